@@ -1,0 +1,79 @@
+"""What TAB offers; loads neither PyTorch nor a component."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SAMPLES, SCHEDULERS, Registry
+
+__all__ = ["config_or_key", "configs", "kinds", "run_or_key", "runs", "splits"]
+
+EXPERIMENTS = Path("outputs") / "experiments"
+COMPONENT_KEYS: dict[str, Registry] = {
+    "model.type": MODELS,
+    "training.loss": LOSSES,
+    "training.loss.type": LOSSES,
+    "training.metrics": METRICS,
+    "training.optimizer.type": OPTIMIZERS,
+    "training.scheduler.type": SCHEDULERS,
+    "dataset.format": DATASETS,
+}
+VALUES = {"device": ("auto", "cpu", "cuda", "mps"), "training.amp": ("auto", "bf16", "fp16", "off")}
+
+
+def configs(incomplete: str) -> list[str]:
+    """Experiment files under `configs/`, and files and folders that begin as typed."""
+    shipped = [str(path) for path in sorted(Path("configs").glob("**/*.yaml")) if "datasets" not in path.parts]
+    typed = Path(incomplete)
+    folder = typed if incomplete.endswith("/") else typed.parent
+    near = sorted(folder.glob("*")) if incomplete and folder.is_dir() else []
+    beside = [f"{path}/" if path.is_dir() else str(path) for path in near if path.is_dir() or path.suffix == ".yaml"]
+    return _starting(dict.fromkeys([*shipped, *beside]), incomplete)
+
+
+def runs(incomplete: str) -> list[str]:
+    """Names of runs under `outputs/experiments`."""
+    found = sorted(path.parent.name for path in EXPERIMENTS.glob("*/config.yaml"))
+    return _starting(found, incomplete)
+
+
+def kinds(incomplete: str) -> list[str]:
+    """Kinds of generated data sets."""
+    return _starting(SAMPLES.names(), incomplete)
+
+
+def splits(incomplete: str) -> list[str]:
+    """Names of splits."""
+    return _starting(("train", "val", "test"), incomplete)
+
+
+def config_or_key(incomplete: str) -> list[str]:
+    """Keys for overrides, and component names as their values."""
+    key, sign, value = incomplete.partition("=")
+    if not sign:
+        return _starting((f"{known}=" for known in _keys()), incomplete)
+    names = COMPONENT_KEYS[key].names() if key in COMPONENT_KEYS else VALUES.get(key, ())
+    return [f"{key}={name}" for name in _starting(names, value)]
+
+
+def run_or_key(incomplete: str) -> list[str]:
+    """Runs, and keys for overrides."""
+    return [*runs(incomplete), *config_or_key(incomplete)]
+
+
+def _keys() -> list[str]:
+    """Every key of a run, dotted."""
+    from segcli.config.schema import Run
+
+    return sorted({*_below(Run, ""), *COMPONENT_KEYS})
+
+
+def _below(model: object, prefix: str) -> Iterable[str]:
+    for name, entry in getattr(model, "model_fields", {}).items():
+        if hasattr(entry.annotation, "model_fields"):
+            yield from _below(entry.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _starting(words: Iterable[str], incomplete: str) -> list[str]:
+    return [word for word in words if word.startswith(incomplete)]

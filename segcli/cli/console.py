@@ -1,0 +1,87 @@
+"""The only file that prints: results to stdout, everything else to stderr."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from segcli.cli.progress import PlainProgress, QuietProgress, RichProgress
+from segcli.core.errors import SegcliError, Stopped
+
+if TYPE_CHECKING:
+    from segcli.commands.locate import Located
+    from segcli.engine.events import Listener
+
+__all__ = ["error", "listener", "result", "took"]
+
+PLAIN_WIDTH = 110
+"""Columns where there is no terminal to ask."""
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=stream, highlight=False, soft_wrap=False, width=None if stream.isatty() else PLAIN_WIDTH)
+
+
+def error(mistake: SegcliError) -> None:
+    """Tell a user's mistake and its mend."""
+    console = _console(stderr=True)
+    console.print(f"[bold red]error:[/] {_escape(mistake.message)}", soft_wrap=True)
+    if mistake.hint:
+        console.print(f"  [dim]hint:[/] {_escape(mistake.hint)}", soft_wrap=True)
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def result(values: dict[str, Any], tables: Iterable[Any], *, as_json: bool) -> None:
+    """Print a command's result: tables, or one JSON document."""
+    if as_json:
+        sys.stdout.write(json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        return
+    console = _console(stderr=False)
+    for table in tables:
+        console.print(table, soft_wrap=isinstance(table, str))
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN: undefined values become null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and (value != value or abs(value) == float("inf")) else value  # noqa: PLR0124
+
+
+def took(located: "Located", listener: "Listener") -> None:
+    """Say which run was taken because none was named."""
+    if located.newest:
+        listener.notice(f"run: {located.folder.name} (the newest)")
+
+
+@contextmanager
+def listener(*, quiet: bool, resumed_by: Path | None = None) -> Iterator["Listener"]:
+    """Shows the engine's progress: live on a terminal, as a line now and then elsewhere.
+
+    Args:
+        quiet: Show nothing but warnings.
+        resumed_by: Run folder to name when a signal stops the work.
+    """
+    console = _console(stderr=True)
+    shown = (
+        QuietProgress(console) if quiet else RichProgress(console) if console.is_terminal else PlainProgress(console)
+    )
+    try:
+        with shown:
+            yield shown
+    except Stopped:
+        if resumed_by is not None:
+            console.print(f"stopped; go on with: segcli resume {resumed_by}", soft_wrap=True)
+        raise

@@ -1,0 +1,29 @@
+"""Runs the command line and turns mistakes into one message and an exit code."""
+
+import os
+from collections.abc import Sequence
+
+from segcli.cli.app import app
+from segcli.core.errors import SegcliError, Stopped
+
+__all__ = ["run"]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Exit code of the command; our own bugs keep their traceback."""
+    try:
+        app(list(arguments), prog_name="segcli")
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else int(bool(leaving.code))
+    except SegcliError as error:
+        from segcli.cli import console
+
+        console.error(error)
+        return error.exit_code
+    except Stopped as stopped:
+        return stopped.exit_code
+    except BrokenPipeError:
+        # the reader of our output, such as `head`, has gone; nothing may be written at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    return 0

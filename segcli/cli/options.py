@@ -1,0 +1,74 @@
+"""Arguments and options that commands share."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segcli.cli import complete
+
+__all__ = [
+    "ConfigArg",
+    "JsonOpt",
+    "OutOpt",
+    "OverridesArg",
+    "OverwriteOpt",
+    "QuietOpt",
+    "RunAndOverridesArg",
+    "RunOpt",
+    "ThresholdOpt",
+    "run_and_overrides",
+]
+
+ConfigArg = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="Experiment file.", autocompletion=complete.configs, show_default=False)
+]
+OverridesArg = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE ...]",
+        help="Overrides, such as training.epochs=5.",
+        autocompletion=complete.config_or_key,
+        show_default=False,
+    ),
+]
+RunAndOverridesArg = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RUN] [KEY=VALUE ...]",
+        help="Run folder, name or checkpoint; the newest run when left out. Then overrides.",
+        autocompletion=complete.run_or_key,
+        show_default=False,
+    ),
+]
+RunOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--run",
+        "-r",
+        help="Run folder, name or checkpoint; the newest run when left out.",
+        autocompletion=complete.runs,
+    ),
+]
+JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+QuietOpt = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")]
+OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+OutOpt = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the results.", show_default=False)]
+ThresholdOpt = Annotated[
+    float | None,
+    typer.Option("--threshold", min=0.0, max=1.0, help="Foreground from this probability on.", show_default=False),
+]
+
+
+def run_and_overrides(words: list[str] | None) -> tuple[str | None, list[str]]:
+    """Tell the run from the overrides.
+
+    Raises:
+        typer.BadParameter: There are two runs.
+    """
+    overrides = [word for word in words or [] if re.match(r"[A-Za-z_][\w.]*=", word)]
+    named = [word for word in words or [] if word not in overrides]
+    if len(named) > 1:
+        raise typer.BadParameter(f"one run at a time, got `{'` and `'.join(named)}`; an override is KEY=VALUE")
+    return (named[0] if named else None), overrides

@@ -1,0 +1,145 @@
+"""How progress looks: live bars on a terminal, plain lines elsewhere, nothing when quiet."""
+
+import math
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from segcli.engine.events import EpochDone, StepDone
+
+__all__ = ["PlainProgress", "QuietProgress", "RichProgress"]
+
+PLAIN_EVERY_S = 10.0
+"""Seconds between two lines within an epoch."""
+
+
+class QuietProgress:
+    """Warnings and nothing else."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def warn(self, text: str) -> None:
+        """Print a warning."""
+        self.console.print(f"[yellow]warning:[/] {escape(text)}", soft_wrap=True)
+
+    def notice(self, text: str) -> None:
+        """Keep quiet."""
+
+    def stage(self, text: str, total: int | None = None) -> None:
+        """Keep quiet."""
+
+    def advance(self, count: int = 1) -> None:
+        """Keep quiet."""
+
+    def step(self, event: "StepDone") -> None:
+        """Keep quiet."""
+
+    def epoch(self, event: "EpochDone") -> None:
+        """Keep quiet."""
+
+
+class PlainProgress(QuietProgress):
+    """Lines, for logs: one per epoch, and one within an epoch now and then."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self.told = time.monotonic()
+
+    def notice(self, text: str) -> None:
+        """Print a line."""
+        self.console.print(escape(text), soft_wrap=True)
+
+    def step(self, event: "StepDone") -> None:
+        """Print a line now and then."""
+        if time.monotonic() - self.told >= PLAIN_EVERY_S:
+            self.told = time.monotonic()
+            self.console.print(
+                f"epoch {event.epoch}/{event.epochs}  batch {event.batch}/{event.batches}  {_step_text(event)}",
+                soft_wrap=True,
+            )
+
+    def epoch(self, event: "EpochDone") -> None:
+        """Print the epoch's results."""
+        self.told = time.monotonic()
+        self.console.print(_epoch_text(event), soft_wrap=True)
+
+
+class RichProgress(PlainProgress):
+    """Bars that move, for a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[info]}"),
+            console=console,
+            transient=True,
+        )
+        self.work = self.bars.add_task("", total=None, visible=False, info="")
+
+    def __enter__(self) -> None:
+        self.bars.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bars.stop()
+
+    def stage(self, text: str, total: int | None = None) -> None:
+        """Begin a new bar."""
+        self.bars.reset(self.work, description=text, total=total, visible=True, info="")
+
+    def advance(self, count: int = 1) -> None:
+        """Move the bar."""
+        self.bars.advance(self.work, count)
+
+    def step(self, event: "StepDone") -> None:
+        """Move the epoch's bar."""
+        description = f"epoch {event.epoch}/{event.epochs}"
+        if self.bars.tasks[0].description != description:
+            self.stage(description, event.batches)
+        self.bars.update(self.work, completed=event.batch, info=_step_text(event))
+
+
+def _step_text(event: "StepDone") -> str:
+    return f"loss {event.loss:.4f}  {event.images_per_s:.1f} images/s  {event.memory_mib:,.0f} MiB"
+
+
+def _epoch_text(event: "EpochDone") -> str:
+    parts = [f"epoch {event.epoch}/{event.epochs}", _values(event.train, "")]
+    if event.val:
+        parts.append(_values(event.val, ""))
+    parts.append(f"lr {event.learning_rate:.2g}")
+    if event.improved:
+        parts.append("best so far")
+    elif event.patience_left is not None:
+        parts.append(f"stops in {event.patience_left} without improvement")
+    parts.append(f"{event.elapsed_s:.1f} s, {_duration(event.remaining_s)} left")
+    return escape("  ".join([*parts, *event.notes]))
+
+
+def _values(values: dict[str, float], prefix: str) -> str:
+    return " ".join(f"{prefix}{name} {'-' if math.isnan(value) else f'{value:.4f}'}" for name, value in values.items())
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,295 @@
+"""`segcli data check`, `data stats` and `data sample`."""
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from segcli.config.schema import DatasetSection
+from segcli.core.errors import ConfigError, DataError
+from segcli.core.files import plain, write_text
+from segcli.core.registry import SAMPLES
+from segcli.core.types import Array
+from segcli.data.checks import Finding
+from segcli.data.images import write_png
+from segcli.data.samples import Case
+from segcli.datasets import SPLITS, Layout
+from segcli.engine.events import Listener
+from segcli.samples import SampleMaker
+
+__all__ = ["Checked", "SplitSummary", "Stats", "check_data", "data_stats", "make_sample"]
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """What a split consists of."""
+
+    split: str
+    num_images: int
+    sizes: dict[str, int]
+    """Number of images of each size, such as `512x512`."""
+    foreground_share: float
+    """Share of foreground pixels inside the field of view; NaN where no mask could be read."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Findings and the splits they are about."""
+
+    dataset: str
+    splits: list[SplitSummary]
+    findings: list[Finding]
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether training would fail or learn something wrong."""
+        return any(finding.severity == "error" for finding in self.findings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        values: dict[str, Any] = plain(
+            {
+                "dataset": self.dataset,
+                "splits": [
+                    {**vars(entry), "foreground_share": _or_none(entry.foreground_share)} for entry in self.splits
+                ],
+                "findings": [finding.as_dict() for finding in self.findings],
+            }
+        )
+        return values
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def check_data(dataset: DatasetSection, *, listener: Listener) -> Checked:
+    """Look for whatever would spoil a training: in file lists, headers and pixels."""
+    layout: Layout = dataset.build()
+    findings: list[Finding] = []
+    summaries: list[SplitSummary] = []
+    contents: dict[str, list[tuple[str, Case]]] = {}
+    for split in SPLITS:
+        if not layout.has(split):
+            findings.append(_no_split(split))
+            continue
+        first = list(layout.inspect(split))
+        findings += first
+        cases = _cases(layout, split)
+        listener.stage(f"reading {split}", len(cases))
+        examined = _each(lambda case, known=first: _examine(layout, case, known), cases, listener)
+        for case, result in zip(cases, examined, strict=True):
+            findings += result.findings
+            if result.digest:
+                contents.setdefault(result.digest, []).append((split, case))
+        summaries.append(_summary(layout, split, cases, examined))
+    findings += _same_content(contents)
+    findings += _shares_differ(summaries)
+    order = {"error": 0, "warning": 1, "info": 2}
+    return Checked(dataset.name, summaries, sorted(findings, key=lambda finding: order[finding.severity]))
+
+
+def _no_split(split: str) -> Finding:
+    told = {"val": "no validation: no best checkpoint and no early stopping", "test": "`segcli eval` takes validation"}
+    return Finding("no_split", "info", None, f"there is no `{split}` split", told.get(split, ""))
+
+
+def _cases(layout: Layout, split: str) -> list[Case]:
+    try:
+        return layout.all_cases(split)
+    except DataError:
+        return []
+
+
+@dataclass
+class _Examined:
+    findings: list[Finding] = field(default_factory=list)
+    digest: str | None = None
+    foreground: int = 0
+    pixels: int = 0
+
+
+def _examine(layout: Layout, case: Case, known: list[Finding]) -> _Examined:
+    told = {(finding.file, finding.message) for finding in known}
+    found = [finding for finding in layout.examine(case) if (finding.file, finding.message) not in told]
+    # a fault of the header is often met again in the pixels
+    seen = {finding.file for finding in known if finding.severity == "error"}
+    result = _Examined([finding for finding in found if not (finding.severity == "error" and finding.file in seen)])
+    try:
+        sample = layout.read(case)
+    except DataError:
+        return result
+    result.digest = hashlib.sha256(str(sample.image.shape).encode() + sample.image.tobytes()).hexdigest()
+    mask = sample.maps.get("mask")
+    if mask is not None:
+        valid = sample.maps.get("valid", np.ones_like(mask)) > 0
+        result.foreground, result.pixels = int((mask[valid] > 0).sum()), int(valid.sum())
+    return result
+
+
+def _each(function: Any, cases: Sequence[Case], listener: Listener) -> list[Any]:
+    """Call `function` on every case, several at a time: decoders release the interpreter lock."""
+    results = []
+    with ThreadPoolExecutor(max_workers=min(8, psutil.cpu_count() or 1)) as pool:
+        for result in pool.map(function, cases):
+            results.append(result)
+            listener.advance()
+    return results
+
+
+def _summary(layout: Layout, split: str, cases: list[Case], examined: list[_Examined]) -> SplitSummary:
+    sizes: dict[str, int] = {}
+    for case in cases:
+        try:
+            size = "x".join(map(str, layout.size(case)))
+        except DataError:
+            size = "unreadable"
+        sizes[size] = sizes.get(size, 0) + 1
+    pixels = sum(entry.pixels for entry in examined)
+    share = sum(entry.foreground for entry in examined) / pixels if pixels else float("nan")
+    return SplitSummary(split, len(cases), sizes, share)
+
+
+def _same_content(contents: dict[str, list[tuple[str, Case]]]) -> list[Finding]:
+    findings = []
+    for places in contents.values():
+        if len(places) < 2:
+            continue
+        (split, case), *others = places
+        for other_split, other in others:
+            leak = split != other_split
+            findings.append(
+                Finding(
+                    "same_image_in_two_splits" if leak else "same_image_twice",
+                    "error" if leak else "warning",
+                    other.image,
+                    f"`{other.image}` ({other_split}) has the pixels of `{case.image}` ({split})",
+                    "remove it from one of the splits: results would be too good" if leak else "remove one of the two",
+                )
+            )
+    return findings
+
+
+def _shares_differ(summaries: list[SplitSummary]) -> list[Finding]:
+    train = next((entry.foreground_share for entry in summaries if entry.split == "train"), float("nan"))
+    findings = []
+    for entry in summaries:
+        share = entry.foreground_share
+        if np.isnan(share) or np.isnan(train):
+            continue
+        message = f"foreground is {share:.2%} of the `{entry.split}` pixels"
+        if entry.split != "train" and not (1 / 3 <= (share + 1e-9) / (train + 1e-9) <= 3):
+            mend = "look whether the masks of both splits mean the same"
+            findings.append(
+                Finding("class_share_differs", "warning", None, f"{message}, {train:.2%} in training", mend)
+            )
+        else:
+            findings.append(Finding("class_share", "info", None, message, "Dice or a weighted loss suits rare classes"))
+    return findings
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Figures of the training split, ready for the data-set file."""
+
+    dataset: str
+    num_images: int
+    mean: list[float]
+    std: list[float]
+    foreground_share: float
+    sizes: dict[str, int]
+
+    def yaml(self) -> str:
+        """Lines to paste into the data-set file."""
+
+        def numbers(values: list[float]) -> str:
+            return f"[{', '.join(f'{value:.4f}' for value in values)}]"
+
+        return f"mean: {numbers(self.mean)}\nstd: {numbers(self.std)}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        values: dict[str, Any] = plain({**vars(self), "foreground_share": _or_none(self.foreground_share)})
+        return values
+
+
+def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
+    """Mean and standard deviation per channel over all training pixels, on the scale 0 to 1, and class share.
+
+    Pixels outside the field of view count for neither.
+
+    Raises:
+        DataError: A file of the training split is missing or unreadable.
+    """
+    layout: Layout = dataset.build()
+    cases = layout.cases("train")
+    listener.stage("reading train", len(cases))
+    rows = _each(lambda case: _moments(layout, case), cases, listener)
+    sums, squares, pixels, foreground, labelled = (sum(column) for column in zip(*rows, strict=True))
+    mean = sums / pixels
+    sizes: dict[str, int] = {}
+    for case in cases:
+        size = "x".join(map(str, layout.size(case)))
+        sizes[size] = sizes.get(size, 0) + 1
+    return Stats(
+        dataset=dataset.name,
+        num_images=len(cases),
+        mean=mean.tolist(),
+        std=np.sqrt(np.maximum(squares / pixels - mean**2, 0.0)).tolist(),
+        foreground_share=foreground / labelled if labelled else float("nan"),
+        sizes=sizes,
+    )
+
+
+def _moments(layout: Layout, case: Case) -> tuple[Array, Array, int, int, int]:
+    sample = layout.read(case)
+    scale = {"uint8": 255.0, "uint16": 65535.0}.get(sample.image.dtype.name, 1.0)
+    valid = sample.maps.get("valid", np.ones(sample.size, np.uint8)) > 0
+    values = sample.image[valid].astype(np.float64) / scale
+    mask = sample.maps.get("mask")
+    foreground = 0 if mask is None else int((mask[valid] > 0).sum())
+    return values.sum(axis=0), (values**2).sum(axis=0), len(values), foreground, 0 if mask is None else len(values)
+
+
+def make_sample(
+    kind: str, folder: Path | None, *, seed: int, size: int | None, overwrite: bool, listener: Listener
+) -> dict[str, Any]:
+    """Write a generated data set with its data-set file.
+
+    Raises:
+        ConfigError: There is no such kind, or the folder holds files already.
+    """
+    name = SAMPLES.canonical(kind)
+    maker: SampleMaker = SAMPLES.load(name)()
+    pixels = size or maker.default_size
+    target = folder or Path("data") / f"{name}_sample"
+    if target.exists() and any(target.iterdir()) and not overwrite:
+        raise ConfigError(
+            f"folder `{target}` is not empty", hint="write over the sample with `--overwrite`, or give another folder"
+        )
+    counts = maker.default_counts
+    listener.stage(f"drawing {name}", sum(counts.values()))
+    for split, count in counts.items():
+        for index in range(count):
+            example = maker.example(seed, split, index, pixels)
+            stem = f"{index + 1:03d}"
+            write_png(target / split / "image" / f"{stem}.png", example.image)
+            write_png(target / split / "label" / f"{stem}.png", example.label)
+            if example.fov is not None:
+                write_png(target / split / "fov" / f"{stem}.png", example.fov)
+            listener.advance()
+    written = target / "dataset.yaml"
+    write_text(written, maker.dataset_yaml(target, pixels))
+    return {
+        "kind": name,
+        "folder": str(target),
+        "dataset": str(written),
+        "images": counts,
+        "size": pixels,
+        "seed": seed,
+    }

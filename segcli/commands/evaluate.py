@@ -1,0 +1,203 @@
+"""`segcli eval`: score a trained network on a split."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segcli.commands.locate import Located
+from segcli.config.load import run_from_values
+from segcli.config.schema import MetricSection, Run
+from segcli.core.errors import ConfigError
+from segcli.core.files import plain, write_yaml
+from segcli.core.registry import METRICS, TASKS
+from segcli.data.checks import raise_on_error
+from segcli.data.images import write_png
+from segcli.data.samples import Case
+from segcli.engine.assembly import Assembly, assemble, load_weights
+from segcli.engine.checkpoint import read_checkpoint
+from segcli.engine.evaluator import Evaluation, evaluate
+from segcli.engine.events import Listener
+from segcli.engine.runtime import out_of_memory
+from segcli.engine.scores import LEVEL, RESAMPLES, Score, score
+from segcli.engine.stopping import StopSignal
+from segcli.metrics import Metric
+
+__all__ = ["Evaluated", "evaluate_run"]
+
+TESTS = Path("outputs") / "tests"
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Scores of a run on a split, and where they were written."""
+
+    run: str
+    split: str
+    checkpoint: Path
+    epoch: int
+    folder: Path
+    threshold: float
+    num_images: int
+    losses: dict[str, float]
+    scores: list[Score]
+    images: list[str]
+    ranked_by: str
+    """Metric that orders the worst images."""
+    predictions: Path | None
+    notes: list[str] = field(default_factory=list)
+
+    def worst(self, count: int = 5) -> list[int]:
+        """Positions of the images with the worst score; undefined ones are left out."""
+        chosen = next(entry for entry in self.scores if entry.name == self.ranked_by)
+        sign = 1.0 if chosen.higher_is_better else -1.0
+        defined = [index for index, value in enumerate(chosen.per_image) if value == value]  # noqa: PLR0124 - NaN
+        return sorted(defined, key=lambda index: sign * chosen.per_image[index])[:count]
+
+    def summary(self) -> dict[str, Any]:
+        """Content of `test_metrics.yaml`."""
+        return {
+            "experiment": self.run,
+            "checkpoint": str(self.checkpoint),
+            "epoch": self.epoch,
+            "split": self.split,
+            f"num_{self.split}_images": self.num_images,
+            "threshold": self.threshold,
+            "losses": self.losses,
+            "average_metrics": {entry.name: entry.value for entry in self.scores},
+            "scope": {entry.name: entry.scope for entry in self.scores},
+            "mean_over_images": {entry.name: entry.mean for entry in self.scores},
+            "over_all_pixels": {entry.name: entry.pooled for entry in self.scores},
+            "num_defined": {entry.name: entry.num_images for entry in self.scores},
+            "confidence_intervals": {
+                entry.name: {"low": entry.interval[0], "high": entry.interval[1]}
+                for entry in self.scores
+                if entry.interval is not None
+            },
+            "confidence": {"level": LEVEL, "method": f"percentile bootstrap over images, {RESAMPLES} resamples"},
+            "per_class": {"foreground": {entry.name: entry.value for entry in self.scores}},
+        }
+
+    def per_image(self) -> list[dict[str, Any]]:
+        """Content of `per_image_metrics.yaml`."""
+        return [
+            {"image": image, **{entry.name: entry.per_image[index] for entry in self.scores}}
+            for index, image in enumerate(self.images)
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        values: dict[str, Any] = plain({**self.summary(), "folder": self.folder, "per_image": self.per_image()})
+        return values
+
+
+def evaluate_run(
+    located: Located,
+    *,
+    split: str | None,
+    overrides: Sequence[str] = (),
+    threshold: float | None = None,
+    out: Path | None = None,
+    listener: Listener,
+) -> Evaluated:
+    """Score the run's best checkpoint, or the one that was named, on a split, and write tables and masks.
+
+    Args:
+        located: The run.
+        split: `train`, `val` or `test`; the test split where there is one, else validation, when left out.
+        overrides: `KEY=VALUE` on the run's config, such as another `dataset.paths.root`.
+        threshold: Instead of the run's own.
+        out: Folder of the results instead of `outputs/tests/<name>`.
+        listener: Hears what happens.
+
+    Raises:
+        SegcliError: The checkpoint, the data or the device fail.
+    """
+    path = located.for_prediction()
+    checkpoint = read_checkpoint(path)
+    run = run_from_values(checkpoint.header["config"], overrides, source=str(path))
+    parts = assemble(_with_all_metrics(run))
+    load_weights(parts.network, checkpoint, path)
+    chosen = _split(parts, split, listener)
+    cases = parts.layout.cases(chosen)
+    raise_on_error(parts.layout.inspect(chosen))
+    folder = out or TESTS / (run.name if chosen == "test" else f"{run.name}_{chosen}")
+    predictions = folder / "predictions" if run.output.save_predictions else None
+    used = run.inference.threshold if threshold is None else threshold
+    result = _score(parts, cases, predictions, used, listener)
+    scores = [score(metric, result.tally.statistics(metric), seed=run.seed) for metric in _unique(parts.metrics)]
+    done = Evaluated(
+        run=run.name,
+        split=chosen,
+        checkpoint=path,
+        epoch=checkpoint.header["progress"]["epoch"],
+        folder=folder,
+        threshold=used,
+        num_images=len(cases),
+        losses=result.losses,
+        scores=scores,
+        images=[case.image.name for case in result.cases],
+        ranked_by=parts.metrics[0].name,
+        predictions=predictions,
+        notes=_undefined(scores, len(cases)),
+    )
+    write_yaml(folder / "test_metrics.yaml", done.summary())
+    write_yaml(folder / "per_image_metrics.yaml", done.per_image())
+    return done
+
+
+def _with_all_metrics(run: Run) -> Run:
+    """The run with every metric of its task."""
+    have = [section.type for section in run.training.metrics]
+    more = [MetricSection(type=METRICS.canonical(name)) for name in TASKS.load(run.task_name).evaluation_metrics]
+    metrics = [*run.training.metrics, *(section for section in more if section.type not in have)]
+    return run.model_copy(update={"training": run.training.model_copy(update={"metrics": metrics})})
+
+
+def _unique(metrics: list[Metric]) -> list[Metric]:
+    return list({metric.name: metric for metric in metrics}.values())
+
+
+def _split(parts: Assembly, split: str | None, listener: Listener) -> str:
+    if split is None:
+        chosen = "test" if parts.layout.has("test") else "val"
+        listener.notice(f"split: {chosen}")
+        split = chosen
+    if not parts.layout.has(split):
+        raise ConfigError(
+            f"data set `{parts.run.dataset.name}` has no split `{split}`", hint="choose another one with `--split`"
+        )
+    return split
+
+
+def _score(
+    parts: Assembly, cases: list[Case], predictions: Path | None, threshold: float, listener: Listener
+) -> Evaluation:
+    def save(case: Case, probs: Tensor) -> None:
+        if predictions is not None:
+            write_png(predictions / f"{case.id}.png", parts.task.decide(probs.cpu().numpy(), threshold))
+
+    listener.stage("evaluation", len(cases))
+    loader = parts.evaluation_loader(cases, parts.source(cases, listener))
+
+    with StopSignal() as stop:
+
+        def after_batch(count: int) -> None:
+            listener.advance(count)
+            stop.raise_if_asked()
+
+        try:
+            return evaluate(parts, parts.network, loader, on_image=save, after_batch=after_batch, threshold=threshold)
+        except (RuntimeError, MemoryError, torch.OutOfMemoryError) as error:
+            raise out_of_memory(error) or error from error
+
+
+def _undefined(scores: list[Score], count: int) -> list[str]:
+    return [
+        f"{entry.name} is not defined for {count - entry.num_images} of {count} images, which its mean leaves out"
+        for entry in scores
+        if entry.num_images < count
+    ]

@@ -1,0 +1,191 @@
+"""`segcli predict`: masks for files, folders and globs."""
+
+import glob
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from segcli.commands.locate import Located
+from segcli.config.load import run_from_values
+from segcli.core.errors import ConfigError, DataError
+from segcli.core.files import plain
+from segcli.core.types import Array
+from segcli.data.images import EXTENSIONS, natural_key, write_png
+from segcli.engine.assembly import Assembly, assemble, load_weights
+from segcli.engine.checkpoint import read_checkpoint
+from segcli.engine.events import Listener
+from segcli.engine.inference import Inferer
+from segcli.engine.runtime import out_of_memory
+from segcli.engine.stopping import StopSignal
+from segcli.report.overlays import overlay
+
+__all__ = ["PredictOptions", "Predicted", "predict"]
+
+PREDICTIONS = Path("outputs") / "predictions"
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """What is written, and how."""
+
+    out: Path | None = None
+    """Folder of the results; `outputs/predictions/<run>` when left out."""
+    overlays: bool = False
+    """Also write the image with the mask's outline on it."""
+    probabilities: bool = False
+    """Also write the probability as a 16-bit image."""
+    threshold: float | None = None
+    tile: int | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What was written."""
+
+    run: str
+    checkpoint: Path
+    folder: Path
+    written: list[dict[str, Any]] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        values: dict[str, Any] = plain(vars(self))
+        return values
+
+
+def predict(
+    inputs: Sequence[str],
+    located: Located,
+    options: PredictOptions,
+    *,
+    overrides: Sequence[str] = (),
+    listener: Listener,
+) -> Predicted:
+    """Segment images of any size; each mask has the name and the size of its image.
+
+    An image that cannot be read is noted and passed over.
+
+    Raises:
+        DataError: No input is an image.
+        ConfigError: A result would overwrite a file.
+        SegcliError: The checkpoint or the device fail.
+    """
+    files = _files(inputs)
+    path = located.for_prediction()
+    checkpoint = read_checkpoint(path)
+    run = run_from_values(checkpoint.header["config"], overrides, source=str(path))
+    folder = options.out or PREDICTIONS / run.name
+    targets = _targets(files, folder, overwrite=options.overwrite)
+    parts = assemble(run)
+    load_weights(parts.network, checkpoint, path)
+    parts.network.eval()
+    inferer = parts.inferer()
+    if options.tile is not None:
+        inferer = _tiled(parts, inferer, options.tile)
+    threshold = run.inference.threshold if options.threshold is None else options.threshold
+    done = Predicted(run.name, path, folder)
+    listener.stage("prediction", len(files))
+    with StopSignal() as stop:
+        for source, target in targets.items():
+            try:
+                probs = _probabilities(parts, inferer, source)
+            except DataError as error:
+                done.failed.append({"file": str(source), "message": error.message})
+                listener.warn(error.message)
+            else:
+                done.written.append(_write(parts, source, target, probs, threshold, options))
+            listener.advance()
+            stop.raise_if_asked()
+    return done
+
+
+def _tiled(parts: Assembly, inferer: Inferer, tile: int) -> Inferer:
+    return Inferer(
+        inferer.network,
+        tile=(tile,) * parts.layout.ndim,
+        overlap=inferer.overlap,
+        multiple=parts.pipeline.multiple,
+        precision=inferer.precision,
+        batch_size=inferer.batch_size,
+    )
+
+
+def _files(inputs: Sequence[str]) -> list[Path]:
+    """Image files that the inputs name, each once."""
+    endings = {f".{extension}" for extension in EXTENSIONS}
+    found: dict[Path, None] = {}
+    for text in inputs:
+        path = Path(text)
+        if path.is_dir():
+            inside = [entry for entry in path.iterdir() if entry.suffix.lower() in endings and entry.name[0] != "."]
+            if not inside:
+                raise DataError(f"no images in `{path}`", hint=f"files end in {', '.join(EXTENSIONS)}")
+            found |= dict.fromkeys(sorted(inside, key=natural_key))
+        elif path.exists():
+            found[path] = None
+        else:
+            matches = sorted(map(Path, glob.glob(text, recursive=True)), key=natural_key)  # noqa: PTH207 - absolute too
+            if not matches:
+                raise DataError(f"no file, folder or match for `{text}`")
+            found |= dict.fromkeys(match for match in matches if match.is_file())
+    return list(found)
+
+
+def _targets(files: list[Path], folder: Path, *, overwrite: bool) -> dict[Path, Path]:
+    """Result of each image: its stem in the folder."""
+    targets = {path: folder / f"{path.stem}.png" for path in files}
+    owners: dict[Path, Path] = {}
+    for source, target in targets.items():
+        if target in owners:
+            raise ConfigError(
+                f"`{owners[target]}` and `{source}` would both be written to `{target}`",
+                hint="predict them in two calls, each with its own `--out`",
+            )
+        owners[target] = source
+        if target.absolute() == source.absolute():
+            raise ConfigError(
+                f"the mask of `{source}` would replace the image", hint="give another folder with `--out`"
+            )
+        if target.exists() and not overwrite:
+            raise ConfigError(
+                f"`{target}` exists", hint="replace it with `--overwrite`, or give another folder with `--out`"
+            )
+    return targets
+
+
+def _probabilities(parts: Assembly, inferer: Inferer, source: Path) -> Array:
+    """Probabilities `(K, *S)` at the size of the file."""
+    sample = parts.layout.read_input(source)
+    stored = sample.size
+    ready = parts.pipeline.for_prediction(parts.pipeline.resized(sample), stored)
+    image = torch.from_numpy(ready.arrays["image"])[None].to(parts.device, memory_format=parts.memory_format)
+    try:
+        with torch.inference_mode():
+            logits = ready.geometry.restore(inferer.logits(image)["mask"])
+            probs: Array = parts.task.probabilities(logits)[0].cpu().numpy()
+    except (RuntimeError, MemoryError) as error:
+        raise out_of_memory(error) or error from error
+    return probs
+
+
+def _write(
+    parts: Assembly, source: Path, target: Path, probs: Array, threshold: float, options: PredictOptions
+) -> dict[str, Any]:
+    mask = parts.task.decide(probs, threshold)
+    write_png(target, mask)
+    written: dict[str, Any] = {"image": str(source), "mask": str(target), "share": float((mask > 0).mean())}
+    if options.overlays:
+        picture = target.with_name(f"{target.stem}_overlay.png")
+        write_png(picture, overlay(parts.layout.read_input(source).image, mask > 0))
+        written["overlay"] = str(picture)
+    if options.probabilities:
+        picture = target.with_name(f"{target.stem}_probability.png")
+        write_png(picture, np.rint(probs[0] * 65535).astype(np.uint16))
+        written["probability"] = str(picture)
+    return written

@@ -1,0 +1,175 @@
+"""`segcli train`, `segcli train --dry-run` and `segcli resume`."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segcli.commands.locate import Located
+from segcli.config.load import run_from_values
+from segcli.config.schema import Run
+from segcli.core.errors import CheckpointError, ConfigError, DataError
+from segcli.core.files import plain, write_yaml
+from segcli.engine.checkpoint import read_checkpoint
+from segcli.engine.events import Listener
+from segcli.engine.runfolder import RunFolder
+from segcli.engine.runtime import environment
+from segcli.engine.session import open_session
+from segcli.engine.snapshot import Snapshot
+from segcli.engine.stopping import StopSignal
+from segcli.engine.trainer import Trainer
+
+__all__ = ["Trained", "dry_run", "resume", "train"]
+
+FIXED = ("name", "dataset", "model", "seed", "output")
+"""Sections that a resumed run cannot change."""
+LOADING = ("num_workers", "pin_memory", "cache", "cache_dir")
+"""Keys of `data` that change no result."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training has come to."""
+
+    run: str
+    folder: Path
+    epochs: int
+    monitor: str
+    best: float | None
+    best_epoch: int | None
+    early: bool
+    """Whether early stopping ended it."""
+    done_before: bool = False
+    """Whether there was nothing left to do."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        values: dict[str, Any] = plain(vars(self))
+        return values
+
+
+def train(run: Run, *, overwrite: bool, listener: Listener) -> Trained:
+    """Train a run from its beginning.
+
+    Raises:
+        ConfigError: The run folder is in use, or holds a run and `overwrite` is not set.
+        SegcliError: As `open_session` and `Trainer.fit`.
+    """
+    folder = RunFolder(run.folder)
+    with ExitStack() as stack:
+        stop = stack.enter_context(StopSignal())
+        if not overwrite:
+            folder.refuse_if_used()
+        existed = folder.path.exists()
+        stack.enter_context(folder.locked())
+        try:
+            trainer = open_session(run, folder, listener, stop)
+        except BaseException:
+            if not existed:
+                _remove_empty(folder.path)
+            raise
+        if overwrite:
+            folder.clear()
+        _describe(trainer)
+        trainer.save()  # from here on the run can be resumed
+        trainer.fit()
+        return _trained(trainer)
+
+
+def _remove_empty(path: Path) -> None:
+    """Leave no empty run folder behind a mistake."""
+    (path / ".lock").unlink(missing_ok=True)
+    if not any(path.iterdir()):
+        path.rmdir()
+
+
+def _describe(trainer: Trainer) -> None:
+    folder, run = trainer.folder, trainer.run
+    write_yaml(folder.config, run.resolved())
+    write_yaml(folder.environment, environment(trainer.parts.device, seed=run.seed, data=trainer.dataset))
+
+
+def _trained(trainer: Trainer, *, done_before: bool = False) -> Trained:
+    return Trained(
+        run=trainer.run.name,
+        folder=trainer.folder.path,
+        epochs=trainer.progress.epoch,
+        monitor=trainer.monitor.name,
+        best=trainer.monitor.best,
+        best_epoch=trainer.monitor.best_epoch,
+        early=trainer.progress.epoch < trainer.run.training.epochs,
+        done_before=done_before,
+    )
+
+
+def dry_run(run: Run, *, listener: Listener) -> dict[str, Any]:
+    """Check everything, train two batches and validate one image, and write nothing.
+
+    Raises:
+        SegcliError: Whatever would stop the training.
+    """
+    with StopSignal() as stop:
+        trainer = open_session(run, RunFolder(run.folder), listener, stop)
+        return {"run": run.name, "batches_per_epoch": len(trainer.train), **trainer.rehearse()}
+
+
+def resume(located: Located, overrides: Sequence[str], *, listener: Listener) -> Trained:
+    """Go on exactly where a run stopped.
+
+    Raises:
+        CheckpointError: There is no whole checkpoint, or it does not fit.
+        ConfigError: An override would change what must not change.
+        DataError: The training data are not those that the run began with.
+    """
+    folder = RunFolder(located.folder)
+    with ExitStack() as stack:
+        stop = stack.enter_context(StopSignal())
+        if not folder.path.is_dir():
+            raise CheckpointError(f"no run folder `{folder.path}`")
+        stack.enter_context(folder.locked())
+        if located.checkpoint is not None:
+            checkpoint, path = read_checkpoint(located.checkpoint), located.checkpoint
+        else:
+            checkpoint, path, warnings = folder.newest()
+            for warning in warnings:
+                listener.warn(warning)
+        snapshot = Snapshot.from_checkpoint(checkpoint)
+        before = run_from_values(snapshot.config, source=str(path))
+        run = run_from_values(snapshot.config, overrides, source=str(path))
+        _refuse_changes(before, run)
+        run = run.model_copy(update={"output": run.output.model_copy(update={"dir": folder.path})})
+        position = snapshot.progress
+        listener.notice(f"resuming from `{path}`: epoch {position.epoch + 1}, batch {position.batch + 1}")
+        trainer = open_session(run, folder, listener, stop)
+        _refuse_other_data(snapshot, trainer)
+        trainer.restore(snapshot)
+        if trainer.progress.finished and run.training.epochs == before.training.epochs:
+            return _trained(trainer, done_before=True)
+        trainer.progress.finished = False
+        _describe(trainer)
+        trainer.fit()
+        return _trained(trainer)
+
+
+def _refuse_changes(before: Run, after: Run) -> None:
+    changed = [key for key in FIXED if getattr(before, key) != getattr(after, key)]
+    old, new = before.data.model_dump(exclude=set(LOADING)), after.data.model_dump(exclude=set(LOADING))
+    changed += [f"data.{key}" for key in old if old[key] != new[key]]
+    if before.training.gradient_accumulation_steps != after.training.gradient_accumulation_steps:
+        changed.append("training.gradient_accumulation_steps")
+    if changed:
+        raise ConfigError(
+            f"a resumed run cannot change `{'`, `'.join(changed)}`",
+            hint="start a new run with `segcli train` and another `name`",
+        )
+
+
+def _refuse_other_data(snapshot: Snapshot, trainer: Trainer) -> None:
+    then, now = snapshot.dataset["train"], trainer.dataset["train"]
+    if then != now:
+        raise DataError(
+            f"the training images changed since the run began ({then['num_images']} then, {now['num_images']} now, "
+            "or files of another size)",
+            hint="put the data back, or start a new run",
+        )

@@ -1,0 +1,1 @@
+"""The shape of a run, and the way from YAML to a checked run."""

@@ -1,0 +1,155 @@
+"""YAML with a memory of where each key stands.
+
+Numbers and booleans are read as YAML 1.2 has them: `1e-3` is a number, and `no` is a word.
+"""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from segcli.core.errors import ConfigError
+
+__all__ = ["Document", "Loc", "Origin", "Problem", "parse_value", "read_document"]
+
+Loc = tuple[str | int, ...]
+"""Way to a key, such as `("training", "metrics", 0)`."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a key was written."""
+
+    text: str
+    """`run.yaml:11`, or an override as typed."""
+    order: tuple[str, int] = ("", 0)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake in a configuration."""
+
+    origin: Origin
+    key: str
+    message: str
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        hint = f"\n      hint: {self.hint}" if self.hint else ""
+        key = f"{self.key}: " if self.key else ""
+        return f"  - {self.origin.text}  {key}{self.message}{hint}"
+
+
+@dataclass
+class Document:
+    """Values with the origin of each key."""
+
+    values: dict[str, Any]
+    origins: dict[Loc, Origin] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def origin(self, loc: Loc) -> Origin:
+        """Origin of a key, or of the nearest key around it."""
+        while loc and loc not in self.origins:
+            loc = loc[:-1]
+        return self.origins.get(loc, Origin("config"))
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with the scalars of YAML 1.2."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float", ":int", ":timestamp"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^(?:[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf)|\.(?:nan|NaN))$"),
+    list("-+.0123456789"),
+)
+
+
+def parse_value(text: str) -> Any:
+    """Value of an override, as YAML.
+
+    Example:
+        >>> parse_value("[256, 1e-3, true]")
+        [256, 0.001, True]
+    """
+    return yaml.load(text, Loader=_Loader)
+
+
+def read_document(path: Path) -> Document:
+    """Parse a YAML file whose top is a mapping; duplicated keys are noted as problems.
+
+    Raises:
+        ConfigError: The file is missing or no YAML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"no config file `{path}`", hint=_neighbours(path)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read config file `{path}` ({error})") from None
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        document = Document({})
+        if node is None or not isinstance(node, yaml.MappingNode):
+            raise ConfigError(f"config file `{path}` holds no keys", hint="it starts with `name: ...`")
+        document.values = _construct(loader, node, (), path, document)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{path}:{line}: not valid YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    finally:
+        loader.dispose()
+    return document
+
+
+def _neighbours(path: Path) -> str | None:
+    folder = next((parent for parent in path.parents if parent.is_dir()), Path())
+    found = sorted(str(entry) for entry in folder.glob("*.yaml"))[:5]
+    return f"in `{folder}` there are {', '.join(found)}" if found else None
+
+
+def _construct(loader: _Loader, node: yaml.Node, loc: Loc, path: Path, document: Document) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        _note_duplicates(node, loc, path, document)
+        loader.flatten_mapping(node)
+        values = {}
+        for key_node, value_node in node.value:
+            key = str(loader.construct_object(key_node))
+            here = (*loc, key)
+            document.origins[here] = _at(path, key_node)
+            values[key] = _construct(loader, value_node, here, path, document)
+        return values
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            document.origins[(*loc, index)] = _at(path, item)
+        return [_construct(loader, item, (*loc, index), path, document) for index, item in enumerate(node.value)]
+    return loader.construct_object(node)
+
+
+def _note_duplicates(node: yaml.MappingNode, loc: Loc, path: Path, document: Document) -> None:
+    seen: dict[str, int] = {}
+    for key_node, _ in node.value:
+        key = str(key_node.value)
+        if key in seen and key != "<<":
+            dotted = ".".join(map(str, (*loc, key)))
+            message = f"duplicated key, first set in line {seen[key]}"
+            document.problems.append(Problem(_at(path, key_node), dotted, message, "remove one of the two"))
+        seen.setdefault(key, key_node.start_mark.line + 1)
+
+
+def _at(path: Path, node: yaml.Node) -> Origin:
+    line = node.start_mark.line + 1
+    return Origin(f"{path}:{line}", (str(path), line))

@@ -1,0 +1,138 @@
+"""What pydantic finds, in words: key, value, and the nearest legal key."""
+
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from segcli.config.document import Document, Loc, Problem
+from segcli.core.errors import nearest
+
+__all__ = ["problems_of"]
+
+WORDS: dict[str, str] = {
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "list_type": "must be a list",
+    "dict_type": "must be a section with keys",
+    "model_type": "must be a section with keys",
+    "model_attributes_type": "must be a section with keys",
+    "path_type": "must be a path",
+    "finite_number": "must be a finite number",
+}
+LIMITS: dict[str, tuple[str, str]] = {
+    "greater_than_equal": ("ge", "must be at least {}"),
+    "greater_than": ("gt", "must be greater than {}"),
+    "less_than_equal": ("le", "must be at most {}"),
+    "less_than": ("lt", "must be less than {}"),
+    "too_short": ("min_length", "must have at least {} entries"),
+    "too_long": ("max_length", "must have at most {} entries"),
+    "string_pattern_mismatch": ("pattern", "must match `{}`"),
+}
+
+
+def problems_of(
+    error: ValidationError,
+    document: Document,
+    typed: dict[Loc, Loc],
+    model: type[BaseModel],
+    *,
+    loc: Loc = (),
+    beside: set[str] | None = None,
+    options: Any = None,
+) -> list[Problem]:
+    """Problems in the order of the keys, one per key.
+
+    Args:
+        error: What pydantic raised.
+        document: Values and origins.
+        typed: Canonical place of a key -> place where the user typed it.
+        model: The model that was validated.
+        loc: Where its values stand in the document.
+        beside: Keys that are legal in the same section although the model does not have them.
+        options: The validated values; those of the document when left out.
+    """
+    values = document.values if options is None else options
+    problems: dict[Loc, Problem] = {}
+    for detail in error.errors():
+        below = _existing(detail["loc"], values, missing=detail["type"] == "missing")
+        full = _typed((*loc, *below), typed)
+        legal = [*_legal(model, below[:-1]), *(beside or ())]
+        message, hint = _told(detail, below, legal)
+        key = ".".join(map(str, full))
+        problems.setdefault(full, Problem(document.origin(full), key, message, hint))
+    return list(problems.values())
+
+
+def _typed(loc: Loc, typed: dict[Loc, Loc]) -> Loc:
+    for canonical, written in typed.items():
+        if loc[: len(canonical)] == canonical:
+            return (*written, *loc[len(canonical) :])
+    return loc
+
+
+def _existing(loc: Loc, values: Any, *, missing: bool) -> Loc:
+    """The part of pydantic's location that exists in the values; union members add names of their own."""
+    kept: list[str | int] = []
+    for position, step in enumerate(loc):
+        within = isinstance(values, list) and isinstance(step, int) and step < len(values)
+        if within or (isinstance(values, dict) and step in values):
+            values = values[step]
+        elif not (missing and position == len(loc) - 1):
+            break
+        kept.append(step)
+    return tuple(kept)
+
+
+def _legal(model: Any, loc: Loc) -> list[str]:
+    """Keys that are legal at a place below `model`."""
+    for step in loc:
+        fields = getattr(model, "model_fields", {})
+        model = _model_within(fields[step].annotation) if step in fields else model
+    return list(getattr(model, "model_fields", {}))
+
+
+def _model_within(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inner = (_model_within(argument) for argument in getattr(annotation, "__args__", ()))
+    return next((found for found in inner if found is not None), None)
+
+
+def _told(detail: Any, loc: Loc, legal: list[str]) -> tuple[str, str | None]:
+    kind, value, context = detail["type"], detail.get("input"), detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        close = nearest(str(loc[-1]), legal)
+        return "unknown key", f"did you mean `{close}`?" if close else f"legal keys: {', '.join(sorted(legal))}"
+    if kind == "missing":
+        return "required key is missing", None
+    if kind == "value_error":
+        return str(context.get("error", detail["msg"])), None
+    if kind == "literal_error":
+        expected = str(context["expected"]).replace("True", "true").replace("False", "false")
+        choices = [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
+        close = nearest(str(value), choices)
+        hint = f"did you mean `{close}`?" if close else None
+        return f"must be one of {', '.join(choices)}, got {_shown(value)}", hint
+    if kind in LIMITS:
+        name, words = LIMITS[kind]
+        got = f", got {_shown(value)}"
+        return words.format(context.get(name)) + got, None
+    words = WORDS.get(kind, detail["msg"][:1].lower() + detail["msg"][1:])
+    return f"{words}, got {_shown(value)}", None
+
+
+def _yaml_word(value: bool | None) -> str:
+    """Spelling of a truth value or of nothing in YAML."""
+    return "null" if value is None else str(value).lower()
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return f"`{_yaml_word(value)}`"
+    if isinstance(value, int | float):
+        return str(value)
+    text = repr(value) if isinstance(value, str) else str(value)
+    return f"`{text if len(text) <= 60 else text[:57] + '...'}`"

@@ -1,0 +1,308 @@
+"""The shape of a run: every key of an experiment file, with its default and its meaning."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, field_validator
+
+from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, Registry
+from segcli.core.types import ConfigModel, FilePath, Positive, Share
+from segcli.data.settings import DatasetSpec, DataSettings, Size
+
+__all__ = [
+    "Component",
+    "DatasetSection",
+    "LossPart",
+    "MetricSection",
+    "ModelSection",
+    "OptimizerSection",
+    "Run",
+    "SchedulerSection",
+    "Training",
+]
+
+
+class Component(ConfigModel):
+    """A section whose `type` chooses a component; the component's own keys stand beside it."""
+
+    model_config = ConfigDict(extra="allow")
+    registry: ClassVar[Registry]
+
+    type: str
+    """Name of the component."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The component's own keys."""
+        return dict(self.model_extra or {})
+
+    def build(self, **program: Any) -> Any:
+        """Import the component and make it; `program` is what the user does not type."""
+        kind = self.registry.load(self.type)
+        return kind(kind.Config.model_validate(self.options), **program)
+
+
+class ModelSection(Component):
+    """The network."""
+
+    registry = MODELS
+
+    in_channels: Positive | None = None
+    """Channels of an image; follows from the data set, and must agree with it when stated."""
+    out_channels: Positive | None = None
+    """Channels of the mask; follows from the data set, and must agree with it when stated."""
+    final_activation: str | None = None
+    """Function from logits to probabilities; follows from the task, and must agree with it when stated."""
+
+
+class OptimizerSection(Component):
+    """The optimizer."""
+
+    registry = OPTIMIZERS
+    type: str = "adam"
+    """Name of the optimizer."""
+
+
+class SchedulerSection(Component):
+    """The learning-rate schedule."""
+
+    registry = SCHEDULERS
+    type: str = "cosine"
+    """Name of the schedule."""
+
+
+class LossPart(ConfigModel):
+    """One part of the loss, with its own options beside the weight."""
+
+    model_config = ConfigDict(extra="allow")
+
+    weight: Annotated[float, Field(ge=0.0)] = 1.0
+    """Weight of this part in the sum."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The loss's own keys."""
+        return dict(self.model_extra or {})
+
+
+class MetricSection(Component):
+    """One metric."""
+
+    registry = METRICS
+
+
+class DatasetSection(DatasetSpec):
+    """The data set, with the keys of its format beside those of every format."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """What every format has."""
+        return DatasetSpec.model_validate({name: getattr(self, name) for name in DatasetSpec.model_fields})
+
+    def build(self) -> Any:
+        """The layout that reads this data set."""
+        kind = DATASETS.load(self.format)
+        return kind(kind.Config.model_validate(dict(self.model_extra or {})), self.spec)
+
+
+class EarlyStopping(ConfigModel):
+    """What is watched, for the best checkpoint and to stop in time."""
+
+    enabled: bool = False
+    """Stop after `patience` validations without improvement."""
+    patience: Positive = 10
+    """Validations without improvement that are borne."""
+    min_delta: Annotated[float, Field(ge=0.0)] = 0.0
+    """Smallest change that counts as an improvement."""
+    monitor: str | None = None
+    """`val_loss`, or `val_` and a metric; the first metric of the run when left out."""
+    mode: Literal["min", "max"] | None = None
+    """Whether lower or higher is better; follows from `monitor` when left out."""
+
+
+class EMA(ConfigModel):
+    """Running mean of the weights; validation, best checkpoint and prediction then use it."""
+
+    enabled: bool = True
+    """Off with `false`."""
+    decay: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.999
+    """Share of the old mean kept at each optimizer step."""
+
+
+class Training(ConfigModel):
+    """How the network is trained."""
+
+    epochs: Positive = 50
+    """Passes over the training images."""
+    optimizer: OptimizerSection = OptimizerSection()
+    """Optimizer and its keys."""
+    scheduler: SchedulerSection = SchedulerSection()
+    """Learning-rate schedule and its keys."""
+    warmup_epochs: Annotated[float, Field(ge=0.0)] = 0.0
+    """Epochs (fractions too) over which the learning rate grows from 0 to its peak."""
+    loss: dict[str, LossPart] = {}
+    """`dice`, `{type: dice, smooth: 1.0}`, or a sum of parts by weight `{bce: 0.5, dice: 0.5}`."""
+    metrics: list[MetricSection] = []
+    """Metrics of training and validation."""
+    val_interval: Positive = 1
+    """Epochs between two validations."""
+    gradient_accumulation_steps: Positive = 1
+    """Batches per optimizer step."""
+    gradient_clip_norm: Annotated[float, Field(gt=0.0)] | None = None
+    """Largest norm of the gradient."""
+    amp: Literal["auto", "bf16", "fp16", "off", True, False] = "auto"
+    """Mixed precision. `auto`: bf16 where the hardware is fast at it, fp16 on older GPUs, off elsewhere."""
+    channels_last: bool = True
+    """Memory layout in which convolutions are faster."""
+    compile: bool = False
+    """Compile the network with `torch.compile`."""
+    ema: EMA = EMA(enabled=False)
+    """Exponential moving average of the weights."""
+    early_stopping: EarlyStopping = EarlyStopping()
+    """What is watched, for the best checkpoint and to stop in time."""
+
+
+class CheckpointSettings(ConfigModel):
+    """What is kept of a run. `last` and `best` always are."""
+
+    every_minutes: Annotated[float, Field(ge=0.0)] = 10.0
+    """Write `last` in the middle of an epoch once this much time has passed; 0 after every step."""
+    save_every: Positive | None = None
+    """Keep `epoch_XXXX` every so many epochs."""
+    max_checkpoints: Positive = 3
+    """How many `epoch_XXXX` are kept, the newest."""
+    keep_best_only: bool = False
+    """Keep no `epoch_XXXX` at all."""
+
+
+class Inference(ConfigModel):
+    """How whole images are predicted, in validation, evaluation and prediction alike."""
+
+    tile: Size | None = [1024, 1024]
+    """Images larger than this are cut into tiles; null never does."""
+    overlap: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
+    """Share of a tile that it shares with the next."""
+    threshold: Share = 0.5
+    """A pixel is foreground from this probability on."""
+
+
+class Logging(ConfigModel):
+    """What is recorded besides the metrics history."""
+
+    tensorboard: bool = True
+    """Write event files for TensorBoard."""
+    log_images: bool = False
+    """Write input, truth and prediction side by side."""
+    image_log_frequency: Positive = 5
+    """Epochs between two sets of images."""
+    log_activations: bool = False
+    """Write statistics of layer outputs."""
+    activation_log_frequency: Positive = 5
+    """Epochs between two sets of statistics."""
+    activation_layers: Literal["auto"] | list[str] | None = "auto"
+    """Layers by name, or what the model names itself."""
+
+
+class Debug(ConfigModel):
+    """Looking for trouble."""
+
+    on_nan: Literal["stop", "skip"] = "stop"
+    """A loss that is not finite stops the run and names the batch, or the batch is skipped and counted."""
+    profile_memory: bool = False
+    """Print the memory forecast before the first epoch."""
+    detailed_memory: bool = False
+    """Print it by layer."""
+    estimate_activations: bool = True
+    """Count activations in the forecast."""
+    profile_training_step: bool = False
+    """Trace one training step."""
+
+
+class Output(ConfigModel):
+    """Where a run is written."""
+
+    dir: FilePath | None = None
+    """Run folder; `outputs/experiments/<name>` when left out."""
+    save_predictions: bool = True
+    """Let `eval` write the predicted masks."""
+
+
+class Run(ConfigModel):
+    """One experiment."""
+
+    name: str
+    """Name of the run and of its folder."""
+    dataset: DatasetSection
+    """Path of a data-set file, or its keys in place."""
+    data: DataSettings = DataSettings()
+    """How images are cut into batches."""
+    model: ModelSection
+    """Network and its keys."""
+    training: Training = Training()
+    """How the network is trained."""
+    inference: Inference = Inference()
+    """How whole images are predicted."""
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    """What is kept of a run."""
+    logging: Logging = Logging()
+    """What is recorded besides the metrics history."""
+    debug: Debug = Debug()
+    """Looking for trouble."""
+    output: Output = Output()
+    """Where the run is written."""
+    seed: Annotated[int, Field(ge=0)] = 42
+    """All randomness follows from it."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:1` or `mps`."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_folder_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[^/\\\x00]+", name) or name in {".", ".."}:
+            raise ValueError(f"must be usable as a folder's name, got `{name}`")
+        return name
+
+    @field_validator("device")
+    @classmethod
+    def _is_a_device(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+            raise ValueError(f"must be auto, cpu, cuda, cuda:N or mps, got `{device}`")
+        return device
+
+    @property
+    def folder(self) -> Path:
+        """Run folder."""
+        return self.output.dir or Path("outputs") / "experiments" / self.name
+
+    @property
+    def task_name(self) -> str:
+        """Task as stated, or as the data set's format has it."""
+        layout = DATASETS.load(self.dataset.format)
+        name: str = self.dataset.task or layout.default_task(self.dataset.num_classes)
+        return name
+
+    def losses(self) -> list[tuple[float, Any]]:
+        """Losses with their weights, each named as in YAML."""
+        built = []
+        for name, part in self.training.loss.items():
+            kind = LOSSES.load(name)
+            loss = kind(kind.Config.model_validate(part.options))
+            loss.name = name
+            built.append((part.weight, loss))
+        return built
+
+    def metrics(self) -> list[Any]:
+        """Metrics, each named as in YAML."""
+        built = []
+        for section in self.training.metrics:
+            metric = section.build()
+            metric.name = section.type
+            built.append(metric)
+        return built
+
+    def resolved(self) -> dict[str, Any]:
+        """Every key with its value; alone enough to repeat the run."""
+        return self.model_dump(mode="python")

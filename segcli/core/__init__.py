@@ -1,0 +1,1 @@
+"""What every part may use; imports nothing above it."""

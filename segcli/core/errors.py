@@ -1,0 +1,70 @@
+"""Mistakes that a user can mend, each with the exit code of the command that it ends."""
+
+from difflib import get_close_matches
+from typing import ClassVar
+
+__all__ = ["CheckpointError", "ConfigError", "DataError", "DeviceError", "SegcliError", "Stopped", "nearest"]
+
+
+class SegcliError(Exception):
+    """A mistake told in one sentence, with what to do next."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.message, self.hint)
+
+
+def _rebuild(kind: type[SegcliError], message: str, hint: str | None) -> SegcliError:
+    return kind(message, hint=hint)
+
+
+class ConfigError(SegcliError):
+    """YAML, an override, an option, or a combination that cannot work."""
+
+    exit_code = 2
+
+
+class DataError(SegcliError):
+    """A file is missing, unreadable or inconsistent."""
+
+    exit_code = 3
+
+
+class CheckpointError(SegcliError):
+    """A checkpoint is missing, damaged or of another run."""
+
+    exit_code = 4
+
+
+class DeviceError(SegcliError):
+    """No such device, or its memory is exhausted."""
+
+    exit_code = 5
+
+
+class Stopped(Exception):  # noqa: N818 - no error: the user asked for it
+    """The work stopped because of a signal, with everything saved."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by signal {signum}")
+        self.exit_code = 128 + signum
+
+
+def nearest(word: str, legal: list[str]) -> str | None:
+    """Legal word that `word` was probably meant to be; None when nothing is close.
+
+    Example:
+        >>> nearest("dephts", ["depths", "type"])
+        'depths'
+    """
+    found = get_close_matches(word.lower(), [name.lower() for name in legal], n=1, cutoff=0.6)
+    return next((name for name in legal if found and name.lower() == found[0]), None)

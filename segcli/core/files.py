@@ -1,0 +1,83 @@
+"""Files that are written whole or not at all."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+__all__ = ["plain", "replacing", "write_text", "write_yaml"]
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; what is written there takes the place of `path` at once, or never.
+
+    The data reach the disk before the name changes, so a power cut leaves the old file or the new one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_yaml(path: Path, value: Any) -> None:
+    """Write `value` to `path` as YAML, keys in the order given."""
+    write_text(path, yaml.dump(plain(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110))
+
+
+def plain(value: Any) -> Any:
+    """Reduce to what JSON and YAML know: paths become text, tuples lists, NumPy numbers Python's."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    item: Callable[[], Any] | None = getattr(value, "item", None)
+    return plain(item()) if item is not None else str(value)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes short lists of scalars on one line, as people do."""
+
+
+def _flow_short_lists(dumper: yaml.SafeDumper, value: list[Any]) -> yaml.Node:
+    short = all(isinstance(item, int | float | str) for item in value) and len(json.dumps(value)) < 90
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=short)
+
+
+def _readable_float(dumper: yaml.SafeDumper, value: float) -> yaml.Node:
+    text = repr(value)
+    if text in {"inf", "-inf", "nan"}:
+        text = {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}[text]
+    elif "e" in text and "." not in text:
+        text = text.replace("e", ".0e")  # YAML 1.1 readers take `1e-06` for text
+    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
+
+
+_Dumper.add_representer(list, _flow_short_lists)
+_Dumper.add_representer(float, _readable_float)

@@ -1,0 +1,102 @@
+"""Components by name: a file in a room is a component, and its name is the `type` in YAML.
+
+`names()` reads the folder only and `load()` imports one file, so that the command line can complete and check names
+without PyTorch, and a component may import its optional package at the top.
+"""
+
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from segcli.core.errors import ConfigError, nearest
+
+__all__ = [
+    "DATASETS",
+    "LOSSES",
+    "METRICS",
+    "MODELS",
+    "OPTIMIZERS",
+    "SAMPLES",
+    "SCHEDULERS",
+    "TASKS",
+    "TRACKERS",
+    "Registry",
+    "same_name",
+]
+
+EXTRAS = {"sacred": "sacred", "nibabel": "medical", "onnx": "export", "segmentation_models_pytorch": "zoo"}
+"""Optional package -> extra of ours that installs it."""
+
+
+def same_name(name: str) -> str:
+    """Spelling under which names are compared: without case, `-`, `_`, `+` and blanks.
+
+    Example:
+        >>> same_name("SA-UNet") == same_name("sa_unet")
+        True
+    """
+    return "".join(letter for letter in name.lower().replace("+", "plus") if letter.isalnum())
+
+
+class Registry:
+    """The components of one room."""
+
+    def __init__(self, room: str, word: str) -> None:
+        self.room = room
+        self.word = word
+        """What one component is called in a message, such as `model`."""
+
+    @cached_property
+    def _files(self) -> dict[str, str]:
+        folder = Path(__file__).parents[1] / self.room
+        stems = sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+        return {same_name(stem): stem for stem in stems}
+
+    def names(self) -> tuple[str, ...]:
+        """Names of all components, in alphabetical order."""
+        return tuple(self._files.values())
+
+    def canonical(self, name: str) -> str:
+        """File name of the component that `name` means.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        stem = self._files.get(same_name(name))
+        if stem is None:
+            close = nearest(name, list(self.names()))
+            hint = f"did you mean `{close}`?" if close else f"one of {', '.join(self.names())}"
+            raise ConfigError(f"unknown {self.word} `{name}`", hint=hint)
+        return stem
+
+    def load(self, name: str) -> Any:
+        """Import the component and return its one public class.
+
+        Raises:
+            ConfigError: There is no such component, or the package that it needs is not installed.
+        """
+        stem = self.canonical(name)
+        try:
+            module = import_module(f"segcli.{self.room}.{stem}")
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith("segcli"):
+                raise
+            extra = EXTRAS.get(error.name or "")
+            package = f"'segcli[{extra}]'" if extra else str(error.name)
+            raise ConfigError(
+                f"{self.word} `{stem}` needs the package `{error.name}`", hint=f"`pip install {package}`"
+            ) from error
+        (public,) = module.__all__
+        return getattr(module, public)
+
+
+MODELS = Registry("models", "model")
+LOSSES = Registry("losses", "loss")
+METRICS = Registry("metrics", "metric")
+OPTIMIZERS = Registry("optimizers", "optimizer")
+SCHEDULERS = Registry("schedulers", "scheduler")
+TASKS = Registry("tasks", "task")
+DATASETS = Registry("datasets", "data-set format")
+TRACKERS = Registry("trackers", "tracker")
+SAMPLES = Registry("samples", "sample data set")

@@ -1,0 +1,48 @@
+"""Words that all rooms share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Array", "Batch", "ConfigModel", "FilePath", "IOSpec", "Outputs", "Positive", "Share"]
+
+Array: TypeAlias = npt.NDArray[Any]
+Mask: TypeAlias = npt.NDArray[np.bool_]
+Outputs: TypeAlias = "dict[str, Tensor]"
+"""Raw logits of a network by name, each `(B, K, *S)` or `(B, K)`."""
+Batch: TypeAlias = "dict[str, Tensor]"
+"""What the loader gives: `image` `(B, C, *S)`, the targets of the task by name, and `valid` `(B, 1, *S)`."""
+
+FilePath = Annotated[Path, Field(strict=False)]
+"""A path, written as text in YAML."""
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+"""A number from 0 to 1."""
+
+
+class ConfigModel(BaseModel):
+    """Keys that a user may set: unknown keys and values of another type are mistakes."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, protected_namespaces=()
+    )
+
+
+@dataclass(frozen=True)
+class IOSpec:
+    """What the program knows of a network's input and outputs, so that nobody types it twice."""
+
+    ndim: int
+    """Spatial axes of one image: 2 or 3."""
+    in_channels: int
+    outputs: dict[str, int]
+    """Channels of each output by name, such as `{"mask": 1}`."""

@@ -1,0 +1,1 @@
+"""Machinery that all layouts share: reading, geometry, augmentation, cache, loader, splits and checks."""

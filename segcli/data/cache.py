@@ -1,0 +1,136 @@
+"""Decode once: keep decoded, resized samples in memory or in files.
+
+The memory cache is filled before the loader workers start; they are forked and so share its pages. The disk cache is
+filled by whoever reads a case first, and a changed source file or setting gives another file name, so that nothing
+stale is ever read.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from segcli.core.errors import ConfigError
+from segcli.core.files import replacing
+from segcli.core.types import Array
+from segcli.data.pipeline import Pipeline, Source
+from segcli.data.samples import Case, Sample
+
+__all__ = ["DiskCache", "Forecast", "MemoryCache", "Resizing", "forecast"]
+
+HEADROOM = 0.8
+"""Share of the free memory or disk that a cache may take."""
+
+
+class Resizing:
+    """Reads from a layout and resizes; what a cache stands in front of."""
+
+    def __init__(self, layout: Source, pipeline: Pipeline) -> None:
+        self.layout = layout
+        self.pipeline = pipeline
+
+    def read(self, case: Case) -> Sample:
+        """Decode and resize one case."""
+        return self.pipeline.resized(self.layout.read(case))
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a cache will take."""
+
+    needed_bytes: int
+    free_bytes: int
+    place: str
+
+    def check(self) -> str:
+        """One sentence for the log.
+
+        Raises:
+            ConfigError: It does not fit.
+        """
+        needed, free = self.needed_bytes / 2**20, self.free_bytes / 2**20
+        if self.needed_bytes > HEADROOM * self.free_bytes:
+            other = "disk" if self.place == "memory" else "none"
+            raise ConfigError(
+                f"`data.cache: {self.place}` would take {needed:,.0f} MiB, {free:,.0f} MiB are free",
+                hint=f"set `data.cache={other}`, or a smaller `data.image_size`",
+            )
+        return f"cache: decoded images take {needed:,.0f} MiB of {self.place} ({free:,.0f} MiB free)"
+
+
+def forecast(
+    place: str, source: Source, cases: Sequence[Case], pixels: Callable[[Case], int], folder: Path
+) -> Forecast:
+    """Size of the cache, from one decoded case and the number of pixels of each."""
+    first = source.read(cases[0])
+    bytes_per_pixel = _nbytes(first) / max(pixels(cases[0]), 1)
+    needed = int(bytes_per_pixel * sum(pixels(case) for case in cases))
+    if place == "memory":
+        return Forecast(needed, psutil.virtual_memory().available, place)
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    return Forecast(needed, shutil.disk_usage(existing).free, place)
+
+
+def _nbytes(sample: Sample) -> int:
+    maps = [*sample.maps.values(), *sample.stored_maps.values()]
+    return sample.image.nbytes + sum(values.nbytes for values in maps)
+
+
+class MemoryCache:
+    """All cases, decoded before the first epoch."""
+
+    def __init__(self, source: Source, cases: Sequence[Case]) -> None:
+        with ThreadPoolExecutor(max_workers=min(4, psutil.cpu_count() or 1)) as pool:
+            self.samples = dict(zip(cases, pool.map(source.read, cases), strict=True))
+
+    def read(self, case: Case) -> Sample:
+        """The decoded case; its arrays are shared and must not be written to."""
+        return self.samples[case]
+
+
+class DiskCache:
+    """One file of decoded arrays per case."""
+
+    def __init__(self, source: Source, folder: Path, settings: str) -> None:
+        self.source = source
+        self.folder = folder
+        self.settings = settings
+        """Whatever changes the decoded pixels, as text."""
+
+    def read(self, case: Case) -> Sample:
+        """The decoded case, from its file or, the first time, from the source."""
+        path = self.path(case)
+        if path.exists():
+            with np.load(path, allow_pickle=False) as stored:
+                return _from_arrays({name: stored[name] for name in stored.files})
+        sample = self.source.read(case)
+        with replacing(path) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **_as_arrays(sample))
+        return sample
+
+    def path(self, case: Case) -> Path:
+        """File of this case in its present state."""
+        identity = [self.settings]
+        for source in (case.image, case.label, case.fov):
+            if source is not None:
+                status = source.stat()
+                identity.append(f"{source.absolute()}|{status.st_mtime_ns}|{status.st_size}")
+        return self.folder / f"{hashlib.sha256('|'.join(identity).encode()).hexdigest()[:32]}.npz"
+
+
+def _as_arrays(sample: Sample) -> dict[str, Array]:
+    maps = {f"maps/{name}": values for name, values in sample.maps.items()}
+    stored = {f"stored_maps/{name}": values for name, values in sample.stored_maps.items()}
+    return {"image": sample.image, **maps, **stored}
+
+
+def _from_arrays(arrays: dict[str, Array]) -> Sample:
+    def below(prefix: str) -> dict[str, Array]:
+        return {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
+
+    return Sample(image=arrays["image"], maps=below("maps/"), stored_maps=below("stored_maps/"))

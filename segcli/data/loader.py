@@ -1,0 +1,249 @@
+"""Batches from worker processes, in an order and with a randomness that no worker count changes.
+
+The sampler hands out (epoch, sample) keys, so that persistent workers need no news of the epoch, and an epoch can be
+taken up in its middle without reading what was already seen.
+"""
+
+import multiprocessing
+import resource
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+
+from segcli.core.errors import DataError, DeviceError, SegcliError
+from segcli.core.randomness import generator
+from segcli.core.types import Array, Batch
+from segcli.data.pipeline import Pipeline, Ready, Source
+from segcli.data.samples import Case, Geometry
+
+__all__ = ["EvaluationLoader", "Loaded", "TrainLoader"]
+
+Key = tuple[int, int]
+"""Epoch and position in the epoch's list of samples."""
+
+
+@dataclass
+class Loaded:
+    """One batch."""
+
+    tensors: Batch
+    cases: list[Case]
+    geometries: list[Geometry]
+    stored_maps: list[dict[str, Array]]
+    """Per image, the maps as stored; empty in training."""
+
+    def pin_memory(self) -> "Loaded":
+        """Move the tensors to page-locked memory; called by PyTorch's loader."""
+        self.tensors = {name: tensor.pin_memory() for name, tensor in self.tensors.items()}
+        return self
+
+
+class _Cases(Dataset[Any]):
+    """Samples by key; a user's mistake is handed over as a value, for PyTorch would bury it in a traceback."""
+
+    def __init__(self, source: Source, pipeline: Pipeline, cases: Sequence[Case], repeat: int, training: bool) -> None:
+        self.source = source
+        self.pipeline = pipeline
+        self.cases = cases
+        self.repeat = repeat
+        self.training = training
+        self.log: Any = None
+        """What each worker is reading and how much memory it has taken: two numbers a worker."""
+
+    def __getitem__(self, key: Key) -> tuple[Case, Ready] | SegcliError:
+        epoch, index = key
+        case = self.cases[index // self.repeat]
+        self._note(index // self.repeat)
+        try:
+            sample = self.source.read(case)
+            if self.training:
+                return case, self.pipeline.for_training(sample, epoch=epoch, index=index)
+            return case, self.pipeline.for_evaluation(sample)
+        except SegcliError as error:
+            return error
+
+    def _note(self, index: int) -> None:
+        worker = get_worker_info()
+        if worker is not None and self.log is not None:
+            self.log[2 * worker.id] = index
+            self.log[2 * worker.id + 1] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _collate(samples: list[tuple[Case, Ready] | SegcliError]) -> Loaded | SegcliError:
+    mistakes = [sample for sample in samples if isinstance(sample, SegcliError)]
+    if mistakes:
+        return mistakes[0]
+    ready = [sample for sample in samples if isinstance(sample, tuple)]
+    names = ready[0][1].arrays
+    sizes = {item.arrays["image"].shape: case for case, item in ready}
+    if len(sizes) > 1:
+        told = " and ".join(
+            f"`{case.image}` {'x'.join(map(str, shape[1:]))}" for shape, case in list(sizes.items())[:2]
+        )
+        return DataError(
+            f"images of one batch differ in size: {told}",
+            hint="set `data.image_size`, `data.patch_size`, or `data.batch_size=1`",
+        )
+    return Loaded(
+        tensors={name: torch.from_numpy(np.stack([item.arrays[name] for _, item in ready])) for name in names},
+        cases=[case for case, _ in ready],
+        geometries=[item.geometry for _, item in ready],
+        stored_maps=[item.stored_maps for _, item in ready],
+    )
+
+
+def _start_worker(_: int) -> None:
+    """Leave Ctrl-C and SIGTERM, which a terminal or a scheduler sends to the whole group, to the main process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+class _Order(Sampler[list[Key]]):
+    """Batches of keys that the owner sets before each pass."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Key]] = []
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class _Loader:
+    """A PyTorch loader whose failures name the sample."""
+
+    def __init__(self, cases: _Cases, *, num_workers: int, pin_memory: bool) -> None:
+        context = multiprocessing.get_context("fork") if sys.platform == "linux" else None
+        self.cases = cases
+        self.order = _Order()
+        self.num_workers = num_workers
+        if num_workers:
+            cases.log = multiprocessing.RawArray("q", 2 * num_workers)
+        self.loader: DataLoader[Any] = DataLoader(
+            cases,
+            batch_sampler=self.order,
+            collate_fn=_collate,
+            num_workers=num_workers,
+            pin_memory=pin_memory,
+            persistent_workers=num_workers > 0,
+            worker_init_fn=_start_worker,
+            multiprocessing_context=context if num_workers else None,
+            # its own: by default each pass draws a number from the generator that dropout uses
+            generator=torch.Generator(),
+        )
+        self.workers: list[Any] = []
+
+    def batches(self, order: list[list[Key]]) -> Iterator[Loaded]:
+        """Batches in this order.
+
+        Raises:
+            DataError: A file cannot be read, or a worker died of it.
+            DeviceError: A worker was killed, as the kernel does when memory runs out.
+        """
+        self.order.batches = order
+        try:
+            batches = iter(self.loader)
+            self.workers = list(getattr(batches, "_workers", []))
+            for batch in batches:
+                if isinstance(batch, SegcliError):
+                    raise batch
+                yield batch
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise self._why_it_died() from error
+
+    def _why_it_died(self) -> SegcliError:
+        dead = [(number, worker) for number, worker in enumerate(self.workers) if not worker.is_alive()]
+        for _, worker in dead:
+            worker.join(1.0)
+        number, worker = next(((n, w) for n, w in dead if (w.exitcode or 0) < 0), dead[0] if dead else (0, None))
+        code = worker.exitcode if worker is not None else None
+        index, kilobytes = self.cases.log[2 * number], self.cases.log[2 * number + 1]
+        case = self.cases.cases[index]
+        name = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+        free = psutil.virtual_memory().available / 2**20
+        message = (
+            f"loader worker {number} died of {name} while reading `{case.image}` "
+            f"(the worker had taken {kilobytes / 1024:,.0f} MiB, {free:,.0f} MiB of memory are free)"
+        )
+        if name == "SIGKILL":
+            return DeviceError(message, hint="lower `data.num_workers` or `data.batch_size`, or free memory")
+        if name == "SIGBUS":
+            return DeviceError(message, hint="shared memory (/dev/shm) is full: enlarge it, or `data.num_workers=0`")
+        return DataError(message, hint="try `data.num_workers=0` to see the cause; the file may be damaged")
+
+
+class TrainLoader:
+    """Shuffled batches of an epoch.
+
+    Args:
+        source: Gives decoded cases.
+        pipeline: Crops, augments and normalises.
+        cases: Training cases.
+        seed: Seed of the run.
+    """
+
+    def __init__(
+        self, source: Source, pipeline: Pipeline, cases: Sequence[Case], *, seed: int, pin_memory: bool
+    ) -> None:
+        settings = pipeline.settings
+        self.seed = seed
+        self.batch_size = settings.batch_size
+        self.count = len(cases) * settings.patches_per_image
+        dataset = _Cases(source, pipeline, cases, settings.patches_per_image, training=True)
+        self.loader = _Loader(dataset, num_workers=settings.num_workers, pin_memory=pin_memory)
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return (self.count + self.batch_size - 1) // self.batch_size
+
+    def epoch(self, epoch: int, *, first_batch: int = 0) -> Iterator[Loaded]:
+        """Batches of an epoch from `first_batch` on; the order is a function of seed and epoch."""
+        order = generator(self.seed, "order", epoch).permutation(self.count)
+        keys = [(epoch, int(index)) for index in order]
+        batches = [keys[start : start + self.batch_size] for start in range(0, self.count, self.batch_size)]
+        return self.loader.batches(batches[first_batch:])
+
+
+class EvaluationLoader:
+    """Whole images in their order; images of one network size share a batch."""
+
+    def __init__(
+        self,
+        source: Source,
+        pipeline: Pipeline,
+        cases: Sequence[Case],
+        sizes: Sequence[tuple[int, ...]],
+        *,
+        batch_size: int,
+        num_workers: int,
+        pin_memory: bool,
+    ) -> None:
+        dataset = _Cases(source, pipeline, cases, 1, training=False)
+        self.loader = _Loader(dataset, num_workers=num_workers, pin_memory=pin_memory)
+        self.order = _runs_of_equal_size(sizes, batch_size)
+        self.count = len(cases)
+
+    def __iter__(self) -> Iterator[Loaded]:
+        return self.loader.batches(self.order)
+
+
+def _runs_of_equal_size(sizes: Sequence[tuple[int, ...]], batch_size: int) -> list[list[Key]]:
+    batches: list[list[Key]] = []
+    for index, size in enumerate(sizes):
+        if batches and len(batches[-1]) < batch_size and sizes[batches[-1][0][1]] == size:
+            batches[-1].append((0, index))
+        else:
+            batches.append([(0, index)])
+    return batches

@@ -1,0 +1,143 @@
+"""From a case to the arrays that a network sees: read, resize, crop, augment, normalise, pad."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from segcli.core.randomness import generator, seed_of
+from segcli.core.types import Array
+from segcli.data.samples import Case, Geometry, Sample, pad_end, padded_size, resize
+from segcli.data.settings import DatasetSpec, DataSettings
+
+__all__ = ["Pipeline", "Ready", "Source"]
+
+
+class Source(Protocol):
+    """Whatever gives decoded cases: a layout, or a cache in front of one."""
+
+    def read(self, case: Case) -> Sample:
+        """Decode one case."""
+        ...
+
+
+@dataclass
+class Ready:
+    """One sample as the loader hands it on."""
+
+    arrays: dict[str, Array]
+    """`image` `(C, *S)` float32, and maps `(*S)` uint8: `valid` always, `mask` where there is a label."""
+    geometry: Geometry
+    stored_maps: dict[str, Array]
+    """Maps at the stored size, for scoring; empty in training."""
+
+
+class Pipeline:
+    """Deterministic preparation of images, plus random crops and augmentation for training.
+
+    Args:
+        settings: The `data` section.
+        spec: The data set.
+        stride: Sizes must be multiples of this.
+        augment: Random changes of a training sample by seed.
+        seed: Seed of the run.
+    """
+
+    def __init__(
+        self,
+        settings: DataSettings,
+        spec: DatasetSpec,
+        *,
+        stride: int,
+        seed: int = 0,
+        augment: Callable[[Sample, int], Sample] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.multiple = settings.preprocessing.pad_to_multiple or stride
+        self.augment = augment
+        self.seed = seed
+        self.mean = np.array(spec.mean or [0.0] * spec.num_channels, dtype=np.float32)
+        self.std = np.array(spec.std or [1.0] * spec.num_channels, dtype=np.float32)
+        chosen = settings.image_size or spec.image_size
+        self.image_size = tuple(chosen) if chosen else None
+
+    def network_size(self, stored: tuple[int, ...]) -> tuple[int, ...]:
+        """Size in which an image of the stored size reaches the network outside training."""
+        return padded_size(self.image_size or stored, self.multiple)
+
+    def resized(self, sample: Sample) -> Sample:
+        """The sample at `image_size`; its maps as stored are kept for scoring."""
+        if self.image_size is None or sample.size == self.image_size:
+            return sample
+        return Sample(
+            image=resize(sample.image, self.image_size),
+            maps={name: resize(values, self.image_size, labels=True) for name, values in sample.maps.items()},
+            stored_maps=sample.maps,
+        )
+
+    def for_training(self, sample: Sample, *, epoch: int, index: int) -> Ready:
+        """A random crop, augmented; a function of (seed, epoch, index) alone."""
+        maps = {"valid": np.ones(sample.size, np.uint8), **sample.maps}
+        sample = Sample(image=sample.image, maps=maps)
+        patch = self.settings.patch_size
+        if patch is not None:
+            rng = generator(self.seed, "crop", epoch, index)
+            sample = _crop(sample, tuple(patch), rng, self.settings.foreground_share)
+        if self.augment is not None:
+            sample = self.augment(sample, seed_of(self.seed, "augment", epoch, index))
+        return self._finished(sample, stored=sample.size, at_least=tuple(patch) if patch else None)
+
+    def for_evaluation(self, sample: Sample) -> Ready:
+        """The whole image, nothing random."""
+        stored_maps = sample.stored_maps or sample.maps
+        stored = next(iter(stored_maps.values())).shape if sample.stored_maps else sample.size
+        maps = {"valid": np.ones(sample.size, np.uint8), **sample.maps}
+        ready = self._finished(Sample(image=sample.image, maps=maps), stored=stored)
+        ready.stored_maps = {"valid": np.ones(stored, np.uint8), **stored_maps}
+        return ready
+
+    def for_prediction(self, sample: Sample, stored: tuple[int, ...]) -> Ready:
+        """An image without label, at the network's size already."""
+        return self._finished(sample, stored=stored)
+
+    def _finished(self, sample: Sample, *, stored: tuple[int, ...], at_least: tuple[int, ...] | None = None) -> Ready:
+        size = padded_size(sample.size, self.multiple, at_least)
+        image = pad_end(self.normalised(sample.image), size, mirror=True)
+        arrays = {name: pad_end(values, size, mirror=False) for name, values in sample.maps.items()}
+        arrays["image"] = np.ascontiguousarray(np.moveaxis(image, -1, 0))
+        return Ready(arrays, Geometry(stored=stored, resized=sample.size, padded=size), stored_maps={})
+
+    def normalised(self, image: Array) -> Array:
+        """Stored pixels on the scale 0 to 1, then as `preprocessing.normalize` says; float32."""
+        scale = {"uint8": 255.0, "uint16": 65535.0}.get(image.dtype.name, 1.0)
+        pixels = image.astype(np.float32) / np.float32(scale)
+        method = self.settings.preprocessing.normalize
+        mean, std = self.mean, self.std
+        if method == "per_image":
+            axes = tuple(range(pixels.ndim - 1))
+            mean, std = pixels.mean(axis=axes), np.maximum(pixels.std(axis=axes), 1e-6)
+        scaled: Array = (pixels - mean) / std if method else pixels
+        return scaled
+
+
+def _crop(sample: Sample, size: tuple[int, ...], rng: np.random.Generator, foreground_share: float) -> Sample:
+    """Random window of `size`, or the whole axis where the image is smaller."""
+    room = [max(have - want, 0) for have, want in zip(sample.size, size, strict=True)]
+    centred = rng.random() < foreground_share
+    start = [int(rng.integers(0, free + 1)) for free in room]
+    if centred and "mask" in sample.maps:
+        start = _around_foreground(sample.maps["mask"], size, room, rng) or start
+    window = tuple(slice(begin, begin + want) for begin, want in zip(start, size, strict=True))
+    return Sample(image=sample.image[window], maps={name: values[window] for name, values in sample.maps.items()})
+
+
+def _around_foreground(
+    mask: Array, size: tuple[int, ...], room: list[int], rng: np.random.Generator
+) -> list[int] | None:
+    """Start of a window around a random foreground pixel; None where there is none."""
+    flat = np.flatnonzero(mask)
+    if not flat.size:
+        return None
+    centre = np.unravel_index(int(flat[rng.integers(flat.size)]), mask.shape)
+    return [int(min(max(int(at) - want // 2, 0), free)) for at, want, free in zip(centre, size, room, strict=True)]

@@ -1,0 +1,107 @@
+"""A case of a data set, its pixels, and the way to and from the network's size."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from segcli.core.types import Array
+from segcli.nn.dims import INTERPOLATION
+
+__all__ = ["Case", "Geometry", "Sample", "pad_end", "padded_size", "resize"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image of a data set and what belongs to it."""
+
+    id: str
+    """Name within its split; the stem of predictions and the key in tables."""
+    image: Path
+    label: Path | None = None
+    fov: Path | None = None
+    """Mask of the field of view."""
+
+
+@dataclass
+class Sample:
+    """Decoded pixels of one case."""
+
+    image: Array
+    """`(*S, C)` as stored: uint8, uint16 or float32."""
+    maps: dict[str, Array] = field(default_factory=dict)
+    """Whatever moves with the image, each `(*S)` uint8: `mask`, and `valid` where not every pixel counts."""
+    stored_maps: dict[str, Array] = field(default_factory=dict)
+    """The maps before resizing, where they were resized; predictions are scored on these."""
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Spatial size."""
+        return self.image.shape[:-1]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Sizes on the way from the file to the network, and the exact way back."""
+
+    stored: tuple[int, ...]
+    """As in the file."""
+    resized: tuple[int, ...]
+    """After resizing."""
+    padded: tuple[int, ...]
+    """After padding; what the network sees."""
+
+    def restore(self, values: Tensor) -> Tensor:
+        """Bring `(B, K, *padded)` back to `(B, K, *stored)`: the padding is cut off, then the size is undone."""
+        window: tuple[slice, ...] = tuple(slice(0, size) for size in self.resized)
+        values = values[(slice(None), slice(None), *window)]
+        if self.resized == self.stored:
+            return values
+        return F.interpolate(values, size=self.stored, mode=INTERPOLATION[len(self.stored)], align_corners=False)
+
+
+def resize(pixels: Array, size: tuple[int, ...], *, labels: bool = False) -> Array:
+    """Resize `(H, W)` or `(H, W, C)`; labels by the nearest pixel, images smoothly and, downwards, by area."""
+    if pixels.shape[: len(size)] == size:
+        return pixels
+    if len(size) == 3:
+        return _resize_volume(pixels, size, labels=labels)
+    smaller = size[0] <= pixels.shape[0] and size[1] <= pixels.shape[1]
+    # INTER_NEAREST_EXACT takes pixel centres as INTER_AREA and INTER_LINEAR do; INTER_NEAREST shifts by half a pixel.
+    method = cv2.INTER_NEAREST_EXACT if labels else cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    resized: Array = cv2.resize(pixels, (size[1], size[0]), interpolation=method)
+    return resized.reshape(*size, *pixels.shape[2:])
+
+
+def _resize_volume(pixels: Array, size: tuple[int, ...], *, labels: bool) -> Array:
+    channels = pixels[..., None] if pixels.ndim == 3 else pixels
+    tensor = torch.from_numpy(np.moveaxis(channels, -1, 0)[None].astype(np.float32))
+    mode, corners = ("nearest-exact", None) if labels else (INTERPOLATION[3], False)
+    resized = np.moveaxis(F.interpolate(tensor, size=size, mode=mode, align_corners=corners)[0].numpy(), 0, -1)
+    if pixels.dtype.kind in "iu":
+        resized = np.rint(resized)
+    return resized.astype(pixels.dtype).reshape(*size, *pixels.shape[3:])
+
+
+def padded_size(size: tuple[int, ...], multiple: int, at_least: tuple[int, ...] | None = None) -> tuple[int, ...]:
+    """Next sizes that are multiples of `multiple`.
+
+    Example:
+        >>> padded_size((999, 960), 32)
+        (1024, 960)
+    """
+    wanted = size if at_least is None else tuple(max(pair) for pair in zip(size, at_least, strict=True))
+    return tuple(-(-length // multiple) * multiple for length in wanted)
+
+
+def pad_end(pixels: Array, size: tuple[int, ...], *, mirror: bool) -> Array:
+    """Pad the end of each spatial axis up to `size`, by mirrored pixels or by 0."""
+    widths = [(0, wanted - have) for wanted, have in zip(size, pixels.shape, strict=False)]
+    widths += [(0, 0)] * (pixels.ndim - len(size))
+    if not any(after for _, after in widths):
+        return pixels
+    return np.pad(pixels, widths, mode="symmetric") if mirror else np.pad(pixels, widths)

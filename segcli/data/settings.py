@@ -1,0 +1,114 @@
+"""Keys of the data-set file and of `data:` in the experiment file."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from segcli.core.types import ConfigModel, FilePath, Positive, Share
+
+__all__ = ["Augmentation", "DataSettings", "DatasetSpec", "Paths", "Preprocessing"]
+
+Size = Annotated[list[Positive], Field(min_length=2, max_length=3)]
+"""Height and width, or depth, height and width, in pixels."""
+
+
+class Paths(ConfigModel):
+    """Where the images are. A relative path is looked up beside the data-set file, then from the working folder."""
+
+    root: FilePath | None = None
+    """Folder of the whole data set; the folder of the data-set file when left out."""
+    train: FilePath | None = None
+    """Folder of the training images; `root/train` when left out."""
+    val: FilePath | None = None
+    """Folder of the validation images; `root/val` when left out."""
+    test: FilePath | None = None
+    """Folder of the test images; `root/test` when left out."""
+
+
+class DatasetSpec(ConfigModel):
+    """What every data set states, whatever its format. The keys of the format itself stand beside these."""
+
+    name: str = "dataset"
+    """Name in tables and reports."""
+    format: str = "image_folders"
+    """Layout on disk; the name of a file in `segcli/datasets`."""
+    task: str | None = None
+    """What is predicted; follows from `num_classes` when left out: `binary` for 1."""
+    paths: Paths = Paths()
+    """Folders."""
+    image_size: Size | None = None
+    """Size that every image is resized to before it reaches the network; left out, images keep their size."""
+    num_channels: Annotated[int, Field(ge=1, le=64)] = 3
+    """Channels of an image: 1 for grey, 3 for RGB."""
+    num_classes: Positive = 1
+    """1 for one mask (foreground and background)."""
+    mean: list[float] | None = None
+    """Mean of each channel on the scale 0 to 1 (`segcli data stats` prints it)."""
+    std: list[Annotated[float, Field(gt=0.0)]] | None = None
+    """Standard deviation of each channel on the scale 0 to 1."""
+
+    @model_validator(mode="after")
+    def _one_number_per_channel(self) -> "DatasetSpec":
+        for key, numbers in (("mean", self.mean), ("std", self.std)):
+            if numbers is not None and len(numbers) != self.num_channels:
+                raise ValueError(f"`{key}` has {len(numbers)} numbers for {self.num_channels} channels")
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("`mean` and `std` go together: one of them is missing")
+        return self
+
+
+class Augmentation(ConfigModel):
+    """Random changes of training images; image and masks move together."""
+
+    enabled: bool = True
+    """Off with `false`, whatever else is set."""
+    preset: Literal["light", "medium", "heavy"] | None = None
+    """`light`: horizontal flip, brightness. `medium`: also vertical flip, quarter turns, shift, scale and turn.
+    `heavy`: also elastic deformation, gamma, blur, noise and, for colour images, hue and saturation."""
+    transforms: list[dict[str, Any]] = []
+    """Albumentations transforms by name after those of the preset, such as `{type: GaussianBlur, p: 0.3}`."""
+
+    @field_validator("transforms")
+    @classmethod
+    def _each_has_a_type(cls, transforms: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for position, transform in enumerate(transforms):
+            if not isinstance(transform.get("type"), str):
+                raise ValueError(f"transform {position} has no `type`, such as `HorizontalFlip`")
+        return transforms
+
+
+class Preprocessing(ConfigModel):
+    """What happens to every image, in training and prediction alike."""
+
+    normalize: Literal[True, False, "per_image"] = True
+    """`true`: subtract the data set's `mean` and divide by its `std`. `per_image`: each image by its own.
+    `false`: scale to 0 to 1 only."""
+    pad_to_multiple: Positive | None = None
+    """Pad each size up to a multiple of this; the network's own stride when left out."""
+
+
+class DataSettings(ConfigModel):
+    """How images are cut into batches."""
+
+    batch_size: Positive = 4
+    """Images per training step and per forward pass of validation."""
+    num_workers: Annotated[int, Field(ge=0)] = 2
+    """Loader processes; 0 reads in the training process. Results do not depend on it."""
+    pin_memory: bool = True
+    """Page-locked buffers for faster copies to a GPU; without effect on the CPU."""
+    image_size: Size | None = None
+    """Resize to this instead of the data set's `image_size`."""
+    patch_size: Size | None = None
+    """Train on random crops of this size; validation sees whole images."""
+    patches_per_image: Positive = 1
+    """Crops that each image gives in an epoch."""
+    foreground_share: Share = 0.5
+    """Share of the crops that are centred on a foreground pixel."""
+    cache: Literal["none", "memory", "disk"] = "none"
+    """Keep decoded images: in memory shared by all workers, or in files under `cache_dir`."""
+    cache_dir: FilePath | None = None
+    """Folder of the disk cache; `outputs/cache` when left out."""
+    augmentation: Augmentation = Augmentation(enabled=False)
+    """Random changes of training images."""
+    preprocessing: Preprocessing = Preprocessing()
+    """Normalisation and padding."""

@@ -1,0 +1,135 @@
+"""Augmentation: albumentations transforms by name and presets, seeded for every sample."""
+
+import os
+import warnings
+from typing import Any
+
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it must never call home
+
+import albumentations as A
+import cv2
+import numpy as np
+
+from segcli.core.errors import ConfigError, nearest
+from segcli.core.types import Array
+from segcli.data.samples import Sample
+from segcli.data.settings import Augmentation
+
+__all__ = ["Augmenter"]
+
+COLOUR = ({"type": "HueSaturationValue", "hue_shift_limit": 10, "sat_shift_limit": 20, "p": 0.3},)
+LIGHT = (
+    {"type": "HorizontalFlip", "p": 0.5},
+    {"type": "RandomBrightnessContrast", "brightness_limit": 0.15, "contrast_limit": 0.15, "p": 0.5},
+)
+MEDIUM = (
+    *LIGHT,
+    {"type": "VerticalFlip", "p": 0.5},
+    {
+        "type": "Affine",
+        "scale": [0.9, 1.1],
+        "translate_percent": [-0.05, 0.05],
+        "rotate": [-20, 20],
+        "border_mode": cv2.BORDER_REFLECT_101,
+        "p": 0.5,
+    },
+)
+HEAVY = (
+    *MEDIUM,
+    {"type": "ElasticTransform", "alpha": 40, "sigma": 8, "border_mode": cv2.BORDER_REFLECT_101, "p": 0.3},
+    {"type": "RandomGamma", "gamma_limit": [70, 140], "p": 0.3},
+    {"type": "GaussianBlur", "blur_limit": [3, 5], "p": 0.2},
+    {"type": "GaussNoise", "std_range": [0.01, 0.05], "p": 0.3},
+)
+PRESETS: dict[str, tuple[dict[str, Any], ...]] = {"light": LIGHT, "medium": MEDIUM, "heavy": HEAVY}
+QUARTER_TURN = {"type": "RandomRotate90", "p": 0.5}
+
+
+class Augmenter:
+    """Applies the transforms of a run to one sample.
+
+    Args:
+        settings: The `data.augmentation` section.
+        channels: Channels of an image; colour transforms are only part of a preset for 3.
+        square: Whether all samples are square, so that quarter turns keep their size.
+
+    Raises:
+        ConfigError: A transform is unknown, has a wrong parameter, or does not work on such images.
+    """
+
+    def __init__(self, settings: Augmentation, *, channels: int, square: bool) -> None:
+        wanted = [*_preset(settings, channels=channels, square=square), *settings.transforms]
+        transforms = [_build(position, dict(entry)) for position, entry in enumerate(wanted)]
+        for transform in transforms:
+            _try_out(transform, channels)
+        self.compose = A.Compose(transforms)
+
+    def __call__(self, sample: Sample, seed: int) -> Sample:
+        """The sample, changed as `seed` says; the same seed gives the same pixels."""
+        names = list(sample.maps)
+        image = sample.image if sample.image.dtype == np.uint8 else _as_unit(sample.image)
+        self.compose.set_random_seed(seed % 2**32)
+        # One stack for all maps: separate mask targets may be drawn separately by a transform.
+        changed = self.compose(image=image, mask=np.stack([sample.maps[name] for name in names], axis=-1))
+        pixels, maps = changed["image"], changed["mask"]
+        if pixels.shape[:2] != sample.size:
+            raise ConfigError(
+                f"`data.augmentation` changed the size of an image from {sample.size} to {pixels.shape[:2]}",
+                hint="use transforms that keep the size, or a square `data.patch_size`",
+            )
+        return Sample(
+            image=pixels.reshape(*sample.size, -1),
+            maps={name: np.ascontiguousarray(maps[..., index]) for index, name in enumerate(names)},
+        )
+
+
+def _as_unit(image: Array) -> Array:
+    """16-bit images as float32 from 0 to 1, which albumentations can handle."""
+    return image.astype(np.float32) / 65535.0 if image.dtype == np.uint16 else image
+
+
+def _preset(settings: Augmentation, *, channels: int, square: bool) -> tuple[dict[str, Any], ...]:
+    name = settings.preset or (None if settings.transforms else "medium")
+    if name is None:
+        return ()
+    turns = (QUARTER_TURN,) if square and name != "light" else ()
+    return (*PRESETS[name], *turns, *(COLOUR if name == "heavy" and channels == 3 else ()))
+
+
+def _build(position: int, options: dict[str, Any]) -> A.BasicTransform:
+    name = options.pop("type")
+    kind = getattr(A, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, A.BasicTransform)):
+        known = [word for word in dir(A) if isinstance(getattr(A, word), type)]
+        close = nearest(name, known)
+        raise ConfigError(
+            f"`data.augmentation.transforms`: albumentations has no transform `{name}`",
+            hint=f"did you mean `{close}`?" if close else "names are written as in albumentations, `GaussianBlur`",
+        )
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            transform: A.BasicTransform = kind(**options)
+    except (ValueError, TypeError, Warning) as error:
+        detail = " ".join(str(error).split())[:200]
+        raise ConfigError(f"`data.augmentation`: transform `{name}` does not accept its options ({detail})") from error
+    return transform
+
+
+def _try_out(transform: A.BasicTransform, channels: int) -> None:
+    """Run the transform once on a small image, so that it fails before the training and not in it."""
+    name = type(transform).__name__
+    probe = np.random.default_rng(0).integers(0, 255, (64, 64, channels), dtype=np.uint8)
+    share, transform.p = transform.p, 1.0
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            A.Compose([transform], seed=0)(image=probe, mask=probe[..., :1])
+    except Exception as error:
+        detail = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"`data.augmentation`: transform `{name}` does not work on images with {channels} channels ({detail})"
+        ) from error
+    finally:
+        transform.p = share

@@ -1,0 +1,81 @@
+"""Layouts of data sets on disk, one file each. What every layout keeps stands here."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from segcli.core.types import ConfigModel
+from segcli.data.checks import Finding
+from segcli.data.samples import Case, Sample
+from segcli.data.settings import DatasetSpec
+
+__all__ = ["SPLITS", "Layout"]
+
+SPLITS = ("train", "val", "test")
+
+
+class Layout(ABC):
+    """Finds the cases of a data set and reads them."""
+
+    Config: ClassVar[type[ConfigModel]]
+    """Keys of this format, which stand in the data-set file beside those of every format."""
+    ndim: ClassVar[int] = 2
+    """Spatial axes of one image."""
+
+    def __init__(self, config: Any, spec: DatasetSpec) -> None:
+        self.config = config
+        self.spec = spec
+
+    @staticmethod
+    def default_task(num_classes: int) -> str:
+        """Task of a data set that does not name one."""
+        return "binary" if num_classes == 1 else "multiclass"
+
+    @abstractmethod
+    def has(self, split: str) -> bool:
+        """Whether the data set has this split at all."""
+
+    @abstractmethod
+    def cases(self, split: str) -> list[Case]:
+        """Cases of a split, in natural order, without decoding an image.
+
+        Raises:
+            DataError: The folder is missing, the split is empty, or an image has no label.
+        """
+
+    @abstractmethod
+    def all_cases(self, split: str) -> list[Case]:
+        """Cases of a split, those with faults as well; for checks.
+
+        Raises:
+            DataError: The folder is missing.
+        """
+
+    @abstractmethod
+    def read(self, case: Case) -> Sample:
+        """Decode one case.
+
+        Raises:
+            DataError: A file is unreadable or does not fit the data set's description.
+        """
+
+    @abstractmethod
+    def read_input(self, path: Path) -> Sample:
+        """Decode an image without label, converted as those of the data set; for prediction.
+
+        Raises:
+            DataError: The file is unreadable or has the wrong channels.
+        """
+
+    @abstractmethod
+    def size(self, case: Case) -> tuple[int, ...]:
+        """Spatial size as stored, from the file's header."""
+
+    @abstractmethod
+    def inspect(self, split: str) -> Iterator[Finding]:
+        """Faults that show without decoding: partners, headers, sizes."""
+
+    @abstractmethod
+    def examine(self, case: Case, sample: Sample | None = None) -> Iterator[Finding]:
+        """Faults that show when the case is decoded."""

@@ -1,0 +1,392 @@
+"""Images and masks in folders: `<split>/image/*.png` with `<split>/label/*.png` of the same stems.
+
+Other folder names, suffixes (`21_training.tif` with `21_manual1.gif`) and extensions are keys. Splits are folders,
+list files, or seeded fractions of one folder.
+"""
+
+from collections.abc import Iterator
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from segcli.core.errors import DataError
+from segcli.core.types import Array, ConfigModel
+from segcli.data.checks import Finding, raise_on_error
+from segcli.data.images import EXTENSIONS, Header, natural_key, read_header, read_image, read_labels
+from segcli.data.samples import Case, Sample
+from segcli.data.settings import DatasetSpec
+from segcli.data.splits import SplitSettings, assign, read_list
+from segcli.datasets import Layout
+
+__all__ = ["ImageFolders"]
+
+COLOURS = {"rgb": 3, "grey": 1, "green": 1}
+TOPS = ({1}, {255}, {65535})
+"""What the foreground of a binary mask may be written as, beside 0."""
+
+
+class ImageFolders(Layout):
+    """2D images with one mask each, and optionally the mask of a field of view."""
+
+    class Config(ConfigModel):
+        """Keys of `format: image_folders`."""
+
+        image_folder: str = "image"
+        """Folder of the images, within the folder of a split (or within `root` for list and fraction splits)."""
+        label_folder: str = "label"
+        """Folder of the masks."""
+        fov_folder: str | None = None
+        """Folder of field-of-view masks; pixels outside count neither in the loss nor in the metrics."""
+        image_suffix: str | list[str] = ""
+        """End of an image's stem that its partners do not share, such as `_training`."""
+        label_suffix: str | list[str] = ""
+        """End of a mask's stem, such as `_manual1`."""
+        fov_suffix: str | list[str] = ""
+        """End of a field-of-view mask's stem, such as `_training_mask`."""
+        extensions: Annotated[list[str], Field(min_length=1)] = list(EXTENSIONS)
+        """File-name extensions that count as images."""
+        color: Literal["as_stored", "rgb", "grey", "green"] = "as_stored"
+        """Convert images: grey to RGB, RGB to grey, or take the green channel. `as_stored` demands `num_channels`."""
+        intensity_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+        """Stored values that become 0 and 1, such as `[0, 4095]` for 12 bits; the type's whole range if not given."""
+        mask_threshold: Annotated[int, Field(ge=0)] | None = None
+        """Mask values above this are foreground; left out, a mask holds nothing but 0 and 1, or 0 and 255."""
+        split: SplitSettings = SplitSettings()
+        """How cases are shared out to training, validation and test."""
+
+    def __init__(self, config: Config, spec: DatasetSpec) -> None:
+        super().__init__(config, spec)
+        self.config: ImageFolders.Config = config
+        stored = COLOURS.get(config.color)
+        if stored not in (None, spec.num_channels):
+            raise DataError(
+                f"data set `{spec.name}`: `color: {config.color}` gives {stored} channels, "
+                f"`num_channels` is {spec.num_channels}",
+                hint=f"set `num_channels: {stored}`",
+            )
+
+    # ---- finding cases
+
+    @property
+    def root(self) -> Path:
+        """Folder of the whole data set."""
+        assert self.spec.paths.root is not None
+        return self.spec.paths.root
+
+    def _given(self, split: str) -> Path | None:
+        path: Path | None = getattr(self.spec.paths, split)
+        return path
+
+    def _folder(self, split: str) -> Path:
+        """Folder that holds the image and label folders of a split."""
+        if self.config.split.by != "folders":
+            return self.root
+        return self._given(split) or self.root / split
+
+    def has(self, split: str) -> bool:
+        """Whether the data set has this split: stated, or found where splits usually are."""
+        settings = self.config.split
+        if settings.by == "folders":
+            return split == "train" or self._given(split) is not None or (self.root / split).is_dir()
+        return split == "train" or settings.states(split)
+
+    def cases(self, split: str) -> list[Case]:
+        """Cases of a split, in natural order, each with its label."""
+        cases, findings = self._partners(split)
+        raise_on_error(findings)
+        return cases
+
+    def all_cases(self, split: str) -> list[Case]:
+        """Cases of a split, those without a label as well."""
+        return self._partners(split)[0]
+
+    @cache  # noqa: B019 - a layout lives as long as its run
+    def _partners(self, split: str) -> tuple[list[Case], list[Finding]]:
+        """Cases with their partner files, and what is missing."""
+        config, folder = self.config, self._folder(split)
+        images = self._files(folder / config.image_folder, config.image_suffix, "images", split)
+        labels = self._files(folder / config.label_folder, config.label_suffix, "masks", split)
+        fovs: dict[str, list[Path]] = {}
+        if config.fov_folder is not None:
+            fovs = self._files(folder / config.fov_folder, config.fov_suffix, "field-of-view masks", split)
+        if config.image_folder == config.label_folder:
+            labelled = {path for paths in labels.values() for path in paths} if config.label_suffix else set()
+            images = {key: [p for p in paths if p not in labelled] for key, paths in images.items()}
+            images = {key: paths for key, paths in images.items() if paths}
+        wanted = self._in_split(split, list(images))
+        findings = [*_doubles(images, "image"), *_doubles(labels, "mask")]
+        cases = [
+            Case(key, images[key][0], labels.get(key, [None])[0], fovs.get(key, [None])[0])
+            for key in wanted
+            if key in images
+        ]
+        findings += self._missing(cases, folder)
+        if config.split.by == "folders":
+            findings += [
+                _extra(paths[0], folder / config.image_folder) for key, paths in labels.items() if key not in images
+            ]
+        if not cases:
+            findings.append(
+                Finding(
+                    "empty_split",
+                    "error",
+                    folder / config.image_folder,
+                    f"split `{split}` is empty: no images in `{folder / config.image_folder}`",
+                    f"files end in {', '.join(config.extensions)}; `image_folder`, `image_suffix` and `split` are keys "
+                    "of the data-set file",
+                )
+            )
+        return cases, findings
+
+    def _files(self, folder: Path, suffix: str | list[str], what: str, split: str) -> dict[str, list[Path]]:
+        """Files of a folder by their stem without the suffix."""
+        if not folder.is_dir():
+            key = split if self.config.split.by == "folders" else "root"
+            raise DataError(
+                f"no folder `{folder}` with the {what} of split `{split}`",
+                hint=f"set `dataset.paths.{key}`, or the folder's name with `dataset.{_folder_key(what)}`",
+            )
+        suffixes = [suffix] if isinstance(suffix, str) else suffix
+        endings = {f".{extension.lower().lstrip('.')}" for extension in self.config.extensions}
+        found: dict[str, list[Path]] = {}
+        for path in sorted(folder.iterdir(), key=natural_key):
+            if path.name.startswith(".") or path.suffix.lower() not in endings:
+                continue
+            ending = next((end for end in suffixes if path.stem.endswith(end)), None)
+            if ending is not None:
+                found.setdefault(path.stem[: len(path.stem) - len(ending)], []).append(path)
+        return found
+
+    def _in_split(self, split: str, keys: list[str]) -> list[str]:
+        settings = self.config.split
+        if settings.by == "fraction":
+            return assign(keys, settings)[split]
+        if settings.by == "lists":
+            return read_list(settings, split, self.root, keys)
+        return keys
+
+    def _missing(self, cases: list[Case], folder: Path) -> Iterator[Finding]:
+        config = self.config
+        for case in cases:
+            if case.label is None:
+                expected = folder / config.label_folder / f"{case.id}{_first(config.label_suffix)}.*"
+                yield Finding(
+                    "missing_label",
+                    "error",
+                    case.image,
+                    f"image `{case.image}` has no mask (looked for `{expected}`)",
+                    "add the mask or take the image away; `label_folder`, `label_suffix` are keys of the data-set file",
+                )
+            if config.fov_folder is not None and case.fov is None:
+                expected = folder / config.fov_folder / f"{case.id}{_first(config.fov_suffix)}.*"
+                yield Finding(
+                    "missing_fov",
+                    "error",
+                    case.image,
+                    f"image `{case.image}` has no field-of-view mask (looked for `{expected}`)",
+                    "add the mask, or remove `fov_folder` from the data-set file",
+                )
+
+    # ---- reading
+
+    @cached_property
+    def _headers(self) -> dict[Path, Header]:
+        return {}
+
+    def header(self, path: Path) -> Header:
+        """Header of a file, read once."""
+        if path not in self._headers:
+            self._headers[path] = read_header(path)
+        return self._headers[path]
+
+    def size(self, case: Case) -> tuple[int, ...]:
+        """Height and width as stored."""
+        return self.header(case.image).size
+
+    def read(self, case: Case) -> Sample:
+        """Decode image, mask and field of view, all of one size."""
+        image = self.convert(read_image(case.image), case.image)
+        maps = {}
+        if case.label is not None:
+            maps["mask"] = self._mask(read_labels(case.label), case.label)
+        if case.fov is not None:
+            field = read_labels(case.fov)
+            maps["valid"] = (field > (127 if field.max(initial=0) > 1 else 0)).astype(np.uint8)
+        for name, values in maps.items():
+            if values.shape != image.shape[:2]:
+                path = case.label if name == "mask" else case.fov
+                assert path is not None
+                raise DataError(_differs(path, values.shape, case.image, image.shape[:2]), hint=SIZE_MEND)
+        return Sample(image=image, maps=maps)
+
+    def read_input(self, path: Path) -> Sample:
+        """Decode one image by itself."""
+        return Sample(image=self.convert(read_image(path), path))
+
+    def convert(self, image: Array, path: Path) -> Array:
+        """Image with the channels and the intensity range that the data set states."""
+        color, channels = self.config.color, image.shape[2]
+        if color == "green" and channels == 3:
+            image = image[:, :, 1:2]
+        elif color == "grey" and channels == 3:
+            weights = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+            grey = image.astype(np.float32) @ weights
+            image = (np.rint(grey) if image.dtype.kind == "u" else grey).astype(image.dtype)[:, :, None]
+        elif color == "rgb" and channels == 1:
+            image = np.repeat(image, 3, axis=2)
+        if image.shape[2] != self.spec.num_channels:
+            raise DataError(_channels_differ(path, channels, self.spec.num_channels), hint=_channels_mend(channels))
+        return self._to_range(np.ascontiguousarray(image), path)
+
+    def _to_range(self, image: Array, path: Path) -> Array:
+        limits = self.config.intensity_range
+        if limits is not None:
+            low, high = limits
+            unit: Array = np.clip((image.astype(np.float32) - low) / (high - low), 0.0, 1.0)
+            return unit
+        if image.dtype.kind == "f" and image.size:
+            low, high = float(image.min()), float(image.max())
+            if not (np.isfinite(low) and np.isfinite(high)):
+                raise DataError(f"image `{path}` holds NaN or infinite values", hint="mend the file")
+            if low < 0.0 or high > 1.0:
+                raise DataError(
+                    f"image `{path}` holds floating-point values from {low:.4g} to {high:.4g}, outside 0 to 1",
+                    hint="set `intensity_range: [low, high]` in the data-set file",
+                )
+        return image
+
+    def _mask(self, labels: Array, path: Path) -> Array:
+        """Mask of 0 and 1."""
+        if self.spec.num_classes > 1:
+            return labels
+        if self.config.mask_threshold is not None:
+            return (labels > self.config.mask_threshold).astype(np.uint8)
+        values, counts = np.unique(labels, return_counts=True)
+        if not any({int(value) for value in values} - {0} <= top for top in TOPS):
+            raise DataError(_unexpected(path, values, counts), hint=VALUES_MEND)
+        return (labels > 0).astype(np.uint8)
+
+    # ---- checks
+
+    def inspect(self, split: str) -> Iterator[Finding]:
+        """Faults of a split that show without decoding: partners, headers, sizes, channels."""
+        try:
+            cases, findings = self._partners(split)
+        except DataError as error:
+            yield Finding("missing_folder", "error", self._folder(split), error.message, error.hint or "")
+            return
+        yield from findings
+        for case in cases:
+            yield from self._inspect_headers(case)
+
+    def _inspect_headers(self, case: Case) -> Iterator[Finding]:
+        headers = {}
+        for kind, path in (("image", case.image), ("label", case.label), ("fov", case.fov)):
+            try:
+                headers[kind] = None if path is None else self.header(path)
+            except DataError as error:
+                yield Finding(f"unreadable_{kind}", "error", path, error.message, error.hint or "")
+        image = headers.get("image")
+        if image is None:
+            return
+        converted = COLOURS.get(self.config.color, image.channels)
+        if converted != self.spec.num_channels or image.channels not in (1, 3, self.spec.num_channels):
+            message = _channels_differ(case.image, image.channels, self.spec.num_channels)
+            yield Finding("wrong_channels", "error", case.image, message, _channels_mend(image.channels))
+        for kind, path in (("label", case.label), ("fov", case.fov)):
+            header = headers.get(kind)
+            if header is not None and path is not None and header.size != image.size:
+                message = _differs(path, header.size, case.image, image.size)
+                yield Finding("size_mismatch", "error", path, message, SIZE_MEND)
+
+    def examine(self, case: Case, sample: Sample | None = None) -> Iterator[Finding]:
+        """Faults of one case that show when it is decoded."""
+        try:
+            image = read_image(case.image)
+            self.convert(image, case.image)
+        except DataError as error:
+            yield Finding("unreadable_image", "error", case.image, error.message, error.hint or "")
+        else:
+            yield from _examine_intensities(image, case.image, ranged=self.config.intensity_range is not None)
+        try:
+            if case.label is not None:
+                yield from self._examine_label(case.label)
+            if case.fov is not None:
+                read_labels(case.fov)
+        except DataError as error:
+            code = "unreadable_label"
+            yield Finding(code, "error", case.label, error.message, error.hint or "")
+
+    def _examine_label(self, path: Path) -> Iterator[Finding]:
+        labels = read_labels(path)
+        try:
+            mask = self._mask(labels, path)
+        except DataError as error:
+            yield Finding("unexpected_values", "error", path, error.message, error.hint or "")
+            return
+        if not mask.any():
+            yield Finding("empty_mask", "warning", path, f"mask `{path}` is empty", "make sure that nothing is there")
+        elif self.spec.num_classes == 1 and mask.all():
+            message = f"mask `{path}` is foreground throughout"
+            yield Finding("full_mask", "warning", path, message, "make sure that 0 is the background")
+
+
+SIZE_MEND = "export the mask at the size of its image"
+VALUES_MEND = (
+    "write 0 for background and 255 (or 1) for foreground, or set `mask_threshold: 127` in the data-set file if the "
+    "values between come from JPEG or smoothing"
+)
+
+
+def _folder_key(what: str) -> str:
+    return {"images": "image_folder", "masks": "label_folder"}.get(what, "fov_folder")
+
+
+def _first(suffix: str | list[str]) -> str:
+    return suffix if isinstance(suffix, str) else suffix[0]
+
+
+def _doubles(files: dict[str, list[Path]], what: str) -> Iterator[Finding]:
+    for paths in files.values():
+        if len(paths) > 1:
+            names = " and ".join(f"`{path.name}`" for path in paths)
+            message = f"two {what}s with one stem in `{paths[0].parent}`: {names}"
+            yield Finding("same_stem", "error", paths[1], message, "rename or remove one of them")
+
+
+def _extra(path: Path, images: Path) -> Finding:
+    message = f"mask `{path}` belongs to no image in `{images}`"
+    return Finding("extra_label", "warning", path, message, "add the image, or remove the mask")
+
+
+def _differs(path: Path, size: tuple[int, ...], image: Path, image_size: tuple[int, ...]) -> str:
+    return f"`{path}` is {size[0]}x{size[1]} pixels, its image `{image}` is {image_size[0]}x{image_size[1]}"
+
+
+def _channels_differ(path: Path, channels: int, stated: int) -> str:
+    return f"image `{path}` has {channels} channel{'s' * (channels != 1)}, the data set states `num_channels: {stated}`"
+
+
+def _channels_mend(channels: int) -> str:
+    convert = "`color: grey` (or `green`) to convert" if channels == 3 else "`color: rgb` to convert"
+    return f"set `num_channels: {channels}` in the data-set file, or {convert}"
+
+
+def _unexpected(path: Path, values: Array, counts: Array) -> str:
+    order = np.argsort(-counts)
+    shown = ", ".join(f"{values[index]} ({counts[index]} pixels)" for index in order[:5])
+    more = f" and {len(values) - 5} more" if len(values) > 5 else ""
+    return f"mask `{path}` holds {len(values)} values, a mask has two: {shown}{more}"
+
+
+def _examine_intensities(image: Array, path: Path, *, ranged: bool) -> Iterator[Finding]:
+    if image.min() == image.max():
+        yield Finding("constant_image", "warning", path, f"image `{path}` has one value throughout", "look at the file")
+    elif image.dtype == np.uint16 and not ranged and image.max() < 2**14:
+        top = int(image.max())
+        message = f"image `{path}` is 16-bit but its highest value is {top}: it will look almost black to the network"
+        bits = 2 ** int(np.ceil(np.log2(top + 1))) - 1
+        yield Finding("narrow_range", "warning", path, message, f"set `intensity_range: [0, {bits}]`")

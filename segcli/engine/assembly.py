@@ -1,0 +1,175 @@
+"""From a checked run to the objects that do the work."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from segcli.config.schema import Run
+from segcli.core.errors import CheckpointError, ConfigError
+from segcli.core.registry import TASKS
+from segcli.core.types import IOSpec
+from segcli.data.cache import DiskCache, MemoryCache, Resizing, forecast
+from segcli.data.loader import EvaluationLoader, TrainLoader
+from segcli.data.pipeline import Pipeline, Source
+from segcli.data.samples import Case
+from segcli.datasets import Layout
+from segcli.engine.checkpoint import Checkpoint
+from segcli.engine.events import Listener
+from segcli.engine.inference import Inferer
+from segcli.engine.runtime import Precision, choose_device, choose_precision, seed_everything
+from segcli.losses import WeightedSum
+from segcli.metrics import Metric
+from segcli.models import Network
+from segcli.tasks import Task
+
+__all__ = ["Assembly", "assemble", "load_weights"]
+
+
+@dataclass
+class Assembly:
+    """A run's parts, made once; whatever reads the data is made when it is asked for."""
+
+    run: Run
+    device: torch.device
+    precision: Precision
+    layout: Layout
+    task: Task
+    network: Network
+    loss: WeightedSum
+    metrics: list[Metric]
+    memory_format: torch.memory_format
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """Preparation of images, with augmentation for training."""
+        settings = self.run.data.augmentation
+        augment = None
+        if settings.enabled:
+            from segcli.data.transforms import Augmenter  # noqa: PLC0415 - albumentations takes seconds to import
+
+            augment = Augmenter(settings, channels=self.run.dataset.num_channels, square=self._is_square())
+        return Pipeline(
+            self.run.data, self.run.dataset.spec, stride=self.network.stride, seed=self.run.seed, augment=augment
+        )
+
+    def _is_square(self) -> bool:
+        size = self.run.data.patch_size or self.run.data.image_size or self.run.dataset.image_size
+        return size is not None and len(set(size)) == 1
+
+    def source(self, cases: Sequence[Case], listener: Listener) -> Source:
+        """Decoded, resized cases: from the files, or from the cache that the run asks for."""
+        data, pipeline = self.run.data, self.pipeline
+        direct = Resizing(self.layout, pipeline)
+        if data.cache == "none":
+            return direct
+        folder = data.cache_dir or Path("outputs") / "cache"
+
+        def pixels(case: Case) -> int:
+            product = 1
+            for length in pipeline.image_size or self.layout.size(case):
+                product *= length
+            return product
+
+        listener.notice(forecast(data.cache, direct, cases, pixels, folder).check())
+        if data.cache == "memory":
+            return MemoryCache(direct, cases)
+        return DiskCache(direct, folder, f"{self.run.dataset.model_dump_json()}|{pipeline.image_size}")
+
+    def train_loader(self, cases: Sequence[Case], source: Source) -> TrainLoader:
+        """Shuffled batches."""
+        return TrainLoader(source, self.pipeline, cases, seed=self.run.seed, pin_memory=self._pins)
+
+    def evaluation_loader(self, cases: Sequence[Case], source: Source) -> EvaluationLoader:
+        """Whole images in order.
+
+        On the CPU one at a time: nothing is slower for it, and no result can depend on what shares a batch.
+        """
+        return EvaluationLoader(
+            source,
+            self.pipeline,
+            cases,
+            [self.pipeline.network_size(self.layout.size(case)) for case in cases],
+            batch_size=1 if self.device.type == "cpu" else self.run.data.batch_size,
+            num_workers=self.run.data.num_workers,
+            pin_memory=self._pins,
+        )
+
+    @property
+    def _pins(self) -> bool:
+        return self.run.data.pin_memory and self.device.type == "cuda"
+
+    def inferer(self, network: nn.Module | None = None) -> Inferer:
+        """Prediction of whole images with this network, or with the run's own."""
+        settings = self.run.inference
+        return Inferer(
+            self.network if network is None else network,
+            tile=None if settings.tile is None else tuple(settings.tile),
+            overlap=settings.overlap,
+            multiple=self.pipeline.multiple,
+            precision=self.precision,
+            batch_size=1 if self.device.type == "cpu" else self.run.data.batch_size,
+        )
+
+
+def assemble(run: Run) -> Assembly:
+    """Make a run's parts; the network's first weights follow from the seed.
+
+    Raises:
+        ConfigError: Parts do not fit together.
+        DeviceError: The device is not there.
+    """
+    device = choose_device(run.device)
+    layout: Layout = run.dataset.build()
+    task: Task = TASKS.load(run.task_name)(run.dataset.num_classes)
+    seed_everything(run.seed)
+    io = IOSpec(ndim=layout.ndim, in_channels=run.dataset.num_channels, outputs=task.outputs)
+    network: Network = run.model.build(io=io)
+    multiple = run.data.preprocessing.pad_to_multiple
+    if multiple is not None and multiple % network.stride:
+        raise ConfigError(
+            f"`data.preprocessing.pad_to_multiple` is {multiple}, model `{run.model.type}` halves its input down to "
+            f"1/{network.stride} and needs a multiple of {network.stride}",
+            hint=f"set it to {-(-multiple // network.stride) * network.stride}, or leave it out",
+        )
+    memory_format = _memory_format(run, layout.ndim)
+    placed: Any = network
+    placed = placed.to(device=device, memory_format=memory_format)
+    return Assembly(
+        run=run,
+        device=device,
+        precision=choose_precision(run.training.amp, device),
+        layout=layout,
+        task=task,
+        network=placed,
+        loss=WeightedSum(run.losses()).to(device),
+        metrics=run.metrics(),
+        memory_format=memory_format,
+    )
+
+
+def _memory_format(run: Run, ndim: int) -> Any:
+    if not run.training.channels_last:
+        return torch.contiguous_format
+    return torch.channels_last if ndim == 2 else torch.channels_last_3d
+
+
+def load_weights(network: nn.Module, checkpoint: Checkpoint, source: Path, *, ema: bool = True) -> None:
+    """Put a checkpoint's weights into the network: the averaged ones, where there are any and `ema` is set.
+
+    Raises:
+        CheckpointError: They belong to another network.
+    """
+    tensors = (checkpoint.below("ema") if ema else {}) or checkpoint.below("model")
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        detail = str(error).splitlines()[1].strip() if len(str(error).splitlines()) > 1 else str(error)
+        raise CheckpointError(
+            f"the weights in `{source}` do not fit the network ({detail[:160]})",
+            hint="the checkpoint was written with other `model` keys",
+        ) from error

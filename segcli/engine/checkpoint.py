@@ -1,0 +1,149 @@
+"""A checkpoint: one safetensors file of tensors, with a JSON header and a checksum over both.
+
+Nothing that is written needs pickle and nothing that is read runs code.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from segcli.core.errors import CheckpointError
+from segcli.core.files import plain, replacing
+
+__all__ = ["FORMAT", "Checkpoint", "read_checkpoint", "read_header", "write_checkpoint"]
+
+FORMAT = 1
+KEY = "segcli"
+
+
+@dataclass
+class Checkpoint:
+    """Content of a checkpoint file."""
+
+    header: dict[str, Any]
+    tensors: dict[str, Tensor]
+    """By name, such as `model/head.weight`."""
+
+    def below(self, prefix: str) -> dict[str, Tensor]:
+        """Tensors whose name starts with `prefix/`, without it."""
+        start = f"{prefix}/"
+        return {name.removeprefix(start): value for name, value in self.tensors.items() if name.startswith(start)}
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write the file whole or not at all; it is on the disk when this returns."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+    _unshare(tensors)
+    header = {"format": FORMAT, **plain(checkpoint.header)}
+    text = json.dumps(_encode(header), separators=(",", ":"), allow_nan=False)
+    checksum = _checksum(text, tensors)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={KEY: text, "checksum": checksum})
+
+
+def _unshare(tensors: dict[str, Tensor]) -> None:
+    """Copy tied weights: one storage cannot stand under two names in the file."""
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        if tensor.numel() and tensor.data_ptr() in seen:
+            tensors[name] = tensor.clone()
+        seen.add(tensor.data_ptr())
+
+
+def _encode(value: Any) -> Any:
+    """NaN and infinity as JSON can say them; `_decode` is the way back."""
+    if isinstance(value, dict):
+        return {key: _encode(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_encode(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$float": repr(value)}
+    return value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, dict):
+        return float(value["$float"]) if set(value) == {"$float"} else {k: _decode(v) for k, v in value.items()}
+    return [_decode(item) for item in value] if isinstance(value, list) else value
+
+
+def _checksum(text: str, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        if tensor.numel():
+            bytes_of: Any = tensor.reshape(-1).view(torch.uint8).numpy()
+            digest.update(bytes_of)
+    return digest.hexdigest()
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read and verify a checkpoint; tensors arrive on the CPU.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or not a checkpoint of ours.
+    """
+    text, checksum = _metadata(path)
+    try:
+        with safe_open(path, framework="pt") as stored:
+            # a copy, for the file may be replaced while its mapped pages are still in use
+            tensors = {name: stored.get_tensor(name).clone() for name in stored.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _damaged(path, str(error)) from error
+    if _checksum(text, tensors) != checksum:
+        raise _damaged(path, "its checksum does not match its content")
+    return Checkpoint(_header(path, text), tensors)
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Header alone, without reading the tensors.
+
+    Raises:
+        CheckpointError: As `read_checkpoint`.
+    """
+    return _header(path, _metadata(path)[0])
+
+
+def _metadata(path: Path) -> tuple[str, str]:
+    if not path.is_file():
+        raise CheckpointError(
+            f"no checkpoint at `{path}`", hint="`segcli train` writes `last.safetensors` after every epoch"
+        )
+    if path.suffix in {".pt", ".pth", ".ckpt"}:
+        raise CheckpointError(f"`{path}` is no segcli checkpoint", hint="a run's checkpoints end in `.safetensors`")
+    try:
+        with safe_open(path, framework="pt") as stored:
+            metadata = stored.metadata() or {}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _damaged(path, str(error)) from error
+    if KEY not in metadata or "checksum" not in metadata:
+        raise CheckpointError(f"`{path}` holds weights but no segcli header", hint="take a checkpoint of a segcli run")
+    return metadata[KEY], metadata["checksum"]
+
+
+def _header(path: Path, text: str) -> dict[str, Any]:
+    try:
+        header: dict[str, Any] = _decode(json.loads(text))
+    except ValueError as error:
+        raise _damaged(path, "its header is no JSON") from error
+    if header.get("format") != FORMAT:
+        raise CheckpointError(
+            f"`{path}` has checkpoint format {header.get('format')}, this segcli reads {FORMAT}",
+            hint="use the segcli version that wrote it",
+        )
+    return header
+
+
+def _damaged(path: Path, detail: str) -> CheckpointError:
+    return CheckpointError(
+        f"checkpoint `{path}` is damaged ({detail[:100]})", hint="take another checkpoint of the run, or train again"
+    )

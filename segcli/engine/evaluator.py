@@ -1,0 +1,89 @@
+"""Scores a network on whole images, each at the size in which it is stored."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from segcli.data.loader import Loaded
+from segcli.data.samples import Case
+from segcli.engine.assembly import Assembly
+from segcli.engine.scores import Tally
+from segcli.metrics import Scored
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+@dataclass
+class Evaluation:
+    """Results of one pass over a split."""
+
+    cases: list[Case]
+    losses: dict[str, float]
+    """`loss` and each of its parts, averaged over images."""
+    tally: Tally
+
+    def averages(self) -> dict[str, float]:
+        """`val_loss`, its parts and the headline of each metric, under the names that `monitor` uses."""
+        return {f"val_{name}": value for name, value in {**self.losses, **self.tally.averages()}.items()}
+
+
+def evaluate(
+    parts: Assembly,
+    network: nn.Module,
+    batches: Iterable[Loaded],
+    *,
+    on_image: Callable[[Case, Tensor], None] | None = None,
+    after_batch: Callable[[int], None] | None = None,
+    threshold: float | None = None,
+) -> Evaluation:
+    """Predict and score every image.
+
+    The loss is that of each image by itself, so that no value depends on how images are batched. Metrics compare
+    with the mask as stored: prediction is unpadded and resized back, the truth is never resampled.
+
+    Args:
+        parts: The run's parts.
+        network: The network to score.
+        batches: Whole images with their truth.
+        on_image: Hears each case with its probabilities `(K, *S)` at the stored size.
+        after_batch: Hears how many images were done.
+        threshold: Instead of the run's own.
+    """
+    network.eval()
+    inferer = parts.inferer(network)
+    limit = parts.run.inference.threshold if threshold is None else threshold
+    tally = Tally(parts.metrics)
+    cases: list[Case] = []
+    losses: list[dict[str, Tensor]] = []
+    with torch.inference_mode():
+        for loaded in batches:
+            tensors = {name: tensor.to(parts.device, non_blocking=True) for name, tensor in loaded.tensors.items()}
+            outputs = inferer.logits(tensors["image"].to(memory_format=parts.memory_format))
+            batch = parts.task.targets(tensors)
+            for index, case in enumerate(loaded.cases):
+                one = slice(index, index + 1)
+                losses.append(
+                    parts.loss(
+                        {name: values[one] for name, values in outputs.items()},
+                        {name: values[one] for name, values in batch.items()},
+                    )
+                )
+                restored = loaded.geometries[index].restore(outputs["mask"][one])
+                probs = parts.task.probabilities(restored)
+                truth = parts.task.targets(
+                    {
+                        name: torch.from_numpy(values)[None].to(parts.device)
+                        for name, values in loaded.stored_maps[index].items()
+                    }
+                )
+                tally.add(Scored(probs, truth["mask"], truth["valid"], limit))
+                cases.append(case)
+                if on_image is not None:
+                    on_image(case, probs[0])
+            if after_batch is not None:
+                after_batch(len(loaded.cases))
+    names = losses[0] if losses else {}
+    averages = {name: float(torch.stack([entry[name] for entry in losses]).double().mean()) for name in names}
+    return Evaluation(cases, averages, tally)

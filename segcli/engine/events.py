@@ -1,0 +1,81 @@
+"""What the engine tells while it works; who listens decides how it looks."""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+__all__ = ["EpochDone", "Listener", "Silent", "StepDone"]
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """A moment within an epoch, told a few times a second at most."""
+
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int
+    loss: float
+    """Mean over the epoch so far."""
+    images_per_s: float
+    memory_mib: float
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """An epoch with its results."""
+
+    epoch: int
+    epochs: int
+    train: dict[str, float]
+    val: dict[str, float]
+    learning_rate: float
+    elapsed_s: float
+    remaining_s: float
+    improved: bool
+    patience_left: int | None
+    """Validations without improvement until early stopping; None when it is off."""
+    notes: list[str] = field(default_factory=list)
+
+
+class Listener(Protocol):
+    """Hears what happens."""
+
+    def notice(self, text: str) -> None:
+        """Something worth knowing."""
+
+    def warn(self, text: str) -> None:
+        """Something that may be wrong."""
+
+    def stage(self, text: str, total: int | None = None) -> None:
+        """A piece of work begins, of `total` items where that is known."""
+
+    def advance(self, count: int = 1) -> None:
+        """Items of the present stage are done."""
+
+    def step(self, event: StepDone) -> None:
+        """Training goes on."""
+
+    def epoch(self, event: EpochDone) -> None:
+        """An epoch is over."""
+
+
+class Silent:
+    """Listens to nothing."""
+
+    def notice(self, text: str) -> None:
+        """Ignore."""
+
+    def warn(self, text: str) -> None:
+        """Ignore."""
+
+    def stage(self, text: str, total: int | None = None) -> None:
+        """Ignore."""
+
+    def advance(self, count: int = 1) -> None:
+        """Ignore."""
+
+    def step(self, event: Any) -> None:
+        """Ignore."""
+
+    def epoch(self, event: Any) -> None:
+        """Ignore."""

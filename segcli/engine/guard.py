@@ -1,0 +1,66 @@
+"""Finds a loss that is not finite, without making the loop wait for a GPU."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segcli.core.errors import DataError
+
+__all__ = ["FiniteGuard"]
+
+
+@dataclass
+class _Pending:
+    flag: Tensor
+    ready: Any
+    told: str
+
+
+class FiniteGuard:
+    """Checks each loss: at once on the CPU, and on a GPU as soon as its copy has arrived."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.pending: list[_Pending] = []
+
+    def watch(self, loss: Tensor, told: str) -> None:
+        """Look at the loss of the batch that `told` names.
+
+        Raises:
+            DataError: This loss, or on a GPU an earlier one, is not finite.
+        """
+        flag = loss.detach().isfinite()
+        if self.device.type != "cuda":
+            self._judge(flag, told)
+            return
+        copy = torch.empty((), dtype=torch.bool, pin_memory=True)
+        copy.copy_(flag, non_blocking=True)
+        ready: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        ready.record()
+        self.pending.append(_Pending(copy, ready, told))
+        self._settle(wait=False)
+
+    def settle(self) -> None:
+        """Wait for every loss so far; before anything is saved.
+
+        Raises:
+            DataError: One of them is not finite.
+        """
+        self._settle(wait=True)
+
+    def _settle(self, *, wait: bool) -> None:
+        while self.pending and (wait or self.pending[0].ready.query()):
+            first = self.pending.pop(0)
+            first.ready.synchronize()
+            self._judge(first.flag, first.told)
+
+    @staticmethod
+    def _judge(flag: Tensor, told: str) -> None:
+        if not bool(flag):
+            raise DataError(
+                f"the loss is not finite in {told}",
+                hint="look at these images, lower the learning rate, set `training.amp=off`, or "
+                "`debug.on_nan=skip` to leave such batches out",
+            )

@@ -1,0 +1,101 @@
+"""Logits of whole images: in one pass, or in tiles whose overlap is blended."""
+
+from collections.abc import Iterator
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+
+from segcli.engine.runtime import Precision
+
+__all__ = ["Inferer"]
+
+
+class Inferer:
+    """Runs a network on images of any size.
+
+    Images that exceed `tile` are cut into tiles that overlap; logits are blended with a Gaussian weight, which gives
+    the border of a tile, where the network sees less, little say.
+
+    Args:
+        network: Returns logits by name for `(B, C, *S)`.
+        tile: Largest size given to the network at once; None for no limit.
+        overlap: Share of a tile that the next one covers again.
+        multiple: Tile sizes are rounded up to multiples of this.
+        precision: Number format of the forward pass.
+        batch_size: Tiles per forward pass.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        tile: tuple[int, ...] | None,
+        overlap: float,
+        multiple: int,
+        precision: Precision,
+        batch_size: int = 1,
+    ) -> None:
+        self.network = network
+        self.tile = None if tile is None else tuple(-(-length // multiple) * multiple for length in tile)
+        self.overlap = overlap
+        self.precision = precision
+        self.batch_size = batch_size
+
+    def logits(self, image: Tensor) -> dict[str, Tensor]:
+        """Logits in float32, `(B, C, *S) -> {name: (B, K, *S)}`; the caller holds `torch.inference_mode`."""
+        size = tuple(image.shape[2:])
+        if self.tile is None or all(have <= most for have, most in zip(size, self.tile, strict=True)):
+            return self._forward(image)
+        return self._in_tiles(image, size, self.tile)
+
+    def _forward(self, image: Tensor) -> dict[str, Tensor]:
+        with self.precision.autocast():
+            outputs: dict[str, Tensor] = self.network(image)
+        return {name: values.float() for name, values in outputs.items()}
+
+    def _in_tiles(self, image: Tensor, size: tuple[int, ...], most: tuple[int, ...]) -> dict[str, Tensor]:
+        tile = tuple(min(pair) for pair in zip(size, most, strict=True))
+        weight = _gaussian(tile).to(image.device)
+        total = torch.zeros(size, device=image.device)
+        blended: dict[str, Tensor] = {}
+        for windows in _groups(_windows(size, tile, self.overlap), self.batch_size):
+            stacked = torch.cat([image[(slice(None), slice(None), *window)] for window in windows])
+            outputs = self._forward(stacked)
+            for name, values in outputs.items():
+                if name not in blended:
+                    blended[name] = torch.zeros(len(image), values.shape[1], *size, device=image.device)
+                for window, part in zip(windows, torch.split(values, len(image)), strict=True):
+                    blended[name][(slice(None), slice(None), *window)] += part * weight
+            for window in windows:
+                total[window] += weight
+        return {name: values / total for name, values in blended.items()}
+
+
+def _windows(size: tuple[int, ...], tile: tuple[int, ...], overlap: float) -> list[tuple[slice, ...]]:
+    """Windows that cover `size`, spread evenly, overlapping by at least the share `overlap`."""
+    starts = []
+    for length, part in zip(size, tile, strict=True):
+        stride = max(int(part * (1.0 - overlap)), 1)
+        count = -(-(length - part) // stride) + 1
+        starts.append([round(index * (length - part) / max(count - 1, 1)) for index in range(count)])
+    return [
+        tuple(slice(start, start + part) for start, part in zip(corner, tile, strict=True))
+        for corner in product(*starts)
+    ]
+
+
+def _groups(windows: list[tuple[slice, ...]], size: int) -> Iterator[list[tuple[slice, ...]]]:
+    for start in range(0, len(windows), size):
+        yield windows[start : start + size]
+
+
+def _gaussian(tile: tuple[int, ...]) -> Tensor:
+    """Weight of each pixel of a tile: 1 in the middle, falling with a deviation of an eighth of the tile."""
+    weight = torch.ones(tile)
+    for axis, length in enumerate(tile):
+        distance = (torch.arange(length) - (length - 1) / 2) / (length / 8)
+        shape = [1] * len(tile)
+        shape[axis] = length
+        weight = weight * torch.exp(-0.5 * distance.square()).view(shape)
+    return weight.clamp(min=1e-4)

@@ -1,0 +1,125 @@
+"""A run's folder: where its files are, who is writing, and which checkpoint is the newest whole one."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from segcli.core.errors import CheckpointError, ConfigError
+from segcli.engine.checkpoint import Checkpoint, read_checkpoint
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["RunFolder"]
+
+WRITTEN = (
+    "config.yaml",
+    "environment.yaml",
+    "metrics_history.yaml",
+    "report.html",
+    "checkpoints",
+    "tensorboard",
+    "visualizations",
+)
+"""What a run writes, and so what `--overwrite` removes."""
+
+
+class RunFolder:
+    """Paths of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.environment = path / "environment.yaml"
+        self.history = path / "metrics_history.yaml"
+        self.checkpoints = path / "checkpoints"
+        self.last = self.checkpoints / "last.safetensors"
+        self.best = self.checkpoints / "best.safetensors"
+        self.tensorboard = path / "tensorboard"
+
+    def periodic(self, epoch: int) -> Path:
+        """Checkpoint kept of this epoch."""
+        return self.checkpoints / f"epoch_{epoch:04d}.safetensors"
+
+    def kept(self) -> list[Path]:
+        """Periodic checkpoints, oldest first."""
+        return sorted(self.checkpoints.glob("epoch_*.safetensors"))
+
+    def has_run(self) -> bool:
+        """Whether anything was trained here."""
+        return self.history.exists() or any(self.checkpoints.glob("*.safetensors"))
+
+    def refuse_if_used(self) -> None:
+        """Keep a run that is here from being overwritten.
+
+        Raises:
+            ConfigError: There is one.
+        """
+        if self.has_run():
+            raise ConfigError(
+                f"run folder `{self.path}` already holds a run",
+                hint=f"go on with `segcli resume {self.path}`, start over with `--overwrite`, or give another `name`",
+            )
+
+    def clear(self) -> None:
+        """Remove what an earlier run wrote; other files stay."""
+        for name in WRITTEN:
+            path = self.path / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder, so that no second process writes into it; the lock ends with the process.
+
+        Raises:
+            ConfigError: Another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        if sys.platform == "win32":
+            yield
+            return
+        # POSIX record locks, unlike flock, are not inherited by loader workers, which may outlive a killed process.
+        with (self.path / ".lock").open("a+") as stream:
+            try:
+                fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                stream.seek(0)
+                holder = stream.read().strip() or "unknown"
+                raise ConfigError(
+                    f"run folder `{self.path}` is in use by process {holder}",
+                    hint="wait for it or stop it, or give another `name`",
+                ) from None
+            stream.truncate(0)
+            stream.write(str(os.getpid()))
+            stream.flush()
+            yield
+
+    def newest(self) -> tuple[Checkpoint, Path, list[str]]:
+        """Newest whole checkpoint, with a warning for each damaged one that was passed over.
+
+        Raises:
+            CheckpointError: There is none.
+        """
+        try:
+            return read_checkpoint(self.last), self.last, []
+        except CheckpointError as error:
+            if not self.last.exists():
+                raise
+            first, warnings = error, [error.message]
+        others = sorted(
+            (path for path in self.checkpoints.glob("*.safetensors") if path != self.last),
+            key=lambda path: path.stat().st_mtime,
+            reverse=True,
+        )
+        for path in others:
+            try:
+                return read_checkpoint(path), path, [*warnings, f"going on from `{path}` instead"]
+            except CheckpointError as error:
+                warnings.append(error.message)
+        raise first

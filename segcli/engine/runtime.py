@@ -1,0 +1,201 @@
+"""The machine: device, precision, randomness, and what of it a run must remember."""
+
+import math
+import os
+import platform
+import random
+import subprocess
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor
+
+from segcli import __version__
+from segcli.core.errors import DeviceError
+
+__all__ = [
+    "Precision",
+    "choose_device",
+    "choose_precision",
+    "environment",
+    "memory_used",
+    "out_of_memory",
+    "random_state",
+    "restore_random_state",
+    "seed_everything",
+]
+
+PACKAGES = ("torch", "numpy", "albumentations", "opencv-python-headless", "pillow", "tifffile", "safetensors")
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `device:` names; `auto` takes a GPU where there is one.
+
+    Raises:
+        DeviceError: There is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            seen = f"PyTorch {torch.__version__} sees {count} GPU{'s' * (count != 1)} here"
+            raise DeviceError(f"no device `{name}`: {seen}", hint="set `device=cpu`, or `device=auto`")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("no device `mps` on this machine", hint="set `device=cpu`, or `device=auto`")
+    return device
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Number format of the forward pass."""
+
+    dtype: torch.dtype | None
+    """None for float32 throughout."""
+    device_type: str
+
+    @property
+    def scales(self) -> bool:
+        """Whether gradients would underflow without a loss scale."""
+        return self.dtype == torch.float16
+
+    @property
+    def name(self) -> str:
+        """As in tables."""
+        return {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(self.dtype or torch.float32, "fp32")
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Context of the forward pass."""
+        return nullcontext() if self.dtype is None else torch.autocast(self.device_type, self.dtype)
+
+
+def choose_precision(amp: str | bool, device: torch.device) -> Precision:
+    """What `training.amp` means on this device.
+
+    Raises:
+        DeviceError: The device does not support what was asked for.
+    """
+    if amp in ("off", False) or (amp in ("auto", True) and device.type != "cuda"):
+        return Precision(None, device.type)
+    if amp in ("auto", True):
+        # Compute capability 8 (Ampere) is the first with bf16 matrix units; ROCm reports 9 and above.
+        fast = torch.cuda.get_device_capability(device)[0] >= 8
+        return Precision(torch.bfloat16 if fast else torch.float16, device.type)
+    if amp == "fp16" and device.type == "cpu":
+        raise DeviceError("`training.amp: fp16` does not train on the CPU", hint="set `training.amp=off`")
+    return Precision(torch.bfloat16 if amp == "bf16" else torch.float16, device.type)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and PyTorch."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """State of every generator that a training may draw from, as tensors."""
+    numpy_state: Any = np.random.get_state()
+    kind, words, gauss = random.getstate()
+    state = {
+        "torch": torch.get_rng_state(),
+        "numpy_words": torch.from_numpy(numpy_state[1].astype(np.int64)),
+        "numpy_rest": torch.tensor([numpy_state[2], numpy_state[3], numpy_state[4]], dtype=torch.float64),
+        "python_words": torch.tensor(words, dtype=torch.int64),
+        "python_rest": torch.tensor([kind, float("nan") if gauss is None else gauss], dtype=torch.float64),
+    }
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_random_state(state: dict[str, Tensor], device: torch.device) -> None:
+    """Put every generator back to where it was."""
+    torch.set_rng_state(state["torch"])
+    position, has_gauss, cached = state["numpy_rest"].tolist()
+    words = state["numpy_words"].numpy().astype(np.uint32)
+    np.random.set_state(("MT19937", words, int(position), int(has_gauss), cached))
+    kind, gauss = state["python_rest"].tolist()
+    random.setstate((int(kind), tuple(state["python_words"].tolist()), None if math.isnan(gauss) else gauss))
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+def memory_used(device: torch.device) -> float:
+    """MiB that PyTorch holds on the GPU, or that this process holds in memory."""
+    if device.type == "cuda":
+        return torch.cuda.memory_reserved(device) / 2**20
+    return float(psutil.Process().memory_info().rss) / 2**20
+
+
+def out_of_memory(error: Exception) -> DeviceError | None:
+    """What to tell of an exhausted device; None when the error is something else."""
+    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        return DeviceError(
+            f"out of memory: {str(error).splitlines()[0][:160]}",
+            hint="lower `data.batch_size`, `data.patch_size` or `inference.tile`, or set `training.amp=auto`",
+        )
+    return None
+
+
+def environment(device: torch.device, *, seed: int, data: dict[str, Any]) -> dict[str, Any]:
+    """What a run ran on: written beside its config."""
+    described: dict[str, Any] = {
+        "segcli": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "command_line": ["segcli", *sys.argv[1:]],
+        "working_folder": str(Path.cwd()),
+        "git": _git_state(),
+        "seed": seed,
+        "data": data,
+    }
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        described["gpu"] = {
+            "name": properties.name,
+            "memory_gib": round(properties.total_memory / 2**30, 1),
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+        }
+    return described
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Commit of the working folder and whether it was changed; None outside a checkout."""
+
+    def ask(*words: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", *words],
+                capture_output=True,
+                text=True,
+                timeout=5,
+                check=True,
+                env={**os.environ, "LC_ALL": "C"},
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    commit = ask("rev-parse", "HEAD")
+    return None if commit is None else {"commit": commit, "changed": bool(ask("status", "--porcelain"))}

@@ -1,0 +1,102 @@
+"""Opens a training: data checked, loaders ready, trainer made."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from segcli.config.schema import Run
+from segcli.core.errors import ConfigError
+from segcli.data.checks import raise_on_error
+from segcli.data.samples import Case
+from segcli.engine.assembly import Assembly, assemble
+from segcli.engine.events import Listener
+from segcli.engine.runfolder import RunFolder
+from segcli.engine.stopping import StopSignal
+from segcli.engine.trainer import Trainer
+
+__all__ = ["NOT_YET", "open_session"]
+
+NOT_YET: dict[str, Callable[[Run], bool]] = {
+    "logging.log_images": lambda run: run.logging.log_images,
+    "logging.log_activations": lambda run: run.logging.log_activations,
+    "debug.profile_memory": lambda run: run.debug.profile_memory,
+    "debug.detailed_memory": lambda run: run.debug.detailed_memory,
+    "debug.profile_training_step": lambda run: run.debug.profile_training_step,
+}
+"""Keys of the contract that have no effect yet, with how to tell that someone asks for them."""
+
+
+def open_session(run: Run, folder: RunFolder, listener: Listener, stop: StopSignal) -> Trainer:
+    """Check the data, make all parts, and give the trainer, before its first step.
+
+    Raises:
+        SegcliError: Anything that would spoil the training and shows before it starts.
+    """
+    for key, asked in NOT_YET.items():
+        if asked(run):
+            listener.warn(f"`{key}` has no effect in this version of segcli")
+    parts = assemble(run)
+    listener.notice(_described(parts))
+    train_cases = _checked(parts, "train", listener)
+    val_cases = _checked(parts, "val", listener) if parts.layout.has("val") else []
+    if not val_cases:
+        listener.notice("no validation images: no validation, no best checkpoint, no early stopping")
+    _check_one_size(parts, train_cases)
+    listener.notice(f"data: {len(train_cases)} training and {len(val_cases)} validation images")
+    _ = parts.pipeline  # a mistake in the augmentation shows here, before files are decoded
+    source = parts.source([*train_cases, *val_cases], listener)
+    return Trainer(
+        parts,
+        folder,
+        parts.train_loader(train_cases, source),
+        parts.evaluation_loader(val_cases, source) if val_cases else None,
+        dataset={"train": fingerprint(train_cases), "val": fingerprint(val_cases)},
+        listener=listener,
+        stop=stop,
+    )
+
+
+def fingerprint(cases: Sequence[Case]) -> dict[str, Any]:
+    """Number of cases and a digest of their names and file sizes."""
+    digest = hashlib.sha256()
+    for case in cases:
+        label = case.label.stat().st_size if case.label else 0
+        digest.update(f"{case.id}|{case.image.stat().st_size}|{label}\n".encode())
+    return {"num_images": len(cases), "digest": digest.hexdigest()[:16]}
+
+
+def _checked(parts: Assembly, split: str, listener: Listener) -> list[Case]:
+    """Cases of a split after the checks that need no decoding."""
+    cases = parts.layout.cases(split)
+    for finding in raise_on_error(parts.layout.inspect(split)):
+        if finding.severity == "warning":
+            listener.warn(f"{finding.message} ({finding.mend})")
+    return cases
+
+
+def _check_one_size(parts: Assembly, cases: Sequence[Case]) -> None:
+    """Images of a batch must have one size; told before the first epoch and not somewhere in it."""
+    data = parts.run.data
+    if data.batch_size == 1 or data.patch_size or parts.pipeline.image_size:
+        return
+    sizes: dict[tuple[int, ...], Case] = {}
+    for case in cases:
+        sizes.setdefault(parts.pipeline.network_size(parts.layout.size(case)), case)
+    if len(sizes) > 1:
+        told = " and ".join(f"`{case.image}` {'x'.join(map(str, size))}" for size, case in list(sizes.items())[:2])
+        raise ConfigError(
+            f"training images differ in size ({told}) and cannot share a batch of {data.batch_size}",
+            hint="set `data.image_size` to resize them, `data.patch_size` to train on crops, or `data.batch_size=1`",
+        )
+
+
+def _described(parts: Assembly) -> str:
+    count = sum(parameter.numel() for parameter in parts.network.parameters())
+    return (
+        f"model {parts.run.model.type} with {count:,} parameters on {parts.device} "
+        f"({parts.precision.name}{', ' + _chosen(parts) if parts.run.device == 'auto' else ''})"
+    )
+
+
+def _chosen(parts: Assembly) -> str:
+    return f"chosen by `device: auto` = {parts.device}"

@@ -1,0 +1,119 @@
+"""One optimizer step: forward, backward, accumulation, clipping, update, running mean of the weights."""
+
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segcli.core.errors import CheckpointError
+from segcli.core.registry import OPTIMIZERS
+from segcli.core.types import Batch, Outputs
+from segcli.engine.assembly import Assembly
+
+__all__ = ["Stepper"]
+
+
+class Stepper:
+    """Holds what changes with every step: weights, optimizer, loss scale and averaged weights."""
+
+    def __init__(self, parts: Assembly) -> None:
+        training = parts.run.training
+        self.parts = parts
+        self.network = parts.network
+        self.forward: Any = torch.compile(parts.network) if training.compile else parts.network
+        factory = OPTIMIZERS.load(training.optimizer.type)
+        self.base_lr: float = factory.Config.model_validate(training.optimizer.options).learning_rate
+        self.optimizer: torch.optim.Optimizer = training.optimizer.build().build(parts.network.parameters())
+        self.scaler = torch.amp.GradScaler(parts.device.type, enabled=parts.precision.scales)
+        self.clip_norm = training.gradient_clip_norm
+        self.averaged: nn.Module | None = deepcopy(parts.network) if training.ema.enabled else None
+        if self.averaged is not None:
+            self.averaged.requires_grad_(requires_grad=False)
+
+    @property
+    def best_network(self) -> nn.Module:
+        """Network to validate: the averaged one, where there is one."""
+        return self.averaged if self.averaged is not None else self.network
+
+    def forward_loss(self, batch: Batch) -> tuple[dict[str, Tensor], Outputs]:
+        """Loss with its parts, and the raw outputs."""
+        with self.parts.precision.autocast():
+            outputs: Outputs = self.forward(batch["image"])
+        return self.parts.loss(outputs, batch), outputs
+
+    def backward(self, loss: Tensor, share: float) -> None:
+        """Add the gradient of `share * loss`."""
+        self.scaler.scale(loss * share if share != 1.0 else loss).backward()  # type: ignore[no-untyped-call]
+
+    def update(self, rate: float, step: int) -> None:
+        """Take the optimizer step number `step` with learning rate `rate`."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        if self.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.averaged is not None:
+            self._average(step)
+
+    @torch.no_grad()
+    def _average(self, step: int) -> None:
+        # A young mean must not cling to the random first weights: the decay grows with the steps.
+        assert self.averaged is not None
+        decay = min(self.parts.run.training.ema.decay, (1.0 + step) / (10.0 + step))
+        old: list[Tensor] = list(self.averaged.parameters())
+        new: list[Tensor] = list(self.network.parameters())
+        torch._foreach_lerp_(old, new, 1.0 - decay)
+        for kept, buffer in zip(self.averaged.buffers(), self.network.buffers(), strict=True):
+            kept.copy_(buffer)
+
+    # ---- memory
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights, averaged weights and optimizer state by name, as they stand in a checkpoint."""
+        tensors = {f"model/{name}": value for name, value in self.network.state_dict().items()}
+        if self.averaged is not None:
+            tensors |= {f"ema/{name}": value for name, value in self.averaged.state_dict().items()}
+        for name, parameter in self.network.named_parameters():
+            state = self.optimizer.state.get(parameter, {})
+            tensors |= {f"optimizer/{name}/{key}": value for key, value in state.items() if isinstance(value, Tensor)}
+        return tensors
+
+    def restore(self, tensors: dict[str, Tensor], scaler: dict[str, Any]) -> None:
+        """Take up the tensors of `tensors()`.
+
+        Raises:
+            CheckpointError: Some are missing or of another shape.
+        """
+        try:
+            self.network.load_state_dict(_below(tensors, "model/"))
+            if self.averaged is not None:
+                self.averaged.load_state_dict(_below(tensors, "ema/") or _below(tensors, "model/"))
+            for name, parameter in self.network.named_parameters():
+                self._restore_optimizer(parameter, _below(tensors, f"optimizer/{name}/"))
+        except (RuntimeError, KeyError) as error:
+            detail = " ".join(str(error).split())[:160]
+            raise CheckpointError(
+                f"the checkpoint does not fit the run ({detail})", hint="`model` and `optimizer` must be unchanged"
+            ) from error
+        if scaler:
+            self.scaler.load_state_dict(scaler)
+
+    def _restore_optimizer(self, parameter: nn.Parameter, state: dict[str, Tensor]) -> None:
+        if not state:
+            return
+        restored = {}
+        for key, value in state.items():
+            if value.shape == parameter.shape:
+                restored[key] = torch.empty_like(parameter).copy_(value)
+            else:
+                # fused kernels keep the step count beside the parameter
+                restored[key] = value.to(parameter.device if self.optimizer.defaults.get("fused") else "cpu")
+        self.optimizer.state[parameter] = restored
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,344 @@
+"""The training loop: epochs, validation, checkpoints, and going on where a run stopped.
+
+The loop knows neither tasks nor models nor losses: it moves batches, takes steps, and keeps a `Snapshot`.
+"""
+
+import math
+import time
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segcli.config.schema import Run
+from segcli.core.errors import DataError
+from segcli.core.files import write_yaml
+from segcli.core.randomness import seed_of
+from segcli.core.types import Batch, Outputs
+from segcli.data.loader import EvaluationLoader, Loaded, TrainLoader
+from segcli.engine.assembly import Assembly
+from segcli.engine.checkpoint import write_checkpoint
+from segcli.engine.evaluator import evaluate
+from segcli.engine.events import EpochDone, Listener, StepDone
+from segcli.engine.guard import FiniteGuard
+from segcli.engine.monitor import Monitor
+from segcli.engine.runfolder import RunFolder
+from segcli.engine.runtime import memory_used, out_of_memory, random_state, restore_random_state, seed_everything
+from segcli.engine.scores import Tally
+from segcli.engine.snapshot import Progress, Snapshot
+from segcli.engine.stepper import Stepper
+from segcli.engine.stopping import StopSignal
+from segcli.engine.tracking import Tracking
+from segcli.metrics import Scored
+from segcli.schedulers import Horizon, Schedule
+
+__all__ = ["Trainer"]
+
+TOLD_EVERY_S = 0.25
+SUMS = "sums/"
+"""Prefix of the loss sums among the saved statistics of an epoch."""
+
+
+class Trainer:
+    """Trains one run.
+
+    Args:
+        parts: The run's parts.
+        folder: Where checkpoints and history go.
+        train: Training batches.
+        val: Validation images; None for a data set without.
+        dataset: Fingerprint of the data.
+        listener: Hears what happens.
+        stop: Asks for a stop at the next safe point.
+    """
+
+    def __init__(
+        self,
+        parts: Assembly,
+        folder: RunFolder,
+        train: TrainLoader,
+        val: EvaluationLoader | None,
+        *,
+        dataset: dict[str, Any],
+        listener: Listener,
+        stop: StopSignal,
+    ) -> None:
+        self.parts = parts
+        self.run: Run = parts.run
+        self.folder = folder
+        self.train = train
+        self.val = val
+        self.dataset = dataset
+        self.listener = listener
+        self.stop = stop
+        self.stepper = Stepper(parts)
+        self.progress = Progress()
+        self.history: list[dict[str, Any]] = []
+        training = self.run.training
+        self.monitor = Monitor(training.early_stopping, parts.metrics)
+        self.group = training.gradient_accumulation_steps
+        horizon = Horizon(training.epochs, -(-len(train) // self.group), training.warmup_epochs)
+        self.schedule: Schedule = training.scheduler.build(base_lr=self.stepper.base_lr, horizon=horizon)
+        self.metrics = [metric for metric in parts.metrics if not metric.costly]
+        self.guard = FiniteGuard(parts.device)
+        self.tally = Tally(self.metrics)
+        self.sums: dict[str, Tensor] = {}
+        self.saved_at = time.monotonic()
+        # Independent of whatever building the network has drawn.
+        seed_everything(seed_of(self.run.seed, "training"))
+
+    # ---- remembering
+
+    def snapshot(self) -> Snapshot:
+        """State of the run, between two optimizer steps."""
+        sums = {f"{SUMS}{name}": value for name, value in self.sums.items()}
+        return Snapshot(
+            config=self.run.resolved(),
+            progress=self.progress,
+            stepper=self.stepper.tensors(),
+            random=random_state(self.parts.device),
+            tally={**self.tally.state(), **sums},
+            scaler=self.stepper.scaler.state_dict(),
+            scheduler=self.schedule.state,
+            monitor=self.monitor.state,
+            history=self.history,
+            dataset=self.dataset,
+        )
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to where a run stopped."""
+        self.stepper.restore(snapshot.stepper, snapshot.scaler)
+        self.progress = snapshot.progress
+        self.history = snapshot.history
+        self.monitor.state = snapshot.monitor
+        if snapshot.scheduler:
+            self.schedule.state = snapshot.scheduler
+        device = self.parts.device
+        saved = {name: value.to(device) for name, value in snapshot.tally.items()}
+        self.sums = {name.removeprefix(SUMS): value for name, value in saved.items() if name.startswith(SUMS)}
+        self.tally.restore({name: value for name, value in saved.items() if not name.startswith(SUMS)})
+        restore_random_state(snapshot.random, device)
+
+    def save(self, *, best: bool = False, keep: bool = False) -> None:
+        """Write `last`, and on request `best` and the epoch's own checkpoint."""
+        self.guard.settle()
+        checkpoint = self.snapshot().to_checkpoint()
+        write_checkpoint(self.folder.last, checkpoint)
+        if best:
+            write_checkpoint(self.folder.best, checkpoint)
+        if keep:
+            write_checkpoint(self.folder.periodic(self.progress.epoch), checkpoint)
+            for old in self.folder.kept()[: -self.run.checkpoint.max_checkpoints]:
+                old.unlink()
+        self.saved_at = time.monotonic()
+
+    # ---- the loop
+
+    def fit(self) -> None:
+        """Train until the last epoch, or until early stopping.
+
+        Raises:
+            Stopped: A signal came; everything is saved.
+            DataError: A loss is not finite, or a file cannot be read.
+            DeviceError: The device's memory is exhausted.
+        """
+        tracking = Tracking(self.run, self.folder.path, self.listener, first_step=self.progress.epoch + 1)
+        try:
+            while not self.progress.finished:
+                started = time.monotonic()
+                self._train_epoch()
+                self._finish_epoch(tracking, started)
+        except (RuntimeError, MemoryError) as error:
+            raise out_of_memory(error) or error from error
+        finally:
+            tracking.close()
+
+    def rehearse(self, batches: int = 2) -> dict[str, Any]:
+        """Train a few batches and validate one image, and write nothing.
+
+        Raises:
+            SegcliError: As `fit`.
+        """
+        try:
+            self.stepper.network.train()
+            for loaded in islice(self.train.epoch(0), batches):
+                self._train_batch(loaded, share=1.0)
+                self.stepper.update(self.schedule.rate(self.progress.step), self.progress.step)
+                self.progress.step += 1
+            self.guard.settle()
+            val = evaluate(self.parts, self.stepper.best_network, islice(self.val, 1)).averages() if self.val else {}
+        except (RuntimeError, MemoryError) as error:
+            raise out_of_memory(error) or error from error
+        return {"train": {**self._train_losses(), **self.tally.averages()}, "val": val}
+
+    def _train_epoch(self) -> None:
+        self.stepper.network.train()
+        progress, total = self.progress, len(self.train)
+        told = started = time.monotonic()
+        images = 0
+        for loaded in self.train.epoch(progress.epoch, first_batch=progress.batch):
+            self._train_batch(loaded, share=1.0 / self._group_size(progress.batch, total))
+            progress.batch += 1
+            images += len(loaded.cases)
+            if progress.batch % self.group == 0 or progress.batch == total:
+                self._update(started)
+            if time.monotonic() - told > TOLD_EVERY_S or progress.batch == total:
+                told = time.monotonic()
+                self._tell(images / max(told - started, 1e-9))
+        if progress.skipped == total:
+            raise DataError(
+                f"no batch of epoch {progress.epoch + 1} had a finite loss",
+                hint="lower the learning rate, or look at the data",
+            )
+
+    def _group_size(self, batch: int, total: int) -> int:
+        """Batches that share the optimizer step of this batch; fewer at the end of an epoch."""
+        first = batch - batch % self.group
+        return min(self.group, total - first)
+
+    def _train_batch(self, loaded: Loaded, *, share: float) -> None:
+        device = self.parts.device
+        tensors = {name: tensor.to(device, non_blocking=True) for name, tensor in loaded.tensors.items()}
+        tensors["image"] = tensors["image"].to(memory_format=self.parts.memory_format)
+        batch = self.parts.task.targets(tensors)
+        values, outputs = self.stepper.forward_loss(batch)
+        if self.run.debug.on_nan == "skip":
+            if not bool(values["loss"].isfinite()):
+                self.progress.skipped += 1
+                return
+        else:
+            self.guard.watch(values["loss"], self._batch_named(loaded))
+        self.stepper.backward(values["loss"], share)
+        self._note(values, batch, outputs, len(loaded.cases))
+
+    def _batch_named(self, loaded: Loaded) -> str:
+        names = ", ".join(f"`{case.image}`" for case in loaded.cases[:4])
+        more = f" and {len(loaded.cases) - 4} more" if len(loaded.cases) > 4 else ""
+        return f"epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}: {names}{more}"
+
+    @torch.no_grad()
+    def _note(self, values: dict[str, Tensor], batch: Batch, outputs: Outputs, count: int) -> None:
+        """Add to the epoch's averages, on the device."""
+        for name, value in {**values, "images": values["loss"].new_tensor(1.0)}.items():
+            amount = value.detach().float() * count
+            self.sums[name] = self.sums[name] + amount if name in self.sums else amount
+        probs = self.parts.task.probabilities(outputs["mask"].detach())
+        self.tally.add(Scored(probs, batch["mask"], batch["valid"], self.run.inference.threshold))
+
+    def _update(self, started: float) -> None:
+        self.stepper.update(self.schedule.rate(self.progress.step), self.progress.step)
+        self.progress.step += 1
+        every_s = 60.0 * self.run.checkpoint.every_minutes
+        if self.stop.signum is not None:
+            self.save()
+            self.stop.raise_if_asked()
+        elif time.monotonic() - self.saved_at >= every_s:
+            self.save()
+
+    def _tell(self, images_per_s: float) -> None:
+        progress = self.progress
+        self.listener.step(
+            StepDone(
+                epoch=progress.epoch + 1,
+                epochs=self.run.training.epochs,
+                batch=progress.batch,
+                batches=len(self.train),
+                loss=self._train_losses().get("loss", math.nan),
+                images_per_s=images_per_s,
+                memory_mib=memory_used(self.parts.device),
+            )
+        )
+
+    def _train_losses(self) -> dict[str, float]:
+        images = float(self.sums.get("images", torch.tensor(0.0)))
+        return {name: float(value) / images for name, value in self.sums.items() if name != "images" and images}
+
+    # ---- the end of an epoch
+
+    def _finish_epoch(self, tracking: Tracking, started: float) -> None:
+        progress, training = self.progress, self.run.training
+        train = {**self._train_losses(), **self.tally.averages()}
+        val = self._validate() if self._is_validated() else {}
+        rate = self.schedule.rate(max(progress.step - 1, 0))
+        skipped, progress.skipped = progress.skipped, 0
+        progress.epoch, progress.batch = progress.epoch + 1, 0
+        progress.elapsed_s += time.monotonic() - started
+        improved = self._judge(val)
+        progress.finished = progress.epoch >= training.epochs or (bool(val) and self.monitor.is_over)
+        self.sums, self.tally = {}, Tally(self.metrics)
+        self.history.append({"epoch": progress.epoch, "train": train, "val": val, "learning_rate": rate})
+        self._write(best=improved)
+        tracking.scalars(_tags(train, val, rate), progress.epoch)
+        self._tell_epoch(train, val, rate, time.monotonic() - started, improved=improved, skipped=skipped)
+        if not progress.finished:
+            self.stop.raise_if_asked()
+
+    def _is_validated(self) -> bool:
+        epoch = self.progress.epoch + 1
+        last = epoch == self.run.training.epochs
+        return self.val is not None and (last or epoch % self.run.training.val_interval == 0)
+
+    def _validate(self) -> dict[str, float]:
+        assert self.val is not None
+        self.listener.stage(f"validation {self.progress.epoch + 1}", self.val.count)
+
+        def after_batch(count: int) -> None:
+            self.listener.advance(count)
+            if self.stop.signum is not None:
+                self.save()  # the epoch is trained and not validated: resuming begins with the validation
+                self.stop.raise_if_asked()
+
+        return evaluate(self.parts, self.stepper.best_network, self.val, after_batch=after_batch).averages()
+
+    def _judge(self, val: dict[str, float]) -> bool:
+        """Whether this validation is the best so far; the schedule hears of it as well."""
+        if not val:
+            return False
+        value = val[self.monitor.name]
+        if math.isnan(value):
+            self.listener.warn(f"`{self.monitor.name}` is not defined on this validation split: no best checkpoint")
+        self.schedule.epoch_ended(self.monitor.oriented(value))
+        return self.monitor.hear(value, self.progress.epoch)
+
+    def _write(self, *, best: bool) -> None:
+        settings, epoch = self.run.checkpoint, self.progress.epoch
+        keep = settings.save_every is not None and not settings.keep_best_only and epoch % settings.save_every == 0
+        self.save(best=best, keep=keep)
+        write_yaml(self.folder.history, self.history)
+
+    def _tell_epoch(
+        self,
+        train: dict[str, float],
+        val: dict[str, float],
+        rate: float,
+        elapsed_s: float,
+        *,
+        improved: bool,
+        skipped: int,
+    ) -> None:
+        progress = self.progress
+        left = self.run.training.epochs - progress.epoch
+        self.listener.epoch(
+            EpochDone(
+                epoch=progress.epoch,
+                epochs=self.run.training.epochs,
+                train=train,
+                val=val,
+                learning_rate=rate,
+                elapsed_s=elapsed_s,
+                remaining_s=progress.elapsed_s / max(progress.epoch, 1) * left,
+                improved=improved,
+                patience_left=self.monitor.patience_left if val else None,
+                notes=[f"{skipped} batches skipped: loss not finite"] if skipped else [],
+            )
+        )
+
+
+def _tags(train: dict[str, float], val: dict[str, float], rate: float) -> dict[str, float]:
+    """Figures of an epoch under the tags of trackers."""
+    return {
+        **{f"train/{name}": value for name, value in train.items()},
+        **{f"val/{name.removeprefix('val_')}": value for name, value in val.items()},
+        "learning_rate": rate,
+    }

@@ -1,0 +1,79 @@
+"""Losses, one file each. What every loss keeps stands here.
+
+A loss takes the network's raw outputs and the batch and returns its parts by name, unweighted, so that each part can
+be logged. Pixels outside `batch["valid"]` (padding, outside the field of view, ignored) never count.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from segcli.core.types import Batch, ConfigModel, Outputs
+
+__all__ = ["Loss", "MaskLoss", "WeightedSum", "probabilities_and_truth"]
+
+
+class Loss(nn.Module, ABC):
+    """A loss of one or more parts, each averaged over the images of the batch."""
+
+    Config: ClassVar[type[ConfigModel]]
+    name: str = ""
+    """Name under which the part is logged; the component's file name."""
+    part_weights: Mapping[str, float] = {}
+    """Weight of each part within this loss; a part that is not listed weighs 1."""
+
+    @abstractmethod
+    def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """Parts by name, each a scalar in float32."""
+
+
+class MaskLoss(Loss):
+    """A loss of one part on the `mask` output."""
+
+    def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """Value of this loss under its own name."""
+        # float32 whatever the network's precision: sums over a million pixels overflow fp16
+        return {self.name: self.compute(outputs["mask"].float(), batch["mask"], batch["valid"])}
+
+    @abstractmethod
+    def compute(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+        """Scalar loss.
+
+        Args:
+            logits: Raw network output `(B, K, *S)`.
+            truth: `(B, K, *S)` of 0 and 1 where every channel is a mask of its own, or class indices `(B, *S)`.
+            valid: `(B, 1, *S)` boolean; what is False does not count.
+        """
+
+
+def probabilities_and_truth(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities and 0/1 truth, both `(B, K, *S)`, for separate masks (sigmoid) and for classes (softmax)."""
+    if truth.ndim == logits.ndim:
+        return logits.sigmoid(), truth.to(logits.dtype)
+    one_hot = F.one_hot(truth.long(), logits.shape[1]).movedim(-1, 1)
+    return logits.softmax(dim=1), one_hot.to(logits.dtype)
+
+
+class WeightedSum(nn.Module):
+    """Sum of losses by weight; returns the total as `loss` and, of a sum, each part as `loss_<name>`."""
+
+    def __init__(self, losses: list[tuple[float, Loss]]) -> None:
+        super().__init__()
+        self.terms = nn.ModuleList(loss for _, loss in losses)
+        self.weights = [weight for weight, _ in losses]
+
+    def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """`{"loss": total, "loss_<part>": value, ...}`."""
+        parts: dict[str, Tensor] = {}
+        summands: list[Tensor] = []
+        for weight, loss in zip(self.weights, self.terms, strict=True):
+            assert isinstance(loss, Loss)
+            values = loss(outputs, batch)
+            summands += [weight * loss.part_weights.get(name, 1.0) * value for name, value in values.items()]
+            parts |= values
+        total = torch.stack(summands).sum()
+        return {"loss": total, **{f"loss_{name}": value for name, value in parts.items() if len(parts) > 1}}

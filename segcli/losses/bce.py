@@ -1,0 +1,40 @@
+"""Binary cross-entropy on logits."""
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from segcli.core.types import ConfigModel
+from segcli.losses import MaskLoss
+
+__all__ = ["BCE"]
+
+
+class BCE(MaskLoss):
+    """Mean cross-entropy of the valid pixels of each image, averaged over images.
+
+    Shape:
+        `(B, K, *S), (B, K, *S) -> ()`.
+    """
+
+    class Config(ConfigModel):
+        """Keys of `loss: {type: bce}`."""
+
+        pos_weight: Annotated[float, Field(gt=0.0)] = 1.0
+        """Weight of a foreground pixel against a background pixel."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+
+    def compute(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+        """Scalar loss; an image without a valid pixel counts 0."""
+        positive = logits.new_tensor(self.config.pos_weight)
+        values = F.binary_cross_entropy_with_logits(
+            logits, truth.to(logits.dtype), reduction="none", pos_weight=positive
+        )
+        weight = valid.to(values.dtype).expand_as(values)
+        per_image = (values * weight).flatten(1).sum(1) / weight.flatten(1).sum(1).clamp(min=1.0)
+        return per_image.mean()

@@ -1,0 +1,46 @@
+"""Soft Dice loss.
+
+Paper: Milletari et al., "V-Net", 3DV 2016, https://arxiv.org/abs/1606.04797.
+
+Differs from the paper: the denominator sums probabilities, not their squares.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+
+from segcli.core.types import ConfigModel
+from segcli.losses import MaskLoss, probabilities_and_truth
+
+__all__ = ["Dice"]
+
+
+class Dice(MaskLoss):
+    """One minus the Dice overlap of probabilities and truth, averaged over images and channels.
+
+    Shape:
+        `(B, K, *S), (B, K, *S) or (B, *S) -> ()`, in `[0, 1]`.
+    """
+
+    class Config(ConfigModel):
+        """Keys of `loss: {type: dice}`."""
+
+        smooth: Annotated[float, Field(gt=0.0)] = 1.0
+        """Added to numerator and denominator; an empty mask found empty then costs 0."""
+        pooled: bool = False
+        """Pool the pixels of the whole batch before the division, instead of one Dice per image."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+
+    def compute(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+        """Scalar loss."""
+        probs, target = probabilities_and_truth(logits, truth)
+        probs, target = probs * valid, target * valid
+        axes = [0, *range(2, probs.ndim)] if self.config.pooled else list(range(2, probs.ndim))
+        overlap = (probs * target).sum(axes)
+        total = probs.sum(axes) + target.sum(axes)
+        smooth = self.config.smooth
+        return (1.0 - (2.0 * overlap + smooth) / (total + smooth)).mean()

@@ -1,0 +1,14 @@
+"""Specificity, the true negative rate."""
+
+from segcli.core.types import Array
+from segcli.metrics import ConfusionMetric, ratio
+
+__all__ = ["Specificity"]
+
+
+class Specificity(ConfusionMetric):
+    """Share of the background that was left empty; NaN where there is no background."""
+
+    def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
+        """`TN / (TN + FP)`."""
+        return ratio(tn, tn + fp)

@@ -1,0 +1,43 @@
+"""Networks, one file each. What every network keeps stands here.
+
+A network takes an image `(B, C, *S)` and returns raw logits by name; sigmoid, softmax, thresholds and arg-max belong
+to the task. `Config` holds what a user may set and `IOSpec` what the program knows.
+"""
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from segcli.core.errors import ConfigError
+from segcli.core.types import ConfigModel, IOSpec
+
+__all__ = ["Network"]
+
+
+class Network(nn.Module):
+    """A network for images with any number of channels and outputs."""
+
+    can_output: ClassVar[tuple[str, ...]] = ("mask",)
+    """Names of the outputs that this network is able to give."""
+    can_ndim: ClassVar[tuple[int, ...]] = (2, 3)
+    """Numbers of spatial axes that it works on."""
+    Config: ClassVar[type[ConfigModel]]
+
+    stride: int = 1
+    """Each spatial size of the input is a multiple of this."""
+
+    def __init__(self, io: IOSpec) -> None:
+        name = type(self).__name__
+        if io.ndim not in self.can_ndim:
+            raise ConfigError(f"model `{name}` does not work on {io.ndim}D images")
+        for output in io.outputs:
+            if output not in self.can_output:
+                raise ConfigError(
+                    f"model `{name}` has no `{output}` output", hint=f"it gives {', '.join(self.can_output)}"
+                )
+        super().__init__()
+        self.io = io
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Raw logits by name."""
+        raise TypeError(f"{type(self).__name__} has no forward")

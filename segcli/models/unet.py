@@ -1,0 +1,58 @@
+"""U-Net for 2D and 3D images.
+
+Paper: Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image Segmentation", MICCAI 2015,
+https://arxiv.org/abs/1505.04597.
+
+Differs from the paper: padded convolutions, batch normalisation, and widths that start at 32.
+"""
+
+from itertools import pairwise
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from segcli.core.types import ConfigModel, IOSpec, Positive
+from segcli.models import Network
+from segcli.nn.blocks import DoubleConv, UpBlock
+from segcli.nn.dims import CONV, POOL
+
+__all__ = ["UNet"]
+
+
+class UNet(Network):
+    """Encoder and decoder joined by skip connections.
+
+    Shape:
+        `(B, in_channels, *S) -> {"mask": (B, K, *S)}`; each size in `S` is a multiple of `stride`.
+    """
+
+    class Config(ConfigModel):
+        """Keys of `model: {type: unet}`."""
+
+        depths: Annotated[list[Positive], Field(min_length=2)] = [32, 64, 128, 256, 512]
+        """Channels at each level, from full resolution down to the bottom."""
+        dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+        """Share of channels dropped at the end of each double convolution while training."""
+
+    def __init__(self, config: Config, *, io: IOSpec) -> None:
+        super().__init__(io)
+        widths = config.depths
+        self.stride = 2 ** (len(widths) - 1)
+        self.pool = POOL[io.ndim](2)
+        self.down = nn.ModuleList(
+            DoubleConv(io.ndim, below, here, config.dropout) for below, here in pairwise([io.in_channels, *widths])
+        )
+        self.up = nn.ModuleList(UpBlock(io.ndim, deep, skip, config.dropout) for skip, deep in pairwise(widths))
+        self.head = CONV[io.ndim](widths[0], io.outputs["mask"], kernel_size=1)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Raw logits of the mask."""
+        skips: list[Tensor] = []
+        x = image
+        for level, block in enumerate(self.down):
+            x = block(self.pool(x) if level else x)
+            skips.append(x)
+        for skip, block in zip(reversed(skips[:-1]), reversed(self.up), strict=True):
+            x = block(x, skip)
+        return {"mask": self.head(x)}

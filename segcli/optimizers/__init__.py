@@ -1,0 +1,41 @@
+"""Optimizers, one file each. What every optimizer keeps stands here."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from segcli.core.types import ConfigModel
+
+__all__ = ["OptimizerConfig", "OptimizerFactory"]
+
+
+class OptimizerConfig(ConfigModel):
+    """Keys that all optimizers share."""
+
+    learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
+    """Step size at the peak of the schedule."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    """Pull of the weights towards 0."""
+
+
+class OptimizerFactory(ABC):
+    """Makes the optimizer for a network's parameters."""
+
+    Config: type[OptimizerConfig] = OptimizerConfig
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """Optimizer for `parameters`, fused into one kernel where PyTorch has one for their device."""
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        fused = all(p.device.type in {"cpu", "cuda"} and p.is_floating_point() for p in trained)
+        return self.make(trained, fused=fused)
+
+    @abstractmethod
+    def make(self, parameters: list[nn.Parameter], *, fused: bool) -> torch.optim.Optimizer:
+        """Optimizer for `parameters`."""

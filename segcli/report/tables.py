@@ -1,0 +1,140 @@
+"""Results as tables for a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from segcli.commands.data import Checked, Stats
+    from segcli.commands.evaluate import Evaluated
+    from segcli.commands.predict import Predicted
+    from segcli.commands.train import Trained
+    from segcli.engine.scores import Score
+
+__all__ = ["checked", "evaluated", "predicted", "rehearsed", "sample", "stats", "trained"]
+
+SEVERITY = {"error": "[bold red]error[/]", "warning": "[yellow]warning[/]", "info": "[dim]info[/]"}
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.4f}"
+
+
+def checked(result: Checked) -> Iterator[Any]:
+    """Splits, then findings, then the verdict."""
+    splits = Table(title=f"Data set {escape(result.dataset)}", title_justify="left")
+    for heading in ("split", "images", "sizes", "foreground"):
+        splits.add_column(heading, justify="left" if heading in ("split", "sizes") else "right")
+    for entry in result.splits:
+        sizes = ", ".join(f"{size} ({count})" for size, count in list(entry.sizes.items())[:4])
+        more = f" and {len(entry.sizes) - 4} more" if len(entry.sizes) > 4 else ""
+        share = "-" if math.isnan(entry.foreground_share) else f"{entry.foreground_share:.2%}"
+        splits.add_row(entry.split, str(entry.num_images), sizes + more, share)
+    yield splits
+    findings = Table(title="Findings", title_justify="left", show_lines=True)
+    for heading in ("severity", "code", "what", "mend"):
+        findings.add_column(heading, overflow="fold")
+    for finding in result.findings:
+        findings.add_row(SEVERITY[finding.severity], finding.code, escape(finding.message), escape(finding.mend))
+    if result.findings:
+        yield findings
+    count = {kind: sum(finding.severity == kind for finding in result.findings) for kind in SEVERITY}
+    verdict = "[bold red]not ready to train[/]" if result.has_errors else "[green]ready to train[/]"
+    yield f"{verdict}: {_plural(count['error'], 'error')}, {_plural(count['warning'], 'warning')}"
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count} {word}{'s' * (count != 1)}"
+
+
+def stats(result: Stats) -> Iterator[Any]:
+    """Lines to paste, with what they are."""
+    sizes = ", ".join(f"{size} ({count})" for size, count in list(result.sizes.items())[:6])
+    yield f"# {escape(result.dataset)}: {result.num_images} training images, {sizes}"
+    yield f"# foreground share {result.foreground_share:.4f}"
+    yield escape(result.yaml())
+
+
+def sample(made: dict[str, Any]) -> Iterator[Any]:
+    """What was written."""
+    counts = ", ".join(f"{count} {split}" for split, count in made["images"].items())
+    yield f"wrote {counts} images of {made['size']}x{made['size']} pixels to {escape(made['folder'])}"
+    yield f"data-set file: {escape(made['dataset'])}"
+
+
+def rehearsed(result: dict[str, Any]) -> Iterator[Any]:
+    """Outcome of a dry run."""
+    train = ", ".join(f"{name} {_number(value)}" for name, value in result["train"].items())
+    batches = result["batches_per_epoch"]
+    yield f"dry run of {escape(result['run'])}: {batches} batches an epoch; two were trained: {train}"
+    yield "nothing was written"
+
+
+def trained(result: Trained) -> Iterator[Any]:
+    """Where a run stands, and what to do next."""
+    if result.done_before:
+        yield (
+            f"run {escape(result.run)} is finished after {_plural(result.epochs, 'epoch')}; "
+            f"train on with: segcli resume {escape(result.run)} training.epochs=N"
+        )
+        return
+    why = " (early stopping)" if result.early else ""
+    yield f"trained {escape(result.run)} for {_plural(result.epochs, 'epoch')}{why}"
+    if result.best is not None:
+        yield f"best {result.monitor} {_number(result.best)} in epoch {result.best_epoch}"
+    yield f"run folder: {escape(str(result.folder))}"
+
+
+def evaluated(result: Evaluated) -> Iterator[Any]:
+    """Averages with intervals, the worst images, and the files."""
+    count = _plural(result.num_images, "image")
+    title = f"{escape(result.run)}: {count} of split {result.split}, threshold {result.threshold:g}"
+    averages = Table(title=title, title_justify="left")
+    for heading in ("metric", "value", "95 % interval", "scope", "all pixels", "images"):
+        averages.add_column(heading, justify="left" if heading in ("metric", "scope") else "right", no_wrap=True)
+    for entry in result.scores:
+        averages.add_row(
+            entry.name,
+            f"[bold]{_number(entry.value)}[/]",
+            _interval(entry),
+            entry.scope,
+            _number(entry.pooled),
+            str(entry.num_images),
+        )
+    yield averages
+    yield _images(result, result.worst(), f"Worst {len(result.worst())} by {result.ranked_by}")
+    for note in result.notes:
+        yield f"[dim]{escape(note)}[/]"
+    yield f"checkpoint: {escape(str(result.checkpoint))} (epoch {result.epoch})"
+    for name in ("test_metrics.yaml", "per_image_metrics.yaml"):
+        yield f"wrote {escape(str(result.folder / name))}"
+    if result.predictions is not None:
+        yield f"wrote {_plural(result.num_images, 'mask')} to {escape(str(result.predictions))}"
+
+
+def _interval(entry: Score) -> str:
+    return "-" if entry.interval is None else f"{_number(entry.interval[0])} to {_number(entry.interval[1])}"
+
+
+def _images(result: Evaluated, positions: list[int], title: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("image", overflow="fold")
+    for entry in result.scores:
+        table.add_column(entry.name, justify="right")
+    for position in positions:
+        table.add_row(escape(result.images[position]), *(_number(entry.per_image[position]) for entry in result.scores))
+    return table
+
+
+def predicted(result: Predicted) -> Iterator[Any]:
+    """How many masks went where, and what failed."""
+    yield f"wrote {_plural(len(result.written), 'mask')} to {escape(str(result.folder))}"
+    if result.failed:
+        yield f"[bold red]{_plural(len(result.failed), 'image')} failed:[/]"
+        for entry in result.failed:
+            yield f"  {escape(entry['message'])}"

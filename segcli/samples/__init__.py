@@ -1,0 +1,53 @@
+"""Generated data sets, one file per kind (`segcli data sample KIND`).
+
+A maker draws one example from a seed; what stands here turns examples into the folders and the data-set YAML that
+`segcli train` reads. Images are for learning the tool and for tests; no claim about accuracy rests on them.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Example", "SampleMaker"]
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One generated image with its reference mask.
+
+    Shape:
+        `image` is `(H, W, 3)` in RGB, `label` and `fov` are `(H, W)` with 0 and 255.
+    """
+
+    image: Pixels
+    label: Pixels
+    fov: Pixels | None = None
+    """Field of view; pixels outside it are not scored."""
+
+
+class SampleMaker(ABC):
+    """What a file in this room provides."""
+
+    default_size: ClassVar[int] = 256
+    """Height and width of an image in pixels."""
+    default_counts: ClassVar[dict[str, int]] = {"train": 24, "val": 6, "test": 8}
+    """Images per split."""
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator, size: int) -> Example:
+        """Draw one example of `size` x `size` pixels; everything random comes from `rng`."""
+
+    def example(self, seed: int, split: str, index: int, size: int) -> Example:
+        """Draw the example that belongs to this seed, split and index, whatever else is drawn."""
+        stream = np.random.SeedSequence([seed, *split.encode(), index])
+        return self.draw(np.random.default_rng(stream), size)
+
+    @abstractmethod
+    def dataset_yaml(self, folder: Path, size: int) -> str:
+        """Text of the data-set YAML for images written into `folder`."""

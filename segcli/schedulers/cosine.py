@@ -1,0 +1,31 @@
+"""Cosine decay.
+
+Paper: Loshchilov and Hutter, "SGDR", ICLR 2017, https://arxiv.org/abs/1608.03983 (one cycle, no restarts).
+
+"""
+
+import math
+from typing import Annotated
+
+from pydantic import Field
+
+from segcli.core.types import ConfigModel
+from segcli.schedulers import Schedule
+
+__all__ = ["Cosine"]
+
+
+class Cosine(Schedule):
+    """Half a cosine from the base rate down to `min_lr`, stepped at every optimizer step."""
+
+    class Config(ConfigModel):
+        """Keys of `scheduler: {type: cosine}`."""
+
+        min_lr: Annotated[float, Field(ge=0.0)] = 0.0
+        """Rate at the last step."""
+
+    def after_warmup(self, step: int) -> float:
+        """Rate on the cosine."""
+        low = self.config.min_lr
+        share: float = 0.5 * (1.0 + math.cos(math.pi * self.progress(step)))
+        return float(low + (self.base_lr - low) * share)

@@ -1,0 +1,41 @@
+"""One-cycle policy.
+
+Paper: Smith and Topin, "Super-Convergence", https://arxiv.org/abs/1708.07120.
+
+Differs from the paper: the learning rate alone moves; momentum stays.
+
+"""
+
+import math
+from typing import Annotated
+
+from pydantic import Field
+
+from segcli.core.types import ConfigModel
+from segcli.schedulers import Schedule
+
+__all__ = ["OneCycle"]
+
+
+class OneCycle(Schedule):
+    """Rise to the base rate, then fall far below where it began, both along a cosine."""
+
+    class Config(ConfigModel):
+        """Keys of `scheduler: {type: one_cycle}`."""
+
+        rise: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.3
+        """Share of the training in which the rate rises."""
+        start_factor: Annotated[float, Field(gt=0.0, le=1.0)] = 0.04
+        """First rate over the base rate."""
+        end_factor: Annotated[float, Field(ge=0.0, le=1.0)] = 4e-6
+        """Last rate over the base rate."""
+
+    def after_warmup(self, step: int) -> float:
+        """Rate on the two arcs."""
+        config, progress = self.config, self.progress(step)
+        if progress < config.rise:
+            return self._arc(config.start_factor, 1.0, progress / config.rise)
+        return self._arc(1.0, config.end_factor, (progress - config.rise) / (1.0 - config.rise))
+
+    def _arc(self, start: float, end: float, share: float) -> float:
+        return self.base_lr * (end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * share)))

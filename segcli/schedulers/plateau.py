@@ -1,0 +1,56 @@
+"""A drop of the learning rate when the monitored value stops improving."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from segcli.core.types import ConfigModel, Positive
+from segcli.schedulers import Schedule
+
+__all__ = ["Plateau"]
+
+
+class Plateau(Schedule):
+    """Multiply the rate by `factor` after `patience` epochs without improvement of the monitored value.
+
+    The value is that of `training.early_stopping.monitor`, whether or not early stopping is enabled.
+    """
+
+    class Config(ConfigModel):
+        """Keys of `scheduler: {type: plateau}`."""
+
+        factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
+        """Factor of each drop."""
+        patience: Positive = 5
+        """Epochs without improvement that are borne."""
+        min_delta: Annotated[float, Field(ge=0.0)] = 1e-4
+        """Smallest change that counts as an improvement."""
+        min_lr: Annotated[float, Field(ge=0.0)] = 0.0
+        """The rate never falls below this."""
+
+    _scale: float = 1.0
+    _best: float | None = None
+    _waited: int = 0
+
+    def after_warmup(self, step: int) -> float:
+        """Rate after the drops so far."""
+        return float(max(self.base_lr * self._scale, min(self.config.min_lr, self.base_lr)))
+
+    def epoch_ended(self, monitored: float) -> None:
+        """Count epochs without improvement and drop the rate when there were too many."""
+        if self._best is None or monitored < self._best - self.config.min_delta:
+            self._best, self._waited = monitored, 0
+            return
+        self._waited += 1
+        if self._waited > self.config.patience:
+            self._scale, self._waited = self._scale * self.config.factor, 0
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Scale, best value and epochs waited."""
+        return {"scale": self._scale, "best": self._best, "waited": self._waited}
+
+    @state.setter
+    def state(self, value: dict[str, Any]) -> None:
+        """Take up a remembered state."""
+        self._scale, self._best, self._waited = value["scale"], value["best"], value["waited"]

@@ -1,0 +1,32 @@
+"""Polynomial decay, as in DeepLab.
+
+Paper: Chen et al., "DeepLab", https://arxiv.org/abs/1606.00915.
+
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from segcli.core.types import ConfigModel
+from segcli.schedulers import Schedule
+
+__all__ = ["Poly"]
+
+
+class Poly(Schedule):
+    """`(1 - progress) ** power` between the base rate and `min_lr`."""
+
+    class Config(ConfigModel):
+        """Keys of `scheduler: {type: poly}`."""
+
+        power: Annotated[float, Field(gt=0.0)] = 0.9
+        """Exponent; 1 is a straight line."""
+        min_lr: Annotated[float, Field(ge=0.0)] = 0.0
+        """Rate at the last step."""
+
+    def after_warmup(self, step: int) -> float:
+        """Rate on the curve."""
+        low = self.config.min_lr
+        share: float = (1.0 - self.progress(step)) ** self.config.power
+        return float(low + (self.base_lr - low) * share)

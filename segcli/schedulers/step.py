@@ -1,0 +1,27 @@
+"""A drop of the learning rate every few epochs."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from segcli.core.types import ConfigModel, Positive
+from segcli.schedulers import Schedule
+
+__all__ = ["Step"]
+
+
+class Step(Schedule):
+    """Multiply the rate by `gamma` every `step_size` epochs."""
+
+    class Config(ConfigModel):
+        """Keys of `scheduler: {type: step}`."""
+
+        step_size: Positive = 10
+        """Epochs between two drops."""
+        gamma: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+        """Factor of each drop."""
+
+    def after_warmup(self, step: int) -> float:
+        """Rate after the drops so far."""
+        drops = step // self.horizon.steps_per_epoch // self.config.step_size
+        return float(self.base_lr * self.config.gamma**drops)
