@@ -1,0 +1,59 @@
+"""What all tests share: the real entry point and a tiny experiment."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+from factories import experiment, write_experiment, write_folders
+
+from segcli.cli.main import run
+
+torch.set_num_threads(1)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outcome of a command."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run_cli(workplace: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """Runs `segcli ARGUMENTS` in this process, through the real entry point."""
+
+    def call(*arguments: object) -> Result:
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def tiny(workplace: Path) -> Iterator[Callable[..., Path]]:
+    """Makes a tiny data set and an experiment file on it; keyword arguments as those of `experiment`."""
+
+    def make(**changes: object) -> Path:
+        dataset = workplace / "data"
+        if not dataset.exists():
+            write_folders(dataset)
+        return write_experiment(workplace / "tiny.yaml", experiment(dataset, **changes))
+
+    yield make

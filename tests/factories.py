@@ -1,0 +1,68 @@
+"""Tiny data sets made of real files, and experiments on them."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import yaml
+
+
+def blobs(seed: int, size: tuple[int, int] = (48, 48), channels: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """A noisy image with a bright ellipse, and the ellipse's mask of 0 and 255."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros(size, np.uint8)
+    centre = tuple(int(value) for value in rng.integers(12, min(size) - 12, 2))
+    cv2.ellipse(
+        mask, centre, (int(rng.integers(5, 11)), int(rng.integers(5, 11))), int(rng.integers(180)), 0, 360, 255, -1
+    )
+    image = rng.normal(90, 20, (*size, channels)) + (mask[:, :, None] > 0) * 80
+    return image.clip(0, 255).astype(np.uint8), mask
+
+
+def write_folders(
+    root: Path,
+    counts: dict[str, int] | None = None,
+    *,
+    size: tuple[int, int] = (48, 48),
+    channels: int = 3,
+    extension: str = "png",
+) -> Path:
+    """`<split>/image` and `<split>/label` with `counts` images each; returns `root`."""
+    for number, (split, count) in enumerate((counts or {"train": 6, "val": 2, "test": 2}).items()):
+        for kind in ("image", "label"):
+            (root / split / kind).mkdir(parents=True, exist_ok=True)
+        for index in range(count):
+            image, mask = blobs(1000 * number + index, size, channels)
+            cv2.imwrite(str(root / split / "image" / f"{index:02d}.{extension}"), image)
+            cv2.imwrite(str(root / split / "label" / f"{index:02d}.png"), mask)
+    return root
+
+
+def experiment(dataset: Path, **changes: object) -> dict[str, object]:
+    """Keys of a tiny experiment on `dataset`; `changes` are dotted with `__`, as `training__epochs=3`."""
+    values: dict[str, object] = {
+        "name": "tiny",
+        "dataset": {"paths": {"root": str(dataset)}, "num_channels": 3, "mean": [0.4] * 3, "std": [0.2] * 3},
+        "data": {"batch_size": 2, "num_workers": 0},
+        "model": {"type": "unet", "depths": [4, 8]},
+        "training": {
+            "epochs": 2,
+            "loss": {"bce": 0.5, "dice": 0.5},
+            "optimizer": {"type": "adam", "learning_rate": 0.01},
+        },
+        "logging": {"tensorboard": False},
+        "device": "cpu",
+    }
+    for dotted, value in changes.items():
+        *sections, key = dotted.split("__")
+        target = values
+        for section in sections:
+            target = target.setdefault(section, {})  # type: ignore[assignment]
+        target[key] = value
+    return values
+
+
+def write_experiment(path: Path, values: dict[str, object]) -> Path:
+    """Write the keys as YAML; returns `path`."""
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    return path
