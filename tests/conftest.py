@@ -1,7 +1,7 @@
 """What all tests share: the real entry point and a tiny experiment."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def run_cli(workplace: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...
 
 
 @pytest.fixture
-def tiny(workplace: Path) -> Iterator[Callable[..., Path]]:
+def tiny(workplace: Path) -> Callable[..., Path]:
     """Makes a tiny data set and an experiment file on it; keyword arguments as those of `experiment`."""
 
     def make(**changes: object) -> Path:
@@ -56,4 +56,4 @@ def tiny(workplace: Path) -> Iterator[Callable[..., Path]]:
             write_folders(dataset)
         return write_experiment(workplace / "tiny.yaml", experiment(dataset, **changes))
 
-    yield make
+    return make
