@@ -1,6 +1,5 @@
 """The machine: device, precision, randomness, and what of it a run must remember."""
 
-import math
 import os
 import platform
 import random
@@ -110,7 +109,7 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
         "numpy_words": torch.from_numpy(numpy_state[1].astype(np.int64)),
         "numpy_rest": torch.tensor([numpy_state[2], numpy_state[3], numpy_state[4]], dtype=torch.float64),
         "python_words": torch.tensor(words, dtype=torch.int64),
-        "python_rest": torch.tensor([kind, float("nan") if gauss is None else gauss], dtype=torch.float64),
+        "python_rest": torch.tensor([kind, gauss is not None, gauss or 0.0], dtype=torch.float64),
     }
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
@@ -123,8 +122,8 @@ def restore_random_state(state: dict[str, Tensor], device: torch.device) -> None
     position, has_gauss, cached = state["numpy_rest"].tolist()
     words = state["numpy_words"].numpy().astype(np.uint32)
     np.random.set_state(("MT19937", words, int(position), int(has_gauss), cached))
-    kind, gauss = state["python_rest"].tolist()
-    random.setstate((int(kind), tuple(state["python_words"].tolist()), None if math.isnan(gauss) else gauss))
+    kind, has_gauss, gauss = state["python_rest"].tolist()
+    random.setstate((int(kind), tuple(state["python_words"].tolist()), gauss if has_gauss else None))
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
 

@@ -1,0 +1,197 @@
+"""A run that was stopped at any moment and resumed is the run that never stopped, bit for bit."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from segcli.cli.main import run
+from segcli.core.errors import CheckpointError
+from segcli.engine.checkpoint import Checkpoint, read_checkpoint, read_header
+
+EVERYTHING = {
+    "training__epochs": 3,
+    "training__gradient_accumulation_steps": 2,
+    "training__gradient_clip_norm": 1.0,
+    "training__warmup_epochs": 1.0,
+    "training__scheduler": {"type": "cosine", "min_lr": 1e-4},
+    "training__ema": {"decay": 0.9},
+    "model__dropout": 0.2,
+    "data__augmentation": "heavy",
+    "data__patch_size": [32, 32],
+    "data__patches_per_image": 2,
+    "checkpoint__every_minutes": 0.0,
+}
+"""Whatever could make two runs differ: augmentation, crops, dropout, averaging, accumulation, schedule."""
+
+
+def in_child(arguments: list[str]) -> int:
+    """Start `segcli ARGUMENTS` in a forked process of its own group; no import is paid twice."""
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1)
+        os.dup2(quiet, 2)
+        code = 70
+        try:
+            code = run(arguments)
+        finally:
+            os._exit(code)
+    return child
+
+
+def exit_code(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def final(folder: Path) -> Checkpoint:
+    return read_checkpoint(folder / "checkpoints" / "last.safetensors")
+
+
+def steps_done(folder: Path) -> int:
+    try:
+        return int(read_header(folder / "checkpoints" / "last.safetensors")["progress"]["step"])
+    except CheckpointError:
+        return -1
+
+
+def assert_same(one: Checkpoint, other: Checkpoint) -> None:
+    assert one.tensors.keys() == other.tensors.keys()
+    assert [name for name in one.tensors if not torch.equal(one.tensors[name], other.tensors[name])] == []
+    assert one.header["history"] == other.header["history"]
+
+
+def kill_when(child: int, ready: Callable[[], bool], delay_s: float) -> None:
+    """SIGKILL for the child, at `delay_s` after `ready`; its loader workers die with the pipe to it."""
+    deadline = time.monotonic() + 60
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    time.sleep(delay_s)
+    os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_killed_at_several_moments_ends_with_the_bits_of_one_never_stopped(tiny, workplace, workers):
+    config = str(tiny(**EVERYTHING, data__num_workers=workers))
+    assert exit_code(in_child(["train", config, "name=whole"])) == 0
+    whole = final(workplace / "outputs/experiments/whole")
+    total = whole.header["progress"]["step"]
+
+    rng = random.Random(workers)
+    folder = workplace / "outputs/experiments/killed"
+    child = in_child(["train", config, "name=killed"])
+    killed_at = []
+    for moment in sorted(rng.sample(range(total - 1), 3)):
+        kill_when(child, lambda moment=moment: steps_done(folder) >= moment, rng.uniform(0, 0.05))
+        assert exit_code(child) == -signal.SIGKILL
+        killed_at.append(steps_done(folder))
+        child = in_child(["resume", "killed"])
+    assert exit_code(child) == 0
+    assert min(killed_at) < total, killed_at
+    assert_same(final(folder), whole)
+
+
+def test_results_do_not_depend_on_the_number_of_workers(run_cli, tiny, workplace):
+    config = tiny(**EVERYTHING)
+    assert run_cli("train", config, "name=none").code == 0
+    assert run_cli("train", config, "name=two", "data.num_workers=2").code == 0
+    assert_same(final(workplace / "outputs/experiments/two"), final(workplace / "outputs/experiments/none"))
+
+
+def test_another_seed_gives_other_weights(run_cli, tiny, workplace):
+    config = tiny(**EVERYTHING)
+    for seed in (1, 2):
+        assert run_cli("train", config, f"name=seed{seed}", f"seed={seed}", "training.epochs=1").code == 0
+    one, other = (final(workplace / f"outputs/experiments/seed{seed}").tensors for seed in (1, 2))
+    assert not torch.equal(one["model/head.weight"], other["model/head.weight"])
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        {"type": "plateau", "patience": 1, "factor": 0.5, "min_delta": 0.5},
+        {"type": "one_cycle"},
+        {"type": "step", "step_size": 1},
+    ],
+)
+def test_a_schedule_goes_on_where_it_was(run_cli, tiny, workplace, scheduler):
+    config = tiny(training__epochs=4, training__scheduler=scheduler)
+    assert run_cli("train", config, "name=whole").code == 0
+    assert run_cli("train", config, "name=part", "checkpoint.save_every=2").code == 0
+    part = workplace / "outputs/experiments/part"
+    assert run_cli("resume", part / "checkpoints/epoch_0002.safetensors").code == 0
+    whole, again = final(workplace / "outputs/experiments/whole"), final(part)
+    assert_same(again, whole)
+
+
+def test_the_history_of_a_resumed_run_has_every_epoch_once(run_cli, tiny, workplace):
+    config = tiny(training__epochs=3, checkpoint__save_every=1)
+    assert run_cli("train", config).code == 0
+    folder = workplace / "outputs/experiments/tiny"
+    before = yaml.safe_load((folder / "metrics_history.yaml").read_text())
+    assert run_cli("resume", folder / "checkpoints/epoch_0001.safetensors").code == 0
+    assert yaml.safe_load((folder / "metrics_history.yaml").read_text()) == before
+    assert [entry["epoch"] for entry in before] == [1, 2, 3]
+    assert set(before[0]["val"]) == {"val_loss", "val_loss_bce", "val_loss_dice", "val_dice", "val_iou"}
+
+
+def test_a_damaged_last_checkpoint_falls_back_to_the_newest_whole_one_and_says_so(run_cli, tiny, workplace):
+    config = tiny(training__epochs=3, checkpoint__save_every=1)
+    assert run_cli("train", config, "name=whole").code == 0
+    whole = final(workplace / "outputs/experiments/whole")
+    assert run_cli("train", config).code == 0
+    checkpoints = workplace / "outputs/experiments/tiny/checkpoints"
+    (checkpoints / "epoch_0003.safetensors").unlink()
+    (checkpoints / "best.safetensors").unlink()
+    last = checkpoints / "last.safetensors"
+    content = bytearray(last.read_bytes())
+    content[-9] ^= 1
+    last.write_bytes(content)
+    result = run_cli("resume", "tiny")
+    assert result.code == 0, result.err
+    assert "last.safetensors` is damaged" in result.err
+    assert "epoch_0002.safetensors` instead" in result.err
+    assert_same(final(workplace / "outputs/experiments/tiny"), whole)
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_signal_ends_with_a_checkpoint_and_the_command_that_resumes(tiny, workplace, signum, code):
+    config = tiny(**{**EVERYTHING, "checkpoint__every_minutes": 10.0, "training__epochs": 200, "data__num_workers": 1})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "segcli", "train", str(config)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    history = workplace / "outputs/experiments/tiny/metrics_history.yaml"
+    deadline = time.monotonic() + 60
+    while not history.exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    # To the whole group, as a terminal does on Ctrl-C and a scheduler at its time limit.
+    os.killpg(process.pid, signum)
+    err = process.communicate(timeout=60)[1]
+    assert process.returncode == code, err
+    assert "segcli resume" in err
+    assert "Traceback" not in err
+    assert steps_done(workplace / "outputs/experiments/tiny") > 0
+
+
+def test_changed_training_data_are_refused_on_resume(run_cli, tiny, workplace):
+    assert run_cli("train", tiny(training__epochs=1)).code == 0
+    for kind in ("image", "label"):
+        (workplace / "data/train" / kind / "05.png").unlink()
+    result = run_cli("resume", "tiny", "training.epochs=2")
+    assert result.code == 3
+    assert "the training images changed since the run began (6 then, 5 now" in result.err
