@@ -119,7 +119,8 @@ class RichProgress(PlainProgress):
 
 
 def _step_text(event: "StepDone") -> str:
-    return f"loss {event.loss:.4f}  {event.images_per_s:.1f} images/s  {event.memory_mib:,.0f} MiB"
+    speed = f"{event.images_per_s:.1f} images/s  {event.memory_mib:,.0f} MiB"
+    return f"{_values(event.values, '')}  {speed}  {_duration(event.remaining_s)} left"
 
 
 def _epoch_text(event: "EpochDone") -> str:

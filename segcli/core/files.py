@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["plain", "replacing", "write_text", "write_yaml"]
+__all__ = ["plain", "replacing", "shown", "write_text", "write_yaml"]
 
 
 @contextmanager
@@ -36,6 +36,14 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def shown(path: Path) -> str:
+    """The path as a person would type it: relative where it lies below the working folder."""
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -36,6 +36,8 @@ class DatasetSpec(ConfigModel):
     """What is predicted; follows from `num_classes` when left out: `binary` for 1."""
     paths: Paths = Paths()
     """Folders."""
+    sample: str | None = None
+    """Kind of `segcli data sample` that makes this data set, named where its folder is missing."""
     image_size: Size | None = None
     """Size that every image is resized to before it reaches the network; left out, images keep their size."""
     num_channels: Annotated[int, Field(ge=1, le=64)] = 3

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from segcli.core.errors import DataError
+from segcli.core.files import shown
 from segcli.core.types import Array, ConfigModel
 from segcli.data.checks import Finding, raise_on_error
 from segcli.data.images import EXTENSIONS, Header, natural_key, read_header, read_image, read_labels
@@ -144,6 +145,11 @@ class ImageFolders(Layout):
     def _files(self, folder: Path, suffix: str | list[str], what: str, split: str) -> dict[str, list[Path]]:
         """Files of a folder by their stem without the suffix."""
         if not folder.is_dir():
+            if self.spec.sample is not None and not self.root.exists():
+                raise DataError(
+                    f"no folder `{shown(self.root)}` with the sample data",
+                    hint=f"make it with `segcli data sample {self.spec.sample} {shown(self.root)}`",
+                )
             key = split if self.config.split.by == "folders" else "root"
             raise DataError(
                 f"no folder `{folder}` with the {what} of split `{split}`",

@@ -14,10 +14,12 @@ class StepDone:
     epochs: int
     batch: int
     batches: int
-    loss: float
-    """Mean over the epoch so far."""
+    values: dict[str, float]
+    """`loss` and metrics, averaged over the epoch so far."""
     images_per_s: float
     memory_mib: float
+    remaining_s: float
+    """Until the end of the training, validations included as far as they are known."""
 
 
 @dataclass(frozen=True)

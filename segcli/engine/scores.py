@@ -39,8 +39,10 @@ class Tally:
         rows = self.rows[metric.statistics_name]
         if not rows:
             return np.zeros((0, 1, 1))
-        merged: Array = torch.cat(rows).cpu().numpy()
-        return merged
+        merged = torch.cat(rows)
+        self.rows[metric.statistics_name] = [merged]
+        values: Array = merged.cpu().numpy()
+        return values
 
     def averages(self) -> dict[str, float]:
         """Headline value of each metric."""

@@ -92,11 +92,5 @@ def _check_one_size(parts: Assembly, cases: Sequence[Case]) -> None:
 
 def _described(parts: Assembly) -> str:
     count = sum(parameter.numel() for parameter in parts.network.parameters())
-    return (
-        f"model {parts.run.model.type} with {count:,} parameters on {parts.device} "
-        f"({parts.precision.name}{', ' + _chosen(parts) if parts.run.device == 'auto' else ''})"
-    )
-
-
-def _chosen(parts: Assembly) -> str:
-    return f"chosen by `device: auto` = {parts.device}"
+    chosen = ", chosen by `device: auto`" if parts.run.device == "auto" else ""
+    return f"model {parts.run.model.type} with {count:,} parameters on {parts.device} ({parts.precision.name}{chosen})"

@@ -35,7 +35,8 @@ from segcli.schedulers import Horizon, Schedule
 
 __all__ = ["Trainer"]
 
-TOLD_EVERY_S = 0.25
+TOLD_EVERY_S = 0.5
+"""Telling waits for the device, so it must be rare."""
 SUMS = "sums/"
 """Prefix of the loss sums among the saved statistics of an epoch."""
 
@@ -244,11 +245,20 @@ class Trainer:
                 epochs=self.run.training.epochs,
                 batch=progress.batch,
                 batches=len(self.train),
-                loss=self._train_losses().get("loss", math.nan),
+                values={"loss": self._train_losses().get("loss", math.nan), **self.tally.averages()},
                 images_per_s=images_per_s,
                 memory_mib=memory_used(self.parts.device),
+                remaining_s=self._remaining_s(images_per_s),
             )
         )
+
+    def _remaining_s(self, images_per_s: float) -> float:
+        """From the epochs so far, or during the first from its own speed."""
+        progress = self.progress
+        epochs = self.run.training.epochs - progress.epoch - progress.batch / len(self.train)
+        if progress.epoch:
+            return epochs * progress.elapsed_s / progress.epoch
+        return epochs * self.train.count / max(images_per_s, 1e-9)
 
     def _train_losses(self) -> dict[str, float]:
         images = float(self.sums.get("images", torch.tensor(0.0)))

@@ -119,7 +119,7 @@ def test_another_seed_gives_other_weights(run_cli, tiny, workplace):
 @pytest.mark.parametrize(
     "scheduler",
     [
-        {"type": "plateau", "patience": 1, "factor": 0.5, "min_delta": 0.5},
+        {"type": "plateau", "patience": 1, "factor": 0.5, "min_delta": 10.0},
         {"type": "one_cycle"},
         {"type": "step", "step_size": 1},
     ],

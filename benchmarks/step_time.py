@@ -1,0 +1,149 @@
+"""Step time of `segcli train` against a bare PyTorch loop with the same model, batches, loss and optimizer.
+
+Run: python benchmarks/step_time.py [--device cuda] [--size 128] [--rounds 7]
+
+Both loops train on the same tensors in memory, in turns and in one process, so that a noisy machine hits both alike.
+The bare loop is what a user writes: no metrics, no checks, the loss read every 50 steps. The trainer's loop also
+counts metrics, watches for NaN and keeps its books.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from segcli.config.load import run_from_values
+from segcli.data.loader import Loaded
+from segcli.data.samples import Case, Geometry
+from segcli.engine.assembly import assemble
+from segcli.engine.events import Silent
+from segcli.engine.runfolder import RunFolder
+from segcli.engine.stopping import StopSignal
+from segcli.engine.trainer import Trainer
+
+
+def batches(count: int, size: int, batch_size: int) -> list[Loaded]:
+    """Random images with random masks, as the loader gives them."""
+    rng = np.random.default_rng(0)
+    case = Case("bench", Path("bench.png"))
+    geometry = Geometry((size, size), (size, size), (size, size))
+    return [
+        Loaded(
+            tensors={
+                "image": torch.from_numpy(rng.normal(size=(batch_size, 3, size, size)).astype(np.float32)),
+                "mask": torch.from_numpy(rng.integers(0, 2, (batch_size, size, size), dtype=np.uint8)),
+                "valid": torch.ones(batch_size, size, size, dtype=torch.uint8),
+            },
+            cases=[case] * batch_size,
+            geometries=[geometry] * batch_size,
+            stored_maps=[],
+        )
+        for _ in range(count)
+    ]
+
+
+class FromMemory:
+    """A training loader whose batches exist already."""
+
+    def __init__(self, loaded: list[Loaded]) -> None:
+        self.loaded = loaded
+
+    @property
+    def count(self) -> int:
+        """Images in an epoch, about."""
+        return len(self.loaded)
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return len(self.loaded)
+
+    def epoch(self, epoch: int, *, first_batch: int = 0) -> Any:
+        """The same batches in every epoch."""
+        return iter(self.loaded[first_batch:])
+
+
+def bare_epoch(network: Any, optimizer: Any, loss: Any, loaded: list[Loaded], device: torch.device) -> None:
+    """What a user would write."""
+    network.train()
+    for number, batch in enumerate(loaded):
+        image = batch.tensors["image"].to(device, non_blocking=True).to(memory_format=torch.channels_last)
+        mask = batch.tensors["mask"].to(device, non_blocking=True)[:, None].bool()
+        valid = batch.tensors["valid"].to(device, non_blocking=True)[:, None].bool()
+        optimizer.zero_grad(set_to_none=True)
+        value = loss(network(image), {"mask": mask, "valid": valid})["loss"]
+        value.backward()
+        optimizer.step()
+        if number % 50 == 0:
+            value.item()
+
+
+def main() -> None:
+    """Print the ratio of medians."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--depths", type=int, nargs="+", default=[16, 32, 64, 128])
+    options = parser.parse_args()
+    values = {
+        "name": "bench",
+        "dataset": {"paths": {"root": "."}, "mean": [0.0] * 3, "std": [1.0] * 3},
+        "data": {"batch_size": options.batch_size},
+        "model": {"type": "unet", "depths": options.depths},
+        "training": {"loss": {"bce": 0.5, "dice": 0.5}, "amp": "off"},
+        "logging": {"tensorboard": False},
+        "device": options.device,
+    }
+    run = run_from_values(values, source="benchmark")
+    loaded = batches(options.steps, options.size, options.batch_size)
+    with tempfile.TemporaryDirectory() as folder:
+        ours = assemble(run)
+        trainer = Trainer(
+            ours,
+            RunFolder(Path(folder)),
+            FromMemory(loaded),
+            None,
+            dataset={},
+            listener=Silent(),
+            stop=StopSignal(),  # type: ignore[arg-type]
+        )
+        theirs = assemble(run)
+        optimizer = run.training.optimizer.build().build(theirs.network.parameters())
+
+        def wait() -> None:
+            if ours.device.type == "cuda":
+                torch.cuda.synchronize()
+
+        def ours_epoch() -> None:
+            trainer.progress.batch, trainer.sums = 0, {}
+            trainer.tally.rows = {name: [] for name in trainer.tally.rows}
+            trainer._train_epoch()
+
+        times: dict[str, list[float]] = {"segcli": [], "bare": []}
+        for _ in range(options.rounds + 1):
+            for name, epoch in (
+                ("bare", lambda: bare_epoch(theirs.network, optimizer, theirs.loss, loaded, ours.device)),
+                ("segcli", ours_epoch),
+            ):
+                wait()
+                started = time.perf_counter()
+                epoch()
+                wait()
+                times[name].append((time.perf_counter() - started) / options.steps)
+        medians = {name: statistics.median(values[1:]) for name, values in times.items()}
+        ratios = [a / b for a, b in zip(times["segcli"][1:], times["bare"][1:], strict=True)]
+        print(f"{options.device}, U-Net {options.depths}, batch {options.batch_size}, {options.size}x{options.size}")
+        print(f"bare loop {medians['bare'] * 1e3:8.2f} ms per step")
+        print(f"segcli    {medians['segcli'] * 1e3:8.2f} ms per step")
+        print(f"ratio     {statistics.median(ratios):8.3f} (median of {options.rounds} pairs)")
+
+
+if __name__ == "__main__":
+    main()
