@@ -62,6 +62,9 @@ class FromMemory:
         """Batches in an epoch."""
         return len(self.loaded)
 
+    def close(self) -> None:
+        """Nothing is open."""
+
     def epoch(self, epoch: int, *, first_batch: int = 0) -> Any:
         """The same batches in every epoch."""
         return iter(self.loaded[first_batch:])

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from segcli.commands.locate import Located
@@ -191,8 +190,10 @@ def _score(
 
         try:
             return evaluate(parts, parts.network, loader, on_image=save, after_batch=after_batch, threshold=threshold)
-        except (RuntimeError, MemoryError, torch.OutOfMemoryError) as error:
+        except (RuntimeError, MemoryError) as error:
             raise out_of_memory(error) or error from error
+        finally:
+            loader.close()
 
 
 def _undefined(scores: list[Score], count: int) -> list[str]:

@@ -61,13 +61,13 @@ def train(run: Run, *, overwrite: bool, listener: Listener) -> Trained:
         stop = stack.enter_context(StopSignal())
         if not overwrite:
             folder.refuse_if_used()
-        existed = folder.path.exists()
+        made = _missing_parents(folder.path)
         stack.enter_context(folder.locked())
         try:
             trainer = open_session(run, folder, listener, stop)
         except BaseException:
-            if not existed:
-                _remove_empty(folder.path)
+            (folder.path / ".lock").unlink(missing_ok=True)
+            _remove_empty(made)
             raise
         if overwrite:
             folder.clear()
@@ -77,11 +77,16 @@ def train(run: Run, *, overwrite: bool, listener: Listener) -> Trained:
         return _trained(trainer)
 
 
-def _remove_empty(path: Path) -> None:
-    """Leave no empty run folder behind a mistake."""
-    (path / ".lock").unlink(missing_ok=True)
-    if not any(path.iterdir()):
-        path.rmdir()
+def _missing_parents(path: Path) -> list[Path]:
+    """The folder and those around it that do not exist yet, the innermost first."""
+    return [folder for folder in (path, *path.parents) if not folder.exists()]
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Leave no empty folders behind a mistake."""
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _describe(trainer: Trainer) -> None:

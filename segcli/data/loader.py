@@ -5,6 +5,7 @@ taken up in its middle without reading what was already seen.
 """
 
 import multiprocessing
+import os
 import resource
 import signal
 import sys
@@ -100,9 +101,13 @@ def _collate(samples: list[tuple[Case, Ready] | SegcliError]) -> Loaded | Segcli
 
 
 def _start_worker(_: int) -> None:
-    """Leave Ctrl-C and SIGTERM, which a terminal or a scheduler sends to the whole group, to the main process."""
+    """Leave Ctrl-C and SIGTERM, which a terminal or a scheduler sends to the whole group, to the main process.
+
+    SIGTERM keeps its meaning for a worker itself: PyTorch ends workers with it that do not answer.
+    """
+    os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
 
 
@@ -161,7 +166,20 @@ class _Loader:
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
-            raise self._why_it_died() from error
+            mistake = self._why_it_died()
+            self.close()
+            raise mistake from error
+
+    def close(self) -> None:
+        """End the workers; the loader can be used again.
+
+        By hand: an error on its way up keeps the iterator alive, and with it workers that the process would wait for.
+        """
+        end = getattr(self.loader._iterator, "_shutdown_workers", None)
+        if end is not None:
+            end()
+        self.loader._iterator = None
+        self.workers = []
 
     def _why_it_died(self) -> SegcliError:
         dead = [(number, worker) for number, worker in enumerate(self.workers) if not worker.is_alive()]
@@ -208,6 +226,10 @@ class TrainLoader:
         """Batches in an epoch."""
         return (self.count + self.batch_size - 1) // self.batch_size
 
+    def close(self) -> None:
+        """End the workers."""
+        self.loader.close()
+
     def epoch(self, epoch: int, *, first_batch: int = 0) -> Iterator[Loaded]:
         """Batches of an epoch from `first_batch` on; the order is a function of seed and epoch."""
         order = generator(self.seed, "order", epoch).permutation(self.count)
@@ -237,6 +259,10 @@ class EvaluationLoader:
 
     def __iter__(self) -> Iterator[Loaded]:
         return self.loader.batches(self.order)
+
+    def close(self) -> None:
+        """End the workers."""
+        self.loader.close()
 
 
 def _runs_of_equal_size(sizes: Sequence[tuple[int, ...]], batch_size: int) -> list[list[Key]]:

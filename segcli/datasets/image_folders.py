@@ -75,11 +75,11 @@ class ImageFolders(Layout):
     def root(self) -> Path:
         """Folder of the whole data set."""
         assert self.spec.paths.root is not None
-        return self.spec.paths.root
+        return Path(shown(self.spec.paths.root))
 
     def _given(self, split: str) -> Path | None:
         path: Path | None = getattr(self.spec.paths, split)
-        return path
+        return None if path is None else Path(shown(path))
 
     def _folder(self, split: str) -> Path:
         """Folder that holds the image and label folders of a split."""

@@ -5,6 +5,7 @@ The loop knows neither tasks nor models nor losses: it moves batches, takes step
 
 import math
 import time
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from segcli.config.schema import Run
-from segcli.core.errors import DataError
+from segcli.core.errors import DataError, SegcliError
 from segcli.core.files import write_yaml
 from segcli.core.randomness import seed_of
 from segcli.core.types import Batch, Outputs
@@ -154,6 +155,13 @@ class Trainer:
             raise out_of_memory(error) or error from error
         finally:
             tracking.close()
+            self.close()
+
+    def close(self) -> None:
+        """End the loader workers."""
+        self.train.close()
+        if self.val is not None:
+            self.val.close()
 
     def rehearse(self, batches: int = 2) -> dict[str, Any]:
         """Train a few batches and validate one image, and write nothing.
@@ -171,6 +179,8 @@ class Trainer:
             val = evaluate(self.parts, self.stepper.best_network, islice(self.val, 1)).averages() if self.val else {}
         except (RuntimeError, MemoryError) as error:
             raise out_of_memory(error) or error from error
+        finally:
+            self.close()
         return {"train": {**self._train_losses(), **self.tally.averages()}, "val": val}
 
     def _train_epoch(self) -> None:
@@ -178,7 +188,7 @@ class Trainer:
         progress, total = self.progress, len(self.train)
         told = started = time.monotonic()
         images = 0
-        for loaded in self.train.epoch(progress.epoch, first_batch=progress.batch):
+        for loaded in self._batches():
             self._train_batch(loaded, share=1.0 / self._group_size(progress.batch, total))
             progress.batch += 1
             images += len(loaded.cases)
@@ -192,6 +202,17 @@ class Trainer:
                 f"no batch of epoch {progress.epoch + 1} had a finite loss",
                 hint="lower the learning rate, or look at the data",
             )
+
+    def _batches(self) -> Iterator[Loaded]:
+        """Batches of the epoch from where it stands."""
+        try:
+            yield from self.train.epoch(self.progress.epoch, first_batch=self.progress.batch)
+        except SegcliError:
+            # A scheduler that ends a job signals every process: the workers die of what asked us to stop.
+            if self.stop.signum is not None and self.progress.batch % self.group == 0:
+                self.save()
+            self.stop.raise_if_asked()
+            raise
 
     def _group_size(self, batch: int, total: int) -> int:
         """Batches that share the optimizer step of this batch; fewer at the end of an epoch."""
