@@ -30,6 +30,7 @@ app = typer.Typer(
     name="segcli",
     help="Train, check, evaluate and run segmentation models.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -55,11 +56,34 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _completion(shell: str | None) -> None:
+    if shell is None:
+        return
+    from segcli.cli.completion_scripts import SCRIPTS
+
+    if shell not in SCRIPTS:
+        raise typer.BadParameter(f"no completion for `{shell}`: one of {', '.join(SCRIPTS)}")
+    typer.echo(SCRIPTS[shell], nl=False)
+    raise typer.Exit
+
+
 @app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
+    completion: Annotated[
+        str | None,
+        typer.Option(
+            "--completion",
+            metavar="SHELL",
+            callback=_completion,
+            is_eager=True,
+            help="Print the completion script for bash, zsh or fish.",
+            autocompletion=complete.shells,
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Train, check, evaluate and run segmentation models."""
 

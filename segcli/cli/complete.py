@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import typer
+
 from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SAMPLES, SCHEDULERS, Registry
 
-__all__ = ["config_or_key", "configs", "kinds", "run_or_key", "runs", "splits"]
+__all__ = ["config_or_key", "configs", "kinds", "run_or_key", "runs", "shells", "splits"]
 
 EXPERIMENTS = Path("outputs") / "experiments"
 COMPONENT_KEYS: dict[str, Registry] = {
@@ -27,7 +29,9 @@ def configs(incomplete: str) -> list[str]:
     folder = typed if incomplete.endswith("/") else typed.parent
     near = sorted(folder.glob("*")) if incomplete and folder.is_dir() else []
     beside = [f"{path}/" if path.is_dir() else str(path) for path in near if path.is_dir() or path.suffix == ".yaml"]
-    return _starting(dict.fromkeys([*shipped, *beside]), incomplete)
+    # a folder whose files are all offered would only stop the word half-way
+    more = [word for word in beside if not any(path.startswith(word) for path in shipped)]
+    return _starting([*shipped, *more], incomplete)
 
 
 def runs(incomplete: str) -> list[str]:
@@ -55,9 +59,15 @@ def config_or_key(incomplete: str) -> list[str]:
     return [f"{key}={name}" for name in _starting(names, value)]
 
 
-def run_or_key(incomplete: str) -> list[str]:
-    """Runs, and keys for overrides."""
-    return [*runs(incomplete), *config_or_key(incomplete)]
+def run_or_key(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Runs, and once one is given, keys for overrides."""
+    given = ctx.params.get("words") or []
+    return config_or_key(incomplete) if given or "=" in incomplete else [*runs(incomplete), *config_or_key(incomplete)]
+
+
+def shells(incomplete: str) -> list[str]:
+    """Shells with a completion script."""
+    return _starting(("bash", "fish", "zsh"), incomplete)
 
 
 def _keys() -> list[str]:

@@ -11,6 +11,10 @@ __all__ = ["run"]
 
 def run(arguments: Sequence[str]) -> int:
     """Exit code of the command; our own bugs keep their traceback."""
+    if "_SEGCLI_COMPLETE" in os.environ:
+        from typer.completion import completion_init
+
+        completion_init()
     try:
         app(list(arguments), prog_name="segcli")
     except SystemExit as leaving:

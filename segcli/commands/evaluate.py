@@ -16,6 +16,7 @@ from segcli.core.registry import METRICS, TASKS
 from segcli.data.checks import raise_on_error
 from segcli.data.images import write_png
 from segcli.data.samples import Case
+from segcli.datasets import SPLITS
 from segcli.engine.assembly import Assembly, assemble, load_weights
 from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.evaluator import Evaluation, evaluate
@@ -165,6 +166,8 @@ def _split(parts: Assembly, split: str | None, listener: Listener) -> str:
         chosen = "test" if parts.layout.has("test") else "val"
         listener.notice(f"split: {chosen}")
         split = chosen
+    if split not in SPLITS:
+        raise ConfigError(f"unknown split `{split}`", hint=f"one of {', '.join(SPLITS)}")
     if not parts.layout.has(split):
         raise ConfigError(
             f"data set `{parts.run.dataset.name}` has no split `{split}`", hint="choose another one with `--split`"

@@ -98,7 +98,10 @@ def read_document(path: Path) -> Document:
         raise ConfigError(f"no config file `{path}`", hint=_neighbours(path)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read config file `{path}` ({error})") from None
-    loader = _Loader(text)
+    try:
+        loader = _Loader(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"config file `{path}` is not valid YAML: {' '.join(str(error).split())}") from None
     try:
         node = loader.get_single_node()
         document = Document({})

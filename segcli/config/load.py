@@ -63,11 +63,14 @@ def load_dataset(path: Path, overrides: Sequence[str] = (), *, whole_run: bool) 
     _inline_dataset(document, path)
     document.values = {"dataset": document.values["dataset"]}
     problems = [*document.problems, *_check_components(document, {})]
+    found: DatasetSection | None = None
     try:
-        return _DatasetAlone.model_validate({"dataset": document.values["dataset"]}).dataset
+        found = _DatasetAlone.model_validate(document.values).dataset
     except ValidationError as error:
         problems += problems_of(error, document, {}, _DatasetAlone)
-    raise ConfigError(_listed(problems, str(path)))
+    if problems or found is None:
+        raise ConfigError(_listed(problems, str(path)))
+    return found
 
 
 class _DatasetAlone(ConfigModel):

@@ -143,7 +143,7 @@ class Training(ConfigModel):
     """Learning-rate schedule and its keys."""
     warmup_epochs: Annotated[float, Field(ge=0.0)] = 0.0
     """Epochs (fractions too) over which the learning rate grows from 0 to its peak."""
-    loss: dict[str, LossPart] = {}
+    loss: Annotated[dict[str, LossPart], Field(min_length=1)] = {"dice": LossPart()}
     """`dice`, `{type: dice, smooth: 1.0}`, or a sum of parts by weight `{bce: 0.5, dice: 0.5}`."""
     metrics: list[MetricSection] = []
     """Metrics of training and validation."""

@@ -1,0 +1,188 @@
+"""TAB in real shells, and what it costs."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from segcli.cli.completion_scripts import FILES, SCRIPTS, main
+
+pexpect = pytest.importorskip("pexpect")
+COMPLETIONS = Path(__file__).parents[2] / "completions"
+
+
+@pytest.fixture
+def place(workplace):
+    """A working folder with experiments and a run, and `segcli` first on the path."""
+    for name in ("exp.yaml", "experiments/wide.yaml", "datasets/mine.yaml"):
+        path = workplace / "configs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("name: x\n")
+    for run in ("retina_one", "retina_two"):
+        (workplace / "outputs/experiments" / run).mkdir(parents=True)
+        (workplace / "outputs/experiments" / run / "config.yaml").write_text("name: x\n")
+    return workplace
+
+
+def environment(place):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "HOME": str(place), "ZDOTDIR": str(place), "TERM": "dumb", "LC_ALL": "C.UTF-8"}
+
+
+def candidates(place, line):
+    done = subprocess.run(
+        [sys.executable, "-m", "segcli"],
+        env={
+            **environment(place),
+            "_SEGCLI_COMPLETE": "complete_fish",
+            "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+            "_TYPER_COMPLETE_ARGS": line,
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [entry.split("\t")[0] for entry in done.stdout.splitlines() if entry]
+
+
+def test_the_scripts_in_the_folder_are_those_that_the_code_writes():
+    assert main(["--check"]) == 0
+    for shell, name in FILES.items():
+        assert (COMPLETIONS / name).read_text() == SCRIPTS[shell]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("segcli res", ["resume"]),
+        ("segcli data s", ["sample", "stats", "split"]),
+        ("segcli train conf", ["configs/exp.yaml", "configs/experiments/wide.yaml"]),
+        ("segcli train configs/exp.yaml model.type=u", ["model.type=unet"]),
+        ("segcli train configs/exp.yaml training.scheduler.type=co", [
+            "training.scheduler.type=constant",
+            "training.scheduler.type=cosine",
+        ]),
+        ("segcli train configs/exp.yaml training.epo", ["training.epochs="]),
+        ("segcli resume retina_t", ["retina_two"]),
+        ("segcli eval retina_two retina", []),
+        ("segcli eval --split t", ["train", "test"]),
+        ("segcli predict --run retina_o", ["retina_one"]),
+        ("segcli data sample v", ["vessels"]),
+        ("segcli eval --thr", ["--threshold"]),
+    ],
+)  # fmt: skip
+def test_tab_offers(place, line, expected):
+    assert candidates(place, line) == expected
+
+
+def test_completion_and_help_load_nothing_heavy(place):
+    code = (
+        "import sys\n"
+        "from segcli.cli.main import run\n"
+        "run(sys.argv[1:])\n"
+        "print([name for name in ('torch', 'cv2', 'albumentations', 'numpy') if name in sys.modules], file=sys.stderr)"
+    )
+    asking = {"_SEGCLI_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    for arguments, extra in (
+        (["--help"], {}),
+        (["train", "--help"], {}),
+        ([], {**asking, "_TYPER_COMPLETE_ARGS": "segcli train configs/exp.yaml "}),
+        ([], {**asking, "_TYPER_COMPLETE_ARGS": "segcli train "}),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            env={**environment(place), **extra},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        # numpy stands for pydantic's key completion alone: the schema needs the array type
+        heavy = done.stderr.strip().splitlines()[-1]
+        assert heavy in ("[]", "['numpy']"), (arguments, done.stderr)
+        assert heavy == "[]" or extra.get("_TYPER_COMPLETE_ARGS", "").endswith("yaml ")
+
+
+def typed(shell, text, expected):
+    """Type into the shell and wait for what TAB makes of it."""
+    shell.send(text)
+    shell.expect_exact(expected, timeout=10)
+    shell.send("\x15")  # clear the line
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_bash_completes(place):
+    shell = pexpect.spawn(
+        "bash", ["--norc", "--noprofile", "-i"], env=environment(place), cwd=str(place), encoding="utf-8", timeout=15
+    )
+    shell.sendline(f"PS1='ready> '; bind 'set bell-style none'; source {COMPLETIONS / 'segcli.bash'}; echo sour''ced")
+    shell.expect_exact("sourced")
+    typed(shell, "segcli pred\t", "predict ")
+    typed(shell, "segcli resume retina_t\t", "retina_two ")
+    typed(shell, "segcli train configs/exper\t", "iments/wide.yaml")
+    typed(shell, "segcli train configs/exp.yaml model.type=u\t", "model.type=unet ")
+    typed(shell, "segcli train configs/exp.yaml training.optimizer.type=s\t", "type=sgd ")
+    shell.send("segcli train configs/exp.yaml training.epo\t5 end")
+    shell.expect_exact("training.epochs=5 end")  # no blank after the sign
+    shell.send("\x15")
+    typed(shell, "segcli eval --split t\t\t", "test   train")
+    (place / "photos").mkdir()
+    typed(shell, "segcli predict pho\t", "photos/")  # file names where segcli has no words
+    shell.close(force=True)
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_completes(place):
+    shell = pexpect.spawn("zsh", ["-f", "-i"], env=environment(place), cwd=str(place), encoding="utf-8", timeout=15)
+    shell.sendline(
+        f"PS1='ready> '; unsetopt zle_bracketed_paste; autoload -Uz compinit && compinit -u -D; "
+        f"source {COMPLETIONS / '_segcli'}; echo sour''ced"
+    )
+    shell.expect_exact("sourced", timeout=20)
+    typed(shell, "segcli pred\t", "predict")
+    typed(shell, "segcli resume retina_t\t", "retina_two")
+    typed(shell, "segcli train configs/exp.yaml model.type=u\t", "unet")
+    shell.send("segcli train configs/exp.yaml training.epo\t5 end")
+    shell.expect("epochs=.*5 end")
+    shell.close(force=True)
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("segcli pred", ["predict"]),
+        ("segcli resume retina_t", ["retina_two"]),
+        ("segcli train configs/exp.yaml model.type=u", ["model.type=unet"]),
+    ],
+)
+def test_fish_completes(place, line, expected):
+    script = f"source {COMPLETIONS / 'segcli.fish'}; complete -C '{line}'"
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", script], env=environment(place), capture_output=True, text=True, check=True
+    )
+    assert [entry.split("\t")[0] for entry in done.stdout.splitlines()] == expected
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_offers_files_where_segcli_has_no_words(place):
+    (place / "photos").mkdir()
+    script = f"source {COMPLETIONS / 'segcli.fish'}; complete -C 'segcli predict pho'"
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", script],
+        env=environment(place),
+        cwd=place,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("photos/")
+
+
+def test_the_script_of_a_shell_can_be_printed(run_cli):
+    assert run_cli("--completion", "bash").out == SCRIPTS["bash"]
+    refused = run_cli("--completion", "tcsh")
+    assert refused.code == 2
+    assert "no completion for `tcsh`" in refused.err
