@@ -65,7 +65,7 @@ def load_dataset(path: Path, overrides: Sequence[str] = (), *, whole_run: bool) 
     problems = [*document.problems, *_check_components(document, {})]
     found: DatasetSection | None = None
     try:
-        found = _DatasetAlone.model_validate(document.values).dataset
+        found = _DatasetAlone.model_validate({"dataset": document.values["dataset"]}).dataset
     except ValidationError as error:
         problems += problems_of(error, document, {}, _DatasetAlone)
     if problems or found is None:

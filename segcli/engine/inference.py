@@ -56,7 +56,7 @@ class Inferer:
 
     def _in_tiles(self, image: Tensor, size: tuple[int, ...], most: tuple[int, ...]) -> dict[str, Tensor]:
         tile = tuple(min(pair) for pair in zip(size, most, strict=True))
-        weight = _gaussian(tile).to(image.device)
+        weight = _weight(tile, self.overlap).to(image.device)
         total = torch.zeros(size, device=image.device)
         blended: dict[str, Tensor] = {}
         for windows in _groups(_windows(size, tile, self.overlap), self.batch_size):
@@ -90,12 +90,19 @@ def _groups(windows: list[tuple[slice, ...]], size: int) -> Iterator[list[tuple[
         yield windows[start : start + size]
 
 
-def _gaussian(tile: tuple[int, ...]) -> Tensor:
-    """Weight of each pixel of a tile: 1 in the middle, falling with a deviation of an eighth of the tile."""
+def _weight(tile: tuple[int, ...], overlap: float) -> Tensor:
+    """Say of each pixel of a tile: a Gaussian of an eighth of the tile, and next to nothing at the very border.
+
+    A tile is padded at its border, which the network sees as far as its receptive field reaches in. The outer quarter
+    of the overlap is therefore left to the neighbours; where there are none, normalisation makes up for it.
+    """
     weight = torch.ones(tile)
     for axis, length in enumerate(tile):
-        distance = (torch.arange(length) - (length - 1) / 2) / (length / 8)
+        position = torch.arange(length)
+        profile = torch.exp(-0.5 * ((position - (length - 1) / 2) / (length / 8)).square()).clamp(min=1e-3)
+        margin = int(length * overlap / 4)
+        profile[torch.minimum(position, length - 1 - position) < margin] *= 1e-4
         shape = [1] * len(tile)
         shape[axis] = length
-        weight = weight * torch.exp(-0.5 * distance.square()).view(shape)
-    return weight.clamp(min=1e-4)
+        weight = weight * profile.view(shape)
+    return weight

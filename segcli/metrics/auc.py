@@ -10,15 +10,17 @@ from segcli.metrics import Metric, Scored, ratio
 __all__ = ["AUC"]
 
 BINS = 2**15
-LIMIT = 16.0
-"""Logits beyond this share a bin: float32 probabilities cannot tell them apart near 1."""
+FAINT = 2**12
+"""Bins for logits below -17; there are fewer of them, since hardly a decision is made there."""
+LIMIT, FAINTEST = 17.0, -88.0
+"""Logits of the largest float32 probability below 1, and of the smallest above 0."""
 
 
 class AUC(Metric):
     """Probability that a foreground pixel scores higher than a background pixel, over all pixels of the data set.
 
-    Scores are counted in 32,768 bins of logits (0.001 wide), which agrees with the exact rank statistic to 1e-4 and
-    lets the pixels of a data set of any size be pooled. NaN where foreground or background is empty.
+    Scores are counted in 32,768 bins of logits (0.0012 wide where decisions are made), which agrees with the exact
+    rank statistic to 2e-4 and lets the pixels of a data set of any size be pooled. NaN where foreground or background is empty.
     """
 
     headline = "pooled"
@@ -26,9 +28,10 @@ class AUC(Metric):
 
     def statistics(self, scored: Scored) -> Tensor:
         """Histograms of background and foreground scores, `(B, K, 2 * BINS)`."""
-        logits = torch.logit(scored.probs.float(), eps=1e-7)
-        position = ((logits + LIMIT) * (BINS / (2 * LIMIT))).long().clamp(0, BINS - 1)
-        position = position + BINS * scored.truth
+        logits = torch.logit(scored.probs.float()).clamp(FAINTEST, LIMIT)
+        faint = (logits - FAINTEST) * (FAINT / (-LIMIT - FAINTEST))
+        usual = FAINT + (logits + LIMIT) * ((BINS - FAINT) / (2 * LIMIT))
+        position = torch.where(logits < -LIMIT, faint, usual).long().clamp(0, BINS - 1) + BINS * scored.truth
         rows, columns = scored.probs.shape[:2]
         counts = torch.zeros(rows, columns, 2 * BINS, dtype=torch.int32, device=position.device)
         weight = scored.valid.to(torch.int32)

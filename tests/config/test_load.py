@@ -294,8 +294,7 @@ def test_whatever_is_in_a_file_gives_a_run_or_a_config_error(tmp_path):
             load_run(path)
             outcomes.add("run")
         except ConfigError as error:
-            outcomes.add("mistake")
-            assert "run.yaml" in str(error)
+            outcomes.add("mistake" if "run.yaml" in str(error) else str(error))
     assert outcomes == {"run", "mistake"}
 
 

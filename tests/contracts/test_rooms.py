@@ -1,0 +1,208 @@
+"""Promises of whole rooms: a new file in a room is tested at once."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from segcli.core import registry
+from segcli.core.errors import ConfigError
+from segcli.core.registry import LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, Registry
+from segcli.core.types import IOSpec
+from segcli.metrics import Scored
+from segcli.schedulers import Horizon
+
+ROOMS = [value for value in vars(registry).values() if isinstance(value, Registry)]
+COMPONENTS = [(room, name) for room in ROOMS for name in room.names()]
+SMALL = {"unet": {"depths": [4, 8]}}
+
+
+@pytest.mark.parametrize(("room", "name"), COMPONENTS, ids=lambda value: getattr(value, "room", value))
+def test_a_file_is_a_component_with_one_public_name_and_a_docstring(room, name):
+    kind = room.load(name)
+    assert kind.__module__ == f"segcli.{room.room}.{name}"
+    assert kind.__doc__
+    assert registry.same_name(kind.__name__) == registry.same_name(name)
+
+
+@pytest.mark.parametrize("name", ["UNet", "u-net", "U_NET", "unet", "U+Net".replace("+", "")])
+def test_names_match_without_regard_to_case_and_signs(name):
+    assert MODELS.canonical(name) == "unet"
+
+
+def test_an_unknown_name_gives_the_nearest():
+    with pytest.raises(ConfigError, match=r"unknown scheduler `cosin`\n  hint: did you mean `cosine`"):
+        SCHEDULERS.load("cosin")
+
+
+# ---- models
+
+
+def network(name, ndim, channels=3):
+    torch.manual_seed(0)
+    kind = MODELS.load(name)
+    io = IOSpec(ndim, channels, dict.fromkeys(kind.can_output, 1))
+    return kind(kind.Config(**SMALL.get(name, {})), io=io)
+
+
+MODEL_CASES = [(name, ndim) for name in MODELS.names() for ndim in MODELS.load(name).can_ndim]
+
+
+@pytest.mark.parametrize(("name", "ndim"), MODEL_CASES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_model_keeps_the_size_and_every_parameter_learns(name, ndim, channels):
+    model = network(name, ndim, channels)
+    size = (model.stride * 4,) * ndim
+    outputs = model(torch.randn(2, channels, *size))
+    assert {key: tuple(value.shape) for key, value in outputs.items()} == {"mask": (2, 1, *size)}
+    sum(value.square().mean() for value in outputs.values()).backward()
+    assert all(value.isfinite().all() for value in outputs.values())
+    assert [key for key, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+@pytest.mark.parametrize("name", MODELS.names())
+def test_a_model_refuses_an_output_that_it_cannot_give(name):
+    kind = MODELS.load(name)
+    with pytest.raises(ConfigError, match="no `nonsense` output"):
+        kind(kind.Config(), io=IOSpec(2, 3, {"nonsense": 1}))
+
+
+# ---- losses
+
+
+def built(name, **options):
+    kind = LOSSES.load(name)
+    loss = kind(kind.Config(**options))
+    loss.name = name
+    return loss
+
+
+def case(seed=0, batch=3, size=(9, 7)):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(batch, 1, *size, generator=generator, dtype=torch.float32)
+    truth = torch.rand(batch, 1, *size, generator=generator) < 0.3
+    valid = torch.rand(batch, 1, *size, generator=generator) < 0.8
+    return logits, truth, valid
+
+
+def value(loss, logits, truth, valid):
+    (part,) = loss({"mask": logits}, {"mask": truth, "valid": valid}).values()
+    return part
+
+
+@pytest.mark.parametrize("name", LOSSES.names())
+def test_a_loss_is_a_finite_scalar_that_never_is_negative(name):
+    result = value(built(name), *case())
+    assert result.shape == ()
+    assert result.isfinite()
+    assert result >= 0
+
+
+@pytest.mark.parametrize("name", LOSSES.names())
+def test_what_is_not_valid_counts_neither_in_a_loss_nor_in_its_gradient(name):
+    logits, truth, valid = case()
+    logits.requires_grad_()
+    result = value(built(name), logits, truth, valid)
+    (gradient,) = torch.autograd.grad(result, logits)
+    assert not gradient[~valid].any()
+    assert gradient[valid].all()
+    other = torch.where(valid, logits, -logits * 3)
+    torch.testing.assert_close(value(built(name), other, truth ^ ~valid, valid), result)
+
+
+@pytest.mark.parametrize("name", LOSSES.names())
+def test_a_perfect_prediction_costs_nothing(name):
+    _, truth, valid = case()
+    assert value(built(name), (truth * 2.0 - 1.0) * 40, truth, valid) < 1e-3
+
+
+@pytest.mark.parametrize("name", LOSSES.names())
+def test_the_loss_of_a_batch_is_the_mean_of_its_images(name):
+    logits, truth, valid = case()
+    singles = [value(built(name), *(entry[i : i + 1] for entry in (logits, truth, valid))) for i in range(3)]
+    torch.testing.assert_close(value(built(name), logits, truth, valid), torch.stack(singles).mean())
+
+
+@pytest.mark.parametrize("name", LOSSES.names())
+def test_half_precision_logits_of_a_large_image_do_not_overflow(name):
+    logits = torch.randn(1, 1, 600, 600).half()
+    truth = torch.ones(1, 1, 600, 600, dtype=torch.bool)
+    result = value(built(name), logits, truth, truth)
+    assert result.isfinite()
+    assert result.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", LOSSES.names())
+def test_an_image_without_a_valid_pixel_gives_a_finite_loss(name):
+    logits, truth, valid = case()
+    assert value(built(name), logits, truth, torch.zeros_like(valid)).isfinite()
+
+
+# ---- metrics
+
+
+def metric(name):
+    made = METRICS.load(name)(METRICS.load(name).Config())
+    made.name = name
+    return made
+
+
+@pytest.mark.parametrize("name", METRICS.names())
+def test_a_metric_does_not_depend_on_how_images_are_batched(name):
+    logits, truth, valid = case(batch=4)
+    probs, made = logits.sigmoid(), metric(name)
+    whole = made.statistics(Scored(probs, truth, valid, 0.5))
+    parts = [made.statistics(Scored(*(e[i : i + 1] for e in (probs, truth, valid)), 0.5)) for i in range(4)]
+    assert torch.equal(whole, torch.cat(parts))
+
+
+@pytest.mark.parametrize("name", METRICS.names())
+def test_what_is_not_valid_has_no_part_in_a_metric(name):
+    logits, truth, valid = case()
+    made = metric(name)
+    one = made.statistics(Scored(logits.sigmoid(), truth, valid, 0.5))
+    other = made.statistics(Scored(torch.where(valid, logits, -logits).sigmoid(), truth ^ ~valid, valid, 0.5))
+    assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", METRICS.names())
+def test_a_perfect_prediction_scores_one(name):
+    _, truth, valid = case()
+    made = metric(name)
+    values = made.values(made.statistics(Scored(truth.float(), truth, valid, 0.5)).numpy())
+    np.testing.assert_allclose(values, 1.0)
+
+
+@pytest.mark.parametrize("name", METRICS.names())
+def test_a_metric_of_no_pixels_is_not_defined(name):
+    logits, truth, valid = case()
+    made = metric(name)
+    values = made.values(made.statistics(Scored(logits.sigmoid(), truth, torch.zeros_like(valid), 0.5)).numpy())
+    assert np.isnan(values).all()
+
+
+# ---- optimizers and schedules
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS.names())
+def test_an_optimizer_lowers_a_loss_and_hears_its_options(name):
+    factory = OPTIMIZERS.load(name)
+    layer = nn.Linear(4, 1)
+    optimizer = factory(factory.Config(learning_rate=0.05, weight_decay=0.25)).build(layer.parameters())
+    assert optimizer.param_groups[0]["lr"] == 0.05
+    assert optimizer.param_groups[0]["weight_decay"] == 0.25
+    x = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
+    before = layer(x).square().mean()
+    before.backward()
+    optimizer.step()
+    assert layer(x).square().mean() < before
+
+
+@pytest.mark.parametrize("name", SCHEDULERS.names())
+def test_a_schedule_warms_up_in_a_straight_line_and_stays_positive_and_below_its_peak(name):
+    kind = SCHEDULERS.load(name)
+    schedule = kind(kind.Config(), base_lr=0.1, horizon=Horizon(epochs=10, steps_per_epoch=5, warmup_epochs=2))
+    rates = [schedule.rate(step) for step in range(50)]
+    np.testing.assert_allclose(rates[:10], [0.01 * (step + 1) for step in range(10)])
+    assert all(0 <= rate <= 0.1 + 1e-12 for rate in rates)
+    assert all(rate > 0 for rate in rates[:-1])

@@ -1,0 +1,75 @@
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from segcli.engine.inference import Inferer, _windows
+from segcli.engine.runtime import Precision
+
+
+class Named(nn.Module):
+    """A convolution whose output is called `mask`; remembers the sizes that it saw."""
+
+    def __init__(self, ndim, kernel):
+        super().__init__()
+        torch.manual_seed(0)
+        kind = {2: nn.Conv2d, 3: nn.Conv3d}[ndim]
+        self.conv = kind(2, 1, kernel, padding=kernel // 2)
+        self.seen = set()
+
+    def forward(self, image):
+        self.seen.add(tuple(image.shape[2:]))
+        return {"mask": self.conv(image)}
+
+
+def inferer(network, tile, batch_size=3, multiple=1):
+    return Inferer(
+        network,
+        tile=tile,
+        overlap=0.25,
+        multiple=multiple,
+        precision=Precision(None, "cpu"),
+        batch_size=batch_size,
+    )
+
+
+@pytest.mark.parametrize(("size", "tile"), [((50, 41), (16, 16)), ((16, 90), (32, 24)), ((20, 19, 23), (8, 8, 8))])
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_tiles_of_a_network_that_sees_one_pixel_give_what_one_pass_gives(size, tile, batch_size):
+    network, image = Named(len(size), 1), torch.randn(2, 2, *size)
+    with torch.inference_mode():
+        whole, tiled = network(image)["mask"], inferer(network, tile, batch_size).logits(image)["mask"]
+    torch.testing.assert_close(tiled, whole, atol=1e-5, rtol=1e-5)
+
+
+def test_no_seam_shows_away_from_the_border_when_the_overlap_holds_the_receptive_field():
+    network, image = Named(2, 5), torch.randn(1, 2, 100, 90)
+    with torch.inference_mode():
+        whole, tiled = network(image)["mask"].sigmoid(), inferer(network, (32, 32)).logits(image)["mask"].sigmoid()
+    # each tile is padded at its own border, where the Gaussian gives it next to no weight
+    assert (whole - tiled)[..., 4:-4, 4:-4].abs().max() < 1e-3
+
+
+def test_no_tile_is_larger_than_allowed_and_sizes_are_multiples():
+    network, image = Named(2, 3), torch.randn(1, 2, 100, 64)
+    with torch.inference_mode():
+        inferer(network, (30, 200), multiple=8).logits(image)
+    assert network.seen == {(32, 64)}
+
+
+def test_an_image_that_fits_is_predicted_in_one_pass():
+    network, image = Named(2, 3), torch.randn(1, 2, 32, 16)
+    with torch.inference_mode():
+        inferer(network, (32, 32)).logits(image)
+    assert network.seen == {(32, 16)}
+
+
+@pytest.mark.parametrize(
+    ("length", "tile", "overlap"), [(100, 32, 0.25), (33, 32, 0.5), (1000, 64, 0.0), (64, 64, 0.5)]
+)
+def test_windows_cover_everything_and_overlap_enough(length, tile, overlap):
+    starts = [window[0].start for window in _windows((length,), (tile,), overlap)]
+    assert starts[0] == 0
+    assert starts[-1] + tile == length
+    assert all(later - start <= tile * (1 - overlap) for start, later in pairwise(starts))

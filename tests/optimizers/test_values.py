@@ -1,0 +1,30 @@
+import pytest
+import torch
+from torch import nn
+
+from segcli.core.registry import OPTIMIZERS
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reference"),
+    [
+        ("adam", {"weight_decay": 0.1}, lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1)),
+        ("adamw", {"betas": [0.8, 0.9]}, lambda p: torch.optim.AdamW(p, lr=0.01, betas=(0.8, 0.9), weight_decay=0.01)),
+        ("sgd", {"nesterov": True}, lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, nesterov=True)),
+    ],
+)
+def test_three_steps_agree_with_pytorch(name, options, reference):
+    layers = []
+    for make in (
+        lambda p: OPTIMIZERS.load(name)(OPTIMIZERS.load(name).Config(learning_rate=0.01, **options)).build(p),
+        reference,
+    ):
+        torch.manual_seed(0)
+        layer, x = nn.Linear(5, 3), torch.randn(8, 5)
+        optimizer = make(layer.parameters())
+        for _ in range(3):
+            optimizer.zero_grad()
+            layer(x).square().sum().backward()
+            optimizer.step()
+        layers.append(layer)
+    torch.testing.assert_close(layers[0].weight, layers[1].weight)
