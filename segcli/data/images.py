@@ -147,6 +147,7 @@ class _blamed:  # noqa: N801
 
 def _decode(path: Path, *, as_labels: bool = False) -> Array:
     with Image.open(path) as image:
+        deep_colour = _is_deep_colour(image)  # asked now: loading forgets how the file is coded
         image.load()
         if image.mode == "P":
             if as_labels and _palette_channels(image) == 3:
@@ -154,7 +155,7 @@ def _decode(path: Path, *, as_labels: bool = False) -> Array:
             return np.asarray(image.convert("L" if _palette_channels(image) == 1 else "RGB"))
         if image.mode == "1":
             return np.asarray(image).astype(np.uint8) * 255
-        if _is_deep_colour(image):
+        if deep_colour:
             return _decode_deep_colour(path)
         if image.mode in {"CMYK", "YCbCr", "HSV", "LAB", "PA", "La", "RGBa"}:
             return np.asarray(image.convert("RGB"))

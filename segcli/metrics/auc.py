@@ -20,7 +20,8 @@ class AUC(Metric):
     """Probability that a foreground pixel scores higher than a background pixel, over all pixels of the data set.
 
     Scores are counted in 32,768 bins of logits (0.0012 wide where decisions are made), which agrees with the exact
-    rank statistic to 2e-4 and lets the pixels of a data set of any size be pooled. NaN where foreground or background is empty.
+    rank statistic to 2e-4 and lets the pixels of a data set of any size be pooled. NaN where foreground or background
+    is empty.
     """
 
     headline = "pooled"

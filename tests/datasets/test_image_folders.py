@@ -1,0 +1,195 @@
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from factories import blobs, write_folders
+from PIL import Image
+
+from segcli.config.load import run_from_values
+from segcli.core.errors import DataError
+
+
+def layout(root, **keys):
+    dataset = {"paths": {"root": str(root)}, "mean": [0.5] * keys.get("num_channels", 3), **keys}
+    dataset["std"] = dataset["mean"]
+    run = run_from_values({"name": "x", "dataset": dataset, "model": "unet"}, source="test")
+    return run.dataset.build()
+
+
+def told(call, *arguments):
+    with pytest.raises(DataError) as caught:
+        call(*arguments)
+    return str(caught.value)
+
+
+def test_images_and_masks_are_paired_by_stem_in_natural_order(workplace):
+    write_folders(workplace, {"train": 12})
+    cases = layout(workplace).cases("train")
+    assert [case.id for case in cases] == [f"{index:02d}" for index in range(12)]
+    sample = layout(workplace).read(cases[3])
+    image, mask = blobs(3)
+    np.testing.assert_array_equal(sample.image, image[:, :, ::-1])
+    np.testing.assert_array_equal(sample.maps["mask"], mask > 0)
+
+
+def drive(root):
+    """The layout of DRIVE: three folders, three suffixes, LZW TIFF and GIF."""
+    for folder, name in (("images", "training.tif"), ("1st_manual", "manual1.gif"), ("mask", "training_mask.gif")):
+        (root / "training" / folder).mkdir(parents=True)
+        for number in (21, 22):
+            image, mask = blobs(number)
+            path = root / "training" / folder / f"{number}_{name}"
+            if folder == "images":
+                tifffile.imwrite(path, image, photometric="rgb", compression="lzw")
+            else:
+                field = np.zeros_like(mask)
+                cv2.circle(field, (24, 24), 20, 255, -1)
+                Image.fromarray(mask if folder == "1st_manual" else field).save(path)
+    return root
+
+
+def test_the_layout_of_drive_is_read_with_suffixes_and_field_of_view(workplace):
+    made = layout(
+        drive(workplace),
+        paths={"root": str(workplace), "train": str(workplace / "training")},
+        image_folder="images",
+        label_folder="1st_manual",
+        fov_folder="mask",
+        image_suffix=["_training", "_test"],
+        label_suffix="_manual1",
+        fov_suffix=["_training_mask", "_test_mask"],
+    )
+    cases = made.cases("train")
+    assert [case.id for case in cases] == ["21", "22"]
+    sample = made.read(cases[0])
+    np.testing.assert_array_equal(sample.maps["mask"], blobs(21)[1] > 0)
+    assert 0.3 < sample.maps["valid"].mean() < 0.7
+
+
+def test_images_and_masks_may_share_a_folder(workplace):
+    for index in range(3):
+        image, mask = blobs(index)
+        cv2.imwrite(str(workplace / f"{index}.png"), image)
+        cv2.imwrite(str(workplace / f"{index}_mask.png"), mask)
+    made = layout(
+        workplace,
+        paths={"root": str(workplace), "train": str(workplace)},
+        image_folder=".",
+        label_folder=".",
+        label_suffix="_mask",
+    )
+    assert [case.id for case in made.cases("train")] == ["0", "1", "2"]
+
+
+def test_capital_extensions_count_and_hidden_files_do_not(workplace):
+    write_folders(workplace, {"train": 2})
+    folder = workplace / "train/image"
+    (folder / "00.png").rename(folder / "00.PNG")
+    (folder / "._00.png").write_bytes(b"junk")
+    (folder / "Thumbs.db").write_bytes(b"junk")
+    assert len(layout(workplace).cases("train")) == 2
+
+
+@pytest.mark.parametrize(
+    ("stored", "color", "stated", "expected"),
+    [(3, "grey", 1, 1), (3, "green", 1, 1), (1, "rgb", 3, 3), (1, "grey", 1, 1), (3, "as_stored", 3, 3)],
+)
+def test_colours_are_converted_only_when_asked(workplace, stored, color, stated, expected):
+    write_folders(workplace, {"train": 1}, channels=stored)
+    made = layout(workplace, color=color, num_channels=stated)
+    assert list(made.inspect("train")) == []
+    image = made.read(made.cases("train")[0]).image
+    assert image.shape[2] == expected
+    if color == "green":
+        np.testing.assert_array_equal(image[:, :, 0], blobs(0)[0][:, :, 1])
+
+
+def test_other_channels_than_stated_are_told_with_both_ways_out(workplace):
+    write_folders(workplace, {"train": 1}, channels=1)
+    made = layout(workplace)
+    text = told(made.read, made.cases("train")[0])
+    assert "train/image/00.png` has 1 channel, the data set states `num_channels: 3`" in text
+    assert "set `num_channels: 1` in the data-set file, or `color: rgb` to convert" in text
+
+
+def test_twelve_bit_images_are_stretched_by_their_range(workplace):
+    write_folders(workplace, {"train": 1})
+    cv2.imwrite(str(workplace / "train/image/00.png"), np.full((48, 48), 4095, np.uint16))
+    made = layout(workplace, num_channels=1, intensity_range=[0.0, 4095.0])
+    np.testing.assert_array_equal(made.read(made.cases("train")[0]).image, 1.0)
+
+
+def test_floating_point_images_outside_zero_to_one_need_a_range(workplace):
+    write_folders(workplace, {"train": 1})
+    (workplace / "train/image/00.png").unlink()
+    tifffile.imwrite(workplace / "train/image/00.tif", np.linspace(-5, 300, 48 * 48, dtype=np.float32).reshape(48, 48))
+    made = layout(workplace, num_channels=1)
+    assert "from -5 to 300, outside 0 to 1\n  hint: set `intensity_range" in told(made.read, made.cases("train")[0])
+
+
+def test_grey_values_between_are_no_mask_unless_a_threshold_is_set(workplace):
+    write_folders(workplace, {"train": 1})
+    mask = blobs(0)[1]
+    mask[0, :5], mask[1, :2] = 90, 200
+    cv2.imwrite(str(workplace / "train/label/00.png"), mask)
+    made = layout(workplace)
+    text = told(made.read, made.cases("train")[0])
+    assert "train/label/00.png` holds 4 values, a mask has two: 0 (" in text
+    assert "90 (5 pixels), 200 (2 pixels)" in text
+    assert "mask_threshold: 127" in text
+    made = layout(workplace, mask_threshold=127)
+    np.testing.assert_array_equal(made.read(made.cases("train")[0]).maps["mask"], mask > 127)
+
+
+def test_masks_of_zero_and_one_are_as_good_as_zero_and_255(workplace):
+    write_folders(workplace, {"train": 1})
+    cv2.imwrite(str(workplace / "train/label/00.png"), (blobs(0)[1] > 0).astype(np.uint8))
+    made = layout(workplace)
+    np.testing.assert_array_equal(made.read(made.cases("train")[0]).maps["mask"], blobs(0)[1] > 0)
+
+
+def test_an_image_without_mask_is_told_with_what_was_looked_for(workplace):
+    write_folders(workplace, {"train": 3})
+    (workplace / "train/label/01.png").unlink()
+    text = told(layout(workplace).cases, "train")
+    assert "train/image/01.png` has no mask (looked for `train/label/01.*`)" in text
+
+
+def test_a_mask_of_another_size_is_told_with_both_sizes(workplace):
+    write_folders(workplace, {"train": 1})
+    cv2.imwrite(str(workplace / "train/label/00.png"), np.zeros((48, 40), np.uint8))
+    made = layout(workplace)
+    assert "train/label/00.png` is 48x40 pixels, its image `train/image/00.png` is 48x48" in told(
+        made.read, made.cases("train")[0]
+    )
+
+
+def test_a_missing_folder_and_an_empty_split_are_told(workplace):
+    assert "no folder `nowhere/train/image`" in told(layout(workplace / "nowhere").cases, "train")
+    for kind in ("image", "label"):
+        (workplace / "train" / kind).mkdir(parents=True)
+    assert "split `train` is empty: no images in `train/image`" in told(layout(workplace).cases, "train")
+
+
+def test_two_images_of_one_stem_are_told(workplace):
+    write_folders(workplace, {"train": 1})
+    cv2.imwrite(str(workplace / "train/image/00.bmp"), blobs(0)[0])
+    assert "two images with one stem in `train/image`: `00.bmp` and `00.png`" in told(layout(workplace).cases, "train")
+
+
+def test_a_data_set_without_validation_folder_has_none(workplace):
+    write_folders(workplace, {"train": 1})
+    made = layout(workplace)
+    assert [made.has(split) for split in ("train", "val", "test")] == [True, False, False]
+
+
+def test_splits_by_fraction_and_by_list_share_one_folder(workplace):
+    write_folders(workplace, {".": 10})
+    made = layout(workplace, split={"by": "fraction", "val": 0.2, "test": 0.2})
+    ids = {split: [case.id for case in made.cases(split)] for split in ("train", "val", "test")}
+    assert {split: len(names) for split, names in ids.items()} == {"train": 6, "val": 2, "test": 2}
+    (workplace / "train.txt").write_text("\n".join(ids["train"]))
+    (workplace / "val.txt").write_text("\n".join(f"{name}.png" for name in ids["val"]))
+    listed = layout(workplace, split={"by": "lists", "train": "train.txt", "val": "val.txt"})
+    assert [case.id for case in listed.cases("val")] == ids["val"]
+    assert not listed.has("test")
