@@ -1,0 +1,104 @@
+import json
+
+import numpy as np
+import pytest
+import yaml
+from sklearn.metrics import f1_score, jaccard_score, roc_auc_score
+
+from segcli.data.images import read_image, read_labels
+
+
+@pytest.fixture
+def evaluated(run_cli, tiny, workplace):
+    """A run scored on its test split; returns the folder of the results."""
+    assert run_cli("train", tiny(training__epochs=3)).code == 0
+    assert run_cli("eval").code == 0
+    return workplace / "outputs/tests/tiny"
+
+
+def test_the_written_numbers_are_those_of_the_written_masks(evaluated, workplace):
+    summary = yaml.safe_load((evaluated / "test_metrics.yaml").read_text())
+    rows = yaml.safe_load((evaluated / "per_image_metrics.yaml").read_text())
+    assert summary["num_test_images"] == len(rows) == 2
+    expected = {"dice": [], "iou": []}
+    for row in rows:
+        truth = read_labels(workplace / "data/test/label" / row["image"]) > 0
+        found = read_labels(evaluated / "predictions" / row["image"]) > 0
+        expected["dice"].append(f1_score(truth.ravel(), found.ravel()))
+        expected["iou"].append(jaccard_score(truth.ravel(), found.ravel()))
+    for name, values in expected.items():
+        assert [row[name] for row in rows] == pytest.approx(values, abs=1e-9)
+        assert summary["average_metrics"][name] == pytest.approx(np.mean(values), abs=1e-9)
+    assert set(summary["average_metrics"]) == {"dice", "iou", "precision", "recall", "specificity", "accuracy", "auc"}
+    assert summary["experiment"] == "tiny"
+    interval = summary["confidence_intervals"]["dice"]
+    assert min(expected["dice"]) <= interval["low"] <= interval["high"] <= max(expected["dice"])
+
+
+def test_auc_is_over_all_pixels_of_the_split(evaluated, run_cli, workplace):
+    assert run_cli("predict", "data/test/image", "--probabilities", "--out", "found").code == 0
+    names = ("00", "01")
+    truth = np.concatenate([read_labels(workplace / f"data/test/label/{name}.png").ravel() > 0 for name in names])
+    probs = np.concatenate([read_image(workplace / f"found/{name}_probability.png").ravel() for name in names])
+    summary = yaml.safe_load((evaluated / "test_metrics.yaml").read_text())
+    assert summary["scope"]["auc"] == "all pixels"
+    assert summary["average_metrics"]["auc"] == pytest.approx(roc_auc_score(truth, probs), abs=5e-4)
+
+
+def test_no_number_depends_on_batch_size_or_workers(evaluated, run_cli):
+    results = [
+        json.loads(run_cli("eval", "tiny", *overrides, "--json", "--out", "again").out)
+        for overrides in ([], ["data.batch_size=1"], ["data.num_workers=2"], ["data.cache=memory"])
+    ]
+    for result in results[1:]:
+        assert result["average_metrics"] == results[0]["average_metrics"]
+        assert result["losses"] == results[0]["losses"]
+
+
+def test_validation_scores_are_those_of_training(evaluated, run_cli, workplace):
+    history = yaml.safe_load((workplace / "outputs/experiments/tiny/metrics_history.yaml").read_text())
+    found = json.loads(run_cli("eval", "tiny", "--split", "val", "--json").out)
+    epoch = next(entry for entry in history if entry["epoch"] == found["epoch"])
+    assert found["average_metrics"]["dice"] == pytest.approx(epoch["val"]["val_dice"], abs=1e-12)
+    assert found["losses"]["loss"] == pytest.approx(epoch["val"]["val_loss"], abs=1e-12)
+    assert (workplace / "outputs/tests/tiny_val/test_metrics.yaml").exists()
+
+
+def test_a_threshold_changes_the_masks_and_is_recorded(evaluated, run_cli):
+    recalls = []
+    for threshold in (0.1, 0.9):
+        found = json.loads(run_cli("eval", "tiny", "--threshold", threshold, "--json").out)
+        assert found["threshold"] == threshold
+        recalls.append(found["average_metrics"]["recall"])
+    assert recalls[0] > recalls[1]
+
+
+def test_the_tables_show_averages_and_the_worst_images(evaluated, run_cli):
+    result = run_cli("eval", "tiny")
+    for text in ("95 % interval", "mean over images", "all pixels", "Worst 2 by dice", "test_metrics.yaml"):
+        assert text in result.out
+
+
+def test_predictions_are_left_out_when_the_run_says_so(run_cli, tiny, workplace):
+    assert run_cli("train", tiny(training__epochs=1, output={"save_predictions": False})).code == 0
+    assert run_cli("eval").code == 0
+    assert not (workplace / "outputs/tests/tiny/predictions").exists()
+
+
+def test_pixels_outside_the_field_of_view_count_nowhere(run_cli, tiny, workplace):
+    import cv2
+
+    config = tiny(training__epochs=1, dataset__fov_folder="fov")
+    for split in ("train", "val", "test"):
+        (workplace / "data" / split / "fov").mkdir()
+        for path in (workplace / "data" / split / "image").iterdir():
+            field = np.zeros((48, 48), np.uint8)
+            field[:, :24] = 255
+            cv2.imwrite(str(workplace / "data" / split / "fov" / path.name), field)
+    assert run_cli("train", config).code == 0
+    before = json.loads(run_cli("eval", "--json").out)["average_metrics"]
+    for path in (workplace / "data/test/label").iterdir():
+        label = cv2.imread(str(path), 0)
+        label[:, 24:] = 255 - label[:, 24:]
+        cv2.imwrite(str(path), label)
+    assert json.loads(run_cli("eval", "--json").out)["average_metrics"] == before

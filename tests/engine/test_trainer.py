@@ -1,0 +1,193 @@
+import json
+import math
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from factories import write_folders
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from segcli.engine.checkpoint import read_checkpoint
+
+
+def history(workplace, name="tiny"):
+    return yaml.safe_load((workplace / f"outputs/experiments/{name}/metrics_history.yaml").read_text())
+
+
+def checkpoints(workplace, name="tiny"):
+    return sorted(path.name for path in (workplace / f"outputs/experiments/{name}/checkpoints").iterdir())
+
+
+def test_a_small_network_learns_what_is_easy(run_cli, tiny, workplace):
+    config = tiny(training__epochs=25, model__depths=[8, 16], training__scheduler="one_cycle")
+    write_folders(workplace / "data", {"train": 12})
+    assert run_cli("train", config).code == 0
+    assert history(workplace)[-1]["val"]["val_dice"] > 0.8
+
+
+def test_a_run_folder_holds_what_the_contract_says(run_cli, tiny, workplace):
+    assert run_cli("train", tiny()).code == 0
+    folder = workplace / "outputs/experiments/tiny"
+    environment = yaml.safe_load((folder / "environment.yaml").read_text())
+    assert {"segcli", "python", "packages", "device", "command_line", "git", "seed", "data", "threads"} <= set(
+        environment
+    )
+    assert environment["data"]["train"]["num_images"] == 6
+    header = read_checkpoint(folder / "checkpoints/best.safetensors").header
+    assert {
+        "format",
+        "config",
+        "classes",
+        "preprocessing",
+        "progress",
+        "scheduler",
+        "history",
+        "early_stopping",
+    } <= set(header)
+    entry = history(workplace)[0]
+    assert entry["epoch"] == 1
+    assert set(entry["train"]) == {"loss", "loss_bce", "loss_dice", "dice", "iou"}
+    assert not [path for path in folder.rglob("*.part")]
+
+
+def test_the_resolved_config_alone_repeats_the_run(run_cli, tiny, workplace):
+    assert run_cli("train", tiny()).code == 0
+    config = workplace / "outputs/experiments/tiny/config.yaml"
+    assert run_cli("train", config, "name=again", "output.dir=null").code == 0
+    assert history(workplace, "again") == history(workplace)
+
+
+def test_early_stopping_counts_down_and_stops(run_cli, tiny, workplace):
+    result = run_cli(
+        "train",
+        tiny(
+            training__epochs=30,
+            training__optimizer={"type": "sgd", "learning_rate": 1e-12},
+            training__early_stopping={"enabled": True, "patience": 2, "min_delta": 0.5, "monitor": "val_loss"},
+        ),
+    )
+    assert result.code == 0
+    assert len(history(workplace)) == 3
+    assert "stops in 1 without improvement" in result.err
+    assert "trained tiny for 3 epochs (early stopping)" in result.out
+
+
+def test_periodic_checkpoints_rotate_and_best_and_last_stay(run_cli, tiny, workplace):
+    assert run_cli("train", tiny(training__epochs=6, checkpoint={"save_every": 1, "max_checkpoints": 2})).code == 0
+    kept = ["epoch_0005.safetensors", "epoch_0006.safetensors"]
+    assert checkpoints(workplace) == ["best.safetensors", *kept, "last.safetensors"]
+    assert run_cli("train", tiny(name="lean", checkpoint={"save_every": 1, "keep_best_only": True})).code == 0
+    assert checkpoints(workplace, "lean") == ["best.safetensors", "last.safetensors"]
+
+
+def test_the_best_checkpoint_is_that_of_the_best_epoch(run_cli, tiny, workplace):
+    assert run_cli("train", tiny(training__epochs=5)).code == 0
+    values = [entry["val"]["val_dice"] for entry in history(workplace)]
+    best = read_checkpoint(workplace / "outputs/experiments/tiny/checkpoints/best.safetensors")
+    assert best.header["progress"]["epoch"] == int(np.argmax(values)) + 1
+    assert best.header["early_stopping"]["best"] == max(values)
+
+
+def test_validation_runs_at_its_interval_and_at_the_end(run_cli, tiny, workplace):
+    assert run_cli("train", tiny(training__epochs=5, training__val_interval=3)).code == 0
+    assert [bool(entry["val"]) for entry in history(workplace)] == [False, False, True, False, True]
+
+
+def test_a_data_set_without_validation_trains_with_one_notice(run_cli, tiny, workplace):
+    write_folders(workplace / "data", {"train": 3})
+    result = run_cli("train", tiny())
+    assert result.code == 0
+    assert result.err.count("no validation images") == 1
+    assert checkpoints(workplace) == ["last.safetensors"]
+    assert run_cli("eval", "--split", "train").code == 0
+
+
+EXPLODING = {"type": "sgd", "learning_rate": 1e38}
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(run_cli, tiny, workplace):
+    result = run_cli("train", tiny(training__optimizer=EXPLODING, training__epochs=3, training__scheduler="constant"))
+    assert result.code == 3
+    assert "the loss is not finite in epoch 1, batch" in result.err
+    assert "data/train/image/0" in result.err
+    assert "`debug.on_nan=skip`" in result.err
+    last = read_checkpoint(workplace / "outputs/experiments/tiny/checkpoints/last.safetensors")
+    assert all(value.isfinite().all() for value in last.below("model").values())
+
+
+def test_a_batch_whose_loss_is_not_finite_can_be_skipped_and_is_counted(run_cli, tiny, workplace):
+    config = tiny(debug={"on_nan": "skip"}, training__epochs=1, dataset__intensity_range=None)
+    poisoned = workplace / "data/train/image/03.png"
+    poisoned.unlink()
+    import tifffile
+
+    # the largest float that a file can hold overflows in the first convolution
+    pixels = np.full((48, 48, 3), 3e38, np.float32)
+    tifffile.imwrite(poisoned.with_suffix(".tif"), pixels, photometric="rgb")
+    result = run_cli("train", config, "dataset.intensity_range=[0, 1]")
+    assert result.code == 0, result.err
+
+
+@pytest.mark.parametrize(
+    "keys", [{"training__compile": False, "training__channels_last": False}, {"training__amp": "bf16"}]
+)
+def test_other_ways_to_compute_train_too(run_cli, tiny, workplace, keys):
+    assert run_cli("train", tiny(training__epochs=1, **keys)).code == 0
+    assert math.isfinite(history(workplace)[0]["train"]["loss"])
+
+
+def test_tensorboard_reads_every_figure_of_every_epoch(run_cli, tiny, workplace):
+    assert run_cli("train", tiny(logging={"tensorboard": True}, training__epochs=3)).code == 0
+    events = EventAccumulator(str(workplace / "outputs/experiments/tiny/tensorboard"))
+    events.Reload()
+    tags = set(events.Tags()["scalars"])
+    assert {"train/loss", "train/loss_bce", "train/dice", "val/loss", "val/dice", "learning_rate"} <= tags
+    found = [(event.step, event.value) for event in events.Scalars("val/dice")]
+    expected = [(entry["epoch"], pytest.approx(entry["val"]["val_dice"], abs=1e-6)) for entry in history(workplace)]
+    assert found == expected
+
+
+def test_a_dry_run_writes_nothing_and_tells_what_it_saw(run_cli, tiny, workplace):
+    config = tiny(logging={"tensorboard": True})
+    before = set(workplace.rglob("*"))
+    result = run_cli("train", config, "--dry-run", "--json")
+    assert result.code == 0, result.err
+    told = json.loads(result.out)
+    assert told["batches_per_epoch"] == 3
+    assert math.isfinite(told["train"]["loss"])
+    assert set(workplace.rglob("*")) == before
+
+
+def test_quiet_is_quiet_and_json_is_one_document(run_cli, tiny):
+    result = run_cli("train", tiny(), "--json")
+    assert json.loads(result.out)["epochs"] == 2
+    assert result.err == ""
+    assert run_cli("train", tiny(), "--overwrite", "--quiet").err == ""
+
+
+def test_progress_goes_to_stderr_with_one_line_an_epoch(run_cli, tiny):
+    result = run_cli("train", tiny())
+    lines = [line for line in result.err.splitlines() if line.startswith("epoch ")]
+    assert [line.split()[1] for line in lines] == ["1/2", "2/2"]
+    for word in ("loss", "dice", "val_dice", "lr", "left"):
+        assert word in lines[0]
+    assert "epoch" not in result.out.splitlines()[0].split()[0]
+
+
+def test_memory_cache_and_augmentation_by_name_work_together(run_cli, tiny, workplace):
+    config = tiny(data__cache="memory", data__augmentation={"transforms": [{"type": "HorizontalFlip", "p": 1.0}]})
+    result = run_cli("train", config)
+    assert result.code == 0, result.err
+    assert "cache: decoded images take" in result.err
+    disk = run_cli("train", config, "name=disk", "data.cache=disk", "data.num_workers=2")
+    assert disk.code == 0, disk.err
+    assert history(workplace, "disk") == history(workplace)
+    assert len(list((workplace / "outputs/cache").glob("*.npz"))) == 8
+
+
+def test_grey_images_train_with_one_channel(run_cli, tiny, workplace):
+    write_folders(workplace / "data", channels=1)
+    assert cv2.imread(str(workplace / "data/train/image/00.png"), cv2.IMREAD_UNCHANGED).ndim == 2
+    config = tiny(dataset__num_channels=1, dataset__mean=[0.4], dataset__std=[0.2], data__augmentation="heavy")
+    assert run_cli("train", config).code == 0
