@@ -12,7 +12,7 @@ __all__ = ["run"]
 def run(arguments: Sequence[str]) -> int:
     """Exit code of the command; our own bugs keep their traceback."""
     if "_SEGCLI_COMPLETE" in os.environ:
-        from typer.completion import completion_init
+        from typer.completion import completion_init  # type: ignore[attr-defined]
 
         completion_init()
     try:

@@ -120,24 +120,30 @@ class RichProgress(PlainProgress):
 
 def _step_text(event: "StepDone") -> str:
     speed = f"{event.images_per_s:.1f} images/s  {event.memory_mib:,.0f} MiB"
-    return f"{_values(event.values, '')}  {speed}  {_duration(event.remaining_s)} left"
+    return f"{_values(event.values)}  {speed}  {_duration(event.remaining_s)} left"
 
 
 def _epoch_text(event: "EpochDone") -> str:
-    parts = [f"epoch {event.epoch}/{event.epochs}", _values(event.train, "")]
+    """One line; the parts of the loss are left to the history and to TensorBoard."""
+    parts = [f"epoch {event.epoch:>{len(str(event.epochs))}}/{event.epochs}", f"train {_values(event.train)}"]
     if event.val:
-        parts.append(_values(event.val, ""))
+        parts.append(f"val {_values(event.val)}")
     parts.append(f"lr {event.learning_rate:.2g}")
     if event.improved:
-        parts.append("best so far")
+        parts.append("best")
     elif event.patience_left is not None:
         parts.append(f"stops in {event.patience_left} without improvement")
     parts.append(f"{event.elapsed_s:.1f} s, {_duration(event.remaining_s)} left")
     return escape("  ".join([*parts, *event.notes]))
 
 
-def _values(values: dict[str, float], prefix: str) -> str:
-    return " ".join(f"{prefix}{name} {'-' if math.isnan(value) else f'{value:.4f}'}" for name, value in values.items())
+def _values(values: dict[str, float]) -> str:
+    shown = {name.removeprefix("val_"): value for name, value in values.items()}
+    return " ".join(
+        f"{name} {'-' if math.isnan(value) else f'{value:.4f}'}"
+        for name, value in shown.items()
+        if not name.startswith("loss_")
+    )
 
 
 def _duration(seconds: float) -> str:

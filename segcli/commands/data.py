@@ -24,6 +24,9 @@ from segcli.samples import SampleMaker
 
 __all__ = ["Checked", "SplitSummary", "Stats", "check_data", "data_stats", "make_sample"]
 
+RARE = 0.02
+"""A foreground below this share is hard to learn with a loss that counts pixels."""
+
 
 @dataclass(frozen=True)
 class SplitSummary:
@@ -189,7 +192,8 @@ def _shares_differ(summaries: list[SplitSummary]) -> list[Finding]:
                 Finding("class_share_differs", "warning", None, f"{message}, {train:.2%} in training", mend)
             )
         else:
-            findings.append(Finding("class_share", "info", None, message, "Dice or a weighted loss suits rare classes"))
+            mend = "rare classes want a loss such as Dice, and crops around them (`data.foreground_share`)"
+            findings.append(Finding("class_share", "info", None, message, mend if share < RARE else ""))
     return findings
 
 

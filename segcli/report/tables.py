@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from segcli.commands.evaluate import Evaluated
     from segcli.commands.predict import Predicted
     from segcli.commands.train import Trained
+    from segcli.data.checks import Finding
     from segcli.engine.scores import Score
 
 __all__ = ["checked", "evaluated", "predicted", "rehearsed", "sample", "stats", "trained"]
 
+ROWS_PER_CODE = 4
 SEVERITY = {"error": "[bold red]error[/]", "warning": "[yellow]warning[/]", "info": "[dim]info[/]"}
 
 
@@ -36,16 +38,28 @@ def checked(result: Checked) -> Iterator[Any]:
         share = "-" if math.isnan(entry.foreground_share) else f"{entry.foreground_share:.2%}"
         splits.add_row(entry.split, str(entry.num_images), sizes + more, share)
     yield splits
-    findings = Table(title="Findings", title_justify="left", show_lines=True)
-    for heading in ("severity", "code", "what", "mend"):
-        findings.add_column(heading, overflow="fold")
-    for finding in result.findings:
-        findings.add_row(SEVERITY[finding.severity], finding.code, escape(finding.message), escape(finding.mend))
-    if result.findings:
-        yield findings
+    shown = [finding for finding in result.findings if finding.mend]
+    if shown:
+        yield _findings(shown)
     count = {kind: sum(finding.severity == kind for finding in result.findings) for kind in SEVERITY}
     verdict = "[bold red]not ready to train[/]" if result.has_errors else "[green]ready to train[/]"
     yield f"{verdict}: {_plural(count['error'], 'error')}, {_plural(count['warning'], 'warning')}"
+
+
+def _findings(found: list[Finding]) -> Table:
+    """One row a finding; of a fault that many files share, the first few."""
+    table = Table(title="Findings", title_justify="left", show_lines=True)
+    for heading in ("severity", "code", "what", "mend"):
+        table.add_column(heading, overflow="fold")
+    codes = list(dict.fromkeys(finding.code for finding in found))
+    for code in codes:
+        same = [finding for finding in found if finding.code == code]
+        for finding in same[:ROWS_PER_CODE]:
+            what, mend = escape(finding.message), escape(finding.mend)
+            table.add_row(SEVERITY[finding.severity], finding.code, what, mend)
+        if len(same) > ROWS_PER_CODE:
+            table.add_row("", code, f"and {len(same) - ROWS_PER_CODE} more like this", "`--json` lists all")
+    return table
 
 
 def _plural(count: int, word: str) -> str:

@@ -147,6 +147,15 @@ def test_the_table_ends_with_the_verdict(run_cli, tiny, workplace):
     assert result.out.rstrip().endswith("not ready to train: 1 error, 0 warnings")
 
 
+def test_a_fault_of_many_files_takes_a_few_rows_in_the_table_and_all_in_json(run_cli, tiny, workplace):
+    config = tiny()
+    for path in (workplace / "data/train/label").iterdir():
+        path.unlink()
+    assert "and 2 more like this" in run_cli("data", "check", config).out
+    found = json.loads(run_cli("data", "check", config, "--json").out)["findings"]
+    assert sum(finding["code"] == "missing_label" for finding in found) == 6
+
+
 def test_a_mistake_in_the_experiment_is_told_by_data_check(run_cli, tiny):
     result = run_cli("data", "check", tiny(training__epoch=3))
     assert result.code == 2

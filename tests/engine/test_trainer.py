@@ -175,7 +175,7 @@ def test_progress_goes_to_stderr_with_one_line_an_epoch(run_cli, tiny):
     result = run_cli("train", tiny())
     lines = [line for line in result.err.splitlines() if line.startswith("epoch ")]
     assert [line.split()[1] for line in lines] == ["1/2", "2/2"]
-    for word in ("loss", "dice", "val_dice", "lr", "left"):
+    for word in ("train loss", "dice", "val loss", "lr", "left"):
         assert word in lines[0]
     assert "epoch" not in result.out.splitlines()[0].split()[0]
 
