@@ -1,0 +1,175 @@
+import numpy as np
+import pytest
+import torch
+
+from segcli.core.errors import ConfigError
+from segcli.data.pipeline import Pipeline
+from segcli.data.samples import Geometry, Sample, pad_end, padded_size, resize
+from segcli.data.settings import Augmentation, DataSettings, DatasetSpec
+from segcli.data.transforms import PRESETS, Augmenter
+
+
+def pipeline(augment=None, *, stride=4, spec=None, **settings):
+    spec = spec or {"num_channels": 1, "mean": [0.5], "std": [0.25]}
+    return Pipeline(DataSettings(**settings), DatasetSpec(**spec), stride=stride, seed=3, augment=augment)
+
+
+def sample(size=(30, 22), dtype=np.uint8, channels=1):
+    """An image whose mask is exactly where it is bright."""
+    rng = np.random.default_rng(0)
+    mask = (rng.random(size) < 0.3).astype(np.uint8)
+    mask[3:9, 4:12] = 1
+    top = {np.uint8: 255, np.uint16: 65535}.get(dtype, 1.0)
+    return Sample(np.repeat((mask * float(top)).astype(dtype)[:, :, None], channels, 2), {"mask": mask})
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_pixels_are_scaled_to_one_and_normalised(dtype):
+    ready = pipeline().for_evaluation(sample(dtype=dtype))
+    inside = ready.arrays["image"][0, :30, :22]
+    np.testing.assert_allclose(inside, np.where(sample().maps["mask"], 2.0, -2.0), atol=1e-6)
+    assert ready.arrays["image"].dtype == np.float32
+
+
+def test_normalisation_can_be_off_or_by_image():
+    off = pipeline(preprocessing={"normalize": False}).for_evaluation(sample()).arrays["image"]
+    assert (off.min(), off.max()) == (0.0, 1.0)
+    own = pipeline(stride=1, preprocessing={"normalize": "per_image"}).for_evaluation(sample()).arrays["image"]
+    assert abs(own.mean()) < 1e-5
+    assert abs(own.std() - 1) < 1e-4
+
+
+def test_padding_is_no_valid_pixel_and_sizes_become_multiples():
+    ready = pipeline(stride=16).for_evaluation(sample())
+    assert ready.arrays["image"].shape == (1, 32, 32)
+    assert ready.arrays["valid"].sum() == 30 * 22
+    assert ready.arrays["valid"][:30, :22].all()
+
+
+@pytest.mark.parametrize("size", [(31, 45), (1, 7), (64, 64)])
+def test_padding_is_exactly_undone(size):
+    values = torch.randn(2, 3, *size)
+    padded = padded_size(size, 16)
+    full = torch.from_numpy(pad_end(np.moveaxis(values[0].numpy(), 0, -1), padded, mirror=True))
+    geometry = Geometry(size, size, padded)
+    assert torch.equal(geometry.restore(full.movedim(-1, 0)[None])[0], values[0])
+
+
+def test_resizing_is_undone_without_a_shift():
+    # a smooth ramp survives down- and up-scaling where every pixel keeps its place
+    ramp = np.linspace(0, 1, 60, dtype=np.float32)[None, :].repeat(40, 0)
+    small = resize(ramp, (20, 30))
+    back = Geometry((40, 60), (20, 30), (20, 30)).restore(torch.from_numpy(small)[None, None])[0, 0].numpy()
+    np.testing.assert_allclose(back[:, 2:-2], ramp[:, 2:-2], atol=1e-4)
+
+
+def test_labels_are_resized_about_their_centre():
+    mask = np.zeros((40, 40), np.uint8)
+    mask[10:30, 10:30] = 1
+    rows, columns = np.nonzero(resize(mask, (20, 20), labels=True))
+    assert (rows.mean(), columns.mean()) == (9.5, 9.5)
+
+
+def test_evaluation_scores_on_the_mask_as_stored():
+    prepared = pipeline(image_size=[16, 16])
+    resized = prepared.resized(sample())
+    ready = prepared.for_evaluation(resized)
+    np.testing.assert_array_equal(ready.stored_maps["mask"], sample().maps["mask"])
+    assert ready.geometry == Geometry((30, 22), (16, 16), (16, 16))
+
+
+def test_a_crop_has_its_size_and_keeps_image_and_mask_together():
+    made = pipeline(patch_size=[16, 8])
+    for index in range(20):
+        arrays = made.for_training(sample(), epoch=0, index=index).arrays
+        assert arrays["image"].shape == (1, 16, 8)
+        np.testing.assert_array_equal(arrays["image"][0] > 0, arrays["mask"] > 0)
+
+
+def test_an_image_smaller_than_the_patch_is_padded():
+    arrays = pipeline(patch_size=[40, 40]).for_training(sample(), epoch=0, index=0).arrays
+    assert arrays["image"].shape == (1, 40, 40)
+    assert arrays["valid"].sum() == 30 * 22
+
+
+@pytest.mark.parametrize("share", [0.0, 0.6, 1.0])
+def test_crops_are_centred_on_the_foreground_as_often_as_asked(share):
+    mask = np.zeros((100, 100), np.uint8)
+    mask[50, 50] = 1
+    lonely = Sample(np.zeros((100, 100, 1), np.uint8), {"mask": mask})
+    made = pipeline(patch_size=[4, 4], foreground_share=share)
+    hits = [made.for_training(lonely, epoch=0, index=index).arrays["mask"].any() for index in range(300)]
+    assert np.mean(hits) == pytest.approx(share, abs=0.08)
+
+
+def augmenter(preset=None, channels=3, transforms=(), square=True):
+    return Augmenter(Augmentation(preset=preset, transforms=list(transforms)), channels=channels, square=square)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_image_and_mask_move_together_under_every_preset(preset, channels, dtype):
+    made = augmenter(preset, channels)
+    grid = np.zeros((64, 64), np.uint8)
+    grid[16:48, 24:40] = 1
+    top = {np.uint8: 255, np.uint16: 65535}.get(dtype, 1.0)
+    image = np.repeat((grid * float(top)).astype(dtype)[:, :, None], channels, 2)
+    for seed in range(6):
+        changed = made(Sample(image, {"valid": np.ones_like(grid), "mask": grid}), seed)
+        assert changed.image.shape == (64, 64, channels)
+        scale = 255 if changed.image.dtype == np.uint8 else 1.0
+        bright = changed.image[:, :, 0] > 0.5 * scale
+        disagree = (bright != (changed.maps["mask"] > 0)).mean()
+        assert disagree < 0.06, seed  # interpolation along the outline
+        assert set(np.unique(changed.maps["mask"])) <= {0, 1}
+
+
+def test_an_augmented_sample_is_a_function_of_its_seed():
+    made, source = augmenter("heavy"), sample((64, 64), channels=3)
+    source.maps["valid"] = np.ones((64, 64), np.uint8)
+    one, again, other = made(source, 1), made(source, 1), made(source, 2)
+    np.testing.assert_array_equal(one.image, again.image)
+    assert not np.array_equal(one.image, other.image)
+
+
+def test_samples_differ_by_epoch_and_index_and_nothing_else():
+    made = pipeline(augmenter("heavy", 1), patch_size=[16, 16])
+    pixels = {key: made.for_training(sample(), epoch=key[0], index=key[1]).arrays["image"] for key in [(0, 0), (0, 1), (1, 0)]}
+    assert not np.array_equal(pixels[0, 0], pixels[0, 1])
+    assert not np.array_equal(pixels[0, 0], pixels[1, 0])
+    again = pipeline(augmenter("heavy", 1), patch_size=[16, 16]).for_training(sample(), epoch=1, index=0)
+    np.testing.assert_array_equal(again.arrays["image"], pixels[1, 0])
+
+
+@pytest.mark.parametrize(
+    ("transform", "text"),
+    [
+        ({"type": "GausianBlur"}, "albumentations has no transform `GausianBlur`\n  hint: did you mean `GaussianBlur`"),
+        ({"type": "GaussianBlur", "blur": 3}, "transform `GaussianBlur` does not accept its options"),
+        ({"type": "Affine", "rotate": "much"}, "transform `Affine` does not accept its options"),
+        ({"type": "HueSaturationValue"}, "transform `HueSaturationValue` does not work on images with 1 channel"),
+    ],
+)
+def test_a_transform_that_cannot_work_is_told_before_the_training(transform, text):
+    with pytest.raises(ConfigError) as caught:
+        augmenter(channels=1, transforms=[transform])
+    assert text in str(caught.value)
+
+
+def test_quarter_turns_are_left_out_where_images_are_not_square():
+    made = augmenter("medium", square=False)
+    for seed in range(10):
+        assert made(Sample(np.zeros((20, 40, 3), np.uint8), {"valid": np.ones((20, 40), np.uint8)}), seed).size == (20, 40)
+
+
+def test_a_transform_that_changes_the_size_is_told():
+    made = augmenter(transforms=[{"type": "RandomCrop", "height": 8, "width": 8, "p": 1.0}])
+    with pytest.raises(ConfigError, match=r"changed the size of an image from \(20, 20\) to \(8, 8\)"):
+        made(Sample(np.zeros((20, 20, 3), np.uint8), {"valid": np.ones((20, 20), np.uint8)}), 0)
+
+
+def test_volumes_are_resized_too():
+    volume = np.random.default_rng(0).integers(0, 255, (8, 10, 12, 2), dtype=np.uint8)
+    assert resize(volume, (4, 5, 6)).shape == (4, 5, 6, 2)
+    assert resize(volume[..., 0], (4, 5, 6), labels=True).dtype == np.uint8
