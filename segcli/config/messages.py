@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 from segcli.config.document import Document, Loc, Problem
 from segcli.core.errors import nearest
 
-__all__ = ["problems_of"]
+__all__ = ["as_typed", "problems_of"]
 
 WORDS: dict[str, str] = {
     "int_type": "must be a whole number",
@@ -58,7 +58,7 @@ def problems_of(
     problems: dict[Loc, Problem] = {}
     for detail in error.errors():
         below = _existing(detail["loc"], values, missing=detail["type"] == "missing")
-        full = _typed((*loc, *below), typed)
+        full = as_typed((*loc, *below), typed)
         legal = [*_legal(model, below[:-1]), *(beside or ())]
         message, hint = _told(detail, below, legal)
         key = ".".join(map(str, full))
@@ -66,7 +66,8 @@ def problems_of(
     return list(problems.values())
 
 
-def _typed(loc: Loc, typed: dict[Loc, Loc]) -> Loc:
+def as_typed(loc: Loc, typed: dict[Loc, Loc]) -> Loc:
+    """Place where the user wrote a key whose section was rewritten."""
     for canonical, written in typed.items():
         if loc[: len(canonical)] == canonical:
             return (*written, *loc[len(canonical) :])

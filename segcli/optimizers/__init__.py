@@ -8,9 +8,9 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from segcli.core.types import ConfigModel
+from segcli.core.types import ConfigModel, Share
 
-__all__ = ["OptimizerConfig", "OptimizerFactory"]
+__all__ = ["AdamConfig", "OptimizerConfig", "OptimizerFactory"]
 
 
 class OptimizerConfig(ConfigModel):
@@ -20,6 +20,24 @@ class OptimizerConfig(ConfigModel):
     """Step size at the peak of the schedule."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     """Pull of the weights towards 0."""
+
+
+class AdamConfig(OptimizerConfig):
+    """Keys of the optimizers that follow the moments of the gradient."""
+
+    betas: Annotated[list[Share], Field(min_length=2, max_length=2)] = [0.9, 0.999]
+    """Decay of the running mean of gradients and of their squares."""
+    eps: Annotated[float, Field(gt=0.0)] = 1e-8
+    """Added to the denominator."""
+
+    def arguments(self) -> dict[str, Any]:
+        """As PyTorch names them."""
+        return {
+            "lr": self.learning_rate,
+            "betas": (self.betas[0], self.betas[1]),
+            "eps": self.eps,
+            "weight_decay": self.weight_decay,
+        }
 
 
 class OptimizerFactory(ABC):

@@ -9,8 +9,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from segcli.core.types import Share
-from segcli.optimizers import OptimizerConfig, OptimizerFactory
+from segcli.optimizers import AdamConfig, OptimizerFactory
 
 __all__ = ["AdamW"]
 
@@ -18,24 +17,12 @@ __all__ = ["AdamW"]
 class AdamW(OptimizerFactory):
     """Adam, with weight decay apart from the gradient."""
 
-    class Config(OptimizerConfig):
+    class Config(AdamConfig):
         """Keys of `optimizer: {type: adamw}`."""
 
         weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
         """Pull of the weights towards 0."""
-        betas: Annotated[list[Share], Field(min_length=2, max_length=2)] = [0.9, 0.999]
-        """Decay of the running mean of gradients and of their squares."""
-        eps: Annotated[float, Field(gt=0.0)] = 1e-8
-        """Added to the denominator."""
 
     def make(self, parameters: list[nn.Parameter], *, fused: bool) -> torch.optim.Optimizer:
         """The optimizer with this config."""
-        config = self.config
-        return torch.optim.AdamW(
-            parameters,
-            lr=config.learning_rate,
-            betas=(config.betas[0], config.betas[1]),
-            eps=config.eps,
-            weight_decay=config.weight_decay,
-            fused=fused,
-        )
+        return torch.optim.AdamW(parameters, **self.config.arguments(), fused=fused)

@@ -117,7 +117,12 @@ def test_files_sort_as_people_count():
     names = ["b1.png", "a10.png", "a2.png", "a02b.png"]
     from pathlib import Path
 
-    assert [path.name for path in sorted(map(Path, names), key=natural_key)] == ["a2.png", "a02b.png", "a10.png", "b1.png"]
+    assert [path.name for path in sorted(map(Path, names), key=natural_key)] == [
+        "a2.png",
+        "a02b.png",
+        "a10.png",
+        "b1.png",
+    ]
 
 
 @pytest.mark.parametrize("pixels", [GREY, RGB, DEEP])

@@ -13,7 +13,7 @@ from segcli.data.cache import DiskCache, Forecast, MemoryCache, forecast
 from segcli.data.loader import EvaluationLoader, TrainLoader
 from segcli.data.pipeline import Pipeline
 from segcli.data.samples import Case, Sample
-from segcli.data.settings import DataSettings, DatasetSpec
+from segcli.data.settings import DatasetSpec, DataSettings
 
 CASES = [Case(f"{index}", Path(f"images/{index}.png")) for index in range(7)]
 
@@ -27,7 +27,9 @@ class Drawn:
         type(self).reads += 1
         rng = np.random.default_rng(int(case.id))
         size = (16, 16) if int(case.id) < 5 else (24, 16)
-        return Sample(rng.integers(0, 255, (*size, 1), dtype=np.uint8), {"mask": rng.integers(0, 2, size, dtype=np.uint8)})
+        return Sample(
+            rng.integers(0, 255, (*size, 1), dtype=np.uint8), {"mask": rng.integers(0, 2, size, dtype=np.uint8)}
+        )
 
 
 def pipeline(**settings):
@@ -93,7 +95,10 @@ class Dying(Drawn):
 
 @pytest.mark.parametrize(
     ("signum", "kind", "hint"),
-    [(signal.SIGKILL, DeviceError, "lower `data.num_workers`"), (signal.SIGSEGV, DataError, "try `data.num_workers=0`")],
+    [
+        (signal.SIGKILL, DeviceError, "lower `data.num_workers`"),
+        (signal.SIGSEGV, DataError, "try `data.num_workers=0`"),
+    ],
 )
 def test_a_worker_that_dies_is_told_with_signal_sample_and_memory(signum, kind, hint):
     loader = train(Dying(signum), num_workers=1)
@@ -140,7 +145,9 @@ def test_cached_samples_are_read_once_and_are_the_same(tmp_path):
         source = make()
         list(map(source.read, files))
         Drawn.reads = 0
-        assert_equal(seen(TrainLoader(source, pipeline(num_workers=0), files, seed=1, pin_memory=False).epoch(0)), plain)
+        assert_equal(
+            seen(TrainLoader(source, pipeline(num_workers=0), files, seed=1, pin_memory=False).epoch(0)), plain
+        )
         assert Drawn.reads == 0
 
 

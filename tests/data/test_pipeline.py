@@ -5,7 +5,7 @@ import torch
 from segcli.core.errors import ConfigError
 from segcli.data.pipeline import Pipeline
 from segcli.data.samples import Geometry, Sample, pad_end, padded_size, resize
-from segcli.data.settings import Augmentation, DataSettings, DatasetSpec
+from segcli.data.settings import Augmentation, DatasetSpec, DataSettings
 from segcli.data.transforms import PRESETS, Augmenter
 
 
@@ -135,7 +135,9 @@ def test_an_augmented_sample_is_a_function_of_its_seed():
 
 def test_samples_differ_by_epoch_and_index_and_nothing_else():
     made = pipeline(augmenter("heavy", 1), patch_size=[16, 16])
-    pixels = {key: made.for_training(sample(), epoch=key[0], index=key[1]).arrays["image"] for key in [(0, 0), (0, 1), (1, 0)]}
+    pixels = {
+        key: made.for_training(sample(), epoch=key[0], index=key[1]).arrays["image"] for key in [(0, 0), (0, 1), (1, 0)]
+    }
     assert not np.array_equal(pixels[0, 0], pixels[0, 1])
     assert not np.array_equal(pixels[0, 0], pixels[1, 0])
     again = pipeline(augmenter("heavy", 1), patch_size=[16, 16]).for_training(sample(), epoch=1, index=0)
@@ -160,7 +162,10 @@ def test_a_transform_that_cannot_work_is_told_before_the_training(transform, tex
 def test_quarter_turns_are_left_out_where_images_are_not_square():
     made = augmenter("medium", square=False)
     for seed in range(10):
-        assert made(Sample(np.zeros((20, 40, 3), np.uint8), {"valid": np.ones((20, 40), np.uint8)}), seed).size == (20, 40)
+        assert made(Sample(np.zeros((20, 40, 3), np.uint8), {"valid": np.ones((20, 40), np.uint8)}), seed).size == (
+            20,
+            40,
+        )
 
 
 def test_a_transform_that_changes_the_size_is_told():

@@ -1,0 +1,75 @@
+"""Keys that are right by themselves and cannot work together."""
+
+from typing import Any
+
+from segcli.config.document import Document, Loc, Problem
+from segcli.config.schema import Run
+from segcli.core.errors import ConfigError
+from segcli.core.registry import DATASETS, TASKS
+
+__all__ = ["check_together"]
+
+
+def check_together(run: Run, document: Document) -> list[Problem]:
+    """Keys that are right by themselves and cannot work together."""
+    problems = []
+
+    def wrong(loc: Loc, message: str, hint: str | None = None) -> None:
+        problems.append(Problem(document.origin(loc), ".".join(map(str, loc)), message, hint))
+
+    try:
+        task = TASKS.load(run.task_name)
+    except ConfigError as error:
+        wrong(("dataset", "task" if run.dataset.task else "num_classes"), error.message, error.hint)
+        return problems
+    model, dataset = run.model, run.dataset
+    if model.in_channels not in (None, dataset.num_channels):
+        wrong(("model", "in_channels"), f"is {model.in_channels}, the data set has {dataset.num_channels} channels")
+    outputs = task(dataset.num_classes).outputs
+    if model.out_channels not in (None, next(iter(outputs.values()))):
+        wrong(
+            ("model", "out_channels"),
+            f"is {model.out_channels}, the data set with `num_classes: {dataset.num_classes}` needs "
+            f"{next(iter(outputs.values()))}",
+        )
+    if model.final_activation not in (None, "none", task.activation):
+        wrong(
+            ("model", "final_activation"),
+            f"is `{model.final_activation}`, task `{run.task_name}` has `{task.activation}`",
+        )
+    _check_sizes(run, wrong)
+    _check_monitor(run, wrong)
+    if run.data.preprocessing.normalize is True and dataset.mean is None:
+        wrong(
+            ("dataset", "mean"),
+            "is missing, and `data.preprocessing.normalize` needs it",
+            "`segcli data stats` prints `mean` and `std`; or set `data.preprocessing.normalize=per_image`",
+        )
+    return problems
+
+
+def _check_sizes(run: Run, wrong: Any) -> None:
+    ndim = DATASETS.load(run.dataset.format).ndim
+    for loc, size in (
+        (("dataset", "image_size"), run.dataset.image_size),
+        (("data", "image_size"), run.data.image_size),
+        (("data", "patch_size"), run.data.patch_size),
+        (("inference", "tile"), run.inference.tile),
+    ):
+        if size is not None and len(size) != ndim:
+            wrong(loc, f"has {len(size)} sizes, images of format `{run.dataset.format}` have {ndim} axes")
+
+
+def _check_monitor(run: Run, wrong: Any) -> None:
+    monitor = run.training.early_stopping.monitor
+    if monitor is None:
+        return
+    legal = ["val_loss", *(f"val_{metric.type}" for metric in run.training.metrics)]
+    legal += [f"val_loss_{name}" for name in run.training.loss if len(run.training.loss) > 1]
+    if monitor not in legal:
+        loc = ("training", "early_stopping", "monitor")
+        wrong(
+            loc,
+            f"`{monitor}` is not computed in this run",
+            f"one of {', '.join(legal)}, or add it to `training.metrics`",
+        )
