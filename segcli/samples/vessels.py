@@ -225,8 +225,8 @@ def _disc(rng: np.random.Generator, eye: _Eye, light: Array) -> None:
     x, y = _grid(eye)
     radius = rng.uniform(0.13, 0.17) * eye.radius
     distance = np.hypot((x - eye.disc[0]) / rng.uniform(0.88, 1.0), y - eye.disc[1]) / radius
-    edge = 1.0 / (1.0 + np.exp((distance - 1.0) / 0.07))
-    cup = 1.0 / (1.0 + np.exp((distance - rng.uniform(0.35, 0.55)) / 0.1))
+    edge = 1.0 / (1.0 + np.exp(np.minimum((distance - 1.0) / 0.07, 50.0)))
+    cup = 1.0 / (1.0 + np.exp(np.minimum((distance - rng.uniform(0.35, 0.55)) / 0.1, 50.0)))
     colour = np.array([0.95, 0.72, 0.42], dtype=np.float32) * rng.uniform(0.9, 1.03)
     light += edge[:, :, None] * 0.72 * (colour - light)
     light += cup[:, :, None] * np.array([0.05, 0.14, 0.16], dtype=np.float32)
