@@ -108,7 +108,7 @@ def data_check(
 
     with console.listener(quiet=quiet or as_json) as listener:
         checked = check_data(dataset, listener=listener)
-    console.result(checked.as_dict(), tables.checked(checked), as_json=as_json)
+    console.result(checked.as_dict(), tables.checked(checked), as_json=as_json, quiet=quiet)
     if checked.has_errors:
         raise typer.Exit(1)
 
@@ -137,7 +137,7 @@ def data_sample(
 
     with console.listener(quiet=quiet or as_json) as listener:
         made = make_sample(kind, folder, seed=seed, size=size, overwrite=overwrite, listener=listener)
-    console.result(made, tables.sample(made), as_json=as_json)
+    console.result(made, tables.sample(made), as_json=as_json, quiet=quiet)
 
 
 @data_app.command("stats")
@@ -158,7 +158,7 @@ def data_stats(
 
     with console.listener(quiet=quiet or as_json) as listener:
         stats = command(dataset, listener=listener)
-    console.result(stats.as_dict(), tables.stats(stats), as_json=as_json)
+    console.result(stats.as_dict(), tables.stats(stats), as_json=as_json, quiet=quiet)
 
 
 @data_app.command("split", help="Write (or re-write) the split file (not built yet).")
@@ -191,11 +191,11 @@ def train(
     if dry_run:
         with console.listener(quiet=quiet or as_json) as listener:
             rehearsed = command.dry_run(run, listener=listener)
-        console.result(rehearsed, tables.rehearsed(rehearsed), as_json=as_json)
+        console.result(rehearsed, tables.rehearsed(rehearsed), as_json=as_json, quiet=quiet)
         return
     with console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener:
         trained = command.train(run, overwrite=overwrite, listener=listener)
-    console.result(trained.as_dict(), tables.trained(trained), as_json=as_json)
+    console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
 
 
 @app.command("resume")
@@ -216,7 +216,7 @@ def resume(words: RunAndOverridesArg = None, as_json: JsonOpt = False, quiet: Qu
     with console.listener(quiet=quiet or as_json, resumed_by=located.folder) as listener:
         console.took(located, listener)
         trained = command.resume(located, overrides, listener=listener)
-    console.result(trained.as_dict(), tables.trained(trained), as_json=as_json)
+    console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
 
 
 @app.command("eval")
@@ -244,7 +244,7 @@ def evaluate(
     with console.listener(quiet=quiet or as_json) as listener:
         console.took(located, listener)
         done = evaluate_run(located, split=split, overrides=overrides, threshold=threshold, out=out, listener=listener)
-    console.result(done.as_dict(), tables.evaluated(done), as_json=as_json)
+    console.result(done.as_dict(), tables.evaluated(done), as_json=as_json, quiet=quiet)
 
 
 @app.command("predict")
@@ -284,7 +284,7 @@ def predict(
     with console.listener(quiet=quiet or as_json) as listener:
         console.took(located, listener)
         done = command(inputs, located, options, listener=listener)
-    console.result(done.as_dict(), tables.predicted(done), as_json=as_json)
+    console.result(done.as_dict(), tables.predicted(done), as_json=as_json, quiet=quiet)
     if done.failed:
         raise typer.Exit(3)
 

@@ -41,10 +41,12 @@ def _escape(text: str) -> str:
     return escape(text)
 
 
-def result(values: dict[str, Any], tables: Iterable[Any], *, as_json: bool) -> None:
-    """Print a command's result: tables, or one JSON document."""
+def result(values: dict[str, Any], tables: Iterable[Any], *, as_json: bool, quiet: bool) -> None:
+    """Print a command's result: tables, or one JSON document; nothing when quiet and not asked for JSON."""
     if as_json:
         sys.stdout.write(json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        return
+    if quiet:
         return
     console = _console(stderr=False)
     for table in tables:

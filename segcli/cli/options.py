@@ -52,7 +52,7 @@ RunOpt = Annotated[
     ),
 ]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
-QuietOpt = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")]
+QuietOpt = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")]
 OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 OutOpt = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the results.", show_default=False)]
 ThresholdOpt = Annotated[

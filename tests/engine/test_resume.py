@@ -101,6 +101,24 @@ def test_a_run_killed_at_several_moments_ends_with_the_bits_of_one_never_stopped
     assert_same(final(folder), whole)
 
 
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_stopped_by_a_signal_in_an_epoch_ends_with_the_bits_of_one_never_stopped(tiny, workplace, signum):
+    config = str(tiny(**{**EVERYTHING, "checkpoint__every_minutes": 10.0, "data__patches_per_image": 40}))
+    assert exit_code(in_child(["train", config, "name=whole"])) == 0
+    folder = workplace / "outputs/experiments/stopped"
+    child = in_child(["train", config, "name=stopped"])
+    while steps_done(folder) < 0:
+        time.sleep(0.002)
+    time.sleep(0.4)
+    os.kill(child, signum)
+    assert exit_code(child) == 128 + signum
+    progress = final(folder).header["progress"]
+    assert progress["step"] > 0
+    assert progress["batch"] > 0
+    assert exit_code(in_child(["resume", "stopped"])) == 0
+    assert_same(final(folder), final(workplace / "outputs/experiments/whole"))
+
+
 def test_results_do_not_depend_on_the_number_of_workers(run_cli, tiny, workplace):
     config = tiny(**EVERYTHING)
     assert run_cli("train", config, "name=none").code == 0

@@ -168,7 +168,8 @@ def test_quiet_is_quiet_and_json_is_one_document(run_cli, tiny):
     result = run_cli("train", tiny(), "--json")
     assert json.loads(result.out)["epochs"] == 2
     assert result.err == ""
-    assert run_cli("train", tiny(), "--overwrite", "--quiet").err == ""
+    result = run_cli("train", tiny(), "--overwrite", "--quiet")
+    assert (result.code, result.out, result.err) == (0, "", "")
 
 
 def test_progress_goes_to_stderr_with_one_line_an_epoch(run_cli, tiny):

@@ -1,0 +1,65 @@
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+
+from segcli.core.files import plain, replacing, shown, write_yaml
+from segcli.core.randomness import generator, seed_of
+
+
+def write_half(path):
+    with replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+
+
+def test_a_writer_that_fails_leaves_the_old_file_whole(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError):
+        write_half(path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_numbers_in_yaml_are_read_back_as_numbers_by_anyone(tmp_path):
+    values = {"small": 1e-6, "tiny": 1e-300, "large": 1e20, "half": 0.5, "one": 1.0, "bad": math.inf, "text": "1e-6"}
+    write_yaml(tmp_path / "a.yaml", values)
+    assert yaml.safe_load((tmp_path / "a.yaml").read_text()) == values
+
+
+def test_nan_survives_yaml(tmp_path):
+    write_yaml(tmp_path / "a.yaml", {"value": math.nan})
+    assert math.isnan(yaml.safe_load((tmp_path / "a.yaml").read_text())["value"])
+
+
+def test_paths_tuples_and_numpy_become_plain(tmp_path):
+    assert plain({"a": (np.float64(0.5), np.int64(3)), "b": tmp_path}) == {"a": [0.5, 3], "b": str(tmp_path)}
+
+
+def test_paths_are_shown_as_a_person_would_type_them(workplace):
+    assert shown(workplace / "data/train") == "data/train"
+    assert shown(workplace.parent) == str(workplace.parent)
+
+
+def test_seeds_differ_by_purpose_and_are_the_same_in_every_process():
+    assert seed_of(1, "crop", 23) != seed_of(12, "crop", 3)
+    assert (
+        generator(42, "order", 0).integers(1000, size=3).tolist()
+        == generator(42, "order", 0).integers(1000, size=3).tolist()
+    )
+    code = "from segcli.core.randomness import seed_of; print(seed_of(1, 'crop', 23))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == seed_of(1, "crop", 23)
+
+
+def test_torchvision_can_be_imported_whatever_its_build():
+    code = (
+        "from segcli.core.torchvision_ops import declare_missing_operators as declare\n"
+        "declare(); declare()\nimport torchvision\nprint(torchvision.models.resnet18 is not None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "True\n", done.stderr

@@ -1,0 +1,96 @@
+import math
+import pickle
+
+import pytest
+import torch
+
+from segcli.core.errors import CheckpointError
+from segcli.engine.checkpoint import Checkpoint, read_checkpoint, read_header, write_checkpoint
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A checkpoint with what a run may hold: every kind of tensor and number."""
+    weight = torch.randn(4, 3, 3, 3).to(memory_format=torch.channels_last)
+    tensors = {
+        "model/weight": weight,
+        "model/tied": weight,
+        "model/view": weight[1:3],
+        "model/half": torch.randn(3).half(),
+        "model/bfloat": torch.randn(3).bfloat16(),
+        "model/count": torch.tensor(7),
+        "model/empty": torch.zeros(0, 3),
+        "random/torch": torch.get_rng_state(),
+    }
+    header = {
+        "config": {"a": [1, 2.5, None, True]},
+        "nan": math.nan,
+        "inf": [-math.inf],
+        "tiny": 5e-324,
+        "third": 1 / 3,
+    }
+    path = tmp_path / "last.safetensors"
+    write_checkpoint(path, Checkpoint(header, tensors))
+    return path, header, tensors
+
+
+def test_everything_is_read_back_to_the_bit(written):
+    path, header, tensors = written
+    found = read_checkpoint(path)
+    assert found.tensors.keys() == tensors.keys()
+    assert all(torch.equal(found.tensors[name], value) for name, value in tensors.items())
+    assert all(found.tensors[name].dtype == value.dtype for name, value in tensors.items())
+    assert found.header["config"] == header["config"]
+    assert (found.header["tiny"], found.header["third"]) == (5e-324, 1 / 3)
+    assert math.isnan(found.header["nan"])
+    assert found.header["inf"] == [-math.inf]
+    assert set(found.below("model")) == {name.removeprefix("model/") for name in tensors if name.startswith("model/")}
+
+
+def test_every_byte_of_the_file_is_guarded(written):
+    path = written[0]
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    # header, metadata, padding and tensors; blanks that pad the header carry nothing
+    for position in range(0, len(content), 37):
+        changed = bytearray(content)
+        changed[position] ^= 4
+        path.write_bytes(bytes(changed))
+        if position >= 8 + length or content[position] != 0x20:
+            with pytest.raises(CheckpointError):
+                read_checkpoint(path)
+
+
+def test_a_file_cut_anywhere_is_refused(written):
+    path = written[0]
+    content = path.read_bytes()
+    for length in range(0, len(content), 211):
+        path.write_bytes(content[:length])
+        with pytest.raises(CheckpointError, match=r"last.safetensors"):
+            read_checkpoint(path)
+
+
+def test_weights_without_our_header_and_other_formats_are_refused(tmp_path, written):
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(CheckpointError, match="holds weights but no segcli header"):
+        read_checkpoint(tmp_path / "foreign.safetensors")
+    write_checkpoint(tmp_path / "new.safetensors", Checkpoint({"format": 99}, {}))
+    with pytest.raises(CheckpointError, match="has checkpoint format 99, this segcli reads 1"):
+        read_header(tmp_path / "new.safetensors")
+
+
+class Attack:
+    """Runs code when unpickled."""
+
+    def __reduce__(self):
+        return print, ("hacked",)
+
+
+@pytest.mark.parametrize("name", ["evil.pth", "evil.safetensors"])
+def test_nothing_that_is_read_runs_code(tmp_path, capsys, name):
+    (tmp_path / name).write_bytes(pickle.dumps(Attack()))
+    with pytest.raises(CheckpointError):
+        read_checkpoint(tmp_path / name)
+    assert "hacked" not in capsys.readouterr().out
