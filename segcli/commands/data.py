@@ -12,7 +12,7 @@ import psutil
 
 from segcli.config.schema import DatasetSection
 from segcli.core.errors import ConfigError, DataError
-from segcli.core.files import plain, write_text
+from segcli.core.files import write_text
 from segcli.core.registry import SAMPLES
 from segcli.core.types import Array
 from segcli.data.checks import Finding
@@ -20,55 +20,13 @@ from segcli.data.images import write_png
 from segcli.data.samples import Case
 from segcli.datasets import SPLITS, Layout
 from segcli.engine.events import Listener
+from segcli.report.results import Checked, SplitSummary, Stats
 from segcli.samples import SampleMaker
 
-__all__ = ["Checked", "SplitSummary", "Stats", "check_data", "data_stats", "make_sample"]
+__all__ = ["check_data", "data_stats", "make_sample"]
 
 RARE = 0.02
 """A foreground below this share is hard to learn with a loss that counts pixels."""
-
-
-@dataclass(frozen=True)
-class SplitSummary:
-    """What a split consists of."""
-
-    split: str
-    num_images: int
-    sizes: dict[str, int]
-    """Number of images of each size, such as `512x512`."""
-    foreground_share: float
-    """Share of foreground pixels inside the field of view; NaN where no mask could be read."""
-
-
-@dataclass(frozen=True)
-class Checked:
-    """Findings and the splits they are about."""
-
-    dataset: str
-    splits: list[SplitSummary]
-    findings: list[Finding]
-
-    @property
-    def has_errors(self) -> bool:
-        """Whether training would fail or learn something wrong."""
-        return any(finding.severity == "error" for finding in self.findings)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        values: dict[str, Any] = plain(
-            {
-                "dataset": self.dataset,
-                "splits": [
-                    {**vars(entry), "foreground_share": _or_none(entry.foreground_share)} for entry in self.splits
-                ],
-                "findings": [finding.as_dict() for finding in self.findings],
-            }
-        )
-        return values
-
-
-def _or_none(value: float) -> float | None:
-    return None if np.isnan(value) else value
 
 
 def check_data(dataset: DatasetSection, *, listener: Listener) -> Checked:
@@ -195,31 +153,6 @@ def _shares_differ(summaries: list[SplitSummary]) -> list[Finding]:
             mend = "rare classes want a loss such as Dice, and crops around them (`data.foreground_share`)"
             findings.append(Finding("class_share", "info", None, message, mend if share < RARE else ""))
     return findings
-
-
-@dataclass(frozen=True)
-class Stats:
-    """Figures of the training split, ready for the data-set file."""
-
-    dataset: str
-    num_images: int
-    mean: list[float]
-    std: list[float]
-    foreground_share: float
-    sizes: dict[str, int]
-
-    def yaml(self) -> str:
-        """Lines to paste into the data-set file."""
-
-        def numbers(values: list[float]) -> str:
-            return f"[{', '.join(f'{value:.4f}' for value in values)}]"
-
-        return f"mean: {numbers(self.mean)}\nstd: {numbers(self.std)}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        values: dict[str, Any] = plain({**vars(self), "foreground_share": _or_none(self.foreground_share)})
-        return values
 
 
 def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:

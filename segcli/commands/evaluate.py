@@ -1,9 +1,7 @@
 """`segcli eval`: score a trained network on a split."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -11,7 +9,7 @@ from segcli.commands.locate import Located
 from segcli.config.load import run_from_values
 from segcli.config.schema import MetricSection, Run
 from segcli.core.errors import ConfigError
-from segcli.core.files import plain, write_yaml
+from segcli.core.files import write_yaml
 from segcli.core.registry import METRICS, TASKS
 from segcli.data.checks import raise_on_error
 from segcli.data.images import write_png
@@ -22,76 +20,14 @@ from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.evaluator import Evaluation, evaluate
 from segcli.engine.events import Listener
 from segcli.engine.runtime import out_of_memory
-from segcli.engine.scores import LEVEL, RESAMPLES, Score, score
+from segcli.engine.scores import LEVEL, RESAMPLES, score
 from segcli.engine.stopping import StopSignal
-from segcli.metrics import Metric
+from segcli.metrics import Metric, Score
+from segcli.report.results import Evaluated
 
-__all__ = ["Evaluated", "evaluate_run"]
+__all__ = ["evaluate_run"]
 
 TESTS = Path("outputs") / "tests"
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """Scores of a run on a split, and where they were written."""
-
-    run: str
-    split: str
-    checkpoint: Path
-    epoch: int
-    folder: Path
-    threshold: float
-    num_images: int
-    losses: dict[str, float]
-    scores: list[Score]
-    images: list[str]
-    ranked_by: str
-    """Metric that orders the worst images."""
-    predictions: Path | None
-    notes: list[str] = field(default_factory=list)
-
-    def worst(self, count: int = 5) -> list[int]:
-        """Positions of the images with the worst score; undefined ones are left out."""
-        chosen = next(entry for entry in self.scores if entry.name == self.ranked_by)
-        sign = 1.0 if chosen.higher_is_better else -1.0
-        defined = [index for index, value in enumerate(chosen.per_image) if value == value]  # noqa: PLR0124 - NaN
-        return sorted(defined, key=lambda index: sign * chosen.per_image[index])[:count]
-
-    def summary(self) -> dict[str, Any]:
-        """Content of `test_metrics.yaml`."""
-        return {
-            "experiment": self.run,
-            "checkpoint": str(self.checkpoint),
-            "epoch": self.epoch,
-            "split": self.split,
-            f"num_{self.split}_images": self.num_images,
-            "threshold": self.threshold,
-            "losses": self.losses,
-            "average_metrics": {entry.name: entry.value for entry in self.scores},
-            "scope": {entry.name: entry.scope for entry in self.scores},
-            "mean_over_images": {entry.name: entry.mean for entry in self.scores},
-            "over_all_pixels": {entry.name: entry.pooled for entry in self.scores},
-            "num_defined": {entry.name: entry.num_images for entry in self.scores},
-            "confidence_intervals": {
-                entry.name: {"low": entry.interval[0], "high": entry.interval[1]}
-                for entry in self.scores
-                if entry.interval is not None
-            },
-            "confidence": {"level": LEVEL, "method": f"percentile bootstrap over images, {RESAMPLES} resamples"},
-            "per_class": {"foreground": {entry.name: entry.value for entry in self.scores}},
-        }
-
-    def per_image(self) -> list[dict[str, Any]]:
-        """Content of `per_image_metrics.yaml`."""
-        return [
-            {"image": image, **{entry.name: entry.per_image[index] for entry in self.scores}}
-            for index, image in enumerate(self.images)
-        ]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        values: dict[str, Any] = plain({**self.summary(), "folder": self.folder, "per_image": self.per_image()})
-        return values
 
 
 def evaluate_run(
@@ -142,6 +78,8 @@ def evaluate_run(
         images=[case.image.name for case in result.cases],
         ranked_by=parts.metrics[0].name,
         predictions=predictions,
+        level=LEVEL,
+        resamples=RESAMPLES,
         notes=_undefined(scores, len(cases)),
     )
     write_yaml(folder / "test_metrics.yaml", done.summary())

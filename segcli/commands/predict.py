@@ -2,7 +2,7 @@
 
 import glob
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import torch
 from segcli.commands.locate import Located
 from segcli.config.load import run_from_values
 from segcli.core.errors import ConfigError, DataError
-from segcli.core.files import plain
 from segcli.core.types import Array
 from segcli.data.images import EXTENSIONS, natural_key, write_png
 from segcli.engine.assembly import Assembly, assemble, load_weights
@@ -22,8 +21,9 @@ from segcli.engine.inference import Inferer
 from segcli.engine.runtime import out_of_memory
 from segcli.engine.stopping import StopSignal
 from segcli.report.overlays import overlay
+from segcli.report.results import Predicted
 
-__all__ = ["PredictOptions", "Predicted", "predict"]
+__all__ = ["PredictOptions", "predict"]
 
 PREDICTIONS = Path("outputs") / "predictions"
 
@@ -41,22 +41,6 @@ class PredictOptions:
     threshold: float | None = None
     tile: int | None = None
     overwrite: bool = False
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """What was written."""
-
-    run: str
-    checkpoint: Path
-    folder: Path
-    written: list[dict[str, Any]] = field(default_factory=list)
-    failed: list[dict[str, str]] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        values: dict[str, Any] = plain(vars(self))
-        return values
 
 
 def predict(

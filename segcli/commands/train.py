@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from segcli.commands.locate import Located
 from segcli.config.load import run_from_values
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, ConfigError, DataError
-from segcli.core.files import plain, write_yaml
+from segcli.core.files import write_yaml
 from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.events import Listener
 from segcli.engine.runfolder import RunFolder
@@ -19,34 +18,14 @@ from segcli.engine.session import open_session
 from segcli.engine.snapshot import Snapshot
 from segcli.engine.stopping import StopSignal
 from segcli.engine.trainer import Trainer
+from segcli.report.results import Trained
 
-__all__ = ["Trained", "dry_run", "resume", "train"]
+__all__ = ["dry_run", "resume", "train"]
 
 FIXED = ("name", "dataset", "model", "seed", "output")
 """Sections that a resumed run cannot change."""
 LOADING = ("num_workers", "pin_memory", "cache", "cache_dir")
 """Keys of `data` that change no result."""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a training has come to."""
-
-    run: str
-    folder: Path
-    epochs: int
-    monitor: str
-    best: float | None
-    best_epoch: int | None
-    early: bool
-    """Whether early stopping ended it."""
-    done_before: bool = False
-    """Whether there was nothing left to do."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        values: dict[str, Any] = plain(vars(self))
-        return values
 
 
 def train(run: Run, *, overwrite: bool, listener: Listener) -> Trained:

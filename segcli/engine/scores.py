@@ -1,16 +1,15 @@
 """From statistics of single images to averages, values over all pixels, and confidence intervals."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from segcli.core.types import Array
-from segcli.metrics import Metric, Scored
+from segcli.metrics import Metric, Score, Scored
 
-__all__ = ["Score", "Tally", "score"]
+__all__ = ["LEVEL", "RESAMPLES", "Tally", "score"]
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -56,26 +55,6 @@ class Tally:
         """Take up what `state` gave."""
         for name, rows in state.items():
             self.rows[name] = [rows]
-
-
-@dataclass(frozen=True)
-class Score:
-    """One metric over the images of a split."""
-
-    name: str
-    value: float
-    """The headline: mean over images or value over all pixels, as `scope` says."""
-    scope: str
-    interval: tuple[float, float] | None
-    """95 % bootstrap interval of `value` over images; None for fewer than two images."""
-    mean: float
-    """Mean over the images for which the metric is defined."""
-    pooled: float
-    """Value over all pixels of the split."""
-    num_images: int
-    """Images for which the metric is defined."""
-    per_image: list[float]
-    higher_is_better: bool
 
 
 def _averaged(values: Array, axis: int | None = None) -> Array:

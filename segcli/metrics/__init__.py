@@ -7,6 +7,7 @@ averages, which say how many images they stand on.
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from segcli.core.types import Array, ConfigModel
 
-__all__ = ["ConfusionMetric", "Metric", "Scored", "ratio"]
+__all__ = ["ConfusionMetric", "Metric", "Score", "Scored", "ratio"]
 
 
 class Scored:
@@ -44,6 +45,26 @@ class Scored:
             (code == value).sum(2) for value in (3, 2, 1, 0)
         )
         return torch.stack([true_positive, false_positive, false_negative, true_negative], dim=2)
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric over the images of a split."""
+
+    name: str
+    value: float
+    """The headline: mean over images or value over all pixels, as `scope` says."""
+    scope: str
+    interval: tuple[float, float] | None
+    """95 % bootstrap interval of `value` over images; None for fewer than two images."""
+    mean: float
+    """Mean over the images for which the metric is defined."""
+    pooled: float
+    """Value over all pixels of the split."""
+    num_images: int
+    """Images for which the metric is defined."""
+    per_image: list[float]
+    higher_is_better: bool
 
 
 class Metric(ABC):

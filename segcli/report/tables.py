@@ -1,21 +1,15 @@
 """Results as tables for a terminal."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from segcli.commands.data import Checked, Stats
-    from segcli.commands.evaluate import Evaluated
-    from segcli.commands.predict import Predicted
-    from segcli.commands.train import Trained
-    from segcli.data.checks import Finding
-    from segcli.engine.scores import Score
+from segcli.data.checks import Finding
+from segcli.metrics import Score
+from segcli.report.results import Checked, Evaluated, Predicted, Stats, Trained
 
 __all__ = ["checked", "evaluated", "predicted", "rehearsed", "sample", "stats", "trained"]
 

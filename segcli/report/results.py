@@ -1,0 +1,187 @@
+"""What commands come to: plain values, for tables and for `--json`."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from segcli.core.files import plain
+from segcli.data.checks import Finding
+from segcli.metrics import Score
+
+__all__ = ["Checked", "Evaluated", "Predicted", "SplitSummary", "Stats", "Trained"]
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """What a split consists of."""
+
+    split: str
+    num_images: int
+    sizes: dict[str, int]
+    """Number of images of each size, such as `512x512`."""
+    foreground_share: float
+    """Share of foreground pixels inside the field of view; NaN where no mask could be read."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Findings and the splits they are about."""
+
+    dataset: str
+    splits: list[SplitSummary]
+    findings: list[Finding]
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether training would fail or learn something wrong."""
+        return any(finding.severity == "error" for finding in self.findings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        values: dict[str, Any] = plain(
+            {
+                "dataset": self.dataset,
+                "splits": [
+                    {**vars(entry), "foreground_share": _or_none(entry.foreground_share)} for entry in self.splits
+                ],
+                "findings": [finding.as_dict() for finding in self.findings],
+            }
+        )
+        return values
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Figures of the training split, ready for the data-set file."""
+
+    dataset: str
+    num_images: int
+    mean: list[float]
+    std: list[float]
+    foreground_share: float
+    sizes: dict[str, int]
+
+    def yaml(self) -> str:
+        """Lines to paste into the data-set file."""
+
+        def numbers(values: list[float]) -> str:
+            return f"[{', '.join(f'{value:.4f}' for value in values)}]"
+
+        return f"mean: {numbers(self.mean)}\nstd: {numbers(self.std)}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        values: dict[str, Any] = plain({**vars(self), "foreground_share": _or_none(self.foreground_share)})
+        return values
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training has come to."""
+
+    run: str
+    folder: Path
+    epochs: int
+    monitor: str
+    best: float | None
+    best_epoch: int | None
+    early: bool
+    """Whether early stopping ended it."""
+    done_before: bool = False
+    """Whether there was nothing left to do."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        values: dict[str, Any] = plain(vars(self))
+        return values
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Scores of a run on a split, and where they were written."""
+
+    run: str
+    split: str
+    checkpoint: Path
+    epoch: int
+    folder: Path
+    threshold: float
+    num_images: int
+    losses: dict[str, float]
+    scores: list[Score]
+    images: list[str]
+    ranked_by: str
+    """Metric that orders the worst images."""
+    predictions: Path | None
+    level: float
+    """Of the intervals."""
+    resamples: int
+    """Of the bootstrap behind them."""
+    notes: list[str] = field(default_factory=list)
+
+    def worst(self, count: int = 5) -> list[int]:
+        """Positions of the images with the worst score; undefined ones are left out."""
+        chosen = next(entry for entry in self.scores if entry.name == self.ranked_by)
+        sign = 1.0 if chosen.higher_is_better else -1.0
+        defined = [index for index, value in enumerate(chosen.per_image) if not math.isnan(value)]
+        return sorted(defined, key=lambda index: sign * chosen.per_image[index])[:count]
+
+    def summary(self) -> dict[str, Any]:
+        """Content of `test_metrics.yaml`."""
+        return {
+            "experiment": self.run,
+            "checkpoint": str(self.checkpoint),
+            "epoch": self.epoch,
+            "split": self.split,
+            f"num_{self.split}_images": self.num_images,
+            "threshold": self.threshold,
+            "losses": self.losses,
+            "average_metrics": {entry.name: entry.value for entry in self.scores},
+            "scope": {entry.name: entry.scope for entry in self.scores},
+            "mean_over_images": {entry.name: entry.mean for entry in self.scores},
+            "over_all_pixels": {entry.name: entry.pooled for entry in self.scores},
+            "num_defined": {entry.name: entry.num_images for entry in self.scores},
+            "confidence_intervals": {
+                entry.name: {"low": entry.interval[0], "high": entry.interval[1]}
+                for entry in self.scores
+                if entry.interval is not None
+            },
+            "confidence": {
+                "level": self.level,
+                "method": f"percentile bootstrap over images, {self.resamples} resamples",
+            },
+            "per_class": {"foreground": {entry.name: entry.value for entry in self.scores}},
+        }
+
+    def per_image(self) -> list[dict[str, Any]]:
+        """Content of `per_image_metrics.yaml`."""
+        return [
+            {"image": image, **{entry.name: entry.per_image[index] for entry in self.scores}}
+            for index, image in enumerate(self.images)
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        values: dict[str, Any] = plain({**self.summary(), "folder": self.folder, "per_image": self.per_image()})
+        return values
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What was written."""
+
+    run: str
+    checkpoint: Path
+    folder: Path
+    written: list[dict[str, Any]] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        values: dict[str, Any] = plain(vars(self))
+        return values
