@@ -84,6 +84,6 @@ def listener(*, quiet: bool, resumed_by: Path | None = None) -> Iterator["Listen
         with shown:
             yield shown
     except Stopped:
-        if resumed_by is not None:
-            console.print(f"stopped; go on with: segcli resume {resumed_by}", soft_wrap=True)
+        can_go_on = resumed_by is not None and (resumed_by / "checkpoints").is_dir()
+        console.print(f"stopped; go on with: segcli resume {resumed_by}" if can_go_on else "stopped", soft_wrap=True)
         raise

@@ -123,14 +123,11 @@ def _score(
     listener.stage("evaluation", len(cases))
     loader = parts.evaluation_loader(cases, parts.source(cases, listener))
 
-    with StopSignal() as stop:
-
-        def after_batch(count: int) -> None:
-            listener.advance(count)
-            stop.raise_if_asked()
-
+    with StopSignal():
         try:
-            return evaluate(parts, parts.network, loader, on_image=save, after_batch=after_batch, threshold=threshold)
+            return evaluate(
+                parts, parts.network, loader, on_image=save, after_batch=listener.advance, threshold=threshold
+            )
         except (RuntimeError, MemoryError) as error:
             raise out_of_memory(error) or error from error
         finally:

@@ -75,7 +75,7 @@ def predict(
     threshold = run.inference.threshold if options.threshold is None else options.threshold
     done = Predicted(run.name, path, folder)
     listener.stage("prediction", len(files))
-    with StopSignal() as stop:
+    with StopSignal():
         for source, target in targets.items():
             try:
                 probs = _probabilities(parts, inferer, source)
@@ -85,7 +85,6 @@ def predict(
             else:
                 done.written.append(_write(parts, source, target, probs, threshold, options))
             listener.advance()
-            stop.raise_if_asked()
     return done
 
 

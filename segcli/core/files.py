@@ -9,7 +9,9 @@ from typing import Any
 
 import yaml
 
-__all__ = ["plain", "replacing", "shown", "write_text", "write_yaml"]
+from segcli.core.errors import DataError
+
+__all__ = ["plain", "replacing", "shown", "told_when_full", "write_text", "write_yaml"]
 
 
 @contextmanager
@@ -18,16 +20,33 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The data reach the disk before the name changes, so a power cut leaves the old file or the new one.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with told_when_full(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def told_when_full(path: Path) -> Iterator[None]:
+    """Tell in one sentence that `path` cannot be written: a full disk, missing rights, a file in the way.
+
+    Raises:
+        DataError: It cannot.
+    """
     try:
-        yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(
+            f"cannot write `{shown(path)}` ({reason})", hint="free space or grant rights there; nothing was overwritten"
+        ) from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -46,7 +46,10 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     text = json.dumps(_encode(header), separators=(",", ":"), allow_nan=False)
     checksum = _checksum(text, tensors)
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={KEY: text, "checksum": checksum})
+        try:
+            save_file(tensors, temporary, metadata={KEY: text, "checksum": checksum})
+        except SafetensorError as error:  # which is how it tells of a full disk
+            raise OSError(str(error)) from error
 
 
 def _unshare(tensors: dict[str, Tensor]) -> None:

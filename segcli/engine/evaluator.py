@@ -85,5 +85,5 @@ def evaluate(
             if after_batch is not None:
                 after_batch(len(loaded.cases))
     names = losses[0] if losses else {}
-    averages = {name: float(torch.stack([entry[name] for entry in losses]).double().mean()) for name in names}
+    averages = {name: float(torch.stack([entry[name] for entry in losses]).cpu().double().mean()) for name in names}
     return Evaluation(cases, averages, tally)

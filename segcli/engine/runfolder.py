@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from segcli.core.errors import CheckpointError, ConfigError
+from segcli.core.files import told_when_full
 from segcli.engine.checkpoint import Checkpoint, read_checkpoint
 
 if sys.platform != "win32":
@@ -80,7 +81,8 @@ class RunFolder:
         Raises:
             ConfigError: Another process holds it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        with told_when_full(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
         if sys.platform == "win32":
             yield
             return

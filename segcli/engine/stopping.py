@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: ask the work to stop at the next safe point."""
+"""Ctrl-C and SIGTERM: stop at once, or while training at the next safe point."""
 
 import signal
 import threading
@@ -11,10 +11,14 @@ __all__ = ["StopSignal"]
 
 
 class StopSignal:
-    """Notes a stop signal while it is entered; the second Ctrl-C interrupts at once."""
+    """Turns a stop signal into `Stopped`: at once, or where `raise_if_asked` stands once `deferred` is set.
+
+    Deferred, the second signal interrupts at once.
+    """
 
     def __init__(self) -> None:
         self.signum: int | None = None
+        self.deferred = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopSignal":
@@ -30,8 +34,8 @@ class StopSignal:
             signal.signal(signum, handler)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
-        if self.signum is not None:
-            raise KeyboardInterrupt
+        if not self.deferred or self.signum is not None:
+            raise Stopped(signum)
         self.signum = signum
 
     def raise_if_asked(self) -> None:

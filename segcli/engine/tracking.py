@@ -19,7 +19,10 @@ class Tracking:
         self.trackers: dict[str, Tracker] = {}
         for name in ["tensorboard"] if run.logging.tensorboard else []:
             kind = TRACKERS.load(name)
-            self.trackers[name] = kind(folder, first_step=first_step)
+            try:
+                self.trackers[name] = kind(folder, first_step=first_step)
+            except Exception as error:  # noqa: BLE001 - a foreign library; the training must go on
+                listener.warn(f"tracker `{name}` cannot start and is off: {error}")
 
     def scalars(self, values: dict[str, float], step: int) -> None:
         """Record values by tag."""

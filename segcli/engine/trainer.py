@@ -145,6 +145,7 @@ class Trainer:
             DataError: A loss is not finite, or a file cannot be read.
             DeviceError: The device's memory is exhausted.
         """
+        self.stop.deferred = True
         tracking = Tracking(self.run, self.folder.path, self.listener, first_step=self.progress.epoch + 1)
         try:
             while not self.progress.finished:

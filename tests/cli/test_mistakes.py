@@ -1,5 +1,6 @@
 """A user's mistake: one message that names file or key and the mend, the right exit code, nothing written."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -262,3 +263,43 @@ def test_our_own_bug_keeps_its_traceback(tiny):
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
     assert "Traceback" in done.stderr
+
+
+def test_a_place_that_cannot_be_written_is_told(run_cli, tiny, workplace):
+    (workplace / "outputs").write_text("a file in the way")
+    result = run_cli("train", tiny())
+    assert result.code == 3
+    assert "cannot write `outputs/experiments/tiny`" in result.err
+    assert "Traceback" not in result.err
+
+
+def test_a_full_disk_ends_the_run_with_one_sentence_and_the_old_checkpoint(run_cli, tiny, trained, monkeypatch):
+    from safetensors import SafetensorError
+
+    from segcli.engine import checkpoint
+
+    before = (trained / "checkpoints/last.safetensors").read_bytes()
+
+    def full(*arguments, **options):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    result = run_cli("resume", "tiny", "training.epochs=2")
+    assert result.code == 3
+    assert "last.safetensors` (I/O error: No space left on device" in result.err
+    assert (trained / "checkpoints/last.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["eval", "predict"])
+def test_ctrl_c_ends_a_command_at_once(run_cli, trained, workplace, monkeypatch, command):
+    import signal
+
+    from segcli.engine.inference import Inferer
+
+    def interrupted(self, image):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Inferer, "logits", interrupted)
+    result = run_cli(*(["eval"] if command == "eval" else ["predict", workplace / "data/test/image"]))
+    assert result.code == 130
+    assert result.err.rstrip().endswith("stopped")
