@@ -21,7 +21,7 @@ class Tracking:
             kind = TRACKERS.load(name)
             try:
                 self.trackers[name] = kind(folder, first_step=first_step)
-            except Exception as error:  # noqa: BLE001 - a foreign library; the training must go on
+            except Exception as error:
                 listener.warn(f"tracker `{name}` cannot start and is off: {error}")
 
     def scalars(self, values: dict[str, float], step: int) -> None:

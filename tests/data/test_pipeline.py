@@ -178,3 +178,16 @@ def test_volumes_are_resized_too():
     volume = np.random.default_rng(0).integers(0, 255, (8, 10, 12, 2), dtype=np.uint8)
     assert resize(volume, (4, 5, 6)).shape == (4, 5, 6, 2)
     assert resize(volume[..., 0], (4, 5, 6), labels=True).dtype == np.uint8
+
+
+def test_labels_are_taken_from_the_middle_of_what_they_stand_for():
+    columns = np.arange(9, dtype=np.uint8)[None, :].repeat(9, 0)
+    np.testing.assert_array_equal(resize(columns, (3, 3), labels=True)[0], [1, 4, 7])
+
+
+def test_a_crop_around_the_foreground_has_it_in_its_middle():
+    mask = np.zeros((60, 60), np.uint8)
+    mask[30, 25] = 1
+    made = pipeline(patch_size=[8, 12], foreground_share=1.0)
+    arrays = made.for_training(Sample(np.zeros((60, 60, 1), np.uint8), {"mask": mask}), epoch=0, index=0).arrays
+    assert np.argwhere(arrays["mask"]).tolist() == [[4, 6]]

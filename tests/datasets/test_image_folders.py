@@ -193,3 +193,11 @@ def test_splits_by_fraction_and_by_list_share_one_folder(workplace):
     listed = layout(workplace, split={"by": "lists", "train": "train.txt", "val": "val.txt"})
     assert [case.id for case in listed.cases("val")] == ids["val"]
     assert not listed.has("test")
+
+
+def test_a_field_of_view_with_soft_values_begins_at_the_middle_grey(workplace):
+    write_folders(workplace, {"train": 1})
+    (workplace / "train/fov").mkdir()
+    cv2.imwrite(str(workplace / "train/fov/00.png"), np.repeat(np.uint8([[0, 90, 200]]), 16, 1).repeat(48, 0))
+    made = layout(workplace, fov_folder="fov")
+    assert made.read(made.cases("train")[0]).maps["valid"].mean() == pytest.approx(1 / 3)

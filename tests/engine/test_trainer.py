@@ -4,6 +4,7 @@ import math
 import cv2
 import numpy as np
 import pytest
+import torch
 import yaml
 from factories import write_folders
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -197,3 +198,15 @@ def test_grey_images_train_with_one_channel(run_cli, tiny, workplace):
     assert cv2.imread(str(workplace / "data/train/image/00.png"), cv2.IMREAD_UNCHANGED).ndim == 2
     config = tiny(dataset__num_channels=1, dataset__mean=[0.4], dataset__std=[0.2], data__augmentation="heavy")
     assert run_cli("train", config).code == 0
+
+
+def test_the_last_batches_of_an_epoch_weigh_as_much_when_they_are_too_few_to_accumulate(run_cli, tiny, workplace):
+    write_folders(workplace / "data", {"train": 2, "val": 1})
+    sgd = {"type": "sgd", "learning_rate": 0.1, "momentum": 0.0}
+    for steps in (1, 4):
+        config = tiny(training__optimizer=sgd, training__epochs=1, training__gradient_accumulation_steps=steps)
+        assert run_cli("train", config, f"name=by{steps}").code == 0
+    one, four = (
+        read_checkpoint(workplace / f"outputs/experiments/by{steps}/checkpoints/last.safetensors") for steps in (1, 4)
+    )
+    assert torch.equal(one.tensors["model/head.weight"], four.tensors["model/head.weight"])
