@@ -62,6 +62,9 @@ class FromMemory:
         """Batches in an epoch."""
         return len(self.loaded)
 
+    def explained(self, error: Exception) -> None:
+        """Nothing can die."""
+
     def close(self) -> None:
         """Nothing is open."""
 

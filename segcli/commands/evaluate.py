@@ -129,7 +129,7 @@ def _score(
                 parts, parts.network, loader, on_image=save, after_batch=listener.advance, threshold=threshold
             )
         except (RuntimeError, MemoryError) as error:
-            raise out_of_memory(error) or error from error
+            raise out_of_memory(error) or loader.explained(error) or error from error
         finally:
             loader.close()
 

@@ -24,7 +24,7 @@ from segcli.core.types import Array, Batch
 from segcli.data.pipeline import Pipeline, Ready, Source
 from segcli.data.samples import Case, Geometry
 
-__all__ = ["EvaluationLoader", "Loaded", "TrainLoader"]
+__all__ = ["EvaluationLoader", "Loaded", "Loader", "TrainLoader"]
 
 Key = tuple[int, int]
 """Epoch and position in the epoch's list of samples."""
@@ -61,7 +61,7 @@ class _Cases(Dataset[Any]):
     def __getitem__(self, key: Key) -> tuple[Case, Ready] | SegcliError:
         epoch, index = key
         case = self.cases[index // self.repeat]
-        self._note(index // self.repeat)
+        self._note(index // self.repeat + 1)
         try:
             sample = self.source.read(case)
             if self.training:
@@ -69,11 +69,14 @@ class _Cases(Dataset[Any]):
             return case, self.pipeline.for_evaluation(sample)
         except SegcliError as error:
             return error
+        finally:
+            self._note(-(index // self.repeat + 1))
 
-    def _note(self, index: int) -> None:
+    def _note(self, position: int) -> None:
+        """Remember, for whoever looks after this worker has died, what it reads (or, negative, has read)."""
         worker = get_worker_info()
         if worker is not None and self.log is not None:
-            self.log[2 * worker.id] = index
+            self.log[2 * worker.id] = position
             self.log[2 * worker.id + 1] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
@@ -124,14 +127,13 @@ class _Order(Sampler[list[Key]]):
         return len(self.batches)
 
 
-class _Loader:
+class Loader:
     """A PyTorch loader whose failures name the sample."""
 
     def __init__(self, cases: _Cases, *, num_workers: int, pin_memory: bool) -> None:
         context = multiprocessing.get_context("fork") if sys.platform == "linux" else None
         self.cases = cases
         self.order = _Order()
-        self.num_workers = num_workers
         if num_workers:
             cases.log = multiprocessing.RawArray("q", 2 * num_workers)
         self.loader: DataLoader[Any] = DataLoader(
@@ -163,12 +165,8 @@ class _Loader:
                 if isinstance(batch, SegcliError):
                     raise batch
                 yield batch
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            mistake = self._why_it_died()
-            self.close()
-            raise mistake from error
+        except (RuntimeError, OSError, EOFError) as error:
+            raise self.explained(error) or error from error
 
     def close(self) -> None:
         """End the workers; the loader can be used again.
@@ -181,18 +179,27 @@ class _Loader:
         self.loader._iterator = None
         self.workers = []
 
-    def _why_it_died(self) -> SegcliError:
+    def explained(self, error: Exception) -> SegcliError | None:
+        """What to tell of a worker of this loader that died; None when the error is something else.
+
+        PyTorch raises it from a signal handler, so it may come up anywhere in the main process; a connection to the
+        dead worker may break first.
+        """
         dead = [(number, worker) for number, worker in enumerate(self.workers) if not worker.is_alive()]
+        broken = isinstance(error, OSError | EOFError) or "DataLoader worker" in str(error)
+        if not (broken and dead):
+            return None
         for _, worker in dead:
             worker.join(1.0)
-        number, worker = next(((n, w) for n, w in dead if (w.exitcode or 0) < 0), dead[0] if dead else (0, None))
-        code = worker.exitcode if worker is not None else None
-        index, kilobytes = self.cases.log[2 * number], self.cases.log[2 * number + 1]
-        case = self.cases.cases[index]
+        number, worker = next(((n, w) for n, w in dead if (w.exitcode or 0) < 0), dead[0])
+        code = worker.exitcode
+        position, kilobytes = self.cases.log[2 * number], self.cases.log[2 * number + 1]
+        doing = "while reading" if position > 0 else "after reading"
+        what = f"{doing} `{self.cases.cases[abs(position) - 1].image}`" if position else "before it read anything"
         name = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
         free = psutil.virtual_memory().available / 2**20
         message = (
-            f"loader worker {number} died of {name} while reading `{case.image}` "
+            f"loader worker {number} died of {name} {what} "
             f"(the worker had taken {kilobytes / 1024:,.0f} MiB, {free:,.0f} MiB of memory are free)"
         )
         if name == "SIGKILL":
@@ -202,7 +209,7 @@ class _Loader:
         return DataError(message, hint="try `data.num_workers=0` to see the cause; the file may be damaged")
 
 
-class TrainLoader:
+class TrainLoader(Loader):
     """Shuffled batches of an epoch.
 
     Args:
@@ -220,25 +227,21 @@ class TrainLoader:
         self.batch_size = settings.batch_size
         self.count = len(cases) * settings.patches_per_image
         dataset = _Cases(source, pipeline, cases, settings.patches_per_image, training=True)
-        self.loader = _Loader(dataset, num_workers=settings.num_workers, pin_memory=pin_memory)
+        super().__init__(dataset, num_workers=settings.num_workers, pin_memory=pin_memory)
 
     def __len__(self) -> int:
         """Batches in an epoch."""
         return (self.count + self.batch_size - 1) // self.batch_size
-
-    def close(self) -> None:
-        """End the workers."""
-        self.loader.close()
 
     def epoch(self, epoch: int, *, first_batch: int = 0) -> Iterator[Loaded]:
         """Batches of an epoch from `first_batch` on; the order is a function of seed and epoch."""
         order = generator(self.seed, "order", epoch).permutation(self.count)
         keys = [(epoch, int(index)) for index in order]
         batches = [keys[start : start + self.batch_size] for start in range(0, self.count, self.batch_size)]
-        return self.loader.batches(batches[first_batch:])
+        return self.batches(batches[first_batch:])
 
 
-class EvaluationLoader:
+class EvaluationLoader(Loader):
     """Whole images in their order; images of one network size share a batch."""
 
     def __init__(
@@ -253,16 +256,12 @@ class EvaluationLoader:
         pin_memory: bool,
     ) -> None:
         dataset = _Cases(source, pipeline, cases, 1, training=False)
-        self.loader = _Loader(dataset, num_workers=num_workers, pin_memory=pin_memory)
-        self.order = _runs_of_equal_size(sizes, batch_size)
+        super().__init__(dataset, num_workers=num_workers, pin_memory=pin_memory)
+        self.runs = _runs_of_equal_size(sizes, batch_size)
         self.count = len(cases)
 
     def __iter__(self) -> Iterator[Loaded]:
-        return self.loader.batches(self.order)
-
-    def close(self) -> None:
-        """End the workers."""
-        self.loader.close()
+        return self.batches(self.runs)
 
 
 def _runs_of_equal_size(sizes: Sequence[tuple[int, ...]], batch_size: int) -> list[list[Key]]:

@@ -153,10 +153,17 @@ class Trainer:
                 self._train_epoch()
                 self._finish_epoch(tracking, started)
         except (RuntimeError, MemoryError) as error:
-            raise out_of_memory(error) or error from error
+            self.stop.raise_if_asked()  # the workers may have died of what asked us to stop
+            raise self._explained(error) from error
         finally:
             tracking.close()
             self.close()
+
+    def _explained(self, error: Exception) -> Exception:
+        """The error as a user can understand it, or itself if it is ours."""
+        loaders = [loader for loader in (self.train, self.val) if loader is not None]
+        told = [loader.explained(error) for loader in loaders]
+        return out_of_memory(error) or next(filter(None, told), None) or error
 
     def close(self) -> None:
         """End the loader workers."""
@@ -179,7 +186,7 @@ class Trainer:
             self.guard.settle()
             val = evaluate(self.parts, self.stepper.best_network, islice(self.val, 1)).averages() if self.val else {}
         except (RuntimeError, MemoryError) as error:
-            raise out_of_memory(error) or error from error
+            raise self._explained(error) from error
         finally:
             self.close()
         return {"train": {**self._train_losses(), **self.tally.averages()}, "val": val}

@@ -303,3 +303,28 @@ def test_ctrl_c_ends_a_command_at_once(run_cli, trained, workplace, monkeypatch,
     result = run_cli(*(["eval"] if command == "eval" else ["predict", workplace / "data/test/image"]))
     assert result.code == 130
     assert result.err.rstrip().endswith("stopped")
+
+
+def test_a_worker_killed_at_any_moment_ends_the_training_with_one_sentence(tiny, workplace):
+    import time
+
+    import psutil
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "segcli", "train", str(tiny(training__epochs=500, data__num_workers=1))],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    history = workplace / "outputs/experiments/tiny/metrics_history.yaml"
+    deadline = time.monotonic() + 60
+    while not history.exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    psutil.Process(process.pid).children()[0].kill()
+    err = process.communicate(timeout=60)[1]
+    assert process.returncode == 5, err
+    assert "loader worker 0 died of SIGKILL" in err
+    assert "data/" in err
+    assert "MiB of memory are free" in err
+    assert "Traceback" not in err
