@@ -5,6 +5,7 @@ taken up in its middle without reading what was already seen.
 """
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import resource
 import signal
@@ -26,6 +27,8 @@ from segcli.data.samples import Case, Geometry
 
 __all__ = ["EvaluationLoader", "Loaded", "Loader", "TrainLoader"]
 
+DYING_S = 2.0
+"""Seconds that a worker may take from its last sign of life to its end."""
 Key = tuple[int, int]
 """Epoch and position in the epoch's list of samples."""
 
@@ -174,10 +177,20 @@ class Loader:
         By hand: an error on its way up keeps the iterator alive, and with it workers that the process would wait for.
         """
         end = getattr(self.loader._iterator, "_shutdown_workers", None)
-        if end is not None:
-            end()
+        try:
+            if end is not None:
+                end()
+        except RuntimeError as error:  # a worker that is dead already is reported a second time
+            if "DataLoader worker" not in str(error):
+                raise
         self.loader._iterator = None
         self.workers = []
+
+    def _dead_workers(self) -> list[tuple[int, Any]]:
+        """Workers that ended, with their numbers; one whose connection broke may take a moment to be gone."""
+        if self.workers:
+            multiprocessing.connection.wait([worker.sentinel for worker in self.workers], timeout=DYING_S)
+        return [(number, worker) for number, worker in enumerate(self.workers) if not worker.is_alive()]
 
     def explained(self, error: Exception) -> SegcliError | None:
         """What to tell of a worker of this loader that died; None when the error is something else.
@@ -185,12 +198,11 @@ class Loader:
         PyTorch raises it from a signal handler, so it may come up anywhere in the main process; a connection to the
         dead worker may break first.
         """
-        dead = [(number, worker) for number, worker in enumerate(self.workers) if not worker.is_alive()]
-        broken = isinstance(error, OSError | EOFError) or "DataLoader worker" in str(error)
-        if not (broken and dead):
+        if not (isinstance(error, OSError | EOFError) or "DataLoader worker" in str(error)):
             return None
-        for _, worker in dead:
-            worker.join(1.0)
+        dead = self._dead_workers()
+        if not dead:
+            return None
         number, worker = next(((n, w) for n, w in dead if (w.exitcode or 0) < 0), dead[0])
         code = worker.exitcode
         position, kilobytes = self.cases.log[2 * number], self.cases.log[2 * number + 1]
