@@ -76,14 +76,11 @@ class _Examined:
 
 
 def _examine(layout: Layout, case: Case, known: list[Finding]) -> _Examined:
-    told = {(finding.file, finding.message) for finding in known}
-    found = [finding for finding in layout.examine(case) if (finding.file, finding.message) not in told]
-    # a fault of the header is often met again in the pixels
+    sample, found = layout.examine(case)
+    # a fault of the header is met again in the pixels
     seen = {finding.file for finding in known if finding.severity == "error"}
     result = _Examined([finding for finding in found if not (finding.severity == "error" and finding.file in seen)])
-    try:
-        sample = layout.read(case)
-    except DataError:
+    if sample is None:
         return result
     result.digest = hashlib.sha256(str(sample.image.shape).encode() + sample.image.tobytes()).hexdigest()
     mask = sample.maps.get("mask")

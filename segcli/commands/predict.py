@@ -14,6 +14,7 @@ from segcli.config.load import run_from_values
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.types import Array
 from segcli.data.images import EXTENSIONS, natural_key, write_png
+from segcli.data.samples import Sample
 from segcli.engine.assembly import Assembly, assemble, load_weights
 from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.events import Listener
@@ -78,12 +79,13 @@ def predict(
     with StopSignal():
         for source, target in targets.items():
             try:
-                probs = _probabilities(parts, inferer, source)
+                sample = parts.layout.read_input(source)
+                probs = _probabilities(parts, inferer, sample)
             except DataError as error:
                 done.failed.append({"file": str(source), "message": error.message})
                 listener.warn(error.message)
             else:
-                done.written.append(_write(parts, source, target, probs, threshold, options))
+                done.written.append(_write(parts, source, sample.image, target, probs, threshold, options))
             listener.advance()
     return done
 
@@ -142,9 +144,8 @@ def _targets(files: list[Path], folder: Path, *, overwrite: bool) -> dict[Path, 
     return targets
 
 
-def _probabilities(parts: Assembly, inferer: Inferer, source: Path) -> Array:
+def _probabilities(parts: Assembly, inferer: Inferer, sample: Sample) -> Array:
     """Probabilities `(K, *S)` at the size of the file."""
-    sample = parts.layout.read_input(source)
     stored = sample.size
     ready = parts.pipeline.for_prediction(parts.pipeline.resized(sample), stored)
     image = torch.from_numpy(ready.arrays["image"])[None].to(parts.device, memory_format=parts.memory_format)
@@ -158,14 +159,20 @@ def _probabilities(parts: Assembly, inferer: Inferer, source: Path) -> Array:
 
 
 def _write(
-    parts: Assembly, source: Path, target: Path, probs: Array, threshold: float, options: PredictOptions
+    parts: Assembly,
+    source: Path,
+    image: Array,
+    target: Path,
+    probs: Array,
+    threshold: float,
+    options: PredictOptions,
 ) -> dict[str, Any]:
     mask = parts.task.decide(probs, threshold)
     write_png(target, mask)
     written: dict[str, Any] = {"image": str(source), "mask": str(target), "share": float((mask > 0).mean())}
     if options.overlays:
         picture = target.with_name(f"{target.stem}_overlay.png")
-        write_png(picture, overlay(parts.layout.read_input(source).image, mask > 0))
+        write_png(picture, overlay(image, mask > 0))
         written["overlay"] = str(picture)
     if options.probabilities:
         picture = target.with_name(f"{target.stem}_probability.png")

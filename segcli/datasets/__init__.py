@@ -77,5 +77,5 @@ class Layout(ABC):
         """Faults that show without decoding: partners, headers, sizes."""
 
     @abstractmethod
-    def examine(self, case: Case, sample: Sample | None = None) -> Iterator[Finding]:
-        """Faults that show when the case is decoded."""
+    def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:
+        """Decode a case and tell the faults that show only then; no sample where its image cannot be used."""

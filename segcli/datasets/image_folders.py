@@ -4,7 +4,7 @@ Other folder names, suffixes (`21_training.tif` with `21_manual1.gif`) and exten
 list files, or seeded fractions of one folder.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -219,8 +219,7 @@ class ImageFolders(Layout):
         if case.label is not None:
             maps["mask"] = self._mask(read_labels(case.label), case.label)
         if case.fov is not None:
-            field = read_labels(case.fov)
-            maps["valid"] = (field > (127 if field.max(initial=0) > 1 else 0)).astype(np.uint8)
+            maps["valid"] = _field(case.fov)
         for name, values in maps.items():
             if values.shape != image.shape[:2]:
                 path = case.label if name == "mask" else case.fov
@@ -308,36 +307,36 @@ class ImageFolders(Layout):
                 message = _differs(path, header.size, case.image, image.size)
                 yield Finding("size_mismatch", "error", path, message, SIZE_MEND)
 
-    def examine(self, case: Case, sample: Sample | None = None) -> Iterator[Finding]:
-        """Faults of one case that show when it is decoded."""
-        try:
-            image = read_image(case.image)
-            self.convert(image, case.image)
-        except DataError as error:
-            yield Finding("unreadable_image", "error", case.image, error.message, error.hint or "")
-        else:
-            yield from _examine_intensities(image, case.image, ranged=self.config.intensity_range is not None)
-        try:
-            if case.label is not None:
-                yield from self._examine_label(case.label)
-            if case.fov is not None:
-                read_labels(case.fov)
-        except DataError as error:
-            code = "unreadable_label"
-            yield Finding(code, "error", case.label, error.message, error.hint or "")
+    def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:
+        """Decode image, mask and field of view each by itself, and look at what they hold."""
+        findings: list[Finding] = []
+        image = _tried(findings, "unreadable_image", case.image, lambda path: self._examine_image(path, findings))
+        maps = {"mask": self._examine_label(case.label, findings)}
+        maps["valid"] = _tried(findings, "unreadable_fov", case.fov, _field)
+        if image is None:
+            return None, findings
+        fitting = {name: values for name, values in maps.items() if values is not None}
+        fitting = {name: values for name, values in fitting.items() if values.shape == image.shape[:2]}
+        return Sample(image=image, maps=fitting), findings
 
-    def _examine_label(self, path: Path) -> Iterator[Finding]:
-        labels = read_labels(path)
-        try:
-            mask = self._mask(labels, path)
-        except DataError as error:
-            yield Finding("unexpected_values", "error", path, error.message, error.hint or "")
-            return
-        if not mask.any():
-            yield Finding("empty_mask", "warning", path, f"mask `{path}` is empty", "make sure that nothing is there")
-        elif self.spec.num_classes == 1 and mask.all():
-            message = f"mask `{path}` is foreground throughout"
-            yield Finding("full_mask", "warning", path, message, "make sure that 0 is the background")
+    def _examine_image(self, path: Path, findings: list[Finding]) -> Array:
+        stored = read_image(path)
+        image = self.convert(stored, path)
+        findings += _examine_intensities(stored, path, ranged=self.config.intensity_range is not None)
+        return image
+
+    def _examine_label(self, path: Path | None, findings: list[Finding]) -> Array | None:
+        labels = _tried(findings, "unreadable_label", path, read_labels)
+        if path is None or labels is None:
+            return None
+        mask = _tried(findings, "unexpected_values", path, lambda path: self._mask(labels, path))
+        if mask is not None and not mask.any():
+            message, mend = f"mask `{path}` is empty", "make sure that nothing is there"
+            findings.append(Finding("empty_mask", "warning", path, message, mend))
+        elif mask is not None and self.spec.num_classes == 1 and mask.all():
+            message, mend = f"mask `{path}` is foreground throughout", "make sure that 0 is the background"
+            findings.append(Finding("full_mask", "warning", path, message, mend))
+        return mask
 
 
 SIZE_MEND = "export the mask at the size of its image"
@@ -345,6 +344,23 @@ VALUES_MEND = (
     "write 0 for background and 255 (or 1) for foreground, or set `mask_threshold: 127` in the data-set file if the "
     "values between come from JPEG or smoothing"
 )
+
+
+def _field(path: Path) -> Array:
+    """Field of view of 0 and 1, from the middle grey on where the mask is soft."""
+    field = read_labels(path)
+    return (field > (127 if field.max(initial=0) > 1 else 0)).astype(np.uint8)
+
+
+def _tried(findings: list[Finding], code: str, path: Path | None, decode: Callable[[Path], Array]) -> Array | None:
+    """What `decode` gives, or None with a finding where it cannot."""
+    if path is None:
+        return None
+    try:
+        return decode(path)
+    except DataError as error:
+        findings.append(Finding(code, "error", path, error.message, error.hint or ""))
+        return None
 
 
 def _folder_key(what: str) -> str:

@@ -185,3 +185,20 @@ def test_stats_agree_with_numpy_inside_the_field_of_view_and_can_be_pasted(run_c
 
 def test_stats_work_before_mean_and_std_are_known(run_cli, tiny):
     assert run_cli("data", "stats", tiny(dataset__mean=None, dataset__std=None)).code == 0
+
+
+def test_an_unreadable_field_of_view_is_blamed_on_its_own_file(check, workplace):
+    for split in ("train", "val", "test"):
+        shutil.copytree(workplace / "data" / split / "label", workplace / "data" / split / "fov")
+    path = workplace / "data/train/fov/02.png"
+    path.write_bytes(path.read_bytes()[:60])
+    code, findings = check(fov_folder="fov")
+    assert code == 1
+    assert only(findings, "unreadable_fov")["file"] == "data/train/fov/02.png"
+
+
+def test_an_image_in_two_splits_is_found_even_where_its_mask_is_broken(check, workplace):
+    shutil.copy(workplace / "data/train/image/03.png", workplace / "data/test/image/01.png")
+    (workplace / "data/test/label/01.png").write_text("junk")
+    _, findings = check()
+    assert "data/test/image/01.png` (test)" in only(findings, "same_image_in_two_splits")["message"]
