@@ -123,16 +123,19 @@ class Trainer:
         restore_random_state(snapshot.random, device)
 
     def save(self, *, best: bool = False, keep: bool = False) -> None:
-        """Write `last`, and on request `best` and the epoch's own checkpoint."""
+        """Write `last`, and before it on request `best` and the epoch's own checkpoint.
+
+        In this order: a run killed in between goes on from the older `last` and writes the others again.
+        """
         self.guard.settle()
         checkpoint = self.snapshot().to_checkpoint()
-        write_checkpoint(self.folder.last, checkpoint)
         if best:
             write_checkpoint(self.folder.best, checkpoint)
         if keep:
             write_checkpoint(self.folder.periodic(self.progress.epoch), checkpoint)
             for old in self.folder.kept()[: -self.run.checkpoint.max_checkpoints]:
                 old.unlink()
+        write_checkpoint(self.folder.last, checkpoint)
         self.saved_at = time.monotonic()
 
     # ---- the loop
@@ -343,8 +346,9 @@ class Trainer:
     def _write(self, *, best: bool) -> None:
         settings, epoch = self.run.checkpoint, self.progress.epoch
         keep = settings.save_every is not None and not settings.keep_best_only and epoch % settings.save_every == 0
-        self.save(best=best, keep=keep)
+        self.guard.settle()
         write_yaml(self.folder.history, self.history)
+        self.save(best=best, keep=keep)
 
     def _tell_epoch(
         self,

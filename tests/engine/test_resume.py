@@ -213,3 +213,28 @@ def test_changed_training_data_are_refused_on_resume(run_cli, tiny, workplace):
     result = run_cli("resume", "tiny", "training.epochs=2")
     assert result.code == 3
     assert "the training images changed since the run began (6 then, 5 now" in result.err
+
+
+@pytest.mark.parametrize("moment", [2, 3])
+def test_a_run_killed_between_two_files_of_an_epoch_loses_none_of_them(run_cli, tiny, workplace, monkeypatch, moment):
+    from segcli.engine import trainer
+
+    config = tiny(training__epochs=1)
+    assert run_cli("train", config, "name=whole").code == 0
+    write, written = trainer.write_checkpoint, []
+
+    def killed(path, checkpoint):
+        written.append(path.name)
+        if len(written) == moment:  # the first file is the start of the run, the others end its only epoch
+            raise KeyboardInterrupt
+        write(path, checkpoint)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "write_checkpoint", killed)
+        assert run_cli("train", config).code == 130
+    assert run_cli("resume", "tiny").code == 0
+    folder, whole = workplace / "outputs/experiments/tiny", workplace / "outputs/experiments/whole"
+    assert_same(final(folder), final(whole))
+    names = [sorted(path.name for path in (place / "checkpoints").iterdir()) for place in (folder, whole)]
+    assert names[0] == names[1] == ["best.safetensors", "last.safetensors"]
+    assert (folder / "metrics_history.yaml").read_text() == (whole / "metrics_history.yaml").read_text()
