@@ -85,7 +85,7 @@ def run_from_values(values: dict[str, Any], overrides: Sequence[str] = (), *, so
     Raises:
         ConfigError: As `load_run`.
     """
-    document = Document(deepcopy(values), Origin(source))
+    document = Document(deepcopy(values), {(key,): Origin(source) for key in values})
     return _finish(document, [_parse_override(text) for text in overrides], source)
 
 
@@ -93,8 +93,7 @@ def _finish(document: Document, overrides: list[tuple[list[str], Any, str]], sou
     expand(document.values)
     for keys, value, text in overrides:
         _apply(document, keys, value, text)
-        expand(document.values)  # so that the next one finds the long form
-    _resolve_paths(document.values.get("dataset"), Path())
+    expand(document.values)
     fill_from_task(document.values)
     problems = list(document.problems)
     typed = canonical_loss(document.values)
@@ -113,9 +112,7 @@ def _finish(document: Document, overrides: list[tuple[list[str], Any, str]], sou
 
 
 def _listed(problems: list[Problem], source: str) -> str:
-    unique: dict[tuple[Origin, str], Problem] = {}
-    for problem in problems:
-        unique.setdefault((problem.origin, problem.key), problem)
+    unique = {(problem.origin, problem.key): problem for problem in reversed(problems)}
     ordered = sorted(unique.values(), key=lambda problem: (not problem.origin.order[0], problem.origin.order))
     word = "problem" if len(ordered) == 1 else "problems"
     return "\n".join([f"{len(ordered)} {word} in `{source}`", *map(str, ordered)])
@@ -126,16 +123,12 @@ def _listed(problems: list[Problem], source: str) -> str:
 
 def _parse_override(text: str) -> tuple[list[str], Any, str]:
     key, sign, value = text.partition("=")
-    keys = key.split(".")
-    if not sign or not all(keys):
+    if not sign or not key:
         raise ConfigError(f"override `{text}` is not KEY=VALUE", hint="such as `training.epochs=20`")
     try:
-        return keys, parse_value(value), text
-    except yaml.YAMLError as error:
-        detail = f" ({error})" if not isinstance(error, yaml.MarkedYAMLError) else ""
-        raise ConfigError(
-            f"override `{text}`: the value is not valid YAML{detail}", hint="quote it for the shell"
-        ) from None
+        return key.split("."), parse_value(value), text
+    except yaml.YAMLError:
+        raise ConfigError(f"override `{text}`: the value is not valid YAML", hint="quote it for the shell") from None
 
 
 def _apply(document: Document, keys: list[str], value: Any, text: str) -> None:
@@ -150,10 +143,7 @@ def _apply(document: Document, keys: list[str], value: Any, text: str) -> None:
             document.origins.setdefault(loc, Origin(text))
         if not isinstance(below, dict):
             dotted = ".".join(map(str, loc))
-            listed = isinstance(below, list)
-            message = "is a list, and set as a whole" if listed else f"is no section, it is `{below}`"
-            hint = f"such as `{dotted}=[...]`" if listed else None
-            document.problems.append(Problem(Origin(text), dotted, message, hint))
+            document.problems.append(Problem(Origin(text), dotted, f"is no section, it is `{below}`"))
             return
         target = below
     target[keys[-1]] = value
@@ -170,41 +160,36 @@ def _inline_dataset(document: Document, experiment: Path) -> None:
     given = document.values.get("dataset")
     base = experiment
     if isinstance(given, str):
-        found = _find_dataset(given, experiment, document)
-        below = read_document(found) if found else Document({}, document.source)
-        base = found or experiment
+        base = _find_dataset(given, experiment, document.origin(("dataset",)))
+        below = read_document(base)
         document.values["dataset"] = below.values
         document.origins |= {("dataset", *loc): origin for loc, origin in below.origins.items()}
         document.problems += [
             Problem(problem.origin, f"dataset.{problem.key}", problem.message, problem.hint)
             for problem in below.problems
         ]
-    _resolve_paths(document.values.get("dataset"), base.parent)
+    dataset = document.values.get("dataset")
+    if isinstance(dataset, dict):
+        _resolve_paths(dataset, base.parent)
 
 
-def _find_dataset(given: str, experiment: Path, document: Document) -> Path | None:
-    """The data-set file; None, and a problem noted, when it is not there."""
+def _find_dataset(given: str, experiment: Path, origin: Origin) -> Path:
     candidates = [experiment.parent / given, Path(given)]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
     looked = " and ".join(f"`{candidate}`" for candidate in dict.fromkeys(candidates))
-    origin = document.origin(("dataset",))
-    document.problems.append(Problem(origin, "dataset", f"no data-set file `{given}`", f"looked for {looked}"))
-    return None
+    raise ConfigError(f"{origin.text}: no data-set file `{given}`", hint=f"looked for {looked}")
 
 
-def _resolve_paths(dataset: Any, folder: Path) -> None:
+def _resolve_paths(dataset: dict[str, Any], folder: Path) -> None:
     """Absolute paths: beside the data-set file where that exists, else from the working folder."""
-    if not isinstance(dataset, dict):
-        return
     paths = dataset.setdefault("paths", {})
     if not isinstance(paths, dict):
         return
     for key in PATH_KEYS:
         given = paths.get(key)
         if isinstance(given, str):
-            path = Path(given).expanduser()
-            beside = folder / path
-            paths[key] = str((beside if beside.exists() else path).absolute())
+            beside = folder / given
+            paths[key] = str((beside if beside.exists() else Path(given)).absolute())
     paths.setdefault("root", str(folder.absolute()))
