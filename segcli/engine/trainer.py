@@ -81,6 +81,7 @@ class Trainer:
         self.monitor = Monitor(training.early_stopping, parts.metrics)
         self.group = training.gradient_accumulation_steps
         horizon = Horizon(training.epochs, -(-len(train) // self.group), training.warmup_epochs)
+        self.num_steps = horizon.steps
         self.schedule: Schedule = training.scheduler.build(base_lr=self.stepper.base_lr, horizon=horizon)
         self.metrics = [metric for metric in parts.metrics if not metric.costly]
         self.guard = FiniteGuard(parts.device)
@@ -235,6 +236,7 @@ class Trainer:
         tensors = {name: tensor.to(device, non_blocking=True) for name, tensor in loaded.tensors.items()}
         tensors["image"] = tensors["image"].to(memory_format=self.parts.memory_format)
         batch = self.parts.task.targets(tensors)
+        self.parts.network.progressed(self.progress.step / self.num_steps)
         values, outputs = self.stepper.forward_loss(batch)
         if self.run.debug.on_nan == "skip":
             if not bool(values["loss"].isfinite()):

@@ -38,6 +38,9 @@ class Network(nn.Module):
         super().__init__()
         self.io = io
 
+    def progressed(self, share: float) -> None:
+        """Hear before each optimizer step that `share` (0 to 1) of the training is done; for schedules within."""
+
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Raw logits by name."""
         raise TypeError(f"{type(self).__name__} has no forward")

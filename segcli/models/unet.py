@@ -43,6 +43,7 @@ class UNet(Network):
         self.down = nn.ModuleList(
             DoubleConv(io.ndim, below, here, config.dropout) for below, here in pairwise([io.in_channels, *widths])
         )
+        self.bottom: nn.Module = nn.Identity()
         self.up = nn.ModuleList(UpBlock(io.ndim, deep, skip, config.dropout) for skip, deep in pairwise(widths))
         self.head = CONV[io.ndim](widths[0], io.outputs["mask"], kernel_size=1)
 
@@ -53,6 +54,7 @@ class UNet(Network):
         for level, block in enumerate(self.down):
             x = block(self.pool(x) if level else x)
             skips.append(x)
+        x = self.bottom(x)
         for skip, block in zip(reversed(skips[:-1]), reversed(self.up), strict=True):
             x = block(x, skip)
         return {"mask": self.head(x)}

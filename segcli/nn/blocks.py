@@ -5,7 +5,18 @@ from torch import Tensor, nn
 
 from segcli.nn.dims import BATCH_NORM, CONV, CONV_TRANSPOSE, DROPOUT
 
-__all__ = ["DoubleConv", "UpBlock"]
+__all__ = ["ConvBlock", "DoubleConv", "ResidualBlock", "UpBlock"]
+
+
+class ConvBlock(nn.Sequential):
+    """Convolution without bias that keeps the size, batch norm, ReLU; `(B, C, *S) -> (B, K, *S)`."""
+
+    def __init__(self, ndim: int, in_channels: int, out_channels: int, kernel_size: int = 3) -> None:
+        super().__init__(
+            CONV[ndim](in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False),
+            BATCH_NORM[ndim](out_channels),
+            nn.ReLU(inplace=True),
+        )
 
 
 class DoubleConv(nn.Sequential):
@@ -35,4 +46,35 @@ class UpBlock(nn.Module):
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """Join `x` from below with `skip` from the encoder."""
         joined: Tensor = self.conv(torch.cat([skip, self.up(x)], dim=1))
+        return joined
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions with batch norm beside a shortcut; `(B, C, *S) -> (B, K, *S)`.
+
+    Paper: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, https://arxiv.org/abs/1512.03385.
+    The shortcut is the identity where the channels stay, else a 1x1 convolution with batch norm.
+
+    Args:
+        ndim: Spatial axes.
+        in_channels: Channels that come.
+        out_channels: Channels that go.
+        kernel_size: Odd width of both kernels.
+    """
+
+    def __init__(self, ndim: int, in_channels: int, out_channels: int, kernel_size: int = 3) -> None:
+        super().__init__()
+        conv, norm = CONV[ndim], BATCH_NORM[ndim]
+        self.first = ConvBlock(ndim, in_channels, out_channels, kernel_size)
+        self.second = nn.Sequential(
+            conv(out_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False), norm(out_channels)
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if in_channels != out_channels:
+            self.shortcut = nn.Sequential(conv(in_channels, out_channels, 1, bias=False), norm(out_channels))
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Sum of shortcut and convolutions, rectified."""
+        joined: Tensor = self.relu(self.second(self.first(x)) + self.shortcut(x))
         return joined

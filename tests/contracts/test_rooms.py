@@ -14,7 +14,13 @@ from segcli.schedulers import Horizon
 
 ROOMS = [value for value in vars(registry).values() if isinstance(value, Registry)]
 COMPONENTS = [(room, name) for room in ROOMS for name in room.names()]
-SMALL = {"unet": {"depths": [4, 8]}}
+SMALL = {
+    "unet": {"depths": [4, 8]},
+    "utrans": {"depths": [4, 8], "transformer_depth": 1, "transformer_heads": 2},
+    "roinet": {"depths": [4, 4, 4, 4, 4, 4], "kernel_size": 3},
+    "transroinet": {"depths": [4, 4, 4, 4, 4, 4], "kernel_size": 3, "transformer_depth": 1, "transformer_heads": 2},
+    "sa_unet": {"depths": [4, 8]},
+}
 
 
 @pytest.mark.parametrize(("room", "name"), COMPONENTS, ids=lambda value: getattr(value, "room", value))
