@@ -16,6 +16,7 @@ LIMIT_GIB = 6.0
 
 
 def main() -> None:
+    """Take the step and compare its peak with the limit."""
     torch.manual_seed(0)
     model = TransRoiNet(TransRoiNet.Config(), io=IOSpec(2, 3, {"mask": 1})).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters())

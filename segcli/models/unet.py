@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from segcli.core.types import ConfigModel, IOSpec, Positive
 from segcli.models import Network
 from segcli.nn.blocks import DoubleConv, UpBlock
-from segcli.nn.dims import CONV, POOL
+from segcli.nn.dims import CONV, CONV_TRANSPOSE, POOL
 
 __all__ = ["UNet"]
 
@@ -34,23 +34,29 @@ class UNet(Network):
         """Channels at each level, from full resolution down to the bottom."""
         dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
         """Share of channels dropped at the end of each double convolution while training."""
+        stem_stride: Positive = 1
+        """Side of the squares of pixels that are one place to the network, such as 2: a quarter of the work (in 2D)
+        for the same widths, and twice the field of view. The mask keeps the full resolution."""
 
     def __init__(self, config: Config, *, io: IOSpec) -> None:
         super().__init__(io)
-        widths = config.depths
-        self.stride = 2 ** (len(widths) - 1)
+        widths, side = config.depths, config.stem_stride
+        self.stride = side * 2 ** (len(widths) - 1)
         self.pool = POOL[io.ndim](2)
+        first = io.in_channels * side**io.ndim
+        self.stem = CONV[io.ndim](io.in_channels, first, side, stride=side) if side > 1 else nn.Identity()
         self.down = nn.ModuleList(
-            DoubleConv(io.ndim, below, here, config.dropout) for below, here in pairwise([io.in_channels, *widths])
+            DoubleConv(io.ndim, below, here, config.dropout) for below, here in pairwise([first, *widths])
         )
         self.bottom: nn.Module = nn.Identity()
         self.up = nn.ModuleList(UpBlock(io.ndim, deep, skip, config.dropout) for skip, deep in pairwise(widths))
-        self.head = CONV[io.ndim](widths[0], io.outputs["mask"], kernel_size=1)
+        head = CONV_TRANSPOSE if side > 1 else CONV
+        self.head = head[io.ndim](widths[0], io.outputs["mask"], kernel_size=side, stride=side)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Raw logits of the mask."""
         skips: list[Tensor] = []
-        x = image
+        x = self.stem(image)
         for level, block in enumerate(self.down):
             x = block(self.pool(x) if level else x)
             skips.append(x)

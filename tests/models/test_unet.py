@@ -33,3 +33,21 @@ def test_logits_are_raw_and_not_squashed():
     model = build(depths=[4, 8])
     model.head.bias.data.fill_(50.0)
     assert model(torch.randn(1, 3, 16, 16))["mask"].min() > 1.0
+
+
+def test_a_stem_keeps_the_full_resolution_of_the_mask_and_every_pixel_its_own_say():
+    torch.manual_seed(0)
+    model, image = build(depths=[4, 8], stem_stride=2).eval(), torch.randn(1, 3, 16, 16)
+    assert model.stride == 4
+    mask = model(image)["mask"]
+    assert mask.shape == (1, 1, 16, 16)
+    assert mask[0, 0, 4:6, 4:6].unique().numel() == 4
+    for row, column in ((4, 4), (4, 5), (5, 4), (5, 5)):
+        other = image.clone()
+        other[0, :, row, column] += 1.0
+        assert not torch.equal(model(other)["mask"], mask)
+
+
+def test_a_stem_works_on_volumes_too():
+    outputs = build(3, 1, depths=[2, 4], stem_stride=2)(torch.randn(1, 1, 8, 12, 16))
+    assert outputs["mask"].shape == (1, 1, 8, 12, 16)
