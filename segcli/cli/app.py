@@ -13,6 +13,7 @@ from segcli import __version__
 from segcli.cli import complete
 from segcli.cli.options import (
     ConfigArg,
+    EvalThresholdOpt,
     JsonOpt,
     OutOpt,
     OverridesArg,
@@ -21,7 +22,9 @@ from segcli.cli.options import (
     RunAndOverridesArg,
     RunOpt,
     ThresholdOpt,
+    TTAOpt,
     run_and_overrides,
+    threshold_or_best,
 )
 
 __all__ = ["app"]
@@ -223,7 +226,8 @@ def resume(words: RunAndOverridesArg = None, as_json: JsonOpt = False, quiet: Qu
 def evaluate(
     words: RunAndOverridesArg = None,
     split: SplitOpt = None,
-    threshold: ThresholdOpt = None,
+    threshold: EvalThresholdOpt = None,
+    tta: TTAOpt = None,
     out: OutOpt = None,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
@@ -236,6 +240,7 @@ def evaluate(
     from segcli.commands.locate import locate_run
 
     name, overrides = run_and_overrides(words)
+    wanted = threshold_or_best(threshold)
     located = locate_run(name)
 
     from segcli.commands.evaluate import evaluate_run
@@ -243,7 +248,9 @@ def evaluate(
 
     with console.listener(quiet=quiet or as_json) as listener:
         console.took(located, listener)
-        done = evaluate_run(located, split=split, overrides=overrides, threshold=threshold, out=out, listener=listener)
+        done = evaluate_run(
+            located, split=split, overrides=overrides, threshold=wanted, tta=tta, out=out, listener=listener
+        )
     console.result(done.as_dict(), tables.evaluated(done), as_json=as_json, quiet=quiet)
 
 
@@ -261,6 +268,7 @@ def predict(
         int | None,
         typer.Option("--tile", min=32, help="Cut larger images into tiles of this size.", show_default=False),
     ] = None,
+    tta: TTAOpt = None,
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
@@ -279,7 +287,13 @@ def predict(
     from segcli.report import tables
 
     options = PredictOptions(
-        out=out, overlays=overlay, probabilities=probabilities, threshold=threshold, tile=tile, overwrite=overwrite
+        out=out,
+        overlays=overlay,
+        probabilities=probabilities,
+        threshold=threshold,
+        tile=tile,
+        tta=tta,
+        overwrite=overwrite,
     )
     with console.listener(quiet=quiet or as_json) as listener:
         console.took(located, listener)

@@ -10,6 +10,7 @@ from segcli.cli import complete
 
 __all__ = [
     "ConfigArg",
+    "EvalThresholdOpt",
     "JsonOpt",
     "OutOpt",
     "OverridesArg",
@@ -17,8 +18,10 @@ __all__ = [
     "QuietOpt",
     "RunAndOverridesArg",
     "RunOpt",
+    "TTAOpt",
     "ThresholdOpt",
     "run_and_overrides",
+    "threshold_or_best",
 ]
 
 ConfigArg = Annotated[
@@ -55,10 +58,44 @@ JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON document i
 QuietOpt = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")]
 OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 OutOpt = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the results.", show_default=False)]
+TTAOpt = Annotated[
+    bool | None,
+    typer.Option(
+        "--tta/--no-tta",
+        help="Average the predictions of all flips and quarter turns (8 x the work).",
+        show_default=False,
+    ),
+]
 ThresholdOpt = Annotated[
     float | None,
     typer.Option("--threshold", min=0.0, max=1.0, help="Foreground from this probability on.", show_default=False),
 ]
+EvalThresholdOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--threshold",
+        metavar="0..1 | best-on-val",
+        help="Foreground from this probability on; or the one with the best Dice on the validation images.",
+        show_default=False,
+    ),
+]
+
+
+def threshold_or_best(text: str | None) -> float | str | None:
+    """Read what `--threshold` of `eval` was given.
+
+    Raises:
+        typer.BadParameter: It is neither a number from 0 to 1 nor `best-on-val`.
+    """
+    if text in (None, "best-on-val"):
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise typer.BadParameter(f"--threshold is a number from 0 to 1 or best-on-val, got `{text}`")
+    return value
 
 
 def run_and_overrides(words: list[str] | None) -> tuple[str | None, list[str]]:

@@ -1,6 +1,7 @@
 """`segcli eval`: score a trained network on a split."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -22,10 +23,14 @@ from segcli.engine.events import Listener
 from segcli.engine.runtime import out_of_memory
 from segcli.engine.scores import LEVEL, RESAMPLES, score
 from segcli.engine.stopping import StopSignal
+from segcli.engine.thresholds import best_threshold
 from segcli.metrics import Metric, Score
 from segcli.report.results import Evaluated
 
-__all__ = ["evaluate_run"]
+__all__ = ["BEST_ON_VAL", "evaluate_run"]
+
+BEST_ON_VAL = "best-on-val"
+"""Instead of a threshold: the one with the best Dice on the validation images."""
 
 TESTS = Path("outputs") / "tests"
 
@@ -35,7 +40,8 @@ def evaluate_run(
     *,
     split: str | None,
     overrides: Sequence[str] = (),
-    threshold: float | None = None,
+    threshold: float | str | None = None,
+    tta: bool | None = None,
     out: Path | None = None,
     listener: Listener,
 ) -> Evaluated:
@@ -45,7 +51,8 @@ def evaluate_run(
         located: The run.
         split: `train`, `val` or `test`; the test split where there is one, else validation, when left out.
         overrides: `KEY=VALUE` on the run's config, such as another `dataset.paths.root`.
-        threshold: Instead of the run's own.
+        threshold: Instead of the run's own; `best-on-val` chooses it on the validation split.
+        tta: Test-time augmentation, instead of what the run says.
         out: Folder of the results instead of `outputs/tests/<name>`.
         listener: Hears what happens.
 
@@ -55,15 +62,19 @@ def evaluate_run(
     path = located.for_prediction()
     checkpoint = read_checkpoint(path)
     run = run_from_values(checkpoint.header["config"], overrides, source=str(path))
-    parts = assemble(_with_all_metrics(run))
+    fixed = None if isinstance(threshold, str) else threshold
+    parts = assemble(_with_all_metrics(run.predicting(threshold=fixed, tta=tta)))
     load_weights(parts.network, checkpoint, path)
     chosen = _split(parts, split, listener)
     cases = parts.layout.cases(chosen)
     raise_on_error(parts.layout.inspect(chosen))
     folder = out or TESTS / (run.name if chosen == "test" else f"{run.name}_{chosen}")
     predictions = folder / "predictions" if run.output.save_predictions else None
-    used = run.inference.threshold if threshold is None else threshold
-    result = _score(parts, cases, predictions, used, listener)
+    notes = []
+    if threshold == BEST_ON_VAL:
+        parts, note = _with_best_threshold(parts, chosen, listener)
+        notes.append(note)
+    result = _score(parts, cases, predictions, listener)
     scores = [score(metric, result.tally.statistics(metric), seed=run.seed) for metric in _unique(parts.metrics)]
     done = Evaluated(
         run=run.name,
@@ -71,7 +82,7 @@ def evaluate_run(
         checkpoint=path,
         epoch=checkpoint.header["progress"]["epoch"],
         folder=folder,
-        threshold=used,
+        threshold=parts.run.inference.threshold,
         num_images=len(cases),
         losses=result.losses,
         scores=scores,
@@ -80,7 +91,7 @@ def evaluate_run(
         predictions=predictions,
         level=LEVEL,
         resamples=RESAMPLES,
-        notes=_undefined(scores, len(cases)),
+        notes=[*notes, *_undefined(scores, len(cases))],
     )
     write_yaml(folder / "test_metrics.yaml", done.summary())
     write_yaml(folder / "per_image_metrics.yaml", done.per_image())
@@ -93,6 +104,23 @@ def _with_all_metrics(run: Run) -> Run:
     more = [MetricSection(type=METRICS.canonical(name)) for name in TASKS.load(run.task_name).evaluation_metrics]
     metrics = [*run.training.metrics, *(section for section in more if section.type not in have)]
     return run.model_copy(update={"training": run.training.model_copy(update={"metrics": metrics})})
+
+
+def _with_best_threshold(parts: Assembly, split: str, listener: Listener) -> tuple[Assembly, str]:
+    """The same parts with the threshold that is best on the validation images, and how to tell of it."""
+    if not parts.layout.has("val"):
+        raise ConfigError(
+            f"data set `{parts.run.dataset.name}` has no validation split to choose the threshold on",
+            hint="give a number with `--threshold`",
+        )
+    cases = parts.layout.cases("val")
+    raise_on_error(parts.layout.inspect("val"))
+    with StopSignal():
+        best = best_threshold(parts, cases, listener)
+    told = f"threshold {best} has the best Dice over all pixels of {len(cases)} validation images"
+    if split == "val":
+        told += ", which are the very images scored here: the scores flatter"
+    return replace(parts, run=parts.run.predicting(threshold=best)), told
 
 
 def _unique(metrics: list[Metric]) -> list[Metric]:
@@ -113,9 +141,9 @@ def _split(parts: Assembly, split: str | None, listener: Listener) -> str:
     return split
 
 
-def _score(
-    parts: Assembly, cases: list[Case], predictions: Path | None, threshold: float, listener: Listener
-) -> Evaluation:
+def _score(parts: Assembly, cases: list[Case], predictions: Path | None, listener: Listener) -> Evaluation:
+    threshold = parts.run.inference.threshold
+
     def save(case: Case, probs: Tensor) -> None:
         if predictions is not None:
             write_png(predictions / f"{case.id}.png", parts.task.decide(probs.cpu().numpy(), threshold))
@@ -125,9 +153,7 @@ def _score(
 
     with StopSignal():
         try:
-            return evaluate(
-                parts, parts.network, loader, on_image=save, after_batch=listener.advance, threshold=threshold
-            )
+            return evaluate(parts, parts.network, loader, on_image=save, after_batch=listener.advance)
         except (RuntimeError, MemoryError) as error:
             raise out_of_memory(error) or loader.explained(error) or error from error
         finally:

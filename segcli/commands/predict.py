@@ -41,6 +41,7 @@ class PredictOptions:
     """Also write the probability as a 16-bit image."""
     threshold: float | None = None
     tile: int | None = None
+    tta: bool | None = None
     overwrite: bool = False
 
 
@@ -65,15 +66,13 @@ def predict(
     path = located.for_prediction()
     checkpoint = read_checkpoint(path)
     run = run_from_values(checkpoint.header["config"], overrides, source=str(path))
+    run = run.predicting(threshold=options.threshold, tta=options.tta, tile=options.tile)
     folder = options.out or PREDICTIONS / run.name
     targets = _targets(files, folder, overwrite=options.overwrite)
     parts = assemble(run)
     load_weights(parts.network, checkpoint, path)
     parts.network.eval()
     inferer = parts.inferer()
-    if options.tile is not None:
-        inferer = _tiled(parts, inferer, options.tile)
-    threshold = run.inference.threshold if options.threshold is None else options.threshold
     done = Predicted(run.name, path, folder)
     listener.stage("prediction", len(files))
     with StopSignal():
@@ -85,20 +84,9 @@ def predict(
                 done.failed.append({"file": str(source), "message": error.message})
                 listener.warn(error.message)
             else:
-                done.written.append(_write(parts, source, sample.image, target, probs, threshold, options))
+                done.written.append(_write(parts, source, sample.image, target, probs, options))
             listener.advance()
     return done
-
-
-def _tiled(parts: Assembly, inferer: Inferer, tile: int) -> Inferer:
-    return Inferer(
-        inferer.network,
-        tile=(tile,) * parts.layout.ndim,
-        overlap=inferer.overlap,
-        multiple=parts.pipeline.multiple,
-        precision=inferer.precision,
-        batch_size=inferer.batch_size,
-    )
 
 
 def _files(inputs: Sequence[str]) -> list[Path]:
@@ -164,10 +152,9 @@ def _write(
     image: Array,
     target: Path,
     probs: Array,
-    threshold: float,
     options: PredictOptions,
 ) -> dict[str, Any]:
-    mask = parts.task.decide(probs, threshold)
+    mask = parts.task.decide(probs, parts.run.inference.threshold)
     write_png(target, mask)
     written: dict[str, Any] = {"image": str(source), "mask": str(target), "share": float((mask > 0).mean())}
     if options.overlays:

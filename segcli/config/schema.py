@@ -185,6 +185,8 @@ class Inference(ConfigModel):
     """Images larger than this are cut into tiles; null never does."""
     overlap: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
     """Share of a tile that it shares with the next."""
+    tta: bool = False
+    """Test-time augmentation: average the logits of all flips and, in 2D, quarter turns; eight times the work."""
     threshold: Share = 0.5
     """A pixel is foreground from this probability on."""
 
@@ -302,6 +304,13 @@ class Run(ConfigModel):
             metric.name = section.type
             built.append(metric)
         return built
+
+    def predicting(self, *, threshold: float | None = None, tta: bool | None = None, tile: int | None = None) -> "Run":
+        """The run with other keys of `inference`; None keeps what it has."""
+        ndim: int = DATASETS.load(self.dataset.format).ndim
+        wanted = {"threshold": threshold, "tta": tta, "tile": None if tile is None else [tile] * ndim}
+        changes = {key: value for key, value in wanted.items() if value is not None}
+        return self.model_copy(update={"inference": self.inference.model_copy(update=changes)})
 
     def resolved(self) -> dict[str, Any]:
         """Every key with its value; alone enough to repeat the run."""

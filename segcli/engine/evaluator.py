@@ -36,7 +36,6 @@ def evaluate(
     *,
     on_image: Callable[[Case, Tensor], None] | None = None,
     after_batch: Callable[[int], None] | None = None,
-    threshold: float | None = None,
 ) -> Evaluation:
     """Predict and score every image.
 
@@ -49,11 +48,10 @@ def evaluate(
         batches: Whole images with their truth.
         on_image: Hears each case with its probabilities `(K, *S)` at the stored size.
         after_batch: Hears how many images were done.
-        threshold: Instead of the run's own.
     """
     network.eval()
     inferer = parts.inferer(network)
-    limit = parts.run.inference.threshold if threshold is None else threshold
+    threshold = parts.run.inference.threshold
     tally = Tally(parts.metrics)
     cases: list[Case] = []
     losses: list[dict[str, Tensor]] = []
@@ -78,7 +76,7 @@ def evaluate(
                         for name, values in loaded.stored_maps[index].items()
                     }
                 )
-                tally.add(Scored(probs, truth["mask"], truth["valid"], limit))
+                tally.add(Scored(probs, truth["mask"], truth["valid"], threshold))
                 cases.append(case)
                 if on_image is not None:
                     on_image(case, probs[0])

@@ -1,14 +1,45 @@
-"""Logits of whole images: in one pass, or in tiles whose overlap is blended."""
+"""Logits of whole images: in one pass or in tiles whose overlap is blended, and averaged over flips and turns."""
 
 from collections.abc import Iterator
-from itertools import product
+from dataclasses import dataclass
+from itertools import combinations, product
 
 import torch
 from torch import Tensor, nn
 
 from segcli.engine.runtime import Precision
 
-__all__ = ["Inferer"]
+__all__ = ["STRAIGHT", "Inferer", "View", "all_views"]
+
+
+@dataclass(frozen=True)
+class View:
+    """An image turned and flipped, and the way back."""
+
+    turns: int
+    """Quarter turns in the plane of the last two axes."""
+    flips: tuple[int, ...]
+    """Axes that are reversed after the turn, counted from the end."""
+
+    def of(self, image: Tensor) -> Tensor:
+        """The image as this view shows it."""
+        return image.rot90(self.turns, (-2, -1)).flip(self.flips)
+
+    def undone(self, values: Tensor) -> Tensor:
+        """What a network gave for this view, in the place of the image."""
+        return values.flip(self.flips).rot90(-self.turns, (-2, -1))
+
+
+STRAIGHT = (View(0, ()),)
+"""The image as it is, and nothing else."""
+
+
+def all_views(ndim: int) -> tuple[View, ...]:
+    """The eight flips and quarter turns of a 2D image, or the eight flips of a volume, whose axes may differ."""
+    if ndim == 2:
+        return tuple(View(turns, flips) for turns in range(4) for flips in ((), (-1,)))
+    axes = range(-ndim, 0)
+    return tuple(View(0, flips) for count in range(ndim + 1) for flips in combinations(axes, count))
 
 
 class Inferer:
@@ -24,6 +55,7 @@ class Inferer:
         multiple: Tile sizes are rounded up to multiples of this.
         precision: Number format of the forward pass.
         batch_size: Tiles per forward pass.
+        views: Ways to look at each image or tile; the logits are averaged over them.
     """
 
     def __init__(
@@ -35,12 +67,14 @@ class Inferer:
         multiple: int,
         precision: Precision,
         batch_size: int = 1,
+        views: tuple[View, ...] = STRAIGHT,
     ) -> None:
         self.network = network
         self.tile = None if tile is None else tuple(-(-length // multiple) * multiple for length in tile)
         self.overlap = overlap
         self.precision = precision
         self.batch_size = batch_size
+        self.views = views
 
     def logits(self, image: Tensor) -> dict[str, Tensor]:
         """Logits in float32, `(B, C, *S) -> {name: (B, K, *S)}`; the caller holds `torch.inference_mode`."""
@@ -50,9 +84,15 @@ class Inferer:
         return self._in_tiles(image, size, self.tile)
 
     def _forward(self, image: Tensor) -> dict[str, Tensor]:
-        with self.precision.autocast():
-            outputs: dict[str, Tensor] = self.network(image)
-        return {name: values.float() for name, values in outputs.items()}
+        total: dict[str, Tensor] = {}
+        for view in self.views:
+            with self.precision.autocast():
+                outputs: dict[str, Tensor] = self.network(view.of(image))
+            for name, values in outputs.items():
+                # an output without pixels, such as a class, has nothing to turn back
+                straight = view.undone(values.float()) if values.ndim == image.ndim else values.float()
+                total[name] = total[name] + straight if name in total else straight
+        return {name: values / len(self.views) for name, values in total.items()}
 
     def _in_tiles(self, image: Tensor, size: tuple[int, ...], most: tuple[int, ...]) -> dict[str, Tensor]:
         tile = tuple(min(pair) for pair in zip(size, most, strict=True))

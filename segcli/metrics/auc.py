@@ -45,3 +45,16 @@ class AUC(Metric):
         below = np.cumsum(background, axis=-1) - 0.5 * background
         wins = (foreground * below).sum(axis=-1)
         return ratio(wins, foreground.sum(axis=-1) * background.sum(axis=-1))
+
+    @staticmethod
+    def foreground(statistics: Array) -> Array:
+        """Foreground pixels."""
+        total: Array = statistics[..., BINS:].sum(axis=-1)
+        return total
+
+    @staticmethod
+    def from_threshold(statistics: Array, threshold: float) -> tuple[Array, Array]:
+        """Background and foreground pixels from a probability between 0 and 1 on, exact to one bin."""
+        logit = float(np.log(threshold / (1.0 - threshold)))
+        first = FAINT + int(np.ceil((logit + LIMIT) * ((BINS - FAINT) / (2 * LIMIT))))
+        return statistics[..., first:BINS].sum(axis=-1), statistics[..., BINS + first :].sum(axis=-1)

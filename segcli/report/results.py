@@ -156,6 +156,7 @@ class Evaluated:
                 "method": f"percentile bootstrap over images, {self.resamples} resamples",
             },
             "per_class": {"foreground": {entry.name: entry.value for entry in self.scores}},
+            "notes": self.notes,
         }
 
     def per_image(self) -> list[dict[str, Any]]:

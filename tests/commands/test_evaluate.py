@@ -102,3 +102,17 @@ def test_pixels_outside_the_field_of_view_count_nowhere(run_cli, tiny, workplace
         label[:, 24:] = 255 - label[:, 24:]
         cv2.imwrite(str(path), label)
     assert json.loads(run_cli("eval", "--json").out)["average_metrics"] == before
+
+
+def test_test_time_augmentation_changes_the_scores_in_eval_and_predict_alike(evaluated, run_cli, workplace):
+    plain = json.loads(run_cli("eval", "tiny", "--json").out)
+    averaged = json.loads(run_cli("eval", "tiny", "--tta", "--json", "--out", "averaged").out)
+    assert averaged["average_metrics"]["auc"] != plain["average_metrics"]["auc"]
+    assert run_cli("predict", "data/test/image", "--tta", "--out", "found").code == 0
+    for name in ("00.png", "01.png"):
+        written = read_labels(workplace / "averaged/predictions" / name)
+        assert np.array_equal(written, read_labels(workplace / "found" / name))
+    by_key = json.loads(run_cli("eval", "tiny", "inference.tta=true", "--json").out)
+    assert by_key["average_metrics"] == averaged["average_metrics"]
+    back = json.loads(run_cli("eval", "tiny", "inference.tta=true", "--no-tta", "--json").out)
+    assert back["average_metrics"] == plain["average_metrics"]

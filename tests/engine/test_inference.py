@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from segcli.engine.inference import Inferer, _windows
+from segcli.engine.inference import STRAIGHT, Inferer, _windows, all_views
 from segcli.engine.runtime import Precision
 
 
@@ -23,7 +23,7 @@ class Named(nn.Module):
         return {"mask": self.conv(image)}
 
 
-def inferer(network, tile, batch_size=3, multiple=1):
+def inferer(network, tile, batch_size=3, multiple=1, views=STRAIGHT):
     return Inferer(
         network,
         tile=tile,
@@ -31,6 +31,7 @@ def inferer(network, tile, batch_size=3, multiple=1):
         multiple=multiple,
         precision=Precision(None, "cpu"),
         batch_size=batch_size,
+        views=views,
     )
 
 
@@ -73,3 +74,50 @@ def test_windows_cover_everything_and_overlap_enough(length, tile, overlap):
     assert starts[0] == 0
     assert starts[-1] + tile == length
     assert all(later - start <= tile * (1 - overlap) for start, later in pairwise(starts))
+
+
+class Directed(nn.Module):
+    """Gives the brightness of the pixel to the left of each: a network that every flip and turn changes."""
+
+    def forward(self, image):
+        return {"mask": image.roll(1, dims=-1)}
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_views_are_distinct_and_each_is_undone_exactly(ndim):
+    image = torch.randn(2, 3, *(5, 6, 7)[:ndim])
+    seen = [view.of(image) for view in all_views(ndim)]
+    assert len(seen) == 8
+    assert all(not torch.equal(one, other) for i, one in enumerate(seen) for other in seen[:i])
+    assert all(torch.equal(view.undone(view.of(image)), image) for view in all_views(ndim))
+
+
+def test_the_average_over_all_views_is_that_of_the_four_neighbours():
+    image = torch.randn(1, 1, 12, 10)
+    averaged = inferer(Directed(), None, views=all_views(2)).logits(image)["mask"]
+    neighbours = [image.roll(step, dims=axis) for axis in (-1, -2) for step in (1, -1)]
+    torch.testing.assert_close(averaged, torch.stack(neighbours).mean(0))
+
+
+def test_the_average_over_views_of_a_volume_keeps_its_axes_apart():
+    image = torch.randn(1, 1, 4, 6, 10)
+    averaged = inferer(Directed(), None, views=all_views(3)).logits(image)["mask"]
+    torch.testing.assert_close(averaged, (image.roll(1, dims=-1) + image.roll(-1, dims=-1)) / 2)
+
+
+def test_views_and_tiles_go_together():
+    network, image = Named(2, 1), torch.randn(1, 2, 50, 41)
+    with torch.inference_mode():
+        both = inferer(network, (16, 24), views=all_views(2)).logits(image)["mask"]
+        torch.testing.assert_close(both, network(image)["mask"], atol=1e-5, rtol=1e-5)
+
+
+def test_an_output_without_pixels_is_averaged_as_it_is():
+    class Counting(nn.Module):
+        def forward(self, image):
+            return {"mask": image, "presence": image.mean(dim=(2, 3))}
+
+    image = torch.randn(2, 1, 8, 6)
+    outputs = inferer(Counting(), None, views=all_views(2)).logits(image)
+    torch.testing.assert_close(outputs["presence"], image.mean(dim=(2, 3)))
+    torch.testing.assert_close(outputs["mask"], image)
