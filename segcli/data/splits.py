@@ -10,20 +10,21 @@ from segcli.core.errors import DataError
 from segcli.core.randomness import generator
 from segcli.core.types import ConfigModel, FilePath, Share
 
-__all__ = ["SplitSettings", "assign", "read_list"]
+__all__ = ["SplitSettings", "assign", "divide"]
 
 
 class SplitSettings(ConfigModel):
-    """Where the splits come from."""
+    """Where the splits come from. A folder stated in `paths.test` or `paths.val` is that split whatever stands here."""
 
     by: Literal["folders", "lists", "fraction"] = "folders"
-    """`folders`: one folder per split. `lists`: text files with one name per line. `fraction`: drawn by `seed`."""
-    train: FilePath | None = None
-    """List file of the training images, for `by: lists`."""
-    val: FilePath | Share | None = None
-    """List file of the validation images, or their share for `by: fraction`."""
-    test: FilePath | Share | None = None
-    """List file of the test images, or their share for `by: fraction`."""
+    """`folders`: one folder per split. `lists`: names, here or in text files. `fraction`: drawn by `seed`."""
+    train: FilePath | list[str] | None = None
+    """Names of the training images, or a text file with one per line, for `by: lists`; the others when left out."""
+    val: FilePath | Share | list[str] | None = None
+    """Names or a text file for `by: lists`; for `by: fraction` a share of all images, for `by: folders` one of the
+    training folder."""
+    test: FilePath | Share | list[str] | None = None
+    """Names or a text file for `by: lists`, or a share for `by: fraction`."""
     seed: int = 0
     """Draws the fractions; not the seed of the training, so that runs share a split."""
     group: str | None = None
@@ -34,13 +35,15 @@ class SplitSettings(ConfigModel):
     def _fits(self) -> "SplitSettings":
         for name in ("val", "test"):
             value = getattr(self, name)
-            if self.by == "fraction" and isinstance(value, Path):
-                raise ValueError(f"`{name}` is a share such as 0.2 with `by: fraction`, got `{value}`")
-            if self.by == "lists" and isinstance(value, float):
-                raise ValueError(f"`{name}` is a list file with `by: lists`, got {value}")
-        if self.by == "lists" and self.train is None:
-            raise ValueError("`by: lists` needs `train`, a text file with one image name per line")
-        if self.by == "fraction" and self.share("val") + self.share("test") >= 1.0:
+            if self.by != "lists" and isinstance(value, Path | list):
+                raise ValueError(f"`{name}` is a share such as 0.2 with `by: {self.by}`, got `{value}`")
+            if self.by == "lists" and isinstance(value, float | int):
+                raise ValueError(f"`{name}` is a list with `by: lists`, got {value}")
+        if self.by == "folders" and self.test is not None:
+            raise ValueError("`test` is a folder with `by: folders`, set `paths.test`")
+        if self.by == "lists" and self.train is None and not (self.val or self.test):
+            raise ValueError("`by: lists` needs `train` (names, or a text file with one per line), `val` or `test`")
+        if self.by != "lists" and self.share("val") + self.share("test") >= 1.0:
             raise ValueError("`val` and `test` together leave nothing for training")
         if self.group is not None:
             try:
@@ -50,7 +53,7 @@ class SplitSettings(ConfigModel):
         return self
 
     def share(self, split: str) -> float:
-        """Share of a split drawn by fraction."""
+        """Share of a split that is drawn."""
         value = getattr(self, split)
         return float(value) if isinstance(value, int | float) else 0.0
 
@@ -58,6 +61,40 @@ class SplitSettings(ConfigModel):
         """Whether `val` or `test` is set at all."""
         value = getattr(self, split)
         return value is not None and value != 0
+
+
+def divide(keys: list[str], settings: SplitSettings, root: Path) -> dict[str, list[str]]:
+    """Share the images of one folder out to the splits.
+
+    Args:
+        keys: Names of the images, in natural order.
+        settings: How.
+        root: Where list files are looked up.
+
+    Raises:
+        DataError: A list names what is not there, a group stands on two sides, or a split gets no image.
+    """
+    if settings.by != "lists":
+        return assign(keys, settings)
+    sides = {split: _listed(settings, split, root, keys) for split in ("train", "val", "test")}
+    if settings.train is None:
+        taken = {*sides["val"], *sides["test"]}
+        sides["train"] = [key for key in keys if key not in taken]
+    _refuse_divided_groups(sides, settings.group)
+    return sides
+
+
+def _refuse_divided_groups(sides: dict[str, list[str]], pattern: str | None) -> None:
+    seen: dict[str, tuple[str, str]] = {}
+    for split, names in sides.items():
+        for name in names:
+            other, other_split = seen.setdefault(_group(name, pattern), (name, split))
+            if other_split != split:
+                told = "is" if other == name else f"and `{other}` of the same group are"
+                raise DataError(
+                    f"image `{name}` {told} in the splits `{other_split}` and `{split}`: results would be too good",
+                    hint="mend `split` in the data-set file",
+                )
 
 
 def assign(keys: list[str], settings: SplitSettings) -> dict[str, list[str]]:
@@ -96,26 +133,29 @@ def _group(key: str, pattern: str | None) -> str:
     return match.group(1) if match.groups() else match.group(0)
 
 
-def read_list(settings: SplitSettings, split: str, root: Path, keys: list[str]) -> list[str]:
-    """Names of a list file, with or without extension, one per line.
-
-    Raises:
-        DataError: The file is missing, or names an image that is not there.
-    """
-    path = getattr(settings, split)
-    assert path is not None
-    path = path if path.is_absolute() else root / path
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except OSError:
-        raise DataError(f"no list file `{path}` for split `{split}`", hint="set `split` in the data-set file") from None
+def _listed(settings: SplitSettings, split: str, root: Path, keys: list[str]) -> list[str]:
+    """Names of a list, with or without extension; a text file has one per line."""
+    given = getattr(settings, split)
+    if given is None:
+        return []
+    if isinstance(given, list):
+        lines, where = given, [f"`split.{split}`"] * len(given)
+    else:
+        path = given if given.is_absolute() else root / given
+        try:
+            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        except OSError:
+            raise DataError(
+                f"no list file `{path}` for split `{split}`", hint="set `split` in the data-set file"
+            ) from None
+        where = [f"{path}:{number}" for number in range(1, len(lines) + 1)]
     known = set(keys)
     wanted = []
-    for number, line in enumerate(lines, start=1):
+    for line, place in zip(lines, where, strict=True):
         if not line or line.startswith("#"):
             continue
         key = line if line in known else Path(line).stem
         if key not in known:
-            raise DataError(f"{path}:{number}: no image named `{line}` in `{root}`", hint="mend the list file")
+            raise DataError(f"{place}: no image named `{line}` in `{root}`", hint="mend the list")
         wanted.append(key)
     return wanted

@@ -19,7 +19,7 @@ from segcli.data.checks import Finding, raise_on_error
 from segcli.data.images import EXTENSIONS, Header, natural_key, read_header, read_image, read_labels
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
-from segcli.data.splits import SplitSettings, assign, read_list
+from segcli.data.splits import SplitSettings, divide
 from segcli.datasets import Layout
 
 __all__ = ["ImageFolders"]
@@ -68,6 +68,13 @@ class ImageFolders(Layout):
                 f"`num_channels` is {spec.num_channels}",
                 hint=f"set `num_channels: {stored}`",
             )
+        for split in ("val", "test"):
+            if self._given(split) is not None and config.split.states(split):
+                raise DataError(
+                    f"data set `{spec.name}`: both `paths.{split}` and `split.{split}` say where the images of split "
+                    f"`{split}` come from",
+                    hint="remove one of them (`null` on the command line)",
+                )
 
     # ---- finding cases
 
@@ -83,16 +90,21 @@ class ImageFolders(Layout):
 
     def _folder(self, split: str) -> Path:
         """Folder that holds the image and label folders of a split."""
-        if self.config.split.by != "folders":
-            return self.root
-        return self._given(split) or self.root / split
+        given = self._given(split)
+        if self.config.split.by == "folders":
+            return self._folder("train") if self._is_drawn(split) else given or self.root / split
+        return self.root if given is None or split == "train" else given
+
+    def _is_drawn(self, split: str) -> bool:
+        """Whether the validation images are a share of the training folder."""
+        settings = self.config.split
+        return settings.by == "folders" and split == "val" and settings.share("val") > 0
 
     def has(self, split: str) -> bool:
         """Whether the data set has this split: stated, or found where splits usually are."""
-        settings = self.config.split
-        if settings.by == "folders":
-            return split == "train" or self._given(split) is not None or (self.root / split).is_dir()
-        return split == "train" or settings.states(split)
+        if split == "train" or self._given(split) is not None or self.config.split.states(split):
+            return True
+        return self.config.split.by == "folders" and (self.root / split).is_dir()
 
     def cases(self, split: str) -> list[Case]:
         """Cases of a split, in natural order, each with its label."""
@@ -168,11 +180,9 @@ class ImageFolders(Layout):
 
     def _in_split(self, split: str, keys: list[str]) -> list[str]:
         settings = self.config.split
-        if settings.by == "fraction":
-            return assign(keys, settings)[split]
-        if settings.by == "lists":
-            return read_list(settings, split, self.root, keys)
-        return keys
+        if self._folder(split) != self._folder("train") or (settings.by == "folders" and not settings.share("val")):
+            return keys
+        return divide(keys, settings, self.root)[split]
 
     def _missing(self, cases: list[Case], folder: Path) -> Iterator[Finding]:
         config = self.config

@@ -201,3 +201,27 @@ def test_a_field_of_view_with_soft_values_begins_at_the_middle_grey(workplace):
     cv2.imwrite(str(workplace / "train/fov/00.png"), np.repeat(np.uint8([[0, 90, 200]]), 16, 1).repeat(48, 0))
     made = layout(workplace, fov_folder="fov")
     assert made.read(made.cases("train")[0]).maps["valid"].mean() == pytest.approx(1 / 3)
+
+
+def test_validation_images_may_be_drawn_from_the_training_folder(workplace):
+    write_folders(workplace, {"train": 10, "test": 2})
+    made = layout(workplace, split={"val": 0.2, "seed": 3})
+    names = {split: [case.id for case in made.cases(split)] for split in ("train", "val", "test")}
+    assert {split: len(ids) for split, ids in names.items()} == {"train": 8, "val": 2, "test": 2}
+    assert not set(names["train"]) & set(names["val"])
+    assert made.has("val")
+    assert not layout(workplace).has("val")
+
+
+def test_a_test_folder_stands_beside_splits_of_one_folder(workplace):
+    write_folders(workplace / "a", {"train": 5})
+    write_folders(workplace / "b", {"train": 3})
+    root = {"root": str(workplace / "a/train")}
+    split = {"by": "lists", "val": ["00", "03"]}
+    assert not layout(workplace, paths=root, split=split).has("test")
+    made = layout(workplace, paths={**root, "test": str(workplace / "b/train")}, split=split)
+    assert [case.id for case in made.cases("test")] == ["00", "01", "02"]
+    assert made.cases("test")[0].image.parts[-4:-1] == ("b", "train", "image")
+    assert [case.id for case in made.cases("train")] == ["01", "02", "04"]
+    paths, twice = {**root, "test": str(workplace / "b/train")}, {**split, "test": ["01"]}
+    assert "both `paths.test` and `split.test`" in told(lambda: layout(workplace, paths=paths, split=twice))
