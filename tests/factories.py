@@ -6,6 +6,15 @@ import cv2
 import numpy as np
 import yaml
 
+SMALL: dict[str, dict[str, object]] = {
+    "unet": {"depths": [4, 8]},
+    "utrans": {"depths": [4, 8], "transformer_depth": 1, "transformer_heads": 2},
+    "roinet": {"depths": [4, 4, 4, 4, 4, 4], "kernel_size": 3},
+    "transroinet": {"depths": [4, 4, 4, 4, 4, 4], "kernel_size": 3, "transformer_depth": 1, "transformer_heads": 2},
+    "sa_unet": {"depths": [4, 8]},
+}
+"""Keys that make each model small."""
+
 
 def blobs(seed: int, size: tuple[int, int] = (48, 48), channels: int = 3) -> tuple[np.ndarray, np.ndarray]:
     """A noisy image with a bright ellipse, and the ellipse's mask of 0 and 255."""

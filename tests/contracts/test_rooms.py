@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from factories import SMALL
 from torch import nn
 
 from segcli.core import registry
@@ -14,13 +15,6 @@ from segcli.schedulers import Horizon
 
 ROOMS = [value for value in vars(registry).values() if isinstance(value, Registry)]
 COMPONENTS = [(room, name) for room in ROOMS for name in room.names()]
-SMALL = {
-    "unet": {"depths": [4, 8]},
-    "utrans": {"depths": [4, 8], "transformer_depth": 1, "transformer_heads": 2},
-    "roinet": {"depths": [4, 4, 4, 4, 4, 4], "kernel_size": 3},
-    "transroinet": {"depths": [4, 4, 4, 4, 4, 4], "kernel_size": 3, "transformer_depth": 1, "transformer_heads": 2},
-    "sa_unet": {"depths": [4, 8]},
-}
 
 
 @pytest.mark.parametrize(("room", "name"), COMPONENTS, ids=lambda value: getattr(value, "room", value))
@@ -71,6 +65,18 @@ def test_a_model_refuses_an_output_that_it_cannot_give(name):
     kind = MODELS.load(name)
     with pytest.raises(ConfigError, match="no `nonsense` output"):
         kind(kind.Config(), io=IOSpec(2, 3, {"nonsense": 1}))
+
+
+@pytest.mark.parametrize(("name", "ndim"), MODEL_CASES)
+def test_a_model_exports_for_any_batch_and_size_since_it_does_not_branch_on_data(name, ndim):
+    model = network(name, ndim).eval()
+    sizes = {axis + 2: model.stride * torch.export.Dim(f"size{axis}", min=3, max=64) for axis in range(ndim)}
+    shapes = ({0: torch.export.Dim("batch", min=1, max=8), **sizes},)
+    example = torch.randn(2, 3, *(model.stride * 4,) * ndim)
+    exported = torch.export.export(model, (example,), dynamic_shapes=shapes).module()
+    other = torch.randn(1, 3, *(model.stride * length for length in (3, 6, 5)[:ndim]))
+    with torch.inference_mode():
+        torch.testing.assert_close(exported(other), model(other))
 
 
 # ---- losses

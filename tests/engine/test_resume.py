@@ -152,6 +152,20 @@ def test_a_schedule_goes_on_where_it_was(run_cli, tiny, workplace, scheduler):
     assert_same(again, whole)
 
 
+def test_the_schedule_of_dropblock_goes_on_where_it_was(run_cli, tiny, workplace):
+    model = {"type": "sa_unet", "depths": [4, 8], "keep_prob": 0.5}
+    config = tiny(training__epochs=3, model=model, checkpoint__save_every=1)
+    assert run_cli("train", config, "name=whole").code == 0
+    assert run_cli("train", config, "name=part").code == 0
+    assert run_cli("train", config, "name=constant", "model.drop_ramp=0.0").code == 0
+    part = workplace / "outputs/experiments/part"
+    assert run_cli("resume", part / "checkpoints/epoch_0001.safetensors").code == 0
+    whole = final(workplace / "outputs/experiments/whole")
+    assert_same(final(part), whole)
+    constant = final(workplace / "outputs/experiments/constant")
+    assert not torch.equal(constant.tensors["model/head.weight"], whole.tensors["model/head.weight"])
+
+
 def test_the_history_of_a_resumed_run_has_every_epoch_once(run_cli, tiny, workplace):
     config = tiny(training__epochs=3, checkpoint__save_every=1)
     assert run_cli("train", config).code == 0

@@ -1,0 +1,47 @@
+"""Each 2D network trains on generated vessels, in colour and in grey."""
+
+import math
+
+import pytest
+import torch
+import yaml
+from factories import SMALL, experiment, write_experiment
+
+from segcli.core.registry import MODELS
+from segcli.engine.checkpoint import read_checkpoint
+
+FLAT = [name for name in MODELS.names() if 2 in MODELS.load(name).can_ndim]
+
+
+@pytest.fixture
+def vessels(run_cli, workplace):
+    """Generated vessels of 64 pixels; returns their folder."""
+    assert run_cli("data", "sample", "vessels", "data", "--size", 64).code == 0
+    return workplace / "data"
+
+
+@pytest.mark.parametrize("preset", ["light", "medium", "heavy"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", FLAT)
+def test_two_epochs_are_finite_and_change_every_weight(name, channels, preset, run_cli, vessels, workplace):
+    values = experiment(
+        vessels,
+        model={"type": name, **SMALL[name]},
+        data={"batch_size": 4, "num_workers": 0, "augmentation": {"preset": preset}},
+        dataset__color="grey" if channels == 1 else "rgb",
+        dataset__num_channels=channels,
+        dataset__mean=[0.4] * channels,
+        dataset__std=[0.2] * channels,
+        dataset__fov_folder="fov",
+        checkpoint__save_every=1,
+    )
+    result = run_cli("train", write_experiment(workplace / "model.yaml", values))
+    assert result.code == 0, result.err
+    folder = workplace / "outputs/experiments/tiny"
+    history = yaml.safe_load((folder / "metrics_history.yaml").read_text())
+    assert len(history) == 2
+    assert all(math.isfinite(entry["train"]["loss"]) and math.isfinite(entry["val"]["val_loss"]) for entry in history)
+    one, two = (read_checkpoint(folder / f"checkpoints/epoch_000{epoch}.safetensors") for epoch in (1, 2))
+    weights = one.below("model")
+    assert len(weights) > 10
+    assert [key for key, value in weights.items() if torch.equal(value, two.below("model")[key])] == []
