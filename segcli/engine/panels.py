@@ -20,7 +20,9 @@ LARGEST = 512
 """Pixels of the longer side of a panel; larger images are reduced."""
 GAP = 4
 GREY = 128
-"""Colour between panels, found in no mask."""
+"""Colour between panels."""
+OUTSIDE = 64
+"""Grey of a mask where it does not count: outside the field of view."""
 
 
 def picked(cases: Sequence[Case], count: int = COUNT) -> list[Case]:
@@ -75,16 +77,17 @@ class Panels:
         self.probs[case.id] = flat
 
     def drawn(self) -> dict[str, Array]:
-        """A picture `(H, 3 W + gaps, 3)` for each image that was heard, dimmed outside the field of view."""
+        """A picture `(H, 3 W + gaps, 3)` for each image that was heard."""
         limit = self.parts.run.inference.threshold
         pictures = {}
         for name, probs in sorted(self.probs.items()):
             still = self.stills[name]
             found = self.parts.task.decide(probs.float().cpu().numpy(), limit)
-            panels = [still.photo, *(np.repeat(mask[:, :, None], 3, axis=2) for mask in (still.truth, found))]
-            gap = np.full((len(found), GAP, 3), GREY, np.uint8)
-            shown = [np.where(still.valid[:, :, None], panel, panel // 3) for panel in panels]
-            pictures[name] = np.concatenate([shown[0], gap, shown[1], gap, shown[2]], axis=1)
+            masks = [np.where(still.valid, mask, OUTSIDE).astype(np.uint8) for mask in (still.truth, found)]
+            truth, prediction = (np.repeat(mask[:, :, None], 3, axis=2) for mask in masks)
+            photo = np.where(still.valid[:, :, None], still.photo, still.photo // 3)
+            gap = np.full((len(photo), GAP, 3), GREY, np.uint8)
+            pictures[name] = np.concatenate([photo, gap, truth, gap, prediction], axis=1)
         return pictures
 
     def _still(self, case: Case) -> _Still:
