@@ -35,13 +35,10 @@ class TensorBoard(Tracker):
         self.is_new = not any(self.folder.glob(EVENTS))
         self.writers: dict[str, SummaryWriter] = {}
         if first_step is not None:
-            # Opened now, for opening is what voids the values of an interrupted run.
-            lines = [path.name for path in self.folder.glob("*") if path.is_dir() and path.name != TEST]
-            for line in ("", *lines):
-                self._writer(line)
+            self._writer()  # a folder that cannot be written is told at once
 
     def _writer(self, line: str = "") -> SummaryWriter:
-        """Writer of the run itself, or of a line beside it."""
+        """Writer of the run itself, or of a line beside it; opening it voids what an interrupted run had recorded."""
         if line not in self.writers:
             self.writers[line] = SummaryWriter(str(self.folder / line), purge_step=self.first_step)
         return self.writers[line]
