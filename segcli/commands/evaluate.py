@@ -24,6 +24,7 @@ from segcli.engine.runtime import out_of_memory
 from segcli.engine.scores import LEVEL, RESAMPLES, score
 from segcli.engine.stopping import StopSignal
 from segcli.engine.thresholds import best_threshold
+from segcli.engine.tracking import Tracking
 from segcli.metrics import Metric, Score
 from segcli.report.results import Evaluated
 
@@ -95,7 +96,21 @@ def evaluate_run(
     )
     write_yaml(folder / "test_metrics.yaml", done.summary())
     write_yaml(folder / "per_image_metrics.yaml", done.per_image())
+    if chosen == "test":
+        _track(done, run, located.folder, listener)
     return done
+
+
+def _track(done: Evaluated, run: Run, folder: Path, listener: Listener) -> None:
+    """Add the scores to what trackers have of the run; a checkpoint by itself has no such place."""
+    is_run = (folder / "config.yaml").is_file() and done.checkpoint.absolute().parent.parent == folder.absolute()
+    if not is_run:
+        listener.notice(f"`{done.checkpoint}` lies in no run folder: no tracker is told of its scores")
+        return
+    tracking = Tracking(run, folder, listener, first_step=None)
+    scores = {**done.losses, **{entry.name: entry.value for entry in done.scores}}
+    tracking.test_scores({f"test/{name}": value for name, value in scores.items()}, done.epoch)
+    tracking.close()
 
 
 def _with_all_metrics(run: Run) -> Run:

@@ -197,15 +197,15 @@ class Logging(ConfigModel):
     tensorboard: bool = True
     """Write event files for TensorBoard."""
     log_images: bool = False
-    """Write input, truth and prediction side by side."""
+    """Write input, truth and prediction of four validation images side by side."""
     image_log_frequency: Positive = 5
-    """Epochs between two sets of images."""
+    """Epochs between two sets of images; a new best is shown as well."""
     log_activations: bool = False
-    """Write statistics of layer outputs."""
+    """Write histograms and figures (mean, std, min, max) of what layers give for four validation images."""
     activation_log_frequency: Positive = 5
-    """Epochs between two sets of statistics."""
+    """Epochs between two sets of histograms."""
     activation_layers: Literal["auto"] | list[str] | None = "auto"
-    """Layers by name, or what the model names itself."""
+    """Layers by name, such as `[down.0, head]`; `auto` leaves the choice to the model, null takes none."""
 
 
 class Debug(ConfigModel):

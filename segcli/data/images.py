@@ -17,7 +17,7 @@ from segcli.core.errors import DataError
 from segcli.core.files import replacing
 from segcli.core.types import Array
 
-__all__ = ["EXTENSIONS", "Header", "natural_key", "read_header", "read_image", "read_labels", "write_png"]
+__all__ = ["EXTENSIONS", "Header", "as_rgb", "natural_key", "read_header", "read_image", "read_labels", "write_png"]
 
 EXTENSIONS = ("png", "jpg", "jpeg", "tif", "tiff", "gif", "bmp")
 TIFF = {".tif", ".tiff"}
@@ -119,6 +119,16 @@ def write_png(path: Path, pixels: Array) -> None:
     assert done
     with replacing(path) as temporary:
         temporary.write_bytes(buffer.tobytes())
+
+
+def as_rgb(image: Array) -> Array:
+    """Image `(H, W, C)` as 8-bit RGB, its 0.5 to 99.5 percentile stretched to the whole range if not 8-bit."""
+    pixels = image[:, :, :3] if image.shape[2] >= 3 else np.repeat(image[:, :, :1], 3, axis=2)
+    if pixels.dtype == np.uint8:
+        return np.array(pixels)
+    low, high = np.percentile(pixels, [0.5, 99.5])
+    unit = np.clip((pixels.astype(np.float32) - low) / max(float(high - low), 1e-6), 0.0, 1.0)
+    return np.asarray(unit * 255, dtype=np.uint8)
 
 
 class _blamed:  # noqa: N801

@@ -8,6 +8,7 @@ from segcli.config.schema import Run
 from segcli.core.errors import ConfigError
 from segcli.data.checks import raise_on_error
 from segcli.data.samples import Case
+from segcli.engine.activations import observed_layers
 from segcli.engine.assembly import Assembly, assemble
 from segcli.engine.events import Listener
 from segcli.engine.runfolder import RunFolder
@@ -17,8 +18,6 @@ from segcli.engine.trainer import Trainer
 __all__ = ["NOT_YET", "open_session"]
 
 NOT_YET: dict[str, Callable[[Run], bool]] = {
-    "logging.log_images": lambda run: run.logging.log_images,
-    "logging.log_activations": lambda run: run.logging.log_activations,
     "debug.profile_memory": lambda run: run.debug.profile_memory,
     "debug.detailed_memory": lambda run: run.debug.detailed_memory,
     "debug.profile_training_step": lambda run: run.debug.profile_training_step,
@@ -44,6 +43,8 @@ def open_session(run: Run, folder: RunFolder, listener: Listener, stop: StopSign
     _check_one_size(parts, train_cases)
     listener.notice(f"data: {len(train_cases)} training and {len(val_cases)} validation images")
     _ = parts.pipeline  # a mistake in the augmentation shows here, before files are decoded
+    if run.logging.log_activations:
+        observed_layers(run, parts.network)  # and an unknown layer here
     source = parts.source([*train_cases, *val_cases], listener)
     return Trainer(
         parts,

@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from torch import Tensor, nn
+
 from segcli.config.schema import Run
 from segcli.core.registry import TRACKERS
+from segcli.core.types import Array
 from segcli.engine.events import Listener
 from segcli.trackers import Tracker
 
@@ -14,7 +17,7 @@ __all__ = ["Tracking"]
 class Tracking:
     """Passes figures on to every tracker; one that fails is dropped with one warning."""
 
-    def __init__(self, run: Run, folder: Path, listener: Listener, *, first_step: int) -> None:
+    def __init__(self, run: Run, folder: Path, listener: Listener, *, first_step: int | None) -> None:
         self.listener = listener
         self.trackers: dict[str, Tracker] = {}
         for name in ["tensorboard"] if run.logging.tensorboard else []:
@@ -24,9 +27,43 @@ class Tracking:
             except Exception as error:
                 listener.warn(f"tracker `{name}` cannot start and is off: {error}")
 
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is recorded at all."""
+        return bool(self.trackers)
+
     def scalars(self, values: dict[str, float], step: int) -> None:
         """Record values by tag."""
         self._each(lambda tracker: tracker.scalars(values, step))
+
+    def comparisons(self, values: dict[str, dict[str, float]], step: int) -> None:
+        """Record lines by the tag of their chart."""
+        self._each(lambda tracker: tracker.comparisons(values, step))
+
+    def images(self, pictures: dict[str, Array], step: int) -> None:
+        """Record pictures by tag."""
+        self._each(lambda tracker: tracker.images(pictures, step))
+
+    def histograms(self, values: dict[str, Array], step: int) -> None:
+        """Record distributions by tag."""
+        self._each(lambda tracker: tracker.histograms(values, step))
+
+    def graph(self, network: nn.Module, image: Tensor) -> None:
+        """Record the structure of the network; where it cannot be traced, the tracker goes on without."""
+        for name, tracker in self.trackers.items():
+            try:
+                tracker.graph(network, image)
+            except Exception as error:
+                reason = (str(error).strip() or repr(error)).splitlines()[0]
+                self.listener.warn(f"tracker `{name}` has no drawing of the network: {reason[:160]}")
+
+    def hyperparameters(self, values: dict[str, str | float | bool], metrics: dict[str, float], step: int) -> None:
+        """Record what was chosen and what came of it."""
+        self._each(lambda tracker: tracker.hyperparameters(values, metrics, step))
+
+    def test_scores(self, values: dict[str, float], step: int) -> None:
+        """Record scores on the test split."""
+        self._each(lambda tracker: tracker.test_scores(values, step))
 
     def close(self) -> None:
         """Write out what is left."""

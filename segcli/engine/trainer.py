@@ -30,7 +30,7 @@ from segcli.engine.scores import Tally
 from segcli.engine.snapshot import Progress, Snapshot
 from segcli.engine.stepper import Stepper
 from segcli.engine.stopping import StopSignal
-from segcli.engine.tracking import Tracking
+from segcli.engine.watching import Watching
 from segcli.metrics import Scored
 from segcli.schedulers import Horizon, Schedule
 
@@ -150,17 +150,20 @@ class Trainer:
             DeviceError: The device's memory is exhausted.
         """
         self.stop.deferred = True
-        tracking = Tracking(self.run, self.folder.path, self.listener, first_step=self.progress.epoch + 1)
+        cases = self.val.cases.cases if self.val else []
+        watching = Watching(self.parts, self.folder, cases, self.listener, epochs=self.progress.epoch)
         try:
+            watching.begin(self.stepper.network)
             while not self.progress.finished:
                 started = time.monotonic()
                 self._train_epoch()
-                self._finish_epoch(tracking, started)
+                self._finish_epoch(watching, started)
+            watching.training_over(self.history[-1], self.monitor)
         except (RuntimeError, MemoryError) as error:
             self.stop.raise_if_asked()  # the workers may have died of what asked us to stop
             raise self._explained(error) from error
         finally:
-            tracking.close()
+            watching.close()
             self.close()
 
     def _explained(self, error: Exception) -> Exception:
@@ -300,10 +303,10 @@ class Trainer:
 
     # ---- the end of an epoch
 
-    def _finish_epoch(self, tracking: Tracking, started: float) -> None:
+    def _finish_epoch(self, watching: Watching, started: float) -> None:
         progress, training = self.progress, self.run.training
         train = {**self._train_losses(), **self.tally.averages()}
-        val = self._validate() if self._is_validated() else {}
+        val = self._validate(watching) if self._is_validated() else {}
         rate = self.schedule.rate(max(progress.step - 1, 0))
         skipped, progress.skipped = progress.skipped, 0
         progress.epoch, progress.batch = progress.epoch + 1, 0
@@ -313,7 +316,7 @@ class Trainer:
         self.sums, self.tally = {}, Tally(self.metrics)
         self.history.append({"epoch": progress.epoch, "train": train, "val": val, "learning_rate": rate})
         self._write(best=improved)
-        tracking.scalars(_tags(train, val, rate), progress.epoch)
+        watching.epoch_over(self.history[-1], self.stepper.best_network, improved=improved)
         self._tell_epoch(train, val, rate, time.monotonic() - started, improved=improved, skipped=skipped)
         if not progress.finished:
             self.stop.raise_if_asked()
@@ -323,7 +326,7 @@ class Trainer:
         last = epoch == self.run.training.epochs
         return self.val is not None and (last or epoch % self.run.training.val_interval == 0)
 
-    def _validate(self) -> dict[str, float]:
+    def _validate(self, watching: Watching) -> dict[str, float]:
         assert self.val is not None
         self.listener.stage(f"validation {self.progress.epoch + 1}", self.val.count)
 
@@ -333,7 +336,8 @@ class Trainer:
                 self.save()  # the epoch is trained and not validated: resuming begins with the validation
                 self.stop.raise_if_asked()
 
-        return evaluate(self.parts, self.stepper.best_network, self.val, after_batch=after_batch).averages()
+        network, hook = self.stepper.best_network, watching.image_scored
+        return evaluate(self.parts, network, self.val, on_image=hook, after_batch=after_batch).averages()
 
     def _judge(self, val: dict[str, float]) -> bool:
         """Whether this validation is the best so far; the schedule hears of it as well."""
@@ -378,12 +382,3 @@ class Trainer:
                 notes=[f"{skipped} batches skipped: loss not finite"] if skipped else [],
             )
         )
-
-
-def _tags(train: dict[str, float], val: dict[str, float], rate: float) -> dict[str, float]:
-    """Figures of an epoch under the tags of trackers."""
-    return {
-        **{f"train/{name}": value for name, value in train.items()},
-        **{f"val/{name.removeprefix('val_')}": value for name, value in val.items()},
-        "learning_rate": rate,
-    }

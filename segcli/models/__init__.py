@@ -44,3 +44,12 @@ class Network(nn.Module):
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Raw logits by name."""
         raise TypeError(f"{type(self).__name__} has no forward")
+
+    def activation_layers(self) -> list[str]:
+        """Names of the layers whose outputs tell how the network works: its top-level blocks that have weights."""
+        names = []
+        for name, child in self.named_children():
+            is_list = isinstance(child, nn.ModuleList | nn.ModuleDict)
+            blocks = {f"{name}.{key}": block for key, block in child.named_children()} if is_list else {name: child}
+            names += [key for key, block in blocks.items() if any(True for _ in block.parameters())]
+        return names

@@ -4,21 +4,12 @@ import cv2
 import numpy as np
 
 from segcli.core.types import Array, Mask
+from segcli.data.images import as_rgb
 
 __all__ = ["compare", "overlay"]
 
 COLOUR = (0, 255, 120)
 FOUND, MISSED, FALSE = (60, 200, 90), (255, 70, 70), (70, 130, 255)
-
-
-def as_rgb(image: Array) -> Array:
-    """Image `(H, W, C)` as 8-bit RGB, its 0.5 to 99.5 percentile stretched to the whole range if not 8-bit."""
-    pixels = image[:, :, :3] if image.shape[2] >= 3 else np.repeat(image[:, :, :1], 3, axis=2)
-    if pixels.dtype == np.uint8:
-        return np.array(pixels)
-    low, high = np.percentile(pixels, [0.5, 99.5])
-    unit = np.clip((pixels.astype(np.float32) - low) / max(float(high - low), 1e-6), 0.0, 1.0)
-    return np.asarray(unit * 255, dtype=np.uint8)
 
 
 def overlay(image: Array, mask: Mask, alpha: float = 0.35) -> Array:

@@ -60,7 +60,7 @@ def test_the_scripts_in_the_folder_are_those_that_the_code_writes():
         ("segcli res", ["resume"]),
         ("segcli data s", ["sample", "stats", "split"]),
         ("segcli train conf", ["configs/exp.yaml", "configs/experiments/wide.yaml"]),
-        ("segcli train configs/exp.yaml model.type=u", ["model.type=unet"]),
+        ("segcli train configs/exp.yaml model.type=un", ["model.type=unet"]),
         ("segcli train configs/exp.yaml training.scheduler.type=co", [
             "training.scheduler.type=constant",
             "training.scheduler.type=cosine",
@@ -122,7 +122,7 @@ def test_bash_completes(place):
     typed(shell, "segcli pred\t", "predict ")
     typed(shell, "segcli resume retina_t\t", "retina_two ")
     typed(shell, "segcli train configs/exper\t", "iments/wide.yaml")
-    typed(shell, "segcli train configs/exp.yaml model.type=u\t", "model.type=unet ")
+    typed(shell, "segcli train configs/exp.yaml model.type=un\t", "model.type=unet ")
     typed(shell, "segcli train configs/exp.yaml training.optimizer.type=s\t", "type=sgd ")
     shell.send("segcli train configs/exp.yaml training.epo\t5 end")
     shell.expect_exact("training.epochs=5 end")  # no blank after the sign
@@ -143,7 +143,7 @@ def test_zsh_completes(place):
     shell.expect_exact("sourced", timeout=20)
     typed(shell, "segcli pred\t", "predict")
     typed(shell, "segcli resume retina_t\t", "retina_two")
-    typed(shell, "segcli train configs/exp.yaml model.type=u\t", "unet")
+    typed(shell, "segcli train configs/exp.yaml model.type=un\t", "unet")
     shell.send("segcli train configs/exp.yaml training.epo\t5 end")
     shell.expect("epochs=.*5 end")
     shell.close(force=True)
@@ -155,7 +155,7 @@ def test_zsh_completes(place):
     [
         ("segcli pred", ["predict"]),
         ("segcli resume retina_t", ["retina_two"]),
-        ("segcli train configs/exp.yaml model.type=u", ["model.type=unet"]),
+        ("segcli train configs/exp.yaml model.type=un", ["model.type=unet"]),
     ],
 )
 def test_fish_completes(place, line, expected):

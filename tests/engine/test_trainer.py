@@ -7,7 +7,6 @@ import pytest
 import torch
 import yaml
 from factories import write_folders
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from segcli.engine.checkpoint import read_checkpoint
 
@@ -141,17 +140,6 @@ def test_an_epoch_without_any_finite_loss_ends_the_run(run_cli, tiny):
 def test_other_ways_to_compute_train_too(run_cli, tiny, workplace, keys):
     assert run_cli("train", tiny(training__epochs=1, **keys)).code == 0
     assert math.isfinite(history(workplace)[0]["train"]["loss"])
-
-
-def test_tensorboard_reads_every_figure_of_every_epoch(run_cli, tiny, workplace):
-    assert run_cli("train", tiny(logging={"tensorboard": True}, training__epochs=3)).code == 0
-    events = EventAccumulator(str(workplace / "outputs/experiments/tiny/tensorboard"))
-    events.Reload()
-    tags = set(events.Tags()["scalars"])
-    assert {"train/loss", "train/loss_bce", "train/dice", "val/loss", "val/dice", "learning_rate"} <= tags
-    found = [(event.step, event.value) for event in events.Scalars("val/dice")]
-    expected = [(entry["epoch"], pytest.approx(entry["val"]["val_dice"], abs=1e-6)) for entry in history(workplace)]
-    assert found == expected
 
 
 def test_a_dry_run_writes_nothing_and_tells_what_it_saw(run_cli, tiny, workplace):

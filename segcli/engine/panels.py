@@ -1,0 +1,120 @@
+"""Input, truth and prediction of a few validation images side by side, for a person to look at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from segcli.core.types import Array, Mask
+from segcli.data.images import as_rgb
+from segcli.data.samples import Case, resize
+from segcli.engine.assembly import Assembly
+
+__all__ = ["Panels", "picked"]
+
+COUNT = 4
+LARGEST = 512
+"""Pixels of the longer side of a panel; larger images are reduced."""
+GAP = 4
+GREY = 128
+"""Colour between panels."""
+OUTSIDE = 64
+"""Grey of a mask where it does not count: outside the field of view."""
+
+
+def picked(cases: Sequence[Case], count: int = COUNT) -> list[Case]:
+    """The same few cases every time, spread evenly, for neighbours often are frames of one sequence.
+
+    Example:
+        >>> picked(range(10))
+        [0, 3, 6, 9]
+    """
+    if len(cases) <= count:
+        return list(cases)
+    return [cases[round(position * (len(cases) - 1) / (count - 1))] for position in range(count)]
+
+
+@dataclass(frozen=True)
+class _Still:
+    """What no training changes, at the size of a panel."""
+
+    photo: Array
+    truth: Array
+    valid: Mask
+    depth: int | None
+    """Slice of a volume that is shown."""
+
+
+class Panels:
+    """Keeps the last prediction of each picked image, small, until it is drawn or replaced.
+
+    Args:
+        parts: The run's parts.
+        cases: Validation cases.
+    """
+
+    def __init__(self, parts: Assembly, cases: Sequence[Case]) -> None:
+        self.parts = parts
+        self.ids = {case.id for case in picked(cases)}
+        self.stills: dict[str, _Still] = {}
+        self.probs: dict[str, Tensor] = {}
+
+    def wants(self, case: Case) -> bool:
+        """Whether this is one of the images to be shown."""
+        return case.id in self.ids
+
+    def hear(self, case: Case, probs: Tensor) -> None:
+        """Take up the probabilities `(K, *S)` of a picked image, without waiting for the device."""
+        if case.id not in self.stills:
+            self.stills[case.id] = self._still(case)
+        still = self.stills[case.id]
+        flat = probs if still.depth is None else probs[:, still.depth]
+        if flat.shape[1:] != still.truth.shape:
+            flat = F.interpolate(flat[None], size=still.truth.shape, mode="nearest-exact")[0]
+        self.probs[case.id] = flat
+
+    def drawn(self) -> dict[str, Array]:
+        """A picture `(H, 3 W + gaps, 3)` for each image that was heard."""
+        limit = self.parts.run.inference.threshold
+        pictures = {}
+        for name, probs in sorted(self.probs.items()):
+            still = self.stills[name]
+            found = self.parts.task.decide(probs.float().cpu().numpy(), limit)
+            masks = [np.where(still.valid, mask, OUTSIDE).astype(np.uint8) for mask in (still.truth, found)]
+            truth, prediction = (np.repeat(mask[:, :, None], 3, axis=2) for mask in masks)
+            photo = np.where(still.valid[:, :, None], still.photo, still.photo // 3)
+            gap = np.full((len(photo), GAP, 3), GREY, np.uint8)
+            pictures[name] = np.concatenate([photo, gap, truth, gap, prediction], axis=1)
+        return pictures
+
+    def _still(self, case: Case) -> _Still:
+        """Read anew from the file: it looks as it does there, however it is normalised for the network."""
+        sample = self.parts.layout.read(case)
+        maps = {"valid": np.ones(sample.size, np.uint8), **sample.maps}
+        batch = self.parts.task.targets({name: torch.from_numpy(values)[None] for name, values in maps.items()})
+        truth = self.parts.task.decide(batch["mask"][0].float().numpy(), 0.5)
+        image, valid, depth = sample.image, maps["valid"], None
+        if truth.ndim == 3:
+            depth = int((truth > 0).sum(axis=(1, 2)).argmax())
+            image, truth, valid = image[depth], truth[depth], valid[depth]
+        size = _panel_size(truth.shape)
+        return _Still(
+            photo=resize(as_rgb(image), size),
+            truth=resize(truth, size, labels=True),
+            valid=resize(valid, size, labels=True) > 0,
+            depth=depth,
+        )
+
+
+def _panel_size(size: tuple[int, ...]) -> tuple[int, ...]:
+    """The size, or where it is too large one of the same proportions.
+
+    Example:
+        >>> _panel_size((300, 400)), _panel_size((2000, 1000))
+        ((300, 400), (512, 256))
+    """
+    scale = min(LARGEST / max(size), 1.0)
+    return tuple(max(round(length * scale), 1) for length in size)

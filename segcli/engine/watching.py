@@ -1,0 +1,167 @@
+"""What trackers are told of a training, and when: figures, pictures, layers, the network, what was chosen.
+
+Nothing here changes a training: no random number is drawn, the network is left as it was, and what fails is dropped
+with a warning.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segcli.config.schema import Run
+from segcli.core.files import plain
+from segcli.data.samples import Case
+from segcli.engine.activations import observed, observed_layers, undisturbed
+from segcli.engine.assembly import Assembly
+from segcli.engine.events import Listener
+from segcli.engine.monitor import Monitor
+from segcli.engine.panels import Panels, picked
+from segcli.engine.runfolder import RunFolder
+from segcli.engine.tracking import Tracking
+
+__all__ = ["Watching"]
+
+IMAGES, ACTIVATIONS = "logging.log_images", "logging.log_activations"
+CHOSEN = ("model", "data", "training", "inference", "seed", "device")
+"""Sections whose values are hyper-parameters."""
+SMALL = 32
+"""Pixels along each axis of the input that the network is drawn with, at least."""
+
+
+class Watching:
+    """Follows one training.
+
+    Args:
+        parts: The run's parts.
+        folder: Run folder.
+        cases: Validation cases.
+        listener: Hears what fails.
+        epochs: How many epochs are over.
+    """
+
+    def __init__(
+        self, parts: Assembly, folder: RunFolder, cases: Sequence[Case], listener: Listener, *, epochs: int
+    ) -> None:
+        self.parts = parts
+        self.listener = listener
+        self.settings = parts.run.logging
+        self.tracking = Tracking(parts.run, folder.path, listener, first_step=epochs + 1)
+        self.cases = picked(cases)
+        self.panels = Panels(parts, cases)
+        self.layers = observed_layers(parts.run, parts.network) if self.settings.log_activations else []
+        self.on = {IMAGES: self.settings.log_images, ACTIVATIONS: self.settings.log_activations}
+        for key, asked in self.on.items():
+            if asked and not (cases and self.tracking.is_on):
+                why = "there are no validation images" if self.tracking.is_on else "no tracker is on"
+                listener.warn(f"`{key}` has no effect: {why}")
+                self.on[key] = False
+
+    def begin(self, network: nn.Module) -> None:
+        """Before the first step: the structure of the network."""
+        if self.tracking.is_on:
+            io, stride = self.parts.network.io, self.parts.network.stride
+            length = stride * max(4, -(-SMALL // stride))
+            image = torch.zeros(1, io.in_channels, *[length] * io.ndim, device=self.parts.device)
+            with undisturbed(network, self.parts.device):
+                self.tracking.graph(network, image)
+
+    def image_scored(self, case: Case, probs: Tensor) -> None:
+        """Within a validation: probabilities `(K, *S)` of one image."""
+        if self.on[IMAGES] and self.panels.wants(case):
+            self._attempt(IMAGES, lambda: self.panels.hear(case, probs))
+
+    def epoch_over(self, entry: dict[str, Any], network: nn.Module, *, improved: bool) -> None:
+        """After an epoch, with its entry of the history and the network that was validated."""
+        epoch, train = entry["epoch"], entry["train"]
+        val = {name.removeprefix("val_"): value for name, value in entry["val"].items()}
+        self.tracking.scalars(
+            {
+                **{f"train/{name}": value for name, value in train.items()},
+                **{f"val/{name}": value for name, value in val.items()},
+                "learning_rate": entry["learning_rate"],
+            },
+            epoch,
+        )
+        both = {f"comparison/{name}": {"train": train[name], "val": val[name]} for name in train if name in val}
+        self.tracking.comparisons(both, epoch)
+        if self.on[IMAGES] and val and (improved or self._images_are_due(epoch)):
+            self._attempt(IMAGES, lambda: self._record_images(epoch))
+        if self.on[ACTIVATIONS] and epoch % self.settings.activation_log_frequency == 0:
+            self._attempt(ACTIVATIONS, lambda: self._record_activations(network, epoch))
+
+    def training_over(self, entry: dict[str, Any], monitor: Monitor) -> None:
+        """At the very end, with the last entry of the history."""
+        final = {**{f"train_{name}": value for name, value in entry["train"].items()}, **entry["val"]}
+        metrics = {f"final/{name}": value for name, value in final.items()}
+        if monitor.best is not None:
+            metrics[f"best/{monitor.name}"] = monitor.best
+        self.tracking.hyperparameters(_hyperparameters(self.parts.run), metrics, entry["epoch"])
+
+    def close(self) -> None:
+        """Write out what is left."""
+        self.tracking.close()
+
+    def _images_are_due(self, epoch: int) -> bool:
+        """Whether a multiple of `image_log_frequency` was reached since the validation before this one."""
+        interval, every = self.parts.run.training.val_interval, self.settings.image_log_frequency
+        before = (epoch - 1) // interval * interval
+        return epoch // every > before // every
+
+    def _record_images(self, epoch: int) -> None:
+        self.tracking.images({f"images/{name}": picture for name, picture in self.panels.drawn().items()}, epoch)
+
+    def _record_activations(self, network: nn.Module, epoch: int) -> None:
+        with undisturbed(network, self.parts.device):
+            seen = observed(network, self.layers, lambda: self._predict(network))
+        samples = {f"activations/{name}": outputs.sample() for name, outputs in seen.items()}
+        self.tracking.histograms({tag: values for tag, values in samples.items() if values.size}, epoch)
+        self.tracking.scalars(
+            {
+                f"activations/{name}/{figure}": value
+                for name, outputs in seen.items()
+                for figure, value in outputs.figures().items()
+            },
+            epoch,
+        )
+
+    def _predict(self, network: nn.Module) -> None:
+        """Run the network on the same images every time, read anew and one by one to take little memory."""
+        inferer, pipeline = self.parts.inferer(network), self.parts.pipeline
+        for case in self.cases:
+            ready = pipeline.for_evaluation(pipeline.resized(self.parts.layout.read(case)))
+            image = torch.from_numpy(ready.arrays["image"])[None].to(self.parts.device)
+            inferer.logits(image.to(memory_format=self.parts.memory_format))
+
+    def _attempt(self, key: str, call: Callable[[], None]) -> None:
+        """Do it, or give it up for the rest of the training."""
+        try:
+            call()
+        except Exception as error:
+            self.on[key] = False
+            self.listener.warn(f"`{key}` failed and is off from here: {error}")
+
+
+def _hyperparameters(run: Run) -> dict[str, str | float | bool]:
+    values = run.resolved()
+    return _flat({"dataset": {"name": values["dataset"]["name"]}, **{key: values[key] for key in CHOSEN}})
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, str | float | bool]:
+    """Values by dotted key; lists as text, and what is left out as `null`.
+
+    Example:
+        >>> _flat({"model": {"type": "unet", "depths": [4, 8]}, "seed": 42})
+        {'model.type': 'unet', 'model.depths': '[4, 8]', 'seed': 42}
+    """
+    flat: dict[str, str | float | bool] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, bool | int | float | str):
+            flat[f"{prefix}{key}"] = value
+        else:
+            flat[f"{prefix}{key}"] = json.dumps(plain(value))
+    return flat

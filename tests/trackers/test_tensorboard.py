@@ -1,0 +1,484 @@
+"""What TensorBoard shows of a run, read back from its event files and from a server."""
+
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from factories import write_folders
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from torch.utils.tensorboard import SummaryWriter
+
+from segcli.config.load import run_from_values
+from segcli.data.images import read_image, read_labels
+from segcli.engine.assembly import assemble, load_weights
+from segcli.engine.checkpoint import read_checkpoint
+from segcli.trackers.tensorboard import TensorBoard
+
+EVERYTHING = {
+    "tensorboard": True,
+    "log_images": True,
+    "image_log_frequency": 2,
+    "log_activations": True,
+    "activation_log_frequency": 2,
+}
+
+
+@pytest.fixture
+def folder(workplace):
+    """Run folder of the tiny experiment."""
+    return workplace / "outputs/experiments/tiny"
+
+
+def events(folder):
+    """All events below `folder/tensorboard`, none sampled away."""
+    found = EventAccumulator(str(folder), size_guidance=dict.fromkeys(("scalars", "images", "histograms"), 0))
+    found.Reload()
+    return found
+
+
+def scalars(folder):
+    """Values by tag, each a list of (step, value)."""
+    found = events(folder)
+    return {tag: [(event.step, event.value) for event in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
+
+
+def history(folder):
+    return yaml.safe_load((folder / "metrics_history.yaml").read_text())
+
+
+def picture(event):
+    return np.array(Image.open(io.BytesIO(event.encoded_image_string)))
+
+
+def panels(event):
+    """Input, truth and prediction of a picture."""
+    pixels = picture(event)
+    width = (pixels.shape[1] - 8) // 3
+    return [pixels[:, start : start + width] for start in (0, width + 4, 2 * width + 8)]
+
+
+def next_second():
+    """Event files are ordered by the second in which they begin, as those of a person who resumes are."""
+    now = int(time.time())
+    while int(time.time()) == now:
+        time.sleep(0.02)
+
+
+def approximately(values):
+    return [(step, pytest.approx(value, rel=1e-6, abs=1e-6)) for step, value in values]
+
+
+# ---- figures
+
+
+def test_every_figure_of_the_history_has_its_tag_and_its_value(run_cli, tiny, folder):
+    assert run_cli("train", tiny(logging__tensorboard=True, training__epochs=3)).code == 0
+    found, entries = scalars(folder / "tensorboard"), history(folder)
+    for name in ("loss", "loss_bce", "loss_dice", "dice", "iou"):
+        assert found[f"train/{name}"] == approximately([(e["epoch"], e["train"][name]) for e in entries])
+        assert found[f"val/{name}"] == approximately([(e["epoch"], e["val"][f"val_{name}"]) for e in entries])
+    assert found["learning_rate"] == approximately([(e["epoch"], e["learning_rate"]) for e in entries])
+
+
+def test_training_and_validation_share_a_chart_as_lines_of_one_tag(run_cli, tiny, folder):
+    assert run_cli("train", tiny(logging__tensorboard=True, training__epochs=3, training__val_interval=2)).code == 0
+    validated = [entry for entry in history(folder) if entry["val"]]
+    assert [entry["epoch"] for entry in validated] == [2, 3]
+    train, val = (scalars(folder / "tensorboard" / line) for line in ("train", "val"))
+    assert set(train) == set(val) == {f"comparison/{n}" for n in ("loss", "loss_bce", "loss_dice", "dice", "iou")}
+    for name in ("dice", "iou", "loss"):
+        assert train[f"comparison/{name}"] == approximately([(e["epoch"], e["train"][name]) for e in validated])
+        assert val[f"comparison/{name}"] == approximately([(e["epoch"], e["val"][f"val_{name}"]) for e in validated])
+
+
+def test_a_resumed_run_has_every_step_once_in_every_chart(run_cli, tiny, folder):
+    config = tiny(logging=EVERYTHING, training__epochs=4, checkpoint={"save_every": 1, "max_checkpoints": 9})
+    assert run_cli("train", config).code == 0
+    images = {tag: [event.step for event in events(folder / "tensorboard").Images(tag)] for tag in ("images/00",)}
+    next_second()
+    assert run_cli("resume", folder / "checkpoints/epoch_0001.safetensors").code == 0
+    for line in ("", "train", "val"):
+        for tag, values in scalars(folder / "tensorboard" / line).items():
+            steps = [4] if tag.startswith(("final/", "best/")) else [2, 4] if "activations" in tag else [1, 2, 3, 4]
+            assert [step for step, _ in values] == steps, (line, tag)
+    found = events(folder / "tensorboard")
+    assert [event.step for event in found.Histograms("activations/head")] == [2, 4]
+    assert {tag: [event.step for event in found.Images(tag)] for tag in images} == images
+    assert scalars(folder / "tensorboard")["val/dice"] == approximately(
+        [(e["epoch"], e["val"]["val_dice"]) for e in history(folder)]
+    )
+
+
+def test_the_network_is_drawn_once_in_the_life_of_a_run(run_cli, tiny, folder, monkeypatch):
+    drawn, draw = [], SummaryWriter.add_graph
+
+    def counted(self, *args, **options):
+        drawn.append(1)
+        draw(self, *args, **options)
+
+    monkeypatch.setattr(SummaryWriter, "add_graph", counted)
+    config = tiny(logging__tensorboard=True, training__epochs=1)
+    assert run_cli("train", config).code == 0
+    names = {node.name for node in events(folder / "tensorboard").Graph().node}
+    assert any(name.startswith("UNet/Conv2d[head]") for name in names)
+    assert run_cli("resume", "tiny", "training.epochs=2").code == 0
+    assert len(drawn) == 1
+    assert run_cli("train", config, "--overwrite").code == 0
+    assert len(drawn) == 2
+
+
+# ---- pictures
+
+
+def test_a_picture_shows_the_photograph_the_truth_and_what_was_found(run_cli, tiny, folder, workplace):
+    config = tiny(logging={**EVERYTHING, "image_log_frequency": 1}, training__epochs=3)
+    assert run_cli("train", config).code == 0
+    assert run_cli("eval", "tiny", "--split", "val").code == 0
+    best = yaml.safe_load((workplace / "outputs/tests/tiny_val/test_metrics.yaml").read_text())["epoch"]
+    found = events(folder / "tensorboard")
+    assert found.Tags()["images"] == ["images/00", "images/01"]
+    for name in ("00", "01"):
+        shown = found.Images(f"images/{name}")
+        assert [event.step for event in shown] == [1, 2, 3]
+        assert (shown[0].width, shown[0].height) == (3 * 48 + 8, 48)
+        photo, truth, prediction = panels(shown[best - 1])
+        assert np.array_equal(photo, read_image(workplace / f"data/val/image/{name}.png"))
+        assert np.array_equal(truth, np.repeat(read_labels(workplace / f"data/val/label/{name}.png")[..., None], 3, 2))
+        written = read_labels(workplace / f"outputs/tests/tiny_val/predictions/{name}.png")
+        assert np.array_equal(prediction, np.repeat(written[..., None], 3, 2))
+        assert (picture(shown[0])[:, 48:52] == 128).all()
+
+
+def test_pictures_come_at_their_frequency_and_at_a_new_best(run_cli, tiny, folder):
+    logging = {**EVERYTHING, "image_log_frequency": 4}
+    assert run_cli("train", tiny(logging=logging, training__epochs=6, training__optimizer="sgd")).code == 0
+    best, expected = -1.0, []
+    for entry in history(folder):
+        value = entry["val"]["val_dice"]
+        if value > best or entry["epoch"] % 4 == 0:
+            expected.append(entry["epoch"])
+        best = max(best, value)
+    found = events(folder / "tensorboard")
+    assert [event.step for event in found.Images("images/00")] == expected
+    assert expected != [4]
+
+
+def test_a_picture_that_is_due_between_two_validations_comes_with_the_next(run_cli, tiny, folder):
+    frozen = {"type": "sgd", "learning_rate": 1e-30}  # the first validation stays the best
+    config = tiny(
+        logging={**EVERYTHING, "image_log_frequency": 4},
+        training__epochs=9,
+        training__val_interval=3,
+        training__optimizer=frozen,
+        training__early_stopping={"min_delta": 0.9, "monitor": "val_loss"},
+    )
+    assert run_cli("train", config).code == 0
+    assert [event.step for event in events(folder / "tensorboard").Images("images/00")] == [3, 6, 9]
+
+
+def test_grey_images_are_shown_grey_and_four_are_enough(run_cli, tiny, folder, workplace):
+    write_folders(workplace / "data", {"train": 4, "val": 7, "test": 1}, channels=1)
+    config = tiny(dataset__num_channels=1, dataset__mean=[0.4], dataset__std=[0.2], logging=EVERYTHING)
+    assert run_cli("train", config).code == 0
+    found = events(folder / "tensorboard")
+    assert found.Tags()["images"] == ["images/00", "images/02", "images/04", "images/06"]
+    photo = panels(found.Images("images/02")[0])[0]
+    assert np.array_equal(photo, np.repeat(read_image(workplace / "data/val/image/02.png"), 3, 2))
+
+
+def test_what_lies_outside_the_field_of_view_is_dark_in_every_panel(run_cli, tiny, folder, workplace):
+    config = tiny(dataset__fov_folder="fov", logging=EVERYTHING)
+    for split in ("train", "val", "test"):
+        for path in (workplace / "data" / split / "image").iterdir():
+            field = np.zeros((48, 48), np.uint8)
+            field[:, :24] = 255
+            (workplace / "data" / split / "fov").mkdir(exist_ok=True)
+            Image.fromarray(field).save(workplace / "data" / split / "fov" / path.name)
+    assert run_cli("train", config).code == 0
+    photo, truth, prediction = panels(events(folder / "tensorboard").Images("images/00")[0])
+    stored = read_image(workplace / "data/val/image/00.png")
+    assert np.array_equal(photo[:, :24], stored[:, :24])
+    assert np.array_equal(photo[:, 24:], stored[:, 24:] // 3)
+    assert (truth[:, 24:] == 64).all()
+    assert (prediction[:, 24:] == 64).all()
+    assert set(np.unique(truth[:, :24])) <= {0, 255}
+
+
+# ---- layers
+
+
+def test_figures_of_a_layer_are_those_of_its_output_for_the_validation_images(run_cli, tiny, folder, workplace):
+    assert run_cli("train", tiny(logging=EVERYTHING)).code == 0
+    checkpoint = read_checkpoint(folder / "checkpoints/last.safetensors")
+    parts = assemble(run_from_values(checkpoint.header["config"], source="test"))
+    load_weights(parts.network, checkpoint, folder)
+    images = np.stack([read_image(workplace / f"data/val/image/{name}.png") for name in ("00", "01")])
+    batch = torch.from_numpy(((images / 255 - 0.4) / 0.2).astype(np.float32)).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        first = parts.network.eval().down[0](batch)
+        head = parts.network(batch)["mask"]
+    found, figures = events(folder / "tensorboard"), scalars(folder / "tensorboard")
+    assert found.Tags()["histograms"] == [f"activations/{name}" for name in ("down.0", "down.1", "up.0", "head")]
+    for name, values in (("down.0", first), ("head", head)):
+        expected = {"mean": values.mean(), "std": values.std(correction=0), "min": values.min(), "max": values.max()}
+        for figure, value in expected.items():
+            assert figures[f"activations/{name}/{figure}"] == [(2, pytest.approx(float(value), rel=1e-4, abs=1e-5))]
+        histogram = found.Histograms(f"activations/{name}")[0].histogram_value
+        assert histogram.num == values.numel()
+        assert histogram.sum == pytest.approx(float(values.double().sum()), rel=1e-4)
+
+
+def test_layers_can_be_chosen_by_name(run_cli, tiny, folder):
+    logging = {**EVERYTHING, "activation_layers": ["down.1.2", "head"]}
+    assert run_cli("train", tiny(logging=logging)).code == 0
+    found = events(folder / "tensorboard")
+    assert found.Tags()["histograms"] == ["activations/down.1.2", "activations/head"]
+    assert scalars(folder / "tensorboard")["activations/down.1.2/min"][0][1] >= 0  # a ReLU
+    assert run_cli("train", tiny(logging={**EVERYTHING, "activation_layers": None}), "--overwrite").code == 0
+    assert events(folder / "tensorboard").Tags()["histograms"] == []
+
+
+@pytest.mark.parametrize(("name", "near"), [("down.l", "down.1"), ("haed", "head"), ("down", "down.1")])
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_an_unknown_layer_is_told_before_training(run_cli, tiny, folder, name, near, options):
+    result = run_cli("train", tiny(logging={**EVERYTHING, "activation_layers": [name]}), *options)
+    assert result.code == 2
+    assert f"model `unet` has no layer `{name}` (`logging.activation_layers`)" in result.err
+    assert f"did you mean `{near}`?" in result.err
+    assert not folder.exists()
+
+
+# ---- a watched run is the same run
+
+
+WILD = {
+    "training__epochs": 3,
+    "training__ema": {"decay": 0.9},
+    "model__dropout": 0.3,
+    "data__augmentation": "heavy",
+    "data__patch_size": [32, 32],
+    "checkpoint": {"save_every": 1},
+}
+
+
+def test_looking_changes_no_bit_of_a_training(run_cli, tiny, workplace):
+    every_epoch = {**EVERYTHING, "image_log_frequency": 1, "activation_log_frequency": 1}
+    assert run_cli("train", tiny(**WILD), "name=unseen").code == 0
+    config = tiny(**WILD, logging=every_epoch)
+    assert run_cli("train", config, "name=seen").code == 0
+    assert run_cli("train", config, "name=resumed").code == 0
+    runs = workplace / "outputs/experiments"
+    assert run_cli("resume", runs / "resumed/checkpoints/epoch_0002.safetensors").code == 0
+    unseen, *others = (
+        read_checkpoint(runs / name / "checkpoints/last.safetensors") for name in ("unseen", "seen", "resumed")
+    )
+    for other in others:
+        assert other.tensors.keys() == unseen.tensors.keys()
+        assert [name for name in unseen.tensors if not torch.equal(unseen.tensors[name], other.tensors[name])] == []
+        assert other.header["history"] == unseen.header["history"]
+
+
+# ---- what fails, and what has nothing to show
+
+
+@pytest.mark.parametrize("method", ["scalars", "comparisons", "images", "histograms", "hyperparameters", "close"])
+def test_a_tracker_that_fails_is_off_after_one_warning(run_cli, tiny, folder, monkeypatch, method):
+    def fail(*_):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(TensorBoard, method, fail)
+    result = run_cli("train", tiny(logging=EVERYTHING, training__epochs=4))
+    assert result.code == 0
+    assert result.err.count("tracker `tensorboard` failed and is off from here: the disk is full") == 1
+    assert len(history(folder)) == 4
+
+
+def test_a_network_that_cannot_be_drawn_costs_nothing_but_the_drawing(run_cli, tiny, folder, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("not traceable")
+
+    monkeypatch.setattr("torch.jit.trace", fail)
+    result = run_cli("train", tiny(logging__tensorboard=True), "--json")
+    assert json.loads(result.out)["epochs"] == 2
+    result = run_cli("train", tiny(logging__tensorboard=True), "--overwrite")
+    assert result.err.count("tracker `tensorboard` has no drawing of the network: not traceable") == 1
+    assert [step for step, _ in scalars(folder / "tensorboard")["val/dice"]] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("key", "where"),
+    [
+        ("logging.log_images", "segcli.engine.panels.Panels.drawn"),
+        ("logging.log_images", "segcli.engine.panels.Panels.hear"),
+        ("logging.log_activations", "segcli.engine.watching.observed"),
+    ],
+)
+def test_a_look_that_fails_stops_neither_training_nor_tracker(run_cli, tiny, folder, monkeypatch, key, where):
+    def fail(*_):
+        raise ValueError("too odd to be looked at")
+
+    monkeypatch.setattr(where, fail)
+    result = run_cli("train", tiny(logging=EVERYTHING, training__epochs=4))
+    assert result.code == 0
+    assert result.err.count(f"`{key}` failed and is off from here: too odd to be looked at") == 1
+    assert [step for step, _ in scalars(folder / "tensorboard")["val/dice"]] == [1, 2, 3, 4]
+
+
+def test_keys_without_effect_are_told(run_cli, tiny, workplace):
+    without = run_cli("train", tiny(logging={**EVERYTHING, "tensorboard": False}))
+    assert without.code == 0
+    assert "`logging.log_images` has no effect: no tracker is on" in without.err
+    shutil.rmtree(workplace / "data")
+    write_folders(workplace / "data", {"train": 3})
+    blind = run_cli("train", tiny(logging=EVERYTHING), "--overwrite")
+    assert blind.code == 0
+    assert "`logging.log_activations` has no effect: there are no validation images" in blind.err
+
+
+# ---- hyper-parameters
+
+
+def hyperparameters(folder):
+    contents = events(folder / "tensorboard").PluginTagToContent("hparams")
+    values = HParamsPluginData.FromString(contents["_hparams_/session_start_info"]).session_start_info.hparams
+    return {name: value.string_value or value.number_value for name, value in values.items()}
+
+
+def test_what_was_chosen_stands_beside_what_came_of_it(run_cli, tiny, folder):
+    assert run_cli("train", tiny(logging__tensorboard=True)).code == 0
+    chosen, last = hyperparameters(folder), history(folder)[-1]
+    expected = {
+        "model.type": "unet",
+        "model.depths": "[4, 8]",
+        "training.optimizer.learning_rate": 0.01,
+        "training.loss.bce.weight": 0.5,
+        "training.epochs": 2.0,
+        "training.ema.enabled": "false",
+        "seed": 42.0,
+    }
+    assert {key: chosen[key] for key in expected} == expected
+    found = scalars(folder / "tensorboard")
+    assert found["final/val_dice"] == approximately([(2, last["val"]["val_dice"])])
+    assert found["final/train_loss_bce"] == approximately([(2, last["train"]["loss_bce"])])
+    assert found["best/val_dice"] == approximately([(2, max(e["val"]["val_dice"] for e in history(folder)))])
+    lines = {path.name for path in (folder / "tensorboard").iterdir() if path.is_dir()}
+    assert lines == {"train", "val"}
+
+
+def test_a_run_that_is_trained_further_has_its_new_hyper_parameters(run_cli, tiny, folder):
+    assert run_cli("train", tiny(logging__tensorboard=True)).code == 0
+    next_second()
+    assert run_cli("resume", "tiny", "training.epochs=3").code == 0
+    assert hyperparameters(folder)["training.epochs"] == 3.0
+    assert [step for step, _ in scalars(folder / "tensorboard")["final/val_dice"]] == [3]
+
+
+# ---- scores on the test split
+
+
+def test_test_scores_stand_at_the_epoch_of_their_checkpoint_and_once(run_cli, tiny, folder):
+    config = tiny(logging__tensorboard=True, training__epochs=3, checkpoint={"save_every": 1})
+    assert run_cli("train", config).code == 0
+    expected = {}
+    for epoch in (3, 1, 3, 2, 1):
+        done = run_cli("eval", folder / f"checkpoints/epoch_000{epoch}.safetensors", "--json")
+        assert done.code == 0
+        expected[epoch] = json.loads(done.out)
+    found = scalars(folder / "tensorboard/test")
+    for name in ("dice", "auc", "recall"):
+        values = [(epoch, expected[epoch]["average_metrics"][name]) for epoch in (1, 2, 3)]
+        assert found[f"test/{name}"] == approximately(values)
+    assert found["test/loss_bce"] == approximately([(e, expected[e]["losses"]["loss_bce"]) for e in (1, 2, 3)])
+    assert len(list((folder / "tensorboard/test").iterdir())) == 1
+    assert "test/dice" not in scalars(folder / "tensorboard")
+
+
+def test_a_later_score_of_an_epoch_replaces_the_earlier(run_cli, tiny, folder):
+    assert run_cli("train", tiny(logging__tensorboard=True, training__epochs=1)).code == 0
+    for threshold in (0.1, 0.9):
+        done = json.loads(run_cli("eval", "--threshold", threshold, "--json").out)
+    recall = done["average_metrics"]["recall"]
+    assert scalars(folder / "tensorboard/test")["test/recall"] == approximately([(1, recall)])
+
+
+def test_a_resumed_run_keeps_its_test_scores(run_cli, tiny, folder):
+    assert run_cli("train", tiny(logging__tensorboard=True, training__epochs=1)).code == 0
+    assert run_cli("eval").code == 0
+    before = scalars(folder / "tensorboard/test")
+    assert run_cli("resume", "tiny", "training.epochs=2").code == 0
+    assert scalars(folder / "tensorboard/test") == before
+
+
+def test_a_checkpoint_by_itself_is_scored_and_recorded_nowhere(run_cli, tiny, folder, workplace):
+    assert run_cli("train", tiny(logging__tensorboard=True, training__epochs=1)).code == 0
+    alone = workplace / "elsewhere/best.safetensors"
+    alone.parent.mkdir()
+    shutil.move(folder / "checkpoints/best.safetensors", alone)
+    shutil.rmtree(folder)
+    result = run_cli("eval", alone)
+    assert result.code == 0
+    assert "lies in no run folder: no tracker is told of its scores" in result.err
+    assert list(workplace.rglob("events.out.*")) == []
+
+
+def test_no_event_files_appear_where_none_are_wanted(run_cli, tiny, workplace):
+    assert run_cli("train", tiny(training__epochs=1)).code == 0
+    assert run_cli("eval").code == 0
+    assert list(workplace.rglob("events.out.*")) == []
+
+
+# ---- a real server
+
+
+@pytest.fixture
+def server(workplace):
+    """Answers of a TensorBoard server on `outputs/experiments`, by path below `data/`."""
+    folder = workplace / "outputs/experiments"
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), "--host", "127.0.0.1", "--port", "0"]
+    process = subprocess.Popen(
+        [*command, "--load_fast", "false", "--reload_interval", "1"], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        told = next((line for line in process.stderr if " at http://" in line), "")
+        address = re.search(r"http://\S+", told)
+        assert address, "the server did not start"
+
+        def ask(path):
+            with urllib.request.urlopen(f"{address[0]}data/{path}", timeout=30) as answer:
+                return json.load(answer)
+
+        yield ask
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_tensorboard_server_shows_the_run(run_cli, tiny, request):
+    assert run_cli("train", tiny(logging=EVERYTHING)).code == 0
+    assert run_cli("eval").code == 0
+    ask = request.getfixturevalue("server")
+    deadline = time.monotonic() + 60
+    while len(ask("runs")) < 4 or "tiny/tensorboard/test" not in ask("plugin/scalars/tags"):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    tags = ask("plugin/scalars/tags")
+    assert {"train/loss_bce", "val/dice", "learning_rate", "final/val_dice"} <= set(tags["tiny/tensorboard"])
+    for line in ("train", "val"):
+        assert {"comparison/dice", "comparison/iou"} <= set(tags[f"tiny/tensorboard/{line}"])
+    assert {"test/dice", "test/iou", "test/auc"} <= set(tags["tiny/tensorboard/test"])
+    assert set(ask("plugin/images/tags")["tiny/tensorboard"]) == {"images/00", "images/01"}
+    assert "activations/head" in ask("plugin/histograms/tags")["tiny/tensorboard"]
+    assert ask("plugin/graphs/info")["tiny/tensorboard"]["run_graph"]
+    points = ask("plugin/scalars/scalars?run=tiny%2Ftensorboard%2Fval&tag=comparison%2Fdice")
+    assert [step for _, step, _ in points] == [1, 2]
