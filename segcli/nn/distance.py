@@ -8,15 +8,23 @@ from segcli.core.types import Array
 __all__ = ["distance_to", "outline", "outline_distances"]
 
 
-def distance_to(mask: Array, spacing: tuple[float, ...] | None = None) -> Array:
-    """Distance from each pixel to the nearest one of a mask; infinite where the mask is empty.
+CHUNK = 2**18
+"""Numbers that are compared at a time."""
+
+
+def distance_to(mask: Array, spacing: tuple[float, ...] | None = None, *, at: Array | None = None) -> Array:
+    """Distance from pixels to the nearest pixel of a mask; infinite where the mask is empty.
+
+    Distances add up axis by axis: OpenCV gives those within each plane, and the nearest of all planes is sought for
+    the pixels in question only.
 
     Args:
         mask: Boolean, shape `(*S,)`, for 2D and 3D alike.
         spacing: Size of a pixel along each axis; 1 when left out.
+        at: Boolean `(*S,)`: the pixels in question; all of them when left out.
 
     Returns:
-        float64 `(*S,)`, exact to the rounding of float32; 0 inside the mask.
+        float64, of shape `(*S,)` or one number for each pixel of `at`; 0 inside the mask.
 
     Example:
         >>> import numpy as np
@@ -24,31 +32,53 @@ def distance_to(mask: Array, spacing: tuple[float, ...] | None = None) -> Array:
         array([[0.  , 1.  , 2.  ],
                [3.  , 3.16, 3.61]])
     """
-    mask = np.ascontiguousarray(mask, dtype=bool)
-    if not mask.any():
-        return np.full(mask.shape, np.inf)
     spacing = spacing or (1.0,) * mask.ndim
-    if mask.ndim == 2 and spacing[0] == spacing[1]:
-        pixels: Array = cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        return pixels.astype(np.float64) * spacing[0]
-    squared = np.where(mask, 0.0, np.inf)
-    for axis, step in enumerate(spacing):
-        squared = _lowered(squared, axis, step)
-    return np.sqrt(squared)
+    asked = np.ones(mask.shape, dtype=bool) if at is None else at
+    if mask.ndim == 2:
+        squared = _squared_in_plane(mask, spacing, asked)
+    else:
+        everywhere = np.ones(mask.shape[1:], dtype=bool)
+        planes = [_squared_in_plane(plane, spacing[1:], everywhere) for plane in mask]
+        squared = _squared_across(np.stack(planes), spacing[0], asked)
+    distances: Array = np.sqrt(squared)
+    return distances.reshape(mask.shape) if at is None else distances
 
 
-def _lowered(squared: Array, axis: int, step: float) -> Array:
-    """Least value, along one axis, of each pixel's own and all others plus their squared distance."""
-    values = np.moveaxis(squared, axis, 0)
-    lowest = values.copy()
-    for offset in range(1, len(values)):
-        more = (offset * step) ** 2
-        # What is farther than the worst value so far cannot lower any.
-        if more >= lowest.max():
-            break
-        np.minimum(lowest[offset:], values[:-offset] + more, out=lowest[offset:])
-        np.minimum(lowest[:-offset], values[offset:] + more, out=lowest[:-offset])
-    return np.moveaxis(lowest, 0, axis)
+def _squared_in_plane(mask: Array, spacing: tuple[float, ...], asked: Array) -> Array:
+    """Squared distance to the mask from the pixels of a plane that are asked for."""
+    if not mask.any():
+        return np.full(np.count_nonzero(asked), np.inf)
+    if spacing[0] == spacing[1]:
+        outside = np.ascontiguousarray(~mask).view(np.uint8)
+        pixels: Array = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float64)
+        # Squares are whole numbers; rounding takes back what float32 has lost, up to 1400 pixels.
+        squared: Array = np.rint(pixels[asked] ** 2) * spacing[0] ** 2
+        return squared
+    column = np.arange(mask.shape[1], dtype=float)
+    before = np.maximum.accumulate(np.where(mask, column, -np.inf), axis=1)
+    after = np.minimum.accumulate(np.where(mask, column, np.inf)[:, ::-1], axis=1)[:, ::-1]
+    along_rows = (np.minimum(column - before, after - column) * spacing[1]) ** 2
+    return _squared_across(along_rows, spacing[0], asked)
+
+
+def _squared_across(layers: Array, step: float, asked: Array) -> Array:
+    """Least sum, over all layers, of a layer's own squared distance and that to the layer; for the pixels asked for.
+
+    Args:
+        layers: Squared distances within each layer, `(N, ...)`, with one number for each pixel of it.
+        step: Distance of a layer from the next.
+        asked: Boolean `(N, *S)`.
+    """
+    flat = layers.reshape(len(layers), -1)
+    number = np.arange(len(layers), dtype=float)[:, None]
+    here, place = np.nonzero(asked.reshape(flat.shape))
+    nearest = np.empty(len(here))
+    size = max(1, CHUNK // len(layers))
+    for start in range(0, len(here), size):
+        part = slice(start, start + size)
+        columns = flat.take(place[part], axis=1)
+        nearest[part] = (columns + ((number - here[part]) * step) ** 2).min(axis=0)
+    return nearest
 
 
 def outline(mask: Array) -> Array:
@@ -82,7 +112,10 @@ def outline_distances(found: Array, truth: Array, spacing: tuple[float, ...]) ->
     """
     window = _bounds(found | truth)  # nothing outside it has a say
     found_outline, true_outline = outline(found[window]), outline(truth[window])
-    return distance_to(true_outline, spacing)[found_outline], distance_to(found_outline, spacing)[true_outline]
+    return (
+        distance_to(true_outline, spacing, at=found_outline),
+        distance_to(found_outline, spacing, at=true_outline),
+    )
 
 
 def _bounds(mask: Array) -> tuple[slice, ...]:

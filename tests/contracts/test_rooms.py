@@ -197,11 +197,12 @@ def test_what_is_not_valid_has_no_part_in_a_metric(name):
 
 
 @pytest.mark.parametrize("name", METRICS.names())
-def test_a_perfect_prediction_scores_one(name):
+def test_a_perfect_prediction_has_the_perfect_value(name):
     _, truth, valid = case()
     made = metric(name)
     values = made.values(made.statistics(Scored(truth.float(), truth, valid, 0.5)).numpy())
-    np.testing.assert_allclose(values, 1.0)
+    np.testing.assert_allclose(values, made.perfect)
+    assert made.perfect == (1.0 if made.higher_is_better else 0.0)
 
 
 @pytest.mark.parametrize("name", METRICS.names())

@@ -25,9 +25,16 @@ def test_distances_agree_with_scipy(size, spacing, share):
     mask = random_mask(size, share)
     mask.flat[3] = True
     expected = ndimage.distance_transform_edt(~mask, sampling=spacing)
-    # OpenCV, which has the 2D case, computes in float32
-    rtol = 1e-6 if len(size) == 2 and spacing[0] == spacing[1] else 1e-14
-    np.testing.assert_allclose(distance_to(mask, spacing), expected, rtol=rtol, atol=0)
+    np.testing.assert_allclose(distance_to(mask, spacing), expected, rtol=1e-14, atol=0)
+    asked = random_mask(size, 0.1, seed=1)
+    np.testing.assert_allclose(distance_to(mask, spacing, at=asked), expected[asked], rtol=1e-14, atol=0)
+
+
+def test_distances_stay_exact_when_they_are_compared_in_parts(monkeypatch):
+    mask = random_mask((6, 7, 8), 0.02)
+    whole = distance_to(mask, (2.0, 1.0, 1.5))
+    monkeypatch.setattr("segcli.nn.distance.CHUNK", 20)
+    np.testing.assert_array_equal(distance_to(mask, (2.0, 1.0, 1.5)), whole)
 
 
 def test_a_view_that_is_not_contiguous_is_measured_as_well():
