@@ -103,3 +103,22 @@ def test_pixels_outside_the_field_of_view_count_nowhere(run_cli, tiny, workplace
         label[:, 24:] = 255 - label[:, 24:]
         cv2.imwrite(str(path), label)
     assert json.loads(run_cli("eval", "--json").out)["average_metrics"] == before
+
+
+def test_metrics_that_cannot_score_the_images_are_left_out(evaluated, run_cli, monkeypatch):
+    monkeypatch.setattr(METRICS.load("cldice"), "can_ndim", (3,))
+    names = set(json.loads(run_cli("eval", "tiny", "--json").out)["average_metrics"])
+    assert names >= {"dice", "mcc"}
+    assert "cldice" not in names
+
+
+def test_distances_are_scored_on_request_in_validation_and_evaluation_only(run_cli, tiny, workplace):
+    metrics = ["dice", "hd95", "assd", {"type": "surface_dice", "tolerance_mm": 2.0}]
+    config = tiny(training__epochs=2, training__metrics=metrics, training__early_stopping={"monitor": "val_hd95"})
+    assert run_cli("train", config).code == 0
+    found = json.loads(run_cli("eval", "--json").out)
+    assert found["over_all_pixels"]["hd95"] is None
+    assert found["average_metrics"]["hd95"] is None or found["average_metrics"]["hd95"] >= 0
+    history = yaml.safe_load((workplace / "outputs/experiments/tiny/metrics_history.yaml").read_text())
+    assert "val_assd" in history[0]["val"]
+    assert "train_assd" not in history[0]["train"]

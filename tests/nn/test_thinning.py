@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from segcli.nn.thinning import thinned
+from segcli.nn.thinning import REMOVABLE, thinned
 
 
 def blobs(seed):
@@ -52,3 +52,8 @@ def test_a_diagonal_two_pixels_wide_stays_a_line():
 
 def test_an_empty_mask_has_no_lines():
     assert not thinned(np.zeros((5, 5), bool)).any()
+
+
+@pytest.mark.parametrize("missing", range(8))
+def test_a_pixel_with_one_neighbour_missing_is_no_edge_to_be_thinned(missing):
+    assert not any(table[255 - 2**missing] for table in REMOVABLE)
