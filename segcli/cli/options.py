@@ -75,7 +75,7 @@ EvalThresholdOpt = Annotated[
     typer.Option(
         "--threshold",
         metavar="0..1 | best-on-val",
-        help="Foreground from this probability on; or the one with the best Dice on the validation images.",
+        help="Foreground from this probability on; best-on-val chooses it.",
         show_default=False,
     ),
 ]

@@ -11,7 +11,7 @@ from segcli.config.load import run_from_values
 from segcli.config.schema import MetricSection, Run
 from segcli.core.errors import ConfigError
 from segcli.core.files import write_yaml
-from segcli.core.registry import METRICS, TASKS
+from segcli.core.registry import DATASETS, METRICS, TASKS
 from segcli.data.checks import raise_on_error
 from segcli.data.images import write_png
 from segcli.data.samples import Case
@@ -114,9 +114,14 @@ def _track(done: Evaluated, run: Run, folder: Path, listener: Listener) -> None:
 
 
 def _with_all_metrics(run: Run) -> Run:
-    """The run with every metric of its task."""
+    """The run with every metric of its task that can score its images."""
     have = [section.type for section in run.training.metrics]
-    more = [MetricSection(type=METRICS.canonical(name)) for name in TASKS.load(run.task_name).evaluation_metrics]
+    ndim = DATASETS.load(run.dataset.format).ndim
+    more = [
+        MetricSection(type=METRICS.canonical(name))
+        for name in TASKS.load(run.task_name).evaluation_metrics
+        if ndim in METRICS.load(name).can_ndim
+    ]
     metrics = [*run.training.metrics, *(section for section in more if section.type not in have)]
     return run.model_copy(update={"training": run.training.model_copy(update={"metrics": metrics})})
 

@@ -5,7 +5,7 @@ from typing import Any
 from segcli.config.document import Document, Loc, Problem
 from segcli.config.schema import Run
 from segcli.core.errors import ConfigError
-from segcli.core.registry import DATASETS, TASKS
+from segcli.core.registry import DATASETS, METRICS, TASKS
 
 __all__ = ["check_together"]
 
@@ -38,6 +38,7 @@ def check_together(run: Run, document: Document) -> list[Problem]:
             f"is `{model.final_activation}`, task `{run.task_name}` has `{task.activation}`",
         )
     _check_sizes(run, wrong)
+    _check_metrics(run, wrong)
     _check_monitor(run, wrong)
     if run.data.preprocessing.normalize is True and dataset.mean is None:
         wrong(
@@ -58,6 +59,14 @@ def _check_sizes(run: Run, wrong: Any) -> None:
     ):
         if size is not None and len(size) != ndim:
             wrong(loc, f"has {len(size)} sizes, images of format `{run.dataset.format}` have {ndim} axes")
+
+
+def _check_metrics(run: Run, wrong: Any) -> None:
+    ndim = DATASETS.load(run.dataset.format).ndim
+    for index, section in enumerate(run.training.metrics):
+        if ndim not in METRICS.load(section.type).can_ndim:
+            message = f"`{section.type}` cannot score the images of {ndim} axes of format `{run.dataset.format}`"
+            wrong(("training", "metrics", index), message)
 
 
 def _check_monitor(run: Run, wrong: Any) -> None:

@@ -10,8 +10,9 @@ from segcli.data.samples import Case
 from segcli.engine.assembly import Assembly
 from segcli.engine.evaluator import evaluate
 from segcli.engine.events import Listener
-from segcli.metrics import ratio
+from segcli.metrics import HistogramMetric
 from segcli.metrics.auc import AUC
+from segcli.metrics.dice import Dice
 
 __all__ = ["best_threshold"]
 
@@ -39,9 +40,11 @@ def best_threshold(parts: Assembly, cases: Sequence[Case], listener: Listener) -
 
 def _best(counts: Array) -> float:
     """The candidate with the best Dice, classes averaged; of equals the one nearest to 0.5."""
-    foreground = AUC.foreground(counts)
-    dice = []
-    for threshold in CANDIDATES:
-        false_positive, true_positive = AUC.from_threshold(counts, threshold)
-        dice.append(np.nanmean(ratio(2.0 * true_positive, (true_positive + false_positive + foreground).astype(float))))
-    return max(CANDIDATES, key=lambda threshold: (dice[CANDIDATES.index(threshold)], -abs(threshold - 0.5)))
+    dice = Dice(Dice.Config())
+    none = np.zeros(counts.shape[:-1])
+
+    def value(threshold: float) -> float:
+        errors = HistogramMetric.counts_from(counts, threshold)
+        return float(np.nanmean(dice.from_counts(*(entry.astype(float) for entry in errors), none)))
+
+    return max(CANDIDATES, key=lambda threshold: (value(threshold), -abs(threshold - 0.5)))

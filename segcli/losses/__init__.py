@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from segcli.core.types import Batch, ConfigModel, Outputs
 
-__all__ = ["Loss", "MaskLoss", "WeightedSum", "probabilities_and_truth"]
+__all__ = ["Loss", "MaskLoss", "WeightedSum", "foreground_and_truth", "mean_over_images", "probabilities_and_truth"]
 
 
 class Loss(nn.Module, ABC):
@@ -56,6 +56,24 @@ def probabilities_and_truth(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tens
         return logits.sigmoid(), truth.to(logits.dtype)
     one_hot = F.one_hot(truth.long(), logits.shape[1]).movedim(-1, 1)
     return logits.softmax(dim=1), one_hot.to(logits.dtype)
+
+
+def foreground_and_truth(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """As `probabilities_and_truth`, without the background where it is a class of its own (class 0)."""
+    probs, target = probabilities_and_truth(logits, truth)
+    return (probs, target) if truth.ndim == logits.ndim else (probs[:, 1:], target[:, 1:])
+
+
+def mean_over_images(values: Tensor, valid: Tensor) -> Tensor:
+    """Mean over the valid pixels of each image, then over images; an image without a valid pixel counts 0.
+
+    Args:
+        values: `(B, K, *S)`.
+        valid: `(B, 1, *S)` boolean.
+    """
+    weight = valid.to(values.dtype).expand_as(values)
+    per_image = (values * weight).flatten(1).sum(1) / weight.flatten(1).sum(1).clamp(min=1.0)
+    return per_image.mean()
 
 
 class WeightedSum(nn.Module):

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segcli.core.types import ConfigModel
-from segcli.losses import MaskLoss
+from segcli.losses import MaskLoss, mean_over_images
 
 __all__ = ["BCE"]
 
@@ -35,6 +35,4 @@ class BCE(MaskLoss):
         values = F.binary_cross_entropy_with_logits(
             logits, truth.to(logits.dtype), reduction="none", pos_weight=positive
         )
-        weight = valid.to(values.dtype).expand_as(values)
-        per_image = (values * weight).flatten(1).sum(1) / weight.flatten(1).sum(1).clamp(min=1.0)
-        return per_image.mean()
+        return mean_over_images(values, valid)

@@ -16,8 +16,15 @@ import torch
 from torch import Tensor
 
 from segcli.core.types import Array, ConfigModel
+from segcli.nn.distance import outline_distances
 
-__all__ = ["ConfusionMetric", "Metric", "Score", "Scored", "ratio"]
+__all__ = ["BINS", "ConfusionMetric", "HistogramMetric", "Metric", "OutlineMetric", "Score", "Scored", "ratio"]
+
+BINS = 2**15
+FAINT = 2**12
+"""Bins for logits below -17; there are fewer of them, since hardly a decision is made there."""
+LIMIT, FAINTEST = 17.0, -88.0
+"""Logits of the largest float32 probability below 1, and of the smallest above 0."""
 
 
 class Scored:
@@ -28,13 +35,24 @@ class Scored:
         truth: `(B, K, *S)` boolean.
         valid: `(B, 1, *S)` boolean; what is False does not count.
         threshold: A pixel belongs to the mask from this probability on.
+        spacing: Size of a pixel along each axis in millimetres, in the order of `S`; 1 when left out, so that
+            distances are in pixels.
     """
 
-    def __init__(self, probs: Tensor, truth: Tensor, valid: Tensor, threshold: float) -> None:
+    def __init__(
+        self,
+        probs: Tensor,
+        truth: Tensor,
+        valid: Tensor,
+        threshold: float,
+        spacing: tuple[float, ...] | None = None,
+    ) -> None:
         self.probs = probs
         self.truth = truth
         self.valid = valid.expand_as(truth)
         self.found = probs >= threshold
+        self.spacing = (1.0,) * (probs.ndim - 2) if spacing is None else spacing
+        assert len(self.spacing) == probs.ndim - 2
 
     @cached_property
     def confusion(self) -> Tensor:
@@ -45,6 +63,19 @@ class Scored:
             (code == value).sum(2) for value in (3, 2, 1, 0)
         )
         return torch.stack([true_positive, false_positive, false_negative, true_negative], dim=2)
+
+    @cached_property
+    def masks(self) -> tuple[Array, Array]:
+        """Found and true masks `(B, K, *S)` on the CPU; a pixel that is not valid belongs to neither."""
+        return (self.found & self.valid).cpu().numpy(), (self.truth & self.valid).cpu().numpy()
+
+    @cached_property
+    def outline_distances(self) -> list[list[tuple[Array, Array]]]:
+        """Per image and channel what `segcli.nn.distance.outline_distances` gives."""
+        return [
+            [outline_distances(*pair, self.spacing) for pair in zip(*image, strict=True)]
+            for image in zip(*self.masks, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -60,7 +91,7 @@ class Score:
     mean: float
     """Mean over the images for which the metric is defined."""
     pooled: float
-    """Value over all pixels of the split."""
+    """Value over all pixels of the split; NaN for a metric that has none."""
     num_images: int
     """Images for which the metric is defined."""
     per_image: list[float]
@@ -76,8 +107,12 @@ class Metric(ABC):
     headline: ClassVar[Literal["mean", "pooled"]] = "mean"
     """What `average_metrics` reports: the mean over images, or the value over all pixels of the data set."""
     higher_is_better: ClassVar[bool] = True
+    perfect: ClassVar[float] = 1.0
+    """Value of a prediction without a mistake."""
     costly: ClassVar[bool] = False
     """Too slow for training batches: computed in validation and evaluation only."""
+    can_ndim: ClassVar[tuple[int, ...]] = (2, 3)
+    """Spatial axes of the images that it can score."""
 
     def __init__(self, config: ConfigModel) -> None:
         self.config = config
@@ -115,6 +150,81 @@ class ConfusionMetric(Metric):
     @abstractmethod
     def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
         """Value from true positive, false positive, false negative and true negative pixels."""
+
+
+class HistogramMetric(Metric):
+    """A metric of how probabilities rank pixels, over all pixels of the data set.
+
+    Probabilities are counted in 32,768 bins of logits (0.0012 wide where decisions are made), which lets the pixels of
+    a data set of any size be pooled. Pixels in one bin count as equal.
+    """
+
+    headline = "pooled"
+    costly = True
+
+    @property
+    def statistics_name(self) -> str:
+        """One for all metrics of this kind."""
+        return "histogram"
+
+    def statistics(self, scored: Scored) -> Tensor:
+        """Counts of background and of foreground pixels in each bin, `(B, K, 2 * BINS)`."""
+        logits = torch.logit(scored.probs.float()).clamp(FAINTEST, LIMIT)
+        faint = (logits - FAINTEST) * (FAINT / (-LIMIT - FAINTEST))
+        usual = FAINT + (logits + LIMIT) * ((BINS - FAINT) / (2 * LIMIT))
+        position = torch.where(logits < -LIMIT, faint, usual).long().clamp(0, BINS - 1) + BINS * scored.truth
+        rows, columns = scored.probs.shape[:2]
+        counts = torch.zeros(rows, columns, 2 * BINS, dtype=torch.int32, device=position.device)
+        weight = scored.valid.to(torch.int32)
+        return counts.scatter_add_(2, position.flatten(2), weight.flatten(2))
+
+    def values(self, statistics: Array) -> Array:
+        """Value of each row of counts."""
+        return self.from_histograms(statistics[..., :BINS].astype(float), statistics[..., BINS:].astype(float))
+
+    @staticmethod
+    def counts_from(statistics: Array, threshold: float) -> tuple[Array, Array, Array]:
+        """True positive, false positive and false negative pixels of masks from a probability between 0 and 1 on.
+
+        Exact to one bin.
+        """
+        background, foreground = statistics[..., :BINS], statistics[..., BINS:]
+        logit = float(np.log(threshold / (1.0 - threshold)))
+        first = FAINT + int(np.ceil((logit + LIMIT) * ((BINS - FAINT) / (2 * LIMIT))))
+        return (
+            foreground[..., first:].sum(axis=-1),
+            background[..., first:].sum(axis=-1),
+            foreground[..., :first].sum(axis=-1),
+        )
+
+    @abstractmethod
+    def from_histograms(self, background: Array, foreground: Array) -> Array:
+        """Value from the number of pixels in each bin, `(..., BINS), (..., BINS) -> (...)`, in rising order."""
+
+
+class OutlineMetric(Metric):
+    """A metric of the distances between the outlines of found and true mask, in the unit of `Scored.spacing`.
+
+    Its two statistics are a numerator and a denominator. What is not valid belongs to neither mask, so that a mask
+    which reaches over the edge of the valid pixels has an outline there.
+    """
+
+    costly = True
+
+    def statistics(self, scored: Scored) -> Tensor:
+        """Numerators and denominators `(B, K, 2)`."""
+        rows = [[self.from_distances(*pair) for pair in image] for image in scored.outline_distances]
+        device = scored.probs.device
+        precise = torch.float32 if device.type == "mps" else torch.float64  # which MPS does not have
+        return torch.tensor(rows, dtype=precise, device=device)
+
+    def values(self, statistics: Array) -> Array:
+        """Quotient."""
+        return ratio(statistics[..., 0], statistics[..., 1])
+
+    @abstractmethod
+    def from_distances(self, to_truth: Array, to_found: Array) -> tuple[float, float]:
+        """Numerator and denominator from the distances of both outlines to the other one."""
 
 
 def ratio(numerator: Array, denominator: Array) -> Array:

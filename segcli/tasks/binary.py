@@ -15,7 +15,19 @@ class Binary(Task):
     activation = "sigmoid"
     default_loss = "dice"
     default_metrics = ("dice", "iou")
-    evaluation_metrics = ("dice", "iou", "precision", "recall", "specificity", "accuracy", "auc")
+    evaluation_metrics = (
+        "dice",
+        "iou",
+        "precision",
+        "recall",
+        "specificity",
+        "accuracy",
+        "balanced_accuracy",
+        "mcc",
+        "auc",
+        "average_precision",
+        "cldice",
+    )
     classes = ("foreground",)
 
     @property

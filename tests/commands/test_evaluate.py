@@ -5,6 +5,7 @@ import pytest
 import yaml
 from sklearn.metrics import f1_score, jaccard_score, roc_auc_score
 
+from segcli.core.registry import METRICS
 from segcli.data.images import read_image, read_labels
 
 
@@ -29,7 +30,7 @@ def test_the_written_numbers_are_those_of_the_written_masks(evaluated, workplace
     for name, values in expected.items():
         assert [row[name] for row in rows] == pytest.approx(values, abs=1e-9)
         assert summary["average_metrics"][name] == pytest.approx(np.mean(values), abs=1e-9)
-    assert set(summary["average_metrics"]) == {"dice", "iou", "precision", "recall", "specificity", "accuracy", "auc"}
+    assert set(summary["average_metrics"]) == set(METRICS.names()) - {"hd95", "assd", "surface_dice"}
     assert summary["experiment"] == "tiny"
     interval = summary["confidence_intervals"]["dice"]
     assert min(expected["dice"]) <= interval["low"] <= interval["high"] <= max(expected["dice"])
@@ -116,3 +117,22 @@ def test_test_time_augmentation_changes_the_scores_in_eval_and_predict_alike(eva
     assert by_key["average_metrics"] == averaged["average_metrics"]
     back = json.loads(run_cli("eval", "tiny", "inference.tta=true", "--no-tta", "--json").out)
     assert back["average_metrics"] == plain["average_metrics"]
+
+
+def test_metrics_that_cannot_score_the_images_are_left_out(evaluated, run_cli, monkeypatch):
+    monkeypatch.setattr(METRICS.load("cldice"), "can_ndim", (3,))
+    names = set(json.loads(run_cli("eval", "tiny", "--json").out)["average_metrics"])
+    assert names >= {"dice", "mcc"}
+    assert "cldice" not in names
+
+
+def test_distances_are_scored_on_request_in_validation_and_evaluation_only(run_cli, tiny, workplace):
+    metrics = ["dice", "hd95", "assd", {"type": "surface_dice", "tolerance_mm": 2.0}]
+    config = tiny(training__epochs=2, training__metrics=metrics, training__early_stopping={"monitor": "val_hd95"})
+    assert run_cli("train", config).code == 0
+    found = json.loads(run_cli("eval", "--json").out)
+    assert found["over_all_pixels"]["hd95"] is None
+    assert found["average_metrics"]["hd95"] is None or found["average_metrics"]["hd95"] >= 0
+    history = yaml.safe_load((workplace / "outputs/experiments/tiny/metrics_history.yaml").read_text())
+    assert "val_assd" in history[0]["val"]
+    assert "train_assd" not in history[0]["train"]

@@ -9,6 +9,7 @@ from factories import experiment, write_experiment
 from segcli.config.load import load_dataset, load_run, run_from_values
 from segcli.core.errors import ConfigError
 from segcli.core.files import plain, write_yaml
+from segcli.core.registry import METRICS
 
 ROOT = Path(__file__).parents[2]
 PAIR = ROOT / "configs/experiments/exp001_basic_unet.yaml"
@@ -226,6 +227,12 @@ def test_keys_that_cannot_work_together_are_told(load, changes, text):
         load(**changes)
     else:
         assert text in mistakes(load, **changes)
+
+
+def test_a_metric_must_be_able_to_score_images_of_so_many_axes(load, monkeypatch):
+    monkeypatch.setattr(METRICS.load("cldice"), "can_ndim", (3,))
+    text = mistakes(load, training__metrics=["dice", "cldice"])
+    assert "training.metrics.1: `cldice` cannot score the images of 2 axes of format `image_folders`" in text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,51 @@
+"""Tversky loss.
+
+Paper: Salehi et al., "Tversky loss function for image segmentation using 3D fully convolutional deep networks",
+MLMI 2017, https://arxiv.org/abs/1706.05721.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+
+from segcli.core.types import ConfigModel
+from segcli.losses import MaskLoss, probabilities_and_truth
+
+__all__ = ["Tversky"]
+
+
+class Tversky(MaskLoss):
+    """One minus the Tversky index: a Dice that weighs false alarms and misses apart; mean over images and channels.
+
+    Shape:
+        `(B, K, *S), (B, K, *S) or (B, *S) -> ()`, in `[0, 1]`.
+    """
+
+    class Config(ConfigModel):
+        """Keys of `loss: {type: tversky}`."""
+
+        alpha: Annotated[float, Field(ge=0.0)] = 0.3
+        """Weight of false positives."""
+        beta: Annotated[float, Field(ge=0.0)] = 0.7
+        """Weight of false negatives; with `alpha` and `beta` at 0.5 this is the Dice loss."""
+        smooth: Annotated[float, Field(gt=0.0)] = 1.0
+        """Added to numerator and denominator; an empty mask found empty then costs 0."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+
+    def compute(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+        """Scalar loss."""
+        return self.complements(logits, truth, valid).mean()
+
+    def complements(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+        """One minus the index of each image and channel, `(B, K)`."""
+        probs, target = probabilities_and_truth(logits, truth)
+        probs, target = probs * valid, target * valid
+        hit = (probs * target).flatten(2).sum(2)
+        false_alarm = (probs * (1.0 - target)).flatten(2).sum(2)
+        miss = ((1.0 - probs) * target).flatten(2).sum(2)
+        wrong = self.config.alpha * false_alarm + self.config.beta * miss
+        return wrong / (hit + wrong + self.config.smooth)

@@ -1,0 +1,24 @@
+"""Average precision, the area under the precision-recall curve."""
+
+import numpy as np
+
+from segcli.core.types import Array
+from segcli.metrics import HistogramMetric, ratio
+
+__all__ = ["AveragePrecision"]
+
+
+class AveragePrecision(HistogramMetric):
+    """Precision averaged over all thresholds, each weighted by the recall it adds, over all pixels of the data set.
+
+    Unlike the AUC it does not grow with the amount of background. Steps are not interpolated, as in scikit-learn, with
+    which it agrees to 1e-3; to 1e-2 where all logits lie within a tenth, as those of an untrained network do. NaN where
+    there is no foreground.
+    """
+
+    def from_histograms(self, background: Array, foreground: Array) -> Array:
+        """Sum over bins of precision times gain in recall, from the highest scores down."""
+        hits = np.cumsum(foreground[..., ::-1], axis=-1)
+        alarms = np.cumsum(background[..., ::-1], axis=-1)
+        precision = hits / np.maximum(hits + alarms, 1.0)
+        return ratio((foreground[..., ::-1] * precision).sum(axis=-1), hits[..., -1])

@@ -1,0 +1,46 @@
+"""Surface Dice, the normalised surface distance.
+
+Paper: Nikolov et al., "Deep learning to achieve clinically applicable segmentation of head and neck anatomy for
+radiotherapy", 2018, https://arxiv.org/abs/1809.04430.
+
+Differs from the paper: counts outline pixels instead of integrating surface elements.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from segcli.core.types import Array, ConfigModel
+from segcli.metrics import OutlineMetric
+
+__all__ = ["SurfaceDice"]
+
+ROUNDING = 1.0 + 1e-6
+"""Three steps of 0.1 mm are 0.30000000000000004 mm, and within a tolerance of 0.3 mm all the same."""
+
+
+class SurfaceDice(OutlineMetric):
+    """Share of the pixels of both outlines within a tolerance of the other outline.
+
+    NaN where both masks are empty, 0 where one is. Over all pixels: all outlines of the data set together.
+    """
+
+    class Config(ConfigModel):
+        """Keys of `metrics: [{type: surface_dice}]`."""
+
+        tolerance_mm: Annotated[float, Field(ge=0.0)] = 1.0
+        """Accepted distance in millimetres; in pixels where the spacing is not known."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.tolerance_mm = config.tolerance_mm
+
+    @property
+    def statistics_name(self) -> str:
+        """One for each tolerance."""
+        return f"{self.name}_{self.tolerance_mm:g}mm"
+
+    def from_distances(self, to_truth: Array, to_found: Array) -> tuple[float, float]:
+        """Outline pixels within the tolerance, and all of them."""
+        near = sum(float((distances <= self.tolerance_mm * ROUNDING).sum()) for distances in (to_truth, to_found))
+        return near, float(to_truth.size + to_found.size)
