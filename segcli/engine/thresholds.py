@@ -44,7 +44,7 @@ def _best(counts: Array) -> float:
     none = np.zeros(counts.shape[:-1])
 
     def value(threshold: float) -> float:
-        errors = HistogramMetric.counts_from(counts, threshold)
-        return float(np.nanmean(dice.from_counts(*(entry.astype(float) for entry in errors), none)))
+        tp, fp, fn = (entry.astype(float) for entry in HistogramMetric.counts_from(counts, threshold))
+        return float(np.nanmean(dice.from_counts(tp, fp, fn, none)))
 
     return max(CANDIDATES, key=lambda threshold: (value(threshold), -abs(threshold - 0.5)))
