@@ -6,13 +6,15 @@ Nothing that is written needs pickle and nothing that is read runs code.
 import hashlib
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from segcli.core.errors import CheckpointError
@@ -22,6 +24,8 @@ __all__ = ["FORMAT", "Checkpoint", "read_checkpoint", "read_header", "write_chec
 
 FORMAT = 1
 KEY = "segcli"
+LONGEST_HEADER = 2**28
+"""A length beyond it is no safetensors header but the beginning of another file."""
 
 
 @dataclass
@@ -95,13 +99,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: The file is missing, damaged, or not a checkpoint of ours.
     """
-    text, checksum = _metadata(path)
-    try:
-        with safe_open(path, framework="pt") as stored:
-            # a copy, for the file may be replaced while its mapped pages are still in use
-            tensors = {name: stored.get_tensor(name).clone() for name in stored.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise _damaged(path, str(error)) from error
+    # Read once and whole: a training may replace the file between two openings, or while pages of it are mapped.
+    with _opened(path) as stream:
+        text, checksum = _metadata(stream, path)
+        stream.seek(0)
+        try:
+            tensors = load(stream.read())
+        except (SafetensorError, ValueError, RuntimeError) as error:
+            raise _damaged(path, str(error)) from error
     if _checksum(text, tensors) != checksum:
         raise _damaged(path, "its checksum does not match its content")
     return Checkpoint(_header(path, text), tensors)
@@ -113,10 +118,12 @@ def read_header(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: As `read_checkpoint`.
     """
-    return _header(path, _metadata(path)[0])
+    with _opened(path) as stream:
+        return _header(path, _metadata(stream, path)[0])
 
 
-def _metadata(path: Path) -> tuple[str, str]:
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     if not path.is_file():
         raise CheckpointError(
             f"no checkpoint at `{path}`", hint="`segcli train` writes `last.safetensors` after every epoch"
@@ -124,10 +131,21 @@ def _metadata(path: Path) -> tuple[str, str]:
     if path.suffix in {".pt", ".pth", ".ckpt"}:
         raise CheckpointError(f"`{path}` is no segcli checkpoint", hint="a run's checkpoints end in `.safetensors`")
     try:
-        with safe_open(path, framework="pt") as stored:
-            metadata = stored.metadata() or {}
-    except (SafetensorError, OSError, ValueError) as error:
+        with path.open("rb") as stream:
+            yield stream
+    except OSError as error:
         raise _damaged(path, str(error)) from error
+
+
+def _metadata(stream: BinaryIO, path: Path) -> tuple[str, str]:
+    """Our header's text and the checksum, from the JSON with which every safetensors file begins."""
+    size = int.from_bytes(stream.read(8), "little")
+    text = stream.read(min(size, LONGEST_HEADER))
+    try:
+        whole = json.loads(text)
+    except ValueError as error:
+        raise _damaged(path, "it does not begin as a safetensors file does") from error
+    metadata = whole.get("__metadata__", {}) if isinstance(whole, dict) else {}
     if KEY not in metadata or "checksum" not in metadata:
         raise CheckpointError(f"`{path}` holds weights but no segcli header", hint="take a checkpoint of a segcli run")
     return metadata[KEY], metadata["checksum"]

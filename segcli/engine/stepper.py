@@ -68,7 +68,11 @@ class Stepper:
         new: list[Tensor] = list(self.network.parameters())
         torch._foreach_lerp_(old, new, 1.0 - decay)
         for kept, buffer in zip(self.averaged.buffers(), self.network.buffers(), strict=True):
-            kept.copy_(buffer)
+            # running statistics belong to the weights that they were seen with, and are averaged like these
+            if kept.is_floating_point():
+                kept.lerp_(buffer, 1.0 - decay)
+            else:
+                kept.copy_(buffer)
 
     # ---- memory
 

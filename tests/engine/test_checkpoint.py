@@ -1,5 +1,6 @@
 import math
 import pickle
+import threading
 
 import pytest
 import torch
@@ -94,3 +95,25 @@ def test_nothing_that_is_read_runs_code(tmp_path, capsys, name):
     with pytest.raises(CheckpointError):
         read_checkpoint(tmp_path / name)
     assert "hacked" not in capsys.readouterr().out
+
+
+def test_a_checkpoint_that_is_replaced_all_the_time_is_read_whole(tmp_path):
+    path, stop = tmp_path / "last.safetensors", threading.Event()
+    write_checkpoint(path, Checkpoint({"number": 0}, {"a": torch.zeros(5000)}))
+
+    def replace():
+        number = 0
+        while not stop.is_set():
+            number += 1
+            size = 5000 if number % 2 else 50  # a smaller file in place of a larger one
+            write_checkpoint(path, Checkpoint({"number": number}, {"a": torch.full((size,), float(number))}))
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        for _ in range(150):
+            checkpoint = read_checkpoint(path)
+            assert (checkpoint.tensors["a"] == checkpoint.header["number"]).all()
+    finally:
+        stop.set()
+        writer.join()

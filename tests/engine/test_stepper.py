@@ -115,3 +115,17 @@ def test_nan_is_never_the_best():
     made = monitor()
     assert not made.hear(float("nan"), 1)
     assert made.best is None
+
+
+def test_running_statistics_are_averaged_like_the_weights():
+    made = stepper(training__ema={"decay": 0.9})
+    key = "down.0.1.running_mean"
+    expected = made.network.state_dict()[key].clone()
+    for step in range(4):
+        train(made, 1, first=step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * made.network.state_dict()[key]
+    averaged = made.averaged.state_dict()
+    torch.testing.assert_close(averaged[key], expected)
+    assert not torch.equal(averaged[key], made.network.state_dict()[key])
+    assert averaged["down.0.1.num_batches_tracked"] == 4

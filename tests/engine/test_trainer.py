@@ -8,6 +8,7 @@ import torch
 import yaml
 from factories import write_folders
 
+from segcli.core.registry import LOSSES
 from segcli.engine.checkpoint import read_checkpoint
 
 
@@ -140,6 +141,19 @@ def test_an_epoch_without_any_finite_loss_ends_the_run(run_cli, tiny):
 def test_other_ways_to_compute_train_too(run_cli, tiny, workplace, keys):
     assert run_cli("train", tiny(training__epochs=1, **keys)).code == 0
     assert math.isfinite(history(workplace)[0]["train"]["loss"])
+
+
+def test_every_loss_may_be_part_of_a_sum_and_each_part_is_recorded(run_cli, tiny, workplace):
+    weights = {name: 0.1 * (index + 1) for index, name in enumerate(LOSSES.names())}
+    weights["boundary"] = 0.01
+    assert run_cli("train", tiny(training__loss=weights)).code == 0
+    for entry in history(workplace):
+        for split, prefix in (("train", ""), ("val", "val_")):
+            values = entry[split]
+            parts = {name: values[f"{prefix}loss_{name}"] for name in weights}
+            assert all(math.isfinite(value) for value in parts.values())
+            total = sum(weights[name] * value for name, value in parts.items())
+            assert values[f"{prefix}loss"] == pytest.approx(total, rel=1e-5)
 
 
 def test_a_dry_run_writes_nothing_and_tells_what_it_saw(run_cli, tiny, workplace):
