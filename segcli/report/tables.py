@@ -14,6 +14,8 @@ from segcli.report.results import Checked, Evaluated, Predicted, Stats, Trained
 __all__ = ["checked", "evaluated", "predicted", "rehearsed", "sample", "stats", "trained"]
 
 ROWS_PER_CODE = 4
+METRICS_PER_IMAGE = 6
+"""Columns that fit a terminal; `per_image_metrics.yaml` has all."""
 SEVERITY = {"error": "[bold red]error[/]", "warning": "[yellow]warning[/]", "info": "[dim]info[/]"}
 
 
@@ -132,10 +134,11 @@ def _interval(entry: Score) -> str:
 def _images(result: Evaluated, positions: list[int], title: str) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("image", overflow="fold")
-    for entry in result.scores:
-        table.add_column(entry.name, justify="right")
+    shown = result.scores[:METRICS_PER_IMAGE]
+    for entry in shown:
+        table.add_column(entry.name, justify="right", no_wrap=True)
     for position in positions:
-        table.add_row(escape(result.images[position]), *(_number(entry.per_image[position]) for entry in result.scores))
+        table.add_row(escape(result.images[position]), *(_number(entry.per_image[position]) for entry in shown))
     return table
 
 

@@ -78,6 +78,7 @@ def test_the_tables_show_averages_and_the_worst_images(evaluated, run_cli):
     result = run_cli("eval", "tiny")
     for text in ("95 % interval", "mean over images", "all pixels", "Worst 2 by dice", "test_metrics.yaml"):
         assert text in result.out
+    assert "…" not in result.out  # every heading and number can be read
 
 
 def test_predictions_are_left_out_when_the_run_says_so(run_cli, tiny, workplace):
