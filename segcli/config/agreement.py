@@ -7,7 +7,9 @@ from segcli.config.schema import Run
 from segcli.core.errors import ConfigError
 from segcli.core.registry import DATASETS, METRICS, TASKS
 
-__all__ = ["check_together"]
+__all__ = ["ROOT_HINT", "check_together"]
+
+ROOT_HINT = "give the folder of the data set"
 
 
 def check_together(run: Run, document: Document) -> list[Problem]:
@@ -37,6 +39,10 @@ def check_together(run: Run, document: Document) -> list[Problem]:
             ("model", "final_activation"),
             f"is `{model.final_activation}`, task `{run.task_name}` has `{task.activation}`",
         )
+    if dataset.paths.root is None:
+        wrong(("dataset", "paths", "root"), "is not set", ROOT_HINT)
+    if not any(part.weight for part in run.training.loss.values()):
+        wrong(("training", "loss"), "every part weighs 0: nothing would be learnt", "give one of them a weight")
     _check_sizes(run, wrong)
     _check_metrics(run, wrong)
     _check_monitor(run, wrong)
@@ -63,7 +69,10 @@ def _check_sizes(run: Run, wrong: Any) -> None:
 
 def _check_metrics(run: Run, wrong: Any) -> None:
     ndim = DATASETS.load(run.dataset.format).ndim
+    names = [section.type for section in run.training.metrics]
     for index, section in enumerate(run.training.metrics):
+        if section.type in names[:index]:
+            wrong(("training", "metrics", index), f"`{section.type}` stands twice", "remove one of them")
         if ndim not in METRICS.load(section.type).can_ndim:
             message = f"`{section.type}` cannot score the images of {ndim} axes of format `{run.dataset.format}`"
             wrong(("training", "metrics", index), message)

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from segcli.config.agreement import check_together
+from segcli.config.agreement import ROOT_HINT, check_together
 from segcli.config.components import check_components
 from segcli.config.document import Document, Loc, Origin, Problem, parse_value, read_document
 from segcli.config.messages import problems_of
@@ -68,6 +68,9 @@ def load_dataset(path: Path, overrides: Sequence[str] = (), *, whole_run: bool) 
         found = _DatasetAlone.model_validate({"dataset": document.values["dataset"]}).dataset
     except ValidationError as error:
         problems += problems_of(error, document, {}, _DatasetAlone)
+    if found is not None and found.paths.root is None:
+        loc = ("dataset", "paths", "root")
+        problems.append(Problem(document.origin(loc), "dataset.paths.root", "is not set", ROOT_HINT))
     if problems or found is None:
         raise ConfigError(_listed(problems, str(path)))
     return found
@@ -94,6 +97,8 @@ def _finish(document: Document, overrides: list[tuple[list[str], Any, str]], sou
     for keys, value, text in overrides:
         _apply(document, keys, value, text)
     expand(document.values)
+    if isinstance(document.values.get("dataset"), dict):
+        _resolve_paths(document.values["dataset"], Path.cwd())  # those of overrides
     fill_from_task(document.values)
     problems = list(document.problems)
     typed = canonical_loss(document.values)
@@ -171,6 +176,9 @@ def _inline_dataset(document: Document, experiment: Path) -> None:
     dataset = document.values.get("dataset")
     if isinstance(dataset, dict):
         _resolve_paths(dataset, base.parent)
+        paths = dataset.setdefault("paths", {})
+        if isinstance(paths, dict):
+            paths.setdefault("root", str(base.parent.absolute()))
 
 
 def _find_dataset(given: str, experiment: Path, origin: Origin) -> Path:
@@ -184,7 +192,7 @@ def _find_dataset(given: str, experiment: Path, origin: Origin) -> Path:
 
 def _resolve_paths(dataset: dict[str, Any], folder: Path) -> None:
     """Absolute paths: beside the data-set file where that exists, else from the working folder."""
-    paths = dataset.setdefault("paths", {})
+    paths = dataset.get("paths")
     if not isinstance(paths, dict):
         return
     for key in PATH_KEYS:
@@ -192,4 +200,3 @@ def _resolve_paths(dataset: dict[str, Any], folder: Path) -> None:
         if isinstance(given, str):
             beside = folder / given
             paths[key] = str((beside if beside.exists() else Path(given)).absolute())
-    paths.setdefault("root", str(folder.absolute()))

@@ -211,6 +211,9 @@ def test_a_data_set_is_looked_up_beside_the_experiment_and_then_from_the_working
         ),
         ({"data__patch_size": [8, 8, 8]}, "data.patch_size: has 3 sizes, images of format `image_folders` have 2 axes"),
         ({"dataset__num_classes": 4}, "unknown task `multiclass`"),
+        ({"dataset__paths": {"root": None}}, "dataset.paths.root: is not set"),
+        ({"training__loss": {"bce": 0.0, "dice": 0.0}}, "training.loss: every part weighs 0"),
+        ({"training__metrics": ["dice", "iou", "Dice"]}, "training.metrics.2: `dice` stands twice"),
         ({"device": "gpu"}, "device: must be auto, cpu, cuda, cuda:N or mps, got `gpu`"),
         ({"name": "a/b"}, "name: must be usable as a folder's name, got `a/b`"),
         ({"training__loss": {}}, "training.loss"),
@@ -310,3 +313,16 @@ def test_stats_and_check_take_a_data_set_file_by_itself(tmp_path):
     assert load_dataset(tmp_path / "set.yaml", ["num_channels=1"], whole_run=False).num_channels == 1
     told = mistakes(load_dataset, tmp_path / "set.yaml", ["nam=1"], whole_run=True)
     assert "nam=1  dataset.nam: unknown key\n      hint: did you mean `name`?" in told
+
+
+def test_a_relative_path_of_an_override_becomes_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    path = write_experiment(tmp_path / "run.yaml", experiment(tmp_path / "data"))
+    assert load_run(path, ["dataset.paths.root=mine"]).dataset.paths.root == tmp_path / "mine"
+    assert load_dataset(path, ["paths.test=mine"], whole_run=False).paths.test == tmp_path / "mine"
+
+
+def test_a_data_set_without_a_root_is_told(tmp_path):
+    path = write_experiment(tmp_path / "run.yaml", experiment(tmp_path / "data"))
+    assert "dataset.paths.root: is not set" in mistakes(load_dataset, path, ["paths.root=null"], whole_run=False)
