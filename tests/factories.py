@@ -12,6 +12,7 @@ SMALL: dict[str, dict[str, object]] = {
     "roinet": {"depths": [4, 4, 4, 4, 4, 4], "kernel_size": 3},
     "transroinet": {"depths": [4, 4, 4, 4, 4, 4], "kernel_size": 3, "transformer_depth": 1, "transformer_heads": 2},
     "sa_unet": {"depths": [4, 8]},
+    "deeplabv3_plus": {"backbone": "resnet18", "channels": 8},
 }
 """Keys that make each model small."""
 

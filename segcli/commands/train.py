@@ -125,7 +125,7 @@ def resume(located: Located, overrides: Sequence[str], *, listener: Listener) ->
         run = run.model_copy(update={"output": run.output.model_copy(update={"dir": folder.path})})
         position = snapshot.progress
         listener.notice(f"resuming from `{path}`: epoch {position.epoch + 1}, batch {position.batch + 1}")
-        trainer = open_session(run, folder, listener, stop)
+        trainer = open_session(run, folder, listener, stop, resumed=True)
         _refuse_other_data(snapshot, trainer)
         trainer.restore(snapshot)
         if trainer.progress.finished and run.training.epochs == before.training.epochs:

@@ -6,12 +6,14 @@ A torchvision built for CUDA registers no `nms` beside a CPU build of PyTorch, a
 nothing where the operators exist.
 """
 
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 
-__all__ = ["declare_missing_operators"]
+__all__ = ["declare_missing_operators", "torchvision_models"]
 
 SCHEMAS = {
     "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -33,6 +35,12 @@ def declare_missing_operators() -> None:
     for name, schema in SCHEMAS.items():
         if not hasattr(torch.ops.torchvision, name):
             _library.define(schema)  # type: ignore[no-untyped-call]
+
+
+def torchvision_models() -> Any:
+    """The module `torchvision.models`."""
+    declare_missing_operators()
+    return import_module("torchvision.models")
 
 
 def _load_extension() -> bool:

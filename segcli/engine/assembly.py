@@ -117,11 +117,17 @@ class Assembly:
         )
 
 
-def assemble(run: Run) -> Assembly:
+def assemble(run: Run, *, pretrained: bool = False) -> Assembly:
     """Make a run's parts; the network's first weights follow from the seed.
+
+    Args:
+        run: The run.
+        pretrained: Take up the pretrained weights that it names. Only a new training needs them: a checkpoint has its
+            own, and must work where that file is not.
 
     Raises:
         ConfigError: Parts do not fit together.
+        CheckpointError: The pretrained weights do not fit.
         DeviceError: The device is not there.
     """
     device = choose_device(run.device)
@@ -130,6 +136,8 @@ def assemble(run: Run) -> Assembly:
     seed_everything(run.seed)
     io = IOSpec(ndim=layout.ndim, in_channels=run.dataset.num_channels, outputs=task.outputs)
     network: Network = run.model.build(io=io)
+    if pretrained:
+        network.load_pretrained()
     multiple = run.data.preprocessing.pad_to_multiple
     if multiple is not None and multiple % network.stride:
         raise ConfigError(

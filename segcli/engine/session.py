@@ -25,8 +25,17 @@ NOT_YET: dict[str, Callable[[Run], bool]] = {
 """Keys of the contract that have no effect yet, with how to tell that someone asks for them."""
 
 
-def open_session(run: Run, folder: RunFolder, listener: Listener, stop: StopSignal) -> Trainer:
+def open_session(
+    run: Run, folder: RunFolder, listener: Listener, stop: StopSignal, *, resumed: bool = False
+) -> Trainer:
     """Check the data, make all parts, and give the trainer, before its first step.
+
+    Args:
+        run: The run.
+        folder: Where it is written.
+        listener: Hears what happens.
+        stop: Asks for a stop at the next safe point.
+        resumed: The weights will come from a checkpoint: pretrained ones are not looked for.
 
     Raises:
         SegcliError: Anything that would spoil the training and shows before it starts.
@@ -34,7 +43,7 @@ def open_session(run: Run, folder: RunFolder, listener: Listener, stop: StopSign
     for key, asked in NOT_YET.items():
         if asked(run):
             listener.warn(f"`{key}` has no effect in this version of segcli")
-    parts = assemble(run)
+    parts = assemble(run, pretrained=not resumed)
     listener.notice(_described(parts))
     train_cases = _checked(parts, "train", listener)
     val_cases = _checked(parts, "val", listener) if parts.layout.has("val") else []

@@ -38,6 +38,14 @@ class Network(nn.Module):
         super().__init__()
         self.io = io
 
+    def load_pretrained(self) -> None:
+        """Take up weights that the config names; called once, before a training begins, and not when it goes on.
+
+        Raises:
+            ConfigError: There is no such file.
+            CheckpointError: They do not fit.
+        """
+
     def progressed(self, share: float) -> None:
         """Hear before each optimizer step that `share` (0 to 1) of the training is done; for schedules within."""
 

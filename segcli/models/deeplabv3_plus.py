@@ -1,0 +1,102 @@
+"""DeepLabV3+ on a ResNet of TorchVision.
+
+Paper: Chen et al., "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation", ECCV 2018,
+https://arxiv.org/abs/1802.02611.
+
+Differs from the paper: a ResNet instead of Xception, plain instead of separable convolutions, and no batch norm after
+the image pooling, whose single pixel per image gives batch norm nothing to count with in a batch of one.
+"""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from segcli.core.types import ConfigModel, IOSpec, Positive
+from segcli.models import Network
+from segcli.nn.resnet import ResNet
+
+__all__ = ["DeepLabV3Plus"]
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "silu": nn.SiLU,
+    "gelu": nn.GELU,
+}
+RATES = (6, 12, 18)
+"""Dilations of the pyramid at output stride 16."""
+LOW_CHANNELS = 48
+
+
+class DeepLabV3Plus(Network):
+    """Deep features seen at several distances, sharpened by those of the first stage.
+
+    Shape:
+        `(B, in_channels, H, W) -> {"mask": (B, K, H, W)}`; H and W are multiples of 16.
+    """
+
+    can_ndim = (2,)
+    stride = 16
+
+    class Config(ConfigModel):
+        """Keys of `model: {type: deeplabv3_plus}`."""
+
+        backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = "resnet50"
+        """Network that gives the features."""
+        output_stride: Literal[8, 16] = 16
+        """How much smaller than the image the deep features are; 8 is finer and takes about twice the memory."""
+        activation: Literal["relu", "leaky_relu", "silu", "gelu"] = "relu"
+        """Activation of pyramid and decoder; the backbone keeps its ReLU."""
+        weights: str | None = None
+        """Pretrained backbone: `imagenet` (TorchVision's file in PyTorch's cache; nothing is downloaded), or the path
+        of a state dict in TorchVision's own format."""
+        channels: Positive = 256
+        """Channels of pyramid and decoder."""
+        dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+        """Share of channels dropped before the head while training."""
+
+    def __init__(self, config: Config, *, io: IOSpec) -> None:
+        super().__init__(io)
+        self.weights = config.weights
+        width, activation = config.channels, ACTIVATIONS[config.activation]
+        self.backbone = ResNet(config.backbone, in_channels=io.in_channels, output_stride=config.output_stride)
+        deep = self.backbone.deep_channels
+
+        def conv(in_channels: int, out_channels: int, kernel_size: int, rate: int = 1) -> nn.Sequential:
+            padding = rate * (kernel_size // 2)
+            return nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, kernel_size, padding=padding, dilation=rate, bias=False),
+                nn.BatchNorm2d(out_channels),
+                activation(),
+            )
+
+        rates = [rate * 16 // config.output_stride for rate in RATES]
+        self.pyramid = nn.ModuleList([conv(deep, width, 1), *(conv(deep, width, 3, rate) for rate in rates)])
+        self.pooling = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(deep, width, 1), activation())
+        self.project = conv(width * (len(self.pyramid) + 1), width, 1)
+        self.low = conv(self.backbone.low_channels, LOW_CHANNELS, 1)
+        self.decoder = nn.Sequential(
+            conv(width + LOW_CHANNELS, width, 3), conv(width, width, 3), nn.Dropout2d(config.dropout)
+        )
+        self.head = nn.Conv2d(width, io.outputs["mask"], kernel_size=1)
+
+    def load_pretrained(self) -> None:
+        """Give the backbone the weights that the config names."""
+        if self.weights is not None:
+            self.backbone.load_pretrained(self.weights)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Raw logits of the mask."""
+        low, deep = self.backbone(image)
+        pooled = self.pooling(deep).expand(-1, -1, *deep.shape[2:])
+        x = self.project(torch.cat([*(branch(deep) for branch in self.pyramid), pooled], dim=1))
+        x = _resized(x, low)
+        x = self.decoder(torch.cat([x, self.low(low)], dim=1))
+        return {"mask": _resized(self.head(x), image)}
+
+
+def _resized(x: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=False)
