@@ -38,6 +38,8 @@ def load_run(path: Path, overrides: Sequence[str] = ()) -> Run:
         if keys == ["dataset"]:
             _apply(document, keys, value, text)
     _inline_dataset(document, path)
+    expand(document.values)
+    _resolve_model(document, path.parent)
     return _finish(document, [entry for entry in parsed if entry[0] != ["dataset"]], str(path))
 
 
@@ -188,6 +190,16 @@ def _find_dataset(given: str, experiment: Path, origin: Origin) -> Path:
             return candidate
     looked = " and ".join(f"`{candidate}`" for candidate in dict.fromkeys(candidates))
     raise ConfigError(f"{origin.text}: no data-set file `{given}`", hint=f"looked for {looked}")
+
+
+def _resolve_model(document: Document, folder: Path) -> None:
+    """Absolute path of a user's own network: beside the experiment file where that exists."""
+    model = document.values.get("model")
+    name = model.get("type") if isinstance(model, dict) else None
+    if isinstance(model, dict) and isinstance(name, str) and ".py:" in name:
+        file, _, kind = name.rpartition(":")
+        if (folder / file).is_file():
+            model["type"] = f"{(folder / file).absolute()}:{kind}"
 
 
 def _resolve_paths(dataset: dict[str, Any], folder: Path) -> None:

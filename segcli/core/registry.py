@@ -42,10 +42,12 @@ def same_name(name: str) -> str:
 class Registry:
     """The components of one room."""
 
-    def __init__(self, room: str, word: str) -> None:
+    def __init__(self, room: str, word: str, *, takes_files: bool = False) -> None:
         self.room = room
         self.word = word
         """What one component is called in a message, such as `model`."""
+        self.takes_files = takes_files
+        """Whether a user's own file is a component as well."""
 
     @cached_property
     def _files(self) -> dict[str, str]:
@@ -57,12 +59,25 @@ class Registry:
         """Names of all components, in alphabetical order."""
         return tuple(self._files.values())
 
+    def _own(self, name: str) -> tuple[Path, str] | None:
+        """File and class of a user's own component, `path/to/file.py:ClassName`; None for one of ours."""
+        file, sign, kind = name.rpartition(".py:")
+        if not sign or not self.takes_files:
+            return None
+        path = Path(f"{file}.py").absolute()
+        if not path.is_file():
+            raise ConfigError(f"no file `{path}` with the {self.word} `{kind}`")
+        return path, kind
+
     def canonical(self, name: str) -> str:
         """File name of the component that `name` means.
 
         Raises:
             ConfigError: There is none.
         """
+        own = self._own(name)
+        if own is not None:
+            return f"{own[0]}:{own[1]}"
         stem = self._files.get(same_name(name))
         if stem is None:
             close = nearest(name, list(self.names()))
@@ -76,6 +91,9 @@ class Registry:
         Raises:
             ConfigError: There is no such component, or the package that it needs is not installed.
         """
+        own = self._own(name)
+        if own is not None:
+            return import_module(f"segcli.{self.room}._own").own_model(*own)
         stem = self.canonical(name)
         try:
             module = import_module(f"segcli.{self.room}.{stem}")
@@ -91,7 +109,7 @@ class Registry:
         return getattr(module, public)
 
 
-MODELS = Registry("models", "model")
+MODELS = Registry("models", "model", takes_files=True)
 LOSSES = Registry("losses", "loss")
 METRICS = Registry("metrics", "metric")
 OPTIMIZERS = Registry("optimizers", "optimizer")

@@ -1,0 +1,158 @@
+"""A user's own network in one file, chosen by `model: {type: path/to/file.py:ClassName, ...}`.
+
+The file runs when a training, an evaluation or a prediction names it. A checkpoint holds no code: it remembers the path
+and the SHA-256 of the file, and another content is refused.
+"""
+
+import hashlib
+import inspect
+import sys
+from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from pydantic import ConfigDict, Field, create_model, field_validator, model_validator
+from torch import Tensor, nn
+
+from segcli.core.errors import ConfigError, nearest
+from segcli.core.types import ConfigModel, IOSpec
+from segcli.models import Network
+
+__all__ = ["own_model"]
+
+PROGRAM = ("in_channels", "out_channels", "num_classes", "ndim")
+"""Arguments of a constructor that the program fills in."""
+LEAST = 32
+"""Pixels along each axis of the image that a network is tried with, at least."""
+
+
+def own_model(path: Path, name: str) -> type[Network]:
+    """The class of a file as a network of ours.
+
+    A class that derives from `Network` keeps our contract by itself. Any other `torch.nn.Module` is made from the keys
+    beside `type`, and from `in_channels`, `out_channels` (or `num_classes`) and `ndim` where it takes them; it returns
+    logits `(B, K, *S)`, or a dict with these under `mask`. Its attribute `stride`, where it has one, says what each
+    size of an image must be a multiple of.
+
+    Raises:
+        ConfigError: There is no such class, or the file cannot be imported.
+    """
+    return _own_model(path, name, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+@cache
+def _own_model(path: Path, name: str, digest: str) -> type[Network]:
+    module = _imported(path, digest)
+    kind = getattr(module, name, None)
+    if not (inspect.isclass(kind) and issubclass(kind, nn.Module)):
+        known = [key for key, value in vars(module).items() if inspect.isclass(value) and issubclass(value, nn.Module)]
+        close = nearest(name, known)
+        hint = f"did you mean `{close}`?" if close else f"it has {', '.join(known) or 'none'}"
+        raise ConfigError(f"`{path}` has no network `{name}`", hint=hint)
+    return _ours(kind, digest) if issubclass(kind, Network) else _wrapped(kind, digest, f"{path.name}:{name}")
+
+
+def _imported(path: Path, digest: str) -> ModuleType:
+    spec = spec_from_file_location(f"segcli_own_{digest[:16]}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses and the like look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[spec.name]
+        raise ConfigError(f"`{path}` cannot be imported ({type(error).__name__}: {error})") from error
+    return module
+
+
+def _remembering(base: type[ConfigModel], digest: str) -> type[ConfigModel]:
+    """Keys of a network with the digest of its file beside them."""
+
+    def same(cls: type[ConfigModel], given: str | None) -> str:
+        if given not in (None, digest):
+            raise ValueError(
+                f"the file is not the one that the run was trained with; `model.sha256={digest}` takes it as it is now"
+            )
+        return digest
+
+    return create_model(
+        base.__name__,
+        __base__=base,
+        __validators__={"same": field_validator("sha256")(classmethod(same))},  # type: ignore[dict-item]
+        sha256=(str | None, Field(default=None, validate_default=True)),
+    )
+
+
+def _ours(kind: type[Network], digest: str) -> type[Network]:
+    config: type[ConfigModel] = getattr(kind, "Config", ConfigModel)
+    return type(kind.__name__, (kind,), {"Config": _remembering(config, digest), "__doc__": kind.__doc__})
+
+
+def _wrapped(kind: type[nn.Module], digest: str, shown: str) -> type[Network]:
+    """A network of ours around any module."""
+    signature = inspect.signature(kind)
+
+    class Arguments(ConfigModel):
+        model_config = ConfigDict(extra="allow")
+
+        @model_validator(mode="after")
+        def _fit(self) -> "Arguments":
+            try:
+                signature.bind(**_arguments(self, signature, IOSpec(2, 1, {"mask": 1})))
+            except TypeError as error:
+                raise ValueError(f"`{shown}` cannot be made from these keys: {error}") from None
+            return self
+
+    class Own(Network):
+        Config = _remembering(Arguments, digest)
+        can_ndim = tuple(getattr(kind, "can_ndim", (2, 3)))
+
+        def __init__(self, config: ConfigModel, *, io: IOSpec) -> None:
+            super().__init__(io)
+            self.network = kind(**_arguments(config, signature, io))
+            self.stride = int(getattr(self.network, "stride", 1))
+            _try_out(self, shown)
+
+        def forward(self, image: Tensor) -> dict[str, Tensor]:
+            """What the module gives, by name."""
+            outputs: Any = self.network(image)
+            return outputs if isinstance(outputs, dict) else {"mask": outputs}
+
+    Own.__name__, Own.__doc__ = kind.__name__, kind.__doc__
+    return Own
+
+
+def _arguments(config: ConfigModel, signature: inspect.Signature, io: IOSpec) -> dict[str, Any]:
+    given = {key: value for key, value in (config.model_extra or {}).items() if key != "sha256"}
+    classes = io.outputs.get("mask", 1)
+    program = dict(zip(PROGRAM, (io.in_channels, classes, classes, io.ndim), strict=True))
+    return {**{key: value for key, value in program.items() if key in signature.parameters}, **given}
+
+
+@torch.no_grad()
+def _try_out(network: Network, shown: str) -> None:
+    """One image through the network, so that a wrong shape shows before the training.
+
+    Raises:
+        ConfigError: It fails, or gives another shape than it must.
+    """
+    io, length = network.io, network.stride * -(-LEAST // network.stride)
+    image = torch.zeros(1, io.in_channels, *[length] * io.ndim)
+    size = "x".join([str(length)] * io.ndim)
+    network.eval()
+    try:
+        outputs = network(image)
+    except Exception as error:
+        raise ConfigError(
+            f"`{shown}` fails on an image of {size} pixels ({type(error).__name__}: {error})",
+            hint="sizes are multiples of its attribute `stride`, 1 where it has none",
+        ) from error
+    network.train()
+    expected = {name: (1, channels, *image.shape[2:]) for name, channels in io.outputs.items()}
+    found = {name: tuple(value.shape) for name, value in outputs.items() if isinstance(value, Tensor)}
+    if {name: found.get(name) for name in expected} != expected:
+        raise ConfigError(f"`{shown}` gives {found} for an image of {size} pixels, expected {expected}")
