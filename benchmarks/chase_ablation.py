@@ -15,15 +15,16 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 CONSTANT = ["training.scheduler=constant", "training.optimizer.learning_rate=0.001"]
-WHOLE = ["data.patch_size=null", "data.patches_per_image=1", "data.batch_size=1"]
-BARE = [*CONSTANT, *WHOLE, "data.augmentation.enabled=false", "training.ema.enabled=false"]
+# the largest square of an image: quarter turns would change the size of a whole one
+WHOLE = ["data.patch_size=[960,960]", "data.patches_per_image=1", "data.batch_size=1"]
+BARE = [*CONSTANT, *WHOLE, "training.loss=bce", "data.augmentation.enabled=false", "training.ema.enabled=false"]
 LEFT_OUT: dict[str, list[str]] = {
     "nothing": [],
     "schedule (constant 0.001)": CONSTANT,
     "augmentation": ["data.augmentation.enabled=false"],
-    "loss (BCE and Dice in halves)": ["training.loss={bce: 0.5, dice: 0.5}"],
+    "Dice in the loss (BCE alone)": ["training.loss=bce"],
     "running mean of the weights (EMA)": ["training.ema.enabled=false"],
-    "patches (whole images)": WHOLE,
+    "patches (960x960 of 960x999)": WHOLE,
     "all of them, and EMA and TTA: a bare U-Net": BARE,
 }
 
@@ -43,7 +44,7 @@ def main() -> None:
 def trained(folder: Path, options: argparse.Namespace, row: str, overrides: list[str]) -> dict[str, dict[str, float]]:
     """Scores of one row; of the full recipe also without test-time augmentation."""
     # three patches of 320² an image: as many whole images of 960x999 hold 3.1 times the pixels
-    epochs = max(round(options.epochs / 3.1), 1) if "data.patch_size=null" in overrides else options.epochs
+    epochs = max(round(options.epochs / 3.1), 1) if WHOLE[0] in overrides else options.epochs
     name = f"row{list(LEFT_OUT).index(row)}"
     config = ROOT / "configs/experiments/chase_unet_small.yaml"
     data = [f"dataset={ROOT / 'configs/datasets/chase_db1.yaml'}", f"dataset.paths.root={options.data.resolve()}"]
