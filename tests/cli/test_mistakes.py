@@ -254,7 +254,7 @@ def test_the_first_experiment_says_how_to_make_its_data(run_cli, workplace):
 def test_our_own_bug_keeps_its_traceback(tiny):
     script = (
         "import segcli.engine.session as session\n"
-        "session.assemble = lambda run: 1 / 0\n"
+        "session.assemble = lambda *_, **__: 1 / 0\n"
         "import sys\nfrom segcli.cli.main import run\nsys.exit(run(sys.argv[1:]))"
     )
     done = subprocess.run(
