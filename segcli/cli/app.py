@@ -164,10 +164,24 @@ def data_stats(
     console.result(stats.as_dict(), tables.stats(stats), as_json=as_json, quiet=quiet)
 
 
-@data_app.command("split", help="Write (or re-write) the split file (not built yet).")
-def data_split(config: ConfigArg) -> None:
-    """Say that it is not built yet."""
-    _not_built("data split", "set `split: {by: fraction, ...}` in the data-set file to draw splits by seed")
+@data_app.command("split")
+def data_split(
+    config: ConfigArg, overrides: OverridesArg = None, as_json: JsonOpt = False, quiet: QuietOpt = False
+) -> None:
+    """Draw the splits and write the split file, or write it anew.
+
+    Example: segcli data split configs/datasets/scenes_sample.yaml split.seed=1
+    """
+    from segcli.cli import console
+    from segcli.config.load import load_dataset
+
+    dataset = load_dataset(config, overrides or [], whole_run=False)
+
+    from segcli.commands.data import split_data
+    from segcli.report import tables
+
+    drawn = split_data(dataset)
+    console.result(drawn.as_dict(), tables.split(drawn), as_json=as_json, quiet=quiet)
 
 
 @app.command("train")

@@ -1,4 +1,4 @@
-"""`segcli data check`, `data stats` and `data sample`."""
+"""`segcli data check`, `data stats`, `data split` and `data sample`."""
 
 import hashlib
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ from segcli.data.images import write_png
 from segcli.data.samples import Case
 from segcli.datasets import SPLITS, Layout
 from segcli.engine.events import Listener
-from segcli.report.results import Checked, SplitSummary, Stats
+from segcli.report.results import Checked, SplitDrawn, SplitSummary, Stats
 from segcli.samples import SampleMaker
 
-__all__ = ["check_data", "data_stats", "make_sample"]
+__all__ = ["check_data", "data_stats", "make_sample", "split_data"]
 
 RARE = 0.02
 """A foreground below this share is hard to learn with a loss that counts pixels."""
@@ -49,15 +49,28 @@ def check_data(dataset: DatasetSection, *, listener: Listener) -> Checked:
             if result.digest:
                 contents.setdefault(result.digest, []).append((split, case))
         summaries.append(_summary(layout, split, cases, examined))
+    findings += _left_out(layout)
     findings += _same_content(contents)
     findings += _shares_differ(summaries)
     order = {"error": 0, "warning": 1, "info": 2}
+    findings = list(dict.fromkeys(findings))  # what spoils all splits is told by each
     return Checked(dataset.name, summaries, sorted(findings, key=lambda finding: order[finding.severity]))
 
 
 def _no_split(split: str) -> Finding:
     told = {"val": "no validation: no best checkpoint and no early stopping", "test": "`segcli eval` takes validation"}
     return Finding("no_split", "info", None, f"there is no `{split}` split", told.get(split, ""))
+
+
+def _left_out(layout: Layout) -> list[Finding]:
+    """Images that the split file does not know."""
+    try:
+        division = layout.division()
+    except DataError:
+        return []  # told with the split that it spoils
+    if division is None or division.warning is None:
+        return []
+    return [Finding("not_in_split_file", "warning", division.file, *division.warning)]
 
 
 def _cases(layout: Layout, split: str) -> list[Case]:
@@ -188,6 +201,29 @@ def _moments(layout: Layout, case: Case) -> tuple[Array, Array, int, int, int]:
     mask = sample.maps.get("mask")
     foreground = 0 if mask is None else int((mask[valid] > 0).sum())
     return values.sum(axis=0), (values**2).sum(axis=0), len(values), foreground, 0 if mask is None else len(values)
+
+
+def split_data(dataset: DatasetSection) -> SplitDrawn:
+    """Draw the splits and write the split file, in the place of one that is there.
+
+    Raises:
+        ConfigError: Nothing is drawn in this data set.
+        DataError: The draw cannot work, or the file cannot be written.
+    """
+    layout: Layout = dataset.build()
+    drawn = layout.division(fresh=True)
+    if drawn is None or not drawn.settings.draws:
+        raise ConfigError(
+            f"data set `{dataset.name}` draws no split: folders, names or a file written by hand decide",
+            hint="set `split.val` (and `split.test`) to shares such as 0.2",
+        )
+    before = drawn.known() if drawn.file.exists() else None
+    drawn.write()
+    side_of = {name: side for side, names in drawn.sides.items() for name in names}
+    moved = None if before is None else sum(side_of.get(name, side) != side for name, side in before.items())
+    layout = dataset.build()  # it reads the file now
+    images = {split: len(layout.all_cases(split)) if layout.has(split) else 0 for split in SPLITS}
+    return SplitDrawn(dataset.name, drawn.file, drawn.settings.unit, drawn.sides, images, moved)
 
 
 def make_sample(

@@ -9,6 +9,7 @@ from segcli.core.types import ConfigModel
 from segcli.data.checks import Finding
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
+from segcli.data.splits import Division
 
 __all__ = ["SPLITS", "Layout"]
 
@@ -22,6 +23,8 @@ class Layout(ABC):
     """Keys of this format, which stand in the data-set file beside those of every format."""
     ndim: ClassVar[int] = 2
     """Spatial axes of one image."""
+    keeps_split: ClassVar[bool] = False
+    """Whether the first training writes the split file of a drawn split; `segcli data split` always does."""
 
     def __init__(self, config: Any, spec: DatasetSpec) -> None:
         self.config = config
@@ -31,6 +34,17 @@ class Layout(ABC):
     def default_task(num_classes: int) -> str:
         """Task of a data set that does not name one."""
         return "binary" if num_classes == 1 else "multiclass"
+
+    def division(self, *, fresh: bool = False) -> Division | None:
+        """How the cases were drawn; None where folders or lists alone decide.
+
+        Args:
+            fresh: Draw anew instead of reading the split file.
+
+        Raises:
+            DataError: The draw or its file cannot work.
+        """
+        return None
 
     @abstractmethod
     def has(self, split: str) -> bool:

@@ -19,7 +19,7 @@ from segcli.data.checks import Finding, raise_on_error
 from segcli.data.images import EXTENSIONS, Header, natural_key, read_header, read_image, read_labels
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
-from segcli.data.splits import SplitSettings, divide
+from segcli.data.splits import Division, SplitSettings, divide
 from segcli.datasets import Layout
 
 __all__ = ["ImageFolders"]
@@ -120,15 +120,11 @@ class ImageFolders(Layout):
     def _partners(self, split: str) -> tuple[list[Case], list[Finding]]:
         """Cases with their partner files, and what is missing."""
         config, folder = self.config, self._folder(split)
-        images = self._files(folder / config.image_folder, config.image_suffix, "images", split)
+        images = self._images(split)
         labels = self._files(folder / config.label_folder, config.label_suffix, "masks", split)
         fovs: dict[str, list[Path]] = {}
         if config.fov_folder is not None:
             fovs = self._files(folder / config.fov_folder, config.fov_suffix, "field-of-view masks", split)
-        if config.image_folder == config.label_folder:
-            labelled = {path for paths in labels.values() for path in paths} if config.label_suffix else set()
-            images = {key: [p for p in paths if p not in labelled] for key, paths in images.items()}
-            images = {key: paths for key, paths in images.items() if paths}
         wanted = self._in_split(split, list(images))
         findings = [*_doubles(images, "image"), *_doubles(labels, "mask")]
         cases = [
@@ -153,6 +149,17 @@ class ImageFolders(Layout):
                 )
             )
         return cases, findings
+
+    def _images(self, split: str) -> dict[str, list[Path]]:
+        """Images of a folder by their stem, masks in the same folder left out."""
+        config, folder = self.config, self._folder(split)
+        images = self._files(folder / config.image_folder, config.image_suffix, "images", split)
+        if config.image_folder != config.label_folder or not config.label_suffix:
+            return images
+        labels = self._files(folder / config.label_folder, config.label_suffix, "masks", split)
+        labelled = {path for paths in labels.values() for path in paths}
+        images = {key: [path for path in paths if path not in labelled] for key, paths in images.items()}
+        return {key: paths for key, paths in images.items() if paths}
 
     def _files(self, folder: Path, suffix: str | list[str], what: str, split: str) -> dict[str, list[Path]]:
         """Files of a folder by their stem without the suffix."""
@@ -182,7 +189,12 @@ class ImageFolders(Layout):
         settings = self.config.split
         if self._folder(split) != self._folder("train") or (settings.by == "folders" and not settings.share("val")):
             return keys
-        return divide(keys, settings, self.root)[split]
+        return divide(keys, settings, self.root).sides[split]
+
+    def division(self, *, fresh: bool = False) -> Division | None:
+        """How the images of the training folder were drawn; None where folders or lists decide."""
+        settings = self.config.split
+        return divide(list(self._images("train")), settings, self.root, fresh=fresh) if settings.draws else None
 
     def _missing(self, cases: list[Case], folder: Path) -> Iterator[Finding]:
         config = self.config

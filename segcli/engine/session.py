@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from segcli.config.schema import Run
-from segcli.core.errors import ConfigError
+from segcli.core.errors import ConfigError, DataError
+from segcli.core.files import shown
 from segcli.data.checks import raise_on_error
 from segcli.data.samples import Case
 from segcli.engine.activations import observed_layers
@@ -45,6 +46,7 @@ def open_session(
             listener.warn(f"`{key}` has no effect in this version of segcli")
     parts = assemble(run, pretrained=not resumed)
     listener.notice(_described(parts))
+    _keep_split(parts, listener)
     train_cases = _checked(parts, "train", listener)
     val_cases = _checked(parts, "val", listener) if parts.layout.has("val") else []
     if not val_cases:
@@ -82,6 +84,22 @@ def _checked(parts: Assembly, split: str, listener: Listener) -> list[Case]:
         if finding.severity == "warning":
             listener.warn(f"{finding.message} ({finding.mend})")
     return cases
+
+
+def _keep_split(parts: Assembly, listener: Listener) -> None:
+    """Write the split file of a split that was drawn, where the format keeps one; tell what its file leaves out."""
+    division = parts.layout.division()
+    if division is None:
+        return
+    if division.warning is not None:
+        listener.warn("{} ({})".format(*division.warning))
+    if parts.layout.keeps_split and not division.kept:
+        try:
+            division.write()
+        except DataError as error:  # the seed draws the same split in the next run
+            listener.warn(f"{error.message}; `dataset.split.split_file` keeps the split elsewhere")
+        else:
+            listener.notice(f"split written to {shown(division.file)}")
 
 
 def _check_one_size(parts: Assembly, cases: Sequence[Case]) -> None:

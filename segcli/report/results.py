@@ -9,7 +9,7 @@ from segcli.core.files import plain
 from segcli.data.checks import Finding
 from segcli.metrics import Score
 
-__all__ = ["Checked", "Evaluated", "Predicted", "SplitSummary", "Stats", "Trained"]
+__all__ = ["Checked", "Evaluated", "Predicted", "SplitDrawn", "SplitSummary", "Stats", "Trained"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,25 @@ class Stats:
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
         values: dict[str, Any] = plain({**vars(self), "foreground_share": _or_none(self.foreground_share)})
+        return values
+
+
+@dataclass(frozen=True)
+class SplitDrawn:
+    """A split that was drawn and written."""
+
+    dataset: str
+    file: Path
+    unit: str
+    """What was shared out: `image`, `sequence` or `frame`."""
+    names: dict[str, list[str]]
+    num_images: dict[str, int]
+    moved: int | None
+    """Names that an earlier split file had on another side; None where there was none."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        values: dict[str, Any] = plain(vars(self))
         return values
 
 

@@ -7,11 +7,12 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from segcli.core.files import shown
 from segcli.data.checks import Finding
 from segcli.metrics import Score
-from segcli.report.results import Checked, Evaluated, Predicted, Stats, Trained
+from segcli.report.results import Checked, Evaluated, Predicted, SplitDrawn, Stats, Trained
 
-__all__ = ["checked", "evaluated", "predicted", "rehearsed", "sample", "stats", "trained"]
+__all__ = ["checked", "evaluated", "predicted", "rehearsed", "sample", "split", "stats", "trained"]
 
 ROWS_PER_CODE = 4
 METRICS_PER_IMAGE = 6
@@ -68,6 +69,19 @@ def stats(result: Stats) -> Iterator[Any]:
     yield f"# {escape(result.dataset)}: {result.num_images} training images, {sizes}"
     yield f"# foreground share {result.foreground_share:.4f}"
     yield escape(result.yaml())
+
+
+def split(result: SplitDrawn) -> Iterator[Any]:
+    """Counts of each split, and the file."""
+    table = Table(title=f"Split of {escape(result.dataset)}", title_justify="left")
+    counted = [] if result.unit in ("image", "frame") else [f"{result.unit}s"]
+    for heading in ("split", *counted, "images"):
+        table.add_column(heading, justify="left" if heading == "split" else "right")
+    for name, names in result.names.items():
+        table.add_row(name, *([str(len(names))] if counted else []), str(result.num_images[name]))
+    yield table
+    moved = "" if result.moved is None else f", {_plural(result.moved, result.unit)} on another side than before"
+    yield f"wrote {escape(shown(result.file))}{moved}"
 
 
 def sample(made: dict[str, Any]) -> Iterator[Any]:
