@@ -118,13 +118,15 @@ def data_check(
 
 @data_app.command("sample")
 def data_sample(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="Kind of data: vessels.", autocompletion=complete.kinds)],
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="Kind of data: vessels, scenes.", autocompletion=complete.kinds)
+    ],
     folder: Annotated[
         Path | None, typer.Argument(metavar="[DIR]", help="Folder; data/KIND_sample when left out.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Other images for another seed.")] = 0,
     size: Annotated[
-        int | None, typer.Option("--size", min=32, max=4096, help="Height and width in pixels.", show_default=False)
+        int | None, typer.Option("--size", min=32, max=4096, help="Height of an image in pixels.", show_default=False)
     ] = None,
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,

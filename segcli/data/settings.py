@@ -25,6 +25,20 @@ class Paths(ConfigModel):
     """Folder of the test images; `root/test` when left out."""
 
 
+class ClassSpec(ConfigModel):
+    """One class of a mask."""
+
+    name: str
+    """Name in tables, legends and reports."""
+    color: Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)] | None = None
+    """Colour in RGB, each from 0 to 255."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) else given
+
+
 class DatasetSpec(ConfigModel):
     """What every data set states, whatever its format. The keys of the format itself stand beside these."""
 
@@ -44,6 +58,8 @@ class DatasetSpec(ConfigModel):
     """Channels of an image: 1 for grey, 3 for RGB."""
     num_classes: Positive = 1
     """1 for one mask (foreground and background)."""
+    classes: list[ClassSpec] = []
+    """Names of the classes, or `{name, color}`, in the order of their indices."""
     mean: list[float] | None = None
     """Mean of each channel on the scale 0 to 1 (`segcli data stats` prints it)."""
     std: list[Annotated[float, Field(gt=0.0)]] | None = None

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from segcli.core.types import ConfigModel
 from segcli.data.checks import Finding
+from segcli.data.class_list import Mistake
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.data.splits import Division
@@ -34,6 +35,18 @@ class Layout(ABC):
     def default_task(num_classes: int) -> str:
         """Task of a data set that does not name one."""
         return "binary" if num_classes == 1 else "multiclass"
+
+    @classmethod
+    def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
+        """Keys that follow from other keys or from a file, such as `num_classes` from a list of classes.
+
+        Args:
+            values: The data-set file as typed, with its overrides.
+
+        Returns:
+            The keys that change, and what is wrong with the others.
+        """
+        return {}, []
 
     def division(self, *, fresh: bool = False) -> Division | None:
         """How the cases were drawn; None where folders or lists alone decide.

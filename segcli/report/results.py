@@ -21,7 +21,9 @@ class SplitSummary:
     sizes: dict[str, int]
     """Number of images of each size, such as `512x512`."""
     foreground_share: float
-    """Share of foreground pixels inside the field of view; NaN where no mask could be read."""
+    """Share of foreground pixels inside the field of view; NaN where no mask could be read, or for several classes."""
+    class_shares: dict[str, float]
+    """Share of each class in the pixels that count; empty for one mask."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Stats:
     mean: list[float]
     std: list[float]
     foreground_share: float
+    class_shares: dict[str, float]
+    """Share of each class in the pixels that count; empty for one mask."""
     sizes: dict[str, int]
 
     def yaml(self) -> str:

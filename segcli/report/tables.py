@@ -27,20 +27,35 @@ def _number(value: float | None) -> str:
 def checked(result: Checked) -> Iterator[Any]:
     """Splits, then findings, then the verdict."""
     splits = Table(title=f"Data set {escape(result.dataset)}", title_justify="left")
-    for heading in ("split", "images", "sizes", "foreground"):
+    one_mask = not any(entry.class_shares for entry in result.splits)
+    for heading in ("split", "images", "sizes", *(["foreground"] if one_mask else [])):
         splits.add_column(heading, justify="left" if heading in ("split", "sizes") else "right")
     for entry in result.splits:
         sizes = ", ".join(f"{size} ({count})" for size, count in list(entry.sizes.items())[:4])
         more = f" and {len(entry.sizes) - 4} more" if len(entry.sizes) > 4 else ""
         share = "-" if math.isnan(entry.foreground_share) else f"{entry.foreground_share:.2%}"
-        splits.add_row(entry.split, str(entry.num_images), sizes + more, share)
+        splits.add_row(entry.split, str(entry.num_images), sizes + more, *([share] if one_mask else []))
     yield splits
+    if not one_mask:
+        yield _class_shares(result)
     shown = [finding for finding in result.findings if finding.mend]
     if shown:
         yield _findings(shown)
     count = {kind: sum(finding.severity == kind for finding in result.findings) for kind in SEVERITY}
     verdict = "[bold red]not ready to train[/]" if result.has_errors else "[green]ready to train[/]"
     yield f"{verdict}: {_plural(count['error'], 'error')}, {_plural(count['warning'], 'warning')}"
+
+
+def _class_shares(result: Checked) -> Table:
+    """Share of each class in each split."""
+    table = Table(title="Share of the pixels that count", title_justify="left")
+    table.add_column("class")
+    for entry in result.splits:
+        table.add_column(entry.split, justify="right")
+    for name in next(entry.class_shares for entry in result.splits if entry.class_shares):
+        shares = [entry.class_shares.get(name, math.nan) for entry in result.splits]
+        table.add_row(escape(name), *("-" if math.isnan(share) else f"{share:.2%}" for share in shares))
+    return table
 
 
 def _findings(found: list[Finding]) -> Table:
@@ -67,7 +82,10 @@ def stats(result: Stats) -> Iterator[Any]:
     """Lines to paste, with what they are."""
     sizes = ", ".join(f"{size} ({count})" for size, count in list(result.sizes.items())[:6])
     yield f"# {escape(result.dataset)}: {result.num_images} training images, {sizes}"
-    yield f"# foreground share {result.foreground_share:.4f}"
+    if not result.class_shares:
+        yield f"# foreground share {result.foreground_share:.4f}"
+    for name, share in result.class_shares.items():
+        yield f"# {share:8.4%} {escape(name)}"
     yield escape(result.yaml())
 
 
@@ -87,7 +105,8 @@ def split(result: SplitDrawn) -> Iterator[Any]:
 def sample(made: dict[str, Any]) -> Iterator[Any]:
     """What was written."""
     counts = ", ".join(f"{count} {split}" for split, count in made["images"].items())
-    yield f"wrote {counts} images of {made['size']}x{made['size']} pixels to {escape(made['folder'])}"
+    height, width = made["shape"]
+    yield f"wrote {counts} images of {width}x{height} pixels to {escape(made['folder'])}"
     yield f"data-set file: {escape(made['dataset'])}"
 
 
