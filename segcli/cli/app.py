@@ -285,6 +285,11 @@ def predict(
         typer.Option("--tile", min=32, help="Cut larger images into tiles of this size.", show_default=False),
     ] = None,
     tta: TTAOpt = None,
+    video: Annotated[
+        Path | None,
+        typer.Option("--video", help="Also write the images with their masks as a video (.mp4).", show_default=False),
+    ] = None,
+    fps: Annotated[float, typer.Option("--fps", min=0.1, max=240, help="Frames per second of the video.")] = 10.0,
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
@@ -309,6 +314,8 @@ def predict(
         threshold=threshold,
         tile=tile,
         tta=tta,
+        video=video,
+        fps=fps,
         overwrite=overwrite,
     )
     with console.listener(quiet=quiet or as_json) as listener:

@@ -1,7 +1,9 @@
 """Classes of a mask: their names, colours and numbers, and which of them do not count."""
 
+import colorsys
 import csv
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +16,7 @@ from segcli.core.types import Array, ConfigModel
 from segcli.data.colors import MAX_COLORS, RGB, UNKNOWN
 from segcli.data.settings import DatasetSpec
 
-__all__ = ["ClassList", "IgnoredClass", "Mistake", "class_names", "completed_classes"]
+__all__ = ["ClassList", "IgnoredClass", "Mistake", "class_colors", "class_names", "completed_classes"]
 
 Mistake = tuple[str, str, str | None]
 """Key, what is wrong with it, and its mend."""
@@ -102,6 +104,21 @@ def class_names(spec: DatasetSpec) -> list[str]:
     """Name of each class that counts, as stated or by number."""
     stated = [entry.name for entry in spec.classes]
     return stated or [f"class {number}" for number in range(spec.num_classes)]
+
+
+def class_colors(spec: DatasetSpec) -> list[RGB]:
+    """Colour of each class that counts: as stated, or else one that differs from those of the others."""
+    stated = [None if entry.color is None else tuple(entry.color) for entry in spec.classes]
+    stated += [None] * (spec.num_classes - len(stated))
+    free = (color for color in _distinct() if color not in stated)
+    return [next(free) if color is None else (color[0], color[1], color[2]) for color in stated]
+
+
+def _distinct() -> Iterator[RGB]:
+    """Colours without end that are easy to tell apart: hues by the golden ratio, in three brightnesses."""
+    for number in itertools.count():
+        red, green, blue = colorsys.hsv_to_rgb(number * 0.618 % 1.0, (0.85, 0.55)[number // 9 % 2], 1 - number % 3 / 4)
+        yield round(255 * red), round(255 * green), round(255 * blue)
 
 
 # ---- from the data-set file

@@ -96,6 +96,14 @@ class MaskReader:
             raise DataError(strays.told(self.classes), hint=strays.mend())
         return self.classes.maps(positions)
 
+    def written(self, mask: Array) -> Array:
+        """Indices of classes that count, `(H, W)` uint8, as masks of this data set hold them."""
+        if self.mask_format == "rgb":
+            painted: Array = np.array(self.classes.colors, np.uint8)[mask]
+            return painted
+        numbers = np.array(self.classes.numbers[: self.classes.num_counted])
+        return numbers.astype(np.uint8 if numbers.max() <= 255 else np.uint16)[mask]
+
     def examine(self, path: Path) -> tuple[dict[str, Array], list[Finding]]:
         """The same with findings instead of errors, and colours that are no class told even where they are allowed."""
         try:

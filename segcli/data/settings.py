@@ -80,9 +80,11 @@ class Augmentation(ConfigModel):
 
     enabled: bool = True
     """Off with `false`, whatever else is set."""
-    preset: Literal["light", "medium", "heavy"] | None = None
+    preset: Literal["light", "medium", "heavy", "street"] | None = None
     """`light`: horizontal flip, brightness. `medium`: also vertical flip, quarter turns, shift, scale and turn.
-    `heavy`: also elastic deformation, gamma, blur, noise and, for colour images, hue and saturation."""
+    `heavy`: also elastic deformation, gamma, blur, noise and, for colour images, hue and saturation.
+    `street`, for scenes that have an above and a below: horizontal flip, scale 0.75 to 1.5, shift, a little turn, light,
+    blur and, for colour images, hue and saturation."""
     transforms: list[dict[str, Any]] = []
     """Albumentations transforms by name after those of the preset, such as `{type: GaussianBlur, p: 0.3}`."""
 

@@ -222,6 +222,10 @@ class Sequences(Layout):
             raise DataError(finding.message, hint=finding.mend)
         return Sample(image=image, maps=maps)
 
+    def as_stored(self, answer: Array) -> Array:
+        """Class indices as colours, or as the numbers of the data set."""
+        return self.masks.written(answer)
+
     def read_input(self, path: Path) -> Sample:
         """Decode one image by itself."""
         return Sample(image=self.convert(read_image(path), path))

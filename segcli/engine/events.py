@@ -37,6 +37,8 @@ class EpochDone:
     patience_left: int | None
     """Validations without improvement until early stopping; None when it is off."""
     notes: list[str] = field(default_factory=list)
+    per_class: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Of each metric the value of each class; empty for a single mask and without a validation."""
 
 
 class Listener(Protocol):

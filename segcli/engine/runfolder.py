@@ -45,6 +45,10 @@ class RunFolder:
         """Checkpoint kept of this epoch."""
         return self.checkpoints / f"epoch_{epoch:04d}.safetensors"
 
+    def visualizations(self, epoch: int) -> Path:
+        """Folder of this epoch's pictures."""
+        return self.path / "visualizations" / f"epoch_{epoch:03d}"
+
     def kept(self) -> list[Path]:
         """Periodic checkpoints, oldest first."""
         return sorted(self.checkpoints.glob("epoch_*.safetensors"))

@@ -1,8 +1,6 @@
 """Opens a training: data checked, loaders ready, trainer made."""
 
-import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from segcli.config.schema import Run
 from segcli.core.errors import ConfigError, DataError
@@ -11,6 +9,7 @@ from segcli.data.checks import raise_on_error
 from segcli.data.samples import Case
 from segcli.engine.activations import observed_layers
 from segcli.engine.assembly import Assembly, assemble
+from segcli.engine.balance import fingerprint, with_class_weights
 from segcli.engine.events import Listener
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.stopping import StopSignal
@@ -44,6 +43,7 @@ def open_session(
     for key, asked in NOT_YET.items():
         if asked(run):
             listener.warn(f"`{key}` has no effect in this version of segcli")
+    run = with_class_weights(run, listener)
     parts = assemble(run, pretrained=not resumed)
     listener.notice(_described(parts))
     _keep_split(parts, listener)
@@ -66,15 +66,6 @@ def open_session(
         listener=listener,
         stop=stop,
     )
-
-
-def fingerprint(cases: Sequence[Case]) -> dict[str, Any]:
-    """Number of cases and a digest of their names and file sizes."""
-    digest = hashlib.sha256()
-    for case in cases:
-        label = case.label.stat().st_size if case.label else 0
-        digest.update(f"{case.id}|{case.image.stat().st_size}|{label}\n".encode())
-    return {"num_images": len(cases), "digest": digest.hexdigest()[:16]}
 
 
 def _checked(parts: Assembly, split: str, listener: Listener) -> list[Case]:

@@ -20,7 +20,7 @@ from segcli.core.types import Batch, Outputs
 from segcli.data.loader import EvaluationLoader, Loaded, TrainLoader
 from segcli.engine.assembly import Assembly
 from segcli.engine.checkpoint import write_checkpoint
-from segcli.engine.evaluator import evaluate
+from segcli.engine.evaluator import Evaluation, evaluate
 from segcli.engine.events import EpochDone, Listener, StepDone
 from segcli.engine.guard import FiniteGuard
 from segcli.engine.monitor import Monitor
@@ -31,7 +31,6 @@ from segcli.engine.snapshot import Progress, Snapshot
 from segcli.engine.stepper import Stepper
 from segcli.engine.stopping import StopSignal
 from segcli.engine.watching import Watching
-from segcli.metrics import Scored
 from segcli.schedulers import Horizon, Schedule
 
 __all__ = ["Trainer"]
@@ -262,7 +261,7 @@ class Trainer:
             amount = value.detach().float() * count
             self.sums[name] = self.sums[name] + amount if name in self.sums else amount
         probs = self.parts.task.probabilities(outputs["mask"].detach())
-        self.tally.add(Scored(probs, batch["mask"], batch["valid"], self.run.inference.threshold))
+        self.tally.add(self.parts.scored(probs, batch))
 
     def _update(self, started: float) -> None:
         self.stepper.update(self.schedule.rate(self.progress.step), self.progress.step)
@@ -306,7 +305,9 @@ class Trainer:
     def _finish_epoch(self, watching: Watching, started: float) -> None:
         progress, training = self.progress, self.run.training
         train = {**self._train_losses(), **self.tally.averages()}
-        val = self._validate(watching) if self._is_validated() else {}
+        validated = self._validate(watching) if self._is_validated() else None
+        val = validated.averages() if validated else {}
+        per_class = validated.per_class(self.parts.task.classes) if validated else {}
         rate = self.schedule.rate(max(progress.step - 1, 0))
         skipped, progress.skipped = progress.skipped, 0
         progress.epoch, progress.batch = progress.epoch + 1, 0
@@ -314,10 +315,11 @@ class Trainer:
         improved = self._judge(val)
         progress.finished = progress.epoch >= training.epochs or (bool(val) and self.monitor.is_over)
         self.sums, self.tally = {}, Tally(self.metrics)
-        self.history.append({"epoch": progress.epoch, "train": train, "val": val, "learning_rate": rate})
+        entry = {"epoch": progress.epoch, "train": train, "val": val, "learning_rate": rate}
+        self.history.append({**entry, "val_per_class": per_class} if per_class else entry)
         self._write(best=improved)
         watching.epoch_over(self.history[-1], self.stepper.best_network, improved=improved)
-        self._tell_epoch(train, val, rate, time.monotonic() - started, improved=improved, skipped=skipped)
+        self._tell_epoch(train, val, per_class, rate, time.monotonic() - started, improved=improved, skipped=skipped)
         if not progress.finished:
             self.stop.raise_if_asked()
 
@@ -326,7 +328,7 @@ class Trainer:
         last = epoch == self.run.training.epochs
         return self.val is not None and (last or epoch % self.run.training.val_interval == 0)
 
-    def _validate(self, watching: Watching) -> dict[str, float]:
+    def _validate(self, watching: Watching) -> Evaluation:
         assert self.val is not None
         self.listener.stage(f"validation {self.progress.epoch + 1}", self.val.count)
 
@@ -337,7 +339,7 @@ class Trainer:
                 self.stop.raise_if_asked()
 
         network, hook = self.stepper.best_network, watching.image_scored
-        return evaluate(self.parts, network, self.val, on_image=hook, after_batch=after_batch).averages()
+        return evaluate(self.parts, network, self.val, on_image=hook, after_batch=after_batch)
 
     def _judge(self, val: dict[str, float]) -> bool:
         """Whether this validation is the best so far; the schedule hears of it as well."""
@@ -360,6 +362,7 @@ class Trainer:
         self,
         train: dict[str, float],
         val: dict[str, float],
+        per_class: dict[str, dict[str, float]],
         rate: float,
         elapsed_s: float,
         *,
@@ -380,5 +383,6 @@ class Trainer:
                 improved=improved,
                 patience_left=self.monitor.patience_left if val else None,
                 notes=[f"{skipped} batches skipped: loss not finite"] if skipped else [],
+                per_class=per_class,
             )
         )
