@@ -62,6 +62,11 @@ class ClassList:
                 f"data set `{spec.name}` has no classes",
                 hint="set `classes: [{name: road, color: [128, 64, 128]}, ...]`, or `classes_file: classes.csv`",
             )
+        if len(counted) == 1:
+            raise DataError(
+                f"data set `{spec.name}` has one class that counts, `{counted[0].name}`, and nothing to tell it from",
+                hint="name the background as a class too, instead of ignoring it",
+            )
         if len(names) > MAX_COLORS:
             raise DataError(f"data set `{spec.name}` has {len(names)} classes, {MAX_COLORS} are possible")
         values = [*(numbers or range(len(counted))), *(NO_NUMBER if e.number is None else e.number for e in left_out)]
@@ -95,6 +100,9 @@ class ClassList:
         for position, number in enumerate(self.numbers):
             if number != NO_NUMBER:
                 table[number] = position
+        if labels.dtype.itemsize > 2 or labels.dtype.kind == "i":  # TIFF may hold negative and larger numbers
+            possible = (labels >= 0) & (labels < len(table))
+            return np.where(possible, table[np.where(possible, labels, 0)], UNKNOWN).astype(np.uint8)
         return table[labels]
 
 
@@ -121,7 +129,8 @@ def completed_classes(values: dict[str, Any]) -> tuple[dict[str, Any], list[Mist
     entries: list[dict[str, Any]] = []
     if isinstance(file, str | Path):
         if given:
-            return {}, [("classes_file", "stands beside `classes`, and only one can say what the classes are", None)]
+            message = "stands beside `classes`, and only one can say what the classes are"
+            return {}, [("classes_file", message, "remove one of them (`null` on the command line)")]
         try:
             entries = _read(_located(file, values))
         except DataError as error:
@@ -131,6 +140,9 @@ def completed_classes(values: dict[str, Any]) -> tuple[dict[str, Any], list[Mist
         entries = [entry if isinstance(entry, dict) else {"name": entry} for entry in given]
         entries = [{**entry, "number": number} for number, entry in enumerate(entries)]
     names = [entry.get("name") for entry in entries]
+    twice = next((name for position, name in enumerate(names) if name is not None and name in names[:position]), None)
+    if twice is not None:
+        return {}, [("classes", f"names `{twice}` twice", "give each class a name of its own")]
     left_out: list[Any] = []
     for entry in ignore if isinstance(ignore, list) else []:
         if isinstance(entry, str) and entry not in names:

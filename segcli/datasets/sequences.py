@@ -245,13 +245,14 @@ class Sequences(Layout):
         order = ["train", "val", "test"]
         mine = {_sequence(case) for case in self.all_cases(split)}
         for other in order[order.index(split) + 1 :]:
-            for name in sorted(mine & {_sequence(case) for case in self.all_cases(other)}):
+            both = [name for name in self.names if name in mine & {_sequence(case) for case in self.all_cases(other)}]
+            if both:
+                told = f"{len(both)} sequences, such as `{both[0]}`, have" if len(both) > 1 else f"`{both[0]}` has"
                 yield Finding(
                     "sequence_in_two_splits",
                     "warning",
-                    self.root / self.config.images / name,
-                    f"sequence `{name}` has frames in the splits `{split}` and `{other}`, which look alike: results "
-                    "will be too good",
+                    self.root / self.config.images / both[0],
+                    f"{told} frames in the splits `{split}` and `{other}`, which look alike: results will be too good",
                     "set `split.by: sequence`",
                 )
 
