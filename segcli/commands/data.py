@@ -60,7 +60,10 @@ def check_data(dataset: DatasetSection, *, listener: Listener) -> Checked:
 
 
 def _no_split(split: str) -> Finding:
-    told = {"val": "no validation: no best checkpoint, no pictures, no early stopping", "test": "`segcli eval` takes validation"}
+    told = {
+        "val": "no validation: no best checkpoint, no pictures, no early stopping",
+        "test": "`segcli eval` takes validation",
+    }
     return Finding("no_split", "info", None, f"there is no `{split}` split", told.get(split, ""))
 
 

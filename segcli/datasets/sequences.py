@@ -51,11 +51,12 @@ class Sequences(Layout):
         mask_format: MaskFormat = "rgb"
         """`rgb`: each class has a colour. `index`: each pixel holds the number of its class."""
         classes_file: FilePath | None = None
-        """CSV with the columns `id`, `name`, `r`, `g`, `b`, in the place of `classes`; looked up in `root`."""
+        """CSV with the columns `id`, `name`, `r`, `g`, `b`, in the place of `classes`; looked up beside the data-set
+        file, then in `root`."""
         ignore: list[str | IgnoredClass] = []
         """Classes whose pixels count neither in the loss nor in the metrics, such as `void`."""
         numbers: list[Annotated[int, Field(ge=0, le=65535)]] | None = None
-        """Number of each class in index masks; 0, 1, 2 and so on when left out."""
+        """Number of each of `classes` in index masks; 0, 1, 2 and so on when left out."""
         unknown_colors: UnknownColors = "error"
         """What to do with colours (or numbers) that are no class: refuse the mask, leave the pixels out, or take the
         class of the nearest colour."""
