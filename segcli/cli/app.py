@@ -172,7 +172,7 @@ def data_split(
 ) -> None:
     """Draw the splits and write the split file, or write it anew.
 
-    Example: segcli data split configs/datasets/scenes_sample.yaml split.seed=1
+    Example: segcli data split configs/datasets/hrf.yaml split.seed=1
     """
     from segcli.cli import console
     from segcli.config.load import load_dataset

@@ -51,11 +51,12 @@ class Sequences(Layout):
         mask_format: MaskFormat = "rgb"
         """`rgb`: each class has a colour. `index`: each pixel holds the number of its class."""
         classes_file: FilePath | None = None
-        """CSV with the columns `id`, `name`, `r`, `g`, `b`, in the place of `classes`; looked up in `root`."""
+        """CSV with the columns `id`, `name`, `r`, `g`, `b`, in the place of `classes`; looked up beside the data-set
+        file, then in `root`."""
         ignore: list[str | IgnoredClass] = []
         """Classes whose pixels count neither in the loss nor in the metrics, such as `void`."""
         numbers: list[Annotated[int, Field(ge=0, le=65535)]] | None = None
-        """Number of each class in index masks; 0, 1, 2 and so on when left out."""
+        """Number of each of `classes` in index masks; 0, 1, 2 and so on when left out."""
         unknown_colors: UnknownColors = "error"
         """What to do with colours (or numbers) that are no class: refuse the mask, leave the pixels out, or take the
         class of the nearest colour."""
@@ -249,13 +250,14 @@ class Sequences(Layout):
         order = ["train", "val", "test"]
         mine = {_sequence(case) for case in self.all_cases(split)}
         for other in order[order.index(split) + 1 :]:
-            for name in sorted(mine & {_sequence(case) for case in self.all_cases(other)}):
+            both = [name for name in self.names if name in mine & {_sequence(case) for case in self.all_cases(other)}]
+            if both:
+                told = f"{len(both)} sequences, such as `{both[0]}`, have" if len(both) > 1 else f"`{both[0]}` has"
                 yield Finding(
                     "sequence_in_two_splits",
                     "warning",
-                    self.root / self.config.images / name,
-                    f"sequence `{name}` has frames in the splits `{split}` and `{other}`, which look alike: results "
-                    "will be too good",
+                    self.root / self.config.images / both[0],
+                    f"{told} frames in the splits `{split}` and `{other}`, which look alike: results will be too good",
                     "set `split.by: sequence`",
                 )
 

@@ -50,7 +50,7 @@ def open_session(
     train_cases = _checked(parts, "train", listener)
     val_cases = _checked(parts, "val", listener) if parts.layout.has("val") else []
     if not val_cases:
-        listener.notice("no validation images: no validation, no best checkpoint, no early stopping")
+        listener.notice("no validation images: no validation, no best checkpoint, no pictures, no early stopping")
     _check_one_size(parts, train_cases)
     listener.notice(f"data: {len(train_cases)} training and {len(val_cases)} validation images")
     _ = parts.pipeline  # a mistake in the augmentation shows here, before files are decoded
@@ -84,7 +84,7 @@ def _keep_split(parts: Assembly, listener: Listener) -> None:
         return
     if division.warning is not None:
         listener.warn("{} ({})".format(*division.warning))
-    if parts.layout.keeps_split and not division.kept:
+    if parts.layout.keeps_split and division.settings.draws and not division.kept:
         try:
             division.write()
         except DataError as error:  # the seed draws the same split in the next run
