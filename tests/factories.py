@@ -63,6 +63,11 @@ def experiment(dataset: Path, **changes: object) -> dict[str, object]:
         "logging": {"tensorboard": False},
         "device": "cpu",
     }
+    return changed(values, changes)
+
+
+def changed(values: dict[str, object], changes: dict[str, object]) -> dict[str, object]:
+    """The keys with `changes`, dotted with `__`."""
     for dotted, value in changes.items():
         *sections, key = dotted.split("__")
         target = values
@@ -76,3 +81,54 @@ def write_experiment(path: Path, values: dict[str, object]) -> Path:
     """Write the keys as YAML; returns `path`."""
     path.write_text(yaml.safe_dump(values, sort_keys=False))
     return path
+
+
+SCENE_CLASSES: dict[str, tuple[int, int, int]] = {
+    "sky": (128, 128, 128),
+    "road": (128, 64, 128),
+    "car": (64, 0, 128),
+    "tram": (10, 20, 30),
+    "void": (0, 0, 0),
+}
+"""Colours of the classes of `write_sequences`; no frame shows a tram."""
+
+
+def scene(seed: int, size: tuple[int, int] = (32, 48)) -> tuple[np.ndarray, np.ndarray]:
+    """A noisy frame, and its mask painted in colours: sky above road, a car on it, a void strip below."""
+    rng = np.random.default_rng(seed)
+    mask = np.full((*size, 3), SCENE_CLASSES["sky"], np.uint8)
+    horizon, left = int(rng.integers(10, 16)), int(rng.integers(4, 32))
+    mask[horizon:] = SCENE_CLASSES["road"]
+    mask[horizon + 4 : horizon + 12, left : left + 10] = SCENE_CLASSES["car"]
+    mask[-3:] = SCENE_CLASSES["void"]
+    image = mask.astype(float) * 0.8 + rng.normal(30, 12, (*size, 3))
+    return image.clip(0, 255).astype(np.uint8), mask
+
+
+def write_sequences(root: Path, counts: dict[str, int] | None = None, *, size: tuple[int, int] = (32, 48)) -> Path:
+    """`Images/<name>` and `Labels/<name>` with `counts` frames each; returns `root`."""
+    for number, (name, count) in enumerate((counts or {"a": 6, "b": 2, "c": 2}).items()):
+        for kind in ("Images", "Labels"):
+            (root / kind / name).mkdir(parents=True, exist_ok=True)
+        for index in range(count):
+            image, mask = scene(100 * number + index, size)
+            for kind, pixels in (("Images", image), ("Labels", mask)):
+                cv2.imwrite(str(root / kind / name / f"{index:03d}.png"), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    return root
+
+
+def scenes_experiment(dataset: Path, **changes: object) -> dict[str, object]:
+    """Keys of a tiny experiment on the sequences `a` (train), `b` (val) and `c` (test) of `dataset`."""
+    values = experiment(dataset)
+    classes = [{"name": name, "color": list(color)} for name, color in SCENE_CLASSES.items()]
+    values["dataset"] = {
+        **values["dataset"],  # type: ignore[dict-item]
+        "format": "sequences",
+        "classes": classes,
+        "ignore": ["void"],
+        "split": {"train": ["a"], "val": ["b"], "test": ["c"]},
+    }
+    training = dict(values["training"])  # type: ignore[call-overload]
+    training["loss"] = {"cross_entropy": 1.0, "dice": 0.5}
+    values["training"] = training
+    return changed(values, changes)
