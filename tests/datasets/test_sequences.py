@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 import yaml
-from factories import STREET, street, street_classes, write_sequences
+from factories import STREET, experiment, street, street_classes, write_experiment, write_sequences
 from PIL import Image
 
 from segcli.config.load import load_dataset
@@ -666,3 +666,77 @@ def test_too_few_sequences_to_draw_from_are_told(layout, workplace):
     write_sequences(workplace / "data", {"Video_000": 3})
     text = told(layout(split={"val": 0.2}).cases, "train")
     assert "1 sequences (or groups) are too few to draw 1 for validation" in text
+
+
+# ---- training
+
+
+@pytest.fixture
+def train(run_cli, workplace):
+    """Trains one epoch on two of the classes; keyword arguments are keys of the data set."""
+    write_sequences(workplace / "data")
+    classes = street_classes()
+    ignored = [*classes[2:]]
+
+    def call(name, **keys):
+        values = experiment(workplace / "data", name=name, training__epochs=1)
+        values["dataset"] |= {
+            "format": "sequences",
+            "task": "binary",
+            "classes": classes[:2],
+            "ignore": ignored,
+            **keys,
+        }
+        return run_cli("train", write_experiment(workplace / "run.yaml", values))
+
+    return call
+
+
+def test_the_first_training_writes_a_drawn_split_and_the_next_one_reuses_it(train, workplace):
+    drawn = {"split": {"val": 0.25}}
+    first = train("first", **drawn)
+    assert first.code == 0, first.err
+    assert "split written to data/split.yaml" in first.err
+    assert "9 training and 3 validation images" in first.err
+    file = workplace / "data/split.yaml"
+    content = file.read_text()
+    write_sequences(workplace / "data", {"Video_004": 3})
+    second = train("second", **drawn)
+    assert second.code == 0
+    assert "split written" not in second.err
+    assert "9 training and 3 validation images" in second.err
+    assert "sequence `Video_004` is in no split of `data/split.yaml`" in second.err
+    assert file.read_text() == content
+    forced = train("third", split={"val": 0.25, "force_resplit": True})
+    assert "split written to data/split.yaml" in forced.err
+    assert "12 training and 3 validation images" in forced.err
+    assert "Video_004" in file.read_text()
+
+
+def test_training_on_named_sequences_writes_no_split_file(train, workplace):
+    assert train("named", split={"train": ["Video_000"], "val": ["Video_001"]}).code == 0
+    assert not (workplace / "data/split.yaml").exists()
+
+
+def test_training_without_validation_tells_once_what_is_skipped_and_has_no_best_checkpoint(train, workplace):
+    result = train("alone")
+    assert result.code == 0, result.err
+    notice = "no validation images: no validation, no best checkpoint, no pictures, no early stopping"
+    assert result.err.count("no validation") == 2 * result.err.count(notice) == 2
+    assert [path.name for path in (workplace / "outputs/experiments/alone/checkpoints").iterdir()] == [
+        "last.safetensors"
+    ]
+
+
+def test_training_by_frames_warns_of_sequences_on_both_sides(train):
+    result = train("frames", split={"by": "frame", "val": 0.4})
+    assert result.code == 0
+    assert "have frames in the splits `train` and `val`, which look alike" in result.err
+
+
+def test_training_on_a_mask_saved_as_jpeg_stops_with_its_name(train):
+    save_blurred("jpg")
+    result = train("blurred")
+    assert result.code == 3
+    assert f"mask `{MASK.replace('.png', '.jpg')}` holds" in result.err
+    assert "it was saved as JPEG and its classes are blurred" in result.err
