@@ -83,52 +83,67 @@ def write_experiment(path: Path, values: dict[str, object]) -> Path:
     return path
 
 
-SCENE_CLASSES: dict[str, tuple[int, int, int]] = {
+STREET: dict[str, tuple[int, int, int]] = {
     "sky": (128, 128, 128),
     "road": (128, 64, 128),
     "car": (64, 0, 128),
-    "tram": (10, 20, 30),
     "void": (0, 0, 0),
 }
-"""Colours of the classes of `write_sequences`; no frame shows a tram."""
+"""Classes of `street`, by the order of their indices, with their colours."""
 
 
-def scene(seed: int, size: tuple[int, int] = (32, 48)) -> tuple[np.ndarray, np.ndarray]:
-    """A noisy frame, and its mask painted in colours: sky above road, a car on it, a void strip below."""
+def street(seed: int, size: tuple[int, int] = (24, 32)) -> tuple[np.ndarray, np.ndarray]:
+    """An RGB frame of sky, road, a car and a void corner, and the index of the class of each pixel."""
     rng = np.random.default_rng(seed)
-    mask = np.full((*size, 3), SCENE_CLASSES["sky"], np.uint8)
-    horizon, left = int(rng.integers(10, 16)), int(rng.integers(4, 32))
-    mask[horizon:] = SCENE_CLASSES["road"]
-    mask[horizon + 4 : horizon + 12, left : left + 10] = SCENE_CLASSES["car"]
-    mask[-3:] = SCENE_CLASSES["void"]
-    image = mask.astype(float) * 0.8 + rng.normal(30, 12, (*size, 3))
-    return image.clip(0, 255).astype(np.uint8), mask
+    truth = np.zeros(size, np.uint8)
+    truth[size[0] // 2 :] = 1
+    left = int(rng.integers(0, size[1] - 10))
+    truth[size[0] // 2 - 3 : size[0] // 2 + 5, left : left + 9] = 2
+    truth[-4:, -6:] = 3
+    levels = np.array([[150, 180, 220], [90, 90, 95], [180, 30, 30], [10, 10, 10]])
+    return (levels[truth] + rng.normal(0, 8, (*size, 3))).clip(0, 255).astype(np.uint8), truth
 
 
-def write_sequences(root: Path, counts: dict[str, int] | None = None, *, size: tuple[int, int] = (32, 48)) -> Path:
-    """`Images/<name>` and `Labels/<name>` with `counts` frames each; returns `root`."""
-    for number, (name, count) in enumerate((counts or {"a": 6, "b": 2, "c": 2}).items()):
-        for kind in ("Images", "Labels"):
-            (root / kind / name).mkdir(parents=True, exist_ok=True)
-        for index in range(count):
-            image, mask = scene(100 * number + index, size)
-            for kind, pixels in (("Images", image), ("Labels", mask)):
-                cv2.imwrite(str(root / kind / name / f"{index:03d}.png"), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+def write_sequences(
+    root: Path,
+    counts: dict[str, int] | None = None,
+    *,
+    size: tuple[int, int] = (24, 32),
+    index: bool = False,
+    labels: str = "Labels",
+) -> Path:
+    """`Images/<sequence>` and `Labels/<sequence>` with `counts` frames each; returns `root`."""
+    palette = np.array(list(STREET.values()), np.uint8)
+    for sequence, count in (counts or {f"Video_{number:03d}": 3 for number in range(4)}).items():
+        for number in range(count):
+            image, truth = street(1000 * int(sequence[-3:]) + number, size)
+            mask = truth if index else palette[truth][:, :, ::-1]
+            for folder, pixels in (("Images", image[:, :, ::-1]), (labels, mask)):
+                path = root / folder / sequence / f"{number + 1:04d}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(path), pixels)
     return root
 
 
+def street_classes() -> list[dict[str, object]]:
+    """`classes` of a data-set file on `write_sequences`."""
+    return [{"name": name, "color": list(color)} for name, color in STREET.items()]
+
+
 def scenes_experiment(dataset: Path, **changes: object) -> dict[str, object]:
-    """Keys of a tiny experiment on the sequences `a` (train), `b` (val) and `c` (test) of `dataset`."""
+    """Keys of a tiny experiment on `write_sequences`: `Video_000` to train, 001 to validate, 002 to test.
+
+    No frame shows the class `tram`.
+    """
     values = experiment(dataset)
-    classes = [{"name": name, "color": list(color)} for name, color in SCENE_CLASSES.items()]
+    tram = {"name": "tram", "color": [10, 20, 30]}
+    *shown, void = street_classes()
     values["dataset"] = {
         **values["dataset"],  # type: ignore[dict-item]
         "format": "sequences",
-        "classes": classes,
+        "classes": [*shown, tram, void],
         "ignore": ["void"],
-        "split": {"train": ["a"], "val": ["b"], "test": ["c"]},
+        "split": {"train": ["Video_000"], "val": ["Video_001"], "test": ["Video_002"]},
     }
-    training = dict(values["training"])  # type: ignore[call-overload]
-    training["loss"] = {"cross_entropy": 1.0, "dice": 0.5}
-    values["training"] = training
-    return changed(values, changes)
+    training = {**values["training"], "loss": {"cross_entropy": 1.0, "dice": 0.5}}  # type: ignore[dict-item]
+    return changed({**values, "training": training}, changes)

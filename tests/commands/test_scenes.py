@@ -7,13 +7,14 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from factories import SCENE_CLASSES, scenes_experiment, write_experiment, write_sequences
+from factories import STREET, scenes_experiment, write_experiment, write_sequences
 from sklearn.metrics import confusion_matrix, jaccard_score
 
 from segcli.data.images import read_image, read_labels
 from segcli.engine.checkpoint import read_checkpoint
 
-NAMES = [name for name in SCENE_CLASSES if name != "void"]
+COLORS = {"sky": STREET["sky"], "road": STREET["road"], "car": STREET["car"], "tram": (10, 20, 30)}
+NAMES = list(COLORS)
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def scenes(workplace):
     def make(**changes):
         dataset = workplace / "data"
         if not dataset.exists():
-            write_sequences(dataset)
+            write_sequences(dataset, {"Video_000": 6, "Video_001": 2, "Video_002": 2})
         return write_experiment(workplace / "scenes.yaml", scenes_experiment(dataset, **changes))
 
     return make
@@ -41,15 +42,15 @@ def index_of(rgb):
     """Class indices from colours, pixel by pixel; -1 for void."""
     found = np.full(rgb.shape[:2], -1)
     for index, name in enumerate(NAMES):
-        found[(rgb == SCENE_CLASSES[name]).all(axis=2)] = index
+        found[(rgb == COLORS[name]).all(axis=2)] = index
     return found
 
 
 def pixels(workplace, results):
     """True and found class of every pixel that counts, from the PNGs alone."""
     truth, found = [], []
-    for path in sorted((workplace / "data/Labels/c").glob("*.png")):
-        label, answer = index_of(read_image(path)), index_of(read_image(results / "predictions/c" / path.name))
+    for path in sorted((workplace / "data/Labels/Video_002").glob("*.png")):
+        label, answer = index_of(read_image(path)), index_of(read_image(results / "predictions/Video_002" / path.name))
         assert (answer >= 0).all()
         truth.append(label[label >= 0])
         found.append(answer[label >= 0])
@@ -97,10 +98,10 @@ def test_pictures_of_validation_frames_are_written_now_and_then(trained):
     folders = sorted(path.name for path in (trained / "visualizations").iterdir())
     assert folders == ["epoch_002"]
     pictures = sorted((trained / "visualizations/epoch_002").iterdir())
-    assert [path.name for path in pictures] == ["b_000.png", "b_001.png"]
+    assert [path.name for path in pictures] == ["Video_001_0001.png", "Video_001_0002.png"]
     picture = read_image(pictures[0])
-    assert picture.shape[1] == 48 + 4 + 48
-    assert picture.shape[0] > 32 + 20  # the legend
+    assert picture.shape[1] == 32 + 4 + 32
+    assert picture.shape[0] > 24 + 20  # the legend
 
 
 def test_class_weights_are_found_once_told_and_written_into_the_run(run_cli, scenes, workplace):
@@ -110,7 +111,7 @@ def test_class_weights_are_found_once_told_and_written_into_the_run(run_cli, sce
     assert "class weights (inverse, from 6 training masks): sky " in first.err
     assert "class `tram` does not occur in the training masks" in first.err
     counts = np.zeros(4)
-    for path in (workplace / "data/Labels/a").glob("*.png"):
+    for path in (workplace / "data/Labels/Video_000").glob("*.png"):
         label = index_of(read_image(path))
         counts += np.bincount(label[label >= 0], minlength=4)
     expected = [counts.sum() / (3 * count) if count else 0.0 for count in counts]
@@ -123,26 +124,26 @@ def test_class_weights_are_found_once_told_and_written_into_the_run(run_cli, sce
 
 
 def test_a_prediction_has_the_coding_of_the_masks_with_the_indices_beside_it(trained, run_cli, workplace):
-    result = run_cli("predict", "data/Images/c", "--overlay", "--probabilities", "--out", "found")
+    result = run_cli("predict", "data/Images/Video_002", "--overlay", "--probabilities", "--out", "found")
     assert result.code == 0, result.err
     found = workplace / "found"
-    assert sorted(path.name for path in found.glob("000*")) == [
-        "000.png",
-        "000_index.png",
-        "000_overlay.png",
-        "000_probability.png",
+    assert sorted(path.name for path in found.glob("0001*")) == [
+        "0001.png",
+        "0001_index.png",
+        "0001_overlay.png",
+        "0001_probability.png",
     ]
-    index = read_labels(found / "000_index.png")
-    assert np.array_equal(index_of(read_image(found / "000.png")), index)
-    assert (read_image(found / "000_probability.png") > 65535 // 4).all()  # of the most probable of four classes
+    index = read_labels(found / "0001_index.png")
+    assert np.array_equal(index_of(read_image(found / "0001.png")), index)
+    assert (read_image(found / "0001_probability.png") > 65535 // 4).all()  # of the most probable of four classes
 
 
 def test_a_folder_of_frames_becomes_a_video(trained, run_cli, workplace):
-    result = run_cli("predict", "data/Images/a", "--out", "found", "--video", "drive.mp4", "--fps", 5)
+    result = run_cli("predict", "data/Images/Video_000", "--out", "found", "--video", "drive.mp4", "--fps", 5)
     assert result.code == 0, result.err
     video = cv2.VideoCapture("drive.mp4")
     assert (video.get(cv2.CAP_PROP_FRAME_COUNT), video.get(cv2.CAP_PROP_FPS)) == (6, 5)
-    again = run_cli("predict", "data/Images/a", "--out", "other", "--video", "drive.mp4")
+    again = run_cli("predict", "data/Images/Video_000", "--out", "other", "--video", "drive.mp4")
     assert again.code == 2
     assert "`drive.mp4` exists" in again.err
 
@@ -155,7 +156,7 @@ def test_classes_have_no_threshold(trained, run_cli):
 
 
 def test_index_masks_are_predicted_with_the_numbers_of_the_data_set(run_cli, scenes, workplace):
-    config = scenes(training__epochs=1, dataset__mask_format="index", dataset__split={"train": ["a"], "test": ["c"]})
+    config = scenes(training__epochs=1, dataset__mask_format="index", dataset__split={"train": ["Video_000"], "test": ["Video_002"]})
     for path in (workplace / "data/Labels").glob("*/*.png"):
         label = index_of(read_image(path))
         cv2.imwrite(str(path), np.select([label == 0, label == 1, label == 2], [7, 11, 40], 255).astype(np.uint8))
@@ -170,11 +171,11 @@ def test_index_masks_are_predicted_with_the_numbers_of_the_data_set(run_cli, sce
     assert result.code == 0, result.err
     assert result.err.count("no validation images") == 1
     assert run_cli("eval").code == 0
-    written = read_labels(workplace / "outputs/tests/tiny/predictions/c/000.png")
+    written = read_labels(workplace / "outputs/tests/tiny/predictions/Video_002/0001.png")
     assert set(np.unique(written)) <= {7, 11, 40}
-    assert run_cli("predict", "data/Images/c", "--out", "found").code == 0
-    colours = read_image(workplace / "found/000_color.png")
-    assert np.array_equal(read_labels(workplace / "found/000.png"), written)
+    assert run_cli("predict", "data/Images/Video_002", "--out", "found").code == 0
+    colours = read_image(workplace / "found/0001_color.png")
+    assert np.array_equal(read_labels(workplace / "found/0001.png"), written)
     assert len(np.unique(colours.reshape(-1, 3), axis=0)) == len(np.unique(written))
 
 
