@@ -326,9 +326,25 @@ def predict(
         raise typer.Exit(3)
 
 
-@app.command("profile-memory", help="VRAM before the first out-of-memory (not built yet).")
-def profile_memory(configs: Annotated[list[str] | None, typer.Argument(metavar="[CONFIG | RUN]")] = None) -> None:
-    """Say that it is not built yet."""
+@app.command("profile-memory", help="VRAM before the first out-of-memory (of it, --processes is built yet).")
+def profile_memory(
+    configs: Annotated[list[str] | None, typer.Argument(metavar="[CONFIG | RUN]")] = None,
+    processes: Annotated[bool, typer.Option("--processes", help="List who holds the memory of the GPUs here.")] = False,
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Tell who holds a GPU's memory.
+
+    Example: segcli profile-memory --processes
+    """
+    if processes:
+        from segcli.cli import console
+        from segcli.commands import profile
+        from segcli.report import memory
+
+        found = profile.processes()
+        console.result(found.as_dict(), memory.holders(found), as_json=as_json, quiet=quiet)
+        return
     _not_built("profile-memory", "start with a small `data.batch_size` and look at the memory in the progress line")
 
 

@@ -125,7 +125,7 @@ class RichProgress(PlainProgress):
 
 
 def _step_text(event: "StepDone") -> str:
-    speed = f"{event.images_per_s:.1f} images/s  {event.memory_mib:,.0f} MiB"
+    speed = f"{event.images_per_s:.1f} images/s  {event.memory}"
     return f"{_values(event.values)}  {speed}  {_duration(event.remaining_s)} left"
 
 

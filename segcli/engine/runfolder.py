@@ -20,6 +20,7 @@ WRITTEN = (
     "config.yaml",
     "environment.yaml",
     "metrics_history.yaml",
+    "memory.csv",
     "report.html",
     "checkpoints",
     "tensorboard",
@@ -36,6 +37,7 @@ class RunFolder:
         self.config = path / "config.yaml"
         self.environment = path / "environment.yaml"
         self.history = path / "metrics_history.yaml"
+        self.memory = path / "memory.csv"
         self.checkpoints = path / "checkpoints"
         self.last = self.checkpoints / "last.safetensors"
         self.best = self.checkpoints / "best.safetensors"

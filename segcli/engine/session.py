@@ -12,6 +12,7 @@ from segcli.engine.assembly import Assembly, assemble
 from segcli.engine.balance import fingerprint, with_class_weights
 from segcli.engine.events import Listener
 from segcli.engine.runfolder import RunFolder
+from segcli.engine.runtime import described_device, overlooked_gpu
 from segcli.engine.stopping import StopSignal
 from segcli.engine.trainer import Trainer
 
@@ -46,6 +47,9 @@ def open_session(
     run = with_class_weights(run, listener)
     parts = assemble(run, pretrained=not resumed)
     listener.notice(_described(parts))
+    for told in (parts.precision.refused, overlooked_gpu() if run.device == "auto" else None):
+        if told is not None:
+            listener.notice(told)
     _keep_split(parts, listener)
     train_cases = _checked(parts, "train", listener)
     val_cases = _checked(parts, "val", listener) if parts.layout.has("val") else []
@@ -112,4 +116,5 @@ def _check_one_size(parts: Assembly, cases: Sequence[Case]) -> None:
 def _described(parts: Assembly) -> str:
     count = sum(parameter.numel() for parameter in parts.network.parameters())
     chosen = ", chosen by `device: auto`" if parts.run.device == "auto" else ""
-    return f"model {parts.run.model.type} with {count:,} parameters on {parts.device} ({parts.precision.name}{chosen})"
+    where = f"on {described_device(parts.device)}{chosen}"
+    return f"model {parts.run.model.type} with {count:,} parameters {where}, {parts.precision.name}"

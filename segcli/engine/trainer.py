@@ -23,9 +23,10 @@ from segcli.engine.checkpoint import write_checkpoint
 from segcli.engine.evaluator import Evaluation, evaluate
 from segcli.engine.events import EpochDone, Listener, StepDone
 from segcli.engine.guard import FiniteGuard
+from segcli.engine.memory import MemoryLog, memory_of
 from segcli.engine.monitor import Monitor
 from segcli.engine.runfolder import RunFolder
-from segcli.engine.runtime import memory_used, out_of_memory, random_state, restore_random_state, seed_everything
+from segcli.engine.runtime import out_of_memory, random_state, restore_random_state, seed_everything
 from segcli.engine.scores import Tally
 from segcli.engine.snapshot import Progress, Snapshot
 from segcli.engine.stepper import Stepper
@@ -86,6 +87,7 @@ class Trainer:
         self.guard = FiniteGuard(parts.device)
         self.tally = Tally(self.metrics)
         self.sums: dict[str, Tensor] = {}
+        self.memory = MemoryLog(folder.memory, parts.device)
         self.saved_at = time.monotonic()
         # Independent of whatever building the network has drawn.
         seed_everything(seed_of(self.run.seed, "training"))
@@ -155,7 +157,9 @@ class Trainer:
             watching.begin(self.stepper.network)
             while not self.progress.finished:
                 started = time.monotonic()
+                self.memory.epoch_begins()
                 self._train_epoch()
+                self.memory.close_stage(**self._place("train", started))
                 self._finish_epoch(watching, started)
             watching.training_over(self.history[-1], self.monitor)
         except (RuntimeError, MemoryError) as error:
@@ -210,7 +214,7 @@ class Trainer:
                 self._update(started)
             if time.monotonic() - told > TOLD_EVERY_S or progress.batch == total:
                 told = time.monotonic()
-                self._tell(images / max(told - started, 1e-9))
+                self._tell(images / max(told - started, 1e-9), started)
         if progress.skipped == total:
             raise DataError(
                 f"no batch of epoch {progress.epoch + 1} had a finite loss",
@@ -273,8 +277,15 @@ class Trainer:
         elif time.monotonic() - self.saved_at >= every_s:
             self.save()
 
-    def _tell(self, images_per_s: float) -> None:
+    def _place(self, stage: str, started: float) -> dict[str, Any]:
+        """Where the run stands, as `memory.csv` has it."""
+        elapsed_s = self.progress.elapsed_s + time.monotonic() - started
+        return {"elapsed_s": elapsed_s, "epoch": self.progress.epoch + 1, "batch": self.progress.batch, "stage": stage}
+
+    def _tell(self, images_per_s: float, started: float) -> None:
         progress = self.progress
+        memory = memory_of(self.parts.device)
+        self.memory.note(memory, **self._place("train", started))
         self.listener.step(
             StepDone(
                 epoch=progress.epoch + 1,
@@ -283,7 +294,7 @@ class Trainer:
                 batches=len(self.train),
                 values={"loss": self._train_losses().get("loss", math.nan), **self.tally.averages()},
                 images_per_s=images_per_s,
-                memory_mib=memory_used(self.parts.device),
+                memory=memory,
                 remaining_s=self._remaining_s(images_per_s),
             )
         )
@@ -308,6 +319,8 @@ class Trainer:
         validated = self._validate(watching) if self._is_validated() else None
         val = validated.averages() if validated else {}
         per_class = validated.per_class(self.parts.task.classes) if validated else {}
+        if validated:
+            self.memory.close_stage(**self._place("val", started))
         rate = self.schedule.rate(max(progress.step - 1, 0))
         skipped, progress.skipped = progress.skipped, 0
         progress.epoch, progress.batch = progress.epoch + 1, 0

@@ -46,7 +46,6 @@ def test_a_stale_readme_is_noticed():
 def test_the_readme_shows_no_command_that_is_not_built():
     text = README.read_text()
     assert "segcli export" not in text
-    assert "profile-memory" not in text
 
 
 def test_the_examples_of_the_readme_are_legal(workplace):
