@@ -14,7 +14,7 @@ from pydantic import Field
 from segcli.core.errors import DataError, nearest
 from segcli.core.types import Array, ConfigModel
 from segcli.data.colors import MAX_COLORS, RGB, UNKNOWN
-from segcli.data.settings import DatasetSpec
+from segcli.data.settings import ClassSpec, DatasetSpec
 
 __all__ = ["ClassList", "IgnoredClass", "Mistake", "class_colors", "class_names", "completed_classes"]
 
@@ -58,6 +58,8 @@ class ClassList:
             DataError: There are none or but one, a class lacks its colour or number, or two share one.
         """
         counted = spec.classes
+        if not counted and spec.num_classes > 1 and not colored:
+            counted = [ClassSpec(name=name) for name in class_names(spec)]
         left_out = [entry if isinstance(entry, IgnoredClass) else IgnoredClass(name=entry) for entry in ignored]
         names = (*(entry.name for entry in counted), *(entry.name for entry in left_out))
         if not counted:

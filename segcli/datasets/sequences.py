@@ -14,12 +14,12 @@ from pydantic import Field
 
 from segcli.core.errors import DataError
 from segcli.core.files import shown
-from segcli.core.types import Array, ConfigModel, FilePath
+from segcli.core.types import Array
 from segcli.data.checks import Finding, doubles, extra_label, raise_on_error, size_mismatch, tried
-from segcli.data.class_list import ClassList, IgnoredClass, Mistake, completed_classes
+from segcli.data.class_list import Mistake, completed_classes
 from segcli.data.conversion import Color, Conversion
 from segcli.data.images import EXTENSIONS, Header, natural_key, read_header, read_image
-from segcli.data.masks import MaskFormat, MaskReader, UnknownColors
+from segcli.data.masks import MaskFormat, MaskKeys
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.data.splits import Division, SequenceSplit, divide
@@ -31,7 +31,7 @@ __all__ = ["Sequences"]
 class Sequences(Layout):
     """Frames of street scenes and other videos, with masks of many classes."""
 
-    class Config(ConfigModel):
+    class Config(MaskKeys):
         """Keys of `format: sequences`."""
 
         images: str = "Images"
@@ -50,16 +50,6 @@ class Sequences(Layout):
         """Stored values that become 0 and 1; the type's whole range if not given."""
         mask_format: MaskFormat = "rgb"
         """`rgb`: each class has a colour. `index`: each pixel holds the number of its class."""
-        classes_file: FilePath | None = None
-        """CSV with the columns `id`, `name`, `r`, `g`, `b`, in the place of `classes`; looked up beside the data-set
-        file, then in `root`."""
-        ignore: list[str | IgnoredClass] = []
-        """Classes whose pixels count neither in the loss nor in the metrics, such as `void`."""
-        numbers: list[Annotated[int, Field(ge=0, le=65535)]] | None = None
-        """Number of each of `classes` in index masks; 0, 1, 2 and so on when left out."""
-        unknown_colors: UnknownColors = "error"
-        """What to do with colours (or numbers) that are no class: refuse the mask, leave the pixels out, or take the
-        class of the nearest colour."""
         split: SequenceSplit = SequenceSplit()
         """How sequences are shared out to training, validation and test."""
 
@@ -75,8 +65,7 @@ class Sequences(Layout):
         self.config: Sequences.Config = config
         self.convert = Conversion(config.color, spec.num_channels, config.intensity_range)
         self.convert.check(spec.name)
-        classes = ClassList.of(spec, config.ignore, config.numbers, colored=config.mask_format == "rgb")
-        self.masks = MaskReader(classes, config.mask_format, config.unknown_colors)
+        self.masks = config.reader(spec)
         for split in ("train", "val", "test"):
             if getattr(spec.paths, split) is not None:
                 raise DataError(

@@ -156,7 +156,9 @@ def test_classes_have_no_threshold(trained, run_cli):
 
 
 def test_index_masks_are_predicted_with_the_numbers_of_the_data_set(run_cli, scenes, workplace):
-    config = scenes(training__epochs=1, dataset__mask_format="index", dataset__split={"train": ["Video_000"], "test": ["Video_002"]})
+    config = scenes(
+        training__epochs=1, dataset__mask_format="index", dataset__split={"train": ["Video_000"], "test": ["Video_002"]}
+    )
     for path in (workplace / "data/Labels").glob("*/*.png"):
         label = index_of(read_image(path))
         cv2.imwrite(str(path), np.select([label == 0, label == 1, label == 2], [7, 11, 40], 255).astype(np.uint8))

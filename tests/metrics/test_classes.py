@@ -5,7 +5,6 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score, jaccard_score
 
-
 from segcli.core.registry import METRICS
 from segcli.core.torchvision_ops import declare_missing_operators
 from segcli.engine.scores import Tally, by_class, headline, score

@@ -32,9 +32,13 @@ def test_frames_become_a_video_that_opencv_reads_back(tmp_path, ending):
 
 
 def test_frames_of_two_sizes_are_refused_and_no_half_video_stays(tmp_path):
-    with pytest.raises(DataError, match=r"`a.png` is 32x48, `b.png` 16x48"), video_to(tmp_path / "out.mp4", 5) as add:
-        add(Path("a.png"), frame(1))
-        add(Path("b.png"), frame(1, (16, 48)))
+    def write(path):
+        with video_to(path, 5) as add:
+            add(Path("a.png"), frame(1))
+            add(Path("b.png"), frame(1, (16, 48)))
+
+    with pytest.raises(DataError, match=r"`a.png` is 32x48, `b.png` 16x48"):
+        write(tmp_path / "out.mp4")
     assert list(tmp_path.iterdir()) == []
 
 
