@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -740,3 +741,18 @@ def test_training_on_a_mask_saved_as_jpeg_stops_with_its_name(train):
     assert result.code == 3
     assert f"mask `{MASK.replace('.png', '.jpg')}` holds" in result.err
     assert "it was saved as JPEG and its classes are blurred" in result.err
+
+
+# ---- documentation
+
+
+def test_the_example_of_the_readme_works_as_it_stands(workplace, run_cli):
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (block,) = re.findall(r"```yaml\n(# my_roads.yaml\n.*?)```", readme, re.DOTALL)
+    (workplace / "my_roads.yaml").write_text(block)
+    write_sequences(workplace / "data/roads")
+    for path in (workplace / "data/roads/Labels").rglob("*.png"):
+        paint(path, np.s_[:12], (128, 64, 128))
+    result = run_cli("data", "check", "my_roads.yaml", "--json")
+    assert result.code == 0, result.out
+    assert [entry["num_images"] for entry in json.loads(result.out)["splits"]] == [6, 3, 3]
