@@ -3,13 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from factories import SMALL
+import yaml
+from factories import SMALL, street_classes, write_folders, write_sequences
 from torch import nn
 
+from segcli.commands.data import make_sample
+from segcli.config.load import load_dataset
 from segcli.core import registry
-from segcli.core.errors import ConfigError
-from segcli.core.registry import LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, Registry
+from segcli.core.errors import ConfigError, DataError
+from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SAMPLES, SCHEDULERS, Registry
 from segcli.core.types import IOSpec
+from segcli.datasets import SPLITS
+from segcli.engine.events import Silent
 from segcli.metrics import Scored, ScoredClasses
 from segcli.schedulers import Horizon
 
@@ -260,6 +265,93 @@ def test_a_metric_of_no_pixels_is_not_defined(name, target):
     statistics = made.statistics(scored(target, logits.sigmoid(), truth, torch.zeros_like(valid))).numpy()
     assert np.isnan(made.class_values(statistics)).all()
     assert np.isnan(made.over_classes(statistics)).all()
+
+
+# ---- data sets
+
+
+def folders(root):
+    write_folders(root, size=(32, 48))
+    return {}
+
+
+def sequences(root):
+    write_sequences(root, {"Video_000": 6, "Video_001": 2, "Video_002": 2}, size=(32, 48))
+    split = {split: [f"Video_00{number}"] for number, split in enumerate(SPLITS)}
+    return {"classes": street_classes(), "ignore": ["void"], "split": split}
+
+
+WRITTEN = {"image_folders": folders, "sequences": sequences}
+"""How to write six frames to train, two to validate and two to test, of 32 x 48 pixels; and the keys beside them."""
+
+
+@pytest.fixture(params=DATASETS.names())
+def written(request, workplace):
+    """A layout on files of its kind, and the data-set file."""
+    keys = WRITTEN[request.param](workplace / "data")
+    file = workplace / "set.yaml"
+    file.write_text(yaml.safe_dump({"format": request.param, "paths": {"root": "data"}, "num_channels": 3, **keys}))
+    return load_dataset(file, whole_run=False).build()
+
+
+def test_a_layout_finds_every_case_once_and_reads_it_as_it_promised(written):
+    assert {split: len(written.cases(split)) for split in SPLITS if written.has(split)} == {
+        "train": 6,
+        "val": 2,
+        "test": 2,
+    }
+    for split in SPLITS:
+        cases = written.cases(split)
+        assert len({case.id for case in cases}) == len(cases)
+        assert written.all_cases(split) == cases
+        for case in cases:
+            sample = written.read(case)
+            assert sample.image.shape == (*written.size(case), written.spec.num_channels) == (32, 48, 3)
+            assert {(each.shape, each.dtype.name) for each in sample.maps.values()} == {((32, 48), "uint8")}
+            assert sample.maps["mask"].max() < max(written.spec.num_classes, 2)
+            np.testing.assert_array_equal(written.read_input(case.image).image, sample.image)
+
+
+def test_a_layout_finds_nothing_wrong_with_what_is_right_and_examines_what_it_reads(written):
+    for split in SPLITS:
+        assert list(written.inspect(split)) == []
+        for case in written.cases(split):
+            sample, findings = written.examine(case)
+            assert findings == []
+            read = written.read(case)
+            np.testing.assert_array_equal(sample.image, read.image)
+            assert sorted(sample.maps) == sorted(read.maps)
+            for name, each in read.maps.items():
+                np.testing.assert_array_equal(sample.maps[name], each)
+
+
+def test_a_layout_tells_a_missing_and_a_damaged_mask_by_name(written):
+    missing, damaged = (case.label for case in written.cases("val"))
+    damaged.write_bytes(damaged.read_bytes()[:50])
+    missing.unlink()
+    again = type(written)(written.config, written.spec)
+    with pytest.raises(DataError, match="has no mask"):
+        again.cases("val")
+    assert len(again.all_cases("val")) == 2
+    findings = {finding.code: finding for finding in again.inspect("val") if finding.severity == "error"}
+    assert missing.stem in findings["missing_label"].message
+    assert [f.code for f in again.examine(again.all_cases("val")[1])[1]] == ["unreadable_label"]
+    with pytest.raises(DataError, match=str(damaged)):
+        again.read(again.all_cases("val")[1])
+    assert len(again.cases("train")) == 6
+
+
+@pytest.mark.parametrize("kind", SAMPLES.names())
+def test_a_sample_is_ready_to_train_and_has_the_images_that_it_states(kind, run_cli, workplace):
+    made = make_sample(kind, workplace / "sample", seed=1, size=48, overwrite=False, listener=Silent())
+    dataset = load_dataset(workplace / "sample/dataset.yaml", whole_run=False)
+    layout = dataset.build()
+    assert {split: len(layout.cases(split)) for split in SPLITS} == made["images"]
+    assert list(layout.size(layout.cases("train")[0])) == made["shape"]
+    result = run_cli("data", "check", "sample/dataset.yaml")
+    assert result.code == 0, result.out
+    assert "0 errors, 0 warnings" in result.out
+    assert dataset.mean is not None
 
 
 # ---- optimizers and schedules

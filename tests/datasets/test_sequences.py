@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import yaml
 from factories import STREET, experiment, street, street_classes, write_experiment, write_sequences
 from PIL import Image
 
-from segcli.config.load import load_dataset
+from segcli.config.load import load_dataset, load_run, run_from_values
 from segcli.core.errors import ConfigError, DataError
 from segcli.data.images import read_header
+from segcli.data.masks import BLURRED
 from segcli.data.samples import Case
 
 CSV = "id,name,r,g,b\n" + "".join(
@@ -143,6 +145,7 @@ def test_hidden_files_and_other_files_do_not_count(layout, clips):
     (folder / "._0001.png").write_bytes(b"junk")
     (folder / "times.csv").write_text("junk")
     (clips / "Images/.cache").mkdir()
+    (clips / "Images/readme.txt").write_text("junk")
     (folder / "0001.png").rename(folder / "0001.PNG")
     assert len(layout().cases("train")) == 12
 
@@ -212,6 +215,29 @@ def test_the_csv_is_looked_up_in_a_root_that_was_overridden(layout, workplace):
     (workplace / "elsewhere/classes.csv").write_text(CSV)
     made = layout("paths.root=elsewhere", classes=None, classes_file="classes.csv")
     assert len(made.cases("train")) == 12
+
+
+def test_classes_follow_overrides_of_an_experiment_as_well(workplace, config):
+    write_sequences(workplace / "elsewhere")
+    (workplace / "elsewhere/classes.csv").write_text(CSV)
+    (workplace / "other.csv").write_text(CSV.replace("sky", "heaven"))
+    config(classes=None, classes_file="classes.csv", task="binary")
+    values = {**experiment(workplace), "dataset": "set.yaml"}
+    path = write_experiment(workplace / "run.yaml", values)
+
+    def names(*overrides):
+        run = load_run(path, ["dataset.paths.root=elsewhere", *overrides])
+        again = run_from_values(run.resolved(), source="config.yaml")
+        assert again == run
+        assert (run.dataset.num_classes, len(run.dataset.build().cases("train"))) == (len(run.dataset.classes), 12)
+        return [entry.name for entry in run.dataset.classes]
+
+    assert names() == ["sky", "road", "car"]
+    assert names("dataset.ignore=[sky, void]") == ["road", "car"]
+    assert names("dataset.classes_file=other.csv") == ["heaven", "road", "car"]
+    text = told(names, "dataset.ignore=[viod]", kind=ConfigError)
+    assert "dataset.ignore=[viod]  dataset.ignore: names `viod`, which is no class" in text
+    assert "dataset.num_classes=7  dataset.num_classes: is 7" in told(names, "dataset.num_classes=7", kind=ConfigError)
 
 
 @pytest.mark.usefixtures("clips")
@@ -386,6 +412,17 @@ def test_a_mask_saved_as_jpeg_is_found_and_explained_and_not_trained_on(layout, 
     assert (code, findings["blurred_mask"][0]["severity"]) == (0, "warning")
 
 
+@pytest.mark.usefixtures("clips")
+def test_a_jpeg_mask_is_told_as_one_even_where_few_pixels_are_blurred(layout):
+    with Image.open(MASK) as picture:
+        picture.save(MASK.replace(".png", ".jpg"), quality=100, subsampling=0)
+    Path(MASK).unlink()
+    made = layout()
+    text = told(made.read, first(made))
+    assert int(re.search(r"holds (\d+) colours", text)[1]) < BLURRED
+    assert "it was saved as JPEG and its classes are blurred" in text
+
+
 @pytest.mark.parametrize("mode", ["L", "P", "tiff"])
 def test_masks_may_hold_the_number_of_the_class(layout, workplace, mode):
     write_sequences(workplace / "data", {"Video_000": 1}, index=True)
@@ -420,7 +457,7 @@ def test_numbers_of_index_masks_may_be_any(layout, workplace):
 def test_a_number_that_is_no_class_is_told_or_left_out(layout, check, workplace, dtype):
     write_sequences(workplace / "data", {"Video_000": 1}, index=True)
     truth = street(0)[1].astype(dtype)
-    strange = {np.uint8: 200, np.int16: -1, np.int32: 1 << 20}[dtype]
+    strange = {np.uint8: 200, np.int16: -1, np.int32: 1 - (1 << 16)}[dtype]
     truth[0, :4] = strange
     (workplace / MASK).unlink()
     tifffile.imwrite(workplace / MASK.replace(".png", ".tif"), truth)
@@ -740,3 +777,18 @@ def test_training_on_a_mask_saved_as_jpeg_stops_with_its_name(train):
     assert result.code == 3
     assert f"mask `{MASK.replace('.png', '.jpg')}` holds" in result.err
     assert "it was saved as JPEG and its classes are blurred" in result.err
+
+
+# ---- documentation
+
+
+def test_the_example_of_the_readme_works_as_it_stands(workplace, run_cli):
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (block,) = re.findall(r"```yaml\n(# my_roads.yaml\n.*?)```", readme, re.DOTALL)
+    (workplace / "my_roads.yaml").write_text(block)
+    write_sequences(workplace / "data/roads")
+    for path in (workplace / "data/roads/Labels").rglob("*.png"):
+        paint(path, np.s_[:12], (128, 64, 128))
+    result = run_cli("data", "check", "my_roads.yaml", "--json")
+    assert result.code == 0, result.out
+    assert [entry["num_images"] for entry in json.loads(result.out)["splits"]] == [6, 3, 3]
