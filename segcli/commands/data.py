@@ -17,6 +17,7 @@ from segcli.core.registry import SAMPLES
 from segcli.core.types import Array
 from segcli.data.checks import Finding, Severity
 from segcli.data.class_list import class_names
+from segcli.data.class_weights import SCHEMES, class_weights
 from segcli.data.images import write_png
 from segcli.data.samples import Case, Sample
 from segcli.datasets import SPLITS, Layout
@@ -215,8 +216,14 @@ def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
     cases = layout.cases("train")
     listener.stage("reading train", len(cases))
     rows = _each(lambda case: _moments(layout, case), cases, listener)
-    sums, squares, pixels, labelled = (sum(column) for column in zip(*rows, strict=True))
-    foreground, shares = _shares(layout, labelled)
+    sums, squares, pixels = (sum(column) for column in list(zip(*rows, strict=True))[:3])
+    labelled = np.stack([row[3] for row in rows])
+    foreground, shares = _shares(layout, labelled.sum(axis=0))
+    weights: dict[str, dict[str, float]] = {
+        scheme: dict(zip(shares, class_weights(scheme, labelled), strict=True))
+        for scheme in SCHEMES
+        if shares and scheme != "none"
+    }
     mean = sums / pixels
     sizes: dict[str, int] = {}
     for case in cases:
@@ -229,6 +236,7 @@ def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
         std=np.sqrt(np.maximum(squares / pixels - mean**2, 0.0)).tolist(),
         foreground_share=foreground,
         class_shares=shares,
+        class_weights=weights,
         sizes=sizes,
     )
 

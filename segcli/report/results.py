@@ -69,6 +69,8 @@ class Stats:
     foreground_share: float
     class_shares: dict[str, float]
     """Share of each class in the pixels that count; empty for one mask."""
+    class_weights: dict[str, dict[str, float]]
+    """Weight of each class by each scheme of `class_weights`; empty for one mask."""
     sizes: dict[str, int]
 
     def yaml(self) -> str:

@@ -86,8 +86,12 @@ def stats(result: Stats) -> Iterator[Any]:
     yield f"# {escape(result.dataset)}: {result.num_images} training images, {sizes}"
     if not result.class_shares:
         yield f"# foreground share {result.foreground_share:.4f}"
+    if result.class_shares:
+        width = max(map(len, result.class_shares))
+        yield f"# {'share':>9}  {'class':{width}}  class_weights: {', '.join(result.class_weights)}"
     for name, share in result.class_shares.items():
-        yield f"# {share:8.4%} {escape(name)}"
+        weights = "  ".join(f"{values[name]:{len(scheme)}.4g}" for scheme, values in result.class_weights.items())
+        yield escape(f"# {share:9.4%}  {name:{width}}  {'':14} {weights}")
     yield escape(result.yaml())
 
 

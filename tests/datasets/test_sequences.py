@@ -602,6 +602,9 @@ def test_shares_of_classes_and_mean_and_std_are_those_of_the_pixels_that_count(r
     np.testing.assert_allclose(found["std"], pixels.std(0))
     expected = dict(zip(("sky", "road", "car"), counts / counts.sum(), strict=True))
     assert found["class_shares"] == pytest.approx(expected)
+    inverse = {name: 1 / (len(expected) * share) for name, share in expected.items()}
+    assert found["class_weights"]["inverse"] == pytest.approx(inverse)
+    assert list(found["class_weights"]) == ["inverse", "median_frequency", "effective_number"]
     assert found["foreground_share"] is None
     splits = json.loads(run_cli("data", "check", path, "--json").out)["splits"]
     assert splits[0]["class_shares"] == pytest.approx(expected)
