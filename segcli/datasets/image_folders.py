@@ -5,7 +5,7 @@ list files, or seeded fractions of one folder.
 """
 
 from collections.abc import Iterator
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +18,7 @@ from segcli.core.types import Array
 from segcli.data.checks import Finding, doubles, extra_label, raise_on_error, size_mismatch, tried
 from segcli.data.class_list import Mistake, completed_classes
 from segcli.data.conversion import Color, Conversion
-from segcli.data.images import EXTENSIONS, Header, natural_key, read_header, read_image, read_labels
+from segcli.data.images import EXTENSIONS, natural_key, read_header, read_image, read_labels
 from segcli.data.masks import MaskFormat, MaskKeys, MaskReader
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
@@ -69,6 +69,8 @@ class ImageFolders(Layout):
 
     def __init__(self, config: Config, spec: DatasetSpec) -> None:
         super().__init__(config, spec)
+        self.header = cache(read_header)
+        """Header of a file, read once."""
         self.config: ImageFolders.Config = config
         self.convert = Conversion(config.color, spec.num_channels, config.intensity_range)
         self.convert.check(spec.name)
@@ -226,16 +228,6 @@ class ImageFolders(Layout):
                 )
 
     # ---- reading
-
-    @cached_property
-    def _headers(self) -> dict[Path, Header]:
-        return {}
-
-    def header(self, path: Path) -> Header:
-        """Header of a file, read once."""
-        if path not in self._headers:
-            self._headers[path] = read_header(path)
-        return self._headers[path]
 
     def size(self, case: Case) -> tuple[int, ...]:
         """Height and width as stored."""

@@ -62,6 +62,8 @@ class Sequences(Layout):
 
     def __init__(self, config: Config, spec: DatasetSpec) -> None:
         super().__init__(config, spec)
+        self.header = cache(read_header)
+        """Header of a file, read once."""
         self.config: Sequences.Config = config
         self.convert = Conversion(config.color, spec.num_channels, config.intensity_range)
         self.convert.check(spec.name)
@@ -186,16 +188,6 @@ class Sequences(Layout):
         return findings
 
     # ---- reading
-
-    @cached_property
-    def _headers(self) -> dict[Path, Header]:
-        return {}
-
-    def header(self, path: Path) -> Header:
-        """Header of a file, read once."""
-        if path not in self._headers:
-            self._headers[path] = read_header(path)
-        return self._headers[path]
 
     def size(self, case: Case) -> tuple[int, ...]:
         """Height and width as stored."""
