@@ -118,13 +118,15 @@ def data_check(
 
 @data_app.command("sample")
 def data_sample(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="Kind of data: vessels.", autocompletion=complete.kinds)],
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="Kind of data: vessels, scenes.", autocompletion=complete.kinds)
+    ],
     folder: Annotated[
         Path | None, typer.Argument(metavar="[DIR]", help="Folder; data/KIND_sample when left out.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Other images for another seed.")] = 0,
     size: Annotated[
-        int | None, typer.Option("--size", min=32, max=4096, help="Height and width in pixels.", show_default=False)
+        int | None, typer.Option("--size", min=32, max=4096, help="Height of an image in pixels.", show_default=False)
     ] = None,
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,
@@ -164,10 +166,24 @@ def data_stats(
     console.result(stats.as_dict(), tables.stats(stats), as_json=as_json, quiet=quiet)
 
 
-@data_app.command("split", help="Write (or re-write) the split file (not built yet).")
-def data_split(config: ConfigArg) -> None:
-    """Say that it is not built yet."""
-    _not_built("data split", "set `split: {by: fraction, ...}` in the data-set file to draw splits by seed")
+@data_app.command("split")
+def data_split(
+    config: ConfigArg, overrides: OverridesArg = None, as_json: JsonOpt = False, quiet: QuietOpt = False
+) -> None:
+    """Draw the splits and write the split file, or write it anew.
+
+    Example: segcli data split configs/datasets/hrf.yaml split.seed=1
+    """
+    from segcli.cli import console
+    from segcli.config.load import load_dataset
+
+    dataset = load_dataset(config, overrides or [], whole_run=False)
+
+    from segcli.commands.data import split_data
+    from segcli.report import tables
+
+    drawn = split_data(dataset)
+    console.result(drawn.as_dict(), tables.split(drawn), as_json=as_json, quiet=quiet)
 
 
 @app.command("train")
@@ -269,6 +285,11 @@ def predict(
         typer.Option("--tile", min=32, help="Cut larger images into tiles of this size.", show_default=False),
     ] = None,
     tta: TTAOpt = None,
+    video: Annotated[
+        Path | None,
+        typer.Option("--video", help="Also write the images with their masks as a video (.mp4).", show_default=False),
+    ] = None,
+    fps: Annotated[float, typer.Option("--fps", min=0.1, max=240, help="Frames per second of the video.")] = 10.0,
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
@@ -293,6 +314,8 @@ def predict(
         threshold=threshold,
         tile=tile,
         tta=tta,
+        video=video,
+        fps=fps,
         overwrite=overwrite,
     )
     with console.listener(quiet=quiet or as_json) as listener:
@@ -303,9 +326,25 @@ def predict(
         raise typer.Exit(3)
 
 
-@app.command("profile-memory", help="VRAM before the first out-of-memory (not built yet).")
-def profile_memory(configs: Annotated[list[str] | None, typer.Argument(metavar="[CONFIG | RUN]")] = None) -> None:
-    """Say that it is not built yet."""
+@app.command("profile-memory", help="VRAM before the first out-of-memory (of it, --processes is built yet).")
+def profile_memory(
+    configs: Annotated[list[str] | None, typer.Argument(metavar="[CONFIG | RUN]")] = None,
+    processes: Annotated[bool, typer.Option("--processes", help="List who holds the memory of the GPUs here.")] = False,
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Tell who holds a GPU's memory.
+
+    Example: segcli profile-memory --processes
+    """
+    if processes:
+        from segcli.cli import console
+        from segcli.commands import profile
+        from segcli.report import memory
+
+        found = profile.processes()
+        console.result(found.as_dict(), memory.holders(found), as_json=as_json, quiet=quiet)
+        return
     _not_built("profile-memory", "start with a small `data.batch_size` and look at the memory in the progress line")
 
 

@@ -1,4 +1,4 @@
-"""`segcli data check`, `data stats` and `data sample`."""
+"""`segcli data check`, `data stats`, `data split` and `data sample`."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,15 +15,17 @@ from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import write_text
 from segcli.core.registry import SAMPLES
 from segcli.core.types import Array
-from segcli.data.checks import Finding
+from segcli.data.checks import Finding, Severity
+from segcli.data.class_list import class_names
+from segcli.data.class_weights import SCHEMES, class_weights
 from segcli.data.images import write_png
-from segcli.data.samples import Case
+from segcli.data.samples import Case, Sample
 from segcli.datasets import SPLITS, Layout
 from segcli.engine.events import Listener
-from segcli.report.results import Checked, SplitSummary, Stats
-from segcli.samples import SampleMaker
+from segcli.report.results import Checked, SplitDrawn, SplitSummary, Stats
+from segcli.samples import SampleSet
 
-__all__ = ["check_data", "data_stats", "make_sample"]
+__all__ = ["check_data", "data_stats", "make_sample", "split_data"]
 
 RARE = 0.02
 """A foreground below this share is hard to learn with a loss that counts pixels."""
@@ -49,15 +51,32 @@ def check_data(dataset: DatasetSection, *, listener: Listener) -> Checked:
             if result.digest:
                 contents.setdefault(result.digest, []).append((split, case))
         summaries.append(_summary(layout, split, cases, examined))
+    findings += _left_out(layout)
     findings += _same_content(contents)
     findings += _shares_differ(summaries)
+    findings += _absent_classes(summaries)
     order = {"error": 0, "warning": 1, "info": 2}
+    findings = list(dict.fromkeys(findings))  # what spoils all splits is told by each
     return Checked(dataset.name, summaries, sorted(findings, key=lambda finding: order[finding.severity]))
 
 
 def _no_split(split: str) -> Finding:
-    told = {"val": "no validation: no best checkpoint and no early stopping", "test": "`segcli eval` takes validation"}
+    told = {
+        "val": "no validation: no best checkpoint, no pictures, no early stopping",
+        "test": "`segcli eval` takes validation",
+    }
     return Finding("no_split", "info", None, f"there is no `{split}` split", told.get(split, ""))
+
+
+def _left_out(layout: Layout) -> list[Finding]:
+    """Images that the split file does not know."""
+    try:
+        division = layout.division()
+    except DataError:
+        return []  # told with the split that it spoils
+    if division is None or division.warning is None:
+        return []
+    return [Finding("not_in_split_file", "warning", division.file, *division.warning)]
 
 
 def _cases(layout: Layout, split: str) -> list[Case]:
@@ -71,8 +90,8 @@ def _cases(layout: Layout, split: str) -> list[Case]:
 class _Examined:
     findings: list[Finding] = field(default_factory=list)
     digest: str | None = None
-    foreground: int = 0
-    pixels: int = 0
+    pixels: Array | None = None
+    """Valid pixels of each class; None where the mask could not be read."""
 
 
 def _examine(layout: Layout, case: Case, known: list[Finding]) -> _Examined:
@@ -83,11 +102,18 @@ def _examine(layout: Layout, case: Case, known: list[Finding]) -> _Examined:
     if sample is None:
         return result
     result.digest = hashlib.sha256(str(sample.image.shape).encode() + sample.image.tobytes()).hexdigest()
-    mask = sample.maps.get("mask")
-    if mask is not None:
-        valid = sample.maps.get("valid", np.ones_like(mask)) > 0
-        result.foreground, result.pixels = int((mask[valid] > 0).sum()), int(valid.sum())
+    result.pixels = _pixels(layout, sample)
     return result
+
+
+def _pixels(layout: Layout, sample: Sample) -> Array | None:
+    """Valid pixels of each class; of one mask, background and foreground."""
+    mask = sample.maps.get("mask")
+    if mask is None:
+        return None
+    valid = sample.maps.get("valid", np.ones_like(mask)) > 0
+    count = max(layout.spec.num_classes, 2)
+    return np.bincount(mask[valid], minlength=count)[:count]
 
 
 def _each(function: Any, cases: Sequence[Case], listener: Listener) -> list[Any]:
@@ -108,9 +134,22 @@ def _summary(layout: Layout, split: str, cases: list[Case], examined: list[_Exam
         except DataError:
             size = "unreadable"
         sizes[size] = sizes.get(size, 0) + 1
-    pixels = sum(entry.pixels for entry in examined)
-    share = sum(entry.foreground for entry in examined) / pixels if pixels else float("nan")
-    return SplitSummary(split, len(cases), sizes, share)
+    readable = [entry.pixels for entry in examined if entry.pixels is not None]
+    return SplitSummary(split, len(cases), sizes, *_shares(layout, sum(readable, _no_pixels(layout))))
+
+
+def _no_pixels(layout: Layout) -> Array:
+    """What `_pixels` gives for an empty mask."""
+    return np.zeros(max(layout.spec.num_classes, 2), np.int64)
+
+
+def _shares(layout: Layout, pixels: Array) -> tuple[float, dict[str, float]]:
+    """Share of the foreground, and shares by class where there are several; NaN without a pixel."""
+    names = class_names(layout.spec)
+    shares = pixels / pixels.sum() if pixels.any() else np.full(len(pixels), np.nan)
+    if len(names) == 1:
+        return float(shares[1]), {}
+    return float("nan"), dict(zip(names, shares.tolist(), strict=True))
 
 
 def _same_content(contents: dict[str, list[tuple[str, Case]]]) -> list[Finding]:
@@ -152,10 +191,23 @@ def _shares_differ(summaries: list[SplitSummary]) -> list[Finding]:
     return findings
 
 
+def _absent_classes(summaries: list[SplitSummary]) -> list[Finding]:
+    """Classes without a pixel."""
+    findings = []
+    for entry in summaries:
+        for name in (name for name, share in entry.class_shares.items() if share == 0):
+            training = entry.split == "train"
+            message = f"class `{name}` does not occur in the masks of `{entry.split}`"
+            mend = "it cannot be learnt: add images, or put it under `ignore`" if training else "it is not scored there"
+            severity: Severity = "warning" if training else "info"
+            findings.append(Finding("absent_class", severity, None, message, mend))
+    return findings
+
+
 def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
     """Mean and standard deviation per channel over all training pixels, on the scale 0 to 1, and class share.
 
-    Pixels outside the field of view count for neither.
+    Pixels that do not count (outside the field of view, of an ignored class) are left out.
 
     Raises:
         DataError: A file of the training split is missing or unreadable.
@@ -164,7 +216,14 @@ def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
     cases = layout.cases("train")
     listener.stage("reading train", len(cases))
     rows = _each(lambda case: _moments(layout, case), cases, listener)
-    sums, squares, pixels, foreground, labelled = (sum(column) for column in zip(*rows, strict=True))
+    sums, squares, pixels = (sum(column) for column in list(zip(*rows, strict=True))[:3])
+    labelled = np.stack([row[3] for row in rows])
+    foreground, shares = _shares(layout, labelled.sum(axis=0))
+    weights: dict[str, dict[str, float]] = {
+        scheme: dict(zip(shares, class_weights(scheme, labelled), strict=True))
+        for scheme in SCHEMES
+        if shares and scheme != "none"
+    }
     mean = sums / pixels
     sizes: dict[str, int] = {}
     for case in cases:
@@ -175,19 +234,46 @@ def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
         num_images=len(cases),
         mean=mean.tolist(),
         std=np.sqrt(np.maximum(squares / pixels - mean**2, 0.0)).tolist(),
-        foreground_share=foreground / labelled if labelled else float("nan"),
+        foreground_share=foreground,
+        class_shares=shares,
+        class_weights=weights,
         sizes=sizes,
     )
 
 
-def _moments(layout: Layout, case: Case) -> tuple[Array, Array, int, int, int]:
+def _moments(layout: Layout, case: Case) -> tuple[Array, Array, int, Array]:
+    """Sums and sums of squares of each channel, and how many values and pixels of each class they are about."""
     sample = layout.read(case)
     scale = {"uint8": 255.0, "uint16": 65535.0}.get(sample.image.dtype.name, 1.0)
     valid = sample.maps.get("valid", np.ones(sample.size, np.uint8)) > 0
     values = sample.image[valid].astype(np.float64) / scale
-    mask = sample.maps.get("mask")
-    foreground = 0 if mask is None else int((mask[valid] > 0).sum())
-    return values.sum(axis=0), (values**2).sum(axis=0), len(values), foreground, 0 if mask is None else len(values)
+    labelled = _pixels(layout, sample)
+    if labelled is None:
+        labelled = _no_pixels(layout)
+    return values.sum(axis=0), (values**2).sum(axis=0), len(values), labelled
+
+
+def split_data(dataset: DatasetSection) -> SplitDrawn:
+    """Draw the splits and write the split file, in the place of one that is there.
+
+    Raises:
+        ConfigError: Nothing is drawn in this data set.
+        DataError: The draw cannot work, or the file cannot be written.
+    """
+    layout: Layout = dataset.build()
+    drawn = layout.division(fresh=True)
+    if drawn is None or not drawn.settings.draws:
+        raise ConfigError(
+            f"data set `{dataset.name}` draws no split: folders, names or a file written by hand decide",
+            hint="set `split.val` (and `split.test`) to shares such as 0.2",
+        )
+    before = drawn.known() if drawn.file.exists() else None
+    drawn.write()
+    side_of = {name: side for side, names in drawn.sides.items() for name in names}
+    moved = None if before is None else sum(side_of.get(name, side) != side for name, side in before.items())
+    layout = dataset.build()  # it reads the file now
+    images = {split: len(layout.all_cases(split)) if layout.has(split) else 0 for split in SPLITS}
+    return SplitDrawn(dataset.name, drawn.file, drawn.settings.unit, drawn.sides, images, moved)
 
 
 def make_sample(
@@ -199,7 +285,7 @@ def make_sample(
         ConfigError: There is no such kind, or the folder holds files already.
     """
     name = SAMPLES.canonical(kind)
-    maker: SampleMaker = SAMPLES.load(name)()
+    maker: SampleSet = SAMPLES.load(name)()
     pixels = size or maker.default_size
     target = folder or Path("data") / f"{name}_sample"
     if target.exists() and any(target.iterdir()) and not overwrite:
@@ -208,15 +294,13 @@ def make_sample(
         )
     counts = maker.default_counts
     listener.stage(f"drawing {name}", sum(counts.values()))
-    for split, count in counts.items():
-        for index in range(count):
-            example = maker.example(seed, split, index, pixels)
-            stem = f"{index + 1:03d}"
-            write_png(target / split / "image" / f"{stem}.png", example.image)
-            write_png(target / split / "label" / f"{stem}.png", example.label)
-            if example.fov is not None:
-                write_png(target / split / "fov" / f"{stem}.png", example.fov)
-            listener.advance()
+    for files in maker.pictures(seed, pixels):
+        for path, content in files.items():
+            if isinstance(content, str):
+                write_text(target / path, content)
+            else:
+                write_png(target / path, content)
+        listener.advance()
     written = target / "dataset.yaml"
     write_text(written, maker.dataset_yaml(target, pixels))
     return {
@@ -225,5 +309,6 @@ def make_sample(
         "dataset": str(written),
         "images": counts,
         "size": pixels,
+        "shape": list(maker.shape(pixels)),
         "seed": seed,
     }

@@ -13,7 +13,7 @@ from segcli.config.components import check_components
 from segcli.config.document import Document, Loc, Origin, Problem, parse_value, read_document
 from segcli.config.messages import problems_of
 from segcli.config.schema import DatasetSection, Run
-from segcli.config.short_forms import canonical_loss, expand, fill_from_task
+from segcli.config.short_forms import canonical_loss, expand, fill_from_data, fill_from_task
 from segcli.core.errors import ConfigError
 from segcli.core.types import ConfigModel
 
@@ -64,6 +64,7 @@ def load_dataset(path: Path, overrides: Sequence[str] = (), *, whole_run: bool) 
         _apply(document, keys if keys[0] == "dataset" else ["dataset", *keys], value, text)
     _inline_dataset(document, path)
     document.values = {"dataset": document.values["dataset"]}
+    fill_from_data(document)
     problems = [*document.problems, *check_components(document, {})]
     found: DatasetSection | None = None
     try:
@@ -101,6 +102,7 @@ def _finish(document: Document, overrides: list[tuple[list[str], Any, str]], sou
     expand(document.values)
     if isinstance(document.values.get("dataset"), dict):
         _resolve_paths(document.values["dataset"], Path.cwd())  # those of overrides
+    fill_from_data(document)
     fill_from_task(document.values)
     problems = list(document.problems)
     typed = canonical_loss(document.values)
@@ -178,6 +180,7 @@ def _inline_dataset(document: Document, experiment: Path) -> None:
     dataset = document.values.get("dataset")
     if isinstance(dataset, dict):
         _resolve_paths(dataset, base.parent)
+        _resolve_classes(dataset, base.parent)
         paths = dataset.setdefault("paths", {})
         if isinstance(paths, dict):
             paths.setdefault("root", str(base.parent.absolute()))
@@ -212,3 +215,10 @@ def _resolve_paths(dataset: dict[str, Any], folder: Path) -> None:
         if isinstance(given, str):
             beside = folder / given
             paths[key] = str((beside if beside.exists() else Path(given)).absolute())
+
+
+def _resolve_classes(dataset: dict[str, Any], folder: Path) -> None:
+    """Absolute path of the table of classes beside the data-set file; elsewhere, its format looks for it."""
+    table = dataset.get("classes_file")
+    if isinstance(table, str) and (folder / table).is_file():
+        dataset["classes_file"] = str((folder / table).absolute())

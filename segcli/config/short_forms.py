@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from segcli.config.document import Loc
+from segcli.config.document import Document, Loc, Problem
 from segcli.core.errors import ConfigError
 from segcli.core.registry import DATASETS, TASKS
 
-__all__ = ["canonical_loss", "expand", "fill_from_task"]
+__all__ = ["canonical_loss", "expand", "fill_from_data", "fill_from_task"]
 
 
 def expand(values: dict[str, Any]) -> None:
@@ -32,6 +32,21 @@ def expand(values: dict[str, Any]) -> None:
             data["augmentation"] = {"preset": augmentation}
         elif isinstance(augmentation, bool):
             data["augmentation"] = {"enabled": augmentation}
+
+
+def fill_from_data(document: Document) -> None:
+    """Keys of the data set that follow from its other keys and files, as its format knows."""
+    dataset = document.values.get("dataset")
+    if not isinstance(dataset, dict):
+        return
+    try:
+        layout = DATASETS.load(str(dataset.get("format", "image_folders")))
+    except ConfigError:
+        return  # told with the other mistakes
+    changes, mistakes = layout.completed(dataset)
+    dataset.update(changes)
+    for key, message, hint in mistakes:
+        document.problems.append(Problem(document.origin(("dataset", key)), f"dataset.{key}", message, hint))
 
 
 def fill_from_task(values: dict[str, Any]) -> None:

@@ -71,9 +71,10 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_yaml(path: Path, value: Any) -> None:
-    """Write `value` to `path` as YAML, keys in the order given."""
-    write_text(path, yaml.dump(plain(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110))
+def write_yaml(path: Path, value: Any, *, comment: str | None = None) -> None:
+    """Write `value` to `path` as YAML, keys in the order given, below a line of comment."""
+    text = yaml.dump(plain(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    write_text(path, text if comment is None else f"# {comment}\n{text}")
 
 
 def plain(value: Any) -> Any:

@@ -1,13 +1,14 @@
 """Findings: what would spoil a training, told before it starts."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 from segcli.core.errors import DataError
+from segcli.core.types import Array
 
-__all__ = ["Finding", "Severity", "raise_on_error"]
+__all__ = ["Finding", "Severity", "doubles", "extra_label", "raise_on_error", "size_mismatch", "tried"]
 
 Severity = Literal["error", "warning", "info"]
 
@@ -40,3 +41,35 @@ def raise_on_error(findings: Iterable[Finding]) -> list[Finding]:
         more = f" (and {len(errors) - 1} more: `segcli data check` lists them)" if len(errors) > 1 else ""
         raise DataError(errors[0].message + more, hint=errors[0].mend)
     return found
+
+
+def tried(findings: list[Finding], code: str, path: Path | None, decode: Callable[[Path], Array]) -> Array | None:
+    """What `decode` gives, or None with a finding where it cannot."""
+    if path is None:
+        return None
+    try:
+        return decode(path)
+    except DataError as error:
+        findings.append(Finding(code, "error", path, error.message, error.hint or ""))
+        return None
+
+
+def doubles(files: dict[str, list[Path]], what: str) -> Iterator[Finding]:
+    """Files of one folder that share a stem."""
+    for paths in files.values():
+        if len(paths) > 1:
+            names = " and ".join(f"`{path.name}`" for path in paths)
+            message = f"two {what}s with one stem in `{paths[0].parent}`: {names}"
+            yield Finding("same_stem", "error", paths[1], message, "rename or remove one of them")
+
+
+def extra_label(path: Path, images: Path) -> Finding:
+    """A mask without an image."""
+    message = f"mask `{path}` belongs to no image in `{images}`"
+    return Finding("extra_label", "warning", path, message, "add the image, or remove the mask")
+
+
+def size_mismatch(path: Path, size: tuple[int, ...], image: Path, image_size: tuple[int, ...]) -> Finding:
+    """A mask that does not lie on its image."""
+    message = f"`{path}` is {size[0]}x{size[1]} pixels, its image `{image}` is {image_size[0]}x{image_size[1]}"
+    return Finding("size_mismatch", "error", path, message, "export the mask at the size of its image")

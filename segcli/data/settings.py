@@ -25,6 +25,20 @@ class Paths(ConfigModel):
     """Folder of the test images; `root/test` when left out."""
 
 
+class ClassSpec(ConfigModel):
+    """One class of a mask."""
+
+    name: str
+    """Name in tables, legends and reports."""
+    color: Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)] | None = None
+    """Colour in RGB, each from 0 to 255."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) else given
+
+
 class DatasetSpec(ConfigModel):
     """What every data set states, whatever its format. The keys of the format itself stand beside these."""
 
@@ -44,6 +58,8 @@ class DatasetSpec(ConfigModel):
     """Channels of an image: 1 for grey, 3 for RGB."""
     num_classes: Positive = 1
     """1 for one mask (foreground and background)."""
+    classes: list[ClassSpec] = []
+    """Names of the classes, or `{name, color}`, in the order of their indices."""
     mean: list[float] | None = None
     """Mean of each channel on the scale 0 to 1 (`segcli data stats` prints it)."""
     std: list[Annotated[float, Field(gt=0.0)]] | None = None
@@ -64,9 +80,11 @@ class Augmentation(ConfigModel):
 
     enabled: bool = True
     """Off with `false`, whatever else is set."""
-    preset: Literal["light", "medium", "heavy"] | None = None
+    preset: Literal["light", "medium", "heavy", "street"] | None = None
     """`light`: horizontal flip, brightness. `medium`: also vertical flip, quarter turns, shift, scale and turn.
-    `heavy`: also elastic deformation, gamma, blur, noise and, for colour images, hue and saturation."""
+    `heavy`: also elastic deformation, gamma, blur, noise and, for colour images, hue and saturation.
+    `street`, for scenes that have an above and a below: horizontal flip, scale 0.75 to 1.5, shift, a little turn,
+    light, blur and, for colour images, hue and saturation."""
     transforms: list[dict[str, Any]] = []
     """Albumentations transforms by name after those of the preset, such as `{type: GaussianBlur, p: 0.3}`."""
 
@@ -105,7 +123,8 @@ class DataSettings(ConfigModel):
     patches_per_image: Positive = 1
     """Crops that each image gives in an epoch."""
     foreground_share: Share = 0.5
-    """Share of the crops that are centred on a foreground pixel."""
+    """Share of the crops that are centred on a foreground pixel; of many classes, on a pixel of one that is drawn
+    among those in the image, so that rare ones are seen."""
     cache: Literal["none", "memory", "disk"] = "none"
     """Keep decoded images: in memory shared by all workers, or in files under `cache_dir`."""
     cache_dir: FilePath | None = None

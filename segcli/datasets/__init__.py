@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from segcli.core.types import ConfigModel
+from segcli.core.types import Array, ConfigModel
 from segcli.data.checks import Finding
+from segcli.data.class_list import Mistake
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
+from segcli.data.splits import Division
 
 __all__ = ["SPLITS", "Layout"]
 
@@ -22,6 +24,8 @@ class Layout(ABC):
     """Keys of this format, which stand in the data-set file beside those of every format."""
     ndim: ClassVar[int] = 2
     """Spatial axes of one image."""
+    keeps_split: ClassVar[bool] = False
+    """Whether the first training writes the split file of a drawn split; `segcli data split` always does."""
 
     def __init__(self, config: Any, spec: DatasetSpec) -> None:
         self.config = config
@@ -31,6 +35,29 @@ class Layout(ABC):
     def default_task(num_classes: int) -> str:
         """Task of a data set that does not name one."""
         return "binary" if num_classes == 1 else "multiclass"
+
+    @classmethod
+    def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
+        """Keys that follow from other keys or from a file, such as `num_classes` from a list of classes.
+
+        Args:
+            values: The data-set file as typed, with its overrides.
+
+        Returns:
+            The keys that change, and what is wrong with the others.
+        """
+        return {}, []
+
+    def division(self, *, fresh: bool = False) -> Division | None:
+        """How the cases were drawn; None where folders or lists alone decide.
+
+        Args:
+            fresh: Draw anew instead of reading the split file.
+
+        Raises:
+            DataError: The draw or its file cannot work.
+        """
+        return None
 
     @abstractmethod
     def has(self, split: str) -> bool:
@@ -67,6 +94,10 @@ class Layout(ABC):
         Raises:
             DataError: The file is unreadable or has the wrong channels.
         """
+
+    def as_stored(self, answer: Array) -> Array:
+        """An answer of the task, `(*S)` uint8, in the coding of the data set's own masks."""
+        return answer
 
     @abstractmethod
     def size(self, case: Case) -> tuple[int, ...]:

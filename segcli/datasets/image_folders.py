@@ -4,35 +4,37 @@ Other folder names, suffixes (`21_training.tif` with `21_manual1.gif`) and exten
 list files, or seeded fractions of one folder.
 """
 
-from collections.abc import Callable, Iterator
-from functools import cache, cached_property
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
 from segcli.core.errors import DataError
 from segcli.core.files import shown
-from segcli.core.types import Array, ConfigModel
-from segcli.data.checks import Finding, raise_on_error
-from segcli.data.images import EXTENSIONS, Header, natural_key, read_header, read_image, read_labels
+from segcli.core.types import Array
+from segcli.data.checks import Finding, doubles, extra_label, raise_on_error, size_mismatch, tried
+from segcli.data.class_list import Mistake, completed_classes
+from segcli.data.conversion import Color, Conversion
+from segcli.data.images import EXTENSIONS, natural_key, read_header, read_image, read_labels
+from segcli.data.masks import MaskFormat, MaskKeys, MaskReader
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
-from segcli.data.splits import SplitSettings, divide
+from segcli.data.splits import Division, SplitSettings, divide
 from segcli.datasets import Layout
 
 __all__ = ["ImageFolders"]
 
-COLOURS = {"rgb": 3, "grey": 1, "green": 1}
 TOPS = ({1}, {255}, {65535})
 """What the foreground of a binary mask may be written as, beside 0."""
 
 
 class ImageFolders(Layout):
-    """2D images with one mask each, and optionally the mask of a field of view."""
+    """2D images with a mask each, of one kind or of many classes, and optionally the mask of a field of view."""
 
-    class Config(ConfigModel):
+    class Config(MaskKeys):
         """Keys of `format: image_folders`."""
 
         image_folder: str = "image"
@@ -49,25 +51,30 @@ class ImageFolders(Layout):
         """End of a field-of-view mask's stem, such as `_training_mask`."""
         extensions: Annotated[list[str], Field(min_length=1)] = list(EXTENSIONS)
         """File-name extensions that count as images."""
-        color: Literal["as_stored", "rgb", "grey", "green"] = "as_stored"
+        color: Color = "as_stored"
         """Convert images: grey to RGB, RGB to grey, or take the green channel. `as_stored` demands `num_channels`."""
         intensity_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
         """Stored values that become 0 and 1, such as `[0, 4095]` for 12 bits; the type's whole range if not given."""
         mask_threshold: Annotated[int, Field(ge=0)] | None = None
         """Mask values above this are foreground; left out, a mask holds nothing but 0 and 1, or 0 and 255."""
+        mask_format: MaskFormat = "index"
+        """Of many classes. `index`: each pixel holds the number of its class. `rgb`: each class has a colour."""
         split: SplitSettings = SplitSettings()
         """How cases are shared out to training, validation and test."""
 
+    @classmethod
+    def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
+        """Classes of the CSV, without those that are ignored, and how many they are."""
+        return completed_classes(values)
+
     def __init__(self, config: Config, spec: DatasetSpec) -> None:
         super().__init__(config, spec)
+        self.header = cache(read_header)
+        """Header of a file, read once."""
         self.config: ImageFolders.Config = config
-        stored = COLOURS.get(config.color)
-        if stored not in (None, spec.num_channels):
-            raise DataError(
-                f"data set `{spec.name}`: `color: {config.color}` gives {stored} channels, "
-                f"`num_channels` is {spec.num_channels}",
-                hint=f"set `num_channels: {stored}`",
-            )
+        self.convert = Conversion(config.color, spec.num_channels, config.intensity_range)
+        self.convert.check(spec.name)
+        self.classes: MaskReader | None = config.reader(spec) if spec.num_classes > 1 else None
         for split in ("val", "test"):
             if self._given(split) is not None and config.split.states(split):
                 raise DataError(
@@ -120,17 +127,13 @@ class ImageFolders(Layout):
     def _partners(self, split: str) -> tuple[list[Case], list[Finding]]:
         """Cases with their partner files, and what is missing."""
         config, folder = self.config, self._folder(split)
-        images = self._files(folder / config.image_folder, config.image_suffix, "images", split)
+        images = self._images(split)
         labels = self._files(folder / config.label_folder, config.label_suffix, "masks", split)
         fovs: dict[str, list[Path]] = {}
         if config.fov_folder is not None:
             fovs = self._files(folder / config.fov_folder, config.fov_suffix, "field-of-view masks", split)
-        if config.image_folder == config.label_folder:
-            labelled = {path for paths in labels.values() for path in paths} if config.label_suffix else set()
-            images = {key: [p for p in paths if p not in labelled] for key, paths in images.items()}
-            images = {key: paths for key, paths in images.items() if paths}
         wanted = self._in_split(split, list(images))
-        findings = [*_doubles(images, "image"), *_doubles(labels, "mask")]
+        findings = [*doubles(images, "image"), *doubles(labels, "mask")]
         cases = [
             Case(key, images[key][0], labels.get(key, [None])[0], fovs.get(key, [None])[0])
             for key in wanted
@@ -139,7 +142,9 @@ class ImageFolders(Layout):
         findings += self._missing(cases, folder)
         if config.split.by == "folders":
             findings += [
-                _extra(paths[0], folder / config.image_folder) for key, paths in labels.items() if key not in images
+                extra_label(paths[0], folder / config.image_folder)
+                for key, paths in labels.items()
+                if key not in images
             ]
         if not cases:
             findings.append(
@@ -153,6 +158,17 @@ class ImageFolders(Layout):
                 )
             )
         return cases, findings
+
+    def _images(self, split: str) -> dict[str, list[Path]]:
+        """Images of a folder by their stem, masks in the same folder left out."""
+        config, folder = self.config, self._folder(split)
+        images = self._files(folder / config.image_folder, config.image_suffix, "images", split)
+        if config.image_folder != config.label_folder or not config.label_suffix:
+            return images
+        labels = self._files(folder / config.label_folder, config.label_suffix, "masks", split)
+        labelled = {path for paths in labels.values() for path in paths}
+        images = {key: [path for path in paths if path not in labelled] for key, paths in images.items()}
+        return {key: paths for key, paths in images.items() if paths}
 
     def _files(self, folder: Path, suffix: str | list[str], what: str, split: str) -> dict[str, list[Path]]:
         """Files of a folder by their stem without the suffix."""
@@ -182,7 +198,12 @@ class ImageFolders(Layout):
         settings = self.config.split
         if self._folder(split) != self._folder("train") or (settings.by == "folders" and not settings.share("val")):
             return keys
-        return divide(keys, settings, self.root)[split]
+        return divide(keys, settings, self.root).sides[split]
+
+    def division(self, *, fresh: bool = False) -> Division | None:
+        """How the images of the training folder were drawn; None where folders or lists decide."""
+        settings = self.config.split
+        return divide(list(self._images("train")), settings, self.root, fresh=fresh) if settings.draws else None
 
     def _missing(self, cases: list[Case], folder: Path) -> Iterator[Finding]:
         config = self.config
@@ -208,16 +229,6 @@ class ImageFolders(Layout):
 
     # ---- reading
 
-    @cached_property
-    def _headers(self) -> dict[Path, Header]:
-        return {}
-
-    def header(self, path: Path) -> Header:
-        """Header of a file, read once."""
-        if path not in self._headers:
-            self._headers[path] = read_header(path)
-        return self._headers[path]
-
     def size(self, case: Case) -> tuple[int, ...]:
         """Height and width as stored."""
         return self.header(case.image).size
@@ -225,58 +236,33 @@ class ImageFolders(Layout):
     def read(self, case: Case) -> Sample:
         """Decode image, mask and field of view, all of one size."""
         image = self.convert(read_image(case.image), case.image)
-        maps = {}
-        if case.label is not None:
-            maps["mask"] = self._mask(read_labels(case.label), case.label)
+        maps = {} if case.label is None else self._maps(case.label)
         if case.fov is not None:
-            maps["valid"] = _field(case.fov)
+            maps["valid"] = _inside(_field(case.fov), maps.get("valid"))
         for name, values in maps.items():
             if values.shape != image.shape[:2]:
                 path = case.label if name == "mask" else case.fov
                 assert path is not None
-                raise DataError(_differs(path, values.shape, case.image, image.shape[:2]), hint=SIZE_MEND)
+                finding = size_mismatch(path, values.shape, case.image, image.shape[:2])
+                raise DataError(finding.message, hint=finding.mend)
         return Sample(image=image, maps=maps)
 
     def read_input(self, path: Path) -> Sample:
         """Decode one image by itself."""
         return Sample(image=self.convert(read_image(path), path))
 
-    def convert(self, image: Array, path: Path) -> Array:
-        """Image with the channels and the intensity range that the data set states."""
-        color, channels = self.config.color, image.shape[2]
-        if color == "green" and channels == 3:
-            image = image[:, :, 1:2]
-        elif color == "grey" and channels == 3:
-            weights = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-            grey = image.astype(np.float32) @ weights
-            image = (np.rint(grey) if image.dtype.kind == "u" else grey).astype(image.dtype)[:, :, None]
-        elif color == "rgb" and channels == 1:
-            image = np.repeat(image, 3, axis=2)
-        if image.shape[2] != self.spec.num_channels:
-            raise DataError(_channels_differ(path, channels, self.spec.num_channels), hint=_channels_mend(channels))
-        return self._to_range(np.ascontiguousarray(image), path)
+    def as_stored(self, answer: Array) -> Array:
+        """Of many classes, numbers or colours as in the data set's own masks."""
+        return answer if self.classes is None else self.classes.written(answer)
 
-    def _to_range(self, image: Array, path: Path) -> Array:
-        limits = self.config.intensity_range
-        if limits is not None:
-            low, high = limits
-            unit: Array = np.clip((image.astype(np.float32) - low) / (high - low), 0.0, 1.0)
-            return unit
-        if image.dtype.kind == "f" and image.size:
-            low, high = float(image.min()), float(image.max())
-            if not (np.isfinite(low) and np.isfinite(high)):
-                raise DataError(f"image `{path}` holds NaN or infinite values", hint="mend the file")
-            if low < 0.0 or high > 1.0:
-                raise DataError(
-                    f"image `{path}` holds floating-point values from {low:.4g} to {high:.4g}, outside 0 to 1",
-                    hint="set `intensity_range: [low, high]` in the data-set file",
-                )
-        return image
+    def _maps(self, path: Path) -> dict[str, Array]:
+        """`mask`, and of many classes `valid`, where pixels may be ignored."""
+        if self.classes is not None:
+            return self.classes.read(path)
+        return {"mask": self._mask(read_labels(path), path)}
 
     def _mask(self, labels: Array, path: Path) -> Array:
         """Mask of 0 and 1."""
-        if self.spec.num_classes > 1:
-            return labels
         if self.config.mask_threshold is not None:
             return (labels > self.config.mask_threshold).astype(np.uint8)
         values, counts = np.unique(labels, return_counts=True)
@@ -307,49 +293,49 @@ class ImageFolders(Layout):
         image = headers.get("image")
         if image is None:
             return
-        converted = COLOURS.get(self.config.color, image.channels)
-        if converted != self.spec.num_channels or image.channels not in (1, 3, self.spec.num_channels):
-            message = _channels_differ(case.image, image.channels, self.spec.num_channels)
-            yield Finding("wrong_channels", "error", case.image, message, _channels_mend(image.channels))
+        yield from self.convert.inspect(image, case.image)
         for kind, path in (("label", case.label), ("fov", case.fov)):
             header = headers.get(kind)
             if header is not None and path is not None and header.size != image.size:
-                message = _differs(path, header.size, case.image, image.size)
-                yield Finding("size_mismatch", "error", path, message, SIZE_MEND)
+                yield size_mismatch(path, header.size, case.image, image.size)
 
     def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:
         """Decode image, mask and field of view each by itself, and look at what they hold."""
         findings: list[Finding] = []
-        image = _tried(findings, "unreadable_image", case.image, lambda path: self._examine_image(path, findings))
-        maps = {"mask": self._examine_label(case.label, findings)}
-        maps["valid"] = _tried(findings, "unreadable_fov", case.fov, _field)
+        image = tried(findings, "unreadable_image", case.image, lambda path: self._examine_image(path, findings))
+        maps = self._examine_label(case.label, findings)
+        field = tried(findings, "unreadable_fov", case.fov, _field)
         if image is None:
             return None, findings
-        fitting = {name: values for name, values in maps.items() if values is not None}
-        fitting = {name: values for name, values in fitting.items() if values.shape == image.shape[:2]}
+        fitting = {name: values for name, values in maps.items() if values.shape == image.shape[:2]}
+        if field is not None and field.shape == image.shape[:2]:
+            fitting["valid"] = _inside(field, fitting.get("valid"))
         return Sample(image=image, maps=fitting), findings
 
     def _examine_image(self, path: Path, findings: list[Finding]) -> Array:
         stored = read_image(path)
         image = self.convert(stored, path)
-        findings += _examine_intensities(stored, path, ranged=self.config.intensity_range is not None)
+        findings += self.convert.examine(stored, path)
         return image
 
-    def _examine_label(self, path: Path | None, findings: list[Finding]) -> Array | None:
-        labels = _tried(findings, "unreadable_label", path, read_labels)
+    def _examine_label(self, path: Path | None, findings: list[Finding]) -> dict[str, Array]:
+        if path is not None and self.classes is not None:
+            maps, found = self.classes.examine(path)
+            findings += found
+            return maps
+        labels = tried(findings, "unreadable_label", path, read_labels)
         if path is None or labels is None:
-            return None
-        mask = _tried(findings, "unexpected_values", path, lambda path: self._mask(labels, path))
+            return {}
+        mask = tried(findings, "unexpected_values", path, lambda path: self._mask(labels, path))
         if mask is not None and not mask.any():
             message, mend = f"mask `{path}` is empty", "make sure that nothing is there"
             findings.append(Finding("empty_mask", "warning", path, message, mend))
-        elif mask is not None and self.spec.num_classes == 1 and mask.all():
+        elif mask is not None and mask.all():
             message, mend = f"mask `{path}` is foreground throughout", "make sure that 0 is the background"
             findings.append(Finding("full_mask", "warning", path, message, mend))
-        return mask
+        return {} if mask is None else {"mask": mask}
 
 
-SIZE_MEND = "export the mask at the size of its image"
 VALUES_MEND = (
     "write 0 for background and 255 (or 1) for foreground, or set `mask_threshold: 127` in the data-set file if the "
     "values between come from JPEG or smoothing"
@@ -362,15 +348,9 @@ def _field(path: Path) -> Array:
     return (field > (127 if field.max(initial=0) > 1 else 0)).astype(np.uint8)
 
 
-def _tried(findings: list[Finding], code: str, path: Path | None, decode: Callable[[Path], Array]) -> Array | None:
-    """What `decode` gives, or None with a finding where it cannot."""
-    if path is None:
-        return None
-    try:
-        return decode(path)
-    except DataError as error:
-        findings.append(Finding(code, "error", path, error.message, error.hint or ""))
-        return None
+def _inside(field: Array, valid: Array | None) -> Array:
+    """Where both count: inside the field of view, and of a class that is not ignored."""
+    return field if valid is None or valid.shape != field.shape else field * valid
 
 
 def _folder_key(what: str) -> str:
@@ -381,44 +361,8 @@ def _first(suffix: str | list[str]) -> str:
     return suffix if isinstance(suffix, str) else suffix[0]
 
 
-def _doubles(files: dict[str, list[Path]], what: str) -> Iterator[Finding]:
-    for paths in files.values():
-        if len(paths) > 1:
-            names = " and ".join(f"`{path.name}`" for path in paths)
-            message = f"two {what}s with one stem in `{paths[0].parent}`: {names}"
-            yield Finding("same_stem", "error", paths[1], message, "rename or remove one of them")
-
-
-def _extra(path: Path, images: Path) -> Finding:
-    message = f"mask `{path}` belongs to no image in `{images}`"
-    return Finding("extra_label", "warning", path, message, "add the image, or remove the mask")
-
-
-def _differs(path: Path, size: tuple[int, ...], image: Path, image_size: tuple[int, ...]) -> str:
-    return f"`{path}` is {size[0]}x{size[1]} pixels, its image `{image}` is {image_size[0]}x{image_size[1]}"
-
-
-def _channels_differ(path: Path, channels: int, stated: int) -> str:
-    return f"image `{path}` has {channels} channel{'s' * (channels != 1)}, the data set states `num_channels: {stated}`"
-
-
-def _channels_mend(channels: int) -> str:
-    convert = "`color: grey` (or `green`) to convert" if channels == 3 else "`color: rgb` to convert"
-    return f"set `num_channels: {channels}` in the data-set file, or {convert}"
-
-
 def _unexpected(path: Path, values: Array, counts: Array) -> str:
     order = np.argsort(-counts)
     shown = ", ".join(f"{values[index]} ({counts[index]} pixels)" for index in order[:5])
     more = f" and {len(values) - 5} more" if len(values) > 5 else ""
     return f"mask `{path}` holds {len(values)} values, a mask has two: {shown}{more}"
-
-
-def _examine_intensities(image: Array, path: Path, *, ranged: bool) -> Iterator[Finding]:
-    if image.min() == image.max():
-        yield Finding("constant_image", "warning", path, f"image `{path}` has one value throughout", "look at the file")
-    elif image.dtype == np.uint16 and not ranged and image.max() < 2**14:
-        top = int(image.max())
-        message = f"image `{path}` is 16-bit but its highest value is {top}: it will look almost black to the network"
-        bits = 2 ** int(np.ceil(np.log2(top + 1))) - 1
-        yield Finding("narrow_range", "warning", path, message, f"set `intensity_range: [0, {bits}]`")

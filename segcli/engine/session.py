@@ -1,17 +1,18 @@
 """Opens a training: data checked, loaders ready, trainer made."""
 
-import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from segcli.config.schema import Run
-from segcli.core.errors import ConfigError
+from segcli.core.errors import ConfigError, DataError
+from segcli.core.files import shown
 from segcli.data.checks import raise_on_error
 from segcli.data.samples import Case
 from segcli.engine.activations import observed_layers
 from segcli.engine.assembly import Assembly, assemble
+from segcli.engine.balance import fingerprint, with_class_weights
 from segcli.engine.events import Listener
 from segcli.engine.runfolder import RunFolder
+from segcli.engine.runtime import described_device, overlooked_gpu
 from segcli.engine.stopping import StopSignal
 from segcli.engine.trainer import Trainer
 
@@ -43,12 +44,17 @@ def open_session(
     for key, asked in NOT_YET.items():
         if asked(run):
             listener.warn(f"`{key}` has no effect in this version of segcli")
+    run = with_class_weights(run, listener)
     parts = assemble(run, pretrained=not resumed)
     listener.notice(_described(parts))
+    for told in (parts.precision.refused, overlooked_gpu() if run.device == "auto" else None):
+        if told is not None:
+            listener.notice(told)
+    _keep_split(parts, listener)
     train_cases = _checked(parts, "train", listener)
     val_cases = _checked(parts, "val", listener) if parts.layout.has("val") else []
     if not val_cases:
-        listener.notice("no validation images: no validation, no best checkpoint, no early stopping")
+        listener.notice("no validation images: no validation, no best checkpoint, no pictures, no early stopping")
     _check_one_size(parts, train_cases)
     listener.notice(f"data: {len(train_cases)} training and {len(val_cases)} validation images")
     _ = parts.pipeline  # a mistake in the augmentation shows here, before files are decoded
@@ -66,15 +72,6 @@ def open_session(
     )
 
 
-def fingerprint(cases: Sequence[Case]) -> dict[str, Any]:
-    """Number of cases and a digest of their names and file sizes."""
-    digest = hashlib.sha256()
-    for case in cases:
-        label = case.label.stat().st_size if case.label else 0
-        digest.update(f"{case.id}|{case.image.stat().st_size}|{label}\n".encode())
-    return {"num_images": len(cases), "digest": digest.hexdigest()[:16]}
-
-
 def _checked(parts: Assembly, split: str, listener: Listener) -> list[Case]:
     """Cases of a split after the checks that need no decoding."""
     cases = parts.layout.cases(split)
@@ -82,6 +79,22 @@ def _checked(parts: Assembly, split: str, listener: Listener) -> list[Case]:
         if finding.severity == "warning":
             listener.warn(f"{finding.message} ({finding.mend})")
     return cases
+
+
+def _keep_split(parts: Assembly, listener: Listener) -> None:
+    """Write the split file of a split that was drawn, where the format keeps one; tell what its file leaves out."""
+    division = parts.layout.division()
+    if division is None:
+        return
+    if division.warning is not None:
+        listener.warn("{} ({})".format(*division.warning))
+    if parts.layout.keeps_split and division.settings.draws and not division.kept:
+        try:
+            division.write()
+        except DataError as error:  # the seed draws the same split in the next run
+            listener.warn(f"{error.message}; `dataset.split.split_file` keeps the split elsewhere")
+        else:
+            listener.notice(f"split written to {shown(division.file)}")
 
 
 def _check_one_size(parts: Assembly, cases: Sequence[Case]) -> None:
@@ -103,4 +116,5 @@ def _check_one_size(parts: Assembly, cases: Sequence[Case]) -> None:
 def _described(parts: Assembly) -> str:
     count = sum(parameter.numel() for parameter in parts.network.parameters())
     chosen = ", chosen by `device: auto`" if parts.run.device == "auto" else ""
-    return f"model {parts.run.model.type} with {count:,} parameters on {parts.device} ({parts.precision.name}{chosen})"
+    where = f"on {described_device(parts.device)}{chosen}"
+    return f"model {parts.run.model.type} with {count:,} parameters {where}, {parts.precision.name}"

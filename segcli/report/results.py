@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from segcli.core.files import plain
+from segcli.core.types import Array
 from segcli.data.checks import Finding
 from segcli.metrics import Score
 
-__all__ = ["Checked", "Evaluated", "Predicted", "SplitSummary", "Stats", "Trained"]
+__all__ = ["Checked", "Evaluated", "Predicted", "SplitDrawn", "SplitSummary", "Stats", "Trained"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,9 @@ class SplitSummary:
     sizes: dict[str, int]
     """Number of images of each size, such as `512x512`."""
     foreground_share: float
-    """Share of foreground pixels inside the field of view; NaN where no mask could be read."""
+    """Share of foreground pixels inside the field of view; NaN where no mask could be read, or for several classes."""
+    class_shares: dict[str, float]
+    """Share of each class in the pixels that count; empty for one mask."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,10 @@ class Stats:
     mean: list[float]
     std: list[float]
     foreground_share: float
+    class_shares: dict[str, float]
+    """Share of each class in the pixels that count; empty for one mask."""
+    class_weights: dict[str, dict[str, float]]
+    """Weight of each class by each scheme of `class_weights`; empty for one mask."""
     sizes: dict[str, int]
 
     def yaml(self) -> str:
@@ -77,6 +84,25 @@ class Stats:
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
         values: dict[str, Any] = plain({**vars(self), "foreground_share": _or_none(self.foreground_share)})
+        return values
+
+
+@dataclass(frozen=True)
+class SplitDrawn:
+    """A split that was drawn and written."""
+
+    dataset: str
+    file: Path
+    unit: str
+    """What was shared out: `image`, `sequence` or `frame`."""
+    names: dict[str, list[str]]
+    num_images: dict[str, int]
+    moved: int | None
+    """Names that an earlier split file had on another side; None where there was none."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        values: dict[str, Any] = plain(vars(self))
         return values
 
 
@@ -110,7 +136,8 @@ class Evaluated:
     checkpoint: Path
     epoch: int
     folder: Path
-    threshold: float
+    threshold: float | None
+    """None where each pixel belongs to the most probable class."""
     num_images: int
     losses: dict[str, float]
     scores: list[Score]
@@ -122,6 +149,10 @@ class Evaluated:
     """Of the intervals."""
     resamples: int
     """Of the bootstrap behind them."""
+    classes: tuple[str, ...]
+    """Names of the channels of the mask."""
+    confusion: Array | None = None
+    """Pixels `(K, K)` by true class (row) and found class (column), where classes exclude each other."""
     notes: list[str] = field(default_factory=list)
 
     def worst(self, count: int = 5) -> list[int]:
@@ -155,9 +186,22 @@ class Evaluated:
                 "level": self.level,
                 "method": f"percentile bootstrap over images, {self.resamples} resamples",
             },
-            "per_class": {"foreground": {entry.name: entry.value for entry in self.scores}},
+            "per_class": {name: self._of_class(index) for index, name in enumerate(self.classes)},
             "notes": self.notes,
         }
+
+    def _of_class(self, index: int) -> dict[str, Any]:
+        """Scores of one class; `null` where the truth has no pixel of it."""
+        found: dict[str, Any] = {entry.name: entry.per_class[index].value for entry in self.scores}
+        if len(self.classes) > 1:
+            limits = {entry.name: entry.per_class[index].interval for entry in self.scores}
+            found["confidence_intervals"] = {
+                name: {"low": pair[0], "high": pair[1]} for name, pair in limits.items() if pair is not None
+            }
+        if self.confusion is not None:
+            true, found_pixels = self.confusion.sum(axis=1)[index], self.confusion.sum(axis=0)[index]
+            found |= {"true_pixels": int(true), "found_pixels": int(found_pixels)}
+        return found
 
     def per_image(self) -> list[dict[str, Any]]:
         """Content of `per_image_metrics.yaml`."""

@@ -7,15 +7,18 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from segcli.core.files import shown
 from segcli.data.checks import Finding
-from segcli.metrics import Score
-from segcli.report.results import Checked, Evaluated, Predicted, Stats, Trained
+from segcli.metrics import ClassScore, Score
+from segcli.report.results import Checked, Evaluated, Predicted, SplitDrawn, Stats, Trained
 
-__all__ = ["checked", "evaluated", "predicted", "rehearsed", "sample", "stats", "trained"]
+__all__ = ["checked", "evaluated", "predicted", "rehearsed", "sample", "split", "stats", "trained"]
 
 ROWS_PER_CODE = 4
 METRICS_PER_IMAGE = 6
 """Columns that fit a terminal; `per_image_metrics.yaml` has all."""
+CLASS_METRICS = ("iou", "dice", "precision", "recall")
+"""Columns of the table of classes."""
 SEVERITY = {"error": "[bold red]error[/]", "warning": "[yellow]warning[/]", "info": "[dim]info[/]"}
 
 
@@ -26,20 +29,35 @@ def _number(value: float | None) -> str:
 def checked(result: Checked) -> Iterator[Any]:
     """Splits, then findings, then the verdict."""
     splits = Table(title=f"Data set {escape(result.dataset)}", title_justify="left")
-    for heading in ("split", "images", "sizes", "foreground"):
+    one_mask = not any(entry.class_shares for entry in result.splits)
+    for heading in ("split", "images", "sizes", *(["foreground"] if one_mask else [])):
         splits.add_column(heading, justify="left" if heading in ("split", "sizes") else "right")
     for entry in result.splits:
         sizes = ", ".join(f"{size} ({count})" for size, count in list(entry.sizes.items())[:4])
         more = f" and {len(entry.sizes) - 4} more" if len(entry.sizes) > 4 else ""
         share = "-" if math.isnan(entry.foreground_share) else f"{entry.foreground_share:.2%}"
-        splits.add_row(entry.split, str(entry.num_images), sizes + more, share)
+        splits.add_row(entry.split, str(entry.num_images), sizes + more, *([share] if one_mask else []))
     yield splits
+    if not one_mask:
+        yield _class_shares(result)
     shown = [finding for finding in result.findings if finding.mend]
     if shown:
         yield _findings(shown)
     count = {kind: sum(finding.severity == kind for finding in result.findings) for kind in SEVERITY}
     verdict = "[bold red]not ready to train[/]" if result.has_errors else "[green]ready to train[/]"
     yield f"{verdict}: {_plural(count['error'], 'error')}, {_plural(count['warning'], 'warning')}"
+
+
+def _class_shares(result: Checked) -> Table:
+    """Share of each class in each split."""
+    table = Table(title="Share of the pixels that count", title_justify="left")
+    table.add_column("class")
+    for entry in result.splits:
+        table.add_column(entry.split, justify="right")
+    for name in next(entry.class_shares for entry in result.splits if entry.class_shares):
+        shares = [entry.class_shares.get(name, math.nan) for entry in result.splits]
+        table.add_row(escape(name), *("-" if math.isnan(share) else f"{share:.2%}" for share in shares))
+    return table
 
 
 def _findings(found: list[Finding]) -> Table:
@@ -66,14 +84,35 @@ def stats(result: Stats) -> Iterator[Any]:
     """Lines to paste, with what they are."""
     sizes = ", ".join(f"{size} ({count})" for size, count in list(result.sizes.items())[:6])
     yield f"# {escape(result.dataset)}: {result.num_images} training images, {sizes}"
-    yield f"# foreground share {result.foreground_share:.4f}"
+    if not result.class_shares:
+        yield f"# foreground share {result.foreground_share:.4f}"
+    if result.class_shares:
+        width = max(map(len, result.class_shares))
+        yield f"# {'share':>9}  {'class':{width}}  class_weights: {', '.join(result.class_weights)}"
+    for name, share in result.class_shares.items():
+        weights = "  ".join(f"{values[name]:{len(scheme)}.4g}" for scheme, values in result.class_weights.items())
+        yield escape(f"# {share:9.4%}  {name:{width}}  {'':14} {weights}")
     yield escape(result.yaml())
+
+
+def split(result: SplitDrawn) -> Iterator[Any]:
+    """Counts of each split, and the file."""
+    table = Table(title=f"Split of {escape(result.dataset)}", title_justify="left")
+    counted = [] if result.unit in ("image", "frame") else [f"{result.unit}s"]
+    for heading in ("split", *counted, "images"):
+        table.add_column(heading, justify="left" if heading == "split" else "right")
+    for name, names in result.names.items():
+        table.add_row(name, *([str(len(names))] if counted else []), str(result.num_images[name]))
+    yield table
+    moved = "" if result.moved is None else f", {_plural(result.moved, result.unit)} on another side than before"
+    yield f"wrote {escape(shown(result.file))}{moved}"
 
 
 def sample(made: dict[str, Any]) -> Iterator[Any]:
     """What was written."""
     counts = ", ".join(f"{count} {split}" for split, count in made["images"].items())
-    yield f"wrote {counts} images of {made['size']}x{made['size']} pixels to {escape(made['folder'])}"
+    height, width = made["shape"]
+    yield f"wrote {counts} images of {width}x{height} pixels to {escape(made['folder'])}"
     yield f"data-set file: {escape(made['dataset'])}"
 
 
@@ -103,7 +142,8 @@ def trained(result: Trained) -> Iterator[Any]:
 def evaluated(result: Evaluated) -> Iterator[Any]:
     """Averages with intervals, the worst images, and the files."""
     count = _plural(result.num_images, "image")
-    title = f"{escape(result.run)}: {count} of split {result.split}, threshold {result.threshold:g}"
+    threshold = "" if result.threshold is None else f", threshold {result.threshold:g}"
+    title = f"{escape(result.run)}: {count} of split {result.split}{threshold}"
     averages = Table(title=title, title_justify="left")
     for heading in ("metric", "value", "95 % interval", "scope", "all pixels", "images"):
         averages.add_column(heading, justify="left" if heading in ("metric", "scope") else "right", no_wrap=True)
@@ -117,18 +157,43 @@ def evaluated(result: Evaluated) -> Iterator[Any]:
             str(entry.num_images),
         )
     yield averages
+    if len(result.classes) > 1:
+        yield _classes(result)
     yield _images(result, result.worst(), f"Worst {len(result.worst())} by {result.ranked_by}")
     for note in result.notes:
         yield f"[dim]{escape(note)}[/]"
     yield f"checkpoint: {escape(str(result.checkpoint))} (epoch {result.epoch})"
     for name in ("test_metrics.yaml", "per_image_metrics.yaml"):
         yield f"wrote {escape(str(result.folder / name))}"
+    if result.confusion is not None:
+        yield f"wrote {escape(str(result.folder / 'confusion_matrix.png'))} and .csv"
     if result.predictions is not None:
         yield f"wrote {_plural(result.num_images, 'mask')} to {escape(str(result.predictions))}"
 
 
-def _interval(entry: Score) -> str:
+def _interval(entry: Score | ClassScore) -> str:
     return "-" if entry.interval is None else f"{_number(entry.interval[0])} to {_number(entry.interval[1])}"
+
+
+def _classes(result: Evaluated) -> Table:
+    """One row a class; a class that no pixel of the truth has is shown as such."""
+    table = Table(title="Classes", title_justify="left")
+    table.add_column("class", no_wrap=True)
+    table.add_column("pixels", justify="right")
+    chosen = [entry for entry in result.scores if entry.name in CLASS_METRICS] or result.scores[:4]
+    for position, entry in enumerate(chosen):
+        table.add_column(entry.name, justify="right")
+        if not position:
+            table.add_column("95 % interval", justify="right", no_wrap=True)
+    pixels = None if result.confusion is None else result.confusion.sum(axis=1)
+    for index, name in enumerate(result.classes):
+        share = "-" if pixels is None or not pixels.sum() else f"{pixels[index] / pixels.sum():.2%}"
+        absent = pixels is not None and not pixels[index]
+        values = [entry.per_class[index] for entry in chosen]
+        cells = [_number(value.value) for value in values]
+        cells.insert(1, _interval(values[0]))
+        table.add_row(escape(name), "absent" if absent else share, *cells)
+    return table
 
 
 def _images(result: Evaluated, positions: list[int], title: str) -> Table:

@@ -5,6 +5,7 @@ A maker draws one example from a seed; what stands here turns examples into the 
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -12,9 +13,11 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Example", "SampleMaker"]
+__all__ = ["Example", "Files", "SampleMaker", "SampleSet"]
 
 Pixels = npt.NDArray[np.uint8]
+Files = dict[str, "Pixels | str"]
+"""Pictures and texts by their path within the folder of the data set."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,30 @@ class Example:
     """Field of view; pixels outside it are not scored."""
 
 
-class SampleMaker(ABC):
+class SampleSet(ABC):
     """What a file in this room provides."""
 
     default_size: ClassVar[int] = 256
-    """Height and width of an image in pixels."""
+    """Height of an image in pixels."""
+    default_counts: ClassVar[dict[str, int]]
+    """Images per split."""
+
+    def shape(self, size: int) -> tuple[int, int]:
+        """Height and width of an image; square unless a kind says otherwise."""
+        return size, size
+
+    @abstractmethod
+    def pictures(self, seed: int, size: int) -> Iterator[Files]:
+        """The files of each image, one image after the other."""
+
+    @abstractmethod
+    def dataset_yaml(self, folder: Path, size: int) -> str:
+        """Text of the data-set YAML for images written into `folder`."""
+
+
+class SampleMaker(SampleSet):
+    """A set of single images in one folder per split, each drawn by itself."""
+
     default_counts: ClassVar[dict[str, int]] = {"train": 24, "val": 6, "test": 8}
     """Images per split."""
 
@@ -48,6 +70,13 @@ class SampleMaker(ABC):
         stream = np.random.SeedSequence([seed, *split.encode(), index])
         return self.draw(np.random.default_rng(stream), size)
 
-    @abstractmethod
-    def dataset_yaml(self, folder: Path, size: int) -> str:
-        """Text of the data-set YAML for images written into `folder`."""
+    def pictures(self, seed: int, size: int) -> Iterator[Files]:
+        """Image, mask and field of view of each example."""
+        for split, count in self.default_counts.items():
+            for index in range(count):
+                example = self.example(seed, split, index, size)
+                name = f"{index + 1:03d}.png"
+                files: Files = {f"{split}/image/{name}": example.image, f"{split}/label/{name}": example.label}
+                if example.fov is not None:
+                    files[f"{split}/fov/{name}"] = example.fov
+                yield files

@@ -221,7 +221,7 @@ def test_a_finished_run_says_so_and_can_be_trained_on(run_cli, trained):
         (["predict", "configs"], 3, "no file, folder or match for `configs`"),
         (["profile-memory"], 2, "is not built yet"),
         (["export"], 2, "is not built yet"),
-        (["data", "split", "tiny.yaml"], 2, "is not built yet"),
+        (["data", "split", "tiny.yaml"], 2, "draws no split: folders, names or a file written by hand decide"),
         (["data", "sample", "vesels"], 2, "did you mean `vessels`?"),
         (["frobnicate"], 2, "No such command"),
         (["train"], 2, "Missing argument"),

@@ -1,0 +1,107 @@
+"""Stored images as the network shall see them: channels and range of intensities."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from segcli.core.errors import DataError
+from segcli.core.types import Array
+from segcli.data.checks import Finding
+from segcli.data.images import Header
+
+__all__ = ["Color", "Conversion"]
+
+Color = Literal["as_stored", "rgb", "grey", "green"]
+COLOURS = {"rgb": 3, "grey": 1, "green": 1}
+GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """Brings images to the channels and the range that the data set states."""
+
+    color: Color
+    channels: int
+    """As stated, after the conversion."""
+    intensity_range: list[float] | None = None
+    """Stored values that become 0 and 1; the type's whole range if not given."""
+
+    def check(self, dataset: str) -> None:
+        """Whether the two keys agree.
+
+        Raises:
+            DataError: `color` gives other channels than stated.
+        """
+        given = COLOURS.get(self.color, self.channels)
+        if given != self.channels:
+            raise DataError(
+                f"data set `{dataset}`: `color: {self.color}` gives {given} channels, "
+                f"`num_channels` is {self.channels}",
+                hint=f"set `num_channels: {given}`",
+            )
+
+    def __call__(self, image: Array, path: Path) -> Array:
+        """Image `(H, W, C)` as the data set states it.
+
+        Raises:
+            DataError: It has other channels, or values outside 0 to 1 without a range.
+        """
+        stored = image.shape[2]
+        if self.color == "green" and stored == 3:
+            image = image[:, :, 1:2]
+        elif self.color == "grey" and stored == 3:
+            grey = image.astype(np.float32) @ GREY
+            image = (np.rint(grey) if image.dtype.kind == "u" else grey).astype(image.dtype)[:, :, None]
+        elif self.color == "rgb" and stored == 1:
+            image = np.repeat(image, 3, axis=2)
+        if image.shape[2] != self.channels:
+            raise DataError(_differs(path, stored, self.channels), hint=_mend(stored))
+        return self._to_range(np.ascontiguousarray(image), path)
+
+    def _to_range(self, image: Array, path: Path) -> Array:
+        if self.intensity_range is not None:
+            low, high = self.intensity_range
+            unit: Array = np.clip((image.astype(np.float32) - low) / (high - low), 0.0, 1.0)
+            return unit
+        if image.dtype.kind == "f" and image.size:
+            low, high = float(image.min()), float(image.max())
+            if not (np.isfinite(low) and np.isfinite(high)):
+                raise DataError(f"image `{path}` holds NaN or infinite values", hint="mend the file")
+            if low < 0.0 or high > 1.0:
+                raise DataError(
+                    f"image `{path}` holds floating-point values from {low:.4g} to {high:.4g}, outside 0 to 1",
+                    hint="set `intensity_range: [low, high]` in the data-set file",
+                )
+        return image
+
+    def inspect(self, header: Header, path: Path) -> Iterator[Finding]:
+        """Channels that cannot be converted, from the header."""
+        converted = COLOURS.get(self.color, header.channels)
+        if converted != self.channels or header.channels not in (1, 3, self.channels):
+            message = _differs(path, header.channels, self.channels)
+            yield Finding("wrong_channels", "error", path, message, _mend(header.channels))
+
+    def examine(self, image: Array, path: Path) -> Iterator[Finding]:
+        """Stored intensities that look wrong."""
+        if image.min() == image.max():
+            message = f"image `{path}` has one value throughout"
+            yield Finding("constant_image", "warning", path, message, "look at the file")
+        elif image.dtype == np.uint16 and self.intensity_range is None and image.max() < 2**14:
+            top = int(image.max())
+            message = (
+                f"image `{path}` is 16-bit but its highest value is {top}: it will look almost black to the network"
+            )
+            bits = 2 ** int(np.ceil(np.log2(top + 1))) - 1
+            yield Finding("narrow_range", "warning", path, message, f"set `intensity_range: [0, {bits}]`")
+
+
+def _differs(path: Path, channels: int, stated: int) -> str:
+    return f"image `{path}` has {channels} channel{'s' * (channels != 1)}, the data set states `num_channels: {stated}`"
+
+
+def _mend(channels: int) -> str:
+    convert = "`color: grey` (or `green`) to convert" if channels == 3 else "`color: rgb` to convert"
+    return f"set `num_channels: {channels}` in the data-set file, or {convert}"
