@@ -1,10 +1,10 @@
 """Model of PyTorch's caching allocator for CUDA: how blocks are rounded, placed, split, merged and kept.
 
-The rules are those of `c10/cuda/CUDACachingAllocator.cpp` with its default settings, on one stream: requests are rounded
-up to 512 bytes; those up to 1 MiB share segments of 2 MiB; those below 10 MiB share segments of 20 MiB; larger ones get a
-segment of their own, a multiple of 2 MiB. The smallest free block that is large enough is taken, and split where enough
-is left. What is freed merges with its free neighbours and stays reserved. When the GPU is full, segments that are wholly
-free are given back before the request fails.
+The rules are those of `c10/cuda/CUDACachingAllocator.cpp` with its default settings, on one stream: requests are
+rounded up to 512 bytes; those up to 1 MiB share segments of 2 MiB; those below 10 MiB share segments of 20 MiB; larger
+ones get a segment of their own, a multiple of 2 MiB. The smallest free block that is large enough is taken, and split
+where enough is left. What is freed merges with its free neighbours and stays reserved. When the GPU is full, segments
+that are wholly free are given back before the request fails.
 """
 
 from bisect import bisect_left, insort

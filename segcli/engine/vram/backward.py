@@ -2,8 +2,8 @@
 
 The engine itself asks the driver for streams and cannot run for a GPU that is not there. Its rules for memory are kept:
 nodes in the order of their numbers from last to first; what a node saved is freed once it has run; gradients of a value
-that was used twice are added in place where nobody else holds the first; the first gradient of a parameter is taken over
-and not copied, unless its layout differs.
+that was used twice are added in place where nobody else holds the first; the first gradient of a parameter is taken
+over and not copied, unless its layout differs.
 """
 
 import heapq

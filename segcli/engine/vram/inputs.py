@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,10 @@ from segcli.datasets import Layout
 __all__ = ["Inputs", "inputs_of", "with_batch_size", "with_image_size"]
 
 Shape = tuple[int, ...]
-MAPS = {"mask": ((), np.dtype(np.uint8)), "valid": ((), np.dtype(np.uint8))}
+Kind = np.dtype[Any]
+SCORED = 2
+"""Images of a validation batch that are scored."""
+MAPS: dict[str, tuple[Shape, Kind]] = {"mask": ((), np.dtype(np.uint8)), "valid": ((), np.dtype(np.uint8))}
 """Axes before the spatial ones, and number format, of what comes with an image where no data set can be asked."""
 
 
@@ -32,8 +36,8 @@ class Inputs:
     val_resized: Shape
     """The same after `image_size`."""
     channels: int
-    maps: dict[str, tuple[Shape, "np.dtype[np.generic]"]]
-    fixed: dict[str, tuple[Shape, "np.dtype[np.generic]"]]
+    maps: dict[str, tuple[Shape, Kind]]
+    fixed: dict[str, tuple[Shape, Kind]]
     """Arrays without spatial axes, such as the presence of structures."""
     notes: tuple[str, ...] = ()
     """What had to be assumed."""
@@ -47,11 +51,12 @@ class Inputs:
         """A batch of whole images as the loader of the validation gives it."""
         padded = padded_size(self.val_resized, multiple)
         loaded = self._batch(run.data.batch_size, Geometry(self.val_stored, self.val_resized, padded))
+        del loaded.cases[SCORED:]  # each leaves a few numbers: two tell what there is to know
         stored: dict[str, Array] = {
             name: np.zeros((*lead, *self.val_stored), kind) for name, (lead, kind) in self.maps.items()
         }
         stored |= {name: np.zeros(shape, kind) for name, (shape, kind) in self.fixed.items()}
-        loaded.stored_maps = [stored] * run.data.batch_size
+        loaded.stored_maps = [stored] * len(loaded.cases)
         return loaded
 
     def image(self, count: int, multiple: int) -> torch.Tensor:
@@ -60,7 +65,7 @@ class Inputs:
 
     def _batch(self, count: int, geometry: Geometry) -> Loaded:
         size = geometry.padded
-        shapes = {"image": ((self.channels, *size), np.dtype(np.float32))}
+        shapes: dict[str, tuple[Shape, Kind]] = {"image": ((self.channels, *size), np.dtype(np.float32))}
         shapes |= {name: ((*lead, *size), kind) for name, (lead, kind) in self.maps.items()}
         shapes |= self.fixed
         tensors = {
@@ -100,7 +105,7 @@ def inputs_of(run: Run) -> Inputs:
     if whole is None:
         whole = train
         notes.append("the size of whole images is not known: validation is forecast on patches")
-    maps, fixed = dict(MAPS), {}
+    maps, fixed = dict(MAPS), dict[str, tuple[Shape, Kind]]()
     if sample is not None:
         size = sample.size
         arrays = {"valid": np.empty(size, np.uint8), **sample.maps}

@@ -8,13 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["WORKSPACE", "attention", "hidden", "in_cudnn_layout", "needs_blas"]
+__all__ = ["IN_PLACE", "WORKSPACE", "attention", "hidden", "in_cudnn_layout", "needs_blas"]
 
 aten = torch.ops.aten
 WORKSPACE = 4096 * 1024 * 2 + 16 * 1024 * 8
 """Bytes that each cuBLAS handle reserves at its first product (`CUDABlas.cpp`, GPUs before Hopper)."""
 CONVOLUTIONS = {aten.convolution.default, aten.convolution_backward.default}
 PRODUCTS = {aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default, aten.linear.default}
+IN_PLACE = {aten._fused_sgd_.default, aten._fused_sgd_.tensor_lr}
+"""Operators that change their arguments, make nothing, and do not know tensors without data."""
 FLASH_BLOCK = 128
 """Tokens by which flash attention rounds up."""
 SORT_BYTES = 20
@@ -97,9 +99,12 @@ def attention(
         query, key, value = (tensor.to(kind) for tensor in (query, key, value))
     if query.dtype in (torch.float16, torch.bfloat16) and attn_mask is None:
         width = query.shape[-1]
-        padded = [torch.nn.functional.pad(tensor, (0, -width % 8)) if width % 8 else tensor for tensor in (query, key, value)]
+        padded = [
+            torch.nn.functional.pad(tensor, (0, -width % 8)) if width % 8 else tensor for tensor in (query, key, value)
+        ]
         out = aten._scaled_dot_product_flash_attention(*padded, dropout_p, is_causal, False, scale=scale)[0]
-        return out[..., :width] if width % 8 else out
+        cut: Tensor = out[..., :width]
+        return cut
     wants_grad = any(tensor.requires_grad for tensor in (query, key, value))
     result: Tensor = aten._scaled_dot_product_efficient_attention(
         query, key, value, attn_mask, wants_grad, dropout_p, is_causal, scale=scale

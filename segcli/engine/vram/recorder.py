@@ -15,7 +15,14 @@ from torch.utils._pytree import tree_leaves
 
 from segcli.engine.vram import kernels
 
-__all__ = ["Block", "Log", "Recorder"]
+__all__ = ["TOP", "Block", "Log", "Recorder"]
+
+TOP = "(network)"
+"""Layer of what runs in the network and in none of its modules."""
+
+
+def _names(network: nn.Module) -> dict[int, str]:
+    return {id(module): name or TOP for name, module in network.named_modules()}
 
 
 @dataclass(slots=True)
@@ -50,8 +57,19 @@ class Log:
     kept: list[int] = field(default_factory=list)
     """Blocks of the forward pass that were alive when the last backward pass began."""
 
+    def settle(self) -> None:
+        """Give blocks that end together the order of their numbers: autocast lets go its weights in one of its own.
 
-class Recorder(TorchDispatchMode):
+        What is free afterwards is the same, whatever the order.
+        """
+        start = 0
+        for position, event in enumerate([*self.events, 0]):
+            if event >= 0:
+                self.events[start:position] = sorted(self.events[start:position], reverse=True)
+                start = position + 1
+
+
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Watches one network through a step.
 
     Args:
@@ -60,10 +78,10 @@ class Recorder(TorchDispatchMode):
     """
 
     def __init__(self, network: nn.Module, device_type: str = "cuda") -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.device_type = device_type
         self.log = Log()
-        self.names = {id(module): name for name, module in network.named_modules()}
+        self.names = _names(network)
         self.layers = [""]
         self.marks: list[tuple[int, str]] = []
         """Layer from each node's number on."""
@@ -111,6 +129,8 @@ class Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operator and note what it leaves."""
+        if func in kernels.IN_PLACE:
+            return None
         out = func(*args, **(kwargs or {}))
         if func is torch.ops.prim.device.default:
             return out
@@ -170,7 +190,7 @@ class Recorder(TorchDispatchMode):
         """Watch which module runs; `network` is a copy of the network whose layers have the same names."""
         names = self.names
         if network is not None:
-            names = {id(module): name for name, module in network.named_modules()}
+            names = _names(network)
 
         def enter(module: nn.Module, _: Any) -> None:
             if id(module) in names:

@@ -3,14 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses import fake_tensor
 
 from segcli.config.schema import Run
 from segcli.core.errors import ConfigError
+from segcli.engine import inference
 from segcli.engine.assembly import Assembly, Site, assemble
 from segcli.engine.evaluator import evaluate
 from segcli.engine.events import Silent
@@ -25,6 +29,12 @@ from segcli.engine.vram.stand_in import GPU, Stepping, placed, stand_in
 
 __all__ = ["Played", "play_prediction", "play_training", "precision_of"]
 
+IMPOSSIBLE = (
+    fake_tensor.DynamicOutputShapeException,
+    fake_tensor.DataDependentOutputException,
+    fake_tensor.UnsupportedOperatorException,
+)
+"""What tensors without data raise where only data could tell."""
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "auto": torch.bfloat16, True: torch.bfloat16}
 
 
@@ -45,13 +55,15 @@ class Played:
     log: Log
     layers: dict[str, Layer]
     trainable: int
+    stride: int
+    """Sizes of an image are multiples of it."""
     reads: int
     """How often the step read a value, for which it got zero."""
 
 
 def precision_of(run: Run, device: torch.device) -> Precision:
     """Number format on the GPU: `auto` takes bf16, as on every GPU since 2020."""
-    return Precision(TYPES.get(run.training.amp), device.type)
+    return Precision(TYPES.get(run.training.amp) if device.type == "cuda" else None, device.type)
 
 
 class _Unwatched:
@@ -87,20 +99,11 @@ def _stage(run: Run, device: torch.device) -> Iterator[Assembly]:
             with torch.device(device):
                 parts = assemble(quiet, site=site)
             yield parts
-    except (NotImplementedError, torch._subclasses.fake_tensor.UnsupportedFakeTensorException) as error:
-        raise _cannot(run, error) from error
-    except RuntimeError as error:
-        if "FakeTensor" in str(error) or "fake" in type(error).__name__.lower() or "DataDependent" in type(error).__name__:
-            raise _cannot(run, error) from error
-        raise
-
-
-def _cannot(run: Run, error: Exception) -> ConfigError:
-    reason = (str(error).strip() or repr(error)).splitlines()[0][:200]
-    return ConfigError(
-        f"the memory of model `{run.model.type}` cannot be forecast: {reason}",
-        hint="a network whose sizes depend on the values of its tensors has none; try it with `--measure` on a GPU",
-    )
+    except IMPOSSIBLE as error:
+        raise ConfigError(
+            f"the memory of model `{run.model.type}` cannot be forecast: {type(error).__name__} ({error})",
+            hint="a network whose sizes depend on the values of its tensors has none; try it with `--measure` on a GPU",
+        ) from error
 
 
 def _layers(network: nn.Module) -> dict[str, Layer]:
@@ -160,10 +163,11 @@ def play_training(run: Run, inputs: Inputs, *, validate: bool = True, device: to
 
 def _trainer(parts: Assembly, recorder: Recorder) -> Trainer:
     nothing: Any = _Batches()
+    unwatched: Any = _Unwatched()
     trainer = Trainer(
         parts, RunFolder(Path("forecast")), nothing, None, dataset={}, listener=Silent(), stop=StopSignal()
     )
-    trainer.guard = cast(Any, _Unwatched())
+    trainer.guard = unwatched
     if trainer.stepper.averaged is not None:
         recorder.adopt(trainer.stepper.averaged.parameters(), "ema")
         recorder.adopt(trainer.stepper.averaged.buffers(), "ema")
@@ -187,7 +191,7 @@ def _update(trainer: Trainer, recorder: Recorder) -> None:
 def _validate(trainer: Trainer, inputs: Inputs, recorder: Recorder) -> None:
     parts, network = trainer.parts, trainer.stepper.best_network
     follow = nullcontext() if network is parts.network else recorder.following(network)
-    with recorder.during("validation/metrics"), follow, _staged(recorder, network, "validation"):
+    with recorder.during("validation/metrics"), follow, _staged(recorder, network, "validation"), _few_tiles():
         evaluate(parts, network, [inputs.validation_batch(parts.run, _multiple(parts))])
 
 
@@ -201,13 +205,25 @@ def play_prediction(run: Run, inputs: Inputs, *, device: torch.device = GPU) -> 
         recorder = _recorder(parts)
         stepping = Stepping(lambda _: None)
         parts.network.eval()
-        with recorder, stepping, recorder.following(), _staged(recorder, parts.network, "prediction"):
-            with torch.inference_mode(), recorder.during("prediction/metrics"):
-                image = inputs.image(1, _multiple(parts)).to(parts.device)
-                outputs = parts.inferer().logits(image.to(memory_format=parts.memory_format))
-                parts.task.probabilities(outputs["mask"])
-                del image, outputs
+        watched = _staged(recorder, parts.network, "prediction")
+        with recorder, stepping, recorder.following(), watched, recorder.during("prediction/metrics"), _few_tiles():
+            _predict(parts, inputs)
         return _played(parts, recorder, stepping)
+
+
+@torch.inference_mode()
+def _predict(parts: Assembly, inputs: Inputs) -> None:
+    image = inputs.image(1, _multiple(parts)).to(parts.device)
+    outputs = parts.inferer().logits(image.to(memory_format=parts.memory_format))
+    parts.task.probabilities(outputs["mask"])
+
+
+@contextmanager
+def _few_tiles() -> Iterator[None]:
+    """Of an image that is predicted in tiles, play the first two forward passes: the others take what these took."""
+    whole = inference._groups
+    with patch.object(inference, "_groups", lambda windows, size: islice(whole(windows, size), 2)):
+        yield
 
 
 def _multiple(parts: Assembly) -> int:
@@ -234,5 +250,6 @@ def _staged(recorder: Recorder, network: nn.Module, phase: str = "training") -> 
 
 
 def _played(parts: Assembly, recorder: Recorder, stepping: Stepping) -> Played:
+    recorder.log.settle()
     trainable = sum(p.numel() for p in parts.network.parameters() if p.requires_grad)
-    return Played(recorder.log, _layers(parts.network), trainable, stepping.reads)
+    return Played(recorder.log, _layers(parts.network), trainable, _multiple(parts), stepping.reads)

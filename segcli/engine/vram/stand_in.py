@@ -36,6 +36,9 @@ READS = {
 """What a tensor without data gives where its value is read."""
 
 
+MAKERS = {torch.tensor, torch.as_tensor}
+
+
 @contextmanager
 def stand_in() -> Iterator[FakeTensorMode]:
     """Within, tensors are made without data, on the CPU or on `GPU`.
@@ -88,6 +91,14 @@ def placed(network: nn.Module, memory_format: torch.memory_format) -> nn.Module:
     return network
 
 
+def _made(values: Any, dtype: torch.dtype | None, device: torch.device) -> Tensor:
+    """A tensor of these values on the device; in inference mode PyTorch would look for a real one to copy them to."""
+    array = np.asarray(values)
+    if dtype is None:
+        dtype = torch.get_default_dtype() if array.dtype.kind == "f" else torch.from_numpy(array).dtype
+    return torch.zeros(array.shape, dtype=dtype, device=device)
+
+
 class Stepping(TorchFunctionMode):
     """Redirects what cannot run without data or without a GPU.
 
@@ -97,22 +108,32 @@ class Stepping(TorchFunctionMode):
 
     def __init__(self, run_backward: Callable[[Tensor], None]) -> None:
         super().__init__()
-        self.run_backward = run_backward
         self.reads = 0
         """How often a value was read."""
+        self.instead: dict[Any, Callable[..., Any]] = {
+            Tensor.backward: lambda loss, **_: run_backward(loss),
+            Tensor.__deepcopy__: _copied,
+            Tensor.new_tensor: lambda like, values, dtype=None, device=None: _made(
+                values, dtype or like.dtype, device or like.device
+            ),
+            Tensor.numpy: lambda tensor: np.zeros(tensor.shape, str(tensor.dtype).removeprefix("torch.")),
+            Tensor.tolist: lambda tensor: np.zeros(tensor.shape).tolist(),
+        }
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function of PyTorch, or what stands in for it."""
         kwargs = kwargs or {}
         if func is torch.nn.functional.scaled_dot_product_attention and args[0].device.type == "cuda":
             return attention(*args, **kwargs)
-        if func is Tensor.backward:
-            return self.run_backward(args[0])
         if func in READS:
             self.reads += 1
             return READS[func]
-        if func is Tensor.numpy:
-            return np.zeros(args[0].shape, torch.empty(0, dtype=args[0].dtype, device="meta").to("cpu").numpy().dtype)
-        if func is Tensor.tolist:
-            return np.zeros(args[0].shape).tolist()
-        return func(*args, **kwargs)
+        if func in MAKERS and kwargs.get("device") is not None and not isinstance(args[0], Tensor):
+            return _made(args[0], kwargs.get("dtype"), torch.device(kwargs["device"]))
+        return self.instead.get(func, func)(*args, **kwargs)
+
+
+def _copied(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
+    """As `deepcopy`, which looks at the address of the data."""
+    memo[id(tensor)] = copy = tensor.detach().clone()
+    return copy
