@@ -5,7 +5,7 @@ second, so that a mistake in a file is told before anything slow begins.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,6 +26,9 @@ from segcli.cli.options import (
     run_and_overrides,
     threshold_or_best,
 )
+
+if TYPE_CHECKING:
+    from segcli.config.schema import Run
 
 __all__ = ["app"]
 
@@ -191,6 +194,7 @@ def train(
     config: ConfigArg,
     overrides: OverridesArg = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, run two steps, write nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="With --dry-run: try even what cannot fit the GPU.")] = False,
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
@@ -207,14 +211,28 @@ def train(
     from segcli.commands import train as command
     from segcli.report import tables
 
+    if run.debug.profile_memory or run.debug.detailed_memory:
+        _tell_memory(run, quiet=quiet or as_json)
     if dry_run:
         with console.listener(quiet=quiet or as_json) as listener:
-            rehearsed = command.dry_run(run, listener=listener)
+            rehearsed = command.dry_run(run, force=force, listener=listener)
         console.result(rehearsed, tables.rehearsed(rehearsed), as_json=as_json, quiet=quiet)
         return
     with console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener:
         trained = command.train(run, overwrite=overwrite, listener=listener)
     console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
+
+
+def _tell_memory(run: "Run", *, quiet: bool) -> None:
+    """Print the forecast before a training, as `debug` asks for it."""
+    from segcli.cli import console
+    from segcli.commands import profile
+    from segcli.report import vram as report
+
+    if not quiet:
+        (forecast,) = profile.forecasts([run])
+        debug = run.debug
+        console.aside(report.forecast(forecast, layers=debug.detailed_memory, activations=debug.estimate_activations))
 
 
 @app.command("resume")

@@ -118,10 +118,14 @@ def forecasts(
         ConfigError: The size of an image is not known, or the step depends on values.
     """
     from segcli.engine.vram.forecast import Forecaster, gpu_present  # noqa: PLC0415 - the file is checked before PyTorch loads
+    from segcli.engine.vram.inputs import with_batch_size  # noqa: PLC0415
 
     limit = vram if vram is not None else gpu_present()
     found = []
     for run in runs:
+        if run.data.fit_batch_size and limit is not None:
+            best = Forecaster(run).max_batch_size(limit, most=run.data.max_batch_size)
+            run = with_batch_size(run, max(best, 1))  # noqa: PLW2901 - the batch that `auto` takes
         forecaster = Forecaster(run)
         forecast = forecaster.forecast(depth=depth)
         if limit is not None:

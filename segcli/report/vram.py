@@ -25,6 +25,10 @@ KINDS = {
 }
 
 
+WEIGHTS = ("parameters", "buffers", "gradients", "optimizer", "ema")
+"""Kinds that do not depend on images."""
+
+
 def shape(sizes: Sequence[int]) -> str:
     """Sizes as people write them.
 
@@ -35,17 +39,38 @@ def shape(sizes: Sequence[int]) -> str:
     return "x".join(map(str, sizes))
 
 
-def forecast(result: Forecast, *, top: int = 15) -> Iterator[Any]:
-    """Totals, stages, layers, and what fits."""
+def forecast(result: Forecast, *, top: int = 15, layers: bool = True, activations: bool = True) -> Iterator[Any]:
+    """Totals, stages, layers, and what fits.
+
+    Args:
+        result: The forecast.
+        top: Number of layers, the largest.
+        layers: Tell layers apart.
+        activations: Tell what depends on the batch; without, only what the weights alone decide.
+    """
+    if not activations:
+        yield _weights(result)
+        return
     yield _totals(result)
     yield _stages(result)
-    yield _layers(result, top)
+    if layers:
+        yield _layers(result, top)
     if result.sweep:
         yield _sweep(result)
     if result.limits is not None:
         yield from _limits(result, result.limits)
     for note in result.notes:
         yield f"[dim]{escape(note)}[/]"
+
+
+def _weights(result: Forecast) -> Table:
+    table = Table(title=f"{escape(result.run)}: {result.parameters:,} parameters", title_justify="left")
+    table.add_column("memory")
+    table.add_column("at most", justify="right")
+    for kind in WEIGHTS:
+        if kind in result.kinds:
+            table.add_row(KINDS[kind], size(result.kinds[kind]))
+    return table
 
 
 def _totals(result: Forecast) -> Table:
