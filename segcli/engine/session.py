@@ -19,8 +19,6 @@ from segcli.engine.trainer import Trainer
 __all__ = ["NOT_YET", "open_session"]
 
 NOT_YET: dict[str, Callable[[Run], bool]] = {
-    "debug.profile_memory": lambda run: run.debug.profile_memory,
-    "debug.detailed_memory": lambda run: run.debug.detailed_memory,
     "debug.profile_training_step": lambda run: run.debug.profile_training_step,
 }
 """Keys of the contract that have no effect yet, with how to tell that someone asks for them."""
