@@ -1,7 +1,7 @@
 """Opens a training: data checked, loaders ready, trainer made."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from segcli.config.schema import Run
@@ -17,12 +17,7 @@ from segcli.engine.runtime import described_device, overlooked_gpu
 from segcli.engine.stopping import StopSignal
 from segcli.engine.trainer import Trainer
 
-__all__ = ["NOT_YET", "open_session"]
-
-NOT_YET: dict[str, Callable[[Run], bool]] = {
-    "debug.profile_training_step": lambda run: run.debug.profile_training_step,
-}
-"""Keys of the contract that have no effect yet, with how to tell that someone asks for them."""
+__all__ = ["open_session"]
 
 
 def open_session(
@@ -40,9 +35,6 @@ def open_session(
     Raises:
         SegcliError: Anything that would spoil the training and shows before it starts.
     """
-    for key, asked in NOT_YET.items():
-        if asked(run):
-            listener.warn(f"`{key}` has no effect in this version of segcli")
     parts = assemble(run, pretrained=not resumed)
     listener.notice(_described(parts))
     for told in (parts.precision.refused, overlooked_gpu() if run.device == "auto" else None):

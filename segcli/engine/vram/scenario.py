@@ -23,7 +23,7 @@ from segcli.engine.runtime import Precision
 from segcli.engine.stopping import StopSignal
 from segcli.engine.trainer import Trainer
 from segcli.engine.vram.backward import Saved, backward
-from segcli.engine.vram.inputs import Inputs
+from segcli.engine.vram.inputs import Inputs, Unloaded
 from segcli.engine.vram.recorder import Log, Recorder
 from segcli.engine.vram.stand_in import GPU, Stepping, placed, stand_in
 
@@ -74,13 +74,6 @@ class _Unwatched:
 
     def settle(self) -> None:
         """Ignore."""
-
-
-class _Batches:
-    """In place of the loader."""
-
-    def __len__(self) -> int:
-        return 1000
 
 
 @contextmanager
@@ -162,7 +155,7 @@ def play_training(run: Run, inputs: Inputs, *, validate: bool = True, device: to
 
 
 def _trainer(parts: Assembly, recorder: Recorder) -> Trainer:
-    nothing: Any = _Batches()
+    nothing: Any = Unloaded()
     unwatched: Any = _Unwatched()
     trainer = Trainer(
         parts, RunFolder(Path("forecast")), nothing, None, dataset={}, listener=Silent(), stop=StopSignal()

@@ -16,9 +16,9 @@ from segcli.engine.runfolder import RunFolder
 from segcli.engine.stopping import StopSignal
 from segcli.engine.trainer import Trainer
 from segcli.engine.vram.backward import Saved, backward
-from segcli.engine.vram.inputs import inputs_of
+from segcli.engine.vram.inputs import Unloaded, inputs_of
 from segcli.engine.vram.replay import replayed
-from segcli.engine.vram.scenario import _Batches, play_prediction, play_training
+from segcli.engine.vram.scenario import play_prediction, play_training
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
 
@@ -53,7 +53,7 @@ def real_batch(run, network):
 
 def real_trainer(run):
     parts = assemble(run)
-    return Trainer(parts, RunFolder(Path("x")), _Batches(), None, dataset={}, listener=Silent(), stop=StopSignal())
+    return Trainer(parts, RunFolder(Path("x")), Unloaded(), None, dataset={}, listener=Silent(), stop=StopSignal())
 
 
 @pytest.mark.parametrize("name", MODELS.names())
@@ -65,7 +65,7 @@ def test_the_peak_is_that_of_memtracker_on_the_same_step_done_for_real(name):
     tracker.track_external(parts.network)
     with tracker:
         trainer = Trainer(
-            parts, RunFolder(Path("x")), _Batches(), None, dataset={}, listener=Silent(), stop=StopSignal()
+            parts, RunFolder(Path("x")), Unloaded(), None, dataset={}, listener=Silent(), stop=StopSignal()
         )
         for _ in range(2):
             trainer._train_batch(real_batch(run, parts.network), share=1.0)
