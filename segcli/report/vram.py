@@ -21,7 +21,7 @@ KINDS = {
     "activations": "activations kept for backward",
     "temporary": "temporary",
     "workspace": "cuBLAS workspaces",
-    "rounding": "rounding to 512 bytes",
+    "rounding": "rounding by the allocator",
 }
 
 

@@ -67,6 +67,8 @@ class Forecaster:
         notes = list(self.inputs.notes)
         if run.training.compile:
             notes.append("`training.compile` is on: the forecast is of the network as it is without")
+        if played.reads:
+            notes.append(f"training reads the values of {played.reads} tensors; the forecast takes 0 for each")
         notes.append(
             f"allowances, not forecast: {CONTEXT // 2**20} MiB for CUDA's context, {LIBRARIES // 2**20} MiB for cuDNN"
         )

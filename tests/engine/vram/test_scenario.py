@@ -274,3 +274,10 @@ def test_a_network_whose_sizes_depend_on_values_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="cannot be forecast") as refused:
         played(make(model={"type": f"{tmp_path}/odd.py:Two"}))
     assert "aten.nonzero" in refused.value.message
+
+
+def test_values_that_a_step_reads_are_counted(tmp_path):
+    reading = "scale = float(image.mean())\n        return scale * "
+    (tmp_path / "reads.py").write_text(OWN.replace("return ", reading))
+    assert played(make(model={"type": f"{tmp_path}/reads.py:Two"})).reads == 2  # once in each of two steps
+    assert played(make()).reads == 0
