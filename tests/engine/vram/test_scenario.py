@@ -17,6 +17,7 @@ from segcli.engine.stopping import StopSignal
 from segcli.engine.trainer import Trainer
 from segcli.engine.vram.backward import Saved, backward
 from segcli.engine.vram.inputs import Unloaded, inputs_of
+from segcli.engine.vram.recorder import Log
 from segcli.engine.vram.replay import replayed
 from segcli.engine.vram.scenario import play_prediction, play_training
 
@@ -281,3 +282,24 @@ def test_values_that_a_step_reads_are_counted(tmp_path):
     (tmp_path / "reads.py").write_text(OWN.replace("return ", reading))
     assert played(make(model={"type": f"{tmp_path}/reads.py:Two"})).reads == 2  # once in each of two steps
     assert played(make()).reads == 0
+
+
+def test_what_a_node_kept_is_freed_once_it_has_run():
+    log = played(make(model={"type": "unet", "depths": [8, 8, 8]}), validate=False).log
+    begins = max(moment.first_event for moment in log.moments if moment.stage == "training/forward")
+    ends = max(moment.first_event for moment in log.moments if moment.stage == "training/backward")
+    kept = set(log.kept)
+    left = sum(log.blocks[number].size for number in kept)
+    course = []
+    for event in log.events[begins:ends]:
+        if event < 0 and ~event in kept:
+            left -= log.blocks[~event].size
+        course.append(left)
+    whole, middle = course[0], course[len(course) // 2]
+    assert 0.1 * whole < middle < 0.6 * whole
+
+
+def test_blocks_that_end_together_have_one_order():
+    log = Log(events=[0, 1, 2, ~2, ~0, 3, ~1, ~3])
+    log.settle()
+    assert log.events == [0, 1, 2, ~0, ~2, 3, ~1, ~3]
