@@ -368,6 +368,14 @@ def profile_memory(
         int | None,
         typer.Option("--depth", min=1, help="Levels of the network that are told apart.", show_default=False),
     ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--html", help="Write the memory over the step to this page.", show_default=False)
+    ] = None,
+    measure: Annotated[bool, typer.Option("--measure", help="Also do the step on the GPU, and compare.")] = False,
+    trace: Annotated[
+        Path | None,
+        typer.Option("--trace", help="Also do the step and write a trace into this folder.", show_default=False),
+    ] = None,
     processes: Annotated[bool, typer.Option("--processes", help="List who holds the memory of the GPUs here.")] = False,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
@@ -396,7 +404,9 @@ def profile_memory(
     with console.listener(quiet=quiet or as_json) as listener:
         if taken is not None:
             listener.notice(f"experiment: {taken}")
-        done = profile.forecasts(runs, vram=limit, sweep=swept, depth=depth)
+        done = profile.forecasts(runs, vram=limit, sweep=swept, depth=depth, page=page, measure=measure, trace=trace)
+        if page is not None:
+            listener.notice(f"wrote {page}")
     tables = report.forecast(done[0], top=top) if len(done) == 1 else report.comparison(done)
     values = done[0].as_dict() if len(done) == 1 else {"runs": [one.as_dict() for one in done]}
     console.result(values, tables, as_json=as_json, quiet=quiet)

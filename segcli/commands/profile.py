@@ -9,6 +9,7 @@ from segcli.commands.locate import EXPERIMENTS, run_names
 from segcli.config.load import load_run
 from segcli.config.schema import Run
 from segcli.core.errors import ConfigError, nearest
+from segcli.core.files import write_text
 from segcli.core.gpus import Holders
 from segcli.core.vram import Forecast, parse_size
 
@@ -104,7 +105,14 @@ def parse_sweep(text: str) -> Sweep:
 
 
 def forecasts(
-    runs: Sequence[Run], *, vram: int | None = None, sweep: Sweep | None = None, depth: int | None = None
+    runs: Sequence[Run],
+    *,
+    vram: int | None = None,
+    sweep: Sweep | None = None,
+    depth: int | None = None,
+    page: Path | None = None,
+    measure: bool = False,
+    trace: Path | None = None,
 ) -> list[Forecast]:
     """Forecast each run.
 
@@ -113,12 +121,20 @@ def forecasts(
         vram: Bytes of the GPU; of the one at hand where there is one and this is left out.
         sweep: Other batch or image sizes to forecast.
         depth: Levels of the network that are told apart.
+        page: File of the timeline.
+        measure: Do the same step for real, too.
+        trace: Folder of a trace of the real step.
 
     Raises:
-        ConfigError: The size of an image is not known, or the step depends on values.
+        ConfigError: The size of an image is not known, the step depends on values, or one file is to take several.
+        DeviceError: There is no GPU to measure on.
     """
+    if len(runs) > 1 and (page is not None or trace is not None):
+        raise ConfigError("`--html` and `--trace` take one experiment at a time")
     from segcli.engine.vram.forecast import Forecaster, gpu_present  # noqa: PLC0415 - the file is checked before PyTorch loads
     from segcli.engine.vram.inputs import with_batch_size  # noqa: PLC0415
+    from segcli.engine.vram.real import measured, traced  # noqa: PLC0415
+    from segcli.report.timeline import timeline_page  # noqa: PLC0415
 
     limit = vram if vram is not None else gpu_present()
     found = []
@@ -132,5 +148,11 @@ def forecasts(
             forecast = replace(forecast, limits=forecaster.limits(limit))
         if sweep is not None:
             forecast = replace(forecast, sweep=forecaster.sweep(sweep.key, sweep.values, limit))
+        if page is not None:
+            write_text(page, timeline_page(forecast, forecaster.timeline()))
+        if measure:
+            forecast = replace(forecast, measured=measured(run, forecaster.inputs))
+        if trace is not None:
+            forecast = replace(forecast, traced=traced(run, forecaster.inputs, trace))
         found.append(forecast)
     return found

@@ -9,7 +9,7 @@ from segcli.commands.locate import Located
 from segcli.config.load import run_from_values
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, ConfigError, DataError
-from segcli.core.files import write_yaml
+from segcli.core.files import shown, write_yaml
 from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.events import Listener
 from segcli.engine.runfolder import RunFolder
@@ -19,6 +19,8 @@ from segcli.engine.snapshot import Snapshot
 from segcli.engine.stopping import StopSignal
 from segcli.engine.trainer import Trainer
 from segcli.engine.vram.choice import refuse_what_cannot_fit, with_fitting_batch
+from segcli.engine.vram.inputs import inputs_of
+from segcli.engine.vram.real import traced
 from segcli.report.results import Trained
 
 __all__ = ["dry_run", "resume", "train"]
@@ -53,6 +55,9 @@ def train(run: Run, *, overwrite: bool, listener: Listener) -> Trained:
         if overwrite:
             folder.clear()
         _describe(trainer)
+        if run.debug.profile_training_step:
+            for path in traced(run, inputs_of(run), folder.trace).files:
+                listener.notice(f"wrote {shown(path)}")
         trainer.save()  # from here on the run can be resumed
         trainer.fit()
         return _trained(trainer)

@@ -223,7 +223,7 @@ class Debug(ConfigModel):
     estimate_activations: bool = True
     """Count activations in the forecast; `false` tells only of weights, gradients and optimizer."""
     profile_training_step: bool = False
-    """Trace one training step."""
+    """Write a trace of one training step into `trace/` of the run folder before the first epoch."""
 
 
 class Output(ConfigModel):

@@ -1,9 +1,22 @@
 """A forecast of GPU memory, as commands hand it to tables. Sizes are bytes."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-__all__ = ["CONTEXT", "LIBRARIES", "Forecast", "LayerUse", "Limits", "StageUse", "SweepRow", "parse_size"]
+__all__ = [
+    "CONTEXT",
+    "LIBRARIES",
+    "Forecast",
+    "LayerUse",
+    "Limits",
+    "Measured",
+    "StageUse",
+    "SweepRow",
+    "Timeline",
+    "Traced",
+    "parse_size",
+]
 
 CONTEXT = 512 * 2**20
 """Allowance for CUDA's context and the code of its kernels, which no allocator counts."""
@@ -83,6 +96,49 @@ class SweepRow:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """The same step on a GPU."""
+
+    peak: int
+    """`torch.cuda.max_memory_allocated`."""
+    reserved: int
+    """`torch.cuda.max_memory_reserved`."""
+    device: int
+    """What became less free on the GPU."""
+    gpu: str
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A trace of the same step."""
+
+    device: str
+    files: list[Path]
+    elapsed_s: float
+    peak: int
+    """Most that was allocated on the GPU; on the CPU what the process held at the end."""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Memory after each allocation and release; `stage`, `layer` and `kind` are positions in the lists of names."""
+
+    used: list[int]
+    reserved: list[int]
+    change: list[int]
+    stage: list[int]
+    layer: list[int]
+    kind: list[int]
+    stages: list[str]
+    layers: list[str]
+    kinds: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a page."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class Forecast:
     """What a run will take."""
 
@@ -110,6 +166,8 @@ class Forecast:
     """In the order in which they stand in the network."""
     limits: Limits | None = None
     sweep: list[SweepRow] = field(default_factory=list)
+    measured: Measured | None = None
+    traced: Traced | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -173,5 +231,18 @@ class Forecast:
                 }
                 for row in self.sweep
             ],
+            "measured": _measured_as_dict(self, self.measured) if self.measured else None,
+            "trace": [str(path) for path in self.traced.files] if self.traced else None,
             "notes": list(self.notes),
         }
+
+
+def _measured_as_dict(forecast: Forecast, measured: Measured) -> dict[str, Any]:
+    return {
+        "gpu": measured.gpu,
+        "peak_bytes": measured.peak,
+        "reserved_bytes": measured.reserved,
+        "device_bytes": measured.device,
+        "peak_error": forecast.peak / measured.peak - 1.0,
+        "reserved_error": forecast.reserved / measured.reserved - 1.0,
+    }

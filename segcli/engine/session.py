@@ -1,6 +1,6 @@
 """Opens a training: data checked, loaders ready, trainer made."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from segcli.config.schema import Run
 from segcli.core.errors import ConfigError, DataError
@@ -16,12 +16,7 @@ from segcli.engine.runtime import described_device, overlooked_gpu
 from segcli.engine.stopping import StopSignal
 from segcli.engine.trainer import Trainer
 
-__all__ = ["NOT_YET", "open_session"]
-
-NOT_YET: dict[str, Callable[[Run], bool]] = {
-    "debug.profile_training_step": lambda run: run.debug.profile_training_step,
-}
-"""Keys of the contract that have no effect yet, with how to tell that someone asks for them."""
+__all__ = ["open_session"]
 
 
 def open_session(
@@ -46,9 +41,6 @@ def open_session(
     Raises:
         SegcliError: Anything that would spoil the training and shows before it starts.
     """
-    for key, asked in NOT_YET.items():
-        if asked(run):
-            listener.warn(f"`{key}` has no effect in this version of segcli")
     run = with_class_weights(run, listener, keep=not rehearsal)
     parts = assemble(run, pretrained=not resumed)
     listener.notice(_described(parts))

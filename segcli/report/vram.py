@@ -6,7 +6,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from segcli.core.vram import CONTEXT, LIBRARIES, Forecast, Limits
+from segcli.core.vram import CONTEXT, LIBRARIES, Forecast, Limits, Measured, Traced
 from segcli.report.memory import size
 
 __all__ = ["comparison", "forecast", "shape"]
@@ -21,7 +21,7 @@ KINDS = {
     "activations": "activations kept for backward",
     "temporary": "temporary",
     "workspace": "cuBLAS workspaces",
-    "rounding": "rounding to 512 bytes",
+    "rounding": "rounding by the allocator",
 }
 
 
@@ -59,8 +59,34 @@ def forecast(result: Forecast, *, top: int = 15, layers: bool = True, activation
         yield _sweep(result)
     if result.limits is not None:
         yield from _limits(result, result.limits)
+    if result.measured is not None:
+        yield _measured(result, result.measured)
+    if result.traced is not None:
+        yield from _traced(result.traced)
     for note in result.notes:
         yield f"[dim]{escape(note)}[/]"
+
+
+def _measured(result: Forecast, measured: Measured) -> Table:
+    table = Table(title=f"Measured on {escape(measured.gpu)}", title_justify="left")
+    table.add_column("memory")
+    for heading in ("forecast", "measured", "error"):
+        table.add_column(heading, justify="right")
+    for words, forecast, found in (
+        ("allocated", result.peak, measured.peak),
+        ("reserved", result.reserved, measured.reserved),
+        ("on the GPU", result.device, measured.device),
+    ):
+        table.add_row(words, size(forecast), size(found), f"{forecast / found - 1.0:+.1%}" if found else "-")
+    return table
+
+
+def _traced(traced: Traced) -> Iterator[str]:
+    what = "process memory" if traced.device == "cpu" else "peak of what is allocated"
+    yield f"traced one step on {traced.device}: {traced.elapsed_s:.1f} s, {what} {size(traced.peak)}"
+    for path in traced.files:
+        yield f"wrote {escape(str(path))}"
+    yield "open the trace at https://ui.perfetto.dev"
 
 
 def _weights(result: Forecast) -> Table:

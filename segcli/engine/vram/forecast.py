@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from segcli.config.schema import Run
-from segcli.core.vram import CONTEXT, LIBRARIES, Forecast, LayerUse, Limits, StageUse, SweepRow
+from segcli.core.vram import CONTEXT, LIBRARIES, Forecast, LayerUse, Limits, StageUse, SweepRow, Timeline
 from segcli.engine.vram.inputs import Inputs, inputs_of, with_batch_size, with_image_size
 from segcli.engine.vram.recorder import TOP, Log
 from segcli.engine.vram.replay import Replay, fits, replayed
@@ -67,6 +67,8 @@ class Forecaster:
         notes = list(self.inputs.notes)
         if run.training.compile:
             notes.append("`training.compile` is on: the forecast is of the network as it is without")
+        if played.reads:
+            notes.append(f"training reads the values of {played.reads} tensors; the forecast takes 0 for each")
         notes.append(
             f"allowances, not forecast: {CONTEXT // 2**20} MiB for CUDA's context, {LIBRARIES // 2**20} MiB for cuDNN"
         )
@@ -88,6 +90,25 @@ class Forecaster:
             stages=_stages({**replay.stages, **self.prediction.stages}),
             layers=_layers(played, replay, depth),
             notes=tuple(notes),
+        )
+
+    def timeline(self) -> Timeline:
+        """Memory over the step, for a picture."""
+        log, replay = self.training.log, self.replay
+        blocks = [log.blocks[event if event >= 0 else ~event] for event in log.events]
+        ends = [*(moment.first_event for moment in log.moments[1:]), len(log.events)]
+        places = [m for m, end in zip(log.moments, ends, strict=True) for _ in range(end - m.first_event)]
+        stages, layers, kinds = Names(), Names(), Names()
+        return Timeline(
+            used=replay.curve,
+            reserved=replay.curve_reserved,
+            change=[block.size if event >= 0 else -block.size for block, event in zip(blocks, log.events, strict=True)],
+            stage=[stages.position(place.stage) for place in places],
+            layer=[layers.position(place.layer) for place in places],
+            kind=[kinds.position(block.kind) for block in blocks],
+            stages=list(stages),
+            layers=list(layers),
+            kinds=list(kinds),
         )
 
     # ---- what fits
@@ -168,6 +189,14 @@ class Forecaster:
             fit = None if vram is None else other.fits(vram)
             rows.append(SweepRow(key, str(value), other.replay.peak, other.replay.reserved, fit))
         return rows
+
+
+class Names(dict[str, int]):
+    """Names in the order in which they came."""
+
+    def position(self, name: str) -> int:
+        """Position of a name, old or new."""
+        return self.setdefault(name, len(self))
 
 
 def gpu_present() -> int | None:

@@ -15,7 +15,7 @@ from segcli.data.pipeline import Pipeline
 from segcli.data.samples import Case, Geometry, padded_size
 from segcli.datasets import Layout
 
-__all__ = ["Inputs", "inputs_of", "with_batch_size", "with_image_size"]
+__all__ = ["Inputs", "Unloaded", "inputs_of", "with_batch_size", "with_image_size"]
 
 Shape = tuple[int, ...]
 Kind = np.dtype[Any]
@@ -61,7 +61,7 @@ class Inputs:
 
     def image(self, count: int, multiple: int) -> torch.Tensor:
         """Images as prediction gives them to the network."""
-        return torch.empty(count, self.channels, *padded_size(self.val_resized, multiple))
+        return torch.zeros(count, self.channels, *padded_size(self.val_resized, multiple))
 
     def _batch(self, count: int, geometry: Geometry) -> Loaded:
         size = geometry.padded
@@ -69,11 +69,18 @@ class Inputs:
         shapes |= {name: ((*lead, *size), kind) for name, (lead, kind) in self.maps.items()}
         shapes |= self.fixed
         tensors = {
-            name: torch.empty(count, *shape, dtype=torch.from_numpy(np.empty(0, kind)).dtype)
+            name: torch.zeros(count, *shape, dtype=torch.from_numpy(np.empty(0, kind)).dtype)
             for name, (shape, kind) in shapes.items()
         }
         case = Case("forecast", Path("forecast"))
         return Loaded(tensors, [case] * count, [geometry] * count, [{}] * count)
+
+
+class Unloaded:
+    """In place of a loader, for a trainer that is handed its batches."""
+
+    def __len__(self) -> int:
+        return 1000
 
 
 def inputs_of(run: Run) -> Inputs:

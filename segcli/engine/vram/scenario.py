@@ -23,7 +23,7 @@ from segcli.engine.runtime import Precision
 from segcli.engine.stopping import StopSignal
 from segcli.engine.trainer import Trainer
 from segcli.engine.vram.backward import Saved, backward
-from segcli.engine.vram.inputs import Inputs
+from segcli.engine.vram.inputs import Inputs, Unloaded
 from segcli.engine.vram.recorder import Log, Recorder
 from segcli.engine.vram.stand_in import GPU, Stepping, placed, stand_in
 
@@ -58,7 +58,7 @@ class Played:
     stride: int
     """Sizes of an image are multiples of it."""
     reads: int
-    """How often the step read a value, for which it got zero."""
+    """How often training read a value, for which it got zero."""
 
 
 def precision_of(run: Run, device: torch.device) -> Precision:
@@ -76,13 +76,6 @@ class _Unwatched:
         """Ignore."""
 
 
-class _Batches:
-    """In place of the loader."""
-
-    def __len__(self) -> int:
-        return 1000
-
-
 @contextmanager
 def _stage(run: Run, device: torch.device) -> Iterator[Assembly]:
     """The parts of the run on the GPU that is not there."""
@@ -96,7 +89,7 @@ def _stage(run: Run, device: torch.device) -> Iterator[Assembly]:
     )
     try:
         with stand_in():
-            with torch.device(device):
+            with torch.device(device), Stepping(lambda _: None):
                 parts = assemble(quiet, site=site)
             yield parts
     except IMPOSSIBLE as error:
@@ -156,13 +149,14 @@ def play_training(run: Run, inputs: Inputs, *, validate: bool = True, device: to
                     with saved.hooks, recorder.during("training/batch", "batch"):
                         _train_batch(trainer, inputs, share=1.0 / group)
                 _update(trainer, recorder)
+            reads = stepping.reads
             if validate:
                 _validate(trainer, inputs, recorder)
-        return _played(parts, recorder, stepping)
+        return _played(parts, recorder, reads)
 
 
 def _trainer(parts: Assembly, recorder: Recorder) -> Trainer:
-    nothing: Any = _Batches()
+    nothing: Any = Unloaded()
     unwatched: Any = _Unwatched()
     trainer = Trainer(
         parts, RunFolder(Path("forecast")), nothing, None, dataset={}, listener=Silent(), stop=StopSignal()
@@ -208,7 +202,7 @@ def play_prediction(run: Run, inputs: Inputs, *, device: torch.device = GPU) -> 
         watched = _staged(recorder, parts.network, "prediction")
         with recorder, stepping, recorder.following(), watched, recorder.during("prediction/metrics"), _few_tiles():
             _predict(parts, inputs)
-        return _played(parts, recorder, stepping)
+        return _played(parts, recorder, stepping.reads)
 
 
 @torch.inference_mode()
@@ -249,7 +243,7 @@ def _staged(recorder: Recorder, network: nn.Module, phase: str = "training") -> 
             handle.remove()
 
 
-def _played(parts: Assembly, recorder: Recorder, stepping: Stepping) -> Played:
+def _played(parts: Assembly, recorder: Recorder, reads: int) -> Played:
     recorder.log.settle()
     trainable = sum(p.numel() for p in parts.network.parameters() if p.requires_grad)
-    return Played(recorder.log, _layers(parts.network), trainable, _multiple(parts), stepping.reads)
+    return Played(recorder.log, _layers(parts.network), trainable, _multiple(parts), reads)

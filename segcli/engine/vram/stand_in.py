@@ -19,6 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
 from segcli.core.errors import DeviceError
+from segcli.engine.runtime import random_state, restore_random_state
 from segcli.engine.vram.kernels import attention
 
 __all__ = ["GPU", "Stepping", "placed", "stand_in"]
@@ -47,8 +48,8 @@ def stand_in() -> Iterator[FakeTensorMode]:
         DeviceError: This build of PyTorch does not let itself be led on.
     """
     with ExitStack() as stack:
-        rng = torch.get_rng_state()
-        stack.callback(lambda: torch.set_rng_state(rng))
+        here = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        stack.callback(restore_random_state, random_state(here), here)
         if not torch.cuda.is_available():
             stack.enter_context(_guard())
             # autocast and the loss scaler look for a GPU themselves

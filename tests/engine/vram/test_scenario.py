@@ -13,12 +13,14 @@ from segcli.core.registry import MODELS
 from segcli.engine.assembly import assemble
 from segcli.engine.events import Silent
 from segcli.engine.runfolder import RunFolder
+from segcli.engine.runtime import random_state
 from segcli.engine.stopping import StopSignal
 from segcli.engine.trainer import Trainer
 from segcli.engine.vram.backward import Saved, backward
-from segcli.engine.vram.inputs import inputs_of
+from segcli.engine.vram.inputs import Unloaded, inputs_of
+from segcli.engine.vram.recorder import Log
 from segcli.engine.vram.replay import replayed
-from segcli.engine.vram.scenario import _Batches, play_prediction, play_training
+from segcli.engine.vram.scenario import play_prediction, play_training
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
 
@@ -53,7 +55,7 @@ def real_batch(run, network):
 
 def real_trainer(run):
     parts = assemble(run)
-    return Trainer(parts, RunFolder(Path("x")), _Batches(), None, dataset={}, listener=Silent(), stop=StopSignal())
+    return Trainer(parts, RunFolder(Path("x")), Unloaded(), None, dataset={}, listener=Silent(), stop=StopSignal())
 
 
 @pytest.mark.parametrize("name", MODELS.names())
@@ -65,7 +67,7 @@ def test_the_peak_is_that_of_memtracker_on_the_same_step_done_for_real(name):
     tracker.track_external(parts.network)
     with tracker:
         trainer = Trainer(
-            parts, RunFolder(Path("x")), _Batches(), None, dataset={}, listener=Silent(), stop=StopSignal()
+            parts, RunFolder(Path("x")), Unloaded(), None, dataset={}, listener=Silent(), stop=StopSignal()
         )
         for _ in range(2):
             trainer._train_batch(real_batch(run, parts.network), share=1.0)
@@ -259,9 +261,10 @@ def test_every_kind_of_step_can_be_played(changes):
 
 
 def test_playing_leaves_no_trace(own):
-    before = torch.get_rng_state()
+    before = random_state(CPU)
     played(make())
-    assert torch.equal(before, torch.get_rng_state())
+    after = random_state(CPU)
+    assert [name for name in before if not torch.equal(before[name], after[name])] == []
     assert not torch.is_autocast_enabled("cuda")
     with pytest.raises((RuntimeError, AssertionError)):
         torch.empty(1, device="cuda") if not torch.cuda.is_available() else sys.exit()
@@ -274,3 +277,31 @@ def test_a_network_whose_sizes_depend_on_values_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="cannot be forecast") as refused:
         played(make(model={"type": f"{tmp_path}/odd.py:Two"}))
     assert "aten.nonzero" in refused.value.message
+
+
+def test_values_that_a_step_reads_are_counted(tmp_path):
+    reading = "scale = float(image.mean())\n        return scale * "
+    (tmp_path / "reads.py").write_text(OWN.replace("return ", reading))
+    assert played(make(model={"type": f"{tmp_path}/reads.py:Two"})).reads == 2  # once in each of two steps
+    assert played(make()).reads == 0
+
+
+def test_what_a_node_kept_is_freed_once_it_has_run():
+    log = played(make(model={"type": "unet", "depths": [8, 8, 8]}), validate=False).log
+    begins = max(moment.first_event for moment in log.moments if moment.stage == "training/forward")
+    ends = max(moment.first_event for moment in log.moments if moment.stage == "training/backward")
+    kept = set(log.kept)
+    left = sum(log.blocks[number].size for number in kept)
+    course = []
+    for event in log.events[begins:ends]:
+        if event < 0 and ~event in kept:
+            left -= log.blocks[~event].size
+        course.append(left)
+    whole, middle = course[0], course[len(course) // 2]
+    assert 0.1 * whole < middle < 0.8 * whole
+
+
+def test_blocks_that_end_together_have_one_order():
+    log = Log(events=[0, 1, 2, ~2, ~0, 3, ~1, ~3])
+    log.settle()
+    assert log.events == [0, 1, 2, ~0, ~2, 3, ~1, ~3]
