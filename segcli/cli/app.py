@@ -23,6 +23,7 @@ from segcli.cli.options import (
     RunOpt,
     ThresholdOpt,
     TTAOpt,
+    format_of,
     run_and_overrides,
     threshold_or_best,
 )
@@ -325,10 +326,70 @@ def profile_memory(configs: Annotated[list[str] | None, typer.Argument(metavar="
     _not_built("profile-memory", "start with a small `data.batch_size` and look at the memory in the progress line")
 
 
-@app.command("export", help="ONNX, TorchScript, torch.export (not built yet).")
-def export(run: Annotated[str | None, typer.Argument(metavar="[RUN]")] = None) -> None:
-    """Say that it is not built yet."""
-    _not_built("export", "a checkpoint's tensors under `model/` are plain safetensors")
+@app.command("export")
+def export(
+    words: RunAndOverridesArg = None,
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--format", "-f", help="onnx, torchscript or pt2 (torch.export).", autocompletion=complete.formats
+        ),
+    ] = "onnx",
+    bake: Annotated[
+        bool, typer.Option("--bake", help="Let the file normalise the image and give probabilities.")
+    ] = False,
+    half: Annotated[bool, typer.Option("--half", help="Numbers of 16 bits.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Weights of 8 bits (ONNX), with the Dice that they cost measured.")
+    ] = False,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            "--tolerance",
+            min=0.0,
+            help="Largest difference to the original; 1e-4, or 2e-2 with --half.",
+            show_default=False,
+        ),
+    ] = None,
+    max_dice_loss: Annotated[
+        float, typer.Option("--max-dice-loss", min=0.0, help="Largest loss of validation Dice with --int8.")
+    ] = 0.02,
+    out: OutOpt = None,
+    overwrite: OverwriteOpt = False,
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Write a trained network as a file that runs without segcli.
+
+    The file is run in a fresh process and compared with the original; one that differs is not kept.
+
+    Example: segcli export exp --format onnx --bake
+    """
+    from segcli.cli import console
+    from segcli.commands.locate import locate_run
+
+    name, overrides = run_and_overrides(words)
+    wanted = format_of(kind)
+    located = locate_run(name)
+
+    from segcli.commands.export import ExportOptions
+    from segcli.commands.export import export as command
+    from segcli.report import tables
+
+    options = ExportOptions(
+        format=wanted,
+        out=out,
+        half=half,
+        int8=int8,
+        bake=bake,
+        tolerance=tolerance,
+        max_dice_loss=max_dice_loss,
+        overwrite=overwrite,
+    )
+    with console.listener(quiet=quiet or as_json) as listener:
+        console.took(located, listener)
+        done = command(located, options, overrides=overrides, listener=listener)
+    console.result(done.as_dict(), tables.exported(done), as_json=as_json, quiet=quiet)
 
 
 def _not_built(command: str, instead: str) -> None:

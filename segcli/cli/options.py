@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from segcli.cli import complete
+from segcli.core.portable import FORMATS, Format
 
 __all__ = [
     "ConfigArg",
@@ -20,6 +21,7 @@ __all__ = [
     "RunOpt",
     "TTAOpt",
     "ThresholdOpt",
+    "format_of",
     "run_and_overrides",
     "threshold_or_best",
 ]
@@ -96,6 +98,18 @@ def threshold_or_best(text: str | None) -> float | str | None:
     if not 0.0 <= value <= 1.0:
         raise typer.BadParameter(f"--threshold is a number from 0 to 1 or best-on-val, got `{text}`")
     return value
+
+
+def format_of(text: str) -> Format:
+    """Read what `--format` was given.
+
+    Raises:
+        typer.BadParameter: There is no such format.
+    """
+    for kind in FORMATS.values():
+        if text.lower() == kind:
+            return kind
+    raise typer.BadParameter(f"--format is one of {', '.join(FORMATS.values())}, got `{text}`")
 
 
 def run_and_overrides(words: list[str] | None) -> tuple[str | None, list[str]]:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from segcli.core.files import plain
+from segcli.core.portable import Difference
 from segcli.data.checks import Finding
 from segcli.metrics import Score
 
-__all__ = ["Checked", "Evaluated", "Predicted", "SplitDrawn", "SplitSummary", "Stats", "Trained"]
+__all__ = ["Checked", "Evaluated", "Exported", "Predicted", "SplitDrawn", "SplitSummary", "Stats", "Trained"]
 
 
 @dataclass(frozen=True)
@@ -208,4 +209,29 @@ class Predicted:
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
         values: dict[str, Any] = plain(vars(self))
+        return values
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A network in a file, and how far it is from the original."""
+
+    run: str
+    checkpoint: Path
+    file: Path
+    card: Path
+    format: str
+    precision: str
+    baked: str | None
+    """Format of the images that the file normalises itself; None where it takes normalised ones."""
+    size_mib: float
+    tolerance: float | None
+    """Largest difference that was borne; None where Dice decided."""
+    differences: list[Difference]
+    dice: dict[str, float] | None
+    """On the validation images, of the checkpoint and of the exported file, where weights have 8 bits."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        values: dict[str, Any] = plain({**vars(self), "differences": [vars(entry) for entry in self.differences]})
         return values

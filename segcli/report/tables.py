@@ -10,9 +10,9 @@ from rich.table import Table
 from segcli.core.files import shown
 from segcli.data.checks import Finding
 from segcli.metrics import Score
-from segcli.report.results import Checked, Evaluated, Predicted, SplitDrawn, Stats, Trained
+from segcli.report.results import Checked, Evaluated, Exported, Predicted, SplitDrawn, Stats, Trained
 
-__all__ = ["checked", "evaluated", "predicted", "rehearsed", "sample", "split", "stats", "trained"]
+__all__ = ["checked", "evaluated", "exported", "predicted", "rehearsed", "sample", "split", "stats", "trained"]
 
 ROWS_PER_CODE = 4
 METRICS_PER_IMAGE = 6
@@ -182,3 +182,22 @@ def predicted(result: Predicted) -> Iterator[Any]:
         yield f"[bold red]{_plural(len(result.failed), 'image')} failed:[/]"
         for entry in result.failed:
             yield f"  {escape(entry['message'])}"
+
+
+def exported(result: Exported) -> Iterator[Any]:
+    """Differences on each input, and the files."""
+    table = Table(title=f"{escape(result.run)} as {result.format}, {result.precision}", title_justify="left")
+    for heading in ("input", "shape", "raw outputs differ by", "of up to", "probabilities differ by"):
+        table.add_column(heading, justify="left" if heading in ("input", "shape") else "right", overflow="fold")
+    for entry in result.differences:
+        shape = "x".join(map(str, entry.shape))
+        figures = (entry.logits, entry.largest_logit, entry.probabilities)
+        table.add_row(escape(entry.input), shape, *(f"{value:.2g}" for value in figures))
+    yield table
+    if result.tolerance is not None:
+        yield f"run in a process of its own: every difference is within {result.tolerance:g}"
+    if result.dice is not None:
+        before, after = result.dice["checkpoint"], result.dice["exported"]
+        yield f"Dice on the validation images: {before:.4f} before, {after:.4f} in the file ({after - before:+.4f})"
+    yield f"wrote {escape(shown(result.file))} ({result.size_mib:.1f} MiB)"
+    yield f"wrote {escape(shown(result.card))}, the model card: licence and intended use are yours to fill in"

@@ -26,7 +26,7 @@ def test_the_version_is_told(run_cli):
 
 
 @pytest.mark.parametrize(
-    "command", [["train"], ["resume"], ["eval"], ["predict"], ["data", "check"], ["data", "sample"]]
+    "command", [["train"], ["resume"], ["eval"], ["predict"], ["export"], ["data", "check"], ["data", "sample"]]
 )
 def test_each_command_shows_an_example(run_cli, command):
     result = run_cli(*command, "--help")
@@ -45,7 +45,6 @@ def test_a_stale_readme_is_noticed():
 
 def test_the_readme_shows_no_command_that_is_not_built():
     text = README.read_text()
-    assert "segcli export" not in text
     assert "profile-memory" not in text
 
 
