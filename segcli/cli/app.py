@@ -275,6 +275,12 @@ def evaluate(
 def predict(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT ...", help="Image files, folders or globs.")],
     run: RunOpt = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model", "-m", help="Exported ONNX file in the place of a run; PyTorch is not loaded.", show_default=False
+        ),
+    ] = None,
     out: OutOpt = None,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write the image with the mask on it.")] = False,
     probabilities: Annotated[
@@ -294,27 +300,33 @@ def predict(
 
     Example: segcli predict photos/ --run exp --overlay
     """
+    from functools import partial
+
     from segcli.cli import console
     from segcli.commands.locate import locate_run
 
-    located = locate_run(run)
+    if model is not None and run is not None:
+        raise typer.BadParameter("--model and --run exclude each other: the file is the network")
+    located = None if model is not None else locate_run(run)
 
     from segcli.commands.predict import PredictOptions
     from segcli.commands.predict import predict as command
+    from segcli.engine.predictor import Wanted, of_exported
     from segcli.report import tables
 
-    options = PredictOptions(
-        out=out,
-        overlays=overlay,
-        probabilities=probabilities,
-        threshold=threshold,
-        tile=tile,
-        tta=tta,
-        overwrite=overwrite,
-    )
+    wanted = Wanted(threshold=threshold, tile=tile, tta=tta)
+    if model is not None:
+        opened = partial(of_exported, model, wanted)
+    else:
+        from segcli.engine.checkpoint_predictor import of_checkpoint
+
+        assert located is not None
+        opened = partial(of_checkpoint, located.for_prediction(), wanted)
+    options = PredictOptions(out=out, overlays=overlay, probabilities=probabilities, overwrite=overwrite)
     with console.listener(quiet=quiet or as_json) as listener:
-        console.took(located, listener)
-        done = command(inputs, located, options, listener=listener)
+        if located is not None:
+            console.took(located, listener)
+        done = command(inputs, opened, options, listener=listener)
     console.result(done.as_dict(), tables.predicted(done), as_json=as_json, quiet=quiet)
     if done.failed:
         raise typer.Exit(3)

@@ -1,25 +1,18 @@
 """`segcli predict`: masks for files, folders and globs."""
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from segcli.commands.locate import Located
-from segcli.config.load import run_from_values
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.types import Array
 from segcli.data.images import EXTENSIONS, natural_key, write_png
-from segcli.data.samples import Sample
-from segcli.engine.assembly import Assembly, assemble, load_weights
-from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.events import Listener
-from segcli.engine.inference import Inferer
-from segcli.engine.runtime import out_of_memory
+from segcli.engine.predictor import Predictor
 from segcli.engine.stopping import StopSignal
 from segcli.report.overlays import overlay
 from segcli.report.results import Predicted
@@ -39,47 +32,42 @@ class PredictOptions:
     """Also write the image with the mask's outline on it."""
     probabilities: bool = False
     """Also write the probability as a 16-bit image."""
-    threshold: float | None = None
-    tile: int | None = None
-    tta: bool | None = None
     overwrite: bool = False
 
 
 def predict(
     inputs: Sequence[str],
-    located: Located,
+    opened: Callable[[], Predictor],
     options: PredictOptions,
     *,
-    overrides: Sequence[str] = (),
     listener: Listener,
 ) -> Predicted:
     """Segment images of any size; each mask has the name and the size of its image.
 
-    An image that cannot be read is noted and passed over.
+    An image that cannot be read is noted and passed over. PyTorch is loaded by what opens the network, or not at all.
+
+    Args:
+        inputs: Files, folders and globs.
+        opened: Opens the network, once the inputs are found.
+        options: What is written.
+        listener: Hears what happens.
 
     Raises:
         DataError: No input is an image.
         ConfigError: A result would overwrite a file.
-        SegcliError: The checkpoint or the device fail.
+        SegcliError: The network or the device fail.
     """
     files = _files(inputs)
-    path = located.for_prediction()
-    checkpoint = read_checkpoint(path)
-    run = run_from_values(checkpoint.header["config"], overrides, source=str(path))
-    run = run.predicting(threshold=options.threshold, tta=options.tta, tile=options.tile)
-    folder = options.out or PREDICTIONS / run.name
+    parts = opened()
+    folder = options.out or PREDICTIONS / parts.name
     targets = _targets(files, folder, overwrite=options.overwrite)
-    parts = assemble(run)
-    load_weights(parts.network, checkpoint, path)
-    parts.network.eval()
-    inferer = parts.inferer()
-    done = Predicted(run.name, path, folder)
+    done = Predicted(parts.name, parts.source, folder)
     listener.stage("prediction", len(files))
     with StopSignal():
         for source, target in targets.items():
             try:
                 sample = parts.layout.read_input(source)
-                probs = _probabilities(parts, inferer, sample)
+                probs = parts.probabilities(sample)
             except DataError as error:
                 done.failed.append({"file": str(source), "message": error.message})
                 listener.warn(error.message)
@@ -132,29 +120,15 @@ def _targets(files: list[Path], folder: Path, *, overwrite: bool) -> dict[Path, 
     return targets
 
 
-def _probabilities(parts: Assembly, inferer: Inferer, sample: Sample) -> Array:
-    """Probabilities `(K, *S)` at the size of the file."""
-    stored = sample.size
-    ready = parts.pipeline.for_prediction(parts.pipeline.resized(sample), stored)
-    image = torch.from_numpy(ready.arrays["image"])[None].to(parts.device, memory_format=parts.memory_format)
-    try:
-        with torch.inference_mode():
-            logits = ready.geometry.restore(inferer.logits(image)["mask"])
-            probs: Array = parts.task.probabilities(logits)[0].cpu().numpy()
-    except (RuntimeError, MemoryError) as error:
-        raise out_of_memory(error) or error from error
-    return probs
-
-
 def _write(
-    parts: Assembly,
+    parts: Predictor,
     source: Path,
     image: Array,
     target: Path,
     probs: Array,
     options: PredictOptions,
 ) -> dict[str, Any]:
-    mask = parts.task.decide(probs, parts.run.inference.threshold)
+    mask = parts.task.decide(probs, parts.inference.threshold)
     write_png(target, mask)
     written: dict[str, Any] = {"image": str(source), "mask": str(target), "share": float((mask > 0).mean())}
     if options.overlays:

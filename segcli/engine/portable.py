@@ -3,6 +3,7 @@
 ONNX files run without PyTorch: neither this module nor anything that it imports loads it.
 """
 
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +41,7 @@ def open_portable(path: Path, kind: Format | None = None, *, threads: int = 0) -
     Args:
         path: The file.
         kind: What is in it; follows from the name when left out.
-        threads: Of onnxruntime; 0 leaves the choice to it.
+        threads: Of onnxruntime; 0 takes OMP_NUM_THREADS, or leaves the choice to it.
 
     Raises:
         CheckpointError: The file is missing, damaged, or not written by `segcli export`.
@@ -72,7 +73,8 @@ def _described(text: str | bytes | None, path: Path) -> Description:
 def _open_onnx(path: Path, threads: int) -> PortableNetwork:
     runtime = optional("onnxruntime", extra="export", purpose="an ONNX file")
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or int(os.environ.get("OMP_NUM_THREADS") or 0)
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waits without burning a core
     options.log_severity_level = 3
     try:
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

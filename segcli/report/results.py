@@ -3,12 +3,14 @@
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segcli.core.files import plain
 from segcli.core.portable import Difference
 from segcli.data.checks import Finding
-from segcli.metrics import Score
+
+if TYPE_CHECKING:
+    from segcli.metrics import Score
 
 __all__ = ["Checked", "Evaluated", "Exported", "Predicted", "SplitDrawn", "SplitSummary", "Stats", "Trained"]
 
@@ -137,7 +139,7 @@ class Evaluated:
     threshold: float
     num_images: int
     losses: dict[str, float]
-    scores: list[Score]
+    scores: "list[Score]"
     images: list[str]
     ranked_by: str
     """Metric that orders the worst images."""

@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from segcli.core.files import shown
 from segcli.data.checks import Finding
-from segcli.metrics import Score
 from segcli.report.results import Checked, Evaluated, Exported, Predicted, SplitDrawn, Stats, Trained
+
+if TYPE_CHECKING:
+    from segcli.metrics import Score
 
 __all__ = ["checked", "evaluated", "exported", "predicted", "rehearsed", "sample", "split", "stats", "trained"]
 
@@ -160,7 +162,7 @@ def evaluated(result: Evaluated) -> Iterator[Any]:
         yield f"wrote {_plural(result.num_images, 'mask')} to {escape(str(result.predictions))}"
 
 
-def _interval(entry: Score) -> str:
+def _interval(entry: "Score") -> str:
     return "-" if entry.interval is None else f"{_number(entry.interval[0])} to {_number(entry.interval[1])}"
 
 
