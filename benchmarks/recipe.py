@@ -3,7 +3,7 @@
 
 NAME is a file in `configs/experiments`; DATA is the folder of its data set, laid out as the data-set file says. Prints
 the time of training, in seconds by the clock and of all processors, and the table of `segcli eval`, and writes
-`benchmarks/NAME.png`: image, truth, prediction, and errors (red missed, blue false) of one scored image.
+`benchmarks/NAME.png`: image, truth, prediction, and of one mask errors (red missed, blue false) of one scored image.
 """
 
 import argparse
@@ -19,8 +19,13 @@ import numpy as np
 import yaml
 
 from segcli.config.load import load_run
-from segcli.data.images import read_labels
+from segcli.config.schema import Run
+from segcli.core.types import Array
+from segcli.data.images import read_image, read_labels
+from segcli.data.painting import legend_below
+from segcli.data.samples import Sample
 from segcli.report.overlays import compare
+from segcli.tasks.multiclass import Multiclass
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE = 320
@@ -53,20 +58,32 @@ def main() -> None:
 
 def draw(config: Path, words: list[str], results: Path) -> None:
     """Panels of the first image that was scored."""
-    layout = load_run(config, words).dataset.build()
+    run = load_run(config, words)
+    layout = run.dataset.build()
     split = "test" if layout.has("test") else "val"
     case = layout.cases(split)[0]
     sample = layout.read(case)
     (mask,) = results.glob(f"*/predictions/{case.id}.png")
-    side = max(SIDE, min(sample.size) // 2)
-    window = tuple(slice(max(length - side, 0) // 2, max(length - side, 0) // 2 + side) for length in sample.size)
-    picture = compare(sample.image[window], read_labels(mask)[window] > 0, sample.maps["mask"][window] > 0)
-    height = min(SIDE, picture.shape[0])
-    size = (round(picture.shape[1] * height / picture.shape[0]), height)
-    picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    if run.dataset.num_classes > 1:
+        picture = of_classes(run, sample, read_image(mask))
+    else:
+        side = max(SIDE, min(sample.size) // 2)
+        window = tuple(slice(max(length - side, 0) // 2, max(length - side, 0) // 2 + side) for length in sample.size)
+        picture = compare(sample.image[window], read_labels(mask)[window] > 0, sample.maps["mask"][window] > 0)
+        height = min(SIDE, picture.shape[0])
+        size = (round(picture.shape[1] * height / picture.shape[0]), height)
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     target = ROOT / f"benchmarks/{config.stem}.png"
     cv2.imwrite(str(target), np.ascontiguousarray(picture[:, :, ::-1]))
     print(f"wrote {target}")
+
+
+def of_classes(run: Run, sample: Sample, found: Array) -> Array:
+    """Image, truth (black where it does not count) and prediction of a data set with masks painted in colours."""
+    task = Multiclass(run.dataset.spec)
+    truth = task.painted(sample.maps["mask"]) * sample.maps["valid"][:, :, None]
+    gap = np.full((len(found), 8, 3), 255, np.uint8)
+    return legend_below(np.concatenate([sample.image, gap, truth, gap, found], axis=1), task.classes, task.colors)
 
 
 if __name__ == "__main__":

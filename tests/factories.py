@@ -63,6 +63,11 @@ def experiment(dataset: Path, **changes: object) -> dict[str, object]:
         "logging": {"tensorboard": False},
         "device": "cpu",
     }
+    return changed(values, changes)
+
+
+def changed(values: dict[str, object], changes: dict[str, object]) -> dict[str, object]:
+    """The keys with `changes`, dotted with `__`."""
     for dotted, value in changes.items():
         *sections, key = dotted.split("__")
         target = values
@@ -76,3 +81,69 @@ def write_experiment(path: Path, values: dict[str, object]) -> Path:
     """Write the keys as YAML; returns `path`."""
     path.write_text(yaml.safe_dump(values, sort_keys=False))
     return path
+
+
+STREET: dict[str, tuple[int, int, int]] = {
+    "sky": (128, 128, 128),
+    "road": (128, 64, 128),
+    "car": (64, 0, 128),
+    "void": (0, 0, 0),
+}
+"""Classes of `street`, by the order of their indices, with their colours."""
+
+
+def street(seed: int, size: tuple[int, int] = (24, 32)) -> tuple[np.ndarray, np.ndarray]:
+    """An RGB frame of sky, road, a car and a void corner, and the index of the class of each pixel."""
+    rng = np.random.default_rng(seed)
+    truth = np.zeros(size, np.uint8)
+    truth[size[0] // 2 :] = 1
+    left = int(rng.integers(0, size[1] - 10))
+    truth[size[0] // 2 - 3 : size[0] // 2 + 5, left : left + 9] = 2
+    truth[-4:, -6:] = 3
+    levels = np.array([[150, 180, 220], [90, 90, 95], [180, 30, 30], [10, 10, 10]])
+    return (levels[truth] + rng.normal(0, 8, (*size, 3))).clip(0, 255).astype(np.uint8), truth
+
+
+def write_sequences(
+    root: Path,
+    counts: dict[str, int] | None = None,
+    *,
+    size: tuple[int, int] = (24, 32),
+    index: bool = False,
+    labels: str = "Labels",
+) -> Path:
+    """`Images/<sequence>` and `Labels/<sequence>` with `counts` frames each; returns `root`."""
+    palette = np.array(list(STREET.values()), np.uint8)
+    for sequence, count in (counts or {f"Video_{number:03d}": 3 for number in range(4)}).items():
+        for number in range(count):
+            image, truth = street(1000 * int(sequence[-3:]) + number, size)
+            mask = truth if index else palette[truth][:, :, ::-1]
+            for folder, pixels in (("Images", image[:, :, ::-1]), (labels, mask)):
+                path = root / folder / sequence / f"{number + 1:04d}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(path), pixels)
+    return root
+
+
+def street_classes() -> list[dict[str, object]]:
+    """`classes` of a data-set file on `write_sequences`."""
+    return [{"name": name, "color": list(color)} for name, color in STREET.items()]
+
+
+def scenes_experiment(dataset: Path, **changes: object) -> dict[str, object]:
+    """Keys of a tiny experiment on `write_sequences`: `Video_000` to train, 001 to validate, 002 to test.
+
+    No frame shows the class `tram`.
+    """
+    values = experiment(dataset)
+    tram = {"name": "tram", "color": [10, 20, 30]}
+    *shown, void = street_classes()
+    values["dataset"] = {
+        **values["dataset"],  # type: ignore[dict-item]
+        "format": "sequences",
+        "classes": [*shown, tram, void],
+        "ignore": ["void"],
+        "split": {"train": ["Video_000"], "val": ["Video_001"], "test": ["Video_002"]},
+    }
+    training = {**values["training"], "loss": {"cross_entropy": 1.0, "dice": 0.5}}  # type: ignore[dict-item]
+    return changed({**values, "training": training}, changes)

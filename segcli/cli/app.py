@@ -173,7 +173,7 @@ def data_split(
 ) -> None:
     """Draw the splits and write the split file, or write it anew.
 
-    Example: segcli data split configs/datasets/scenes_sample.yaml split.seed=1
+    Example: segcli data split configs/datasets/hrf.yaml split.seed=1
     """
     from segcli.cli import console
     from segcli.config.load import load_dataset
@@ -292,6 +292,11 @@ def predict(
         typer.Option("--tile", min=32, help="Cut larger images into tiles of this size.", show_default=False),
     ] = None,
     tta: TTAOpt = None,
+    video: Annotated[
+        Path | None,
+        typer.Option("--video", help="Also write the images with their masks as a video (.mp4).", show_default=False),
+    ] = None,
+    fps: Annotated[float, typer.Option("--fps", min=0.1, max=240, help="Frames per second of the video.")] = 10.0,
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
@@ -322,7 +327,9 @@ def predict(
 
         assert located is not None
         opened = partial(of_checkpoint, located.for_prediction(), wanted)
-    options = PredictOptions(out=out, overlays=overlay, probabilities=probabilities, overwrite=overwrite)
+    options = PredictOptions(
+        out=out, overlays=overlay, probabilities=probabilities, video=video, fps=fps, overwrite=overwrite
+    )
     with console.listener(quiet=quiet or as_json) as listener:
         if located is not None:
             console.took(located, listener)
@@ -332,9 +339,25 @@ def predict(
         raise typer.Exit(3)
 
 
-@app.command("profile-memory", help="VRAM before the first out-of-memory (not built yet).")
-def profile_memory(configs: Annotated[list[str] | None, typer.Argument(metavar="[CONFIG | RUN]")] = None) -> None:
-    """Say that it is not built yet."""
+@app.command("profile-memory", help="VRAM before the first out-of-memory (of it, --processes is built yet).")
+def profile_memory(
+    configs: Annotated[list[str] | None, typer.Argument(metavar="[CONFIG | RUN]")] = None,
+    processes: Annotated[bool, typer.Option("--processes", help="List who holds the memory of the GPUs here.")] = False,
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Tell who holds a GPU's memory.
+
+    Example: segcli profile-memory --processes
+    """
+    if processes:
+        from segcli.cli import console
+        from segcli.commands import profile
+        from segcli.report import memory
+
+        found = profile.processes()
+        console.result(found.as_dict(), memory.holders(found), as_json=as_json, quiet=quiet)
+        return
     _not_built("profile-memory", "start with a small `data.batch_size` and look at the memory in the progress line")
 
 

@@ -5,15 +5,19 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 if TYPE_CHECKING:
     from segcli.engine.events import EpochDone, StepDone
 
 __all__ = ["PlainProgress", "QuietProgress", "RichProgress"]
 
+CLASSES_PER_ROW = 6
+"""Of the table of classes, so that it fits 80 columns."""
 PLAIN_EVERY_S = 10.0
 """Seconds between two lines within an epoch."""
 
@@ -76,6 +80,8 @@ class PlainProgress(QuietProgress):
         """Print the epoch's results."""
         self.told = time.monotonic()
         self.console.print(_epoch_text(event), soft_wrap=True)
+        if event.per_class:
+            self.console.print(_class_table(event.per_class))
 
 
 class RichProgress(PlainProgress):
@@ -119,7 +125,7 @@ class RichProgress(PlainProgress):
 
 
 def _step_text(event: "StepDone") -> str:
-    speed = f"{event.images_per_s:.1f} images/s  {event.memory_mib:,.0f} MiB"
+    speed = f"{event.images_per_s:.1f} images/s  {event.memory}"
     return f"{_values(event.values)}  {speed}  {_duration(event.remaining_s)} left"
 
 
@@ -135,6 +141,20 @@ def _epoch_text(event: "EpochDone") -> str:
         parts.append(f"stops in {event.patience_left} without improvement")
     parts.append(f"{event.elapsed_s:.1f} s, {_duration(event.remaining_s)} left")
     return escape("  ".join([*parts, *event.notes]))
+
+
+def _class_table(per_class: dict[str, dict[str, float]]) -> Table:
+    """Classes side by side as far as the terminal is wide; a row for each metric."""
+    table = Table(box=SIMPLE, pad_edge=False, show_header=False, padding=(0, 1))
+    (first, *_) = per_class.values()
+    names = list(first)
+    for start in range(0, len(names), CLASSES_PER_ROW):
+        some = names[start : start + CLASSES_PER_ROW]
+        table.add_row("", *(f"[dim]{escape(name)}[/]" for name in some))
+        for metric, values in per_class.items():
+            cells = ("absent" if math.isnan(values[name]) else f"{values[name]:.3f}" for name in some)
+            table.add_row(metric, *cells)
+    return table
 
 
 def _values(values: dict[str, float]) -> str:

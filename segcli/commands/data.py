@@ -17,6 +17,7 @@ from segcli.core.registry import SAMPLES
 from segcli.core.types import Array
 from segcli.data.checks import Finding, Severity
 from segcli.data.class_list import class_names
+from segcli.data.class_weights import SCHEMES, class_weights
 from segcli.data.images import write_png
 from segcli.data.samples import Case, Sample
 from segcli.datasets import SPLITS, Layout
@@ -60,7 +61,10 @@ def check_data(dataset: DatasetSection, *, listener: Listener) -> Checked:
 
 
 def _no_split(split: str) -> Finding:
-    told = {"val": "no validation: no best checkpoint and no early stopping", "test": "`segcli eval` takes validation"}
+    told = {
+        "val": "no validation: no best checkpoint, no pictures, no early stopping",
+        "test": "`segcli eval` takes validation",
+    }
     return Finding("no_split", "info", None, f"there is no `{split}` split", told.get(split, ""))
 
 
@@ -131,13 +135,18 @@ def _summary(layout: Layout, split: str, cases: list[Case], examined: list[_Exam
             size = "unreadable"
         sizes[size] = sizes.get(size, 0) + 1
     readable = [entry.pixels for entry in examined if entry.pixels is not None]
-    return SplitSummary(split, len(cases), sizes, *_shares(layout, sum(readable, np.zeros(0))))
+    return SplitSummary(split, len(cases), sizes, *_shares(layout, sum(readable, _no_pixels(layout))))
+
+
+def _no_pixels(layout: Layout) -> Array:
+    """What `_pixels` gives for an empty mask."""
+    return np.zeros(max(layout.spec.num_classes, 2), np.int64)
 
 
 def _shares(layout: Layout, pixels: Array) -> tuple[float, dict[str, float]]:
     """Share of the foreground, and shares by class where there are several; NaN without a pixel."""
     names = class_names(layout.spec)
-    shares = pixels / pixels.sum() if pixels.any() else np.full(max(len(names), 2), np.nan)
+    shares = pixels / pixels.sum() if pixels.any() else np.full(len(pixels), np.nan)
     if len(names) == 1:
         return float(shares[1]), {}
     return float("nan"), dict(zip(names, shares.tolist(), strict=True))
@@ -198,7 +207,7 @@ def _absent_classes(summaries: list[SplitSummary]) -> list[Finding]:
 def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
     """Mean and standard deviation per channel over all training pixels, on the scale 0 to 1, and class share.
 
-    Pixels outside the field of view count for neither.
+    Pixels that do not count (outside the field of view, of an ignored class) are left out.
 
     Raises:
         DataError: A file of the training split is missing or unreadable.
@@ -207,8 +216,14 @@ def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
     cases = layout.cases("train")
     listener.stage("reading train", len(cases))
     rows = _each(lambda case: _moments(layout, case), cases, listener)
-    sums, squares, pixels, labelled = (sum(column) for column in zip(*rows, strict=True))
-    foreground, shares = _shares(layout, labelled)
+    sums, squares, pixels = (sum(column) for column in list(zip(*rows, strict=True))[:3])
+    labelled = np.stack([row[3] for row in rows])
+    foreground, shares = _shares(layout, labelled.sum(axis=0))
+    weights: dict[str, dict[str, float]] = {
+        scheme: dict(zip(shares, class_weights(scheme, labelled), strict=True))
+        for scheme in SCHEMES
+        if shares and scheme != "none"
+    }
     mean = sums / pixels
     sizes: dict[str, int] = {}
     for case in cases:
@@ -221,6 +236,7 @@ def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
         std=np.sqrt(np.maximum(squares / pixels - mean**2, 0.0)).tolist(),
         foreground_share=foreground,
         class_shares=shares,
+        class_weights=weights,
         sizes=sizes,
     )
 
@@ -232,8 +248,9 @@ def _moments(layout: Layout, case: Case) -> tuple[Array, Array, int, Array]:
     valid = sample.maps.get("valid", np.ones(sample.size, np.uint8)) > 0
     values = sample.image[valid].astype(np.float64) / scale
     labelled = _pixels(layout, sample)
-    nothing = np.zeros(max(layout.spec.num_classes, 2), np.int64)
-    return values.sum(axis=0), (values**2).sum(axis=0), len(values), nothing if labelled is None else labelled
+    if labelled is None:
+        labelled = _no_pixels(layout)
+    return values.sum(axis=0), (values**2).sum(axis=0), len(values), labelled
 
 
 def split_data(dataset: DatasetSection) -> SplitDrawn:

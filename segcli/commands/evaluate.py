@@ -26,6 +26,7 @@ from segcli.engine.stopping import StopSignal
 from segcli.engine.thresholds import best_threshold
 from segcli.engine.tracking import Tracking
 from segcli.metrics import Metric, Score
+from segcli.report.confusion import write_matrix
 from segcli.report.results import Evaluated
 
 __all__ = ["BEST_ON_VAL", "evaluate_run"]
@@ -63,6 +64,11 @@ def evaluate_run(
     path = located.for_prediction()
     checkpoint = read_checkpoint(path)
     run = run_from_values(checkpoint.header["config"], overrides, source=str(path))
+    if threshold is not None and TASKS.load(run.task_name).target == "classes":
+        raise ConfigError(
+            f"task `{run.task_name}` has no threshold: a pixel belongs to the most probable class",
+            hint="leave `--threshold` out",
+        )
     fixed = None if isinstance(threshold, str) else threshold
     parts = assemble(_with_all_metrics(run.predicting(threshold=fixed, tta=tta)))
     load_weights(parts.network, checkpoint, path)
@@ -83,19 +89,23 @@ def evaluate_run(
         checkpoint=path,
         epoch=checkpoint.header["progress"]["epoch"],
         folder=folder,
-        threshold=parts.run.inference.threshold,
+        threshold=parts.run.inference.threshold if parts.task.target == "masks" else None,
         num_images=len(cases),
         losses=result.losses,
         scores=scores,
-        images=[case.image.name for case in result.cases],
+        images=[str(Path(case.id).parent / case.image.name) for case in result.cases],
         ranked_by=parts.metrics[0].name,
         predictions=predictions,
         level=LEVEL,
         resamples=RESAMPLES,
+        classes=parts.task.classes,
+        confusion=result.confusion,
         notes=[*notes, *_undefined(scores, len(cases))],
     )
     write_yaml(folder / "test_metrics.yaml", done.summary())
     write_yaml(folder / "per_image_metrics.yaml", done.per_image())
+    if done.confusion is not None:
+        write_matrix(folder, done.confusion, done.classes)
     if chosen == "test":
         _track(done, run, located.folder, listener)
     return done
@@ -166,7 +176,8 @@ def _score(parts: Assembly, cases: list[Case], predictions: Path | None, listene
 
     def save(case: Case, probs: Tensor) -> None:
         if predictions is not None:
-            write_png(predictions / f"{case.id}.png", parts.task.decide(probs.cpu().numpy(), threshold))
+            answer = parts.task.decide(probs.cpu().numpy(), threshold)
+            write_png(predictions / f"{case.id}.png", parts.layout.as_stored(answer))
 
     listener.stage("evaluation", len(cases))
     loader = parts.evaluation_loader(cases, parts.source(cases, listener))

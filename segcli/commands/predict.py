@@ -11,11 +11,12 @@ import numpy as np
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.types import Array
 from segcli.data.images import EXTENSIONS, natural_key, write_png
+from segcli.data.painting import overlay
 from segcli.engine.events import Listener
 from segcli.engine.predictor import Predictor
 from segcli.engine.stopping import StopSignal
-from segcli.report.overlays import overlay
 from segcli.report.results import Predicted
+from segcli.report.video import video_to
 
 __all__ = ["PredictOptions", "predict"]
 
@@ -32,6 +33,10 @@ class PredictOptions:
     """Also write the image with the mask's outline on it."""
     probabilities: bool = False
     """Also write the probability as a 16-bit image."""
+    video: Path | None = None
+    """Also write the overlays as a video, in the order of the images."""
+    fps: float = 10.0
+    """Frames per second of the video."""
     overwrite: bool = False
 
 
@@ -61,9 +66,11 @@ def predict(
     parts = opened()
     folder = options.out or PREDICTIONS / parts.name
     targets = _targets(files, folder, overwrite=options.overwrite)
+    if options.video is not None and options.video.exists() and not options.overwrite:
+        raise ConfigError(f"`{options.video}` exists", hint="replace it with `--overwrite`, or give another name")
     done = Predicted(parts.name, parts.source, folder)
     listener.stage("prediction", len(files))
-    with StopSignal():
+    with StopSignal(), video_to(options.video, options.fps) as add_frame:
         for source, target in targets.items():
             try:
                 sample = parts.layout.read_input(source)
@@ -72,7 +79,7 @@ def predict(
                 done.failed.append({"file": str(source), "message": error.message})
                 listener.warn(error.message)
             else:
-                done.written.append(_write(parts, source, sample.image, target, probs, options))
+                done.written.append(_write(parts, source, sample.image, target, probs, options, add_frame))
             listener.advance()
     return done
 
@@ -127,16 +134,28 @@ def _write(
     target: Path,
     probs: Array,
     options: PredictOptions,
+    add_frame: Callable[[Path, Array], None] | None,
 ) -> dict[str, Any]:
-    mask = parts.task.decide(probs, parts.inference.threshold)
-    write_png(target, mask)
-    written: dict[str, Any] = {"image": str(source), "mask": str(target), "share": float((mask > 0).mean())}
-    if options.overlays:
-        picture = target.with_name(f"{target.stem}_overlay.png")
-        write_png(picture, overlay(image, mask > 0))
-        written["overlay"] = str(picture)
+    task = parts.task
+    answer = task.decide(probs, parts.inference.threshold)
+    pictures = {"mask": parts.layout.as_stored(answer)}
+    if task.target == "classes":
+        # the mask has the coding of the data set's own; the other one stands beside it
+        other = ("color", task.painted(answer)) if pictures["mask"].ndim == 2 else ("index", answer)
+        pictures[other[0]] = other[1]
+    if options.overlays or add_frame is not None:
+        over = overlay(image, *task.tinted(answer))
+        if options.overlays:
+            pictures["overlay"] = over
+        if add_frame is not None:
+            add_frame(source, over)
     if options.probabilities:
-        picture = target.with_name(f"{target.stem}_probability.png")
-        write_png(picture, np.rint(probs[0] * 65535).astype(np.uint16))
-        written["probability"] = str(picture)
-    return written
+        # of classes, the probability of the one that was found
+        pictures["probability"] = np.rint(probs.max(axis=0) * 65535).astype(np.uint16)
+    written: dict[str, Any] = {"image": str(source)}
+    for kind, picture in pictures.items():
+        path = target if kind == "mask" else target.with_name(f"{target.stem}_{kind}.png")
+        write_png(path, picture)
+        written[kind] = str(path)
+    shares = task.shares(answer)
+    return {**written, "share": shares if len(shares) > 1 else next(iter(shares.values()))}

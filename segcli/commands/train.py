@@ -94,7 +94,7 @@ def dry_run(run: Run, *, listener: Listener) -> dict[str, Any]:
         SegcliError: Whatever would stop the training.
     """
     with StopSignal() as stop:
-        trainer = open_session(run, RunFolder(run.folder), listener, stop)
+        trainer = open_session(run, RunFolder(run.folder), listener, stop, rehearsal=True)
         return {"run": run.name, "batches_per_epoch": len(trainer.train), **trainer.rehearse()}
 
 

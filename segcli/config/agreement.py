@@ -5,7 +5,7 @@ from typing import Any
 from segcli.config.document import Document, Loc, Problem
 from segcli.config.schema import Run
 from segcli.core.errors import ConfigError
-from segcli.core.registry import DATASETS, METRICS, TASKS
+from segcli.core.registry import DATASETS, LOSSES, METRICS, TASKS
 
 __all__ = ["ROOT_HINT", "check_together"]
 
@@ -27,7 +27,7 @@ def check_together(run: Run, document: Document) -> list[Problem]:
     model, dataset = run.model, run.dataset
     if model.in_channels not in (None, dataset.num_channels):
         wrong(("model", "in_channels"), f"is {model.in_channels}, the data set has {dataset.num_channels} channels")
-    outputs = task(dataset.num_classes).outputs
+    outputs = task(dataset.spec).outputs
     if model.out_channels not in (None, next(iter(outputs.values()))):
         wrong(
             ("model", "out_channels"),
@@ -45,6 +45,7 @@ def check_together(run: Run, document: Document) -> list[Problem]:
         wrong(("training", "loss"), "every part weighs 0: nothing would be learnt", "give one of them a weight")
     _check_sizes(run, wrong)
     _check_metrics(run, wrong)
+    _check_losses(run, task, wrong)
     _check_monitor(run, wrong)
     if run.data.preprocessing.normalize is True and dataset.mean is None:
         wrong(
@@ -73,9 +74,28 @@ def _check_metrics(run: Run, wrong: Any) -> None:
     for index, section in enumerate(run.training.metrics):
         if section.type in names[:index]:
             wrong(("training", "metrics", index), f"`{section.type}` stands twice", "remove one of them")
+        if METRICS.load(section.type).needs_classes and run.dataset.num_classes == 1:
+            message = f"`{section.type}` is a metric of many classes, the data set has one mask"
+            wrong(("training", "metrics", index), message, "one of dice, iou, accuracy, balanced_accuracy")
         if ndim not in METRICS.load(section.type).can_ndim:
             message = f"`{section.type}` cannot score the images of {ndim} axes of format `{run.dataset.format}`"
             wrong(("training", "metrics", index), message)
+
+
+def _check_losses(run: Run, task: Any, wrong: Any) -> None:
+    for name, part in run.training.loss.items():
+        kind = LOSSES.load(name)
+        mistake = kind.mistake(kind.Config.model_validate(part.options), run.dataset.num_classes)
+        if mistake is not None:
+            wrong(("training", "loss", name), mistake)
+        kinds = kind.can_target
+        if task.target not in kinds:
+            what = {"masks": "masks of their own", "classes": "classes that exclude each other"}
+            wrong(
+                ("training", "loss", name),
+                f"`{name}` is a loss of {what[kinds[0]]}, task `{run.task_name}` has {what[task.target]}",
+                f"take `{task.default_loss}`",
+            )
 
 
 def _check_monitor(run: Run, wrong: Any) -> None:

@@ -180,6 +180,7 @@ def _inline_dataset(document: Document, experiment: Path) -> None:
     dataset = document.values.get("dataset")
     if isinstance(dataset, dict):
         _resolve_paths(dataset, base.parent)
+        _resolve_classes(dataset, base.parent)
         paths = dataset.setdefault("paths", {})
         if isinstance(paths, dict):
             paths.setdefault("root", str(base.parent.absolute()))
@@ -214,6 +215,10 @@ def _resolve_paths(dataset: dict[str, Any], folder: Path) -> None:
         if isinstance(given, str):
             beside = folder / given
             paths[key] = str((beside if beside.exists() else Path(given)).absolute())
+
+
+def _resolve_classes(dataset: dict[str, Any], folder: Path) -> None:
+    """Absolute path of the table of classes beside the data-set file; elsewhere, its format looks for it."""
     table = dataset.get("classes_file")
     if isinstance(table, str) and (folder / table).is_file():
         dataset["classes_file"] = str((folder / table).absolute())

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
-from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, Registry
+from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, TASKS, Registry
 from segcli.core.types import ConfigModel, FilePath, Positive, Share
 from segcli.data.settings import DatasetSpec, DataSettings, Size
 
@@ -200,6 +200,9 @@ class Logging(ConfigModel):
     """Write input, truth and prediction of four validation images side by side."""
     image_log_frequency: Positive = 5
     """Epochs between two sets of images; a new best is shown as well."""
+    visualization_interval: Positive | None = 5
+    """Epochs between two sets of pictures in the run's `visualizations`: truth and prediction over four validation
+    images, with a legend; null writes none."""
     log_activations: bool = False
     """Write histograms and figures (mean, std, min, max) of what layers give for four validation images."""
     activation_log_frequency: Positive = 5
@@ -299,9 +302,11 @@ class Run(ConfigModel):
     def metrics(self) -> list[Any]:
         """Metrics, each named as in YAML."""
         built = []
+        headline = TASKS.load(self.task_name).headline
         for section in self.training.metrics:
             metric = section.build()
             metric.name = section.type
+            metric.headline = headline or metric.headline
             built.append(metric)
         return built
 

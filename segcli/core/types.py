@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Array", "Batch", "ConfigModel", "FilePath", "IOSpec", "Outputs", "Positive", "Share"]
+__all__ = ["Array", "Batch", "ConfigModel", "FilePath", "IOSpec", "Mask", "Outputs", "Positive", "Share"]
 
 Array: TypeAlias = npt.NDArray[Any]
 Mask: TypeAlias = npt.NDArray[np.bool_]

@@ -1,7 +1,9 @@
 """Classes of a mask: their names, colours and numbers, and which of them do not count."""
 
+import colorsys
 import csv
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,14 +14,15 @@ from pydantic import Field
 from segcli.core.errors import DataError, nearest
 from segcli.core.types import Array, ConfigModel
 from segcli.data.colors import MAX_COLORS, RGB, UNKNOWN
-from segcli.data.settings import DatasetSpec
+from segcli.data.settings import ClassSpec, DatasetSpec
 
-__all__ = ["ClassList", "IgnoredClass", "Mistake", "class_names", "completed_classes"]
+__all__ = ["ClassList", "IgnoredClass", "Mistake", "class_colors", "class_names", "completed_classes"]
 
 Mistake = tuple[str, str, str | None]
 """Key, what is wrong with it, and its mend."""
-COLUMNS = ("id", "name", "r", "g", "b")
 NO_NUMBER = -1
+NUMBERS = 1 << 16
+"""Index masks have at most 16 bits."""
 Level = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -52,9 +55,11 @@ class ClassList:
         """Classes of a data set.
 
         Raises:
-            DataError: There are none, a class lacks its colour, or two share one.
+            DataError: There are none or but one, a class lacks its colour or number, or two share one.
         """
         counted = spec.classes
+        if not counted and spec.num_classes > 1 and not colored:
+            counted = [ClassSpec(name=name) for name in class_names(spec)]
         left_out = [entry if isinstance(entry, IgnoredClass) else IgnoredClass(name=entry) for entry in ignored]
         names = (*(entry.name for entry in counted), *(entry.name for entry in left_out))
         if not counted:
@@ -62,11 +67,17 @@ class ClassList:
                 f"data set `{spec.name}` has no classes",
                 hint="set `classes: [{name: road, color: [128, 64, 128]}, ...]`, or `classes_file: classes.csv`",
             )
+        if len(counted) == 1:
+            raise DataError(
+                f"data set `{spec.name}` has one class that counts, `{counted[0].name}`, and nothing to tell it from",
+                hint="name the background as a class too, instead of ignoring it",
+            )
         if len(names) > MAX_COLORS:
             raise DataError(f"data set `{spec.name}` has {len(names)} classes, {MAX_COLORS} are possible")
         values = [*(numbers or range(len(counted))), *(NO_NUMBER if e.number is None else e.number for e in left_out)]
         colors = [*(entry.color for entry in counted), *(entry.color for entry in left_out)]
         if not colored:
+            _check_numbers(spec.name, names, values)
             return cls(names, [], values, len(counted))
         for name, color in zip(names, colors, strict=True):
             if color is None:
@@ -91,17 +102,49 @@ class ClassList:
 
     def positions(self, labels: Array) -> Array:
         """Position in this list for each number of an index mask; `UNKNOWN` where there is no such class."""
-        table = np.full(1 << 16, UNKNOWN, np.uint8)
-        for position, number in enumerate(self.numbers):
-            if number != NO_NUMBER:
-                table[number] = position
+        table = np.full(NUMBERS, UNKNOWN, np.uint8)
+        table[self.numbers] = np.arange(len(self.numbers))
+        if labels.dtype.itemsize > 2 or labels.dtype.kind == "i":  # TIFF may hold negative and larger numbers
+            possible = (labels >= 0) & (labels < NUMBERS)
+            return np.where(possible, table[np.where(possible, labels, 0)], UNKNOWN).astype(np.uint8)
         return table[labels]
+
+
+def _check_numbers(dataset: str, names: Sequence[str], numbers: list[int]) -> None:
+    """Whether each class has a number of its own."""
+    for position, number in enumerate(numbers):
+        if number == NO_NUMBER:
+            raise DataError(
+                f"class `{names[position]}` of data set `{dataset}` has no number",
+                hint=f"write `ignore: [{{name: {names[position]}, number: 255}}]`, or list it under `classes`",
+            )
+        if number in numbers[:position]:
+            other = names[numbers.index(number)]
+            raise DataError(
+                f"the classes `{other}` and `{names[position]}` of data set `{dataset}` share the number {number}",
+                hint="give each class a number of its own",
+            )
 
 
 def class_names(spec: DatasetSpec) -> list[str]:
     """Name of each class that counts, as stated or by number."""
     stated = [entry.name for entry in spec.classes]
     return stated or [f"class {number}" for number in range(spec.num_classes)]
+
+
+def class_colors(spec: DatasetSpec) -> list[RGB]:
+    """Colour of each class that counts: as stated, or else one that differs from those of the others."""
+    stated = [None if entry.color is None else tuple(entry.color) for entry in spec.classes]
+    stated += [None] * (spec.num_classes - len(stated))
+    free = (color for color in _distinct() if color not in stated)
+    return [next(free) if color is None else (color[0], color[1], color[2]) for color in stated]
+
+
+def _distinct() -> Iterator[RGB]:
+    """Colours without end that are easy to tell apart: hues by the golden ratio, in three brightnesses."""
+    for number in itertools.count():
+        red, green, blue = colorsys.hsv_to_rgb(number * 0.618 % 1.0, (0.85, 0.55)[number // 9 % 2], 1 - number % 3 / 4)
+        yield round(255 * red), round(255 * green), round(255 * blue)
 
 
 # ---- from the data-set file
@@ -116,49 +159,77 @@ def completed_classes(values: dict[str, Any]) -> tuple[dict[str, Any], list[Mist
     Returns:
         The keys that change, and what is wrong.
     """
-    given, file, ignore = values.get("classes"), values.get("classes_file"), values.get("ignore")
-    changes: dict[str, Any] = {}
-    entries: list[dict[str, Any]] = []
+    try:
+        entries = _listed(values)
+        left_out = _ignored(values, [entry.get("name") for entry in entries])
+        if not entries:
+            return {}, []
+        # those named alone are told by their entry from now on
+        left_out = [next((e for e in entries if e.get("name") == ignored), ignored) for ignored in left_out]
+        counted = [entry for entry in entries if entry not in left_out]
+        if values.get("num_classes", len(counted)) != len(counted):
+            message = f"is {values['num_classes']}, and there are {len(counted)} classes that count"
+            raise _Wrong("num_classes", message, "leave it out: it follows from the classes")
+    except _Wrong as wrong:
+        return {}, [wrong.mistake]
+    if values.get("classes_file") is None and len(counted) == len(entries):
+        return {"num_classes": len(counted)}, []
+    numbers = [entry["number"] for entry in counted]
+    return {
+        "num_classes": len(counted),
+        "classes": [{key: value for key, value in entry.items() if key != "number"} for entry in counted],
+        "classes_file": None,
+        "ignore": left_out,
+        "numbers": None if numbers == list(range(len(counted))) else numbers,
+    }, []
+
+
+class _Wrong(Exception):  # noqa: N818 - becomes one of several mistakes that are told together
+    def __init__(self, key: str, message: str, hint: str | None) -> None:
+        super().__init__(message)
+        self.mistake: Mistake = (key, message, hint)
+
+
+def _listed(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every class with its `number`, from the CSV or in place; none where that is no list."""
+    given, file, numbers = values.get("classes"), values.get("classes_file"), values.get("numbers")
+    one_of_both = "remove one of them (`null` on the command line)"
     if isinstance(file, str | Path):
         if given:
-            return {}, [("classes_file", "stands beside `classes`, and only one can say what the classes are", None)]
+            raise _Wrong("classes_file", "stands beside `classes`, and only one can say what they are", one_of_both)
+        if numbers:
+            raise _Wrong("numbers", "stands beside `classes_file`, whose ids are the numbers", one_of_both)
         try:
-            entries = _read(_located(file, values))
+            return _read(_located(file, values))
         except DataError as error:
-            return {}, [("classes_file", error.message, error.hint)]
-        changes["classes_file"] = None
-    elif isinstance(given, list):
-        entries = [entry if isinstance(entry, dict) else {"name": entry} for entry in given]
-        entries = [{**entry, "number": number} for number, entry in enumerate(entries)]
-    names = [entry.get("name") for entry in entries]
-    left_out: list[Any] = []
+            raise _Wrong("classes_file", error.message, error.hint) from None
+    if not isinstance(given, list):
+        return []
+    numbers = numbers if isinstance(numbers, list) else range(len(given))
+    if len(numbers) != len(given):
+        message = f"has {len(numbers)} numbers for {len(given)} classes"
+        raise _Wrong("numbers", message, "one for each of `classes`, in their order")
+    entries = [entry if isinstance(entry, dict) else {"name": entry} for entry in given]
+    twice = _repeated([entry["name"] for entry in entries if "name" in entry])
+    if twice is not None:
+        raise _Wrong("classes", f"names `{twice}` twice", "give each class a name of its own")
+    return [{**entry, "number": number} for entry, number in zip(entries, numbers, strict=True)]
+
+
+def _ignored(values: dict[str, Any], names: list[Any]) -> list[Any]:
+    """Entries of `ignore`, each name known."""
+    ignore = values.get("ignore")
     for entry in ignore if isinstance(ignore, list) else []:
         if isinstance(entry, str) and entry not in names:
             close = nearest(entry, [str(name) for name in names])
             hint = f"did you mean `{close}`?" if close else f"there are {', '.join(map(str, names))}"
-            return {}, [("ignore", f"names `{entry}`, which is no class", hint)]
-        left_out.append(entries[names.index(entry)] if isinstance(entry, str) else entry)
-    if not entries:
-        return {}, []
-    counted = [entry for entry in entries if entry not in left_out]
-    if file is None and len(counted) == len(entries):
-        return _number(values, len(counted))
-    numbers = [entry["number"] for entry in counted]
-    changes |= {
-        "classes": [{key: value for key, value in entry.items() if key != "number"} for entry in counted],
-        "ignore": left_out,
-        "numbers": None if numbers == list(range(len(counted))) else numbers,
-    }
-    more, mistakes = _number(values, len(counted))
-    return changes | more, mistakes
+            raise _Wrong("ignore", f"names `{entry}`, which is no class", hint if names else None)
+    return ignore if isinstance(ignore, list) else []
 
 
-def _number(values: dict[str, Any], count: int) -> tuple[dict[str, Any], list[Mistake]]:
-    stated = values.get("num_classes", count)
-    if stated != count:
-        message = f"is {stated}, and there are {count} classes that count"
-        return {}, [("num_classes", message, "leave it out: it follows from the classes")]
-    return {"num_classes": count}, []
+def _repeated(values: list[Any]) -> Any:
+    """The first value that stands twice, or None."""
+    return next((value for position, value in enumerate(values) if value in values[:position]), None)
 
 
 def _located(file: str | Path, values: dict[str, Any]) -> Path:
@@ -172,7 +243,7 @@ def _located(file: str | Path, values: dict[str, Any]) -> Path:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    """Classes of a CSV with the columns `id`, `name`, `r`, `g`, `b`, in the order of their ids."""
+    """Classes of a CSV with the columns `name`, `r`, `g`, `b`, and `id` or else the order of the lines."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             rows = list(csv.DictReader(stream, skipinitialspace=True))
@@ -181,19 +252,19 @@ def _read(path: Path) -> list[dict[str, Any]]:
     entries = []
     for line, row in enumerate(rows, start=2):
         try:
-            number, *color = (int(row[column]) for column in COLUMNS if column != "name")
+            number = int(row["id"]) if "id" in row else line - 2
+            color = [int(row[channel]) for channel in "rgb"]
             name = row["name"].strip()
         except (KeyError, TypeError, ValueError, AttributeError):
             raise DataError(
-                f"`{path}:{line}` has no `id`, `name`, `r`, `g`, `b` of whole numbers",
+                f"`{path}:{line}` is no class with `id`, `name`, `r`, `g`, `b`",
                 hint="the first line is `id,name,r,g,b`, a class is `3,road,128,64,128`",
             ) from None
-        if not all(0 <= level <= 255 for level in color) or number < 0:
-            raise DataError(f"`{path}:{line}`: colours go from 0 to 255, and ids from 0 on")
+        if not all(0 <= level <= 255 for level in color) or not 0 <= number < NUMBERS:
+            raise DataError(f"`{path}:{line}`: colours go from 0 to 255, and ids from 0 to {NUMBERS - 1}")
         entries.append({"name": name, "color": color, "number": number})
     for key in ("name", "number"):
-        values = [entry[key] for entry in entries]
-        twice = next((value for position, value in enumerate(values) if value in values[:position]), None)
+        twice = _repeated([entry[key] for entry in entries])
         if twice is not None:
             raise DataError(f"`{path}` has the {'id' if key == 'number' else key} `{twice}` twice")
     if not entries:

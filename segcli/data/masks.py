@@ -4,18 +4,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
 from segcli.core.errors import DataError
-from segcli.core.types import Array
+from segcli.core.types import Array, ConfigModel, FilePath
 from segcli.data.checks import Finding
-from segcli.data.class_list import ClassList
+from segcli.data.class_list import ClassList, IgnoredClass
 from segcli.data.colors import UNKNOWN, ColorTable, Stray
 from segcli.data.images import read_image, read_labels
+from segcli.data.settings import DatasetSpec
 
-__all__ = ["MaskFormat", "MaskReader", "UnknownColors"]
+__all__ = ["MaskFormat", "MaskKeys", "MaskReader", "UnknownColors"]
 
 MaskFormat = Literal["rgb", "index"]
 UnknownColors = Literal["error", "ignore", "nearest"]
@@ -23,6 +25,32 @@ JPEG = {".jpg", ".jpeg"}
 BLURRED = 64
 """So many colours that are no class come from JPEG or smoothing, not from classes that were forgotten."""
 SHOWN = 3
+
+
+class MaskKeys(ConfigModel):
+    """Keys of formats whose masks may have many classes."""
+
+    mask_format: MaskFormat = "rgb"
+    """`rgb`: each class has a colour. `index`: each pixel holds the number of its class."""
+    classes_file: FilePath | None = None
+    """CSV with the columns `id`, `name`, `r`, `g`, `b`, in the place of `classes`; looked up beside the data-set
+    file, then in `root`."""
+    ignore: list[str | IgnoredClass] = []
+    """Classes whose pixels count neither in the loss nor in the metrics, such as `void`."""
+    numbers: list[Annotated[int, Field(ge=0, le=65535)]] | None = None
+    """Number of each of `classes` in index masks; 0, 1, 2 and so on when left out."""
+    unknown_colors: UnknownColors = "error"
+    """What to do with colours (or numbers) that are no class: refuse the mask, leave the pixels out, or take the
+    class of the nearest colour."""
+
+    def reader(self, spec: DatasetSpec) -> "MaskReader":
+        """What reads the masks of a data set.
+
+        Raises:
+            DataError: There are no classes, one lacks its colour, or two share one.
+        """
+        listed = ClassList.of(spec, self.ignore, self.numbers, colored=self.mask_format == "rgb")
+        return MaskReader(listed, self.mask_format, self.unknown_colors)
 
 
 @dataclass
@@ -95,6 +123,14 @@ class MaskReader:
         if strays is not None and self.unknown_colors == "error":
             raise DataError(strays.told(self.classes), hint=strays.mend())
         return self.classes.maps(positions)
+
+    def written(self, mask: Array) -> Array:
+        """Indices of classes that count, `(H, W)` uint8, as masks of this data set hold them."""
+        if self.mask_format == "rgb":
+            painted: Array = np.array(self.classes.colors, np.uint8)[mask]
+            return painted
+        numbers = np.array(self.classes.numbers[: self.classes.num_counted])
+        return numbers.astype(np.uint8 if numbers.max() <= 255 else np.uint16)[mask]
 
     def examine(self, path: Path) -> tuple[dict[str, Array], list[Finding]]:
         """The same with findings instead of errors, and colours that are no class told even where they are allowed."""

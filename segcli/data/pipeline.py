@@ -57,6 +57,7 @@ class Pipeline:
         self.multiple = settings.preprocessing.pad_to_multiple or stride
         self.augment = augment
         self.seed = seed
+        self.by_class = spec.num_classes > 1
         self.mean = np.array(spec.mean or [0.0] * spec.num_channels, dtype=np.float32)
         self.std = np.array(spec.std or [1.0] * spec.num_channels, dtype=np.float32)
         chosen = settings.image_size or spec.image_size
@@ -83,7 +84,7 @@ class Pipeline:
         patch = self.settings.patch_size
         if patch is not None:
             rng = generator(self.seed, "crop", epoch, index)
-            sample = _crop(sample, tuple(patch), rng, self.settings.foreground_share)
+            sample = _crop(sample, tuple(patch), rng, self.settings.foreground_share, by_class=self.by_class)
         if self.augment is not None:
             sample = self.augment(sample, seed_of(self.seed, "augment", epoch, index))
         return self._finished(sample, stored=sample.size, at_least=tuple(patch) if patch else None)
@@ -121,22 +122,35 @@ class Pipeline:
         return scaled
 
 
-def _crop(sample: Sample, size: tuple[int, ...], rng: np.random.Generator, foreground_share: float) -> Sample:
+def _crop(
+    sample: Sample, size: tuple[int, ...], rng: np.random.Generator, foreground_share: float, *, by_class: bool
+) -> Sample:
     """Random window of `size`, or the whole axis where the image is smaller."""
     room = [max(have - want, 0) for have, want in zip(sample.size, size, strict=True)]
     centred = rng.random() < foreground_share
     start = [int(rng.integers(0, free + 1)) for free in room]
     if centred and "mask" in sample.maps:
-        start = _around_foreground(sample.maps["mask"], size, room, rng) or start
+        start = _around_foreground(sample.maps, size, room, rng, by_class=by_class) or start
     window = tuple(slice(begin, begin + want) for begin, want in zip(start, size, strict=True))
     return Sample(image=sample.image[window], maps={name: values[window] for name, values in sample.maps.items()})
 
 
 def _around_foreground(
-    mask: Array, size: tuple[int, ...], room: list[int], rng: np.random.Generator
+    maps: dict[str, Array], size: tuple[int, ...], room: list[int], rng: np.random.Generator, *, by_class: bool
 ) -> list[int] | None:
-    """Start of a window around a random foreground pixel; None where there is none."""
-    flat = np.flatnonzero(mask)
+    """Start of a window around a random foreground pixel, or around one of a class that is drawn first.
+
+    None where there is no such pixel.
+    """
+    mask = maps["mask"]
+    if by_class:
+        counts = maps["valid"] > 0
+        classes = np.unique(mask[counts])
+        if not classes.size:
+            return None
+        flat = np.flatnonzero((mask == classes[rng.integers(classes.size)]) & counts)
+    else:
+        flat = np.flatnonzero(mask)
     if not flat.size:
         return None
     centre = np.unravel_index(int(flat[rng.integers(flat.size)]), mask.shape)

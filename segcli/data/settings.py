@@ -80,9 +80,11 @@ class Augmentation(ConfigModel):
 
     enabled: bool = True
     """Off with `false`, whatever else is set."""
-    preset: Literal["light", "medium", "heavy"] | None = None
+    preset: Literal["light", "medium", "heavy", "street"] | None = None
     """`light`: horizontal flip, brightness. `medium`: also vertical flip, quarter turns, shift, scale and turn.
-    `heavy`: also elastic deformation, gamma, blur, noise and, for colour images, hue and saturation."""
+    `heavy`: also elastic deformation, gamma, blur, noise and, for colour images, hue and saturation.
+    `street`, for scenes that have an above and a below: horizontal flip, scale 0.75 to 1.5, shift, a little turn,
+    light, blur and, for colour images, hue and saturation."""
     transforms: list[dict[str, Any]] = []
     """Albumentations transforms by name after those of the preset, such as `{type: GaussianBlur, p: 0.3}`."""
 
@@ -121,7 +123,8 @@ class DataSettings(ConfigModel):
     patches_per_image: Positive = 1
     """Crops that each image gives in an epoch."""
     foreground_share: Share = 0.5
-    """Share of the crops that are centred on a foreground pixel."""
+    """Share of the crops that are centred on a foreground pixel; of many classes, on a pixel of one that is drawn
+    among those in the image, so that rare ones are seen."""
     cache: Literal["none", "memory", "disk"] = "none"
     """Keep decoded images: in memory shared by all workers, or in files under `cache_dir`."""
     cache_dir: FilePath | None = None

@@ -41,7 +41,28 @@ HEAVY = (
     {"type": "GaussianBlur", "blur_limit": [3, 5], "p": 0.2},
     {"type": "GaussNoise", "std_range": [0.01, 0.05], "p": 0.3},
 )
-PRESETS: dict[str, tuple[dict[str, Any], ...]] = {"light": LIGHT, "medium": MEDIUM, "heavy": HEAVY}
+STREET = (
+    {"type": "HorizontalFlip", "p": 0.5},
+    {
+        "type": "Affine",
+        "scale": [0.75, 1.5],
+        "translate_percent": [-0.1, 0.1],
+        "rotate": [-5, 5],
+        "border_mode": cv2.BORDER_REFLECT_101,
+        "p": 0.9,
+    },
+    {"type": "RandomBrightnessContrast", "brightness_limit": 0.25, "contrast_limit": 0.25, "p": 0.7},
+    {"type": "RandomGamma", "gamma_limit": [70, 140], "p": 0.3},
+    {"type": "GaussianBlur", "blur_limit": [3, 5], "p": 0.15},
+)
+PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
+    "light": LIGHT,
+    "medium": MEDIUM,
+    "heavy": HEAVY,
+    "street": STREET,
+}
+TURNING, COLOURED = ("medium", "heavy"), ("heavy", "street")
+"""Presets with quarter turns, and with changes of colour."""
 QUARTER_TURN = {"type": "RandomRotate90", "p": 0.5}
 
 
@@ -92,8 +113,8 @@ def _preset(settings: Augmentation, *, channels: int, square: bool) -> tuple[dic
     name = settings.preset or (None if settings.transforms else "medium")
     if name is None:
         return ()
-    turns = (QUARTER_TURN,) if square and name != "light" else ()
-    return (*PRESETS[name], *turns, *(COLOUR if name == "heavy" and channels == 3 else ()))
+    turns = (QUARTER_TURN,) if square and name in TURNING else ()
+    return (*PRESETS[name], *turns, *(COLOUR if name in COLOURED and channels == 3 else ()))
 
 
 def _build(position: int, options: dict[str, Any]) -> A.BasicTransform:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from segcli.core.types import ConfigModel
+from segcli.core.types import Array, ConfigModel
 from segcli.data.checks import Finding
 from segcli.data.class_list import Mistake
 from segcli.data.samples import Case, Sample
@@ -94,6 +94,10 @@ class Layout(ABC):
         Raises:
             DataError: The file is unreadable or has the wrong channels.
         """
+
+    def as_stored(self, answer: Array) -> Array:
+        """An answer of the task, `(*S)` uint8, in the coding of the data set's own masks."""
+        return answer
 
     @abstractmethod
     def size(self, case: Case) -> tuple[int, ...]:

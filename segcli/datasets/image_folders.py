@@ -5,19 +5,21 @@ list files, or seeded fractions of one folder.
 """
 
 from collections.abc import Iterator
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
 from segcli.core.errors import DataError
 from segcli.core.files import shown
-from segcli.core.types import Array, ConfigModel
+from segcli.core.types import Array
 from segcli.data.checks import Finding, doubles, extra_label, raise_on_error, size_mismatch, tried
+from segcli.data.class_list import Mistake, completed_classes
 from segcli.data.conversion import Color, Conversion
-from segcli.data.images import EXTENSIONS, Header, natural_key, read_header, read_image, read_labels
+from segcli.data.images import EXTENSIONS, natural_key, read_header, read_image, read_labels
+from segcli.data.masks import MaskFormat, MaskKeys, MaskReader
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.data.splits import Division, SplitSettings, divide
@@ -30,9 +32,9 @@ TOPS = ({1}, {255}, {65535})
 
 
 class ImageFolders(Layout):
-    """2D images with one mask each, and optionally the mask of a field of view."""
+    """2D images with a mask each, of one kind or of many classes, and optionally the mask of a field of view."""
 
-    class Config(ConfigModel):
+    class Config(MaskKeys):
         """Keys of `format: image_folders`."""
 
         image_folder: str = "image"
@@ -55,14 +57,24 @@ class ImageFolders(Layout):
         """Stored values that become 0 and 1, such as `[0, 4095]` for 12 bits; the type's whole range if not given."""
         mask_threshold: Annotated[int, Field(ge=0)] | None = None
         """Mask values above this are foreground; left out, a mask holds nothing but 0 and 1, or 0 and 255."""
+        mask_format: MaskFormat = "index"
+        """Of many classes. `index`: each pixel holds the number of its class. `rgb`: each class has a colour."""
         split: SplitSettings = SplitSettings()
         """How cases are shared out to training, validation and test."""
 
+    @classmethod
+    def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
+        """Classes of the CSV, without those that are ignored, and how many they are."""
+        return completed_classes(values)
+
     def __init__(self, config: Config, spec: DatasetSpec) -> None:
         super().__init__(config, spec)
+        self.header = cache(read_header)
+        """Header of a file, read once."""
         self.config: ImageFolders.Config = config
         self.convert = Conversion(config.color, spec.num_channels, config.intensity_range)
         self.convert.check(spec.name)
+        self.classes: MaskReader | None = config.reader(spec) if spec.num_classes > 1 else None
         for split in ("val", "test"):
             if self._given(split) is not None and config.split.states(split):
                 raise DataError(
@@ -217,16 +229,6 @@ class ImageFolders(Layout):
 
     # ---- reading
 
-    @cached_property
-    def _headers(self) -> dict[Path, Header]:
-        return {}
-
-    def header(self, path: Path) -> Header:
-        """Header of a file, read once."""
-        if path not in self._headers:
-            self._headers[path] = read_header(path)
-        return self._headers[path]
-
     def size(self, case: Case) -> tuple[int, ...]:
         """Height and width as stored."""
         return self.header(case.image).size
@@ -234,11 +236,9 @@ class ImageFolders(Layout):
     def read(self, case: Case) -> Sample:
         """Decode image, mask and field of view, all of one size."""
         image = self.convert(read_image(case.image), case.image)
-        maps = {}
-        if case.label is not None:
-            maps["mask"] = self._mask(read_labels(case.label), case.label)
+        maps = {} if case.label is None else self._maps(case.label)
         if case.fov is not None:
-            maps["valid"] = _field(case.fov)
+            maps["valid"] = _inside(_field(case.fov), maps.get("valid"))
         for name, values in maps.items():
             if values.shape != image.shape[:2]:
                 path = case.label if name == "mask" else case.fov
@@ -251,10 +251,18 @@ class ImageFolders(Layout):
         """Decode one image by itself."""
         return Sample(image=self.convert(read_image(path), path))
 
+    def as_stored(self, answer: Array) -> Array:
+        """Of many classes, numbers or colours as in the data set's own masks."""
+        return answer if self.classes is None else self.classes.written(answer)
+
+    def _maps(self, path: Path) -> dict[str, Array]:
+        """`mask`, and of many classes `valid`, where pixels may be ignored."""
+        if self.classes is not None:
+            return self.classes.read(path)
+        return {"mask": self._mask(read_labels(path), path)}
+
     def _mask(self, labels: Array, path: Path) -> Array:
         """Mask of 0 and 1."""
-        if self.spec.num_classes > 1:
-            return labels
         if self.config.mask_threshold is not None:
             return (labels > self.config.mask_threshold).astype(np.uint8)
         values, counts = np.unique(labels, return_counts=True)
@@ -295,12 +303,13 @@ class ImageFolders(Layout):
         """Decode image, mask and field of view each by itself, and look at what they hold."""
         findings: list[Finding] = []
         image = tried(findings, "unreadable_image", case.image, lambda path: self._examine_image(path, findings))
-        maps = {"mask": self._examine_label(case.label, findings)}
-        maps["valid"] = tried(findings, "unreadable_fov", case.fov, _field)
+        maps = self._examine_label(case.label, findings)
+        field = tried(findings, "unreadable_fov", case.fov, _field)
         if image is None:
             return None, findings
-        fitting = {name: values for name, values in maps.items() if values is not None}
-        fitting = {name: values for name, values in fitting.items() if values.shape == image.shape[:2]}
+        fitting = {name: values for name, values in maps.items() if values.shape == image.shape[:2]}
+        if field is not None and field.shape == image.shape[:2]:
+            fitting["valid"] = _inside(field, fitting.get("valid"))
         return Sample(image=image, maps=fitting), findings
 
     def _examine_image(self, path: Path, findings: list[Finding]) -> Array:
@@ -309,18 +318,22 @@ class ImageFolders(Layout):
         findings += self.convert.examine(stored, path)
         return image
 
-    def _examine_label(self, path: Path | None, findings: list[Finding]) -> Array | None:
+    def _examine_label(self, path: Path | None, findings: list[Finding]) -> dict[str, Array]:
+        if path is not None and self.classes is not None:
+            maps, found = self.classes.examine(path)
+            findings += found
+            return maps
         labels = tried(findings, "unreadable_label", path, read_labels)
         if path is None or labels is None:
-            return None
+            return {}
         mask = tried(findings, "unexpected_values", path, lambda path: self._mask(labels, path))
         if mask is not None and not mask.any():
             message, mend = f"mask `{path}` is empty", "make sure that nothing is there"
             findings.append(Finding("empty_mask", "warning", path, message, mend))
-        elif mask is not None and self.spec.num_classes == 1 and mask.all():
+        elif mask is not None and mask.all():
             message, mend = f"mask `{path}` is foreground throughout", "make sure that 0 is the background"
             findings.append(Finding("full_mask", "warning", path, message, mend))
-        return mask
+        return {} if mask is None else {"mask": mask}
 
 
 VALUES_MEND = (
@@ -333,6 +346,11 @@ def _field(path: Path) -> Array:
     """Field of view of 0 and 1, from the middle grey on where the mask is soft."""
     field = read_labels(path)
     return (field > (127 if field.max(initial=0) > 1 else 0)).astype(np.uint8)
+
+
+def _inside(field: Array, valid: Array | None) -> Array:
+    """Where both count: inside the field of view, and of a class that is not ignored."""
+    return field if valid is None or valid.shape != field.shape else field * valid
 
 
 def _folder_key(what: str) -> str:

@@ -14,12 +14,12 @@ from pydantic import Field
 
 from segcli.core.errors import DataError
 from segcli.core.files import shown
-from segcli.core.types import Array, ConfigModel, FilePath
+from segcli.core.types import Array
 from segcli.data.checks import Finding, doubles, extra_label, raise_on_error, size_mismatch, tried
-from segcli.data.class_list import ClassList, IgnoredClass, Mistake, completed_classes
+from segcli.data.class_list import Mistake, completed_classes
 from segcli.data.conversion import Color, Conversion
 from segcli.data.images import EXTENSIONS, Header, natural_key, read_header, read_image
-from segcli.data.masks import MaskFormat, MaskReader, UnknownColors
+from segcli.data.masks import MaskFormat, MaskKeys
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.data.splits import Division, SequenceSplit, divide
@@ -31,7 +31,7 @@ __all__ = ["Sequences"]
 class Sequences(Layout):
     """Frames of street scenes and other videos, with masks of many classes."""
 
-    class Config(ConfigModel):
+    class Config(MaskKeys):
         """Keys of `format: sequences`."""
 
         images: str = "Images"
@@ -50,15 +50,6 @@ class Sequences(Layout):
         """Stored values that become 0 and 1; the type's whole range if not given."""
         mask_format: MaskFormat = "rgb"
         """`rgb`: each class has a colour. `index`: each pixel holds the number of its class."""
-        classes_file: FilePath | None = None
-        """CSV with the columns `id`, `name`, `r`, `g`, `b`, in the place of `classes`; looked up in `root`."""
-        ignore: list[str | IgnoredClass] = []
-        """Classes whose pixels count neither in the loss nor in the metrics, such as `void`."""
-        numbers: list[Annotated[int, Field(ge=0, le=65535)]] | None = None
-        """Number of each class in index masks; 0, 1, 2 and so on when left out."""
-        unknown_colors: UnknownColors = "error"
-        """What to do with colours (or numbers) that are no class: refuse the mask, leave the pixels out, or take the
-        class of the nearest colour."""
         split: SequenceSplit = SequenceSplit()
         """How sequences are shared out to training, validation and test."""
 
@@ -71,11 +62,12 @@ class Sequences(Layout):
 
     def __init__(self, config: Config, spec: DatasetSpec) -> None:
         super().__init__(config, spec)
+        self.header = cache(read_header)
+        """Header of a file, read once."""
         self.config: Sequences.Config = config
         self.convert = Conversion(config.color, spec.num_channels, config.intensity_range)
         self.convert.check(spec.name)
-        classes = ClassList.of(spec, config.ignore, config.numbers, colored=config.mask_format == "rgb")
-        self.masks = MaskReader(classes, config.mask_format, config.unknown_colors)
+        self.masks = config.reader(spec)
         for split in ("train", "val", "test"):
             if getattr(spec.paths, split) is not None:
                 raise DataError(
@@ -197,16 +189,6 @@ class Sequences(Layout):
 
     # ---- reading
 
-    @cached_property
-    def _headers(self) -> dict[Path, Header]:
-        return {}
-
-    def header(self, path: Path) -> Header:
-        """Header of a file, read once."""
-        if path not in self._headers:
-            self._headers[path] = read_header(path)
-        return self._headers[path]
-
     def size(self, case: Case) -> tuple[int, ...]:
         """Height and width as stored."""
         return self.header(case.image).size
@@ -221,6 +203,10 @@ class Sequences(Layout):
             finding = size_mismatch(case.label, maps["mask"].shape, case.image, image.shape[:2])
             raise DataError(finding.message, hint=finding.mend)
         return Sample(image=image, maps=maps)
+
+    def as_stored(self, answer: Array) -> Array:
+        """Class indices as colours, or as the numbers of the data set."""
+        return self.masks.written(answer)
 
     def read_input(self, path: Path) -> Sample:
         """Decode one image by itself."""
@@ -245,13 +231,14 @@ class Sequences(Layout):
         order = ["train", "val", "test"]
         mine = {_sequence(case) for case in self.all_cases(split)}
         for other in order[order.index(split) + 1 :]:
-            for name in sorted(mine & {_sequence(case) for case in self.all_cases(other)}):
+            both = [name for name in self.names if name in mine & {_sequence(case) for case in self.all_cases(other)}]
+            if both:
+                told = f"{len(both)} sequences, such as `{both[0]}`, have" if len(both) > 1 else f"`{both[0]}` has"
                 yield Finding(
                     "sequence_in_two_splits",
                     "warning",
-                    self.root / self.config.images / name,
-                    f"sequence `{name}` has frames in the splits `{split}` and `{other}`, which look alike: results "
-                    "will be too good",
+                    self.root / self.config.images / both[0],
+                    f"{told} frames in the splits `{split}` and `{other}`, which look alike: results will be too good",
                     "set `split.by: sequence`",
                 )
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, ConfigError
 from segcli.core.registry import TASKS
-from segcli.core.types import IOSpec
+from segcli.core.types import Batch, IOSpec
 from segcli.data.cache import DiskCache, MemoryCache, Resizing, forecast
 from segcli.data.loader import EvaluationLoader, TrainLoader
 from segcli.data.pipeline import Pipeline, Source
@@ -23,7 +23,7 @@ from segcli.engine.events import Listener
 from segcli.engine.inference import STRAIGHT, Inferer, all_views
 from segcli.engine.runtime import Precision, choose_device, choose_precision, seed_everything
 from segcli.losses import WeightedSum
-from segcli.metrics import Metric
+from segcli.metrics import Metric, Scored, ScoredClasses
 from segcli.models import Network
 from segcli.tasks import Task
 
@@ -43,6 +43,12 @@ class Assembly:
     loss: WeightedSum
     metrics: list[Metric]
     memory_format: torch.memory_format
+
+    def scored(self, probs: Tensor, batch: Batch) -> Scored:
+        """Probabilities beside the truth of a batch, as metrics want them."""
+        if self.task.target == "classes":
+            return ScoredClasses(probs, batch["mask"], batch["valid"])
+        return Scored(probs, batch["mask"], batch["valid"], self.run.inference.threshold)
 
     @cached_property
     def pipeline(self) -> Pipeline:
@@ -132,7 +138,7 @@ def assemble(run: Run, *, pretrained: bool = False) -> Assembly:
     """
     device = choose_device(run.device)
     layout: Layout = run.dataset.build()
-    task: Task = TASKS.load(run.task_name)(run.dataset.num_classes)
+    task: Task = TASKS.load(run.task_name)(run.dataset.spec)
     seed_everything(run.seed)
     io = IOSpec(ndim=layout.ndim, in_channels=run.dataset.num_channels, outputs=task.outputs)
     network: Network = run.model.build(io=io)

@@ -1,16 +1,17 @@
 """Scores a network on whole images, each at the size in which it is stored."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from segcli.core.types import Array
 from segcli.data.loader import Loaded
 from segcli.data.samples import Case
 from segcli.engine.assembly import Assembly
-from segcli.engine.scores import Tally
-from segcli.metrics import Scored
+from segcli.engine.scores import Tally, by_class
+from segcli.metrics import ScoredClasses
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -23,6 +24,18 @@ class Evaluation:
     losses: dict[str, float]
     """`loss` and each of its parts, averaged over images."""
     tally: Tally
+    confusion: Array | None = None
+    """Pixels `(K, K)` by true and found class, where classes exclude each other."""
+
+    def per_class(self, classes: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Headline of each metric for each class, `{metric: {class: value}}`; empty for a single mask."""
+        if len(classes) == 1 or not self.cases:
+            return {}
+        return {
+            metric.name: dict(zip(classes, by_class(metric, self.tally.statistics(metric)).tolist(), strict=True))
+            for metric in self.tally.metrics
+            if not metric.by_frequency
+        }
 
     def averages(self) -> dict[str, float]:
         """`val_loss`, its parts and the headline of each metric, under the names that `monitor` uses."""
@@ -51,10 +64,10 @@ def evaluate(
     """
     network.eval()
     inferer = parts.inferer(network)
-    threshold = parts.run.inference.threshold
     tally = Tally(parts.metrics)
     cases: list[Case] = []
     losses: list[dict[str, Tensor]] = []
+    matrices: list[Tensor] = []
     with torch.inference_mode():
         for loaded in batches:
             tensors = {name: tensor.to(parts.device, non_blocking=True) for name, tensor in loaded.tensors.items()}
@@ -76,7 +89,10 @@ def evaluate(
                         for name, values in loaded.stored_maps[index].items()
                     }
                 )
-                tally.add(Scored(probs, truth["mask"], truth["valid"], threshold))
+                scored = parts.scored(probs, truth)
+                tally.add(scored)
+                if isinstance(scored, ScoredClasses):
+                    matrices.append(scored.matrix[0])
                 cases.append(case)
                 if on_image is not None:
                     on_image(case, probs[0])
@@ -84,4 +100,5 @@ def evaluate(
                 after_batch(len(loaded.cases))
     names = losses[0] if losses else {}
     averages = {name: float(torch.stack([entry[name] for entry in losses]).cpu().double().mean()) for name in names}
-    return Evaluation(cases, averages, tally)
+    confusion = torch.stack(matrices).sum(0).cpu().numpy() if matrices else None
+    return Evaluation(cases, averages, tally, confusion)

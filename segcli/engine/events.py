@@ -1,7 +1,10 @@
 """What the engine tells while it works; who listens decides how it looks."""
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from segcli.engine.memory import Memory
 
 __all__ = ["EpochDone", "Listener", "Silent", "StepDone"]
 
@@ -17,7 +20,7 @@ class StepDone:
     values: dict[str, float]
     """`loss` and metrics, averaged over the epoch so far."""
     images_per_s: float
-    memory_mib: float
+    memory: "Memory"
     remaining_s: float
     """Until the end of the training, validations included as far as they are known."""
 
@@ -37,6 +40,8 @@ class EpochDone:
     patience_left: int | None
     """Validations without improvement until early stopping; None when it is off."""
     notes: list[str] = field(default_factory=list)
+    per_class: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Of each metric the value of each class; empty for a single mask and without a validation."""
 
 
 class Listener(Protocol):

@@ -19,7 +19,6 @@ from segcli.core.files import plain
 from segcli.core.optional import optional
 from segcli.core.portable import KEY, SCALES, Description, Format
 from segcli.core.types import Array
-from segcli.data.class_list import class_names
 from segcli.engine.assembly import Assembly
 from segcli.engine.portable import PortableNetwork
 from segcli.models import Network
@@ -113,9 +112,13 @@ class ExportedNetwork(nn.Module):
 def describe(parts: Assembly, *, epoch: int, precision: str, baked: str | None) -> Description:
     """What the file says of itself."""
     run, spec, spatial = parts.run, parts.run.dataset.spec, AXES[parts.layout.ndim]
-    dataset = {key: value for key, value in run.dataset.model_dump().items() if key not in ("paths", "split", "sample")}
-    names = class_names(spec) if spec.num_classes > 1 or spec.classes else ["foreground"]
-    colors = [entry.color for entry in spec.classes] or [None] * len(names)
+    dataset = {
+        key: value
+        for key, value in run.dataset.model_dump().items()
+        if key not in ("paths", "split", "sample", "classes_file")
+    }
+    stated = [entry.color for entry in spec.classes]
+    colors = stated if len(stated) == len(parts.task.classes) else [None] * len(parts.task.classes)
     return Description(
         run=run.name,
         model=Path(run.model.type).name,
@@ -125,7 +128,7 @@ def describe(parts: Assembly, *, epoch: int, precision: str, baked: str | None) 
         in_channels=spec.num_channels,
         classes=[
             {"name": name} if color is None else {"name": name, "color": list(color)}
-            for name, color in zip(names, colors, strict=True)
+            for name, color in zip(parts.task.classes, colors, strict=True)
         ],
         input_name=INPUT,
         input_dtype=baked or "float32",

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from segcli.core.types import Array, Mask
 from segcli.data.images import as_rgb
+from segcli.data.painting import legend_below, overlay
 from segcli.data.samples import Case, resize
 from segcli.engine.assembly import Assembly
 
@@ -83,19 +83,34 @@ class Panels:
         for name, probs in sorted(self.probs.items()):
             still = self.stills[name]
             found = self.parts.task.decide(probs.float().cpu().numpy(), limit)
-            masks = [np.where(still.valid, mask, OUTSIDE).astype(np.uint8) for mask in (still.truth, found)]
-            truth, prediction = (np.repeat(mask[:, :, None], 3, axis=2) for mask in masks)
-            photo = np.where(still.valid[:, :, None], still.photo, still.photo // 3)
+            counts = still.valid[:, :, None]
+            truth, prediction = (
+                np.where(counts, self.parts.task.painted(mask), OUTSIDE).astype(np.uint8)
+                for mask in (still.truth, found)
+            )
+            photo = np.where(counts, still.photo, still.photo // 3)
             gap = np.full((len(photo), GAP, 3), GREY, np.uint8)
             pictures[name] = np.concatenate([photo, gap, truth, gap, prediction], axis=1)
+        return pictures
+
+    def overlays(self) -> dict[str, Array]:
+        """Truth (left) and prediction (right) over each image that was heard, with a legend below."""
+        task, limit = self.parts.task, self.parts.run.inference.threshold
+        pictures = {}
+        for name, probs in sorted(self.probs.items()):
+            still = self.stills[name]
+            found = task.decide(probs.float().cpu().numpy(), limit)
+            gap = np.full((len(still.photo), GAP, 3), GREY, np.uint8)
+            (truth, known), (colours, shown) = task.tinted(still.truth), task.tinted(found)
+            sides = [overlay(still.photo, truth, known & still.valid), gap, overlay(still.photo, colours, shown)]
+            pictures[name] = legend_below(np.concatenate(sides, axis=1), task.classes, task.colors)
         return pictures
 
     def _still(self, case: Case) -> _Still:
         """Read anew from the file: it looks as it does there, however it is normalised for the network."""
         sample = self.parts.layout.read(case)
         maps = {"valid": np.ones(sample.size, np.uint8), **sample.maps}
-        batch = self.parts.task.targets({name: torch.from_numpy(values)[None] for name, values in maps.items()})
-        truth = self.parts.task.decide(batch["mask"][0].float().numpy(), 0.5)
+        truth = self.parts.task.answer(maps["mask"])
         image, valid, depth = sample.image, maps["valid"], None
         if truth.ndim == 3:
             depth = int((truth > 0).sum(axis=(1, 2)).argmax())

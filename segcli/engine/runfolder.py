@@ -20,6 +20,7 @@ WRITTEN = (
     "config.yaml",
     "environment.yaml",
     "metrics_history.yaml",
+    "memory.csv",
     "report.html",
     "checkpoints",
     "tensorboard",
@@ -36,6 +37,7 @@ class RunFolder:
         self.config = path / "config.yaml"
         self.environment = path / "environment.yaml"
         self.history = path / "metrics_history.yaml"
+        self.memory = path / "memory.csv"
         self.checkpoints = path / "checkpoints"
         self.last = self.checkpoints / "last.safetensors"
         self.best = self.checkpoints / "best.safetensors"
@@ -44,6 +46,10 @@ class RunFolder:
     def periodic(self, epoch: int) -> Path:
         """Checkpoint kept of this epoch."""
         return self.checkpoints / f"epoch_{epoch:04d}.safetensors"
+
+    def visualizations(self, epoch: int) -> Path:
+        """Folder of this epoch's pictures."""
+        return self.path / "visualizations" / f"epoch_{epoch:03d}"
 
     def kept(self) -> list[Path]:
         """Periodic checkpoints, oldest first."""

@@ -23,14 +23,17 @@ __all__ = [
     "Precision",
     "choose_device",
     "choose_precision",
+    "described_device",
     "environment",
-    "memory_used",
     "out_of_memory",
+    "overlooked_gpu",
     "random_state",
     "restore_random_state",
     "seed_everything",
 ]
 
+DRIVERS = {Path("/proc/driver/nvidia/version"): "NVIDIA", Path("/dev/kfd"): "AMD"}
+"""Files that are there when the driver of a maker is loaded."""
 PACKAGES = ("torch", "numpy", "albumentations", "opencv-python-headless", "pillow", "tifffile", "safetensors")
 
 
@@ -53,6 +56,27 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def described_device(device: torch.device) -> str:
+    """The device in words: its name, and the library through which PyTorch drives it."""
+    if device.type == "cuda":
+        library = f"ROCm {torch.version.hip}" if torch.version.hip else f"CUDA {torch.version.cuda}"
+        return f"{device} ({torch.cuda.get_device_properties(device).name}, {library})"
+    return {"mps": "mps (Apple GPU)", "cpu": "the CPU"}[device.type]
+
+
+def overlooked_gpu() -> str | None:
+    """What to tell where there is a GPU that this PyTorch cannot use; None where it can, or there is none."""
+    if torch.cuda.is_available():
+        return None
+    for path, maker in DRIVERS.items():
+        if path.exists():
+            return (
+                f"this machine has a driver of {maker}, PyTorch {torch.__version__} finds no GPU through it: it may be "
+                "built for the CPU only, the driver too old for it, or `CUDA_VISIBLE_DEVICES` empty"
+            )
+    return None
+
+
 @dataclass(frozen=True)
 class Precision:
     """Number format of the forward pass."""
@@ -60,6 +84,8 @@ class Precision:
     dtype: torch.dtype | None
     """None for float32 throughout."""
     device_type: str
+    refused: str | None = None
+    """Why the mixed precision that was asked for is off."""
 
     @property
     def scales(self) -> bool:
@@ -82,15 +108,26 @@ def choose_precision(amp: str | bool, device: torch.device) -> Precision:
     Raises:
         DeviceError: The device does not support what was asked for.
     """
-    if amp in ("off", False) or (amp in ("auto", True) and device.type != "cuda"):
+    if amp in ("off", False):
         return Precision(None, device.type)
     if amp in ("auto", True):
-        # Compute capability 8 (Ampere) is the first with bf16 matrix units; ROCm reports 9 and above.
-        fast = torch.cuda.get_device_capability(device)[0] >= 8
-        return Precision(torch.bfloat16 if fast else torch.float16, device.type)
+        return _best_precision(device, asked=amp is True)
     if amp == "fp16" and device.type == "cpu":
         raise DeviceError("`training.amp: fp16` does not train on the CPU", hint="set `training.amp=off`")
     return Precision(torch.bfloat16 if amp == "bf16" else torch.float16, device.type)
+
+
+def _best_precision(device: torch.device, *, asked: bool) -> Precision:
+    """bf16 or fp16 where the hardware has matrix units for it; a notice where there are none and `amp: true` asked."""
+    if device.type != "cuda":
+        why = f"`training.amp` is off: on {described_device(device)} it would save nothing" if asked else None
+        return Precision(None, device.type, why)
+    major = torch.cuda.get_device_capability(device)[0]
+    if major < 7 and not torch.version.hip:
+        name = torch.cuda.get_device_properties(device).name
+        return Precision(None, device.type, f"`training.amp` is off: {name} has no matrix units for 16 bit")
+    # Compute capability 8 (Ampere) is the first with bf16 matrix units; ROCm reports 9 and above.
+    return Precision(torch.bfloat16 if major >= 8 else torch.float16, device.type)
 
 
 def seed_everything(seed: int) -> None:
@@ -126,13 +163,6 @@ def restore_random_state(state: dict[str, Tensor], device: torch.device) -> None
     random.setstate((int(kind), tuple(state["python_words"].tolist()), gauss if has_gauss else None))
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
-
-
-def memory_used(device: torch.device) -> float:
-    """MiB that PyTorch holds on the GPU, or that this process holds in memory."""
-    if device.type == "cuda":
-        return torch.cuda.memory_reserved(device) / 2**20
-    return float(psutil.Process().memory_info().rss) / 2**20
 
 
 def out_of_memory(error: Exception) -> DeviceError | None:

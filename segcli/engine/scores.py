@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from segcli.core.types import Array
-from segcli.metrics import Metric, Score, Scored
+from segcli.metrics import ClassScore, Metric, Score, Scored, averaged
 
-__all__ = ["LEVEL", "RESAMPLES", "Tally", "score"]
+__all__ = ["LEVEL", "RESAMPLES", "Tally", "by_class", "score"]
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -57,69 +57,87 @@ class Tally:
             self.rows[name] = [rows]
 
 
-def _averaged(values: Array, axis: int | None = None) -> Array:
-    """Mean without NaN; NaN, and no warning, where nothing is left."""
-    defined = ~np.isnan(values)
-    count = defined.sum(axis=axis)
-    total = np.where(defined, values, 0.0).sum(axis=axis)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
 def headline(metric: Metric, statistics: Array) -> float:
-    """The value that stands for a metric, classes averaged."""
+    """The value that stands for a metric, classes together."""
     if not len(statistics):
         return float("nan")
     if metric.headline == "pooled":
-        return float(_averaged(metric.values(statistics.sum(axis=0))))
-    return float(_averaged(_averaged(metric.values(statistics), axis=1)))
+        return float(metric.over_classes(statistics.sum(axis=0)))
+    return float(averaged(metric.over_classes(statistics)))
+
+
+def by_class(metric: Metric, statistics: Array) -> Array:
+    """The headline of each class by itself, `(N, K, n) -> (K)`."""
+    if metric.headline == "pooled" and len(statistics):
+        return metric.class_values(statistics.sum(axis=0))
+    return averaged(metric.class_values(statistics), axis=0)
 
 
 def score(metric: Metric, statistics: Array, *, seed: int) -> Score:
-    """Averages of a metric with the bootstrap interval of its headline.
+    """Averages of a metric with the bootstrap intervals of its headline.
 
     Args:
         metric: The metric.
         statistics: `(N, K, n)` for N images.
         seed: Draws the resamples.
     """
-    per_image = _averaged(metric.values(statistics), axis=1)
+    per_image = metric.over_classes(statistics)
     pooled_headline = metric.headline == "pooled"
+    interval, class_intervals = _intervals(metric, statistics, per_image, seed=seed)
     return Score(
         name=metric.name,
         value=headline(metric, statistics),
         scope="all pixels" if pooled_headline else "mean over images",
-        interval=_interval(metric, statistics, per_image, seed=seed),
-        mean=float(_averaged(per_image)),
-        pooled=float(_averaged(metric.values(statistics.sum(axis=0)))),
+        interval=interval,
+        mean=float(averaged(per_image)),
+        pooled=float(metric.over_classes(statistics.sum(axis=0))),
         num_images=int((~np.isnan(per_image)).sum()),
         per_image=per_image.tolist(),
         higher_is_better=metric.higher_is_better,
+        per_class=[
+            ClassScore(float(value), limits)
+            for value, limits in zip(by_class(metric, statistics), class_intervals, strict=True)
+        ],
     )
 
 
-def _interval(metric: Metric, statistics: Array, per_image: Array, *, seed: int) -> tuple[float, float] | None:
-    """Percentile bootstrap: images are drawn with replacement, and the headline computed anew."""
-    count = len(statistics)
+Interval = tuple[float, float] | None
+
+
+def _intervals(metric: Metric, statistics: Array, per_image: Array, *, seed: int) -> tuple[Interval, list[Interval]]:
+    """Percentile bootstrap of the headline and of each class: images are drawn with replacement."""
+    count, channels = statistics.shape[:2]
     if count < 2:
-        return None
+        return None, [None] * channels
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1.0 / count), size=RESAMPLES)
-    if metric.headline == "pooled":
-        values = np.concatenate(
-            [_pooled(metric, statistics, drawn[start : start + CHUNK]) for start in range(0, RESAMPLES, CHUNK)]
-        )
-    else:
-        defined = ~np.isnan(per_image)
-        total = drawn @ np.where(defined, per_image, 0.0)
-        times = drawn @ defined
-        values = np.where(times > 0, total / np.maximum(times, 1), np.nan)
+    if metric.headline == "mean":
+        together = _means(per_image, drawn)
+        classes = [_means(column, drawn) for column in metric.class_values(statistics).T]
+        return _limits(together), [_limits(values) for values in classes]
+    chunks = [_sums(statistics, drawn[start : start + CHUNK]) for start in range(0, RESAMPLES, CHUNK)]
+    together = np.concatenate([metric.over_classes(sums) for sums in chunks])
+    if channels == 1:
+        return _limits(together), [_limits(together)]
+    columns = np.concatenate([metric.class_values(sums) for sums in chunks]).T
+    return _limits(together), [_limits(values) for values in columns]
+
+
+def _means(per_image: Array, drawn: Array) -> Array:
+    defined = ~np.isnan(per_image)
+    total = drawn @ np.where(defined, per_image, 0.0)
+    times = drawn @ defined
+    return np.where(times > 0, total / np.maximum(times, 1), np.nan)
+
+
+def _sums(statistics: Array, drawn: Array) -> Array:
+    rows = statistics.reshape(len(statistics), -1).astype(np.float32)  # counts below 2**24 are exact
+    sums: Array = (drawn.astype(np.float32) @ rows).reshape(len(drawn), *statistics.shape[1:])
+    return sums
+
+
+def _limits(values: Array) -> Interval:
     values = values[~np.isnan(values)]
     if not values.size:
         return None
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
-
-
-def _pooled(metric: Metric, statistics: Array, drawn: Array) -> Array:
-    rows = statistics.reshape(len(statistics), -1).astype(np.float32)  # counts below 2**24 are exact
-    sums = (drawn.astype(np.float32) @ rows).reshape(len(drawn), *statistics.shape[1:])
-    return _averaged(metric.values(sums), axis=1)

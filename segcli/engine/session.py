@@ -1,8 +1,6 @@
 """Opens a training: data checked, loaders ready, trainer made."""
 
-import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from segcli.config.schema import Run
 from segcli.core.errors import ConfigError, DataError
@@ -11,8 +9,10 @@ from segcli.data.checks import raise_on_error
 from segcli.data.samples import Case
 from segcli.engine.activations import observed_layers
 from segcli.engine.assembly import Assembly, assemble
+from segcli.engine.balance import fingerprint, with_class_weights
 from segcli.engine.events import Listener
 from segcli.engine.runfolder import RunFolder
+from segcli.engine.runtime import described_device, overlooked_gpu
 from segcli.engine.stopping import StopSignal
 from segcli.engine.trainer import Trainer
 
@@ -27,7 +27,13 @@ NOT_YET: dict[str, Callable[[Run], bool]] = {
 
 
 def open_session(
-    run: Run, folder: RunFolder, listener: Listener, stop: StopSignal, *, resumed: bool = False
+    run: Run,
+    folder: RunFolder,
+    listener: Listener,
+    stop: StopSignal,
+    *,
+    resumed: bool = False,
+    rehearsal: bool = False,
 ) -> Trainer:
     """Check the data, make all parts, and give the trainer, before its first step.
 
@@ -37,6 +43,7 @@ def open_session(
         listener: Hears what happens.
         stop: Asks for a stop at the next safe point.
         resumed: The weights will come from a checkpoint: pretrained ones are not looked for.
+        rehearsal: Write nothing: neither a split that was drawn nor what was counted in the training masks.
 
     Raises:
         SegcliError: Anything that would spoil the training and shows before it starts.
@@ -44,13 +51,17 @@ def open_session(
     for key, asked in NOT_YET.items():
         if asked(run):
             listener.warn(f"`{key}` has no effect in this version of segcli")
+    run = with_class_weights(run, listener, keep=not rehearsal)
     parts = assemble(run, pretrained=not resumed)
     listener.notice(_described(parts))
-    _keep_split(parts, listener)
+    for told in (parts.precision.refused, overlooked_gpu() if run.device == "auto" else None):
+        if told is not None:
+            listener.notice(told)
+    _keep_split(parts, listener, write=not rehearsal)
     train_cases = _checked(parts, "train", listener)
     val_cases = _checked(parts, "val", listener) if parts.layout.has("val") else []
     if not val_cases:
-        listener.notice("no validation images: no validation, no best checkpoint, no early stopping")
+        listener.notice("no validation images: no validation, no best checkpoint, no pictures, no early stopping")
     _check_one_size(parts, train_cases)
     listener.notice(f"data: {len(train_cases)} training and {len(val_cases)} validation images")
     _ = parts.pipeline  # a mistake in the augmentation shows here, before files are decoded
@@ -68,15 +79,6 @@ def open_session(
     )
 
 
-def fingerprint(cases: Sequence[Case]) -> dict[str, Any]:
-    """Number of cases and a digest of their names and file sizes."""
-    digest = hashlib.sha256()
-    for case in cases:
-        label = case.label.stat().st_size if case.label else 0
-        digest.update(f"{case.id}|{case.image.stat().st_size}|{label}\n".encode())
-    return {"num_images": len(cases), "digest": digest.hexdigest()[:16]}
-
-
 def _checked(parts: Assembly, split: str, listener: Listener) -> list[Case]:
     """Cases of a split after the checks that need no decoding."""
     cases = parts.layout.cases(split)
@@ -86,14 +88,14 @@ def _checked(parts: Assembly, split: str, listener: Listener) -> list[Case]:
     return cases
 
 
-def _keep_split(parts: Assembly, listener: Listener) -> None:
+def _keep_split(parts: Assembly, listener: Listener, *, write: bool) -> None:
     """Write the split file of a split that was drawn, where the format keeps one; tell what its file leaves out."""
     division = parts.layout.division()
     if division is None:
         return
     if division.warning is not None:
         listener.warn("{} ({})".format(*division.warning))
-    if parts.layout.keeps_split and not division.kept:
+    if write and parts.layout.keeps_split and division.settings.draws and not division.kept:
         try:
             division.write()
         except DataError as error:  # the seed draws the same split in the next run
@@ -121,4 +123,5 @@ def _check_one_size(parts: Assembly, cases: Sequence[Case]) -> None:
 def _described(parts: Assembly) -> str:
     count = sum(parameter.numel() for parameter in parts.network.parameters())
     chosen = ", chosen by `device: auto`" if parts.run.device == "auto" else ""
-    return f"model {parts.run.model.type} with {count:,} parameters on {parts.device} ({parts.precision.name}{chosen})"
+    where = f"on {described_device(parts.device)}{chosen}"
+    return f"model {parts.run.model.type} with {count:,} parameters {where}, {parts.precision.name}"

@@ -20,18 +20,18 @@ from segcli.core.types import Batch, Outputs
 from segcli.data.loader import EvaluationLoader, Loaded, TrainLoader
 from segcli.engine.assembly import Assembly
 from segcli.engine.checkpoint import write_checkpoint
-from segcli.engine.evaluator import evaluate
+from segcli.engine.evaluator import Evaluation, evaluate
 from segcli.engine.events import EpochDone, Listener, StepDone
 from segcli.engine.guard import FiniteGuard
+from segcli.engine.memory import MemoryLog, memory_of
 from segcli.engine.monitor import Monitor
 from segcli.engine.runfolder import RunFolder
-from segcli.engine.runtime import memory_used, out_of_memory, random_state, restore_random_state, seed_everything
+from segcli.engine.runtime import out_of_memory, random_state, restore_random_state, seed_everything
 from segcli.engine.scores import Tally
 from segcli.engine.snapshot import Progress, Snapshot
 from segcli.engine.stepper import Stepper
 from segcli.engine.stopping import StopSignal
 from segcli.engine.watching import Watching
-from segcli.metrics import Scored
 from segcli.schedulers import Horizon, Schedule
 
 __all__ = ["Trainer"]
@@ -87,6 +87,7 @@ class Trainer:
         self.guard = FiniteGuard(parts.device)
         self.tally = Tally(self.metrics)
         self.sums: dict[str, Tensor] = {}
+        self.memory = MemoryLog(folder.memory, parts.device)
         self.saved_at = time.monotonic()
         # Independent of whatever building the network has drawn.
         seed_everything(seed_of(self.run.seed, "training"))
@@ -156,7 +157,9 @@ class Trainer:
             watching.begin(self.stepper.network)
             while not self.progress.finished:
                 started = time.monotonic()
+                self.memory.epoch_begins()
                 self._train_epoch()
+                self.memory.close_stage(**self._place("train", started))
                 self._finish_epoch(watching, started)
             watching.training_over(self.history[-1], self.monitor)
         except (RuntimeError, MemoryError) as error:
@@ -211,7 +214,7 @@ class Trainer:
                 self._update(started)
             if time.monotonic() - told > TOLD_EVERY_S or progress.batch == total:
                 told = time.monotonic()
-                self._tell(images / max(told - started, 1e-9))
+                self._tell(images / max(told - started, 1e-9), started)
         if progress.skipped == total:
             raise DataError(
                 f"no batch of epoch {progress.epoch + 1} had a finite loss",
@@ -262,7 +265,7 @@ class Trainer:
             amount = value.detach().float() * count
             self.sums[name] = self.sums[name] + amount if name in self.sums else amount
         probs = self.parts.task.probabilities(outputs["mask"].detach())
-        self.tally.add(Scored(probs, batch["mask"], batch["valid"], self.run.inference.threshold))
+        self.tally.add(self.parts.scored(probs, batch))
 
     def _update(self, started: float) -> None:
         self.stepper.update(self.schedule.rate(self.progress.step), self.progress.step)
@@ -274,8 +277,15 @@ class Trainer:
         elif time.monotonic() - self.saved_at >= every_s:
             self.save()
 
-    def _tell(self, images_per_s: float) -> None:
+    def _place(self, stage: str, started: float) -> dict[str, Any]:
+        """Where the run stands, as `memory.csv` has it."""
+        elapsed_s = self.progress.elapsed_s + time.monotonic() - started
+        return {"elapsed_s": elapsed_s, "epoch": self.progress.epoch + 1, "batch": self.progress.batch, "stage": stage}
+
+    def _tell(self, images_per_s: float, started: float) -> None:
         progress = self.progress
+        memory = memory_of(self.parts.device)
+        self.memory.note(memory, **self._place("train", started))
         self.listener.step(
             StepDone(
                 epoch=progress.epoch + 1,
@@ -284,7 +294,7 @@ class Trainer:
                 batches=len(self.train),
                 values={"loss": self._train_losses().get("loss", math.nan), **self.tally.averages()},
                 images_per_s=images_per_s,
-                memory_mib=memory_used(self.parts.device),
+                memory=memory,
                 remaining_s=self._remaining_s(images_per_s),
             )
         )
@@ -306,7 +316,11 @@ class Trainer:
     def _finish_epoch(self, watching: Watching, started: float) -> None:
         progress, training = self.progress, self.run.training
         train = {**self._train_losses(), **self.tally.averages()}
-        val = self._validate(watching) if self._is_validated() else {}
+        validated = self._validate(watching) if self._is_validated() else None
+        val = validated.averages() if validated else {}
+        per_class = validated.per_class(self.parts.task.classes) if validated else {}
+        if validated:
+            self.memory.close_stage(**self._place("val", started))
         rate = self.schedule.rate(max(progress.step - 1, 0))
         skipped, progress.skipped = progress.skipped, 0
         progress.epoch, progress.batch = progress.epoch + 1, 0
@@ -314,10 +328,11 @@ class Trainer:
         improved = self._judge(val)
         progress.finished = progress.epoch >= training.epochs or (bool(val) and self.monitor.is_over)
         self.sums, self.tally = {}, Tally(self.metrics)
-        self.history.append({"epoch": progress.epoch, "train": train, "val": val, "learning_rate": rate})
+        entry = {"epoch": progress.epoch, "train": train, "val": val, "learning_rate": rate}
+        self.history.append({**entry, "val_per_class": per_class} if per_class else entry)
         self._write(best=improved)
         watching.epoch_over(self.history[-1], self.stepper.best_network, improved=improved)
-        self._tell_epoch(train, val, rate, time.monotonic() - started, improved=improved, skipped=skipped)
+        self._tell_epoch(train, val, per_class, rate, time.monotonic() - started, improved=improved, skipped=skipped)
         if not progress.finished:
             self.stop.raise_if_asked()
 
@@ -326,7 +341,7 @@ class Trainer:
         last = epoch == self.run.training.epochs
         return self.val is not None and (last or epoch % self.run.training.val_interval == 0)
 
-    def _validate(self, watching: Watching) -> dict[str, float]:
+    def _validate(self, watching: Watching) -> Evaluation:
         assert self.val is not None
         self.listener.stage(f"validation {self.progress.epoch + 1}", self.val.count)
 
@@ -337,7 +352,7 @@ class Trainer:
                 self.stop.raise_if_asked()
 
         network, hook = self.stepper.best_network, watching.image_scored
-        return evaluate(self.parts, network, self.val, on_image=hook, after_batch=after_batch).averages()
+        return evaluate(self.parts, network, self.val, on_image=hook, after_batch=after_batch)
 
     def _judge(self, val: dict[str, float]) -> bool:
         """Whether this validation is the best so far; the schedule hears of it as well."""
@@ -360,6 +375,7 @@ class Trainer:
         self,
         train: dict[str, float],
         val: dict[str, float],
+        per_class: dict[str, dict[str, float]],
         rate: float,
         elapsed_s: float,
         *,
@@ -380,5 +396,6 @@ class Trainer:
                 improved=improved,
                 patience_left=self.monitor.patience_left if val else None,
                 notes=[f"{skipped} batches skipped: loss not finite"] if skipped else [],
+                per_class=per_class,
             )
         )

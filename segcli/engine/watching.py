@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from segcli.config.schema import Run
 from segcli.core.files import plain
+from segcli.data.images import write_png
 from segcli.data.samples import Case
 from segcli.engine.activations import observed, observed_layers, undisturbed
 from segcli.engine.assembly import Assembly
@@ -25,6 +26,7 @@ from segcli.engine.tracking import Tracking
 __all__ = ["Watching"]
 
 IMAGES, ACTIVATIONS = "logging.log_images", "logging.log_activations"
+PICTURES = "logging.visualization_interval"
 CHOSEN = ("model", "data", "training", "inference", "seed", "device")
 """Sections whose values are hyper-parameters."""
 SMALL = 32
@@ -53,11 +55,14 @@ class Watching:
         self.panels = Panels(parts, cases)
         self.layers = observed_layers(parts.run, parts.network) if self.settings.log_activations else []
         self.on = {IMAGES: self.settings.log_images, ACTIVATIONS: self.settings.log_activations}
+        self.folder = folder
         for key, asked in self.on.items():
             if asked and not (cases and self.tracking.is_on):
                 why = "there are no validation images" if self.tracking.is_on else "no tracker is on"
                 listener.warn(f"`{key}` has no effect: {why}")
                 self.on[key] = False
+
+        self.on[PICTURES] = bool(cases) and self.settings.visualization_interval is not None
 
     def begin(self, network: nn.Module) -> None:
         """Before the first step: the structure of the network."""
@@ -70,8 +75,9 @@ class Watching:
 
     def image_scored(self, case: Case, probs: Tensor) -> None:
         """Within a validation: probabilities `(K, *S)` of one image."""
-        if self.on[IMAGES] and self.panels.wants(case):
-            self._attempt(IMAGES, lambda: self.panels.hear(case, probs))
+        keys = [key for key in (IMAGES, PICTURES) if self.on[key]]
+        if keys and self.panels.wants(case):
+            self._attempt(lambda: self.panels.hear(case, probs), *keys)
 
     def epoch_over(self, entry: dict[str, Any], network: nn.Module, *, improved: bool) -> None:
         """After an epoch, with its entry of the history and the network that was validated."""
@@ -81,16 +87,24 @@ class Watching:
             {
                 **{f"train/{name}": value for name, value in train.items()},
                 **{f"val/{name}": value for name, value in val.items()},
+                **{
+                    f"val_per_class/{name}/{label}": value
+                    for name, classes in entry.get("val_per_class", {}).items()
+                    for label, value in classes.items()
+                },
                 "learning_rate": entry["learning_rate"],
             },
             epoch,
         )
         both = {f"comparison/{name}": {"train": train[name], "val": val[name]} for name in train if name in val}
         self.tracking.comparisons(both, epoch)
-        if self.on[IMAGES] and val and (improved or self._images_are_due(epoch)):
-            self._attempt(IMAGES, lambda: self._record_images(epoch))
+        if self.on[IMAGES] and val and (improved or self._are_due(epoch, self.settings.image_log_frequency)):
+            self._attempt(lambda: self._record_images(epoch), IMAGES)
+        every = self.settings.visualization_interval
+        if self.on[PICTURES] and val and every is not None and self._are_due(epoch, every):
+            self._attempt(lambda: self._write_pictures(epoch), PICTURES)
         if self.on[ACTIVATIONS] and epoch % self.settings.activation_log_frequency == 0:
-            self._attempt(ACTIVATIONS, lambda: self._record_activations(network, epoch))
+            self._attempt(lambda: self._record_activations(network, epoch), ACTIVATIONS)
 
     def training_over(self, entry: dict[str, Any], monitor: Monitor) -> None:
         """At the very end, with the last entry of the history."""
@@ -104,14 +118,19 @@ class Watching:
         """Write out what is left."""
         self.tracking.close()
 
-    def _images_are_due(self, epoch: int) -> bool:
-        """Whether a multiple of `image_log_frequency` was reached since the validation before this one."""
-        interval, every = self.parts.run.training.val_interval, self.settings.image_log_frequency
+    def _are_due(self, epoch: int, every: int) -> bool:
+        """Whether a multiple of `every` was reached since the validation before this one."""
+        interval = self.parts.run.training.val_interval
         before = (epoch - 1) // interval * interval
         return epoch // every > before // every
 
     def _record_images(self, epoch: int) -> None:
         self.tracking.images({f"images/{name}": picture for name, picture in self.panels.drawn().items()}, epoch)
+
+    def _write_pictures(self, epoch: int) -> None:
+        folder = self.folder.visualizations(epoch)
+        for name, picture in self.panels.overlays().items():
+            write_png(folder / f"{name.replace('/', '_')}.png", picture)
 
     def _record_activations(self, network: nn.Module, epoch: int) -> None:
         with undisturbed(network, self.parts.device):
@@ -135,13 +154,14 @@ class Watching:
             image = torch.from_numpy(ready.arrays["image"])[None].to(self.parts.device)
             inferer.logits(image.to(memory_format=self.parts.memory_format))
 
-    def _attempt(self, key: str, call: Callable[[], None]) -> None:
-        """Do it, or give it up for the rest of the training."""
+    def _attempt(self, call: Callable[[], None], *keys: str) -> None:
+        """Do it, or give up what needs it for the rest of the training."""
         try:
             call()
         except Exception as error:
-            self.on[key] = False
-            self.listener.warn(f"`{key}` failed and is off from here: {error}")
+            for key in keys:
+                self.on[key] = False
+                self.listener.warn(f"`{key}` failed and is off from here: {error}")
 
 
 def _hyperparameters(run: Run) -> dict[str, str | float | bool]:

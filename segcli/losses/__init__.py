@@ -6,7 +6,7 @@ be logged. Pixels outside `batch["valid"]` (padding, outside the field of view, 
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +21,17 @@ class Loss(nn.Module, ABC):
     """A loss of one or more parts, each averaged over the images of the batch."""
 
     Config: ClassVar[type[ConfigModel]]
+    can_target: ClassVar[tuple[Literal["masks", "classes"], ...]] = ("masks", "classes")
+    """Kinds of truth that it can compare with: masks of their own, or classes that exclude each other."""
     name: str = ""
     """Name under which the part is logged; the component's file name."""
     part_weights: Mapping[str, float] = {}
     """Weight of each part within this loss; a part that is not listed weighs 1."""
+
+    @classmethod
+    def mistake(cls, config: Any, num_classes: int) -> str | None:
+        """What is wrong with its keys for a data set of so many classes."""
+        return None
 
     @abstractmethod
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:

@@ -19,6 +19,8 @@ class BCE(MaskLoss):
         `(B, K, *S), (B, K, *S) -> ()`.
     """
 
+    can_target = ("masks",)
+
     class Config(ConfigModel):
         """Keys of `loss: {type: bce}`."""
 

@@ -18,7 +18,19 @@ from torch import Tensor
 from segcli.core.types import Array, ConfigModel
 from segcli.nn.distance import outline_distances
 
-__all__ = ["BINS", "ConfusionMetric", "HistogramMetric", "Metric", "OutlineMetric", "Score", "Scored", "ratio"]
+__all__ = [
+    "BINS",
+    "ClassScore",
+    "ConfusionMetric",
+    "HistogramMetric",
+    "Metric",
+    "OutlineMetric",
+    "Score",
+    "Scored",
+    "ScoredClasses",
+    "averaged",
+    "ratio",
+]
 
 BINS = 2**15
 FAINT = 2**12
@@ -49,7 +61,7 @@ class Scored:
     ) -> None:
         self.probs = probs
         self.truth = truth
-        self.valid = valid.expand_as(truth)
+        self.valid = valid.expand_as(probs)
         self.found = probs >= threshold
         self.spacing = (1.0,) * (probs.ndim - 2) if spacing is None else spacing
         assert len(self.spacing) == probs.ndim - 2
@@ -78,6 +90,62 @@ class Scored:
         ]
 
 
+class ScoredClasses(Scored):
+    """The same where each pixel belongs to exactly one class: found is the most probable, of equals the first.
+
+    Args:
+        probs: Probabilities `(B, K, *S)`.
+        truth: Index of each pixel's class `(B, *S)` int64.
+        valid: `(B, 1, *S)` boolean; what is False does not count.
+        spacing: As in `Scored`.
+    """
+
+    def __init__(self, probs: Tensor, truth: Tensor, valid: Tensor, spacing: tuple[float, ...] | None = None) -> None:
+        self.probs = probs
+        self.true_class = truth
+        self.found_class = probs.argmax(dim=1)
+        self.valid = valid.expand_as(probs)
+        self.spacing = (1.0,) * (probs.ndim - 2) if spacing is None else spacing
+
+    @cached_property
+    def truth(self) -> Tensor:  # type: ignore[override]
+        """True masks `(B, K, *S)` boolean."""
+        return self._masks_of(self.true_class)
+
+    @cached_property
+    def found(self) -> Tensor:  # type: ignore[override]
+        """Found masks `(B, K, *S)` boolean."""
+        return self._masks_of(self.found_class)
+
+    def _masks_of(self, index: Tensor) -> Tensor:
+        classes = torch.arange(self.probs.shape[1], device=index.device)
+        return index.unsqueeze(1) == classes.view(-1, *[1] * (index.ndim - 1))
+
+    @cached_property
+    def matrix(self) -> Tensor:
+        """Confusion matrix of each image: pixels `(B, K, K)` by true class (row) and found class (column)."""
+        images, count = self.probs.shape[:2]
+        code = (self.true_class * count + self.found_class).flatten(1)
+        pixels = torch.zeros(images, count * count, dtype=torch.int64, device=code.device)
+        return pixels.scatter_add_(1, code, self.valid[:, 0].flatten(1).long()).view(images, count, count)
+
+    @cached_property
+    def confusion(self) -> Tensor:
+        """Counts `(B, K, 4)`, each class against all others."""
+        hit, true, found = self.matrix.diagonal(dim1=1, dim2=2), self.matrix.sum(2), self.matrix.sum(1)
+        total = self.matrix.sum((1, 2)).unsqueeze(1)
+        return torch.stack([hit, found - hit, true - hit, total - true - found + hit], dim=2)
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One metric of one class, in the scope of the metric."""
+
+    value: float
+    """NaN where it is not defined, as for a class that no pixel of the truth has."""
+    interval: tuple[float, float] | None
+
+
 @dataclass(frozen=True)
 class Score:
     """One metric over the images of a split."""
@@ -96,6 +164,8 @@ class Score:
     """Images for which the metric is defined."""
     per_image: list[float]
     higher_is_better: bool
+    per_class: list[ClassScore]
+    """One entry for each channel of the mask."""
 
 
 class Metric(ABC):
@@ -104,13 +174,17 @@ class Metric(ABC):
     Config: ClassVar[type[ConfigModel]] = ConfigModel
     name: str = ""
     """The component's file name; the key in results."""
-    headline: ClassVar[Literal["mean", "pooled"]] = "mean"
+    headline: Literal["mean", "pooled"] = "mean"
     """What `average_metrics` reports: the mean over images, or the value over all pixels of the data set."""
+    by_frequency: ClassVar[bool] = False
+    """Whether classes weigh in an average as much as pixels of the truth have them, and not all the same."""
     higher_is_better: ClassVar[bool] = True
     perfect: ClassVar[float] = 1.0
     """Value of a prediction without a mistake."""
     costly: ClassVar[bool] = False
     """Too slow for training batches: computed in validation and evaluation only."""
+    needs_classes: ClassVar[bool] = False
+    """Whether it makes sense only where each pixel belongs to one of several classes."""
     can_ndim: ClassVar[tuple[int, ...]] = (2, 3)
     """Spatial axes of the images that it can score."""
 
@@ -130,6 +204,31 @@ class Metric(ABC):
     def values(self, statistics: Array) -> Array:
         """Value of each row, `(..., n) -> (...)`; NaN where it is not defined."""
 
+    def true_pixels(self, statistics: Array) -> Array | None:
+        """Pixels of the truth behind each row, `(..., n) -> (...)`; None where statistics do not tell."""
+        return None
+
+    def class_values(self, statistics: Array) -> Array:
+        """Value of each class, `(..., K, n) -> (..., K)`.
+
+        One mask that is empty is judged; of several classes, one without a pixel in the truth is left out (NaN), so
+        that it is averaged neither as 0 nor as 1.
+        """
+        values, true = self.values(statistics), self.true_pixels(statistics)
+        if statistics.shape[-2] == 1 or true is None:
+            return values
+        return np.where(true > 0, values, np.nan)
+
+    def over_classes(self, statistics: Array) -> Array:
+        """Value of all classes together, `(..., K, n) -> (...)`."""
+        values = self.class_values(statistics)
+        if not self.by_frequency:
+            return averaged(values, axis=-1)
+        true = self.true_pixels(statistics)
+        assert true is not None
+        weighted = np.where(np.isnan(values), 0.0, values * true).sum(axis=-1)
+        return ratio(weighted, np.where(np.isnan(values), 0.0, true).sum(axis=-1).astype(float))
+
 
 class ConfusionMetric(Metric):
     """A metric of the four counts."""
@@ -147,6 +246,11 @@ class ConfusionMetric(Metric):
         """Value of each row of counts."""
         return self.from_counts(*(statistics[..., column].astype(float) for column in range(4)))
 
+    def true_pixels(self, statistics: Array) -> Array:
+        """True positive and false negative pixels."""
+        pixels: Array = statistics[..., 0] + statistics[..., 2]
+        return pixels
+
     @abstractmethod
     def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
         """Value from true positive, false positive, false negative and true negative pixels."""
@@ -159,7 +263,7 @@ class HistogramMetric(Metric):
     a data set of any size be pooled. Pixels in one bin count as equal.
     """
 
-    headline = "pooled"
+    headline: Literal["mean", "pooled"] = "pooled"
     costly = True
 
     @property
@@ -225,6 +329,14 @@ class OutlineMetric(Metric):
     @abstractmethod
     def from_distances(self, to_truth: Array, to_found: Array) -> tuple[float, float]:
         """Numerator and denominator from the distances of both outlines to the other one."""
+
+
+def averaged(values: Array, axis: int | None = None) -> Array:
+    """Mean without NaN; NaN, and no warning, where nothing is left."""
+    defined = ~np.isnan(values)
+    count = defined.sum(axis=axis)
+    total = np.where(defined, values, 0.0).sum(axis=axis)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def ratio(numerator: Array, denominator: Array) -> Array:

@@ -1,25 +1,13 @@
-"""Images with masks drawn on them."""
+"""Prediction and truth of one mask side by side."""
 
-import cv2
 import numpy as np
 
 from segcli.core.types import Array, Mask
 from segcli.data.images import as_rgb
 
-__all__ = ["compare", "overlay"]
+__all__ = ["compare"]
 
-COLOUR = (0, 255, 120)
 FOUND, MISSED, FALSE = (60, 200, 90), (255, 70, 70), (70, 130, 255)
-
-
-def overlay(image: Array, mask: Mask, alpha: float = 0.35) -> Array:
-    """Image with the mask tinted and outlined, `(H, W, C), (H, W) -> (H, W, 3)` uint8."""
-    picture = as_rgb(image)
-    colour = np.array(COLOUR, dtype=np.float32)
-    picture[mask] = ((1 - alpha) * picture[mask] + alpha * colour).astype(np.uint8)
-    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(picture, outlines, -1, COLOUR, thickness=max(1, min(mask.shape) // 700))
-    return picture
 
 
 def compare(image: Array, found: Mask, truth: Mask) -> Array:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from segcli.core.files import plain
 from segcli.core.portable import Difference
+from segcli.core.types import Array
 from segcli.data.checks import Finding
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class Stats:
     foreground_share: float
     class_shares: dict[str, float]
     """Share of each class in the pixels that count; empty for one mask."""
+    class_weights: dict[str, dict[str, float]]
+    """Weight of each class by each scheme of `class_weights`; empty for one mask."""
     sizes: dict[str, int]
 
     def yaml(self) -> str:
@@ -136,7 +139,8 @@ class Evaluated:
     checkpoint: Path
     epoch: int
     folder: Path
-    threshold: float
+    threshold: float | None
+    """None where each pixel belongs to the most probable class."""
     num_images: int
     losses: dict[str, float]
     scores: "list[Score]"
@@ -148,6 +152,10 @@ class Evaluated:
     """Of the intervals."""
     resamples: int
     """Of the bootstrap behind them."""
+    classes: tuple[str, ...]
+    """Names of the channels of the mask."""
+    confusion: Array | None = None
+    """Pixels `(K, K)` by true class (row) and found class (column), where classes exclude each other."""
     notes: list[str] = field(default_factory=list)
 
     def worst(self, count: int = 5) -> list[int]:
@@ -181,9 +189,22 @@ class Evaluated:
                 "level": self.level,
                 "method": f"percentile bootstrap over images, {self.resamples} resamples",
             },
-            "per_class": {"foreground": {entry.name: entry.value for entry in self.scores}},
+            "per_class": {name: self._of_class(index) for index, name in enumerate(self.classes)},
             "notes": self.notes,
         }
+
+    def _of_class(self, index: int) -> dict[str, Any]:
+        """Scores of one class; `null` where the truth has no pixel of it."""
+        found: dict[str, Any] = {entry.name: entry.per_class[index].value for entry in self.scores}
+        if len(self.classes) > 1:
+            limits = {entry.name: entry.per_class[index].interval for entry in self.scores}
+            found["confidence_intervals"] = {
+                name: {"low": pair[0], "high": pair[1]} for name, pair in limits.items() if pair is not None
+            }
+        if self.confusion is not None:
+            true, found_pixels = self.confusion.sum(axis=1)[index], self.confusion.sum(axis=0)[index]
+            found |= {"true_pixels": int(true), "found_pixels": int(found_pixels)}
+        return found
 
     def per_image(self) -> list[dict[str, Any]]:
         """Content of `per_image_metrics.yaml`."""

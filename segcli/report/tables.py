@@ -12,13 +12,15 @@ from segcli.data.checks import Finding
 from segcli.report.results import Checked, Evaluated, Exported, Predicted, SplitDrawn, Stats, Trained
 
 if TYPE_CHECKING:
-    from segcli.metrics import Score
+    from segcli.metrics import ClassScore, Score
 
 __all__ = ["checked", "evaluated", "exported", "predicted", "rehearsed", "sample", "split", "stats", "trained"]
 
 ROWS_PER_CODE = 4
 METRICS_PER_IMAGE = 6
 """Columns that fit a terminal; `per_image_metrics.yaml` has all."""
+CLASS_METRICS = ("iou", "dice", "precision", "recall")
+"""Columns of the table of classes."""
 SEVERITY = {"error": "[bold red]error[/]", "warning": "[yellow]warning[/]", "info": "[dim]info[/]"}
 
 
@@ -86,8 +88,12 @@ def stats(result: Stats) -> Iterator[Any]:
     yield f"# {escape(result.dataset)}: {result.num_images} training images, {sizes}"
     if not result.class_shares:
         yield f"# foreground share {result.foreground_share:.4f}"
+    if result.class_shares:
+        width = max(map(len, result.class_shares))
+        yield f"# {'share':>9}  {'class':{width}}  class_weights: {', '.join(result.class_weights)}"
     for name, share in result.class_shares.items():
-        yield f"# {share:8.4%} {escape(name)}"
+        weights = "  ".join(f"{values[name]:{len(scheme)}.4g}" for scheme, values in result.class_weights.items())
+        yield escape(f"# {share:9.4%}  {name:{width}}  {'':14} {weights}")
     yield escape(result.yaml())
 
 
@@ -138,7 +144,8 @@ def trained(result: Trained) -> Iterator[Any]:
 def evaluated(result: Evaluated) -> Iterator[Any]:
     """Averages with intervals, the worst images, and the files."""
     count = _plural(result.num_images, "image")
-    title = f"{escape(result.run)}: {count} of split {result.split}, threshold {result.threshold:g}"
+    threshold = "" if result.threshold is None else f", threshold {result.threshold:g}"
+    title = f"{escape(result.run)}: {count} of split {result.split}{threshold}"
     averages = Table(title=title, title_justify="left")
     for heading in ("metric", "value", "95 % interval", "scope", "all pixels", "images"):
         averages.add_column(heading, justify="left" if heading in ("metric", "scope") else "right", no_wrap=True)
@@ -152,18 +159,43 @@ def evaluated(result: Evaluated) -> Iterator[Any]:
             str(entry.num_images),
         )
     yield averages
+    if len(result.classes) > 1:
+        yield _classes(result)
     yield _images(result, result.worst(), f"Worst {len(result.worst())} by {result.ranked_by}")
     for note in result.notes:
         yield f"[dim]{escape(note)}[/]"
     yield f"checkpoint: {escape(str(result.checkpoint))} (epoch {result.epoch})"
     for name in ("test_metrics.yaml", "per_image_metrics.yaml"):
         yield f"wrote {escape(str(result.folder / name))}"
+    if result.confusion is not None:
+        yield f"wrote {escape(str(result.folder / 'confusion_matrix.png'))} and .csv"
     if result.predictions is not None:
         yield f"wrote {_plural(result.num_images, 'mask')} to {escape(str(result.predictions))}"
 
 
-def _interval(entry: "Score") -> str:
+def _interval(entry: "Score | ClassScore") -> str:
     return "-" if entry.interval is None else f"{_number(entry.interval[0])} to {_number(entry.interval[1])}"
+
+
+def _classes(result: Evaluated) -> Table:
+    """One row a class; a class that no pixel of the truth has is shown as such."""
+    table = Table(title="Classes", title_justify="left")
+    table.add_column("class", no_wrap=True)
+    table.add_column("pixels", justify="right")
+    chosen = [entry for entry in result.scores if entry.name in CLASS_METRICS] or result.scores[:4]
+    for position, entry in enumerate(chosen):
+        table.add_column(entry.name, justify="right")
+        if not position:
+            table.add_column("95 % interval", justify="right", no_wrap=True)
+    pixels = None if result.confusion is None else result.confusion.sum(axis=1)
+    for index, name in enumerate(result.classes):
+        share = "-" if pixels is None or not pixels.sum() else f"{pixels[index] / pixels.sum():.2%}"
+        absent = pixels is not None and not pixels[index]
+        values = [entry.per_class[index] for entry in chosen]
+        cells = [_number(value.value) for value in values]
+        cells.insert(1, _interval(values[0]))
+        table.add_row(escape(name), "absent" if absent else share, *cells)
+    return table
 
 
 def _images(result: Evaluated, positions: list[int], title: str) -> Table:

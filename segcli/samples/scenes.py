@@ -110,8 +110,8 @@ class Scenes(SampleSet):
             "ignore: [void]\n"
             f"split:\n{sides}"
             "num_channels: 3\n"
-            "mean: [0.393, 0.409, 0.412]\n"
-            "std: [0.166, 0.169, 0.192]\n"
+            "mean: [0.404, 0.420, 0.422]\n"
+            "std: [0.160, 0.162, 0.189]\n"
         )
 
 

@@ -5,11 +5,13 @@ The engine never asks which task it runs; whatever differs between masks, classe
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from segcli.core.types import Array, Batch
+from segcli.core.types import Array, Batch, Mask
+from segcli.data.colors import RGB
+from segcli.data.settings import DatasetSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +37,11 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"sigmoid": _sigmoid, "softma
 
 
 class Task(ABC):
-    """Turns raw outputs into probabilities and probabilities into an answer."""
+    """Turns raw outputs into probabilities and probabilities into an answer.
+
+    Args:
+        spec: The data set, with its classes.
+    """
 
     activation: ClassVar[str]
     """Name of the function from logits to probabilities, as in `model.final_activation`."""
@@ -43,11 +49,19 @@ class Task(ABC):
     default_metrics: ClassVar[tuple[str, ...]]
     evaluation_metrics: ClassVar[tuple[str, ...]]
     """What `eval` adds to the metrics of the run."""
-    classes: ClassVar[tuple[str, ...]] = ()
-    """Names of the channels of the mask, where the task fixes them."""
+    target: ClassVar[Literal["masks", "classes"]] = "masks"
+    """`masks`: every channel is a mask of its own, from a threshold on. `classes`: classes exclude each other, and a
+    pixel belongs to the most probable one."""
+    headline: ClassVar[Literal["mean", "pooled"] | None] = None
+    """What every metric reports in place of its own choice: the mean over images, or the value over all pixels."""
 
-    def __init__(self, num_classes: int) -> None:
-        self.num_classes = num_classes
+    def __init__(self, spec: DatasetSpec) -> None:
+        self.spec = spec
+
+    @property
+    @abstractmethod
+    def classes(self) -> tuple[str, ...]:
+        """Name of each channel of the mask."""
 
     @property
     @abstractmethod
@@ -68,4 +82,25 @@ class Task(ABC):
 
     @abstractmethod
     def decide(self, probs: Array, threshold: float) -> Array:
-        """Answer as it is saved, `(K, *S) -> (*S)` uint8, ready to be looked at."""
+        """Answer `(K, *S) -> (*S)` uint8: 0 and 255 of one mask, or the index of each pixel's class."""
+
+    @abstractmethod
+    def answer(self, truth: Array) -> Array:
+        """The truth of a sample, `(*S)` as the loader has it, in the form of `decide`."""
+
+    @abstractmethod
+    def painted(self, answer: Array) -> Array:
+        """An answer in colours, by itself, `(H, W) -> (H, W, 3)` uint8."""
+
+    @abstractmethod
+    def tinted(self, answer: Array) -> tuple[Array, Mask]:
+        """Colours for the image below an answer, `(H, W, 3)` uint8, and where they are laid over it, `(H, W)`."""
+
+    @property
+    @abstractmethod
+    def colors(self) -> list[RGB]:
+        """Colour of each class in `tinted`."""
+
+    @abstractmethod
+    def shares(self, answer: Array) -> dict[str, float]:
+        """Share of the pixels that each class has."""

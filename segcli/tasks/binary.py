@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segcli.core.types import Array, Batch
+from segcli.core.types import Array, Batch, Mask
+from segcli.data.colors import RGB
+from segcli.data.painting import FOREGROUND
 from segcli.tasks import Task
 
 if TYPE_CHECKING:
@@ -32,7 +34,11 @@ class Binary(Task):
         "average_precision",
         "cldice",
     )
-    classes = ("foreground",)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The foreground."""
+        return (self.spec.classes[0].name if self.spec.classes else "foreground",)
 
     @property
     def outputs(self) -> dict[str, int]:
@@ -50,3 +56,24 @@ class Binary(Task):
     def decide(self, probs: Array, threshold: float) -> Array:
         """255 in the foreground, 0 elsewhere."""
         return np.where(probs[0] >= threshold, 255, 0).astype(np.uint8)
+
+    def answer(self, truth: Array) -> Array:
+        """255 in the foreground, 0 elsewhere."""
+        return np.where(truth > 0, 255, 0).astype(np.uint8)
+
+    def painted(self, answer: Array) -> Array:
+        """White on black."""
+        return np.repeat(answer[:, :, None], 3, axis=2)
+
+    def tinted(self, answer: Array) -> tuple[Array, Mask]:
+        """The foreground in one colour."""
+        return np.broadcast_to(np.array(FOREGROUND, np.uint8), (*answer.shape, 3)), answer > 0
+
+    @property
+    def colors(self) -> list[RGB]:
+        """Of the foreground."""
+        return [FOREGROUND]
+
+    def shares(self, answer: Array) -> dict[str, float]:
+        """Of the foreground."""
+        return {self.classes[0]: float((answer > 0).mean())}

@@ -224,7 +224,7 @@ def test_a_finished_run_says_so_and_can_be_trained_on(run_cli, trained):
         (["export", "tiny", "--format", "onx"], 2, "--format is one of onnx, torchscript, pt2, got `onx`"),
         (["export", "tiny", "--half", "--int8"], 2, "`--half` and `--int8` exclude each other"),
         (["export", "tiny", "--int8", "--format", "pt2"], 2, "`--int8` needs `--format onnx`, got `--format pt2`"),
-        (["data", "split", "tiny.yaml"], 2, "is not built yet"),
+        (["data", "split", "tiny.yaml"], 2, "draws no split: folders, names or a file written by hand decide"),
         (["data", "sample", "vesels"], 2, "did you mean `vessels`?"),
         (["frobnicate"], 2, "No such command"),
         (["train"], 2, "Missing argument"),

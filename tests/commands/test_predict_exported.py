@@ -9,8 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from factories import STREET, scenes_experiment, write_experiment, write_sequences
 
 from segcli.data.images import read_image, read_labels
+from segcli.engine.portable import open_portable
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,6 +65,26 @@ def test_so_they_are_in_tiles_with_augmentation_and_baked(run_cli, workplace, ex
         image = np.random.default_rng(index).integers(0, 255, (*size, 3), dtype=np.uint8)
         cv2.imwrite(str(workplace / f"data/test/image/large{index}.png"), cv2.GaussianBlur(image, (0, 0), 5))
     check_same(run_cli, workplace, file, "--tile", "64", "--tta")
+
+
+def test_many_classes_are_painted_as_by_the_checkpoint(run_cli, workplace):
+    write_sequences(workplace / "data", {"Video_000": 4, "Video_001": 2, "Video_002": 2})
+    config = write_experiment(workplace / "scenes.yaml", scenes_experiment(workplace / "data", training__epochs=3))
+    assert run_cli("train", config).code == 0
+    result = run_cli("export", "tiny", "--bake", "--json")
+    assert result.code == 0, result.err
+    file = json.loads(result.out)["file"]
+    for out, network in (("a", ("--run", "tiny")), ("b", ("--model", file))):
+        result = run_cli("predict", "data/Images/Video_001", *network, "--out", out)
+        assert result.code == 0, result.err
+    painted = sorted((workplace / "a").iterdir())
+    assert len(painted) == 4  # colours, and indices beside them
+    for one in painted:
+        np.testing.assert_array_equal(read_image(one), read_image(workplace / "b" / one.name))
+    described = open_portable(workplace / file).description
+    assert {"name": "car", "color": list(STREET["car"])} in described.classes
+    image = np.zeros((1, 32, 48, 3), np.uint8)
+    np.testing.assert_allclose(open_portable(workplace / file)(image)["probabilities"].sum(axis=1), 1.0, atol=1e-5)
 
 
 def test_pytorch_is_not_imported(run_cli, workplace, exported):

@@ -210,7 +210,21 @@ def test_a_data_set_is_looked_up_beside_the_experiment_and_then_from_the_working
             "dataset.mean: is missing, and `data.preprocessing.normalize` needs",
         ),
         ({"data__patch_size": [8, 8, 8]}, "data.patch_size: has 3 sizes, images of format `image_folders` have 2 axes"),
-        ({"dataset__num_classes": 4}, "unknown task `multiclass`"),
+        ({"dataset__num_classes": 4}, "`bce` is a loss of masks of their own, task `multiclass` has classes"),
+        ({"training__loss": "cross_entropy"}, "`cross_entropy` is a loss of classes that exclude each other"),
+        ({"training__metrics": ["mean_iou"]}, "`mean_iou` is a metric of many classes, the data set has one mask"),
+        (
+            {"dataset__num_classes": 3, "training__loss": {"cross_entropy": {"class_weights": [1.0, 2.0]}}},
+            "training.loss.cross_entropy: `class_weights` has 2 entries, the data set has 3 classes",
+        ),
+        (
+            {"dataset__num_classes": 2, "training__loss": {"cross_entropy": {"class_weights": [0.0, 0.0]}}},
+            "every one of the `class_weights` is 0",
+        ),
+        (
+            {"dataset__num_classes": 2, "training__loss": {"cross_entropy": {"class_weights": "median"}}},
+            "training.loss.cross_entropy.class_weights",
+        ),
         ({"dataset__paths": {"root": None}}, "dataset.paths.root: is not set"),
         ({"training__loss": {"bce": 0.0, "dice": 0.0}}, "training.loss: every part weighs 0"),
         ({"training__metrics": ["dice", "iou", "Dice"]}, "training.metrics.2: `dice` stands twice"),

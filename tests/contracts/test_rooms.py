@@ -3,14 +3,19 @@
 import numpy as np
 import pytest
 import torch
-from factories import SMALL
+import yaml
+from factories import SMALL, street_classes, write_folders, write_sequences
 from torch import nn
 
+from segcli.commands.data import make_sample
+from segcli.config.load import load_dataset
 from segcli.core import registry
-from segcli.core.errors import ConfigError
-from segcli.core.registry import LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, Registry
+from segcli.core.errors import ConfigError, DataError
+from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SAMPLES, SCHEDULERS, Registry
 from segcli.core.types import IOSpec
-from segcli.metrics import Scored
+from segcli.datasets import SPLITS
+from segcli.engine.events import Silent
+from segcli.metrics import Scored, ScoredClasses
 from segcli.schedulers import Horizon
 
 ROOMS = [value for value in vars(registry).values() if isinstance(value, Registry)]
@@ -81,6 +86,8 @@ def test_a_model_exports_for_any_batch_and_size_since_it_does_not_branch_on_data
 
 # ---- losses
 
+CLASSES = 4
+
 
 def built(name, **options):
     kind = LOSSES.load(name)
@@ -89,12 +96,28 @@ def built(name, **options):
     return loss
 
 
-def case(seed=0, batch=3, size=(9, 7)):
+def case(target="masks", seed=0, batch=3, size=(9, 7)):
+    """Logits, truth and valid pixels of one mask, or of classes that exclude each other."""
     generator = torch.Generator().manual_seed(seed)
-    logits = torch.randn(batch, 1, *size, generator=generator, dtype=torch.float32)
-    truth = torch.rand(batch, 1, *size, generator=generator) < 0.3
+    logits = torch.randn(batch, 1 if target == "masks" else CLASSES, *size, generator=generator)
+    shares = torch.rand(batch, 1, *size, generator=generator)
+    truth = shares < 0.3 if target == "masks" else (shares[:, 0] * CLASSES).long()
     valid = torch.rand(batch, 1, *size, generator=generator) < 0.8
     return logits, truth, valid
+
+
+def changed_outside(truth, valid):
+    """Another truth wherever pixels are not valid."""
+    if truth.dtype == torch.bool:
+        return truth ^ ~valid
+    return torch.where(valid[:, 0], truth, (truth + 1) % CLASSES)
+
+
+def sure(truth, height=1.0):
+    """Values that say the truth: `height` for it, minus `height` (of one mask) or 0 (of a class) for the rest."""
+    if truth.dtype == torch.bool:
+        return (truth * 2.0 - 1.0) * height
+    return torch.nn.functional.one_hot(truth, CLASSES).movedim(-1, 1) * height
 
 
 def value(loss, logits, truth, valid):
@@ -102,9 +125,12 @@ def value(loss, logits, truth, valid):
     return part
 
 
-@pytest.mark.parametrize("name", LOSSES.names())
-def test_a_loss_is_a_finite_scalar_that_never_is_negative(name):
-    result = value(built(name), *case())
+LOSS_CASES = [(name, target) for name in LOSSES.names() for target in LOSSES.load(name).can_target]
+
+
+@pytest.mark.parametrize(("name", "target"), LOSS_CASES)
+def test_a_loss_is_a_finite_scalar_that_never_is_negative(name, target):
+    result = value(built(name), *case(target))
     assert result.shape == ()
     assert result.isfinite()
     assert result >= 0
@@ -115,65 +141,67 @@ def test_a_loss_is_a_finite_scalar_that_never_is_negative(name):
 SPARSE_GRADIENT = {"lovasz", "soft_cldice"}
 
 
-@pytest.mark.parametrize("name", LOSSES.names())
-def test_what_is_not_valid_counts_neither_in_a_loss_nor_in_its_gradient(name):
-    logits, truth, valid = case()
+@pytest.mark.parametrize(("name", "target"), LOSS_CASES)
+def test_what_is_not_valid_counts_neither_in_a_loss_nor_in_its_gradient(name, target):
+    logits, truth, valid = case(target)
     logits.requires_grad_()
     result = value(built(name), logits, truth, valid)
     (gradient,) = torch.autograd.grad(result, logits)
-    assert not gradient[~valid].any()
+    everywhere = valid.expand_as(logits)
+    assert not gradient[~everywhere].any()
     assert gradient.isfinite().all()
-    assert gradient[valid].any() if name in SPARSE_GRADIENT else gradient[valid].all()
+    assert gradient[everywhere].any() if name in SPARSE_GRADIENT else gradient[everywhere].all()
     other = torch.where(valid, logits, -logits * 3)
-    torch.testing.assert_close(value(built(name), other, truth ^ ~valid, valid), result)
+    torch.testing.assert_close(value(built(name), other, changed_outside(truth, valid), valid), result)
 
 
-@pytest.mark.parametrize("name", LOSSES.names())
-def test_a_perfect_prediction_costs_nothing(name):
-    _, truth, valid = case()
-    assert value(built(name), (truth * 2.0 - 1.0) * 40, truth, valid) < 1e-3
+@pytest.mark.parametrize(("name", "target"), LOSS_CASES)
+def test_a_perfect_prediction_costs_nothing(name, target):
+    _, truth, valid = case(target)
+    assert value(built(name), sure(truth, 40.0), truth, valid) < 1e-3
 
 
-@pytest.mark.parametrize("name", LOSSES.names())
-def test_the_loss_of_a_batch_is_the_mean_of_its_images(name):
-    logits, truth, valid = case()
+@pytest.mark.parametrize(("name", "target"), LOSS_CASES)
+def test_the_loss_of_a_batch_is_the_mean_of_its_images(name, target):
+    logits, truth, valid = case(target)
     singles = [value(built(name), *(entry[i : i + 1] for entry in (logits, truth, valid))) for i in range(3)]
     torch.testing.assert_close(value(built(name), logits, truth, valid), torch.stack(singles).mean())
 
 
-@pytest.mark.parametrize("name", LOSSES.names())
-def test_half_precision_logits_of_a_large_image_do_not_overflow(name):
-    logits = torch.randn(1, 1, 600, 600).half()
-    truth = torch.ones(1, 1, 600, 600, dtype=torch.bool)
-    result = value(built(name), logits, truth, truth)
+@pytest.mark.parametrize(("name", "target"), LOSS_CASES)
+def test_half_precision_logits_of_a_large_image_do_not_overflow(name, target):
+    logits, truth, _ = case(target, batch=1, size=(600, 600))
+    result = value(built(name), logits.half(), truth, torch.ones(1, 1, 600, 600, dtype=torch.bool))
     assert result.isfinite()
     assert result.dtype == torch.float32
 
 
-@pytest.mark.parametrize("name", LOSSES.names())
+@pytest.mark.parametrize(("name", "target"), LOSS_CASES)
 @pytest.mark.parametrize("truth", [False, True])
 @pytest.mark.parametrize("logit", [-200.0, -20.0, 0.0, 20.0, 200.0])
-def test_a_mask_empty_or_full_and_a_sure_network_give_a_finite_loss_and_gradient(name, truth, logit):
-    logits = torch.full((2, 1, 9, 7), logit, requires_grad=True)
-    result = value(built(name), logits, torch.full(logits.shape, truth), torch.ones(2, 1, 9, 7, dtype=torch.bool))
+def test_a_mask_empty_or_full_and_a_sure_network_give_a_finite_loss_and_gradient(name, target, truth, logit):
+    logits, empty, valid = case(target, batch=2)
+    logits = torch.full_like(logits, logit)
+    logits[:, 1:] = -logit
+    logits.requires_grad_()
+    result = value(built(name), logits, torch.full_like(empty, truth), torch.ones_like(valid))
     (gradient,) = torch.autograd.grad(result, logits)
     assert result.isfinite()
     assert gradient.isfinite().all()
 
 
-@pytest.mark.parametrize("name", LOSSES.names())
-def test_a_loss_of_volumes_learns(name):
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(2, 1, 5, 6, 7, generator=generator, requires_grad=True)
-    truth = torch.rand(logits.shape, generator=generator) < 0.3
-    (gradient,) = torch.autograd.grad(value(built(name), logits, truth, torch.ones_like(truth)), logits)
+@pytest.mark.parametrize(("name", "target"), LOSS_CASES)
+def test_a_loss_of_volumes_learns(name, target):
+    logits, truth, valid = case(target, batch=2, size=(5, 6, 7))
+    logits.requires_grad_()
+    (gradient,) = torch.autograd.grad(value(built(name), logits, truth, torch.ones_like(valid)), logits)
     assert gradient.isfinite().all()
     assert gradient.any()
 
 
-@pytest.mark.parametrize("name", LOSSES.names())
-def test_an_image_without_a_valid_pixel_gives_a_finite_loss(name):
-    logits, truth, valid = case()
+@pytest.mark.parametrize(("name", "target"), LOSS_CASES)
+def test_an_image_without_a_valid_pixel_gives_a_finite_loss(name, target):
+    logits, truth, valid = case(target)
     logits.requires_grad_()
     result = value(built(name), logits, truth, torch.zeros_like(valid))
     (gradient,) = torch.autograd.grad(result, logits)
@@ -190,39 +218,140 @@ def metric(name):
     return made
 
 
-@pytest.mark.parametrize("name", METRICS.names())
-def test_a_metric_does_not_depend_on_how_images_are_batched(name):
-    logits, truth, valid = case(batch=4)
+def scored(target, probs, truth, valid):
+    return Scored(probs, truth, valid, 0.5) if target == "masks" else ScoredClasses(probs, truth, valid)
+
+
+METRIC_CASES = [
+    (name, target)
+    for name in METRICS.names()
+    for target in ("masks", "classes")
+    if target == "classes" or not METRICS.load(name).needs_classes
+]
+
+
+@pytest.mark.parametrize(("name", "target"), METRIC_CASES)
+def test_a_metric_does_not_depend_on_how_images_are_batched(name, target):
+    logits, truth, valid = case(target, batch=4)
     probs, made = logits.sigmoid(), metric(name)
-    whole = made.statistics(Scored(probs, truth, valid, 0.5))
-    parts = [made.statistics(Scored(*(e[i : i + 1] for e in (probs, truth, valid)), 0.5)) for i in range(4)]
+    whole = made.statistics(scored(target, probs, truth, valid))
+    parts = [made.statistics(scored(target, *(e[i : i + 1] for e in (probs, truth, valid)))) for i in range(4)]
     assert torch.equal(whole, torch.cat(parts))
 
 
-@pytest.mark.parametrize("name", METRICS.names())
-def test_what_is_not_valid_has_no_part_in_a_metric(name):
-    logits, truth, valid = case()
+@pytest.mark.parametrize(("name", "target"), METRIC_CASES)
+def test_what_is_not_valid_has_no_part_in_a_metric(name, target):
+    logits, truth, valid = case(target)
     made = metric(name)
-    one = made.statistics(Scored(logits.sigmoid(), truth, valid, 0.5))
-    other = made.statistics(Scored(torch.where(valid, logits, -logits).sigmoid(), truth ^ ~valid, valid, 0.5))
-    assert torch.equal(one, other)
+    one = made.statistics(scored(target, logits.sigmoid(), truth, valid))
+    turned = torch.where(valid, logits, -logits).sigmoid()
+    assert torch.equal(one, made.statistics(scored(target, turned, changed_outside(truth, valid), valid)))
 
 
-@pytest.mark.parametrize("name", METRICS.names())
-def test_a_perfect_prediction_has_the_perfect_value(name):
-    _, truth, valid = case()
+@pytest.mark.parametrize(("name", "target"), METRIC_CASES)
+def test_a_perfect_prediction_has_the_perfect_value(name, target):
+    _, truth, valid = case(target)
     made = metric(name)
-    values = made.values(made.statistics(Scored(truth.float(), truth, valid, 0.5)).numpy())
-    np.testing.assert_allclose(values, made.perfect)
+    statistics = made.statistics(scored(target, sure(truth).clamp(min=0.0), truth, valid)).numpy()
+    np.testing.assert_allclose(made.class_values(statistics), made.perfect)
+    np.testing.assert_allclose(made.over_classes(statistics), made.perfect)
     assert made.perfect == (1.0 if made.higher_is_better else 0.0)
 
 
-@pytest.mark.parametrize("name", METRICS.names())
-def test_a_metric_of_no_pixels_is_not_defined(name):
-    logits, truth, valid = case()
+@pytest.mark.parametrize(("name", "target"), METRIC_CASES)
+def test_a_metric_of_no_pixels_is_not_defined(name, target):
+    logits, truth, valid = case(target)
     made = metric(name)
-    values = made.values(made.statistics(Scored(logits.sigmoid(), truth, torch.zeros_like(valid), 0.5)).numpy())
-    assert np.isnan(values).all()
+    statistics = made.statistics(scored(target, logits.sigmoid(), truth, torch.zeros_like(valid))).numpy()
+    assert np.isnan(made.class_values(statistics)).all()
+    assert np.isnan(made.over_classes(statistics)).all()
+
+
+# ---- data sets
+
+
+def folders(root):
+    write_folders(root, size=(32, 48))
+    return {}
+
+
+def sequences(root):
+    write_sequences(root, {"Video_000": 6, "Video_001": 2, "Video_002": 2}, size=(32, 48))
+    split = {split: [f"Video_00{number}"] for number, split in enumerate(SPLITS)}
+    return {"classes": street_classes(), "ignore": ["void"], "split": split}
+
+
+WRITTEN = {"image_folders": folders, "sequences": sequences}
+"""How to write six frames to train, two to validate and two to test, of 32 x 48 pixels; and the keys beside them."""
+
+
+@pytest.fixture(params=DATASETS.names())
+def written(request, workplace):
+    """A layout on files of its kind, and the data-set file."""
+    keys = WRITTEN[request.param](workplace / "data")
+    file = workplace / "set.yaml"
+    file.write_text(yaml.safe_dump({"format": request.param, "paths": {"root": "data"}, "num_channels": 3, **keys}))
+    return load_dataset(file, whole_run=False).build()
+
+
+def test_a_layout_finds_every_case_once_and_reads_it_as_it_promised(written):
+    assert {split: len(written.cases(split)) for split in SPLITS if written.has(split)} == {
+        "train": 6,
+        "val": 2,
+        "test": 2,
+    }
+    for split in SPLITS:
+        cases = written.cases(split)
+        assert len({case.id for case in cases}) == len(cases)
+        assert written.all_cases(split) == cases
+        for case in cases:
+            sample = written.read(case)
+            assert sample.image.shape == (*written.size(case), written.spec.num_channels) == (32, 48, 3)
+            assert {(each.shape, each.dtype.name) for each in sample.maps.values()} == {((32, 48), "uint8")}
+            assert sample.maps["mask"].max() < max(written.spec.num_classes, 2)
+            np.testing.assert_array_equal(written.read_input(case.image).image, sample.image)
+
+
+def test_a_layout_finds_nothing_wrong_with_what_is_right_and_examines_what_it_reads(written):
+    for split in SPLITS:
+        assert list(written.inspect(split)) == []
+        for case in written.cases(split):
+            sample, findings = written.examine(case)
+            assert findings == []
+            read = written.read(case)
+            np.testing.assert_array_equal(sample.image, read.image)
+            assert sorted(sample.maps) == sorted(read.maps)
+            for name, each in read.maps.items():
+                np.testing.assert_array_equal(sample.maps[name], each)
+
+
+def test_a_layout_tells_a_missing_and_a_damaged_mask_by_name(written):
+    missing, damaged = (case.label for case in written.cases("val"))
+    damaged.write_bytes(damaged.read_bytes()[:50])
+    missing.unlink()
+    again = type(written)(written.config, written.spec)
+    with pytest.raises(DataError, match="has no mask"):
+        again.cases("val")
+    assert len(again.all_cases("val")) == 2
+    findings = {finding.code: finding for finding in again.inspect("val") if finding.severity == "error"}
+    assert missing.stem in findings["missing_label"].message
+    assert [f.code for f in again.examine(again.all_cases("val")[1])[1]] == ["unreadable_label"]
+    with pytest.raises(DataError, match=str(damaged)):
+        again.read(again.all_cases("val")[1])
+    assert len(again.cases("train")) == 6
+
+
+@pytest.mark.parametrize("kind", SAMPLES.names())
+def test_a_sample_is_ready_to_train_and_has_the_images_that_it_states(kind, run_cli, workplace):
+    made = make_sample(kind, workplace / "sample", seed=1, size=48, overwrite=False, listener=Silent())
+    dataset = load_dataset(workplace / "sample/dataset.yaml", whole_run=False)
+    layout = dataset.build()
+    assert {split: len(layout.cases(split)) for split in SPLITS} == made["images"]
+    assert list(layout.size(layout.cases("train")[0])) == made["shape"]
+    result = run_cli("data", "check", "sample/dataset.yaml")
+    assert result.code == 0, result.out
+    assert "0 errors, 0 warnings" in result.out
+    assert dataset.mean is not None
 
 
 # ---- optimizers and schedules

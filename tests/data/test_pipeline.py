@@ -191,3 +191,18 @@ def test_a_crop_around_the_foreground_has_it_in_its_middle():
     made = pipeline(patch_size=[8, 12], foreground_share=1.0)
     arrays = made.for_training(Sample(np.zeros((60, 60, 1), np.uint8), {"mask": mask}), epoch=0, index=0).arrays
     assert np.argwhere(arrays["mask"]).tolist() == [[4, 6]]
+
+
+def test_crops_of_many_classes_go_around_one_that_is_drawn_so_that_rare_ones_are_seen():
+    mask = np.zeros((40, 40), np.uint8)
+    mask[20:] = 1
+    mask[5, 30] = 2  # one pixel
+    valid = np.ones_like(mask)
+    valid[:, :4] = 0
+    image = Sample(np.zeros((40, 40, 1), np.uint8), {"mask": mask, "valid": valid})
+    spec = {"num_channels": 1, "mean": [0.5], "std": [0.25], "num_classes": 4}
+    made = pipeline(spec=spec, patch_size=[8, 8], foreground_share=1.0)
+    crops = [made.for_training(image, epoch=0, index=index).arrays["mask"] for index in range(60)]
+    assert 10 <= sum((crop == 2).any() for crop in crops) <= 35
+    nothing = Sample(image.image, {"mask": mask * 0, "valid": valid * 0})
+    assert made.for_training(nothing, epoch=0, index=0).arrays["mask"].shape == (8, 8)

@@ -225,3 +225,56 @@ def test_a_test_folder_stands_beside_splits_of_one_folder(workplace):
     assert [case.id for case in made.cases("train")] == ["01", "02", "04"]
     paths, twice = {**root, "test": str(workplace / "b/train")}, {**split, "test": ["01"]}
     assert "both `paths.test` and `split.test`" in told(lambda: layout(workplace, paths=paths, split=twice))
+
+
+# ---- masks of many classes
+
+
+def write_classes(root, numbers):
+    """Two images whose masks hold `numbers` in stripes, and a field of view without its left half."""
+    write_folders(root, {"train": 2}, size=(26, 32))
+    (root / "train/fov").mkdir()
+    stripes = np.repeat(np.array(numbers, np.uint8), 32 // len(numbers))[None].repeat(26, axis=0)
+    for name in ("00.png", "01.png"):
+        cv2.imwrite(str(root / "train/label" / name), stripes)
+        cv2.imwrite(str(root / "train/fov" / name), np.repeat([[0] * 16 + [255] * 16], 26, axis=0).astype(np.uint8))
+    return stripes
+
+
+def test_a_mask_of_numbers_needs_no_more_than_how_many_classes_there_are(workplace):
+    stripes = write_classes(workplace, [0, 1, 2, 3])
+    made = layout(workplace, num_classes=4)
+    sample = made.read(made.cases("train")[0])
+    np.testing.assert_array_equal(sample.maps["mask"], stripes)
+    assert sample.maps["valid"].all()
+    np.testing.assert_array_equal(made.as_stored(sample.maps["mask"]), stripes)
+
+
+def test_a_number_that_is_no_class_is_told_with_its_pixels(workplace):
+    write_classes(workplace, [0, 1, 2, 9])
+    made = layout(workplace, num_classes=3)
+    assert "9 (208 pixels)" in told(made.read, made.cases("train")[0])
+    (finding,) = (entry for entry in made.examine(made.cases("train")[0])[1] if entry.severity == "error")
+    assert finding.code == "unknown_classes"
+
+
+def test_what_is_ignored_or_outside_the_field_of_view_does_not_count(workplace):
+    write_classes(workplace, [3, 7, 7, 255])
+    classes = {"classes": ["cell", "wall"], "numbers": [3, 7], "ignore": [{"name": "unsure", "number": 255}]}
+    made = layout(workplace, **classes, fov_folder="fov")
+    assert made.spec.num_classes == 2
+    for sample in (made.read(made.cases("train")[0]), made.examine(made.cases("train")[0])[0]):
+        np.testing.assert_array_equal(sample.maps["valid"][0], [0] * 16 + [1] * 8 + [0] * 8)
+        np.testing.assert_array_equal(sample.maps["mask"][0], [0] * 8 + [1] * 16 + [0] * 8)
+
+
+def test_masks_painted_in_colours_work_in_image_folders_too(workplace):
+    write_folders(workplace, {"train": 1}, size=(26, 26))
+    painted = np.zeros((26, 26, 3), np.uint8)
+    painted[:, 13:] = (30, 20, 10)  # OpenCV's order: blue first
+    cv2.imwrite(str(workplace / "train/label/00.png"), painted)
+    classes = [{"name": "back", "color": [0, 0, 0]}, {"name": "cell", "color": [10, 20, 30]}]
+    made = layout(workplace, classes=classes, mask_format="rgb")
+    mask = made.read(made.cases("train")[0]).maps["mask"]
+    np.testing.assert_array_equal(mask[0], [0] * 13 + [1] * 13)
+    np.testing.assert_array_equal(made.as_stored(mask), painted[:, :, ::-1])

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+import yaml
 from factories import blobs
 from PIL import Image
 
@@ -74,6 +75,20 @@ def hrf(root):
         save(root / f"mask/{number:02d}_h_mask.tif", np.repeat(field(mask)[:, :, None], 3, axis=2))
 
 
+CAMVID = {"Video_0001TP": 3, "Video_0016E5": 2, "Video_0006R0": 2}
+
+
+def camvid(root):
+    """Every class of the file in each mask, in vertical stripes."""
+    values = yaml.safe_load((SHIPPED / "camvid.yaml").read_text())
+    stripes = np.repeat(np.array([entry["color"] for entry in values["classes"]], np.uint8), 4, axis=0)
+    for at, (clip, count) in enumerate(CAMVID.items()):
+        for number in range(count):
+            image = blobs(100 * at + number)[0]
+            save(root / f"Images/{clip}/{number:06d}.jpg", image)
+            save(root / f"Labels/{clip}/{number:06d}.png", np.repeat(stripes[None], 48, axis=0))
+
+
 def layout(name, root):
     paths = {"root": root, **{split: root / folder for split, folder in PATHS.get(name, {}).items()}}
     return load_dataset(
@@ -136,9 +151,34 @@ def test_both_eyes_of_a_child_stand_on_one_side(workplace):
     assert [case.id for case in made.cases("train")] == [f"Image_{n:02d}{eye}" for n in range(1, 9) for eye in "LR"]
 
 
-@pytest.mark.parametrize("name", ["chase_db1", "hrf"])
+def test_camvid_keeps_clips_together_and_void_does_not_count(workplace):
+    camvid(workplace)
+    made = layout("camvid", workplace)
+    assert made.spec.num_classes == 11
+    assert {split: len(made.cases(split)) for split in ("train", "val", "test") if made.has(split)} == {
+        "train": 5,
+        "test": 2,
+    }
+    assert {case.id[:12] for case in made.cases("test")} == {"Video_0006R0"}
+    maps = made.read(made.cases("train")[0]).maps
+    np.testing.assert_array_equal(maps["mask"][0], np.repeat([*range(11), 0], 4))
+    np.testing.assert_array_equal(maps["valid"][0], np.repeat([1] * 11 + [0], 4))
+
+
+def test_the_example_of_data_split_works_as_it_stands(workplace, run_cli):
+    from segcli.cli.app import data_split
+
+    hrf(workplace / "data/hrf")
+    (workplace / "configs").symlink_to(SHIPPED.parent)
+    _, words = data_split.__doc__.split("Example: segcli ")
+    result = run_cli(*words.split())
+    assert result.code == 0, result.err
+    assert "wrote data/hrf/split.yaml" in result.out
+
+
+@pytest.mark.parametrize("name", ["chase_db1", "hrf", "camvid"])
 def test_data_check_finds_them_ready(name, workplace, run_cli):
-    COUNTS[name][0](workplace)
+    {**COUNTS, "camvid": (camvid,)}[name][0](workplace)
     result = run_cli("data", "check", SHIPPED / f"{name}.yaml", f"paths.root={workplace}", "--json")
     assert result.code == 0, result.out
     assert [entry["code"] for entry in json.loads(result.out)["findings"] if entry["severity"] == "error"] == []

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import yaml
-from factories import SMALL, experiment, write_experiment
+from factories import SMALL, experiment, scenes_experiment, write_experiment, write_sequences
 
 from segcli.core.registry import MODELS
 from segcli.engine.checkpoint import read_checkpoint
@@ -45,3 +45,15 @@ def test_two_epochs_are_finite_and_change_every_weight(name, channels, preset, r
     weights = one.below("model")
     assert len(weights) > 10
     assert [key for key, value in weights.items() if torch.equal(value, two.below("model")[key])] == []
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_every_network_trains_on_many_classes(name, run_cli, workplace):
+    dataset = write_sequences(workplace / "data", {"Video_000": 4, "Video_001": 1, "Video_002": 1})
+    values = scenes_experiment(dataset, model={"type": name, **SMALL[name]}, training__epochs=2)
+    result = run_cli("train", write_experiment(workplace / "model.yaml", values))
+    assert result.code == 0, result.err
+    history = yaml.safe_load((workplace / "outputs/experiments/tiny/metrics_history.yaml").read_text())
+    assert all(math.isfinite(entry["train"]["loss"]) and math.isfinite(entry["val"]["val_loss"]) for entry in history)
+    last = read_checkpoint(workplace / "outputs/experiments/tiny/checkpoints/last.safetensors")
+    assert any(value.shape[0] == 4 for value in last.below("model").values() if value.ndim)  # sky, road, car, tram

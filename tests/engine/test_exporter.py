@@ -10,6 +10,7 @@ from segcli.core.errors import CheckpointError
 from segcli.core.portable import Description, Difference
 from segcli.core.registry import MODELS, TASKS
 from segcli.core.types import IOSpec
+from segcli.data.settings import DatasetSpec
 from segcli.engine.exporter import Exportable, write_file
 from segcli.engine.portable import open_portable
 
@@ -51,7 +52,7 @@ def small(name, ndim):
     family = MODELS.load(name)
     torch.manual_seed(0)
     network = family(family.Config.model_validate(SMALL[name]), io=IOSpec(ndim, 2, {"mask": 1})).eval()
-    return Exportable(network, TASKS.load("binary")(1)), describe(ndim, network.stride)
+    return Exportable(network, TASKS.load("binary")(DatasetSpec())), describe(ndim, network.stride)
 
 
 def written(path, name, ndim, kind):

@@ -1,0 +1,84 @@
+"""How often classes occur, and the weights that make up for it."""
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+
+from segcli.core.files import write_text
+from segcli.core.types import Array
+from segcli.data.samples import Case, Sample
+
+__all__ = ["BETA", "SCHEMES", "Scheme", "class_pixels", "class_weights"]
+
+Scheme = Literal["none", "inverse", "median_frequency", "effective_number"]
+SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+BETA = 0.9999999
+"""Of the effective number: a class of ten million pixels and more counts as often as one of ten million."""
+
+
+class _Reader(Protocol):
+    def read(self, case: Case) -> Sample: ...
+
+
+def class_weights(scheme: Scheme, pixels: Array, *, beta: float = BETA) -> list[float]:
+    """Weight of each class by how often it occurs in the training masks; 0 for a class that does not.
+
+    - `inverse`: `N / (K n_k)` for `n_k` of `N` pixels, which a mean over pixels weighs 1.
+    - `median_frequency`: median frequency over the frequency of the class, which is its share of the pixels of the
+      images in which it occurs (Eigen and Fergus 2015, https://arxiv.org/abs/1411.4734).
+    - `effective_number`: `(1 - beta) / (1 - beta^n_k)`, scaled to a sum of K (Cui et al. 2019,
+      https://arxiv.org/abs/1901.05555).
+
+    Args:
+        scheme: How.
+        pixels: Valid pixels of each class in each image, `(N, K)`.
+        beta: Of the effective number.
+
+    Example:
+        >>> class_weights("inverse", np.array([[30, 10], [0, 0]]))
+        [0.6666666666666666, 2.0]
+    """
+    total = pixels.sum(axis=0).astype(float)
+    here = total > 0
+    weights = np.zeros(len(total))
+    if scheme == "none" or not here.any():
+        return [1.0] * len(total)
+    if scheme == "inverse":
+        weights[here] = total.sum() / (here.sum() * total[here])
+    elif scheme == "median_frequency":
+        around = ((pixels > 0) * pixels.sum(axis=1, keepdims=True)).sum(axis=0)
+        frequency = total[here] / around[here]
+        weights[here] = np.median(frequency) / frequency
+    else:
+        weights[here] = (1.0 - beta) / -np.expm1(total[here] * np.log(beta))
+        weights *= here.sum() / weights.sum()
+    found: list[float] = weights.tolist()
+    return found
+
+
+def class_pixels(reader: _Reader, cases: Sequence[Case], num_classes: int, cache: Path | None = None) -> Array:
+    """Valid pixels of each class in each image, `(N, K)` int64, read once and then kept in the file `cache`.
+
+    Raises:
+        DataError: A mask cannot be read.
+    """
+    if cache is not None and cache.is_file():
+        kept = np.array(json.loads(cache.read_text(encoding="utf-8")), np.int64)
+        if kept.shape == (len(cases), num_classes):
+            return kept
+
+    def count(case: Case) -> Array:
+        maps = reader.read(case).maps
+        mask = maps["mask"]
+        valid = maps.get("valid", np.ones_like(mask)) > 0
+        return np.bincount(mask[valid], minlength=num_classes)[:num_classes]
+
+    with ThreadPoolExecutor() as pool:  # decoders release the interpreter lock
+        pixels = np.stack(list(pool.map(count, cases)))
+    if cache is not None:
+        write_text(cache, json.dumps(pixels.tolist()))
+    return pixels

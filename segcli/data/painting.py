@@ -1,0 +1,70 @@
+"""Answers of a network in colours, on their image, with a legend."""
+
+import unicodedata
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from segcli.core.types import Array, Mask
+from segcli.data.colors import RGB
+from segcli.data.images import as_rgb
+
+__all__ = ["FOREGROUND", "legend_below", "overlay"]
+
+FOREGROUND: RGB = (0, 255, 120)
+"""Colour of a single mask on its image."""
+ROW, MARGIN = 22, 8
+"""Pixels of a line of the legend, and around its words."""
+FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.45
+
+
+def overlay(image: Array, painted: Array, shown: Mask, alpha: float = 0.45) -> Array:
+    """Image tinted and each region outlined, `(H, W, C), (H, W, 3), (H, W) -> (H, W, 3)` uint8.
+
+    Args:
+        image: The image.
+        painted: Colour of each pixel's answer.
+        shown: Where the image is tinted.
+        alpha: Share of the colour.
+    """
+    picture = as_rgb(image)
+    picture[shown] = ((1 - alpha) * picture[shown] + alpha * painted[shown]).astype(np.uint8)
+    edge = _outlines(np.where(shown[:, :, None], painted, 0), max(1, min(shown.shape) // 700)) & shown
+    picture[edge] = painted[edge]
+    return picture
+
+
+def _outlines(colours: Array, width: int) -> Mask:
+    """Pixels next to one of another colour."""
+    packed = (colours.astype(np.float32) * (1.0, 256.0, 65536.0)).sum(axis=2, dtype=np.float32)
+    kernel = np.ones((3, 3), np.uint8)
+    edge = cv2.dilate(packed, kernel, iterations=width) != cv2.erode(packed, kernel, iterations=width)
+    return np.asarray(edge)
+
+
+def legend_below(picture: Array, names: Sequence[str], colors: Sequence[RGB]) -> Array:
+    """The picture with the colour and the name of each class on white below it."""
+    width = picture.shape[1]
+    places: list[tuple[int, int, str, RGB]] = []
+    x, y = MARGIN, 0
+    for name, color in zip(map(_in_ascii, names), colors, strict=True):
+        (text_width, _), _ = cv2.getTextSize(name, FONT, FONT_SCALE, 1)
+        needed = ROW + text_width + 2 * MARGIN
+        if x > MARGIN and x + needed > width:
+            x, y = MARGIN, y + ROW
+        places.append((x, y, name, color))
+        x += needed
+    strip = np.full((y + ROW + 2 * MARGIN, width, 3), 255, np.uint8)
+    for left, top, name, color in places:
+        square = (left, top + MARGIN + 3), (left + ROW - 8, top + MARGIN + ROW - 5)
+        cv2.rectangle(strip, *square, color, cv2.FILLED)
+        cv2.rectangle(strip, *square, (90, 90, 90), 1)
+        cv2.putText(strip, name, (left + ROW, top + MARGIN + ROW - 7), FONT, FONT_SCALE, (0, 0, 0), 1, cv2.LINE_AA)
+    return np.concatenate([picture, strip])
+
+
+def _in_ascii(text: str) -> str:
+    """Letters that OpenCV's font has; accents are dropped."""
+    plain = unicodedata.normalize("NFKD", text.replace("ß", "ss"))
+    return plain.encode("ascii", "ignore").decode() or "?"

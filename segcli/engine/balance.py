@@ -1,0 +1,64 @@
+"""Weights of classes, found once from the training masks and written into the run."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from segcli.config.schema import LossPart, Run
+from segcli.data.class_list import class_names
+from segcli.data.class_weights import SCHEMES, class_pixels, class_weights
+from segcli.data.samples import Case
+from segcli.datasets import Layout
+from segcli.engine.events import Listener
+
+__all__ = ["fingerprint", "with_class_weights"]
+
+KEY = "class_weights"
+
+
+def fingerprint(cases: Sequence[Case]) -> dict[str, Any]:
+    """Number of cases and a digest of their names and file sizes."""
+    digest = hashlib.sha256()
+    for case in cases:
+        label = case.label.stat().st_size if case.label else 0
+        digest.update(f"{case.id}|{case.image.stat().st_size}|{label}\n".encode())
+    return {"num_images": len(cases), "digest": digest.hexdigest()[:16]}
+
+
+def with_class_weights(run: Run, listener: Listener, *, keep: bool = True) -> Run:
+    """The run with numbers in the place of `class_weights: inverse` and the like.
+
+    A run that goes on, and an evaluation elsewhere, have the very same weights then and need no training masks.
+
+    Args:
+        run: The run.
+        listener: Hears the weights.
+        keep: Keep what was counted in a file, so that the next run need not count again.
+
+    Raises:
+        DataError: A training mask cannot be read.
+    """
+    loss = dict(run.training.loss)
+    for name, part in run.training.loss.items():
+        scheme = part.options.get(KEY)
+        if scheme in SCHEMES and scheme != "none":
+            loss[name] = _weighted(run, part, listener, keep=keep)
+    return run.model_copy(update={"training": run.training.model_copy(update={"loss": loss})})
+
+
+def _weighted(run: Run, part: LossPart, listener: Listener, *, keep: bool) -> LossPart:
+    layout: Layout = run.dataset.build()
+    cases = layout.cases("train")
+    digest = hashlib.sha256(f"{run.dataset.model_dump_json()}|{fingerprint(cases)}".encode()).hexdigest()[:16]
+    cache = (run.data.cache_dir or Path("outputs") / "cache") / f"class_pixels_{digest}.json"
+    pixels = class_pixels(layout, cases, run.dataset.num_classes, cache if keep else None)
+    options = part.options
+    scheme = options[KEY]
+    weights = class_weights(scheme, pixels, **({"beta": options["beta"]} if "beta" in options else {}))
+    names = class_names(run.dataset.spec)
+    told = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(names, weights, strict=True))
+    listener.notice(f"class weights ({scheme}, from {len(cases)} training masks): {told}")
+    for name in (name for name, weight in zip(names, weights, strict=True) if weight == 0):
+        listener.warn(f"class `{name}` does not occur in the training masks: it has the weight 0")
+    return LossPart.model_validate({**part.model_dump(), KEY: weights})

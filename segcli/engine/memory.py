@@ -1,0 +1,98 @@
+"""Memory of a run's device while it works: for the progress line, and in `memory.csv` of the run folder."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from segcli.core.files import told_when_full
+
+__all__ = ["COLUMNS", "Memory", "MemoryLog", "memory_of"]
+
+EVERY_S = 10.0
+"""Seconds between two lines of an epoch; its end has a line of its own."""
+COLUMNS = "elapsed_s,epoch,batch,stage,allocated_mib,reserved_mib,peak_mib,free_mib,total_mib"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes in use at a moment."""
+
+    device_type: str
+    allocated: int
+    """In tensors; on the CPU what the process holds, which stands in for it."""
+    reserved: int
+    """Held by PyTorch's allocator, tensors included; on the CPU what the process holds."""
+    peak: int
+    """Most that was allocated since the epoch began; on the CPU what the process holds now."""
+    free: int
+    """Of the whole device, whoever holds the rest."""
+    total: int
+
+    def __str__(self) -> str:
+        free = f"{self.free / 2**30:.1f} of {self.total / 2**30:.1f} GiB free"
+        if self.device_type == "cpu":
+            return f"process {self.allocated / 2**30:.2f} GiB, {free}"
+        return f"allocated {self.allocated / 2**30:.2f}, reserved {self.reserved / 2**30:.2f}, {free}"
+
+
+def memory_of(device: torch.device) -> Memory:
+    """Memory of the device now."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return Memory(
+            "cuda",
+            torch.cuda.memory_allocated(device),
+            torch.cuda.memory_reserved(device),
+            torch.cuda.max_memory_allocated(device),
+            free,
+            total,
+        )
+    if device.type == "mps":
+        total, reserved = torch.mps.recommended_max_memory(), torch.mps.driver_allocated_memory()
+        allocated = torch.mps.current_allocated_memory()
+        return Memory("mps", allocated, reserved, allocated, max(total - reserved, 0), total)
+    held, machine = psutil.Process().memory_info().rss, psutil.virtual_memory()
+    return Memory("cpu", held, held, held, machine.available, machine.total)
+
+
+class MemoryLog:
+    """Writes `memory.csv`, a line now and then and one at the end of each epoch's training and validation.
+
+    A run that goes on from a checkpoint goes on in the same file, so that what a crash was preceded by stays there.
+
+    Args:
+        path: The file.
+        device: What is watched.
+    """
+
+    def __init__(self, path: Path, device: torch.device) -> None:
+        self.path = path
+        self.device = device
+        self.written = time.monotonic()
+
+    def epoch_begins(self) -> None:
+        """Peaks are those of one epoch."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+
+    def note(self, memory: Memory, **place: Any) -> None:
+        """A moment within an epoch; most are passed over."""
+        if time.monotonic() - self.written >= EVERY_S:
+            self._write(memory, **place)
+
+    def close_stage(self, **place: Any) -> None:
+        """The end of the training or validation of an epoch."""
+        self._write(memory_of(self.device), **place)
+
+    def _write(self, memory: Memory, *, elapsed_s: float, epoch: int, batch: int, stage: str) -> None:
+        self.written = time.monotonic()
+        sizes = (memory.allocated, memory.reserved, memory.peak, memory.free, memory.total)
+        line = f"{elapsed_s:.1f},{epoch},{batch},{stage}," + ",".join(f"{size / 2**20:.1f}" for size in sizes)
+        with told_when_full(self.path):
+            begun = self.path.exists()
+            with self.path.open("a", encoding="utf-8") as stream:
+                stream.write(line + "\n" if begun else f"{COLUMNS}\n{line}\n")

@@ -1,0 +1,62 @@
+"""Cross-entropy of classes that exclude each other."""
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from segcli.core.types import ConfigModel
+from segcli.data.class_weights import BETA, Scheme
+from segcli.losses import MaskLoss, mean_over_images
+
+__all__ = ["CrossEntropy"]
+
+
+class CrossEntropy(MaskLoss):
+    """Negative logarithm of the probability of the true class, times the weight of that class.
+
+    Averaged over the valid pixels of each image, then over images. Differs from PyTorch: the sum is divided by the
+    number of pixels and not by the sum of their weights, so that the loss of a batch is the mean of its images.
+
+    Shape:
+        `(B, K, *S), (B, *S) -> ()`.
+    """
+
+    can_target = ("classes",)
+
+    class Config(ConfigModel):
+        """Keys of `loss: {type: cross_entropy}`."""
+
+        class_weights: Scheme | list[Annotated[float, Field(ge=0.0)]] = "none"
+        """A weight for each class, or how to find them from the training masks: `none`, `inverse`,
+        `median_frequency` or `effective_number`. The run's config records the numbers that were found."""
+        beta: Annotated[float, Field(gt=0.0, lt=1.0)] = BETA
+        """Of `effective_number`."""
+        label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+        """Share of the truth that is spread evenly over all classes."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        given = config.class_weights if isinstance(config.class_weights, list) else None
+        self.weight: Tensor | None
+        self.register_buffer("weight", None if given is None else torch.tensor(given), persistent=False)
+
+    @classmethod
+    def mistake(cls, config: Config, num_classes: int) -> str | None:
+        """Whether there is one weight for each class."""
+        given = config.class_weights
+        if isinstance(given, list) and len(given) != num_classes:
+            return f"`class_weights` has {len(given)} entries, the data set has {num_classes} classes"
+        if isinstance(given, list) and not any(given):
+            return "every one of the `class_weights` is 0: nothing would be learnt"
+        return None
+
+    def compute(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+        """Scalar loss; an image without a valid pixel counts 0."""
+        values = F.cross_entropy(
+            logits, truth.long(), weight=self.weight, reduction="none", label_smoothing=self.config.label_smoothing
+        )
+        return mean_over_images(values.unsqueeze(1), valid)

@@ -1,0 +1,23 @@
+"""Mean class accuracy.
+
+Paper: Long et al., "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015,
+https://arxiv.org/abs/1411.4038.
+"""
+
+from segcli.core.types import Array
+from segcli.metrics import ConfusionMetric, ratio
+
+__all__ = ["ClassAccuracy"]
+
+
+class ClassAccuracy(ConfusionMetric):
+    """Share of the pixels of each class that are found, classes averaged.
+
+    Computed from one confusion matrix over the data set; a class that no pixel of the truth has is left out.
+    """
+
+    needs_classes = True
+
+    def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
+        """`TP / (TP + FN)` of one class."""
+        return ratio(tp, tp + fn)

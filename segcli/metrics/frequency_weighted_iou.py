@@ -1,0 +1,24 @@
+"""Frequency-weighted intersection over union.
+
+Paper: Long et al., "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015,
+https://arxiv.org/abs/1411.4038.
+"""
+
+from segcli.core.types import Array
+from segcli.metrics import ConfusionMetric, ratio
+
+__all__ = ["FrequencyWeightedIoU"]
+
+
+class FrequencyWeightedIoU(ConfusionMetric):
+    """Intersection over union of each class, averaged by how many pixels of the truth have it.
+
+    Computed from one confusion matrix over the data set; a class that no pixel of the truth has is left out.
+    """
+
+    needs_classes = True
+    by_frequency = True
+
+    def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
+        """`TP / (TP + FP + FN)` of one class."""
+        return ratio(tp, tp + fp + fn)

@@ -1,0 +1,22 @@
+"""Mean intersection over union, the mIoU of the papers.
+
+Paper: Everingham et al., "The Pascal Visual Object Classes (VOC) Challenge", IJCV 2010.
+"""
+
+from segcli.core.types import Array
+from segcli.metrics import ConfusionMetric, ratio
+
+__all__ = ["MeanIoU"]
+
+
+class MeanIoU(ConfusionMetric):
+    """Intersection over union of each class, classes averaged.
+
+    Computed from one confusion matrix over the data set; a class that no pixel of the truth has is left out.
+    """
+
+    needs_classes = True
+
+    def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
+        """`TP / (TP + FP + FN)` of one class."""
+        return ratio(tp, tp + fp + fn)

@@ -1,0 +1,24 @@
+"""Pixel accuracy of many classes, also called global accuracy.
+
+Paper: Long et al., "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015,
+https://arxiv.org/abs/1411.4038.
+"""
+
+from segcli.core.types import Array
+from segcli.metrics import ConfusionMetric, ratio
+
+__all__ = ["PixelAccuracy"]
+
+
+class PixelAccuracy(ConfusionMetric):
+    """Share of pixels whose class is right.
+
+    Computed from one confusion matrix over the data set; a class that no pixel of the truth has is left out.
+    """
+
+    needs_classes = True
+    by_frequency = True
+
+    def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
+        """`TP / (TP + FN)` of one class; averaged by frequency, that is the share of all pixels."""
+        return ratio(tp, tp + fn)

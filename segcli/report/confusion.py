@@ -1,0 +1,57 @@
+"""The confusion matrix as a picture and as a table for a spreadsheet."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from segcli.core.files import replacing, write_text
+from segcli.core.types import Array
+
+__all__ = ["drawn_matrix", "write_matrix"]
+
+CELL_INCHES = 0.42
+DARK = 0.55
+"""From this share on a cell is dark and its number white."""
+MOST_NUMBERS = 30
+"""With more classes numbers would not be readable."""
+
+
+def write_matrix(folder: Path, pixels: Array, names: Sequence[str]) -> None:
+    """Write `confusion_matrix.csv` (pixels) and `confusion_matrix.png` (shares of each true class)."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["true \\ found", *names])
+    writer.writerows([name, *row] for name, row in zip(names, pixels.tolist(), strict=True))
+    write_text(folder / "confusion_matrix.csv", text.getvalue())
+    with replacing(folder / "confusion_matrix.png") as temporary:
+        temporary.write_bytes(drawn_matrix(pixels, names))
+
+
+def drawn_matrix(pixels: Array, names: Sequence[str]) -> bytes:
+    """PNG of the matrix `(K, K)`, each row divided by its sum; a class without a true pixel has an empty row."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - takes half a second to import
+
+    true = pixels.sum(axis=1, keepdims=True)
+    shares = np.divide(pixels, true, out=np.zeros(pixels.shape), where=true > 0)
+    side = max(3.5, CELL_INCHES * len(names))
+    figure = Figure(figsize=(side + 2.2, side + 1.2), dpi=110, layout="constrained")
+    axes = figure.add_subplot()
+    picture = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    labels = [name if true[index] else f"{name} (absent)" for index, name in enumerate(names)]
+    axes.set_xticks(range(len(names)), list(names), rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), labels)
+    axes.set_xlabel("found")
+    axes.set_ylabel("true")
+    axes.set_title("Share of each true class, by pixels", loc="left")
+    if len(names) <= MOST_NUMBERS:
+        for (row, column), share in np.ndenumerate(shares):
+            if true[row]:
+                colour = "white" if share > DARK else "black" if share >= 0.005 else "0.75"
+                axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=colour, fontsize=8)
+    figure.colorbar(picture, ax=axes, shrink=0.7)
+    written = io.BytesIO()
+    figure.savefig(written, format="png")
+    return written.getvalue()

@@ -1,0 +1,58 @@
+"""Memory as tables for a terminal: who holds it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from segcli.core.gpus import GPU, Holder, Holders
+
+__all__ = ["holders", "size"]
+
+
+def size(count: float | None) -> str:
+    """Bytes as people say them; `-` where nobody knows.
+
+    Example:
+        >>> size(512), size(1.5 * 2**20), size(24 * 2**30), size(None)
+        ('512 B', '1.5 MiB', '24.00 GiB', '-')
+    """
+    if count is None:
+        return "-"
+    for unit, digits in (("GiB", 2), ("MiB", 1), ("KiB", 1)):
+        least = {"GiB": 2**30, "MiB": 2**20, "KiB": 2**10}[unit]
+        if abs(count) >= least:
+            return f"{count / least:,.{digits}f} {unit}"
+    return f"{count:.0f} B"
+
+
+def holders(result: Holders) -> Iterator[Any]:
+    """Each GPU with its processes."""
+    if not result.gpus:
+        yield f"{result.source} knows of no GPU"
+    for gpu in result.gpus:
+        yield _gpu(gpu, result.source)
+    if result.unplaced:
+        yield _table("On one of them (rocm-smi does not say which)", result.unplaced)
+    if any(holder.run for gpu in result.gpus for holder in gpu.holders):
+        yield "[dim]allocated, reserved: PyTorch's own count, last line of the run's memory.csv; outside: libraries[/]"
+
+
+def _gpu(gpu: GPU, source: str) -> Table:
+    title = f"GPU {gpu.index}: {escape(gpu.name)}, {size(gpu.used)} of {size(gpu.total)} in use ({source})"
+    table = _table(title, gpu.holders)
+    unknown = "not told by the driver" if gpu.unexplained is None else size(gpu.unexplained)
+    table.add_row("", "[dim]driver, display, other containers[/]", unknown, "", "", "", "")
+    table.add_row("", "[dim]free[/]", size(gpu.free), "", "", "", "")
+    return table
+
+
+def _table(title: str, found: list[Holder]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for heading in ("PID", "process", "held", "run", "allocated", "reserved", "outside"):
+        table.add_column(heading, justify="left" if heading in ("process", "run") else "right")
+    for holder in found:
+        sizes = (size(value) if holder.run else "" for value in (holder.allocated, holder.reserved, holder.outside))
+        table.add_row(str(holder.pid), escape(holder.name), size(holder.held), escape(holder.run or ""), *sizes)
+    return table

@@ -1,0 +1,40 @@
+import numpy as np
+
+from segcli.data.painting import legend_below, overlay
+
+RED, BLUE = (200, 0, 0), (0, 0, 200)
+
+
+def halves(size=(40, 60)):
+    painted = np.full((*size, 3), RED, np.uint8)
+    painted[:, size[1] // 2 :] = BLUE
+    return painted
+
+
+def test_classes_tint_the_image_and_are_outlined_where_they_meet():
+    image = np.full((40, 60, 3), 100, np.uint8)
+    picture = overlay(image, halves(), np.ones((40, 60), bool), alpha=0.5)
+    assert picture[5, 5].tolist() == [150, 50, 50]
+    assert picture[5, 55].tolist() == [50, 50, 150]
+    assert picture[5, 29].tolist() == list(RED)
+    assert picture[5, 30].tolist() == list(BLUE)
+
+
+def test_what_is_not_shown_stays_as_it_is():
+    image = np.random.default_rng(0).integers(0, 255, (40, 60, 1), dtype=np.uint8)
+    shown = np.zeros((40, 60), bool)
+    shown[10:20, 10:20] = True
+    picture = overlay(image, halves(), shown)
+    assert np.array_equal(picture[~shown], np.repeat(image, 3, axis=2)[~shown])
+    assert (picture[shown] != np.repeat(image, 3, axis=2)[shown]).any()
+
+
+def test_the_legend_names_each_class_in_its_colour_and_wraps():
+    picture = np.zeros((40, 120, 3), np.uint8)
+    one = legend_below(picture, ["road"], [RED])
+    three = legend_below(picture, ["road", "pedestrian", "Straße é"], [RED, BLUE, (0, 200, 0)])
+    assert one.shape[1] == three.shape[1] == 120
+    assert 40 < one.shape[0] < three.shape[0]
+    for color in (RED, BLUE, (0, 200, 0)):
+        assert (three[40:] == color).all(axis=2).sum() > 50
+    assert (one[40:] < 100).all(axis=2).any()  # the name in black
