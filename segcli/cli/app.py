@@ -20,7 +20,7 @@ from segcli.cli.options import (
     OverwriteOpt,
     QuietOpt,
     RunAndOverridesArg,
-    RunOpt,
+    RunsOpt,
     ThresholdOpt,
     TTAOpt,
     format_of,
@@ -274,17 +274,24 @@ def evaluate(
 @app.command("predict")
 def predict(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT ...", help="Image files, folders or globs.")],
-    run: RunOpt = None,
+    run: RunsOpt = None,
     model: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            "--model", "-m", help="Exported ONNX file in the place of a run; PyTorch is not loaded.", show_default=False
+            "--model",
+            "-m",
+            help="Exported ONNX file in the place of a run, or several; PyTorch is not loaded.",
+            show_default=False,
         ),
     ] = None,
     out: OutOpt = None,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write the image with the mask on it.")] = False,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write probabilities as 16-bit PNG (0 to 65535).")
+    ] = False,
+    uncertainty: Annotated[
+        bool,
+        typer.Option("--uncertainty", help="Also write entropy, or the spread of several runs, as 16-bit PNG."),
     ] = False,
     threshold: ThresholdOpt = None,
     tile: Annotated[
@@ -298,6 +305,9 @@ def predict(
     ] = None,
     fps: Annotated[float, typer.Option("--fps", min=0.1, max=240, help="Frames per second of the video.")] = 10.0,
     overwrite: OverwriteOpt = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Go on where an earlier call stopped.")
+    ] = False,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -310,30 +320,36 @@ def predict(
     from segcli.cli import console
     from segcli.commands.locate import locate_run
 
-    if model is not None and run is not None:
+    if model and run:
         raise typer.BadParameter("--model and --run exclude each other: the file is the network")
-    located = None if model is not None else locate_run(run)
+    located = [] if model else [locate_run(name) for name in run] if run else [locate_run(None)]
 
     from segcli.commands.predict import PredictOptions
     from segcli.commands.predict import predict as command
-    from segcli.engine.predictor import Wanted, of_exported
+    from segcli.engine.predictor import Wanted, ensemble, of_exported
     from segcli.report import tables
 
     wanted = Wanted(threshold=threshold, tile=tile, tta=tta)
-    if model is not None:
-        opened = partial(of_exported, model, wanted)
+    if model:
+        openers = [partial(of_exported, path, wanted) for path in model]
     else:
         from segcli.engine.checkpoint_predictor import of_checkpoint
 
-        assert located is not None
-        opened = partial(of_checkpoint, located.for_prediction(), wanted)
+        openers = [partial(of_checkpoint, entry.for_prediction(), wanted) for entry in located]
     options = PredictOptions(
-        out=out, overlays=overlay, probabilities=probabilities, video=video, fps=fps, overwrite=overwrite
+        out=out,
+        overlays=overlay,
+        probabilities=probabilities,
+        uncertainty=uncertainty,
+        video=video,
+        fps=fps,
+        overwrite=overwrite,
+        skip_existing=skip_existing,
     )
     with console.listener(quiet=quiet or as_json) as listener:
-        if located is not None:
-            console.took(located, listener)
-        done = command(inputs, opened, options, listener=listener)
+        for entry in located:
+            console.took(entry, listener)
+        done = command(inputs, lambda: ensemble([opened() for opened in openers]), options, listener=listener)
     console.result(done.as_dict(), tables.predicted(done), as_json=as_json, quiet=quiet)
     if done.failed:
         raise typer.Exit(3)

@@ -18,7 +18,7 @@ __all__ = [
     "OverwriteOpt",
     "QuietOpt",
     "RunAndOverridesArg",
-    "RunOpt",
+    "RunsOpt",
     "TTAOpt",
     "ThresholdOpt",
     "format_of",
@@ -47,13 +47,14 @@ RunAndOverridesArg = Annotated[
         show_default=False,
     ),
 ]
-RunOpt = Annotated[
-    str | None,
+RunsOpt = Annotated[
+    list[str] | None,
     typer.Option(
         "--run",
         "-r",
-        help="Run folder, name or checkpoint; the newest run when left out.",
+        help="Run folder, name or checkpoint; the newest run when left out. Several are averaged.",
         autocompletion=complete.runs,
+        show_default=False,
     ),
 ]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]

@@ -1,9 +1,11 @@
 """Probabilities of whole images, by one or several networks; loads no PyTorch itself."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,7 +21,7 @@ from segcli.engine.portable import open_portable
 from segcli.engine.sliding import Forward, Sliding
 from segcli.tasks import Task
 
-__all__ = ["Pixels", "Predictor", "Wanted", "of_exported"]
+__all__ = ["Likely", "Pixels", "Predictor", "Wanted", "ensemble", "of_exported"]
 
 
 class Pixels(Protocol):
@@ -62,6 +64,17 @@ class InMemory:
 
 
 @dataclass(frozen=True)
+class Likely:
+    """What is found in an image, or in rows of it."""
+
+    probs: Array
+    """`(K, *S)`; of several networks the mean."""
+    uncertainty: Array
+    """`(*S)` from 0 to 1. Of one network: entropy in proportion to the largest that is possible. Of several: twice the
+    standard deviation of their probabilities, in the class where they differ most."""
+
+
+@dataclass(frozen=True)
 class Predictor:
     """Everything from the stored pixels to the probabilities."""
 
@@ -78,9 +91,11 @@ class Predictor:
     """Whether the network normalises the pixels itself and takes `(B, *S, C)`."""
     batch_size: int = 1
     """Tiles per call."""
+    members: int = 1
+    """Networks in `forward`, which gives their outputs one after the other as channels."""
 
-    def probabilities(self, sample: Sample) -> Array:
-        """Probabilities `(K, *S)` at the size of the file."""
+    def likely(self, sample: Sample) -> Likely:
+        """Probabilities at the size of the file."""
         resized = self.pipeline.resized(sample)
         # statistics of an image by itself are those of the whole of it
         image = resized.image if self.takes_stored else self.pipeline.normalised(resized.image)
@@ -89,10 +104,10 @@ class Predictor:
             [band for _, band in self._sliding().bands(self._reader(InMemory(image), size, ready=True), size)], axis=1
         )
         geometry = Geometry(stored=sample.size, resized=resized.size, padded=size)
-        return self.task.probabilities_of(geometry.restore_array(logits))
+        return self._likely(geometry.restore_array(logits))
 
-    def bands(self, pixels: Pixels) -> Iterator[tuple[slice, Array]]:
-        """Rows with their probabilities `(K, rows, *rest)`, in order, for an image that need not fit in memory.
+    def bands(self, pixels: Pixels) -> Iterator[tuple[slice, Likely]]:
+        """Rows with their probabilities, in order, for an image that need not fit in memory.
 
         Raises:
             DataError: A part of it cannot be read.
@@ -103,7 +118,17 @@ class Predictor:
             stop = min(rows.stop, pixels.size[0])
             if stop > rows.start:
                 kept = logits[(slice(None), slice(0, stop - rows.start), *rest)]
-                yield slice(rows.start, stop), self.task.probabilities_of(kept)
+                yield slice(rows.start, stop), self._likely(kept)
+
+    def _likely(self, logits: Array) -> Likely:
+        every = np.stack([self.task.probabilities_of(part) for part in np.split(logits, self.members)])
+        probs = every.mean(axis=0) if self.members > 1 else every[0]
+        spread = (
+            2.0 * every.std(axis=0).max(axis=0)
+            if self.members > 1
+            else _entropy(probs, exclude=self.task.target == "classes")
+        )
+        return Likely(probs, np.clip(spread, 0.0, 1.0))
 
     @property
     def can_stream(self) -> bool:
@@ -134,6 +159,60 @@ class Predictor:
             return np.ascontiguousarray(np.moveaxis(part, -1, 0))
 
         return read
+
+
+def _entropy(probs: Array, *, exclude: bool) -> Array:
+    """Of classes that exclude each other, or of the least certain of several masks; 1 where nothing is known."""
+    inside = np.clip(probs, 1e-7, 1.0 - 1e-7)
+    if exclude:
+        entropy: Array = -(inside * np.log(inside)).sum(axis=0) / np.float32(np.log(len(probs)))
+        return entropy
+    single = -(inside * np.log(inside) + (1.0 - inside) * np.log(1.0 - inside)) / np.float32(np.log(2.0))
+    most: Array = single.max(axis=0)
+    return most
+
+
+def ensemble(members: Sequence[Predictor]) -> Predictor:
+    """Several networks as one, which gives the mean of their probabilities.
+
+    Threshold, tiles and the way images are read are those of the first.
+
+    Raises:
+        ConfigError: They see images, or name classes, in different ways.
+    """
+    first = members[0]
+    if len(members) == 1:
+        return first
+    for other in members[1:]:
+        for what, of in AGREE.items():
+            if of(other) != of(first):
+                raise ConfigError(
+                    f"`{first.source}` and `{other.source}` differ in {what} ({of(first)} and {of(other)})",
+                    hint="an ensemble needs networks that were trained on images and classes of one kind",
+                )
+
+    def forward(images: Array) -> Array:
+        return np.concatenate([member.forward(images) for member in members], axis=1)
+
+    pipeline = copy.copy(first.pipeline)
+    pipeline.multiple = math.lcm(*(member.pipeline.multiple for member in members))
+    batch_size = min(member.batch_size for member in members)
+    name = "+".join(dict.fromkeys(member.name for member in members))
+    return replace(first, name=name, pipeline=pipeline, forward=forward, batch_size=batch_size, members=len(members))
+
+
+AGREE: dict[str, Callable[[Predictor], Any]] = {
+    "the task": lambda member: type(member.task).__name__,
+    "the classes": lambda member: list(member.task.classes),
+    "the channels of images": lambda member: len(member.pipeline.mean),
+    "`image_size`": lambda member: member.pipeline.image_size,
+    "`data.preprocessing.normalize`": lambda member: member.pipeline.settings.preprocessing.normalize,
+    "`mean`": lambda member: member.pipeline.mean.tolist(),
+    "`std`": lambda member: member.pipeline.std.tolist(),
+    "the number of axes": lambda member: member.layout.ndim,
+    "who normalises the image": lambda member: "the file" if member.takes_stored else "segcli",
+}
+"""What networks of an ensemble share."""
 
 
 def of_exported(path: Path, wanted: Wanted, *, threads: int = 0) -> Predictor:

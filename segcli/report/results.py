@@ -228,6 +228,8 @@ class Predicted:
     folder: Path
     written: list[dict[str, Any]] = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    """Images whose mask was there."""
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""

@@ -212,6 +212,8 @@ def _images(result: Evaluated, positions: list[int], title: str) -> Table:
 def predicted(result: Predicted) -> Iterator[Any]:
     """How many masks went where, and what failed."""
     yield f"wrote {_plural(len(result.written), 'mask')} to {escape(str(result.folder))}"
+    if result.skipped:
+        yield f"passed over {_plural(len(result.skipped), 'image')} whose mask was there"
     if result.failed:
         yield f"[bold red]{_plural(len(result.failed), 'image')} failed:[/]"
         for entry in result.failed:
