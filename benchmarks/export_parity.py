@@ -50,6 +50,7 @@ def described(name: str, ndim: int, stride: int) -> Description:
         threshold=0.5,
         tile=None,
         overlap=0.25,
+        postprocess={},
         dataset=DatasetSpec().model_dump(mode="json"),
         preprocessing={},
         segcli=__version__,

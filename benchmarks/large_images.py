@@ -4,9 +4,9 @@
     python benchmarks/large_images.py memory [--sides 5000 10000]
     python benchmarks/large_images.py volume [--sides 256 512]
 
-`speed` runs both in one process by turns, with the same network, tile, overlap and blending, and compares processor time,
-which other work on the machine disturbs least. `memory` and `volume` generate tiled files and predict each in a process
-of its own.
+`speed` runs both in one process by turns, with the same network, tile, overlap and blending, and compares processor
+time, which other work on the machine disturbs least. `memory` and `volume` generate tiled files and predict each in a
+process of its own.
 """
 
 import argparse

@@ -50,6 +50,8 @@ class Description:
     threshold: float
     tile: list[int] | None
     overlap: float
+    postprocess: dict[str, Any]
+    """What is done to masks; the section `inference.postprocess`."""
     dataset: dict[str, Any]
     """How images are read: the data-set file without its paths."""
     preprocessing: dict[str, Any]

@@ -14,6 +14,7 @@ from segcli.core.errors import ConfigError, DataError
 from segcli.core.registry import TASKS
 from segcli.core.types import Array
 from segcli.data.pipeline import Pipeline
+from segcli.data.postprocess import Postprocess, clean
 from segcli.data.samples import Geometry, Sample, pad_end, padded_size
 from segcli.data.settings import DataSettings
 from segcli.datasets import Layout
@@ -104,7 +105,7 @@ class Predictor:
             [band for _, band in self._sliding().bands(self._reader(InMemory(image), size, ready=True), size)], axis=1
         )
         geometry = Geometry(stored=sample.size, resized=resized.size, padded=size)
-        return self._likely(geometry.restore_array(logits))
+        return self._cleaned(self._likely(geometry.restore_array(logits)))
 
     def bands(self, pixels: Pixels) -> Iterator[tuple[slice, Likely]]:
         """Rows with their probabilities, in order, for an image that need not fit in memory.
@@ -120,6 +121,16 @@ class Predictor:
                 kept = logits[(slice(None), slice(0, stop - rows.start), *rest)]
                 yield slice(rows.start, stop), self._likely(kept)
 
+    def _cleaned(self, likely: Likely) -> Likely:
+        probs = clean(
+            likely.probs,
+            self.inference.postprocess,
+            self.task.classes,
+            exclude=self.task.target == "classes",
+            threshold=self.inference.threshold,
+        )
+        return replace(likely, probs=probs)
+
     def _likely(self, logits: Array) -> Likely:
         every = np.stack([self.task.probabilities_of(part) for part in np.split(logits, self.members)])
         probs = every.mean(axis=0) if self.members > 1 else every[0]
@@ -132,8 +143,12 @@ class Predictor:
 
     @property
     def can_stream(self) -> bool:
-        """Whether an image may be read in parts: it is neither resized nor normalised by its own statistics."""
-        return self.pipeline.image_size is None and self.pipeline.settings.preprocessing.normalize != "per_image"
+        """Whether an image may be read in parts: nothing is done to it that needs the whole of it."""
+        return (
+            self.pipeline.image_size is None
+            and self.pipeline.settings.preprocessing.normalize != "per_image"
+            and not self.inference.postprocess.changes(self.task.classes)
+        )
 
     def _sliding(self) -> Sliding:
         settings = self.inference
@@ -244,6 +259,7 @@ def of_exported(path: Path, wanted: Wanted, *, threads: int = 0) -> Predictor:
         tile=tile,
         overlap=described.overlap,
         tta=bool(wanted.tta),
+        postprocess=Postprocess.model_validate(described.postprocess),
     )
 
     def forward(images: Array) -> Array:

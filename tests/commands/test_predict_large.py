@@ -12,8 +12,10 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+import yaml
 import zarr
 from factories import blobs
+from scipy import ndimage
 
 from segcli.data import windows
 from segcli.data.images import read_image, read_labels
@@ -153,3 +155,26 @@ def test_networks_that_see_images_differently_are_no_ensemble(run_cli, workplace
     result = run_cli("predict", "data/test/image", "--run", "tiny", "--run", "other.safetensors")
     assert result.code == 2
     assert "differ in `mean`" in result.err
+
+
+def test_eval_and_predict_and_an_exported_file_clean_masks_alike(run_cli, tiny, workplace):
+    settings = {"postprocess": {"largest_component": True, "fill_holes": True}}
+    assert run_cli("train", tiny(training__epochs=2, name="raw")).code == 0
+    assert run_cli("train", tiny(training__epochs=2, inference=settings)).code == 0
+    assert run_cli("export", "tiny").code == 0
+    file = "outputs/exports/tiny/tiny.onnx"
+    for out, network in (("raw", ("--run", "raw")), ("run", ("--run", "tiny")), ("file", ("--model", file))):
+        assert run_cli("predict", "data/test/image", *network, "--out", out).code == 0
+    assert run_cli("eval", "tiny", "--out", "scores").code == 0
+    for name in ("00.png", "01.png"):
+        raw, run, other = (read_labels(workplace / out / name) for out in ("raw", "run", "file"))
+        expected = ndimage.binary_fill_holes(raw > 0)
+        labels, count = ndimage.label(expected, np.ones((3, 3)))
+        sizes = ndimage.sum_labels(expected, labels, range(1, count + 1))
+        np.testing.assert_array_equal(run > 0, labels == 1 + np.argmax(sizes))
+        np.testing.assert_array_equal(other, run)
+        np.testing.assert_array_equal(read_labels(workplace / "scores/predictions" / name), run)
+    scores = yaml.safe_load((workplace / "scores/per_image_metrics.yaml").read_text())
+    truth = read_labels(workplace / "data/test/label/00.png") > 0
+    found = read_labels(workplace / "run/00.png") > 0
+    assert scores[0]["dice"] == pytest.approx(2 * (found & truth).sum() / (found.sum() + truth.sum()), abs=1e-6)

@@ -41,6 +41,7 @@ def describe(ndim, stride):
         threshold=0.5,
         tile=None,
         overlap=0.25,
+        postprocess={},
         dataset={},
         preprocessing={},
         segcli="0",
