@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 import tifffile
@@ -138,6 +140,7 @@ def test_a_file_whose_making_failed_is_not_there(tmp_path):
 
 def test_a_full_disk_is_told_and_nothing_hangs(tmp_path, monkeypatch):
     def full(*_, **__):
+        time.sleep(0.1)  # until as many bands wait as may
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("segcli.data.tiles.tifffile.imwrite", full)
