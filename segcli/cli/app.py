@@ -20,9 +20,10 @@ from segcli.cli.options import (
     OverwriteOpt,
     QuietOpt,
     RunAndOverridesArg,
-    RunOpt,
+    RunsOpt,
     ThresholdOpt,
     TTAOpt,
+    format_of,
     run_and_overrides,
     threshold_or_best,
 )
@@ -291,11 +292,24 @@ def evaluate(
 @app.command("predict")
 def predict(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT ...", help="Image files, folders or globs.")],
-    run: RunOpt = None,
+    run: RunsOpt = None,
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Exported ONNX file in the place of a run, or several; PyTorch is not loaded.",
+            show_default=False,
+        ),
+    ] = None,
     out: OutOpt = None,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write the image with the mask on it.")] = False,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write probabilities as 16-bit PNG (0 to 65535).")
+    ] = False,
+    uncertainty: Annotated[
+        bool,
+        typer.Option("--uncertainty", help="Also write entropy, or the spread of several runs, as 16-bit PNG."),
     ] = False,
     threshold: ThresholdOpt = None,
     tile: Annotated[
@@ -309,6 +323,9 @@ def predict(
     ] = None,
     fps: Annotated[float, typer.Option("--fps", min=0.1, max=240, help="Frames per second of the video.")] = 10.0,
     overwrite: OverwriteOpt = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Go on where an earlier call stopped.")
+    ] = False,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -316,29 +333,41 @@ def predict(
 
     Example: segcli predict photos/ --run exp --overlay
     """
+    from functools import partial
+
     from segcli.cli import console
     from segcli.commands.locate import locate_run
 
-    located = locate_run(run)
+    if model and run:
+        raise typer.BadParameter("--model and --run exclude each other: the file is the network")
+    located = [] if model else [locate_run(name) for name in run] if run else [locate_run(None)]
 
     from segcli.commands.predict import PredictOptions
     from segcli.commands.predict import predict as command
+    from segcli.engine.predictor import Wanted, ensemble, of_exported
     from segcli.report import tables
 
+    wanted = Wanted(threshold=threshold, tile=tile, tta=tta)
+    if model:
+        openers = [partial(of_exported, path, wanted) for path in model]
+    else:
+        from segcli.engine.checkpoint_predictor import of_checkpoint
+
+        openers = [partial(of_checkpoint, entry.for_prediction(), wanted) for entry in located]
     options = PredictOptions(
         out=out,
         overlays=overlay,
         probabilities=probabilities,
-        threshold=threshold,
-        tile=tile,
-        tta=tta,
+        uncertainty=uncertainty,
         video=video,
         fps=fps,
         overwrite=overwrite,
+        skip_existing=skip_existing,
     )
     with console.listener(quiet=quiet or as_json) as listener:
-        console.took(located, listener)
-        done = command(inputs, located, options, listener=listener)
+        for entry in located:
+            console.took(entry, listener)
+        done = command(inputs, lambda: ensemble([opened() for opened in openers]), options, listener=listener)
     console.result(done.as_dict(), tables.predicted(done), as_json=as_json, quiet=quiet)
     if done.failed:
         raise typer.Exit(3)
@@ -412,10 +441,70 @@ def profile_memory(
     console.result(values, tables, as_json=as_json, quiet=quiet)
 
 
-@app.command("export", help="ONNX, TorchScript, torch.export (not built yet).")
-def export(run: Annotated[str | None, typer.Argument(metavar="[RUN]")] = None) -> None:
-    """Say that it is not built yet."""
-    _not_built("export", "a checkpoint's tensors under `model/` are plain safetensors")
+@app.command("export")
+def export(
+    words: RunAndOverridesArg = None,
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--format", "-f", help="onnx, torchscript or pt2 (torch.export).", autocompletion=complete.formats
+        ),
+    ] = "onnx",
+    bake: Annotated[
+        bool, typer.Option("--bake", help="Let the file normalise the image and give probabilities.")
+    ] = False,
+    half: Annotated[bool, typer.Option("--half", help="Numbers of 16 bits.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Weights of 8 bits (ONNX), with the Dice that they cost measured.")
+    ] = False,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            "--tolerance",
+            min=0.0,
+            help="Largest difference to the original; 1e-4, or 2e-2 with --half.",
+            show_default=False,
+        ),
+    ] = None,
+    max_dice_loss: Annotated[
+        float, typer.Option("--max-dice-loss", min=0.0, help="Largest loss of validation Dice with --int8.")
+    ] = 0.02,
+    out: OutOpt = None,
+    overwrite: OverwriteOpt = False,
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Write a trained network as a file that runs without segcli.
+
+    The file is run in a fresh process and compared with the original; one that differs is not kept.
+
+    Example: segcli export exp --format onnx --bake
+    """
+    from segcli.cli import console
+    from segcli.commands.locate import locate_run
+
+    name, overrides = run_and_overrides(words)
+    wanted = format_of(kind)
+    located = locate_run(name)
+
+    from segcli.commands.export import ExportOptions
+    from segcli.commands.export import export as command
+    from segcli.report import tables
+
+    options = ExportOptions(
+        format=wanted,
+        out=out,
+        half=half,
+        int8=int8,
+        bake=bake,
+        tolerance=tolerance,
+        max_dice_loss=max_dice_loss,
+        overwrite=overwrite,
+    )
+    with console.listener(quiet=quiet or as_json) as listener:
+        console.took(located, listener)
+        done = command(located, options, overrides=overrides, listener=listener)
+    console.result(done.as_dict(), tables.exported(done), as_json=as_json, quiet=quiet)
 
 
 def _not_built(command: str, instead: str) -> None:

@@ -5,9 +5,20 @@ from pathlib import Path
 
 import typer
 
+from segcli.core.portable import FORMATS
 from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SAMPLES, SCHEDULERS, Registry
 
-__all__ = ["config_or_key", "config_run_or_key", "configs", "kinds", "run_or_key", "runs", "shells", "splits"]
+__all__ = [
+    "config_or_key",
+    "config_run_or_key",
+    "configs",
+    "formats",
+    "kinds",
+    "run_or_key",
+    "runs",
+    "shells",
+    "splits",
+]
 
 EXPERIMENTS = Path("outputs") / "experiments"
 COMPONENT_KEYS: dict[str, Registry] = {
@@ -43,6 +54,11 @@ def runs(incomplete: str) -> list[str]:
 def kinds(incomplete: str) -> list[str]:
     """Kinds of generated data sets."""
     return _starting(SAMPLES.names(), incomplete)
+
+
+def formats(incomplete: str) -> list[str]:
+    """Formats of exported networks."""
+    return _starting(FORMATS.values(), incomplete)
 
 
 def splits(incomplete: str) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from segcli.cli import complete
+from segcli.core.portable import FORMATS, Format
 
 __all__ = [
     "ConfigArg",
@@ -17,9 +18,10 @@ __all__ = [
     "OverwriteOpt",
     "QuietOpt",
     "RunAndOverridesArg",
-    "RunOpt",
+    "RunsOpt",
     "TTAOpt",
     "ThresholdOpt",
+    "format_of",
     "run_and_overrides",
     "threshold_or_best",
 ]
@@ -45,13 +47,14 @@ RunAndOverridesArg = Annotated[
         show_default=False,
     ),
 ]
-RunOpt = Annotated[
-    str | None,
+RunsOpt = Annotated[
+    list[str] | None,
     typer.Option(
         "--run",
         "-r",
-        help="Run folder, name or checkpoint; the newest run when left out.",
+        help="Run folder, name or checkpoint; the newest run when left out. Several are averaged.",
         autocompletion=complete.runs,
+        show_default=False,
     ),
 ]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
@@ -96,6 +99,18 @@ def threshold_or_best(text: str | None) -> float | str | None:
     if not 0.0 <= value <= 1.0:
         raise typer.BadParameter(f"--threshold is a number from 0 to 1 or best-on-val, got `{text}`")
     return value
+
+
+def format_of(text: str) -> Format:
+    """Read what `--format` was given.
+
+    Raises:
+        typer.BadParameter: There is no such format.
+    """
+    for kind in FORMATS.values():
+        if text.lower() == kind:
+            return kind
+    raise typer.BadParameter(f"--format is one of {', '.join(FORMATS.values())}, got `{text}`")
 
 
 def run_and_overrides(words: list[str] | None) -> tuple[str | None, list[str]]:

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, TASKS, Registry
 from segcli.core.types import ConfigModel, FilePath, Positive, Share
+from segcli.data.postprocess import Postprocess
 from segcli.data.settings import DatasetSpec, DataSettings, Size
 
 __all__ = [
@@ -189,6 +190,8 @@ class Inference(ConfigModel):
     """Test-time augmentation: average the logits of all flips and, in 2D, quarter turns; eight times the work."""
     threshold: Share = 0.5
     """A pixel is foreground from this probability on."""
+    postprocess: Postprocess = Postprocess()
+    """What is done to the masks that are found."""
 
 
 class Logging(ConfigModel):

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +17,7 @@ from segcli.core.types import Batch, IOSpec
 from segcli.data.cache import DiskCache, MemoryCache, Resizing, forecast
 from segcli.data.loader import EvaluationLoader, TrainLoader
 from segcli.data.pipeline import Pipeline, Source
+from segcli.data.postprocess import clean
 from segcli.data.samples import Case
 from segcli.datasets import Layout
 from segcli.engine.checkpoint import Checkpoint
@@ -70,6 +72,17 @@ class Assembly:
         if self.task.target == "classes":
             return ScoredClasses(probs, batch["mask"], batch["valid"])
         return Scored(probs, batch["mask"], batch["valid"], self.run.inference.threshold)
+
+    def cleaned(self, probs: Tensor) -> Tensor:
+        """Probabilities `(B, K, *S)` after `inference.postprocess`, on the same device."""
+        settings, classes = self.run.inference.postprocess, self.task.classes
+        if not settings.changes(classes):
+            return probs
+        exclude, threshold = self.task.target == "classes", self.run.inference.threshold
+        arrays = [
+            clean(entry, settings, classes, exclude=exclude, threshold=threshold) for entry in probs.cpu().numpy()
+        ]
+        return torch.from_numpy(np.stack(arrays)).to(probs.device)
 
     @cached_property
     def pipeline(self) -> Pipeline:
@@ -161,6 +174,7 @@ def assemble(run: Run, *, pretrained: bool = False, site: Site | None = None) ->
     site = site or _site(run)
     layout: Layout = run.dataset.build()
     task: Task = TASKS.load(run.task_name)(run.dataset.spec)
+    run.inference.postprocess.check(task.classes, layout.ndim)
     seed_everything(run.seed)
     io = IOSpec(ndim=layout.ndim, in_channels=run.dataset.num_channels, outputs=task.outputs)
     network: Network = run.model.build(io=io)

@@ -82,7 +82,7 @@ def evaluate(
                     )
                 )
                 restored = loaded.geometries[index].restore(outputs["mask"][one])
-                probs = parts.task.probabilities(restored)
+                probs = parts.cleaned(parts.task.probabilities(restored))
                 truth = parts.task.targets(
                     {
                         name: torch.from_numpy(values)[None].to(parts.device)

@@ -4,15 +4,36 @@ The engine never asks which task it runs; whatever differs between masks, classe
 """
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from torch import Tensor
+import numpy as np
 
 from segcli.core.types import Array, Batch, Mask
 from segcli.data.colors import RGB
 from segcli.data.settings import DatasetSpec
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 __all__ = ["Task"]
+
+
+def _sigmoid(logits: Array) -> Array:
+    """Of the side that does not overflow."""
+    small = np.exp(-np.abs(logits))
+    probs: Array = np.where(logits >= 0, 1, small) / (1 + small)
+    return probs
+
+
+def _softmax(logits: Array) -> Array:
+    exponentials: Array = np.exp(logits - logits.max(axis=0, keepdims=True))
+    exponentials /= exponentials.sum(axis=0, keepdims=True)
+    return exponentials
+
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"sigmoid": _sigmoid, "softmax": _softmax}
+"""From logits `(K, *S)` to probabilities, by the name in `Task.activation`."""
 
 
 class Task(ABC):
@@ -52,8 +73,12 @@ class Task(ABC):
         """Bring the loader's compact targets into the shape that losses expect, on the batch's device."""
 
     @abstractmethod
-    def probabilities(self, logits: Tensor) -> Tensor:
+    def probabilities(self, logits: "Tensor") -> "Tensor":
         """Probabilities `(B, K, *S)` from logits of the same shape, in float32."""
+
+    def probabilities_of(self, logits: Array) -> Array:
+        """As `probabilities`, of one image `(K, *S)` and without PyTorch."""
+        return ACTIVATIONS[self.activation](np.asarray(logits, np.float32))
 
     @abstractmethod
     def decide(self, probs: Array, threshold: float) -> Array:

@@ -26,7 +26,7 @@ def test_the_version_is_told(run_cli):
 
 
 @pytest.mark.parametrize(
-    "command", [["train"], ["resume"], ["eval"], ["predict"], ["data", "check"], ["data", "sample"]]
+    "command", [["train"], ["resume"], ["eval"], ["predict"], ["export"], ["data", "check"], ["data", "sample"]]
 )
 def test_each_command_shows_an_example(run_cli, command):
     result = run_cli(*command, "--help")
@@ -41,11 +41,6 @@ def test_the_generated_parts_of_the_readme_are_fresh():
 def test_a_stale_readme_is_noticed():
     text = README.read_text()
     assert rendered(text.replace("| `--overwrite` | Replace what is there. |", "")) == text
-
-
-def test_the_readme_shows_no_command_that_is_not_built():
-    text = README.read_text()
-    assert "segcli export" not in text
 
 
 def test_the_examples_of_the_readme_are_legal(workplace):

@@ -1,0 +1,52 @@
+"""Predictor of a checkpoint."""
+
+from pathlib import Path
+
+import torch
+
+from segcli.config.load import run_from_values
+from segcli.core.types import Array
+from segcli.engine.assembly import Assembly, assemble, load_weights
+from segcli.engine.checkpoint import read_checkpoint
+from segcli.engine.predictor import Predictor, Wanted
+from segcli.engine.runtime import out_of_memory
+from segcli.engine.sliding import Forward
+
+__all__ = ["of_checkpoint"]
+
+
+def of_checkpoint(path: Path, wanted: Wanted) -> Predictor:
+    """Predictor of a checkpoint, on the run's device and in its precision.
+
+    Raises:
+        SegcliError: The checkpoint or the device fail.
+    """
+    checkpoint = read_checkpoint(path)
+    run = run_from_values(checkpoint.header["config"], source=str(path))
+    run = run.predicting(threshold=wanted.threshold, tta=wanted.tta, tile=wanted.tile)
+    parts = assemble(run)
+    load_weights(parts.network, checkpoint, path)
+    parts.network.eval()
+    return Predictor(
+        name=run.name,
+        source=path,
+        layout=parts.layout,
+        pipeline=parts.pipeline,
+        task=parts.task,
+        inference=run.inference,
+        forward=_forward(parts),
+        batch_size=1 if parts.device.type == "cpu" else run.data.batch_size,
+    )
+
+
+def _forward(parts: Assembly) -> Forward:
+    def forward(images: Array) -> Array:
+        try:
+            with torch.inference_mode(), parts.precision.autocast():
+                image = torch.from_numpy(images).to(parts.device, memory_format=parts.memory_format)
+                logits: Array = parts.network(image)["mask"].float().cpu().numpy()
+        except (RuntimeError, MemoryError) as error:
+            raise out_of_memory(error) or error from error
+        return logits
+
+    return forward
