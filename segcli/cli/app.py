@@ -505,9 +505,3 @@ def export(
         console.took(located, listener)
         done = command(located, options, overrides=overrides, listener=listener)
     console.result(done.as_dict(), tables.exported(done), as_json=as_json, quiet=quiet)
-
-
-def _not_built(command: str, instead: str) -> None:
-    from segcli.core.errors import ConfigError
-
-    raise ConfigError(f"`segcli {command}` is not built yet in version {__version__}", hint=instead)
