@@ -15,6 +15,7 @@ from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, 
 from segcli.core.types import IOSpec
 from segcli.datasets import SPLITS
 from segcli.engine.events import Silent
+from segcli.losses import WeightedSum
 from segcli.metrics import Scored, ScoredClasses
 from segcli.schedulers import Horizon
 
@@ -59,7 +60,10 @@ def test_a_model_keeps_the_size_and_every_parameter_learns(name, ndim, channels)
     model = network(name, ndim, channels)
     size = (model.stride * 4,) * ndim
     outputs = model(torch.randn(2, channels, *size))
-    assert {key: tuple(value.shape) for key, value in outputs.items()} == {"mask": (2, 1, *size)}
+    assert tuple(outputs) == model.can_output
+    shapes = {tuple(value.shape) for value in outputs.values()}
+    assert tuple(outputs["mask"].shape) == (2, 1, *size)
+    assert shapes <= {(2, 1, *size), (2, 1)}  # of each pixel, or of each channel of the mask
     sum(value.square().mean() for value in outputs.values()).backward()
     assert all(value.isfinite().all() for value in outputs.values())
     assert [key for key, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
@@ -121,8 +125,13 @@ def sure(truth, height=1.0):
 
 
 def value(loss, logits, truth, valid):
-    (part,) = loss({"mask": logits}, {"mask": truth, "valid": valid}).values()
-    return part
+    """Total of a loss whose network says the same with each of its outputs."""
+    highest = logits.where(valid, 0.0).flatten(2).amax(2)
+    outputs = {"mask": logits, "attention": logits, "presence": highest, "gate": highest, "confidence": highest * 0}
+    batch = {"mask": truth, "valid": valid}
+    if truth.dtype == torch.bool:
+        batch["presence"] = (truth & valid).flatten(2).any(2)
+    return WeightedSum([(1.0, loss)])({name: outputs[name] for name in loss.needs}, batch)["loss"]
 
 
 LOSS_CASES = [(name, target) for name in LOSSES.names() for target in LOSSES.load(name).can_target]
