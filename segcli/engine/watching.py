@@ -75,8 +75,9 @@ class Watching:
 
     def image_scored(self, case: Case, probs: Tensor) -> None:
         """Within a validation: probabilities `(K, *S)` of one image."""
-        if (self.on[IMAGES] or self.on[PICTURES]) and self.panels.wants(case):
-            self._attempt(IMAGES, lambda: self.panels.hear(case, probs))
+        keys = [key for key in (IMAGES, PICTURES) if self.on[key]]
+        if keys and self.panels.wants(case):
+            self._attempt(lambda: self.panels.hear(case, probs), *keys)
 
     def epoch_over(self, entry: dict[str, Any], network: nn.Module, *, improved: bool) -> None:
         """After an epoch, with its entry of the history and the network that was validated."""
@@ -98,12 +99,12 @@ class Watching:
         both = {f"comparison/{name}": {"train": train[name], "val": val[name]} for name in train if name in val}
         self.tracking.comparisons(both, epoch)
         if self.on[IMAGES] and val and (improved or self._are_due(epoch, self.settings.image_log_frequency)):
-            self._attempt(IMAGES, lambda: self._record_images(epoch))
+            self._attempt(lambda: self._record_images(epoch), IMAGES)
         every = self.settings.visualization_interval
         if self.on[PICTURES] and val and every is not None and self._are_due(epoch, every):
-            self._attempt(PICTURES, lambda: self._write_pictures(epoch))
+            self._attempt(lambda: self._write_pictures(epoch), PICTURES)
         if self.on[ACTIVATIONS] and epoch % self.settings.activation_log_frequency == 0:
-            self._attempt(ACTIVATIONS, lambda: self._record_activations(network, epoch))
+            self._attempt(lambda: self._record_activations(network, epoch), ACTIVATIONS)
 
     def training_over(self, entry: dict[str, Any], monitor: Monitor) -> None:
         """At the very end, with the last entry of the history."""
@@ -153,13 +154,14 @@ class Watching:
             image = torch.from_numpy(ready.arrays["image"])[None].to(self.parts.device)
             inferer.logits(image.to(memory_format=self.parts.memory_format))
 
-    def _attempt(self, key: str, call: Callable[[], None]) -> None:
-        """Do it, or give it up for the rest of the training."""
+    def _attempt(self, call: Callable[[], None], *keys: str) -> None:
+        """Do it, or give up what needs it for the rest of the training."""
         try:
             call()
         except Exception as error:
-            self.on[key] = False
-            self.listener.warn(f"`{key}` failed and is off from here: {error}")
+            for key in keys:
+                self.on[key] = False
+                self.listener.warn(f"`{key}` failed and is off from here: {error}")
 
 
 def _hyperparameters(run: Run) -> dict[str, str | float | bool]:

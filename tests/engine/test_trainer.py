@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from factories import write_folders
+from factories import scenes_experiment, write_experiment, write_folders, write_sequences
 
 from segcli.core.registry import LOSSES
 from segcli.engine.checkpoint import read_checkpoint
@@ -143,10 +143,17 @@ def test_other_ways_to_compute_train_too(run_cli, tiny, workplace, keys):
     assert math.isfinite(history(workplace)[0]["train"]["loss"])
 
 
-def test_every_loss_may_be_part_of_a_sum_and_each_part_is_recorded(run_cli, tiny, workplace):
-    weights = {name: 0.1 * (index + 1) for index, name in enumerate(LOSSES.names())}
+@pytest.mark.parametrize("target", ["masks", "classes"])
+def test_every_loss_may_be_part_of_a_sum_and_each_part_is_recorded(target, run_cli, tiny, workplace):
+    names = [name for name in LOSSES.names() if target in LOSSES.load(name).can_target]
+    weights = {name: 0.1 * (index + 1) for index, name in enumerate(names)}
     weights["boundary"] = 0.01
-    assert run_cli("train", tiny(training__loss=weights)).code == 0
+    if target == "masks":
+        config = tiny(training__loss=weights)
+    else:
+        dataset = write_sequences(workplace / "frames", {"Video_000": 4, "Video_001": 2, "Video_002": 1})
+        config = write_experiment(workplace / "scenes.yaml", scenes_experiment(dataset, training__loss=weights))
+    assert run_cli("train", config).code == 0
     for entry in history(workplace):
         for split, prefix in (("train", ""), ("val", "val_")):
             values = entry[split]
