@@ -13,7 +13,6 @@ from segcli.core.errors import ConfigError
 from segcli.core.files import write_yaml
 from segcli.core.registry import DATASETS, METRICS, TASKS
 from segcli.data.checks import raise_on_error
-from segcli.data.images import write_png
 from segcli.data.samples import Case
 from segcli.datasets import SPLITS
 from segcli.engine.assembly import Assembly, assemble, load_weights
@@ -93,7 +92,7 @@ def evaluate_run(
         num_images=len(cases),
         losses=result.losses,
         scores=scores,
-        images=[str(Path(case.id).parent / case.image.name) for case in result.cases],
+        images=[parts.layout.shown(case) for case in result.cases],
         ranked_by=parts.metrics[0].name,
         predictions=predictions,
         level=LEVEL,
@@ -177,7 +176,7 @@ def _score(parts: Assembly, cases: list[Case], predictions: Path | None, listene
     def save(case: Case, probs: Tensor) -> None:
         if predictions is not None:
             answer = parts.task.decide(probs.cpu().numpy(), threshold)
-            write_png(predictions / f"{case.id}.png", parts.layout.as_stored(answer))
+            parts.layout.save_answer(predictions, case, answer)
 
     listener.stage("evaluation", len(cases))
     loader = parts.evaluation_loader(cases, parts.source(cases, listener))

@@ -25,6 +25,10 @@ class SplitSummary:
     """Share of foreground pixels inside the field of view; NaN where no mask could be read, or for several classes."""
     class_shares: dict[str, float]
     """Share of each class in the pixels that count; empty for one mask."""
+    present: dict[str, int] = field(default_factory=dict)
+    """Cases in which each structure is present, where structures may be absent."""
+    groups: dict[str, int] = field(default_factory=dict)
+    """Cases of each scenario, where the data set has some."""
 
 
 @dataclass(frozen=True)

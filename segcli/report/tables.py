@@ -40,6 +40,8 @@ def checked(result: Checked) -> Iterator[Any]:
     yield splits
     if not one_mask:
         yield _class_shares(result)
+    if any(entry.present for entry in result.splits):
+        yield _presence(result)
     shown = [finding for finding in result.findings if finding.mend]
     if shown:
         yield _findings(shown)
@@ -57,6 +59,20 @@ def _class_shares(result: Checked) -> Table:
     for name in next(entry.class_shares for entry in result.splits if entry.class_shares):
         shares = [entry.class_shares.get(name, math.nan) for entry in result.splits]
         table.add_row(escape(name), *("-" if math.isnan(share) else f"{share:.2%}" for share in shares))
+    return table
+
+
+def _presence(result: Checked) -> Table:
+    """In how many cases each structure is present, and how many cases a scenario has."""
+    table = Table(title="Cases in which it is present", title_justify="left")
+    table.add_column("structure")
+    for entry in result.splits:
+        table.add_column(entry.split, justify="right")
+    for name in next(entry.present for entry in result.splits if entry.present):
+        table.add_row(escape(name), *(f"{entry.present.get(name, 0)} of {entry.num_images}" for entry in result.splits))
+    table.add_section()
+    for group in dict.fromkeys(group for entry in result.splits for group in entry.groups):
+        table.add_row(f"scenario {escape(group)}", *(str(entry.groups.get(group, 0)) for entry in result.splits))
     return table
 
 
@@ -111,8 +127,9 @@ def split(result: SplitDrawn) -> Iterator[Any]:
 def sample(made: dict[str, Any]) -> Iterator[Any]:
     """What was written."""
     counts = ", ".join(f"{count} {split}" for split, count in made["images"].items())
-    height, width = made["shape"]
-    yield f"wrote {counts} images of {width}x{height} pixels to {escape(made['folder'])}"
+    shape = made["shape"]
+    size = f"{shape[1]}x{shape[0]} pixels" if len(shape) == 2 else f"{'x'.join(map(str, shape))} voxels"
+    yield f"wrote {counts} images of {size} to {escape(made['folder'])}"
     yield f"data-set file: {escape(made['dataset'])}"
 
 
