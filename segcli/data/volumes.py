@@ -16,7 +16,7 @@ from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import replacing
 from segcli.core.types import Array
 
-__all__ = ["HDF5", "NIFTI", "TIFF", "HDF5File", "Volume", "read_volume", "suffix_of", "volume_shape", "write_volume"]
+__all__ = ["HDF5", "NIFTI", "TIFF", "HDF5File", "Volume", "read_volume", "suffix_of", "volume_header", "write_volume"]
 
 HDF5 = (".h5", ".hdf5")
 NIFTI = (".nii.gz", ".nii")
@@ -112,17 +112,15 @@ def read_volume(path: Path) -> Volume:
     )
 
 
-def volume_shape(path: Path) -> tuple[int, ...]:
-    """Spatial size from the header, in the order of `read_volume`.
+def volume_header(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Spatial size and spacing in millimetres of a NIfTI file, in the order of `read_volume`, without its voxels.
 
     Raises:
         DataError: It is missing, damaged, or holds no volume.
     """
-    if suffix_of(path) in NIFTI:
-        with _reading(path):
-            image = _canonical(path)
-            return tuple(map(int, image.shape[:3]))
-    return read_volume(path).voxels.shape[:3]
+    with _reading(path):
+        image = _canonical(path)
+        return tuple(map(int, image.shape[:3])), _zooms(image)
 
 
 def write_volume(path: Path, voxels: Array, like: Path | None) -> None:
@@ -188,8 +186,11 @@ def _read_nifti(path: Path) -> Volume:
         slope, intercept = (getattr(image.dataobj, key, None) for key in ("slope", "inter"))
         plain = slope in (None, 1.0) and intercept in (None, 0.0)
         voxels = np.asarray(image.dataobj) if plain else np.asarray(image.dataobj, dtype=np.float32)
-        spacing = tuple(float(value) for value in image.header.get_zooms()[:3])
-        return Volume(voxels if voxels.ndim == 4 else voxels[..., None], spacing)
+        return Volume(voxels if voxels.ndim == 4 else voxels[..., None], _zooms(image))
+
+
+def _zooms(image: Any) -> tuple[float, ...]:
+    return tuple(float(value) for value in image.header.get_zooms()[:3])
 
 
 def _back(like: Path, voxels: Array) -> Any:

@@ -104,10 +104,11 @@ def stats(result: Stats) -> Iterator[Any]:
         yield f"# foreground share {result.foreground_share:.4f}"
     if result.class_shares:
         width = max(map(len, result.class_shares))
-        yield f"# {'share':>9}  {'class':{width}}  class_weights: {', '.join(result.class_weights)}"
+        weighed = f"  class_weights: {', '.join(result.class_weights)}" if result.class_weights else ""
+        yield f"# {'share':>9}  {'class':{width}}{weighed}"
     for name, share in result.class_shares.items():
         weights = "  ".join(f"{values[name]:{len(scheme)}.4g}" for scheme, values in result.class_weights.items())
-        yield escape(f"# {share:9.4%}  {name:{width}}  {'':14} {weights}")
+        yield escape(f"# {share:9.4%}  {name:{width}}  {'':14} {weights}".rstrip())
     yield escape(result.yaml())
 
 
