@@ -177,7 +177,8 @@ def _intensities(layout: Layout, split: str, examined: list[_Examined]) -> list[
 
 def _no_pixels(layout: Layout) -> Array:
     """What `_pixels` gives for an empty mask."""
-    return np.zeros(max(layout.spec.num_classes, 2) + layout.overlaps, np.int64)
+    count = layout.spec.num_classes
+    return np.zeros(count + 1 if layout.overlaps else max(count, 2), np.int64)
 
 
 def _shares(layout: Layout, pixels: Array) -> tuple[float, dict[str, float]]:

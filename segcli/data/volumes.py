@@ -1,6 +1,7 @@
 """Reading and writing volumes: HDF5 files of many, NIfTI files and TIFF stacks of one."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,13 +11,23 @@ from typing import Any
 import h5py
 import numpy as np
 import tifffile
-from torch.utils.data import get_worker_info
 
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import replacing
 from segcli.core.types import Array
 
-__all__ = ["HDF5", "NIFTI", "TIFF", "HDF5File", "Volume", "read_volume", "suffix_of", "volume_header", "write_volume"]
+__all__ = [
+    "HDF5",
+    "NIFTI",
+    "TIFF",
+    "HDF5File",
+    "Volume",
+    "read_volume",
+    "suffix_of",
+    "volume_header",
+    "volume_spacing",
+    "write_volume",
+]
 
 HDF5 = (".h5", ".hdf5")
 NIFTI = (".nii.gz", ".nii")
@@ -59,7 +70,7 @@ class HDF5File:
             DataError: It is missing, damaged, cut off, or no HDF5 file; or reading in it fails.
         """
         with self._blamed():
-            if get_worker_info() is None:
+            if not _in_worker():
                 with h5py.File(self.path, "r", locking=False) as file:
                     yield file
                 return
@@ -84,6 +95,12 @@ class HDF5File:
             if "signature not found" in detail:
                 raise DataError(f"`{self.path}` is no HDF5 file", hint=MEND) from None
             raise DataError(f"cannot read `{self.path}` ({detail[:120]})", hint="copy the file anew") from error
+
+
+def _in_worker() -> bool:
+    """Whether this process is a loader worker of PyTorch, which does not fork."""
+    loading = sys.modules.get("torch.utils.data")
+    return loading is not None and loading.get_worker_info() is not None
 
 
 @dataclass(frozen=True)
@@ -121,6 +138,18 @@ def volume_header(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
     with _reading(path):
         image = _canonical(path)
         return tuple(map(int, image.shape[:3])), _zooms(image)
+
+
+def volume_spacing(path: Path) -> tuple[float, ...] | None:
+    """Millimetres between the voxels of a NIfTI file or TIFF stack; None where it does not tell.
+
+    Raises:
+        DataError: It is missing or damaged.
+    """
+    if suffix_of(path) in NIFTI:
+        return volume_header(path)[1]
+    with _reading(path), tifffile.TiffFile(path) as tiff:
+        return _tiff_spacing(tiff)
 
 
 def write_volume(path: Path, voxels: Array, like: Path | None) -> None:

@@ -136,6 +136,18 @@ class Layout(ABC):
         """Millimetres between pixels along each axis; None where nobody knows."""
         return None
 
+    def input_spacing(self, case: Case) -> tuple[float, ...] | None:
+        """The same of one of `inputs`."""
+        return None
+
+    def save_probabilities(self, folder: Path, case: Case, probs: Array) -> Path:
+        """Write probabilities `(K, *S)` of a volume below a folder; returns the file.
+
+        Raises:
+            DataError: It cannot be written.
+        """
+        raise NotImplementedError
+
     def save_answer(self, folder: Path, case: Case, answer: Array) -> Path:
         """Write what a task found in a case below a folder, in the coding of the data set; returns the file.
 

@@ -16,7 +16,7 @@ from segcli.data.checks import Finding
 from segcli.data.class_list import class_names
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
-from segcli.data.volumes import HDF5, NIFTI, TIFF, HDF5File, read_volume, suffix_of, write_volume
+from segcli.data.volumes import HDF5, NIFTI, TIFF, HDF5File, read_volume, suffix_of, volume_spacing, write_volume
 from segcli.datasets import Layout
 
 __all__ = ["Spacing", "VolumeKeys", "Volumes", "as_channels_last", "flags_against", "metadata", "names_of", "text_of"]
@@ -111,10 +111,14 @@ class Volumes(Layout):
         return None if self.keys.spacing_mm is None else tuple(self.keys.spacing_mm)
 
     def spacing(self, case: Case) -> tuple[float, ...] | None:
-        """As stated, else as the file says."""
-        if self.stated_spacing is not None:
+        """As stated."""
+        return self.stated_spacing
+
+    def input_spacing(self, case: Case) -> tuple[float, ...] | None:
+        """As the file says, else as stated for the data set."""
+        if case.index is not None:
             return self.stated_spacing
-        return None if suffix_of(case.image) in HDF5 else read_volume(case.image).spacing
+        return volume_spacing(case.image) or self.stated_spacing
 
     # ---- checks
 

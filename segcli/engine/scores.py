@@ -9,7 +9,7 @@ from torch import Tensor
 from segcli.core.types import Array
 from segcli.metrics import ClassScore, Metric, Score, Scored, averaged
 
-__all__ = ["LEVEL", "RESAMPLES", "Tally", "by_class", "score"]
+__all__ = ["LEVEL", "RESAMPLES", "Tally", "by_class", "headline", "score"]
 
 RESAMPLES = 1000
 LEVEL = 0.95

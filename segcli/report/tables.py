@@ -15,10 +15,21 @@ from segcli.report.results import Checked, Evaluated, Predicted, SplitDrawn, Sta
 __all__ = ["checked", "evaluated", "predicted", "rehearsed", "sample", "split", "stats", "trained"]
 
 ROWS_PER_CODE = 4
+CASES_SHOWN = 20
 METRICS_PER_IMAGE = 6
 """Columns that fit a terminal; `per_image_metrics.yaml` has all."""
 CLASS_METRICS = ("iou", "dice", "precision", "recall")
 """Columns of the table of classes."""
+STRUCTURE_METRICS = {
+    "dice": "dice",
+    "hd95": "hd95",
+    "surface_dice": "surface dice",
+    "presence_accuracy": "presence",
+    "presence_sensitivity": "sens.",
+    "presence_specificity": "spec.",
+    "false_positive_volume": "false vol.",
+}
+"""Columns of structures that may be absent, where presence is scored."""
 SEVERITY = {"error": "[bold red]error[/]", "warning": "[yellow]warning[/]", "info": "[dim]info[/]"}
 
 
@@ -175,8 +186,12 @@ def evaluated(result: Evaluated) -> Iterator[Any]:
             str(entry.num_images),
         )
     yield averages
-    if len(result.classes) > 1:
+    if any(entry.name == "presence_accuracy" for entry in result.scores):
+        yield _structures(result)
+    elif len(result.classes) > 1:
         yield _classes(result)
+    if result.groups:
+        yield _scenarios(result)
     yield _images(result, result.worst(), f"Worst {len(result.worst())} by {result.ranked_by}")
     for note in result.notes:
         yield f"[dim]{escape(note)}[/]"
@@ -214,6 +229,54 @@ def _classes(result: Evaluated) -> Table:
     return table
 
 
+def _structures(result: Evaluated) -> Table:
+    """One row a structure; how many cases a figure stands on is beside it."""
+    table = Table(title="Structures, each figure with the number of cases that it stands on", title_justify="left")
+    table.add_column("structure", no_wrap=True)
+    chosen = [entry for entry in result.scores if entry.name in STRUCTURE_METRICS]
+    for entry in chosen:
+        table.add_column(STRUCTURE_METRICS[entry.name], justify="right")
+    for index, name in enumerate(result.classes):
+        values = [entry.per_class[index] for entry in chosen]
+        table.add_row(escape(name), *(f"{_short(value.value)} [dim]({value.num_images})[/]" for value in values))
+    return table
+
+
+def _found_structures(result: Predicted) -> Table:
+    """One row a case: volume of each structure that is present."""
+    table = Table(title="Volume of what is present", title_justify="left")
+    table.add_column("case", overflow="fold")
+    for name in result.presence[0]["structures"]:
+        table.add_column(escape(name), justify="right")
+    for entry in result.presence[:CASES_SHOWN]:
+        cells = [
+            f"{found['volume']:,.0f} {found['unit']}" if found["present"] else "[dim]absent[/]"
+            for found in entry["structures"].values()
+        ]
+        table.add_row(escape(entry["case"]), *cells)
+    if len(result.presence) > CASES_SHOWN:
+        table.add_row(f"and {len(result.presence) - CASES_SHOWN} more: `presence.csv` has all")
+    return table
+
+
+def _short(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def _scenarios(result: Evaluated) -> Table:
+    """One row a scenario."""
+    table = Table(title="Scenarios", title_justify="left")
+    table.add_column("scenario", no_wrap=True)
+    table.add_column("cases", justify="right")
+    chosen = [entry.name for entry in result.scores if entry.name in STRUCTURE_METRICS]
+    for metric in chosen:
+        table.add_column(STRUCTURE_METRICS[metric], justify="right")
+    for name, values in result.groups.items():
+        row = (_short(values[metric]) for metric in chosen)
+        table.add_row(escape(name), str(int(values["num_images"])), *row)
+    return table
+
+
 def _images(result: Evaluated, positions: list[int], title: str) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("image", overflow="fold")
@@ -228,6 +291,8 @@ def _images(result: Evaluated, positions: list[int], title: str) -> Table:
 def predicted(result: Predicted) -> Iterator[Any]:
     """How many masks went where, and what failed."""
     yield f"wrote {_plural(len(result.written), 'mask')} to {escape(str(result.folder))}"
+    if result.presence:
+        yield _found_structures(result)
     if result.failed:
         yield f"[bold red]{_plural(len(result.failed), 'image')} failed:[/]"
         for entry in result.failed:

@@ -384,7 +384,7 @@ def test_a_layout_tells_a_missing_and_a_damaged_mask_by_name(written):
     damaged.write_bytes(damaged.read_bytes()[:50])
     missing.unlink()
     again = type(written)(written.config, written.spec)
-    with pytest.raises(DataError, match="has no (mask|label map)"):
+    with pytest.raises(DataError, match=r"has no (mask|label map)"):
         again.cases("val")
     assert len(again.all_cases("val")) == 2
     findings = {finding.code: finding for finding in again.inspect("val") if finding.severity == "error"}

@@ -87,5 +87,5 @@ def test_one_key_alone_changes_nothing_else_and_none_means_medium():
 def test_keys_of_2d_images_are_refused_for_volumes_and_the_other_way_round():
     with pytest.raises(ConfigError, match=r"`data.augmentation.transforms` is for 2D images\n  hint: volumes have"):
         augmented(transforms=[{"type": "GaussianBlur"}])
-    with pytest.raises(ConfigError, match="`data.augmentation.noise_std` is for volumes"):
+    with pytest.raises(ConfigError, match=r"`data\.augmentation\.noise_std` is for volumes"):
         Augmenter(Augmentation(noise_std=0.1), channels=3, square=True)
