@@ -1,4 +1,4 @@
-# python benchmarks/chase_ablation.py data/chase_db1 [--epochs 60]
+# python benchmarks/chase_ablation.py data/chase_db1 [--epochs 60] [--rows 0 4]
 """What each part of the recipe `chase_unet_small` brings on the validation images.
 
 DATA holds `images`, `1stHO` and `fov`. Each row leaves one part out of a shortened recipe; all rows see the same number
@@ -34,9 +34,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--rows", type=int, nargs="*", default=list(range(len(LEFT_OUT))), help="all when left out")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for row, overrides in LEFT_OUT.items():
+        for row, overrides in (list(LEFT_OUT.items())[number] for number in options.rows):
             for name, scores in trained(Path(folder), options, row, overrides).items():
                 print(f"{name:48} F1 {scores['dice']:.4f}  AUC {scores['auc']:.4f}", flush=True)
 

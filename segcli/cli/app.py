@@ -5,7 +5,7 @@ second, so that a mistake in a file is told before anything slow begins.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,6 +26,9 @@ from segcli.cli.options import (
     run_and_overrides,
     threshold_or_best,
 )
+
+if TYPE_CHECKING:
+    from segcli.config.schema import Run
 
 __all__ = ["app"]
 
@@ -192,6 +195,7 @@ def train(
     config: ConfigArg,
     overrides: OverridesArg = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, run two steps, write nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="With --dry-run: try even what cannot fit the GPU.")] = False,
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
@@ -208,14 +212,28 @@ def train(
     from segcli.commands import train as command
     from segcli.report import tables
 
+    if run.debug.profile_memory or run.debug.detailed_memory:
+        _tell_memory(run, quiet=quiet or as_json)
     if dry_run:
         with console.listener(quiet=quiet or as_json) as listener:
-            rehearsed = command.dry_run(run, listener=listener)
+            rehearsed = command.dry_run(run, force=force, listener=listener)
         console.result(rehearsed, tables.rehearsed(rehearsed), as_json=as_json, quiet=quiet)
         return
     with console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener:
         trained = command.train(run, overwrite=overwrite, listener=listener)
     console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
+
+
+def _tell_memory(run: "Run", *, quiet: bool) -> None:
+    """Print the forecast before a training, as `debug` asks for it."""
+    from segcli.cli import console
+    from segcli.commands import profile
+    from segcli.report import vram as report
+
+    if not quiet:
+        (forecast,) = profile.forecasts([run])
+        debug = run.debug
+        console.aside(report.forecast(forecast, layers=debug.detailed_memory, activations=debug.estimate_activations))
 
 
 @app.command("resume")
@@ -327,26 +345,62 @@ def predict(
         raise typer.Exit(3)
 
 
-@app.command("profile-memory", help="VRAM before the first out-of-memory (of it, --processes is built yet).")
+@app.command("profile-memory")
 def profile_memory(
-    configs: Annotated[list[str] | None, typer.Argument(metavar="[CONFIG | RUN]")] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CONFIG | RUN ...] [KEY=VALUE ...]",
+            help="Experiment files or runs; the newest run, or configs/exp.yaml, when left out. Then overrides.",
+            autocompletion=complete.config_run_or_key,
+            show_default=False,
+        ),
+    ] = None,
+    vram: Annotated[
+        str | None,
+        typer.Option("--vram", metavar="SIZE", help="Memory of the GPU, such as 24GiB; of the one here when left out."),
+    ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option("--sweep", metavar="KEY=N,N,...", help="Also batch=1,2,4,8 or image_size=256,512."),
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="Layers in the table, the largest.")] = 15,
+    depth: Annotated[
+        int | None,
+        typer.Option("--depth", min=1, help="Levels of the network that are told apart.", show_default=False),
+    ] = None,
     processes: Annotated[bool, typer.Option("--processes", help="List who holds the memory of the GPUs here.")] = False,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Tell who holds a GPU's memory.
+    """Forecast the GPU memory of a training, on any machine, before the first out-of-memory.
 
-    Example: segcli profile-memory --processes
+    Plays the real step on tensors without data. Several experiments are compared, one row each.
+
+    Example: segcli profile-memory configs/exp.yaml --vram 24GiB
     """
+    from segcli.cli import console
+    from segcli.commands import profile
+
     if processes:
-        from segcli.cli import console
-        from segcli.commands import profile
         from segcli.report import memory
 
         found = profile.processes()
         console.result(found.as_dict(), memory.holders(found), as_json=as_json, quiet=quiet)
         return
-    _not_built("profile-memory", "start with a small `data.batch_size` and look at the memory in the progress line")
+    limit = None if vram is None else profile.parse_vram(vram)
+    swept = None if sweep is None else profile.parse_sweep(sweep)
+    runs, taken = profile.load_runs(words or [])
+
+    from segcli.report import vram as report
+
+    with console.listener(quiet=quiet or as_json) as listener:
+        if taken is not None:
+            listener.notice(f"experiment: {taken}")
+        done = profile.forecasts(runs, vram=limit, sweep=swept, depth=depth)
+    tables = report.forecast(done[0], top=top) if len(done) == 1 else report.comparison(done)
+    values = done[0].as_dict() if len(done) == 1 else {"runs": [one.as_dict() for one in done]}
+    console.result(values, tables, as_json=as_json, quiet=quiet)
 
 
 @app.command("export", help="ONNX, TorchScript, torch.export (not built yet).")

@@ -7,7 +7,7 @@ import typer
 
 from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SAMPLES, SCHEDULERS, Registry
 
-__all__ = ["config_or_key", "configs", "kinds", "run_or_key", "runs", "shells", "splits"]
+__all__ = ["config_or_key", "config_run_or_key", "configs", "kinds", "run_or_key", "runs", "shells", "splits"]
 
 EXPERIMENTS = Path("outputs") / "experiments"
 COMPONENT_KEYS: dict[str, Registry] = {
@@ -63,6 +63,11 @@ def run_or_key(ctx: typer.Context, incomplete: str) -> list[str]:
     """Runs, and once one is given, keys for overrides."""
     given = ctx.params.get("words") or []
     return config_or_key(incomplete) if given or "=" in incomplete else [*runs(incomplete), *config_or_key(incomplete)]
+
+
+def config_run_or_key(incomplete: str) -> list[str]:
+    """Experiment files and runs, or keys for overrides."""
+    return config_or_key(incomplete) if "=" in incomplete else [*configs(incomplete), *runs(incomplete)]
 
 
 def shells(incomplete: str) -> list[str]:

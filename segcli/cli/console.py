@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from segcli.commands.locate import Located
     from segcli.engine.events import Listener
 
-__all__ = ["error", "listener", "result", "took"]
+__all__ = ["aside", "error", "listener", "result", "took"]
 
 PLAIN_WIDTH = 110
 """Columns where there is no terminal to ask."""
@@ -49,6 +49,13 @@ def result(values: dict[str, Any], tables: Iterable[Any], *, as_json: bool, quie
     if quiet:
         return
     console = _console(stderr=False)
+    for table in tables:
+        console.print(table, soft_wrap=isinstance(table, str))
+
+
+def aside(tables: Iterable[Any]) -> None:
+    """Print tables that are not the result of the command."""
+    console = _console(stderr=True)
     for table in tables:
         console.print(table, soft_wrap=isinstance(table, str))
 

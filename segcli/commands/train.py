@@ -18,6 +18,7 @@ from segcli.engine.session import open_session
 from segcli.engine.snapshot import Snapshot
 from segcli.engine.stopping import StopSignal
 from segcli.engine.trainer import Trainer
+from segcli.engine.vram.choice import refuse_what_cannot_fit, with_fitting_batch
 from segcli.report.results import Trained
 
 __all__ = ["dry_run", "resume", "train"]
@@ -43,6 +44,7 @@ def train(run: Run, *, overwrite: bool, listener: Listener) -> Trained:
         made = _missing_parents(folder.path)
         stack.enter_context(folder.locked())
         try:
+            run = with_fitting_batch(run, listener)
             trainer = open_session(run, folder, listener, stop)
         except BaseException:
             (folder.path / ".lock").unlink(missing_ok=True)
@@ -87,14 +89,21 @@ def _trained(trainer: Trainer, *, done_before: bool = False) -> Trained:
     )
 
 
-def dry_run(run: Run, *, listener: Listener) -> dict[str, Any]:
+def dry_run(run: Run, *, force: bool = False, listener: Listener) -> dict[str, Any]:
     """Check everything, train two batches and validate one image, and write nothing.
+
+    Args:
+        run: The run.
+        force: Try even what by the forecast does not fit the GPU.
+        listener: Hears what happens.
 
     Raises:
         SegcliError: Whatever would stop the training.
     """
     with StopSignal() as stop:
-        trainer = open_session(run, RunFolder(run.folder), listener, stop)
+        run = with_fitting_batch(run, listener)
+        refuse_what_cannot_fit(run, listener, force=force)
+        trainer = open_session(run, RunFolder(run.folder), listener, stop, rehearsal=True)
         return {"run": run.name, "batches_per_epoch": len(trainer.train), **trainer.rehearse()}
 
 

@@ -221,7 +221,7 @@ class Debug(ConfigModel):
     detailed_memory: bool = False
     """Print it by layer."""
     estimate_activations: bool = True
-    """Count activations in the forecast."""
+    """Count activations in the forecast; `false` tells only of weights, gradients and optimizer."""
     profile_training_step: bool = False
     """Trace one training step."""
 

@@ -10,7 +10,7 @@ __all__ = ["canonical_loss", "expand", "fill_from_data", "fill_from_task"]
 
 
 def expand(values: dict[str, Any]) -> None:
-    """Write short forms out: `loss: dice`, `optimizer: adam`, `augmentation: medium`, `ema: 0.999`."""
+    """Write short forms out, such as `loss: dice`, `augmentation: medium`, `ema: 0.999`, `batch_size: auto`."""
     _as_type(values, "model")
     training = values.get("training")
     if isinstance(training, dict):
@@ -27,6 +27,8 @@ def expand(values: dict[str, Any]) -> None:
             training["ema"] = {"enabled": training["ema"]}
     data = values.get("data")
     if isinstance(data, dict):
+        if data.get("batch_size") == "auto":
+            data |= {"batch_size": 1, "fit_batch_size": True}
         augmentation = data.get("augmentation")
         if isinstance(augmentation, str):
             data["augmentation"] = {"preset": augmentation}

@@ -28,7 +28,28 @@ from segcli.metrics import Metric, Scored, ScoredClasses
 from segcli.models import Network
 from segcli.tasks import Task
 
-__all__ = ["Assembly", "assemble", "load_weights"]
+__all__ = ["Assembly", "Site", "assemble", "load_weights"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the parts of a run are put."""
+
+    device: torch.device
+    precision: Precision
+    place: Callable[[nn.Module, Any], nn.Module]
+    """Puts a network there, with its weights in a memory format."""
+
+
+def _site(run: Run) -> Site:
+    """Where the run's config says."""
+    device = choose_device(run.device)
+
+    def place(network: Any, memory_format: Any) -> nn.Module:
+        moved: nn.Module = network.to(device=device, memory_format=memory_format)
+        return moved
+
+    return Site(device, choose_precision(run.training.amp, device), place)
 
 
 @dataclass
@@ -133,20 +154,21 @@ class Assembly:
         )
 
 
-def assemble(run: Run, *, pretrained: bool = False) -> Assembly:
+def assemble(run: Run, *, pretrained: bool = False, site: Site | None = None) -> Assembly:
     """Make a run's parts; the network's first weights follow from the seed.
 
     Args:
         run: The run.
         pretrained: Take up the pretrained weights that it names. Only a new training needs them: a checkpoint has its
             own, and must work where that file is not.
+        site: Where to put the parts; on the run's own device when left out.
 
     Raises:
         ConfigError: Parts do not fit together.
         CheckpointError: The pretrained weights do not fit.
         DeviceError: The device is not there.
     """
-    device = choose_device(run.device)
+    site = site or _site(run)
     layout: Layout = run.dataset.build()
     task: Task = TASKS.load(run.task_name)(run.dataset.spec)
     seed_everything(run.seed)
@@ -164,16 +186,15 @@ def assemble(run: Run, *, pretrained: bool = False) -> Assembly:
             hint=f"set it to {-(-multiple // network.stride) * network.stride}, or leave it out",
         )
     memory_format = _memory_format(run, layout.ndim)
-    placed: Any = network
-    placed = placed.to(device=device, memory_format=memory_format)
+    placed: Any = site.place(network, memory_format)
     return Assembly(
         run=run,
-        device=device,
-        precision=choose_precision(run.training.amp, device),
+        device=site.device,
+        precision=site.precision,
         layout=layout,
         task=task,
         network=placed,
-        loss=WeightedSum(run.losses()).to(device),
+        loss=WeightedSum(run.losses()).to(site.device),
         metrics=run.metrics(),
         memory_format=memory_format,
     )

@@ -173,7 +173,12 @@ class Trainer:
         """The error as a user can understand it, or itself if it is ours."""
         loaders = [loader for loader in (self.train, self.val) if loader is not None]
         told = [loader.explained(error) for loader in loaders]
-        return out_of_memory(error) or next(filter(None, told), None) or error
+        exhausted = out_of_memory(error)
+        if exhausted is not None:
+            from segcli.engine.vram.choice import beside_forecast  # noqa: PLC0415 - the forecast plays this trainer
+
+            return beside_forecast(self.run, exhausted)
+        return next(filter(None, told), None) or error
 
     def close(self) -> None:
         """End the loader workers."""
