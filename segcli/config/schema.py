@@ -52,6 +52,9 @@ class ModelSection(Component):
     """Channels of an image; follows from the data set, and must agree with it when stated."""
     out_channels: Positive | None = None
     """Channels of the mask; follows from the data set, and must agree with it when stated."""
+    checkpoint_activations: bool = False
+    """Forget what blocks give between their ends and compute it again for backward: less memory, about a third more
+    time, the very same results."""
     final_activation: str | None = None
     """Function from logits to probabilities; follows from the task, and must agree with it when stated."""
 

@@ -178,6 +178,8 @@ def assemble(run: Run, *, pretrained: bool = False, site: Site | None = None) ->
     network: Network = run.model.build(io=io)
     if pretrained:
         network.load_pretrained()
+    if run.model.checkpoint_activations:
+        network.checkpoint_activations()
     multiple = run.data.preprocessing.pad_to_multiple
     if multiple is not None and multiple % network.stride:
         raise ConfigError(
