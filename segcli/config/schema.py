@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
-from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, TASKS, Registry
+from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, TASKS, TRACKERS, Registry
 from segcli.core.types import ConfigModel, FilePath, Positive, Share
 from segcli.data.settings import DatasetSpec, DataSettings, Size
 
@@ -19,6 +19,7 @@ __all__ = [
     "OptimizerSection",
     "Run",
     "SchedulerSection",
+    "TrackerSection",
     "Training",
 ]
 
@@ -162,6 +163,9 @@ class Training(ConfigModel):
     """Memory layout in which convolutions are faster."""
     compile: bool = False
     """Compile the network with `torch.compile`."""
+    memory_cleanup_frequency: Positive | None = None
+    """Optimizer steps between two times that Python's garbage and the GPU's cached memory are given back; never when
+    left out."""
     ema: EMA = EMA(enabled=False)
     """Exponential moving average of the weights."""
     early_stopping: EarlyStopping = EarlyStopping()
@@ -194,11 +198,20 @@ class Inference(ConfigModel):
     """A pixel is foreground from this probability on."""
 
 
+class TrackerSection(Component):
+    """A tracker."""
+
+    registry = TRACKERS
+
+
 class Logging(ConfigModel):
     """What is recorded besides the metrics history."""
 
     tensorboard: bool = True
     """Write event files for TensorBoard."""
+    trackers: list[TrackerSection] = []
+    """More trackers by name, `[sacred]`, or with their keys, `[{type: mlflow, uri: ...}]`. One that fails is dropped
+    with a warning and stops no training."""
     log_images: bool = False
     """Write input, truth and prediction of four validation images side by side."""
     image_log_frequency: Positive = 5

@@ -25,6 +25,9 @@ def expand(values: dict[str, Any]) -> None:
             training["ema"] = {"decay": training["ema"]}
         elif isinstance(training.get("ema"), bool):
             training["ema"] = {"enabled": training["ema"]}
+    logging = values.get("logging")
+    if isinstance(logging, dict) and isinstance(logging.get("trackers"), list):
+        logging["trackers"] = [{"type": e} if isinstance(e, str) else e for e in logging["trackers"]]
     data = values.get("data")
     if isinstance(data, dict):
         if data.get("batch_size") == "auto":
