@@ -149,6 +149,59 @@ def data_sample(
     console.result(made, tables.sample(made), as_json=as_json, quiet=quiet)
 
 
+@data_app.command("convert")
+def data_convert(
+    source: Annotated[Path, typer.Argument(metavar="FROM", help="Folder with images and labels.")],
+    target: Annotated[Path, typer.Argument(metavar="TO", help="Folder of the HDF5 files.")],
+    images: Annotated[
+        str | None, typer.Option("--images", help="Folder of the images in FROM.", show_default=False)
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option("--labels", help="Folder of the labels in FROM.", show_default=False)
+    ] = None,
+    structures: Annotated[
+        str | None,
+        typer.Option("--structures", help="liver=5,spleen=1; all numbers when left out.", show_default=False),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option("--size", help="64,64,32; the largest when left out.", show_default=False)
+    ] = None,
+    fit: Annotated[str, typer.Option("--fit", help="pad or resize volumes to the size.")] = "pad",
+    val: Annotated[float, typer.Option("--val", min=0.0, max=0.9, help="Share of the cases for validation.")] = 0.2,
+    test: Annotated[float, typer.Option("--test", min=0.0, max=0.9, help="Share of the cases for the test.")] = 0.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Draws the shares.")] = 0,
+    overwrite: OverwriteOpt = False,
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Write HDF5 volumes from NIfTI folders, or from 2D images with masks.
+
+    Example: segcli data convert hippocampus data/hippocampus --size 40,56,40
+    """
+    from segcli.cli import console
+    from segcli.cli.options import fit_of, sizes_of
+
+    wanted, how = sizes_of(size), fit_of(fit)
+
+    from segcli.commands.convert import ConvertOptions, convert
+    from segcli.report import tables
+
+    options = ConvertOptions(
+        images=images,
+        labels=labels,
+        structures=tuple(structures.split(",")) if structures else (),
+        size=wanted,
+        fit=how,
+        val=val,
+        test=test,
+        seed=seed,
+        overwrite=overwrite,
+    )
+    with console.listener(quiet=quiet or as_json) as listener:
+        made = convert(source, target, options, listener=listener)
+    console.result(made, tables.converted(made), as_json=as_json, quiet=quiet)
+
+
 @data_app.command("stats")
 def data_stats(
     config: ConfigArg, overrides: OverridesArg = None, as_json: JsonOpt = False, quiet: QuietOpt = False

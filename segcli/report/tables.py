@@ -12,7 +12,7 @@ from segcli.data.checks import Finding
 from segcli.metrics import ClassScore, Score
 from segcli.report.results import Checked, Evaluated, Predicted, SplitDrawn, Stats, Trained
 
-__all__ = ["checked", "evaluated", "predicted", "rehearsed", "sample", "split", "stats", "trained"]
+__all__ = ["checked", "converted", "evaluated", "predicted", "rehearsed", "sample", "split", "stats", "trained"]
 
 ROWS_PER_CODE = 4
 CASES_SHOWN = 20
@@ -143,6 +143,13 @@ def sample(made: dict[str, Any]) -> Iterator[Any]:
     size = f"{shape[1]}x{shape[0]} pixels" if len(shape) == 2 else f"{'x'.join(map(str, shape))} voxels"
     yield f"wrote {counts} images of {size} to {escape(made['folder'])}"
     yield f"data-set file: {escape(made['dataset'])}"
+
+
+def converted(made: dict[str, Any]) -> Iterator[Any]:
+    """What was written, and which number became which structure."""
+    yield from sample(made)
+    told = ", ".join(f"{name} ({number})" for name, number in made["structures"].items())
+    yield f"structures: {escape(told)}"
 
 
 def rehearsed(result: dict[str, Any]) -> Iterator[Any]:
