@@ -64,6 +64,7 @@ def predict_volumes(
             except DataError as error:
                 _note(done, case.image, error, listener)
             listener.advance()
+    parts.layout.close_answers(done.folder)
     if done.presence:
         write_text(done.folder / TABLE, _table(done.presence))
 

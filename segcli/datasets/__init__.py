@@ -158,6 +158,10 @@ class Layout(ABC):
         write_png(path, self.as_stored(answer))
         return path
 
+    def close_answers(self, folder: Path) -> None:
+        """Give answers that were collected below a folder their names; called after the last `save_answer`."""
+        return
+
     def as_stored(self, answer: Array) -> Array:
         """An answer of the task, `(*S)` uint8, in the coding of the data set's own masks."""
         return answer

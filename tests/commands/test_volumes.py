@@ -123,6 +123,19 @@ def test_a_broken_volume_is_passed_over_and_named(trained, run_cli, workplace):
     assert Path("found/test.h5").is_file()
 
 
+def test_a_case_that_cannot_be_used_leaves_the_others_of_its_file(trained, run_cli):
+    trained()
+    with h5py.File("data/test.h5", "a") as file:
+        file["images"][1, 0, 0, 0] = np.nan
+    result = run_cli("predict", "data/test.h5", "--run", "tiny", "--out", "found", "--json")
+    assert result.code == 3
+    assert "`data/test.h5[1]` holds NaN or infinite values" in result.err
+    with h5py.File("found/test.h5") as file:
+        assert file["masks"].shape == (2, 2, 16, 16, 8)
+        assert not file["masks"][1].any()
+    assert [path.name for path in Path("found").iterdir() if path.suffix == ".part"] == []
+
+
 # ---- NIfTI
 
 OBLIQUE = np.array([[0.0, -1.5, 0.0, 10.0], [-2.0, 0.0, 0.0, -20.0], [0.0, 0.0, 3.0, 5.0], [0.0, 0.0, 0.0, 1.0]])
