@@ -11,7 +11,8 @@ import tifffile
 import yaml
 from factories import SMALL, bodies, volumes_experiment, write_experiment, write_hdf5, write_nifti
 
-MODEL = {"type": "sadaan", **SMALL["sadaan"], "presence_threshold": 0.0}
+# bias and threshold at 0: a network that has learnt nothing finds something
+MODEL = {"type": "sadaan", **SMALL["sadaan"], "presence_threshold": 0.0, "absence_bias": 0.0}
 
 
 @pytest.fixture
