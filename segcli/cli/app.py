@@ -123,7 +123,8 @@ def data_check(
 @data_app.command("sample")
 def data_sample(
     kind: Annotated[
-        str, typer.Argument(metavar="KIND", help="Kind of data: vessels, scenes.", autocompletion=complete.kinds)
+        str,
+        typer.Argument(metavar="KIND", help="Kind of data: vessels, scenes, organs.", autocompletion=complete.kinds),
     ],
     folder: Annotated[
         Path | None, typer.Argument(metavar="[DIR]", help="Folder; data/KIND_sample when left out.")
@@ -147,6 +148,59 @@ def data_sample(
     with console.listener(quiet=quiet or as_json) as listener:
         made = make_sample(kind, folder, seed=seed, size=size, overwrite=overwrite, listener=listener)
     console.result(made, tables.sample(made), as_json=as_json, quiet=quiet)
+
+
+@data_app.command("convert")
+def data_convert(
+    source: Annotated[Path, typer.Argument(metavar="FROM", help="Folder with images and labels.")],
+    target: Annotated[Path, typer.Argument(metavar="TO", help="Folder of the HDF5 files.")],
+    images: Annotated[
+        str | None, typer.Option("--images", help="Folder of the images in FROM.", show_default=False)
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option("--labels", help="Folder of the labels in FROM.", show_default=False)
+    ] = None,
+    structures: Annotated[
+        str | None,
+        typer.Option("--structures", help="liver=5,spleen=1; all numbers when left out.", show_default=False),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option("--size", help="64,64,32; the largest when left out.", show_default=False)
+    ] = None,
+    fit: Annotated[str, typer.Option("--fit", help="pad or resize volumes to the size.")] = "pad",
+    val: Annotated[float, typer.Option("--val", min=0.0, max=0.9, help="Share of the cases for validation.")] = 0.2,
+    test: Annotated[float, typer.Option("--test", min=0.0, max=0.9, help="Share of the cases for the test.")] = 0.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Draws the shares.")] = 0,
+    overwrite: OverwriteOpt = False,
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Write HDF5 volumes from NIfTI folders, or from 2D images with masks.
+
+    Example: segcli data convert hippocampus data/hippocampus --size 40,56,40
+    """
+    from segcli.cli import console
+    from segcli.cli.options import fit_of, sizes_of
+
+    wanted, how = sizes_of(size), fit_of(fit)
+
+    from segcli.commands.convert import ConvertOptions, convert
+    from segcli.report import tables
+
+    options = ConvertOptions(
+        images=images,
+        labels=labels,
+        structures=tuple(structures.split(",")) if structures else (),
+        size=wanted,
+        fit=how,
+        val=val,
+        test=test,
+        seed=seed,
+        overwrite=overwrite,
+    )
+    with console.listener(quiet=quiet or as_json) as listener:
+        made = convert(source, target, options, listener=listener)
+    console.result(made, tables.converted(made), as_json=as_json, quiet=quiet)
 
 
 @data_app.command("stats")
@@ -333,8 +387,6 @@ def predict(
 
     Example: segcli predict photos/ --run exp --overlay
     """
-    from functools import partial
-
     from segcli.cli import console
     from segcli.commands.locate import locate_run
 
@@ -347,13 +399,6 @@ def predict(
     from segcli.engine.predictor import Wanted, ensemble, of_exported
     from segcli.report import tables
 
-    wanted = Wanted(threshold=threshold, tile=tile, tta=tta)
-    if model:
-        openers = [partial(of_exported, path, wanted) for path in model]
-    else:
-        from segcli.engine.checkpoint_predictor import of_checkpoint
-
-        openers = [partial(of_checkpoint, entry.for_prediction(), wanted) for entry in located]
     options = PredictOptions(
         out=out,
         overlays=overlay,
@@ -364,10 +409,31 @@ def predict(
         overwrite=overwrite,
         skip_existing=skip_existing,
     )
+    wanted = Wanted(threshold=threshold, tile=tile, tta=tta)
     with console.listener(quiet=quiet or as_json) as listener:
         for entry in located:
             console.took(entry, listener)
-        done = command(inputs, lambda: ensemble([opened() for opened in openers]), options, listener=listener)
+        if model:
+            done = command(
+                inputs, lambda: ensemble([of_exported(path, wanted) for path in model]), options, listener=listener
+            )
+        else:
+            from segcli.engine.checkpoint_predictor import layout_of, of_checkpoint
+
+            paths = [entry.for_prediction() for entry in located]
+            layouts = [layout_of(path) for path in paths]
+            if any(layout.ndim == 3 for layout in layouts):
+                from segcli.commands.predict_volumes import predict_volumes
+
+                done = predict_volumes(inputs, paths, wanted, options, listener=listener)
+            else:
+                done = command(
+                    inputs,
+                    lambda: ensemble([of_checkpoint(path, wanted) for path in paths]),
+                    options,
+                    endings=layouts[0].endings,
+                    listener=listener,
+                )
     console.result(done.as_dict(), tables.predicted(done), as_json=as_json, quiet=quiet)
     if done.failed:
         raise typer.Exit(3)

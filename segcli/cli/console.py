@@ -24,7 +24,8 @@ PLAIN_WIDTH = 110
 
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
-    return Console(file=stream, highlight=False, soft_wrap=False, width=None if stream.isatty() else PLAIN_WIDTH)
+    # looked up at every line, so that a tracker which records the console output finds it there
+    return Console(stderr=stderr, highlight=False, soft_wrap=False, width=None if stream.isatty() else PLAIN_WIDTH)
 
 
 def error(mistake: SegcliError) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,8 +21,10 @@ __all__ = [
     "RunsOpt",
     "TTAOpt",
     "ThresholdOpt",
+    "fit_of",
     "format_of",
     "run_and_overrides",
+    "sizes_of",
     "threshold_or_best",
 ]
 
@@ -124,3 +126,21 @@ def run_and_overrides(words: list[str] | None) -> tuple[str | None, list[str]]:
     if len(named) > 1:
         raise typer.BadParameter(f"one run at a time, got `{'` and `'.join(named)}`; an override is KEY=VALUE")
     return (named[0] if named else None), overrides
+
+
+def sizes_of(text: str | None) -> tuple[int, ...] | None:
+    """Three sizes from `64,64,32`."""
+    if text is None:
+        return None
+    parts = text.replace("x", ",").split(",")
+    if len(parts) != 3 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise typer.BadParameter(f"`{text}` is not three sizes such as 64,64,32", param_hint="--size")
+    return tuple(int(part) for part in parts)
+
+
+def fit_of(text: str) -> Literal["pad", "resize"]:
+    """One of the two ways to a common size."""
+    known: dict[str, Literal["pad", "resize"]] = {"pad": "pad", "resize": "resize"}
+    if text in known:
+        return known[text]
+    raise typer.BadParameter(f"`{text}` is neither pad nor resize", param_hint="--fit")

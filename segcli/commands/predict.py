@@ -1,4 +1,4 @@
-"""`segcli predict`: masks for files, folders and globs."""
+"""`segcli predict`: masks for files, folders and globs of 2D images; volumes have `predict_volumes`."""
 
 import glob
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import remove_leftovers
 from segcli.core.types import Array
-from segcli.data.images import EXTENSIONS, natural_key, write_png
+from segcli.data.images import natural_key, write_png
 from segcli.data.painting import overlay
 from segcli.data.samples import Sample
 from segcli.data.tiles import tiled_tiff
@@ -25,7 +25,7 @@ from segcli.engine.stopping import StopSignal
 from segcli.report.results import Predicted
 from segcli.report.video import video_to
 
-__all__ = ["PredictOptions", "predict"]
+__all__ = ["PREDICTIONS", "PredictOptions", "files_of", "predict"]
 
 PREDICTIONS = Path("outputs") / "predictions"
 
@@ -56,9 +56,10 @@ def predict(
     opened: Callable[[], Predictor],
     options: PredictOptions,
     *,
+    endings: Sequence[str] = Layout.endings,
     listener: Listener,
 ) -> Predicted:
-    """Segment images of any size; each mask has the name and the size of its image.
+    """Segment 2D images of any size; each mask has the name and the size of its image.
 
     An image that cannot be read is noted and passed over. PyTorch is loaded by what opens the network, or not at all.
 
@@ -66,6 +67,7 @@ def predict(
         inputs: Files, folders and globs.
         opened: Opens the network, once the inputs are found.
         options: What is written.
+        endings: What names end in that are taken from a folder.
         listener: Hears what happens.
 
     Raises:
@@ -73,7 +75,7 @@ def predict(
         ConfigError: A result would overwrite a file.
         SegcliError: The network or the device fail.
     """
-    files = _files(inputs)
+    files = files_of(inputs, endings, zarr=True)
     parts = opened()
     folder = options.out or PREDICTIONS / parts.name
     if options.video is not None and options.video.exists() and not options.overwrite:
@@ -136,20 +138,28 @@ def _ahead(
     yield from waiting
 
 
-def _files(inputs: Sequence[str]) -> list[Path]:
-    """Image files that the inputs name, each once."""
-    endings = {f".{extension}" for extension in EXTENSIONS}
+def files_of(inputs: Sequence[str], endings: Sequence[str], *, zarr: bool = False) -> list[Path]:
+    """Image files that the inputs name, each once.
+
+    Args:
+        inputs: Files, folders and globs.
+        endings: What names end in that are taken from a folder.
+        zarr: Take Zarr arrays, which are folders, from a folder as well.
+
+    Raises:
+        DataError: An input is nothing, or a folder has no such file.
+    """
     found: dict[Path, None] = {}
     for text in inputs:
         path = Path(text)
-        if path.is_dir() and not is_zarr(path):
+        if path.is_dir() and not (zarr and is_zarr(path)):
             inside = [
                 entry
                 for entry in path.iterdir()
-                if (entry.suffix.lower() in endings or is_zarr(entry)) and entry.name[0] != "."
+                if (entry.name.lower().endswith(tuple(endings)) or (zarr and is_zarr(entry))) and entry.name[0] != "."
             ]
             if not inside:
-                raise DataError(f"no images in `{path}`", hint=f"files end in {', '.join(EXTENSIONS)}")
+                raise DataError(f"no images in `{path}`", hint=f"files end in {', '.join(endings)}")
             found |= dict.fromkeys(sorted(inside, key=natural_key))
         elif path.exists():
             found[path] = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
-from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, TASKS, Registry
+from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, TASKS, TRACKERS, Registry
 from segcli.core.types import ConfigModel, FilePath, Positive, Share
 from segcli.data.postprocess import Postprocess
 from segcli.data.settings import DatasetSpec, DataSettings, Size
@@ -20,6 +20,7 @@ __all__ = [
     "OptimizerSection",
     "Run",
     "SchedulerSection",
+    "TrackerSection",
     "Training",
 ]
 
@@ -53,6 +54,9 @@ class ModelSection(Component):
     """Channels of an image; follows from the data set, and must agree with it when stated."""
     out_channels: Positive | None = None
     """Channels of the mask; follows from the data set, and must agree with it when stated."""
+    checkpoint_activations: bool = False
+    """Forget what blocks give between their ends and compute it again for backward: less memory, about a third more
+    time, the very same results."""
     final_activation: str | None = None
     """Function from logits to probabilities; follows from the task, and must agree with it when stated."""
 
@@ -160,6 +164,9 @@ class Training(ConfigModel):
     """Memory layout in which convolutions are faster."""
     compile: bool = False
     """Compile the network with `torch.compile`."""
+    memory_cleanup_frequency: Positive | None = None
+    """Optimizer steps between two times that Python's garbage and the GPU's cached memory are given back; never when
+    left out."""
     ema: EMA = EMA(enabled=False)
     """Exponential moving average of the weights."""
     early_stopping: EarlyStopping = EarlyStopping()
@@ -194,11 +201,20 @@ class Inference(ConfigModel):
     """What is done to the masks that are found."""
 
 
+class TrackerSection(Component):
+    """A tracker."""
+
+    registry = TRACKERS
+
+
 class Logging(ConfigModel):
     """What is recorded besides the metrics history."""
 
     tensorboard: bool = True
     """Write event files for TensorBoard."""
+    trackers: list[TrackerSection] = []
+    """More trackers by name, `[sacred]`, or with their keys, `[{type: mlflow, uri: ...}]`. One that fails is dropped
+    with a warning and stops no training."""
     log_images: bool = False
     """Write input, truth and prediction of four validation images side by side."""
     image_log_frequency: Positive = 5
@@ -305,11 +321,12 @@ class Run(ConfigModel):
     def metrics(self) -> list[Any]:
         """Metrics, each named as in YAML."""
         built = []
-        headline = TASKS.load(self.task_name).headline
+        task = TASKS.load(self.task_name)
         for section in self.training.metrics:
             metric = section.build()
             metric.name = section.type
-            metric.headline = headline or metric.headline
+            metric.headline = task.headline or metric.headline
+            metric.present_only = task.present_only
             built.append(metric)
         return built
 

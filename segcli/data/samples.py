@@ -12,7 +12,7 @@ from segcli.core.types import Array
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Case", "Geometry", "Sample", "pad_end", "padded_size", "resize"]
+__all__ = ["Case", "Geometry", "Sample", "as_unit", "pad_end", "padded_size", "resize"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,15 @@ class Case:
     label: Path | None = None
     fov: Path | None = None
     """Mask of the field of view."""
+    index: int | None = None
+    """Position in a file that holds many cases."""
+    group: str | None = None
+    """Scenario, where the data set has some; results are told by group as well."""
+
+    @property
+    def place(self) -> str:
+        """Where the image is, for messages."""
+        return str(self.image) if self.index is None else f"{self.image}[{self.index}]"
 
 
 @dataclass
@@ -34,7 +43,8 @@ class Sample:
     image: Array
     """`(*S, C)` as stored: uint8, uint16 or float32."""
     maps: dict[str, Array] = field(default_factory=dict)
-    """Whatever moves with the image, each `(*S)` uint8: `mask`, and `valid` where not every pixel counts."""
+    """Whatever moves with the image, each `(*S)` uint8: `mask`, and `valid` where not every pixel counts. Several masks
+    that may overlap are one map `(*S, K)`."""
     stored_maps: dict[str, Array] = field(default_factory=dict)
     """The maps before resizing, where they were resized; predictions are scored on these."""
 
@@ -86,6 +96,13 @@ def _interpolated(values: Array, axis: int, size: int) -> Array:
     share = (at - below).astype(np.float32).reshape([-1 if axis == i else 1 for i in range(values.ndim)])
     blended: Array = values.take(below, axis) * (1 - share) + values.take(above, axis) * share
     return blended
+
+
+def as_unit(image: Array) -> Array:
+    """Stored pixels as float32; whole numbers without sign on the scale 0 to 1."""
+    scale = {"uint8": 255.0, "uint16": 65535.0}.get(image.dtype.name, 1.0)
+    unit: Array = image.astype(np.float32) / np.float32(scale)
+    return unit
 
 
 def resize(pixels: Array, size: tuple[int, ...], *, labels: bool = False) -> Array:

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, ConfigError
-from segcli.core.registry import TASKS
+from segcli.core.registry import MODELS, TASKS
 from segcli.core.types import Batch, IOSpec
 from segcli.data.cache import DiskCache, MemoryCache, Resizing, forecast
 from segcli.data.loader import EvaluationLoader, TrainLoader
 from segcli.data.pipeline import Pipeline, Source
 from segcli.data.postprocess import clean
-from segcli.data.samples import Case
+from segcli.data.samples import Case, Sample
+from segcli.data.volume_transforms import VolumeAugmenter
 from segcli.datasets import Layout
 from segcli.engine.checkpoint import Checkpoint
 from segcli.engine.events import Listener
@@ -67,11 +68,18 @@ class Assembly:
     metrics: list[Metric]
     memory_format: torch.memory_format
 
-    def scored(self, probs: Tensor, batch: Batch) -> Scored:
+    def scored(
+        self,
+        probs: Tensor,
+        batch: Batch,
+        *,
+        presence: Tensor | None = None,
+        spacing: tuple[float, ...] | None = None,
+    ) -> Scored:
         """Probabilities beside the truth of a batch, as metrics want them."""
         if self.task.target == "classes":
-            return ScoredClasses(probs, batch["mask"], batch["valid"])
-        return Scored(probs, batch["mask"], batch["valid"], self.run.inference.threshold)
+            return ScoredClasses(probs, batch["mask"], batch["valid"], spacing)
+        return Scored(probs, batch["mask"], batch["valid"], self.run.inference.threshold, spacing, presence)
 
     def cleaned(self, probs: Tensor) -> Tensor:
         """Probabilities `(B, K, *S)` after `inference.postprocess`, on the same device."""
@@ -88,8 +96,10 @@ class Assembly:
     def pipeline(self) -> Pipeline:
         """Preparation of images, with augmentation for training."""
         settings = self.run.data.augmentation
-        augment = None
-        if settings.enabled:
+        augment: Callable[[Sample, int], Sample] | None = None
+        if settings.enabled and self.layout.ndim == 3:
+            augment = VolumeAugmenter(settings, spacing=self.layout.stated_spacing)
+        elif settings.enabled:
             from segcli.data.transforms import Augmenter  # noqa: PLC0415 - albumentations takes seconds to import
 
             augment = Augmenter(settings, channels=self.run.dataset.num_channels, square=self._is_square())
@@ -176,10 +186,14 @@ def assemble(run: Run, *, pretrained: bool = False, site: Site | None = None) ->
     task: Task = TASKS.load(run.task_name)(run.dataset.spec)
     run.inference.postprocess.check(task.classes, layout.ndim)
     seed_everything(run.seed)
-    io = IOSpec(ndim=layout.ndim, in_channels=run.dataset.num_channels, outputs=task.outputs)
+    can_output = MODELS.load(run.model.type).can_output
+    extras = {name: count for name, count in task.extras.items() if name in can_output}
+    io = IOSpec(ndim=layout.ndim, in_channels=run.dataset.num_channels, outputs={**task.outputs, **extras})
     network: Network = run.model.build(io=io)
     if pretrained:
         network.load_pretrained()
+    if run.model.checkpoint_activations:
+        network.checkpoint_activations()
     multiple = run.data.preprocessing.pad_to_multiple
     if multiple is not None and multiple % network.stride:
         raise ConfigError(

@@ -5,14 +5,41 @@ from pathlib import Path
 import torch
 
 from segcli.config.load import run_from_values
+from segcli.core.registry import DATASETS
 from segcli.core.types import Array
+from segcli.datasets import Layout
 from segcli.engine.assembly import Assembly, assemble, load_weights
-from segcli.engine.checkpoint import read_checkpoint
+from segcli.engine.checkpoint import read_checkpoint, read_header
 from segcli.engine.predictor import Predictor, Wanted
 from segcli.engine.runtime import out_of_memory
 from segcli.engine.sliding import Forward
 
-__all__ = ["of_checkpoint"]
+__all__ = ["layout_of", "of_checkpoint", "opened"]
+
+
+def layout_of(path: Path) -> type[Layout]:
+    """Format of the data set that a checkpoint was trained on; reads its header alone.
+
+    Raises:
+        SegcliError: It cannot be read.
+    """
+    run = run_from_values(read_header(path)["config"], source=str(path))
+    layout: type[Layout] = DATASETS.load(run.dataset.format)
+    return layout
+
+
+def opened(path: Path, wanted: Wanted) -> Assembly:
+    """Parts of the run of a checkpoint, with its weights, on the run's device.
+
+    Raises:
+        SegcliError: The checkpoint or the device fail.
+    """
+    checkpoint = read_checkpoint(path)
+    run = run_from_values(checkpoint.header["config"], source=str(path))
+    parts = assemble(run.predicting(threshold=wanted.threshold, tta=wanted.tta, tile=wanted.tile))
+    load_weights(parts.network, checkpoint, path)
+    parts.network.eval()
+    return parts
 
 
 def of_checkpoint(path: Path, wanted: Wanted) -> Predictor:
@@ -21,12 +48,8 @@ def of_checkpoint(path: Path, wanted: Wanted) -> Predictor:
     Raises:
         SegcliError: The checkpoint or the device fail.
     """
-    checkpoint = read_checkpoint(path)
-    run = run_from_values(checkpoint.header["config"], source=str(path))
-    run = run.predicting(threshold=wanted.threshold, tta=wanted.tta, tile=wanted.tile)
-    parts = assemble(run)
-    load_weights(parts.network, checkpoint, path)
-    parts.network.eval()
+    parts = opened(path, wanted)
+    run = parts.run
     return Predictor(
         name=run.name,
         source=path,

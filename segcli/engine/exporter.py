@@ -81,7 +81,7 @@ class Exportable(nn.Module):
         outputs = self.network(x.half() if self.halved else x)
         outputs = {name: values.float() for name, values in outputs.items()}
         if self.baked is not None:
-            outputs["probabilities"] = self.task.probabilities(outputs["mask"])
+            outputs["probabilities"] = self.task.probabilities(outputs["mask"], self.task.presence(outputs))
         return outputs
 
     def _normalized(self, image: Tensor, scale: float) -> Tensor:
@@ -133,7 +133,7 @@ def describe(parts: Assembly, *, epoch: int, precision: str, baked: str | None) 
         input_name=INPUT,
         input_dtype=baked or "float32",
         input_axes=f"BC{spatial}" if baked is None else f"B{spatial}C",
-        outputs=[*parts.task.outputs, *(["probabilities"] if baked else [])],
+        outputs=[*parts.network.io.outputs, *(["probabilities"] if baked else [])],
         precision=precision,
         baked=baked is not None,
         stride=parts.network.stride,

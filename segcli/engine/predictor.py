@@ -239,7 +239,7 @@ def of_exported(path: Path, wanted: Wanted, *, threads: int = 0) -> Predictor:
         threads: Of onnxruntime; 0 takes OMP_NUM_THREADS, or leaves the choice to it.
 
     Raises:
-        ConfigError: It is a file of PyTorch, or a package is missing.
+        ConfigError: It is a file of PyTorch or for volumes, or a package is missing.
         CheckpointError: It cannot be opened.
     """
     if path.suffix.lower() in (".torchscript", ".pt2"):
@@ -249,6 +249,11 @@ def of_exported(path: Path, wanted: Wanted, *, threads: int = 0) -> Predictor:
         )
     network = open_portable(path, threads=threads)
     described = network.description
+    if described.ndim == 3:
+        raise ConfigError(
+            f"`{path}` is for volumes, which `--model` does not predict",
+            hint="predict with the run that it was made of, with `--run`",
+        )
     dataset = DatasetSection.model_validate(described.dataset)
     layout: Layout = dataset.build()
     task: Task = TASKS.load(described.task)(dataset.spec)

@@ -26,7 +26,7 @@ from segcli.engine.guard import FiniteGuard
 from segcli.engine.memory import MemoryLog, memory_of
 from segcli.engine.monitor import Monitor
 from segcli.engine.runfolder import RunFolder
-from segcli.engine.runtime import out_of_memory, random_state, restore_random_state, seed_everything
+from segcli.engine.runtime import give_memory_back, out_of_memory, random_state, restore_random_state, seed_everything
 from segcli.engine.scores import Tally
 from segcli.engine.snapshot import Progress, Snapshot
 from segcli.engine.stepper import Stepper
@@ -259,7 +259,7 @@ class Trainer:
         self._note(values, batch, outputs, len(loaded.cases))
 
     def _batch_named(self, loaded: Loaded) -> str:
-        names = ", ".join(f"`{case.image}`" for case in loaded.cases[:4])
+        names = ", ".join(f"`{case.place}`" for case in loaded.cases[:4])
         more = f" and {len(loaded.cases) - 4} more" if len(loaded.cases) > 4 else ""
         return f"epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}: {names}{more}"
 
@@ -269,12 +269,16 @@ class Trainer:
         for name, value in {**values, "images": values["loss"].new_tensor(1.0)}.items():
             amount = value.detach().float() * count
             self.sums[name] = self.sums[name] + amount if name in self.sums else amount
-        probs = self.parts.task.probabilities(outputs["mask"].detach())
-        self.tally.add(self.parts.scored(probs, batch))
+        presence = self.parts.task.presence(outputs)
+        probs = self.parts.task.probabilities(outputs["mask"].detach(), presence)
+        self.tally.add(self.parts.scored(probs, batch, presence=presence))
 
     def _update(self, started: float) -> None:
         self.stepper.update(self.schedule.rate(self.progress.step), self.progress.step)
         self.progress.step += 1
+        frequency = self.run.training.memory_cleanup_frequency
+        if frequency is not None and self.progress.step % frequency == 0:
+            give_memory_back(self.parts.device)
         every_s = 60.0 * self.run.checkpoint.every_minutes
         if self.stop.signum is not None:
             self.save()

@@ -1,6 +1,6 @@
 """What a batch of a run looks like: names, number formats and sizes of its tensors, without any of its pixels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ class Inputs:
     maps: dict[str, tuple[Shape, Kind]]
     fixed: dict[str, tuple[Shape, Kind]]
     """Arrays without spatial axes, such as the presence of structures."""
+    after: dict[str, Shape] = field(default_factory=dict)
+    """Axes behind the spatial ones, such as the structures of masks that may overlap."""
     notes: tuple[str, ...] = ()
     """What had to be assumed."""
 
@@ -53,7 +55,8 @@ class Inputs:
         loaded = self._batch(run.data.batch_size, Geometry(self.val_stored, self.val_resized, padded))
         del loaded.cases[SCORED:]  # each leaves a few numbers: two tell what there is to know
         stored: dict[str, Array] = {
-            name: np.zeros((*lead, *self.val_stored), kind) for name, (lead, kind) in self.maps.items()
+            name: np.zeros((*lead, *self.val_stored, *self.after.get(name, ())), kind)
+            for name, (lead, kind) in self.maps.items()
         }
         stored |= {name: np.zeros(shape, kind) for name, (shape, kind) in self.fixed.items()}
         loaded.stored_maps = [stored] * len(loaded.cases)
@@ -66,7 +69,7 @@ class Inputs:
     def _batch(self, count: int, geometry: Geometry) -> Loaded:
         size = geometry.padded
         shapes: dict[str, tuple[Shape, Kind]] = {"image": ((self.channels, *size), np.dtype(np.float32))}
-        shapes |= {name: ((*lead, *size), kind) for name, (lead, kind) in self.maps.items()}
+        shapes |= {name: ((*lead, *size, *self.after.get(name, ())), kind) for name, (lead, kind) in self.maps.items()}
         shapes |= self.fixed
         tensors = {
             name: torch.zeros(count, *shape, dtype=torch.from_numpy(np.empty(0, kind)).dtype)
@@ -113,9 +116,11 @@ def inputs_of(run: Run) -> Inputs:
         whole = train
         notes.append("the size of whole images is not known: validation is forecast on patches")
     maps, fixed = dict(MAPS), dict[str, tuple[Shape, Kind]]()
+    after: dict[str, Shape] = {"mask": (run.dataset.num_classes,)} if layout.overlaps else {}
     if sample is not None:
         size = sample.size
         arrays = {"valid": np.empty(size, np.uint8), **sample.maps}
+        arrays = {name: array[..., 0] if name in after else array for name, array in arrays.items()}
         ndim = len(size)
         maps = {n: (a.shape[: a.ndim - ndim], a.dtype) for n, a in arrays.items() if a.shape[a.ndim - ndim :] == size}
         fixed = {name: (array.shape, array.dtype) for name, array in arrays.items() if name not in maps}
@@ -126,6 +131,7 @@ def inputs_of(run: Run) -> Inputs:
         channels=run.dataset.num_channels,
         maps=maps,
         fixed=fixed,
+        after=after,
         notes=tuple(notes),
     )
 

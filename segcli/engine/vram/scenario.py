@@ -209,7 +209,7 @@ def play_prediction(run: Run, inputs: Inputs, *, device: torch.device = GPU) -> 
 def _predict(parts: Assembly, inputs: Inputs) -> None:
     image = inputs.image(1, _multiple(parts)).to(parts.device)
     outputs = parts.inferer().logits(image.to(memory_format=parts.memory_format))
-    parts.task.probabilities(outputs["mask"])
+    parts.task.probabilities(outputs["mask"], parts.task.presence(outputs))
 
 
 @contextmanager
