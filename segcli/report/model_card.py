@@ -155,7 +155,10 @@ def _parity(exported: Exported) -> Iterator[str]:
 def _how_to_run(exported: Exported, description: Description) -> Iterator[str]:
     onnx = exported.format == "onnx"
     yield "## How to run it\n"
-    yield f"With segcli, images of any size: `segcli predict photos/ --model {shown(exported.file)}`. Without it:\n"
+    if description.ndim == 2:
+        yield f"With segcli, images of any size: `segcli predict photos/ --model {shown(exported.file)}`. Without it:\n"
+    else:
+        yield f"With segcli, volumes of any size by the run: `segcli predict volumes/ --run {exported.run}`. Without it:\n"
     yield "```python"
     yield "import numpy as np"
     yield "import onnxruntime" if onnx else "import torch"
@@ -188,7 +191,12 @@ def _preparation(description: Description) -> Iterator[str]:
 
 def _decision(description: Description) -> Iterator[str]:
     many = len(description.classes) > 1
-    if description.baked:
+    if description.task == "structures":
+        yield "probabilities = 1 / (1 + np.exp(-outputs['mask'][0]))"
+        if "gate" in description.outputs:
+            yield "probabilities[outputs['gate'][0] < 0] = 0  # judged absent"
+        yield f"mask = probabilities >= {description.threshold!r}  # of each structure"
+    elif description.baked:
         yield "probabilities = outputs['probabilities'][0]"
         yield "mask = probabilities.argmax(axis=0)" if many else f"mask = probabilities[0] >= {description.threshold!r}"
     elif many:

@@ -166,6 +166,9 @@ def test_an_exported_file_has_every_output_and_the_presence_in_its_probabilities
     assert set(outputs) == {"mask", "presence", "gate", "attention", "confidence", "probabilities"}
     present = (outputs["gate"] >= 0)[..., None, None, None]
     np.testing.assert_allclose(outputs["probabilities"], present / (1 + np.exp(-outputs["mask"])), atol=1e-5)
+    card = Path(told["card"]).read_text()
+    assert "segcli predict volumes/ --run tiny" in card
+    assert "probabilities[outputs['gate'][0] < 0] = 0" in card
     refused = run_cli("predict", "data/test.h5", "--model", told["file"], "--out", "found")
     assert refused.code == 2
     assert "is for volumes, which `--model` does not predict" in refused.err
