@@ -155,10 +155,8 @@ def _parity(exported: Exported) -> Iterator[str]:
 def _how_to_run(exported: Exported, description: Description) -> Iterator[str]:
     onnx = exported.format == "onnx"
     yield "## How to run it\n"
-    if description.ndim == 2:
-        yield f"With segcli, images of any size: `segcli predict photos/ --model {shown(exported.file)}`. Without it:\n"
-    else:
-        yield f"With segcli, volumes of any size by the run: `segcli predict volumes/ --run {exported.run}`. Without it:\n"
+    command = f"photos/ --model {shown(exported.file)}" if description.ndim == 2 else f"volumes/ --run {exported.run}"
+    yield f"With segcli, images of any size: `segcli predict {command}`. Without it:\n"
     yield "```python"
     yield "import numpy as np"
     yield "import onnxruntime" if onnx else "import torch"

@@ -185,10 +185,11 @@ def _update(trainer: Trainer, recorder: Recorder) -> None:
 def _validate(trainer: Trainer, inputs: Inputs, recorder: Recorder) -> None:
     parts, network = trainer.parts, trainer.stepper.best_network
     follow = nullcontext() if network is parts.network else recorder.following(network)
-    with recorder.during("validation/metrics"), follow, _staged(recorder, network, "validation"), _few_tiles():
-        # no file is there whose header could tell
-        with patch.object(parts.layout, "spacing", lambda _: parts.layout.stated_spacing):
-            evaluate(parts, network, [inputs.validation_batch(parts.run, _multiple(parts))])
+    stage = recorder.during("validation/metrics")
+    # no file is there whose header could tell
+    spacing = patch.object(parts.layout, "spacing", lambda _: parts.layout.stated_spacing)
+    with stage, follow, _staged(recorder, network, "validation"), _few_tiles(), spacing:
+        evaluate(parts, network, [inputs.validation_batch(parts.run, _multiple(parts))])
 
 
 def play_prediction(run: Run, inputs: Inputs, *, device: torch.device = GPU) -> Played:
