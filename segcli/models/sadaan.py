@@ -20,7 +20,7 @@ from segcli.core.errors import ConfigError
 from segcli.core.types import ConfigModel, IOSpec, Positive, Share
 from segcli.models import Network
 from segcli.nn.blocks import ConvBlock, DoubleConv, UpBlock
-from segcli.nn.dims import CONV, INTERPOLATION, POOL
+from segcli.nn.dims import ADAPTIVE_MAX_POOL, CONV, INTERPOLATION, POOL
 
 __all__ = ["SADAAN"]
 
@@ -95,9 +95,10 @@ class SADAAN(Network):
         )
         attention = _logit_of_product(self.attention(features), prior)
         weight = attention.sigmoid()
-        alignment = (weight * self.response(features).sigmoid()).flatten(2).mean(2)
-        flat = features.flatten(2)
-        pooled = torch.cat([flat.mean(2), flat.amax(2)], dim=1)
+        axes = tuple(range(2, features.ndim))  # not flattened: that would copy what lies channels-last in memory
+        alignment = (weight * self.response(features).sigmoid()).mean(axes)
+        highest = ADAPTIVE_MAX_POOL[self.io.ndim](features, 1).flatten(1)
+        pooled = torch.cat([features.mean(axes), highest], dim=1)
         evidence = torch.cat([pooled.unsqueeze(1).expand(-1, alignment.shape[1], -1), alignment.unsqueeze(2)], dim=2)
         presence = self.presence(evidence)
         gate = GATE_SLOPE * (presence.sigmoid() - self.config.presence_threshold)
