@@ -194,7 +194,8 @@ class Inference(ConfigModel):
     overlap: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
     """Share of a tile that it shares with the next."""
     tta: bool = False
-    """Test-time augmentation: average the logits of all flips and, in 2D, quarter turns; eight times the work."""
+    """Test-time augmentation: average the logits of all flips and, in 2D, quarter turns; eight times the work. It harms
+    scenes that have an above and a below."""
     threshold: Share = 0.5
     """A pixel is foreground from this probability on."""
     postprocess: Postprocess = Postprocess()

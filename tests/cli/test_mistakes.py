@@ -302,11 +302,12 @@ def test_ctrl_c_ends_a_command_at_once(run_cli, trained, workplace, monkeypatch,
     import signal
 
     from segcli.engine.inference import Inferer
+    from segcli.engine.predictor import Predictor
 
     def interrupted(self, image):
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(Inferer, "logits", interrupted)
+    monkeypatch.setattr(*((Inferer, "logits") if command == "eval" else (Predictor, "likely")), interrupted)
     result = run_cli(*(["eval"] if command == "eval" else ["predict", workplace / "data/test/image"]))
     assert result.code == 130
     assert result.err.rstrip().endswith("stopped")
