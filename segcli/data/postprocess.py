@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any
 
-import cv2
 import numpy as np
 from pydantic import Field
 
@@ -89,6 +88,8 @@ def clean(probs: Array, settings: Postprocess, names: tuple[str, ...], *, exclud
 
 
 def _cleaned(mask: Mask, wanted: Cleaning) -> Mask:
+    import cv2  # noqa: PLC0415 - completion of keys reads the settings above, and must be fast
+
     if wanted.fill_holes:
         mask = mask | _enclosed(mask)
     if wanted.min_size > 1 or wanted.largest_component:
@@ -104,6 +105,8 @@ def _cleaned(mask: Mask, wanted: Cleaning) -> Mask:
 
 def _enclosed(mask: Mask) -> Mask:
     """Background that does not reach the border; it passes no corner at which two pixels of the mask touch."""
+    import cv2  # noqa: PLC0415 - completion of keys reads the settings above, and must be fast
+
     _, labels = cv2.connectedComponents((~mask).astype(np.uint8), connectivity=4)
     border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     open_air = np.isin(labels, np.unique(border))
