@@ -9,26 +9,47 @@ Works on NumPy arrays: checkpoints and exported files are run by the same code, 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import combinations, product
+from typing import Literal
 
 import numpy as np
 
 from segcli.core.types import Array
+from segcli.data.samples import interpolated
 
-__all__ = ["Forward", "Sliding", "starts_of", "weights_of"]
+__all__ = ["STRAIGHT", "Forward", "Sliding", "Way", "scaled", "starts_of", "ways_of", "weights_of"]
 
 Forward = Callable[[Array], Array]
 """From inputs `(B, C, *S)` to raw outputs `(B, K, *S)` in float32."""
 Window = tuple[slice, ...]
 Way = tuple[int, tuple[int, ...]]
 """Quarter turns in the plane of the last two axes, then the axes that are reversed, counted from the end."""
+STRAIGHT: tuple[Way, ...] = ((0, ()),)
+"""The image as it is, and nothing else."""
 
 
-def ways_of(ndim: int) -> tuple[Way, ...]:
-    """The eight flips and quarter turns of a 2D image, or the eight flips of a volume, whose axes may differ."""
+def ways_of(ndim: int, tta: bool | Literal["horizontal"]) -> tuple[Way, ...]:
+    """Ways to look at an image whose outputs are averaged.
+
+    All are the eight flips and quarter turns of a 2D image, or the eight flips of a volume, whose axes may differ.
+    """
+    if not tta:
+        return STRAIGHT
+    if tta == "horizontal":
+        return (*STRAIGHT, (0, (-1,)))
     if ndim == 2:
         return tuple((turns, flips) for turns in range(4) for flips in ((), (-1,)))
     axes = range(-ndim, 0)
     return tuple((0, flips) for count in range(ndim + 1) for flips in combinations(axes, count))
+
+
+def scaled(size: tuple[int, ...], scale: float, multiple: int) -> tuple[int, ...]:
+    """A size times a factor, to the nearest multiple.
+
+    Example:
+        >>> scaled((480, 360), 1.25, 16)
+        (608, 448)
+    """
+    return tuple(max(round(length * scale / multiple), 1) * multiple for length in size)
 
 
 class Sliding:
@@ -40,7 +61,8 @@ class Sliding:
         overlap: Share of a tile that the next one covers again.
         multiple: Sizes given to it are multiples of this.
         batch_size: Tiles per call.
-        tta: Average over all flips and quarter turns.
+        ways: Ways to look at each tile; the outputs are averaged over them.
+        scales: Factors of the size at which each way is taken.
     """
 
     def __init__(
@@ -51,13 +73,16 @@ class Sliding:
         overlap: float,
         multiple: int,
         batch_size: int = 1,
-        tta: bool = False,
+        ways: tuple[Way, ...] = STRAIGHT,
+        scales: Sequence[float] = (1.0,),
     ) -> None:
         self.forward = forward
         self.tile = None if tile is None else tuple(-(-length // multiple) * multiple for length in tile)
         self.overlap = overlap
+        self.multiple = multiple
         self.batch_size = batch_size
-        self.tta = tta
+        self.ways = ways
+        self.scales = scales
 
     def bands(self, read: Callable[[Window], Array], size: tuple[int, ...]) -> Iterator[tuple[slice, Array]]:
         """Rows along the first axis with their raw outputs `(K, rows, *rest)`, in order, each row once.
@@ -126,17 +151,35 @@ class Sliding:
                 ahead.cancel()
 
     def _looked(self, images: Array) -> Array:
-        if not self.tta:
+        total: Array | None = None
+        size = images.shape[2:]
+        for scale in self.scales:
+            seen = _sized(images, scaled(size, scale, self.multiple)) if scale != 1.0 else images
+            found = interpolated(self._turned(seen), size)
+            total = found if total is None else total + found
+        assert total is not None
+        average: Array = total / np.float32(len(self.scales)) if len(self.scales) > 1 else total
+        return average
+
+    def _turned(self, images: Array) -> Array:
+        """Mean of the outputs over all ways to look at images."""
+        if self.ways == STRAIGHT:
             return self.forward(images)
         total: Array | None = None
-        ways = ways_of(images.ndim - 2)
-        for turns, flips in ways:
+        for turns, flips in self.ways:
             seen = np.ascontiguousarray(np.flip(np.rot90(images, turns, (-2, -1)), flips))
             straight = np.rot90(np.flip(self.forward(seen), flips), -turns, (-2, -1))
             total = straight.copy() if total is None else total + straight
         assert total is not None
-        average: Array = total / np.float32(len(ways))
+        average: Array = total / np.float32(len(self.ways))
         return average
+
+
+def _sized(images: Array, size: tuple[int, ...]) -> Array:
+    """Images at another size; stored pixels remain whole numbers."""
+    values = interpolated(images, size)
+    resized: Array = values if images.dtype.kind == "f" else np.rint(values).astype(images.dtype)
+    return resized
 
 
 def starts_of(length: int, tile: int, overlap: float) -> list[int]:
