@@ -112,6 +112,8 @@ def _facts(parts: Assembly, history: Sequence[dict[str, Any]], folder: RunFolder
         environment=None if environment is None else environment.read_text(encoding="utf-8"),
         history=history,
         colors=dict(zip(classes, parts.task.colors, strict=True)) if len(classes) > 1 else {},
+        unit="pixels" if parts.layout.ndim == 2 else "voxels",
+        is_exclusive=parts.task.target == "classes",
     )
 
 
@@ -155,7 +157,6 @@ def write_evaluation_report(
         command=shlex.join(command),
         worst=found.worst,
         best=found.best,
-        unit="pixels" if parts.layout.ndim == 2 else "voxels",
     )
     path = result.folder / REPORT
     write_text(path, page)

@@ -29,7 +29,7 @@ class Curve:
     """Epoch and value; one that is not finite interrupts the line."""
 
 
-def ticks(low: float, high: float, count: int = 4, *, whole: bool = False) -> list[float]:
+def ticks(low: float, high: float, count: int = 5, *, whole: bool = False) -> list[float]:
     """Round numbers within a range.
 
     Args:
@@ -46,8 +46,8 @@ def ticks(low: float, high: float, count: int = 4, *, whole: bool = False) -> li
         return [low]
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
-    step = max(step, 1.0) if whole else step
+    step = min((factor * power for factor in (1, 2, 5, 10)), key=lambda size: abs(math.log(size / rough)))
+    step = max(round(step), 1) if whole else step
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
 

@@ -91,7 +91,6 @@ def evaluation_page(
     command: str,
     worst: Sequence[CasePicture] = (),
     best: Sequence[CasePicture] = (),
-    unit: str = "pixels",
     whole: Evaluated | None = None,
     answers: Answers | None = None,
 ) -> str:
@@ -103,12 +102,11 @@ def evaluation_page(
         command: What gives the same scores again.
         worst: Cases, the worst first.
         best: Cases, the best first.
-        unit: What the confusion matrix counts.
         whole: Scores of what the cases of `result` are parts of, such as the samples of crops.
         answers: Classes of whole cases.
     """
     classes = result.classes
-    levels = [("Metrics", result, unit)]
+    levels = [("Metrics", result, run.unit)]
     if whole is not None:
         word = answers.word if answers is not None else "case"
         levels = [(f"Metrics by {word}", whole, f"{word}s"), ("Metrics by crop", result, "crops")]
@@ -122,7 +120,7 @@ def evaluation_page(
     if answers is not None:
         sections.append(("Most confident mistakes", _mistakes(answers, classes)))
         sections.append(("Answers", _answers(answers, classes)))
-    pictures = cases_section(worst, best, ranked_by=result.ranked_by, colors=run.colors)
+    pictures = cases_section(worst, best, ranked_by=result.ranked_by, run=run)
     sections += [
         ("Worst and best cases", pictures),
         ("Every case", _images(result)),

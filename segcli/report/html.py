@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import zip_longest
 
 import cv2
 
@@ -64,9 +65,9 @@ th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--line); text-align
 th { font-weight: 600; white-space: nowrap; }
 thead th { vertical-align: bottom; }
 th[scope=row], thead th:first-child, .t { text-align: left; }
+table { min-width: 18rem; }
 th[scope=row] { max-width: 22rem; white-space: normal; overflow-wrap: anywhere; }
 td small { display: block; color: var(--soft); white-space: nowrap; }
-tr.marked > * { background: var(--card); }
 .matrix td { text-align: center; min-width: 2.8rem; border: 1px solid var(--line); }
 .matrix thead th { text-align: center; white-space: normal; overflow-wrap: anywhere; max-width: 7rem; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: 1rem 1.4rem; }
@@ -107,7 +108,8 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; }
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """Keeps the browser from loading or running anything, whatever the page holds."""
 UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\U0010fffd]|[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-PASSWORD = re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]*@")
+PASSWORD = re.compile(r"(?<=://)[^/\s\"]*@")
+QUOTE = '"'
 TINY = 200
 """Pictures with a longer side below it are shown with their pixels as squares."""
 
@@ -157,33 +159,34 @@ def bounds(interval: tuple[float, float] | None) -> Html:
     return Html("&ndash;" if interval is None else f"{number(interval[0])} to {number(interval[1])}")
 
 
-def table(
-    caption: str, headings: Sequence[str], rows: Iterable[Sequence[Cell]], *, marked: int | None = None, kind: str = ""
-) -> Html:
+def table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[Cell]], *, kind: str = "") -> Html:
     """A table whose first column names its rows.
 
     Args:
         caption: What it shows.
         headings: Of the columns.
         rows: Cells; texts are aligned left, anything else right.
-        marked: Row to be set off.
         kind: Class of the table.
     """
-    head = "".join(f'<th scope="col">{markup(heading)}</th>' for heading in headings)
-    body = "\n".join(_row(cells, is_marked=index == marked) for index, cells in enumerate(rows))
+    rows = list(rows)
+    texts = [isinstance(cell, str) and not isinstance(cell, Html) for cell in rows[0]] if rows else []
+    head = "".join(
+        f'<th scope="col"{f" class={QUOTE}t{QUOTE}" if is_text else ""}>{markup(heading)}</th>'
+        for heading, is_text in zip_longest(headings, texts)
+    )
+    body = "\n".join(map(_row, rows))
     label = html.escape(re.sub("<[^>]*>", "", caption) if isinstance(caption, Html) else caption)
     return Html(
         f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">\n'
-        f"<table{f' class={chr(34)}{kind}{chr(34)}' if kind else ''}>\n<caption>{markup(caption)}</caption>\n"
+        f"<table{f' class={QUOTE}{kind}{QUOTE}' if kind else ''}>\n<caption>{markup(caption)}</caption>\n"
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>"
     )
 
 
-def _row(cells: Sequence[Cell], *, is_marked: bool) -> str:
+def _row(cells: Sequence[Cell]) -> str:
     first, *others = cells
     name = markup(first) if isinstance(first, str) else number(first)
-    row = f'<th scope="row">{name}</th>' + "".join(map(_cell, others))
-    return f'<tr class="marked">{row}</tr>' if is_marked else f"<tr>{row}</tr>"
+    return f'<tr><th scope="row">{name}</th>{"".join(map(_cell, others))}</tr>'
 
 
 def _cell(value: Cell) -> str:
@@ -263,7 +266,8 @@ def page(title: str, lead: str, sections: Sequence[Section]) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         f"<title>{markup(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        f'<header>\n<h1>{markup(title)}</h1>\n<p class="soft">{markup(lead)}</p>\n<nav aria-label="Sections">{links}'
+        f'<header>\n<h1>{markup(title)}</h1>\n<p class="soft">{markup(lead)} &middot; {written:%Y-%m-%d}</p>\n'
+        f'<nav aria-label="Sections">{links}'
         f"</nav>\n</header>\n<main>\n{body}\n</main>\n<footer>Written by segcli {markup(__version__)} on "
         f'<time datetime="{written.isoformat(timespec="seconds")}">{written:%Y-%m-%d %H:%M} ({written:%z})</time>.'
         "</footer>\n</body>\n</html>\n"

@@ -61,6 +61,10 @@ class RunFacts:
     """Entries of `metrics_history.yaml`."""
     colors: Mapping[str, RGB] = field(default_factory=dict)
     """Of each class in pictures; empty for a single mask."""
+    unit: str = "pixels"
+    """What images consist of."""
+    is_exclusive: bool = False
+    """Whether each pixel has exactly one class."""
 
     @property
     def network(self) -> str:
@@ -105,13 +109,13 @@ def _figure(name: str, history: Sequence[Mapping[str, Any]], mark: int | None) -
     return chart(name, [curve for curve in curves if curve.points], mark=mark, caption=caption)
 
 
-def cases_section(
-    worst: Sequence[CasePicture], best: Sequence[CasePicture], *, ranked_by: str, colors: Mapping[str, RGB]
-) -> Html:
+def cases_section(worst: Sequence[CasePicture], best: Sequence[CasePicture], *, ranked_by: str, run: RunFacts) -> Html:
     """Pictures of the cases at both ends, with what the colours mean."""
     if not worst and not best:
         return Html()
-    parts: list[Html] = [note(f"Cases by {ranked_by}; of a volume, the slice with the most mistakes."), _keys(colors)]
+    sliced = "; the slice with the most mistakes" if any(case.place for case in (*worst, *best)) else ""
+    mistakes = {"another class": MISSED} if run.is_exclusive else {"right": FOUND, "missed": MISSED, "not there": FALSE}
+    parts: list[Html] = [note(f"By {ranked_by}{sliced}."), legend(run.colors), legend(mistakes)]
     for heading, cases in (("Worst", worst), ("Best", best)):
         if cases:
             parts.append(Html(f"<h3>{heading}</h3>"))
@@ -119,19 +123,10 @@ def cases_section(
     return joined(parts)
 
 
-def _keys(colors: Mapping[str, RGB]) -> Html:
-    """Colours of the classes, then those of mistakes."""
-    if colors:
-        return joined([legend(colors), legend(_mistake_colors(colors))])
-    return legend(_mistake_colors(colors))
-
-
-def _mistake_colors(colors: Mapping[str, RGB]) -> dict[str, RGB]:
-    return {"right": FOUND, "missed or another class": MISSED, "not there": FALSE}
-
-
 def legend(colors: Mapping[str, RGB]) -> Html:
     """Names with their colours."""
+    if not colors:
+        return Html()
     inner = "".join(
         f'<span><i class="key" style="background:rgb({red},{green},{blue})"></i>{markup(name)}</span>'
         for name, (red, green, blue) in colors.items()
@@ -188,7 +183,7 @@ def _pairs(confusion: Array, shares: Array, classes: Sequence[str], unit: str) -
     order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CLASSES]
     places = [divmod(int(place), len(classes)) for place in order if wrong.flat[place] > 0]
     return table(
-        f"Most frequent confusions of {len(classes)} classes; the CSV file beside this page has all",
+        f"Most frequent confusions of {len(classes)} classes",
         ["true", "found", unit, "share of the true class"],
         ([classes[row], classes[col], int(confusion[row, col]), float(shares[row, col])] for row, col in places),
     )

@@ -72,13 +72,13 @@ def training_page(
         ("", joined([_cards(trained, elapsed_s), _facts(trained, run)])),
         ("Warnings", _warnings(warnings)),
         ("Curves", curves_section(run.history, mark=trained.best_epoch, monitor=trained.monitor)),
-        ("Figures", _figures(entry, run.history)),
-        ("Classes", _classes(entry)),
+        (f"Figures of epoch {epoch}", _figures(entry, run.history)),
+        (f"Classes in epoch {epoch}", _classes(entry)),
     ]
     if validation is not None:
-        at = f" (validation of epoch {epoch})"
-        matrix = confusion_section(validation.confusion, validation.classes, "pixels")
-        pictures = cases_section(validation.worst, validation.best, ranked_by=validation.ranked_by, colors=run.colors)
+        at = f" in validation {epoch}"
+        matrix = confusion_section(validation.confusion, validation.classes, run.unit)
+        pictures = cases_section(validation.worst, validation.best, ranked_by=validation.ranked_by, run=run)
         sections += [(f"Confusion matrix{at}", matrix), (f"Worst and best cases{at}", pictures)]
     sections += [("Commands", commands_section(commands)), ("Config and environment", details_section(run))]
     return page(f"{trained.run}: training", f"{run.network}, on {run.dataset}", sections)
