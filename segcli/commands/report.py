@@ -18,7 +18,7 @@ from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import described_device
 from segcli.engine.showcase import Shown, shown_again
 from segcli.engine.trainer import Trainer
-from segcli.report.evaluation_page import evaluation_page
+from segcli.report.evaluation_page import Answers, evaluation_page
 from segcli.report.results import Evaluated, Trained
 from segcli.report.run_sections import RunFacts
 from segcli.report.training_page import BestValidation, training_page
@@ -70,10 +70,11 @@ class TrainingReport:
         kept = trainer.best_validation
         if not kept:
             return None
-        confusion = kept["confusion"]
+        confusion, cases = kept["confusion"], _cases(trainer, kept["cases"])
         found = Shown([], [])
         try:
-            found = shown_again(trainer.parts, trainer.folder.best, self._cases(trainer, kept["cases"]))
+            if cases:
+                found = shown_again(trainer.parts, trainer.folder.best, cases)
         except SegcliError as error:
             self.notes.warn(f"no pictures in {REPORT}: {error.message}")
         return BestValidation(
@@ -84,11 +85,11 @@ class TrainingReport:
             confusion=None if confusion is None else np.array(confusion),
         )
 
-    @staticmethod
-    def _cases(trainer: Trainer, names: Sequence[str]) -> list[Case]:
-        assert trainer.val is not None
-        by_name = {case.id: case for case in trainer.val.cases.cases}
-        return [by_name[name] for name in names if name in by_name]
+
+def _cases(trainer: Trainer, names: Sequence[str]) -> list[Case]:
+    """Validation cases by their names, as far as they are still there."""
+    by_name = {} if trainer.val is None else {case.id: case for case in trainer.val.cases.cases}
+    return [by_name[name] for name in names if name in by_name]
 
 
 def _blamed(error: Exception) -> str:
@@ -131,7 +132,15 @@ def _commands(trained: Trained, folder: RunFolder, environment: str | None) -> d
 
 
 def write_evaluation_report(
-    result: Evaluated, parts: Assembly, found: Shown, checkpoint: Checkpoint, *, folder: Path, command: Sequence[str]
+    result: Evaluated,
+    parts: Assembly,
+    found: Shown,
+    checkpoint: Checkpoint,
+    *,
+    folder: Path,
+    command: Sequence[str],
+    whole: Evaluated | None = None,
+    answers: Answers | None = None,
 ) -> Path:
     """Write the report of an evaluation beside its tables; returns the file.
 
@@ -142,6 +151,8 @@ def write_evaluation_report(
         checkpoint: What was scored.
         folder: Run folder, which may be none where a checkpoint lies by itself.
         command: What gives the same scores again.
+        whole: Scores of what the cases of `result` are parts of.
+        answers: Classes of whole cases.
 
     Raises:
         DataError: It cannot be written.
@@ -157,6 +168,8 @@ def write_evaluation_report(
         command=shlex.join(command),
         worst=found.worst,
         best=found.best,
+        whole=whole,
+        answers=answers,
     )
     path = result.folder / REPORT
     write_text(path, page)

@@ -73,7 +73,12 @@ class Showcase:
         self.heard = 0
 
     def hear(self, case: Case, probs: Tensor, scored: Scored) -> None:
-        """Take up a case with its probabilities `(K, *S)`; one whose score is not defined is left out."""
+        """Take up a case with its probabilities `(K, *S)`.
+
+        One whose score is not defined is left out, and so is one with a single answer `(K)` for all of it.
+        """
+        if probs.ndim < 3:
+            return
         position, value = self.heard, per_case(self.parts.metrics[0], scored)
         self.heard += 1
         if math.isnan(value):

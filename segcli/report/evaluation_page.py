@@ -105,18 +105,19 @@ def evaluation_page(
         whole: Scores of what the cases of `result` are parts of, such as the samples of crops.
         answers: Classes of whole cases.
     """
-    classes = result.classes
+    classes, about = result.classes, f"{result.num_images} images"
     levels = [("Metrics", result, run.unit)]
     if whole is not None:
         word = answers.word if answers is not None else "case"
+        about = f"{whole.num_images} {word}s in {result.num_images} crops"
         levels = [(f"Metrics by {word}", whole, f"{word}s"), ("Metrics by crop", result, "crops")]
-    sections: list[Section] = [("", joined([_cards(levels[0][1]), _facts(result, run)]))]
+    sections: list[Section] = [("", joined([_cards(levels[0][1]), _facts(result, run, about)]))]
     for heading, scored, counted in levels:
-        about = f" ({counted})" if whole is not None else ""
+        level = f" ({counted})" if whole is not None else ""
         sections.append((heading, _metrics(scored)))
-        sections.append((f"Classes{about}", _classes(scored) if len(classes) > 1 else Html()))
-        sections.append((f"Scenarios{about}", _scenarios(scored)))
-        sections.append((f"Confusion matrix{about}", confusion_section(scored.confusion, classes, counted)))
+        sections.append((f"Classes{level}", _classes(scored) if len(classes) > 1 else Html()))
+        sections.append((f"Scenarios{level}", _scenarios(scored)))
+        sections.append((f"Confusion matrix{level}", confusion_section(scored.confusion, classes, counted)))
     if answers is not None:
         sections.append(("Most confident mistakes", _mistakes(answers, classes)))
         sections.append(("Answers", _answers(answers, classes)))
@@ -128,8 +129,7 @@ def evaluation_page(
         ("How to repeat it", commands_section({"the same scores": command})),
         ("Config and environment", details_section(run)),
     ]
-    count = result.num_images if whole is None else whole.num_images
-    lead = f"{run.network}, on {count} cases of split {result.split} of {run.dataset}"
+    lead = f"{run.network}, on {about} of split {result.split} of {run.dataset}"
     return page(f"{result.run}: scores on {result.split}", lead, sections)
 
 
@@ -139,19 +139,19 @@ def _cards(result: Evaluated) -> Html:
         (
             entry.name,
             number(entry.value),
-            Html(f"{bounds(entry.interval)}") if entry.interval else "no interval",
+            bounds(entry.interval) if entry.interval else "no interval",
         )
         for entry in result.scores[:4]
     )
 
 
-def _facts(result: Evaluated, run: RunFacts) -> Html:
+def _facts(result: Evaluated, run: RunFacts, about: str) -> Html:
     threshold = {} if result.threshold is None else {"threshold": f"{result.threshold:g}"}
     return facts(
         {
             "run": result.run,
             "data set": run.dataset,
-            "split": f"{result.split}, {result.num_images} images",
+            "split": f"{result.split}, {about}",
             "network": run.network,
             "checkpoint": f"{result.checkpoint} (epoch {result.epoch})",
             **threshold,

@@ -151,7 +151,7 @@ def number(value: float | None, digits: int = 4) -> Html:
     if isinstance(value, int):
         return Html(f'<data value="{value}">{value:,}</data>')
     large = abs(value) >= 1000
-    return Html(f'<data value="{value!r}">{value:,.{1 if large else digits}f}</data>')
+    return Html(f'<data value="{float(value)!r}">{value:,.{1 if large else digits}f}</data>')
 
 
 def bounds(interval: tuple[float, float] | None) -> Html:
@@ -168,13 +168,13 @@ def table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[Cell]],
         rows: Cells; texts are aligned left, anything else right.
         kind: Class of the table.
     """
-    rows = list(rows)
-    texts = [isinstance(cell, str) and not isinstance(cell, Html) for cell in rows[0]] if rows else []
+    lines = list(rows)
+    texts = [isinstance(cell, str) and not isinstance(cell, Html) for cell in lines[0]] if lines else []
     head = "".join(
         f'<th scope="col"{f" class={QUOTE}t{QUOTE}" if is_text else ""}>{markup(heading)}</th>'
         for heading, is_text in zip_longest(headings, texts)
     )
-    body = "\n".join(map(_row, rows))
+    body = "\n".join(map(_row, lines))
     label = html.escape(re.sub("<[^>]*>", "", caption) if isinstance(caption, Html) else caption)
     return Html(
         f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">\n'

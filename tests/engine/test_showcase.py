@@ -8,7 +8,7 @@ from factories import blobs, experiment, scenes_experiment, volumes_experiment, 
 from segcli.config.load import run_from_values
 from segcli.data.samples import Case, Sample
 from segcli.engine.assembly import assemble
-from segcli.engine.showcase import DRAWN, Showcase, per_case
+from segcli.engine.showcase import DRAWN, Showcase, Shown, per_case
 
 GREEN, RED, BLUE = (60, 200, 90), (255, 70, 70), (70, 130, 255)
 
@@ -62,6 +62,13 @@ def test_of_few_cases_none_is_shown_twice_and_what_is_not_defined_not_at_all():
     shown = showcase.shown()
     assert [entry.name for entry in shown.worst] == ["2.png", "1.png"]
     assert [entry.name for entry in shown.best][:1] == ["0.png"]
+
+
+def test_a_case_with_one_answer_for_all_of_it_has_no_picture():
+    parts, _ = binary()
+    showcase = Showcase(parts, 1)
+    showcase.hear(Case("a", parts.run.folder), torch.tensor([0.2, 0.8]), scored=None)
+    assert showcase.shown() == Shown([], [])
 
 
 def test_mistakes_are_coloured_pixel_by_pixel_and_what_does_not_count_is_not():
