@@ -325,7 +325,7 @@ def evaluate(
 ) -> None:
     """Score a trained network on one split of its data set.
 
-    Tables, masks and report.html, with the best and the worst cases as pictures, go to outputs/tests.
+    Tables, masks and report.html go to outputs/tests.
 
     Example: segcli eval exp --split test --json
     """

@@ -94,7 +94,7 @@ class _Scale:
     """From epochs and values to places in the drawing."""
 
     def __init__(self, points: Sequence[Point]) -> None:
-        epochs, values = zip(*points, strict=True)
+        epochs, values = [epoch for epoch, _ in points], [value for _, value in points]
         self.first, self.last = min(epochs), max(epochs)
         low, high = min(values), max(values)
         room = (high - low) * 0.05 or abs(high) * 0.1 or 0.1
@@ -103,7 +103,7 @@ class _Scale:
     def x(self, epoch: float) -> float:
         """A single epoch stands in the middle."""
         share = 0.5 if self.last == self.first else (epoch - self.first) / (self.last - self.first)
-        return float(LEFT + share * (WIDTH - LEFT - RIGHT))
+        return LEFT + share * (WIDTH - LEFT - RIGHT)
 
     def y(self, value: float) -> float:
         share = (value - self.low) / (self.high - self.low)

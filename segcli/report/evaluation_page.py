@@ -115,7 +115,8 @@ def evaluation_page(
     for heading, scored, counted in levels:
         level = f" ({counted})" if whole is not None else ""
         sections.append((heading, _metrics(scored)))
-        sections.append((f"Classes{level}", _classes(scored) if len(classes) > 1 else Html()))
+        kind = "Structures" if _has_presence(scored) else "Classes"
+        sections.append((f"{kind}{level}", _classes(scored) if len(classes) > 1 else Html()))
         sections.append((f"Scenarios{level}", _scenarios(scored)))
         sections.append((f"Confusion matrix{level}", confusion_section(scored.confusion, classes, counted)))
     if answers is not None:
@@ -184,10 +185,13 @@ def _metrics(result: Evaluated) -> Html:
     return joined(parts)
 
 
+def _has_presence(result: Evaluated) -> bool:
+    return any(entry.name == "presence_accuracy" for entry in result.scores)
+
+
 def _chosen(result: Evaluated) -> "list[Score]":
     """Metrics that tell classes apart best; the YAML file has all."""
-    by_presence = any(entry.name == "presence_accuracy" for entry in result.scores)
-    names = STRUCTURE_METRICS if by_presence else CLASS_METRICS
+    names = STRUCTURE_METRICS if _has_presence(result) else CLASS_METRICS
     return [entry for entry in result.scores if entry.name in names] or result.scores[:4]
 
 

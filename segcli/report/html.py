@@ -54,7 +54,7 @@ a { color: var(--train); }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .7rem; margin: 1.2rem 0; }
 .cards div { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .8rem; }
 .cards b { display: block; font-size: 1.45rem; line-height: 1.3; font-variant-numeric: tabular-nums; }
-.cards span { display: block; color: var(--soft); font-size: .85rem; }
+.cards span { display: block; overflow-wrap: anywhere; color: var(--soft); font-size: .85rem; }
 dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .15rem 1.2rem; margin: .6rem 0; }
 dt { color: var(--soft); }
 dd { margin: 0; overflow-wrap: anywhere; }
@@ -66,7 +66,8 @@ th { font-weight: 600; white-space: nowrap; }
 thead th { vertical-align: bottom; }
 th[scope=row], thead th:first-child, .t { text-align: left; }
 table { min-width: 18rem; }
-th[scope=row] { max-width: 22rem; white-space: normal; overflow-wrap: anywhere; }
+th[scope=row] { max-width: 22rem; white-space: normal; overflow-wrap: break-word; }
+td:not(.t) { white-space: nowrap; }
 td small { display: block; color: var(--soft); white-space: nowrap; }
 .matrix td { text-align: center; min-width: 2.8rem; border: 1px solid var(--line); }
 .matrix thead th { text-align: center; white-space: normal; overflow-wrap: anywhere; max-width: 7rem; }

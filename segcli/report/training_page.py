@@ -154,5 +154,5 @@ def _classes(entry: Entry | None) -> Html:
     if entry is None or not values:
         return Html()
     classes = list(next(iter(values.values())))
-    rows = ([name, *(by_class[name] for by_class in values.values())] for name in classes)
+    rows: Iterable[list[Cell]] = ([name, *(by_class[name] for by_class in values.values())] for name in classes)
     return table(f"Validation of epoch {entry['epoch']} by class", ["class", *values], rows)
