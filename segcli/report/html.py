@@ -68,6 +68,7 @@ th[scope=row], thead th:first-child, .t { text-align: left; }
 table { min-width: 18rem; }
 th[scope=row] { max-width: 22rem; white-space: normal; overflow-wrap: break-word; }
 td:not(.t) { white-space: nowrap; }
+td.t { min-width: 9rem; }
 td small { display: block; color: var(--soft); white-space: nowrap; }
 .matrix td { text-align: center; min-width: 2.8rem; border: 1px solid var(--line); }
 .matrix thead th { text-align: center; white-space: normal; overflow-wrap: anywhere; max-width: 7rem; }
