@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 from factories import SMALL, experiment
-from torch.distributed._tools.mem_tracker import MemTracker
 
 from segcli.config.load import run_from_values
 from segcli.core.errors import ConfigError
@@ -56,44 +55,6 @@ def real_batch(run, network):
 def real_trainer(run):
     parts = assemble(run)
     return Trainer(parts, RunFolder(Path("x")), Unloaded(), None, dataset={}, listener=Silent(), stop=StopSignal())
-
-
-# In a small step of SADAAN the forecast misses one feature map of full size (7 % of the peak); where, is not known yet.
-SHORT = pytest.mark.xfail(reason="the forecast is one feature map short", strict=True)
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=SHORT) if n == "sadaan" else n for n in MODELS.names()])
-def test_the_peak_is_that_of_memtracker_on_the_same_step_done_for_real(name):
-    run = make(name)
-    forecast = replayed_on_cpu(run)
-    tracker = MemTracker()
-    parts = assemble(run)
-    tracker.track_external(parts.network)
-    with tracker:
-        trainer = Trainer(
-            parts, RunFolder(Path("x")), Unloaded(), None, dataset={}, listener=Silent(), stop=StopSignal()
-        )
-        for _ in range(2):
-            trainer._train_batch(real_batch(run, parts.network), share=1.0)
-            trainer.stepper.update(1e-4, 0)
-            tracker.reset_mod_stats()
-    measured = tracker.get_tracker_snapshot("peak")[CPU]
-    assert forecast["peak"] == pytest.approx(measured["Total"], rel=0.005)
-    weights = list(trainer.stepper.network.parameters())
-    states = [value for state in trainer.stepper.optimizer.state.values() for value in state.values()]
-    assert forecast["parameters"] == forecast["gradients"] == bytes_of(weights)
-    assert forecast["buffers"] == bytes_of(trainer.stepper.network.buffers())
-    assert forecast["optimizer"] == bytes_of(states)
-
-
-def replayed_on_cpu(run):
-    """Peak without rounding, and the most of each kind."""
-    log = played(run, validate=False, device=CPU).log
-    used = peak = 0
-    for event in log.events:
-        used += log.blocks[event].size if event >= 0 else -log.blocks[~event].size
-        peak = max(peak, used)
-    return {"peak": peak, **replayed(log).kinds}
 
 
 @pytest.mark.parametrize("name", MODELS.names())
