@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,8 +26,6 @@ MOST_STRIDES = 2**12
 """Largest image that is looked for, in strides along its shorter side."""
 MOST = 2**16
 """Largest batch that is looked for."""
-MOST_TRIED = 2**7
-IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class Forecaster:
@@ -150,27 +147,16 @@ class Forecaster:
         return self if count == self.run.data.batch_size else Forecaster(with_batch_size(self.run, count), self.inputs)
 
     def _guessed_batch(self, vram: int, most: int) -> int:
-        """Largest batch if every block grows evenly with it.
-
-        Segments have holes, and where blocks grow into segments of their own there are fewer: a batch may fit although a
-        smaller one does not. So batches are tried from above, from the largest whose tensors alone would fit.
-        """
+        """Largest batch if every block grows evenly with it."""
         count = max(self.run.data.batch_size, 2)
         one, two = (self._with_batch(number).training.log for number in (count, count + 1))
         if one.events != two.events:
             return count
         first, second = (np.array([block.size for block in log.blocks]) for log in (one, two))
-        growth, capacity = second - first, _capacity(vram)
-        events = np.array(one.events)
-        blocks, signs = np.where(events < 0, ~events, events), np.sign(events + 0.5).astype(int)
-
-        def sizes(number: int) -> IntArray:
-            grown: IntArray = first + (number - count) * growth
-            return grown
-
-        bound = _largest(lambda number: int((sizes(number)[blocks] * signs).cumsum().max()) <= capacity, most)
-        tried = range(bound, 0, -max(bound // MOST_TRIED, 1))
-        return next((number for number in tried if fits(one.events, sizes(number).tolist(), capacity)), 1)
+        growth = second - first
+        return _largest(
+            lambda number: fits(one.events, (first + (number - count) * growth).tolist(), _capacity(vram)), most
+        )
 
     def max_image_size(self, vram: int) -> tuple[int, ...] | None:
         """Largest image of the same shape that fits at the run's batch size; None where none does."""
