@@ -86,6 +86,14 @@ def test_prediction_takes_no_more_than_validation_of_a_batch_of_one(forecast, ti
         assert stages["prediction"]["forward"]["peak_bytes"] <= stages["validation"]["forward"]["peak_bytes"]
 
 
+def test_the_gpu_at_hand_is_the_limit_and_the_batch_of_auto_is_the_largest_that_fits_it(forecast, tiny, monkeypatch):
+    vram = (OVERHEAD + 8) * 2**20
+    monkeypatch.setattr("segcli.engine.vram.forecast.gpu_present", lambda: vram)
+    found = forecast(tiny(data__batch_size="auto"))
+    assert found["vram_bytes"] == vram
+    assert found["batch_size"] == found["max_batch_size"] > 2
+
+
 def test_what_a_sweep_tells_of_a_size_is_what_the_forecast_of_that_size_tells(forecast, tiny):
     for key, option, values in (
         ("image_size", "data.image_size=[{0},{0}]", (32, 64)),
