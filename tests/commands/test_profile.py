@@ -47,18 +47,7 @@ def gpu(free_mib):
     return f"--vram={OVERHEAD + free_mib}MiB"
 
 
-def test_the_largest_batch_fits_and_one_more_does_not_with_either_precision(forecast, tiny):
-    config = tiny()
-    most = forecast(config, gpu(60))["max_batch_size_by_precision"]
-    assert most["bf16"] > most["fp32"] > 0
-    for amp, precision in (("bf16", "bf16"), ("off", "fp32")):
-        best = most[precision]
-        sweep = f"--sweep=batch={best},{best + 1}"
-        rows = forecast(config, f"training.amp={amp}", gpu(60), sweep)["sweep"]
-        assert [(row["batch"], row["fits"]) for row in rows] == [(str(best), True), (str(best + 1), False)]
-
-
-@pytest.mark.parametrize("free_mib", [6, 33])
+@pytest.mark.parametrize("free_mib", [6, 18])
 def test_the_largest_image_fits_and_the_next_does_not(forecast, tiny, free_mib):
     config = tiny()
     side = forecast(config, gpu(free_mib))["max_image_size"][0]
@@ -106,12 +95,12 @@ def test_what_a_sweep_tells_of_a_size_is_what_the_forecast_of_that_size_tells(fo
 
 
 def test_a_sweep_of_image_sizes_is_a_table_that_says_what_fits(run_cli, tiny):
-    result = run_cli("profile-memory", tiny(), gpu(30), "--sweep", "image_size=32,2048")
+    result = run_cli("profile-memory", tiny(), gpu(30), "--sweep", "image_size=32,512")
     assert result.code == 0, result.err
     table = result.out[result.out.index("By image size") :]
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in table.splitlines() if line.startswith("│")]
-    assert [(row[0], row[-1]) for row in cells] == [("32", "yes"), ("2048", "no")]
-    assert "fits" not in run_cli("profile-memory", tiny(), "--sweep", "image_size=32,2048").out
+    assert [(row[0], row[-1]) for row in cells] == [("32", "yes"), ("512", "no")]
+    assert "fits" not in run_cli("profile-memory", tiny(), "--sweep", "image_size=32,512").out
 
 
 def test_several_experiments_have_their_sweeps_and_limits_too(run_cli, forecast, tiny, workplace):

@@ -1,4 +1,5 @@
 import sys
+from bisect import bisect_right
 from collections import Counter
 from pathlib import Path
 
@@ -183,6 +184,21 @@ def test_averaged_weights_are_a_second_copy_of_weights_and_buffers():
 def test_with_accumulation_the_gradients_live_through_the_next_forward_pass():
     once, twice = (replayed(played(make(training__gradient_accumulation_steps=steps)).log) for steps in (1, 2))
     assert twice.stages["training/forward"][0] - once.stages["training/forward"][0] >= twice.kinds["gradients"]
+
+
+def test_the_first_gradient_of_a_weight_is_taken_over_and_the_next_is_added_to_it(own):
+    run = make(model={"type": own}, training__gradient_accumulation_steps=2)
+    log = played(run, validate=False, device=CPU).log
+    starts = [moment.first_event for moment in log.moments]
+    made = [
+        event
+        for position, event in enumerate(log.events)
+        if event >= 0
+        and log.blocks[event].size == 4 * 16 * 3 * 9
+        and log.moments[bisect_right(starts, position) - 1].stage == "training/backward"
+    ]
+    assert len(made) == 4  # one for each of two batches in two steps
+    assert [log.blocks[event].kind for event in made] == ["gradients", "temporary"] * 2
 
 
 def test_attention_is_never_held_in_memory():
