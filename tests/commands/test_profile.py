@@ -7,7 +7,8 @@ import yaml
 from factories import volumes_experiment, write_experiment, write_hdf5
 
 from segcli.config.load import load_run
-from segcli.core.vram import CONTEXT, LIBRARIES
+from segcli.core.vram import CONTEXT, LIBRARIES, Limits
+from segcli.engine.vram.forecast import Forecaster
 from segcli.engine.vram.inputs import inputs_of, with_batch_size
 from segcli.engine.vram.replay import fits
 from segcli.engine.vram.scenario import play_training
@@ -94,7 +95,8 @@ def test_what_a_sweep_tells_of_a_size_is_what_the_forecast_of_that_size_tells(fo
             assert row == {key: str(value), "fits": None} | {k: alone[k] for k in ("peak_bytes", "reserved_bytes")}
 
 
-def test_a_sweep_of_image_sizes_is_a_table_that_says_what_fits(run_cli, tiny):
+def test_a_sweep_of_image_sizes_is_a_table_that_says_what_fits(run_cli, tiny, monkeypatch):
+    monkeypatch.setattr(Forecaster, "limits", lambda self, vram: Limits(vram, 1, {"bf16": 1}, None))  # takes long
     result = run_cli("profile-memory", tiny(), gpu(30), "--sweep", "image_size=32,512")
     assert result.code == 0, result.err
     table = result.out[result.out.index("By image size") :]
