@@ -13,6 +13,7 @@ SMALL: dict[str, dict[str, object]] = {
     "transroinet": {"depths": [4, 4, 4, 4, 4, 4], "kernel_size": 3, "transformer_depth": 1, "transformer_heads": 2},
     "sa_unet": {"depths": [4, 8]},
     "deeplabv3_plus": {"backbone": "resnet18", "channels": 8},
+    "vgg3d": {"depths": [4, 8], "convolutions": 1, "classifier_size": 16, "dropout": 0.0},
 }
 """Keys that make each model small."""
 

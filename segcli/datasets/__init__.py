@@ -24,6 +24,8 @@ class Layout(ABC):
     """Keys of this format, which stand in the data-set file beside those of every format."""
     ndim: ClassVar[int] = 2
     """Spatial axes of one image."""
+    case_size: tuple[int, ...] | None = None
+    """Spatial size of every case, where they have one in common by the format itself."""
     keeps_split: ClassVar[bool] = False
     """Whether the first training writes the split file of a drawn split; `segcli data split` always does."""
 

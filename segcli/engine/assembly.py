@@ -1,7 +1,7 @@
 """From a checked run to the objects that do the work."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ class Assembly:
     loss: WeightedSum
     metrics: list[Metric]
     memory_format: torch.memory_format
+    notes: list[str] = field(default_factory=list)
+    """What there is to tell of how they were made."""
 
     def scored(self, probs: Tensor, batch: Batch) -> Scored:
         """Probabilities beside the truth of a batch, as metrics want them."""
@@ -140,10 +142,20 @@ def assemble(run: Run, *, pretrained: bool = False) -> Assembly:
     layout: Layout = run.dataset.build()
     task: Task = TASKS.load(run.task_name)(run.dataset.spec)
     seed_everything(run.seed)
-    io = IOSpec(ndim=layout.ndim, in_channels=run.dataset.num_channels, outputs=task.outputs)
+    size = run.data.image_size or run.dataset.image_size or layout.case_size
+    io = IOSpec(
+        ndim=layout.ndim,
+        in_channels=run.dataset.num_channels,
+        outputs=task.outputs,
+        size=None if size is None else tuple(size),
+    )
     network: Network = run.model.build(io=io)
-    if pretrained:
-        network.load_pretrained()
+    if network.needs_size and run.data.patch_size is not None:
+        raise ConfigError(
+            f"model `{run.model.type}` sees whole images of one size, and `data.patch_size` cuts them",
+            hint="leave `data.patch_size` out",
+        )
+    notes = network.load_pretrained() if pretrained else []
     multiple = run.data.preprocessing.pad_to_multiple
     if multiple is not None and multiple % network.stride:
         raise ConfigError(
@@ -164,6 +176,7 @@ def assemble(run: Run, *, pretrained: bool = False) -> Assembly:
         loss=WeightedSum(run.losses()).to(device),
         metrics=run.metrics(),
         memory_format=memory_format,
+        notes=notes,
     )
 
 

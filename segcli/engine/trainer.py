@@ -188,7 +188,7 @@ class Trainer:
             SegcliError: As `fit`.
         """
         try:
-            self.stepper.network.train()
+            self._begin_epoch()
             for loaded in islice(self.train.epoch(0), batches):
                 self._train_batch(loaded, share=1.0)
                 self.stepper.update(self.schedule.rate(self.progress.step), self.progress.step)
@@ -201,8 +201,15 @@ class Trainer:
             self.close()
         return {"train": {**self._train_losses(), **self.tally.averages()}, "val": val}
 
-    def _train_epoch(self) -> None:
+    def _begin_epoch(self) -> None:
+        """Training mode, and what of the network learns in this epoch."""
         self.stepper.network.train()
+        told = self.parts.network.epoch_begins(self.progress.epoch)
+        if told is not None:
+            self.listener.notice(f"epoch {self.progress.epoch + 1}: {told}")
+
+    def _train_epoch(self) -> None:
+        self._begin_epoch()
         progress, total = self.progress, len(self.train)
         told = started = time.monotonic()
         images = 0

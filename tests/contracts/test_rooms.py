@@ -43,10 +43,15 @@ def test_an_unknown_name_gives_the_nearest():
 # ---- models
 
 
+SIZE = 8
+"""Of images for models that are made for one size."""
+
+
 def network(name, ndim, channels=3):
     torch.manual_seed(0)
     kind = MODELS.load(name)
-    io = IOSpec(ndim, channels, dict.fromkeys(kind.can_output, 1))
+    size = (SIZE,) * ndim if kind.needs_size else None
+    io = IOSpec(ndim, channels, dict.fromkeys(kind.can_output, 1), size=size)
     return kind(kind.Config(**SMALL.get(name, {})), io=io)
 
 
@@ -57,9 +62,12 @@ MODEL_CASES = [(name, ndim) for name in MODELS.names() for ndim in MODELS.load(n
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_model_keeps_the_size_and_every_parameter_learns(name, ndim, channels):
     model = network(name, ndim, channels)
-    size = (model.stride * 4,) * ndim
+    size = model.io.size or (model.stride * 4,) * ndim
     outputs = model(torch.randn(2, channels, *size))
-    assert {key: tuple(value.shape) for key, value in outputs.items()} == {"mask": (2, 1, *size)}
+    assert tuple(outputs) == model.can_output
+    shapes = {key: tuple(value.shape) for key, value in outputs.items()}
+    assert set(shapes.values()) <= {(2, 1, *size), (2, 1)}  # of each pixel, or of the whole image
+    assert shapes.get("mask", (2, 1, *size)) == (2, 1, *size)
     sum(value.square().mean() for value in outputs.values()).backward()
     assert all(value.isfinite().all() for value in outputs.values())
     assert [key for key, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
@@ -69,17 +77,18 @@ def test_a_model_keeps_the_size_and_every_parameter_learns(name, ndim, channels)
 def test_a_model_refuses_an_output_that_it_cannot_give(name):
     kind = MODELS.load(name)
     with pytest.raises(ConfigError, match="no `nonsense` output"):
-        kind(kind.Config(), io=IOSpec(2, 3, {"nonsense": 1}))
+        kind(kind.Config(), io=IOSpec(kind.can_ndim[0], 3, {"nonsense": 1}))
 
 
 @pytest.mark.parametrize(("name", "ndim"), MODEL_CASES)
 def test_a_model_exports_for_any_batch_and_size_since_it_does_not_branch_on_data(name, ndim):
     model = network(name, ndim).eval()
-    sizes = {axis + 2: model.stride * torch.export.Dim(f"size{axis}", min=3, max=64) for axis in range(ndim)}
+    free = [] if model.needs_size else range(ndim)
+    sizes = {axis + 2: model.stride * torch.export.Dim(f"size{axis}", min=3, max=64) for axis in free}
     shapes = ({0: torch.export.Dim("batch", min=1, max=8), **sizes},)
-    example = torch.randn(2, 3, *(model.stride * 4,) * ndim)
+    example = torch.randn(2, 3, *(model.io.size or (model.stride * 4,) * ndim))
     exported = torch.export.export(model, (example,), dynamic_shapes=shapes).module()
-    other = torch.randn(1, 3, *(model.stride * length for length in (3, 6, 5)[:ndim]))
+    other = torch.randn(1, 3, *(model.io.size or (model.stride * length for length in (3, 6, 5)[:ndim])))
     with torch.inference_mode():
         torch.testing.assert_close(exported(other), model(other))
 
