@@ -154,9 +154,9 @@ class VGG3D(Network):
         tensors = dict(tensors)
         for position, module in enumerate(self.features):
             bias, mean = f"{FEATURES}{position}.bias", f"{FEATURES}{position + 1}.running_mean"
-            if isinstance(module, nn.Conv3d) and bias in tensors and mean in tensors:
-                if tensors[bias].shape == tensors[mean].shape:
-                    tensors[mean] = tensors[mean] - tensors.pop(bias)
+            both = isinstance(module, nn.Conv3d) and bias in tensors and mean in tensors
+            if both and tensors[bias].shape == tensors[mean].shape:
+                tensors[mean] = tensors[mean] - tensors.pop(bias)
         return tensors
 
     # ---- freezing
