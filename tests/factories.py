@@ -1,8 +1,10 @@
 """Tiny data sets made of real files, and experiments on them."""
 
+import json
 from pathlib import Path
 
 import cv2
+import h5py
 import numpy as np
 import yaml
 
@@ -14,6 +16,7 @@ SMALL: dict[str, dict[str, object]] = {
     "sa_unet": {"depths": [4, 8]},
     "deeplabv3_plus": {"backbone": "resnet18", "channels": 8},
     "vgg3d": {"depths": [4, 8], "convolutions": 1, "classifier_size": 16, "dropout": 0.0},
+    "sadaan": {"depths": [4, 8], "features": 8, "hidden": 4, "prior_size": None},
 }
 """Keys that make each model small."""
 
@@ -148,3 +151,69 @@ def scenes_experiment(dataset: Path, **changes: object) -> dict[str, object]:
     }
     training = {**values["training"], "loss": {"cross_entropy": 1.0, "dice": 0.5}}  # type: ignore[dict-item]
     return changed({**values, "training": training}, changes)
+
+
+STRUCTURES = ["ball", "box"]
+
+
+def bodies(seed: int, size: tuple[int, int, int] = (16, 16, 8)) -> tuple[np.ndarray, np.ndarray, str]:
+    """A noisy volume from 0 to 1 with a bright ball and a dark box, one of which may be missing; masks and scenario."""
+    rng = np.random.default_rng(seed)
+    scenario = ("both", "ball_only", "box_only", "both")[seed % 4]
+    place = np.indices(size).astype(float)
+    ball = sum(((place[axis] - length * 0.3) / (length * 0.2)) ** 2 for axis, length in enumerate(size)) < 1
+    box = np.all([abs(place[axis] - length * 0.7) < length * 0.15 for axis, length in enumerate(size)], axis=0)
+    masks = np.stack([ball & (scenario != "box_only"), box & (scenario != "ball_only")]).astype(np.uint8)
+    image = 0.5 + 0.3 * masks[0] - 0.3 * masks[1] + rng.normal(0, 0.05, size)
+    return image.clip(0, 1).astype(np.float32), masks, scenario
+
+
+def write_hdf5(
+    root: Path,
+    counts: dict[str, int] | None = None,
+    *,
+    size: tuple[int, int, int] = (16, 16, 8),
+    channels: int | None = None,
+    **metadata: object,
+) -> Path:
+    """`train.h5`, `val.h5` and so on with `metadata.json`; returns `root`."""
+    root.mkdir(parents=True, exist_ok=True)
+    about = {
+        "structure_names": STRUCTURES,
+        "image_size": list(size),
+        "num_structures": 2,
+        "spacing_mm": [2.0, 1.0, 3.0],
+    }
+    (root / "metadata.json").write_text(json.dumps({**about, **metadata}))
+    for number, (split, count) in enumerate((counts or {"train": 6, "val": 4, "test": 2}).items()):
+        cases = [bodies(1000 * number + index, size) for index in range(count)]
+        images = np.stack([image for image, _, __ in cases])
+        with h5py.File(root / f"{split}.h5", "w") as file:
+            file["images"] = images if channels is None else np.stack([images] * channels, axis=1)
+            file["masks"] = np.stack([masks for _, masks, __ in cases])
+            file["presence_labels"] = file["masks"][:].reshape(count, 2, -1).any(2).astype(np.uint8)
+            file["scenarios"] = [scenario for _, _, scenario in cases]
+    return root
+
+
+def write_nifti(root: Path, count: int = 6, *, affine: np.ndarray | None = None, vary: bool = False) -> Path:
+    """`imagesTr/case_00.nii.gz` with `labelsTr`, numbers 1 and 2; sizes differ with `vary`."""
+    import nibabel
+
+    for folder in ("imagesTr", "labelsTr"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        image, masks, _ = bodies(index, (16 + 2 * (index % 3) * vary, 16, 8))
+        for folder, voxels in (("imagesTr", image), ("labelsTr", (masks[0] + 2 * masks[1]).astype(np.uint8))):
+            made = nibabel.Nifti1Image(voxels, np.diag([2.0, 1.0, 3.0, 1.0]) if affine is None else affine)
+            nibabel.save(made, root / folder / f"case_{index:02d}.nii.gz")
+    return root
+
+
+def volumes_experiment(folder: Path, **changes: object) -> dict[str, object]:
+    """Keys of a tiny experiment on the volumes of `write_hdf5`."""
+    own = {key: changes.pop(key) for key in list(changes) if key.startswith("dataset__")}
+    values = experiment(folder, **{"training__loss": {"bce": 0.5, "dice": 0.5}, **changes})
+    values["dataset"] = {"format": "hdf5_volumes", "paths": {"root": str(folder)}}
+    values["dataset"] |= {key.removeprefix("dataset__"): value for key, value in own.items()}  # type: ignore[operator]
+    return values

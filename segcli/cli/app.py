@@ -119,7 +119,8 @@ def data_check(
 @data_app.command("sample")
 def data_sample(
     kind: Annotated[
-        str, typer.Argument(metavar="KIND", help="Kind of data: vessels, scenes.", autocompletion=complete.kinds)
+        str,
+        typer.Argument(metavar="KIND", help="Kind of data: vessels, scenes, organs.", autocompletion=complete.kinds),
     ],
     folder: Annotated[
         Path | None, typer.Argument(metavar="[DIR]", help="Folder; data/KIND_sample when left out.")

@@ -18,7 +18,6 @@ from segcli.core.types import Array
 from segcli.data.checks import Finding, Severity
 from segcli.data.class_list import class_names
 from segcli.data.class_weights import SCHEMES, class_weights
-from segcli.data.images import write_png
 from segcli.data.samples import Case, Sample
 from segcli.datasets import SPLITS, Layout
 from segcli.engine.events import Listener
@@ -27,6 +26,8 @@ from segcli.samples import SampleSet
 
 __all__ = ["check_data", "data_stats", "make_sample", "split_data"]
 
+SPREAD = 10.0
+"""Brightest to darkest case, from which on one scale does not fit all."""
 RARE = 0.02
 """A foreground below this share is hard to learn with a loss that counts pixels."""
 
@@ -51,6 +52,7 @@ def check_data(dataset: DatasetSection, *, listener: Listener) -> Checked:
             if result.digest:
                 contents.setdefault(result.digest, []).append((split, case))
         summaries.append(_summary(layout, split, cases, examined))
+        findings += _intensities(layout, split, examined)
     findings += _left_out(layout)
     findings += _same_content(contents)
     findings += _shares_differ(summaries)
@@ -92,6 +94,10 @@ class _Examined:
     digest: str | None = None
     pixels: Array | None = None
     """Valid pixels of each class; None where the mask could not be read."""
+    present: Array | None = None
+    """Whether each of several masks that may overlap has a pixel."""
+    bright: float | None = None
+    """Value that half a percent of the pixels exceed, where they are not of 8 bits."""
 
 
 def _examine(layout: Layout, case: Case, known: list[Finding]) -> _Examined:
@@ -103,15 +109,21 @@ def _examine(layout: Layout, case: Case, known: list[Finding]) -> _Examined:
         return result
     result.digest = hashlib.sha256(str(sample.image.shape).encode() + sample.image.tobytes()).hexdigest()
     result.pixels = _pixels(layout, sample)
+    if layout.overlaps and result.pixels is not None:
+        result.present = result.pixels[:-1] > 0
+    if sample.image.dtype != np.uint8:
+        result.bright = float(np.percentile(sample.image, 99.5))
     return result
 
 
 def _pixels(layout: Layout, sample: Sample) -> Array | None:
-    """Valid pixels of each class; of one mask, background and foreground."""
+    """Valid pixels of each class; of one mask, background and foreground; of several masks, each and all pixels."""
     mask = sample.maps.get("mask")
     if mask is None:
         return None
-    valid = sample.maps.get("valid", np.ones_like(mask)) > 0
+    valid = sample.maps.get("valid", np.ones(sample.size, np.uint8)) > 0
+    if mask.ndim > valid.ndim:
+        return np.array([*(mask[valid] > 0).sum(axis=0), valid.sum()])
     count = max(layout.spec.num_classes, 2)
     return np.bincount(mask[valid], minlength=count)[:count]
 
@@ -135,17 +147,45 @@ def _summary(layout: Layout, split: str, cases: list[Case], examined: list[_Exam
             size = "unreadable"
         sizes[size] = sizes.get(size, 0) + 1
     readable = [entry.pixels for entry in examined if entry.pixels is not None]
-    return SplitSummary(split, len(cases), sizes, *_shares(layout, sum(readable, _no_pixels(layout))))
+    flags = [entry.present for entry in examined if entry.present is not None]
+    present = np.sum(flags, axis=0).tolist() if flags else []
+    groups = [case.group for case in cases if case.group is not None]
+    return SplitSummary(
+        split,
+        len(cases),
+        sizes,
+        *_shares(layout, sum(readable, _no_pixels(layout))),
+        present=dict(zip(class_names(layout.spec), present, strict=False)),
+        groups={group: groups.count(group) for group in dict.fromkeys(groups)},
+    )
+
+
+def _intensities(layout: Layout, split: str, examined: list[_Examined]) -> list[Finding]:
+    """Cases whose values lie on scales of their own, which one mean for all would not normalise."""
+    bright = [entry.bright for entry in examined if entry.bright is not None and entry.bright > 0]
+    if len(bright) < 2 or max(bright) < SPREAD * min(bright):
+        return []
+    message = (
+        f"intensities of `{split}` differ from case to case: the brightest voxels (99.5th percentile) range from "
+        f"{min(bright):.4g} to {max(bright):.4g}"
+    )
+    mend = "`data.preprocessing.normalize=per_image` gives each case a mean of 0 and a deviation of 1"
+    if layout.spec.mean is None and layout.normalizes == "per_image":
+        return [Finding("intensities_differ", "info", None, message, f"{mend}; it is the default of this format")]
+    return [Finding("intensities_differ", "warning", None, message, f"take `mean` and `std` out and set {mend}")]
 
 
 def _no_pixels(layout: Layout) -> Array:
     """What `_pixels` gives for an empty mask."""
-    return np.zeros(max(layout.spec.num_classes, 2), np.int64)
+    count = layout.spec.num_classes
+    return np.zeros(count + 1 if layout.overlaps else max(count, 2), np.int64)
 
 
 def _shares(layout: Layout, pixels: Array) -> tuple[float, dict[str, float]]:
     """Share of the foreground, and shares by class where there are several; NaN without a pixel."""
     names = class_names(layout.spec)
+    if layout.overlaps:
+        return float("nan"), dict(zip(names, (pixels[: len(names)] / max(pixels[-1], 1)).tolist(), strict=True))
     shares = pixels / pixels.sum() if pixels.any() else np.full(len(pixels), np.nan)
     if len(names) == 1:
         return float(shares[1]), {}
@@ -165,7 +205,7 @@ def _same_content(contents: dict[str, list[tuple[str, Case]]]) -> list[Finding]:
                     "same_image_in_two_splits" if leak else "same_image_twice",
                     "error" if leak else "warning",
                     other.image,
-                    f"`{other.image}` ({other_split}) has the pixels of `{case.image}` ({split})",
+                    f"`{other.place}` ({other_split}) has the pixels of `{case.place}` ({split})",
                     "remove it from one of the splits: results would be too good" if leak else "remove one of the two",
                 )
             )
@@ -222,7 +262,7 @@ def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
     weights: dict[str, dict[str, float]] = {
         scheme: dict(zip(shares, class_weights(scheme, labelled), strict=True))
         for scheme in SCHEMES
-        if shares and scheme != "none"
+        if shares and scheme != "none" and not layout.overlaps
     }
     mean = sums / pixels
     sizes: dict[str, int] = {}
@@ -294,12 +334,7 @@ def make_sample(
         )
     counts = maker.default_counts
     listener.stage(f"drawing {name}", sum(counts.values()))
-    for files in maker.pictures(seed, pixels):
-        for path, content in files.items():
-            if isinstance(content, str):
-                write_text(target / path, content)
-            else:
-                write_png(target / path, content)
+    for _ in maker.write(target, seed, pixels):
         listener.advance()
     written = target / "dataset.yaml"
     write_text(written, maker.dataset_yaml(target, pixels))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor
 
 from segcli.commands.locate import Located
@@ -13,7 +14,6 @@ from segcli.core.errors import ConfigError
 from segcli.core.files import write_yaml
 from segcli.core.registry import DATASETS, METRICS, TASKS
 from segcli.data.checks import raise_on_error
-from segcli.data.images import write_png
 from segcli.data.samples import Case
 from segcli.datasets import SPLITS
 from segcli.engine.assembly import Assembly, assemble, load_weights
@@ -21,7 +21,7 @@ from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.evaluator import Evaluation, evaluate
 from segcli.engine.events import Listener
 from segcli.engine.runtime import out_of_memory
-from segcli.engine.scores import LEVEL, RESAMPLES, score
+from segcli.engine.scores import LEVEL, RESAMPLES, headline, score
 from segcli.engine.stopping import StopSignal
 from segcli.engine.thresholds import best_threshold
 from segcli.engine.tracking import Tracking
@@ -93,13 +93,15 @@ def evaluate_run(
         num_images=len(cases),
         losses=result.losses,
         scores=scores,
-        images=[str(Path(case.id).parent / case.image.name) for case in result.cases],
+        images=[parts.layout.shown(case) for case in result.cases],
         ranked_by=parts.metrics[0].name,
         predictions=predictions,
         level=LEVEL,
         resamples=RESAMPLES,
         classes=parts.task.classes,
         confusion=result.confusion,
+        image_groups=[case.group for case in result.cases],
+        groups=_by_group(result, parts.metrics),
         notes=[*notes, *_undefined(scores, len(cases))],
     )
     write_yaml(folder / "test_metrics.yaml", done.summary())
@@ -177,7 +179,7 @@ def _score(parts: Assembly, cases: list[Case], predictions: Path | None, listene
     def save(case: Case, probs: Tensor) -> None:
         if predictions is not None:
             answer = parts.task.decide(probs.cpu().numpy(), threshold)
-            write_png(predictions / f"{case.id}.png", parts.layout.as_stored(answer))
+            parts.layout.save_answer(predictions, case, answer)
 
     listener.stage("evaluation", len(cases))
     loader = parts.evaluation_loader(cases, parts.source(cases, listener))
@@ -189,6 +191,17 @@ def _score(parts: Assembly, cases: list[Case], predictions: Path | None, listene
             raise out_of_memory(error) or loader.explained(error) or error from error
         finally:
             loader.close()
+
+
+def _by_group(result: Evaluation, metrics: list[Metric]) -> dict[str, dict[str, float]]:
+    """Headline of each metric for the cases of each scenario, and how many they are; empty without scenarios."""
+    names = [case.group for case in result.cases]
+    found: dict[str, dict[str, float]] = {}
+    for group in sorted({name for name in names if name is not None}):
+        rows = np.array([name == group for name in names])
+        values = {metric.name: headline(metric, result.tally.statistics(metric)[rows]) for metric in _unique(metrics)}
+        found[group] = {"num_images": int(rows.sum()), **values}
+    return found
 
 
 def _undefined(scores: list[Score], count: int) -> list[str]:

@@ -3,6 +3,7 @@
 import glob
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,17 @@ import numpy as np
 import torch
 
 from segcli.commands.locate import Located
+from segcli.commands.predict_volumes import Saving, predict_volumes
 from segcli.config.load import run_from_values
+from segcli.config.schema import Run
 from segcli.core.errors import ConfigError, DataError
+from segcli.core.registry import DATASETS
 from segcli.core.types import Array
-from segcli.data.images import EXTENSIONS, natural_key, write_png
+from segcli.data.images import natural_key, write_png
 from segcli.data.painting import overlay
 from segcli.data.samples import Sample
 from segcli.engine.assembly import Assembly, assemble, load_weights
-from segcli.engine.checkpoint import read_checkpoint
+from segcli.engine.checkpoint import Checkpoint, read_checkpoint
 from segcli.engine.events import Listener
 from segcli.engine.inference import Inferer
 from segcli.engine.runtime import out_of_memory
@@ -49,6 +53,16 @@ class PredictOptions:
     """Frames per second of the video."""
     overwrite: bool = False
 
+    @property
+    def saving(self) -> "Saving":
+        """What volumes have of it."""
+        for name, asked in (("--overlay", self.overlays), ("--video", self.video is not None)):
+            if asked:
+                raise ConfigError(
+                    f"`{name}` is for 2D images", hint="leave it out; `--probabilities` works for volumes"
+                )
+        return Saving(probabilities=self.probabilities, overwrite=self.overwrite)
+
 
 def predict(
     inputs: Sequence[str],
@@ -67,18 +81,21 @@ def predict(
         ConfigError: A result would overwrite a file.
         SegcliError: The checkpoint or the device fail.
     """
-    files = _files(inputs)
     path = located.for_prediction()
     checkpoint = read_checkpoint(path)
     run = run_from_values(checkpoint.header["config"], overrides, source=str(path))
+    files = _files(inputs, DATASETS.load(run.dataset.format).endings)
     run = run.predicting(threshold=options.threshold, tta=options.tta, tile=options.tile)
     folder = options.out or PREDICTIONS / run.name
+    if DATASETS.load(run.dataset.format).ndim == 3:
+        done = Predicted(run.name, path, folder)
+        open_parts = partial(_opened, run, checkpoint, path)
+        predict_volumes(files, open_parts, done, options.saving, listener)
+        return done
     targets = _targets(files, folder, overwrite=options.overwrite)
     if options.video is not None and options.video.exists() and not options.overwrite:
         raise ConfigError(f"`{options.video}` exists", hint="replace it with `--overwrite`, or give another name")
-    parts = assemble(run)
-    load_weights(parts.network, checkpoint, path)
-    parts.network.eval()
+    parts = _opened(run, checkpoint, path)
     inferer = parts.inferer()
     done = Predicted(run.name, path, folder)
     listener.stage("prediction", len(files))
@@ -96,16 +113,27 @@ def predict(
     return done
 
 
-def _files(inputs: Sequence[str]) -> list[Path]:
+def _opened(run: Run, checkpoint: Checkpoint, path: Path) -> Assembly:
+    """Parts of a run with the weights of a checkpoint."""
+    parts = assemble(run)
+    load_weights(parts.network, checkpoint, path)
+    parts.network.eval()
+    return parts
+
+
+def _files(inputs: Sequence[str], endings: Sequence[str]) -> list[Path]:
     """Image files that the inputs name, each once."""
-    endings = {f".{extension}" for extension in EXTENSIONS}
     found: dict[Path, None] = {}
     for text in inputs:
         path = Path(text)
         if path.is_dir():
-            inside = [entry for entry in path.iterdir() if entry.suffix.lower() in endings and entry.name[0] != "."]
+            inside = [
+                entry
+                for entry in path.iterdir()
+                if entry.name.lower().endswith(tuple(endings)) and entry.name[0] != "."
+            ]
             if not inside:
-                raise DataError(f"no images in `{path}`", hint=f"files end in {', '.join(EXTENSIONS)}")
+                raise DataError(f"no images in `{path}`", hint=f"files end in {', '.join(endings)}")
             found |= dict.fromkeys(sorted(inside, key=natural_key))
         elif path.exists():
             found[path] = None

@@ -5,7 +5,7 @@ from typing import Any
 from segcli.config.document import Document, Loc, Problem
 from segcli.config.schema import Run
 from segcli.core.errors import ConfigError
-from segcli.core.registry import DATASETS, LOSSES, METRICS, TASKS
+from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, TASKS
 
 __all__ = ["ROOT_HINT", "check_together"]
 
@@ -27,7 +27,8 @@ def check_together(run: Run, document: Document) -> list[Problem]:
     model, dataset = run.model, run.dataset
     if model.in_channels not in (None, dataset.num_channels):
         wrong(("model", "in_channels"), f"is {model.in_channels}, the data set has {dataset.num_channels} channels")
-    outputs = task(dataset.spec).outputs
+    made = task(dataset.spec)
+    outputs = made.outputs
     if model.out_channels not in (None, next(iter(outputs.values()))):
         wrong(
             ("model", "out_channels"),
@@ -45,7 +46,7 @@ def check_together(run: Run, document: Document) -> list[Problem]:
         wrong(("training", "loss"), "every part weighs 0: nothing would be learnt", "give one of them a weight")
     _check_sizes(run, wrong)
     _check_metrics(run, wrong)
-    _check_losses(run, task, wrong)
+    _check_losses(run, made, wrong)
     _check_monitor(run, wrong)
     if run.data.preprocessing.normalize is True and dataset.mean is None:
         wrong(
@@ -88,6 +89,15 @@ def _check_losses(run: Run, task: Any, wrong: Any) -> None:
         mistake = kind.mistake(kind.Config.model_validate(part.options), run.dataset.num_classes)
         if mistake is not None:
             wrong(("training", "loss", name), mistake)
+        given = {*task.outputs, *(set(task.extras) & set(MODELS.load(run.model.type).can_output))}
+        missing = [f"`{output}`" for output in kind.needs if output not in given]
+        if missing:
+            wrong(
+                ("training", "loss", name),
+                f"`{name}` needs the outputs {', '.join(missing)}, and model `{run.model.type}` does not give them in "
+                f"task `{run.task_name}`",
+                f"take `{task.default_loss}`",
+            )
         kinds = kind.can_target
         if task.target not in kinds:
             what = {"masks": "masks of their own", "classes": "classes that exclude each other"}

@@ -302,11 +302,12 @@ class Run(ConfigModel):
     def metrics(self) -> list[Any]:
         """Metrics, each named as in YAML."""
         built = []
-        headline = TASKS.load(self.task_name).headline
+        task = TASKS.load(self.task_name)
         for section in self.training.metrics:
             metric = section.build()
             metric.name = section.type
-            metric.headline = headline or metric.headline
+            metric.headline = task.headline or metric.headline
+            metric.present_only = task.present_only
             built.append(metric)
         return built
 

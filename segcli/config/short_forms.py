@@ -59,8 +59,20 @@ def fill_from_task(values: dict[str, Any]) -> None:
         task = TASKS.load(str(dataset.get("task") or layout.default_task(dataset.get("num_classes", 1))))
     except ConfigError:
         return  # told with the other mistakes
+    _fill_from_layout(values, layout)
     training.setdefault("loss", {"type": task.default_loss})
     training.setdefault("metrics", [{"type": name} for name in task.default_metrics])
+
+
+def _fill_from_layout(values: dict[str, Any], layout: Any) -> None:
+    """Tile and normalisation that suit images of this format."""
+    data, inference = values.setdefault("data", {}), values.setdefault("inference", {})
+    if isinstance(data, dict) and isinstance(inference, dict):
+        patch = data.get("patch_size") if layout.ndim == 3 else None
+        inference.setdefault("tile", patch or list(layout.default_tile))
+        preprocessing = data.setdefault("preprocessing", {})
+        if isinstance(preprocessing, dict) and values["dataset"].get("mean") is None:
+            preprocessing.setdefault("normalize", layout.normalizes)
 
 
 def _as_type(section: dict[str, Any], key: str) -> None:

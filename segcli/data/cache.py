@@ -115,7 +115,7 @@ class DiskCache:
 
     def path(self, case: Case) -> Path:
         """File of this case in its present state."""
-        identity = [self.settings]
+        identity = [self.settings, str(case.index)]
         for source in (case.image, case.label, case.fov):
             if source is not None:
                 status = source.stat()

@@ -92,7 +92,7 @@ def _collate(samples: list[tuple[Case, Ready] | SegcliError]) -> Loaded | Segcli
     sizes = {item.arrays["image"].shape: case for case, item in ready}
     if len(sizes) > 1:
         told = " and ".join(
-            f"`{case.image}` {'x'.join(map(str, shape[1:]))}" for shape, case in list(sizes.items())[:2]
+            f"`{case.place}` {'x'.join(map(str, shape[1:]))}" for shape, case in list(sizes.items())[:2]
         )
         return DataError(
             f"images of one batch differ in size: {told}",
@@ -207,7 +207,7 @@ class Loader:
         code = worker.exitcode
         position, kilobytes = self.cases.log[2 * number], self.cases.log[2 * number + 1]
         doing = "while reading" if position > 0 else "after reading"
-        what = f"{doing} `{self.cases.cases[abs(position) - 1].image}`" if position else "before it read anything"
+        what = f"{doing} `{self.cases.cases[abs(position) - 1].place}`" if position else "before it read anything"
         name = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
         free = psutil.virtual_memory().available / 2**20
         message = (

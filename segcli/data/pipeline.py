@@ -8,7 +8,7 @@ import numpy as np
 
 from segcli.core.randomness import generator, seed_of
 from segcli.core.types import Array
-from segcli.data.samples import Case, Geometry, Sample, pad_end, padded_size, resize
+from segcli.data.samples import Case, Geometry, Sample, as_unit, pad_end, padded_size, resize
 from segcli.data.settings import DatasetSpec, DataSettings
 
 __all__ = ["Pipeline", "Ready", "Source"]
@@ -81,18 +81,21 @@ class Pipeline:
         """A random crop, augmented; a function of (seed, epoch, index) alone."""
         maps = {"valid": np.ones(sample.size, np.uint8), **sample.maps}
         sample = Sample(image=sample.image, maps=maps)
+        # The scale of a whole volume, known before it is cropped and changed: so that a crop looks as it does in the
+        # whole, and a change of intensity is not taken back.
+        scale = self._scale(as_unit(sample.image)) if len(sample.size) == 3 else None
         patch = self.settings.patch_size
         if patch is not None:
             rng = generator(self.seed, "crop", epoch, index)
             sample = _crop(sample, tuple(patch), rng, self.settings.foreground_share, by_class=self.by_class)
         if self.augment is not None:
             sample = self.augment(sample, seed_of(self.seed, "augment", epoch, index))
-        return self._finished(sample, stored=sample.size, at_least=tuple(patch) if patch else None)
+        return self._finished(sample, stored=sample.size, at_least=tuple(patch) if patch else None, scale=scale)
 
     def for_evaluation(self, sample: Sample) -> Ready:
         """The whole image, nothing random."""
         stored_maps = sample.stored_maps or sample.maps
-        stored = next(iter(stored_maps.values())).shape if sample.stored_maps else sample.size
+        stored = next(iter(stored_maps.values())).shape[: len(sample.size)] if sample.stored_maps else sample.size
         maps = {"valid": np.ones(sample.size, np.uint8), **sample.maps}
         ready = self._finished(Sample(image=sample.image, maps=maps), stored=stored)
         ready.stored_maps = {"valid": np.ones(stored, np.uint8), **stored_maps}
@@ -102,24 +105,40 @@ class Pipeline:
         """An image without label, at the network's size already."""
         return self._finished(sample, stored=stored)
 
-    def _finished(self, sample: Sample, *, stored: tuple[int, ...], at_least: tuple[int, ...] | None = None) -> Ready:
+    def _finished(
+        self,
+        sample: Sample,
+        *,
+        stored: tuple[int, ...],
+        at_least: tuple[int, ...] | None = None,
+        scale: tuple[Array, Array] | None = None,
+    ) -> Ready:
         size = padded_size(sample.size, self.multiple, at_least)
-        image = pad_end(self.normalised(sample.image), size, mirror=True)
+        image = pad_end(self.normalised(sample.image, scale), size, mirror=True)
         arrays = {name: pad_end(values, size, mirror=False) for name, values in sample.maps.items()}
         arrays["image"] = np.ascontiguousarray(np.moveaxis(image, -1, 0))
         return Ready(arrays, Geometry(stored=stored, resized=sample.size, padded=size), stored_maps={})
 
-    def normalised(self, image: Array) -> Array:
-        """Stored pixels on the scale 0 to 1, then as `preprocessing.normalize` says; float32."""
-        scale = {"uint8": 255.0, "uint16": 65535.0}.get(image.dtype.name, 1.0)
-        pixels = image.astype(np.float32) / np.float32(scale)
-        method = self.settings.preprocessing.normalize
-        mean, std = self.mean, self.std
-        if method == "per_image":
-            axes = tuple(range(pixels.ndim - 1))
-            mean, std = pixels.mean(axis=axes), np.maximum(pixels.std(axis=axes), 1e-6)
-        scaled: Array = (pixels - mean) / std if method else pixels
+    def normalised(self, image: Array, scale: tuple[Array, Array] | None = None) -> Array:
+        """Stored pixels on the scale 0 to 1, then as `preprocessing.normalize` says; float32.
+
+        Args:
+            image: `(*S, C)`.
+            scale: Mean and deviation of each channel; those of the data set or of the image when left out.
+        """
+        pixels = as_unit(image)
+        if not self.settings.preprocessing.normalize:
+            return pixels
+        mean, std = self._scale(pixels) if scale is None else scale
+        scaled: Array = (pixels - mean) / std
         return scaled
+
+    def _scale(self, pixels: Array) -> tuple[Array, Array]:
+        """Mean and deviation of each channel that normalisation takes away."""
+        if self.settings.preprocessing.normalize != "per_image":
+            return self.mean, self.std
+        axes = tuple(range(pixels.ndim - 1))
+        return pixels.mean(axis=axes), np.maximum(pixels.std(axis=axes), 1e-6)
 
 
 def _crop(
@@ -143,7 +162,13 @@ def _around_foreground(
     None where there is no such pixel.
     """
     mask = maps["mask"]
-    if by_class:
+    if mask.ndim > len(size):
+        present = np.flatnonzero(mask.reshape(-1, mask.shape[-1]).any(0))
+        if not present.size:
+            return None
+        mask = mask[..., present[rng.integers(present.size)]]
+        flat = np.flatnonzero(mask)
+    elif by_class:
         counts = maps["valid"] > 0
         classes = np.unique(mask[counts])
         if not classes.size:

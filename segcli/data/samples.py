@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from segcli.core.types import Array
 from segcli.nn.dims import INTERPOLATION
 
-__all__ = ["Case", "Geometry", "Sample", "pad_end", "padded_size", "resize"]
+__all__ = ["Case", "Geometry", "Sample", "as_unit", "pad_end", "padded_size", "resize"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,15 @@ class Case:
     label: Path | None = None
     fov: Path | None = None
     """Mask of the field of view."""
+    index: int | None = None
+    """Position in a file that holds many cases."""
+    group: str | None = None
+    """Scenario, where the data set has some; results are told by group as well."""
+
+    @property
+    def place(self) -> str:
+        """Where the image is, for messages."""
+        return str(self.image) if self.index is None else f"{self.image}[{self.index}]"
 
 
 @dataclass
@@ -34,7 +43,8 @@ class Sample:
     image: Array
     """`(*S, C)` as stored: uint8, uint16 or float32."""
     maps: dict[str, Array] = field(default_factory=dict)
-    """Whatever moves with the image, each `(*S)` uint8: `mask`, and `valid` where not every pixel counts."""
+    """Whatever moves with the image, each `(*S)` uint8: `mask`, and `valid` where not every pixel counts. Several masks
+    that may overlap are one map `(*S, K)`."""
     stored_maps: dict[str, Array] = field(default_factory=dict)
     """The maps before resizing, where they were resized; predictions are scored on these."""
 
@@ -62,6 +72,13 @@ class Geometry:
         if self.resized == self.stored:
             return values
         return F.interpolate(values, size=self.stored, mode=INTERPOLATION[len(self.stored)], align_corners=False)
+
+
+def as_unit(image: Array) -> Array:
+    """Stored pixels as float32; whole numbers without sign on the scale 0 to 1."""
+    scale = {"uint8": 255.0, "uint16": 65535.0}.get(image.dtype.name, 1.0)
+    unit: Array = image.astype(np.float32) / np.float32(scale)
+    return unit
 
 
 def resize(pixels: Array, size: tuple[int, ...], *, labels: bool = False) -> Array:

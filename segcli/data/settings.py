@@ -6,10 +6,15 @@ from pydantic import Field, field_validator, model_validator
 
 from segcli.core.types import ConfigModel, FilePath, Positive, Share
 
-__all__ = ["Augmentation", "DataSettings", "DatasetSpec", "Paths", "Preprocessing"]
+__all__ = ["VOLUME_KEYS", "Augmentation", "DataSettings", "DatasetSpec", "Paths", "Preprocessing"]
 
 Size = Annotated[list[Positive], Field(min_length=2, max_length=3)]
 """Height and width, or depth, height and width, in pixels."""
+
+
+VOLUME_KEYS = ("noise_std", "intensity_scale_range", "rotation_degrees", "flip_axes")
+"""Keys of augmentation that volumes have and 2D images have not."""
+PositiveNumber = Annotated[float, Field(gt=0.0)]
 
 
 class Paths(ConfigModel):
@@ -84,9 +89,19 @@ class Augmentation(ConfigModel):
     """`light`: horizontal flip, brightness. `medium`: also vertical flip, quarter turns, shift, scale and turn.
     `heavy`: also elastic deformation, gamma, blur, noise and, for colour images, hue and saturation.
     `street`, for scenes that have an above and a below: horizontal flip, scale 0.75 to 1.5, shift, a little turn,
-    light, blur and, for colour images, hue and saturation."""
+    light, blur and, for colour images, hue and saturation. Of volumes, `light` is noise of 0.02 and values times 0.9 to
+    1.1, `medium` 0.05, 0.8 to 1.2 and turns of 10 degrees, `heavy` 0.1, 0.7 to 1.4 and 20 degrees; keys below change
+    single figures."""
     transforms: list[dict[str, Any]] = []
-    """Albumentations transforms by name after those of the preset, such as `{type: GaussianBlur, p: 0.3}`."""
+    """Albumentations transforms by name after those of the preset, such as `{type: GaussianBlur, p: 0.3}`; for 2D."""
+    noise_std: Annotated[float, Field(ge=0.0)] | None = None
+    """Volumes: deviation of Gaussian noise, in deviations of the volume's own values."""
+    intensity_scale_range: Annotated[list[PositiveNumber], Field(min_length=2, max_length=2)] | None = None
+    """Volumes: all values are multiplied by a number between these two."""
+    rotation_degrees: Annotated[float, Field(ge=0.0, le=180.0)] | None = None
+    """Volumes: turned about each axis by up to so many degrees either way."""
+    flip_axes: list[Annotated[int, Field(ge=0, le=2)]] | None = None
+    """Volumes: axes that are each reversed half of the time; none by default, for left and right may differ."""
 
     @field_validator("transforms")
     @classmethod

@@ -13,7 +13,7 @@ import numpy as np
 from segcli.core.errors import ConfigError, nearest
 from segcli.core.types import Array
 from segcli.data.samples import Sample
-from segcli.data.settings import Augmentation
+from segcli.data.settings import VOLUME_KEYS, Augmentation
 
 __all__ = ["Augmenter"]
 
@@ -79,6 +79,11 @@ class Augmenter:
     """
 
     def __init__(self, settings: Augmentation, *, channels: int, square: bool) -> None:
+        for key in VOLUME_KEYS:
+            if getattr(settings, key) is not None:
+                raise ConfigError(
+                    f"`data.augmentation.{key}` is for volumes", hint="2D images have `preset` and `transforms`"
+                )
         wanted = [*_preset(settings, channels=channels, square=square), *settings.transforms]
         transforms = [_build(position, dict(entry)) for position, entry in enumerate(wanted)]
         for transform in transforms:

@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from segcli.core.types import Array, ConfigModel
 from segcli.data.checks import Finding
 from segcli.data.class_list import Mistake
+from segcli.data.images import EXTENSIONS, write_png
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.data.splits import Division
@@ -26,6 +27,12 @@ class Layout(ABC):
     """Spatial axes of one image."""
     case_size: tuple[int, ...] | None = None
     """Spatial size of every case, where they have one in common by the format itself."""
+    normalizes: ClassVar[Literal[True, "per_image"]] = True
+    """`data.preprocessing.normalize` of a data set that states no `mean`."""
+    default_tile: ClassVar[tuple[int, ...]] = (1024, 1024)
+    """`inference.tile` where neither it nor `data.patch_size` is set."""
+    endings: ClassVar[tuple[str, ...]] = tuple(f".{extension}" for extension in EXTENSIONS)
+    """Ends of the names of files that it can predict."""
     keeps_split: ClassVar[bool] = False
     """Whether the first training writes the split file of a drawn split; `segcli data split` always does."""
 
@@ -60,6 +67,11 @@ class Layout(ABC):
             DataError: The draw or its file cannot work.
         """
         return None
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether a case has several masks `(*S, K)` that may overlap, each of which may be empty."""
+        return False
 
     @abstractmethod
     def has(self, split: str) -> bool:
@@ -96,6 +108,57 @@ class Layout(ABC):
         Raises:
             DataError: The file is unreadable or has the wrong channels.
         """
+
+    def inputs(self, path: Path) -> list[Case]:
+        """Cases in a file to predict.
+
+        Raises:
+            DataError: The file is unreadable.
+        """
+        return [Case(path.stem, path)]
+
+    def read_unlabelled(self, case: Case) -> Sample:
+        """Decode one of `inputs`.
+
+        Raises:
+            DataError: The file is unreadable or has the wrong channels.
+        """
+        return self.read_input(case.image)
+
+    def shown(self, case: Case) -> str:
+        """Name of a case in tables."""
+        return str(Path(case.id).parent / case.image.name)
+
+    @property
+    def stated_spacing(self) -> tuple[float, ...] | None:
+        """Millimetres between pixels along each axis that the data set states for all its cases; None without."""
+        return None
+
+    def spacing(self, case: Case) -> tuple[float, ...] | None:
+        """Millimetres between pixels along each axis; None where nobody knows."""
+        return None
+
+    def input_spacing(self, case: Case) -> tuple[float, ...] | None:
+        """The same of one of `inputs`."""
+        return None
+
+    def save_probabilities(self, folder: Path, case: Case, probs: Array) -> Path:
+        """Write probabilities `(K, *S)` of a volume below a folder; returns the file.
+
+        Raises:
+            DataError: It cannot be written.
+        """
+        raise NotImplementedError
+
+    def save_answer(self, folder: Path, case: Case, answer: Array) -> Path:
+        """Write what a task found in a case below a folder, in the coding of the data set; returns the file.
+
+        Raises:
+            DataError: It cannot be written.
+        """
+        path = folder / f"{case.id}.png"
+        write_png(path, self.as_stored(answer))
+        return path
 
     def as_stored(self, answer: Array) -> Array:
         """An answer of the task, `(*S)` uint8, in the coding of the data set's own masks."""

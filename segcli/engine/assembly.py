@@ -1,6 +1,6 @@
 """From a checked run to the objects that do the work."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, ConfigError
-from segcli.core.registry import TASKS
+from segcli.core.registry import MODELS, TASKS
 from segcli.core.types import Batch, IOSpec
 from segcli.data.cache import DiskCache, MemoryCache, Resizing, forecast
 from segcli.data.loader import EvaluationLoader, TrainLoader
 from segcli.data.pipeline import Pipeline, Source
-from segcli.data.samples import Case
+from segcli.data.samples import Case, Sample
+from segcli.data.volume_transforms import VolumeAugmenter
 from segcli.datasets import Layout
 from segcli.engine.checkpoint import Checkpoint
 from segcli.engine.events import Listener
@@ -46,18 +47,27 @@ class Assembly:
     notes: list[str] = field(default_factory=list)
     """What there is to tell of how they were made."""
 
-    def scored(self, probs: Tensor, batch: Batch) -> Scored:
+    def scored(
+        self,
+        probs: Tensor,
+        batch: Batch,
+        *,
+        presence: Tensor | None = None,
+        spacing: tuple[float, ...] | None = None,
+    ) -> Scored:
         """Probabilities beside the truth of a batch, as metrics want them."""
         if self.task.target == "classes":
-            return ScoredClasses(probs, batch["mask"], batch["valid"])
-        return Scored(probs, batch["mask"], batch["valid"], self.run.inference.threshold)
+            return ScoredClasses(probs, batch["mask"], batch["valid"], spacing)
+        return Scored(probs, batch["mask"], batch["valid"], self.run.inference.threshold, spacing, presence)
 
     @cached_property
     def pipeline(self) -> Pipeline:
         """Preparation of images, with augmentation for training."""
         settings = self.run.data.augmentation
-        augment = None
-        if settings.enabled:
+        augment: Callable[[Sample, int], Sample] | None = None
+        if settings.enabled and self.layout.ndim == 3:
+            augment = VolumeAugmenter(settings, spacing=self.layout.stated_spacing)
+        elif settings.enabled:
             from segcli.data.transforms import Augmenter  # noqa: PLC0415 - albumentations takes seconds to import
 
             augment = Augmenter(settings, channels=self.run.dataset.num_channels, square=self._is_square())
@@ -142,11 +152,13 @@ def assemble(run: Run, *, pretrained: bool = False) -> Assembly:
     layout: Layout = run.dataset.build()
     task: Task = TASKS.load(run.task_name)(run.dataset.spec)
     seed_everything(run.seed)
+    can_output = MODELS.load(run.model.type).can_output
+    extras = {name: count for name, count in task.extras.items() if name in can_output}
     size = run.data.image_size or run.dataset.image_size or layout.case_size
     io = IOSpec(
         ndim=layout.ndim,
         in_channels=run.dataset.num_channels,
-        outputs=task.outputs,
+        outputs={**task.outputs, **extras},
         size=None if size is None else tuple(size),
     )
     network: Network = run.model.build(io=io)

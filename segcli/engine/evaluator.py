@@ -75,21 +75,18 @@ def evaluate(
             batch = parts.task.targets(tensors)
             for index, case in enumerate(loaded.cases):
                 one = slice(index, index + 1)
-                losses.append(
-                    parts.loss(
-                        {name: values[one] for name, values in outputs.items()},
-                        {name: values[one] for name, values in batch.items()},
-                    )
-                )
-                restored = loaded.geometries[index].restore(outputs["mask"][one])
-                probs = parts.task.probabilities(restored)
+                given = {name: values[one] for name, values in outputs.items()}
+                losses.append(parts.loss(given, {name: values[one] for name, values in batch.items()}))
+                presence = parts.task.presence(given)
+                restored = loaded.geometries[index].restore(given["mask"])
+                probs = parts.task.probabilities(restored, presence)
                 truth = parts.task.targets(
                     {
                         name: torch.from_numpy(values)[None].to(parts.device)
                         for name, values in loaded.stored_maps[index].items()
                     }
                 )
-                scored = parts.scored(probs, truth)
+                scored = parts.scored(probs, truth, presence=presence, spacing=parts.layout.spacing(case))
                 tally.add(scored)
                 if isinstance(scored, ScoredClasses):
                     matrices.append(scored.matrix[0])

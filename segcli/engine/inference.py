@@ -46,7 +46,8 @@ class Inferer:
     """Runs a network on images of any size.
 
     Images that exceed `tile` are cut into tiles that overlap; logits are blended with a Gaussian weight, which gives
-    the border of a tile, where the network sees less, little say.
+    the border of a tile, where the network sees less, little say. Of outputs without pixels, such as presence, the
+    highest of all tiles counts.
 
     Args:
         network: Returns logits by name for `(B, C, *S)`.
@@ -99,17 +100,22 @@ class Inferer:
         weight = _weight(tile, self.overlap).to(image.device)
         total = torch.zeros(size, device=image.device)
         blended: dict[str, Tensor] = {}
+        whole: dict[str, Tensor] = {}
         for windows in _groups(_windows(size, tile, self.overlap), self.batch_size):
             stacked = torch.cat([image[(slice(None), slice(None), *window)] for window in windows])
             outputs = self._forward(stacked)
             for name, values in outputs.items():
+                if values.ndim < image.ndim:  # what is anywhere in the image is in the image
+                    highest = torch.stack(torch.split(values, len(image))).amax(0)
+                    whole[name] = torch.maximum(whole[name], highest) if name in whole else highest
+                    continue
                 if name not in blended:
                     blended[name] = torch.zeros(len(image), values.shape[1], *size, device=image.device)
                 for window, part in zip(windows, torch.split(values, len(image)), strict=True):
                     blended[name][(slice(None), slice(None), *window)] += part * weight
             for window in windows:
                 total[window] += weight
-        return {name: values / total for name, values in blended.items()}
+        return {**{name: values / total for name, values in blended.items()}, **whole}
 
 
 def _windows(size: tuple[int, ...], tile: tuple[int, ...], overlap: float) -> list[tuple[slice, ...]]:

@@ -72,8 +72,8 @@ class Panels:
             self.stills[case.id] = self._still(case)
         still = self.stills[case.id]
         flat = probs if still.depth is None else probs[:, still.depth]
-        if flat.shape[1:] != still.truth.shape:
-            flat = F.interpolate(flat[None], size=still.truth.shape, mode="nearest-exact")[0]
+        if flat.shape[1:] != still.truth.shape[:2]:
+            flat = F.interpolate(flat[None], size=still.truth.shape[:2], mode="nearest-exact")[0]
         self.probs[case.id] = flat
 
     def drawn(self) -> dict[str, Array]:
@@ -112,10 +112,10 @@ class Panels:
         maps = {"valid": np.ones(sample.size, np.uint8), **sample.maps}
         truth = self.parts.task.answer(maps["mask"])
         image, valid, depth = sample.image, maps["valid"], None
-        if truth.ndim == 3:
-            depth = int((truth > 0).sum(axis=(1, 2)).argmax())
+        if sample.image.ndim == 4:
+            depth = int((truth > 0).reshape(len(truth), -1).sum(axis=1).argmax())
             image, truth, valid = image[depth], truth[depth], valid[depth]
-        size = _panel_size(truth.shape)
+        size = _panel_size(truth.shape[:2])
         return _Still(
             photo=resize(as_rgb(image), size),
             truth=resize(truth, size, labels=True),

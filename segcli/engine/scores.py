@@ -9,7 +9,7 @@ from torch import Tensor
 from segcli.core.types import Array
 from segcli.metrics import ClassScore, Metric, Score, Scored, averaged
 
-__all__ = ["LEVEL", "RESAMPLES", "Tally", "by_class", "score"]
+__all__ = ["LEVEL", "RESAMPLES", "Tally", "by_class", "headline", "score"]
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -84,10 +84,11 @@ def score(metric: Metric, statistics: Array, *, seed: int) -> Score:
     per_image = metric.over_classes(statistics)
     pooled_headline = metric.headline == "pooled"
     interval, class_intervals = _intervals(metric, statistics, per_image, seed=seed)
+    defined = (~np.isnan(metric.class_values(statistics))).sum(axis=0)
     return Score(
         name=metric.name,
         value=headline(metric, statistics),
-        scope="all pixels" if pooled_headline else "mean over images",
+        scope=metric.pool if pooled_headline else "mean over images",
         interval=interval,
         mean=float(averaged(per_image)),
         pooled=float(metric.over_classes(statistics.sum(axis=0))),
@@ -95,8 +96,8 @@ def score(metric: Metric, statistics: Array, *, seed: int) -> Score:
         per_image=per_image.tolist(),
         higher_is_better=metric.higher_is_better,
         per_class=[
-            ClassScore(float(value), limits)
-            for value, limits in zip(by_class(metric, statistics), class_intervals, strict=True)
+            ClassScore(float(value), limits, int(count))
+            for value, limits, count in zip(by_class(metric, statistics), class_intervals, defined, strict=True)
         ],
     )
 

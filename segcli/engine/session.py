@@ -108,7 +108,7 @@ def _check_one_size(parts: Assembly, cases: Sequence[Case]) -> None:
     for case in cases:
         sizes.setdefault(parts.pipeline.network_size(parts.layout.size(case)), case)
     if len(sizes) > 1:
-        told = " and ".join(f"`{case.image}` {'x'.join(map(str, size))}" for size, case in list(sizes.items())[:2])
+        told = " and ".join(f"`{case.place}` {'x'.join(map(str, size))}" for size, case in list(sizes.items())[:2])
         raise ConfigError(
             f"training images differ in size ({told}) and cannot share a batch of {data.batch_size}",
             hint="set `data.image_size` to resize them, `data.patch_size` to train on crops, or `data.batch_size=1`",

@@ -261,7 +261,7 @@ class Trainer:
         self._note(values, batch, outputs, len(loaded.cases))
 
     def _batch_named(self, loaded: Loaded) -> str:
-        names = ", ".join(f"`{case.image}`" for case in loaded.cases[:4])
+        names = ", ".join(f"`{case.place}`" for case in loaded.cases[:4])
         more = f" and {len(loaded.cases) - 4} more" if len(loaded.cases) > 4 else ""
         return f"epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}: {names}{more}"
 
@@ -271,8 +271,9 @@ class Trainer:
         for name, value in {**values, "images": values["loss"].new_tensor(1.0)}.items():
             amount = value.detach().float() * count
             self.sums[name] = self.sums[name] + amount if name in self.sums else amount
-        probs = self.parts.task.probabilities(outputs["mask"].detach())
-        self.tally.add(self.parts.scored(probs, batch))
+        presence = self.parts.task.presence(outputs)
+        probs = self.parts.task.probabilities(outputs["mask"].detach(), presence)
+        self.tally.add(self.parts.scored(probs, batch, presence=presence))
 
     def _update(self, started: float) -> None:
         self.stepper.update(self.schedule.rate(self.progress.step), self.progress.step)

@@ -23,6 +23,8 @@ class Loss(nn.Module, ABC):
     Config: ClassVar[type[ConfigModel]]
     can_target: ClassVar[tuple[Literal["masks", "classes"], ...]] = ("masks", "classes")
     """Kinds of truth that it can compare with: masks of their own, or classes that exclude each other."""
+    needs: ClassVar[tuple[str, ...]] = ("mask",)
+    """Outputs of the network that it looks at."""
     name: str = ""
     """Name under which the part is logged; the component's file name."""
     part_weights: Mapping[str, float] = {}

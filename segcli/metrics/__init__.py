@@ -25,6 +25,7 @@ __all__ = [
     "HistogramMetric",
     "Metric",
     "OutlineMetric",
+    "PresenceMetric",
     "Score",
     "Scored",
     "ScoredClasses",
@@ -49,7 +50,10 @@ class Scored:
         threshold: A pixel belongs to the mask from this probability on.
         spacing: Size of a pixel along each axis in millimetres, in the order of `S`; 1 when left out, so that
             distances are in pixels.
+        presence: Whether each channel was judged present, `(B, K)` boolean; where a pixel was found when left out.
     """
+
+    judged: Tensor | None = None
 
     def __init__(
         self,
@@ -58,7 +62,9 @@ class Scored:
         valid: Tensor,
         threshold: float,
         spacing: tuple[float, ...] | None = None,
+        presence: Tensor | None = None,
     ) -> None:
+        self.judged = presence
         self.probs = probs
         self.truth = truth
         self.valid = valid.expand_as(probs)
@@ -75,6 +81,17 @@ class Scored:
             (code == value).sum(2) for value in (3, 2, 1, 0)
         )
         return torch.stack([true_positive, false_positive, false_negative, true_negative], dim=2)
+
+    @property
+    def true_presence(self) -> Tensor:
+        """Whether the truth has a pixel that counts, `(B, K)` boolean."""
+        return self.confusion[:, :, 0] + self.confusion[:, :, 2] > 0
+
+    @property
+    def found_presence(self) -> Tensor:
+        """Whether each channel was judged present, `(B, K)` boolean."""
+        found: Tensor = self.confusion[:, :, 0] + self.confusion[:, :, 1] > 0
+        return found if self.judged is None else self.judged
 
     @cached_property
     def masks(self) -> tuple[Array, Array]:
@@ -144,6 +161,8 @@ class ClassScore:
     value: float
     """NaN where it is not defined, as for a class that no pixel of the truth has."""
     interval: tuple[float, float] | None
+    num_images: int
+    """Images for which it is defined."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +195,10 @@ class Metric(ABC):
     """The component's file name; the key in results."""
     headline: Literal["mean", "pooled"] = "mean"
     """What `average_metrics` reports: the mean over images, or the value over all pixels of the data set."""
+    pool: ClassVar[str] = "all pixels"
+    """What `pooled` goes over, in words."""
+    present_only: bool = False
+    """Whether a single mask that is empty in the truth is left out, as one of several is."""
     by_frequency: ClassVar[bool] = False
     """Whether classes weigh in an average as much as pixels of the truth have them, and not all the same."""
     higher_is_better: ClassVar[bool] = True
@@ -215,7 +238,7 @@ class Metric(ABC):
         that it is averaged neither as 0 nor as 1.
         """
         values, true = self.values(statistics), self.true_pixels(statistics)
-        if statistics.shape[-2] == 1 or true is None:
+        if true is None or (statistics.shape[-2] == 1 and not self.present_only):
             return values
         return np.where(true > 0, values, np.nan)
 
@@ -254,6 +277,29 @@ class ConfusionMetric(Metric):
     @abstractmethod
     def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
         """Value from true positive, false positive, false negative and true negative pixels."""
+
+
+class PresenceMetric(ConfusionMetric):
+    """A metric of cases in which a structure was found or missed, over all cases of the data set."""
+
+    headline: Literal["mean", "pooled"] = "pooled"
+    pool = "all cases"
+
+    @property
+    def statistics_name(self) -> str:
+        """One for all metrics of this kind."""
+        return "presence"
+
+    def statistics(self, scored: Scored) -> Tensor:
+        """True positive, false positive, false negative and true negative case, one of them 1, `(B, K, 4)`."""
+        found, true = scored.found_presence, scored.true_presence
+        counted = scored.valid.flatten(2).any(2)
+        pairs = [found & true, found & ~true, ~found & true, ~found & ~true]
+        return torch.stack([(pair & counted).long() for pair in pairs], dim=2)
+
+    def class_values(self, statistics: Array) -> Array:
+        """Value of each class; absent structures are what it is about."""
+        return self.values(statistics)
 
 
 class HistogramMetric(Metric):
@@ -309,15 +355,17 @@ class HistogramMetric(Metric):
 class OutlineMetric(Metric):
     """A metric of the distances between the outlines of found and true mask, in the unit of `Scored.spacing`.
 
-    Its two statistics are a numerator and a denominator. What is not valid belongs to neither mask, so that a mask
-    which reaches over the edge of the valid pixels has an outline there.
+    Its statistics are a numerator, a denominator, and the pixels of the true outline. What is not valid belongs to
+    neither mask, so that a mask which reaches over the edge of the valid pixels has an outline there.
     """
 
     costly = True
 
     def statistics(self, scored: Scored) -> Tensor:
-        """Numerators and denominators `(B, K, 2)`."""
-        rows = [[self.from_distances(*pair) for pair in image] for image in scored.outline_distances]
+        """Numerators, denominators and true pixels `(B, K, 3)`."""
+        rows = [
+            [(*self.from_distances(*pair), float(pair[1].size)) for pair in image] for image in scored.outline_distances
+        ]
         device = scored.probs.device
         precise = torch.float32 if device.type == "mps" else torch.float64  # which MPS does not have
         return torch.tensor(rows, dtype=precise, device=device)
@@ -325,6 +373,11 @@ class OutlineMetric(Metric):
     def values(self, statistics: Array) -> Array:
         """Quotient."""
         return ratio(statistics[..., 0], statistics[..., 1])
+
+    def true_pixels(self, statistics: Array) -> Array:
+        """Of the outline."""
+        pixels: Array = statistics[..., 2]
+        return pixels
 
     @abstractmethod
     def from_distances(self, to_truth: Array, to_found: Array) -> tuple[float, float]:

@@ -110,6 +110,8 @@ def outline_distances(found: Array, truth: Array, spacing: tuple[float, ...]) ->
     Returns:
         One vector for the outline of `found` and one for that of `truth`; infinite where the other mask is empty.
     """
+    if not (found.any() or truth.any()):
+        return np.zeros(0), np.zeros(0)
     window = _bounds(found | truth)  # nothing outside it has a say
     found_outline, true_outline = outline(found[window]), outline(truth[window])
     return (

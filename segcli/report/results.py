@@ -25,6 +25,10 @@ class SplitSummary:
     """Share of foreground pixels inside the field of view; NaN where no mask could be read, or for several classes."""
     class_shares: dict[str, float]
     """Share of each class in the pixels that count; empty for one mask."""
+    present: dict[str, int] = field(default_factory=dict)
+    """Cases in which each structure is present, where structures may be absent."""
+    groups: dict[str, int] = field(default_factory=dict)
+    """Cases of each scenario, where the data set has some."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,10 @@ class Evaluated:
     confusion: Array | None = None
     """Pixels `(K, K)` by true class (row) and found class (column), where classes exclude each other."""
     notes: list[str] = field(default_factory=list)
+    groups: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Number of images and headline of each metric by scenario, where the data set has some."""
+    image_groups: list[str | None] = field(default_factory=list)
+    """Scenario of each image."""
 
     def worst(self, count: int = 5) -> list[int]:
         """Positions of the images with the worst score; undefined ones are left out."""
@@ -186,6 +194,7 @@ class Evaluated:
                 "level": self.level,
                 "method": f"percentile bootstrap over images, {self.resamples} resamples",
             },
+            **({"per_scenario": self.groups} if self.groups else {}),
             "per_class": {name: self._of_class(index) for index, name in enumerate(self.classes)},
             "notes": self.notes,
         }
@@ -194,6 +203,7 @@ class Evaluated:
         """Scores of one class; `null` where the truth has no pixel of it."""
         found: dict[str, Any] = {entry.name: entry.per_class[index].value for entry in self.scores}
         if len(self.classes) > 1:
+            found["num_defined"] = {entry.name: entry.per_class[index].num_images for entry in self.scores}
             limits = {entry.name: entry.per_class[index].interval for entry in self.scores}
             found["confidence_intervals"] = {
                 name: {"low": pair[0], "high": pair[1]} for name, pair in limits.items() if pair is not None
@@ -206,7 +216,11 @@ class Evaluated:
     def per_image(self) -> list[dict[str, Any]]:
         """Content of `per_image_metrics.yaml`."""
         return [
-            {"image": image, **{entry.name: entry.per_image[index] for entry in self.scores}}
+            {
+                "image": image,
+                **({"scenario": self.image_groups[index]} if self.groups else {}),
+                **{entry.name: entry.per_image[index] for entry in self.scores},
+            }
             for index, image in enumerate(self.images)
         ]
 
@@ -225,6 +239,8 @@ class Predicted:
     folder: Path
     written: list[dict[str, Any]] = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
+    presence: list[dict[str, Any]] = field(default_factory=list)
+    """Of each case with structures that may be absent: whether each is present, its volume, and in which file."""
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""

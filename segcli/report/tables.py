@@ -15,10 +15,21 @@ from segcli.report.results import Checked, Evaluated, Predicted, SplitDrawn, Sta
 __all__ = ["checked", "evaluated", "predicted", "rehearsed", "sample", "split", "stats", "trained"]
 
 ROWS_PER_CODE = 4
+CASES_SHOWN = 20
 METRICS_PER_IMAGE = 6
 """Columns that fit a terminal; `per_image_metrics.yaml` has all."""
 CLASS_METRICS = ("iou", "dice", "precision", "recall")
 """Columns of the table of classes."""
+STRUCTURE_METRICS = {
+    "dice": "dice",
+    "hd95": "hd95",
+    "surface_dice": "surface dice",
+    "presence_accuracy": "presence",
+    "presence_sensitivity": "sens.",
+    "presence_specificity": "spec.",
+    "false_positive_volume": "false vol.",
+}
+"""Columns of structures that may be absent, where presence is scored."""
 SEVERITY = {"error": "[bold red]error[/]", "warning": "[yellow]warning[/]", "info": "[dim]info[/]"}
 
 
@@ -40,6 +51,8 @@ def checked(result: Checked) -> Iterator[Any]:
     yield splits
     if not one_mask:
         yield _class_shares(result)
+    if any(entry.present for entry in result.splits):
+        yield _presence(result)
     shown = [finding for finding in result.findings if finding.mend]
     if shown:
         yield _findings(shown)
@@ -57,6 +70,20 @@ def _class_shares(result: Checked) -> Table:
     for name in next(entry.class_shares for entry in result.splits if entry.class_shares):
         shares = [entry.class_shares.get(name, math.nan) for entry in result.splits]
         table.add_row(escape(name), *("-" if math.isnan(share) else f"{share:.2%}" for share in shares))
+    return table
+
+
+def _presence(result: Checked) -> Table:
+    """In how many cases each structure is present, and how many cases a scenario has."""
+    table = Table(title="Cases in which it is present", title_justify="left")
+    table.add_column("structure")
+    for entry in result.splits:
+        table.add_column(entry.split, justify="right")
+    for name in next(entry.present for entry in result.splits if entry.present):
+        table.add_row(escape(name), *(f"{entry.present.get(name, 0)} of {entry.num_images}" for entry in result.splits))
+    table.add_section()
+    for group in dict.fromkeys(group for entry in result.splits for group in entry.groups):
+        table.add_row(f"scenario {escape(group)}", *(str(entry.groups.get(group, 0)) for entry in result.splits))
     return table
 
 
@@ -88,10 +115,11 @@ def stats(result: Stats) -> Iterator[Any]:
         yield f"# foreground share {result.foreground_share:.4f}"
     if result.class_shares:
         width = max(map(len, result.class_shares))
-        yield f"# {'share':>9}  {'class':{width}}  class_weights: {', '.join(result.class_weights)}"
+        weighed = f"  class_weights: {', '.join(result.class_weights)}" if result.class_weights else ""
+        yield f"# {'share':>9}  {'class':{width}}{weighed}"
     for name, share in result.class_shares.items():
         weights = "  ".join(f"{values[name]:{len(scheme)}.4g}" for scheme, values in result.class_weights.items())
-        yield escape(f"# {share:9.4%}  {name:{width}}  {'':14} {weights}")
+        yield escape(f"# {share:9.4%}  {name:{width}}  {'':14} {weights}".rstrip())
     yield escape(result.yaml())
 
 
@@ -111,8 +139,9 @@ def split(result: SplitDrawn) -> Iterator[Any]:
 def sample(made: dict[str, Any]) -> Iterator[Any]:
     """What was written."""
     counts = ", ".join(f"{count} {split}" for split, count in made["images"].items())
-    height, width = made["shape"]
-    yield f"wrote {counts} images of {width}x{height} pixels to {escape(made['folder'])}"
+    shape = made["shape"]
+    size = f"{shape[1]}x{shape[0]} pixels" if len(shape) == 2 else f"{'x'.join(map(str, shape))} voxels"
+    yield f"wrote {counts} images of {size} to {escape(made['folder'])}"
     yield f"data-set file: {escape(made['dataset'])}"
 
 
@@ -157,8 +186,12 @@ def evaluated(result: Evaluated) -> Iterator[Any]:
             str(entry.num_images),
         )
     yield averages
-    if len(result.classes) > 1:
+    if any(entry.name == "presence_accuracy" for entry in result.scores):
+        yield _structures(result)
+    elif len(result.classes) > 1:
         yield _classes(result)
+    if result.groups:
+        yield _scenarios(result)
     yield _images(result, result.worst(), f"Worst {len(result.worst())} by {result.ranked_by}")
     for note in result.notes:
         yield f"[dim]{escape(note)}[/]"
@@ -196,6 +229,54 @@ def _classes(result: Evaluated) -> Table:
     return table
 
 
+def _structures(result: Evaluated) -> Table:
+    """One row a structure; how many cases a figure stands on is beside it."""
+    table = Table(title="Structures, each figure with the number of cases that it stands on", title_justify="left")
+    table.add_column("structure", no_wrap=True)
+    chosen = [entry for entry in result.scores if entry.name in STRUCTURE_METRICS]
+    for entry in chosen:
+        table.add_column(STRUCTURE_METRICS[entry.name], justify="right")
+    for index, name in enumerate(result.classes):
+        values = [entry.per_class[index] for entry in chosen]
+        table.add_row(escape(name), *(f"{_short(value.value)} [dim]({value.num_images})[/]" for value in values))
+    return table
+
+
+def _found_structures(result: Predicted) -> Table:
+    """One row a case: volume of each structure that is present."""
+    table = Table(title="Volume of what is present", title_justify="left")
+    table.add_column("case", overflow="fold")
+    for name in result.presence[0]["structures"]:
+        table.add_column(escape(name), justify="right")
+    for entry in result.presence[:CASES_SHOWN]:
+        cells = [
+            f"{found['volume']:,.0f} {found['unit']}" if found["present"] else "[dim]absent[/]"
+            for found in entry["structures"].values()
+        ]
+        table.add_row(escape(entry["case"]), *cells)
+    if len(result.presence) > CASES_SHOWN:
+        table.add_row(f"and {len(result.presence) - CASES_SHOWN} more: `presence.csv` has all")
+    return table
+
+
+def _short(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def _scenarios(result: Evaluated) -> Table:
+    """One row a scenario."""
+    table = Table(title="Scenarios", title_justify="left")
+    table.add_column("scenario", no_wrap=True)
+    table.add_column("cases", justify="right")
+    chosen = [entry.name for entry in result.scores if entry.name in STRUCTURE_METRICS]
+    for metric in chosen:
+        table.add_column(STRUCTURE_METRICS[metric], justify="right")
+    for name, values in result.groups.items():
+        row = (_short(values[metric]) for metric in chosen)
+        table.add_row(escape(name), str(int(values["num_images"])), *row)
+    return table
+
+
 def _images(result: Evaluated, positions: list[int], title: str) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("image", overflow="fold")
@@ -210,6 +291,8 @@ def _images(result: Evaluated, positions: list[int], title: str) -> Table:
 def predicted(result: Predicted) -> Iterator[Any]:
     """How many masks went where, and what failed."""
     yield f"wrote {_plural(len(result.written), 'mask')} to {escape(str(result.folder))}"
+    if result.presence:
+        yield _found_structures(result)
     if result.failed:
         yield f"[bold red]{_plural(len(result.failed), 'image')} failed:[/]"
         for entry in result.failed:

@@ -13,6 +13,9 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from segcli.core.files import write_text
+from segcli.data.images import write_png
+
 __all__ = ["Example", "Files", "SampleMaker", "SampleSet"]
 
 Pixels = npt.NDArray[np.uint8]
@@ -42,13 +45,27 @@ class SampleSet(ABC):
     default_counts: ClassVar[dict[str, int]]
     """Images per split."""
 
-    def shape(self, size: int) -> tuple[int, int]:
-        """Height and width of an image; square unless a kind says otherwise."""
+    def shape(self, size: int) -> tuple[int, ...]:
+        """Sizes of an image along its axes; square unless a kind says otherwise."""
         return size, size
 
-    @abstractmethod
+    def write(self, folder: Path, seed: int, size: int) -> Iterator[None]:
+        """Write the files of one image after the other.
+
+        Raises:
+            DataError: A file cannot be written.
+        """
+        for files in self.pictures(seed, size):
+            for path, content in files.items():
+                if isinstance(content, str):
+                    write_text(folder / path, content)
+                else:
+                    write_png(folder / path, content)
+            yield
+
     def pictures(self, seed: int, size: int) -> Iterator[Files]:
-        """The files of each image, one image after the other."""
+        """The files of each image, one image after the other, for sets of pictures."""
+        raise NotImplementedError
 
     @abstractmethod
     def dataset_yaml(self, folder: Path, size: int) -> str:

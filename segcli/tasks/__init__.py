@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from segcli.core.types import Array, Batch, Mask
+from segcli.core.types import Array, Batch, Mask, Outputs
 from segcli.data.colors import RGB
 from segcli.data.settings import DatasetSpec
 
@@ -34,6 +34,9 @@ class Task(ABC):
     headline: ClassVar[Literal["mean", "pooled"] | None] = None
     """What every metric reports in place of its own choice: the mean over images, or the value over all pixels."""
 
+    present_only: ClassVar[bool] = False
+    """Whether metrics of masks leave out what the truth has nothing of, even where there is but one mask."""
+
     def __init__(self, spec: DatasetSpec) -> None:
         self.spec = spec
 
@@ -47,13 +50,27 @@ class Task(ABC):
     def outputs(self) -> dict[str, int]:
         """Channels of each output that the network must give."""
 
+    @property
+    def extras(self) -> dict[str, int]:
+        """Channels of outputs that are made use of where the network has them."""
+        return {}
+
     @abstractmethod
     def targets(self, batch: Batch) -> Batch:
         """Bring the loader's compact targets into the shape that losses expect, on the batch's device."""
 
     @abstractmethod
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """Probabilities `(B, K, *S)` from logits of the same shape, in float32."""
+    def probabilities(self, logits: Tensor, presence: Tensor | None = None) -> Tensor:
+        """Probabilities `(B, K, *S)` from logits of the same shape, in float32.
+
+        Args:
+            logits: Of the mask.
+            presence: What `presence` gave for the same images.
+        """
+
+    def presence(self, outputs: Outputs) -> Tensor | None:
+        """Whether the network judges each channel of the mask present, `(B, K)` boolean; None where the mask tells."""
+        return None
 
     @abstractmethod
     def decide(self, probs: Array, threshold: float) -> Array:

@@ -45,7 +45,7 @@ class Binary(Task):
         """Masks and valid pixels as `(B, 1, *S)` boolean."""
         return {**batch, "mask": batch["mask"].bool().unsqueeze(1), "valid": batch["valid"].bool().unsqueeze(1)}
 
-    def probabilities(self, logits: Tensor) -> Tensor:
+    def probabilities(self, logits: Tensor, presence: Tensor | None = None) -> Tensor:
         """Sigmoid."""
         return logits.float().sigmoid()
 

@@ -51,7 +51,7 @@ class Multiclass(Task):
         """Class indices `(B, *S)` int64, and valid pixels as `(B, 1, *S)` boolean."""
         return {**batch, "mask": batch["mask"].long(), "valid": batch["valid"].bool().unsqueeze(1)}
 
-    def probabilities(self, logits: Tensor) -> Tensor:
+    def probabilities(self, logits: Tensor, presence: Tensor | None = None) -> Tensor:
         """Softmax."""
         return logits.float().softmax(dim=1)
 

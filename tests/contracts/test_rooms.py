@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from factories import SMALL, street_classes, write_folders, write_sequences
+from factories import (
+    SMALL,
+    STRUCTURES,
+    street_classes,
+    write_folders,
+    write_hdf5,
+    write_nifti,
+    write_sequences,
+)
 from torch import nn
 
 from segcli.commands.data import make_sample
@@ -15,6 +23,7 @@ from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, 
 from segcli.core.types import IOSpec
 from segcli.datasets import SPLITS
 from segcli.engine.events import Silent
+from segcli.losses import WeightedSum
 from segcli.metrics import Scored, ScoredClasses
 from segcli.schedulers import Horizon
 
@@ -130,8 +139,13 @@ def sure(truth, height=1.0):
 
 
 def value(loss, logits, truth, valid):
-    (part,) = loss({"mask": logits}, {"mask": truth, "valid": valid}).values()
-    return part
+    """Total of a loss whose network says the same with each of its outputs."""
+    highest = logits.where(valid, 0.0).flatten(2).amax(2)
+    outputs = {"mask": logits, "attention": logits, "presence": highest, "gate": highest, "confidence": highest * 0}
+    batch = {"mask": truth, "valid": valid}
+    if truth.dtype == torch.bool:
+        batch["presence"] = (truth & valid).flatten(2).any(2)
+    return WeightedSum([(1.0, loss)])({name: outputs[name] for name in loss.needs}, batch)["loss"]
 
 
 LOSS_CASES = [(name, target) for name in LOSSES.names() for target in LOSSES.load(name).can_target]
@@ -231,6 +245,9 @@ def scored(target, probs, truth, valid):
     return Scored(probs, truth, valid, 0.5) if target == "masks" else ScoredClasses(probs, truth, valid)
 
 
+OF_ABSENCE = ("presence_specificity", "false_positive_volume")
+"""Metrics that are about images without a structure."""
+
 METRIC_CASES = [
     (name, target)
     for name in METRICS.names()
@@ -260,9 +277,13 @@ def test_what_is_not_valid_has_no_part_in_a_metric(name, target):
 @pytest.mark.parametrize(("name", "target"), METRIC_CASES)
 def test_a_perfect_prediction_has_the_perfect_value(name, target):
     _, truth, valid = case(target)
+    if name in OF_ABSENCE:
+        truth = torch.zeros_like(truth)  # with classes, all but the first are absent
     made = metric(name)
     statistics = made.statistics(scored(target, sure(truth).clamp(min=0.0), truth, valid)).numpy()
-    np.testing.assert_allclose(made.class_values(statistics), made.perfect)
+    values = made.class_values(statistics)
+    np.testing.assert_allclose(values[~np.isnan(values)], made.perfect)
+    assert np.isnan(values).sum() == (len(truth) if name in OF_ABSENCE and target == "classes" else 0)
     np.testing.assert_allclose(made.over_classes(statistics), made.perfect)
     assert made.perfect == (1.0 if made.higher_is_better else 0.0)
 
@@ -290,8 +311,29 @@ def sequences(root):
     return {"classes": street_classes(), "ignore": ["void"], "split": split}
 
 
-WRITTEN = {"image_folders": folders, "sequences": sequences}
-"""How to write six frames to train, two to validate and two to test, of 32 x 48 pixels; and the keys beside them."""
+VOLUME = (16, 16, 8)
+
+
+def hdf5_volumes(root):
+    write_hdf5(root, {"train": 6, "val": 2, "test": 2}, size=VOLUME, channels=3)
+    return {}
+
+
+def nifti_volumes(root):
+    pytest.importorskip("nibabel")
+    write_nifti(root, 10)
+    split = {"val": ["case_06", "case_07"], "test": ["case_08", "case_09"]}
+    return {"num_channels": 1, "classes": STRUCTURES, "split": split}
+
+
+WRITTEN = {
+    "image_folders": folders,
+    "sequences": sequences,
+    "hdf5_volumes": hdf5_volumes,
+    "nifti_volumes": nifti_volumes,
+}
+"""How to write six cases to train, two to validate and two to test, of 32 x 48 pixels or 16 x 16 x 8 voxels; and the
+keys beside them."""
 
 
 @pytest.fixture(params=DATASETS.names())
@@ -315,10 +357,17 @@ def test_a_layout_finds_every_case_once_and_reads_it_as_it_promised(written):
         assert written.all_cases(split) == cases
         for case in cases:
             sample = written.read(case)
-            assert sample.image.shape == (*written.size(case), written.spec.num_channels) == (32, 48, 3)
-            assert {(each.shape, each.dtype.name) for each in sample.maps.values()} == {((32, 48), "uint8")}
+            size = (32, 48) if written.ndim == 2 else VOLUME
+            assert sample.image.shape == (*written.size(case), written.spec.num_channels)
+            assert sample.size == size
+            masks = (2,) if written.overlaps else ()
+            assert {(each.shape, each.dtype.name) for each in sample.maps.values()} == {((*size, *masks), "uint8")}
             assert sample.maps["mask"].max() < max(written.spec.num_classes, 2)
-            np.testing.assert_array_equal(written.read_input(case.image).image, sample.image)
+            inputs = written.inputs(case.image)
+            again = inputs[case.index or 0]
+            assert (again.id, again.index) == (case.id.split("/")[-1], case.index)
+            np.testing.assert_array_equal(written.read_unlabelled(again).image, sample.image)
+            assert len(written.spacing(case) or (1,) * written.ndim) == written.ndim
 
 
 def test_a_layout_finds_nothing_wrong_with_what_is_right_and_examines_what_it_reads(written):
@@ -336,15 +385,18 @@ def test_a_layout_finds_nothing_wrong_with_what_is_right_and_examines_what_it_re
 
 def test_a_layout_tells_a_missing_and_a_damaged_mask_by_name(written):
     missing, damaged = (case.label for case in written.cases("val"))
+    if missing is None:
+        pytest.skip("images and masks are in one file")
     damaged.write_bytes(damaged.read_bytes()[:50])
     missing.unlink()
     again = type(written)(written.config, written.spec)
-    with pytest.raises(DataError, match="has no mask"):
+    with pytest.raises(DataError, match=r"has no (mask|label map)"):
         again.cases("val")
     assert len(again.all_cases("val")) == 2
     findings = {finding.code: finding for finding in again.inspect("val") if finding.severity == "error"}
     assert missing.stem in findings["missing_label"].message
-    assert [f.code for f in again.examine(again.all_cases("val")[1])[1]] == ["unreadable_label"]
+    (finding,) = again.examine(again.all_cases("val")[1])[1]
+    assert finding.code in ("unreadable_label", "unreadable_case")
     with pytest.raises(DataError, match=str(damaged)):
         again.read(again.all_cases("val")[1])
     assert len(again.cases("train")) == 6

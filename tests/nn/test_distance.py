@@ -60,3 +60,9 @@ def test_distances_run_from_outline_to_outline_and_not_into_the_mask():
     assert to_outer.tolist() == [4.0]  # not 0, though the pixel lies in the larger mask; rows are nearer than columns
     assert len(to_inner) == 32
     assert to_inner.max() == pytest.approx(np.hypot(4, 8))
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_two_empty_masks_have_no_outline(ndim):
+    empty = np.zeros((4,) * ndim, bool)
+    assert [entry.size for entry in outline_distances(empty, empty, (1.0,) * ndim)] == [0, 0]

@@ -1,0 +1,120 @@
+"""Augmentation of volumes: noise, intensity, rotation and flips, image and all masks together."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from segcli.core.errors import ConfigError
+from segcli.core.types import Array
+from segcli.data.samples import Sample, as_unit
+from segcli.data.settings import VOLUME_KEYS, Augmentation
+
+__all__ = ["VolumeAugmenter"]
+
+
+@dataclass(frozen=True)
+class _Strength:
+    """Figures of a preset."""
+
+    noise_std: float = 0.0
+    intensity_scale_range: tuple[float, float] = (1.0, 1.0)
+    rotation_degrees: float = 0.0
+
+
+PRESETS = {
+    "light": _Strength(0.02, (0.9, 1.1)),
+    "medium": _Strength(0.05, (0.8, 1.2), 10.0),
+    "heavy": _Strength(0.1, (0.7, 1.4), 20.0),
+}
+
+
+class VolumeAugmenter:
+    """Changes a volume as a seed says; the same seed gives the same voxels.
+
+    Rotations are about the middle, in millimetres where the spacing is known, so that bodies keep their shape. What
+    is turned in from outside repeats the border in the image and does not count.
+
+    Args:
+        settings: The `data.augmentation` section.
+        spacing: Size of a voxel along each axis.
+
+    Raises:
+        ConfigError: A key is one of 2D images.
+    """
+
+    def __init__(self, settings: Augmentation, *, spacing: tuple[float, ...] | None = None) -> None:
+        if settings.transforms or settings.preset == "street":
+            key = "transforms" if settings.transforms else "preset: street"
+            legal = ", ".join(f"`{name}`" for name in ("preset: light", "medium", "heavy", *VOLUME_KEYS))
+            raise ConfigError(f"`data.augmentation.{key}` is for 2D images", hint=f"volumes have {legal}")
+        alone = settings.preset is None and any(getattr(settings, key) is not None for key in VOLUME_KEYS)
+        base = _Strength() if alone else PRESETS[settings.preset or "medium"]
+        self.noise_std = base.noise_std if settings.noise_std is None else settings.noise_std
+        low, high = settings.intensity_scale_range or base.intensity_scale_range
+        if low > high:
+            raise ConfigError(f"`data.augmentation.intensity_scale_range` goes from {low:g} to {high:g}")
+        self.scales = (low, high)
+        self.degrees = base.rotation_degrees if settings.rotation_degrees is None else settings.rotation_degrees
+        self.flip_axes = tuple(settings.flip_axes or ())
+        self.spacing = np.array(spacing or (1.0, 1.0, 1.0))
+
+    def __call__(self, sample: Sample, seed: int) -> Sample:
+        """The sample, changed."""
+        # Every number is drawn whatever is used, so that one key does not move the others.
+        rng = np.random.default_rng(seed)
+        angles = np.deg2rad(rng.uniform(-1.0, 1.0, 3) * self.degrees)
+        flips = rng.random(3) < 0.5
+        scale = rng.uniform(*self.scales)
+        image, maps = as_unit(sample.image), sample.maps
+        if self.degrees:
+            grid = self._grid(sample.size, angles)
+            image = _resampled(image, grid, smooth=True)
+            maps = {name: _resampled(values, grid, smooth=False) for name, values in maps.items()}
+        for axis in self.flip_axes:
+            if flips[axis]:
+                image, maps = np.flip(image, axis), {name: np.flip(values, axis) for name, values in maps.items()}
+        image = image * np.float32(scale)
+        if self.noise_std:
+            noise = rng.standard_normal(image.shape, dtype=np.float32)
+            image = image + noise * np.float32(self.noise_std * float(image.std()))
+        return Sample(
+            image=np.ascontiguousarray(image),
+            maps={name: np.ascontiguousarray(values) for name, values in maps.items()},
+        )
+
+    def _grid(self, size: tuple[int, ...], angles: Array) -> torch.Tensor:
+        """Where each voxel comes from, as `grid_sample` wants it: from -1 to 1, the last axis first."""
+        # voxel -> millimetres from the middle, turned back, -> voxel, each in units of half the volume
+        half = np.array(size) * self.spacing / 2.0
+        matrix = np.diag(1.0 / half) @ _rotation(angles) @ np.diag(half)
+        reversed_axes = np.zeros((3, 4), np.float32)
+        reversed_axes[:, :3] = matrix[::-1, ::-1]
+        return F.affine_grid(torch.from_numpy(reversed_axes)[None], [1, 1, *size], align_corners=False)
+
+
+def _rotation(angles: Array) -> Array:
+    """Turn about the first axis, then the second, then the third."""
+    total = np.eye(3)
+    for axis, angle in enumerate(angles):
+        one, other = (axis + 1) % 3, (axis + 2) % 3
+        turn = np.eye(3)
+        turn[[one, one, other, other], [one, other, one, other]] = (
+            np.cos(angle),
+            -np.sin(angle),
+            np.sin(angle),
+            np.cos(angle),
+        )
+        total = turn @ total
+    return total
+
+
+def _resampled(values: Array, grid: torch.Tensor, *, smooth: bool) -> Array:
+    """Values `(*S)` or `(*S, C)` at the places of the grid; of masks, the nearest voxel and 0 outside."""
+    channels = values[..., None] if values.ndim == 3 else values
+    tensor = torch.from_numpy(np.ascontiguousarray(np.moveaxis(channels, -1, 0), dtype=np.float32))[None]
+    mode, padding = ("bilinear", "border") if smooth else ("nearest", "zeros")
+    turned = F.grid_sample(tensor, grid, mode=mode, padding_mode=padding, align_corners=False)
+    result: Array = np.moveaxis(turned[0].numpy(), 0, -1).reshape(values.shape).astype(values.dtype)
+    return result

@@ -1,0 +1,232 @@
+"""Volumes in HDF5 files: `metadata.json` beside `train.h5`, `val.h5` and, where there is one, `test.h5`.
+
+A file has `images [N, *S]` or `[N, C, *S]`, `masks [N, K, *S]`, `presence_labels [N, K]` and, where there are some,
+`scenarios [N]` and `case_ids [N]`. Samples are read one by one.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segcli.core.errors import DataError
+from segcli.core.files import shown
+from segcli.data.checks import Finding, raise_on_error
+from segcli.data.class_list import Mistake
+from segcli.data.samples import Case, Sample
+from segcli.data.settings import DatasetSpec
+from segcli.data.volumes import HDF5File
+from segcli.datasets._volumes import (
+    VolumeKeys,
+    Volumes,
+    as_channels_last,
+    flags_against,
+    metadata,
+    names_of,
+    text_of,
+)
+
+__all__ = ["HDF5Volumes"]
+
+NEEDED = ("images", "masks", "presence_labels")
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What a file says of its cases without reading one."""
+
+    shapes: dict[str, tuple[int, ...]]
+    names: list[str]
+    scenarios: list[str | None]
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Of each volume."""
+        return self.shapes["images"][-3:]
+
+
+class HDF5Volumes(Volumes):
+    """Organs and other structures of a body, each present or absent, many cases to a file."""
+
+    class Config(VolumeKeys):
+        """Keys of `format: hdf5_volumes`."""
+
+    @classmethod
+    def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
+        """Structures and spacing from `metadata.json`, channels from `train.h5`, as far as they are not stated."""
+        paths = values.get("paths")
+        root = paths.get("root") if isinstance(paths, dict) else None
+        told = metadata(Path(root) if isinstance(root, str | Path) else None)
+        changes: dict[str, Any] = {}
+        names = told.get("structure_names")
+        if not values.get("classes") and isinstance(names, list) and names:
+            changes["classes"] = [{"name": str(name)} for name in names]
+        classes = values.get("classes") or changes.get("classes")
+        if isinstance(classes, list):
+            if values.get("num_classes", len(classes)) != len(classes):
+                message = f"is {values['num_classes']}, and there are {len(classes)} structures"
+                return {}, [("num_classes", message, "leave it out: it follows from the structures")]
+            changes["num_classes"] = len(classes)
+        if "spacing_mm" not in values and isinstance(told.get("spacing_mm"), list):
+            changes["spacing_mm"] = [float(value) for value in told["spacing_mm"]]
+        if "num_channels" not in values:
+            changes["num_channels"] = _channels(Path(root) / "train.h5") if isinstance(root, str | Path) else 1
+        return changes, []
+
+    def __init__(self, config: Config, spec: DatasetSpec) -> None:
+        super().__init__(config, spec)
+        self.files = {split: HDF5File(self._path(split)) for split in ("train", "val", "test")}
+        self._headers: dict[str, _Header] = {}
+        self._split_of = {file.path: split for split, file in self.files.items()}
+
+    def _path(self, split: str) -> Path:
+        given: Path | None = getattr(self.spec.paths, split)
+        return self.root / f"{split}.h5" if given is None else Path(shown(given))
+
+    def has(self, split: str) -> bool:
+        """Whether there is a file, or one is stated."""
+        return split == "train" or getattr(self.spec.paths, split) is not None or self.files[split].path.is_file()
+
+    # ---- headers
+
+    def _header(self, split: str) -> _Header:
+        """Of the file of a split, read once.
+
+        Raises:
+            DataError: The file cannot be read, or has not what it needs.
+        """
+        if split not in self._headers:
+            missing = self.missing_root()
+            if missing is not None:
+                raise missing
+            path = self.files[split].path
+            with self.files[split].open() as file:
+                for key in NEEDED:
+                    if key not in file:
+                        raise DataError(
+                            f"`{path}` has no dataset `{key}`; it has {', '.join(file) or 'none'}",
+                            hint="it needs `images`, `masks` and `presence_labels`, as `segcli data convert` writes",
+                        )
+                shapes = {key: tuple(map(int, file[key].shape)) for key in NEEDED}
+                count = shapes["images"][0] if shapes["images"] else 0
+                scenarios: list[str | None] = [None] * count
+                if "scenarios" in file and file["scenarios"].shape == (count,):
+                    scenarios = [text_of(value) for value in file["scenarios"][:]]
+                header = _Header(shapes, names_of(file, count), scenarios)
+            raise_on_error(self._misfits(split, header))
+            self._headers[split] = header
+        return self._headers[split]
+
+    def _misfits(self, split: str, header: _Header) -> Iterator[Finding]:
+        """Shapes that do not fit each other or the metadata."""
+        path, shapes = self.files[split].path, header.shapes
+        told = {key: "x".join(map(str, shape)) for key, shape in shapes.items()}
+
+        def wrong(code: str, message: str, mend: str) -> Finding:
+            return Finding(code, "error", path, message, mend)
+
+        images, masks, flags = (shapes[key] for key in NEEDED)
+        if len(images) not in (4, 5) or len(masks) != 5 or len(flags) != 2:
+            message = f"`{path}`: `images` are {told['images']}, `masks` {told['masks']}, `presence_labels` "
+            yield wrong("wrong_axes", message + told["presence_labels"], "they have 4 (or 5), 5 and 2 axes")
+            return
+        if not len(header.names):
+            yield wrong("empty_split", f"split `{split}` is empty: `{path}` has no cases", "add cases")
+        if images[0] != masks[0] or images[0] != flags[0]:
+            message = f"`{path}` has {images[0]} images, {masks[0]} masks and {flags[0]} presence flags"
+            yield wrong("wrong_count", message, "write them anew, one of each for every case")
+        if images[-3:] != masks[2:]:
+            message = f"`{path}`: `images` are {told['images']}, `masks` {told['masks']}: their sizes differ"
+            yield wrong("size_mismatch", message, "write the masks at the size of the images")
+        count, stated = len(self.names), metadata(self.root).get("num_structures")
+        if stated is not None and stated != masks[1]:
+            message = f"`{self.root / 'metadata.json'}` says `num_structures: {stated}`, `{path}` has {masks[1]} masks"
+            yield wrong("wrong_num_structures", f"{message} to a case", "mend `num_structures` and `structure_names`")
+        elif masks[1] != count or flags[1] != count:
+            message = f"`{path}` has {masks[1]} masks and {flags[1]} presence flags to a case, there are {count} "
+            yield wrong("wrong_num_structures", message + "structures", "mend `structure_names` in `metadata.json`")
+        channels = 1 if len(images) == 4 else images[1]
+        if channels != self.spec.num_channels:
+            message = f"`{path}` has {channels} channels, the data set states `num_channels: {self.spec.num_channels}`"
+            yield wrong("wrong_channels", message, f"set `num_channels: {channels}` in the data-set file")
+
+    # ---- cases
+
+    def cases(self, split: str) -> list[Case]:
+        """All cases of the file, in their order."""
+        return self.all_cases(split)
+
+    @cache  # noqa: B019 - a layout lives as long as its run
+    def all_cases(self, split: str) -> list[Case]:
+        """All cases of the file, in their order."""
+        header, path = self._header(split), self.files[split].path
+        together = zip(header.names, header.scenarios, strict=True)
+        return [Case(name, path, index=index, group=group) for index, (name, group) in enumerate(together)]
+
+    def shown(self, case: Case) -> str:
+        """Name of the case; the file has many."""
+        return case.id
+
+    def size(self, case: Case) -> tuple[int, ...]:
+        """The same for all cases of a file."""
+        return self._header(self._split_of[case.image]).size
+
+    def read(self, case: Case) -> Sample:
+        """One volume and its masks, and nothing else of the file."""
+        with self.files[self._split_of[case.image]].open() as file:
+            image = self.image(as_channels_last(file["images"][case.index]), case.place)
+            masks = file["masks"][case.index]
+        if masks.size and (masks.max() > 1 or masks.min() < 0 or masks.dtype.kind == "f"):
+            values = np.unique(masks)
+            if not set(values.tolist()) <= {0, 1, 255} or set(values.tolist()) >= {1, 255}:
+                told = ", ".join(f"{value:g}" for value in values[:5])
+                raise DataError(
+                    f"the masks of `{case.place}` hold {told}, a mask holds 0 and 1", hint="write them anew"
+                )
+        return Sample(image, {"mask": np.ascontiguousarray(np.moveaxis(masks > 0, 0, -1)).view(np.uint8)})
+
+    # ---- checks
+
+    def inspect(self, split: str) -> Iterator[Finding]:
+        """Faults of the file, of `metadata.json`, and presence flags that contradict their masks."""
+        path = self.files[split].path
+        try:
+            cases = self.all_cases(split)
+            yield from self._inspect_metadata(split)
+            yield from self._inspect_flags(split, cases)
+        except DataError as error:
+            yield Finding("unreadable_file", "error", path, error.message, error.hint or "")
+
+    def _inspect_metadata(self, split: str) -> Iterator[Finding]:
+        file, told = self.root / "metadata.json", metadata(self.root)
+        if not told:
+            why = "cannot be read" if file.exists() else "is missing"
+            mend = "write `structure_names`, `num_structures` and `image_size` into it"
+            yield Finding("no_metadata", "warning", file, f"`{file}` {why}", mend)
+            return
+        names = told.get("structure_names")
+        if isinstance(names, list) and told.get("num_structures", len(names)) != len(names):
+            message = f"`{file}` says `num_structures: {told['num_structures']}` and names {len(names)}"
+            yield Finding("wrong_num_structures", "error", file, message, "mend one of the two")
+        size, found = told.get("image_size"), list(self._header(split).size)
+        if size is not None and size != found:
+            message = f"`{file}` says `image_size: {size}`, `{self.files[split].path}` has volumes of {found}"
+            yield Finding("wrong_image_size", "warning", file, message, "mend `image_size`; the file counts")
+
+    def _inspect_flags(self, split: str, cases: list[Case]) -> Iterator[Finding]:
+        with self.files[split].open() as file:
+            flags, masks = file["presence_labels"][:], file["masks"]
+            yield from flags_against(flags, (masks[index] for index in range(len(cases))), self.names, cases)
+
+
+def _channels(path: Path) -> int:
+    """Channels of the images in a file; 1 where it cannot be read, which is told later."""
+    try:
+        with HDF5File(path).open() as file:
+            shape: tuple[int, ...] = file["images"].shape if "images" in file else ()
+    except DataError:
+        return 1
+    return int(tuple(shape)[1]) if len(shape) == 5 else 1

@@ -1,0 +1,282 @@
+"""Volumes in NIfTI files: `imagesTr/case_001.nii.gz` with label maps `labelsTr/case_001.nii.gz` of the same stems.
+
+A label map holds the number of a structure in each voxel. Sizes and spacings may differ from case to case; axes are
+brought into one order (left to right, back to front, bottom to top). Reading needs the extra `medical`.
+"""
+
+import json
+from collections.abc import Iterator
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from segcli.core.errors import DataError
+from segcli.core.types import Array
+from segcli.data.checks import Finding, doubles, extra_label, raise_on_error
+from segcli.data.class_list import Mistake
+from segcli.data.images import natural_key
+from segcli.data.samples import Case, Sample
+from segcli.data.settings import DatasetSpec
+from segcli.data.splits import Division, ShareSettings, divide
+from segcli.data.volumes import NIFTI, read_volume, suffix_of, volume_header
+from segcli.datasets._volumes import VolumeKeys, Volumes
+
+__all__ = ["NIfTIVolumes"]
+
+
+class NIfTIVolumes(Volumes):
+    """Medical volumes of any size, one file each, with one label map each."""
+
+    class Config(VolumeKeys):
+        """Keys of `format: nifti_volumes`."""
+
+        image_folder: str = "imagesTr"
+        """Folder of the images, within `paths.root`."""
+        label_folder: str = "labelsTr"
+        """Folder of the label maps."""
+        image_suffix: str = ""
+        """End of an image's stem that its label map does not share, such as `_0000`."""
+        label_suffix: str = ""
+        """End of a label map's stem, such as `_seg`."""
+        numbers: list[Annotated[int, Field(ge=0, le=65535)]] | None = None
+        """Number of each of `classes` in the label maps; 1, 2, 3 and so on when left out, or from 0 on where classes
+        exclude each other (`task: multiclass`)."""
+        other_labels: Literal["error", "ignore"] = "error"
+        """What to do with numbers of no class: refuse the case, or take them for nothing (with `task: multiclass`,
+        leave the voxels out)."""
+        split: ShareSettings = ShareSettings()
+        """How cases are shared out to training, validation and test: names, or shares such as `{val: 0.2}`."""
+
+    keeps_split = True
+
+    @classmethod
+    def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
+        """Structures from their numbers or from the Decathlon's `dataset.json`, as far as they are not stated."""
+        changes: dict[str, Any] = {}
+        classes, numbers = values.get("classes"), values.get("numbers")
+        if not classes and isinstance(numbers, list) and numbers:
+            classes = changes["classes"] = [{"name": f"label {number}"} for number in numbers]
+        if not classes and "num_classes" not in values:
+            found = _decathlon(values.get("paths"), background=values.get("task") == "multiclass")
+            if found:
+                numbers = changes["numbers"] = list(found)
+                classes = changes["classes"] = [{"name": name} for name in found.values()]
+        if isinstance(classes, list) and classes:
+            if values.get("num_classes", len(classes)) != len(classes):
+                message = f"is {values['num_classes']}, and there are {len(classes)} structures"
+                return {}, [("num_classes", message, "leave it out: it follows from the structures")]
+            if isinstance(numbers, list) and len(numbers) != len(classes):
+                message = f"has {len(numbers)} numbers for {len(classes)} classes"
+                return {}, [("numbers", message, "one for each of `classes`, in their order")]
+            changes["num_classes"] = len(classes)
+        if "num_channels" not in values:
+            changes["num_channels"] = 1
+        return changes, []
+
+    def __init__(self, config: Config, spec: DatasetSpec) -> None:
+        super().__init__(config, spec)
+        self.config: NIfTIVolumes.Config = config
+        first = 0 if self.excludes else 1
+        self.numbers = config.numbers or list(range(first, first + spec.num_classes))
+        if len(set(self.numbers)) != spec.num_classes:
+            raise DataError(
+                f"data set `{spec.name}` has {spec.num_classes} classes and the numbers {self.numbers}",
+                hint="`numbers` has one number for each class",
+            )
+
+    # ---- finding cases
+
+    @cached_property
+    def _found(self) -> tuple[dict[str, Case], list[Finding]]:
+        config = self.config
+        images, labels = self.root / config.image_folder, self.root / config.label_folder
+        there = self._files(images, config.image_suffix, "images", "image_folder")
+        maps = self._files(labels, config.label_suffix, "label maps", "label_folder")
+        if images.resolve() == labels.resolve():  # then only suffixes tell them apart
+            taken = {path for paths in maps.values() for path in paths} if config.label_suffix else set()
+            there = {key: [path for path in paths if path not in taken] for key, paths in there.items()}
+        there = {key: paths for key, paths in there.items() if paths}
+        findings = [*doubles(there, "image"), *doubles(maps, "label map")]
+        findings += [
+            extra_label(paths[0], images) for key, paths in maps.items() if key not in there and images != labels
+        ]
+        cases = {key: Case(key, paths[0], maps.get(key, [None])[0]) for key, paths in there.items()}
+        for case in cases.values():
+            if case.label is None:
+                message = (
+                    f"image `{case.image}` has no label map (looked for `{labels / case.id}{config.label_suffix}.*`)"
+                )
+                findings.append(
+                    Finding("missing_label", "error", case.image, message, "add it, or take the image away")
+                )
+        if not cases:
+            message, mend = f"no images in `{images}`", f"files end in {', '.join(NIFTI)}; `image_folder` is a key"
+            findings.append(Finding("empty_split", "error", images, message, mend))
+        return cases, findings
+
+    def _files(self, folder: Path, suffix: str, what: str, key: str) -> dict[str, list[Path]]:
+        if not folder.is_dir():
+            missing = self.missing_root()
+            raise missing or DataError(
+                f"no folder `{folder}` with the {what}",
+                hint=f"set `dataset.paths.root`, or the folder's name with `dataset.{key}`",
+            )
+        found: dict[str, list[Path]] = {}
+        for path in sorted(folder.iterdir(), key=natural_key):
+            stem = path.name[: -len(suffix_of(path))]
+            if suffix_of(path) in NIFTI and not path.name.startswith(".") and stem.endswith(suffix):
+                found.setdefault(stem[: len(stem) - len(suffix)], []).append(path)
+        return found
+
+    @cache  # noqa: B019 - a layout lives as long as its run
+    def division(self, *, fresh: bool = False) -> Division:
+        """How the cases were shared out."""
+        return divide(list(self._found[0]), self.config.split, self.root, fresh=fresh)
+
+    def has(self, split: str) -> bool:
+        """Whether the data set has this split: named, drawn, or in the split file."""
+        settings = self.config.split
+        if split == "train" or settings.states(split):
+            return True
+        return settings.has_file and not settings.draws and bool(self.division().sides[split])
+
+    def cases(self, split: str) -> list[Case]:
+        """Cases of a split, each with its label map."""
+        raise_on_error(self._findings(split))
+        return self.all_cases(split)
+
+    def all_cases(self, split: str) -> list[Case]:
+        """Cases of a split, those without a label map as well."""
+        side = set(self.division().sides[split])
+        return [case for name, case in self._found[0].items() if name in side]
+
+    def _findings(self, split: str) -> list[Finding]:
+        """What is missing in a split, and what is wrong with the whole."""
+        mine = {case.image for case in self.all_cases(split)}
+        known = {case.image for case in self._found[0].values()}
+        findings = [finding for finding in self._found[1] if finding.file in mine or finding.file not in known]
+        if not mine:
+            message = f"split `{split}` is empty: no case of `{self.root / self.config.image_folder}` belongs to it"
+            findings.append(Finding("empty_split", "error", self.root, message, "mend `split` in the data-set file"))
+        return findings
+
+    # ---- reading
+
+    def size(self, case: Case) -> tuple[int, ...]:
+        """From the header."""
+        return self._header(case.image)[0]
+
+    def spacing(self, case: Case) -> tuple[float, ...] | None:
+        """As stated, else from the header."""
+        return self.stated_spacing or self._header(case.image)[1]
+
+    @cache  # noqa: B019
+    def _header(self, path: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
+        return volume_header(path)
+
+    def read(self, case: Case) -> Sample:
+        """An image and its masks."""
+        image = self.image(read_volume(case.image).voxels, str(case.image))
+        if case.label is None:
+            return Sample(image)
+        labels = self._labels(case.label)
+        if labels.shape != image.shape[:3]:
+            raise DataError(_differ(case.label, labels.shape, case.image, image.shape[:3]), hint=SAME_SIZE)
+        return Sample(image, self._maps(labels))
+
+    def _labels(self, path: Path) -> Array:
+        """Whole numbers `(*S)`, each of a class or 0."""
+        stored = read_volume(path).voxels
+        if stored.shape[-1] != 1:
+            raise DataError(f"label map `{path}` has {stored.shape[-1]} channels", hint="write one number per voxel")
+        labels = np.rint(stored[..., 0]).astype(np.int64)
+        if stored.dtype.kind == "f" and not np.array_equal(labels, stored[..., 0]):
+            raise DataError(
+                f"label map `{path}` holds broken numbers", hint="it was resampled smoothly: take the nearest"
+            )
+        if self.config.other_labels == "error":
+            values, counts = np.unique(labels, return_counts=True)
+            strange = ~np.isin(values, [0, *self.numbers])
+            if self.excludes:
+                strange = ~np.isin(values, self.numbers)
+            if strange.any():
+                pairs = list(zip(values[strange], counts[strange], strict=True))
+                told = ", ".join(f"{value} ({count} voxels)" for value, count in pairs[:5])
+                more = f" and {len(pairs) - 5} more" if len(pairs) > 5 else ""
+                raise DataError(
+                    f"label map `{path}` holds {told}{more}, the number of no class",
+                    hint=f"there are the numbers {', '.join(map(str, self.numbers[:12]))}; add the class, or set "
+                    "`other_labels: ignore`",
+                )
+        return labels
+
+    def _maps(self, labels: Array) -> dict[str, Array]:
+        if not self.excludes:
+            return {"mask": (labels[..., None] == np.array(self.numbers)).view(np.uint8)}
+        table = np.full(int(max(labels.max(), *self.numbers)) + 1, 255, np.uint8)
+        table[self.numbers] = np.arange(len(self.numbers))
+        mask = table[np.maximum(labels, 0)]
+        valid = mask != 255
+        return {"mask": mask * valid, "valid": valid.astype(np.uint8)}
+
+    def labels(self, answer: Array) -> Array:
+        """In the numbers of the data set's own label maps."""
+        numbers = np.array(self.numbers)
+        if answer.ndim == 4:
+            numbers, answer = np.array([0, *self.numbers]), super().labels(answer)
+        return numbers.astype(np.uint8 if numbers.max() <= 255 else np.uint16)[answer]
+
+    # ---- checks
+
+    def inspect(self, split: str) -> Iterator[Finding]:
+        """Partners, sizes and spacings, from the headers."""
+        try:
+            cases, findings = self.all_cases(split), self._findings(split)
+        except DataError as error:
+            yield Finding("missing_folder", "error", self.root, error.message, error.hint or "")
+            return
+        yield from findings
+        for case in cases:
+            yield from self._inspect_headers(case)
+
+    def _inspect_headers(self, case: Case) -> Iterator[Finding]:
+        headers = []
+        for kind, path in (("image", case.image), ("label", case.label)):
+            try:
+                headers += [] if path is None else [self._header(path)]
+            except DataError as error:
+                yield Finding(f"unreadable_{kind}", "error", path, error.message, error.hint or "")
+        if len(headers) < 2 or case.label is None:
+            return
+        (size, spacing), (label_size, label_spacing) = headers
+        if size != label_size:
+            message = _differ(case.label, label_size, case.image, size)
+            yield Finding("size_mismatch", "error", case.label, message, SAME_SIZE)
+        elif not np.allclose(spacing, label_spacing, rtol=1e-2):
+            told = " and ".join("x".join(f"{value:.3g}" for value in each) for each in (label_spacing, spacing))
+            message = f"`{case.label}` and its image `{case.image}` differ in spacing: {told} mm"
+            yield Finding("spacing_differs", "warning", case.label, message, "look whether they lie on each other")
+
+
+SAME_SIZE = "export the label map at the size of its image"
+
+
+def _differ(label: Path, size: tuple[int, ...], image: Path, image_size: tuple[int, ...]) -> str:
+    sizes = ["x".join(map(str, each)) for each in (size, image_size)]
+    return f"`{label}` has {sizes[0]} voxels, its image `{image}` has {sizes[1]}"
+
+
+def _decathlon(paths: Any, *, background: bool) -> dict[int, str]:
+    """Names by number from `dataset.json`, as the Medical Segmentation Decathlon has it."""
+    root = paths.get("root") if isinstance(paths, dict) else None
+    if not isinstance(root, str | Path):
+        return {}
+    try:
+        labels = json.loads((Path(root) / "dataset.json").read_text(encoding="utf-8"))["labels"]
+        found = {int(number): str(name) for number, name in labels.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return {number: name for number, name in sorted(found.items()) if background or number}

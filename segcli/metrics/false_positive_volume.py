@@ -1,0 +1,35 @@
+"""Volume that is painted where nothing is."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from segcli.core.types import Array
+from segcli.metrics import Metric, Scored, ratio
+
+__all__ = ["FalsePositiveVolume"]
+
+
+class FalsePositiveVolume(Metric):
+    """Mean volume that was found of a structure in the cases in which it is absent; lower is better.
+
+    In cubic millimetres where the spacing is known (square millimetres in 2D), else in voxels. NaN where the structure
+    is present.
+    """
+
+    higher_is_better = False
+    perfect = 0.0
+    headline: Literal["mean", "pooled"] = "pooled"
+    pool = "all cases"
+
+    def statistics(self, scored: Scored) -> Tensor:
+        """Volume found where the structure is absent, and whether it is, `(B, K, 2)`."""
+        absent = ~scored.true_presence & scored.valid.flatten(2).any(2)
+        voxels = (scored.found & scored.valid).flatten(2).sum(2)
+        volume = voxels.float() * float(torch.tensor(scored.spacing).prod())
+        return torch.stack([volume * absent, absent.float()], dim=2)
+
+    def values(self, statistics: Array) -> Array:
+        """Volume for each case without the structure."""
+        return ratio(statistics[..., 0], statistics[..., 1])

@@ -1,0 +1,139 @@
+"""SADAAN: masks of several structures, each with an answer to whether it is there at all.
+
+An encoder-decoder gives a map of features. Each structure has an attention map over it, which a learned prior of its
+position weighs. How well attention and features agree, together with the pooled features, tells whether the structure
+is present, and that answer opens or closes a gate on its mask.
+"""
+
+from itertools import pairwise
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from segcli.core.errors import ConfigError
+from segcli.core.types import ConfigModel, IOSpec, Positive, Share
+from segcli.models import Network
+from segcli.nn.blocks import ConvBlock, DoubleConv, UpBlock
+from segcli.nn.dims import CONV, INTERPOLATION, POOL
+
+__all__ = ["SADAAN"]
+
+SURE_PRIOR = 2.0
+"""First logit of the position prior: all places are likely before anything is learnt."""
+GATE_SLOPE = 10.0
+
+
+class SADAAN(Network):
+    """Encoder-decoder with attention, presence and confidence for each structure.
+
+    Shape:
+        `(B, in_channels, *S)` to `mask` and `attention` `(B, K, *S)` and `presence`, `gate` and `confidence` `(B, K)`;
+        each size in `S` is a multiple of `stride`. `gate` is above 0 where a structure is judged present.
+    """
+
+    can_output = ("mask", "presence", "gate", "attention", "confidence")
+
+    class Config(ConfigModel):
+        """Keys of `model: {type: sadaan}`."""
+
+        depths: Annotated[list[Positive], Field(min_length=2)] = [32, 64, 128, 256, 512]
+        """Channels at each level, from full resolution down to the bottom."""
+        features: Positive = 256
+        """Channels of the feature map that all structures share."""
+        hidden: Positive = 32
+        """Width of each structure's presence and confidence head."""
+        prior_size: Annotated[list[Positive], Field(min_length=2, max_length=3)] | None = None
+        """Grid of the learned position prior, 16 along each axis when left out; it is resized to the image."""
+        presence_threshold: Share = 0.5
+        """A structure is judged present from this probability on."""
+        absence_bias: Annotated[float, Field(ge=0.0)] = 10.0
+        """Taken from the mask logits of structures that are judged absent."""
+        dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+        """Share of channels dropped at the end of each double convolution while training."""
+
+    def __init__(self, config: Config, *, io: IOSpec) -> None:
+        super().__init__(io)
+        ndim, widths, structures = io.ndim, config.depths, io.outputs["mask"]
+        self.config = config
+        self.stride = 2 ** (len(widths) - 1)
+        self.pool = POOL[ndim](2)
+        self.down = nn.ModuleList(
+            DoubleConv(ndim, below, here, config.dropout) for below, here in pairwise([io.in_channels, *widths])
+        )
+        self.up = nn.ModuleList(UpBlock(ndim, deep, skip, config.dropout) for skip, deep in pairwise(widths))
+        self.features = ConvBlock(ndim, widths[0], config.features, kernel_size=1)
+        self.head = CONV[ndim](config.features, structures, kernel_size=1)
+        self.attention = CONV[ndim](config.features, structures, kernel_size=1)
+        self.response = CONV[ndim](config.features, structures, kernel_size=1)
+        grid = config.prior_size or [16] * ndim
+        if len(grid) != ndim:
+            raise ConfigError(f"model `SADAAN`: `prior_size` has {len(grid)} sizes, the images have {ndim} axes")
+        self.prior = nn.Parameter(torch.full((1, structures, *grid), SURE_PRIOR))
+        self.presence = _HeadPerStructure(structures, 2 * config.features + 1, config.hidden)
+        self.confidence = (
+            _HeadPerStructure(structures, 2 * config.features + 1, config.hidden)
+            if "confidence" in io.outputs
+            else None
+        )
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Raw logits by name, as far as they were asked for."""
+        features = self.features(self._decoded(image))
+        prior = F.interpolate(
+            self.prior, size=features.shape[2:], mode=INTERPOLATION[self.io.ndim], align_corners=False
+        )
+        attention = _logit_of_product(self.attention(features), prior)
+        weight = attention.sigmoid()
+        alignment = (weight * self.response(features).sigmoid()).flatten(2).mean(2)
+        flat = features.flatten(2)
+        pooled = torch.cat([flat.mean(2), flat.amax(2)], dim=1)
+        evidence = torch.cat([pooled.unsqueeze(1).expand(-1, alignment.shape[1], -1), alignment.unsqueeze(2)], dim=2)
+        presence = self.presence(evidence)
+        gate = GATE_SLOPE * (presence.sigmoid() - self.config.presence_threshold)
+        spread = [*gate.shape, *[1] * self.io.ndim]
+        absent = (gate < 0).to(features.dtype) * self.config.absence_bias
+        outputs = {
+            "mask": self.head(features) * weight * gate.sigmoid().view(spread) - absent.view(spread),
+            "presence": presence,
+            "gate": gate,
+            "attention": attention,
+        }
+        if self.confidence is not None:
+            outputs["confidence"] = self.confidence(evidence)
+        return {name: outputs[name] for name in self.io.outputs}
+
+    def _decoded(self, image: Tensor) -> Tensor:
+        skips: list[Tensor] = []
+        x = image
+        for level, block in enumerate(self.down):
+            x = block(self.pool(x) if level else x)
+            skips.append(x)
+        for skip, block in zip(reversed(skips[:-1]), reversed(self.up), strict=True):
+            x = block(x, skip)
+        return x
+
+
+class _HeadPerStructure(nn.Module):
+    """A small perceptron for each structure, all at once; `(B, K, E) -> (B, K)`."""
+
+    def __init__(self, structures: int, evidence: int, hidden: int) -> None:
+        super().__init__()
+        self.hidden = nn.Conv1d(structures * evidence, structures * hidden, kernel_size=1, groups=structures)
+        self.out = nn.Conv1d(structures * hidden, structures, kernel_size=1, groups=structures)
+
+    def forward(self, evidence: Tensor) -> Tensor:
+        """One logit for each structure."""
+        logits: Tensor = self.out(F.relu(self.hidden(evidence.flatten(1).unsqueeze(2)))).squeeze(2)
+        return logits
+
+
+def _logit_of_product(first: Tensor, second: Tensor) -> Tensor:
+    """Logit of the product of two sigmoids, stable where either is near 0 or 1.
+
+    `1 / (s(a) s(b)) - 1 = exp(-a) + exp(-b) + exp(-a - b)`.
+    """
+    second = second.expand_as(first)
+    return -torch.stack([-first, -second, -first - second]).logsumexp(0)

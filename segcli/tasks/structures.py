@@ -1,0 +1,99 @@
+"""Several structures, each a mask of its own that may overlap others, and each present or absent."""
+
+from functools import cached_property
+
+import numpy as np
+from torch import Tensor
+
+from segcli.core.types import Array, Batch, Mask, Outputs
+from segcli.data.class_list import class_colors, class_names
+from segcli.data.colors import RGB
+from segcli.tasks import Task
+
+__all__ = ["Structures"]
+
+
+class Structures(Task):
+    """Sigmoid on each channel; a structure is present where the network says so, or else where its mask is not empty.
+
+    The mask of a structure that the network judges absent is empty.
+    """
+
+    activation = "sigmoid"
+    default_loss = "dice"
+    default_metrics = ("dice", "presence_accuracy")
+    evaluation_metrics = (
+        "dice",
+        "iou",
+        "precision",
+        "recall",
+        "hd95",
+        "assd",
+        "surface_dice",
+        "presence_accuracy",
+        "presence_sensitivity",
+        "presence_specificity",
+        "false_positive_volume",
+    )
+    present_only = True
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Structures, in the order of their masks."""
+        return tuple(class_names(self.spec))
+
+    @cached_property
+    def colors(self) -> list[RGB]:
+        """As stated, or by number."""
+        return class_colors(self.spec)
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        """A mask for each structure."""
+        return {"mask": self.spec.num_classes}
+
+    @property
+    def extras(self) -> dict[str, int]:
+        """What networks for structures that may be absent give besides."""
+        return dict.fromkeys(("presence", "gate", "attention", "confidence"), self.spec.num_classes)
+
+    def targets(self, batch: Batch) -> Batch:
+        """Masks `(B, K, *S)`, valid voxels `(B, 1, *S)` and presence `(B, K)`, boolean.
+
+        A structure is present where the mask of this very image, which may be a crop, has a voxel that counts.
+        """
+        mask, valid = batch["mask"].movedim(-1, 1).bool(), batch["valid"].bool().unsqueeze(1)
+        return {**batch, "mask": mask, "valid": valid, "presence": (mask & valid).flatten(2).any(2)}
+
+    def probabilities(self, logits: Tensor, presence: Tensor | None = None) -> Tensor:
+        """Sigmoid; 0 throughout where a structure was judged absent."""
+        probs = logits.float().sigmoid()
+        return probs if presence is None else probs * presence.view(*presence.shape, *[1] * (probs.ndim - 2))
+
+    def presence(self, outputs: Outputs) -> Tensor | None:
+        """By the gate of the network, where it has one."""
+        return outputs["gate"] >= 0 if "gate" in outputs else None
+
+    def decide(self, probs: Array, threshold: float) -> Array:
+        """1 in each mask `(*S, K)`, 0 elsewhere."""
+        return np.moveaxis(probs >= threshold, 0, -1).astype(np.uint8)
+
+    def answer(self, truth: Array) -> Array:
+        """Masks are the answer."""
+        return truth
+
+    def painted(self, answer: Array) -> Array:
+        """Each structure in its colour on black, the last on top."""
+        return self.tinted(answer)[0]
+
+    def tinted(self, answer: Array) -> tuple[Array, Mask]:
+        """Each structure in its colour where it is found, the last on top."""
+        picture = np.zeros((*answer.shape[:-1], 3), np.uint8)
+        for position, color in enumerate(self.colors):
+            picture[answer[..., position] > 0] = color
+        return picture, (answer > 0).max(axis=-1)
+
+    def shares(self, answer: Array) -> dict[str, float]:
+        """Of each structure."""
+        shares = (answer > 0).reshape(-1, answer.shape[-1]).mean(axis=0)
+        return dict(zip(self.classes, shares.tolist(), strict=True))

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+from factories import bodies
+from scipy import ndimage
+
+from segcli.core.errors import ConfigError
+from segcli.data.samples import Sample
+from segcli.data.settings import Augmentation
+from segcli.data.transforms import Augmenter
+from segcli.data.volume_transforms import VolumeAugmenter, _rotation
+
+
+def sample(size=(16, 12, 10)):
+    image, masks, _ = bodies(0, size)
+    return Sample(image[..., None], {"mask": np.moveaxis(masks, 0, -1).copy(), "valid": np.ones(size, np.uint8)})
+
+
+def augmented(seed=0, spacing=None, given=None, **keys):
+    return VolumeAugmenter(Augmentation(**keys), spacing=spacing)(given or sample(), seed)
+
+
+def test_the_same_seed_gives_the_same_voxels_and_another_seed_others():
+    one, again, other = (augmented(seed, preset="heavy", flip_axes=[0]) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(one.image, again.image)
+    np.testing.assert_array_equal(one.maps["mask"], again.maps["mask"])
+    assert (one.image != other.image).mean() > 0.9
+
+
+def test_flips_move_image_and_all_masks_and_happen_half_of_the_time():
+    before, count = sample(), 0
+    for seed in range(200):
+        after = augmented(seed, flip_axes=[1])
+        turned = not np.array_equal(after.image, before.image)
+        count += turned
+        axis = slice(None, None, -1) if turned else slice(None)
+        np.testing.assert_array_equal(after.image, before.image[:, axis])
+        np.testing.assert_array_equal(after.maps["mask"], before.maps["mask"][:, axis])
+    assert 70 < count < 130
+
+
+def test_noise_is_measured_in_deviations_of_the_volume_and_values_are_scaled():
+    before = sample()
+    before.image = before.image * 1000
+    noise = augmented(1, given=before, noise_std=0.25).image - before.image
+    assert noise.std() == pytest.approx(0.25 * before.image.std(), rel=0.05)
+    ratios = [
+        float((augmented(seed, intensity_scale_range=[0.5, 2.0]).image / sample().image).mean()) for seed in range(40)
+    ]
+    assert min(ratios) < 0.7
+    assert max(ratios) > 1.7
+    assert all(0.5 <= ratio <= 2.0 for ratio in ratios)
+
+
+def test_a_turn_is_that_of_scipy_in_millimetres():
+    spacing = np.array([1.0, 2.0, 0.5])
+    before = sample()
+    angles = np.deg2rad(np.random.default_rng(5).uniform(-1, 1, 3) * 25)
+    found = augmented(5, tuple(spacing), rotation_degrees=25)
+    matrix = np.diag(1 / spacing) @ _rotation(angles) @ np.diag(spacing)
+    middle = (np.array(before.size) - 1) / 2
+    expected = ndimage.affine_transform(before.image[..., 0], matrix, middle - matrix @ middle, order=1, mode="nearest")
+    np.testing.assert_allclose(found.image[..., 0], expected, atol=1e-4)
+    inside = ndimage.affine_transform(
+        np.ones(before.size), matrix, middle - matrix @ middle, order=0, mode="grid-constant", cval=0
+    )
+    assert (found.maps["valid"] == inside).mean() > 0.99
+    assert 0 < found.maps["valid"].mean() < 1
+
+
+def test_a_mask_stays_on_its_structure_when_turned():
+    before = sample((24, 24, 24))
+    found = augmented(2, given=before, rotation_degrees=30)
+    bright = found.image[..., 0] > 0.65
+    mask = found.maps["mask"][..., 0] > 0
+    assert 2 * (bright & mask).sum() / (bright.sum() + mask.sum()) > 0.9
+    assert set(np.unique(found.maps["mask"])) <= {0, 1}
+
+
+def test_one_key_alone_changes_nothing_else_and_none_means_medium():
+    before = sample()
+    np.testing.assert_array_equal(augmented(0, flip_axes=[]).image, before.image)
+    np.testing.assert_array_equal(augmented(7).image, augmented(7, preset="medium").image)
+    overridden = augmented(7, preset="medium", noise_std=0.0, rotation_degrees=0.0).image / before.image
+    assert overridden.std() < 1e-6
+
+
+def test_keys_of_2d_images_are_refused_for_volumes_and_the_other_way_round():
+    with pytest.raises(ConfigError, match=r"`data.augmentation.transforms` is for 2D images\n  hint: volumes have"):
+        augmented(transforms=[{"type": "GaussianBlur"}])
+    with pytest.raises(ConfigError, match=r"`data\.augmentation\.noise_std` is for volumes"):
+        Augmenter(Augmentation(noise_std=0.1), channels=3, square=True)

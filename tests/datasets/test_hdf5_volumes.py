@@ -1,0 +1,180 @@
+"""Volumes in HDF5 files: what is read, what is found wrong, and that workers of any kind read the same."""
+
+import json
+import pickle
+import re
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+from factories import bodies, volumes_experiment, write_experiment, write_hdf5
+
+from segcli.config.load import load_dataset, load_run
+from segcli.core.errors import DataError
+from segcli.data.volumes import HDF5File
+
+
+@pytest.fixture
+def make(workplace):
+    """Write a data set and give its layout; keys are those of the data-set file."""
+
+    def call(**keys):
+        if not (workplace / "data").exists():
+            write_hdf5(workplace / "data")
+        file = workplace / "set.yaml"
+        file.write_text(yaml.safe_dump({"format": "hdf5_volumes", "paths": {"root": "data"}, **keys}))
+        return load_dataset(file, whole_run=False).build()
+
+    return call
+
+
+def change(workplace, split="train", **datasets):
+    with h5py.File(workplace / f"data/{split}.h5", "a") as file:
+        for key, value in datasets.items():
+            if key in file:
+                del file[key]
+            if value is not None:
+                file[key] = value
+
+
+def errors(layout, split="train"):
+    return [finding.message for finding in layout.inspect(split) if finding.severity == "error"]
+
+
+def test_a_case_has_the_voxels_masks_and_scenario_that_were_written(make):
+    layout = make()
+    case = layout.cases("train")[1]
+    image, masks, scenario = bodies(1)
+    sample = layout.read(case)
+    np.testing.assert_array_equal(sample.image[..., 0], image)
+    np.testing.assert_array_equal(sample.maps["mask"], np.moveaxis(masks, 0, -1))
+    assert case.group == scenario == "ball_only"
+    assert layout.spacing(case) == (2.0, 1.0, 3.0)
+    assert layout.names == ["ball", "box"]
+
+
+def test_names_come_from_the_file_where_each_case_has_its_own(make, workplace):
+    layout = make()
+    assert [case.id for case in layout.cases("train")][:2] == ["0000", "0001"]
+    change(workplace, case_ids=[f"patient_{index}" for index in range(6)])
+    assert [case.id for case in make().cases("train")][:2] == ["patient_0", "patient_1"]
+    change(workplace, case_ids=["the same"] * 6)
+    assert make().cases("train")[1].id == "0001"
+
+
+def test_channels_are_read_from_the_file_and_go_last(workplace, make):
+    write_hdf5(workplace / "data", channels=2)
+    layout = make()
+    assert layout.spec.num_channels == 2
+    assert layout.read(layout.cases("val")[0]).image.shape == (16, 16, 8, 2)
+
+
+def test_an_intensity_range_becomes_0_to_1_and_cuts_the_rest_off(make):
+    layout = make(intensity_range=[0.4, 0.6])
+    image = layout.read(layout.cases("train")[0]).image
+    assert (image.min(), image.max()) == (0.0, 1.0)
+    expected = np.clip((bodies(0)[0] - 0.4) / 0.2, 0, 1)
+    np.testing.assert_allclose(image[..., 0], expected, atol=1e-6)
+
+
+FAULTS = {
+    "missing dataset": ({"masks": None}, "has no dataset `masks`; it has images, presence_labels, scenarios"),
+    "flag of what is not there": (
+        {"presence_labels": np.ones((6, 2), np.uint8)},
+        r"train.h5\[1\]` \(0001\): the presence flag of `box` is 1, its mask is empty",
+    ),
+    "other structures": (
+        {"masks": np.zeros((6, 3, 16, 16, 8), np.uint8), "presence_labels": np.zeros((6, 3), np.uint8)},
+        r"metadata.json` says `num_structures: 2`, `.*train.h5` has 3 masks to a case",
+    ),
+    "other size": (
+        {"masks": np.zeros((6, 2, 16, 16, 9), np.uint8)},
+        "`images` are 6x16x16x8, `masks` 6x2x16x16x9: their sizes differ",
+    ),
+    "other count": ({"presence_labels": np.zeros((5, 2), np.uint8)}, "has 6 images, 6 masks and 5 presence flags"),
+    "axes": ({"images": np.zeros((6, 16, 16))}, "`images` are 6x16x16, `masks`"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_a_file_is_one_sentence_in_the_check_and_at_the_start_of_a_training(fault, make, workplace, run_cli):
+    datasets, sentence = FAULTS[fault]
+    make()
+    change(workplace, **datasets)
+    (first, *_) = errors(make())
+    assert re.search(sentence, first), first
+    checked = run_cli("data", "check", "set.yaml", "--json")
+    assert checked.code == 1
+    assert first in [finding["message"] for finding in json.loads(checked.out)["findings"]]
+    config = write_experiment(workplace / "tiny.yaml", volumes_experiment(workplace / "data"))
+    trained = run_cli("train", config)
+    assert trained.code == 3
+    assert first in " ".join(trained.err.split())
+    assert "Traceback" not in trained.err
+
+
+def test_a_file_that_is_cut_off_is_told(make, workplace):
+    make()
+    path = workplace / "data/train.h5"
+    path.write_bytes(path.read_bytes()[:3000])
+    assert errors(make()) == ["`data/train.h5` is cut off: it ends before its data"]
+    path.write_bytes(b"something else")
+    assert errors(make()) == ["`data/train.h5` is no HDF5 file"]
+    path.unlink()
+    assert errors(make()) == ["no file `data/train.h5`"]
+
+
+def test_metadata_that_contradict_themselves_or_the_files_are_told(make, workplace):
+    write_hdf5(workplace / "data", num_structures=3)
+    assert "says `num_structures: 3`, `data/train.h5` has 2 masks" in errors(make())[0]
+    write_hdf5(workplace / "data", image_size=[32, 32, 32])
+    (warning,) = make().inspect("val")
+    assert (warning.severity, warning.code) == ("warning", "wrong_image_size")
+    (workplace / "data/metadata.json").write_text("{")
+    layout = make(classes=["ball", "box"])
+    assert [finding.code for finding in layout.inspect("val")] == ["no_metadata"]
+
+
+def test_masks_that_hold_more_than_0_and_1_are_refused(make, workplace):
+    make()
+    masks = np.zeros((6, 2, 16, 16, 8), np.uint8)
+    masks[:, :, 3] = 1
+    masks[2, 0, 5] = 7
+    change(workplace, masks=masks, presence_labels=np.ones((6, 2), np.uint8))
+    layout = make()
+    with pytest.raises(DataError, match=r"the masks of `data/train.h5\[2\]` hold 0, 1, 7, a mask holds 0 and 1"):
+        layout.read(layout.cases("train")[2])
+
+
+def test_cases_on_scales_of_their_own_are_told_with_the_setting_that_helps(make, workplace, run_cli):
+    make()
+    images = np.stack([bodies(index)[0] for index in range(6)]) * np.array([1, 10, 1e3, 1, 1e4, 5])[:, None, None, None]
+    change(workplace, images=images.astype(np.float32))
+    config = write_experiment(workplace / "tiny.yaml", volumes_experiment(workplace / "data"))
+    found = json.loads(run_cli("data", "check", config, "--json").out)["findings"]
+    (told,) = [finding for finding in found if finding["code"] == "intensities_differ"]
+    assert told["severity"] == "info"
+    assert load_run(config).data.preprocessing.normalize == "per_image"
+    stated = volumes_experiment(workplace / "data", dataset__mean=[0.5], dataset__std=[0.1])
+    found = json.loads(run_cli("data", "check", write_experiment(config, stated), "--json").out)["findings"]
+    (told,) = [finding for finding in found if finding["code"] == "intensities_differ"]
+    assert told["severity"] == "warning"
+    assert "data.preprocessing.normalize=per_image" in told["mend"]
+
+
+def test_the_check_counts_in_how_many_cases_a_structure_is_present(make, run_cli):
+    make()
+    splits = json.loads(run_cli("data", "check", "set.yaml", "--json").out)["splits"]
+    assert splits[0]["present"] == {"ball": 5, "box": 4}
+    assert splits[0]["groups"] == {"both": 3, "ball_only": 2, "box_only": 1}
+
+
+def test_nothing_open_is_pickled_and_the_main_process_keeps_no_handle(make):
+    layout = make()
+    case = layout.cases("train")[0]
+    layout.read(case)
+    again = pickle.loads(pickle.dumps(layout.files["train"]))
+    assert isinstance(again, HDF5File)
+    assert layout.files["train"]._kept is None
+    h5py.File(case.image, "a").close()  # which HDF5 refuses while it is open elsewhere
