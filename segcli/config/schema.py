@@ -296,6 +296,7 @@ class Run(ConfigModel):
             kind = LOSSES.load(name)
             loss = kind(kind.Config.model_validate(part.options))
             loss.name = name
+            loss.output = TASKS.load(self.task_name).output
             built.append((part.weight, loss))
         return built
 
@@ -308,6 +309,8 @@ class Run(ConfigModel):
             metric.name = section.type
             metric.headline = task.headline or metric.headline
             metric.present_only = task.present_only
+            metric.exclusive = task.target == "classes"
+            metric.pool = task.pool or metric.pool
             built.append(metric)
         return built
 

@@ -115,9 +115,9 @@ class Augmentation(ConfigModel):
 class Preprocessing(ConfigModel):
     """What happens to every image, in training and prediction alike."""
 
-    normalize: Literal[True, False, "per_image"] = True
+    normalize: Literal[True, False, "per_image", "min_max"] = True
     """`true`: subtract the data set's `mean` and divide by its `std`. `per_image`: each image by its own.
-    `false`: scale to 0 to 1 only."""
+    `min_max`: each image from 0 to 1 by its smallest and largest value. `false`: scale the type's range to 0 to 1."""
     pad_to_multiple: Positive | None = None
     """Pad each size up to a multiple of this; the network's own stride when left out."""
 
@@ -135,6 +135,8 @@ class DataSettings(ConfigModel):
     """Resize to this instead of the data set's `image_size`."""
     patch_size: Size | None = None
     """Train on random crops of this size; validation sees whole images."""
+    limit_batches: Positive | None = None
+    """Batches of an epoch at most, drawn anew in each; all when left out."""
     patches_per_image: Positive = 1
     """Crops that each image gives in an epoch."""
     foreground_share: Share = 0.5

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+
 from segcli.core.types import Array, ConfigModel
 from segcli.data.checks import Finding
 from segcli.data.class_list import Mistake
@@ -27,12 +29,14 @@ class Layout(ABC):
     """Spatial axes of one image."""
     case_size: tuple[int, ...] | None = None
     """Spatial size of every case, where they have one in common by the format itself."""
-    normalizes: ClassVar[Literal[True, "per_image"]] = True
+    normalizes: ClassVar[Literal[True, "per_image", "min_max"]] = True
     """`data.preprocessing.normalize` of a data set that states no `mean`."""
-    default_tile: ClassVar[tuple[int, ...]] = (1024, 1024)
-    """`inference.tile` where neither it nor `data.patch_size` is set."""
+    default_tile: ClassVar[tuple[int, ...] | None] = (1024, 1024)
+    """`inference.tile` where neither it nor `data.patch_size` is set; None for images that are never cut."""
     endings: ClassVar[tuple[str, ...]] = tuple(f".{extension}" for extension in EXTENSIONS)
     """Ends of the names of files that it can predict."""
+    whole: ClassVar[str | None] = None
+    """What several cases are parts of, in a word, such as `sample`; their answers are joined into one for each."""
     keeps_split: ClassVar[bool] = False
     """Whether the first training writes the split file of a drawn split; `segcli data split` always does."""
 
@@ -67,6 +71,24 @@ class Layout(ABC):
             DataError: The draw or its file cannot work.
         """
         return None
+
+    def together(self, case: Case) -> str:
+        """Name of what must stay on one side of a split, such as the patient or the sequence of a case."""
+        return case.part_of or case.id
+
+    def stratum(self, case: Case) -> str:
+        """Name of what every side of a split should have the same share of, such as the class of a case."""
+        return ""
+
+    def truth_of(self, case: Case) -> Array:
+        """Valid pixels of each class, `(K)`; of a case that has one class itself, 1 for that.
+
+        Raises:
+            DataError: The mask cannot be read.
+        """
+        maps = self.read(case).maps
+        valid = maps.get("valid", np.ones_like(maps["mask"])) > 0
+        return np.bincount(maps["mask"][valid], minlength=self.spec.num_classes)[: self.spec.num_classes]
 
     @property
     def overlaps(self) -> bool:

@@ -57,8 +57,8 @@ class Assembly:
     ) -> Scored:
         """Probabilities beside the truth of a batch, as metrics want them."""
         if self.task.target == "classes":
-            return ScoredClasses(probs, batch["mask"], batch["valid"], spacing)
-        return Scored(probs, batch["mask"], batch["valid"], self.run.inference.threshold, spacing, presence)
+            return ScoredClasses(probs, batch[self.task.output], batch["valid"], spacing)
+        return Scored(probs, batch[self.task.output], batch["valid"], self.run.inference.threshold, spacing, presence)
 
     @cached_property
     def pipeline(self) -> Pipeline:
@@ -126,7 +126,7 @@ class Assembly:
         settings = self.run.inference
         return Inferer(
             self.network if network is None else network,
-            tile=None if settings.tile is None else tuple(settings.tile),
+            tile=None if settings.tile is None or not self.task.has_pixels else tuple(settings.tile),
             overlap=settings.overlap,
             multiple=self.pipeline.multiple,
             precision=self.precision,

@@ -272,7 +272,7 @@ class Trainer:
             amount = value.detach().float() * count
             self.sums[name] = self.sums[name] + amount if name in self.sums else amount
         presence = self.parts.task.presence(outputs)
-        probs = self.parts.task.probabilities(outputs["mask"].detach(), presence)
+        probs = self.parts.task.probabilities(outputs[self.parts.task.output].detach(), presence)
         self.tally.add(self.parts.scored(probs, batch, presence=presence))
 
     def _update(self, started: float) -> None:
