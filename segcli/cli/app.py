@@ -120,7 +120,9 @@ def data_check(
 def data_sample(
     kind: Annotated[
         str,
-        typer.Argument(metavar="KIND", help="Kind of data: vessels, scenes, organs.", autocompletion=complete.kinds),
+        typer.Argument(
+            metavar="KIND", help="Kind of data: vessels, scenes, organs, nuclei.", autocompletion=complete.kinds
+        ),
     ],
     folder: Annotated[
         Path | None, typer.Argument(metavar="[DIR]", help="Folder; data/KIND_sample when left out.")
@@ -192,6 +194,10 @@ def train(
     config: ConfigArg,
     overrides: OverridesArg = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, run two steps, write nothing.")] = False,
+    folds: Annotated[
+        int | None,
+        typer.Option("--folds", min=2, help="Cross-validate: train so many runs, mean ± sd.", show_default=False),
+    ] = None,
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
@@ -212,6 +218,13 @@ def train(
         with console.listener(quiet=quiet or as_json) as listener:
             rehearsed = command.dry_run(run, listener=listener)
         console.result(rehearsed, tables.rehearsed(rehearsed), as_json=as_json, quiet=quiet)
+        return
+    if folds is not None:
+        from segcli.commands.crossval import cross_validate
+
+        with console.listener(quiet=quiet or as_json) as listener:
+            validated = cross_validate(run, folds, overwrite=overwrite, listener=listener)
+        console.result(validated.as_dict(), tables.cross_validated(validated), as_json=as_json, quiet=quiet)
         return
     with console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener:
         trained = command.train(run, overwrite=overwrite, listener=listener)

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from segcli.commands.classify import classify
 from segcli.commands.locate import Located
 from segcli.commands.predict_volumes import Saving, predict_volumes
 from segcli.config.load import run_from_values
 from segcli.config.schema import Run
 from segcli.core.errors import ConfigError, DataError
-from segcli.core.registry import DATASETS
+from segcli.core.registry import DATASETS, TASKS
 from segcli.core.types import Array
 from segcli.data.images import natural_key, write_png
 from segcli.data.painting import overlay
@@ -84,6 +85,11 @@ def predict(
     path = located.for_prediction()
     checkpoint = read_checkpoint(path)
     run = run_from_values(checkpoint.header["config"], overrides, source=str(path))
+    if not TASKS.load(run.task_name).has_pixels:
+        answered = Predicted(run.name, path, options.out or PREDICTIONS / run.name)
+        run = run.predicting(tta=options.tta)
+        classify(inputs, partial(_opened, run, checkpoint, path), answered, listener, overwrite=options.overwrite)
+        return answered
     files = _files(inputs, DATASETS.load(run.dataset.format).endings)
     run = run.predicting(threshold=options.threshold, tta=options.tta, tile=options.tile)
     folder = options.out or PREDICTIONS / run.name

@@ -44,6 +44,13 @@ def check_together(run: Run, document: Document) -> list[Problem]:
         wrong(("dataset", "paths", "root"), "is not set", ROOT_HINT)
     if not any(part.weight for part in run.training.loss.values()):
         wrong(("training", "loss"), "every part weighs 0: nothing would be learnt", "give one of them a weight")
+    layout = DATASETS.load(dataset.format)
+    if task.output not in layout.truths:
+        wrong(
+            ("dataset", "task"),
+            f"is `{run.task_name}`, which learns from a `{task.output}` that format `{dataset.format}` does not have",
+            f"leave it out: it is `{layout.default_task(dataset.num_classes)}`",
+        )
     _check_sizes(run, wrong)
     _check_metrics(run, wrong)
     _check_losses(run, made, wrong)

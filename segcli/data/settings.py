@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from segcli.core.types import ConfigModel, FilePath, Positive, Share
 
-__all__ = ["VOLUME_KEYS", "Augmentation", "DataSettings", "DatasetSpec", "Paths", "Preprocessing"]
+__all__ = ["VOLUME_KEYS", "Augmentation", "DataSettings", "DatasetSpec", "Fold", "Paths", "Preprocessing"]
 
 Size = Annotated[list[Positive], Field(min_length=2, max_length=3)]
 """Height and width, or depth, height and width, in pixels."""
@@ -44,6 +44,17 @@ class ClassSpec(ConfigModel):
         return {"name": given} if isinstance(given, str) else given
 
 
+class Fold(ConfigModel):
+    """One fold of a cross-validation."""
+
+    index: Annotated[int, Field(ge=0)]
+    """Which of them is for validation, from 0 on."""
+    of: Annotated[int, Field(ge=2)]
+    """How many there are."""
+    seed: int = 0
+    """Draws them."""
+
+
 class DatasetSpec(ConfigModel):
     """What every data set states, whatever its format. The keys of the format itself stand beside these."""
 
@@ -55,6 +66,8 @@ class DatasetSpec(ConfigModel):
     """What is predicted; follows from `num_classes` when left out: `binary` for 1."""
     paths: Paths = Paths()
     """Folders."""
+    fold: Fold | None = None
+    """Share out training and validation cases anew, for one fold of `segcli train --folds`, which sets it."""
     sample: str | None = None
     """Kind of `segcli data sample` that makes this data set, named where its folder is missing."""
     image_size: Size | None = None

@@ -15,7 +15,7 @@ from segcli.core.files import plain, shown, write_yaml
 from segcli.core.randomness import generator
 from segcli.core.types import ConfigModel, FilePath, Share
 
-__all__ = ["Division", "SequenceSplit", "ShareSettings", "SplitSettings", "assign", "divide", "stratified"]
+__all__ = ["Division", "SequenceSplit", "ShareSettings", "SplitSettings", "assign", "divide", "group_of", "stratified"]
 
 SIDES = ("train", "val", "test")
 SPLIT_FILE = "split.yaml"
@@ -274,7 +274,7 @@ def _refuse_divided_groups(sides: dict[str, list[str]], settings: ShareSettings)
     seen: dict[str, tuple[str, str]] = {}
     for split, names in sides.items():
         for name in names:
-            other, other_split = seen.setdefault(_group(name, settings), (name, split))
+            other, other_split = seen.setdefault(group_of(name, settings), (name, split))
             if other_split != split:
                 told = "is" if other == name else f"and `{other}` of the same group are"
                 raise DataError(
@@ -316,7 +316,7 @@ def assign(
     """
     groups: dict[str, list[str]] = {}
     for key in keys:
-        groups.setdefault(_group(key, settings), []).append(key)
+        groups.setdefault(group_of(key, settings), []).append(key)
     names = list(groups)
     order = stratified(names, settings.seed, None if stratum is None else lambda name: stratum(groups[name][0]))
     counts = {split: _count(settings.share(split), len(names)) for split in ("test", "val")}
@@ -328,14 +328,19 @@ def assign(
         )
     test, rest = order[: counts["test"]], order[counts["test"] :]
     sides = {"test": set(test), "val": set(rest[: counts["val"]]), "train": set(rest[counts["val"] :])}
-    return {split: [key for key in keys if _group(key, settings) in members] for split, members in sides.items()}
+    return {split: [key for key in keys if group_of(key, settings) in members] for split, members in sides.items()}
 
 
 def _count(share: float, total: int) -> int:
     return max(round(share * total), 1) if share > 0 else 0
 
 
-def _group(key: str, settings: ShareSettings) -> str:
+def group_of(key: str, settings: ShareSettings) -> str:
+    """Name of what an image (or sequence) belongs to, by `split.group`; its own without.
+
+    Raises:
+        DataError: The name does not match.
+    """
     if settings.group is None:
         return key
     match = re.search(settings.group, key)

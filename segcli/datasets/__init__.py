@@ -35,6 +35,8 @@ class Layout(ABC):
     """`inference.tile` where neither it nor `data.patch_size` is set; None for images that are never cut."""
     endings: ClassVar[tuple[str, ...]] = tuple(f".{extension}" for extension in EXTENSIONS)
     """Ends of the names of files that it can predict."""
+    truths: ClassVar[tuple[str, ...]] = ("mask",)
+    """What is known of its cases: a `mask`, or the `class` of the whole."""
     whole: ClassVar[str | None] = None
     """What several cases are parts of, in a word, such as `sample`; their answers are joined into one for each."""
     keeps_split: ClassVar[bool] = False

@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -108,6 +108,7 @@ class TIFFVolumes(Layout):
     normalizes: ClassVar[Literal[True, "per_image", "min_max"]] = "min_max"
     default_tile = None
     endings = ENDINGS
+    truths = ("class",)
     whole = "sample"
 
     @staticmethod
@@ -349,10 +350,8 @@ class TIFFVolumes(Layout):
 
     def _voxels(self, folder: Path, stack: _Stack, window: Window) -> Array:
         """Voxels of a window; only its slices are opened."""
-        planes = [
-            self.recent.get(folder, number, lambda plane=stack.planes[number]: _read(plane))
-            for number in range(window[0].start, window[0].stop)
-        ]
+        numbers = range(window[0].start, window[0].stop)
+        planes = [self.recent.get(folder, number, partial(_read, stack.planes[number])) for number in numbers]
         shapes = {plane.shape for plane in planes}
         if len(shapes) > 1:
             raise DataError(f"`{folder}` has slices of different size", hint="export all slices at one size")

@@ -1,7 +1,8 @@
 """From a checked run to the objects that do the work."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,14 @@ class Assembly:
         if self.task.target == "classes":
             return ScoredClasses(probs, batch[self.task.output], batch["valid"], spacing)
         return Scored(probs, batch[self.task.output], batch["valid"], self.run.inference.threshold, spacing, presence)
+
+    def on_cpu(self, network: nn.Module) -> tuple["Assembly", nn.Module]:
+        """Parts for a validation on the CPU, and a copy of this network there."""
+        cpu = torch.device("cpu")
+        if self.device == cpu:
+            return self, network
+        parts = replace(self, device=cpu, precision=choose_precision("off", cpu), loss=deepcopy(self.loss).to(cpu))
+        return parts, deepcopy(network).to(cpu)
 
     @cached_property
     def pipeline(self) -> Pipeline:

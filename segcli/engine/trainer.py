@@ -89,6 +89,8 @@ class Trainer:
         self.sums: dict[str, Tensor] = {}
         self.memory = MemoryLog(folder.memory, parts.device)
         self.saved_at = time.monotonic()
+        self.pieces = 1
+        """Pieces in which a batch goes through the network, after memory ran out."""
         # Independent of whatever building the network has drawn.
         seed_everything(seed_of(self.run.seed, "training"))
 
@@ -250,6 +252,40 @@ class Trainer:
         tensors["image"] = tensors["image"].to(memory_format=self.parts.memory_format)
         batch = self.parts.task.targets(tensors)
         self.parts.network.progressed(self.progress.step / self.num_steps)
+        self._attempt(batch, loaded, share)
+
+    def _attempt(self, batch: Batch, loaded: Loaded, share: float) -> None:
+        """Forward and backward; where memory runs out and the run says so, again with the batch split in two."""
+        count = len(loaded.cases)
+        if self.run.debug.on_oom != "halve":
+            self._step(batch, loaded, share)
+            return
+        kept = self.stepper.gradients()
+        while True:
+            sums, mark, skipped = dict(self.sums), self.tally.mark(), self.progress.skipped
+            try:
+                for part in torch.arange(count).chunk(self.pieces):
+                    window = slice(int(part[0]), int(part[-1]) + 1)
+                    piece = {name: values[window] for name, values in batch.items()}
+                    self._step(piece, loaded, share * len(part) / count)
+            except (RuntimeError, MemoryError) as error:
+                if out_of_memory(error) is None or self.pieces >= count:
+                    raise
+            else:
+                return
+            self.pieces = min(2 * self.pieces, count)
+            self.sums, self.progress.skipped = sums, skipped
+            self.tally.back_to(mark)
+            self.stepper.restore_gradients(kept)
+            if self.parts.device.type == "cuda":
+                torch.cuda.empty_cache()
+            place = f"epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}"
+            self.listener.warn(
+                f"out of memory in {place}: from here on a batch of {count} goes through the network in {self.pieces} "
+                "pieces (`debug.on_oom: halve`)"
+            )
+
+    def _step(self, batch: Batch, loaded: Loaded, share: float) -> None:
         values, outputs = self.stepper.forward_loss(batch)
         if self.run.debug.on_nan == "skip":
             if not bool(values["loss"].isfinite()):
@@ -258,7 +294,7 @@ class Trainer:
         else:
             self.guard.watch(values["loss"], self._batch_named(loaded))
         self.stepper.backward(values["loss"], share)
-        self._note(values, batch, outputs, len(loaded.cases))
+        self._note(values, batch, outputs, len(batch["image"]))
 
     def _batch_named(self, loaded: Loaded) -> str:
         names = ", ".join(f"`{case.place}`" for case in loaded.cases[:4])
@@ -360,7 +396,10 @@ class Trainer:
                 self.stop.raise_if_asked()
 
         network, hook = self.stepper.best_network, watching.image_scored
-        return evaluate(self.parts, network, self.val, on_image=hook, after_batch=after_batch)
+        parts = self.parts
+        if self.run.training.validate_on == "cpu":
+            parts, network = parts.on_cpu(network)
+        return evaluate(parts, network, self.val, on_image=hook, after_batch=after_batch)
 
     def _judge(self, val: dict[str, float]) -> bool:
         """Whether this validation is the best so far; the schedule hears of it as well."""

@@ -72,7 +72,7 @@ class Watching:
         if self.tracking.is_on:
             io, stride = self.parts.network.io, self.parts.network.stride
             length = stride * max(4, -(-SMALL // stride))
-            image = torch.zeros(1, io.in_channels, *[length] * io.ndim, device=self.parts.device)
+            image = torch.zeros(1, io.in_channels, *(io.size or [length] * io.ndim), device=self.parts.device)
             with undisturbed(network, self.parts.device):
                 self.tracking.graph(network, image)
 

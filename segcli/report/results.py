@@ -10,7 +10,17 @@ from segcli.core.types import Array
 from segcli.data.checks import Finding
 from segcli.metrics import Score
 
-__all__ = ["Checked", "Evaluated", "Predicted", "SplitDrawn", "SplitSummary", "Stats", "Trained"]
+__all__ = [
+    "Checked",
+    "CrossValidated",
+    "Evaluated",
+    "FoldScore",
+    "Predicted",
+    "SplitDrawn",
+    "SplitSummary",
+    "Stats",
+    "Trained",
+]
 
 
 @dataclass(frozen=True)
@@ -132,6 +142,49 @@ class Trained:
 
 
 @dataclass(frozen=True)
+class FoldScore:
+    """One figure over the folds of a cross-validation."""
+
+    name: str
+    values: list[float]
+    """Of each fold."""
+    mean: float
+    sd: float
+    """Standard deviation of the folds, as of a sample (divided by one less than their number)."""
+
+
+@dataclass(frozen=True)
+class CrossValidated:
+    """What the folds of a cross-validation come to."""
+
+    run: str
+    folder: Path
+    folds: list[Path]
+    """Run folder of each."""
+    last: list[FoldScore]
+    """Validations of the last epoch of each fold."""
+    best: list[FoldScore]
+    """Validations of the best epoch of each fold, chosen on the very images that they score."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`, and the content of `cross_validation.yaml`."""
+
+        def told(scores: list[FoldScore]) -> dict[str, Any]:
+            return {score.name: {"mean": score.mean, "sd": score.sd, "folds": score.values} for score in scores}
+
+        values: dict[str, Any] = plain(
+            {
+                "run": self.run,
+                "folder": self.folder,
+                "folds": self.folds,
+                "last_epoch": told(self.last),
+                "best_epoch": told(self.best),
+            }
+        )
+        return values
+
+
+@dataclass(frozen=True)
 class Evaluated:
     """Scores of a run on a split, and where they were written."""
 
@@ -162,6 +215,12 @@ class Evaluated:
     """Number of images and headline of each metric by scenario, where the data set has some."""
     image_groups: list[str | None] = field(default_factory=list)
     """Scenario of each image."""
+    whole: "Evaluated | None" = None
+    """The same for what images are parts of, such as the sample of a crop."""
+    word: str | None = None
+    """What those are called."""
+    files: list[str] = field(default_factory=list)
+    """Further files in the folder."""
 
     def worst(self, count: int = 5) -> list[int]:
         """Positions of the images with the worst score; undefined ones are left out."""
@@ -197,7 +256,14 @@ class Evaluated:
             **({"per_scenario": self.groups} if self.groups else {}),
             "per_class": {name: self._of_class(index) for index, name in enumerate(self.classes)},
             "notes": self.notes,
+            **({} if self.whole is None else {f"per_{self.word}": self.whole.of_wholes()}),
         }
+
+    def of_wholes(self) -> dict[str, Any]:
+        """The part of `test_metrics.yaml` about samples, whose answers are means over crops."""
+        told = self.summary()
+        keys = ("average_metrics", "confidence_intervals", "per_class")
+        return {"num": self.num_images, **{key: told[key] for key in keys}}
 
     def _of_class(self, index: int) -> dict[str, Any]:
         """Scores of one class; `null` where the truth has no pixel of it."""
@@ -239,6 +305,8 @@ class Predicted:
     folder: Path
     written: list[dict[str, Any]] = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
+    tables: list[Path] = field(default_factory=list)
+    """Tables with all answers, where these are no pictures."""
     presence: list[dict[str, Any]] = field(default_factory=list)
     """Of each case with structures that may be absent: whether each is present, its volume, and in which file."""
 

@@ -10,15 +10,15 @@ from rich.table import Table
 from segcli.core.files import shown
 from segcli.data.checks import Finding
 from segcli.metrics import ClassScore, Score
-from segcli.report.results import Checked, Evaluated, Predicted, SplitDrawn, Stats, Trained
+from segcli.report.results import Checked, CrossValidated, Evaluated, Predicted, SplitDrawn, Stats, Trained
 
-__all__ = ["checked", "evaluated", "predicted", "rehearsed", "sample", "split", "stats", "trained"]
+__all__ = ["checked", "cross_validated", "evaluated", "predicted", "rehearsed", "sample", "split", "stats", "trained"]
 
 ROWS_PER_CODE = 4
 CASES_SHOWN = 20
 METRICS_PER_IMAGE = 6
 """Columns that fit a terminal; `per_image_metrics.yaml` has all."""
-CLASS_METRICS = ("iou", "dice", "precision", "recall")
+CLASS_METRICS = ("iou", "dice", "f1", "precision", "recall")
 """Columns of the table of classes."""
 STRUCTURE_METRICS = {
     "dice": "dice",
@@ -168,9 +168,26 @@ def trained(result: Trained) -> Iterator[Any]:
     yield f"run folder: {escape(str(result.folder))}"
 
 
+def cross_validated(result: CrossValidated) -> Iterator[Any]:
+    """Mean and standard deviation over the folds."""
+    title = f"{escape(result.run)}: {_plural(len(result.folds), 'fold')}, mean ± standard deviation"
+    table = Table(title=title, title_justify="left")
+    for heading in ("validation", "last epoch", "best epoch", "last epoch of each fold"):
+        table.add_column(heading, justify="left" if heading == "validation" else "right")
+    best = {score.name: score for score in result.best}
+    for score in result.last:
+        both = [f"{_number(each.mean)} ± {_number(each.sd)}" for each in (score, best[score.name])]
+        table.add_row(score.name, *both, "  ".join(map(_number, score.values)))
+    yield table
+    yield "[dim]the best epoch was chosen on the images that it is scored on, and flatters[/]"
+    yield f"wrote {escape(str(result.folder / 'cross_validation.yaml'))}"
+
+
 def evaluated(result: Evaluated) -> Iterator[Any]:
     """Averages with intervals, the worst images, and the files."""
-    count = _plural(result.num_images, "image")
+    count = _plural(result.num_images, "image" if result.whole is None else "crop")
+    if result.whole is not None:
+        yield from _wholes(result.whole, result.word or "image")
     threshold = "" if result.threshold is None else f", threshold {result.threshold:g}"
     title = f"{escape(result.run)}: {count} of split {result.split}{threshold}"
     averages = Table(title=title, title_justify="left")
@@ -200,8 +217,22 @@ def evaluated(result: Evaluated) -> Iterator[Any]:
         yield f"wrote {escape(str(result.folder / name))}"
     if result.confusion is not None:
         yield f"wrote {escape(str(result.folder / 'confusion_matrix.png'))} and .csv"
+    for name in result.files:
+        yield f"wrote {escape(str(result.folder / name))}"
     if result.predictions is not None:
         yield f"wrote {_plural(result.num_images, 'mask')} to {escape(str(result.predictions))}"
+
+
+def _wholes(result: Evaluated, word: str) -> Iterator[Any]:
+    """Averages of what images are parts of."""
+    title = f"{escape(result.run)}: {_plural(result.num_images, word)} of split {result.split}, the mean over its crops"
+    averages = Table(title=title, title_justify="left")
+    for heading in ("metric", "value", "95 % interval"):
+        averages.add_column(heading, justify="left" if heading == "metric" else "right", no_wrap=True)
+    for entry in result.scores:
+        averages.add_row(entry.name, f"[bold]{_number(entry.value)}[/]", _interval(entry))
+    yield averages
+    yield _classes(result)
 
 
 def _interval(entry: Score | ClassScore) -> str:
@@ -290,7 +321,10 @@ def _images(result: Evaluated, positions: list[int], title: str) -> Table:
 
 def predicted(result: Predicted) -> Iterator[Any]:
     """How many masks went where, and what failed."""
-    yield f"wrote {_plural(len(result.written), 'mask')} to {escape(str(result.folder))}"
+    for path in result.tables:
+        yield f"wrote {_plural(len(result.written), 'answer')} to {escape(str(path))}"
+    if not result.tables:
+        yield f"wrote {_plural(len(result.written), 'mask')} to {escape(str(result.folder))}"
     if result.presence:
         yield _found_structures(result)
     if result.failed:

@@ -44,9 +44,9 @@ class Nuclei(SampleSet):
                 raw, mask = self.draw(np.random.default_rng(stream), self.shape(size), kind)
                 for name, stack in (("raw", raw), ("mask", mask)):
                     for z, plane in enumerate(stack):
-                        with replacing(folder / f"{number:04d}" / name / f"{z:04d}.tif") as temporary:
-                            with temporary.open("wb") as written:
-                                tifffile.imwrite(written, plane, compression="zlib", metadata=None)
+                        file = folder / f"{number:04d}" / name / f"{z:04d}.tif"
+                        with replacing(file) as temporary, temporary.open("wb") as written:
+                            tifffile.imwrite(written, plane, compression="zlib", metadata=None)
                 yield
         write_text(folder / "classes.csv", "\n".join(lines) + "\n")
 

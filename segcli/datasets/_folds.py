@@ -1,0 +1,65 @@
+"""One fold of a cross-validation of any layout: what was for training and validation is shared out anew."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from segcli.data.checks import Finding, raise_on_error
+from segcli.data.samples import Case
+from segcli.data.settings import Fold
+from segcli.data.splits import stratified
+from segcli.datasets import Layout
+
+__all__ = ["folded"]
+
+
+def folded(layout: Layout, fold: Fold) -> Layout:
+    """The layout with the validation cases of one fold, and all others of training and validation for training.
+
+    What must stay together does, and each fold has about the same share of each stratum. The test split stays.
+    """
+
+    class Folded(type(layout)):  # type: ignore[misc]
+        """The same layout with other splits."""
+
+        def has(self, split: str) -> bool:
+            """Training and validation always."""
+            return split != "test" or super().has(split)
+
+        def cases(self, split: str) -> list[Case]:
+            """Cases of this fold."""
+            if split == "test":
+                found: list[Case] = super().cases(split)
+                return found
+            raise_on_error(self.inspect(split))
+            return self.all_cases(split)
+
+        def all_cases(self, split: str) -> list[Case]:
+            """Cases of this fold, those with faults as well."""
+            if split == "test":
+                found: list[Case] = super().all_cases(split)
+                return found
+            pool = self._pool()
+            held = _held_out(self, pool, fold)
+            return [case for case in pool if (self.together(case) in held) == (split == "val")]
+
+        def inspect(self, split: str) -> Iterator[Finding]:
+            """Faults of all that the folds share out."""
+            splits = [split] if split == "test" else self._shared()
+            for each in splits:
+                yield from super().inspect(each)
+
+        def _shared(self) -> list[str]:
+            return [each for each in ("train", "val") if super(Folded, self).has(each)]
+
+        def _pool(self) -> list[Case]:
+            return [case for each in self._shared() for case in super(Folded, self).all_cases(each)]
+
+    layout.__class__ = Folded
+    return layout
+
+
+def _held_out(layout: Any, cases: list[Case], fold: Fold) -> set[str]:
+    """What is for validation in this fold."""
+    strata = {layout.together(case): layout.stratum(case) for case in cases}
+    order = stratified(list(strata), fold.seed, strata.__getitem__)
+    return set(order[fold.index :: fold.of])
