@@ -1,9 +1,7 @@
 """`segcli train --folds K`: a run for each fold, and what they come to together."""
 
 import math
-from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
 
 import yaml
 
@@ -12,6 +10,7 @@ from segcli.config.schema import Run
 from segcli.core.errors import ConfigError
 from segcli.core.files import write_yaml
 from segcli.data.settings import Fold
+from segcli.datasets._folds import units
 from segcli.engine.events import Listener
 from segcli.engine.runfolder import RunFolder
 from segcli.report.results import CrossValidated, FoldScore
@@ -74,11 +73,9 @@ def _refuse(run: Run, folds: int, *, overwrite: bool) -> None:
     for index in range(folds):
         if not overwrite:
             RunFolder(fold_run(run, index, folds).folder).refuse_if_used()
-    layout: Any = fold_run(run, 0, folds).dataset.build()
-    units = {layout.together(case) for split in ("train", "val") for case in layout.cases(split)}
-    if len(units) < folds:
+    count = len(units(fold_run(run, 0, folds).dataset.build()))
+    if count < folds:
         raise ConfigError(
-            f"{folds} folds need {folds} cases (or groups of them) at least, there are {len(units)}",
-            hint=f"`--folds {len(units)}` leaves out one at a time" if len(units) > 1 else None,
+            f"{folds} folds need {folds} cases (or groups of them) at least, there are {count}",
+            hint=f"`--folds {count}` leaves out one at a time" if count > 1 else None,
         )
-    Path(run.folder).mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from segcli.data.settings import Fold
 from segcli.data.splits import stratified
 from segcli.datasets import Layout
 
-__all__ = ["folded"]
+__all__ = ["folded", "units"]
 
 
 def folded(layout: Layout, fold: Fold) -> Layout:
@@ -40,7 +40,7 @@ def folded(layout: Layout, fold: Fold) -> Layout:
                 return found
             pool = self._pool()
             held = _held_out(self, pool, fold)
-            return [case for case in pool if (self.together(case) in held) == (split == "val")]
+            return [case for case in pool if (_unit(self, case) in held) == (split == "val")]
 
         def inspect(self, split: str) -> Iterator[Finding]:
             """Faults of all that the folds share out."""
@@ -58,8 +58,19 @@ def folded(layout: Layout, fold: Fold) -> Layout:
     return layout
 
 
+def units(layout: Layout) -> set[str]:
+    """What is shared out to the folds, each in one of them as a whole."""
+    return {_unit(layout, case) for split in ("train", "val") for case in layout.cases(split)}
+
+
+def _unit(layout: Any, case: Case) -> str:
+    """What is in one fold as a whole; single images by their file, for names may be those of another split's images."""
+    name: str = layout.together(case)
+    return name if name != case.id else case.place
+
+
 def _held_out(layout: Any, cases: list[Case], fold: Fold) -> set[str]:
     """What is for validation in this fold."""
-    strata = {layout.together(case): layout.stratum(case) for case in cases}
+    strata = {_unit(layout, case): layout.stratum(case) for case in cases}
     order = stratified(list(strata), fold.seed, strata.__getitem__)
     return set(order[fold.index :: fold.of])

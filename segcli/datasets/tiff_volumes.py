@@ -363,6 +363,7 @@ class TIFFVolumes(Layout):
             count = len(self._windows(self.stack(path).size))
             return [Case(f"{path.stem}/{i:03d}", path, index=i, part_of=path.stem) for i in range(count)]
         raw = self.config.raw_folder
+        path = path.parent if path.name == raw and path.is_dir() else path
         folders = [path] if (path / raw).exists() else sorted(path.iterdir(), key=natural_key) if path.is_dir() else []
         return [case for folder in folders if (folder / raw).exists() for case in self._cases(folder)]
 

@@ -95,6 +95,7 @@ def fitted(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, withi
             fit.skipped.append(f"{name} {_shape(value)} instead of {_shape(wanted[name])}")
         else:
             fit.skipped.append(name)
+    fit.loaded = {name: fit.loaded[name] for name in wanted if name in fit.loaded}
     fit.missing = [name for name in wanted if name not in fit.loaded and not name.endswith("num_batches_tracked")]
     return fit
 

@@ -11,6 +11,7 @@ from factories import (
     write_folders,
     write_hdf5,
     write_nifti,
+    write_nuclei,
     write_sequences,
 )
 from torch import nn
@@ -326,11 +327,18 @@ def nifti_volumes(root):
     return {"num_channels": 1, "classes": STRUCTURES, "split": split}
 
 
+def tiff_volumes(root):
+    write_nuclei(root, 10, size=VOLUME)
+    split = {"val": ["0001", "0002"], "test": ["0003", "0004"]}
+    return {"num_channels": 1, "crop_size": list(VOLUME), "split": split}
+
+
 WRITTEN = {
     "image_folders": folders,
     "sequences": sequences,
     "hdf5_volumes": hdf5_volumes,
     "nifti_volumes": nifti_volumes,
+    "tiff_volumes": tiff_volumes,
 }
 """How to write six cases to train, two to validate and two to test, of 32 x 48 pixels or 16 x 16 x 8 voxels; and the
 keys beside them."""
@@ -361,8 +369,14 @@ def test_a_layout_finds_every_case_once_and_reads_it_as_it_promised(written):
             assert sample.image.shape == (*written.size(case), written.spec.num_channels)
             assert sample.size == size
             masks = (2,) if written.overlaps else ()
-            assert {(each.shape, each.dtype.name) for each in sample.maps.values()} == {((*size, *masks), "uint8")}
-            assert sample.maps["mask"].max() < max(written.spec.num_classes, 2)
+            truths = {*sample.maps, *sample.facts} - {"valid"}
+            assert truths == set(written.truths)
+            maps = {(each.shape, each.dtype.name) for each in sample.maps.values()}
+            assert maps <= {((*size, *masks), "uint8")}
+            assert max(map(np.max, [sample.maps.get("mask", 0), *sample.facts.values()])) < max(
+                written.spec.num_classes, 2
+            )
+            assert written.truth_of(case).shape == (written.spec.num_classes,) or "mask" in truths
             inputs = written.inputs(case.image)
             again = inputs[case.index or 0]
             assert (again.id, again.index) == (case.id.split("/")[-1], case.index)
@@ -385,7 +399,7 @@ def test_a_layout_finds_nothing_wrong_with_what_is_right_and_examines_what_it_re
 
 def test_a_layout_tells_a_missing_and_a_damaged_mask_by_name(written):
     missing, damaged = (case.label for case in written.cases("val"))
-    if missing is None:
+    if missing is None or "mask" not in written.truths:
         pytest.skip("images and masks are in one file")
     damaged.write_bytes(damaged.read_bytes()[:50])
     missing.unlink()
