@@ -128,7 +128,7 @@ class Augmentation(ConfigModel):
     contrast_range: Annotated[list[PositiveNumber], Field(min_length=2, max_length=2)] | None = None
     """Volumes: distances from the mean are multiplied by a number between these two."""
     quarter_turns: bool | None = None
-    """Volumes: turned in the plane of the last two axes by a multiple of 90 degrees, of 180 where they differ in size."""
+    """Volumes: turned in the plane of the last two axes by a multiple of 90 degrees, of 180 where these differ."""
     rotation_degrees: Annotated[float, Field(ge=0.0, le=180.0)] | None = None
     """Volumes: turned about each axis by up to so many degrees either way."""
     flip_axes: list[Annotated[int, Field(ge=0, le=2)]] | None = None
