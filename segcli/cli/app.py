@@ -5,7 +5,7 @@ second, so that a mistake in a file is told before anything slow begins.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,12 +20,16 @@ from segcli.cli.options import (
     OverwriteOpt,
     QuietOpt,
     RunAndOverridesArg,
-    RunOpt,
+    RunsOpt,
     ThresholdOpt,
     TTAOpt,
+    format_of,
     run_and_overrides,
     threshold_or_best,
 )
+
+if TYPE_CHECKING:
+    from segcli.config.schema import Run
 
 __all__ = ["app"]
 
@@ -148,6 +152,59 @@ def data_sample(
     console.result(made, tables.sample(made), as_json=as_json, quiet=quiet)
 
 
+@data_app.command("convert")
+def data_convert(
+    source: Annotated[Path, typer.Argument(metavar="FROM", help="Folder with images and labels.")],
+    target: Annotated[Path, typer.Argument(metavar="TO", help="Folder of the HDF5 files.")],
+    images: Annotated[
+        str | None, typer.Option("--images", help="Folder of the images in FROM.", show_default=False)
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option("--labels", help="Folder of the labels in FROM.", show_default=False)
+    ] = None,
+    structures: Annotated[
+        str | None,
+        typer.Option("--structures", help="liver=5,spleen=1; all numbers when left out.", show_default=False),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option("--size", help="64,64,32; the largest when left out.", show_default=False)
+    ] = None,
+    fit: Annotated[str, typer.Option("--fit", help="pad or resize volumes to the size.")] = "pad",
+    val: Annotated[float, typer.Option("--val", min=0.0, max=0.9, help="Share of the cases for validation.")] = 0.2,
+    test: Annotated[float, typer.Option("--test", min=0.0, max=0.9, help="Share of the cases for the test.")] = 0.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Draws the shares.")] = 0,
+    overwrite: OverwriteOpt = False,
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Write HDF5 volumes from NIfTI folders, or from 2D images with masks.
+
+    Example: segcli data convert hippocampus data/hippocampus --size 40,56,40
+    """
+    from segcli.cli import console
+    from segcli.cli.options import fit_of, sizes_of
+
+    wanted, how = sizes_of(size), fit_of(fit)
+
+    from segcli.commands.convert import ConvertOptions, convert
+    from segcli.report import tables
+
+    options = ConvertOptions(
+        images=images,
+        labels=labels,
+        structures=tuple(structures.split(",")) if structures else (),
+        size=wanted,
+        fit=how,
+        val=val,
+        test=test,
+        seed=seed,
+        overwrite=overwrite,
+    )
+    with console.listener(quiet=quiet or as_json) as listener:
+        made = convert(source, target, options, listener=listener)
+    console.result(made, tables.converted(made), as_json=as_json, quiet=quiet)
+
+
 @data_app.command("stats")
 def data_stats(
     config: ConfigArg, overrides: OverridesArg = None, as_json: JsonOpt = False, quiet: QuietOpt = False
@@ -198,6 +255,7 @@ def train(
         int | None,
         typer.Option("--folds", min=2, help="Cross-validate: train so many runs, mean ± sd.", show_default=False),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="With --dry-run: try even what cannot fit the GPU.")] = False,
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
@@ -214,9 +272,11 @@ def train(
     from segcli.commands import train as command
     from segcli.report import tables
 
+    if run.debug.profile_memory or run.debug.detailed_memory:
+        _tell_memory(run, quiet=quiet or as_json)
     if dry_run:
         with console.listener(quiet=quiet or as_json) as listener:
-            rehearsed = command.dry_run(run, listener=listener)
+            rehearsed = command.dry_run(run, force=force, listener=listener)
         console.result(rehearsed, tables.rehearsed(rehearsed), as_json=as_json, quiet=quiet)
         return
     if folds is not None:
@@ -229,6 +289,18 @@ def train(
     with console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener:
         trained = command.train(run, overwrite=overwrite, listener=listener)
     console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
+
+
+def _tell_memory(run: "Run", *, quiet: bool) -> None:
+    """Print the forecast before a training, as `debug` asks for it."""
+    from segcli.cli import console
+    from segcli.commands import profile
+    from segcli.report import vram as report
+
+    if not quiet:
+        (forecast,) = profile.forecasts([run])
+        debug = run.debug
+        console.aside(report.forecast(forecast, layers=debug.detailed_memory, activations=debug.estimate_activations))
 
 
 @app.command("resume")
@@ -287,11 +359,24 @@ def evaluate(
 @app.command("predict")
 def predict(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT ...", help="Image files, folders or globs.")],
-    run: RunOpt = None,
+    run: RunsOpt = None,
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Exported ONNX file in the place of a run, or several; PyTorch is not loaded.",
+            show_default=False,
+        ),
+    ] = None,
     out: OutOpt = None,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write the image with the mask on it.")] = False,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write probabilities as 16-bit PNG (0 to 65535).")
+    ] = False,
+    uncertainty: Annotated[
+        bool,
+        typer.Option("--uncertainty", help="Also write entropy, or the spread of several runs, as 16-bit PNG."),
     ] = False,
     threshold: ThresholdOpt = None,
     tile: Annotated[
@@ -305,6 +390,9 @@ def predict(
     ] = None,
     fps: Annotated[float, typer.Option("--fps", min=0.1, max=240, help="Frames per second of the video.")] = 10.0,
     overwrite: OverwriteOpt = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Go on where an earlier call stopped.")
+    ] = False,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -315,60 +403,188 @@ def predict(
     from segcli.cli import console
     from segcli.commands.locate import locate_run
 
-    located = locate_run(run)
+    if model and run:
+        raise typer.BadParameter("--model and --run exclude each other: the file is the network")
+    located = [] if model else [locate_run(name) for name in run] if run else [locate_run(None)]
 
     from segcli.commands.predict import PredictOptions
     from segcli.commands.predict import predict as command
+    from segcli.engine.predictor import Wanted, ensemble, of_exported
     from segcli.report import tables
 
     options = PredictOptions(
         out=out,
         overlays=overlay,
         probabilities=probabilities,
-        threshold=threshold,
-        tile=tile,
-        tta=tta,
+        uncertainty=uncertainty,
         video=video,
         fps=fps,
         overwrite=overwrite,
+        skip_existing=skip_existing,
     )
+    wanted = Wanted(threshold=threshold, tile=tile, tta=tta)
     with console.listener(quiet=quiet or as_json) as listener:
-        console.took(located, listener)
-        done = command(inputs, located, options, listener=listener)
+        for entry in located:
+            console.took(entry, listener)
+        if model:
+            done = command(
+                inputs, lambda: ensemble([of_exported(path, wanted) for path in model]), options, listener=listener
+            )
+        else:
+            from segcli.engine.checkpoint_predictor import layout_of, of_checkpoint, task_of
+
+            paths = [entry.for_prediction() for entry in located]
+            layouts = [layout_of(path) for path in paths]
+            if not all(task_of(path).has_pixels for path in paths):
+                from segcli.commands.classify import classify
+
+                done = classify(inputs, paths, wanted, options, listener=listener)
+            elif any(layout.ndim == 3 for layout in layouts):
+                from segcli.commands.predict_volumes import predict_volumes
+
+                done = predict_volumes(inputs, paths, wanted, options, listener=listener)
+            else:
+                done = command(
+                    inputs,
+                    lambda: ensemble([of_checkpoint(path, wanted) for path in paths]),
+                    options,
+                    endings=layouts[0].endings,
+                    listener=listener,
+                )
     console.result(done.as_dict(), tables.predicted(done), as_json=as_json, quiet=quiet)
     if done.failed:
         raise typer.Exit(3)
 
 
-@app.command("profile-memory", help="VRAM before the first out-of-memory (of it, --processes is built yet).")
+@app.command("profile-memory")
 def profile_memory(
-    configs: Annotated[list[str] | None, typer.Argument(metavar="[CONFIG | RUN]")] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CONFIG | RUN ...] [KEY=VALUE ...]",
+            help="Experiment files or runs; the newest run, or configs/exp.yaml, when left out. Then overrides.",
+            autocompletion=complete.config_run_or_key,
+            show_default=False,
+        ),
+    ] = None,
+    vram: Annotated[
+        str | None,
+        typer.Option("--vram", metavar="SIZE", help="Memory of the GPU, such as 24GiB; of the one here when left out."),
+    ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option("--sweep", metavar="KEY=N,N,...", help="Also batch=1,2,4,8 or image_size=256,512."),
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="Layers in the table, the largest.")] = 15,
+    depth: Annotated[
+        int | None,
+        typer.Option("--depth", min=1, help="Levels of the network that are told apart.", show_default=False),
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--html", help="Write the memory over the step to this page.", show_default=False)
+    ] = None,
+    measure: Annotated[bool, typer.Option("--measure", help="Also do the step on the GPU, and compare.")] = False,
+    trace: Annotated[
+        Path | None,
+        typer.Option("--trace", help="Also do the step and write a trace into this folder.", show_default=False),
+    ] = None,
     processes: Annotated[bool, typer.Option("--processes", help="List who holds the memory of the GPUs here.")] = False,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Tell who holds a GPU's memory.
+    """Forecast the GPU memory of a training, on any machine, before the first out-of-memory.
 
-    Example: segcli profile-memory --processes
+    Plays the real step on tensors without data. Several experiments are compared, one row each.
+
+    Example: segcli profile-memory configs/exp.yaml --vram 24GiB
     """
+    from segcli.cli import console
+    from segcli.commands import profile
+
     if processes:
-        from segcli.cli import console
-        from segcli.commands import profile
         from segcli.report import memory
 
         found = profile.processes()
         console.result(found.as_dict(), memory.holders(found), as_json=as_json, quiet=quiet)
         return
-    _not_built("profile-memory", "start with a small `data.batch_size` and look at the memory in the progress line")
+    limit = None if vram is None else profile.parse_vram(vram)
+    swept = None if sweep is None else profile.parse_sweep(sweep)
+    runs, taken = profile.load_runs(words or [])
+
+    from segcli.report import vram as report
+
+    with console.listener(quiet=quiet or as_json) as listener:
+        if taken is not None:
+            listener.notice(f"experiment: {taken}")
+        done = profile.forecasts(runs, vram=limit, sweep=swept, depth=depth, page=page, measure=measure, trace=trace)
+        if page is not None:
+            listener.notice(f"wrote {page}")
+    tables = report.forecast(done[0], top=top) if len(done) == 1 else report.comparison(done)
+    values = done[0].as_dict() if len(done) == 1 else {"runs": [one.as_dict() for one in done]}
+    console.result(values, tables, as_json=as_json, quiet=quiet)
 
 
-@app.command("export", help="ONNX, TorchScript, torch.export (not built yet).")
-def export(run: Annotated[str | None, typer.Argument(metavar="[RUN]")] = None) -> None:
-    """Say that it is not built yet."""
-    _not_built("export", "a checkpoint's tensors under `model/` are plain safetensors")
+@app.command("export")
+def export(
+    words: RunAndOverridesArg = None,
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--format", "-f", help="onnx, torchscript or pt2 (torch.export).", autocompletion=complete.formats
+        ),
+    ] = "onnx",
+    bake: Annotated[
+        bool, typer.Option("--bake", help="Let the file normalise the image and give probabilities.")
+    ] = False,
+    half: Annotated[bool, typer.Option("--half", help="Numbers of 16 bits.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Weights of 8 bits (ONNX), with the Dice that they cost measured.")
+    ] = False,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            "--tolerance",
+            min=0.0,
+            help="Largest difference to the original; 1e-4, or 2e-2 with --half.",
+            show_default=False,
+        ),
+    ] = None,
+    max_dice_loss: Annotated[
+        float, typer.Option("--max-dice-loss", min=0.0, help="Largest loss of validation Dice with --int8.")
+    ] = 0.02,
+    out: OutOpt = None,
+    overwrite: OverwriteOpt = False,
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Write a trained network as a file that runs without segcli.
 
+    The file is run in a fresh process and compared with the original; one that differs is not kept.
 
-def _not_built(command: str, instead: str) -> None:
-    from segcli.core.errors import ConfigError
+    Example: segcli export exp --format onnx --bake
+    """
+    from segcli.cli import console
+    from segcli.commands.locate import locate_run
 
-    raise ConfigError(f"`segcli {command}` is not built yet in version {__version__}", hint=instead)
+    name, overrides = run_and_overrides(words)
+    wanted = format_of(kind)
+    located = locate_run(name)
+
+    from segcli.commands.export import ExportOptions
+    from segcli.commands.export import export as command
+    from segcli.report import tables
+
+    options = ExportOptions(
+        format=wanted,
+        out=out,
+        half=half,
+        int8=int8,
+        bake=bake,
+        tolerance=tolerance,
+        max_dice_loss=max_dice_loss,
+        overwrite=overwrite,
+    )
+    with console.listener(quiet=quiet or as_json) as listener:
+        console.took(located, listener)
+        done = command(located, options, overrides=overrides, listener=listener)
+    console.result(done.as_dict(), tables.exported(done), as_json=as_json, quiet=quiet)

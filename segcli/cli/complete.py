@@ -5,9 +5,20 @@ from pathlib import Path
 
 import typer
 
+from segcli.core.portable import FORMATS
 from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SAMPLES, SCHEDULERS, Registry
 
-__all__ = ["config_or_key", "configs", "kinds", "run_or_key", "runs", "shells", "splits"]
+__all__ = [
+    "config_or_key",
+    "config_run_or_key",
+    "configs",
+    "formats",
+    "kinds",
+    "run_or_key",
+    "runs",
+    "shells",
+    "splits",
+]
 
 EXPERIMENTS = Path("outputs") / "experiments"
 COMPONENT_KEYS: dict[str, Registry] = {
@@ -45,6 +56,11 @@ def kinds(incomplete: str) -> list[str]:
     return _starting(SAMPLES.names(), incomplete)
 
 
+def formats(incomplete: str) -> list[str]:
+    """Formats of exported networks."""
+    return _starting(FORMATS.values(), incomplete)
+
+
 def splits(incomplete: str) -> list[str]:
     """Names of splits."""
     return _starting(("train", "val", "test"), incomplete)
@@ -63,6 +79,11 @@ def run_or_key(ctx: typer.Context, incomplete: str) -> list[str]:
     """Runs, and once one is given, keys for overrides."""
     given = ctx.params.get("words") or []
     return config_or_key(incomplete) if given or "=" in incomplete else [*runs(incomplete), *config_or_key(incomplete)]
+
+
+def config_run_or_key(incomplete: str) -> list[str]:
+    """Experiment files and runs, or keys for overrides."""
+    return config_or_key(incomplete) if "=" in incomplete else [*configs(incomplete), *runs(incomplete)]
 
 
 def shells(incomplete: str) -> list[str]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from segcli.commands.locate import Located
     from segcli.engine.events import Listener
 
-__all__ = ["error", "listener", "result", "took"]
+__all__ = ["aside", "error", "listener", "result", "took"]
 
 PLAIN_WIDTH = 110
 """Columns where there is no terminal to ask."""
@@ -24,7 +24,8 @@ PLAIN_WIDTH = 110
 
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
-    return Console(file=stream, highlight=False, soft_wrap=False, width=None if stream.isatty() else PLAIN_WIDTH)
+    # looked up at every line, so that a tracker which records the console output finds it there
+    return Console(stderr=stderr, highlight=False, soft_wrap=False, width=None if stream.isatty() else PLAIN_WIDTH)
 
 
 def error(mistake: SegcliError) -> None:
@@ -49,6 +50,13 @@ def result(values: dict[str, Any], tables: Iterable[Any], *, as_json: bool, quie
     if quiet:
         return
     console = _console(stderr=False)
+    for table in tables:
+        console.print(table, soft_wrap=isinstance(table, str))
+
+
+def aside(tables: Iterable[Any]) -> None:
+    """Print tables that are not the result of the command."""
+    console = _console(stderr=True)
     for table in tables:
         console.print(table, soft_wrap=isinstance(table, str))
 

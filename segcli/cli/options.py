@@ -2,11 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from segcli.cli import complete
+from segcli.core.portable import FORMATS, Format
 
 __all__ = [
     "ConfigArg",
@@ -17,10 +18,13 @@ __all__ = [
     "OverwriteOpt",
     "QuietOpt",
     "RunAndOverridesArg",
-    "RunOpt",
+    "RunsOpt",
     "TTAOpt",
     "ThresholdOpt",
+    "fit_of",
+    "format_of",
     "run_and_overrides",
+    "sizes_of",
     "threshold_or_best",
 ]
 
@@ -45,13 +49,14 @@ RunAndOverridesArg = Annotated[
         show_default=False,
     ),
 ]
-RunOpt = Annotated[
-    str | None,
+RunsOpt = Annotated[
+    list[str] | None,
     typer.Option(
         "--run",
         "-r",
-        help="Run folder, name or checkpoint; the newest run when left out.",
+        help="Run folder, name or checkpoint; the newest run when left out. Several are averaged.",
         autocompletion=complete.runs,
+        show_default=False,
     ),
 ]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
@@ -98,6 +103,18 @@ def threshold_or_best(text: str | None) -> float | str | None:
     return value
 
 
+def format_of(text: str) -> Format:
+    """Read what `--format` was given.
+
+    Raises:
+        typer.BadParameter: There is no such format.
+    """
+    for kind in FORMATS.values():
+        if text.lower() == kind:
+            return kind
+    raise typer.BadParameter(f"--format is one of {', '.join(FORMATS.values())}, got `{text}`")
+
+
 def run_and_overrides(words: list[str] | None) -> tuple[str | None, list[str]]:
     """Tell the run from the overrides.
 
@@ -109,3 +126,21 @@ def run_and_overrides(words: list[str] | None) -> tuple[str | None, list[str]]:
     if len(named) > 1:
         raise typer.BadParameter(f"one run at a time, got `{'` and `'.join(named)}`; an override is KEY=VALUE")
     return (named[0] if named else None), overrides
+
+
+def sizes_of(text: str | None) -> tuple[int, ...] | None:
+    """Three sizes from `64,64,32`."""
+    if text is None:
+        return None
+    parts = text.replace("x", ",").split(",")
+    if len(parts) != 3 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise typer.BadParameter(f"`{text}` is not three sizes such as 64,64,32", param_hint="--size")
+    return tuple(int(part) for part in parts)
+
+
+def fit_of(text: str) -> Literal["pad", "resize"]:
+    """One of the two ways to a common size."""
+    known: dict[str, Literal["pad", "resize"]] = {"pad": "pad", "resize": "resize"}
+    if text in known:
+        return known[text]
+    raise typer.BadParameter(f"`{text}` is neither pad nor resize", param_hint="--fit")

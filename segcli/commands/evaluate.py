@@ -244,11 +244,14 @@ def _score(parts: Assembly, cases: list[Case], predictions: Path | None, listene
 
     with StopSignal():
         try:
-            return evaluate(parts, parts.network, loader, on_image=save, after_batch=listener.advance)
+            result = evaluate(parts, parts.network, loader, on_image=save, after_batch=listener.advance)
         except (RuntimeError, MemoryError) as error:
             raise out_of_memory(error) or loader.explained(error) or error from error
         finally:
             loader.close()
+    if predictions is not None:
+        parts.layout.close_answers(predictions)
+    return result
 
 
 def _by_group(result: Evaluation, metrics: list[Metric]) -> dict[str, dict[str, float]]:

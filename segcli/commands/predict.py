@@ -1,36 +1,31 @@
-"""`segcli predict`: masks for files, folders and globs."""
+"""`segcli predict`: masks for files, folders and globs of 2D images; volumes have `predict_volumes`."""
 
 import glob
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from segcli.commands.classify import classify
-from segcli.commands.locate import Located
-from segcli.commands.predict_volumes import Saving, predict_volumes
-from segcli.config.load import run_from_values
-from segcli.config.schema import Run
 from segcli.core.errors import ConfigError, DataError
-from segcli.core.registry import DATASETS, TASKS
+from segcli.core.files import remove_leftovers
 from segcli.core.types import Array
 from segcli.data.images import natural_key, write_png
 from segcli.data.painting import overlay
 from segcli.data.samples import Sample
-from segcli.engine.assembly import Assembly, assemble, load_weights
-from segcli.engine.checkpoint import Checkpoint, read_checkpoint
+from segcli.data.tiles import tiled_tiff
+from segcli.data.windows import WindowedImage, is_zarr, open_large
+from segcli.datasets import Layout
 from segcli.engine.events import Listener
-from segcli.engine.inference import Inferer
-from segcli.engine.runtime import out_of_memory
+from segcli.engine.predictor import Likely, Predictor
 from segcli.engine.stopping import StopSignal
 from segcli.report.results import Predicted
 from segcli.report.video import video_to
 
-__all__ = ["PredictOptions", "predict"]
+__all__ = ["PREDICTIONS", "PredictOptions", "files_of", "predict"]
 
 PREDICTIONS = Path("outputs") / "predictions"
 
@@ -45,98 +40,123 @@ class PredictOptions:
     """Also write the image with the mask's outline on it."""
     probabilities: bool = False
     """Also write the probability as a 16-bit image."""
-    threshold: float | None = None
-    tile: int | None = None
-    tta: bool | None = None
+    uncertainty: bool = False
+    """Also write how uncertain each pixel is, as a 16-bit image."""
     video: Path | None = None
     """Also write the overlays as a video, in the order of the images."""
     fps: float = 10.0
     """Frames per second of the video."""
     overwrite: bool = False
-
-    @property
-    def saving(self) -> "Saving":
-        """What volumes have of it."""
-        for name, asked in (("--overlay", self.overlays), ("--video", self.video is not None)):
-            if asked:
-                raise ConfigError(
-                    f"`{name}` is for 2D images", hint="leave it out; `--probabilities` works for volumes"
-                )
-        return Saving(probabilities=self.probabilities, overwrite=self.overwrite)
+    skip_existing: bool = False
+    """Pass over images whose mask is there."""
 
 
 def predict(
     inputs: Sequence[str],
-    located: Located,
+    opened: Callable[[], Predictor],
     options: PredictOptions,
     *,
-    overrides: Sequence[str] = (),
+    endings: Sequence[str] = Layout.endings,
     listener: Listener,
 ) -> Predicted:
-    """Segment images of any size; each mask has the name and the size of its image.
+    """Segment 2D images of any size; each mask has the name and the size of its image.
 
-    An image that cannot be read is noted and passed over.
+    An image that cannot be read is noted and passed over. PyTorch is loaded by what opens the network, or not at all.
+
+    Args:
+        inputs: Files, folders and globs.
+        opened: Opens the network, once the inputs are found.
+        options: What is written.
+        endings: What names end in that are taken from a folder.
+        listener: Hears what happens.
 
     Raises:
         DataError: No input is an image.
         ConfigError: A result would overwrite a file.
-        SegcliError: The checkpoint or the device fail.
+        SegcliError: The network or the device fail.
     """
-    path = located.for_prediction()
-    checkpoint = read_checkpoint(path)
-    run = run_from_values(checkpoint.header["config"], overrides, source=str(path))
-    if not TASKS.load(run.task_name).has_pixels:
-        answered = Predicted(run.name, path, options.out or PREDICTIONS / run.name)
-        run = run.predicting(tta=options.tta)
-        classify(inputs, partial(_opened, run, checkpoint, path), answered, listener, overwrite=options.overwrite)
-        return answered
-    files = _files(inputs, DATASETS.load(run.dataset.format).endings)
-    run = run.predicting(threshold=options.threshold, tta=options.tta, tile=options.tile)
-    folder = options.out or PREDICTIONS / run.name
-    if DATASETS.load(run.dataset.format).ndim == 3:
-        done = Predicted(run.name, path, folder)
-        open_parts = partial(_opened, run, checkpoint, path)
-        predict_volumes(files, open_parts, done, options.saving, listener)
-        return done
-    targets = _targets(files, folder, overwrite=options.overwrite)
+    files = files_of(inputs, endings, zarr=True)
+    parts = opened()
+    folder = options.out or PREDICTIONS / parts.name
     if options.video is not None and options.video.exists() and not options.overwrite:
         raise ConfigError(f"`{options.video}` exists", hint="replace it with `--overwrite`, or give another name")
-    parts = _opened(run, checkpoint, path)
-    inferer = parts.inferer()
-    done = Predicted(run.name, path, folder)
-    listener.stage("prediction", len(files))
-    with StopSignal(), video_to(options.video, options.fps) as add_frame:
-        for source, target in targets.items():
-            try:
-                sample = parts.layout.read_input(source)
-                probs = _probabilities(parts, inferer, sample)
-            except DataError as error:
-                done.failed.append({"file": str(source), "message": error.message})
-                listener.warn(error.message)
-            else:
-                done.written.append(_write(parts, source, sample.image, target, probs, options, add_frame))
-            listener.advance()
+    targets = _targets(files, folder, parts, options)
+    done = Predicted(parts.name, parts.source, folder)
+    if options.skip_existing:
+        remove_leftovers(folder)
+        done.skipped.extend(str(source) for source, target in targets.items() if target.exists())
+        targets = {source: target for source, target in targets.items() if not target.exists()}
+    listener.stage("prediction", len(targets))
+    with (
+        StopSignal(),
+        video_to(options.video, options.fps) as add_frame,
+        ThreadPoolExecutor(1, "read") as reader,
+        ThreadPoolExecutor(1, "write") as writer,
+    ):
+        writing: Future[dict[str, Any]] | None = None
+        try:
+            for source, target, reading in _ahead(reader, parts, targets):
+                try:
+                    image = reading.result()
+                    if isinstance(image, WindowedImage):
+                        done.written.append(_write_large(parts, image, target, options, listener))
+                        listener.advance()
+                        continue
+                    likely = parts.likely(image)
+                except DataError as error:
+                    done.failed.append({"file": str(source), "message": error.message})
+                    listener.warn(error.message)
+                    listener.advance()
+                    continue
+                if writing is not None:  # one image waits at most, whatever is slower
+                    done.written.append(writing.result())
+                writing = writer.submit(_write, parts, source, image.image, target, likely, options, add_frame)
+                listener.advance()
+        finally:
+            if writing is not None:
+                done.written.append(writing.result())
     return done
 
 
-def _opened(run: Run, checkpoint: Checkpoint, path: Path) -> Assembly:
-    """Parts of a run with the weights of a checkpoint."""
-    parts = assemble(run)
-    load_weights(parts.network, checkpoint, path)
-    parts.network.eval()
-    return parts
+def _ahead(
+    pool: Executor, parts: Predictor, targets: dict[Path, Path]
+) -> Iterator[tuple[Path, Path, "Future[Sample | WindowedImage]"]]:
+    """Each image while the next one is being read."""
+
+    def read(path: Path) -> Sample | WindowedImage:
+        large = open_large(path) if parts.can_stream or is_zarr(path) else None
+        if large is not None and not parts.can_stream:
+            whole = large.read(tuple(slice(0, length) for length in large.size))
+            return Sample(image=parts.layout.converted(whole, path))
+        return parts.layout.read_input(path) if large is None else large
+
+    waiting: list[tuple[Path, Path, Future[Sample | WindowedImage]]] = []
+    for source, target in targets.items():
+        waiting.append((source, target, pool.submit(read, source)))
+        if len(waiting) > 1:
+            yield waiting.pop(0)
+    yield from waiting
 
 
-def _files(inputs: Sequence[str], endings: Sequence[str]) -> list[Path]:
-    """Image files that the inputs name, each once."""
+def files_of(inputs: Sequence[str], endings: Sequence[str], *, zarr: bool = False) -> list[Path]:
+    """Image files that the inputs name, each once.
+
+    Args:
+        inputs: Files, folders and globs.
+        endings: What names end in that are taken from a folder.
+        zarr: Take Zarr arrays, which are folders, from a folder as well.
+
+    Raises:
+        DataError: An input is nothing, or a folder has no such file.
+    """
     found: dict[Path, None] = {}
     for text in inputs:
         path = Path(text)
-        if path.is_dir():
+        if path.is_dir() and not (zarr and is_zarr(path)):
             inside = [
                 entry
                 for entry in path.iterdir()
-                if entry.name.lower().endswith(tuple(endings)) and entry.name[0] != "."
+                if (entry.name.lower().endswith(tuple(endings)) or (zarr and is_zarr(entry))) and entry.name[0] != "."
             ]
             if not inside:
                 raise DataError(f"no images in `{path}`", hint=f"files end in {', '.join(endings)}")
@@ -151,9 +171,9 @@ def _files(inputs: Sequence[str], endings: Sequence[str]) -> list[Path]:
     return list(found)
 
 
-def _targets(files: list[Path], folder: Path, *, overwrite: bool) -> dict[Path, Path]:
+def _targets(files: list[Path], folder: Path, parts: Predictor, options: PredictOptions) -> dict[Path, Path]:
     """Result of each image: its stem in the folder."""
-    targets = {path: folder / f"{path.stem}.png" for path in files}
+    targets = {path: folder / f"{path.stem}{'.tif' if _is_large(path, parts) else '.png'}" for path in files}
     owners: dict[Path, Path] = {}
     for source, target in targets.items():
         if target in owners:
@@ -166,38 +186,36 @@ def _targets(files: list[Path], folder: Path, *, overwrite: bool) -> dict[Path, 
             raise ConfigError(
                 f"the mask of `{source}` would replace the image", hint="give another folder with `--out`"
             )
-        if target.exists() and not overwrite:
+        if target.exists() and not (options.overwrite or options.skip_existing):
             raise ConfigError(
-                f"`{target}` exists", hint="replace it with `--overwrite`, or give another folder with `--out`"
+                f"`{target}` exists",
+                hint="replace it with `--overwrite`, go on with `--skip-existing`, or give another folder with `--out`",
             )
     return targets
 
 
-def _probabilities(parts: Assembly, inferer: Inferer, sample: Sample) -> Array:
-    """Probabilities `(K, *S)` at the size of the file."""
-    stored = sample.size
-    ready = parts.pipeline.for_prediction(parts.pipeline.resized(sample), stored)
-    image = torch.from_numpy(ready.arrays["image"])[None].to(parts.device, memory_format=parts.memory_format)
+def _is_large(path: Path, parts: Predictor) -> bool:
+    """Whether the image is read in parts."""
     try:
-        with torch.inference_mode():
-            logits = ready.geometry.restore(inferer.logits(image)["mask"])
-            probs: Array = parts.task.probabilities(logits)[0].cpu().numpy()
-    except (RuntimeError, MemoryError) as error:
-        raise out_of_memory(error) or error from error
-    return probs
+        large = open_large(path) if parts.can_stream else None
+    except DataError:  # told when its turn comes
+        return False
+    if large is not None:
+        large.close()
+    return large is not None
 
 
 def _write(
-    parts: Assembly,
+    parts: Predictor,
     source: Path,
     image: Array,
     target: Path,
-    probs: Array,
+    likely: Likely,
     options: PredictOptions,
     add_frame: Callable[[Path, Array], None] | None,
 ) -> dict[str, Any]:
     task = parts.task
-    answer = task.decide(probs, parts.run.inference.threshold)
+    answer = task.decide(likely.probs, parts.inference.threshold)
     pictures = {"mask": parts.layout.as_stored(answer)}
     if task.target == "classes":
         # the mask has the coding of the data set's own; the other one stands beside it
@@ -211,11 +229,81 @@ def _write(
             add_frame(source, over)
     if options.probabilities:
         # of classes, the probability of the one that was found
-        pictures["probability"] = np.rint(probs.max(axis=0) * 65535).astype(np.uint16)
+        pictures["probability"] = _in_16_bits(likely.probs.max(axis=0))
+    if options.uncertainty:
+        pictures["uncertainty"] = _in_16_bits(likely.uncertainty)
     written: dict[str, Any] = {"image": str(source)}
-    for kind, picture in pictures.items():
+    for kind, picture in reversed(pictures.items()):  # the mask last: where it is, everything is
         path = target if kind == "mask" else target.with_name(f"{target.stem}_{kind}.png")
         write_png(path, picture)
         written[kind] = str(path)
-    shares = task.shares(answer)
-    return {**written, "share": shares if len(shares) > 1 else next(iter(shares.values()))}
+    return {**written, "share": _told(task.shares(answer))}
+
+
+def _in_16_bits(values: Array) -> Array:
+    """Values from 0 to 1 as 0 to 65535."""
+    scaled: Array = np.rint(values * 65535).astype(np.uint16)
+    return scaled
+
+
+def _told(shares: dict[str, float]) -> dict[str, float] | float:
+    """Of one mask, its share alone."""
+    return shares if len(shares) > 1 else next(iter(shares.values()))
+
+
+@dataclass(frozen=True)
+class _Converted:
+    """A large image as those of the data set."""
+
+    image: WindowedImage
+    layout: Layout
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Height and width."""
+        return self.image.size
+
+    def read(self, window: tuple[slice, ...]) -> Array:
+        """Pixels of a window."""
+        return self.layout.converted(self.image.read(window), self.image.path)
+
+
+def _write_large(
+    parts: Predictor, image: WindowedImage, target: Path, options: PredictOptions, listener: Listener
+) -> dict[str, Any]:
+    """Predict and write an image band by band, as tiled TIFF."""
+    if options.overlays or options.video is not None:
+        listener.warn(f"`{image.path}` is too large for an overlay or a video: its mask alone is written")
+    task = parts.task
+    samples = parts.layout.as_stored(np.zeros((1, 1), np.uint8)).shape[2:]
+    wanted = {"mask": True, "probability": options.probabilities, "uncertainty": options.uncertainty}
+    paths = {
+        kind: target if kind == "mask" else target.with_name(f"{target.stem}_{kind}.tif")
+        for kind, asked in wanted.items()
+        if asked
+    }
+    shares: dict[str, float] = {}
+    try:
+        with ExitStack() as stack:  # which closes the mask last: where it is, everything is
+            writers = {
+                kind: stack.enter_context(
+                    tiled_tiff(path, (*image.size, *samples), np.uint8)
+                    if kind == "mask"
+                    else tiled_tiff(path, image.size, np.uint16)
+                )
+                for kind, path in paths.items()
+            }
+            for rows, likely in parts.bands(_Converted(image, parts.layout)):
+                answer = task.decide(likely.probs, parts.inference.threshold)
+                writers["mask"].add(parts.layout.as_stored(answer))
+                if options.probabilities:
+                    writers["probability"].add(_in_16_bits(likely.probs.max(axis=0)))
+                if options.uncertainty:
+                    writers["uncertainty"].add(_in_16_bits(likely.uncertainty))
+                weight = (rows.stop - rows.start) / image.size[0]
+                for name, share in task.shares(answer).items():
+                    shares[name] = shares.get(name, 0.0) + weight * share
+    finally:
+        image.close()
+    written = {kind: str(path) for kind, path in paths.items()}
+    return {"image": str(image.path), **written, "share": _told(shares)}

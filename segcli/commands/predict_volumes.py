@@ -2,51 +2,57 @@
 
 import csv
 import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from segcli.commands.predict import PREDICTIONS, PredictOptions, files_of
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import write_text
 from segcli.core.types import Array
 from segcli.data.samples import Case, Sample
 from segcli.engine.assembly import Assembly
+from segcli.engine.checkpoint_predictor import layout_of, opened
 from segcli.engine.events import Listener
 from segcli.engine.inference import Inferer
+from segcli.engine.predictor import Wanted
 from segcli.engine.runtime import out_of_memory
 from segcli.engine.stopping import StopSignal
 from segcli.report.results import Predicted
 
-__all__ = ["Saving", "predict_volumes"]
+__all__ = ["predict_volumes"]
 
 TABLE = "presence.csv"
 
 
-@dataclass(frozen=True)
-class Saving:
-    """What is written."""
-
-    probabilities: bool = False
-    overwrite: bool = False
-
-
 def predict_volumes(
-    files: Sequence[Path], opened: Callable[[], Assembly], done: Predicted, saving: Saving, listener: Listener
-) -> None:
-    """Segment every case of these files, write masks and a table of what is present.
+    inputs: Sequence[str], checkpoints: Sequence[Path], wanted: Wanted, options: PredictOptions, *, listener: Listener
+) -> Predicted:
+    """Segment every case of volume files, write masks and a table of what is present.
 
     A file or case that cannot be read is noted and passed over.
 
+    Args:
+        inputs: Files, folders and globs.
+        checkpoints: The one that predicts, alone.
+        wanted: Instead of what its run says.
+        options: What is written.
+        listener: Hears what happens.
+
     Raises:
-        ConfigError: A result would overwrite a file.
-        DeviceError: The device fails.
+        DataError: No input is a volume.
+        ConfigError: A result would overwrite a file, or an option is for 2D images.
+        SegcliError: The checkpoint or the device fail.
     """
-    _refuse_overwriting(files, done.folder, saving)
-    parts = opened()
+    _refuse(checkpoints, options)
+    path = checkpoints[0]
+    files = files_of(inputs, layout_of(path).endings)
+    parts = opened(path, wanted)
+    done = Predicted(parts.run.name, path, options.out or PREDICTIONS / parts.run.name)
+    _refuse_overwriting(files, done.folder, options)
     inferer = parts.inferer()
     cases: list[Case] = []
     for path in files:
@@ -60,12 +66,36 @@ def predict_volumes(
             try:
                 sample = parts.layout.read_unlabelled(case)
                 probs, present = _predicted(parts, inferer, sample)
-                _write(parts, case, probs, present, done, saving)
+                _write(parts, case, probs, present, done, options)
             except DataError as error:
                 _note(done, case.image, error, listener)
             listener.advance()
+    parts.layout.close_answers(done.folder)
     if done.presence:
         write_text(done.folder / TABLE, _table(done.presence))
+    return done
+
+
+def _refuse(checkpoints: Sequence[Path], options: PredictOptions) -> None:
+    """Name what volumes do not have.
+
+    Raises:
+        ConfigError: It was asked for.
+    """
+    asked = {
+        "--overlay": options.overlays,
+        "--video": options.video is not None,
+        "--uncertainty": options.uncertainty,
+        "--skip-existing": options.skip_existing,
+    }
+    for name, is_asked in asked.items():
+        if is_asked:
+            raise ConfigError(f"`{name}` is for 2D images", hint="leave it out; `--probabilities` works for volumes")
+    if len(checkpoints) > 1:
+        raise ConfigError(
+            f"volumes are predicted by one run, got {' and '.join(f'`{path}`' for path in checkpoints)}",
+            hint="several runs are averaged for 2D images only",
+        )
 
 
 def _note(done: Predicted, path: Path, error: DataError, listener: Listener) -> None:
@@ -73,7 +103,7 @@ def _note(done: Predicted, path: Path, error: DataError, listener: Listener) -> 
     listener.warn(error.message)
 
 
-def _refuse_overwriting(files: Sequence[Path], folder: Path, saving: Saving) -> None:
+def _refuse_overwriting(files: Sequence[Path], folder: Path, options: PredictOptions) -> None:
     owners: dict[str, Path] = {}
     for path in files:
         target = folder / path.name
@@ -85,7 +115,7 @@ def _refuse_overwriting(files: Sequence[Path], folder: Path, saving: Saving) -> 
         owners[path.name] = path
         if target.absolute() == path.absolute():
             raise ConfigError(f"the masks of `{path}` would replace it", hint="give another folder with `--out`")
-        if target.exists() and not saving.overwrite:
+        if target.exists() and not options.overwrite:
             raise ConfigError(
                 f"`{target}` exists", hint="replace it with `--overwrite`, or give another folder with `--out`"
             )
@@ -106,10 +136,12 @@ def _predicted(parts: Assembly, inferer: Inferer, sample: Sample) -> tuple[Array
     return probs, None if presence is None else presence[0].cpu().numpy()
 
 
-def _write(parts: Assembly, case: Case, probs: Array, judged: Array | None, done: Predicted, saving: Saving) -> None:
+def _write(
+    parts: Assembly, case: Case, probs: Array, judged: Array | None, done: Predicted, options: PredictOptions
+) -> None:
     answer = parts.task.decide(probs, parts.run.inference.threshold)
     written: dict[str, Any] = {"image": case.place, "mask": str(parts.layout.save_answer(done.folder, case, answer))}
-    if saving.probabilities:
+    if options.probabilities:
         written["probabilities"] = str(parts.layout.save_probabilities(done.folder, case, probs))
     written["share"] = parts.task.shares(answer)
     done.written.append(written)

@@ -9,7 +9,7 @@ from segcli.commands.locate import Located
 from segcli.config.load import run_from_values
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, ConfigError, DataError
-from segcli.core.files import write_yaml
+from segcli.core.files import shown, write_yaml
 from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.events import Listener
 from segcli.engine.runfolder import RunFolder
@@ -18,6 +18,9 @@ from segcli.engine.session import open_session
 from segcli.engine.snapshot import Snapshot
 from segcli.engine.stopping import StopSignal
 from segcli.engine.trainer import Trainer
+from segcli.engine.vram.choice import refuse_what_cannot_fit, with_fitting_batch
+from segcli.engine.vram.inputs import inputs_of
+from segcli.engine.vram.real import traced
 from segcli.report.results import Trained
 
 __all__ = ["dry_run", "resume", "train"]
@@ -43,6 +46,7 @@ def train(run: Run, *, overwrite: bool, listener: Listener) -> Trained:
         made = _missing_parents(folder.path)
         stack.enter_context(folder.locked())
         try:
+            run = with_fitting_batch(run, listener)
             trainer = open_session(run, folder, listener, stop)
         except BaseException:
             (folder.path / ".lock").unlink(missing_ok=True)
@@ -51,6 +55,9 @@ def train(run: Run, *, overwrite: bool, listener: Listener) -> Trained:
         if overwrite:
             folder.clear()
         _describe(trainer)
+        if run.debug.profile_training_step:
+            for path in traced(run, inputs_of(run), folder.trace).files:
+                listener.notice(f"wrote {shown(path)}")
         trainer.save()  # from here on the run can be resumed
         trainer.fit()
         return _trained(trainer)
@@ -87,14 +94,21 @@ def _trained(trainer: Trainer, *, done_before: bool = False) -> Trained:
     )
 
 
-def dry_run(run: Run, *, listener: Listener) -> dict[str, Any]:
+def dry_run(run: Run, *, force: bool = False, listener: Listener) -> dict[str, Any]:
     """Check everything, train two batches and validate one image, and write nothing.
+
+    Args:
+        run: The run.
+        force: Try even what by the forecast does not fit the GPU.
+        listener: Hears what happens.
 
     Raises:
         SegcliError: Whatever would stop the training.
     """
     with StopSignal() as stop:
-        trainer = open_session(run, RunFolder(run.folder), listener, stop)
+        run = with_fitting_batch(run, listener)
+        refuse_what_cannot_fit(run, listener, force=force)
+        trainer = open_session(run, RunFolder(run.folder), listener, stop, rehearsal=True)
         return {"run": run.name, "batches_per_epoch": len(trainer.train), **trainer.rehearse()}
 
 

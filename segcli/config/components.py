@@ -10,7 +10,7 @@ from segcli.config.document import Document, Loc, Problem
 from segcli.config.messages import as_typed, problems_of
 from segcli.config.schema import Component, LossPart, ModelSection
 from segcli.core.errors import ConfigError
-from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, Registry
+from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, TRACKERS, Registry
 from segcli.data.settings import DatasetSpec
 
 __all__ = ["check_components"]
@@ -41,6 +41,11 @@ def _chosen(values: dict[str, Any]) -> Iterator[_Chosen]:
         training = values["training"] = {} if training is None else training
     if isinstance(training, dict):
         yield from _chosen_in_training(training)
+    logging = values.get("logging")
+    for index, entry in enumerate(logging.get("trackers") or [] if isinstance(logging, dict) else []):
+        if isinstance(entry, dict) and isinstance(entry.get("type"), str):
+            here: Loc = ("logging", "trackers", index)
+            yield _Chosen(TRACKERS, entry["type"], here, here, entry, Component)
 
 
 def _chosen_in_training(training: dict[str, Any]) -> Iterator[_Chosen]:

@@ -6,8 +6,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
-from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, TASKS, Registry
+from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, TASKS, TRACKERS, Registry
 from segcli.core.types import ConfigModel, FilePath, Positive, Share
+from segcli.data.postprocess import Postprocess
 from segcli.data.settings import DatasetSpec, DataSettings, Size
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "OptimizerSection",
     "Run",
     "SchedulerSection",
+    "TrackerSection",
     "Training",
 ]
 
@@ -52,6 +54,9 @@ class ModelSection(Component):
     """Channels of an image; follows from the data set, and must agree with it when stated."""
     out_channels: Positive | None = None
     """Channels of the mask; follows from the data set, and must agree with it when stated."""
+    checkpoint_activations: bool = False
+    """Forget what blocks give between their ends and compute it again for backward: less memory, about a third more
+    time, the very same results."""
     final_activation: str | None = None
     """Function from logits to probabilities; follows from the task, and must agree with it when stated."""
 
@@ -166,6 +171,9 @@ class Training(ConfigModel):
     """Memory layout in which convolutions are faster."""
     compile: bool = False
     """Compile the network with `torch.compile`."""
+    memory_cleanup_frequency: Positive | None = None
+    """Optimizer steps between two times that Python's garbage and the GPU's cached memory are given back; never when
+    left out."""
     ema: EMA = EMA(enabled=False)
     """Exponential moving average of the weights."""
     early_stopping: EarlyStopping = EarlyStopping()
@@ -193,9 +201,18 @@ class Inference(ConfigModel):
     overlap: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
     """Share of a tile that it shares with the next."""
     tta: bool = False
-    """Test-time augmentation: average the logits of all flips and, in 2D, quarter turns; eight times the work."""
+    """Test-time augmentation: average the logits of all flips and, in 2D, quarter turns; eight times the work. It harms
+    scenes that have an above and a below."""
     threshold: Share = 0.5
     """A pixel is foreground from this probability on."""
+    postprocess: Postprocess = Postprocess()
+    """What is done to the masks that are found."""
+
+
+class TrackerSection(Component):
+    """A tracker."""
+
+    registry = TRACKERS
 
 
 class Logging(ConfigModel):
@@ -203,6 +220,9 @@ class Logging(ConfigModel):
 
     tensorboard: bool = True
     """Write event files for TensorBoard."""
+    trackers: list[TrackerSection] = []
+    """More trackers by name, `[sacred]`, or with their keys, `[{type: mlflow, uri: ...}]`. One that fails is dropped
+    with a warning and stops no training."""
     log_images: bool = False
     """Write input, truth and prediction of four validation images side by side."""
     image_log_frequency: Positive = 5
@@ -231,9 +251,9 @@ class Debug(ConfigModel):
     detailed_memory: bool = False
     """Print it by layer."""
     estimate_activations: bool = True
-    """Count activations in the forecast."""
+    """Count activations in the forecast; `false` tells only of weights, gradients and optimizer."""
     profile_training_step: bool = False
-    """Trace one training step."""
+    """Write a trace of one training step into `trace/` of the run folder before the first epoch."""
 
 
 class Output(ConfigModel):

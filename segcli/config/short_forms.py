@@ -10,7 +10,7 @@ __all__ = ["canonical_loss", "expand", "fill_from_data", "fill_from_task"]
 
 
 def expand(values: dict[str, Any]) -> None:
-    """Write short forms out: `loss: dice`, `optimizer: adam`, `augmentation: medium`, `ema: 0.999`."""
+    """Write short forms out, such as `loss: dice`, `augmentation: medium`, `ema: 0.999`, `batch_size: auto`."""
     _as_type(values, "model")
     training = values.get("training")
     if isinstance(training, dict):
@@ -25,8 +25,13 @@ def expand(values: dict[str, Any]) -> None:
             training["ema"] = {"decay": training["ema"]}
         elif isinstance(training.get("ema"), bool):
             training["ema"] = {"enabled": training["ema"]}
+    logging = values.get("logging")
+    if isinstance(logging, dict) and isinstance(logging.get("trackers"), list):
+        logging["trackers"] = [{"type": e} if isinstance(e, str) else e for e in logging["trackers"]]
     data = values.get("data")
     if isinstance(data, dict):
+        if data.get("batch_size") == "auto":
+            data |= {"batch_size": 1, "fit_batch_size": True}
         augmentation = data.get("augmentation")
         if isinstance(augmentation, str):
             data["augmentation"] = {"preset": augmentation}

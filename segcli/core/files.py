@@ -11,7 +11,7 @@ import yaml
 
 from segcli.core.errors import DataError
 
-__all__ = ["plain", "replacing", "shown", "told_when_full", "write_text", "write_yaml"]
+__all__ = ["plain", "remove_leftovers", "replacing", "shown", "told_when_full", "write_text", "write_yaml"]
 
 
 @contextmanager
@@ -31,6 +31,24 @@ def replacing(path: Path) -> Iterator[Path]:
             _sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed left unfinished in a folder."""
+    for path in folder.glob(".*.part"):
+        number = path.name.removesuffix(".part").rpartition(".")[2]
+        if number.isdigit() and not _is_running(int(number)):
+            path.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 @contextmanager

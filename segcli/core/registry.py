@@ -25,7 +25,15 @@ __all__ = [
     "same_name",
 ]
 
-EXTRAS = {"sacred": "sacred", "nibabel": "medical", "onnx": "export", "segmentation_models_pytorch": "zoo"}
+EXTRAS = {
+    "sacred": "sacred",
+    "pkg_resources": "sacred",
+    "mlflow": "mlflow",
+    "wandb": "wandb",
+    "nibabel": "medical",
+    "onnx": "export",
+    "segmentation_models_pytorch": "zoo",
+}
 """Optional package -> extra of ours that installs it."""
 
 

@@ -19,7 +19,7 @@ ROW, MARGIN = 22, 8
 FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.45
 
 
-def overlay(image: Array, painted: Array, shown: Mask, alpha: float = 0.35) -> Array:
+def overlay(image: Array, painted: Array, shown: Mask, alpha: float = 0.45) -> Array:
     """Image tinted and each region outlined, `(H, W, C), (H, W, 3), (H, W) -> (H, W, 3)` uint8.
 
     Args:

@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from segcli.core.types import Array
-from segcli.nn.dims import INTERPOLATION
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Case", "Geometry", "Sample", "as_unit", "pad_end", "padded_size", "resize"]
 
@@ -69,7 +69,7 @@ class Geometry:
     padded: tuple[int, ...]
     """After padding; what the network sees."""
 
-    def restore(self, values: Tensor) -> Tensor:
+    def restore(self, values: "Tensor") -> "Tensor":
         """Bring `(B, K, *padded)` back to `(B, K, *stored)`: the padding is cut off, then the size is undone."""
         if values.ndim == 2:  # one value for the whole image
             return values
@@ -77,7 +77,31 @@ class Geometry:
         values = values[(slice(None), slice(None), *window)]
         if self.resized == self.stored:
             return values
+        from torch.nn import functional as F  # noqa: PLC0415 - exported networks are run without PyTorch
+
+        from segcli.nn.dims import INTERPOLATION  # noqa: PLC0415
+
         return F.interpolate(values, size=self.stored, mode=INTERPOLATION[len(self.stored)], align_corners=False)
+
+    def restore_array(self, values: Array) -> Array:
+        """As `restore`, for `(K, *padded)` in float32 and without PyTorch."""
+        values = values[(slice(None), *(slice(0, size) for size in self.resized))]
+        for axis, size in enumerate(self.stored, start=1):
+            values = _interpolated(values, axis, size)
+        return values
+
+
+def _interpolated(values: Array, axis: int, size: int) -> Array:
+    """Linear interpolation along one axis, pixel centres aligned as `F.interpolate(align_corners=False)` has them."""
+    have = values.shape[axis]
+    if have == size:
+        return values
+    at = np.maximum((np.arange(size, dtype=np.float32) + np.float32(0.5)) * np.float32(have / size) - 0.5, 0.0)
+    below = np.minimum(at.astype(np.intp), have - 1)
+    above = np.minimum(below + 1, have - 1)
+    share = (at - below).astype(np.float32).reshape([-1 if axis == i else 1 for i in range(values.ndim)])
+    blended: Array = values.take(below, axis) * (1 - share) + values.take(above, axis) * share
+    return blended
 
 
 def as_unit(image: Array) -> Array:
@@ -101,6 +125,11 @@ def resize(pixels: Array, size: tuple[int, ...], *, labels: bool = False) -> Arr
 
 
 def _resize_volume(pixels: Array, size: tuple[int, ...], *, labels: bool) -> Array:
+    import torch  # noqa: PLC0415 - as in `Geometry.restore`
+    from torch.nn import functional as F  # noqa: PLC0415
+
+    from segcli.nn.dims import INTERPOLATION  # noqa: PLC0415
+
     channels = pixels[..., None] if pixels.ndim == 3 else pixels
     tensor = torch.from_numpy(np.moveaxis(channels, -1, 0)[None].astype(np.float32))
     mode, corners = ("nearest-exact", None) if labels else (INTERPOLATION[3], False)

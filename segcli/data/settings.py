@@ -157,7 +157,11 @@ class DataSettings(ConfigModel):
     """How images are cut into batches."""
 
     batch_size: Positive = 4
-    """Images per training step and per forward pass of validation."""
+    """Images per training step and per forward pass of validation; `auto` takes the largest that fits the GPU."""
+    fit_batch_size: bool = False
+    """Set by `batch_size: auto`; training writes the number that it chose into the run's config."""
+    max_batch_size: Positive = 64
+    """Largest batch that `batch_size: auto` takes."""
     num_workers: Annotated[int, Field(ge=0)] = 2
     """Loader processes; 0 reads in the training process. Results do not depend on it."""
     pin_memory: bool = True

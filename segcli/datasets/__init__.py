@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from segcli.core.errors import DataError
 from segcli.core.types import Array, ConfigModel
 from segcli.data.checks import Finding
 from segcli.data.class_list import Mistake
@@ -184,9 +185,21 @@ class Layout(ABC):
         write_png(path, self.as_stored(answer))
         return path
 
+    def close_answers(self, folder: Path) -> None:
+        """Give answers that were collected below a folder their names; called after the last `save_answer`."""
+        return
+
     def as_stored(self, answer: Array) -> Array:
         """An answer of the task, `(*S)` uint8, in the coding of the data set's own masks."""
         return answer
+
+    def converted(self, pixels: Array, path: Path) -> Array:
+        """A part of an image, `(*S, C)`, converted as `read_input` converts the whole of it.
+
+        Raises:
+            DataError: It has the wrong channels, or this layout cannot read parts.
+        """
+        raise DataError(f"`{path}` cannot be read in parts with `format: {self.spec.format}`")
 
     @abstractmethod
     def size(self, case: Case) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from segcli.core.errors import DataError
-from segcli.core.files import shown
+from segcli.core.files import shown, told_when_full
 from segcli.core.types import Array, ConfigModel
 from segcli.data.checks import Finding
 from segcli.data.class_list import class_names
@@ -47,6 +47,7 @@ class Volumes(Layout):
     def __init__(self, config: VolumeKeys, spec: DatasetSpec) -> None:
         super().__init__(config, spec)
         self.keys = config
+        self._collected: dict[Path, Path] = {}
         self.excludes = spec.task == "multiclass"
         """Whether classes exclude each other."""
 
@@ -166,10 +167,25 @@ class Volumes(Layout):
         """
         target = folder / f"{case.image.name if case.index is not None else case.id + suffix_of(case.image)}"
         if case.index is not None:
-            _append(target, case, answer)
+            _append(self._part(target), case, answer)
             return target
         write_volume(target, self.labels(answer), case.image if suffix_of(case.image) in NIFTI else None)
         return target
+
+    def _part(self, target: Path) -> Path:
+        """File that collects answers until the last of them; one that an earlier, broken prediction left is dropped."""
+        if target not in self._collected:
+            part = target.with_name(f".{target.name}.part")
+            part.unlink(missing_ok=True)
+            self._collected[target] = part
+        return self._collected[target]
+
+    def close_answers(self, folder: Path) -> None:
+        """Files of many cases are whole now."""
+        for target, part in self._collected.items():
+            if part.is_file():
+                part.replace(target)
+        self._collected.clear()
 
     def labels(self, answer: Array) -> Array:
         """Number of the structure in each voxel, as label files of this data set have it."""
@@ -212,23 +228,19 @@ def text_of(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _append(target: Path, case: Case, answer: Array) -> None:
-    """Write one case into the file of answers; it gets its name with the last of its cases."""
-    assert case.index is not None
-    part = target.with_name(f".{target.name}.part")
+def _append(part: Path, case: Case, answer: Array) -> None:
+    """Write one case into the file of answers."""
     masks = answer[..., None] if answer.ndim == 3 else answer
     with HDF5File(case.image).open() as source:
         count = len(source["images"])
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(part, "w" if case.index == 0 else "a") as file:
+    part.parent.mkdir(parents=True, exist_ok=True)
+    with told_when_full(part), h5py.File(part, "a") as file:
         if "masks" not in file:
             shape = (count, masks.shape[-1], *masks.shape[:-1])
             file.create_dataset("masks", shape, np.uint8, chunks=(1, 1, *shape[2:]), compression="gzip")
             file.create_dataset("presence_labels", shape[:2], np.uint8)
         file["masks"][case.index] = np.moveaxis(masks, -1, 0)
         file["presence_labels"][case.index] = masks.reshape(-1, masks.shape[-1]).any(0)
-    if case.index == count - 1:
-        part.replace(target)
 
 
 def metadata(root: Path | None) -> dict[str, Any]:

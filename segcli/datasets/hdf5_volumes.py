@@ -116,7 +116,6 @@ class HDF5Volumes(Volumes):
                 if "scenarios" in file and file["scenarios"].shape == (count,):
                     scenarios = [text_of(value) for value in file["scenarios"][:]]
                 header = _Header(shapes, names_of(file, count), scenarios)
-            raise_on_error(self._misfits(split, header))
             self._headers[split] = header
         return self._headers[split]
 
@@ -163,6 +162,7 @@ class HDF5Volumes(Volumes):
     def all_cases(self, split: str) -> list[Case]:
         """All cases of the file, in their order."""
         header, path = self._header(split), self.files[split].path
+        raise_on_error(self._misfits(split, header))
         together = zip(header.names, header.scenarios, strict=True)
         return [Case(name, path, index=index, group=group) for index, (name, group) in enumerate(together)]
 
@@ -194,9 +194,11 @@ class HDF5Volumes(Volumes):
         """Faults of the file, of `metadata.json`, and presence flags that contradict their masks."""
         path = self.files[split].path
         try:
-            cases = self.all_cases(split)
-            yield from self._inspect_metadata(split)
-            yield from self._inspect_flags(split, cases)
+            misfits = list(self._misfits(split, self._header(split)))
+            yield from misfits
+            if not misfits:
+                yield from self._inspect_metadata(split)
+                yield from self._inspect_flags(split, self.all_cases(split))
         except DataError as error:
             yield Finding("unreadable_file", "error", path, error.message, error.hint or "")
 

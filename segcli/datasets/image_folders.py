@@ -251,6 +251,10 @@ class ImageFolders(Layout):
                 raise DataError(finding.message, hint=finding.mend)
         return Sample(image=image, maps=maps)
 
+    def converted(self, pixels: Array, path: Path) -> Array:
+        """As `color` and `intensity_range` say."""
+        return self.convert(pixels, path)
+
     def read_input(self, path: Path) -> Sample:
         """Decode one image by itself."""
         return Sample(image=self.convert(read_image(path), path))

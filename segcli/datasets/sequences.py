@@ -212,6 +212,10 @@ class Sequences(Layout):
         """Class indices as colours, or as the numbers of the data set."""
         return self.masks.written(answer)
 
+    def converted(self, pixels: Array, path: Path) -> Array:
+        """As `color` and `intensity_range` say."""
+        return self.convert(pixels, path)
+
     def read_input(self, path: Path) -> Sample:
         """Decode one image by itself."""
         return Sample(image=self.convert(read_image(path), path))

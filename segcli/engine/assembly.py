@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from segcli.core.types import Batch, IOSpec
 from segcli.data.cache import DiskCache, MemoryCache, Resizing, forecast
 from segcli.data.loader import EvaluationLoader, TrainLoader
 from segcli.data.pipeline import Pipeline, Source
+from segcli.data.postprocess import clean
 from segcli.data.samples import Case, Sample
 from segcli.data.volume_transforms import VolumeAugmenter
 from segcli.datasets import Layout
@@ -29,7 +31,28 @@ from segcli.metrics import Metric, Scored, ScoredClasses
 from segcli.models import Network
 from segcli.tasks import Task
 
-__all__ = ["Assembly", "assemble", "load_weights"]
+__all__ = ["Assembly", "Site", "assemble", "load_weights"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the parts of a run are put."""
+
+    device: torch.device
+    precision: Precision
+    place: Callable[[nn.Module, Any], nn.Module]
+    """Puts a network there, with its weights in a memory format."""
+
+
+def _site(run: Run) -> Site:
+    """Where the run's config says."""
+    device = choose_device(run.device)
+
+    def place(network: Any, memory_format: Any) -> nn.Module:
+        moved: nn.Module = network.to(device=device, memory_format=memory_format)
+        return moved
+
+    return Site(device, choose_precision(run.training.amp, device), place)
 
 
 @dataclass
@@ -68,6 +91,17 @@ class Assembly:
             return self, network
         parts = replace(self, device=cpu, precision=choose_precision("off", cpu), loss=deepcopy(self.loss).to(cpu))
         return parts, deepcopy(network).to(cpu)
+
+    def cleaned(self, probs: Tensor) -> Tensor:
+        """Probabilities `(B, K, *S)` after `inference.postprocess`, on the same device."""
+        settings, classes = self.run.inference.postprocess, self.task.classes
+        if not settings.changes(classes):
+            return probs
+        exclude, threshold = self.task.target == "classes", self.run.inference.threshold
+        arrays = [
+            clean(entry, settings, classes, exclude=exclude, threshold=threshold) for entry in probs.cpu().numpy()
+        ]
+        return torch.from_numpy(np.stack(arrays)).to(probs.device)
 
     @cached_property
     def pipeline(self) -> Pipeline:
@@ -144,22 +178,24 @@ class Assembly:
         )
 
 
-def assemble(run: Run, *, pretrained: bool = False) -> Assembly:
+def assemble(run: Run, *, pretrained: bool = False, site: Site | None = None) -> Assembly:
     """Make a run's parts; the network's first weights follow from the seed.
 
     Args:
         run: The run.
         pretrained: Take up the pretrained weights that it names. Only a new training needs them: a checkpoint has its
             own, and must work where that file is not.
+        site: Where to put the parts; on the run's own device when left out.
 
     Raises:
         ConfigError: Parts do not fit together.
         CheckpointError: The pretrained weights do not fit.
         DeviceError: The device is not there.
     """
-    device = choose_device(run.device)
+    site = site or _site(run)
     layout: Layout = run.dataset.build()
     task: Task = TASKS.load(run.task_name)(run.dataset.spec)
+    run.inference.postprocess.check(task.classes, layout.ndim)
     seed_everything(run.seed)
     can_output = MODELS.load(run.model.type).can_output
     extras = {name: count for name, count in task.extras.items() if name in can_output}
@@ -177,6 +213,8 @@ def assemble(run: Run, *, pretrained: bool = False) -> Assembly:
             hint="leave `data.patch_size` out",
         )
     notes = network.load_pretrained() if pretrained else []
+    if run.model.checkpoint_activations:
+        network.checkpoint_activations()
     multiple = run.data.preprocessing.pad_to_multiple
     if multiple is not None and multiple % network.stride:
         raise ConfigError(
@@ -185,16 +223,15 @@ def assemble(run: Run, *, pretrained: bool = False) -> Assembly:
             hint=f"set it to {-(-multiple // network.stride) * network.stride}, or leave it out",
         )
     memory_format = _memory_format(run, layout.ndim)
-    placed: Any = network
-    placed = placed.to(device=device, memory_format=memory_format)
+    placed: Any = site.place(network, memory_format)
     return Assembly(
         run=run,
-        device=device,
-        precision=choose_precision(run.training.amp, device),
+        device=site.device,
+        precision=site.precision,
         layout=layout,
         task=task,
         network=placed,
-        loss=WeightedSum(run.losses()).to(device),
+        loss=WeightedSum(run.losses()).to(site.device),
         metrics=run.metrics(),
         memory_format=memory_format,
         notes=notes,

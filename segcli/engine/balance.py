@@ -26,10 +26,15 @@ def fingerprint(cases: Sequence[Case]) -> dict[str, Any]:
     return {"num_images": len(cases), "digest": digest.hexdigest()[:16]}
 
 
-def with_class_weights(run: Run, listener: Listener) -> Run:
+def with_class_weights(run: Run, listener: Listener, *, keep: bool = True) -> Run:
     """The run with numbers in the place of `class_weights: inverse` and the like.
 
     A run that goes on, and an evaluation elsewhere, have the very same weights then and need no training masks.
+
+    Args:
+        run: The run.
+        listener: Hears the weights.
+        keep: Keep what was counted in a file, so that the next run need not count again.
 
     Raises:
         DataError: A training mask cannot be read.
@@ -38,16 +43,16 @@ def with_class_weights(run: Run, listener: Listener) -> Run:
     for name, part in run.training.loss.items():
         scheme = part.options.get(KEY)
         if scheme in SCHEMES and scheme != "none":
-            loss[name] = _weighted(run, part, listener)
+            loss[name] = _weighted(run, part, listener, keep=keep)
     return run.model_copy(update={"training": run.training.model_copy(update={"loss": loss})})
 
 
-def _weighted(run: Run, part: LossPart, listener: Listener) -> LossPart:
+def _weighted(run: Run, part: LossPart, listener: Listener, *, keep: bool) -> LossPart:
     layout: Layout = run.dataset.build()
     cases = layout.cases("train")
     digest = hashlib.sha256(f"{run.dataset.model_dump_json()}|{fingerprint(cases)}".encode()).hexdigest()[:16]
     cache = (run.data.cache_dir or Path("outputs") / "cache") / f"class_pixels_{digest}.json"
-    pixels = class_pixels(layout, cases, run.dataset.num_classes, cache)
+    pixels = class_pixels(layout, cases, run.dataset.num_classes, cache if keep else None)
     options = part.options
     scheme = options[KEY]
     weights = class_weights(scheme, pixels, **({"beta": options["beta"]} if "beta" in options else {}))

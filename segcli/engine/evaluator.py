@@ -137,7 +137,7 @@ def evaluate(
                 losses.append(parts.loss(given, {name: values[one] for name, values in batch.items()}))
                 presence = parts.task.presence(given)
                 restored = loaded.geometries[index].restore(given[output])
-                probs = parts.task.probabilities(restored, presence)
+                probs = parts.cleaned(parts.task.probabilities(restored, presence))
                 truth = parts.task.targets(
                     {
                         name: torch.from_numpy(values)[None].to(parts.device)

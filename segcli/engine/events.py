@@ -1,9 +1,10 @@
 """What the engine tells while it works; who listens decides how it looks."""
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from segcli.engine.memory import Memory
+if TYPE_CHECKING:
+    from segcli.engine.memory import Memory
 
 __all__ = ["EpochDone", "Listener", "Silent", "StepDone"]
 
@@ -19,7 +20,7 @@ class StepDone:
     values: dict[str, float]
     """`loss` and metrics, averaged over the epoch so far."""
     images_per_s: float
-    memory: Memory
+    memory: "Memory"
     remaining_s: float
     """Until the end of the training, validations included as far as they are known."""
 

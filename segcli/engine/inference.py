@@ -147,7 +147,8 @@ def _weight(tile: tuple[int, ...], overlap: float) -> Tensor:
         position = torch.arange(length)
         profile = torch.exp(-0.5 * ((position - (length - 1) / 2) / (length / 8)).square()).clamp(min=1e-3)
         margin = int(length * overlap / 4)
-        profile[torch.minimum(position, length - 1 - position) < margin] *= 1e-4
+        faint = torch.minimum(position, length - 1 - position) < margin
+        profile = torch.where(faint, profile * 1e-4, profile)
         shape = [1] * len(tile)
         shape[axis] = length
         weight = weight * profile.view(shape)

@@ -24,6 +24,7 @@ WRITTEN = (
     "report.html",
     "checkpoints",
     "tensorboard",
+    "trace",
     "visualizations",
 )
 """What a run writes, and so what `--overwrite` removes."""
@@ -42,6 +43,7 @@ class RunFolder:
         self.last = self.checkpoints / "last.safetensors"
         self.best = self.checkpoints / "best.safetensors"
         self.tensorboard = path / "tensorboard"
+        self.trace = path / "trace"
 
     def periodic(self, epoch: int) -> Path:
         """Checkpoint kept of this epoch."""

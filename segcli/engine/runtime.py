@@ -1,5 +1,6 @@
 """The machine: device, precision, randomness, and what of it a run must remember."""
 
+import gc
 import os
 import platform
 import random
@@ -25,6 +26,7 @@ __all__ = [
     "choose_precision",
     "described_device",
     "environment",
+    "give_memory_back",
     "out_of_memory",
     "overlooked_gpu",
     "random_state",
@@ -163,6 +165,15 @@ def restore_random_state(state: dict[str, Tensor], device: torch.device) -> None
     random.setstate((int(kind), tuple(state["python_words"].tolist()), gauss if has_gauss else None))
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
+
+
+def give_memory_back(device: torch.device) -> None:
+    """Collect Python's garbage, and give cached memory of the device back to it."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
 
 
 def out_of_memory(error: Exception) -> DeviceError | None:

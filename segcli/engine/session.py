@@ -1,6 +1,6 @@
 """Opens a training: data checked, loaders ready, trainer made."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from segcli.config.schema import Run
 from segcli.core.errors import ConfigError, DataError
@@ -16,18 +16,17 @@ from segcli.engine.runtime import described_device, overlooked_gpu
 from segcli.engine.stopping import StopSignal
 from segcli.engine.trainer import Trainer
 
-__all__ = ["NOT_YET", "open_session"]
-
-NOT_YET: dict[str, Callable[[Run], bool]] = {
-    "debug.profile_memory": lambda run: run.debug.profile_memory,
-    "debug.detailed_memory": lambda run: run.debug.detailed_memory,
-    "debug.profile_training_step": lambda run: run.debug.profile_training_step,
-}
-"""Keys of the contract that have no effect yet, with how to tell that someone asks for them."""
+__all__ = ["open_session"]
 
 
 def open_session(
-    run: Run, folder: RunFolder, listener: Listener, stop: StopSignal, *, resumed: bool = False
+    run: Run,
+    folder: RunFolder,
+    listener: Listener,
+    stop: StopSignal,
+    *,
+    resumed: bool = False,
+    rehearsal: bool = False,
 ) -> Trainer:
     """Check the data, make all parts, and give the trainer, before its first step.
 
@@ -37,14 +36,12 @@ def open_session(
         listener: Hears what happens.
         stop: Asks for a stop at the next safe point.
         resumed: The weights will come from a checkpoint: pretrained ones are not looked for.
+        rehearsal: Write nothing: neither a split that was drawn nor what was counted in the training masks.
 
     Raises:
         SegcliError: Anything that would spoil the training and shows before it starts.
     """
-    for key, asked in NOT_YET.items():
-        if asked(run):
-            listener.warn(f"`{key}` has no effect in this version of segcli")
-    run = with_class_weights(run, listener)
+    run = with_class_weights(run, listener, keep=not rehearsal)
     parts = assemble(run, pretrained=not resumed)
     listener.notice(_described(parts))
     for note in parts.notes:
@@ -52,7 +49,7 @@ def open_session(
     for told in (parts.precision.refused, overlooked_gpu() if run.device == "auto" else None):
         if told is not None:
             listener.notice(told)
-    _keep_split(parts, listener)
+    _keep_split(parts, listener, write=not rehearsal)
     train_cases = _checked(parts, "train", listener)
     val_cases = _checked(parts, "val", listener) if parts.layout.has("val") else []
     if not val_cases:
@@ -83,14 +80,14 @@ def _checked(parts: Assembly, split: str, listener: Listener) -> list[Case]:
     return cases
 
 
-def _keep_split(parts: Assembly, listener: Listener) -> None:
+def _keep_split(parts: Assembly, listener: Listener, *, write: bool) -> None:
     """Write the split file of a split that was drawn, where the format keeps one; tell what its file leaves out."""
     division = parts.layout.division()
     if division is None:
         return
     if division.warning is not None:
         listener.warn("{} ({})".format(*division.warning))
-    if parts.layout.keeps_split and division.settings.draws and not division.kept:
+    if write and parts.layout.keeps_split and division.settings.draws and not division.kept:
         try:
             division.write()
         except DataError as error:  # the seed draws the same split in the next run

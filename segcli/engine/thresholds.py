@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from segcli.core.types import Array
+from segcli.data.postprocess import Postprocess
 from segcli.data.samples import Case
 from segcli.engine.assembly import Assembly
 from segcli.engine.evaluator import evaluate
@@ -30,12 +31,20 @@ def best_threshold(parts: Assembly, cases: Sequence[Case], listener: Listener) -
     listener.stage("threshold", len(cases))
     loader = parts.evaluation_loader(cases, parts.source(cases, listener))
     try:
-        found = evaluate(replace(parts, metrics=[scores]), parts.network, loader, after_batch=listener.advance)
+        found = evaluate(
+            replace(_uncleaned(parts), metrics=[scores]), parts.network, loader, after_batch=listener.advance
+        )
     except (RuntimeError, MemoryError) as error:
         raise loader.explained(error) or error from error
     finally:
         loader.close()
     return _best(found.tally.statistics(scores).sum(axis=0))
+
+
+def _uncleaned(parts: Assembly) -> Assembly:
+    """Without `inference.postprocess`, which depends on the threshold that is looked for."""
+    inference = parts.run.inference.model_copy(update={"postprocess": Postprocess()})
+    return replace(parts, run=parts.run.model_copy(update={"inference": inference}))
 
 
 def _best(counts: Array) -> float:

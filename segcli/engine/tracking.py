@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from segcli.config.schema import Run
+from segcli.core.files import plain
 from segcli.core.registry import TRACKERS
 from segcli.core.types import Array
 from segcli.engine.events import Listener
@@ -20,10 +22,15 @@ class Tracking:
     def __init__(self, run: Run, folder: Path, listener: Listener, *, first_step: int | None) -> None:
         self.listener = listener
         self.trackers: dict[str, Tracker] = {}
-        for name in ["tensorboard"] if run.logging.tensorboard else []:
+        chosen: dict[str, dict[str, Any]] = {"tensorboard": {}} if run.logging.tensorboard else {}
+        chosen |= {section.type: section.options for section in run.logging.trackers}
+        for name, options in chosen.items():
             kind = TRACKERS.load(name)
             try:
-                self.trackers[name] = kind(folder, first_step=first_step)
+                tracker = kind(folder, first_step=first_step, config=kind.Config.model_validate(options))
+                if first_step is not None:
+                    tracker.begin(run.name, plain(run.resolved()))
+                self.trackers[name] = tracker
             except Exception as error:
                 listener.warn(f"tracker `{name}` cannot start and is off: {error}")
 

@@ -26,7 +26,7 @@ from segcli.engine.guard import FiniteGuard
 from segcli.engine.memory import MemoryLog, memory_of
 from segcli.engine.monitor import Monitor
 from segcli.engine.runfolder import RunFolder
-from segcli.engine.runtime import out_of_memory, random_state, restore_random_state, seed_everything
+from segcli.engine.runtime import give_memory_back, out_of_memory, random_state, restore_random_state, seed_everything
 from segcli.engine.scores import Tally
 from segcli.engine.snapshot import Progress, Snapshot
 from segcli.engine.stepper import Stepper
@@ -175,7 +175,12 @@ class Trainer:
         """The error as a user can understand it, or itself if it is ours."""
         loaders = [loader for loader in (self.train, self.val) if loader is not None]
         told = [loader.explained(error) for loader in loaders]
-        return out_of_memory(error) or next(filter(None, told), None) or error
+        exhausted = out_of_memory(error)
+        if exhausted is not None:
+            from segcli.engine.vram.choice import beside_forecast  # noqa: PLC0415 - the forecast plays this trainer
+
+            return beside_forecast(self.run, exhausted)
+        return next(filter(None, told), None) or error
 
     def close(self) -> None:
         """End the loader workers."""
@@ -314,6 +319,9 @@ class Trainer:
     def _update(self, started: float) -> None:
         self.stepper.update(self.schedule.rate(self.progress.step), self.progress.step)
         self.progress.step += 1
+        frequency = self.run.training.memory_cleanup_frequency
+        if frequency is not None and self.progress.step % frequency == 0:
+            give_memory_back(self.parts.device)
         every_s = 60.0 * self.run.checkpoint.every_minutes
         if self.stop.signum is not None:
             self.save()

@@ -105,6 +105,7 @@ class WeightedSum(nn.Module):
             assert isinstance(loss, Loss)
             values = loss(outputs, batch)
             summands += [weight * loss.part_weights.get(name, 1.0) * value for name, value in values.items()]
-            parts |= values
+            # two losses may both have a part `dice`
+            parts |= {f"{loss.name}_{name}" if name in parts else name: value for name, value in values.items()}
         total = torch.stack(summands).sum()
         return {"loss": total, **{f"loss_{name}": value for name, value in parts.items() if len(parts) > 1}}

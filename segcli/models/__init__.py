@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from segcli.core.errors import ConfigError
 from segcli.core.types import ConfigModel, IOSpec
+from segcli.nn.recompute import recompute
 
 __all__ = ["Network"]
 
@@ -96,6 +97,12 @@ class Network(nn.Module):
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Raw logits by name."""
         raise TypeError(f"{type(self).__name__} has no forward")
+
+    def checkpoint_activations(self) -> None:
+        """Keep no activations within the top-level blocks while training; they are computed again for backward."""
+        blocks = dict(self.named_modules())
+        for name in self.activation_layers():
+            recompute(blocks[name])
 
     def activation_layers(self) -> list[str]:
         """Names of the layers whose outputs tell how the network works: its top-level blocks that have weights."""

@@ -3,6 +3,9 @@
 An encoder-decoder gives a map of features. Each structure has an attention map over it, which a learned prior of its
 position weighs. How well attention and features agree, together with the pooled features, tells whether the structure
 is present, and that answer opens or closes a gate on its mask.
+
+The logits of a mask are multiplied by attention and gate, and a bias is taken away as far as these are shut: a product
+alone would end in a logit of 0, a probability of one half, wherever there is no attention.
 """
 
 from itertools import pairwise
@@ -17,12 +20,14 @@ from segcli.core.errors import ConfigError
 from segcli.core.types import ConfigModel, IOSpec, Positive, Share
 from segcli.models import Network
 from segcli.nn.blocks import ConvBlock, DoubleConv, UpBlock
-from segcli.nn.dims import CONV, INTERPOLATION, POOL
+from segcli.nn.dims import ADAPTIVE_MAX_POOL, CONV, INTERPOLATION, POOL
 
 __all__ = ["SADAAN"]
 
 SURE_PRIOR = 2.0
 """First logit of the position prior: all places are likely before anything is learnt."""
+FIRST_PRESENCE = 1.0
+"""First logit of presence: gates are open until something else is learnt, so that masks are learnt at once."""
 GATE_SLOPE = 10.0
 
 
@@ -49,8 +54,8 @@ class SADAAN(Network):
         """Grid of the learned position prior, 16 along each axis when left out; it is resized to the image."""
         presence_threshold: Share = 0.5
         """A structure is judged present from this probability on."""
-        absence_bias: Annotated[float, Field(ge=0.0)] = 10.0
-        """Taken from the mask logits of structures that are judged absent."""
+        absence_bias: Annotated[float, Field(ge=0.0)] = 5.0
+        """Taken from the mask logits of structures that are judged absent, and where there is no attention."""
         dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
         """Share of channels dropped at the end of each double convolution while training."""
 
@@ -78,6 +83,9 @@ class SADAAN(Network):
             if "confidence" in io.outputs
             else None
         )
+        bias = self.presence.out.bias
+        assert bias is not None
+        nn.init.constant_(bias, FIRST_PRESENCE)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Raw logits by name, as far as they were asked for."""
@@ -87,16 +95,17 @@ class SADAAN(Network):
         )
         attention = _logit_of_product(self.attention(features), prior)
         weight = attention.sigmoid()
-        alignment = (weight * self.response(features).sigmoid()).flatten(2).mean(2)
-        flat = features.flatten(2)
-        pooled = torch.cat([flat.mean(2), flat.amax(2)], dim=1)
+        axes = tuple(range(2, features.ndim))  # not flattened: that would copy what lies channels-last in memory
+        alignment = (weight * self.response(features).sigmoid()).mean(axes)
+        highest = ADAPTIVE_MAX_POOL[self.io.ndim](features, 1).flatten(1)
+        pooled = torch.cat([features.mean(axes), highest], dim=1)
         evidence = torch.cat([pooled.unsqueeze(1).expand(-1, alignment.shape[1], -1), alignment.unsqueeze(2)], dim=2)
         presence = self.presence(evidence)
         gate = GATE_SLOPE * (presence.sigmoid() - self.config.presence_threshold)
         spread = [*gate.shape, *[1] * self.io.ndim]
-        absent = (gate < 0).to(features.dtype) * self.config.absence_bias
+        opened = weight * gate.sigmoid().view(spread)
         outputs = {
-            "mask": self.head(features) * weight * gate.sigmoid().view(spread) - absent.view(spread),
+            "mask": self.head(features) * opened - self.config.absence_bias * (1.0 - opened),
             "presence": presence,
             "gate": gate,
             "attention": attention,

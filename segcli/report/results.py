@@ -3,17 +3,21 @@
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segcli.core.files import plain
+from segcli.core.portable import Difference
 from segcli.core.types import Array
 from segcli.data.checks import Finding
-from segcli.metrics import Score
+
+if TYPE_CHECKING:
+    from segcli.metrics import Score
 
 __all__ = [
     "Checked",
     "CrossValidated",
     "Evaluated",
+    "Exported",
     "FoldScore",
     "Predicted",
     "SplitDrawn",
@@ -197,7 +201,7 @@ class Evaluated:
     """None where each pixel belongs to the most probable class."""
     num_images: int
     losses: dict[str, float]
-    scores: list[Score]
+    scores: "list[Score]"
     images: list[str]
     ranked_by: str
     """Metric that orders the worst images."""
@@ -307,10 +311,37 @@ class Predicted:
     failed: list[dict[str, str]] = field(default_factory=list)
     tables: list[Path] = field(default_factory=list)
     """Tables with all answers, where these are no pictures."""
+    skipped: list[str] = field(default_factory=list)
+    """Images whose mask was there."""
     presence: list[dict[str, Any]] = field(default_factory=list)
     """Of each case with structures that may be absent: whether each is present, its volume, and in which file."""
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
         values: dict[str, Any] = plain(vars(self))
+        return values
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A network in a file, and how far it is from the original."""
+
+    run: str
+    checkpoint: Path
+    file: Path
+    card: Path
+    format: str
+    precision: str
+    baked: str | None
+    """Format of the images that the file normalises itself; None where it takes normalised ones."""
+    size_mib: float
+    tolerance: float | None
+    """Largest difference that was borne; None where Dice decided."""
+    differences: list[Difference]
+    dice: dict[str, float] | None
+    """On the validation images, of the checkpoint and of the exported file, where weights have 8 bits."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        values: dict[str, Any] = plain({**vars(self), "differences": [vars(entry) for entry in self.differences]})
         return values

@@ -2,17 +2,31 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from segcli.core.files import shown
 from segcli.data.checks import Finding
-from segcli.metrics import ClassScore, Score
-from segcli.report.results import Checked, CrossValidated, Evaluated, Predicted, SplitDrawn, Stats, Trained
+from segcli.report.results import Checked, CrossValidated, Evaluated, Exported, Predicted, SplitDrawn, Stats, Trained
 
-__all__ = ["checked", "cross_validated", "evaluated", "predicted", "rehearsed", "sample", "split", "stats", "trained"]
+if TYPE_CHECKING:
+    from segcli.metrics import ClassScore, Score
+
+__all__ = [
+    "checked",
+    "converted",
+    "cross_validated",
+    "evaluated",
+    "exported",
+    "predicted",
+    "rehearsed",
+    "sample",
+    "split",
+    "stats",
+    "trained",
+]
 
 ROWS_PER_CODE = 4
 CASES_SHOWN = 20
@@ -145,6 +159,13 @@ def sample(made: dict[str, Any]) -> Iterator[Any]:
     yield f"data-set file: {escape(made['dataset'])}"
 
 
+def converted(made: dict[str, Any]) -> Iterator[Any]:
+    """What was written, and which number became which structure."""
+    yield from sample(made)
+    told = ", ".join(f"{name} ({number})" for name, number in made["structures"].items())
+    yield f"structures: {escape(told)}"
+
+
 def rehearsed(result: dict[str, Any]) -> Iterator[Any]:
     """Outcome of a dry run."""
     train = ", ".join(f"{name} {_number(value)}" for name, value in result["train"].items())
@@ -235,7 +256,7 @@ def _wholes(result: Evaluated, word: str) -> Iterator[Any]:
     yield _classes(result)
 
 
-def _interval(entry: Score | ClassScore) -> str:
+def _interval(entry: "Score | ClassScore") -> str:
     return "-" if entry.interval is None else f"{_number(entry.interval[0])} to {_number(entry.interval[1])}"
 
 
@@ -325,9 +346,30 @@ def predicted(result: Predicted) -> Iterator[Any]:
         yield f"wrote {_plural(len(result.written), 'answer')} to {escape(str(path))}"
     if not result.tables:
         yield f"wrote {_plural(len(result.written), 'mask')} to {escape(str(result.folder))}"
+    if result.skipped:
+        yield f"passed over {_plural(len(result.skipped), 'image')} whose mask was there"
     if result.presence:
         yield _found_structures(result)
     if result.failed:
         yield f"[bold red]{_plural(len(result.failed), 'image')} failed:[/]"
         for entry in result.failed:
             yield f"  {escape(entry['message'])}"
+
+
+def exported(result: Exported) -> Iterator[Any]:
+    """Differences on each input, and the files."""
+    table = Table(title=f"{escape(result.run)} as {result.format}, {result.precision}", title_justify="left")
+    for heading in ("input", "shape", "raw outputs differ by", "of up to", "probabilities differ by"):
+        table.add_column(heading, justify="left" if heading in ("input", "shape") else "right", overflow="fold")
+    for entry in result.differences:
+        shape = "x".join(map(str, entry.shape))
+        figures = (entry.logits, entry.largest_logit, entry.probabilities)
+        table.add_row(escape(entry.input), shape, *(f"{value:.2g}" for value in figures))
+    yield table
+    if result.tolerance is not None:
+        yield f"run in a process of its own: every difference is within {result.tolerance:g}"
+    if result.dice is not None:
+        before, after = result.dice["checkpoint"], result.dice["exported"]
+        yield f"Dice on the validation images: {before:.4f} before, {after:.4f} in the file ({after - before:+.4f})"
+    yield f"wrote {escape(shown(result.file))} ({result.size_mib:.1f} MiB)"
+    yield f"wrote {escape(shown(result.card))}, the model card: licence and intended use are yours to fill in"

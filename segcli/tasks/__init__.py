@@ -4,15 +4,36 @@ The engine never asks which task it runs; whatever differs between masks, classe
 """
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from torch import Tensor
+import numpy as np
 
 from segcli.core.types import Array, Batch, Mask, Outputs
 from segcli.data.colors import RGB
 from segcli.data.settings import DatasetSpec
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 __all__ = ["Task"]
+
+
+def _sigmoid(logits: Array) -> Array:
+    """Of the side that does not overflow."""
+    small = np.exp(-np.abs(logits))
+    probs: Array = np.where(logits >= 0, 1, small) / (1 + small)
+    return probs
+
+
+def _softmax(logits: Array) -> Array:
+    exponentials: Array = np.exp(logits - logits.max(axis=0, keepdims=True))
+    exponentials /= exponentials.sum(axis=0, keepdims=True)
+    return exponentials
+
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"sigmoid": _sigmoid, "softmax": _softmax}
+"""From logits `(K, *S)` to probabilities, by the name in `Task.activation`."""
 
 
 class Task(ABC):
@@ -67,7 +88,7 @@ class Task(ABC):
         """Bring the loader's compact targets into the shape that losses expect, on the batch's device."""
 
     @abstractmethod
-    def probabilities(self, logits: Tensor, presence: Tensor | None = None) -> Tensor:
+    def probabilities(self, logits: "Tensor", presence: "Tensor | None" = None) -> "Tensor":
         """Probabilities `(B, K, *S)` from logits of the same shape, in float32.
 
         Args:
@@ -75,9 +96,13 @@ class Task(ABC):
             presence: What `presence` gave for the same images.
         """
 
-    def presence(self, outputs: Outputs) -> Tensor | None:
+    def presence(self, outputs: Outputs) -> "Tensor | None":
         """Whether the network judges each channel of the mask present, `(B, K)` boolean; None where the mask tells."""
         return None
+
+    def probabilities_of(self, logits: Array) -> Array:
+        """As `probabilities`, of one image `(K, *S)` and without PyTorch."""
+        return ACTIVATIONS[self.activation](np.asarray(logits, np.float32))
 
     @abstractmethod
     def decide(self, probs: Array, threshold: float) -> Array:

@@ -1,12 +1,16 @@
 """One mask: each pixel is foreground or background."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from torch import Tensor
 
 from segcli.core.types import Array, Batch, Mask
 from segcli.data.colors import RGB
 from segcli.data.painting import FOREGROUND
 from segcli.tasks import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Binary"]
 
@@ -45,7 +49,7 @@ class Binary(Task):
         """Masks and valid pixels as `(B, 1, *S)` boolean."""
         return {**batch, "mask": batch["mask"].bool().unsqueeze(1), "valid": batch["valid"].bool().unsqueeze(1)}
 
-    def probabilities(self, logits: Tensor, presence: Tensor | None = None) -> Tensor:
+    def probabilities(self, logits: "Tensor", presence: "Tensor | None" = None) -> "Tensor":
         """Sigmoid."""
         return logits.float().sigmoid()
 

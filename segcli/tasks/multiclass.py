@@ -1,14 +1,17 @@
 """Many classes: each pixel belongs to exactly one of them."""
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from segcli.core.types import Array, Batch, Mask
 from segcli.data.class_list import class_colors, class_names
 from segcli.data.colors import RGB
 from segcli.tasks import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Multiclass"]
 
@@ -51,7 +54,7 @@ class Multiclass(Task):
         """Class indices `(B, *S)` int64, and valid pixels as `(B, 1, *S)` boolean."""
         return {**batch, "mask": batch["mask"].long(), "valid": batch["valid"].bool().unsqueeze(1)}
 
-    def probabilities(self, logits: Tensor, presence: Tensor | None = None) -> Tensor:
+    def probabilities(self, logits: "Tensor", presence: "Tensor | None" = None) -> "Tensor":
         """Softmax."""
         return logits.float().softmax(dim=1)
 

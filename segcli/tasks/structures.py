@@ -1,14 +1,17 @@
 """Several structures, each a mask of its own that may overlap others, and each present or absent."""
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from segcli.core.types import Array, Batch, Mask, Outputs
 from segcli.data.class_list import class_colors, class_names
 from segcli.data.colors import RGB
 from segcli.tasks import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Structures"]
 
@@ -65,12 +68,12 @@ class Structures(Task):
         mask, valid = batch["mask"].movedim(-1, 1).bool(), batch["valid"].bool().unsqueeze(1)
         return {**batch, "mask": mask, "valid": valid, "presence": (mask & valid).flatten(2).any(2)}
 
-    def probabilities(self, logits: Tensor, presence: Tensor | None = None) -> Tensor:
+    def probabilities(self, logits: "Tensor", presence: "Tensor | None" = None) -> "Tensor":
         """Sigmoid; 0 throughout where a structure was judged absent."""
         probs = logits.float().sigmoid()
         return probs if presence is None else probs * presence.view(*presence.shape, *[1] * (probs.ndim - 2))
 
-    def presence(self, outputs: Outputs) -> Tensor | None:
+    def presence(self, outputs: Outputs) -> "Tensor | None":
         """By the gate of the network, where it has one."""
         return outputs["gate"] >= 0 if "gate" in outputs else None
 

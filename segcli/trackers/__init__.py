@@ -1,10 +1,11 @@
 """Trackers, one file each: where the figures of a run go besides its own folder. The contract of all stands here."""
 
 from pathlib import Path
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from segcli.core.types import Array
+from segcli.core.types import Array, ConfigModel
 
 __all__ = ["Tracker"]
 
@@ -16,9 +17,16 @@ class Tracker:
         folder: Run folder.
         first_step: Epoch from which values will come; whatever an interrupted run recorded from there on is void. None
             adds test scores to a run that is over, and voids nothing.
+        config: Keys of the tracker, of its `Config`.
     """
 
-    def __init__(self, folder: Path, *, first_step: int | None) -> None: ...
+    Config: ClassVar[type[ConfigModel]] = ConfigModel
+    """Keys of `logging.trackers`."""
+
+    def __init__(self, folder: Path, *, first_step: int | None, config: Any = None) -> None: ...
+
+    def begin(self, name: str, config: dict[str, Any]) -> None:
+        """Hear the name of the run and its resolved config, before the first value of a training."""
 
     def scalars(self, values: dict[str, float], step: int) -> None:
         """Record values by tag, such as `train/loss`, at an epoch."""

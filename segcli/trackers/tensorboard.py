@@ -9,6 +9,7 @@ import io
 import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ TEST = "test"
 class TensorBoard(Tracker):
     """Everything that a tracker may be given."""
 
-    def __init__(self, folder: Path, *, first_step: int | None) -> None:
+    def __init__(self, folder: Path, *, first_step: int | None, config: Any = None) -> None:
         self.folder = folder / "tensorboard"
         self.first_step = first_step
         self.is_new = not any(self.folder.glob(EVENTS))

@@ -2,6 +2,7 @@ import re
 from pathlib import Path
 
 import pytest
+from factories import write_hdf5
 
 from segcli import __version__
 from segcli.cli.reference import main, rendered
@@ -26,7 +27,7 @@ def test_the_version_is_told(run_cli):
 
 
 @pytest.mark.parametrize(
-    "command", [["train"], ["resume"], ["eval"], ["predict"], ["data", "check"], ["data", "sample"]]
+    "command", [["train"], ["resume"], ["eval"], ["predict"], ["export"], ["data", "check"], ["data", "sample"]]
 )
 def test_each_command_shows_an_example(run_cli, command):
     result = run_cli(*command, "--help")
@@ -43,16 +44,14 @@ def test_a_stale_readme_is_noticed():
     assert rendered(text.replace("| `--overwrite` | Replace what is there. |", "")) == text
 
 
-def test_the_readme_shows_no_command_that_is_not_built():
-    text = README.read_text()
-    assert "segcli export" not in text
-
-
 def test_the_examples_of_the_readme_are_legal(workplace):
-    from segcli.config.load import load_run
+    from segcli.config.load import load_dataset, load_run
 
     blocks = re.findall(r"```yaml\n# (\S+)\n(.*?)```", README.read_text(), re.DOTALL)
     for name, text in blocks:
         (workplace / name).write_text(text)
-    assert [name for name, _ in blocks] == ["my_data.yaml", "my_run.yaml", "my_roads.yaml"]
+    assert [name for name, _ in blocks] == ["my_data.yaml", "my_run.yaml", "my_roads.yaml", "my_organs.yaml"]
+    write_hdf5(workplace / "data/organs")
+    organs = load_dataset(workplace / "my_organs.yaml", whole_run=False)
+    assert (organs.num_classes, organs.num_channels) == (2, 1)
     assert load_run(workplace / "my_run.yaml").dataset.label_suffix == "_manual1"

@@ -219,8 +219,15 @@ def test_a_finished_run_says_so_and_can_be_trained_on(run_cli, trained):
         (["eval", "tiny", "--threshold", "2"], 2, "threshold"),
         (["predict", "none.png"], 3, "no file, folder or match for `none.png`"),
         (["predict", "configs"], 3, "no file, folder or match for `configs`"),
-        (["profile-memory"], 2, "is not built yet"),
-        (["export"], 2, "is not built yet"),
+        (["profile-memory", "none"], 2, "no experiment file and no run `none`"),
+        (["profile-memory", "tinny"], 2, "did you mean `tiny`?"),
+        (["profile-memory", "--vram", "much"], 2, "`--vram much` is no size"),
+        (["profile-memory", "--sweep", "epochs=1,2"], 2, "`--sweep epochs=1,2` is no sweep"),
+        (["profile-memory", "--sweep", "batch=0,2"], 2, "`--sweep batch=0,2` is no sweep"),
+        (["export", "tinny"], 4, "did you mean `tiny`?"),
+        (["export", "tiny", "--format", "onx"], 2, "--format is one of onnx, torchscript, pt2, got `onx`"),
+        (["export", "tiny", "--half", "--int8"], 2, "`--half` and `--int8` exclude each other"),
+        (["export", "tiny", "--int8", "--format", "pt2"], 2, "`--int8` needs `--format onnx`, got `--format pt2`"),
         (["data", "split", "tiny.yaml"], 2, "draws no split: folders, names or a file written by hand decide"),
         (["data", "sample", "vesels"], 2, "did you mean `vessels`?"),
         (["frobnicate"], 2, "No such command"),
@@ -295,11 +302,12 @@ def test_ctrl_c_ends_a_command_at_once(run_cli, trained, workplace, monkeypatch,
     import signal
 
     from segcli.engine.inference import Inferer
+    from segcli.engine.predictor import Predictor
 
     def interrupted(self, image):
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(Inferer, "logits", interrupted)
+    monkeypatch.setattr(*((Inferer, "logits") if command == "eval" else (Predictor, "likely")), interrupted)
     result = run_cli(*(["eval"] if command == "eval" else ["predict", workplace / "data/test/image"]))
     assert result.code == 130
     assert result.err.rstrip().endswith("stopped")

@@ -193,3 +193,13 @@ def test_a_run_of_many_classes_resumes_to_the_same_bits(run_cli, scenes, workpla
         for name in ("same", "cut")
     )
     assert all(value.equal(two.below("model")[key]) for key, value in one.below("model").items())
+
+
+def test_a_dry_run_writes_neither_a_split_nor_what_it_counted(run_cli, scenes, workplace):
+    weights = {"cross_entropy": {"class_weights": "inverse"}}
+    config = scenes(training__loss=weights, dataset__split={"val": 0.4, "seed": 1})
+    before = {path for path in workplace.rglob("*") if path.is_file()}
+    result = run_cli("train", config, "--dry-run")
+    assert result.code == 0, result.err
+    assert "class weights (inverse" in result.err
+    assert {path for path in workplace.rglob("*") if path.is_file()} == before

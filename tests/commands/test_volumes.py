@@ -11,7 +11,10 @@ import tifffile
 import yaml
 from factories import SMALL, bodies, volumes_experiment, write_experiment, write_hdf5, write_nifti
 
-MODEL = {"type": "sadaan", **SMALL["sadaan"], "presence_threshold": 0.0}
+from segcli.engine.portable import open_portable
+
+# bias and threshold at 0: a network that has learnt nothing finds something
+MODEL = {"type": "sadaan", **SMALL["sadaan"], "presence_threshold": 0.0, "absence_bias": 0.0}
 
 
 @pytest.fixture
@@ -121,6 +124,54 @@ def test_a_broken_volume_is_passed_over_and_named(trained, run_cli, workplace):
     assert result.code == 3
     assert "`broken.h5` is no HDF5 file" in result.err
     assert Path("found/test.h5").is_file()
+
+
+def test_a_case_that_cannot_be_used_leaves_the_others_of_its_file(trained, run_cli):
+    trained()
+    with h5py.File("data/test.h5", "a") as file:
+        file["images"][1, 0, 0, 0] = np.nan
+    result = run_cli("predict", "data/test.h5", "--run", "tiny", "--out", "found", "--json")
+    assert result.code == 3
+    assert "`data/test.h5[1]` holds NaN or infinite values" in result.err
+    with h5py.File("found/test.h5") as file:
+        assert file["masks"].shape == (2, 2, 16, 16, 8)
+        assert not file["masks"][1].any()
+    assert [path.name for path in Path("found").iterdir() if path.suffix == ".part"] == []
+
+
+@pytest.mark.parametrize("option", ["--overlay", "--video=a.mp4", "--uncertainty", "--skip-existing"])
+def test_what_is_for_2d_images_alone_is_refused(trained, run_cli, option):
+    trained()
+    result = run_cli("predict", "data/test.h5", "--run", "tiny", "--out", "found", option)
+    assert result.code == 2
+    assert f"`{option.split('=')[0]}` is for 2D images" in result.err
+    assert not Path("found").exists()
+
+
+def test_volumes_are_predicted_by_one_run(trained, run_cli):
+    trained()
+    result = run_cli("predict", "data/test.h5", "--run", "tiny", "--run", "tiny", "--out", "found")
+    assert result.code == 2
+    assert "volumes are predicted by one run, got `" in result.err
+
+
+def test_an_exported_file_has_every_output_and_the_presence_in_its_probabilities(trained, run_cli):
+    pytest.importorskip("onnxscript")
+    trained(dataset__mean=[0.5], dataset__std=[0.2])
+    result = run_cli("export", "tiny", "--bake", "--json")
+    assert result.code == 0, result.err
+    told = json.loads(result.out)
+    file = open_portable(Path(told["file"]))
+    outputs = file(np.stack([bodies(seed)[0] for seed in range(4)])[..., None].astype(file.description.input_dtype))
+    assert set(outputs) == {"mask", "presence", "gate", "attention", "confidence", "probabilities"}
+    present = (outputs["gate"] >= 0)[..., None, None, None]
+    np.testing.assert_allclose(outputs["probabilities"], present / (1 + np.exp(-outputs["mask"])), atol=1e-5)
+    card = Path(told["card"]).read_text()
+    assert "segcli predict volumes/ --run tiny" in card
+    assert "probabilities[outputs['gate'][0] < 0] = 0" in card
+    refused = run_cli("predict", "data/test.h5", "--model", told["file"], "--out", "found")
+    assert refused.code == 2
+    assert "is for volumes, which `--model` does not predict" in refused.err
 
 
 # ---- NIfTI

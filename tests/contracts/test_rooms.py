@@ -34,7 +34,10 @@ COMPONENTS = [(room, name) for room in ROOMS for name in room.names()]
 
 @pytest.mark.parametrize(("room", "name"), COMPONENTS, ids=lambda value: getattr(value, "room", value))
 def test_a_file_is_a_component_with_one_public_name_and_a_docstring(room, name):
-    kind = room.load(name)
+    try:
+        kind = room.load(name)
+    except ConfigError as error:
+        pytest.skip(error.message)  # a package of an extra that is not installed
     assert kind.__module__ == f"segcli.{room.room}.{name}"
     assert kind.__doc__
     assert registry.same_name(kind.__name__) == registry.same_name(name)

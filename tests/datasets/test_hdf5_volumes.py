@@ -136,6 +136,14 @@ def test_metadata_that_contradict_themselves_or_the_files_are_told(make, workpla
     assert [finding.code for finding in layout.inspect("val")] == ["no_metadata"]
 
 
+def test_each_kind_of_fault_has_a_name_of_its_own(make, workplace):
+    make()
+    change(workplace, masks=np.zeros((6, 3, 16, 16, 8), np.uint8))
+    assert [finding.code for finding in make().inspect("train")] == ["wrong_num_structures"]
+    change(workplace, masks=None)
+    assert [finding.code for finding in make().inspect("train")] == ["unreadable_file"]
+
+
 def test_masks_that_hold_more_than_0_and_1_are_refused(make, workplace):
     make()
     masks = np.zeros((6, 2, 16, 16, 8), np.uint8)

@@ -207,3 +207,25 @@ def test_what_a_network_finds_is_drawn_slice_by_slice(run_cli, config):
     result = run_cli("train", config(logging__visualization_interval=1, training__epochs=1))
     assert result.code == 0, result.err
     assert len(list(Path("outputs/experiments/tiny/visualizations/epoch_001").glob("*.png"))) == 4
+
+
+def test_recomputing_activations_changes_no_bit_of_a_training(run_cli, config):
+    for name, again in (("kept", False), ("again", True)):
+        model = {**SADAAN["model"], "checkpoint_activations": again}
+        assert run_cli("train", config(**{**SADAAN, "model": model}), f"name={name}").code == 0
+    kept, again = last("kept"), last("again")
+    assert [key for key, value in kept.tensors.items() if not torch.equal(value, again.tensors[key])] == []
+
+
+def test_memory_is_given_back_every_so_many_steps(run_cli, config, monkeypatch):
+    from segcli.engine import trainer
+
+    calls = []
+    monkeypatch.setattr(trainer, "give_memory_back", calls.append)
+    assert run_cli("train", config(training__memory_cleanup_frequency=2)).code == 0
+    assert len(calls) == 3  # six steps: six cases in batches of two, two epochs
+
+
+def test_the_memory_forecast_knows_masks_of_structures(run_cli, config):
+    result = run_cli("profile-memory", config(**SADAAN, data__patch_size=[8, 8, 4]))
+    assert result.code == 0, result.err

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from segcli.losses import WeightedSum
+from segcli.losses.dice import Dice
 from segcli.losses.sadaan import SADAAN, _EntropySum, _MaskSums
 
 
@@ -131,3 +132,12 @@ def test_the_gradients_written_by_hand_are_those_of_finite_differences(gamma):
     valid = (torch.rand(2, 1, 7, generator=generator) < 0.7).double()
     assert torch.autograd.gradcheck(lambda x: _MaskSums.apply(x, truth, valid, 0.3, gamma), logits)
     assert torch.autograd.gradcheck(lambda x: _EntropySum.apply(x, truth, valid), logits)
+
+
+def test_a_part_that_shares_its_name_with_another_loss_is_logged_beside_it():
+    outputs, batch = case()
+    seven, dice = SADAAN(SADAAN.Config()), Dice(Dice.Config())
+    seven.name, dice.name = "sadaan", "dice"
+    values = WeightedSum([(1.0, dice), (1.0, seven)])(outputs, batch)
+    assert values["loss_sadaan_dice"].item() == pytest.approx(looped(outputs, batch)["dice"], rel=2e-6)
+    assert values["loss_dice"].item() == pytest.approx(values["loss_sadaan_dice"].item(), rel=1e-5)

@@ -25,25 +25,25 @@ def test_the_attention_is_the_product_of_what_was_seen_and_of_the_prior():
 
 
 def test_a_structure_judged_absent_has_its_gate_closed_and_its_logits_lowered():
-    model, image = network(absence_bias=7.0), torch.randn(2, 1, 8, 4, 6)
+    model, image = network(absence_bias=9.0), torch.randn(2, 1, 8, 4, 6)
     model.presence.out.bias.data = torch.tensor([30.0, -30.0, 30.0])
     with torch.inference_mode():
         outputs = model(image)
-        model.config = SADAAN.Config(**SMALL, absence_bias=0.0)
-        free = model(image)["mask"]
     torch.testing.assert_close(outputs["presence"].sigmoid().round(), torch.tensor([[1.0, 0.0, 1.0]] * 2))
     torch.testing.assert_close(outputs["gate"], torch.tensor([[5.0, -5.0, 5.0]] * 2))
-    torch.testing.assert_close(outputs["mask"][:, 1], free[:, 1] - 7.0)
-    torch.testing.assert_close(outputs["mask"][:, 0], free[:, 0])
+    shut = 1 - torch.tensor(-5.0).sigmoid() * outputs["attention"][:, 1].sigmoid()
+    assert (outputs["mask"][:, 1] < -8.0).all()
+    assert (shut > 0.99).all()
 
 
-def test_the_mask_is_head_times_attention_times_gate():
-    model, image = network(absence_bias=0.0), torch.randn(1, 1, 8, 8, 8)
+@pytest.mark.parametrize("bias", [0.0, 3.0])
+def test_the_mask_is_head_times_attention_times_gate_with_a_bias_where_these_are_shut(bias):
+    model, image = network(absence_bias=bias), torch.randn(1, 1, 8, 8, 8)
     with torch.inference_mode():
         outputs = model(image)
         head = model.head(model.features(model._decoded(image)))
-    product = head * outputs["attention"].sigmoid() * outputs["gate"].sigmoid().view(1, 3, 1, 1, 1)
-    torch.testing.assert_close(outputs["mask"], product)
+    opened = outputs["attention"].sigmoid() * outputs["gate"].sigmoid().view(1, 3, 1, 1, 1)
+    torch.testing.assert_close(outputs["mask"], head * opened - bias * (1 - opened))
 
 
 def test_the_threshold_moves_the_judgement():

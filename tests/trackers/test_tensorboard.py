@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from factories import write_folders
+from factories import STREET, scenes_experiment, write_experiment, write_folders, write_sequences
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -195,6 +195,22 @@ def test_grey_images_are_shown_grey_and_four_are_enough(run_cli, tiny, folder, w
     assert found.Tags()["images"] == ["images/00", "images/02", "images/04", "images/06"]
     photo = panels(found.Images("images/02")[0])[0]
     assert np.array_equal(photo, np.repeat(read_image(workplace / "data/val/image/02.png"), 3, 2))
+
+
+def test_each_class_has_a_chart_of_its_own_and_its_colour_in_the_pictures(run_cli, folder, workplace):
+    dataset = write_sequences(workplace / "frames", {"Video_000": 4, "Video_001": 1, "Video_002": 1})
+    values = scenes_experiment(dataset, logging=EVERYTHING, training__epochs=2)
+    assert run_cli("train", write_experiment(workplace / "scenes.yaml", values)).code == 0
+    shown = scalars(folder / "tensorboard")
+    for name in ("sky", "road", "car", "tram"):
+        told = [entry["val_per_class"]["mean_iou"][name] for entry in history(folder)]
+        found = shown[f"val_per_class/mean_iou/{name}"]
+        assert [step for step, _ in found] == [1, 2]
+        np.testing.assert_allclose([value for _, value in found], told, rtol=1e-6)
+    (tag,) = events(folder / "tensorboard").Tags()["images"]
+    truth = picture(events(folder / "tensorboard").Images(tag)[-1])[:, 32 + 4 : 32 + 4 + 32]
+    colours = {tuple(colour) for colour in truth.reshape(-1, 3).tolist()}
+    assert colours == {STREET["sky"], STREET["road"], STREET["car"], (64, 64, 64)}  # void does not count
 
 
 def test_what_lies_outside_the_field_of_view_is_dark_in_every_panel(run_cli, tiny, folder, workplace):

@@ -1,0 +1,327 @@
+"""`segcli data convert`: folders of NIfTI volumes or 2D pictures become HDF5 files of format `hdf5_volumes`."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+
+from segcli.core.errors import ConfigError, DataError
+from segcli.core.files import replacing, shown, write_text
+from segcli.core.types import Array
+from segcli.data.images import EXTENSIONS, natural_key, read_image, read_labels
+from segcli.data.samples import resize
+from segcli.data.splits import ShareSettings, assign
+from segcli.data.volumes import NIFTI, read_volume, suffix_of
+from segcli.datasets import SPLITS
+from segcli.engine.events import Listener
+
+__all__ = ["ConvertOptions", "convert"]
+
+PAIRS = (("imagesTr", "labelsTr"), ("images", "labels"), ("image", "label"), ("images", "masks"), ("Images", "Labels"))
+"""Folders of images and labels that are known by their names."""
+PICTURES = tuple(f".{extension}" for extension in EXTENSIONS)
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """What becomes of the cases."""
+
+    images: str | None = None
+    """Folder of the images in the source; one of the usual names when left out, as for labels."""
+    labels: str | None = None
+    structures: tuple[str, ...] = ()
+    """`NAME=NUMBER` for each; every number in the labels when left out."""
+    size: tuple[int, ...] | None = None
+    """Size of every volume; the largest along each axis when left out."""
+    fit: Literal["pad", "resize"] = "pad"
+    val: float = 0.2
+    test: float = 0.0
+    seed: int = 0
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A case that is not read yet."""
+
+    name: str
+    image: Path
+    label: Path
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What the first look at a case tells."""
+
+    size: tuple[int, ...]
+    channels: int
+    numbers: tuple[int, ...]
+    spacing: tuple[float, ...] | None
+    dtype: np.dtype[Any]
+
+
+def convert(source: Path, target: Path, options: ConvertOptions, *, listener: Listener) -> dict[str, Any]:
+    """Write `train.h5`, `val.h5`, `test.h5`, `metadata.json` and a data-set file into `target`.
+
+    One case is in memory at a time.
+
+    Raises:
+        ConfigError: An option cannot work, or `target` holds files.
+        DataError: The source has no cases, or one cannot be read.
+    """
+    if target.exists() and any(target.iterdir()) and not options.overwrite:
+        raise ConfigError(
+            f"folder `{target}` is not empty", hint="write over it with `--overwrite`, or give another one"
+        )
+    splits = _splits(source, options)
+    cases = [case for found in splits.values() for case in found]
+    listener.stage("looking at volumes", len(cases))
+    facts = []
+    for case in cases:
+        facts.append(_facts(case))
+        listener.advance()
+    numbers = _structures(source, options, facts)
+    channels = {fact.channels for fact in facts}
+    if len(channels) > 1:
+        raise DataError(f"images have {' and '.join(map(str, sorted(channels)))} channels, they must have the same")
+    size = options.size or tuple(max(fact.size[axis] for fact in facts) for axis in range(3))
+    listener.stage("writing", len(cases))
+    for split, found in splits.items():
+        if found:
+            _write(target / f"{split}.h5", found, size, numbers, options, facts[0], listener)
+    spacing = _spacing(facts, size, options)
+    about = {
+        "structure_names": list(numbers),
+        "image_size": list(size),
+        "num_structures": len(numbers),
+        **({} if spacing is None else {"spacing_mm": spacing}),
+        "dataset_info": f"written by `segcli data convert` from {source}",
+    }
+    write_text(target / "metadata.json", json.dumps(about, indent=2) + "\n")
+    file = target / "dataset.yaml"
+    write_text(file, _dataset_yaml(target, channels.pop()))
+    counts = {split: len(found) for split, found in splits.items() if found}
+    return {"folder": str(target), "dataset": str(file), "images": counts, "shape": list(size), "structures": numbers}
+
+
+def _dataset_yaml(target: Path, channels: int) -> str:
+    return (
+        f"# segcli data check {shown(target / 'dataset.yaml')}\n"
+        f"name: {target.name}\nformat: hdf5_volumes\npaths: {{root: .}}\nnum_channels: {channels}\n"
+    )
+
+
+# ---- finding cases
+
+
+def _splits(source: Path, options: ConvertOptions) -> dict[str, list[_Source]]:
+    """Cases of each split: by folder, or drawn."""
+    if not source.is_dir():
+        raise DataError(f"no folder `{source}`")
+    if (source / "train").is_dir():
+        return {split: _cases(source / split, options) if (source / split).is_dir() else [] for split in SPLITS}
+    cases = {case.name: case for case in _cases(source, options)}
+    settings = ShareSettings(val=options.val, test=options.test, seed=options.seed)
+    sides = assign(list(cases), settings)
+    return {split: [cases[name] for name in sides[split]] for split in SPLITS}
+
+
+def _cases(folder: Path, options: ConvertOptions) -> list[_Source]:
+    images, labels = _folders(folder, options)
+    found, truths = _entries(images), _entries(labels)
+    for name, path in found.items():
+        if name not in truths:
+            raise DataError(
+                f"image `{path}` has no labels (looked for `{labels / name}.*`)", hint="add them, or take it away"
+            )
+    if not found:
+        raise DataError(f"no volumes or pictures in `{images}`", hint=f"files end in {', '.join((*NIFTI, *PICTURES))}")
+    return [_Source(name, path, truths[name]) for name, path in found.items()]
+
+
+def _folders(folder: Path, options: ConvertOptions) -> tuple[Path, Path]:
+    if options.images is not None or options.labels is not None:
+        pairs: tuple[tuple[str, str], ...] = ((options.images or "images", options.labels or "labels"),)
+    else:
+        pairs = PAIRS
+    for images, labels in pairs:
+        if (folder / images).is_dir() and (folder / labels).is_dir():
+            return folder / images, folder / labels
+    tried = ", ".join(f"`{images}` with `{labels}`" for images, labels in pairs)
+    raise DataError(
+        f"`{folder}` has no folders of images and labels", hint=f"looked for {tried}; `--images`, `--labels`"
+    )
+
+
+def _entries(folder: Path) -> dict[str, Path]:
+    """Volumes, pictures, and folders of slices by their stem, in natural order."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir(), key=natural_key):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            found[path.name] = path
+        elif suffix_of(path) in NIFTI or path.suffix.lower() in PICTURES:
+            found[path.name[: -len(suffix_of(path))]] = path
+    return found
+
+
+# ---- reading
+
+
+def _image(path: Path) -> tuple[Array, tuple[float, ...] | None]:
+    """Voxels `(*S, C)` and spacing; slices of a folder lie behind each other, a picture is one slice."""
+    if path.is_dir():
+        return np.stack([read_image(file) for file in _slices(path)], axis=2), None
+    if suffix_of(path) in NIFTI:
+        volume = read_volume(path)
+        return volume.voxels, volume.spacing
+    return read_image(path)[:, :, None], None
+
+
+def _labels(path: Path) -> Array:
+    """Numbers `(*S)`."""
+    if path.is_dir():
+        return np.stack([read_labels(file) for file in _slices(path)], axis=2)
+    if suffix_of(path) in NIFTI:
+        return np.rint(read_volume(path).voxels[..., 0]).astype(np.int64)
+    return read_labels(path)[:, :, None]
+
+
+def _slices(folder: Path) -> list[Path]:
+    files = [path for path in sorted(folder.iterdir(), key=natural_key) if path.suffix.lower() in PICTURES]
+    if not files:
+        raise DataError(f"no slices in `{folder}`", hint=f"pictures end in {', '.join(PICTURES)}")
+    return files
+
+
+def _facts(case: _Source) -> _Facts:
+    image, spacing = _image(case.image)
+    labels = _labels(case.label)
+    if labels.shape != image.shape[:3]:
+        sizes = ["x".join(map(str, shape)) for shape in (labels.shape, image.shape[:3])]
+        raise DataError(f"`{case.label}` has {sizes[0]} voxels, its image `{case.image}` has {sizes[1]}")
+    numbers = tuple(int(number) for number in np.unique(labels) if number != 0)
+    return _Facts(image.shape[:3], image.shape[3], numbers, spacing, image.dtype)
+
+
+def _structures(source: Path, options: ConvertOptions, facts: list[_Facts]) -> dict[str, int]:
+    """Number of each structure by name."""
+    there = sorted({number for fact in facts for number in fact.numbers})
+    if options.structures:
+        chosen: dict[str, int] = {}
+        for text in options.structures:
+            name, sign, number = text.partition("=")
+            if not sign or not name or not number.isdigit():
+                raise ConfigError(
+                    f"structure `{text}` is not NAME=NUMBER", hint="such as `--structures liver=5,spleen=1`"
+                )
+            chosen[name] = int(number)
+        return chosen
+    if not there:
+        raise DataError("the labels hold nothing but 0", hint="look at the files")
+    names = _decathlon_names(source)
+    if there in ([255], [1]) and not names:
+        return {"foreground": there[0]}
+    return {names.get(number, f"structure_{number}"): number for number in there}
+
+
+def _decathlon_names(source: Path) -> dict[int, str]:
+    try:
+        labels = json.loads((source / "dataset.json").read_text(encoding="utf-8"))["labels"]
+        return {int(number): str(name) for number, name in labels.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _spacing(facts: list[_Facts], size: tuple[int, ...], options: ConvertOptions) -> list[float] | None:
+    """Median over the cases; None where one does not tell."""
+    spacings = []
+    for fact in facts:
+        if fact.spacing is None:
+            return None
+        stretch = np.array(fact.size) / size if options.fit == "resize" else np.ones(3)
+        spacings.append(np.array(fact.spacing) * stretch)
+    return [round(float(value), 6) for value in np.median(spacings, axis=0)]
+
+
+# ---- writing
+
+
+def _write(
+    path: Path,
+    cases: list[_Source],
+    size: tuple[int, ...],
+    numbers: dict[str, int],
+    options: ConvertOptions,
+    like: _Facts,
+    listener: Listener,
+) -> None:
+    dtype = like.dtype if like.dtype in (np.uint8, np.uint16) else np.float32
+    channels = () if like.channels == 1 else (like.channels,)
+    count, masks = len(cases), (len(cases), len(numbers), *size)
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        file.create_dataset(
+            "images", (count, *channels, *size), dtype, chunks=(1, *channels, *size), compression="gzip"
+        )
+        file.create_dataset("masks", masks, np.uint8, chunks=(1, 1, *size), compression="gzip")
+        file.create_dataset("presence_labels", masks[:2], np.uint8)
+        for key in ("scenarios", "case_ids"):
+            file.create_dataset(key, (count,), h5py.string_dtype())
+        for index, (case, image, mask) in enumerate(_fitted(cases, size, numbers, options)):
+            file["images"][index] = image if channels else image[0]
+            file["masks"][index] = mask
+            present = [bool(structure.any()) for structure in mask]
+            file["presence_labels"][index] = present
+            there = [name for name, found in zip(numbers, present, strict=True) if found]
+            file["scenarios"][index] = _scenario(there, numbers)
+            file["case_ids"][index] = case.name
+            listener.advance()
+
+
+def _fitted(
+    cases: list[_Source], size: tuple[int, ...], numbers: dict[str, int], options: ConvertOptions
+) -> Iterator[tuple[_Source, Array, Array]]:
+    """Each case with its image `(C, *S)` and masks `(K, *S)` at the common size."""
+    for case in cases:
+        image, labels = _image(case.image)[0], _labels(case.label)
+        if options.fit == "resize":
+            labels = labels.astype(np.int32)
+            image, labels = resize(image, size), resize(labels, size, labels=True)
+        else:
+            image, labels = _centred(image, size), _centred(labels, size)
+        yield case, np.moveaxis(image, -1, 0), np.stack([labels == number for number in numbers.values()])
+
+
+def _centred(voxels: Array, size: tuple[int, ...]) -> Array:
+    """Padded with the lowest value, or cut, evenly on both sides of each axis."""
+    for axis, wanted in enumerate(size):
+        have = voxels.shape[axis]
+        if have > wanted:
+            start = (have - wanted) // 2
+            voxels = np.take(voxels, range(start, start + wanted), axis=axis)
+        elif have < wanted:
+            before = (wanted - have) // 2
+            widths = [(0, 0)] * voxels.ndim
+            widths[axis] = (before, wanted - have - before)
+            voxels = np.pad(voxels, widths, constant_values=voxels.min())
+    return voxels
+
+
+def _scenario(present: list[str], numbers: dict[str, int]) -> str:
+    """What is there, in a word.
+
+    Example:
+        >>> _scenario(["liver"], {"liver": 1, "spleen": 2, "kidney": 3})
+        'liver_only'
+    """
+    missing = [name for name in numbers if name not in present]
+    if not missing:
+        return "all"
+    if not present:
+        return "none"
+    return f"{present[0]}_only" if len(present) == 1 else f"without_{'_and_'.join(missing)}"

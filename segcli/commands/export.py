@@ -1,0 +1,330 @@
+"""`segcli export`: the network in a file that runs elsewhere, compared with the original before it is kept."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch import nn
+
+from segcli.commands.evaluate import TESTS
+from segcli.commands.locate import Located
+from segcli.config.load import run_from_values
+from segcli.config.schema import MetricSection, Run
+from segcli.core.errors import CheckpointError, ConfigError, DataError
+from segcli.core.files import replacing
+from segcli.core.portable import FORMATS, Description, Difference, Format
+from segcli.core.randomness import generator
+from segcli.core.types import Array
+from segcli.data.checks import raise_on_error
+from segcli.data.samples import Sample, pad_end, padded_size
+from segcli.datasets import SPLITS
+from segcli.engine.assembly import Assembly, assemble, load_weights
+from segcli.engine.checkpoint import Checkpoint, read_checkpoint
+from segcli.engine.evaluator import evaluate
+from segcli.engine.events import Listener
+from segcli.engine.exporter import Exportable, ExportedNetwork, Normalization, describe, quantise, write_file
+from segcli.engine.parity import Tried, compared, run_in_fresh_process
+from segcli.engine.portable import open_portable
+from segcli.engine.stopping import StopSignal
+from segcli.report.model_card import Card, write_card
+from segcli.report.results import Exported
+
+__all__ = ["EXPORTS", "ExportOptions", "export"]
+
+EXPORTS = Path("outputs") / "exports"
+TOLERANCE = {"float32": 1e-4, "float16": 2e-2}
+"""Largest difference that an exported network may have, by the format of its numbers."""
+LEAST = {2: 32, 3: 16}
+"""Pixels along each axis of the smallest input that is tried, at least, by the number of axes."""
+MOST = {2: 512, 3: 96}
+"""Pixels along each axis of the largest piece of a real image that is tried, at most."""
+SHARES = (0.5, 0.75, 1.0)
+"""Pieces of a real image that are tried."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What is written."""
+
+    format: Format = "onnx"
+    out: Path | None = None
+    """Folder; `outputs/exports/<run>` when left out."""
+    half: bool = False
+    """Numbers of 16 bits."""
+    int8: bool = False
+    """Weights of 8 bits; ONNX only."""
+    bake: bool = False
+    """Let the file normalise the image and give probabilities."""
+    tolerance: float | None = None
+    """Instead of the one in `TOLERANCE`."""
+    max_dice_loss: float = 0.02
+    """Largest loss of Dice on the validation images that `int8` may cost."""
+    overwrite: bool = False
+
+    @property
+    def precision(self) -> str:
+        """Format of the numbers in the file."""
+        return "int8" if self.int8 else "float16" if self.half else "float32"
+
+    def check(self) -> None:
+        """Whether the options go together.
+
+        Raises:
+            ConfigError: They do not.
+        """
+        if self.int8 and self.half:
+            raise ConfigError("`--half` and `--int8` exclude each other", hint="choose one of them")
+        if self.int8 and self.format != "onnx":
+            raise ConfigError(f"`--int8` needs `--format onnx`, got `--format {self.format}`")
+
+
+def export(located: Located, options: ExportOptions, *, overrides: Sequence[str] = (), listener: Listener) -> Exported:
+    """Write the run's best checkpoint, or the one that was named, as a file that runs without segcli.
+
+    The file is run in a process of its own before it takes its name, so a file that differs is never there.
+
+    Raises:
+        ConfigError: Options do not go together, a package is missing, or a file is there already.
+        CheckpointError: The exported network differs from the original by more than the tolerance.
+        SegcliError: The checkpoint or the data fail.
+    """
+    options.check()
+    path = located.for_prediction()
+    checkpoint = read_checkpoint(path)
+    run = _on_cpu(run_from_values(checkpoint.header["config"], overrides, source=str(path)))
+    folder = options.out or EXPORTS / run.name
+    target = _target(folder, run, options)
+    card = Card(folder / "README.md", overwrite=options.overwrite)
+    card.check()
+    parts = assemble(run)
+    load_weights(parts.network, checkpoint, path)
+    parts.network.eval()
+    real = _real_image(parts, listener)
+    baked = _baked_dtype(parts, real) if options.bake else None
+    description = describe(
+        parts, epoch=checkpoint.header["progress"]["epoch"], precision=options.precision, baked=baked
+    )
+    tried = _inputs(parts, real, baked)
+    with StopSignal(), replacing(target) as temporary:
+        listener.notice(f"writing {target}")
+        rows = _write(temporary, parts, description, options, tried)
+        dice = _dice(parts, temporary, listener) if options.int8 else None
+        _refuse(rows, dice, options)
+        size = temporary.stat().st_size
+    done = Exported(
+        run=run.name,
+        checkpoint=path,
+        file=target,
+        card=card.path,
+        format=options.format,
+        precision=options.precision,
+        baked=baked,
+        size_mib=size / 2**20,
+        tolerance=None if options.int8 else _tolerance(options),
+        differences=rows,
+        dice=dice,
+    )
+    write_card(card, done, description, _facts(run, path, checkpoint))
+    return done
+
+
+def _on_cpu(run: Run) -> Run:
+    """The run on the processor, where every format can be written and compared."""
+    training = run.training.model_copy(update={"channels_last": False, "amp": "off", "compile": False})
+    return run.model_copy(update={"device": "cpu", "training": training})
+
+
+def _target(folder: Path, run: Run, options: ExportOptions) -> Path:
+    ending = next(suffix for suffix, kind in FORMATS.items() if kind == options.format)
+    words = [*(["baked"] if options.bake else []), *([] if options.precision == "float32" else [options.precision])]
+    target = folder / f"{'_'.join([run.name, *words])}{ending}"
+    if target.exists() and not options.overwrite:
+        raise ConfigError(
+            f"`{target}` exists", hint="replace it with `--overwrite`, or give another folder with `--out`"
+        )
+    return target
+
+
+# ---- inputs to compare on
+
+
+def _real_image(parts: Assembly, listener: Listener) -> tuple[str, Sample] | None:
+    """An image of the data set, of the validation split where there is one; None where its files are not here."""
+    try:
+        split = next(name for name in ("val", "test", "train") if parts.layout.has(name))
+        case = parts.layout.cases(split)[0]
+        return case.image.name, parts.pipeline.resized(parts.layout.read(case))
+    except DataError as error:
+        listener.warn(f"compared on random inputs only: {error.message}")
+        return None
+
+
+def _baked_dtype(parts: Assembly, real: tuple[str, Sample] | None) -> str:
+    """Dtype of the images that the file shall take."""
+    if parts.run.data.preprocessing.normalize == "per_image":
+        raise ConfigError(
+            "`--bake` cannot bake in `data.preprocessing.normalize: per_image`, which needs the whole image before it "
+            "is padded or cut into tiles",
+            hint="export without `--bake`",
+        )
+    if real is None:
+        raise DataError(
+            "`--bake` needs an image of the data set, to see in which format images are stored",
+            hint="`dataset.paths.root=FOLDER` says where it is",
+        )
+    return real[1].image.dtype.name
+
+
+def _sizes(parts: Assembly) -> list[tuple[int, ...]]:
+    """Three sizes; the axes of the second and of the third all differ."""
+    multiple, ndim = parts.pipeline.multiple, parts.layout.ndim
+    unit = max(2, -(-LEAST[ndim] // multiple)) * multiple
+    return [
+        (unit,) * ndim,
+        tuple(unit + multiple * axis for axis in range(ndim)),
+        tuple(unit + multiple * (ndim - axis) for axis in range(ndim)),
+    ]
+
+
+def _inputs(parts: Assembly, real: tuple[str, Sample] | None, baked: str | None) -> list[Tried]:
+    """Random and real inputs of three sizes each, as the file takes them."""
+    channels, rng = parts.run.dataset.num_channels, generator(parts.run.seed, "export")
+    tried = []
+    for count, size in enumerate(_sizes(parts), start=1):
+        if baked is None:
+            image = rng.standard_normal((count, channels, *size), dtype=np.float32)
+        elif baked == "float32":
+            image = rng.random((count, *size, channels), dtype=np.float32)
+        else:
+            image = rng.integers(0, np.iinfo(baked).max + 1, (count, *size, channels)).astype(baked)
+        tried.append(Tried("random", image))
+    if real is not None:
+        name, sample = real
+        tried += [Tried(name, _cut(parts, sample.image, share, baked)) for share in SHARES]
+    return tried
+
+
+def _cut(parts: Assembly, image: Array, share: float, baked: str | None) -> Array:
+    """The middle of an image, in the format of the file: of its size, or of the largest that is tried, a share."""
+    have = image.shape[:-1]
+    sizes = [max(int(min(length, MOST[len(have)]) * share), 1) for length in have]
+    starts = [(length - size) // 2 for length, size in zip(have, sizes, strict=True)]
+    piece = image[tuple(slice(start, start + size) for start, size in zip(starts, sizes, strict=True))]
+    padded = padded_size(piece.shape[:-1], parts.pipeline.multiple)
+    if baked is not None:
+        return np.array(pad_end(piece, padded, mirror=True)[None])
+    ready = pad_end(parts.pipeline.normalised(piece), padded, mirror=True)
+    return np.ascontiguousarray(np.moveaxis(ready, -1, 0)[None])
+
+
+# ---- writing and comparing
+
+
+def _write(
+    path: Path, parts: Assembly, description: Description, options: ExportOptions, tried: list[Tried]
+) -> list[Difference]:
+    """Write the file and compare it."""
+    baked = Normalization.of(parts, description.input_dtype) if description.baked else None
+    original = Exportable(parts.network, parts.task, baked=baked)
+    written = Exportable(parts.network, parts.task, baked=baked, half=True) if options.half else original
+    example = tried[1].image  # two images whose sizes differ: nothing is taken for a constant
+    if options.int8:
+        exact = path.with_name(f"{path.name}.exact")
+        try:
+            write_file(exact, "onnx", written, replace(description, precision="float32"), example)
+            quantise(exact, path, description)
+        finally:
+            exact.unlink(missing_ok=True)
+    else:
+        write_file(path, options.format, written, description, example)
+    with torch.inference_mode():
+        expected = [
+            {name: values.numpy() for name, values in original(torch.from_numpy(entry.image)).items()}
+            for entry in tried
+        ]
+    found = run_in_fresh_process(path, options.format, tried)
+    return compared(tried, expected, found, lambda logits: parts.task.probabilities(torch.from_numpy(logits)).numpy())
+
+
+def _tolerance(options: ExportOptions) -> float:
+    return TOLERANCE[options.precision] if options.tolerance is None else options.tolerance
+
+
+def _refuse(rows: list[Difference], dice: dict[str, float] | None, options: ExportOptions) -> None:
+    """Keep a file from being kept that is not what it was made of.
+
+    Raises:
+        CheckpointError: It differs by more than the tolerance, or finds less.
+    """
+    if dice is not None:
+        lost = dice["checkpoint"] - dice["exported"]
+        if not lost <= options.max_dice_loss:
+            raise CheckpointError(
+                f"with `--int8` Dice on the validation images falls from {dice['checkpoint']:.4f} to "
+                f"{dice['exported']:.4f}, by more than {options.max_dice_loss:g}; the file was removed",
+                hint="export with `--half`, or bear more with `--max-dice-loss`",
+            )
+        return
+    tolerance = _tolerance(options)
+    for row in rows:
+        if row.exceeds(tolerance):
+            raise CheckpointError(
+                f"the exported network differs from the original on `{row.input}` of shape "
+                f"{'x'.join(map(str, row.shape))}: raw outputs up to {row.logits:.2g}, probabilities up to "
+                f"{row.probabilities:.2g}, tolerance {tolerance:g}; the file was removed",
+                hint="try another `--format`, or bear more with `--tolerance`",
+            )
+
+
+def _dice(parts: Assembly, path: Path, listener: Listener) -> dict[str, float]:
+    """Dice of the checkpoint and of the exported file on the validation images.
+
+    Raises:
+        ConfigError: There are none.
+        DataError: They cannot be read.
+    """
+    if not parts.layout.has("val"):
+        raise ConfigError(
+            f"data set `{parts.run.dataset.name}` has no validation split to measure what `--int8` costs",
+            hint="export with `--half`",
+        )
+    training = parts.run.training.model_copy(update={"metrics": [MetricSection(type="dice")]})
+    alone = replace(parts, metrics=parts.run.model_copy(update={"training": training}).metrics())
+    cases = alone.layout.cases("val")
+    raise_on_error(alone.layout.inspect("val"))
+    networks: dict[str, nn.Module] = {
+        "checkpoint": alone.network,
+        "exported": ExportedNetwork(open_portable(path, "onnx")),
+    }
+    dice = {}
+    for name, network in networks.items():
+        listener.stage(f"Dice of the {name}", len(cases))
+        loader = alone.evaluation_loader(cases, alone.source(cases, listener))
+        try:
+            scored = evaluate(alone, network, loader, after_batch=listener.advance)
+        except (RuntimeError, MemoryError) as error:
+            raise loader.explained(error) or error from error
+        finally:
+            loader.close()
+        dice[name] = scored.tally.averages()["dice"]
+    return dice
+
+
+# ---- for the model card
+
+
+def _facts(run: Run, path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What is known of the training and of the scores."""
+    scores = {}
+    for split in SPLITS:
+        table = TESTS / (run.name if split == "test" else f"{run.name}_{split}") / "test_metrics.yaml"
+        if table.is_file():
+            values = yaml.safe_load(table.read_text(encoding="utf-8"))
+            same = values.get("epoch") == checkpoint.header["progress"]["epoch"]
+            if same and Path(values.get("checkpoint", "")).absolute() == path.absolute():
+                scores[split] = values
+    return {"config": run.resolved(), "dataset": checkpoint.header["dataset"], "scores": scores}

@@ -1,0 +1,123 @@
+"""Writing images that need not fit in memory, as tiled and compressed TIFF."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Queue
+from threading import Thread
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from segcli.core.files import replacing
+from segcli.core.types import Array
+
+__all__ = ["TiledWriter", "tiled_tiff"]
+
+TILE = 512
+WAITING = 2
+"""Bands that may wait to be compressed."""
+
+
+class TiledWriter:
+    """Takes an image in bands of rows; a thread compresses and writes them meanwhile."""
+
+    def __init__(self, path: Path, size: tuple[int, ...], dtype: npt.DTypeLike) -> None:
+        self.size, self.dtype = size, np.dtype(dtype)
+        self.queue: Queue[Array | None] = Queue(WAITING)
+        self.error: BaseException | None = None
+        self.abandoned = False
+        self.ended = False
+        self.thread = Thread(target=self._write, args=(path,), name="write", daemon=True)
+        self.thread.start()
+
+    def add(self, rows: Array) -> None:
+        """Take up the next rows, `(h, W)` or RGB `(h, W, 3)`.
+
+        Raises:
+            OSError: What was handed over before could not be written.
+        """
+        self.queue.put(np.ascontiguousarray(rows))
+        if self.error is not None:
+            raise self.error
+
+    def close(self) -> None:
+        """Wait until everything is in the file.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        self.queue.put(None)
+        self.thread.join()
+        if self.error is not None:
+            raise self.error
+
+    def abandon(self) -> None:
+        """Stop without finishing the file."""
+        self.abandoned = True
+        self.queue.put(None)
+        self.thread.join()
+
+    def _write(self, path: Path) -> None:
+        try:
+            tifffile.imwrite(
+                path,
+                self._tiles(),
+                shape=self.size,
+                dtype=self.dtype,
+                tile=(TILE, TILE),
+                photometric="rgb" if len(self.size) == 3 else "minisblack",
+                compression="deflate",
+                bigtiff=math.prod(self.size) * self.dtype.itemsize > 2**31,
+                metadata=None,
+            )
+        except BaseException as error:  # told by `add` or `close`, in the thread of whoever calls them
+            self.error = error
+            while not self.ended and self.queue.get() is not None:
+                pass
+
+    def _tiles(self) -> Iterator[Array]:
+        strip = np.zeros((TILE, -(-self.size[1] // TILE) * TILE, *self.size[2:]), self.dtype)
+        filled = 0
+        while (rows := self.queue.get()) is not None:
+            while len(rows):
+                taken = rows[: TILE - filled]
+                strip[filled : filled + len(taken), : self.size[1]] = taken
+                filled, rows = filled + len(taken), rows[len(taken) :]
+                if filled == TILE:
+                    yield from self._cut(strip)
+                    strip[:], filled = 0, 0
+        self.ended = True
+        if self.abandoned:
+            raise RuntimeError("the rest of the image is missing")
+        if filled:
+            yield from self._cut(strip)
+
+    @staticmethod
+    def _cut(strip: Array) -> Iterator[Array]:
+        for left in range(0, strip.shape[1], TILE):
+            yield strip[:, left : left + TILE].copy()
+
+
+@contextmanager
+def tiled_tiff(path: Path, size: tuple[int, ...], dtype: npt.DTypeLike) -> Iterator[TiledWriter]:
+    """A file that is there whole or not at all.
+
+    Args:
+        path: The file.
+        size: Height and width, and 3 for RGB; as many rows are to be added.
+        dtype: Of the pixels.
+
+    Raises:
+        DataError: It cannot be written.
+    """
+    with replacing(path) as temporary:
+        writer = TiledWriter(temporary, size, dtype)
+        try:
+            yield writer
+        except BaseException:
+            writer.abandon()
+            raise
+        writer.close()

@@ -1,0 +1,122 @@
+"""Runs networks in files that `segcli export` wrote.
+
+ONNX files run without PyTorch: neither this module nor anything that it imports loads it.
+"""
+
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segcli.core.errors import CheckpointError, nearest
+from segcli.core.optional import optional
+from segcli.core.portable import FORMATS, KEY, Description, Format
+from segcli.core.types import Array
+
+__all__ = ["PortableNetwork", "open_portable"]
+
+
+class PortableNetwork:
+    """A network in a file, ready to run on the CPU."""
+
+    def __init__(self, description: Description, forward: Callable[[Array], dict[str, Array]]) -> None:
+        self.description = description
+        self._forward = forward
+
+    def __call__(self, image: Array) -> dict[str, Array]:
+        """Outputs by name, as NumPy arrays.
+
+        Args:
+            image: Normalised, `(B, C, *S)` float32; of a baked file as stored, `(B, *S, C)` in `input_dtype`.
+        """
+        return self._forward(image)
+
+
+def open_portable(path: Path, kind: Format | None = None, *, threads: int = 0) -> PortableNetwork:
+    """Open an exported network.
+
+    Args:
+        path: The file.
+        kind: What is in it; follows from the name when left out.
+        threads: Of onnxruntime; 0 takes OMP_NUM_THREADS, or leaves the choice to it.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or not written by `segcli export`.
+        ConfigError: A package that runs it is not installed.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no exported network at `{path}`", hint="`segcli export RUN` writes one")
+    if kind is None and path.suffix.lower() not in FORMATS:
+        close = nearest(path.suffix, list(FORMATS))
+        told = f"did you mean `{path.with_suffix(close)}`?" if close else f"files end in {', '.join(FORMATS)}"
+        raise CheckpointError(f"`{path}` is no exported network", hint=told)
+    kind = kind or FORMATS[path.suffix.lower()]
+    return {"onnx": _open_onnx, "torchscript": _open_torchscript, "pt2": _open_pt2}[kind](path, threads)
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    detail = " ".join(str(error).split())[:120]
+    return CheckpointError(f"exported network `{path}` cannot be opened ({detail})", hint="export the run again")
+
+
+def _described(text: str | bytes | None, path: Path) -> Description:
+    if not text:
+        raise CheckpointError(
+            f"`{path}` holds a network but no segcli description", hint="take a file that `segcli export` wrote"
+        )
+    return Description.from_json(text if isinstance(text, str) else text.decode(), path)
+
+
+def _open_onnx(path: Path, threads: int) -> PortableNetwork:
+    runtime = optional("onnxruntime", extra="export", purpose="an ONNX file")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads or int(os.environ.get("OMP_NUM_THREADS") or 0)
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waits without burning a core
+    options.log_severity_level = 3
+    try:
+        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # of a class of its own for each reason
+        raise _damaged(path, error) from error
+    description = _described(session.get_modelmeta().custom_metadata_map.get(KEY), path)
+    names = [output.name for output in session.get_outputs()]
+
+    def forward(image: Array) -> dict[str, Array]:
+        return dict(zip(names, session.run(names, {description.input_name: image}), strict=True))
+
+    return PortableNetwork(description, forward)
+
+
+def _open_torchscript(path: Path, _threads: int) -> PortableNetwork:
+    torch = optional("torch", extra="export", purpose="a TorchScript file")
+    extra: dict[str, Any] = {f"{KEY}.json": ""}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch calls TorchScript deprecated; whoever asks for it knows
+            module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra).eval()
+    except (RuntimeError, ValueError) as error:
+        raise _damaged(path, error) from error
+    return PortableNetwork(_described(extra[f"{KEY}.json"], path), _with_torch(torch, module))
+
+
+def _open_pt2(path: Path, _threads: int) -> PortableNetwork:
+    torch = optional("torch", extra="export", purpose="a file of torch.export")
+    extra: dict[str, Any] = {f"{KEY}.json": ""}
+    try:
+        with warnings.catch_warnings(), path.open("rb") as stream:
+            warnings.simplefilter("ignore")
+            module = torch.export.load(stream, extra_files=extra).module()
+    except Exception as error:  # of many kinds: no archive, another version
+        raise _damaged(path, error) from error
+    return PortableNetwork(_described(extra[f"{KEY}.json"], path), _with_torch(torch, module))
+
+
+def _with_torch(torch: Any, module: Any) -> Callable[[Array], dict[str, Array]]:
+    def forward(image: Array) -> dict[str, Array]:
+        with torch.inference_mode():
+            outputs = module(torch.from_numpy(np.ascontiguousarray(image)))
+        return {name: values.numpy() for name, values in outputs.items()}
+
+    return forward

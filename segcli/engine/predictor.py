@@ -1,0 +1,289 @@
+"""Probabilities of whole images, by one or several networks; loads no PyTorch itself."""
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from segcli.config.schema import DatasetSection, Inference
+from segcli.core.errors import ConfigError, DataError
+from segcli.core.registry import TASKS
+from segcli.core.types import Array
+from segcli.data.pipeline import Pipeline
+from segcli.data.postprocess import Postprocess, clean
+from segcli.data.samples import Geometry, Sample, pad_end, padded_size
+from segcli.data.settings import DataSettings
+from segcli.datasets import Layout
+from segcli.engine.portable import open_portable
+from segcli.engine.sliding import Forward, Sliding
+from segcli.tasks import Task
+
+__all__ = ["Likely", "Pixels", "Predictor", "Wanted", "ensemble", "of_exported"]
+
+
+class Pixels(Protocol):
+    """An image whose parts can be read one by one."""
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Spatial size as stored."""
+        ...
+
+    def read(self, window: tuple[slice, ...]) -> Array:
+        """Pixels `(*window, C)`, converted as those of the data set."""
+        ...
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a user sets instead of what the network brings along; None keeps that."""
+
+    threshold: float | None = None
+    tile: int | None = None
+    tta: bool | None = None
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """An image that is read already."""
+
+    image: Array
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Spatial size."""
+        return self.image.shape[:-1]
+
+    def read(self, window: tuple[slice, ...]) -> Array:
+        """A view."""
+        part: Array = self.image[window]
+        return part
+
+
+@dataclass(frozen=True)
+class Likely:
+    """What is found in an image, or in rows of it."""
+
+    probs: Array
+    """`(K, *S)`; of several networks the mean."""
+    uncertainty: Array
+    """`(*S)` from 0 to 1. Of one network: entropy in proportion to the largest that is possible. Of several: twice the
+    standard deviation of their probabilities, in the class where they differ most."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Everything from the stored pixels to the probabilities."""
+
+    name: str
+    """Of the run."""
+    source: Path
+    """Checkpoint or exported file."""
+    layout: Layout
+    pipeline: Pipeline
+    task: Task
+    inference: Inference
+    forward: Forward
+    takes_stored: bool = False
+    """Whether the network normalises the pixels itself and takes `(B, *S, C)`."""
+    batch_size: int = 1
+    """Tiles per call."""
+    members: int = 1
+    """Networks in `forward`, which gives their outputs one after the other as channels."""
+
+    def likely(self, sample: Sample) -> Likely:
+        """Probabilities at the size of the file."""
+        resized = self.pipeline.resized(sample)
+        # statistics of an image by itself are those of the whole of it
+        image = resized.image if self.takes_stored else self.pipeline.normalised(resized.image)
+        size = padded_size(resized.size, self.pipeline.multiple)
+        logits = np.concatenate(
+            [band for _, band in self._sliding().bands(self._reader(InMemory(image), size, ready=True), size)], axis=1
+        )
+        geometry = Geometry(stored=sample.size, resized=resized.size, padded=size)
+        return self._cleaned(self._likely(geometry.restore_array(logits)))
+
+    def bands(self, pixels: Pixels) -> Iterator[tuple[slice, Likely]]:
+        """Rows with their probabilities, in order, for an image that need not fit in memory.
+
+        Raises:
+            DataError: A part of it cannot be read.
+        """
+        size = padded_size(pixels.size, self.pipeline.multiple)
+        rest = tuple(slice(0, length) for length in pixels.size[1:])
+        for rows, logits in self._sliding().bands(self._reader(pixels, size, ready=self.takes_stored), size):
+            stop = min(rows.stop, pixels.size[0])
+            if stop > rows.start:
+                kept = logits[(slice(None), slice(0, stop - rows.start), *rest)]
+                yield slice(rows.start, stop), self._likely(kept)
+
+    def _cleaned(self, likely: Likely) -> Likely:
+        probs = clean(
+            likely.probs,
+            self.inference.postprocess,
+            self.task.classes,
+            exclude=self.task.target == "classes",
+            threshold=self.inference.threshold,
+        )
+        return replace(likely, probs=probs)
+
+    def _likely(self, logits: Array) -> Likely:
+        every = np.stack([self.task.probabilities_of(part) for part in np.split(logits, self.members)])
+        probs = every.mean(axis=0) if self.members > 1 else every[0]
+        spread = (
+            2.0 * every.std(axis=0).max(axis=0)
+            if self.members > 1
+            else _entropy(probs, exclude=self.task.target == "classes")
+        )
+        return Likely(probs, np.clip(spread, 0.0, 1.0))
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether an image may be read in parts: nothing is done to it that needs the whole of it."""
+        return (
+            self.pipeline.image_size is None
+            and self.pipeline.settings.preprocessing.normalize != "per_image"
+            and not self.inference.postprocess.changes(self.task.classes)
+        )
+
+    def _sliding(self) -> Sliding:
+        settings = self.inference
+        return Sliding(
+            self.forward,
+            tile=None if settings.tile is None else tuple(settings.tile),
+            overlap=settings.overlap,
+            multiple=self.pipeline.multiple,
+            batch_size=self.batch_size,
+            tta=settings.tta,
+        )
+
+    def _reader(self, pixels: Pixels, size: tuple[int, ...], *, ready: bool) -> Callable[[tuple[slice, ...]], Array]:
+        """Reads windows of the padded image as the network takes them, channels first."""
+
+        def read(window: tuple[slice, ...]) -> Array:
+            inside = tuple(
+                slice(part.start, min(part.stop, length)) for part, length in zip(window, pixels.size, strict=True)
+            )
+            part = pixels.read(inside)
+            part = part if ready else self.pipeline.normalised(part)
+            part = pad_end(part, tuple(piece.stop - piece.start for piece in window), mirror=True)
+            return np.ascontiguousarray(np.moveaxis(part, -1, 0))
+
+        return read
+
+
+def _entropy(probs: Array, *, exclude: bool) -> Array:
+    """Of classes that exclude each other, or of the least certain of several masks; 1 where nothing is known."""
+    inside = np.clip(probs, 1e-7, 1.0 - 1e-7)
+    if exclude:
+        entropy: Array = -(inside * np.log(inside)).sum(axis=0) / np.float32(np.log(len(probs)))
+        return entropy
+    single = -(inside * np.log(inside) + (1.0 - inside) * np.log(1.0 - inside)) / np.float32(np.log(2.0))
+    most: Array = single.max(axis=0)
+    return most
+
+
+def ensemble(members: Sequence[Predictor]) -> Predictor:
+    """Several networks as one, which gives the mean of their probabilities.
+
+    Threshold, tiles and the way images are read are those of the first.
+
+    Raises:
+        ConfigError: They see images, or name classes, in different ways.
+    """
+    first = members[0]
+    if len(members) == 1:
+        return first
+    for other in members[1:]:
+        for what, of in AGREE.items():
+            if of(other) != of(first):
+                raise ConfigError(
+                    f"`{first.source}` and `{other.source}` differ in {what} ({of(first)} and {of(other)})",
+                    hint="an ensemble needs networks that were trained on images and classes of one kind",
+                )
+
+    def forward(images: Array) -> Array:
+        return np.concatenate([member.forward(images) for member in members], axis=1)
+
+    pipeline = copy.copy(first.pipeline)
+    pipeline.multiple = math.lcm(*(member.pipeline.multiple for member in members))
+    batch_size = min(member.batch_size for member in members)
+    name = "+".join(dict.fromkeys(member.name for member in members))
+    return replace(first, name=name, pipeline=pipeline, forward=forward, batch_size=batch_size, members=len(members))
+
+
+AGREE: dict[str, Callable[[Predictor], Any]] = {
+    "the task": lambda member: type(member.task).__name__,
+    "the classes": lambda member: list(member.task.classes),
+    "the channels of images": lambda member: len(member.pipeline.mean),
+    "`image_size`": lambda member: member.pipeline.image_size,
+    "`data.preprocessing.normalize`": lambda member: member.pipeline.settings.preprocessing.normalize,
+    "`mean`": lambda member: member.pipeline.mean.tolist(),
+    "`std`": lambda member: member.pipeline.std.tolist(),
+    "the number of axes": lambda member: member.layout.ndim,
+    "who normalises the image": lambda member: "the file" if member.takes_stored else "segcli",
+}
+"""What networks of an ensemble share."""
+
+
+def of_exported(path: Path, wanted: Wanted, *, threads: int = 0) -> Predictor:
+    """Predictor of an ONNX file, which runs without PyTorch.
+
+    Args:
+        path: The file.
+        wanted: Instead of what it says; test-time augmentation is off unless wanted.
+        threads: Of onnxruntime; 0 takes OMP_NUM_THREADS, or leaves the choice to it.
+
+    Raises:
+        ConfigError: It is a file of PyTorch or for volumes, or a package is missing.
+        CheckpointError: It cannot be opened.
+    """
+    if path.suffix.lower() in (".torchscript", ".pt2"):
+        raise ConfigError(
+            f"`{path}` can carry code, which segcli does not run",
+            hint="`segcli export --format onnx` writes a file to predict with",
+        )
+    network = open_portable(path, threads=threads)
+    described = network.description
+    if described.ndim == 3:
+        raise ConfigError(
+            f"`{path}` is for volumes, which `--model` does not predict",
+            hint="predict with the run that it was made of, with `--run`",
+        )
+    dataset = DatasetSection.model_validate(described.dataset)
+    layout: Layout = dataset.build()
+    task: Task = TASKS.load(described.task)(dataset.spec)
+    settings = DataSettings.model_validate(described.preprocessing)
+    tile = described.tile if wanted.tile is None else [wanted.tile] * described.ndim
+    inference = Inference(
+        threshold=described.threshold if wanted.threshold is None else wanted.threshold,
+        tile=tile,
+        overlap=described.overlap,
+        tta=bool(wanted.tta),
+        postprocess=Postprocess.model_validate(described.postprocess),
+    )
+
+    def forward(images: Array) -> Array:
+        if described.baked:
+            images = np.ascontiguousarray(np.moveaxis(images, 1, -1))
+            if images.dtype.name != described.input_dtype:
+                raise DataError(
+                    f"`{path}` takes {described.input_dtype} images, this one has {images.dtype}",
+                    hint="convert it, or export without `--bake`",
+                )
+        return network(images)["mask"]
+
+    return Predictor(
+        name=described.run,
+        source=path,
+        layout=layout,
+        pipeline=Pipeline(settings, dataset.spec, stride=described.multiple),
+        task=task,
+        inference=inference,
+        forward=forward,
+        takes_stored=described.baked,
+    )

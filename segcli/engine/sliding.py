@@ -1,0 +1,176 @@
+"""Raw outputs for images of any size, band by band, in memory that does not grow with the image.
+
+Tiles overlap and are blended with a Gaussian weight. They form a grid and the weight is a product over the axes, so
+that each tile is weighed with what remains of it after normalisation, one vector per axis; no sum of weights is kept.
+
+Works on NumPy arrays: checkpoints and exported files are run by the same code, the latter without PyTorch.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import combinations, product
+
+import numpy as np
+
+from segcli.core.types import Array
+
+__all__ = ["Forward", "Sliding", "starts_of", "weights_of"]
+
+Forward = Callable[[Array], Array]
+"""From inputs `(B, C, *S)` to raw outputs `(B, K, *S)` in float32."""
+Window = tuple[slice, ...]
+Way = tuple[int, tuple[int, ...]]
+"""Quarter turns in the plane of the last two axes, then the axes that are reversed, counted from the end."""
+
+
+def ways_of(ndim: int) -> tuple[Way, ...]:
+    """The eight flips and quarter turns of a 2D image, or the eight flips of a volume, whose axes may differ."""
+    if ndim == 2:
+        return tuple((turns, flips) for turns in range(4) for flips in ((), (-1,)))
+    axes = range(-ndim, 0)
+    return tuple((0, flips) for count in range(ndim + 1) for flips in combinations(axes, count))
+
+
+class Sliding:
+    """Runs a network over an image in overlapping tiles.
+
+    Args:
+        forward: The network.
+        tile: Largest size given to it at once; None for no limit.
+        overlap: Share of a tile that the next one covers again.
+        multiple: Sizes given to it are multiples of this.
+        batch_size: Tiles per call.
+        tta: Average over all flips and quarter turns.
+    """
+
+    def __init__(
+        self,
+        forward: Forward,
+        *,
+        tile: tuple[int, ...] | None,
+        overlap: float,
+        multiple: int,
+        batch_size: int = 1,
+        tta: bool = False,
+    ) -> None:
+        self.forward = forward
+        self.tile = None if tile is None else tuple(-(-length // multiple) * multiple for length in tile)
+        self.overlap = overlap
+        self.batch_size = batch_size
+        self.tta = tta
+
+    def bands(self, read: Callable[[Window], Array], size: tuple[int, ...]) -> Iterator[tuple[slice, Array]]:
+        """Rows along the first axis with their raw outputs `(K, rows, *rest)`, in order, each row once.
+
+        The next tiles are read while the network works on these.
+
+        Args:
+            read: Gives the input of a window, `(C, *window)`.
+            size: Of the whole input; a multiple of `multiple` along each axis.
+        """
+        tile = size if self.tile is None else tuple(min(pair) for pair in zip(size, self.tile, strict=True))
+        starts = [starts_of(length, part, self.overlap) for length, part in zip(size, tile, strict=True)]
+        weights = [
+            weights_of(length, part, begins, self.overlap)
+            for length, part, begins in zip(size, tile, starts, strict=True)
+        ]
+        buffer: Array | None = None
+        done = 0
+        corners = [list(product([row], *starts[1:])) for row in starts[0]]
+        groups = [
+            (row, corner[first : first + self.batch_size])
+            for row, corner in enumerate(corners)
+            for first in range(0, len(corner), self.batch_size)
+        ]
+        for (row, group), outputs in zip(groups, self._outputs(read, groups, tile), strict=True):
+            start = starts[0][row]
+            if start > done:  # rows above the first of these tiles are complete
+                assert buffer is not None
+                yield slice(done, start), buffer[:, : start - done].copy()
+                buffer[:, : tile[0] - (start - done)] = buffer[:, start - done :].copy()
+                buffer[:, tile[0] - (start - done) :] = 0.0
+                done = start
+            if buffer is None:
+                buffer = np.zeros((outputs.shape[1], tile[0], *size[1:]), np.float32)
+            for corner, values in zip(group, outputs, strict=True):
+                place = tuple(slice(at, at + part) for at, part in zip(corner[1:], tile[1:], strict=True))
+                buffer[(slice(None), slice(None), *place)] += _weighed(values, weights, corner)
+        assert buffer is not None
+        yield slice(done, size[0]), buffer
+
+    def _outputs(
+        self,
+        read: Callable[[Window], Array],
+        groups: Sequence[tuple[int, list[tuple[int, ...]]]],
+        tile: tuple[int, ...],
+    ) -> Iterator[Array]:
+        """Raw outputs of each group of tiles; the next group is read meanwhile."""
+
+        def stacked(group: list[tuple[int, ...]]) -> Array:
+            return np.stack(
+                [read(tuple(slice(at, at + part) for at, part in zip(corner, tile, strict=True))) for corner in group]
+            )
+
+        if len(groups) == 1:
+            yield self._looked(stacked(groups[0][1]))
+            return
+        with ThreadPoolExecutor(1, "read") as pool:
+            ahead: Future[Array] = pool.submit(stacked, groups[0][1])
+            try:
+                for index in range(len(groups)):
+                    images = ahead.result()
+                    if index + 1 < len(groups):
+                        ahead = pool.submit(stacked, groups[index + 1][1])
+                    yield self._looked(images)
+            finally:
+                ahead.cancel()
+
+    def _looked(self, images: Array) -> Array:
+        if not self.tta:
+            return self.forward(images)
+        total: Array | None = None
+        ways = ways_of(images.ndim - 2)
+        for turns, flips in ways:
+            seen = np.ascontiguousarray(np.flip(np.rot90(images, turns, (-2, -1)), flips))
+            straight = np.rot90(np.flip(self.forward(seen), flips), -turns, (-2, -1))
+            total = straight.copy() if total is None else total + straight
+        assert total is not None
+        average: Array = total / np.float32(len(ways))
+        return average
+
+
+def starts_of(length: int, tile: int, overlap: float) -> list[int]:
+    """Where tiles begin along an axis: spread evenly, overlapping by at least the share `overlap`.
+
+    Example:
+        >>> starts_of(100, 40, 0.25)
+        [0, 30, 60]
+    """
+    stride = max(int(tile * (1.0 - overlap)), 1)
+    count = -(-(length - tile) // stride) + 1
+    return [round(index * (length - tile) / max(count - 1, 1)) for index in range(count)]
+
+
+def weights_of(length: int, tile: int, starts: list[int], overlap: float) -> dict[int, Array]:
+    """Say of each pixel of a tile along an axis, by the tile's start; over all tiles it sums to 1 in each pixel.
+
+    A Gaussian of an eighth of the tile, and next to nothing at the very border: a tile is padded there, which the
+    network sees as far as its receptive field reaches in. The outer quarter of the overlap is therefore left to the
+    neighbours; where there are none, normalisation makes up for it.
+    """
+    position = np.arange(tile)
+    profile = np.maximum(np.exp(-0.5 * ((position - (tile - 1) / 2) / (tile / 8)) ** 2), 1e-3)
+    profile[np.minimum(position, tile - 1 - position) < int(tile * overlap / 4)] *= 1e-4
+    total = np.zeros(length)
+    for start in starts:
+        total[start : start + tile] += profile
+    return {start: (profile / total[start : start + tile]).astype(np.float32) for start in starts}
+
+
+def _weighed(values: Array, weights: list[dict[int, Array]], corner: tuple[int, ...]) -> Array:
+    """Outputs `(K, *tile)` times the weight of their place."""
+    for axis, (weight, start) in enumerate(zip(weights, corner, strict=True), start=1):
+        along = weight[start]
+        if not (along == 1.0).all():
+            values = values * along.reshape([-1 if axis == i else 1 for i in range(values.ndim)])
+    return values

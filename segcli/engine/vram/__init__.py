@@ -1,0 +1,6 @@
+"""Forecast of GPU memory on any machine: the real step on tensors without data, and a model of CUDA's allocator.
+
+`stand_in.py` gives a GPU that is not there, `scenario.py` runs training, validation and prediction on it, `recorder.py`
+notes every block of memory that lives and dies, `allocator.py` places the blocks as PyTorch's allocator would, and
+`forecast.py` makes tables of it and searches for the largest batch that fits.
+"""

@@ -1,0 +1,131 @@
+"""The backward pass, node by node, as PyTorch's engine would do it.
+
+The engine itself asks the driver for streams and cannot run for a GPU that is not there. Its rules for memory are kept:
+nodes in the order of their numbers from last to first; what a node saved is freed once it has run; gradients of a value
+that was used twice are added in place where nobody else holds the first; the first gradient of a parameter is taken
+over and not copied, unless its layout differs.
+"""
+
+import heapq
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["Saved", "backward"]
+
+
+class Saved:
+    """What the forward pass keeps for the backward pass, by the number of the node that keeps it."""
+
+    def __init__(self) -> None:
+        self.by_node: defaultdict[int, list[list[Tensor]]] = defaultdict(list)
+        self.hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, self._unpack)
+
+    def _pack(self, tensor: Tensor) -> list[Tensor]:
+        kept = [tensor]
+        self.by_node[torch._C._autograd._get_sequence_nr() - 1].append(kept)
+        return kept
+
+    @staticmethod
+    def _unpack(kept: list[Tensor]) -> Tensor:
+        return kept[0]
+
+    def free(self, number: int) -> None:
+        """Let go what this node kept."""
+        for kept in self.by_node.pop(number, ()):
+            kept.clear()
+
+    def free_all(self) -> None:
+        """Let go everything, as at the end of a backward pass."""
+        for number in list(self.by_node):
+            self.free(number)
+
+
+@torch.no_grad()
+def backward(loss: Tensor, saved: Saved, enter: Callable[[int], None]) -> None:
+    """Gradients of `loss` in all its parameters.
+
+    Args:
+        loss: A scalar.
+        saved: What the forward pass kept.
+        enter: Hears the number of each node before it runs.
+    """
+    root: Any = loss.grad_fn
+    waiting = _dependencies(root)
+    inputs: dict[Any, dict[int, Tensor]] = {root: {0: torch.ones_like(loss)}}
+    ready = [(-root._sequence_nr(), 0, root)]
+    pushed = 1
+    while ready:
+        _, _, node = heapq.heappop(ready)
+        number = node._sequence_nr()
+        enter(number)
+        given = inputs.pop(node, {})
+        grads = _run(node, given) if given else [None] * len(node.next_functions)
+        saved.free(number)
+        for position, (following, index) in enumerate(node.next_functions):
+            if following is None:
+                continue
+            grad, grads[position] = grads[position], None
+            if grad is not None:
+                held = inputs.setdefault(following, {})
+                grad = _fitting(grad, following._input_metadata[index])
+                held[index] = _added(held.pop(index), grad) if index in held else grad
+            del grad
+            waiting[following] -= 1
+            if waiting[following] == 0:
+                if following.name() == "torch::autograd::AccumulateGrad":
+                    enter(number)
+                    _accumulate(following.variable, inputs.pop(following, {}).pop(0, None))
+                else:
+                    heapq.heappush(ready, (-following._sequence_nr(), pushed, following))
+                    pushed += 1
+    saved.free_all()
+
+
+def _dependencies(root: Any) -> dict[Any, int]:
+    """How many edges lead to each node."""
+    counts: defaultdict[Any, int] = defaultdict(int)
+    seen, stack = {root}, [root]
+    while stack:
+        for following, _ in stack.pop().next_functions:
+            if following is not None:
+                counts[following] += 1
+                if following not in seen:
+                    seen.add(following)
+                    stack.append(following)
+    return counts
+
+
+def _run(node: Any, given: dict[int, Tensor]) -> list[Tensor | None]:
+    grads = [given.get(index) for index in range(len(node._input_metadata))]
+    given.clear()
+    function = getattr(node, "apply", node)  # a user's own autograd.Function
+    out = function(*grads)
+    return list(out) if isinstance(out, tuple) else [out]
+
+
+def _fitting(grad: Tensor, wanted: Any) -> Tensor:
+    """The gradient in the shape and number format of the value that it belongs to."""
+    if tuple(grad.shape) != tuple(wanted.shape):
+        grad = grad.sum_to_size(wanted.shape)
+    return grad if grad.dtype == wanted.dtype else grad.to(wanted.dtype)
+
+
+def _added(first: Tensor, second: Tensor) -> Tensor:
+    """Sum of two gradients of one value."""
+    alone = first.numel() * first.element_size() == first.untyped_storage().nbytes() and first._base is None
+    return first.add_(second) if alone else first + second
+
+
+def _accumulate(parameter: Tensor, grad: Tensor | None) -> None:
+    if grad is None:
+        return
+    if parameter.grad is not None:
+        parameter.grad.add_(grad)
+    elif grad.stride() == parameter.stride() and grad._base is None:
+        parameter.grad = grad.detach()
+    else:
+        parameter.grad = torch.empty_like(parameter).copy_(grad)

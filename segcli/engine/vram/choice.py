@@ -1,0 +1,112 @@
+"""What a training does with the forecast: take the largest batch, refuse what cannot fit, explain what did not."""
+
+import torch
+
+from segcli.config.schema import Run
+from segcli.core.errors import ConfigError, DeviceError, SegcliError
+from segcli.core.vram import CONTEXT
+from segcli.engine.events import Listener
+from segcli.engine.runtime import choose_device, choose_precision
+from segcli.engine.vram.forecast import Forecaster
+from segcli.engine.vram.inputs import with_batch_size
+
+__all__ = ["beside_forecast", "memory_for", "refuse_what_cannot_fit", "with_fitting_batch"]
+
+
+def memory_for(run: Run) -> int | None:
+    """Bytes that the run may take on its GPU: what is free, and the context, which is there already; None without one.
+
+    Raises:
+        DeviceError: There is no such device.
+    """
+    device = choose_device(run.device)
+    return torch.cuda.mem_get_info(device)[0] + CONTEXT if device.type == "cuda" else None
+
+
+def _forecaster(run: Run) -> Forecaster:
+    """Forecast with the precision that the run's own device takes."""
+    name = choose_precision(run.training.amp, choose_device(run.device)).name
+    training = run.training.model_copy(update={"amp": "off" if name == "fp32" else name})
+    return Forecaster(run.model_copy(update={"training": training}))
+
+
+def with_fitting_batch(run: Run, listener: Listener) -> Run:
+    """The run with the number that `data.batch_size: auto` stands for; any other run as it is.
+
+    Raises:
+        ConfigError: There is no GPU, whose memory would decide.
+        DeviceError: Not even one image fits.
+    """
+    if not run.data.fit_batch_size:
+        return run
+    vram = memory_for(run)
+    if vram is None:
+        raise ConfigError(
+            "`data.batch_size: auto` is decided by the memory of a GPU, and the run is on "
+            f"`{choose_device(run.device)}`",
+            hint="give a number, such as `data.batch_size=4`",
+        )
+    most = run.data.max_batch_size
+    best = _forecaster(run).max_batch_size(vram, most=most)
+    if best == 0:
+        raise DeviceError(
+            f"by the forecast, not even one image fits the {_gib(vram)} that the GPU has free",
+            hint="lower `data.image_size` or `data.patch_size`, or take a smaller network",
+        )
+    held = ", as `data.max_batch_size` has it" if best == most else ""
+    listener.notice(f"batch size {best}: the largest that the forecast fits into {_gib(vram)}{held}")
+    changed = with_batch_size(run, best)
+    return changed.model_copy(update={"data": changed.data.model_copy(update={"fit_batch_size": False})})
+
+
+def refuse_what_cannot_fit(run: Run, listener: Listener, *, force: bool) -> None:
+    """Before anything is put on the GPU.
+
+    Args:
+        run: The run.
+        listener: Hears a warning instead, with `force`.
+        force: Try all the same.
+
+    Raises:
+        DeviceError: By the forecast it cannot fit.
+    """
+    vram = memory_for(run)
+    if vram is None:
+        return
+    forecaster = _forecaster(run)
+    if forecaster.fits(vram):
+        return
+    message = (
+        f"by the forecast, batch {run.data.batch_size} takes {_gib(forecaster.forecast().device)} of GPU memory, "
+        f"{_gib(vram)} are free"
+    )
+    if force:
+        listener.warn(message)
+        return
+    raise DeviceError(message, hint=f"{_mend(forecaster, vram)}, or try all the same with `--force`")
+
+
+def beside_forecast(run: Run, error: DeviceError) -> DeviceError:
+    """What was said of exhausted memory, with what the forecast says to it."""
+    try:
+        vram = memory_for(run)
+        if vram is None:
+            return error
+        total = torch.cuda.get_device_properties(choose_device(run.device)).total_memory
+        forecaster = _forecaster(run)
+        told = f"the forecast is {_gib(forecaster.forecast().device)} of {_gib(total)}"
+        hint = "another process may hold the rest: `segcli profile-memory --processes`"
+        if not forecaster.fits(total):
+            hint = _mend(forecaster, total)
+    except SegcliError:  # a network that cannot be forecast still ran out of memory
+        return error
+    return DeviceError(f"{error.message}; {told}", hint=hint)
+
+
+def _mend(forecaster: Forecaster, vram: int) -> str:
+    best = forecaster.max_batch_size(vram, most=forecaster.run.data.batch_size)
+    return f"`data.batch_size={best}` fits" if best else "not even one image fits: lower `data.image_size`"
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB"

@@ -1,0 +1,267 @@
+"""The forecast of a run: peaks, stages, layers, and the largest batch and image that fit."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from segcli.config.schema import Run
+from segcli.core.vram import CONTEXT, LIBRARIES, Forecast, LayerUse, Limits, StageUse, SweepRow, Timeline
+from segcli.engine.vram.inputs import Inputs, inputs_of, with_batch_size, with_image_size
+from segcli.engine.vram.recorder import TOP, Log
+from segcli.engine.vram.replay import Replay, fits, replayed
+from segcli.engine.vram.scenario import Played, play_prediction, play_training, precision_of
+from segcli.engine.vram.stand_in import GPU
+
+__all__ = ["Forecaster", "gpu_present"]
+
+PHASES = ("training", "validation", "prediction")
+STAGES = ("batch", "forward", "loss", "backward", "metrics", "optimizer")
+OUTSIDE = "(loss, metrics, optimizer)"
+FIXED = ("parameters", "buffers", "gradients", "optimizer", "ema", "workspace")
+"""Kinds of memory that do not grow with the image."""
+MOST_STRIDES = 2**12
+"""Largest image that is looked for, in strides along its shorter side."""
+MOST = 2**16
+"""Largest batch that is looked for."""
+
+
+class Forecaster:
+    """Forecasts one run.
+
+    Args:
+        run: The run.
+        inputs: What its batches look like; from its config and data set when left out.
+    """
+
+    def __init__(self, run: Run, inputs: Inputs | None = None) -> None:
+        self.run = run
+        self.inputs = inputs_of(run) if inputs is None else inputs
+
+    @cached_property
+    def training(self) -> Played:
+        """Two steps and a validation."""
+        return play_training(self.run, self.inputs)
+
+    @cached_property
+    def replay(self) -> Replay:
+        """The same as the allocator sees it."""
+        return replayed(self.training.log)
+
+    @cached_property
+    def prediction(self) -> Replay:
+        """A prediction in a process of its own."""
+        return replayed(play_prediction(self.run, self.inputs).log)
+
+    # ---- what it takes
+
+    def forecast(self, *, depth: int | None = None) -> Forecast:
+        """Everything but limits and sweeps.
+
+        Args:
+            depth: Sum layers up to so many levels of the network; None tells each module apart.
+        """
+        played, replay, run = self.training, self.replay, self.run
+        notes = list(self.inputs.notes)
+        if run.training.compile:
+            notes.append("`training.compile` is on: the forecast is of the network as it is without")
+        if played.reads:
+            notes.append(f"training reads the values of {played.reads} tensors; the forecast takes 0 for each")
+        notes.append(
+            f"allowances, not forecast: {CONTEXT // 2**20} MiB for CUDA's context, {LIBRARIES // 2**20} MiB for cuDNN"
+        )
+        return Forecast(
+            run=run.name,
+            model=run.model.type,
+            precision=precision_of(run, GPU).name,
+            batch_size=run.data.batch_size,
+            image_size=self.inputs.train,
+            accumulation=run.training.gradient_accumulation_steps,
+            optimizer=run.training.optimizer.type,
+            parameters=sum(layer.parameters for layer in played.layers.values()),
+            trainable=played.trainable,
+            kinds=dict(sorted(replay.kinds.items())),
+            at_peak=dict(sorted(replay.at_peak.items())),
+            activations=sum(played.log.blocks[number].size for number in played.log.kept),
+            peak=replay.peak,
+            reserved=replay.reserved,
+            stages=_stages({**replay.stages, **self.prediction.stages}),
+            layers=_layers(played, replay, depth),
+            notes=tuple(notes),
+        )
+
+    def timeline(self) -> Timeline:
+        """Memory over the step, for a picture."""
+        log, replay = self.training.log, self.replay
+        blocks = [log.blocks[event if event >= 0 else ~event] for event in log.events]
+        ends = [*(moment.first_event for moment in log.moments[1:]), len(log.events)]
+        places = [m for m, end in zip(log.moments, ends, strict=True) for _ in range(end - m.first_event)]
+        stages, layers, kinds = Names(), Names(), Names()
+        return Timeline(
+            used=replay.curve,
+            reserved=replay.curve_reserved,
+            change=[block.size if event >= 0 else -block.size for block, event in zip(blocks, log.events, strict=True)],
+            stage=[stages.position(place.stage) for place in places],
+            layer=[layers.position(place.layer) for place in places],
+            kind=[kinds.position(block.kind) for block in blocks],
+            stages=list(stages),
+            layers=list(layers),
+            kinds=list(kinds),
+        )
+
+    # ---- what fits
+
+    def fits(self, vram: int) -> bool:
+        """Whether training and validation fit a GPU of so many bytes."""
+        log = self.training.log
+        return fits(log.events, [block.size for block in log.blocks], _capacity(vram))
+
+    def limits(self, vram: int) -> Limits:
+        """Largest batch with and without mixed precision, and largest image, on a GPU of so many bytes."""
+        own = precision_of(self.run, GPU).name
+        batches = {own: self.max_batch_size(vram)}
+        other = "off" if own != "fp32" else "bf16"
+        training = self.run.training.model_copy(update={"amp": other})
+        changed = Forecaster(self.run.model_copy(update={"training": training}), self.inputs)
+        batches["fp32" if other == "off" else other] = changed.max_batch_size(vram)
+        return Limits(vram, batches[own], batches, self.max_image_size(vram))
+
+    def max_batch_size(self, vram: int, *, most: int = MOST) -> int:
+        """Largest batch that fits; 0 where none does.
+
+        The blocks of two batch sizes tell those of any other, which gives a first answer. It is then tried: the batch
+        that is returned was played and fits, and the next was played and does not.
+        """
+        tried: dict[int, bool] = {}
+
+        def fitting(count: int) -> bool:
+            if count not in tried:
+                tried[count] = _fits_or_fails(self._with_batch(count), vram)
+            return tried[count]
+
+        return _largest(fitting, most, guess=self._guessed_batch(vram, most))
+
+    def _with_batch(self, count: int) -> "Forecaster":
+        return self if count == self.run.data.batch_size else Forecaster(with_batch_size(self.run, count), self.inputs)
+
+    def _guessed_batch(self, vram: int, most: int) -> int:
+        """Largest batch if every block grows evenly with it."""
+        count = max(self.run.data.batch_size, 2)
+        one, two = (self._with_batch(number).training.log for number in (count, count + 1))
+        if one.events != two.events:
+            return count
+        first, second = (np.array([block.size for block in log.blocks]) for log in (one, two))
+        growth = second - first
+        return _largest(
+            lambda number: fits(one.events, (first + (number - count) * growth).tolist(), _capacity(vram)), most
+        )
+
+    def max_image_size(self, vram: int) -> tuple[int, ...] | None:
+        """Largest image of the same shape that fits at the run's batch size; None where none does."""
+        stride, axes = self.training.stride, len(self.inputs.train)
+        shortest = min(self.inputs.train)
+
+        def size(number: int) -> tuple[int, ...]:
+            return tuple(max(round(number * length / shortest), 1) * stride for length in self.inputs.train)
+
+        # what grows, grows with the number of pixels
+        fixed = sum(self.replay.kinds.get(kind, 0) for kind in FIXED)
+        share = max(_capacity(vram) - fixed, 0) / max(self.replay.peak - fixed, 1)
+        guess = int(shortest / stride * share ** (1 / axes))
+        best = _largest(lambda number: _fits_or_fails(self.with_image_size(size(number)), vram), MOST_STRIDES, guess)
+        return size(best) if best else None
+
+    def with_image_size(self, size: tuple[int, ...]) -> "Forecaster":
+        """The same run on images, or patches, of another size."""
+        run = with_image_size(self.run, size)
+        whole = self.inputs.val_resized if self.run.data.patch_size else size
+        return Forecaster(run, replace(self.inputs, train=size, val_resized=whole))
+
+    def sweep(self, key: str, values: Sequence[int], vram: int | None) -> list[SweepRow]:
+        """What other batch sizes (`batch`) or image sizes (`image_size`) take."""
+        rows = []
+        for value in values:
+            other = (
+                self._with_batch(value) if key == "batch" else self.with_image_size((value,) * len(self.inputs.train))
+            )
+            fit = None if vram is None else other.fits(vram)
+            rows.append(SweepRow(key, str(value), other.replay.peak, other.replay.reserved, fit))
+        return rows
+
+
+class Names(dict[str, int]):
+    """Names in the order in which they came."""
+
+    def position(self, name: str) -> int:
+        """Position of a name, old or new."""
+        return self.setdefault(name, len(self))
+
+
+def gpu_present() -> int | None:
+    """Bytes of the GPU at hand; None where there is none."""
+    return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else None
+
+
+def _capacity(vram: int) -> int:
+    return vram - CONTEXT - LIBRARIES
+
+
+def _fits_or_fails(forecaster: Forecaster, vram: int) -> bool:
+    try:
+        return forecaster.fits(vram)
+    except ValueError as error:  # batch norm refuses to train on a single value per channel
+        if "more than 1 value per channel" in str(error):
+            return False
+        raise
+
+
+def _largest(fitting: Callable[[int], bool], most: int, guess: int = 1) -> int:
+    """Largest number from 0 to `most` that fits, where all smaller ones do."""
+    low, high = 0, most + 1
+    number, step = min(max(guess, 1), most), 1
+    while high - low > 1:
+        if fitting(number):
+            low = number
+        else:
+            high = number
+        # away from the guess in growing strides until there is a bound on each side, then in halves
+        ahead = low + step if high > most else high - step if low == 0 else (low + high) // 2
+        number, step = ahead if low < ahead < high else (low + high) // 2, step * 2
+    return low
+
+
+def _stages(stages: dict[str, tuple[int, int]]) -> list[StageUse]:
+    order = [f"{phase}/{stage}" for phase in PHASES for stage in STAGES]
+    return [StageUse(name.split("/")[0], name.split("/")[1], *stages[name]) for name in order if name in stages]
+
+
+def _layers(played: Played, replay: Replay, depth: int | None) -> list[LayerUse]:
+    """One row for each module that has something of its own, in the order of the network."""
+    kept = _kept(played.log)
+    rows: dict[str, LayerUse] = {}
+    for name, layer in [*played.layers.items(), (OUTSIDE, None)]:
+        own = "" if name == OUTSIDE else name or TOP
+        parameters, weights = (layer.parameters, layer.weights) if layer else (0, 0)
+        peak = replay.layers.get(own, 0)
+        if not (weights or kept.get(own)):
+            continue
+        shown = name if name == OUTSIDE else ".".join(own.split(".")[:depth])
+        before = rows.get(shown, LayerUse(shown, 0, 0, 0, 0))
+        rows[shown] = LayerUse(
+            shown,
+            before.parameters + parameters,
+            before.weights + weights,
+            before.activations + kept.get(own, 0),
+            max(before.peak, peak),
+        )
+    return list(rows.values())
+
+
+def _kept(log: Log) -> dict[str, int]:
+    kept: dict[str, int] = {}
+    for number in log.kept:
+        block = log.blocks[number]
+        kept[block.layer] = kept.get(block.layer, 0) + block.size
+    return kept

@@ -1,0 +1,151 @@
+"""What a batch of a run looks like: names, number formats and sizes of its tensors, without any of its pixels."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from segcli.config.schema import Run
+from segcli.core.errors import ConfigError, DataError
+from segcli.core.types import Array
+from segcli.data.loader import Loaded
+from segcli.data.pipeline import Pipeline
+from segcli.data.samples import Case, Geometry, padded_size
+from segcli.datasets import Layout
+
+__all__ = ["Inputs", "Unloaded", "inputs_of", "with_batch_size", "with_image_size"]
+
+Shape = tuple[int, ...]
+Kind = np.dtype[Any]
+SCORED = 2
+"""Images of a validation batch that are scored."""
+MAPS: dict[str, tuple[Shape, Kind]] = {"mask": ((), np.dtype(np.uint8)), "valid": ((), np.dtype(np.uint8))}
+"""Axes before the spatial ones, and number format, of what comes with an image where no data set can be asked."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Sizes of a run's batches."""
+
+    train: Shape
+    """What the network sees in training, before padding to its stride."""
+    val_stored: Shape
+    """Largest validation image, as stored."""
+    val_resized: Shape
+    """The same after `image_size`."""
+    channels: int
+    maps: dict[str, tuple[Shape, Kind]]
+    fixed: dict[str, tuple[Shape, Kind]]
+    """Arrays without spatial axes, such as the presence of structures."""
+    after: dict[str, Shape] = field(default_factory=dict)
+    """Axes behind the spatial ones, such as the structures of masks that may overlap."""
+    notes: tuple[str, ...] = ()
+    """What had to be assumed."""
+
+    def training_batch(self, run: Run, multiple: int) -> Loaded:
+        """A batch as the loader of the training gives it."""
+        size = padded_size(self.train, multiple)
+        return self._batch(run.data.batch_size, Geometry(self.train, self.train, size))
+
+    def validation_batch(self, run: Run, multiple: int) -> Loaded:
+        """A batch of whole images as the loader of the validation gives it."""
+        padded = padded_size(self.val_resized, multiple)
+        loaded = self._batch(run.data.batch_size, Geometry(self.val_stored, self.val_resized, padded))
+        del loaded.cases[SCORED:]  # each leaves a few numbers: two tell what there is to know
+        stored: dict[str, Array] = {
+            name: np.zeros((*lead, *self.val_stored, *self.after.get(name, ())), kind)
+            for name, (lead, kind) in self.maps.items()
+        }
+        stored |= {name: np.zeros(shape, kind) for name, (shape, kind) in self.fixed.items()}
+        loaded.stored_maps = [stored] * len(loaded.cases)
+        return loaded
+
+    def image(self, count: int, multiple: int) -> torch.Tensor:
+        """Images as prediction gives them to the network."""
+        return torch.zeros(count, self.channels, *padded_size(self.val_resized, multiple))
+
+    def _batch(self, count: int, geometry: Geometry) -> Loaded:
+        size = geometry.padded
+        shapes: dict[str, tuple[Shape, Kind]] = {"image": ((self.channels, *size), np.dtype(np.float32))}
+        shapes |= {name: ((*lead, *size, *self.after.get(name, ())), kind) for name, (lead, kind) in self.maps.items()}
+        shapes |= self.fixed
+        tensors = {
+            name: torch.zeros(count, *shape, dtype=torch.from_numpy(np.empty(0, kind)).dtype)
+            for name, (shape, kind) in shapes.items()
+        }
+        case = Case("forecast", Path("forecast"))
+        return Loaded(tensors, [case] * count, [geometry] * count, [{}] * count)
+
+
+class Unloaded:
+    """In place of a loader, for a trainer that is handed its batches."""
+
+    def __len__(self) -> int:
+        return 1000
+
+
+def inputs_of(run: Run) -> Inputs:
+    """Sizes from the config, and from the data set where it is at hand.
+
+    Raises:
+        ConfigError: Neither tells the size of an image.
+    """
+    layout: Layout = run.dataset.build()
+    pipeline = Pipeline(run.data, run.dataset.spec, stride=1)
+    notes: list[str] = []
+    try:
+        cases = layout.cases("train")
+        found = cases + (layout.cases("val") if layout.has("val") else [])
+        stored = max((layout.size(case) for case in found), key=_pixels)
+        sample = layout.read(cases[0])
+    except DataError:
+        stored, sample = None, None
+    if stored is None:
+        notes.append("the data set is not at hand: sizes are those of the config")
+    patch = tuple(run.data.patch_size) if run.data.patch_size else None
+    whole = pipeline.image_size or stored
+    train = patch or whole
+    if train is None:
+        raise ConfigError(
+            f"the size of the images of `{run.name}` is not known: the data set is not at hand and the config has none",
+            hint="give `data.image_size=[512,512]`, or `data.patch_size`",
+        )
+    if whole is None:
+        whole = train
+        notes.append("the size of whole images is not known: validation is forecast on patches")
+    maps, fixed = dict(MAPS), dict[str, tuple[Shape, Kind]]()
+    after: dict[str, Shape] = {"mask": (run.dataset.num_classes,)} if layout.overlaps else {}
+    if sample is not None:
+        size = sample.size
+        arrays = {"valid": np.empty(size, np.uint8), **sample.maps}
+        arrays = {name: array[..., 0] if name in after else array for name, array in arrays.items()}
+        ndim = len(size)
+        maps = {n: (a.shape[: a.ndim - ndim], a.dtype) for n, a in arrays.items() if a.shape[a.ndim - ndim :] == size}
+        fixed = {name: (array.shape, array.dtype) for name, array in arrays.items() if name not in maps}
+    return Inputs(
+        train=tuple(train),
+        val_stored=stored or tuple(whole),
+        val_resized=tuple(whole),
+        channels=run.dataset.num_channels,
+        maps=maps,
+        fixed=fixed,
+        after=after,
+        notes=tuple(notes),
+    )
+
+
+def _pixels(size: Shape) -> int:
+    return int(np.prod(size))
+
+
+def with_batch_size(run: Run, count: int) -> Run:
+    """The run with another batch size."""
+    return run.model_copy(update={"data": run.data.model_copy(update={"batch_size": count})})
+
+
+def with_image_size(run: Run, size: Shape) -> Run:
+    """The run on images, or patches where it trains on patches, of another size."""
+    key = "patch_size" if run.data.patch_size else "image_size"
+    return run.model_copy(update={"data": run.data.model_copy(update={key: list(size)})})

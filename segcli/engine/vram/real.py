@@ -1,0 +1,116 @@
+"""The same step done for real: measured on a GPU, or traced on any device."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from torch.profiler import ProfilerActivity, profile, tensorboard_trace_handler
+
+from segcli.config.schema import Run
+from segcli.core.errors import DeviceError
+from segcli.core.vram import Measured, Traced
+from segcli.engine.assembly import assemble
+from segcli.engine.evaluator import evaluate
+from segcli.engine.events import Silent
+from segcli.engine.runfolder import RunFolder
+from segcli.engine.runtime import choose_device, out_of_memory, random_state, restore_random_state
+from segcli.engine.stopping import StopSignal
+from segcli.engine.trainer import Trainer
+from segcli.engine.vram.inputs import Inputs, Unloaded
+
+__all__ = ["measured", "traced"]
+
+STEPS = 2
+SNAPSHOT = "memory_snapshot.pickle"
+"""PyTorch's own format, for https://pytorch.org/memory_viz."""
+
+
+@contextmanager
+def _trainer(run: Run) -> Iterator[Trainer]:
+    """The run's trainer without its data; random numbers are as before, afterwards."""
+    device = choose_device(run.device)
+    before = random_state(device)
+    nothing: Any = Unloaded()
+    try:
+        parts = assemble(run)
+        yield Trainer(
+            parts, RunFolder(Path("measured")), nothing, None, dataset={}, listener=Silent(), stop=StopSignal()
+        )
+    except (RuntimeError, MemoryError) as error:
+        raise out_of_memory(error) or error from error
+    finally:
+        restore_random_state(before, device)
+
+
+def _step(trainer: Trainer, inputs: Inputs) -> None:
+    group, multiple = min(trainer.group, 2), _multiple(trainer)
+    for _ in range(group):
+        trainer._train_batch(inputs.training_batch(trainer.run, multiple), share=1.0 / group)
+    trainer.stepper.update(trainer.stepper.base_lr, trainer.progress.step)
+    trainer.progress.step += 1
+
+
+def _multiple(trainer: Trainer) -> int:
+    return trainer.run.data.preprocessing.pad_to_multiple or trainer.parts.network.stride
+
+
+def measured(run: Run, inputs: Inputs) -> Measured:
+    """What PyTorch's allocator counts on the GPU for the steps and the validation that the forecast plays.
+
+    Raises:
+        DeviceError: There is no GPU, or its memory does not suffice.
+    """
+    device = choose_device(run.device)
+    if device.type != "cuda":
+        raise DeviceError(f"there is nothing to measure on `{device}`", hint="`--trace` works without a GPU")
+    torch.cuda.empty_cache()
+    free_before, _ = torch.cuda.mem_get_info(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    with _trainer(run) as trainer:
+        for _ in range(STEPS):
+            _step(trainer, inputs)
+        evaluate(trainer.parts, trainer.stepper.best_network, [inputs.validation_batch(run, _multiple(trainer))])
+        trainer.guard.settle()
+        free_after, _ = torch.cuda.mem_get_info(device)
+        return Measured(
+            torch.cuda.max_memory_allocated(device),
+            torch.cuda.max_memory_reserved(device),
+            max(free_before - free_after, 0),
+            torch.cuda.get_device_properties(device).name,
+        )
+
+
+def traced(run: Run, inputs: Inputs, folder: Path) -> Traced:
+    """Trace one training step after one that warms up; with a snapshot of the memory where there is a GPU.
+
+    Raises:
+        DeviceError: The memory does not suffice.
+    """
+    device = choose_device(run.device)
+    on_gpu = device.type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    folder.mkdir(parents=True, exist_ok=True)
+    with _trainer(run) as trainer:
+        _step(trainer, inputs)
+        if on_gpu:
+            torch.cuda.memory._record_memory_history()
+        started = time.monotonic()
+        with profile(
+            activities=activities,
+            profile_memory=True,
+            record_shapes=True,
+            on_trace_ready=tensorboard_trace_handler(str(folder)),
+        ):
+            _step(trainer, inputs)
+        elapsed_s = time.monotonic() - started
+        peak = psutil.Process().memory_info().rss
+        if on_gpu:
+            torch.cuda.memory._dump_snapshot(str(folder / SNAPSHOT))  # type: ignore[no-untyped-call]
+            torch.cuda.memory._record_memory_history(enabled=None)
+            peak = torch.cuda.max_memory_allocated(device)
+    files = sorted(path for path in folder.iterdir() if path.name.endswith(".pt.trace.json") or path.name == SNAPSHOT)
+    return Traced(str(device), files, elapsed_s, peak)

@@ -1,0 +1,222 @@
+"""Notes every block of GPU memory from its first to its last moment, with who made it, when, and what for."""
+
+import weakref
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as hooks
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from segcli.engine.vram import kernels
+
+__all__ = ["TOP", "Block", "Log", "Recorder"]
+
+TOP = "(network)"
+"""Layer of what runs in the network and in none of its modules."""
+
+
+def _names(network: nn.Module) -> dict[int, str]:
+    return {id(module): name or TOP for name, module in network.named_modules()}
+
+
+@dataclass(slots=True)
+class Block:
+    """One piece of memory."""
+
+    size: int
+    """Bytes asked for, before the allocator rounds up."""
+    kind: str
+    """`parameters`, `buffers`, `gradients`, `optimizer`, `ema`, `batch`, `activations`, `temporary` or `workspace`."""
+    layer: str
+    """Module that made it; empty outside of every module."""
+
+
+@dataclass(slots=True)
+class Moment:
+    """Where the step is, from one event on."""
+
+    first_event: int
+    stage: str
+    layer: str
+
+
+@dataclass
+class Log:
+    """What happened, in order."""
+
+    blocks: list[Block] = field(default_factory=list)
+    events: list[int] = field(default_factory=list)
+    """Number of a block that begins, or `~number` of one that ends."""
+    moments: list[Moment] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
+    """Blocks of the forward pass that were alive when the last backward pass began."""
+
+    def settle(self) -> None:
+        """Give blocks that end together the order of their numbers: autocast lets go its weights in one of its own.
+
+        What is free afterwards is the same, whatever the order.
+        """
+        start = 0
+        for position, event in enumerate([*self.events, 0]):
+            if event >= 0:
+                self.events[start:position] = sorted(self.events[start:position], reverse=True)
+                start = position + 1
+
+
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Watches one network through a step.
+
+    Args:
+        network: Its modules are the layers.
+        device_type: Blocks on other devices are passed over.
+    """
+
+    def __init__(self, network: nn.Module, device_type: str = "cuda") -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.device_type = device_type
+        self.log = Log()
+        self.names = _names(network)
+        self.layers = [""]
+        self.marks: list[tuple[int, str]] = []
+        """Layer from each node's number on."""
+        self.stage = "start"
+        self.kind = "temporary"
+        self.alive: dict[int, int] = {}
+        """Number of the block of each living storage."""
+        self.references: dict[int, Any] = {}
+        self.handles: set[bool] = set()
+        self._note_moment()
+
+    # ---- blocks
+
+    def adopt(self, tensors: Iterable[Tensor], kind: str) -> None:
+        """Take up tensors that were made elsewhere, or say what those are for that were made here."""
+        for tensor in tensors:
+            number = self._seen(tensor)
+            if number is not None:
+                self.log.blocks[number].kind = kind
+
+    def _seen(self, tensor: Tensor) -> int | None:
+        """Number of the block that this tensor lies in, which begins here if it is new."""
+        if tensor.device.type != self.device_type:
+            return None
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        number = self.alive.get(key)
+        if number is None and storage.nbytes():
+            number = self.alive[key] = self._begin(storage.nbytes(), self.kind)
+            self.references[key] = weakref.ref(storage, lambda _: self._storage_died(key))
+        return number
+
+    def _storage_died(self, key: int) -> None:
+        del self.references[key]
+        number = self.alive.pop(key)
+        block = self.log.blocks[number]
+        if block.kind == "passing":
+            block.kind = "temporary"
+        self.log.events.append(~number)
+
+    def _begin(self, size: int, kind: str) -> int:
+        self.log.blocks.append(Block(size, kind, self.layers[-1]))
+        self.log.events.append(len(self.log.blocks) - 1)
+        return len(self.log.blocks) - 1
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run one operator and note what it leaves."""
+        if func in kernels.IN_PLACE:
+            return None
+        out = func(*args, **(kwargs or {}))
+        if func is torch.ops.prim.device.default:
+            return out
+        on_gpu = self.device_type == "cuda"
+        if on_gpu:
+            out = kernels.in_cudnn_layout(func, args, out)
+            if kernels.needs_blas(func):
+                self._reserve_workspace()
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, Tensor):
+                self._seen(leaf)
+        if on_gpu:
+            hidden = [self._begin(size, "temporary") for size in kernels.hidden(func, args, out) if size]
+            self.log.events += [~number for number in hidden]
+        return out
+
+    def _reserve_workspace(self) -> None:
+        """Each of the threads that run the forward and the backward pass has its own."""
+        behind = self.stage.endswith("backward")
+        if behind not in self.handles:
+            self.handles.add(behind)
+            self._begin(kernels.WORKSPACE, "workspace")
+
+    # ---- places
+
+    @contextmanager
+    def during(self, stage: str, kind: str = "temporary") -> Iterator[None]:
+        """A stage of the step; what is made in it and not told otherwise is of this kind."""
+        before = self.stage, self.kind
+        self.enter_stage(stage, kind)
+        try:
+            yield
+        finally:
+            self.enter_stage(*before)
+
+    def enter_stage(self, stage: str, kind: str) -> None:
+        """From here on it is this stage."""
+        self.stage, self.kind = stage, kind
+        self._note_moment()
+
+    def _note_moment(self) -> None:
+        self.log.moments.append(Moment(len(self.log.events), self.stage, self.layers[-1]))
+
+    def enter_node(self, number: int) -> None:
+        """The backward pass of the node with this number begins."""
+        position = bisect_right(self.marks, number, key=lambda mark: mark[0]) - 1
+        self.layers[-1] = self.marks[position][1] if position >= 0 else ""
+        self._note_moment()
+
+    def leave_nodes(self) -> None:
+        """The backward pass is over."""
+        self.layers[-1] = ""
+        self._note_moment()
+
+    @contextmanager
+    def following(self, network: nn.Module | None = None) -> Iterator[None]:
+        """Watch which module runs; `network` is a copy of the network whose layers have the same names."""
+        names = self.names
+        if network is not None:
+            names = _names(network)
+
+        def enter(module: nn.Module, _: Any) -> None:
+            if id(module) in names:
+                self._move([*self.layers, names[id(module)]])
+
+        def leave(module: nn.Module, *_: Any) -> None:
+            if id(module) in names:
+                self._move(self.layers[:-1])
+
+        handles = [hooks.register_module_forward_pre_hook(enter)]
+        handles.append(hooks.register_module_forward_hook(leave, always_call=True))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _move(self, layers: list[str]) -> None:
+        self.layers = layers
+        self.marks.append((torch._C._autograd._get_sequence_nr(), layers[-1]))
+        self._note_moment()
+
+    def note_saved(self) -> None:
+        """The backward pass is about to begin: what is still there of the forward pass is kept for it."""
+        self.log.kept = []
+        for number in self.alive.values():
+            if self.log.blocks[number].kind == "passing":
+                self.log.blocks[number].kind = "activations"
+                self.log.kept.append(number)

@@ -1,0 +1,140 @@
+"""A GPU that is not there: tensors without data that behave as if they lay on one.
+
+PyTorch's own fake tensors do nearly all of it. Two things are added: PyTorch built without CUDA lacks a "device guard",
+which operators ask for although nothing is to be switched, and a step that reads values (`item`, `numpy`) gets zeros.
+"""
+
+import ctypes
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
+
+from segcli.core.errors import DeviceError
+from segcli.engine.runtime import random_state, restore_random_state
+from segcli.engine.vram.kernels import attention
+
+__all__ = ["GPU", "Stepping", "placed", "stand_in"]
+
+GPU = torch.device("cuda:0")
+REGISTRY = "_ZN3c104impl26device_guard_impl_registryE"
+"""`c10::impl::device_guard_impl_registry`: one pointer for each kind of device, CPU first, CUDA second."""
+READS = {
+    Tensor.item: 0.0,
+    Tensor.__float__: 0.0,
+    Tensor.__int__: 0,
+    Tensor.__index__: 0,
+    Tensor.__bool__: False,
+}
+"""What a tensor without data gives where its value is read."""
+
+
+MAKERS = {torch.tensor, torch.as_tensor}
+
+
+@contextmanager
+def stand_in() -> Iterator[FakeTensorMode]:
+    """Within, tensors are made without data, on the CPU or on `GPU`.
+
+    Raises:
+        DeviceError: This build of PyTorch does not let itself be led on.
+    """
+    with ExitStack() as stack:
+        here = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        stack.callback(restore_random_state, random_state(here), here)
+        if not torch.cuda.is_available():
+            stack.enter_context(_guard())
+            # autocast and the loss scaler look for a GPU themselves
+            stack.enter_context(patch("torch.cuda.amp.common.amp_definitely_not_available", lambda: False))
+            stack.enter_context(patch("torch.cuda.is_bf16_supported", lambda *_, **__: True))
+        yield stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+
+
+@contextmanager
+def _guard() -> Iterator[None]:
+    """Let the guard of the CPU, which does nothing, stand in for CUDA's."""
+    suffix = "dylib" if sys.platform == "darwin" else "so"
+    library = Path(torch.__file__).parent / "lib" / f"libc10.{suffix}"
+    try:
+        registry = (ctypes.c_void_p * 2).in_dll(ctypes.CDLL(str(library)), REGISTRY)
+    except (OSError, ValueError) as error:
+        raise DeviceError(
+            f"PyTorch {torch.__version__} on this machine cannot stand in for a GPU ({error})",
+            hint="forecast on Linux or macOS, or on a machine with a GPU",
+        ) from error
+    before = registry[1]
+    registry[1] = registry[0]
+    try:
+        yield
+    finally:
+        registry[1] = before
+
+
+def placed(network: nn.Module, memory_format: torch.memory_format) -> nn.Module:
+    """The network with its weights in this layout; `Module.to` cannot do it without data."""
+    ndim = {torch.channels_last: 4, torch.channels_last_3d: 5}.get(memory_format)
+    done: dict[int, nn.Parameter] = {}
+    for module in network.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None and parameter.ndim == ndim:
+                if id(parameter) not in done:
+                    moved = parameter.detach().contiguous(memory_format=memory_format)
+                    done[id(parameter)] = nn.Parameter(moved, requires_grad=parameter.requires_grad)
+                module._parameters[name] = done[id(parameter)]
+    return network
+
+
+def _made(values: Any, dtype: torch.dtype | None, device: torch.device) -> Tensor:
+    """A tensor of these values on the device; in inference mode PyTorch would look for a real one to copy them to."""
+    array = np.asarray(values)
+    if dtype is None:
+        dtype = torch.get_default_dtype() if array.dtype.kind == "f" else torch.from_numpy(array).dtype
+    return torch.zeros(array.shape, dtype=dtype, device=device)
+
+
+class Stepping(TorchFunctionMode):
+    """Redirects what cannot run without data or without a GPU.
+
+    Args:
+        run_backward: Does the backward pass of a loss.
+    """
+
+    def __init__(self, run_backward: Callable[[Tensor], None]) -> None:
+        super().__init__()
+        self.reads = 0
+        """How often a value was read."""
+        self.instead: dict[Any, Callable[..., Any]] = {
+            Tensor.backward: lambda loss, **_: run_backward(loss),
+            Tensor.__deepcopy__: _copied,
+            Tensor.new_tensor: lambda like, values, dtype=None, device=None: _made(
+                values, dtype or like.dtype, device or like.device
+            ),
+            Tensor.numpy: lambda tensor: np.zeros(tensor.shape, str(tensor.dtype).removeprefix("torch.")),
+            Tensor.tolist: lambda tensor: np.zeros(tensor.shape).tolist(),
+        }
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run a function of PyTorch, or what stands in for it."""
+        kwargs = kwargs or {}
+        if func is torch.nn.functional.scaled_dot_product_attention and args[0].device.type == "cuda":
+            return attention(*args, **kwargs)
+        if func in READS:
+            self.reads += 1
+            return READS[func]
+        if func in MAKERS and kwargs.get("device") is not None and not isinstance(args[0], Tensor):
+            return _made(args[0], kwargs.get("dtype"), torch.device(kwargs["device"]))
+        return self.instead.get(func, func)(*args, **kwargs)
+
+
+def _copied(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
+    """As `deepcopy`, which looks at the address of the data."""
+    memo[id(tensor)] = copy = tensor.detach().clone()
+    return copy

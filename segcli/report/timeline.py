@@ -1,0 +1,97 @@
+"""Memory over a training step as one HTML file, with the layer under the cursor; nothing is loaded from elsewhere."""
+
+import html
+import json
+
+from segcli.core.vram import Forecast, Timeline
+
+__all__ = ["timeline_page"]
+
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>TITLE</title>
+<style>
+body { font: 14px system-ui, sans-serif; margin: 1.5rem; color: #222; background: #fff; }
+h1 { font-size: 1.1rem; font-weight: 600; }
+canvas { width: 100%; height: 60vh; border: 1px solid #ccc; cursor: crosshair; }
+#told { min-height: 4.5em; white-space: pre; font-family: ui-monospace, monospace; }
+#legend span { margin-right: 1.2em; }
+#legend i { display: inline-block; width: .9em; height: .9em; margin-right: .4em; }
+</style>
+<h1>TITLE</h1>
+<p>Bytes in tensors after each allocation and release of two training steps and a validation; the grey line is what the
+allocator holds. Move over the curve; drag to look closer, double-click to see all of it again.</p>
+<div id="legend"></div>
+<canvas id="plot"></canvas>
+<div id="told"></div>
+<script id="data" type="application/json">DATA</script>
+<script>
+const data = JSON.parse(document.getElementById("data").textContent);
+const colours = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#332288", "#ddaa33"];
+const plot = document.getElementById("plot"), told = document.getElementById("told"), pen = plot.getContext("2d");
+const size = n => n >= 2**30 ? (n / 2**30).toFixed(2) + " GiB" : (n / 2**20).toFixed(1) + " MiB";
+let first = 0, last = data.used.length - 1, begun = null, here = null;
+data.stages.forEach((name, i) => {
+  const item = document.createElement("span"), mark = document.createElement("i");
+  mark.style.background = colours[i % colours.length];
+  item.append(mark, name);
+  document.getElementById("legend").append(item);
+});
+function at(x) {
+  return Math.max(first, Math.min(last, Math.round(first + (x / plot.clientWidth) * (last - first))));
+}
+function draw() {
+  const scale = window.devicePixelRatio || 1, width = plot.clientWidth, height = plot.clientHeight;
+  plot.width = width * scale; plot.height = height * scale; pen.scale(scale, scale);
+  const top = Math.max(...data.reserved.slice(first, last + 1)) * 1.05, step = width / Math.max(last - first, 1);
+  const y = n => height - (n / top) * height;
+  for (let i = first; i <= last; i++) {
+    pen.fillStyle = colours[data.stage[i] % colours.length];
+    pen.fillRect((i - first) * step, y(data.used[i]), Math.max(step, 1), height - y(data.used[i]));
+  }
+  pen.strokeStyle = "#777"; pen.beginPath();
+  for (let i = first; i <= last; i++) pen.lineTo((i - first) * step, y(data.reserved[i]));
+  pen.stroke();
+  if (here !== null) {
+    pen.strokeStyle = "#000"; pen.beginPath();
+    pen.moveTo((here - first) * step, 0); pen.lineTo((here - first) * step, height); pen.stroke();
+  }
+}
+plot.addEventListener("mousemove", event => {
+  here = at(event.offsetX);
+  const grown = data.change[here];
+  told.textContent = data.stages[data.stage[here]] + "  " + (data.layers[data.layer[here]] || "-") + "\\n"
+    + size(data.used[here]) + " in tensors, " + size(data.reserved[here]) + " reserved\\n"
+    + (grown >= 0 ? "+" : "-") + size(Math.abs(grown)) + " " + data.kinds[data.kind[here]];
+  draw();
+});
+plot.addEventListener("mousedown", event => { begun = at(event.offsetX); });
+plot.addEventListener("mouseup", event => {
+  const end = at(event.offsetX);
+  if (begun !== null && Math.abs(end - begun) > 4) [first, last] = [Math.min(begun, end), Math.max(begun, end)];
+  begun = null; draw();
+});
+plot.addEventListener("dblclick", () => { first = 0; last = data.used.length - 1; draw(); });
+window.addEventListener("resize", draw);
+draw();
+</script>
+</html>
+"""
+
+
+def timeline_page(forecast: Forecast, timeline: Timeline) -> str:
+    """The page.
+
+    Args:
+        forecast: What the title tells.
+        timeline: The curve.
+    """
+    title = (
+        f"{forecast.run}: {forecast.model}, batch {forecast.batch_size}, {forecast.precision}, "
+        f"peak {forecast.peak / 2**30:.2f} GiB"
+    )
+    # `</script>` in a name must not end the data
+    data = json.dumps(timeline.as_dict(), separators=(",", ":")).replace("<", "\\u003c")
+    return PAGE.replace("TITLE", html.escape(title)).replace("DATA", data)

@@ -1,0 +1,79 @@
+"""MLflow: a run with parameters, metrics and artefacts, in a folder or on a server."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import mlflow
+
+from segcli.core.files import plain
+from segcli.core.types import ConfigModel
+from segcli.trackers import Tracker
+
+__all__ = ["MLflow"]
+
+ARTEFACTS = ("config.yaml", "environment.yaml", "metrics_history.yaml", "report.html", "checkpoints/best.safetensors")
+LONGEST = 500
+"""Characters that a parameter may have."""
+
+
+class MLflow(Tracker):
+    """Figures by epoch; the config as parameters by dotted key; files of the run folder as artefacts."""
+
+    class Config(ConfigModel):
+        """Keys of `trackers: [{type: mlflow}]`."""
+
+        uri: str | None = None
+        """Address of a tracking server; `mlruns` in the run folder when left out, and nothing leaves the machine."""
+        experiment: str = "segcli"
+        """Experiment that the run belongs to."""
+
+    def __init__(self, folder: Path, *, first_step: int | None, config: Any = None) -> None:
+        self.folder = folder
+        self.config: MLflow.Config = config or self.Config()
+        self.is_finished = False
+        self.is_open = False
+
+    def begin(self, name: str, config: dict[str, Any]) -> None:
+        """Start the run with its parameters."""
+        mlflow.set_tracking_uri(self.config.uri or (self.folder / "mlruns").absolute().as_uri())
+        mlflow.set_experiment(self.config.experiment)
+        mlflow.start_run(run_name=name)
+        self.is_open = True
+        mlflow.log_params({key: value[:LONGEST] for key, value in _flat(plain(config)).items()})
+
+    def scalars(self, values: dict[str, float], step: int) -> None:
+        """Each tag is a metric."""
+        mlflow.log_metrics({tag: float(value) for tag, value in values.items() if math.isfinite(value)}, step=step)
+
+    def hyperparameters(self, values: dict[str, str | float | bool], metrics: dict[str, float], step: int) -> None:
+        """What came of the run."""
+        self.is_finished = True
+        self.scalars(metrics, step)
+
+    def close(self) -> None:
+        """Hand over the artefacts and end the run."""
+        if not self.is_open:
+            return
+        self.is_open = False
+        for name in ARTEFACTS:
+            if (self.folder / name).is_file():
+                mlflow.log_artifact(str(self.folder / name))
+        mlflow.end_run("FINISHED" if self.is_finished else "KILLED")
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Values by dotted key, as text.
+
+    Example:
+        >>> _flat({"model": {"type": "unet", "depths": [4, 8]}})
+        {'model.type': 'unet', 'model.depths': '[4, 8]'}
+    """
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
+    return flat

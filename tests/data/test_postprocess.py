@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from segcli.core.errors import ConfigError
+from segcli.data.postprocess import Cleaning, Postprocess, clean
+
+EIGHT = np.ones((3, 3), bool)
+
+
+def masks(seed):
+    rng = np.random.default_rng(seed)
+    return ndimage.gaussian_filter(rng.random((60, 70)), 1.5) > 0.5
+
+
+def cleaned(mask, **settings):
+    probs = np.where(mask, 0.9, 0.2).astype(np.float32)[None]
+    return clean(probs, Postprocess(**settings), ("vessel",), exclude=False, threshold=0.5)[0] >= 0.5
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pieces_and_holes_are_those_of_scipy(seed):
+    mask = masks(seed)
+    np.testing.assert_array_equal(cleaned(mask, fill_holes=True), ndimage.binary_fill_holes(mask))
+    labels, count = ndimage.label(mask, EIGHT)
+    sizes = ndimage.sum_labels(mask, labels, range(1, count + 1))
+    largest = labels == 1 + np.argmax(sizes)
+    np.testing.assert_array_equal(cleaned(mask, largest_component=True), largest)
+    middle = int(np.median(sizes))
+    kept = np.isin(labels, 1 + np.flatnonzero(sizes >= middle))
+    assert kept.sum() < mask.sum()
+    np.testing.assert_array_equal(cleaned(mask, min_size=middle), kept)
+
+
+def test_holes_are_filled_before_pieces_are_measured():
+    mask = np.zeros((30, 30), bool)
+    mask[2:12, 2:12] = True
+    mask[3:11, 3:11] = False  # a ring of 36 pixels around 64
+    mask[20:27, 20:27] = True  # a square of 49
+    found = cleaned(mask, fill_holes=True, largest_component=True)
+    assert found.sum() == 100
+    assert not found[20:27, 20:27].any()
+
+
+def test_an_empty_mask_stays_empty_and_a_full_one_full():
+    for value in (False, True):
+        mask = np.full((9, 9), value)
+        np.testing.assert_array_equal(cleaned(mask, fill_holes=True, largest_component=True, min_size=5), mask)
+
+
+def test_a_pixel_that_a_class_loses_falls_to_the_next_and_other_classes_are_left_alone():
+    probs = np.zeros((3, 8, 8), np.float32)
+    probs[0], probs[1], probs[2] = 0.5, 0.3, 0.2
+    probs[:, 1, 1] = [0.1, 0.3, 0.6]  # a single pixel of `car`, whose next is `road`
+    probs[:, 4:7, 4:7] = np.array([0.1, 0.1, 0.8])[:, None, None]
+    before = probs.copy()
+    settings = Postprocess(classes={"car": Cleaning(min_size=4)})
+    found = clean(probs, settings, ("sky", "road", "car"), exclude=True, threshold=0.5).argmax(axis=0)
+    assert found[1, 1] == 1
+    assert (found[4:7, 4:7] == 2).all()
+    np.testing.assert_array_equal(probs, before)
+
+
+def test_a_hole_in_a_class_becomes_that_class():
+    probs = np.zeros((2, 9, 9), np.float32)
+    probs[0], probs[1] = 0.8, 0.2
+    probs[:, 2:7, 2:7] = np.array([0.2, 0.8])[:, None, None]
+    probs[:, 4, 4] = [0.9, 0.1]
+    settings = Postprocess(classes={"car": Cleaning(fill_holes=True)})
+    found = clean(probs, settings, ("sky", "car"), exclude=True, threshold=0.5)
+    assert found.argmax(axis=0)[4, 4] == 1
+    np.testing.assert_allclose(found.sum(axis=0), 1.0)
+
+
+def test_a_class_that_is_none_and_volumes_are_told():
+    with pytest.raises(ConfigError, match="names `carr`, which is no class"):
+        Postprocess(classes={"carr": Cleaning()}).check(("car",), 2)
+    with pytest.raises(ConfigError, match="works on images of 2 axes"):
+        Postprocess(min_size=9).check(("car",), 3)
+    Postprocess().check(("car",), 3)

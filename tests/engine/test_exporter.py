@@ -1,0 +1,122 @@
+"""Every network in every format; ONNX, which takes seconds each, for those whose parts differ most."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from factories import SMALL
+
+from segcli.core.errors import CheckpointError
+from segcli.core.portable import Description, Difference
+from segcli.core.registry import MODELS, TASKS
+from segcli.core.types import IOSpec
+from segcli.data.settings import DatasetSpec
+from segcli.engine.exporter import Exportable, write_file
+from segcli.engine.portable import open_portable
+
+CASES = [(name, ndim) for name in MODELS.names() for ndim in (2, 3) if ndim in MODELS.load(name).can_ndim]
+ONNX = [("transroinet", 2), ("deeplabv3_plus", 2), ("unet", 3)]
+
+
+def describe(ndim, stride):
+    return Description(
+        run="tiny",
+        model="small",
+        task="binary",
+        epoch=1,
+        ndim=ndim,
+        in_channels=2,
+        classes=[{"name": "foreground"}],
+        input_name="image",
+        input_dtype="float32",
+        input_axes="BC" + "DHW"[-ndim:],
+        outputs=["mask"],
+        precision="float32",
+        baked=False,
+        stride=stride,
+        multiple=stride,
+        normalize=False,
+        mean=None,
+        std=None,
+        threshold=0.5,
+        tile=None,
+        overlap=0.25,
+        postprocess={},
+        dataset={},
+        preprocessing={},
+        segcli="0",
+    )
+
+
+def small(name, ndim):
+    """A small network, ready to be written, and its description."""
+    family = MODELS.load(name)
+    torch.manual_seed(0)
+    network = family(family.Config.model_validate(SMALL[name]), io=IOSpec(ndim, 2, {"mask": 1})).eval()
+    return Exportable(network, TASKS.load("binary")(DatasetSpec())), describe(ndim, network.stride)
+
+
+def written(path, name, ndim, kind):
+    """A small network as it is and as a file."""
+    exportable, description = small(name, ndim)
+    network = exportable.network
+    image = np.random.default_rng(0).standard_normal((2, 2, *[2 * network.stride + 16] * ndim), dtype=np.float32)
+    image = image[(slice(None), slice(None), *[slice(0, 32 + network.stride * axis) for axis in range(ndim)])]
+    write_file(path, kind, exportable, description, np.ascontiguousarray(image))
+    return network, open_portable(path, kind)
+
+
+def check(path, name, ndim, kind):
+    network, file = written(path, name, ndim, kind)
+    rng = np.random.default_rng(1)
+    for batch, steps in ((1, 2), (3, 3), (2, 5)):
+        size = [network.stride * (max(steps, 16 // network.stride) + axis) for axis in range(ndim)]
+        image = rng.standard_normal((batch, 2, *size), dtype=np.float32)
+        with torch.no_grad():
+            expected = network(torch.from_numpy(image))["mask"].numpy()
+        np.testing.assert_allclose(file(image)["mask"], expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["torchscript", "pt2"])
+@pytest.mark.parametrize(("name", "ndim"), CASES)
+def test_a_file_gives_what_the_network_gives_for_other_batches_and_sizes(name, ndim, kind, tmp_path):
+    check(tmp_path / "network", name, ndim, kind)
+
+
+@pytest.mark.parametrize(("name", "ndim"), ONNX)
+def test_an_onnx_file_gives_what_the_network_gives_for_other_batches_and_sizes(name, ndim, tmp_path):
+    check(tmp_path / "network", name, ndim, "onnx")
+
+
+def test_a_difference_counts_in_proportion_and_a_nan_always():
+    def row(**changes):
+        values = {"logits": 0.0, "largest_logit": 20.0, "probabilities": 0.0}
+        return Difference(input="random", shape=[1], **{**values, **changes})
+
+    assert not row(logits=1e-3, probabilities=1e-5).exceeds(1e-4)
+    assert row(logits=3e-3).exceeds(1e-4)
+    assert row(probabilities=2e-4).exceeds(1e-4)
+    assert row(probabilities=float("nan")).exceeds(1e-4)
+
+
+def test_a_file_that_is_none_of_ours_is_refused(tmp_path):
+    for name, text in (
+        ("none.onnx", "no exported network at"),
+        ("junk.onnx", "cannot be opened"),
+        ("junk.torchscript", "cannot be opened"),
+        ("junk.pt2", "cannot be opened"),
+        ("junk.onx", "did you mean"),
+    ):
+        if name != "none.onnx":
+            (tmp_path / name).write_bytes(b"junk")
+        with pytest.raises(CheckpointError, match=text):
+            open_portable(tmp_path / name)
+
+
+def test_a_network_without_our_description_is_refused(tmp_path):
+    write_file(tmp_path / "ours.onnx", "onnx", *small("unet", 2), np.zeros((2, 2, 32, 34), np.float32))
+    model = onnx.load(tmp_path / "ours.onnx")
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "foreign.onnx")
+    with pytest.raises(CheckpointError, match="no segcli description"):
+        open_portable(tmp_path / "foreign.onnx")

@@ -1,0 +1,128 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from segcli.data.samples import Geometry
+from segcli.engine.inference import Inferer, all_views
+from segcli.engine.runtime import Precision
+from segcli.engine.sliding import Sliding, starts_of, weights_of
+
+
+class Named(nn.Module):
+    """A convolution whose output is called `mask`."""
+
+    def __init__(self, ndim, kernel):
+        super().__init__()
+        torch.manual_seed(0)
+        kind = {2: nn.Conv2d, 3: nn.Conv3d}[ndim]
+        self.conv = kind(2, 1, kernel, padding=kernel // 2)
+
+    def forward(self, image):
+        return {"mask": self.conv(image)}
+
+
+def forward_of(network):
+    def forward(images):
+        with torch.inference_mode():
+            return network(torch.from_numpy(images))["mask"].numpy()
+
+    return forward
+
+
+def of_array(image, seen=None):
+    def read(window):
+        if seen is not None:
+            seen.append(window)
+        return image[(slice(None), *window)]
+
+    return read
+
+
+def joined(sliding, image):
+    bands = list(sliding.bands(of_array(image), image.shape[1:]))
+    assert [rows.start for rows, _ in bands] == [0, *(rows.stop for rows, _ in bands[:-1])]
+    assert bands[-1][0].stop == image.shape[1]
+    assert all(values.shape[1] == rows.stop - rows.start for rows, values in bands)
+    return np.concatenate([values for _, values in bands], axis=1)
+
+
+@pytest.mark.parametrize(("size", "tile"), [((50, 41), (16, 16)), ((16, 90), (32, 24)), ((20, 19, 23), (8, 8, 8))])
+@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize("tta", [False, True])
+def test_bands_are_what_the_tiles_of_training_and_evaluation_give(size, tile, batch_size, tta):
+    if tta and len(set(tile)) > 1:
+        tile = (16,) * len(size)
+    network, image = Named(len(size), 3), np.random.default_rng(0).standard_normal((2, *size), dtype=np.float32)
+    sliding = Sliding(forward_of(network), tile=tile, overlap=0.25, multiple=1, batch_size=batch_size, tta=tta)
+    views = {"views": all_views(len(size))} if tta else {}
+    whole = Inferer(network, tile=tile, overlap=0.25, multiple=1, precision=Precision(None, "cpu"), **views)
+    with torch.inference_mode():
+        expected = whole.logits(torch.from_numpy(image)[None])["mask"][0].numpy()
+    np.testing.assert_allclose(joined(sliding, image), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize(("ndim", "size", "tile"), [(2, (150, 130), (64, 48)), (3, (40, 37, 45), (24, 24, 24))])
+def test_no_seam_shows_away_from_the_border_when_the_overlap_holds_the_receptive_field(ndim, size, tile):
+    network, image = Named(ndim, 5), np.random.default_rng(0).standard_normal((2, *size), dtype=np.float32)
+    forward = forward_of(network)
+    tiled = joined(Sliding(forward, tile=tile, overlap=0.5, multiple=1), image)
+    whole = forward(image[None])[0]
+
+    def probs(logits):
+        return 1 / (1 + np.exp(-logits))
+
+    inner = (slice(None), *[slice(4, -4)] * ndim)
+    assert np.abs(probs(tiled) - probs(whole))[inner].max() < 1e-3
+    assert tiled.shape == whole.shape
+
+
+def test_an_image_that_fits_is_given_to_the_network_as_it_is():
+    network, image = Named(2, 3), np.random.default_rng(0).standard_normal((2, 32, 16), dtype=np.float32)
+    found = joined(Sliding(forward_of(network), tile=(32, 32), overlap=0.5, multiple=16), image)
+    np.testing.assert_array_equal(found, forward_of(network)(image[None])[0])
+
+
+def test_no_more_than_a_row_of_tiles_is_held_or_read_ahead():
+    image, seen = np.zeros((1, 4096, 64), np.float32), []
+    sliding = Sliding(lambda images: images, tile=(64, 64), overlap=0.25, multiple=1)
+    for rows, values in sliding.bands(of_array(image, seen), (4096, 64)):
+        assert values.shape[1] <= 64
+        assert max(window[0].start for window in seen) <= rows.stop + 2 * 64
+
+
+def test_a_part_that_cannot_be_read_ends_the_prediction_with_its_error():
+    def read(window):
+        if window[0].start > 100:
+            raise OSError("the disk is gone")
+        return np.zeros((1, 32, 32), np.float32)
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        list(Sliding(lambda images: images, tile=(32, 32), overlap=0.25, multiple=1).bands(read, (256, 32)))
+
+
+@pytest.mark.parametrize(
+    ("length", "tile", "overlap"), [(100, 32, 0.25), (33, 32, 0.5), (1000, 64, 0.0), (64, 64, 0.5)]
+)
+def test_tiles_cover_everything_overlap_enough_and_weigh_one_in_all(length, tile, overlap):
+    starts = starts_of(length, tile, overlap)
+    assert starts[0] == 0
+    assert starts[-1] + tile == length
+    assert all(later - start <= tile * (1 - overlap) for start, later in pairwise(starts))
+    total = np.zeros(length)
+    for start, weight in weights_of(length, tile, starts, overlap).items():
+        total[start : start + tile] += weight
+    np.testing.assert_allclose(total, 1.0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("padded", "resized", "stored"),
+    [((32, 48), (30, 41), (61, 20)), ((16, 16), (16, 16), (16, 16)), ((8, 16, 8), (7, 11, 8), (14, 5, 31))],
+)
+def test_the_way_back_without_pytorch_is_that_of_pytorch(padded, resized, stored):
+    logits = np.random.default_rng(0).standard_normal((2, *padded), dtype=np.float32)
+    geometry = Geometry(stored=stored, resized=resized, padded=padded)
+    expected = geometry.restore(torch.from_numpy(logits)[None])[0].numpy()
+    np.testing.assert_allclose(geometry.restore_array(logits), expected, atol=1e-5)

@@ -1,0 +1,111 @@
+import pytest
+import torch
+import yaml
+
+from segcli.core.vram import CONTEXT, LIBRARIES
+from segcli.engine.vram import choice
+from segcli.engine.vram.forecast import Forecaster
+
+MIB = 2**20
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU of so many free MiB, for whoever asks before a training; the training itself runs on the CPU."""
+
+    def make(free_mib):
+        monkeypatch.setattr(choice, "memory_for", lambda run: CONTEXT + LIBRARIES + free_mib * MIB)
+
+    return make
+
+
+def test_a_dry_run_refuses_what_cannot_fit_and_names_the_batch_that_does(run_cli, tiny, gpu):
+    gpu(4)
+    config = tiny(data__batch_size=64, training__amp="off")
+    result = run_cli("train", config, "--dry-run")
+    assert result.code == 5
+    assert "by the forecast, batch 64 takes" in result.err
+    best = int(result.err.split("`data.batch_size=")[1].split("`")[0])
+    assert 1 <= best < 64
+    assert run_cli("train", config, "--dry-run", f"data.batch_size={best}").code == 0
+    assert run_cli("train", config, "--dry-run", f"data.batch_size={best + 1}").code == 5
+    forced = run_cli("train", config, "--dry-run", "--force")
+    assert forced.code == 0
+    assert "warning: by the forecast, batch 64 takes" in forced.err.replace("\n", " ")
+
+
+def test_what_fits_passes_the_dry_run_in_silence(run_cli, tiny, gpu):
+    gpu(400)
+    result = run_cli("train", tiny(), "--dry-run")
+    assert result.code == 0
+    assert "by the forecast" not in result.err
+
+
+def test_batch_size_auto_takes_the_largest_that_fits_and_the_run_records_it(run_cli, tiny, gpu, workplace):
+    gpu(4)
+    result = run_cli("train", tiny(training__epochs=1, data__batch_size="auto", training__amp="off"))
+    assert result.code == 0, result.err
+    data = yaml.safe_load((workplace / "outputs/experiments/tiny/config.yaml").read_text())["data"]
+    assert f"batch size {data['batch_size']}: the largest that the forecast fits" in result.err
+    assert data["fit_batch_size"] is False
+    gpu(400)
+    result = run_cli("train", tiny(data__batch_size="auto", name="held", training__epochs=1), "data.max_batch_size=3")
+    assert yaml.safe_load((workplace / "outputs/experiments/held/config.yaml").read_text())["data"]["batch_size"] == 3
+    assert "batch size 3" in result.err
+    assert "as `data.max_batch_size` has it" in result.err
+
+
+def test_batch_size_auto_without_a_gpu_asks_for_a_number(run_cli, tiny, workplace):
+    result = run_cli("train", tiny(data__batch_size="auto"))
+    assert result.code == 2
+    assert "`data.batch_size: auto` is decided by the memory of a GPU" in result.err
+    assert not (workplace / "outputs").exists()
+
+
+def test_not_even_one_image(run_cli, tiny, gpu):
+    gpu(1)
+    result = run_cli("train", tiny(data__batch_size="auto"))
+    assert result.code == 5
+    assert "not even one image fits" in result.err
+
+
+def test_an_out_of_memory_error_is_told_beside_the_forecast(run_cli, tiny, gpu, monkeypatch):
+    from segcli.engine.stepper import Stepper
+
+    def exhausted(self, batch):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+
+    properties = type("Properties", (), {"total_memory": CONTEXT + LIBRARIES + 400 * MIB})
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    gpu(400)
+    monkeypatch.setattr(choice, "_forecaster", lambda run, made=Stepper.forward_loss: _played_before(run, made))
+    monkeypatch.setattr(Stepper, "forward_loss", exhausted)
+    result = run_cli("train", tiny())
+    assert result.code == 5
+    assert "out of memory: CUDA out of memory. Tried to allocate 2.00 GiB.; the forecast is 0.5" in result.err
+    assert "`segcli profile-memory --processes`" in result.err
+
+
+def _played_before(run, made):
+    """The forecast as it is without the fault that the test puts into the step."""
+    from segcli.engine.stepper import Stepper
+
+    broken, Stepper.forward_loss = Stepper.forward_loss, made
+    forecaster = Forecaster(run)
+    _ = forecaster.training, forecaster.prediction
+    Stepper.forward_loss = broken
+    return forecaster
+
+
+def test_debug_keys_print_the_forecast_before_the_first_epoch(run_cli, tiny):
+    result = run_cli("train", tiny(debug__profile_memory=True, name="one", training__epochs=1))
+    assert result.code == 0, result.err
+    assert result.err.index("activations kept for backward") < result.err.index("epoch 1/1")
+    assert "By layer" not in result.err
+    assert "activations kept" not in result.out
+    result = run_cli("train", tiny(debug__detailed_memory=True, name="two"), "--dry-run")
+    assert "By layer" in result.err
+    result = run_cli("train", tiny(debug__profile_memory=True, debug__estimate_activations=False), "--dry-run")
+    assert "optimizer state" in result.err
+    assert "activations" not in result.err
+    assert "optimizer state" not in run_cli("train", tiny(debug__profile_memory=True), "--dry-run", "--quiet").err

@@ -1,0 +1,171 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from factories import experiment
+
+from segcli.config.load import load_run, run_from_values
+from segcli.core.vram import CONTEXT, LIBRARIES
+from segcli.engine.vram.forecast import Forecaster
+from segcli.engine.vram.inputs import inputs_of, with_batch_size
+
+MIB = 2**20
+OVERHEAD = CONTEXT + LIBRARIES
+
+
+def make(**changes):
+    return run_from_values(experiment(".", **{"data__image_size": [64, 64], **changes}), source="test")
+
+
+@pytest.fixture(scope="module")
+def forecaster():
+    return Forecaster(make(model={"type": "unet", "depths": [8, 16, 32]}, training__ema=0.9))
+
+
+def test_what_lives_at_the_peak_adds_up_to_the_peak(forecaster):
+    forecast = forecaster.forecast()
+    assert sum(forecast.at_peak.values()) == forecast.peak
+    assert forecast.peak <= forecast.reserved < forecast.device
+    assert forecast.peak == max(stage.peak for stage in forecast.stages if stage.phase != "prediction")
+
+
+def test_layers_share_out_weights_and_activations_at_every_depth(forecaster):
+    for depth in (None, 1, 2, 3):
+        layers = forecaster.forecast(depth=depth).layers
+        assert sum(layer.parameters for layer in layers) == forecaster.forecast().parameters
+        assert sum(layer.activations for layer in layers) == forecaster.forecast().activations
+        assert max(layer.peak for layer in layers) == forecaster.forecast().peak
+    assert {layer.name for layer in forecaster.forecast(depth=1).layers} >= {"down", "up", "head"}
+
+
+def test_two_forecasts_are_the_same_to_the_byte():
+    run = make(training__amp="bf16")
+    assert Forecaster(run).forecast() == Forecaster(run).forecast()
+
+
+@pytest.mark.parametrize("extra_mib", [2, 24, 61])
+@pytest.mark.parametrize("amp", ["bf16", "off"])
+def test_the_largest_batch_fits_and_one_more_does_not(forecaster, extra_mib, amp):
+    run = make(model={"type": "unet", "depths": [8, 16, 32]}, training__amp=amp)
+    vram = OVERHEAD + extra_mib * MIB
+    best = Forecaster(run).max_batch_size(vram)
+    assert best == 0 or Forecaster(with_batch_size(run, best)).fits(vram)
+    assert not Forecaster(with_batch_size(run, best + 1)).fits(vram)
+    assert extra_mib == 2 or best > 0
+
+
+def test_a_batch_that_fits_reserves_no_more_than_there_is():
+    run = make(model={"type": "unet", "depths": [8, 16, 32]})
+    needed = Forecaster(run).forecast().device
+    assert Forecaster(run).fits(needed)
+    assert not Forecaster(run).fits(OVERHEAD + Forecaster(run).forecast().peak - 1)
+
+
+def test_the_largest_image_fits_and_the_next_multiple_of_the_stride_does_not():
+    forecaster = Forecaster(make(model={"type": "unet", "depths": [8, 16, 32]}, data__image_size=[64, 96]))
+    vram = OVERHEAD + 100 * MIB
+    height, width = forecaster.max_image_size(vram)
+    assert (height % 4, width % 4) == (0, 0)
+    assert abs(width - 1.5 * height) <= 2
+    assert forecaster.with_image_size((height, width)).fits(vram)
+    assert not forecaster.with_image_size((height + 4, (height + 4) * 3 // 2)).fits(vram)
+    assert forecaster.max_image_size(OVERHEAD + MIB) is None
+
+
+def test_a_data_set_at_hand_tells_the_size_of_whole_images(tiny):
+    run = load_run(tiny(data__patch_size=[32, 32]))
+    inputs = inputs_of(run)
+    assert (inputs.train, inputs.val_stored, inputs.notes) == ((32, 32), (48, 48), ())
+    stages = {(s.phase, s.stage): s.peak for s in Forecaster(run).forecast().stages}
+    resized = load_run(tiny(data__patch_size=[32, 32]), ["data.image_size=[96,96]"])
+    larger = {(s.phase, s.stage): s.peak for s in Forecaster(resized).forecast().stages}
+    assert larger["training", "backward"] == stages["training", "backward"]
+    assert larger["validation", "forward"] > stages["validation", "forward"]
+
+
+# ---- the command
+
+
+def test_the_table_tells_totals_stages_layers_and_limits(run_cli, tiny):
+    result = run_cli("profile-memory", tiny(), "--vram", "640MiB", "--sweep", "batch=1,2", "--top", "3")
+    assert result.code == 0, result.err
+    for text in (
+        "tiny: unet, 1,749 parameters, bf16, adam, batch 2, 48x48",
+        "activations kept for backward",
+        "optimizer state",
+        "validation │ forward",
+        "prediction │ forward",
+        "By layer: 3 of ",
+        "By batch size",
+        "of 640.0 MiB used at batch 2",
+        "largest batch size at 48x48",
+        "largest image size at batch 2",
+        "512 MiB for CUDA's context",
+    ):
+        assert text in result.out, text
+    assert "data set is not at hand" not in result.out
+
+
+def test_json_has_the_promised_keys(run_cli, tiny):
+    result = run_cli("profile-memory", tiny(), "--vram", "640MiB", "--sweep", "image_size=32,64", "--json")
+    found = json.loads(result.out)
+    assert found["parameters"]["total"] == 1749
+    assert found["peak_bytes"] <= found["reserved_bytes"] <= found["device_bytes"] < 640 * MIB
+    assert set(found["stages"]) == {"training", "validation", "prediction"}
+    assert found["stages"]["training"]["backward"]["peak_bytes"] <= found["peak_bytes"]
+    assert found["layers"][0].keys() == {"name", "parameters", "weights_bytes", "activations_bytes", "peak_bytes"}
+    most = found["max_batch_size_by_precision"]
+    assert found["max_batch_size"] == most["bf16"] > most["fp32"] > 50
+    assert [row["image_size"] for row in found["sweep"]] == ["32", "64"]
+    assert found["sweep"][0]["peak_bytes"] < found["sweep"][1]["peak_bytes"]
+
+
+def test_several_experiments_are_compared_row_by_row(run_cli, tiny, workplace):
+    other = yaml.safe_load(tiny().read_text()) | {"name": "wide", "model": {"type": "unet", "depths": [16, 32]}}
+    (workplace / "wide.yaml").write_text(yaml.safe_dump(other))
+    result = run_cli("profile-memory", tiny(), "wide.yaml", "--json")
+    narrow, wide = json.loads(result.out)["runs"]
+    assert (narrow["run"], wide["run"]) == ("tiny", "wide")
+    assert narrow["peak_bytes"] < wide["peak_bytes"]
+    table = run_cli("profile-memory", tiny(), "wide.yaml", "training.amp=off").out
+    assert [line.split("│")[4].strip() for line in table.splitlines() if "unet" in line] == ["fp32", "fp32"]
+
+
+def test_bare_it_takes_the_newest_run_and_says_so(run_cli, tiny, workplace):
+    assert run_cli("train", tiny(training__epochs=1)).code == 0
+    result = run_cli("profile-memory")
+    assert result.code == 0, result.err
+    assert "experiment: outputs/experiments/tiny/config.yaml" in result.err
+    assert "tiny: unet" in result.out
+
+
+def test_bare_without_a_run_it_takes_the_first_experiment(run_cli, workplace):
+    result = run_cli("profile-memory")
+    assert result.code == 2
+    assert "no run under `outputs/experiments` and no `configs/exp.yaml`" in result.err
+    (workplace / "configs").symlink_to(Path(__file__).parents[3] / "configs")
+    assert "exp: unet" in run_cli("profile-memory").out
+
+
+def test_images_of_unknown_size_are_told_with_the_key_that_gives_it(run_cli, workplace, tiny):
+    config = tiny()
+    (workplace / "data").rename(workplace / "away")
+    result = run_cli("profile-memory", config)
+    assert result.code == 2
+    assert "the size of the images of `tiny` is not known" in result.err
+    result = run_cli("profile-memory", config, "data.image_size=[64,64]")
+    assert result.code == 0
+    assert "the data set is not at hand: sizes are those of the config" in result.out
+
+
+def test_no_tensor_is_made_for_real(run_cli, tiny, monkeypatch):
+    made = []
+    allocate = torch.UntypedStorage.__new__
+    monkeypatch.setattr(torch.UntypedStorage, "__new__", lambda *a, **k: made.append(a) or allocate(*a, **k))
+    import psutil
+
+    before = psutil.Process().memory_info().rss
+    assert run_cli("profile-memory", tiny(), "data.image_size=[4096,4096]", "data.batch_size=8", "--quiet").code == 0
+    assert psutil.Process().memory_info().rss - before < 300 * MIB  # one feature map would be 2 GiB
