@@ -6,12 +6,11 @@ https://arxiv.org/abs/1409.1556.
 Differs from the paper: volumes, batch normalisation, and convolutions without bias.
 """
 
-import copy
+import math
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -195,8 +194,22 @@ def _matches(name: str, patterns: list[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _width(features: nn.Module, image: tuple[int, ...]) -> int:
-    """Values that the features of one image `(C, *S)` have, found by sending its shape through them."""
-    with torch.no_grad():
-        sent: Tensor = copy.deepcopy(features).to("meta").eval()(torch.empty(1, *image, device="meta"))
-    return sent.flatten(1).shape[1]
+def _width(features: nn.Sequential, image: tuple[int, ...]) -> int:
+    """Values that the features of one image `(C, *S)` have, found by sending its shape through them.
+
+    Its shape alone: a volume would take a while, and where memory is forecast there are no values to compute with.
+    """
+    channels, *size = image
+    for layer in features:
+        if isinstance(layer, nn.Conv3d):
+            channels = layer.out_channels
+            size = [_after(*each) for each in zip(size, layer.kernel_size, layer.stride, layer.padding, strict=True)]
+        elif isinstance(layer, nn.MaxPool3d):
+            size = [_after(length, layer.kernel_size, layer.stride, layer.padding) for length in size]
+    return channels * math.prod(size)
+
+
+def _after(length: int, kernel: Any, stride: Any, padding: Any) -> int:
+    """Places that a window takes along an axis."""
+    places: int = (length + 2 * padding - kernel) // stride + 1
+    return places
