@@ -245,7 +245,7 @@ class Debug(ConfigModel):
     """A loss that is not finite stops the run and names the batch, or the batch is skipped and counted."""
     on_oom: Literal["stop", "halve"] = "stop"
     """When memory runs out in a training step: stop with the remedies, or try again with the batch split in two, for
-    the same gradient (of batch norms, with the statistics of half a batch)."""
+    the same gradient (of batch norms and of losses that pool a batch, with the figures of half a batch)."""
     profile_memory: bool = False
     """Print the memory forecast before the first epoch."""
     detailed_memory: bool = False
