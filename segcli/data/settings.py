@@ -14,6 +14,7 @@ Size = Annotated[list[Positive], Field(min_length=2, max_length=3)]
 
 VOLUME_KEYS = (
     "noise_std",
+    "noise_up_to",
     "noise_share",
     "intensity_scale_range",
     "gamma_range",
@@ -114,13 +115,16 @@ class Augmentation(ConfigModel):
     light, blur and, for colour images, hue and saturation. Of volumes, `light` is noise of 0.02 and values times 0.9 to
     1.1, `medium` 0.05, 0.8 to 1.2 and turns of 10 degrees, `heavy` 0.1, 0.7 to 1.4 and 20 degrees; keys below change
     single figures. `nuclei`, for volumes without an above and a below: flips of every axis, quarter turns in the plane,
-    gamma and contrast of 0.8 to 1.2, noise of 0.05 in three of ten."""
+    gamma and contrast of 0.8 to 1.2, noise of up to 5 % in three of ten."""
     transforms: list[dict[str, Any]] = []
     """Albumentations transforms by name after those of the preset, such as `{type: GaussianBlur, p: 0.3}`; for 2D."""
     noise_std: Annotated[float, Field(ge=0.0)] | None = None
     """Volumes: deviation of Gaussian noise, in deviations of the volume's own values."""
     intensity_scale_range: Annotated[list[PositiveNumber], Field(min_length=2, max_length=2)] | None = None
     """Volumes: all values are multiplied by a number between these two."""
+    noise_up_to: Share | None = None
+    """Volumes: deviation of Gaussian noise as a share of the span from smallest to largest value, drawn for each from 0
+    to this."""
     noise_share: Share | None = None
     """Volumes: share of them that get noise; all when left out."""
     gamma_range: Annotated[list[PositiveNumber], Field(min_length=2, max_length=2)] | None = None

@@ -25,6 +25,7 @@ class _Strength:
     quarter_turns: bool = False
     gamma_range: tuple[float, float] = (1.0, 1.0)
     contrast_range: tuple[float, float] = (1.0, 1.0)
+    noise_up_to: float = 0.0
     noise_share: float = 1.0
 
 
@@ -33,11 +34,11 @@ PRESETS = {
     "medium": _Strength(0.05, (0.8, 1.2), 10.0),
     "heavy": _Strength(0.1, (0.7, 1.4), 20.0),
     "nuclei": _Strength(
-        0.05,
         flip_axes=(0, 1, 2),
         quarter_turns=True,
         gamma_range=(0.8, 1.2),
         contrast_range=(0.8, 1.2),
+        noise_up_to=0.05,
         noise_share=0.3,
     ),
 }
@@ -65,6 +66,7 @@ class VolumeAugmenter:
         alone = settings.preset is None and any(getattr(settings, key) is not None for key in VOLUME_KEYS)
         base = _Strength() if alone else PRESETS[settings.preset or "medium"]
         self.noise_std = base.noise_std if settings.noise_std is None else settings.noise_std
+        self.noise_up_to = base.noise_up_to if settings.noise_up_to is None else settings.noise_up_to
         self.noise_share = base.noise_share if settings.noise_share is None else settings.noise_share
         self.scales = _range(settings, "intensity_scale_range", base)
         self.gammas = _range(settings, "gamma_range", base)
@@ -81,8 +83,9 @@ class VolumeAugmenter:
         angles = np.deg2rad(rng.uniform(-1.0, 1.0, 3) * self.degrees)
         flips = rng.random(3) < 0.5
         scale = rng.uniform(*self.scales)
-        gamma, contrast = rng.uniform(*self.gammas), rng.uniform(*self.contrasts)
-        turns, noisy = int(rng.integers(4)), rng.random() < self.noise_share
+        more = np.random.default_rng((seed, 1))
+        gamma, contrast = more.uniform(*self.gammas), more.uniform(*self.contrasts)
+        turns, noisy, level = int(more.integers(4)), more.random() < self.noise_share, more.random()
         image, maps = as_unit(sample.image), sample.maps
         if self.degrees:
             grid = self._grid(sample.size, angles)
@@ -95,9 +98,9 @@ class VolumeAugmenter:
             count = turns if image.shape[1] == image.shape[2] else turns // 2 * 2
             image, maps = np.rot90(image, count, (1, 2)), {n: np.rot90(v, count, (1, 2)) for n, v in maps.items()}
         image = _brightened(image, gamma, contrast) * np.float32(scale)
-        if self.noise_std and noisy:
-            noise = rng.standard_normal(image.shape, dtype=np.float32)
-            image = image + noise * np.float32(self.noise_std * float(image.std()))
+        if noisy and (self.noise_std or self.noise_up_to):
+            deviation = self.noise_std * float(image.std()) + self.noise_up_to * level * float(np.ptp(image))
+            image = image + rng.standard_normal(image.shape, dtype=np.float32) * np.float32(deviation)
         return Sample(
             image=np.ascontiguousarray(image),
             maps={name: np.ascontiguousarray(values) for name, values in maps.items()},

@@ -73,4 +73,5 @@ def _held_out(layout: Any, cases: list[Case], fold: Fold) -> set[str]:
     """What is for validation in this fold."""
     strata = {_unit(layout, case): layout.stratum(case) for case in cases}
     order = stratified(list(strata), fold.seed, strata.__getitem__)
-    return set(order[fold.index :: fold.of])
+    first, last = (len(order) * number // fold.of for number in (fold.index, fold.index + 1))
+    return set(order[first:last])

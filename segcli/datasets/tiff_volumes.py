@@ -470,8 +470,9 @@ class _Recent:
         """A slice, remembered or read."""
         with self.lock:
             known = self.volumes.get(volume, {}).get(number)
-        if known is not None:
-            return known
+            if known is not None:
+                self.volumes.move_to_end(volume)
+                return known
         plane = read()
         with self.lock:
             self.volumes.setdefault(volume, {})[number] = plane

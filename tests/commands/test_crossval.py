@@ -4,6 +4,7 @@ import pytest
 import yaml
 from factories import nuclei_experiment, scenes_experiment, write_experiment, write_nuclei, write_sequences
 
+from segcli.commands.crossval import fold_run
 from segcli.config.load import load_run
 
 
@@ -38,6 +39,18 @@ def test_each_sample_is_validated_once_and_classes_are_shared_out_evenly(run_cli
     assert again.code == 2
     assert "holds a cross-validation" in again.err
     assert run_cli("eval", "outputs/experiments/tiny/fold_2", "--split", "val").code == 0
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 12])
+def test_every_number_of_folds_shares_out_the_classes_evenly(count, workplace):
+    root = write_nuclei(workplace / "data", 12, size=(8, 16, 32))
+    run = load_run(write_experiment(workplace / "n.yaml", nuclei_experiment(root)))
+    layouts = [fold_run(run, index, count).dataset.build() for index in range(count)]
+    held = [{case.part_of for case in layout.cases("val")} for layout in layouts]
+    assert sorted(name for names in held for name in names) == [f"{number:04d}" for number in range(1, 13)]
+    for names in held:
+        assert len(names) in (12 // count, -(-12 // count))
+        assert abs(sum(int(name) % 2 for name in names) - len(names) / 2) <= 0.5
 
 
 def test_masks_are_cross_validated_as_well_and_the_test_split_stays(tiny, run_cli, workplace):

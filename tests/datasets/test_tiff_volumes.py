@@ -93,6 +93,21 @@ def test_only_the_slices_of_a_crop_are_opened_and_each_once(tmp_path, monkeypatc
     assert sum(opened.values()) == 16
 
 
+def test_the_cache_forgets_the_volume_that_was_used_longest_ago(tmp_path, monkeypatch):
+    made = layout(write_nuclei(tmp_path / "data", 3, stack=True), split={"val": None}, cache_volumes=2)
+    one, two, three = made.cases("train")
+    for case in (one, two, one, three):  # `two` is the oldest, though `one` came first
+        made.read(case)
+    opened = []
+    read = tiff_volumes._read
+    monkeypatch.setattr(tiff_volumes, "_read", lambda plane: opened.append(plane.file.parts[-3]) or read(plane))
+    made.read(one)
+    assert opened == []
+    made.read(two)
+    assert set(opened) == {two.part_of}
+    assert len(made.recent.volumes) == 2
+
+
 def test_the_index_reads_no_pixels(root, monkeypatch):
     def refuse(plane):
         raise AssertionError(plane)
