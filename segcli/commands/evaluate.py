@@ -148,13 +148,15 @@ def _with_wholes(done: Evaluated, parts: Assembly, result: Evaluation, history: 
     write_answers(folder / "predictions.csv", rows, done.classes, word)
     write_curves(folder / "curves.png", history)
     wrong = sorted((-row.probs.max(), at) for at, row in enumerate(rows) if row.found != row.truth)
-    if wrong:
-        pictures = [(rows[at], _slice(parts, told.cases[at])) for _, at in wrong[:MOST_MISTAKES]]
-        write_mistakes(folder / "mistakes.png", pictures, done.classes)
+    mistakes = [
+        (rows[at], _slice(parts, _loudest(result, told.cases[at], rows[at]))) for _, at in wrong[:MOST_MISTAKES]
+    ]
+    if mistakes:
+        write_mistakes(folder / "mistakes.png", mistakes, done.classes)
         files.append("mistakes.png")
     else:
         (folder / "mistakes.png").unlink(missing_ok=True)
-    return replace(done, whole=whole, word=parts.layout.whole, files=files, notes=[])
+    return replace(done, whole=whole, word=parts.layout.whole, files=files, notes=[], answers=rows, mistakes=mistakes)
 
 
 def _rows(result: Evaluation) -> list[Row]:
@@ -162,6 +164,16 @@ def _rows(result: Evaluation) -> list[Row]:
         Row(case.id, answer.probs, answer.parts, answer.truth)
         for case, answer in zip(result.cases, result.answers, strict=True)
     ]
+
+
+def _loudest(result: Evaluation, case: Case, row: Row) -> Case:
+    """Of the crops of a sample, the one that speaks most for the class that was found; an image by itself."""
+    told = [
+        (float(answer.probs[row.found]), -number)
+        for number, (each, answer) in enumerate(zip(result.cases, result.answers, strict=True))
+        if each.part_of == case.part_of and (case.part_of is not None or each.id == case.id)
+    ]
+    return result.cases[-max(told)[1]]
 
 
 def _slice(parts: Assembly, case: Case) -> Array:

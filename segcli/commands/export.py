@@ -173,8 +173,8 @@ def _baked_dtype(parts: Assembly, real: tuple[str, Sample] | None) -> str:
     normalize = parts.run.data.preprocessing.normalize
     if normalize in ("per_image", "min_max"):
         raise ConfigError(
-            f"`--bake` cannot bake in `data.preprocessing.normalize: {normalize}`, which needs the whole image before it "
-            "is padded or cut into tiles",
+            f"`--bake` cannot bake in `data.preprocessing.normalize: {normalize}`, which needs the whole image before "
+            "it is padded or cut into tiles",
             hint="export without `--bake`",
         )
     if real is None:

@@ -81,9 +81,7 @@ class Exportable(nn.Module):
         outputs = self.network(x.half() if self.halved else x)
         outputs = {name: values.float() for name, values in outputs.items()}
         if self.baked is not None:
-            outputs["probabilities"] = self.task.probabilities(
-                outputs[self.task.output], self.task.presence(outputs)
-            )
+            outputs["probabilities"] = self.task.probabilities(outputs[self.task.output], self.task.presence(outputs))
         return outputs
 
     def _normalized(self, image: Tensor, scale: float) -> Tensor:

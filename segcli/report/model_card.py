@@ -90,7 +90,8 @@ def write_card(card: Card, exported: Exported, description: Description, facts: 
 def _head(exported: Exported, description: Description, others: list[str]) -> Iterator[str]:
     names = ", ".join(entry["name"] for entry in description.classes)
     yield f"# {exported.run}\n"
-    yield f"{'Classifies' if description.task == 'classification' else 'Segments'} images with a `{description.model}` ({description.task}: {names}).\n"
+    does = "Segments" if _answer(description) == "mask" else "Classifies"
+    yield f"{does} images with a `{description.model}` ({description.task}: {names}).\n"
     yield "| file | format | numbers | size |\n|---|---|---|---|"
     yield f"| `{exported.file.name}` | {exported.format} | {exported.precision} | {exported.size_mib:.1f} MiB |"
     yield from others

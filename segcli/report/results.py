@@ -9,6 +9,7 @@ from segcli.core.files import plain
 from segcli.core.portable import Difference
 from segcli.core.types import Array
 from segcli.data.checks import Finding
+from segcli.report.classes import Row
 
 if TYPE_CHECKING:
     from segcli.metrics import Score
@@ -225,6 +226,10 @@ class Evaluated:
     """What those are called."""
     files: list[str] = field(default_factory=list)
     """Further files in the folder."""
+    answers: list[Row] = field(default_factory=list)
+    """Of a run that finds one class for each image: that of each image, or of what images are parts of."""
+    mistakes: list[tuple[Row, Array]] = field(default_factory=list)
+    """Those that are wrong, the most confident first, each with a slice `(H, W)` as stored."""
 
     def worst(self, count: int = 5) -> list[int]:
         """Positions of the images with the worst score; undefined ones are left out."""

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from factories import nuclei_experiment, write_experiment, write_nuclei
+from factories import NUCLEI, nuclei_experiment, nucleus, write_experiment, write_nuclei
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
 
+from segcli.commands.evaluate import evaluate_run
+from segcli.commands.locate import locate_run
 from segcli.engine.checkpoint import read_checkpoint
+from segcli.engine.events import Silent
 
 RUN = "outputs/experiments/tiny"
 
@@ -76,6 +79,30 @@ def test_both_levels_are_scored_and_answers_are_the_mean_over_crops(nuclei, run_
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
     wrong = any(row["right"] == "0" for row in samples)
     assert (folder / "mistakes.png").exists() == wrong
+
+
+def test_an_evaluation_has_all_that_a_report_shows(nuclei, run_cli, workplace):
+    assert run_cli("train", nuclei(dataset__crop_size=[4, 16, 16], dataset__cache_volumes=0)).code == 0
+    options = {"split": "train", "overrides": ["dataset.class_filter=[large,small]"], "listener": Silent()}
+    done = evaluate_run(locate_run("tiny"), **options)
+    rows = rows_of(workplace / "outputs/tests/tiny_train/predictions.csv")
+    assert [answer.name for answer in done.answers] == [row["sample"] for row in rows]
+    assert {answer.parts for answer in done.answers} == {4}
+    assert [answer.truth for answer in done.answers] == [(int(answer.name) - 1) % 2 for answer in done.answers]
+    matrix = np.zeros((2, 2), int)
+    for answer in done.answers:
+        matrix[answer.truth, answer.found] += 1
+    np.testing.assert_array_equal(done.whole.confusion, matrix)
+    wrong = [answer for answer in done.answers if answer.truth != answer.found]
+    shown = [answer for answer, _ in done.mistakes]
+    assert len(wrong) == len(shown) > 0  # two epochs are too few
+    assert [max(answer.probs) for answer in shown] == sorted((max(answer.probs) for answer in wrong), reverse=True)
+    crops = rows_of(workplace / "outputs/tests/tiny_train/crops/predictions.csv")
+    for answer, picture in done.mistakes:
+        probs = [float(row[f"probability_{NUCLEI[answer.found]}"]) for row in crops if answer.name in row["crop"]]
+        z, x = divmod(int(np.argmax(probs)), 2)  # the crop that is to blame, and its middle slice
+        volume = nucleus(int(answer.name) - 1, (8, 16, 32))[0]
+        np.testing.assert_array_equal(picture, volume[4 * z + 2, :, 16 * x : 16 * x + 16])
 
 
 def test_predict_writes_a_table_with_probabilities_and_names_what_it_cannot_read(nuclei, run_cli, workplace):

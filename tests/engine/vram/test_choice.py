@@ -70,9 +70,7 @@ def test_not_even_one_image(run_cli, tiny, gpu):
     assert "not even one image fits" in result.err
 
 
-def test_an_out_of_memory_error_is_told_beside_the_forecast_and_that_of_half_the_batch(
-    run_cli, tiny, gpu, monkeypatch
-):
+def test_an_out_of_memory_error_is_told_beside_the_forecast_and_that_of_half_the_batch(run_cli, tiny, gpu, monkeypatch):
     from segcli.engine.stepper import Stepper
 
     def exhausted(self, batch):
