@@ -51,6 +51,9 @@ def check_together(run: Run, document: Document) -> list[Problem]:
             f"is `{run.task_name}`, which learns from a `{task.output}` that format `{dataset.format}` does not have",
             f"leave it out: it is `{layout.default_task(dataset.num_classes)}`",
         )
+    if not task.has_pixels and dataset.num_classes < 2:
+        message = f"is {dataset.num_classes}, and task `{run.task_name}` tells classes apart"
+        wrong(("dataset", "num_classes"), message, "name two classes at least in `dataset.classes`")
     _check_sizes(run, wrong)
     _check_metrics(run, wrong)
     _check_losses(run, made, wrong)

@@ -128,6 +128,58 @@ def test_predict_writes_a_table_with_probabilities_and_names_what_it_cannot_read
     assert "no samples in `outputs`" in result.err
 
 
+def test_predict_gives_what_eval_gives_and_of_several_runs_the_mean(nuclei, run_cli, workplace):
+    columns = [f"probability_{name}" for name in NUCLEI]
+
+    def table(folder):
+        return {row["sample"]: [float(row[name]) for name in columns] for row in rows_of(folder / "predictions.csv")}
+
+    for name, method in (("one", "min_max"), ("two", "per_image")):
+        config = nuclei(name=name, data__preprocessing={"normalize": method}, seed=len(method))
+        assert run_cli("train", config).code == 0
+        assert run_cli("eval", name, "--split", "val").code == 0
+        assert run_cli("predict", "data", "--run", name, "--out", name).code == 0
+        found = table(workplace / name)
+        for sample, probs in table(workplace / f"outputs/tests/{name}_val").items():
+            assert found[sample] == pytest.approx(probs, abs=2e-6)
+    result = run_cli("predict", "data", "--run", "one", "--run", "two", "--out", "both")
+    assert result.code == 0, result.err
+    one, two, both = (table(workplace / name) for name in ("one", "two", "both"))
+    assert max(abs(one[name][0] - two[name][0]) for name in both) > 1e-3
+    for name, probs in both.items():
+        assert probs == pytest.approx(np.mean([one[name], two[name]], axis=0), abs=2e-6)
+
+
+@pytest.mark.parametrize("option", ["--overlay", "--uncertainty", "--skip-existing", "--threshold=0.3", "--tile=64"])
+def test_options_of_masks_are_refused_where_there_are_none(option, nuclei, run_cli, workplace):
+    if not (workplace / RUN).exists():
+        assert run_cli("train", nuclei(training__epochs=1)).code == 0
+    result = run_cli("predict", "data", option, "--out", "out")
+    assert result.code == 2
+    assert f"`{option.split('=')[0]}` is for masks" in result.err
+
+
+def test_runs_that_tell_other_classes_apart_are_not_averaged(nuclei, run_cli, workplace):
+    assert run_cli("train", nuclei(name="one", training__epochs=1)).code == 0
+    table = workplace / "data/classes.csv"
+    table.write_text(table.read_text().replace("small", "tiny"))
+    assert run_cli("train", nuclei(name="two", training__epochs=1)).code == 0
+    result = run_cli("predict", "data", "--run", "one", "--run", "two", "--out", "out")
+    assert result.code == 2
+    assert "differ in the classes (large, small and large, tiny)" in " ".join(result.err.split())
+
+
+def test_class_weights_follow_the_table_when_it_changes(nuclei, run_cli, workplace):
+    keys = {"training__loss": {"type": "cross_entropy", "class_weights": "inverse"}, "training__epochs": 1}
+    config = nuclei(dataset__split={"val": ["0001", "0002"]}, **keys)
+    result = run_cli("train", config)
+    assert "(inverse, from 20 training images): large 1, small 1" in " ".join(result.err.split())
+    table = workplace / "data/classes.csv"
+    table.write_text(table.read_text().replace("0003,large", "0003,small"))
+    result = run_cli("train", config, "--overwrite")
+    assert "(inverse, from 20 training images): large 1.25, small 0.833" in " ".join(result.err.split())
+
+
 def test_features_of_an_earlier_run_are_frozen_then_unfrozen(nuclei, run_cli, workplace):
     assert run_cli("train", nuclei(name="first")).code == 0
     weights_of_first = workplace / "outputs/experiments/first/checkpoints/last.safetensors"
@@ -190,6 +242,7 @@ def test_the_best_checkpoint_is_by_loss_accuracy_or_f1(monitor, nuclei, run_cli,
         ({"model": {"type": "unet", "depths": [4, 8]}}, "model `UNet` has no `class` output"),
         ({"data__patch_size": [8, 8, 8]}, "`data.patch_size` cuts them"),
         ({"dataset__crop_size": [2, 16, 16]}, "images of 2x16x16 voxels are too small"),
+        ({"dataset__class_filter": ["small"]}, "dataset.num_classes: is 1, and task `classification` tells classes"),
     ],
 )
 def test_what_cannot_classify_is_told_before_anything_begins(changes, message, nuclei, run_cli):

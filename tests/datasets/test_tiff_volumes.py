@@ -136,6 +136,10 @@ def test_a_fraction_of_each_class_and_some_classes_can_be_taken(tmp_path):
         {"large": 1, "small": 1},
     ]
     assert made.cases("train") == layout(root, sample_fraction=0.5, split={"val": 0.2}).cases("train")
+    other = layout(root, sample_fraction=0.5, split={"val": ["0001", "0002"], "seed": 1}).cases("train")
+    assert {case.id for case in other} != {
+        case.id for case in layout(root, sample_fraction=0.5, split={"val": ["0001", "0002"], "seed": 2}).cases("train")
+    }
     only = layout(root, class_filter=["small"])
     assert only.spec.num_classes == 1
     assert {only.stratum(case) for case in only.cases("train")} == {"small"}

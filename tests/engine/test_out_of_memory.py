@@ -1,12 +1,16 @@
 """What happens when memory runs out in a training step."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import yaml
 
 from segcli.config.load import load_run
+from segcli.engine.assembly import Assembly
 from segcli.engine.events import Silent
 from segcli.engine.runfolder import RunFolder
+from segcli.engine.runtime import Precision
 from segcli.engine.session import open_session
 from segcli.engine.stepper import Stepper
 from segcli.engine.stopping import StopSignal
@@ -96,3 +100,25 @@ def test_validation_on_the_cpu_gives_the_same_figures(tiny, run_cli, workplace):
         assert run_cli("train", tiny(name=where, training__validate_on=where)).code == 0
         told.append(yaml.safe_load((workplace / f"outputs/experiments/{where}/metrics_history.yaml").read_text()))
     assert [entry["val"] for entry in told[0]] == [entry["val"] for entry in told[1]]
+
+
+def test_validation_on_the_cpu_takes_a_copy_in_full_precision_and_leaves_the_network_where_it_is(tiny):
+    run = load_run(tiny(training__validate_on="cpu"))
+    trainer = open_session(run, RunFolder(run.folder), Silent(), StopSignal())
+    trainer.close()
+    network = trainer.parts.network
+    on_gpu = replace(trainer.parts, device=torch.device("meta"), precision=Precision(torch.bfloat16, "cuda"))
+    parts, copied = on_gpu.on_cpu(network)
+    assert (parts.device.type, parts.precision) == ("cpu", Precision(None, "cpu"))
+    assert parts.loss is not on_gpu.loss
+    assert copied is not network
+    for name, value in network.state_dict().items():
+        assert torch.equal(copied.state_dict()[name], value)
+
+
+@pytest.mark.parametrize(("where", "times"), [("device", 0), ("cpu", 2)])
+def test_every_validation_is_where_the_run_wants_it(where, times, tiny, run_cli, monkeypatch):
+    heard = []
+    monkeypatch.setattr(Assembly, "on_cpu", lambda self, network: heard.append(network) or (self, network))
+    assert run_cli("train", tiny(training__validate_on=where, training__epochs=2)).code == 0
+    assert len(heard) == times
