@@ -1,5 +1,6 @@
 """One fold of a cross-validation of any layout: what was for training and validation is shared out anew."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,42 +18,40 @@ def folded(layout: Layout, fold: Fold) -> Layout:
 
     What must stay together does, and each fold has about the same share of each stratum. The test split stays.
     """
+    whole = copy.copy(layout)  # with its own splits, which its methods ask each other for
 
     class Folded(type(layout)):  # type: ignore[misc]
         """The same layout with other splits."""
 
+        def __reduce__(self) -> tuple[Any, ...]:
+            return folded, (whole, fold)
+
         def has(self, split: str) -> bool:
             """Training and validation always."""
-            return split != "test" or super().has(split)
+            return split != "test" or whole.has(split)
 
         def cases(self, split: str) -> list[Case]:
             """Cases of this fold."""
             if split == "test":
-                found: list[Case] = super().cases(split)
-                return found
+                return whole.cases(split)
             raise_on_error(self.inspect(split))
             return self.all_cases(split)
 
         def all_cases(self, split: str) -> list[Case]:
             """Cases of this fold, those with faults as well."""
             if split == "test":
-                found: list[Case] = super().all_cases(split)
-                return found
-            pool = self._pool()
+                return whole.all_cases(split)
+            pool = [case for each in shared() for case in whole.all_cases(each)]
             held = _held_out(self, pool, fold)
             return [case for case in pool if (_unit(self, case) in held) == (split == "val")]
 
         def inspect(self, split: str) -> Iterator[Finding]:
             """Faults of all that the folds share out."""
-            splits = [split] if split == "test" else self._shared()
-            for each in splits:
-                yield from super().inspect(each)
+            for each in [split] if split == "test" else shared():
+                yield from whole.inspect(each)
 
-        def _shared(self) -> list[str]:
-            return [each for each in ("train", "val") if super(Folded, self).has(each)]
-
-        def _pool(self) -> list[Case]:
-            return [case for each in self._shared() for case in super(Folded, self).all_cases(each)]
+    def shared() -> list[str]:
+        return [each for each in ("train", "val") if whole.has(each)]
 
     layout.__class__ = Folded
     return layout

@@ -135,8 +135,8 @@ class TIFFVolumes(Layout):
         given = config.margin
         self.margin = (given,) * 3 if isinstance(given, int) else tuple(given)
         self.recent = _Recent(config.cache_volumes)
-        self.stack = cache(self._stack)
-        """Slices of a folder (or file), headers read once."""
+        self.stacks: dict[Path, _Stack] = {}
+        """Slices of each folder (or file) that was looked at."""
         self.case_size = self.crop
         if spec.num_channels != 1:
             raise DataError(
@@ -294,8 +294,13 @@ class TIFFVolumes(Layout):
 
     # ---- reading
 
-    def _stack(self, folder: Path) -> _Stack:
-        """Slices of a folder or file in natural order, by their headers."""
+    def stack(self, folder: Path) -> _Stack:
+        """Slices of a folder or file in natural order, by their headers, which are read once."""
+        if folder not in self.stacks:
+            self.stacks[folder] = self._looked_at(folder)
+        return self.stacks[folder]
+
+    def _looked_at(self, folder: Path) -> _Stack:
         files = [folder]
         if folder.is_dir():
             inside = (path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.name[0] != ".")

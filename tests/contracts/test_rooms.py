@@ -1,5 +1,7 @@
 """Promises of whole rooms: a new file in a room is tested at once."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -22,7 +24,9 @@ from segcli.core import registry
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SAMPLES, SCHEDULERS, Registry
 from segcli.core.types import IOSpec
+from segcli.data.settings import Fold
 from segcli.datasets import SPLITS
+from segcli.datasets._folds import folded
 from segcli.engine.events import Silent
 from segcli.losses import WeightedSum
 from segcli.metrics import Scored, ScoredClasses
@@ -398,6 +402,20 @@ def test_a_layout_finds_nothing_wrong_with_what_is_right_and_examines_what_it_re
             assert sorted(sample.maps) == sorted(read.maps)
             for name, each in read.maps.items():
                 np.testing.assert_array_equal(sample.maps[name], each)
+
+
+def test_a_layout_can_be_shared_out_to_folds_that_validate_each_case_once(written):
+    pool = sorted(case.place for split in ("train", "val") for case in written.cases(split))
+    held = []
+    for index in range(2):
+        fold = folded(copy.copy(written), Fold(index=index, of=2))
+        train, val, test = (fold.cases(split) for split in ("train", "val", "test"))
+        assert sorted(case.place for case in [*train, *val]) == pool
+        assert {fold.together(case) for case in train}.isdisjoint(fold.together(case) for case in val)
+        assert [case.place for case in test] == [case.place for case in written.cases("test")]
+        assert fold.read(val[0]).size == fold.size(val[0])
+        held += [case.place for case in val]
+    assert sorted(held) == pool
 
 
 def test_a_layout_tells_a_missing_and_a_damaged_mask_by_name(written):

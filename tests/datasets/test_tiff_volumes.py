@@ -1,3 +1,4 @@
+import pickle
 from collections import Counter
 
 import numpy as np
@@ -11,8 +12,9 @@ from segcli.config.load import load_dataset
 from segcli.core.errors import DataError
 from segcli.data.loader import TrainLoader
 from segcli.data.pipeline import Pipeline
-from segcli.data.settings import DataSettings
+from segcli.data.settings import DataSettings, Fold
 from segcli.datasets import tiff_volumes
+from segcli.datasets._folds import folded
 
 SIZE = (8, 16, 16)
 
@@ -106,6 +108,14 @@ def test_the_cache_forgets_the_volume_that_was_used_longest_ago(tmp_path, monkey
     made.read(two)
     assert set(opened) == {two.part_of}
     assert len(made.recent.volumes) == 2
+
+
+def test_a_fold_goes_to_workers_that_are_started_and_not_forked(root):
+    fold = folded(layout(root), Fold(index=1, of=3))
+    fold.read(fold.cases("val")[0])
+    again = pickle.loads(pickle.dumps(fold))
+    assert again.cases("train") == fold.cases("train")
+    assert again.read(again.cases("val")[0]).image.shape == (*SIZE, 1)
 
 
 def test_the_index_reads_no_pixels(root, monkeypatch):
