@@ -114,11 +114,10 @@ def evaluate_run(
     write_yaml(folder / "per_image_metrics.yaml", done.per_image())
     if done.confusion is not None:
         matrix = done if done.whole is None else done.whole
-        unit = "pixels" if parts.task.has_pixels else f"{done.word or 'image'}s"
         assert matrix.confusion is not None
-        write_matrix(folder, matrix.confusion, done.classes, unit)
+        write_matrix(folder, matrix.confusion, done.classes, matrix.unit)
         if done.whole is not None:
-            write_matrix(folder / "crops", done.confusion, done.classes, "crops")
+            write_matrix(folder / "crops", done.confusion, done.classes, done.unit)
     if chosen == "test":
         _track(done, run, located.folder, listener)
     return done
@@ -139,6 +138,7 @@ def _with_wholes(done: Evaluated, parts: Assembly, result: Evaluation, history: 
             image_groups=[case.group for case in result.whole.cases],
             groups={},
             confusion=result.whole.confusion,
+            unit=f"{word}s",
             notes=[],
         )
         write_answers(folder / "crops" / "predictions.csv", _rows(result), done.classes, "crop")
@@ -156,7 +156,10 @@ def _with_wholes(done: Evaluated, parts: Assembly, result: Evaluation, history: 
         files.append("mistakes.png")
     else:
         (folder / "mistakes.png").unlink(missing_ok=True)
-    return replace(done, whole=whole, word=parts.layout.whole, files=files, notes=[], answers=rows, mistakes=mistakes)
+    unit = "images" if whole is None else "crops"
+    return replace(
+        done, unit=unit, whole=whole, word=parts.layout.whole, files=files, notes=[], answers=rows, mistakes=mistakes
+    )
 
 
 def _rows(result: Evaluation) -> list[Row]:

@@ -226,6 +226,8 @@ class Evaluated:
     """What those are called."""
     files: list[str] = field(default_factory=list)
     """Further files in the folder."""
+    unit: str = "pixels"
+    """What has a class, and is counted in `confusion`."""
     answers: list[Row] = field(default_factory=list)
     """Of a run that finds one class for each image: that of each image, or of what images are parts of."""
     mistakes: list[tuple[Row, Array]] = field(default_factory=list)
@@ -284,8 +286,8 @@ class Evaluated:
                 name: {"low": pair[0], "high": pair[1]} for name, pair in limits.items() if pair is not None
             }
         if self.confusion is not None:
-            true, found_pixels = self.confusion.sum(axis=1)[index], self.confusion.sum(axis=0)[index]
-            found |= {"true_pixels": int(true), "found_pixels": int(found_pixels)}
+            for kind, axis in (("true", 1), ("found", 0)):
+                found[f"{kind}_{self.unit}"] = int(self.confusion.sum(axis=axis)[index])
         return found
 
     def per_image(self) -> list[dict[str, Any]]:

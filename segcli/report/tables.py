@@ -212,7 +212,7 @@ def evaluated(result: Evaluated) -> Iterator[Any]:
     threshold = "" if result.threshold is None else f", threshold {result.threshold:g}"
     title = f"{escape(result.run)}: {count} of split {result.split}{threshold}"
     averages = Table(title=title, title_justify="left")
-    for heading in ("metric", "value", "95 % interval", "scope", "all pixels", "images"):
+    for heading in ("metric", "value", "95 % interval", "scope", f"all {result.unit}", "images"):
         averages.add_column(heading, justify="left" if heading in ("metric", "scope") else "right", no_wrap=True)
     for entry in result.scores:
         averages.add_row(
@@ -230,7 +230,7 @@ def evaluated(result: Evaluated) -> Iterator[Any]:
         yield _classes(result)
     if result.groups:
         yield _scenarios(result)
-    yield _images(result, result.worst(), f"Worst {len(result.worst())} by {result.ranked_by}")
+    yield _wrong(result) if result.answers else _images(result, result.worst())
     for note in result.notes:
         yield f"[dim]{escape(note)}[/]"
     yield f"checkpoint: {escape(str(result.checkpoint))} (epoch {result.epoch})"
@@ -242,6 +242,12 @@ def evaluated(result: Evaluated) -> Iterator[Any]:
         yield f"wrote {escape(str(result.folder / name))}"
     if result.predictions is not None:
         yield f"wrote {_plural(result.num_images, 'mask')} to {escape(str(result.predictions))}"
+
+
+def _wrong(result: Evaluated) -> str:
+    """How many answers are wrong."""
+    wrong = sum(answer.truth != answer.found for answer in result.answers)
+    return f"{wrong} of {_plural(len(result.answers), 'answer')} {'is' if wrong == 1 else 'are'} wrong"
 
 
 def _wholes(result: Evaluated, word: str) -> Iterator[Any]:
@@ -264,7 +270,7 @@ def _classes(result: Evaluated) -> Table:
     """One row a class; a class that no pixel of the truth has is shown as such."""
     table = Table(title="Classes", title_justify="left")
     table.add_column("class", no_wrap=True)
-    table.add_column("pixels", justify="right")
+    table.add_column(result.unit, justify="right")
     chosen = [entry for entry in result.scores if entry.name in CLASS_METRICS] or result.scores[:4]
     for position, entry in enumerate(chosen):
         table.add_column(entry.name, justify="right")
@@ -329,8 +335,8 @@ def _scenarios(result: Evaluated) -> Table:
     return table
 
 
-def _images(result: Evaluated, positions: list[int], title: str) -> Table:
-    table = Table(title=title, title_justify="left")
+def _images(result: Evaluated, positions: list[int]) -> Table:
+    table = Table(title=f"Worst {len(positions)} by {result.ranked_by}", title_justify="left")
     table.add_column("image", overflow="fold")
     shown = result.scores[:METRICS_PER_IMAGE]
     for entry in shown:

@@ -73,6 +73,11 @@ def test_both_levels_are_scored_and_answers_are_the_mean_over_crops(nuclei, run_
         assert values["top2"] == 1.0
     matrix = rows_of(folder / "confusion_matrix.csv")
     assert sum(int(row["large"]) + int(row["small"]) for row in matrix) == 10
+    for row, name in zip(matrix, NUCLEI, strict=True):
+        figures = told["per_sample"]["per_class"][name]
+        assert figures["true_samples"] == sum(int(row[other]) for other in NUCLEI) == 5
+        assert figures["found_samples"] == sum(int(each[name]) for each in matrix)
+        assert told["per_class"][name]["true_crops"] == 10
     shares = rows_of(folder / "confusion_matrix_normalised.csv")
     assert all(float(row["large"]) + float(row["small"]) == pytest.approx(1) for row in shares)
     for name in ("confusion_matrix.png", "confusion_matrix_counts.png", "curves.png"):
