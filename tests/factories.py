@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import h5py
 import numpy as np
+import tifffile
 import yaml
 
 SMALL: dict[str, dict[str, object]] = {
@@ -15,6 +16,7 @@ SMALL: dict[str, dict[str, object]] = {
     "transroinet": {"depths": [4, 4, 4, 4, 4, 4], "kernel_size": 3, "transformer_depth": 1, "transformer_heads": 2},
     "sa_unet": {"depths": [4, 8]},
     "deeplabv3_plus": {"backbone": "resnet18", "channels": 8},
+    "vgg3d": {"depths": [4, 8], "convolutions": 1, "classifier_size": 16, "dropout": 0.0},
     "sadaan": {"depths": [4, 8], "features": 8, "hidden": 4, "prior_size": None},
 }
 """Keys that make each model small."""
@@ -216,3 +218,47 @@ def volumes_experiment(folder: Path, **changes: object) -> dict[str, object]:
     values["dataset"] = {"format": "hdf5_volumes", "paths": {"root": str(folder)}}
     values["dataset"] |= {key.removeprefix("dataset__"): value for key, value in own.items()}  # type: ignore[operator]
     return values
+
+
+NUCLEI = ("large", "small")
+"""Classes of `nucleus`, by their indices."""
+
+
+def nucleus(seed: int, size: tuple[int, int, int] = (8, 16, 16)) -> tuple[np.ndarray, np.ndarray]:
+    """A noisy 16-bit volume with a bright ball, large for even seeds and small for odd ones, and the ball's mask."""
+    rng = np.random.default_rng(seed)
+    middle = [(length - 1) / 2 + rng.uniform(-0.5, 0.5) for length in size]
+    radius = min(size) * (0.25 if seed % 2 else 0.45)
+    away = sum((axis - at) ** 2 for axis, at in zip(np.indices(size), middle, strict=True))
+    mask = np.asarray(away < radius**2)
+    volume = rng.normal(120, 8, size) + mask * 150
+    return volume.clip(0, 4095).astype(np.uint16), mask.astype(np.uint8) * 255
+
+
+def write_nuclei(root: Path, count: int = 12, *, size: tuple[int, int, int] = (8, 16, 16), stack: bool = False) -> Path:
+    """`0001/raw/*.tif`, `0001/mask/*.tif` and `classes.csv`, large and small in turn; returns `root`."""
+    lines = ["sample_id,class"]
+    for number in range(count):
+        folder = root / f"{number + 1:04d}"
+        lines.append(f"{folder.name},{NUCLEI[number % 2]}")
+        for kind, voxels in zip(("raw", "mask"), nucleus(number, size), strict=True):
+            (folder / kind).mkdir(parents=True)
+            planes = {"stack.tif": voxels} if stack else {f"z{z}.tif": plane for z, plane in enumerate(voxels)}
+            for name, plane in planes.items():
+                tifffile.imwrite(folder / kind / name, plane, photometric="minisblack")
+    (root / "classes.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def nuclei_experiment(dataset: Path, **changes: object) -> dict[str, object]:
+    """Keys of a tiny experiment on `write_nuclei`."""
+    values: dict[str, object] = {
+        "name": "tiny",
+        "dataset": {"format": "tiff_volumes", "paths": {"root": str(dataset)}, "crop_size": [8, 16, 16]},
+        "data": {"batch_size": 4, "num_workers": 0},
+        "model": {"type": "vgg3d", "depths": [4, 8], "convolutions": 1, "classifier_size": 8, "dropout": 0.5},
+        "training": {"epochs": 2, "optimizer": {"type": "adam", "learning_rate": 0.01}},
+        "logging": {"tensorboard": False},
+        "device": "cpu",
+    }
+    return changed(values, changes)

@@ -124,7 +124,9 @@ def data_check(
 def data_sample(
     kind: Annotated[
         str,
-        typer.Argument(metavar="KIND", help="Kind of data: vessels, scenes, organs.", autocompletion=complete.kinds),
+        typer.Argument(
+            metavar="KIND", help="Kind of data: vessels, scenes, organs, nuclei.", autocompletion=complete.kinds
+        ),
     ],
     folder: Annotated[
         Path | None, typer.Argument(metavar="[DIR]", help="Folder; data/KIND_sample when left out.")
@@ -249,6 +251,10 @@ def train(
     config: ConfigArg,
     overrides: OverridesArg = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, run two steps, write nothing.")] = False,
+    folds: Annotated[
+        int | None,
+        typer.Option("--folds", min=2, help="Cross-validate: train so many runs, mean ± sd.", show_default=False),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="With --dry-run: try even what cannot fit the GPU.")] = False,
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,
@@ -274,6 +280,13 @@ def train(
         with console.listener(quiet=quiet or as_json) as listener:
             rehearsed = command.dry_run(run, force=force, listener=listener)
         console.result(rehearsed, tables.rehearsed(rehearsed), as_json=as_json, quiet=quiet)
+        return
+    if folds is not None:
+        from segcli.commands.crossval import cross_validate
+
+        with console.listener(quiet=quiet or as_json) as listener:
+            validated = cross_validate(run, folds, overwrite=overwrite, listener=listener)
+        console.result(validated.as_dict(), tables.cross_validated(validated), as_json=as_json, quiet=quiet)
         return
     with console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener:
         trained = command.train(run, overwrite=overwrite, listener=listener)
@@ -422,11 +435,15 @@ def predict(
                 inputs, lambda: ensemble([of_exported(path, wanted) for path in model]), options, listener=listener
             )
         else:
-            from segcli.engine.checkpoint_predictor import layout_of, of_checkpoint
+            from segcli.engine.checkpoint_predictor import layout_of, of_checkpoint, task_of
 
             paths = [entry.for_prediction() for entry in located]
             layouts = [layout_of(path) for path in paths]
-            if any(layout.ndim == 3 for layout in layouts):
+            if not all(task_of(path).has_pixels for path in paths):
+                from segcli.commands.classify import classify
+
+                done = classify(inputs, paths, wanted, options, listener=listener)
+            elif any(layout.ndim == 3 for layout in layouts):
                 from segcli.commands.predict_volumes import predict_volumes
 
                 done = predict_volumes(inputs, paths, wanted, options, listener=listener)

@@ -117,7 +117,12 @@ def _examine(layout: Layout, case: Case, known: list[Finding]) -> _Examined:
 
 
 def _pixels(layout: Layout, sample: Sample) -> Array | None:
-    """Valid pixels of each class; of one mask, background and foreground; of several masks, each and all pixels."""
+    """Valid pixels of each class; of one mask, background and foreground; of several masks, each and all pixels.
+
+    A case that has one class itself counts 1 for that.
+    """
+    if "class" in sample.facts:
+        return np.bincount([int(sample.facts["class"])], minlength=layout.spec.num_classes)
     mask = sample.maps.get("mask")
     if mask is None:
         return None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -14,6 +15,7 @@ from segcli.config.schema import MetricSection, Run
 from segcli.core.errors import ConfigError
 from segcli.core.files import shown, write_yaml
 from segcli.core.registry import DATASETS, METRICS, TASKS
+from segcli.core.types import Array
 from segcli.data.checks import raise_on_error
 from segcli.data.samples import Case
 from segcli.datasets import SPLITS
@@ -29,6 +31,7 @@ from segcli.engine.stopping import StopSignal
 from segcli.engine.thresholds import best_threshold
 from segcli.engine.tracking import Tracking
 from segcli.metrics import Metric, Score, Scored
+from segcli.report.classes import MOST_MISTAKES, Row, write_answers, write_curves, write_mistakes
 from segcli.report.confusion import write_matrix
 from segcli.report.results import Evaluated
 
@@ -79,7 +82,8 @@ def evaluate_run(
     cases = parts.layout.cases(chosen)
     raise_on_error(parts.layout.inspect(chosen))
     folder = out or TESTS / (run.name if chosen == "test" else f"{run.name}_{chosen}")
-    predictions = folder / "predictions" if run.output.save_predictions else None
+    drawn = run.output.save_predictions and parts.task.has_pixels
+    predictions = folder / "predictions" if drawn else None
     notes = []
     if threshold == BEST_ON_VAL:
         parts, note = _with_best_threshold(parts, chosen, listener)
@@ -108,10 +112,16 @@ def evaluate_run(
         groups=_by_group(result, parts.metrics),
         notes=[*notes, *_undefined(scores, len(cases))],
     )
+    if not parts.task.has_pixels:
+        done = _with_wholes(done, parts, result, checkpoint.header["history"])
     write_yaml(folder / "test_metrics.yaml", done.summary())
     write_yaml(folder / "per_image_metrics.yaml", done.per_image())
     if done.confusion is not None:
-        write_matrix(folder, done.confusion, done.classes)
+        matrix = done if done.whole is None else done.whole
+        assert matrix.confusion is not None
+        write_matrix(folder, matrix.confusion, done.classes, matrix.unit)
+        if done.whole is not None:
+            write_matrix(folder / "crops", done.confusion, done.classes, done.unit)
     if chosen == "test":
         _track(done, run, located.folder, listener)
     command = _command(path, chosen, overrides, threshold=threshold, tta=tta, out=out)
@@ -135,6 +145,69 @@ def _command(
     if tta is not None:
         words.append("--tta" if tta else "--no-tta")
     return words if out is None else [*words, "--out", shown(out)]
+
+
+def _with_wholes(done: Evaluated, parts: Assembly, result: Evaluation, history: list[dict[str, Any]]) -> Evaluated:
+    """Add the scores of samples, and write the tables and pictures of classes of whole images."""
+    word, whole, folder = parts.layout.whole or "image", None, done.folder
+    files = ["predictions.csv", "curves.png"]
+    if result.whole is not None:
+        tally = result.whole.tally
+        whole = replace(
+            done,
+            num_images=len(result.whole.cases),
+            losses={},
+            scores=[score(metric, tally.statistics(metric), seed=parts.run.seed) for metric in _unique(parts.metrics)],
+            images=[case.id for case in result.whole.cases],
+            image_groups=[case.group for case in result.whole.cases],
+            groups={},
+            confusion=result.whole.confusion,
+            unit=f"{word}s",
+            notes=[],
+        )
+        write_answers(folder / "crops" / "predictions.csv", _rows(result), done.classes, "crop")
+        files.append("crops/predictions.csv")
+    told = result if result.whole is None else result.whole
+    rows = _rows(told)
+    write_answers(folder / "predictions.csv", rows, done.classes, word)
+    write_curves(folder / "curves.png", history)
+    wrong = sorted((-row.probs.max(), at) for at, row in enumerate(rows) if row.found != row.truth)
+    mistakes = [
+        (rows[at], _slice(parts, _loudest(result, told.cases[at], rows[at]))) for _, at in wrong[:MOST_MISTAKES]
+    ]
+    if mistakes:
+        write_mistakes(folder / "mistakes.png", mistakes, done.classes)
+        files.append("mistakes.png")
+    else:
+        (folder / "mistakes.png").unlink(missing_ok=True)
+    unit = "images" if whole is None else "crops"
+    return replace(
+        done, unit=unit, whole=whole, word=parts.layout.whole, files=files, notes=[], answers=rows, mistakes=mistakes
+    )
+
+
+def _rows(result: Evaluation) -> list[Row]:
+    return [
+        Row(case.id, answer.probs, answer.parts, answer.truth)
+        for case, answer in zip(result.cases, result.answers, strict=True)
+    ]
+
+
+def _loudest(result: Evaluation, case: Case, row: Row) -> Case:
+    """Of the crops of a sample, the one that speaks most for the class that was found; an image by itself."""
+    told = [
+        (float(answer.probs[row.found]), -number)
+        for number, (each, answer) in enumerate(zip(result.cases, result.answers, strict=True))
+        if each.part_of == case.part_of and (case.part_of is not None or each.id == case.id)
+    ]
+    return result.cases[-max(told)[1]]
+
+
+def _slice(parts: Assembly, case: Case) -> Array:
+    """The middle slice of an image."""
+    image = parts.layout.read(case).image[..., 0]
+    middle: Array = image[len(image) // 2] if image.ndim == 3 else image
+    return middle
 
 
 def _track(done: Evaluated, run: Run, folder: Path, listener: Listener) -> None:

@@ -101,6 +101,11 @@ def export(located: Located, options: ExportOptions, *, overrides: Sequence[str]
     card = Card(folder / "README.md", overwrite=options.overwrite)
     card.check()
     parts = assemble(run)
+    if options.int8 and not parts.task.has_pixels:
+        raise ConfigError(
+            f"`--int8` is judged by the Dice of masks, and `{run.name}` finds one class for each image",
+            hint="export with `--half`",
+        )
     load_weights(parts.network, checkpoint, path)
     parts.network.eval()
     real = _real_image(parts, listener)
@@ -165,10 +170,11 @@ def _real_image(parts: Assembly, listener: Listener) -> tuple[str, Sample] | Non
 
 def _baked_dtype(parts: Assembly, real: tuple[str, Sample] | None) -> str:
     """Dtype of the images that the file shall take."""
-    if parts.run.data.preprocessing.normalize == "per_image":
+    normalize = parts.run.data.preprocessing.normalize
+    if normalize in ("per_image", "min_max"):
         raise ConfigError(
-            "`--bake` cannot bake in `data.preprocessing.normalize: per_image`, which needs the whole image before it "
-            "is padded or cut into tiles",
+            f"`--bake` cannot bake in `data.preprocessing.normalize: {normalize}`, which needs the whole image before "
+            "it is padded or cut into tiles",
             hint="export without `--bake`",
         )
     if real is None:
@@ -180,7 +186,9 @@ def _baked_dtype(parts: Assembly, real: tuple[str, Sample] | None) -> str:
 
 
 def _sizes(parts: Assembly) -> list[tuple[int, ...]]:
-    """Three sizes; the axes of the second and of the third all differ."""
+    """Three sizes; the axes of the second and of the third all differ. One, of a network that is made for one."""
+    if parts.network.needs_size and parts.network.io.size is not None:
+        return [parts.network.io.size] * 3
     multiple, ndim = parts.pipeline.multiple, parts.layout.ndim
     unit = max(2, -(-LEAST[ndim] // multiple)) * multiple
     return [
@@ -212,6 +220,8 @@ def _cut(parts: Assembly, image: Array, share: float, baked: str | None) -> Arra
     """The middle of an image, in the format of the file: of its size, or of the largest that is tried, a share."""
     have = image.shape[:-1]
     sizes = [max(int(min(length, MOST[len(have)]) * share), 1) for length in have]
+    if parts.network.needs_size:
+        sizes = list(have)
     starts = [(length - size) // 2 for length, size in zip(have, sizes, strict=True)]
     piece = image[tuple(slice(start, start + size) for start, size in zip(starts, sizes, strict=True))]
     padded = padded_size(piece.shape[:-1], parts.pipeline.multiple)
@@ -247,7 +257,11 @@ def _write(
             for entry in tried
         ]
     found = run_in_fresh_process(path, options.format, tried)
-    return compared(tried, expected, found, lambda logits: parts.task.probabilities(torch.from_numpy(logits)).numpy())
+
+    def probabilities(logits: Array) -> Array:
+        return parts.task.probabilities(torch.from_numpy(logits)).numpy()
+
+    return compared(tried, expected, found, probabilities, parts.task.output)
 
 
 def _tolerance(options: ExportOptions) -> float:

@@ -113,9 +113,16 @@ def _facts(parts: Assembly, history: Sequence[dict[str, Any]], folder: RunFolder
         environment=None if environment is None else environment.read_text(encoding="utf-8"),
         history=history,
         colors=dict(zip(classes, parts.task.colors, strict=True)) if len(classes) > 1 else {},
-        unit="pixels" if parts.layout.ndim == 2 else "voxels",
+        unit=_unit(parts),
         is_exclusive=parts.task.target == "classes",
     )
+
+
+def _unit(parts: Assembly) -> str:
+    """What has a class, in a word."""
+    if not parts.task.has_pixels:
+        return "images" if parts.layout.whole is None else "crops"
+    return "pixels" if parts.layout.ndim == 2 else "voxels"
 
 
 def _commands(trained: Trained, folder: RunFolder, environment: str | None) -> dict[str, str]:
@@ -139,8 +146,6 @@ def write_evaluation_report(
     *,
     folder: Path,
     command: Sequence[str],
-    whole: Evaluated | None = None,
-    answers: Answers | None = None,
 ) -> Path:
     """Write the report of an evaluation beside its tables; returns the file.
 
@@ -151,8 +156,6 @@ def write_evaluation_report(
         checkpoint: What was scored.
         folder: Run folder, which may be none where a checkpoint lies by itself.
         command: What gives the same scores again.
-        whole: Scores of what the cases of `result` are parts of.
-        answers: Classes of whole cases.
 
     Raises:
         DataError: It cannot be written.
@@ -168,8 +171,8 @@ def write_evaluation_report(
         command=shlex.join(command),
         worst=found.worst,
         best=found.best,
-        whole=whole,
-        answers=answers,
+        whole=result.whole,
+        answers=Answers(result.answers, result.word or "image", result.mistakes) if result.answers else None,
     )
     path = result.folder / REPORT
     write_text(path, page)

@@ -44,6 +44,16 @@ def check_together(run: Run, document: Document) -> list[Problem]:
         wrong(("dataset", "paths", "root"), "is not set", ROOT_HINT)
     if not any(part.weight for part in run.training.loss.values()):
         wrong(("training", "loss"), "every part weighs 0: nothing would be learnt", "give one of them a weight")
+    layout = DATASETS.load(dataset.format)
+    if task.output not in layout.truths:
+        wrong(
+            ("dataset", "task"),
+            f"is `{run.task_name}`, which learns from a `{task.output}` that format `{dataset.format}` does not have",
+            f"leave it out: it is `{layout.default_task(dataset.num_classes)}`",
+        )
+    if not task.has_pixels and dataset.num_classes < 2:
+        message = f"is {dataset.num_classes}, and task `{run.task_name}` tells classes apart"
+        wrong(("dataset", "num_classes"), message, "name two classes at least in `dataset.classes`")
     _check_sizes(run, wrong)
     _check_metrics(run, wrong)
     _check_losses(run, made, wrong)
@@ -81,6 +91,9 @@ def _check_metrics(run: Run, wrong: Any) -> None:
         if METRICS.load(section.type).needs_classes and run.dataset.num_classes == 1:
             message = f"`{section.type}` is a metric of many classes, the data set has one mask"
             wrong(("training", "metrics", index), message, "one of dice, iou, accuracy, balanced_accuracy")
+        if METRICS.load(section.type).needs_pixels and not TASKS.load(run.task_name).has_pixels:
+            message = f"`{section.type}` is a metric of pixels, task `{run.task_name}` has one class for each image"
+            wrong(("training", "metrics", index), message, "one of accuracy, top2, f1, precision, recall, auc")
         if ndim not in METRICS.load(section.type).can_ndim:
             message = f"`{section.type}` cannot score the images of {ndim} axes of format `{run.dataset.format}`"
             wrong(("training", "metrics", index), message)
@@ -93,7 +106,9 @@ def _check_losses(run: Run, task: Any, wrong: Any) -> None:
         if mistake is not None:
             wrong(("training", "loss", name), mistake)
         given = {*task.outputs, *(set(task.extras) & set(MODELS.load(run.model.type).can_output))}
-        missing = [f"`{output}`" for output in kind.needs if output not in given]
+        about = task.output if task.output in kind.can_answer else "mask"
+        needs = [about if output == "mask" else output for output in kind.needs]
+        missing = [f"`{output}`" for output in needs if output not in given]
         if missing:
             wrong(
                 ("training", "loss", name),
@@ -116,6 +131,8 @@ def _check_monitor(run: Run, wrong: Any) -> None:
     if monitor is None:
         return
     legal = ["val_loss", *(f"val_{metric.type}" for metric in run.training.metrics)]
+    whole = DATASETS.load(run.dataset.format).whole
+    legal += [f"val_{whole}_{metric.type}" for metric in run.training.metrics if whole is not None]
     legal += [f"val_loss_{name}" for name in run.training.loss if len(run.training.loss) > 1]
     if monitor not in legal:
         loc = ("training", "early_stopping", "monitor")

@@ -110,7 +110,12 @@ class DatasetSection(DatasetSpec):
     def build(self) -> Any:
         """The layout that reads this data set."""
         kind = DATASETS.load(self.format)
-        return kind(kind.Config.model_validate(dict(self.model_extra or {})), self.spec)
+        layout = kind(kind.Config.model_validate(dict(self.model_extra or {})), self.spec)
+        if self.fold is None:
+            return layout
+        from segcli.datasets._folds import folded  # noqa: PLC0415 - only where it is needed
+
+        return folded(layout, self.fold)
 
 
 class EarlyStopping(ConfigModel):
@@ -154,6 +159,8 @@ class Training(ConfigModel):
     """Metrics of training and validation."""
     val_interval: Positive = 1
     """Epochs between two validations."""
+    validate_on: Literal["device", "cpu"] = "device"
+    """`cpu`: validate with a copy of the network on the CPU, where the GPU's memory suffices for training only."""
     gradient_accumulation_steps: Positive = 1
     """Batches per optimizer step."""
     gradient_clip_norm: Annotated[float, Field(gt=0.0)] | None = None
@@ -248,6 +255,9 @@ class Debug(ConfigModel):
 
     on_nan: Literal["stop", "skip"] = "stop"
     """A loss that is not finite stops the run and names the batch, or the batch is skipped and counted."""
+    on_oom: Literal["stop", "halve"] = "stop"
+    """When memory runs out in a training step: stop with the remedies, or try again with the batch split in two, for
+    the same gradient (of batch norms and of losses that pool a batch, with the figures of half a batch)."""
     profile_memory: bool = False
     """Print the memory forecast before the first epoch."""
     detailed_memory: bool = False
@@ -328,6 +338,7 @@ class Run(ConfigModel):
             kind = LOSSES.load(name)
             loss = kind(kind.Config.model_validate(part.options))
             loss.name = name
+            loss.output = TASKS.load(self.task_name).output
             built.append((part.weight, loss))
         return built
 
@@ -340,6 +351,8 @@ class Run(ConfigModel):
             metric.name = section.type
             metric.headline = task.headline or metric.headline
             metric.present_only = task.present_only
+            metric.exclusive = task.target == "classes"
+            metric.pool = task.pool or metric.pool
             built.append(metric)
         return built
 

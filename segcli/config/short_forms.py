@@ -74,7 +74,8 @@ def _fill_from_layout(values: dict[str, Any], layout: Any) -> None:
     data, inference = values.setdefault("data", {}), values.setdefault("inference", {})
     if isinstance(data, dict) and isinstance(inference, dict):
         patch = data.get("patch_size") if layout.ndim == 3 else None
-        inference.setdefault("tile", patch or list(layout.default_tile))
+        tile = layout.default_tile
+        inference.setdefault("tile", patch or (None if tile is None else list(tile)))
         preprocessing = data.setdefault("preprocessing", {})
         if isinstance(preprocessing, dict) and values["dataset"].get("mean") is None:
             preprocessing.setdefault("normalize", layout.normalizes)

@@ -62,6 +62,8 @@ class Description:
     """How they are prepared: `image_size` and `preprocessing` of the section `data`."""
     segcli: str
     """Version that wrote the file."""
+    size: list[int] | None = None
+    """The one spatial size that the network is made for; None where sizes are free."""
     format: int = VERSION
 
     def as_json(self) -> str:

@@ -46,3 +46,5 @@ class IOSpec:
     in_channels: int
     outputs: dict[str, int]
     """Channels of each output by name, such as `{"mask": 1}`."""
+    size: tuple[int, ...] | None = None
+    """Spatial size of every image, where they have one in common."""

@@ -126,11 +126,12 @@ class DiskCache:
 def _as_arrays(sample: Sample) -> dict[str, Array]:
     maps = {f"maps/{name}": values for name, values in sample.maps.items()}
     stored = {f"stored_maps/{name}": values for name, values in sample.stored_maps.items()}
-    return {"image": sample.image, **maps, **stored}
+    facts = {f"facts/{name}": values for name, values in sample.facts.items()}
+    return {"image": sample.image, **maps, **stored, **facts}
 
 
 def _from_arrays(arrays: dict[str, Array]) -> Sample:
     def below(prefix: str) -> dict[str, Array]:
         return {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
 
-    return Sample(image=arrays["image"], maps=below("maps/"), stored_maps=below("stored_maps/"))
+    return Sample(image=arrays["image"], maps=below("maps/"), stored_maps=below("stored_maps/"), facts=below("facts/"))

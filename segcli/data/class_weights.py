@@ -10,7 +10,7 @@ import numpy as np
 
 from segcli.core.files import write_text
 from segcli.core.types import Array
-from segcli.data.samples import Case, Sample
+from segcli.data.samples import Case
 
 __all__ = ["BETA", "SCHEMES", "Scheme", "class_pixels", "class_weights"]
 
@@ -21,7 +21,7 @@ BETA = 0.9999999
 
 
 class _Reader(Protocol):
-    def read(self, case: Case) -> Sample: ...
+    def truth_of(self, case: Case) -> Array: ...
 
 
 def class_weights(scheme: Scheme, pixels: Array, *, beta: float = BETA) -> list[float]:
@@ -71,14 +71,8 @@ def class_pixels(reader: _Reader, cases: Sequence[Case], num_classes: int, cache
         if kept.shape == (len(cases), num_classes):
             return kept
 
-    def count(case: Case) -> Array:
-        maps = reader.read(case).maps
-        mask = maps["mask"]
-        valid = maps.get("valid", np.ones_like(mask)) > 0
-        return np.bincount(mask[valid], minlength=num_classes)[:num_classes]
-
     with ThreadPoolExecutor() as pool:  # decoders release the interpreter lock
-        pixels = np.stack(list(pool.map(count, cases)))
+        pixels = np.stack(list(pool.map(reader.truth_of, cases)))
     if cache is not None:
         write_text(cache, json.dumps(pixels.tolist()))
     return pixels

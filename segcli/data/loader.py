@@ -237,20 +237,22 @@ class TrainLoader(Loader):
         settings = pipeline.settings
         self.seed = seed
         self.batch_size = settings.batch_size
+        self.limit = settings.limit_batches
         self.count = len(cases) * settings.patches_per_image
         dataset = _Cases(source, pipeline, cases, settings.patches_per_image, training=True)
         super().__init__(dataset, num_workers=settings.num_workers, pin_memory=pin_memory)
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        return (self.count + self.batch_size - 1) // self.batch_size
+        batches = (self.count + self.batch_size - 1) // self.batch_size
+        return batches if self.limit is None else min(batches, self.limit)
 
     def epoch(self, epoch: int, *, first_batch: int = 0) -> Iterator[Loaded]:
         """Batches of an epoch from `first_batch` on; the order is a function of seed and epoch."""
         order = generator(self.seed, "order", epoch).permutation(self.count)
         keys = [(epoch, int(index)) for index in order]
         batches = [keys[start : start + self.batch_size] for start in range(0, self.count, self.batch_size)]
-        return self.batches(batches[first_batch:])
+        return self.batches(batches[first_batch : len(self)])
 
 
 class EvaluationLoader(Loader):

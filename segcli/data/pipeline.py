@@ -27,7 +27,7 @@ class Ready:
     """One sample as the loader hands it on."""
 
     arrays: dict[str, Array]
-    """`image` `(C, *S)` float32, and maps `(*S)` uint8: `valid` always, `mask` where there is a label."""
+    """`image` `(C, *S)` float32, and maps `(*S)` uint8: `valid` always, `mask` where there is a label; facts."""
     geometry: Geometry
     stored_maps: dict[str, Array]
     """Maps at the stored size, for scoring; empty in training."""
@@ -74,13 +74,14 @@ class Pipeline:
         return Sample(
             image=resize(sample.image, self.image_size),
             maps={name: resize(values, self.image_size, labels=True) for name, values in sample.maps.items()},
+            facts=sample.facts,
             stored_maps=sample.maps,
         )
 
     def for_training(self, sample: Sample, *, epoch: int, index: int) -> Ready:
         """A random crop, augmented; a function of (seed, epoch, index) alone."""
         maps = {"valid": np.ones(sample.size, np.uint8), **sample.maps}
-        sample = Sample(image=sample.image, maps=maps)
+        facts, sample = sample.facts, Sample(image=sample.image, maps=maps)
         # The scale of a whole volume, known before it is cropped and changed: so that a crop looks as it does in the
         # whole, and a change of intensity is not taken back.
         scale = self._scale(as_unit(sample.image)) if len(sample.size) == 3 else None
@@ -90,7 +91,9 @@ class Pipeline:
             sample = _crop(sample, tuple(patch), rng, self.settings.foreground_share, by_class=self.by_class)
         if self.augment is not None:
             sample = self.augment(sample, seed_of(self.seed, "augment", epoch, index))
-        return self._finished(sample, stored=sample.size, at_least=tuple(patch) if patch else None, scale=scale)
+        ready = self._finished(sample, stored=sample.size, at_least=tuple(patch) if patch else None, scale=scale)
+        ready.arrays |= facts
+        return ready
 
     def for_evaluation(self, sample: Sample) -> Ready:
         """The whole image, nothing random."""
@@ -98,7 +101,8 @@ class Pipeline:
         stored = next(iter(stored_maps.values())).shape[: len(sample.size)] if sample.stored_maps else sample.size
         maps = {"valid": np.ones(sample.size, np.uint8), **sample.maps}
         ready = self._finished(Sample(image=sample.image, maps=maps), stored=stored)
-        ready.stored_maps = {"valid": np.ones(stored, np.uint8), **stored_maps}
+        ready.arrays |= sample.facts
+        ready.stored_maps = {"valid": np.ones(stored, np.uint8), **stored_maps, **sample.facts}
         return ready
 
     def for_prediction(self, sample: Sample, stored: tuple[int, ...]) -> Ready:
@@ -135,9 +139,13 @@ class Pipeline:
 
     def _scale(self, pixels: Array) -> tuple[Array, Array]:
         """Mean and deviation of each channel that normalisation takes away."""
-        if self.settings.preprocessing.normalize != "per_image":
+        method = self.settings.preprocessing.normalize
+        if method is True:
             return self.mean, self.std
         axes = tuple(range(pixels.ndim - 1))
+        if method == "min_max":
+            low = pixels.min(axis=axes)
+            return low, np.maximum(pixels.max(axis=axes) - low, 1e-6)
         return pixels.mean(axis=axes), np.maximum(pixels.std(axis=axes), 1e-6)
 
 

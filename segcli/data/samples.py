@@ -29,6 +29,8 @@ class Case:
     """Position in a file that holds many cases."""
     group: str | None = None
     """Scenario, where the data set has some; results are told by group as well."""
+    part_of: str | None = None
+    """Name of the sample that this is a crop of; the answers of its crops are joined."""
 
     @property
     def place(self) -> str:
@@ -45,6 +47,8 @@ class Sample:
     maps: dict[str, Array] = field(default_factory=dict)
     """Whatever moves with the image, each `(*S)` uint8: `mask`, and `valid` where not every pixel counts. Several masks
     that may overlap are one map `(*S, K)`."""
+    facts: dict[str, Array] = field(default_factory=dict)
+    """What is known of the whole and does not move with the image, such as `class`, a number."""
     stored_maps: dict[str, Array] = field(default_factory=dict)
     """The maps before resizing, where they were resized; predictions are scored on these."""
 
@@ -67,6 +71,8 @@ class Geometry:
 
     def restore(self, values: "Tensor") -> "Tensor":
         """Bring `(B, K, *padded)` back to `(B, K, *stored)`: the padding is cut off, then the size is undone."""
+        if values.ndim == 2:  # one value for the whole image
+            return values
         window: tuple[slice, ...] = tuple(slice(0, size) for size in self.resized)
         values = values[(slice(None), slice(None), *window)]
         if self.resized == self.stored:

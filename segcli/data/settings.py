@@ -6,13 +6,23 @@ from pydantic import Field, field_validator, model_validator
 
 from segcli.core.types import ConfigModel, FilePath, Positive, Share
 
-__all__ = ["VOLUME_KEYS", "Augmentation", "DataSettings", "DatasetSpec", "Paths", "Preprocessing"]
+__all__ = ["VOLUME_KEYS", "Augmentation", "DataSettings", "DatasetSpec", "Fold", "Paths", "Preprocessing"]
 
 Size = Annotated[list[Positive], Field(min_length=2, max_length=3)]
 """Height and width, or depth, height and width, in pixels."""
 
 
-VOLUME_KEYS = ("noise_std", "intensity_scale_range", "rotation_degrees", "flip_axes")
+VOLUME_KEYS = (
+    "noise_std",
+    "noise_up_to",
+    "noise_share",
+    "intensity_scale_range",
+    "gamma_range",
+    "contrast_range",
+    "rotation_degrees",
+    "quarter_turns",
+    "flip_axes",
+)
 """Keys of augmentation that volumes have and 2D images have not."""
 PositiveNumber = Annotated[float, Field(gt=0.0)]
 
@@ -44,6 +54,17 @@ class ClassSpec(ConfigModel):
         return {"name": given} if isinstance(given, str) else given
 
 
+class Fold(ConfigModel):
+    """One fold of a cross-validation."""
+
+    index: Annotated[int, Field(ge=0)]
+    """Which of them is for validation, from 0 on."""
+    of: Annotated[int, Field(ge=2)]
+    """How many there are."""
+    seed: int = 0
+    """Draws them."""
+
+
 class DatasetSpec(ConfigModel):
     """What every data set states, whatever its format. The keys of the format itself stand beside these."""
 
@@ -55,6 +76,8 @@ class DatasetSpec(ConfigModel):
     """What is predicted; follows from `num_classes` when left out: `binary` for 1."""
     paths: Paths = Paths()
     """Folders."""
+    fold: Fold | None = None
+    """Share out training and validation cases anew, for one fold of `segcli train --folds`, which sets it."""
     sample: str | None = None
     """Kind of `segcli data sample` that makes this data set, named where its folder is missing."""
     image_size: Size | None = None
@@ -85,19 +108,31 @@ class Augmentation(ConfigModel):
 
     enabled: bool = True
     """Off with `false`, whatever else is set."""
-    preset: Literal["light", "medium", "heavy", "street"] | None = None
+    preset: Literal["light", "medium", "heavy", "street", "nuclei"] | None = None
     """`light`: horizontal flip, brightness. `medium`: also vertical flip, quarter turns, shift, scale and turn.
     `heavy`: also elastic deformation, gamma, blur, noise and, for colour images, hue and saturation.
     `street`, for scenes that have an above and a below: horizontal flip, scale 0.75 to 1.5, shift, a little turn,
     light, blur and, for colour images, hue and saturation. Of volumes, `light` is noise of 0.02 and values times 0.9 to
     1.1, `medium` 0.05, 0.8 to 1.2 and turns of 10 degrees, `heavy` 0.1, 0.7 to 1.4 and 20 degrees; keys below change
-    single figures."""
+    single figures. `nuclei`, for volumes without an above and a below: flips of every axis, quarter turns in the plane,
+    gamma and contrast of 0.8 to 1.2, noise of up to 5 % in three of ten."""
     transforms: list[dict[str, Any]] = []
     """Albumentations transforms by name after those of the preset, such as `{type: GaussianBlur, p: 0.3}`; for 2D."""
     noise_std: Annotated[float, Field(ge=0.0)] | None = None
     """Volumes: deviation of Gaussian noise, in deviations of the volume's own values."""
     intensity_scale_range: Annotated[list[PositiveNumber], Field(min_length=2, max_length=2)] | None = None
     """Volumes: all values are multiplied by a number between these two."""
+    noise_up_to: Share | None = None
+    """Volumes: deviation of Gaussian noise as a share of the span from smallest to largest value, drawn for each from 0
+    to this."""
+    noise_share: Share | None = None
+    """Volumes: share of them that get noise; all when left out."""
+    gamma_range: Annotated[list[PositiveNumber], Field(min_length=2, max_length=2)] | None = None
+    """Volumes: values on the scale from smallest to largest are raised to a power between these two."""
+    contrast_range: Annotated[list[PositiveNumber], Field(min_length=2, max_length=2)] | None = None
+    """Volumes: distances from the mean are multiplied by a number between these two."""
+    quarter_turns: bool | None = None
+    """Volumes: turned in the plane of the last two axes by a multiple of 90 degrees, of 180 where these differ."""
     rotation_degrees: Annotated[float, Field(ge=0.0, le=180.0)] | None = None
     """Volumes: turned about each axis by up to so many degrees either way."""
     flip_axes: list[Annotated[int, Field(ge=0, le=2)]] | None = None
@@ -115,9 +150,9 @@ class Augmentation(ConfigModel):
 class Preprocessing(ConfigModel):
     """What happens to every image, in training and prediction alike."""
 
-    normalize: Literal[True, False, "per_image"] = True
+    normalize: Literal[True, False, "per_image", "min_max"] = True
     """`true`: subtract the data set's `mean` and divide by its `std`. `per_image`: each image by its own.
-    `false`: scale to 0 to 1 only."""
+    `min_max`: each image from 0 to 1 by its smallest and largest value. `false`: scale the type's range to 0 to 1."""
     pad_to_multiple: Positive | None = None
     """Pad each size up to a multiple of this; the network's own stride when left out."""
 
@@ -139,6 +174,8 @@ class DataSettings(ConfigModel):
     """Resize to this instead of the data set's `image_size`."""
     patch_size: Size | None = None
     """Train on random crops of this size; validation sees whole images."""
+    limit_batches: Positive | None = None
+    """Batches of an epoch at most, drawn anew in each; all when left out."""
     patches_per_image: Positive = 1
     """Crops that each image gives in an epoch."""
     foreground_share: Share = 0.5

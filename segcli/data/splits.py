@@ -1,7 +1,7 @@
 """Sharing cases out to training, validation and test."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,7 +15,7 @@ from segcli.core.files import plain, shown, write_yaml
 from segcli.core.randomness import generator
 from segcli.core.types import ConfigModel, FilePath, Share
 
-__all__ = ["Division", "SequenceSplit", "ShareSettings", "SplitSettings", "assign", "divide"]
+__all__ = ["Division", "SequenceSplit", "ShareSettings", "SplitSettings", "assign", "divide", "group_of", "stratified"]
 
 SIDES = ("train", "val", "test")
 SPLIT_FILE = "split.yaml"
@@ -172,7 +172,14 @@ class Division:
         write_yaml(self.file, {"drawn": _drawn(self.settings), **self.sides}, comment=comment)
 
 
-def divide(keys: list[str], settings: ShareSettings, root: Path, *, fresh: bool = False) -> Division:
+def divide(
+    keys: list[str],
+    settings: ShareSettings,
+    root: Path,
+    *,
+    fresh: bool = False,
+    stratum: Callable[[str], str] | None = None,
+) -> Division:
     """Share names out to the splits: as the split file says, by lists, or by drawing what is left.
 
     Args:
@@ -180,6 +187,7 @@ def divide(keys: list[str], settings: ShareSettings, root: Path, *, fresh: bool 
         settings: How.
         root: Where list files and the split file are looked up.
         fresh: Do not look at the split file.
+        stratum: Name of what each split gets the same share of, such as a class.
 
     Raises:
         DataError: A list or the split file names what is not there, a group stands on two sides, a split gets no
@@ -196,7 +204,7 @@ def divide(keys: list[str], settings: ShareSettings, root: Path, *, fresh: bool 
     sides = {split: _listed(settings, split, root, keys) for split in SIDES}
     if settings.train is None:
         taken = {name for names in sides.values() for name in names}
-        drawn = assign([key for key in keys if key not in taken], settings)
+        drawn = assign([key for key in keys if key not in taken], settings, stratum)
         sides = {split: sides[split] + drawn[split] for split in SIDES}
     _refuse_divided_groups(sides, settings)
     return Division(sides, settings, file)
@@ -266,7 +274,7 @@ def _refuse_divided_groups(sides: dict[str, list[str]], settings: ShareSettings)
     seen: dict[str, tuple[str, str]] = {}
     for split, names in sides.items():
         for name in names:
-            other, other_split = seen.setdefault(_group(name, settings), (name, split))
+            other, other_split = seen.setdefault(group_of(name, settings), (name, split))
             if other_split != split:
                 told = "is" if other == name else f"and `{other}` of the same group are"
                 raise DataError(
@@ -276,7 +284,31 @@ def _refuse_divided_groups(sides: dict[str, list[str]], settings: ShareSettings)
                 )
 
 
-def assign(keys: list[str], settings: ShareSettings) -> dict[str, list[str]]:
+def stratified(names: list[str], seed: int, stratum: Callable[[str], str] | None) -> list[str]:
+    """Names in an order drawn by `seed`, of which every stretch has about the same share of each stratum.
+
+    Example:
+        >>> "".join(name[0] for name in stratified(["a1", "a2", "b1", "b2"], 0, lambda name: name[0]))
+        'abab'
+    """
+    names = sorted(names)
+    order = [names[index] for index in generator("split", seed).permutation(len(names))]
+    if stratum is None:
+        return order
+    strata: dict[str, list[str]] = {}
+    for name in order:
+        strata.setdefault(stratum(name), []).append(name)
+    place = {
+        name: ((position + 0.5) / len(members), label)
+        for label, members in strata.items()
+        for position, name in enumerate(members)
+    }
+    return sorted(order, key=place.__getitem__)
+
+
+def assign(
+    keys: list[str], settings: ShareSettings, stratum: Callable[[str], str] | None = None
+) -> dict[str, list[str]]:
     """Draw the splits; whole groups, each split in the order of `keys`.
 
     Raises:
@@ -284,9 +316,9 @@ def assign(keys: list[str], settings: ShareSettings) -> dict[str, list[str]]:
     """
     groups: dict[str, list[str]] = {}
     for key in keys:
-        groups.setdefault(_group(key, settings), []).append(key)
-    names = sorted(groups)
-    order = [names[index] for index in generator("split", settings.seed).permutation(len(names))]
+        groups.setdefault(group_of(key, settings), []).append(key)
+    names = list(groups)
+    order = stratified(names, settings.seed, None if stratum is None else lambda name: stratum(groups[name][0]))
     counts = {split: _count(settings.share(split), len(names)) for split in ("test", "val")}
     if settings.draws and sum(counts.values()) >= len(names) and names:
         raise DataError(
@@ -296,14 +328,19 @@ def assign(keys: list[str], settings: ShareSettings) -> dict[str, list[str]]:
         )
     test, rest = order[: counts["test"]], order[counts["test"] :]
     sides = {"test": set(test), "val": set(rest[: counts["val"]]), "train": set(rest[counts["val"] :])}
-    return {split: [key for key in keys if _group(key, settings) in members] for split, members in sides.items()}
+    return {split: [key for key in keys if group_of(key, settings) in members] for split, members in sides.items()}
 
 
 def _count(share: float, total: int) -> int:
     return max(round(share * total), 1) if share > 0 else 0
 
 
-def _group(key: str, settings: ShareSettings) -> str:
+def group_of(key: str, settings: ShareSettings) -> str:
+    """Name of what an image (or sequence) belongs to, by `split.group`; its own without.
+
+    Raises:
+        DataError: The name does not match.
+    """
     if settings.group is None:
         return key
     match = re.search(settings.group, key)

@@ -21,12 +21,26 @@ class _Strength:
     noise_std: float = 0.0
     intensity_scale_range: tuple[float, float] = (1.0, 1.0)
     rotation_degrees: float = 0.0
+    flip_axes: tuple[int, ...] = ()
+    quarter_turns: bool = False
+    gamma_range: tuple[float, float] = (1.0, 1.0)
+    contrast_range: tuple[float, float] = (1.0, 1.0)
+    noise_up_to: float = 0.0
+    noise_share: float = 1.0
 
 
 PRESETS = {
     "light": _Strength(0.02, (0.9, 1.1)),
     "medium": _Strength(0.05, (0.8, 1.2), 10.0),
     "heavy": _Strength(0.1, (0.7, 1.4), 20.0),
+    "nuclei": _Strength(
+        flip_axes=(0, 1, 2),
+        quarter_turns=True,
+        gamma_range=(0.8, 1.2),
+        contrast_range=(0.8, 1.2),
+        noise_up_to=0.05,
+        noise_share=0.3,
+    ),
 }
 
 
@@ -47,17 +61,19 @@ class VolumeAugmenter:
     def __init__(self, settings: Augmentation, *, spacing: tuple[float, ...] | None = None) -> None:
         if settings.transforms or settings.preset == "street":
             key = "transforms" if settings.transforms else "preset: street"
-            legal = ", ".join(f"`{name}`" for name in ("preset: light", "medium", "heavy", *VOLUME_KEYS))
+            legal = ", ".join(f"`{name}`" for name in ("preset: light", "medium", "heavy", "nuclei", *VOLUME_KEYS))
             raise ConfigError(f"`data.augmentation.{key}` is for 2D images", hint=f"volumes have {legal}")
         alone = settings.preset is None and any(getattr(settings, key) is not None for key in VOLUME_KEYS)
         base = _Strength() if alone else PRESETS[settings.preset or "medium"]
         self.noise_std = base.noise_std if settings.noise_std is None else settings.noise_std
-        low, high = settings.intensity_scale_range or base.intensity_scale_range
-        if low > high:
-            raise ConfigError(f"`data.augmentation.intensity_scale_range` goes from {low:g} to {high:g}")
-        self.scales = (low, high)
+        self.noise_up_to = base.noise_up_to if settings.noise_up_to is None else settings.noise_up_to
+        self.noise_share = base.noise_share if settings.noise_share is None else settings.noise_share
+        self.scales = _range(settings, "intensity_scale_range", base)
+        self.gammas = _range(settings, "gamma_range", base)
+        self.contrasts = _range(settings, "contrast_range", base)
+        self.turns = base.quarter_turns if settings.quarter_turns is None else settings.quarter_turns
         self.degrees = base.rotation_degrees if settings.rotation_degrees is None else settings.rotation_degrees
-        self.flip_axes = tuple(settings.flip_axes or ())
+        self.flip_axes = base.flip_axes if settings.flip_axes is None else tuple(settings.flip_axes)
         self.spacing = np.array(spacing or (1.0, 1.0, 1.0))
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
@@ -67,6 +83,9 @@ class VolumeAugmenter:
         angles = np.deg2rad(rng.uniform(-1.0, 1.0, 3) * self.degrees)
         flips = rng.random(3) < 0.5
         scale = rng.uniform(*self.scales)
+        more = np.random.default_rng((seed, 1))
+        gamma, contrast = more.uniform(*self.gammas), more.uniform(*self.contrasts)
+        turns, noisy, level = int(more.integers(4)), more.random() < self.noise_share, more.random()
         image, maps = as_unit(sample.image), sample.maps
         if self.degrees:
             grid = self._grid(sample.size, angles)
@@ -75,10 +94,13 @@ class VolumeAugmenter:
         for axis in self.flip_axes:
             if flips[axis]:
                 image, maps = np.flip(image, axis), {name: np.flip(values, axis) for name, values in maps.items()}
-        image = image * np.float32(scale)
-        if self.noise_std:
-            noise = rng.standard_normal(image.shape, dtype=np.float32)
-            image = image + noise * np.float32(self.noise_std * float(image.std()))
+        if self.turns:
+            count = turns if image.shape[1] == image.shape[2] else turns // 2 * 2
+            image, maps = np.rot90(image, count, (1, 2)), {n: np.rot90(v, count, (1, 2)) for n, v in maps.items()}
+        image = _brightened(image, gamma, contrast) * np.float32(scale)
+        if noisy and (self.noise_std or self.noise_up_to):
+            deviation = self.noise_std * float(image.std()) + self.noise_up_to * level * float(np.ptp(image))
+            image = image + rng.standard_normal(image.shape, dtype=np.float32) * np.float32(deviation)
         return Sample(
             image=np.ascontiguousarray(image),
             maps={name: np.ascontiguousarray(values) for name, values in maps.items()},
@@ -92,6 +114,25 @@ class VolumeAugmenter:
         reversed_axes = np.zeros((3, 4), np.float32)
         reversed_axes[:, :3] = matrix[::-1, ::-1]
         return F.affine_grid(torch.from_numpy(reversed_axes)[None], [1, 1, *size], align_corners=False)
+
+
+def _range(settings: Augmentation, key: str, base: _Strength) -> tuple[float, float]:
+    low, high = getattr(settings, key) or getattr(base, key)
+    if low > high:
+        raise ConfigError(f"`data.augmentation.{key}` goes from {low:g} to {high:g}")
+    return low, high
+
+
+def _brightened(image: Array, gamma: float, contrast: float) -> Array:
+    """Values from smallest to largest raised to `gamma`, then their distances from the mean times `contrast`."""
+    if gamma == 1.0 and contrast == 1.0:
+        return image
+    low, high = image.min(), image.max()
+    if gamma != 1.0 and high > low:
+        image = ((image - low) / (high - low)) ** np.float32(gamma) * (high - low) + low
+    mean = image.mean(dtype=np.float32)
+    changed: Array = (image - mean) * np.float32(contrast) + mean
+    return changed
 
 
 def _rotation(angles: Array) -> Array:

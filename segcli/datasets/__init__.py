@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+
 from segcli.core.errors import DataError
 from segcli.core.types import Array, ConfigModel
 from segcli.data.checks import Finding
@@ -26,12 +28,18 @@ class Layout(ABC):
     """Keys of this format, which stand in the data-set file beside those of every format."""
     ndim: ClassVar[int] = 2
     """Spatial axes of one image."""
-    normalizes: ClassVar[Literal[True, "per_image"]] = True
+    case_size: tuple[int, ...] | None = None
+    """Spatial size of every case, where they have one in common by the format itself."""
+    normalizes: ClassVar[Literal[True, "per_image", "min_max"]] = True
     """`data.preprocessing.normalize` of a data set that states no `mean`."""
-    default_tile: ClassVar[tuple[int, ...]] = (1024, 1024)
-    """`inference.tile` where neither it nor `data.patch_size` is set."""
+    default_tile: ClassVar[tuple[int, ...] | None] = (1024, 1024)
+    """`inference.tile` where neither it nor `data.patch_size` is set; None for images that are never cut."""
     endings: ClassVar[tuple[str, ...]] = tuple(f".{extension}" for extension in EXTENSIONS)
     """Ends of the names of files that it can predict."""
+    truths: ClassVar[tuple[str, ...]] = ("mask",)
+    """What is known of its cases: a `mask`, or the `class` of the whole."""
+    whole: ClassVar[str | None] = None
+    """What several cases are parts of, in a word, such as `sample`; their answers are joined into one for each."""
     keeps_split: ClassVar[bool] = False
     """Whether the first training writes the split file of a drawn split; `segcli data split` always does."""
 
@@ -66,6 +74,24 @@ class Layout(ABC):
             DataError: The draw or its file cannot work.
         """
         return None
+
+    def together(self, case: Case) -> str:
+        """Name of what must stay on one side of a split, such as the patient or the sequence of a case."""
+        return case.part_of or case.id
+
+    def stratum(self, case: Case) -> str:
+        """Name of what every side of a split should have the same share of, such as the class of a case."""
+        return ""
+
+    def truth_of(self, case: Case) -> Array:
+        """Valid pixels of each class, `(K)`; of a case that has one class itself, 1 for that.
+
+        Raises:
+            DataError: The mask cannot be read.
+        """
+        maps = self.read(case).maps
+        valid = maps.get("valid", np.ones_like(maps["mask"])) > 0
+        return np.bincount(maps["mask"][valid], minlength=self.spec.num_classes)[: self.spec.num_classes]
 
     @property
     def overlaps(self) -> bool:

@@ -22,7 +22,7 @@ from segcli.data.images import EXTENSIONS, natural_key, read_header, read_image,
 from segcli.data.masks import MaskFormat, MaskKeys, MaskReader
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
-from segcli.data.splits import Division, SplitSettings, divide
+from segcli.data.splits import Division, SplitSettings, divide, group_of
 from segcli.datasets import Layout
 
 __all__ = ["ImageFolders"]
@@ -106,6 +106,10 @@ class ImageFolders(Layout):
         """Whether the validation images are a share of the training folder."""
         settings = self.config.split
         return settings.by == "folders" and split == "val" and settings.share("val") > 0
+
+    def together(self, case: Case) -> str:
+        """Images of a group stay on one side."""
+        return group_of(case.id, self.config.split)
 
     def has(self, split: str) -> bool:
         """Whether the data set has this split: stated, or found where splits usually are."""

@@ -158,6 +158,10 @@ class Sequences(Layout):
         names = self.names if settings.by == "sequence" else list(self._found[0])
         return divide(names, settings, self.root, fresh=fresh)
 
+    def together(self, case: Case) -> str:
+        """Frames of a sequence stay on one side, unless frames are shared out."""
+        return _sequence(case) if self.config.split.by == "sequence" else case.id
+
     def has(self, split: str) -> bool:
         """Whether the data set has this split: named, drawn, or in the split file."""
         settings = self.config.split

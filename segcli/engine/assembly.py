@@ -1,7 +1,8 @@
 """From a checked run to the objects that do the work."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,8 @@ class Assembly:
     loss: WeightedSum
     metrics: list[Metric]
     memory_format: torch.memory_format
+    notes: list[str] = field(default_factory=list)
+    """What there is to tell of how they were made."""
 
     def scored(
         self,
@@ -78,8 +81,16 @@ class Assembly:
     ) -> Scored:
         """Probabilities beside the truth of a batch, as metrics want them."""
         if self.task.target == "classes":
-            return ScoredClasses(probs, batch["mask"], batch["valid"], spacing)
-        return Scored(probs, batch["mask"], batch["valid"], self.run.inference.threshold, spacing, presence)
+            return ScoredClasses(probs, batch[self.task.output], batch["valid"], spacing)
+        return Scored(probs, batch[self.task.output], batch["valid"], self.run.inference.threshold, spacing, presence)
+
+    def on_cpu(self, network: nn.Module) -> tuple["Assembly", nn.Module]:
+        """Parts for a validation on the CPU, and a copy of this network there."""
+        cpu = torch.device("cpu")
+        if self.device == cpu:
+            return self, network
+        parts = replace(self, device=cpu, precision=choose_precision("off", cpu), loss=deepcopy(self.loss).to(cpu))
+        return parts, deepcopy(network).to(cpu)
 
     def cleaned(self, probs: Tensor) -> Tensor:
         """Probabilities `(B, K, *S)` after `inference.postprocess`, on the same device."""
@@ -158,7 +169,7 @@ class Assembly:
         settings = self.run.inference
         return Inferer(
             self.network if network is None else network,
-            tile=None if settings.tile is None else tuple(settings.tile),
+            tile=None if settings.tile is None or not self.task.has_pixels else tuple(settings.tile),
             overlap=settings.overlap,
             multiple=self.pipeline.multiple,
             precision=self.precision,
@@ -189,10 +200,20 @@ def assemble(run: Run, *, pretrained: bool = False, site: Site | None = None) ->
     seed_everything(run.seed)
     can_output = MODELS.load(run.model.type).can_output
     extras = {name: count for name, count in task.extras.items() if name in can_output}
-    io = IOSpec(ndim=layout.ndim, in_channels=run.dataset.num_channels, outputs={**task.outputs, **extras})
+    size = run.data.image_size or run.dataset.image_size or layout.case_size
+    io = IOSpec(
+        ndim=layout.ndim,
+        in_channels=run.dataset.num_channels,
+        outputs={**task.outputs, **extras},
+        size=None if size is None else tuple(size),
+    )
     network: Network = run.model.build(io=io)
-    if pretrained:
-        network.load_pretrained()
+    if network.needs_size and run.data.patch_size is not None:
+        raise ConfigError(
+            f"model `{run.model.type}` sees whole images of one size, and `data.patch_size` cuts them",
+            hint="leave `data.patch_size` out",
+        )
+    notes = network.load_pretrained() if pretrained else []
     if run.model.checkpoint_activations:
         network.checkpoint_activations()
     multiple = run.data.preprocessing.pad_to_multiple
@@ -214,6 +235,7 @@ def assemble(run: Run, *, pretrained: bool = False, site: Site | None = None) ->
         loss=WeightedSum(run.losses()).to(site.device),
         metrics=run.metrics(),
         memory_format=memory_format,
+        notes=notes,
     )
 
 

@@ -20,10 +20,19 @@ KEY = "class_weights"
 def fingerprint(cases: Sequence[Case]) -> dict[str, Any]:
     """Number of cases and a digest of their names and file sizes."""
     digest = hashlib.sha256()
+    sizes: dict[Path | None, int] = {None: 0}
     for case in cases:
-        label = case.label.stat().st_size if case.label else 0
-        digest.update(f"{case.id}|{case.image.stat().st_size}|{label}\n".encode())
+        for path in (case.image, case.label):
+            if path not in sizes:
+                sizes[path] = _size(path)
+        digest.update(f"{case.id}|{sizes[case.image]}|{sizes[case.label]}\n".encode())
     return {"num_images": len(cases), "digest": digest.hexdigest()[:16]}
+
+
+def _size(path: Path | None) -> int:
+    """Bytes of a file, or of the files in a folder of slices."""
+    assert path is not None
+    return sum(each.stat().st_size for each in path.iterdir()) if path.is_dir() else path.stat().st_size
 
 
 def with_class_weights(run: Run, listener: Listener, *, keep: bool = True) -> Run:
@@ -52,13 +61,15 @@ def _weighted(run: Run, part: LossPart, listener: Listener, *, keep: bool) -> Lo
     cases = layout.cases("train")
     digest = hashlib.sha256(f"{run.dataset.model_dump_json()}|{fingerprint(cases)}".encode()).hexdigest()[:16]
     cache = (run.data.cache_dir or Path("outputs") / "cache") / f"class_pixels_{digest}.json"
-    pixels = class_pixels(layout, cases, run.dataset.num_classes, cache if keep else None)
+    counts_masks = "mask" in layout.truths  # classes of whole images cost nothing to count, and stand in no image
+    pixels = class_pixels(layout, cases, run.dataset.num_classes, cache if keep and counts_masks else None)
     options = part.options
     scheme = options[KEY]
     weights = class_weights(scheme, pixels, **({"beta": options["beta"]} if "beta" in options else {}))
     names = class_names(run.dataset.spec)
     told = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(names, weights, strict=True))
-    listener.notice(f"class weights ({scheme}, from {len(cases)} training masks): {told}")
+    what = "masks" if counts_masks else "images"
+    listener.notice(f"class weights ({scheme}, from {len(cases)} training {what}): {told}")
     for name in (name for name, weight in zip(names, weights, strict=True) if weight == 0):
-        listener.warn(f"class `{name}` does not occur in the training masks: it has the weight 0")
+        listener.warn(f"class `{name}` does not occur in the training {what}: it has the weight 0")
     return LossPart.model_validate({**part.model_dump(), KEY: weights})

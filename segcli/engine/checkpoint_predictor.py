@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from segcli.config.load import run_from_values
-from segcli.core.registry import DATASETS
+from segcli.core.registry import DATASETS, TASKS
 from segcli.core.types import Array
 from segcli.datasets import Layout
 from segcli.engine.assembly import Assembly, assemble, load_weights
@@ -13,8 +13,9 @@ from segcli.engine.checkpoint import read_checkpoint, read_header
 from segcli.engine.predictor import Predictor, Wanted
 from segcli.engine.runtime import out_of_memory
 from segcli.engine.sliding import Forward
+from segcli.tasks import Task
 
-__all__ = ["layout_of", "of_checkpoint", "opened"]
+__all__ = ["layout_of", "of_checkpoint", "opened", "task_of"]
 
 
 def layout_of(path: Path) -> type[Layout]:
@@ -26,6 +27,17 @@ def layout_of(path: Path) -> type[Layout]:
     run = run_from_values(read_header(path)["config"], source=str(path))
     layout: type[Layout] = DATASETS.load(run.dataset.format)
     return layout
+
+
+def task_of(path: Path) -> type[Task]:
+    """Task that a checkpoint was trained for; reads its header alone.
+
+    Raises:
+        SegcliError: It cannot be read.
+    """
+    run = run_from_values(read_header(path)["config"], source=str(path))
+    task: type[Task] = TASKS.load(run.task_name)
+    return task
 
 
 def opened(path: Path, wanted: Wanted) -> Assembly:

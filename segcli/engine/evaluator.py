@@ -1,21 +1,21 @@
 """Scores a network on whole images, each at the size in which it is stored."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segcli.core.types import Array
+from segcli.core.types import Array, Batch
 from segcli.data.loader import Loaded
 from segcli.data.samples import Case
 from segcli.engine.assembly import Assembly
 from segcli.engine.scores import Tally, by_class
 from segcli.metrics import Scored, ScoredClasses
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Answer", "Evaluation", "evaluate"]
 
 
 @dataclass
@@ -27,7 +27,13 @@ class Evaluation:
     """`loss` and each of its parts, averaged over images."""
     tally: Tally
     confusion: Array | None = None
-    """Pixels `(K, K)` by true and found class, where classes exclude each other."""
+    """Pixels (or images) `(K, K)` by true and found class, where classes exclude each other."""
+    answers: list["Answer"] = field(default_factory=list)
+    """Of cases that have one answer for the whole image."""
+    whole: "Evaluation | None" = None
+    """The same for what cases are parts of, each with the mean of the probabilities of its parts."""
+    word: str | None = None
+    """What those are called."""
 
     def per_class(self, classes: Sequence[str]) -> dict[str, dict[str, float]]:
         """Headline of each metric for each class, `{metric: {class: value}}`; empty for a single mask."""
@@ -59,7 +65,57 @@ class Evaluation:
 
     def averages(self) -> dict[str, float]:
         """`val_loss`, its parts and the headline of each metric, under the names that `monitor` uses."""
-        return {f"val_{name}": value for name, value in {**self.losses, **self.tally.averages()}.items()}
+        values = {**self.losses, **self.tally.averages()}
+        if self.whole is not None:
+            values |= {f"{self.word}_{name}": value for name, value in self.whole.tally.averages().items()}
+        return {f"val_{name}": value for name, value in values.items()}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One class for a whole image, with its truth."""
+
+    probs: Array
+    """`(K)`."""
+    truth: int
+    parts: int = 1
+    """Crops whose mean it is."""
+
+    @property
+    def found(self) -> int:
+        """The most probable class, of equals the first."""
+        return int(self.probs.argmax())
+
+
+class _Joined:
+    """Probabilities of crops by what they are parts of."""
+
+    def __init__(self) -> None:
+        self.cases: dict[str, Case] = {}
+        self.probs: dict[str, list[Tensor]] = {}
+        self.truth: dict[str, Batch] = {}
+
+    def add(self, case: Case, probs: Tensor, truth: Batch) -> None:
+        """Take up one case."""
+        if case.part_of is not None:
+            self.cases.setdefault(case.part_of, replace(case, id=case.part_of))
+            self.probs.setdefault(case.part_of, []).append(probs)
+            self.truth.setdefault(case.part_of, truth)
+
+    def evaluation(self, parts: Assembly) -> Evaluation | None:
+        """Scores of the means; None where no case is a part of anything."""
+        if not self.cases:
+            return None
+        tally, answers, matrices = Tally(parts.metrics), [], []
+        for name, truth in self.truth.items():
+            mean = torch.stack(self.probs[name]).mean(0)
+            scored = parts.scored(mean, truth)
+            tally.add(scored)
+            assert isinstance(scored, ScoredClasses)
+            matrices.append(scored.matrix[0])
+            answers.append(Answer(mean[0].cpu().numpy(), int(scored.true_class), len(self.probs[name])))
+        confusion = torch.stack(matrices).sum(0).cpu().numpy()
+        return Evaluation(list(self.cases.values()), {}, tally, confusion, answers)
 
 
 def evaluate(
@@ -88,6 +144,8 @@ def evaluate(
     cases: list[Case] = []
     losses: list[dict[str, Tensor]] = []
     matrices: list[Tensor] = []
+    answers: list[tuple[Tensor, Tensor]] = []
+    joined, output = _Joined(), parts.task.output
     with torch.inference_mode():
         for loaded in batches:
             tensors = {name: tensor.to(parts.device, non_blocking=True) for name, tensor in loaded.tensors.items()}
@@ -98,7 +156,7 @@ def evaluate(
                 given = {name: values[one] for name, values in outputs.items()}
                 losses.append(parts.loss(given, {name: values[one] for name, values in batch.items()}))
                 presence = parts.task.presence(given)
-                restored = loaded.geometries[index].restore(given["mask"])
+                restored = loaded.geometries[index].restore(given[output])
                 probs = parts.cleaned(parts.task.probabilities(restored, presence))
                 truth = parts.task.targets(
                     {
@@ -110,6 +168,9 @@ def evaluate(
                 tally.add(scored)
                 if isinstance(scored, ScoredClasses):
                     matrices.append(scored.matrix[0])
+                if not parts.task.has_pixels:
+                    answers.append((probs[0], truth[output][0]))
+                    joined.add(case, probs, truth)
                 cases.append(case)
                 if on_image is not None:
                     on_image(case, probs[0], scored)
@@ -118,4 +179,6 @@ def evaluate(
     names = losses[0] if losses else {}
     averages = {name: float(torch.stack([entry[name] for entry in losses]).cpu().double().mean()) for name in names}
     confusion = torch.stack(matrices).sum(0).cpu().numpy() if matrices else None
-    return Evaluation(cases, averages, tally, confusion)
+    told = [Answer(probs.cpu().numpy(), int(index)) for probs, index in answers]
+    whole = joined.evaluation(parts)
+    return Evaluation(cases, averages, tally, confusion, told, whole, parts.layout.whole)

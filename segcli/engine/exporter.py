@@ -81,7 +81,7 @@ class Exportable(nn.Module):
         outputs = self.network(x.half() if self.halved else x)
         outputs = {name: values.float() for name, values in outputs.items()}
         if self.baked is not None:
-            outputs["probabilities"] = self.task.probabilities(outputs["mask"], self.task.presence(outputs))
+            outputs["probabilities"] = self.task.probabilities(outputs[self.task.output], self.task.presence(outputs))
         return outputs
 
     def _normalized(self, image: Tensor, scale: float) -> Tensor:
@@ -137,6 +137,7 @@ def describe(parts: Assembly, *, epoch: int, precision: str, baked: str | None) 
         precision=precision,
         baked=baked is not None,
         stride=parts.network.stride,
+        size=list(parts.network.io.size) if parts.network.needs_size and parts.network.io.size else None,
         multiple=parts.pipeline.multiple,
         normalize=run.data.preprocessing.normalize,
         mean=spec.mean,
@@ -200,7 +201,7 @@ def _free_sizes(description: Description) -> dict[int, Any]:
     """Dimensions that may differ from call to call: the batch, and spatial sizes in steps of the network's stride."""
     sizes: dict[int, Any] = {0: torch.export.Dim("batch")}
     for position, axis in enumerate(description.input_axes):
-        if axis in "DHW":
+        if axis in "DHW" and description.size is None:
             step = torch.export.Dim(axis.lower())
             sizes[position] = description.stride * step if description.stride > 1 else step
     return sizes

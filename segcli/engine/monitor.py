@@ -22,8 +22,8 @@ class Monitor:
         """Validations since the best."""
 
     def _natural_mode(self, metrics: list[Metric]) -> str:
-        rising = {f"val_{metric.name}" for metric in metrics if metric.higher_is_better}
-        return "max" if self.name in rising else "min"
+        rising = tuple(metric.name for metric in metrics if metric.higher_is_better)
+        return "max" if self.name.startswith("val_") and self.name.removeprefix("val_").endswith(rising) else "min"
 
     def oriented(self, value: float) -> float:
         """The value turned so that lower is better."""

@@ -38,6 +38,7 @@ def compared(
     expected: Sequence[dict[str, Array]],
     found: Sequence[dict[str, Array]],
     probabilities: Callable[[Array], Array],
+    output: str = "mask",
 ) -> list[Difference]:
     """Differences of each input.
 
@@ -45,12 +46,13 @@ def compared(
         tried: The inputs.
         expected: Outputs of the original by name, for each input.
         found: Outputs of the exported network.
-        probabilities: From raw outputs of the mask.
+        probabilities: From raw outputs of the mask, or of the class.
+        output: Name of those.
     """
     rows = []
     for entry, before, after in zip(tried, expected, found, strict=True):
-        mask, exported = before["mask"], after["mask"]
-        likely = [float(np.abs(probabilities(mask) - probabilities(exported)).max())]
+        original, exported = before[output], after[output]
+        likely = [float(np.abs(probabilities(original) - probabilities(exported)).max())]
         if "probabilities" in before:
             likely.append(float(np.abs(before["probabilities"] - after["probabilities"]).max()))
         raw = [name for name in before if name != "probabilities"]

@@ -146,7 +146,7 @@ class Predictor:
         """Whether an image may be read in parts: nothing is done to it that needs the whole of it."""
         return (
             self.pipeline.image_size is None
-            and self.pipeline.settings.preprocessing.normalize != "per_image"
+            and self.pipeline.settings.preprocessing.normalize not in ("per_image", "min_max")
             and not self.inference.postprocess.changes(self.task.classes)
         )
 

@@ -181,7 +181,9 @@ def out_of_memory(error: Exception) -> DeviceError | None:
     if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
         return DeviceError(
             f"out of memory: {str(error).splitlines()[0][:160]}",
-            hint="lower `data.batch_size`, `data.patch_size` or `inference.tile`, or set `training.amp=auto`",
+            hint="lower `data.batch_size`, `data.patch_size` (or `crop_size`) or `inference.tile`, or set "
+            "`training.amp=auto`; `debug.on_oom=halve` splits a batch, `training.validate_on=cpu` spares the "
+            "validation, and `segcli profile-memory CONFIG data.batch_size=N` tells what another batch would take",
         )
     return None
 

@@ -43,6 +43,14 @@ class Tally:
         values: Array = merged.cpu().numpy()
         return values
 
+    def mark(self) -> dict[str, int]:
+        """How much was collected so far."""
+        return {name: len(rows) for name, rows in self.rows.items()}
+
+    def back_to(self, mark: dict[str, int]) -> None:
+        """Forget what was collected after `mark`."""
+        self.rows = {name: rows[: mark[name]] for name, rows in self.rows.items()}
+
     def averages(self) -> dict[str, float]:
         """Headline value of each metric."""
         return {metric.name: headline(metric, self.statistics(metric)) for metric in self.metrics}

@@ -44,6 +44,8 @@ def open_session(
     run = with_class_weights(run, listener, keep=not rehearsal)
     parts = assemble(run, pretrained=not resumed)
     listener.notice(_described(parts))
+    for note in parts.notes:
+        listener.notice(note)
     for told in (parts.precision.refused, overlooked_gpu() if run.device == "auto" else None):
         if told is not None:
             listener.notice(told)

@@ -46,6 +46,16 @@ class Stepper:
         """Add the gradient of `share * loss`."""
         self.scaler.scale(loss * share if share != 1.0 else loss).backward()  # type: ignore[no-untyped-call]
 
+    def gradients(self) -> dict[str, Tensor]:
+        """Copies on the CPU of what earlier batches of this optimizer step have added."""
+        named = self.network.named_parameters()
+        return {name: each.grad.cpu().clone() for name, each in named if each.grad is not None}
+
+    def restore_gradients(self, kept: dict[str, Tensor]) -> None:
+        """Go back to what `gradients` gave."""
+        for name, parameter in self.network.named_parameters():
+            parameter.grad = kept[name].to(parameter.device) if name in kept else None
+
     def update(self, rate: float, step: int) -> None:
         """Take the optimizer step number `step` with learning rate `rate`."""
         for group in self.optimizer.param_groups:

@@ -92,6 +92,8 @@ class Trainer:
         self.sums: dict[str, Tensor] = {}
         self.memory = MemoryLog(folder.memory, parts.device)
         self.saved_at = time.monotonic()
+        self.pieces = 1
+        """Pieces in which a batch goes through the network, after memory ran out."""
         # Independent of whatever building the network has drawn.
         seed_everything(seed_of(self.run.seed, "training"))
 
@@ -203,7 +205,7 @@ class Trainer:
             SegcliError: As `fit`.
         """
         try:
-            self.stepper.network.train()
+            self._begin_epoch()
             for loaded in islice(self.train.epoch(0), batches):
                 self._train_batch(loaded, share=1.0)
                 self.stepper.update(self.schedule.rate(self.progress.step), self.progress.step)
@@ -216,8 +218,15 @@ class Trainer:
             self.close()
         return {"train": {**self._train_losses(), **self.tally.averages()}, "val": val}
 
-    def _train_epoch(self) -> None:
+    def _begin_epoch(self) -> None:
+        """Training mode, and what of the network learns in this epoch."""
         self.stepper.network.train()
+        told = self.parts.network.epoch_begins(self.progress.epoch)
+        if told is not None:
+            self.listener.notice(f"epoch {self.progress.epoch + 1}: {told}")
+
+    def _train_epoch(self) -> None:
+        self._begin_epoch()
         progress, total = self.progress, len(self.train)
         told = started = time.monotonic()
         images = 0
@@ -258,6 +267,40 @@ class Trainer:
         tensors["image"] = tensors["image"].to(memory_format=self.parts.memory_format)
         batch = self.parts.task.targets(tensors)
         self.parts.network.progressed(self.progress.step / self.num_steps)
+        self._attempt(batch, loaded, share)
+
+    def _attempt(self, batch: Batch, loaded: Loaded, share: float) -> None:
+        """Forward and backward; where memory runs out and the run says so, again with the batch split in two."""
+        count = len(loaded.cases)
+        if self.run.debug.on_oom != "halve":
+            self._step(batch, loaded, share)
+            return
+        kept = self.stepper.gradients()
+        while True:
+            sums, mark, skipped = dict(self.sums), self.tally.mark(), self.progress.skipped
+            try:
+                for part in torch.arange(count).chunk(self.pieces):
+                    window = slice(int(part[0]), int(part[-1]) + 1)
+                    piece = {name: values[window] for name, values in batch.items()}
+                    self._step(piece, loaded, share * len(part) / count)
+            except (RuntimeError, MemoryError) as error:
+                if out_of_memory(error) is None or self.pieces >= count:
+                    raise
+            else:
+                return
+            self.pieces = min(2 * self.pieces, count)
+            self.sums, self.progress.skipped = sums, skipped
+            self.tally.back_to(mark)
+            self.stepper.restore_gradients(kept)
+            if self.parts.device.type == "cuda":
+                torch.cuda.empty_cache()
+            place = f"epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}"
+            self.listener.warn(
+                f"out of memory in {place}: from here on a batch of {count} goes through the network in {self.pieces} "
+                "pieces (`debug.on_oom: halve`)"
+            )
+
+    def _step(self, batch: Batch, loaded: Loaded, share: float) -> None:
         values, outputs = self.stepper.forward_loss(batch)
         if self.run.debug.on_nan == "skip":
             if not bool(values["loss"].isfinite()):
@@ -266,7 +309,7 @@ class Trainer:
         else:
             self.guard.watch(values["loss"], self._batch_named(loaded))
         self.stepper.backward(values["loss"], share)
-        self._note(values, batch, outputs, len(loaded.cases))
+        self._note(values, batch, outputs, len(batch["image"]))
 
     def _batch_named(self, loaded: Loaded) -> str:
         names = ", ".join(f"`{case.place}`" for case in loaded.cases[:4])
@@ -280,7 +323,7 @@ class Trainer:
             amount = value.detach().float() * count
             self.sums[name] = self.sums[name] + amount if name in self.sums else amount
         presence = self.parts.task.presence(outputs)
-        probs = self.parts.task.probabilities(outputs["mask"].detach(), presence)
+        probs = self.parts.task.probabilities(outputs[self.parts.task.output].detach(), presence)
         self.tally.add(self.parts.scored(probs, batch, presence=presence))
 
     def _update(self, started: float) -> None:
@@ -373,7 +416,10 @@ class Trainer:
                 self.stop.raise_if_asked()
 
         network, hook = self.stepper.best_network, watching.image_scored
-        return evaluate(self.parts, network, self.val, on_image=hook, after_batch=after_batch)
+        parts = self.parts
+        if self.run.training.validate_on == "cpu":
+            parts, network = parts.on_cpu(network)
+        return evaluate(parts, network, self.val, on_image=hook, after_batch=after_batch)
 
     def _judge(self, val: dict[str, float]) -> bool:
         """Whether this validation is the best so far; the schedule hears of it as well."""

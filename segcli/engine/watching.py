@@ -57,20 +57,23 @@ class Watching:
         self.layers = observed_layers(parts.run, parts.network) if self.settings.log_activations else []
         self.on = {IMAGES: self.settings.log_images, ACTIVATIONS: self.settings.log_activations}
         self.folder = folder
+        drawn = parts.task.has_pixels
         for key, asked in self.on.items():
-            if asked and not (cases and self.tracking.is_on):
+            if asked and not (cases and self.tracking.is_on and (drawn or key != IMAGES)):
                 why = "there are no validation images" if self.tracking.is_on else "no tracker is on"
+                if cases and self.tracking.is_on:
+                    why = "one class for a whole image is no picture"
                 listener.warn(f"`{key}` has no effect: {why}")
                 self.on[key] = False
 
-        self.on[PICTURES] = bool(cases) and self.settings.visualization_interval is not None
+        self.on[PICTURES] = bool(cases) and drawn and self.settings.visualization_interval is not None
 
     def begin(self, network: nn.Module) -> None:
         """Before the first step: the structure of the network."""
         if self.tracking.is_on:
             io, stride = self.parts.network.io, self.parts.network.stride
             length = stride * max(4, -(-SMALL // stride))
-            image = torch.zeros(1, io.in_channels, *[length] * io.ndim, device=self.parts.device)
+            image = torch.zeros(1, io.in_channels, *(io.size or [length] * io.ndim), device=self.parts.device)
             with undisturbed(network, self.parts.device):
                 self.tracking.graph(network, image)
 

@@ -32,6 +32,10 @@ class Loss(nn.Module, ABC):
     """Kinds of truth that it can compare with: masks of their own, or classes that exclude each other."""
     needs: ClassVar[tuple[str, ...]] = ("mask",)
     """Outputs of the network that it looks at."""
+    can_answer: ClassVar[tuple[str, ...]] = ("mask",)
+    """Outputs that it can be about: of pixels, or `class`, of whole images."""
+    output: str = "mask"
+    """Output that it is about; the task's own."""
     name: str = ""
     """Name under which the part is logged; the component's file name."""
     part_weights: Mapping[str, float] = {}
@@ -53,7 +57,7 @@ class MaskLoss(Loss):
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Value of this loss under its own name."""
         # float32 whatever the network's precision: sums over a million pixels overflow fp16
-        return {self.name: self.compute(outputs["mask"].float(), batch["mask"], batch["valid"])}
+        return {self.name: self.compute(outputs[self.output].float(), batch[self.output], batch["valid"])}
 
     @abstractmethod
     def compute(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:

@@ -21,10 +21,11 @@ class CrossEntropy(MaskLoss):
     number of pixels and not by the sum of their weights, so that the loss of a batch is the mean of its images.
 
     Shape:
-        `(B, K, *S), (B, *S) -> ()`.
+        `(B, K, *S), (B, *S) -> ()`; of whole images `(B, K), (B) -> ()`.
     """
 
     can_target = ("classes",)
+    can_answer = ("mask", "class")
 
     class Config(ConfigModel):
         """Keys of `loss: {type: cross_entropy}`."""

@@ -142,9 +142,9 @@ class ScoredClasses(Scored):
     def matrix(self) -> Tensor:
         """Confusion matrix of each image: pixels `(B, K, K)` by true class (row) and found class (column)."""
         images, count = self.probs.shape[:2]
-        code = (self.true_class * count + self.found_class).flatten(1)
+        code = (self.true_class * count + self.found_class).reshape(images, -1)
         pixels = torch.zeros(images, count * count, dtype=torch.int64, device=code.device)
-        return pixels.scatter_add_(1, code, self.valid[:, 0].flatten(1).long()).view(images, count, count)
+        return pixels.scatter_add_(1, code, self.valid[:, 0].reshape(images, -1).long()).view(images, count, count)
 
     @cached_property
     def confusion(self) -> Tensor:
@@ -195,10 +195,12 @@ class Metric(ABC):
     """The component's file name; the key in results."""
     headline: Literal["mean", "pooled"] = "mean"
     """What `average_metrics` reports: the mean over images, or the value over all pixels of the data set."""
-    pool: ClassVar[str] = "all pixels"
+    pool: str = "all pixels"
     """What `pooled` goes over, in words."""
     present_only: bool = False
     """Whether a single mask that is empty in the truth is left out, as one of several is."""
+    exclusive: bool = False
+    """Whether the channels are classes that exclude each other."""
     by_frequency: ClassVar[bool] = False
     """Whether classes weigh in an average as much as pixels of the truth have them, and not all the same."""
     higher_is_better: ClassVar[bool] = True
@@ -208,6 +210,8 @@ class Metric(ABC):
     """Too slow for training batches: computed in validation and evaluation only."""
     needs_classes: ClassVar[bool] = False
     """Whether it makes sense only where each pixel belongs to one of several classes."""
+    needs_pixels: ClassVar[bool] = False
+    """Whether it makes no sense for one class of a whole image."""
     can_ndim: ClassVar[tuple[int, ...]] = (2, 3)
     """Spatial axes of the images that it can score."""
 
@@ -284,6 +288,7 @@ class PresenceMetric(ConfusionMetric):
 
     headline: Literal["mean", "pooled"] = "pooled"
     pool = "all cases"
+    needs_pixels = True
 
     @property
     def statistics_name(self) -> str:
@@ -326,7 +331,7 @@ class HistogramMetric(Metric):
         rows, columns = scored.probs.shape[:2]
         counts = torch.zeros(rows, columns, 2 * BINS, dtype=torch.int32, device=position.device)
         weight = scored.valid.to(torch.int32)
-        return counts.scatter_add_(2, position.flatten(2), weight.flatten(2))
+        return counts.scatter_add_(2, position.reshape(rows, columns, -1), weight.reshape(rows, columns, -1))
 
     def values(self, statistics: Array) -> Array:
         """Value of each row of counts."""
@@ -360,6 +365,7 @@ class OutlineMetric(Metric):
     """
 
     costly = True
+    needs_pixels = True
 
     def statistics(self, scored: Scored) -> Tensor:
         """Numerators, denominators and true pixels `(B, K, 3)`."""

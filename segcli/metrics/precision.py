@@ -1,5 +1,7 @@
 """Precision, the positive predictive value."""
 
+import numpy as np
+
 from segcli.core.types import Array
 from segcli.metrics import ConfusionMetric, ratio
 
@@ -12,3 +14,10 @@ class Precision(ConfusionMetric):
     def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
         """`TP / (TP + FP)`."""
         return ratio(tp, tp + fp)
+
+    def class_values(self, statistics: Array) -> Array:
+        """Value of each class; of classes that exclude each other, 0 for one that was never found but is there."""
+        values = super().class_values(statistics)
+        if not self.exclusive or statistics.shape[-2] == 1:
+            return values
+        return np.where(np.isnan(values) & (self.true_pixels(statistics) > 0), 0.0, values)

@@ -83,10 +83,11 @@ class DeepLabV3Plus(Network):
         )
         self.head = nn.Conv2d(width, io.outputs["mask"], kernel_size=1)
 
-    def load_pretrained(self) -> None:
+    def load_pretrained(self) -> list[str]:
         """Give the backbone the weights that the config names."""
         if self.weights is not None:
             self.backbone.load_pretrained(self.weights)
+        return []
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Raw logits of the mask."""

@@ -19,23 +19,49 @@ MOST_NUMBERS = 30
 """With more classes numbers would not be readable."""
 
 
-def write_matrix(folder: Path, pixels: Array, names: Sequence[str]) -> None:
-    """Write `confusion_matrix.csv` (pixels) and `confusion_matrix.png` (shares of each true class)."""
+def write_matrix(folder: Path, pixels: Array, names: Sequence[str], unit: str = "pixels") -> None:
+    """Write `confusion_matrix.csv` (pixels) and `confusion_matrix.png` (shares of each true class).
+
+    Of other units than pixels, such as samples, also the shares as `confusion_matrix_normalised.csv` and the counts as
+    `confusion_matrix_counts.png`.
+    """
+    _write_table(folder / "confusion_matrix.csv", pixels.tolist(), names)
+    with replacing(folder / "confusion_matrix.png") as temporary:
+        temporary.write_bytes(drawn_matrix(pixels, names, unit=unit))
+    if unit != "pixels":
+        shares = [[round(value, 6) for value in row] for row in _shares(pixels).tolist()]
+        _write_table(folder / "confusion_matrix_normalised.csv", shares, names)
+        with replacing(folder / "confusion_matrix_counts.png") as temporary:
+            temporary.write_bytes(drawn_matrix(pixels, names, unit=unit, counts=True))
+
+
+def _write_table(path: Path, rows: Sequence[Sequence[float]], names: Sequence[str]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["true \\ found", *names])
-    writer.writerows([name, *row] for name, row in zip(names, pixels.tolist(), strict=True))
-    write_text(folder / "confusion_matrix.csv", text.getvalue())
-    with replacing(folder / "confusion_matrix.png") as temporary:
-        temporary.write_bytes(drawn_matrix(pixels, names))
+    writer.writerows([name, *row] for name, row in zip(names, rows, strict=True))
+    write_text(path, text.getvalue())
 
 
-def drawn_matrix(pixels: Array, names: Sequence[str]) -> bytes:
-    """PNG of the matrix `(K, K)`, each row divided by its sum; a class without a true pixel has an empty row."""
+def _shares(pixels: Array) -> Array:
+    true = pixels.sum(axis=1, keepdims=True)
+    shares: Array = np.divide(pixels, true, out=np.zeros(pixels.shape), where=true > 0)
+    return shares
+
+
+def drawn_matrix(pixels: Array, names: Sequence[str], *, unit: str = "pixels", counts: bool = False) -> bytes:
+    """PNG of the matrix `(K, K)`, each row divided by its sum; a class without a true pixel has an empty row.
+
+    Args:
+        pixels: The matrix.
+        names: Classes.
+        unit: What was counted.
+        counts: Write the counts into the cells, instead of percent.
+    """
     from matplotlib.figure import Figure  # noqa: PLC0415 - takes half a second to import
 
     true = pixels.sum(axis=1, keepdims=True)
-    shares = np.divide(pixels, true, out=np.zeros(pixels.shape), where=true > 0)
+    shares = _shares(pixels)
     side = max(3.5, CELL_INCHES * len(names))
     figure = Figure(figsize=(side + 2.2, side + 1.2), dpi=110, layout="constrained")
     axes = figure.add_subplot()
@@ -45,12 +71,20 @@ def drawn_matrix(pixels: Array, names: Sequence[str]) -> bytes:
     axes.set_yticks(range(len(names)), labels)
     axes.set_xlabel("found")
     axes.set_ylabel("true")
-    axes.set_title("Share of each true class, by pixels", loc="left")
+    axes.set_title("Number" if counts else f"Share of each true class, by {unit}", loc="left")
     if len(names) <= MOST_NUMBERS:
         for (row, column), share in np.ndenumerate(shares):
             if true[row]:
                 colour = "white" if share > DARK else "black" if share >= 0.005 else "0.75"
-                axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=colour, fontsize=8)
+                axes.text(
+                    column,
+                    row,
+                    f"{int(pixels[row, column])}" if counts else f"{100 * share:.0f}",
+                    ha="center",
+                    va="center",
+                    color=colour,
+                    fontsize=8,
+                )
     figure.colorbar(picture, ax=axes, shrink=0.7)
     written = io.BytesIO()
     figure.savefig(written, format="png")

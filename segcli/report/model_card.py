@@ -90,7 +90,8 @@ def write_card(card: Card, exported: Exported, description: Description, facts: 
 def _head(exported: Exported, description: Description, others: list[str]) -> Iterator[str]:
     names = ", ".join(entry["name"] for entry in description.classes)
     yield f"# {exported.run}\n"
-    yield f"Segments images with a `{description.model}` ({description.task}: {names}).\n"
+    does = "Segments" if _answer(description) == "mask" else "Classifies"
+    yield f"{does} images with a `{description.model}` ({description.task}: {names}).\n"
     yield "| file | format | numbers | size |\n|---|---|---|---|"
     yield f"| `{exported.file.name}` | {exported.format} | {exported.precision} | {exported.size_mib:.1f} MiB |"
     yield from others
@@ -99,21 +100,24 @@ def _head(exported: Exported, description: Description, others: list[str]) -> It
 
 def _input(description: Description) -> Iterator[str]:
     axes = ", ".join(description.input_axes)
+    sizes = _sizes(description, f"each size a multiple of {description.stride}")
     yield "## Input and outputs\n"
     yield (
         f"- `{description.input_name}`: {description.input_dtype}, axes ({axes}), {description.in_channels} channels"
-        f"{' (RGB)' if description.in_channels == 3 else ''}; any batch, each size a multiple of {description.stride}."
+        f"{' (RGB)' if description.in_channels == 3 else ''}; any batch, {sizes}."
     )
     if description.baked:
         yield f"- Pixels as stored, 0 to {SCALES[description.input_dtype]:g}; the file normalises them itself."
     elif description.normalize == "per_image":
         yield "- Pixels on the scale 0 to 1, each channel minus its mean and divided by its standard deviation."
+    elif description.normalize == "min_max":
+        yield "- Pixels on the scale of each image's own smallest and largest value, 0 to 1."
     elif description.normalize:
         yield f"- Pixels on the scale 0 to 1, minus mean {description.mean}, divided by std {description.std}."
     else:
         yield "- Pixels on the scale 0 to 1."
     names = ", ".join(f"`{name}`" for name in description.outputs)
-    yield f"- Outputs: {names}. `mask` is raw: before sigmoid or softmax."
+    yield f"- Outputs: {names}. `{_answer(description)}` is raw: before sigmoid or softmax."
     yield f"- Foreground from probability {description.threshold:g} on, where there is a threshold.\n"
 
 
@@ -156,7 +160,8 @@ def _how_to_run(exported: Exported, description: Description) -> Iterator[str]:
     onnx = exported.format == "onnx"
     yield "## How to run it\n"
     command = f"photos/ --model {shown(exported.file)}" if description.ndim == 2 else f"volumes/ --run {exported.run}"
-    yield f"With segcli, images of any size: `segcli predict {command}`. Without it:\n"
+    sizes = _sizes(description, "images of any size")
+    yield f"With segcli, {sizes}: `segcli predict {command}`. Without it:\n"
     yield "```python"
     yield "import numpy as np"
     yield "import onnxruntime" if onnx else "import torch"
@@ -174,7 +179,8 @@ def _how_to_run(exported: Exported, description: Description) -> Iterator[str]:
 
 def _preparation(description: Description) -> Iterator[str]:
     shape = ", ".join(["H", "W"] if description.ndim == 2 else ["D", "H", "W"])
-    yield f"image = load()  # ({shape}, {description.in_channels}), sizes multiples of {description.stride}"
+    sizes = _sizes(description, f"sizes multiples of {description.stride}")
+    yield f"image = load()  # ({shape}, {description.in_channels}), {sizes}"
     if description.baked:
         yield f"image = np.ascontiguousarray(image[None]).astype(np.{description.input_dtype})"
         return
@@ -182,13 +188,28 @@ def _preparation(description: Description) -> Iterator[str]:
     if description.normalize == "per_image":
         axes = tuple(range(description.ndim))
         yield f"image = (image - image.mean(axis={axes})) / image.std(axis={axes})"
+    elif description.normalize == "min_max":
+        yield "image = (image - image.min()) / (image.max() - image.min())"
     elif description.normalize:
         yield f"image = (image - np.float32({description.mean})) / np.float32({description.std})"
     yield "image = np.ascontiguousarray(np.moveaxis(image, -1, 0)[None])"
 
 
+def _sizes(description: Description, free: str) -> str:
+    """The one size that a network is made for, or what holds of all."""
+    return free if description.size is None else f"of {'x'.join(map(str, description.size))} each"
+
+
+def _answer(description: Description) -> str:
+    """Output that the task is about."""
+    return "class" if "class" in description.outputs else "mask"
+
+
 def _decision(description: Description) -> Iterator[str]:
     many = len(description.classes) > 1
+    if _answer(description) == "class":
+        yield "found = outputs['class'][0].argmax()  # of " + ", ".join(each["name"] for each in description.classes)
+        return
     if description.task == "structures":
         yield "probabilities = 1 / (1 + np.exp(-outputs['mask'][0]))"
         if "gate" in description.outputs:

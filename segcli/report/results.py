@@ -9,11 +9,23 @@ from segcli.core.files import plain
 from segcli.core.portable import Difference
 from segcli.core.types import Array
 from segcli.data.checks import Finding
+from segcli.report.classes import Row
 
 if TYPE_CHECKING:
     from segcli.metrics import Score
 
-__all__ = ["Checked", "Evaluated", "Exported", "Predicted", "SplitDrawn", "SplitSummary", "Stats", "Trained"]
+__all__ = [
+    "Checked",
+    "CrossValidated",
+    "Evaluated",
+    "Exported",
+    "FoldScore",
+    "Predicted",
+    "SplitDrawn",
+    "SplitSummary",
+    "Stats",
+    "Trained",
+]
 
 
 @dataclass(frozen=True)
@@ -137,6 +149,49 @@ class Trained:
 
 
 @dataclass(frozen=True)
+class FoldScore:
+    """One figure over the folds of a cross-validation."""
+
+    name: str
+    values: list[float]
+    """Of each fold."""
+    mean: float
+    sd: float
+    """Standard deviation of the folds, as of a sample (divided by one less than their number)."""
+
+
+@dataclass(frozen=True)
+class CrossValidated:
+    """What the folds of a cross-validation come to."""
+
+    run: str
+    folder: Path
+    folds: list[Path]
+    """Run folder of each."""
+    last: list[FoldScore]
+    """Validations of the last epoch of each fold."""
+    best: list[FoldScore]
+    """Validations of the best epoch of each fold, chosen on the very images that they score."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`, and the content of `cross_validation.yaml`."""
+
+        def told(scores: list[FoldScore]) -> dict[str, Any]:
+            return {score.name: {"mean": score.mean, "sd": score.sd, "folds": score.values} for score in scores}
+
+        values: dict[str, Any] = plain(
+            {
+                "run": self.run,
+                "folder": self.folder,
+                "folds": self.folds,
+                "last_epoch": told(self.last),
+                "best_epoch": told(self.best),
+            }
+        )
+        return values
+
+
+@dataclass(frozen=True)
 class Evaluated:
     """Scores of a run on a split, and where they were written."""
 
@@ -169,6 +224,18 @@ class Evaluated:
     """Scenario of each image."""
     report: Path | None = None
     """HTML report."""
+    whole: "Evaluated | None" = None
+    """The same for what images are parts of, such as the sample of a crop."""
+    word: str | None = None
+    """What those are called."""
+    files: list[str] = field(default_factory=list)
+    """Further files in the folder."""
+    unit: str = "pixels"
+    """What has a class, and is counted in `confusion`."""
+    answers: list[Row] = field(default_factory=list)
+    """Of a run that finds one class for each image: that of each image, or of what images are parts of."""
+    mistakes: list[tuple[Row, Array]] = field(default_factory=list)
+    """Those that are wrong, the most confident first, each with a slice `(H, W)` as stored."""
 
     def worst(self, count: int = 5) -> list[int]:
         """Positions of the images with the worst score; undefined ones are left out."""
@@ -204,7 +271,14 @@ class Evaluated:
             **({"per_scenario": self.groups} if self.groups else {}),
             "per_class": {name: self._of_class(index) for index, name in enumerate(self.classes)},
             "notes": self.notes,
+            **({} if self.whole is None else {f"per_{self.word}": self.whole.of_wholes()}),
         }
+
+    def of_wholes(self) -> dict[str, Any]:
+        """The part of `test_metrics.yaml` about samples, whose answers are means over crops."""
+        told = self.summary()
+        keys = ("average_metrics", "confidence_intervals", "per_class")
+        return {"num": self.num_images, **{key: told[key] for key in keys}}
 
     def _of_class(self, index: int) -> dict[str, Any]:
         """Scores of one class; `null` where the truth has no pixel of it."""
@@ -216,8 +290,8 @@ class Evaluated:
                 name: {"low": pair[0], "high": pair[1]} for name, pair in limits.items() if pair is not None
             }
         if self.confusion is not None:
-            true, found_pixels = self.confusion.sum(axis=1)[index], self.confusion.sum(axis=0)[index]
-            found |= {"true_pixels": int(true), "found_pixels": int(found_pixels)}
+            for kind, axis in (("true", 1), ("found", 0)):
+                found[f"{kind}_{self.unit}"] = int(self.confusion.sum(axis=axis)[index])
         return found
 
     def per_image(self) -> list[dict[str, Any]]:
@@ -248,6 +322,8 @@ class Predicted:
     folder: Path
     written: list[dict[str, Any]] = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
+    tables: list[Path] = field(default_factory=list)
+    """Tables with all answers, where these are no pictures."""
     skipped: list[str] = field(default_factory=list)
     """Images whose mask was there."""
     presence: list[dict[str, Any]] = field(default_factory=list)

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from segcli.core.files import shown
 from segcli.data.checks import Finding
-from segcli.report.results import Checked, Evaluated, Exported, Predicted, SplitDrawn, Stats, Trained
+from segcli.report.results import Checked, CrossValidated, Evaluated, Exported, Predicted, SplitDrawn, Stats, Trained
 
 if TYPE_CHECKING:
     from segcli.metrics import ClassScore, Score
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "checked",
     "converted",
+    "cross_validated",
     "evaluated",
     "exported",
     "predicted",
@@ -31,7 +32,7 @@ ROWS_PER_CODE = 4
 CASES_SHOWN = 20
 METRICS_PER_IMAGE = 6
 """Columns that fit a terminal; `per_image_metrics.yaml` has all."""
-CLASS_METRICS = ("iou", "dice", "precision", "recall")
+CLASS_METRICS = ("iou", "dice", "f1", "precision", "recall")
 """Columns of the table of classes."""
 STRUCTURE_METRICS = {
     "dice": "dice",
@@ -192,13 +193,30 @@ def trained(result: Trained) -> Iterator[Any]:
         yield f"wrote {escape(shown(result.report))}"
 
 
+def cross_validated(result: CrossValidated) -> Iterator[Any]:
+    """Mean and standard deviation over the folds."""
+    title = f"{escape(result.run)}: {_plural(len(result.folds), 'fold')}, mean ± standard deviation"
+    table = Table(title=title, title_justify="left")
+    for heading in ("validation", "last epoch", "best epoch", "last epoch of each fold"):
+        table.add_column(heading, justify="left" if heading == "validation" else "right")
+    best = {score.name: score for score in result.best}
+    for score in result.last:
+        both = [f"{_number(each.mean)} ± {_number(each.sd)}" for each in (score, best[score.name])]
+        table.add_row(score.name, *both, "  ".join(map(_number, score.values)))
+    yield table
+    yield "[dim]the best epoch was chosen on the images that it is scored on, and flatters[/]"
+    yield f"wrote {escape(str(result.folder / 'cross_validation.yaml'))}"
+
+
 def evaluated(result: Evaluated) -> Iterator[Any]:
     """Averages with intervals, the worst images, and the files."""
-    count = _plural(result.num_images, "image")
+    count = _plural(result.num_images, "image" if result.whole is None else "crop")
+    if result.whole is not None:
+        yield from _wholes(result.whole, result.word or "image")
     threshold = "" if result.threshold is None else f", threshold {result.threshold:g}"
     title = f"{escape(result.run)}: {count} of split {result.split}{threshold}"
     averages = Table(title=title, title_justify="left")
-    for heading in ("metric", "value", "95 % interval", "scope", "all pixels", "images"):
+    for heading in ("metric", "value", "95 % interval", "scope", f"all {result.unit}", "images"):
         averages.add_column(heading, justify="left" if heading in ("metric", "scope") else "right", no_wrap=True)
     for entry in result.scores:
         averages.add_row(
@@ -216,7 +234,7 @@ def evaluated(result: Evaluated) -> Iterator[Any]:
         yield _classes(result)
     if result.groups:
         yield _scenarios(result)
-    yield _images(result, result.worst(), f"Worst {len(result.worst())} by {result.ranked_by}")
+    yield _wrong(result) if result.answers else _images(result, result.worst())
     for note in result.notes:
         yield f"[dim]{escape(note)}[/]"
     yield f"checkpoint: {escape(str(result.checkpoint))} (epoch {result.epoch})"
@@ -224,10 +242,30 @@ def evaluated(result: Evaluated) -> Iterator[Any]:
         yield f"wrote {escape(str(result.folder / name))}"
     if result.confusion is not None:
         yield f"wrote {escape(str(result.folder / 'confusion_matrix.png'))} and .csv"
+    for name in result.files:
+        yield f"wrote {escape(str(result.folder / name))}"
     if result.predictions is not None:
         yield f"wrote {_plural(result.num_images, 'mask')} to {escape(str(result.predictions))}"
     if result.report is not None:
         yield f"wrote {escape(str(result.report))}"
+
+
+def _wrong(result: Evaluated) -> str:
+    """How many answers are wrong."""
+    wrong = sum(answer.truth != answer.found for answer in result.answers)
+    return f"{wrong} of {_plural(len(result.answers), 'answer')} {'is' if wrong == 1 else 'are'} wrong"
+
+
+def _wholes(result: Evaluated, word: str) -> Iterator[Any]:
+    """Averages of what images are parts of."""
+    title = f"{escape(result.run)}: {_plural(result.num_images, word)} of split {result.split}, the mean over its crops"
+    averages = Table(title=title, title_justify="left")
+    for heading in ("metric", "value", "95 % interval"):
+        averages.add_column(heading, justify="left" if heading == "metric" else "right", no_wrap=True)
+    for entry in result.scores:
+        averages.add_row(entry.name, f"[bold]{_number(entry.value)}[/]", _interval(entry))
+    yield averages
+    yield _classes(result)
 
 
 def _interval(entry: "Score | ClassScore") -> str:
@@ -238,7 +276,7 @@ def _classes(result: Evaluated) -> Table:
     """One row a class; a class that no pixel of the truth has is shown as such."""
     table = Table(title="Classes", title_justify="left")
     table.add_column("class", no_wrap=True)
-    table.add_column("pixels", justify="right")
+    table.add_column(result.unit, justify="right")
     chosen = [entry for entry in result.scores if entry.name in CLASS_METRICS] or result.scores[:4]
     for position, entry in enumerate(chosen):
         table.add_column(entry.name, justify="right")
@@ -303,8 +341,8 @@ def _scenarios(result: Evaluated) -> Table:
     return table
 
 
-def _images(result: Evaluated, positions: list[int], title: str) -> Table:
-    table = Table(title=title, title_justify="left")
+def _images(result: Evaluated, positions: list[int]) -> Table:
+    table = Table(title=f"Worst {len(positions)} by {result.ranked_by}", title_justify="left")
     table.add_column("image", overflow="fold")
     shown = result.scores[:METRICS_PER_IMAGE]
     for entry in shown:
@@ -316,7 +354,10 @@ def _images(result: Evaluated, positions: list[int], title: str) -> Table:
 
 def predicted(result: Predicted) -> Iterator[Any]:
     """How many masks went where, and what failed."""
-    yield f"wrote {_plural(len(result.written), 'mask')} to {escape(str(result.folder))}"
+    for path in result.tables:
+        yield f"wrote {_plural(len(result.written), 'answer')} to {escape(str(path))}"
+    if not result.tables:
+        yield f"wrote {_plural(len(result.written), 'mask')} to {escape(str(result.folder))}"
     if result.skipped:
         yield f"passed over {_plural(len(result.skipped), 'image')} whose mask was there"
     if result.presence:

@@ -58,6 +58,13 @@ class Task(ABC):
     present_only: ClassVar[bool] = False
     """Whether metrics of masks leave out what the truth has nothing of, even where there is but one mask."""
 
+    output: ClassVar[str] = "mask"
+    """Name of the network's output, and of the truth in a batch, that metrics and losses are about."""
+    has_pixels: ClassVar[bool] = True
+    """Whether the answer has pixels, and not one value for the whole image."""
+    pool: ClassVar[str | None] = None
+    """What a value over the whole data set goes over, in words, in place of the metric's own."""
+
     def __init__(self, spec: DatasetSpec) -> None:
         self.spec = spec
 

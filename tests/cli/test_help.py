@@ -50,7 +50,13 @@ def test_the_examples_of_the_readme_are_legal(workplace):
     blocks = re.findall(r"```yaml\n# (\S+)\n(.*?)```", README.read_text(), re.DOTALL)
     for name, text in blocks:
         (workplace / name).write_text(text)
-    assert [name for name, _ in blocks] == ["my_data.yaml", "my_run.yaml", "my_roads.yaml", "my_organs.yaml"]
+    assert [name for name, _ in blocks] == [
+        "my_data.yaml",
+        "my_run.yaml",
+        "my_roads.yaml",
+        "my_nuclei.yaml",
+        "my_organs.yaml",
+    ]
     write_hdf5(workplace / "data/organs")
     organs = load_dataset(workplace / "my_organs.yaml", whole_run=False)
     assert (organs.num_classes, organs.num_channels) == (2, 1)

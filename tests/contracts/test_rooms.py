@@ -1,5 +1,7 @@
 """Promises of whole rooms: a new file in a room is tested at once."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from factories import (
     write_folders,
     write_hdf5,
     write_nifti,
+    write_nuclei,
     write_sequences,
 )
 from torch import nn
@@ -21,7 +24,9 @@ from segcli.core import registry
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SAMPLES, SCHEDULERS, Registry
 from segcli.core.types import IOSpec
+from segcli.data.settings import Fold
 from segcli.datasets import SPLITS
+from segcli.datasets._folds import folded
 from segcli.engine.events import Silent
 from segcli.losses import WeightedSum
 from segcli.metrics import Scored, ScoredClasses
@@ -55,10 +60,15 @@ def test_an_unknown_name_gives_the_nearest():
 # ---- models
 
 
+SIZE = 8
+"""Of images for models that are made for one size."""
+
+
 def network(name, ndim, channels=3):
     torch.manual_seed(0)
     kind = MODELS.load(name)
-    io = IOSpec(ndim, channels, dict.fromkeys(kind.can_output, 1))
+    size = (SIZE,) * ndim if kind.needs_size else None
+    io = IOSpec(ndim, channels, dict.fromkeys(kind.can_output, 1), size=size)
     return kind(kind.Config(**SMALL.get(name, {})), io=io)
 
 
@@ -69,12 +79,12 @@ MODEL_CASES = [(name, ndim) for name in MODELS.names() for ndim in MODELS.load(n
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_model_keeps_the_size_and_every_parameter_learns(name, ndim, channels):
     model = network(name, ndim, channels)
-    size = (model.stride * 4,) * ndim
+    size = model.io.size or (model.stride * 4,) * ndim
     outputs = model(torch.randn(2, channels, *size))
     assert tuple(outputs) == model.can_output
-    shapes = {tuple(value.shape) for value in outputs.values()}
-    assert tuple(outputs["mask"].shape) == (2, 1, *size)
-    assert shapes <= {(2, 1, *size), (2, 1)}  # of each pixel, or of each channel of the mask
+    shapes = {key: tuple(value.shape) for key, value in outputs.items()}
+    assert set(shapes.values()) <= {(2, 1, *size), (2, 1)}  # of each pixel, or of the whole image
+    assert shapes.get("mask", (2, 1, *size)) == (2, 1, *size)
     sum(value.square().mean() for value in outputs.values()).backward()
     assert all(value.isfinite().all() for value in outputs.values())
     assert [key for key, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
@@ -84,17 +94,18 @@ def test_a_model_keeps_the_size_and_every_parameter_learns(name, ndim, channels)
 def test_a_model_refuses_an_output_that_it_cannot_give(name):
     kind = MODELS.load(name)
     with pytest.raises(ConfigError, match="no `nonsense` output"):
-        kind(kind.Config(), io=IOSpec(2, 3, {"nonsense": 1}))
+        kind(kind.Config(), io=IOSpec(kind.can_ndim[0], 3, {"nonsense": 1}))
 
 
 @pytest.mark.parametrize(("name", "ndim"), MODEL_CASES)
 def test_a_model_exports_for_any_batch_and_size_since_it_does_not_branch_on_data(name, ndim):
     model = network(name, ndim).eval()
-    sizes = {axis + 2: model.stride * torch.export.Dim(f"size{axis}", min=3, max=64) for axis in range(ndim)}
+    free = [] if model.needs_size else range(ndim)
+    sizes = {axis + 2: model.stride * torch.export.Dim(f"size{axis}", min=3, max=64) for axis in free}
     shapes = ({0: torch.export.Dim("batch", min=1, max=8), **sizes},)
-    example = torch.randn(2, 3, *(model.stride * 4,) * ndim)
+    example = torch.randn(2, 3, *(model.io.size or (model.stride * 4,) * ndim))
     exported = torch.export.export(model, (example,), dynamic_shapes=shapes).module()
-    other = torch.randn(1, 3, *(model.stride * length for length in (3, 6, 5)[:ndim]))
+    other = torch.randn(1, 3, *(model.io.size or (model.stride * length for length in (3, 6, 5)[:ndim])))
     with torch.inference_mode():
         torch.testing.assert_close(exported(other), model(other))
 
@@ -323,11 +334,18 @@ def nifti_volumes(root):
     return {"num_channels": 1, "classes": STRUCTURES, "split": split}
 
 
+def tiff_volumes(root):
+    write_nuclei(root, 10, size=VOLUME)
+    split = {"val": ["0001", "0002"], "test": ["0003", "0004"]}
+    return {"num_channels": 1, "crop_size": list(VOLUME), "split": split}
+
+
 WRITTEN = {
     "image_folders": folders,
     "sequences": sequences,
     "hdf5_volumes": hdf5_volumes,
     "nifti_volumes": nifti_volumes,
+    "tiff_volumes": tiff_volumes,
 }
 """How to write six cases to train, two to validate and two to test, of 32 x 48 pixels or 16 x 16 x 8 voxels; and the
 keys beside them."""
@@ -358,8 +376,14 @@ def test_a_layout_finds_every_case_once_and_reads_it_as_it_promised(written):
             assert sample.image.shape == (*written.size(case), written.spec.num_channels)
             assert sample.size == size
             masks = (2,) if written.overlaps else ()
-            assert {(each.shape, each.dtype.name) for each in sample.maps.values()} == {((*size, *masks), "uint8")}
-            assert sample.maps["mask"].max() < max(written.spec.num_classes, 2)
+            truths = {*sample.maps, *sample.facts} - {"valid"}
+            assert truths == set(written.truths)
+            maps = {(each.shape, each.dtype.name) for each in sample.maps.values()}
+            assert maps <= {((*size, *masks), "uint8")}
+            assert max(map(np.max, [sample.maps.get("mask", 0), *sample.facts.values()])) < max(
+                written.spec.num_classes, 2
+            )
+            assert written.truth_of(case).shape == (written.spec.num_classes,) or "mask" in truths
             inputs = written.inputs(case.image)
             again = inputs[case.index or 0]
             assert (again.id, again.index) == (case.id.split("/")[-1], case.index)
@@ -380,9 +404,23 @@ def test_a_layout_finds_nothing_wrong_with_what_is_right_and_examines_what_it_re
                 np.testing.assert_array_equal(sample.maps[name], each)
 
 
+def test_a_layout_can_be_shared_out_to_folds_that_validate_each_case_once(written):
+    pool = sorted(case.place for split in ("train", "val") for case in written.cases(split))
+    held = []
+    for index in range(2):
+        fold = folded(copy.copy(written), Fold(index=index, of=2))
+        train, val, test = (fold.cases(split) for split in ("train", "val", "test"))
+        assert sorted(case.place for case in [*train, *val]) == pool
+        assert {fold.together(case) for case in train}.isdisjoint(fold.together(case) for case in val)
+        assert [case.place for case in test] == [case.place for case in written.cases("test")]
+        assert fold.read(val[0]).size == fold.size(val[0])
+        held += [case.place for case in val]
+    assert sorted(held) == pool
+
+
 def test_a_layout_tells_a_missing_and_a_damaged_mask_by_name(written):
     missing, damaged = (case.label for case in written.cases("val"))
-    if missing is None:
+    if missing is None or "mask" not in written.truths:
         pytest.skip("images and masks are in one file")
     damaged.write_bytes(damaged.read_bytes()[:50])
     missing.unlink()

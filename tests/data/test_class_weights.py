@@ -4,6 +4,8 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from segcli.data.class_weights import class_pixels, class_weights
 from segcli.data.samples import Case, Sample
+from segcli.data.settings import DatasetSpec
+from segcli.datasets import Layout
 
 PIXELS = np.array([[60, 30, 10, 0], [80, 0, 20, 0]])
 """Two images of 100 valid pixels; the last class never occurs."""
@@ -43,6 +45,8 @@ class Masks:
     """Reads masks of the numbers 0 and 1, and counts how often."""
 
     reads = 0
+    spec = DatasetSpec(num_classes=3)
+    truth_of = Layout.truth_of
 
     def read(self, case):
         self.reads += 1

@@ -7,6 +7,7 @@ from segcli.data.pipeline import Pipeline
 from segcli.data.samples import Geometry, Sample, pad_end, padded_size, resize
 from segcli.data.settings import Augmentation, DatasetSpec, DataSettings
 from segcli.data.transforms import PRESETS, Augmenter
+from segcli.data.volume_transforms import VolumeAugmenter
 
 
 def pipeline(augment=None, *, stride=4, spec=None, **settings):
@@ -37,6 +38,40 @@ def test_normalisation_can_be_off_or_by_image():
     own = pipeline(stride=1, preprocessing={"normalize": "per_image"}).for_evaluation(sample()).arrays["image"]
     assert abs(own.mean()) < 1e-5
     assert abs(own.std() - 1) < 1e-4
+
+
+def test_min_max_puts_each_image_between_0_and_1_by_its_own_values():
+    given = sample(dtype=np.uint16)
+    given.image = given.image // 50 + 300  # as of a camera that uses a small part of its range
+    scaled = pipeline(stride=1, preprocessing={"normalize": "min_max"}).for_evaluation(given).arrays["image"][0]
+    np.testing.assert_allclose(scaled, given.maps["mask"], atol=1e-6)
+    flat = Sample(np.full((8, 8, 1), 7, np.uint8))
+    assert not pipeline(preprocessing={"normalize": "min_max"}).for_evaluation(flat).arrays["image"].any()
+
+
+def volume(label=2):
+    """A grey volume that has a class."""
+    return Sample(np.random.default_rng(1).random((8, 8, 8, 1), np.float32), facts={"class": np.array(label, np.uint8)})
+
+
+def test_the_class_of_a_volume_goes_with_it_through_augmentation_and_evaluation():
+    line = pipeline(VolumeAugmenter(Augmentation(preset="nuclei")), preprocessing={"normalize": "min_max"})
+    for label in range(3):
+        assert int(line.for_training(volume(label), epoch=0, index=label).arrays["class"]) == label
+        ready = line.for_evaluation(volume(label))
+        assert int(ready.arrays["class"]) == int(ready.stored_maps["class"]) == label
+
+
+@pytest.mark.parametrize("method", ["min_max", "per_image"])
+def test_the_scale_of_a_volume_is_that_before_augmentation_which_normalisation_must_not_take_back(method):
+    twice = VolumeAugmenter(Augmentation(intensity_scale_range=[2.0, 2.0]))
+    plain, changed = (
+        pipeline(augment, preprocessing={"normalize": method}).for_training(volume(), epoch=0, index=0).arrays["image"]
+        for augment in (None, twice)
+    )
+    image = volume().image[..., 0]
+    span = np.ptp(image) if method == "min_max" else image.std()
+    np.testing.assert_allclose(changed[0] - plain[0], image / span, rtol=1e-4)
 
 
 def test_padding_is_no_valid_pixel_and_sizes_become_multiples():

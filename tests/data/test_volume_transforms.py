@@ -84,6 +84,86 @@ def test_one_key_alone_changes_nothing_else_and_none_means_medium():
     assert overridden.std() < 1e-6
 
 
+def test_quarter_turns_are_in_the_plane_of_the_last_two_axes_and_all_four_happen():
+    before, seen = sample((6, 10, 10)), set()
+    for seed in range(40):
+        after = augmented(seed, given=before, quarter_turns=True)
+        matches = [k for k in range(4) if np.array_equal(after.image, np.rot90(before.image, k, (1, 2)))]
+        assert len(matches) == 1
+        np.testing.assert_array_equal(after.maps["mask"], np.rot90(before.maps["mask"], matches[0], (1, 2)))
+        seen.add(matches[0])
+    assert seen == {0, 1, 2, 3}
+
+
+def test_a_plane_that_is_not_square_is_turned_by_half_only():
+    before = sample((6, 10, 12))
+    half = np.rot90(before.image, 2, (1, 2))
+    for seed in range(20):
+        after = augmented(seed, given=before, quarter_turns=True).image
+        assert np.array_equal(after, before.image) or np.array_equal(after, half)
+
+
+def test_gamma_is_a_power_between_smallest_and_largest_value():
+    before = sample()
+    before.image = before.image * 3 + 2
+    low, high = before.image.min(), before.image.max()
+    unit, powers = (before.image - low) / (high - low), []
+    for seed in range(30):
+        after = augmented(seed, given=before, gamma_range=[0.5, 2.0]).image
+        assert (after.min(), after.max()) == pytest.approx((low, high), rel=1e-5)
+        inside = (unit > 0.05) & (unit < 0.95)
+        power = np.log(((after - low) / (high - low))[inside]) / np.log(unit[inside])
+        assert power.std() < 1e-3
+        powers.append(power.mean())
+    assert 0.5 <= min(powers) < 0.75
+    assert 1.6 < max(powers) <= 2.0
+
+
+def test_contrast_multiplies_distances_from_the_mean():
+    before, factors = sample(), []
+    for seed in range(30):
+        after = augmented(seed, given=before, contrast_range=[0.5, 1.5]).image
+        assert after.mean() == pytest.approx(before.image.mean(), rel=1e-5)
+        factors.append(float(after.std() / before.image.std()))
+        np.testing.assert_allclose(after - after.mean(), (before.image - before.image.mean()) * factors[-1], atol=1e-5)
+    assert 0.5 <= min(factors) < 0.65
+    assert 1.35 < max(factors) <= 1.5
+
+
+def test_noise_up_to_a_share_of_the_span_comes_in_as_many_volumes_as_asked():
+    before = sample((16, 16, 16))
+    before.image = before.image * 7
+    shares = [
+        float((augmented(seed, given=before, noise_up_to=0.05, noise_share=0.3).image - before.image).std())
+        / float(np.ptp(before.image))
+        for seed in range(200)
+    ]
+    noisy = [share for share in shares if share > 0]
+    assert 40 < len(noisy) < 80
+    assert max(noisy) == pytest.approx(0.05, rel=0.1)
+    assert np.mean(noisy) == pytest.approx(0.025, rel=0.2)
+
+
+def test_the_preset_of_nuclei_is_flips_of_every_axis_quarter_turns_gamma_contrast_and_noise():
+    keys = {"flip_axes": [0, 1, 2], "quarter_turns": True, "gamma_range": [0.8, 1.2], "contrast_range": [0.8, 1.2]}
+    for seed in range(20):
+        after = augmented(seed, preset="nuclei").image
+        np.testing.assert_array_equal(after, augmented(seed, noise_up_to=0.05, noise_share=0.3, **keys).image)
+    flipped = {
+        axes
+        for seed in range(60)
+        for axes in [(), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)]
+        if np.array_equal(augmented(seed, flip_axes=[0, 1, 2]).image, np.flip(sample().image, axes))
+    }
+    assert len(flipped) == 8
+
+
+def test_new_keys_do_not_move_what_other_keys_draw():
+    alone = augmented(3, rotation_degrees=20, noise_std=0.1)
+    with_others = augmented(3, rotation_degrees=20, noise_std=0.1, gamma_range=[1, 1], contrast_range=[1, 1])
+    np.testing.assert_array_equal(alone.image, with_others.image)
+
+
 def test_keys_of_2d_images_are_refused_for_volumes_and_the_other_way_round():
     with pytest.raises(ConfigError, match=r"`data.augmentation.transforms` is for 2D images\n  hint: volumes have"):
         augmented(transforms=[{"type": "GaussianBlur"}])

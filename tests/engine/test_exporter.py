@@ -15,14 +15,17 @@ from segcli.engine.exporter import Exportable, write_file
 from segcli.engine.portable import open_portable
 
 CASES = [(name, ndim) for name in MODELS.names() for ndim in (2, 3) if ndim in MODELS.load(name).can_ndim]
-ONNX = [("transroinet", 2), ("deeplabv3_plus", 2), ("unet", 3)]
+ONNX = [("transroinet", 2), ("deeplabv3_plus", 2), ("unet", 3), ("vgg3d", 3)]
+SIZE = (16, 18, 20)
+"""Of images for networks that are made for one size."""
 
 
-def describe(ndim, stride):
+def describe(network):
+    ndim, stride, (output,) = network.io.ndim, network.stride, network.io.outputs
     return Description(
         run="tiny",
         model="small",
-        task="binary",
+        task="binary" if output == "mask" else "classification",
         epoch=1,
         ndim=ndim,
         in_channels=2,
@@ -30,11 +33,12 @@ def describe(ndim, stride):
         input_name="image",
         input_dtype="float32",
         input_axes="BC" + "DHW"[-ndim:],
-        outputs=["mask"],
+        outputs=[output],
         precision="float32",
         baked=False,
         stride=stride,
         multiple=stride,
+        size=list(SIZE) if network.needs_size else None,
         normalize=False,
         mean=None,
         std=None,
@@ -54,8 +58,10 @@ def small(name, ndim):
     """A small network, ready to be written, and its description."""
     family = MODELS.load(name)
     torch.manual_seed(0)
-    network = family(family.Config.model_validate(SMALL[name]), io=IOSpec(ndim, 2, {"mask": 1})).eval()
-    return Exportable(network, TASKS.load("binary")(DatasetSpec())), describe(ndim, network.stride)
+    outputs, task = ({"mask": 1}, "binary") if "mask" in family.can_output else ({"class": 3}, "classification")
+    io = IOSpec(ndim, 2, outputs, size=SIZE if family.needs_size else None)
+    network = family(family.Config.model_validate(SMALL[name]), io=io).eval()
+    return Exportable(network, TASKS.load(task)(DatasetSpec(num_classes=io.outputs.get("class", 1)))), describe(network)
 
 
 def written(path, name, ndim, kind):
@@ -64,6 +70,8 @@ def written(path, name, ndim, kind):
     network = exportable.network
     image = np.random.default_rng(0).standard_normal((2, 2, *[2 * network.stride + 16] * ndim), dtype=np.float32)
     image = image[(slice(None), slice(None), *[slice(0, 32 + network.stride * axis) for axis in range(ndim)])]
+    if network.needs_size:
+        image = np.random.default_rng(0).standard_normal((2, 2, *SIZE), dtype=np.float32)
     write_file(path, kind, exportable, description, np.ascontiguousarray(image))
     return network, open_portable(path, kind)
 
@@ -73,10 +81,10 @@ def check(path, name, ndim, kind):
     rng = np.random.default_rng(1)
     for batch, steps in ((1, 2), (3, 3), (2, 5)):
         size = [network.stride * (max(steps, 16 // network.stride) + axis) for axis in range(ndim)]
-        image = rng.standard_normal((batch, 2, *size), dtype=np.float32)
+        image = rng.standard_normal((batch, 2, *(SIZE if network.needs_size else size)), dtype=np.float32)
         with torch.no_grad():
-            expected = network(torch.from_numpy(image))["mask"].numpy()
-        np.testing.assert_allclose(file(image)["mask"], expected, atol=1e-4, rtol=0)
+            ((name, expected),) = network(torch.from_numpy(image)).items()
+        np.testing.assert_allclose(file(image)[name], expected.numpy(), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("kind", ["torchscript", "pt2"])

@@ -87,7 +87,7 @@ def refuse_what_cannot_fit(run: Run, listener: Listener, *, force: bool) -> None
 
 
 def beside_forecast(run: Run, error: DeviceError) -> DeviceError:
-    """What was said of exhausted memory, with what the forecast says to it."""
+    """What was said of exhausted memory, with what the forecast says to it, and to half the batch."""
     try:
         vram = memory_for(run)
         if vram is None:
@@ -95,12 +95,16 @@ def beside_forecast(run: Run, error: DeviceError) -> DeviceError:
         total = torch.cuda.get_device_properties(choose_device(run.device)).total_memory
         forecaster = _forecaster(run)
         told = f"the forecast is {_gib(forecaster.forecast().device)} of {_gib(total)}"
+        half = run.data.batch_size // 2
+        if half:
+            halved = _forecaster(with_batch_size(run, half)).forecast().device
+            told += f", and {_gib(halved)} with `data.batch_size={half}`"
         hint = "another process may hold the rest: `segcli profile-memory --processes`"
         if not forecaster.fits(total):
-            hint = _mend(forecaster, total)
+            hint = f"{_mend(forecaster, total)} by the forecast"
     except SegcliError:  # a network that cannot be forecast still ran out of memory
         return error
-    return DeviceError(f"{error.message}; {told}", hint=hint)
+    return DeviceError(f"{error.message}; {told}", hint=f"{hint}; {error.hint}")
 
 
 def _mend(forecaster: Forecaster, vram: int) -> str:

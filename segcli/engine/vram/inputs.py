@@ -24,6 +24,8 @@ SCORED = 2
 EXAMPLES = {2: "[512,512]", 3: "[64,64,64]"}
 MAPS: dict[str, tuple[Shape, Kind]] = {"mask": ((), np.dtype(np.uint8)), "valid": ((), np.dtype(np.uint8))}
 """Axes before the spatial ones, and number format, of what comes with an image where no data set can be asked."""
+FACTS: dict[str, tuple[Shape, Kind]] = {"class": ((), np.dtype(np.uint8))}
+"""The same of what comes without spatial axes."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Inputs:
     channels: int
     maps: dict[str, tuple[Shape, Kind]]
     fixed: dict[str, tuple[Shape, Kind]]
-    """Arrays without spatial axes, such as the presence of structures."""
+    """Arrays without spatial axes, such as the class of the whole image."""
     after: dict[str, Shape] = field(default_factory=dict)
     """Axes behind the spatial ones, such as the structures of masks that may overlap."""
     notes: tuple[str, ...] = ()
@@ -106,7 +108,7 @@ def inputs_of(run: Run) -> Inputs:
     if stored is None:
         notes.append("the data set is not at hand: sizes are those of the config")
     patch = tuple(run.data.patch_size) if run.data.patch_size else None
-    whole = pipeline.image_size or stored
+    whole = pipeline.image_size or stored or layout.case_size
     train = patch or whole
     if train is None:
         raise ConfigError(
@@ -116,7 +118,8 @@ def inputs_of(run: Run) -> Inputs:
     if whole is None:
         whole = train
         notes.append("the size of whole images is not known: validation is forecast on patches")
-    maps, fixed = dict(MAPS), dict[str, tuple[Shape, Kind]]()
+    wanted = {"valid", *layout.truths}
+    maps, fixed = ({name: entry for name, entry in known.items() if name in wanted} for known in (MAPS, FACTS))
     after: dict[str, Shape] = {"mask": (run.dataset.num_classes,)} if layout.overlaps else {}
     if sample is not None:
         size = sample.size
@@ -124,7 +127,8 @@ def inputs_of(run: Run) -> Inputs:
         arrays = {name: array[..., 0] if name in after else array for name, array in arrays.items()}
         ndim = len(size)
         maps = {n: (a.shape[: a.ndim - ndim], a.dtype) for n, a in arrays.items() if a.shape[a.ndim - ndim :] == size}
-        fixed = {name: (array.shape, array.dtype) for name, array in arrays.items() if name not in maps}
+        facts = {name: array for name, array in {**arrays, **sample.facts}.items() if name not in maps}
+        fixed = {name: (array.shape, array.dtype) for name, array in facts.items()}
     return Inputs(
         train=tuple(train),
         val_stored=stored or tuple(whole),

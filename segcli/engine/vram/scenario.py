@@ -162,6 +162,7 @@ def _trainer(parts: Assembly, recorder: Recorder) -> Trainer:
         parts, RunFolder(Path("forecast")), nothing, None, dataset={}, listener=Silent(), stop=StopSignal()
     )
     trainer.guard = unwatched
+    parts.network.epoch_begins(parts.run.training.epochs - 1)  # when least of it is frozen
     if trainer.stepper.averaged is not None:
         recorder.adopt(trainer.stepper.averaged.parameters(), "ema")
         recorder.adopt(trainer.stepper.averaged.buffers(), "ema")
@@ -212,7 +213,7 @@ def play_prediction(run: Run, inputs: Inputs, *, device: torch.device = GPU) -> 
 def _predict(parts: Assembly, inputs: Inputs) -> None:
     image = inputs.image(1, _multiple(parts)).to(parts.device)
     outputs = parts.inferer().logits(image.to(memory_format=parts.memory_format))
-    parts.task.probabilities(outputs["mask"], parts.task.presence(outputs))
+    parts.task.probabilities(outputs[parts.task.output], parts.task.presence(outputs))
 
 
 @contextmanager

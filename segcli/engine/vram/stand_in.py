@@ -15,7 +15,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
 from segcli.core.errors import DeviceError
@@ -114,6 +114,7 @@ class Stepping(TorchFunctionMode):
         self.instead: dict[Any, Callable[..., Any]] = {
             Tensor.backward: lambda loss, **_: run_backward(loss),
             Tensor.__deepcopy__: _copied,
+            Tensor.to: _moved,
             Tensor.new_tensor: lambda like, values, dtype=None, device=None: _made(
                 values, dtype or like.dtype, device or like.device
             ),
@@ -138,3 +139,10 @@ def _copied(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
     """As `deepcopy`, which looks at the address of the data."""
     memo[id(tensor)] = copy = tensor.detach().clone()
     return copy
+
+
+def _moved(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """As `to`, which would move a single number for real, since that is all its tensor has."""
+    if isinstance(tensor, FakeTensor):
+        tensor.constant = None
+    return tensor.to(*args, **kwargs)

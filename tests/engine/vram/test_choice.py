@@ -75,7 +75,7 @@ def test_not_even_one_image(run_cli, tiny, gpu):
     assert "not even one image fits" in result.err
 
 
-def test_an_out_of_memory_error_is_told_beside_the_forecast(run_cli, tiny, gpu, monkeypatch):
+def test_an_out_of_memory_error_is_told_beside_the_forecast_and_that_of_half_the_batch(run_cli, tiny, gpu, monkeypatch):
     from segcli.engine.stepper import Stepper
 
     def exhausted(self, batch):
@@ -85,11 +85,18 @@ def test_an_out_of_memory_error_is_told_beside_the_forecast(run_cli, tiny, gpu, 
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
     gpu(400)
     monkeypatch.setattr(choice, "_forecaster", lambda run, made=Stepper.forward_loss: _played_before(run, made))
+    config = tiny(data__image_size=[512, 512], data__batch_size=2, training__amp="off")
+    both = [Forecaster(load_run(config, [f"data.batch_size={count}"])).forecast().device / 2**30 for count in (2, 1)]
     monkeypatch.setattr(Stepper, "forward_loss", exhausted)
-    result = run_cli("train", tiny())
+    result = run_cli("train", config)
     assert result.code == 5
-    assert "out of memory: CUDA out of memory. Tried to allocate 2.00 GiB.; the forecast is 0.5" in result.err
-    assert "`segcli profile-memory --processes`" in result.err
+    told = " ".join(result.err.split())
+    assert both[0] > both[1] + 0.01
+    forecast = f"the forecast is {both[0]:.2f} GiB of 0.95 GiB, and {both[1]:.2f} GiB with `data.batch_size=1`"
+    assert f"out of memory: CUDA out of memory. Tried to allocate 2.00 GiB.; {forecast}" in told
+    assert "`segcli profile-memory --processes`" in told
+    for remedy in ("`data.batch_size`", "`data.patch_size`", "`training.amp=auto`", "`debug.on_oom=halve`"):
+        assert remedy in told
 
 
 def _played_before(run, made):

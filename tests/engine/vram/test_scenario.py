@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from factories import SMALL, experiment
+from factories import SMALL, experiment, nuclei_experiment
 
 from segcli.config.load import run_from_values
 from segcli.core.errors import ConfigError
@@ -26,6 +26,8 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
 
 
 def make(name="unet", **changes):
+    if name == "vgg3d":
+        return run_from_values(nuclei(**changes), source="test")
     values = {
         "model": {"type": name, **SMALL.get(name, {})},
         "data__image_size": [64, 64],
@@ -34,6 +36,14 @@ def make(name="unet", **changes):
         **changes,
     }
     return run_from_values(experiment(".", **values), source="test")
+
+
+def nuclei(**changes):
+    """Keys of a run on nuclei that are not at hand."""
+    size = {"crop_size": [16, 16, 16], "classes": ["large", "small"]}
+    model = {"type": "vgg3d", **SMALL["vgg3d"]}
+    dataset = {f"dataset__{key}": value for key, value in size.items()}
+    return nuclei_experiment(Path("nowhere"), **dataset, **{"model": model, "training__amp": "off", **changes})
 
 
 def played(run, **options):
@@ -48,7 +58,7 @@ def real_batch(run, network):
     loaded = inputs_of(run).training_batch(run, network.stride)
     generator = torch.Generator().manual_seed(0)
     loaded.tensors["image"].normal_(generator=generator)
-    loaded.tensors["mask"].random_(0, 2, generator=generator)
+    loaded.tensors["class" if run.task_name == "classification" else "mask"].random_(0, 2, generator=generator)
     loaded.tensors["valid"].fill_(1)
     return loaded
 
@@ -72,7 +82,7 @@ def test_what_is_kept_for_backward_is_what_a_real_step_saves(name):
         return tensor
 
     batch = trainer.parts.task.targets(dict(loaded.tensors))
-    batch["image"] = batch["image"].to(memory_format=torch.channels_last)
+    batch["image"] = batch["image"].to(memory_format=trainer.parts.memory_format)
     given = {tensor.untyped_storage().data_ptr() for tensor in batch.values()}
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         values, outputs = trainer.stepper.forward_loss(batch)
@@ -88,7 +98,7 @@ def test_what_is_kept_for_backward_is_what_a_real_step_saves(name):
 
 @pytest.mark.parametrize("name", MODELS.names())
 def test_the_backward_pass_node_by_node_gives_the_gradients_of_the_engine(name):
-    run = make(name, training__loss={"bce": 0.5, "dice": 0.5})
+    run = make(name, training__loss={"cross_entropy": 1.0} if name == "vgg3d" else {"bce": 0.5, "dice": 0.5})
     trainer = real_trainer(run)
     network, loaded = trainer.stepper.network, None
     found = []
@@ -210,6 +220,18 @@ def test_attention_is_never_held_in_memory():
         )
         # the logarithm of the sum that both kernels save: one float32 per head and token
         assert 4 * 2 * heads * tokens in {log.blocks[number].size for number in log.kept}
+
+
+def test_what_is_frozen_to_the_end_has_no_gradients_and_what_is_unfrozen_before_has_them():
+    keys = {"freeze_features": True, **SMALL["vgg3d"]}
+    free, frozen, freed = (
+        replayed(played(make("vgg3d", model={"type": "vgg3d", **own}, training__epochs=4)).log).kinds
+        for own in (SMALL["vgg3d"], keys, {**keys, "unfreeze_every": 1})
+    )
+    features = sum(each.numel() * 4 for each in assemble(make("vgg3d")).network.features.parameters())
+    assert free["gradients"] - frozen["gradients"] == features
+    assert freed["gradients"] == free["gradients"]
+    assert frozen["activations"] < free["activations"]
 
 
 def test_prediction_holds_weights_and_no_gradients():

@@ -1,0 +1,582 @@
+"""Nuclei and other small volumes, one folder each: `0001/raw/*.tif`, `0001/mask/*.tif`, and their classes in a CSV.
+
+A volume is a folder of slices or one file of many pages. It is cut into crops of one size, and each crop has the class
+of its sample. The index reads headers only; a crop opens only the slices that it needs.
+"""
+
+import csv
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import tifffile
+from pydantic import Field
+
+from segcli.core.errors import DataError
+from segcli.core.files import shown
+from segcli.core.types import Array, ConfigModel, Positive
+from segcli.data.checks import Finding, raise_on_error
+from segcli.data.class_list import Mistake, class_names
+from segcli.data.images import natural_key
+from segcli.data.samples import Case, Sample
+from segcli.data.settings import DatasetSpec
+from segcli.data.splits import Division, ShareSettings, divide, stratified
+from segcli.datasets import Layout
+
+__all__ = ["TIFFVolumes"]
+
+ENDINGS = (".tif", ".tiff")
+Size3 = Annotated[list[Positive], Field(min_length=3, max_length=3)]
+Margin = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=3, max_length=3)]
+Window = tuple[slice, ...]
+
+
+class SampleSplit(ShareSettings):
+    """How samples are shared out; each class in the same shares."""
+
+    val: Any = 0.2
+    """Names of samples for validation, a text file with them, or a share of each class that is drawn."""
+
+    @property
+    def unit(self) -> str:
+        """What is shared out, in a word."""
+        return "sample"
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """Where one slice is."""
+
+    file: Path
+    page: int
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """Slices of one volume, by their headers."""
+
+    planes: tuple[_Plane, ...]
+    sizes: tuple[tuple[int, int], ...]
+    faults: tuple[DataError, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Slices, rows and columns."""
+        return len(self.planes), *(self.sizes[0] if self.sizes else (0, 0))
+
+
+class TIFFVolumes(Layout):
+    """Volumes of one class each, cut into crops."""
+
+    class Config(ConfigModel):
+        """Keys of `format: tiff_volumes`."""
+
+        classes_csv: str = "classes.csv"
+        """Table of the samples and their classes, within `root`."""
+        id_column: str = "sample_id"
+        """Its column with the folders' names; leading zeros need not be there."""
+        class_column: str = "class"
+        """Its column with the classes."""
+        raw_folder: str = "raw"
+        """Folder of the slices (or of one file with all pages) within that of a sample."""
+        mask_folder: str = "mask"
+        """Folder of the mask's slices."""
+        apply_mask: bool = False
+        """Set what lies outside the mask to 0."""
+        crop_size: Size3 = [80, 80, 80]
+        """Slices, rows and columns of a crop; smaller samples are padded. Crops lie side by side in the middle."""
+        margin: Margin | Annotated[int, Field(ge=0)] = 0
+        """Voxels that are left out at each end of an axis, one number or one for each axis."""
+        class_filter: list[str] | None = None
+        """Classes that take part; all when left out."""
+        sample_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+        """Share of the samples of each class that takes part, drawn by `split.seed`."""
+        cache_volumes: Annotated[int, Field(ge=0)] = 10
+        """Volumes whose slices each loader process remembers; those that were used last."""
+        intensity_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+        """Stored values that become 0 and 1, what lies outside is cut off; as stored when left out."""
+        split: SampleSplit = SampleSplit()
+        """How samples are shared out to training, validation and test."""
+
+    ndim = 3
+    normalizes: ClassVar[Literal[True, "per_image", "min_max"]] = "min_max"
+    default_tile = None
+    endings = ENDINGS
+    truths = ("class",)
+    whole = "sample"
+
+    @staticmethod
+    def default_task(num_classes: int) -> str:
+        """One class for each volume."""
+        return "classification"
+
+    @classmethod
+    def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
+        """One channel, and the classes of the CSV where they are not stated."""
+        changes: dict[str, Any] = {} if "num_channels" in values else {"num_channels": 1}
+        classes = values.get("classes") or _classes_of_table(values)
+        if not isinstance(classes, list) or not classes:
+            return changes, []
+        if values.get("num_classes", len(classes)) != len(classes):
+            message = f"is {values['num_classes']}, and there are {len(classes)} classes"
+            return changes, [("num_classes", message, "leave it out: it follows from the classes")]
+        return {**changes, "classes": classes, "num_classes": len(classes)}, []
+
+    def __init__(self, config: Config, spec: DatasetSpec) -> None:
+        super().__init__(config, spec)
+        self.config: TIFFVolumes.Config = config
+        self.crop = tuple(config.crop_size)
+        given = config.margin
+        self.margin = (given,) * 3 if isinstance(given, int) else tuple(given)
+        self.recent = _Recent(config.cache_volumes)
+        self.stacks: dict[Path, _Stack] = {}
+        """Slices of each folder (or file) that was looked at."""
+        self.case_size = self.crop
+        if spec.num_channels != 1:
+            raise DataError(
+                f"data set `{spec.name}` states {spec.num_channels} channels, format `tiff_volumes` has grey slices",
+                hint="set `num_channels: 1`",
+            )
+
+    # ---- samples and classes
+
+    @property
+    def root(self) -> Path:
+        """Folder of the whole data set."""
+        assert self.spec.paths.root is not None
+        return Path(shown(self.spec.paths.root))
+
+    @property
+    def names(self) -> list[str]:
+        """Classes, in the order of their indices."""
+        return class_names(self.spec)
+
+    @cached_property
+    def table(self) -> list[tuple[int, str, str]]:
+        """Line, sample and class of each row of the CSV.
+
+        Raises:
+            DataError: It is missing or lacks a column.
+        """
+        self._check_root()
+        path = self.root / self.config.classes_csv
+        rows = _rows(path)
+        for key in (self.config.id_column, self.config.class_column):
+            if rows and key not in rows[0]:
+                raise DataError(
+                    f"`{path}` has no column `{key}`; it has {', '.join(map(str, rows[0]))}",
+                    hint="set `id_column` and `class_column` of the data set",
+                )
+        return [
+            (number, (row[self.config.id_column] or "").strip(), (row[self.config.class_column] or "").strip())
+            for number, row in enumerate(rows, start=2)
+        ]
+
+    @cached_property
+    def folders(self) -> list[str]:
+        """Folders of `root` that hold a sample, in natural order."""
+        self._check_root()
+        inside = [path for path in sorted(self.root.iterdir(), key=natural_key) if path.is_dir()]
+        return [path.name for path in inside if (path / self.config.raw_folder).exists()]
+
+    def _check_root(self) -> None:
+        if self.root.is_dir():
+            return
+        hint = "set `dataset.paths.root`"
+        if self.spec.sample is not None:
+            hint = f"make it with `segcli data sample {self.spec.sample} {self.root}`"
+        raise DataError(f"no folder `{self.root}` with the samples", hint=hint)
+
+    @cached_property
+    def class_of(self) -> dict[str, str]:
+        """Class of each sample that is there and has one, as the CSV states it."""
+        known = {_bare(name): name for name in self.folders}
+        return {known[_bare(sample)]: label for _, sample, label in self.table if _bare(sample) in known and label}
+
+    @cached_property
+    def taken(self) -> dict[str, int]:
+        """Samples that take part with the index of their class."""
+        wanted = self.names if self.config.class_filter is None else self.config.class_filter
+        index = {name: self.names.index(name) for name in self.names if name in wanted}
+        return {name: index[label] for name, label in self.class_of.items() if label in index}
+
+    # ---- splits
+
+    @cache  # noqa: B019 - a layout lives as long as its run
+    def division(self, *, fresh: bool = False) -> Division:
+        """How samples were shared out."""
+        settings = self.config.split
+        return divide(list(self.class_of), settings, self.root, fresh=fresh, stratum=self.class_of.__getitem__)
+
+    def has(self, split: str) -> bool:
+        """Whether the data set has this split: named, drawn, or in the split file."""
+        settings = self.config.split
+        if split == "train" or settings.states(split):
+            return True
+        return settings.has_file and not settings.draws and bool(self.division().sides[split])
+
+    def samples(self, split: str) -> list[str]:
+        """Samples of a split that take part."""
+        names = [name for name in self.division().sides[split] if name in self.taken]
+        if self.config.sample_fraction == 1.0:
+            return names
+        kept = set()
+        for label in range(len(self.names)):
+            same = stratified([n for n in names if self.taken[n] == label], self.config.split.seed, None)
+            kept |= set(same[: max(round(self.config.sample_fraction * len(same)), 1)])
+        return [name for name in names if name in kept]
+
+    def cases(self, split: str) -> list[Case]:
+        """Crops of the samples of a split."""
+        raise_on_error(self.inspect(split))
+        return self.all_cases(split)
+
+    def all_cases(self, split: str) -> list[Case]:
+        """Crops of the samples of a split, those with faults as well."""
+        return [case for name in self.samples(split) for case in self._cases(self.root / name)]
+
+    def _cases(self, folder: Path) -> list[Case]:
+        raw, mask = folder / self.config.raw_folder, folder / self.config.mask_folder
+        count = len(self._windows(self.stack(raw).size))
+        return [
+            Case(
+                folder.name if count == 1 else f"{folder.name}/{index:03d}",
+                raw,
+                mask if mask.exists() else None,
+                index=index,
+                part_of=folder.name,
+            )
+            for index in range(count)
+        ]
+
+    def together(self, case: Case) -> str:
+        """Crops of a sample stay on one side."""
+        assert case.part_of is not None
+        return case.part_of
+
+    def stratum(self, case: Case) -> str:
+        """The class."""
+        return self.class_of[self.together(case)]
+
+    def truth_of(self, case: Case) -> Array:
+        """The class, from the CSV."""
+        return np.bincount([self.taken[self.together(case)]], minlength=len(self.names))
+
+    def shown(self, case: Case) -> str:
+        """Sample and number of the crop."""
+        return case.id
+
+    # ---- geometry
+
+    def size(self, case: Case) -> tuple[int, ...]:
+        """Of every crop."""
+        return self.crop
+
+    def _windows(self, size: tuple[int, ...]) -> list[Window]:
+        """Crops of a volume: as many as fit side by side within the margin, and one at least, around the middle."""
+        axes = []
+        for length, margin, crop in zip(size, self.margin, self.crop, strict=True):
+            room = max(length - 2 * margin, 1)
+            first = min(margin, max(length - 1, 0) // 2)
+            if room <= crop:
+                axes.append([slice(first, first + room)])
+                continue
+            count = room // crop
+            start = first + (room - count * crop) // 2
+            axes.append([slice(start + crop * i, start + crop * (i + 1)) for i in range(count)])
+        return list(product(*axes))
+
+    # ---- reading
+
+    def stack(self, folder: Path) -> _Stack:
+        """Slices of a folder or file in natural order, by their headers, which are read once."""
+        if folder not in self.stacks:
+            self.stacks[folder] = self._looked_at(folder)
+        return self.stacks[folder]
+
+    def _looked_at(self, folder: Path) -> _Stack:
+        files = [folder]
+        if folder.is_dir():
+            inside = (path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.name[0] != ".")
+            files = sorted(inside, key=natural_key)
+        planes: list[_Plane] = []
+        sizes: list[tuple[int, int]] = []
+        faults: list[DataError] = []
+        for file in files:
+            try:
+                count, size = _header(file)
+            except DataError as error:
+                faults.append(error)
+                continue
+            planes += [_Plane(file, page) for page in range(count)]
+            sizes += [size] * count
+        return _Stack(tuple(planes), tuple(sizes), tuple(faults))
+
+    def read(self, case: Case) -> Sample:
+        """One crop with its class, padded at both ends where the sample is smaller."""
+        sample = self.read_unlabelled(case)
+        sample.facts = {"class": np.array(self.taken[self.together(case)], np.uint8)}
+        return sample
+
+    def read_unlabelled(self, case: Case) -> Sample:
+        """One crop."""
+        assert case.index is not None
+        stack = self.stack(case.image)
+        if stack.faults or not stack.planes:
+            fault = stack.faults[0] if stack.faults else DataError(f"`{case.image}` holds no slices")
+            raise fault
+        window = self._windows(stack.size)[case.index]
+        voxels = self._voxels(case.image, stack, window)
+        if self.config.apply_mask:
+            voxels = np.where(self._mask(case, stack.size, window), voxels, 0).astype(voxels.dtype)
+        if self.config.intensity_range is not None:
+            low, high = self.config.intensity_range
+            voxels = np.clip((voxels.astype(np.float32) - low) / np.float32(high - low), 0.0, 1.0)
+        return Sample(_padded(voxels, self.crop)[..., None])
+
+    def _mask(self, case: Case, size: tuple[int, ...], window: Window) -> Array:
+        if case.label is None:
+            raise DataError(
+                f"sample `{case.part_of}` has no mask (looked for `{case.image.parent / self.config.mask_folder}`)",
+                hint="add it, or set `apply_mask: false`",
+            )
+        stack = self.stack(case.label)
+        if stack.faults:
+            raise stack.faults[0]
+        if stack.size != size:
+            raise DataError(_mask_misfit(case.label, stack.size, size), hint="export the mask at the size of its raw")
+        return self._voxels(case.label, stack, window) > 0
+
+    def _voxels(self, folder: Path, stack: _Stack, window: Window) -> Array:
+        """Voxels of a window; only its slices are opened."""
+        numbers = range(window[0].start, window[0].stop)
+        planes = [self.recent.get(folder, number, partial(_read, stack.planes[number])) for number in numbers]
+        shapes = {plane.shape for plane in planes}
+        if len(shapes) > 1:
+            raise DataError(f"`{folder}` has slices of different size", hint="export all slices at one size")
+        return np.stack([plane[window[1:]] for plane in planes])
+
+    def inputs(self, path: Path) -> list[Case]:
+        """Crops of a sample's folder, of all samples in a folder, or of a stack in one file."""
+        if path.is_file():
+            count = len(self._windows(self.stack(path).size))
+            return [Case(f"{path.stem}/{i:03d}", path, index=i, part_of=path.stem) for i in range(count)]
+        raw = self.config.raw_folder
+        path = path.parent if path.name == raw and path.is_dir() else path
+        folders = [path] if (path / raw).exists() else sorted(path.iterdir(), key=natural_key) if path.is_dir() else []
+        return [case for folder in folders if (folder / raw).exists() for case in self._cases(folder)]
+
+    def read_input(self, path: Path) -> Sample:
+        """The first crop of a stack."""
+        return self.read_unlabelled(self.inputs(path)[0])
+
+    # ---- checks
+
+    def inspect(self, split: str) -> Iterator[Finding]:
+        """Faults that show in the table and in headers."""
+        try:
+            names, division = self.samples(split), self.division()
+        except DataError as error:
+            yield Finding("unusable_data", "error", self.root, error.message, error.hint or "")
+            return
+        if split == "train":
+            yield from self._table_faults(division)
+        if not names:
+            message = f"split `{split}` is empty: no samples in `{self.root}` belong to it"
+            yield Finding("empty_split", "error", self.root, message, "look at `split` and `class_filter`")
+        for name in names:
+            yield from self._sample_faults(self.root / name)
+
+    def _table_faults(self, division: Division) -> Iterator[Finding]:
+        path = self.root / self.config.classes_csv
+        known = {_bare(name) for name in self.folders}
+        seen: dict[str, tuple[int, str]] = {}
+        for line, sample, label in self.table:
+            place = f"`{path}:{line}`"
+            if _bare(sample) not in known:
+                message = f"{place}: there is no sample `{sample}`"
+                yield Finding("missing_sample", "warning", path, message, "add its folder, or remove the line")
+            if not label:
+                continue
+            if label not in self.names and self.config.class_filter is None:
+                message = f"{place}: sample `{sample}` has the class `{label}`, which the data set does not have"
+                yield Finding("unknown_class", "error", path, message, f"classes are {', '.join(self.names)}")
+            first, before = seen.setdefault(_bare(sample), (line, label))
+            if before != label:
+                message = f"{place}: sample `{sample}` is `{label}`, and `{before}` in line {first}"
+                yield Finding("two_classes", "error", path, message, "remove one of the lines")
+        for name in self.folders:
+            if name not in self.class_of:
+                message = f"sample `{self.root / name}` has no class in `{path}`"
+                yield Finding("sample_without_class", "error", self.root / name, message, "add a line for it")
+        for name in self.config.class_filter or self.names:
+            if name not in self.class_of.values():
+                message = f"class `{name}` has no samples in `{path}`"
+                yield Finding("class_without_samples", "error", path, message, "add samples, or leave the class out")
+
+    def _sample_faults(self, folder: Path) -> Iterator[Finding]:
+        raw, mask = folder / self.config.raw_folder, folder / self.config.mask_folder
+        stacks = {"image": self.stack(raw), **({"label": self.stack(mask)} if mask.exists() else {})}
+        for kind, stack in stacks.items():
+            place = raw if kind == "image" else mask
+            for fault in stack.faults:
+                yield Finding(f"unreadable_{kind}", "error", place, fault.message, fault.hint or "")
+            if not stack.planes and not stack.faults:
+                message = f"`{place}` holds no slices"
+                yield Finding("no_slices", "error", place, message, "files end in .tif or .tiff")
+            for plane, size in zip(stack.planes, stack.sizes, strict=True):
+                if size != stack.sizes[0]:
+                    first = stack.planes[0].file
+                    message = f"slice `{plane.file}` is {_told(size)}, and `{first}` {_told(stack.sizes[0])}"
+                    yield Finding("size_mismatch", "error", plane.file, message, "export all slices at one size")
+        image, label = stacks["image"], stacks.get("label")
+        if label is not None and image.planes and label.planes and not (image.faults or label.faults):
+            if len(set(label.sizes)) == len(set(image.sizes)) == 1 and label.size != image.size:
+                message = _mask_misfit(mask, label.size, image.size)
+                yield Finding("mask_mismatch", "error", mask, message, "export the mask at the size of its raw")
+        elif label is None and self.config.apply_mask:
+            message = f"sample `{folder}` has no mask (looked for `{mask}`)"
+            yield Finding("missing_label", "error", folder, message, "add it, or set `apply_mask: false`")
+
+    def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:
+        """Decode a crop, and look at what it holds."""
+        try:
+            sample = self.read(case)
+        except DataError as error:
+            return None, [Finding("unreadable_image", "error", case.image, error.message, error.hint or "")]
+        findings = []
+        if sample.image.min() == sample.image.max():
+            message = f"crop `{case.id}` of `{case.image}` has one value throughout"
+            findings.append(Finding("constant_image", "warning", case.image, message, "look at the file"))
+        return sample, findings
+
+
+class _Recent:
+    """Slices of the volumes that were read last."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.volumes: OrderedDict[Path, dict[int, Array]] = OrderedDict()
+        self.lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"most": self.most}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["most"])  # type: ignore[misc]
+
+    def get(self, volume: Path, number: int, read: Callable[[], Array]) -> Array:
+        """A slice, remembered or read."""
+        with self.lock:
+            known = self.volumes.get(volume, {}).get(number)
+            if known is not None:
+                self.volumes.move_to_end(volume)
+                return known
+        plane = read()
+        with self.lock:
+            self.volumes.setdefault(volume, {})[number] = plane
+            self.volumes.move_to_end(volume)
+            while len(self.volumes) > self.most:
+                self.volumes.popitem(last=False)
+        return plane
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            return list(csv.DictReader(stream, skipinitialspace=True))
+    except FileNotFoundError:
+        raise DataError(f"no table `{path}` with the classes", hint="set `classes_csv` of the data set") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot read `{path}` ({' '.join(str(error).split())[:120]})") from None
+
+
+def _classes_of_table(values: dict[str, Any]) -> list[dict[str, str]]:
+    """Classes that the CSV names, in alphabetical order; none where it cannot be read."""
+    paths, keys = values.get("paths"), TIFFVolumes.Config.model_fields
+    root = paths.get("root") if isinstance(paths, dict) else None
+    if not isinstance(root, str | Path):
+        return []
+    table, column = (str(values.get(key, keys[key].default)) for key in ("classes_csv", "class_column"))
+    try:
+        found = {(row.get(column) or "").strip() for row in _rows(Path(root) / table)} - {""}
+    except DataError:
+        return []  # told when the samples are looked for
+    wanted = values.get("class_filter")
+    return [{"name": name} for name in (wanted if isinstance(wanted, list) else sorted(found))]
+
+
+def _bare(name: str) -> str:
+    """A sample's name without leading zeros, which spreadsheets drop."""
+    return name.lstrip("0") or name
+
+
+def _header(path: Path) -> tuple[int, tuple[int, int]]:
+    """Number of slices in a file, and their rows and columns.
+
+    Raises:
+        DataError: It is no TIFF of grey slices.
+    """
+    with _blamed(path), tifffile.TiffFile(path) as tiff:
+        shape = tuple(int(length) for length in tiff.series[0].shape)
+        if len(shape) not in (2, 3) or tiff.series[0].axes[-1] in "SC":
+            raise DataError(f"`{path}` of shape {shape} is no grey slice or stack", hint="export grey slices")
+        kind = tiff.series[0].dtype
+        if kind is None or kind.kind not in "ub" or kind.itemsize > 2:
+            raise DataError(f"`{path}` holds {kind} values", hint="export 8 or 16 bits")
+    return (shape[0] if len(shape) == 3 else 1), (shape[-2], shape[-1])
+
+
+def _read(plane: _Plane) -> Array:
+    """One slice."""
+    with _blamed(plane.file), tifffile.TiffFile(plane.file) as tiff:
+        series = tiff.series[0]
+        if len(series.shape) == 2:
+            pixels: Array = series.asarray()
+        elif len(tiff.pages) == series.shape[0]:
+            pixels = tiff.pages[plane.page].asarray()
+        else:  # ImageJ writes large stacks under one header
+            pixels = series.asarray()[plane.page].copy()
+    return pixels
+
+
+class _blamed:  # noqa: N801
+    """Turns whatever the decoder raises into one sentence that names the file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, Exception) or isinstance(error, DataError | MemoryError):
+            return
+        detail = " ".join(str(error).split())[:120] or type(error).__name__
+        raise DataError(
+            f"cannot read slice `{self.path}` ({detail})", hint="replace the file, or take the sample out"
+        ) from error
+
+
+def _padded(voxels: Array, size: tuple[int, ...]) -> Array:
+    """In the middle of a crop that is filled up with the smallest value."""
+    widths = [
+        ((want - have) // 2, want - have - (want - have) // 2) for have, want in zip(voxels.shape, size, strict=True)
+    ]
+    return np.pad(voxels, widths, constant_values=voxels.min()) if any(map(any, widths)) else voxels
+
+
+def _told(size: tuple[int, ...]) -> str:
+    return "x".join(map(str, size))
+
+
+def _mask_misfit(mask: Path, size: tuple[int, ...], raw: tuple[int, ...]) -> str:
+    if size[0] != raw[0]:
+        return f"mask `{mask}` has {size[0]} slices, its raw has {raw[0]}"
+    return f"mask `{mask}` is {_told(size)} voxels, its raw {_told(raw)}"

@@ -1,0 +1,215 @@
+"""VGG for volumes: one class for a whole image.
+
+Paper: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015,
+https://arxiv.org/abs/1409.1556.
+
+Differs from the paper: volumes, batch normalisation, and convolutions without bias.
+"""
+
+import math
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from segcli.core.errors import CheckpointError, ConfigError
+from segcli.core.types import ConfigModel, IOSpec, Positive
+from segcli.models import Network
+from segcli.nn.dims import BATCH_NORM, CONV, POOL
+from segcli.nn.state_dict import fitted, read_state_dict
+
+__all__ = ["VGG3D"]
+
+FEATURES = "features."
+
+
+class VGG3D(Network):
+    """Blocks of convolution, batch norm and ReLU, each closed by max-pooling; then three fully connected layers.
+
+    The width of the first of these follows from the size of an image, which must therefore be one and the same.
+
+    Shape:
+        `(B, in_channels, *S) -> {"class": (B, K)}` for the one `S` that the network was made for.
+    """
+
+    can_output = ("class",)
+    can_ndim = (3,)
+    needs_size = True
+
+    class Config(ConfigModel):
+        """Keys of `model: {type: vgg3d}`."""
+
+        depths: Annotated[list[Positive], Field(min_length=1)] = [32, 64, 128, 256, 512]
+        """Channels of each block."""
+        convolutions: Positive = 2
+        """Convolutions in each block."""
+        classifier_size: Positive = 4096
+        """Width of both hidden layers of the classifier."""
+        dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
+        """Share of the hidden values dropped while training."""
+        weights: str | None = None
+        """Pretrained checkpoint whose features are taken up: a `.safetensors` of an earlier run, or a state dict saved
+        by PyTorch, plain or under `state_dict` or `model_state_dict`."""
+        keep_classifier: bool = False
+        """Also take up those layers of its classifier that have the shape of ours."""
+        freeze_features: bool = False
+        """The convolutions do not learn, and their batch norms keep their statistics."""
+        freeze: list[str] = []
+        """Parameters that do not learn, by name or pattern, such as `features.0.*`."""
+        unfreeze_every: Positive | None = None
+        """Epochs after which the last block that is frozen begins to learn, and after as many again the one before it;
+        never when left out."""
+
+    def __init__(self, config: Config, *, io: IOSpec) -> None:
+        super().__init__(io)
+        self.config = config
+        if io.size is None:
+            raise ConfigError(
+                "model `VGG3D` needs images of one size", hint="set `data.image_size`, or `crop_size` of the data set"
+            )
+        halvings = len(config.depths)
+        if min(io.size) < 2**halvings:
+            raise ConfigError(
+                f"model `VGG3D` halves its input {halvings} times, and images of "
+                f"{'x'.join(map(str, io.size))} voxels are too small for that",
+                hint="give `model.depths` fewer entries, or make `crop_size` larger",
+            )
+        layers: list[nn.Module] = []
+        self.blocks: list[range] = []
+        """Positions of each block's layers within `features`."""
+        channels = io.in_channels
+        for width in config.depths:
+            first = len(layers)
+            for _ in range(config.convolutions):
+                layers += [
+                    CONV[io.ndim](channels, width, kernel_size=3, padding=1, bias=False),
+                    BATCH_NORM[io.ndim](width),
+                    nn.ReLU(inplace=True),
+                ]
+                channels = width
+            layers.append(POOL[io.ndim](2))
+            self.blocks.append(range(first, len(layers)))
+        self.features = nn.Sequential(*layers)
+        hidden = config.classifier_size
+        self.classifier = nn.Sequential(
+            nn.Linear(_width(self.features, (io.in_channels, *io.size)), hidden),
+            nn.ReLU(inplace=True),
+            nn.Dropout(config.dropout),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(inplace=True),
+            nn.Dropout(config.dropout),
+            nn.Linear(hidden, io.outputs["class"]),
+        )
+        self._begin()
+        self._check_freezing()
+
+    def _begin(self) -> None:
+        """First weights as in TorchVision's VGG: He's for convolutions, small ones for the classifier's last layer."""
+        for module in self.features:
+            if isinstance(module, nn.Conv2d | nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        for module in self.classifier:
+            if isinstance(module, nn.Linear):
+                nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+        nn.init.normal_(self.classifier[-1].weight, 0.0, 0.01)  # type: ignore[arg-type]
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Logits of each class."""
+        return {"class": self.classifier(self.features(image).flatten(1))}
+
+    # ---- pretrained features
+
+    def load_pretrained(self) -> list[str]:
+        """Take up the features of `weights`; the classifier stays as the seed made it.
+
+        Returns:
+            What was loaded, skipped and missing, a line each.
+
+        Raises:
+            ConfigError: There is no such file.
+            CheckpointError: It holds no weights, or none that fits.
+        """
+        if self.config.weights is None:
+            return []
+        path = Path(self.config.weights)
+        tensors = read_state_dict(path)
+        fit = fitted(
+            self._without_biases(tensors), self.state_dict(), within="" if self.config.keep_classifier else FEATURES
+        )
+        if not any(name.startswith(FEATURES) for name in fit.loaded):
+            reason = f"; it has {', '.join(list(tensors)[:3])}" if tensors else "; it is empty"
+            raise CheckpointError(
+                f"nothing in `{path}` fits the features of `VGG3D`{reason}",
+                hint="`model.depths` and `model.convolutions` must be those that it was trained with",
+            )
+        self.load_state_dict(fit.loaded, strict=False)
+        return fit.told(path)
+
+    def _without_biases(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The same network where convolutions have no bias: a batch norm subtracts it with the running mean."""
+        tensors = dict(tensors)
+        for position, module in enumerate(self.features):
+            bias, mean = f"{FEATURES}{position}.bias", f"{FEATURES}{position + 1}.running_mean"
+            both = isinstance(module, nn.Conv3d) and bias in tensors and mean in tensors
+            if both and tensors[bias].shape == tensors[mean].shape:
+                tensors[mean] = tensors[mean] - tensors.pop(bias)
+        return tensors
+
+    # ---- freezing
+
+    def _groups(self) -> list[list[str]]:
+        """Names of the parameters of each block, and of the classifier."""
+        groups: list[list[str]] = [[] for _ in range(len(self.blocks) + 1)]
+        for name, _ in self.named_parameters():
+            inside = name.startswith(FEATURES)
+            at = int(name.split(".")[1])
+            groups[next(i for i, block in enumerate(self.blocks) if at in block) if inside else -1].append(name)
+        return groups
+
+    def frozen(self, epoch: int) -> frozenset[str]:
+        """Names of the parameters that do not learn in an epoch, the first being 0."""
+        config = self.config
+        patterns = [*config.freeze, *([f"{FEATURES}*"] if config.freeze_features else [])]
+        groups = [[name for name in group if _matches(name, patterns)] for group in self._groups()]
+        groups = [group for group in groups if group]
+        freed = epoch // config.unfreeze_every if config.unfreeze_every else 0
+        return frozenset(name for group in groups[: max(len(groups) - freed, 0)] for name in group)
+
+    def _check_freezing(self) -> None:
+        names = [name for name, _ in self.named_parameters()]
+        for pattern in self.config.freeze:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise ConfigError(
+                    f"`model.freeze` has `{pattern}`, which matches no parameter",
+                    hint=f"names are such as `{names[0]}` and `{names[-1]}`",
+                )
+        if len(self.frozen(0)) == len(names):
+            raise ConfigError("`model.freeze` freezes every parameter: nothing would be learnt", hint="leave some out")
+
+
+def _matches(name: str, patterns: list[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _width(features: nn.Sequential, image: tuple[int, ...]) -> int:
+    """Values that the features of one image `(C, *S)` have, found by sending its shape through them.
+
+    Its shape alone: a volume would take a while, and where memory is forecast there are no values to compute with.
+    """
+    channels, *size = image
+    for layer in features:
+        if isinstance(layer, nn.Conv3d):
+            channels = layer.out_channels
+            size = [_after(*each) for each in zip(size, layer.kernel_size, layer.stride, layer.padding, strict=True)]
+        elif isinstance(layer, nn.MaxPool3d):
+            size = [_after(length, layer.kernel_size, layer.stride, layer.padding) for length in size]
+    return channels * math.prod(size)
+
+
+def _after(length: int, kernel: Any, stride: Any, padding: Any) -> int:
+    """Places that a window takes along an axis."""
+    places: int = (length + 2 * padding - kernel) // stride + 1
+    return places

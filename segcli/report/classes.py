@@ -1,0 +1,96 @@
+"""Classes of whole images: a table of answers, the most confident mistakes as pictures, and curves of a training."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segcli.core.files import replacing, write_text
+from segcli.core.types import Array
+
+__all__ = ["MOST_MISTAKES", "Row", "write_answers", "write_curves", "write_mistakes"]
+
+MOST_MISTAKES = 12
+COLUMNS = 4
+
+
+@dataclass(frozen=True)
+class Row:
+    """One answer."""
+
+    name: str
+    probs: Array
+    """`(K)`."""
+    parts: int
+    """Crops whose mean it is."""
+    truth: int | None = None
+
+    @property
+    def found(self) -> int:
+        """The most probable class, of equals the first."""
+        return int(self.probs.argmax())
+
+
+def write_answers(path: Path, rows: Sequence[Row], classes: Sequence[str], word: str) -> None:
+    """Write a CSV: name, class that was found with its probability, that of each class, crops, and truth if known."""
+    known = any(row.truth is not None for row in rows)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    shares = [f"probability_{name}" for name in classes]
+    writer.writerow([word, "class", "probability", *shares, "crops", *(["true_class", "right"] if known else [])])
+    for row in rows:
+        probs = [f"{value:.6f}" for value in row.probs.tolist()]
+        line = [row.name, classes[row.found], probs[row.found], *probs, row.parts]
+        if row.truth is not None:
+            line += [classes[row.truth], int(row.truth == row.found)]
+        writer.writerow(line)
+    write_text(path, text.getvalue())
+
+
+def write_mistakes(path: Path, pictures: Sequence[tuple[Row, Array]], classes: Sequence[str]) -> None:
+    """Draw the middle slice `(H, W)` of each wrong answer, the most confident first."""
+    figure, cells = _grid(min(len(pictures), MOST_MISTAKES))
+    for axes, (row, picture) in zip(cells, pictures, strict=False):
+        axes.imshow(picture, cmap="gray")
+        truth = "?" if row.truth is None else classes[row.truth]
+        axes.set_title(f"{row.name}: {truth}\nfound {classes[row.found]} ({row.probs.max():.0%})", fontsize=8)
+    _save(figure, path)
+
+
+def write_curves(path: Path, history: Sequence[dict[str, Any]]) -> None:
+    """Draw each figure of the training over its epochs, training and validation in one diagram."""
+    names = list(dict.fromkeys(name for entry in history for name in entry["train"]))
+    figure, cells = _grid(len(names), side=3.2)
+    for axes, name in zip(cells, names, strict=False):
+        axes.set_axis_on()
+        for label, values in (
+            ("training", {entry["epoch"]: entry["train"].get(name) for entry in history}),
+            ("validation", {entry["epoch"]: entry["val"].get(f"val_{name}") for entry in history}),
+        ):
+            known = {epoch: value for epoch, value in values.items() if value is not None}
+            axes.plot(list(known), list(known.values()), label=label)
+        axes.set_title(name, loc="left", fontsize=9)
+        axes.set_xlabel("epoch")
+        axes.legend(fontsize=7)
+    _save(figure, path)
+
+
+def _grid(count: int, side: float = 1.8) -> tuple[Any, list[Any]]:
+    from matplotlib.figure import Figure  # noqa: PLC0415 - takes half a second to import
+
+    columns = max(min(count, COLUMNS), 1)
+    rows = max(-(-count // columns), 1)
+    figure = Figure(figsize=(side * columns, side * 1.15 * rows), dpi=110, layout="constrained")
+    cells = np.atleast_1d(figure.subplots(rows, columns)).ravel().tolist()
+    for axes in cells:
+        axes.set_axis_off()
+    return figure, cells
+
+
+def _save(figure: Any, path: Path) -> None:
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png")

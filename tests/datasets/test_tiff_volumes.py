@@ -1,0 +1,247 @@
+import pickle
+from collections import Counter
+
+import numpy as np
+import psutil
+import pytest
+import tifffile
+import yaml
+from factories import nucleus, write_nuclei
+
+from segcli.config.load import load_dataset
+from segcli.core.errors import DataError
+from segcli.data.loader import TrainLoader
+from segcli.data.pipeline import Pipeline
+from segcli.data.settings import DataSettings, Fold
+from segcli.datasets import tiff_volumes
+from segcli.datasets._folds import folded
+
+SIZE = (8, 16, 16)
+
+
+def layout(root, **keys):
+    file = root.parent / "set.yaml"
+    values = {"format": "tiff_volumes", "paths": {"root": str(root)}, "crop_size": list(SIZE), **keys}
+    file.write_text(yaml.safe_dump(values))
+    return load_dataset(file, whole_run=False).build()
+
+
+def faults(root, split="train", **keys):
+    return {finding.code: finding.message for finding in layout(root, **keys).inspect(split)}
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_nuclei(tmp_path / "data")
+
+
+@pytest.mark.parametrize("stack", [False, True])
+def test_slices_and_stacks_are_read_alike_with_the_class_of_the_table(tmp_path, stack):
+    made = layout(write_nuclei(tmp_path / "data", 12, stack=stack))
+    assert made.names == ["large", "small"]
+    for case in [*made.cases("train"), *made.cases("val")]:
+        number = int(case.id)
+        sample = made.read(case)
+        np.testing.assert_array_equal(sample.image[..., 0], nucleus(number - 1)[0])
+        assert int(sample.facts["class"]) == (number - 1) % 2
+
+
+def test_slices_are_sorted_as_people_count(tmp_path):
+    root = write_nuclei(tmp_path / "data", 2, size=(12, 16, 16))  # z10 comes after z9
+    made = layout(root, crop_size=[12, 16, 16], split={"val": None})
+    np.testing.assert_array_equal(made.read(made.cases("train")[0]).image[..., 0], nucleus(0, (12, 16, 16))[0])
+
+
+def test_crops_lie_side_by_side_in_the_middle_within_the_margin(tmp_path):
+    size = (10, 37, 16)
+    root = write_nuclei(tmp_path / "data", 2, size=size)
+    made = layout(root, crop_size=[8, 16, 8], margin=[1, 2, 0], split={"val": None})
+    cases = [case for case in made.cases("train") if case.part_of == "0001"]
+    assert [case.id for case in cases] == [f"0001/{number:03d}" for number in range(4)]
+    volume = nucleus(0, size)[0]
+    starts = [(y, x) for y in (2, 18) for x in (0, 8)]  # 33 rows within the margin, of which 32 make two crops
+    for case, (y, x) in zip(cases, starts, strict=True):
+        np.testing.assert_array_equal(made.read(case).image[..., 0], volume[1:9, y : y + 16, x : x + 8])
+
+
+def test_a_sample_smaller_than_a_crop_is_padded_around_and_the_mask_may_hide_the_rest(root):
+    made = layout(root, crop_size=[12, 16, 20], apply_mask=True, split={"val": None})
+    volume, mask = nucleus(0)
+    expected = np.pad(np.where(mask > 0, volume, 0), ((2, 2), (0, 0), (2, 2)))
+    np.testing.assert_array_equal(made.read(made.cases("train")[0]).image[..., 0], expected)
+
+
+def test_only_the_slices_of_a_crop_are_opened_and_each_once(tmp_path, monkeypatch):
+    made = layout(write_nuclei(tmp_path / "data", 4, size=(24, 16, 16)), split={"val": None}, cache_volumes=1)
+    first, second, third = made.cases("train")[:3]
+    opened = Counter()
+    real = tifffile.TiffFile
+
+    def counting(path, *args, **kwargs):
+        opened[path.name] += 1
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(tiff_volumes.tifffile, "TiffFile", counting)
+    made.read(second)
+    assert opened == Counter(f"z{z}.tif" for z in range(8, 16))
+    made.read(second)
+    made.read(first)
+    assert opened == Counter(f"z{z}.tif" for z in range(16))
+    other = next(case for case in made.cases("train") if case.part_of != first.part_of)
+    made.read(other)  # takes the one place in the cache
+    opened.clear()
+    made.read(third)
+    made.read(first)
+    assert sum(opened.values()) == 16
+
+
+def test_the_cache_forgets_the_volume_that_was_used_longest_ago(tmp_path, monkeypatch):
+    made = layout(write_nuclei(tmp_path / "data", 3, stack=True), split={"val": None}, cache_volumes=2)
+    one, two, three = made.cases("train")
+    for case in (one, two, one, three):  # `two` is the oldest, though `one` came first
+        made.read(case)
+    opened = []
+    read = tiff_volumes._read
+    monkeypatch.setattr(tiff_volumes, "_read", lambda plane: opened.append(plane.file.parts[-3]) or read(plane))
+    made.read(one)
+    assert opened == []
+    made.read(two)
+    assert set(opened) == {two.part_of}
+    assert len(made.recent.volumes) == 2
+
+
+def test_a_fold_goes_to_workers_that_are_started_and_not_forked(root):
+    fold = folded(layout(root), Fold(index=1, of=3))
+    fold.read(fold.cases("val")[0])
+    again = pickle.loads(pickle.dumps(fold))
+    assert again.cases("train") == fold.cases("train")
+    assert again.read(again.cases("val")[0]).image.shape == (*SIZE, 1)
+
+
+def test_the_index_reads_no_pixels(root, monkeypatch):
+    def refuse(plane):
+        raise AssertionError(plane)
+
+    monkeypatch.setattr(tiff_volumes, "_read", refuse)
+    assert len(layout(root).cases("train")) == 10
+
+
+def test_splits_are_by_sample_and_have_the_same_share_of_each_class(tmp_path):
+    root = write_nuclei(tmp_path / "data", 20, size=(8, 16, 32))
+    made = layout(root, split={"val": 0.2, "test": 0.2})
+    sides = {split: made.cases(split) for split in ("train", "val", "test")}
+    samples = {split: {case.part_of for case in cases} for split, cases in sides.items()}
+    assert {split: len(names) for split, names in samples.items()} == {"train": 12, "val": 4, "test": 4}
+    assert len(set.union(*samples.values())) == 20
+    for split, names in samples.items():
+        assert Counter(int(name) % 2 for name in names) == {0: len(names) // 2, 1: len(names) // 2}, split
+        assert len(sides[split]) == 2 * len(names)
+
+
+def test_a_fraction_of_each_class_and_some_classes_can_be_taken(tmp_path):
+    root = write_nuclei(tmp_path / "data", 20)
+    made = layout(root, sample_fraction=0.5, split={"val": 0.2})
+    assert [Counter(made.stratum(case) for case in made.cases(split)) for split in ("train", "val")] == [
+        {"large": 4, "small": 4},
+        {"large": 1, "small": 1},
+    ]
+    assert made.cases("train") == layout(root, sample_fraction=0.5, split={"val": 0.2}).cases("train")
+    other = layout(root, sample_fraction=0.5, split={"val": ["0001", "0002"], "seed": 1}).cases("train")
+    assert {case.id for case in other} != {
+        case.id for case in layout(root, sample_fraction=0.5, split={"val": ["0001", "0002"], "seed": 2}).cases("train")
+    }
+    only = layout(root, class_filter=["small"])
+    assert only.spec.num_classes == 1
+    assert {only.stratum(case) for case in only.cases("train")} == {"small"}
+
+
+def test_columns_have_other_names_and_ids_may_have_lost_their_zeros(root):
+    (root / "table.csv").write_text(
+        "id;x,kind\n".replace(";x", "") + "".join(f"{n},{'ab'[n % 2]}\n" for n in range(1, 13))
+    )
+    made = layout(root, classes_csv="table.csv", id_column="id", class_column="kind")
+    assert made.names == ["a", "b"]
+    assert len(made.class_of) == 12
+
+
+# ---- faults
+
+
+def test_a_sample_without_class_is_named(root):
+    table = (root / "classes.csv").read_text().replace("0003,large\n", "")
+    (root / "classes.csv").write_text(table)
+    assert "`" + str(root / "0003") + "` has no class" in faults(root)["sample_without_class"]
+
+
+def test_a_class_without_samples_is_named(root):
+    told = faults(root, classes=["large", "small", "giant"])
+    assert "class `giant` has no samples" in told["class_without_samples"]
+
+
+def test_a_class_that_is_none_and_a_sample_of_two_classes_are_named(root):
+    table = (root / "classes.csv").read_text().replace("0002,small", "0002,tiny") + "0001,small\n0099,large\n"
+    (root / "classes.csv").write_text(table)
+    told = faults(root, classes=["large", "small"])
+    assert "sample `0002` has the class `tiny`" in told["unknown_class"]
+    assert "sample `0001` is `small`, and `large` in line 2" in told["two_classes"]
+    assert "there is no sample `0099`" in told["missing_sample"]
+
+
+def everywhere(root, **keys):
+    return {**faults(root, "train", **keys), **faults(root, "val", **keys)}
+
+
+def test_slices_of_different_size_are_named(root):
+    tifffile.imwrite(root / "0004/raw/z3.tif", np.zeros((16, 15), np.uint16))
+    told = everywhere(root)["size_mismatch"]
+    assert f"slice `{root / '0004/raw/z3.tif'}` is 16x15, and `{root / '0004/raw/z0.tif'}` 16x16" in told
+
+
+def test_an_unreadable_slice_is_named_and_stops_a_training(root):
+    path = root / "0004/raw/z3.tif"
+    path.write_bytes(path.read_bytes()[:30])
+    assert f"cannot read slice `{path}`" in everywhere(root)["unreadable_image"]
+    made = layout(root, split={"val": None})
+    with pytest.raises(DataError, match="cannot read slice"):
+        made.cases("train")
+
+
+def test_a_mask_with_fewer_slices_is_named(root):
+    (root / "0004/mask/z3.tif").unlink()
+    told = everywhere(root)["mask_mismatch"]
+    assert told == f"mask `{root / '0004/mask'}` has 7 slices, its raw has 8"
+
+
+def test_data_check_lists_all_these_faults_at_once(root, run_cli):
+    (root / "0004/mask/z3.tif").unlink()
+    (root / "0005/raw/z1.tif").write_bytes(b"no image")
+    tifffile.imwrite(root / "0006/raw/z3.tif", np.zeros((16, 15), np.uint16))
+    (root / "classes.csv").write_text((root / "classes.csv").read_text().replace("0003,large\n", ""))
+    layout(root)
+    result = run_cli("data", "check", root.parent / "set.yaml", "classes=[large,small,giant]", "--json")
+    assert result.code == 1
+    codes = {finding["code"] for finding in yaml.safe_load(result.out)["findings"] if finding["severity"] == "error"}
+    assert codes >= {
+        "mask_mismatch",
+        "unreadable_image",
+        "size_mismatch",
+        "sample_without_class",
+        "class_without_samples",
+    }
+
+
+def test_memory_stays_flat_while_two_workers_read_many_volumes(tmp_path):
+    size = (8, 64, 64)  # a crop takes 64 KiB, all volumes 31 MiB
+    root = write_nuclei(tmp_path / "data", 500, size=size, stack=True)
+    made = layout(root, crop_size=list(size), cache_volumes=10, split={"val": None})
+    pipeline = Pipeline(DataSettings(batch_size=10, num_workers=2), made.spec, stride=1)
+    loader = TrainLoader(made, pipeline, made.all_cases("train"), seed=0, pin_memory=False)
+    taken = []
+    try:
+        for number, _ in enumerate(loader.epoch(0)):
+            if number in (9, 49):
+                taken.append([psutil.Process(worker.pid).memory_full_info().uss for worker in loader.workers])
+    finally:
+        loader.close()
+    growth = max(after - before for before, after in zip(*taken, strict=True))
+    assert growth < 8 * 2**20, taken  # 200 volumes more in each worker would be 12 MiB

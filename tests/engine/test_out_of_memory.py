@@ -1,0 +1,124 @@
+"""What happens when memory runs out in a training step."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import yaml
+
+from segcli.config.load import load_run
+from segcli.engine.assembly import Assembly
+from segcli.engine.events import Silent
+from segcli.engine.runfolder import RunFolder
+from segcli.engine.runtime import Precision
+from segcli.engine.session import open_session
+from segcli.engine.stepper import Stepper
+from segcli.engine.stopping import StopSignal
+
+
+def exhausted_above(monkeypatch, most, *, within):
+    """Let steps of more than `most` images fail as a GPU does: before the backward pass, or after it."""
+    sizes = []
+    forward, backward = Stepper.forward_loss, Stepper.backward
+
+    def counting(self, batch):
+        sizes.append(len(batch["image"]))
+        if within == "forward" and sizes[-1] > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return forward(self, batch)
+
+    def failing(self, loss, share):
+        backward(self, loss, share)
+        if within == "backward" and sizes[-1] > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(Stepper, "forward_loss", counting)
+    monkeypatch.setattr(Stepper, "backward", failing)
+    return sizes
+
+
+def without_norms(network):
+    """Batch norms in evaluation mode, whose statistics would differ for half a batch."""
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.train = lambda mode=True, module=module: module
+            module.eval()
+            module.training = False
+
+
+def gradients(config, monkeypatch, most=None, within="forward"):
+    with monkeypatch.context() as patch:
+        sizes = exhausted_above(patch, most or 99, within=within)
+        run = load_run(config)
+        trainer = open_session(run, RunFolder(run.folder), Silent(), StopSignal())
+        without_norms(trainer.parts.network)
+        taken = []
+        patch.setattr(trainer.stepper, "update", lambda *_: taken.append(trainer.stepper.gradients()))
+        trainer._train_epoch()
+        trainer.close()
+        return taken[0], sizes, trainer
+
+
+@pytest.mark.parametrize("within", ["forward", "backward"])
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_halves_give_the_same_gradient_and_the_same_figures(within, accumulation, tiny, monkeypatch):
+    config = tiny(
+        debug__on_oom="halve",
+        data={"batch_size": 2, "num_workers": 0},
+        training__gradient_accumulation_steps=accumulation,
+    )
+    whole, _, trainer = gradients(config, monkeypatch)
+    halved, sizes, other = gradients(config, monkeypatch, most=1, within=within)
+    assert sizes == [2, 1, 1, 1, 1, 1, 1]
+    assert whole.keys() == halved.keys()
+    for name, value in whole.items():
+        torch.testing.assert_close(halved[name], value, rtol=1e-4, atol=1e-6)
+    assert other._train_losses() == pytest.approx(trainer._train_losses(), rel=1e-5)
+    assert other.tally.averages() == pytest.approx(trainer.tally.averages())
+
+
+def test_it_says_so_and_goes_on_to_the_end(tiny, run_cli, monkeypatch):
+    exhausted_above(monkeypatch, 1, within="forward")
+    result = run_cli("train", tiny(debug__on_oom="halve"))
+    assert result.code == 0, result.err
+    assert result.err.count("out of memory in epoch 1, batch 1") == 1
+    assert "a batch of 2 goes through the network in 2 pieces" in result.err
+
+
+@pytest.mark.parametrize("on_oom", ["stop", "halve"])
+def test_what_no_halving_helps_ends_with_the_remedies(on_oom, tiny, run_cli, monkeypatch):
+    exhausted_above(monkeypatch, 0, within="forward")
+    result = run_cli("train", tiny(debug__on_oom=on_oom))
+    assert result.code == 5
+    for remedy in ("data.batch_size", "data.patch_size", "training.amp", "segcli profile-memory"):
+        assert remedy in result.err
+
+
+def test_validation_on_the_cpu_gives_the_same_figures(tiny, run_cli, workplace):
+    told = []
+    for where in ("device", "cpu"):
+        assert run_cli("train", tiny(name=where, training__validate_on=where)).code == 0
+        told.append(yaml.safe_load((workplace / f"outputs/experiments/{where}/metrics_history.yaml").read_text()))
+    assert [entry["val"] for entry in told[0]] == [entry["val"] for entry in told[1]]
+
+
+def test_validation_on_the_cpu_takes_a_copy_in_full_precision_and_leaves_the_network_where_it_is(tiny):
+    run = load_run(tiny(training__validate_on="cpu"))
+    trainer = open_session(run, RunFolder(run.folder), Silent(), StopSignal())
+    trainer.close()
+    network = trainer.parts.network
+    on_gpu = replace(trainer.parts, device=torch.device("meta"), precision=Precision(torch.bfloat16, "cuda"))
+    parts, copied = on_gpu.on_cpu(network)
+    assert (parts.device.type, parts.precision) == ("cpu", Precision(None, "cpu"))
+    assert parts.loss is not on_gpu.loss
+    assert copied is not network
+    for name, value in network.state_dict().items():
+        assert torch.equal(copied.state_dict()[name], value)
+
+
+@pytest.mark.parametrize(("where", "times"), [("device", 0), ("cpu", 2)])
+def test_every_validation_is_where_the_run_wants_it(where, times, tiny, run_cli, monkeypatch):
+    heard = []
+    monkeypatch.setattr(Assembly, "on_cpu", lambda self, network: heard.append(network) or (self, network))
+    assert run_cli("train", tiny(training__validate_on=where, training__epochs=2)).code == 0
+    assert len(heard) == times
