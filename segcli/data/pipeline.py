@@ -1,6 +1,6 @@
 """From a case to the arrays that a network sees: read, resize, crop, augment, normalise, pad."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +12,9 @@ from segcli.data.samples import Case, Geometry, Sample, as_unit, pad_end, padded
 from segcli.data.settings import DatasetSpec, DataSettings
 
 __all__ = ["Pipeline", "Ready", "Source"]
+
+CHUNK = 2**20
+"""Pixels of which the mean and the deviation are taken at once."""
 
 
 class Source(Protocol):
@@ -137,8 +140,28 @@ class Pipeline:
         """Mean and deviation of each channel that normalisation takes away."""
         if self.settings.preprocessing.normalize != "per_image":
             return self.mean, self.std
-        axes = tuple(range(pixels.ndim - 1))
-        return pixels.mean(axis=axes), np.maximum(pixels.std(axis=axes), 1e-6)
+        return self.scale_of([pixels])
+
+    @staticmethod
+    def scale_of(parts: Iterable[Array]) -> tuple[Array, Array]:
+        """Mean and deviation of each channel of an image, exact whatever its size.
+
+        Args:
+            parts: Of the image, `(*S, C)` on the scale 0 to 1, each pixel in one of them.
+        """
+        count, mean, squares = 0, np.zeros(1), np.zeros(1)
+        for part in parts:
+            flat = part.reshape(-1, part.shape[-1])
+            for start in range(0, len(flat), CHUNK):
+                chunk = flat[start : start + CHUNK].astype(np.float64)
+                # joined as Chan, Golub and LeVeque have it: sums of squares would lose digits
+                here, more = chunk.mean(axis=0), len(chunk)
+                apart, total = here - mean, count + more
+                mean = mean + apart * (more / total)
+                squares = squares + ((chunk - here) ** 2).sum(axis=0) + apart**2 * (count * more / total)
+                count = total
+        deviation = np.sqrt(squares / max(count, 1))
+        return mean.astype(np.float32), np.maximum(deviation, 1e-6).astype(np.float32)
 
 
 def _crop(

@@ -14,7 +14,7 @@ from segcli.engine.predictor import Predictor, Wanted
 from segcli.engine.runtime import out_of_memory
 from segcli.engine.sliding import Forward
 
-__all__ = ["layout_of", "of_checkpoint", "opened"]
+__all__ = ["layout_of", "of_checkpoint"]
 
 
 def layout_of(path: Path) -> type[Layout]:
@@ -28,8 +28,8 @@ def layout_of(path: Path) -> type[Layout]:
     return layout
 
 
-def opened(path: Path, wanted: Wanted) -> Assembly:
-    """Parts of the run of a checkpoint, with its weights, on the run's device.
+def of_checkpoint(path: Path, wanted: Wanted) -> Predictor:
+    """Predictor of a checkpoint, on the run's device and in its precision.
 
     Raises:
         SegcliError: The checkpoint or the device fail.
@@ -39,16 +39,6 @@ def opened(path: Path, wanted: Wanted) -> Assembly:
     parts = assemble(run.predicting(threshold=wanted.threshold, tta=wanted.tta, tile=wanted.tile))
     load_weights(parts.network, checkpoint, path)
     parts.network.eval()
-    return parts
-
-
-def of_checkpoint(path: Path, wanted: Wanted) -> Predictor:
-    """Predictor of a checkpoint, on the run's device and in its precision.
-
-    Raises:
-        SegcliError: The checkpoint or the device fail.
-    """
-    parts = opened(path, wanted)
     run = parts.run
     return Predictor(
         name=run.name,
@@ -63,13 +53,17 @@ def of_checkpoint(path: Path, wanted: Wanted) -> Predictor:
 
 
 def _forward(parts: Assembly) -> Forward:
-    def forward(images: Array) -> Array:
+    def forward(images: Array) -> dict[str, Array]:
         try:
             with torch.inference_mode(), parts.precision.autocast():
                 image = torch.from_numpy(images).to(parts.device, memory_format=parts.memory_format)
-                logits: Array = parts.network(image)["mask"].float().cpu().numpy()
+                outputs = parts.network(image)
+            return {
+                name: values.float().cpu().numpy()
+                for name, values in outputs.items()
+                if name == "mask" or values.ndim < image.ndim
+            }
         except (RuntimeError, MemoryError) as error:
             raise out_of_memory(error) or error from error
-        return logits
 
     return forward

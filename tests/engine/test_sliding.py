@@ -27,7 +27,7 @@ class Named(nn.Module):
 def forward_of(network):
     def forward(images):
         with torch.inference_mode():
-            return network(torch.from_numpy(images))["mask"].numpy()
+            return {"mask": network(torch.from_numpy(images))["mask"].numpy()}
 
     return forward
 
@@ -69,7 +69,7 @@ def test_no_seam_shows_away_from_the_border_when_the_overlap_holds_the_receptive
     network, image = Named(ndim, 5), np.random.default_rng(0).standard_normal((2, *size), dtype=np.float32)
     forward = forward_of(network)
     tiled = joined(Sliding(forward, tile=tile, overlap=0.5, multiple=1), image)
-    whole = forward(image[None])[0]
+    whole = forward(image[None])["mask"][0]
 
     def probs(logits):
         return 1 / (1 + np.exp(-logits))
@@ -82,12 +82,12 @@ def test_no_seam_shows_away_from_the_border_when_the_overlap_holds_the_receptive
 def test_an_image_that_fits_is_given_to_the_network_as_it_is():
     network, image = Named(2, 3), np.random.default_rng(0).standard_normal((2, 32, 16), dtype=np.float32)
     found = joined(Sliding(forward_of(network), tile=(32, 32), overlap=0.5, multiple=16), image)
-    np.testing.assert_array_equal(found, forward_of(network)(image[None])[0])
+    np.testing.assert_array_equal(found, forward_of(network)(image[None])["mask"][0])
 
 
 def test_no_more_than_a_row_of_tiles_is_held_or_read_ahead():
     image, seen = np.zeros((1, 4096, 64), np.float32), []
-    sliding = Sliding(lambda images: images, tile=(64, 64), overlap=0.25, multiple=1)
+    sliding = Sliding(lambda images: {"mask": images}, tile=(64, 64), overlap=0.25, multiple=1)
     for rows, values in sliding.bands(of_array(image, seen), (4096, 64)):
         assert values.shape[1] <= 64
         assert max(window[0].start for window in seen) <= rows.stop + 2 * 64
@@ -100,7 +100,7 @@ def test_a_part_that_cannot_be_read_ends_the_prediction_with_its_error():
         return np.zeros((1, 32, 32), np.float32)
 
     with pytest.raises(OSError, match="the disk is gone"):
-        list(Sliding(lambda images: images, tile=(32, 32), overlap=0.25, multiple=1).bands(read, (256, 32)))
+        list(Sliding(lambda images: {"mask": images}, tile=(32, 32), overlap=0.25, multiple=1).bands(read, (256, 32)))
 
 
 @pytest.mark.parametrize(
