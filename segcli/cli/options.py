@@ -67,7 +67,7 @@ TTAOpt = Annotated[
     bool | None,
     typer.Option(
         "--tta/--no-tta",
-        help="Average the predictions of all flips and quarter turns (8 x the work).",
+        help="Average the predictions of all flips and quarter turns (8 x the work), or see each image once.",
         show_default=False,
     ),
 ]

@@ -67,6 +67,9 @@ def _check_sizes(run: Run, wrong: Any) -> None:
     ):
         if size is not None and len(size) != ndim:
             wrong(loc, f"has {len(size)} sizes, images of format `{run.dataset.format}` have {ndim} axes")
+    if ndim == 3 and run.inference.tta == "horizontal":
+        message = f"`horizontal` is for 2D images, those of format `{run.dataset.format}` are volumes"
+        wrong(("inference", "tta"), message, "`true` takes the flips along every axis")
 
 
 def _check_metrics(run: Run, wrong: Any) -> None:

@@ -193,13 +193,25 @@ class Inference(ConfigModel):
     """Images larger than this are cut into tiles; null never does."""
     overlap: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
     """Share of a tile that it shares with the next."""
-    tta: bool = False
-    """Test-time augmentation: average the logits of all flips and, in 2D, quarter turns; eight times the work. It harms
-    scenes that have an above and a below."""
+    tta: Literal[False, True, "horizontal"] = False
+    """Test-time augmentation: average the logits of all flips and, in 2D, quarter turns; eight times the work. Scenes
+    that have an above and a below want `horizontal`: the image and its mirror image, twice the work."""
+    scales: Annotated[list[Annotated[float, Field(ge=0.25, le=4.0)]], Field(min_length=1)] = [1.0]
+    """Sizes at which the network sees each image or tile, as factors; the logits are averaged, `[0.75, 1.0, 1.25]`."""
     threshold: Share = 0.5
     """A pixel is foreground from this probability on."""
     postprocess: Postprocess = Postprocess()
     """What is done to the masks that are found."""
+
+    def changed(self, ndim: int, threshold: float | None, tta: bool | None, tile: int | None) -> "Inference":
+        """With what a user sets for one call; None keeps what is there. Without `tta`, one scale is seen."""
+        wanted = {
+            "threshold": threshold,
+            "tta": tta,
+            "scales": [1.0] if tta is False else None,
+            "tile": None if tile is None else [tile] * ndim,
+        }
+        return self.model_copy(update={key: value for key, value in wanted.items() if value is not None})
 
 
 class TrackerSection(Component):
@@ -334,9 +346,7 @@ class Run(ConfigModel):
     def predicting(self, *, threshold: float | None = None, tta: bool | None = None, tile: int | None = None) -> "Run":
         """The run with other keys of `inference`; None keeps what it has."""
         ndim: int = DATASETS.load(self.dataset.format).ndim
-        wanted = {"threshold": threshold, "tta": tta, "tile": None if tile is None else [tile] * ndim}
-        changes = {key: value for key, value in wanted.items() if value is not None}
-        return self.model_copy(update={"inference": self.inference.model_copy(update=changes)})
+        return self.model_copy(update={"inference": self.inference.changed(ndim, threshold, tta, tile)})
 
     def resolved(self) -> dict[str, Any]:
         """Every key with its value; alone enough to repeat the run."""

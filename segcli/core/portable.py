@@ -14,7 +14,7 @@ FORMATS: dict[str, Format] = {".onnx": "onnx", ".torchscript": "torchscript", ".
 """What is in a file, by the end of its name."""
 KEY = "segcli"
 """Name of our description among a file's metadata."""
-VERSION = 1
+VERSION = 2
 SCALES = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 """Stored value that becomes 1."""
 
@@ -50,6 +50,10 @@ class Description:
     threshold: float
     tile: list[int] | None
     overlap: float
+    tta: bool | str
+    """Test-time augmentation, as `inference.tta`."""
+    scales: list[float]
+    """Sizes at which an image is seen, as `inference.scales`."""
     postprocess: dict[str, Any]
     """What is done to masks; the section `inference.postprocess`."""
     dataset: dict[str, Any]

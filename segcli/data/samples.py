@@ -79,14 +79,21 @@ class Geometry:
 
     def restore_array(self, values: Array) -> Array:
         """As `restore`, for `(K, *padded)` in float32 and without PyTorch."""
-        values = values[(slice(None), *(slice(0, size) for size in self.resized))]
-        for axis, size in enumerate(self.stored, start=1):
-            values = _interpolated(values, axis, size)
-        return values
+        return interpolated(values[(slice(None), *(slice(0, size) for size in self.resized))], self.stored)
 
 
-def _interpolated(values: Array, axis: int, size: int) -> Array:
-    """Linear interpolation along one axis, pixel centres aligned as `F.interpolate(align_corners=False)` has them."""
+def interpolated(values: Array, size: tuple[int, ...]) -> Array:
+    """Values `(..., *S)` in float32 at another size of their last axes, as `F.interpolate` has them.
+
+    Linear along each axis, `align_corners=False`, without smoothing downwards.
+    """
+    for axis, length in enumerate(size, start=values.ndim - len(size)):
+        values = _along(values, axis, length)
+    return values
+
+
+def _along(values: Array, axis: int, size: int) -> Array:
+    """Linear interpolation along one axis, with the centres of pixels aligned."""
     have = values.shape[axis]
     if have == size:
         return values
@@ -125,10 +132,10 @@ def _resize_volume(pixels: Array, size: tuple[int, ...], *, labels: bool) -> Arr
             at = ((np.arange(length, dtype=np.float32) + np.float32(0.5)) * np.float32(have / length)).astype(np.intp)
             pixels = pixels.take(np.minimum(at, have - 1), axis)
         return pixels
-    values = pixels.astype(np.float32)
-    for axis, length in enumerate(size):
-        values = _interpolated(values, axis, length)
-    return (np.rint(values) if pixels.dtype.kind in "iu" else values).astype(pixels.dtype)
+    channels = np.moveaxis(pixels.reshape(*pixels.shape[:3], -1), -1, 0)
+    values = np.moveaxis(interpolated(channels.astype(np.float32), size), 0, -1)
+    values = np.rint(values) if pixels.dtype.kind in "iu" else values
+    return np.ascontiguousarray(values.astype(pixels.dtype).reshape(*size, *pixels.shape[3:]))
 
 
 def padded_size(size: tuple[int, ...], multiple: int, at_least: tuple[int, ...] | None = None) -> tuple[int, ...]:

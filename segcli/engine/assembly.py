@@ -23,7 +23,7 @@ from segcli.data.volume_transforms import VolumeAugmenter
 from segcli.datasets import Layout
 from segcli.engine.checkpoint import Checkpoint
 from segcli.engine.events import Listener
-from segcli.engine.inference import STRAIGHT, Inferer, all_views
+from segcli.engine.inference import Inferer, views_of
 from segcli.engine.runtime import Precision, choose_device, choose_precision, seed_everything
 from segcli.losses import WeightedSum
 from segcli.metrics import Metric, Scored, ScoredClasses
@@ -163,7 +163,8 @@ class Assembly:
             multiple=self.pipeline.multiple,
             precision=self.precision,
             batch_size=1 if self.device.type == "cpu" else self.run.data.batch_size,
-            views=all_views(self.layout.ndim) if settings.tta else STRAIGHT,
+            views=views_of(self.layout.ndim, settings.tta),
+            scales=settings.scales,
         )
 
 

@@ -144,6 +144,8 @@ def describe(parts: Assembly, *, epoch: int, precision: str, baked: str | None) 
         threshold=run.inference.threshold,
         tile=None if run.inference.tile is None else list(run.inference.tile),
         overlap=run.inference.overlap,
+        tta=run.inference.tta,
+        scales=run.inference.scales,
         postprocess=run.inference.postprocess.model_dump(),
         dataset=plain(dataset),
         preprocessing=plain(

@@ -1,15 +1,19 @@
-"""Logits of whole images: in one pass or in tiles whose overlap is blended, and averaged over flips and turns."""
+"""Logits of whole images: in one pass or in tiles whose overlap is blended, averaged over flips, turns and scales."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import product
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from segcli.engine.runtime import Precision
+from segcli.engine.sliding import scaled, ways_of
+from segcli.nn.dims import INTERPOLATION
 
-__all__ = ["STRAIGHT", "Inferer", "View", "all_views"]
+__all__ = ["Inferer", "View", "views_of"]
 
 
 @dataclass(frozen=True)
@@ -30,16 +34,9 @@ class View:
         return values.flip(self.flips).rot90(-self.turns, (-2, -1))
 
 
-STRAIGHT = (View(0, ()),)
-"""The image as it is, and nothing else."""
-
-
-def all_views(ndim: int) -> tuple[View, ...]:
-    """The eight flips and quarter turns of a 2D image, or the eight flips of a volume, whose axes may differ."""
-    if ndim == 2:
-        return tuple(View(turns, flips) for turns in range(4) for flips in ((), (-1,)))
-    axes = range(-ndim, 0)
-    return tuple(View(0, flips) for count in range(ndim + 1) for flips in combinations(axes, count))
+def views_of(ndim: int, tta: bool | Literal["horizontal"]) -> tuple[View, ...]:
+    """Ways to look at an image whose logits are averaged, as prediction takes them."""
+    return tuple(View(turns, flips) for turns, flips in ways_of(ndim, tta))
 
 
 class Inferer:
@@ -57,6 +54,7 @@ class Inferer:
         precision: Number format of the forward pass.
         batch_size: Tiles per forward pass.
         views: Ways to look at each image or tile; the logits are averaged over them.
+        scales: Factors of the size at which each view is taken.
     """
 
     def __init__(
@@ -68,14 +66,17 @@ class Inferer:
         multiple: int,
         precision: Precision,
         batch_size: int = 1,
-        views: tuple[View, ...] = STRAIGHT,
+        views: tuple[View, ...] = (View(0, ()),),
+        scales: Sequence[float] = (1.0,),
     ) -> None:
         self.network = network
         self.tile = None if tile is None else tuple(-(-length // multiple) * multiple for length in tile)
         self.overlap = overlap
+        self.multiple = multiple
         self.precision = precision
         self.batch_size = batch_size
         self.views = views
+        self.scales = scales
 
     def logits(self, image: Tensor) -> dict[str, Tensor]:
         """Logits in float32, `(B, C, *S) -> {name: (B, K, *S)}`; the caller holds `torch.inference_mode`."""
@@ -85,6 +86,19 @@ class Inferer:
         return self._in_tiles(image, size, self.tile)
 
     def _forward(self, image: Tensor) -> dict[str, Tensor]:
+        if tuple(self.scales) == (1.0,):
+            return self._turned(image)
+        size, mode = tuple(image.shape[2:]), INTERPOLATION[image.ndim - 2]
+        total: dict[str, Tensor] = {}
+        for scale in self.scales:
+            seen = F.interpolate(image, scaled(size, scale, self.multiple), mode=mode) if scale != 1.0 else image
+            for name, values in self._turned(seen).items():
+                restored = F.interpolate(values, size, mode=mode) if values.ndim == image.ndim else values
+                total[name] = total[name] + restored if name in total else restored
+        return {name: values / len(self.scales) for name, values in total.items()}
+
+    def _turned(self, image: Tensor) -> dict[str, Tensor]:
+        """Mean of the outputs over all views of an image."""
         total: dict[str, Tensor] = {}
         for view in self.views:
             with self.precision.autocast():

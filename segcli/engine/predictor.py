@@ -17,12 +17,12 @@ from segcli.core.registry import TASKS
 from segcli.core.scratch import Scratch
 from segcli.core.types import Array, Mask
 from segcli.data.pipeline import Pipeline
-from segcli.data.postprocess import Postprocess, clean
+from segcli.data.postprocess import clean
 from segcli.data.samples import Geometry, Sample, as_unit, pad_end, padded_size
 from segcli.data.settings import DataSettings
 from segcli.datasets import Layout
 from segcli.engine.portable import open_portable
-from segcli.engine.sliding import Forward, Sliding
+from segcli.engine.sliding import Forward, Sliding, ways_of
 from segcli.tasks import Task
 
 __all__ = ["Likely", "Pixels", "Predictor", "Wanted", "ensemble", "of_exported"]
@@ -217,7 +217,8 @@ class Predictor:
             overlap=settings.overlap,
             multiple=self.pipeline.multiple,
             batch_size=self.batch_size,
-            tta=settings.tta,
+            ways=ways_of(self.layout.ndim, settings.tta),
+            scales=settings.scales,
             scratch=scratch,
         )
 
@@ -318,13 +319,9 @@ def of_exported(path: Path, wanted: Wanted, *, threads: int = 0) -> Predictor:
     layout: Layout = dataset.build()
     task: Task = TASKS.load(described.task)(dataset.spec)
     settings = DataSettings.model_validate(described.preprocessing)
-    tile = described.tile if wanted.tile is None else [wanted.tile] * described.ndim
-    inference = Inference(
-        threshold=described.threshold if wanted.threshold is None else wanted.threshold,
-        tile=tile,
-        overlap=described.overlap,
-        tta=bool(wanted.tta),
-        postprocess=Postprocess.model_validate(described.postprocess),
+    keys = ("threshold", "tile", "overlap", "tta", "scales", "postprocess")
+    inference = Inference.model_validate({key: getattr(described, key) for key in keys}).changed(
+        described.ndim, wanted.threshold, wanted.tta, wanted.tile
     )
 
     def forward(images: Array) -> dict[str, Array]:

@@ -8,17 +8,19 @@ Works on NumPy arrays: checkpoints and exported files are run by the same code, 
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import combinations, product
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from segcli.core.scratch import Scratch
 from segcli.core.types import Array
+from segcli.data.samples import interpolated
 
-__all__ = ["Forward", "Sliding", "starts_of", "weights_of"]
+__all__ = ["STRAIGHT", "Forward", "Sliding", "Way", "scaled", "starts_of", "ways_of", "weights_of"]
 
 Forward = Callable[[Array], dict[str, Array]]
 """From inputs `(B, C, *S)` to raw outputs in float32: `mask` `(B, K, *S)`, and what has no pixels, `(B, K)`."""
@@ -29,14 +31,33 @@ GIVEN = 2**25
 Window = tuple[slice, ...]
 Way = tuple[int, tuple[int, ...]]
 """Quarter turns in the plane of the last two axes, then the axes that are reversed, counted from the end."""
+STRAIGHT: tuple[Way, ...] = ((0, ()),)
+"""The image as it is, and nothing else."""
 
 
-def ways_of(ndim: int) -> tuple[Way, ...]:
-    """The eight flips and quarter turns of a 2D image, or the eight flips of a volume, whose axes may differ."""
+def ways_of(ndim: int, tta: bool | Literal["horizontal"]) -> tuple[Way, ...]:
+    """Ways to look at an image whose outputs are averaged.
+
+    All are the eight flips and quarter turns of a 2D image, or the eight flips of a volume, whose axes may differ.
+    """
+    if not tta:
+        return STRAIGHT
+    if tta == "horizontal":
+        return (*STRAIGHT, (0, (-1,)))
     if ndim == 2:
         return tuple((turns, flips) for turns in range(4) for flips in ((), (-1,)))
     axes = range(-ndim, 0)
     return tuple((0, flips) for count in range(ndim + 1) for flips in combinations(axes, count))
+
+
+def scaled(size: tuple[int, ...], scale: float, multiple: int) -> tuple[int, ...]:
+    """A size times a factor, to the nearest multiple.
+
+    Example:
+        >>> scaled((480, 360), 1.25, 16)
+        (608, 448)
+    """
+    return tuple(max(round(length * scale / multiple), 1) * multiple for length in size)
 
 
 class Sliding:
@@ -48,7 +69,8 @@ class Sliding:
         overlap: Share of a tile that the next one covers again.
         multiple: Sizes given to it are multiples of this.
         batch_size: Tiles per call.
-        tta: Average over all flips and quarter turns.
+        ways: Ways to look at each tile; the outputs are averaged over them.
+        scales: Factors of the size at which each way is taken.
         scratch: Folder for what is not held in memory; the system's own when left out.
     """
 
@@ -60,14 +82,17 @@ class Sliding:
         overlap: float,
         multiple: int,
         batch_size: int = 1,
-        tta: bool = False,
+        ways: tuple[Way, ...] = STRAIGHT,
+        scales: Sequence[float] = (1.0,),
         scratch: Path | None = None,
     ) -> None:
         self.forward = forward
         self.tile = None if tile is None else tuple(-(-length // multiple) * multiple for length in tile)
         self.overlap = overlap
+        self.multiple = multiple
         self.batch_size = batch_size
-        self.tta = tta
+        self.ways = ways
+        self.scales = scales
         self.scratch = scratch
         self.highest: dict[str, Array] = {}
         """Of outputs without pixels, `(K)`, the highest of the tiles so far: what is anywhere is in the image."""
@@ -142,18 +167,41 @@ class Sliding:
                 ahead.cancel()
 
     def _looked(self, images: Array) -> dict[str, Array]:
-        if not self.tta:
+        return _mean(self._at(images, scale) for scale in self.scales)
+
+    def _at(self, images: Array, scale: float) -> dict[str, Array]:
+        """What is found in images that are seen at another size, at their own."""
+        if scale == 1.0:
+            return self._turned(images)
+        size = images.shape[2:]
+        found = self._turned(_sized(images, scaled(size, scale, self.multiple)))
+        return {
+            name: interpolated(values, size) if values.ndim == images.ndim else values
+            for name, values in found.items()
+        }
+
+    def _turned(self, images: Array) -> dict[str, Array]:
+        """Mean of the outputs over all ways to look at images."""
+        return _mean(self._seen(images, way) for way in self.ways)
+
+    def _seen(self, images: Array, way: Way) -> dict[str, Array]:
+        """What is found in images that are turned and flipped, turned back; what has no pixels stays as it is."""
+        if way == STRAIGHT[0]:
             return self.forward(images)
-        total: dict[str, Array] = {}
-        ways = ways_of(images.ndim - 2)
-        for turns, flips in ways:
-            seen = np.ascontiguousarray(np.flip(np.rot90(images, turns, (-2, -1)), flips))
-            for name, values in self.forward(seen).items():
-                # an output without pixels has nothing to turn back
-                has_pixels = values.ndim == images.ndim
-                straight = np.rot90(np.flip(values, flips), -turns, (-2, -1)) if has_pixels else values
-                total[name] = total[name] + straight if name in total else straight.copy()
-        return {name: values / np.float32(len(ways)) for name, values in total.items()}
+        turns, flips = way
+        found = self.forward(np.ascontiguousarray(np.flip(np.rot90(images, turns, (-2, -1)), flips)))
+        return {
+            name: np.rot90(np.flip(values, flips), -turns, (-2, -1)) if values.ndim == images.ndim else values
+            for name, values in found.items()
+        }
+
+
+def _mean(outputs: Iterable[dict[str, Array]]) -> dict[str, Array]:
+    total: dict[str, Array] = {}
+    count = 0
+    for count, found in enumerate(outputs, start=1):
+        total = {name: total[name] + values for name, values in found.items()} if total else found
+    return {name: values / np.float32(count) for name, values in total.items()} if count > 1 else total
 
 
 class _Rows:
@@ -206,6 +254,13 @@ class _Rows:
         """Let go of the room."""
         if self.disk is not None:
             self.disk.close()
+
+
+def _sized(images: Array, size: tuple[int, ...]) -> Array:
+    """Images at another size; stored pixels remain whole numbers."""
+    values = interpolated(images, size)
+    resized: Array = values if images.dtype.kind == "f" else np.rint(values).astype(images.dtype)
+    return resized
 
 
 def starts_of(length: int, tile: int, overlap: float) -> list[int]:

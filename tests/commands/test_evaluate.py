@@ -123,6 +123,20 @@ def test_test_time_augmentation_changes_the_scores_in_eval_and_predict_alike(eva
     assert back["average_metrics"] == plain["average_metrics"]
 
 
+def test_a_run_predicts_as_its_inference_section_says(workplace, tiny, run_cli):
+    config = tiny(training__epochs=1, inference={"tta": "horizontal", "scales": [0.75, 1.0, 1.25]})
+    assert run_cli("train", config).code == 0
+    averaged = json.loads(run_cli("eval", "--json", "--out", "averaged").out)["average_metrics"]
+    assert run_cli("predict", "data/test/image", "--out", "found").code == 0
+    for name in ("00.png", "01.png"):
+        written = read_labels(workplace / "averaged/predictions" / name)
+        assert np.array_equal(written, read_labels(workplace / "found" / name))
+    of_one_scale = json.loads(run_cli("eval", "inference.scales=[1.0]", "--json").out)["average_metrics"]
+    once = json.loads(run_cli("eval", "inference.scales=[1.0]", "inference.tta=false", "--json").out)["average_metrics"]
+    assert len({figures["auc"] for figures in (averaged, of_one_scale, once)}) == 3
+    assert json.loads(run_cli("eval", "--no-tta", "--json").out)["average_metrics"] == once
+
+
 def test_metrics_that_cannot_score_the_images_are_left_out(evaluated, run_cli, monkeypatch):
     monkeypatch.setattr(METRICS.load("cldice"), "can_ndim", (3,))
     names = set(json.loads(run_cli("eval", "tiny", "--json").out)["average_metrics"])

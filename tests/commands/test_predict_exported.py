@@ -52,6 +52,7 @@ def check_same(run_cli, workplace, file, *options):
         {},
         {"data__image_size": [32, 64]},
         {"data__preprocessing": {"normalize": "per_image"}},
+        {"inference": {"tta": "horizontal", "scales": [0.5, 1.0]}},
         {"dataset__color": "grey", "dataset__num_channels": 1, "dataset__mean": [0.4], "dataset__std": [0.2]},
     ],
 )

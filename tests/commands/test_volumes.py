@@ -81,6 +81,13 @@ def test_eval_writes_masks_and_presence_of_all_cases_into_one_file(trained, run_
         np.testing.assert_array_equal(file["presence_labels"][:], flags)
 
 
+def test_left_and_right_are_for_images(trained, run_cli):
+    trained()
+    result = run_cli("eval", "inference.tta=horizontal")
+    assert result.code == 2
+    assert "`horizontal` is for 2D images, those of format `hdf5_volumes` are volumes" in result.err
+
+
 def test_predict_gives_an_hdf5_file_back_in_its_own_format_with_a_table_of_presence(trained, run_cli):
     trained()
     result = run_cli("predict", "data/test.h5", "--run", "tiny", "--out", "found", "--json")

@@ -210,6 +210,8 @@ def test_a_data_set_is_looked_up_beside_the_experiment_and_then_from_the_working
             "dataset.mean: is missing, and `data.preprocessing.normalize` needs",
         ),
         ({"data__patch_size": [8, 8, 8]}, "data.patch_size: has 3 sizes, images of format `image_folders` have 2 axes"),
+        ({"inference__tta": "vertical"}, "inference.tta: must be one of false, true, horizontal, got `'vertical'`"),
+        ({"inference__scales": []}, "inference.scales: must have at least 1 entries, got `[]`"),
         ({"dataset__num_classes": 4}, "`bce` is a loss of masks of their own, task `multiclass` has classes"),
         ({"training__loss": "cross_entropy"}, "`cross_entropy` is a loss of classes that exclude each other"),
         ({"training__metrics": ["mean_iou"]}, "`mean_iou` is a metric of many classes, the data set has one mask"),

@@ -41,6 +41,8 @@ def describe(ndim, stride):
         threshold=0.5,
         tile=None,
         overlap=0.25,
+        tta=False,
+        scales=[1.0],
         postprocess={},
         dataset={},
         preprocessing={},

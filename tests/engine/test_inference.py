@@ -3,8 +3,9 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from segcli.engine.inference import STRAIGHT, Inferer, _windows, all_views
+from segcli.engine.inference import Inferer, _windows, views_of
 from segcli.engine.runtime import Precision
 
 
@@ -23,7 +24,7 @@ class Named(nn.Module):
         return {"mask": self.conv(image)}
 
 
-def inferer(network, tile, batch_size=3, multiple=1, views=STRAIGHT):
+def inferer(network, tile, batch_size=3, multiple=1, **looks):
     return Inferer(
         network,
         tile=tile,
@@ -31,7 +32,7 @@ def inferer(network, tile, batch_size=3, multiple=1, views=STRAIGHT):
         multiple=multiple,
         precision=Precision(None, "cpu"),
         batch_size=batch_size,
-        views=views,
+        **looks,
     )
 
 
@@ -86,29 +87,47 @@ class Directed(nn.Module):
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_views_are_distinct_and_each_is_undone_exactly(ndim):
     image = torch.randn(2, 3, *(5, 6, 7)[:ndim])
-    seen = [view.of(image) for view in all_views(ndim)]
+    seen = [view.of(image) for view in views_of(ndim, True)]
     assert len(seen) == 8
     assert all(not torch.equal(one, other) for i, one in enumerate(seen) for other in seen[:i])
-    assert all(torch.equal(view.undone(view.of(image)), image) for view in all_views(ndim))
+    assert all(torch.equal(view.undone(view.of(image)), image) for view in views_of(ndim, True))
 
 
 def test_the_average_over_all_views_is_that_of_the_four_neighbours():
     image = torch.randn(1, 1, 12, 10)
-    averaged = inferer(Directed(), None, views=all_views(2)).logits(image)["mask"]
+    averaged = inferer(Directed(), None, views=views_of(2, True)).logits(image)["mask"]
     neighbours = [image.roll(step, dims=axis) for axis in (-1, -2) for step in (1, -1)]
     torch.testing.assert_close(averaged, torch.stack(neighbours).mean(0))
 
 
 def test_the_average_over_views_of_a_volume_keeps_its_axes_apart():
     image = torch.randn(1, 1, 4, 6, 10)
-    averaged = inferer(Directed(), None, views=all_views(3)).logits(image)["mask"]
+    averaged = inferer(Directed(), None, views=views_of(3, True)).logits(image)["mask"]
     torch.testing.assert_close(averaged, (image.roll(1, dims=-1) + image.roll(-1, dims=-1)) / 2)
+
+
+def test_the_average_with_the_mirror_image_is_that_of_both_neighbours():
+    image = torch.randn(1, 1, 12, 10)
+    averaged = inferer(Directed(), None, views=views_of(2, "horizontal")).logits(image)["mask"]
+    torch.testing.assert_close(averaged, (image.roll(1, dims=-1) + image.roll(-1, dims=-1)) / 2)
+
+
+def test_scales_average_what_the_network_says_of_the_image_at_other_sizes():
+    network, image = Named(2, 3), torch.randn(1, 2, 40, 56)
+    with torch.inference_mode():
+        averaged = inferer(network, None, multiple=8, scales=[0.6, 1.0, 1.4]).logits(image)["mask"]
+        assert network.seen == {(24, 32), (40, 56), (56, 80)}  # the nearest multiples of 8
+        expected = network(image)["mask"]
+        for size in ((24, 32), (56, 80)):
+            small = network(F.interpolate(image, size, mode="bilinear"))["mask"]
+            expected = expected + F.interpolate(small, (40, 56), mode="bilinear")
+    torch.testing.assert_close(averaged, expected / 3)
 
 
 def test_views_and_tiles_go_together():
     network, image = Named(2, 1), torch.randn(1, 2, 50, 41)
     with torch.inference_mode():
-        both = inferer(network, (16, 24), views=all_views(2)).logits(image)["mask"]
+        both = inferer(network, (16, 24), views=views_of(2, True)).logits(image)["mask"]
         torch.testing.assert_close(both, network(image)["mask"], atol=1e-5, rtol=1e-5)
 
 
@@ -118,6 +137,9 @@ def test_an_output_without_pixels_is_averaged_as_it_is():
             return {"mask": image, "presence": image.mean(dim=(2, 3))}
 
     image = torch.randn(2, 1, 8, 6)
-    outputs = inferer(Counting(), None, views=all_views(2)).logits(image)
+    outputs = inferer(Counting(), None, views=views_of(2, True)).logits(image)
     torch.testing.assert_close(outputs["presence"], image.mean(dim=(2, 3)))
     torch.testing.assert_close(outputs["mask"], image)
+    small = F.interpolate(image, (4, 3), mode="bilinear").mean(dim=(2, 3))
+    outputs = inferer(Counting(), None, scales=[0.5, 1.0]).logits(image)
+    torch.testing.assert_close(outputs["presence"], (small + image.mean(dim=(2, 3))) / 2)

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from segcli.data.samples import Geometry
-from segcli.engine.inference import Inferer, all_views
+from segcli.engine.inference import Inferer, views_of
 from segcli.engine.runtime import Precision
-from segcli.engine.sliding import Sliding, starts_of, weights_of
+from segcli.engine.sliding import Sliding, starts_of, ways_of, weights_of
 
 
 class Named(nn.Module):
@@ -51,14 +51,14 @@ def joined(sliding, image):
 
 @pytest.mark.parametrize(("size", "tile"), [((50, 41), (16, 16)), ((16, 90), (32, 24)), ((20, 19, 23), (8, 8, 8))])
 @pytest.mark.parametrize("batch_size", [1, 4])
-@pytest.mark.parametrize("tta", [False, True])
-def test_bands_are_what_the_tiles_of_training_and_evaluation_give(size, tile, batch_size, tta):
-    if tta and len(set(tile)) > 1:
+@pytest.mark.parametrize(("tta", "scales"), [(False, [1.0]), (True, [1.0]), ("horizontal", [0.75, 1.0, 1.5])])
+def test_bands_are_what_the_tiles_of_training_and_evaluation_give(size, tile, batch_size, tta, scales):
+    if tta is True and len(set(tile)) > 1:
         tile = (16,) * len(size)
     network, image = Named(len(size), 3), np.random.default_rng(0).standard_normal((2, *size), dtype=np.float32)
-    sliding = Sliding(forward_of(network), tile=tile, overlap=0.25, multiple=1, batch_size=batch_size, tta=tta)
-    views = {"views": all_views(len(size))} if tta else {}
-    whole = Inferer(network, tile=tile, overlap=0.25, multiple=1, precision=Precision(None, "cpu"), **views)
+    alike = {"tile": tile, "overlap": 0.25, "multiple": 1, "scales": scales}
+    sliding = Sliding(forward_of(network), batch_size=batch_size, ways=ways_of(len(size), tta), **alike)
+    whole = Inferer(network, precision=Precision(None, "cpu"), views=views_of(len(size), tta), **alike)
     with torch.inference_mode():
         expected = whole.logits(torch.from_numpy(image)[None])["mask"][0].numpy()
     np.testing.assert_allclose(joined(sliding, image), expected, atol=2e-6)
