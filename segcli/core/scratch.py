@@ -5,7 +5,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 from types import EllipsisType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -41,20 +41,21 @@ class Scratch:
             else:
                 self._file.truncate(size)
 
-    def _mapped(self, mode: Any) -> Array:
+    def mapped(self, mode: Literal["r", "r+"] = "r") -> Array:
+        """All of it, to be let go soon."""
         return np.memmap(self._file, self.dtype, mode, shape=self.shape)
 
     def read(self, place: Place) -> Array:
         """A copy of a part."""
-        return np.array(self._mapped("r")[place])
+        return np.array(self.mapped()[place])
 
     def write(self, place: Place, values: Array | float) -> None:
         """Set a part."""
-        self._mapped("r+")[place] = values
+        self.mapped("r+")[place] = values
 
     def add(self, place: Place, values: Array) -> None:
         """Add to a part."""
-        self._mapped("r+")[place] += values
+        self.mapped("r+")[place] += values
 
     def close(self) -> None:
         """Let go of the room on the disk."""

@@ -167,6 +167,12 @@ class DICOMSeries:
         return self.columns, self.rows, len(self.slices)
 
     @property
+    def steps_mm(self) -> tuple[float, float, float]:
+        """Between columns, rows and slices."""
+        between = (self.slices[-1].at_mm - self.slices[0].at_mm) / (len(self.slices) - 1)
+        return self.between_columns_mm, self.between_rows_mm, between
+
+    @property
     def affine(self) -> Array:
         """From the number of column, row and slice to millimetres, in NIfTI's axes."""
         step = (self.slices[-1].position - self.slices[0].position) / (len(self.slices) - 1)

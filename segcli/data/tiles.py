@@ -1,4 +1,4 @@
-"""Writing images that need not fit in memory, as tiled and compressed TIFF."""
+"""Writing images and stacks that need not fit in memory, as tiled and compressed TIFF."""
 
 import math
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
 from threading import Thread
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +23,12 @@ WAITING = 2
 
 
 class TiledWriter:
-    """Takes an image in bands of rows; a thread compresses and writes them meanwhile."""
+    """Takes an image in bands of rows, or a stack plane by plane; a thread compresses and writes them meanwhile."""
 
-    def __init__(self, path: Path, size: tuple[int, ...], dtype: npt.DTypeLike) -> None:
-        self.size, self.dtype = size, np.dtype(dtype)
+    def __init__(
+        self, path: Path, size: tuple[int, ...], dtype: npt.DTypeLike, stack: dict[str, Any] | None = None
+    ) -> None:
+        self.size, self.dtype, self.stack = size, np.dtype(dtype), stack
         self.queue: Queue[Array | None] = Queue(WAITING)
         self.error: BaseException | None = None
         self.abandoned = False
@@ -34,7 +37,7 @@ class TiledWriter:
         self.thread.start()
 
     def add(self, rows: Array) -> None:
-        """Take up the next rows, `(h, W)` or RGB `(h, W, 3)`.
+        """Take up the next rows, `(h, W)` or RGB `(h, W, 3)`, or the next planes `(d, H, W)`.
 
         Raises:
             OSError: What was handed over before could not be written.
@@ -64,14 +67,14 @@ class TiledWriter:
         try:
             tifffile.imwrite(
                 path,
-                self._tiles(),
+                self._tiles() if self.stack is None else self._tiles_of_planes(),
                 shape=self.size,
                 dtype=self.dtype,
                 tile=(TILE, TILE),
-                photometric="rgb" if len(self.size) == 3 else "minisblack",
+                photometric="rgb" if len(self.size) == 3 and self.stack is None else "minisblack",
                 compression="deflate",
                 bigtiff=math.prod(self.size) * self.dtype.itemsize > 2**31,
-                metadata=None,
+                **(self.stack or {"metadata": None}),
             )
         except BaseException as error:  # told by `add` or `close`, in the thread of whoever calls them
             self.error = error
@@ -95,6 +98,18 @@ class TiledWriter:
         if filled:
             yield from self._cut(strip)
 
+    def _tiles_of_planes(self) -> Iterator[Array]:
+        height, width = (-(-length // TILE) * TILE for length in self.size[1:])
+        padded = np.zeros((height, width), self.dtype)
+        while (planes := self.queue.get()) is not None:
+            for plane in planes:
+                padded[: self.size[1], : self.size[2]] = plane
+                for top in range(0, height, TILE):
+                    yield from self._cut(padded[top : top + TILE])
+        self.ended = True
+        if self.abandoned:
+            raise RuntimeError("the rest of the stack is missing")
+
     @staticmethod
     def _cut(strip: Array) -> Iterator[Array]:
         for left in range(0, strip.shape[1], TILE):
@@ -102,19 +117,22 @@ class TiledWriter:
 
 
 @contextmanager
-def tiled_tiff(path: Path, size: tuple[int, ...], dtype: npt.DTypeLike) -> Iterator[TiledWriter]:
+def tiled_tiff(
+    path: Path, size: tuple[int, ...], dtype: npt.DTypeLike, *, stack: dict[str, Any] | None = None
+) -> Iterator[TiledWriter]:
     """A file that is there whole or not at all.
 
     Args:
         path: The file.
-        size: Height and width, and 3 for RGB; as many rows are to be added.
+        size: Height and width, and 3 for RGB; as many rows are to be added. Of a stack: planes, height and width.
         dtype: Of the pixels.
+        stack: What is told of a stack, as `tifffile.imwrite` takes it; None for an image.
 
     Raises:
         DataError: It cannot be written.
     """
     with replacing(path) as temporary:
-        writer = TiledWriter(temporary, size, dtype)
+        writer = TiledWriter(temporary, size, dtype, stack)
         try:
             yield writer
         except BaseException:
