@@ -5,7 +5,7 @@ second, so that a mistake in a file is told before anything slow begins.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -395,8 +395,7 @@ def predict(
     located = [] if model else [locate_run(name) for name in run] if run else [locate_run(None)]
 
     from segcli.commands.predict import PredictOptions
-    from segcli.commands.predict import predict as command
-    from segcli.engine.predictor import Wanted, ensemble, of_exported
+    from segcli.engine.predictor import Predictor, Wanted, ensemble, of_exported
     from segcli.report import tables
 
     options = PredictOptions(
@@ -414,26 +413,22 @@ def predict(
         for entry in located:
             console.took(entry, listener)
         if model:
-            done = command(
-                inputs, lambda: ensemble([of_exported(path, wanted) for path in model]), options, listener=listener
-            )
+            members = [of_exported(path, wanted) for path in model]
+            layouts: list[Any] = [member.layout for member in members]
         else:
             from segcli.engine.checkpoint_predictor import layout_of, of_checkpoint
 
             paths = [entry.for_prediction() for entry in located]
             layouts = [layout_of(path) for path in paths]
-            if any(layout.ndim == 3 for layout in layouts):
-                from segcli.commands.predict_volumes import predict_volumes
 
-                done = predict_volumes(inputs, paths, wanted, options, listener=listener)
-            else:
-                done = command(
-                    inputs,
-                    lambda: ensemble([of_checkpoint(path, wanted) for path in paths]),
-                    options,
-                    endings=layouts[0].endings,
-                    listener=listener,
-                )
+        def opened() -> Predictor:
+            return ensemble(members if model else [of_checkpoint(path, wanted) for path in paths])
+
+        if any(layout.ndim == 3 for layout in layouts):
+            from segcli.commands.predict_volumes import predict_volumes as command
+        else:
+            from segcli.commands.predict import predict as command
+        done = command(inputs, opened, options, endings=layouts[0].endings, listener=listener)
     console.result(done.as_dict(), tables.predicted(done), as_json=as_json, quiet=quiet)
     if done.failed:
         raise typer.Exit(3)

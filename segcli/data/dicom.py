@@ -76,7 +76,9 @@ class _Slice:
         ends = (-half, half - 1) if self.is_signed else (0, 2 * half - 1)
         limits = np.iinfo(np.int16)
         return all(
-            limits.min <= value <= limits.max and self.slope == int(self.slope) and self.intercept == int(self.intercept)
+            limits.min <= value <= limits.max
+            and self.slope == int(self.slope)
+            and self.intercept == int(self.intercept)
             for value in (end * self.slope + self.intercept for end in ends)
         )
 

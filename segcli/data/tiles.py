@@ -1,7 +1,7 @@
 """Writing images and stacks that need not fit in memory, as tiled and compressed TIFF."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
@@ -15,7 +15,10 @@ import tifffile
 from segcli.core.files import replacing
 from segcli.core.types import Array
 
-__all__ = ["TiledWriter", "tiled_tiff"]
+__all__ = ["Add", "TiledWriter", "tiled_tiff"]
+
+Add = Callable[[Array], None]
+"""Takes the next rows of an image, or the next planes `(d, *S)` or `(d, *S, C)` of a volume."""
 
 TILE = 512
 WAITING = 2
@@ -29,6 +32,7 @@ class TiledWriter:
         self, path: Path, size: tuple[int, ...], dtype: npt.DTypeLike, stack: dict[str, Any] | None = None
     ) -> None:
         self.size, self.dtype, self.stack = size, np.dtype(dtype), stack
+        self.tile = TILE if stack is None else min(TILE, -(-max(size[1:]) // 16) * 16)
         self.queue: Queue[Array | None] = Queue(WAITING)
         self.error: BaseException | None = None
         self.abandoned = False
@@ -70,7 +74,7 @@ class TiledWriter:
                 self._tiles() if self.stack is None else self._tiles_of_planes(),
                 shape=self.size,
                 dtype=self.dtype,
-                tile=(TILE, TILE),
+                tile=(self.tile, self.tile),
                 photometric="rgb" if len(self.size) == 3 and self.stack is None else "minisblack",
                 compression="deflate",
                 bigtiff=math.prod(self.size) * self.dtype.itemsize > 2**31,
@@ -99,21 +103,20 @@ class TiledWriter:
             yield from self._cut(strip)
 
     def _tiles_of_planes(self) -> Iterator[Array]:
-        height, width = (-(-length // TILE) * TILE for length in self.size[1:])
+        height, width = (-(-length // self.tile) * self.tile for length in self.size[1:])
         padded = np.zeros((height, width), self.dtype)
         while (planes := self.queue.get()) is not None:
             for plane in planes:
                 padded[: self.size[1], : self.size[2]] = plane
-                for top in range(0, height, TILE):
-                    yield from self._cut(padded[top : top + TILE])
+                for top in range(0, height, self.tile):
+                    yield from self._cut(padded[top : top + self.tile])
         self.ended = True
         if self.abandoned:
             raise RuntimeError("the rest of the stack is missing")
 
-    @staticmethod
-    def _cut(strip: Array) -> Iterator[Array]:
-        for left in range(0, strip.shape[1], TILE):
-            yield strip[:, left : left + TILE].copy()
+    def _cut(self, strip: Array) -> Iterator[Array]:
+        for left in range(0, strip.shape[1], self.tile):
+            yield strip[:, left : left + self.tile].copy()
 
 
 @contextmanager

@@ -40,13 +40,16 @@ def is_folder(path: Path) -> bool:
     return is_zarr(path) or is_dicom(path)
 
 
-def open_volume(path: Path, index: int | None = None, scratch: Path | None = None) -> WindowedImage | None:
-    """A volume whose parts can be read; None for files that can only be read as a whole.
+def open_volume(
+    path: Path, index: int | None = None, *, scratch: Path | None = None, least: int = 0
+) -> WindowedImage | None:
+    """A volume whose parts can be read; None for files that can, or shall, be read as a whole.
 
     Args:
         path: The file or folder.
         index: Position in an HDF5 file of many volumes.
         scratch: Folder for what is unpacked; the system's own when left out.
+        least: Voxels from which on a file is read in parts; a folder always is.
 
     Raises:
         ConfigError: The package that reads it is not installed.
@@ -57,13 +60,17 @@ def open_volume(path: Path, index: int | None = None, scratch: Path | None = Non
     if is_dicom(path):
         return _unpacked_series(path, scratch)
     with reading(path):
+        opened: WindowedImage | None = None
         if suffix_of(path) in HDF5 and index is not None:
-            return _HDF5(path, index)
-        if suffix_of(path) in NIFTI:
-            return _nifti(path, scratch)
-        if suffix_of(path) in TIFF:
-            return _tiff(path)
-    return None
+            opened = _HDF5(path, index)
+        elif suffix_of(path) in TIFF:
+            opened = _tiff(path)
+        elif suffix_of(path) in NIFTI and np.prod(load_nifti(path).shape[:3], dtype=np.int64) >= least:
+            opened = _nifti(path, scratch)
+    if opened is not None and np.prod(opened.size, dtype=np.int64) < least:
+        opened.close()
+        return None
+    return opened
 
 
 class _Mapped(WindowedImage):

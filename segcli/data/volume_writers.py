@@ -15,18 +15,16 @@ from segcli.core.files import replacing, told_when_full
 from segcli.core.optional import optional
 from segcli.core.scratch import Scratch
 from segcli.core.types import Array
-from segcli.data.tiles import tiled_tiff
+from segcli.data.tiles import Add, tiled_tiff
 from segcli.data.volumes import NIFTI, TIFF, Grid, grid_of, suffix_of, tiff_tags, volume_spacing
 from segcli.data.windows import is_zarr
 
-__all__ = ["Add", "writing_volume"]
+__all__ = ["CHUNK", "writing_volume"]
 
-Add = Callable[[Array], None]
-"""Takes the next planes, `(d, *S)` or `(d, *S, C)`, in the order of `read_volume`."""
 AT_ONCE = 2**26
 """Bytes that are written at once."""
 CHUNK = 64
-"""Voxels along each axis of a chunk of Zarr."""
+"""Voxels along each axis of a chunk of Zarr, or of a large volume in HDF5."""
 VOXELS = np.eye(4)
 
 
@@ -38,7 +36,7 @@ def writing_volume(
 
     Args:
         path: `.tif`, `.nii`, `.nii.gz`, `.zarr` or `.npy`; the last two and NIfTI may have channels, which `.npy` has first.
-        size: Of the volume; as many planes are to be added.
+        size: Of the volume, in the order of `read_volume`; as many planes are to be added.
         dtype: Of the voxels.
         like: File whose geometry it has.
         channels: 0 for none.

@@ -25,7 +25,7 @@ from segcli.engine.portable import open_portable
 from segcli.engine.sliding import Forward, Sliding, ways_of
 from segcli.tasks import Task
 
-__all__ = ["Likely", "Pixels", "Predictor", "Wanted", "ensemble", "of_exported"]
+__all__ = ["InMemory", "Likely", "Pixels", "Predictor", "Wanted", "ensemble", "of_exported"]
 
 STEP = {2: 2048, 3: 128}
 """Pixels along each axis of the parts in which an image is read for its statistics, by the number of axes."""
@@ -332,9 +332,7 @@ def of_exported(path: Path, wanted: Wanted, *, threads: int = 0) -> Predictor:
                     f"`{path}` takes {described.input_dtype} images, this one has {images.dtype}",
                     hint="convert it, or export without `--bake`",
                 )
-        return {
-            name: values for name, values in network(images).items() if name == "mask" or values.ndim < images.ndim
-        }
+        return {name: values for name, values in network(images).items() if name == "mask" or values.ndim < images.ndim}
 
     return Predictor(
         name=described.run,

@@ -167,7 +167,7 @@ class Sliding:
                 ahead.cancel()
 
     def _looked(self, images: Array) -> dict[str, Array]:
-        return _mean(self._at(images, scale) for scale in self.scales)
+        return _mean((self._at(images, scale) for scale in self.scales), len(self.scales))
 
     def _at(self, images: Array, scale: float) -> dict[str, Array]:
         """What is found in images that are seen at another size, at their own."""
@@ -176,13 +176,12 @@ class Sliding:
         size = images.shape[2:]
         found = self._turned(_sized(images, scaled(size, scale, self.multiple)))
         return {
-            name: interpolated(values, size) if values.ndim == images.ndim else values
-            for name, values in found.items()
+            name: interpolated(values, size) if values.ndim == images.ndim else values for name, values in found.items()
         }
 
     def _turned(self, images: Array) -> dict[str, Array]:
         """Mean of the outputs over all ways to look at images."""
-        return _mean(self._seen(images, way) for way in self.ways)
+        return _mean((self._seen(images, way) for way in self.ways), len(self.ways))
 
     def _seen(self, images: Array, way: Way) -> dict[str, Array]:
         """What is found in images that are turned and flipped, turned back; what has no pixels stays as it is."""
@@ -196,10 +195,10 @@ class Sliding:
         }
 
 
-def _mean(outputs: Iterable[dict[str, Array]]) -> dict[str, Array]:
+def _mean(outputs: Iterable[dict[str, Array]], count: int) -> dict[str, Array]:
+    """Mean of `count` outputs, one held at a time."""
     total: dict[str, Array] = {}
-    count = 0
-    for count, found in enumerate(outputs, start=1):
+    for found in outputs:
         total = {name: total[name] + values for name, values in found.items()} if total else found
     return {name: values / np.float32(count) for name, values in total.items()} if count > 1 else total
 

@@ -5,8 +5,6 @@ from scipy import ndimage
 from segcli.core.errors import ConfigError
 from segcli.data.postprocess import Cleaning, Postprocess, clean
 
-
-
 SIZES = {2: (60, 70), 3: (24, 30, 27)}
 
 
