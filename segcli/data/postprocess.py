@@ -14,7 +14,7 @@ __all__ = ["Cleaning", "Postprocess", "clean"]
 
 
 class Cleaning(ConfigModel):
-    """What is done to the mask of one class, in this order. Pixels or voxels that touch, at corners too, are one piece."""
+    """What is done to the mask of one class, in this order. What touches, at corners too, is one piece."""
 
     fill_holes: bool = False
     """Take in what the mask encloses."""

@@ -35,7 +35,7 @@ def writing_volume(
     """A file that is there whole or not at all; its format follows from its name.
 
     Args:
-        path: `.tif`, `.nii`, `.nii.gz`, `.zarr` or `.npy`; the last two and NIfTI may have channels, which `.npy` has first.
+        path: `.tif`, `.zarr`, and with channels too, `.nii`, `.nii.gz` or `.npy`, which has them first.
         size: Of the volume, in the order of `read_volume`; as many planes are to be added.
         dtype: Of the voxels.
         like: File whose geometry it has.

@@ -49,9 +49,34 @@ def test_holes_are_filled_before_pieces_are_measured():
     assert not found[20:27, 20:27].any()
 
 
+def test_voxels_that_touch_at_a_corner_between_planes_are_one_piece_and_let_no_hole_out():
+    mask = np.zeros((5, 7, 7), bool)
+    mask[0, 0, 0] = mask[1, 1, 1] = mask[2, 0, 2] = True  # a stair of corners: three voxels
+    mask[4, 4:6, 6] = True  # two more, apart
+    np.testing.assert_array_equal(cleaned(mask, largest_component=True).sum(), 3)
+    np.testing.assert_array_equal(cleaned(mask, min_size=3).sum(), 3)
+    shell = np.ones((5, 5, 5), bool)
+    shell[1:4, 1:4, 1:4] = False
+    shell[0, 0, 0] = False  # touches the hollow at a corner only
+    assert cleaned(shell, fill_holes=True).sum() == 124
+    shell[0, 1, 1] = False  # opens it
+    assert cleaned(shell, fill_holes=True).sum() == shell.sum()
+
+
+def test_in_a_volume_a_class_that_loses_a_piece_leaves_it_to_the_next():
+    probs = np.zeros((3, 4, 6, 6), np.float32)
+    probs[0], probs[1], probs[2] = 0.5, 0.3, 0.2
+    probs[:, 1:3, 1:3, 1:3] = np.array([0.1, 0.2, 0.7])[:, None, None, None]
+    probs[:, 3, 5, 5] = [0.1, 0.3, 0.6]
+    settings = Postprocess(classes={"car": Cleaning(largest_component=True)})
+    found = clean(probs, settings, ("sky", "road", "car"), exclude=True, threshold=0.5).argmax(axis=0)
+    assert found[3, 5, 5] == 1
+    assert (found == 2).sum() == 8
+
+
 def test_an_empty_mask_stays_empty_and_a_full_one_full():
-    for value in (False, True):
-        mask = np.full((9, 9), value)
+    for value, size in ((False, (9, 9)), (True, (9, 9)), (False, (4, 5, 6)), (True, (4, 5, 6))):
+        mask = np.full(size, value)
         np.testing.assert_array_equal(cleaned(mask, fill_holes=True, largest_component=True, min_size=5), mask)
 
 
