@@ -345,7 +345,7 @@ def evaluate(
 
 @app.command("predict")
 def predict(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT ...", help="Image files, folders or globs.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT ...", help="Image or volume files, folders or globs.")],
     run: RunsOpt = None,
     model: Annotated[
         list[Path] | None,
@@ -357,9 +357,14 @@ def predict(
         ),
     ] = None,
     out: OutOpt = None,
-    overlay: Annotated[bool, typer.Option("--overlay", help="Also write the image with the mask on it.")] = False,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="Also write the image with the mask on it, of volumes nine planes.")
+    ] = False,
     probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Also write probabilities as 16-bit PNG (0 to 65535).")
+        bool,
+        typer.Option(
+            "--probabilities", help="Also write probabilities as 16-bit PNG (0 to 65535), of volumes in float32."
+        ),
     ] = False,
     uncertainty: Annotated[
         bool,
@@ -383,7 +388,7 @@ def predict(
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Segment images of any size; masks keep name and size.
+    """Segment images and volumes of any size; masks keep name and size.
 
     Example: segcli predict photos/ --run exp --overlay
     """
