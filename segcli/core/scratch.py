@@ -36,10 +36,14 @@ class Scratch:
                 folder.mkdir(parents=True, exist_ok=True)
             self._file: Any = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `close`
             size = max(int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize, 1)
-            if hasattr(os, "posix_fallocate"):  # a mapped file that finds the disk full kills the process
-                os.posix_fallocate(self._file.fileno(), 0, size)
-            else:
-                self._file.truncate(size)
+            try:
+                if hasattr(os, "posix_fallocate"):  # a mapped file that finds the disk full kills the process
+                    os.posix_fallocate(self._file.fileno(), 0, size)
+                else:
+                    self._file.truncate(size)
+            except OSError:
+                self.close()
+                raise
 
     def mapped(self, mode: Literal["r", "r+"] = "r") -> Array:
         """All of it, to be let go soon."""

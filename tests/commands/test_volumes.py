@@ -44,7 +44,7 @@ def trained(workplace, run_cli):
 
     def make(**changes):
         write_hdf5(workplace / "data")
-        values = volumes_experiment(workplace / "data", model=MODEL, training__epochs=1, **changes)
+        values = volumes_experiment(workplace / "data", **{"model": MODEL, "training__epochs": 1, **changes})
         assert run_cli("train", write_experiment(workplace / "tiny.yaml", values)).code == 0
 
     return make
@@ -352,10 +352,12 @@ def test_masks_of_volumes_are_cleaned_alike_in_eval_predict_and_an_exported_file
     settings = {"fill_holes": True, "classes": {"ball": {"largest_component": True, "fill_holes": True}}}
     trained(model=unet, inference={"postprocess": settings})
     exported = json.loads(run_cli("export", "tiny", "--json").out)["file"]
-    predicted(run_cli, "raw", "data/test.h5", "--run", "raw")
-    predicted(run_cli, "run", "data/test.h5", "--run", "tiny")
-    predicted(run_cli, "file", "data/test.h5", "--model", exported)
-    assert run_cli("eval", "tiny", "--split", "test", "--out", "scores").code == 0
+    predicted(run_cli, "probs", "data/test.h5", "--run", "raw", "--probabilities")
+    level = ("--threshold", float(np.median(np.load("probs/test_0000_probabilities.npy")[0])))  # half is above: many pieces
+    predicted(run_cli, "raw", "data/test.h5", "--run", "raw", *level)
+    predicted(run_cli, "run", "data/test.h5", "--run", "tiny", *level)
+    predicted(run_cli, "file", "data/test.h5", "--model", exported, *level)
+    assert run_cli("eval", "tiny", "--split", "test", "--out", "scores", *level).code == 0
     raw, run = masks_of("raw"), masks_of("run")
     for case in range(2):
         ball = ndimage.binary_fill_holes(raw[case, 0])

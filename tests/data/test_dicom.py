@@ -63,7 +63,8 @@ def test_slices_are_sorted_by_position_and_rescaled(tmp_path):
 
 def test_a_voxel_lies_where_nibabels_reader_of_single_slices_has_it(tmp_path):
     series = DICOMSeries(write_series(tmp_path / "ct"))
-    from nibabel.nicom.dicomwrappers import wrapper_from_data
+    with pytest.warns(UserWarning, match="experimental"):
+        from nibabel.nicom.dicomwrappers import wrapper_from_data
 
     for column, row, number in ((0, 0, 0), (6, 5, 4), (2, 3, 1)):
         # nibabel: rows first, in DICOM's axes, to the left and to the back
