@@ -72,7 +72,7 @@ def predict_volumes(
         files = [path for path, target in targets.items() if not target.exists()]
     cases = _cases(parts, files, done, listener)
     listener.stage("prediction", len(cases))
-    work = _Work(parts, done, table, options)
+    work = _Work(parts, done, table, options, last={case.image: case for case in cases})
     with (
         StopSignal(),
         ThreadPoolExecutor(1, "read") as reader,
@@ -127,11 +127,20 @@ def _note(done: Predicted, path: Path, error: DataError, listener: Listener) -> 
 
 
 class _Work:
-    """Reads cases and writes what is found in them."""
+    """Reads cases and writes what is found in them.
 
-    def __init__(self, parts: Predictor, done: Predicted, table: "_Table", options: PredictOptions) -> None:
-        self.parts, self.done, self.table, self.options = parts, done, table, options
-        self.file: Path | None = None
+    Args:
+        parts: The network and what belongs to it.
+        done: What was written.
+        table: What is present.
+        options: What is written.
+        last: Last case of each file, after which the answers to all of them are whole.
+    """
+
+    def __init__(
+        self, parts: Predictor, done: Predicted, table: "_Table", options: PredictOptions, *, last: dict[Path, Case]
+    ) -> None:
+        self.parts, self.done, self.table, self.options, self.last = parts, done, table, options, last
 
     def read(self, case: Case) -> Sample | WindowedImage:
         """A volume, or what reads its parts where it is large."""
@@ -151,9 +160,6 @@ class _Work:
     def write(self, case: Case, pixels: Pixels, bands: Bands) -> None:
         """Write what is found in a case; the file with the answer has its name when all is there."""
         parts, folder = self.parts, self.done.folder
-        if self.file not in (None, case.image):
-            parts.layout.close_answers(folder)
-        self.file = case.image
         written: dict[str, Any] = {
             "image": case.place,
             "mask": str(parts.layout.answer_path(folder, case.image)),
@@ -192,6 +198,8 @@ class _Work:
                 self.done.presence.append(entry)
                 self.table.write(entry)
         self.done.written.append(written)
+        if self.last[case.image] is case:
+            parts.layout.close_answers(folder)
 
     def _values(self) -> dict[str, int]:
         """Kinds of values that are asked for, with their channels."""

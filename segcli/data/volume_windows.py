@@ -232,7 +232,7 @@ class _HDF5(WindowedImage):
     """One volume of a file of many, `images[index]` of `(*S)` or `(C, *S)`."""
 
     def __init__(self, path: Path, index: int) -> None:
-        self.path, self.index = path, index
+        self.path, self.index = Path(f"{path}[{index}]"), index  # as `Case.place` names it
         # chunks that windows share are unpacked once
         self.file = h5py.File(path, "r", locking=False, rdcc_nbytes=2 * KEPT, rdcc_nslots=10007)
         if "images" not in self.file:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -19,6 +18,8 @@ import zarr
 from factories import SMALL, bodies, volumes_experiment, write_dicom, write_experiment, write_hdf5, write_nifti
 from scipy import ndimage
 
+from segcli.commands.predict import PredictOptions
+from segcli.commands.predict_volumes import predict_volumes
 from segcli.config.schema import DatasetSection, Inference
 from segcli.data import windows
 from segcli.data.images import read_image
@@ -26,6 +27,7 @@ from segcli.data.pipeline import Pipeline
 from segcli.data.samples import Sample
 from segcli.data.settings import DataSettings
 from segcli.engine import sliding
+from segcli.engine.events import Silent
 from segcli.engine.portable import open_portable
 from segcli.engine.predictor import InMemory, Predictor, ensemble
 from segcli.tasks.structures import Structures
@@ -241,7 +243,7 @@ def test_large_volumes_have_the_answers_of_small_ones(trained, run_cli, monkeypa
     bands = Predictor.bands
     monkeypatch.setattr(Predictor, "bands", lambda *given: opened.append(given[1].image.path) or bands(*given))
     parts = predicted(run_cli, "parts", *words)
-    assert {path.name for path in opened} == {"a.nii", "b.nii.gz", "c.tif", "d.zarr", "test.h5"}
+    assert {path.name for path in opened} == {"a.nii", "b.nii.gz", "c.tif", "d.zarr", "test.h5[0]", "test.h5[1]"}
     assert [entry["structures"] for entry in parts["presence"]] == [entry["structures"] for entry in whole["presence"]]
     names = sorted(path.name for path in Path("whole").iterdir())
     assert names == sorted(path.name for path in Path("parts").iterdir())
@@ -271,18 +273,11 @@ def content(path):
     return np.asarray(nibabel.load(path).dataobj)
 
 
-def test_a_structure_is_present_where_any_tile_shows_it_and_absent_otherwise_everywhere():
-    """Worked by hand: the network says a structure is there where the tile is bright."""
-
-    def forward(images):
-        bright = images.reshape(len(images), -1).max(axis=1) > 0.9
-        mask = np.concatenate([images * 8 - 4, images * 8 - 4], axis=1)
-        gate = np.stack([np.where(bright, 1.0, -1.0), np.full(len(images), -1.0)], axis=1)
-        return {"mask": mask.astype(np.float32), "gate": gate.astype(np.float32)}
-
+def by_hand(forward):
+    """A predictor of two structures whose network is a function of NumPy arrays."""
     dataset = {"format": "hdf5_volumes", "classes": ["ball", "box"], "num_classes": 2, "num_channels": 1}
     section = DatasetSection.model_validate({**dataset, "task": "structures"})
-    parts = Predictor(
+    return Predictor(
         name="hand",
         source=Path("hand"),
         layout=section.build(),
@@ -291,7 +286,18 @@ def test_a_structure_is_present_where_any_tile_shows_it_and_absent_otherwise_eve
         inference=Inference(tile=[8, 8, 8], overlap=0.25),
         forward=forward,
     )
-    image = np.full((20, 8, 8, 1), 0.6, np.float32)
+
+
+def bright(images):
+    """The masks are what is bright, the first structure is there where the tile is very bright, the second nowhere."""
+    is_there = images.reshape(len(images), -1).max(axis=1) > 0.9
+    mask = np.concatenate([images * 8 - 4, images * 8 - 4], axis=1)
+    gate = np.stack([np.where(is_there, 5.0, -1.0), np.full(len(images), -1.0)], axis=1)
+    return {"mask": mask.astype(np.float32), "gate": gate.astype(np.float32)}
+
+
+def test_a_structure_is_present_where_any_tile_shows_it_and_absent_otherwise_everywhere():
+    parts, image = by_hand(bright), np.full((20, 8, 8, 1), 0.6, np.float32)
     dark = parts.likely(Sample(image))
     assert dark.present.tolist() == [False, False]
     assert not dark.probs.any()
@@ -300,13 +306,56 @@ def test_a_structure_is_present_where_any_tile_shows_it_and_absent_otherwise_eve
     assert found.present.tolist() == [True, False]
     assert (found.probs[0] > 0.5).all()
     assert not found.probs[1].any()
-    doubtful = replace(parts, forward=lambda images: {**forward(images), "gate": np.full((len(images), 2), -0.9)})
-    both = ensemble([parts, doubtful])
-    assert both.likely(Sample(image)).present.tolist() == [True, False]  # 1 for it weighs more than 0.9 against it
-    both = ensemble([parts, doubtful, doubtful])
-    assert both.likely(Sample(image)).present.tolist() == [False, False]
     for rows, part in parts.bands(InMemory(image)):
         np.testing.assert_array_equal(part.probs, found.probs[:, rows])
+
+
+def test_several_networks_judge_presence_by_the_mean_of_their_probabilities():
+    image = np.full((8, 8, 8, 1), 1.0, np.float32)
+    against = by_hand(lambda images: {**bright(images), "gate": np.full((len(images), 2), -2.0, np.float32)})
+    silent = by_hand(lambda images: {"mask": bright(images)["mask"]})
+    for members, expected in (
+        ([by_hand(bright), against], True),  # sigmoid(5) = 0.993 and sigmoid(-2) = 0.119: above a half
+        ([by_hand(bright), against, against], False),  # 0.410, though the sum of the gates is above 0
+        ([by_hand(bright), silent, against], True),  # one that does not judge has no say
+    ):
+        found = ensemble(members).likely(Sample(image))
+        assert found.present.tolist() == [expected, False]
+        assert (found.probs[0] > 0).all() == expected
+    assert silent.likely(Sample(image)).present is None
+
+
+def test_a_large_case_that_breaks_off_leaves_nothing_in_the_file_of_its_cases(workplace, monkeypatch):
+    write_hdf5(workplace / "data", {"test": 3}, size=(24, 16, 8))
+    with h5py.File("data/test.h5", "a") as file:
+        file["images"][2] = file["images"][0]
+        file["images"][1, 22, 0, 0] = np.nan
+    monkeypatch.setattr(windows, "LARGE", 1)
+    options = PredictOptions(out=Path("found"))
+    done = predict_volumes(["data/test.h5"], lambda: by_hand(bright), options, endings=[".h5"], listener=Silent())
+    assert [entry["message"] for entry in done.failed] == ["volume `data/test.h5[1]` holds NaN or infinite values"]
+    masks = masks_of("found")
+    assert [bool(masks[case].any()) for case in range(3)] == [True, False, True]
+    assert [entry["case"] for entry in done.presence] == ["0000", "0002"]
+
+
+def test_a_file_of_many_cases_is_whole_when_its_last_is_done(workplace):
+    for name in ("one", "two"):
+        write_hdf5(workplace / name, {name: 2})
+
+    def stopped(images):
+        calls.append(len(images))
+        if sum(calls) > 2 * 9:  # a case of 16x16x8 has nine tiles
+            raise KeyboardInterrupt
+        return bright(images)
+
+    calls: list[int] = []
+    options = PredictOptions(out=Path("found"))
+    with pytest.raises(KeyboardInterrupt):
+        predict_volumes(
+            ["one/one.h5", "two/two.h5"], lambda: by_hand(stopped), options, endings=[".h5"], listener=Silent()
+        )
+    assert masks_of("found", "one.h5").shape == (2, 2, 16, 16, 8)
 
 
 def test_a_prediction_of_volumes_goes_on_where_it_was_killed(trained, run_cli, workplace):
@@ -353,7 +402,10 @@ def test_masks_of_volumes_are_cleaned_alike_in_eval_predict_and_an_exported_file
     trained(model=unet, inference={"postprocess": settings})
     exported = json.loads(run_cli("export", "tiny", "--json").out)["file"]
     predicted(run_cli, "probs", "data/test.h5", "--run", "raw", "--probabilities")
-    level = ("--threshold", float(np.median(np.load("probs/test_0000_probabilities.npy")[0])))  # half is above: many pieces
+    level = (
+        "--threshold",
+        float(np.median(np.load("probs/test_0000_probabilities.npy")[0])),
+    )  # half is above: many pieces
     predicted(run_cli, "raw", "data/test.h5", "--run", "raw", *level)
     predicted(run_cli, "run", "data/test.h5", "--run", "tiny", *level)
     predicted(run_cli, "file", "data/test.h5", "--model", exported, *level)
