@@ -24,6 +24,10 @@ WRITTEN = (
     "report.html",
     "checkpoints",
     "tensorboard",
+    "sacred",
+    "mlflow.db",
+    "mlflow_artifacts",
+    "wandb",
     "trace",
     "visualizations",
 )

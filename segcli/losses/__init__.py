@@ -10,11 +10,18 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from segcli.core.types import Batch, ConfigModel, Outputs
 
-__all__ = ["Loss", "MaskLoss", "WeightedSum", "foreground_and_truth", "mean_over_images", "probabilities_and_truth"]
+__all__ = [
+    "Loss",
+    "MaskLoss",
+    "WeightedSum",
+    "counted",
+    "foreground_and_truth",
+    "mean_over_images",
+    "probabilities_and_truth",
+]
 
 
 class Loss(nn.Module, ABC):
@@ -63,8 +70,14 @@ def probabilities_and_truth(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tens
     """Probabilities and 0/1 truth, both `(B, K, *S)`, for separate masks (sigmoid) and for classes (softmax)."""
     if truth.ndim == logits.ndim:
         return logits.sigmoid(), truth.to(logits.dtype)
-    one_hot = F.one_hot(truth.long(), logits.shape[1]).movedim(-1, 1)
-    return logits.softmax(dim=1), one_hot.to(logits.dtype)
+    one_hot = torch.zeros_like(logits).scatter_(1, truth.long().unsqueeze(1), 1.0)
+    return logits.softmax(dim=1), one_hot
+
+
+def counted(probs: Tensor, target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Both with 0 wherever a pixel does not count."""
+    weight = valid.to(probs.dtype)  # a CPU multiplies numbers far faster by numbers than by truth values
+    return probs * weight, target * weight
 
 
 def foreground_and_truth(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,6 +108,8 @@ class WeightedSum(nn.Module):
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """`{"loss": total, "loss_<part>": value, ...}`."""
+        # once for all losses: a network that works in bf16 and channels-last leaves its outputs so
+        outputs = {name: values.float().contiguous() for name, values in outputs.items()}
         parts: dict[str, Tensor] = {}
         summands: list[Tensor] = []
         for weight, loss in zip(self.weights, self.terms, strict=True):

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from segcli.core.types import ConfigModel
-from segcli.losses import MaskLoss, probabilities_and_truth
+from segcli.losses import MaskLoss, counted, probabilities_and_truth
 
 __all__ = ["Dice"]
 
@@ -38,7 +38,7 @@ class Dice(MaskLoss):
     def compute(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
         """Scalar loss."""
         probs, target = probabilities_and_truth(logits, truth)
-        probs, target = probs * valid, target * valid
+        probs, target = counted(probs, target, valid)
         axes = [0, *range(2, probs.ndim)] if self.config.pooled else list(range(2, probs.ndim))
         overlap = (probs * target).sum(axes)
         total = probs.sum(axes) + target.sum(axes)

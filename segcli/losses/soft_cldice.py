@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from segcli.core.types import ConfigModel, Positive
-from segcli.losses import MaskLoss, foreground_and_truth
+from segcli.losses import MaskLoss, counted, foreground_and_truth
 from segcli.nn.dims import MAX_POOL
 
 __all__ = ["SoftClDice"]
@@ -41,7 +41,7 @@ class SoftClDice(MaskLoss):
     def compute(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
         """Scalar loss; the masks end where the valid pixels end."""
         probs, target = foreground_and_truth(logits, truth)
-        probs, target = probs * valid, target * valid
+        probs, target = counted(probs, target, valid)
         found_lines = soft_skeleton(probs, self.config.iterations)
         true_lines = soft_skeleton(target, self.config.iterations)
         precision = self._share(found_lines, target)

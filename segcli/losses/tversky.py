@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from segcli.core.types import ConfigModel
-from segcli.losses import MaskLoss, probabilities_and_truth
+from segcli.losses import MaskLoss, counted, probabilities_and_truth
 
 __all__ = ["Tversky"]
 
@@ -43,7 +43,7 @@ class Tversky(MaskLoss):
     def complements(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
         """One minus the index of each image and channel, `(B, K)`."""
         probs, target = probabilities_and_truth(logits, truth)
-        probs, target = probs * valid, target * valid
+        probs, target = counted(probs, target, valid)
         hit = (probs * target).flatten(2).sum(2)
         false_alarm = (probs * (1.0 - target)).flatten(2).sum(2)
         miss = ((1.0 - probs) * target).flatten(2).sum(2)

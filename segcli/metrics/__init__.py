@@ -120,7 +120,7 @@ class ScoredClasses(Scored):
     def __init__(self, probs: Tensor, truth: Tensor, valid: Tensor, spacing: tuple[float, ...] | None = None) -> None:
         self.probs = probs
         self.true_class = truth
-        self.found_class = probs.argmax(dim=1)
+        self.found_class = probs.max(dim=1).indices  # argmax is eight times as slow on a CPU
         self.valid = valid.expand_as(probs)
         self.spacing = (1.0,) * (probs.ndim - 2) if spacing is None else spacing
 

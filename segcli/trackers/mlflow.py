@@ -1,10 +1,12 @@
-"""MLflow: a run with parameters, metrics and artefacts, in a folder or on a server."""
+"""MLflow: a run with parameters, metrics and artefacts, in the run folder or on a server."""
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before the import: it would call home
 import mlflow
 
 from segcli.core.files import plain
@@ -25,7 +27,8 @@ class MLflow(Tracker):
         """Keys of `trackers: [{type: mlflow}]`."""
 
         uri: str | None = None
-        """Address of a tracking server; `mlruns` in the run folder when left out, and nothing leaves the machine."""
+        """Address of a tracking server; `mlflow.db` in the run folder when left out, and nothing leaves the machine. To
+        look at it: `mlflow ui --backend-store-uri sqlite:///RUN/mlflow.db`."""
         experiment: str = "segcli"
         """Experiment that the run belongs to."""
 
@@ -37,8 +40,11 @@ class MLflow(Tracker):
 
     def begin(self, name: str, config: dict[str, Any]) -> None:
         """Start the run with its parameters."""
-        mlflow.set_tracking_uri(self.config.uri or (self.folder / "mlruns").absolute().as_uri())
-        mlflow.set_experiment(self.config.experiment)
+        folder, experiment = self.folder.absolute(), self.config.experiment
+        mlflow.set_tracking_uri(self.config.uri or f"sqlite:///{folder / 'mlflow.db'}")
+        if self.config.uri is None and mlflow.get_experiment_by_name(experiment) is None:
+            mlflow.create_experiment(experiment, artifact_location=(folder / "mlflow_artifacts").as_uri())
+        mlflow.set_experiment(experiment)
         mlflow.start_run(run_name=name)
         self.is_open = True
         mlflow.log_params({key: value[:LONGEST] for key, value in _flat(plain(config)).items()})

@@ -1,9 +1,11 @@
 """Weights & Biases, offline unless asked for otherwise: `wandb sync` uploads a run later."""
 
 import math
+import os
 from pathlib import Path
 from typing import Any, Literal
 
+os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # before the import: it would call home
 import wandb
 
 from segcli.core.files import plain

@@ -128,8 +128,8 @@ def test_a_right_judgement_costs_no_confidence():
 def test_the_gradients_written_by_hand_are_those_of_finite_differences(gamma):
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(2, 3, 7, generator=generator, dtype=torch.float64, requires_grad=True)
-    truth = (torch.rand(2, 3, 7, generator=generator) < 0.5).double()
-    valid = (torch.rand(2, 1, 7, generator=generator) < 0.7).double()
+    truth = torch.rand(2, 3, 7, generator=generator) < 0.5
+    valid = torch.rand(2, 1, 7, generator=generator) < 0.7
     assert torch.autograd.gradcheck(lambda x: _MaskSums.apply(x, truth, valid, 0.3, gamma), logits)
     assert torch.autograd.gradcheck(lambda x: _EntropySum.apply(x, truth, valid), logits)
 

@@ -1,6 +1,7 @@
 """Trackers that are plug-ins: the real Sacred where it is installed, fakes at the boundary of the others."""
 
 import json
+import os
 import sys
 import types
 from pathlib import Path
@@ -73,6 +74,25 @@ def test_a_run_that_is_stopped_is_called_interrupted(sacred, tmp_path):
     assert list(json.loads((tmp_path / "sacred/1/metrics.json").read_text())) == ["train/loss"]
 
 
+def test_sacred_writes_into_mongodb_where_its_address_is_given(sacred, run_cli, tiny, monkeypatch):
+    mongomock = pytest.importorskip("mongomock")
+    gridfs = pytest.importorskip("mongomock.gridfs")
+    gridfs.enable_gridfs_integration()
+    client = mongomock.MongoClient()
+    monkeypatch.setattr("pymongo.MongoClient", lambda url, **_: client if url == "mongodb://here:27017" else None)
+    tracker = {"type": "sacred", "mongo_url": "mongodb://here:27017", "mongo_db": "lab"}
+    result = run_cli("train", tiny(logging__trackers=[tracker]))
+    assert result.code == 0, result.err
+    assert "tracker" not in result.err
+    run = client["lab"]["runs"].find_one()
+    assert run["status"] == "COMPLETED"
+    assert run["config"]["model"]["depths"] == [4, 8]
+    assert "metrics_history.yaml" in {entry["name"] for entry in run["artifacts"]}
+    series = client["lab"]["metrics"].find_one({"name": "val/loss"})
+    assert series["values"] == [entry["val"]["val_loss"] for entry in history()]
+    assert not Path("outputs/experiments/tiny/sacred").exists()
+
+
 # ---- fakes
 
 
@@ -82,6 +102,8 @@ def mlflow(monkeypatch):
     told = {"params": {}, "metrics": [], "artifacts": [], "status": None, "uri": None}
     fake = types.ModuleType("mlflow")
     fake.set_tracking_uri = lambda uri: told.update(uri=uri)
+    fake.get_experiment_by_name = lambda name: told.get("experiment")
+    fake.create_experiment = lambda name, artifact_location: told.update(artifact_location=artifact_location)
     fake.set_experiment = lambda name: told.update(experiment=name)
     fake.start_run = lambda run_name: told.update(name=run_name)
     fake.log_params = told["params"].update
@@ -89,6 +111,7 @@ def mlflow(monkeypatch):
     fake.log_artifact = lambda path: told["artifacts"].append(Path(path).name)
     fake.end_run = lambda status: told.update(status=status)
     monkeypatch.setitem(sys.modules, "mlflow", fake)
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
     monkeypatch.delitem(sys.modules, "segcli.trackers.mlflow", raising=False)
     yield told
     sys.modules.pop("segcli.trackers.mlflow", None)
@@ -97,13 +120,16 @@ def mlflow(monkeypatch):
 def test_mlflow_is_told_parameters_metrics_and_artefacts_and_stays_on_this_machine(mlflow, run_cli, tiny, workplace):
     result = run_cli("train", tiny(logging__trackers=["mlflow"]))
     assert result.code == 0, result.err
-    assert mlflow["uri"] == (workplace / "outputs/experiments/tiny/mlruns").as_uri()
+    folder = workplace / "outputs/experiments/tiny"
+    assert mlflow["uri"] == f"sqlite:///{folder / 'mlflow.db'}"
+    assert mlflow["artifact_location"] == (folder / "mlflow_artifacts").as_uri()
     assert mlflow["name"] == "tiny"
     assert mlflow["params"]["model.depths"] == "[4, 8]"
     by_step = [values for step, values in mlflow["metrics"] if "train/loss" in values]
     assert [values["train/loss"] for values in by_step] == [entry["train"]["loss"] for entry in history()]
     assert "metrics_history.yaml" in mlflow["artifacts"]
     assert mlflow["status"] == "FINISHED"
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
 
 def test_a_tracker_that_fails_is_dropped_with_one_warning_and_the_training_goes_on(mlflow, run_cli, tiny):
@@ -136,6 +162,7 @@ def wandb(monkeypatch):
 
     fake.init = init
     monkeypatch.setitem(sys.modules, "wandb", fake)
+    monkeypatch.delenv("WANDB_ERROR_REPORTING", raising=False)
     monkeypatch.delitem(sys.modules, "segcli.trackers.wandb", raising=False)
     yield told
     sys.modules.pop("segcli.trackers.wandb", None)
@@ -150,6 +177,7 @@ def test_wandb_is_offline_unless_asked_for_and_told_every_epoch(wandb, run_cli, 
     assert losses == [entry["val"]["val_loss"] for entry in history()]
     assert "best/val_dice" in wandb["summary"]
     assert wandb["exit"] == 0
+    assert os.environ["WANDB_ERROR_REPORTING"] == "false"
 
 
 @pytest.mark.parametrize(("name", "extra"), [("sacred", "sacred"), ("mlflow", "mlflow"), ("wandb", "wandb")])
