@@ -185,8 +185,8 @@ class _Work:
                     if "uncertainty" in add:
                         add["uncertainty"](likely.uncertainty)
             if slices is not None:
-                path = folder / f"{case.image.stem}_{case.id}_overlay.png" if case.index is not None else None
-                path = path or folder / f"{case.id}_overlay.png"
+                of_file = "" if case.index is None else f"{case.image.stem}_"
+                path = folder / f"{of_file}{case.id}_overlay.png"
                 spacing = parts.layout.input_spacing(case)
                 write_png(
                     path, slices.picture(pixels.read, parts.task.tinted, spacing, upright=parts.layout.is_upright(case))

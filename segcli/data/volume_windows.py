@@ -137,7 +137,8 @@ def _nifti(path: Path, scratch: Path | None) -> WindowedImage:
         raise
 
     def mapped() -> Array:
-        return unpacked.mapped().view(data.dtype).reshape(image.shape, order="F")
+        voxels: Array = unpacked.mapped().view(data.dtype).reshape(image.shape, order="F")
+        return voxels
 
     return _Mapped(path, mapped, grid, scaling=scaling, scratch=unpacked)
 

@@ -136,13 +136,13 @@ def _compressing(path: Path, *, packs: bool) -> Iterator[IO[bytes]]:
 def _npy(path: Path, size: tuple[int, ...], dtype: np.dtype[Any], channels: int) -> Iterator[Add]:
     shape = (channels, *size) if channels else size
     with replacing(path) as temporary:
-        np.lib.format.open_memmap(temporary, "w+", dtype, shape)  # type: ignore[no-untyped-call]
+        np.lib.format.open_memmap(temporary, "w+", dtype, shape)
         done = 0
 
         def add(planes: Array) -> None:
             nonlocal done
             rows = slice(done, done + len(planes))
-            mapped = np.lib.format.open_memmap(temporary, "r+")  # type: ignore[no-untyped-call]
+            mapped = np.lib.format.open_memmap(temporary, "r+")
             if channels:
                 mapped[:, rows] = np.moveaxis(planes, -1, 0)
             else:

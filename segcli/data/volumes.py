@@ -322,8 +322,10 @@ def load_nifti(path: Path) -> Any:
 
 def scaling_of(image: Any) -> tuple[float, float] | None:
     """Slope and intercept from stored values to those that are meant; None where they are the same."""
-    slope, intercept = (getattr(image.dataobj, key, None) for key in ("slope", "inter"))
-    return None if slope in (None, 1.0) and intercept in (None, 0.0) else (float(slope), float(intercept))
+    slope, intercept = (
+        getattr(image.dataobj, key, None) or default for key, default in (("slope", 1.0), ("inter", 0.0))
+    )
+    return None if (slope, intercept) == (1.0, 0.0) else (float(slope), float(intercept))
 
 
 def _read_nifti(path: Path) -> Volume:
