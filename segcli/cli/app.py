@@ -256,6 +256,8 @@ def train(
 ) -> None:
     """Train a network.
 
+    In the end report.html in the run folder shows how it went.
+
     Example: segcli train configs/exp.yaml training.epochs=5 device=cpu
     """
     from segcli.cli import console
@@ -322,6 +324,8 @@ def evaluate(
     quiet: QuietOpt = False,
 ) -> None:
     """Score a trained network on one split of its data set.
+
+    Tables, masks and report.html go to outputs/tests.
 
     Example: segcli eval exp --split test --json
     """

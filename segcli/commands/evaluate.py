@@ -8,10 +8,11 @@ import numpy as np
 from torch import Tensor
 
 from segcli.commands.locate import Located
+from segcli.commands.report import CASES, write_evaluation_report
 from segcli.config.load import run_from_values
 from segcli.config.schema import MetricSection, Run
 from segcli.core.errors import ConfigError
-from segcli.core.files import write_yaml
+from segcli.core.files import shown, write_yaml
 from segcli.core.registry import DATASETS, METRICS, TASKS
 from segcli.data.checks import raise_on_error
 from segcli.data.samples import Case
@@ -20,12 +21,14 @@ from segcli.engine.assembly import Assembly, assemble, load_weights
 from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.evaluator import Evaluation, evaluate
 from segcli.engine.events import Listener
+from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import out_of_memory
 from segcli.engine.scores import LEVEL, RESAMPLES, headline, score
+from segcli.engine.showcase import Showcase
 from segcli.engine.stopping import StopSignal
 from segcli.engine.thresholds import best_threshold
 from segcli.engine.tracking import Tracking
-from segcli.metrics import Metric, Score
+from segcli.metrics import Metric, Score, Scored
 from segcli.report.confusion import write_matrix
 from segcli.report.results import Evaluated
 
@@ -81,7 +84,8 @@ def evaluate_run(
     if threshold == BEST_ON_VAL:
         parts, note = _with_best_threshold(parts, chosen, listener)
         notes.append(note)
-    result = _score(parts, cases, predictions, listener)
+    showcase = Showcase(parts, CASES)
+    result = _score(parts, cases, predictions, showcase, listener)
     scores = [score(metric, result.tally.statistics(metric), seed=run.seed) for metric in _unique(parts.metrics)]
     done = Evaluated(
         run=run.name,
@@ -110,13 +114,32 @@ def evaluate_run(
         write_matrix(folder, done.confusion, done.classes)
     if chosen == "test":
         _track(done, run, located.folder, listener)
-    return done
+    command = _command(path, chosen, overrides, threshold=threshold, tta=tta, out=out)
+    report = write_evaluation_report(done, parts, showcase.shown(), checkpoint, folder=located.folder, command=command)
+    return replace(done, report=report)
+
+
+def _command(
+    path: Path,
+    split: str,
+    overrides: Sequence[str],
+    *,
+    threshold: float | str | None,
+    tta: bool | None,
+    out: Path | None,
+) -> list[str]:
+    """What gives the same scores again."""
+    words = ["segcli", "eval", shown(path), *overrides, "--split", split]
+    if threshold is not None:
+        words += ["--threshold", str(threshold)]
+    if tta is not None:
+        words.append("--tta" if tta else "--no-tta")
+    return words if out is None else [*words, "--out", shown(out)]
 
 
 def _track(done: Evaluated, run: Run, folder: Path, listener: Listener) -> None:
     """Add the scores to what trackers have of the run; a checkpoint by itself has no such place."""
-    is_run = (folder / "config.yaml").is_file() and done.checkpoint.absolute().parent.parent == folder.absolute()
-    if not is_run:
+    if not RunFolder(folder).holds(done.checkpoint):
         listener.notice(f"`{done.checkpoint}` lies in no run folder: no tracker is told of its scores")
         return
     tracking = Tracking(run, folder, listener, first_step=None)
@@ -173,10 +196,13 @@ def _split(parts: Assembly, split: str | None, listener: Listener) -> str:
     return split
 
 
-def _score(parts: Assembly, cases: list[Case], predictions: Path | None, listener: Listener) -> Evaluation:
+def _score(
+    parts: Assembly, cases: list[Case], predictions: Path | None, showcase: Showcase, listener: Listener
+) -> Evaluation:
     threshold = parts.run.inference.threshold
 
-    def save(case: Case, probs: Tensor) -> None:
+    def save(case: Case, probs: Tensor, scored: Scored) -> None:
+        showcase.hear(case, probs, scored)
         if predictions is not None:
             answer = parts.task.decide(probs.cpu().numpy(), threshold)
             parts.layout.save_answer(predictions, case, answer)

@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from segcli.commands.locate import Located
+from segcli.commands.report import TrainingReport
 from segcli.config.load import run_from_values
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, ConfigError, DataError
 from segcli.core.files import shown, write_yaml
 from segcli.engine.checkpoint import read_checkpoint
-from segcli.engine.events import Listener
+from segcli.engine.events import Listener, Noting
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import environment
 from segcli.engine.session import open_session
@@ -39,6 +41,7 @@ def train(run: Run, *, overwrite: bool, listener: Listener) -> Trained:
         SegcliError: As `open_session` and `Trainer.fit`.
     """
     folder = RunFolder(run.folder)
+    listener = notes = Noting(listener)
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
         if not overwrite:
@@ -59,8 +62,14 @@ def train(run: Run, *, overwrite: bool, listener: Listener) -> Trained:
             for path in traced(run, inputs_of(run), folder.trace).files:
                 listener.notice(f"wrote {shown(path)}")
         trainer.save()  # from here on the run can be resumed
-        trainer.fit()
-        return _trained(trainer)
+        return _fitted(trainer, notes)
+
+
+def _fitted(trainer: Trainer, notes: Noting) -> Trained:
+    """Train to the end, and write the report."""
+    report = TrainingReport(notes)
+    trainer.fit(when_over=lambda: report.write(trainer, _trained(trainer)))
+    return replace(_trained(trainer), report=report.written)
 
 
 def _missing_parents(path: Path) -> list[Path]:
@@ -121,6 +130,7 @@ def resume(located: Located, overrides: Sequence[str], *, listener: Listener) ->
         DataError: The training data are not those that the run began with.
     """
     folder = RunFolder(located.folder)
+    listener = notes = Noting(listener)
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
         if not folder.path.is_dir():
@@ -143,11 +153,18 @@ def resume(located: Located, overrides: Sequence[str], *, listener: Listener) ->
         _refuse_other_data(snapshot, trainer)
         trainer.restore(snapshot)
         if trainer.progress.finished and run.training.epochs == before.training.epochs:
-            return _trained(trainer, done_before=True)
+            return _done_before(trainer, notes)
         trainer.progress.finished = False
         _describe(trainer)
-        trainer.fit()
-        return _trained(trainer)
+        return _fitted(trainer, notes)
+
+
+def _done_before(trainer: Trainer, notes: Noting) -> Trained:
+    """Nothing is left to train; a report that the run was killed before is made up for."""
+    report, done = TrainingReport(notes), _trained(trainer, done_before=True)
+    if not trainer.folder.report.exists():
+        report.write(trainer, done)
+    return replace(done, report=report.written)
 
 
 def _refuse_changes(before: Run, after: Run) -> None:

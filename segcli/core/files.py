@@ -12,7 +12,7 @@ import yaml
 
 from segcli.core.errors import DataError
 
-__all__ = ["plain", "remove_leftovers", "replacing", "shown", "told_when_full", "write_text", "write_yaml"]
+__all__ = ["plain", "remove_leftovers", "replacing", "shown", "told_when_full", "write_text", "write_yaml", "yaml_text"]
 
 
 @contextmanager
@@ -95,8 +95,14 @@ def write_text(path: Path, text: str) -> None:
 
 def write_yaml(path: Path, value: Any, *, comment: str | None = None) -> None:
     """Write `value` to `path` as YAML, keys in the order given, below a line of comment."""
-    text = yaml.dump(plain(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    text = yaml_text(value)
     write_text(path, text if comment is None else f"# {comment}\n{text}")
+
+
+def yaml_text(value: Any) -> str:
+    """`value` as YAML, keys in the order given."""
+    text: str = yaml.dump(plain(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    return text
 
 
 def plain(value: Any) -> Any:

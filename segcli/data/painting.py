@@ -10,10 +10,12 @@ from segcli.core.types import Array, Mask
 from segcli.data.colors import RGB
 from segcli.data.images import as_rgb
 
-__all__ = ["FOREGROUND", "legend_below", "overlay"]
+__all__ = ["FALSE", "FOREGROUND", "FOUND", "MISSED", "compared", "legend_below", "overlay"]
 
 FOREGROUND: RGB = (0, 255, 120)
 """Colour of a single mask on its image."""
+FOUND, MISSED, FALSE = (60, 200, 90), (255, 70, 70), (70, 130, 255)
+"""Colours of what was found rightly, of what was missed, and of what is not there."""
 ROW, MARGIN = 22, 8
 """Pixels of a line of the legend, and around its words."""
 FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.45
@@ -32,6 +34,20 @@ def overlay(image: Array, painted: Array, shown: Mask, alpha: float = 0.45) -> A
     picture[shown] = ((1 - alpha) * picture[shown] + alpha * painted[shown]).astype(np.uint8)
     edge = _outlines(np.where(shown[:, :, None], painted, 0), max(1, min(shown.shape) // 700)) & shown
     picture[edge] = painted[edge]
+    return picture
+
+
+def compared(image: Array, right: Mask, missed: Mask, false: Mask) -> Array:
+    """Darkened image with what is right, missed and falsely found in colour, `(H, W, C) -> (H, W, 3)` uint8.
+
+    Args:
+        image: The image.
+        right: Green; each mask is `(H, W)`.
+        missed: Red, and on top of what is right.
+        false: Blue, and on top of both.
+    """
+    picture = as_rgb(image) // 2
+    picture[right], picture[missed], picture[false] = FOUND, MISSED, FALSE
     return picture
 
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +13,7 @@ from segcli.data.loader import Loaded
 from segcli.data.samples import Case
 from segcli.engine.assembly import Assembly
 from segcli.engine.scores import Tally, by_class
-from segcli.metrics import ScoredClasses
+from segcli.metrics import Scored, ScoredClasses
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -37,6 +39,24 @@ class Evaluation:
             if not metric.by_frequency
         }
 
+    def remembered(self, count: int) -> dict[str, Any]:
+        """What a run keeps of its best validation: the names of the cases at both ends, and the confusions.
+
+        Args:
+            count: Cases at each end.
+        """
+        if not self.tally.metrics:
+            return {}
+        metric = self.tally.metrics[0]
+        values = metric.over_classes(self.tally.statistics(metric)) * (1 if metric.higher_is_better else -1)
+        order = [int(index) for index in np.argsort(values, kind="stable") if not np.isnan(values[index])]
+        chosen = order if len(order) <= 2 * count else [*order[:count], *order[-count:]]
+        return {
+            "ranked_by": metric.name,
+            "cases": [self.cases[index].id for index in chosen],
+            "confusion": None if self.confusion is None else self.confusion.tolist(),
+        }
+
     def averages(self) -> dict[str, float]:
         """`val_loss`, its parts and the headline of each metric, under the names that `monitor` uses."""
         return {f"val_{name}": value for name, value in {**self.losses, **self.tally.averages()}.items()}
@@ -47,7 +67,7 @@ def evaluate(
     network: nn.Module,
     batches: Iterable[Loaded],
     *,
-    on_image: Callable[[Case, Tensor], None] | None = None,
+    on_image: Callable[[Case, Tensor, Scored], None] | None = None,
     after_batch: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Predict and score every image.
@@ -59,7 +79,7 @@ def evaluate(
         parts: The run's parts.
         network: The network to score.
         batches: Whole images with their truth.
-        on_image: Hears each case with its probabilities `(K, *S)` at the stored size.
+        on_image: Hears each case with its probabilities `(K, *S)` at the stored size, and with both beside the truth.
         after_batch: Hears how many images were done.
     """
     network.eval()
@@ -92,7 +112,7 @@ def evaluate(
                     matrices.append(scored.matrix[0])
                 cases.append(case)
                 if on_image is not None:
-                    on_image(case, probs[0])
+                    on_image(case, probs[0], scored)
             if after_batch is not None:
                 after_batch(len(loaded.cases))
     names = losses[0] if losses else {}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from segcli.engine.memory import Memory
 
-__all__ = ["EpochDone", "Listener", "Silent", "StepDone"]
+__all__ = ["EpochDone", "Listener", "Noting", "Silent", "StepDone"]
 
 
 @dataclass(frozen=True)
@@ -86,3 +86,41 @@ class Silent:
 
     def epoch(self, event: Any) -> None:
         """Ignore."""
+
+
+class Noting:
+    """Passes everything on and keeps what may be wrong, for a report.
+
+    Args:
+        listener: Hears everything.
+    """
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+        self.warnings: list[str] = []
+
+    def notice(self, text: str) -> None:
+        """Pass on."""
+        self.listener.notice(text)
+
+    def warn(self, text: str) -> None:
+        """Keep and pass on."""
+        self.warnings.append(text)
+        self.listener.warn(text)
+
+    def stage(self, text: str, total: int | None = None) -> None:
+        """Pass on."""
+        self.listener.stage(text, total)
+
+    def advance(self, count: int = 1) -> None:
+        """Pass on."""
+        self.listener.advance(count)
+
+    def step(self, event: StepDone) -> None:
+        """Pass on."""
+        self.listener.step(event)
+
+    def epoch(self, event: EpochDone) -> None:
+        """Keep what is to be said of the epoch, and pass on."""
+        self.warnings += [f"epoch {event.epoch}: {note}" for note in event.notes]
+        self.listener.epoch(event)

@@ -12,8 +12,9 @@ from segcli.data.images import as_rgb
 from segcli.data.painting import legend_below, overlay
 from segcli.data.samples import Case, resize
 from segcli.engine.assembly import Assembly
+from segcli.tasks import Task
 
-__all__ = ["Panels", "picked"]
+__all__ = ["Panels", "Still", "panel_size", "picked", "side_by_side", "still_of"]
 
 COUNT = 4
 LARGEST = 512
@@ -38,7 +39,7 @@ def picked(cases: Sequence[Case], count: int = COUNT) -> list[Case]:
 
 
 @dataclass(frozen=True)
-class _Still:
+class Still:
     """What no training changes, at the size of a panel."""
 
     photo: Array
@@ -59,7 +60,7 @@ class Panels:
     def __init__(self, parts: Assembly, cases: Sequence[Case]) -> None:
         self.parts = parts
         self.ids = {case.id for case in picked(cases)}
-        self.stills: dict[str, _Still] = {}
+        self.stills: dict[str, Still] = {}
         self.probs: dict[str, Tensor] = {}
 
     def wants(self, case: Case) -> bool:
@@ -69,7 +70,7 @@ class Panels:
     def hear(self, case: Case, probs: Tensor) -> None:
         """Take up the probabilities `(K, *S)` of a picked image, without waiting for the device."""
         if case.id not in self.stills:
-            self.stills[case.id] = self._still(case)
+            self.stills[case.id] = still_of(self.parts, case)
         still = self.stills[case.id]
         flat = probs if still.depth is None else probs[:, still.depth]
         if flat.shape[1:] != still.truth.shape[:2]:
@@ -83,12 +84,7 @@ class Panels:
         for name, probs in sorted(self.probs.items()):
             still = self.stills[name]
             found = self.parts.task.decide(probs.float().cpu().numpy(), limit)
-            counts = still.valid[:, :, None]
-            truth, prediction = (
-                np.where(counts, self.parts.task.painted(mask), OUTSIDE).astype(np.uint8)
-                for mask in (still.truth, found)
-            )
-            photo = np.where(counts, still.photo, still.photo // 3)
+            photo, truth, prediction = side_by_side(self.parts.task, still, found)
             gap = np.full((len(photo), GAP, 3), GREY, np.uint8)
             pictures[name] = np.concatenate([photo, gap, truth, gap, prediction], axis=1)
         return pictures
@@ -106,30 +102,48 @@ class Panels:
             pictures[name] = legend_below(np.concatenate(sides, axis=1), task.classes, task.colors)
         return pictures
 
-    def _still(self, case: Case) -> _Still:
-        """Read anew from the file: it looks as it does there, however it is normalised for the network."""
-        sample = self.parts.layout.read(case)
-        maps = {"valid": np.ones(sample.size, np.uint8), **sample.maps}
-        truth = self.parts.task.answer(maps["mask"])
-        image, valid, depth = sample.image, maps["valid"], None
-        if sample.image.ndim == 4:
+
+def still_of(parts: Assembly, case: Case, *, depth: int | None = None, largest: int = LARGEST) -> Still:
+    """Read a case anew from the file: it looks as it does there, however it is normalised for the network.
+
+    Args:
+        parts: The run's parts.
+        case: A case with its truth.
+        depth: Slice of a volume; the one with the most foreground when left out.
+        largest: Pixels of the longer side.
+    """
+    sample = parts.layout.read(case)
+    maps = {"valid": np.ones(sample.size, np.uint8), **sample.maps}
+    truth = parts.task.answer(maps["mask"])
+    image, valid = sample.image, maps["valid"]
+    if sample.image.ndim == 4:
+        if depth is None:
             depth = int((truth > 0).reshape(len(truth), -1).sum(axis=1).argmax())
-            image, truth, valid = image[depth], truth[depth], valid[depth]
-        size = _panel_size(truth.shape[:2])
-        return _Still(
-            photo=resize(as_rgb(image), size),
-            truth=resize(truth, size, labels=True),
-            valid=resize(valid, size, labels=True) > 0,
-            depth=depth,
-        )
+        image, truth, valid = image[depth], truth[depth], valid[depth]
+    size = panel_size(truth.shape[:2], largest)
+    return Still(
+        photo=resize(as_rgb(image), size),
+        truth=resize(truth, size, labels=True),
+        valid=resize(valid, size, labels=True) > 0,
+        depth=depth,
+    )
 
 
-def _panel_size(size: tuple[int, ...]) -> tuple[int, ...]:
+def side_by_side(task: Task, still: Still, found: Array) -> tuple[Array, Array, Array]:
+    """Image, truth and prediction in colours, each `(H, W, 3)`; dark or grey where pixels do not count."""
+    counts = still.valid[:, :, None]
+    truth, prediction = (
+        np.where(counts, task.painted(mask), OUTSIDE).astype(np.uint8) for mask in (still.truth, found)
+    )
+    return np.where(counts, still.photo, still.photo // 3), truth, prediction
+
+
+def panel_size(size: tuple[int, ...], largest: int = LARGEST) -> tuple[int, ...]:
     """The size, or where it is too large one of the same proportions.
 
     Example:
-        >>> _panel_size((300, 400)), _panel_size((2000, 1000))
+        >>> panel_size((300, 400)), panel_size((2000, 1000))
         ((300, 400), (512, 256))
     """
-    scale = min(LARGEST / max(size), 1.0)
+    scale = min(largest / max(size), 1.0)
     return tuple(max(round(length * scale), 1) for length in size)

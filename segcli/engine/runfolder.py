@@ -48,6 +48,7 @@ class RunFolder:
         self.best = self.checkpoints / "best.safetensors"
         self.tensorboard = path / "tensorboard"
         self.trace = path / "trace"
+        self.report = path / "report.html"
 
     def periodic(self, epoch: int) -> Path:
         """Checkpoint kept of this epoch."""
@@ -60,6 +61,10 @@ class RunFolder:
     def kept(self) -> list[Path]:
         """Periodic checkpoints, oldest first."""
         return sorted(self.checkpoints.glob("epoch_*.safetensors"))
+
+    def holds(self, checkpoint: Path) -> bool:
+        """Whether this is the run folder in which a checkpoint lies; one by itself has none."""
+        return self.config.is_file() and checkpoint.absolute().parent.parent == self.path.absolute()
 
     def has_run(self) -> bool:
         """Whether anything was trained here."""

@@ -44,6 +44,8 @@ class Snapshot:
     scheduler: dict[str, Any] = field(default_factory=dict)
     monitor: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
+    best_validation: dict[str, Any] = field(default_factory=dict)
+    """What `Evaluation.remembered` gave of the best validation; empty before there is one."""
     dataset: dict[str, Any] = field(default_factory=dict)
     """Fingerprint of the training data; order and randomness depend on the list of cases."""
 
@@ -63,6 +65,7 @@ class Snapshot:
             "scheduler": self.scheduler,
             "early_stopping": self.monitor,
             "history": self.history,
+            "best_validation": self.best_validation,
             "dataset": self.dataset,
         }
         random = {f"random/{name}": value for name, value in self.random.items()}
@@ -87,5 +90,6 @@ class Snapshot:
             scheduler=header["scheduler"],
             monitor=header["early_stopping"],
             history=header["history"],
+            best_validation=header.get("best_validation", {}),  # not there in runs that had no report yet
             dataset=header["dataset"],
         )

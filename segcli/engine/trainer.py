@@ -5,7 +5,7 @@ The loop knows neither tasks nor models nor losses: it moves batches, takes step
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -36,6 +36,8 @@ from segcli.schedulers import Horizon, Schedule
 
 __all__ = ["Trainer"]
 
+CASES = 3
+"""Cases at each end of the best validation that the report of the run shows."""
 TOLD_EVERY_S = 0.5
 """Telling waits for the device, so it must be rare."""
 SUMS = "sums/"
@@ -77,6 +79,7 @@ class Trainer:
         self.stepper = Stepper(parts)
         self.progress = Progress()
         self.history: list[dict[str, Any]] = []
+        self.best_validation: dict[str, Any] = {}
         training = self.run.training
         self.monitor = Monitor(training.early_stopping, parts.metrics)
         self.group = training.gradient_accumulation_steps
@@ -107,6 +110,7 @@ class Trainer:
             scheduler=self.schedule.state,
             monitor=self.monitor.state,
             history=self.history,
+            best_validation=self.best_validation,
             dataset=self.dataset,
         )
 
@@ -115,6 +119,7 @@ class Trainer:
         self.stepper.restore(snapshot.stepper, snapshot.scaler)
         self.progress = snapshot.progress
         self.history = snapshot.history
+        self.best_validation = snapshot.best_validation
         self.monitor.state = snapshot.monitor
         if snapshot.scheduler:
             self.schedule.state = snapshot.scheduler
@@ -142,8 +147,11 @@ class Trainer:
 
     # ---- the loop
 
-    def fit(self) -> None:
+    def fit(self, *, when_over: Callable[[], None] | None = None) -> None:
         """Train until the last epoch, or until early stopping.
+
+        Args:
+            when_over: Called at the very end, when everything is saved, and before trackers take along the files.
 
         Raises:
             Stopped: A signal came; everything is saved.
@@ -162,6 +170,8 @@ class Trainer:
                 self.memory.close_stage(**self._place("train", started))
                 self._finish_epoch(watching, started)
             watching.training_over(self.history[-1], self.monitor)
+            if when_over is not None:
+                when_over()
         except (RuntimeError, MemoryError) as error:
             self.stop.raise_if_asked()  # the workers may have died of what asked us to stop
             raise self._explained(error) from error
@@ -335,6 +345,8 @@ class Trainer:
         progress.epoch, progress.batch = progress.epoch + 1, 0
         progress.elapsed_s += time.monotonic() - started
         improved = self._judge(val)
+        if improved and validated:
+            self.best_validation = validated.remembered(CASES)
         progress.finished = progress.epoch >= training.epochs or (bool(val) and self.monitor.is_over)
         self.sums, self.tally = {}, Tally(self.metrics)
         entry = {"epoch": progress.epoch, "train": train, "val": val, "learning_rate": rate}

@@ -22,6 +22,7 @@ from segcli.engine.monitor import Monitor
 from segcli.engine.panels import Panels, picked
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.tracking import Tracking
+from segcli.metrics import Scored
 
 __all__ = ["Watching"]
 
@@ -73,7 +74,7 @@ class Watching:
             with undisturbed(network, self.parts.device):
                 self.tracking.graph(network, image)
 
-    def image_scored(self, case: Case, probs: Tensor) -> None:
+    def image_scored(self, case: Case, probs: Tensor, _: Scored) -> None:
         """Within a validation: probabilities `(K, *S)` of one image."""
         keys = [key for key in (IMAGES, PICTURES) if self.on[key]]
         if keys and self.panels.wants(case):

@@ -4,17 +4,15 @@ import numpy as np
 
 from segcli.core.types import Array, Mask
 from segcli.data.images import as_rgb
+from segcli.data.painting import compared
 
 __all__ = ["compare"]
-
-FOUND, MISSED, FALSE = (60, 200, 90), (255, 70, 70), (70, 130, 255)
 
 
 def compare(image: Array, found: Mask, truth: Mask) -> Array:
     """Image, truth, prediction, and both over the image (green right, red missed, blue false), side by side."""
     picture = as_rgb(image)
-    both = picture // 2
-    both[found & truth], both[~found & truth], both[found & ~truth] = FOUND, MISSED, FALSE
+    both = compared(image, found & truth, ~found & truth, found & ~truth)
     flat = [np.repeat((mask * 255).astype(np.uint8)[:, :, None], 3, axis=2) for mask in (truth, found)]
     gap = np.full((picture.shape[0], 8, 3), 255, np.uint8)
     return np.concatenate([picture, gap, flat[0], gap, flat[1], gap, both], axis=1)

@@ -127,6 +127,8 @@ class Trained:
     """Whether early stopping ended it."""
     done_before: bool = False
     """Whether there was nothing left to do."""
+    report: Path | None = None
+    """HTML report, where one was written."""
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -165,6 +167,8 @@ class Evaluated:
     """Number of images and headline of each metric by scenario, where the data set has some."""
     image_groups: list[str | None] = field(default_factory=list)
     """Scenario of each image."""
+    report: Path | None = None
+    """HTML report."""
 
     def worst(self, count: int = 5) -> list[int]:
         """Positions of the images with the worst score; undefined ones are left out."""
@@ -229,7 +233,9 @@ class Evaluated:
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
-        values: dict[str, Any] = plain({**self.summary(), "folder": self.folder, "per_image": self.per_image()})
+        values: dict[str, Any] = plain(
+            {**self.summary(), "folder": self.folder, "report": self.report, "per_image": self.per_image()}
+        )
         return values
 
 

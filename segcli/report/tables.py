@@ -180,12 +180,16 @@ def trained(result: Trained) -> Iterator[Any]:
             f"run {escape(result.run)} is finished after {_plural(result.epochs, 'epoch')}; "
             f"train on with: segcli resume {escape(result.run)} training.epochs=N"
         )
+        if result.report is not None:
+            yield f"wrote {escape(shown(result.report))}"
         return
     why = " (early stopping)" if result.early else ""
     yield f"trained {escape(result.run)} for {_plural(result.epochs, 'epoch')}{why}"
     if result.best is not None:
         yield f"best {result.monitor} {_number(result.best)} in epoch {result.best_epoch}"
     yield f"run folder: {escape(str(result.folder))}"
+    if result.report is not None:
+        yield f"wrote {escape(shown(result.report))}"
 
 
 def evaluated(result: Evaluated) -> Iterator[Any]:
@@ -222,6 +226,8 @@ def evaluated(result: Evaluated) -> Iterator[Any]:
         yield f"wrote {escape(str(result.folder / 'confusion_matrix.png'))} and .csv"
     if result.predictions is not None:
         yield f"wrote {_plural(result.num_images, 'mask')} to {escape(str(result.predictions))}"
+    if result.report is not None:
+        yield f"wrote {escape(str(result.report))}"
 
 
 def _interval(entry: "Score | ClassScore") -> str:

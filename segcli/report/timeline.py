@@ -4,6 +4,7 @@ import html
 import json
 
 from segcli.core.vram import Forecast, Timeline
+from segcli.report.memory import size
 
 __all__ = ["timeline_page"]
 
@@ -31,7 +32,11 @@ allocator holds. Move over the curve; drag to look closer, double-click to see a
 const data = JSON.parse(document.getElementById("data").textContent);
 const colours = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#332288", "#ddaa33"];
 const plot = document.getElementById("plot"), told = document.getElementById("told"), pen = plot.getContext("2d");
-const size = n => n >= 2**30 ? (n / 2**30).toFixed(2) + " GiB" : (n / 2**20).toFixed(1) + " MiB";
+const units = [["GiB", 2**30, 2], ["MiB", 2**20, 1], ["KiB", 2**10, 1], ["B", 1, 0]];
+function size(n) {
+  const [unit, least, digits] = units.find(([, least]) => n >= least) || ["B", 1, 0];
+  return (n / least).toFixed(digits) + " " + unit;
+}
 let first = 0, last = data.used.length - 1, begun = null, here = null;
 data.stages.forEach((name, i) => {
   const item = document.createElement("span"), mark = document.createElement("i");
@@ -50,6 +55,13 @@ function draw() {
   for (let i = first; i <= last; i++) {
     pen.fillStyle = colours[data.stage[i] % colours.length];
     pen.fillRect((i - first) * step, y(data.used[i]), Math.max(step, 1), height - y(data.used[i]));
+  }
+  pen.font = "12px system-ui, sans-serif";
+  // lines at a power of two of bytes, four to eight of them
+  const apart = 2 ** (Math.floor(Math.log2(top)) - 2);
+  for (let n = apart; n < top; n += apart) {
+    pen.fillStyle = "#0002"; pen.fillRect(0, y(n), width, 1);
+    pen.fillStyle = "#222"; pen.fillText(size(n), 4, y(n) - 3);
   }
   pen.strokeStyle = "#777"; pen.beginPath();
   for (let i = first; i <= last; i++) pen.lineTo((i - first) * step, y(data.reserved[i]));
@@ -90,7 +102,7 @@ def timeline_page(forecast: Forecast, timeline: Timeline) -> str:
     """
     title = (
         f"{forecast.run}: {forecast.model}, batch {forecast.batch_size}, {forecast.precision}, "
-        f"peak {forecast.peak / 2**30:.2f} GiB"
+        f"peak {size(forecast.peak)}"
     )
     # `</script>` in a name must not end the data
     data = json.dumps(timeline.as_dict(), separators=(",", ":")).replace("<", "\\u003c")

@@ -172,7 +172,7 @@ def _limits(result: Forecast, limits: Limits) -> Iterator[str]:
 
 
 def comparison(results: Sequence[Forecast]) -> Iterator[Any]:
-    """One row a run."""
+    """One row a run; then what was swept or measured, run by run."""
     limited = any(result.limits for result in results)
     table = Table(title="GPU memory of a training", title_justify="left")
     table.add_column("run", overflow="fold")
@@ -196,5 +196,11 @@ def comparison(results: Sequence[Forecast]) -> Iterator[Any]:
             *most,
         )
     yield table
+    for result in results:
+        tables = [_sweep(result)] if result.sweep else []
+        tables += [_measured(result, result.measured)] if result.measured is not None else []
+        for extra in tables:
+            extra.title = f"{escape(result.run)}: {extra.title}"
+            yield extra
     for note in dict.fromkeys(note for result in results for note in result.notes):
         yield f"[dim]{escape(note)}[/]"

@@ -38,7 +38,8 @@ def test_a_sacred_run_has_config_metrics_artefacts_console_output_and_host(sacre
             series = metrics[f"{split}/{name.removeprefix('val_')}"]
             assert series["steps"] == [1, 2]
             assert series["values"] == [entry[split][name] for entry in history()], (name, value)
-    assert sorted(run["artifacts"]) == ["best.safetensors", "config.yaml", "environment.yaml", "metrics_history.yaml"]
+    kept = ["best.safetensors", "config.yaml", "environment.yaml", "metrics_history.yaml", "report.html"]
+    assert sorted(run["artifacts"]) == kept
     assert "epoch 2/2" in (folder / "cout.txt").read_text()
 
 

@@ -3,13 +3,15 @@
 The engine itself asks the driver for streams and cannot run for a GPU that is not there. Its rules for memory are kept:
 nodes in the order of their numbers from last to first; what a node saved is freed once it has run; gradients of a value
 that was used twice are added in place where nobody else holds the first; the first gradient of a parameter is taken
-over and not copied, unless its layout differs.
+over and not copied, unless its layout differs. A block that computes its activations again does so once, when the first
+of its nodes asks for them, and lets go its inputs when the last has run.
 """
 
 import heapq
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -17,33 +19,61 @@ from torch import Tensor
 __all__ = ["Saved", "backward"]
 
 
+class _Kept:
+    """A tensor that a node keeps; None once the node has run."""
+
+    __slots__ = ("number", "tensor")
+
+    def __init__(self, number: int, tensor: Tensor) -> None:
+        self.number = number
+        self.tensor: Tensor | None = tensor
+
+
 class Saved:
     """What the forward pass keeps for the backward pass, by the number of the node that keeps it."""
 
     def __init__(self) -> None:
-        self.by_node: defaultdict[int, list[list[Tensor]]] = defaultdict(list)
+        self.by_node: defaultdict[int, list[_Kept]] = defaultdict(list)
         self.hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, self._unpack)
+        self.running = -1
+        """Number of the node that runs."""
+        self.recomputed: list[_Kept] = []
+        """Inputs of the blocks that are being computed again."""
 
-    def _pack(self, tensor: Tensor) -> list[Tensor]:
-        kept = [tensor]
-        self.by_node[torch._C._autograd._get_sequence_nr() - 1].append(kept)
+    def _pack(self, tensor: Tensor) -> _Kept:
+        kept = _Kept(torch._C._autograd._get_sequence_nr() - 1, tensor)
+        self.by_node[kept.number].append(kept)
         return kept
 
-    @staticmethod
-    def _unpack(kept: list[Tensor]) -> Tensor:
-        return kept[0]
+    def _unpack(self, kept: _Kept) -> Tensor:
+        # a node asks for its own; for what was kept before it was made asks `torch.utils.checkpoint`
+        if kept.number != self.running:
+            self.recomputed.append(kept)
+        assert kept.tensor is not None
+        return kept.tensor
+
+    def enter(self, number: int) -> None:
+        """The node with this number begins, and all with larger numbers have run."""
+        self.running = number
+        for kept in self.recomputed:
+            if kept.number >= number:
+                kept.tensor = None
+        self.recomputed = [kept for kept in self.recomputed if kept.number < number]
 
     def free(self, number: int) -> None:
         """Let go what this node kept."""
         for kept in self.by_node.pop(number, ()):
-            kept.clear()
+            kept.tensor = None
 
     def free_all(self) -> None:
         """Let go everything, as at the end of a backward pass."""
         for number in list(self.by_node):
             self.free(number)
+        self.recomputed.clear()
 
 
+# unless a backward pass has a number, `torch.utils.checkpoint` computes a block again for each tensor asked for
+@patch("torch._C._current_graph_task_id", lambda: 0)
 @torch.no_grad()
 def backward(loss: Tensor, saved: Saved, enter: Callable[[int], None]) -> None:
     """Gradients of `loss` in all its parameters.
@@ -62,6 +92,7 @@ def backward(loss: Tensor, saved: Saved, enter: Callable[[int], None]) -> None:
         _, _, node = heapq.heappop(ready)
         number = node._sequence_nr()
         enter(number)
+        saved.enter(number)
         given = inputs.pop(node, {})
         grads = _run(node, given) if given else [None] * len(node.next_functions)
         saved.free(number)

@@ -21,6 +21,7 @@ Shape = tuple[int, ...]
 Kind = np.dtype[Any]
 SCORED = 2
 """Images of a validation batch that are scored."""
+EXAMPLES = {2: "[512,512]", 3: "[64,64,64]"}
 MAPS: dict[str, tuple[Shape, Kind]] = {"mask": ((), np.dtype(np.uint8)), "valid": ((), np.dtype(np.uint8))}
 """Axes before the spatial ones, and number format, of what comes with an image where no data set can be asked."""
 
@@ -110,7 +111,7 @@ def inputs_of(run: Run) -> Inputs:
     if train is None:
         raise ConfigError(
             f"the size of the images of `{run.name}` is not known: the data set is not at hand and the config has none",
-            hint="give `data.image_size=[512,512]`, or `data.patch_size`",
+            hint=f"give `data.image_size={EXAMPLES[layout.ndim]}`, or `data.patch_size`",
         )
     if whole is None:
         whole = train

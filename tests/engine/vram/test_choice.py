@@ -1,10 +1,16 @@
+import re
+
 import pytest
 import torch
 import yaml
 
+from segcli.config.load import load_run
+from segcli.core.errors import DeviceError
 from segcli.core.vram import CONTEXT, LIBRARIES
+from segcli.engine.runtime import choose_precision
 from segcli.engine.vram import choice
 from segcli.engine.vram.forecast import Forecaster
+from segcli.engine.vram.inputs import with_batch_size
 
 MIB = 2**20
 
@@ -95,6 +101,30 @@ def _played_before(run, made):
     _ = forecaster.training, forecaster.prediction
     Stepper.forward_loss = broken
     return forecaster
+
+
+def test_an_out_of_memory_error_that_was_foreseen_names_the_batch_that_fits(tiny, gpu, monkeypatch):
+    properties = type("Properties", (), {"total_memory": CONTEXT + LIBRARIES + 4 * MIB})
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    gpu(4)
+    run = load_run(tiny(data__batch_size=64, training__amp="off"))
+    told = choice.beside_forecast(run, DeviceError("out of memory"))
+    assert re.fullmatch(r"out of memory; the forecast is [\d.]+ GiB of 0\.57 GiB", told.message)
+    best = int(re.fullmatch(r"`data\.batch_size=(\d+)` fits", told.hint)[1])
+    vram = properties.total_memory
+    assert [Forecaster(with_batch_size(run, count)).fits(vram) for count in (best, best + 1)] == [True, False]
+
+
+def test_a_training_may_take_what_is_free_and_the_context_that_is_there_already(tiny, monkeypatch):
+    monkeypatch.setattr(choice, "choose_device", lambda name: torch.device("cuda:0"))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3 * MIB, 99 * MIB))
+    assert choice.memory_for(load_run(tiny())) == 3 * MIB + CONTEXT
+
+
+def test_before_a_training_the_precision_is_that_of_its_own_device(tiny):
+    run = load_run(tiny(training__amp="auto"))
+    assert Forecaster(run).forecast().precision == "bf16"  # that of a GPU
+    assert choice._forecaster(run).forecast().precision == choose_precision("auto", torch.device("cpu")).name == "fp32"
 
 
 def test_debug_keys_print_the_forecast_before_the_first_epoch(run_cli, tiny):

@@ -83,6 +83,7 @@ def test_a_data_set_at_hand_tells_the_size_of_whole_images(tiny):
     larger = {(s.phase, s.stage): s.peak for s in Forecaster(resized).forecast().stages}
     assert larger["training", "backward"] == stages["training", "backward"]
     assert larger["validation", "forward"] > stages["validation", "forward"]
+    assert larger["prediction", "forward"] > stages["prediction", "forward"]
 
 
 # ---- the command

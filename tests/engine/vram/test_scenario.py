@@ -1,11 +1,11 @@
 import sys
+from bisect import bisect_right
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
 from factories import SMALL, experiment
-from torch.distributed._tools.mem_tracker import MemTracker
 
 from segcli.config.load import run_from_values
 from segcli.core.errors import ConfigError
@@ -56,44 +56,6 @@ def real_batch(run, network):
 def real_trainer(run):
     parts = assemble(run)
     return Trainer(parts, RunFolder(Path("x")), Unloaded(), None, dataset={}, listener=Silent(), stop=StopSignal())
-
-
-# In a small step of SADAAN the forecast misses one feature map of full size (7 % of the peak); where, is not known yet.
-SHORT = pytest.mark.xfail(reason="the forecast is one feature map short", strict=True)
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=SHORT) if n == "sadaan" else n for n in MODELS.names()])
-def test_the_peak_is_that_of_memtracker_on_the_same_step_done_for_real(name):
-    run = make(name)
-    forecast = replayed_on_cpu(run)
-    tracker = MemTracker()
-    parts = assemble(run)
-    tracker.track_external(parts.network)
-    with tracker:
-        trainer = Trainer(
-            parts, RunFolder(Path("x")), Unloaded(), None, dataset={}, listener=Silent(), stop=StopSignal()
-        )
-        for _ in range(2):
-            trainer._train_batch(real_batch(run, parts.network), share=1.0)
-            trainer.stepper.update(1e-4, 0)
-            tracker.reset_mod_stats()
-    measured = tracker.get_tracker_snapshot("peak")[CPU]
-    assert forecast["peak"] == pytest.approx(measured["Total"], rel=0.005)
-    weights = list(trainer.stepper.network.parameters())
-    states = [value for state in trainer.stepper.optimizer.state.values() for value in state.values()]
-    assert forecast["parameters"] == forecast["gradients"] == bytes_of(weights)
-    assert forecast["buffers"] == bytes_of(trainer.stepper.network.buffers())
-    assert forecast["optimizer"] == bytes_of(states)
-
-
-def replayed_on_cpu(run):
-    """Peak without rounding, and the most of each kind."""
-    log = played(run, validate=False, device=CPU).log
-    used = peak = 0
-    for event in log.events:
-        used += log.blocks[event].size if event >= 0 else -log.blocks[~event].size
-        peak = max(peak, used)
-    return {"peak": peak, **replayed(log).kinds}
 
 
 @pytest.mark.parametrize("name", MODELS.names())
@@ -222,6 +184,21 @@ def test_averaged_weights_are_a_second_copy_of_weights_and_buffers():
 def test_with_accumulation_the_gradients_live_through_the_next_forward_pass():
     once, twice = (replayed(played(make(training__gradient_accumulation_steps=steps)).log) for steps in (1, 2))
     assert twice.stages["training/forward"][0] - once.stages["training/forward"][0] >= twice.kinds["gradients"]
+
+
+def test_the_first_gradient_of_a_weight_is_taken_over_and_the_next_is_added_to_it(own):
+    run = make(model={"type": own}, training__gradient_accumulation_steps=2)
+    log = played(run, validate=False, device=CPU).log
+    starts = [moment.first_event for moment in log.moments]
+    made = [
+        event
+        for position, event in enumerate(log.events)
+        if event >= 0
+        and log.blocks[event].size == 4 * 16 * 3 * 9
+        and log.moments[bisect_right(starts, position) - 1].stage == "training/backward"
+    ]
+    assert len(made) == 4  # one for each of two batches in two steps
+    assert [log.blocks[event].kind for event in made] == ["gradients", "temporary"] * 2
 
 
 def test_attention_is_never_held_in_memory():

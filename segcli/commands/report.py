@@ -1,0 +1,176 @@
+"""Puts together what the HTML reports of `train` and `eval` show."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from segcli.core.errors import SegcliError
+from segcli.core.files import shown, write_text, yaml_text
+from segcli.data.samples import Case
+from segcli.engine.assembly import Assembly
+from segcli.engine.checkpoint import Checkpoint
+from segcli.engine.events import Noting
+from segcli.engine.runfolder import RunFolder
+from segcli.engine.runtime import described_device
+from segcli.engine.showcase import Shown, shown_again
+from segcli.engine.trainer import Trainer
+from segcli.report.evaluation_page import Answers, evaluation_page
+from segcli.report.results import Evaluated, Trained
+from segcli.report.run_sections import RunFacts
+from segcli.report.training_page import BestValidation, training_page
+
+__all__ = ["CASES", "REPORT", "TrainingReport", "write_evaluation_report"]
+
+REPORT = "report.html"
+CASES = 4
+"""Pictures of the worst cases, and as many of the best."""
+
+
+class TrainingReport:
+    """Writes the report of a training when it is over; that it cannot be written spoils no training.
+
+    Args:
+        notes: Hears the training, and keeps its warnings.
+    """
+
+    def __init__(self, notes: Noting) -> None:
+        self.notes = notes
+        self.written: Path | None = None
+
+    def write(self, trainer: Trainer, trained: Trained) -> None:
+        """Write it, or warn. Everything else of the run is on the disk by now."""
+        try:
+            page = self._page(trainer, trained)
+            write_text(trainer.folder.report, page)
+            self.written = trainer.folder.report
+        except SegcliError as error:
+            self.notes.warn(f"no {REPORT}: {error.message}")
+        except Exception as error:
+            self.notes.warn(f"no {REPORT}, by a mistake of ours; the run is whole: {_blamed(error)}")
+
+    def _page(self, trainer: Trainer, trained: Trained) -> str:
+        folder = trainer.folder
+        validation = self._validation(trainer)
+        run = _facts(trainer.parts, trainer.history, folder)
+        return training_page(
+            trained,
+            run,
+            elapsed_s=trainer.progress.elapsed_s,
+            commands=_commands(trained, folder, run.environment),
+            warnings=self.notes.warnings,
+            validation=validation,
+        )
+
+    def _validation(self, trainer: Trainer) -> BestValidation | None:
+        """Confusions and cases of the best validation; the cases are predicted once more, for their pictures."""
+        kept = trainer.best_validation
+        if not kept:
+            return None
+        confusion, cases = kept["confusion"], _cases(trainer, kept["cases"])
+        found = Shown([], [])
+        try:
+            if cases:
+                found = shown_again(trainer.parts, trainer.folder.best, cases)
+        except SegcliError as error:
+            self.notes.warn(f"no pictures in {REPORT}: {error.message}")
+        return BestValidation(
+            ranked_by=kept["ranked_by"],
+            classes=trainer.parts.task.classes,
+            worst=found.worst,
+            best=found.best,
+            confusion=None if confusion is None else np.array(confusion),
+        )
+
+
+def _cases(trainer: Trainer, names: Sequence[str]) -> list[Case]:
+    """Validation cases by their names, as far as they are still there."""
+    by_name = {} if trainer.val is None else {case.id: case for case in trainer.val.cases.cases}
+    return [by_name[name] for name in names if name in by_name]
+
+
+def _blamed(error: Exception) -> str:
+    """An error with the line that raised it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = "" if trace is None else f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})"
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def _facts(parts: Assembly, history: Sequence[dict[str, Any]], folder: RunFolder | None) -> RunFacts:
+    run, classes = parts.run, parts.task.classes
+    environment = None if folder is None or not folder.environment.is_file() else folder.environment
+    return RunFacts(
+        dataset=run.dataset.name,
+        model=run.model.type,
+        parameters=sum(parameter.numel() for parameter in parts.network.parameters()),
+        device=described_device(parts.device),
+        config=yaml_text(run.resolved()),
+        environment=None if environment is None else environment.read_text(encoding="utf-8"),
+        history=history,
+        colors=dict(zip(classes, parts.task.colors, strict=True)) if len(classes) > 1 else {},
+        unit="pixels" if parts.layout.ndim == 2 else "voxels",
+        is_exclusive=parts.task.target == "classes",
+    )
+
+
+def _commands(trained: Trained, folder: RunFolder, environment: str | None) -> dict[str, str]:
+    """What was called, and what to call next."""
+    place, name = shown(folder.path), trained.run
+    again = ["segcli", "train", shown(folder.config), f"name={name}_again", f"output.dir={place}_again"]
+    called = (yaml.safe_load(environment) if environment else {}).get("command_line")
+    return {
+        **({"called as": shlex.join(called)} if called else {}),
+        "the same again": shlex.join(again),
+        "further epochs": shlex.join(["segcli", "resume", place, f"training.epochs={2 * trained.epochs}"]),
+        "scores": shlex.join(["segcli", "eval", place]),
+    }
+
+
+def write_evaluation_report(
+    result: Evaluated,
+    parts: Assembly,
+    found: Shown,
+    checkpoint: Checkpoint,
+    *,
+    folder: Path,
+    command: Sequence[str],
+    whole: Evaluated | None = None,
+    answers: Answers | None = None,
+) -> Path:
+    """Write the report of an evaluation beside its tables; returns the file.
+
+    Args:
+        result: Scores.
+        parts: Of the run that was scored.
+        found: Pictures.
+        checkpoint: What was scored.
+        folder: Run folder, which may be none where a checkpoint lies by itself.
+        command: What gives the same scores again.
+        whole: Scores of what the cases of `result` are parts of.
+        answers: Classes of whole cases.
+
+    Raises:
+        DataError: It cannot be written.
+    """
+    run = RunFolder(folder)
+    is_run = run.holds(result.checkpoint)
+    history = checkpoint.header["history"]
+    if is_run and run.history.is_file():
+        history = yaml.safe_load(run.history.read_text(encoding="utf-8"))
+    page = evaluation_page(
+        result,
+        _facts(parts, history, run if is_run else None),
+        command=shlex.join(command),
+        worst=found.worst,
+        best=found.best,
+        whole=whole,
+        answers=answers,
+    )
+    path = result.folder / REPORT
+    write_text(path, page)
+    return path

@@ -1,0 +1,211 @@
+"""The best and the worst cases of a pass over images, as pictures for a report.
+
+Which they are is known only when all cases are scored; until then the answers of a few candidates are kept, small.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from torch import Tensor
+
+from segcli.core.pictures import CasePicture
+from segcli.core.types import Array, Mask
+from segcli.data.cache import Resizing
+from segcli.data.loader import EvaluationLoader
+from segcli.data.painting import compared
+from segcli.data.samples import Case, resize
+from segcli.engine.assembly import Assembly, load_weights
+from segcli.engine.checkpoint import read_checkpoint
+from segcli.engine.evaluator import evaluate
+from segcli.engine.panels import panel_size, side_by_side, still_of
+from segcli.engine.runtime import out_of_memory
+from segcli.metrics import Metric, Scored
+
+__all__ = ["Showcase", "Shown", "per_case", "shown_again"]
+
+KEPT = 1024
+"""Pixels of the longer side of an answer that is kept."""
+DRAWN = 288
+"""Pixels of the longer side of a picture: with noise in every pixel, 240 KiB as PNG."""
+PANELS = ("image", "truth", "prediction")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Pictures of the cases at both ends."""
+
+    worst: list[CasePicture]
+    """The worst first."""
+    best: list[CasePicture]
+    """The best first; none of those in `worst`."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A candidate; of a volume only the slice to be shown."""
+
+    position: int
+    value: float
+    case: Case
+    answer: Array
+    depth: int | None
+    depths: int
+
+
+class Showcase:
+    """Hears every case and keeps those at both ends.
+
+    Args:
+        parts: The run's parts; its first metric is what cases are ordered by.
+        count: Cases at each end.
+    """
+
+    def __init__(self, parts: Assembly, count: int) -> None:
+        self.parts = parts
+        self.count = count
+        self.sign = 1.0 if parts.metrics[0].higher_is_better else -1.0
+        self.worst: list[_Kept] = []
+        self.best: list[_Kept] = []
+        self.heard = 0
+
+    def hear(self, case: Case, probs: Tensor, scored: Scored) -> None:
+        """Take up a case with its probabilities `(K, *S)`.
+
+        One whose score is not defined is left out, and so is one with a single answer `(K)` for all of it.
+        """
+        if probs.ndim < 3:
+            return
+        position, value = self.heard, per_case(self.parts.metrics[0], scored)
+        self.heard += 1
+        if math.isnan(value):
+            return
+        is_bad = len(self.worst) < self.count or self._goodness(value) < self._goodness(self.worst[-1].value)
+        is_good = len(self.best) < self.count or self._goodness(value) > self._goodness(self.best[-1].value)
+        if not (is_bad or is_good):
+            return
+        kept = self._kept(position, value, case, probs, scored)
+        if is_bad:
+            self.worst = sorted([*self.worst, kept], key=self._order)[: self.count]
+        if is_good:
+            self.best = sorted([*self.best, kept], key=self._reverse_order)[: self.count]
+
+    def shown(self) -> Shown:
+        """Draw what was kept; of few cases, the worse half counts as the worst."""
+        kept = sorted({entry.position: entry for entry in [*self.worst, *self.best]}.values(), key=self._order)
+        worst, best = self.worst, self.best
+        if len(kept) < len(worst) + len(best):
+            half = -(-len(kept) // 2)
+            worst, best = kept[:half], kept[half:][::-1]
+        return Shown([self._drawn(entry) for entry in worst], [self._drawn(entry) for entry in best])
+
+    def _goodness(self, value: float) -> float:
+        return self.sign * value
+
+    def _order(self, kept: _Kept) -> tuple[float, int]:
+        return self._goodness(kept.value), kept.position
+
+    def _reverse_order(self, kept: _Kept) -> tuple[float, int]:
+        return -self._goodness(kept.value), kept.position
+
+    def _kept(self, position: int, value: float, case: Case, probs: Tensor, scored: Scored) -> _Kept:
+        depth, depths = None, 1
+        if probs.ndim == 4:
+            depth, depths = _depth(scored), probs.shape[1]
+            probs = probs[:, depth]
+        answer = self.parts.task.decide(probs.float().cpu().numpy(), self.parts.run.inference.threshold)
+        small = resize(answer, panel_size(answer.shape[:2], KEPT), labels=True)
+        return _Kept(position, value, case, small, depth, depths)
+
+    def _drawn(self, kept: _Kept) -> CasePicture:
+        task = self.parts.task
+        still = still_of(self.parts, kept.case, depth=kept.depth, largest=KEPT)
+        masks = _compared_masks(still.truth, kept.answer, exclude=task.target == "classes")
+        mistakes = compared(np.where(still.valid[:, :, None], still.photo, 0), *(mask & still.valid for mask in masks))
+        pictures = dict(zip(PANELS, side_by_side(task, still, kept.answer), strict=True))
+        size = _drawn_size(mistakes.shape[:2], self.parts.layout.spacing(kept.case))
+        return CasePicture(
+            name=self.parts.layout.shown(kept.case),
+            value=kept.value,
+            panels={name: _reduced(picture, size) for name, picture in {**pictures, "mistakes": mistakes}.items()},
+            place="" if kept.depth is None else f"slice {kept.depth + 1} of {kept.depths}",
+        )
+
+
+def shown_again(parts: Assembly, checkpoint: Path, cases: Sequence[Case]) -> Shown:
+    """Pictures of a few cases, predicted by the weights of a checkpoint, which the network keeps.
+
+    Raises:
+        SegcliError: The checkpoint or a file cannot be read, or the device fails.
+    """
+    load_weights(parts.network, read_checkpoint(checkpoint), checkpoint)
+    showcase = Showcase(parts, -(-len(cases) // 2))
+    loader = EvaluationLoader(
+        Resizing(parts.layout, parts.pipeline),
+        parts.pipeline,
+        cases,
+        [parts.pipeline.network_size(parts.layout.size(case)) for case in cases],
+        batch_size=1,
+        num_workers=0,
+        pin_memory=False,
+    )
+    try:
+        evaluate(parts, parts.network, loader, on_image=showcase.hear)
+    except (RuntimeError, MemoryError) as error:
+        raise out_of_memory(error) or loader.explained(error) or error from error
+    finally:
+        loader.close()
+    return showcase.shown()
+
+
+def per_case(metric: Metric, scored: Scored) -> float:
+    """Value of a metric for one case, classes together, as tables have it; NaN where it is not defined."""
+    return float(metric.over_classes(metric.statistics(scored).cpu().numpy())[0])
+
+
+def _depth(scored: Scored) -> int:
+    """Slice of a volume with the most mistakes; where there is none, with the most truth."""
+    for voxels in ((scored.found ^ scored.truth) & scored.valid, scored.truth & scored.valid):
+        slices = voxels[0].sum(dim=(0, 2, 3))
+        if bool(slices.any()):
+            return int(slices.argmax())
+    return len(slices) // 2
+
+
+def _compared_masks(truth: Array, found: Array, *, exclude: bool) -> tuple[Mask, Mask, Mask]:
+    """Where an answer `(H, W)` or `(H, W, K)` is right, misses something, and finds what is not there.
+
+    Where classes exclude each other, what is wrong is missed, and nothing else is marked.
+    """
+    if exclude:
+        none = np.zeros(truth.shape, bool)
+        return none, truth != found, none
+    there, seen = truth > 0, found > 0
+    masks = there & seen, there & ~seen, seen & ~there
+    axes = tuple(range(2, truth.ndim))
+    right, missed, false = (np.any(mask, axis=axes) for mask in masks)
+    return right, missed, false
+
+
+def _drawn_size(size: tuple[int, ...], spacing: tuple[float, ...] | None) -> tuple[int, ...]:
+    """Size of a picture in the proportions of the body, where the spacing of the pixels is known.
+
+    Example:
+        >>> _drawn_size((40, 40), (1.0, 2.0, 1.0)), _drawn_size((1000, 500), None)
+        ((80, 40), (288, 144))
+    """
+    if spacing is None:
+        return panel_size(size, DRAWN)
+    lengths = [length * step / min(spacing[-2:]) for length, step in zip(size, spacing[-2:], strict=True)]
+    return panel_size(tuple(round(length) for length in lengths), DRAWN)
+
+
+def _reduced(picture: Array, size: tuple[int, ...]) -> Array:
+    """By area downwards, so that thin structures stay; pixels are repeated upwards."""
+    if picture.shape[0] >= size[0] and picture.shape[1] >= size[1]:
+        return resize(picture, size)
+    stretched: Array = cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+    return stretched

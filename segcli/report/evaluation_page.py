@@ -1,0 +1,298 @@
+"""`report.html` of an evaluation: scores, confusions, and the cases at both ends as pictures."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from segcli.core.pictures import CasePicture
+from segcli.core.types import Array
+from segcli.data.images import as_rgb
+from segcli.data.samples import resize
+from segcli.report.html import (
+    Cell,
+    Html,
+    Section,
+    bounds,
+    cards,
+    facts,
+    folded,
+    joined,
+    markup,
+    note,
+    number,
+    page,
+    picture,
+    table,
+)
+from segcli.report.results import Evaluated
+from segcli.report.run_sections import (
+    RunFacts,
+    cases_section,
+    commands_section,
+    confusion_section,
+    curves_section,
+    details_section,
+)
+from segcli.report.tables import CLASS_METRICS, STRUCTURE_METRICS
+
+if TYPE_CHECKING:
+    from segcli.metrics import ClassScore, Score
+
+__all__ = ["Answer", "Answers", "evaluation_page"]
+
+MOST_ROWS = 300
+"""Of a table of images; `per_image_metrics.yaml` has all."""
+MOST_MISTAKES = 12
+LARGEST = 288
+"""Pixels of the longer side of a mistake."""
+
+
+class Answer(Protocol):
+    """One class for a whole case."""
+
+    @property
+    def name(self) -> str:
+        """Of the case."""
+
+    @property
+    def probs(self) -> Array:
+        """Of each class, `(K)`."""
+
+    @property
+    def found(self) -> int:
+        """Index of the class that was found."""
+
+    @property
+    def truth(self) -> int | None:
+        """Index of the true class, where it is known."""
+
+    @property
+    def parts(self) -> int:
+        """Crops whose mean it is."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Classes of whole cases."""
+
+    answers: Sequence[Answer]
+    word: str = "case"
+    """What a case is called."""
+    mistakes: Sequence[tuple[Answer, Array]] = field(default=())
+    """Wrong answers, the most confident first, each with a slice `(H, W)` or `(H, W, C)` as stored."""
+
+
+def evaluation_page(
+    result: Evaluated,
+    run: RunFacts,
+    *,
+    command: str,
+    worst: Sequence[CasePicture] = (),
+    best: Sequence[CasePicture] = (),
+    whole: Evaluated | None = None,
+    answers: Answers | None = None,
+) -> str:
+    """The page.
+
+    Args:
+        result: Scores.
+        run: The run.
+        command: What gives the same scores again.
+        worst: Cases, the worst first.
+        best: Cases, the best first.
+        whole: Scores of what the cases of `result` are parts of, such as the samples of crops.
+        answers: Classes of whole cases.
+    """
+    classes, about = result.classes, f"{result.num_images} images"
+    levels = [("Metrics", result, run.unit)]
+    if whole is not None:
+        word = answers.word if answers is not None else "case"
+        about = f"{whole.num_images} {word}s in {result.num_images} crops"
+        levels = [(f"Metrics by {word}", whole, f"{word}s"), ("Metrics by crop", result, "crops")]
+    sections: list[Section] = [("", joined([_cards(levels[0][1]), _facts(result, run, about)]))]
+    for heading, scored, counted in levels:
+        level = f" ({counted})" if whole is not None else ""
+        sections.append((heading, _metrics(scored)))
+        kind = "Structures" if _has_presence(scored) else "Classes"
+        sections.append((f"{kind}{level}", _classes(scored) if len(classes) > 1 else Html()))
+        sections.append((f"Scenarios{level}", _scenarios(scored)))
+        sections.append((f"Confusion matrix{level}", confusion_section(scored.confusion, classes, counted)))
+    if answers is not None:
+        sections.append(("Most confident mistakes", _mistakes(answers, classes)))
+        sections.append(("Answers", _answers(answers, classes)))
+    pictures = cases_section(worst, best, ranked_by=result.ranked_by, run=run)
+    sections += [
+        ("Worst and best cases", pictures),
+        ("Every case", _images(result)),
+        ("Curves of the training", curves_section(run.history, mark=result.epoch)),
+        ("How to repeat it", commands_section({"the same scores": command})),
+        ("Config and environment", details_section(run)),
+    ]
+    lead = f"{run.network}, on {about} of split {result.split} of {run.dataset}"
+    return page(f"{result.run}: scores on {result.split}", lead, sections)
+
+
+def _cards(result: Evaluated) -> Html:
+    """The first metrics with their intervals."""
+    return cards(
+        (
+            entry.name,
+            number(entry.value),
+            bounds(entry.interval) if entry.interval else "no interval",
+        )
+        for entry in result.scores[:4]
+    )
+
+
+def _facts(result: Evaluated, run: RunFacts, about: str) -> Html:
+    threshold = {} if result.threshold is None else {"threshold": f"{result.threshold:g}"}
+    return facts(
+        {
+            "run": result.run,
+            "data set": run.dataset,
+            "split": f"{result.split}, {about}",
+            "network": run.network,
+            "checkpoint": f"{result.checkpoint} (epoch {result.epoch})",
+            **threshold,
+            "device": run.device,
+        }
+    )
+
+
+def _metrics(result: Evaluated) -> Html:
+    headings = ["metric", "value", f"{100 * result.level:.0f} % interval", "scope", "mean over images"]
+    rows: list[list[Cell]] = [
+        [
+            entry.name,
+            Html(f"<b>{number(entry.value)}</b>"),
+            bounds(entry.interval),
+            entry.scope,
+            number(entry.mean),
+            number(entry.pooled),
+            entry.num_images,
+        ]
+        for entry in result.scores
+    ]
+    parts: list[Html] = [
+        table(f"{result.num_images} images of split {result.split}", [*headings, "over all", "images"], rows),
+        note(f"Intervals: percentile bootstrap over images, {result.resamples:,} resamples."),
+        *map(note, result.notes),
+    ]
+    if result.losses:
+        parts.append(table("Losses, mean over images", ["loss", "value"], ([*item] for item in result.losses.items())))
+    return joined(parts)
+
+
+def _has_presence(result: Evaluated) -> bool:
+    return any(entry.name == "presence_accuracy" for entry in result.scores)
+
+
+def _chosen(result: Evaluated) -> "list[Score]":
+    """Metrics that tell classes apart best; the YAML file has all."""
+    names = STRUCTURE_METRICS if _has_presence(result) else CLASS_METRICS
+    return [entry for entry in result.scores if entry.name in names] or result.scores[:4]
+
+
+def _classes(result: Evaluated) -> Html:
+    """A row for each class: values, intervals, and on how many images a value stands where these are not all."""
+    chosen = _chosen(result)
+    counts = None if result.confusion is None else result.confusion.sum(axis=1)
+    headings = ["class", *([] if counts is None else ["share"]), *(entry.name for entry in chosen)]
+    rows: list[list[Cell]] = []
+    for index, name in enumerate(result.classes):
+        share: list[Cell] = []
+        if counts is not None:
+            share = [Html(f"{counts[index] / counts.sum():.2%}" if counts[index] else "absent")]
+        rows.append([name, *share, *(_class_cell(entry.per_class[index], result.num_images) for entry in chosen)])
+    caption = f"Value, {100 * result.level:.0f} % interval, and number of images where it is not defined for all"
+    return table(caption, headings, rows)
+
+
+def _class_cell(value: "ClassScore", count: int) -> Html:
+    interval = f"<small>{bounds(value.interval)}</small>" if value.interval is not None else ""
+    images = f"<small>{value.num_images} of {count}</small>" if value.num_images < count else ""
+    return Html(f"{number(value.value)}{interval}{images}")
+
+
+def _scenarios(result: Evaluated) -> Html:
+    if not result.groups:
+        return Html()
+    names = [entry.name for entry in _chosen(result)]
+    rows: Iterable[list[Cell]] = (
+        [group, int(values["num_images"]), *(values[name] for name in names)] for group, values in result.groups.items()
+    )
+    return table("Cases of each scenario by themselves", ["scenario", "cases", *names], rows)
+
+
+def _images(result: Evaluated) -> Html:
+    """Every image, the worst first."""
+    order = result.worst(len(result.images))
+    order += [index for index in range(len(result.images)) if index not in set(order)]
+    shown = order[:MOST_ROWS]
+    more = f"; the worst {MOST_ROWS} of {len(order)}" if len(order) > MOST_ROWS else ""
+    grouped = ["scenario"] if result.groups else []
+    rows: Iterable[list[Cell]] = (
+        [
+            result.images[index],
+            *([result.image_groups[index] or "-"] if grouped else []),
+            *(entry.per_image[index] for entry in result.scores),
+        ]
+        for index in shown
+    )
+    names = [entry.name for entry in result.scores]
+    made = table(f"By {result.ranked_by}, the worst first{more}", ["image", *grouped, *names], rows)
+    return folded(f"{len(shown)} images", made)
+
+
+def _mistakes(answers: Answers, classes: Sequence[str]) -> Html:
+    """Pictures of wrong answers, with what was found and how sure it was."""
+    wrong = sum(answer.truth is not None and answer.truth != answer.found for answer in answers.answers)
+    if not wrong:
+        return note(f"None: all {len(answers.answers)} answers are right.")
+    shown = answers.mistakes[:MOST_MISTAKES]
+    pictures = joined(
+        picture(_seen(pixels), f"a slice of {answer.name}", _verdict(answer, classes)) for answer, pixels in shown
+    )
+    told = note(f"{wrong} of {len(answers.answers)} answers are wrong; the {len(shown)} most confident are shown.")
+    return joined([told, Html(f'<div class="mistakes">\n{pictures}\n</div>')])
+
+
+def _verdict(answer: Answer, classes: Sequence[str]) -> Html:
+    truth = "unknown" if answer.truth is None else classes[answer.truth]
+    found, share = classes[answer.found], float(answer.probs[answer.found])
+    return Html(f"<b>{markup(answer.name)}</b><br>true {markup(truth)}, found {markup(found)} ({share:.1%})")
+
+
+def _seen(pixels: Array) -> Array:
+    """As 8-bit RGB of at most `LARGEST` pixels, its brightness stretched."""
+    channels = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    scale = min(LARGEST / max(channels.shape[:2]), 1.0)
+    size = tuple(max(round(length * scale), 1) for length in channels.shape[:2])
+    return resize(as_rgb(channels.astype(np.float32)), size)
+
+
+def _answers(answers: Answers, classes: Sequence[str]) -> Html:
+    """Every answer with its probabilities, wrong and confident ones first."""
+
+    def order(answer: Answer) -> tuple[bool, float]:
+        is_wrong = answer.truth is not None and answer.truth != answer.found
+        return not is_wrong, -float(answer.probs[answer.found])
+
+    ordered = sorted(answers.answers, key=order)
+    parts = any(answer.parts > 1 for answer in ordered)
+    headings = [answers.word, "true", "found", *(f"p({name})" for name in classes), *(["crops"] if parts else [])]
+    rows: Iterable[list[Cell]] = (
+        [
+            answer.name,
+            "-" if answer.truth is None else classes[answer.truth],
+            classes[answer.found],
+            *(float(value) for value in answer.probs),
+            *([answer.parts] if parts else []),
+        ]
+        for answer in ordered[:MOST_ROWS]
+    )
+    more = f"; {MOST_ROWS} of {len(ordered)}" if len(ordered) > MOST_ROWS else ""
+    made = table(f"Probability of each class; wrong and confident answers first{more}", headings, rows)
+    return folded(f"{min(len(ordered), MOST_ROWS)} answers", made)

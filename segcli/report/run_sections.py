@@ -1,0 +1,205 @@
+"""What the reports of a training and of an evaluation have in common: curves, cases, confusions, config."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from segcli.core.pictures import CasePicture
+from segcli.core.types import Array
+from segcli.data.colors import RGB
+from segcli.data.painting import FALSE, FOUND, MISSED
+from segcli.report.charts import Curve, chart
+from segcli.report.html import (
+    Html,
+    code,
+    facts,
+    folded,
+    joined,
+    markup,
+    note,
+    number,
+    picture,
+    table,
+    without_passwords,
+)
+
+__all__ = [
+    "RunFacts",
+    "cases_section",
+    "commands_section",
+    "confusion_section",
+    "curves_section",
+    "details_section",
+    "legend",
+]
+
+LINES = (
+    '<p class="keys"><span><i class="key train"></i>training</span><span><i class="key val"></i>validation</span></p>'
+)
+MOST_CLASSES = 40
+"""With more classes the most frequent confusions stand in the place of the matrix."""
+STRONGEST = 0.75
+"""Opacity of a cell whose share is 1; its number must stay legible."""
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a report says of a run besides what came of it."""
+
+    dataset: str
+    model: str
+    parameters: int
+    device: str
+    config: str
+    """As in `config.yaml`."""
+    environment: str | None = None
+    """As in `environment.yaml`; None where only a checkpoint is there."""
+    history: Sequence[Mapping[str, Any]] = ()
+    """Entries of `metrics_history.yaml`."""
+    colors: Mapping[str, RGB] = field(default_factory=dict)
+    """Of each class in pictures; empty for a single mask."""
+    unit: str = "pixels"
+    """What images consist of."""
+    is_exclusive: bool = False
+    """Whether each pixel has exactly one class."""
+
+    @property
+    def network(self) -> str:
+        """In words."""
+        return f"{self.model}, {self.parameters:,} parameters"
+
+
+def curves_section(history: Sequence[Mapping[str, Any]], *, mark: int | None, monitor: str | None = None) -> Html:
+    """A chart for each figure of the history, the loss and what is monitored first; the learning rate last.
+
+    Args:
+        history: Entries of `metrics_history.yaml`.
+        mark: Epoch to be marked.
+        monitor: What decides which epoch is the best, such as `val_dice`.
+    """
+    if not history:
+        return Html()
+    names = dict.fromkeys(name for entry in history for name in (*entry["train"], *map(_bare, entry["val"])))
+    first = [name for name in ("loss", _bare(monitor or "")) if name in names]
+    charts = [_figure(name, history, mark) for name in dict.fromkeys([*first, *names])]
+    rates = [(entry["epoch"], entry["learning_rate"]) for entry in history if "learning_rate" in entry]
+    if rates:
+        charts.append(chart("learning rate", [Curve("learning rate", "train", rates)], mark=mark))
+    return joined([Html(LINES), Html(f'<div class="grid">\n{joined(charts)}\n</div>')])
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix("val_")
+
+
+def _figure(name: str, history: Sequence[Mapping[str, Any]], mark: int | None) -> Html:
+    train = [(entry["epoch"], entry["train"][name]) for entry in history if name in entry["train"]]
+    val = [(entry["epoch"], entry["val"][f"val_{name}"]) for entry in history if f"val_{name}" in entry["val"]]
+    curves = [Curve("training", "train", train), Curve("validation", "val", val)]
+    told = [
+        f"{curve.label} {value:.4f}"
+        for curve in curves
+        for epoch, value in curve.points
+        if epoch == mark and math.isfinite(value)
+    ]
+    caption = f"epoch {mark}: {', '.join(told)}" if told else ""
+    return chart(name, [curve for curve in curves if curve.points], mark=mark, caption=caption)
+
+
+def cases_section(worst: Sequence[CasePicture], best: Sequence[CasePicture], *, ranked_by: str, run: RunFacts) -> Html:
+    """Pictures of the cases at both ends, with what the colours mean."""
+    if not worst and not best:
+        return Html()
+    sliced = "; the slice with the most mistakes" if any(case.place for case in (*worst, *best)) else ""
+    mistakes = {"another class": MISSED} if run.is_exclusive else {"right": FOUND, "missed": MISSED, "not there": FALSE}
+    parts: list[Html] = [note(f"By {ranked_by}{sliced}."), legend(run.colors), legend(mistakes)]
+    for heading, cases in (("Worst", worst), ("Best", best)):
+        if cases:
+            parts.append(Html(f"<h3>{heading}</h3>"))
+            parts += [_case(case, ranked_by) for case in cases]
+    return joined(parts)
+
+
+def legend(colors: Mapping[str, RGB]) -> Html:
+    """Names with their colours."""
+    if not colors:
+        return Html()
+    inner = "".join(
+        f'<span><i class="key" style="background:rgb({red},{green},{blue})"></i>{markup(name)}</span>'
+        for name, (red, green, blue) in colors.items()
+    )
+    return Html(f'<p class="keys">{inner}</p>')
+
+
+def _case(case: CasePicture, ranked_by: str) -> Html:
+    place = f", {case.place}" if case.place else ""
+    told = Html(f"<p><b>{markup(case.name)}</b> {markup(ranked_by)} {number(case.value)}{markup(place)}</p>")
+    panels = joined(picture(pixels, f"{shown} of {case.name}{place}", shown) for shown, pixels in case.panels.items())
+    return Html(f'<div class="case">\n{told}\n<div class="panels">\n{panels}\n</div>\n</div>')
+
+
+def confusion_section(confusion: Array | None, classes: Sequence[str], unit: str) -> Html:
+    """Confusion matrix `(K, K)` as shares of each true class and as counts; of very many classes the worst pairs.
+
+    Args:
+        confusion: Counts by true (row) and found class (column); nothing is shown for None.
+        classes: Names of the classes.
+        unit: What is counted.
+    """
+    if confusion is None:
+        return Html()
+    true = confusion.sum(axis=1, keepdims=True)
+    shares = np.divide(confusion, true, out=np.full(confusion.shape, np.nan), where=true > 0)
+    if len(classes) > MOST_CLASSES:
+        return _pairs(confusion, shares, classes, unit)
+    headings = ["true \\ found", *classes]
+    relative = table(
+        f"Share of the {unit} of each true class (row) by found class (column), in percent",
+        headings,
+        ([name, *map(_share, row)] for name, row in zip(classes, shares.tolist(), strict=True)),
+        kind="matrix",
+    )
+    counts = table(
+        f"Number of {unit}",
+        headings,
+        ([name, *row] for name, row in zip(classes, confusion.astype(int).tolist(), strict=True)),
+        kind="matrix",
+    )
+    return joined([relative, folded(f"In {unit}", counts)])
+
+
+def _share(value: float) -> Html:
+    if math.isnan(value):
+        return Html("<td>&ndash;</td>")
+    shade = f' style="background:rgb(37 99 176 / {STRONGEST * value:.3f})"' if value >= 0.005 else ""
+    return Html(f'<td{shade}><data value="{value!r}">{100 * value:.1f}</data></td>')
+
+
+def _pairs(confusion: Array, shares: Array, classes: Sequence[str], unit: str) -> Html:
+    wrong = confusion * (1 - np.eye(len(classes), dtype=int))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CLASSES]
+    places = [divmod(int(place), len(classes)) for place in order if wrong.flat[place] > 0]
+    return table(
+        f"Most frequent confusions of {len(classes)} classes",
+        ["true", "found", unit, "share of the true class"],
+        ([classes[row], classes[col], int(confusion[row, col]), float(shares[row, col])] for row, col in places),
+    )
+
+
+def commands_section(commands: Mapping[str, str]) -> Html:
+    """Command lines by what they do."""
+    return facts({name: Html(f"<code>{markup(without_passwords(text))}</code>") for name, text in commands.items()})
+
+
+def details_section(run: RunFacts) -> Html:
+    """Config and environment as they stand in their files, without passwords."""
+    return joined(_details(run))
+
+
+def _details(run: RunFacts) -> Iterator[Html]:
+    yield folded("Config", code(without_passwords(run.config)))
+    if run.environment is not None:
+        yield folded("Environment", code(without_passwords(run.environment)))

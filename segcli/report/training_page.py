@@ -1,0 +1,158 @@
+"""`report.html` of a run folder: how a training went."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from segcli.core.pictures import CasePicture
+from segcli.core.types import Array
+from segcli.report.html import (
+    Cell,
+    Html,
+    Section,
+    cards,
+    facts,
+    joined,
+    markup,
+    note,
+    number,
+    page,
+    table,
+    without_passwords,
+)
+from segcli.report.results import Trained
+from segcli.report.run_sections import (
+    RunFacts,
+    cases_section,
+    commands_section,
+    confusion_section,
+    curves_section,
+    details_section,
+)
+
+__all__ = ["BestValidation", "training_page"]
+
+Entry = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class BestValidation:
+    """What a run remembers of the validation of its best epoch."""
+
+    ranked_by: str
+    """Metric that orders the cases."""
+    classes: Sequence[str]
+    worst: Sequence[CasePicture] = ()
+    best: Sequence[CasePicture] = ()
+    confusion: Array | None = None
+
+
+def training_page(
+    trained: Trained,
+    run: RunFacts,
+    *,
+    elapsed_s: float,
+    commands: Mapping[str, str],
+    warnings: Sequence[str] = (),
+    validation: BestValidation | None = None,
+) -> str:
+    """The page.
+
+    Args:
+        trained: Where the run stands.
+        run: The run.
+        elapsed_s: Seconds of training in all.
+        commands: Command lines by what they do.
+        warnings: What was told on the way.
+        validation: What is known of the best validation.
+    """
+    epoch = trained.best_epoch or trained.epochs
+    entry = next((entry for entry in run.history if entry["epoch"] == epoch), None)
+    sections: list[Section] = [
+        ("", joined([_cards(trained, elapsed_s), _facts(trained, run)])),
+        ("Warnings", _warnings(warnings)),
+        ("Curves", curves_section(run.history, mark=trained.best_epoch, monitor=trained.monitor)),
+        (f"Figures of epoch {epoch}", _figures(entry, run.history)),
+        (f"Classes in epoch {epoch}", _classes(entry)),
+    ]
+    if validation is not None:
+        at = f" in validation {epoch}"
+        matrix = confusion_section(validation.confusion, validation.classes, run.unit)
+        pictures = cases_section(validation.worst, validation.best, ranked_by=validation.ranked_by, run=run)
+        sections += [(f"Confusion matrix{at}", matrix), (f"Worst and best cases{at}", pictures)]
+    sections += [("Commands", commands_section(commands)), ("Config and environment", details_section(run))]
+    return page(f"{trained.run}: training", f"{run.network}, on {run.dataset}", sections)
+
+
+def _cards(trained: Trained, elapsed_s: float) -> Html:
+    found: list[tuple[str, str, str]] = []
+    if trained.best is not None:
+        found.append((f"best {trained.monitor}", number(trained.best), f"in epoch {trained.best_epoch}"))
+    early = "ended by early stopping" if trained.early else "all that were asked for"
+    found.append(("epochs", number(trained.epochs), early))
+    each = f"{_duration(elapsed_s / max(trained.epochs, 1))} an epoch"
+    found.append(("time of training", _duration(elapsed_s), each))
+    return cards(found)
+
+
+def _duration(seconds: float) -> str:
+    """Seconds in words.
+
+    Example:
+        >>> _duration(4.2), _duration(130), _duration(7380)
+        ('4.2 s', '2 min 10 s', '2 h 3 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _facts(trained: Trained, run: RunFacts) -> Html:
+    return facts(
+        {
+            "run": trained.run,
+            "data set": run.dataset,
+            "network": run.network,
+            "device": run.device,
+            "run folder": str(trained.folder),
+        }
+    )
+
+
+def _warnings(warnings: Sequence[str]) -> Html:
+    if not warnings:
+        return Html()
+    told = "".join(f"<li>{markup(without_passwords(text))}</li>" for text in dict.fromkeys(warnings))
+    return joined([note("Told by the last call of train or resume."), Html(f'<ul class="warnings">{told}</ul>')])
+
+
+def _figures(entry: Entry | None, history: Sequence[Entry]) -> Html:
+    """Losses and metrics of the best epoch, beside those of the last."""
+    if entry is None:
+        return Html()
+    shown = [entry] if entry is history[-1] else [entry, history[-1]]
+    names = dict.fromkeys(name for each in shown for name in (*each["train"], *(_bare(name) for name in each["val"])))
+    headings = [f"{what}, epoch {each['epoch']}" for each in shown for what in ("training", "validation")]
+    rows: Iterable[list[Cell]] = (
+        [name, *(value for each in shown for value in (each["train"].get(name), each["val"].get(f"val_{name}")))]
+        for name in names
+    )
+    caption = "Losses and metrics"
+    if len(shown) > 1:
+        caption += f" of the best epoch ({shown[0]['epoch']}) and of the last ({shown[1]['epoch']})"
+    return table(caption, ["figure", *headings], rows)
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix("val_")
+
+
+def _classes(entry: Entry | None) -> Html:
+    """Each metric of each class in the validation of an epoch."""
+    values: Mapping[str, Mapping[str, float]] = (entry or {}).get("val_per_class", {})
+    if entry is None or not values:
+        return Html()
+    classes = list(next(iter(values.values())))
+    rows: Iterable[list[Cell]] = ([name, *(by_class[name] for by_class in values.values())] for name in classes)
+    return table(f"Validation of epoch {entry['epoch']} by class", ["class", *values], rows)

@@ -1,0 +1,148 @@
+"""`segcli profile-memory` through the entry point: limits, sweeps, comparisons, volumes."""
+
+import json
+
+import pytest
+import yaml
+from factories import volumes_experiment, write_experiment, write_hdf5
+
+from segcli.config.load import load_run
+from segcli.core.vram import CONTEXT, LIBRARIES, Limits
+from segcli.engine.vram.forecast import Forecaster
+from segcli.engine.vram.inputs import inputs_of, with_batch_size
+from segcli.engine.vram.replay import fits
+from segcli.engine.vram.scenario import play_training
+
+OVERHEAD = (CONTEXT + LIBRARIES) // 2**20
+STRIDE = 2
+"""Of the network of `tiny`."""
+
+
+@pytest.fixture
+def forecast(run_cli):
+    """The answer of `profile-memory --json`."""
+
+    def ask(*words):
+        result = run_cli("profile-memory", *words, "--json")
+        assert result.code == 0, result.err
+        return json.loads(result.out)
+
+    return ask
+
+
+@pytest.fixture
+def volumes(workplace):
+    """Makes a tiny experiment on volumes."""
+
+    def make(**changes):
+        folder = workplace / "volumes"
+        if not folder.exists():
+            write_hdf5(folder)
+        return write_experiment(workplace / "volumes.yaml", volumes_experiment(folder, **changes))
+
+    return make
+
+
+def gpu(free_mib):
+    """`--vram` of a GPU with so much for tensors."""
+    return f"--vram={OVERHEAD + free_mib}MiB"
+
+
+@pytest.mark.parametrize("free_mib", [6, 18])
+def test_the_largest_image_fits_and_the_next_does_not(forecast, tiny, free_mib):
+    config = tiny()
+    side = forecast(config, gpu(free_mib))["max_image_size"][0]
+    sweep = f"--sweep=image_size={side},{side + STRIDE}"
+    rows = forecast(config, gpu(free_mib), sweep)["sweep"]
+    assert [(row["image_size"], row["fits"]) for row in rows] == [(str(side), True), (str(side + STRIDE), False)]
+
+
+@pytest.mark.parametrize("free_mib", [4, 22])
+def test_where_validation_takes_more_than_training_it_decides_the_largest_batch(forecast, tiny, free_mib):
+    # it sees whole images, and no gradients; the patches of training are a hundredth of them
+    words = [tiny(data__patch_size=[16, 16], data__image_size=[160, 160]), "training.amp=off"]
+    best = forecast(*words, gpu(free_mib))["max_batch_size"]
+    assert best > 0
+    rows = forecast(*words, gpu(free_mib), f"--sweep=batch={best},{best + 1}")["sweep"]
+    assert [row["fits"] for row in rows] == [True, False]
+    run = with_batch_size(load_run(words[0], words[1:]), best + 1)
+    log = play_training(run, inputs_of(run), validate=False).log
+    assert fits(log.events, [block.size for block in log.blocks], free_mib * 2**20)
+
+
+def test_prediction_takes_no_more_than_validation_of_a_batch_of_one(forecast, tiny):
+    for changes in ({}, {"data__patch_size": [16, 16], "data__image_size": [160, 160]}):
+        stages = forecast(tiny(data__batch_size=1, training__amp="off", **changes))["stages"]
+        assert stages["prediction"]["forward"]["peak_bytes"] <= stages["validation"]["forward"]["peak_bytes"]
+
+
+def test_the_gpu_at_hand_is_the_limit_and_the_batch_of_auto_is_the_largest_that_fits_it(forecast, tiny, monkeypatch):
+    vram = (OVERHEAD + 8) * 2**20
+    monkeypatch.setattr("segcli.engine.vram.forecast.gpu_present", lambda: vram)
+    found = forecast(tiny(data__batch_size="auto"))
+    assert found["vram_bytes"] == vram
+    assert found["batch_size"] == found["max_batch_size"] > 2
+
+
+def test_what_a_sweep_tells_of_a_size_is_what_the_forecast_of_that_size_tells(forecast, tiny):
+    for key, option, values in (
+        ("image_size", "data.image_size=[{0},{0}]", (32, 64)),
+        ("batch", "data.batch_size={0}", (1, 6)),
+    ):
+        rows = forecast(tiny(), f"--sweep={key}={','.join(map(str, values))}")["sweep"]
+        for value, row in zip(values, rows, strict=True):
+            alone = forecast(tiny(), option.format(value))
+            assert row == {key: str(value), "fits": None} | {k: alone[k] for k in ("peak_bytes", "reserved_bytes")}
+
+
+def test_a_sweep_of_image_sizes_is_a_table_that_says_what_fits(run_cli, tiny, monkeypatch):
+    monkeypatch.setattr(Forecaster, "limits", lambda self, vram: Limits(vram, 1, {"bf16": 1}, None))  # takes long
+    result = run_cli("profile-memory", tiny(), gpu(30), "--sweep", "image_size=32,512")
+    assert result.code == 0, result.err
+    table = result.out[result.out.index("By image size") :]
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in table.splitlines() if line.startswith("│")]
+    assert [(row[0], row[-1]) for row in cells] == [("32", "yes"), ("512", "no")]
+    assert "fits" not in run_cli("profile-memory", tiny(), "--sweep", "image_size=32,512").out
+
+
+def test_several_experiments_have_their_sweeps_and_limits_too(run_cli, forecast, tiny, workplace):
+    other = yaml.safe_load(tiny().read_text()) | {"name": "wide", "model": {"type": "unet", "depths": [16, 32]}}
+    (workplace / "wide.yaml").write_text(yaml.safe_dump(other))
+    narrow, wide = forecast(tiny(), "wide.yaml", gpu(12))["runs"]
+    assert narrow["max_batch_size"] > wide["max_batch_size"] > 0
+    table = run_cli("profile-memory", tiny(), "wide.yaml", "--sweep=batch=1,2").out
+    assert table.index("tiny: By batch size") < table.index("wide: By batch size")
+
+
+def test_depth_sums_layers_up_and_top_takes_the_largest(forecast, run_cli, tiny):
+    whole, blocks = forecast(tiny()), forecast(tiny(), "--depth=1")
+    assert {layer["name"] for layer in blocks["layers"]} >= {"down", "up", "head"}
+    for key in ("parameters", "weights_bytes", "activations_bytes"):
+        assert sum(layer[key] for layer in blocks["layers"]) == sum(layer[key] for layer in whole["layers"])
+    assert sum(layer["parameters"] for layer in whole["layers"]) == whole["parameters"]["total"]
+    table = run_cli("profile-memory", tiny(), "--top=2").out
+    assert "By layer: 2 of " in table
+    assert table[table.index("By layer") :].count("\n│") == 2
+
+
+def test_a_network_on_volumes_is_forecast_and_computing_again_lowers_its_peak(forecast, volumes):
+    kept = forecast(volumes(), "data.image_size=[16,16,8]")
+    again = forecast(volumes(), "data.image_size=[16,16,8]", "model.checkpoint_activations=true")
+    assert kept["image_size"] == [16, 16, 8]
+    assert again["parameters"] == kept["parameters"]
+    assert again["activations_bytes"] < 0.7 * kept["activations_bytes"]
+    assert again["stages"]["training"]["backward"]["peak_bytes"] < kept["stages"]["training"]["backward"]["peak_bytes"]
+    assert again["stages"]["prediction"] == kept["stages"]["prediction"]
+    larger = forecast(volumes(), "data.image_size=[32,16,8]")
+    assert larger["activations_bytes"] == pytest.approx(2 * kept["activations_bytes"], rel=0.05)
+    rows = forecast(volumes(), "--sweep=image_size=8,16")["sweep"]
+    assert rows[0]["peak_bytes"] < rows[1]["peak_bytes"]
+    assert len(forecast(volumes(), gpu(20))["max_image_size"]) == 3
+
+
+def test_volumes_of_unknown_size_are_told_with_three_sizes(run_cli, volumes, workplace):
+    config = volumes(dataset__classes=["ball", "box"], dataset__num_channels=1)
+    (workplace / "volumes").rename(workplace / "away")
+    result = run_cli("profile-memory", config)
+    assert result.code == 2
+    assert "give `data.image_size=[64,64,64]`, or `data.patch_size`" in result.err.replace("\n", " ")

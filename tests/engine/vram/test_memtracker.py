@@ -1,0 +1,151 @@
+"""The forecast against PyTorch's own count of the same step, in fp32 on the CPU."""
+
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+
+import pytest
+import torch
+from factories import SMALL, experiment
+from torch.autograd.graph import register_multi_grad_hook
+from torch.distributed._tools.mem_tracker import MemTracker
+from torch.profiler import ProfilerActivity, profile
+
+from segcli.config.load import load_run, run_from_values
+from segcli.core.registry import MODELS
+from segcli.engine.assembly import Site, assemble
+from segcli.engine.events import Silent
+from segcli.engine.runfolder import RunFolder
+from segcli.engine.stopping import StopSignal
+from segcli.engine.trainer import Trainer
+from segcli.engine.vram.inputs import Unloaded, inputs_of
+from segcli.engine.vram.replay import replayed
+from segcli.engine.vram.scenario import _Unwatched, play_training, precision_of
+from segcli.engine.vram.stand_in import Stepping, placed, stand_in
+
+CPU = torch.device("cpu")
+MODEL_CASES = [(name, ndim) for name in MODELS.names() for ndim in MODELS.load(name).can_ndim]
+ORGANS = {"format": "hdf5_volumes", "paths": {"root": "."}, "num_channels": 1, "classes": ["ball", "box"]}
+
+
+def make(name, ndim=2, **changes):
+    """A run of a small network; SADAAN on volumes with its own loss."""
+    values = {
+        "model": {"type": name, **SMALL[name]},
+        "data__image_size": [64, 64] if ndim == 2 else [16, 16, 16],
+        "training__amp": "off",
+        **changes,
+    }
+    values = experiment(".", **values)
+    if ndim == 3:
+        values["dataset"] = ORGANS
+        if name == "sadaan":
+            values["training"]["loss"] = "sadaan"
+    return run_from_values(values, source="test")
+
+
+SHIPPED = sorted(Path(__file__).parents[3].glob("configs/experiments/*.yaml"))
+LARGE = [path for path in SHIPPED if not path.stem.endswith("_small")]
+
+
+def forecast(run):
+    """Peak without rounding, and the most of each kind."""
+    log = play_training(run, inputs_of(run), validate=False, device=CPU).log
+    used = peak = 0
+    for event in log.events:
+        used += log.blocks[event].size if event >= 0 else -log.blocks[~event].size
+        peak = max(peak, used)
+    return {"peak": peak, **replayed(log).kinds}
+
+
+def train(run, parts, after_batch=lambda: None):
+    """Take two steps with the trainer, and give it."""
+    inputs = inputs_of(run)
+    trainer = Trainer(parts, RunFolder(Path("x")), Unloaded(), None, dataset={}, listener=Silent(), stop=StopSignal())
+    trainer.guard = _Unwatched()  # it would read a loss that has no value
+    for _ in range(2):
+        for _ in range(trainer.group):
+            loaded = inputs.training_batch(run, parts.network.stride)
+            loaded.tensors["image"].normal_()
+            loaded.tensors["mask"].random_(0, 2)
+            loaded.tensors["valid"].fill_(1)
+            trainer._train_batch(loaded, share=1.0 / trainer.group)
+            after_batch()
+        trainer.stepper.update(1e-4, 0)
+    return trainer
+
+
+def tracked(run, site=None):
+    """MemTracker's peak of a step, and the trainer that took it."""
+    parts = assemble(run, site=site)
+    tracker = MemTracker()
+    tracker.track_external(parts.network)
+    with tracker:
+        trainer = train(run, parts, tracker.reset_mod_stats)
+    return tracker.get_tracker_snapshot("peak")[CPU]["Total"], trainer
+
+
+@pytest.fixture
+def watched_alike(monkeypatch):
+    """Take out of the comparison what a watch itself does to a step.
+
+    While any watch is on, PyTorch's engine adds no gradients in place (`can_accumulate_inplace` in `input_buffer.cpp`):
+    the forecast, which does, is told not to. And MemTracker's hooks hold the gradient of an output of a module until
+    those of its other outputs have come; for totals the first will do.
+    """
+    monkeypatch.setattr("segcli.engine.vram.backward._added", lambda first, second: first + second)
+    hook = partial(register_multi_grad_hook, mode="any")
+    monkeypatch.setattr("torch.distributed._tools.mod_tracker.register_multi_grad_hook", hook)
+
+
+def bytes_of(tensors):
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def assert_same(found, measured, trainer):
+    assert found["peak"] == pytest.approx(measured, rel=1e-4)
+    weights = list(trainer.stepper.network.parameters())
+    states = [value for state in trainer.stepper.optimizer.state.values() for value in state.values()]
+    assert found["parameters"] == found["gradients"] == bytes_of(weights)
+    assert found["buffers"] == bytes_of([*trainer.stepper.network.buffers(), *trainer.parts.loss.buffers()])
+    assert found["optimizer"] == bytes_of(states)
+
+
+@pytest.mark.usefixtures("watched_alike")
+@pytest.mark.parametrize(("name", "ndim"), MODEL_CASES)
+def test_the_peak_is_that_of_memtracker_on_the_same_step_done_for_real(name, ndim):
+    run = make(name, ndim)
+    assert_same(forecast(run), *tracked(run))
+
+
+@pytest.mark.usefixtures("watched_alike")
+@pytest.mark.parametrize("path", LARGE, ids=lambda path: path.stem)
+def test_the_peak_of_a_shipped_experiment_in_full_size_is_that_of_memtracker(path):
+    size = ["data.image_size=[64,64,64]"] if path.stem.endswith("sadaan") else []  # else the data have it
+    run = load_run(path, ["training.amp=off", "device=cpu", *size])
+    found = forecast(run)
+    # the trainer and the engine are PyTorch's and run without data; only reads of values are led aside
+    with stand_in(), Stepping(torch.autograd.backward):
+        assert_same(found, *tracked(run, Site(CPU, precision_of(run, CPU), placed)))
+
+
+@pytest.mark.usefixtures("watched_alike")
+@pytest.mark.parametrize(("name", "ndim"), [("unet", 2), ("utrans", 2), ("unet", 3), ("sadaan", 3)])
+def test_activations_that_are_computed_again_lower_the_peak_as_memtracker_has_it(name, ndim):
+    again = {"type": name, **SMALL[name], "checkpoint_activations": True}
+    kept, recomputed = forecast(make(name, ndim)), forecast(make(name, ndim, model=again))
+    assert recomputed["peak"] < 0.9 * kept["peak"]
+    assert recomputed["activations"] < 0.7 * kept["activations"]
+    assert_same(recomputed, *tracked(make(name, ndim, model=again)))
+
+
+@pytest.mark.parametrize("name", ["sadaan", "sa_unet", "unet"])
+def test_without_a_watch_the_peak_is_what_the_process_asked_for(name):
+    run = make(name)
+    parts = assemble(run)
+    before = bytes_of([*parts.network.parameters(), *parts.network.buffers()])
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        train(run, parts)
+    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    course = accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns()))
+    assert forecast(run)["peak"] == pytest.approx(before + max(course), rel=0.02)
