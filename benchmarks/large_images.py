@@ -1,12 +1,13 @@
 """Large images on a CPU: throughput beside MONAI's sliding_window_inference, and memory at two sizes.
 
     python benchmarks/large_images.py speed [--side 2048] [--repeats 3]
-    python benchmarks/large_images.py memory [--sides 8192 12288]
-    python benchmarks/large_images.py volume [--sides 256 512]
+    python benchmarks/large_images.py memory [--sides 8192 20000]
+    python benchmarks/large_images.py volume [--sides 512 1024] [--ending .tif]
 
 `speed` runs both in one process by turns, with the same network, tile, overlap and blending, and compares processor
-time, which other work on the machine disturbs least. `memory` and `volume` generate tiled files and predict each in a
-process of its own.
+time, which other work on the machine disturbs least. `memory` and `volume` generate files (tiled TIFF, TIFF stacks, or
+`.nii`, `.nii.gz`, `.zarr`) and predict each with the code of `segcli predict` in a process of its own; volumes are
+normalised by their own statistics.
 """
 
 import argparse
@@ -24,17 +25,23 @@ import psutil
 import tifffile
 import torch
 
-from segcli.core.registry import MODELS
+from segcli.commands.predict import PredictOptions, predict
+from segcli.commands.predict_volumes import predict_volumes
+from segcli.config.schema import DatasetSection, Inference
+from segcli.core.registry import MODELS, TASKS
 from segcli.core.types import IOSpec
-from segcli.data.tiles import TILE, tiled_tiff
-from segcli.data.windows import open_large
+from segcli.data.pipeline import Pipeline
+from segcli.data.settings import DataSettings
+from segcli.data.tiles import TILE
+from segcli.data.volume_writers import writing_volume
+from segcli.engine.events import Silent
+from segcli.engine.predictor import Predictor
 from segcli.engine.runtime import choose_precision
-from segcli.engine.sliding import Sliding
+from segcli.engine.sliding import Forward, Sliding
 
 DEPTHS = [16, 32, 64, 128]
 SMALL = [2, 4]
 """Of the network whose tiles are counted in memory, where the time it takes is of no interest."""
-SIDE_3D = 64
 
 
 def network(ndim: int, channels: int, depths: list[int]) -> torch.nn.Module:
@@ -45,14 +52,14 @@ def network(ndim: int, channels: int, depths: list[int]) -> torch.nn.Module:
     return made
 
 
-def forward_of(net: torch.nn.Module, amp: str, layout: torch.memory_format) -> Callable[[np.ndarray], np.ndarray]:
+def forward_of(net: torch.nn.Module, amp: str, layout: torch.memory_format) -> Forward:
     """As `segcli predict` calls a network."""
     precision = choose_precision(amp, torch.device("cpu"))
 
-    def forward(images: np.ndarray) -> np.ndarray:
+    def forward(images: np.ndarray) -> dict[str, np.ndarray]:
         with torch.inference_mode(), precision.autocast():
             outputs = net(torch.from_numpy(images).to(memory_format=layout))
-        return outputs["mask"].float().numpy()
+        return {"mask": outputs["mask"].float().numpy()}
 
     return forward
 
@@ -110,7 +117,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 def memory(sides: list[int], tile: int, overlap: float) -> None:
     """Process memory above the model's, for two sizes of a tiled TIFF."""
-    print("| image | above the model, MiB | seconds |\n|---|---|---|")
+    measured = []
     for side in sides:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "large.tif"
@@ -124,8 +131,8 @@ def memory(sides: list[int], tile: int, overlap: float) -> None:
                 compression="deflate",
                 bigtiff=True,
             )
-            peak, elapsed_s = in_a_process("slide", path, tile, overlap)
-        print(f"| {side}x{side} RGB | {peak:.0f} | {elapsed_s:.0f} |", flush=True)
+            measured.append((f"{side}x{side} RGB", *in_a_process(path, 2, tile, overlap)))
+    tell(measured)
 
 
 def noise(side: int) -> Iterator[np.ndarray]:
@@ -136,66 +143,66 @@ def noise(side: int) -> Iterator[np.ndarray]:
         yield smooth
 
 
-def volume(sides: list[int], overlap: float) -> None:
-    """The same for volumes, read by window from a mapped file."""
-    print("| volume | above the model, MiB | seconds |\n|---|---|---|")
+def volume(sides: list[int], tile: int, overlap: float, ending: str) -> None:
+    """The same for volumes."""
+    measured = []
     for side in sides:
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "volume.npy"
-            mapped = np.lib.format.open_memmap(path, "w+", np.uint8, (side, side, side))
-            for plane in mapped:
-                plane[:] = np.random.default_rng(0).integers(0, 255, plane.shape, dtype=np.uint8)
-            del mapped
-            peak, elapsed_s = in_a_process("volume", path, SIDE_3D, overlap)
-        print(f"| {side}x{side}x{side} | {peak:.0f} | {elapsed_s:.0f} |", flush=True)
+            path = Path(folder) / f"large{ending}"
+            rng = np.random.default_rng(0)
+            cubes = rng.integers(0, 255, (side // 16,) * 3, dtype=np.uint8)
+            with writing_volume(path, (side,) * 3, np.uint8, like=None) as add:
+                for planes in cubes:
+                    add(np.broadcast_to(planes.repeat(16, 0).repeat(16, 1), (16, side, side)))
+            measured.append((f"{side}x{side}x{side}, {ending}", *in_a_process(path, 3, tile, overlap)))
+    tell(measured)
 
 
-def in_a_process(kind: str, path: Path, tile: int, overlap: float) -> tuple[float, float]:
-    """MiB above the model's, and seconds."""
-    command = [sys.executable, __file__, "child", kind, str(path), "--tile", str(tile), "--overlap", str(overlap)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    peak, elapsed_s = map(float, done.stdout.split())
-    return peak, elapsed_s
+def tell(measured: list[tuple[str, float, float, float]]) -> None:
+    """As a table."""
+    print("| input | above the model, MiB | seconds | of a processor |\n|---|---|---|---|")
+    for what, peak_mib, elapsed_s, processor_s in measured:
+        print(f"| {what} | {peak_mib:.0f} | {elapsed_s:.0f} | {processor_s:.0f} |", flush=True)
 
 
-def child(kind: str, path: Path, tile: int, overlap: float) -> None:
+def in_a_process(path: Path, ndim: int, tile: int, overlap: float) -> tuple[float, float, float]:
+    """MiB above the model's, seconds, and seconds of a processor."""
+    command = [sys.executable, __file__, "child", str(path), str(ndim), "--tile", str(tile), "--overlap", str(overlap)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    peak, elapsed_s, processor_s = map(float, done.stdout.split())
+    return peak, elapsed_s, processor_s
+
+
+def child(path: Path, ndim: int, tile: int, overlap: float) -> None:
     """Predict a file and tell what it took."""
-    ndim, channels = (2, 3) if kind == "slide" else (3, 1)
+    keys = {
+        2: {"format": "image_folders", "task": "binary"},
+        3: {"format": "hdf5_volumes", "task": "structures", "classes": ["thing"], "num_channels": 1},
+    }[ndim]
+    dataset = DatasetSection.model_validate(keys)
+    channels = dataset.num_channels
     layout = torch.channels_last if ndim == 2 else torch.channels_last_3d
     net = network(ndim, channels, SMALL).to(memory_format=layout)  # type: ignore[call-overload]
-    sliding = Sliding(forward_of(net, "auto", layout), tile=(tile,) * ndim, overlap=overlap, multiple=8)
+    task = TASKS.load(dataset.task)(dataset.spec)
+    normalize = True if ndim == 2 else "per_image"
+    predictor = Predictor(
+        name="benchmark",
+        source=path,
+        layout=dataset.build(),
+        pipeline=Pipeline(DataSettings(preprocessing={"normalize": normalize}), dataset.spec, stride=2),
+        task=task,
+        inference=Inference(tile=[tile] * ndim, overlap=overlap),
+        forward=forward_of(net, "auto", layout),
+    )
+    options = PredictOptions(out=path.parent / "found")
+    command = predict if ndim == 2 else predict_volumes
     before = psutil.Process().memory_info().rss
-    start = time.perf_counter()
-    target = path.with_name("mask.tif")
-    if kind == "slide":
-        image = open_large(path)
-        assert image is not None
-        size: tuple[int, ...] = image.size
-        padded = tuple(-(-length // 8) * 8 for length in size)
-
-        def read(window: tuple[slice, ...]) -> np.ndarray:
-            inside = tuple(slice(part.start, min(part.stop, length)) for part, length in zip(window, size, strict=True))
-            pixels = image.read(inside).astype(np.float32) / 255
-            widths = [(0, part.stop - part.start - have) for part, have in zip(window, pixels.shape, strict=False)]
-            return np.ascontiguousarray(np.moveaxis(np.pad(pixels, [*widths, (0, 0)], mode="symmetric"), -1, 0))
-
-        with tiled_tiff(target, size, np.uint8) as writer:
-            for rows, logits in sliding.bands(read, padded):
-                writer.add(np.where(logits[0, : size[0] - rows.start, : size[1]] > 0, 255, 0).astype(np.uint8))
-    else:
-        shape = np.load(path, mmap_mode="r").shape
-
-        def read(window: tuple[slice, ...]) -> np.ndarray:
-            # opened anew each time: pages of a mapped file that were read count as memory as long as it is mapped
-            part = np.load(path, mmap_mode="r")[window].astype(np.float32) / 255
-            return np.ascontiguousarray(part[None])
-
-        with path.with_name("mask.bin").open("wb") as out:
-            for _, logits in sliding.bands(read, shape):
-                out.write(np.where(logits[0] > 0, 255, 0).astype(np.uint8).tobytes())
-    elapsed_s = time.perf_counter() - start
+    start = time.perf_counter(), time.process_time()
+    done = command([str(path)], lambda: predictor, options, endings=predictor.layout.endings, listener=Silent())
+    elapsed_s, processor_s = time.perf_counter() - start[0], time.process_time() - start[1]
+    assert len(done.written) == 1
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
-    print(peak / 2**20, elapsed_s)
+    print(peak / 2**20, elapsed_s, processor_s)
 
 
 def main() -> None:
@@ -206,17 +213,18 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=2048)
     parser.add_argument("--sides", type=int, nargs="+")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--tile", type=int, default=512)
+    parser.add_argument("--tile", type=int)
+    parser.add_argument("--ending", default=".tif")
     parser.add_argument("--overlap", type=float, default=0.25)
     given = parser.parse_args()
     if given.what == "speed":
-        speed(given.side, given.repeats, given.tile, given.overlap)
+        speed(given.side, given.repeats, given.tile or 512, given.overlap)
     elif given.what == "memory":
-        memory(given.sides or [8192, 12288], given.tile, given.overlap)
+        memory(given.sides or [8192, 20000], given.tile or 512, given.overlap)
     elif given.what == "volume":
-        volume(given.sides or [256, 512], given.overlap)
+        volume(given.sides or [512, 1024], given.tile or 128, given.overlap, given.ending)
     else:
-        child(given.rest[0], Path(given.rest[1]), given.tile, given.overlap)
+        child(Path(given.rest[0]), int(given.rest[1]), given.tile, given.overlap)
 
 
 if __name__ == "__main__":

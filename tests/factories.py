@@ -211,6 +211,30 @@ def write_nifti(root: Path, count: int = 6, *, affine: np.ndarray | None = None,
     return root
 
 
+def write_dicom(folder: Path, planes: np.ndarray, spacing: tuple[float, float, float] = (3.0, 2.0, 1.0)) -> Path:
+    """A series `0.dcm`, `1.dcm` and so on of slices `(d, rows, columns)`, stored with an offset of 1024."""
+    import pydicom
+
+    folder.mkdir()
+    for number, plane in enumerate(planes):
+        data = pydicom.dataset.FileDataset(None, {}, preamble=b"\0" * 128)
+        data.file_meta = pydicom.dataset.FileMetaDataset()
+        data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+        data.SeriesInstanceUID = "1.2.3"
+        data.Rows, data.Columns = plane.shape
+        data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+        data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0
+        data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        data.ImagePositionPatient = [0, 0, number * spacing[0]]
+        data.PixelSpacing = list(spacing[1:])
+        data.RescaleSlope, data.RescaleIntercept = 1, -1024
+        data.PixelData = (plane + 1024).astype(np.uint16).tobytes()
+        data.save_as(folder / f"{number}.dcm", enforce_file_format=True)
+    return folder
+
+
 def volumes_experiment(folder: Path, **changes: object) -> dict[str, object]:
     """Keys of a tiny experiment on the volumes of `write_hdf5`."""
     own = {key: changes.pop(key) for key in list(changes) if key.startswith("dataset__")}

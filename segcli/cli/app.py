@@ -5,7 +5,7 @@ second, so that a mistake in a file is told before anything slow begins.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -362,7 +362,7 @@ def evaluate(
 
 @app.command("predict")
 def predict(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT ...", help="Image files, folders or globs.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT ...", help="Image or volume files, folders or globs.")],
     run: RunsOpt = None,
     model: Annotated[
         list[Path] | None,
@@ -374,9 +374,14 @@ def predict(
         ),
     ] = None,
     out: OutOpt = None,
-    overlay: Annotated[bool, typer.Option("--overlay", help="Also write the image with the mask on it.")] = False,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="Also write the image with the mask on it, of volumes nine planes.")
+    ] = False,
     probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Also write probabilities as 16-bit PNG (0 to 65535).")
+        bool,
+        typer.Option(
+            "--probabilities", help="Also write probabilities as 16-bit PNG (0 to 65535), of volumes in float32."
+        ),
     ] = False,
     uncertainty: Annotated[
         bool,
@@ -400,7 +405,7 @@ def predict(
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Segment images of any size; masks keep name and size.
+    """Segment images and volumes of any size; masks keep name and size.
 
     Example: segcli predict photos/ --run exp --overlay
     """
@@ -412,8 +417,7 @@ def predict(
     located = [] if model else [locate_run(name) for name in run] if run else [locate_run(None)]
 
     from segcli.commands.predict import PredictOptions
-    from segcli.commands.predict import predict as command
-    from segcli.engine.predictor import Wanted, ensemble, of_exported
+    from segcli.engine.predictor import Predictor, Wanted, ensemble, of_exported
     from segcli.report import tables
 
     options = PredictOptions(
@@ -431,30 +435,27 @@ def predict(
         for entry in located:
             console.took(entry, listener)
         if model:
-            done = command(
-                inputs, lambda: ensemble([of_exported(path, wanted) for path in model]), options, listener=listener
-            )
+            members = [of_exported(path, wanted) for path in model]
+            layouts: list[Any] = [member.layout for member in members]
         else:
             from segcli.engine.checkpoint_predictor import layout_of, of_checkpoint, task_of
 
             paths = [entry.for_prediction() for entry in located]
             layouts = [layout_of(path) for path in paths]
-            if not all(task_of(path).has_pixels for path in paths):
-                from segcli.commands.classify import classify
 
-                done = classify(inputs, paths, wanted, options, listener=listener)
-            elif any(layout.ndim == 3 for layout in layouts):
-                from segcli.commands.predict_volumes import predict_volumes
+        def opened() -> Predictor:
+            return ensemble(members if model else [of_checkpoint(path, wanted) for path in paths])
 
-                done = predict_volumes(inputs, paths, wanted, options, listener=listener)
+        if not model and not all(task_of(path).has_pixels for path in paths):
+            from segcli.commands.classify import classify
+
+            done = classify(inputs, paths, wanted, options, listener=listener)
+        else:
+            if any(layout.ndim == 3 for layout in layouts):
+                from segcli.commands.predict_volumes import predict_volumes as command
             else:
-                done = command(
-                    inputs,
-                    lambda: ensemble([of_checkpoint(path, wanted) for path in paths]),
-                    options,
-                    endings=layouts[0].endings,
-                    listener=listener,
-                )
+                from segcli.commands.predict import predict as command
+            done = command(inputs, opened, options, endings=layouts[0].endings, listener=listener)
     console.result(done.as_dict(), tables.predicted(done), as_json=as_json, quiet=quiet)
     if done.failed:
         raise typer.Exit(3)

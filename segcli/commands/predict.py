@@ -1,12 +1,12 @@
 """`segcli predict`: masks for files, folders and globs of 2D images; volumes have `predict_volumes`."""
 
 import glob
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from segcli.engine.stopping import StopSignal
 from segcli.report.results import Predicted
 from segcli.report.video import video_to
 
-__all__ = ["PREDICTIONS", "PredictOptions", "files_of", "predict"]
+__all__ = ["PREDICTIONS", "Converted", "PredictOptions", "files_of", "predict", "read_ahead", "targets_of"]
 
 PREDICTIONS = Path("outputs") / "predictions"
 
@@ -75,12 +75,13 @@ def predict(
         ConfigError: A result would overwrite a file.
         SegcliError: The network or the device fail.
     """
-    files = files_of(inputs, endings, zarr=True)
+    files = files_of(inputs, endings, is_zarr)
     parts = opened()
     folder = options.out or PREDICTIONS / parts.name
     if options.video is not None and options.video.exists() and not options.overwrite:
         raise ConfigError(f"`{options.video}` exists", hint="replace it with `--overwrite`, or give another name")
-    targets = _targets(files, folder, parts, options)
+    names = {path: folder / f"{path.stem}{'.tif' if _is_large(path, parts) else '.png'}" for path in files}
+    targets = targets_of(names, options)
     done = Predicted(parts.name, parts.source, folder)
     if options.skip_existing:
         remove_leftovers(folder)
@@ -95,7 +96,8 @@ def predict(
     ):
         writing: Future[dict[str, Any]] | None = None
         try:
-            for source, target, reading in _ahead(reader, parts, targets):
+            for source, reading in read_ahead(reader, targets, lambda path: _read(parts, path)):
+                target = targets[source]
                 try:
                     image = reading.result()
                     if isinstance(image, WindowedImage):
@@ -118,33 +120,37 @@ def predict(
     return done
 
 
-def _ahead(
-    pool: Executor, parts: Predictor, targets: dict[Path, Path]
-) -> Iterator[tuple[Path, Path, "Future[Sample | WindowedImage]"]]:
-    """Each image while the next one is being read."""
+def _read(parts: Predictor, path: Path) -> Sample | WindowedImage:
+    large = open_large(path) if parts.can_stream or is_zarr(path) else None
+    if large is not None and not parts.can_stream:
+        whole = large.read(tuple(slice(0, length) for length in large.size))
+        return Sample(image=parts.layout.converted(whole, path))
+    return parts.layout.read_input(path) if large is None else large
 
-    def read(path: Path) -> Sample | WindowedImage:
-        large = open_large(path) if parts.can_stream or is_zarr(path) else None
-        if large is not None and not parts.can_stream:
-            whole = large.read(tuple(slice(0, length) for length in large.size))
-            return Sample(image=parts.layout.converted(whole, path))
-        return parts.layout.read_input(path) if large is None else large
 
-    waiting: list[tuple[Path, Path, Future[Sample | WindowedImage]]] = []
-    for source, target in targets.items():
-        waiting.append((source, target, pool.submit(read, source)))
+Job = TypeVar("Job")
+Found = TypeVar("Found")
+
+
+def read_ahead(
+    pool: Executor, jobs: Iterable[Job], read: Callable[[Job], Found]
+) -> Iterator[tuple[Job, "Future[Found]"]]:
+    """Each job with what was read for it, while the next one is being read."""
+    waiting: list[tuple[Job, Future[Found]]] = []
+    for job in jobs:
+        waiting.append((job, pool.submit(read, job)))
         if len(waiting) > 1:
             yield waiting.pop(0)
     yield from waiting
 
 
-def files_of(inputs: Sequence[str], endings: Sequence[str], *, zarr: bool = False) -> list[Path]:
+def files_of(inputs: Sequence[str], endings: Sequence[str], is_one: Callable[[Path], bool]) -> list[Path]:
     """Image files that the inputs name, each once.
 
     Args:
         inputs: Files, folders and globs.
         endings: What names end in that are taken from a folder.
-        zarr: Take Zarr arrays, which are folders, from a folder as well.
+        is_one: Whether a folder is one image, such as a Zarr array.
 
     Raises:
         DataError: An input is nothing, or a folder has no such file.
@@ -152,11 +158,12 @@ def files_of(inputs: Sequence[str], endings: Sequence[str], *, zarr: bool = Fals
     found: dict[Path, None] = {}
     for text in inputs:
         path = Path(text)
-        if path.is_dir() and not (zarr and is_zarr(path)):
+        if path.is_dir() and not is_one(path):
             inside = [
                 entry
                 for entry in path.iterdir()
-                if (entry.name.lower().endswith(tuple(endings)) or (zarr and is_zarr(entry))) and entry.name[0] != "."
+                if (entry.name.lower().endswith(tuple(endings)) or (entry.is_dir() and is_one(entry)))
+                and entry.name[0] != "."
             ]
             if not inside:
                 raise DataError(f"no images in `{path}`", hint=f"files end in {', '.join(endings)}")
@@ -167,15 +174,22 @@ def files_of(inputs: Sequence[str], endings: Sequence[str], *, zarr: bool = Fals
             matches = sorted(map(Path, glob.glob(text, recursive=True)), key=natural_key)  # noqa: PTH207 - absolute too
             if not matches:
                 raise DataError(f"no file, folder or match for `{text}`")
-            found |= dict.fromkeys(match for match in matches if match.is_file())
+            found |= dict.fromkeys(match for match in matches if match.is_file() or is_one(match))
     return list(found)
 
 
-def _targets(files: list[Path], folder: Path, parts: Predictor, options: PredictOptions) -> dict[Path, Path]:
-    """Result of each image: its stem in the folder."""
-    targets = {path: folder / f"{path.stem}{'.tif' if _is_large(path, parts) else '.png'}" for path in files}
+def targets_of(names: dict[Path, Path], options: PredictOptions) -> dict[Path, Path]:
+    """Result of each image, where nothing is in its way.
+
+    Args:
+        names: The same, unchecked.
+        options: Whether results are replaced or passed over.
+
+    Raises:
+        ConfigError: A result would overwrite another, an image, or what is there.
+    """
     owners: dict[Path, Path] = {}
-    for source, target in targets.items():
+    for source, target in names.items():
         if target in owners:
             raise ConfigError(
                 f"`{owners[target]}` and `{source}` would both be written to `{target}`",
@@ -191,7 +205,7 @@ def _targets(files: list[Path], folder: Path, parts: Predictor, options: Predict
                 f"`{target}` exists",
                 hint="replace it with `--overwrite`, go on with `--skip-existing`, or give another folder with `--out`",
             )
-    return targets
+    return names
 
 
 def _is_large(path: Path, parts: Predictor) -> bool:
@@ -252,7 +266,7 @@ def _told(shares: dict[str, float]) -> dict[str, float] | float:
 
 
 @dataclass(frozen=True)
-class _Converted:
+class Converted:
     """A large image as those of the data set."""
 
     image: WindowedImage
@@ -260,7 +274,7 @@ class _Converted:
 
     @property
     def size(self) -> tuple[int, ...]:
-        """Height and width."""
+        """Spatial size."""
         return self.image.size
 
     def read(self, window: tuple[slice, ...]) -> Array:
@@ -293,7 +307,7 @@ def _write_large(
                 )
                 for kind, path in paths.items()
             }
-            for rows, likely in parts.bands(_Converted(image, parts.layout)):
+            for rows, likely in parts.bands(Converted(image, parts.layout), target.parent):
                 answer = task.decide(likely.probs, parts.inference.threshold)
                 writers["mask"].add(parts.layout.as_stored(answer))
                 if options.probabilities:

@@ -2,100 +2,123 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from segcli.commands.predict import PREDICTIONS, PredictOptions, files_of
+from segcli.commands.predict import PREDICTIONS, Converted, PredictOptions, files_of, read_ahead, targets_of
 from segcli.core.errors import ConfigError, DataError
-from segcli.core.files import write_text
+from segcli.core.files import remove_leftovers, write_text
 from segcli.core.types import Array
+from segcli.data import windows
+from segcli.data.images import write_png
+from segcli.data.planes import Planes
 from segcli.data.samples import Case, Sample
-from segcli.engine.assembly import Assembly
-from segcli.engine.checkpoint_predictor import layout_of, opened
+from segcli.data.volume_windows import is_folder, open_volume
+from segcli.data.windows import WindowedImage
 from segcli.engine.events import Listener
-from segcli.engine.inference import Inferer
-from segcli.engine.predictor import Wanted
-from segcli.engine.runtime import out_of_memory
+from segcli.engine.predictor import InMemory, Likely, Pixels, Predictor
 from segcli.engine.stopping import StopSignal
 from segcli.report.results import Predicted
 
 __all__ = ["predict_volumes"]
 
 TABLE = "presence.csv"
+COLUMNS = ("file", "case", "structure", "present", "volume", "unit")
+Bands = Iterable[tuple[slice, Likely]]
 
 
 def predict_volumes(
-    inputs: Sequence[str], checkpoints: Sequence[Path], wanted: Wanted, options: PredictOptions, *, listener: Listener
+    inputs: Sequence[str],
+    opened: Callable[[], Predictor],
+    options: PredictOptions,
+    *,
+    endings: Sequence[str],
+    listener: Listener,
 ) -> Predicted:
-    """Segment every case of volume files, write masks and a table of what is present.
+    """Segment every case of volume files of any size, write masks and a table of what is present.
 
-    A file or case that cannot be read is noted and passed over.
+    A file or case that cannot be read is noted and passed over. PyTorch is loaded by what opens the network, or not at
+    all.
 
     Args:
         inputs: Files, folders and globs.
-        checkpoints: The one that predicts, alone.
-        wanted: Instead of what its run says.
+        opened: Opens the network, once the inputs are found.
         options: What is written.
+        endings: What names end in that are taken from a folder.
         listener: Hears what happens.
 
     Raises:
         DataError: No input is a volume.
         ConfigError: A result would overwrite a file, or an option is for 2D images.
-        SegcliError: The checkpoint or the device fail.
+        SegcliError: The network or the device fail.
     """
-    _refuse(checkpoints, options)
-    path = checkpoints[0]
-    files = files_of(inputs, layout_of(path).endings)
-    parts = opened(path, wanted)
-    done = Predicted(parts.run.name, path, options.out or PREDICTIONS / parts.run.name)
-    _refuse_overwriting(files, done.folder, options)
-    inferer = parts.inferer()
+    if options.video is not None:
+        raise ConfigError("`--video` is for 2D images", hint="leave it out; `--overlay` draws slices of a volume")
+    files = files_of(inputs, endings, is_folder)
+    parts = opened()
+    folder = options.out or PREDICTIONS / parts.name
+    targets = targets_of({path: parts.layout.answer_path(folder, path) for path in files}, options)
+    done = Predicted(parts.name, parts.source, folder)
+    table = _Table(folder / TABLE)
+    if options.skip_existing:
+        remove_leftovers(folder)
+        table.keep()
+        done.skipped.extend(str(path) for path, target in targets.items() if target.exists())
+        files = [path for path, target in targets.items() if not target.exists()]
+    cases = _cases(parts, files, done, listener)
+    listener.stage("prediction", len(cases))
+    work = _Work(parts, done, table, options, last={case.image: case for case in cases})
+    with (
+        StopSignal(),
+        ThreadPoolExecutor(1, "read") as reader,
+        ThreadPoolExecutor(1, "write") as writer,
+    ):
+        writing: tuple[Case, Future[None]] | None = None
+        try:
+            for case, reading in read_ahead(reader, cases, work.read):
+                try:
+                    volume = reading.result()
+                    likely = parts.likely(volume) if isinstance(volume, Sample) else None
+                    _settled(writing, done, listener)  # one volume waits at most, whatever is slower
+                    writing = None
+                    if isinstance(volume, WindowedImage):
+                        work.write_large(case, volume)
+                    else:
+                        assert likely is not None
+                        bands = [(slice(0, volume.size[0]), likely)]
+                        writing = case, writer.submit(work.write, case, InMemory(volume.image), bands)
+                except DataError as error:
+                    _note(done, case.image, error, listener)
+                listener.advance()
+        finally:
+            _settled(writing, done, listener)
+    parts.layout.close_answers(folder)
+    return done
+
+
+def _settled(writing: tuple[Case, Future[None]] | None, done: Predicted, listener: Listener) -> None:
+    """Wait for a volume to be written, and note it where it cannot be."""
+    if writing is not None:
+        case, future = writing
+        try:
+            future.result()
+        except DataError as error:
+            _note(done, case.image, error, listener)
+
+
+def _cases(parts: Predictor, files: Sequence[Path], done: Predicted, listener: Listener) -> list[Case]:
     cases: list[Case] = []
     for path in files:
         try:
             cases += parts.layout.inputs(path)
         except DataError as error:
             _note(done, path, error, listener)
-    listener.stage("prediction", len(cases))
-    with StopSignal():
-        for case in cases:
-            try:
-                sample = parts.layout.read_unlabelled(case)
-                probs, present = _predicted(parts, inferer, sample)
-                _write(parts, case, probs, present, done, options)
-            except DataError as error:
-                _note(done, case.image, error, listener)
-            listener.advance()
-    parts.layout.close_answers(done.folder)
-    if done.presence:
-        write_text(done.folder / TABLE, _table(done.presence))
-    return done
-
-
-def _refuse(checkpoints: Sequence[Path], options: PredictOptions) -> None:
-    """Name what volumes do not have.
-
-    Raises:
-        ConfigError: It was asked for.
-    """
-    asked = {
-        "--overlay": options.overlays,
-        "--video": options.video is not None,
-        "--uncertainty": options.uncertainty,
-        "--skip-existing": options.skip_existing,
-    }
-    for name, is_asked in asked.items():
-        if is_asked:
-            raise ConfigError(f"`{name}` is for 2D images", hint="leave it out; `--probabilities` works for volumes")
-    if len(checkpoints) > 1:
-        raise ConfigError(
-            f"volumes are predicted by one run, got {' and '.join(f'`{path}`' for path in checkpoints)}",
-            hint="several runs are averaged for 2D images only",
-        )
+    return cases
 
 
 def _note(done: Predicted, path: Path, error: DataError, listener: Listener) -> None:
@@ -103,73 +126,151 @@ def _note(done: Predicted, path: Path, error: DataError, listener: Listener) -> 
     listener.warn(error.message)
 
 
-def _refuse_overwriting(files: Sequence[Path], folder: Path, options: PredictOptions) -> None:
-    owners: dict[str, Path] = {}
-    for path in files:
-        target = folder / path.name
-        if path.name in owners:
-            raise ConfigError(
-                f"`{owners[path.name]}` and `{path}` would both be written to `{target}`",
-                hint="predict them in two calls, each with its own `--out`",
-            )
-        owners[path.name] = path
-        if target.absolute() == path.absolute():
-            raise ConfigError(f"the masks of `{path}` would replace it", hint="give another folder with `--out`")
-        if target.exists() and not options.overwrite:
-            raise ConfigError(
-                f"`{target}` exists", hint="replace it with `--overwrite`, or give another folder with `--out`"
-            )
+class _Work:
+    """Reads cases and writes what is found in them.
 
+    Args:
+        parts: The network and what belongs to it.
+        done: What was written.
+        table: What is present.
+        options: What is written.
+        last: Last case of each file, after which the answers to all of them are whole.
+    """
 
-def _predicted(parts: Assembly, inferer: Inferer, sample: Sample) -> tuple[Array, Array | None]:
-    """Probabilities `(K, *S)` at the size of the file, and what the network judged present."""
-    ready = parts.pipeline.for_prediction(parts.pipeline.resized(sample), sample.size)
-    image = torch.from_numpy(ready.arrays["image"])[None].to(parts.device, memory_format=parts.memory_format)
-    try:
-        with torch.inference_mode():
-            outputs = inferer.logits(image)
-            presence = parts.task.presence(outputs)
-            restored = ready.geometry.restore(outputs["mask"])
-            probs: Array = parts.task.probabilities(restored, presence)[0].cpu().numpy()
-    except (RuntimeError, MemoryError) as error:
-        raise out_of_memory(error) or error from error
-    return probs, None if presence is None else presence[0].cpu().numpy()
+    def __init__(
+        self, parts: Predictor, done: Predicted, table: "_Table", options: PredictOptions, *, last: dict[Path, Case]
+    ) -> None:
+        self.parts, self.done, self.table, self.options, self.last = parts, done, table, options, last
 
+    def read(self, case: Case) -> Sample | WindowedImage:
+        """A volume, or what reads its parts where it is large."""
+        if not self.parts.can_stream:
+            return self.parts.layout.read_unlabelled(case)
+        large = open_volume(case.image, case.index, scratch=self.done.folder, least=windows.LARGE)
+        return self.parts.layout.read_unlabelled(case) if large is None else large
 
-def _write(
-    parts: Assembly, case: Case, probs: Array, judged: Array | None, done: Predicted, options: PredictOptions
-) -> None:
-    answer = parts.task.decide(probs, parts.run.inference.threshold)
-    written: dict[str, Any] = {"image": case.place, "mask": str(parts.layout.save_answer(done.folder, case, answer))}
-    if options.probabilities:
-        written["probabilities"] = str(parts.layout.save_probabilities(done.folder, case, probs))
-    written["share"] = parts.task.shares(answer)
-    done.written.append(written)
-    if not parts.layout.overlaps:
-        return
-    spacing = parts.layout.input_spacing(case)
-    size, unit = (1.0, "voxels") if spacing is None else (float(np.prod(spacing)), "mm³")
-    voxels = answer.reshape(-1, answer.shape[-1]).sum(axis=0, dtype=np.int64)
-    present = voxels > 0 if judged is None else judged
-    done.presence.append(
-        {
+    def write_large(self, case: Case, volume: WindowedImage) -> None:
+        """Predict and write a volume a few planes at a time."""
+        try:
+            pixels = Converted(volume, self.parts.layout)
+            self.write(case, pixels, self.parts.bands(pixels, self.done.folder))
+        finally:
+            volume.close()
+
+    def write(self, case: Case, pixels: Pixels, bands: Bands) -> None:
+        """Write what is found in a case; the file with the answer has its name when all is there."""
+        parts, folder = self.parts, self.done.folder
+        written: dict[str, Any] = {
+            "image": case.place,
+            "mask": str(parts.layout.answer_path(folder, case.image)),
+        }
+        size = pixels.size
+        found = _Found(parts)
+        slices = Planes(size) if self.options.overlays else None
+        with parts.layout.writing_answer(folder, case, size) as add_answer:
+            with ExitStack() as stack:
+                add: dict[str, Callable[[Array], None]] = {}
+                for kind, channels in self._values().items():
+                    path, values = parts.layout.writing_values(folder, case, kind, size, channels)
+                    add[kind] = stack.enter_context(values)
+                    written[kind] = str(path)
+                for rows, likely in bands:
+                    answer = parts.task.decide(likely.probs, parts.inference.threshold)
+                    add_answer(answer)
+                    found.add(answer, likely)
+                    if slices is not None:
+                        slices.add(rows, answer)
+                    if "probabilities" in add:
+                        add["probabilities"](np.moveaxis(likely.probs, 0, -1))
+                    if "uncertainty" in add:
+                        add["uncertainty"](likely.uncertainty)
+            if slices is not None:
+                of_file = "" if case.index is None else f"{case.image.stem}_"
+                path = folder / f"{of_file}{case.id}_overlay.png"
+                spacing = parts.layout.input_spacing(case)
+                write_png(
+                    path, slices.picture(pixels.read, parts.task.tinted, spacing, upright=parts.layout.is_upright(case))
+                )
+                written["overlay"] = str(path)
+            written["share"] = found.shares()
+            if parts.layout.overlaps:
+                entry = self._presence(case, found)
+                self.done.presence.append(entry)
+                self.table.write(entry)
+        self.done.written.append(written)
+        if self.last[case.image] is case:
+            parts.layout.close_answers(folder)
+
+    def _values(self) -> dict[str, int]:
+        """Kinds of values that are asked for, with their channels."""
+        asked = {"probabilities": self.options.probabilities, "uncertainty": self.options.uncertainty}
+        channels = {"probabilities": len(self.parts.task.classes), "uncertainty": 0}
+        return {kind: channels[kind] for kind, is_asked in asked.items() if is_asked}
+
+    def _presence(self, case: Case, found: "_Found") -> dict[str, Any]:
+        spacing = self.parts.layout.input_spacing(case)
+        size, unit = (1.0, "voxels") if spacing is None else (float(np.prod(spacing)), "mm³")
+        present = found.voxels > 0 if found.present is None else found.present
+        return {
             "case": case.id,
             "file": str(case.image),
             "structures": {
                 name: {"present": bool(there), "volume": float(count) * size, "unit": unit}
-                for name, there, count in zip(parts.task.classes, present, voxels, strict=True)
+                for name, there, count in zip(self.parts.task.classes, present, found.voxels, strict=True)
             },
         }
-    )
 
 
-def _table(presence: list[dict[str, Any]]) -> str:
-    """One line for each structure of each case."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["file", "case", "structure", "present", "volume", "unit"])
-    for entry in presence:
-        for name, found in entry["structures"].items():
-            volume = f"{found['volume']:.6g}"
-            writer.writerow([entry["file"], entry["case"], name, int(found["present"]), volume, found["unit"]])
-    return stream.getvalue()
+class _Found:
+    """What was found so far in the planes of a case."""
+
+    def __init__(self, parts: Predictor) -> None:
+        self.task = parts.task
+        self.overlaps = parts.layout.overlaps
+        self.voxels = np.zeros(len(parts.task.classes), np.int64)
+        """Of each structure."""
+        self.present: Array | None = None
+        self._shares: dict[str, float] = {}
+        self._planes = 0
+
+    def add(self, answer: Array, likely: Likely) -> None:
+        """Count what is found in the next planes."""
+        for name, share in self.task.shares(answer).items():
+            self._shares[name] = self._shares.get(name, 0.0) + share * len(answer)
+        self._planes += len(answer)
+        if self.overlaps:
+            self.voxels += answer.reshape(-1, answer.shape[-1]).sum(axis=0, dtype=np.int64)
+        self.present = likely.present
+
+    def shares(self) -> dict[str, float]:
+        """Share of the voxels that each class has."""
+        return {name: total / self._planes for name, total in self._shares.items()}
+
+
+class _Table:
+    """One line for each structure of each case, written anew with each case."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: dict[tuple[str, str], list[list[str]]] = {}
+
+    def keep(self) -> None:
+        """Take over the lines of a prediction that goes on."""
+        if self.path.is_file():
+            for row in list(csv.reader(io.StringIO(self.path.read_text(encoding="utf-8"))))[1:]:
+                if len(row) == len(COLUMNS):
+                    self.rows.setdefault((row[0], row[1]), []).append(row)
+
+    def write(self, entry: dict[str, Any]) -> None:
+        """Add a case, or replace what was known of it."""
+        place = entry["file"], entry["case"]
+        self.rows[place] = [
+            [*place, name, str(int(found["present"])), f"{found['volume']:.6g}", found["unit"]]
+            for name, found in entry["structures"].items()
+        ]
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for rows in self.rows.values():
+            writer.writerows(rows)
+        write_text(self.path, stream.getvalue())

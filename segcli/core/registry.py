@@ -31,6 +31,7 @@ EXTRAS = {
     "mlflow": "mlflow",
     "wandb": "wandb",
     "nibabel": "medical",
+    "pydicom": "medical",
     "onnx": "export",
     "segmentation_models_pytorch": "zoo",
 }

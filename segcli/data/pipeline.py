@@ -1,6 +1,6 @@
 """From a case to the arrays that a network sees: read, resize, crop, augment, normalise, pad."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +12,9 @@ from segcli.data.samples import Case, Geometry, Sample, as_unit, pad_end, padded
 from segcli.data.settings import DatasetSpec, DataSettings
 
 __all__ = ["Pipeline", "Ready", "Source"]
+
+CHUNK = 2**20
+"""Pixels of which the mean and the deviation are taken at once."""
 
 
 class Source(Protocol):
@@ -128,7 +131,8 @@ class Pipeline:
 
         Args:
             image: `(*S, C)`.
-            scale: Mean and deviation of each channel; those of the data set or of the image when left out.
+            scale: What is taken away from each channel, and what it is divided by; as the data set states or the image
+                itself has when left out.
         """
         pixels = as_unit(image)
         if not self.settings.preprocessing.normalize:
@@ -138,15 +142,45 @@ class Pipeline:
         return scaled
 
     def _scale(self, pixels: Array) -> tuple[Array, Array]:
-        """Mean and deviation of each channel that normalisation takes away."""
-        method = self.settings.preprocessing.normalize
-        if method is True:
+        """What is taken away from each channel, and what it is divided by."""
+        if self.settings.preprocessing.normalize is True:
             return self.mean, self.std
-        axes = tuple(range(pixels.ndim - 1))
-        if method == "min_max":
-            low = pixels.min(axis=axes)
-            return low, np.maximum(pixels.max(axis=axes) - low, 1e-6)
-        return pixels.mean(axis=axes), np.maximum(pixels.std(axis=axes), 1e-6)
+        return self.scale_of([pixels])
+
+    def scale_of(self, parts: Iterable[Array]) -> tuple[Array, Array]:
+        """What an image by itself is normalised by: mean and deviation of each channel, or smallest value and range.
+
+        Args:
+            parts: Of the image, `(*S, C)` on the scale 0 to 1, each pixel in one of them.
+        """
+        if self.settings.preprocessing.normalize == "min_max":
+            return _range_of(parts)
+        return _moments_of(parts)
+
+
+def _range_of(parts: Iterable[Array]) -> tuple[Array, Array]:
+    """Smallest value and range of each channel."""
+    flat = (part.reshape(-1, part.shape[-1]) for part in parts)
+    lows, highs = zip(*((part.min(axis=0), part.max(axis=0)) for part in flat), strict=True)
+    low = np.min(lows, axis=0)
+    return low, np.maximum(np.max(highs, axis=0) - low, 1e-6)
+
+
+def _moments_of(parts: Iterable[Array]) -> tuple[Array, Array]:
+    """Mean and deviation of each channel, exact whatever the size of the image."""
+    count, mean, squares = 0, np.zeros(1), np.zeros(1)
+    for part in parts:
+        flat = part.reshape(-1, part.shape[-1])
+        for start in range(0, len(flat), CHUNK):
+            chunk = flat[start : start + CHUNK].astype(np.float64)
+            # joined as Chan, Golub and LeVeque have it: sums of squares would lose digits
+            here, more = chunk.mean(axis=0), len(chunk)
+            apart, total = here - mean, count + more
+            mean = mean + apart * (more / total)
+            squares = squares + ((chunk - here) ** 2).sum(axis=0) + apart**2 * (count * more / total)
+            count = total
+    deviation = np.sqrt(squares / max(count, 1))
+    return mean.astype(np.float32), np.maximum(deviation, 1e-6).astype(np.float32)
 
 
 def _crop(

@@ -132,18 +132,16 @@ def resize(pixels: Array, size: tuple[int, ...], *, labels: bool = False) -> Arr
 
 
 def _resize_volume(pixels: Array, size: tuple[int, ...], *, labels: bool) -> Array:
-    import torch  # noqa: PLC0415 - as in `Geometry.restore`
-    from torch.nn import functional as F  # noqa: PLC0415
-
-    from segcli.nn.dims import INTERPOLATION  # noqa: PLC0415
-
-    channels = pixels[..., None] if pixels.ndim == 3 else pixels
-    tensor = torch.from_numpy(np.moveaxis(channels, -1, 0)[None].astype(np.float32))
-    mode, corners = ("nearest-exact", None) if labels else (INTERPOLATION[3], False)
-    resized = np.moveaxis(F.interpolate(tensor, size=size, mode=mode, align_corners=corners)[0].numpy(), 0, -1)
-    if pixels.dtype.kind in "iu":
-        resized = np.rint(resized)
-    return resized.astype(pixels.dtype).reshape(*size, *pixels.shape[3:])
+    if labels:
+        for axis, length in enumerate(size):
+            have = pixels.shape[axis]
+            at = ((np.arange(length, dtype=np.float32) + np.float32(0.5)) * np.float32(have / length)).astype(np.intp)
+            pixels = pixels.take(np.minimum(at, have - 1), axis)
+        return pixels
+    channels = np.moveaxis(pixels.reshape(*pixels.shape[:3], -1), -1, 0)
+    values = np.moveaxis(interpolated(channels.astype(np.float32), size), 0, -1)
+    values = np.rint(values) if pixels.dtype.kind in "iu" else values
+    return np.ascontiguousarray(values.astype(pixels.dtype).reshape(*size, *pixels.shape[3:]))
 
 
 def padded_size(size: tuple[int, ...], multiple: int, at_least: tuple[int, ...] | None = None) -> tuple[int, ...]:

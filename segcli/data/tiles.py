@@ -1,11 +1,12 @@
-"""Writing images that need not fit in memory, as tiled and compressed TIFF."""
+"""Writing images and stacks that need not fit in memory, as tiled and compressed TIFF."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
 from threading import Thread
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,10 @@ import tifffile
 from segcli.core.files import replacing
 from segcli.core.types import Array
 
-__all__ = ["TiledWriter", "tiled_tiff"]
+__all__ = ["Add", "TiledWriter", "tiled_tiff"]
+
+Add = Callable[[Array], None]
+"""Takes the next rows of an image, or the next planes `(d, *S)` or `(d, *S, C)` of a volume."""
 
 TILE = 512
 WAITING = 2
@@ -22,10 +26,13 @@ WAITING = 2
 
 
 class TiledWriter:
-    """Takes an image in bands of rows; a thread compresses and writes them meanwhile."""
+    """Takes an image in bands of rows, or a stack plane by plane; a thread compresses and writes them meanwhile."""
 
-    def __init__(self, path: Path, size: tuple[int, ...], dtype: npt.DTypeLike) -> None:
-        self.size, self.dtype = size, np.dtype(dtype)
+    def __init__(
+        self, path: Path, size: tuple[int, ...], dtype: npt.DTypeLike, stack: dict[str, Any] | None = None
+    ) -> None:
+        self.size, self.dtype, self.stack = size, np.dtype(dtype), stack
+        self.tile = TILE if stack is None else min(TILE, -(-max(size[1:]) // 16) * 16)
         self.queue: Queue[Array | None] = Queue(WAITING)
         self.error: BaseException | None = None
         self.abandoned = False
@@ -34,7 +41,7 @@ class TiledWriter:
         self.thread.start()
 
     def add(self, rows: Array) -> None:
-        """Take up the next rows, `(h, W)` or RGB `(h, W, 3)`.
+        """Take up the next rows, `(h, W)` or RGB `(h, W, 3)`, or the next planes `(d, H, W)`.
 
         Raises:
             OSError: What was handed over before could not be written.
@@ -64,14 +71,14 @@ class TiledWriter:
         try:
             tifffile.imwrite(
                 path,
-                self._tiles(),
+                self._tiles() if self.stack is None else self._tiles_of_planes(),
                 shape=self.size,
                 dtype=self.dtype,
-                tile=(TILE, TILE),
-                photometric="rgb" if len(self.size) == 3 else "minisblack",
+                tile=(self.tile, self.tile),
+                photometric="rgb" if len(self.size) == 3 and self.stack is None else "minisblack",
                 compression="deflate",
                 bigtiff=math.prod(self.size) * self.dtype.itemsize > 2**31,
-                metadata=None,
+                **(self.stack or {"metadata": None}),
             )
         except BaseException as error:  # told by `add` or `close`, in the thread of whoever calls them
             self.error = error
@@ -95,26 +102,40 @@ class TiledWriter:
         if filled:
             yield from self._cut(strip)
 
-    @staticmethod
-    def _cut(strip: Array) -> Iterator[Array]:
-        for left in range(0, strip.shape[1], TILE):
-            yield strip[:, left : left + TILE].copy()
+    def _tiles_of_planes(self) -> Iterator[Array]:
+        height, width = (-(-length // self.tile) * self.tile for length in self.size[1:])
+        padded = np.zeros((height, width), self.dtype)
+        while (planes := self.queue.get()) is not None:
+            for plane in planes:
+                padded[: self.size[1], : self.size[2]] = plane
+                for top in range(0, height, self.tile):
+                    yield from self._cut(padded[top : top + self.tile])
+        self.ended = True
+        if self.abandoned:
+            raise RuntimeError("the rest of the stack is missing")
+
+    def _cut(self, strip: Array) -> Iterator[Array]:
+        for left in range(0, strip.shape[1], self.tile):
+            yield strip[:, left : left + self.tile].copy()
 
 
 @contextmanager
-def tiled_tiff(path: Path, size: tuple[int, ...], dtype: npt.DTypeLike) -> Iterator[TiledWriter]:
+def tiled_tiff(
+    path: Path, size: tuple[int, ...], dtype: npt.DTypeLike, *, stack: dict[str, Any] | None = None
+) -> Iterator[TiledWriter]:
     """A file that is there whole or not at all.
 
     Args:
         path: The file.
-        size: Height and width, and 3 for RGB; as many rows are to be added.
+        size: Height and width, and 3 for RGB; as many rows are to be added. Of a stack: planes, height and width.
         dtype: Of the pixels.
+        stack: What is told of a stack, as `tifffile.imwrite` takes it; None for an image.
 
     Raises:
         DataError: It cannot be written.
     """
     with replacing(path) as temporary:
-        writer = TiledWriter(temporary, size, dtype)
+        writer = TiledWriter(temporary, size, dtype, stack)
         try:
             yield writer
         except BaseException:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -15,6 +16,7 @@ from segcli.data.images import EXTENSIONS, write_png
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.data.splits import Division
+from segcli.data.tiles import Add
 
 __all__ = ["SPLITS", "Layout"]
 
@@ -167,11 +169,33 @@ class Layout(ABC):
         """The same of one of `inputs`."""
         return None
 
-    def save_probabilities(self, folder: Path, case: Case, probs: Array) -> Path:
-        """Write probabilities `(K, *S)` of a volume below a folder; returns the file.
+    def is_upright(self, case: Case) -> bool:
+        """Whether the axes of a volume go from left to right, back to front and bottom to top."""
+        return False
+
+    def answer_path(self, folder: Path, path: Path) -> Path:
+        """File below a folder for the answers to the cases of a file."""
+        return folder / f"{path.stem}.png"
+
+    def writing_answer(self, folder: Path, case: Case, size: tuple[int, ...]) -> AbstractContextManager[Add]:
+        """Takes what a task found in a volume plane by plane, `(d, *S)` or `(d, *S, K)`, for a file below a folder.
 
         Raises:
             DataError: It cannot be written.
+        """
+        raise NotImplementedError
+
+    def writing_values(
+        self, folder: Path, case: Case, kind: str, size: tuple[int, ...], channels: int = 0
+    ) -> tuple[Path, AbstractContextManager[Add]]:
+        """Takes values from 0 to 1 of a volume, `(d, *S)` or `(d, *S, channels)`, and the file that they go to.
+
+        Args:
+            folder: Where the file lies.
+            case: The volume.
+            kind: What they are, a word in the name of the file.
+            size: Of the volume.
+            channels: 0 for none.
         """
         raise NotImplementedError
 

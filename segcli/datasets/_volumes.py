@@ -1,7 +1,9 @@
 """What layouts of volumes share: several structures per case, inputs in any volume format, answers in that format."""
 
 import json
+import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -14,9 +16,14 @@ from segcli.core.files import shown, told_when_full
 from segcli.core.types import Array, ConfigModel
 from segcli.data.checks import Finding
 from segcli.data.class_list import class_names
+from segcli.data.dicom import is_dicom
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
-from segcli.data.volumes import HDF5, NIFTI, TIFF, HDF5File, read_volume, suffix_of, volume_spacing, write_volume
+from segcli.data.tiles import Add
+from segcli.data.volume_windows import is_folder, open_volume
+from segcli.data.volume_writers import CHUNK, writing_volume
+from segcli.data.volumes import HDF5, NIFTI, TIFF, HDF5File, read_volume, suffix_of, volume_spacing
+from segcli.data.windows import LARGE
 from segcli.datasets import Layout
 
 __all__ = ["Spacing", "VolumeKeys", "Volumes", "as_channels_last", "flags_against", "metadata", "names_of", "text_of"]
@@ -140,7 +147,7 @@ class Volumes(Layout):
     def inputs(self, path: Path) -> list[Case]:
         """Cases of a file to predict: all of an HDF5 file, or the one of any other."""
         if suffix_of(path) not in HDF5:
-            return [Case(path.name[: -len(suffix_of(path))], path)]
+            return [Case(_stem(path), path)]
         with HDF5File(path).open() as file:
             if "images" not in file:
                 raise DataError(f"`{path}` has no dataset `images`; it has {', '.join(file) or 'none'}")
@@ -156,26 +163,73 @@ class Volumes(Layout):
             return Sample(self.image(as_channels_last(file["images"][case.index]), case.place))
 
     def read_input(self, path: Path) -> Sample:
-        """The volume of a NIfTI or TIFF file."""
-        return Sample(self.image(read_volume(path).voxels, str(path)))
+        """The volume of a NIfTI or TIFF file, of Zarr or of a DICOM series."""
+        parts = open_volume(path) if is_folder(path) else None
+        if parts is None:
+            return Sample(self.image(read_volume(path).voxels, str(path)))
+        try:
+            return Sample(self.image(parts.read(tuple(slice(0, length) for length in parts.size)), str(path)))
+        finally:
+            parts.close()
+
+    def converted(self, pixels: Array, path: Path) -> Array:
+        """A part as the whole."""
+        return self.image(pixels, str(path))
+
+    def is_upright(self, case: Case) -> bool:
+        """Of NIfTI and DICOM."""
+        return suffix_of(case.image) in NIFTI or is_dicom(case.image)
+
+    def answer_path(self, folder: Path, path: Path) -> Path:
+        """The name of the input; of a DICOM series, a NIfTI file."""
+        return folder / (f"{_stem(path)}.nii.gz" if is_dicom(path) else path.name)
 
     def save_answer(self, folder: Path, case: Case, answer: Array) -> Path:
-        """Write the masks `(*S, K)` of a case in the format and geometry of its image.
+        """Write the masks `(*S, K)` of a case, as `writing_answer` does."""
+        with self.writing_answer(folder, case, answer.shape[:3]) as add:
+            add(answer)
+        return self.answer_path(folder, case.image)
 
-        A NIfTI or TIFF file holds the number of a structure in each voxel (of overlapping ones, the first); an HDF5
+    @contextmanager
+    def writing_answer(self, folder: Path, case: Case, size: tuple[int, ...]) -> Iterator[Add]:
+        """Takes the masks `(d, *S, K)` of a case, for a file in the format and geometry of its image.
+
+        A file of one volume holds the number of a structure in each voxel (of overlapping ones, the first); an HDF5
         file holds every mask and the presence flags.
         """
-        target = folder / f"{case.image.name if case.index is not None else case.id + suffix_of(case.image)}"
+        target = self.answer_path(folder, case.image)
+        count = self.spec.num_classes
         if case.index is not None:
-            _append(self._part(target), case, answer)
-            return target
-        write_volume(target, self.labels(answer), case.image if suffix_of(case.image) in NIFTI else None)
-        return target
+            with _appending(self._part(target), case, size, 1 if self.excludes else count) as add:
+                yield add
+            return
+        example = np.zeros((1, 1, 1) if self.excludes else (1, 1, 1, count), np.uint8)
+        with writing_volume(target, size, self.labels(example).dtype, like=case.image) as add:
+            yield lambda answer: add(self.labels(answer))
+
+    def writing_values(
+        self, folder: Path, case: Case, kind: str, size: tuple[int, ...], channels: int = 0
+    ) -> tuple[Path, AbstractContextManager[Add]]:
+        """As float32 in NIfTI where the volume is of NIfTI or DICOM, else as 16 bits in its own format.
+
+        What that has no room for, channels or a place among other volumes, is float32 in a NumPy file, channels first.
+        """
+        if case.index is not None:
+            path = folder / f"{_stem(case.image)}_{case.id}_{kind}.npy"
+            return path, writing_volume(path, size, np.float32, like=None, channels=channels)
+        if suffix_of(case.image) in NIFTI or is_dicom(case.image):
+            path = folder / f"{case.id}_{kind}.nii.gz"
+            return path, writing_volume(path, size, np.float32, like=case.image, channels=channels)
+        if channels:
+            path = folder / f"{case.id}_{kind}.npy"
+            return path, writing_volume(path, size, np.float32, like=None, channels=channels)
+        path = folder / f"{case.id}_{kind}{suffix_of(case.image)}"
+        return path, _in_16_bits(path, case, size)
 
     def _part(self, target: Path) -> Path:
         """File that collects answers until the last of them; one that an earlier, broken prediction left is dropped."""
         if target not in self._collected:
-            part = target.with_name(f".{target.name}.part")
+            part = target.with_name(f".{target.name}.{os.getpid()}.part")
             part.unlink(missing_ok=True)
             self._collected[target] = part
         return self._collected[target]
@@ -197,16 +251,17 @@ class Volumes(Layout):
         labels: Array = np.where(found.any(-1), numbers[found.argmax(-1)], 0)
         return labels.astype(np.uint8 if largest <= 255 else np.uint16)
 
-    def save_probabilities(self, folder: Path, case: Case, probs: Array) -> Path:
-        """Write probabilities `(K, *S)` beside the masks, as float32; of an HDF5 case, as a NumPy file."""
-        if case.index is not None or suffix_of(case.image) not in NIFTI:
-            target = folder / f"{case.id}_probabilities.npy"
-            folder.mkdir(parents=True, exist_ok=True)
-            np.save(target, probs.astype(np.float32))
-            return target
-        target = folder / f"{case.id}_probabilities.nii.gz"
-        write_volume(target, np.moveaxis(probs.astype(np.float32), 0, -1), case.image)
-        return target
+
+def _stem(path: Path) -> str:
+    """Name without the ending that tells the format."""
+    ending = suffix_of(path)
+    return path.name[: -len(ending)] if ending and not is_dicom(path) else path.name
+
+
+@contextmanager
+def _in_16_bits(path: Path, case: Case, size: tuple[int, ...]) -> Iterator[Add]:
+    with writing_volume(path, size, np.uint16, like=case.image) as add:
+        yield lambda values: add(np.rint(values * 65535).astype(np.uint16))
 
 
 def as_channels_last(voxels: Array) -> Array:
@@ -228,19 +283,36 @@ def text_of(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _append(part: Path, case: Case, answer: Array) -> None:
-    """Write one case into the file of answers."""
-    masks = answer[..., None] if answer.ndim == 3 else answer
+@contextmanager
+def _appending(part: Path, case: Case, size: tuple[int, ...], count: int) -> Iterator[Add]:
+    """Takes the masks of one case, plane by plane, into the file of answers; of a case that fails, nothing."""
     with HDF5File(case.image).open() as source:
-        count = len(source["images"])
+        cases = len(source["images"])
     part.parent.mkdir(parents=True, exist_ok=True)
+    most = CHUNK if np.prod(size, dtype=np.int64) >= LARGE else max(size)
     with told_when_full(part), h5py.File(part, "a") as file:
         if "masks" not in file:
-            shape = (count, masks.shape[-1], *masks.shape[:-1])
-            file.create_dataset("masks", shape, np.uint8, chunks=(1, 1, *shape[2:]), compression="gzip")
-            file.create_dataset("presence_labels", shape[:2], np.uint8)
-        file["masks"][case.index] = np.moveaxis(masks, -1, 0)
-        file["presence_labels"][case.index] = masks.reshape(-1, masks.shape[-1]).any(0)
+            chunks = (1, 1, *(min(length, most) for length in size))
+            file.create_dataset("masks", (cases, count, *size), np.uint8, chunks=chunks, compression="gzip")
+            file.create_dataset("presence_labels", (cases, count), np.uint8)
+        done = 0
+        present = np.zeros(count, bool)
+
+        def add(answer: Array) -> None:
+            nonlocal done
+            masks = answer[..., None] if answer.ndim == 3 else answer
+            rows = slice(done, done + len(masks))
+            file["masks"][case.index, :, rows] = np.moveaxis(masks, -1, 0)
+            present[:] |= masks.reshape(-1, count).any(0)
+            done = rows.stop
+
+        try:
+            yield add
+            file["presence_labels"][case.index] = present
+        except BaseException:
+            for number in range(count):
+                file["masks"][case.index, number] = 0
+            raise
 
 
 def metadata(root: Path | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ A file has `images [N, *S]` or `[N, C, *S]`, `masks [N, K, *S]`, `presence_label
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +78,16 @@ class HDF5Volumes(Volumes):
 
     def __init__(self, config: Config, spec: DatasetSpec) -> None:
         super().__init__(config, spec)
-        self.files = {split: HDF5File(self._path(split)) for split in ("train", "val", "test")}
         self._headers: dict[str, _Header] = {}
-        self._split_of = {file.path: split for split, file in self.files.items()}
+
+    @cached_property
+    def files(self) -> dict[str, HDF5File]:
+        """File of each split; an exported network knows none of them."""
+        return {split: HDF5File(self._path(split)) for split in ("train", "val", "test")}
+
+    @cached_property
+    def _split_of(self) -> dict[Path, str]:
+        return {file.path: split for split, file in self.files.items()}
 
     def _path(self, split: str) -> Path:
         given: Path | None = getattr(self.spec.paths, split)

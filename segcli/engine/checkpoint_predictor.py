@@ -75,13 +75,17 @@ def of_checkpoint(path: Path, wanted: Wanted) -> Predictor:
 
 
 def _forward(parts: Assembly) -> Forward:
-    def forward(images: Array) -> Array:
+    def forward(images: Array) -> dict[str, Array]:
         try:
             with torch.inference_mode(), parts.precision.autocast():
                 image = torch.from_numpy(images).to(parts.device, memory_format=parts.memory_format)
-                logits: Array = parts.network(image)["mask"].float().cpu().numpy()
+                outputs = parts.network(image)
+            return {
+                name: values.float().cpu().numpy()
+                for name, values in outputs.items()
+                if name == "mask" or values.ndim < image.ndim
+            }
         except (RuntimeError, MemoryError) as error:
             raise out_of_memory(error) or error from error
-        return logits
 
     return forward

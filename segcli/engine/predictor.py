@@ -3,7 +3,9 @@
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import chain, product
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,17 +14,21 @@ import numpy as np
 from segcli.config.schema import DatasetSection, Inference
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.registry import TASKS
-from segcli.core.types import Array
+from segcli.core.scratch import Scratch
+from segcli.core.types import Array, Mask
 from segcli.data.pipeline import Pipeline
 from segcli.data.postprocess import clean
-from segcli.data.samples import Geometry, Sample, pad_end, padded_size
+from segcli.data.samples import Geometry, Sample, as_unit, pad_end, padded_size
 from segcli.data.settings import DataSettings
 from segcli.datasets import Layout
 from segcli.engine.portable import open_portable
 from segcli.engine.sliding import Forward, Sliding, ways_of
 from segcli.tasks import Task
 
-__all__ = ["Likely", "Pixels", "Predictor", "Wanted", "ensemble", "of_exported"]
+__all__ = ["InMemory", "Likely", "Pixels", "Predictor", "Wanted", "ensemble", "of_exported"]
+
+STEP = {2: 2048, 3: 128}
+"""Pixels along each axis of the parts in which an image is read for its statistics, by the number of axes."""
 
 
 class Pixels(Protocol):
@@ -70,9 +76,25 @@ class Likely:
 
     probs: Array
     """`(K, *S)`; of several networks the mean."""
-    uncertainty: Array
-    """`(*S)` from 0 to 1. Of one network: entropy in proportion to the largest that is possible. Of several: twice the
-    standard deviation of their probabilities, in the class where they differ most."""
+    every: Array
+    """`(N, K, *S)` of each of N networks, before anything is done to masks."""
+    exclude: bool
+    """Whether classes exclude each other."""
+    present: Mask | None = None
+    """`(K)`, whether each structure was judged present; None where its mask tells."""
+
+    @property
+    def uncertainty(self) -> Array:
+        """`(*S)` from 0 to 1.
+
+        Of one network: entropy in proportion to the largest that is possible. Of several: twice the standard deviation
+        of their probabilities, in the class where they differ most.
+        """
+        if len(self.every) > 1:
+            spread: Array = 2.0 * self.every.std(axis=0).max(axis=0)
+        else:
+            spread = _entropy(self.every[0], exclude=self.exclude)
+        return np.clip(spread, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -101,25 +123,69 @@ class Predictor:
         # statistics of an image by itself are those of the whole of it
         image = resized.image if self.takes_stored else self.pipeline.normalised(resized.image)
         size = padded_size(resized.size, self.pipeline.multiple)
-        logits = np.concatenate(
-            [band for _, band in self._sliding().bands(self._reader(InMemory(image), size, ready=True), size)], axis=1
-        )
+        sliding = self._sliding()
+        bands = [band for _, band in sliding.bands(self._reader(InMemory(image), size), size)]
         geometry = Geometry(stored=sample.size, resized=resized.size, padded=size)
-        return self._cleaned(self._likely(geometry.restore_array(logits)))
+        logits = geometry.restore_array(np.concatenate(bands, axis=1))
+        return self._cleaned(self._likely(logits, self._present(sliding)))
 
-    def bands(self, pixels: Pixels) -> Iterator[tuple[slice, Likely]]:
+    def bands(self, pixels: Pixels, scratch: Path | None = None) -> Iterator[tuple[slice, Likely]]:
         """Rows with their probabilities, in order, for an image that need not fit in memory.
+
+        Where the network judges what is present, which is known when it has seen everything, what it gave lies on the
+        disk until then.
+
+        Args:
+            pixels: The image.
+            scratch: Folder for what is not held in memory; the system's own when left out.
 
         Raises:
             DataError: A part of it cannot be read.
         """
+        sliding = self._sliding(scratch)
+        logits = self._logits(sliding, pixels)
+        first = next(logits)
+        if not sliding.highest:
+            for rows, values in chain([first], logits):
+                yield rows, self._likely(values, None)
+            return
+        kept = Scratch((len(first[1]), *pixels.size), np.float32, scratch)
+        with closing(kept):
+            places = []
+            for rows, values in chain([first], logits):
+                kept.write((slice(None), rows), values)
+                places.append(rows)
+            present = self._present(sliding)
+            for rows in places:
+                yield rows, self._likely(kept.read((slice(None), rows)), present)
+
+    def _logits(self, sliding: Sliding, pixels: Pixels) -> Iterator[tuple[slice, Array]]:
+        """Rows with their raw outputs, without the padding."""
         size = padded_size(pixels.size, self.pipeline.multiple)
         rest = tuple(slice(0, length) for length in pixels.size[1:])
-        for rows, logits in self._sliding().bands(self._reader(pixels, size, ready=self.takes_stored), size):
+        normalise = None if self.takes_stored else self._normaliser(pixels)
+        for rows, logits in sliding.bands(self._reader(pixels, size, normalise), size):
             stop = min(rows.stop, pixels.size[0])
             if stop > rows.start:
-                kept = logits[(slice(None), slice(0, stop - rows.start), *rest)]
-                yield slice(rows.start, stop), self._likely(kept)
+                yield slice(rows.start, stop), logits[(slice(None), slice(0, stop - rows.start), *rest)]
+
+    def _normaliser(self, pixels: Pixels) -> Callable[[Array], Array]:
+        """Normalises parts of an image; what that takes of the whole is found by reading it once."""
+        if self.pipeline.settings.preprocessing.normalize not in ("per_image", "min_max"):
+            return self.pipeline.normalised
+        step = STEP[len(pixels.size)]
+        corners = product(*(range(0, length, step) for length in pixels.size))
+        windows = (
+            tuple(slice(at, min(at + step, length)) for at, length in zip(corner, pixels.size, strict=True))
+            for corner in corners
+        )
+        scale = self.pipeline.scale_of(as_unit(pixels.read(window)) for window in windows)
+        return lambda part: self.pipeline.normalised(part, scale)
+
+    def _present(self, sliding: Sliding) -> Mask | None:
+        """What is judged present in an image whose tiles were all seen."""
+        classes = len(self.task.classes)
+        return self.task.presence_of({name: values.reshape(-1, classes) for name, values in sliding.highest.items()})
 
     def _cleaned(self, likely: Likely) -> Likely:
         probs = clean(
@@ -131,26 +197,19 @@ class Predictor:
         )
         return replace(likely, probs=probs)
 
-    def _likely(self, logits: Array) -> Likely:
+    def _likely(self, logits: Array, present: Mask | None) -> Likely:
         every = np.stack([self.task.probabilities_of(part) for part in np.split(logits, self.members)])
+        if present is not None:
+            every *= present.reshape(-1, *[1] * (logits.ndim - 1))
         probs = every.mean(axis=0) if self.members > 1 else every[0]
-        spread = (
-            2.0 * every.std(axis=0).max(axis=0)
-            if self.members > 1
-            else _entropy(probs, exclude=self.task.target == "classes")
-        )
-        return Likely(probs, np.clip(spread, 0.0, 1.0))
+        return Likely(probs, every, self.task.target == "classes", present)
 
     @property
     def can_stream(self) -> bool:
         """Whether an image may be read in parts: nothing is done to it that needs the whole of it."""
-        return (
-            self.pipeline.image_size is None
-            and self.pipeline.settings.preprocessing.normalize not in ("per_image", "min_max")
-            and not self.inference.postprocess.changes(self.task.classes)
-        )
+        return self.pipeline.image_size is None and not self.inference.postprocess.changes(self.task.classes)
 
-    def _sliding(self) -> Sliding:
+    def _sliding(self, scratch: Path | None = None) -> Sliding:
         settings = self.inference
         return Sliding(
             self.forward,
@@ -160,9 +219,13 @@ class Predictor:
             batch_size=self.batch_size,
             ways=ways_of(self.layout.ndim, settings.tta),
             scales=settings.scales,
+            scratch=scratch,
         )
 
-    def _reader(self, pixels: Pixels, size: tuple[int, ...], *, ready: bool) -> Callable[[tuple[slice, ...]], Array]:
+    @staticmethod
+    def _reader(
+        pixels: Pixels, size: tuple[int, ...], normalise: Callable[[Array], Array] | None = None
+    ) -> Callable[[tuple[slice, ...]], Array]:
         """Reads windows of the padded image as the network takes them, channels first."""
 
         def read(window: tuple[slice, ...]) -> Array:
@@ -170,7 +233,7 @@ class Predictor:
                 slice(part.start, min(part.stop, length)) for part, length in zip(window, pixels.size, strict=True)
             )
             part = pixels.read(inside)
-            part = part if ready else self.pipeline.normalised(part)
+            part = part if normalise is None else normalise(part)
             part = pad_end(part, tuple(piece.stop - piece.start for piece in window), mirror=True)
             return np.ascontiguousarray(np.moveaxis(part, -1, 0))
 
@@ -207,8 +270,10 @@ def ensemble(members: Sequence[Predictor]) -> Predictor:
                     hint="an ensemble needs networks that were trained on images and classes of one kind",
                 )
 
-    def forward(images: Array) -> Array:
-        return np.concatenate([member.forward(images) for member in members], axis=1)
+    def forward(images: Array) -> dict[str, Array]:
+        outputs = [member.forward(images) for member in members]
+        names = dict.fromkeys(name for given in outputs for name in given)
+        return {name: np.concatenate([given[name] for given in outputs if name in given], axis=1) for name in names}
 
     pipeline = copy.copy(first.pipeline)
     pipeline.multiple = math.lcm(*(member.pipeline.multiple for member in members))
@@ -240,7 +305,7 @@ def of_exported(path: Path, wanted: Wanted, *, threads: int = 0) -> Predictor:
         threads: Of onnxruntime; 0 takes OMP_NUM_THREADS, or leaves the choice to it.
 
     Raises:
-        ConfigError: It is a file of PyTorch or for volumes, or a package is missing.
+        ConfigError: It is a file of PyTorch, or a package is missing.
         CheckpointError: It cannot be opened.
     """
     if path.suffix.lower() in (".torchscript", ".pt2"):
@@ -250,11 +315,6 @@ def of_exported(path: Path, wanted: Wanted, *, threads: int = 0) -> Predictor:
         )
     network = open_portable(path, threads=threads)
     described = network.description
-    if described.ndim == 3:
-        raise ConfigError(
-            f"`{path}` is for volumes, which `--model` does not predict",
-            hint="predict with the run that it was made of, with `--run`",
-        )
     dataset = DatasetSection.model_validate(described.dataset)
     layout: Layout = dataset.build()
     task: Task = TASKS.load(described.task)(dataset.spec)
@@ -264,7 +324,7 @@ def of_exported(path: Path, wanted: Wanted, *, threads: int = 0) -> Predictor:
         described.ndim, wanted.threshold, wanted.tta, wanted.tile
     )
 
-    def forward(images: Array) -> Array:
+    def forward(images: Array) -> dict[str, Array]:
         if described.baked:
             images = np.ascontiguousarray(np.moveaxis(images, 1, -1))
             if images.dtype.name != described.input_dtype:
@@ -272,7 +332,7 @@ def of_exported(path: Path, wanted: Wanted, *, threads: int = 0) -> Predictor:
                     f"`{path}` takes {described.input_dtype} images, this one has {images.dtype}",
                     hint="convert it, or export without `--bake`",
                 )
-        return network(images)["mask"]
+        return {name: values for name, values in network(images).items() if name == "mask" or values.ndim < images.ndim}
 
     return Predictor(
         name=described.run,

@@ -104,6 +104,17 @@ class Task(ABC):
         """As `probabilities`, of one image `(K, *S)` and without PyTorch."""
         return ACTIVATIONS[self.activation](np.asarray(logits, np.float32))
 
+    def presence_of(self, outputs: dict[str, Array]) -> "Mask | None":
+        """As `presence`, of one image and without PyTorch; of several networks, what most of them are sure of.
+
+        Args:
+            outputs: Those without pixels, `(N, K)` of N networks.
+
+        Returns:
+            `(K)`, or None.
+        """
+        return None
+
     @abstractmethod
     def decide(self, probs: Array, threshold: float) -> Array:
         """Answer `(K, *S) -> (*S)` uint8: 0 and 255 of one mask, or the index of each pixel's class."""

@@ -77,6 +77,14 @@ class Structures(Task):
         """By the gate of the network, where it has one."""
         return outputs["gate"] >= 0 if "gate" in outputs else None
 
+    def presence_of(self, outputs: dict[str, Array]) -> Mask | None:
+        """By the gates of the networks that have one: by the mean of what they are as probabilities."""
+        if "gate" not in outputs:
+            return None
+        # twice the probability above a half, which keeps the sign of a single gate however small
+        present: Mask = np.tanh(outputs["gate"].astype(np.float64) / 2).sum(axis=0) >= 0
+        return present
+
     def decide(self, probs: Array, threshold: float) -> Array:
         """1 in each mask `(*S, K)`, 0 elsewhere."""
         return np.moveaxis(probs >= threshold, 0, -1).astype(np.uint8)

@@ -2,6 +2,11 @@
 
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import h5py
@@ -9,9 +14,27 @@ import numpy as np
 import pytest
 import tifffile
 import yaml
-from factories import SMALL, bodies, volumes_experiment, write_experiment, write_hdf5, write_nifti
+import zarr
+from factories import SMALL, bodies, volumes_experiment, write_dicom, write_experiment, write_hdf5, write_nifti
+from scipy import ndimage
 
+from segcli.commands.predict import PredictOptions
+from segcli.commands.predict_volumes import predict_volumes
+from segcli.config.schema import DatasetSection, Inference
+from segcli.data import windows
+from segcli.data.images import read_image
+from segcli.data.pipeline import Pipeline
+from segcli.data.samples import Sample
+from segcli.data.settings import DataSettings
+from segcli.engine import sliding
+from segcli.engine.events import Silent
 from segcli.engine.portable import open_portable
+from segcli.engine.predictor import InMemory, Predictor, ensemble
+from segcli.tasks.structures import Structures
+
+ROOT = Path(__file__).parents[2]
+OBLIQUE = np.array([[0.0, -1.5, 0.0, 10.0], [-2.0, 0.0, 0.0, -20.0], [0.0, 0.0, 3.0, 5.0], [0.0, 0.0, 0.0, 1.0]])
+"""Axes that are exchanged and reversed."""
 
 # bias and threshold at 0: a network that has learnt nothing finds something
 MODEL = {"type": "sadaan", **SMALL["sadaan"], "presence_threshold": 0.0, "absence_bias": 0.0}
@@ -23,7 +46,7 @@ def trained(workplace, run_cli):
 
     def make(**changes):
         write_hdf5(workplace / "data")
-        values = volumes_experiment(workplace / "data", model=MODEL, training__epochs=1, **changes)
+        values = volumes_experiment(workplace / "data", **{"model": MODEL, "training__epochs": 1, **changes})
         assert run_cli("train", write_experiment(workplace / "tiny.yaml", values)).code == 0
 
     return make
@@ -146,20 +169,316 @@ def test_a_case_that_cannot_be_used_leaves_the_others_of_its_file(trained, run_c
     assert [path.name for path in Path("found").iterdir() if path.suffix == ".part"] == []
 
 
-@pytest.mark.parametrize("option", ["--overlay", "--video=a.mp4", "--uncertainty", "--skip-existing"])
-def test_what_is_for_2d_images_alone_is_refused(trained, run_cli, option):
+def test_a_video_is_for_2d_images(trained, run_cli):
     trained()
-    result = run_cli("predict", "data/test.h5", "--run", "tiny", "--out", "found", option)
+    result = run_cli("predict", "data/test.h5", "--run", "tiny", "--out", "found", "--video", "a.mp4")
     assert result.code == 2
-    assert f"`{option.split('=')[0]}` is for 2D images" in result.err
+    assert "`--video` is for 2D images" in result.err
     assert not Path("found").exists()
 
 
-def test_volumes_are_predicted_by_one_run(trained, run_cli):
+def masks_of(folder, name="test.h5"):
+    with h5py.File(Path(folder) / name) as file:
+        return file["masks"][:]
+
+
+def predicted(run_cli, out, *words):
+    """Summary of a prediction that succeeds."""
+    result = run_cli("predict", "--out", out, "--json", *words)
+    assert result.code == 0, result.err
+    return json.loads(result.out)
+
+
+def test_predict_and_eval_find_the_same_voxels_and_presence(trained, run_cli):
+    trained(inference__tile=[16, 16, 8], inference__overlap=0.5)
+    assert run_cli("eval", "tiny", "--split", "test", "--out", "scores").code == 0
+    told = predicted(run_cli, "found", "data/test.h5", "--run", "tiny")
+    masks = masks_of("found")
+    np.testing.assert_array_equal(masks, masks_of("scores/predictions"))
+    assert 0 < masks.mean() < 1
+    present = [[entry["structures"][name]["present"] for name in ("ball", "box")] for entry in told["presence"]]
+    np.testing.assert_array_equal(masks.any(axis=(2, 3, 4)) & ~np.array(present), False)
+
+
+def test_an_ensemble_of_volumes_is_the_mean_and_its_spread_the_deviation(trained, run_cli):
+    for name, seed in (("tiny", 1), ("other", 2)):
+        trained(name=name, seed=seed, model={"type": "unet", **SMALL["unet"]})
+        predicted(run_cli, name, "data/test.h5", "--run", name, "--probabilities")
+    runs = ("--run", "tiny", "--run", "other")
+    predicted(run_cli, "both", "data/test.h5", *runs, "--probabilities", "--uncertainty")
+    one, other = (np.load(Path(name) / "test_0001_probabilities.npy") for name in ("tiny", "other"))
+    mean = np.load("both/test_0001_probabilities.npy")
+    np.testing.assert_allclose(mean, (one + other) / 2, atol=1e-6)
+    np.testing.assert_array_equal(masks_of("both")[1], mean >= 0.5)
+    spread = np.load("both/test_0001_uncertainty.npy")
+    np.testing.assert_allclose(spread, np.abs(one - other).max(axis=0), atol=1e-6)  # twice the deviation of two
+    assert spread.max() > 1e-3
+
+
+def test_the_uncertainty_of_structures_is_the_entropy_of_the_least_certain(trained, run_cli):
+    trained(model={"type": "unet", **SMALL["unet"]})
+    predicted(run_cli, "found", "data/test.h5", "--run", "tiny", "--probabilities", "--uncertainty")
+    probs = np.load("found/test_0000_probabilities.npy").astype(np.float64)
+    entropy = -(probs * np.log2(probs) + (1 - probs) * np.log2(1 - probs))
+    np.testing.assert_allclose(np.load("found/test_0000_uncertainty.npy"), entropy.max(axis=0), atol=1e-5)
+
+
+def test_large_volumes_have_the_answers_of_small_ones(trained, run_cli, monkeypatch):
+    """Read by window, normalised by their own statistics, with judged presence, and written plane by plane."""
+    nibabel = pytest.importorskip("nibabel")
+    trained(inference__tile=[16, 16, 8], inference__overlap=0.5)
+    image = bodies(5, (30, 26, 19))[0]
+    for name in ("a.nii", "b.nii.gz"):
+        nibabel.save(nibabel.Nifti1Image(image, OBLIQUE), name)
+    tifffile.imwrite("c.tif", image, compression="zlib")
+    array = zarr.create_array("d.zarr", shape=image.shape, dtype=image.dtype, chunks=(8, 8, 8))
+    array[:] = image
+    words = ("a.nii", "b.nii.gz", "c.tif", "d.zarr", "data/test.h5", "--run", "tiny")
+    words = (*words, "--probabilities", "--uncertainty", "--overlay")
+    whole = predicted(run_cli, "whole", *words)
+    opened = []
+    monkeypatch.setattr(windows, "LARGE", 1)
+    for name, value in (("HELD", 1), ("GIVEN", 2**12)):
+        monkeypatch.setattr(sliding, name, value)
+    bands = Predictor.bands
+    monkeypatch.setattr(Predictor, "bands", lambda *given: opened.append(given[1].image.path) or bands(*given))
+    parts = predicted(run_cli, "parts", *words)
+    assert {path.name for path in opened} == {"a.nii", "b.nii.gz", "c.tif", "d.zarr", "test.h5[0]", "test.h5[1]"}
+    assert [entry["structures"] for entry in parts["presence"]] == [entry["structures"] for entry in whole["presence"]]
+    names = sorted(path.name for path in Path("whole").iterdir())
+    assert names == sorted(path.name for path in Path("parts").iterdir())
+    for name in names:
+        one, other = (content(Path(folder) / name) for folder in ("whole", "parts"))
+        np.testing.assert_allclose(
+            one, other, atol=1e-6 if one.dtype.kind == "f" else 1 if "uncertainty" in name else 0
+        )
+    np.testing.assert_allclose(nibabel.load("parts/b.nii.gz").affine, OBLIQUE)
+    assert {"a_overlay.png", "test_0001_overlay.png", "c_uncertainty.tif", "d.zarr"} <= set(names)
+
+
+def content(path):
+    """What a file of any kind that prediction writes holds."""
+    if path.suffix == ".npy":
+        return np.load(path)
+    if path.suffix in (".tif", ".png"):
+        return tifffile.imread(path) if path.suffix == ".tif" else read_image(path)
+    if path.suffix == ".zarr":
+        return zarr.open_array(str(path), mode="r")[:]
+    if path.suffix == ".h5":
+        return masks_of(path.parent, path.name)
+    if path.suffix == ".csv":
+        return np.frombuffer(path.read_bytes(), np.uint8)
+    import nibabel
+
+    return np.asarray(nibabel.load(path).dataobj)
+
+
+def by_hand(forward):
+    """A predictor of two structures whose network is a function of NumPy arrays."""
+    dataset = {"format": "hdf5_volumes", "classes": ["ball", "box"], "num_classes": 2, "num_channels": 1}
+    section = DatasetSection.model_validate({**dataset, "task": "structures"})
+    return Predictor(
+        name="hand",
+        source=Path("hand"),
+        layout=section.build(),
+        pipeline=Pipeline(DataSettings(preprocessing={"normalize": False}), section.spec, stride=4),
+        task=Structures(section.spec),
+        inference=Inference(tile=[8, 8, 8], overlap=0.25),
+        forward=forward,
+    )
+
+
+def bright(images):
+    """The masks are what is bright, the first structure is there where the tile is very bright, the second nowhere."""
+    is_there = images.reshape(len(images), -1).max(axis=1) > 0.9
+    mask = np.concatenate([images * 8 - 4, images * 8 - 4], axis=1)
+    gate = np.stack([np.where(is_there, 5.0, -1.0), np.full(len(images), -1.0)], axis=1)
+    return {"mask": mask.astype(np.float32), "gate": gate.astype(np.float32)}
+
+
+def test_a_structure_is_present_where_any_tile_shows_it_and_absent_otherwise_everywhere():
+    parts, image = by_hand(bright), np.full((20, 8, 8, 1), 0.6, np.float32)
+    dark = parts.likely(Sample(image))
+    assert dark.present.tolist() == [False, False]
+    assert not dark.probs.any()
+    image[17, 3, 3] = 1.0
+    found = parts.likely(Sample(image))
+    assert found.present.tolist() == [True, False]
+    assert (found.probs[0] > 0.5).all()
+    assert not found.probs[1].any()
+    for rows, part in parts.bands(InMemory(image)):
+        np.testing.assert_array_equal(part.probs, found.probs[:, rows])
+
+
+def test_several_networks_judge_presence_by_the_mean_of_their_probabilities():
+    image = np.full((8, 8, 8, 1), 1.0, np.float32)
+    against = by_hand(lambda images: {**bright(images), "gate": np.full((len(images), 2), -2.0, np.float32)})
+    silent = by_hand(lambda images: {"mask": bright(images)["mask"]})
+    for members, expected in (
+        ([by_hand(bright), against], True),  # sigmoid(5) = 0.993 and sigmoid(-2) = 0.119: above a half
+        ([by_hand(bright), against, against], False),  # 0.410, though the sum of the gates is above 0
+        ([by_hand(bright), silent, against], True),  # one that does not judge has no say
+    ):
+        found = ensemble(members).likely(Sample(image))
+        assert found.present.tolist() == [expected, False]
+        assert (found.probs[0] > 0).all() == expected
+    assert silent.likely(Sample(image)).present is None
+
+
+def test_a_large_case_that_breaks_off_leaves_nothing_in_the_file_of_its_cases(workplace, monkeypatch):
+    write_hdf5(workplace / "data", {"test": 3}, size=(24, 16, 8))
+    with h5py.File("data/test.h5", "a") as file:
+        file["images"][2] = file["images"][0]
+        file["images"][1, 22, 0, 0] = np.nan
+    monkeypatch.setattr(windows, "LARGE", 1)
+    parts = by_hand(lambda images: {"mask": bright(images)["mask"]})  # judges nothing: planes are written at once
+    options = PredictOptions(out=Path("found"))
+    done = predict_volumes(["data/test.h5"], lambda: parts, options, endings=[".h5"], listener=Silent())
+    assert [entry["message"] for entry in done.failed] == ["volume `data/test.h5[1]` holds NaN or infinite values"]
+    masks = masks_of("found")
+    assert [bool(masks[case].any()) for case in range(3)] == [True, False, True]
+    assert [entry["case"] for entry in done.presence] == ["0000", "0002"]
+
+
+def test_a_file_of_many_cases_is_whole_when_its_last_is_done(workplace):
+    for name in ("one", "two"):
+        write_hdf5(workplace / name, {name: 2})
+
+    def stopped(images):
+        calls.append(len(images))
+        if sum(calls) > 2 * 9:  # a case of 16x16x8 has nine tiles
+            raise KeyboardInterrupt
+        return bright(images)
+
+    calls: list[int] = []
+    options = PredictOptions(out=Path("found"))
+    with pytest.raises(KeyboardInterrupt):
+        predict_volumes(
+            ["one/one.h5", "two/two.h5"], lambda: by_hand(stopped), options, endings=[".h5"], listener=Silent()
+        )
+    assert masks_of("found", "one.h5").shape == (2, 2, 16, 16, 8)
+
+
+def test_a_prediction_of_volumes_goes_on_where_it_was_killed(trained, run_cli, workplace):
+    nibabel = pytest.importorskip("nibabel")
     trained()
-    result = run_cli("predict", "data/test.h5", "--run", "tiny", "--run", "tiny", "--out", "found")
-    assert result.code == 2
-    assert "volumes are predicted by one run, got `" in result.err
+    (workplace / "many").mkdir()
+    for index in range(24):
+        nibabel.save(nibabel.Nifti1Image(bodies(index)[0], OBLIQUE), f"many/case_{index:02d}.nii.gz")
+    (workplace / "many/case_07.nii.gz").write_bytes(b"junk")
+    words = ["predict", "many", "--run", "tiny", "--out", "found", "--uncertainty", "--skip-existing"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "segcli", *words]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 120
+        while len(list((workplace / "found").glob("case_??.nii.gz"))) < 3 and process.poll() is None:
+            assert time.monotonic() < end
+            time.sleep(0.005)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    times = {path.name: path.stat().st_mtime_ns for path in (workplace / "found").glob("case_??.nii.gz")}
+    assert 0 < len(times) < 23
+    result = run_cli(*words, "--json")
+    assert result.code == 3
+    told = json.loads(result.out)
+    assert {Path(path).name for path in told["skipped"]} == set(times)
+    assert len(told["written"]) == 23 - len(times)
+    assert [Path(entry["file"]).name for entry in told["failed"]] == ["case_07.nii.gz"]
+    for index in set(range(24)) - {7}:
+        for kind in ("", "_uncertainty"):
+            assert np.asarray(nibabel.load(f"found/case_{index:02d}{kind}.nii.gz").dataobj).shape == (16, 16, 8)
+    assert {name: (workplace / "found" / name).stat().st_mtime_ns for name in times} == times
+    assert list((workplace / "found").glob(".*")) == []
+    rows = list(csv.DictReader(Path("found/presence.csv").read_text().splitlines()))
+    assert sorted({row["case"] for row in rows}) == [f"case_{index:02d}" for index in range(24) if index != 7]
+    assert len(rows) == 2 * 23
+
+
+def test_masks_of_volumes_are_cleaned_alike_in_eval_predict_and_an_exported_file(trained, run_cli):
+    unet = {"type": "unet", **SMALL["unet"]}
+    trained(name="raw", model=unet)
+    settings = {"fill_holes": True, "classes": {"ball": {"largest_component": True, "fill_holes": True}}}
+    trained(model=unet, inference={"postprocess": settings})
+    exported = json.loads(run_cli("export", "tiny", "--json").out)["file"]
+    predicted(run_cli, "probs", "data/test.h5", "--run", "raw", "--probabilities")
+    level = (
+        "--threshold",
+        float(np.median(np.load("probs/test_0000_probabilities.npy")[0])),
+    )  # half is above: many pieces
+    predicted(run_cli, "raw", "data/test.h5", "--run", "raw", *level)
+    predicted(run_cli, "run", "data/test.h5", "--run", "tiny", *level)
+    predicted(run_cli, "file", "data/test.h5", "--model", exported, *level)
+    assert run_cli("eval", "tiny", "--split", "test", "--out", "scores", *level).code == 0
+    raw, run = masks_of("raw"), masks_of("run")
+    for case in range(2):
+        ball = ndimage.binary_fill_holes(raw[case, 0])
+        labels, count = ndimage.label(ball, np.ones((3, 3, 3)))
+        sizes = ndimage.sum_labels(ball, labels, range(1, count + 1))
+        np.testing.assert_array_equal(run[case, 0], labels == 1 + np.argmax(sizes))
+        np.testing.assert_array_equal(run[case, 1], ndimage.binary_fill_holes(raw[case, 1]))
+    assert (raw != run).any()
+    np.testing.assert_array_equal(masks_of("file"), run)
+    np.testing.assert_array_equal(masks_of("scores/predictions"), run)
+
+
+@pytest.mark.parametrize("bake", [(), ("--bake",)])
+def test_an_exported_file_predicts_volumes_and_their_presence_without_pytorch(trained, run_cli, bake):
+    pytest.importorskip("onnxscript")
+    trained(dataset__mean=[0.5], dataset__std=[0.2], inference__tile=[16, 16, 8], inference__overlap=0.5)
+    file = json.loads(run_cli("export", "tiny", "--json", *bake).out)["file"]
+    words = ["predict", "data/test.h5", "--out", "file", "--tta", "--overlay", "--json", "--model", file]
+    program = (
+        "import sys\n"
+        "sys.modules['torch'] = None\n"  # importing it fails
+        "from segcli.cli.main import run\n"
+        f"sys.exit(run({words!r}))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    told = predicted(run_cli, "run", "data/test.h5", "--run", "tiny", "--tta", "--probabilities")
+    assert json.loads(done.stdout)["presence"] == told["presence"]
+    for case, (one, other) in enumerate(zip(masks_of("run"), masks_of("file"), strict=True)):
+        clear = np.abs(np.load(f"run/test_{case:04d}_probabilities.npy") - 0.5) > 1e-4
+        assert clear.mean() > 0.9
+        np.testing.assert_array_equal(one[clear], other[clear])
+
+
+def test_a_picture_shows_nine_planes_of_what_was_found(trained, run_cli):
+    trained(model={"type": "unet", **SMALL["unet"]})
+    predicted(run_cli, "found", "data/test.h5", "--run", "tiny", "--overlay")
+    picture = read_image(Path("found/test_0000_overlay.png"))
+    # of 16x16x8 voxels of 2x1x3 mm: planes of 16x24, 32x24 and 32x16, with gaps of 6 around
+    assert picture.shape == ((16 + 12) + (32 + 12) + (32 + 12), 3 * (24 + 12), 3)
+    masks, image = masks_of("found")[0], h5py.File("data/test.h5")["images"][0]
+    first = picture[6:22, 6:30]  # the plane at a quarter of the first axis, each voxel three columns wide
+    shown = masks[:, 4].any(0).repeat(3, axis=1)
+    colour = first.max(axis=2) != first.min(axis=2)
+    assert (colour & ~shown).sum() == 0
+    assert (colour & shown).sum() > 0.8 * shown.sum() > 0
+    assert image.shape == (16, 16, 8)
+
+
+def test_a_series_of_dicom_files_becomes_a_nifti_file_in_its_place(trained, run_cli, workplace):
+    pytest.importorskip("pydicom")
+    nibabel = pytest.importorskip("nibabel")
+    trained(dataset__intensity_range=[0.0, 1000.0])
+    image = bodies(5)[0]
+    write_dicom(workplace / "ct", np.rint(image.T * 1000))
+    affine = np.diag([-1.0, -2.0, 3.0, 1.0])  # the same volume in NIfTI, whose first two axes run the other way
+    nibabel.save(nibabel.Nifti1Image(np.rint(image * 1000).astype(np.int16), affine), "same.nii.gz")
+    predicted(run_cli, "found", "ct", "same.nii.gz", "--run", "tiny")
+    one, other = nibabel.load("found/ct.nii.gz"), nibabel.load("found/same.nii.gz")
+    np.testing.assert_array_equal(np.asarray(one.dataobj), np.asarray(other.dataobj))
+    np.testing.assert_allclose(one.affine, affine)
+    rows = list(csv.DictReader(Path("found/presence.csv").read_text().splitlines()))
+    assert [row["volume"] for row in rows[:2]] == [row["volume"] for row in rows[2:]]
+    (workplace / "ct/3.dcm").unlink()
+    result = run_cli("predict", "ct", "--run", "tiny", "--out", "gap")
+    assert result.code == 3
+    assert "mm apart between `2.dcm` and `4.dcm`" in " ".join(result.err.split())
 
 
 def test_an_exported_file_has_every_output_and_the_presence_in_its_probabilities(trained, run_cli):
@@ -176,15 +495,9 @@ def test_an_exported_file_has_every_output_and_the_presence_in_its_probabilities
     card = Path(told["card"]).read_text()
     assert "segcli predict volumes/ --run tiny" in card
     assert "probabilities[outputs['gate'][0] < 0] = 0" in card
-    refused = run_cli("predict", "data/test.h5", "--model", told["file"], "--out", "found")
-    assert refused.code == 2
-    assert "is for volumes, which `--model` does not predict" in refused.err
 
 
 # ---- NIfTI
-
-OBLIQUE = np.array([[0.0, -1.5, 0.0, 10.0], [-2.0, 0.0, 0.0, -20.0], [0.0, 0.0, 3.0, 5.0], [0.0, 0.0, 0.0, 1.0]])
-"""Axes that are exchanged and reversed."""
 
 
 def test_a_nifti_data_set_of_differing_sizes_trains_and_predict_keeps_affine_and_numbers(run_cli, workplace):

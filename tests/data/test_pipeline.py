@@ -32,6 +32,15 @@ def test_pixels_are_scaled_to_one_and_normalised(dtype):
     assert ready.arrays["image"].dtype == np.float32
 
 
+def test_mean_and_deviation_of_an_image_are_exact_where_single_precision_stops_counting():
+    image = np.full((1000, 1000, 2), 1000.3, np.float32) + np.random.default_rng(0).random((1000, 1000, 2), np.float32)
+    assert abs(image.mean(axis=(0, 1))[0] - image.astype(np.float64).mean(axis=(0, 1))[0]) > 1  # as NumPy adds up
+    for parts in ([image], [image[:7], image[7:700], image[700:]]):
+        mean, std = Pipeline.scale_of(parts)
+        np.testing.assert_allclose(mean, image.astype(np.float64).mean(axis=(0, 1)), rtol=1e-6)
+        np.testing.assert_allclose(std, image.astype(np.float64).std(axis=(0, 1)), rtol=1e-5)
+
+
 def test_normalisation_can_be_off_or_by_image():
     off = pipeline(preprocessing={"normalize": False}).for_evaluation(sample()).arrays["image"]
     assert (off.min(), off.max()) == (0.0, 1.0)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from segcli.data.samples import Geometry
+from segcli.engine import sliding
 from segcli.engine.inference import Inferer, views_of
 from segcli.engine.runtime import Precision
 from segcli.engine.sliding import Sliding, starts_of, ways_of, weights_of
@@ -24,10 +25,17 @@ class Named(nn.Module):
         return {"mask": self.conv(image)}
 
 
+class Judging(Named):
+    """Also says how bright its input is, which has no pixels."""
+
+    def forward(self, image):
+        return {**super().forward(image), "gate": image.flatten(2).mean(2)}
+
+
 def forward_of(network):
     def forward(images):
         with torch.inference_mode():
-            return network(torch.from_numpy(images))["mask"].numpy()
+            return {name: values.numpy() for name, values in network(torch.from_numpy(images)).items()}
 
     return forward
 
@@ -41,8 +49,8 @@ def of_array(image, seen=None):
     return read
 
 
-def joined(sliding, image):
-    bands = list(sliding.bands(of_array(image), image.shape[1:]))
+def joined(tiles, image):
+    bands = list(tiles.bands(of_array(image), image.shape[1:]))
     assert [rows.start for rows, _ in bands] == [0, *(rows.stop for rows, _ in bands[:-1])]
     assert bands[-1][0].stop == image.shape[1]
     assert all(values.shape[1] == rows.stop - rows.start for rows, values in bands)
@@ -55,13 +63,31 @@ def joined(sliding, image):
 def test_bands_are_what_the_tiles_of_training_and_evaluation_give(size, tile, batch_size, tta, scales):
     if tta is True and len(set(tile)) > 1:
         tile = (16,) * len(size)
-    network, image = Named(len(size), 3), np.random.default_rng(0).standard_normal((2, *size), dtype=np.float32)
+    network, image = Judging(len(size), 3), np.random.default_rng(0).standard_normal((2, *size), dtype=np.float32)
     alike = {"tile": tile, "overlap": 0.25, "multiple": 1, "scales": scales}
-    sliding = Sliding(forward_of(network), batch_size=batch_size, ways=ways_of(len(size), tta), **alike)
+    tiles = Sliding(forward_of(network), batch_size=batch_size, ways=ways_of(len(size), tta), **alike)
     whole = Inferer(network, precision=Precision(None, "cpu"), views=views_of(len(size), tta), **alike)
     with torch.inference_mode():
-        expected = whole.logits(torch.from_numpy(image)[None])["mask"][0].numpy()
-    np.testing.assert_allclose(joined(sliding, image), expected, atol=2e-6)
+        expected = {name: values[0].numpy() for name, values in whole.logits(torch.from_numpy(image)[None]).items()}
+    np.testing.assert_allclose(joined(tiles, image), expected["mask"], atol=2e-6)
+    np.testing.assert_allclose(tiles.highest["gate"], expected["gate"], atol=2e-6)
+
+
+@pytest.mark.parametrize(("held", "given"), [(100, 2**25), (100, 3000), (2**28, 3000)])
+@pytest.mark.parametrize(("size", "tile"), [((50, 41), (16, 16)), ((20, 19, 23), (8, 8, 8)), ((9, 8, 8), (16, 8, 8))])
+def test_rows_that_lie_on_the_disk_or_are_given_a_few_at_a_time_are_the_same(
+    monkeypatch, tmp_path, size, tile, held, given
+):
+    network, image = Named(len(size), 3), np.random.default_rng(0).standard_normal((2, *size), dtype=np.float32)
+    alike = {"tile": tile, "overlap": 0.25, "multiple": 1, "batch_size": 3}
+    expected = joined(Sliding(forward_of(network), **alike), image)
+    monkeypatch.setattr(sliding, "HELD", held)
+    monkeypatch.setattr(sliding, "GIVEN", given)
+    limited = Sliding(forward_of(network), scratch=tmp_path, **alike)
+    np.testing.assert_array_equal(joined(limited, image), expected)
+    row_bytes = 4 * int(np.prod(size[1:]))
+    assert all(values.nbytes <= max(given, row_bytes) for _, values in limited.bands(of_array(image), size))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("ndim", "size", "tile"), [(2, (150, 130), (64, 48)), (3, (40, 37, 45), (24, 24, 24))])
@@ -69,7 +95,7 @@ def test_no_seam_shows_away_from_the_border_when_the_overlap_holds_the_receptive
     network, image = Named(ndim, 5), np.random.default_rng(0).standard_normal((2, *size), dtype=np.float32)
     forward = forward_of(network)
     tiled = joined(Sliding(forward, tile=tile, overlap=0.5, multiple=1), image)
-    whole = forward(image[None])[0]
+    whole = forward(image[None])["mask"][0]
 
     def probs(logits):
         return 1 / (1 + np.exp(-logits))
@@ -82,13 +108,13 @@ def test_no_seam_shows_away_from_the_border_when_the_overlap_holds_the_receptive
 def test_an_image_that_fits_is_given_to_the_network_as_it_is():
     network, image = Named(2, 3), np.random.default_rng(0).standard_normal((2, 32, 16), dtype=np.float32)
     found = joined(Sliding(forward_of(network), tile=(32, 32), overlap=0.5, multiple=16), image)
-    np.testing.assert_array_equal(found, forward_of(network)(image[None])[0])
+    np.testing.assert_array_equal(found, forward_of(network)(image[None])["mask"][0])
 
 
 def test_no_more_than_a_row_of_tiles_is_held_or_read_ahead():
     image, seen = np.zeros((1, 4096, 64), np.float32), []
-    sliding = Sliding(lambda images: images, tile=(64, 64), overlap=0.25, multiple=1)
-    for rows, values in sliding.bands(of_array(image, seen), (4096, 64)):
+    tiles = Sliding(lambda images: {"mask": images}, tile=(64, 64), overlap=0.25, multiple=1)
+    for rows, values in tiles.bands(of_array(image, seen), (4096, 64)):
         assert values.shape[1] <= 64
         assert max(window[0].start for window in seen) <= rows.stop + 2 * 64
 
@@ -100,7 +126,7 @@ def test_a_part_that_cannot_be_read_ends_the_prediction_with_its_error():
         return np.zeros((1, 32, 32), np.float32)
 
     with pytest.raises(OSError, match="the disk is gone"):
-        list(Sliding(lambda images: images, tile=(32, 32), overlap=0.25, multiple=1).bands(read, (256, 32)))
+        list(Sliding(lambda images: {"mask": images}, tile=(32, 32), overlap=0.25, multiple=1).bands(read, (256, 32)))
 
 
 @pytest.mark.parametrize(
