@@ -36,7 +36,7 @@ def test_mean_and_deviation_of_an_image_are_exact_where_single_precision_stops_c
     image = np.full((1000, 1000, 2), 1000.3, np.float32) + np.random.default_rng(0).random((1000, 1000, 2), np.float32)
     assert abs(image.mean(axis=(0, 1))[0] - image.astype(np.float64).mean(axis=(0, 1))[0]) > 1  # as NumPy adds up
     for parts in ([image], [image[:7], image[7:700], image[700:]]):
-        mean, std = Pipeline.scale_of(parts)
+        mean, std = pipeline(preprocessing={"normalize": "per_image"}).scale_of(parts)
         np.testing.assert_allclose(mean, image.astype(np.float64).mean(axis=(0, 1)), rtol=1e-6)
         np.testing.assert_allclose(std, image.astype(np.float64).std(axis=(0, 1)), rtol=1e-5)
 
@@ -56,6 +56,15 @@ def test_min_max_puts_each_image_between_0_and_1_by_its_own_values():
     np.testing.assert_allclose(scaled, given.maps["mask"], atol=1e-6)
     flat = Sample(np.full((8, 8, 1), 7, np.uint8))
     assert not pipeline(preprocessing={"normalize": "min_max"}).for_evaluation(flat).arrays["image"].any()
+
+
+def test_the_range_of_an_image_is_the_same_read_whole_and_in_parts():
+    image = np.random.default_rng(0).random((40, 30, 2), np.float32) * [1.0, 3.0]
+    line = pipeline(preprocessing={"normalize": "min_max"})
+    for parts in ([image], [image[:7], image[7:20], image[20:]]):
+        low, span = line.scale_of(parts)
+        np.testing.assert_array_equal(low, image.min(axis=(0, 1)))
+        np.testing.assert_allclose(span, np.ptp(image, axis=(0, 1)))
 
 
 def volume(label=2):
