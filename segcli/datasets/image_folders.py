@@ -18,7 +18,7 @@ from segcli.core.types import Array
 from segcli.data.checks import Finding, doubles, extra_label, raise_on_error, size_mismatch, tried
 from segcli.data.class_list import Mistake, completed_classes
 from segcli.data.conversion import Color, Conversion
-from segcli.data.images import EXTENSIONS, natural_key, read_header, read_image, read_labels
+from segcli.data.images import EXTENSIONS, Header, natural_key, read_header, read_image, read_labels
 from segcli.data.masks import MaskFormat, MaskKeys, MaskReader
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
@@ -69,8 +69,6 @@ class ImageFolders(Layout):
 
     def __init__(self, config: Config, spec: DatasetSpec) -> None:
         super().__init__(config, spec)
-        self.header = cache(read_header)
-        """Header of a file, read once."""
         self.config: ImageFolders.Config = config
         self.convert = Conversion(config.color, spec.num_channels, config.intensity_range)
         self.convert.check(spec.name)
@@ -236,6 +234,11 @@ class ImageFolders(Layout):
     def size(self, case: Case) -> tuple[int, ...]:
         """Height and width as stored."""
         return self.header(case.image).size
+
+    @cache  # noqa: B019 - a layout lives as long as its run
+    def header(self, path: Path) -> Header:
+        """Header of a file, read once."""
+        return read_header(path)
 
     def read(self, case: Case) -> Sample:
         """Decode image, mask and field of view, all of one size."""

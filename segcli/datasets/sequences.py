@@ -62,8 +62,6 @@ class Sequences(Layout):
 
     def __init__(self, config: Config, spec: DatasetSpec) -> None:
         super().__init__(config, spec)
-        self.header = cache(read_header)
-        """Header of a file, read once."""
         self.config: Sequences.Config = config
         self.convert = Conversion(config.color, spec.num_channels, config.intensity_range)
         self.convert.check(spec.name)
@@ -196,6 +194,11 @@ class Sequences(Layout):
     def size(self, case: Case) -> tuple[int, ...]:
         """Height and width as stored."""
         return self.header(case.image).size
+
+    @cache  # noqa: B019 - a layout lives as long as its run
+    def header(self, path: Path) -> Header:
+        """Header of a file, read once."""
+        return read_header(path)
 
     def read(self, case: Case) -> Sample:
         """Decode image and mask, both of one size."""

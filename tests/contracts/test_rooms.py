@@ -1,6 +1,7 @@
 """Promises of whole rooms: a new file in a room is tested at once."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -416,6 +417,13 @@ def test_a_layout_can_be_shared_out_to_folds_that_validate_each_case_once(writte
         assert fold.read(val[0]).size == fold.size(val[0])
         held += [case.place for case in val]
     assert sorted(held) == pool
+
+
+def test_a_layout_travels_to_a_loader_worker_that_is_started_afresh_as_on_macos(written):
+    case = written.cases("train")[0]
+    assert written.size(case)
+    there = pickle.loads(pickle.dumps(written))
+    np.testing.assert_array_equal(there.read(case).image, written.read(case).image)
 
 
 def test_a_layout_tells_a_missing_and_a_damaged_mask_by_name(written):

@@ -39,7 +39,7 @@ def last(name="tiny"):
     return read_checkpoint(Path(f"outputs/experiments/{name}/checkpoints/last.safetensors"))
 
 
-SOLID = [name for name in MODELS.names() if 3 in MODELS.load(name).can_ndim]
+SOLID = [name for name in MODELS.names() if 3 in MODELS.load(name).can_ndim and "mask" in MODELS.load(name).can_output]
 
 
 @pytest.mark.parametrize("name", SOLID)

@@ -104,7 +104,7 @@ def beside_forecast(run: Run, error: DeviceError) -> DeviceError:
             hint = f"{_mend(forecaster, total)} by the forecast"
     except SegcliError:  # a network that cannot be forecast still ran out of memory
         return error
-    return DeviceError(f"{error.message}; {told}", hint=f"{hint}; {error.hint}")
+    return DeviceError(f"{error.message}; {told}", hint="; ".join(filter(None, (hint, error.hint))))
 
 
 def _mend(forecaster: Forecaster, vram: int) -> str:

@@ -116,8 +116,9 @@ def test_an_out_of_memory_error_that_was_foreseen_names_the_batch_that_fits(tiny
     gpu(4)
     run = load_run(tiny(data__batch_size=64, training__amp="off"))
     told = choice.beside_forecast(run, DeviceError("out of memory"))
-    assert re.fullmatch(r"out of memory; the forecast is [\d.]+ GiB of 0\.57 GiB", told.message)
-    best = int(re.fullmatch(r"`data\.batch_size=(\d+)` fits", told.hint)[1])
+    half = r"and [\d.]+ GiB with `data\.batch_size=32`"
+    assert re.fullmatch(rf"out of memory; the forecast is [\d.]+ GiB of 0\.57 GiB, {half}", told.message)
+    best = int(re.fullmatch(r"`data\.batch_size=(\d+)` fits by the forecast", told.hint)[1])
     vram = properties.total_memory
     assert [Forecaster(with_batch_size(run, count)).fits(vram) for count in (best, best + 1)] == [True, False]
 
