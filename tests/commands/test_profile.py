@@ -48,17 +48,15 @@ def gpu(free_mib):
     return f"--vram={OVERHEAD + free_mib}MiB"
 
 
-@pytest.mark.parametrize("free_mib", [6, 18])
-def test_the_largest_image_fits_and_the_next_does_not(forecast, tiny, free_mib):
-    config = tiny()
+def test_the_largest_image_fits_and_the_next_does_not(forecast, tiny):
+    config, free_mib = tiny(), 6
     side = forecast(config, gpu(free_mib))["max_image_size"][0]
     sweep = f"--sweep=image_size={side},{side + STRIDE}"
     rows = forecast(config, gpu(free_mib), sweep)["sweep"]
     assert [(row["image_size"], row["fits"]) for row in rows] == [(str(side), True), (str(side + STRIDE), False)]
 
 
-@pytest.mark.parametrize("free_mib", [4, 22])
-def test_where_validation_takes_more_than_training_it_decides_the_largest_batch(forecast, tiny, free_mib):
+def test_where_validation_takes_more_than_training_it_decides_the_largest_batch(forecast, tiny, free_mib=4):
     # it sees whole images, and no gradients; the patches of training are a hundredth of them
     words = [tiny(data__patch_size=[16, 16], data__image_size=[160, 160]), "training.amp=off"]
     best = forecast(*words, gpu(free_mib))["max_batch_size"]
