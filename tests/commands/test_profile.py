@@ -56,8 +56,9 @@ def test_the_largest_image_fits_and_the_next_does_not(forecast, tiny):
     assert [(row["image_size"], row["fits"]) for row in rows] == [(str(side), True), (str(side + STRIDE), False)]
 
 
-def test_where_validation_takes_more_than_training_it_decides_the_largest_batch(forecast, tiny, free_mib=4):
+def test_where_validation_takes_more_than_training_it_decides_the_largest_batch(forecast, tiny):
     # it sees whole images, and no gradients; the patches of training are a hundredth of them
+    free_mib = 4
     words = [tiny(data__patch_size=[16, 16], data__image_size=[160, 160]), "training.amp=off"]
     best = forecast(*words, gpu(free_mib))["max_batch_size"]
     assert best > 0
