@@ -30,6 +30,8 @@ __all__ = [
 
 ROWS_PER_CODE = 4
 CASES_SHOWN = 20
+MANY_STRUCTURES = 8
+"""More than these do not fit side by side."""
 METRICS_PER_IMAGE = 6
 """Columns that fit a terminal; `per_image_metrics.yaml` has all."""
 CLASS_METRICS = ("iou", "dice", "f1", "precision", "recall")
@@ -307,20 +309,30 @@ def _structures(result: Evaluated) -> Table:
 
 
 def _found_structures(result: Predicted) -> Table:
-    """One row a case: volume of each structure that is present."""
-    table = Table(title="Volume of what is present", title_justify="left")
-    table.add_column("case", overflow="fold")
-    for name in result.presence[0]["structures"]:
-        table.add_column(escape(name), justify="right")
-    for entry in result.presence[:CASES_SHOWN]:
-        cells = [
-            f"{found['volume']:,.0f} {found['unit']}" if found["present"] else "[dim]absent[/]"
-            for found in entry["structures"].values()
-        ]
-        table.add_row(escape(entry["case"]), *cells)
-    if len(result.presence) > CASES_SHOWN:
-        table.add_row(f"and {len(result.presence) - CASES_SHOWN} more: `presence.csv` has all")
+    """Volume of each structure that is present: one row a case, or one a structure where these are many."""
+    names, cases = list(result.presence[0]["structures"]), result.presence
+    table = Table(title_justify="left")
+    if len(names) > MANY_STRUCTURES:
+        cases = cases[: MANY_STRUCTURES // 2]
+        table.add_column("structure", no_wrap=True)
+        for entry in cases:
+            table.add_column(escape(entry["case"]), justify="right", overflow="fold")
+        for name in names:
+            table.add_row(escape(name), *(_found(entry["structures"][name]) for entry in cases))
+    else:
+        cases = cases[:CASES_SHOWN]
+        table.add_column("case", overflow="fold")
+        for name in names:
+            table.add_column(escape(name), justify="right")
+        for entry in cases:
+            table.add_row(escape(entry["case"]), *map(_found, entry["structures"].values()))
+    more = len(result.presence) - len(cases)
+    table.title = "Volume of what is present" + (f"; {more} more cases are in `presence.csv`" if more else "")
     return table
+
+
+def _found(structure: dict[str, Any]) -> str:
+    return f"{structure['volume']:,.0f} {structure['unit']}" if structure["present"] else "[dim]absent[/]"
 
 
 def _short(value: float) -> str:
