@@ -1,4 +1,4 @@
-"""Every shipped network at its own size in every format: largest difference to the original on inputs of three sizes.
+"""Every network for masks at its own size in every format: largest difference to the original on inputs of three sizes.
 
 Each file is run in a process of its own, as `segcli export` does.
 
@@ -50,6 +50,8 @@ def described(name: str, ndim: int, stride: int) -> Description:
         threshold=0.5,
         tile=None,
         overlap=0.25,
+        tta=False,
+        scales=[1.0],
         postprocess={},
         dataset=DatasetSpec().model_dump(mode="json"),
         preprocessing={},
@@ -64,6 +66,8 @@ def main(names: list[str]) -> int:
     print("|---|---|---|---|---|---|---|")
     for name in names or MODELS.names():
         kind = MODELS.load(name)
+        if "mask" not in kind.can_output:  # made for one size: `tests/engine/test_exporter.py`
+            continue
         for ndim in kind.can_ndim:
             torch.manual_seed(0)
             network = kind(kind.Config(), io=IOSpec(ndim, 3, {"mask": 1})).eval()
