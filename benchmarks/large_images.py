@@ -25,7 +25,7 @@ import psutil
 import tifffile
 import torch
 
-from segcli.commands.predict import PredictOptions, predict
+from segcli.commands.predict_images import PredictOptions, predict_images
 from segcli.commands.predict_volumes import predict_volumes
 from segcli.config.schema import DatasetSection, Inference
 from segcli.core.registry import MODELS, TASKS
@@ -72,6 +72,9 @@ def speed(side: int, repeats: int, tile: int, overlap: float) -> None:
     plain, last = network(2, 3, DEPTHS), network(2, 3, DEPTHS).to(memory_format=torch.channels_last)
     whole = torch.from_numpy(image)[None]
 
+    def part_of_image(window: tuple[slice, ...]) -> np.ndarray:
+        return image[(slice(None), *window)]
+
     def monai() -> np.ndarray:
         with torch.inference_mode():
             return sliding_window_inference(
@@ -80,8 +83,7 @@ def speed(side: int, repeats: int, tile: int, overlap: float) -> None:
 
     def ours(net: torch.nn.Module, amp: str, layout: torch.memory_format) -> np.ndarray:
         sliding = Sliding(forward_of(net, amp, layout), tile=(tile, tile), overlap=overlap, multiple=8)
-        read = lambda window: image[(slice(None), *window)]  # noqa: E731
-        return np.concatenate([band for _, band in sliding.bands(read, (side, side))], axis=1)
+        return np.concatenate([band for _, band in sliding.bands(part_of_image, (side, side))], axis=1)
 
     runs: dict[str, Callable[[], np.ndarray]] = {
         "MONAI": monai,
@@ -195,7 +197,7 @@ def child(path: Path, ndim: int, tile: int, overlap: float) -> None:
         forward=forward_of(net, "auto", layout),
     )
     options = PredictOptions(out=path.parent / "found")
-    command = predict if ndim == 2 else predict_volumes
+    command = predict_images if ndim == 2 else predict_volumes
     before = psutil.Process().memory_info().rss
     start = time.perf_counter(), time.process_time()
     done = command([str(path)], lambda: predictor, options, endings=predictor.layout.endings, listener=Silent())

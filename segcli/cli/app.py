@@ -5,7 +5,7 @@ second, so that a mistake in a file is told before anything slow begins.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -416,8 +416,9 @@ def predict(
         raise typer.BadParameter("--model and --run exclude each other: the file is the network")
     located = [] if model else [locate_run(name) for name in run] if run else [locate_run(None)]
 
-    from segcli.commands.predict import PredictOptions
-    from segcli.engine.predictor import Predictor, Wanted, ensemble, of_exported
+    from segcli.commands.predict import predict as command
+    from segcli.commands.predict_images import PredictOptions
+    from segcli.engine.predictor import Wanted, exported
     from segcli.report import tables
 
     options = PredictOptions(
@@ -435,27 +436,12 @@ def predict(
         for entry in located:
             console.took(entry, listener)
         if model:
-            members = [of_exported(path, wanted) for path in model]
-            layouts: list[Any] = [member.layout for member in members]
+            networks = [exported(path, wanted) for path in model]
         else:
-            from segcli.engine.checkpoint_predictor import layout_of, of_checkpoint, task_of
+            from segcli.engine.checkpoint_predictor import trained
 
-            paths = [entry.for_prediction() for entry in located]
-            layouts = [layout_of(path) for path in paths]
-
-        def opened() -> Predictor:
-            return ensemble(members if model else [of_checkpoint(path, wanted) for path in paths])
-
-        if not model and not all(task_of(path).has_pixels for path in paths):
-            from segcli.commands.classify import classify
-
-            done = classify(inputs, paths, wanted, options, listener=listener)
-        else:
-            if any(layout.ndim == 3 for layout in layouts):
-                from segcli.commands.predict_volumes import predict_volumes as command
-            else:
-                from segcli.commands.predict import predict as command
-            done = command(inputs, opened, options, endings=layouts[0].endings, listener=listener)
+            networks = [trained(entry.for_prediction(), wanted) for entry in located]
+        done = command(inputs, networks, wanted, options, listener=listener)
     console.result(done.as_dict(), tables.predicted(done), as_json=as_json, quiet=quiet)
     if done.failed:
         raise typer.Exit(3)

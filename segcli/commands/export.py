@@ -170,11 +170,11 @@ def _real_image(parts: Assembly, listener: Listener) -> tuple[str, Sample] | Non
 
 def _baked_dtype(parts: Assembly, real: tuple[str, Sample] | None) -> str:
     """Dtype of the images that the file shall take."""
-    normalize = parts.run.data.preprocessing.normalize
-    if normalize in ("per_image", "min_max"):
+    preprocessing = parts.run.data.preprocessing
+    if preprocessing.by_image:
         raise ConfigError(
-            f"`--bake` cannot bake in `data.preprocessing.normalize: {normalize}`, which needs the whole image before "
-            "it is padded or cut into tiles",
+            f"`--bake` cannot bake in `data.preprocessing.normalize: {preprocessing.normalize}`, which needs the whole "
+            "image before it is padded or cut into tiles",
             hint="export without `--bake`",
         )
     if real is None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from segcli.commands.predict import PREDICTIONS, Converted, PredictOptions, files_of, read_ahead, targets_of
+from segcli.commands.predict_images import PREDICTIONS, Converted, PredictOptions, files_of, read_ahead, targets_of
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import remove_leftovers, write_text
 from segcli.core.types import Array

@@ -156,6 +156,11 @@ class Preprocessing(ConfigModel):
     pad_to_multiple: Positive | None = None
     """Pad each size up to a multiple of this; the network's own stride when left out."""
 
+    @property
+    def by_image(self) -> bool:
+        """Whether normalising takes values that only the whole of an image has."""
+        return isinstance(self.normalize, str)
+
 
 class DataSettings(ConfigModel):
     """How images are cut into batches."""

@@ -7,51 +7,24 @@ import torch
 from segcli.config.load import run_from_values
 from segcli.core.registry import DATASETS, TASKS
 from segcli.core.types import Array
-from segcli.datasets import Layout
 from segcli.engine.assembly import Assembly, assemble, load_weights
 from segcli.engine.checkpoint import read_checkpoint, read_header
-from segcli.engine.predictor import Predictor, Wanted
+from segcli.engine.predictor import Candidate, Predictor, Wanted
 from segcli.engine.runtime import out_of_memory
 from segcli.engine.sliding import Forward
-from segcli.tasks import Task
 
-__all__ = ["layout_of", "of_checkpoint", "opened", "task_of"]
-
-
-def layout_of(path: Path) -> type[Layout]:
-    """Format of the data set that a checkpoint was trained on; reads its header alone.
-
-    Raises:
-        SegcliError: It cannot be read.
-    """
-    run = run_from_values(read_header(path)["config"], source=str(path))
-    layout: type[Layout] = DATASETS.load(run.dataset.format)
-    return layout
+__all__ = ["of_checkpoint", "trained"]
 
 
-def task_of(path: Path) -> type[Task]:
-    """Task that a checkpoint was trained for; reads its header alone.
+def trained(path: Path, wanted: Wanted) -> Candidate:
+    """A checkpoint that is asked for; reads its header alone.
 
     Raises:
         SegcliError: It cannot be read.
     """
     run = run_from_values(read_header(path)["config"], source=str(path))
-    task: type[Task] = TASKS.load(run.task_name)
-    return task
-
-
-def opened(path: Path, wanted: Wanted) -> Assembly:
-    """Parts of the run of a checkpoint, with its weights, on the run's device.
-
-    Raises:
-        SegcliError: The checkpoint or the device fail.
-    """
-    checkpoint = read_checkpoint(path)
-    run = run_from_values(checkpoint.header["config"], source=str(path))
-    parts = assemble(run.predicting(threshold=wanted.threshold, tta=wanted.tta, tile=wanted.tile))
-    load_weights(parts.network, checkpoint, path)
-    parts.network.eval()
-    return parts
+    layout, task = DATASETS.load(run.dataset.format), TASKS.load(run.task_name)
+    return Candidate(path, layout, task, lambda: of_checkpoint(path, wanted))
 
 
 def of_checkpoint(path: Path, wanted: Wanted) -> Predictor:
@@ -60,8 +33,12 @@ def of_checkpoint(path: Path, wanted: Wanted) -> Predictor:
     Raises:
         SegcliError: The checkpoint or the device fail.
     """
-    parts = opened(path, wanted)
-    run = parts.run
+    checkpoint = read_checkpoint(path)
+    run = run_from_values(checkpoint.header["config"], source=str(path))
+    run = run.predicting(threshold=wanted.threshold, tta=wanted.tta, tile=wanted.tile)
+    parts = assemble(run)
+    load_weights(parts.network, checkpoint, path)
+    parts.network.eval()
     return Predictor(
         name=run.name,
         source=path,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segcli.engine.runtime import Precision
-from segcli.engine.sliding import scaled, ways_of
+from segcli.engine.sliding import scaled, starts_of, ways_of
 from segcli.nn.dims import INTERPOLATION
 
 __all__ = ["Inferer", "View", "views_of"]
@@ -134,11 +134,7 @@ class Inferer:
 
 def _windows(size: tuple[int, ...], tile: tuple[int, ...], overlap: float) -> list[tuple[slice, ...]]:
     """Windows that cover `size`, spread evenly, overlapping by at least the share `overlap`."""
-    starts = []
-    for length, part in zip(size, tile, strict=True):
-        stride = max(int(part * (1.0 - overlap)), 1)
-        count = -(-(length - part) // stride) + 1
-        starts.append([round(index * (length - part) / max(count - 1, 1)) for index in range(count)])
+    starts = [starts_of(length, part, overlap) for length, part in zip(size, tile, strict=True)]
     return [
         tuple(slice(start, start + part) for start, part in zip(corner, tile, strict=True))
         for corner in product(*starts)

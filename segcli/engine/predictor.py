@@ -25,7 +25,7 @@ from segcli.engine.portable import open_portable
 from segcli.engine.sliding import Forward, Sliding, ways_of
 from segcli.tasks import Task
 
-__all__ = ["InMemory", "Likely", "Pixels", "Predictor", "Wanted", "ensemble", "of_exported"]
+__all__ = ["Candidate", "InMemory", "Likely", "Pixels", "Predictor", "Wanted", "ensemble", "exported", "of_exported"]
 
 STEP = {2: 2048, 3: 128}
 """Pixels along each axis of the parts in which an image is read for its statistics, by the number of axes."""
@@ -98,6 +98,17 @@ class Likely:
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """A network that is asked for, of which only what it is for is known so far."""
+
+    source: Path
+    """Checkpoint or exported file."""
+    layout: type[Layout]
+    task: type[Task]
+    open: Callable[[], "Predictor"]
+
+
+@dataclass(frozen=True)
 class Predictor:
     """Everything from the stored pixels to the probabilities."""
 
@@ -119,15 +130,26 @@ class Predictor:
 
     def likely(self, sample: Sample) -> Likely:
         """Probabilities at the size of the file."""
+        pixels, size = self._prepared(sample)
+        sliding = self._sliding()
+        bands = [band for _, band in sliding.bands(self._reader(pixels, size), size)]
+        geometry = Geometry(stored=sample.size, resized=pixels.size, padded=size)
+        logits = geometry.restore_array(np.concatenate(bands, axis=1))
+        return self._cleaned(self._likely(logits, self._present(sliding)))
+
+    def of_whole(self, sample: Sample) -> Array:
+        """Probabilities `(K)` of the classes of a whole image, which the network takes at once."""
+        pixels, size = self._prepared(sample)
+        image = self._reader(pixels, size)(tuple(slice(0, length) for length in size))
+        logits = self._sliding().looked(image[None])[self.task.output]
+        return self.task.probabilities_of(logits[0])
+
+    def _prepared(self, sample: Sample) -> tuple[InMemory, tuple[int, ...]]:
+        """An image as the network takes it but for the padding, and its size with that."""
         resized = self.pipeline.resized(sample)
         # statistics of an image by itself are those of the whole of it
         image = resized.image if self.takes_stored else self.pipeline.normalised(resized.image)
-        size = padded_size(resized.size, self.pipeline.multiple)
-        sliding = self._sliding()
-        bands = [band for _, band in sliding.bands(self._reader(InMemory(image), size), size)]
-        geometry = Geometry(stored=sample.size, resized=resized.size, padded=size)
-        logits = geometry.restore_array(np.concatenate(bands, axis=1))
-        return self._cleaned(self._likely(logits, self._present(sliding)))
+        return InMemory(image), padded_size(resized.size, self.pipeline.multiple)
 
     def bands(self, pixels: Pixels, scratch: Path | None = None) -> Iterator[tuple[slice, Likely]]:
         """Rows with their probabilities, in order, for an image that need not fit in memory.
@@ -171,7 +193,7 @@ class Predictor:
 
     def _normaliser(self, pixels: Pixels) -> Callable[[Array], Array]:
         """Normalises parts of an image; what that takes of the whole is found by reading it once."""
-        if self.pipeline.settings.preprocessing.normalize not in ("per_image", "min_max"):
+        if not self.pipeline.settings.preprocessing.by_image:
             return self.pipeline.normalised
         step = STEP[len(pixels.size)]
         corners = product(*(range(0, length, step) for length in pixels.size))
@@ -294,6 +316,16 @@ AGREE: dict[str, Callable[[Predictor], Any]] = {
     "who normalises the image": lambda member: "the file" if member.takes_stored else "segcli",
 }
 """What networks of an ensemble share."""
+
+
+def exported(path: Path, wanted: Wanted) -> Candidate:
+    """An ONNX file that is asked for.
+
+    Raises:
+        SegcliError: As `of_exported`.
+    """
+    predictor = of_exported(path, wanted)
+    return Candidate(path, type(predictor.layout), type(predictor.task), lambda: predictor)
 
 
 def of_exported(path: Path, wanted: Wanted, *, threads: int = 0) -> Predictor:

@@ -153,7 +153,7 @@ class Sliding:
             )
 
         if len(groups) == 1:
-            yield self._looked(stacked(groups[0][1]))
+            yield self.looked(stacked(groups[0][1]))
             return
         with ThreadPoolExecutor(1, "read") as pool:
             ahead: Future[Array] = pool.submit(stacked, groups[0][1])
@@ -162,11 +162,12 @@ class Sliding:
                     images = ahead.result()
                     if index + 1 < len(groups):
                         ahead = pool.submit(stacked, groups[index + 1][1])
-                    yield self._looked(images)
+                    yield self.looked(images)
             finally:
                 ahead.cancel()
 
-    def _looked(self, images: Array) -> dict[str, Array]:
+    def looked(self, images: Array) -> dict[str, Array]:
+        """Raw outputs for images `(B, C, *S)` or tiles as they are, averaged over all ways and scales."""
         return _mean((self._at(images, scale) for scale in self.scales), len(self.scales))
 
     def _at(self, images: Array, scale: float) -> dict[str, Array]:

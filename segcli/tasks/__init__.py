@@ -5,11 +5,13 @@ The engine never asks which task it runs; whatever differs between masks, classe
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
 from segcli.core.types import Array, Batch, Mask, Outputs
+from segcli.data.class_list import class_colors, class_names
 from segcli.data.colors import RGB
 from segcli.data.settings import DatasetSpec
 
@@ -69,9 +71,9 @@ class Task(ABC):
         self.spec = spec
 
     @property
-    @abstractmethod
     def classes(self) -> tuple[str, ...]:
-        """Name of each channel of the mask."""
+        """Name of each channel of the answer, in the order of their indices."""
+        return tuple(class_names(self.spec))
 
     @property
     @abstractmethod
@@ -131,10 +133,10 @@ class Task(ABC):
     def tinted(self, answer: Array) -> tuple[Array, Mask]:
         """Colours for the image below an answer, `(H, W, 3)` uint8, and where they are laid over it, `(H, W)`."""
 
-    @property
-    @abstractmethod
+    @cached_property
     def colors(self) -> list[RGB]:
-        """Colour of each class in `tinted`."""
+        """Colour of each class in `tinted`: as stated, or by number."""
+        return class_colors(self.spec)
 
     @abstractmethod
     def shares(self, answer: Array) -> dict[str, float]:

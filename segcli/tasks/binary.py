@@ -1,5 +1,6 @@
 """One mask: each pixel is foreground or background."""
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,7 +70,7 @@ class Binary(Task):
         """The foreground in one colour."""
         return np.broadcast_to(np.array(FOREGROUND, np.uint8), (*answer.shape, 3)), answer > 0
 
-    @property
+    @cached_property
     def colors(self) -> list[RGB]:
         """Of the foreground."""
         return [FOREGROUND]

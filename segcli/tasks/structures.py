@@ -1,13 +1,10 @@
 """Several structures, each a mask of its own that may overlap others, and each present or absent."""
 
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from segcli.core.types import Array, Batch, Mask, Outputs
-from segcli.data.class_list import class_colors, class_names
-from segcli.data.colors import RGB
 from segcli.tasks import Task
 
 if TYPE_CHECKING:
@@ -39,16 +36,6 @@ class Structures(Task):
         "false_positive_volume",
     )
     present_only = True
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Structures, in the order of their masks."""
-        return tuple(class_names(self.spec))
-
-    @cached_property
-    def colors(self) -> list[RGB]:
-        """As stated, or by number."""
-        return class_colors(self.spec)
 
     @property
     def outputs(self) -> dict[str, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from factories import STREET, scenes_experiment, write_experiment, write_sequences
+from factories import STREET, nuclei_experiment, scenes_experiment, write_experiment, write_nuclei, write_sequences
 
 from segcli.data.images import read_image, read_labels
 from segcli.engine.portable import open_portable
@@ -88,21 +88,56 @@ def test_many_classes_are_painted_as_by_the_checkpoint(run_cli, workplace):
     np.testing.assert_allclose(open_portable(workplace / file)(image)["probabilities"].sum(axis=1), 1.0, atol=1e-5)
 
 
-def test_pytorch_is_not_imported(run_cli, workplace, exported):
-    file = exported()
+def without_pytorch(*words):
+    """Run the command line where importing PyTorch fails; what it wrote, as `--json` tells."""
     program = (
         "import sys\n"
-        "sys.modules['torch'] = None\n"  # importing it fails
+        "sys.modules['torch'] = None\n"
         "from segcli.cli.main import run\n"
-        f"code = run(['predict', 'data/test/image', '--model', {file!r}, '--overlay', '--out', 'found', '--json'])\n"
+        f"code = run({[*words, '--json']!r})\n"
         "assert not [name for name in sys.modules if name.startswith(('torch.', 'torchvision'))]\n"
         "sys.exit(code)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)["written"]) == 2
+    return json.loads(done.stdout)["written"]
+
+
+def test_pytorch_is_not_imported(workplace, exported):
+    written = without_pytorch("predict", "data/test/image", "--model", exported(), "--overlay", "--out", "found")
+    assert len(written) == 2
     assert read_labels(workplace / "found/00.png").shape == (48, 48)
+
+
+def test_classes_of_samples_are_those_of_the_checkpoint_without_pytorch_too(run_cli, workplace):
+    root = write_nuclei(workplace / "nuclei", 6, size=(8, 16, 32))
+    assert run_cli("train", write_experiment(workplace / "nuclei.yaml", nuclei_experiment(root))).code == 0
+    file = json.loads(run_cli("export", "tiny", "--json").out)["file"]
+    assert run_cli("predict", "nuclei", "--run", "tiny", "--out", "a").code == 0
+    assert len(without_pytorch("predict", "nuclei", "--model", file, "--out", "b")) == 6
+    (lines, found) = (
+        [line.split(",") for line in (workplace / folder / "predictions.csv").read_text().splitlines()]
+        for folder in ("a", "b")
+    )
+    assert [line[:2] for line in found] == [line[:2] for line in lines]
+    for line, other in zip(found[1:], lines[1:], strict=True):
+        np.testing.assert_allclose(
+            [float(value) for value in line[2:]], [float(value) for value in other[2:]], atol=2e-6
+        )
+
+
+def test_networks_of_two_tasks_are_not_averaged(run_cli, workplace, exported):
+    masks = exported()
+    root = write_nuclei(workplace / "nuclei", 6, size=(8, 16, 32))
+    assert run_cli("train", write_experiment(workplace / "n.yaml", nuclei_experiment(root, name="nuclei"))).code == 0
+    result = run_cli("predict", "nuclei", "--run", "nuclei", "--run", "tiny")
+    assert result.code == 2
+    assert "differ in the task (Classification and Binary)" in " ".join(result.err.split())
+    file = json.loads(run_cli("export", "nuclei", "--json").out)["file"]
+    result = run_cli("predict", "data/test/image", "--model", masks, "--model", file)
+    assert result.code == 2
+    assert "differ in the task (Binary and Classification)" in " ".join(result.err.split())
 
 
 def test_what_is_no_onnx_file_of_ours_is_told(run_cli, workplace, exported):

@@ -18,7 +18,7 @@ import zarr
 from factories import SMALL, bodies, volumes_experiment, write_dicom, write_experiment, write_hdf5, write_nifti
 from scipy import ndimage
 
-from segcli.commands.predict import PredictOptions
+from segcli.commands.predict_images import PredictOptions
 from segcli.commands.predict_volumes import predict_volumes
 from segcli.config.schema import DatasetSection, Inference
 from segcli.data import windows

@@ -1,0 +1,53 @@
+"""What tasks share whose classes exclude each other."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from segcli.core.types import Array, Mask
+from segcli.tasks import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Exclusive"]
+
+
+class Exclusive(Task):
+    """Softmax over the classes; the most probable is the answer, of equals the first."""
+
+    activation = "softmax"
+    default_loss = "cross_entropy"
+    target = "classes"
+    headline = "pooled"
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        """A channel for each class."""
+        return {self.output: self.spec.num_classes}
+
+    def probabilities(self, logits: "Tensor", presence: "Tensor | None" = None) -> "Tensor":
+        """Softmax."""
+        return logits.float().softmax(dim=1)
+
+    def decide(self, probs: Array, threshold: float) -> Array:
+        """Index of the class, `(K, *S) -> (*S)`; there is no threshold."""
+        return np.asarray(probs.argmax(axis=0), np.uint8)
+
+    def answer(self, truth: Array) -> Array:
+        """Indices are the answer."""
+        return truth
+
+    def painted(self, answer: Array) -> Array:
+        """Each class in its colour."""
+        painted: Array = np.array(self.colors, np.uint8)[answer]
+        return painted
+
+    def tinted(self, answer: Array) -> tuple[Array, Mask]:
+        """Each class in its colour, everywhere."""
+        return self.painted(answer), np.ones(answer.shape, bool)
+
+    def shares(self, answer: Array) -> dict[str, float]:
+        """Of each class; where there are no pixels, 1 for the one that was found."""
+        counts = np.bincount(answer.ravel(), minlength=len(self.classes))
+        return dict(zip(self.classes, (counts / answer.size).tolist(), strict=True))
