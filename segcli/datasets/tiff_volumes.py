@@ -5,17 +5,13 @@ of its sample. The index reads headers only; a crop opens only the slices that i
 """
 
 import csv
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from collections.abc import Iterator
+from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import tifffile
 from pydantic import Field
 
 from segcli.core.errors import DataError
@@ -26,12 +22,12 @@ from segcli.data.class_list import Mistake, class_names
 from segcli.data.images import natural_key
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
+from segcli.data.slices import ENDINGS, SliceStacks
 from segcli.data.splits import Division, ShareSettings, divide, stratified
 from segcli.datasets import Layout
 
 __all__ = ["TIFFVolumes"]
 
-ENDINGS = (".tif", ".tiff")
 Size3 = Annotated[list[Positive], Field(min_length=3, max_length=3)]
 Margin = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=3, max_length=3)]
 Window = tuple[slice, ...]
@@ -47,28 +43,6 @@ class SampleSplit(ShareSettings):
     def unit(self) -> str:
         """What is shared out, in a word."""
         return "sample"
-
-
-@dataclass(frozen=True)
-class _Plane:
-    """Where one slice is."""
-
-    file: Path
-    page: int
-
-
-@dataclass(frozen=True)
-class _Stack:
-    """Slices of one volume, by their headers."""
-
-    planes: tuple[_Plane, ...]
-    sizes: tuple[tuple[int, int], ...]
-    faults: tuple[DataError, ...] = ()
-
-    @property
-    def size(self) -> tuple[int, int, int]:
-        """Slices, rows and columns."""
-        return len(self.planes), *(self.sizes[0] if self.sizes else (0, 0))
 
 
 class TIFFVolumes(Layout):
@@ -134,9 +108,7 @@ class TIFFVolumes(Layout):
         self.crop = tuple(config.crop_size)
         given = config.margin
         self.margin = (given,) * 3 if isinstance(given, int) else tuple(given)
-        self.recent = _Recent(config.cache_volumes)
-        self.stacks: dict[Path, _Stack] = {}
-        """Slices of each folder (or file) that was looked at."""
+        self.stacks = SliceStacks(config.cache_volumes)
         self.case_size = self.crop
         if spec.num_channels != 1:
             raise DataError(
@@ -243,7 +215,7 @@ class TIFFVolumes(Layout):
 
     def _cases(self, folder: Path) -> list[Case]:
         raw, mask = folder / self.config.raw_folder, folder / self.config.mask_folder
-        count = len(self._windows(self.stack(raw).size))
+        count = len(self._windows(self.stacks.of(raw).size))
         return [
             Case(
                 folder.name if count == 1 else f"{folder.name}/{index:03d}",
@@ -294,30 +266,6 @@ class TIFFVolumes(Layout):
 
     # ---- reading
 
-    def stack(self, folder: Path) -> _Stack:
-        """Slices of a folder or file in natural order, by their headers, which are read once."""
-        if folder not in self.stacks:
-            self.stacks[folder] = self._looked_at(folder)
-        return self.stacks[folder]
-
-    def _looked_at(self, folder: Path) -> _Stack:
-        files = [folder]
-        if folder.is_dir():
-            inside = (path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.name[0] != ".")
-            files = sorted(inside, key=natural_key)
-        planes: list[_Plane] = []
-        sizes: list[tuple[int, int]] = []
-        faults: list[DataError] = []
-        for file in files:
-            try:
-                count, size = _header(file)
-            except DataError as error:
-                faults.append(error)
-                continue
-            planes += [_Plane(file, page) for page in range(count)]
-            sizes += [size] * count
-        return _Stack(tuple(planes), tuple(sizes), tuple(faults))
-
     def read(self, case: Case) -> Sample:
         """One crop with its class, padded at both ends where the sample is smaller."""
         sample = self.read_unlabelled(case)
@@ -327,12 +275,12 @@ class TIFFVolumes(Layout):
     def read_unlabelled(self, case: Case) -> Sample:
         """One crop."""
         assert case.index is not None
-        stack = self.stack(case.image)
+        stack = self.stacks.of(case.image)
         if stack.faults or not stack.planes:
             fault = stack.faults[0] if stack.faults else DataError(f"`{case.image}` holds no slices")
             raise fault
         window = self._windows(stack.size)[case.index]
-        voxels = self._voxels(case.image, stack, window)
+        voxels = self.stacks.voxels(case.image, window)
         if self.config.apply_mask:
             voxels = np.where(self._mask(case, stack.size, window), voxels, 0).astype(voxels.dtype)
         if self.config.intensity_range is not None:
@@ -346,26 +294,17 @@ class TIFFVolumes(Layout):
                 f"sample `{case.part_of}` has no mask (looked for `{case.image.parent / self.config.mask_folder}`)",
                 hint="add it, or set `apply_mask: false`",
             )
-        stack = self.stack(case.label)
+        stack = self.stacks.of(case.label)
         if stack.faults:
             raise stack.faults[0]
         if stack.size != size:
             raise DataError(_mask_misfit(case.label, stack.size, size), hint="export the mask at the size of its raw")
-        return self._voxels(case.label, stack, window) > 0
-
-    def _voxels(self, folder: Path, stack: _Stack, window: Window) -> Array:
-        """Voxels of a window; only its slices are opened."""
-        numbers = range(window[0].start, window[0].stop)
-        planes = [self.recent.get(folder, number, partial(_read, stack.planes[number])) for number in numbers]
-        shapes = {plane.shape for plane in planes}
-        if len(shapes) > 1:
-            raise DataError(f"`{folder}` has slices of different size", hint="export all slices at one size")
-        return np.stack([plane[window[1:]] for plane in planes])
+        return self.stacks.voxels(case.label, window) > 0
 
     def inputs(self, path: Path) -> list[Case]:
         """Crops of a sample's folder, of all samples in a folder, or of a stack in one file."""
         if path.is_file():
-            count = len(self._windows(self.stack(path).size))
+            count = len(self._windows(self.stacks.of(path).size))
             return [Case(f"{path.stem}/{i:03d}", path, index=i, part_of=path.stem) for i in range(count)]
         raw = self.config.raw_folder
         path = path.parent if path.name == raw and path.is_dir() else path
@@ -422,7 +361,7 @@ class TIFFVolumes(Layout):
 
     def _sample_faults(self, folder: Path) -> Iterator[Finding]:
         raw, mask = folder / self.config.raw_folder, folder / self.config.mask_folder
-        stacks = {"image": self.stack(raw), **({"label": self.stack(mask)} if mask.exists() else {})}
+        stacks = {"image": self.stacks.of(raw), **({"label": self.stacks.of(mask)} if mask.exists() else {})}
         for kind, stack in stacks.items():
             place = raw if kind == "image" else mask
             for fault in stack.faults:
@@ -457,36 +396,6 @@ class TIFFVolumes(Layout):
         return sample, findings
 
 
-class _Recent:
-    """Slices of the volumes that were read last."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.volumes: OrderedDict[Path, dict[int, Array]] = OrderedDict()
-        self.lock = threading.Lock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"most": self.most}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["most"])  # type: ignore[misc]
-
-    def get(self, volume: Path, number: int, read: Callable[[], Array]) -> Array:
-        """A slice, remembered or read."""
-        with self.lock:
-            known = self.volumes.get(volume, {}).get(number)
-            if known is not None:
-                self.volumes.move_to_end(volume)
-                return known
-        plane = read()
-        with self.lock:
-            self.volumes.setdefault(volume, {})[number] = plane
-            self.volumes.move_to_end(volume)
-            while len(self.volumes) > self.most:
-                self.volumes.popitem(last=False)
-        return plane
-
-
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -515,53 +424,6 @@ def _classes_of_table(values: dict[str, Any]) -> list[dict[str, str]]:
 def _bare(name: str) -> str:
     """A sample's name without leading zeros, which spreadsheets drop."""
     return name.lstrip("0") or name
-
-
-def _header(path: Path) -> tuple[int, tuple[int, int]]:
-    """Number of slices in a file, and their rows and columns.
-
-    Raises:
-        DataError: It is no TIFF of grey slices.
-    """
-    with _blamed(path), tifffile.TiffFile(path) as tiff:
-        shape = tuple(int(length) for length in tiff.series[0].shape)
-        if len(shape) not in (2, 3) or tiff.series[0].axes[-1] in "SC":
-            raise DataError(f"`{path}` of shape {shape} is no grey slice or stack", hint="export grey slices")
-        kind = tiff.series[0].dtype
-        if kind is None or kind.kind not in "ub" or kind.itemsize > 2:
-            raise DataError(f"`{path}` holds {kind} values", hint="export 8 or 16 bits")
-    return (shape[0] if len(shape) == 3 else 1), (shape[-2], shape[-1])
-
-
-def _read(plane: _Plane) -> Array:
-    """One slice."""
-    with _blamed(plane.file), tifffile.TiffFile(plane.file) as tiff:
-        series = tiff.series[0]
-        if len(series.shape) == 2:
-            pixels: Array = series.asarray()
-        elif len(tiff.pages) == series.shape[0]:
-            pixels = tiff.pages[plane.page].asarray()
-        else:  # ImageJ writes large stacks under one header
-            pixels = series.asarray()[plane.page].copy()
-    return pixels
-
-
-class _blamed:  # noqa: N801
-    """Turns whatever the decoder raises into one sentence that names the file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, Exception) or isinstance(error, DataError | MemoryError):
-            return
-        detail = " ".join(str(error).split())[:120] or type(error).__name__
-        raise DataError(
-            f"cannot read slice `{self.path}` ({detail})", hint="replace the file, or take the sample out"
-        ) from error
 
 
 def _padded(voxels: Array, size: tuple[int, ...]) -> Array:

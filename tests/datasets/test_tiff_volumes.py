@@ -10,10 +10,10 @@ from factories import nucleus, write_nuclei
 
 from segcli.config.load import load_dataset
 from segcli.core.errors import DataError
+from segcli.data import slices
 from segcli.data.loader import TrainLoader
 from segcli.data.pipeline import Pipeline
 from segcli.data.settings import DataSettings, Fold
-from segcli.datasets import tiff_volumes
 from segcli.datasets._folds import folded
 
 SIZE = (8, 16, 16)
@@ -81,7 +81,7 @@ def test_only_the_slices_of_a_crop_are_opened_and_each_once(tmp_path, monkeypatc
         opened[path.name] += 1
         return real(path, *args, **kwargs)
 
-    monkeypatch.setattr(tiff_volumes.tifffile, "TiffFile", counting)
+    monkeypatch.setattr(slices.tifffile, "TiffFile", counting)
     made.read(second)
     assert opened == Counter(f"z{z}.tif" for z in range(8, 16))
     made.read(second)
@@ -101,13 +101,13 @@ def test_the_cache_forgets_the_volume_that_was_used_longest_ago(tmp_path, monkey
     for case in (one, two, one, three):  # `two` is the oldest, though `one` came first
         made.read(case)
     opened = []
-    read = tiff_volumes._read
-    monkeypatch.setattr(tiff_volumes, "_read", lambda plane: opened.append(plane.file.parts[-3]) or read(plane))
+    read = slices._read
+    monkeypatch.setattr(slices, "_read", lambda plane: opened.append(plane.file.parts[-3]) or read(plane))
     made.read(one)
     assert opened == []
     made.read(two)
     assert set(opened) == {two.part_of}
-    assert len(made.recent.volumes) == 2
+    assert len(made.stacks.recent.volumes) == 2
 
 
 def test_a_fold_goes_to_workers_that_are_started_and_not_forked(root):
@@ -122,7 +122,7 @@ def test_the_index_reads_no_pixels(root, monkeypatch):
     def refuse(plane):
         raise AssertionError(plane)
 
-    monkeypatch.setattr(tiff_volumes, "_read", refuse)
+    monkeypatch.setattr(slices, "_read", refuse)
     assert len(layout(root).cases("train")) == 10
 
 

@@ -1,0 +1,171 @@
+"""Volumes that lie on the disk as grey TIFF slices: a folder of files, or one file of many pages.
+
+Headers are read once, slices when they are needed; those of the volumes that were read last are remembered.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from segcli.core.errors import DataError
+from segcli.core.types import Array
+from segcli.data.images import natural_key
+
+__all__ = ["ENDINGS", "Plane", "SliceStacks", "Stack"]
+
+ENDINGS = (".tif", ".tiff")
+Window = tuple[slice, ...]
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Where one slice is."""
+
+    file: Path
+    page: int
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Slices of one volume, by their headers."""
+
+    planes: tuple[Plane, ...]
+    sizes: tuple[tuple[int, int], ...]
+    faults: tuple[DataError, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Slices, rows and columns."""
+        return len(self.planes), *(self.sizes[0] if self.sizes else (0, 0))
+
+
+class SliceStacks:
+    """Volumes by their folder or file.
+
+    Args:
+        most: Volumes whose slices are remembered.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.recent = _Recent(most)
+        self.known: dict[Path, Stack] = {}
+
+    def of(self, folder: Path) -> Stack:
+        """Slices of a folder or file in natural order, by their headers, which are read once."""
+        if folder not in self.known:
+            self.known[folder] = _looked_at(folder)
+        return self.known[folder]
+
+    def voxels(self, folder: Path, window: Window) -> Array:
+        """Voxels `(*window)`; only the slices of the window are opened.
+
+        Raises:
+            DataError: A slice cannot be read, or they differ in size.
+        """
+        stack = self.of(folder)
+        numbers = range(window[0].start, window[0].stop)
+        planes = [self.recent.get(folder, number, partial(_read, stack.planes[number])) for number in numbers]
+        shapes = {plane.shape for plane in planes}
+        if len(shapes) > 1:
+            raise DataError(f"`{folder}` has slices of different size", hint="export all slices at one size")
+        return np.stack([plane[window[1:]] for plane in planes])
+
+
+class _Recent:
+    """Slices of the volumes that were read last."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.volumes: OrderedDict[Path, dict[int, Array]] = OrderedDict()
+        self.lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"most": self.most}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = vars(_Recent(state["most"]))
+
+    def get(self, volume: Path, number: int, read: Callable[[], Array]) -> Array:
+        """A slice, remembered or read."""
+        with self.lock:
+            known = self.volumes.get(volume, {}).get(number)
+            if known is not None:
+                self.volumes.move_to_end(volume)
+                return known
+        plane = read()
+        with self.lock:
+            self.volumes.setdefault(volume, {})[number] = plane
+            self.volumes.move_to_end(volume)
+            while len(self.volumes) > self.most:
+                self.volumes.popitem(last=False)
+        return plane
+
+
+def _looked_at(folder: Path) -> Stack:
+    files = [folder]
+    if folder.is_dir():
+        inside = (path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.name[0] != ".")
+        files = sorted(inside, key=natural_key)
+    planes: list[Plane] = []
+    sizes: list[tuple[int, int]] = []
+    faults: list[DataError] = []
+    for file in files:
+        try:
+            count, size = _header(file)
+        except DataError as error:
+            faults.append(error)
+            continue
+        planes += [Plane(file, page) for page in range(count)]
+        sizes += [size] * count
+    return Stack(tuple(planes), tuple(sizes), tuple(faults))
+
+
+def _header(path: Path) -> tuple[int, tuple[int, int]]:
+    """Number of slices in a file, and their rows and columns.
+
+    Raises:
+        DataError: It is no TIFF of grey slices.
+    """
+    with _blamed(path), tifffile.TiffFile(path) as tiff:
+        shape = tuple(int(length) for length in tiff.series[0].shape)
+        if len(shape) not in (2, 3) or tiff.series[0].axes[-1] in "SC":
+            raise DataError(f"`{path}` of shape {shape} is no grey slice or stack", hint="export grey slices")
+        kind = tiff.series[0].dtype
+        if kind is None or kind.kind not in "ub" or kind.itemsize > 2:
+            raise DataError(f"`{path}` holds {kind} values", hint="export 8 or 16 bits")
+    return (shape[0] if len(shape) == 3 else 1), (shape[-2], shape[-1])
+
+
+def _read(plane: Plane) -> Array:
+    """One slice."""
+    with _blamed(plane.file), tifffile.TiffFile(plane.file) as tiff:
+        series = tiff.series[0]
+        if len(series.shape) == 2:
+            pixels: Array = series.asarray()
+        elif len(tiff.pages) == series.shape[0]:
+            pixels = tiff.pages[plane.page].asarray()
+        else:  # ImageJ writes large stacks under one header
+            pixels = series.asarray()[plane.page].copy()
+    return pixels
+
+
+@contextmanager
+def _blamed(path: Path) -> Iterator[None]:
+    """Turns whatever the decoder raises into one sentence that names the file."""
+    try:
+        yield
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:
+        detail = " ".join(str(error).split())[:120] or type(error).__name__
+        raise DataError(
+            f"cannot read slice `{path}` ({detail})", hint="replace the file, or take the sample out"
+        ) from error
