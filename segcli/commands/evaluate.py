@@ -70,13 +70,7 @@ def evaluate_run(
     path = located.for_prediction()
     checkpoint = read_checkpoint(path)
     run = run_from_values(checkpoint.header["config"], overrides, source=str(path))
-    if threshold is not None and TASKS.load(run.task_name).target == "classes":
-        raise ConfigError(
-            f"task `{run.task_name}` has no threshold: a pixel belongs to the most probable class",
-            hint="leave `--threshold` out",
-        )
-    fixed = None if isinstance(threshold, str) else threshold
-    parts = assemble(_with_all_metrics(run.predicting(threshold=fixed, tta=tta)))
+    parts = _assembled(run, threshold, tta)
     load_weights(parts.network, checkpoint, path)
     chosen = _split(parts, split, listener)
     cases = parts.layout.cases(chosen)
@@ -114,19 +108,37 @@ def evaluate_run(
     )
     if not parts.task.has_pixels:
         done = _with_wholes(done, parts, result, checkpoint.header["history"])
-    write_yaml(folder / "test_metrics.yaml", done.summary())
-    write_yaml(folder / "per_image_metrics.yaml", done.per_image())
-    if done.confusion is not None:
-        matrix = done if done.whole is None else done.whole
-        assert matrix.confusion is not None
-        write_matrix(folder, matrix.confusion, done.classes, matrix.unit)
-        if done.whole is not None:
-            write_matrix(folder / "crops", done.confusion, done.classes, done.unit)
+    _write_scores(done)
     if chosen == "test":
         _track(done, run, located.folder, listener)
     command = _command(path, chosen, overrides, threshold=threshold, tta=tta, out=out)
     report = write_evaluation_report(done, parts, showcase.shown(), checkpoint, folder=located.folder, command=command)
     return replace(done, report=report)
+
+
+def _assembled(run: Run, threshold: float | str | None, tta: bool | None) -> Assembly:
+    """Parts of the run with every metric that can score it.
+
+    Raises:
+        ConfigError: There is no threshold to set, or the device fails.
+    """
+    if threshold is not None and TASKS.load(run.task_name).target == "classes":
+        raise ConfigError(
+            f"task `{run.task_name}` has no threshold: a pixel belongs to the most probable class",
+            hint="leave `--threshold` out",
+        )
+    fixed = None if isinstance(threshold, str) else threshold
+    return assemble(_with_all_metrics(run.predicting(threshold=fixed, tta=tta)))
+
+
+def _write_scores(done: Evaluated) -> None:
+    """Write the tables of scores, and the confusion matrix where classes exclude each other."""
+    write_yaml(done.folder / "test_metrics.yaml", done.summary())
+    write_yaml(done.folder / "per_image_metrics.yaml", done.per_image())
+    levels = {"": done} if done.whole is None else {"": done.whole, "crops": done}
+    for below, level in levels.items():
+        if level.confusion is not None:
+            write_matrix(done.folder / below, level.confusion, done.classes, level.unit)
 
 
 def _command(
