@@ -15,6 +15,8 @@ from factories import experiment, write_experiment, write_folders
 from segcli.cli.main import run
 
 torch.set_num_threads(1)
+# No test pulls the plug, and waiting for the disk took a minute of them all.
+os.fsync = lambda descriptor: None
 
 
 @dataclass(frozen=True)

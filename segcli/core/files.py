@@ -16,20 +16,24 @@ __all__ = ["plain", "remove_leftovers", "replacing", "shown", "told_when_full", 
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, synced: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `path`; what is written there takes the place of `path` at once, or never.
 
-    The data reach the disk before the name changes, so a power cut leaves the old file or the new one.
+    Args:
+        path: The file.
+        synced: The data reach the disk before the name changes, so that a power cut leaves the old file or the new
+            one. Of many small files that can be made again, waiting for the disk is what takes the time.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     with told_when_full(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
-            with temporary.open("rb") as stream:
-                os.fsync(stream.fileno())
+            if synced:
+                _sync(temporary)
             temporary.replace(path)
-            _sync_folder(path.parent)
+            if synced:
+                _sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -71,8 +75,9 @@ def told_when_full(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -111,13 +111,13 @@ def read_labels(path: Path) -> Array:
     return np.ascontiguousarray(pixels)
 
 
-def write_png(path: Path, pixels: Array) -> None:
-    """Write `(H, W)` or RGB `(H, W, 3)` uint8 or uint16 pixels as PNG, whole or not at all."""
+def write_png(path: Path, pixels: Array, *, synced: bool = True) -> None:
+    """Write `(H, W)` or RGB `(H, W, 3)` uint8 or uint16 pixels as PNG, whole or not at all; `synced` as `replacing`."""
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     done, buffer = cv2.imencode(".png", pixels)
     assert done
-    with replacing(path) as temporary:
+    with replacing(path, synced=synced) as temporary:
         temporary.write_bytes(buffer.tobytes())
 
 

@@ -60,7 +60,7 @@ class SampleSet(ABC):
                 if isinstance(content, str):
                     write_text(folder / path, content)
                 else:
-                    write_png(folder / path, content)
+                    write_png(folder / path, content, synced=False)
             yield
 
     def pictures(self, seed: int, size: int) -> Iterator[Files]:

@@ -45,7 +45,7 @@ class Nuclei(SampleSet):
                 for name, stack in (("raw", raw), ("mask", mask)):
                     for z, plane in enumerate(stack):
                         file = folder / f"{number:04d}" / name / f"{z:04d}.tif"
-                        with replacing(file) as temporary, temporary.open("wb") as written:
+                        with replacing(file, synced=False) as temporary, temporary.open("wb") as written:
                             tifffile.imwrite(written, plane, compression="zlib", metadata=None)
                 yield
         write_text(folder / "classes.csv", "\n".join(lines) + "\n")

@@ -43,11 +43,24 @@ def volumes(workplace):
     return make
 
 
+@pytest.fixture
+def of_batches(monkeypatch):
+    """Of what fits, look for batches alone."""
+    monkeypatch.setattr(Forecaster, "max_image_size", lambda self, vram: None)
+
+
+@pytest.fixture
+def of_images(monkeypatch):
+    """Of what fits, look for images alone."""
+    monkeypatch.setattr(Forecaster, "max_batch_size", lambda self, vram: 0)
+
+
 def gpu(free_mib):
     """`--vram` of a GPU with so much for tensors."""
     return f"--vram={OVERHEAD + free_mib}MiB"
 
 
+@pytest.mark.usefixtures("of_images")
 def test_the_largest_image_fits_and_the_next_does_not(forecast, tiny):
     config, free_mib = tiny(), 6
     side = forecast(config, gpu(free_mib))["max_image_size"][0]
@@ -56,6 +69,7 @@ def test_the_largest_image_fits_and_the_next_does_not(forecast, tiny):
     assert [(row["image_size"], row["fits"]) for row in rows] == [(str(side), True), (str(side + STRIDE), False)]
 
 
+@pytest.mark.usefixtures("of_batches")
 def test_where_validation_takes_more_than_training_it_decides_the_largest_batch(forecast, tiny):
     # it sees whole images, and no gradients; the patches of training are a hundredth of them
     free_mib = 4
@@ -75,6 +89,7 @@ def test_prediction_takes_no_more_than_validation_of_a_batch_of_one(forecast, ti
         assert stages["prediction"]["forward"]["peak_bytes"] <= stages["validation"]["forward"]["peak_bytes"]
 
 
+@pytest.mark.usefixtures("of_batches")
 def test_the_gpu_at_hand_is_the_limit_and_the_batch_of_auto_is_the_largest_that_fits_it(forecast, tiny, monkeypatch):
     vram = (OVERHEAD + 8) * 2**20
     monkeypatch.setattr("segcli.engine.vram.forecast.gpu_present", lambda: vram)
@@ -104,6 +119,7 @@ def test_a_sweep_of_image_sizes_is_a_table_that_says_what_fits(run_cli, tiny, mo
     assert "fits" not in run_cli("profile-memory", tiny(), "--sweep", "image_size=32,512").out
 
 
+@pytest.mark.usefixtures("of_batches")
 def test_several_experiments_have_their_sweeps_and_limits_too(run_cli, forecast, tiny, workplace):
     other = yaml.safe_load(tiny().read_text()) | {"name": "wide", "model": {"type": "unet", "depths": [16, 32]}}
     (workplace / "wide.yaml").write_text(yaml.safe_dump(other))

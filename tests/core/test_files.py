@@ -1,4 +1,6 @@
 import math
+import os
+import stat
 import subprocess
 import sys
 
@@ -23,6 +25,21 @@ def test_a_writer_that_fails_leaves_the_old_file_whole(tmp_path):
         write_half(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("synced", [True, False])
+def test_the_data_and_then_the_name_reach_the_disk_where_that_matters(synced, tmp_path, monkeypatch):
+    seen = []
+
+    def noted(descriptor):
+        kind = "folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file"
+        seen.append((kind, (tmp_path / "a.txt").exists()))
+
+    monkeypatch.setattr(os, "fsync", noted)
+    with replacing(tmp_path / "a.txt", synced=synced) as temporary:
+        temporary.write_text("new")
+    assert seen == ([("file", False), ("folder", True)] if synced else [])
+    assert (tmp_path / "a.txt").read_text() == "new"
 
 
 def test_numbers_in_yaml_are_read_back_as_numbers_by_anyone(tmp_path):
