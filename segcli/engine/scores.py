@@ -123,11 +123,14 @@ def _intervals(metric: Metric, statistics: Array, per_image: Array, *, seed: int
         together = _means(per_image, drawn)
         classes = [_means(column, drawn) for column in metric.class_values(statistics).T]
         return _limits(together), [_limits(values) for values in classes]
-    chunks = [_sums(statistics, drawn[start : start + CHUNK]) for start in range(0, RESAMPLES, CHUNK)]
-    together = np.concatenate([metric.over_classes(sums) for sums in chunks])
+    # of few images the same ones are drawn again and again
+    distinct, place = np.unique(drawn, axis=0, return_inverse=True)
+    place = place.ravel()  # NumPy 2.0 gives it a second axis
+    chunks = [_sums(statistics, distinct[start : start + CHUNK]) for start in range(0, len(distinct), CHUNK)]
+    together = np.concatenate([metric.over_classes(sums) for sums in chunks])[place]
     if channels == 1:
         return _limits(together), [_limits(together)]
-    columns = np.concatenate([metric.class_values(sums) for sums in chunks]).T
+    columns = np.concatenate([metric.class_values(sums) for sums in chunks])[place].T
     return _limits(together), [_limits(values) for values in columns]
 
 
