@@ -83,6 +83,17 @@ class ShareSettings(ConfigModel):
         value = getattr(self, split)
         return value is not None and value != 0
 
+    def gives(self, split: str, division: "Callable[[], Division]") -> bool:
+        """Whether there is such a split: named, drawn, or in the split file.
+
+        Args:
+            split: Its name.
+            division: How things were shared out; asked where the split file alone can tell.
+        """
+        if split == "train" or self.states(split):
+            return True
+        return self.has_file and not self.draws and bool(division().sides[split])
+
     def file(self, root: Path) -> Path:
         """The split file."""
         return root / SPLIT_FILE if self.split_file is None else Path(shown(root / self.split_file))

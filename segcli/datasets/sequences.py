@@ -162,10 +162,7 @@ class Sequences(Layout):
 
     def has(self, split: str) -> bool:
         """Whether the data set has this split: named, drawn, or in the split file."""
-        settings = self.config.split
-        if split == "train" or settings.states(split):
-            return True
-        return settings.has_file and not settings.draws and bool(self.division().sides[split])
+        return self.config.split.gives(split, self.division)
 
     def cases(self, split: str) -> list[Case]:
         """Frames of a split, in natural order, each with its mask."""

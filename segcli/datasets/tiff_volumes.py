@@ -188,10 +188,7 @@ class TIFFVolumes(Layout):
 
     def has(self, split: str) -> bool:
         """Whether the data set has this split: named, drawn, or in the split file."""
-        settings = self.config.split
-        if split == "train" or settings.states(split):
-            return True
-        return settings.has_file and not settings.draws and bool(self.division().sides[split])
+        return self.config.split.gives(split, self.division)
 
     def samples(self, split: str) -> list[str]:
         """Samples of a split that take part."""

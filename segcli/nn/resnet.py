@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from segcli.core.errors import CheckpointError, ConfigError
 from segcli.core.torchvision_ops import torchvision_models
+from segcli.nn.state_dict import read_tensors
 
 __all__ = ["ResNet"]
 
@@ -63,7 +62,7 @@ class ResNet(nn.Module):
         path = _cached(self.name) if weights == "imagenet" else Path(weights)
         if not path.is_file():
             raise ConfigError(f"no file `{path}` with weights of `{self.name}`", hint="set `model.weights`")
-        tensors = {name: value for name, value in _read(path).items() if not name.startswith("fc.")}
+        tensors = {name: value for name, value in read_tensors(path, hint=HINT).items() if not name.startswith("fc.")}
         wanted = self.body.state_dict()
         first = tensors.get("conv1.weight")
         if first is not None and first.shape[1] == 3 != wanted["conv1.weight"].shape[1]:
@@ -99,20 +98,6 @@ def _cached(name: str) -> Path:
             hint=f"fetch {url} and put it there, or set `model.weights` to the path of the file",
         )
     return path
-
-
-def _read(path: Path) -> Mapping[str, Tensor]:
-    try:
-        content: Any = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except Exception as error:  # of many kinds: a damaged archive, code in a pickle
-        raise CheckpointError(f"`{path}` is no file of weights ({str(error)[:80]})", hint=HINT) from error
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise CheckpointError(f"`{path}` holds no state dict of tensors", hint=HINT)
-    return content
 
 
 def _refuse_others(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path, name: str) -> None:

@@ -1,6 +1,6 @@
 """Weights of other programs: state dicts from files, whatever they are wrapped in."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from segcli.core.errors import CheckpointError, ConfigError
 
-__all__ = ["Fit", "fitted", "read_state_dict"]
+__all__ = ["Fit", "fitted", "read_state_dict", "read_tensors"]
 
 HINT = (
     "a state dict of tensors is needed: a `.safetensors` of ours, or a `.pt` saved with `torch.save(net.state_dict())`"
@@ -34,6 +34,20 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise ConfigError(f"no file `{path}` with pretrained weights", hint="set `model.weights`")
+    return _bare(read_tensors(path, hint=HINT, within=WRAPPERS))
+
+
+def read_tensors(path: Path, *, hint: str, within: Sequence[str] = ()) -> dict[str, Tensor]:
+    """Tensors of a file by name; no code of the file is run.
+
+    Args:
+        path: A `.safetensors`, or what `torch.save` wrote.
+        hint: What the file must be, for whoever gave another.
+        within: Names under one of which they may lie.
+
+    Raises:
+        CheckpointError: It holds no tensors.
+    """
     try:
         content: Any = (
             load_file(path)
@@ -41,14 +55,14 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             else torch.load(path, map_location="cpu", weights_only=True)
         )
     except Exception as error:  # of many kinds: a damaged archive, code in a pickle
-        raise CheckpointError(f"`{path}` is no file of weights ({str(error).strip()[:80]})", hint=HINT) from error
-    for key in WRAPPERS:
+        raise CheckpointError(f"`{path}` is no file of weights ({str(error).strip()[:80]})", hint=hint) from error
+    for key in within:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
             break
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise CheckpointError(f"`{path}` holds no state dict of tensors", hint=HINT)
-    return _bare(dict(content))
+        raise CheckpointError(f"`{path}` holds no state dict of tensors", hint=hint)
+    return dict(content)
 
 
 def _bare(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
