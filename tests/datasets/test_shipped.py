@@ -166,7 +166,7 @@ def test_camvid_keeps_clips_together_and_void_does_not_count(workplace):
 
 
 def test_the_example_of_data_split_works_as_it_stands(workplace, run_cli):
-    from segcli.cli.app import data_split
+    from segcli.cli.data_app import data_split
 
     hrf(workplace / "data/hrf")
     (workplace / "configs").symlink_to(SHIPPED.parent)

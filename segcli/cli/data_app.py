@@ -1,0 +1,170 @@
+"""Commands of `segcli data`. As in `app`, nothing heavy is imported before a config has been read."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segcli.cli import complete
+from segcli.cli.options import (
+    ConfigArg,
+    JsonOpt,
+    OverridesArg,
+    OverwriteOpt,
+    QuietOpt,
+)
+
+__all__ = ["data_app"]
+
+data_app = typer.Typer(help="Look at, check and make data sets.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@data_app.command("check")
+def data_check(
+    config: ConfigArg, overrides: OverridesArg = None, as_json: JsonOpt = False, quiet: QuietOpt = False
+) -> None:
+    """Find what would spoil a training, before it starts.
+
+    Leaves with exit code 1 when there are errors.
+
+    Example: segcli data check configs/exp.yaml
+    """
+    from segcli.cli import console
+    from segcli.config.load import load_dataset
+
+    dataset = load_dataset(config, overrides or [], whole_run=True)
+
+    from segcli.commands.data import check_data
+    from segcli.report import tables
+
+    with console.listener(quiet=quiet or as_json) as listener:
+        checked = check_data(dataset, listener=listener)
+    console.result(checked.as_dict(), tables.checked(checked), as_json=as_json, quiet=quiet)
+    if checked.has_errors:
+        raise typer.Exit(1)
+
+
+@data_app.command("sample")
+def data_sample(
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIND", help="Kind of data: vessels, scenes, organs, nuclei.", autocompletion=complete.kinds
+        ),
+    ],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="Folder; data/KIND_sample when left out.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Other images for another seed.")] = 0,
+    size: Annotated[
+        int | None, typer.Option("--size", min=32, max=4096, help="Height of an image in pixels.", show_default=False)
+    ] = None,
+    overwrite: OverwriteOpt = False,
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Make a small data set, to try things out.
+
+    Example: segcli data sample vessels
+    """
+    from segcli.cli import console
+    from segcli.commands.data import make_sample
+    from segcli.report import tables
+
+    with console.listener(quiet=quiet or as_json) as listener:
+        made = make_sample(kind, folder, seed=seed, size=size, overwrite=overwrite, listener=listener)
+    console.result(made, tables.sample(made), as_json=as_json, quiet=quiet)
+
+
+@data_app.command("convert")
+def data_convert(
+    source: Annotated[Path, typer.Argument(metavar="FROM", help="Folder with images and labels.")],
+    target: Annotated[Path, typer.Argument(metavar="TO", help="Folder of the HDF5 files.")],
+    images: Annotated[
+        str | None, typer.Option("--images", help="Folder of the images in FROM.", show_default=False)
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option("--labels", help="Folder of the labels in FROM.", show_default=False)
+    ] = None,
+    structures: Annotated[
+        str | None,
+        typer.Option("--structures", help="liver=5,spleen=1; all numbers when left out.", show_default=False),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option("--size", help="64,64,32; the largest when left out.", show_default=False)
+    ] = None,
+    fit: Annotated[str, typer.Option("--fit", help="pad or resize volumes to the size.")] = "pad",
+    val: Annotated[float, typer.Option("--val", min=0.0, max=0.9, help="Share of the cases for validation.")] = 0.2,
+    test: Annotated[float, typer.Option("--test", min=0.0, max=0.9, help="Share of the cases for the test.")] = 0.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Draws the shares.")] = 0,
+    overwrite: OverwriteOpt = False,
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Write HDF5 volumes from NIfTI folders, or from 2D images with masks.
+
+    Example: segcli data convert hippocampus data/hippocampus --size 40,56,40
+    """
+    from segcli.cli import console
+    from segcli.cli.options import fit_of, sizes_of
+
+    wanted, how = sizes_of(size), fit_of(fit)
+
+    from segcli.commands.convert import ConvertOptions, convert
+    from segcli.report import tables
+
+    options = ConvertOptions(
+        images=images,
+        labels=labels,
+        structures=tuple(structures.split(",")) if structures else (),
+        size=wanted,
+        fit=how,
+        val=val,
+        test=test,
+        seed=seed,
+        overwrite=overwrite,
+    )
+    with console.listener(quiet=quiet or as_json) as listener:
+        made = convert(source, target, options, listener=listener)
+    console.result(made, tables.converted(made), as_json=as_json, quiet=quiet)
+
+
+@data_app.command("stats")
+def data_stats(
+    config: ConfigArg, overrides: OverridesArg = None, as_json: JsonOpt = False, quiet: QuietOpt = False
+) -> None:
+    """Mean, std and class share of the training images, ready to paste.
+
+    Example: segcli data stats configs/exp.yaml
+    """
+    from segcli.cli import console
+    from segcli.config.load import load_dataset
+
+    dataset = load_dataset(config, overrides or [], whole_run=False)
+
+    from segcli.commands.data import data_stats as command
+    from segcli.report import tables
+
+    with console.listener(quiet=quiet or as_json) as listener:
+        stats = command(dataset, listener=listener)
+    console.result(stats.as_dict(), tables.stats(stats), as_json=as_json, quiet=quiet)
+
+
+@data_app.command("split")
+def data_split(
+    config: ConfigArg, overrides: OverridesArg = None, as_json: JsonOpt = False, quiet: QuietOpt = False
+) -> None:
+    """Draw the splits and write the split file, or write it anew.
+
+    Example: segcli data split configs/datasets/hrf.yaml split.seed=1
+    """
+    from segcli.cli import console
+    from segcli.config.load import load_dataset
+
+    dataset = load_dataset(config, overrides or [], whole_run=False)
+
+    from segcli.commands.data import split_data
+    from segcli.report import tables
+
+    drawn = split_data(dataset)
+    console.result(drawn.as_dict(), tables.split(drawn), as_json=as_json, quiet=quiet)
