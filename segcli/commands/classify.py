@@ -7,6 +7,7 @@ import numpy as np
 
 from segcli.commands.predict_images import PREDICTIONS, PredictOptions
 from segcli.core.errors import ConfigError, DataError
+from segcli.core.types import Array
 from segcli.data.samples import Case
 from segcli.engine.events import Listener
 from segcli.engine.predictor import Predictor, Wanted
@@ -67,10 +68,7 @@ def classify(
     with StopSignal():
         for key, cases in found[0].items():
             try:
-                each = [
-                    np.mean([member.of_whole(member.layout.read_unlabelled(case)) for case in samples[key]], axis=0)
-                    for member, samples in zip(members, found, strict=True)
-                ]
+                each = [_found(member, samples, key) for member, samples in zip(members, found, strict=True)]
             except DataError as error:
                 done.failed.append({"file": str(cases[0].image), "message": error.message})
                 listener.warn(error.message)
@@ -84,6 +82,22 @@ def classify(
         write_answers(target, rows, first.task.classes, first.layout.whole or "image")
         done.tables.append(target)
     return done
+
+
+Samples = dict[tuple[Path, str], list[Case]]
+"""Crops of each sample, by its file or folder and its name."""
+
+
+def _found(member: Predictor, samples: Samples, key: tuple[Path, str]) -> Array:
+    """Probabilities `(K)` of one sample, the mean over its crops.
+
+    Raises:
+        DataError: It cannot be read, or is none to this network.
+    """
+    if key not in samples:
+        raise DataError(f"`{member.source}` finds no sample `{key[1]}` in `{key[0]}`, and the first network does")
+    probs: Array = np.mean([member.of_whole(member.layout.read_unlabelled(case)) for case in samples[key]], axis=0)
+    return probs
 
 
 def _refuse(wanted: Wanted, options: PredictOptions) -> None:
@@ -108,13 +122,13 @@ def _refuse(wanted: Wanted, options: PredictOptions) -> None:
             )
 
 
-def _samples(parts: Predictor, inputs: Sequence[str]) -> dict[tuple[Path, str], list[Case]]:
-    """Crops of each sample, by its file or folder and its name.
+def _samples(parts: Predictor, inputs: Sequence[str]) -> Samples:
+    """Samples that the inputs name.
 
     Raises:
         DataError: An input names none.
     """
-    samples: dict[tuple[Path, str], list[Case]] = {}
+    samples: Samples = {}
     for text in inputs:
         found = parts.layout.inputs(Path(text)) if Path(text).exists() else []
         if not found:

@@ -155,6 +155,16 @@ def test_predict_gives_what_eval_gives_and_of_several_runs_the_mean(nuclei, run_
         assert probs == pytest.approx(np.mean([one[name], two[name]], axis=0), abs=2e-6)
 
 
+def test_a_sample_that_only_one_of_two_runs_finds_is_named(nuclei, run_cli, workplace):
+    assert run_cli("train", nuclei(name="one", training__epochs=1)).code == 0
+    for folder in (workplace / "data").glob("0*"):
+        (folder / "scan").symlink_to("raw")
+    assert run_cli("train", nuclei(name="two", dataset__raw_folder="scan", training__epochs=1)).code == 0
+    result = run_cli("predict", "data", "--run", "one", "--run", "two", "--out", "out")
+    assert result.code == 3
+    assert "finds no sample `0001`" in " ".join(result.err.split())
+
+
 @pytest.mark.parametrize("option", ["--overlay", "--uncertainty", "--skip-existing", "--threshold=0.3", "--tile=64"])
 def test_options_of_masks_are_refused_where_there_are_none(option, nuclei, run_cli, workplace):
     if not (workplace / RUN).exists():
