@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-from segcli.commands.classify import classify
 from segcli.commands.predict_images import PredictOptions, predict_images
-from segcli.commands.predict_volumes import predict_volumes
 from segcli.core.errors import ConfigError
 from segcli.engine.events import Listener
 from segcli.engine.predictor import Candidate, Predictor, Wanted, ensemble
@@ -44,10 +42,14 @@ def predict(
                 hint="networks that are averaged were trained for one task",
             )
     if not first.task.has_pixels:
+        from segcli.commands.classify import classify  # noqa: PLC0415 - images do not need it
+
         return classify(inputs, [network.open for network in networks], wanted, options, listener=listener)
 
     def opened() -> Predictor:
         return ensemble([network.open() for network in networks])
 
-    command = predict_volumes if first.layout.ndim == 3 else predict_images
+    command = predict_images
+    if first.layout.ndim == 3:
+        from segcli.commands.predict_volumes import predict_volumes as command  # noqa: PLC0415 - loads h5py
     return command(inputs, opened, options, endings=first.layout.endings, listener=listener)
