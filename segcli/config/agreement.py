@@ -77,6 +77,10 @@ def _check_sizes(run: Run, wrong: Any) -> None:
     ):
         if size is not None and len(size) != ndim:
             wrong(loc, f"has {len(size)} sizes, images of format `{run.dataset.format}` have {ndim} axes")
+    tiled = run.inference.tile not in (None, run.data.patch_size)
+    if tiled and not TASKS.load(run.task_name).has_pixels:
+        message = f"cuts images into tiles, and task `{run.task_name}` finds one class for each image"
+        wrong(("inference", "tile"), message, "leave it out")
     if ndim == 3 and run.inference.tta == "horizontal":
         message = f"`horizontal` is for 2D images, those of format `{run.dataset.format}` are volumes"
         wrong(("inference", "tta"), message, "`true` takes the flips along every axis")
