@@ -15,6 +15,7 @@ from torch import Tensor
 from segcli.config.schema import Run
 from segcli.core.errors import DataError, SegcliError
 from segcli.core.files import write_yaml
+from segcli.core.heap import keep_freed_memory
 from segcli.core.randomness import seed_of
 from segcli.core.types import Batch, Outputs
 from segcli.data.loader import EvaluationLoader, Loaded, TrainLoader
@@ -161,6 +162,8 @@ class Trainer:
             DeviceError: The device's memory is exhausted.
         """
         self.stop.deferred = True
+        if self.parts.device.type == "cpu":
+            keep_freed_memory()
         cases = self.val.cases.cases if self.val else []
         watching = Watching(self.parts, self.folder, cases, self.listener, epochs=self.progress.epoch)
         try:

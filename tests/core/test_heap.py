@@ -1,0 +1,56 @@
+"""Keeping memory that was freed, in a process of its own: it cannot be undone."""
+
+import subprocess
+import sys
+
+import pytest
+
+from segcli.core import heap
+
+FAULTS_OF_STEPS = """
+import resource
+import torch
+from torch import nn
+from segcli.core.heap import keep_freed_memory
+
+if {keep}:
+    assert keep_freed_memory()
+network = nn.Sequential(nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 8, 3, padding=1))
+image = torch.ones(2, 8, 256, 256)
+for step in range(12):
+    if step == 8:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    network(image).square().mean().backward()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+"""Four steps of a training, after eight in which memory finds its place."""
+
+
+def page_faults(*, keep: bool) -> int:
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS_OF_STEPS.format(keep=keep)], capture_output=True, text=True, check=True
+    )
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_tensors_of_a_step_are_not_fetched_from_the_system_again():
+    assert page_faults(keep=True) < page_faults(keep=False) / 10
+
+
+def test_another_system_is_left_alone(monkeypatch):
+    monkeypatch.setattr(heap.sys, "platform", "darwin")
+    assert heap.keep_freed_memory() is False
+
+
+def test_a_c_library_without_the_setting_is_left_alone(monkeypatch):
+    monkeypatch.setattr(heap.sys, "platform", "linux")
+    monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: object())
+    assert heap.keep_freed_memory() is False
+
+
+def test_training_on_a_cpu_keeps_it(run_cli, tiny, monkeypatch):
+    asked = []
+    monkeypatch.setattr("segcli.engine.trainer.keep_freed_memory", lambda: asked.append(True))
+    assert run_cli("train", tiny(training__epochs=1)).code == 0
+    assert asked == [True]
