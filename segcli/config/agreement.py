@@ -57,6 +57,13 @@ def check_together(run: Run, document: Document) -> list[Problem]:
     _check_sizes(run, wrong)
     _check_metrics(run, wrong)
     _check_losses(run, made, wrong)
+    weighted = [part.options.get("class_weights", "none") != "none" for part in run.training.loss.values()]
+    if run.inference.undo_class_weights and not any(weighted):
+        wrong(
+            ("inference", "undo_class_weights"),
+            "is set, and no part of the loss has `class_weights`",
+            "leave it out, or set `training.loss.cross_entropy.class_weights`",
+        )
     _check_monitor(run, wrong)
     if run.data.preprocessing.normalize is True and dataset.mean is None:
         wrong(

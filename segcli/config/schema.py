@@ -1,5 +1,6 @@
 """The shape of a run: every key of an experiment file, with its default and its meaning."""
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -207,6 +208,10 @@ class Inference(ConfigModel):
     """Sizes at which the network sees each image or tile, as factors; the logits are averaged, `[0.75, 1.0, 1.25]`."""
     threshold: Share = 0.5
     """A pixel is foreground from this probability on."""
+    undo_class_weights: Share = 0.0
+    """Share of the loss's `class_weights` that is taken back: the logarithm of each weight, times this, is subtracted
+    from the logit of its class (Menon et al., "Long-tail learning via logit adjustment", ICLR 2021). Weights make a
+    network learn rare classes, and find them where they are not; any share can be tried without training anew."""
     postprocess: Postprocess = Postprocess()
     """What is done to the masks that are found."""
 
@@ -330,6 +335,14 @@ class Run(ConfigModel):
         layout = DATASETS.load(self.dataset.format)
         name: str = self.dataset.task or layout.default_task(self.dataset.num_classes)
         return name
+
+    @property
+    def class_offsets(self) -> list[float]:
+        """What is subtracted from the logit of each class; empty for nothing, or where weights are not found yet."""
+        share = self.inference.undo_class_weights
+        given = [part.options.get("class_weights") for part in self.training.loss.values()]
+        weights = next((weights for weights in given if isinstance(weights, list)), [])
+        return [share * math.log(weight) if weight else 0.0 for weight in weights] if share else []
 
     def losses(self) -> list[tuple[float, Any]]:
         """Losses with their weights, each named as in YAML."""

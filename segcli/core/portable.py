@@ -1,7 +1,7 @@
 """What an exported network says of itself, and how far it is from the original."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,6 +62,8 @@ class Description:
     """How they are prepared: `image_size` and `preprocessing` of the section `data`."""
     segcli: str
     """Version that wrote the file."""
+    class_offsets: list[float] = field(default_factory=list)
+    """Subtracted from the logit of each class before it becomes a probability; nothing when empty."""
     size: list[int] | None = None
     """The one spatial size that the network is made for; None where sizes are free."""
     format: int = VERSION

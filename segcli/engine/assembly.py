@@ -195,7 +195,7 @@ def assemble(run: Run, *, pretrained: bool = False, site: Site | None = None) ->
     """
     site = site or _site(run)
     layout: Layout = run.dataset.build()
-    task: Task = TASKS.load(run.task_name)(run.dataset.spec)
+    task: Task = TASKS.load(run.task_name)(run.dataset.spec, run.class_offsets)
     run.inference.postprocess.check(task.classes)
     seed_everything(run.seed)
     can_output = MODELS.load(run.model.type).can_output

@@ -147,6 +147,7 @@ def describe(parts: Assembly, *, epoch: int, precision: str, baked: str | None) 
         overlap=run.inference.overlap,
         tta=run.inference.tta,
         scales=run.inference.scales,
+        class_offsets=list(parts.task.offsets),
         postprocess=run.inference.postprocess.model_dump(),
         dataset=plain(dataset),
         preprocessing=plain(

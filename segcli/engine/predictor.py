@@ -125,8 +125,9 @@ class Predictor:
     """Whether the network normalises the pixels itself and takes `(B, *S, C)`."""
     batch_size: int = 1
     """Tiles per call."""
-    members: int = 1
-    """Networks in `forward`, which gives their outputs one after the other as channels."""
+    members: tuple[Task, ...] = ()
+    """Task of each network in `forward`, which gives their outputs one after the other as channels; when empty, there
+    is one, of `task`."""
 
     def likely(self, sample: Sample) -> Likely:
         """Probabilities at the size of the file."""
@@ -220,10 +221,12 @@ class Predictor:
         return replace(likely, probs=probs)
 
     def _likely(self, logits: Array, present: Mask | None) -> Likely:
-        every = np.stack([self.task.probabilities_of(part) for part in np.split(logits, self.members)])
+        tasks = self.members or (self.task,)
+        parts = np.split(logits, len(tasks))
+        every = np.stack([task.probabilities_of(part) for task, part in zip(tasks, parts, strict=True)])
         if present is not None:
             every *= present.reshape(-1, *[1] * (logits.ndim - 1))
-        probs = every.mean(axis=0) if self.members > 1 else every[0]
+        probs = every.mean(axis=0) if len(every) > 1 else every[0]
         return Likely(probs, every, self.task.target == "classes", present)
 
     @property
@@ -301,7 +304,8 @@ def ensemble(members: Sequence[Predictor]) -> Predictor:
     pipeline.multiple = math.lcm(*(member.pipeline.multiple for member in members))
     batch_size = min(member.batch_size for member in members)
     name = "+".join(dict.fromkeys(member.name for member in members))
-    return replace(first, name=name, pipeline=pipeline, forward=forward, batch_size=batch_size, members=len(members))
+    tasks = tuple(member.task for member in members)
+    return replace(first, name=name, pipeline=pipeline, forward=forward, batch_size=batch_size, members=tasks)
 
 
 AGREE: dict[str, Callable[[Predictor], Any]] = {
@@ -349,7 +353,7 @@ def of_exported(path: Path, wanted: Wanted, *, threads: int = 0) -> Predictor:
     described = network.description
     dataset = DatasetSection.model_validate(described.dataset)
     layout: Layout = dataset.build()
-    task: Task = TASKS.load(described.task)(dataset.spec)
+    task: Task = TASKS.load(described.task)(dataset.spec, described.class_offsets)
     settings = DataSettings.model_validate(described.preprocessing)
     keys = ("threshold", "tile", "overlap", "tta", "scales", "postprocess")
     inference = Inference.model_validate({key: getattr(described, key) for key in keys}).changed(

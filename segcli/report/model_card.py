@@ -205,10 +205,22 @@ def _answer(description: Description) -> str:
     return "class" if "class" in description.outputs else "mask"
 
 
+def _logits(description: Description, output: str) -> str:
+    """Of classes that exclude each other, as the largest of them decides."""
+    logits = f"outputs['{output}'][0]"
+    if not description.class_offsets:
+        return logits
+    offsets = f"np.float32({[round(offset, 7) for offset in description.class_offsets]})"
+    if output == "mask":
+        offsets += f"[:{', None' * description.ndim}]"
+    return f"({logits} - {offsets})"
+
+
 def _decision(description: Description) -> Iterator[str]:
     many = len(description.classes) > 1
     if _answer(description) == "class":
-        yield "found = outputs['class'][0].argmax()  # of " + ", ".join(each["name"] for each in description.classes)
+        names = ", ".join(each["name"] for each in description.classes)
+        yield f"found = {_logits(description, 'class')}.argmax()  # of {names}"
         return
     if description.task == "structures":
         yield "probabilities = 1 / (1 + np.exp(-outputs['mask'][0]))"
@@ -219,6 +231,6 @@ def _decision(description: Description) -> Iterator[str]:
         yield "probabilities = outputs['probabilities'][0]"
         yield "mask = probabilities.argmax(axis=0)" if many else f"mask = probabilities[0] >= {description.threshold!r}"
     elif many:
-        yield "mask = outputs['mask'][0].argmax(axis=0)"
+        yield f"mask = {_logits(description, 'mask')}.argmax(axis=0)"
     else:
         yield f"mask = 1 / (1 + np.exp(-outputs['mask'][0, 0])) >= {description.threshold!r}"

@@ -4,7 +4,7 @@ The engine never asks which task it runs; whatever differs between masks, classe
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -43,6 +43,8 @@ class Task(ABC):
 
     Args:
         spec: The data set, with its classes.
+        offsets: Subtracted from the logit of each class, where classes exclude each other, before it becomes a
+            probability (`inference.undo_class_weights`); nothing when empty.
     """
 
     activation: ClassVar[str]
@@ -67,8 +69,9 @@ class Task(ABC):
     pool: ClassVar[str | None] = None
     """What a value over the whole data set goes over, in words, in place of the metric's own."""
 
-    def __init__(self, spec: DatasetSpec) -> None:
+    def __init__(self, spec: DatasetSpec, offsets: Sequence[float] = ()) -> None:
         self.spec = spec
+        self.offsets = tuple(offsets)
 
     @property
     def classes(self) -> tuple[str, ...]:

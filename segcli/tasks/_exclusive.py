@@ -27,8 +27,17 @@ class Exclusive(Task):
         return {self.output: self.spec.num_classes}
 
     def probabilities(self, logits: "Tensor", presence: "Tensor | None" = None) -> "Tensor":
-        """Softmax."""
-        return logits.float().softmax(dim=1)
+        """Softmax, of logits without the task's offsets."""
+        logits = logits.float()
+        if self.offsets:
+            logits = logits - logits.new_tensor(self.offsets).view(-1, *[1] * (logits.ndim - 2))
+        return logits.softmax(dim=1)
+
+    def probabilities_of(self, logits: Array) -> Array:
+        """As `probabilities`, of one image `(K, *S)` and without PyTorch."""
+        if self.offsets:
+            logits = logits - np.array(self.offsets, np.float32).reshape(-1, *[1] * (logits.ndim - 1))
+        return super().probabilities_of(logits)
 
     def decide(self, probs: Array, threshold: float) -> Array:
         """Index of the class, `(K, *S) -> (*S)`; there is no threshold."""

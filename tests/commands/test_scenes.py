@@ -12,6 +12,7 @@ from sklearn.metrics import confusion_matrix, jaccard_score
 
 from segcli.data.images import read_image, read_labels
 from segcli.engine.checkpoint import read_checkpoint
+from segcli.engine.portable import open_portable
 
 COLORS = {"sky": STREET["sky"], "road": STREET["road"], "car": STREET["car"], "tram": (10, 20, 30)}
 NAMES = list(COLORS)
@@ -121,6 +122,53 @@ def test_class_weights_are_found_once_told_and_written_into_the_run(run_cli, sce
     assert run_cli("resume", "tiny", "training.epochs=2").code == 0
     assert run_cli("eval", "tiny", "--split", "val").code == 0
     assert cache.exists()
+
+
+def frames_of(workplace):
+    """Frames of the test split, as the network takes them."""
+    images = [read_image(path) for path in sorted((workplace / "data/Images/Video_002").iterdir())]
+    return [np.moveaxis((image.astype(np.float32) / 255 - 0.4) / np.float32(0.2), -1, 0)[None] for image in images]
+
+
+def softmax(logits):
+    return np.exp(logits) / np.exp(logits).sum(axis=0)
+
+
+def test_half_of_the_class_weights_is_taken_back_everywhere(run_cli, scenes, workplace):
+    probs = [0.0, 0.0]
+    for name, weights in (("one", [0.2, 1.0, 8.0, 0.0]), ("other", [5.0, 1.0, 0.5, 1.0])):
+        loss = {"cross_entropy": {"class_weights": weights}}
+        config = scenes(name=name, training__epochs=3, training__loss=loss, inference__undo_class_weights=0.5)
+        for words in (("train", config), ("export", name, "--bake"), ("export", name)):
+            result = run_cli(*words)
+            assert result.code == 0, result.err
+        network = open_portable(workplace / f"outputs/exports/{name}/{name}.onnx")
+        logits = [network(frame)["mask"][0] for frame in frames_of(workplace)]
+        offsets = 0.5 * np.log([weight or 1.0 for weight in weights])[:, None, None]
+        each = [softmax(values - offsets) for values in logits]
+        assert any((one.argmax(0) != values.argmax(0)).any() for one, values in zip(each, logits, strict=True))
+        probs = [one + other for one, other in zip(probs, each, strict=True)]
+        expected = [one.argmax(0) for one in each]
+
+        assert run_cli("eval", name).code == 0
+        file = f"outputs/exports/{name}/{name}"
+        networks = {"run": f"--run={name}", "file": f"--model={file}.onnx", "baked": f"--model={file}_baked.onnx"}
+        for out, network in networks.items():
+            assert run_cli("predict", "data/Images/Video_002", network, "--out", f"{name}_{out}").code == 0
+        for index, answer in enumerate(expected, start=1):
+            scored = workplace / f"outputs/tests/{name}/predictions/Video_002/000{index}.png"
+            assert np.array_equal(index_of(read_image(scored)), answer)
+            for out in networks:
+                assert np.array_equal(read_labels(workplace / f"{name}_{out}/000{index}_index.png"), answer)
+        card = (workplace / f"outputs/exports/{name}/README.md").read_text()
+        line = next(line for line in card.splitlines() if line.startswith("mask = "))
+        given = {"np": np, "outputs": {"mask": logits[-1][None]}}
+        exec(line, given)
+        assert np.array_equal(given["mask"], expected[-1])
+
+    assert run_cli("predict", "data/Images/Video_002", "--run", "one", "--run", "other", "--out", "both").code == 0
+    for index, mean in enumerate(probs, start=1):
+        assert np.array_equal(read_labels(workplace / f"both/000{index}_index.png"), mean.argmax(0))
 
 
 def test_a_prediction_has_the_coding_of_the_masks_with_the_indices_beside_it(trained, run_cli, workplace):

@@ -227,6 +227,10 @@ def test_a_data_set_is_looked_up_beside_the_experiment_and_then_from_the_working
             {"dataset__num_classes": 2, "training__loss": {"cross_entropy": {"class_weights": "median"}}},
             "training.loss.cross_entropy.class_weights",
         ),
+        (
+            {"inference__undo_class_weights": 0.5},
+            "inference.undo_class_weights: is set, and no part of the loss has `class_weights`",
+        ),
         ({"dataset__paths": {"root": None}}, "dataset.paths.root: is not set"),
         ({"training__loss": {"bce": 0.0, "dice": 0.0}}, "training.loss: every part weighs 0"),
         ({"training__metrics": ["dice", "iou", "Dice"]}, "training.metrics.2: `dice` stands twice"),

@@ -5,10 +5,10 @@ from segcli.data.settings import DatasetSpec, Paths
 from segcli.tasks.multiclass import Multiclass
 
 
-def task(classes=("sky", "road", "car"), colors=(None, None, None)):
+def task(classes=("sky", "road", "car"), colors=(None, None, None), offsets=()):
     entries = [{"name": name, "color": color} for name, color in zip(classes, colors, strict=True)]
     spec = {"name": "x", "format": "sequences", "num_classes": len(classes), "classes": entries}
-    return Multiclass(DatasetSpec.model_validate({**spec, "paths": Paths()}))
+    return Multiclass(DatasetSpec.model_validate({**spec, "paths": Paths()}), offsets)
 
 
 def test_a_pixel_belongs_to_the_most_probable_class_whatever_the_threshold():
@@ -21,6 +21,15 @@ def test_probabilities_of_half_precision_logits_sum_to_one():
     probs = task().probabilities(torch.randn(2, 3, 4, 5).half() * 20)
     assert probs.dtype == torch.float32
     torch.testing.assert_close(probs.sum(1), torch.ones(2, 4, 5))
+
+
+def test_probabilities_are_divided_by_weights_that_are_taken_back():
+    probs, weights = np.array([0.2, 0.5, 0.3]), np.array([4.0, 1.0, 0.25])
+    expected = probs / weights / (probs / weights).sum()  # as of a network that learnt without them
+    logits = np.tile(np.log(probs)[:, None, None], (1, 4, 5)).astype(np.float32) + 3
+    made = task(offsets=np.log(weights))
+    for found in (made.probabilities_of(logits), made.probabilities(torch.from_numpy(logits)[None])[0].numpy()):
+        np.testing.assert_allclose(found, np.broadcast_to(expected[:, None, None], (3, 4, 5)), atol=1e-6)
 
 
 def test_classes_without_a_colour_get_one_of_their_own():
