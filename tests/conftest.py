@@ -59,3 +59,15 @@ def tiny(workplace: Path) -> Callable[..., Path]:
         return write_experiment(workplace / "tiny.yaml", experiment(dataset, **changes))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with the run `tiny`, its ONNX file, and one with the normalisation baked in; to be copied."""
+    folder = tmp_path_factory.mktemp("exports")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        config = write_experiment(folder / "tiny.yaml", experiment(write_folders(folder / "data"), training__epochs=2))
+        for words in (["train", str(config)], ["export", "tiny"], ["export", "tiny", "--bake"]):
+            assert run(words) == 0
+    return folder

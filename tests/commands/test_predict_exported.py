@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,12 +19,15 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def exported(run_cli, tiny):
-    """Makes a trained run called `tiny` and its ONNX file."""
+def exported(run_cli, tiny, tiny_exports, workplace):
+    """Makes a trained run called `tiny` and its ONNX file, as it is or baked; returns the file."""
 
-    def make(*options, **changes):
+    def make(*, baked=False, **changes):
+        if not changes:
+            shutil.copytree(tiny_exports, workplace, dirs_exist_ok=True)
+            return "outputs/exports/tiny/tiny_baked.onnx" if baked else "outputs/exports/tiny/tiny.onnx"
         assert run_cli("train", tiny(training__epochs=2, **changes)).code == 0
-        result = run_cli("export", "tiny", "--json", *options)
+        result = run_cli("export", "tiny", "--json", *["--bake"] * baked)
         assert result.code == 0, result.err
         return json.loads(result.out)["file"]
 
@@ -61,7 +65,7 @@ def test_the_masks_are_those_of_the_checkpoint(run_cli, workplace, exported, cha
 
 
 def test_so_they_are_in_tiles_with_augmentation_and_baked(run_cli, workplace, exported):
-    file = exported("--bake")
+    file = exported(baked=True)
     for index, size in enumerate(((150, 90), (37, 201))):
         image = np.random.default_rng(index).integers(0, 255, (*size, 3), dtype=np.uint8)
         cv2.imwrite(str(workplace / f"data/test/image/large{index}.png"), cv2.GaussianBlur(image, (0, 0), 5))
@@ -153,7 +157,7 @@ def test_what_is_no_onnx_file_of_ours_is_told(run_cli, workplace, exported):
 
 
 def test_an_image_of_another_format_than_a_baked_file_takes_is_passed_over_and_told(run_cli, workplace, exported):
-    file = exported("--bake")
+    file = exported(baked=True)
     cv2.imwrite(str(workplace / "deep.png"), np.zeros((32, 32, 3), np.uint16))
     result = run_cli("predict", "deep.png", "--model", file)
     assert result.code == 3
