@@ -57,13 +57,7 @@ def check_together(run: Run, document: Document) -> list[Problem]:
     _check_sizes(run, wrong)
     _check_metrics(run, wrong)
     _check_losses(run, made, wrong)
-    weighted = [part.options.get("class_weights", "none") != "none" for part in run.training.loss.values()]
-    if run.inference.undo_class_weights and not any(weighted):
-        wrong(
-            ("inference", "undo_class_weights"),
-            "is set, and no part of the loss has `class_weights`",
-            "leave it out, or set `training.loss.cross_entropy.class_weights`",
-        )
+    _check_inference(run, wrong)
     _check_monitor(run, wrong)
     if run.data.preprocessing.normalize is True and dataset.mean is None:
         wrong(
@@ -135,6 +129,15 @@ def _check_losses(run: Run, task: Any, wrong: Any) -> None:
                 f"`{name}` is a loss of {what[kinds[0]]}, task `{run.task_name}` has {what[task.target]}",
                 f"take `{task.default_loss}`",
             )
+
+
+def _check_inference(run: Run, wrong: Any) -> None:
+    if run.inference.undo_class_weights and all(part.class_weights == "none" for part in run.training.loss.values()):
+        wrong(
+            ("inference", "undo_class_weights"),
+            "is set, and no part of the loss has `class_weights`",
+            "leave it out, or set `training.loss.cross_entropy.class_weights`",
+        )
 
 
 def _check_monitor(run: Run, wrong: Any) -> None:

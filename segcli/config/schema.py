@@ -91,6 +91,12 @@ class LossPart(ConfigModel):
         """The loss's own keys."""
         return dict(self.model_extra or {})
 
+    @property
+    def class_weights(self) -> str | list[float]:
+        """A weight for each class, or how to find them from the training masks; `none` of a loss that knows none."""
+        given: str | list[float] = self.options.get("class_weights", "none")
+        return given
+
 
 class MetricSection(Component):
     """One metric."""
@@ -210,8 +216,9 @@ class Inference(ConfigModel):
     """A pixel is foreground from this probability on."""
     undo_class_weights: Share = 0.0
     """Share of the loss's `class_weights` that is taken back: the logarithm of each weight, times this, is subtracted
-    from the logit of its class (Menon et al., "Long-tail learning via logit adjustment", ICLR 2021). Weights make a
-    network learn rare classes, and find them where they are not; any share can be tried without training anew."""
+    from the logit of its class (Menon et al., "Long-tail learning via logit adjustment", ICLR 2021); nothing where the
+    weight is 0. Weights make a network learn rare classes, and find them where they are not; any share can be tried
+    without training anew."""
     postprocess: Postprocess = Postprocess()
     """What is done to the masks that are found."""
 
@@ -340,7 +347,7 @@ class Run(ConfigModel):
     def class_offsets(self) -> list[float]:
         """What is subtracted from the logit of each class; empty for nothing, or where weights are not found yet."""
         share = self.inference.undo_class_weights
-        given = [part.options.get("class_weights") for part in self.training.loss.values()]
+        given = [part.class_weights for part in self.training.loss.values()]
         weights = next((weights for weights in given if isinstance(weights, list)), [])
         return [share * math.log(weight) if weight else 0.0 for weight in weights] if share else []
 

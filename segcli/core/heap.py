@@ -1,7 +1,7 @@
 """How the C library hands memory out.
 
 GNU's returns each large block to the system as soon as it is freed. A training step on a CPU frees and asks for the
-same large tensors over and over, and the system clears every page of them anew: a tenth to a fifth of the step.
+same large tensors over and over, and the system clears every page of them anew: a tenth to a third of the step.
 """
 
 import ctypes

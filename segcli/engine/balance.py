@@ -14,8 +14,6 @@ from segcli.engine.events import Listener
 
 __all__ = ["fingerprint", "with_class_weights"]
 
-KEY = "class_weights"
-
 
 def fingerprint(cases: Sequence[Case]) -> dict[str, Any]:
     """Number of cases and a digest of their names and file sizes."""
@@ -50,8 +48,7 @@ def with_class_weights(run: Run, listener: Listener, *, keep: bool = True) -> Ru
     """
     loss = dict(run.training.loss)
     for name, part in run.training.loss.items():
-        scheme = part.options.get(KEY)
-        if scheme in SCHEMES and scheme != "none":
+        if part.class_weights in SCHEMES and part.class_weights != "none":
             loss[name] = _weighted(run, part, listener, keep=keep)
     return run.model_copy(update={"training": run.training.model_copy(update={"loss": loss})})
 
@@ -64,7 +61,7 @@ def _weighted(run: Run, part: LossPart, listener: Listener, *, keep: bool) -> Lo
     counts_masks = "mask" in layout.truths  # classes of whole images cost nothing to count, and stand in no image
     pixels = class_pixels(layout, cases, run.dataset.num_classes, cache if keep and counts_masks else None)
     options = part.options
-    scheme = options[KEY]
+    scheme: Any = part.class_weights
     weights = class_weights(scheme, pixels, **({"beta": options["beta"]} if "beta" in options else {}))
     names = class_names(run.dataset.spec)
     told = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(names, weights, strict=True))
@@ -72,4 +69,4 @@ def _weighted(run: Run, part: LossPart, listener: Listener, *, keep: bool) -> Lo
     listener.notice(f"class weights ({scheme}, from {len(cases)} training {what}): {told}")
     for name in (name for name, weight in zip(names, weights, strict=True) if weight == 0):
         listener.warn(f"class `{name}` does not occur in the training {what}: it has the weight 0")
-    return LossPart.model_validate({**part.model_dump(), KEY: weights})
+    return LossPart.model_validate({**part.model_dump(), "class_weights": weights})
