@@ -17,10 +17,10 @@ from segcli.config.load import run_from_values
 from segcli.config.schema import Run
 from segcli.core.errors import DeviceError
 from segcli.core.registry import MODELS
-from segcli.core.vram import Measured
 from segcli.engine.runtime import choose_device, choose_precision
-from segcli.engine.vram.forecast import Forecaster
-from segcli.engine.vram.real import measured
+from segcli.vram.forecast import Forecaster
+from segcli.vram.real import measured
+from segcli.vram.results import Measured
 
 HERE = Path(__file__).parent
 BATCHES, SIZES, PRECISIONS = (2, 6), (256, 512), ("off", "bf16")

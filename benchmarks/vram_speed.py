@@ -19,7 +19,7 @@ def measure(config: Path) -> None:
     imported = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     started = time.perf_counter(), time.process_time()
     from segcli.config.load import load_run
-    from segcli.engine.vram.forecast import Forecaster
+    from segcli.vram.forecast import Forecaster
 
     forecast = Forecaster(load_run(config)).forecast()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

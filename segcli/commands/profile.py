@@ -10,8 +10,8 @@ from segcli.config.load import load_run
 from segcli.config.schema import Run
 from segcli.core.errors import ConfigError, nearest
 from segcli.core.files import write_text
-from segcli.core.gpus import Holders
-from segcli.core.vram import Forecast, parse_size
+from segcli.vram.gpus import Holders
+from segcli.vram.results import Forecast, parse_size
 
 __all__ = ["FIRST", "Sweep", "find_config", "forecasts", "load_runs", "parse_sweep", "parse_vram", "processes"]
 
@@ -33,7 +33,7 @@ def processes() -> Holders:
     Raises:
         DeviceError: There is no driver to ask.
     """
-    from segcli.engine.gpu_processes import gpu_holders  # noqa: PLC0415 - the rest needs no PyTorch
+    from segcli.vram.gpu_processes import gpu_holders  # noqa: PLC0415 - the rest needs no PyTorch
 
     return gpu_holders(EXPERIMENTS)
 
@@ -131,10 +131,10 @@ def forecasts(
     """
     if len(runs) > 1 and (page is not None or trace is not None):
         raise ConfigError("`--html` and `--trace` take one experiment at a time")
-    from segcli.engine.vram.forecast import Forecaster, gpu_present  # noqa: PLC0415 - the file is checked before PyTorch loads
-    from segcli.engine.vram.inputs import with_batch_size  # noqa: PLC0415
-    from segcli.engine.vram.real import measured, traced  # noqa: PLC0415
     from segcli.report.timeline import timeline_page  # noqa: PLC0415
+    from segcli.vram.forecast import Forecaster, gpu_present  # noqa: PLC0415 - the file is checked before PyTorch loads
+    from segcli.vram.inputs import with_batch_size  # noqa: PLC0415
+    from segcli.vram.real import measured, traced  # noqa: PLC0415
 
     limit = vram if vram is not None else gpu_present()
     found = []

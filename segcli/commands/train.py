@@ -20,10 +20,10 @@ from segcli.engine.session import open_session
 from segcli.engine.snapshot import Snapshot
 from segcli.engine.stopping import StopSignal
 from segcli.engine.trainer import Trainer
-from segcli.engine.vram.choice import refuse_what_cannot_fit, with_fitting_batch
-from segcli.engine.vram.inputs import inputs_of
-from segcli.engine.vram.real import traced
 from segcli.report.results import Trained
+from segcli.vram.choice import refuse_what_cannot_fit, with_fitting_batch
+from segcli.vram.inputs import inputs_of
+from segcli.vram.real import traced
 
 __all__ = ["dry_run", "resume", "train"]
 

@@ -190,7 +190,7 @@ class Trainer:
         told = [loader.explained(error) for loader in loaders]
         exhausted = out_of_memory(error)
         if exhausted is not None:
-            from segcli.engine.vram.choice import beside_forecast  # noqa: PLC0415 - the forecast plays this trainer
+            from segcli.vram.choice import beside_forecast  # noqa: PLC0415 - the forecast plays this trainer
 
             return beside_forecast(self.run, exhausted)
         return next(filter(None, told), None) or error

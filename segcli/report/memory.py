@@ -6,7 +6,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from segcli.core.gpus import GPU, Holder, Holders
+from segcli.vram.gpus import GPU, Holder, Holders
 
 __all__ = ["holders", "size"]
 

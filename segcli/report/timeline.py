@@ -3,8 +3,8 @@
 import html
 import json
 
-from segcli.core.vram import Forecast, Timeline
 from segcli.report.memory import size
+from segcli.vram.results import Forecast, Timeline
 
 __all__ = ["timeline_page"]
 

@@ -6,8 +6,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from segcli.core.vram import CONTEXT, LIBRARIES, Forecast, Limits, Measured, Traced
 from segcli.report.memory import size
+from segcli.vram.results import CONTEXT, LIBRARIES, Forecast, Limits, Measured, Traced
 
 __all__ = ["comparison", "forecast", "shape"]
 

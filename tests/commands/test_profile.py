@@ -7,11 +7,11 @@ import yaml
 from factories import volumes_experiment, write_experiment, write_hdf5
 
 from segcli.config.load import load_run
-from segcli.core.vram import CONTEXT, LIBRARIES, Limits
-from segcli.engine.vram.forecast import Forecaster
-from segcli.engine.vram.inputs import inputs_of, with_batch_size
-from segcli.engine.vram.replay import fits
-from segcli.engine.vram.scenario import play_training
+from segcli.vram.forecast import Forecaster
+from segcli.vram.inputs import inputs_of, with_batch_size
+from segcli.vram.replay import fits
+from segcli.vram.results import CONTEXT, LIBRARIES, Limits
+from segcli.vram.scenario import play_training
 
 OVERHEAD = (CONTEXT + LIBRARIES) // 2**20
 STRIDE = 2
@@ -92,7 +92,7 @@ def test_prediction_takes_no_more_than_validation_of_a_batch_of_one(forecast, ti
 @pytest.mark.usefixtures("of_batches")
 def test_the_gpu_at_hand_is_the_limit_and_the_batch_of_auto_is_the_largest_that_fits_it(forecast, tiny, monkeypatch):
     vram = (OVERHEAD + 8) * 2**20
-    monkeypatch.setattr("segcli.engine.vram.forecast.gpu_present", lambda: vram)
+    monkeypatch.setattr("segcli.vram.forecast.gpu_present", lambda: vram)
     found = forecast(tiny(data__batch_size="auto"))
     assert found["vram_bytes"] == vram
     assert found["batch_size"] == found["max_batch_size"] > 2

@@ -22,10 +22,10 @@ from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import Precision
 from segcli.engine.stopping import StopSignal
 from segcli.engine.trainer import Trainer
-from segcli.engine.vram.backward import Saved, backward
-from segcli.engine.vram.inputs import Inputs, Unloaded
-from segcli.engine.vram.recorder import Log, Recorder
-from segcli.engine.vram.stand_in import GPU, Stepping, placed, stand_in
+from segcli.vram.backward import Saved, backward
+from segcli.vram.inputs import Inputs, Unloaded
+from segcli.vram.recorder import Log, Recorder
+from segcli.vram.stand_in import GPU, Stepping, placed, stand_in
 
 __all__ = ["Played", "play_prediction", "play_training", "precision_of"]
 

@@ -6,11 +6,11 @@ from factories import SMALL, experiment
 from torch import nn
 
 from segcli.config.load import run_from_values
-from segcli.engine.vram.inputs import inputs_of
-from segcli.engine.vram.kernels import WORKSPACE
-from segcli.engine.vram.recorder import Recorder
-from segcli.engine.vram.scenario import play_training
-from segcli.engine.vram.stand_in import GPU, Stepping, stand_in
+from segcli.vram.inputs import inputs_of
+from segcli.vram.kernels import WORKSPACE
+from segcli.vram.recorder import Recorder
+from segcli.vram.scenario import play_training
+from segcli.vram.stand_in import GPU, Stepping, stand_in
 
 F = nn.functional
 

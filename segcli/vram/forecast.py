@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from segcli.config.schema import Run
-from segcli.core.vram import CONTEXT, LIBRARIES, Forecast, LayerUse, Limits, StageUse, SweepRow, Timeline
-from segcli.engine.vram.inputs import Inputs, inputs_of, with_batch_size, with_image_size
-from segcli.engine.vram.recorder import TOP, Log
-from segcli.engine.vram.replay import Replay, fits, replayed
-from segcli.engine.vram.scenario import Played, play_prediction, play_training, precision_of
-from segcli.engine.vram.stand_in import GPU
+from segcli.vram.inputs import Inputs, inputs_of, with_batch_size, with_image_size
+from segcli.vram.recorder import TOP, Log
+from segcli.vram.replay import Replay, fits, replayed
+from segcli.vram.results import CONTEXT, LIBRARIES, Forecast, LayerUse, Limits, StageUse, SweepRow, Timeline
+from segcli.vram.scenario import Played, play_prediction, play_training, precision_of
+from segcli.vram.stand_in import GPU
 
 __all__ = ["Forecaster", "gpu_present"]
 

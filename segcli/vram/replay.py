@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from segcli.engine.vram.allocator import CachingAllocator, OutOfMemory
-from segcli.engine.vram.recorder import Log
+from segcli.vram.allocator import CachingAllocator, OutOfMemory
+from segcli.vram.recorder import Log
 
 __all__ = ["Replay", "fits", "replayed"]
 

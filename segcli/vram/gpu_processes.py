@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from segcli.core.errors import DeviceError
-from segcli.core.gpus import GPU, Holder, Holders
+from segcli.vram.gpus import GPU, Holder, Holders
 
 __all__ = ["gpu_holders"]
 

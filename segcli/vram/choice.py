@@ -4,11 +4,11 @@ import torch
 
 from segcli.config.schema import Run
 from segcli.core.errors import ConfigError, DeviceError, SegcliError
-from segcli.core.vram import CONTEXT
 from segcli.engine.events import Listener
 from segcli.engine.runtime import choose_device, choose_precision
-from segcli.engine.vram.forecast import Forecaster
-from segcli.engine.vram.inputs import with_batch_size
+from segcli.vram.forecast import Forecaster
+from segcli.vram.inputs import with_batch_size
+from segcli.vram.results import CONTEXT
 
 __all__ = ["beside_forecast", "memory_for", "refuse_what_cannot_fit", "with_fitting_batch"]
 

@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from segcli.core.errors import DeviceError
 from segcli.engine.runtime import random_state, restore_random_state
-from segcli.engine.vram.kernels import attention
+from segcli.vram.kernels import attention
 
 __all__ = ["GPU", "Stepping", "placed", "stand_in"]
 

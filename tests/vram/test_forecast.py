@@ -7,9 +7,9 @@ import yaml
 from factories import experiment
 
 from segcli.config.load import load_run, run_from_values
-from segcli.core.vram import CONTEXT, LIBRARIES
-from segcli.engine.vram.forecast import Forecaster
-from segcli.engine.vram.inputs import inputs_of, with_batch_size
+from segcli.vram.forecast import Forecaster
+from segcli.vram.inputs import inputs_of, with_batch_size
+from segcli.vram.results import CONTEXT, LIBRARIES
 
 MIB = 2**20
 OVERHEAD = CONTEXT + LIBRARIES

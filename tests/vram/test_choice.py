@@ -6,11 +6,11 @@ import yaml
 
 from segcli.config.load import load_run
 from segcli.core.errors import DeviceError
-from segcli.core.vram import CONTEXT, LIBRARIES
 from segcli.engine.runtime import choose_precision
-from segcli.engine.vram import choice
-from segcli.engine.vram.forecast import Forecaster
-from segcli.engine.vram.inputs import with_batch_size
+from segcli.vram import choice
+from segcli.vram.forecast import Forecaster
+from segcli.vram.inputs import with_batch_size
+from segcli.vram.results import CONTEXT, LIBRARIES
 
 MIB = 2**20
 

@@ -6,12 +6,12 @@ import torch
 from factories import experiment
 
 from segcli.config.load import run_from_values
-from segcli.core.vram import Measured
-from segcli.engine.vram.forecast import Forecaster
-from segcli.engine.vram.inputs import inputs_of
-from segcli.engine.vram.real import traced
 from segcli.report import vram as report
 from segcli.report.timeline import timeline_page
+from segcli.vram.forecast import Forecaster
+from segcli.vram.inputs import inputs_of
+from segcli.vram.real import traced
+from segcli.vram.results import Measured
 
 
 def make(**changes):

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from segcli.engine.vram.allocator import CachingAllocator, OutOfMemory, rounded
+from segcli.vram.allocator import CachingAllocator, OutOfMemory, rounded
 
 KIB, MIB = 2**10, 2**20
 

@@ -18,10 +18,10 @@ from segcli.engine.events import Silent
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.stopping import StopSignal
 from segcli.engine.trainer import Trainer
-from segcli.engine.vram.inputs import Unloaded, inputs_of
-from segcli.engine.vram.replay import replayed
-from segcli.engine.vram.scenario import _Unwatched, play_training, precision_of
-from segcli.engine.vram.stand_in import Stepping, placed, stand_in
+from segcli.vram.inputs import Unloaded, inputs_of
+from segcli.vram.replay import replayed
+from segcli.vram.scenario import _Unwatched, play_training, precision_of
+from segcli.vram.stand_in import Stepping, placed, stand_in
 
 CPU = torch.device("cpu")
 MODEL_CASES = [(name, ndim) for name in MODELS.names() for ndim in MODELS.load(name).can_ndim]
@@ -95,7 +95,7 @@ def watched_alike(monkeypatch):
     the forecast, which does, is told not to. And MemTracker's hooks hold the gradient of an output of a module until
     those of its other outputs have come; for totals the first will do.
     """
-    monkeypatch.setattr("segcli.engine.vram.backward._added", lambda first, second: first + second)
+    monkeypatch.setattr("segcli.vram.backward._added", lambda first, second: first + second)
     hook = partial(register_multi_grad_hook, mode="any")
     monkeypatch.setattr("torch.distributed._tools.mod_tracker.register_multi_grad_hook", hook)
 

@@ -13,7 +13,7 @@ from torch.nn.modules import module as hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from segcli.engine.vram import kernels
+from segcli.vram import kernels
 
 __all__ = ["TOP", "Block", "Log", "Recorder"]
 

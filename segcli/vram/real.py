@@ -12,7 +12,6 @@ from torch.profiler import ProfilerActivity, profile, tensorboard_trace_handler
 
 from segcli.config.schema import Run
 from segcli.core.errors import DeviceError
-from segcli.core.vram import Measured, Traced
 from segcli.engine.assembly import assemble
 from segcli.engine.evaluator import evaluate
 from segcli.engine.events import Silent
@@ -20,7 +19,8 @@ from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import choose_device, out_of_memory, random_state, restore_random_state
 from segcli.engine.stopping import StopSignal
 from segcli.engine.trainer import Trainer
-from segcli.engine.vram.inputs import Inputs, Unloaded
+from segcli.vram.inputs import Inputs, Unloaded
+from segcli.vram.results import Measured, Traced
 
 __all__ = ["measured", "traced"]
 

@@ -16,11 +16,11 @@ from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import random_state
 from segcli.engine.stopping import StopSignal
 from segcli.engine.trainer import Trainer
-from segcli.engine.vram.backward import Saved, backward
-from segcli.engine.vram.inputs import Unloaded, inputs_of
-from segcli.engine.vram.recorder import Log
-from segcli.engine.vram.replay import replayed
-from segcli.engine.vram.scenario import play_prediction, play_training
+from segcli.vram.backward import Saved, backward
+from segcli.vram.inputs import Unloaded, inputs_of
+from segcli.vram.recorder import Log
+from segcli.vram.replay import replayed
+from segcli.vram.scenario import play_prediction, play_training
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
 
