@@ -10,6 +10,7 @@ from segcli.config.load import load_run
 from segcli.config.schema import Run
 from segcli.core.errors import ConfigError, nearest
 from segcli.core.files import write_text
+from segcli.vram.gpu_processes import gpu_holders
 from segcli.vram.gpus import Holders
 from segcli.vram.results import Forecast, parse_size
 
@@ -33,8 +34,6 @@ def processes() -> Holders:
     Raises:
         DeviceError: There is no driver to ask.
     """
-    from segcli.vram.gpu_processes import gpu_holders  # noqa: PLC0415 - the rest needs no PyTorch
-
     return gpu_holders(EXPERIMENTS)
 
 

@@ -21,7 +21,7 @@ from segcli.engine.snapshot import Snapshot
 from segcli.engine.stopping import StopSignal
 from segcli.engine.trainer import Trainer
 from segcli.report.results import Trained
-from segcli.vram.choice import refuse_what_cannot_fit, with_fitting_batch
+from segcli.vram.choice import explained_by_forecast, refuse_what_cannot_fit, with_fitting_batch
 from segcli.vram.inputs import inputs_of
 from segcli.vram.real import traced
 
@@ -68,7 +68,8 @@ def train(run: Run, *, overwrite: bool, listener: Listener) -> Trained:
 def _fitted(trainer: Trainer, notes: Noting) -> Trained:
     """Train to the end, and write the report."""
     report = TrainingReport(notes)
-    trainer.fit(when_over=lambda: report.write(trainer, _trained(trainer)))
+    with explained_by_forecast(trainer.run):
+        trainer.fit(when_over=lambda: report.write(trainer, _trained(trainer)))
     return replace(_trained(trainer), report=report.written)
 
 
@@ -118,7 +119,9 @@ def dry_run(run: Run, *, force: bool = False, listener: Listener) -> dict[str, A
         run = with_fitting_batch(run, listener)
         refuse_what_cannot_fit(run, listener, force=force)
         trainer = open_session(run, RunFolder(run.folder), listener, stop, rehearsal=True)
-        return {"run": run.name, "batches_per_epoch": len(trainer.train), **trainer.rehearse()}
+        with explained_by_forecast(trainer.run):
+            figures = trainer.rehearse()
+        return {"run": run.name, "batches_per_epoch": len(trainer.train), **figures}
 
 
 def resume(located: Located, overrides: Sequence[str], *, listener: Listener) -> Trained:

@@ -3,7 +3,16 @@
 from difflib import get_close_matches
 from typing import ClassVar
 
-__all__ = ["CheckpointError", "ConfigError", "DataError", "DeviceError", "SegcliError", "Stopped", "nearest"]
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "DeviceError",
+    "DeviceMemoryError",
+    "SegcliError",
+    "Stopped",
+    "nearest",
+]
 
 
 class SegcliError(Exception):
@@ -49,6 +58,10 @@ class DeviceError(SegcliError):
     """No such device, or its memory is exhausted."""
 
     exit_code = 5
+
+
+class DeviceMemoryError(DeviceError):
+    """The memory of a device is exhausted."""
 
 
 class Stopped(Exception):  # noqa: N818 - no error: the user asked for it

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from segcli import __version__
-from segcli.core.errors import DeviceError
+from segcli.core.errors import DeviceError, DeviceMemoryError
 
 __all__ = [
     "Precision",
@@ -176,10 +176,10 @@ def give_memory_back(device: torch.device) -> None:
         torch.mps.empty_cache()
 
 
-def out_of_memory(error: Exception) -> DeviceError | None:
+def out_of_memory(error: Exception) -> DeviceMemoryError | None:
     """What to tell of an exhausted device; None when the error is something else."""
     if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-        return DeviceError(
+        return DeviceMemoryError(
             f"out of memory: {str(error).splitlines()[0][:160]}",
             hint="lower `data.batch_size`, `data.patch_size` (or `crop_size`) or `inference.tile`, or set "
             "`training.amp=auto`; `debug.on_oom=halve` splits a batch, `training.validate_on=cpu` spares the "

@@ -159,7 +159,7 @@ class Trainer:
         Raises:
             Stopped: A signal came; everything is saved.
             DataError: A loss is not finite, or a file cannot be read.
-            DeviceError: The device's memory is exhausted.
+            DeviceMemoryError: The device's memory is exhausted.
         """
         self.stop.deferred = True
         if self.parts.device.type == "cpu":
@@ -188,12 +188,7 @@ class Trainer:
         """The error as a user can understand it, or itself if it is ours."""
         loaders = [loader for loader in (self.train, self.val) if loader is not None]
         told = [loader.explained(error) for loader in loaders]
-        exhausted = out_of_memory(error)
-        if exhausted is not None:
-            from segcli.vram.choice import beside_forecast  # noqa: PLC0415 - the forecast plays this trainer
-
-            return beside_forecast(self.run, exhausted)
-        return next(filter(None, told), None) or error
+        return out_of_memory(error) or next(filter(None, told), None) or error
 
     def close(self) -> None:
         """End the loader workers."""

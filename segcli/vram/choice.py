@@ -1,16 +1,19 @@
 """What a training does with the forecast: take the largest batch, refuse what cannot fit, explain what did not."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from segcli.config.schema import Run
-from segcli.core.errors import ConfigError, DeviceError, SegcliError
+from segcli.core.errors import ConfigError, DeviceError, DeviceMemoryError, SegcliError
 from segcli.engine.events import Listener
 from segcli.engine.runtime import choose_device, choose_precision
 from segcli.vram.forecast import Forecaster
 from segcli.vram.inputs import with_batch_size
 from segcli.vram.results import CONTEXT
 
-__all__ = ["beside_forecast", "memory_for", "refuse_what_cannot_fit", "with_fitting_batch"]
+__all__ = ["beside_forecast", "explained_by_forecast", "memory_for", "refuse_what_cannot_fit", "with_fitting_batch"]
 
 
 def memory_for(run: Run) -> int | None:
@@ -84,6 +87,19 @@ def refuse_what_cannot_fit(run: Run, listener: Listener, *, force: bool) -> None
         listener.warn(message)
         return
     raise DeviceError(message, hint=f"{_mend(forecaster, vram)}, or try all the same with `--force`")
+
+
+@contextmanager
+def explained_by_forecast(run: Run) -> Iterator[None]:
+    """Put the forecast beside the message when memory runs out within.
+
+    Raises:
+        DeviceError: The memory of the run's device is exhausted.
+    """
+    try:
+        yield
+    except DeviceMemoryError as error:
+        raise beside_forecast(run, error) from error.__cause__
 
 
 def beside_forecast(run: Run, error: DeviceError) -> DeviceError:

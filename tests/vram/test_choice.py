@@ -75,7 +75,10 @@ def test_not_even_one_image(run_cli, tiny, gpu):
     assert "not even one image fits" in result.err
 
 
-def test_an_out_of_memory_error_is_told_beside_the_forecast_and_that_of_half_the_batch(run_cli, tiny, gpu, monkeypatch):
+@pytest.mark.parametrize("options", [(), ("--dry-run", "--force")])
+def test_an_out_of_memory_error_is_told_beside_the_forecast_and_that_of_half_the_batch(
+    options, run_cli, tiny, gpu, monkeypatch
+):
     from segcli.engine.stepper import Stepper
 
     def exhausted(self, batch):
@@ -88,7 +91,7 @@ def test_an_out_of_memory_error_is_told_beside_the_forecast_and_that_of_half_the
     config = tiny(data__image_size=[512, 512], data__batch_size=2, training__amp="off")
     both = [Forecaster(load_run(config, [f"data.batch_size={count}"])).forecast().device / 2**30 for count in (2, 1)]
     monkeypatch.setattr(Stepper, "forward_loss", exhausted)
-    result = run_cli("train", config)
+    result = run_cli("train", config, *options)
     assert result.code == 5
     told = " ".join(result.err.split())
     assert both[0] > both[1] + 0.01

@@ -146,7 +146,7 @@ def test_bare_without_a_run_it_takes_the_first_experiment(run_cli, workplace):
     result = run_cli("profile-memory")
     assert result.code == 2
     assert "no run under `outputs/experiments` and no `configs/exp.yaml`" in result.err
-    (workplace / "configs").symlink_to(Path(__file__).parents[3] / "configs")
+    (workplace / "configs").symlink_to(Path(__file__).parents[2] / "configs")
     assert "exp: unet" in run_cli("profile-memory").out
 
 

@@ -47,7 +47,7 @@ def make(name, ndim=2, **changes):
     return run_from_values(values, source="test")
 
 
-SHIPPED = sorted(Path(__file__).parents[3].glob("configs/experiments/*.yaml"))
+SHIPPED = sorted(Path(__file__).parents[2].glob("configs/experiments/*.yaml"))
 LARGE = [path for path in SHIPPED if not path.stem.endswith("_small")]
 
 
