@@ -14,12 +14,12 @@ import numpy as np
 import torch
 
 from segcli import __version__
-from segcli.core.portable import FORMATS, Description
 from segcli.core.registry import MODELS, TASKS
 from segcli.core.types import IOSpec
 from segcli.data.settings import DatasetSpec
-from segcli.engine.exporter import Exportable, write_file
-from segcli.engine.parity import Tried, compared, run_in_fresh_process
+from segcli.engine.export.description import FORMATS, Description
+from segcli.engine.export.exporter import Exportable, write_file
+from segcli.engine.export.parity import Tried, compared, run_in_fresh_process
 
 TOLERANCE = 1e-4
 SIDE = {2: 128, 3: 32}
@@ -66,7 +66,7 @@ def main(names: list[str]) -> int:
     print("|---|---|---|---|---|---|---|")
     for name in names or MODELS.names():
         kind = MODELS.load(name)
-        if "mask" not in kind.can_output:  # made for one size: `tests/engine/test_exporter.py`
+        if "mask" not in kind.can_output:  # made for one size: `tests/engine/export/test_exporter.py`
             continue
         for ndim in kind.can_ndim:
             torch.manual_seed(0)

@@ -35,9 +35,9 @@ from segcli.data.settings import DataSettings
 from segcli.data.tiles import TILE
 from segcli.data.volume_writers import writing_volume
 from segcli.engine.events import Silent
-from segcli.engine.predictor import Predictor
+from segcli.engine.inference.predictor import Predictor
+from segcli.engine.inference.sliding import Forward, Sliding
 from segcli.engine.runtime import choose_precision
-from segcli.engine.sliding import Forward, Sliding
 
 DEPTHS = [16, 32, 64, 128]
 SMALL = [2, 4]

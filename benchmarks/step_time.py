@@ -24,7 +24,7 @@ from segcli.engine.assembly import assemble
 from segcli.engine.events import Silent
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.stopping import StopSignal
-from segcli.engine.trainer import Trainer
+from segcli.engine.training.trainer import Trainer
 
 
 def batches(count: int, size: int, batch_size: int) -> list[Loaded]:

@@ -267,7 +267,7 @@ def predict(
 
     from segcli.commands.predict import predict as command
     from segcli.commands.predict_images import PredictOptions
-    from segcli.engine.predictor import Wanted, exported
+    from segcli.engine.inference.predictor import Wanted, exported
     from segcli.report import tables
 
     options = PredictOptions(
@@ -287,7 +287,7 @@ def predict(
         if model:
             networks = [exported(path, wanted) for path in model]
         else:
-            from segcli.engine.checkpoint_predictor import trained
+            from segcli.engine.inference.checkpoint_predictor import trained
 
             networks = [trained(entry.for_prediction(), wanted) for entry in located]
         done = command(inputs, networks, wanted, options, listener=listener)

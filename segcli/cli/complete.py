@@ -5,8 +5,8 @@ from pathlib import Path
 
 import typer
 
-from segcli.core.portable import FORMATS
 from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SAMPLES, SCHEDULERS, Registry
+from segcli.engine.export.description import FORMATS
 
 __all__ = [
     "config_or_key",

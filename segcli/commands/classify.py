@@ -10,7 +10,7 @@ from segcli.core.errors import ConfigError, DataError
 from segcli.core.types import Array
 from segcli.data.samples import Case
 from segcli.engine.events import Listener
-from segcli.engine.predictor import Predictor, Wanted
+from segcli.engine.inference.predictor import Predictor, Wanted
 from segcli.engine.stopping import StopSignal
 from segcli.report.classes import Row, write_answers
 from segcli.report.results import Predicted

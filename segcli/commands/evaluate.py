@@ -21,15 +21,15 @@ from segcli.data.samples import Case
 from segcli.datasets import SPLITS
 from segcli.engine.assembly import Assembly, assemble, load_weights
 from segcli.engine.checkpoint import read_checkpoint
-from segcli.engine.evaluator import Evaluation, evaluate
 from segcli.engine.events import Listener
+from segcli.engine.inference.evaluator import Evaluation, evaluate
+from segcli.engine.inference.scores import LEVEL, RESAMPLES, headline, score
+from segcli.engine.inference.thresholds import best_threshold
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import out_of_memory
-from segcli.engine.scores import LEVEL, RESAMPLES, headline, score
 from segcli.engine.showcase import Showcase
 from segcli.engine.stopping import StopSignal
-from segcli.engine.thresholds import best_threshold
-from segcli.engine.tracking import Tracking
+from segcli.engine.training.tracking import Tracking
 from segcli.metrics import Metric, Score, Scored
 from segcli.report.classes import MOST_MISTAKES, Row, write_answers, write_curves, write_mistakes
 from segcli.report.confusion import write_matrix

@@ -16,7 +16,6 @@ from segcli.config.load import run_from_values
 from segcli.config.schema import MetricSection, Run
 from segcli.core.errors import CheckpointError, ConfigError, DataError
 from segcli.core.files import replacing
-from segcli.core.portable import FORMATS, Description, Difference, Format
 from segcli.core.randomness import generator
 from segcli.core.types import Array
 from segcli.data.checks import raise_on_error
@@ -24,11 +23,12 @@ from segcli.data.samples import Sample, pad_end, padded_size
 from segcli.datasets import SPLITS
 from segcli.engine.assembly import Assembly, assemble, load_weights
 from segcli.engine.checkpoint import Checkpoint, read_checkpoint
-from segcli.engine.evaluator import evaluate
 from segcli.engine.events import Listener
-from segcli.engine.exporter import Exportable, ExportedNetwork, Normalization, describe, quantise, write_file
-from segcli.engine.parity import Tried, compared, run_in_fresh_process
-from segcli.engine.portable import open_portable
+from segcli.engine.export.description import FORMATS, Description, Difference, Format
+from segcli.engine.export.exporter import Exportable, ExportedNetwork, Normalization, describe, quantise, write_file
+from segcli.engine.export.parity import Tried, compared, run_in_fresh_process
+from segcli.engine.export.portable import open_portable
+from segcli.engine.inference.evaluator import evaluate
 from segcli.engine.stopping import StopSignal
 from segcli.report.model_card import Card, write_card
 from segcli.report.results import Exported

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from segcli.commands.predict_images import PredictOptions, predict_images
 from segcli.core.errors import ConfigError
 from segcli.engine.events import Listener
-from segcli.engine.predictor import Candidate, Predictor, Wanted, ensemble
+from segcli.engine.inference.predictor import Candidate, Predictor, Wanted, ensemble
 from segcli.report.results import Predicted
 
 __all__ = ["predict"]

@@ -20,7 +20,7 @@ from segcli.data.tiles import tiled_tiff
 from segcli.data.windows import WindowedImage, is_zarr, open_large
 from segcli.datasets import Layout
 from segcli.engine.events import Listener
-from segcli.engine.predictor import Likely, Predictor
+from segcli.engine.inference.predictor import Likely, Predictor
 from segcli.engine.stopping import StopSignal
 from segcli.report.results import Predicted
 from segcli.report.video import video_to

@@ -21,7 +21,7 @@ from segcli.data.samples import Case, Sample
 from segcli.data.volume_windows import is_folder, open_volume
 from segcli.data.windows import WindowedImage
 from segcli.engine.events import Listener
-from segcli.engine.predictor import InMemory, Likely, Pixels, Predictor
+from segcli.engine.inference.predictor import InMemory, Likely, Pixels, Predictor
 from segcli.engine.stopping import StopSignal
 from segcli.report.results import Predicted
 

@@ -16,10 +16,10 @@ from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.events import Listener, Noting
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import environment
-from segcli.engine.session import open_session
-from segcli.engine.snapshot import Snapshot
 from segcli.engine.stopping import StopSignal
-from segcli.engine.trainer import Trainer
+from segcli.engine.training.session import open_session
+from segcli.engine.training.snapshot import Snapshot
+from segcli.engine.training.trainer import Trainer
 from segcli.report.results import Trained
 from segcli.vram.choice import explained_by_forecast, refuse_what_cannot_fit, with_fitting_batch
 from segcli.vram.inputs import inputs_of

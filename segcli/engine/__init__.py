@@ -1,1 +1,1 @@
-"""What runs a network: training, evaluation, prediction, checkpoints."""
+"""What runs a network: `training/`, `inference/` and `export/`, and here the parts that they share."""

@@ -24,7 +24,7 @@ from segcli.data.volume_transforms import VolumeAugmenter
 from segcli.datasets import Layout
 from segcli.engine.checkpoint import Checkpoint
 from segcli.engine.events import Listener
-from segcli.engine.inference import Inferer, views_of
+from segcli.engine.inference.inferer import Inferer, views_of
 from segcli.engine.runtime import Precision, choose_device, choose_precision, seed_everything
 from segcli.losses import WeightedSum
 from segcli.metrics import Metric, Scored, ScoredClasses

@@ -20,9 +20,9 @@ from segcli.data.painting import compared
 from segcli.data.samples import Case, resize
 from segcli.engine.assembly import Assembly, load_weights
 from segcli.engine.checkpoint import read_checkpoint
-from segcli.engine.evaluator import evaluate
-from segcli.engine.panels import panel_size, side_by_side, still_of
+from segcli.engine.inference.evaluator import evaluate
 from segcli.engine.runtime import out_of_memory
+from segcli.engine.training.panels import panel_size, side_by_side, still_of
 from segcli.metrics import Metric, Scored
 
 __all__ = ["Showcase", "Shown", "per_case", "shown_again"]

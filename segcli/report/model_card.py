@@ -7,7 +7,7 @@ from typing import Any
 
 from segcli.core.errors import ConfigError
 from segcli.core.files import shown, write_text
-from segcli.core.portable import SCALES, Description
+from segcli.engine.export.description import SCALES, Description
 from segcli.report.results import Exported
 
 __all__ = ["Card", "write_card"]

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segcli.core.files import plain
-from segcli.core.portable import Difference
 from segcli.core.types import Array
 from segcli.data.checks import Finding
+from segcli.engine.export.description import Difference
 from segcli.report.classes import Row
 
 if TYPE_CHECKING:

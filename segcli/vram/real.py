@@ -13,12 +13,12 @@ from torch.profiler import ProfilerActivity, profile, tensorboard_trace_handler
 from segcli.config.schema import Run
 from segcli.core.errors import DeviceError
 from segcli.engine.assembly import assemble
-from segcli.engine.evaluator import evaluate
 from segcli.engine.events import Silent
+from segcli.engine.inference.evaluator import evaluate
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import choose_device, out_of_memory, random_state, restore_random_state
 from segcli.engine.stopping import StopSignal
-from segcli.engine.trainer import Trainer
+from segcli.engine.training.trainer import Trainer
 from segcli.vram.inputs import Inputs, Unloaded
 from segcli.vram.results import Measured, Traced
 

@@ -14,14 +14,14 @@ from torch._subclasses import fake_tensor
 
 from segcli.config.schema import Run
 from segcli.core.errors import ConfigError
-from segcli.engine import inference
 from segcli.engine.assembly import Assembly, Site, assemble
-from segcli.engine.evaluator import evaluate
 from segcli.engine.events import Silent
+from segcli.engine.inference import inferer
+from segcli.engine.inference.evaluator import evaluate
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import Precision
 from segcli.engine.stopping import StopSignal
-from segcli.engine.trainer import Trainer
+from segcli.engine.training.trainer import Trainer
 from segcli.vram.backward import Saved, backward
 from segcli.vram.inputs import Inputs, Unloaded
 from segcli.vram.recorder import Log, Recorder
@@ -219,8 +219,8 @@ def _predict(parts: Assembly, inputs: Inputs) -> None:
 @contextmanager
 def _few_tiles() -> Iterator[None]:
     """Of an image that is predicted in tiles, play the first two forward passes: the others take what these took."""
-    whole = inference._groups
-    with patch.object(inference, "_groups", lambda windows, size: islice(whole(windows, size), 2)):
+    whole = inferer._groups
+    with patch.object(inferer, "_groups", lambda windows, size: islice(whole(windows, size), 2)):
         yield
 
 

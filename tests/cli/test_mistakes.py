@@ -260,7 +260,7 @@ def test_the_first_experiment_says_how_to_make_its_data(run_cli, workplace):
 
 def test_our_own_bug_keeps_its_traceback(tiny):
     script = (
-        "import segcli.engine.session as session\n"
+        "import segcli.engine.training.session as session\n"
         "session.assemble = lambda *_, **__: 1 / 0\n"
         "import sys\nfrom segcli.cli.main import run\nsys.exit(run(sys.argv[1:]))"
     )
@@ -301,8 +301,8 @@ def test_a_full_disk_ends_the_run_with_one_sentence_and_the_old_checkpoint(run_c
 def test_ctrl_c_ends_a_command_at_once(run_cli, trained, workplace, monkeypatch, command):
     import signal
 
-    from segcli.engine.inference import Inferer
-    from segcli.engine.predictor import Predictor
+    from segcli.engine.inference.inferer import Inferer
+    from segcli.engine.inference.predictor import Predictor
 
     def interrupted(self, image):
         os.kill(os.getpid(), signal.SIGINT)

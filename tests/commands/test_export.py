@@ -13,7 +13,7 @@ import yaml
 
 from segcli.commands import export as command
 from segcli.engine.checkpoint import read_checkpoint
-from segcli.engine.portable import open_portable
+from segcli.engine.export.portable import open_portable
 
 FOLDER = "outputs/exports/tiny"
 

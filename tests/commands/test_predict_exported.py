@@ -13,7 +13,7 @@ import pytest
 from factories import STREET, nuclei_experiment, scenes_experiment, write_experiment, write_nuclei, write_sequences
 
 from segcli.data.images import read_image, read_labels
-from segcli.engine.portable import open_portable
+from segcli.engine.export.portable import open_portable
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ from sklearn.metrics import confusion_matrix, jaccard_score
 
 from segcli.data.images import read_image, read_labels
 from segcli.engine.checkpoint import read_checkpoint
-from segcli.engine.portable import open_portable
+from segcli.engine.export.portable import open_portable
 
 COLORS = {"sky": STREET["sky"], "road": STREET["road"], "car": STREET["car"], "tram": (10, 20, 30)}
 NAMES = list(COLORS)

@@ -26,10 +26,10 @@ from segcli.data.images import read_image
 from segcli.data.pipeline import Pipeline
 from segcli.data.samples import Sample
 from segcli.data.settings import DataSettings
-from segcli.engine import sliding
 from segcli.engine.events import Silent
-from segcli.engine.portable import open_portable
-from segcli.engine.predictor import InMemory, Predictor, ensemble
+from segcli.engine.export.portable import open_portable
+from segcli.engine.inference import sliding
+from segcli.engine.inference.predictor import InMemory, Predictor, ensemble
 from segcli.tasks.structures import Structures
 
 ROOT = Path(__file__).parents[2]

@@ -50,6 +50,6 @@ def test_a_c_library_without_the_setting_is_left_alone(monkeypatch):
 
 def test_training_on_a_cpu_keeps_it(run_cli, tiny, monkeypatch):
     asked = []
-    monkeypatch.setattr("segcli.engine.trainer.keep_freed_memory", lambda: asked.append(True))
+    monkeypatch.setattr("segcli.engine.training.trainer.keep_freed_memory", lambda: asked.append(True))
     assert run_cli("train", tiny(training__epochs=1)).code == 0
     assert asked == [True]

@@ -16,7 +16,7 @@ from segcli.data.loader import TrainLoader
 from segcli.engine.assembly import assemble
 from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.events import Silent
-from segcli.engine.inference import Inferer
+from segcli.engine.inference.inferer import Inferer
 from segcli.engine.runtime import choose_precision
 
 SADAAN = {"model": {"type": "sadaan", **SMALL["sadaan"]}, "training__loss": "sadaan"}
@@ -82,7 +82,7 @@ def test_a_run_of_sadaan_on_crops_resumes_with_the_bits_of_one_never_stopped(run
     assert run_cli("train", file, "name=whole").code == 0
     with monkeypatch.context() as patch:
         # stopped after the first optimizer step of the second epoch, as by SIGTERM
-        from segcli.engine import trainer
+        from segcli.engine.training import trainer
 
         update = trainer.Trainer._update
 
@@ -218,7 +218,7 @@ def test_recomputing_activations_changes_no_bit_of_a_training(run_cli, config):
 
 
 def test_memory_is_given_back_every_so_many_steps(run_cli, config, monkeypatch):
-    from segcli.engine import trainer
+    from segcli.engine.training import trainer
 
     calls = []
     monkeypatch.setattr(trainer, "give_memory_back", calls.append)

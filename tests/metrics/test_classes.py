@@ -7,7 +7,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_m
 
 from segcli.core.registry import METRICS
 from segcli.core.torchvision_ops import declare_missing_operators
-from segcli.engine.scores import Tally, by_class, headline, score
+from segcli.engine.inference.scores import Tally, by_class, headline, score
 from segcli.metrics import ScoredClasses
 
 CLASSES, ABSENT = 5, 3

@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from segcli.core.registry import METRICS
-from segcli.engine.scores import score
+from segcli.engine.inference.scores import score
 from segcli.metrics import Scored
 
 SPACINGS = [None, (0.5, 0.5), (2.0, 0.7), (3.0, 1.0, 1.0), (2.0, 0.5, 1.5)]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import confusion_matrix
 
-from segcli.engine.scores import by_class, headline, score
+from segcli.engine.inference.scores import by_class, headline, score
 from segcli.metrics import Scored
 from segcli.metrics.dice import Dice
 from segcli.metrics.false_positive_volume import FalsePositiveVolume

@@ -335,9 +335,9 @@ def test_a_network_that_cannot_be_drawn_costs_nothing_but_the_drawing(run_cli, t
 @pytest.mark.parametrize(
     ("key", "where"),
     [
-        ("logging.log_images", "segcli.engine.panels.Panels.drawn"),
-        ("logging.log_images", "segcli.engine.panels.Panels.hear"),
-        ("logging.log_activations", "segcli.engine.watching.observed"),
+        ("logging.log_images", "segcli.engine.training.panels.Panels.drawn"),
+        ("logging.log_images", "segcli.engine.training.panels.Panels.hear"),
+        ("logging.log_activations", "segcli.engine.training.watching.observed"),
     ],
 )
 def test_a_look_that_fails_stops_neither_training_nor_tracker(run_cli, tiny, folder, monkeypatch, key, where):

@@ -17,7 +17,7 @@ from segcli.engine.assembly import Site, assemble
 from segcli.engine.events import Silent
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.stopping import StopSignal
-from segcli.engine.trainer import Trainer
+from segcli.engine.training.trainer import Trainer
 from segcli.vram.inputs import Unloaded, inputs_of
 from segcli.vram.replay import replayed
 from segcli.vram.scenario import _Unwatched, play_training, precision_of

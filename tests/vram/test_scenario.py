@@ -15,7 +15,7 @@ from segcli.engine.events import Silent
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import random_state
 from segcli.engine.stopping import StopSignal
-from segcli.engine.trainer import Trainer
+from segcli.engine.training.trainer import Trainer
 from segcli.vram.backward import Saved, backward
 from segcli.vram.inputs import Unloaded, inputs_of
 from segcli.vram.recorder import Log

@@ -21,8 +21,8 @@ from segcli.data.postprocess import clean
 from segcli.data.samples import Geometry, Sample, as_unit, pad_end, padded_size
 from segcli.data.settings import DataSettings
 from segcli.datasets import Layout
-from segcli.engine.portable import open_portable
-from segcli.engine.sliding import Forward, Sliding, ways_of
+from segcli.engine.export.portable import open_portable
+from segcli.engine.inference.sliding import Forward, Sliding, ways_of
 from segcli.tasks import Task
 
 __all__ = ["Candidate", "InMemory", "Likely", "Pixels", "Predictor", "Wanted", "ensemble", "exported", "of_exported"]

@@ -1,7 +1,7 @@
 """Whether an exported network gives what the original gives, tried in a process of its own.
 
-The process knows the file and nothing else: `python -m segcli.engine.parity FILE KIND INPUTS.npz OUTPUTS.npz` loads no
-network of segcli, and no PyTorch for ONNX.
+The process knows the file and nothing else: `python -m segcli.engine.export.parity FILE KIND INPUTS.npz OUTPUTS.npz`
+loads no network of segcli, and no PyTorch for ONNX.
 """
 
 import os
@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from segcli.core.errors import CheckpointError
-from segcli.core.portable import Difference, Format
 from segcli.core.types import Array
-from segcli.engine.portable import open_portable
+from segcli.engine.export.description import Difference, Format
+from segcli.engine.export.portable import open_portable
 
 __all__ = ["Tried", "compared", "run_in_fresh_process"]
 
@@ -78,8 +78,8 @@ def run_in_fresh_process(path: Path, kind: Format, tried: Sequence[Tried]) -> li
         inputs, outputs = Path(folder) / "inputs.npz", Path(folder) / "outputs.npz"
         images: dict[str, Any] = {str(index): entry.image for index, entry in enumerate(tried)}
         np.savez(inputs, **images)
-        command = [sys.executable, "-W", "ignore", "-m", "segcli.engine.parity", path, kind, inputs, outputs]
-        paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        command = [sys.executable, "-W", "ignore", "-m", "segcli.engine.export.parity", path, kind, inputs, outputs]
+        paths = [str(Path(__file__).parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}  # a checkout need not be installed
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, env=environment)
         if done.returncode:

@@ -231,7 +231,7 @@ def test_changed_training_data_are_refused_on_resume(run_cli, tiny, workplace):
 
 @pytest.mark.parametrize("moment", [2, 3])
 def test_a_run_killed_between_two_files_of_an_epoch_loses_none_of_them(run_cli, tiny, workplace, monkeypatch, moment):
-    from segcli.engine import trainer
+    from segcli.engine.training import trainer
 
     config = tiny(training__epochs=1)
     assert run_cli("train", config, "name=whole").code == 0

@@ -9,9 +9,9 @@ from segcli.config.schema import EarlyStopping
 from segcli.core.errors import CheckpointError, DataError
 from segcli.core.registry import METRICS
 from segcli.engine.assembly import assemble
-from segcli.engine.guard import FiniteGuard
-from segcli.engine.monitor import Monitor
-from segcli.engine.stepper import Stepper
+from segcli.engine.training.guard import FiniteGuard
+from segcli.engine.training.monitor import Monitor
+from segcli.engine.training.stepper import Stepper
 
 
 def stepper(**changes):

@@ -6,7 +6,7 @@ import torch
 
 from segcli.core.registry import METRICS
 from segcli.data.samples import Case
-from segcli.engine.evaluator import _Joined
+from segcli.engine.inference.evaluator import _Joined
 from segcli.metrics import ScoredClasses
 
 

@@ -9,9 +9,9 @@ from segcli.core.registry import DATASETS, TASKS
 from segcli.core.types import Array
 from segcli.engine.assembly import Assembly, assemble, load_weights
 from segcli.engine.checkpoint import read_checkpoint, read_header
-from segcli.engine.predictor import Candidate, Predictor, Wanted
+from segcli.engine.inference.predictor import Candidate, Predictor, Wanted
+from segcli.engine.inference.sliding import Forward
 from segcli.engine.runtime import out_of_memory
-from segcli.engine.sliding import Forward
 
 __all__ = ["of_checkpoint", "trained"]
 

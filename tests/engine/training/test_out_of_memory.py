@@ -11,9 +11,9 @@ from segcli.engine.assembly import Assembly
 from segcli.engine.events import Silent
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import Precision
-from segcli.engine.session import open_session
-from segcli.engine.stepper import Stepper
 from segcli.engine.stopping import StopSignal
+from segcli.engine.training.session import open_session
+from segcli.engine.training.stepper import Stepper
 
 
 def exhausted_above(monkeypatch, most, *, within):

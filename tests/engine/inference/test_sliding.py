@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from segcli.data.samples import Geometry
-from segcli.engine import sliding
-from segcli.engine.inference import Inferer, views_of
+from segcli.engine.inference import sliding
+from segcli.engine.inference.inferer import Inferer, views_of
+from segcli.engine.inference.sliding import Sliding, starts_of, ways_of, weights_of
 from segcli.engine.runtime import Precision
-from segcli.engine.sliding import Sliding, starts_of, ways_of, weights_of
 
 
 class Named(nn.Module):

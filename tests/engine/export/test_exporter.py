@@ -7,12 +7,12 @@ import torch
 from factories import SMALL
 
 from segcli.core.errors import CheckpointError
-from segcli.core.portable import Description, Difference
 from segcli.core.registry import MODELS, TASKS
 from segcli.core.types import IOSpec
 from segcli.data.settings import DatasetSpec
-from segcli.engine.exporter import Exportable, write_file
-from segcli.engine.portable import open_portable
+from segcli.engine.export.description import Description, Difference
+from segcli.engine.export.exporter import Exportable, write_file
+from segcli.engine.export.portable import open_portable
 
 CASES = [(name, ndim) for name in MODELS.names() for ndim in (2, 3) if ndim in MODELS.load(name).can_ndim]
 ONNX = [("transroinet", 2), ("deeplabv3_plus", 2), ("unet", 3), ("vgg3d", 3)]

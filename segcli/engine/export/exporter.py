@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from segcli import __version__
 from segcli.core.files import plain
 from segcli.core.optional import optional
-from segcli.core.portable import KEY, SCALES, Description, Format
 from segcli.core.types import Array
 from segcli.engine.assembly import Assembly
-from segcli.engine.portable import PortableNetwork
+from segcli.engine.export.description import KEY, SCALES, Description, Format
+from segcli.engine.export.portable import PortableNetwork
 from segcli.models import Network
 from segcli.tasks import Task
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from segcli.engine.activations import SAMPLE, Outputs, observed, undisturbed
+from segcli.engine.training.activations import SAMPLE, Outputs, observed, undisturbed
 
 
 class Restless(nn.Module):

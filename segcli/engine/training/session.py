@@ -7,14 +7,14 @@ from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import shown
 from segcli.data.checks import raise_on_error
 from segcli.data.samples import Case
-from segcli.engine.activations import observed_layers
 from segcli.engine.assembly import Assembly, assemble
-from segcli.engine.balance import fingerprint, with_class_weights
 from segcli.engine.events import Listener
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import described_device, overlooked_gpu
 from segcli.engine.stopping import StopSignal
-from segcli.engine.trainer import Trainer
+from segcli.engine.training.activations import observed_layers
+from segcli.engine.training.balance import fingerprint, with_class_weights
+from segcli.engine.training.trainer import Trainer
 
 __all__ = ["open_session"]
 

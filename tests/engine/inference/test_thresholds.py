@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import f1_score
 
 from segcli.data.images import read_image, read_labels
-from segcli.engine.thresholds import CANDIDATES, _best
+from segcli.engine.inference.thresholds import CANDIDATES, _best
 from segcli.metrics import Scored
 from segcli.metrics.auc import AUC
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from segcli.engine.inference import Inferer, _windows, views_of
+from segcli.engine.inference.inferer import Inferer, _windows, views_of
 from segcli.engine.runtime import Precision
 
 

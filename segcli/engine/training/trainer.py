@@ -21,18 +21,18 @@ from segcli.core.types import Batch, Outputs
 from segcli.data.loader import EvaluationLoader, Loaded, TrainLoader
 from segcli.engine.assembly import Assembly
 from segcli.engine.checkpoint import write_checkpoint
-from segcli.engine.evaluator import Evaluation, evaluate
 from segcli.engine.events import EpochDone, Listener, StepDone
-from segcli.engine.guard import FiniteGuard
+from segcli.engine.inference.evaluator import Evaluation, evaluate
+from segcli.engine.inference.scores import Tally
 from segcli.engine.memory import MemoryLog, memory_of
-from segcli.engine.monitor import Monitor
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import give_memory_back, out_of_memory, random_state, restore_random_state, seed_everything
-from segcli.engine.scores import Tally
-from segcli.engine.snapshot import Progress, Snapshot
-from segcli.engine.stepper import Stepper
 from segcli.engine.stopping import StopSignal
-from segcli.engine.watching import Watching
+from segcli.engine.training.guard import FiniteGuard
+from segcli.engine.training.monitor import Monitor
+from segcli.engine.training.snapshot import Progress, Snapshot
+from segcli.engine.training.stepper import Stepper
+from segcli.engine.training.watching import Watching
 from segcli.schedulers import Horizon, Schedule
 
 __all__ = ["Trainer"]

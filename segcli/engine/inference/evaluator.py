@@ -12,7 +12,7 @@ from segcli.core.types import Array, Batch
 from segcli.data.loader import Loaded
 from segcli.data.samples import Case
 from segcli.engine.assembly import Assembly
-from segcli.engine.scores import Tally, by_class
+from segcli.engine.inference.scores import Tally, by_class
 from segcli.metrics import Scored, ScoredClasses
 
 __all__ = ["Answer", "Evaluation", "evaluate"]

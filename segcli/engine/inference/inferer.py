@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segcli.engine.inference.sliding import scaled, starts_of, ways_of
 from segcli.engine.runtime import Precision
-from segcli.engine.sliding import scaled, starts_of, ways_of
 from segcli.nn.dims import INTERPOLATION
 
 __all__ = ["Inferer", "View", "views_of"]

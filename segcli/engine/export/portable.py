@@ -13,8 +13,8 @@ import numpy as np
 
 from segcli.core.errors import CheckpointError, nearest
 from segcli.core.optional import optional
-from segcli.core.portable import FORMATS, KEY, Description, Format
 from segcli.core.types import Array
+from segcli.engine.export.description import FORMATS, KEY, Description, Format
 
 __all__ = ["PortableNetwork", "open_portable"]
 

@@ -8,7 +8,7 @@ from segcli.config.load import run_from_values
 from segcli.data.images import as_rgb
 from segcli.data.samples import Case, Sample
 from segcli.engine.assembly import assemble
-from segcli.engine.panels import Panels, picked
+from segcli.engine.training.panels import Panels, picked
 
 
 def panels(image, mask, case):

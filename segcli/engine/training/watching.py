@@ -15,13 +15,13 @@ from segcli.config.schema import Run
 from segcli.core.files import plain
 from segcli.data.images import write_png
 from segcli.data.samples import Case
-from segcli.engine.activations import observed, observed_layers, undisturbed
 from segcli.engine.assembly import Assembly
 from segcli.engine.events import Listener
-from segcli.engine.monitor import Monitor
-from segcli.engine.panels import Panels, picked
 from segcli.engine.runfolder import RunFolder
-from segcli.engine.tracking import Tracking
+from segcli.engine.training.activations import observed, observed_layers, undisturbed
+from segcli.engine.training.monitor import Monitor
+from segcli.engine.training.panels import Panels, picked
+from segcli.engine.training.tracking import Tracking
 from segcli.metrics import Scored
 
 __all__ = ["Watching"]

@@ -4,7 +4,7 @@ import scipy.stats
 import torch
 
 from segcli.core.registry import METRICS
-from segcli.engine.scores import Tally, headline, score
+from segcli.engine.inference.scores import Tally, headline, score
 from segcli.metrics import Scored
 
 

@@ -1,0 +1,1 @@
+"""Export: files in other formats, written with a description of the run, compared with the original, and read again."""
