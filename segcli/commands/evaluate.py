@@ -27,13 +27,13 @@ from segcli.engine.inference.scores import LEVEL, RESAMPLES, headline, score
 from segcli.engine.inference.thresholds import best_threshold
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import out_of_memory
-from segcli.engine.showcase import Showcase
 from segcli.engine.stopping import StopSignal
 from segcli.engine.training.tracking import Tracking
 from segcli.metrics import Metric, Score, Scored
 from segcli.report.classes import MOST_MISTAKES, Row, write_answers, write_curves, write_mistakes
 from segcli.report.confusion import write_matrix
 from segcli.report.results import Evaluated
+from segcli.report.showcase import Showcase
 
 __all__ = ["BEST_ON_VAL", "evaluate_run"]
 

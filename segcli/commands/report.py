@@ -16,11 +16,11 @@ from segcli.engine.checkpoint import Checkpoint
 from segcli.engine.events import Noting
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import described_device
-from segcli.engine.showcase import Shown, shown_again
 from segcli.engine.training.trainer import Trainer
 from segcli.report.evaluation_page import Answers, evaluation_page
 from segcli.report.results import Evaluated, Trained
 from segcli.report.run_sections import RunFacts
+from segcli.report.showcase import Shown, shown_again
 from segcli.report.training_page import BestValidation, training_page
 
 __all__ = ["CASES", "REPORT", "TrainingReport", "write_evaluation_report"]

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from segcli.core.pictures import CasePicture
 from segcli.core.types import Array
 from segcli.data.images import as_rgb
 from segcli.data.samples import resize
@@ -26,6 +25,7 @@ from segcli.report.html import (
     picture,
     table,
 )
+from segcli.report.pictures import CasePicture
 from segcli.report.results import Evaluated
 from segcli.report.run_sections import (
     RunFacts,

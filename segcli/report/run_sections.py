@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from segcli.core.pictures import CasePicture
 from segcli.core.types import Array
 from segcli.data.colors import RGB
 from segcli.data.painting import FALSE, FOUND, MISSED
@@ -25,6 +24,7 @@ from segcli.report.html import (
     table,
     without_passwords,
 )
+from segcli.report.pictures import CasePicture
 
 __all__ = [
     "RunFacts",

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from segcli.core.pictures import CasePicture
 from segcli.core.types import Array
 from segcli.report.html import (
     Cell,
@@ -20,6 +19,7 @@ from segcli.report.html import (
     table,
     without_passwords,
 )
+from segcli.report.pictures import CasePicture
 from segcli.report.results import Trained
 from segcli.report.run_sections import (
     RunFacts,

@@ -184,8 +184,8 @@ def test_passwords_do_not_leave_the_machine_with_the_report(tmp_path):
 
 
 def test_a_page_full_of_noise_stays_small(tmp_path):
-    from segcli.core.pictures import CasePicture
-    from segcli.engine.showcase import DRAWN, PANELS
+    from segcli.report.pictures import CasePicture
+    from segcli.report.showcase import DRAWN, PANELS
 
     rng = np.random.default_rng(0)
     panels = {name: rng.integers(0, 256, (DRAWN, DRAWN, 3), np.uint8) for name in (PANELS[0], "mistakes")}

@@ -8,7 +8,7 @@ from factories import blobs, experiment, scenes_experiment, volumes_experiment, 
 from segcli.config.load import run_from_values
 from segcli.data.samples import Case, Sample
 from segcli.engine.assembly import assemble
-from segcli.engine.showcase import DRAWN, Showcase, Shown, per_case
+from segcli.report.showcase import DRAWN, Showcase, Shown, per_case
 
 GREEN, RED, BLUE = (60, 200, 90), (255, 70, 70), (70, 130, 255)
 

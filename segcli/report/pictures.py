@@ -1,4 +1,4 @@
-"""Pictures of a case, drawn by the engine and shown by reports."""
+"""Pictures of a case, as reports show them."""
 
 from dataclasses import dataclass
 

@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from segcli.core.pictures import CasePicture
 from segcli.core.types import Array, Mask
 from segcli.data.cache import Resizing
 from segcli.data.loader import EvaluationLoader
@@ -24,6 +23,7 @@ from segcli.engine.inference.evaluator import evaluate
 from segcli.engine.runtime import out_of_memory
 from segcli.engine.training.panels import panel_size, side_by_side, still_of
 from segcli.metrics import Metric, Scored
+from segcli.report.pictures import CasePicture
 
 __all__ = ["Showcase", "Shown", "per_case", "shown_again"]
 
