@@ -2,9 +2,9 @@
 
 Run: python benchmarks/rgb_lookup.py [MASK.png ...] [--rounds 9]
 
-`table` is what segcli does (`segcli/data/colors.py`); `loop` is what a user writes, `(mask == color).all(-1)` for each
-class. Without files, it takes blocks of twelve colours, and pictures of noise, for which no cache helps. Megabytes are
-those of the mask, three bytes a pixel; decoding the file is not part of it.
+`table` is what segcli does (`segcli/data/classes/colors.py`); `loop` is what a user writes, `(mask == color).all(-1)`
+for each class. Without files, it takes blocks of twelve colours, and pictures of noise, for which no cache helps.
+Megabytes are those of the mask, three bytes a pixel; decoding the file is not part of it.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from segcli.core.types import Array
-from segcli.data.colors import UNKNOWN, ColorTable
+from segcli.data.classes.colors import UNKNOWN, ColorTable
 from segcli.data.images import read_image
 
 SIZE = (720, 960)

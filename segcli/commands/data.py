@@ -16,8 +16,8 @@ from segcli.core.files import write_text
 from segcli.core.registry import SAMPLES
 from segcli.core.types import Array
 from segcli.data.checks import Finding, Severity
-from segcli.data.class_list import class_names
-from segcli.data.class_weights import SCHEMES, class_weights
+from segcli.data.classes.class_list import class_names
+from segcli.data.classes.weights import SCHEMES, class_weights
 from segcli.data.samples import Case, Sample
 from segcli.datasets import SPLITS, Layout
 from segcli.engine.events import Listener

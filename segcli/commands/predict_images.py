@@ -13,8 +13,8 @@ import numpy as np
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import remove_leftovers
 from segcli.core.types import Array
+from segcli.data.classes.painting import overlay
 from segcli.data.images import natural_key, write_png
-from segcli.data.painting import overlay
 from segcli.data.samples import Sample
 from segcli.data.tiles import tiled_tiff
 from segcli.data.windows import WindowedImage, is_zarr, open_large

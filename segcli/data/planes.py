@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from segcli.core.types import Array, Mask
-from segcli.data.painting import overlay
+from segcli.data.classes.painting import overlay
 
 __all__ = ["Planes"]
 

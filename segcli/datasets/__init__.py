@@ -11,7 +11,7 @@ import numpy as np
 from segcli.core.errors import DataError
 from segcli.core.types import Array, ConfigModel
 from segcli.data.checks import Finding
-from segcli.data.class_list import Mistake
+from segcli.data.classes.class_list import Mistake
 from segcli.data.images import EXTENSIONS, write_png
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec

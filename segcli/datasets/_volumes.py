@@ -15,7 +15,7 @@ from segcli.core.errors import DataError
 from segcli.core.files import shown, told_when_full
 from segcli.core.types import Array, ConfigModel
 from segcli.data.checks import Finding
-from segcli.data.class_list import class_names
+from segcli.data.classes.class_list import class_names
 from segcli.data.dicom import is_dicom
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec

@@ -15,7 +15,7 @@ import numpy as np
 from segcli.core.errors import DataError
 from segcli.core.files import shown
 from segcli.data.checks import Finding, raise_on_error
-from segcli.data.class_list import Mistake
+from segcli.data.classes.class_list import Mistake
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.data.volumes import HDF5File

@@ -16,7 +16,7 @@ from pydantic import Field
 from segcli.core.errors import DataError
 from segcli.core.types import Array
 from segcli.data.checks import Finding, doubles, extra_label, raise_on_error
-from segcli.data.class_list import Mistake
+from segcli.data.classes.class_list import Mistake
 from segcli.data.images import natural_key
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec

@@ -16,10 +16,10 @@ from segcli.core.errors import DataError
 from segcli.core.files import shown
 from segcli.core.types import Array
 from segcli.data.checks import Finding, doubles, extra_label, raise_on_error, size_mismatch, tried
-from segcli.data.class_list import Mistake, completed_classes
+from segcli.data.classes.class_list import Mistake, completed_classes
+from segcli.data.classes.masks import MaskFormat, MaskKeys
 from segcli.data.conversion import Color, Conversion
 from segcli.data.images import EXTENSIONS, Header, natural_key, read_header, read_image
-from segcli.data.masks import MaskFormat, MaskKeys
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.data.splits import Division, SequenceSplit, divide

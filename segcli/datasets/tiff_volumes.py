@@ -18,7 +18,7 @@ from segcli.core.errors import DataError
 from segcli.core.files import shown
 from segcli.core.types import Array, ConfigModel, Positive
 from segcli.data.checks import Finding, raise_on_error
-from segcli.data.class_list import Mistake, class_names
+from segcli.data.classes.class_list import Mistake, class_names
 from segcli.data.images import natural_key
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segcli.core.types import ConfigModel
-from segcli.data.class_weights import BETA, Scheme
+from segcli.data.classes.weights import BETA, Scheme
 from segcli.losses import MaskLoss, mean_over_images
 
 __all__ = ["CrossEntropy"]

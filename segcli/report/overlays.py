@@ -3,8 +3,8 @@
 import numpy as np
 
 from segcli.core.types import Array, Mask
+from segcli.data.classes.painting import compared
 from segcli.data.images import as_rgb
-from segcli.data.painting import compared
 
 __all__ = ["compare"]
 

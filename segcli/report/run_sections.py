@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from segcli.core.types import Array
-from segcli.data.colors import RGB
-from segcli.data.painting import FALSE, FOUND, MISSED
+from segcli.data.classes.colors import RGB
+from segcli.data.classes.painting import FALSE, FOUND, MISSED
 from segcli.report.charts import Curve, chart
 from segcli.report.html import (
     Html,

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from segcli.core.types import Array, Mask
 from segcli.data.cache import Resizing
+from segcli.data.classes.painting import compared
 from segcli.data.loader import EvaluationLoader
-from segcli.data.painting import compared
 from segcli.data.samples import Case, resize
 from segcli.engine.assembly import Assembly, load_weights
 from segcli.engine.checkpoint import read_checkpoint

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from segcli.core.types import Array, Batch, Mask, Outputs
-from segcli.data.class_list import class_colors, class_names
-from segcli.data.colors import RGB
+from segcli.data.classes.class_list import class_colors, class_names
+from segcli.data.classes.colors import RGB
 from segcli.data.settings import DatasetSpec
 
 if TYPE_CHECKING:

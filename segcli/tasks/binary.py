@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from segcli.core.types import Array, Batch, Mask
-from segcli.data.colors import RGB
-from segcli.data.painting import FOREGROUND
+from segcli.data.classes.colors import RGB
+from segcli.data.classes.painting import FOREGROUND
 from segcli.tasks import Task
 
 if TYPE_CHECKING:

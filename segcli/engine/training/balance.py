@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from segcli.config.schema import LossPart, Run
-from segcli.data.class_list import class_names
-from segcli.data.class_weights import SCHEMES, class_pixels, class_weights
+from segcli.data.classes.class_list import class_names
+from segcli.data.classes.weights import SCHEMES, class_pixels, class_weights
 from segcli.data.samples import Case
 from segcli.datasets import Layout
 from segcli.engine.events import Listener

@@ -12,8 +12,8 @@ from factories import STREET, street, street_classes, write_sequences
 from PIL import Image
 from scenes import MASK, first, paint, save_blurred, told
 
+from segcli.data.classes.masks import BLURRED
 from segcli.data.images import read_header
-from segcli.data.masks import BLURRED
 from segcli.data.samples import Case
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from segcli.data.painting import legend_below, overlay
+from segcli.data.classes.painting import legend_below, overlay
 
 RED, BLUE = (200, 0, 0), (0, 0, 200)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
-from segcli.data.class_weights import class_pixels, class_weights
+from segcli.data.classes.weights import class_pixels, class_weights
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.datasets import Layout

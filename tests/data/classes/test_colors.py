@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from segcli.data.colors import MAX_COLORS, UNKNOWN, ColorTable
+from segcli.data.classes.colors import MAX_COLORS, UNKNOWN, ColorTable
 
 
 def every_color():

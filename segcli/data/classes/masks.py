@@ -12,8 +12,8 @@ from pydantic import Field
 from segcli.core.errors import DataError
 from segcli.core.types import Array, ConfigModel, FilePath
 from segcli.data.checks import Finding
-from segcli.data.class_list import ClassList, IgnoredClass
-from segcli.data.colors import UNKNOWN, ColorTable, Stray
+from segcli.data.classes.class_list import ClassList, IgnoredClass
+from segcli.data.classes.colors import UNKNOWN, ColorTable, Stray
 from segcli.data.images import read_image, read_labels
 from segcli.data.settings import DatasetSpec
 

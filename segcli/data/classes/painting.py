@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from segcli.core.types import Array, Mask
-from segcli.data.colors import RGB
+from segcli.data.classes.colors import RGB
 from segcli.data.images import as_rgb
 
 __all__ = ["FALSE", "FOREGROUND", "FOUND", "MISSED", "compared", "legend_below", "overlay"]

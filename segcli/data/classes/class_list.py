@@ -13,7 +13,7 @@ from pydantic import Field
 
 from segcli.core.errors import DataError, nearest
 from segcli.core.types import Array, ConfigModel
-from segcli.data.colors import MAX_COLORS, RGB, UNKNOWN
+from segcli.data.classes.colors import MAX_COLORS, RGB, UNKNOWN
 from segcli.data.settings import ClassSpec, DatasetSpec
 
 __all__ = ["ClassList", "IgnoredClass", "Mistake", "class_colors", "class_names", "completed_classes"]
