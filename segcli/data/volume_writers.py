@@ -162,7 +162,7 @@ def _zarr(path: Path, size: tuple[int, ...], dtype: npt.DTypeLike, like: Path | 
         try:
             scales = _scales_of(zarr, like)
             place = {"name": "0"} if scales else {}
-            store = zarr.open_group(str(temporary), mode="w").store if scales else str(temporary)
+            store = zarr.open_group(temporary, mode="w").store if scales else temporary
             chunks = tuple(min(length, CHUNK) for length in size)
             array = zarr.create_array(store, shape=size, dtype=np.dtype(dtype), chunks=chunks, **place)
 
@@ -173,7 +173,7 @@ def _zarr(path: Path, size: tuple[int, ...], dtype: npt.DTypeLike, like: Path | 
             yield gathered.add
             gathered.finish()
             if scales:
-                zarr.open_group(str(temporary), mode="r+").attrs["ome"] = {"version": "0.5", "multiscales": [scales]}
+                zarr.open_group(temporary, mode="r+").attrs["ome"] = {"version": "0.5", "multiscales": [scales]}
             if path.exists():
                 shutil.rmtree(path)
             temporary.replace(path)
@@ -183,7 +183,7 @@ def _zarr(path: Path, size: tuple[int, ...], dtype: npt.DTypeLike, like: Path | 
 
 def _scales_of(zarr: Any, like: Path | None) -> dict[str, Any] | None:
     """How an OME-Zarr group describes its finest level, for an array of the axes `zyx`; None for plain arrays."""
-    node = zarr.open(str(like), mode="r") if like is not None and is_zarr(like) else None
+    node = zarr.open(like, mode="r") if like is not None and is_zarr(like) else None
     if node is None or hasattr(node, "shape"):
         return None
     attributes = dict(node.attrs)

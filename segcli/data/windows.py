@@ -166,7 +166,7 @@ class ZarrArray(WindowedImage):
         zarr = optional("zarr", extra="slides", purpose=f"`{path}`")
         self.path, self.spatial = path, spatial
         try:
-            node = zarr.open(str(path), mode="r")
+            node = zarr.open(path, mode="r")  # as a string, `http::x` would be an address
             self.array, axes = _finest(node)
         except Exception as error:
             detail = " ".join(str(error).split())[:120]
