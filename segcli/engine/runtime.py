@@ -223,7 +223,7 @@ def _version(package: str) -> str | None:
 
 
 def _git_state() -> dict[str, Any] | None:
-    """Commit of the working folder and whether it was changed; None outside a checkout."""
+    """Commit of the working folder and whether it was changed, None where unknown; None outside a checkout."""
 
     def ask(*words: str) -> str | None:
         try:
@@ -233,11 +233,14 @@ def _git_state() -> dict[str, Any] | None:
                 text=True,
                 timeout=5,
                 check=True,
-                env={**os.environ, "LC_ALL": "C"},
+                env={**os.environ, "LC_ALL": "C", "GIT_ALLOW_PROTOCOL": "none"},  # a partial clone fetches
             )
         except (OSError, subprocess.SubprocessError):
             return None
         return done.stdout.strip()
 
     commit = ask("rev-parse", "HEAD")
-    return None if commit is None else {"commit": commit, "changed": bool(ask("status", "--porcelain"))}
+    if commit is None:
+        return None
+    status = ask("status", "--porcelain")
+    return {"commit": commit, "changed": None if status is None else bool(status)}
