@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 
 from segcli.cli.app import app
+from segcli.core.addresses import refuse_addresses
 from segcli.core.errors import SegcliError, Stopped
 
 __all__ = ["run"]
@@ -16,6 +17,7 @@ def run(arguments: Sequence[str]) -> int:
 
         completion_init()
     try:
+        refuse_addresses(arguments)
         app(list(arguments), prog_name="segcli")
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(bool(leaving.code))

@@ -14,6 +14,7 @@ from segcli.config.document import Document, Loc, Origin, Problem, parse_value, 
 from segcli.config.messages import problems_of
 from segcli.config.schema import DatasetSection, Run
 from segcli.config.short_forms import canonical_loss, expand, fill_from_data, fill_from_task
+from segcli.core.addresses import is_address
 from segcli.core.errors import ConfigError
 from segcli.core.types import ConfigModel
 
@@ -212,7 +213,7 @@ def _resolve_paths(dataset: dict[str, Any], folder: Path) -> None:
         return
     for key in PATH_KEYS:
         given = paths.get(key)
-        if isinstance(given, str):
+        if isinstance(given, str) and not is_address(given):
             beside = folder / given
             paths[key] = str((beside if beside.exists() else Path(given)).absolute())
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from segcli.core.addresses import is_address
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +24,14 @@ Outputs: TypeAlias = "dict[str, Tensor]"
 Batch: TypeAlias = "dict[str, Tensor]"
 """What the loader gives: `image` `(B, C, *S)`, the targets of the task by name, and `valid` `(B, 1, *S)`."""
 
-FilePath = Annotated[Path, Field(strict=False)]
+
+def _no_address(path: Any) -> Any:
+    if isinstance(path, str) and is_address(path):
+        raise ValueError(f"`{path}` is an address, and segcli opens no connection")
+    return path
+
+
+FilePath = Annotated[Path, Field(strict=False), BeforeValidator(_no_address)]
 """A path, written as text in YAML."""
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
