@@ -12,7 +12,7 @@ def optional(module: str, *, extra: str, purpose: str) -> Any:
     """Import a module that an extra of ours installs.
 
     Args:
-        module: Its name, such as `onnxruntime.quantization`.
+        module: Its name, such as `onnx`.
         extra: Extra that installs it.
         purpose: What needs it, as the beginning of a sentence.
 

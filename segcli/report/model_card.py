@@ -162,6 +162,8 @@ def _how_to_run(exported: Exported, description: Description) -> Iterator[str]:
     command = f"photos/ --model {shown(exported.file)}" if description.ndim == 2 else f"volumes/ --run {exported.run}"
     sizes = _sizes(description, "images of any size")
     yield f"With segcli, {sizes}: `segcli predict {command}`. Without it:\n"
+    if onnx:
+        yield "onnxruntime reports its use to its maker, unless `ORT_DISABLE_TELEMETRY=1` is in the environment.\n"
     yield "```python"
     yield "import numpy as np"
     yield "import onnxruntime" if onnx else "import torch"

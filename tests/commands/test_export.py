@@ -6,12 +6,12 @@ import sys
 import cv2
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 import yaml
 
 from segcli.commands import export as command
+from segcli.core.onnx_runtime import load_onnxruntime
 from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.export.portable import open_portable
 
@@ -44,7 +44,7 @@ def test_an_onnx_file_runs_with_onnxruntime_alone_at_any_size_and_says_what_it_i
 
     file = workplace / values["file"]
     onnx.checker.check_model(str(file), full_check=True)
-    session = onnxruntime.InferenceSession(str(file))
+    session = load_onnxruntime(purpose="a test").InferenceSession(str(file))
     (given,), (mask,) = session.get_inputs(), session.get_outputs()
     assert (given.name, given.shape) == ("image", ["batch", 3, "2*h", "2*w"])
     assert mask.name == "mask"
@@ -121,7 +121,7 @@ def test_weights_of_8_bits_cost_what_an_independent_count_says(run_cli, workplac
     dice = json.loads(result.out)["dice"]
     assert f"{dice['checkpoint']:.4f}" in run_cli("eval", "tiny", "--split", "val").out
 
-    session = onnxruntime.InferenceSession(str(workplace / FOLDER / "tiny_int8.onnx"))
+    session = load_onnxruntime(purpose="a test").InferenceSession(str(workplace / FOLDER / "tiny_int8.onnx"))
     scores = []
     for name in ("00", "01"):
         stored = cv2.imread(str(workplace / f"data/val/image/{name}.png"))[:, :, ::-1]

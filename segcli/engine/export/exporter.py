@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from segcli import __version__
 from segcli.core.files import plain
+from segcli.core.onnx_runtime import load_onnxruntime
 from segcli.core.optional import optional
 from segcli.core.types import Array
 from segcli.engine.assembly import Assembly
@@ -243,7 +244,7 @@ def _fill_in(onnx: Any, model: Any, description: Description) -> None:
 def quantise(source: Path, target: Path, description: Description) -> None:
     """Write an ONNX file with weights of 8 bits; activations are quantised by their range as they come."""
     onnx = optional("onnx", extra="export", purpose="`--int8`")
-    quantization = optional("onnxruntime.quantization", extra="export", purpose="`--int8`")
+    quantization = load_onnxruntime("onnxruntime.quantization", purpose="`--int8`")
     with _hushed():
         quantization.quantize_dynamic(str(source), str(target), weight_type=quantization.QuantType.QUInt8)
     model = onnx.load(str(target))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from segcli.core.errors import CheckpointError, nearest
+from segcli.core.onnx_runtime import load_onnxruntime
 from segcli.core.optional import optional
 from segcli.core.types import Array
 from segcli.engine.export.description import FORMATS, KEY, Description, Format
@@ -71,7 +72,7 @@ def _described(text: str | bytes | None, path: Path) -> Description:
 
 
 def _open_onnx(path: Path, threads: int) -> PortableNetwork:
-    runtime = optional("onnxruntime", extra="export", purpose="an ONNX file")
+    runtime = load_onnxruntime(purpose="an ONNX file")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads or int(os.environ.get("OMP_NUM_THREADS") or 0)
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waits without burning a core
