@@ -228,7 +228,7 @@ def _git_state() -> dict[str, Any] | None:
     def ask(*words: str) -> str | None:
         try:
             done = subprocess.run(
-                ["git", *words],
+                ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", *words],  # neither runs a command
                 capture_output=True,
                 text=True,
                 timeout=5,

@@ -78,7 +78,9 @@ def run_in_fresh_process(path: Path, kind: Format, tried: Sequence[Tried]) -> li
         inputs, outputs = Path(folder) / "inputs.npz", Path(folder) / "outputs.npz"
         images: dict[str, Any] = {str(index): entry.image for index, entry in enumerate(tried)}
         np.savez(inputs, **images)
-        command = [sys.executable, "-W", "ignore", "-m", "segcli.engine.export.parity", path, kind, inputs, outputs]
+        # -P: nothing is imported from the working folder, which may be a stranger's
+        module = "segcli.engine.export.parity"
+        command = [sys.executable, "-P", "-W", "ignore", "-m", module, path, kind, inputs, outputs]
         paths = [str(Path(__file__).parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}  # a checkout need not be installed
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, env=environment)
