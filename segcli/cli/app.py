@@ -16,6 +16,7 @@ from segcli.cli.options import (
     ConfigArg,
     EvalThresholdOpt,
     JsonOpt,
+    ModelFileOpt,
     OutOpt,
     OverridesArg,
     OverwriteOpt,
@@ -155,7 +156,12 @@ def _tell_memory(run: "Run", *, quiet: bool) -> None:
 
 
 @app.command("resume")
-def resume(words: RunAndOverridesArg = None, as_json: JsonOpt = False, quiet: QuietOpt = False) -> None:
+def resume(
+    words: RunAndOverridesArg = None,
+    model_file: ModelFileOpt = None,
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
     """Go on exactly where a run stopped.
 
     Example: segcli resume exp training.epochs=40
@@ -171,7 +177,7 @@ def resume(words: RunAndOverridesArg = None, as_json: JsonOpt = False, quiet: Qu
 
     with console.listener(quiet=quiet or as_json, resumed_by=located.folder) as listener:
         console.took(located, listener)
-        trained = command.resume(located, overrides, listener=listener)
+        trained = command.resume(located, overrides, model_files=model_file or [], listener=listener)
     console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
 
 
@@ -182,6 +188,7 @@ def evaluate(
     threshold: EvalThresholdOpt = None,
     tta: TTAOpt = None,
     out: OutOpt = None,
+    model_file: ModelFileOpt = None,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -204,7 +211,14 @@ def evaluate(
     with console.listener(quiet=quiet or as_json) as listener:
         console.took(located, listener)
         done = evaluate_run(
-            located, split=split, overrides=overrides, threshold=wanted, tta=tta, out=out, listener=listener
+            located,
+            split=split,
+            overrides=overrides,
+            threshold=wanted,
+            tta=tta,
+            out=out,
+            model_files=model_file or [],
+            listener=listener,
         )
     console.result(done.as_dict(), tables.evaluated(done), as_json=as_json, quiet=quiet)
 
@@ -222,6 +236,7 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    model_file: ModelFileOpt = None,
     out: OutOpt = None,
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Also write the image with the mask on it, of volumes nine planes.")
@@ -263,6 +278,8 @@ def predict(
 
     if model and run:
         raise typer.BadParameter("--model and --run exclude each other: the file is the network")
+    if model and model_file:
+        raise typer.BadParameter("--model and --model-file exclude each other: an exported file needs no code")
     located = [] if model else [locate_run(name) for name in run] if run else [locate_run(None)]
 
     from segcli.commands.predict import predict as command
@@ -287,9 +304,12 @@ def predict(
         if model:
             networks = [exported(path, wanted) for path in model]
         else:
+            from segcli.config.own_network import NetworkPermit
             from segcli.engine.inference.checkpoint_predictor import trained
 
-            networks = [trained(entry.for_prediction(), wanted) for entry in located]
+            permit = NetworkPermit(model_file or [], listener.notice)
+            networks = [trained(entry.for_prediction(), wanted, permit) for entry in located]
+            permit.refuse_unused()
         done = command(inputs, networks, wanted, options, listener=listener)
     console.result(done.as_dict(), tables.predicted(done), as_json=as_json, quiet=quiet)
     if done.failed:
@@ -302,7 +322,7 @@ def profile_memory(
         list[str] | None,
         typer.Argument(
             metavar="[CONFIG | RUN ...] [KEY=VALUE ...]",
-            help="Experiment files or runs; the newest run, or configs/exp.yaml, when left out. Then overrides.",
+            help="Experiment files, runs, checkpoints; the newest run or configs/exp.yaml, left out. Then overrides.",
             autocompletion=complete.config_run_or_key,
             show_default=False,
         ),
@@ -329,6 +349,7 @@ def profile_memory(
         typer.Option("--trace", help="Also do the step and write a trace into this folder.", show_default=False),
     ] = None,
     processes: Annotated[bool, typer.Option("--processes", help="List who holds the memory of the GPUs here.")] = False,
+    model_file: ModelFileOpt = None,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -349,11 +370,14 @@ def profile_memory(
         return
     limit = None if vram is None else profile.parse_vram(vram)
     swept = None if sweep is None else profile.parse_sweep(sweep)
-    runs, taken = profile.load_runs(words or [])
 
-    from segcli.report import vram as report
+    from segcli.config.own_network import NetworkPermit
 
     with console.listener(quiet=quiet or as_json) as listener:
+        runs, taken = profile.load_runs(words or [], NetworkPermit(model_file or [], listener.notice))
+
+        from segcli.report import vram as report
+
         if taken is not None:
             listener.notice(f"experiment: {taken}")
         done = profile.forecasts(runs, vram=limit, sweep=swept, depth=depth, page=page, measure=measure, trace=trace)
@@ -394,6 +418,7 @@ def export(
     ] = 0.02,
     out: OutOpt = None,
     overwrite: OverwriteOpt = False,
+    model_file: ModelFileOpt = None,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -423,6 +448,7 @@ def export(
         tolerance=tolerance,
         max_dice_loss=max_dice_loss,
         overwrite=overwrite,
+        model_files=model_file or [],
     )
     with console.listener(quiet=quiet or as_json) as listener:
         console.took(located, listener)

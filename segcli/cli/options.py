@@ -13,6 +13,7 @@ __all__ = [
     "ConfigArg",
     "EvalThresholdOpt",
     "JsonOpt",
+    "ModelFileOpt",
     "OutOpt",
     "OverridesArg",
     "OverwriteOpt",
@@ -63,6 +64,15 @@ JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON document i
 QuietOpt = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")]
 OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 OutOpt = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the results.", show_default=False)]
+ModelFileOpt = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--model-file",
+        metavar="FILE.py",
+        help="File of a network of your own that may run, where the run was not trained here.",
+        show_default=False,
+    ),
+]
 TTAOpt = Annotated[
     bool | None,
     typer.Option(

@@ -11,6 +11,7 @@ from torch import Tensor
 from segcli.commands.locate import Located
 from segcli.commands.report import CASES, write_evaluation_report
 from segcli.config.load import run_from_values
+from segcli.config.own_network import NetworkPermit
 from segcli.config.schema import MetricSection, Run
 from segcli.core.errors import ConfigError
 from segcli.core.files import shown, write_yaml
@@ -51,6 +52,7 @@ def evaluate_run(
     threshold: float | str | None = None,
     tta: bool | None = None,
     out: Path | None = None,
+    model_files: Sequence[Path] = (),
     listener: Listener,
 ) -> Evaluated:
     """Score the run's best checkpoint, or the one that was named, on a split, and write tables and masks.
@@ -62,6 +64,7 @@ def evaluate_run(
         threshold: Instead of the run's own; `best-on-val` chooses it on the validation split.
         tta: Test-time augmentation, instead of what the run says.
         out: Folder of the results instead of `outputs/tests/<name>`.
+        model_files: File of a network of the user's own that may run.
         listener: Hears what happens.
 
     Raises:
@@ -69,7 +72,9 @@ def evaluate_run(
     """
     path = located.for_prediction()
     checkpoint = read_checkpoint(path)
-    run = run_from_values(checkpoint.header["config"], overrides, source=str(path))
+    permit = NetworkPermit(model_files, listener.notice)
+    run = run_from_values(checkpoint.header["config"], overrides, source=str(path), permit=permit)
+    permit.refuse_unused()
     parts = _assembled(run, threshold, tta)
     load_weights(parts.network, checkpoint, path)
     chosen = _split(parts, split, listener)
@@ -111,7 +116,7 @@ def evaluate_run(
     _write_scores(done)
     if chosen == "test":
         _track(done, run, located.folder, listener)
-    command = _command(path, chosen, overrides, threshold=threshold, tta=tta, out=out)
+    command = _command(path, chosen, overrides, threshold=threshold, tta=tta, out=out, model_files=model_files)
     report = write_evaluation_report(done, parts, showcase.shown(), checkpoint, folder=located.folder, command=command)
     return replace(done, report=report)
 
@@ -149,6 +154,7 @@ def _command(
     threshold: float | str | None,
     tta: bool | None,
     out: Path | None,
+    model_files: Sequence[Path],
 ) -> list[str]:
     """What gives the same scores again."""
     words = ["segcli", "eval", shown(path), *overrides, "--split", split]
@@ -156,6 +162,8 @@ def _command(
         words += ["--threshold", str(threshold)]
     if tta is not None:
         words.append("--tta" if tta else "--no-tta")
+    for file in model_files:
+        words += ["--model-file", shown(file)]
     return words if out is None else [*words, "--out", shown(out)]
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from segcli.commands.evaluate import TESTS
 from segcli.commands.locate import Located
 from segcli.config.load import run_from_values
+from segcli.config.own_network import NetworkPermit
 from segcli.config.schema import MetricSection, Run
 from segcli.core.errors import CheckpointError, ConfigError, DataError
 from segcli.core.files import replacing
@@ -64,6 +65,8 @@ class ExportOptions:
     max_dice_loss: float = 0.02
     """Largest loss of Dice on the validation images that `int8` may cost."""
     overwrite: bool = False
+    model_files: Sequence[Path] = ()
+    """File of a network of the user's own that may run."""
 
     @property
     def precision(self) -> str:
@@ -95,7 +98,9 @@ def export(located: Located, options: ExportOptions, *, overrides: Sequence[str]
     options.check()
     path = located.for_prediction()
     checkpoint = read_checkpoint(path)
-    run = _on_cpu(run_from_values(checkpoint.header["config"], overrides, source=str(path)))
+    permit = NetworkPermit(options.model_files, listener.notice)
+    run = _on_cpu(run_from_values(checkpoint.header["config"], overrides, source=str(path), permit=permit))
+    permit.refuse_unused()
     folder = options.out or EXPORTS / run.name
     target = _target(folder, run, options)
     card = Card(folder / "README.md", overwrite=options.overwrite)

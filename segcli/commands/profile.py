@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segcli.commands.locate import EXPERIMENTS, run_names
-from segcli.config.load import load_run
+from segcli.config.load import load_run, run_from_values
+from segcli.config.own_network import NetworkPermit
 from segcli.config.schema import Run
 from segcli.core.errors import ConfigError, nearest
 from segcli.core.files import write_text
@@ -64,16 +65,33 @@ def find_config(word: str | None) -> Path:
     raise ConfigError(f"no experiment file and no run `{word}`", hint=hint)
 
 
-def load_runs(words: Sequence[str]) -> tuple[list[Run], str | None]:
+def load_runs(words: Sequence[str], permit: NetworkPermit) -> tuple[list[Run], str | None]:
     """Runs that the words name, each with the overrides among them; and what was taken where none was named.
 
+    Args:
+        words: Experiment files, runs and checkpoints, and overrides.
+        permit: What may run of runs and checkpoints; an experiment file may name any file.
+
     Raises:
+        CheckpointError: A run or a checkpoint names a file that may not run.
         ConfigError: One cannot be read.
     """
     overrides = [word for word in words if re.match(r"[A-Za-z_][\w.]*=", word)]
     named = [word for word in words if word not in overrides]
-    files = [find_config(word) for word in named] or [find_config(None)]
-    return [load_run(file, overrides) for file in files], None if named else str(files[0])
+    places: list[str | None] = [*named] or [None]
+    runs = []
+    for word in places:
+        file = find_config(word)
+        if file.suffix == ".safetensors":
+            from segcli.engine.checkpoint import read_header  # noqa: PLC0415 - an experiment file needs no PyTorch
+
+            config = read_header(file)["config"]
+            runs.append(run_from_values(config, overrides, source=str(file), permit=permit))
+        else:
+            is_named = word is not None and file == Path(word)
+            runs.append(load_run(file, overrides, permit=None if is_named else permit))
+    permit.refuse_unused()
+    return runs, None if named else str(file)
 
 
 def parse_vram(text: str) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from segcli.commands.locate import Located
 from segcli.commands.report import TrainingReport
 from segcli.config.load import run_from_values
+from segcli.config.own_network import NetworkPermit, remember_network
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, ConfigError, DataError
 from segcli.core.files import shown, write_yaml
@@ -89,6 +90,11 @@ def _describe(trainer: Trainer) -> None:
     folder, run = trainer.folder, trainer.run
     write_yaml(folder.config, run.resolved())
     write_yaml(folder.environment, environment(trainer.parts.device, seed=run.seed, data=trainer.dataset))
+    try:
+        remember_network(folder.path, run.model)
+    except DataError as error:
+        told = f"{error.message}: later commands on this run need `--model-file`"
+        trainer.listener.warn(told)
 
 
 def _trained(trainer: Trainer, *, done_before: bool = False) -> Trained:
@@ -124,8 +130,16 @@ def dry_run(run: Run, *, force: bool = False, listener: Listener) -> dict[str, A
         return {"run": run.name, "batches_per_epoch": len(trainer.train), **figures}
 
 
-def resume(located: Located, overrides: Sequence[str], *, listener: Listener) -> Trained:
+def resume(
+    located: Located, overrides: Sequence[str], *, model_files: Sequence[Path] = (), listener: Listener
+) -> Trained:
     """Go on exactly where a run stopped.
+
+    Args:
+        located: The run.
+        overrides: `KEY=VALUE` on the run's config, such as `training.epochs=40`.
+        model_files: File of a network of the user's own that may run.
+        listener: Hears what happens.
 
     Raises:
         CheckpointError: There is no whole checkpoint, or it does not fit.
@@ -146,8 +160,10 @@ def resume(located: Located, overrides: Sequence[str], *, listener: Listener) ->
             for warning in warnings:
                 listener.warn(warning)
         snapshot = Snapshot.from_checkpoint(checkpoint)
-        before = run_from_values(snapshot.config, source=str(path))
-        run = run_from_values(snapshot.config, overrides, source=str(path))
+        permit = NetworkPermit(model_files, listener.notice)
+        before = run_from_values(snapshot.config, source=str(path), permit=permit)
+        run = run_from_values(snapshot.config, overrides, source=str(path), permit=permit)
+        permit.refuse_unused()
         _refuse_changes(before, run)
         run = run.model_copy(update={"output": run.output.model_copy(update={"dir": folder.path})})
         position = snapshot.progress

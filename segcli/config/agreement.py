@@ -5,7 +5,7 @@ from typing import Any
 from segcli.config.document import Document, Loc, Problem
 from segcli.config.schema import Run
 from segcli.core.errors import ConfigError
-from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, TASKS
+from segcli.core.registry import DATASETS, LOSSES, METRICS, TASKS
 
 __all__ = ["ROOT_HINT", "check_together"]
 
@@ -110,7 +110,7 @@ def _check_losses(run: Run, task: Any, wrong: Any) -> None:
         mistake = kind.mistake(kind.Config.model_validate(part.options), run.dataset.num_classes)
         if mistake is not None:
             wrong(("training", "loss", name), mistake)
-        given = {*task.outputs, *(set(task.extras) & set(MODELS.load(run.model.type).can_output))}
+        given = {*task.outputs, *(set(task.extras) & set(run.model.kind.can_output))}
         about = task.output if task.output in kind.can_answer else "mask"
         needs = [about if output == "mask" else output for output in kind.needs]
         missing = [f"`{output}`" for output in needs if output not in given]

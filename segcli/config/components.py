@@ -68,6 +68,19 @@ def _chosen_in_training(training: dict[str, Any]) -> Iterator[_Chosen]:
                 yield _Chosen(METRICS, entry["type"], here, here, entry, Component)
 
 
+def _other_file(document: Document, chosen: _Chosen, digest: str) -> Problem:
+    """The file of a user's own component is not the one that is asked for; it was not imported."""
+    loc: Loc = (*chosen.loc, "sha256")
+    key, path = ".".join(map(str, loc)), chosen.name.rpartition(":")[0]
+    return Problem(
+        document.origin(loc),
+        key,
+        f"the file is not the one that the run was trained with: `{path}` has the SHA-256 `{digest}`, not "
+        f"`{chosen.section['sha256']}`",
+        f"put the old file back; `train`, `eval`, `export` and `profile-memory` take it as it is with `{key}={digest}`",
+    )
+
+
 def check_components(document: Document, typed: dict[Loc, Loc]) -> list[Problem]:
     """Check each component's name and its own keys; write canonical names and all defaults into the values."""
     problems = []
@@ -75,7 +88,11 @@ def check_components(document: Document, typed: dict[Loc, Loc]) -> list[Problem]
     for chosen in list(_chosen(document.values)):
         try:
             canonical = chosen.registry.canonical(chosen.name)
-            kind = chosen.registry.load(canonical)
+            digest = chosen.registry.digest(canonical)
+            if digest is not None and chosen.section.setdefault("sha256", digest) != digest:
+                problems.append(_other_file(document, chosen, digest))
+                continue
+            kind = chosen.registry.load(canonical, digest=digest)
         except ConfigError as error:
             loc = as_typed(chosen.name_loc, typed)
             key = ".".join(map(str, loc))

@@ -12,6 +12,7 @@ from segcli.config.agreement import ROOT_HINT, check_together
 from segcli.config.components import check_components
 from segcli.config.document import Document, Loc, Origin, Problem, parse_value, read_document
 from segcli.config.messages import problems_of
+from segcli.config.own_network import NetworkPermit
 from segcli.config.schema import DatasetSection, Run
 from segcli.config.short_forms import canonical_loss, expand, fill_from_data, fill_from_task
 from segcli.core.addresses import is_address
@@ -23,14 +24,16 @@ __all__ = ["load_dataset", "load_run", "run_from_values"]
 PATH_KEYS = ("root", "train", "val", "test")
 
 
-def load_run(path: Path, overrides: Sequence[str] = ()) -> Run:
+def load_run(path: Path, overrides: Sequence[str] = (), *, permit: NetworkPermit | None = None) -> Run:
     """Read an experiment file, with its data-set file, and apply overrides.
 
     Args:
         path: The experiment file.
         overrides: `KEY=VALUE`, parsed as YAML, such as `data.image_size=[256,256]`.
+        permit: What may run of a config that lies in a run folder; one that the user wrote may name any file.
 
     Raises:
+        CheckpointError: The config of a run folder names a file that may not run.
         ConfigError: Every mistake, each with file, line, key, value and the nearest legal key.
     """
     document = read_document(path)
@@ -40,8 +43,9 @@ def load_run(path: Path, overrides: Sequence[str] = ()) -> Run:
             _apply(document, keys, value, text)
     _inline_dataset(document, path)
     expand(document.values)
-    _resolve_model(document, path.parent)
-    return _finish(document, [entry for entry in parsed if entry[0] != ["dataset"]], str(path))
+    if permit is None:
+        _resolve_model(document, path.parent)
+    return _finish(document, [entry for entry in parsed if entry[0] != ["dataset"]], str(path), permit)
 
 
 def load_dataset(path: Path, overrides: Sequence[str] = (), *, whole_run: bool) -> DatasetSection:
@@ -86,21 +90,30 @@ class _DatasetAlone(ConfigModel):
     dataset: DatasetSection
 
 
-def run_from_values(values: dict[str, Any], overrides: Sequence[str] = (), *, source: str) -> Run:
+def run_from_values(
+    values: dict[str, Any], overrides: Sequence[str] = (), *, source: str, permit: NetworkPermit | None = None
+) -> Run:
     """Check a run that was resolved before, as a checkpoint or a run folder holds it.
 
     Raises:
+        CheckpointError: It names a file that may not run.
         ConfigError: As `load_run`.
     """
     document = Document(deepcopy(values), {(key,): Origin(source) for key in values})
-    return _finish(document, [_parse_override(text) for text in overrides], source)
+    return _finish(document, [_parse_override(text) for text in overrides], source, permit or NetworkPermit())
 
 
-def _finish(document: Document, overrides: list[tuple[list[str], Any, str]], source: str) -> Run:
+def _finish(
+    document: Document, overrides: list[tuple[list[str], Any, str]], source: str, permit: NetworkPermit | None
+) -> Run:
     expand(document.values)
+    trained = deepcopy(document.values.get("model"))
     for keys, value, text in overrides:
         _apply(document, keys, value, text)
     expand(document.values)
+    if permit is not None:
+        is_typed = any(keys in (["model"], ["model", "type"]) for keys, _, __ in overrides)
+        permit.check(document.values.get("model"), source, trained=trained, typed=is_typed)
     if isinstance(document.values.get("dataset"), dict):
         _resolve_paths(document.values["dataset"], Path.cwd())  # those of overrides
     fill_from_data(document)

@@ -40,9 +40,14 @@ class Component(ConfigModel):
         """The component's own keys."""
         return dict(self.model_extra or {})
 
+    @property
+    def kind(self) -> Any:
+        """Class of the component, which is imported."""
+        return self.registry.load(self.type, digest=self.options.get("sha256"))
+
     def build(self, **program: Any) -> Any:
         """Import the component and make it; `program` is what the user does not type."""
-        kind = self.registry.load(self.type)
+        kind = self.kind
         return kind(kind.Config.model_validate(self.options), **program)
 
 

@@ -4,6 +4,7 @@
 without PyTorch, and a component may import its optional package at the top.
 """
 
+import hashlib
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -68,15 +69,31 @@ class Registry:
         """Names of all components, in alphabetical order."""
         return tuple(self._files.values())
 
-    def _own(self, name: str) -> tuple[Path, str] | None:
+    def own_file(self, name: Any) -> tuple[Path, str] | None:
         """File and class of a user's own component, `path/to/file.py:ClassName`; None for one of ours."""
-        file, sign, kind = name.rpartition(".py:")
-        if not sign or not self.takes_files:
+        file, sign, kind = name.rpartition(".py:") if isinstance(name, str) else ("", "", "")
+        return (Path(f"{file}.py").absolute(), kind) if sign and self.takes_files else None
+
+    def _own(self, name: str) -> tuple[Path, str] | None:
+        """The same, of a file that is there."""
+        own = self.own_file(name)
+        if own is not None and not own[0].is_file():
+            raise ConfigError(f"no file `{own[0]}` with the {self.word} `{own[1]}`")
+        return own
+
+    def digest(self, name: str) -> str | None:
+        """SHA-256 of the file of a user's own component; None for one of ours. Nothing is imported.
+
+        Raises:
+            ConfigError: The file cannot be read.
+        """
+        own = self._own(name)
+        if own is None:
             return None
-        path = Path(f"{file}.py").absolute()
-        if not path.is_file():
-            raise ConfigError(f"no file `{path}` with the {self.word} `{kind}`")
-        return path, kind
+        try:
+            return hashlib.sha256(own[0].read_bytes()).hexdigest()
+        except OSError as error:
+            raise ConfigError(f"`{own[0]}` cannot be read ({error.strerror or error})") from error
 
     def canonical(self, name: str) -> str:
         """File name of the component that `name` means.
@@ -94,15 +111,19 @@ class Registry:
             raise ConfigError(f"unknown {self.word} `{name}`", hint=hint)
         return stem
 
-    def load(self, name: str) -> Any:
+    def load(self, name: str, *, digest: Any = None) -> Any:
         """Import the component and return its one public class.
+
+        Args:
+            name: Name of the component, or file and class of a user's own.
+            digest: SHA-256 of a user's own file; another content does not run.
 
         Raises:
             ConfigError: There is no such component, or the package that it needs is not installed.
         """
         own = self._own(name)
         if own is not None:
-            return import_module(f"segcli.{self.room}._own").own_model(*own)
+            return import_module(f"segcli.{self.room}._own").own_model(*own, digest)
         stem = self.canonical(name)
         try:
             module = import_module(f"segcli.{self.room}.{stem}")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, ConfigError
-from segcli.core.registry import MODELS, TASKS
+from segcli.core.registry import TASKS
 from segcli.core.types import Batch, IOSpec
 from segcli.data.cache import DiskCache, MemoryCache, Resizing, forecast
 from segcli.data.loader import EvaluationLoader, TrainLoader
@@ -198,7 +198,7 @@ def assemble(run: Run, *, pretrained: bool = False, site: Site | None = None) ->
     task: Task = TASKS.load(run.task_name)(run.dataset.spec, run.class_offsets)
     run.inference.postprocess.check(task.classes)
     seed_everything(run.seed)
-    can_output = MODELS.load(run.model.type).can_output
+    can_output = run.model.kind.can_output
     extras = {name: count for name, count in task.extras.items() if name in can_output}
     size = run.data.image_size or run.dataset.image_size or layout.case_size
     io = IOSpec(

@@ -1,20 +1,19 @@
 """A user's own network in one file, chosen by `model: {type: path/to/file.py:ClassName, ...}`.
 
-The file runs when a training, an evaluation or a prediction names it. A checkpoint holds no code: it remembers the path
-and the SHA-256 of the file, and another content is refused.
+A checkpoint holds no code: it remembers the path and the SHA-256 of the file. Only bytes that have this digest run: the
+file is read once, compared, and what was compared is executed. Who may name a file stands in `config/own_network.py`.
 """
 
 import hashlib
 import inspect
 import sys
 from functools import cache
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
-from pydantic import ConfigDict, Field, create_model, field_validator, model_validator
+from pydantic import ConfigDict, create_model, model_validator
 from torch import Tensor, nn
 
 from segcli.core.errors import ConfigError, nearest
@@ -29,7 +28,8 @@ LEAST = 32
 """Pixels along each axis of the image that a network is tried with, at least."""
 
 
-def own_model(path: Path, name: str) -> type[Network]:
+@cache
+def own_model(path: Path, name: str, digest: str) -> type[Network]:
     """The class of a file as a network of ours.
 
     A class that derives from `Network` keeps our contract by itself. Any other `torch.nn.Module` is made from the keys
@@ -38,13 +38,8 @@ def own_model(path: Path, name: str) -> type[Network]:
     size of an image must be a multiple of.
 
     Raises:
-        ConfigError: There is no such class, or the file cannot be imported.
+        ConfigError: The file has another digest, there is no such class, or the file cannot be imported.
     """
-    return _own_model(path, name, hashlib.sha256(path.read_bytes()).hexdigest())
-
-
-@cache
-def _own_model(path: Path, name: str, digest: str) -> type[Network]:
     module = _imported(path, digest)
     kind = getattr(module, name, None)
     if not (inspect.isclass(kind) and issubclass(kind, nn.Module)):
@@ -56,35 +51,24 @@ def _own_model(path: Path, name: str, digest: str) -> type[Network]:
 
 
 def _imported(path: Path, digest: str) -> ModuleType:
-    spec = spec_from_file_location(f"segcli_own_{digest[:16]}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses and the like look their module up
+    """Run the file's bytes as a module, and no compiled copy of them."""
+    code = path.read_bytes()
+    if hashlib.sha256(code).hexdigest() != digest:
+        raise ConfigError(f"`{path}` changed while it was checked", hint="start again")
+    module = ModuleType(f"segcli_own_{digest[:16]}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # dataclasses and the like look their module up
     try:
-        spec.loader.exec_module(module)
+        exec(compile(code, str(path), "exec", dont_inherit=True), module.__dict__)
     except Exception as error:
-        del sys.modules[spec.name]
+        del sys.modules[module.__name__]
         raise ConfigError(f"`{path}` cannot be imported ({type(error).__name__}: {error})") from error
     return module
 
 
 def _remembering(base: type[ConfigModel], digest: str) -> type[ConfigModel]:
     """Keys of a network with the digest of its file beside them."""
-
-    def same(cls: type[ConfigModel], given: str | None) -> str:
-        if given not in (None, digest):
-            raise ValueError(
-                f"the file is not the one that the run was trained with; `model.sha256={digest}` takes it as it is now"
-            )
-        return digest
-
-    return create_model(
-        base.__name__,
-        __base__=base,
-        __validators__={"same": field_validator("sha256")(classmethod(same))},  # type: ignore[dict-item]
-        sha256=(str | None, Field(default=None, validate_default=True)),
-    )
+    return create_model(base.__name__, __base__=base, sha256=(str, digest))
 
 
 def _ours(kind: type[Network], digest: str) -> type[Network]:

@@ -85,7 +85,9 @@ def test_another_content_of_the_file_is_refused_until_it_is_asked_for(mine, run_
     path.write_text(PLAIN + "\n# changed\n")
     result = run_cli("eval")
     assert result.code == 2
-    assert "the file is not the one that the run was trained with; `model.sha256=" in " ".join(result.err.split())
+    told = " ".join(result.err.split())
+    assert f"the file is not the one that the run was trained with: `{path}` has the SHA-256 `" in told
+    assert "which runs now" not in told
     digest = result.err.partition("model.sha256=")[2].partition("`")[0]
     assert run_cli("eval", "tiny", f"model.sha256={digest}").code == 0
     path.unlink()

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from segcli.config.load import run_from_values
+from segcli.config.own_network import NetworkPermit
 from segcli.core.registry import DATASETS, TASKS
 from segcli.core.types import Array
 from segcli.engine.assembly import Assembly, assemble, load_weights
@@ -16,25 +17,25 @@ from segcli.engine.runtime import out_of_memory
 __all__ = ["of_checkpoint", "trained"]
 
 
-def trained(path: Path, wanted: Wanted) -> Candidate:
+def trained(path: Path, wanted: Wanted, permit: NetworkPermit | None = None) -> Candidate:
     """A checkpoint that is asked for; reads its header alone.
 
     Raises:
         SegcliError: It cannot be read.
     """
-    run = run_from_values(read_header(path)["config"], source=str(path))
+    run = run_from_values(read_header(path)["config"], source=str(path), permit=permit)
     layout, task = DATASETS.load(run.dataset.format), TASKS.load(run.task_name)
-    return Candidate(path, layout, task, lambda: of_checkpoint(path, wanted))
+    return Candidate(path, layout, task, lambda: of_checkpoint(path, wanted, permit))
 
 
-def of_checkpoint(path: Path, wanted: Wanted) -> Predictor:
+def of_checkpoint(path: Path, wanted: Wanted, permit: NetworkPermit | None = None) -> Predictor:
     """Predictor of a checkpoint, on the run's device and in its precision.
 
     Raises:
         SegcliError: The checkpoint or the device fail.
     """
     checkpoint = read_checkpoint(path)
-    run = run_from_values(checkpoint.header["config"], source=str(path))
+    run = run_from_values(checkpoint.header["config"], source=str(path), permit=permit)
     run = run.predicting(threshold=wanted.threshold, tta=wanted.tta, tile=wanted.tile)
     parts = assemble(run)
     load_weights(parts.network, checkpoint, path)
