@@ -1,6 +1,5 @@
 """Promises of whole rooms: a new file in a room is tested at once."""
 
-import copy
 import pickle
 
 import numpy as np
@@ -27,7 +26,7 @@ from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, 
 from segcli.core.types import IOSpec
 from segcli.data.settings import Fold
 from segcli.datasets import SPLITS
-from segcli.datasets._folds import folded
+from segcli.datasets._folds import Folded
 from segcli.engine.events import Silent
 from segcli.losses import WeightedSum
 from segcli.metrics import Scored, ScoredClasses
@@ -409,7 +408,7 @@ def test_a_layout_can_be_shared_out_to_folds_that_validate_each_case_once(writte
     pool = sorted(case.place for split in ("train", "val") for case in written.cases(split))
     held = []
     for index in range(2):
-        fold = folded(copy.copy(written), Fold(index=index, of=2))
+        fold = Folded(written, Fold(index=index, of=2))
         train, val, test = (fold.cases(split) for split in ("train", "val", "test"))
         assert sorted(case.place for case in [*train, *val]) == pool
         assert {fold.together(case) for case in train}.isdisjoint(fold.together(case) for case in val)
