@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from segcli.core.errors import DataError
+from segcli.core.files import shown
 from segcli.core.types import Array, ConfigModel
 from segcli.data.checks import Finding
 from segcli.data.classes.class_list import Mistake
@@ -48,6 +49,21 @@ class Layout(ABC):
     def __init__(self, config: Any, spec: DatasetSpec) -> None:
         self.config = config
         self.spec = spec
+
+    @property
+    def root(self) -> Path:
+        """Folder of the whole data set."""
+        assert self.spec.paths.root is not None
+        return Path(shown(self.spec.paths.root))
+
+    def missing_root(self) -> DataError | None:
+        """Say where the sample data is missing and how to make it; None where it is there or no sample is asked for."""
+        if self.spec.sample is None or self.root.exists():
+            return None
+        return DataError(
+            f"no folder `{self.root}` with the sample data",
+            hint=f"make it with `segcli data sample {self.spec.sample} {self.root}`",
+        )
 
     @staticmethod
     def default_task(num_classes: int) -> str:

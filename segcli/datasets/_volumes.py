@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from segcli.core.errors import DataError
-from segcli.core.files import shown, told_when_full
+from segcli.core.files import told_when_full
 from segcli.core.types import Array, ConfigModel
 from segcli.data.checks import Finding
 from segcli.data.classes.class_list import class_names
@@ -64,12 +64,6 @@ class Volumes(Layout):
         return "structures"
 
     @property
-    def root(self) -> Path:
-        """Folder of the whole data set."""
-        assert self.spec.paths.root is not None
-        return Path(shown(self.spec.paths.root))
-
-    @property
     def overlaps(self) -> bool:
         """Unless classes exclude each other."""
         return not self.excludes
@@ -78,15 +72,6 @@ class Volumes(Layout):
     def names(self) -> list[str]:
         """Structures, in the order of the masks."""
         return class_names(self.spec)
-
-    def missing_root(self) -> DataError | None:
-        """What to say where the folder of a sample is not there yet."""
-        if self.spec.sample is None or self.root.exists():
-            return None
-        return DataError(
-            f"no folder `{self.root}` with the sample data",
-            hint=f"make it with `segcli data sample {self.spec.sample} {self.root}`",
-        )
 
     # ---- images
 

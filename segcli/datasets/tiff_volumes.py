@@ -4,7 +4,6 @@ A volume is a folder of slices or one file of many pages. It is cut into crops o
 of its sample. The index reads headers only; a crop opens only the slices that it needs.
 """
 
-import csv
 from collections.abc import Iterator
 from functools import cache, cached_property
 from itertools import product
@@ -15,7 +14,6 @@ import numpy as np
 from pydantic import Field
 
 from segcli.core.errors import DataError
-from segcli.core.files import shown
 from segcli.core.types import Array, ConfigModel, Positive
 from segcli.data.checks import Finding, raise_on_error
 from segcli.data.classes.class_list import Mistake, class_names
@@ -25,6 +23,7 @@ from segcli.data.settings import DatasetSpec
 from segcli.data.slices import ENDINGS, SliceStacks
 from segcli.data.splits import Division, ShareSettings, divide, stratified
 from segcli.datasets import Layout
+from segcli.datasets._sample_table import SampleTable, rows_of
 
 __all__ = ["TIFFVolumes"]
 
@@ -119,36 +118,15 @@ class TIFFVolumes(Layout):
     # ---- samples and classes
 
     @property
-    def root(self) -> Path:
-        """Folder of the whole data set."""
-        assert self.spec.paths.root is not None
-        return Path(shown(self.spec.paths.root))
-
-    @property
     def names(self) -> list[str]:
         """Classes, in the order of their indices."""
         return class_names(self.spec)
 
     @cached_property
-    def table(self) -> list[tuple[int, str, str]]:
-        """Line, sample and class of each row of the CSV.
-
-        Raises:
-            DataError: It is missing or lacks a column.
-        """
-        self._check_root()
-        path = self.root / self.config.classes_csv
-        rows = _rows(path)
-        for key in (self.config.id_column, self.config.class_column):
-            if rows and key not in rows[0]:
-                raise DataError(
-                    f"`{path}` has no column `{key}`; it has {', '.join(map(str, rows[0]))}",
-                    hint="set `id_column` and `class_column` of the data set",
-                )
-        return [
-            (number, (row[self.config.id_column] or "").strip(), (row[self.config.class_column] or "").strip())
-            for number, row in enumerate(rows, start=2)
-        ]
+    def table(self) -> SampleTable:
+        """Samples that are there, and their classes."""
+        config = self.config
+        return SampleTable(self.root / config.classes_csv, config.id_column, config.class_column, self.folders)
 
     @cached_property
     def folders(self) -> list[str]:
@@ -165,11 +143,10 @@ class TIFFVolumes(Layout):
             hint = f"make it with `segcli data sample {self.spec.sample} {self.root}`"
         raise DataError(f"no folder `{self.root}` with the samples", hint=hint)
 
-    @cached_property
+    @property
     def class_of(self) -> dict[str, str]:
         """Class of each sample that is there and has one, as the CSV states it."""
-        known = {_bare(name): name for name in self.folders}
-        return {known[_bare(sample)]: label for _, sample, label in self.table if _bare(sample) in known and label}
+        return self.table.class_of
 
     @cached_property
     def taken(self) -> dict[str, int]:
@@ -317,44 +294,17 @@ class TIFFVolumes(Layout):
     def inspect(self, split: str) -> Iterator[Finding]:
         """Faults that show in the table and in headers."""
         try:
-            names, division = self.samples(split), self.division()
+            names = self.samples(split)
         except DataError as error:
             yield Finding("unusable_data", "error", self.root, error.message, error.hint or "")
             return
         if split == "train":
-            yield from self._table_faults(division)
+            yield from self.table.inspect(self.root, self.names, self.config.class_filter)
         if not names:
             message = f"split `{split}` is empty: no samples in `{self.root}` belong to it"
             yield Finding("empty_split", "error", self.root, message, "look at `split` and `class_filter`")
         for name in names:
             yield from self._sample_faults(self.root / name)
-
-    def _table_faults(self, division: Division) -> Iterator[Finding]:
-        path = self.root / self.config.classes_csv
-        known = {_bare(name) for name in self.folders}
-        seen: dict[str, tuple[int, str]] = {}
-        for line, sample, label in self.table:
-            place = f"`{path}:{line}`"
-            if _bare(sample) not in known:
-                message = f"{place}: there is no sample `{sample}`"
-                yield Finding("missing_sample", "warning", path, message, "add its folder, or remove the line")
-            if not label:
-                continue
-            if label not in self.names and self.config.class_filter is None:
-                message = f"{place}: sample `{sample}` has the class `{label}`, which the data set does not have"
-                yield Finding("unknown_class", "error", path, message, f"classes are {', '.join(self.names)}")
-            first, before = seen.setdefault(_bare(sample), (line, label))
-            if before != label:
-                message = f"{place}: sample `{sample}` is `{label}`, and `{before}` in line {first}"
-                yield Finding("two_classes", "error", path, message, "remove one of the lines")
-        for name in self.folders:
-            if name not in self.class_of:
-                message = f"sample `{self.root / name}` has no class in `{path}`"
-                yield Finding("sample_without_class", "error", self.root / name, message, "add a line for it")
-        for name in self.config.class_filter or self.names:
-            if name not in self.class_of.values():
-                message = f"class `{name}` has no samples in `{path}`"
-                yield Finding("class_without_samples", "error", path, message, "add samples, or leave the class out")
 
     def _sample_faults(self, folder: Path) -> Iterator[Finding]:
         raw, mask = folder / self.config.raw_folder, folder / self.config.mask_folder
@@ -393,16 +343,6 @@ class TIFFVolumes(Layout):
         return sample, findings
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            return list(csv.DictReader(stream, skipinitialspace=True))
-    except FileNotFoundError:
-        raise DataError(f"no table `{path}` with the classes", hint="set `classes_csv` of the data set") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read `{path}` ({' '.join(str(error).split())[:120]})") from None
-
-
 def _classes_of_table(values: dict[str, Any]) -> list[dict[str, str]]:
     """Classes that the CSV names, in alphabetical order; none where it cannot be read."""
     paths, keys = values.get("paths"), TIFFVolumes.Config.model_fields
@@ -411,16 +351,11 @@ def _classes_of_table(values: dict[str, Any]) -> list[dict[str, str]]:
         return []
     table, column = (str(values.get(key, keys[key].default)) for key in ("classes_csv", "class_column"))
     try:
-        found = {(row.get(column) or "").strip() for row in _rows(Path(root) / table)} - {""}
+        found = {(row.get(column) or "").strip() for row in rows_of(Path(root) / table)} - {""}
     except DataError:
         return []  # told when the samples are looked for
     wanted = values.get("class_filter")
     return [{"name": name} for name in (wanted if isinstance(wanted, list) else sorted(found))]
-
-
-def _bare(name: str) -> str:
-    """A sample's name without leading zeros, which spreadsheets drop."""
-    return name.lstrip("0") or name
 
 
 def _padded(voxels: Array, size: tuple[int, ...]) -> Array:
