@@ -25,7 +25,7 @@ SPLITS = ("train", "val", "test")
 
 
 class Layout(ABC):
-    """Finds the cases of a data set and reads them."""
+    """A layout finds the cases of a data set and reads them."""
 
     Config: ClassVar[type[ConfigModel]]
     """Keys of this format, which stand in the data-set file beside those of every format."""
@@ -40,11 +40,11 @@ class Layout(ABC):
     endings: ClassVar[tuple[str, ...]] = tuple(f".{extension}" for extension in EXTENSIONS)
     """Ends of the names of files that it can predict."""
     truths: ClassVar[tuple[str, ...]] = ("mask",)
-    """What is known of its cases: a `mask`, or the `class` of the whole."""
+    """Truths that a case has: a `mask`, or the `class` of the whole."""
     whole: ClassVar[str | None] = None
-    """What several cases are parts of, in a word, such as `sample`; their answers are joined into one for each."""
+    """Word for what several cases are parts of, such as `sample`; their answers are joined into one for each."""
     keeps_split: ClassVar[bool] = False
-    """Whether the first training writes the split file of a drawn split; `segcli data split` always does."""
+    """The first training writes the split file of a drawn split; `segcli data split` always does."""
 
     def __init__(self, config: Any, spec: DatasetSpec) -> None:
         self.config = config
@@ -67,12 +67,12 @@ class Layout(ABC):
 
     @staticmethod
     def default_task(num_classes: int) -> str:
-        """Task of a data set that does not name one."""
+        """Choose the task of a data set that does not name one."""
         return "binary" if num_classes == 1 else "multiclass"
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
-        """Keys that follow from other keys or from a file, such as `num_classes` from a list of classes.
+        """Find keys that follow from other keys or from a file, such as `num_classes` from a list of classes.
 
         Args:
             values: The data-set file as typed, with its overrides.
@@ -83,7 +83,7 @@ class Layout(ABC):
         return {}, []
 
     def division(self, *, fresh: bool = False) -> Division | None:
-        """How the cases were drawn; None where folders or lists alone decide.
+        """Return how the cases were drawn; None where folders or lists alone decide.
 
         Args:
             fresh: Draw anew instead of reading the split file.
@@ -94,15 +94,15 @@ class Layout(ABC):
         return None
 
     def together(self, case: Case) -> str:
-        """Name of what must stay on one side of a split, such as the patient or the sequence of a case."""
+        """Name what must stay on one side of a split, such as the patient or the sequence of a case."""
         return case.part_of or case.id
 
     def stratum(self, case: Case) -> str:
-        """Name of what every side of a split should have the same share of, such as the class of a case."""
+        """Name what every side of a split should have the same share of, such as the class of a case."""
         return ""
 
     def truth_of(self, case: Case) -> Array:
-        """Valid pixels of each class, `(K)`; of a case that has one class itself, 1 for that.
+        """Count the valid pixels of each class, `(K)`; a case that has one class itself counts 1 for it.
 
         Raises:
             DataError: The mask cannot be read.
@@ -113,16 +113,16 @@ class Layout(ABC):
 
     @property
     def overlaps(self) -> bool:
-        """Whether a case has several masks `(*S, K)` that may overlap, each of which may be empty."""
+        """True where a case has several masks `(*S, K)` that may overlap, each of which may be empty."""
         return False
 
     @abstractmethod
     def has(self, split: str) -> bool:
-        """Whether the data set has this split at all."""
+        """Tell whether the data set has this split at all."""
 
     @abstractmethod
     def cases(self, split: str) -> list[Case]:
-        """Cases of a split, in natural order, without decoding an image.
+        """Find the cases of a split, in natural order, without decoding an image.
 
         Raises:
             DataError: The folder is missing, the split is empty, or an image has no label.
@@ -130,7 +130,7 @@ class Layout(ABC):
 
     @abstractmethod
     def all_cases(self, split: str) -> list[Case]:
-        """Cases of a split, those with faults as well; for checks.
+        """Find the cases of a split, those with faults as well; for checks.
 
         Raises:
             DataError: The folder is missing.
@@ -153,7 +153,7 @@ class Layout(ABC):
         """
 
     def inputs(self, path: Path) -> list[Case]:
-        """Cases in a file to predict.
+        """Find the cases in a file to predict.
 
         Raises:
             DataError: The file is unreadable.
@@ -169,7 +169,7 @@ class Layout(ABC):
         return self.read_input(case.image)
 
     def shown(self, case: Case) -> str:
-        """Name of a case in tables."""
+        """Name a case for tables."""
         return str(Path(case.id).parent / case.image.name)
 
     @property
@@ -178,23 +178,23 @@ class Layout(ABC):
         return None
 
     def spacing(self, case: Case) -> tuple[float, ...] | None:
-        """Millimetres between pixels along each axis; None where nobody knows."""
+        """Return the millimetres between pixels along each axis; None where nobody knows."""
         return None
 
     def input_spacing(self, case: Case) -> tuple[float, ...] | None:
-        """The same of one of `inputs`."""
+        """Return the millimetres between pixels of one of `inputs`; None where nobody knows."""
         return None
 
     def is_upright(self, case: Case) -> bool:
-        """Whether the axes of a volume go from left to right, back to front and bottom to top."""
+        """Tell whether the axes of a volume go from left to right, back to front and bottom to top."""
         return False
 
     def answer_path(self, folder: Path, path: Path) -> Path:
-        """File below a folder for the answers to the cases of a file."""
+        """Name the file below a folder for the answers to the cases of a file."""
         return folder / f"{path.stem}.png"
 
     def writing_answer(self, folder: Path, case: Case, size: tuple[int, ...]) -> AbstractContextManager[Add]:
-        """Takes what a task found in a volume plane by plane, `(d, *S)` or `(d, *S, K)`, for a file below a folder.
+        """Take what a task found in a volume plane by plane, `(d, *S)` or `(d, *S, K)`, for a file below a folder.
 
         Raises:
             DataError: It cannot be written.
@@ -204,7 +204,7 @@ class Layout(ABC):
     def writing_values(
         self, folder: Path, case: Case, kind: str, size: tuple[int, ...], channels: int = 0
     ) -> tuple[Path, AbstractContextManager[Add]]:
-        """Takes values from 0 to 1 of a volume, `(d, *S)` or `(d, *S, channels)`, and the file that they go to.
+        """Return a file, and what takes values from 0 to 1 of a volume for it, `(d, *S)` or `(d, *S, channels)`.
 
         Args:
             folder: Where the file lies.
@@ -230,11 +230,11 @@ class Layout(ABC):
         return
 
     def as_stored(self, answer: Array) -> Array:
-        """An answer of the task, `(*S)` uint8, in the coding of the data set's own masks."""
+        """Recode an answer of the task, `(*S)` uint8, as the data set's own masks are coded."""
         return answer
 
     def converted(self, pixels: Array, path: Path) -> Array:
-        """A part of an image, `(*S, C)`, converted as `read_input` converts the whole of it.
+        """Convert a part of an image, `(*S, C)`, as `read_input` converts the whole of it.
 
         Raises:
             DataError: It has the wrong channels, or this layout cannot read parts.
@@ -243,11 +243,11 @@ class Layout(ABC):
 
     @abstractmethod
     def size(self, case: Case) -> tuple[int, ...]:
-        """Spatial size as stored, from the file's header."""
+        """Read the spatial size as stored, from the file's header."""
 
     @abstractmethod
     def inspect(self, split: str) -> Iterator[Finding]:
-        """Faults that show without decoding: partners, headers, sizes."""
+        """Find faults that show without decoding: partners, headers, sizes."""
 
     @abstractmethod
     def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:

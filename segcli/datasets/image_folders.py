@@ -72,14 +72,14 @@ class ImageFolders(Pictures):
         return None if path is None else Path(shown(path))
 
     def _folder(self, split: str) -> Path:
-        """Folder that holds the image and label folders of a split."""
+        """Find the folder that holds the image and label folders of a split."""
         given = self._given(split)
         if self.config.split.by == "folders":
             return self._folder("train") if self._is_drawn(split) else given or self.root / split
         return self.root if given is None or split == "train" else given
 
     def _is_drawn(self, split: str) -> bool:
-        """Whether the validation images are a share of the training folder."""
+        """Tell whether the validation images are a share of the training folder."""
         settings = self.config.split
         return settings.by == "folders" and split == "val" and settings.share("val") > 0
 
@@ -88,7 +88,7 @@ class ImageFolders(Pictures):
         return group_of(case.id, self.config.split)
 
     def has(self, split: str) -> bool:
-        """Whether the data set has this split: stated, or found where splits usually are."""
+        """Tell whether the data set has this split: stated, or found where splits usually are."""
         if split == "train" or self._given(split) is not None or self.config.split.states(split):
             return True
         return self.config.split.by == "folders" and (self.root / split).is_dir()
@@ -130,7 +130,7 @@ class ImageFolders(Pictures):
         return cases, findings
 
     def _images(self, split: str) -> dict[str, list[Path]]:
-        """Images of a folder by their stem, masks in the same folder left out."""
+        """Find the images of a folder by their stem, without masks in the same folder."""
         config, folder = self.config, self._folder(split)
         images = self._files(folder / config.image_folder, config.image_suffix, "images", split)
         if config.image_folder != config.label_folder or not config.label_suffix:
@@ -141,7 +141,7 @@ class ImageFolders(Pictures):
         return {key: paths for key, paths in images.items() if paths}
 
     def _files(self, folder: Path, suffix: str | list[str], what: str, split: str) -> dict[str, list[Path]]:
-        """Files of a folder by their stem without the suffix."""
+        """Find the files of a folder by their stem without the suffix."""
         if not folder.is_dir():
             key = split if self.config.split.by == "folders" else "root"
             raise self.missing_root() or DataError(
@@ -157,7 +157,7 @@ class ImageFolders(Pictures):
         return divide(keys, settings, self.root).sides[split]
 
     def division(self, *, fresh: bool = False) -> Division | None:
-        """How the images of the training folder were drawn; None where folders or lists decide."""
+        """Return how the images of the training folder were drawn; None where folders or lists decide."""
         settings = self.config.split
         return divide(list(self._images("train")), settings, self.root, fresh=fresh) if settings.draws else None
 

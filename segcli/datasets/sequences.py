@@ -96,7 +96,7 @@ class Sequences(Pictures):
 
     @cached_property
     def _all(self) -> tuple[dict[str, Case], list[Finding]]:
-        """Every frame by its name, and what is missing."""
+        """Every frame by its name, and all that is missing."""
         cases: dict[str, Case] = {}
         findings: list[Finding] = []
         for name in self.names:
@@ -120,7 +120,7 @@ class Sequences(Pictures):
 
     @cache  # noqa: B019 - a layout lives as long as its run
     def division(self, *, fresh: bool = False) -> Division:
-        """How sequences or frames were shared out."""
+        """Return how sequences or frames were shared out."""
         settings = self.config.split
         names = self.names if settings.by == "sequence" else list(self._all[0])
         return divide(names, settings, self.root, fresh=fresh)
@@ -130,7 +130,7 @@ class Sequences(Pictures):
         return _sequence(case) if self.config.split.by == "sequence" else case.id
 
     def has(self, split: str) -> bool:
-        """Whether the data set has this split: named, drawn, or in the split file."""
+        """Tell whether the data set has this split: named, drawn, or in the split file."""
         return self.config.split.gives(split, self.division)
 
     @cache  # noqa: B019
@@ -172,7 +172,7 @@ def _sequence(case: Case) -> str:
 
 
 def _concerns(path: Path, sequences: set[str]) -> bool:
-    """Whether a file, or the folder of a sequence, belongs to one of the sequences."""
+    """Tell whether a file, or the folder of a sequence, belongs to one of the sequences."""
     return path.parent.name in sequences or path.name in sequences
 
 

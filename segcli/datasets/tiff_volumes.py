@@ -40,7 +40,7 @@ class SampleSplit(ShareSettings):
 
     @property
     def unit(self) -> str:
-        """What is shared out, in a word."""
+        """Word for what is shared out."""
         return "sample"
 
 
@@ -86,12 +86,12 @@ class TIFFVolumes(Layout):
 
     @staticmethod
     def default_task(num_classes: int) -> str:
-        """One class for each volume."""
+        """Choose `classification`: each volume has one class."""
         return "classification"
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
-        """One channel, and the classes of the CSV where they are not stated."""
+        """Add one channel, and the classes of the CSV where they are not stated."""
         changes: dict[str, Any] = {} if "num_channels" in values else {"num_channels": 1}
         classes = values.get("classes") or _classes_of_table(values)
         if not isinstance(classes, list) or not classes:
@@ -159,16 +159,16 @@ class TIFFVolumes(Layout):
 
     @cache  # noqa: B019 - a layout lives as long as its run
     def division(self, *, fresh: bool = False) -> Division:
-        """How samples were shared out."""
+        """Return how samples were shared out."""
         settings = self.config.split
         return divide(list(self.class_of), settings, self.root, fresh=fresh, stratum=self.class_of.__getitem__)
 
     def has(self, split: str) -> bool:
-        """Whether the data set has this split: named, drawn, or in the split file."""
+        """Tell whether the data set has this split: named, drawn, or in the split file."""
         return self.config.split.gives(split, self.division)
 
     def samples(self, split: str) -> list[str]:
-        """Samples of a split that take part."""
+        """Name the samples of a split that take part."""
         names = [name for name in self.division().sides[split] if name in self.taken]
         if self.config.sample_fraction == 1.0:
             return names
@@ -179,12 +179,12 @@ class TIFFVolumes(Layout):
         return [name for name in names if name in kept]
 
     def cases(self, split: str) -> list[Case]:
-        """Crops of the samples of a split."""
+        """Find the crops of the samples of a split."""
         raise_on_error(self.inspect(split))
         return self.all_cases(split)
 
     def all_cases(self, split: str) -> list[Case]:
-        """Crops of the samples of a split, those with faults as well."""
+        """Find the crops of the samples of a split, those with faults as well."""
         return [case for name in self.samples(split) for case in self._cases(self.root / name)]
 
     def _cases(self, folder: Path) -> list[Case]:
@@ -207,25 +207,25 @@ class TIFFVolumes(Layout):
         return case.part_of
 
     def stratum(self, case: Case) -> str:
-        """The class."""
+        """Name the class."""
         return self.class_of[self.together(case)]
 
     def truth_of(self, case: Case) -> Array:
-        """The class, from the CSV."""
+        """Count the class that the CSV states."""
         return np.bincount([self.taken[self.together(case)]], minlength=len(self.names))
 
     def shown(self, case: Case) -> str:
-        """Sample and number of the crop."""
+        """Name sample and number of the crop."""
         return case.id
 
     # ---- geometry
 
     def size(self, case: Case) -> tuple[int, ...]:
-        """Of every crop."""
+        """Return the size of every crop."""
         return self.crop
 
     def _windows(self, size: tuple[int, ...]) -> list[Window]:
-        """Crops of a volume: as many as fit side by side within the margin, and one at least, around the middle."""
+        """Cut a volume into crops: as many as fit side by side in the middle within the margin, and one at least."""
         axes = []
         for length, margin, crop in zip(size, self.margin, self.crop, strict=True):
             room = max(length - 2 * margin, 1)
@@ -241,13 +241,13 @@ class TIFFVolumes(Layout):
     # ---- reading
 
     def read(self, case: Case) -> Sample:
-        """One crop with its class, padded at both ends where the sample is smaller."""
+        """Read one crop with its class, padded at both ends where the sample is smaller."""
         sample = self.read_unlabelled(case)
         sample.facts = {"class": np.array(self.taken[self.together(case)], np.uint8)}
         return sample
 
     def read_unlabelled(self, case: Case) -> Sample:
-        """One crop."""
+        """Read one crop."""
         assert case.index is not None
         stack = self.stacks.of(case.image)
         if stack.faults or not stack.planes:
@@ -276,7 +276,7 @@ class TIFFVolumes(Layout):
         return self.stacks.voxels(case.label, window) > 0
 
     def inputs(self, path: Path) -> list[Case]:
-        """Crops of a sample's folder, of all samples in a folder, or of a stack in one file."""
+        """Find the crops of a sample's folder, of all samples in a folder, or of a stack in one file."""
         if path.is_file():
             count = len(self._windows(self.stacks.of(path).size))
             return [Case(f"{path.stem}/{i:03d}", path, index=i, part_of=path.stem) for i in range(count)]
@@ -286,13 +286,13 @@ class TIFFVolumes(Layout):
         return [case for folder in folders if (folder / raw).exists() for case in self._cases(folder)]
 
     def read_input(self, path: Path) -> Sample:
-        """The first crop of a stack."""
+        """Read the first crop of a stack."""
         return self.read_unlabelled(self.inputs(path)[0])
 
     # ---- checks
 
     def inspect(self, split: str) -> Iterator[Finding]:
-        """Faults that show in the table and in headers."""
+        """Find faults that show in the table and in headers."""
         try:
             names = self.samples(split)
         except DataError as error:
@@ -344,7 +344,7 @@ class TIFFVolumes(Layout):
 
 
 def _classes_of_table(values: dict[str, Any]) -> list[dict[str, str]]:
-    """Classes that the CSV names, in alphabetical order; none where it cannot be read."""
+    """Read the classes that the CSV names, in alphabetical order; none where it cannot be read."""
     paths, keys = values.get("paths"), TIFFVolumes.Config.model_fields
     root = paths.get("root") if isinstance(paths, dict) else None
     if not isinstance(root, str | Path):
@@ -359,7 +359,7 @@ def _classes_of_table(values: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _padded(voxels: Array, size: tuple[int, ...]) -> Array:
-    """In the middle of a crop that is filled up with the smallest value."""
+    """Put voxels into the middle of a crop that is filled up with the smallest value."""
     widths = [
         ((want - have) // 2, want - have - (want - have) // 2) for have, want in zip(voxels.shape, size, strict=True)
     ]
