@@ -82,6 +82,17 @@ class Layout(ABC):
         """
         return {}, []
 
+    @classmethod
+    def write_small(cls, root: Path) -> dict[str, Any]:
+        """Write a small data set of this layout: six cases to train, two to validate and two to test.
+
+        Tests of the whole room take every layout with it.
+
+        Returns:
+            Keys of its data-set file, beside `format` and `paths.root`.
+        """
+        raise NotImplementedError(f"`{cls.__name__}` has no `write_small`, which its tests need")
+
     def division(self, *, fresh: bool = False) -> Division | None:
         """Return how the cases were drawn; None where folders or lists alone decide.
 

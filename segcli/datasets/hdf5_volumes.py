@@ -4,21 +4,24 @@ A file has `images [N, *S]` or `[N, C, *S]`, `masks [N, K, *S]`, `presence_label
 `scenarios [N]` and `case_ids [N]`. Samples are read one by one.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from segcli.core.errors import DataError
-from segcli.core.files import shown
+from segcli.core.files import shown, write_text
 from segcli.data.checks import Finding, raise_on_error
 from segcli.data.classes.class_list import Mistake
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.data.volumes import HDF5File
+from segcli.datasets._small import COUNTS, volume
 from segcli.datasets._volumes import (
     VolumeKeys,
     Volumes,
@@ -75,6 +78,19 @@ class HDF5Volumes(Volumes):
         if "num_channels" not in values:
             changes["num_channels"] = _channels(Path(root) / "train.h5") if isinstance(root, str | Path) else 1
         return changes, []
+
+    @classmethod
+    def write_small(cls, root: Path) -> dict[str, Any]:
+        """Write a file for each split, with two structures and three channels."""
+        for number, (split, count) in enumerate(COUNTS.items()):
+            cases = [volume(1000 * number + index) for index in range(count)]
+            with h5py.File(root / f"{split}.h5", "w") as file:
+                file["images"] = np.stack([np.stack([image] * 3) for image, _ in cases])
+                file["masks"] = np.stack([masks for _, masks in cases])
+                file["presence_labels"] = file["masks"][:].reshape(count, 2, -1).max(2)
+        about = {"structure_names": ["left", "right"], "num_structures": 2, "spacing_mm": [2.0, 1.0, 3.0]}
+        write_text(root / "metadata.json", json.dumps({**about, "image_size": [16, 16, 8]}))
+        return {}
 
     def __init__(self, config: Config, spec: DatasetSpec) -> None:
         super().__init__(config, spec)

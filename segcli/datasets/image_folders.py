@@ -7,8 +7,9 @@ list files, or seeded fractions of one folder.
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 from pydantic import Field
 
 from segcli.core.errors import DataError
@@ -16,10 +17,12 @@ from segcli.core.files import shown
 from segcli.data.checks import Finding, doubles, extra_label
 from segcli.data.classes.binary_masks import BinaryMasks
 from segcli.data.classes.masks import MaskFormat, MaskReader
+from segcli.data.images import write_png
 from segcli.data.samples import Case
 from segcli.data.settings import DatasetSpec
 from segcli.data.splits import Division, SplitSettings, divide, group_of
 from segcli.datasets._pictures import PictureKeys, Pictures, by_stem
+from segcli.datasets._small import COUNTS, picture
 
 __all__ = ["ImageFolders"]
 
@@ -48,6 +51,16 @@ class ImageFolders(Pictures):
         """Of many classes. `index`: each pixel holds the number of its class. `rgb`: each class has a colour."""
         split: SplitSettings = SplitSettings()
         """How cases are shared out to training, validation and test."""
+
+    @classmethod
+    def write_small(cls, root: Path) -> dict[str, Any]:
+        """Write boxes and their masks in a folder for each split."""
+        for number, (split, count) in enumerate(COUNTS.items()):
+            for index in range(count):
+                image, mask = picture(1000 * number + index)
+                write_png(root / split / "image" / f"{index:02d}.png", image, synced=False)
+                write_png(root / split / "label" / f"{index:02d}.png", mask * np.uint8(255), synced=False)
+        return {"num_channels": 3}
 
     def __init__(self, config: Config, spec: DatasetSpec) -> None:
         super().__init__(config, spec)

@@ -21,7 +21,9 @@ from segcli.data.images import natural_key
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.data.splits import Division, ShareSettings, divide
+from segcli.data.volume_writers import writing_volume
 from segcli.data.volumes import NIFTI, read_volume, suffix_of, volume_header
+from segcli.datasets._small import COUNTS, volume
 from segcli.datasets._volumes import VolumeKeys, Volumes
 
 __all__ = ["NIfTIVolumes"]
@@ -75,6 +77,19 @@ class NIfTIVolumes(Volumes):
         if "num_channels" not in values:
             changes["num_channels"] = 1
         return changes, []
+
+    @classmethod
+    def write_small(cls, root: Path) -> dict[str, Any]:
+        """Write volumes with label maps of two structures."""
+        names = {split: [f"{split}_{index:02d}" for index in range(count)] for split, count in COUNTS.items()}
+        for seed, name in enumerate(name for side in names.values() for name in side):
+            image, masks = volume(seed)
+            labels = masks[0] + 2 * masks[1]
+            for folder, voxels in (("imagesTr", image), ("labelsTr", labels)):
+                path = root / folder / f"{name}.nii.gz"
+                with writing_volume(path, voxels.shape, voxels.dtype, like=None) as add:
+                    add(voxels)
+        return {"classes": ["left", "right"], "split": {"val": names["val"], "test": names["test"]}}
 
     def __init__(self, config: Config, spec: DatasetSpec) -> None:
         super().__init__(config, spec)

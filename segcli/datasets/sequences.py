@@ -8,18 +8,20 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 from pydantic import Field
 
 from segcli.core.errors import DataError
 from segcli.data.checks import Finding, doubles, extra_label
 from segcli.data.classes.masks import MaskFormat, MaskReader
-from segcli.data.images import natural_key
+from segcli.data.images import natural_key, write_png
 from segcli.data.samples import Case
 from segcli.data.settings import DatasetSpec
 from segcli.data.splits import Division, SequenceSplit, divide
 from segcli.datasets._pictures import PictureKeys, Pictures, by_stem
+from segcli.datasets._small import COUNTS, picture
 
 __all__ = ["Sequences"]
 
@@ -44,6 +46,21 @@ class Sequences(Pictures):
         """How sequences are shared out to training, validation and test."""
 
     keeps_split = True
+
+    @classmethod
+    def write_small(cls, root: Path) -> dict[str, Any]:
+        """Write a sequence for each split, with two classes and a void corner."""
+        colors = {"road": [128, 64, 128], "car": [64, 0, 128], "void": [0, 0, 0]}
+        for number, count in enumerate(COUNTS.values()):
+            for index in range(count):
+                image, mask = picture(1000 * number + index)
+                mask[-3:, -6:] = 2
+                place = Path(f"Video_{number:03d}", f"{index + 1:04d}.png")
+                write_png(root / "Images" / place, image, synced=False)
+                write_png(root / "Labels" / place, np.array(list(colors.values()), np.uint8)[mask], synced=False)
+        classes = [{"name": name, "color": color} for name, color in colors.items()]
+        split = {split: [f"Video_{number:03d}"] for number, split in enumerate(COUNTS)}
+        return {"num_channels": 3, "classes": classes, "ignore": ["void"], "split": split}
 
     def __init__(self, config: Config, spec: DatasetSpec) -> None:
         super().__init__(config, spec)

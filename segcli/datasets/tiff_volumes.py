@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+import tifffile
 from pydantic import Field
 
 from segcli.core.errors import DataError
+from segcli.core.files import write_text
 from segcli.core.types import Array, ConfigModel, Positive
 from segcli.data.checks import Finding, raise_on_error
 from segcli.data.classes.class_list import Mistake, class_names
@@ -24,6 +26,7 @@ from segcli.data.slices import ENDINGS, SliceStacks
 from segcli.data.splits import Division, ShareSettings, divide, stratified
 from segcli.datasets import Layout
 from segcli.datasets._sample_table import SampleTable, rows_of
+from segcli.datasets._small import COUNTS, volume
 
 __all__ = ["TIFFVolumes"]
 
@@ -100,6 +103,21 @@ class TIFFVolumes(Layout):
             message = f"is {values['num_classes']}, and there are {len(classes)} classes"
             return changes, [("num_classes", message, "leave it out: it follows from the classes")]
         return {**changes, "classes": classes, "num_classes": len(classes)}, []
+
+    @classmethod
+    def write_small(cls, root: Path) -> dict[str, Any]:
+        """Write samples of two classes, a file for each slice."""
+        names = [f"{number + 1:04d}" for number in range(sum(COUNTS.values()))]
+        for seed, name in enumerate(names):
+            image, masks = volume(seed)
+            for folder, voxels in (("raw", np.rint(image * 4095).astype(np.uint16)), ("mask", masks[0] * 255)):
+                (root / name / folder).mkdir(parents=True)
+                for z, plane in enumerate(voxels):
+                    tifffile.imwrite(root / name / folder / f"z{z:03d}.tif", plane, photometric="minisblack")
+        lines = ["sample_id,class", *(f"{name},{('even', 'odd')[seed % 2]}" for seed, name in enumerate(names))]
+        write_text(root / "classes.csv", "\n".join(lines) + "\n")
+        val, test = COUNTS["val"], COUNTS["test"]
+        return {"crop_size": [16, 16, 8], "split": {"val": names[:val], "test": names[val : val + test]}}
 
     def __init__(self, config: Config, spec: DatasetSpec) -> None:
         super().__init__(config, spec)
