@@ -19,43 +19,43 @@ class Folded:
     Everything but the splits is the layout's own.
     """
 
-    def __init__(self, whole: Layout, fold: Fold) -> None:
-        self.whole = whole
-        self.fold = fold
+    def __init__(self, layout: Layout, fold: Fold) -> None:
+        self._layout = layout
+        self._fold = fold
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.whole, name)
+        return getattr(self._layout, name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Folded, (self.whole, self.fold)
+        return Folded, (self._layout, self._fold)
 
     def has(self, split: str) -> bool:
         """Tell whether there is such a split; training and validation are always there."""
-        return split != "test" or self.whole.has(split)
+        return split != "test" or self._layout.has(split)
 
     def cases(self, split: str) -> list[Case]:
         """Find the cases of a split of this fold."""
         if split == "test":
-            return self.whole.cases(split)
+            return self._layout.cases(split)
         raise_on_error(self.inspect(split))
         return self.all_cases(split)
 
     def all_cases(self, split: str) -> list[Case]:
         """Find the cases of a split of this fold, those with faults as well."""
         if split == "test":
-            return self.whole.all_cases(split)
-        pool = [case for each in self._shared for case in self.whole.all_cases(each)]
-        held = _held_out(self.whole, pool, self.fold)
-        return [case for case in pool if (_unit(self.whole, case) in held) == (split == "val")]
+            return self._layout.all_cases(split)
+        pool = [case for each in self._shared for case in self._layout.all_cases(each)]
+        held = _held_out(self._layout, pool, self._fold)
+        return [case for case in pool if (_unit(self._layout, case) in held) == (split == "val")]
 
     def inspect(self, split: str) -> Iterator[Finding]:
         """Find the faults of all that the folds share out."""
         for each in [split] if split == "test" else self._shared:
-            yield from self.whole.inspect(each)
+            yield from self._layout.inspect(each)
 
     @property
     def _shared(self) -> list[str]:
-        return [each for each in ("train", "val") if self.whole.has(each)]
+        return [each for each in ("train", "val") if self._layout.has(each)]
 
 
 def units(layout: Layout) -> set[str]:
