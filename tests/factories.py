@@ -1,6 +1,7 @@
 """Tiny data sets made of real files, and experiments on them."""
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import cv2
@@ -9,17 +10,23 @@ import numpy as np
 import tifffile
 import yaml
 
-SMALL: dict[str, dict[str, object]] = {
-    "unet": {"depths": [4, 8]},
-    "utrans": {"depths": [4, 8], "transformer_depth": 1, "transformer_heads": 2},
-    "roinet": {"depths": [4, 4, 4, 4, 4, 4], "kernel_size": 3},
-    "transroinet": {"depths": [4, 4, 4, 4, 4, 4], "kernel_size": 3, "transformer_depth": 1, "transformer_heads": 2},
-    "sa_unet": {"depths": [4, 8]},
-    "deeplabv3_plus": {"backbone": "resnet18", "channels": 8},
-    "vgg3d": {"depths": [4, 8], "convolutions": 1, "classifier_size": 16, "dropout": 0.0},
-    "sadaan": {"depths": [4, 8], "features": 8, "hidden": 4, "prior_size": None},
-}
-"""Keys that make each model small."""
+from segcli.core.registry import MODELS
+
+
+class _Small(Mapping[str, dict[str, object]]):
+    """Keys that make each network small, as the network itself states them."""
+
+    def __getitem__(self, name: str) -> dict[str, object]:
+        return MODELS.load(name).Config.small().model_dump(exclude_unset=True)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(MODELS.names())
+
+    def __len__(self) -> int:
+        return len(MODELS.names())
+
+
+SMALL = _Small()
 
 
 def blobs(seed: int, size: tuple[int, int] = (48, 48), channels: int = 3) -> tuple[np.ndarray, np.ndarray]:

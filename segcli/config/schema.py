@@ -125,9 +125,9 @@ class DatasetSection(DatasetSpec):
         layout = kind(kind.Config.model_validate(dict(self.model_extra or {})), self.spec)
         if self.fold is None:
             return layout
-        from segcli.datasets._folds import folded  # noqa: PLC0415 - only where it is needed
+        from segcli.datasets._folds import Folded  # noqa: PLC0415 - only where it is needed
 
-        return folded(layout, self.fold)
+        return Folded(layout, self.fold)
 
 
 class EarlyStopping(ConfigModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,14 @@ class ConfigModel(BaseModel):
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, protected_namespaces=()
     )
+
+    @classmethod
+    def small(cls) -> Self:
+        """Choose the keys for a quick trial: the defaults, unless a component has none or theirs are too large.
+
+        Tests of a whole room take every component with these keys.
+        """
+        return cls()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from segcli.core.errors import DataError
+from segcli.core.files import shown
 from segcli.core.types import Array, ConfigModel
 from segcli.data.checks import Finding
 from segcli.data.classes.class_list import Mistake
@@ -24,7 +25,7 @@ SPLITS = ("train", "val", "test")
 
 
 class Layout(ABC):
-    """Finds the cases of a data set and reads them."""
+    """A layout finds the cases of a data set and reads them."""
 
     Config: ClassVar[type[ConfigModel]]
     """Keys of this format, which stand in the data-set file beside those of every format."""
@@ -39,24 +40,39 @@ class Layout(ABC):
     endings: ClassVar[tuple[str, ...]] = tuple(f".{extension}" for extension in EXTENSIONS)
     """Ends of the names of files that it can predict."""
     truths: ClassVar[tuple[str, ...]] = ("mask",)
-    """What is known of its cases: a `mask`, or the `class` of the whole."""
+    """Truths that a case has: a `mask`, or the `class` of the whole."""
     whole: ClassVar[str | None] = None
-    """What several cases are parts of, in a word, such as `sample`; their answers are joined into one for each."""
+    """Word for what several cases are parts of, such as `sample`; their answers are joined into one for each."""
     keeps_split: ClassVar[bool] = False
-    """Whether the first training writes the split file of a drawn split; `segcli data split` always does."""
+    """The first training writes the split file of a drawn split; `segcli data split` always does."""
 
     def __init__(self, config: Any, spec: DatasetSpec) -> None:
         self.config = config
         self.spec = spec
 
+    @property
+    def root(self) -> Path:
+        """Folder of the whole data set."""
+        assert self.spec.paths.root is not None
+        return Path(shown(self.spec.paths.root))
+
+    def missing_root(self) -> DataError | None:
+        """Say where the sample data is missing and how to make it; None where it is there or no sample is asked for."""
+        if self.spec.sample is None or self.root.exists():
+            return None
+        return DataError(
+            f"no folder `{self.root}` with the sample data",
+            hint=f"make it with `segcli data sample {self.spec.sample} {self.root}`",
+        )
+
     @staticmethod
     def default_task(num_classes: int) -> str:
-        """Task of a data set that does not name one."""
+        """Choose the task of a data set that does not name one."""
         return "binary" if num_classes == 1 else "multiclass"
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
-        """Keys that follow from other keys or from a file, such as `num_classes` from a list of classes.
+        """Find keys that follow from other keys or from a file, such as `num_classes` from a list of classes.
 
         Args:
             values: The data-set file as typed, with its overrides.
@@ -66,8 +82,19 @@ class Layout(ABC):
         """
         return {}, []
 
+    @classmethod
+    def write_small(cls, root: Path) -> dict[str, Any]:
+        """Write a small data set of this layout: six cases to train, two to validate and two to test.
+
+        Tests of the whole room take every layout with it.
+
+        Returns:
+            Keys of its data-set file, beside `format` and `paths.root`.
+        """
+        raise NotImplementedError(f"`{cls.__name__}` has no `write_small`, which its tests need")
+
     def division(self, *, fresh: bool = False) -> Division | None:
-        """How the cases were drawn; None where folders or lists alone decide.
+        """Return how the cases were drawn; None where folders or lists alone decide.
 
         Args:
             fresh: Draw anew instead of reading the split file.
@@ -78,15 +105,15 @@ class Layout(ABC):
         return None
 
     def together(self, case: Case) -> str:
-        """Name of what must stay on one side of a split, such as the patient or the sequence of a case."""
+        """Name what must stay on one side of a split, such as the patient or the sequence of a case."""
         return case.part_of or case.id
 
     def stratum(self, case: Case) -> str:
-        """Name of what every side of a split should have the same share of, such as the class of a case."""
+        """Name what every side of a split should have the same share of, such as the class of a case."""
         return ""
 
     def truth_of(self, case: Case) -> Array:
-        """Valid pixels of each class, `(K)`; of a case that has one class itself, 1 for that.
+        """Count the valid pixels of each class, `(K)`; a case that has one class itself counts 1 for it.
 
         Raises:
             DataError: The mask cannot be read.
@@ -97,16 +124,16 @@ class Layout(ABC):
 
     @property
     def overlaps(self) -> bool:
-        """Whether a case has several masks `(*S, K)` that may overlap, each of which may be empty."""
+        """True where a case has several masks `(*S, K)` that may overlap, each of which may be empty."""
         return False
 
     @abstractmethod
     def has(self, split: str) -> bool:
-        """Whether the data set has this split at all."""
+        """Tell whether the data set has this split at all."""
 
     @abstractmethod
     def cases(self, split: str) -> list[Case]:
-        """Cases of a split, in natural order, without decoding an image.
+        """Find the cases of a split, in natural order, without decoding an image.
 
         Raises:
             DataError: The folder is missing, the split is empty, or an image has no label.
@@ -114,7 +141,7 @@ class Layout(ABC):
 
     @abstractmethod
     def all_cases(self, split: str) -> list[Case]:
-        """Cases of a split, those with faults as well; for checks.
+        """Find the cases of a split, those with faults as well; for checks.
 
         Raises:
             DataError: The folder is missing.
@@ -137,7 +164,7 @@ class Layout(ABC):
         """
 
     def inputs(self, path: Path) -> list[Case]:
-        """Cases in a file to predict.
+        """Find the cases in a file to predict.
 
         Raises:
             DataError: The file is unreadable.
@@ -153,7 +180,7 @@ class Layout(ABC):
         return self.read_input(case.image)
 
     def shown(self, case: Case) -> str:
-        """Name of a case in tables."""
+        """Name a case for tables."""
         return str(Path(case.id).parent / case.image.name)
 
     @property
@@ -162,23 +189,23 @@ class Layout(ABC):
         return None
 
     def spacing(self, case: Case) -> tuple[float, ...] | None:
-        """Millimetres between pixels along each axis; None where nobody knows."""
+        """Return the millimetres between pixels along each axis; None where nobody knows."""
         return None
 
     def input_spacing(self, case: Case) -> tuple[float, ...] | None:
-        """The same of one of `inputs`."""
+        """Return the millimetres between pixels of one of `inputs`; None where nobody knows."""
         return None
 
     def is_upright(self, case: Case) -> bool:
-        """Whether the axes of a volume go from left to right, back to front and bottom to top."""
+        """Tell whether the axes of a volume go from left to right, back to front and bottom to top."""
         return False
 
     def answer_path(self, folder: Path, path: Path) -> Path:
-        """File below a folder for the answers to the cases of a file."""
+        """Name the file below a folder for the answers to the cases of a file."""
         return folder / f"{path.stem}.png"
 
     def writing_answer(self, folder: Path, case: Case, size: tuple[int, ...]) -> AbstractContextManager[Add]:
-        """Takes what a task found in a volume plane by plane, `(d, *S)` or `(d, *S, K)`, for a file below a folder.
+        """Take what a task found in a volume plane by plane, `(d, *S)` or `(d, *S, K)`, for a file below a folder.
 
         Raises:
             DataError: It cannot be written.
@@ -188,7 +215,7 @@ class Layout(ABC):
     def writing_values(
         self, folder: Path, case: Case, kind: str, size: tuple[int, ...], channels: int = 0
     ) -> tuple[Path, AbstractContextManager[Add]]:
-        """Takes values from 0 to 1 of a volume, `(d, *S)` or `(d, *S, channels)`, and the file that they go to.
+        """Return a file, and what takes values from 0 to 1 of a volume for it, `(d, *S)` or `(d, *S, channels)`.
 
         Args:
             folder: Where the file lies.
@@ -214,11 +241,11 @@ class Layout(ABC):
         return
 
     def as_stored(self, answer: Array) -> Array:
-        """An answer of the task, `(*S)` uint8, in the coding of the data set's own masks."""
+        """Recode an answer of the task, `(*S)` uint8, as the data set's own masks are coded."""
         return answer
 
     def converted(self, pixels: Array, path: Path) -> Array:
-        """A part of an image, `(*S, C)`, converted as `read_input` converts the whole of it.
+        """Convert a part of an image, `(*S, C)`, as `read_input` converts the whole of it.
 
         Raises:
             DataError: It has the wrong channels, or this layout cannot read parts.
@@ -227,11 +254,11 @@ class Layout(ABC):
 
     @abstractmethod
     def size(self, case: Case) -> tuple[int, ...]:
-        """Spatial size as stored, from the file's header."""
+        """Read the spatial size as stored, from the file's header."""
 
     @abstractmethod
     def inspect(self, split: str) -> Iterator[Finding]:
-        """Faults that show without decoding: partners, headers, sizes."""
+        """Find faults that show without decoding: partners, headers, sizes."""
 
     @abstractmethod
     def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:

@@ -1,6 +1,5 @@
-"""One fold of a cross-validation of any layout: what was for training and validation is shared out anew."""
+"""One fold of a cross-validation of any layout: the cases for training and validation are shared out anew."""
 
-import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,66 +9,67 @@ from segcli.data.settings import Fold
 from segcli.data.splits import stratified
 from segcli.datasets import Layout
 
-__all__ = ["folded", "units"]
+__all__ = ["Folded", "units"]
 
 
-def folded(layout: Layout, fold: Fold) -> Layout:
-    """The layout with the validation cases of one fold, and all others of training and validation for training.
+class Folded:
+    """A layout with the validation cases of one fold; all others of training and validation are for training.
 
     What must stay together does, and each fold has about the same share of each stratum. The test split stays.
+    Everything but the splits is the layout's own.
     """
-    whole = copy.copy(layout)  # with its own splits, which its methods ask each other for
 
-    class Folded(type(layout)):  # type: ignore[misc]
-        """The same layout with other splits."""
+    def __init__(self, layout: Layout, fold: Fold) -> None:
+        self._layout = layout
+        self._fold = fold
 
-        def __reduce__(self) -> tuple[Any, ...]:
-            return folded, (whole, fold)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._layout, name)
 
-        def has(self, split: str) -> bool:
-            """Training and validation always."""
-            return split != "test" or whole.has(split)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Folded, (self._layout, self._fold)
 
-        def cases(self, split: str) -> list[Case]:
-            """Cases of this fold."""
-            if split == "test":
-                return whole.cases(split)
-            raise_on_error(self.inspect(split))
-            return self.all_cases(split)
+    def has(self, split: str) -> bool:
+        """Tell whether there is such a split; training and validation are always there."""
+        return split != "test" or self._layout.has(split)
 
-        def all_cases(self, split: str) -> list[Case]:
-            """Cases of this fold, those with faults as well."""
-            if split == "test":
-                return whole.all_cases(split)
-            pool = [case for each in shared() for case in whole.all_cases(each)]
-            held = _held_out(self, pool, fold)
-            return [case for case in pool if (_unit(self, case) in held) == (split == "val")]
+    def cases(self, split: str) -> list[Case]:
+        """Find the cases of a split of this fold."""
+        if split == "test":
+            return self._layout.cases(split)
+        raise_on_error(self.inspect(split))
+        return self.all_cases(split)
 
-        def inspect(self, split: str) -> Iterator[Finding]:
-            """Faults of all that the folds share out."""
-            for each in [split] if split == "test" else shared():
-                yield from whole.inspect(each)
+    def all_cases(self, split: str) -> list[Case]:
+        """Find the cases of a split of this fold, those with faults as well."""
+        if split == "test":
+            return self._layout.all_cases(split)
+        pool = [case for each in self._shared for case in self._layout.all_cases(each)]
+        held = _held_out(self._layout, pool, self._fold)
+        return [case for case in pool if (_unit(self._layout, case) in held) == (split == "val")]
 
-    def shared() -> list[str]:
-        return [each for each in ("train", "val") if whole.has(each)]
+    def inspect(self, split: str) -> Iterator[Finding]:
+        """Find the faults of all that the folds share out."""
+        for each in [split] if split == "test" else self._shared:
+            yield from self._layout.inspect(each)
 
-    layout.__class__ = Folded
-    return layout
+    @property
+    def _shared(self) -> list[str]:
+        return [each for each in ("train", "val") if self._layout.has(each)]
 
 
 def units(layout: Layout) -> set[str]:
-    """What is shared out to the folds, each in one of them as a whole."""
+    """Name what is shared out to the folds, each in one of them as a whole."""
     return {_unit(layout, case) for split in ("train", "val") for case in layout.cases(split)}
 
 
-def _unit(layout: Any, case: Case) -> str:
-    """What is in one fold as a whole; single images by their file, for names may be those of another split's images."""
-    name: str = layout.together(case)
+def _unit(layout: Layout, case: Case) -> str:
+    """Name what is in one fold as a whole: single images by their file, for two splits may share a name."""
+    name = layout.together(case)
     return name if name != case.id else case.place
 
 
-def _held_out(layout: Any, cases: list[Case], fold: Fold) -> set[str]:
-    """What is for validation in this fold."""
+def _held_out(layout: Layout, cases: list[Case], fold: Fold) -> set[str]:
     strata = {_unit(layout, case): layout.stratum(case) for case in cases}
     order = stratified(list(strata), fold.seed, strata.__getitem__)
     first, last = (len(order) * number // fold.of for number in (fold.index, fold.index + 1))

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from segcli.core.errors import DataError
-from segcli.core.files import shown, told_when_full
+from segcli.core.files import told_when_full
 from segcli.core.types import Array, ConfigModel
 from segcli.data.checks import Finding
 from segcli.data.classes.class_list import class_names
@@ -56,22 +56,16 @@ class Volumes(Layout):
         self.keys = config
         self._collected: dict[Path, Path] = {}
         self.excludes = spec.task == "multiclass"
-        """Whether classes exclude each other."""
+        """True where classes exclude each other."""
 
     @staticmethod
     def default_task(num_classes: int) -> str:
-        """Every structure a mask of its own."""
+        """Choose `structures`: every structure has a mask of its own."""
         return "structures"
 
     @property
-    def root(self) -> Path:
-        """Folder of the whole data set."""
-        assert self.spec.paths.root is not None
-        return Path(shown(self.spec.paths.root))
-
-    @property
     def overlaps(self) -> bool:
-        """Unless classes exclude each other."""
+        """True unless classes exclude each other."""
         return not self.excludes
 
     @property
@@ -79,19 +73,10 @@ class Volumes(Layout):
         """Structures, in the order of the masks."""
         return class_names(self.spec)
 
-    def missing_root(self) -> DataError | None:
-        """What to say where the folder of a sample is not there yet."""
-        if self.spec.sample is None or self.root.exists():
-            return None
-        return DataError(
-            f"no folder `{self.root}` with the sample data",
-            hint=f"make it with `segcli data sample {self.spec.sample} {self.root}`",
-        )
-
     # ---- images
 
     def image(self, voxels: Array, place: str) -> Array:
-        """Stored voxels `(*S, C)` as the data set states them.
+        """Convert stored voxels `(*S, C)` as the data set states.
 
         Raises:
             DataError: They have other channels, or are no numbers.
@@ -119,11 +104,11 @@ class Volumes(Layout):
         return None if self.keys.spacing_mm is None else tuple(self.keys.spacing_mm)
 
     def spacing(self, case: Case) -> tuple[float, ...] | None:
-        """As stated."""
+        """Return the stated spacing."""
         return self.stated_spacing
 
     def input_spacing(self, case: Case) -> tuple[float, ...] | None:
-        """As the file says, else as stated for the data set."""
+        """Return the spacing of the file, else that stated for the data set."""
         if case.index is not None:
             return self.stated_spacing
         return volume_spacing(case.image) or self.stated_spacing
@@ -145,7 +130,7 @@ class Volumes(Layout):
     # ---- prediction
 
     def inputs(self, path: Path) -> list[Case]:
-        """Cases of a file to predict: all of an HDF5 file, or the one of any other."""
+        """Find the cases of a file to predict: all of an HDF5 file, or the one of any other."""
         if suffix_of(path) not in HDF5:
             return [Case(_stem(path), path)]
         with HDF5File(path).open() as file:
@@ -156,14 +141,14 @@ class Volumes(Layout):
         return [Case(name, path, index=index) for index, name in enumerate(names)]
 
     def read_unlabelled(self, case: Case) -> Sample:
-        """One volume without masks."""
+        """Read one volume without masks."""
         if case.index is None:
             return self.read_input(case.image)
         with HDF5File(case.image).open() as file:
             return Sample(self.image(as_channels_last(file["images"][case.index]), case.place))
 
     def read_input(self, path: Path) -> Sample:
-        """The volume of a NIfTI or TIFF file, of Zarr or of a DICOM series."""
+        """Read the volume of a NIfTI or TIFF file, of Zarr or of a DICOM series."""
         parts = open_volume(path) if is_folder(path) else None
         if parts is None:
             return Sample(self.image(read_volume(path).voxels, str(path)))
@@ -173,15 +158,15 @@ class Volumes(Layout):
             parts.close()
 
     def converted(self, pixels: Array, path: Path) -> Array:
-        """A part as the whole."""
+        """Convert a part as the whole."""
         return self.image(pixels, str(path))
 
     def is_upright(self, case: Case) -> bool:
-        """Of NIfTI and DICOM."""
+        """Tell that volumes of NIfTI and DICOM are upright."""
         return suffix_of(case.image) in NIFTI or is_dicom(case.image)
 
     def answer_path(self, folder: Path, path: Path) -> Path:
-        """The name of the input; of a DICOM series, a NIfTI file."""
+        """Name the file as the input; the answer to a DICOM series is a NIfTI file."""
         return folder / (f"{_stem(path)}.nii.gz" if is_dicom(path) else path.name)
 
     def save_answer(self, folder: Path, case: Case, answer: Array) -> Path:
@@ -192,7 +177,7 @@ class Volumes(Layout):
 
     @contextmanager
     def writing_answer(self, folder: Path, case: Case, size: tuple[int, ...]) -> Iterator[Add]:
-        """Takes the masks `(d, *S, K)` of a case, for a file in the format and geometry of its image.
+        """Take the masks `(d, *S, K)` of a case, for a file in the format and geometry of its image.
 
         A file of one volume holds the number of a structure in each voxel (of overlapping ones, the first); an HDF5
         file holds every mask and the presence flags.
@@ -210,7 +195,7 @@ class Volumes(Layout):
     def writing_values(
         self, folder: Path, case: Case, kind: str, size: tuple[int, ...], channels: int = 0
     ) -> tuple[Path, AbstractContextManager[Add]]:
-        """As float32 in NIfTI where the volume is of NIfTI or DICOM, else as 16 bits in its own format.
+        """Write float32 in NIfTI where the volume is of NIfTI or DICOM, else 16 bits in its own format.
 
         What that has no room for, channels or a place among other volumes, is float32 in a NumPy file, channels first.
         """
@@ -227,7 +212,7 @@ class Volumes(Layout):
         return path, _in_16_bits(path, case, size)
 
     def _part(self, target: Path) -> Path:
-        """File that collects answers until the last of them; one that an earlier, broken prediction left is dropped."""
+        """Name the file that collects answers until the last of them, and drop one that a broken prediction left."""
         if target not in self._collected:
             part = target.with_name(f".{target.name}.{os.getpid()}.part")
             part.unlink(missing_ok=True)
@@ -235,14 +220,14 @@ class Volumes(Layout):
         return self._collected[target]
 
     def close_answers(self, folder: Path) -> None:
-        """Files of many cases are whole now."""
+        """Give files of many cases their names: they are whole now."""
         for target, part in self._collected.items():
             if part.is_file():
                 part.replace(target)
         self._collected.clear()
 
     def labels(self, answer: Array) -> Array:
-        """Number of the structure in each voxel, as label files of this data set have it."""
+        """Number the structure in each voxel, as label files of this data set do."""
         if answer.ndim == 3:
             return answer
         numbers = np.arange(1, answer.shape[-1] + 1)
@@ -253,7 +238,7 @@ class Volumes(Layout):
 
 
 def _stem(path: Path) -> str:
-    """Name without the ending that tells the format."""
+    """Return the name without the ending that tells the format."""
     ending = suffix_of(path)
     return path.name[: -len(ending)] if ending and not is_dicom(path) else path.name
 
@@ -265,12 +250,12 @@ def _in_16_bits(path: Path, case: Case, size: tuple[int, ...]) -> Iterator[Add]:
 
 
 def as_channels_last(voxels: Array) -> Array:
-    """`(*S)` or `(C, *S)` as `(*S, C)`."""
+    """Turn `(*S)` or `(C, *S)` into `(*S, C)`."""
     return voxels[..., None] if voxels.ndim == 3 else np.moveaxis(voxels, 0, -1)
 
 
 def names_of(file: h5py.File, count: int) -> list[str]:
-    """Names of the cases in a file: its `case_ids` where they can be names of files, else numbers."""
+    """Name the cases in a file: by its `case_ids` where they can be names of files, else by numbers."""
     if "case_ids" in file and file["case_ids"].shape == (count,):
         names = [text_of(value) for value in file["case_ids"][:]]
         usable = all(name and not set(name) & set("/\\\0") and not name.startswith(".") for name in names)
@@ -285,7 +270,7 @@ def text_of(value: Any) -> str:
 
 @contextmanager
 def _appending(part: Path, case: Case, size: tuple[int, ...], count: int) -> Iterator[Add]:
-    """Takes the masks of one case, plane by plane, into the file of answers; of a case that fails, nothing."""
+    """Take the masks of one case, plane by plane, into the file of answers; of a case that fails, nothing."""
     with HDF5File(case.image).open() as source:
         cases = len(source["images"])
     part.parent.mkdir(parents=True, exist_ok=True)
@@ -316,7 +301,7 @@ def _appending(part: Path, case: Case, size: tuple[int, ...], count: int) -> Ite
 
 
 def metadata(root: Path | None) -> dict[str, Any]:
-    """Content of `metadata.json`; empty where there is none or it cannot be read."""
+    """Read `metadata.json`; empty where there is none or it cannot be read."""
     if root is None:
         return {}
     try:
@@ -327,7 +312,7 @@ def metadata(root: Path | None) -> dict[str, Any]:
 
 
 def flags_against(flags: Array, masks: Iterator[Array], names: list[str], cases: list[Case]) -> Iterator[Finding]:
-    """Presence flags that say something else than their masks.
+    """Find presence flags that say something else than their masks.
 
     Args:
         flags: `(N, K)`.

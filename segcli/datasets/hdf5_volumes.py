@@ -4,21 +4,24 @@ A file has `images [N, *S]` or `[N, C, *S]`, `masks [N, K, *S]`, `presence_label
 `scenarios [N]` and `case_ids [N]`. Samples are read one by one.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from segcli.core.errors import DataError
-from segcli.core.files import shown
+from segcli.core.files import shown, write_text
 from segcli.data.checks import Finding, raise_on_error
 from segcli.data.classes.class_list import Mistake
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.data.volumes import HDF5File
+from segcli.datasets._small import COUNTS, volume
 from segcli.datasets._volumes import (
     VolumeKeys,
     Volumes,
@@ -36,7 +39,7 @@ NEEDED = ("images", "masks", "presence_labels")
 
 @dataclass(frozen=True)
 class _Header:
-    """What a file says of its cases without reading one."""
+    """Shapes, names and scenarios that a file states without a case being read."""
 
     shapes: dict[str, tuple[int, ...]]
     names: list[str]
@@ -44,7 +47,7 @@ class _Header:
 
     @property
     def size(self) -> tuple[int, ...]:
-        """Of each volume."""
+        """Size of each volume."""
         return self.shapes["images"][-3:]
 
 
@@ -56,7 +59,7 @@ class HDF5Volumes(Volumes):
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
-        """Structures and spacing from `metadata.json`, channels from `train.h5`, as far as they are not stated."""
+        """Take structures and spacing from `metadata.json`, channels from `train.h5`, as far as they are not stated."""
         paths = values.get("paths")
         root = paths.get("root") if isinstance(paths, dict) else None
         told = metadata(Path(root) if isinstance(root, str | Path) else None)
@@ -76,6 +79,19 @@ class HDF5Volumes(Volumes):
             changes["num_channels"] = _channels(Path(root) / "train.h5") if isinstance(root, str | Path) else 1
         return changes, []
 
+    @classmethod
+    def write_small(cls, root: Path) -> dict[str, Any]:
+        """Write a file for each split, with two structures and three channels."""
+        for number, (split, count) in enumerate(COUNTS.items()):
+            cases = [volume(1000 * number + index) for index in range(count)]
+            with h5py.File(root / f"{split}.h5", "w") as file:
+                file["images"] = np.stack([np.stack([image] * 3) for image, _ in cases])
+                file["masks"] = np.stack([masks for _, masks in cases])
+                file["presence_labels"] = file["masks"][:].reshape(count, 2, -1).max(2)
+        about = {"structure_names": ["left", "right"], "num_structures": 2, "spacing_mm": [2.0, 1.0, 3.0]}
+        write_text(root / "metadata.json", json.dumps({**about, "image_size": [16, 16, 8]}))
+        return {}
+
     def __init__(self, config: Config, spec: DatasetSpec) -> None:
         super().__init__(config, spec)
         self._headers: dict[str, _Header] = {}
@@ -94,13 +110,13 @@ class HDF5Volumes(Volumes):
         return self.root / f"{split}.h5" if given is None else Path(shown(given))
 
     def has(self, split: str) -> bool:
-        """Whether there is a file, or one is stated."""
+        """Tell whether there is a file, or one is stated."""
         return split == "train" or getattr(self.spec.paths, split) is not None or self.files[split].path.is_file()
 
     # ---- headers
 
     def _header(self, split: str) -> _Header:
-        """Of the file of a split, read once.
+        """Read the header of the file of a split, once.
 
         Raises:
             DataError: The file cannot be read, or has not what it needs.
@@ -127,7 +143,7 @@ class HDF5Volumes(Volumes):
         return self._headers[split]
 
     def _misfits(self, split: str, header: _Header) -> Iterator[Finding]:
-        """Shapes that do not fit each other or the metadata."""
+        """Find shapes that do not fit each other or the metadata."""
         path, shapes = self.files[split].path, header.shapes
         told = {key: "x".join(map(str, shape)) for key, shape in shapes.items()}
 
@@ -162,27 +178,27 @@ class HDF5Volumes(Volumes):
     # ---- cases
 
     def cases(self, split: str) -> list[Case]:
-        """All cases of the file, in their order."""
+        """Find all cases of the file, in their order."""
         return self.all_cases(split)
 
     @cache  # noqa: B019 - a layout lives as long as its run
     def all_cases(self, split: str) -> list[Case]:
-        """All cases of the file, in their order."""
+        """Find all cases of the file, in their order."""
         header, path = self._header(split), self.files[split].path
         raise_on_error(self._misfits(split, header))
         together = zip(header.names, header.scenarios, strict=True)
         return [Case(name, path, index=index, group=group) for index, (name, group) in enumerate(together)]
 
     def shown(self, case: Case) -> str:
-        """Name of the case; the file has many."""
+        """Name the case; the file has many."""
         return case.id
 
     def size(self, case: Case) -> tuple[int, ...]:
-        """The same for all cases of a file."""
+        """Return the size that all cases of a file have."""
         return self._header(self._split_of[case.image]).size
 
     def read(self, case: Case) -> Sample:
-        """One volume and its masks, and nothing else of the file."""
+        """Read one volume and its masks, and nothing else of the file."""
         with self.files[self._split_of[case.image]].open() as file:
             image = self.image(as_channels_last(file["images"][case.index]), case.place)
             masks = file["masks"][case.index]
@@ -198,7 +214,7 @@ class HDF5Volumes(Volumes):
     # ---- checks
 
     def inspect(self, split: str) -> Iterator[Finding]:
-        """Faults of the file, of `metadata.json`, and presence flags that contradict their masks."""
+        """Find faults of the file, of `metadata.json`, and presence flags that contradict their masks."""
         path = self.files[split].path
         try:
             misfits = list(self._misfits(split, self._header(split)))
@@ -232,7 +248,7 @@ class HDF5Volumes(Volumes):
 
 
 def _channels(path: Path) -> int:
-    """Channels of the images in a file; 1 where it cannot be read, which is told later."""
+    """Read the channels of the images in a file; 1 where it cannot be read, which is told later."""
     try:
         with HDF5File(path).open() as file:
             shape: tuple[int, ...] = file["images"].shape if "images" in file else ()

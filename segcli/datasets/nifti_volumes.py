@@ -21,7 +21,9 @@ from segcli.data.images import natural_key
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.data.splits import Division, ShareSettings, divide
+from segcli.data.volume_writers import writing_volume
 from segcli.data.volumes import NIFTI, read_volume, suffix_of, volume_header
+from segcli.datasets._small import COUNTS, volume
 from segcli.datasets._volumes import VolumeKeys, Volumes
 
 __all__ = ["NIfTIVolumes"]
@@ -54,7 +56,7 @@ class NIfTIVolumes(Volumes):
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
-        """Structures from their numbers or from the Decathlon's `dataset.json`, as far as they are not stated."""
+        """Take structures from their numbers or from the Decathlon's `dataset.json`, as far as they are not stated."""
         changes: dict[str, Any] = {}
         classes, numbers = values.get("classes"), values.get("numbers")
         if not classes and isinstance(numbers, list) and numbers:
@@ -75,6 +77,19 @@ class NIfTIVolumes(Volumes):
         if "num_channels" not in values:
             changes["num_channels"] = 1
         return changes, []
+
+    @classmethod
+    def write_small(cls, root: Path) -> dict[str, Any]:
+        """Write volumes with label maps of two structures."""
+        names = {split: [f"{split}_{index:02d}" for index in range(count)] for split, count in COUNTS.items()}
+        for seed, name in enumerate(name for side in names.values() for name in side):
+            image, masks = volume(seed)
+            labels = masks[0] + 2 * masks[1]
+            for folder, voxels in (("imagesTr", image), ("labelsTr", labels)):
+                path = root / folder / f"{name}.nii.gz"
+                with writing_volume(path, voxels.shape, voxels.dtype, like=None) as add:
+                    add(voxels)
+        return {"classes": ["left", "right"], "split": {"val": names["val"], "test": names["test"]}}
 
     def __init__(self, config: Config, spec: DatasetSpec) -> None:
         super().__init__(config, spec)
@@ -133,25 +148,25 @@ class NIfTIVolumes(Volumes):
 
     @cache  # noqa: B019 - a layout lives as long as its run
     def division(self, *, fresh: bool = False) -> Division:
-        """How the cases were shared out."""
+        """Return how the cases were shared out."""
         return divide(list(self._found[0]), self.config.split, self.root, fresh=fresh)
 
     def has(self, split: str) -> bool:
-        """Whether the data set has this split: named, drawn, or in the split file."""
+        """Tell whether the data set has this split: named, drawn, or in the split file."""
         return self.config.split.gives(split, self.division)
 
     def cases(self, split: str) -> list[Case]:
-        """Cases of a split, each with its label map."""
+        """Find the cases of a split, each with its label map."""
         raise_on_error(self._findings(split))
         return self.all_cases(split)
 
     def all_cases(self, split: str) -> list[Case]:
-        """Cases of a split, those without a label map as well."""
+        """Find the cases of a split, those without a label map as well."""
         side = set(self.division().sides[split])
         return [case for name, case in self._found[0].items() if name in side]
 
     def _findings(self, split: str) -> list[Finding]:
-        """What is missing in a split, and what is wrong with the whole."""
+        """Find what is missing in a split, and what is wrong with the whole."""
         mine = {case.image for case in self.all_cases(split)}
         known = {case.image for case in self._found[0].values()}
         findings = [finding for finding in self._found[1] if finding.file in mine or finding.file not in known]
@@ -163,11 +178,11 @@ class NIfTIVolumes(Volumes):
     # ---- reading
 
     def size(self, case: Case) -> tuple[int, ...]:
-        """From the header."""
+        """Read the size from the header."""
         return self._header(case.image)[0]
 
     def spacing(self, case: Case) -> tuple[float, ...] | None:
-        """As stated, else from the header."""
+        """Return the spacing as stated, else from the header."""
         return self.stated_spacing or self._header(case.image)[1]
 
     @cache  # noqa: B019
@@ -175,7 +190,7 @@ class NIfTIVolumes(Volumes):
         return volume_header(path)
 
     def read(self, case: Case) -> Sample:
-        """An image and its masks."""
+        """Read an image and its masks."""
         image = self.image(read_volume(case.image).voxels, str(case.image))
         if case.label is None:
             return Sample(image)
@@ -185,7 +200,7 @@ class NIfTIVolumes(Volumes):
         return Sample(image, self._maps(labels))
 
     def _labels(self, path: Path) -> Array:
-        """Whole numbers `(*S)`, each of a class or 0."""
+        """Read whole numbers `(*S)`, each of a class or 0."""
         stored = read_volume(path).voxels
         if stored.shape[-1] != 1:
             raise DataError(f"label map `{path}` has {stored.shape[-1]} channels", hint="write one number per voxel")
@@ -220,7 +235,7 @@ class NIfTIVolumes(Volumes):
         return {"mask": mask * valid, "valid": valid.astype(np.uint8)}
 
     def labels(self, answer: Array) -> Array:
-        """In the numbers of the data set's own label maps."""
+        """Number the structures as the data set's own label maps do."""
         numbers = np.array(self.numbers)
         if answer.ndim == 4:
             numbers, answer = np.array([0, *self.numbers]), super().labels(answer)
@@ -229,7 +244,7 @@ class NIfTIVolumes(Volumes):
     # ---- checks
 
     def inspect(self, split: str) -> Iterator[Finding]:
-        """Partners, sizes and spacings, from the headers."""
+        """Find faults of partners, sizes and spacings, from the headers."""
         try:
             cases, findings = self.all_cases(split), self._findings(split)
         except DataError as error:
@@ -267,7 +282,7 @@ def _differ(label: Path, size: tuple[int, ...], image: Path, image_size: tuple[i
 
 
 def _decathlon(paths: Any, *, background: bool) -> dict[int, str]:
-    """Names by number from `dataset.json`, as the Medical Segmentation Decathlon has it."""
+    """Read names by number from `dataset.json`, as the Medical Segmentation Decathlon has it."""
     root = paths.get("root") if isinstance(paths, dict) else None
     if not isinstance(root, str | Path):
         return {}

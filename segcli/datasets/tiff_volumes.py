@@ -4,7 +4,6 @@ A volume is a folder of slices or one file of many pages. It is cut into crops o
 of its sample. The index reads headers only; a crop opens only the slices that it needs.
 """
 
-import csv
 from collections.abc import Iterator
 from functools import cache, cached_property
 from itertools import product
@@ -12,10 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+import tifffile
 from pydantic import Field
 
 from segcli.core.errors import DataError
-from segcli.core.files import shown
+from segcli.core.files import write_text
 from segcli.core.types import Array, ConfigModel, Positive
 from segcli.data.checks import Finding, raise_on_error
 from segcli.data.classes.class_list import Mistake, class_names
@@ -25,6 +25,8 @@ from segcli.data.settings import DatasetSpec
 from segcli.data.slices import ENDINGS, SliceStacks
 from segcli.data.splits import Division, ShareSettings, divide, stratified
 from segcli.datasets import Layout
+from segcli.datasets._sample_table import SampleTable, rows_of
+from segcli.datasets._small import COUNTS, volume
 
 __all__ = ["TIFFVolumes"]
 
@@ -41,7 +43,7 @@ class SampleSplit(ShareSettings):
 
     @property
     def unit(self) -> str:
-        """What is shared out, in a word."""
+        """Word for what is shared out."""
         return "sample"
 
 
@@ -87,12 +89,12 @@ class TIFFVolumes(Layout):
 
     @staticmethod
     def default_task(num_classes: int) -> str:
-        """One class for each volume."""
+        """Choose `classification`: each volume has one class."""
         return "classification"
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
-        """One channel, and the classes of the CSV where they are not stated."""
+        """Add one channel, and the classes of the CSV where they are not stated."""
         changes: dict[str, Any] = {} if "num_channels" in values else {"num_channels": 1}
         classes = values.get("classes") or _classes_of_table(values)
         if not isinstance(classes, list) or not classes:
@@ -101,6 +103,21 @@ class TIFFVolumes(Layout):
             message = f"is {values['num_classes']}, and there are {len(classes)} classes"
             return changes, [("num_classes", message, "leave it out: it follows from the classes")]
         return {**changes, "classes": classes, "num_classes": len(classes)}, []
+
+    @classmethod
+    def write_small(cls, root: Path) -> dict[str, Any]:
+        """Write samples of two classes, a file for each slice."""
+        names = [f"{number + 1:04d}" for number in range(sum(COUNTS.values()))]
+        for seed, name in enumerate(names):
+            image, masks = volume(seed)
+            for folder, voxels in (("raw", np.rint(image * 4095).astype(np.uint16)), ("mask", masks[0] * 255)):
+                (root / name / folder).mkdir(parents=True)
+                for z, plane in enumerate(voxels):
+                    tifffile.imwrite(root / name / folder / f"z{z:03d}.tif", plane, photometric="minisblack")
+        lines = ["sample_id,class", *(f"{name},{('even', 'odd')[seed % 2]}" for seed, name in enumerate(names))]
+        write_text(root / "classes.csv", "\n".join(lines) + "\n")
+        val, test = COUNTS["val"], COUNTS["test"]
+        return {"crop_size": [16, 16, 8], "split": {"val": names[:val], "test": names[val : val + test]}}
 
     def __init__(self, config: Config, spec: DatasetSpec) -> None:
         super().__init__(config, spec)
@@ -119,36 +136,15 @@ class TIFFVolumes(Layout):
     # ---- samples and classes
 
     @property
-    def root(self) -> Path:
-        """Folder of the whole data set."""
-        assert self.spec.paths.root is not None
-        return Path(shown(self.spec.paths.root))
-
-    @property
     def names(self) -> list[str]:
         """Classes, in the order of their indices."""
         return class_names(self.spec)
 
     @cached_property
-    def table(self) -> list[tuple[int, str, str]]:
-        """Line, sample and class of each row of the CSV.
-
-        Raises:
-            DataError: It is missing or lacks a column.
-        """
-        self._check_root()
-        path = self.root / self.config.classes_csv
-        rows = _rows(path)
-        for key in (self.config.id_column, self.config.class_column):
-            if rows and key not in rows[0]:
-                raise DataError(
-                    f"`{path}` has no column `{key}`; it has {', '.join(map(str, rows[0]))}",
-                    hint="set `id_column` and `class_column` of the data set",
-                )
-        return [
-            (number, (row[self.config.id_column] or "").strip(), (row[self.config.class_column] or "").strip())
-            for number, row in enumerate(rows, start=2)
-        ]
+    def table(self) -> SampleTable:
+        """Samples that are there, and their classes."""
+        config = self.config
+        return SampleTable(self.root / config.classes_csv, config.id_column, config.class_column, self.folders)
 
     @cached_property
     def folders(self) -> list[str]:
@@ -165,11 +161,10 @@ class TIFFVolumes(Layout):
             hint = f"make it with `segcli data sample {self.spec.sample} {self.root}`"
         raise DataError(f"no folder `{self.root}` with the samples", hint=hint)
 
-    @cached_property
+    @property
     def class_of(self) -> dict[str, str]:
         """Class of each sample that is there and has one, as the CSV states it."""
-        known = {_bare(name): name for name in self.folders}
-        return {known[_bare(sample)]: label for _, sample, label in self.table if _bare(sample) in known and label}
+        return self.table.class_of
 
     @cached_property
     def taken(self) -> dict[str, int]:
@@ -182,16 +177,16 @@ class TIFFVolumes(Layout):
 
     @cache  # noqa: B019 - a layout lives as long as its run
     def division(self, *, fresh: bool = False) -> Division:
-        """How samples were shared out."""
+        """Return how samples were shared out."""
         settings = self.config.split
         return divide(list(self.class_of), settings, self.root, fresh=fresh, stratum=self.class_of.__getitem__)
 
     def has(self, split: str) -> bool:
-        """Whether the data set has this split: named, drawn, or in the split file."""
+        """Tell whether the data set has this split: named, drawn, or in the split file."""
         return self.config.split.gives(split, self.division)
 
     def samples(self, split: str) -> list[str]:
-        """Samples of a split that take part."""
+        """Name the samples of a split that take part."""
         names = [name for name in self.division().sides[split] if name in self.taken]
         if self.config.sample_fraction == 1.0:
             return names
@@ -202,12 +197,12 @@ class TIFFVolumes(Layout):
         return [name for name in names if name in kept]
 
     def cases(self, split: str) -> list[Case]:
-        """Crops of the samples of a split."""
+        """Find the crops of the samples of a split."""
         raise_on_error(self.inspect(split))
         return self.all_cases(split)
 
     def all_cases(self, split: str) -> list[Case]:
-        """Crops of the samples of a split, those with faults as well."""
+        """Find the crops of the samples of a split, those with faults as well."""
         return [case for name in self.samples(split) for case in self._cases(self.root / name)]
 
     def _cases(self, folder: Path) -> list[Case]:
@@ -230,25 +225,25 @@ class TIFFVolumes(Layout):
         return case.part_of
 
     def stratum(self, case: Case) -> str:
-        """The class."""
+        """Name the class."""
         return self.class_of[self.together(case)]
 
     def truth_of(self, case: Case) -> Array:
-        """The class, from the CSV."""
+        """Count the class that the CSV states."""
         return np.bincount([self.taken[self.together(case)]], minlength=len(self.names))
 
     def shown(self, case: Case) -> str:
-        """Sample and number of the crop."""
+        """Name sample and number of the crop."""
         return case.id
 
     # ---- geometry
 
     def size(self, case: Case) -> tuple[int, ...]:
-        """Of every crop."""
+        """Return the size of every crop."""
         return self.crop
 
     def _windows(self, size: tuple[int, ...]) -> list[Window]:
-        """Crops of a volume: as many as fit side by side within the margin, and one at least, around the middle."""
+        """Cut a volume into crops: as many as fit side by side in the middle within the margin, and one at least."""
         axes = []
         for length, margin, crop in zip(size, self.margin, self.crop, strict=True):
             room = max(length - 2 * margin, 1)
@@ -264,13 +259,13 @@ class TIFFVolumes(Layout):
     # ---- reading
 
     def read(self, case: Case) -> Sample:
-        """One crop with its class, padded at both ends where the sample is smaller."""
+        """Read one crop with its class, padded at both ends where the sample is smaller."""
         sample = self.read_unlabelled(case)
         sample.facts = {"class": np.array(self.taken[self.together(case)], np.uint8)}
         return sample
 
     def read_unlabelled(self, case: Case) -> Sample:
-        """One crop."""
+        """Read one crop."""
         assert case.index is not None
         stack = self.stacks.of(case.image)
         if stack.faults or not stack.planes:
@@ -299,7 +294,7 @@ class TIFFVolumes(Layout):
         return self.stacks.voxels(case.label, window) > 0
 
     def inputs(self, path: Path) -> list[Case]:
-        """Crops of a sample's folder, of all samples in a folder, or of a stack in one file."""
+        """Find the crops of a sample's folder, of all samples in a folder, or of a stack in one file."""
         if path.is_file():
             count = len(self._windows(self.stacks.of(path).size))
             return [Case(f"{path.stem}/{i:03d}", path, index=i, part_of=path.stem) for i in range(count)]
@@ -309,52 +304,25 @@ class TIFFVolumes(Layout):
         return [case for folder in folders if (folder / raw).exists() for case in self._cases(folder)]
 
     def read_input(self, path: Path) -> Sample:
-        """The first crop of a stack."""
+        """Read the first crop of a stack."""
         return self.read_unlabelled(self.inputs(path)[0])
 
     # ---- checks
 
     def inspect(self, split: str) -> Iterator[Finding]:
-        """Faults that show in the table and in headers."""
+        """Find faults that show in the table and in headers."""
         try:
-            names, division = self.samples(split), self.division()
+            names = self.samples(split)
         except DataError as error:
             yield Finding("unusable_data", "error", self.root, error.message, error.hint or "")
             return
         if split == "train":
-            yield from self._table_faults(division)
+            yield from self.table.inspect(self.root, self.names, self.config.class_filter)
         if not names:
             message = f"split `{split}` is empty: no samples in `{self.root}` belong to it"
             yield Finding("empty_split", "error", self.root, message, "look at `split` and `class_filter`")
         for name in names:
             yield from self._sample_faults(self.root / name)
-
-    def _table_faults(self, division: Division) -> Iterator[Finding]:
-        path = self.root / self.config.classes_csv
-        known = {_bare(name) for name in self.folders}
-        seen: dict[str, tuple[int, str]] = {}
-        for line, sample, label in self.table:
-            place = f"`{path}:{line}`"
-            if _bare(sample) not in known:
-                message = f"{place}: there is no sample `{sample}`"
-                yield Finding("missing_sample", "warning", path, message, "add its folder, or remove the line")
-            if not label:
-                continue
-            if label not in self.names and self.config.class_filter is None:
-                message = f"{place}: sample `{sample}` has the class `{label}`, which the data set does not have"
-                yield Finding("unknown_class", "error", path, message, f"classes are {', '.join(self.names)}")
-            first, before = seen.setdefault(_bare(sample), (line, label))
-            if before != label:
-                message = f"{place}: sample `{sample}` is `{label}`, and `{before}` in line {first}"
-                yield Finding("two_classes", "error", path, message, "remove one of the lines")
-        for name in self.folders:
-            if name not in self.class_of:
-                message = f"sample `{self.root / name}` has no class in `{path}`"
-                yield Finding("sample_without_class", "error", self.root / name, message, "add a line for it")
-        for name in self.config.class_filter or self.names:
-            if name not in self.class_of.values():
-                message = f"class `{name}` has no samples in `{path}`"
-                yield Finding("class_without_samples", "error", path, message, "add samples, or leave the class out")
 
     def _sample_faults(self, folder: Path) -> Iterator[Finding]:
         raw, mask = folder / self.config.raw_folder, folder / self.config.mask_folder
@@ -393,38 +361,23 @@ class TIFFVolumes(Layout):
         return sample, findings
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            return list(csv.DictReader(stream, skipinitialspace=True))
-    except FileNotFoundError:
-        raise DataError(f"no table `{path}` with the classes", hint="set `classes_csv` of the data set") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read `{path}` ({' '.join(str(error).split())[:120]})") from None
-
-
 def _classes_of_table(values: dict[str, Any]) -> list[dict[str, str]]:
-    """Classes that the CSV names, in alphabetical order; none where it cannot be read."""
+    """Read the classes that the CSV names, in alphabetical order; none where it cannot be read."""
     paths, keys = values.get("paths"), TIFFVolumes.Config.model_fields
     root = paths.get("root") if isinstance(paths, dict) else None
     if not isinstance(root, str | Path):
         return []
     table, column = (str(values.get(key, keys[key].default)) for key in ("classes_csv", "class_column"))
     try:
-        found = {(row.get(column) or "").strip() for row in _rows(Path(root) / table)} - {""}
+        found = {(row.get(column) or "").strip() for row in rows_of(Path(root) / table)} - {""}
     except DataError:
         return []  # told when the samples are looked for
     wanted = values.get("class_filter")
     return [{"name": name} for name in (wanted if isinstance(wanted, list) else sorted(found))]
 
 
-def _bare(name: str) -> str:
-    """A sample's name without leading zeros, which spreadsheets drop."""
-    return name.lstrip("0") or name
-
-
 def _padded(voxels: Array, size: tuple[int, ...]) -> Array:
-    """In the middle of a crop that is filled up with the smallest value."""
+    """Put voxels into the middle of a crop that is filled up with the smallest value."""
     widths = [
         ((want - have) // 2, want - have - (want - have) // 2) for have, want in zip(voxels.shape, size, strict=True)
     ]

@@ -38,6 +38,8 @@ class Loss(nn.Module, ABC):
     """Output that it is about; the task's own."""
     name: str = ""
     """Name under which the part is logged; the component's file name."""
+    sparse_gradient: ClassVar[bool] = False
+    """True where some valid pixels may have no gradient, as those that are right by a margin."""
     part_weights: Mapping[str, float] = {}
     """Weight of each part within this loss; a part that is not listed weighs 1."""
 

@@ -26,6 +26,8 @@ class Lovasz(MaskLoss):
         `(B, K, *S), (B, K, *S) or (B, *S) -> ()`.
     """
 
+    sparse_gradient = True  # what is right by its margin is left alone
+
     class Config(ConfigModel):
         """Keys of `loss: {type: lovasz}`."""
 

@@ -26,6 +26,8 @@ class SoftClDice(MaskLoss):
         `(B, K, *S), (B, K, *S) or (B, *S) -> ()`, in `[0, 1]`.
     """
 
+    sparse_gradient = True  # minima and maxima pass it to the pixel that attains them
+
     class Config(ConfigModel):
         """Keys of `loss: {type: soft_cldice}`."""
 

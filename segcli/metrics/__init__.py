@@ -208,6 +208,8 @@ class Metric(ABC):
     """Value of a prediction without a mistake."""
     costly: ClassVar[bool] = False
     """Too slow for training batches: computed in validation and evaluation only."""
+    of_absence: ClassVar[bool] = False
+    """True where the metric is about images without the class; it is undefined for those that show it."""
     needs_classes: ClassVar[bool] = False
     """Whether it makes sense only where each pixel belongs to one of several classes."""
     needs_pixels: ClassVar[bool] = False

@@ -22,6 +22,7 @@ class FalsePositiveVolume(Metric):
     perfect = 0.0
     headline: Literal["mean", "pooled"] = "pooled"
     pool = "all cases"
+    of_absence = True
 
     def statistics(self, scored: Scored) -> Tensor:
         """Volume found where the structure is absent, and whether it is, `(B, K, 2)`."""

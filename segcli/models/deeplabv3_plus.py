@@ -7,7 +7,7 @@ Differs from the paper: a ResNet instead of Xception, plain instead of separable
 the image pooling, whose single pixel per image gives batch norm nothing to count with in a batch of one.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field
@@ -57,6 +57,11 @@ class DeepLabV3Plus(Network):
         """Channels of pyramid and decoder."""
         dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
         """Share of channels dropped before the head while training."""
+
+        @classmethod
+        def small(cls) -> Self:
+            """Choose few channels."""
+            return cls(backbone="resnet18", channels=8)
 
     def __init__(self, config: Config, *, io: IOSpec) -> None:
         super().__init__(io)

@@ -10,7 +10,7 @@ channels-last with bf16 1.8 to 2.0 times, nine 1x9 convolutions 0.6 times, a pro
 So the convolution stays one call, channels-last is the default, and `training.amp: bf16` is the user's choice.
 """
 
-from typing import Annotated
+from typing import Annotated, Self
 
 import torch
 from pydantic import AfterValidator, Field
@@ -55,6 +55,11 @@ class RoiNet(Network):
         """Channels of the six residual blocks outside the bottom, from the input to the head."""
         kernel_size: Annotated[Positive, AfterValidator(_odd)] = 9
         """Width of the residual blocks' kernels, odd."""
+
+        @classmethod
+        def small(cls) -> Self:
+            """Choose few channels."""
+            return cls(depths=[4, 4, 4, 4, 4, 4], kernel_size=3)
 
     def __init__(self, config: Config, *, io: IOSpec) -> None:
         super().__init__(io)

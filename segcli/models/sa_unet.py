@@ -9,7 +9,7 @@ Differs from the authors' code: the share that DropBlock keeps falls over the tr
 """
 
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Self
 
 import torch
 from pydantic import AfterValidator, Field
@@ -48,6 +48,11 @@ class SAUNet(Network):
         """Share of values that DropBlock keeps; the authors take 0.82 for DRIVE and 0.87 for CHASE_DB1."""
         drop_ramp: Share = 1.0
         """Share of the training over which the kept share falls from 1 to `keep_prob`; 0 keeps it constant."""
+
+        @classmethod
+        def small(cls) -> Self:
+            """Choose few channels."""
+            return cls(depths=[4, 8])
 
     def __init__(self, config: Config, *, io: IOSpec) -> None:
         super().__init__(io)

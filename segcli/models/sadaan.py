@@ -9,7 +9,7 @@ alone would end in a logit of 0, a probability of one half, wherever there is no
 """
 
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Self
 
 import torch
 from pydantic import Field
@@ -58,6 +58,11 @@ class SADAAN(Network):
         """Taken from the mask logits of structures that are judged absent, and where there is no attention."""
         dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
         """Share of channels dropped at the end of each double convolution while training."""
+
+        @classmethod
+        def small(cls) -> Self:
+            """Choose few channels."""
+            return cls(depths=[4, 8], features=8, hidden=4)
 
     def __init__(self, config: Config, *, io: IOSpec) -> None:
         super().__init__(io)

@@ -6,7 +6,7 @@ At 512x512 the bottom has 16,384 tokens, whose scores would take 8 GiB per image
 never held (`benchmarks/transroinet_memory.py`).
 """
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field
 from torch import nn
@@ -39,6 +39,11 @@ class TransRoiNet(RoiNet):
         """Width of a block's perceptron in multiples of the channels."""
         transformer_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
         """Share of values that the blocks drop while training."""
+
+        @classmethod
+        def small(cls) -> Self:
+            """Choose few channels."""
+            return cls(depths=[4, 4, 4, 4, 4, 4], kernel_size=3, transformer_depth=1, transformer_heads=2)
 
     def between(self, config: RoiNet.Config, channels: int) -> nn.Module:
         """Transformer blocks."""

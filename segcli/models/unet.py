@@ -7,7 +7,7 @@ Differs from the paper: padded convolutions, batch normalisation, and widths tha
 """
 
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -37,6 +37,11 @@ class UNet(Network):
         stem_stride: Positive = 1
         """Side of the squares of pixels that are one place to the network, such as 2: a quarter of the work (in 2D)
         for the same widths, and twice the field of view. The mask keeps the full resolution."""
+
+        @classmethod
+        def small(cls) -> Self:
+            """Choose few channels."""
+            return cls(depths=[4, 8])
 
     def __init__(self, config: Config, *, io: IOSpec) -> None:
         super().__init__(io)

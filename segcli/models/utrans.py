@@ -7,7 +7,7 @@ Differs from the papers: self-attention at the bottom only, between two double c
 parameters. 100,300,993 parameters for 3 channels and one mask.
 """
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field
 from torch import nn
@@ -43,6 +43,11 @@ class UTrans(UNet):
         """Width of a block's perceptron in multiples of the channels."""
         transformer_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
         """Share of values that the blocks drop while training."""
+
+        @classmethod
+        def small(cls) -> Self:
+            """Choose few channels."""
+            return cls(depths=[4, 8], transformer_depth=1, transformer_heads=2)
 
     def __init__(self, config: Config, *, io: IOSpec) -> None:
         super().__init__(config, io=io)

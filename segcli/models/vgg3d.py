@@ -9,7 +9,7 @@ Differs from the paper: volumes, batch normalisation, and convolutions without b
 import math
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -61,6 +61,11 @@ class VGG3D(Network):
         unfreeze_every: Positive | None = None
         """Epochs after which the last block that is frozen begins to learn, and after as many again the one before it;
         never when left out."""
+
+        @classmethod
+        def small(cls) -> Self:
+            """Choose few channels."""
+            return cls(depths=[4, 8], convolutions=1, classifier_size=16, dropout=0.0)
 
     def __init__(self, config: Config, *, io: IOSpec) -> None:
         super().__init__(io)

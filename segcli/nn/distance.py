@@ -1,5 +1,7 @@
 """Exact Euclidean distances between the pixels of masks, in 2D and 3D, and the outlines of masks."""
 
+from itertools import combinations
+
 import cv2
 import numpy as np
 
@@ -15,8 +17,9 @@ CHUNK = 2**18
 def distance_to(mask: Array, spacing: tuple[float, ...] | None = None, *, at: Array | None = None) -> Array:
     """Distance from pixels to the nearest pixel of a mask; infinite where the mask is empty.
 
-    Distances add up axis by axis: OpenCV gives those within each plane, and the nearest of all planes is sought for
-    the pixels in question only.
+    Where two axes have one spacing, distances add up: OpenCV gives those within each plane of these axes, and the
+    nearest of all planes is sought for the pixels in question only, which is several times as fast as SciPy. SciPy
+    does the rest.
 
     Args:
         mask: Boolean, shape `(*S,)`, for 2D and 3D alike.
@@ -34,31 +37,50 @@ def distance_to(mask: Array, spacing: tuple[float, ...] | None = None, *, at: Ar
     """
     spacing = spacing or (1.0,) * mask.ndim
     asked = np.ones(mask.shape, dtype=bool) if at is None else at
-    if mask.ndim == 2:
-        squared = _squared_in_plane(mask, spacing, asked)
+    order = _planes_last(spacing)
+    if not mask.any():
+        distances = np.full(np.count_nonzero(asked), np.inf)
+    elif order is None:
+        from scipy import ndimage  # noqa: PLC0415 - few data sets have spacings that all differ
+
+        distances = ndimage.distance_transform_edt(~mask, sampling=spacing)[asked]
     else:
-        everywhere = np.ones(mask.shape[1:], dtype=bool)
-        planes = [_squared_in_plane(plane, spacing[1:], everywhere) for plane in mask]
-        squared = _squared_across(np.stack(planes), spacing[0], asked)
-    distances: Array = np.sqrt(squared)
+        there = asked.transpose(order)
+        distances = np.sqrt(_squared(mask.transpose(order), [spacing[axis] for axis in order], there))
+        if order != tuple(range(mask.ndim)):
+            turned = np.empty(there.shape)
+            turned[there] = distances
+            distances = turned.transpose(np.argsort(order))[asked]
     return distances.reshape(mask.shape) if at is None else distances
 
 
-def _squared_in_plane(mask: Array, spacing: tuple[float, ...], asked: Array) -> Array:
-    """Squared distance to the mask from the pixels of a plane that are asked for."""
+def _planes_last(spacing: tuple[float, ...]) -> tuple[int, ...] | None:
+    """Order the axes so that the last two have one spacing, those that lie last already if they do; None without."""
+    axes = range(len(spacing))
+    for pair in reversed(list(combinations(axes, 2))):
+        if spacing[pair[0]] == spacing[pair[1]]:
+            return (*(axis for axis in axes if axis not in pair), *pair)
+    return None
+
+
+def _squared(mask: Array, spacing: list[float], asked: Array) -> Array:
+    """Squared distances from the pixels asked for to a mask whose last two axes have one spacing."""
+    if mask.ndim == 2:
+        return _squared_in_plane(mask, spacing[-1], asked)
+    everywhere = np.ones(mask.shape[1:], dtype=bool)
+    planes = [_squared_in_plane(plane, spacing[-1], everywhere) for plane in mask]
+    return _squared_across(np.stack(planes), spacing[0], asked)
+
+
+def _squared_in_plane(mask: Array, step: float, asked: Array) -> Array:
+    """Squared distance to the mask from the pixels of a plane that are asked for; infinite where it is empty."""
     if not mask.any():
         return np.full(np.count_nonzero(asked), np.inf)
-    if spacing[0] == spacing[1]:
-        outside = np.ascontiguousarray(~mask).view(np.uint8)
-        pixels: Array = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float64)
-        # Squares are whole numbers; rounding takes back what float32 has lost, up to 1400 pixels.
-        squared: Array = np.rint(pixels[asked] ** 2) * spacing[0] ** 2
-        return squared
-    column = np.arange(mask.shape[1], dtype=float)
-    before = np.maximum.accumulate(np.where(mask, column, -np.inf), axis=1)
-    after = np.minimum.accumulate(np.where(mask, column, np.inf)[:, ::-1], axis=1)[:, ::-1]
-    along_rows = (np.minimum(column - before, after - column) * spacing[1]) ** 2
-    return _squared_across(along_rows, spacing[0], asked)
+    outside = np.ascontiguousarray(~mask).view(np.uint8)
+    pixels: Array = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float64)
+    # Squares are whole numbers; rounding takes back what float32 has lost, up to 1400 pixels.
+    squared: Array = np.rint(pixels[asked] ** 2) * step**2
+    return squared
 
 
 def _squared_across(layers: Array, step: float, asked: Array) -> Array:

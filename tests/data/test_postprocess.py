@@ -108,3 +108,14 @@ def test_a_class_that_is_none_is_told():
     with pytest.raises(ConfigError, match="names `carr`, which is no class"):
         Postprocess(classes={"carr": Cleaning()}).check(("car",))
     Postprocess(min_size=9).check(("car",))
+
+
+def test_of_two_largest_pieces_of_a_volume_the_one_that_opencv_meets_first_stays():
+    mask = np.zeros((2, 4, 8), bool)
+    mask[1, 3, :2] = True  # later planes lose, however far to the left
+    mask[0, 0, 5:7] = mask[0, 1, 1:3] = True  # both in the first row of squares of 2 x 2 pixels
+    settings = Postprocess(largest_component=True)
+    cleaned = clean(mask[None].astype(np.float32), settings, ("it",), exclude=False, threshold=0.5)[0]
+    expected = np.zeros_like(mask)
+    expected[0, 1, 1:3] = True
+    np.testing.assert_array_equal(cleaned > 0.5, expected)

@@ -14,7 +14,7 @@ from segcli.data import slices
 from segcli.data.loader import TrainLoader
 from segcli.data.pipeline import Pipeline
 from segcli.data.settings import DataSettings, Fold
-from segcli.datasets._folds import folded
+from segcli.datasets._folds import Folded
 
 SIZE = (8, 16, 16)
 
@@ -111,7 +111,7 @@ def test_the_cache_forgets_the_volume_that_was_used_longest_ago(tmp_path, monkey
 
 
 def test_a_fold_goes_to_workers_that_are_started_and_not_forked(root):
-    fold = folded(layout(root), Fold(index=1, of=3))
+    fold = Folded(layout(root), Fold(index=1, of=3))
     fold.read(fold.cases("val")[0])
     again = pickle.loads(pickle.dumps(fold))
     assert again.cases("train") == fold.cases("train")

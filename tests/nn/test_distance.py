@@ -66,3 +66,20 @@ def test_distances_run_from_outline_to_outline_and_not_into_the_mask():
 def test_two_empty_masks_have_no_outline(ndim):
     empty = np.zeros((4,) * ndim, bool)
     assert [entry.size for entry in outline_distances(empty, empty, (1.0,) * ndim)] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "spacing",
+    [(1.0, 1.0), (0.7, 1.3), (5.0, 0.8, 0.8), (0.8, 5.0, 0.8), (0.8, 0.8, 5.0), (0.5, 0.5, 0.5), (0.7, 0.9, 1.3)],
+)
+def test_the_order_of_the_axes_changes_no_distance(spacing):
+    rng = np.random.default_rng(0)
+    size = (7, 9, 11)[: len(spacing)]
+    mask, asked = rng.random(size) < 0.05, rng.random(size) < 0.5
+    points = np.argwhere(mask) * spacing
+    expected = np.array([np.linalg.norm(points - place, axis=1).min() for place in np.argwhere(asked) * spacing])
+    np.testing.assert_allclose(distance_to(mask, spacing, at=asked), expected, rtol=1e-12)
+    everywhere = distance_to(mask, spacing)
+    assert everywhere.shape == size
+    np.testing.assert_allclose(everywhere[asked], expected, rtol=1e-12)
+    assert np.isinf(distance_to(np.zeros(size, bool), spacing)).all()

@@ -1,0 +1,205 @@
+"""What layouts of 2D images share: keys, channels, masks, headers and checks.
+
+A layout on top of it says which splits there are (`has`) and which files belong together (`found`).
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from segcli.core.errors import DataError
+from segcli.core.types import Array
+from segcli.data.checks import Finding, raise_on_error, size_mismatch, tried
+from segcli.data.classes.binary_masks import BinaryMasks
+from segcli.data.classes.class_list import Mistake, completed_classes
+from segcli.data.classes.masks import MaskKeys, MaskReader
+from segcli.data.conversion import Color, Conversion
+from segcli.data.images import EXTENSIONS, Header, natural_key, read_header, read_image, read_labels
+from segcli.data.samples import Case, Sample
+from segcli.data.settings import DatasetSpec
+from segcli.datasets import Layout
+
+__all__ = ["PictureKeys", "Pictures", "by_stem"]
+
+
+class PictureKeys(MaskKeys):
+    """Keys of every format of 2D images."""
+
+    extensions: Annotated[list[str], Field(min_length=1)] = list(EXTENSIONS)
+    """File-name extensions that count as images and masks."""
+    color: Color = "as_stored"
+    """Convert images: grey to RGB, RGB to grey, or take the green channel. `as_stored` demands `num_channels`."""
+    intensity_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    """Stored values that become 0 and 1, such as `[0, 4095]` for 12 bits; the type's whole range if not given."""
+
+
+class Pictures(Layout):
+    """2D images with a mask each, of one kind or of many classes, and optionally the mask of a field of view."""
+
+    def __init__(self, config: PictureKeys, spec: DatasetSpec) -> None:
+        super().__init__(config, spec)
+        self.convert = Conversion(config.color, spec.num_channels, config.intensity_range)
+        self.convert.check(spec.name)
+        self.masks = self.reader()
+
+    @classmethod
+    def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
+        """Take the classes of the CSV, without those that are ignored, and count them."""
+        return completed_classes(values)
+
+    def reader(self) -> MaskReader | BinaryMasks:
+        """Make what reads the masks.
+
+        Raises:
+            DataError: The classes are not stated as they must be.
+        """
+        several = self.spec.num_classes > 1
+        made: MaskReader | BinaryMasks = self.config.reader(self.spec) if several else BinaryMasks()
+        return made
+
+    # ---- finding cases
+
+    @abstractmethod
+    def found(self, split: str) -> tuple[list[Case], list[Finding]]:
+        """Find the cases of a split in natural order, those with faults as well, and what is missing.
+
+        Raises:
+            DataError: A folder is missing, or the split cannot be drawn.
+        """
+
+    def cases(self, split: str) -> list[Case]:
+        """Find the cases of a split, in natural order, each with its mask."""
+        cases, findings = self.found(split)
+        raise_on_error(findings)
+        return cases
+
+    def all_cases(self, split: str) -> list[Case]:
+        """Find the cases of a split, those without a mask as well."""
+        return self.found(split)[0]
+
+    # ---- reading
+
+    def size(self, case: Case) -> tuple[int, ...]:
+        """Read height and width as stored."""
+        return self.header(case.image).size
+
+    @cache  # noqa: B019 - a layout lives as long as its run
+    def header(self, path: Path) -> Header:
+        """Read the header of a file, once."""
+        return read_header(path)
+
+    def read(self, case: Case) -> Sample:
+        """Decode image, mask and field of view, all of one size."""
+        image = self.convert(read_image(case.image), case.image)
+        maps = {} if case.label is None else self.masks.read(case.label)
+        if case.fov is not None:
+            maps["valid"] = _inside(_field(case.fov), maps.get("valid"))
+        for name, values in maps.items():
+            if values.shape != image.shape[:2]:
+                path = case.label if name == "mask" else case.fov
+                assert path is not None
+                finding = size_mismatch(path, values.shape, case.image, image.shape[:2])
+                raise DataError(finding.message, hint=finding.mend)
+        return Sample(image=image, maps=maps)
+
+    def converted(self, pixels: Array, path: Path) -> Array:
+        """Convert as `color` and `intensity_range` say."""
+        return self.convert(pixels, path)
+
+    def read_input(self, path: Path) -> Sample:
+        """Decode one image by itself."""
+        return Sample(image=self.convert(read_image(path), path))
+
+    def as_stored(self, answer: Array) -> Array:
+        """Write class indices as the numbers or colours of the data set's own masks."""
+        return self.masks.written(answer)
+
+    # ---- checks
+
+    def inspect(self, split: str) -> Iterator[Finding]:
+        """Find faults of a split that show without decoding: partners, headers, sizes, channels."""
+        try:
+            cases, findings = self.found(split)
+        except DataError as error:
+            yield self.unusable(split, error)
+            return
+        yield from findings
+        for case in cases:
+            yield from self._inspect_headers(case)
+
+    def unusable(self, split: str, error: DataError) -> Finding:
+        """Report a split whose cases cannot be found."""
+        return Finding("unusable_data", "error", self.root, error.message, error.hint or "")
+
+    def _inspect_headers(self, case: Case) -> Iterator[Finding]:
+        headers = {}
+        for kind, path in (("image", case.image), ("label", case.label), ("fov", case.fov)):
+            try:
+                headers[kind] = None if path is None else self.header(path)
+            except DataError as error:
+                yield Finding(f"unreadable_{kind}", "error", path, error.message, error.hint or "")
+        image = headers.get("image")
+        if image is None:
+            return
+        yield from self.convert.inspect(image, case.image)
+        for kind, path in (("label", case.label), ("fov", case.fov)):
+            header = headers.get(kind)
+            if header is not None and path is not None and header.size != image.size:
+                yield size_mismatch(path, header.size, case.image, image.size)
+
+    def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:
+        """Decode image, mask and field of view each by itself, and look at what they hold."""
+        findings: list[Finding] = []
+        image = tried(findings, "unreadable_image", case.image, lambda path: self._examine_image(path, findings))
+        maps: dict[str, Array] = {}
+        if case.label is not None:
+            maps, found = self.masks.examine(case.label)
+            findings += found
+        field = tried(findings, "unreadable_fov", case.fov, _field)
+        if image is None:
+            return None, findings
+        fitting = {name: values for name, values in maps.items() if values.shape == image.shape[:2]}
+        if field is not None and field.shape == image.shape[:2]:
+            fitting["valid"] = _inside(field, fitting.get("valid"))
+        return Sample(image=image, maps=fitting), findings
+
+    def _examine_image(self, path: Path, findings: list[Finding]) -> Array:
+        stored = read_image(path)
+        image = self.convert(stored, path)
+        findings += self.convert.examine(stored, path)
+        return image
+
+
+def by_stem(folder: Path, extensions: Sequence[str], suffixes: Sequence[str] = ("",)) -> dict[str, list[Path]]:
+    """Find the files of a folder by their stem without its suffix, in natural order.
+
+    Args:
+        folder: A folder that is there.
+        extensions: Endings of file names that count, with or without a dot.
+        suffixes: Ends of stems; a file counts that has one of them.
+    """
+    endings = {f".{extension.lower().lstrip('.')}" for extension in extensions}
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir(), key=natural_key):
+        if path.name.startswith(".") or path.suffix.lower() not in endings:
+            continue
+        suffix = next((each for each in suffixes if path.stem.endswith(each)), None)
+        if suffix is not None:
+            found.setdefault(path.stem[: len(path.stem) - len(suffix)], []).append(path)
+    return found
+
+
+def _field(path: Path) -> Array:
+    """Read a field of view of 0 and 1, from the middle grey on where the mask is soft."""
+    field = read_labels(path)
+    return (field > (127 if field.max(initial=0) > 1 else 0)).astype(np.uint8)
+
+
+def _inside(field: Array, valid: Array | None) -> Array:
+    """Say where both count: inside the field of view, and of a class that is not ignored."""
+    return field if valid is None or valid.shape != field.shape else field * valid
