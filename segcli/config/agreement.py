@@ -1,4 +1,4 @@
-"""Keys that are right by themselves and cannot work together."""
+"""Check keys that are right by themselves and may not work together."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ ROOT_HINT = "give the folder of the data set"
 
 
 def check_together(run: Run, document: Document) -> list[Problem]:
-    """Keys that are right by themselves and cannot work together."""
+    """List keys that are right by themselves and cannot work together."""
     problems = []
 
     def wrong(loc: Loc, message: str, hint: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""YAML with a memory of where each key stands.
+"""Read YAML and remember where each key stands.
 
 Numbers and booleans are read as YAML 1.2 has them: `1e-3` is a number, and `no` is a word.
 """
@@ -20,16 +20,22 @@ Loc = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a key was written."""
+    """Name the place where a key was written."""
 
     text: str
     """`run.yaml:11`, or an override as typed."""
     order: tuple[str, int] = ("", 0)
+    """File and line; of an override or of stored values, no file."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Folder of the file; None where there is no file."""
+        return Path(self.order[0]).parent if self.order[0] else None
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake in a configuration."""
+    """Tell of one mistake in a configuration."""
 
     origin: Origin
     key: str
@@ -44,21 +50,38 @@ class Problem:
 
 @dataclass
 class Document:
-    """Values with the origin of each key."""
+    """Hold values with the origin of each key, and the mistakes found so far."""
 
     values: dict[str, Any]
     origins: dict[Loc, Origin] = field(default_factory=dict)
+    moved: dict[Loc, Loc] = field(default_factory=dict)
+    """Section of the long form -> place where the user typed its keys."""
     problems: list[Problem] = field(default_factory=list)
+    dataset_folder: Path | None = None
+    """Folder of the file that holds the data set; None of stored values."""
 
     def origin(self, loc: Loc) -> Origin:
-        """Origin of a key, or of the nearest key around it."""
+        """Find the origin of a key, or of the nearest key around it."""
         while loc and loc not in self.origins:
             loc = loc[:-1]
         return self.origins.get(loc, Origin("config"))
 
+    def as_typed(self, loc: Loc) -> Loc:
+        """Find the place where the user typed a key of the long form."""
+        for long, typed in self.moved.items():
+            if loc[: len(long)] == long:
+                return (*typed, *loc[len(long) :])
+        return loc
+
+    def forget(self, loc: Loc) -> None:
+        """Forget where a key and all keys below it were typed, before it is set anew."""
+        self.moved = {long: typed for long, typed in self.moved.items() if long[: len(loc)] != loc}
+        loc = self.as_typed(loc)
+        self.origins = {known: origin for known, origin in self.origins.items() if known[: len(loc)] != loc}
+
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with the scalars of YAML 1.2."""
+    """Load scalars as YAML 1.2 has them."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -77,7 +100,7 @@ _Loader.add_implicit_resolver(
 
 
 def parse_value(text: str) -> Any:
-    """Value of an override, as YAML.
+    """Parse the value of an override as YAML.
 
     Example:
         >>> parse_value("[256, 1e-3, true]")

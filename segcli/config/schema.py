@@ -3,14 +3,24 @@
 import math
 import re
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, TASKS, TRACKERS, Registry
+from segcli.config.sections import (
+    Component,
+    DatasetSection,
+    LossPart,
+    MetricSection,
+    ModelSection,
+    OptimizerSection,
+    SchedulerSection,
+    TrackerSection,
+)
+from segcli.core.registry import DATASETS
 from segcli.core.types import ConfigModel, FilePath, Positive, Share
 from segcli.data.postprocess import Postprocess
-from segcli.data.settings import DatasetSpec, DataSettings, Size
+from segcli.data.settings import DataSettings, Size
 
 __all__ = [
     "Component",
@@ -24,105 +34,6 @@ __all__ = [
     "TrackerSection",
     "Training",
 ]
-
-
-class Component(ConfigModel):
-    """A section whose `type` chooses a component; the component's own keys stand beside it."""
-
-    model_config = ConfigDict(extra="allow")
-    registry: ClassVar[Registry]
-
-    type: str
-    """Name of the component."""
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The component's own keys."""
-        return dict(self.model_extra or {})
-
-    def build(self, **program: Any) -> Any:
-        """Import the component and make it; `program` is what the user does not type."""
-        kind = self.registry.load(self.type)
-        return kind(kind.Config.model_validate(self.options), **program)
-
-
-class ModelSection(Component):
-    """The network."""
-
-    registry = MODELS
-
-    in_channels: Positive | None = None
-    """Channels of an image; follows from the data set, and must agree with it when stated."""
-    out_channels: Positive | None = None
-    """Channels of the mask; follows from the data set, and must agree with it when stated."""
-    checkpoint_activations: bool = False
-    """Forget what blocks give between their ends and compute it again for backward: less memory, about a third more
-    time, the very same results."""
-    final_activation: str | None = None
-    """Function from logits to probabilities; follows from the task, and must agree with it when stated."""
-
-
-class OptimizerSection(Component):
-    """The optimizer."""
-
-    registry = OPTIMIZERS
-    type: str = "adam"
-    """Name of the optimizer."""
-
-
-class SchedulerSection(Component):
-    """The learning-rate schedule."""
-
-    registry = SCHEDULERS
-    type: str = "cosine"
-    """Name of the schedule."""
-
-
-class LossPart(ConfigModel):
-    """One part of the loss, with its own options beside the weight."""
-
-    model_config = ConfigDict(extra="allow")
-
-    weight: Annotated[float, Field(ge=0.0)] = 1.0
-    """Weight of this part in the sum."""
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The loss's own keys."""
-        return dict(self.model_extra or {})
-
-    @property
-    def class_weights(self) -> str | list[float]:
-        """A weight for each class, or how to find them from the training masks; `none` of a loss that knows none."""
-        given: str | list[float] = self.options.get("class_weights", "none")
-        return given
-
-
-class MetricSection(Component):
-    """One metric."""
-
-    registry = METRICS
-
-
-class DatasetSection(DatasetSpec):
-    """The data set, with the keys of its format beside those of every format."""
-
-    model_config = ConfigDict(extra="allow")
-
-    @property
-    def spec(self) -> DatasetSpec:
-        """What every format has."""
-        return DatasetSpec.model_validate({name: getattr(self, name) for name in DatasetSpec.model_fields})
-
-    def build(self) -> Any:
-        """The layout that reads this data set."""
-        kind = DATASETS.load(self.format)
-        layout = kind(kind.Config.model_validate(dict(self.model_extra or {})), self.spec)
-        if self.fold is None:
-            return layout
-        from segcli.datasets._folds import folded  # noqa: PLC0415 - only where it is needed
-
-        return folded(layout, self.fold)
 
 
 class EarlyStopping(ConfigModel):
@@ -147,6 +58,13 @@ class EMA(ConfigModel):
     """Off with `false`."""
     decay: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.999
     """Share of the old mean kept at each optimizer step."""
+
+    @classmethod
+    def long_form(cls, given: Any) -> Any:
+        """Write out a decay alone, and `true` or `false` alone."""
+        if isinstance(given, bool):
+            return {"enabled": given}
+        return {"decay": given} if isinstance(given, float) else given
 
 
 class Training(ConfigModel):
@@ -231,12 +149,6 @@ class Inference(ConfigModel):
             "tile": None if tile is None else [tile] * ndim,
         }
         return self.model_copy(update={key: value for key, value in wanted.items() if value is not None})
-
-
-class TrackerSection(Component):
-    """A tracker."""
-
-    registry = TRACKERS
 
 
 class Logging(ConfigModel):
@@ -350,31 +262,6 @@ class Run(ConfigModel):
         given = [part.class_weights for part in self.training.loss.values()]
         weights = next((weights for weights in given if isinstance(weights, list)), [])
         return [share * math.log(weight) if weight else 0.0 for weight in weights] if share else []
-
-    def losses(self) -> list[tuple[float, Any]]:
-        """Losses with their weights, each named as in YAML."""
-        built = []
-        for name, part in self.training.loss.items():
-            kind = LOSSES.load(name)
-            loss = kind(kind.Config.model_validate(part.options))
-            loss.name = name
-            loss.output = TASKS.load(self.task_name).output
-            built.append((part.weight, loss))
-        return built
-
-    def metrics(self) -> list[Any]:
-        """Metrics, each named as in YAML."""
-        built = []
-        task = TASKS.load(self.task_name)
-        for section in self.training.metrics:
-            metric = section.build()
-            metric.name = section.type
-            metric.headline = task.headline or metric.headline
-            metric.present_only = task.present_only
-            metric.exclusive = task.target == "classes"
-            metric.pool = task.pool or metric.pool
-            built.append(metric)
-        return built
 
     def predicting(self, *, threshold: float | None = None, tta: bool | None = None, tile: int | None = None) -> "Run":
         """The run with other keys of `inference`; None keeps what it has."""
