@@ -65,27 +65,24 @@ def _chosen_in_training(training: dict[str, Any]) -> Iterator[_Chosen]:
                 yield _Chosen(METRICS, entry["type"], here, here, entry, Component)
 
 
-def check_components(document: Document) -> list[Problem]:
+def check_components(document: Document) -> None:
     """Check each component's name and its own keys; write canonical names and all defaults into the values."""
-    problems = []
     renamed: dict[str, str] = {}
     for chosen in list(_chosen(document.values)):
         try:
             canonical = chosen.registry.canonical(chosen.name)
             kind = chosen.registry.load(canonical)
         except ConfigError as error:
-            loc = document.as_typed(chosen.name_loc)
-            problems.append(Problem(document.origin(loc), ".".join(map(str, loc)), error.message, error.hint))
+            document.problems.append(document.problem(chosen.name_loc, error.message, error.hint))
             continue
         if chosen.registry is LOSSES:
             renamed[chosen.name] = canonical
         else:
             chosen.section["format" if chosen.registry is DATASETS else "type"] = canonical
-        problems += _check_own_keys(document, chosen, kind)
+        document.problems += _check_own_keys(document, chosen, kind)
     training = document.values.get("training")
     if isinstance(training, dict) and isinstance(training.get("loss"), dict):
         training["loss"] = {renamed.get(name, name): part for name, part in training["loss"].items()}
-    return problems
 
 
 def _check_own_keys(document: Document, chosen: _Chosen, kind: Any) -> list[Problem]:

@@ -1,10 +1,12 @@
 """Put the data-set file in the place of its path, and make paths absolute."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from segcli.config.document import Document, Origin, Problem, read_document
 from segcli.core.addresses import is_address
+from segcli.config.overrides import Override
 from segcli.core.errors import ConfigError
 
 __all__ = ["inline_dataset", "resolve_paths"]
@@ -12,12 +14,16 @@ __all__ = ["inline_dataset", "resolve_paths"]
 PATH_KEYS = ("root", "train", "val", "test")
 
 
-def inline_dataset(document: Document, experiment: Path) -> None:
-    """Put the keys of the data-set file in the place of its path.
+def inline_dataset(document: Document, experiment: Path, overrides: Sequence[Override]) -> None:
+    """Put the keys of the data-set file in the place of its path, which an override may name.
 
     Raises:
         ConfigError: There is no such file, or it is no YAML.
     """
+    for override in overrides:
+        if override.names_dataset:
+            document.typed_anew(override.keys, override.text)
+            document.values["dataset"] = override.value
     given = document.values.get("dataset")
     document.dataset_folder = experiment.parent
     if not isinstance(given, str):

@@ -73,11 +73,54 @@ class Document:
                 return (*typed, *loc[len(long) :])
         return loc
 
-    def forget(self, loc: Loc) -> None:
-        """Forget where a key and all keys below it were typed, before it is set anew."""
+    def problem(self, loc: Loc, message: str, hint: str | None = None) -> Problem:
+        """Blame a key of the long form where the user typed it."""
+        typed = self.as_typed(loc)
+        return Problem(self.origin(typed), ".".join(map(str, typed)), message, hint)
+
+    def section_around(self, loc: Loc, text: str) -> dict[str, Any] | None:
+        """Find the section that an override sets a key in; one that is not there yet is made.
+
+        Args:
+            loc: Place of the key.
+            text: The override as typed.
+
+        Returns:
+            The section; None, and a problem, where something else stands in its place.
+        """
+        section = self.values
+        for end, key in enumerate(loc[:-1], start=1):
+            below = section.get(str(key))
+            typed = self.as_typed(loc[:end])
+            if below is None:
+                below = section[str(key)] = {}
+                self.origins.setdefault(typed, Origin(text))
+            if not isinstance(below, dict):
+                dotted = ".".join(map(str, typed))
+                self.problems.append(Problem(Origin(text), dotted, f"is no section, it is `{below}`"))
+                return None
+            section = below
+        return section
+
+    def typed_anew(self, loc: Loc, text: str) -> None:
+        """Note that an override sets a key; where it and the keys below it were typed before is forgotten."""
         self.moved = {long: typed for long, typed in self.moved.items() if long[: len(loc)] != loc}
         loc = self.as_typed(loc)
         self.origins = {known: origin for known, origin in self.origins.items() if known[: len(loc)] != loc}
+        self.origins[loc] = Origin(text)
+
+    def refuse(self, source: str) -> None:
+        """Stop if there are problems.
+
+        Raises:
+            ConfigError: It lists all of them: those of files by line, then those of overrides.
+        """
+        if not self.problems:
+            return
+        unique = {(problem.origin, problem.key): problem for problem in reversed(self.problems)}
+        ordered = sorted(unique.values(), key=lambda problem: (not problem.origin.order[0], problem.origin.order))
+        word = "problem" if len(ordered) == 1 else "problems"
+        raise ConfigError("\n".join([f"{len(ordered)} {word} in `{source}`", *map(str, ordered)]))
 
 
 class _Loader(yaml.SafeLoader):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from segcli.config.document import Document, Problem
+from segcli.config.document import Document
 from segcli.config.sections import DatasetSection, OptimizerSection, SchedulerSection
 from segcli.core.errors import ConfigError
 from segcli.core.registry import DATASETS, TASKS
@@ -23,7 +23,7 @@ def fill_dataset(document: Document) -> Any:
     changes, mistakes = layout.completed(dataset)
     dataset.update(changes)
     for key, message, hint in mistakes:
-        document.problems.append(Problem(document.origin(("dataset", key)), f"dataset.{key}", message, hint))
+        document.problems.append(document.problem(("dataset", key), message, hint))
     return layout
 
 

@@ -1,13 +1,15 @@
 """Say in words what pydantic finds: key, value, and the nearest legal key."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from segcli.config.document import Document, Loc, Problem
 from segcli.core.errors import nearest
 
-__all__ = ["problems_of"]
+__all__ = ["problems_of", "validated"]
+
+Shape = TypeVar("Shape", bound=BaseModel)
 
 WORDS: dict[str, str] = {
     "int_type": "must be a whole number",
@@ -33,6 +35,15 @@ LIMITS: dict[str, tuple[str, str]] = {
 }
 
 
+def validated(document: Document, schema: type[Shape]) -> Shape | None:
+    """Validate the values; None, and problems, where they have another shape."""
+    try:
+        return schema.model_validate(document.values)
+    except ValidationError as error:
+        document.problems += problems_of(error, document, schema)
+        return None
+
+
 def problems_of(
     error: ValidationError,
     document: Document,
@@ -56,11 +67,8 @@ def problems_of(
     problems: dict[Loc, Problem] = {}
     for detail in error.errors():
         below = _existing(detail["loc"], values, missing=detail["type"] == "missing")
-        full = document.as_typed((*loc, *below))
         legal = [*_legal(model, below[:-1]), *(beside or ())]
-        message, hint = _message(detail, below, legal)
-        key = ".".join(map(str, full))
-        problems.setdefault(full, Problem(document.origin(full), key, message, hint))
+        problems.setdefault(below, document.problem((*loc, *below), *_message(detail, below, legal)))
     return list(problems.values())
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from segcli.config.document import Document, Loc, Origin, Problem, parse_value
+from segcli.config.document import Document, Loc, parse_value
 from segcli.config.sections import LossPart
 from segcli.config.short_forms import field_at, written_out
 from segcli.core.errors import ConfigError
@@ -28,6 +28,11 @@ class Override:
     value: Any
     text: str
     """`KEY=VALUE` as typed, which a mistake is blamed on."""
+
+    @property
+    def names_dataset(self) -> bool:
+        """Say whether it sets the data set as a whole, such as the path of its file."""
+        return self.keys == ("dataset",)
 
 
 def parse_overrides(texts: Sequence[str], *, below: str | None = None) -> list[Override]:
@@ -65,45 +70,22 @@ def apply_overrides(document: Document, overrides: Sequence[Override], schema: t
         schema: Shape of the values.
     """
     for override in overrides:
-        loc = _loc(document, override.keys)
-        section = _section_around(document, loc, override.text)
+        loc = _loc(document.values, override.keys)
+        section = document.section_around(loc, override.text)
         if section is not None:
-            document.forget(loc)
+            document.typed_anew(loc, override.text)
             _set(document, section, loc, override.value, schema)
-            document.origins[document.as_typed(loc)] = Origin(override.text)
 
 
-def _loc(document: Document, keys: tuple[str, ...]) -> Loc:
+def _loc(values: dict[str, Any], keys: tuple[str, ...]) -> Loc:
     """Find the place of a key in the long form: a loss of one part lends its name to the keys of that part."""
-    parts = _parts_of_loss(document)
-    if keys[:2] == LOSS and len(keys) > len(LOSS) and len(parts) == 1:
-        (name,) = parts
-        if keys[2] not in (name, "type") and LossPart.takes(name, keys[2]):
-            return (*LOSS, name, *keys[2:])
-    return keys
-
-
-def _parts_of_loss(document: Document) -> dict[str, Any]:
-    training = document.values.get("training")
+    training = values.get("training")
     loss = training.get("loss") if isinstance(training, dict) else None
-    return loss if isinstance(loss, dict) else {}
-
-
-def _section_around(document: Document, loc: Loc, text: str) -> dict[str, Any] | None:
-    """Find the section that holds a key, and make it where there is none yet; None where something else stands."""
-    section = document.values
-    for end, key in enumerate(loc[:-1], start=1):
-        below = section.get(str(key))
-        typed = document.as_typed(loc[:end])
-        if below is None:
-            below = section[str(key)] = {}
-            document.origins.setdefault(typed, Origin(text))
-        if not isinstance(below, dict):
-            dotted = ".".join(map(str, typed))
-            document.problems.append(Problem(Origin(text), dotted, f"is no section, it is `{below}`"))
-            return None
-        section = below
-    return section
+    if keys[:2] != LOSS or len(keys) == len(LOSS) or not isinstance(loss, dict) or len(loss) != 1:
+        return keys
+    (name,) = loss
+    in_part = keys[2] not in (name, "type") and LossPart.takes(name, keys[2])
+    return (*LOSS, name, *keys[2:]) if in_part else keys
 
 
 def _set(document: Document, section: dict[str, Any], loc: Loc, value: Any, schema: type[ConfigModel]) -> None:
