@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from segcli.config.document import Document, Origin, Problem, read_document
-from segcli.core.addresses import is_address
 from segcli.config.overrides import Override
+from segcli.core.addresses import is_address
 from segcli.core.errors import ConfigError
 
 __all__ = ["inline_dataset", "resolve_paths"]
