@@ -22,7 +22,7 @@ from segcli.core.types import Array
 from segcli.data.checks import raise_on_error
 from segcli.data.samples import Sample, pad_end, padded_size
 from segcli.datasets import SPLITS
-from segcli.engine.assembly import Assembly, assemble, load_weights
+from segcli.engine.assembly import Assembly, assemble, load_weights, make_metrics
 from segcli.engine.checkpoint import Checkpoint, read_checkpoint
 from segcli.engine.events import Listener
 from segcli.engine.export.description import FORMATS, Description, Difference, Format
@@ -312,7 +312,7 @@ def _dice(parts: Assembly, path: Path, listener: Listener) -> dict[str, float]:
             hint="export with `--half`",
         )
     training = parts.run.training.model_copy(update={"metrics": [MetricSection(type="dice")]})
-    alone = replace(parts, metrics=parts.run.model_copy(update={"training": training}).metrics())
+    alone = replace(parts, metrics=make_metrics(parts.run.model_copy(update={"training": training})))
     cases = alone.layout.cases("val")
     raise_on_error(alone.layout.inspect("val"))
     networks: dict[str, nn.Module] = {

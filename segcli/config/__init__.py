@@ -1,1 +1,1 @@
-"""The shape of a run, and the way from YAML to a checked run."""
+"""Define the shape of a run, and turn YAML into a checked run."""

@@ -1,4 +1,4 @@
-"""Components that a run chooses: their names and their own keys."""
+"""Check the components that a run chooses: their names and their own keys."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,26 +7,25 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from segcli.config.document import Document, Loc, Problem
-from segcli.config.messages import as_typed, problems_of
-from segcli.config.schema import Component, LossPart, ModelSection
+from segcli.config.messages import problems_of
+from segcli.config.sections import Component, DatasetSection, LossPart, ModelSection
 from segcli.core.errors import ConfigError
 from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, TRACKERS, Registry
-from segcli.data.settings import DatasetSpec
 
 __all__ = ["check_components"]
 
 
 @dataclass
 class _Chosen:
-    """A component as the user wrote it."""
+    """Hold a component as the user chose it."""
 
     registry: Registry
     name: str
     name_loc: Loc
     loc: Loc
     section: dict[str, Any]
-    own_keys: type[BaseModel]
-    """Keys of the section that are not the component's."""
+    keys_beside: type[BaseModel]
+    """Keys of the section that are not the component's own."""
 
 
 def _chosen(values: dict[str, Any]) -> Iterator[_Chosen]:
@@ -34,11 +33,9 @@ def _chosen(values: dict[str, Any]) -> Iterator[_Chosen]:
     if isinstance(model, dict) and isinstance(model.get("type"), str):
         yield _Chosen(MODELS, model["type"], ("model", "type"), ("model",), model, ModelSection)
     if isinstance(dataset, dict):
-        name = dataset.setdefault("format", "image_folders")
+        name = dataset.get("format")
         if isinstance(name, str):
-            yield _Chosen(DATASETS, name, ("dataset", "format"), ("dataset",), dataset, DatasetSpec)
-    if not isinstance(training, dict):
-        training = values["training"] = {} if training is None else training
+            yield _Chosen(DATASETS, name, ("dataset", "format"), ("dataset",), dataset, DatasetSection)
     if isinstance(training, dict):
         yield from _chosen_in_training(training)
     logging = values.get("logging")
@@ -49,9 +46,9 @@ def _chosen(values: dict[str, Any]) -> Iterator[_Chosen]:
 
 
 def _chosen_in_training(training: dict[str, Any]) -> Iterator[_Chosen]:
-    for key, registry, default in (("optimizer", OPTIMIZERS, "adam"), ("scheduler", SCHEDULERS, "cosine")):
-        section = training.setdefault(key, {})
-        if isinstance(section, dict) and isinstance(section.setdefault("type", default), str):
+    for key, registry in (("optimizer", OPTIMIZERS), ("scheduler", SCHEDULERS)):
+        section = training.get(key)
+        if isinstance(section, dict) and isinstance(section.get("type"), str):
             loc: Loc = ("training", key)
             yield _Chosen(registry, section["type"], (*loc, "type"), loc, section, Component)
     loss = training.get("loss")
@@ -68,51 +65,51 @@ def _chosen_in_training(training: dict[str, Any]) -> Iterator[_Chosen]:
                 yield _Chosen(METRICS, entry["type"], here, here, entry, Component)
 
 
-def _other_file(document: Document, chosen: _Chosen, digest: str) -> Problem:
-    """The file of a user's own component is not the one that is asked for; it was not imported."""
+def _blame_other_file(document: Document, chosen: _Chosen, digest: str) -> None:
+    """Blame the file of a user's own component that has other bytes than the run was trained with; nothing ran."""
     loc: Loc = (*chosen.loc, "sha256")
     key, path = ".".join(map(str, loc)), chosen.name.rpartition(":")[0]
-    return Problem(
-        document.origin(loc),
-        key,
-        f"the file is not the one that the run was trained with: `{path}` has the SHA-256 `{digest}`, not "
-        f"`{chosen.section['sha256']}`",
-        f"put the old file back; `train`, `eval`, `export` and `profile-memory` take it as it is with `{key}={digest}`",
+    document.problems.append(
+        document.problem(
+            loc,
+            f"the file is not the one that the run was trained with: `{path}` has the SHA-256 `{digest}`, not "
+            f"`{chosen.section['sha256']}`",
+            f"put the old file back; `train`, `eval`, `export` and `profile-memory` take it as it is with "
+            f"`{key}={digest}`",
+        )
     )
 
 
-def check_components(document: Document, typed: dict[Loc, Loc]) -> list[Problem]:
+def check_components(document: Document) -> None:
     """Check each component's name and its own keys; write canonical names and all defaults into the values."""
-    problems = []
     renamed: dict[str, str] = {}
     for chosen in list(_chosen(document.values)):
         try:
             canonical = chosen.registry.canonical(chosen.name)
             digest = chosen.registry.digest(canonical)
             if digest is not None and chosen.section.setdefault("sha256", digest) != digest:
-                problems.append(_other_file(document, chosen, digest))
+                _blame_other_file(document, chosen, digest)
                 continue
             kind = chosen.registry.load(canonical, digest=digest)
         except ConfigError as error:
-            loc = as_typed(chosen.name_loc, typed)
-            key = ".".join(map(str, loc))
-            problems.append(Problem(document.origin(loc), key, error.message, error.hint))
+            document.problems.append(document.problem(chosen.name_loc, error.message, error.hint))
             continue
         if chosen.registry is LOSSES:
             renamed[chosen.name] = canonical
-        elif chosen.registry is DATASETS:
-            chosen.section["format"] = canonical
         else:
-            chosen.section["type"] = canonical
-        own = set(chosen.own_keys.model_fields)
-        options = {key: value for key, value in chosen.section.items() if key not in own}
-        try:
-            checked = kind.Config.model_validate(options)
-        except ValidationError as error:
-            problems += problems_of(error, document, typed, kind.Config, loc=chosen.loc, beside=own, options=options)
-        else:
-            chosen.section.update(checked.model_dump(mode="python"))
+            chosen.section["format" if chosen.registry is DATASETS else "type"] = canonical
+        document.problems += _check_own_keys(document, chosen, kind)
     training = document.values.get("training")
     if isinstance(training, dict) and isinstance(training.get("loss"), dict):
         training["loss"] = {renamed.get(name, name): part for name, part in training["loss"].items()}
-    return problems
+
+
+def _check_own_keys(document: Document, chosen: _Chosen, kind: Any) -> list[Problem]:
+    beside = set(chosen.keys_beside.model_fields)
+    options = {key: value for key, value in chosen.section.items() if key not in beside}
+    try:
+        checked = kind.Config.model_validate(options)
+    except ValidationError as error:
+        return problems_of(error, document, kind.Config, loc=chosen.loc, beside=beside, options=options)
+    chosen.section.update(checked.model_dump(mode="python"))
+    return []

@@ -1,4 +1,4 @@
-"""YAML with a memory of where each key stands.
+"""Read YAML and remember where each key stands.
 
 Numbers and booleans are read as YAML 1.2 has them: `1e-3` is a number, and `no` is a word.
 """
@@ -20,16 +20,22 @@ Loc = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a key was written."""
+    """Name the place where a key was written."""
 
     text: str
     """`run.yaml:11`, or an override as typed."""
     order: tuple[str, int] = ("", 0)
+    """File and line; of an override or of stored values, no file."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Folder of the file; None where there is no file."""
+        return Path(self.order[0]).parent if self.order[0] else None
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake in a configuration."""
+    """Tell of one mistake in a configuration."""
 
     origin: Origin
     key: str
@@ -44,21 +50,81 @@ class Problem:
 
 @dataclass
 class Document:
-    """Values with the origin of each key."""
+    """Hold values with the origin of each key, and the mistakes found so far."""
 
     values: dict[str, Any]
     origins: dict[Loc, Origin] = field(default_factory=dict)
+    moved: dict[Loc, Loc] = field(default_factory=dict)
+    """Section of the long form -> place where the user typed its keys."""
     problems: list[Problem] = field(default_factory=list)
+    dataset_folder: Path | None = None
+    """Folder of the file that holds the data set; None of stored values."""
 
     def origin(self, loc: Loc) -> Origin:
-        """Origin of a key, or of the nearest key around it."""
+        """Find the origin of a key, or of the nearest key around it."""
         while loc and loc not in self.origins:
             loc = loc[:-1]
         return self.origins.get(loc, Origin("config"))
 
+    def as_typed(self, loc: Loc) -> Loc:
+        """Find the place where the user typed a key of the long form."""
+        for long, typed in self.moved.items():
+            if loc[: len(long)] == long:
+                return (*typed, *loc[len(long) :])
+        return loc
+
+    def problem(self, loc: Loc, message: str, hint: str | None = None) -> Problem:
+        """Blame a key of the long form where the user typed it."""
+        typed = self.as_typed(loc)
+        return Problem(self.origin(typed), ".".join(map(str, typed)), message, hint)
+
+    def section_around(self, loc: Loc, text: str) -> dict[str, Any] | None:
+        """Find the section that an override sets a key in; one that is not there yet is made.
+
+        Args:
+            loc: Place of the key.
+            text: The override as typed.
+
+        Returns:
+            The section; None, and a problem, where something else stands in its place.
+        """
+        section = self.values
+        for end, key in enumerate(loc[:-1], start=1):
+            below = section.get(str(key))
+            typed = self.as_typed(loc[:end])
+            if below is None:
+                below = section[str(key)] = {}
+                self.origins.setdefault(typed, Origin(text))
+            if not isinstance(below, dict):
+                dotted = ".".join(map(str, typed))
+                self.problems.append(Problem(Origin(text), dotted, f"is no section, it is `{below}`"))
+                return None
+            section = below
+        return section
+
+    def typed_anew(self, loc: Loc, text: str) -> None:
+        """Note that an override sets a key; where it and the keys below it were typed before is forgotten."""
+        self.moved = {long: typed for long, typed in self.moved.items() if long[: len(loc)] != loc}
+        loc = self.as_typed(loc)
+        self.origins = {known: origin for known, origin in self.origins.items() if known[: len(loc)] != loc}
+        self.origins[loc] = Origin(text)
+
+    def refuse(self, source: str) -> None:
+        """Stop if there are problems.
+
+        Raises:
+            ConfigError: It lists all of them: those of files by line, then those of overrides.
+        """
+        if not self.problems:
+            return
+        unique = {(problem.origin, problem.key): problem for problem in reversed(self.problems)}
+        ordered = sorted(unique.values(), key=lambda problem: (not problem.origin.order[0], problem.origin.order))
+        word = "problem" if len(ordered) == 1 else "problems"
+        raise ConfigError("\n".join([f"{len(ordered)} {word} in `{source}`", *map(str, ordered)]))
+
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with the scalars of YAML 1.2."""
+    """Load scalars as YAML 1.2 has them."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -77,7 +143,7 @@ _Loader.add_implicit_resolver(
 
 
 def parse_value(text: str) -> Any:
-    """Value of an override, as YAML.
+    """Parse the value of an override as YAML.
 
     Example:
         >>> parse_value("[256, 1e-3, true]")

@@ -1,13 +1,15 @@
-"""What pydantic finds, in words: key, value, and the nearest legal key."""
+"""Say in words what pydantic finds: key, value, and the nearest legal key."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from segcli.config.document import Document, Loc, Problem
 from segcli.core.errors import nearest
 
-__all__ = ["as_typed", "problems_of"]
+__all__ = ["problems_of", "validated"]
+
+Shape = TypeVar("Shape", bound=BaseModel)
 
 WORDS: dict[str, str] = {
     "int_type": "must be a whole number",
@@ -33,22 +35,29 @@ LIMITS: dict[str, tuple[str, str]] = {
 }
 
 
+def validated(document: Document, schema: type[Shape]) -> Shape | None:
+    """Validate the values; None, and problems, where they have another shape."""
+    try:
+        return schema.model_validate(document.values)
+    except ValidationError as error:
+        document.problems += problems_of(error, document, schema)
+        return None
+
+
 def problems_of(
     error: ValidationError,
     document: Document,
-    typed: dict[Loc, Loc],
     model: type[BaseModel],
     *,
     loc: Loc = (),
     beside: set[str] | None = None,
     options: Any = None,
 ) -> list[Problem]:
-    """Problems in the order of the keys, one per key.
+    """List the problems in the order of the keys, one per key.
 
     Args:
         error: What pydantic raised.
         document: Values and origins.
-        typed: Canonical place of a key -> place where the user typed it.
         model: The model that was validated.
         loc: Where its values stand in the document.
         beside: Keys that are legal in the same section although the model does not have them.
@@ -58,24 +67,13 @@ def problems_of(
     problems: dict[Loc, Problem] = {}
     for detail in error.errors():
         below = _existing(detail["loc"], values, missing=detail["type"] == "missing")
-        full = as_typed((*loc, *below), typed)
         legal = [*_legal(model, below[:-1]), *(beside or ())]
-        message, hint = _told(detail, below, legal)
-        key = ".".join(map(str, full))
-        problems.setdefault(full, Problem(document.origin(full), key, message, hint))
+        problems.setdefault(below, document.problem((*loc, *below), *_message(detail, below, legal)))
     return list(problems.values())
 
 
-def as_typed(loc: Loc, typed: dict[Loc, Loc]) -> Loc:
-    """Place where the user wrote a key whose section was rewritten."""
-    for canonical, written in typed.items():
-        if loc[: len(canonical)] == canonical:
-            return (*written, *loc[len(canonical) :])
-    return loc
-
-
 def _existing(loc: Loc, values: Any, *, missing: bool) -> Loc:
-    """The part of pydantic's location that exists in the values; union members add names of their own."""
+    """Keep the part of pydantic's location that exists in the values; union members add names of their own."""
     kept: list[str | int] = []
     for position, step in enumerate(loc):
         within = isinstance(values, list) and isinstance(step, int) and step < len(values)
@@ -88,7 +86,7 @@ def _existing(loc: Loc, values: Any, *, missing: bool) -> Loc:
 
 
 def _legal(model: Any, loc: Loc) -> list[str]:
-    """Keys that are legal at a place below `model`."""
+    """List the keys that are legal at a place below `model`."""
     for step in loc:
         fields = getattr(model, "model_fields", {})
         model = _model_within(fields[step].annotation) if step in fields else model
@@ -102,7 +100,7 @@ def _model_within(annotation: Any) -> Any:
     return next((found for found in inner if found is not None), None)
 
 
-def _told(detail: Any, loc: Loc, legal: list[str]) -> tuple[str, str | None]:
+def _message(detail: Any, loc: Loc, legal: list[str]) -> tuple[str, str | None]:
     kind, value, context = detail["type"], detail.get("input"), detail.get("ctx", {})
     if kind == "extra_forbidden":
         close = nearest(str(loc[-1]), legal)
@@ -126,7 +124,7 @@ def _told(detail: Any, loc: Loc, legal: list[str]) -> tuple[str, str | None]:
 
 
 def _yaml_word(value: bool | None) -> str:
-    """Spelling of a truth value or of nothing in YAML."""
+    """Spell a truth value or nothing as YAML does."""
     return "null" if value is None else str(value).lower()
 
 

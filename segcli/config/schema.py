@@ -1,16 +1,26 @@
-"""The shape of a run: every key of an experiment file, with its default and its meaning."""
+"""Define the shape of a run: every key of an experiment file, with its default and its meaning."""
 
 import math
 import re
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, TASKS, TRACKERS, Registry
+from segcli.config.sections import (
+    Component,
+    DatasetSection,
+    LossPart,
+    MetricSection,
+    ModelSection,
+    OptimizerSection,
+    SchedulerSection,
+    TrackerSection,
+)
+from segcli.core.registry import DATASETS
 from segcli.core.types import ConfigModel, FilePath, Positive, Share
 from segcli.data.postprocess import Postprocess
-from segcli.data.settings import DatasetSpec, DataSettings, Size
+from segcli.data.settings import DataSettings, Size
 
 __all__ = [
     "Component",
@@ -26,139 +36,42 @@ __all__ = [
 ]
 
 
-class Component(ConfigModel):
-    """A section whose `type` chooses a component; the component's own keys stand beside it."""
-
-    model_config = ConfigDict(extra="allow")
-    registry: ClassVar[Registry]
-
-    type: str
-    """Name of the component."""
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The component's own keys."""
-        return dict(self.model_extra or {})
-
-    @property
-    def kind(self) -> Any:
-        """Class of the component, which is imported."""
-        return self.registry.load(self.type, digest=self.options.get("sha256"))
-
-    def build(self, **program: Any) -> Any:
-        """Import the component and make it; `program` is what the user does not type."""
-        kind = self.kind
-        return kind(kind.Config.model_validate(self.options), **program)
-
-
-class ModelSection(Component):
-    """The network."""
-
-    registry = MODELS
-
-    in_channels: Positive | None = None
-    """Channels of an image; follows from the data set, and must agree with it when stated."""
-    out_channels: Positive | None = None
-    """Channels of the mask; follows from the data set, and must agree with it when stated."""
-    checkpoint_activations: bool = False
-    """Forget what blocks give between their ends and compute it again for backward: less memory, about a third more
-    time, the very same results."""
-    final_activation: str | None = None
-    """Function from logits to probabilities; follows from the task, and must agree with it when stated."""
-
-
-class OptimizerSection(Component):
-    """The optimizer."""
-
-    registry = OPTIMIZERS
-    type: str = "adam"
-    """Name of the optimizer."""
-
-
-class SchedulerSection(Component):
-    """The learning-rate schedule."""
-
-    registry = SCHEDULERS
-    type: str = "cosine"
-    """Name of the schedule."""
-
-
-class LossPart(ConfigModel):
-    """One part of the loss, with its own options beside the weight."""
-
-    model_config = ConfigDict(extra="allow")
-
-    weight: Annotated[float, Field(ge=0.0)] = 1.0
-    """Weight of this part in the sum."""
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The loss's own keys."""
-        return dict(self.model_extra or {})
-
-    @property
-    def class_weights(self) -> str | list[float]:
-        """A weight for each class, or how to find them from the training masks; `none` of a loss that knows none."""
-        given: str | list[float] = self.options.get("class_weights", "none")
-        return given
-
-
-class MetricSection(Component):
-    """One metric."""
-
-    registry = METRICS
-
-
-class DatasetSection(DatasetSpec):
-    """The data set, with the keys of its format beside those of every format."""
-
-    model_config = ConfigDict(extra="allow")
-
-    @property
-    def spec(self) -> DatasetSpec:
-        """What every format has."""
-        return DatasetSpec.model_validate({name: getattr(self, name) for name in DatasetSpec.model_fields})
-
-    def build(self) -> Any:
-        """The layout that reads this data set."""
-        kind = DATASETS.load(self.format)
-        layout = kind(kind.Config.model_validate(dict(self.model_extra or {})), self.spec)
-        if self.fold is None:
-            return layout
-        from segcli.datasets._folds import Folded  # noqa: PLC0415 - only where it is needed
-
-        return Folded(layout, self.fold)
-
-
 class EarlyStopping(ConfigModel):
-    """What is watched, for the best checkpoint and to stop in time."""
+    """Choose the figure that decides on the best checkpoint and on stopping early."""
 
     enabled: bool = False
-    """Stop after `patience` validations without improvement."""
+    """Stop early; off, the figure decides on the best checkpoint only."""
     patience: Positive = 10
-    """Validations without improvement that are borne."""
+    """Stop after this many validations without improvement."""
     min_delta: Annotated[float, Field(ge=0.0)] = 0.0
     """Smallest change that counts as an improvement."""
     monitor: str | None = None
     """`val_loss`, or `val_` and a metric; the first metric of the run when left out."""
     mode: Literal["min", "max"] | None = None
-    """Whether lower or higher is better; follows from `monitor` when left out."""
+    """`min` where lower is better, `max` where higher is; follows from `monitor` when left out."""
 
 
 class EMA(ConfigModel):
-    """Running mean of the weights; validation, best checkpoint and prediction then use it."""
+    """Keep a running mean of the weights; validation, best checkpoint and prediction then use it."""
 
     enabled: bool = True
-    """Off with `false`."""
+    """Turn the running mean on or off."""
     decay: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.999
     """Share of the old mean kept at each optimizer step."""
 
+    @classmethod
+    def long_form(cls, given: Any) -> Any:
+        """Write out a decay alone, and `true` or `false` alone."""
+        if isinstance(given, bool):
+            return {"enabled": given}
+        return {"decay": given} if isinstance(given, float) else given
+
 
 class Training(ConfigModel):
-    """How the network is trained."""
+    """Set how the network is trained."""
 
     epochs: Positive = 50
-    """Passes over the training images."""
+    """Number of passes over the training images."""
     optimizer: OptimizerSection = OptimizerSection()
     """Optimizer and its keys."""
     scheduler: SchedulerSection = SchedulerSection()
@@ -166,15 +79,15 @@ class Training(ConfigModel):
     warmup_epochs: Annotated[float, Field(ge=0.0)] = 0.0
     """Epochs (fractions too) over which the learning rate grows from 0 to its peak."""
     loss: Annotated[dict[str, LossPart], Field(min_length=1)] = {"dice": LossPart()}
-    """`dice`, `{type: dice, smooth: 1.0}`, or a sum of parts by weight `{bce: 0.5, dice: 0.5}`."""
+    """Loss: `dice`, `{type: dice, smooth: 1.0}`, or a sum of parts by weight `{bce: 0.5, dice: 0.5}`."""
     metrics: list[MetricSection] = []
     """Metrics of training and validation."""
     val_interval: Positive = 1
-    """Epochs between two validations."""
+    """Number of epochs between two validations."""
     validate_on: Literal["device", "cpu"] = "device"
     """`cpu`: validate with a copy of the network on the CPU, where the GPU's memory suffices for training only."""
     gradient_accumulation_steps: Positive = 1
-    """Batches per optimizer step."""
+    """Number of batches per optimizer step."""
     gradient_clip_norm: Annotated[float, Field(gt=0.0)] | None = None
     """Largest norm of the gradient."""
     amp: Literal["auto", "bf16", "fp16", "off", True, False] = "auto"
@@ -184,32 +97,31 @@ class Training(ConfigModel):
     compile: bool = False
     """Compile the network with `torch.compile`."""
     memory_cleanup_frequency: Positive | None = None
-    """Optimizer steps between two times that Python's garbage and the GPU's cached memory are given back; never when
-    left out."""
+    """Give back Python's garbage and the GPU's cached memory every so many optimizer steps; never when left out."""
     ema: EMA = EMA(enabled=False)
     """Exponential moving average of the weights."""
     early_stopping: EarlyStopping = EarlyStopping()
-    """What is watched, for the best checkpoint and to stop in time."""
+    """Figure that decides on the best checkpoint and on stopping early."""
 
 
 class CheckpointSettings(ConfigModel):
-    """What is kept of a run. `last` and `best` always are."""
+    """Choose which checkpoints are kept. `last` and `best` always are."""
 
     every_minutes: Annotated[float, Field(ge=0.0)] = 10.0
     """Write `last` in the middle of an epoch once this much time has passed; 0 after every step."""
     save_every: Positive | None = None
     """Keep `epoch_XXXX` every so many epochs."""
     max_checkpoints: Positive = 3
-    """How many `epoch_XXXX` are kept, the newest."""
+    """Keep this many `epoch_XXXX`, the newest."""
     keep_best_only: bool = False
     """Keep no `epoch_XXXX` at all."""
 
 
 class Inference(ConfigModel):
-    """How whole images are predicted, in validation, evaluation and prediction alike."""
+    """Set how whole images are predicted, in validation, evaluation and prediction alike."""
 
     tile: Size | None = [1024, 1024]
-    """Images larger than this are cut into tiles; null never does."""
+    """Cut images that are larger than this into tiles; null never does."""
     overlap: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
     """Share of a tile that it shares with the next."""
     tta: Literal[False, True, "horizontal"] = False
@@ -225,27 +137,21 @@ class Inference(ConfigModel):
     weight is 0. Weights make a network learn rare classes, and find them where they are not; any share can be tried
     without training anew."""
     postprocess: Postprocess = Postprocess()
-    """What is done to the masks that are found."""
+    """Steps that clean the predicted masks."""
 
     def changed(self, ndim: int, threshold: float | None, tta: bool | None, tile: int | None) -> "Inference":
-        """With what a user sets for one call; None keeps what is there. Without `tta`, one scale is seen."""
-        wanted = {
+        """Change what a user sets for one call; None keeps what is there. `tta` off also means one scale."""
+        changes = {
             "threshold": threshold,
             "tta": tta,
             "scales": [1.0] if tta is False else None,
             "tile": None if tile is None else [tile] * ndim,
         }
-        return self.model_copy(update={key: value for key, value in wanted.items() if value is not None})
-
-
-class TrackerSection(Component):
-    """A tracker."""
-
-    registry = TRACKERS
+        return self.model_copy(update={key: value for key, value in changes.items() if value is not None})
 
 
 class Logging(ConfigModel):
-    """What is recorded besides the metrics history."""
+    """Choose what is recorded besides the metrics history."""
 
     tensorboard: bool = True
     """Write event files for TensorBoard."""
@@ -255,30 +161,30 @@ class Logging(ConfigModel):
     log_images: bool = False
     """Write input, truth and prediction of four validation images side by side."""
     image_log_frequency: Positive = 5
-    """Epochs between two sets of images; a new best is shown as well."""
+    """Number of epochs between two sets of images; a new best is shown as well."""
     visualization_interval: Positive | None = 5
-    """Epochs between two sets of pictures in the run's `visualizations`: truth and prediction over four validation
-    images, with a legend; null writes none."""
+    """Number of epochs between two sets of pictures in the run's `visualizations`: truth and prediction over four
+    validation images, with a legend; null writes none."""
     log_activations: bool = False
-    """Write histograms and figures (mean, std, min, max) of what layers give for four validation images."""
+    """Write histograms and figures (mean, std, min, max) of the outputs of layers for four validation images."""
     activation_log_frequency: Positive = 5
-    """Epochs between two sets of histograms."""
+    """Number of epochs between two sets of histograms."""
     activation_layers: Literal["auto"] | list[str] | None = "auto"
     """Layers by name, such as `[down.0, head]`; `auto` leaves the choice to the model, null takes none."""
 
 
 class Debug(ConfigModel):
-    """Looking for trouble."""
+    """Help to look for trouble."""
 
     on_nan: Literal["stop", "skip"] = "stop"
-    """A loss that is not finite stops the run and names the batch, or the batch is skipped and counted."""
+    """`stop`: a loss that is not finite stops the run and names the batch. `skip`: the batch is skipped and counted."""
     on_oom: Literal["stop", "halve"] = "stop"
     """When memory runs out in a training step: stop with the remedies, or try again with the batch split in two, for
     the same gradient (of batch norms and of losses that pool a batch, with the figures of half a batch)."""
     profile_memory: bool = False
     """Print the memory forecast before the first epoch."""
     detailed_memory: bool = False
-    """Print it by layer."""
+    """Print the memory forecast by layer."""
     estimate_activations: bool = True
     """Count activations in the forecast; `false` tells only of weights, gradients and optimizer."""
     profile_training_step: bool = False
@@ -286,7 +192,7 @@ class Debug(ConfigModel):
 
 
 class Output(ConfigModel):
-    """Where a run is written."""
+    """Choose where a run is written."""
 
     dir: FilePath | None = None
     """Run folder; `outputs/experiments/<name>` when left out."""
@@ -295,32 +201,32 @@ class Output(ConfigModel):
 
 
 class Run(ConfigModel):
-    """One experiment."""
+    """Describe one experiment."""
 
     name: str
     """Name of the run and of its folder."""
     dataset: DatasetSection
     """Path of a data-set file, or its keys in place."""
     data: DataSettings = DataSettings()
-    """How images are cut into batches."""
+    """Settings of how images are cut into batches."""
     model: ModelSection
     """Network and its keys."""
     training: Training = Training()
-    """How the network is trained."""
+    """Settings of the training."""
     inference: Inference = Inference()
-    """How whole images are predicted."""
+    """Settings of how whole images are predicted."""
     checkpoint: CheckpointSettings = CheckpointSettings()
-    """What is kept of a run."""
+    """Checkpoints that are kept."""
     logging: Logging = Logging()
-    """What is recorded besides the metrics history."""
+    """Records besides the metrics history."""
     debug: Debug = Debug()
-    """Looking for trouble."""
+    """Help in looking for trouble."""
     output: Output = Output()
-    """Where the run is written."""
+    """Place where the run is written."""
     seed: Annotated[int, Field(ge=0)] = 42
-    """All randomness follows from it."""
+    """Seed that all randomness follows from."""
     device: str = "auto"
-    """`auto`, `cpu`, `cuda`, `cuda:1` or `mps`."""
+    """Device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`."""
 
     @field_validator("name")
     @classmethod
@@ -338,7 +244,7 @@ class Run(ConfigModel):
 
     @property
     def folder(self) -> Path:
-        """Run folder."""
+        """Folder that the run is written to."""
         return self.output.dir or Path("outputs") / "experiments" / self.name
 
     @property
@@ -350,42 +256,17 @@ class Run(ConfigModel):
 
     @property
     def class_offsets(self) -> list[float]:
-        """What is subtracted from the logit of each class; empty for nothing, or where weights are not found yet."""
+        """Numbers to subtract from the logit of each class; empty for none, or where weights are not found yet."""
         share = self.inference.undo_class_weights
         given = [part.class_weights for part in self.training.loss.values()]
         weights = next((weights for weights in given if isinstance(weights, list)), [])
         return [share * math.log(weight) if weight else 0.0 for weight in weights] if share else []
 
-    def losses(self) -> list[tuple[float, Any]]:
-        """Losses with their weights, each named as in YAML."""
-        built = []
-        for name, part in self.training.loss.items():
-            kind = LOSSES.load(name)
-            loss = kind(kind.Config.model_validate(part.options))
-            loss.name = name
-            loss.output = TASKS.load(self.task_name).output
-            built.append((part.weight, loss))
-        return built
-
-    def metrics(self) -> list[Any]:
-        """Metrics, each named as in YAML."""
-        built = []
-        task = TASKS.load(self.task_name)
-        for section in self.training.metrics:
-            metric = section.build()
-            metric.name = section.type
-            metric.headline = task.headline or metric.headline
-            metric.present_only = task.present_only
-            metric.exclusive = task.target == "classes"
-            metric.pool = task.pool or metric.pool
-            built.append(metric)
-        return built
-
     def predicting(self, *, threshold: float | None = None, tta: bool | None = None, tile: int | None = None) -> "Run":
-        """The run with other keys of `inference`; None keeps what it has."""
+        """Copy the run with other keys of `inference`; None keeps what it has."""
         ndim: int = DATASETS.load(self.dataset.format).ndim
         return self.model_copy(update={"inference": self.inference.changed(ndim, threshold, tta, tile)})
 
     def resolved(self) -> dict[str, Any]:
-        """Every key with its value; alone enough to repeat the run."""
+        """Write every key with its value; alone enough to repeat the run."""
         return self.model_dump(mode="python")

@@ -1,102 +1,84 @@
-"""Short forms of YAML, written out before anything is checked."""
+"""Short forms of YAML, each written out by the section that has it."""
 
-from typing import Any
+from typing import Any, get_args, get_origin
 
-from segcli.config.document import Document, Loc, Problem
-from segcli.core.errors import ConfigError
-from segcli.core.registry import DATASETS, TASKS
+from pydantic.fields import FieldInfo
 
-__all__ = ["canonical_loss", "expand", "fill_from_data", "fill_from_task"]
+from segcli.config.document import Document, Loc
+from segcli.core.types import ConfigModel
 
-
-def expand(values: dict[str, Any]) -> None:
-    """Write short forms out, such as `loss: dice`, `augmentation: medium`, `ema: 0.999`, `batch_size: auto`."""
-    _as_type(values, "model")
-    training = values.get("training")
-    if isinstance(training, dict):
-        for key in ("optimizer", "scheduler", "loss"):
-            _as_type(training, key)
-        if training.get("scheduler", "") is None:
-            training["scheduler"] = {"type": "constant"}
-        metrics = training.get("metrics")
-        if isinstance(metrics, list):
-            training["metrics"] = [{"type": entry} if isinstance(entry, str) else entry for entry in metrics]
-        if isinstance(training.get("ema"), float):
-            training["ema"] = {"decay": training["ema"]}
-        elif isinstance(training.get("ema"), bool):
-            training["ema"] = {"enabled": training["ema"]}
-    logging = values.get("logging")
-    if isinstance(logging, dict) and isinstance(logging.get("trackers"), list):
-        logging["trackers"] = [{"type": e} if isinstance(e, str) else e for e in logging["trackers"]]
-    data = values.get("data")
-    if isinstance(data, dict):
-        if data.get("batch_size") == "auto":
-            data |= {"batch_size": 1, "fit_batch_size": True}
-        augmentation = data.get("augmentation")
-        if isinstance(augmentation, str):
-            data["augmentation"] = {"preset": augmentation}
-        elif isinstance(augmentation, bool):
-            data["augmentation"] = {"enabled": augmentation}
+__all__ = ["field_at", "write_out", "written_out"]
 
 
-def fill_from_data(document: Document) -> None:
-    """Keys of the data set that follow from its other keys and files, as its format knows."""
-    dataset = document.values.get("dataset")
-    if not isinstance(dataset, dict):
-        return
-    try:
-        layout = DATASETS.load(str(dataset.get("format", "image_folders")))
-    except ConfigError:
-        return  # told with the other mistakes
-    changes, mistakes = layout.completed(dataset)
-    dataset.update(changes)
-    for key, message, hint in mistakes:
-        document.problems.append(Problem(document.origin(("dataset", key)), f"dataset.{key}", message, hint))
+def write_out(document: Document, schema: type[ConfigModel]) -> None:
+    """Write out all short forms of a document."""
+    document.values = written_out(document, schema, document.values)
 
 
-def fill_from_task(values: dict[str, Any]) -> None:
-    """Loss and metrics that nobody named are those of the task."""
-    dataset, training = values.get("dataset"), values.setdefault("training", {})
-    if not isinstance(dataset, dict) or not isinstance(training, dict):
-        return
-    try:
-        layout = DATASETS.load(str(dataset.get("format", "image_folders")))
-        task = TASKS.load(str(dataset.get("task") or layout.default_task(dataset.get("num_classes", 1))))
-    except ConfigError:
-        return  # told with the other mistakes
-    _fill_from_layout(values, layout)
-    training.setdefault("loss", {"type": task.default_loss})
-    training.setdefault("metrics", [{"type": name} for name in task.default_metrics])
+def written_out(document: Document, annotation: Any, given: Any, loc: Loc = ()) -> Any:
+    """Write out a value and all sections in it.
+
+    Args:
+        document: Takes note of sections that move, so that mistakes are blamed where the user typed them.
+        annotation: Type of the value in the schema.
+        given: The value as typed.
+        loc: Place of the value.
+    """
+    section = _section_in(annotation)
+    if section is None:
+        return given
+    kind = get_origin(annotation)
+    if kind is list:
+        return _entries(document, section, given, loc)
+    if kind is dict:
+        return _named(document, section, given, loc)
+    long = section.long_form(given)
+    if not isinstance(long, dict):
+        return long
+    fields: dict[str, FieldInfo] = section.model_fields
+    return {
+        key: written_out(document, fields[key].annotation, value, (*loc, key)) if key in fields else value
+        for key, value in long.items()
+    }
 
 
-def _fill_from_layout(values: dict[str, Any], layout: Any) -> None:
-    """Tile and normalisation that suit images of this format."""
-    data, inference = values.setdefault("data", {}), values.setdefault("inference", {})
-    if isinstance(data, dict) and isinstance(inference, dict):
-        patch = data.get("patch_size") if layout.ndim == 3 else None
-        tile = layout.default_tile
-        inference.setdefault("tile", patch or (None if tile is None else list(tile)))
-        preprocessing = data.setdefault("preprocessing", {})
-        if isinstance(preprocessing, dict) and values["dataset"].get("mean") is None:
-            preprocessing.setdefault("normalize", layout.normalizes)
+def _entries(document: Document, section: type[ConfigModel], given: Any, loc: Loc) -> Any:
+    if not isinstance(given, list):
+        return given
+    return [written_out(document, section, entry, (*loc, index)) for index, entry in enumerate(given)]
 
 
-def _as_type(section: dict[str, Any], key: str) -> None:
-    if isinstance(section.get(key), str):
-        section[key] = {"type": section[key]}
+def _named(document: Document, section: type[ConfigModel], given: Any, loc: Loc) -> Any:
+    named = section.named_form(given)
+    if not isinstance(named, dict):
+        return named
+    if named is not given:
+        document.moved |= {(*loc, name): loc for name in named}
+    return {name: written_out(document, section, part, (*loc, name)) for name, part in named.items()}
 
 
-def canonical_loss(values: dict[str, Any]) -> dict[Loc, Loc]:
-    """Write the loss as parts `{name: {weight, ...}}`; returns where each rewritten part was typed."""
-    training = values.get("training")
-    loss = training.get("loss") if isinstance(training, dict) else None
-    if not isinstance(training, dict) or not isinstance(loss, dict):
-        return {}
-    if "type" in loss:
-        name = str(loss["type"])
-        training["loss"] = {name: {key: value for key, value in loss.items() if key != "type"}}
-        return {("training", "loss", name): ("training", "loss")}
-    for name, part in loss.items():
-        if isinstance(part, int | float) and not isinstance(part, bool):
-            loss[name] = {"weight": float(part)}
-    return {}
+def _section_in(annotation: Any) -> type[ConfigModel] | None:
+    """Find the section in a type such as `EMA`, `list[MetricSection]` or `Fold | None`.
+
+    Example:
+        >>> _section_in(list[int]) is None
+        True
+    """
+    if isinstance(annotation, type) and issubclass(annotation, ConfigModel):
+        return annotation
+    inner = (_section_in(argument) for argument in get_args(annotation))
+    return next((found for found in inner if found is not None), None)
+
+
+def field_at(annotation: Any, loc: Loc) -> Any:
+    """Type of a key below a type of the schema; None where the schema has none, as for a component's own keys."""
+    for key in loc:
+        section = _section_in(annotation)
+        if section is None:
+            return None
+        if get_origin(annotation) in (dict, list):
+            annotation = section
+        else:
+            field = section.model_fields.get(str(key))
+            annotation = None if field is None else field.annotation
+    return annotation

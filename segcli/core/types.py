@@ -53,6 +53,16 @@ class ConfigModel(BaseModel):
         """
         return cls()
 
+    @classmethod
+    def long_form(cls, given: Any) -> Any:
+        """Write out what users may write shorter in this section's place; anything else stays as it is."""
+        return given
+
+    @classmethod
+    def named_form(cls, given: Any) -> Any:
+        """Write out what users may write shorter in the place of a mapping from names to such sections."""
+        return given
+
 
 @dataclass(frozen=True)
 class IOSpec:

@@ -138,6 +138,13 @@ class Augmentation(ConfigModel):
     flip_axes: list[Annotated[int, Field(ge=0, le=2)]] | None = None
     """Volumes: axes that are each reversed half of the time; none by default, for left and right may differ."""
 
+    @classmethod
+    def long_form(cls, given: Any) -> Any:
+        """Write out `heavy` and `true`."""
+        if isinstance(given, str):
+            return {"preset": given}
+        return {"enabled": given} if isinstance(given, bool) else given
+
     @field_validator("transforms")
     @classmethod
     def _each_has_a_type(cls, transforms: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -194,3 +201,12 @@ class DataSettings(ConfigModel):
     """Random changes of training images."""
     preprocessing: Preprocessing = Preprocessing()
     """Normalisation and padding."""
+
+    @classmethod
+    def long_form(cls, given: Any) -> Any:
+        """Write out `batch_size: auto`; a number turns it off, so that the later of the two counts."""
+        if not isinstance(given, dict) or "batch_size" not in given:
+            return given
+        if given["batch_size"] == "auto":
+            return {**given, "batch_size": 1, "fit_batch_size": True}
+        return {"fit_batch_size": False, **given}

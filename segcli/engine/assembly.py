@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, ConfigError
-from segcli.core.registry import TASKS
+from segcli.core.registry import LOSSES, TASKS
 from segcli.core.types import Batch, IOSpec
 from segcli.data.cache import DiskCache, MemoryCache, Resizing, forecast
 from segcli.data.loader import EvaluationLoader, TrainLoader
@@ -31,7 +31,7 @@ from segcli.metrics import Metric, Scored, ScoredClasses
 from segcli.models import Network
 from segcli.tasks import Task
 
-__all__ = ["Assembly", "Site", "assemble", "load_weights"]
+__all__ = ["Assembly", "Site", "assemble", "load_weights", "make_losses", "make_metrics"]
 
 
 @dataclass(frozen=True)
@@ -232,11 +232,38 @@ def assemble(run: Run, *, pretrained: bool = False, site: Site | None = None) ->
         layout=layout,
         task=task,
         network=placed,
-        loss=WeightedSum(run.losses()).to(site.device),
-        metrics=run.metrics(),
+        loss=WeightedSum(make_losses(run)).to(site.device),
+        metrics=make_metrics(run),
         memory_format=memory_format,
         notes=notes,
     )
+
+
+def make_losses(run: Run) -> list[tuple[float, Any]]:
+    """Make the losses of a run with their weights, each named as in YAML."""
+    output = TASKS.load(run.task_name).output
+    made = []
+    for name, part in run.training.loss.items():
+        kind = LOSSES.load(name)
+        loss = kind(kind.Config.model_validate(part.options))
+        loss.name, loss.output = name, output
+        made.append((part.weight, loss))
+    return made
+
+
+def make_metrics(run: Run) -> list[Metric]:
+    """Make the metrics of a run, each named as in YAML."""
+    task = TASKS.load(run.task_name)
+    made = []
+    for section in run.training.metrics:
+        metric: Metric = section.build()
+        metric.name = section.type
+        metric.headline = task.headline or metric.headline
+        metric.present_only = task.present_only
+        metric.exclusive = task.target == "classes"
+        metric.pool = task.pool or metric.pool
+        made.append(metric)
+    return made
 
 
 def _memory_format(run: Run, ndim: int) -> Any:

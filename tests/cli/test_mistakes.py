@@ -1,4 +1,4 @@
-"""A user's mistake: one message that names file or key and the mend, the right exit code, nothing written."""
+"""A user's mistake: one message that names file or key and the hint, the right exit code, nothing written."""
 
 import os
 import subprocess

@@ -138,8 +138,8 @@ def test_all_mistakes_are_told_together_with_line_key_and_nearest_key(tmp_path):
         "  epochs: 3.5\n"
         "devise: cpu\n"
     )
-    told = mistakes(load_run, path, ["data.batch_size=0"])
-    assert told.startswith(f"10 problems in `{path}`")
+    message = mistakes(load_run, path, ["data.batch_size=0"])
+    assert message.startswith(f"10 problems in `{path}`")
     for line, text in (
         (2, "dataset.num_chanels: unknown key\n      hint: did you mean `num_channels`?"),
         (2, "dataset.paths.trian: unknown key\n      hint: did you mean `train`?"),
@@ -151,17 +151,17 @@ def test_all_mistakes_are_told_together_with_line_key_and_nearest_key(tmp_path):
         (10, "training.epochs: must be a whole number, got 3.5"),
         (11, "devise: unknown key\n      hint: did you mean `device`?"),
     ):
-        assert f"  - {path}:{line}  {text}" in told
-    assert "  - data.batch_size=0  data.batch_size: must be at least 1, got 0" in told
+        assert f"  - {path}:{line}  {text}" in message
+    assert "  - data.batch_size=0  data.batch_size: must be at least 1, got 0" in message
 
 
 def test_mistakes_in_the_data_set_file_are_blamed_on_its_lines(tmp_path):
     (tmp_path / "set.yaml").write_text("name: set\nnum_channels: 3\nmean: [0.1]\nstd: [0.2]\nsplit: {by: foldrs}\n")
-    told = mistakes(
+    message = mistakes(
         load_run, write_experiment(tmp_path / "run.yaml", {"name": "x", "dataset": "set.yaml", "model": "unet"})
     )
-    assert "set.yaml:5  dataset.split.by: must be one of folders, lists, fraction" in told
-    assert "`mean` has 1 numbers for 3 channels" in told
+    assert "set.yaml:5  dataset.split.by: must be one of folders, lists, fraction" in message
+    assert "`mean` has 1 numbers for 3 channels" in message
 
 
 def test_a_duplicated_key_is_a_mistake(tmp_path):
@@ -193,9 +193,9 @@ def test_a_data_set_is_looked_up_beside_the_experiment_and_then_from_the_working
     assert load_run(write_experiment(tmp_path / "a/run.yaml", values)).dataset.name == "beside"
     (tmp_path / "a/set.yaml").unlink()
     assert load_run(tmp_path / "a/run.yaml").dataset.name == "here"
-    told = mistakes(load_run, write_experiment(tmp_path / "a/run.yaml", {**values, "dataset": "none.yaml"}))
-    assert "no data-set file `none.yaml`" in told
-    assert "a/none.yaml" in told
+    message = mistakes(load_run, write_experiment(tmp_path / "a/run.yaml", {**values, "dataset": "none.yaml"}))
+    assert "no data-set file `none.yaml`" in message
+    assert "a/none.yaml" in message
 
 
 @pytest.mark.parametrize(
@@ -331,8 +331,8 @@ def test_whatever_is_in_a_file_gives_a_run_or_a_config_error(tmp_path):
 def test_stats_and_check_take_a_data_set_file_by_itself(tmp_path):
     (tmp_path / "set.yaml").write_text("name: set\npaths: {root: .}\n")
     assert load_dataset(tmp_path / "set.yaml", ["num_channels=1"], whole_run=False).num_channels == 1
-    told = mistakes(load_dataset, tmp_path / "set.yaml", ["nam=1"], whole_run=True)
-    assert "nam=1  dataset.nam: unknown key\n      hint: did you mean `name`?" in told
+    message = mistakes(load_dataset, tmp_path / "set.yaml", ["nam=1"], whole_run=True)
+    assert "nam=1  dataset.nam: unknown key\n      hint: did you mean `name`?" in message
 
 
 def test_a_relative_path_of_an_override_becomes_absolute(tmp_path, monkeypatch):

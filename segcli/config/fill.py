@@ -1,0 +1,66 @@
+"""Fill in keys that nobody typed and that follow from others: from the data set's files, its format and the task."""
+
+from typing import Any
+
+from segcli.config.document import Document
+from segcli.config.sections import DatasetSection, OptimizerSection, SchedulerSection
+from segcli.core.errors import ConfigError
+from segcli.core.registry import DATASETS, TASKS
+
+__all__ = ["fill_dataset", "fill_run"]
+
+
+def fill_dataset(document: Document) -> Any:
+    """Fill in keys of the data set that follow from its other keys and files; returns the layout that knows them."""
+    dataset = document.values.get("dataset")
+    if not isinstance(dataset, dict):
+        return None
+    name = dataset.setdefault("format", DatasetSection.model_fields["format"].default)
+    try:
+        layout = DATASETS.load(str(name))
+    except ConfigError:
+        return None  # the check of components tells it
+    changes, mistakes = layout.completed(dataset)
+    dataset.update(changes)
+    for key, message, hint in mistakes:
+        document.problems.append(document.problem(("dataset", key), message, hint))
+    return layout
+
+
+def fill_run(document: Document) -> None:
+    """Fill in keys of the data set, and those of the run that follow from them."""
+    layout, values = fill_dataset(document), document.values
+    if values.get("training") is None:
+        values["training"] = {}
+    training = values["training"]
+    if not isinstance(training, dict):
+        return
+    for key, section in (("optimizer", OptimizerSection), ("scheduler", SchedulerSection)):
+        chosen = training.setdefault(key, {})
+        if isinstance(chosen, dict):
+            chosen.setdefault("type", section.model_fields["type"].default)
+    task = None if layout is None else _task(values["dataset"], layout)
+    if task is not None:
+        training.setdefault("loss", {task.default_loss: {}})
+        training.setdefault("metrics", [{"type": name} for name in task.default_metrics])
+        _fill_from_layout(values, layout)
+
+
+def _task(dataset: dict[str, Any], layout: Any) -> Any:
+    """Find the task, as stated or as the format has it; None where there is no such task."""
+    try:
+        return TASKS.load(str(dataset.get("task") or layout.default_task(dataset.get("num_classes", 1))))
+    except ConfigError:
+        return None  # the check of keys that go together tells it
+
+
+def _fill_from_layout(values: dict[str, Any], layout: Any) -> None:
+    """Fill in the tile and the normalisation that suit images of this format."""
+    data, inference = values.setdefault("data", {}), values.setdefault("inference", {})
+    if isinstance(data, dict) and isinstance(inference, dict):
+        patch = data.get("patch_size") if layout.ndim == 3 else None
+        tile = layout.default_tile
+        inference.setdefault("tile", patch or (None if tile is None else list(tile)))
+        preprocessing = data.setdefault("preprocessing", {})
+        if isinstance(preprocessing, dict) and values["dataset"].get("mean") is None:
+            preprocessing.setdefault("normalize", layout.normalizes)

@@ -1,0 +1,104 @@
+"""Overrides of single keys, `KEY=VALUE` on the command line, laid over the long form of a run.
+
+An override means the same whether a file was typed in short forms or stored with every key.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from segcli.config.document import Document, Loc, parse_value
+from segcli.config.sections import LossPart
+from segcli.config.short_forms import field_at, written_out
+from segcli.core.errors import ConfigError
+from segcli.core.types import ConfigModel
+
+__all__ = ["Override", "apply_overrides", "parse_overrides"]
+
+LOSS = ("training", "loss")
+
+
+@dataclass(frozen=True)
+class Override:
+    """Set one key."""
+
+    keys: tuple[str, ...]
+    value: Any
+    text: str
+    """`KEY=VALUE` as typed, which a mistake is blamed on."""
+
+    @property
+    def names_dataset(self) -> bool:
+        """Say whether it sets the data set as a whole, such as the path of its file."""
+        return self.keys == ("dataset",)
+
+    @property
+    def names_network(self) -> bool:
+        """Say whether it chooses the network."""
+        return self.keys in (("model",), ("model", "type"))
+
+
+def parse_overrides(texts: Sequence[str], *, below: str | None = None) -> list[Override]:
+    """Parse `KEY=VALUE`, the value as YAML.
+
+    Args:
+        texts: Overrides as typed.
+        below: Section that all of them belong to, and whose name may be left out.
+
+    Raises:
+        ConfigError: One of them is not `KEY=VALUE`, or its value is no YAML.
+    """
+    return [_parsed(text, below) for text in texts]
+
+
+def _parsed(text: str, below: str | None) -> Override:
+    key, sign, value = text.partition("=")
+    if not sign or not key:
+        raise ConfigError(f"override `{text}` is not KEY=VALUE", hint="such as `training.epochs=20`")
+    keys = tuple(key.split("."))
+    if below is not None and keys[0] != below:
+        keys = (below, *keys)
+    try:
+        return Override(keys, parse_value(value), text)
+    except yaml.YAMLError:
+        raise ConfigError(f"override `{text}`: the value is not valid YAML", hint="quote it for the shell") from None
+
+
+def apply_overrides(document: Document, overrides: Sequence[Override], schema: type[ConfigModel]) -> None:
+    """Set each key in the order in which they were typed, leaving its neighbours.
+
+    Args:
+        document: Its values are in their long form.
+        overrides: What to set.
+        schema: Shape of the values.
+    """
+    for override in overrides:
+        loc = _loc(document.values, override.keys)
+        section = document.section_around(loc, override.text)
+        if section is not None:
+            document.typed_anew(loc, override.text)
+            _set(document, section, loc, override.value, schema)
+
+
+def _loc(values: dict[str, Any], keys: tuple[str, ...]) -> Loc:
+    """Find the place of a key in the long form: a loss of one part lends its name to the keys of that part."""
+    training = values.get("training")
+    loss = training.get("loss") if isinstance(training, dict) else None
+    if keys[:2] != LOSS or len(keys) == len(LOSS) or not isinstance(loss, dict) or len(loss) != 1:
+        return keys
+    (name,) = loss
+    in_part = keys[2] not in (name, "type") and LossPart.takes(name, keys[2])
+    return (*LOSS, name, *keys[2:]) if in_part else keys
+
+
+def _set(document: Document, section: dict[str, Any], loc: Loc, value: Any, schema: type[ConfigModel]) -> None:
+    """Set a key in its section, as if the section had been typed with this key alone."""
+    key = str(loc[-1])
+    added = {key: value}
+    if loc == (*LOSS, "type"):  # another loss in the place of the only part, with the keys of that part
+        (kept,) = section.values() if len(section) == 1 else (dict(section),)
+        added |= kept if isinstance(kept, dict) else {}
+        section.clear()
+    section |= written_out(document, field_at(schema, loc[:-1]), added, loc[:-1])

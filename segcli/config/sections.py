@@ -1,0 +1,176 @@
+"""Sections that choose a component: its name, its own keys beside the section's, and the short forms of both."""
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import ConfigDict, Field
+
+from segcli.core.errors import ConfigError
+from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, TRACKERS, Registry
+from segcli.core.types import ConfigModel, Positive
+from segcli.data.settings import DatasetSpec
+
+__all__ = [
+    "Component",
+    "DatasetSection",
+    "LossPart",
+    "MetricSection",
+    "ModelSection",
+    "OptimizerSection",
+    "SchedulerSection",
+    "TrackerSection",
+]
+
+
+class Component(ConfigModel):
+    """Choose a component by its `type`; the component's own keys stand beside it."""
+
+    model_config = ConfigDict(extra="allow")
+    registry: ClassVar[Registry]
+
+    type: str
+    """Name of the component."""
+
+    @classmethod
+    def long_form(cls, given: Any) -> Any:
+        """Write out a component's name alone."""
+        return {"type": given} if isinstance(given, str) else given
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Keys of the component itself."""
+        return dict(self.model_extra or {})
+
+    @property
+    def kind(self) -> Any:
+        """Import the component and give its class."""
+        return self.registry.load(self.type, digest=self.options.get("sha256"))
+
+    def build(self, **program: Any) -> Any:
+        """Import the component and make it; `program` is what the user does not type."""
+        kind = self.kind
+        return kind(kind.Config.model_validate(self.options), **program)
+
+
+class ModelSection(Component):
+    """Choose the network."""
+
+    registry = MODELS
+
+    in_channels: Positive | None = None
+    """Channels of an image; follows from the data set, and must agree with it when stated."""
+    out_channels: Positive | None = None
+    """Channels of the mask; follows from the data set, and must agree with it when stated."""
+    checkpoint_activations: bool = False
+    """Forget what blocks compute between their ends and compute it again for backward: less memory, about a third more
+    time, the very same results."""
+    final_activation: str | None = None
+    """Function from logits to probabilities; follows from the task, and must agree with it when stated."""
+
+
+class OptimizerSection(Component):
+    """Choose the optimizer."""
+
+    registry = OPTIMIZERS
+    type: str = "adam"
+    """Name of the optimizer."""
+
+
+class SchedulerSection(Component):
+    """Choose the learning-rate schedule."""
+
+    registry = SCHEDULERS
+    type: str = "cosine"
+    """Name of the schedule."""
+
+    @classmethod
+    def long_form(cls, given: Any) -> Any:
+        """Write out a name alone; `null` keeps the rate as it is."""
+        return {"type": "constant"} if given is None else super().long_form(given)
+
+
+class MetricSection(Component):
+    """Choose one metric."""
+
+    registry = METRICS
+
+
+class TrackerSection(Component):
+    """Choose one tracker."""
+
+    registry = TRACKERS
+
+
+class LossPart(ConfigModel):
+    """Weigh one part of the loss; the loss's own keys stand beside the weight."""
+
+    model_config = ConfigDict(extra="allow")
+
+    weight: Annotated[float, Field(ge=0.0)] = 1.0
+    """Weight of this part in the sum."""
+
+    @classmethod
+    def long_form(cls, given: Any) -> Any:
+        """Write out a weight alone."""
+        is_number = isinstance(given, int | float) and not isinstance(given, bool)
+        return {"weight": float(given)} if is_number else given
+
+    @classmethod
+    def named_form(cls, given: Any) -> Any:
+        """Write out one loss alone, `dice` or `{type: dice, smooth: 1.0}`, as a sum of one part."""
+        if isinstance(given, str):
+            return {given: {}}
+        if not isinstance(given, dict) or "type" not in given:
+            return given
+        return {str(given["type"]): {key: value for key, value in given.items() if key != "type"}}
+
+    @classmethod
+    def takes(cls, name: str, key: str) -> bool:
+        """Say whether a key below a sum of one part is a key of that part, and not the name of another loss.
+
+        Example:
+            >>> LossPart.takes("sadaan", "dice"), LossPart.takes("bce", "dice")
+            (True, False)
+        """
+        try:
+            own = LOSSES.load(name).Config.model_fields
+        except ConfigError:
+            return True
+        if key in own or key in cls.model_fields:
+            return True
+        try:
+            LOSSES.canonical(key)
+        except ConfigError:
+            return True
+        return False
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Keys of the loss itself."""
+        return dict(self.model_extra or {})
+
+    @property
+    def class_weights(self) -> str | list[float]:
+        """Weight of each class, or how to find them from the training masks; `none` of a loss that knows none."""
+        given: str | list[float] = self.options.get("class_weights", "none")
+        return given
+
+
+class DatasetSection(DatasetSpec):
+    """Describe the data set; the keys of its format stand beside those of every format."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """Keys that every format has."""
+        return DatasetSpec.model_validate({name: getattr(self, name) for name in DatasetSpec.model_fields})
+
+    def build(self) -> Any:
+        """Make the layout that reads this data set."""
+        kind = DATASETS.load(self.format)
+        layout = kind(kind.Config.model_validate(dict(self.model_extra or {})), self.spec)
+        if self.fold is None:
+            return layout
+        from segcli.datasets._folds import Folded  # noqa: PLC0415 - only where it is needed
+
+        return Folded(layout, self.fold)

@@ -1,0 +1,122 @@
+"""An override means the same on a file in short forms and on the stored config of the same run."""
+
+from pathlib import Path
+
+import pytest
+from factories import experiment, write_experiment
+
+from segcli.config.load import load_dataset, load_run, run_from_values
+from segcli.core.errors import ConfigError
+
+SADAAN = {
+    "dataset": {
+        "format": "hdf5_volumes",
+        "paths": {"root": "."},
+        "num_channels": 1,
+        "classes": [{"name": "a"}, {"name": "b"}],
+        "num_classes": 2,
+    },
+    "model": {"type": "sadaan", "depths": [4, 8], "features": 8},
+}
+LOSSES = [
+    ("sadaan", "training.loss.dice=3.0"),
+    ("sadaan", "training.loss.weight=2.0"),
+    ("sadaan", "training.loss.sadaan.alpha=0.5"),
+    ({"type": "sadaan", "absence": 0.5}, "training.loss.dice=3.0"),
+    ({"sadaan": 1.0}, "training.loss.dice=3.0"),
+    ({"sadaan": 1.0, "dice": 1.0}, "training.loss.dice=3.0"),
+    ("dice", "training.loss.dice=3.0"),
+    ("dice", "training.loss.smooth=0.25"),
+    ("dice", "training.loss.bce=3.0"),
+    ({"bce": 1.0, "dice": {"weight": 2.0, "smooth": 0.5}}, "training.loss.dice=3.0"),
+    ({"bce": 1.0, "dice": 2.0}, "training.loss.dice.smooth=0.25"),
+    ({"bce": 1.0, "dice": 2.0}, "training.loss={type: dice, smooth: 0.25}"),
+    ({"bce": 1.0, "dice": 2.0}, "training.loss.smoth=0.25"),
+    ("dice", "training.loss.smoth=0.25"),
+]
+"""Loss as typed, and an override."""
+
+
+def outcome(load, *arguments, **options):
+    """Loss of the run with all its keys, or the sentence about the key."""
+    try:
+        loss = load(*arguments, **options).training.loss
+    except ConfigError as error:
+        return str(error).partition("unknown ")[2]
+    return {name: part.model_dump() for name, part in loss.items()}
+
+
+def short_and_stored(tmp_path, override, loss):
+    """Outcomes of an override on a file as typed, and on the stored config of the same run."""
+    values = experiment(tmp_path, training__loss=loss) | (SADAAN if "sadaan" in str(loss) else {})
+    path = write_experiment(tmp_path / "run.yaml", values)
+    stored = load_run(path).resolved()
+    return outcome(load_run, path, [override]), outcome(run_from_values, stored, [override], source="checkpoint")
+
+
+@pytest.mark.parametrize(("loss", "override"), LOSSES)
+def test_an_override_of_the_loss_means_the_same_on_a_short_and_on_a_stored_config(tmp_path, loss, override):
+    short, stored = short_and_stored(tmp_path, override, loss)
+    assert short
+    assert short == stored
+
+
+def test_dice_below_a_loss_of_sadaan_alone_is_its_own_part_and_no_second_loss(tmp_path):
+    for outcomes in short_and_stored(tmp_path, "training.loss.dice=3.0", "sadaan"):
+        assert list(outcomes) == ["sadaan"]
+        assert outcomes["sadaan"]["dice"] == 3.0
+        assert outcomes["sadaan"]["weight"] == 1.0
+
+
+def test_dice_below_a_sum_of_losses_is_the_part_of_that_name(tmp_path):
+    loss = {"sadaan": 1.0, "dice": 1.0}
+    for outcomes in short_and_stored(tmp_path, "training.loss.dice=3.0", loss):
+        assert (outcomes["sadaan"]["dice"], outcomes["dice"]["weight"]) == (2.0, 3.0)
+
+
+def test_another_loss_beside_a_single_one_is_added(tmp_path):
+    for outcomes in short_and_stored(tmp_path, "training.loss.bce=3.0", "dice"):
+        assert {name: part["weight"] for name, part in outcomes.items()} == {"dice": 1.0, "bce": 3.0}
+
+
+def test_an_override_may_change_what_an_override_before_it_set(tmp_path):
+    path = write_experiment(tmp_path / "run.yaml", experiment(tmp_path))
+    overrides = ["training.loss=dice", "training.loss.smooth=0.5", "training.ema=0.9", "training.ema.enabled=false"]
+    training = load_run(path, [*overrides, "model=unet", "model.depths=[8,16]"]).training
+    assert training.loss["dice"].options["smooth"] == 0.5
+    assert (training.ema.decay, training.ema.enabled) == (0.9, False)
+
+
+def test_a_batch_size_by_number_replaces_auto(tmp_path):
+    path = write_experiment(tmp_path / "run.yaml", experiment(tmp_path, data__batch_size="auto"))
+    stored = load_run(path).resolved()
+    assert load_run(path).data.fit_batch_size
+    for run in (
+        load_run(path, ["data.batch_size=8"]),
+        run_from_values(stored, ["data.batch_size=8"], source="checkpoint"),
+    ):
+        assert (run.data.batch_size, run.data.fit_batch_size) == (8, False)
+
+
+def test_a_key_of_the_data_set_is_set_for_an_experiment_that_names_a_file(tmp_path):
+    (tmp_path / "set.yaml").write_text("name: set\n")
+    path = write_experiment(tmp_path / "run.yaml", {"name": "x", "dataset": "set.yaml", "model": "unet"})
+    assert load_dataset(path, ["num_channels=1"], whole_run=False).num_channels == 1
+
+
+def test_a_path_of_a_file_is_beside_it_and_that_of_an_override_in_the_working_folder(tmp_path, monkeypatch):
+    for folder in ("a/here", "a/there", "b/there"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "a/set.yaml").write_text("name: set\npaths: {train: here}\n")
+    monkeypatch.chdir(tmp_path / "b")
+    paths = load_dataset(Path("../a/set.yaml"), ["paths.val=there"], whole_run=False).paths
+    assert paths.train is not None
+    assert paths.train.resolve() == tmp_path / "a/here"
+    assert paths.val == tmp_path / "b/there"
+    assert paths.root is not None
+    assert paths.root.resolve() == tmp_path / "a"
+
+
+def test_an_empty_section_of_training_is_filled_like_one_that_is_left_out(tmp_path):
+    path = write_experiment(tmp_path / "run.yaml", experiment(tmp_path, training=None))
+    assert [metric.type for metric in load_run(path).training.metrics] == ["dice", "iou"]
