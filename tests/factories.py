@@ -17,6 +17,8 @@ class _Small(Mapping[str, dict[str, object]]):
     """Keys that make each network small, as the network itself states them."""
 
     def __getitem__(self, name: str) -> dict[str, object]:
+        if name not in MODELS.names():
+            raise KeyError(name)  # a network of a test's own
         return MODELS.load(name).Config.small().model_dump(exclude_unset=True)
 
     def __iter__(self) -> Iterator[str]:
