@@ -128,8 +128,8 @@ def main() -> None:
                 torch.cuda.synchronize()
 
         def ours_epoch() -> None:
-            trainer.progress.batch, trainer.sums = 0, {}
-            trainer.tally.rows = {name: [] for name in trainer.tally.rows}
+            trainer.progress.batch = 0
+            trainer.step.totals.clear()
             trainer._train_epoch()
 
         times: dict[str, list[float]] = {"segcli": [], "bare": []}

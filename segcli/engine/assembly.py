@@ -42,6 +42,8 @@ class Site:
     precision: Precision
     place: Callable[[nn.Module, Any], nn.Module]
     """Puts a network there, with its weights in a memory format."""
+    passes: int | None = None
+    """Forward passes of an image in tiles, where a few tell what there is to know; all when None."""
 
 
 def _site(run: Run) -> Site:
@@ -70,6 +72,16 @@ class Assembly:
     memory_format: torch.memory_format
     notes: list[str] = field(default_factory=list)
     """What there is to tell of how they were made."""
+    passes: int | None = None
+    """As in `Site`."""
+
+    @property
+    def rises(self) -> dict[str, bool]:
+        """Whether higher is better, for each value that a validation can be judged by; the first one is the default."""
+        metrics = {metric.name: metric.higher_is_better for metric in self.metrics}
+        whole = {f"{self.layout.whole}_{name}": rises for name, rises in metrics.items() if self.layout.whole}
+        losses = dict.fromkeys(["loss", *(f"loss_{name}" for name in self.run.training.loss)], False)
+        return {f"val_{name}": rises for name, rises in {**metrics, **whole, **losses}.items()}
 
     def scored(
         self,
@@ -176,6 +188,7 @@ class Assembly:
             batch_size=1 if self.device.type == "cpu" else self.run.data.batch_size,
             views=views_of(self.layout.ndim, settings.tta),
             scales=settings.scales,
+            passes=self.passes,
         )
 
 
@@ -236,6 +249,7 @@ def assemble(run: Run, *, pretrained: bool = False, site: Site | None = None) ->
         metrics=make_metrics(run),
         memory_format=memory_format,
         notes=notes,
+        passes=site.passes,
     )
 
 

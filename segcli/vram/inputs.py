@@ -15,7 +15,7 @@ from segcli.data.pipeline import Pipeline
 from segcli.data.samples import Case, Geometry, padded_size
 from segcli.datasets import Layout
 
-__all__ = ["Inputs", "Unloaded", "inputs_of", "with_batch_size", "with_image_size"]
+__all__ = ["Inputs", "inputs_of", "with_batch_size", "with_image_size"]
 
 Shape = tuple[int, ...]
 Kind = np.dtype[Any]
@@ -80,13 +80,6 @@ class Inputs:
         }
         case = Case("forecast", Path("forecast"))
         return Loaded(tensors, [case] * count, [geometry] * count, [{}] * count)
-
-
-class Unloaded:
-    """In place of a loader, for a trainer that is handed its batches."""
-
-    def __len__(self) -> int:
-        return 1000
 
 
 def inputs_of(run: Run) -> Inputs:

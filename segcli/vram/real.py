@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
@@ -12,14 +11,11 @@ from torch.profiler import ProfilerActivity, profile, tensorboard_trace_handler
 
 from segcli.config.schema import Run
 from segcli.core.errors import DeviceError
-from segcli.engine.assembly import assemble
-from segcli.engine.events import Silent
+from segcli.engine.assembly import Assembly, assemble
 from segcli.engine.inference.evaluator import evaluate
-from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import choose_device, out_of_memory, random_state, restore_random_state
-from segcli.engine.stopping import StopSignal
-from segcli.engine.training.trainer import Trainer
-from segcli.vram.inputs import Inputs, Unloaded
+from segcli.engine.training.step import TrainingStep
+from segcli.vram.inputs import Inputs
 from segcli.vram.results import Measured, Traced
 
 __all__ = ["measured", "traced"]
@@ -30,32 +26,28 @@ SNAPSHOT = "memory_snapshot.pickle"
 
 
 @contextmanager
-def _trainer(run: Run) -> Iterator[Trainer]:
-    """The run's trainer without its data; random numbers are as before, afterwards."""
+def _training_step(run: Run) -> Iterator[TrainingStep]:
+    """Make the run's step without its data; random numbers are as before, afterwards."""
     device = choose_device(run.device)
     before = random_state(device)
-    nothing: Any = Unloaded()
     try:
-        parts = assemble(run)
-        yield Trainer(
-            parts, RunFolder(Path("measured")), nothing, None, dataset={}, listener=Silent(), stop=StopSignal()
-        )
+        yield TrainingStep(assemble(run))
     except (RuntimeError, MemoryError) as error:
         raise out_of_memory(error) or error from error
     finally:
         restore_random_state(before, device)
 
 
-def _step(trainer: Trainer, inputs: Inputs) -> None:
-    group, multiple = min(trainer.group, 2), _multiple(trainer)
+def _take(step: TrainingStep, number: int, inputs: Inputs) -> None:
+    group = min(step.group, 2)
     for _ in range(group):
-        trainer._train_batch(inputs.training_batch(trainer.run, multiple), share=1.0 / group)
-    trainer.stepper.update(trainer.stepper.base_lr, trainer.progress.step)
-    trainer.progress.step += 1
+        loaded = inputs.training_batch(step.parts.run, _multiple(step.parts))
+        step.take(loaded, share=1.0 / group, place=f"step {number + 1}")
+    step.update(step.stepper.base_lr, number)
 
 
-def _multiple(trainer: Trainer) -> int:
-    return trainer.run.data.preprocessing.pad_to_multiple or trainer.parts.network.stride
+def _multiple(parts: Assembly) -> int:
+    return parts.run.data.preprocessing.pad_to_multiple or parts.network.stride
 
 
 def measured(run: Run, inputs: Inputs) -> Measured:
@@ -70,11 +62,11 @@ def measured(run: Run, inputs: Inputs) -> Measured:
     torch.cuda.empty_cache()
     free_before, _ = torch.cuda.mem_get_info(device)
     torch.cuda.reset_peak_memory_stats(device)
-    with _trainer(run) as trainer:
-        for _ in range(STEPS):
-            _step(trainer, inputs)
-        evaluate(trainer.parts, trainer.stepper.best_network, [inputs.validation_batch(run, _multiple(trainer))])
-        trainer.guard.settle()
+    with _training_step(run) as step:
+        for number in range(STEPS):
+            _take(step, number, inputs)
+        evaluate(step.parts, step.stepper.best_network, [inputs.validation_batch(run, _multiple(step.parts))])
+        step.guard.settle()
         free_after, _ = torch.cuda.mem_get_info(device)
         return Measured(
             torch.cuda.max_memory_allocated(device),
@@ -94,8 +86,8 @@ def traced(run: Run, inputs: Inputs, folder: Path) -> Traced:
     on_gpu = device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     folder.mkdir(parents=True, exist_ok=True)
-    with _trainer(run) as trainer:
-        _step(trainer, inputs)
+    with _training_step(run) as step:
+        _take(step, 0, inputs)
         if on_gpu:
             torch.cuda.memory._record_memory_history()
         started = time.monotonic()
@@ -105,7 +97,7 @@ def traced(run: Run, inputs: Inputs, folder: Path) -> Traced:
             record_shapes=True,
             on_trace_ready=tensorboard_trace_handler(str(folder)),
         ):
-            _step(trainer, inputs)
+            _take(step, 1, inputs)
         elapsed_s = time.monotonic() - started
         peak = psutil.Process().memory_info().rss
         if on_gpu:

@@ -1,12 +1,9 @@
-"""What is played on the GPU that is not there: two optimizer steps and a validation of a training, and a prediction."""
+"""Play a training step, a validation and a prediction on a GPU that is not there."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -15,15 +12,11 @@ from torch._subclasses import fake_tensor
 from segcli.config.schema import Run
 from segcli.core.errors import ConfigError
 from segcli.engine.assembly import Assembly, Site, assemble
-from segcli.engine.events import Silent
-from segcli.engine.inference import inferer
 from segcli.engine.inference.evaluator import evaluate
-from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import Precision
-from segcli.engine.stopping import StopSignal
-from segcli.engine.training.trainer import Trainer
+from segcli.engine.training.step import TrainingStep
 from segcli.vram.backward import Saved, backward
-from segcli.vram.inputs import Inputs, Unloaded
+from segcli.vram.inputs import Inputs
 from segcli.vram.recorder import Log, Recorder
 from segcli.vram.stand_in import GPU, Stepping, placed, stand_in
 
@@ -35,6 +28,8 @@ IMPOSSIBLE = (
     fake_tensor.UnsupportedOperatorException,
 )
 """What tensors without data raise where only data could tell."""
+PASSES = 2
+"""Forward passes that are played of an image in tiles: the others take what these took."""
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "auto": torch.bfloat16, True: torch.bfloat16}
 
 
@@ -67,9 +62,9 @@ def precision_of(run: Run, device: torch.device) -> Precision:
 
 
 class _Unwatched:
-    """In place of the guard that looks for losses which are not finite: it needs a stream."""
+    """Looks at no loss: tensors without data have none, and the trainer's guard needs a stream."""
 
-    def watch(self, loss: Tensor, told: str) -> None:
+    def watch(self, loss: Tensor, place: str) -> None:
         """Ignore."""
 
     def settle(self) -> None:
@@ -79,7 +74,7 @@ class _Unwatched:
 @contextmanager
 def _stage(run: Run, device: torch.device) -> Iterator[Assembly]:
     """The parts of the run on the GPU that is not there."""
-    site = Site(device, precision_of(run, device), placed)
+    site = Site(device, precision_of(run, device), placed, passes=PASSES)
     # what is read decides what is done, and torch.compile would compile
     quiet = run.model_copy(
         update={
@@ -120,7 +115,7 @@ def _recorder(parts: Assembly) -> Recorder:
 
 
 def play_training(run: Run, inputs: Inputs, *, validate: bool = True, device: torch.device = GPU) -> Played:
-    """Train two optimizer steps with the trainer itself, then validate a batch.
+    """Take two optimizer steps with the step of the trainer itself, then validate a batch.
 
     Two steps, because the first has no optimizer state yet; two batches a step where gradients are accumulated, because
     the first has no gradients yet.
@@ -142,55 +137,44 @@ def play_training(run: Run, inputs: Inputs, *, validate: bool = True, device: to
 
         stepping = Stepping(run_backward)
         with recorder, stepping, recorder.following(), trained:
-            trainer = _trainer(parts, recorder)
-            group = min(trainer.group, 2)
-            for _ in range(2):
+            step = _training_step(parts, recorder)
+            group = min(step.group, 2)
+            for number in range(2):
                 for _ in range(group):
                     with saved.hooks, recorder.during("training/batch", "batch"):
-                        _train_batch(trainer, inputs, share=1.0 / group)
-                _update(trainer, recorder)
+                        step.take(inputs.training_batch(run, _multiple(parts)), share=1.0 / group, place="forecast")
+                _update(step, number, recorder)
             reads = stepping.reads
             if validate:
-                _validate(trainer, inputs, recorder)
+                _validate(step, inputs, recorder)
         return _played(parts, recorder, reads)
 
 
-def _trainer(parts: Assembly, recorder: Recorder) -> Trainer:
-    nothing: Any = Unloaded()
-    unwatched: Any = _Unwatched()
-    trainer = Trainer(
-        parts, RunFolder(Path("forecast")), nothing, None, dataset={}, listener=Silent(), stop=StopSignal()
-    )
-    trainer.guard = unwatched
+def _training_step(parts: Assembly, recorder: Recorder) -> TrainingStep:
+    step = TrainingStep(parts, guard=_Unwatched())
     parts.network.epoch_begins(parts.run.training.epochs - 1)  # when least of it is frozen
-    if trainer.stepper.averaged is not None:
-        recorder.adopt(trainer.stepper.averaged.parameters(), "ema")
-        recorder.adopt(trainer.stepper.averaged.buffers(), "ema")
-    return trainer
+    if step.stepper.averaged is not None:
+        recorder.adopt(step.stepper.averaged.parameters(), "ema")
+        recorder.adopt(step.stepper.averaged.buffers(), "ema")
+    return step
 
 
-def _train_batch(trainer: Trainer, inputs: Inputs, *, share: float) -> None:
-    loaded = inputs.training_batch(trainer.run, _multiple(trainer.parts))
-    trainer._train_batch(loaded, share=share)
-
-
-def _update(trainer: Trainer, recorder: Recorder) -> None:
-    stepper = trainer.stepper
+def _update(step: TrainingStep, number: int, recorder: Recorder) -> None:
+    stepper = step.stepper
     with recorder.during("training/optimizer"):
-        stepper.update(stepper.base_lr, trainer.progress.step)
+        step.update(stepper.base_lr, number)
         states = [value for state in stepper.optimizer.state.values() for value in state.values()]
         recorder.adopt((value for value in states if isinstance(value, Tensor)), "optimizer")
-    trainer.progress.step += 1
 
 
-def _validate(trainer: Trainer, inputs: Inputs, recorder: Recorder) -> None:
-    parts, network = trainer.parts, trainer.stepper.best_network
+def _validate(step: TrainingStep, inputs: Inputs, recorder: Recorder) -> None:
+    parts, network = step.parts, step.stepper.best_network
     follow = nullcontext() if network is parts.network else recorder.following(network)
     stage = recorder.during("validation/metrics")
-    # no file is there whose header could tell
-    spacing = patch.object(parts.layout, "spacing", lambda _: parts.layout.stated_spacing)
-    with stage, follow, _staged(recorder, network, "validation"), _few_tiles(), spacing:
-        evaluate(parts, network, [inputs.validation_batch(parts.run, _multiple(parts))])
+    batches = [inputs.validation_batch(parts.run, _multiple(parts))]
+    with stage, follow, _staged(recorder, network, "validation"):
+        # no file is there whose header could tell the spacing
+        evaluate(parts, network, batches, spacing_of=lambda _: parts.layout.stated_spacing)
 
 
 def play_prediction(run: Run, inputs: Inputs, *, device: torch.device = GPU) -> Played:
@@ -204,7 +188,7 @@ def play_prediction(run: Run, inputs: Inputs, *, device: torch.device = GPU) -> 
         stepping = Stepping(lambda _: None)
         parts.network.eval()
         watched = _staged(recorder, parts.network, "prediction")
-        with recorder, stepping, recorder.following(), watched, recorder.during("prediction/metrics"), _few_tiles():
+        with recorder, stepping, recorder.following(), watched, recorder.during("prediction/metrics"):
             _predict(parts, inputs)
         return _played(parts, recorder, stepping.reads)
 
@@ -214,14 +198,6 @@ def _predict(parts: Assembly, inputs: Inputs) -> None:
     image = inputs.image(1, _multiple(parts)).to(parts.device)
     outputs = parts.inferer().logits(image.to(memory_format=parts.memory_format))
     parts.task.probabilities(outputs[parts.task.output], parts.task.presence(outputs))
-
-
-@contextmanager
-def _few_tiles() -> Iterator[None]:
-    """Of an image that is predicted in tiles, play the first two forward passes: the others take what these took."""
-    whole = inferer._groups
-    with patch.object(inferer, "_groups", lambda windows, size: islice(whole(windows, size), 2)):
-        yield
 
 
 def _multiple(parts: Assembly) -> int:

@@ -84,14 +84,14 @@ def test_a_run_of_sadaan_on_crops_resumes_with_the_bits_of_one_never_stopped(run
         # stopped after the first optimizer step of the second epoch, as by SIGTERM
         from segcli.engine.training import trainer
 
-        update = trainer.Trainer._update
+        settle = trainer.Trainer._settle
 
-        def stopping(self, started):
+        def stopping(self):
             if self.progress.epoch == 1:
                 self.stop.signum = 15
-            update(self, started)
+            settle(self)
 
-        patch.setattr(trainer.Trainer, "_update", stopping)
+        patch.setattr(trainer.Trainer, "_settle", stopping)
         assert run_cli("train", file, "name=stopped").code == 143
     assert last("stopped").header["progress"]["batch"] > 0
     assert run_cli("resume", "stopped").code == 0

@@ -14,11 +14,8 @@ from torch.profiler import ProfilerActivity, profile
 from segcli.config.load import load_run, run_from_values
 from segcli.core.registry import MODELS
 from segcli.engine.assembly import Site, assemble
-from segcli.engine.events import Silent
-from segcli.engine.runfolder import RunFolder
-from segcli.engine.stopping import StopSignal
-from segcli.engine.training.trainer import Trainer
-from segcli.vram.inputs import Unloaded, inputs_of
+from segcli.engine.training.step import TrainingStep
+from segcli.vram.inputs import inputs_of
 from segcli.vram.replay import replayed
 from segcli.vram.scenario import _Unwatched, play_training, precision_of
 from segcli.vram.stand_in import Stepping, placed, stand_in
@@ -62,29 +59,28 @@ def forecast(run):
 
 
 def train(run, parts, after_batch=lambda: None):
-    """Take two steps with the trainer, and give it."""
+    """Train two steps, and give what took them."""
     inputs = inputs_of(run)
-    trainer = Trainer(parts, RunFolder(Path("x")), Unloaded(), None, dataset={}, listener=Silent(), stop=StopSignal())
-    trainer.guard = _Unwatched()  # it would read a loss that has no value
+    step = TrainingStep(parts, guard=_Unwatched())  # a loss has no value to look at
     for _ in range(2):
-        for _ in range(trainer.group):
+        for _ in range(step.group):
             loaded = inputs.training_batch(run, parts.network.stride)
             for name, values in loaded.tensors.items():
                 values.normal_() if name == "image" else values.fill_(1) if name == "valid" else values.random_(0, 2)
-            trainer._train_batch(loaded, share=1.0 / trainer.group)
+            step.take(loaded, share=1.0 / step.group, place="test")
             after_batch()
-        trainer.stepper.update(1e-4, 0)
-    return trainer
+        step.update(1e-4, 0)
+    return step
 
 
 def tracked(run, site=None):
-    """MemTracker's peak of a step, and the trainer that took it."""
+    """MemTracker's peak of a step, and what took it."""
     parts = assemble(run, site=site)
     tracker = MemTracker()
     tracker.track_external(parts.network)
     with tracker:
-        trainer = train(run, parts, tracker.reset_mod_stats)
-    return tracker.get_tracker_snapshot("peak")[CPU]["Total"], trainer
+        step = train(run, parts, tracker.reset_mod_stats)
+    return tracker.get_tracker_snapshot("peak")[CPU]["Total"], step
 
 
 @pytest.fixture
@@ -104,12 +100,12 @@ def bytes_of(tensors):
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def assert_same(found, measured, trainer):
+def assert_same(found, measured, step):
     assert found["peak"] == pytest.approx(measured, rel=1e-4)
-    weights = list(trainer.stepper.network.parameters())
-    states = [value for state in trainer.stepper.optimizer.state.values() for value in state.values()]
+    weights = list(step.stepper.network.parameters())
+    states = [value for state in step.stepper.optimizer.state.values() for value in state.values()]
     assert found["parameters"] == found["gradients"] == bytes_of(weights)
-    assert found.get("buffers", 0) == bytes_of([*trainer.stepper.network.buffers(), *trainer.parts.loss.buffers()])
+    assert found.get("buffers", 0) == bytes_of([*step.stepper.network.buffers(), *step.parts.loss.buffers()])
     assert found["optimizer"] == bytes_of(states)
 
 
@@ -126,7 +122,7 @@ def test_the_peak_of_a_shipped_experiment_in_full_size_is_that_of_memtracker(pat
     size = ["data.image_size=[64,64,64]"] if path.stem.endswith("sadaan") else []  # else the data have it
     run = load_run(path, ["training.amp=off", "device=cpu", *size])
     found = forecast(run)
-    # the trainer and the engine are PyTorch's and run without data; only reads of values are led aside
+    # the step and the engine are PyTorch's and run without data; only reads of values are led aside
     with stand_in(), Stepping(torch.autograd.backward):
         assert_same(found, *tracked(run, Site(CPU, precision_of(run, CPU), placed)))
 

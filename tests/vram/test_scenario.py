@@ -11,13 +11,10 @@ from segcli.config.load import run_from_values
 from segcli.core.errors import ConfigError
 from segcli.core.registry import MODELS
 from segcli.engine.assembly import assemble
-from segcli.engine.events import Silent
-from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import random_state
-from segcli.engine.stopping import StopSignal
-from segcli.engine.training.trainer import Trainer
+from segcli.engine.training.step import TrainingStep
 from segcli.vram.backward import Saved, backward
-from segcli.vram.inputs import Unloaded, inputs_of
+from segcli.vram.inputs import inputs_of
 from segcli.vram.recorder import Log
 from segcli.vram.replay import replayed
 from segcli.vram.scenario import play_prediction, play_training
@@ -35,7 +32,9 @@ def make(name="unet", **changes):
         "training__amp": "off",
         **changes,
     }
-    return run_from_values(experiment(".", **values), source="test")
+    # a file of one's own runs where an override names it
+    named = [f"model.type={values['model']['type']}"] if ".py:" in values["model"]["type"] else []
+    return run_from_values(experiment(".", **values), named, source="test")
 
 
 def nuclei(**changes):
@@ -63,16 +62,15 @@ def real_batch(run, network):
     return loaded
 
 
-def real_trainer(run):
-    parts = assemble(run)
-    return Trainer(parts, RunFolder(Path("x")), Unloaded(), None, dataset={}, listener=Silent(), stop=StopSignal())
+def real_step(run):
+    return TrainingStep(assemble(run))
 
 
 @pytest.mark.parametrize("name", MODELS.names())
 def test_what_is_kept_for_backward_is_what_a_real_step_saves(name):
     run = make(name)
-    trainer = real_trainer(run)
-    network = trainer.stepper.network
+    step = real_step(run)
+    network = step.parts.network
     weights = {parameter.untyped_storage().data_ptr() for parameter in [*network.parameters(), *network.buffers()]}
     loaded = real_batch(run, network)
     seen = {}
@@ -81,11 +79,11 @@ def test_what_is_kept_for_backward_is_what_a_real_step_saves(name):
         seen[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
         return tensor
 
-    batch = trainer.parts.task.targets(dict(loaded.tensors))
-    batch["image"] = batch["image"].to(memory_format=trainer.parts.memory_format)
+    batch = step.parts.task.targets(dict(loaded.tensors))
+    batch["image"] = batch["image"].to(memory_format=step.parts.memory_format)
     given = {tensor.untyped_storage().data_ptr() for tensor in batch.values()}
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        values, outputs = trainer.stepper.forward_loss(batch)
+        values, outputs = step.stepper.forward_loss(batch)
     # results that live although no backward pass needs them
     alive = {
         tensor.untyped_storage().data_ptr(): tensor.untyped_storage()
@@ -99,15 +97,15 @@ def test_what_is_kept_for_backward_is_what_a_real_step_saves(name):
 @pytest.mark.parametrize("name", MODELS.names())
 def test_the_backward_pass_node_by_node_gives_the_gradients_of_the_engine(name):
     run = make(name, training__loss={"cross_entropy": 1.0} if name == "vgg3d" else {"bce": 0.5, "dice": 0.5})
-    trainer = real_trainer(run)
-    network, loaded = trainer.stepper.network, None
+    step = real_step(run)
+    network, loaded = step.parts.network, None
     found = []
     for own in (False, True):
         torch.manual_seed(0)
         loaded = real_batch(run, network)
         saved = Saved()
         with saved.hooks:
-            values, _ = trainer.stepper.forward_loss(trainer.parts.task.targets(loaded.tensors))
+            values, _ = step.stepper.forward_loss(step.parts.task.targets(loaded.tensors))
         backward(values["loss"], saved, lambda number: None) if own else values["loss"].backward()
         found.append([parameter.grad.clone() for parameter in network.parameters()])
         network.zero_grad(set_to_none=True)
@@ -271,7 +269,7 @@ def test_playing_leaves_no_trace(own):
     assert not torch.is_autocast_enabled("cuda")
     with pytest.raises((RuntimeError, AssertionError)):
         torch.empty(1, device="cuda") if not torch.cuda.is_available() else sys.exit()
-    real_trainer(make())._train_batch(real_batch(make(), assemble(make()).network), share=1.0)
+    real_step(make()).take(real_batch(make(), assemble(make()).network), share=1.0, place="test")
 
 
 def test_a_network_whose_sizes_depend_on_values_is_refused(tmp_path):

@@ -125,6 +125,7 @@ def evaluate(
     *,
     on_image: Callable[[Case, Tensor, Scored], None] | None = None,
     after_batch: Callable[[int], None] | None = None,
+    spacing_of: Callable[[Case], tuple[float, ...] | None] | None = None,
 ) -> Evaluation:
     """Predict and score every image.
 
@@ -137,8 +138,10 @@ def evaluate(
         batches: Whole images with their truth.
         on_image: Hears each case with its probabilities `(K, *S)` at the stored size, and with both beside the truth.
         after_batch: Hears how many images were done.
+        spacing_of: Gives the millimetres between the pixels of a case; the layout does when left out.
     """
     network.eval()
+    spacing_of = spacing_of or parts.layout.spacing
     inferer = parts.inferer(network)
     tally = Tally(parts.metrics)
     cases: list[Case] = []
@@ -164,7 +167,7 @@ def evaluate(
                         for name, values in loaded.stored_maps[index].items()
                     }
                 )
-                scored = parts.scored(probs, truth, presence=presence, spacing=parts.layout.spacing(case))
+                scored = parts.scored(probs, truth, presence=presence, spacing=spacing_of(case))
                 tally.add(scored)
                 if isinstance(scored, ScoredClasses):
                     matrices.append(scored.matrix[0])

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from typing import Literal
 
 import torch
@@ -55,6 +55,8 @@ class Inferer:
         batch_size: Tiles per forward pass.
         views: Ways to look at each image or tile; the logits are averaged over them.
         scales: Factors of the size at which each view is taken.
+        passes: Forward passes that are done of an image in tiles, for a forecast of memory; the result is then not
+            whole. All when left out.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Inferer:
         batch_size: int = 1,
         views: tuple[View, ...] = (View(0, ()),),
         scales: Sequence[float] = (1.0,),
+        passes: int | None = None,
     ) -> None:
         self.network = network
         self.tile = None if tile is None else tuple(-(-length // multiple) * multiple for length in tile)
@@ -77,6 +80,7 @@ class Inferer:
         self.batch_size = batch_size
         self.views = views
         self.scales = scales
+        self.passes = passes
 
     def logits(self, image: Tensor) -> dict[str, Tensor]:
         """Logits in float32, `(B, C, *S) -> {name: (B, K, *S)}`; the caller holds `torch.inference_mode`."""
@@ -115,7 +119,8 @@ class Inferer:
         total = torch.zeros(size, device=image.device)
         blended: dict[str, Tensor] = {}
         whole: dict[str, Tensor] = {}
-        for windows in _groups(_windows(size, tile, self.overlap), self.batch_size):
+        groups = _groups(_windows(size, tile, self.overlap), self.batch_size)
+        for windows in islice(groups, self.passes):
             stacked = torch.cat([image[(slice(None), slice(None), *window)] for window in windows])
             outputs = self._forward(stacked)
             for name, values in outputs.items():

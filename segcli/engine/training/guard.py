@@ -15,7 +15,7 @@ __all__ = ["FiniteGuard"]
 class _Pending:
     flag: Tensor
     ready: Any
-    told: str
+    place: str
 
 
 class FiniteGuard:
@@ -25,21 +25,21 @@ class FiniteGuard:
         self.device = device
         self.pending: list[_Pending] = []
 
-    def watch(self, loss: Tensor, told: str) -> None:
-        """Look at the loss of the batch that `told` names.
+    def watch(self, loss: Tensor, place: str) -> None:
+        """Look at the loss of the batch that `place` names.
 
         Raises:
             DataError: This loss, or on a GPU an earlier one, is not finite.
         """
         flag = loss.detach().isfinite()
         if self.device.type != "cuda":
-            self._judge(flag, told)
+            self._judge(flag, place)
             return
         copy = torch.empty((), dtype=torch.bool, pin_memory=True)
         copy.copy_(flag, non_blocking=True)
         ready: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
         ready.record()
-        self.pending.append(_Pending(copy, ready, told))
+        self.pending.append(_Pending(copy, ready, place))
         self._settle(wait=False)
 
     def settle(self) -> None:
@@ -54,13 +54,13 @@ class FiniteGuard:
         while self.pending and (wait or self.pending[0].ready.query()):
             first = self.pending.pop(0)
             first.ready.synchronize()
-            self._judge(first.flag, first.told)
+            self._judge(first.flag, first.place)
 
     @staticmethod
-    def _judge(flag: Tensor, told: str) -> None:
+    def _judge(flag: Tensor, place: str) -> None:
         if not bool(flag):
             raise DataError(
-                f"the loss is not finite in {told}",
+                f"the loss is not finite in {place}",
                 hint="look at these images, lower the learning rate, set `training.amp=off`, or "
                 "`debug.on_nan=skip` to leave such batches out",
             )

@@ -1,38 +1,40 @@
-"""Which epoch is the best, and when it is time to stop."""
+"""Finds the best epoch, and the moment to stop."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from segcli.config.schema import EarlyStopping
-from segcli.metrics import Metric
 
 __all__ = ["Monitor"]
 
 
 class Monitor:
-    """Follows one value over the epochs."""
+    """Follows one value over the epochs.
 
-    def __init__(self, settings: EarlyStopping, metrics: list[Metric]) -> None:
+    Args:
+        settings: What to follow, and how long to wait for an improvement.
+        rises: Whether higher is better, for each value of a validation by name; the first one is followed where the
+            settings name none.
+    """
+
+    def __init__(self, settings: EarlyStopping, rises: Mapping[str, bool]) -> None:
         self.settings = settings
-        self.name = settings.monitor or (f"val_{metrics[0].name}" if metrics else "val_loss")
-        self.lower_is_better = (settings.mode or self._natural_mode(metrics)) == "min"
+        self.name = settings.monitor or next(iter(rises))
+        self.lower_is_better = settings.mode == "min" if settings.mode else not rises[self.name]
         self.best: float | None = None
         self.best_epoch: int | None = None
         self.waited = 0
         """Validations since the best."""
-
-    def _natural_mode(self, metrics: list[Metric]) -> str:
-        rising = tuple(metric.name for metric in metrics if metric.higher_is_better)
-        return "max" if self.name.startswith("val_") and self.name.removeprefix("val_").endswith(rising) else "min"
 
     def oriented(self, value: float) -> float:
         """The value turned so that lower is better."""
         return value if self.lower_is_better else -value
 
     def hear(self, value: float, epoch: int) -> bool:
-        """Take up the value of an epoch; whether it is the best so far. NaN never is."""
+        """Take up the value of an epoch, which is not NaN; return whether it is the best so far."""
         change = math.inf if self.best is None else self.oriented(self.best) - self.oriented(value)
-        if not math.isnan(value) and change > (self.settings.min_delta if self.best is not None else 0.0):
+        if change > (self.settings.min_delta if self.best is not None else 0.0):
             self.best, self.best_epoch, self.waited = value, epoch, 0
             return True
         self.waited += 1

@@ -30,6 +30,8 @@ class Stepper:
         self.averaged: nn.Module | None = deepcopy(parts.network) if training.ema.enabled else None
         if self.averaged is not None:
             self.averaged.requires_grad_(requires_grad=False)
+        self.has_gradient = False
+        """Whether a batch has added a gradient since the last update."""
 
     @property
     def best_network(self) -> nn.Module:
@@ -45,6 +47,7 @@ class Stepper:
     def backward(self, loss: Tensor, share: float) -> None:
         """Add the gradient of `share * loss`."""
         self.scaler.scale(loss * share if share != 1.0 else loss).backward()  # type: ignore[no-untyped-call]
+        self.has_gradient = True
 
     def gradients(self) -> dict[str, Tensor]:
         """Copies on the CPU of what earlier batches of this optimizer step have added."""
@@ -55,19 +58,28 @@ class Stepper:
         """Go back to what `gradients` gave."""
         for name, parameter in self.network.named_parameters():
             parameter.grad = kept[name].to(parameter.device) if name in kept else None
+        self.has_gradient = bool(kept)
 
     def update(self, rate: float, step: int) -> None:
-        """Take the optimizer step number `step` with learning rate `rate`."""
+        """Take the optimizer step number `step` with learning rate `rate`.
+
+        Where every batch before it was skipped there is no gradient, and the weights stay.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        if self.has_gradient:
+            self._step()
+        if self.averaged is not None:
+            self._average(step)
+
+    def _step(self) -> None:
         if self.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        if self.averaged is not None:
-            self._average(step)
+        self.has_gradient = False
 
     @torch.no_grad()
     def _average(self, step: int) -> None:

@@ -9,29 +9,23 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from segcli.config.schema import Run
 from segcli.core.errors import DataError, SegcliError
 from segcli.core.files import write_yaml
 from segcli.core.heap import keep_freed_memory
 from segcli.core.randomness import seed_of
-from segcli.core.types import Batch, Outputs
 from segcli.data.loader import EvaluationLoader, Loaded, TrainLoader
 from segcli.engine.assembly import Assembly
 from segcli.engine.checkpoint import write_checkpoint
 from segcli.engine.events import EpochDone, Listener, StepDone
 from segcli.engine.inference.evaluator import Evaluation, evaluate
-from segcli.engine.inference.scores import Tally
 from segcli.engine.memory import MemoryLog, memory_of
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import give_memory_back, out_of_memory, random_state, restore_random_state, seed_everything
 from segcli.engine.stopping import StopSignal
-from segcli.engine.training.guard import FiniteGuard
 from segcli.engine.training.monitor import Monitor
 from segcli.engine.training.snapshot import Progress, Snapshot
-from segcli.engine.training.stepper import Stepper
+from segcli.engine.training.step import training_step
 from segcli.engine.training.watching import Watching
 from segcli.schedulers import Horizon, Schedule
 
@@ -41,8 +35,6 @@ CASES = 3
 """Cases at each end of the best validation that the report of the run shows."""
 TOLD_EVERY_S = 0.5
 """Telling waits for the device, so it must be rare."""
-SUMS = "sums/"
-"""Prefix of the loss sums among the saved statistics of an epoch."""
 
 
 class Trainer:
@@ -77,24 +69,17 @@ class Trainer:
         self.dataset = dataset
         self.listener = listener
         self.stop = stop
-        self.stepper = Stepper(parts)
+        self.step = training_step(parts, listener.warn)
         self.progress = Progress()
         self.history: list[dict[str, Any]] = []
         self.best_validation: dict[str, Any] = {}
         training = self.run.training
-        self.monitor = Monitor(training.early_stopping, parts.metrics)
-        self.group = training.gradient_accumulation_steps
-        horizon = Horizon(training.epochs, -(-len(train) // self.group), training.warmup_epochs)
+        self.monitor = Monitor(training.early_stopping, parts.rises)
+        horizon = Horizon(training.epochs, -(-len(train) // self.step.group), training.warmup_epochs)
         self.num_steps = horizon.steps
-        self.schedule: Schedule = training.scheduler.build(base_lr=self.stepper.base_lr, horizon=horizon)
-        self.metrics = [metric for metric in parts.metrics if not metric.costly]
-        self.guard = FiniteGuard(parts.device)
-        self.tally = Tally(self.metrics)
-        self.sums: dict[str, Tensor] = {}
+        self.schedule: Schedule = training.scheduler.build(base_lr=self.step.stepper.base_lr, horizon=horizon)
         self.memory = MemoryLog(folder.memory, parts.device)
         self.saved_at = time.monotonic()
-        self.pieces = 1
-        """Pieces in which a batch goes through the network, after memory ran out."""
         # Independent of whatever building the network has drawn.
         seed_everything(seed_of(self.run.seed, "training"))
 
@@ -102,14 +87,14 @@ class Trainer:
 
     def snapshot(self) -> Snapshot:
         """State of the run, between two optimizer steps."""
-        sums = {f"{SUMS}{name}": value for name, value in self.sums.items()}
+        stepper = self.step.stepper
         return Snapshot(
             config=self.run.resolved(),
             progress=self.progress,
-            stepper=self.stepper.tensors(),
+            stepper=stepper.tensors(),
             random=random_state(self.parts.device),
-            tally={**self.tally.state(), **sums},
-            scaler=self.stepper.scaler.state_dict(),
+            tally=self.step.totals.state(),
+            scaler=stepper.scaler.state_dict(),
             scheduler=self.schedule.state,
             monitor=self.monitor.state,
             history=self.history,
@@ -119,7 +104,7 @@ class Trainer:
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to where a run stopped."""
-        self.stepper.restore(snapshot.stepper, snapshot.scaler)
+        self.step.stepper.restore(snapshot.stepper, snapshot.scaler)
         self.progress = snapshot.progress
         self.history = snapshot.history
         self.best_validation = snapshot.best_validation
@@ -127,9 +112,7 @@ class Trainer:
         if snapshot.scheduler:
             self.schedule.state = snapshot.scheduler
         device = self.parts.device
-        saved = {name: value.to(device) for name, value in snapshot.tally.items()}
-        self.sums = {name.removeprefix(SUMS): value for name, value in saved.items() if name.startswith(SUMS)}
-        self.tally.restore({name: value for name, value in saved.items() if not name.startswith(SUMS)})
+        self.step.totals.restore({name: value.to(device) for name, value in snapshot.tally.items()})
         restore_random_state(snapshot.random, device)
 
     def save(self, *, best: bool = False, keep: bool = False) -> None:
@@ -137,7 +120,7 @@ class Trainer:
 
         In this order: a run killed in between goes on from the older `last` and writes the others again.
         """
-        self.guard.settle()
+        self.step.guard.settle()
         checkpoint = self.snapshot().to_checkpoint()
         if best:
             write_checkpoint(self.folder.best, checkpoint)
@@ -167,7 +150,7 @@ class Trainer:
         cases = self.val.cases.cases if self.val else []
         watching = Watching(self.parts, self.folder, cases, self.listener, epochs=self.progress.epoch)
         try:
-            watching.begin(self.stepper.network)
+            watching.begin(self.parts.network)
             while not self.progress.finished:
                 started = time.monotonic()
                 self.memory.epoch_begins()
@@ -205,20 +188,24 @@ class Trainer:
         try:
             self._begin_epoch()
             for loaded in islice(self.train.epoch(0), batches):
-                self._train_batch(loaded, share=1.0)
-                self.stepper.update(self.schedule.rate(self.progress.step), self.progress.step)
-                self.progress.step += 1
-            self.guard.settle()
-            val = evaluate(self.parts, self.stepper.best_network, islice(self.val, 1)).averages() if self.val else {}
+                self._take(loaded, share=1.0)
+                self._update()
+            self.step.guard.settle()
+            val = self._glance() if self.val else {}
         except (RuntimeError, MemoryError) as error:
             raise self._explained(error) from error
         finally:
             self.close()
-        return {"train": {**self._train_losses(), **self.tally.averages()}, "val": val}
+        return {"train": self.step.totals.averages(), "val": val}
+
+    def _glance(self) -> dict[str, float]:
+        """Scores of the first validation batch."""
+        assert self.val is not None
+        return evaluate(self.parts, self.step.stepper.best_network, islice(self.val, 1)).averages()
 
     def _begin_epoch(self) -> None:
         """Training mode, and what of the network learns in this epoch."""
-        self.stepper.network.train()
+        self.parts.network.train()
         told = self.parts.network.epoch_begins(self.progress.epoch)
         if told is not None:
             self.listener.notice(f"epoch {self.progress.epoch + 1}: {told}")
@@ -229,11 +216,12 @@ class Trainer:
         told = started = time.monotonic()
         images = 0
         for loaded in self._batches():
-            self._train_batch(loaded, share=1.0 / self._group_size(progress.batch, total))
+            progress.skipped += not self._take(loaded, share=1.0 / self._group_size(progress.batch, total))
             progress.batch += 1
             images += len(loaded.cases)
-            if progress.batch % self.group == 0 or progress.batch == total:
-                self._update(started)
+            if progress.batch % self.step.group == 0 or progress.batch == total:
+                self._update()
+                self._settle()
             if time.monotonic() - told > TOLD_EVERY_S or progress.batch == total:
                 told = time.monotonic()
                 self._tell(images / max(told - started, 1e-9), started)
@@ -249,84 +237,28 @@ class Trainer:
             yield from self.train.epoch(self.progress.epoch, first_batch=self.progress.batch)
         except SegcliError:
             # A scheduler that ends a job signals every process: the workers die of what asked us to stop.
-            if self.stop.signum is not None and self.progress.batch % self.group == 0:
+            if self.stop.signum is not None and self.progress.batch % self.step.group == 0:
                 self.save()
             self.stop.raise_if_asked()
             raise
 
     def _group_size(self, batch: int, total: int) -> int:
         """Batches that share the optimizer step of this batch; fewer at the end of an epoch."""
-        first = batch - batch % self.group
-        return min(self.group, total - first)
+        first = batch - batch % self.step.group
+        return min(self.step.group, total - first)
 
-    def _train_batch(self, loaded: Loaded, *, share: float) -> None:
-        device = self.parts.device
-        tensors = {name: tensor.to(device, non_blocking=True) for name, tensor in loaded.tensors.items()}
-        tensors["image"] = tensors["image"].to(memory_format=self.parts.memory_format)
-        batch = self.parts.task.targets(tensors)
-        self.parts.network.progressed(self.progress.step / self.num_steps)
-        self._attempt(batch, loaded, share)
+    def _take(self, loaded: Loaded, *, share: float) -> bool:
+        """Train on a batch; False where it was skipped."""
+        progress = self.progress
+        self.parts.network.progressed(progress.step / self.num_steps)
+        return self.step.take(loaded, share=share, place=f"epoch {progress.epoch + 1}, batch {progress.batch + 1}")
 
-    def _attempt(self, batch: Batch, loaded: Loaded, share: float) -> None:
-        """Forward and backward; where memory runs out and the run says so, again with the batch split in two."""
-        count = len(loaded.cases)
-        if self.run.debug.on_oom != "halve":
-            self._step(batch, loaded, share)
-            return
-        kept = self.stepper.gradients()
-        while True:
-            sums, mark, skipped = dict(self.sums), self.tally.mark(), self.progress.skipped
-            try:
-                for part in torch.arange(count).chunk(self.pieces):
-                    window = slice(int(part[0]), int(part[-1]) + 1)
-                    piece = {name: values[window] for name, values in batch.items()}
-                    self._step(piece, loaded, share * len(part) / count)
-            except (RuntimeError, MemoryError) as error:
-                if out_of_memory(error) is None or self.pieces >= count:
-                    raise
-            else:
-                return
-            self.pieces = min(2 * self.pieces, count)
-            self.sums, self.progress.skipped = sums, skipped
-            self.tally.back_to(mark)
-            self.stepper.restore_gradients(kept)
-            if self.parts.device.type == "cuda":
-                torch.cuda.empty_cache()
-            place = f"epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}"
-            self.listener.warn(
-                f"out of memory in {place}: from here on a batch of {count} goes through the network in {self.pieces} "
-                "pieces (`debug.on_oom: halve`)"
-            )
-
-    def _step(self, batch: Batch, loaded: Loaded, share: float) -> None:
-        values, outputs = self.stepper.forward_loss(batch)
-        if self.run.debug.on_nan == "skip":
-            if not bool(values["loss"].isfinite()):
-                self.progress.skipped += 1
-                return
-        else:
-            self.guard.watch(values["loss"], self._batch_named(loaded))
-        self.stepper.backward(values["loss"], share)
-        self._note(values, batch, outputs, len(batch["image"]))
-
-    def _batch_named(self, loaded: Loaded) -> str:
-        names = ", ".join(f"`{case.place}`" for case in loaded.cases[:4])
-        more = f" and {len(loaded.cases) - 4} more" if len(loaded.cases) > 4 else ""
-        return f"epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}: {names}{more}"
-
-    @torch.no_grad()
-    def _note(self, values: dict[str, Tensor], batch: Batch, outputs: Outputs, count: int) -> None:
-        """Add to the epoch's averages, on the device."""
-        for name, value in {**values, "images": values["loss"].new_tensor(1.0)}.items():
-            amount = value.detach().float() * count
-            self.sums[name] = self.sums[name] + amount if name in self.sums else amount
-        presence = self.parts.task.presence(outputs)
-        probs = self.parts.task.probabilities(outputs[self.parts.task.output].detach(), presence)
-        self.tally.add(self.parts.scored(probs, batch, presence=presence))
-
-    def _update(self, started: float) -> None:
-        self.stepper.update(self.schedule.rate(self.progress.step), self.progress.step)
+    def _update(self) -> None:
+        self.step.update(self.schedule.rate(self.progress.step), self.progress.step)
         self.progress.step += 1
+
+    def _settle(self) -> None:
+        """Between two optimizer steps: give memory back, and save where it is time or a stop was asked for."""
         frequency = self.run.training.memory_cleanup_frequency
         if frequency is not None and self.progress.step % frequency == 0:
             give_memory_back(self.parts.device)
@@ -352,7 +284,7 @@ class Trainer:
                 epochs=self.run.training.epochs,
                 batch=progress.batch,
                 batches=len(self.train),
-                values={"loss": self._train_losses().get("loss", math.nan), **self.tally.averages()},
+                values={"loss": math.nan, **self._running()},
                 images_per_s=images_per_s,
                 memory=memory,
                 remaining_s=self._remaining_s(images_per_s),
@@ -367,15 +299,16 @@ class Trainer:
             return epochs * progress.elapsed_s / progress.epoch
         return epochs * self.train.count / max(images_per_s, 1e-9)
 
-    def _train_losses(self) -> dict[str, float]:
-        images = float(self.sums.get("images", torch.tensor(0.0)))
-        return {name: float(value) / images for name, value in self.sums.items() if name != "images" and images}
+    def _running(self) -> dict[str, float]:
+        """Loss and metrics of the epoch so far, without the parts of the loss."""
+        totals = self.step.totals
+        return {name: value for name, value in totals.losses().items() if name == "loss"} | totals.tally.averages()
 
     # ---- the end of an epoch
 
     def _finish_epoch(self, watching: Watching, started: float) -> None:
         progress, training = self.progress, self.run.training
-        train = {**self._train_losses(), **self.tally.averages()}
+        train = self.step.totals.averages()
         validated = self._validate(watching) if self._is_validated() else None
         val = validated.averages() if validated else {}
         per_class = validated.per_class(self.parts.task.classes) if validated else {}
@@ -389,11 +322,11 @@ class Trainer:
         if improved and validated:
             self.best_validation = validated.remembered(CASES)
         progress.finished = progress.epoch >= training.epochs or (bool(val) and self.monitor.is_over)
-        self.sums, self.tally = {}, Tally(self.metrics)
+        self.step.totals.clear()
         entry = {"epoch": progress.epoch, "train": train, "val": val, "learning_rate": rate}
         self.history.append({**entry, "val_per_class": per_class} if per_class else entry)
         self._write(best=improved)
-        watching.epoch_over(self.history[-1], self.stepper.best_network, improved=improved)
+        watching.epoch_over(self.history[-1], self.step.stepper.best_network, improved=improved)
         self._tell_epoch(train, val, per_class, rate, time.monotonic() - started, improved=improved, skipped=skipped)
         if not progress.finished:
             self.stop.raise_if_asked()
@@ -413,26 +346,26 @@ class Trainer:
                 self.save()  # the epoch is trained and not validated: resuming begins with the validation
                 self.stop.raise_if_asked()
 
-        network, hook = self.stepper.best_network, watching.image_scored
+        network, hook = self.step.stepper.best_network, watching.image_scored
         parts = self.parts
         if self.run.training.validate_on == "cpu":
             parts, network = parts.on_cpu(network)
         return evaluate(parts, network, self.val, on_image=hook, after_batch=after_batch)
 
     def _judge(self, val: dict[str, float]) -> bool:
-        """Whether this validation is the best so far; the schedule hears of it as well."""
-        if not val:
-            return False
-        value = val[self.monitor.name]
+        """Tell the schedule and the monitor of a validation; return whether it is the best so far."""
+        value = val.get(self.monitor.name, math.nan)
         if math.isnan(value):
-            self.listener.warn(f"`{self.monitor.name}` is not defined on this validation split: no best checkpoint")
+            if val:
+                self.listener.warn(f"`{self.monitor.name}` is not defined on this validation split: no best checkpoint")
+            return False
         self.schedule.epoch_ended(self.monitor.oriented(value))
         return self.monitor.hear(value, self.progress.epoch)
 
     def _write(self, *, best: bool) -> None:
         settings, epoch = self.run.checkpoint, self.progress.epoch
         keep = settings.save_every is not None and not settings.keep_best_only and epoch % settings.save_every == 0
-        self.guard.settle()
+        self.step.guard.settle()
         write_yaml(self.folder.history, self.history)
         self.save(best=best, keep=keep)
 

@@ -1,5 +1,6 @@
 """What happens when memory runs out in a training step."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 import yaml
 
 from segcli.config.load import load_run
+from segcli.core.errors import DataError
 from segcli.engine.assembly import Assembly
 from segcli.engine.events import Silent
 from segcli.engine.runfolder import RunFolder
@@ -53,7 +55,7 @@ def gradients(config, monkeypatch, most=None, within="forward"):
         trainer = open_session(run, RunFolder(run.folder), Silent(), StopSignal())
         without_norms(trainer.parts.network)
         taken = []
-        patch.setattr(trainer.stepper, "update", lambda *_: taken.append(trainer.stepper.gradients()))
+        patch.setattr(trainer.step, "update", lambda *_: taken.append(trainer.step.stepper.gradients()))
         trainer._train_epoch()
         trainer.close()
         return taken[0], sizes, trainer
@@ -73,8 +75,31 @@ def test_halves_give_the_same_gradient_and_the_same_figures(within, accumulation
     assert whole.keys() == halved.keys()
     for name, value in whole.items():
         torch.testing.assert_close(halved[name], value, rtol=1e-4, atol=1e-6)
-    assert other._train_losses() == pytest.approx(trainer._train_losses(), rel=1e-5)
-    assert other.tally.averages() == pytest.approx(trainer.tally.averages())
+    assert other.step.totals.losses() == pytest.approx(trainer.step.totals.losses(), rel=1e-5)
+    assert other.step.totals.tally.averages() == pytest.approx(trainer.step.totals.tally.averages())
+
+
+def test_a_batch_is_skipped_once_and_as_a_whole_however_it_is_cut(tiny, monkeypatch):
+    forward = Stepper.forward_loss
+
+    def spoilt(self, batch):
+        if len(batch["image"]) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        losses, outputs = forward(self, batch)
+        spoilt.calls += 1
+        return {**losses, "loss": losses["loss"] * (math.nan if spoilt.calls % 2 == 0 else 1.0)}, outputs
+
+    spoilt.calls = 0
+    monkeypatch.setattr(Stepper, "forward_loss", spoilt)
+    run = load_run(tiny(debug={"on_oom": "halve", "on_nan": "skip"}, data={"batch_size": 2, "num_workers": 0}))
+    trainer = open_session(run, RunFolder(run.folder), Silent(), StopSignal())
+    before = [value.clone() for value in trainer.parts.network.parameters()]
+    with pytest.raises(DataError, match="no batch of epoch 1 had a finite loss"):  # the second half of each has none
+        trainer._train_epoch()
+    trainer.close()
+    assert trainer.progress.skipped == len(trainer.train) == 3
+    assert trainer.step.totals.losses() == {}
+    assert all(torch.equal(*pair) for pair in zip(before, trainer.parts.network.parameters(), strict=True))
 
 
 def test_it_says_so_and_goes_on_to_the_end(tiny, run_cli, monkeypatch):

@@ -5,12 +5,9 @@ import torch
 from factories import experiment
 
 from segcli.config.load import run_from_values
-from segcli.config.schema import EarlyStopping
 from segcli.core.errors import CheckpointError, DataError
-from segcli.core.registry import METRICS
 from segcli.engine.assembly import assemble
 from segcli.engine.training.guard import FiniteGuard
-from segcli.engine.training.monitor import Monitor
 from segcli.engine.training.stepper import Stepper
 
 
@@ -93,28 +90,16 @@ def test_a_loss_that_is_not_finite_names_its_batch(value):
         guard.watch(torch.tensor(value), "batch 2")
 
 
-def monitor(**settings):
-    metric = METRICS.load("dice")(METRICS.load("dice").Config())
-    metric.name = "dice"
-    return Monitor(EarlyStopping(enabled=True, **settings), [metric])
-
-
-def test_patience_counts_down_and_starts_anew_with_an_improvement():
-    made = monitor(patience=2)
-    heard = [made.hear(value, epoch) for epoch, value in enumerate([0.5, 0.4, 0.6, 0.6, 0.5])]
-    assert heard == [True, False, True, False, False]
-    assert (made.best, made.best_epoch, made.is_over) == (0.6, 2, True)
-
-
-def test_a_loss_is_better_when_lower_and_small_changes_do_not_count():
-    made = monitor(monitor="val_loss", min_delta=0.1, patience=5)
-    assert [made.hear(value, 0) for value in (1.0, 0.95, 0.85, float("nan"))] == [True, False, True, False]
-
-
-def test_nan_is_never_the_best():
-    made = monitor()
-    assert not made.hear(float("nan"), 1)
-    assert made.best is None
+def test_an_update_without_a_gradient_leaves_the_weights_and_the_loss_scale_alone():
+    made = stepper()
+    made.scaler = torch.amp.GradScaler("cpu", enabled=True)  # which has nothing to look at
+    before = copy.deepcopy(made.network.state_dict())
+    made.update(0.1, 0)
+    assert all(torch.equal(before[name], value) for name, value in made.network.state_dict().items())
+    values, _ = made.forward_loss(batch())
+    made.backward(values["loss"], 1.0)
+    made.update(0.1, 1)
+    assert any(not torch.equal(before[name], value) for name, value in made.network.state_dict().items())
 
 
 def test_running_statistics_are_averaged_like_the_weights():

@@ -135,6 +135,21 @@ def test_an_epoch_without_any_finite_loss_ends_the_run(run_cli, tiny):
     assert "no batch of epoch 2 had a finite loss" in result.err
 
 
+def test_an_undefined_validation_reaches_neither_schedule_nor_monitor(run_cli, tiny, workplace, monkeypatch):
+    from segcli.engine.training import trainer
+
+    values = iter([math.nan, 0.5, 0.4, 0.3])
+    averages = trainer.Evaluation.averages
+    monkeypatch.setattr(trainer.Evaluation, "averages", lambda self: {**averages(self), "val_dice": next(values)})
+    scheduler = {"type": "plateau", "patience": 1, "factor": 0.5}
+    result = run_cli("train", tiny(training__epochs=4, training__scheduler=scheduler, training__metrics=["dice"]))
+    assert result.code == 0, result.err
+    assert result.err.count("`val_dice` is not defined on this validation split") == 1
+    header = read_checkpoint(workplace / "outputs/experiments/tiny/checkpoints/last.safetensors").header
+    assert header["scheduler"] == {"scale": 0.5, "best": -0.5, "waited": 0}  # after the drop to 0.4 and 0.3
+    assert (header["early_stopping"]["best"], header["early_stopping"]["waited"]) == (0.5, 2)
+
+
 @pytest.mark.parametrize(
     "keys", [{"training__compile": False, "training__channels_last": False}, {"training__amp": "bf16"}]
 )

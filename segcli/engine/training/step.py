@@ -1,0 +1,148 @@
+"""A step of training: forward, loss and backward of one batch, and the update that a group of batches ends with."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from segcli.core.types import Batch
+from segcli.data.loader import Loaded
+from segcli.engine.assembly import Assembly
+from segcli.engine.runtime import out_of_memory
+from segcli.engine.training.guard import FiniteGuard
+from segcli.engine.training.stepper import Stepper
+from segcli.engine.training.totals import Totals
+
+__all__ = ["Guard", "HalvingStep", "TrainingStep", "training_step"]
+
+NAMED = 4
+"""Cases of a batch that a message names."""
+
+
+class Guard(Protocol):
+    """Looks at every loss."""
+
+    def watch(self, loss: Tensor, place: str) -> None:
+        """Look at the loss of the batch that `place` names."""
+
+    def settle(self) -> None:
+        """Wait until every loss was looked at."""
+
+
+class TrainingStep:
+    """Trains a network on batches; knows neither epochs nor files.
+
+    Args:
+        parts: Parts of the run.
+        guard: Looks at each loss where the run stops at one that is not finite; when left out, one that raises a
+            `DataError`.
+    """
+
+    def __init__(self, parts: Assembly, *, guard: Guard | None = None) -> None:
+        self.parts = parts
+        self.stepper = Stepper(parts)
+        self.guard: Guard = guard or FiniteGuard(parts.device)
+        self.totals = Totals([metric for metric in parts.metrics if not metric.costly])
+        self.group: int = parts.run.training.gradient_accumulation_steps
+        """Batches that share an update."""
+
+    def take(self, loaded: Loaded, *, share: float, place: str) -> bool:
+        """Add the gradient of `share` times the loss of a batch, and note its losses and metrics.
+
+        Args:
+            loaded: Batch as the loader gives it.
+            share: Weight of the batch among those that share an update.
+            place: Where the training stands, for messages, such as `epoch 1, batch 2`.
+
+        Returns:
+            False where the loss is not finite and the run skips such batches: nothing of the batch is kept.
+
+        Raises:
+            DataError: The loss is not finite and the run stops there.
+        """
+        device = self.parts.device
+        tensors = {name: tensor.to(device, non_blocking=True) for name, tensor in loaded.tensors.items()}
+        tensors["image"] = tensors["image"].to(memory_format=self.parts.memory_format)
+        return self._add(self.parts.task.targets(tensors), share, f"{place}: {_cases(loaded)}")
+
+    def update(self, rate: float, number: int) -> None:
+        """Take the optimizer step `number` with learning rate `rate`, from the gradients of the batches before."""
+        self.stepper.update(rate, number)
+
+    def _add(self, batch: Batch, share: float, place: str) -> bool:
+        losses, outputs = self.stepper.forward_loss(batch)
+        if not self._is_usable(losses["loss"], place):
+            return False
+        self.stepper.backward(losses["loss"], share)
+        with torch.no_grad():
+            presence = self.parts.task.presence(outputs)
+            probs = self.parts.task.probabilities(outputs[self.parts.task.output].detach(), presence)
+            self.totals.add(losses, self.parts.scored(probs, batch, presence=presence), len(batch["image"]))
+        return True
+
+    def _is_usable(self, loss: Tensor, place: str) -> bool:
+        if self.parts.run.debug.on_nan == "skip":
+            return bool(loss.isfinite())
+        self.guard.watch(loss, place)
+        return True
+
+
+class HalvingStep(TrainingStep):
+    """Cuts a batch in two where memory runs out, and again until it fits.
+
+    Args:
+        parts: Parts of the run.
+        warn: Hears that batches are cut from here on.
+        guard: As in `TrainingStep`.
+    """
+
+    def __init__(self, parts: Assembly, warn: Callable[[str], None], *, guard: Guard | None = None) -> None:
+        super().__init__(parts, guard=guard)
+        self.warn = warn
+        self.pieces = 1
+        """Pieces in which a batch goes through the network."""
+
+    def _add(self, batch: Batch, share: float, place: str) -> bool:
+        count, whole = len(batch["image"]), super()._add
+        kept, mark = self.stepper.gradients(), self.totals.mark()
+
+        def undo() -> None:
+            self.totals.back_to(mark)
+            self.stepper.restore_gradients(kept)
+
+        while True:
+            try:
+                for part in torch.arange(count).chunk(self.pieces):
+                    window = slice(int(part[0]), int(part[-1]) + 1)
+                    piece = {name: values[window] for name, values in batch.items()}
+                    if not whole(piece, share * len(part) / count, place):
+                        undo()  # a batch is skipped as a whole, however it is cut
+                        return False
+            except (RuntimeError, MemoryError) as error:
+                if out_of_memory(error) is None or self.pieces >= count:
+                    raise
+            else:
+                return True
+            undo()
+            self._cut_finer(count, place)
+
+    def _cut_finer(self, count: int, place: str) -> None:
+        self.pieces = min(2 * self.pieces, count)
+        if self.parts.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.warn(
+            f"out of memory in {place.partition(':')[0]}: from here on a batch of {count} goes through the network in "
+            f"{self.pieces} pieces (`debug.on_oom: halve`)"
+        )
+
+
+def training_step(parts: Assembly, warn: Callable[[str], None]) -> TrainingStep:
+    """Make the step that the run's `debug.on_oom` asks for."""
+    return HalvingStep(parts, warn) if parts.run.debug.on_oom == "halve" else TrainingStep(parts)
+
+
+def _cases(loaded: Loaded) -> str:
+    names = ", ".join(f"`{case.place}`" for case in loaded.cases[:NAMED])
+    more = len(loaded.cases) - NAMED
+    return f"{names} and {more} more" if more > 0 else names
