@@ -44,15 +44,15 @@ def recipes(code: Path, data: Path) -> dict[str, works.Work]:
     """Train each shipped experiment for an epoch, where its data are at hand or can be generated."""
     chosen = {}
     for path in sorted((code / "configs/experiments").glob("*.yaml")):
-        dataset = code / yaml.safe_load(path.read_text())["dataset"]
-        values = yaml.safe_load(dataset.read_text())
+        dataset = yaml.safe_load(path.read_text())["dataset"]
+        values = yaml.safe_load((code / dataset).read_text())
         root, sample = values["paths"]["root"], values.get("sample")
         place = root if sample else data / Path(root).name
         if not sample and not place.is_dir():
             print(f"{path.stem}: left out, no data in `{place}`")
             continue
-        words = f"name=run training.epochs=1 device=cpu dataset={dataset} dataset.paths.root={place}"
-        train = f"train {path} {words} {works.LONG.get(path.stem, '')} --json"
+        words = f"name=run training.epochs=1 device=cpu dataset={{code}}/{dataset} dataset.paths.root={place}"
+        train = f"train {{code}}/configs/experiments/{path.name} {words} {works.LONG.get(path.stem, '')} --json"
         chosen[path.stem] = works.Work(train=(*([f"data sample {sample} {root} --json"] if sample else []), train))
     return chosen
 
@@ -64,12 +64,12 @@ def filled(value: Any, places: dict[str, str]) -> Any:
     return value.format(**places) if isinstance(value, str) else value
 
 
-def work(folder: Path, side: str, name: str) -> None:
+def work(folder: Path, side: str, name: str, code: Path) -> None:
     """Train, and use what was trained with the code before; in a process of its own."""
     here, trained = folder / side / name, folder / "before" / name / "train"
     job = json.loads((folder / side / f"{name}.job.json").read_text())
     samples = folder / "before/samples/train"
-    places = {"data": str(samples), "extras": str(folder / "extras"), "trained": str(trained)}
+    places = {"data": str(samples), "extras": str(folder / "extras"), "trained": str(trained), "code": str(code)}
     shutil.rmtree(here, ignore_errors=True)
     codes: dict[str, int] = {}
     for phase in ("train", "use"):
@@ -130,6 +130,7 @@ def carried_out(options: argparse.Namespace, side: str) -> dict[str, dict[str, s
         (options.folder / side).mkdir(parents=True, exist_ok=True)
         (options.folder / side / f"{name}.job.json").write_text(json.dumps(dataclasses.asdict(job)))
         call = [sys.executable, __file__, "work", str(options.folder), "--side", side, "--only", name]
+        call += ["--code", str(options.code)]
         subprocess.run(call, env=environment, check=True)
         digests[name] = json.loads((options.folder / side / f"{name}.json").read_text())
         print(f"{name}: {len(digests[name])} values, {time.perf_counter() - started:.0f} s", flush=True)
@@ -175,7 +176,7 @@ def compare(options: argparse.Namespace) -> int:
             many = len(lines) >= LINES
             lines.append(f"{name}/{item}: {'' if many else told(options.folder, name, item, before, after)}")
         lines += [f"{name}/{item}: missing" for item in missing] + [f"{name}/{item}: new" for item in new]
-    print("\n".join(lines[:LINES] + ([f"... and {len(lines) - LINES} more"] if len(lines) > LINES else [])))
+    print("\n".join(["", *lines[:LINES], *([f"... and {len(lines) - LINES} more"] if len(lines) > LINES else [])]))
     print("not the same bits" if different else "the same bits")
     return 1 if different else 0
 
@@ -210,7 +211,7 @@ def main() -> int:
     options = parser.parse_args()
     options.folder, options.code = options.folder.resolve(), options.code.resolve()
     if options.verb == "work":
-        work(options.folder, options.side, options.only[0])
+        work(options.folder, options.side, options.only[0], options.code)
         return 0
     return (record if options.verb == "record" else compare)(options)
 
