@@ -1,9 +1,16 @@
 """What all tests share: the real entry point and a tiny experiment."""
 
+import contextlib
+import fcntl
+import gc
+import io
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -13,10 +20,19 @@ import torch
 from factories import experiment, write_experiment, write_folders
 
 from segcli.cli.main import run
+from segcli.commands.data import make_sample
+from segcli.engine.events import Silent
+from segcli.engine.export import parity
 
 torch.set_num_threads(1)
 # No test pulls the plug, and waiting for the disk took a minute of them all.
 os.fsync = lambda descriptor: None
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of garbage collections: it stays, and going through it took a twelfth of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)
@@ -67,13 +83,79 @@ def tiny(workplace: Path) -> Callable[..., Path]:
     return make
 
 
-@pytest.fixture(scope="session")
-def tiny_exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working folder with the run `tiny`, its ONNX file, and one with the normalisation baked in; to be copied."""
-    folder = tmp_path_factory.mktemp("exports")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        config = write_experiment(folder / "tiny.yaml", experiment(write_folders(folder / "data"), training__epochs=2))
-        for words in (["train", str(config)], ["export", "tiny"], ["export", "tiny", "--bake"]):
-            assert run(words) == 0
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Give the folder that one worker fills for all; the others wait for it."""
+    shared = factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else factory.getbasetemp()
+    folder, done = shared / name, shared / f"{name}.done"
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
+            folder.mkdir()
+            make(folder)
+            done.touch()
     return folder
+
+
+@pytest.fixture(scope="session")
+def vessels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Generated vessels of 64 pixels, to be read; a test that changes them copies them."""
+
+    def make(folder: Path) -> None:
+        make_sample("vessels", folder, seed=42, size=64, overwrite=False, listener=Silent())
+
+    return made_once(tmp_path_factory, "vessels", make)
+
+
+@dataclass(frozen=True)
+class Exports:
+    """A working folder with the run `tiny`, its scores, its ONNX file, and one with the normalisation baked in."""
+
+    folder: Path
+    """To be copied."""
+    told: dict[str, str]
+    """Answer of `export --json`, of `plain` and `baked`."""
+    cards: dict[str, str]
+    """Model card after each."""
+
+
+def make_exports(folder: Path) -> None:
+    """Train, score and export `tiny`; the answers and cards go beside what is copied."""
+    work = folder / "work"
+    work.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(work)
+        config = write_experiment(work / "tiny.yaml", experiment(write_folders(work / "data"), training__epochs=2))
+        assert run(["train", str(config)]) == run(["eval", "tiny"]) == 0
+        for kind, options in (("plain", []), ("baked", ["--bake"])):
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                assert run(["export", "tiny", "--json", *options]) == 0
+            (folder / f"{kind}.json").write_text(out.getvalue())
+            shutil.copy(work / "outputs/exports/tiny/README.md", folder / f"{kind}.md")
+
+
+@pytest.fixture(scope="session")
+def tiny_exports(tmp_path_factory: pytest.TempPathFactory) -> Exports:
+    """What several tests export; each takes seconds."""
+    folder = made_once(tmp_path_factory, "exports", make_exports)
+    told, cards = (
+        {kind: (folder / f"{kind}.{ending}").read_text() for kind in ("plain", "baked")} for ending in ("json", "md")
+    )
+    return Exports(folder / "work", told, cards)
+
+
+@pytest.fixture
+def forked_parity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an exported file be tried in a forked process, which need not import PyTorch again."""
+
+    def forked(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        child = os.fork()
+        if child == 0:
+            try:
+                parity._main(*command[-4:])
+            except BaseException:
+                os._exit(1)
+            os._exit(0)
+        return subprocess.CompletedProcess(command, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), "", "")
+
+    monkeypatch.setattr(parity, "subprocess", SimpleNamespace(run=forked))

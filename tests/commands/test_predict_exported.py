@@ -24,7 +24,7 @@ def exported(run_cli, tiny, tiny_exports, workplace):
 
     def make(*, baked=False, **changes):
         if not changes:
-            shutil.copytree(tiny_exports, workplace, dirs_exist_ok=True)
+            shutil.copytree(tiny_exports.folder, workplace, dirs_exist_ok=True)
             return "outputs/exports/tiny/tiny_baked.onnx" if baked else "outputs/exports/tiny/tiny.onnx"
         assert run_cli("train", tiny(training__epochs=2, **changes)).code == 0
         result = run_cli("export", "tiny", "--json", *["--bake"] * baked)
@@ -54,10 +54,11 @@ def check_same(run_cli, workplace, file, *options):
     "changes",
     [
         {},
-        {"data__image_size": [32, 64]},
-        {"data__preprocessing": {"normalize": "per_image"}},
-        {"inference": {"tta": "horizontal", "scales": [0.5, 1.0]}},
-        {"dataset__color": "grey", "dataset__num_channels": 1, "dataset__mean": [0.4], "dataset__std": [0.2]},
+        {"data__image_size": [32, 64], "data__preprocessing": {"normalize": "per_image"}},
+        {
+            "inference": {"tta": "horizontal", "scales": [0.5, 1.0]},
+            **{"dataset__color": "grey", "dataset__num_channels": 1, "dataset__mean": [0.4], "dataset__std": [0.2]},
+        },
     ],
 )
 def test_the_masks_are_those_of_the_checkpoint(run_cli, workplace, exported, changes):

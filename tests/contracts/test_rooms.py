@@ -87,6 +87,7 @@ def test_a_model_refuses_an_output_that_it_cannot_give(name):
         kind(kind.Config.small(), io=IOSpec(kind.can_ndim[0], 3, {"nonsense": 1}))
 
 
+@pytest.mark.slow  # each time, `test_exporter.py` does so for every model, with the exporter itself
 @pytest.mark.parametrize(("name", "ndim"), MODEL_CASES)
 def test_a_model_exports_for_any_batch_and_size_since_it_does_not_branch_on_data(name, ndim):
     model = network(name, ndim).eval()

@@ -178,12 +178,12 @@ def write_file(path: Path, kind: Format, network: Exportable, description: Descr
             traced.save(str(path), _extra_files={f"{KEY}.json": description.as_json()})
             return
         sizes = _free_sizes(description)
-        program = torch.export.export(network, (image,), dynamic_shapes={"image": sizes})
-        if kind == "pt2":
-            with path.open("wb") as stream:
-                torch.export.save(program, stream, extra_files={f"{KEY}.json": description.as_json()})
+        if kind == "onnx":
+            _write_onnx(path, network, description, image, sizes)
             return
-        _write_onnx(path, network, description, image, sizes)
+        program = torch.export.export(network, (image,), dynamic_shapes={"image": sizes})
+        with path.open("wb") as stream:
+            torch.export.save(program, stream, extra_files={f"{KEY}.json": description.as_json()})
 
 
 @contextmanager

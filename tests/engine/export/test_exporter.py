@@ -21,11 +21,11 @@ SIZE = (16, 18, 20)
 
 
 def describe(network):
-    ndim, stride, (output,) = network.io.ndim, network.stride, network.io.outputs
+    ndim, stride, outputs = network.io.ndim, network.stride, list(network.io.outputs)
     return Description(
         run="tiny",
         model="small",
-        task="binary" if output == "mask" else "classification",
+        task="binary" if "mask" in outputs else "classification",
         epoch=1,
         ndim=ndim,
         in_channels=2,
@@ -33,7 +33,7 @@ def describe(network):
         input_name="image",
         input_dtype="float32",
         input_axes="BC" + "DHW"[-ndim:],
-        outputs=[output],
+        outputs=outputs,
         precision="float32",
         baked=False,
         stride=stride,
@@ -58,7 +58,8 @@ def small(name, ndim):
     """A small network, ready to be written, and its description."""
     family = MODELS.load(name)
     torch.manual_seed(0)
-    outputs, task = ({"mask": 1}, "binary") if "mask" in family.can_output else ({"class": 3}, "classification")
+    outputs = dict.fromkeys(family.can_output, 1 if "mask" in family.can_output else 3)
+    task = "binary" if "mask" in outputs else "classification"
     io = IOSpec(ndim, 2, outputs, size=SIZE if family.needs_size else None)
     network = family(family.Config.model_validate(SMALL[name]), io=io).eval()
     return Exportable(network, TASKS.load(task)(DatasetSpec(num_classes=io.outputs.get("class", 1)))), describe(network)
@@ -83,8 +84,11 @@ def check(path, name, ndim, kind):
         size = [network.stride * (max(steps, 16 // network.stride) + axis) for axis in range(ndim)]
         image = rng.standard_normal((batch, 2, *(SIZE if network.needs_size else size)), dtype=np.float32)
         with torch.no_grad():
-            ((name, expected),) = network(torch.from_numpy(image)).items()
-        np.testing.assert_allclose(file(image)[name], expected.numpy(), atol=1e-4, rtol=0)
+            expected = network(torch.from_numpy(image))
+        found = file(image)
+        assert found.keys() == expected.keys() == set(network.io.outputs)
+        for output, values in expected.items():
+            np.testing.assert_allclose(found[output], values.numpy(), atol=1e-4, rtol=0, err_msg=output)
 
 
 @pytest.mark.parametrize("kind", ["torchscript", "pt2"])

@@ -103,7 +103,8 @@ def test_a_run_killed_at_several_moments_ends_with_the_bits_of_one_never_stopped
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_stopped_by_a_signal_in_an_epoch_ends_with_the_bits_of_one_never_stopped(tiny, workplace, signum):
-    config = str(tiny(**{**EVERYTHING, "checkpoint__every_minutes": 10.0, "data__patches_per_image": 40}))
+    changes = {"training__epochs": 2, "checkpoint__every_minutes": 10.0, "data__patches_per_image": 40}
+    config = str(tiny(**{**EVERYTHING, **changes}))
     assert exit_code(in_child(["train", config, "name=whole"])) == 0
     folder = workplace / "outputs/experiments/stopped"
     child = in_child(["train", config, "name=stopped"])
