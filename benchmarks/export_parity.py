@@ -53,7 +53,7 @@ def described(name: str, ndim: int, stride: int) -> Description:
         tta=False,
         scales=[1.0],
         postprocess={},
-        dataset=DatasetSpec().model_dump(mode="json"),
+        dataset={"format": "image_folders", "num_channels": 3},
         preprocessing={},
         segcli=__version__,
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segcli.commands.predict_images import PREDICTIONS, PredictOptions
+from segcli.commands.predict_images import PredictOptions
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.types import Array
 from segcli.data.samples import Case
@@ -56,7 +56,7 @@ def classify(
                 f"{', '.join(member.task.classes)})",
                 hint="runs that are averaged tell the same classes apart",
             )
-    done = Predicted(name, first.source, options.out or PREDICTIONS / name)
+    done = Predicted(name, first.source, options.folder(name))
     target = done.folder / TABLE
     if target.exists() and not options.overwrite:
         raise ConfigError(

@@ -11,6 +11,7 @@ import numpy as np
 
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import replacing, shown, write_text
+from segcli.core.names import printable
 from segcli.core.types import Array
 from segcli.data.images import EXTENSIONS, natural_key, read_image, read_labels
 from segcli.data.samples import resize
@@ -233,7 +234,7 @@ def _structures(source: Path, options: ConvertOptions, facts: list[_Facts]) -> d
 def _decathlon_names(source: Path) -> dict[int, str]:
     try:
         labels = json.loads((source / "dataset.json").read_text(encoding="utf-8"))["labels"]
-        return {int(number): str(name) for number, name in labels.items()}
+        return {int(number): printable(str(name), 200) for number, name in labels.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 

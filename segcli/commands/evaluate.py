@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from segcli.commands.locate import Located
+from segcli.commands.places import with_own_places
 from segcli.commands.report import CASES, write_evaluation_report
 from segcli.config.load import run_from_values
 from segcli.config.own_network import NetworkPermit
@@ -75,6 +76,7 @@ def evaluate_run(
     permit = NetworkPermit(model_files, listener.notice)
     run = run_from_values(checkpoint.header["config"], overrides, source=str(path), permit=permit)
     permit.refuse_unused()
+    run = with_own_places(run, located, overrides, listener)
     parts = _assembled(run, threshold, tta)
     load_weights(parts.network, checkpoint, path)
     chosen = _split(parts, split, listener)

@@ -12,11 +12,13 @@ from torch import nn
 
 from segcli.commands.evaluate import TESTS
 from segcli.commands.locate import Located
+from segcli.commands.places import with_own_places
 from segcli.config.load import run_from_values
 from segcli.config.own_network import NetworkPermit
 from segcli.config.schema import MetricSection, Run
 from segcli.core.errors import CheckpointError, ConfigError, DataError
 from segcli.core.files import replacing
+from segcli.core.names import safe_name
 from segcli.core.randomness import generator
 from segcli.core.types import Array
 from segcli.data.checks import raise_on_error
@@ -101,6 +103,7 @@ def export(located: Located, options: ExportOptions, *, overrides: Sequence[str]
     permit = NetworkPermit(options.model_files, listener.notice)
     run = _on_cpu(run_from_values(checkpoint.header["config"], overrides, source=str(path), permit=permit))
     permit.refuse_unused()
+    run = with_own_places(run, located, overrides, listener)
     folder = options.out or EXPORTS / run.name
     target = _target(folder, run, options)
     card = Card(folder / "README.md", overwrite=options.overwrite)
@@ -151,7 +154,7 @@ def _on_cpu(run: Run) -> Run:
 def _target(folder: Path, run: Run, options: ExportOptions) -> Path:
     ending = next(suffix for suffix, kind in FORMATS.items() if kind == options.format)
     words = [*(["baked"] if options.bake else []), *([] if options.precision == "float32" else [options.precision])]
-    target = folder / f"{'_'.join([run.name, *words])}{ending}"
+    target = folder / safe_name(f"{'_'.join([run.name, *words])}{ending}")
     if target.exists() and not options.overwrite:
         raise ConfigError(
             f"`{target}` exists", hint="replace it with `--overwrite`, or give another folder with `--out`"
@@ -250,7 +253,7 @@ def _write(
     if options.int8:
         exact = path.with_name(f"{path.name}.exact")
         try:
-            write_file(exact, "onnx", written, replace(description, precision="float32"), example)
+            write_file(exact, "onnx", written, description.model_copy(update={"precision": "float32"}), example)
             quantise(exact, path, description)
         finally:
             exact.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import remove_leftovers
+from segcli.core.names import safe_name
 from segcli.core.types import Array
 from segcli.data.classes.painting import overlay
 from segcli.data.images import natural_key, write_png
@@ -25,7 +26,7 @@ from segcli.engine.stopping import StopSignal
 from segcli.report.results import Predicted
 from segcli.report.video import video_to
 
-__all__ = ["PREDICTIONS", "Converted", "PredictOptions", "files_of", "predict_images", "read_ahead", "targets_of"]
+__all__ = ["Converted", "PredictOptions", "files_of", "predict_images", "read_ahead", "targets_of"]
 
 PREDICTIONS = Path("outputs") / "predictions"
 
@@ -49,6 +50,10 @@ class PredictOptions:
     overwrite: bool = False
     skip_existing: bool = False
     """Pass over images whose mask is there."""
+
+    def folder(self, name: str) -> Path:
+        """Give the folder of the results of a network, whose name a file may say."""
+        return self.out or PREDICTIONS / safe_name(name)
 
 
 def predict_images(
@@ -77,10 +82,10 @@ def predict_images(
     """
     files = files_of(inputs, endings, is_zarr)
     parts = opened()
-    folder = options.out or PREDICTIONS / parts.name
+    folder = options.folder(parts.name)
     if options.video is not None and options.video.exists() and not options.overwrite:
         raise ConfigError(f"`{options.video}` exists", hint="replace it with `--overwrite`, or give another name")
-    names = {path: folder / f"{path.stem}{'.tif' if _is_large(path, parts) else '.png'}" for path in files}
+    names = {path: folder / safe_name(f"{path.stem}{'.tif' if _is_large(path, parts) else '.png'}") for path in files}
     targets = targets_of(names, options)
     done = Predicted(parts.name, parts.source, folder)
     if options.skip_existing:

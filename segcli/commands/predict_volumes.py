@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from segcli.commands.predict_images import PREDICTIONS, Converted, PredictOptions, files_of, read_ahead, targets_of
+from segcli.commands.predict_images import Converted, PredictOptions, files_of, read_ahead, targets_of
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import remove_leftovers, write_text
+from segcli.core.names import safe_name
 from segcli.core.types import Array
 from segcli.data import windows
 from segcli.data.images import write_png
@@ -61,7 +62,7 @@ def predict_volumes(
         raise ConfigError("`--video` is for 2D images", hint="leave it out; `--overlay` draws slices of a volume")
     files = files_of(inputs, endings, is_folder)
     parts = opened()
-    folder = options.out or PREDICTIONS / parts.name
+    folder = options.folder(parts.name)
     targets = targets_of({path: parts.layout.answer_path(folder, path) for path in files}, options)
     done = Predicted(parts.name, parts.source, folder)
     table = _Table(folder / TABLE)
@@ -186,7 +187,7 @@ class _Work:
                         add["uncertainty"](likely.uncertainty)
             if slices is not None:
                 of_file = "" if case.index is None else f"{case.image.stem}_"
-                path = folder / f"{of_file}{case.id}_overlay.png"
+                path = folder / safe_name(f"{of_file}{case.id}_overlay.png")
                 spacing = parts.layout.input_spacing(case)
                 write_png(
                     path, slices.picture(pixels.read, parts.task.tinted, spacing, upright=parts.layout.is_upright(case))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from segcli.commands.locate import Located
+from segcli.commands.places import with_own_places
 from segcli.commands.report import TrainingReport
 from segcli.config.load import run_from_values
 from segcli.config.own_network import NetworkPermit, remember_network
@@ -152,6 +153,7 @@ def resume(
         stop = stack.enter_context(StopSignal())
         if not folder.path.is_dir():
             raise CheckpointError(f"no run folder `{folder.path}`")
+        _refuse_stray(located)
         stack.enter_context(folder.locked())
         if located.checkpoint is not None:
             checkpoint, path = read_checkpoint(located.checkpoint), located.checkpoint
@@ -165,6 +167,7 @@ def resume(
         run = run_from_values(snapshot.config, overrides, source=str(path), permit=permit)
         permit.refuse_unused()
         _refuse_changes(before, run)
+        run = with_own_places(run, located, overrides, listener)
         run = run.model_copy(update={"output": run.output.model_copy(update={"dir": folder.path})})
         position = snapshot.progress
         listener.notice(f"resuming from `{path}`: epoch {position.epoch + 1}, batch {position.batch + 1}")
@@ -176,6 +179,15 @@ def resume(
         trainer.progress.finished = False
         _describe(trainer)
         return _fitted(trainer, notes)
+
+
+def _refuse_stray(located: Located) -> None:
+    """Keep a run from being written around a checkpoint that lies anywhere, such as among downloads."""
+    if located.checkpoint is not None and located.checkpoint.absolute().parent.name != "checkpoints":
+        raise CheckpointError(
+            f"`{located.checkpoint}` lies in no run folder to go on in",
+            hint="put it into the folder `checkpoints` of one, and name that: `segcli resume RUN/checkpoints/FILE`",
+        )
 
 
 def _done_before(trainer: Trainer, notes: Noting) -> Trained:

@@ -16,6 +16,8 @@ __all__ = ["Document", "Loc", "Origin", "Problem", "parse_value", "read_document
 
 Loc = tuple[str | int, ...]
 """Way to a key, such as `("training", "metrics", 0)`."""
+MOST_TOLD = 50
+"""Problems of one configuration that are listed."""
 
 
 @dataclass(frozen=True)
@@ -113,14 +115,15 @@ class Document:
         """Stop if there are problems.
 
         Raises:
-            ConfigError: It lists all of them: those of files by line, then those of overrides.
+            ConfigError: It lists them, `MOST_TOLD` at most: those of files by line, then those of overrides.
         """
         if not self.problems:
             return
         unique = {(problem.origin, problem.key): problem for problem in reversed(self.problems)}
         ordered = sorted(unique.values(), key=lambda problem: (not problem.origin.order[0], problem.origin.order))
         word = "problem" if len(ordered) == 1 else "problems"
-        raise ConfigError("\n".join([f"{len(ordered)} {word} in `{source}`", *map(str, ordered)]))
+        more = [f"  - and {len(ordered) - MOST_TOLD:,} more"] if len(ordered) > MOST_TOLD else []
+        raise ConfigError("\n".join([f"{len(ordered):,} {word} in `{source}`", *map(str, ordered[:MOST_TOLD]), *more]))
 
 
 class _Loader(yaml.SafeLoader):

@@ -15,6 +15,7 @@ from segcli.config.overrides import Override, apply_overrides, parse_overrides
 from segcli.config.own_network import NetworkPermit
 from segcli.config.schema import DatasetSection, Run
 from segcli.config.short_forms import write_out
+from segcli.core.names import safe_name
 from segcli.core.types import ConfigModel
 
 __all__ = ["load_dataset", "load_run", "run_from_values"]
@@ -44,13 +45,15 @@ def load_run(path: Path, overrides: Sequence[str] = (), *, permit: NetworkPermit
 def run_from_values(
     values: dict[str, Any], overrides: Sequence[str] = (), *, source: str, permit: NetworkPermit | None = None
 ) -> Run:
-    """Check a run that was resolved before, as a checkpoint or a run folder holds it.
+    """Check a run that was resolved before, as a checkpoint or a run folder holds it; its name becomes a safe one.
 
     Raises:
         CheckpointError: It names a file that may not run.
         ConfigError: As `load_run`.
     """
     document = Document(deepcopy(values), {(key,): Origin(source) for key in values})
+    if isinstance(values.get("name"), str):
+        document.values["name"] = safe_name(values["name"])
     return _run(document, parse_overrides(overrides), source, permit or NetworkPermit())
 
 

@@ -17,6 +17,7 @@ from segcli.config.sections import (
     SchedulerSection,
     TrackerSection,
 )
+from segcli.core.names import printable, safe_name
 from segcli.core.registry import DATASETS
 from segcli.core.types import ConfigModel, FilePath, Positive, Share
 from segcli.data.postprocess import Postprocess
@@ -231,8 +232,8 @@ class Run(ConfigModel):
     @field_validator("name")
     @classmethod
     def _is_a_folder_name(cls, name: str) -> str:
-        if not re.fullmatch(r"[^/\\\x00]+", name) or name in {".", ".."}:
-            raise ValueError(f"must be usable as a folder's name, got `{name}`")
+        if name != safe_name(name):
+            raise ValueError(f"must be usable as a folder's name, got `{printable(name)}`")
         return name
 
     @field_validator("device")

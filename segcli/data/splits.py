@@ -12,6 +12,7 @@ from pydantic import model_validator
 
 from segcli.core.errors import DataError
 from segcli.core.files import plain, shown, write_yaml
+from segcli.core.names import printable, safe_name
 from segcli.core.randomness import generator
 from segcli.core.types import ConfigModel, FilePath, Share
 
@@ -56,6 +57,9 @@ class ShareSettings(ConfigModel):
         lists = any(isinstance(getattr(self, split), Path | list) for split in SIDES)
         if self.split_file is not None and lists and not self.draws:
             raise ValueError("`split_file` keeps a split that is drawn, and here all names are listed")
+        parts = [] if self.split_file is None else [part.lstrip(".") for part in self.split_file.parts]
+        if any(part != safe_name(part) for part in parts):
+            raise ValueError(f"`split_file` must be a file within `root`, got `{printable(str(self.split_file))}`")
         if self.group is not None:
             try:
                 re.compile(self.group)
@@ -177,8 +181,12 @@ class Division:
         """Write the split file.
 
         Raises:
-            DataError: It cannot be written.
+            DataError: It cannot be written, or would replace another file than a split file.
         """
+        if self.settings.split_file is not None and self.file.exists() and not self.known():
+            raise DataError(
+                f"`{shown(self.file)}` is there and is no split file", hint="give `split.split_file` another name"
+            )
         comment = f"Which {self.settings.unit} is for what; runs reuse this file, `segcli data split` draws it anew."
         write_yaml(self.file, {"drawn": _drawn(self.settings), **self.sides}, comment=comment)
 

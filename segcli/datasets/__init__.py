@@ -10,6 +10,7 @@ import numpy as np
 
 from segcli.core.errors import DataError
 from segcli.core.files import shown
+from segcli.core.names import safe_name, safe_path
 from segcli.core.types import Array, ConfigModel
 from segcli.data.checks import Finding
 from segcli.data.classes.class_list import Mistake
@@ -202,7 +203,7 @@ class Layout(ABC):
 
     def answer_path(self, folder: Path, path: Path) -> Path:
         """Name the file below a folder for the answers to the cases of a file."""
-        return folder / f"{path.stem}.png"
+        return folder / safe_name(f"{path.stem}.png")
 
     def writing_answer(self, folder: Path, case: Case, size: tuple[int, ...]) -> AbstractContextManager[Add]:
         """Take what a task found in a volume plane by plane, `(d, *S)` or `(d, *S, K)`, for a file below a folder.
@@ -232,7 +233,7 @@ class Layout(ABC):
         Raises:
             DataError: It cannot be written.
         """
-        path = folder / f"{case.id}.png"
+        path = safe_path(folder, f"{case.id}.png")
         write_png(path, self.as_stored(answer))
         return path
 

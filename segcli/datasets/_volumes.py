@@ -13,6 +13,7 @@ from pydantic import Field
 
 from segcli.core.errors import DataError
 from segcli.core.files import told_when_full
+from segcli.core.names import safe_name
 from segcli.core.types import Array, ConfigModel
 from segcli.data.checks import Finding
 from segcli.data.classes.class_list import class_names
@@ -167,7 +168,7 @@ class Volumes(Layout):
 
     def answer_path(self, folder: Path, path: Path) -> Path:
         """Name the file as the input; the answer to a DICOM series is a NIfTI file."""
-        return folder / (f"{_stem(path)}.nii.gz" if is_dicom(path) else path.name)
+        return folder / safe_name(f"{_stem(path)}.nii.gz" if is_dicom(path) else path.name)
 
     def save_answer(self, folder: Path, case: Case, answer: Array) -> Path:
         """Write the masks `(*S, K)` of a case, as `writing_answer` does."""
@@ -200,15 +201,15 @@ class Volumes(Layout):
         What that has no room for, channels or a place among other volumes, is float32 in a NumPy file, channels first.
         """
         if case.index is not None:
-            path = folder / f"{_stem(case.image)}_{case.id}_{kind}.npy"
+            path = folder / safe_name(f"{_stem(case.image)}_{case.id}_{kind}.npy")
             return path, writing_volume(path, size, np.float32, like=None, channels=channels)
         if suffix_of(case.image) in NIFTI or is_dicom(case.image):
-            path = folder / f"{case.id}_{kind}.nii.gz"
+            path = folder / safe_name(f"{case.id}_{kind}.nii.gz")
             return path, writing_volume(path, size, np.float32, like=case.image, channels=channels)
         if channels:
-            path = folder / f"{case.id}_{kind}.npy"
+            path = folder / safe_name(f"{case.id}_{kind}.npy")
             return path, writing_volume(path, size, np.float32, like=None, channels=channels)
-        path = folder / f"{case.id}_{kind}{suffix_of(case.image)}"
+        path = folder / safe_name(f"{case.id}_{kind}{suffix_of(case.image)}")
         return path, _in_16_bits(path, case, size)
 
     def _part(self, target: Path) -> Path:
@@ -258,7 +259,7 @@ def names_of(file: h5py.File, count: int) -> list[str]:
     """Name the cases in a file: by its `case_ids` where they can be names of files, else by numbers."""
     if "case_ids" in file and file["case_ids"].shape == (count,):
         names = [text_of(value) for value in file["case_ids"][:]]
-        usable = all(name and not set(name) & set("/\\\0") and not name.startswith(".") for name in names)
+        usable = all(name == safe_name(name) for name in names)
         if usable and len(set(names)) == count:
             return names
     return [f"{index:04d}" for index in range(count)]

@@ -1,13 +1,21 @@
 """What an exported network says of itself, and how far it is from the original."""
 
 import json
-from dataclasses import asdict, dataclass, field
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 
 from segcli.core.errors import CheckpointError
+from segcli.core.names import printable
+from segcli.core.types import ConfigModel, Positive, Share
 
-__all__ = ["FORMATS", "KEY", "SCALES", "Description", "Difference", "Format"]
+__all__ = ["FORMATS", "KEY", "SCALES", "Description", "Difference", "Format", "told_of_file"]
 
 Format = Literal["onnx", "torchscript", "pt2"]
 FORMATS: dict[str, Format] = {".onnx": "onnx", ".torchscript": "torchscript", ".pt2": "pt2"}
@@ -19,40 +27,79 @@ SCALES = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 """Stored value that becomes 1."""
 
 
-@dataclass(frozen=True)
-class Description:
-    """What a file says of the network in it; JSON under the key `segcli` of its metadata."""
+LONGEST = 2**22
+"""Letters of a description; the classes take most of them."""
+MOST_PIXELS = 2**30
+"""Pixels of the largest input that a description may ask for."""
+MOST_TOLD = 5
+"""Mistakes of a description that are told."""
+Text = Annotated[str, Field(min_length=1, max_length=1000)]
+Numbers = Annotated[list[float], Field(min_length=1, max_length=4096)]
+Deviations = Annotated[list[Annotated[float, Field(gt=0.0)]], Field(min_length=1, max_length=4096)]
+Length = Annotated[int, Field(ge=1, le=65536)]
+Sizes = Annotated[list[Length], Field(min_length=2, max_length=3)]
+Level = Annotated[int, Field(ge=0, le=255)]
+Step = Annotated[int, Field(ge=1, le=4096)]
 
-    run: str
-    model: str
-    task: str
-    epoch: int
-    ndim: int
-    in_channels: int
-    classes: list[dict[str, Any]]
+
+def _one_of(*words: str) -> Any:
+    return Field(pattern=f"^({'|'.join(words)})$")
+
+
+class _Channel(ConfigModel):
+    """A channel of the mask."""
+
+    name: Annotated[str, Field(max_length=1000)]
+    color: Annotated[list[Level], Field(min_length=3, max_length=3)] | None = None
+
+
+def _channel(entry: dict[str, Any]) -> dict[str, Any]:
+    try:
+        _Channel.model_validate(entry)
+    except ValidationError as error:
+        raise ValueError(_told(error.errors()[0], "classes")) from None
+    return entry
+
+
+class Description(ConfigModel):
+    """What a file says of the network in it; JSON under the key `segcli` of its metadata.
+
+    A file from anywhere says it, so that nothing is taken that cannot be: each key has its range, and a key that is
+    not known is a mistake. Whoever adds one raises `VERSION`.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    run: Text
+    model: Text
+    task: Text
+    epoch: Annotated[int, Field(ge=0)]
+    ndim: Annotated[int, Field(ge=2, le=3)]
+    in_channels: Step
+    classes: Annotated[list[Annotated[dict[str, Any], AfterValidator(_channel)]], Field(min_length=1, max_length=65536)]
     """Name of each channel of the mask, with its colour where it has one."""
-    input_name: str
-    input_dtype: str
-    input_axes: str
-    """Axes in order, such as `BCHW`."""
-    outputs: list[str]
-    precision: str
-    """Number format of the weights: `float32`, `float16` or `int8`."""
+    input_name: Text
+    input_dtype: Annotated[str, _one_of(*SCALES)]
+    input_axes: Annotated[str, _one_of("BCHW", "BHWC", "BCDHW", "BDHWC")]
+    """Axes in order."""
+    outputs: Annotated[list[Text], Field(min_length=1, max_length=64)]
+    precision: Annotated[str, _one_of("float32", "float16", "int8")]
+    """Number format of the weights."""
     baked: bool
     """Whether the file normalises the image and gives probabilities as well."""
-    stride: int
+    stride: Step
     """Each spatial size must be a multiple of this."""
-    multiple: int
+    multiple: Step
     """Each spatial size is padded to a multiple of this, which is one of `stride`."""
-    normalize: bool | str
-    mean: list[float] | None
-    std: list[float] | None
-    threshold: float
-    tile: list[int] | None
-    overlap: float
-    tta: bool | str
+    normalize: Literal[True, False, "per_image", "min_max"]
+    mean: Numbers | None
+    std: Deviations | None
+    threshold: Share
+    tile: Sizes | None
+    overlap: Annotated[float, Field(ge=0.0, lt=1.0)]
+    tta: Literal[False, True, "horizontal"]
     """Test-time augmentation, as `inference.tta`."""
-    scales: list[float]
+    scales: Annotated[list[Annotated[float, Field(ge=0.25, le=4.0)]], Field(min_length=1, max_length=64)]
     """Sizes at which an image is seen, as `inference.scales`."""
     postprocess: dict[str, Any]
     """What is done to masks; the section `inference.postprocess`."""
@@ -60,36 +107,119 @@ class Description:
     """How images are read: the data-set file without its paths."""
     preprocessing: dict[str, Any]
     """How they are prepared: `image_size` and `preprocessing` of the section `data`."""
-    segcli: str
+    segcli: Annotated[str, Field(max_length=100)]
     """Version that wrote the file."""
-    class_offsets: list[float] = field(default_factory=list)
+    class_offsets: Annotated[list[float], Field(max_length=65536)] = []
     """Subtracted from the logit of each class before it becomes a probability; nothing when empty."""
-    size: list[int] | None = None
+    size: Sizes | None = None
     """The one spatial size that the network is made for; None where sizes are free."""
-    format: int = VERSION
+    format: Positive = VERSION
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "Description":
+        for key, mistake in self._disagreements():
+            raise ValueError(f"`{key}` {mistake}")
+        return self
+
+    def _disagreements(self) -> Iterator[tuple[str, str]]:
+        """Keys that do not go with the others."""
+        yield from self._of_channels()
+        yield from self._of_sizes()
+        for key in ("paths", "split", "sample", "classes_file"):
+            if key in self.dataset:
+                yield f"dataset.{key}", "names files, and an exported network knows none"
+        for key, name in (("task", self.task), ("dataset.format", self.dataset.get("format", ""))):
+            if not isinstance(name, str) or not re.fullmatch(r"[\w+-]+", name):
+                yield key, f"must be a name, got `{printable(str(name))}`"
+        if self.class_offsets and len(self.class_offsets) != len(self.classes):
+            yield "class_offsets", f"has {len(self.class_offsets)} numbers for {len(self.classes)} classes"
+
+    def _of_channels(self) -> Iterator[tuple[str, str]]:
+        for key in ("mean", "std"):
+            numbers = getattr(self, key)
+            if numbers is not None and len(numbers) != self.in_channels:
+                yield key, f"has {len(numbers)} numbers for {self.in_channels} channels"
+            if self.dataset.get(key) != numbers:
+                yield f"dataset.{key}", f"is not `{key}`"
+        if self.dataset.get("num_channels") != self.in_channels:
+            yield "dataset.num_channels", f"is not `in_channels`, which is {self.in_channels}"
+
+    def _of_sizes(self) -> Iterator[tuple[str, str]]:
+        if len(self.input_axes) != self.ndim + 2:
+            yield "input_axes", f"is {self.input_axes} of a network with {self.ndim} axes"
+        if self.multiple % self.stride:
+            yield "multiple", f"is {self.multiple}, no multiple of the stride {self.stride}"
+        prepared = self.preprocessing.get("preprocessing")
+        padded = prepared.get("pad_to_multiple") if isinstance(prepared, dict) else None
+        if padded not in (None, self.multiple):
+            yield "preprocessing.preprocessing.pad_to_multiple", f"is not `multiple`, which is {self.multiple}"
+        sizes = {"tile": self.tile, "size": self.size, "preprocessing.image_size": self.preprocessing.get("image_size")}
+        for key, size in {**sizes, "multiple": [self.multiple] * self.ndim}.items():
+            if size is not None and not _is_size(size, self.ndim):
+                yield key, f"must be {self.ndim} sizes of together at most {MOST_PIXELS:,} pixels, got {size}"
 
     def as_json(self) -> str:
         """As a file holds it."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        return json.dumps(self.model_dump(), ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, text: str, path: Path) -> "Description":
+    def from_json(cls, text: str | bytes, path: Path) -> "Description":
         """As it was written.
 
         Raises:
-            CheckpointError: It is not ours, or of another version.
+            CheckpointError: It is not ours, of another version, or says what cannot be.
         """
         try:
-            values = json.loads(text)
+            values: dict[str, Any] = json.loads(text if len(text) <= LONGEST else "")
             version = values["format"]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise CheckpointError(f"`{path}` has a damaged segcli description", hint="export the run again") from error
         if version != VERSION:
             raise CheckpointError(
-                f"`{path}` has description format {version}, this segcli reads {VERSION}",
+                f"`{path}` has description format {printable(str(version))}, this segcli reads {VERSION}",
                 hint="use the segcli version that wrote it",
             )
-        return cls(**values)
+        with told_of_file(path):
+            return cls.model_validate(values)
+
+
+def _is_size(size: Any, ndim: int) -> bool:
+    whole = isinstance(size, list) and len(size) == ndim and all(type(length) is int and length > 0 for length in size)
+    return whole and math.prod(size) <= MOST_PIXELS
+
+
+@contextmanager
+def told_of_file(path: Path, section: str = "") -> Iterator[None]:
+    """Tell in one sentence which keys of a file's description cannot be right.
+
+    Args:
+        path: The file.
+        section: Key that holds the keys that are checked.
+
+    Raises:
+        CheckpointError: There are some.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        told = list(dict.fromkeys(_told(detail, section) for detail in error.errors(include_url=False)))
+        more = f"; and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
+        raise CheckpointError(
+            f"`{path}` has a description that cannot be right: {'; '.join(told[:MOST_TOLD])}{more}",
+            hint="take a file that this version's `segcli export` wrote",
+        ) from error
+
+
+def _told(detail: Any, section: str) -> str:
+    if detail["type"] == "value_error":
+        return str(detail["ctx"]["error"])
+    key = ".".join(printable(str(step)) for step in (*([section] if section else []), *detail["loc"]))
+    if detail["type"] == "extra_forbidden":
+        return f"`{key}` is an unknown key"
+    if detail["type"] == "missing":
+        return f"`{key}` is missing"
+    message = detail["msg"].replace("Input should be", "must be").replace(" after validation", "")
+    return f"`{key}` {message[:1].lower()}{message[1:]}, got `{printable(str(detail['input']))}`"
 
 
 @dataclass(frozen=True)

@@ -63,12 +63,20 @@ def _damaged(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(f"exported network `{path}` cannot be opened ({detail})", hint="export the run again")
 
 
+def _fails(path: Path, image: Array, error: Exception) -> CheckpointError:
+    shape, detail = "x".join(map(str, image.shape)), " ".join(str(error).split())[:120]
+    return CheckpointError(
+        f"the network in `{path}` fails on {image.dtype} of shape {shape} ({detail})",
+        hint="take a smaller `--tile` where memory was short, else export the run again",
+    )
+
+
 def _described(text: str | bytes | None, path: Path) -> Description:
     if not text:
         raise CheckpointError(
             f"`{path}` holds a network but no segcli description", hint="take a file that `segcli export` wrote"
         )
-    return Description.from_json(text if isinstance(text, str) else text.decode(), path)
+    return Description.from_json(text, path)
 
 
 def _open_onnx(path: Path, threads: int) -> PortableNetwork:
@@ -85,7 +93,10 @@ def _open_onnx(path: Path, threads: int) -> PortableNetwork:
     names = [output.name for output in session.get_outputs()]
 
     def forward(image: Array) -> dict[str, Array]:
-        return dict(zip(names, session.run(names, {description.input_name: image}), strict=True))
+        try:
+            return dict(zip(names, session.run(names, {description.input_name: image}), strict=True))
+        except Exception as error:  # of a class of its own for each reason
+            raise _fails(path, image, error) from error
 
     return PortableNetwork(description, forward)
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from segcli.config.schema import DatasetSection, Inference
-from segcli.core.errors import ConfigError, DataError
+from segcli.core.errors import CheckpointError, ConfigError, DataError
 from segcli.core.registry import TASKS
 from segcli.core.scratch import Scratch
 from segcli.core.types import Array, Mask
@@ -21,6 +21,7 @@ from segcli.data.postprocess import clean
 from segcli.data.samples import Geometry, Sample, as_unit, pad_end, padded_size
 from segcli.data.settings import DataSettings
 from segcli.datasets import Layout
+from segcli.engine.export.description import Description, told_of_file
 from segcli.engine.export.portable import open_portable
 from segcli.engine.inference.sliding import Forward, Sliding, ways_of
 from segcli.tasks import Task
@@ -351,14 +352,17 @@ def of_exported(path: Path, wanted: Wanted, *, threads: int = 0) -> Predictor:
         )
     network = open_portable(path, threads=threads)
     described = network.description
-    dataset = DatasetSection.model_validate(described.dataset)
-    layout: Layout = dataset.build()
+    with told_of_file(path, "dataset"):
+        dataset = DatasetSection.model_validate(described.dataset)
+        layout: Layout = dataset.build()
     task: Task = TASKS.load(described.task)(dataset.spec, described.class_offsets)
-    settings = DataSettings.model_validate(described.preprocessing)
+    with told_of_file(path, "preprocessing"):
+        settings = DataSettings.model_validate(described.preprocessing)
     keys = ("threshold", "tile", "overlap", "tta", "scales", "postprocess")
-    inference = Inference.model_validate({key: getattr(described, key) for key in keys}).changed(
-        described.ndim, wanted.threshold, wanted.tta, wanted.tile
-    )
+    with told_of_file(path):
+        inference = Inference.model_validate({key: getattr(described, key) for key in keys})
+    inference = inference.changed(described.ndim, wanted.threshold, wanted.tta, wanted.tile)
+    _refuse_misfit(path, described, layout, task)
 
     def forward(images: Array) -> dict[str, Array]:
         if described.baked:
@@ -368,7 +372,11 @@ def of_exported(path: Path, wanted: Wanted, *, threads: int = 0) -> Predictor:
                     f"`{path}` takes {described.input_dtype} images, this one has {images.dtype}",
                     hint="convert it, or export without `--bake`",
                 )
-        return {name: values for name, values in network(images).items() if name == "mask" or values.ndim < images.ndim}
+        found = network(images)
+        channels = found[task.output].shape[1] if task.output in found else 0
+        if channels != len(task.classes):
+            raise _misfit(path, f"its network gives {channels} channels of `{task.output}` for {len(task.classes)}")
+        return {name: values for name, values in found.items() if name == "mask" or values.ndim < images.ndim}
 
     return Predictor(
         name=described.run,
@@ -380,3 +388,24 @@ def of_exported(path: Path, wanted: Wanted, *, threads: int = 0) -> Predictor:
         forward=forward,
         takes_stored=described.baked,
     )
+
+
+def _misfit(path: Path, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"`{path}` has a description that cannot be right: {what}",
+        hint="take a file that this version's `segcli export` wrote",
+    )
+
+
+def _refuse_misfit(path: Path, described: Description, layout: Layout, task: Task) -> None:
+    """Keep a file from being run whose description names other things than its data set and its task have.
+
+    Raises:
+        CheckpointError: It does.
+    """
+    if layout.ndim != described.ndim:
+        raise _misfit(path, f"`ndim` is {described.ndim}, and `dataset.format` has {layout.ndim} axes")
+    if [entry["name"] for entry in described.classes] != list(task.classes):
+        raise _misfit(path, "`classes` are not those of `dataset`")
+    if task.output not in described.outputs:
+        raise _misfit(path, f"`outputs` lack `{task.output}`")

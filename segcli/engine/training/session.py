@@ -49,7 +49,8 @@ def open_session(
     for told in (parts.precision.refused, overlooked_gpu() if run.device == "auto" else None):
         if told is not None:
             listener.notice(told)
-    _keep_split(parts, listener, write=not rehearsal)
+    # of a resumed run, a checkpoint would say where
+    _keep_split(parts, listener, write=not (rehearsal or resumed))
     train_cases = _checked(parts, "train", listener)
     val_cases = _checked(parts, "val", listener) if parts.layout.has("val") else []
     if not val_cases:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from segcli.config.schema import Run
 from segcli.core.files import plain
+from segcli.core.names import safe_name
 from segcli.data.images import write_png
 from segcli.data.samples import Case
 from segcli.engine.assembly import Assembly
@@ -134,7 +135,7 @@ class Watching:
     def _write_pictures(self, epoch: int) -> None:
         folder = self.folder.visualizations(epoch)
         for name, picture in self.panels.overlays().items():
-            write_png(folder / f"{name.replace('/', '_')}.png", picture)
+            write_png(folder / safe_name(f"{name.replace('/', '_')}.png"), picture)
 
     def _record_activations(self, network: nn.Module, epoch: int) -> None:
         with undisturbed(network, self.parts.device):

@@ -48,7 +48,7 @@ def describe(network):
         tta=False,
         scales=[1.0],
         postprocess={},
-        dataset={},
+        dataset={"format": "image_folders", "num_channels": 2},
         preprocessing={},
         segcli="0",
     )
