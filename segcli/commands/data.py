@@ -174,10 +174,10 @@ def _intensities(layout: Layout, split: str, examined: list[_Examined]) -> list[
         f"intensities of `{split}` differ from case to case: the brightest voxels (99.5th percentile) range from "
         f"{min(bright):.4g} to {max(bright):.4g}"
     )
-    mend = "`data.preprocessing.normalize=per_image` gives each case a mean of 0 and a deviation of 1"
+    hint = "`data.preprocessing.normalize=per_image` gives each case a mean of 0 and a deviation of 1"
     if layout.spec.mean is None and layout.normalizes == "per_image":
-        return [Finding("intensities_differ", "info", None, message, f"{mend}; it is the default of this format")]
-    return [Finding("intensities_differ", "warning", None, message, f"take `mean` and `std` out and set {mend}")]
+        return [Finding("intensities_differ", "info", None, message, f"{hint}; it is the default of this format")]
+    return [Finding("intensities_differ", "warning", None, message, f"take `mean` and `std` out and set {hint}")]
 
 
 def _no_pixels(layout: Layout) -> Array:
@@ -226,13 +226,13 @@ def _shares_differ(summaries: list[SplitSummary]) -> list[Finding]:
             continue
         message = f"foreground is {share:.2%} of the `{entry.split}` pixels"
         if entry.split != "train" and not (1 / 3 <= (share + 1e-9) / (train + 1e-9) <= 3):
-            mend = "look whether the masks of both splits mean the same"
+            hint = "look whether the masks of both splits mean the same"
             findings.append(
-                Finding("class_share_differs", "warning", None, f"{message}, {train:.2%} in training", mend)
+                Finding("class_share_differs", "warning", None, f"{message}, {train:.2%} in training", hint)
             )
         else:
-            mend = "rare classes want a loss such as Dice, and crops around them (`data.foreground_share`)"
-            findings.append(Finding("class_share", "info", None, message, mend if share < RARE else ""))
+            hint = "rare classes want a loss such as Dice, and crops around them (`data.foreground_share`)"
+            findings.append(Finding("class_share", "info", None, message, hint if share < RARE else ""))
     return findings
 
 
@@ -243,9 +243,9 @@ def _absent_classes(summaries: list[SplitSummary]) -> list[Finding]:
         for name in (name for name, share in entry.class_shares.items() if share == 0):
             training = entry.split == "train"
             message = f"class `{name}` does not occur in the masks of `{entry.split}`"
-            mend = "it cannot be learnt: add images, or put it under `ignore`" if training else "it is not scored there"
+            hint = "it cannot be learnt: add images, or put it under `ignore`" if training else "it is not scored there"
             severity: Severity = "warning" if training else "info"
-            findings.append(Finding("absent_class", severity, None, message, mend))
+            findings.append(Finding("absent_class", severity, None, message, hint))
     return findings
 
 

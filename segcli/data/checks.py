@@ -22,7 +22,7 @@ class Finding:
     severity: Severity
     file: Path | None
     message: str
-    mend: str
+    hint: str
 
     def as_dict(self) -> dict[str, str | None]:
         """For `--json`."""
@@ -39,7 +39,7 @@ def raise_on_error(findings: Iterable[Finding]) -> list[Finding]:
     errors = [finding for finding in found if finding.severity == "error"]
     if errors:
         more = f" (and {len(errors) - 1} more: `segcli data check` lists them)" if len(errors) > 1 else ""
-        raise DataError(errors[0].message + more, hint=errors[0].mend)
+        raise DataError(errors[0].message + more, hint=errors[0].hint)
     return found
 
 

@@ -104,7 +104,7 @@ class Pictures(Layout):
                 path = case.label if name == "mask" else case.fov
                 assert path is not None
                 finding = size_mismatch(path, values.shape, case.image, image.shape[:2])
-                raise DataError(finding.message, hint=finding.mend)
+                raise DataError(finding.message, hint=finding.hint)
         return Sample(image=image, maps=maps)
 
     def converted(self, pixels: Array, path: Path) -> Array:

@@ -69,7 +69,7 @@ def checked(result: Checked) -> Iterator[Any]:
         yield _class_shares(result)
     if any(entry.present for entry in result.splits):
         yield _presence(result)
-    shown = [finding for finding in result.findings if finding.mend]
+    shown = [finding for finding in result.findings if finding.hint]
     if shown:
         yield _findings(shown)
     count = {kind: sum(finding.severity == kind for finding in result.findings) for kind in SEVERITY}
@@ -106,14 +106,14 @@ def _presence(result: Checked) -> Table:
 def _findings(found: list[Finding]) -> Table:
     """One row a finding; of a fault that many files share, the first few."""
     table = Table(title="Findings", title_justify="left", show_lines=True)
-    for heading in ("severity", "code", "what", "mend"):
+    for heading in ("severity", "code", "what", "hint"):
         table.add_column(heading, overflow="fold")
     codes = list(dict.fromkeys(finding.code for finding in found))
     for code in codes:
         same = [finding for finding in found if finding.code == code]
         for finding in same[:ROWS_PER_CODE]:
-            what, mend = escape(finding.message), escape(finding.mend)
-            table.add_row(SEVERITY[finding.severity], finding.code, what, mend)
+            what, hint = escape(finding.message), escape(finding.hint)
+            table.add_row(SEVERITY[finding.severity], finding.code, what, hint)
         if len(same) > ROWS_PER_CODE:
             table.add_row("", code, f"and {len(same) - ROWS_PER_CODE} more like this", "`--json` lists all")
     return table

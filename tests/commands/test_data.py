@@ -22,7 +22,7 @@ def check(run_cli, workplace):
         document = json.loads(result.out)
         findings = {}
         for finding in document["findings"]:
-            assert set(finding) == {"code", "severity", "file", "message", "mend"}
+            assert set(finding) == {"code", "severity", "file", "message", "hint"}
             findings.setdefault(finding["code"], []).append(finding)
         return result.code, findings
 
@@ -120,7 +120,7 @@ def test_each_fault_is_found_by_itself_and_named(check, workplace, name, severit
     found = findings[name][0]
     assert found["severity"] == severity
     assert text in found["message"]
-    assert found["mend"]
+    assert found["hint"]
     assert len(findings[name]) <= 2
     assert code == (1 if severity == "error" else 0)
     others = {other for other in findings if findings[other][0]["severity"] == "error"} - {name}

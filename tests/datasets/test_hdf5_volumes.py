@@ -168,7 +168,7 @@ def test_cases_on_scales_of_their_own_are_told_with_the_setting_that_helps(make,
     found = json.loads(run_cli("data", "check", write_experiment(config, stated), "--json").out)["findings"]
     (told,) = [finding for finding in found if finding["code"] == "intensities_differ"]
     assert told["severity"] == "warning"
-    assert "data.preprocessing.normalize=per_image" in told["mend"]
+    assert "data.preprocessing.normalize=per_image" in told["hint"]
 
 
 def test_the_check_counts_in_how_many_cases_a_structure_is_present(make, run_cli):

@@ -77,7 +77,7 @@ def _checked(parts: Assembly, split: str, listener: Listener) -> list[Case]:
     cases = parts.layout.cases(split)
     for finding in raise_on_error(parts.layout.inspect(split)):
         if finding.severity == "warning":
-            listener.warn(f"{finding.message} ({finding.mend})")
+            listener.warn(f"{finding.message} ({finding.hint})")
     return cases
 
 

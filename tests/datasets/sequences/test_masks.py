@@ -221,7 +221,7 @@ def test_each_fault_is_found_by_itself_and_named(check, clips, name, severity, t
     code, findings = check()
     assert findings[name][0]["severity"] == severity
     assert text in findings[name][0]["message"]
-    assert findings[name][0]["mend"]
+    assert findings[name][0]["hint"]
     assert code == (1 if severity == "error" else 0)
     assert {other for other in findings if findings[other][0]["severity"] == "error"} - {name} == set()
 

@@ -49,7 +49,7 @@ def test_frames_of_one_sequence_on_two_sides_are_a_warning_for_each_pair_of_spli
     assert (code, finding["severity"]) == (0, "warning")
     assert " sequences, such as `Video_00" in finding["message"]
     assert "have frames in the splits `train` and `val`, which look alike" in finding["message"]
-    assert finding["mend"] == "set `split.by: sequence`"
+    assert finding["hint"] == "set `split.by: sequence`"
     grouped = {"by": "frame", "val": 0.4, "group": r"(Video_\d+)/"}
     assert "sequence_in_two_splits" not in check(split=grouped)[1]
 
@@ -94,7 +94,7 @@ def test_without_validation_data_one_notice_says_what_is_skipped(layout, check):
     code, findings = check(split={"train": ["Video_00[012]"], "test": ["Video_003"]})
     (finding,) = findings["no_split"]
     assert (code, finding["severity"], finding["message"]) == (0, "info", "there is no `val` split")
-    assert finding["mend"] == "no validation: no best checkpoint, no pictures, no early stopping"
+    assert finding["hint"] == "no validation: no best checkpoint, no pictures, no early stopping"
 
 
 def test_too_few_sequences_to_draw_from_are_told(layout, workplace):
