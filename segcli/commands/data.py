@@ -13,16 +13,16 @@ import psutil
 from segcli.config.schema import DatasetSection
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import write_text
-from segcli.core.registry import SAMPLES
+from segcli.core.registry import SAMPLES, TASKS
 from segcli.core.types import Array
 from segcli.data.checks import Finding, Severity
-from segcli.data.classes.class_list import class_names
 from segcli.data.classes.weights import SCHEMES, class_weights
-from segcli.data.samples import Case, Sample
+from segcli.data.samples import Case
 from segcli.datasets import SPLITS, Layout
 from segcli.engine.events import Listener
 from segcli.report.results import Checked, SplitDrawn, SplitSummary, Stats
 from segcli.samples import SampleSet
+from segcli.tasks import Task
 
 __all__ = ["check_data", "data_stats", "make_sample", "split_data"]
 
@@ -35,6 +35,7 @@ RARE = 0.02
 def check_data(dataset: DatasetSection, *, listener: Listener) -> Checked:
     """Look for whatever would spoil a training: in file lists, headers and pixels."""
     layout: Layout = dataset.build()
+    task = _task(dataset)
     findings: list[Finding] = []
     summaries: list[SplitSummary] = []
     contents: dict[str, list[tuple[str, Case]]] = {}
@@ -46,12 +47,12 @@ def check_data(dataset: DatasetSection, *, listener: Listener) -> Checked:
         findings += first
         cases = _cases(layout, split)
         listener.stage(f"reading {split}", len(cases))
-        examined = _each(lambda case, known=first: _examine(layout, case, known), cases, listener)
+        examined = _each(lambda case, known=first: _examine(layout, task, case, known), cases, listener)
         for case, result in zip(cases, examined, strict=True):
             findings += result.findings
             if result.digest:
                 contents.setdefault(result.digest, []).append((split, case))
-        summaries.append(_summary(layout, split, cases, examined))
+        summaries.append(_summary(layout, task, split, cases, examined))
         findings += _intensities(layout, split, examined)
     findings += _left_out(layout)
     findings += _same_content(contents)
@@ -60,6 +61,11 @@ def check_data(dataset: DatasetSection, *, listener: Listener) -> Checked:
     order = {"error": 0, "warning": 1, "info": 2}
     findings = list(dict.fromkeys(findings))  # what spoils all splits is told by each
     return Checked(dataset.name, summaries, sorted(findings, key=lambda finding: order[finding.severity]))
+
+
+def _task(dataset: DatasetSection) -> Task:
+    task: Task = TASKS.load(dataset.task_name)(dataset.spec)
+    return task
 
 
 def _no_split(split: str) -> Finding:
@@ -100,7 +106,7 @@ class _Examined:
     """Value that half a percent of the pixels exceed, where they are not of 8 bits."""
 
 
-def _examine(layout: Layout, case: Case, known: list[Finding]) -> _Examined:
+def _examine(layout: Layout, task: Task, case: Case, known: list[Finding]) -> _Examined:
     sample, found = layout.examine(case)
     # a fault of the header is met again in the pixels
     seen = {finding.file for finding in known if finding.severity == "error"}
@@ -108,29 +114,12 @@ def _examine(layout: Layout, case: Case, known: list[Finding]) -> _Examined:
     if sample is None:
         return result
     result.digest = hashlib.sha256(str(sample.image.shape).encode() + sample.image.tobytes()).hexdigest()
-    result.pixels = _pixels(layout, sample)
-    if layout.overlaps and result.pixels is not None:
-        result.present = result.pixels[:-1] > 0
+    result.pixels = task.counts(sample)
+    if result.pixels is not None:
+        result.present = task.present(result.pixels)
     if sample.image.dtype != np.uint8:
         result.bright = float(np.percentile(sample.image, 99.5))
     return result
-
-
-def _pixels(layout: Layout, sample: Sample) -> Array | None:
-    """Valid pixels of each class; of one mask, background and foreground; of several masks, each and all pixels.
-
-    A case that has one class itself counts 1 for that.
-    """
-    if "class" in sample.facts:
-        return np.bincount([int(sample.facts["class"])], minlength=layout.spec.num_classes)
-    mask = sample.maps.get("mask")
-    if mask is None:
-        return None
-    valid = sample.maps.get("valid", np.ones(sample.size, np.uint8)) > 0
-    if mask.ndim > valid.ndim:
-        return np.array([*(mask[valid] > 0).sum(axis=0), valid.sum()])
-    count = max(layout.spec.num_classes, 2)
-    return np.bincount(mask[valid], minlength=count)[:count]
 
 
 def _each(function: Any, cases: Sequence[Case], listener: Listener) -> list[Any]:
@@ -143,7 +132,7 @@ def _each(function: Any, cases: Sequence[Case], listener: Listener) -> list[Any]
     return results
 
 
-def _summary(layout: Layout, split: str, cases: list[Case], examined: list[_Examined]) -> SplitSummary:
+def _summary(layout: Layout, task: Task, split: str, cases: list[Case], examined: list[_Examined]) -> SplitSummary:
     sizes: dict[str, int] = {}
     for case in cases:
         try:
@@ -159,8 +148,8 @@ def _summary(layout: Layout, split: str, cases: list[Case], examined: list[_Exam
         split,
         len(cases),
         sizes,
-        *_shares(layout, sum(readable, _no_pixels(layout))),
-        present=dict(zip(class_names(layout.spec), present, strict=False)),
+        *_shares(task, sum(readable, task.no_counts)),
+        present=dict(zip(task.classes, present, strict=False)),
         groups={group: groups.count(group) for group in dict.fromkeys(groups)},
     )
 
@@ -180,21 +169,10 @@ def _intensities(layout: Layout, split: str, examined: list[_Examined]) -> list[
     return [Finding("intensities_differ", "warning", None, message, f"take `mean` and `std` out and set {hint}")]
 
 
-def _no_pixels(layout: Layout) -> Array:
-    """What `_pixels` gives for an empty mask."""
-    count = layout.spec.num_classes
-    return np.zeros(count + 1 if layout.overlaps else max(count, 2), np.int64)
-
-
-def _shares(layout: Layout, pixels: Array) -> tuple[float, dict[str, float]]:
-    """Share of the foreground, and shares by class where there are several; NaN without a pixel."""
-    names = class_names(layout.spec)
-    if layout.overlaps:
-        return float("nan"), dict(zip(names, (pixels[: len(names)] / max(pixels[-1], 1)).tolist(), strict=True))
-    shares = pixels / pixels.sum() if pixels.any() else np.full(len(pixels), np.nan)
-    if len(names) == 1:
-        return float(shares[1]), {}
-    return float("nan"), dict(zip(names, shares.tolist(), strict=True))
+def _shares(task: Task, pixels: Array) -> tuple[float, dict[str, float]]:
+    """Share of the foreground of a single mask, else NaN; and of several classes their shares."""
+    shares = task.class_shares(pixels)
+    return (next(iter(shares.values())), {}) if task.single else (float("nan"), shares)
 
 
 def _same_content(contents: dict[str, list[tuple[str, Case]]]) -> list[Finding]:
@@ -258,16 +236,17 @@ def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
         DataError: A file of the training split is missing or unreadable.
     """
     layout: Layout = dataset.build()
+    task = _task(dataset)
     cases = layout.cases("train")
     listener.stage("reading train", len(cases))
-    rows = _each(lambda case: _moments(layout, case), cases, listener)
+    rows = _each(lambda case: _moments(layout, task, case), cases, listener)
     sums, squares, pixels = (sum(column) for column in list(zip(*rows, strict=True))[:3])
     labelled = np.stack([row[3] for row in rows])
-    foreground, shares = _shares(layout, labelled.sum(axis=0))
+    foreground, shares = _shares(task, labelled.sum(axis=0))
     weights: dict[str, dict[str, float]] = {
         scheme: dict(zip(shares, class_weights(scheme, labelled), strict=True))
         for scheme in SCHEMES
-        if shares and scheme != "none" and not layout.overlaps
+        if shares and scheme != "none" and task.target == "classes"
     }
     mean = sums / pixels
     sizes: dict[str, int] = {}
@@ -286,16 +265,13 @@ def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
     )
 
 
-def _moments(layout: Layout, case: Case) -> tuple[Array, Array, int, Array]:
+def _moments(layout: Layout, task: Task, case: Case) -> tuple[Array, Array, int, Array]:
     """Sums and sums of squares of each channel, and how many values and pixels of each class they are about."""
     sample = layout.read(case)
     scale = {"uint8": 255.0, "uint16": 65535.0}.get(sample.image.dtype.name, 1.0)
-    valid = sample.maps.get("valid", np.ones(sample.size, np.uint8)) > 0
-    values = sample.image[valid].astype(np.float64) / scale
-    labelled = _pixels(layout, sample)
-    if labelled is None:
-        labelled = _no_pixels(layout)
-    return values.sum(axis=0), (values**2).sum(axis=0), len(values), labelled
+    values = sample.image[sample.valid].astype(np.float64) / scale
+    counts = task.counts(sample)
+    return values.sum(axis=0), (values**2).sum(axis=0), len(values), task.no_counts if counts is None else counts
 
 
 def split_data(dataset: DatasetSection) -> SplitDrawn:

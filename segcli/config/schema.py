@@ -250,10 +250,8 @@ class Run(ConfigModel):
 
     @property
     def task_name(self) -> str:
-        """Task as stated, or as the data set's format has it."""
-        layout = DATASETS.load(self.dataset.format)
-        name: str = self.dataset.task or layout.default_task(self.dataset.num_classes)
-        return name
+        """Task of the data set."""
+        return self.dataset.task_name
 
     @property
     def class_offsets(self) -> list[float]:

@@ -165,6 +165,12 @@ class DatasetSection(DatasetSpec):
         """Keys that every format has."""
         return DatasetSpec.model_validate({name: getattr(self, name) for name in DatasetSpec.model_fields})
 
+    @property
+    def task_name(self) -> str:
+        """Task as stated, or as the format has it."""
+        name: str = self.task or DATASETS.load(self.format).default_task(self.num_classes)
+        return name
+
     def build(self) -> Any:
         """Make the layout that reads this data set."""
         kind = DATASETS.load(self.format)

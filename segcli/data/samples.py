@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from segcli.core.types import Array
+from segcli.core.types import Array, Mask
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,6 +56,12 @@ class Sample:
     def size(self) -> tuple[int, ...]:
         """Spatial size."""
         return self.image.shape[:-1]
+
+    @property
+    def valid(self) -> Mask:
+        """Pixels that count, `(*S)`: all of them where no map says otherwise."""
+        mask: Mask = self.maps.get("valid", np.ones(self.size, np.uint8)) > 0
+        return mask
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from segcli.engine.events import Listener
 from segcli.engine.inference.inferer import Inferer, views_of
 from segcli.engine.runtime import Precision, choose_device, choose_precision, seed_everything
 from segcli.losses import WeightedSum
-from segcli.metrics import Metric, Scored, ScoredClasses
+from segcli.metrics import Metric, Scored
 from segcli.models import Network
 from segcli.tasks import Task
 
@@ -91,10 +91,9 @@ class Assembly:
         presence: Tensor | None = None,
         spacing: tuple[float, ...] | None = None,
     ) -> Scored:
-        """Probabilities beside the truth of a batch, as metrics want them."""
-        if self.task.target == "classes":
-            return ScoredClasses(probs, batch[self.task.output], batch["valid"], spacing)
-        return Scored(probs, batch[self.task.output], batch["valid"], self.run.inference.threshold, spacing, presence)
+        """Put probabilities beside the truth of their batch, with the threshold of the run."""
+        threshold = self.run.inference.threshold
+        return self.task.scored(probs, batch, threshold=threshold, spacing=spacing, presence=presence)
 
     def on_cpu(self, network: nn.Module) -> tuple["Assembly", nn.Module]:
         """Parts for a validation on the CPU, and a copy of this network there."""

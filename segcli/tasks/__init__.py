@@ -13,10 +13,13 @@ import numpy as np
 from segcli.core.types import Array, Batch, Mask, Outputs
 from segcli.data.classes.class_list import class_colors, class_names
 from segcli.data.classes.colors import RGB
+from segcli.data.samples import Sample
 from segcli.data.settings import DatasetSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from segcli.nn.scored import Scored
 
 __all__ = ["Task"]
 
@@ -68,6 +71,9 @@ class Task(ABC):
     """Whether the answer has pixels, and not one value for the whole image."""
     pool: ClassVar[str | None] = None
     """What a value over the whole data set goes over, in words, in place of the metric's own."""
+
+    single: ClassVar[bool] = False
+    """True where there is one mask, and its share of the pixels is all there is to know of it."""
 
     def __init__(self, spec: DatasetSpec, offsets: Sequence[float] = ()) -> None:
         self.spec = spec
@@ -144,3 +150,49 @@ class Task(ABC):
     @abstractmethod
     def shares(self, answer: Array) -> dict[str, float]:
         """Share of the pixels that each class has."""
+
+    # ---- scores and counts
+
+    def scored(
+        self,
+        probs: "Tensor",
+        batch: Batch,
+        *,
+        threshold: float,
+        spacing: tuple[float, ...] | None = None,
+        presence: "Tensor | None" = None,
+    ) -> "Scored":
+        """Put probabilities `(B, K, *S)` beside the truth of their batch, as metrics read them.
+
+        Args:
+            probs: Probabilities.
+            batch: Targets in the shape that `targets` gives.
+            threshold: A pixel belongs to a mask from this probability on, where masks have one.
+            spacing: Millimetres between pixels along each axis; None where nobody knows.
+            presence: Result of `presence` for the same images.
+        """
+        from segcli.nn.scored import Scored  # noqa: PLC0415 - a task is read without PyTorch
+
+        return Scored(probs, batch[self.output], batch["valid"], threshold, spacing, presence)
+
+    @property
+    def no_counts(self) -> Array:
+        """Counts of a case without pixels, in the form of `counts`: background first where there is one mask."""
+        return np.zeros(max(self.spec.num_classes, 2), np.int64)
+
+    def counts(self, sample: Sample) -> Array | None:
+        """Count the pixels of a case that count, by class; None where its truth could not be read."""
+        mask = sample.maps.get(self.output)
+        if mask is None:
+            return None
+        length = len(self.no_counts)
+        return np.bincount(mask[sample.valid], minlength=length)[:length]
+
+    def present(self, counts: Array) -> Mask | None:
+        """Whether each class has a pixel, by its `counts`, `(K)`; None where every image shows something of each."""
+        return None
+
+    def class_shares(self, counts: Array) -> dict[str, float]:
+        """Share of each class in the sum of `counts`; NaN without a pixel."""
+        shares = counts / counts.sum() if counts.any() else np.full(len(counts), np.nan)
+        return dict(zip(self.classes, shares[len(shares) - len(self.classes) :].tolist(), strict=True))

@@ -4,11 +4,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segcli.core.types import Array, Mask
+from segcli.core.types import Array, Batch, Mask
 from segcli.tasks import Task
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from segcli.nn.scored import Scored
 
 __all__ = ["Exclusive"]
 
@@ -60,3 +62,17 @@ class Exclusive(Task):
         """Of each class; where there are no pixels, 1 for the one that was found."""
         counts = np.bincount(answer.ravel(), minlength=len(self.classes))
         return dict(zip(self.classes, (counts / answer.size).tolist(), strict=True))
+
+    def scored(
+        self,
+        probs: "Tensor",
+        batch: Batch,
+        *,
+        threshold: float,
+        spacing: tuple[float, ...] | None = None,
+        presence: "Tensor | None" = None,
+    ) -> "Scored":
+        """Put probabilities beside the truth; the most probable class is found, whatever the threshold."""
+        from segcli.nn.scored import ScoredClasses  # noqa: PLC0415 - a task is read without PyTorch
+
+        return ScoredClasses(probs, batch[self.output], batch["valid"], spacing)

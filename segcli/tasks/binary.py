@@ -20,6 +20,7 @@ class Binary(Task):
     """Sigmoid on one channel; foreground from the threshold on."""
 
     activation = "sigmoid"
+    single = True
     default_loss = "dice"
     default_metrics = ("dice", "iou")
     evaluation_metrics = (

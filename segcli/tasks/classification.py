@@ -1,6 +1,9 @@
 """One class for a whole image."""
 
-from segcli.core.types import Batch
+import numpy as np
+
+from segcli.core.types import Array, Batch
+from segcli.data.samples import Sample
 from segcli.tasks._exclusive import Exclusive
 
 __all__ = ["Classification"]
@@ -19,3 +22,7 @@ class Classification(Exclusive):
         """Class indices `(B)` int64; each image counts, `(B, 1)`."""
         index = batch["class"].long()
         return {**batch, "class": index, "valid": index.unsqueeze(1) >= 0}
+
+    def counts(self, sample: Sample) -> Array | None:
+        """Count 1 for the class of the case."""
+        return np.bincount([int(sample.facts[self.output])], minlength=self.spec.num_classes)

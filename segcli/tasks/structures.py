@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from segcli.core.types import Array, Batch, Mask, Outputs
+from segcli.data.samples import Sample
 from segcli.tasks import Task
 
 if TYPE_CHECKING:
@@ -95,3 +96,22 @@ class Structures(Task):
         """Of each structure."""
         shares = (answer > 0).reshape(-1, answer.shape[-1]).mean(axis=0)
         return dict(zip(self.classes, shares.tolist(), strict=True))
+
+    @property
+    def no_counts(self) -> Array:
+        """Counts of a case without pixels: of each structure, then of all pixels."""
+        return np.zeros(self.spec.num_classes + 1, np.int64)
+
+    def counts(self, sample: Sample) -> Array | None:
+        """Count the pixels of each structure, then all pixels, since structures may overlap."""
+        mask = sample.maps.get(self.output)
+        return None if mask is None else np.array([*(mask[sample.valid] > 0).sum(axis=0), sample.valid.sum()])
+
+    def present(self, counts: Array) -> Mask | None:
+        """Whether each structure has a pixel."""
+        present: Mask = counts[:-1] > 0
+        return present
+
+    def class_shares(self, counts: Array) -> dict[str, float]:
+        """Share of all pixels that each structure has."""
+        return dict(zip(self.classes, (counts[:-1] / max(counts[-1], 1)).tolist(), strict=True))

@@ -133,11 +133,11 @@ def test_channels_and_images_are_measured_apart():
 
 
 def test_distances_are_computed_once_for_all_metrics(monkeypatch):
-    import segcli.metrics
+    from segcli.nn import scored
 
     calls = []
-    measure = segcli.metrics.outline_distances
-    monkeypatch.setattr(segcli.metrics, "outline_distances", lambda *args: calls.append(1) or measure(*args))
+    measure = scored.outline_distances
+    monkeypatch.setattr(scored, "outline_distances", lambda *args: calls.append(1) or measure(*args))
     found, truth = blobs(2, 0)
     shared = Scored(*(torch.from_numpy(entry)[None, None] for entry in (found.astype(np.float32), truth, truth)), 0.5)
     for name in ("hd95", "assd", "surface_dice"):

@@ -169,7 +169,7 @@ def evaluate(
                 )
                 scored = parts.scored(probs, truth, presence=presence, spacing=spacing_of(case))
                 tally.add(scored)
-                if isinstance(scored, ScoredClasses):
+                if scored.matrix is not None:
                     matrices.append(scored.matrix[0])
                 if not parts.task.has_pixels:
                     answers.append((probs[0], truth[output][0]))
