@@ -32,12 +32,12 @@ from segcli.core.registry import MODELS, TASKS
 from segcli.core.types import IOSpec
 from segcli.data.pipeline import Pipeline
 from segcli.data.settings import DataSettings
-from segcli.data.tiles import TILE
-from segcli.data.volume_writers import writing_volume
 from segcli.engine.events import Silent
 from segcli.engine.inference.predictor import Predictor
 from segcli.engine.inference.sliding import Forward, Sliding
 from segcli.engine.runtime import choose_precision
+from segcli.files import create
+from segcli.files._tiles import TILE
 
 DEPTHS = [16, 32, 64, 128]
 SMALL = [2, 4]
@@ -153,7 +153,7 @@ def volume(sides: list[int], tile: int, overlap: float, ending: str) -> None:
             path = Path(folder) / f"large{ending}"
             rng = np.random.default_rng(0)
             cubes = rng.integers(0, 255, (side // 16,) * 3, dtype=np.uint8)
-            with writing_volume(path, (side,) * 3, np.uint8, like=None) as add:
+            with create(path, (side,) * 3, np.uint8) as add:
                 for planes in cubes:
                     add(np.broadcast_to(planes.repeat(16, 0).repeat(16, 1), (16, side, side)))
             measured.append((f"{side}x{side}x{side}, {ending}", *in_a_process(path, 3, tile, overlap)))

@@ -13,18 +13,17 @@ from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import replacing, shown, write_text
 from segcli.core.names import printable
 from segcli.core.types import Array
-from segcli.data.images import EXTENSIONS, natural_key, read_image, read_labels
+from segcli.data.images import natural_key, read_image, read_labels, read_voxels
 from segcli.data.samples import resize
 from segcli.data.splits import ShareSettings, assign
-from segcli.data.volumes import NIFTI, read_volume, suffix_of
 from segcli.datasets import SPLITS
 from segcli.engine.events import Listener
+from segcli.files import ending_of, endings, open_picture, stem_of
 
 __all__ = ["ConvertOptions", "convert"]
 
 PAIRS = (("imagesTr", "labelsTr"), ("images", "labels"), ("image", "label"), ("images", "masks"), ("Images", "Labels"))
 """Folders of images and labels that are known by their names."""
-PICTURES = tuple(f".{extension}" for extension in EXTENSIONS)
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,9 @@ def _cases(folder: Path, options: ConvertOptions) -> list[_Source]:
                 f"image `{path}` has no labels (looked for `{labels / name}.*`)", hint="add them, or take it away"
             )
     if not found:
-        raise DataError(f"no volumes or pictures in `{images}`", hint=f"files end in {', '.join((*NIFTI, *PICTURES))}")
+        raise DataError(
+            f"no volumes or pictures in `{images}`", hint=f"files end in {', '.join((*_volume_endings(), *endings(2)))}"
+        )
     return [_Source(name, path, truths[name]) for name, path in found.items()]
 
 
@@ -166,8 +167,8 @@ def _entries(folder: Path) -> dict[str, Path]:
             continue
         if path.is_dir():
             found[path.name] = path
-        elif suffix_of(path) in NIFTI or path.suffix.lower() in PICTURES:
-            found[path.name[: -len(suffix_of(path))]] = path
+        elif ending_of(path) in (*_volume_endings(), *endings(2)):
+            found[stem_of(path)] = path
     return found
 
 
@@ -178,9 +179,9 @@ def _image(path: Path) -> tuple[Array, tuple[float, ...] | None]:
     """Voxels `(*S, C)` and spacing; slices of a folder lie behind each other, a picture is one slice."""
     if path.is_dir():
         return np.stack([read_image(file) for file in _slices(path)], axis=2), None
-    if suffix_of(path) in NIFTI:
-        volume = read_volume(path)
-        return volume.voxels, volume.spacing
+    if ending_of(path) in _volume_endings():
+        with open_picture(path, 3) as picture:
+            return picture.read(), picture.spacing
     return read_image(path)[:, :, None], None
 
 
@@ -188,15 +189,20 @@ def _labels(path: Path) -> Array:
     """Numbers `(*S)`."""
     if path.is_dir():
         return np.stack([read_labels(file) for file in _slices(path)], axis=2)
-    if suffix_of(path) in NIFTI:
-        return np.rint(read_volume(path).voxels[..., 0]).astype(np.int64)
+    if ending_of(path) in _volume_endings():
+        return np.rint(read_voxels(path)[..., 0]).astype(np.int64)
     return read_labels(path)[:, :, None]
 
 
+def _volume_endings() -> tuple[str, ...]:
+    """Ends of the names of files of one volume, but for those that may be pictures."""
+    return tuple(ending for ending in endings(3, many=False) if ending not in endings(2))
+
+
 def _slices(folder: Path) -> list[Path]:
-    files = [path for path in sorted(folder.iterdir(), key=natural_key) if path.suffix.lower() in PICTURES]
+    files = [path for path in sorted(folder.iterdir(), key=natural_key) if ending_of(path) in endings(2)]
     if not files:
-        raise DataError(f"no slices in `{folder}`", hint=f"pictures end in {', '.join(PICTURES)}")
+        raise DataError(f"no slices in `{folder}`", hint=f"pictures end in {', '.join(endings(2))}")
     return files
 
 

@@ -6,6 +6,7 @@ from segcli.commands.predict_images import PredictOptions, predict_images
 from segcli.core.errors import ConfigError
 from segcli.engine.events import Listener
 from segcli.engine.inference.predictor import Candidate, Predictor, Wanted, ensemble
+from segcli.files import endings
 from segcli.report.results import Predicted
 
 __all__ = ["predict"]
@@ -52,4 +53,4 @@ def predict(
     command = predict_images
     if first.layout.ndim == 3:
         from segcli.commands.predict_volumes import predict_volumes as command  # noqa: PLC0415 - loads h5py
-    return command(inputs, opened, options, endings=first.layout.endings, listener=listener)
+    return command(inputs, opened, options, endings=endings(first.layout.ndim), listener=listener)

@@ -15,14 +15,14 @@ from segcli.core.files import remove_leftovers
 from segcli.core.names import safe_name
 from segcli.core.types import Array
 from segcli.data.classes.painting import overlay
-from segcli.data.images import natural_key, write_png
+from segcli.data.images import natural_key
 from segcli.data.samples import Sample
-from segcli.data.tiles import tiled_tiff
-from segcli.data.windows import WindowedImage, is_zarr, open_large
 from segcli.datasets import Layout
 from segcli.engine.events import Listener
 from segcli.engine.inference.predictor import Likely, Predictor
 from segcli.engine.stopping import StopSignal
+from segcli.files import Picture, create, is_picture_folder, open_picture
+from segcli.files.png import PNG
 from segcli.report.results import Predicted
 from segcli.report.video import video_to
 
@@ -80,7 +80,7 @@ def predict_images(
         ConfigError: A result would overwrite a file.
         SegcliError: The network or the device fail.
     """
-    files = files_of(inputs, endings, is_zarr)
+    files = files_of(inputs, endings, lambda path: is_picture_folder(path, 2))
     parts = opened()
     folder = options.folder(parts.name)
     if options.video is not None and options.video.exists() and not options.overwrite:
@@ -105,7 +105,7 @@ def predict_images(
                 target = targets[source]
                 try:
                     image = reading.result()
-                    if isinstance(image, WindowedImage):
+                    if isinstance(image, Picture):
                         done.written.append(_write_large(parts, image, target, options, listener))
                         listener.advance()
                         continue
@@ -125,12 +125,12 @@ def predict_images(
     return done
 
 
-def _read(parts: Predictor, path: Path) -> Sample | WindowedImage:
-    large = open_large(path) if parts.can_stream or is_zarr(path) else None
-    if large is not None and not parts.can_stream:
-        whole = large.read(tuple(slice(0, length) for length in large.size))
-        return Sample(image=parts.layout.converted(whole, path))
-    return parts.layout.read_input(path) if large is None else large
+def _read(parts: Predictor, path: Path) -> Sample | Picture:
+    picture = open_picture(path, 2)
+    if parts.can_stream and picture.is_large:
+        return picture
+    with picture:
+        return Sample(parts.layout.converted(picture.read(), path))
 
 
 Job = TypeVar("Job")
@@ -215,13 +215,13 @@ def targets_of(names: dict[Path, Path], options: PredictOptions) -> dict[Path, P
 
 def _is_large(path: Path, parts: Predictor) -> bool:
     """Whether the image is read in parts."""
+    if not parts.can_stream:
+        return False
     try:
-        large = open_large(path) if parts.can_stream else None
+        with open_picture(path, 2) as picture:
+            return picture.is_large
     except DataError:  # told when its turn comes
         return False
-    if large is not None:
-        large.close()
-    return large is not None
 
 
 def _write(
@@ -254,7 +254,7 @@ def _write(
     written: dict[str, Any] = {"image": str(source)}
     for kind, picture in reversed(pictures.items()):  # the mask last: where it is, everything is
         path = target if kind == "mask" else target.with_name(f"{target.stem}_{kind}.png")
-        write_png(path, picture)
+        PNG.write(path, picture)
         written[kind] = str(path)
     return {**written, "share": _told(task.shares(answer))}
 
@@ -274,7 +274,7 @@ def _told(shares: dict[str, float]) -> dict[str, float] | float:
 class Converted:
     """A large image as those of the data set."""
 
-    image: WindowedImage
+    image: Picture
     layout: Layout
 
     @property
@@ -288,7 +288,7 @@ class Converted:
 
 
 def _write_large(
-    parts: Predictor, image: WindowedImage, target: Path, options: PredictOptions, listener: Listener
+    parts: Predictor, image: Picture, target: Path, options: PredictOptions, listener: Listener
 ) -> dict[str, Any]:
     """Predict and write an image band by band, as tiled TIFF."""
     if options.overlays or options.video is not None:
@@ -306,19 +306,19 @@ def _write_large(
         with ExitStack() as stack:  # which closes the mask last: where it is, everything is
             writers = {
                 kind: stack.enter_context(
-                    tiled_tiff(path, (*image.size, *samples), np.uint8)
+                    create(path, image.size, np.uint8, channels=samples[0] if samples else 0)
                     if kind == "mask"
-                    else tiled_tiff(path, image.size, np.uint16)
+                    else create(path, image.size, np.uint16)
                 )
                 for kind, path in paths.items()
             }
             for rows, likely in parts.bands(Converted(image, parts.layout), target.parent):
                 answer = task.decide(likely.probs, parts.inference.threshold)
-                writers["mask"].add(parts.layout.as_stored(answer))
+                writers["mask"](parts.layout.as_stored(answer))
                 if options.probabilities:
-                    writers["probability"].add(_in_16_bits(likely.probs.max(axis=0)))
+                    writers["probability"](_in_16_bits(likely.probs.max(axis=0)))
                 if options.uncertainty:
-                    writers["uncertainty"].add(_in_16_bits(likely.uncertainty))
+                    writers["uncertainty"](_in_16_bits(likely.uncertainty))
                 weight = (rows.stop - rows.start) / image.size[0]
                 for name, share in task.shares(answer).items():
                     shares[name] = shares.get(name, 0.0) + weight * share

@@ -15,15 +15,13 @@ from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import remove_leftovers, write_text
 from segcli.core.names import safe_name
 from segcli.core.types import Array
-from segcli.data import windows
-from segcli.data.images import write_png
 from segcli.data.planes import Planes
 from segcli.data.samples import Case, Sample
-from segcli.data.volume_windows import is_folder, open_volume
-from segcli.data.windows import WindowedImage
 from segcli.engine.events import Listener
 from segcli.engine.inference.predictor import InMemory, Likely, Pixels, Predictor
 from segcli.engine.stopping import StopSignal
+from segcli.files import Picture, is_picture_folder, open_picture
+from segcli.files.png import PNG
 from segcli.report.results import Predicted
 
 __all__ = ["predict_volumes"]
@@ -60,7 +58,7 @@ def predict_volumes(
     """
     if options.video is not None:
         raise ConfigError("`--video` is for 2D images", hint="leave it out; `--overlay` draws slices of a volume")
-    files = files_of(inputs, endings, is_folder)
+    files = files_of(inputs, endings, lambda path: is_picture_folder(path, 3))
     parts = opened()
     folder = options.folder(parts.name)
     targets = targets_of({path: parts.layout.answer_path(folder, path) for path in files}, options)
@@ -87,7 +85,7 @@ def predict_volumes(
                     likely = parts.likely(volume) if isinstance(volume, Sample) else None
                     _settled(writing, done, listener)  # one volume waits at most, whatever is slower
                     writing = None
-                    if isinstance(volume, WindowedImage):
+                    if isinstance(volume, Picture):
                         work.write_large(case, volume)
                     else:
                         assert likely is not None
@@ -143,14 +141,23 @@ class _Work:
     ) -> None:
         self.parts, self.done, self.table, self.options, self.last = parts, done, table, options, last
 
-    def read(self, case: Case) -> Sample | WindowedImage:
+    def read(self, case: Case) -> Sample | Picture:
         """A volume, or what reads its parts where it is large."""
         if not self.parts.can_stream:
             return self.parts.layout.read_unlabelled(case)
-        large = open_volume(case.image, case.index, scratch=self.done.folder, least=windows.LARGE)
-        return self.parts.layout.read_unlabelled(case) if large is None else large
+        picture = open_picture(case.image, 3, case.index)
+        try:
+            if picture.is_large:
+                picture.prepare(self.done.folder)
+                return picture
+            sample = Sample(self.parts.layout.converted(picture.read(), picture.path))
+        except BaseException:
+            picture.close()
+            raise
+        picture.close()
+        return sample
 
-    def write_large(self, case: Case, volume: WindowedImage) -> None:
+    def write_large(self, case: Case, volume: Picture) -> None:
         """Predict and write a volume a few planes at a time."""
         try:
             pixels = Converted(volume, self.parts.layout)
@@ -189,7 +196,7 @@ class _Work:
                 of_file = "" if case.index is None else f"{case.image.stem}_"
                 path = folder / safe_name(f"{of_file}{case.id}_overlay.png")
                 spacing = parts.layout.input_spacing(case)
-                write_png(
+                PNG.write(
                     path, slices.picture(pixels.read, parts.task.tinted, spacing, upright=parts.layout.is_upright(case))
                 )
                 written["overlay"] = str(path)

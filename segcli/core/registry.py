@@ -14,6 +14,7 @@ from segcli.core.errors import ConfigError, nearest
 
 __all__ = [
     "DATASETS",
+    "FILES",
     "LOSSES",
     "METRICS",
     "MODELS",
@@ -146,5 +147,6 @@ OPTIMIZERS = Registry("optimizers", "optimizer")
 SCHEDULERS = Registry("schedulers", "scheduler")
 TASKS = Registry("tasks", "task")
 DATASETS = Registry("datasets", "data-set format")
+FILES = Registry("files", "file format")
 TRACKERS = Registry("trackers", "tracker")
 SAMPLES = Registry("samples", "sample data set")

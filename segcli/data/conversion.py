@@ -10,7 +10,7 @@ import numpy as np
 from segcli.core.errors import DataError
 from segcli.core.types import Array
 from segcli.data.checks import Finding
-from segcli.data.images import Header
+from segcli.files import Header
 
 __all__ = ["Color", "Conversion"]
 

@@ -5,24 +5,21 @@ Headers are read once, slices when they are needed; those of the volumes that we
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 
 from segcli.core.errors import DataError
 from segcli.core.types import Array
 from segcli.data.images import natural_key
+from segcli.files import Window
+from segcli.files.tiff import TIFF
 
-__all__ = ["ENDINGS", "Plane", "SliceStacks", "Stack"]
-
-ENDINGS = (".tif", ".tiff")
-Window = tuple[slice, ...]
+__all__ = ["Plane", "SliceStacks", "Stack"]
 
 
 @dataclass(frozen=True)
@@ -112,14 +109,14 @@ class _Recent:
 def _looked_at(folder: Path) -> Stack:
     files = [folder]
     if folder.is_dir():
-        inside = (path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.name[0] != ".")
+        inside = (path for path in folder.iterdir() if path.suffix.lower() in TIFF.listed and path.name[0] != ".")
         files = sorted(inside, key=natural_key)
     planes: list[Plane] = []
     sizes: list[tuple[int, int]] = []
     faults: list[DataError] = []
     for file in files:
         try:
-            count, size = _header(file)
+            count, size = TIFF.planes(file)
         except DataError as error:
             faults.append(error)
             continue
@@ -128,44 +125,5 @@ def _looked_at(folder: Path) -> Stack:
     return Stack(tuple(planes), tuple(sizes), tuple(faults))
 
 
-def _header(path: Path) -> tuple[int, tuple[int, int]]:
-    """Number of slices in a file, and their rows and columns.
-
-    Raises:
-        DataError: It is no TIFF of grey slices.
-    """
-    with _blamed(path), tifffile.TiffFile(path) as tiff:
-        shape = tuple(int(length) for length in tiff.series[0].shape)
-        if len(shape) not in (2, 3) or tiff.series[0].axes[-1] in "SC":
-            raise DataError(f"`{path}` of shape {shape} is no grey slice or stack", hint="export grey slices")
-        kind = tiff.series[0].dtype
-        if kind is None or kind.kind not in "ub" or kind.itemsize > 2:
-            raise DataError(f"`{path}` holds {kind} values", hint="export 8 or 16 bits")
-    return (shape[0] if len(shape) == 3 else 1), (shape[-2], shape[-1])
-
-
 def _read(plane: Plane) -> Array:
-    """One slice."""
-    with _blamed(plane.file), tifffile.TiffFile(plane.file) as tiff:
-        series = tiff.series[0]
-        if len(series.shape) == 2:
-            pixels: Array = series.asarray()
-        elif len(tiff.pages) == series.shape[0]:
-            pixels = tiff.pages[plane.page].asarray()
-        else:  # ImageJ writes large stacks under one header
-            pixels = series.asarray()[plane.page].copy()
-    return pixels
-
-
-@contextmanager
-def _blamed(path: Path) -> Iterator[None]:
-    """Turns whatever the decoder raises into one sentence that names the file."""
-    try:
-        yield
-    except (DataError, MemoryError):
-        raise
-    except Exception as error:
-        detail = " ".join(str(error).split())[:120] or type(error).__name__
-        raise DataError(
-            f"cannot read slice `{path}` ({detail})", hint="replace the file, or take the sample out"
-        ) from error
+    return TIFF.plane(plane.file, plane.page)

@@ -14,11 +14,11 @@ from segcli.core.names import safe_name, safe_path
 from segcli.core.types import Array, ConfigModel
 from segcli.data.checks import Finding
 from segcli.data.classes.class_list import Mistake
-from segcli.data.images import EXTENSIONS, write_png
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.data.splits import Division
-from segcli.data.tiles import Add
+from segcli.files import Add, open_picture
+from segcli.files.png import PNG
 
 __all__ = ["SPLITS", "Layout"]
 
@@ -38,8 +38,6 @@ class Layout(ABC):
     """`data.preprocessing.normalize` of a data set that states no `mean`."""
     default_tile: ClassVar[tuple[int, ...] | None] = (1024, 1024)
     """`inference.tile` where neither it nor `data.patch_size` is set; None for images that are never cut."""
-    endings: ClassVar[tuple[str, ...]] = tuple(f".{extension}" for extension in EXTENSIONS)
-    """Ends of the names of files that it can predict."""
     truths: ClassVar[tuple[str, ...]] = ("mask",)
     """Truths that a case has: a `mask`, or the `class` of the whole."""
     whole: ClassVar[str | None] = None
@@ -156,13 +154,18 @@ class Layout(ABC):
             DataError: A file is unreadable or does not fit the data set's description.
         """
 
-    @abstractmethod
-    def read_input(self, path: Path) -> Sample:
+    def read_input(self, path: Path, index: int | None = None) -> Sample:
         """Decode an image without label, converted as those of the data set; for prediction.
+
+        Args:
+            path: The file or folder, of any format with the axes of this layout.
+            index: Position in a file that holds many.
 
         Raises:
             DataError: The file is unreadable or has the wrong channels.
         """
+        with open_picture(path, self.ndim, index) as picture:
+            return Sample(self.converted(picture.read(), picture.path))
 
     def inputs(self, path: Path) -> list[Case]:
         """Find the cases in a file to predict.
@@ -234,7 +237,7 @@ class Layout(ABC):
             DataError: It cannot be written.
         """
         path = safe_path(folder, f"{case.id}.png")
-        write_png(path, self.as_stored(answer))
+        PNG.write(path, self.as_stored(answer))
         return path
 
     def close_answers(self, folder: Path) -> None:

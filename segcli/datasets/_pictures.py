@@ -19,10 +19,11 @@ from segcli.data.classes.binary_masks import BinaryMasks
 from segcli.data.classes.class_list import Mistake, completed_classes
 from segcli.data.classes.masks import MaskKeys, MaskReader
 from segcli.data.conversion import Color, Conversion
-from segcli.data.images import EXTENSIONS, Header, natural_key, read_header, read_image, read_labels
+from segcli.data.images import EXTENSIONS, natural_key, read_image, read_labels, supported
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.datasets import Layout
+from segcli.files import Header, read_header
 
 __all__ = ["PictureKeys", "Pictures", "by_stem"]
 
@@ -109,11 +110,7 @@ class Pictures(Layout):
 
     def converted(self, pixels: Array, path: Path) -> Array:
         """Convert as `color` and `intensity_range` say."""
-        return self.convert(pixels, path)
-
-    def read_input(self, path: Path) -> Sample:
-        """Decode one image by itself."""
-        return Sample(image=self.convert(read_image(path), path))
+        return self.convert(supported(pixels, path), path)
 
     def as_stored(self, answer: Array) -> Array:
         """Write class indices as the numbers or colours of the data set's own masks."""

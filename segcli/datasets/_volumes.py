@@ -7,27 +7,21 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import h5py
 import numpy as np
 from pydantic import Field
 
 from segcli.core.errors import DataError
-from segcli.core.files import told_when_full
 from segcli.core.names import safe_name
 from segcli.core.types import Array, ConfigModel
 from segcli.data.checks import Finding
 from segcli.data.classes.class_list import class_names
-from segcli.data.dicom import is_dicom
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
-from segcli.data.tiles import Add
-from segcli.data.volume_windows import is_folder, open_volume
-from segcli.data.volume_writers import CHUNK, writing_volume
-from segcli.data.volumes import HDF5, NIFTI, TIFF, HDF5File, read_volume, suffix_of, volume_spacing
-from segcli.data.windows import LARGE
 from segcli.datasets import Layout
+from segcli.files import Add, answer_name, create, ending_of, format_of, read_header, stem_of
+from segcli.files.hdf5 import HDF5
 
-__all__ = ["Spacing", "VolumeKeys", "Volumes", "as_channels_last", "flags_against", "metadata", "names_of", "text_of"]
+__all__ = ["Spacing", "VolumeKeys", "Volumes", "flags_against", "metadata"]
 
 Spacing = Annotated[list[Annotated[float, Field(gt=0.0)]], Field(min_length=3, max_length=3)]
 
@@ -50,7 +44,6 @@ class Volumes(Layout):
     ndim = 3
     normalizes: ClassVar[Literal[True, "per_image"]] = "per_image"
     default_tile: ClassVar[tuple[int, ...]] = (128, 128, 128)
-    endings: ClassVar[tuple[str, ...]] = (*NIFTI, *TIFF, *HDF5)
 
     def __init__(self, config: VolumeKeys, spec: DatasetSpec) -> None:
         super().__init__(config, spec)
@@ -112,7 +105,7 @@ class Volumes(Layout):
         """Return the spacing of the file, else that stated for the data set."""
         if case.index is not None:
             return self.stated_spacing
-        return volume_spacing(case.image) or self.stated_spacing
+        return read_header(case.image, 3).spacing or self.stated_spacing
 
     # ---- checks
 
@@ -132,31 +125,15 @@ class Volumes(Layout):
 
     def inputs(self, path: Path) -> list[Case]:
         """Find the cases of a file to predict: all of an HDF5 file, or the one of any other."""
-        if suffix_of(path) not in HDF5:
-            return [Case(_stem(path), path)]
-        with HDF5File(path).open() as file:
-            if "images" not in file:
-                raise DataError(f"`{path}` has no dataset `images`; it has {', '.join(file) or 'none'}")
-            count = len(file["images"])
-            names = names_of(file, count)
+        kind = format_of(path, 3)
+        names = None if kind is None else kind.members(path)
+        if names is None:
+            return [Case(stem_of(path), path)]
         return [Case(name, path, index=index) for index, name in enumerate(names)]
 
     def read_unlabelled(self, case: Case) -> Sample:
         """Read one volume without masks."""
-        if case.index is None:
-            return self.read_input(case.image)
-        with HDF5File(case.image).open() as file:
-            return Sample(self.image(as_channels_last(file["images"][case.index]), case.place))
-
-    def read_input(self, path: Path) -> Sample:
-        """Read the volume of a NIfTI or TIFF file, of Zarr or of a DICOM series."""
-        parts = open_volume(path) if is_folder(path) else None
-        if parts is None:
-            return Sample(self.image(read_volume(path).voxels, str(path)))
-        try:
-            return Sample(self.image(parts.read(tuple(slice(0, length) for length in parts.size)), str(path)))
-        finally:
-            parts.close()
+        return self.read_input(case.image, case.index)
 
     def converted(self, pixels: Array, path: Path) -> Array:
         """Convert a part as the whole."""
@@ -164,11 +141,12 @@ class Volumes(Layout):
 
     def is_upright(self, case: Case) -> bool:
         """Tell that volumes of NIfTI and DICOM are upright."""
-        return suffix_of(case.image) in NIFTI or is_dicom(case.image)
+        kind = format_of(case.image, 3)
+        return kind is not None and kind.keeps_grid
 
     def answer_path(self, folder: Path, path: Path) -> Path:
         """Name the file as the input; the answer to a DICOM series is a NIfTI file."""
-        return folder / safe_name(f"{_stem(path)}.nii.gz" if is_dicom(path) else path.name)
+        return folder / safe_name(answer_name(path, 3))
 
     def save_answer(self, folder: Path, case: Case, answer: Array) -> Path:
         """Write the masks `(*S, K)` of a case, as `writing_answer` does."""
@@ -186,11 +164,12 @@ class Volumes(Layout):
         target = self.answer_path(folder, case.image)
         count = self.spec.num_classes
         if case.index is not None:
-            with _appending(self._part(target), case, size, 1 if self.excludes else count) as add:
+            masks = 1 if self.excludes else count
+            with HDF5.appending(self._part(target), case.image, case.index, size, masks) as add:
                 yield add
             return
         example = np.zeros((1, 1, 1) if self.excludes else (1, 1, 1, count), np.uint8)
-        with writing_volume(target, size, self.labels(example).dtype, like=case.image) as add:
+        with create(target, size, self.labels(example).dtype, like=case.image) as add:
             yield lambda answer: add(self.labels(answer))
 
     def writing_values(
@@ -201,15 +180,15 @@ class Volumes(Layout):
         What that has no room for, channels or a place among other volumes, is float32 in a NumPy file, channels first.
         """
         if case.index is not None:
-            path = folder / safe_name(f"{_stem(case.image)}_{case.id}_{kind}.npy")
-            return path, writing_volume(path, size, np.float32, like=None, channels=channels)
-        if suffix_of(case.image) in NIFTI or is_dicom(case.image):
+            path = folder / safe_name(f"{stem_of(case.image)}_{case.id}_{kind}.npy")
+            return path, create(path, size, np.float32, channels=channels)
+        if self.is_upright(case):
             path = folder / safe_name(f"{case.id}_{kind}.nii.gz")
-            return path, writing_volume(path, size, np.float32, like=case.image, channels=channels)
+            return path, create(path, size, np.float32, like=case.image, channels=channels)
         if channels:
             path = folder / safe_name(f"{case.id}_{kind}.npy")
-            return path, writing_volume(path, size, np.float32, like=None, channels=channels)
-        path = folder / safe_name(f"{case.id}_{kind}{suffix_of(case.image)}")
+            return path, create(path, size, np.float32, channels=channels)
+        path = folder / safe_name(f"{case.id}_{kind}{ending_of(self.answer_path(folder, case.image))}")
         return path, _in_16_bits(path, case, size)
 
     def _part(self, target: Path) -> Path:
@@ -238,67 +217,10 @@ class Volumes(Layout):
         return labels.astype(np.uint8 if largest <= 255 else np.uint16)
 
 
-def _stem(path: Path) -> str:
-    """Return the name without the ending that tells the format."""
-    ending = suffix_of(path)
-    return path.name[: -len(ending)] if ending and not is_dicom(path) else path.name
-
-
 @contextmanager
 def _in_16_bits(path: Path, case: Case, size: tuple[int, ...]) -> Iterator[Add]:
-    with writing_volume(path, size, np.uint16, like=case.image) as add:
+    with create(path, size, np.uint16, like=case.image) as add:
         yield lambda values: add(np.rint(values * 65535).astype(np.uint16))
-
-
-def as_channels_last(voxels: Array) -> Array:
-    """Turn `(*S)` or `(C, *S)` into `(*S, C)`."""
-    return voxels[..., None] if voxels.ndim == 3 else np.moveaxis(voxels, 0, -1)
-
-
-def names_of(file: h5py.File, count: int) -> list[str]:
-    """Name the cases in a file: by its `case_ids` where they can be names of files, else by numbers."""
-    if "case_ids" in file and file["case_ids"].shape == (count,):
-        names = [text_of(value) for value in file["case_ids"][:]]
-        usable = all(name == safe_name(name) for name in names)
-        if usable and len(set(names)) == count:
-            return names
-    return [f"{index:04d}" for index in range(count)]
-
-
-def text_of(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-@contextmanager
-def _appending(part: Path, case: Case, size: tuple[int, ...], count: int) -> Iterator[Add]:
-    """Take the masks of one case, plane by plane, into the file of answers; of a case that fails, nothing."""
-    with HDF5File(case.image).open() as source:
-        cases = len(source["images"])
-    part.parent.mkdir(parents=True, exist_ok=True)
-    most = CHUNK if np.prod(size, dtype=np.int64) >= LARGE else max(size)
-    with told_when_full(part), h5py.File(part, "a") as file:
-        if "masks" not in file:
-            chunks = (1, 1, *(min(length, most) for length in size))
-            file.create_dataset("masks", (cases, count, *size), np.uint8, chunks=chunks, compression="gzip")
-            file.create_dataset("presence_labels", (cases, count), np.uint8)
-        done = 0
-        present = np.zeros(count, bool)
-
-        def add(answer: Array) -> None:
-            nonlocal done
-            masks = answer[..., None] if answer.ndim == 3 else answer
-            rows = slice(done, done + len(masks))
-            file["masks"][case.index, :, rows] = np.moveaxis(masks, -1, 0)
-            present[:] |= masks.reshape(-1, count).any(0)
-            done = rows.stop
-
-        try:
-            yield add
-            file["presence_labels"][case.index] = present
-        except BaseException:
-            for number in range(count):
-                file["masks"][case.index, number] = 0
-            raise
 
 
 def metadata(root: Path | None) -> dict[str, Any]:

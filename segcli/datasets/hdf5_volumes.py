@@ -16,21 +16,19 @@ import numpy as np
 
 from segcli.core.errors import DataError
 from segcli.core.files import shown, write_text
+from segcli.core.types import Array
 from segcli.data.checks import Finding, raise_on_error
 from segcli.data.classes.class_list import Mistake
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
-from segcli.data.volumes import HDF5File
 from segcli.datasets._small import COUNTS, volume
 from segcli.datasets._volumes import (
     VolumeKeys,
     Volumes,
-    as_channels_last,
     flags_against,
     metadata,
-    names_of,
-    text_of,
 )
+from segcli.files.hdf5 import HDF5
 
 __all__ = ["HDF5Volumes"]
 
@@ -97,9 +95,9 @@ class HDF5Volumes(Volumes):
         self._headers: dict[str, _Header] = {}
 
     @cached_property
-    def files(self) -> dict[str, HDF5File]:
+    def files(self) -> dict[str, HDF5]:
         """File of each split; an exported network knows none of them."""
-        return {split: HDF5File(self._path(split)) for split in ("train", "val", "test")}
+        return {split: HDF5(self._path(split)) for split in ("train", "val", "test")}
 
     @cached_property
     def _split_of(self) -> dict[Path, str]:
@@ -126,7 +124,7 @@ class HDF5Volumes(Volumes):
             if missing is not None:
                 raise missing
             path = self.files[split].path
-            with self.files[split].open() as file:
+            with self.files[split].reading() as file:
                 for key in NEEDED:
                     if key not in file:
                         raise DataError(
@@ -137,8 +135,8 @@ class HDF5Volumes(Volumes):
                 count = shapes["images"][0] if shapes["images"] else 0
                 scenarios: list[str | None] = [None] * count
                 if "scenarios" in file and file["scenarios"].shape == (count,):
-                    scenarios = [text_of(value) for value in file["scenarios"][:]]
-                header = _Header(shapes, names_of(file, count), scenarios)
+                    scenarios = [HDF5.text_of(value) for value in file["scenarios"][:]]
+                header = _Header(shapes, HDF5.names_in(file, count), scenarios)
             self._headers[split] = header
         return self._headers[split]
 
@@ -199,8 +197,8 @@ class HDF5Volumes(Volumes):
 
     def read(self, case: Case) -> Sample:
         """Read one volume and its masks, and nothing else of the file."""
-        with self.files[self._split_of[case.image]].open() as file:
-            image = self.image(as_channels_last(file["images"][case.index]), case.place)
+        with self.files[self._split_of[case.image]].reading() as file:
+            image = self.image(_channels_last(file["images"][case.index]), case.place)
             masks = file["masks"][case.index]
         if masks.size and (masks.max() > 1 or masks.min() < 0 or masks.dtype.kind == "f"):
             values = np.unique(masks)
@@ -242,15 +240,20 @@ class HDF5Volumes(Volumes):
             yield Finding("wrong_image_size", "warning", file, message, "mend `image_size`; the file counts")
 
     def _inspect_flags(self, split: str, cases: list[Case]) -> Iterator[Finding]:
-        with self.files[split].open() as file:
+        with self.files[split].reading() as file:
             flags, masks = file["presence_labels"][:], file["masks"]
             yield from flags_against(flags, (masks[index] for index in range(len(cases))), self.names, cases)
+
+
+def _channels_last(voxels: Array) -> Array:
+    """Turn `(*S)` or `(C, *S)` into `(*S, C)`."""
+    return voxels[..., None] if voxels.ndim == 3 else np.moveaxis(voxels, 0, -1)
 
 
 def _channels(path: Path) -> int:
     """Read the channels of the images in a file; 1 where it cannot be read, which is told later."""
     try:
-        with HDF5File(path).open() as file:
+        with HDF5(path).reading() as file:
             shape: tuple[int, ...] = file["images"].shape if "images" in file else ()
     except DataError:
         return 1

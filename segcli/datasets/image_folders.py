@@ -17,12 +17,12 @@ from segcli.core.files import shown
 from segcli.data.checks import Finding, doubles, extra_label
 from segcli.data.classes.binary_masks import BinaryMasks
 from segcli.data.classes.masks import MaskFormat, MaskReader
-from segcli.data.images import write_png
 from segcli.data.samples import Case
 from segcli.data.settings import DatasetSpec
 from segcli.data.splits import Division, SplitSettings, divide, group_of
 from segcli.datasets._pictures import PictureKeys, Pictures, by_stem
 from segcli.datasets._small import COUNTS, picture
+from segcli.files.png import PNG
 
 __all__ = ["ImageFolders"]
 
@@ -58,8 +58,8 @@ class ImageFolders(Pictures):
         for number, (split, count) in enumerate(COUNTS.items()):
             for index in range(count):
                 image, mask = picture(1000 * number + index)
-                write_png(root / split / "image" / f"{index:02d}.png", image, synced=False)
-                write_png(root / split / "label" / f"{index:02d}.png", mask * np.uint8(255), synced=False)
+                PNG.write(root / split / "image" / f"{index:02d}.png", image, synced=False)
+                PNG.write(root / split / "label" / f"{index:02d}.png", mask * np.uint8(255), synced=False)
         return {"num_channels": 3}
 
     def __init__(self, config: Config, spec: DatasetSpec) -> None:

@@ -17,14 +17,14 @@ from segcli.core.errors import DataError
 from segcli.core.types import Array
 from segcli.data.checks import Finding, doubles, extra_label, raise_on_error
 from segcli.data.classes.class_list import Mistake
-from segcli.data.images import natural_key
+from segcli.data.images import natural_key, read_voxels
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.data.splits import Division, ShareSettings, divide
-from segcli.data.volume_writers import writing_volume
-from segcli.data.volumes import NIFTI, read_volume, suffix_of, volume_header
 from segcli.datasets._small import COUNTS, volume
 from segcli.datasets._volumes import VolumeKeys, Volumes
+from segcli.files import Header, create, ending_of, read_header
+from segcli.files.nifti import NIfTI
 
 __all__ = ["NIfTIVolumes"]
 
@@ -87,7 +87,7 @@ class NIfTIVolumes(Volumes):
             labels = masks[0] + 2 * masks[1]
             for folder, voxels in (("imagesTr", image), ("labelsTr", labels)):
                 path = root / folder / f"{name}.nii.gz"
-                with writing_volume(path, voxels.shape, voxels.dtype, like=None) as add:
+                with create(path, voxels.shape, voxels.dtype) as add:
                     add(voxels)
         return {"classes": ["left", "right"], "split": {"val": names["val"], "test": names["test"]}}
 
@@ -128,7 +128,10 @@ class NIfTIVolumes(Volumes):
                     Finding("missing_label", "error", case.image, message, "add it, or take the image away")
                 )
         if not cases:
-            message, mend = f"no images in `{images}`", f"files end in {', '.join(NIFTI)}; `image_folder` is a key"
+            message, mend = (
+                f"no images in `{images}`",
+                f"files end in {', '.join(NIfTI.endings)}; `image_folder` is a key",
+            )
             findings.append(Finding("empty_split", "error", images, message, mend))
         return cases, findings
 
@@ -141,8 +144,8 @@ class NIfTIVolumes(Volumes):
             )
         found: dict[str, list[Path]] = {}
         for path in sorted(folder.iterdir(), key=natural_key):
-            stem = path.name[: -len(suffix_of(path))]
-            if suffix_of(path) in NIFTI and not path.name.startswith(".") and stem.endswith(suffix):
+            stem = path.name[: -len(ending_of(path))]
+            if ending_of(path) in NIfTI.endings and not path.name.startswith(".") and stem.endswith(suffix):
                 found.setdefault(stem[: len(stem) - len(suffix)], []).append(path)
         return found
 
@@ -179,19 +182,19 @@ class NIfTIVolumes(Volumes):
 
     def size(self, case: Case) -> tuple[int, ...]:
         """Read the size from the header."""
-        return self._header(case.image)[0]
+        return self._header(case.image).size
 
     def spacing(self, case: Case) -> tuple[float, ...] | None:
         """Return the spacing as stated, else from the header."""
-        return self.stated_spacing or self._header(case.image)[1]
+        return self.stated_spacing or self._header(case.image).spacing
 
     @cache  # noqa: B019
-    def _header(self, path: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
-        return volume_header(path)
+    def _header(self, path: Path) -> Header:
+        return read_header(path, 3)
 
     def read(self, case: Case) -> Sample:
         """Read an image and its masks."""
-        image = self.image(read_volume(case.image).voxels, str(case.image))
+        image = self.image(read_voxels(case.image), str(case.image))
         if case.label is None:
             return Sample(image)
         labels = self._labels(case.label)
@@ -201,7 +204,7 @@ class NIfTIVolumes(Volumes):
 
     def _labels(self, path: Path) -> Array:
         """Read whole numbers `(*S)`, each of a class or 0."""
-        stored = read_volume(path).voxels
+        stored = read_voxels(path)
         if stored.shape[-1] != 1:
             raise DataError(f"label map `{path}` has {stored.shape[-1]} channels", hint="write one number per voxel")
         labels = np.rint(stored[..., 0]).astype(np.int64)
@@ -263,7 +266,7 @@ class NIfTIVolumes(Volumes):
                 yield Finding(f"unreadable_{kind}", "error", path, error.message, error.hint or "")
         if len(headers) < 2 or case.label is None:
             return
-        (size, spacing), (label_size, label_spacing) = headers
+        (size, spacing), (label_size, label_spacing) = ((each.size, each.spacing or ()) for each in headers)
         if size != label_size:
             message = _differ(case.label, label_size, case.image, size)
             yield Finding("size_mismatch", "error", case.label, message, SAME_SIZE)

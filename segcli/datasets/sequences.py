@@ -16,12 +16,13 @@ from pydantic import Field
 from segcli.core.errors import DataError
 from segcli.data.checks import Finding, doubles, extra_label
 from segcli.data.classes.masks import MaskFormat, MaskReader
-from segcli.data.images import natural_key, write_png
+from segcli.data.images import natural_key
 from segcli.data.samples import Case
 from segcli.data.settings import DatasetSpec
 from segcli.data.splits import Division, SequenceSplit, divide
 from segcli.datasets._pictures import PictureKeys, Pictures, by_stem
 from segcli.datasets._small import COUNTS, picture
+from segcli.files.png import PNG
 
 __all__ = ["Sequences"]
 
@@ -56,8 +57,8 @@ class Sequences(Pictures):
                 image, mask = picture(1000 * number + index)
                 mask[-3:, -6:] = 2
                 place = Path(f"Video_{number:03d}", f"{index + 1:04d}.png")
-                write_png(root / "Images" / place, image, synced=False)
-                write_png(root / "Labels" / place, np.array(list(colors.values()), np.uint8)[mask], synced=False)
+                PNG.write(root / "Images" / place, image, synced=False)
+                PNG.write(root / "Labels" / place, np.array(list(colors.values()), np.uint8)[mask], synced=False)
         classes = [{"name": name, "color": color} for name, color in colors.items()]
         split = {split: [f"Video_{number:03d}"] for number, split in enumerate(COUNTS)}
         return {"num_channels": 3, "classes": classes, "ignore": ["void"], "split": split}

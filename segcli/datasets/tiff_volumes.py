@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import tifffile
 from pydantic import Field
 
 from segcli.core.errors import DataError
@@ -22,11 +21,12 @@ from segcli.data.classes.class_list import Mistake, class_names
 from segcli.data.images import natural_key
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
-from segcli.data.slices import ENDINGS, SliceStacks
+from segcli.data.slices import SliceStacks
 from segcli.data.splits import Division, ShareSettings, divide, stratified
 from segcli.datasets import Layout
 from segcli.datasets._sample_table import SampleTable, rows_of
 from segcli.datasets._small import COUNTS, volume
+from segcli.files import create
 
 __all__ = ["TIFFVolumes"]
 
@@ -83,7 +83,6 @@ class TIFFVolumes(Layout):
     ndim = 3
     normalizes: ClassVar[Literal[True, "per_image", "min_max"]] = "min_max"
     default_tile = None
-    endings = ENDINGS
     truths = ("class",)
     whole = "sample"
 
@@ -113,7 +112,8 @@ class TIFFVolumes(Layout):
             for folder, voxels in (("raw", np.rint(image * 4095).astype(np.uint16)), ("mask", masks[0] * 255)):
                 (root / name / folder).mkdir(parents=True)
                 for z, plane in enumerate(voxels):
-                    tifffile.imwrite(root / name / folder / f"z{z:03d}.tif", plane, photometric="minisblack")
+                    with create(root / name / folder / f"z{z:03d}.tif", plane.shape, plane.dtype) as add:
+                        add(plane)
         lines = ["sample_id,class", *(f"{name},{('even', 'odd')[seed % 2]}" for seed, name in enumerate(names))]
         write_text(root / "classes.csv", "\n".join(lines) + "\n")
         val, test = COUNTS["val"], COUNTS["test"]
@@ -303,9 +303,9 @@ class TIFFVolumes(Layout):
         folders = [path] if (path / raw).exists() else sorted(path.iterdir(), key=natural_key) if path.is_dir() else []
         return [case for folder in folders if (folder / raw).exists() for case in self._cases(folder)]
 
-    def read_input(self, path: Path) -> Sample:
+    def read_input(self, path: Path, index: int | None = None) -> Sample:
         """Read the first crop of a stack."""
-        return self.read_unlabelled(self.inputs(path)[0])
+        return self.read_unlabelled(self.inputs(path)[index or 0])
 
     # ---- checks
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segcli.core.files import write_text
-from segcli.data.images import write_png
+from segcli.files.png import PNG
 
 __all__ = ["Example", "Files", "SampleMaker", "SampleSet"]
 
@@ -60,7 +60,7 @@ class SampleSet(ABC):
                 if isinstance(content, str):
                     write_text(folder / path, content)
                 else:
-                    write_png(folder / path, content, synced=False)
+                    PNG.write(folder / path, content, synced=False)
             yield
 
     def pictures(self, seed: int, size: int) -> Iterator[Files]:

@@ -17,7 +17,7 @@ import zarr
 from factories import blobs
 from scipy import ndimage
 
-from segcli.data import windows
+from segcli import files
 from segcli.data.images import read_image, read_labels
 from segcli.engine.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 
@@ -38,7 +38,7 @@ def test_an_image_read_in_parts_has_the_mask_of_one_read_as_a_whole(run_cli, wor
     array[:] = image
     words = ("--tile", "64", "--probabilities", "--uncertainty", "--json")
     assert run_cli("predict", "slide.tif", "--out", "whole", *words).code == 0
-    monkeypatch.setattr(windows, "LARGE", 1)
+    monkeypatch.setattr(files, "LARGE", 1)
     result = run_cli("predict", "slide.tif", "cloud.zarr", "--out", "parts", *words)
     assert result.code == 0, result.err
     for kind in ("", "_probability", "_uncertainty"):

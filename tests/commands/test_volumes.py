@@ -18,10 +18,10 @@ import zarr
 from factories import SMALL, bodies, volumes_experiment, write_dicom, write_experiment, write_hdf5, write_nifti
 from scipy import ndimage
 
+from segcli import files
 from segcli.commands.predict_images import PredictOptions
 from segcli.commands.predict_volumes import predict_volumes
 from segcli.config.schema import DatasetSection, Inference
-from segcli.data import windows
 from segcli.data.images import read_image
 from segcli.data.pipeline import Pipeline
 from segcli.data.samples import Sample
@@ -30,6 +30,7 @@ from segcli.engine.events import Silent
 from segcli.engine.export.portable import open_portable
 from segcli.engine.inference import sliding
 from segcli.engine.inference.predictor import InMemory, Predictor, ensemble
+from segcli.files import create, open_picture
 from segcli.tasks.structures import Structures
 
 ROOT = Path(__file__).parents[2]
@@ -237,7 +238,7 @@ def test_large_volumes_have_the_answers_of_small_ones(trained, run_cli, monkeypa
     words = (*words, "--probabilities", "--uncertainty", "--overlay")
     whole = predicted(run_cli, "whole", *words)
     opened = []
-    monkeypatch.setattr(windows, "LARGE", 1)
+    monkeypatch.setattr(files, "LARGE", 1)
     for name, value in (("HELD", 1), ("GIVEN", 2**12)):
         monkeypatch.setattr(sliding, name, value)
     bands = Predictor.bands
@@ -330,7 +331,7 @@ def test_a_large_case_that_breaks_off_leaves_nothing_in_the_file_of_its_cases(wo
     with h5py.File("data/test.h5", "a") as file:
         file["images"][2] = file["images"][0]
         file["images"][1, 22, 0, 0] = np.nan
-    monkeypatch.setattr(windows, "LARGE", 1)
+    monkeypatch.setattr(files, "LARGE", 1)
     parts = by_hand(lambda images: {"mask": bright(images)["mask"]})  # judges nothing: planes are written at once
     options = PredictOptions(out=Path("found"))
     done = predict_volumes(["data/test.h5"], lambda: parts, options, endings=[".h5"], listener=Silent())
@@ -530,14 +531,15 @@ def test_a_nifti_data_set_of_differing_sizes_trains_and_predict_keeps_affine_and
 
 def test_a_nifti_volume_is_read_in_one_order_of_axes_whatever_its_own(workplace):
     nibabel = pytest.importorskip("nibabel")
-    from segcli.data.volumes import read_volume, write_volume
 
     voxels = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
     nibabel.save(nibabel.Nifti1Image(voxels, OBLIQUE), "turned.nii.gz")
-    volume = read_volume(Path("turned.nii.gz"))
-    np.testing.assert_array_equal(volume.voxels[..., 0], voxels.transpose(1, 0, 2)[::-1, ::-1])
+    with open_picture(Path("turned.nii.gz"), 3) as volume:
+        stored = volume.read()[..., 0]
+    np.testing.assert_array_equal(stored, voxels.transpose(1, 0, 2)[::-1, ::-1])
     assert volume.spacing == pytest.approx((1.5, 2.0, 3.0))
-    write_volume(Path("back.nii.gz"), volume.voxels[..., 0], Path("turned.nii.gz"))
+    with create(Path("back.nii.gz"), stored.shape, stored.dtype, like=Path("turned.nii.gz")) as add:
+        add(stored)
     again = nibabel.load("back.nii.gz")
     np.testing.assert_array_equal(np.asarray(again.dataobj), voxels)
     np.testing.assert_allclose(again.affine, OBLIQUE)

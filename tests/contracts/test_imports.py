@@ -19,7 +19,7 @@ ORDER = (
     {"config"},
     {"tasks", "models", "losses", "metrics", "datasets", "trackers", "samples", "optimizers", "schedulers"},
     {"data"},
-    {"nn"},
+    {"nn", "files"},
     {"core"},
 )
 """Rooms from top to bottom; those of one level do not import each other."""

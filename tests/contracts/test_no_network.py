@@ -20,7 +20,7 @@ from factories import experiment, write_experiment, write_folders, write_nifti
 
 from segcli.cli.app import app
 from segcli.core.onnx_runtime import load_onnxruntime
-from segcli.data.windows import ZarrArray
+from segcli.files import open_picture
 
 ROOT = Path(__file__).parents[2]
 HOMES = {
@@ -219,7 +219,8 @@ def test_onnxruntime_is_quiet_as_soon_as_it_is_loaded_whatever_the_environment_s
 @pytest.mark.parametrize("name", ["http::a.zarr", "memory::a.zarr"])
 def test_the_name_of_a_zarr_folder_is_never_an_address(workplace, name):
     zarr.create_array(zarr.storage.LocalStore(workplace / name), shape=(4, 5), dtype="uint8")[:] = 3
-    assert ZarrArray(Path(name)).read((slice(0, 2), slice(0, 2))).max() == 3
+    with open_picture(Path(name), 2) as picture:
+        assert picture.read((slice(0, 2), slice(0, 2))).max() == 3
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")

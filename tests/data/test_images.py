@@ -7,7 +7,9 @@ import tifffile
 from PIL import Image
 
 from segcli.core.errors import DataError
-from segcli.data.images import natural_key, read_header, read_image, read_labels, write_png
+from segcli.data.images import natural_key, read_image, read_labels
+from segcli.files import read_header
+from segcli.files.png import PNG
 
 GREY = np.random.default_rng(0).integers(0, 256, (9, 7), dtype=np.uint8)
 RGB = np.random.default_rng(1).integers(0, 256, (9, 7, 3), dtype=np.uint8)
@@ -127,6 +129,6 @@ def test_files_sort_as_people_count():
 
 @pytest.mark.parametrize("pixels", [GREY, RGB, DEEP])
 def test_written_pixels_are_read_back(tmp_path, pixels):
-    write_png(tmp_path / "deep/er/a.png", pixels)
+    PNG.write(tmp_path / "deep/er/a.png", pixels)
     np.testing.assert_array_equal(read_image(tmp_path / "deep/er/a.png"), pixels.reshape(9, 7, -1))
     assert [path.name for path in (tmp_path / "deep/er").iterdir()] == ["a.png"]

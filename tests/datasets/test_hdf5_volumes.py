@@ -12,7 +12,7 @@ from factories import bodies, volumes_experiment, write_experiment, write_hdf5
 
 from segcli.config.load import load_dataset, load_run
 from segcli.core.errors import DataError
-from segcli.data.volumes import HDF5File
+from segcli.files.hdf5 import HDF5
 
 
 @pytest.fixture
@@ -183,6 +183,6 @@ def test_nothing_open_is_pickled_and_the_main_process_keeps_no_handle(make):
     case = layout.cases("train")[0]
     layout.read(case)
     again = pickle.loads(pickle.dumps(layout.files["train"]))
-    assert isinstance(again, HDF5File)
+    assert isinstance(again, HDF5)
     assert layout.files["train"]._kept is None
     h5py.File(case.image, "a").close()  # which HDF5 refuses while it is open elsewhere

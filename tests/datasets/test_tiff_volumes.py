@@ -15,6 +15,7 @@ from segcli.data.loader import TrainLoader
 from segcli.data.pipeline import Pipeline
 from segcli.data.settings import DataSettings, Fold
 from segcli.datasets._folds import Folded
+from segcli.files import tiff
 
 SIZE = (8, 16, 16)
 
@@ -81,7 +82,7 @@ def test_only_the_slices_of_a_crop_are_opened_and_each_once(tmp_path, monkeypatc
         opened[path.name] += 1
         return real(path, *args, **kwargs)
 
-    monkeypatch.setattr(slices.tifffile, "TiffFile", counting)
+    monkeypatch.setattr(tiff.tifffile, "TiffFile", counting)
     made.read(second)
     assert opened == Counter(f"z{z}.tif" for z in range(8, 16))
     made.read(second)

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from segcli.config.schema import Run
 from segcli.core.files import plain
 from segcli.core.names import safe_name
-from segcli.data.images import write_png
 from segcli.data.samples import Case
 from segcli.engine.assembly import Assembly
 from segcli.engine.events import Listener
@@ -23,6 +22,7 @@ from segcli.engine.training.activations import observed, observed_layers, undist
 from segcli.engine.training.monitor import Monitor
 from segcli.engine.training.panels import Panels, picked
 from segcli.engine.training.tracking import Tracking
+from segcli.files.png import PNG
 from segcli.metrics import Scored
 
 __all__ = ["Watching"]
@@ -135,7 +135,7 @@ class Watching:
     def _write_pictures(self, epoch: int) -> None:
         folder = self.folder.visualizations(epoch)
         for name, picture in self.panels.overlays().items():
-            write_png(folder / safe_name(f"{name.replace('/', '_')}.png"), picture)
+            PNG.write(folder / safe_name(f"{name.replace('/', '_')}.png"), picture)
 
     def _record_activations(self, network: nn.Module, epoch: int) -> None:
         with undisturbed(network, self.parts.device):

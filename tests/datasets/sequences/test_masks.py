@@ -13,8 +13,8 @@ from PIL import Image
 from scenes import MASK, first, paint, save_blurred, told
 
 from segcli.data.classes.masks import BLURRED
-from segcli.data.images import read_header
 from segcli.data.samples import Case
+from segcli.files import read_header
 
 
 # ---- masks

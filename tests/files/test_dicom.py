@@ -5,10 +5,8 @@ import numpy as np
 import pytest
 
 from segcli.core.errors import DataError
-from segcli.data.dicom import DICOMSeries, is_dicom
-from segcli.data.volume_windows import open_volume
-from segcli.data.volume_writers import writing_volume
-from segcli.data.volumes import grid_of
+from segcli.files import create, open_picture
+from segcli.files._dicom_series import DICOMSeries, is_dicom
 
 pydicom = pytest.importorskip("pydicom")
 
@@ -79,14 +77,15 @@ def test_a_voxel_lies_where_nibabels_reader_of_single_slices_has_it(tmp_path):
 def test_windows_of_a_series_and_the_nifti_file_of_an_answer_have_one_geometry(tmp_path):
     folder = write_series(tmp_path / "ct")
     assert is_dicom(folder)
-    volume, grid = open_volume(folder), grid_of(folder)
+    volume = open_picture(folder, 3)
+    grid = volume.grid
     whole = volume.read(tuple(slice(0, length) for length in volume.size))
     # by the affine, the first axis runs from left to right: against the columns
     np.testing.assert_array_equal(whole[..., 0], (STORED.astype(int) - 1024).T[::-1, ::-1])
     window = (slice(1, 3), slice(2, 6), slice(0, 5))
     np.testing.assert_array_equal(volume.read(window), whole[window])
     volume.close()
-    with writing_volume(tmp_path / "ct.nii.gz", grid.size, np.int16, like=folder) as add:
+    with create(tmp_path / "ct.nii.gz", grid.size, np.int16, like=folder) as add:
         add(whole[..., 0])
     back = nibabel.load(tmp_path / "ct.nii.gz")
     np.testing.assert_allclose(back.affine, grid.affine, atol=1e-5)
@@ -125,8 +124,8 @@ def test_a_damaged_slice_is_named(tmp_path):
     folder = write_series(tmp_path / "ct")
     content = (folder / "88.dcm").read_bytes()
     (folder / "88.dcm").write_bytes(content[:-30])
-    with pytest.raises(DataError, match=r"cannot read DICOM file `.*88.dcm`"):
-        open_volume(folder)
+    with open_picture(folder, 3) as volume, pytest.raises(DataError, match=r"cannot read DICOM file `.*88.dcm`"):
+        volume.read()
 
 
 def test_a_folder_of_other_files_is_no_series(tmp_path):

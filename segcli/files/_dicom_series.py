@@ -10,6 +10,7 @@ import numpy as np
 from segcli.core.errors import DataError
 from segcli.core.optional import optional
 from segcli.core.types import Array
+from segcli.files import reading
 
 __all__ = ["DICOMSeries", "is_dicom"]
 
@@ -113,11 +114,8 @@ class DICOMSeries:
         self._check_steps()
 
     def _header(self, path: Path) -> Any:
-        try:
+        with reading(path, "DICOM file", hint="replace the file"):
             head = self._reader.dcmread(path, stop_before_pixels=True, specific_tags=list(ABOUT))
-        except Exception as error:
-            detail = " ".join(str(error).split())[:120] or type(error).__name__
-            raise DataError(f"cannot read DICOM file `{path}` ({detail})", hint="replace the file") from error
         if int(head.get("NumberOfFrames", 1) or 1) > 1:
             raise DataError(f"`{path}` holds {head.NumberOfFrames} frames, one slice to a file was expected")
         missing = [name for name in ABOUT[1:6] if head.get(name) is None]
@@ -200,14 +198,9 @@ class DICOMSeries:
             yield self._plane(entry).astype(self.dtype)
 
     def _plane(self, entry: _Slice) -> Array:
-        try:
+        compressed = "compressed ones may need `pip install pylibjpeg pylibjpeg-libjpeg`"
+        with reading(entry.path, "DICOM file", hint=f"replace the file; {compressed}", longest=160):
             stored = np.asarray(self._reader.dcmread(entry.path).pixel_array)
-        except Exception as error:
-            detail = " ".join(str(error).split())[:160] or type(error).__name__
-            raise DataError(
-                f"cannot read DICOM file `{entry.path}` ({detail})",
-                hint="replace the file; compressed ones may need `pip install pylibjpeg pylibjpeg-libjpeg`",
-            ) from error
         if stored.shape != (self.rows, self.columns):
             raise DataError(f"`{entry.path}` holds pixels of shape {stored.shape}, grey slices were expected")
         return stored * entry.slope + entry.intercept

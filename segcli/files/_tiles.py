@@ -1,7 +1,7 @@
 """Writing images and stacks that need not fit in memory, as tiled and compressed TIFF."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
@@ -15,10 +15,7 @@ import tifffile
 from segcli.core.files import replacing
 from segcli.core.types import Array
 
-__all__ = ["Add", "TiledWriter", "tiled_tiff"]
-
-Add = Callable[[Array], None]
-"""Takes the next rows of an image, or the next planes `(d, *S)` or `(d, *S, C)` of a volume."""
+__all__ = ["TILE", "TiledWriter", "tiled_tiff"]
 
 TILE = 512
 WAITING = 2

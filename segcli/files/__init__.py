@@ -1,0 +1,421 @@
+"""File formats, one file each: pixels come from the disk and go there. What every format keeps stands here.
+
+A format is chosen by the end of a name, or by what lies in a folder. Only its own file is imported then.
+"""
+
+import ast
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy.typing as npt
+
+from segcli.core.errors import DataError, SegcliError, Stopped
+from segcli.core.registry import FILES
+from segcli.core.types import Array
+
+if TYPE_CHECKING:
+    from segcli.files._grid import Grid
+
+__all__ = [
+    "LARGE",
+    "Add",
+    "FileFormat",
+    "Header",
+    "Picture",
+    "Window",
+    "answer_name",
+    "create",
+    "ending_of",
+    "endings",
+    "format_of",
+    "is_picture_folder",
+    "open_picture",
+    "read_header",
+    "reading",
+    "stem_of",
+]
+
+LARGE = 2**26
+"""Pixels from which on an image is read in parts and its answer written in tiles."""
+KEPT = 2**27
+"""Bytes of decoded tiles that are kept, because windows overlap; of stacks and HDF5 files twice that."""
+HINT = "replace the file, or take it out of the data set"
+WORDS = {2: "image", 3: "volume"}
+Window = tuple[slice, ...]
+Add = Callable[[Array], None]
+"""Takes the next rows of an image, or the next planes `(d, *S)` or `(d, *S, C)` of a volume."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its image without decoding it."""
+
+    size: tuple[int, ...]
+    """Height and width, or planes, rows and columns."""
+    channels: int
+    """As stored, with an alpha channel left out."""
+    itemsize: int
+    """Bytes per value."""
+    spacing: tuple[float, ...] | None = None
+    """Millimetres between pixels along each axis; None where the file does not tell."""
+
+
+class Picture(ABC):
+    """An image or a volume on the disk: its header, and its pixels as a whole or in parts.
+
+    A format gives `whole`, and `part` where parts can be read by themselves. What they raise is told by `read`.
+    """
+
+    path: Path
+    size: tuple[int, ...]
+    """Spatial size: height and width, or that of a volume."""
+    channels: int
+    """As stored; of an image, an alpha channel is left out."""
+    itemsize: int
+    """Bytes per value."""
+    spacing: tuple[float, ...] | None = None
+    """Millimetres between pixels along each axis; None where the file does not tell."""
+    grid: "Grid | None" = None
+    """Place in the body; None where the file does not tell."""
+    hint: str = HINT
+    """Says what to do with a damaged file."""
+
+    @property
+    def has_many_pixels(self) -> bool:
+        """Whether the image may be too large to be read as a whole."""
+        return math.prod(self.size) >= LARGE
+
+    @property
+    def is_large(self) -> bool:
+        """Whether parts are to be read in place of the whole; never, unless the format reads parts by themselves."""
+        return False
+
+    def prepare(self, scratch: Path | None) -> None:
+        """Lay out on the disk what is packed as a whole, or lies in many files, so that parts can be read.
+
+        Args:
+            scratch: Folder for that; the system's own when None.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        with reading(self.path, WORDS[len(self.size)], hint=self.hint):
+            self.unpack(scratch)
+
+    def read(self, window: Window | None = None) -> Array:
+        """Read the pixels `(*S, C)` of a window inside the image, or all of them.
+
+        Raises:
+            DataError: They cannot be decoded.
+        """
+        with reading(self.path, WORDS[len(self.size)], hint=self.hint):
+            return self.whole() if window is None else self.part(window)
+
+    def read_labels(self) -> Array:
+        """Read numbers as stored, `(*S)` or `(*S, C)`; of a colour palette, its indices.
+
+        Raises:
+            DataError: They cannot be decoded.
+        """
+        with reading(self.path, WORDS[len(self.size)], hint=self.hint):
+            return self.numbers()
+
+    @abstractmethod
+    def whole(self) -> Array:
+        """Decode all pixels `(*S, C)`."""
+
+    def part(self, window: Window) -> Array:
+        """Decode the pixels `(*window, C)` of a window."""
+        return self.whole()[window]
+
+    def unpack(self, scratch: Path | None) -> None:
+        """Do what `prepare` promises; formats of which parts are read at once have nothing to do."""
+        return
+
+    def numbers(self) -> Array:
+        """Decode numbers as stored."""
+        return self.whole()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class FileFormat(ABC):
+    """Opens and writes the files of one format.
+
+    The first five values are read without importing the file: they are plain.
+    """
+
+    endings: ClassVar[tuple[str, ...]] = ()
+    """Ends of names, in small letters."""
+    listed: ClassVar[tuple[str, ...] | None] = None
+    """Those of them that are taken from a folder without being named; all when None."""
+    axes: ClassVar[tuple[int, ...]] = (2,)
+    """Numbers of spatial axes: 2 for images, 3 for volumes."""
+    is_folder: ClassVar[bool] = False
+    """Whether one image is a folder, which `claims` recognises."""
+    holds_many: ClassVar[bool] = False
+    """Whether a file may hold many images, which `members` names."""
+    writes: ClassVar[bool] = True
+    """Whether `create` writes files of one image."""
+    answer_ending: ClassVar[str] = ".tif"
+    """End of the names of answers where the format is not written itself."""
+    keeps_grid: ClassVar[bool] = False
+    """Whether its files tell the place in the body, so that probabilities are written as NIfTI in the same place."""
+
+    @classmethod
+    def claims(cls, folder: Path) -> bool:
+        """Say whether a folder is one image of this format."""
+        return False
+
+    @classmethod
+    def members(cls, path: Path) -> list[str] | None:
+        """Name the images of a file that holds many; None for formats of one.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        return None
+
+    @classmethod
+    @abstractmethod
+    def open(cls, path: Path, ndim: int, index: int | None = None) -> Picture:
+        """Read the header of a file.
+
+        Args:
+            path: The file or folder.
+            ndim: Spatial axes that are wanted, one of `axes`.
+            index: Position in a file that holds many.
+        """
+
+    @classmethod
+    def create(
+        cls, path: Path, size: tuple[int, ...], dtype: npt.DTypeLike, *, like: Picture | None = None, channels: int = 0
+    ) -> AbstractContextManager[Add]:
+        """Write a file band by band, which is there whole or not at all.
+
+        Args:
+            path: The file.
+            size: Spatial size; as many rows or planes are to be added.
+            dtype: Type of the values.
+            like: Image whose geometry the file has.
+            channels: 0 for none.
+
+        Raises:
+            DataError: It cannot be written.
+        """
+        raise NotImplementedError(f"{cls.__name__} files are read only")
+
+
+# ---- the one boundary around readers
+
+
+@contextmanager
+def reading(path: Path, word: str = "image", *, hint: str = HINT, longest: int = 120) -> Iterator[None]:
+    """Turn whatever a reader raises into one sentence that names the file.
+
+    Args:
+        path: The file.
+        word: What it should be, such as `image`; may be empty.
+        hint: What to do.
+        longest: Letters of the reader's own words.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    try:
+        yield
+    except (SegcliError, Stopped, MemoryError):
+        raise
+    except FileNotFoundError:
+        raise DataError(f"no file `{path}`") from None
+    except PermissionError:
+        raise DataError(f"no permission to read `{path}`") from None
+    except Exception as error:
+        detail = " ".join(str(error).split())[:longest] or type(error).__name__
+        what = f"{word} `{path}`" if word else f"`{path}`"
+        raise DataError(f"cannot read {what} ({detail})", hint=hint) from error
+
+
+# ---- choosing a format
+
+
+@dataclass(frozen=True)
+class _Stated:
+    """What a format says of itself in plain values."""
+
+    name: str
+    endings: tuple[str, ...] = ()
+    listed: tuple[str, ...] | None = None
+    axes: tuple[int, ...] = (2,)
+    is_folder: bool = False
+    holds_many: bool = False
+
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """Ends of names that are taken from a folder."""
+        if self.is_folder:
+            return ()
+        return self.endings if self.listed is None else self.listed
+
+
+@cache
+def _stated() -> tuple[_Stated, ...]:
+    return tuple(_Stated(name, **_plain_values(Path(__file__).parent / f"{name}.py")) for name in FILES.names())
+
+
+def _plain_values(file: Path) -> dict[str, Any]:
+    """Read the plain attributes of the format in a file without importing it."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    kinds = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    (kind,) = (node for node in kinds if any(ast.unparse(base) == FileFormat.__name__ for base in node.bases))
+    pairs = ((node.targets[0], node.value) for node in kind.body if isinstance(node, ast.Assign))
+    wanted = _Stated.__dataclass_fields__.keys()
+    return {
+        name.id: ast.literal_eval(value) for name, value in pairs if isinstance(name, ast.Name) and name.id in wanted
+    }
+
+
+def endings(ndim: int, *, many: bool = True) -> tuple[str, ...]:
+    """Ends of names, in small letters, that are taken from a folder of images with so many axes.
+
+    Args:
+        ndim: Spatial axes.
+        many: Those of formats that hold many images in a file as well.
+    """
+    formats = (each for each in _stated() if ndim in each.axes and (many or not each.holds_many))
+    return tuple(ending for each in formats for ending in each.taken)
+
+
+def ending_of(path: Path) -> str:
+    """End of a name that tells the format, in small letters; `.nii.gz` is one.
+
+    Example:
+        >>> ending_of(Path("case_01.NII.gz"))
+        '.nii.gz'
+    """
+    name = path.name.lower()
+    known = (ending for each in _stated() for ending in each.endings if name.endswith(ending))
+    return max(known, key=len, default=path.suffix.lower())
+
+
+def stem_of(path: Path) -> str:
+    """Name without the ending that tells the format; of a folder that is a volume without one, its name."""
+    ending = ending_of(path)
+    is_plain_folder = path.is_dir() and not any(ending in each.endings for each in _stated())
+    return path.name[: -len(ending)] if ending and not is_plain_folder else path.name
+
+
+def _claimed(path: Path, ndim: int) -> type[FileFormat] | None:
+    """Format of a folder that is one image."""
+    if not path.is_dir():
+        return None
+    kinds = (FILES.load(each.name) for each in _stated() if each.is_folder and ndim in each.axes)
+    return next((kind for kind in kinds if kind.claims(path)), None)
+
+
+def is_picture_folder(path: Path, ndim: int) -> bool:
+    """Say whether a folder is one image with so many axes, such as a Zarr array or a DICOM series."""
+    return _claimed(path, ndim) is not None
+
+
+def format_of(path: Path, ndim: int) -> type[FileFormat] | None:
+    """Choose the format that opens a file or folder; None for what is no volume.
+
+    Files of other ends than those of the room may be images that Pillow knows.
+    """
+    folder = _claimed(path, ndim)
+    if folder is not None:
+        return folder
+    ending = ending_of(path)
+    for each in _stated():
+        if ending in each.endings and ndim in each.axes and not each.is_folder:
+            kind: type[FileFormat] = FILES.load(each.name)
+            return kind
+    other: type[FileFormat] | None = FILES.load("png") if ndim == 2 else None
+    return other
+
+
+def answer_name(path: Path, ndim: int) -> str:
+    """Name of the file with the answer to an image: that of the image, with an end of which files can be written."""
+    kind = format_of(path, ndim)
+    if kind is None:
+        return path.name
+    if kind.holds_many or (kind.writes and ending_of(path) in kind.endings):
+        return path.name
+    return f"{stem_of(path)}{kind.endings[0] if kind.writes else kind.answer_ending}"
+
+
+# ---- opening and creating
+
+
+def open_picture(path: Path, ndim: int, index: int | None = None) -> Picture:
+    """Open an image or a volume; its pixels are not read yet.
+
+    Args:
+        path: The file or folder.
+        ndim: Spatial axes that are wanted.
+        index: Position in a file that holds many.
+
+    Raises:
+        DataError: It is missing, damaged, or holds something else.
+        ConfigError: The package that reads it is not installed.
+    """
+    kind = format_of(path, ndim)
+    if kind is None:
+        known = ", ".join(endings(ndim))
+        raise DataError(f"`{path}` is no volume", hint=f"volumes end in {known}; 2D images need a 2D model")
+    with reading(path, WORDS[ndim]):
+        return kind.open(path, ndim, index)
+
+
+def read_header(path: Path, ndim: int = 2) -> Header:
+    """Read size and channels of a file.
+
+    Raises:
+        DataError: It is missing, damaged, or holds something else.
+    """
+    with open_picture(path, ndim) as picture:
+        return Header(picture.size, picture.channels, picture.itemsize, picture.spacing)
+
+
+@contextmanager
+def create(
+    path: Path, size: tuple[int, ...], dtype: npt.DTypeLike, *, like: Path | None = None, channels: int = 0
+) -> Iterator[Add]:
+    """Write a file band by band, which is there whole or not at all; its format follows from its name.
+
+    Args:
+        path: The file.
+        size: Height and width, or the size of a volume; as many rows or planes are to be added.
+        dtype: Type of the values.
+        like: File whose geometry the new one has.
+        channels: 0 for none.
+
+    Raises:
+        DataError: It cannot be written, or `like` cannot be read.
+    """
+    ending = ending_of(path)
+    kind: type[FileFormat] = next(FILES.load(each.name) for each in _stated() if ending in each.endings)
+    if like is None:
+        with kind.create(path, size, dtype, channels=channels) as add:
+            yield add
+        return
+    with (
+        open_picture(like, len(size)) as example,
+        kind.create(path, size, dtype, like=example, channels=channels) as add,
+    ):
+        yield add

@@ -1,0 +1,40 @@
+"""Axes of arrays that do not name them."""
+
+from segcli.core.types import Array
+
+__all__ = ["as_channels_last", "axes_of", "without_alpha"]
+
+COLOURS = 4
+"""Axes of up to this many values may be colours."""
+
+
+def without_alpha(channels: int) -> int:
+    """Count channels without the one for transparency."""
+    return {2: 1, 4: 3}.get(channels, channels)
+
+
+def axes_of(shape: tuple[int, ...], spatial: str) -> str:
+    """Guess the axes of an array from its shape, in letters; channels are `c`.
+
+    Example:
+        >>> axes_of((512, 512, 3), "yx"), axes_of((3, 512, 512), "yx")
+        ('yxc', 'cyx')
+    """
+    if len(shape) == len(spatial):
+        return spatial
+    if len(shape) == len(spatial) + 1:
+        return f"{spatial}c" if shape[-1] <= COLOURS else f"c{spatial}" if shape[0] <= COLOURS else "?" + spatial
+    return "tczyx"[-len(shape) :]
+
+
+def as_channels_last(part: Array, axes: str, spatial: str) -> Array:
+    """Turn a part of an array into `(*S, C)`.
+
+    Args:
+        part: The part, without the axes of one value.
+        axes: Its axes, those of `spatial` and perhaps `c`.
+        spatial: Spatial axes in the wanted order.
+    """
+    if "c" not in axes:
+        part, axes = part[..., None], f"{axes}c"
+    return part.transpose([axes.index(axis) for axis in f"{spatial}c"])

@@ -1,0 +1,50 @@
+"""Voxels that lie on the disk one after the other."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from segcli.core.types import Array
+from segcli.files import Window
+from segcli.files._grid import Grid
+
+__all__ = ["Mapped", "map_file"]
+
+
+class Mapped:
+    """Windows of voxels that are mapped anew for each.
+
+    Pages of a mapped file count as memory of the process as long as it is mapped.
+
+    Args:
+        mapped: Maps all of them as they are stored, `(*S)` or `(*S, C)`.
+        grid: Their geometry; None where they are stored in our order of axes.
+        scaling: Slope and intercept to what they mean.
+    """
+
+    def __init__(
+        self, mapped: Callable[[], Array], grid: Grid | None = None, *, scaling: tuple[float, float] | None = None
+    ) -> None:
+        self.mapped, self.grid, self.scaling = mapped, grid, scaling
+
+    def part(self, window: Window) -> Array:
+        """Copy the voxels `(*window, C)` of a window."""
+        part = np.array(self.mapped()[window if self.grid is None else self.grid.window(window)])
+        part = part.astype(part.dtype.newbyteorder("="), copy=False)
+        if self.scaling is not None:
+            part = (part * self.scaling[0] + self.scaling[1]).astype(np.float32)
+        part = part if self.grid is None else self.grid.as_read(part)
+        return np.ascontiguousarray(part if part.ndim == 4 else part[..., None])
+
+
+def map_file(
+    path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...], offset: int, order: str = "C"
+) -> Callable[[], Array]:
+    """Give what maps an array in a file."""
+
+    def mapped() -> Array:
+        return np.memmap(path, dtype, "r", offset, shape, order="F" if order == "F" else "C")
+
+    return mapped

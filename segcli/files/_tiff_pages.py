@@ -1,0 +1,121 @@
+"""Windows of TIFF images and stacks that need not fit in memory: tiled, in strips, pyramidal, BigTIFF."""
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from segcli import files
+from segcli.core.types import Array
+from segcli.files import Window
+from segcli.files._axes import without_alpha
+
+__all__ = ["TiffPages", "TiffPlanes"]
+
+
+class TiffPages:
+    """Decodes the tiles or strips that a window touches, each once while it is near."""
+
+    def __init__(self, path: Path, file: tifffile.TiffFile) -> None:
+        self.path, self.file = path, file
+        series = self.file.series[0]
+        self.pages: list[Any] = list(series.levels[0].pages)
+        self.page: Any = series.levels[0].keyframe
+        page = self.page
+        self.size: tuple[int, ...] = (page.imagelength, page.imagewidth)
+        self.channels = self.samples = page.samplesperpixel
+        grey_or_rgb = {tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR}
+        self.fits = (
+            page.photometric in grey_or_rgb
+            and (page.planarconfig == tifffile.PLANARCONFIG.CONTIG or self.samples == 1)
+            and page.bitspersample in (8, 16, 32)
+            and page.imagedepth == page.tiledepth == 1
+            and None not in self.pages
+        )
+        """Whether pixels can be taken as they are decoded."""
+        self.tile = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
+        self.across = -(-self.size[1] // self.tile[1])
+        self.per_page = self.across * -(-self.size[0] // self.tile[0])
+        self.kept: OrderedDict[int, Array] = OrderedDict()
+        self.kept_bytes = 0
+
+    def part(self, window: Window) -> Array:
+        """Put the pixels of a window together from tiles, without an alpha channel."""
+        return self.of_page(0, window)[:, :, : without_alpha(self.channels)]
+
+    def of_page(self, number: int, window: Window) -> Array:
+        """Put the pixels `(h, w, C)` of a window of one page together."""
+        rows, columns = window
+        found = np.empty((rows.stop - rows.start, columns.stop - columns.start, self.samples), self.page.dtype)
+        height, width = self.tile
+        for row in range(rows.start // height, -(-rows.stop // height)):
+            for column in range(columns.start // width, -(-columns.stop // width)):
+                tile = self._tile(number * self.per_page + row * self.across + column)
+                top, left = row * height, column * width
+                inner = (
+                    slice(max(rows.start - top, 0), min(rows.stop - top, height)),
+                    slice(max(columns.start - left, 0), min(columns.stop - left, width)),
+                )
+                place = (
+                    slice(max(top - rows.start, 0), max(top - rows.start, 0) + inner[0].stop - inner[0].start),
+                    slice(max(left - columns.start, 0), max(left - columns.start, 0) + inner[1].stop - inner[1].start),
+                )
+                found[place] = tile[inner]
+        return found
+
+    def _tile(self, index: int) -> Array:
+        tile = self.kept.pop(index, None)
+        if tile is None:
+            tile = self._decoded(index)
+            self.kept_bytes += tile.nbytes
+        self.kept[index] = tile
+        while self.kept_bytes > files.KEPT * len(self.size[1:]) and len(self.kept) > 1:
+            self.kept_bytes -= self.kept.popitem(last=False)[1].nbytes
+        return tile
+
+    def _decoded(self, index: int) -> Array:
+        number, index = divmod(index, self.per_page)
+        page = self.pages[number]
+        offset, length = page.dataoffsets[index], page.databytecounts[index]
+        stream = self.file.filehandle
+        stream.seek(offset)
+        data = stream.read(length) if length else None
+        decoded, _, shape = self.page.decode(data, index, jpegtables=self.page.jpegtables)
+        if decoded is None:  # a tile that was never written
+            return np.zeros((*self.tile, self.samples), self.page.dtype)
+        tile: Array = decoded.reshape(shape[-3:]) if decoded.shape != tuple(shape) else decoded[0]
+        return tile.reshape(tile.shape[0], tile.shape[1], self.samples)
+
+
+class TiffPlanes(TiffPages):
+    """Pages of one size, each a plane of a volume, or a channel of one."""
+
+    def __init__(self, path: Path, file: tifffile.TiffFile) -> None:
+        super().__init__(path, file)
+        series = self.file.series[0].levels[0]
+        order = "".join(letter for letter, length in zip(series.axes, series.shape, strict=True) if length > 1)
+        leading = order.replace("Y", "").replace("X", "").replace("S", "")
+        planes = [letter for letter in leading if letter != "C"]
+        sizes = dict(zip(series.axes, series.shape, strict=True))
+        self.fits = self.fits and len(planes) == 1 and order.endswith(("YX", "YXS"))
+        self.depth = sizes.get(planes[0], 1) if planes else 1
+        self.apart = sizes.get("C", 1) if "C" in leading else 1
+        """Channels that have pages of their own."""
+        self.first_channels = leading.startswith("C")
+        self.fits = self.fits and len(self.pages) == self.depth * self.apart and (self.apart == 1 or self.channels == 1)
+        self.size = (self.depth, *self.size)
+        self.channels *= self.apart
+
+    def part(self, window: Window) -> Array:
+        """Put the voxels of a window together from tiles of pages."""
+        planes, rest = window[0], window[1:]
+        found = [
+            [self.of_page(self._number(plane, channel), rest) for channel in range(self.apart)]
+            for plane in range(planes.start, planes.stop)
+        ]
+        return np.stack([np.concatenate(channels, axis=-1) for channels in found])
+
+    def _number(self, plane: int, channel: int) -> int:
+        return channel * self.depth + plane if self.first_channels else plane * self.apart + channel

@@ -1,0 +1,187 @@
+"""HDF5 files of many volumes: `images [N, *S]` or `[N, C, *S]`, read a piece at a time."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from segcli.core.errors import DataError
+from segcli.core.files import told_when_full
+from segcli.core.names import safe_name
+from segcli.core.types import Array
+from segcli.files import HINT, KEPT, LARGE, Add, FileFormat, Picture, Window, reading
+
+__all__ = ["HDF5"]
+
+CHUNK = 64
+"""Voxels along each axis of a chunk of a large volume."""
+
+
+class HDF5(FileFormat):
+    """One HDF5 file of many volumes.
+
+    A loader worker opens the file once and keeps it. Any other process opens it for each look: a handle that a process
+    holds while it forks would be shared with its children, which HDF5 does not survive. Nothing open is pickled, so
+    that workers may be spawned as well.
+    """
+
+    endings = (".h5", ".hdf5")
+    axes = (3,)
+    holds_many = True
+    writes = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._kept: tuple[int, h5py.File] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "_kept": None}
+
+    @contextmanager
+    def reading(self) -> Iterator[h5py.File]:
+        """Give the open file.
+
+        Raises:
+            DataError: It is missing, damaged, cut off, or no HDF5 file; or reading in it fails.
+        """
+        with _reading(self.path):
+            if not _in_worker():
+                with h5py.File(self.path, "r", locking=False) as file:
+                    yield file
+                return
+            if self._kept is None or self._kept[0] != os.getpid():
+                self._kept = (os.getpid(), h5py.File(self.path, "r", locking=False))
+            yield self._kept[1]
+
+    @classmethod
+    def members(cls, path: Path) -> list[str]:
+        """Name the volumes of a file."""
+        with cls(path).reading() as file:
+            return cls.names_in(file, len(_images(path, file)))
+
+    @staticmethod
+    def names_in(file: h5py.File, count: int) -> list[str]:
+        """Name the volumes of an open file: its `case_ids` where they can be names of files, else numbers."""
+        if "case_ids" in file and file["case_ids"].shape == (count,):
+            names = [HDF5.text_of(value) for value in file["case_ids"][:]]
+            usable = all(name == safe_name(name) for name in names)
+            if usable and len(set(names)) == count:
+                return names
+        return [f"{index:04d}" for index in range(count)]
+
+    @staticmethod
+    def text_of(value: Any) -> str:
+        """Decode a text as h5py gives it."""
+        return value.decode() if isinstance(value, bytes) else str(value)
+
+    @classmethod
+    def open(cls, path: Path, ndim: int, index: int | None = None) -> Picture:
+        """Open the file for one of its volumes, the first unless `index` says another."""
+        with _reading(path):
+            return _Volume(path, index or 0)
+
+    @staticmethod
+    @contextmanager
+    def appending(part: Path, source: Path, index: int, size: tuple[int, ...], count: int) -> Iterator[Add]:
+        """Take the masks of one volume, plane by plane, into a file of answers; of one that fails, nothing.
+
+        Args:
+            part: The file of answers.
+            source: File of the volumes.
+            index: Position of the volume.
+            size: Size of the volume.
+            count: Masks of each volume.
+        """
+        with HDF5(source).reading() as volumes:
+            cases = len(volumes["images"])
+        part.parent.mkdir(parents=True, exist_ok=True)
+        most = CHUNK if np.prod(size, dtype=np.int64) >= LARGE else max(size)
+        with told_when_full(part), h5py.File(part, "a") as file:
+            if "masks" not in file:
+                chunks = (1, 1, *(min(length, most) for length in size))
+                file.create_dataset("masks", (cases, count, *size), np.uint8, chunks=chunks, compression="gzip")
+                file.create_dataset("presence_labels", (cases, count), np.uint8)
+            done = 0
+            present = np.zeros(count, bool)
+
+            def add(answer: Array) -> None:
+                nonlocal done
+                masks = answer[..., None] if answer.ndim == 3 else answer
+                rows = slice(done, done + len(masks))
+                file["masks"][index, :, rows] = np.moveaxis(masks, -1, 0)
+                present[:] |= masks.reshape(-1, count).any(0)
+                done = rows.stop
+
+            try:
+                yield add
+                file["presence_labels"][index] = present
+            except BaseException:
+                for number in range(count):
+                    file["masks"][index, number] = 0
+                raise
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Tell what HDF5 says of damaged files in plain words."""
+    with reading(path, "", hint="copy the file anew"):
+        try:
+            yield
+        except OSError as error:
+            if "truncated" in str(error):
+                raise DataError(f"`{path}` is cut off: it ends before its data", hint="copy the file anew") from None
+            if "signature not found" in str(error):
+                raise DataError(f"`{path}` is no HDF5 file", hint=HINT) from None
+            raise
+
+
+def _in_worker() -> bool:
+    """Whether this process is a loader worker of PyTorch, which does not fork."""
+    loading = sys.modules.get("torch.utils.data")
+    return loading is not None and loading.get_worker_info() is not None
+
+
+def _images(path: Path, file: h5py.File) -> Any:
+    if "images" not in file:
+        raise DataError(f"`{path}` has no dataset `images`; it has {', '.join(file) or 'none'}")
+    return file["images"]
+
+
+class _Volume(Picture):
+    """One volume of a file of many, `images[index]` of `(*S)` or `(C, *S)`."""
+
+    def __init__(self, path: Path, index: int) -> None:
+        self.path, self.index = Path(f"{path}[{index}]"), index  # as `Case.place` names it
+        # chunks that windows share are unpacked once
+        self.file = h5py.File(path, "r", locking=False, rdcc_nbytes=2 * KEPT, rdcc_nslots=10007)
+        try:
+            self.data = _images(path, self.file)
+            self.has_channels = len(self.data.shape) == 5
+            self.size = tuple(map(int, self.data.shape[-3:]))
+            self.channels = int(self.data.shape[1]) if self.has_channels else 1
+            self.itemsize = self.data.dtype.itemsize
+        except BaseException:
+            self.file.close()
+            raise
+
+    @property
+    def is_large(self) -> bool:
+        """Whether there are many voxels."""
+        return self.has_many_pixels
+
+    def whole(self) -> Array:
+        return self.part(tuple(slice(0, length) for length in self.size))
+
+    def part(self, window: Window) -> Array:
+        if self.has_channels:
+            return np.ascontiguousarray(np.moveaxis(self.data[(self.index, slice(None), *window)], 0, -1))
+        part: Array = self.data[(self.index, *window)][..., None]
+        return part
+
+    def close(self) -> None:
+        self.file.close()

@@ -1,0 +1,93 @@
+"""Arrays of NumPy in `.npy` files: `(*S)`, with channels first or, of at most four, last."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from segcli.core.errors import DataError
+from segcli.core.files import replacing
+from segcli.core.types import Array
+from segcli.files import Add, FileFormat, Picture, Window
+from segcli.files._axes import as_channels_last, axes_of, without_alpha
+
+__all__ = ["NPY"]
+
+
+class NPY(FileFormat):
+    """Images and volumes of plain numbers; a file that holds Python objects is refused."""
+
+    endings = (".npy",)
+    listed = ()
+    axes = (2, 3)
+
+    @classmethod
+    def open(cls, path: Path, ndim: int, index: int | None = None) -> Picture:
+        """Read the header."""
+        return _Numbers(path, "zyx"[-ndim:])
+
+    @classmethod
+    @contextmanager
+    def create(
+        cls, path: Path, size: tuple[int, ...], dtype: npt.DTypeLike, *, like: Picture | None = None, channels: int = 0
+    ) -> Iterator[Add]:
+        """Write planes as they come, channels first."""
+        with replacing(path) as temporary:
+            np.lib.format.open_memmap(temporary, "w+", np.dtype(dtype), (channels, *size) if channels else size)
+            done = 0
+
+            def add(planes: Array) -> None:
+                nonlocal done
+                rows = slice(done, done + len(planes))
+                mapped = np.lib.format.open_memmap(temporary, "r+")
+                if channels:
+                    mapped[:, rows] = np.moveaxis(planes, -1, 0)
+                else:
+                    mapped[rows] = planes
+                done = rows.stop
+
+            yield add
+
+
+class _Numbers(Picture):
+    """An array that is mapped anew for each window."""
+
+    def __init__(self, path: Path, spatial: str) -> None:
+        self.path, self.spatial = path, spatial
+        array = self._mapped()
+        self.axes = axes_of(array.shape, spatial)
+        lengths = dict(zip(self.axes, array.shape, strict=False))
+        if set(self.axes) - set(f"{spatial}c") or len(self.axes) != array.ndim or 0 in array.shape:
+            what = "one 2D image" if spatial == "yx" else "one volume"
+            raise DataError(
+                f"`{path}` holds an array of shape {tuple(array.shape)}, {what} was expected",
+                hint="split it into one array per image",
+            )
+        if array.dtype.kind not in "buif":
+            raise DataError(f"`{path}` holds {array.dtype} values", hint="save plain numbers")
+        self.size = tuple(lengths[axis] for axis in spatial)
+        channels = lengths.get("c", 1)
+        self.channels = without_alpha(channels) if spatial == "yx" else channels
+        self.itemsize = array.dtype.itemsize
+
+    def _mapped(self) -> Array:
+        return np.lib.format.open_memmap(self.path, mode="r")
+
+    @property
+    def is_large(self) -> bool:
+        """Whether there are many pixels."""
+        return self.has_many_pixels
+
+    def whole(self) -> Array:
+        return self.part(tuple(slice(0, length) for length in self.size))
+
+    def part(self, window: Window) -> Array:
+        places = {**dict(zip(self.spatial, window, strict=True)), "c": slice(None)}
+        part = np.array(self._mapped()[tuple(places[axis] for axis in self.axes)])
+        part = part.astype(part.dtype.newbyteorder("="), copy=False)
+        if part.dtype == bool:
+            part = part.astype(np.uint8) * 255
+        pixels = as_channels_last(part, self.axes, self.spatial)
+        return np.ascontiguousarray(pixels[..., : self.channels])

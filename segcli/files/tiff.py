@@ -1,0 +1,244 @@
+"""TIFF with tifffile, which knows all that microscopes write: images, slides, and stacks of planes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from segcli.core.errors import DataError
+from segcli.core.types import Array
+from segcli.files import HINT, Add, FileFormat, Picture, Window, reading
+from segcli.files._axes import without_alpha
+from segcli.files._mapped import Mapped, map_file
+from segcli.files._tiff_pages import TiffPages, TiffPlanes
+from segcli.files._tiles import tiled_tiff
+
+__all__ = ["TIFF"]
+
+UNITS = {"micron": 1e-3, "um": 1e-3, "\\u00B5m": 1e-3, "µm": 1e-3, "mm": 1.0}
+"""Millimetres of each unit, by the names that ImageJ gives it."""
+SLICE_HINT = "replace the file, or take the sample out"
+
+
+class TIFF(FileFormat):
+    """Images of one page, whole slides, and volumes of a page for each plane."""
+
+    endings = (".tif", ".tiff", ".svs", ".ndpi", ".scn", ".btf")
+    listed = (".tif", ".tiff")
+    axes = (2, 3)
+
+    @classmethod
+    def open(cls, path: Path, ndim: int, index: int | None = None) -> Picture:
+        """Read the tags of the pages."""
+        file = tifffile.TiffFile(path)
+        try:
+            return _Image(path, file) if ndim == 2 else _Stack(path, file)
+        except BaseException:
+            file.close()
+            raise
+
+    @classmethod
+    @contextmanager
+    def create(
+        cls, path: Path, size: tuple[int, ...], dtype: npt.DTypeLike, *, like: Picture | None = None, channels: int = 0
+    ) -> Iterator[Add]:
+        """Compress tiles as rows or planes come; of a stack, the spacing is kept."""
+        about = None if len(size) == 2 else _tags(None if like is None else like.spacing)
+        with tiled_tiff(path, (*size, channels) if channels else size, dtype, stack=about) as writer:
+            yield writer.add
+
+    # ---- stacks of which some planes are read
+
+    @staticmethod
+    def planes(path: Path) -> tuple[int, tuple[int, int]]:
+        """Count the grey planes of a file, and tell their rows and columns.
+
+        Raises:
+            DataError: It is no TIFF of grey slices.
+        """
+        with reading(path, "slice", hint=SLICE_HINT), tifffile.TiffFile(path) as tiff:
+            shape = tuple(int(length) for length in tiff.series[0].shape)
+            if len(shape) not in (2, 3) or tiff.series[0].axes[-1] in "SC":
+                raise DataError(f"`{path}` of shape {shape} is no grey slice or stack", hint="export grey slices")
+            kind = tiff.series[0].dtype
+            if kind is None or kind.kind not in "ub" or kind.itemsize > 2:
+                raise DataError(f"`{path}` holds {kind} values", hint="export 8 or 16 bits")
+        return (shape[0] if len(shape) == 3 else 1), (shape[-2], shape[-1])
+
+    @staticmethod
+    def plane(path: Path, page: int) -> Array:
+        """Read one grey plane.
+
+        Raises:
+            DataError: It cannot be decoded.
+        """
+        with reading(path, "slice", hint=SLICE_HINT), tifffile.TiffFile(path) as tiff:
+            series = tiff.series[0]
+            if len(series.shape) == 2:
+                pixels: Array = series.asarray()
+            elif len(tiff.pages) == series.shape[0]:
+                pixels = tiff.pages[page].asarray()
+            else:  # ImageJ writes large stacks under one header
+                pixels = series.asarray()[page].copy()
+        return pixels
+
+
+# ---- images
+
+
+class _Image(Picture):
+    """One 2D image; of a pyramid, its finest level."""
+
+    def __init__(self, path: Path, file: tifffile.TiffFile) -> None:
+        self.path, self.file = path, file
+        height, width, self.stored_channels = _image_shape(file, path)
+        self.size, self.channels = (height, width), without_alpha(self.stored_channels)
+        dtype = file.series[0].dtype
+        self.itemsize = dtype.itemsize if dtype else 1
+
+    @cached_property
+    def pages(self) -> TiffPages | None:
+        """What decodes windows; None where only the whole can be decoded."""
+        pages = _fitting(TiffPages, self.path, self.file)
+        return pages if pages is not None and len(pages.pages) == 1 else None
+
+    @property
+    def is_large(self) -> bool:
+        """Whether there are many pixels, and windows of them can be decoded."""
+        return self.has_many_pixels and self.pages is not None
+
+    def part(self, window: Window) -> Array:
+        return super().part(window) if self.pages is None else self.pages.part(window)
+
+    def whole(self) -> Array:
+        series, channels = self.file.series[0], self.stored_channels
+        axes, pixels = series.axes, series.asarray()
+        inverted = self.file.pages[0].photometric == tifffile.PHOTOMETRIC.MINISWHITE  # type: ignore[union-attr]
+        colour_axis = next((axes.index(letter) for letter in "SC" if letter in axes), None)
+        if colour_axis is not None and channels > 1:
+            pixels = np.moveaxis(pixels, colour_axis, -1)
+        pixels = pixels.reshape(*self.size, channels)
+        if pixels.dtype == bool:
+            pixels = pixels.astype(np.uint8) * 255
+        if inverted and pixels.dtype.kind == "u":
+            pixels = np.iinfo(pixels.dtype).max - pixels
+        if getattr(self.file.pages[0], "colormap", None) is not None and channels == 1:
+            hint = "save it as PNG, or as RGB or grey TIFF"
+            raise DataError(f"`{self.path}` is a TIFF with a colour palette", hint=hint)
+        return pixels[:, :, : self.channels]
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def _image_shape(tiff: tifffile.TiffFile, path: Path) -> tuple[int, int, int]:
+    """Height, width and channels of the one image in a TIFF file."""
+    series = tiff.series[0]
+    axes, shape = series.axes, series.shape
+    sizes = dict(zip(axes, shape, strict=True))
+    height, width = sizes.pop("Y", 0), sizes.pop("X", 0)
+    channels = sizes.pop("S", 0) or sizes.pop("C", 0) or 1
+    pages = int(np.prod(list(sizes.values()))) if sizes else 1
+    if pages > 1 or not height or not width:
+        raise DataError(
+            f"`{path}` holds a stack of shape {tuple(shape)}, one 2D image was expected",
+            hint="split the stack into one file per image",
+        )
+    return height, width, channels
+
+
+def _fitting(kind: type[TiffPages], path: Path, file: tifffile.TiffFile) -> TiffPages | None:
+    """What decodes windows of a file, if it can."""
+    try:
+        pages = kind(path, file)
+    except (ValueError, KeyError, IndexError, AttributeError):
+        return None
+    return pages if pages.fits else None
+
+
+# ---- stacks
+
+
+class _Stack(Picture):
+    """Planes of a volume, `(*S)`, or with colours on an axis of their own."""
+
+    def __init__(self, path: Path, file: tifffile.TiffFile) -> None:
+        self.path, self.file = path, file
+        series = file.series[0]
+        axes, shape = series.axes, tuple(map(int, series.shape))
+        planes = [letter for letter in axes if letter not in "YXCS"]
+        self.colour_axis = next((axes.index(letter) for letter in "CS" if letter in axes), None)
+        is_grey = len(shape) == 3 and len(planes) == 1
+        if not is_grey and not (len(shape) == 4 and len(planes) == 1 and self.colour_axis is not None):
+            raise DataError(f"`{path}` of shape {shape} is no stack of planes", hint=HINT)
+        if is_grey:
+            self.colour_axis = None
+        self.channels = 1 if self.colour_axis is None else shape[self.colour_axis]
+        self.size = tuple(length for axis, length in enumerate(shape) if axis != self.colour_axis)
+        self.itemsize = series.dtype.itemsize if series.dtype else 1
+        self.spacing = _spacing(file)
+
+    @cached_property
+    def parts(self) -> Callable[[Window], Array] | None:
+        """What reads windows; None where only the whole can be decoded."""
+        series = self.file.series[0]
+        if series.dataoffset is not None and series.dtype is not None and _is_plain(series):
+            dtype = series.dtype.newbyteorder(self.file.byteorder)
+            return Mapped(map_file(self.path, dtype, series.shape, series.dataoffset)).part
+        planes = _fitting(TiffPlanes, self.path, self.file)
+        return None if planes is None or (planes.size, planes.channels) != (self.size, self.channels) else planes.part
+
+    @property
+    def is_large(self) -> bool:
+        """Whether there are many voxels, and windows of them can be read."""
+        return self.has_many_pixels and self.parts is not None
+
+    def part(self, window: Window) -> Array:
+        return super().part(window) if self.parts is None else self.parts(window)
+
+    def whole(self) -> Array:
+        voxels: Array = self.file.series[0].asarray()
+        return voxels[..., None] if self.colour_axis is None else np.moveaxis(voxels, self.colour_axis, -1)
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def _is_plain(series: tifffile.TiffPageSeries) -> bool:
+    """Whether voxels lie in the file as they are read: planes of grey values, one after the other."""
+    keyframe = series.keyframe
+    planes = series.axes.replace("Y", "").replace("X", "")
+    return (
+        len(series.shape) == 3
+        and len(planes) == 1
+        and planes not in "CS"
+        and series.axes.endswith("YX")
+        and keyframe.compression == 1
+        and keyframe.bitspersample in (8, 16, 32, 64)
+    )
+
+
+def _tags(spacing: tuple[float, ...] | None) -> dict[str, Any]:
+    """What `tifffile` is told of a stack: its axes and, where it is known, the spacing in millimetres."""
+    metadata: dict[str, Any] = {"axes": "ZYX"}
+    if spacing is None:
+        return {"metadata": metadata}
+    resolution = (1.0 / spacing[2], 1.0 / spacing[1])
+    return {"metadata": {**metadata, "spacing": spacing[0], "unit": "mm"}, "resolution": resolution}
+
+
+def _spacing(tiff: tifffile.TiffFile) -> tuple[float, ...] | None:
+    """Spacing as ImageJ and we ourselves write it, in millimetres."""
+    shaped = tiff.shaped_metadata or ({},)
+    told = tiff.imagej_metadata or shaped[0]
+    scale = UNITS.get(str(told.get("unit", "")))
+    tags = tiff.pages[0].tags  # type: ignore[union-attr]
+    if scale is None or "spacing" not in told or "XResolution" not in tags or "YResolution" not in tags:
+        return None
+    across = [tags[name].value[1] / tags[name].value[0] for name in ("YResolution", "XResolution")]
+    return tuple(float(value) * scale for value in (told["spacing"], *across))

@@ -1,0 +1,148 @@
+"""Zarr arrays and OME-Zarr groups, of which the finest level is read; needs the extra `slides`."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segcli.core.errors import DataError
+from segcli.core.files import told_when_full
+from segcli.core.optional import optional
+from segcli.core.types import Array
+from segcli.files import Add, FileFormat, Picture, Window
+from segcli.files._axes import as_channels_last, axes_of, without_alpha
+from segcli.files._gathered import Gathered
+
+__all__ = ["Zarr"]
+
+CHUNK = 64
+"""Voxels along each axis of a chunk."""
+
+
+class Zarr(FileFormat):
+    """Folders of chunks; images of the axes `y` and `x`, or of `z` as well."""
+
+    endings = (".zarr",)
+    axes = (2, 3)
+    is_folder = True
+
+    @classmethod
+    def claims(cls, folder: Path) -> bool:
+        """Say whether a folder is a Zarr array or group."""
+        return any((folder / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
+
+    @classmethod
+    def open(cls, path: Path, ndim: int, index: int | None = None) -> Picture:
+        """Find the finest array."""
+        return _ZarrArray(path, "zyx"[-ndim:])
+
+    @classmethod
+    @contextmanager
+    def create(
+        cls, path: Path, size: tuple[int, ...], dtype: npt.DTypeLike, *, like: Picture | None = None, channels: int = 0
+    ) -> Iterator[Add]:
+        """Write chunks as planes come; the axes and the scale of an OME-Zarr group are kept."""
+        zarr = optional("zarr", extra="slides", purpose=f"`{path}`")
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        with told_when_full(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(temporary, ignore_errors=True)
+            try:
+                scales = like.scales() if isinstance(like, _ZarrArray) else None
+                place = {"name": "0"} if scales else {}
+                store = zarr.open_group(temporary, mode="w").store if scales else temporary
+                chunks = tuple(min(length, CHUNK) for length in size)
+                array = zarr.create_array(store, shape=size, dtype=np.dtype(dtype), chunks=chunks, **place)
+
+                def write(first: int, planes: Array) -> None:
+                    array[first : first + len(planes)] = planes
+
+                gathered = Gathered(write, chunks[0])
+                yield gathered.add
+                gathered.finish()
+                if scales:
+                    zarr.open_group(temporary, mode="r+").attrs["ome"] = {"version": "0.5", "multiscales": [scales]}
+                if path.exists():
+                    shutil.rmtree(path)
+                temporary.replace(path)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+
+
+class _ZarrArray(Picture):
+    """An array, or the finest level of a group."""
+
+    hint = "replace it"
+
+    def __init__(self, path: Path, spatial: str) -> None:
+        zarr = optional("zarr", extra="slides", purpose=f"`{path}`")
+        self.path, self.spatial = path, spatial
+        self.node = zarr.open(path, mode="r")  # as a string, `http::x` would be an address
+        self.array, axes = _finest(self.node)
+        shape = self.array.shape
+        self.axes = axes or axes_of(shape, spatial)
+        lengths = dict(zip(self.axes, shape, strict=True))
+        more = {axis: length for axis, length in lengths.items() if axis not in f"{spatial}c" and length > 1}
+        if more or not set(spatial) <= set(lengths):
+            what = "one 2D image" if spatial == "yx" else "one volume"
+            raise DataError(
+                f"`{path}` holds an array of shape {tuple(shape)}, {what} was expected",
+                hint="split it into one array per image",
+            )
+        self.size = tuple(lengths[axis] for axis in spatial)
+        channels = lengths.get("c", 1)
+        self.channels = without_alpha(channels) if spatial == "yx" else channels
+        self.itemsize = np.dtype(self.array.dtype).itemsize
+
+    @property
+    def is_large(self) -> bool:
+        """Whether parts are read: always, for chunks are made for it."""
+        return True
+
+    def whole(self) -> Array:
+        return self.part(tuple(slice(0, length) for length in self.size))
+
+    def part(self, window: Window) -> Array:
+        chosen: dict[str, Any] = {**dict(zip(self.spatial, window, strict=True)), "c": slice(None)}
+        part = np.asarray(self.array[tuple(chosen.get(axis, 0) for axis in self.axes)])
+        pixels = as_channels_last(part, "".join(axis for axis in self.axes if axis in chosen), self.spatial)
+        return np.ascontiguousarray(pixels[..., : self.channels])
+
+    def scales(self) -> dict[str, Any] | None:
+        """Describe the finest level as an OME-Zarr group does, for the axes `zyx`; None for plain arrays."""
+        scales = None if hasattr(self.node, "shape") else _multiscales(self.node)
+        if not scales:
+            return None
+        named = [axis if isinstance(axis, dict) else {"name": axis} for axis in scales[0].get("axes", [])]
+        kept = [index for index, axis in enumerate(named) if str(axis["name"]).lower() in ("z", "y", "x")]
+        changes = [
+            {**change, change["type"]: [change[change["type"]][index] for index in kept]}
+            for change in scales[0]["datasets"][0].get("coordinateTransformations", [])
+            if change.get("type") in ("scale", "translation") and isinstance(change.get(change["type"]), list)
+        ]
+        return {
+            "axes": [named[index] for index in kept],
+            "datasets": [{"path": "0", "coordinateTransformations": changes}],
+        }
+
+
+def _multiscales(group: Any) -> Any:
+    attributes = dict(group.attrs)
+    return attributes.get("multiscales") or attributes.get("ome", {}).get("multiscales")
+
+
+def _finest(node: Any) -> tuple[Any, str]:
+    """Give the array of full resolution, with its axes where the group names them."""
+    if hasattr(node, "shape"):
+        return node, ""
+    scales = _multiscales(node)
+    if not scales:
+        return node["0"], ""
+    axes = scales[0].get("axes", [])
+    names = "".join(str(axis["name"] if isinstance(axis, dict) else axis).lower() for axis in axes)
+    return node[scales[0]["datasets"][0]["path"]], names

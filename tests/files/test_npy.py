@@ -1,0 +1,58 @@
+"""Arrays of NumPy as images and volumes."""
+
+import numpy as np
+import pytest
+
+from segcli.core.errors import DataError
+from segcli.data.images import read_image, read_labels, read_voxels
+from segcli.files import read_header
+
+IMAGE = np.random.default_rng(0).integers(0, 255, (9, 7, 3), dtype=np.uint8)
+VOXELS = np.random.default_rng(1).integers(0, 999, (5, 9, 7)).astype(">i2")
+
+
+@pytest.mark.parametrize("stored", [IMAGE, np.moveaxis(IMAGE, -1, 0), np.dstack([IMAGE, IMAGE[:, :, :1]])])
+def test_channels_of_an_image_may_be_first_or_last_and_alpha_is_left_out(tmp_path, stored):
+    np.save(tmp_path / "a.npy", stored)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.npy"), IMAGE)
+    header = read_header(tmp_path / "a.npy")
+    assert (header.size, header.channels, header.itemsize) == ((9, 7), 3, 1)
+
+
+def test_labels_and_bits_are_those_of_other_formats(tmp_path):
+    np.save(tmp_path / "a.npy", IMAGE[:, :, 0])
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.npy"), IMAGE[:, :, 0])
+    np.save(tmp_path / "a.npy", IMAGE[:, :, 0] > 100)
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.npy"), (IMAGE[:, :, 0] > 100) * np.uint8(255))
+
+
+def test_volumes_have_the_byte_order_of_the_machine(tmp_path):
+    np.save(tmp_path / "a.npy", VOXELS)
+    found = read_voxels(tmp_path / "a.npy")
+    np.testing.assert_array_equal(found, VOXELS[..., None])
+    assert found.dtype == np.int16
+    np.save(tmp_path / "a.npy", np.stack([VOXELS, VOXELS + 1]))
+    np.testing.assert_array_equal(read_voxels(tmp_path / "a.npy"), np.stack([VOXELS, VOXELS + 1], -1))
+
+
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [
+        (np.array([{}]), "cannot read image `.*a.npy`"),
+        (np.zeros((2, 3, 4, 5)), "one 2D image was expected"),
+        (np.zeros((6, 5, 7)), "one 2D image was expected"),
+        (np.zeros((0, 5)), "one 2D image was expected"),
+        (np.full((3, 4), "a"), "holds <U1 values"),
+    ],
+)
+def test_what_is_no_image_is_told(tmp_path, array, text):
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(DataError, match=text):
+        read_image(tmp_path / "a.npy")
+
+
+def test_a_file_that_is_cut_off_is_told(tmp_path):
+    np.save(tmp_path / "a.npy", IMAGE)
+    (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-9])
+    with pytest.raises(DataError, match="cannot read image"):
+        read_image(tmp_path / "a.npy")
