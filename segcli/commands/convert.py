@@ -13,9 +13,10 @@ from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import replacing, shown, write_text
 from segcli.core.names import printable
 from segcli.core.types import Array
+from segcli.data.draws import assign
 from segcli.data.images import natural_key, read_image, read_labels, read_voxels
 from segcli.data.samples import resize
-from segcli.data.splits import ShareSettings, assign
+from segcli.data.split_settings import ShareSettings
 from segcli.datasets import SPLITS
 from segcli.engine.events import Listener
 from segcli.files import ending_of, endings, open_picture, stem_of

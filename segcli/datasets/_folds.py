@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from segcli.data.checks import Finding, raise_on_error
+from segcli.data.draws import stratified
 from segcli.data.samples import Case
 from segcli.data.settings import Fold
-from segcli.data.splits import stratified
 from segcli.datasets import Layout
 
 __all__ = ["Folded", "units"]

@@ -17,9 +17,11 @@ from segcli.core.files import shown
 from segcli.data.checks import Finding, doubles, extra_label
 from segcli.data.classes.binary_masks import BinaryMasks
 from segcli.data.classes.masks import MaskFormat, MaskReader
+from segcli.data.draws import group_of
 from segcli.data.samples import Case
 from segcli.data.settings import DatasetSpec
-from segcli.data.splits import Division, SplitSettings, divide, group_of
+from segcli.data.split_settings import SplitSettings
+from segcli.data.splits import Division, divide
 from segcli.datasets._pictures import PictureKeys, Pictures, by_stem
 from segcli.datasets._small import COUNTS, picture
 from segcli.files.png import PNG

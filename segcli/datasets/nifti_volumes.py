@@ -20,7 +20,8 @@ from segcli.data.classes.class_list import Mistake
 from segcli.data.images import natural_key, read_voxels
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
-from segcli.data.splits import Division, ShareSettings, divide
+from segcli.data.split_settings import ShareSettings
+from segcli.data.splits import Division, divide
 from segcli.datasets._small import COUNTS, volume
 from segcli.datasets._volumes import VolumeKeys, Volumes
 from segcli.files import Header, create, ending_of, read_header

@@ -19,7 +19,8 @@ from segcli.data.classes.masks import MaskFormat, MaskReader
 from segcli.data.images import natural_key
 from segcli.data.samples import Case
 from segcli.data.settings import DatasetSpec
-from segcli.data.splits import Division, SequenceSplit, divide
+from segcli.data.split_settings import SequenceSplit
+from segcli.data.splits import Division, divide
 from segcli.datasets._pictures import PictureKeys, Pictures, by_stem
 from segcli.datasets._small import COUNTS, picture
 from segcli.files.png import PNG

@@ -18,11 +18,13 @@ from segcli.core.files import write_text
 from segcli.core.types import Array, ConfigModel, Positive
 from segcli.data.checks import Finding, raise_on_error
 from segcli.data.classes.class_list import Mistake, class_names
+from segcli.data.draws import stratified
 from segcli.data.images import natural_key
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.data.slices import SliceStacks
-from segcli.data.splits import Division, ShareSettings, divide, stratified
+from segcli.data.split_settings import ShareSettings
+from segcli.data.splits import Division, divide
 from segcli.datasets import Layout
 from segcli.datasets._sample_table import SampleTable, rows_of
 from segcli.datasets._small import COUNTS, volume

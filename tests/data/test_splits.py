@@ -2,7 +2,9 @@ import pytest
 from pydantic import ValidationError
 
 from segcli.core.errors import DataError
-from segcli.data.splits import SequenceSplit, SplitSettings, assign, divide
+from segcli.data.draws import assign
+from segcli.data.split_settings import SequenceSplit, SplitSettings
+from segcli.data.splits import divide
 
 KEYS = [f"Image_{number:02d}{side}" for number in range(1, 11) for side in "LR"]
 
