@@ -17,8 +17,9 @@ from segcli import __version__
 from segcli.core.registry import MODELS, TASKS
 from segcli.core.types import IOSpec
 from segcli.data.settings import DatasetSpec
-from segcli.engine.export.description import FORMATS, Description
+from segcli.engine.export.description import Description
 from segcli.engine.export.exporter import Exportable, write_file
+from segcli.engine.export.formats import FORMATS
 from segcli.engine.export.parity import Tried, compared, run_in_fresh_process
 
 TOLERANCE = 1e-4

@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 
 from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SAMPLES, SCHEDULERS, Registry
-from segcli.engine.export.description import FORMATS
+from segcli.engine.export.formats import FORMATS
 
 __all__ = [
     "config_or_key",

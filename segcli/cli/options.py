@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from segcli.cli import complete
-from segcli.engine.export.description import FORMATS, Format
+from segcli.engine.export.formats import FORMATS, Format
 
 __all__ = [
     "ConfigArg",

@@ -27,8 +27,9 @@ from segcli.datasets import SPLITS
 from segcli.engine.assembly import Assembly, assemble, load_weights, make_metrics
 from segcli.engine.checkpoint import Checkpoint, read_checkpoint
 from segcli.engine.events import Listener
-from segcli.engine.export.description import FORMATS, Description, Difference, Format
+from segcli.engine.export.description import Description, Difference
 from segcli.engine.export.exporter import Exportable, ExportedNetwork, Normalization, describe, quantise, write_file
+from segcli.engine.export.formats import FORMATS, Format
 from segcli.engine.export.parity import Tried, compared, run_in_fresh_process
 from segcli.engine.export.portable import open_portable
 from segcli.engine.inference.evaluator import evaluate

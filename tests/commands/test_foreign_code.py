@@ -85,7 +85,9 @@ def test_what_a_stranger_ships_is_not_run(command, place, digest, away, run_cli)
         name, kind = "tiny", f"{folder / 'evil_net.py'}:Thin"
     else:  # beside the checkpoint, which is the working folder
         (away / "evil_net.py").write_text(EVIL)
-        name = "foreign.safetensors"
+        # only what lies in a folder of checkpoints is a run to go on with
+        name = "elsewhere/checkpoints/foreign.safetensors" if command == "resume" else "foreign.safetensors"
+        (away / name).parent.mkdir(parents=True, exist_ok=True)
         kind = "evil_net.py:Thin" if place == "relative" else f"{away / 'evil_net.py'}:Thin"
     for path in (folder / "config.yaml", *folder.glob("checkpoints/*")):
         change_model(path, type=kind, sha256=stated)

@@ -36,7 +36,7 @@ LAST = "outputs/experiments/tiny/checkpoints/last.safetensors"
 def place(run_cli, tiny_exports, tmp_path, monkeypatch):
     """A working folder deep below the one that is watched, with the run `tiny` in it."""
     folder = tmp_path / "a" / "b" / "place"
-    shutil.copytree(tiny_exports, folder)
+    shutil.copytree(tiny_exports.folder, folder)
     monkeypatch.chdir(folder)
     return folder
 

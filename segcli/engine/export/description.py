@@ -15,11 +15,8 @@ from segcli.core.errors import CheckpointError
 from segcli.core.names import printable
 from segcli.core.types import ConfigModel, Positive, Share
 
-__all__ = ["FORMATS", "KEY", "SCALES", "Description", "Difference", "Format", "told_of_file"]
+__all__ = ["KEY", "SCALES", "Description", "Difference", "told_of_file"]
 
-Format = Literal["onnx", "torchscript", "pt2"]
-FORMATS: dict[str, Format] = {".onnx": "onnx", ".torchscript": "torchscript", ".pt2": "pt2"}
-"""What is in a file, by the end of its name."""
 KEY = "segcli"
 """Name of our description among a file's metadata."""
 VERSION = 2

@@ -20,7 +20,8 @@ from segcli.core.onnx_runtime import load_onnxruntime
 from segcli.core.optional import optional
 from segcli.core.types import Array
 from segcli.engine.assembly import Assembly
-from segcli.engine.export.description import KEY, SCALES, Description, Format
+from segcli.engine.export.description import KEY, SCALES, Description
+from segcli.engine.export.formats import Format
 from segcli.engine.export.portable import PortableNetwork
 from segcli.models import Network
 from segcli.tasks import Task

@@ -17,7 +17,8 @@ import numpy as np
 
 from segcli.core.errors import CheckpointError
 from segcli.core.types import Array
-from segcli.engine.export.description import Difference, Format
+from segcli.engine.export.description import Difference
+from segcli.engine.export.formats import Format
 from segcli.engine.export.portable import open_portable
 
 __all__ = ["Tried", "compared", "run_in_fresh_process"]

@@ -15,7 +15,8 @@ from segcli.core.errors import CheckpointError, nearest
 from segcli.core.onnx_runtime import load_onnxruntime
 from segcli.core.optional import optional
 from segcli.core.types import Array
-from segcli.engine.export.description import FORMATS, KEY, Description, Format
+from segcli.engine.export.description import KEY, Description
+from segcli.engine.export.formats import FORMATS, Format
 
 __all__ = ["PortableNetwork", "open_portable"]
 
