@@ -154,7 +154,7 @@ def found(folder: Path) -> Iterator[tuple[str, Path, Reader]]:
     """Each file that counts, by its path within the folder, and what reads it."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        within = any(parent.suffix == ".zarr" for parent in name.parents)
+        within = "cache" in name.parts or any(parent.suffix == ".zarr" for parent in name.parents)
         reader = events if "tfevents" in path.name else READERS.get(path.suffix)
         if reader and not within and path.name not in IGNORED and (path.is_file() or path.suffix == ".zarr"):
             yield str(name.with_name("events") if reader is events else name), path, reader

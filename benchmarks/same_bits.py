@@ -70,6 +70,8 @@ def work(folder: Path, side: str, name: str, code: Path) -> None:
     job = json.loads((folder / side / f"{name}.job.json").read_text())
     samples = folder / "before/samples/train"
     places = {"data": str(samples), "extras": str(folder / "extras"), "trained": str(trained), "code": str(code)}
+    asked = any("--model-file" in path.read_text() for path in (code / "segcli/cli").glob("*.py"))
+    places["own"] = f"--model-file {folder / 'extras/own.py'}" if asked else ""  # not asked for before it was an option
     shutil.rmtree(here, ignore_errors=True)
     codes: dict[str, int] = {}
     for phase in ("train", "use"):
