@@ -13,8 +13,8 @@ Leaf = np.ndarray | str
 Reader = Callable[[Path], Iterator[tuple[str, Leaf]]]
 IGNORED = {"environment.yaml", "memory.csv"}
 """Files that tell of the machine and the moment."""
-VOLATILE = {"elapsed_s", "forecast_s"}
-"""Keys that tell of them."""
+VOLATILE = {"elapsed_s", "size_mib"}
+"""Keys that tell of them; the size of an exported file depends on the path of the code that is noted in it."""
 
 
 def tensors(path: Path) -> Iterator[tuple[str, Leaf]]:
@@ -119,11 +119,11 @@ def video(path: Path) -> Iterator[tuple[str, Leaf]]:
 
 
 def events(path: Path) -> Iterator[tuple[str, Leaf]]:
-    """Values and pictures of TensorBoard by tag and step."""
+    """Values and pictures of TensorBoard by tag and step; its graph names lines of source code."""
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
     for event in EventFileLoader(str(path)).Load():
-        for value in event.summary.value:
+        for value in (value for value in event.summary.value if value.tag != "__run_graph__"):
             yield f"{value.tag} at {event.step}", hashlib.sha256(value.tensor.SerializeToString()).hexdigest()
 
 
@@ -154,10 +154,10 @@ def found(folder: Path) -> Iterator[tuple[str, Path, Reader]]:
     """Each file that counts, by its path within the folder, and what reads it."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        within = any(parent.suffix == ".zarr" for parent in name.parents)
+        within = "cache" in name.parts or any(parent.suffix == ".zarr" for parent in name.parents)
         reader = events if "tfevents" in path.name else READERS.get(path.suffix)
         if reader and not within and path.name not in IGNORED and (path.is_file() or path.suffix == ".zarr"):
-            yield "events" if reader is events else str(name), path, reader
+            yield str(name.with_name("events") if reader is events else name), path, reader
 
 
 def digest(leaf: Leaf, folder: Path) -> str:

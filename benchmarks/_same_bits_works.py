@@ -1,7 +1,8 @@
 """What `same_bits.py` trains and then does with what it trained: one `Work` for each kind of data and of use.
 
 In commands and configs `{data}` is the folder of generated samples, `{extras}` that of the files made from them, and
-`{trained}` the folder in which the training of the same work was recorded with the code before.
+`{trained}` the folder in which the training of the same work was recorded with the code before; `{own}` names the
+file of a user's own network.
 """
 
 from dataclasses import dataclass, field
@@ -250,7 +251,10 @@ WORKS: dict[str, Work] = {
             checkpoint={"every_minutes": 0},
             debug={"on_nan": "skip", "on_oom": "halve"},
         ),
-        use=("resume later/experiments/run --json", "predict {extras}/photo.tif --run later/experiments/run --json"),
+        use=(
+            "resume later/experiments/run {own} --json",
+            "predict {extras}/photo.tif --run later/experiments/run {own} --json",
+        ),
         stop_after=7,
         codes=(0, 143),
     ),

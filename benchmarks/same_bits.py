@@ -36,7 +36,7 @@ from _same_bits_files import Leaf, digest, found
 
 LIBRARIES = ("torch", "numpy", "opencv-python-headless", "albumentations", "onnxruntime", "scipy")
 LINES = 40
-"""Differences that are printed at most."""
+"""Files with differences that are printed at most."""
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -70,6 +70,8 @@ def work(folder: Path, side: str, name: str, code: Path) -> None:
     job = json.loads((folder / side / f"{name}.job.json").read_text())
     samples = folder / "before/samples/train"
     places = {"data": str(samples), "extras": str(folder / "extras"), "trained": str(trained), "code": str(code)}
+    asked = any("--model-file" in path.read_text() for path in (code / "segcli/cli").glob("*.py"))
+    places["own"] = f"--model-file {folder / 'extras/own.py'}" if asked else ""  # not asked for before it was an option
     shutil.rmtree(here, ignore_errors=True)
     codes: dict[str, int] = {}
     for phase in ("train", "use"):
@@ -157,7 +159,7 @@ def record(options: argparse.Namespace) -> int:
 
 
 def compare(options: argparse.Namespace) -> int:
-    """Print a row for each work, and a line for each value that is not the same; exit code 1 where there is one."""
+    """Print a row for each work, and a line for each file that differs; the exit code is 1 where there is one."""
     recorded = json.loads((options.folder / "record.json").read_text())
     for key, value in machine().items():
         if recorded["machine"].get(key) != value:
@@ -172,24 +174,28 @@ def compare(options: argparse.Namespace) -> int:
         equal = len(before) - len(changed) - len(missing)
         print(f"| {name} | {equal} | {len(changed)} | {len(missing)} | {len(new)} |")
         different += len(changed) + len(missing) + (not before)
-        for item in changed:
-            many = len(lines) >= LINES
-            lines.append(f"{name}/{item}: {'' if many else told(options.folder, name, item, before, after)}")
-        lines += [f"{name}/{item}: missing" for item in missing] + [f"{name}/{item}: new" for item in new]
+        by_file: dict[str, list[str]] = {}
+        for item in (*changed, *missing, *new):
+            by_file.setdefault(item.partition(": ")[0], []).append(item)
+        for items in by_file.values():
+            first = told(options.folder, name, items[0], before, after)
+            lines.append(f"{name}/{items[0]}: {first}" + (f"; {len(items) - 1} more of it" if len(items) > 1 else ""))
     print("\n".join(["", *lines[:LINES], *([f"... and {len(lines) - LINES} more"] if len(lines) > LINES else [])]))
     print("not the same bits" if different else "the same bits")
     return 1 if different else 0
 
 
 def told(folder: Path, name: str, item: str, before: dict[str, str], after: dict[str, str]) -> str:
-    """Say how far two arrays are apart, or both texts."""
+    """Say how far two arrays are apart, both texts, or on which side a value is."""
+    if item not in before or item not in after:
+        return "missing" if item in before else "new"
     if item.startswith("exit code"):
         return f"{before[item]} before, {after[item]} after"
     file, _, key = item.partition(": ")
     sides: list[Leaf] = []
     for side in ("before", "after"):
-        path, reader = next((path, reader) for known, path, reader in found(folder / side / name) if known == file)
-        sides += [leaf for known, leaf in reader(path) if known == key][:1]
+        files = [(path, reader) for known, path, reader in found(folder / side / name) if known == file]
+        sides += [leaf for path, reader in files for known, leaf in reader(path) if known == key][:1]
     first, second = sides
     if isinstance(first, np.ndarray) and isinstance(second, np.ndarray) and first.shape == second.shape:
         apart = np.abs(first.astype(np.float64) - second.astype(np.float64))
