@@ -29,12 +29,13 @@ from segcli.commands.predict_images import PredictOptions, predict_images
 from segcli.commands.predict_volumes import predict_volumes
 from segcli.config.schema import DatasetSection, Inference
 from segcli.core.registry import MODELS, TASKS
-from segcli.core.types import IOSpec
+from segcli.core.types import IOSpec, Output
 from segcli.data.pipeline import Pipeline
 from segcli.data.settings import DataSettings
 from segcli.engine.events import Silent
-from segcli.engine.inference.predictor import Predictor
-from segcli.engine.inference.sliding import Forward, Sliding
+from segcli.engine.inference.arrays import NumPyArrays
+from segcli.engine.inference.predictor import Forward, Predictor
+from segcli.engine.inference.sliding import Sliding
 from segcli.engine.runtime import choose_precision
 from segcli.files import create
 from segcli.files._tiles import TILE
@@ -73,7 +74,7 @@ def speed(side: int, repeats: int, tile: int, overlap: float) -> None:
     whole = torch.from_numpy(image)[None]
 
     def part_of_image(window: tuple[slice, ...]) -> np.ndarray:
-        return image[(slice(None), *window)]
+        return image[(None, slice(None), *window)]
 
     def monai() -> np.ndarray:
         with torch.inference_mode():
@@ -82,8 +83,9 @@ def speed(side: int, repeats: int, tile: int, overlap: float) -> None:
             ).numpy()[0]
 
     def ours(net: torch.nn.Module, amp: str, layout: torch.memory_format) -> np.ndarray:
-        sliding = Sliding(forward_of(net, amp, layout), tile=(tile, tile), overlap=overlap, multiple=8)
-        return np.concatenate([band for _, band in sliding.bands(part_of_image, (side, side))], axis=1)
+        forward, arrays = forward_of(net, amp, layout), NumPyArrays()
+        sliding = Sliding(forward, arrays, [Output("mask", 1)], tile=(tile, tile), overlap=overlap, multiple=8)
+        return np.concatenate([band["mask"][0] for _, band in sliding.bands(part_of_image, (side, side))], axis=1)
 
     runs: dict[str, Callable[[], np.ndarray]] = {
         "MONAI": monai,

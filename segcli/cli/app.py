@@ -284,7 +284,8 @@ def predict(
 
     from segcli.commands.predict import predict as command
     from segcli.commands.predict_images import PredictOptions
-    from segcli.engine.inference.predictor import Wanted, exported
+    from segcli.engine.inference.exported_predictor import exported
+    from segcli.engine.inference.predictor import Overrides
     from segcli.report import tables
 
     options = PredictOptions(
@@ -297,20 +298,20 @@ def predict(
         overwrite=overwrite,
         skip_existing=skip_existing,
     )
-    wanted = Wanted(threshold=threshold, tile=tile, tta=tta)
+    overrides = Overrides(threshold=threshold, tile=tile, tta=tta)
     with console.listener(quiet=quiet or as_json) as listener:
         for entry in located:
             console.took(entry, listener)
         if model:
-            networks = [exported(path, wanted) for path in model]
+            networks = [exported(path, overrides) for path in model]
         else:
             from segcli.config.own_network import NetworkPermit
             from segcli.engine.inference.checkpoint_predictor import trained
 
             permit = NetworkPermit(model_file or [], listener.notice)
-            networks = [trained(entry.for_prediction(), wanted, permit) for entry in located]
+            networks = [trained(entry.for_prediction(), overrides, permit) for entry in located]
             permit.refuse_unused()
-        done = command(inputs, networks, wanted, options, listener=listener)
+        done = command(inputs, networks, overrides, options, listener=listener)
     console.result(done.as_dict(), tables.predicted(done), as_json=as_json, quiet=quiet)
     if done.failed:
         raise typer.Exit(3)

@@ -10,7 +10,7 @@ from segcli.core.errors import ConfigError, DataError
 from segcli.core.types import Array
 from segcli.data.samples import Case
 from segcli.engine.events import Listener
-from segcli.engine.inference.predictor import Predictor, Wanted
+from segcli.engine.inference.predictor import Overrides, Predictor
 from segcli.engine.stopping import StopSignal
 from segcli.report.classes import Row, write_answers
 from segcli.report.results import Predicted
@@ -23,7 +23,7 @@ TABLE = "predictions.csv"
 def classify(
     inputs: Sequence[str],
     opened: Sequence[Callable[[], Predictor]],
-    wanted: Wanted,
+    overrides: Overrides,
     options: PredictOptions,
     *,
     listener: Listener,
@@ -36,7 +36,7 @@ def classify(
     Args:
         inputs: Folders of samples, folders of one, and files.
         opened: Open the networks.
-        wanted: Instead of what their runs say.
+        overrides: Instead of what their runs say.
         options: What is written.
         listener: Hears what happens.
 
@@ -46,7 +46,7 @@ def classify(
             masks.
         SegcliError: A network or the device fail.
     """
-    _refuse(wanted, options)
+    _refuse(overrides, options)
     members = [each() for each in opened]
     first, name = members[0], "+".join(dict.fromkeys(member.name for member in members))
     for member in members[1:]:
@@ -100,15 +100,15 @@ def _found(member: Predictor, samples: Samples, key: tuple[Path, str]) -> Array:
     return probs
 
 
-def _refuse(wanted: Wanted, options: PredictOptions) -> None:
+def _refuse(overrides: Overrides, options: PredictOptions) -> None:
     """Name what classes of whole images do not have.
 
     Raises:
         ConfigError: It was asked for.
     """
     asked = {
-        "--threshold": wanted.threshold is not None,
-        "--tile": wanted.tile is not None,
+        "--threshold": overrides.threshold is not None,
+        "--tile": overrides.tile is not None,
         "--overlay": options.overlays,
         "--video": options.video is not None,
         "--uncertainty": options.uncertainty,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from segcli.commands.predict_images import PredictOptions, predict_images
 from segcli.core.errors import ConfigError
 from segcli.engine.events import Listener
-from segcli.engine.inference.predictor import Candidate, Predictor, Wanted, ensemble
+from segcli.engine.inference.predictor import Candidate, Overrides, Predictor, ensemble
 from segcli.files import endings
 from segcli.report.results import Predicted
 
@@ -15,7 +15,7 @@ __all__ = ["predict"]
 def predict(
     inputs: Sequence[str],
     networks: Sequence[Candidate],
-    wanted: Wanted,
+    overrides: Overrides,
     options: PredictOptions,
     *,
     listener: Listener,
@@ -25,7 +25,7 @@ def predict(
     Args:
         inputs: Files, folders and globs.
         networks: Those that predict; no weights are read before it is clear that they go together.
-        wanted: What was set in place of what the networks say.
+        overrides: What was set in place of what the networks say.
         options: What is written.
         listener: Hears what happens.
 
@@ -45,7 +45,7 @@ def predict(
     if not first.task.has_pixels:
         from segcli.commands.classify import classify  # noqa: PLC0415 - images do not need it
 
-        return classify(inputs, [network.open for network in networks], wanted, options, listener=listener)
+        return classify(inputs, [network.open for network in networks], overrides, options, listener=listener)
 
     def opened() -> Predictor:
         return ensemble([network.open() for network in networks])

@@ -19,7 +19,7 @@ from segcli.data.images import natural_key
 from segcli.data.samples import Sample
 from segcli.datasets import Layout
 from segcli.engine.events import Listener
-from segcli.engine.inference.predictor import Likely, Predictor
+from segcli.engine.inference.predictor import Prediction, Predictor
 from segcli.engine.stopping import StopSignal
 from segcli.files import Picture, create, is_picture_folder, open_picture
 from segcli.files.png import PNG
@@ -109,7 +109,7 @@ def predict_images(
                         done.written.append(_write_large(parts, image, target, options, listener))
                         listener.advance()
                         continue
-                    likely = parts.likely(image)
+                    prediction = parts.predict(image)
                 except DataError as error:
                     done.failed.append({"file": str(source), "message": error.message})
                     listener.warn(error.message)
@@ -117,7 +117,7 @@ def predict_images(
                     continue
                 if writing is not None:  # one image waits at most, whatever is slower
                     done.written.append(writing.result())
-                writing = writer.submit(_write, parts, source, image.image, target, likely, options, add_frame)
+                writing = writer.submit(_write, parts, source, image.image, target, prediction, options, add_frame)
                 listener.advance()
         finally:
             if writing is not None:
@@ -229,12 +229,12 @@ def _write(
     source: Path,
     image: Array,
     target: Path,
-    likely: Likely,
+    prediction: Prediction,
     options: PredictOptions,
     add_frame: Callable[[Path, Array], None] | None,
 ) -> dict[str, Any]:
     task = parts.task
-    answer = task.decide(likely.probs, parts.inference.threshold)
+    answer = task.decide(prediction.probs, parts.inference.threshold)
     pictures = {"mask": parts.layout.as_stored(answer)}
     if task.target == "classes":
         # the mask has the coding of the data set's own; the other one stands beside it
@@ -248,9 +248,9 @@ def _write(
             add_frame(source, over)
     if options.probabilities:
         # of classes, the probability of the one that was found
-        pictures["probability"] = _in_16_bits(likely.probs.max(axis=0))
+        pictures["probability"] = _in_16_bits(prediction.probs.max(axis=0))
     if options.uncertainty:
-        pictures["uncertainty"] = _in_16_bits(likely.uncertainty)
+        pictures["uncertainty"] = _in_16_bits(prediction.uncertainty)
     written: dict[str, Any] = {"image": str(source)}
     for kind, picture in reversed(pictures.items()):  # the mask last: where it is, everything is
         path = target if kind == "mask" else target.with_name(f"{target.stem}_{kind}.png")
@@ -312,13 +312,13 @@ def _write_large(
                 )
                 for kind, path in paths.items()
             }
-            for rows, likely in parts.bands(Converted(image, parts.layout), target.parent):
-                answer = task.decide(likely.probs, parts.inference.threshold)
+            for rows, prediction in parts.bands(Converted(image, parts.layout), target.parent):
+                answer = task.decide(prediction.probs, parts.inference.threshold)
                 writers["mask"](parts.layout.as_stored(answer))
                 if options.probabilities:
-                    writers["probability"](_in_16_bits(likely.probs.max(axis=0)))
+                    writers["probability"](_in_16_bits(prediction.probs.max(axis=0)))
                 if options.uncertainty:
-                    writers["uncertainty"](_in_16_bits(likely.uncertainty))
+                    writers["uncertainty"](_in_16_bits(prediction.uncertainty))
                 weight = (rows.stop - rows.start) / image.size[0]
                 for name, share in task.shares(answer).items():
                     shares[name] = shares.get(name, 0.0) + weight * share

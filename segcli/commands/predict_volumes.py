@@ -18,7 +18,7 @@ from segcli.core.types import Array
 from segcli.data.planes import Planes
 from segcli.data.samples import Case, Sample
 from segcli.engine.events import Listener
-from segcli.engine.inference.predictor import InMemory, Likely, Pixels, Predictor
+from segcli.engine.inference.predictor import InMemory, Pixels, Prediction, Predictor
 from segcli.engine.stopping import StopSignal
 from segcli.files import Picture, is_picture_folder, open_picture
 from segcli.files.png import PNG
@@ -28,7 +28,7 @@ __all__ = ["predict_volumes"]
 
 TABLE = "presence.csv"
 COLUMNS = ("file", "case", "structure", "present", "volume", "unit")
-Bands = Iterable[tuple[slice, Likely]]
+Bands = Iterable[tuple[slice, Prediction]]
 
 
 def predict_volumes(
@@ -82,14 +82,14 @@ def predict_volumes(
             for case, reading in read_ahead(reader, cases, work.read):
                 try:
                     volume = reading.result()
-                    likely = parts.likely(volume) if isinstance(volume, Sample) else None
+                    prediction = parts.predict(volume) if isinstance(volume, Sample) else None
                     _settled(writing, done, listener)  # one volume waits at most, whatever is slower
                     writing = None
                     if isinstance(volume, Picture):
                         work.write_large(case, volume)
                     else:
-                        assert likely is not None
-                        bands = [(slice(0, volume.size[0]), likely)]
+                        assert prediction is not None
+                        bands = [(slice(0, volume.size[0]), prediction)]
                         writing = case, writer.submit(work.write, case, InMemory(volume.image), bands)
                 except DataError as error:
                     _note(done, case.image, error, listener)
@@ -182,16 +182,16 @@ class _Work:
                     path, values = parts.layout.writing_values(folder, case, kind, size, channels)
                     add[kind] = stack.enter_context(values)
                     written[kind] = str(path)
-                for rows, likely in bands:
-                    answer = parts.task.decide(likely.probs, parts.inference.threshold)
+                for rows, prediction in bands:
+                    answer = parts.task.decide(prediction.probs, parts.inference.threshold)
                     add_answer(answer)
-                    found.add(answer, likely)
+                    found.add(answer, prediction)
                     if slices is not None:
                         slices.add(rows, answer)
                     if "probabilities" in add:
-                        add["probabilities"](np.moveaxis(likely.probs, 0, -1))
+                        add["probabilities"](np.moveaxis(prediction.probs, 0, -1))
                     if "uncertainty" in add:
-                        add["uncertainty"](likely.uncertainty)
+                        add["uncertainty"](prediction.uncertainty)
             if slices is not None:
                 of_file = "" if case.index is None else f"{case.image.stem}_"
                 path = folder / safe_name(f"{of_file}{case.id}_overlay.png")
@@ -241,14 +241,14 @@ class _Found:
         self._shares: dict[str, float] = {}
         self._planes = 0
 
-    def add(self, answer: Array, likely: Likely) -> None:
+    def add(self, answer: Array, prediction: Prediction) -> None:
         """Count what is found in the next planes."""
         for name, share in self.task.shares(answer).items():
             self._shares[name] = self._shares.get(name, 0.0) + share * len(answer)
         self._planes += len(answer)
         if self.overlaps:
             self.voxels += answer.reshape(-1, answer.shape[-1]).sum(axis=0, dtype=np.int64)
-        self.present = likely.present
+        self.present = prediction.present
 
     def shares(self) -> dict[str, float]:
         """Share of the voxels that each class has."""

@@ -74,7 +74,7 @@ def _check_model(chosen: _Agreement) -> None:
     if model.in_channels not in (None, dataset.num_channels):
         message = f"is {model.in_channels}, the data set has {dataset.num_channels} channels"
         chosen.wrong(("model", "in_channels"), message)
-    needed = next(iter(task.outputs.values()))
+    needed = task.outputs[0].channels
     if model.out_channels not in (None, needed):
         chosen.wrong(
             ("model", "out_channels"),
@@ -144,7 +144,8 @@ def _check_losses(chosen: _Agreement) -> None:
         mistake = kind.mistake(kind.Config.model_validate(part.options), run.dataset.num_classes)
         if mistake is not None:
             chosen.wrong(("training", "loss", name), mistake)
-        given = {*task.outputs, *(set(task.extras) & set(chosen.model.can_output))}
+        extras = (each for each in task.extras if each.name in chosen.model.can_output)
+        given = {each.name for each in (*task.outputs, *extras)}
         about = task.output if task.output in kind.can_answer else "mask"
         needs = [about if output == "mask" else output for output in kind.needs]
         missing = [f"`{output}`" for output in needs if output not in given]

@@ -15,7 +15,7 @@ from segcli.core.addresses import is_address
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Array", "Batch", "ConfigModel", "FilePath", "IOSpec", "Mask", "Outputs", "Positive", "Share"]
+__all__ = ["Array", "Batch", "ConfigModel", "FilePath", "IOSpec", "Mask", "Output", "Outputs", "Positive", "Share"]
 
 Array: TypeAlias = npt.NDArray[Any]
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -62,6 +62,16 @@ class ConfigModel(BaseModel):
     def named_form(cls, given: Any) -> Any:
         """Write out what users may write shorter in the place of a mapping from names to such sections."""
         return given
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of a network, as a task declares it."""
+
+    name: str
+    channels: int
+    has_pixels: bool = True
+    """Whether it has a value for each pixel, `(B, K, *S)`, and not one for the whole image, `(B, K)`."""
 
 
 @dataclass(frozen=True)

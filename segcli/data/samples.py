@@ -1,18 +1,17 @@
 """A case of a data set, its pixels, and the way to and from the network's size."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import cv2
 import numpy as np
 
+from segcli.core.arrays import A
 from segcli.core.types import Array, Mask
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-__all__ = ["Case", "Geometry", "Sample", "as_unit", "pad_end", "padded_size", "resize"]
+__all__ = ["Case", "Geometry", "Sample", "as_unit", "interpolated", "pad_end", "padded_size", "resize"]
 
 
 @dataclass(frozen=True)
@@ -75,23 +74,16 @@ class Geometry:
     padded: tuple[int, ...]
     """After padding; what the network sees."""
 
-    def restore(self, values: "Tensor") -> "Tensor":
-        """Bring `(B, K, *padded)` back to `(B, K, *stored)`: the padding is cut off, then the size is undone."""
-        if values.ndim == 2:  # one value for the whole image
-            return values
-        window: tuple[slice, ...] = tuple(slice(0, size) for size in self.resized)
-        values = values[(slice(None), slice(None), *window)]
-        if self.resized == self.stored:
-            return values
-        from torch.nn import functional as F  # noqa: PLC0415 - exported networks are run without PyTorch
+    def restore(self, values: A, resized: Callable[[A, tuple[int, ...]], A]) -> A:
+        """Bring `(B, K, *padded)` back to `(B, K, *stored)`: the padding is cut off, then the size is undone.
 
-        from segcli.nn.dims import INTERPOLATION  # noqa: PLC0415
-
-        return F.interpolate(values, size=self.stored, mode=INTERPOLATION[len(self.stored)], align_corners=False)
-
-    def restore_array(self, values: Array) -> Array:
-        """As `restore`, for `(K, *padded)` in float32 and without PyTorch."""
-        return interpolated(values[(slice(None), *(slice(0, size) for size in self.resized))], self.stored)
+        Args:
+            values: Outputs of the network.
+            resized: Gives values at another size; `interpolated` for arrays.
+        """
+        window: Any = (..., *(slice(0, size) for size in self.resized))
+        values = values[window]
+        return values if self.resized == self.stored else resized(values, self.stored)
 
 
 def interpolated(values: Array, size: tuple[int, ...]) -> Array:

@@ -18,13 +18,13 @@ from segcli.core.types import Batch, IOSpec
 from segcli.data.cache import DiskCache, MemoryCache, Resizing, forecast
 from segcli.data.loader import EvaluationLoader, TrainLoader
 from segcli.data.pipeline import Pipeline, Source
-from segcli.data.postprocess import clean
 from segcli.data.samples import Case, Sample
 from segcli.data.volume_transforms import VolumeAugmenter
 from segcli.datasets import Layout
 from segcli.engine.checkpoint import Checkpoint
 from segcli.engine.events import Listener
-from segcli.engine.inference.inferer import Inferer, views_of
+from segcli.engine.inference.inferer import Inferer
+from segcli.engine.inference.views import views_of
 from segcli.engine.runtime import Precision, choose_device, choose_precision, seed_everything
 from segcli.losses import WeightedSum
 from segcli.metrics import Metric, Scored
@@ -105,13 +105,10 @@ class Assembly:
 
     def cleaned(self, probs: Tensor) -> Tensor:
         """Probabilities `(B, K, *S)` after `inference.postprocess`, on the same device."""
-        settings, classes = self.run.inference.postprocess, self.task.classes
-        if not settings.changes(classes):
+        settings = self.run.inference
+        if not settings.postprocess.changes(self.task.classes):
             return probs
-        exclude, threshold = self.task.target == "classes", self.run.inference.threshold
-        arrays = [
-            clean(entry, settings, classes, exclude=exclude, threshold=threshold) for entry in probs.cpu().numpy()
-        ]
+        arrays = [self.task.cleaned(each, settings.postprocess, settings.threshold) for each in probs.cpu().numpy()]
         return torch.from_numpy(np.stack(arrays)).to(probs.device)
 
     @cached_property
@@ -180,6 +177,7 @@ class Assembly:
         settings = self.run.inference
         return Inferer(
             self.network if network is None else network,
+            (*self.task.outputs, *self.task.extras),
             tile=None if settings.tile is None or not self.task.has_pixels else tuple(settings.tile),
             overlap=settings.overlap,
             multiple=self.pipeline.multiple,
@@ -211,12 +209,12 @@ def assemble(run: Run, *, pretrained: bool = False, site: Site | None = None) ->
     run.inference.postprocess.check(task.classes)
     seed_everything(run.seed)
     can_output = run.model.kind.can_output
-    extras = {name: count for name, count in task.extras.items() if name in can_output}
+    outputs = [*task.outputs, *(each for each in task.extras if each.name in can_output)]
     size = run.data.image_size or run.dataset.image_size or layout.case_size
     io = IOSpec(
         ndim=layout.ndim,
         in_channels=run.dataset.num_channels,
-        outputs={**task.outputs, **extras},
+        outputs={each.name: each.channels for each in outputs},
         size=None if size is None else tuple(size),
     )
     network: Network = run.model.build(io=io)

@@ -6,13 +6,15 @@ The engine never asks which task it runs; whatever differs between masks, classe
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from segcli.core.types import Array, Batch, Mask, Outputs
+from segcli.core.arrays import A, sigmoid, softmax
+from segcli.core.types import Array, Batch, Mask, Output
 from segcli.data.classes.class_list import class_colors, class_names
 from segcli.data.classes.colors import RGB
+from segcli.data.postprocess import Postprocess, clean
 from segcli.data.samples import Sample
 from segcli.data.settings import DatasetSpec
 
@@ -24,21 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Task"]
 
 
-def _sigmoid(logits: Array) -> Array:
-    """Of the side that does not overflow."""
-    small = np.exp(-np.abs(logits))
-    probs: Array = np.where(logits >= 0, 1, small) / (1 + small)
-    return probs
-
-
-def _softmax(logits: Array) -> Array:
-    exponentials: Array = np.exp(logits - logits.max(axis=0, keepdims=True))
-    exponentials /= exponentials.sum(axis=0, keepdims=True)
-    return exponentials
-
-
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"sigmoid": _sigmoid, "softmax": _softmax}
-"""From logits `(K, *S)` to probabilities, by the name in `Task.activation`."""
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"sigmoid": sigmoid, "softmax": softmax}
+"""From logits `(B, K, *S)` to probabilities, by the name in `Task.activation`."""
 
 
 class Task(ABC):
@@ -86,45 +75,40 @@ class Task(ABC):
 
     @property
     @abstractmethod
-    def outputs(self) -> dict[str, int]:
-        """Channels of each output that the network must give."""
+    def outputs(self) -> tuple[Output, ...]:
+        """Outputs that the network must give."""
 
     @property
-    def extras(self) -> dict[str, int]:
-        """Channels of outputs that are made use of where the network has them."""
-        return {}
+    def extras(self) -> tuple[Output, ...]:
+        """Outputs that are made use of where the network has them."""
+        return ()
+
+    @property
+    def predicting(self) -> tuple[Output, ...]:
+        """Outputs that an answer needs: the task's own, and what is found in the whole image."""
+        return tuple(each for each in (*self.outputs, *self.extras) if each.name == self.output or not each.has_pixels)
 
     @abstractmethod
     def targets(self, batch: Batch) -> Batch:
         """Bring the loader's compact targets into the shape that losses expect, on the batch's device."""
 
-    @abstractmethod
-    def probabilities(self, logits: "Tensor", presence: "Tensor | None" = None) -> "Tensor":
-        """Probabilities `(B, K, *S)` from logits of the same shape, in float32.
+    def probabilities(self, logits: A, presence: A | None = None) -> A:
+        """Probabilities `(B, K, *S)` in float32 from logits of the same shape, tensors or NumPy arrays.
 
         Args:
-            logits: Of the mask.
+            logits: Those of `output`.
             presence: What `presence` gave for the same images.
         """
+        probs: A = ACTIVATIONS[self.activation](logits)
+        return probs
 
-    def presence(self, outputs: Outputs) -> "Tensor | None":
+    def presence(self, outputs: dict[str, A]) -> A | None:
         """Whether the network judges each channel of the mask present, `(B, K)` boolean; None where the mask tells."""
         return None
 
-    def probabilities_of(self, logits: Array) -> Array:
-        """As `probabilities`, of one image `(K, *S)` and without PyTorch."""
-        return ACTIVATIONS[self.activation](np.asarray(logits, np.float32))
-
-    def presence_of(self, outputs: dict[str, Array]) -> "Mask | None":
-        """As `presence`, of one image and without PyTorch; of several networks, what most of them are sure of.
-
-        Args:
-            outputs: Those without pixels, `(N, K)` of N networks.
-
-        Returns:
-            `(K)`, or None.
-        """
-        return None
+    def cleaned(self, probs: Array, settings: Postprocess, threshold: float) -> Array:
+        """Probabilities `(K, *S)` after `inference.postprocess`."""
+        return clean(probs, settings, self.classes, exclude=self.target == "classes", threshold=threshold)
 
     @abstractmethod
     def decide(self, probs: Array, threshold: float) -> Array:

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segcli.core.types import Array, Batch, Mask
+from segcli.core.arrays import A, by_channel, softmax
+from segcli.core.types import Array, Batch, Mask, Output
 from segcli.tasks import Task
 
 if TYPE_CHECKING:
@@ -24,22 +25,13 @@ class Exclusive(Task):
     headline = "pooled"
 
     @property
-    def outputs(self) -> dict[str, int]:
+    def outputs(self) -> tuple[Output, ...]:
         """A channel for each class."""
-        return {self.output: self.spec.num_classes}
+        return (Output(self.output, self.spec.num_classes, self.has_pixels),)
 
-    def probabilities(self, logits: "Tensor", presence: "Tensor | None" = None) -> "Tensor":
+    def probabilities(self, logits: A, presence: A | None = None) -> A:
         """Softmax, of logits without the task's offsets."""
-        logits = logits.float()
-        if self.offsets:
-            logits = logits - logits.new_tensor(self.offsets).view(-1, *[1] * (logits.ndim - 2))
-        return logits.softmax(dim=1)
-
-    def probabilities_of(self, logits: Array) -> Array:
-        """As `probabilities`, of one image `(K, *S)` and without PyTorch."""
-        if self.offsets:
-            logits = logits - np.array(self.offsets, np.float32).reshape(-1, *[1] * (logits.ndim - 1))
-        return super().probabilities_of(logits)
+        return softmax(logits - by_channel(self.offsets, logits) if self.offsets else logits)
 
     def decide(self, probs: Array, threshold: float) -> Array:
         """Index of the class, `(K, *S) -> (*S)`; there is no threshold."""

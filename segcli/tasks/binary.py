@@ -1,17 +1,13 @@
 """One mask: each pixel is foreground or background."""
 
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segcli.core.types import Array, Batch, Mask
+from segcli.core.types import Array, Batch, Mask, Output
 from segcli.data.classes.colors import RGB
 from segcli.data.classes.painting import FOREGROUND
 from segcli.tasks import Task
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 __all__ = ["Binary"]
 
@@ -43,17 +39,13 @@ class Binary(Task):
         return (self.spec.classes[0].name if self.spec.classes else "foreground",)
 
     @property
-    def outputs(self) -> dict[str, int]:
+    def outputs(self) -> tuple[Output, ...]:
         """One mask of one channel."""
-        return {"mask": 1}
+        return (Output(self.output, 1),)
 
     def targets(self, batch: Batch) -> Batch:
         """Masks and valid pixels as `(B, 1, *S)` boolean."""
         return {**batch, "mask": batch["mask"].bool().unsqueeze(1), "valid": batch["valid"].bool().unsqueeze(1)}
-
-    def probabilities(self, logits: "Tensor", presence: "Tensor | None" = None) -> "Tensor":
-        """Sigmoid."""
-        return logits.float().sigmoid()
 
     def decide(self, probs: Array, threshold: float) -> Array:
         """255 in the foreground, 0 elsewhere."""

@@ -1,15 +1,11 @@
 """Several structures, each a mask of its own that may overlap others, and each present or absent."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from segcli.core.types import Array, Batch, Mask, Outputs
+from segcli.core.arrays import A, sigmoid, spread
+from segcli.core.types import Array, Batch, Mask, Output
 from segcli.data.samples import Sample
 from segcli.tasks import Task
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 __all__ = ["Structures"]
 
@@ -39,14 +35,15 @@ class Structures(Task):
     present_only = True
 
     @property
-    def outputs(self) -> dict[str, int]:
+    def outputs(self) -> tuple[Output, ...]:
         """A mask for each structure."""
-        return {"mask": self.spec.num_classes}
+        return (Output(self.output, self.spec.num_classes),)
 
     @property
-    def extras(self) -> dict[str, int]:
-        """What networks for structures that may be absent give besides."""
-        return dict.fromkeys(("presence", "gate", "attention", "confidence"), self.spec.num_classes)
+    def extras(self) -> tuple[Output, ...]:
+        """Presence, and what goes with it, of networks for structures that may be absent."""
+        pixels = {"presence": False, "gate": False, "attention": True, "confidence": False}
+        return tuple(Output(name, self.spec.num_classes, has_pixels) for name, has_pixels in pixels.items())
 
     def targets(self, batch: Batch) -> Batch:
         """Masks `(B, K, *S)`, valid voxels `(B, 1, *S)` and presence `(B, K)`, boolean.
@@ -56,22 +53,14 @@ class Structures(Task):
         mask, valid = batch["mask"].movedim(-1, 1).bool(), batch["valid"].bool().unsqueeze(1)
         return {**batch, "mask": mask, "valid": valid, "presence": (mask & valid).flatten(2).any(2)}
 
-    def probabilities(self, logits: "Tensor", presence: "Tensor | None" = None) -> "Tensor":
+    def probabilities(self, logits: A, presence: A | None = None) -> A:
         """Sigmoid; 0 throughout where a structure was judged absent."""
-        probs = logits.float().sigmoid()
-        return probs if presence is None else probs * presence.view(*presence.shape, *[1] * (probs.ndim - 2))
+        probs = sigmoid(logits)
+        return probs if presence is None else probs * spread(presence, probs)
 
-    def presence(self, outputs: Outputs) -> "Tensor | None":
+    def presence(self, outputs: dict[str, A]) -> A | None:
         """By the gate of the network, where it has one."""
         return outputs["gate"] >= 0 if "gate" in outputs else None
-
-    def presence_of(self, outputs: dict[str, Array]) -> Mask | None:
-        """By the gates of the networks that have one: by the mean of what they are as probabilities."""
-        if "gate" not in outputs:
-            return None
-        # twice the probability above a half, which keeps the sign of a single gate however small
-        present: Mask = np.tanh(outputs["gate"].astype(np.float64) / 2).sum(axis=0) >= 0
-        return present
 
     def decide(self, probs: Array, threshold: float) -> Array:
         """1 in each mask `(*S, K)`, 0 elsewhere."""

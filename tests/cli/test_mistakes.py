@@ -307,7 +307,7 @@ def test_ctrl_c_ends_a_command_at_once(run_cli, trained, workplace, monkeypatch,
     def interrupted(self, image):
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(*((Inferer, "logits") if command == "eval" else (Predictor, "likely")), interrupted)
+    monkeypatch.setattr(*((Inferer, "logits") if command == "eval" else (Predictor, "predict")), interrupted)
     result = run_cli(*(["eval"] if command == "eval" else ["predict", workplace / "data/test/image"]))
     assert result.code == 130
     assert result.err.rstrip().endswith("stopped")

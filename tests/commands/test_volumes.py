@@ -28,7 +28,7 @@ from segcli.data.samples import Sample
 from segcli.data.settings import DataSettings
 from segcli.engine.events import Silent
 from segcli.engine.export.portable import open_portable
-from segcli.engine.inference import sliding
+from segcli.engine.inference import arrays, rows
 from segcli.engine.inference.predictor import InMemory, Predictor, ensemble
 from segcli.files import create, open_picture
 from segcli.tasks.structures import Structures
@@ -239,8 +239,8 @@ def test_large_volumes_have_the_answers_of_small_ones(trained, run_cli, monkeypa
     whole = predicted(run_cli, "whole", *words)
     opened = []
     monkeypatch.setattr(files, "LARGE", 1)
-    for name, value in (("HELD", 1), ("GIVEN", 2**12)):
-        monkeypatch.setattr(sliding, name, value)
+    monkeypatch.setattr(arrays, "HELD", 1)
+    monkeypatch.setattr(rows, "GIVEN", 2**12)
     bands = Predictor.bands
     monkeypatch.setattr(Predictor, "bands", lambda *given: opened.append(given[1].image.path) or bands(*given))
     parts = predicted(run_cli, "parts", *words)
@@ -299,16 +299,16 @@ def bright(images):
 
 def test_a_structure_is_present_where_any_tile_shows_it_and_absent_otherwise_everywhere():
     parts, image = by_hand(bright), np.full((20, 8, 8, 1), 0.6, np.float32)
-    dark = parts.likely(Sample(image))
+    dark = parts.predict(Sample(image))
     assert dark.present.tolist() == [False, False]
     assert not dark.probs.any()
     image[17, 3, 3] = 1.0
-    found = parts.likely(Sample(image))
+    found = parts.predict(Sample(image))
     assert found.present.tolist() == [True, False]
     assert (found.probs[0] > 0.5).all()
     assert not found.probs[1].any()
-    for rows, part in parts.bands(InMemory(image)):
-        np.testing.assert_array_equal(part.probs, found.probs[:, rows])
+    for place, part in parts.bands(InMemory(image)):
+        np.testing.assert_array_equal(part.probs, found.probs[:, place])
 
 
 def test_several_networks_judge_presence_by_the_mean_of_their_probabilities():
@@ -320,10 +320,10 @@ def test_several_networks_judge_presence_by_the_mean_of_their_probabilities():
         ([by_hand(bright), against, against], False),  # 0.410, though the sum of the gates is above 0
         ([by_hand(bright), silent, against], True),  # one that does not judge has no say
     ):
-        found = ensemble(members).likely(Sample(image))
+        found = ensemble(members).predict(Sample(image))
         assert found.present.tolist() == [expected, False]
         assert (found.probs[0] > 0).all() == expected
-    assert silent.likely(Sample(image)).present is None
+    assert silent.predict(Sample(image)).present is None
 
 
 def test_a_large_case_that_breaks_off_leaves_nothing_in_the_file_of_its_cases(workplace, monkeypatch):

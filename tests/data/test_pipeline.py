@@ -8,6 +8,7 @@ from segcli.data.samples import Geometry, Sample, pad_end, padded_size, resize
 from segcli.data.settings import Augmentation, DatasetSpec, DataSettings
 from segcli.data.transforms import PRESETS, Augmenter
 from segcli.data.volume_transforms import VolumeAugmenter
+from segcli.engine.inference.torch_arrays import resized
 
 
 def pipeline(augment=None, *, stride=4, spec=None, **settings):
@@ -105,14 +106,14 @@ def test_padding_is_exactly_undone(size):
     padded = padded_size(size, 16)
     full = torch.from_numpy(pad_end(np.moveaxis(values[0].numpy(), 0, -1), padded, mirror=True))
     geometry = Geometry(size, size, padded)
-    assert torch.equal(geometry.restore(full.movedim(-1, 0)[None])[0], values[0])
+    assert torch.equal(geometry.restore(full.movedim(-1, 0)[None], resized)[0], values[0])
 
 
 def test_resizing_is_undone_without_a_shift():
     # a smooth ramp survives down- and up-scaling where every pixel keeps its place
     ramp = np.linspace(0, 1, 60, dtype=np.float32)[None, :].repeat(40, 0)
     small = resize(ramp, (20, 30))
-    back = Geometry((40, 60), (20, 30), (20, 30)).restore(torch.from_numpy(small)[None, None])[0, 0].numpy()
+    back = Geometry((40, 60), (20, 30), (20, 30)).restore(torch.from_numpy(small)[None, None], resized)[0, 0].numpy()
     np.testing.assert_allclose(back[:, 2:-2], ramp[:, 2:-2], atol=1e-4)
 
 

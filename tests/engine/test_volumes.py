@@ -12,6 +12,7 @@ from factories import SMALL, bodies, volumes_experiment, write_experiment, write
 
 from segcli.config.load import load_run
 from segcli.core.registry import MODELS
+from segcli.core.types import Output
 from segcli.data.loader import TrainLoader
 from segcli.engine.assembly import assemble
 from segcli.engine.checkpoint import read_checkpoint
@@ -181,7 +182,8 @@ def test_presence_in_tiles_is_that_of_the_tile_that_is_surest(config):
     image = torch.zeros(1, 1, 16, 8, 8)
     image[:, :, 12:] = 1.0
     precision = choose_precision("off", torch.device("cpu"))
-    inferer = Inferer(Answer(), tile=(8, 8, 8), overlap=0.0, multiple=1, precision=precision, batch_size=2)
+    outputs = (Output("mask", 1), Output("gate", 1, has_pixels=False))
+    inferer = Inferer(Answer(), outputs, tile=(8, 8, 8), overlap=0.0, multiple=1, precision=precision, batch_size=2)
     outputs = inferer.logits(image)
     torch.testing.assert_close(outputs["mask"], image)
     assert outputs["gate"].tolist() == [[0.5]]

@@ -28,7 +28,7 @@ def test_probabilities_are_divided_by_weights_that_are_taken_back():
     expected = probs / weights / (probs / weights).sum()  # as of a network that learnt without them
     logits = np.tile(np.log(probs)[:, None, None], (1, 4, 5)).astype(np.float32) + 3
     made = task(offsets=np.log(weights))
-    for found in (made.probabilities_of(logits), made.probabilities(torch.from_numpy(logits)[None])[0].numpy()):
+    for found in (made.probabilities(logits[None])[0], made.probabilities(torch.from_numpy(logits)[None])[0].numpy()):
         np.testing.assert_allclose(found, np.broadcast_to(expected[:, None, None], (3, 4, 5)), atol=1e-6)
 
 

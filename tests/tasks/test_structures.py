@@ -14,7 +14,7 @@ def task(name):
 def test_probabilities_without_pytorch_are_those_with_it():
     logits = torch.randn(1, 2, 3, 4, 5) * 30
     for name in ("structures", "multiclass"):
-        found = task(name).probabilities_of(logits[0].numpy())
+        found = task(name).probabilities(logits.numpy())[0]
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, task(name).probabilities(logits)[0].numpy(), atol=1e-6)
 

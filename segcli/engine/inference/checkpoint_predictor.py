@@ -10,14 +10,13 @@ from segcli.core.registry import DATASETS, TASKS
 from segcli.core.types import Array
 from segcli.engine.assembly import Assembly, assemble, load_weights
 from segcli.engine.checkpoint import read_checkpoint, read_header
-from segcli.engine.inference.predictor import Candidate, Predictor, Wanted
-from segcli.engine.inference.sliding import Forward
+from segcli.engine.inference.predictor import Candidate, Forward, Overrides, Predictor
 from segcli.engine.runtime import out_of_memory
 
 __all__ = ["of_checkpoint", "trained"]
 
 
-def trained(path: Path, wanted: Wanted, permit: NetworkPermit | None = None) -> Candidate:
+def trained(path: Path, overrides: Overrides, permit: NetworkPermit | None = None) -> Candidate:
     """A checkpoint that is asked for; reads its header alone.
 
     Raises:
@@ -25,10 +24,10 @@ def trained(path: Path, wanted: Wanted, permit: NetworkPermit | None = None) -> 
     """
     run = run_from_values(read_header(path)["config"], source=str(path), permit=permit)
     layout, task = DATASETS.load(run.dataset.format), TASKS.load(run.task_name)
-    return Candidate(path, layout, task, lambda: of_checkpoint(path, wanted, permit))
+    return Candidate(path, layout, task, lambda: of_checkpoint(path, overrides, permit))
 
 
-def of_checkpoint(path: Path, wanted: Wanted, permit: NetworkPermit | None = None) -> Predictor:
+def of_checkpoint(path: Path, overrides: Overrides, permit: NetworkPermit | None = None) -> Predictor:
     """Predictor of a checkpoint, on the run's device and in its precision.
 
     Raises:
@@ -36,7 +35,7 @@ def of_checkpoint(path: Path, wanted: Wanted, permit: NetworkPermit | None = Non
     """
     checkpoint = read_checkpoint(path)
     run = run_from_values(checkpoint.header["config"], source=str(path), permit=permit)
-    run = run.predicting(threshold=wanted.threshold, tta=wanted.tta, tile=wanted.tile)
+    run = run.predicting(threshold=overrides.threshold, tta=overrides.tta, tile=overrides.tile)
     parts = assemble(run)
     load_weights(parts.network, checkpoint, path)
     parts.network.eval()
@@ -53,16 +52,14 @@ def of_checkpoint(path: Path, wanted: Wanted, permit: NetworkPermit | None = Non
 
 
 def _forward(parts: Assembly) -> Forward:
+    names = [output.name for output in parts.task.predicting]
+
     def forward(images: Array) -> dict[str, Array]:
         try:
             with torch.inference_mode(), parts.precision.autocast():
                 image = torch.from_numpy(images).to(parts.device, memory_format=parts.memory_format)
                 outputs = parts.network(image)
-            return {
-                name: values.float().cpu().numpy()
-                for name, values in outputs.items()
-                if name == "mask" or values.ndim < image.ndim
-            }
+            return {name: outputs[name].float().cpu().numpy() for name in names if name in outputs}
         except (RuntimeError, MemoryError) as error:
             raise out_of_memory(error) or error from error
 

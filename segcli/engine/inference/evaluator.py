@@ -13,6 +13,7 @@ from segcli.data.loader import Loaded
 from segcli.data.samples import Case
 from segcli.engine.assembly import Assembly
 from segcli.engine.inference.scores import Tally, by_class
+from segcli.engine.inference.torch_arrays import resized
 from segcli.metrics import Scored, ScoredClasses
 
 __all__ = ["Answer", "Evaluation", "evaluate"]
@@ -159,7 +160,9 @@ def evaluate(
                 given = {name: values[one] for name, values in outputs.items()}
                 losses.append(parts.loss(given, {name: values[one] for name, values in batch.items()}))
                 presence = parts.task.presence(given)
-                restored = loaded.geometries[index].restore(given[output])
+                restored = given[output]
+                if parts.task.has_pixels:
+                    restored = loaded.geometries[index].restore(restored, resized)
                 probs = parts.cleaned(parts.task.probabilities(restored, presence))
                 truth = parts.task.targets(
                     {
@@ -182,6 +185,6 @@ def evaluate(
     names = losses[0] if losses else {}
     averages = {name: float(torch.stack([entry[name] for entry in losses]).cpu().double().mean()) for name in names}
     confusion = torch.stack(matrices).sum(0).cpu().numpy() if matrices else None
-    told = [Answer(probs.cpu().numpy(), int(index)) for probs, index in answers]
+    given_answers = [Answer(probs.cpu().numpy(), int(index)) for probs, index in answers]
     whole = joined.evaluation(parts)
-    return Evaluation(cases, averages, tally, confusion, told, whole, parts.layout.whole)
+    return Evaluation(cases, averages, tally, confusion, given_answers, whole, parts.layout.whole)

@@ -11,23 +11,31 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from segcli.config.schema import DatasetSection, Inference
-from segcli.core.errors import CheckpointError, ConfigError, DataError
-from segcli.core.registry import TASKS
+from segcli.config.schema import Inference
+from segcli.core.errors import ConfigError
 from segcli.core.scratch import Scratch
 from segcli.core.types import Array, Mask
 from segcli.data.pipeline import Pipeline
-from segcli.data.postprocess import clean
-from segcli.data.samples import Geometry, Sample, as_unit, pad_end, padded_size
-from segcli.data.settings import DataSettings
+from segcli.data.samples import Geometry, Sample, as_unit, interpolated, pad_end, padded_size
 from segcli.datasets import Layout
-from segcli.engine.export.description import Description, told_of_file
-from segcli.engine.export.portable import open_portable
-from segcli.engine.inference.sliding import Forward, Sliding, ways_of
+from segcli.engine.inference.arrays import NumPyArrays
+from segcli.engine.inference.sliding import Sliding
+from segcli.engine.inference.views import views_of
 from segcli.tasks import Task
 
-__all__ = ["Candidate", "InMemory", "Likely", "Pixels", "Predictor", "Wanted", "ensemble", "exported", "of_exported"]
+__all__ = [
+    "Candidate",
+    "Forward",
+    "InMemory",
+    "Overrides",
+    "Pixels",
+    "Prediction",
+    "Predictor",
+    "ensemble",
+]
 
+Forward = Callable[[Array], dict[str, Array]]
+"""From inputs `(B, C, *S)` to raw outputs in float32, each `(B, K, *S)` or `(B, K)`: those in `Task.predicting`."""
 STEP = {2: 2048, 3: 128}
 """Pixels along each axis of the parts in which an image is read for its statistics, by the number of axes."""
 
@@ -46,7 +54,7 @@ class Pixels(Protocol):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Overrides:
     """What a user sets instead of what the network brings along; None keeps that."""
 
     threshold: float | None = None
@@ -72,7 +80,7 @@ class InMemory:
 
 
 @dataclass(frozen=True)
-class Likely:
+class Prediction:
     """What is found in an image, or in rows of it."""
 
     probs: Array
@@ -130,21 +138,23 @@ class Predictor:
     """Task of each network in `forward`, which gives their outputs one after the other as channels; when empty, there
     is one, of `task`."""
 
-    def likely(self, sample: Sample) -> Likely:
+    def predict(self, sample: Sample) -> Prediction:
         """Probabilities at the size of the file."""
         pixels, size = self._prepared(sample)
         sliding = self._sliding()
-        bands = [band for _, band in sliding.bands(self._reader(pixels, size), size)]
+        bands = [band[self.task.output] for _, band in sliding.bands(self._reader(pixels, size), size)]
         geometry = Geometry(stored=sample.size, resized=pixels.size, padded=size)
-        logits = geometry.restore_array(np.concatenate(bands, axis=1))
-        return self._cleaned(self._likely(logits, self._present(sliding)))
+        logits = geometry.restore(np.concatenate(bands, axis=2), interpolated)
+        found = self._prediction(logits, self._present(sliding))
+        settings = self.inference
+        return replace(found, probs=self.task.cleaned(found.probs, settings.postprocess, settings.threshold))
 
     def of_whole(self, sample: Sample) -> Array:
         """Probabilities `(K)` of the classes of a whole image, which the network takes at once."""
         pixels, size = self._prepared(sample)
         image = self._reader(pixels, size)(tuple(slice(0, length) for length in size))
-        logits = self._sliding().looked(image[None])[self.task.output]
-        return self.task.probabilities_of(logits[0])
+        probs: Array = self.task.probabilities(self._sliding().look(image)[self.task.output])[0]
+        return probs
 
     def _prepared(self, sample: Sample) -> tuple[InMemory, tuple[int, ...]]:
         """An image as the network takes it but for the padding, and its size with that."""
@@ -153,7 +163,7 @@ class Predictor:
         image = resized.image if self.takes_stored else self.pipeline.normalised(resized.image)
         return InMemory(image), padded_size(resized.size, self.pipeline.multiple)
 
-    def bands(self, pixels: Pixels, scratch: Path | None = None) -> Iterator[tuple[slice, Likely]]:
+    def bands(self, pixels: Pixels, scratch: Path | None = None) -> Iterator[tuple[slice, Prediction]]:
         """Rows with their probabilities, in order, for an image that need not fit in memory.
 
         Where the network judges what is present, which is known when it has seen everything, what it gave lies on the
@@ -171,27 +181,28 @@ class Predictor:
         first = next(logits)
         if not sliding.highest:
             for rows, values in chain([first], logits):
-                yield rows, self._likely(values, None)
+                yield rows, self._prediction(values, None)
             return
-        kept = Scratch((len(first[1]), *pixels.size), np.float32, scratch)
+        kept = Scratch((*first[1].shape[:2], *pixels.size), np.float32, scratch)
         with closing(kept):
-            places = []
+            places, rest = [], [slice(None)] * (len(pixels.size) - 1)
             for rows, values in chain([first], logits):
-                kept.write((slice(None), rows), values)
+                kept.write((..., rows, *rest), values)
                 places.append(rows)
             present = self._present(sliding)
             for rows in places:
-                yield rows, self._likely(kept.read((slice(None), rows)), present)
+                yield rows, self._prediction(kept.read((..., rows, *rest)), present)
 
-    def _logits(self, sliding: Sliding, pixels: Pixels) -> Iterator[tuple[slice, Array]]:
-        """Rows with their raw outputs, without the padding."""
+    def _logits(self, sliding: Sliding[Array], pixels: Pixels) -> Iterator[tuple[slice, Array]]:
+        """Rows with their raw output `(1, K, rows, *rest)`, without the padding."""
         size = padded_size(pixels.size, self.pipeline.multiple)
         rest = tuple(slice(0, length) for length in pixels.size[1:])
         normalise = None if self.takes_stored else self._normaliser(pixels)
-        for rows, logits in sliding.bands(self._reader(pixels, size, normalise), size):
+        for rows, outputs in sliding.bands(self._reader(pixels, size, normalise), size):
             stop = min(rows.stop, pixels.size[0])
             if stop > rows.start:
-                yield slice(rows.start, stop), logits[(slice(None), slice(0, stop - rows.start), *rest)]
+                inside = (slice(None), slice(None), slice(0, stop - rows.start), *rest)
+                yield slice(rows.start, stop), outputs[self.task.output][inside]
 
     def _normaliser(self, pixels: Pixels) -> Callable[[Array], Array]:
         """Normalises parts of an image; what that takes of the whole is found by reading it once."""
@@ -206,53 +217,44 @@ class Predictor:
         scale = self.pipeline.scale_of(as_unit(pixels.read(window)) for window in windows)
         return lambda part: self.pipeline.normalised(part, scale)
 
-    def _present(self, sliding: Sliding) -> Mask | None:
-        """What is judged present in an image whose tiles were all seen."""
+    def _present(self, sliding: Sliding[Array]) -> Mask | None:
+        """Judge what is present in an image whose tiles were all seen, `(1, K)`."""
         classes = len(self.task.classes)
-        return self.task.presence_of({name: values.reshape(-1, classes) for name, values in sliding.highest.items()})
+        outputs = {name: _joint(values.reshape(-1, classes)) for name, values in sliding.highest.items()}
+        return self.task.presence(outputs)
 
-    def _cleaned(self, likely: Likely) -> Likely:
-        probs = clean(
-            likely.probs,
-            self.inference.postprocess,
-            self.task.classes,
-            exclude=self.task.target == "classes",
-            threshold=self.inference.threshold,
-        )
-        return replace(likely, probs=probs)
-
-    def _likely(self, logits: Array, present: Mask | None) -> Likely:
+    def _prediction(self, logits: Array, present: Mask | None) -> Prediction:
+        """Probabilities from the raw output `(1, K, *S)` of each network, one after the other as channels."""
         tasks = self.members or (self.task,)
-        parts = np.split(logits, len(tasks))
-        every = np.stack([task.probabilities_of(part) for task, part in zip(tasks, parts, strict=True)])
-        if present is not None:
-            every *= present.reshape(-1, *[1] * (logits.ndim - 1))
+        parts = np.split(logits, len(tasks), axis=1)
+        every = np.concatenate([task.probabilities(part, present) for task, part in zip(tasks, parts, strict=True)])
         probs = every.mean(axis=0) if len(every) > 1 else every[0]
-        return Likely(probs, every, self.task.target == "classes", present)
+        return Prediction(probs, every, self.task.target == "classes", None if present is None else present[0])
 
     @property
     def can_stream(self) -> bool:
         """Whether an image may be read in parts: nothing is done to it that needs the whole of it."""
         return self.pipeline.image_size is None and not self.inference.postprocess.changes(self.task.classes)
 
-    def _sliding(self, scratch: Path | None = None) -> Sliding:
+    def _sliding(self, scratch: Path | None = None) -> Sliding[Array]:
         settings = self.inference
         return Sliding(
             self.forward,
+            NumPyArrays(scratch),
+            self.task.predicting,
             tile=None if settings.tile is None else tuple(settings.tile),
             overlap=settings.overlap,
             multiple=self.pipeline.multiple,
             batch_size=self.batch_size,
-            ways=ways_of(self.layout.ndim, settings.tta),
+            views=views_of(self.layout.ndim, settings.tta),
             scales=settings.scales,
-            scratch=scratch,
         )
 
     @staticmethod
     def _reader(
         pixels: Pixels, size: tuple[int, ...], normalise: Callable[[Array], Array] | None = None
     ) -> Callable[[tuple[slice, ...]], Array]:
-        """Reads windows of the padded image as the network takes them, channels first."""
+        """Read windows of the padded image as the network takes them, `(1, C, *window)`."""
 
         def read(window: tuple[slice, ...]) -> Array:
             inside = tuple(
@@ -261,9 +263,19 @@ class Predictor:
             part = pixels.read(inside)
             part = part if normalise is None else normalise(part)
             part = pad_end(part, tuple(piece.stop - piece.start for piece in window), mirror=True)
-            return np.ascontiguousarray(np.moveaxis(part, -1, 0))
+            return np.ascontiguousarray(np.moveaxis(part, -1, 0))[None]
 
         return read
+
+
+def _joint(outputs: Array) -> Array:
+    """Join what N networks say of a whole image, `(N, K) -> (1, K)`.
+
+    The sum is above 0 where the mean of their probabilities is above a half; of a single network it keeps the sign
+    however small, for `tanh(x / 2)` is twice that by which a probability exceeds a half.
+    """
+    joint: Array = np.tanh(outputs.astype(np.float64) / 2).sum(axis=0, keepdims=True)
+    return joint
 
 
 def _entropy(probs: Array, *, exclude: bool) -> Array:
@@ -321,91 +333,3 @@ AGREE: dict[str, Callable[[Predictor], Any]] = {
     "who normalises the image": lambda member: "the file" if member.takes_stored else "segcli",
 }
 """What networks of an ensemble share."""
-
-
-def exported(path: Path, wanted: Wanted) -> Candidate:
-    """An ONNX file that is asked for.
-
-    Raises:
-        SegcliError: As `of_exported`.
-    """
-    predictor = of_exported(path, wanted)
-    return Candidate(path, type(predictor.layout), type(predictor.task), lambda: predictor)
-
-
-def of_exported(path: Path, wanted: Wanted, *, threads: int = 0) -> Predictor:
-    """Predictor of an ONNX file, which runs without PyTorch.
-
-    Args:
-        path: The file.
-        wanted: Instead of what it says; test-time augmentation is off unless wanted.
-        threads: Of onnxruntime; 0 takes OMP_NUM_THREADS, or leaves the choice to it.
-
-    Raises:
-        ConfigError: It is a file of PyTorch, or a package is missing.
-        CheckpointError: It cannot be opened.
-    """
-    if path.suffix.lower() in (".torchscript", ".pt2"):
-        raise ConfigError(
-            f"`{path}` can carry code, which segcli does not run",
-            hint="`segcli export --format onnx` writes a file to predict with",
-        )
-    network = open_portable(path, threads=threads)
-    described = network.description
-    with told_of_file(path, "dataset"):
-        dataset = DatasetSection.model_validate(described.dataset)
-        layout: Layout = dataset.build()
-    task: Task = TASKS.load(described.task)(dataset.spec, described.class_offsets)
-    with told_of_file(path, "preprocessing"):
-        settings = DataSettings.model_validate(described.preprocessing)
-    keys = ("threshold", "tile", "overlap", "tta", "scales", "postprocess")
-    with told_of_file(path):
-        inference = Inference.model_validate({key: getattr(described, key) for key in keys})
-    inference = inference.changed(described.ndim, wanted.threshold, wanted.tta, wanted.tile)
-    _refuse_misfit(path, described, layout, task)
-
-    def forward(images: Array) -> dict[str, Array]:
-        if described.baked:
-            images = np.ascontiguousarray(np.moveaxis(images, 1, -1))
-            if images.dtype.name != described.input_dtype:
-                raise DataError(
-                    f"`{path}` takes {described.input_dtype} images, this one has {images.dtype}",
-                    hint="convert it, or export without `--bake`",
-                )
-        found = network(images)
-        channels = found[task.output].shape[1] if task.output in found else 0
-        if channels != len(task.classes):
-            raise _misfit(path, f"its network gives {channels} channels of `{task.output}` for {len(task.classes)}")
-        return {name: values for name, values in found.items() if name == "mask" or values.ndim < images.ndim}
-
-    return Predictor(
-        name=described.run,
-        source=path,
-        layout=layout,
-        pipeline=Pipeline(settings, dataset.spec, stride=described.multiple),
-        task=task,
-        inference=inference,
-        forward=forward,
-        takes_stored=described.baked,
-    )
-
-
-def _misfit(path: Path, what: str) -> CheckpointError:
-    return CheckpointError(
-        f"`{path}` has a description that cannot be right: {what}",
-        hint="take a file that this version's `segcli export` wrote",
-    )
-
-
-def _refuse_misfit(path: Path, described: Description, layout: Layout, task: Task) -> None:
-    """Keep a file from being run whose description names other things than its data set and its task have.
-
-    Raises:
-        CheckpointError: It does.
-    """
-    if layout.ndim != described.ndim:
-        raise _misfit(path, f"`ndim` is {described.ndim}, and `dataset.format` has {layout.ndim} axes")
-    if [entry["name"] for entry in described.classes] != list(task.classes):
-        raise _misfit(path, "`classes` are not those of `dataset`")
-    if task.output not in described.outputs:
-        raise _misfit(path, f"`outputs` lack `{task.output}`")

@@ -5,8 +5,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from segcli.engine.inference.inferer import Inferer, _windows, views_of
+from segcli.core.types import Output
+from segcli.engine.inference.grid import Grid
+from segcli.engine.inference.inferer import Inferer
+from segcli.engine.inference.torch_arrays import TorchArrays
+from segcli.engine.inference.views import views_of
 from segcli.engine.runtime import Precision
+
+OUTPUTS = (Output("mask", 1), Output("presence", 1, has_pixels=False))
 
 
 class Named(nn.Module):
@@ -27,6 +33,7 @@ class Named(nn.Module):
 def inferer(network, tile, batch_size=3, multiple=1, **looks):
     return Inferer(
         network,
+        OUTPUTS,
         tile=tile,
         overlap=0.25,
         multiple=multiple,
@@ -71,7 +78,7 @@ def test_an_image_that_fits_is_predicted_in_one_pass():
     ("length", "tile", "overlap"), [(100, 32, 0.25), (33, 32, 0.5), (1000, 64, 0.0), (64, 64, 0.5)]
 )
 def test_windows_cover_everything_and_overlap_enough(length, tile, overlap):
-    starts = [window[0].start for window in _windows((length,), (tile,), overlap)]
+    (starts,) = Grid((length,), (tile,), overlap).starts
     assert starts[0] == 0
     assert starts[-1] + tile == length
     assert all(later - start <= tile * (1 - overlap) for start, later in pairwise(starts))
@@ -87,10 +94,11 @@ class Directed(nn.Module):
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_views_are_distinct_and_each_is_undone_exactly(ndim):
     image = torch.randn(2, 3, *(5, 6, 7)[:ndim])
-    seen = [view.of(image) for view in views_of(ndim, True)]
+    arrays, views = TorchArrays(), views_of(ndim, True)
+    seen = [arrays.seen(image, view) for view in views]
     assert len(seen) == 8
     assert all(not torch.equal(one, other) for i, one in enumerate(seen) for other in seen[:i])
-    assert all(torch.equal(view.undone(view.of(image)), image) for view in views_of(ndim, True))
+    assert all(torch.equal(arrays.straight(turned, view), image) for view, turned in zip(views, seen, strict=True))
 
 
 def test_the_average_over_all_views_is_that_of_the_four_neighbours():

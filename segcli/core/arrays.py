@@ -1,0 +1,50 @@
+"""Functions of NumPy arrays and of tensors alike; nothing here imports PyTorch."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from segcli.core.types import Array
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["A", "by_channel", "sigmoid", "softmax", "spread"]
+
+A = TypeVar("A", Array, "Tensor")
+"""A NumPy array or a tensor; whoever takes one gives back the same kind."""
+
+
+def sigmoid(logits: A) -> A:
+    """Sigmoid in float32; of arrays it is computed on the side that does not overflow."""
+    if not isinstance(logits, np.ndarray):
+        return logits.float().sigmoid()
+    logits = np.asarray(logits, np.float32)
+    small = np.exp(-np.abs(logits))
+    probs: Array = np.where(logits >= 0, 1, small) / (1 + small)
+    return probs
+
+
+def softmax(logits: A) -> A:
+    """Softmax in float32 over the channels of `(B, K, *S)`."""
+    if not isinstance(logits, np.ndarray):
+        return logits.float().softmax(dim=1)
+    logits = np.asarray(logits, np.float32)
+    exponentials: Array = np.exp(logits - logits.max(axis=1, keepdims=True))
+    exponentials /= exponentials.sum(axis=1, keepdims=True)
+    return exponentials
+
+
+def by_channel(values: Sequence[float], like: A) -> A:
+    """Values `(K)` as a float32 array of the kind of `like` that meets its channels, `(K, *1)`."""
+    shape = (-1, *[1] * (like.ndim - 2))
+    if not isinstance(like, np.ndarray):
+        return like.float().new_tensor(values).view(shape)
+    array: Array = np.array(values, np.float32).reshape(shape)
+    return array
+
+
+def spread(values: A, like: A) -> A:
+    """Values `(B, K)` with an axis of length 1 for each spatial axis of `like`."""
+    return values.reshape((*values.shape, *[1] * (like.ndim - 2)))
