@@ -1,6 +1,6 @@
-"""Tasks, one file each: what a network's raw outputs mean. What every task keeps stands here.
+"""Tasks, one file each: how a network's raw outputs are read. This file holds the contract of every task.
 
-The engine never asks which task it runs; whatever differs between masks, classes and presence is a method here.
+The engine never asks which task it runs; all that differs between masks, classes and presence is a method here.
 """
 
 from abc import ABC, abstractmethod
@@ -22,7 +22,7 @@ __all__ = ["Task"]
 
 
 def _sigmoid(logits: Array) -> Array:
-    """Of the side that does not overflow."""
+    """Sigmoid, computed on the side that does not overflow."""
     small = np.exp(-np.abs(logits))
     probs: Array = np.where(logits >= 0, 1, small) / (1 + small)
     return probs
@@ -35,7 +35,7 @@ def _softmax(logits: Array) -> Array:
 
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"sigmoid": _sigmoid, "softmax": _softmax}
-"""From logits `(K, *S)` to probabilities, by the name in `Task.activation`."""
+"""Functions from logits `(K, *S)` to probabilities, by the name in `Task.activation`."""
 
 
 class Task(ABC):
@@ -43,8 +43,8 @@ class Task(ABC):
 
     Args:
         spec: The data set, with its classes.
-        offsets: Subtracted from the logit of each class, where classes exclude each other, before it becomes a
-            probability (`inference.undo_class_weights`); nothing when empty.
+        offsets: With classes that exclude each other: numbers subtracted from the logits of the classes before the
+            softmax (`inference.undo_class_weights`); nothing when empty.
     """
 
     activation: ClassVar[str]
@@ -52,22 +52,22 @@ class Task(ABC):
     default_loss: ClassVar[str]
     default_metrics: ClassVar[tuple[str, ...]]
     evaluation_metrics: ClassVar[tuple[str, ...]]
-    """What `eval` adds to the metrics of the run."""
+    """Metrics that `eval` adds to the metrics of the run."""
     target: ClassVar[Literal["masks", "classes"]] = "masks"
-    """`masks`: every channel is a mask of its own, from a threshold on. `classes`: classes exclude each other, and a
-    pixel belongs to the most probable one."""
+    """`masks`: every channel is a separate mask, thresholded by itself. `classes`: classes exclude each other, and a
+    pixel belongs to the most probable class."""
     headline: ClassVar[Literal["mean", "pooled"] | None] = None
-    """What every metric reports in place of its own choice: the mean over images, or the value over all pixels."""
+    """Value that every metric reports instead of its own default: mean over images, or pooled over all pixels."""
 
     present_only: ClassVar[bool] = False
-    """Whether metrics of masks leave out what the truth has nothing of, even where there is but one mask."""
+    """True if mask metrics leave out an image whose mask is empty in the truth, also with a single mask."""
 
     output: ClassVar[str] = "mask"
-    """Name of the network's output, and of the truth in a batch, that metrics and losses are about."""
+    """Name of the network's output, and of the truth in a batch, that metrics and losses compare."""
     has_pixels: ClassVar[bool] = True
-    """Whether the answer has pixels, and not one value for the whole image."""
+    """True if the answer is a mask, False if it is one value for the whole image."""
     pool: ClassVar[str | None] = None
-    """What a value over the whole data set goes over, in words, in place of the metric's own."""
+    """Name of the units that a pooled value counts, such as `all cases`, instead of the metric's own."""
 
     def __init__(self, spec: DatasetSpec, offsets: Sequence[float] = ()) -> None:
         self.spec = spec
@@ -75,45 +75,45 @@ class Task(ABC):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Name of each channel of the answer, in the order of their indices."""
+        """Names of the channels of the answer, in the order of their indices."""
         return tuple(class_names(self.spec))
 
     @property
     @abstractmethod
     def outputs(self) -> dict[str, int]:
-        """Channels of each output that the network must give."""
+        """Number of channels of each output that the network must give."""
 
     @property
     def extras(self) -> dict[str, int]:
-        """Channels of outputs that are made use of where the network has them."""
+        """Number of channels of each optional output, which is used if the network has it."""
         return {}
 
     @abstractmethod
     def targets(self, batch: Batch) -> Batch:
-        """Bring the loader's compact targets into the shape that losses expect, on the batch's device."""
+        """Convert the loader's compact targets to the shape that losses expect, on the batch's device."""
 
     @abstractmethod
     def probabilities(self, logits: "Tensor", presence: "Tensor | None" = None) -> "Tensor":
-        """Probabilities `(B, K, *S)` from logits of the same shape, in float32.
+        """Compute probabilities `(B, K, *S)` in float32 from logits of the same shape.
 
         Args:
-            logits: Of the mask.
-            presence: What `presence` gave for the same images.
+            logits: Logits of the mask.
+            presence: Result of `presence` for the same images.
         """
 
     def presence(self, outputs: Outputs) -> "Tensor | None":
-        """Whether the network judges each channel of the mask present, `(B, K)` boolean; None where the mask tells."""
+        """Predict presence for each channel of the mask, `(B, K)` boolean; None if only the mask decides."""
         return None
 
     def probabilities_of(self, logits: Array) -> Array:
-        """As `probabilities`, of one image `(K, *S)` and without PyTorch."""
+        """Do the same as `probabilities` for one image `(K, *S)`, without PyTorch."""
         return ACTIVATIONS[self.activation](np.asarray(logits, np.float32))
 
     def presence_of(self, outputs: dict[str, Array]) -> "Mask | None":
-        """As `presence`, of one image and without PyTorch; of several networks, what most of them are sure of.
+        """Do the same as `presence` for one image, without PyTorch; several networks vote, weighted by confidence.
 
         Args:
-            outputs: Those without pixels, `(N, K)` of N networks.
+            outputs: Outputs without pixels, `(N, K)` from N networks.
 
         Returns:
             `(K)`, or None.
@@ -122,25 +122,25 @@ class Task(ABC):
 
     @abstractmethod
     def decide(self, probs: Array, threshold: float) -> Array:
-        """Answer `(K, *S) -> (*S)` uint8: 0 and 255 of one mask, or the index of each pixel's class."""
+        """Decide for each pixel, `(K, *S) -> (*S)` uint8: 0 and 255 for one mask, or the index of the class."""
 
     @abstractmethod
     def answer(self, truth: Array) -> Array:
-        """The truth of a sample, `(*S)` as the loader has it, in the form of `decide`."""
+        """Convert the truth of a sample, `(*S)` from the loader, to the format that `decide` returns."""
 
     @abstractmethod
     def painted(self, answer: Array) -> Array:
-        """An answer in colours, by itself, `(H, W) -> (H, W, 3)` uint8."""
+        """Draw an answer in colours, without the image, `(H, W) -> (H, W, 3)` uint8."""
 
     @abstractmethod
     def tinted(self, answer: Array) -> tuple[Array, Mask]:
-        """Colours for the image below an answer, `(H, W, 3)` uint8, and where they are laid over it, `(H, W)`."""
+        """Return the overlay colours of an answer, `(H, W, 3)` uint8, and the pixels that they cover, `(H, W)`."""
 
     @cached_property
     def colors(self) -> list[RGB]:
-        """Colour of each class in `tinted`: as stated, or by number."""
+        """Colour of each class in `tinted`: from the data set, or by class number."""
         return class_colors(self.spec)
 
     @abstractmethod
     def shares(self, answer: Array) -> dict[str, float]:
-        """Share of the pixels that each class has."""
+        """Compute the share of pixels of each class."""

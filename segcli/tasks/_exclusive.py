@@ -1,4 +1,4 @@
-"""What tasks share whose classes exclude each other."""
+"""Base of tasks whose classes exclude each other."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ __all__ = ["Exclusive"]
 
 
 class Exclusive(Task):
-    """Softmax over the classes; the most probable is the answer, of equals the first."""
+    """Softmax over the classes; the most probable class is the answer, the first one in a tie."""
 
     activation = "softmax"
     default_loss = "cross_entropy"
@@ -23,40 +23,40 @@ class Exclusive(Task):
 
     @property
     def outputs(self) -> dict[str, int]:
-        """A channel for each class."""
+        """One channel for each class."""
         return {self.output: self.spec.num_classes}
 
     def probabilities(self, logits: "Tensor", presence: "Tensor | None" = None) -> "Tensor":
-        """Softmax, of logits without the task's offsets."""
+        """Compute the softmax of the logits minus the task's offsets."""
         logits = logits.float()
         if self.offsets:
             logits = logits - logits.new_tensor(self.offsets).view(-1, *[1] * (logits.ndim - 2))
         return logits.softmax(dim=1)
 
     def probabilities_of(self, logits: Array) -> Array:
-        """As `probabilities`, of one image `(K, *S)` and without PyTorch."""
+        """Do the same as `probabilities` for one image `(K, *S)`, without PyTorch."""
         if self.offsets:
             logits = logits - np.array(self.offsets, np.float32).reshape(-1, *[1] * (logits.ndim - 1))
         return super().probabilities_of(logits)
 
     def decide(self, probs: Array, threshold: float) -> Array:
-        """Index of the class, `(K, *S) -> (*S)`; there is no threshold."""
+        """Choose the most probable class, `(K, *S) -> (*S)`; the threshold is ignored."""
         return np.asarray(probs.argmax(axis=0), np.uint8)
 
     def answer(self, truth: Array) -> Array:
-        """Indices are the answer."""
+        """Return the class indices unchanged."""
         return truth
 
     def painted(self, answer: Array) -> Array:
-        """Each class in its colour."""
+        """Draw each class in its colour."""
         painted: Array = np.array(self.colors, np.uint8)[answer]
         return painted
 
     def tinted(self, answer: Array) -> tuple[Array, Mask]:
-        """Each class in its colour, everywhere."""
+        """Return the colour of each class; it covers every pixel."""
         return self.painted(answer), np.ones(answer.shape, bool)
 
     def shares(self, answer: Array) -> dict[str, float]:
-        """Of each class; where there are no pixels, 1 for the one that was found."""
+        """Compute the share of pixels of each class; for image classification, 1 for the predicted class."""
         counts = np.bincount(answer.ravel(), minlength=len(self.classes))
         return dict(zip(self.classes, (counts / answer.size).tolist(), strict=True))
