@@ -59,8 +59,8 @@ class VGG3D(Network):
         freeze: list[str] = []
         """Parameters to freeze, by name or pattern, such as `features.0.*`."""
         unfreeze_every: Positive | None = None
-        """Number of epochs after which the last frozen block is unfrozen; after as many again, the block before it, and so
-        on. Nothing is unfrozen when left out."""
+        """Number of epochs after which the last frozen block is unfrozen; after as many again, the block before it, and
+        so on. Nothing is unfrozen when left out."""
 
         @classmethod
         def small(cls) -> Self:
