@@ -23,7 +23,7 @@ class Exclusive(Task):
 
     @property
     def outputs(self) -> dict[str, int]:
-        """One channel for each class."""
+        """The channels of the mask, one for each class."""
         return {self.output: self.spec.num_classes}
 
     def probabilities(self, logits: "Tensor", presence: "Tensor | None" = None) -> "Tensor":

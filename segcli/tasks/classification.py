@@ -7,7 +7,7 @@ __all__ = ["Classification"]
 
 
 class Classification(Exclusive):
-    """One class for each image or volume."""
+    """Image classification: one class for each image or volume."""
 
     default_metrics = ("accuracy", "f1")
     evaluation_metrics = ("accuracy", "top2", "f1", "precision", "recall", "auc")

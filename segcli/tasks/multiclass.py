@@ -7,7 +7,7 @@ __all__ = ["Multiclass"]
 
 
 class Multiclass(Exclusive):
-    """One class for each pixel."""
+    """Multi-class segmentation: one class for each pixel."""
 
     default_metrics = ("mean_iou", "pixel_accuracy")
     evaluation_metrics = (

@@ -39,7 +39,7 @@ class Structures(Task):
 
     @property
     def outputs(self) -> dict[str, int]:
-        """One mask channel for each structure."""
+        """The channels of the mask, one for each structure."""
         return {"mask": self.spec.num_classes}
 
     @property
