@@ -1,1 +1,1 @@
-"""What every part may use; imports nothing above it."""
+"""Basic modules that every part may use; they import no other room."""

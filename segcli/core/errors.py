@@ -1,4 +1,4 @@
-"""Mistakes that a user can mend, each with the exit code of the command that it ends."""
+"""Errors that a user can fix, each with the exit code of the command."""
 
 from difflib import get_close_matches
 from typing import ClassVar
@@ -16,7 +16,7 @@ __all__ = [
 
 
 class SegcliError(Exception):
-    """A mistake told in one sentence, with what to do next."""
+    """An error with a message of one sentence, and a hint that says what to do next."""
 
     exit_code: ClassVar[int] = 1
 
@@ -37,7 +37,7 @@ def _rebuild(kind: type[SegcliError], message: str, hint: str | None) -> SegcliE
 
 
 class ConfigError(SegcliError):
-    """YAML, an override, an option, or a combination that cannot work."""
+    """A mistake in YAML, an override or an option, or a combination that cannot work."""
 
     exit_code = 2
 
@@ -49,13 +49,13 @@ class DataError(SegcliError):
 
 
 class CheckpointError(SegcliError):
-    """A checkpoint is missing, damaged or of another run."""
+    """A checkpoint is missing, damaged or from another run."""
 
     exit_code = 4
 
 
 class DeviceError(SegcliError):
-    """No such device, or its memory is exhausted."""
+    """A device does not exist, or its memory is exhausted."""
 
     exit_code = 5
 
@@ -64,7 +64,7 @@ class DeviceMemoryError(DeviceError):
     """The memory of a device is exhausted."""
 
 
-class Stopped(Exception):  # noqa: N818 - no error: the user asked for it
+class Stopped(Exception):  # noqa: N818 - not an error: the user asked for it
     """The work stopped because of a signal, with everything saved."""
 
     def __init__(self, signum: int) -> None:
@@ -73,7 +73,7 @@ class Stopped(Exception):  # noqa: N818 - no error: the user asked for it
 
 
 def nearest(word: str, legal: list[str]) -> str | None:
-    """Legal word that `word` was probably meant to be; None when nothing is close.
+    """Find the legal word that is closest to a misspelt `word`; None when nothing is close.
 
     Example:
         >>> nearest("dephts", ["depths", "type"])

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writing: a file is written completely or not at all."""
 
 import json
 import os
@@ -17,12 +17,12 @@ __all__ = ["plain", "remove_leftovers", "replacing", "shown", "told_when_full", 
 
 @contextmanager
 def replacing(path: Path, *, synced: bool = True) -> Iterator[Path]:
-    """Give a temporary path beside `path`; what is written there takes the place of `path` at once, or never.
+    """Yield a temporary path beside `path`; afterwards the written file replaces `path` atomically.
 
     Args:
-        path: The file.
-        synced: The data reach the disk before the name changes, so that a power cut leaves the old file or the new
-            one. Of many small files that can be made again, waiting for the disk is what takes the time.
+        path: The file to replace.
+        synced: Flush the data to the disk before the rename, so that a power cut leaves either the old or the new
+            file. Switch it off for many small files that can be made again: waiting for the disk takes time.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     with told_when_full(path):
@@ -39,7 +39,7 @@ def replacing(path: Path, *, synced: bool = True) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what processes that were killed left unfinished in a folder."""
+    """Remove the unfinished temporary files of killed processes from a folder."""
     for path in folder.glob(".*.part"):
         number = path.name.removesuffix(".part").rpartition(".")[2]
         if number.isdigit() and not _is_running(int(number)):
@@ -54,17 +54,17 @@ def _is_running(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # a process of another user
         return True
     return True
 
 
 @contextmanager
 def told_when_full(path: Path) -> Iterator[None]:
-    """Tell in one sentence that `path` cannot be written: a full disk, missing rights, a file in the way.
+    """Turn a failed write of `path` (full disk, missing rights, a file in the way) into one `DataError`.
 
     Raises:
-        DataError: It cannot.
+        DataError: `path` cannot be written.
     """
     try:
         yield
@@ -76,7 +76,7 @@ def told_when_full(path: Path) -> Iterator[None]:
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+    """Flush a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -85,7 +85,7 @@ def _sync(path: Path) -> None:
 
 
 def shown(path: Path) -> str:
-    """The path as a person would type it: relative where it lies below the working folder."""
+    """Show a path as a person would type it: relative if it lies below the working folder."""
     try:
         return str(path.absolute().relative_to(Path.cwd()))
     except ValueError:
@@ -93,25 +93,25 @@ def shown(path: Path) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all."""
+    """Write `text` to `path` atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_yaml(path: Path, value: Any, *, comment: str | None = None) -> None:
-    """Write `value` to `path` as YAML, keys in the order given, below a line of comment."""
+    """Write `value` to `path` as YAML, keys in the given order, below a comment line."""
     text = yaml_text(value)
     write_text(path, text if comment is None else f"# {comment}\n{text}")
 
 
 def yaml_text(value: Any) -> str:
-    """`value` as YAML, keys in the order given."""
+    """Convert `value` to YAML text, keys in the given order."""
     text: str = yaml.dump(plain(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
     return text
 
 
 def plain(value: Any) -> Any:
-    """Reduce to what JSON and YAML know: paths become text, tuples lists, NumPy numbers Python's."""
+    """Convert to types of JSON and YAML: paths to text, tuples to lists, NumPy numbers to Python numbers."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set):
@@ -123,7 +123,7 @@ def plain(value: Any) -> Any:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes short lists of scalars on one line, as people do."""
+    """YAML writer that puts short lists of scalars on one line."""
 
 
 def _flow_short_lists(dumper: yaml.SafeDumper, value: list[Any]) -> yaml.Node:
@@ -136,7 +136,7 @@ def _readable_float(dumper: yaml.SafeDumper, value: float) -> yaml.Node:
     if text in {"inf", "-inf", "nan"}:
         text = {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}[text]
     elif "e" in text and "." not in text:
-        text = text.replace("e", ".0e")  # YAML 1.1 readers take `1e-06` for text
+        text = text.replace("e", ".0e")  # YAML 1.1 readers read `1e-06` as text
     return dumper.represent_scalar("tag:yaml.org,2002:float", text)
 
 

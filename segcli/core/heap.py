@@ -1,7 +1,8 @@
-"""How the C library hands memory out.
+"""Setting of the C library's memory allocator.
 
-GNU's returns each large block to the system as soon as it is freed. A training step on a CPU frees and asks for the
-same large tensors over and over, and the system clears every page of them anew: a tenth to a third of the step.
+GNU's allocator returns each large block to the system as soon as it is freed. A training step on a CPU frees and
+allocates the same large tensors again and again, and the system clears all their pages each time. This takes a tenth
+to a third of the step.
 """
 
 import ctypes
@@ -13,18 +14,18 @@ __all__ = ["keep_freed_memory"]
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Numbers of `mallopt`, as in glibc's `malloc.h`."""
 NEVER = 2**31 - 1
-"""Free bytes at the end of the heap above which they go back; the most that `mallopt` takes."""
+"""Threshold of free bytes above which the heap is trimmed; the largest value that `mallopt` accepts."""
 
 
 def keep_freed_memory() -> bool:
-    """From now on keep what is freed for the next request, so that the process stays at its peak.
+    """Keep freed memory in the process for later requests; the process then stays at its peak size.
 
     Returns:
-        Whether this system's C library can: GNU's on Linux.
+        True if the C library of this system supports it (GNU on Linux).
     """
     if sys.platform != "linux":
         return False
-    with suppress(OSError, AttributeError):  # another C library, such as musl, knows no `mallopt`
+    with suppress(OSError, AttributeError):  # other C libraries, such as musl, have no `mallopt`
         mallopt = ctypes.CDLL(None).mallopt
         return all([mallopt(M_MMAP_MAX, 0), mallopt(M_TRIM_THRESHOLD, NEVER)])
     return False

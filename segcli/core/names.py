@@ -1,4 +1,4 @@
-"""Names out of files as parts of paths: what a file says never decides where something is written."""
+"""Safe file names from names in files: the content of a file never decides where something is written."""
 
 import hashlib
 import re
@@ -9,10 +9,10 @@ from pathlib import Path
 __all__ = ["LONGEST", "printable", "safe_name", "safe_path"]
 
 LONGEST = 224
-"""Bytes of a name, in UTF-8; file systems take 255, and temporary files have longer names than what they become."""
+"""Longest name in bytes of UTF-8; file systems allow 255, and temporary names are longer than final names."""
 SEPARATORS = "/\\" + ('<>:"|?*' if sys.platform == "win32" else "")
 TURNS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Letters without a shape that turn the direction of writing, so that a name reads as another one."""
+"""Invisible characters that change the writing direction and can make a name look like another one."""
 DEVICES = frozenset(
     {
         "con",
@@ -24,15 +24,15 @@ DEVICES = frozenset(
         *(f"{port}{n}" for port in ("com", "lpt") for n in "123456789¹²³"),
     }
 )
-"""Names that Windows keeps for devices, with any ending."""
+"""Names that Windows reserves for devices, with any suffix."""
 ENDING = re.compile(r"(\.[A-Za-z0-9]{1,8}){1,2}$")
 
 
 def safe_name(text: str) -> str:
-    """Make any text a single part of a path, the same for the same text.
+    """Convert any text to a single path component; equal texts give equal names.
 
-    A text that can be one stays as it is. Of any other, what cannot stand in a name is replaced, and a digest of the
-    text follows, so that two texts never become one name. The ending is kept.
+    A text that is a safe name stays as it is. In any other text unsafe characters are replaced, and a digest of the
+    text is added, so that two texts never give the same name. The suffix is kept.
 
     Example:
         >>> safe_name("Übung_01"), safe_name("case 7.nii.gz")
@@ -54,12 +54,12 @@ def safe_name(text: str) -> str:
 
 
 def _is_unsafe(letter: str) -> bool:
-    """Whether a letter cuts a path, steers a terminal, or cannot be written at all."""
+    """Tell if a character splits a path, controls a terminal, or cannot be written."""
     return letter in SEPARATORS or letter in TURNS or unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"}
 
 
 def safe_path(folder: Path, name: str) -> Path:
-    """Give the path of `name` below `folder`; parts between slashes are folders, each a safe name.
+    """Return the path of `name` below `folder`; parts between slashes become folders with safe names.
 
     Example:
         >>> safe_path(Path("out"), "Video_000/0001.png").as_posix()
@@ -69,6 +69,6 @@ def safe_path(folder: Path, name: str) -> Path:
 
 
 def printable(text: str, longest: int = 60) -> str:
-    """Give a text for a message: what steers a terminal as its escape, and not more than `longest` letters."""
+    """Prepare a text for a message: escape control characters and cut it to `longest` characters."""
     shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[: longest + 1])
     return shown if len(shown) <= longest else f"{shown[: longest - 3]}..."

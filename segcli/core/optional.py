@@ -9,15 +9,15 @@ __all__ = ["optional"]
 
 
 def optional(module: str, *, extra: str, purpose: str) -> Any:
-    """Import a module that an extra of ours installs.
+    """Import a module that an extra of segcli installs.
 
     Args:
-        module: Its name, such as `onnx`.
-        extra: Extra that installs it.
-        purpose: What needs it, as the beginning of a sentence.
+        module: Name of the module, such as `onnx`.
+        extra: Extra that installs the module.
+        purpose: What needs the package, as the beginning of the error message.
 
     Raises:
-        ConfigError: It is not installed.
+        ConfigError: The package is not installed.
     """
     try:
         return import_module(module)

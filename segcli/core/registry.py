@@ -1,7 +1,7 @@
 """Components by name: a file in a room is a component, and its name is the `type` in YAML.
 
-`names()` reads the folder only and `load()` imports one file, so that the command line can complete and check names
-without PyTorch, and a component may import its optional package at the top.
+`names()` only lists the folder and `load()` imports one file. So the command line can complete and check names without
+PyTorch, and a component may import its optional package at the top.
 """
 
 import hashlib
@@ -37,11 +37,11 @@ EXTRAS = {
     "onnx": "export",
     "segmentation_models_pytorch": "zoo",
 }
-"""Optional package -> extra of ours that installs it."""
+"""Optional package -> extra of segcli that installs it."""
 
 
 def same_name(name: str) -> str:
-    """Spelling under which names are compared: without case, `-`, `_`, `+` and blanks.
+    """Normalise a name for comparison: without case, `-`, `_`, `+` and blanks.
 
     Example:
         >>> same_name("SA-UNet") == same_name("sa_unet")
@@ -56,9 +56,9 @@ class Registry:
     def __init__(self, room: str, word: str, *, takes_files: bool = False) -> None:
         self.room = room
         self.word = word
-        """What one component is called in a message, such as `model`."""
+        """Word for one component in messages, such as `model`."""
         self.takes_files = takes_files
-        """Whether a user's own file is a component as well."""
+        """True if a file of the user can be a component too."""
 
     @cached_property
     def _files(self) -> dict[str, str]:
@@ -67,23 +67,23 @@ class Registry:
         return {same_name(stem): stem for stem in stems}
 
     def names(self) -> tuple[str, ...]:
-        """Names of all components, in alphabetical order."""
+        """List the names of all components in alphabetical order."""
         return tuple(self._files.values())
 
     def own_file(self, name: Any) -> tuple[Path, str] | None:
-        """File and class of a user's own component, `path/to/file.py:ClassName`; None for one of ours."""
+        """Split `path/to/file.py:ClassName` of a user's component into file and class; None for a built-in one."""
         file, sign, kind = name.rpartition(".py:") if isinstance(name, str) else ("", "", "")
         return (Path(f"{file}.py").absolute(), kind) if sign and self.takes_files else None
 
     def _own(self, name: str) -> tuple[Path, str] | None:
-        """The same, of a file that is there."""
+        """Split `path/to/file.py:ClassName` and make sure that the file exists; None for a built-in component."""
         own = self.own_file(name)
         if own is not None and not own[0].is_file():
             raise ConfigError(f"no file `{own[0]}` with the {self.word} `{own[1]}`")
         return own
 
     def digest(self, name: str) -> str | None:
-        """SHA-256 of the file of a user's own component; None for one of ours. Nothing is imported.
+        """Compute the SHA-256 of a user's component file without importing it; None for a built-in component.
 
         Raises:
             ConfigError: The file cannot be read.
@@ -97,10 +97,10 @@ class Registry:
             raise ConfigError(f"`{own[0]}` cannot be read ({error.strerror or error})") from error
 
     def canonical(self, name: str) -> str:
-        """File name of the component that `name` means.
+        """Return the file name of the component that `name` means.
 
         Raises:
-            ConfigError: There is none.
+            ConfigError: There is no such component.
         """
         own = self._own(name)
         if own is not None:
@@ -116,11 +116,11 @@ class Registry:
         """Import the component and return its one public class.
 
         Args:
-            name: Name of the component, or file and class of a user's own.
-            digest: SHA-256 of a user's own file; another content does not run.
+            name: Name of the component, or `path/to/file.py:ClassName` of a user's component.
+            digest: SHA-256 of the user's file; a file with another content is not run.
 
         Raises:
-            ConfigError: There is no such component, or the package that it needs is not installed.
+            ConfigError: There is no such component, or a package that it needs is not installed.
         """
         own = self._own(name)
         if own is not None:

@@ -1,4 +1,4 @@
-"""Arrays on the disk that are worked on in parts, so that no memory holds the whole of them."""
+"""Arrays on the disk that are read and written in parts, so that they never fill the memory."""
 
 import os
 import tempfile
@@ -19,14 +19,14 @@ Place = tuple[int | slice | EllipsisType, ...]
 
 
 class Scratch:
-    """Zeros in a temporary file that has no name and is gone when the process is.
+    """Array of zeros in a nameless temporary file, which disappears with the process.
 
-    It is mapped anew for each look: pages of a mapped file count as memory of the process as long as it is mapped.
+    The file is memory-mapped anew for each access, because mapped pages count as memory of the process.
 
     Args:
-        shape: Of the array.
-        dtype: Of its values.
-        folder: Where the file lies; the system's folder for temporary files when left out.
+        shape: Shape of the array.
+        dtype: Data type of the values.
+        folder: Folder of the file; the system's folder for temporary files when left out.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: npt.DTypeLike, folder: Path | None = None) -> None:
@@ -37,7 +37,7 @@ class Scratch:
             self._file: Any = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `close`
             size = max(int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize, 1)
             try:
-                if hasattr(os, "posix_fallocate"):  # a mapped file that finds the disk full kills the process
+                if hasattr(os, "posix_fallocate"):  # else a full disk would kill the process at a mapped write
                     os.posix_fallocate(self._file.fileno(), 0, size)
                 else:
                     self._file.truncate(size)
@@ -46,22 +46,22 @@ class Scratch:
                 raise
 
     def mapped(self, mode: Literal["r", "r+"] = "r") -> Array:
-        """All of it, to be let go soon."""
+        """Map the whole array; the caller should release it soon."""
         return np.memmap(self._file, self.dtype, mode, shape=self.shape)
 
     def read(self, place: Place) -> Array:
-        """A copy of a part."""
+        """Return a copy of a part."""
         return np.array(self.mapped()[place])
 
     def write(self, place: Place, values: Array | float) -> None:
-        """Set a part."""
+        """Set the values of a part."""
         self.mapped("r+")[place] = values
 
     def add(self, place: Place, values: Array) -> None:
-        """Add to a part."""
+        """Add values to a part."""
         self.mapped("r+")[place] += values
 
     def close(self) -> None:
-        """Let go of the room on the disk."""
+        """Free the space on the disk."""
         with suppress(OSError):
             self._file.close()

@@ -1,9 +1,9 @@
-"""Let `import torchvision` work where its build does not match that of PyTorch.
+"""Let `import torchvision` work if its build does not match the build of PyTorch.
 
-A torchvision built for CUDA registers no `nms` beside a CPU build of PyTorch, and then dies at import with
-"operator torchvision::nms does not exist". Declaring the missing schemas first is enough for all that segcli uses
-(backbones and weights, never box operators). Import this module before anything that imports torchvision; it does
-nothing where the operators exist.
+With a CPU build of PyTorch, a torchvision built for CUDA does not register `nms` and fails at import with "operator
+torchvision::nms does not exist". It is enough to declare the missing schemas first: segcli uses backbones and weights,
+never box operators. Import this module before any module that imports torchvision; it does nothing if the operators
+exist.
 """
 
 from importlib import import_module
@@ -19,14 +19,14 @@ SCHEMAS = {
     "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 }
-_library: torch.library.Library | None = None  # operators live as long as the library that declared them
+_library: torch.library.Library | None = None  # the operators exist only as long as this library object
 
 
 def declare_missing_operators() -> None:
-    """Declare `torchvision::nms` and `torchvision::qnms` where the installed build has not.
+    """Declare `torchvision::nms` and `torchvision::qnms` if the installed build does not register them.
 
-    torchvision's own extension is loaded first: where it fits PyTorch it registers the operators, and declaring
-    them a second time would be an error.
+    The extension of torchvision is loaded first: if it fits PyTorch, it registers the operators, and declaring them
+    twice would be an error.
     """
     global _library  # noqa: PLW0603
     if _library is not None or _load_extension():
@@ -38,13 +38,13 @@ def declare_missing_operators() -> None:
 
 
 def torchvision_models() -> Any:
-    """The module `torchvision.models`."""
+    """Import and return the module `torchvision.models`."""
     declare_missing_operators()
     return import_module("torchvision.models")
 
 
 def _load_extension() -> bool:
-    """Load torchvision's compiled operators without importing the package; False where they do not fit."""
+    """Load torchvision's compiled operators without importing the package; False if they do not fit PyTorch."""
     spec = find_spec("torchvision")
     if spec is None or spec.origin is None:
         return True

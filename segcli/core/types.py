@@ -1,4 +1,4 @@
-"""Words that all rooms share."""
+"""Types that all rooms share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 Outputs: TypeAlias = "dict[str, Tensor]"
 """Raw logits of a network by name, each `(B, K, *S)` or `(B, K)`."""
 Batch: TypeAlias = "dict[str, Tensor]"
-"""What the loader gives: `image` `(B, C, *S)`, the targets of the task by name, and `valid` `(B, 1, *S)`."""
+"""Batch from the loader: `image` `(B, C, *S)`, the targets of the task by name, and `valid` `(B, 1, *S)`."""
 
 
 def _no_address(path: Any) -> Any:
@@ -39,7 +39,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class ConfigModel(BaseModel):
-    """Keys that a user may set: unknown keys and values of another type are mistakes."""
+    """Keys that a user may set; unknown keys and values of a wrong type are errors."""
 
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, protected_namespaces=()
@@ -47,20 +47,20 @@ class ConfigModel(BaseModel):
 
     @classmethod
     def small(cls) -> Self:
-        """Choose the keys for a quick trial: the defaults, unless a component has none or theirs are too large.
+        """Choose small settings for a quick test: the defaults, unless a component overrides this method.
 
-        Tests of a whole room take every component with these keys.
+        Tests of a whole room build every component with these settings.
         """
         return cls()
 
     @classmethod
     def long_form(cls, given: Any) -> Any:
-        """Write out what users may write shorter in this section's place; anything else stays as it is."""
+        """Expand the short form that users may write for this section; any other value stays as it is."""
         return given
 
     @classmethod
     def named_form(cls, given: Any) -> Any:
-        """Write out what users may write shorter in the place of a mapping from names to such sections."""
+        """Expand the short form of a mapping from names to such sections; any other value stays as it is."""
         return given
 
 
@@ -76,12 +76,12 @@ class Output:
 
 @dataclass(frozen=True)
 class IOSpec:
-    """What the program knows of a network's input and outputs, so that nobody types it twice."""
+    """Input and outputs of a network, known to the program, so that users need not state them."""
 
     ndim: int
-    """Spatial axes of one image: 2 or 3."""
+    """Number of spatial axes of one image: 2 or 3."""
     in_channels: int
     outputs: dict[str, int]
-    """Channels of each output by name, such as `{"mask": 1}`."""
+    """Number of channels of each output by name, such as `{"mask": 1}`."""
     size: tuple[int, ...] | None = None
-    """Spatial size of every image, where they have one in common."""
+    """Spatial size of all images if they share one size, else None."""

@@ -1,1 +1,1 @@
-"""What runs a network: `training/`, `inference/` and `export/`, and here the parts that they share."""
+"""Engine that runs networks: `training/`, `inference/`, `export/`, and the modules that they share."""

@@ -1,4 +1,4 @@
-"""From a checked run to the objects that do the work."""
+"""Build all objects of a run (network, loss, metrics, loaders) from its checked config."""
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -36,18 +36,18 @@ __all__ = ["Assembly", "Site", "assemble", "load_weights", "make_losses", "make_
 
 @dataclass(frozen=True)
 class Site:
-    """Where the parts of a run are put."""
+    """Device and precision for the parts of a run."""
 
     device: torch.device
     precision: Precision
     place: Callable[[nn.Module, Any], nn.Module]
-    """Puts a network there, with its weights in a memory format."""
+    """Function that moves a network to the device, with its weights in a memory format."""
     passes: int | None = None
-    """Forward passes of an image in tiles, where a few tell what there is to know; all when None."""
+    """Largest number of forward passes of a tiled image, for a memory forecast that needs only a few; None for all."""
 
 
 def _site(run: Run) -> Site:
-    """Where the run's config says."""
+    """Return the site that the run's config asks for."""
     device = choose_device(run.device)
 
     def place(network: Any, memory_format: Any) -> nn.Module:
@@ -59,7 +59,7 @@ def _site(run: Run) -> Site:
 
 @dataclass
 class Assembly:
-    """A run's parts, made once; whatever reads the data is made when it is asked for."""
+    """Parts of a run, made once; parts that read the data are made on first use."""
 
     run: Run
     device: torch.device
@@ -71,13 +71,13 @@ class Assembly:
     metrics: list[Metric]
     memory_format: torch.memory_format
     notes: list[str] = field(default_factory=list)
-    """What there is to tell of how they were made."""
+    """Notices for the user about how the parts were made."""
     passes: int | None = None
-    """As in `Site`."""
+    """Largest number of forward passes of a tiled image, as in `Site`."""
 
     @property
     def rises(self) -> dict[str, bool]:
-        """Whether higher is better, for each value that a validation can be judged by; the first one is the default."""
+        """Map each value that can be monitored to True if higher is better; the first one is the default."""
         metrics = {metric.name: metric.higher_is_better for metric in self.metrics}
         whole = {f"{self.layout.whole}_{name}": rises for name, rises in metrics.items() if self.layout.whole}
         losses = dict.fromkeys(["loss", *(f"loss_{name}" for name in self.run.training.loss)], False)
@@ -91,12 +91,12 @@ class Assembly:
         presence: Tensor | None = None,
         spacing: tuple[float, ...] | None = None,
     ) -> Scored:
-        """Put probabilities beside the truth of their batch, with the threshold of the run."""
+        """Combine probabilities and truth of a batch for the metrics, with the threshold of the run."""
         threshold = self.run.inference.threshold
         return self.task.scored(probs, batch, threshold=threshold, spacing=spacing, presence=presence)
 
     def on_cpu(self, network: nn.Module) -> tuple["Assembly", nn.Module]:
-        """Parts for a validation on the CPU, and a copy of this network there."""
+        """Return parts for a validation on the CPU, with a copy of the network there."""
         cpu = torch.device("cpu")
         if self.device == cpu:
             return self, network
@@ -104,7 +104,7 @@ class Assembly:
         return parts, deepcopy(network).to(cpu)
 
     def cleaned(self, probs: Tensor) -> Tensor:
-        """Probabilities `(B, K, *S)` after `inference.postprocess`, on the same device."""
+        """Apply `inference.postprocess` to probabilities `(B, K, *S)`; the result is on the same device."""
         settings = self.run.inference
         if not settings.postprocess.changes(self.task.classes):
             return probs
@@ -113,7 +113,7 @@ class Assembly:
 
     @cached_property
     def pipeline(self) -> Pipeline:
-        """Preparation of images, with augmentation for training."""
+        """Preprocessing of images, with augmentation for training."""
         settings = self.run.data.augmentation
         augment: Callable[[Sample, int], Sample] | None = None
         if settings.enabled and self.layout.ndim == 3:
@@ -131,7 +131,7 @@ class Assembly:
         return size is not None and len(set(size)) == 1
 
     def source(self, cases: Sequence[Case], listener: Listener) -> Source:
-        """Decoded, resized cases: from the files, or from the cache that the run asks for."""
+        """Make the source of decoded, resized cases: files, or the cache that the run asks for."""
         data, pipeline = self.run.data, self.pipeline
         direct = Resizing(self.layout, pipeline)
         if data.cache == "none":
@@ -150,13 +150,13 @@ class Assembly:
         return DiskCache(direct, folder, f"{self.run.dataset.model_dump_json()}|{pipeline.image_size}")
 
     def train_loader(self, cases: Sequence[Case], source: Source) -> TrainLoader:
-        """Shuffled batches."""
+        """Make the loader of shuffled training batches."""
         return TrainLoader(source, self.pipeline, cases, seed=self.run.seed, pin_memory=self._pins)
 
     def evaluation_loader(self, cases: Sequence[Case], source: Source) -> EvaluationLoader:
-        """Whole images in order.
+        """Make the loader of whole images in order.
 
-        On the CPU one at a time: nothing is slower for it, and no result can depend on what shares a batch.
+        On the CPU the batch size is 1. This is not slower, and results cannot depend on other images in the batch.
         """
         return EvaluationLoader(
             source,
@@ -173,7 +173,7 @@ class Assembly:
         return self.run.data.pin_memory and self.device.type == "cuda"
 
     def inferer(self, network: nn.Module | None = None) -> Inferer:
-        """Prediction of whole images with this network, or with the run's own."""
+        """Make the inferer of whole images with this network, or with the run's own network."""
         settings = self.run.inference
         return Inferer(
             self.network if network is None else network,
@@ -190,18 +190,18 @@ class Assembly:
 
 
 def assemble(run: Run, *, pretrained: bool = False, site: Site | None = None) -> Assembly:
-    """Make a run's parts; the network's first weights follow from the seed.
+    """Make the parts of a run; the seed determines the initial weights of the network.
 
     Args:
         run: The run.
-        pretrained: Take up the pretrained weights that it names. Only a new training needs them: a checkpoint has its
-            own, and must work where that file is not.
-        site: Where to put the parts; on the run's own device when left out.
+        pretrained: Load the pretrained weights that the run names. Only a new training needs them: a checkpoint has its
+            own weights, and must work without that file.
+        site: Device and precision for the parts; those of the run when left out.
 
     Raises:
-        ConfigError: Parts do not fit together.
+        ConfigError: Parts are not compatible.
         CheckpointError: The pretrained weights do not fit.
-        DeviceError: The device is not there.
+        DeviceError: The device does not exist.
     """
     site = site or _site(run)
     layout: Layout = run.dataset.build()
@@ -284,10 +284,10 @@ def _memory_format(run: Run, ndim: int) -> Any:
 
 
 def load_weights(network: nn.Module, checkpoint: Checkpoint, source: Path, *, ema: bool = True) -> None:
-    """Put a checkpoint's weights into the network: the averaged ones, where there are any and `ema` is set.
+    """Load a checkpoint's weights into the network: the averaged (EMA) weights if it has them and `ema` is set.
 
     Raises:
-        CheckpointError: They belong to another network.
+        CheckpointError: The weights belong to another network.
     """
     tensors = (checkpoint.below("ema") if ema else {}) or checkpoint.below("model")
     try:

@@ -1,6 +1,6 @@
-"""A checkpoint: one safetensors file of tensors, with a JSON header and a checksum over both.
+"""Checkpoint file: a safetensors file of tensors with a JSON header, and a checksum over both.
 
-Nothing that is written needs pickle and nothing that is read runs code.
+Writing needs no pickle, and reading runs no code from the file.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ __all__ = ["FORMAT", "Checkpoint", "read_checkpoint", "read_header", "write_chec
 FORMAT = 1
 KEY = "segcli"
 LONGEST_HEADER = 2**28
-"""A length beyond it is no safetensors header but the beginning of another file."""
+"""Longest header in bytes; a larger length means that the file is not a safetensors file."""
 
 
 @dataclass
@@ -34,16 +34,16 @@ class Checkpoint:
 
     header: dict[str, Any]
     tensors: dict[str, Tensor]
-    """By name, such as `model/head.weight`."""
+    """Tensors by name, such as `model/head.weight`."""
 
     def below(self, prefix: str) -> dict[str, Tensor]:
-        """Tensors whose name starts with `prefix/`, without it."""
+        """Return the tensors whose name starts with `prefix/`, with this prefix removed."""
         start = f"{prefix}/"
         return {name.removeprefix(start): value for name, value in self.tensors.items() if name.startswith(start)}
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the file whole or not at all; it is on the disk when this returns."""
+    """Write the file atomically and flush it to the disk."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
     _unshare(tensors)
     header = {"format": FORMAT, **plain(checkpoint.header)}
@@ -52,12 +52,12 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     with replacing(path) as temporary:
         try:
             save_file(tensors, temporary, metadata={KEY: text, "checksum": checksum})
-        except SafetensorError as error:  # which is how it tells of a full disk
+        except SafetensorError as error:  # raised when the disk is full
             raise OSError(str(error)) from error
 
 
 def _unshare(tensors: dict[str, Tensor]) -> None:
-    """Copy tied weights: one storage cannot stand under two names in the file."""
+    """Copy tied weights: safetensors does not allow one storage under two names."""
     seen: set[int] = set()
     for name, tensor in tensors.items():
         if tensor.numel() and tensor.data_ptr() in seen:
@@ -66,7 +66,7 @@ def _unshare(tensors: dict[str, Tensor]) -> None:
 
 
 def _encode(value: Any) -> Any:
-    """NaN and infinity as JSON can say them; `_decode` is the way back."""
+    """Convert NaN and infinity to a form that JSON allows; `_decode` reverses it."""
     if isinstance(value, dict):
         return {key: _encode(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -94,12 +94,12 @@ def _checksum(text: str, tensors: dict[str, Tensor]) -> str:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read and verify a checkpoint; tensors arrive on the CPU.
+    """Read and verify a checkpoint; its tensors are on the CPU.
 
     Raises:
-        CheckpointError: The file is missing, damaged, or not a checkpoint of ours.
+        CheckpointError: The file is missing, damaged, or not a checkpoint of segcli.
     """
-    # Read once and whole: a training may replace the file between two openings, or while pages of it are mapped.
+    # Open and read once: a training may replace the file between two openings, or while it is memory-mapped.
     with _opened(path) as stream:
         text, checksum = _metadata(stream, path)
         stream.seek(0)
@@ -113,10 +113,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """Header alone, without reading the tensors.
+    """Read only the header, without the tensors.
 
     Raises:
-        CheckpointError: As `read_checkpoint`.
+        CheckpointError: The file is missing, damaged, or not a checkpoint of segcli.
     """
     with _opened(path) as stream:
         return _header(path, _metadata(stream, path)[0])
@@ -138,7 +138,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def _metadata(stream: BinaryIO, path: Path) -> tuple[str, str]:
-    """Our header's text and the checksum, from the JSON with which every safetensors file begins."""
+    """Read segcli's header and the checksum from the JSON at the start of the safetensors file."""
     size = int.from_bytes(stream.read(8), "little")
     text = stream.read(min(size, LONGEST_HEADER))
     try:

@@ -1,4 +1,4 @@
-"""What the engine tells while it works; who listens decides how it looks."""
+"""Events of the engine (progress, notices, warnings); the listener decides how they are shown."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,23 +11,23 @@ __all__ = ["EpochDone", "Listener", "Noting", "Silent", "StepDone"]
 
 @dataclass(frozen=True)
 class StepDone:
-    """A moment within an epoch, told a few times a second at most."""
+    """Progress within an epoch, sent at most a few times per second."""
 
     epoch: int
     epochs: int
     batch: int
     batches: int
     values: dict[str, float]
-    """`loss` and metrics, averaged over the epoch so far."""
+    """Mean of `loss` and metrics over the current epoch so far."""
     images_per_s: float
     memory: "Memory"
     remaining_s: float
-    """Until the end of the training, validations included as far as they are known."""
+    """Estimated seconds until the end of the training, with validations if their time is known."""
 
 
 @dataclass(frozen=True)
 class EpochDone:
-    """An epoch with its results."""
+    """Results of an epoch."""
 
     epoch: int
     epochs: int
@@ -38,36 +38,36 @@ class EpochDone:
     remaining_s: float
     improved: bool
     patience_left: int | None
-    """Validations without improvement until early stopping; None when it is off."""
+    """Number of further validations without improvement until early stopping; None when it is off."""
     notes: list[str] = field(default_factory=list)
     per_class: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Of each metric the value of each class; empty for a single mask and without a validation."""
+    """Value of each class for each metric; empty for a single mask and without a validation."""
 
 
 class Listener(Protocol):
-    """Hears what happens."""
+    """Receives the events."""
 
     def notice(self, text: str) -> None:
-        """Something worth knowing."""
+        """Receive a notice for the user."""
 
     def warn(self, text: str) -> None:
-        """Something that may be wrong."""
+        """Receive a warning."""
 
     def stage(self, text: str, total: int | None = None) -> None:
-        """A piece of work begins, of `total` items where that is known."""
+        """Receive the start of a stage of work, with `total` items if known."""
 
     def advance(self, count: int = 1) -> None:
-        """Items of the present stage are done."""
+        """Receive the number of items of the current stage that are done."""
 
     def step(self, event: StepDone) -> None:
-        """Training goes on."""
+        """Receive the progress of a training."""
 
     def epoch(self, event: EpochDone) -> None:
-        """An epoch is over."""
+        """Receive the results of an epoch."""
 
 
 class Silent:
-    """Listens to nothing."""
+    """Listener that ignores all events."""
 
     def notice(self, text: str) -> None:
         """Ignore."""
@@ -89,10 +89,10 @@ class Silent:
 
 
 class Noting:
-    """Passes everything on and keeps what may be wrong, for a report.
+    """Passes all events on and keeps warnings for a report.
 
     Args:
-        listener: Hears everything.
+        listener: Receives all events.
     """
 
     def __init__(self, listener: Listener) -> None:
@@ -121,6 +121,6 @@ class Noting:
         self.listener.step(event)
 
     def epoch(self, event: EpochDone) -> None:
-        """Keep what is to be said of the epoch, and pass on."""
+        """Keep the notes of the epoch, and pass on."""
         self.warnings += [f"epoch {event.epoch}: {note}" for note in event.notes]
         self.listener.epoch(event)

@@ -1,4 +1,4 @@
-"""Memory of a run's device while it works: for the progress line, and in `memory.csv` of the run folder."""
+"""Memory use of a run's device, for the progress line and for `memory.csv` in the run folder."""
 
 import time
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ from segcli.core.files import told_when_full
 __all__ = ["COLUMNS", "Memory", "MemoryLog", "memory_of"]
 
 EVERY_S = 10.0
-"""Seconds between two lines of an epoch; its end has a line of its own."""
+"""Seconds between two lines in an epoch; the end of the epoch always gets a line."""
 COLUMNS = "elapsed_s,epoch,batch,stage,allocated_mib,reserved_mib,peak_mib,free_mib,total_mib"
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes in use at a moment."""
+    """Bytes in use at one moment."""
 
     device_type: str
     allocated: int
-    """In tensors; on the CPU what the process holds, which stands in for it."""
+    """Bytes in tensors; on the CPU the memory of the process."""
     reserved: int
-    """Held by PyTorch's allocator, tensors included; on the CPU what the process holds."""
+    """Bytes reserved by PyTorch's allocator, including tensors; on the CPU the memory of the process."""
     peak: int
-    """Most that was allocated since the epoch began; on the CPU what the process holds now."""
+    """Peak of allocated bytes since the epoch began; on the CPU the current memory of the process."""
     free: int
-    """Of the whole device, whoever holds the rest."""
+    """Free bytes of the whole device, with all processes counted."""
     total: int
 
     def __str__(self) -> str:
@@ -40,7 +40,7 @@ class Memory:
 
 
 def memory_of(device: torch.device) -> Memory:
-    """Memory of the device now."""
+    """Measure the memory of the device now."""
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         return Memory(
@@ -60,13 +60,13 @@ def memory_of(device: torch.device) -> Memory:
 
 
 class MemoryLog:
-    """Writes `memory.csv`, a line now and then and one at the end of each epoch's training and validation.
+    """Writes `memory.csv`: a line every few seconds, and one at the end of each epoch's training and validation.
 
-    A run that goes on from a checkpoint goes on in the same file, so that what a crash was preceded by stays there.
+    A resumed run appends to the same file, so that the lines before a crash are kept.
 
     Args:
-        path: The file.
-        device: What is watched.
+        path: File to write.
+        device: Device to measure.
     """
 
     def __init__(self, path: Path, device: torch.device) -> None:
@@ -75,17 +75,17 @@ class MemoryLog:
         self.written = time.monotonic()
 
     def epoch_begins(self) -> None:
-        """Peaks are those of one epoch."""
+        """Reset the peak at the start of an epoch."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
 
     def note(self, memory: Memory, **place: Any) -> None:
-        """A moment within an epoch; most are passed over."""
+        """Write a line within an epoch, if the last line is old enough."""
         if time.monotonic() - self.written >= EVERY_S:
             self._write(memory, **place)
 
     def close_stage(self, **place: Any) -> None:
-        """The end of the training or validation of an epoch."""
+        """Write a line at the end of the training or validation of an epoch."""
         self._write(memory_of(self.device), **place)
 
     def _write(self, memory: Memory, *, elapsed_s: float, epoch: int, batch: int, stage: str) -> None:

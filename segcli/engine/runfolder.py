@@ -1,4 +1,4 @@
-"""A run's folder: where its files are, who is writing, and which checkpoint is the newest whole one."""
+"""Run folder: paths of its files, lock of the writing process, newest intact checkpoint."""
 
 import os
 import shutil
@@ -31,11 +31,11 @@ WRITTEN = (
     "trace",
     "visualizations",
 )
-"""What a run writes, and so what `--overwrite` removes."""
+"""Files and folders that a run writes, and that `--overwrite` removes."""
 
 
 class RunFolder:
-    """Paths of one run."""
+    """Paths of one run's files."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -51,30 +51,30 @@ class RunFolder:
         self.report = path / "report.html"
 
     def periodic(self, epoch: int) -> Path:
-        """Checkpoint kept of this epoch."""
+        """Return the path of the periodic checkpoint of an epoch."""
         return self.checkpoints / f"epoch_{epoch:04d}.safetensors"
 
     def visualizations(self, epoch: int) -> Path:
-        """Folder of this epoch's pictures."""
+        """Return the folder of an epoch's pictures."""
         return self.path / "visualizations" / f"epoch_{epoch:03d}"
 
     def kept(self) -> list[Path]:
-        """Periodic checkpoints, oldest first."""
+        """List the periodic checkpoints, oldest first."""
         return sorted(self.checkpoints.glob("epoch_*.safetensors"))
 
     def holds(self, checkpoint: Path) -> bool:
-        """Whether this is the run folder in which a checkpoint lies; one by itself has none."""
+        """Tell if a checkpoint belongs to this run folder; a checkpoint file outside a run folder belongs to none."""
         return self.config.is_file() and checkpoint.absolute().parent.parent == self.path.absolute()
 
     def has_run(self) -> bool:
-        """Whether anything was trained here."""
+        """Tell if the folder already holds a run."""
         return self.history.exists() or any(self.checkpoints.glob("*.safetensors"))
 
     def refuse_if_used(self) -> None:
-        """Keep a run that is here from being overwritten.
+        """Refuse to overwrite a run in this folder.
 
         Raises:
-            ConfigError: There is one.
+            ConfigError: The folder holds a run.
         """
         if self.has_run():
             raise ConfigError(
@@ -83,7 +83,7 @@ class RunFolder:
             )
 
     def clear(self) -> None:
-        """Remove what an earlier run wrote; other files stay."""
+        """Remove the files of an earlier run; other files stay."""
         for name in WRITTEN:
             path = self.path / name
             if path.is_dir():
@@ -93,10 +93,10 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder, so that no second process writes into it; the lock ends with the process.
+        """Lock the folder, so that no second process writes to it; the lock ends with the process.
 
         Raises:
-            ConfigError: Another process holds it.
+            ConfigError: Another process holds the lock.
         """
         with told_when_full(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -120,10 +120,10 @@ class RunFolder:
             yield
 
     def newest(self) -> tuple[Checkpoint, Path, list[str]]:
-        """Newest whole checkpoint, with a warning for each damaged one that was passed over.
+        """Read the newest intact checkpoint; return it with its path and a warning for each damaged one.
 
         Raises:
-            CheckpointError: There is none.
+            CheckpointError: There is no intact checkpoint.
         """
         try:
             return read_checkpoint(self.last), self.last, []

@@ -1,4 +1,4 @@
-"""The machine: device, precision, randomness, and what of it a run must remember."""
+"""Device, precision, random state, and the description of the environment of a run."""
 
 import gc
 import os
@@ -35,12 +35,12 @@ __all__ = [
 ]
 
 DRIVERS = {Path("/proc/driver/nvidia/version"): "NVIDIA", Path("/dev/kfd"): "AMD"}
-"""Files that are there when the driver of a maker is loaded."""
+"""Files that exist when the GPU driver of a vendor is loaded."""
 PACKAGES = ("torch", "numpy", "albumentations", "opencv-python-headless", "pillow", "tifffile", "safetensors")
 
 
 def choose_device(name: str) -> torch.device:
-    """The device that `device:` names; `auto` takes a GPU where there is one.
+    """Choose the device that `device:` names; `auto` uses a GPU if there is one.
 
     Raises:
         DeviceError: There is no such device.
@@ -59,7 +59,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def described_device(device: torch.device) -> str:
-    """The device in words: its name, and the library through which PyTorch drives it."""
+    """Describe the device for messages: its name, and the library with which PyTorch uses it."""
     if device.type == "cuda":
         library = f"ROCm {torch.version.hip}" if torch.version.hip else f"CUDA {torch.version.cuda}"
         return f"{device} ({torch.cuda.get_device_properties(device).name}, {library})"
@@ -67,7 +67,7 @@ def described_device(device: torch.device) -> str:
 
 
 def overlooked_gpu() -> str | None:
-    """What to tell where there is a GPU that this PyTorch cannot use; None where it can, or there is none."""
+    """Explain why PyTorch cannot use a GPU that is present; None if it can, or if there is no GPU."""
     if torch.cuda.is_available():
         return None
     for path, maker in DRIVERS.items():
@@ -81,34 +81,34 @@ def overlooked_gpu() -> str | None:
 
 @dataclass(frozen=True)
 class Precision:
-    """Number format of the forward pass."""
+    """Numeric precision of the forward pass."""
 
     dtype: torch.dtype | None
-    """None for float32 throughout."""
+    """Data type of autocast; None for float32 everywhere."""
     device_type: str
     refused: str | None = None
-    """Why the mixed precision that was asked for is off."""
+    """Reason why the requested mixed precision is off."""
 
     @property
     def scales(self) -> bool:
-        """Whether gradients would underflow without a loss scale."""
+        """True if gradients would underflow without loss scaling."""
         return self.dtype == torch.float16
 
     @property
     def name(self) -> str:
-        """As in tables."""
+        """Name for tables, such as `bf16`."""
         return {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(self.dtype or torch.float32, "fp32")
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Context of the forward pass."""
+        """Make the autocast context of the forward pass."""
         return nullcontext() if self.dtype is None else torch.autocast(self.device_type, self.dtype)
 
 
 def choose_precision(amp: str | bool, device: torch.device) -> Precision:
-    """What `training.amp` means on this device.
+    """Choose the precision that `training.amp` means on this device.
 
     Raises:
-        DeviceError: The device does not support what was asked for.
+        DeviceError: The device does not support the requested precision.
     """
     if amp in ("off", False):
         return Precision(None, device.type)
@@ -120,7 +120,7 @@ def choose_precision(amp: str | bool, device: torch.device) -> Precision:
 
 
 def _best_precision(device: torch.device, *, asked: bool) -> Precision:
-    """bf16 or fp16 where the hardware has matrix units for it; a notice where there are none and `amp: true` asked."""
+    """Choose bf16 or fp16 if the GPU has matrix units for it, else float32, with a reason if `amp: true` was asked."""
     if device.type != "cuda":
         why = f"`training.amp` is off: on {described_device(device)} it would save nothing" if asked else None
         return Precision(None, device.type, why)
@@ -140,7 +140,7 @@ def seed_everything(seed: int) -> None:
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
-    """State of every generator that a training may draw from, as tensors."""
+    """Return the state of every random generator that a training uses, as tensors."""
     numpy_state: Any = np.random.get_state()
     kind, words, gauss = random.getstate()
     state = {
@@ -156,7 +156,7 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
 
 
 def restore_random_state(state: dict[str, Tensor], device: torch.device) -> None:
-    """Put every generator back to where it was."""
+    """Restore the state of every random generator."""
     torch.set_rng_state(state["torch"])
     position, has_gauss, cached = state["numpy_rest"].tolist()
     words = state["numpy_words"].numpy().astype(np.uint32)
@@ -168,7 +168,7 @@ def restore_random_state(state: dict[str, Tensor], device: torch.device) -> None
 
 
 def give_memory_back(device: torch.device) -> None:
-    """Collect Python's garbage, and give cached memory of the device back to it."""
+    """Run Python's garbage collection, and release cached device memory."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -177,7 +177,7 @@ def give_memory_back(device: torch.device) -> None:
 
 
 def out_of_memory(error: Exception) -> DeviceMemoryError | None:
-    """What to tell of an exhausted device; None when the error is something else."""
+    """Turn an out-of-memory error into a message for the user; None for any other error."""
     if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
         return DeviceMemoryError(
             f"out of memory: {str(error).splitlines()[0][:160]}",
@@ -189,7 +189,7 @@ def out_of_memory(error: Exception) -> DeviceMemoryError | None:
 
 
 def environment(device: torch.device, *, seed: int, data: dict[str, Any]) -> dict[str, Any]:
-    """What a run ran on: written beside its config."""
+    """Describe machine and software of a run, for the file beside its config."""
     described: dict[str, Any] = {
         "segcli": __version__,
         "python": platform.python_version(),
@@ -223,17 +223,23 @@ def _version(package: str) -> str | None:
 
 
 def _git_state() -> dict[str, Any] | None:
-    """Commit of the working folder and whether it was changed, None where unknown; None outside a checkout."""
+    """Find the git commit and if files are changed (each None if unknown); None outside a git checkout."""
 
     def ask(*words: str) -> str | None:
         try:
             done = subprocess.run(
-                ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", *words],  # neither runs a command
+                [
+                    "git",
+                    "--no-optional-locks",
+                    "-c",
+                    "core.fsmonitor=false",
+                    *words,
+                ],  # these options keep git from running other commands
                 capture_output=True,
                 text=True,
                 timeout=5,
                 check=True,
-                env={**os.environ, "LC_ALL": "C", "GIT_ALLOW_PROTOCOL": "none"},  # a partial clone fetches
+                env={**os.environ, "LC_ALL": "C", "GIT_ALLOW_PROTOCOL": "none"},  # a partial clone would download
             )
         except (OSError, subprocess.SubprocessError):
             return None

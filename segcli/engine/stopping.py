@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: stop at once, or while training at the next safe point."""
+"""Stop on Ctrl-C and SIGTERM: at once, or in a training at the next safe point."""
 
 import signal
 import threading
@@ -11,9 +11,9 @@ __all__ = ["StopSignal"]
 
 
 class StopSignal:
-    """Turns a stop signal into `Stopped`: at once, or where `raise_if_asked` stands once `deferred` is set.
+    """Turns a stop signal into `Stopped`: at once, or if `deferred` is set, at the next `raise_if_asked`.
 
-    Deferred, the second signal interrupts at once.
+    With `deferred`, a second signal stops at once.
     """
 
     def __init__(self) -> None:
@@ -39,10 +39,10 @@ class StopSignal:
         self.signum = signum
 
     def raise_if_asked(self) -> None:
-        """Stop here, if a signal came.
+        """Stop here if a stop signal was received.
 
         Raises:
-            Stopped: It did.
+            Stopped: A stop signal was received.
         """
         if self.signum is not None:
             raise Stopped(self.signum)

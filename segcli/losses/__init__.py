@@ -1,4 +1,4 @@
-"""Losses, one file each. What every loss keeps stands here.
+"""Losses, one file each. This file holds the contract of every loss.
 
 A loss takes the network's raw outputs and the batch and returns its parts by name, unweighted, so that each part can
 be logged. Pixels outside `batch["valid"]` (padding, outside the field of view, ignored) never count.
@@ -29,51 +29,51 @@ class Loss(nn.Module, ABC):
 
     Config: ClassVar[type[ConfigModel]]
     can_target: ClassVar[tuple[Literal["masks", "classes"], ...]] = ("masks", "classes")
-    """Kinds of truth that it can compare with: masks of their own, or classes that exclude each other."""
+    """Kinds of truth that this loss can compare with: separate masks, or classes that exclude each other."""
     needs: ClassVar[tuple[str, ...]] = ("mask",)
-    """Outputs of the network that it looks at."""
+    """Outputs of the network that this loss reads."""
     can_answer: ClassVar[tuple[str, ...]] = ("mask",)
-    """Outputs that it can be about: of pixels, or `class`, of whole images."""
+    """Outputs that this loss can score: `mask` (pixels) or `class` (whole images)."""
     output: str = "mask"
-    """Output that it is about; the task's own."""
+    """Output that this loss scores; set to the main output of the task."""
     name: str = ""
     """Name under which the part is logged; the component's file name."""
     sparse_gradient: ClassVar[bool] = False
-    """True where some valid pixels may have no gradient, as those that are right by a margin."""
+    """True where some valid pixels may get no gradient, for example pixels that are right by a margin."""
     part_weights: Mapping[str, float] = {}
     """Weight of each part within this loss; a part that is not listed weighs 1."""
 
     @classmethod
     def mistake(cls, config: Any, num_classes: int) -> str | None:
-        """What is wrong with its keys for a data set of so many classes."""
+        """Say what is wrong with the keys for a data set of `num_classes` classes; None when they fit."""
         return None
 
     @abstractmethod
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """Parts by name, each a scalar in float32."""
+        """Return the parts by name, each a scalar in float32."""
 
 
 class MaskLoss(Loss):
     """A loss of one part on the `mask` output."""
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """Value of this loss under its own name."""
-        # float32 whatever the network's precision: sums over a million pixels overflow fp16
+        """Return the value of this loss under its own name."""
+        # always float32, also when the network runs in fp16: sums over a million pixels overflow fp16
         return {self.name: self.compute(outputs[self.output].float(), batch[self.output], batch["valid"])}
 
     @abstractmethod
     def compute(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
-        """Scalar loss.
+        """Compute the scalar loss.
 
         Args:
             logits: Raw network output `(B, K, *S)`.
-            truth: `(B, K, *S)` of 0 and 1 where every channel is a mask of its own, or class indices `(B, *S)`.
-            valid: `(B, 1, *S)` boolean; what is False does not count.
+            truth: `(B, K, *S)` of 0 and 1 where every channel is a separate mask, or class indices `(B, *S)`.
+            valid: `(B, 1, *S)` boolean; pixels that are False do not count.
         """
 
 
 def probabilities_and_truth(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Probabilities and 0/1 truth, both `(B, K, *S)`, for separate masks (sigmoid) and for classes (softmax)."""
+    """Return probabilities and 0/1 truth, both `(B, K, *S)`, for separate masks (sigmoid) or classes (softmax)."""
     if truth.ndim == logits.ndim:
         return logits.sigmoid(), truth.to(logits.dtype)
     one_hot = torch.zeros_like(logits).scatter_(1, truth.long().unsqueeze(1), 1.0)
@@ -81,19 +81,19 @@ def probabilities_and_truth(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tens
 
 
 def counted(probs: Tensor, target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """Both with 0 wherever a pixel does not count."""
+    """Set probabilities and target to 0 at every pixel that does not count."""
     weight = valid.to(probs.dtype)  # a CPU multiplies numbers far faster by numbers than by truth values
     return probs * weight, target * weight
 
 
 def foreground_and_truth(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """As `probabilities_and_truth`, without the background where it is a class of its own (class 0)."""
+    """Return `probabilities_and_truth` without the background channel where the background is a class (class 0)."""
     probs, target = probabilities_and_truth(logits, truth)
     return (probs, target) if truth.ndim == logits.ndim else (probs[:, 1:], target[:, 1:])
 
 
 def mean_over_images(values: Tensor, valid: Tensor) -> Tensor:
-    """Mean over the valid pixels of each image, then over images; an image without a valid pixel counts 0.
+    """Average over the valid pixels of each image, then over images; an image without a valid pixel counts 0.
 
     Args:
         values: `(B, K, *S)`.
@@ -105,7 +105,7 @@ def mean_over_images(values: Tensor, valid: Tensor) -> Tensor:
 
 
 class WeightedSum(nn.Module):
-    """Sum of losses by weight; returns the total as `loss` and, of a sum, each part as `loss_<name>`."""
+    """Weighted sum of losses; returns the total as `loss` and, if there are several parts, each as `loss_<name>`."""
 
     def __init__(self, losses: list[tuple[float, Loss]]) -> None:
         super().__init__()
@@ -113,8 +113,8 @@ class WeightedSum(nn.Module):
         self.weights = [weight for weight, _ in losses]
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """`{"loss": total, "loss_<part>": value, ...}`."""
-        # once for all losses: a network that works in bf16 and channels-last leaves its outputs so
+        """Return `{"loss": total, "loss_<part>": value, ...}`."""
+        # convert once for all losses: the outputs of a network in bf16 and channels-last are bf16 and channels-last
         outputs = {name: values.float().contiguous() for name, values in outputs.items()}
         parts: dict[str, Tensor] = {}
         summands: list[Tensor] = []
@@ -122,7 +122,7 @@ class WeightedSum(nn.Module):
             assert isinstance(loss, Loss)
             values = loss(outputs, batch)
             summands += [weight * loss.part_weights.get(name, 1.0) * value for name, value in values.items()]
-            # two losses may both have a part `dice`
+            # two losses may both have a part named `dice`
             parts |= {f"{loss.name}_{name}" if name in parts else name: value for name, value in values.items()}
         total = torch.stack(summands).sum()
         return {"loss": total, **{f"loss_{name}": value for name, value in parts.items() if len(parts) > 1}}

@@ -25,14 +25,14 @@ class BCE(MaskLoss):
         """Keys of `loss: {type: bce}`."""
 
         pos_weight: Annotated[float, Field(gt=0.0)] = 1.0
-        """Weight of a foreground pixel against a background pixel."""
+        """Weight of a foreground pixel relative to a background pixel."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
 
     def compute(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
-        """Scalar loss; an image without a valid pixel counts 0."""
+        """Compute the scalar loss; an image without a valid pixel counts 0."""
         positive = logits.new_tensor(self.config.pos_weight)
         values = F.binary_cross_entropy_with_logits(
             logits, truth.to(logits.dtype), reduction="none", pos_weight=positive

@@ -2,8 +2,8 @@
 
 Paper: Kervadec et al., "Boundary loss for highly unbalanced segmentation", MIDL 2019, https://arxiv.org/abs/1812.07032.
 
-Differs from the paper: the integral over the truth, which it drops from equation 4 because no gradient passes through
-it, stays. The loss is then 0 for a perfect prediction and never negative; gradients are those of the paper.
+Differs from the paper: the integral over the truth is kept. The paper drops it from equation 4, because it has no
+gradient. With it the loss is 0 for a perfect prediction and never negative; gradients are those of the paper.
 """
 
 import numpy as np
@@ -20,23 +20,23 @@ __all__ = ["Boundary"]
 class Boundary(MaskLoss):
     """Distance in pixels to the true boundary, summed where the prediction is wrong; mean over pixels, then images.
 
-    It belongs beside a loss of regions, with a small weight: `loss: {dice: 1.0, boundary: 0.01}`. A mask without
-    foreground, or without background, has no boundary and counts 0. Of class indices, class 0 is left out.
-    Distances are computed on the CPU: on a GPU each step waits for the truth to be copied.
+    Combine it with a region loss and give it a small weight: `loss: {dice: 1.0, boundary: 0.01}`. A mask without
+    foreground, or without background, has no boundary and counts 0. With class indices, class 0 is left out.
+    Distances are computed on the CPU: when training on a GPU, each step waits until the truth is copied.
 
     Shape:
         `(B, K, *S), (B, K, *S) or (B, *S) -> ()`.
     """
 
     class Config(ConfigModel):
-        """Keys of `loss: {type: boundary}`; there are none."""
+        """No keys beside `loss: {type: boundary}`."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
 
     def compute(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
-        """Scalar loss in pixels."""
+        """Compute the scalar loss in pixels."""
         probs, target = foreground_and_truth(logits, truth)
         masks = target.bool().cpu().numpy()
         counted = valid.expand_as(target).cpu().numpy()
@@ -51,9 +51,9 @@ class Boundary(MaskLoss):
 
 
 def _distance_to_boundary(truth: Array, valid: Array) -> Array:
-    """Distance from each pixel's centre to the edge between foreground and background, both of them valid pixels.
+    """Compute the distance from each pixel's centre to the edge between valid foreground and valid background.
 
-    What lies outside the valid pixels is unknown: it makes no boundary.
+    Pixels that are not valid are unknown and make no boundary.
     """
     foreground, background = truth & valid, ~truth & valid
     if not foreground.any() or not background.any():

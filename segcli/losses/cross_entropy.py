@@ -15,13 +15,13 @@ __all__ = ["CrossEntropy"]
 
 
 class CrossEntropy(MaskLoss):
-    """Negative logarithm of the probability of the true class, times the weight of that class.
+    """Negative log probability of the true class, times the weight of that class.
 
-    Averaged over the valid pixels of each image, then over images. Differs from PyTorch: the sum is divided by the
-    number of pixels and not by the sum of their weights, so that the loss of a batch is the mean of its images.
+    It is averaged over the valid pixels of each image, then over images. Differs from PyTorch: the sum is divided by
+    the number of pixels, not by the sum of their weights. So the loss of a batch is the mean over its images.
 
     Shape:
-        `(B, K, *S), (B, *S) -> ()`; of whole images `(B, K), (B) -> ()`.
+        `(B, K, *S), (B, *S) -> ()`; for whole images `(B, K), (B) -> ()`.
     """
 
     can_target = ("classes",)
@@ -31,12 +31,12 @@ class CrossEntropy(MaskLoss):
         """Keys of `loss: {type: cross_entropy}`."""
 
         class_weights: Scheme | list[Annotated[float, Field(ge=0.0)]] = "none"
-        """A weight for each class, or how to find them from the training masks: `none`, `inverse`,
-        `median_frequency` or `effective_number`. The run's config records the numbers that were found."""
+        """A weight for each class, or the method that computes them from the training masks: `none`, `inverse`,
+        `median_frequency` or `effective_number`. The run's config records the computed numbers."""
         beta: Annotated[float, Field(gt=0.0, lt=1.0)] = BETA
-        """Of `effective_number`."""
+        """Hyperparameter beta of `effective_number`."""
         label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-        """Share of the truth that is spread evenly over all classes."""
+        """Label smoothing: share of the target probability that is spread evenly over all classes."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class CrossEntropy(MaskLoss):
 
     @classmethod
     def mistake(cls, config: Config, num_classes: int) -> str | None:
-        """Whether there is one weight for each class."""
+        """Say what is wrong unless there is one weight for each class and one of them is above 0."""
         given = config.class_weights
         if isinstance(given, list) and len(given) != num_classes:
             return f"`class_weights` has {len(given)} entries, the data set has {num_classes} classes"
@@ -56,7 +56,7 @@ class CrossEntropy(MaskLoss):
         return None
 
     def compute(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
-        """Scalar loss; an image without a valid pixel counts 0."""
+        """Compute the scalar loss; an image without a valid pixel counts 0."""
         values = F.cross_entropy(
             logits, truth.long(), weight=self.weight, reduction="none", label_smoothing=self.config.label_smoothing
         )

@@ -17,7 +17,7 @@ __all__ = ["Dice"]
 
 
 class Dice(MaskLoss):
-    """One minus the Dice overlap of probabilities and truth, averaged over images and channels.
+    """Soft Dice loss: `1 - Dice` of probabilities and truth, averaged over images and channels.
 
     Shape:
         `(B, K, *S), (B, K, *S) or (B, *S) -> ()`, in `[0, 1]`.
@@ -27,16 +27,16 @@ class Dice(MaskLoss):
         """Keys of `loss: {type: dice}`."""
 
         smooth: Annotated[float, Field(gt=0.0)] = 1.0
-        """Added to numerator and denominator; an empty mask found empty then costs 0."""
+        """Added to numerator and denominator, so that an empty mask that is predicted empty has loss 0."""
         pooled: bool = False
-        """Pool the pixels of the whole batch before the division, instead of one Dice per image."""
+        """Compute one Dice over all pixels of the batch, instead of one Dice per image."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
 
     def compute(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
-        """Scalar loss."""
+        """Compute the scalar loss."""
         probs, target = probabilities_and_truth(logits, truth)
         probs, target = counted(probs, target, valid)
         axes = [0, *range(2, probs.ndim)] if self.config.pooled else list(range(2, probs.ndim))

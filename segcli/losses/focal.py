@@ -16,7 +16,7 @@ __all__ = ["Focal"]
 
 
 class Focal(MaskLoss):
-    """Cross-entropy in which pixels that are right already count little, averaged over pixels, then images.
+    """Cross-entropy that gives little weight to well-classified pixels, averaged over pixels, then images.
 
     Separate masks go through the sigmoid, class indices through the softmax.
 
@@ -28,20 +28,20 @@ class Focal(MaskLoss):
         """Keys of `loss: {type: focal}`."""
 
         alpha: Share | None = 0.25
-        """Weight of the foreground, `1 - alpha` that of the background (class 0); `null`: no weights."""
+        """Weight of the foreground; the background (class 0) has weight `1 - alpha`. `null`: no weights."""
         gamma: Annotated[float, Field(ge=0.0)] = 2.0
-        """How fast the weight of a pixel falls with its probability of being right; 0 is cross-entropy."""
+        """Focusing parameter: the larger, the less well-classified pixels weigh; 0 is plain cross-entropy."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
 
     def compute(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
-        """Scalar loss; an image without a valid pixel counts 0."""
+        """Compute the scalar loss; an image without a valid pixel counts 0."""
         log_right, log_wrong, foreground = (
             _of_masks(logits, truth) if truth.ndim == logits.ndim else _of_classes(logits, truth)
         )
-        # The exponential of a logarithm: a power of `1 - p` has no gradient where `p` rounds to 1.
+        # exp(gamma log(1 - p)) and not (1 - p)**gamma, which has no gradient where `p` rounds to 1
         values = -(self.config.gamma * log_wrong).exp() * log_right
         alpha = self.config.alpha
         if alpha is not None:
@@ -50,14 +50,14 @@ class Focal(MaskLoss):
 
 
 def _of_masks(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Logarithms of the probability of the true value and of the other one, and where the foreground is."""
+    """Return log probabilities of the true and of the wrong value, and a map of the foreground, for masks."""
     foreground = truth.bool()
     towards_truth = logits.where(foreground, -logits)
     return F.logsigmoid(towards_truth), F.logsigmoid(-towards_truth), foreground
 
 
 def _of_classes(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The same for class indices, each `(B, 1, *S)`."""
+    """Return log probabilities of right and wrong, and a map of the foreground, for class indices: `(B, 1, *S)`."""
     index = truth.long().unsqueeze(1)
     total = logits.logsumexp(dim=1, keepdim=True)
     others = logits.scatter(1, index, float("-inf")).logsumexp(dim=1, keepdim=True)

@@ -17,11 +17,11 @@ from segcli.losses.tversky import Tversky
 __all__ = ["FocalTversky"]
 
 FLOOR = 1e-6
-"""The root has no finite slope at 0; below this the loss is flat."""
+"""Smallest value under the root, whose slope is infinite at 0; below it the gradient is 0."""
 
 
 class FocalTversky(Tversky):
-    """Root of the Tversky loss, which keeps images that are nearly right in play; mean over images and channels.
+    """Tversky loss to the power `1 / gamma`, so that nearly right images keep a gradient; mean over images, channels.
 
     Shape:
         `(B, K, *S), (B, K, *S) or (B, *S) -> ()`, in `[0, 1]`.
@@ -31,12 +31,12 @@ class FocalTversky(Tversky):
         """Keys of `loss: {type: focal_tversky}`."""
 
         gamma: Annotated[float, Field(gt=0.0)] = 4.0 / 3.0
-        """The Tversky loss is raised to `1 / gamma`; 1 is the Tversky loss itself."""
+        """The Tversky loss is raised to the power `1 / gamma`; 1 is the plain Tversky loss."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.exponent = 1.0 / config.gamma
 
     def compute(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
-        """Scalar loss."""
+        """Compute the scalar loss."""
         return self.complements(logits, truth, valid).clamp(min=FLOOR).pow(self.exponent).mean()

@@ -17,29 +17,29 @@ __all__ = ["Lovasz"]
 
 
 class Lovasz(MaskLoss):
-    """Convex stand-in for one minus the IoU of each image: hinge for separate masks, softmax for class indices.
+    """Convex surrogate of `1 - IoU` per image: Lovász hinge for separate masks, Lovász softmax for class indices.
 
-    Separate masks: averaged over channels and images; a pixel that is right by a margin of 1 costs nothing. The hinge
-    is not bounded by 1.
+    Separate masks are averaged over channels and images; a pixel that is right by a margin of 1 costs nothing. The
+    hinge can be larger than 1.
 
     Shape:
         `(B, K, *S), (B, K, *S) or (B, *S) -> ()`.
     """
 
-    sparse_gradient = True  # what is right by its margin is left alone
+    sparse_gradient = True  # pixels that are right by the margin get no gradient
 
     class Config(ConfigModel):
         """Keys of `loss: {type: lovasz}`."""
 
         classes: Literal["present", "all"] = "present"
-        """Of class indices: which classes of an image are averaged, those in its truth or all."""
+        """With class indices: average over the classes `present` in the truth of an image, or over `all`."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
 
     def compute(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
-        """Scalar loss; an image without a valid pixel counts 0."""
+        """Compute the scalar loss; an image without a valid pixel counts 0."""
         if truth.ndim == logits.ndim:
             foreground = truth.bool() & valid
             errors = (1.0 - logits.where(foreground, -logits)).relu()
@@ -54,16 +54,16 @@ class Lovasz(MaskLoss):
 
 
 def _extended_jaccard(errors: Tensor, foreground: Tensor) -> Tensor:
-    """Lovász extension of the Jaccard loss at the errors, `(B, K, *S), (B, K, *S) -> (B, K)`.
+    """Compute the Lovász extension of the Jaccard loss at the errors, `(B, K, *S), (B, K, *S) -> (B, K)`.
 
-    Errors are at least 0. Those of 0 stand last and cost nothing: that is how pixels which are not valid leave.
+    Errors are at least 0. Errors of 0 come last and cost nothing; this is how pixels that are not valid drop out.
     """
     descending, order = errors.flatten(2).sort(dim=2, descending=True)
     hit = foreground.flatten(2).gather(2, order)
     intersection = hit.sum(2, keepdim=True) - hit.cumsum(2)
     union = hit.sum(2, keepdim=True) + (~hit).cumsum(2)
-    # How much the Jaccard loss grows with each further wrong pixel. The difference of two neighbouring losses is this
-    # number too, but float32 keeps only a digit of it in an image of a million pixels.
+    # Growth of the Jaccard loss with each further wrong pixel. The difference of two neighbouring losses is the same
+    # number, but in an image of a million pixels float32 keeps only one digit of that difference.
     exact = union.to(errors.dtype)
     of_background = intersection / (exact * (exact - 1.0)).clamp(min=1.0)
     first_of_empty = union == 1  # without foreground the first wrong pixel costs everything, the others nothing

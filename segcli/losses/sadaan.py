@@ -1,6 +1,6 @@
 """Loss of SADAAN: masks, presence and attention of several structures that may be absent.
 
-Seven parts, each one expression over batch and structures at once, without waiting for the device.
+It has seven parts. Each is one expression over batch and structures at once and never waits for the device.
 """
 
 from collections.abc import Iterator
@@ -18,14 +18,14 @@ from segcli.losses import Loss
 __all__ = ["SADAAN"]
 
 CPU_BLOCK, GPU_BLOCK = 2**17, 2**25
-"""Values of a block, for each core: they fit its cache; a GPU wants many at a time."""
+"""Values per block: on a CPU, per core, so that they fit its cache; a GPU is fastest with large blocks."""
 Weight = Annotated[float, Field(ge=0.0)]
 
 
 class SADAAN(Loss):
-    """Seven parts, each averaged over the structures that it is about, then over images.
+    """Seven parts, each averaged over the structures that it applies to, then over images.
 
-    An image that a part is not about (none present, none absent) counts 0 in it.
+    A part is 0 for an image without such structures (none present, or none absent).
 
     Shape:
         `mask` and `attention` `(B, K, *S)`, `presence`, `gate` and `confidence` `(B, K)`, truth `(B, K, *S)` and
@@ -41,7 +41,7 @@ class SADAAN(Loss):
         segmentation: Weight = 1.0
         """Weight of the cross-entropy of the masks of present structures."""
         dice: Weight = 2.0
-        """Weight of the Dice loss of every mask; an absent structure found empty costs 0."""
+        """Weight of the Dice loss of every mask; an absent structure that is predicted empty costs 0."""
         focal_seg: Weight = 1.0
         """Weight of the focal loss of every mask."""
         absence: Weight = 1.0
@@ -51,11 +51,11 @@ class SADAAN(Loss):
         false_positive_suppression: Weight = 0.5
         """Weight of the mean probability of the masks of absent structures."""
         confidence: Weight = 0.1
-        """Weight of the squared confidence where presence was judged wrong."""
+        """Weight of the squared confidence where the predicted presence is wrong."""
         alpha: Share = 0.25
-        """Weight of the foreground in the focal loss, `1 - alpha` that of the background."""
+        """Weight of the foreground in the focal loss; the background has weight `1 - alpha`."""
         gamma: Annotated[float, Field(ge=0.0)] = 2.0
-        """How fast the weight of a voxel falls with its probability of being right."""
+        """Focusing parameter of the focal loss: the larger, the less well-classified voxels weigh."""
         smooth: Annotated[float, Field(gt=0.0)] = 1.0
         """Added to numerator and denominator of Dice."""
 
@@ -65,7 +65,7 @@ class SADAAN(Loss):
         self.part_weights = config.model_dump(exclude={"alpha", "gamma", "smooth"})
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """The seven parts."""
+        """Return the seven parts by name."""
         logits, attention = (outputs[name].float().flatten(2) for name in ("mask", "attention"))
         truth, valid = (batch[name].flatten(2) for name in ("mask", "valid"))
         present = batch["presence"].to(logits.dtype)
@@ -88,17 +88,17 @@ class SADAAN(Loss):
 
 
 def _mean(values: Tensor, counted: Tensor) -> Tensor:
-    """Mean over the counted structures of each image, `(B, K), (B, K) -> ()`, then over images."""
+    """Average over the counted structures of each image, then over images, `(B, K), (B, K) -> ()`."""
     return ((values * counted).sum(1) / counted.sum(1).clamp(min=1.0)).mean()
 
 
 class _MaskSums(torch.autograd.Function):
-    """Sums over the valid voxels of a mask: cross-entropy, focal loss, probability, and probability on the truth.
+    """Sum cross-entropy, focal loss, probability, and probability on the truth over the valid voxels of a mask.
 
-    `(B, K, N), (B, K, N), (B, 1, N) -> 4 (B, K)`. With `y` the logit against the truth and `q = sigmoid(y)` the
-    probability of being wrong, the entropy is `softplus(y)` and the focal loss `q^gamma softplus(y)`. All sums share
-    these two, and so do the gradients, which are worked out anew and block by block: nothing is kept for backward,
-    and on a CPU the intermediate values stay in its cache.
+    `(B, K, N), (B, K, N), (B, 1, N) -> 4 (B, K)`. With `y` the logit of the wrong answer and `q = sigmoid(y)` its
+    probability, the entropy is `softplus(y)` and the focal loss `q^gamma softplus(y)`. All sums and gradients share
+    these two terms. The backward pass computes them again, block by block: no activation is kept for backward, and on
+    a CPU the intermediate values stay in the cache.
     """
 
     @staticmethod
@@ -135,7 +135,7 @@ class _MaskSums(torch.autograd.Function):
 
 
 class _EntropySum(torch.autograd.Function):
-    """Sum of the cross-entropy over valid voxels, `(B, K, N), (B, K, N), (B, 1, N) -> (B, K)`, in the same way."""
+    """Sum the cross-entropy over valid voxels block by block, `(B, K, N), (B, K, N), (B, 1, N) -> (B, K)`."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
@@ -159,7 +159,7 @@ class _EntropySum(torch.autograd.Function):
 
 
 def _blocks(logits: Tensor) -> Iterator[slice]:
-    """Runs of voxels, of all images and structures at once, that are worked on together."""
+    """Yield slices of voxels; each slice covers all images and structures and is processed at once."""
     rows, voxels = logits.shape[0] * logits.shape[1], logits.shape[2]
     size = CPU_BLOCK * torch.get_num_threads() if logits.device.type == "cpu" else GPU_BLOCK
     length = max(size // max(rows, 1), 1)
@@ -168,13 +168,13 @@ def _blocks(logits: Tensor) -> Iterator[slice]:
 
 
 def _against(logits: Tensor, truth: Tensor, valid: Tensor, block: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Of a block: what counts, the truth, 1 where it is nothing and -1 where it is something, and the logit against."""
-    # a CPU turns bytes into numbers six times as fast as truth values
+    """Return valid (0/1), truth (0/1), sign (1 background, -1 foreground), logit of the wrong answer for a block."""
+    # a CPU converts bytes to floats six times as fast as booleans
     true = truth[:, :, block].view(torch.uint8).to(logits.dtype)
     away = true.mul(-2.0).add_(1.0)
     return valid[:, :, block].view(torch.uint8).to(logits.dtype), true, away, logits[:, :, block] * away
 
 
 def _modulation(wrong: Tensor, true: Tensor, counts: Tensor, alpha: float, gamma: float) -> Tensor:
-    """Weight of each voxel in the focal loss."""
+    """Compute the weight of each voxel in the focal loss."""
     return true.mul(2.0 * alpha - 1.0).add_(1.0 - alpha).mul_(counts).mul_(wrong.pow(gamma))

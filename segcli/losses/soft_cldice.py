@@ -18,30 +18,30 @@ __all__ = ["SoftClDice"]
 
 
 class SoftClDice(MaskLoss):
-    """One minus the overlap of each mask with the other one's centre lines, averaged over images and channels.
+    """`1 - soft-clDice`: overlap of each mask with the centre lines of the other, averaged over images and channels.
 
-    The paper adds it to a Dice loss: `loss: {dice: 0.5, soft_cldice: 0.5}`. Of class indices, class 0 is left out.
+    The paper adds it to a Dice loss: `loss: {dice: 0.5, soft_cldice: 0.5}`. With class indices, class 0 is left out.
 
     Shape:
         `(B, K, *S), (B, K, *S) or (B, *S) -> ()`, in `[0, 1]`.
     """
 
-    sparse_gradient = True  # minima and maxima pass it to the pixel that attains them
+    sparse_gradient = True  # min and max pass the gradient to one pixel only
 
     class Config(ConfigModel):
         """Keys of `loss: {type: soft_cldice}`."""
 
         iterations: Positive = 10
-        """Steps of thinning; must reach the radius in pixels of the thickest tube, whose centre is lost otherwise."""
+        """Thinning steps; at least the radius in pixels of the thickest tube, otherwise its centre line is lost."""
         smooth: Annotated[float, Field(gt=0.0)] = 1.0
-        """Added to numerators and denominators; an empty mask found empty then costs 0."""
+        """Added to numerators and denominators, so that an empty mask that is predicted empty has loss 0."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
 
     def compute(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
-        """Scalar loss; the masks end where the valid pixels end."""
+        """Compute the scalar loss; pixels that are not valid belong to neither mask."""
         probs, target = foreground_and_truth(logits, truth)
         probs, target = counted(probs, target, valid)
         found_lines = soft_skeleton(probs, self.config.iterations)
@@ -51,15 +51,15 @@ class SoftClDice(MaskLoss):
         return (1.0 - 2.0 * precision * sensitivity / (precision + sensitivity)).mean()
 
     def _share(self, lines: Tensor, mask: Tensor) -> Tensor:
-        """How much of the lines lies in the mask, `(B, K)`."""
+        """Compute the share of the centre lines that lies in the mask, `(B, K)`."""
         smooth = self.config.smooth
         return ((lines * mask).flatten(2).sum(2) + smooth) / (lines.flatten(2).sum(2) + smooth)
 
 
 def soft_skeleton(mask: Tensor, iterations: int) -> Tensor:
-    """Centre lines of a mask with values from 0 to 1, `(B, K, *S) -> (B, K, *S)`, with a gradient.
+    """Compute differentiable centre lines of a soft mask (values 0 to 1), `(B, K, *S) -> (B, K, *S)`.
 
-    Whatever an opening removes is part of a centre line; the mask is then eroded and looked at again.
+    Pixels that a morphological opening removes belong to a centre line. Each iteration then erodes the mask once.
     """
     dilated = MAX_POOL[mask.ndim - 2]
     lines = torch.zeros_like(mask)
@@ -72,7 +72,7 @@ def soft_skeleton(mask: Tensor, iterations: int) -> Tensor:
 
 
 def _eroded(mask: Tensor) -> Tensor:
-    """Least value among each pixel and its neighbours along the axes."""
+    """Erode: take the minimum of each pixel and its neighbours along the axes."""
     ndim = mask.ndim - 2
     pool = MAX_POOL[ndim]
     eroded = mask

@@ -16,7 +16,7 @@ __all__ = ["Tversky"]
 
 
 class Tversky(MaskLoss):
-    """One minus the Tversky index: a Dice that weighs false alarms and misses apart; mean over images and channels.
+    """`1 - Tversky index`: Dice with separate weights for false positives and negatives; mean over images, channels.
 
     Shape:
         `(B, K, *S), (B, K, *S) or (B, *S) -> ()`, in `[0, 1]`.
@@ -28,20 +28,20 @@ class Tversky(MaskLoss):
         alpha: Annotated[float, Field(ge=0.0)] = 0.3
         """Weight of false positives."""
         beta: Annotated[float, Field(ge=0.0)] = 0.7
-        """Weight of false negatives; with `alpha` and `beta` at 0.5 this is the Dice loss."""
+        """Weight of false negatives; `alpha` and `beta` of 0.5 give the Dice loss."""
         smooth: Annotated[float, Field(gt=0.0)] = 1.0
-        """Added to numerator and denominator; an empty mask found empty then costs 0."""
+        """Added to numerator and denominator, so that an empty mask that is predicted empty has loss 0."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
 
     def compute(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
-        """Scalar loss."""
+        """Compute the scalar loss."""
         return self.complements(logits, truth, valid).mean()
 
     def complements(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
-        """One minus the index of each image and channel, `(B, K)`."""
+        """Compute `1 - Tversky index` of each image and channel, `(B, K)`."""
         probs, target = probabilities_and_truth(logits, truth)
         probs, target = counted(probs, target, valid)
         hit = (probs * target).flatten(2).sum(2)

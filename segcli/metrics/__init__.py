@@ -1,4 +1,4 @@
-"""Metrics, one file each. What every metric keeps stands here.
+"""Metrics, one file each. This file holds the contract of every metric.
 
 A metric reduces each image to a few numbers (its statistics) and turns statistics into a value. Statistics of several
 images add up, so that a value over all pixels of a data set, the mean over images and bootstrap intervals all come
@@ -34,36 +34,36 @@ __all__ = [
 
 BINS = 2**15
 FAINT = 2**12
-"""Bins for logits below -17; there are fewer of them, since hardly a decision is made there."""
+"""Bins for logits below -17; fewer than elsewhere, because thresholds hardly ever lie there."""
 LIMIT, FAINTEST = 17.0, -88.0
 """Logits of the largest float32 probability below 1, and of the smallest above 0."""
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One metric of one class, in the scope of the metric."""
+    """Value of one metric for one class, averaged or pooled as the metric's `scope` says."""
 
     value: float
-    """NaN where it is not defined, as for a class that no pixel of the truth has."""
+    """NaN where the metric is not defined, for example for a class without a pixel in the truth."""
     interval: tuple[float, float] | None
     num_images: int
-    """Images for which it is defined."""
+    """Number of images for which the metric is defined."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """One metric over the images of a split."""
+    """Result of one metric over the images of a split."""
 
     name: str
     value: float
-    """The headline: mean over images or value over all pixels, as `scope` says."""
+    """The reported value: mean over images or value over all pixels, as `scope` says."""
     scope: str
     interval: tuple[float, float] | None
     """95 % bootstrap interval of `value` over images; None for fewer than two images."""
     mean: float
     """Mean over the images for which the metric is defined."""
     pooled: float
-    """Value over all pixels of the split; NaN for a metric that has none."""
+    """Value over all pixels of the split; NaN for a metric without a pooled value."""
     num_images: int
     """Images for which the metric is defined."""
     per_image: list[float]
@@ -79,54 +79,54 @@ class Metric(ABC):
     name: str = ""
     """The component's file name; the key in results."""
     headline: Literal["mean", "pooled"] = "mean"
-    """What `average_metrics` reports: the mean over images, or the value over all pixels of the data set."""
+    """Value that `average_metrics` reports: mean over images, or pooled over all pixels of the data set."""
     pool: str = "all pixels"
-    """What `pooled` goes over, in words."""
+    """Name of the units that `pooled` counts, such as `all pixels` or `all cases`."""
     present_only: bool = False
-    """Whether a single mask that is empty in the truth is left out, as one of several is."""
+    """True if an image is left out when its only mask is empty in the truth; with several masks this is always so."""
     exclusive: bool = False
-    """Whether the channels are classes that exclude each other."""
+    """True if the channels are classes that exclude each other."""
     by_frequency: ClassVar[bool] = False
-    """Whether classes weigh in an average as much as pixels of the truth have them, and not all the same."""
+    """True if the average over classes is weighted by their number of true pixels, False for equal weights."""
     higher_is_better: ClassVar[bool] = True
     perfect: ClassVar[float] = 1.0
     """Value of a prediction without a mistake."""
     costly: ClassVar[bool] = False
-    """Too slow for training batches: computed in validation and evaluation only."""
+    """True if too slow for training batches: the metric is then computed in validation and evaluation only."""
     of_absence: ClassVar[bool] = False
-    """True where the metric is about images without the class; it is undefined for those that show it."""
+    """True if the metric scores only images without the class; it is undefined for images that show it."""
     needs_classes: ClassVar[bool] = False
-    """Whether it makes sense only where each pixel belongs to one of several classes."""
+    """True if the metric makes sense only where each pixel belongs to one of several classes."""
     needs_pixels: ClassVar[bool] = False
-    """Whether it makes no sense for one class of a whole image."""
+    """True if the metric needs masks and cannot score image classification."""
     can_ndim: ClassVar[tuple[int, ...]] = (2, 3)
-    """Spatial axes of the images that it can score."""
+    """Numbers of spatial axes of the images that the metric can score."""
 
     def __init__(self, config: ConfigModel) -> None:
         self.config = config
 
     @property
     def statistics_name(self) -> str:
-        """Metrics with one name here have the same statistics, which are then computed once."""
+        """Name the statistics; metrics that give the same name share their statistics, which are computed once."""
         return self.name
 
     @abstractmethod
     def statistics(self, scored: Scored) -> Tensor:
-        """Additive numbers per image and channel, `(B, K, n)`, without waiting for the device."""
+        """Compute additive numbers per image and channel, `(B, K, n)`, without waiting for the device."""
 
     @abstractmethod
     def values(self, statistics: Array) -> Array:
-        """Value of each row, `(..., n) -> (...)`; NaN where it is not defined."""
+        """Compute the value of each row, `(..., n) -> (...)`; NaN where the metric is not defined."""
 
     def true_pixels(self, statistics: Array) -> Array | None:
-        """Pixels of the truth behind each row, `(..., n) -> (...)`; None where statistics do not tell."""
+        """Count the true pixels of each row, `(..., n) -> (...)`; None if the statistics do not contain them."""
         return None
 
     def class_values(self, statistics: Array) -> Array:
-        """Value of each class, `(..., K, n) -> (..., K)`.
+        """Compute the value of each class, `(..., K, n) -> (..., K)`.
 
-        One mask that is empty is judged; of several classes, one without a pixel in the truth is left out (NaN), so
-        that it is averaged neither as 0 nor as 1.
+        A single mask is scored even if it is empty. With several classes, a class without a pixel in the truth is left
+        out (NaN), so that it enters the average neither as 0 nor as 1.
         """
         values, true = self.values(statistics), self.true_pixels(statistics)
         if true is None or (statistics.shape[-2] == 1 and not self.present_only):
@@ -134,7 +134,7 @@ class Metric(ABC):
         return np.where(true > 0, values, np.nan)
 
     def over_classes(self, statistics: Array) -> Array:
-        """Value of all classes together, `(..., K, n) -> (...)`."""
+        """Compute the value of all classes together, `(..., K, n) -> (...)`."""
         values = self.class_values(statistics)
         if not self.by_frequency:
             return averaged(values, axis=-1)
@@ -145,33 +145,33 @@ class Metric(ABC):
 
 
 class ConfusionMetric(Metric):
-    """A metric of the four counts."""
+    """A metric that is a function of true and false positives and negatives."""
 
     @property
     def statistics_name(self) -> str:
-        """One for all metrics of this kind."""
+        """Return one name for all metrics of this kind."""
         return "confusion"
 
     def statistics(self, scored: Scored) -> Tensor:
-        """Counts `(B, K, 4)`."""
+        """Count true positives, false positives, false negatives and true negatives `(B, K, 4)`."""
         return scored.confusion
 
     def values(self, statistics: Array) -> Array:
-        """Value of each row of counts."""
+        """Compute the value of each row of counts."""
         return self.from_counts(*(statistics[..., column].astype(float) for column in range(4)))
 
     def true_pixels(self, statistics: Array) -> Array:
-        """True positive and false negative pixels."""
+        """Add true positive and false negative pixels."""
         pixels: Array = statistics[..., 0] + statistics[..., 2]
         return pixels
 
     @abstractmethod
     def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-        """Value from true positive, false positive, false negative and true negative pixels."""
+        """Compute the value from true positive, false positive, false negative and true negative pixels."""
 
 
 class PresenceMetric(ConfusionMetric):
-    """A metric of cases in which a structure was found or missed, over all cases of the data set."""
+    """A metric of presence, present or absent per case and structure, over all cases of the data set."""
 
     headline: Literal["mean", "pooled"] = "pooled"
     pool = "all cases"
@@ -179,26 +179,26 @@ class PresenceMetric(ConfusionMetric):
 
     @property
     def statistics_name(self) -> str:
-        """One for all metrics of this kind."""
+        """Return one name for all metrics of this kind."""
         return "presence"
 
     def statistics(self, scored: Scored) -> Tensor:
-        """True positive, false positive, false negative and true negative case, one of them 1, `(B, K, 4)`."""
+        """Return true positive, false positive, false negative, true negative case `(B, K, 4)`; one of them is 1."""
         found, true = scored.found_presence, scored.true_presence
         counted = scored.valid.flatten(2).any(2)
         pairs = [found & true, found & ~true, ~found & true, ~found & ~true]
         return torch.stack([(pair & counted).long() for pair in pairs], dim=2)
 
     def class_values(self, statistics: Array) -> Array:
-        """Value of each class; absent structures are what it is about."""
+        """Compute the value of each class; classes that are absent in the truth count too."""
         return self.values(statistics)
 
 
 class HistogramMetric(Metric):
-    """A metric of how probabilities rank pixels, over all pixels of the data set.
+    """A metric of the ranking of pixels by probability (such as AUC), over all pixels of the data set.
 
-    Probabilities are counted in 32,768 bins of logits (0.0012 wide where decisions are made), which lets the pixels of
-    a data set of any size be pooled. Pixels in one bin count as equal.
+    Probabilities are counted in 32,768 bins of logits (0.0012 wide between -17 and 17), so that pixels of a data set of
+    any size can be pooled. Pixels in one bin count as ties.
     """
 
     headline: Literal["mean", "pooled"] = "pooled"
@@ -206,11 +206,11 @@ class HistogramMetric(Metric):
 
     @property
     def statistics_name(self) -> str:
-        """One for all metrics of this kind."""
+        """Return one name for all metrics of this kind."""
         return "histogram"
 
     def statistics(self, scored: Scored) -> Tensor:
-        """Counts of background and of foreground pixels in each bin, `(B, K, 2 * BINS)`."""
+        """Count background and foreground pixels in each bin, `(B, K, 2 * BINS)`."""
         logits = torch.logit(scored.probs.float()).clamp(FAINTEST, LIMIT)
         faint = (logits - FAINTEST) * (FAINT / (-LIMIT - FAINTEST))
         usual = FAINT + (logits + LIMIT) * ((BINS - FAINT) / (2 * LIMIT))
@@ -221,14 +221,14 @@ class HistogramMetric(Metric):
         return counts.scatter_add_(2, position.reshape(rows, columns, -1), weight.reshape(rows, columns, -1))
 
     def values(self, statistics: Array) -> Array:
-        """Value of each row of counts."""
+        """Compute the value of each row of counts."""
         return self.from_histograms(statistics[..., :BINS].astype(float), statistics[..., BINS:].astype(float))
 
     @staticmethod
     def counts_from(statistics: Array, threshold: float) -> tuple[Array, Array, Array]:
-        """True positive, false positive and false negative pixels of masks from a probability between 0 and 1 on.
+        """Count true positive, false positive and false negative pixels for a threshold between 0 and 1.
 
-        Exact to one bin.
+        The threshold is exact to one bin.
         """
         background, foreground = statistics[..., :BINS], statistics[..., BINS:]
         logit = float(np.log(threshold / (1.0 - threshold)))
@@ -241,44 +241,44 @@ class HistogramMetric(Metric):
 
     @abstractmethod
     def from_histograms(self, background: Array, foreground: Array) -> Array:
-        """Value from the number of pixels in each bin, `(..., BINS), (..., BINS) -> (...)`, in rising order."""
+        """Compute the value from the pixels in each bin, bins in rising order, `(..., BINS), (..., BINS) -> (...)`."""
 
 
 class OutlineMetric(Metric):
-    """A metric of the distances between the outlines of found and true mask, in the unit of `Scored.spacing`.
+    """A metric of the surface distances between found and true mask, in the unit of `Scored.spacing`.
 
-    Its statistics are a numerator, a denominator, and the pixels of the true outline. What is not valid belongs to
-    neither mask, so that a mask which reaches over the edge of the valid pixels has an outline there.
+    Its statistics are a numerator, a denominator, and the pixels of the true outline. Pixels that are not valid belong
+    to neither mask. So a mask that crosses the border of the valid region has an outline along that border.
     """
 
     costly = True
     needs_pixels = True
 
     def statistics(self, scored: Scored) -> Tensor:
-        """Numerators, denominators and true pixels `(B, K, 3)`."""
+        """Compute numerators, denominators and true outline pixels `(B, K, 3)`."""
         rows = [
             [(*self.from_distances(*pair), float(pair[1].size)) for pair in image] for image in scored.outline_distances
         ]
         device = scored.probs.device
-        precise = torch.float32 if device.type == "mps" else torch.float64  # which MPS does not have
+        precise = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
         return torch.tensor(rows, dtype=precise, device=device)
 
     def values(self, statistics: Array) -> Array:
-        """Quotient."""
+        """Divide numerator by denominator; NaN where the denominator is 0."""
         return ratio(statistics[..., 0], statistics[..., 1])
 
     def true_pixels(self, statistics: Array) -> Array:
-        """Of the outline."""
+        """Return the pixels of the true outline."""
         pixels: Array = statistics[..., 2]
         return pixels
 
     @abstractmethod
     def from_distances(self, to_truth: Array, to_found: Array) -> tuple[float, float]:
-        """Numerator and denominator from the distances of both outlines to the other one."""
+        """Compute numerator and denominator from the distances of each outline to the other one."""
 
 
 def averaged(values: Array, axis: int | None = None) -> Array:
-    """Mean without NaN; NaN, and no warning, where nothing is left."""
+    """Average all values that are not NaN; return NaN, without a warning, where all are NaN."""
     defined = ~np.isnan(values)
     count = defined.sum(axis=axis)
     total = np.where(defined, values, 0.0).sum(axis=axis)
@@ -286,7 +286,7 @@ def averaged(values: Array, axis: int | None = None) -> Array:
 
 
 def ratio(numerator: Array, denominator: Array) -> Array:
-    """Quotient, NaN where the denominator is 0.
+    """Divide; NaN where the denominator is 0.
 
     Example:
         >>> import numpy as np

@@ -7,17 +7,18 @@ __all__ = ["Accuracy"]
 
 
 class Accuracy(ConfusionMetric):
-    """Share of the pixels that are right; high by itself where the foreground is rare.
+    """Share of pixels that are classified correctly; always high where the foreground is rare.
 
-    Of classes that exclude each other, the share whose class is right; each class by itself is taken against the rest.
+    With classes that exclude each other: share of pixels with the right class; each single class is scored against the
+    rest.
     """
 
     def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-        """`(TP + TN) / all`."""
+        """Compute `(TP + TN) / all`."""
         return ratio(tp + tn, tp + fp + fn + tn)
 
     def over_classes(self, statistics: Array) -> Array:
-        """Share of all that is right; not the mean over classes where these exclude each other."""
+        """Compute the share of all pixels that are right; not a mean over classes where classes exclude each other."""
         if not self.exclusive or statistics.shape[-2] == 1:
             return super().over_classes(statistics)
         counts = statistics.astype(float)

@@ -11,13 +11,13 @@ __all__ = ["AveragePrecision"]
 class AveragePrecision(HistogramMetric):
     """Precision averaged over all thresholds, each weighted by the recall it adds, over all pixels of the data set.
 
-    Unlike the AUC it does not grow with the amount of background. Steps are not interpolated, as in scikit-learn, with
-    which it agrees to 1e-3; to 1e-2 where all logits lie within a tenth, as those of an untrained network do. NaN where
-    there is no foreground.
+    Unlike the AUC it does not grow with the amount of background. The curve is not interpolated, as in scikit-learn. It
+    agrees with scikit-learn to 1e-3, or to 1e-2 where all logits lie within 0.1 of each other, as in an untrained
+    network. NaN where there is no foreground.
     """
 
     def from_histograms(self, background: Array, foreground: Array) -> Array:
-        """Sum over bins of precision times gain in recall, from the highest scores down."""
+        """Sum precision times gain in recall over the bins, from the highest score down."""
         hits = np.cumsum(foreground[..., ::-1], axis=-1)
         alarms = np.cumsum(background[..., ::-1], axis=-1)
         precision = hits / np.maximum(hits + alarms, 1.0)

@@ -10,6 +10,6 @@ class BalancedAccuracy(ConfusionMetric):
     """Mean of recall and specificity; NaN where there is no foreground or no background."""
 
     def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-        """`(TP / (TP + FN) + TN / (TN + FP)) / 2`."""
+        """Compute `(TP / (TP + FN) + TN / (TN + FP)) / 2`."""
         values: Array = (ratio(tp, tp + fn) + ratio(tn, tn + fp)) / 2
         return values

@@ -11,13 +11,13 @@ __all__ = ["ClassAccuracy"]
 
 
 class ClassAccuracy(ConfusionMetric):
-    """Share of the pixels of each class that are found, classes averaged.
+    """Recall of each class, averaged over classes.
 
-    Computed from one confusion matrix over the data set; a class that no pixel of the truth has is left out.
+    It is computed from one confusion matrix over the data set; a class without a pixel in the truth is left out.
     """
 
     needs_classes = True
 
     def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-        """`TP / (TP + FN)` of one class."""
+        """Compute `TP / (TP + FN)` of one class."""
         return ratio(tp, tp + fn)

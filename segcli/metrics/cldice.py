@@ -3,8 +3,8 @@
 Paper: Shit et al., "clDice - a novel topology-preserving loss function for tubular structure segmentation", CVPR 2021,
 https://arxiv.org/abs/2003.07311.
 
-Differs from the paper's code: centre lines by Guo and Hall's thinning, which keeps every component, instead of that of
-Zhang and Suen.
+Differs from the paper's code: the centre lines come from the thinning of Guo and Hall, which keeps every component,
+instead of that of Zhang and Suen.
 """
 
 import numpy as np
@@ -19,16 +19,16 @@ __all__ = ["ClDice"]
 
 
 class ClDice(Metric):
-    """Share of each mask's centre lines that lies in the other mask, harmonic mean of both; 2D only.
+    """Harmonic mean of two shares: centre lines of each mask that lie inside the other mask; 2D only.
 
-    NaN where both masks are empty, 0 where one is. Over all pixels: all centre lines of the data set together.
+    NaN where both masks are empty, 0 where one is. The pooled value takes all centre lines of the data set together.
     """
 
     costly = True
     can_ndim = (2,)
 
     def statistics(self, scored: Scored) -> Tensor:
-        """Centre-line pixels of the found mask, those in the true mask, and both with roles changed, `(B, K, 4)`."""
+        """Count found centre-line pixels, those inside the true mask, and the same for the true mask, `(B, K, 4)`."""
         rows = [
             [_counts(found, truth) + _counts(truth, found) for found, truth in zip(*image, strict=True)]
             for image in zip(*scored.masks, strict=True)
@@ -36,14 +36,14 @@ class ClDice(Metric):
         return torch.tensor(rows, device=scored.probs.device)
 
     def values(self, statistics: Array) -> Array:
-        """Harmonic mean of both shares."""
+        """Compute the harmonic mean of both shares."""
         found, found_inside, true, true_inside = (statistics[..., column].astype(float) for column in range(4))
-        # 2 / (1 / precision + 1 / sensitivity) without a division by what may be 0
+        # 2 / (1 / precision + 1 / sensitivity), written so that no denominator of a share can be 0
         value = ratio(2 * found_inside * true_inside, found_inside * true + true_inside * found)
         return np.where(np.isnan(value) & (found + true > 0), 0.0, value)
 
 
 def _counts(mask: Array, other: Array) -> list[int]:
-    """Pixels of the mask's centre lines, and how many of them lie in the other mask."""
+    """Count the pixels of the mask's centre lines, and those of them that lie in the other mask."""
     lines = thinned(mask)
     return [int(lines.sum()), int((lines & other).sum())]

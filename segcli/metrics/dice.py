@@ -10,5 +10,5 @@ class Dice(ConfusionMetric):
     """Twice the overlap over the sum of both areas; NaN where both masks are empty."""
 
     def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-        """`2 TP / (2 TP + FP + FN)`."""
+        """Compute `2 TP / (2 TP + FP + FN)`."""
         return ratio(2 * tp, 2 * tp + fp + fn)

@@ -7,11 +7,11 @@ __all__ = ["F1"]
 
 
 class F1(ConfusionMetric):
-    """Harmonic mean of precision and recall; of several classes, the mean over those that the truth has (macro).
+    """Harmonic mean of precision and recall; with several classes, mean over the classes in the truth (macro).
 
-    The same number as Dice, by the name that it has where images are classified.
+    It is the same number as Dice; F1 is the usual name in image classification.
     """
 
     def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-        """`2 TP / (2 TP + FP + FN)`."""
+        """Compute `2 TP / (2 TP + FP + FN)`."""
         return ratio(2 * tp, 2 * tp + fp + fn)

@@ -1,4 +1,4 @@
-"""Volume that is painted where nothing is."""
+"""Volume that is predicted where the structure is absent."""
 
 from typing import Literal
 
@@ -12,9 +12,9 @@ __all__ = ["FalsePositiveVolume"]
 
 
 class FalsePositiveVolume(Metric):
-    """Mean volume that was found of a structure in the cases in which it is absent; lower is better.
+    """Mean predicted volume of a structure in the cases without it; lower is better.
 
-    In cubic millimetres where the spacing is known (square millimetres in 2D), else in voxels. NaN where the structure
+    Unit: cubic millimetres where the spacing is known (square millimetres in 2D), else voxels. NaN where the structure
     is present.
     """
 
@@ -25,12 +25,12 @@ class FalsePositiveVolume(Metric):
     of_absence = True
 
     def statistics(self, scored: Scored) -> Tensor:
-        """Volume found where the structure is absent, and whether it is, `(B, K, 2)`."""
+        """Return the volume found where the structure is absent, and 1 if it is absent, `(B, K, 2)`."""
         absent = ~scored.true_presence & scored.valid.flatten(2).any(2)
         voxels = (scored.found & scored.valid).flatten(2).sum(2)
         volume = voxels.float() * float(torch.tensor(scored.spacing).prod())
         return torch.stack([volume * absent, absent.float()], dim=2)
 
     def values(self, statistics: Array) -> Array:
-        """Volume for each case without the structure."""
+        """Compute the volume per case without the structure."""
         return ratio(statistics[..., 0], statistics[..., 1])

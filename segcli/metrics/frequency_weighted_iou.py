@@ -11,14 +11,14 @@ __all__ = ["FrequencyWeightedIoU"]
 
 
 class FrequencyWeightedIoU(ConfusionMetric):
-    """Intersection over union of each class, averaged by how many pixels of the truth have it.
+    """Intersection over union, averaged over classes with their number of true pixels as weight.
 
-    Computed from one confusion matrix over the data set; a class that no pixel of the truth has is left out.
+    It is computed from one confusion matrix over the data set; a class without a pixel in the truth is left out.
     """
 
     needs_classes = True
     by_frequency = True
 
     def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-        """`TP / (TP + FP + FN)` of one class."""
+        """Compute `TP / (TP + FP + FN)` of one class."""
         return ratio(tp, tp + fp + fn)

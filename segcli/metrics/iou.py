@@ -10,5 +10,5 @@ class IoU(ConfusionMetric):
     """Overlap over the union of both areas; NaN where both masks are empty."""
 
     def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-        """`TP / (TP + FP + FN)`."""
+        """Compute `TP / (TP + FP + FN)`."""
         return ratio(tp, tp + fp + fn)

@@ -13,10 +13,10 @@ __all__ = ["MCC"]
 
 
 class MCC(ConfusionMetric):
-    """Correlation of found and true mask, from -1 to 1; NaN where either is empty or covers everything."""
+    """Correlation of found and true mask, from -1 to 1; NaN where either mask is empty or covers all pixels."""
 
     def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-        """`(TP TN - FP FN) / sqrt((TP + FP) (TP + FN) (TN + FP) (TN + FN))`."""
-        # two roots: the product of four counts of a large data set has more digits than a float keeps
+        """Compute `(TP TN - FP FN) / sqrt((TP + FP) (TP + FN) (TN + FP) (TN + FN))`."""
+        # two roots: the product of four large counts has more digits than a float holds
         spread = np.sqrt((tp + fp) * (tn + fn)) * np.sqrt((tp + fn) * (tn + fp))
         return ratio(tp * tn - fp * fn, spread)

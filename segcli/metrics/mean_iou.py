@@ -10,13 +10,13 @@ __all__ = ["MeanIoU"]
 
 
 class MeanIoU(ConfusionMetric):
-    """Intersection over union of each class, classes averaged.
+    """Intersection over union, averaged over classes.
 
-    Computed from one confusion matrix over the data set; a class that no pixel of the truth has is left out.
+    It is computed from one confusion matrix over the data set; a class without a pixel in the truth is left out.
     """
 
     needs_classes = True
 
     def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-        """`TP / (TP + FP + FN)` of one class."""
+        """Compute `TP / (TP + FP + FN)` of one class."""
         return ratio(tp, tp + fp + fn)

@@ -13,12 +13,12 @@ __all__ = ["PixelAccuracy"]
 class PixelAccuracy(ConfusionMetric):
     """Share of pixels whose class is right.
 
-    Computed from one confusion matrix over the data set; a class that no pixel of the truth has is left out.
+    It is computed from one confusion matrix over the data set; a class without a pixel in the truth is left out.
     """
 
     needs_classes = True
     by_frequency = True
 
     def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-        """`TP / (TP + FN)` of one class; averaged by frequency, that is the share of all pixels."""
+        """Compute `TP / (TP + FN)` of one class; the frequency-weighted mean is the share of all pixels."""
         return ratio(tp, tp + fn)

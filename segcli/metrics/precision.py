@@ -12,11 +12,11 @@ class Precision(ConfusionMetric):
     """Share of the found pixels that are true; NaN where nothing was found."""
 
     def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-        """`TP / (TP + FP)`."""
+        """Compute `TP / (TP + FP)`."""
         return ratio(tp, tp + fp)
 
     def class_values(self, statistics: Array) -> Array:
-        """Value of each class; of classes that exclude each other, 0 for one that was never found but is there."""
+        """Compute the value of each class; with exclusive classes, 0 for a class that is present but never found."""
         values = super().class_values(statistics)
         if not self.exclusive or statistics.shape[-2] == 1:
             return values

@@ -7,8 +7,8 @@ __all__ = ["PresenceAccuracy"]
 
 
 class PresenceAccuracy(PresenceMetric):
-    """Share of the cases in which presence or absence of a structure was told right."""
+    """Share of the cases in which presence or absence of a structure is predicted correctly."""
 
     def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-        """Quotient of counted cases."""
+        """Compute `(TP + TN) / all` of the cases."""
         return ratio(tp + tn, tp + fp + fn + tn)

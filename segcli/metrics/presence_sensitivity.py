@@ -7,8 +7,8 @@ __all__ = ["PresenceSensitivity"]
 
 
 class PresenceSensitivity(PresenceMetric):
-    """Share of the cases with a structure in which it was found present."""
+    """Share of the cases with a structure that are predicted to have it."""
 
     def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-        """Quotient of counted cases."""
+        """Compute `TP / (TP + FN)` of the cases."""
         return ratio(tp, tp + fn)

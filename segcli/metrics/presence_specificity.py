@@ -7,10 +7,10 @@ __all__ = ["PresenceSpecificity"]
 
 
 class PresenceSpecificity(PresenceMetric):
-    """Share of the cases without a structure in which it was found absent."""
+    """Share of the cases without a structure that are predicted not to have it."""
 
     of_absence = True
 
     def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-        """Quotient of counted cases."""
+        """Compute `TN / (TN + FP)` of the cases."""
         return ratio(tn, tn + fp)

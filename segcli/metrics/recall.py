@@ -10,5 +10,5 @@ class Recall(ConfusionMetric):
     """Share of the true pixels that were found; NaN where the truth is empty."""
 
     def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-        """`TP / (TP + FN)`."""
+        """Compute `TP / (TP + FN)`."""
         return ratio(tp, tp + fn)

@@ -7,8 +7,8 @@ __all__ = ["Specificity"]
 
 
 class Specificity(ConfusionMetric):
-    """Share of the background that was left empty; NaN where there is no background."""
+    """Share of the background pixels that were predicted as background; NaN where there is no background."""
 
     def from_counts(self, tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-        """`TN / (TN + FP)`."""
+        """Compute `TN / (TN + FP)`."""
         return ratio(tn, tn + fp)

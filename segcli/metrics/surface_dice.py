@@ -16,13 +16,13 @@ from segcli.metrics import OutlineMetric
 __all__ = ["SurfaceDice"]
 
 ROUNDING = 1.0 + 1e-6
-"""Three steps of 0.1 mm are 0.30000000000000004 mm, and within a tolerance of 0.3 mm all the same."""
+"""Factor on the tolerance: three steps of 0.1 mm are 0.30000000000000004 mm and must be within 0.3 mm."""
 
 
 class SurfaceDice(OutlineMetric):
-    """Share of the pixels of both outlines within a tolerance of the other outline.
+    """Share of outline pixels of both masks that lie within a tolerance of the other outline.
 
-    NaN where both masks are empty, 0 where one is. Over all pixels: all outlines of the data set together.
+    NaN where both masks are empty, 0 where one is. The pooled value takes all outlines of the data set together.
     """
 
     class Config(ConfigModel):
@@ -37,10 +37,10 @@ class SurfaceDice(OutlineMetric):
 
     @property
     def statistics_name(self) -> str:
-        """One for each tolerance."""
+        """Return one name for each tolerance."""
         return f"{self.name}_{self.tolerance_mm:g}mm"
 
     def from_distances(self, to_truth: Array, to_found: Array) -> tuple[float, float]:
-        """Outline pixels within the tolerance, and all of them."""
+        """Count outline pixels within the tolerance, and all outline pixels."""
         near = sum(float((distances <= self.tolerance_mm * ROUNDING).sum()) for distances in (to_truth, to_found))
         return near, float(to_truth.size + to_found.size)

@@ -16,19 +16,19 @@ class Top2(Metric):
     by_frequency = True
 
     def statistics(self, scored: Scored) -> Tensor:
-        """Of each true class, how many are right and how many there are, `(B, K, 2)`."""
+        """Count for each true class the pixels (or images) that are right, and all of them, `(B, K, 2)`."""
         assert isinstance(scored, ScoredClasses)
-        likely = scored.probs.topk(min(2, scored.probs.shape[1]), dim=1).indices
-        right = (likely == scored.true_class.unsqueeze(1)).any(dim=1, keepdim=True)
+        best_two = scored.probs.topk(min(2, scored.probs.shape[1]), dim=1).indices
+        right = (best_two == scored.true_class.unsqueeze(1)).any(dim=1, keepdim=True)
         true = scored.truth & scored.valid
         counts = [each.reshape(*each.shape[:2], -1).sum(2) for each in (true & right, true)]
         return torch.stack(counts, dim=2)
 
     def values(self, statistics: Array) -> Array:
-        """Quotient."""
+        """Divide right by all; NaN for a class without a pixel."""
         return ratio(statistics[..., 0].astype(float), statistics[..., 1].astype(float))
 
     def true_pixels(self, statistics: Array) -> Array:
-        """How many there are."""
+        """Return the number of true pixels (or images)."""
         pixels: Array = statistics[..., 1]
         return pixels

@@ -1,4 +1,4 @@
-"""Networks, one file each. What every network keeps stands here.
+"""Networks, one file each. This file holds the contract of every network.
 
 A network takes an image `(B, C, *S)` and returns raw logits by name; sigmoid, softmax, thresholds and arg-max belong
 to the task. `Config` holds what a user may set and `IOSpec` what the program knows.
@@ -21,14 +21,14 @@ class Network(nn.Module):
     can_output: ClassVar[tuple[str, ...]] = ("mask",)
     """Names of the outputs that this network is able to give."""
     can_ndim: ClassVar[tuple[int, ...]] = (2, 3)
-    """Numbers of spatial axes that it works on."""
+    """Numbers of spatial axes that this network supports."""
     Config: ClassVar[type[ConfigModel]]
 
     needs_size: ClassVar[bool] = False
-    """Whether it is made for images of one size, which `IOSpec.size` tells."""
+    """True if the network is made for images of one fixed size, which is `IOSpec.size`."""
 
     stride: int = 1
-    """Each spatial size of the input is a multiple of this."""
+    """Each spatial size of the input must be a multiple of this."""
 
     def __init__(self, io: IOSpec) -> None:
         name = type(self).__name__
@@ -45,29 +45,29 @@ class Network(nn.Module):
         """Batch norms that stay in evaluation mode."""
 
     def load_pretrained(self) -> list[str]:
-        """Take up weights that the config names; called once, before a training begins, and not when it goes on.
+        """Load the pretrained weights that the config names; called once before a new training, not when it resumes.
 
         Returns:
-            What there is to tell of it, a line each.
+            Lines for the user about what was loaded.
 
         Raises:
             ConfigError: There is no such file.
-            CheckpointError: They do not fit.
+            CheckpointError: The weights do not fit the network.
         """
         return []
 
     def frozen(self, epoch: int) -> frozenset[str]:
-        """Names of the parameters that do not learn in an epoch, the first being 0; a function of the config alone."""
+        """Return the names of the parameters that are frozen in an epoch (first epoch: 0), from the config alone."""
         return frozenset()
 
     def epoch_begins(self, epoch: int) -> str | None:
-        """Freeze what does not learn in this epoch, and let all others learn.
+        """Freeze the parameters that do not learn in this epoch, and unfreeze all others.
 
-        Batch norms whose parameters are frozen keep their statistics. Optimizers leave parameters without gradient
-        alone, whatever they remember of them, so that nothing frozen changes by a bit.
+        Batch norms with frozen parameters keep their running statistics. Optimizers skip parameters without gradient,
+        also if they hold momentum for them, so that frozen parameters stay the same to the bit.
 
         Returns:
-            What changed, to be told; None where nothing did.
+            A message about the change; None if nothing changed.
         """
         frozen = self.frozen(epoch)
         changed = [name for name, each in self.named_parameters() if each.requires_grad == (name in frozen)]
@@ -82,30 +82,30 @@ class Network(nn.Module):
             and any(f"{path}.{name}" in frozen for name, _ in module.named_parameters())
         ]
         self.train(self.training)
-        return _told(self, changed, frozen) if changed else None
+        return _message(self, changed, frozen) if changed else None
 
     def train(self, mode: bool = True) -> "Network":
-        """Enter training or evaluation mode; frozen batch norms stay in the latter."""
+        """Enter training or evaluation mode; frozen batch norms stay in evaluation mode."""
         super().train(mode)
         for module in self.frozen_norms:
             module.eval()
         return self
 
     def progressed(self, share: float) -> None:
-        """Hear before each optimizer step that `share` (0 to 1) of the training is done; for schedules within."""
+        """Receive the share (0 to 1) of the training that is done, before each optimizer step; for inner schedules."""
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Raw logits by name."""
+        """Return raw logits by name."""
         raise TypeError(f"{type(self).__name__} has no forward")
 
     def checkpoint_activations(self) -> None:
-        """Keep no activations within the top-level blocks while training; they are computed again for backward."""
+        """Turn on activation checkpointing: top-level blocks keep no activations and recompute them for backward."""
         blocks = dict(self.named_modules())
         for name in self.activation_layers():
             recompute(blocks[name])
 
     def activation_layers(self) -> list[str]:
-        """Names of the layers whose outputs tell how the network works: its top-level blocks that have weights."""
+        """Return the names of the layers whose outputs are worth recording: top-level blocks with weights."""
         names = []
         for name, child in self.named_children():
             is_list = isinstance(child, nn.ModuleList | nn.ModuleDict)
@@ -114,8 +114,8 @@ class Network(nn.Module):
         return names
 
 
-def _told(network: nn.Module, changed: list[str], frozen: frozenset[str]) -> str:
-    """Which layers were frozen or freed, and how much of the network learns."""
+def _message(network: nn.Module, changed: list[str], frozen: frozenset[str]) -> str:
+    """Describe which layers were frozen or unfrozen, and how many parameters learn."""
     layers = list(dict.fromkeys(name.rpartition(".")[0] for name in changed))
     span = f"`{layers[0]}`" if len(layers) == 1 else f"`{layers[0]}` to `{layers[-1]}`"
     sizes = {name: each.numel() for name, each in network.named_parameters()}

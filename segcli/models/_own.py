@@ -1,7 +1,8 @@
 """A user's own network in one file, chosen by `model: {type: path/to/file.py:ClassName, ...}`.
 
-A checkpoint holds no code: it remembers the path and the SHA-256 of the file. Only bytes that have this digest run: the
-file is read once, compared, and what was compared is executed. Who may name a file stands in `config/own_network.py`.
+A checkpoint holds no code. It stores the path and the SHA-256 of the file, and only a file with this digest is run: the
+file is read once, its digest is compared, and the very same bytes are executed. `config/own_network.py` decides which
+configs may name a file.
 """
 
 import hashlib
@@ -23,19 +24,19 @@ from segcli.models import Network
 __all__ = ["own_model"]
 
 PROGRAM = ("in_channels", "out_channels", "num_classes", "ndim")
-"""Arguments of a constructor that the program fills in."""
+"""Constructor arguments that the program fills in."""
 LEAST = 32
-"""Pixels along each axis of the image that a network is tried with, at least."""
+"""Smallest size along each axis, in pixels, of the image that tests a new network."""
 
 
 @cache
 def own_model(path: Path, name: str, digest: str) -> type[Network]:
-    """The class of a file as a network of ours.
+    """Load a class from a user's file and make it a `Network`.
 
-    A class that derives from `Network` keeps our contract by itself. Any other `torch.nn.Module` is made from the keys
-    beside `type`, and from `in_channels`, `out_channels` (or `num_classes`) and `ndim` where it takes them; it returns
-    logits `(B, K, *S)`, or a dict with these under `mask`. Its attribute `stride`, where it has one, says what each
-    size of an image must be a multiple of.
+    A subclass of `Network` is used as it is. Any other `torch.nn.Module` is built from the keys beside `type`, and from
+    `in_channels`, `out_channels` (or `num_classes`) and `ndim` if its constructor takes them. It must return logits
+    `(B, K, *S)`, or a dict with these logits under `mask`. If it has an attribute `stride`, each image size must be a
+    multiple of it.
 
     Raises:
         ConfigError: The file has another digest, there is no such class, or the file cannot be imported.
@@ -51,13 +52,13 @@ def own_model(path: Path, name: str, digest: str) -> type[Network]:
 
 
 def _imported(path: Path, digest: str) -> ModuleType:
-    """Run the file's bytes as a module, and no compiled copy of them."""
+    """Run the bytes of the file as a module; never use a cached compiled copy."""
     code = path.read_bytes()
     if hashlib.sha256(code).hexdigest() != digest:
         raise ConfigError(f"`{path}` changed while it was checked", hint="start again")
     module = ModuleType(f"segcli_own_{digest[:16]}")
     module.__file__ = str(path)
-    sys.modules[module.__name__] = module  # dataclasses and the like look their module up
+    sys.modules[module.__name__] = module  # dataclasses look up their module
     try:
         exec(compile(code, str(path), "exec", dont_inherit=True), module.__dict__)
     except Exception as error:
@@ -67,7 +68,7 @@ def _imported(path: Path, digest: str) -> ModuleType:
 
 
 def _remembering(base: type[ConfigModel], digest: str) -> type[ConfigModel]:
-    """Keys of a network with the digest of its file beside them."""
+    """Add the digest of the file to the config keys of a network."""
     return create_model(base.__name__, __base__=base, sha256=(str, digest))
 
 
@@ -77,7 +78,7 @@ def _ours(kind: type[Network], digest: str) -> type[Network]:
 
 
 def _wrapped(kind: type[nn.Module], digest: str, shown: str) -> type[Network]:
-    """A network of ours around any module."""
+    """Wrap any `nn.Module` class as a `Network` class."""
     signature = inspect.signature(kind)
 
     class Arguments(ConfigModel):
@@ -102,7 +103,7 @@ def _wrapped(kind: type[nn.Module], digest: str, shown: str) -> type[Network]:
             _try_out(self, shown)
 
         def forward(self, image: Tensor) -> dict[str, Tensor]:
-            """What the module gives, by name."""
+            """Return the outputs of the module by name."""
             outputs: Any = self.network(image)
             return outputs if isinstance(outputs, dict) else {"mask": outputs}
 
@@ -119,10 +120,10 @@ def _arguments(config: ConfigModel, signature: inspect.Signature, io: IOSpec) ->
 
 @torch.no_grad()
 def _try_out(network: Network, shown: str) -> None:
-    """One image through the network, so that a wrong shape shows before the training.
+    """Run one image through the network, so that a wrong shape is found before the training.
 
     Raises:
-        ConfigError: It fails, or gives another shape than it must.
+        ConfigError: The network fails, or its output has a wrong shape.
     """
     io, length = network.io, network.stride * -(-LEAST // network.stride)
     image = torch.zeros(1, io.in_channels, *[length] * io.ndim)

@@ -4,7 +4,7 @@ Paper: Chen et al., "Encoder-Decoder with Atrous Separable Convolution for Seman
 https://arxiv.org/abs/1802.02611.
 
 Differs from the paper: a ResNet instead of Xception, plain instead of separable convolutions, and no batch norm after
-the image pooling, whose single pixel per image gives batch norm nothing to count with in a batch of one.
+the image pooling: its output is one pixel per image, so a batch of one image has no batch statistics.
 """
 
 from typing import Annotated, Literal, Self
@@ -27,12 +27,12 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "gelu": nn.GELU,
 }
 RATES = (6, 12, 18)
-"""Dilations of the pyramid at output stride 16."""
+"""Dilation rates of the atrous spatial pyramid pooling (ASPP) at output stride 16."""
 LOW_CHANNELS = 48
 
 
 class DeepLabV3Plus(Network):
-    """Deep features seen at several distances, sharpened by those of the first stage.
+    """Atrous spatial pyramid pooling (ASPP) on deep features, and a decoder that adds low-level features.
 
     Shape:
         `(B, in_channels, H, W) -> {"mask": (B, K, H, W)}`; H and W are multiples of 16.
@@ -45,18 +45,18 @@ class DeepLabV3Plus(Network):
         """Keys of `model: {type: deeplabv3_plus}`."""
 
         backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = "resnet50"
-        """Network that gives the features."""
+        """Backbone that computes the features."""
         output_stride: Literal[8, 16] = 16
-        """How much smaller than the image the deep features are; 8 is finer and takes about twice the memory."""
+        """Downsampling factor of the deep features; 8 is finer and takes about twice the memory of 16."""
         activation: Literal["relu", "leaky_relu", "silu", "gelu"] = "relu"
-        """Activation of pyramid and decoder; the backbone keeps its ReLU."""
+        """Activation of ASPP and decoder; the backbone keeps ReLU."""
         weights: str | None = None
         """Pretrained backbone: `imagenet` (TorchVision's file in PyTorch's cache; nothing is downloaded), or the path
-        of a state dict in TorchVision's own format."""
+        of a state dict in TorchVision's format."""
         channels: Positive = 256
-        """Channels of pyramid and decoder."""
+        """Channels of ASPP and decoder."""
         dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-        """Share of channels dropped before the head while training."""
+        """Dropout rate of channels before the head, in training."""
 
         @classmethod
         def small(cls) -> Self:
@@ -89,13 +89,13 @@ class DeepLabV3Plus(Network):
         self.head = nn.Conv2d(width, io.outputs["mask"], kernel_size=1)
 
     def load_pretrained(self) -> list[str]:
-        """Give the backbone the weights that the config names."""
+        """Load the weights that the config names into the backbone."""
         if self.weights is not None:
             self.backbone.load_pretrained(self.weights)
         return []
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Raw logits of the mask."""
+        """Return the raw logits of the mask."""
         low, deep = self.backbone(image)
         pooled = self.pooling(deep).expand(-1, -1, *deep.shape[2:])
         x = self.project(torch.cat([*(branch(deep) for branch in self.pyramid), pooled], dim=1))

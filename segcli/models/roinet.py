@@ -4,10 +4,11 @@ Source: the public vessel-segmentation projects around RoiNet (no paper), which 
 description that this project keeps. 30,718,017 parameters for 3 channels and one mask, counted from that description;
 convolutions before a batch norm have no bias, 1x1, transposed and final convolutions do.
 
-The kernels of 9x9 are what it costs. Tried forward and backward on two CPU cores (`benchmarks/large_kernels.py`, a
-block of 64 channels at 128² and 256²), against PyTorch's default layout: channels-last 1.03 to 1.09 times as fast,
-channels-last with bf16 1.8 to 2.0 times, nine 1x9 convolutions 0.6 times, a product of spectra 0.06 to 0.09 times.
-So the convolution stays one call, channels-last is the default, and `training.amp: bf16` is the user's choice.
+Most of the time goes into the 9x9 kernels. Measured forward and backward on two CPU cores
+(`benchmarks/large_kernels.py`, a block of 64 channels at 128² and 256²), relative to PyTorch's default layout:
+channels-last is 1.03 to 1.09 times as fast, channels-last with bf16 1.8 to 2.0 times, nine 1x9 convolutions 0.6 times,
+FFT convolution 0.06 to 0.09 times. So the convolution stays one call, channels-last is the default, and
+`training.amp: bf16` is the user's choice.
 """
 
 from typing import Annotated, Self
@@ -37,7 +38,7 @@ def _halvable(depths: list[int]) -> list[int]:
 
 
 class RoiNet(Network):
-    """Encoder and decoder of residual blocks, with a deepened bottom at a quarter of the resolution.
+    """Encoder and decoder of residual blocks, with extra blocks in the bottleneck at a quarter of the resolution.
 
     Shape:
         `(B, in_channels, *S) -> {"mask": (B, K, *S)}`; each size in `S` is a multiple of 4.
@@ -52,9 +53,9 @@ class RoiNet(Network):
             *(32, 64, 128),
             *(128, 64, 32),
         ]
-        """Channels of the six residual blocks outside the bottom, from the input to the head."""
+        """Channels of the six residual blocks outside the bottleneck, from the input to the head."""
         kernel_size: Annotated[Positive, AfterValidator(_odd)] = 9
-        """Width of the residual blocks' kernels, odd."""
+        """Kernel size of the residual blocks, odd."""
 
         @classmethod
         def small(cls) -> Self:
@@ -89,11 +90,11 @@ class RoiNet(Network):
         self.head = CONV[ndim](last, io.outputs["mask"], kernel_size=1)
 
     def between(self, config: Config, channels: int) -> nn.Module:
-        """What stands between the two bottom blocks."""
+        """Build the module between the two bottleneck blocks."""
         return nn.Identity()
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Raw logits of the mask."""
+        """Return the raw logits of the mask."""
         full = self.down0(image)
         half = self.down1(full)
         quarter = self.down2(half)

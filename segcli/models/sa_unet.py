@@ -4,7 +4,7 @@ Paper: Guo et al., "SA-UNet: Spatial Attention U-Net for Retinal Vessel Segmenta
 https://arxiv.org/abs/2004.03696. 537,299 parameters for 3 channels and one mask, counted layer by layer from the
 authors' Keras code (which reports 538,707 with the running statistics of its batch norms; the paper says 0.54 M).
 
-Differs from the authors' code: the share that DropBlock keeps falls over the training, as DropBlock's paper has it
+Differs from the authors' code: the keep probability of DropBlock falls during the training, as in the DropBlock paper
 (`drop_ramp: 0` keeps it constant).
 """
 
@@ -31,7 +31,7 @@ def _odd(size: int) -> int:
 
 
 class SAUNet(Network):
-    """U-Net of few channels whose bottom is weighed place by place.
+    """U-Net with few channels and spatial attention in the bottleneck.
 
     Shape:
         `(B, in_channels, *S) -> {"mask": (B, K, *S)}`; each size in `S` is a multiple of `stride`.
@@ -41,13 +41,13 @@ class SAUNet(Network):
         """Keys of `model: {type: sa_unet}`."""
 
         depths: Annotated[list[Positive], Field(min_length=2)] = [16, 32, 64, 128]
-        """Channels at each level, from full resolution down to the bottom."""
+        """Channels at each level, from full resolution down to the bottleneck."""
         block_size: Annotated[Positive, AfterValidator(_odd)] = 7
-        """Side of the regions that DropBlock drops, in pixels of each level, odd."""
+        """Side of the square regions that DropBlock drops, in pixels of the feature map, odd."""
         keep_prob: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
-        """Share of values that DropBlock keeps; the authors take 0.82 for DRIVE and 0.87 for CHASE_DB1."""
+        """Share of values that DropBlock keeps; the authors use 0.82 for DRIVE and 0.87 for CHASE_DB1."""
         drop_ramp: Share = 1.0
-        """Share of the training over which the kept share falls from 1 to `keep_prob`; 0 keeps it constant."""
+        """Share of the training during which the kept share falls from 1 to `keep_prob`; 0 keeps it constant."""
 
         @classmethod
         def small(cls) -> Self:
@@ -83,13 +83,13 @@ class SAUNet(Network):
         self.head = CONV[ndim](widths[0], io.outputs["mask"], kernel_size=1)
 
     def progressed(self, share: float) -> None:
-        """Drive the schedule of DropBlock."""
+        """Advance the schedule of DropBlock."""
         for module in self.modules():
             if isinstance(module, DropBlock):
                 module.progressed(share)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Raw logits of the mask."""
+        """Return the raw logits of the mask."""
         skips: list[Tensor] = []
         x = image
         for block in self.down:

@@ -1,11 +1,11 @@
-"""SADAAN: masks of several structures, each with an answer to whether it is there at all.
+"""SADAAN: masks of several structures, and for each structure a prediction of its presence.
 
-An encoder-decoder gives a map of features. Each structure has an attention map over it, which a learned prior of its
-position weighs. How well attention and features agree, together with the pooled features, tells whether the structure
-is present, and that answer opens or closes a gate on its mask.
+An encoder-decoder computes a feature map. Each structure has an attention map on it, weighted by a learned position
+prior. The agreement of attention and features, together with the pooled features, predicts whether the structure is
+present. This prediction opens or closes a gate on the mask of the structure.
 
-The logits of a mask are multiplied by attention and gate, and a bias is taken away as far as these are shut: a product
-alone would end in a logit of 0, a probability of one half, wherever there is no attention.
+The logits of a mask are multiplied by attention and gate, and a bias is subtracted in proportion to how closed they
+are. The product alone would give a logit of 0, a probability of 0.5, wherever there is no attention.
 """
 
 from itertools import pairwise
@@ -25,9 +25,9 @@ from segcli.nn.dims import ADAPTIVE_MAX_POOL, CONV, INTERPOLATION, POOL
 __all__ = ["SADAAN"]
 
 SURE_PRIOR = 2.0
-"""First logit of the position prior: all places are likely before anything is learnt."""
+"""Initial logit of the position prior: at the start of training every position is probable."""
 FIRST_PRESENCE = 1.0
-"""First logit of presence: gates are open until something else is learnt, so that masks are learnt at once."""
+"""Initial logit of presence: gates start open, so that masks are learnt from the first step."""
 GATE_SLOPE = 10.0
 
 
@@ -36,7 +36,7 @@ class SADAAN(Network):
 
     Shape:
         `(B, in_channels, *S)` to `mask` and `attention` `(B, K, *S)` and `presence`, `gate` and `confidence` `(B, K)`;
-        each size in `S` is a multiple of `stride`. `gate` is above 0 where a structure is judged present.
+        each size in `S` is a multiple of `stride`. `gate` is above 0 where a structure is predicted as present.
     """
 
     can_output = ("mask", "presence", "gate", "attention", "confidence")
@@ -45,19 +45,19 @@ class SADAAN(Network):
         """Keys of `model: {type: sadaan}`."""
 
         depths: Annotated[list[Positive], Field(min_length=2)] = [32, 64, 128, 256, 512]
-        """Channels at each level, from full resolution down to the bottom."""
+        """Channels at each level, from full resolution down to the bottleneck."""
         features: Positive = 256
         """Channels of the feature map that all structures share."""
         hidden: Positive = 32
-        """Width of each structure's presence and confidence head."""
+        """Hidden units of each structure's presence and confidence head."""
         prior_size: Annotated[list[Positive], Field(min_length=2, max_length=3)] | None = None
-        """Grid of the learned position prior, 16 along each axis when left out; it is resized to the image."""
+        """Grid size of the learned position prior, 16 along each axis when left out; it is resized to the image."""
         presence_threshold: Share = 0.5
-        """A structure is judged present from this probability on."""
+        """A structure is predicted as present if its probability is at least this."""
         absence_bias: Annotated[float, Field(ge=0.0)] = 5.0
-        """Taken from the mask logits of structures that are judged absent, and where there is no attention."""
+        """Subtracted from the mask logits of structures predicted as absent, and where there is no attention."""
         dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-        """Share of channels dropped at the end of each double convolution while training."""
+        """Dropout rate of channels at the end of each double convolution, in training."""
 
         @classmethod
         def small(cls) -> Self:
@@ -93,14 +93,14 @@ class SADAAN(Network):
         nn.init.constant_(bias, FIRST_PRESENCE)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Raw logits by name, as far as they were asked for."""
+        """Return the raw logits of the requested outputs by name."""
         features = self.features(self._decoded(image))
         prior = F.interpolate(
             self.prior, size=features.shape[2:], mode=INTERPOLATION[self.io.ndim], align_corners=False
         )
         attention = _logit_of_product(self.attention(features), prior)
         weight = attention.sigmoid()
-        axes = tuple(range(2, features.ndim))  # not flattened: that would copy what lies channels-last in memory
+        axes = tuple(range(2, features.ndim))  # not flattened: that would copy a channels-last tensor
         alignment = (weight * self.response(features).sigmoid()).mean(axes)
         highest = ADAPTIVE_MAX_POOL[self.io.ndim](features, 1).flatten(1)
         pooled = torch.cat([features.mean(axes), highest], dim=1)
@@ -131,7 +131,7 @@ class SADAAN(Network):
 
 
 class _HeadPerStructure(nn.Module):
-    """A small perceptron for each structure, all at once; `(B, K, E) -> (B, K)`."""
+    """A small multilayer perceptron for each structure, all computed at once; `(B, K, E) -> (B, K)`."""
 
     def __init__(self, structures: int, evidence: int, hidden: int) -> None:
         super().__init__()
@@ -139,13 +139,13 @@ class _HeadPerStructure(nn.Module):
         self.out = nn.Conv1d(structures * hidden, structures, kernel_size=1, groups=structures)
 
     def forward(self, evidence: Tensor) -> Tensor:
-        """One logit for each structure."""
+        """Return one logit for each structure."""
         logits: Tensor = self.out(F.relu(self.hidden(evidence.flatten(1).unsqueeze(2)))).squeeze(2)
         return logits
 
 
 def _logit_of_product(first: Tensor, second: Tensor) -> Tensor:
-    """Logit of the product of two sigmoids, stable where either is near 0 or 1.
+    """Compute the logit of the product of two sigmoids; stable where one of them is near 0 or 1.
 
     `1 / (s(a) s(b)) - 1 = exp(-a) + exp(-b) + exp(-a - b)`.
     """

@@ -1,9 +1,9 @@
-"""TransRoiNet: RoiNet with transformer blocks at its bottom.
+"""TransRoiNet: RoiNet with transformer blocks in its bottleneck.
 
 Source: as RoiNet. 32,297,537 parameters for 3 channels and one mask.
 
-At 512x512 the bottom has 16,384 tokens, whose scores would take 8 GiB per image; they are worked through in blocks and
-never held (`benchmarks/transroinet_memory.py`).
+At 512x512 the bottleneck has 16,384 tokens. Their attention matrix would take 8 GiB per image; it is computed in blocks
+and never held in memory (`benchmarks/transroinet_memory.py`).
 """
 
 from typing import Annotated, Self
@@ -19,26 +19,26 @@ __all__ = ["TransRoiNet"]
 
 
 class TransRoiNet(RoiNet):
-    """RoiNet whose bottom pixels all see each other, between the two bottom blocks.
+    """RoiNet with self-attention over all pixels between the two bottleneck blocks.
 
     Shape:
         `(B, in_channels, *S) -> {"mask": (B, K, *S)}`; each size in `S` is a multiple of 4.
 
     Raises:
-        ConfigError: The channels at the bottom cannot be shared out to the heads.
+        ConfigError: The channels in the bottleneck are not a multiple of the heads.
     """
 
     class Config(RoiNet.Config):
         """Keys of `model: {type: transroinet}`."""
 
         transformer_depth: Positive = 2
-        """Transformer blocks."""
+        """Number of transformer blocks."""
         transformer_heads: Positive = 8
-        """Attention heads of a block; twice the third depth is a multiple of it."""
+        """Attention heads of a block; must divide twice the third entry of `depths`."""
         transformer_mlp_ratio: Annotated[float, Field(gt=0.0)] = 4.0
-        """Width of a block's perceptron in multiples of the channels."""
+        """Hidden width of a block's MLP, as a multiple of the channels."""
         transformer_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-        """Share of values that the blocks drop while training."""
+        """Dropout rate of the transformer blocks, in training."""
 
         @classmethod
         def small(cls) -> Self:
@@ -46,7 +46,7 @@ class TransRoiNet(RoiNet):
             return cls(depths=[4, 4, 4, 4, 4, 4], kernel_size=3, transformer_depth=1, transformer_heads=2)
 
     def between(self, config: RoiNet.Config, channels: int) -> nn.Module:
-        """Transformer blocks."""
+        """Build the transformer blocks."""
         assert isinstance(config, TransRoiNet.Config)
         check_heads(channels, config.transformer_heads)
         return TransformerEncoder(

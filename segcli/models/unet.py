@@ -31,12 +31,12 @@ class UNet(Network):
         """Keys of `model: {type: unet}`."""
 
         depths: Annotated[list[Positive], Field(min_length=2)] = [32, 64, 128, 256, 512]
-        """Channels at each level, from full resolution down to the bottom."""
+        """Channels at each level, from full resolution down to the bottleneck."""
         dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-        """Share of channels dropped at the end of each double convolution while training."""
+        """Dropout rate of channels at the end of each double convolution, in training."""
         stem_stride: Positive = 1
-        """Side of the squares of pixels that are one place to the network, such as 2: a quarter of the work (in 2D)
-        for the same widths, and twice the field of view. The mask keeps the full resolution."""
+        """Stride of the first convolution, such as 2: the network works at half the resolution, with a quarter of the
+        computation (in 2D) and twice the receptive field. The mask keeps the full resolution."""
 
         @classmethod
         def small(cls) -> Self:
@@ -59,7 +59,7 @@ class UNet(Network):
         self.head = head[io.ndim](widths[0], io.outputs["mask"], kernel_size=side, stride=side)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Raw logits of the mask."""
+        """Return the raw logits of the mask."""
         skips: list[Tensor] = []
         x = self.stem(image)
         for level, block in enumerate(self.down):

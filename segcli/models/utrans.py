@@ -1,10 +1,10 @@
-"""UTrans: a U-Net with transformer blocks at the bottom.
+"""UTrans: a U-Net with transformer blocks in the bottleneck.
 
 After Petit et al., "U-Net Transformer", MLMI 2021, https://arxiv.org/abs/2103.06104, and Chen et al., "TransUNet",
 2021, https://arxiv.org/abs/2102.04306.
 
-Differs from the papers: self-attention at the bottom only, between two double convolutions, without positional
-parameters. 100,300,993 parameters for 3 channels and one mask.
+Differs from the papers: self-attention in the bottleneck only, between two double convolutions, without positional
+encoding. 100,300,993 parameters for 3 channels and one mask.
 """
 
 from typing import Annotated, Self
@@ -21,28 +21,28 @@ __all__ = ["UTrans"]
 
 
 class UTrans(UNet):
-    """U-Net whose bottom pixels all see each other.
+    """U-Net with self-attention over all pixels of the bottleneck.
 
     Shape:
         `(B, in_channels, *S) -> {"mask": (B, K, *S)}`; each size in `S` is a multiple of `stride`.
 
     Raises:
-        ConfigError: The channels at the bottom cannot be shared out to the heads.
+        ConfigError: The channels in the bottleneck are not a multiple of the heads.
     """
 
     class Config(UNet.Config):
         """Keys of `model: {type: utrans}`."""
 
         depths: Annotated[list[Positive], Field(min_length=2)] = [64, 128, 256, 512, 1024]
-        """Channels at each level, from full resolution down to the bottom."""
+        """Channels at each level, from full resolution down to the bottleneck."""
         transformer_depth: Positive = 4
-        """Transformer blocks."""
+        """Number of transformer blocks."""
         transformer_heads: Positive = 8
-        """Attention heads of a block; the channels at the bottom are a multiple of it."""
+        """Attention heads of a block; must divide the channels in the bottleneck."""
         transformer_mlp_ratio: Annotated[float, Field(gt=0.0)] = 4.0
-        """Width of a block's perceptron in multiples of the channels."""
+        """Hidden width of a block's MLP, as a multiple of the channels."""
         transformer_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-        """Share of values that the blocks drop while training."""
+        """Dropout rate of the transformer blocks, in training."""
 
         @classmethod
         def small(cls) -> Self:

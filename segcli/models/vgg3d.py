@@ -26,9 +26,9 @@ FEATURES = "features."
 
 
 class VGG3D(Network):
-    """Blocks of convolution, batch norm and ReLU, each closed by max-pooling; then three fully connected layers.
+    """Blocks of convolution, batch norm and ReLU, each followed by max-pooling; then three fully connected layers.
 
-    The width of the first of these follows from the size of an image, which must therefore be one and the same.
+    The width of the first fully connected layer depends on the image size, so all images must have the same size.
 
     Shape:
         `(B, in_channels, *S) -> {"class": (B, K)}` for the one `S` that the network was made for.
@@ -46,21 +46,21 @@ class VGG3D(Network):
         convolutions: Positive = 2
         """Convolutions in each block."""
         classifier_size: Positive = 4096
-        """Width of both hidden layers of the classifier."""
+        """Units in each of the two hidden layers of the classifier."""
         dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
-        """Share of the hidden values dropped while training."""
+        """Dropout rate of the hidden layers, in training."""
         weights: str | None = None
-        """Pretrained checkpoint whose features are taken up: a `.safetensors` of an earlier run, or a state dict saved
-        by PyTorch, plain or under `state_dict` or `model_state_dict`."""
+        """Checkpoint with pretrained features to load: a `.safetensors` of an earlier run, or a state dict saved by
+        PyTorch, plain or under `state_dict` or `model_state_dict`."""
         keep_classifier: bool = False
-        """Also take up those layers of its classifier that have the shape of ours."""
+        """Also load the classifier layers of the checkpoint that have the same shape as in this network."""
         freeze_features: bool = False
-        """The convolutions do not learn, and their batch norms keep their statistics."""
+        """Freeze the convolutions; their batch norms keep their running statistics."""
         freeze: list[str] = []
-        """Parameters that do not learn, by name or pattern, such as `features.0.*`."""
+        """Parameters to freeze, by name or pattern, such as `features.0.*`."""
         unfreeze_every: Positive | None = None
-        """Epochs after which the last block that is frozen begins to learn, and after as many again the one before it;
-        never when left out."""
+        """Number of epochs after which the last frozen block is unfrozen; after as many again, the block before it, and
+        so on. Nothing is unfrozen when left out."""
 
         @classmethod
         def small(cls) -> Self:
@@ -83,7 +83,7 @@ class VGG3D(Network):
             )
         layers: list[nn.Module] = []
         self.blocks: list[range] = []
-        """Positions of each block's layers within `features`."""
+        """Indices of each block's layers in `features`."""
         channels = io.in_channels
         for width in config.depths:
             first = len(layers)
@@ -111,7 +111,7 @@ class VGG3D(Network):
         self._check_freezing()
 
     def _begin(self) -> None:
-        """First weights as in TorchVision's VGG: He's for convolutions, small ones for the classifier's last layer."""
+        """Initialise as TorchVision's VGG: He initialisation for convolutions, small weights for the last layer."""
         for module in self.features:
             if isinstance(module, nn.Conv2d | nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -122,20 +122,20 @@ class VGG3D(Network):
         nn.init.normal_(self.classifier[-1].weight, 0.0, 0.01)  # type: ignore[arg-type]
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Logits of each class."""
+        """Return the logits of each class."""
         return {"class": self.classifier(self.features(image).flatten(1))}
 
     # ---- pretrained features
 
     def load_pretrained(self) -> list[str]:
-        """Take up the features of `weights`; the classifier stays as the seed made it.
+        """Load the features from `weights`; the classifier keeps its random initial weights.
 
         Returns:
-            What was loaded, skipped and missing, a line each.
+            One line each for the loaded, skipped and missing tensors.
 
         Raises:
             ConfigError: There is no such file.
-            CheckpointError: It holds no weights, or none that fits.
+            CheckpointError: The file holds no weights, or none that fits.
         """
         if self.config.weights is None:
             return []
@@ -151,10 +151,10 @@ class VGG3D(Network):
                 hint="`model.depths` and `model.convolutions` must be those that it was trained with",
             )
         self.load_state_dict(fit.loaded, strict=False)
-        return fit.told(path)
+        return fit.lines(path)
 
     def _without_biases(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The same network where convolutions have no bias: a batch norm subtracts it with the running mean."""
+        """Remove convolution biases without a change of the output: each is subtracted from a running mean."""
         tensors = dict(tensors)
         for position, module in enumerate(self.features):
             bias, mean = f"{FEATURES}{position}.bias", f"{FEATURES}{position + 1}.running_mean"
@@ -166,7 +166,7 @@ class VGG3D(Network):
     # ---- freezing
 
     def _groups(self) -> list[list[str]]:
-        """Names of the parameters of each block, and of the classifier."""
+        """Return the parameter names of each block, then those of the classifier."""
         groups: list[list[str]] = [[] for _ in range(len(self.blocks) + 1)]
         for name, _ in self.named_parameters():
             inside = name.startswith(FEATURES)
@@ -175,7 +175,7 @@ class VGG3D(Network):
         return groups
 
     def frozen(self, epoch: int) -> frozenset[str]:
-        """Names of the parameters that do not learn in an epoch, the first being 0."""
+        """Return the names of the parameters that are frozen in an epoch (first epoch: 0)."""
         config = self.config
         patterns = [*config.freeze, *([f"{FEATURES}*"] if config.freeze_features else [])]
         groups = [[name for name in group if _matches(name, patterns)] for group in self._groups()]
@@ -200,9 +200,9 @@ def _matches(name: str, patterns: list[str]) -> bool:
 
 
 def _width(features: nn.Sequential, image: tuple[int, ...]) -> int:
-    """Values that the features of one image `(C, *S)` have, found by sending its shape through them.
+    """Count the values of the feature map of one image `(C, *S)`, from the shape alone.
 
-    Its shape alone: a volume would take a while, and where memory is forecast there are no values to compute with.
+    No image is computed: a volume would take a while, and in a memory forecast tensors have no values.
     """
     channels, *size = image
     for layer in features:
@@ -215,6 +215,6 @@ def _width(features: nn.Sequential, image: tuple[int, ...]) -> int:
 
 
 def _after(length: int, kernel: Any, stride: Any, padding: Any) -> int:
-    """Places that a window takes along an axis."""
+    """Count the positions of a kernel along an axis."""
     places: int = (length + 2 * padding - kernel) // stride + 1
     return places

@@ -11,10 +11,10 @@ __all__ = ["SpatialAttention", "TransformerBlock", "TransformerEncoder", "check_
 
 
 def check_heads(channels: int, heads: int) -> None:
-    """Make sure that attention heads share the channels out evenly.
+    """Make sure that the number of channels is a multiple of the number of attention heads.
 
     Raises:
-        ConfigError: They do not.
+        ConfigError: It is not.
     """
     if channels % heads:
         raise ConfigError(
@@ -24,20 +24,20 @@ def check_heads(channels: int, heads: int) -> None:
 
 
 class TransformerBlock(nn.Module):
-    """Pre-norm self-attention and perceptron, each beside a shortcut; `(B, N, C) -> (B, N, C)`.
+    """Pre-norm self-attention and MLP, each with a residual connection; `(B, N, C) -> (B, N, C)`.
 
     Paper: Vaswani et al., 2017, https://arxiv.org/abs/1706.03762; pre-norm as in Dosovitskiy et al., 2020,
     https://arxiv.org/abs/2010.11929.
 
-    The scores between N tokens are never held in memory: `scaled_dot_product_attention` works through them in blocks,
-    on the CPU as on a GPU. That kernel knows no dropout on the CPU, so dropout follows the projection and the
-    perceptron and leaves the scores alone.
+    The attention matrix of N tokens is never held in memory: `scaled_dot_product_attention` computes it in blocks, on
+    the CPU and on a GPU. On the CPU this kernel has no dropout. So dropout is applied after the projection and in the
+    MLP, never to the attention matrix.
 
     Args:
         channels: Channels C of a token, a multiple of `heads`.
         heads: Attention heads.
-        mlp_ratio: Width of the perceptron in multiples of C.
-        dropout: Share of values dropped while training.
+        mlp_ratio: Hidden width of the MLP, as a multiple of C.
+        dropout: Dropout rate in training.
     """
 
     def __init__(self, channels: int, *, heads: int = 8, mlp_ratio: float = 4.0, dropout: float = 0.1) -> None:
@@ -58,7 +58,7 @@ class TransformerBlock(nn.Module):
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens that have seen each other."""
+        """Apply attention and MLP to the tokens."""
         tokens = tokens + self.dropout(self.projection(self._attended(self.norm_attention(tokens))))
         changed: Tensor = tokens + self.mlp(self.norm_mlp(tokens))
         return changed
@@ -70,9 +70,9 @@ class TransformerBlock(nn.Module):
 
 
 class TransformerEncoder(nn.Module):
-    """Transformer blocks on a feature map whose pixels are the tokens; `(B, C, *S) -> (B, C, *S)`.
+    """Transformer blocks on a feature map; each pixel is a token; `(B, C, *S) -> (B, C, *S)`.
 
-    There are no positional parameters: the convolutions around it know where they are, and any size fits.
+    There is no positional encoding: the convolutions around the blocks carry the position, and any size works.
     """
 
     def __init__(
@@ -84,14 +84,14 @@ class TransformerEncoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Feature map of the same size."""
+        """Return a feature map of the same size."""
         tokens = self.blocks(x.flatten(2).transpose(1, 2))
         seen: Tensor = tokens.transpose(1, 2).unflatten(2, x.shape[2:])
         return seen
 
 
 class SpatialAttention(nn.Module):
-    """Weigh each place by what is there; `(B, C, *S) -> (B, C, *S)`.
+    """Multiply each position by a learned weight from 0 to 1; `(B, C, *S) -> (B, C, *S)`.
 
     Paper: Woo et al., "CBAM", ECCV 2018, https://arxiv.org/abs/1807.06521: mean and maximum over the channels, one
     convolution, sigmoid.
@@ -102,7 +102,7 @@ class SpatialAttention(nn.Module):
         self.conv = CONV[ndim](2, 1, kernel_size, padding=kernel_size // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Weighted feature map."""
+        """Return the weighted feature map."""
         summary = torch.cat([x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)], dim=1)
         weighted: Tensor = x * self.conv(summary).sigmoid()
         return weighted

@@ -50,16 +50,16 @@ class UpBlock(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with batch norm beside a shortcut; `(B, C, *S) -> (B, K, *S)`.
+    """Two convolutions with batch norm, and a shortcut around them; `(B, C, *S) -> (B, K, *S)`.
 
     Paper: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, https://arxiv.org/abs/1512.03385.
-    The shortcut is the identity where the channels stay, else a 1x1 convolution with batch norm.
+    The shortcut is the identity if the number of channels stays, else a 1x1 convolution with batch norm.
 
     Args:
         ndim: Spatial axes.
-        in_channels: Channels that come.
-        out_channels: Channels that go.
-        kernel_size: Odd width of both kernels.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: Size of both kernels, odd.
     """
 
     def __init__(self, ndim: int, in_channels: int, out_channels: int, kernel_size: int = 3) -> None:
@@ -75,6 +75,6 @@ class ResidualBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Sum of shortcut and convolutions, rectified."""
+        """Add shortcut and convolutions and apply ReLU."""
         joined: Tensor = self.relu(self.second(self.first(x)) + self.shortcut(x))
         return joined

@@ -1,4 +1,4 @@
-"""The only file that knows 2D layers from 3D ones: tables by number of spatial axes."""
+"""Tables of 2D and 3D layers by number of spatial axes; no other file distinguishes the two."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ CONV_TRANSPOSE: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] =
 BATCH_NORM: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 POOL: dict[int, type[nn.MaxPool2d] | type[nn.MaxPool3d]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 MAX_POOL: dict[int, Callable[..., Tensor]] = {2: F.max_pool2d, 3: F.max_pool3d}
-"""The same as a function."""
+"""Max-pooling as a function."""
 ADAPTIVE_MAX_POOL: dict[int, Callable[..., Tensor]] = {2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d}
 DROPOUT: dict[int, type[nn.Dropout2d] | type[nn.Dropout3d]] = {2: nn.Dropout2d, 3: nn.Dropout3d}
 INTERPOLATION = {2: "bilinear", 3: "trilinear"}

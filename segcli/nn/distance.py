@@ -11,20 +11,20 @@ __all__ = ["distance_to", "outline", "outline_distances"]
 
 
 CHUNK = 2**18
-"""Numbers that are compared at a time."""
+"""Values that are processed at a time."""
 
 
 def distance_to(mask: Array, spacing: tuple[float, ...] | None = None, *, at: Array | None = None) -> Array:
-    """Distance from pixels to the nearest pixel of a mask; infinite where the mask is empty.
+    """Compute the distance from pixels to the nearest pixel of a mask; infinite where the mask is empty.
 
-    Where two axes have one spacing, distances add up: OpenCV gives those within each plane of these axes, and the
-    nearest of all planes is sought for the pixels in question only, which is several times as fast as SciPy. SciPy
-    does the rest.
+    If two axes have the same spacing, squared distances add up: OpenCV computes them within each plane of these axes,
+    and the minimum over all planes is taken for the requested pixels only. This is several times as fast as SciPy.
+    If all spacings differ, SciPy computes the distances.
 
     Args:
         mask: Boolean, shape `(*S,)`, for 2D and 3D alike.
-        spacing: Size of a pixel along each axis; 1 when left out.
-        at: Boolean `(*S,)`: the pixels in question; all of them when left out.
+        spacing: Pixel or voxel spacing along each axis; 1 when left out.
+        at: Boolean `(*S,)`: the requested pixels; all pixels when left out.
 
     Returns:
         float64, of shape `(*S,)` or one number for each pixel of `at`; 0 inside the mask.
@@ -55,7 +55,7 @@ def distance_to(mask: Array, spacing: tuple[float, ...] | None = None, *, at: Ar
 
 
 def _planes_last(spacing: tuple[float, ...]) -> tuple[int, ...] | None:
-    """Order the axes so that the last two have one spacing, those that lie last already if they do; None without."""
+    """Order the axes so that the last two have the same spacing (unchanged if so); None if all spacings differ."""
     axes = range(len(spacing))
     for pair in reversed(list(combinations(axes, 2))):
         if spacing[pair[0]] == spacing[pair[1]]:
@@ -64,7 +64,7 @@ def _planes_last(spacing: tuple[float, ...]) -> tuple[int, ...] | None:
 
 
 def _squared(mask: Array, spacing: list[float], asked: Array) -> Array:
-    """Squared distances from the pixels asked for to a mask whose last two axes have one spacing."""
+    """Compute squared distances from the requested pixels to a mask whose last two axes have the same spacing."""
     if mask.ndim == 2:
         return _squared_in_plane(mask, spacing[-1], asked)
     everywhere = np.ones(mask.shape[1:], dtype=bool)
@@ -73,23 +73,23 @@ def _squared(mask: Array, spacing: list[float], asked: Array) -> Array:
 
 
 def _squared_in_plane(mask: Array, step: float, asked: Array) -> Array:
-    """Squared distance to the mask from the pixels of a plane that are asked for; infinite where it is empty."""
+    """Compute squared distances to the mask from the requested pixels of a plane; infinite if the mask is empty."""
     if not mask.any():
         return np.full(np.count_nonzero(asked), np.inf)
     outside = np.ascontiguousarray(~mask).view(np.uint8)
     pixels: Array = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float64)
-    # Squares are whole numbers; rounding takes back what float32 has lost, up to 1400 pixels.
+    # Squares are whole numbers; rounding removes the float32 error, up to distances of 1400 pixels.
     squared: Array = np.rint(pixels[asked] ** 2) * step**2
     return squared
 
 
 def _squared_across(layers: Array, step: float, asked: Array) -> Array:
-    """Least sum, over all layers, of a layer's own squared distance and that to the layer; for the pixels asked for.
+    """Take the minimum over all layers of: squared distance within the layer + squared distance to the layer.
 
     Args:
-        layers: Squared distances within each layer, `(N, ...)`, with one number for each pixel of it.
-        step: Distance of a layer from the next.
-        asked: Boolean `(N, *S)`.
+        layers: Squared distances within each layer, `(N, ...)`, one number for each pixel of a layer.
+        step: Spacing between neighbouring layers.
+        asked: Requested pixels, boolean `(N, *S)`.
     """
     flat = layers.reshape(len(layers), -1)
     number = np.arange(len(layers), dtype=float)[:, None]
@@ -104,7 +104,7 @@ def _squared_across(layers: Array, step: float, asked: Array) -> Array:
 
 
 def outline(mask: Array) -> Array:
-    """Pixels of a mask with a neighbour along an axis outside it; the image's own border is outside.
+    """Find the pixels of a mask that have a neighbour outside the mask; the image border counts as outside.
 
     Example:
         >>> import numpy as np
@@ -122,19 +122,19 @@ def outline(mask: Array) -> Array:
 
 
 def outline_distances(found: Array, truth: Array, spacing: tuple[float, ...]) -> tuple[Array, Array]:
-    """Distances from each outline pixel of a mask to the nearest outline pixel of the other mask.
+    """Compute the distance from each outline pixel of a mask to the nearest outline pixel of the other mask.
 
     Args:
         found: Boolean, shape `(*S,)`.
         truth: Boolean, same shape.
-        spacing: Size of a pixel along each axis.
+        spacing: Pixel or voxel spacing along each axis.
 
     Returns:
         One vector for the outline of `found` and one for that of `truth`; infinite where the other mask is empty.
     """
     if not (found.any() or truth.any()):
         return np.zeros(0), np.zeros(0)
-    window = _bounds(found | truth)  # nothing outside it has a say
+    window = _bounds(found | truth)  # pixels outside the box change nothing
     found_outline, true_outline = outline(found[window]), outline(truth[window])
     return (
         distance_to(true_outline, spacing, at=found_outline),
@@ -143,7 +143,7 @@ def outline_distances(found: Array, truth: Array, spacing: tuple[float, ...]) ->
 
 
 def _bounds(mask: Array) -> tuple[slice, ...]:
-    """Smallest box around a mask."""
+    """Return the bounding box of a mask."""
     box = []
     for axis in range(mask.ndim):
         along = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))

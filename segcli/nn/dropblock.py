@@ -1,4 +1,4 @@
-"""DropBlock: dropout of whole regions of a feature map."""
+"""DropBlock: dropout of square regions of a feature map."""
 
 import torch
 from torch import Tensor, nn
@@ -9,16 +9,16 @@ __all__ = ["DropBlock"]
 
 
 class DropBlock(nn.Module):
-    """Drop square regions while training; `(B, C, *S) -> (B, C, *S)`.
+    """Set square regions to 0 in training; `(B, C, *S) -> (B, C, *S)`.
 
-    Paper: Ghiasi et al., "DropBlock", NeurIPS 2018, https://arxiv.org/abs/1810.12890. Each channel of each image has
-    regions of its own, and what is kept is scaled up so that the mean stays.
+    Paper: Ghiasi et al., "DropBlock", NeurIPS 2018, https://arxiv.org/abs/1810.12890. Regions are drawn separately for
+    each channel of each image. The kept values are scaled up so that the mean stays the same.
 
     Args:
         ndim: Spatial axes.
-        block_size: Side of a region in pixels, odd; an axis that is shorter is dropped as a whole.
-        keep_prob: Share of the values that is kept at the end of the schedule, and from the start where none is driven.
-        ramp: Share of the training over which the kept share falls from 1 to `keep_prob`; 0 keeps it constant.
+        block_size: Side of a region in pixels, odd; a shorter axis is dropped completely.
+        keep_prob: Share of values kept at the end of the schedule, and from the start if `progressed` is never called.
+        ramp: Share of the training during which the kept share falls from 1 to `keep_prob`; 0 keeps it constant.
     """
 
     keep: Tensor
@@ -29,16 +29,16 @@ class DropBlock(nn.Module):
         self.block_size = block_size
         self.keep_prob = keep_prob
         self.ramp = ramp
-        # A tensor, so that a compiled network is not compiled again as the schedule goes on.
+        # A tensor and not a float, so that a change does not recompile a compiled network.
         self.register_buffer("keep", torch.tensor(keep_prob), persistent=False)
 
     def progressed(self, share: float) -> None:
-        """Set the kept share for a training of which `share` (0 to 1) is done."""
+        """Set the kept share of values for the moment when `share` (0 to 1) of the training is done."""
         done = 1.0 if self.ramp == 0.0 else min(share / self.ramp, 1.0)
         self.keep.fill_(1.0 - done * (1.0 - self.keep_prob))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The feature map with holes in training, as it is in evaluation."""
+        """Return the feature map with dropped regions in training, and unchanged in evaluation."""
         if not self.training:
             return x
         kept = self._kept(x)
@@ -48,13 +48,13 @@ class DropBlock(nn.Module):
     def _kept(self, x: Tensor) -> Tensor:
         sizes = x.shape[2:]
         half = [min(self.block_size, size if size % 2 else size - 1) // 2 for size in sizes]
-        # Centres lie where a whole region fits, and are as frequent as makes the dropped share come out.
+        # Centres lie where a whole region fits; their rate is chosen so that the expected dropped share is right.
         room = [size - 2 * reach for size, reach in zip(sizes, half, strict=True)]
         rate = 1.0 - self.keep
         for size, reach, free in zip(sizes, half, room, strict=True):
             rate = rate * (size / ((2 * reach + 1) * free))
         centres = (torch.rand(*x.shape[:2], *room, device=x.device) < rate).to(x.dtype)
-        # pooling with a padding of twice the reach paints a region around each centre, and restores the size
+        # max-pooling with a padding of twice the reach grows each centre to a region and restores the size
         widths = [2 * reach + 1 for reach in half]
         padded = nn.functional.pad(centres, [2 * reach for reach in reversed(half) for _ in range(2)])
         holes: Tensor = MAX_POOL[self.ndim](padded, widths, stride=1)

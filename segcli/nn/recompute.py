@@ -1,4 +1,4 @@
-"""Blocks that compute their activations a second time instead of keeping them for backward."""
+"""Activation checkpointing: blocks recompute their activations for backward instead of keeping them."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -13,9 +13,9 @@ __all__ = ["recompute"]
 
 
 def recompute(block: nn.Module) -> None:
-    """Let a block keep its inputs only; what it gives, its gradients and its statistics stay the same, bit for bit.
+    """Let a block keep only its inputs for backward; outputs, gradients and running statistics stay bit-identical.
 
-    The block gets a class of its own instead of another `forward`, so that a copy of the network works on its own
+    The class of the block is replaced, not the `forward` of the instance, so that a copy of the network uses its own
     weights.
     """
     kind = type(block)
@@ -30,7 +30,7 @@ def recompute(block: nn.Module) -> None:
 
 
 def _counted_once(block: nn.Module) -> AbstractContextManager[None]:
-    """While it lasts, batch norms leave their running statistics alone: they have seen this batch already."""
+    """Stop batch norms from updating their running statistics a second time with the same batch."""
     return _statistics_kept([module for module in block.modules() if isinstance(module, _BatchNorm)])
 
 
@@ -38,7 +38,7 @@ def _counted_once(block: nn.Module) -> AbstractContextManager[None]:
 def _statistics_kept(norms: list[_BatchNorm]) -> Iterator[None]:
     kept = [(norm.running_mean, norm.running_var, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        # other tensors in their place: those of the network must not even be written to between forward and backward
+        # use copies of the buffers: those of the network must not be written to between forward and backward
         for name, value in list(norm._buffers.items()):
             norm._buffers[name] = None if value is None else value.clone()
     try:

@@ -1,4 +1,4 @@
-"""TorchVision's ResNet as a backbone: features at two depths, and its pretrained weights."""
+"""TorchVision's ResNet as a backbone: features of two stages, and pretrained weights."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,14 +16,14 @@ HINT = "it must be the state dict of TorchVision's own network, such as `torch.s
 
 
 class ResNet(nn.Module):
-    """Features of the first and of the last stage, `(B, C, H, W) -> (B, low, H/4, W/4), (B, deep, H/s, W/s)`.
+    """ResNet features of the first and last stage, `(B, C, H, W) -> (B, low, H/4, W/4), (B, deep, H/s, W/s)`.
 
     Paper: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, https://arxiv.org/abs/1512.03385.
 
     Args:
-        name: As TorchVision has it, such as `resnet50`.
+        name: Name in TorchVision, such as `resnet50`.
         in_channels: Channels of an image.
-        output_stride: 8, 16 or 32: how much smaller the last features are; less than 32 dilates the last stages.
+        output_stride: Downsampling factor of the last features: 8, 16 or 32. Below 32 the last stages are dilated.
     """
 
     def __init__(self, name: str, *, in_channels: int, output_stride: int) -> None:
@@ -43,17 +43,17 @@ class ResNet(nn.Module):
         self.deep_channels = _width(self.body.layer4)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Low-level and deep features."""
+        """Return low-level and deep features."""
         body = self.body
         x = body.maxpool(body.relu(body.bn1(body.conv1(image))))
         low = body.layer1(x)
         return low, body.layer4(body.layer3(body.layer2(low)))
 
     def load_pretrained(self, weights: str) -> None:
-        """Take up weights in TorchVision's own format: of a file, or `imagenet` from the cache of PyTorch.
+        """Load weights in TorchVision's format from a file, or for `imagenet` from the cache of PyTorch.
 
-        Nothing is downloaded. For images without three channels the first convolution is adapted: its weights are
-        repeated over the channels and scaled so that a grey image counts as much as its three equal channels would.
+        Nothing is downloaded. For images that do not have three channels, the first convolution is adapted: its weights
+        are repeated over the channels and scaled, so that a grey image gives the same output as three equal channels.
 
         Raises:
             ConfigError: The file is not there.
@@ -63,18 +63,18 @@ class ResNet(nn.Module):
         if not path.is_file():
             raise ConfigError(f"no file `{path}` with weights of `{self.name}`", hint="set `model.weights`")
         tensors = {name: value for name, value in read_tensors(path, hint=HINT).items() if not name.startswith("fc.")}
-        wanted = self.body.state_dict()
+        expected = self.body.state_dict()
         first = tensors.get("conv1.weight")
-        if first is not None and first.shape[1] == 3 != wanted["conv1.weight"].shape[1]:
-            tensors["conv1.weight"] = _for_channels(first, wanted["conv1.weight"].shape[1])
-        _refuse_others(tensors, wanted, path, self.name)
-        self.body.load_state_dict(tensors, strict=False)  # old files lack `num_batches_tracked`, which nothing reads
+        if first is not None and first.shape[1] == 3 != expected["conv1.weight"].shape[1]:
+            tensors["conv1.weight"] = _for_channels(first, expected["conv1.weight"].shape[1])
+        _refuse_others(tensors, expected, path, self.name)
+        self.body.load_state_dict(tensors, strict=False)  # old files lack `num_batches_tracked`, which is never read
 
 
 def _dilate(stage: nn.Module, *, before: int, after: int) -> None:
-    """Keep the size of a stage: its first block strides no more, the others look as far as they would have.
+    """Replace the stride of a stage by dilation, so that size stays and the receptive field is kept.
 
-    TorchVision offers this for deep networks only; for these it comes to the same.
+    TorchVision offers this for bottleneck ResNets only; for these the result is the same.
     """
     for position, block in enumerate(stage.children()):
         for module in block.modules():
@@ -100,21 +100,21 @@ def _cached(name: str) -> Path:
     return path
 
 
-def _refuse_others(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path, name: str) -> None:
-    missing = [key for key in wanted if key not in tensors and not key.endswith("num_batches_tracked")]
-    unexpected = [key for key in tensors if key not in wanted]
+def _refuse_others(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path, name: str) -> None:
+    missing = [key for key in expected if key not in tensors and not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in tensors if key not in expected]
     shapes = [
-        f"{key} {tuple(value.shape)} instead of {tuple(wanted[key].shape)}"
+        f"{key} {tuple(value.shape)} instead of {tuple(expected[key].shape)}"
         for key, value in tensors.items()
-        if key in wanted and value.shape != wanted[key].shape
+        if key in expected and value.shape != expected[key].shape
     ]
     faults = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
-    told = [f"{len(keys)} {word}: {', '.join(keys[:3])}" for word, keys in faults.items() if keys]
-    if told:
-        raise CheckpointError(f"`{path}` does not fit the backbone `{name}` ({'; '.join(told)})", hint=HINT)
+    found = [f"{len(keys)} {word}: {', '.join(keys[:3])}" for word, keys in faults.items() if keys]
+    if found:
+        raise CheckpointError(f"`{path}` does not fit the backbone `{name}` ({'; '.join(found)})", hint=HINT)
 
 
 def _for_channels(weight: Tensor, channels: int) -> Tensor:
-    """Weights `(K, 3, h, w)` for another number of channels."""
+    """Convert weights `(K, 3, h, w)` to another number of input channels."""
     repeated = weight.repeat(1, -(-channels // 3), 1, 1)[:, :channels]
     return weight.sum(dim=1, keepdim=True) if channels == 1 else repeated * (3.0 / channels)

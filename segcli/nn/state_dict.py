@@ -1,4 +1,4 @@
-"""Weights of other programs: state dicts from files, whatever they are wrapped in."""
+"""Weights of other programs: state dicts from files, with the usual prefixes and wrappers removed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,19 +18,19 @@ HINT = (
 )
 WRAPPERS = ("state_dict", "model_state_dict")
 PREFIXES = ("module.", "_orig_mod.")
-"""Put before every name by DataParallel and by `torch.compile`."""
-NAMES_TOLD = 4
+"""Prefixes that DataParallel and `torch.compile` add to every name."""
+NAMES_SHOWN = 4
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Tensors of a checkpoint by name, as the network itself calls them; no code of the file is run.
+    """Read the tensors of a checkpoint by their names in the network; no code in the file is run.
 
-    Takes a plain state dict, one under `state_dict` or `model_state_dict`, names that begin with `module.`, and our own
-    safetensors, of which the averaged weights count where there are any.
+    Accepted are a plain state dict, one under `state_dict` or `model_state_dict`, names that begin with `module.`, and
+    safetensors written by segcli, from which averaged (EMA) weights are preferred.
 
     Raises:
         ConfigError: There is no such file.
-        CheckpointError: It is no file of weights.
+        CheckpointError: The file holds no weights.
     """
     if not path.is_file():
         raise ConfigError(f"no file `{path}` with pretrained weights", hint="set `model.weights`")
@@ -38,15 +38,15 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def read_tensors(path: Path, *, hint: str, within: Sequence[str] = ()) -> dict[str, Tensor]:
-    """Tensors of a file by name; no code of the file is run.
+    """Read the tensors of a file by name; no code in the file is run.
 
     Args:
-        path: A `.safetensors`, or what `torch.save` wrote.
-        hint: What the file must be, for whoever gave another.
-        within: Names under one of which they may lie.
+        path: A `.safetensors`, or a file written by `torch.save`.
+        hint: Hint of the error message: what the file must be.
+        within: Keys; the tensors may be in a dict under one of them.
 
     Raises:
-        CheckpointError: It holds no tensors.
+        CheckpointError: The file holds no tensors.
     """
     try:
         content: Any = (
@@ -54,7 +54,7 @@ def read_tensors(path: Path, *, hint: str, within: Sequence[str] = ()) -> dict[s
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True)
         )
-    except Exception as error:  # of many kinds: a damaged archive, code in a pickle
+    except Exception as error:  # many kinds of exceptions: a damaged archive, code in a pickle
         raise CheckpointError(f"`{path}` is no file of weights ({str(error).strip()[:80]})", hint=hint) from error
     for key in within:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -66,8 +66,8 @@ def read_tensors(path: Path, *, hint: str, within: Sequence[str] = ()) -> dict[s
 
 
 def _bare(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Without what was put before every name."""
-    for prefix in ("ema/", "model/"):  # of a run's own checkpoint
+    """Remove the prefixes of the names."""
+    for prefix in ("ema/", "model/"):  # a checkpoint of segcli
         below = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
         if below:
             return below
@@ -79,38 +79,38 @@ def _bare(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @dataclass
 class Fit:
-    """What a network can take of a checkpoint, by name."""
+    """Tensors that a network can load from a checkpoint, by name."""
 
     loaded: dict[str, Tensor] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
-    """In the checkpoint and not taken: unknown, of another shape, or not wanted."""
+    """Tensors of the checkpoint that are not loaded: unknown, of another shape, or excluded."""
     missing: list[str] = field(default_factory=list)
-    """Of the network and not in the checkpoint: as the seed made them."""
+    """Tensors of the network that are not in the checkpoint; they keep their random initial values."""
 
-    def told(self, path: Path) -> list[str]:
-        """A line for each kind."""
+    def lines(self, path: Path) -> list[str]:
+        """Return one line for the user for each kind: loaded, skipped, missing."""
         kinds = {"loaded": list(self.loaded), "skipped": self.skipped, "missing, new from the seed": self.missing}
         return [f"weights of `{path}`, {_listed(names)} {kind}" for kind, names in kinds.items()]
 
 
-def fitted(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, within: str = "") -> Fit:
-    """Tensors that have the name and shape of the network's own.
+def fitted(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, within: str = "") -> Fit:
+    """Match the tensors of a checkpoint with those of a network by name and shape.
 
     Args:
-        tensors: Of the checkpoint.
-        wanted: Of the network.
-        within: Names that begin otherwise are left out.
+        tensors: Tensors of the checkpoint.
+        expected: Tensors of the network.
+        within: Prefix; tensors with other names are left out.
     """
     fit = Fit()
     for name, value in tensors.items():
-        if name in wanted and name.startswith(within) and value.shape == wanted[name].shape:
+        if name in expected and name.startswith(within) and value.shape == expected[name].shape:
             fit.loaded[name] = value
-        elif name in wanted and value.shape != wanted[name].shape:
-            fit.skipped.append(f"{name} {_shape(value)} instead of {_shape(wanted[name])}")
+        elif name in expected and value.shape != expected[name].shape:
+            fit.skipped.append(f"{name} {_shape(value)} instead of {_shape(expected[name])}")
         else:
             fit.skipped.append(name)
-    fit.loaded = {name: fit.loaded[name] for name in wanted if name in fit.loaded}
-    fit.missing = [name for name in wanted if name not in fit.loaded and not name.endswith("num_batches_tracked")]
+    fit.loaded = {name: fit.loaded[name] for name in expected if name in fit.loaded}
+    fit.missing = [name for name in expected if name not in fit.loaded and not name.endswith("num_batches_tracked")]
     return fit
 
 
@@ -119,8 +119,8 @@ def _shape(value: Tensor) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    """How many, and the first few by name."""
+    """Count names and list the first few."""
     if not names:
         return "none"
-    more = f" and {len(names) - NAMES_TOLD} more" if len(names) > NAMES_TOLD else ""
-    return f"{len(names)} ({', '.join(names[:NAMES_TOLD])}{more})"
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return f"{len(names)} ({', '.join(names[:NAMES_SHOWN])}{more})"

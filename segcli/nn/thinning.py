@@ -12,10 +12,10 @@ RING = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
 
 
 def thinned(mask: Array) -> Array:
-    """Lines one pixel wide in the middle of a mask, connected as the mask is.
+    """Thin a mask to centre lines one pixel wide; connected components stay connected.
 
     Paper: Guo and Hall, "Parallel thinning with two-subiteration algorithms", 1989,
-    https://doi.org/10.1145/62065.62074. Unlike the thinning of Zhang and Suen it never erases a component: theirs
+    https://doi.org/10.1145/62065.62074. Unlike the thinning of Zhang and Suen it never erases a component; that one
     loses squares of 2 x 2 pixels and diagonals two pixels wide.
 
     Args:
@@ -32,7 +32,7 @@ def thinned(mask: Array) -> Array:
     before = -1
     while before != (before := cv2.countNonZero(left)):
         for removable in REMOVABLE:
-            # filter2D correlates: bit k of the sum is neighbour k; outside the image is background
+            # filter2D computes a correlation: bit k of the sum is neighbour k; outside the image is background
             neighbours = cv2.filter2D(left, -1, BITS, borderType=cv2.BORDER_CONSTANT)
             left = cv2.subtract(left, cv2.LUT(neighbours, removable))
     return left.astype(bool)
@@ -46,7 +46,7 @@ def _bits() -> Array:
 
 
 def _removable() -> tuple[Array, Array]:
-    """For each of the 256 neighbourhoods whether its pixel goes, in the first and in the second half of a step."""
+    """Tabulate for all 256 neighbourhoods if the centre pixel is removed, in each half of a step."""
     p2, p3, p4, p5, p6, p7, p8, p9 = np.arange(256) >> np.arange(8)[:, None] & 1
     num_runs = sum((1 - a) & (b | c) for a, b, c in ((p2, p3, p4), (p4, p5, p6), (p6, p7, p8), (p8, p9, p2)))
     num_pairs = np.minimum(

@@ -1,4 +1,4 @@
-"""Optimizers, one file each. What every optimizer keeps stands here."""
+"""Optimizers, one file each. This file holds the contract of every optimizer."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -17,21 +17,21 @@ class OptimizerConfig(ConfigModel):
     """Keys that all optimizers share."""
 
     learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
-    """Step size at the peak of the schedule."""
+    """Peak learning rate of the schedule."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
-    """Pull of the weights towards 0."""
+    """Weight decay: how strongly weights are pulled towards 0."""
 
 
 class AdamConfig(OptimizerConfig):
-    """Keys of the optimizers that follow the moments of the gradient."""
+    """Keys of the optimizers of the Adam family."""
 
     betas: Annotated[list[Share], Field(min_length=2, max_length=2)] = [0.9, 0.999]
-    """Decay of the running mean of gradients and of their squares."""
+    """Decay rates of the running means of gradients and of squared gradients."""
     eps: Annotated[float, Field(gt=0.0)] = 1e-8
-    """Added to the denominator."""
+    """Added to the denominator, so that it is never 0."""
 
     def arguments(self) -> dict[str, Any]:
-        """As PyTorch names them."""
+        """Return the keys as arguments of PyTorch's optimizers."""
         return {
             "lr": self.learning_rate,
             "betas": (self.betas[0], self.betas[1]),
@@ -49,11 +49,11 @@ class OptimizerFactory(ABC):
         self.config = config
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """Optimizer for `parameters`, fused into one kernel where PyTorch has one for their device."""
+        """Build the optimizer for `parameters`; fused into one kernel if PyTorch has one for their device."""
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         fused = all(p.device.type in {"cpu", "cuda"} and p.is_floating_point() for p in trained)
         return self.make(trained, fused=fused)
 
     @abstractmethod
     def make(self, parameters: list[nn.Parameter], *, fused: bool) -> torch.optim.Optimizer:
-        """Optimizer for `parameters`."""
+        """Make the optimizer for `parameters`."""

@@ -12,11 +12,11 @@ __all__ = ["Adam"]
 
 
 class Adam(OptimizerFactory):
-    """Adam, with weight decay added to the gradient."""
+    """Adam; weight decay is added to the gradient (L2 regularisation)."""
 
     class Config(AdamConfig):
         """Keys of `optimizer: {type: adam}`."""
 
     def make(self, parameters: list[nn.Parameter], *, fused: bool) -> torch.optim.Optimizer:
-        """The optimizer with this config."""
+        """Make the optimizer with this config."""
         return torch.optim.Adam(parameters, **self.config.arguments(), fused=fused)

@@ -15,14 +15,14 @@ __all__ = ["AdamW"]
 
 
 class AdamW(OptimizerFactory):
-    """Adam, with weight decay apart from the gradient."""
+    """Adam with decoupled weight decay."""
 
     class Config(AdamConfig):
         """Keys of `optimizer: {type: adamw}`."""
 
         weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
-        """Pull of the weights towards 0."""
+        """Weight decay: how strongly weights are pulled towards 0."""
 
     def make(self, parameters: list[nn.Parameter], *, fused: bool) -> torch.optim.Optimizer:
-        """The optimizer with this config."""
+        """Make the optimizer with this config."""
         return torch.optim.AdamW(parameters, **self.config.arguments(), fused=fused)

@@ -12,20 +12,20 @@ __all__ = ["SGD"]
 
 
 class SGD(OptimizerFactory):
-    """Gradient descent with (Nesterov) momentum."""
+    """Stochastic gradient descent with (Nesterov) momentum."""
 
     class Config(OptimizerConfig):
         """Keys of `optimizer: {type: sgd}`."""
 
         learning_rate: Annotated[float, Field(gt=0.0)] = 1e-2
-        """Step size at the peak of the schedule."""
+        """Peak learning rate of the schedule."""
         momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
-        """Share of the last step that goes into this one."""
+        """Momentum: share of the last step that is added to this one."""
         nesterov: bool = False
-        """Look ahead by the momentum before taking the gradient."""
+        """Use Nesterov momentum."""
 
     def make(self, parameters: list[nn.Parameter], *, fused: bool) -> torch.optim.Optimizer:
-        """The optimizer with this config."""
+        """Make the optimizer with this config."""
         config = self.config
         return torch.optim.SGD(
             parameters,

@@ -1,7 +1,7 @@
 """Generated data sets, one file per kind (`segcli data sample KIND`).
 
-A maker draws one example from a seed; what stands here turns examples into the folders and the data-set YAML that
-`segcli train` reads. Images are for learning the tool and for tests; no claim about accuracy rests on them.
+A maker draws one example from a seed; this file writes the folders and the data-set YAML that `segcli train` reads. The
+images are for learning the tool and for tests; they prove nothing about accuracy.
 """
 
 from abc import ABC, abstractmethod
@@ -20,12 +20,12 @@ __all__ = ["Example", "Files", "SampleMaker", "SampleSet"]
 
 Pixels = npt.NDArray[np.uint8]
 Files = dict[str, "Pixels | str"]
-"""Pictures and texts by their path within the folder of the data set."""
+"""Images and texts by their path in the folder of the data set."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One generated image with its reference mask.
+    """Generated image with its reference mask.
 
     Shape:
         `image` is `(H, W, 3)` in RGB, `label` and `fov` are `(H, W)` with 0 and 255.
@@ -38,15 +38,15 @@ class Example:
 
 
 class SampleSet(ABC):
-    """What a file in this room provides."""
+    """Contract of a generated data set; each file of this room implements it."""
 
     default_size: ClassVar[int] = 256
-    """Height of an image in pixels."""
+    """Default height of an image in pixels."""
     default_counts: ClassVar[dict[str, int]]
-    """Images per split."""
+    """Number of images per split."""
 
     def shape(self, size: int) -> tuple[int, ...]:
-        """Sizes of an image along its axes; square unless a kind says otherwise."""
+        """Return the size of an image along its axes; square unless a kind overrides this method."""
         return size, size
 
     def write(self, folder: Path, seed: int, size: int) -> Iterator[None]:
@@ -64,31 +64,31 @@ class SampleSet(ABC):
             yield
 
     def pictures(self, seed: int, size: int) -> Iterator[Files]:
-        """The files of each image, one image after the other, for sets of pictures."""
+        """Yield the files of each image, one image after the other, for data sets of image files."""
         raise NotImplementedError
 
     @abstractmethod
     def dataset_yaml(self, folder: Path, size: int) -> str:
-        """Text of the data-set YAML for images written into `folder`."""
+        """Return the text of the data-set YAML for images written to `folder`."""
 
 
 class SampleMaker(SampleSet):
-    """A set of single images in one folder per split, each drawn by itself."""
+    """A data set of independent images in one folder per split."""
 
     default_counts: ClassVar[dict[str, int]] = {"train": 24, "val": 6, "test": 8}
-    """Images per split."""
+    """Number of images per split."""
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, size: int) -> Example:
         """Draw one example of `size` x `size` pixels; everything random comes from `rng`."""
 
     def example(self, seed: int, split: str, index: int, size: int) -> Example:
-        """Draw the example that belongs to this seed, split and index, whatever else is drawn."""
+        """Draw the example of this seed, split and index; it does not depend on other examples."""
         stream = np.random.SeedSequence([seed, *split.encode(), index])
         return self.draw(np.random.default_rng(stream), size)
 
     def pictures(self, seed: int, size: int) -> Iterator[Files]:
-        """Image, mask and field of view of each example."""
+        """Yield image, mask and field of view of each example."""
         for split, count in self.default_counts.items():
             for index in range(count):
                 example = self.example(seed, split, index, size)

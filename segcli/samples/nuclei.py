@@ -1,7 +1,7 @@
-"""Generated nuclei under a confocal microscope: one folder of slices each, with the mask and a class.
+"""Generated confocal volumes of cell nuclei: a folder of slices for each nucleus, with mask and class.
 
 A nucleus is an ellipsoid with textured chromatin in a dark, noisy volume, brighter in the middle slices. Round and long
-ones differ in shape, spotted ones have bright foci.
+nuclei differ in shape; spotted nuclei have bright foci.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ __all__ = ["Nuclei"]
 
 CLASSES = ("round", "long", "spotted")
 RANGE = 4095
-"""Largest value of the camera."""
+"""Largest grey value of the camera (12 bits)."""
 
 
 class Nuclei(SampleSet):
@@ -29,11 +29,11 @@ class Nuclei(SampleSet):
     default_counts = {"train": 24, "val": 9, "test": 9}
 
     def shape(self, size: int) -> tuple[int, ...]:
-        """Half as many slices as rows and columns."""
+        """Return the volume shape: half as many slices as rows and columns."""
         return size // 2, size, size
 
     def write(self, folder: Path, seed: int, size: int) -> Iterator[None]:
-        """Slices of one nucleus after the other, then the table of classes."""
+        """Write the slices of one nucleus after the other, then the table of classes."""
         lines, number = ["sample_id,class"], 0
         for split, count in self.default_counts.items():
             for index in range(count):
@@ -51,7 +51,7 @@ class Nuclei(SampleSet):
         write_text(folder / "classes.csv", "\n".join(lines) + "\n")
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], kind: str) -> tuple[Array, Array]:
-        """Raw `(D, H, W)` uint16 and mask `(D, H, W)` uint8 of one nucleus."""
+        """Draw image `(D, H, W)` uint16 and mask `(D, H, W)` uint8 of one nucleus."""
         radius = 0.5 * shape[1] * rng.uniform(0.55, 0.68)
         long = kind == "long"
         radii = np.array([0.45, 0.55 if long else 1.0, 1.15 if long else 1.0]) * radius * (1.0 if long else 0.85)
@@ -74,7 +74,7 @@ class Nuclei(SampleSet):
         return np.rint(noisy.clip(0, 1) * RANGE).astype(np.uint16), mask.astype(np.uint8) * 255
 
     def dataset_yaml(self, folder: Path, size: int) -> str:
-        """Text of the data-set YAML beside the folders."""
+        """Return the text of the data-set YAML beside the folders."""
         names, number = {}, 0
         for split, count in self.default_counts.items():
             names[split] = [f"{number + index + 1:04d}" for index in range(count)]
@@ -99,7 +99,7 @@ class Nuclei(SampleSet):
 
 
 def _blurred(volume: Array, width: float) -> Array:
-    """Smooth along all three axes; noise of deviation 1 keeps it roughly."""
+    """Blur along all three axes; noise with standard deviation 1 roughly keeps it."""
     planes = np.stack([cv2.GaussianBlur(plane, (0, 0), width) for plane in volume.astype(np.float32)])
     kernel = cv2.getGaussianKernel(2 * int(3 * width) + 1, width)
     flat = cv2.sepFilter2D(planes.reshape(len(planes), -1), -1, np.ones(1), kernel)

@@ -1,7 +1,7 @@
-"""Generated volumes of a belly with organs that may be missing, in HDF5 files.
+"""Generated abdominal volumes with organs that may be absent, in HDF5 files.
 
-Organs are ellipsoids at the places where they lie in a body, moved, turned and sized a little in each case. A scenario
-says which of them are gone; fat and bowel fill their place.
+Organs are ellipsoids at their anatomical positions, with a small random shift, rotation and scale in each case. A
+scenario says which organs are absent; fat and bowel fill their place.
 """
 
 import json
@@ -24,11 +24,11 @@ SPACING_MM = (7.5, 5.5, 8.0)
 
 @dataclass(frozen=True)
 class _Organ:
-    """Where an organ lies and how it looks, lengths in halves of the volume."""
+    """Position and look of an organ; lengths are in units of half the volume size."""
 
     name: str
     centre: tuple[float, float, float]
-    """Left to right, back to front, bottom to top, each from -1 to 1; the liver is on the body's right side."""
+    """Position left to right, back to front, bottom to top, each from -1 to 1; the liver is on the body's right."""
     radii: tuple[float, float, float]
     value: float
 
@@ -47,22 +47,22 @@ SCENARIOS: dict[str, tuple[str, ...]] = {
     "no_gallbladder": ("gallbladder",),
     "after_surgery": ("gallbladder", "right_kidney", "spleen"),
 }
-"""What is missing in each."""
+"""Absent organs of each scenario."""
 ORDER = ("complete", "one_kidney", "complete", "no_gallbladder", "complete", "no_spleen", "after_surgery", "complete")
 
 
 class Organs(SampleSet):
-    """Bellies with five organs, some of them absent, and the name of the scenario of each case."""
+    """Abdominal volumes with five organs, some of them absent, and the scenario name of each case."""
 
     default_size = 48
     default_counts = {"train": 24, "val": 8, "test": 8}
 
     def shape(self, size: int) -> tuple[int, ...]:
-        """Two sides of `size` and a height of two thirds of it, in multiples of 8."""
+        """Return the volume shape: two sides of `size` and a height of two thirds of it, in multiples of 8."""
         return size, size, max(size * 2 // 3 // 8 * 8, 8)
 
     def write(self, folder: Path, seed: int, size: int) -> Iterator[None]:
-        """The three HDF5 files and `metadata.json`, one case after the other."""
+        """Write the three HDF5 files and `metadata.json`, one case after the other."""
         shape = self.shape(size)
         about = {
             "structure_names": [organ.name for organ in ORGANS],
@@ -90,7 +90,7 @@ class Organs(SampleSet):
         write_text(folder / "metadata.json", json.dumps(about, indent=2) + "\n")
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], missing: tuple[str, ...]) -> tuple[Array, Array]:
-        """Image `(*S)` from 0 to 1 and masks `(K, *S)` of one belly."""
+        """Draw image `(*S)` from 0 to 1 and masks `(K, *S)` of one case."""
         place = np.stack(np.meshgrid(*(_axis(length) for length in shape), indexing="ij"))
         width, depth = rng.uniform(0.86, 0.95), rng.uniform(0.76, 0.88)
         body = (place[0] / width) ** 2 + (place[1] / depth) ** 2 < 1
@@ -102,7 +102,9 @@ class Organs(SampleSet):
         masks = np.zeros((len(ORGANS), *shape), np.uint8)
         free = inner & ~spine
         for position, organ in enumerate(ORGANS):
-            there = _ellipsoid(rng, organ, place, shift) & free  # drawn whether it is there or not
+            there = (
+                _ellipsoid(rng, organ, place, shift) & free
+            )  # drawn also if absent, so that random numbers stay the same
             texture = 0.02 * _cloud(rng, shape, 0.08)
             if organ.name not in missing:
                 image[there] = organ.value + texture[there]
@@ -113,11 +115,11 @@ class Organs(SampleSet):
         return np.clip(noisy, 0.0, 1.0).astype(np.float32), masks
 
     def dataset_yaml(self, folder: Path, size: int) -> str:
-        """Text of the data-set YAML beside the files."""
-        told = "x".join(map(str, self.shape(size)))
+        """Return the text of the data-set YAML beside the files."""
+        shape = "x".join(map(str, self.shape(size)))
         return (
             f"# segcli data check {folder / 'dataset.yaml'}\n"
-            f"# Generated bellies of {told} voxels, made by `segcli data sample organs`.\n"
+            f"# Generated abdominal volumes of {shape} voxels, made by `segcli data sample organs`.\n"
             "name: organs_sample\n"
             "format: hdf5_volumes\n"
             "paths: {root: .}\n"
@@ -132,7 +134,7 @@ def _axis(length: int) -> Array:
 
 
 def _cloud(rng: np.random.Generator, shape: tuple[int, ...], grain: float) -> Array:
-    """Smooth noise of deviation 1 whose spots are `grain` times the volume."""
+    """Make smooth noise with standard deviation 1; the spot size is `grain` times the volume size."""
     cells = max(int(1.0 / grain), 3)
     coarse = rng.normal(size=(cells, cells, cells)).astype(np.float32)
     planes = np.stack([cv2.resize(plane, (shape[2], shape[1]), interpolation=cv2.INTER_CUBIC) for plane in coarse])
@@ -141,7 +143,7 @@ def _cloud(rng: np.random.Generator, shape: tuple[int, ...], grain: float) -> Ar
 
 
 def _ellipsoid(rng: np.random.Generator, organ: _Organ, place: Array, shift: Array) -> Mask:
-    """Voxels of an organ, its middle, radii and tilt varied."""
+    """Mark the voxels of an organ with random variation of centre, radii and rotation."""
     centre = np.array(organ.centre) + shift + rng.normal(0, 0.03, 3)
     radii = np.array(organ.radii) * rng.uniform(0.85, 1.15, 3)
     away = place - centre[:, None, None, None]

@@ -1,7 +1,7 @@
-"""Generated street scenes: clips of a drive, with masks painted in colours.
+"""Generated street scenes: clips from a driving car, with colour-coded masks.
 
-Each clip is a small world (houses, trees, lamps, cars, people) that a camera drives through. Image and mask are two
-paintings of the same polygons, from far to near, so that the mask is exact and neighbouring frames hang together.
+Each clip is a small world (houses, trees, lamps, cars, people) that a camera drives through. Image and mask are drawn
+from the same polygons, from far to near. So the mask is exact, and neighbouring frames are consistent.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,35 +31,35 @@ CLASSES = {
     "bicyclist": (0, 128, 192),
     "void": (0, 0, 0),
 }
-"""Colours of CamVid, with lane markings as a class of their own."""
+"""Class colours of CamVid, with lane markings as a separate class."""
 INDEX = {name: index for index, name in enumerate(CLASSES)}
 CLIPS = {"train": ("Video_000", "Video_001", "Video_002"), "val": ("Video_003",), "test": ("Video_004",)}
 FRAMES = 12
 METRES_PER_FRAME = 1.1
 OVERSAMPLING = 2
 SHIFT = 4
-"""Bits of OpenCV's sub-pixel coordinates."""
+"""Fractional bits of OpenCV's sub-pixel coordinates."""
 EYE_M, NEAR_M, FAR_M = 1.6, 1.2, 110.0
-"""Height of the camera, and what it sees between, in metres."""
+"""Height of the camera, nearest and farthest visible distance, in metres."""
 KERB_M, WALL_M = 4.2, 9.0
-"""From the middle of the road to the kerb and to the houses."""
+"""Distance from the middle of the road to the kerb and to the houses, in metres."""
 Colour = tuple[float, float, float]
 
 
 @dataclass
 class _World:
-    """What stands beside the road of one clip; x to the right, z along the road, in metres."""
+    """Objects of one clip; x points to the right, z along the road, in metres."""
 
     light: float
     haze: Array
     sky: tuple[Array, Array]
-    """Colours at the top and at the horizon."""
+    """Sky colours at the top and at the horizon."""
     houses: list[dict[str, float]] = field(default_factory=list)
     things: list[dict[str, float]] = field(default_factory=list)
-    """Everything that is sorted by distance, each with its `kind`, place, speed and look."""
+    """Objects that are drawn in order of distance, each with its `kind`, position, speed and look."""
     paints: list[Colour] = field(default_factory=list)
     tile: Array = field(default_factory=lambda: np.zeros((256, 256), np.float32))
-    """Grain of the ground."""
+    """Texture of the ground."""
 
 
 KINDS = ("tree", "lamp", "sign", "fence", "car", "walker", "rider")
@@ -72,11 +72,11 @@ class Scenes(SampleSet):
     default_counts = {split: FRAMES * len(clips) for split, clips in CLIPS.items()}
 
     def shape(self, size: int) -> tuple[int, int]:
-        """Height and width of a frame of height `size`: four to three."""
+        """Return height and width of a frame of height `size`, with an aspect ratio of 4:3."""
         return size, round(size * 4 / 3)
 
     def pictures(self, seed: int, size: int) -> Iterator[Files]:
-        """Frames and masks of all clips, with the table of classes."""
+        """Yield frames and masks of all clips, with the table of classes."""
         rows = [f"{index},{name},{r},{g},{b}\n" for index, (name, (r, g, b)) in enumerate(CLASSES.items())]
         files: Files = {"classes.csv": "id,name,r,g,b\n" + "".join(rows)}
         palette = np.array(list(CLASSES.values()), dtype=np.uint8)
@@ -88,7 +88,7 @@ class Scenes(SampleSet):
                 files = {}
 
     def frame(self, seed: int, clip: str, number: int, size: int) -> tuple[Array, Array]:
-        """Image `(H, W, 3)` and class indices `(H, W)` of one frame, a function of these four."""
+        """Draw image `(H, W, 3)` and class indices `(H, W)` of one frame; they depend on the arguments only."""
         world = _world(np.random.default_rng(np.random.SeedSequence([seed, *clip.encode()])))
         height, width = self.shape(size)
         painter = _Painter(world, height * OVERSAMPLING, width * OVERSAMPLING, number)
@@ -97,7 +97,7 @@ class Scenes(SampleSet):
         return _photographed(noise, painter, (height, width)), _smaller_label(painter.label)
 
     def dataset_yaml(self, folder: Path, size: int) -> str:
-        """Text of the data-set YAML beside the clips."""
+        """Return the text of the data-set YAML beside the clips."""
         height, width = self.shape(size)
         sides = "".join(f"  {split}: [{', '.join(clips)}]\n" for split, clips in CLIPS.items())
         return (
@@ -169,7 +169,7 @@ def _row(
     looks: dict[str, tuple[float, float]],
     speed: float = 0.0,
 ) -> None:
-    """Things of one kind along one side of the road; `speed` is in metres per frame."""
+    """Place objects of one kind along one side of the road; `speed` is in metres per frame."""
     z = rng.uniform(4.0, 4.0 + gap[0])
     while z < FAR_M + 20:
         world.paints.append(tuple(_paint(rng, kind)))
@@ -181,7 +181,7 @@ def _row(
 
 
 def _paint(rng: np.random.Generator, kind: str) -> Array:
-    """Colour of a thing."""
+    """Choose the colour of an object."""
     if kind == "tree":
         return np.array([0.20, 0.34, 0.14]) * rng.uniform(0.75, 1.25) + rng.uniform(0, 0.05, 3)
     if kind == "lamp":
@@ -204,10 +204,10 @@ class _Painter:
     """Paints image and mask of one frame.
 
     Args:
-        world: What is there.
-        height: Pixels of the canvas.
-        width: Pixels of the canvas.
-        number: Frame of the clip.
+        world: Objects of the clip.
+        height: Height of the canvas in pixels.
+        width: Width of the canvas in pixels.
+        number: Number of the frame in the clip.
     """
 
     def __init__(self, world: _World, height: int, width: int, number: int) -> None:
@@ -218,13 +218,13 @@ class _Painter:
         self.image = np.zeros((height, width, 3), np.float32)
         self.label = np.full((height, width), INDEX["void"], np.uint8)
         self.x = 1.2 + 0.25 * np.sin(0.25 * number)
-        """The camera drives on the right lane and sways."""
+        """Position of the camera: on the right lane, with a slow swing."""
         self.z = METRES_PER_FRAME * number
         self.horizon = height * (0.44 + 0.004 * np.sin(1.3 * number))
         self.middle = width * (0.5 + 0.01 * np.sin(0.2 * number))
 
     def paint(self) -> None:
-        """Everything, from far to near."""
+        """Paint everything, from far to near."""
         self._sky_and_ground()
         for house in sorted(self.world.houses, key=lambda house: -house["z"]):
             self._house(house)
@@ -236,12 +236,12 @@ class _Painter:
         self._bonnet()
 
     def _at(self, x: float, y: float, z: float) -> tuple[float, float]:
-        """Pixel of a point; `z` from the camera on."""
+        """Project a point to pixel coordinates; `z` is measured from the camera."""
         z = max(z, NEAR_M)
         return self.middle + self.focal * (x - self.x) / z, self.horizon + self.focal * (EYE_M - y) / z
 
     def _shape(self, points: Sequence[tuple[float, float]], name: str, colour: Colour | Array, z: float) -> None:
-        """Fill a polygon of pixels in both paintings; what is far fades into the haze."""
+        """Fill a polygon in image and mask; distant objects fade into the haze."""
         fixed = np.rint(np.clip(np.array(points), -1e4, 1e4) * 2**SHIFT).astype(np.int32).reshape(-1, 1, 2)
         fade = 1.0 - np.exp(-max(z, 0.0) / 90.0)
         mixed = (1 - fade) * np.array(colour) * self.world.light + fade * self.world.haze * self.world.light
@@ -257,14 +257,14 @@ class _Painter:
     def _upright(
         self, x: float, y: float, z: float, wide: float, high: float, name: str, colour: Colour | Array
     ) -> None:
-        """A rectangle that faces the camera, its lower edge centred at `x`, `y`."""
+        """Paint a rectangle that faces the camera, with the middle of its lower edge at `x`, `y`."""
         (left, low), (right, top) = self._at(x - wide / 2, y, z), self._at(x + wide / 2, y + high, z)
         self._shape([(left, low), (right, low), (right, top), (left, top)], name, colour, z)
 
     def _wall(
         self, x: float, near: float, far: float, low: float, high: float, name: str, colour: Colour | Array
     ) -> None:
-        """A rectangle along the road."""
+        """Paint a rectangle parallel to the road."""
         if far > NEAR_M:
             corners = [(near, low), (far, low), (far, high), (near, high)]
             self._shape([self._at(x, y, z) for z, y in corners], name, colour, (max(near, 0.0) + far) / 2)
@@ -352,7 +352,7 @@ class _Painter:
                 self._wall(x, post, post + 0.2, 0.0, high + 0.06, "fence", paint * 0.72)
 
     def _car(self, car: dict[str, float], z: float) -> None:
-        """The two faces that the camera sees: rear (or front), and the side towards the middle of the picture."""
+        """Paint the two visible faces of a car: rear (or front), and the side towards the middle of the image."""
         paint = np.array(self.world.paints[int(car["paint"])])
         x, wide, high, long = car["x"], 2 * car["width"], car["height"], 4.1
         glass, rubber = np.array([0.16, 0.19, 0.23]), np.array([0.05, 0.05, 0.06])
@@ -373,7 +373,7 @@ class _Painter:
                 self._upright(x + at * wide, 0.0, z, 0.13 * wide, 0.26, "car", rubber)
 
     def _shape_on_ground(self, x: float, z: float, wide: float, long: float) -> None:
-        """The shadow below a car: dark in the image, still road in the mask."""
+        """Paint the shadow below a car: dark in the image, road in the mask."""
         label = self.label.copy()
         corners = [(x - wide / 2, z), (x + wide / 2, z), (x + wide / 2, z + long), (x - wide / 2, z + long)]
         self._shape([self._at(a, 0.0, b) for a, b in corners], "road", (0.10, 0.10, 0.11), z)
@@ -392,7 +392,7 @@ class _Painter:
         self._person(x, 0.44 * high, z, wide, 0.42 * high, "pedestrian", paint)
 
     def _person(self, x: float, y: float, z: float, wide: float, high: float, name: str, paint: Array) -> None:
-        """Trunk and head."""
+        """Paint trunk and head."""
         u, v = self._at(x, y + high / 2, z)
         scale = self.focal / z
         self._oval(u, v, scale * wide, scale * high * 0.6, name, paint, z)
@@ -410,7 +410,7 @@ class _Painter:
         self._person(x, 0.85, z, rider["width"], 0.6, "bicyclist", paint)
 
     def _bonnet(self) -> None:
-        """The camera's own car at the lower edge, which is void."""
+        """Paint the bonnet of the camera's own car at the lower edge; its class is void."""
         height, width = self.size
         self._oval(self.middle, height * 1.06, width * 0.42, height * 0.13, "void", (0.10, 0.11, 0.13), 0.0)
         label = self.label.copy()
@@ -421,12 +421,12 @@ class _Painter:
 
 
 def _smaller_label(label: Array) -> Array:
-    """One pixel of each square: a mask has no values between."""
+    """Downsample a mask by nearest neighbour, because class indices cannot be averaged."""
     return np.ascontiguousarray(label[OVERSAMPLING // 2 :: OVERSAMPLING, OVERSAMPLING // 2 :: OVERSAMPLING])
 
 
 def _photographed(rng: np.random.Generator, painter: _Painter, size: tuple[int, int]) -> Array:
-    """What the camera makes of the painting: area sampling, a soft lens, noise, 8 bits."""
+    """Simulate the camera: area sampling, lens blur, noise, 8 bits."""
     light = cv2.GaussianBlur(painter.image, (0, 0), 0.7)
     small = cv2.resize(light, size[::-1], interpolation=cv2.INTER_AREA)
     rows, columns = np.mgrid[-1 : 1 : size[0] * 1j, -1 : 1 : size[1] * 1j]

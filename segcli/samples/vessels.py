@@ -1,7 +1,7 @@
-"""Generated fundus photographs with their vessels.
+"""Generated fundus photographs with vessel masks.
 
-A vessel is a smooth random walk that leaves the optic disc, tapers, and branches; main arcades bend around the
-macula. The same curves give the mask and the darkening of the image, so that the mask is exact to the pixel.
+A vessel is a smooth random walk that starts at the optic disc, tapers, and branches; the main arcades bend around the
+macula. Mask and dark vessels in the image are drawn from the same curves, so that the mask is exact to the pixel.
 """
 
 from dataclasses import dataclass, field
@@ -17,18 +17,18 @@ __all__ = ["Vessels"]
 
 OVERSAMPLING = 2
 SHIFT = 4
-"""Bits of OpenCV's sub-pixel coordinates."""
+"""Fractional bits of OpenCV's sub-pixel coordinates."""
 THICK, THIN = 0.0140, 0.0040
-"""Radius of a vessel at the disc, and where it ends, in radii of the field of view."""
+"""Radius of a vessel at the disc and at its end, in radii of the field of view."""
 STEP = 0.018
 """Length of one step of a vessel in radii of the field of view."""
 FIBRE = np.array([0.16, 0.50, 0.42], dtype=np.float32)
-"""Share of red, green and blue light that a vessel of full contrast takes."""
+"""Share of red, green and blue light that a vessel of full contrast absorbs."""
 
 
 @dataclass
 class _Eye:
-    """Where things are, in pixels of the oversampled picture."""
+    """Geometry of one eye, in pixels of the oversampled image."""
 
     size: int
     radius: float
@@ -36,13 +36,13 @@ class _Eye:
     disc: Array
     macula: Array
     side: float
-    """1 where the macula lies to the right of the disc, -1 to the left."""
+    """1 if the macula is to the right of the disc, -1 if it is to the left."""
     strokes: list[tuple[float, float, bool, Array]] = field(default_factory=list)
-    """Radius, contrast, whether an artery, and the points of each stroke."""
+    """Radius, contrast, artery (True) or vein, and points of each stroke."""
 
 
 class Vessels(SampleMaker):
-    """Retinal photographs: vessel trees, optic disc, macula, uneven light, noise and a round field of view."""
+    """Retinal photographs: vessel trees, optic disc, macula, uneven illumination, noise, round field of view."""
 
     default_size = 256
     default_counts = {"train": 24, "val": 6, "test": 8}
@@ -52,7 +52,7 @@ class Vessels(SampleMaker):
         eye = _eye(rng, size * OVERSAMPLING)
         for angle, artery in _arcades(rng, eye):
             _grow(rng, eye, eye.disc, angle, THICK * eye.radius * (0.8 if artery else 1.0), artery=artery, depth=0)
-        eye.strokes.sort(key=lambda stroke: stroke[0])  # thick vessels lie on thin ones
+        eye.strokes.sort(key=lambda stroke: stroke[0])  # thick vessels are drawn over thin ones
         light = _retina(rng, eye)
         light *= 1.0 - _darkening(eye)[:, :, None] * FIBRE * rng.uniform(0.85, 1.1)
         _lesions(rng, eye, light)
@@ -63,7 +63,7 @@ class Vessels(SampleMaker):
         return Example(image, np.where(label, 255, 0).astype(np.uint8), np.where(seen, 255, 0).astype(np.uint8))
 
     def dataset_yaml(self, folder: Path, size: int) -> str:
-        """Text of the data-set YAML beside the images."""
+        """Return the text of the data-set YAML beside the images."""
         return (
             f"# segcli data check {folder / 'dataset.yaml'}\n"
             f"# Generated fundus photographs of {size}x{size} pixels, made by `segcli data sample vessels`.\n"
@@ -87,16 +87,16 @@ def _eye(rng: np.random.Generator, size: int) -> _Eye:
 
 
 def _arcades(rng: np.random.Generator, eye: _Eye) -> list[tuple[float, bool]]:
-    """Direction of each main vessel at the disc, and whether it is an artery."""
+    """Choose the direction of each main vessel at the disc, and artery (True) or vein."""
     towards = 0.0 if eye.side > 0 else np.pi
     found: list[tuple[float, bool]] = []
     for artery in (True, False):
         spread = 0.12 if artery else -0.12
-        # along the upper and the lower arcade, around the macula; then to the nose
+        # upper and lower arcade around the macula; then nasal vessels
         temporal = [steep + np.sign(steep) * spread + rng.normal(0, 0.08) for steep in (1.25, -1.25)]
         nasal = [steep + spread + rng.normal(0, 0.15) for steep in (2.35, -2.35)]
         found += [(towards + eye.side * float(steep), artery) for steep in (*temporal, *nasal)]
-    for _ in range(int(rng.integers(2, 5))):  # small ones straight to the macula and the nose
+    for _ in range(int(rng.integers(2, 5))):  # small vessels straight to the macula or the nasal side
         found += [(towards + float(rng.choice([0.0, np.pi]) + rng.normal(0, 0.45)), bool(rng.random() < 0.5))]
     return found
 
@@ -104,9 +104,9 @@ def _arcades(rng: np.random.Generator, eye: _Eye) -> list[tuple[float, bool]]:
 def _grow(
     rng: np.random.Generator, eye: _Eye, start: Array, angle: float, width: float, *, artery: bool, depth: int
 ) -> None:
-    """One vessel from `start`, and its branches.
+    """Grow one vessel from `start`, with its branches.
 
-    The heading turns slowly to where vessels of this kind lead, and a wobble around it makes the vessel tortuous.
+    The direction turns slowly to the target of this kind of vessel; a random wobble makes the vessel tortuous.
     """
     step, ends = STEP * eye.radius, THIN * eye.radius
     target = _leads_to(rng, eye, start, angle, depth)
@@ -136,7 +136,7 @@ def _grow(
 
 
 def _leads_to(rng: np.random.Generator, eye: _Eye, start: Array, angle: float, depth: int) -> float:
-    """Direction that a vessel takes in the end: main temporal ones run past the macula, branches spread out."""
+    """Compute the final direction of a vessel: main temporal vessels pass the macula, branches spread out."""
     if depth:
         return float(angle + rng.normal(0, 0.35))
     to_macula = eye.macula - start
@@ -147,12 +147,12 @@ def _leads_to(rng: np.random.Generator, eye: _Eye, start: Array, angle: float, d
 
 
 def _turn(angle: float, target: float) -> float:
-    """Smallest turn from one direction to another, in radians."""
+    """Compute the smallest turn from one direction to another, in radians."""
     return float((target - angle + np.pi) % (2 * np.pi) - np.pi)
 
 
 def _inside(eye: _Eye, point: Array) -> bool:
-    """Within the field of view and outside the vessel-free centre of the macula."""
+    """Tell if a point is in the field of view and outside the vessel-free centre of the macula."""
     free = np.linalg.norm(point - eye.macula) < 0.11 * eye.radius
     return bool(np.linalg.norm(point - eye.centre) < 1.02 * eye.radius and not free)
 
@@ -177,7 +177,7 @@ def _mask(eye: _Eye) -> Array:
 
 
 def _darkening(eye: _Eye) -> Array:
-    """Share of full contrast at each pixel, with the light reflex along the middle of wide vessels."""
+    """Draw the vessel contrast (0 to 1) at each pixel, with the light reflex along the middle of wide vessels."""
     canvas = np.zeros((eye.size, eye.size), np.uint8)
     for width, contrast, artery, points in eye.strokes:
         _lines(canvas, points, width, 255 * contrast)
@@ -189,13 +189,13 @@ def _darkening(eye: _Eye) -> Array:
 
 
 def _grid(eye: _Eye) -> tuple[Array, Array]:
-    """Coordinates x and y of every pixel."""
+    """Return the coordinates x and y of every pixel."""
     rows, columns = np.mgrid[: eye.size, : eye.size].astype(np.float32)
     return columns, rows
 
 
 def _cloud(rng: np.random.Generator, size: int, grain: float) -> Array:
-    """Smooth noise of deviation 1 whose spots are `grain` times the picture."""
+    """Make smooth noise with standard deviation 1; the spot size is `grain` times the image size."""
     cells = max(int(1.0 / grain) + 3, 4)
     coarse = rng.normal(size=(cells, cells)).astype(np.float32)
     smooth = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
@@ -203,7 +203,7 @@ def _cloud(rng: np.random.Generator, size: int, grain: float) -> Array:
 
 
 def _retina(rng: np.random.Generator, eye: _Eye) -> Array:
-    """Light of the retina without vessels, `(H, W, 3)` from 0 to about 1."""
+    """Draw the retina without vessels, `(H, W, 3)` from 0 to about 1."""
     x, y = _grid(eye)
     size, radius = eye.size, eye.radius
     base = np.array([rng.uniform(0.62, 0.8), rng.uniform(0.30, 0.42), rng.uniform(0.12, 0.22)], dtype=np.float32)
@@ -221,7 +221,7 @@ def _retina(rng: np.random.Generator, eye: _Eye) -> Array:
 
 
 def _disc(rng: np.random.Generator, eye: _Eye, light: Array) -> None:
-    """The optic disc: bright, yellowish, with a paler cup."""
+    """Draw the optic disc: bright, yellowish, with a paler cup."""
     x, y = _grid(eye)
     radius = rng.uniform(0.13, 0.17) * eye.radius
     distance = np.hypot((x - eye.disc[0]) / rng.uniform(0.88, 1.0), y - eye.disc[1]) / radius
@@ -235,7 +235,7 @@ def _disc(rng: np.random.Generator, eye: _Eye, light: Array) -> None:
 
 
 def _lesions(rng: np.random.Generator, eye: _Eye, light: Array) -> None:
-    """A few dark and bright spots that are no vessels."""
+    """Draw a few dark and bright spots that are not vessels."""
     for dark in (True, False):
         spots = np.zeros((eye.size, eye.size), np.float32)
         for _ in range(int(rng.poisson(4.0 if dark else 2.0))):
@@ -260,7 +260,7 @@ def _lesions(rng: np.random.Generator, eye: _Eye, light: Array) -> None:
 
 
 def _field_of_view(rng: np.random.Generator, eye: _Eye) -> Array:
-    """255 inside a circle whose top and bottom may be cut off."""
+    """Draw the field of view: 255 inside a circle, whose top and bottom may be cut off."""
     canvas = np.zeros((eye.size, eye.size), np.uint8)
     cv2.circle(canvas, tuple(int(value) for value in eye.centre), int(eye.radius), 255, -1)
     if rng.random() < 0.4:
@@ -271,7 +271,7 @@ def _field_of_view(rng: np.random.Generator, eye: _Eye) -> Array:
 
 
 def _photograph(rng: np.random.Generator, light: Array, fov: Array, size: int) -> Array:
-    """What the camera makes of the light: blur, noise, a soft edge, 8 bits."""
+    """Simulate the camera: blur, noise, a soft edge, 8 bits."""
     blurred = cv2.GaussianBlur(light, (0, 0), 0.6 * OVERSAMPLING * max(size / 512, 0.6))
     edge = cv2.GaussianBlur(fov, (0, 0), 0.004 * len(fov)).astype(np.float32) / 255
     small = cv2.resize(blurred * (edge * (fov > 0))[:, :, None], (size, size), interpolation=cv2.INTER_AREA)

@@ -1,7 +1,7 @@
-"""Learning-rate schedules, one file each. What every schedule keeps stands here.
+"""Learning-rate schedules, one file each. This file holds the contract of every schedule.
 
-A schedule is a function of the step, so that resuming needs no state and a step computed twice gives the same rate.
-The one exception (plateau) keeps its memory in `state`.
+A schedule is a function of the step. So resuming needs no state, and a step that is computed twice gets the same rate.
+The only exception, plateau, keeps its memory in `state`.
 """
 
 from abc import ABC, abstractmethod
@@ -15,17 +15,17 @@ __all__ = ["Horizon", "Schedule"]
 
 @dataclass(frozen=True)
 class Horizon:
-    """How long a training is."""
+    """Length of a training in epochs and steps."""
 
     epochs: int
     steps_per_epoch: int
     """Optimizer steps in one epoch."""
     warmup_epochs: float = 0.0
-    """Epochs (fractions too) over which the rate grows in a straight line from 0 to its peak."""
+    """Epochs (also fractions) of linear warm-up, in which the rate grows from 0 to its peak."""
 
     @property
     def steps(self) -> int:
-        """Optimizer steps in all."""
+        """Count the optimizer steps of the whole training."""
         return self.epochs * self.steps_per_epoch
 
 
@@ -41,28 +41,28 @@ class Schedule(ABC):
         self.warmup_steps: int = round(horizon.warmup_epochs * horizon.steps_per_epoch)
 
     def rate(self, step: int) -> float:
-        """Learning rate of optimizer step `step`, counted from 0."""
+        """Compute the learning rate of optimizer step `step`, counted from 0."""
         if step < self.warmup_steps:
             return self.base_lr * (step + 1) / self.warmup_steps
         return self.after_warmup(step)
 
     def progress(self, step: int) -> float:
-        """Share of the way from the end of the warm-up (0) to the last step (1)."""
+        """Compute the share of the steps done since the warm-up: 0 at its end, 1 at the last step."""
         length = max(self.horizon.steps - 1 - self.warmup_steps, 1)
         return min((step - self.warmup_steps) / length, 1.0)
 
     @abstractmethod
     def after_warmup(self, step: int) -> float:
-        """Learning rate once the warm-up is over."""
+        """Compute the learning rate after the warm-up."""
 
-    def epoch_ended(self, monitored: float) -> None:  # noqa: B027 - most schedules do not care
-        """Hear the monitored value of an epoch, oriented so that lower is better."""
+    def epoch_ended(self, monitored: float) -> None:  # noqa: B027 - most schedules ignore it
+        """Receive the monitored value of an epoch, with its sign chosen so that lower is better."""
 
     @property
     def state(self) -> dict[str, Any]:
-        """What must be remembered beyond the step."""
+        """State that a checkpoint must store beside the step."""
         return {}
 
     @state.setter  # noqa: B027 - most schedules have none
     def state(self, value: dict[str, Any]) -> None:
-        """Take up a remembered state."""
+        """Restore the state from a checkpoint."""

@@ -1,4 +1,4 @@
-"""No schedule: the learning rate stays (after the warm-up)."""
+"""Constant learning rate (after the warm-up)."""
 
 from segcli.schedulers import Schedule
 
@@ -6,8 +6,8 @@ __all__ = ["Constant"]
 
 
 class Constant(Schedule):
-    """The same rate at every step."""
+    """Keep the base rate at every step."""
 
     def after_warmup(self, step: int) -> float:
-        """The base rate."""
+        """Return the base rate."""
         return self.base_lr

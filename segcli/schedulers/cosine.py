@@ -16,16 +16,16 @@ __all__ = ["Cosine"]
 
 
 class Cosine(Schedule):
-    """Half a cosine from the base rate down to `min_lr`, stepped at every optimizer step."""
+    """Decay along half a cosine from the base rate to `min_lr`, updated at every optimizer step."""
 
     class Config(ConfigModel):
         """Keys of `scheduler: {type: cosine}`."""
 
         min_lr: Annotated[float, Field(ge=0.0)] = 0.0
-        """Rate at the last step."""
+        """Learning rate at the last step."""
 
     def after_warmup(self, step: int) -> float:
-        """Rate on the cosine."""
+        """Compute the rate on the cosine."""
         low = self.config.min_lr
         share: float = 0.5 * (1.0 + math.cos(math.pi * self.progress(step)))
         return float(low + (self.base_lr - low) * share)

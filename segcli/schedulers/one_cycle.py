@@ -2,7 +2,7 @@
 
 Paper: Smith and Topin, "Super-Convergence", https://arxiv.org/abs/1708.07120.
 
-Differs from the paper: the learning rate alone moves; momentum stays.
+Differs from the paper: only the learning rate changes; momentum stays constant.
 
 """
 
@@ -18,20 +18,20 @@ __all__ = ["OneCycle"]
 
 
 class OneCycle(Schedule):
-    """Rise to the base rate, then fall far below where it began, both along a cosine."""
+    """Rise to the base rate, then fall far below the first rate, both along a cosine."""
 
     class Config(ConfigModel):
         """Keys of `scheduler: {type: one_cycle}`."""
 
         rise: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.3
-        """Share of the training in which the rate rises."""
+        """Share of the training during which the rate rises."""
         start_factor: Annotated[float, Field(gt=0.0, le=1.0)] = 0.04
-        """First rate over the base rate."""
+        """First learning rate divided by the base rate."""
         end_factor: Annotated[float, Field(ge=0.0, le=1.0)] = 4e-6
-        """Last rate over the base rate."""
+        """Last learning rate divided by the base rate."""
 
     def after_warmup(self, step: int) -> float:
-        """Rate on the two arcs."""
+        """Compute the rate on the rising or falling cosine."""
         config, progress = self.config, self.progress(step)
         if progress < config.rise:
             return self._arc(config.start_factor, 1.0, progress / config.rise)

@@ -1,4 +1,4 @@
-"""A drop of the learning rate when the monitored value stops improving."""
+"""Reduction of the learning rate when the monitored value stops improving."""
 
 from typing import Annotated, Any
 
@@ -13,31 +13,31 @@ __all__ = ["Plateau"]
 class Plateau(Schedule):
     """Multiply the rate by `factor` after `patience` epochs without improvement of the monitored value.
 
-    The value is that of `training.early_stopping.monitor`, whether or not early stopping is enabled.
+    The monitored value is `training.early_stopping.monitor`, also if early stopping is disabled.
     """
 
     class Config(ConfigModel):
         """Keys of `scheduler: {type: plateau}`."""
 
         factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
-        """Factor of each drop."""
+        """Factor by which the rate is multiplied at each reduction."""
         patience: Positive = 5
-        """Epochs without improvement that are borne."""
+        """The rate is reduced after more than this number of epochs without improvement."""
         min_delta: Annotated[float, Field(ge=0.0)] = 1e-4
         """Smallest change that counts as an improvement."""
         min_lr: Annotated[float, Field(ge=0.0)] = 0.0
-        """The rate never falls below this."""
+        """Lower limit of the learning rate."""
 
     _scale: float = 1.0
     _best: float | None = None
     _waited: int = 0
 
     def after_warmup(self, step: int) -> float:
-        """Rate after the drops so far."""
+        """Compute the rate after the reductions so far."""
         return float(max(self.base_lr * self._scale, min(self.config.min_lr, self.base_lr)))
 
     def epoch_ended(self, monitored: float) -> None:
-        """Count epochs without improvement and drop the rate when there were too many."""
+        """Count epochs without improvement and reduce the rate when there were too many."""
         if self._best is None or monitored < self._best - self.config.min_delta:
             self._best, self._waited = monitored, 0
             return
@@ -47,10 +47,10 @@ class Plateau(Schedule):
 
     @property
     def state(self) -> dict[str, Any]:
-        """Scale, best value and epochs waited."""
+        """Scale, best value and number of epochs without improvement."""
         return {"scale": self._scale, "best": self._best, "waited": self._waited}
 
     @state.setter
     def state(self, value: dict[str, Any]) -> None:
-        """Take up a remembered state."""
+        """Restore the state from a checkpoint."""
         self._scale, self._best, self._waited = value["scale"], value["best"], value["waited"]

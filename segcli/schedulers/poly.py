@@ -15,18 +15,18 @@ __all__ = ["Poly"]
 
 
 class Poly(Schedule):
-    """`(1 - progress) ** power` between the base rate and `min_lr`."""
+    """Decay as `(1 - progress) ** power` from the base rate to `min_lr`."""
 
     class Config(ConfigModel):
         """Keys of `scheduler: {type: poly}`."""
 
         power: Annotated[float, Field(gt=0.0)] = 0.9
-        """Exponent; 1 is a straight line."""
+        """Exponent; 1 is linear decay."""
         min_lr: Annotated[float, Field(ge=0.0)] = 0.0
-        """Rate at the last step."""
+        """Learning rate at the last step."""
 
     def after_warmup(self, step: int) -> float:
-        """Rate on the curve."""
+        """Compute the rate on the curve."""
         low = self.config.min_lr
         share: float = (1.0 - self.progress(step)) ** self.config.power
         return float(low + (self.base_lr - low) * share)

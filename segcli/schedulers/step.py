@@ -1,4 +1,4 @@
-"""A drop of the learning rate every few epochs."""
+"""Reduction of the learning rate every few epochs."""
 
 from typing import Annotated
 
@@ -17,11 +17,11 @@ class Step(Schedule):
         """Keys of `scheduler: {type: step}`."""
 
         step_size: Positive = 10
-        """Epochs between two drops."""
+        """Epochs between two reductions."""
         gamma: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
-        """Factor of each drop."""
+        """Factor by which the rate is multiplied at each reduction."""
 
     def after_warmup(self, step: int) -> float:
-        """Rate after the drops so far."""
+        """Compute the rate after the reductions so far."""
         drops = step // self.horizon.steps_per_epoch // self.config.step_size
         return float(self.base_lr * self.config.gamma**drops)

@@ -1,6 +1,6 @@
-"""Tasks, one file each: what a network's raw outputs mean. What every task keeps stands here.
+"""Tasks, one file each: how a network's raw outputs are read. This file holds the contract of every task.
 
-The engine never asks which task it runs; whatever differs between masks, classes and presence is a method here.
+The engine never asks which task it runs; all that differs between masks, classes and presence is a method here.
 """
 
 from abc import ABC, abstractmethod
@@ -27,7 +27,7 @@ __all__ = ["Task"]
 
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"sigmoid": sigmoid, "softmax": softmax}
-"""From logits `(B, K, *S)` to probabilities, by the name in `Task.activation`."""
+"""Functions from logits `(B, K, *S)` to probabilities, by the name in `Task.activation`."""
 
 
 class Task(ABC):
@@ -35,8 +35,8 @@ class Task(ABC):
 
     Args:
         spec: The data set, with its classes.
-        offsets: Subtracted from the logit of each class, where classes exclude each other, before it becomes a
-            probability (`inference.undo_class_weights`); nothing when empty.
+        offsets: With classes that exclude each other: numbers subtracted from the logits of the classes before the
+            softmax (`inference.undo_class_weights`); nothing when empty.
     """
 
     activation: ClassVar[str]
@@ -44,25 +44,25 @@ class Task(ABC):
     default_loss: ClassVar[str]
     default_metrics: ClassVar[tuple[str, ...]]
     evaluation_metrics: ClassVar[tuple[str, ...]]
-    """What `eval` adds to the metrics of the run."""
+    """Metrics that `eval` adds to the metrics of the run."""
     target: ClassVar[Literal["masks", "classes"]] = "masks"
-    """`masks`: every channel is a mask of its own, from a threshold on. `classes`: classes exclude each other, and a
-    pixel belongs to the most probable one."""
+    """`masks`: every channel is a separate mask, thresholded by itself. `classes`: classes exclude each other, and a
+    pixel belongs to the most probable class."""
     headline: ClassVar[Literal["mean", "pooled"] | None] = None
-    """What every metric reports in place of its own choice: the mean over images, or the value over all pixels."""
+    """Value that every metric reports instead of its own default: mean over images, or pooled over all pixels."""
 
     present_only: ClassVar[bool] = False
-    """Whether metrics of masks leave out what the truth has nothing of, even where there is but one mask."""
+    """True if mask metrics leave out an image whose mask is empty in the truth, also with a single mask."""
 
     output: ClassVar[str] = "mask"
-    """Name of the network's output, and of the truth in a batch, that metrics and losses are about."""
+    """Name of the network's output, and of the truth in a batch, that metrics and losses compare."""
     has_pixels: ClassVar[bool] = True
-    """Whether the answer has pixels, and not one value for the whole image."""
+    """True if the answer is a mask, False if it is one value for the whole image."""
     pool: ClassVar[str | None] = None
-    """What a value over the whole data set goes over, in words, in place of the metric's own."""
+    """Name of the units that a pooled value counts, such as `all cases`, instead of the metric's own."""
 
     single: ClassVar[bool] = False
-    """True where there is one mask, and its share of the pixels is all there is to know of it."""
+    """True if the answer is a single mask, whose share is the foreground share."""
 
     def __init__(self, spec: DatasetSpec, offsets: Sequence[float] = ()) -> None:
         self.spec = spec
@@ -70,70 +70,70 @@ class Task(ABC):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Name of each channel of the answer, in the order of their indices."""
+        """Names of the channels of the answer, in the order of their indices."""
         return tuple(class_names(self.spec))
 
     @property
     @abstractmethod
     def outputs(self) -> tuple[Output, ...]:
-        """Outputs that the network must give."""
+        """List the outputs that the network must give."""
 
     @property
     def extras(self) -> tuple[Output, ...]:
-        """Outputs that are made use of where the network has them."""
+        """List optional outputs, which are used if the network has them."""
         return ()
 
     @property
     def predicting(self) -> tuple[Output, ...]:
-        """Outputs that an answer needs: the task's own, and what is found in the whole image."""
+        """List the outputs that prediction needs: the task's own, and those of the whole image."""
         return tuple(each for each in (*self.outputs, *self.extras) if each.name == self.output or not each.has_pixels)
 
     @abstractmethod
     def targets(self, batch: Batch) -> Batch:
-        """Bring the loader's compact targets into the shape that losses expect, on the batch's device."""
+        """Convert the loader's compact targets to the shape that losses expect, on the batch's device."""
 
     def probabilities(self, logits: A, presence: A | None = None) -> A:
-        """Probabilities `(B, K, *S)` in float32 from logits of the same shape, tensors or NumPy arrays.
+        """Compute probabilities `(B, K, *S)` in float32 from logits of the same shape, tensors or NumPy arrays.
 
         Args:
-            logits: Those of `output`.
-            presence: What `presence` gave for the same images.
+            logits: Logits of `output`.
+            presence: Result of `presence` for the same images.
         """
         probs: A = ACTIVATIONS[self.activation](logits)
         return probs
 
     def presence(self, outputs: dict[str, A]) -> A | None:
-        """Whether the network judges each channel of the mask present, `(B, K)` boolean; None where the mask tells."""
+        """Predict presence for each channel of the mask, `(B, K)` boolean; None if only the mask decides."""
         return None
 
     def cleaned(self, probs: Array, settings: Postprocess, threshold: float) -> Array:
-        """Probabilities `(K, *S)` after `inference.postprocess`."""
+        """Apply `inference.postprocess` to probabilities `(K, *S)`."""
         return clean(probs, settings, self.classes, exclude=self.target == "classes", threshold=threshold)
 
     @abstractmethod
     def decide(self, probs: Array, threshold: float) -> Array:
-        """Answer `(K, *S) -> (*S)` uint8: 0 and 255 of one mask, or the index of each pixel's class."""
+        """Decide for each pixel, `(K, *S) -> (*S)` uint8: 0 and 255 for one mask, or the index of the class."""
 
     @abstractmethod
     def answer(self, truth: Array) -> Array:
-        """The truth of a sample, `(*S)` as the loader has it, in the form of `decide`."""
+        """Convert the truth of a sample, `(*S)` from the loader, to the format that `decide` returns."""
 
     @abstractmethod
     def painted(self, answer: Array) -> Array:
-        """An answer in colours, by itself, `(H, W) -> (H, W, 3)` uint8."""
+        """Draw an answer in colours, without the image, `(H, W) -> (H, W, 3)` uint8."""
 
     @abstractmethod
     def tinted(self, answer: Array) -> tuple[Array, Mask]:
-        """Colours for the image below an answer, `(H, W, 3)` uint8, and where they are laid over it, `(H, W)`."""
+        """Return the overlay colours of an answer, `(H, W, 3)` uint8, and the pixels that they cover, `(H, W)`."""
 
     @cached_property
     def colors(self) -> list[RGB]:
-        """Colour of each class in `tinted`: as stated, or by number."""
+        """Colour of each class in `tinted`: from the data set, or by class number."""
         return class_colors(self.spec)
 
     @abstractmethod
     def shares(self, answer: Array) -> dict[str, float]:
-        """Share of the pixels that each class has."""
+        """Compute the share of pixels of each class."""
 
     # ---- scores and counts
 
@@ -161,11 +161,11 @@ class Task(ABC):
 
     @property
     def no_counts(self) -> Array:
-        """Counts of a case without pixels, in the form of `counts`: background first where there is one mask."""
+        """Return the counts of a case without pixels, in the form of `counts`: background first for a single mask."""
         return np.zeros(max(self.spec.num_classes, 2), np.int64)
 
     def counts(self, sample: Sample) -> Array | None:
-        """Count the pixels of a case that count, by class; None where its truth could not be read."""
+        """Count the valid pixels of each class; None if the truth could not be read."""
         mask = sample.maps.get(self.output)
         if mask is None:
             return None
@@ -173,10 +173,10 @@ class Task(ABC):
         return np.bincount(mask[sample.valid], minlength=length)[:length]
 
     def present(self, counts: Array) -> Mask | None:
-        """Whether each class has a pixel, by its `counts`, `(K)`; None where every image shows something of each."""
+        """Tell from `counts` which classes have a pixel, `(K)`; None if classes cannot be absent in this task."""
         return None
 
     def class_shares(self, counts: Array) -> dict[str, float]:
-        """Share of each class in the sum of `counts`; NaN without a pixel."""
+        """Compute the share of each class from `counts`; NaN without a pixel."""
         shares = counts / counts.sum() if counts.any() else np.full(len(counts), np.nan)
         return dict(zip(self.classes, shares[len(shares) - len(self.classes) :].tolist(), strict=True))

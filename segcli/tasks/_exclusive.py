@@ -1,4 +1,4 @@
-"""What tasks share whose classes exclude each other."""
+"""Base of tasks whose classes exclude each other."""
 
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ __all__ = ["Exclusive"]
 
 
 class Exclusive(Task):
-    """Softmax over the classes; the most probable is the answer, of equals the first."""
+    """Softmax over the classes; the most probable class is the answer, the first one in a tie."""
 
     activation = "softmax"
     default_loss = "cross_entropy"
@@ -26,32 +26,32 @@ class Exclusive(Task):
 
     @property
     def outputs(self) -> tuple[Output, ...]:
-        """A channel for each class."""
+        """The channels of the mask, one for each class."""
         return (Output(self.output, self.spec.num_classes, self.has_pixels),)
 
     def probabilities(self, logits: A, presence: A | None = None) -> A:
-        """Softmax, of logits without the task's offsets."""
+        """Compute the softmax of the logits minus the task's offsets."""
         return softmax(logits - by_channel(self.offsets, logits) if self.offsets else logits)
 
     def decide(self, probs: Array, threshold: float) -> Array:
-        """Index of the class, `(K, *S) -> (*S)`; there is no threshold."""
+        """Choose the most probable class, `(K, *S) -> (*S)`; the threshold is ignored."""
         return np.asarray(probs.argmax(axis=0), np.uint8)
 
     def answer(self, truth: Array) -> Array:
-        """Indices are the answer."""
+        """Return the class indices unchanged."""
         return truth
 
     def painted(self, answer: Array) -> Array:
-        """Each class in its colour."""
+        """Draw each class in its colour."""
         painted: Array = np.array(self.colors, np.uint8)[answer]
         return painted
 
     def tinted(self, answer: Array) -> tuple[Array, Mask]:
-        """Each class in its colour, everywhere."""
+        """Return the colour of each class; it covers every pixel."""
         return self.painted(answer), np.ones(answer.shape, bool)
 
     def shares(self, answer: Array) -> dict[str, float]:
-        """Of each class; where there are no pixels, 1 for the one that was found."""
+        """Compute the share of pixels of each class; for image classification, 1 for the predicted class."""
         counts = np.bincount(answer.ravel(), minlength=len(self.classes))
         return dict(zip(self.classes, (counts / answer.size).tolist(), strict=True))
 
@@ -64,7 +64,7 @@ class Exclusive(Task):
         spacing: tuple[float, ...] | None = None,
         presence: "Tensor | None" = None,
     ) -> "Scored":
-        """Put probabilities beside the truth; the most probable class is found, whatever the threshold."""
+        """Combine probabilities and truth; the most probable class is found, and the threshold is ignored."""
         from segcli.nn.scored import ScoredClasses  # noqa: PLC0415 - a task is read without PyTorch
 
         return ScoredClasses(probs, batch[self.output], batch["valid"], spacing)

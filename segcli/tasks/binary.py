@@ -1,4 +1,4 @@
-"""One mask: each pixel is foreground or background."""
+"""Binary segmentation: each pixel is foreground or background."""
 
 from functools import cached_property
 
@@ -13,7 +13,7 @@ __all__ = ["Binary"]
 
 
 class Binary(Task):
-    """Sigmoid on one channel; foreground from the threshold on."""
+    """Sigmoid on one channel; a pixel is foreground if its probability reaches the threshold."""
 
     activation = "sigmoid"
     single = True
@@ -35,39 +35,39 @@ class Binary(Task):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The foreground."""
+        """Name of the foreground class."""
         return (self.spec.classes[0].name if self.spec.classes else "foreground",)
 
     @property
     def outputs(self) -> tuple[Output, ...]:
-        """One mask of one channel."""
+        """The mask with its single channel."""
         return (Output(self.output, 1),)
 
     def targets(self, batch: Batch) -> Batch:
-        """Masks and valid pixels as `(B, 1, *S)` boolean."""
+        """Convert masks and valid pixels to `(B, 1, *S)` boolean."""
         return {**batch, "mask": batch["mask"].bool().unsqueeze(1), "valid": batch["valid"].bool().unsqueeze(1)}
 
     def decide(self, probs: Array, threshold: float) -> Array:
-        """255 in the foreground, 0 elsewhere."""
+        """Return 255 in the foreground and 0 elsewhere."""
         return np.where(probs[0] >= threshold, 255, 0).astype(np.uint8)
 
     def answer(self, truth: Array) -> Array:
-        """255 in the foreground, 0 elsewhere."""
+        """Return 255 in the foreground and 0 elsewhere."""
         return np.where(truth > 0, 255, 0).astype(np.uint8)
 
     def painted(self, answer: Array) -> Array:
-        """White on black."""
+        """Draw the foreground in white on black."""
         return np.repeat(answer[:, :, None], 3, axis=2)
 
     def tinted(self, answer: Array) -> tuple[Array, Mask]:
-        """The foreground in one colour."""
+        """Return one colour and the foreground that it covers."""
         return np.broadcast_to(np.array(FOREGROUND, np.uint8), (*answer.shape, 3)), answer > 0
 
     @cached_property
     def colors(self) -> list[RGB]:
-        """Of the foreground."""
+        """Colour of the foreground."""
         return [FOREGROUND]
 
     def shares(self, answer: Array) -> dict[str, float]:
-        """Of the foreground."""
+        """Compute the share of foreground pixels."""
         return {self.classes[0]: float((answer > 0).mean())}

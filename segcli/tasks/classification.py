@@ -1,4 +1,4 @@
-"""One class for a whole image."""
+"""Image classification: one class for a whole image."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ __all__ = ["Classification"]
 
 
 class Classification(Exclusive):
-    """A class for each image, which may be a volume."""
+    """Image classification: one class for each image or volume."""
 
     default_metrics = ("accuracy", "f1")
     evaluation_metrics = ("accuracy", "top2", "f1", "precision", "recall", "auc")
@@ -19,7 +19,7 @@ class Classification(Exclusive):
     has_pixels = False
 
     def targets(self, batch: Batch) -> Batch:
-        """Class indices `(B)` int64; each image counts, `(B, 1)`."""
+        """Convert class indices to `(B)` int64 and mark every image as valid, `(B, 1)`."""
         index = batch["class"].long()
         return {**batch, "class": index, "valid": index.unsqueeze(1) >= 0}
 

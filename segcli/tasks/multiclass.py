@@ -1,4 +1,4 @@
-"""Many classes: each pixel belongs to exactly one of them."""
+"""Multi-class segmentation: each pixel belongs to exactly one class."""
 
 from segcli.core.types import Batch
 from segcli.tasks._exclusive import Exclusive
@@ -7,7 +7,7 @@ __all__ = ["Multiclass"]
 
 
 class Multiclass(Exclusive):
-    """A class for each pixel."""
+    """Multi-class segmentation: one class for each pixel."""
 
     default_metrics = ("mean_iou", "pixel_accuracy")
     evaluation_metrics = (
@@ -22,5 +22,5 @@ class Multiclass(Exclusive):
     )
 
     def targets(self, batch: Batch) -> Batch:
-        """Class indices `(B, *S)` int64, and valid pixels as `(B, 1, *S)` boolean."""
+        """Convert class indices to `(B, *S)` int64 and valid pixels to `(B, 1, *S)` boolean."""
         return {**batch, "mask": batch["mask"].long(), "valid": batch["valid"].bool().unsqueeze(1)}

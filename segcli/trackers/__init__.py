@@ -1,4 +1,4 @@
-"""Trackers, one file each: where the figures of a run go besides its own folder. The contract of all stands here."""
+"""Trackers, one file each: they send the values of a run to other tools. This file holds the contract of all."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,13 +11,13 @@ __all__ = ["Tracker"]
 
 
 class Tracker:
-    """Records a run. A tracker implements what its place can show; the rest does nothing.
+    """Records a run. A tracker implements the methods that its tool supports; all others do nothing.
 
     Args:
         folder: Run folder.
-        first_step: Epoch from which values will come; whatever an interrupted run recorded from there on is void. None
-            adds test scores to a run that is over, and voids nothing.
-        config: Keys of the tracker, of its `Config`.
+        first_step: First epoch that will be recorded; values that an interrupted run recorded from this epoch on are
+            discarded. None adds test scores to a finished run and discards nothing.
+        config: The tracker's `Config` with its keys.
     """
 
     Config: ClassVar[type[ConfigModel]] = ConfigModel
@@ -26,16 +26,16 @@ class Tracker:
     def __init__(self, folder: Path, *, first_step: int | None, config: Any = None) -> None: ...
 
     def begin(self, name: str, config: dict[str, Any]) -> None:
-        """Hear the name of the run and its resolved config, before the first value of a training."""
+        """Receive the name of the run and its resolved config, before the first value of a training."""
 
     def scalars(self, values: dict[str, float], step: int) -> None:
-        """Record values by tag, such as `train/loss`, at an epoch."""
+        """Record values of an epoch by tag, such as `train/loss`."""
 
     def comparisons(self, values: dict[str, dict[str, float]], step: int) -> None:
-        """Record several values by the name of their line, such as `train` and `val`, in one chart per tag."""
+        """Record one chart per tag with several lines, by the name of the line, such as `train` and `val`."""
 
     def images(self, pictures: dict[str, Array], step: int) -> None:
-        """Record RGB pictures `(H, W, 3)` of 8 bits by tag."""
+        """Record 8-bit RGB images `(H, W, 3)` by tag."""
 
     def histograms(self, values: dict[str, Array], step: int) -> None:
         """Record the distribution of values `(N,)` by tag."""
@@ -44,10 +44,10 @@ class Tracker:
         """Record the structure of a network in evaluation mode, for an input `(1, C, *S)`."""
 
     def hyperparameters(self, values: dict[str, str | float | bool], metrics: dict[str, float], step: int) -> None:
-        """Record what was chosen, by dotted key, and what came of it, by tag; at the end of a training."""
+        """Record hyperparameters by dotted key and final metrics by tag, at the end of a training."""
 
     def test_scores(self, values: dict[str, float], step: int) -> None:
-        """Record scores on the test split by tag, of the checkpoint of an epoch; they replace older ones of it."""
+        """Record test scores of an epoch's checkpoint by tag; they replace older test scores of the same epoch."""
 
     def close(self) -> None:
-        """Write out what is left."""
+        """Write all values that are still in memory."""

@@ -1,4 +1,4 @@
-"""MLflow: a run with parameters, metrics and artefacts, in the run folder or on a server."""
+"""MLflow tracker: a run with parameters, metrics and artefacts, in the run folder or on a server."""
 
 import json
 import math
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before the import: it would call home
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before the import, which would send usage data
 import mlflow
 
 from segcli.core.files import plain
@@ -17,18 +17,18 @@ __all__ = ["MLflow"]
 
 ARTEFACTS = ("config.yaml", "environment.yaml", "metrics_history.yaml", "report.html", "checkpoints/best.safetensors")
 LONGEST = 500
-"""Characters that a parameter may have."""
+"""Largest number of characters of a parameter."""
 
 
 class MLflow(Tracker):
-    """Figures by epoch; the config as parameters by dotted key; files of the run folder as artefacts."""
+    """Metrics by epoch, config as parameters by dotted key, files of the run folder as artefacts."""
 
     class Config(ConfigModel):
         """Keys of `trackers: [{type: mlflow}]`."""
 
         uri: str | None = None
-        """Address of a tracking server; `mlflow.db` in the run folder when left out, and nothing leaves the machine. To
-        look at it: `mlflow ui --backend-store-uri sqlite:///RUN/mlflow.db`."""
+        """Address of a tracking server. When left out, the run is written to `mlflow.db` in the run folder, and nothing
+        leaves the machine; show it with `mlflow ui --backend-store-uri sqlite:///RUN/mlflow.db`."""
         experiment: str = "segcli"
         """Experiment that the run belongs to."""
 
@@ -50,16 +50,16 @@ class MLflow(Tracker):
         mlflow.log_params({key: value[:LONGEST] for key, value in _flat(plain(config)).items()})
 
     def scalars(self, values: dict[str, float], step: int) -> None:
-        """Each tag is a metric."""
+        """Record each tag as a metric."""
         mlflow.log_metrics({tag: float(value) for tag, value in values.items() if math.isfinite(value)}, step=step)
 
     def hyperparameters(self, values: dict[str, str | float | bool], metrics: dict[str, float], step: int) -> None:
-        """What came of the run."""
+        """Record the final metrics of the run."""
         self.is_finished = True
         self.scalars(metrics, step)
 
     def close(self) -> None:
-        """Hand over the artefacts and end the run."""
+        """Upload the artefacts and end the run."""
         if not self.is_open:
             return
         self.is_open = False
@@ -70,7 +70,7 @@ class MLflow(Tracker):
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Values by dotted key, as text.
+    """Flatten nested values to text by dotted key.
 
     Example:
         >>> _flat({"model": {"type": "unet", "depths": [4, 8]}})

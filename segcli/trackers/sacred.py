@@ -1,7 +1,7 @@
-"""A Sacred run: config, metrics, artefacts, console output and the host, in a folder or in MongoDB.
+"""Sacred tracker: config, metrics, artefacts, console output and host info, in a folder or in MongoDB.
 
-Sacred wants to call the training, and the training calls its trackers: the run therefore lives in a thread of its own,
-which does what it is told until the training is over.
+Sacred expects to call the training function, but here the training calls its trackers. So the Sacred run lives in a
+separate thread, which takes jobs from a queue until the training is over.
 """
 
 import math
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it asks for packages in ways that Python is about to drop
+    warnings.simplefilter("ignore")  # it uses deprecated ways to find packages
     from sacred import SETTINGS, Experiment
     from sacred.observers import FileStorageObserver, MongoObserver
     from sacred.utils import SacredInterrupt
@@ -28,23 +28,23 @@ from segcli.trackers import Tracker
 __all__ = ["Sacred"]
 
 PATIENCE_S = 60.0
-"""Seconds that Sacred may take to begin, to write, or to end."""
+"""Longest time in seconds that Sacred may take to begin, to write, or to end."""
 ARTEFACTS = ("config.yaml", "environment.yaml", "metrics_history.yaml", "report.html", "checkpoints/best.safetensors")
 Job = Callable[[Any], None]
 
 
 class Sacred(Tracker):
-    """Figures by epoch as Sacred's metrics; at the end, files of the run folder as artefacts."""
+    """Values by epoch as Sacred metrics; at the end, files of the run folder as artefacts."""
 
     class Config(ConfigModel):
         """Keys of `trackers: [{type: sacred}]`."""
 
         folder: FilePath | None = None
-        """Where runs are numbered 1, 2, 3; `sacred` in the run folder when left out."""
+        """Folder in which Sacred numbers its runs 1, 2, 3; `sacred` in the run folder when left out."""
         mongo_url: str | None = None
-        """Address of a MongoDB, such as `mongodb://localhost:27017`, in the place of a folder; needs `pymongo`."""
+        """Address of a MongoDB, such as `mongodb://localhost:27017`, instead of a folder; needs `pymongo`."""
         mongo_db: str = "sacred"
-        """Name of its database."""
+        """Name of the MongoDB database."""
 
     def __init__(self, folder: Path, *, first_step: int | None, config: Any = None) -> None:
         self.folder = folder
@@ -56,7 +56,7 @@ class Sacred(Tracker):
         self.is_finished = False
 
     def begin(self, name: str, config: dict[str, Any]) -> None:
-        """Start the run; what Sacred does to the random generators is undone."""
+        """Start the run, and restore the random generators that Sacred reseeds."""
         SETTINGS.CONFIG.READ_ONLY_CONFIG = False
         experiment = Experiment(name, interactive=True, save_git_info=False)
         experiment.captured_out_filter = None
@@ -95,7 +95,7 @@ class Sacred(Tracker):
             self.started.set()
 
     def _follow(self, run: Any) -> str:
-        """What Sacred takes for the training: do as told, until there is nothing more."""
+        """Run the jobs in the queue until it ends; Sacred calls this as its main function."""
         self.started.set()
         while True:
             job = self.jobs.get()
@@ -111,24 +111,24 @@ class Sacred(Tracker):
             raise self.failure
 
     def scalars(self, values: dict[str, float], step: int) -> None:
-        """Each tag is a metric; what is not defined is left out, since JSON has no word for it."""
+        """Record each tag as a metric; NaN and infinity are left out, because JSON cannot hold them."""
         self._raise_failure()
-        told = {tag: float(value) for tag, value in values.items() if math.isfinite(value)}
+        finite = {tag: float(value) for tag, value in values.items() if math.isfinite(value)}
 
         def log(run: Any) -> None:
-            for tag, value in told.items():
+            for tag, value in finite.items():
                 run.log_scalar(tag, value, step)
 
         self.jobs.put(log)
 
     def hyperparameters(self, values: dict[str, str | float | bool], metrics: dict[str, float], step: int) -> None:
-        """What came of the run."""
+        """Record the final metrics of the run."""
         self.is_finished = True
-        told = {tag: float(value) for tag, value in metrics.items() if math.isfinite(value)}
-        self.jobs.put(lambda run: run.info.update(told))
+        finite = {tag: float(value) for tag, value in metrics.items() if math.isfinite(value)}
+        self.jobs.put(lambda run: run.info.update(finite))
 
     def close(self) -> None:
-        """Hand over the artefacts and end the run."""
+        """Save the artefacts and end the run."""
         if self.thread is None:
             return
         for name in ARTEFACTS:

@@ -1,11 +1,11 @@
-"""Weights & Biases, offline unless asked for otherwise: `wandb sync` uploads a run later."""
+"""Weights & Biases tracker, offline by default: `wandb sync` uploads a run later."""
 
 import math
 import os
 from pathlib import Path
 from typing import Any, Literal
 
-os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # before the import: it would call home
+os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # before the import, which would send usage data
 import wandb
 
 from segcli.core.files import plain
@@ -16,7 +16,7 @@ __all__ = ["Wandb"]
 
 
 class Wandb(Tracker):
-    """Figures and pictures by epoch, and the config."""
+    """Metrics and images by epoch, and the config."""
 
     class Config(ConfigModel):
         """Keys of `trackers: [{type: wandb}]`."""
@@ -24,7 +24,7 @@ class Wandb(Tracker):
         project: str = "segcli"
         """Project that the run belongs to."""
         mode: Literal["offline", "online"] = "offline"
-        """`offline` writes into the run folder only; `online` sends everything to the server as it comes."""
+        """`offline` writes to the run folder only; `online` sends all values to the server at once."""
 
     def __init__(self, folder: Path, *, first_step: int | None, config: Any = None) -> None:
         self.folder = folder
@@ -40,15 +40,15 @@ class Wandb(Tracker):
         )
 
     def scalars(self, values: dict[str, float], step: int) -> None:
-        """Each tag is a metric."""
+        """Record each tag as a metric."""
         self.run.log({tag: float(value) for tag, value in values.items() if math.isfinite(value)}, step=step)
 
     def images(self, pictures: dict[str, Array], step: int) -> None:
-        """Each tag is a picture."""
+        """Record each tag as an image."""
         self.run.log({tag: wandb.Image(picture) for tag, picture in pictures.items()}, step=step)
 
     def hyperparameters(self, values: dict[str, str | float | bool], metrics: dict[str, float], step: int) -> None:
-        """What came of the run, as its summary."""
+        """Record the final metrics in the summary of the run."""
         self.is_finished = True
         self.run.summary.update({tag: float(value) for tag, value in metrics.items() if math.isfinite(value)})
 

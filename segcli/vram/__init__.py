@@ -1,7 +1,7 @@
-"""Forecast of GPU memory on any machine: the real step on tensors without data, and a model of CUDA's allocator.
+"""Forecast of GPU memory on any machine: the real training step on fake tensors, and a model of CUDA's allocator.
 
-`stand_in.py` gives a GPU that is not there, `scenario.py` runs training, validation and prediction on it, `recorder.py`
-notes every block of memory that lives and dies, `allocator.py` places the blocks as PyTorch's allocator would, and
-`forecast.py` makes tables of it (`results.py`) and searches for the largest batch that fits. `choice.py` is what a
-training does with them. `gpu_processes.py` asks the drivers who holds the memory of the GPUs (`gpus.py`).
+`stand_in.py` simulates a GPU, `scenario.py` runs training, validation and prediction on it, `recorder.py` records every
+allocation and release, `allocator.py` places the blocks as PyTorch's allocator would, and `forecast.py` makes tables of
+the result (`results.py`) and searches for the largest batch that fits. `choice.py` applies the forecast to a training.
+`gpu_processes.py` asks the drivers for the GPU memory of each process (`gpus.py`).
 """

@@ -3,8 +3,8 @@
 The rules are those of `c10/cuda/CUDACachingAllocator.cpp` with its default settings, on one stream: requests are
 rounded up to 512 bytes; those up to 1 MiB share segments of 2 MiB; those below 10 MiB share segments of 20 MiB; larger
 ones get a segment of their own, a multiple of 2 MiB. The smallest free block that is large enough is taken, and split
-where enough is left. What is freed merges with its free neighbours and stays reserved. When the GPU is full, segments
-that are wholly free are given back before the request fails.
+if enough is left. A freed block merges with its free neighbours and stays reserved. When the GPU is full, completely
+free segments are released before the request fails.
 """
 
 from bisect import bisect_left, insort
@@ -22,12 +22,12 @@ OWN_SEGMENT = 10 * 2**20
 OWN_ROUNDING = 2 * 2**20
 
 
-class OutOfMemory(Exception):  # noqa: N818 - the answer to a question, not a fault
-    """The GPU of the model is full."""
+class OutOfMemory(Exception):  # noqa: N818 - a result of the model, not an error
+    """The simulated GPU is full."""
 
 
 def rounded(size: int) -> int:
-    """Bytes that a request takes.
+    """Round a request up to the bytes that it takes.
 
     Example:
         >>> rounded(1), rounded(512), rounded(513)
@@ -59,10 +59,10 @@ class _Block:
 
 
 class CachingAllocator:
-    """Places blocks one after the other.
+    """Places blocks as PyTorch's allocator does, one after the other.
 
     Args:
-        capacity: Bytes that may be reserved; None for a GPU that never ends.
+        capacity: Bytes that may be reserved; None for no limit.
     """
 
     def __init__(self, capacity: int | None = None) -> None:
@@ -77,10 +77,10 @@ class CachingAllocator:
         self._at: dict[int, _Block] = {}
 
     def allocate(self, size: int) -> int:
-        """Address of a new block of at least `size` bytes.
+        """Allocate a block of at least `size` bytes and return its address.
 
         Raises:
-            OutOfMemory: It does not fit.
+            OutOfMemory: The block does not fit.
         """
         size = rounded(size)
         small = size <= SMALL
@@ -117,7 +117,7 @@ class CachingAllocator:
         return block
 
     def _give_back(self) -> None:
-        """Return every segment without a block in use."""
+        """Release every segment without a block in use."""
         for small, free in self._free.items():
             unused = [entry for entry in free if self._at[entry[1]].fills_segment]
             self._free[small] = [entry for entry in free if not self._at[entry[1]].fills_segment]

@@ -1,10 +1,10 @@
-"""The backward pass, node by node, as PyTorch's engine would do it.
+"""Backward pass, node by node, with the memory behaviour of PyTorch's autograd engine.
 
-The engine itself asks the driver for streams and cannot run for a GPU that is not there. Its rules for memory are kept:
-nodes in the order of their numbers from last to first; what a node saved is freed once it has run; gradients of a value
-that was used twice are added in place where nobody else holds the first; the first gradient of a parameter is taken
-over and not copied, unless its layout differs. A block that computes its activations again does so once, when the first
-of its nodes asks for them, and lets go its inputs when the last has run.
+The engine itself needs CUDA streams and cannot run without a GPU. This module follows its rules for memory. Nodes run
+in the order of their numbers, from last to first. The tensors saved by a node are freed when it has run. Gradients of a
+value that was used twice are added in place if nothing else holds the first one. The first gradient of a parameter is
+not copied unless its layout differs. A block with activation checkpointing recomputes its activations once, when its
+first node needs them, and frees its inputs after its last node.
 """
 
 import heapq
@@ -20,7 +20,7 @@ __all__ = ["Saved", "backward"]
 
 
 class _Kept:
-    """A tensor that a node keeps; None once the node has run."""
+    """Tensor that a node saved; None after the node has run."""
 
     __slots__ = ("number", "tensor")
 
@@ -30,15 +30,15 @@ class _Kept:
 
 
 class Saved:
-    """What the forward pass keeps for the backward pass, by the number of the node that keeps it."""
+    """Tensors that the forward pass saves for the backward pass, by the number of the node that saved them."""
 
     def __init__(self) -> None:
         self.by_node: defaultdict[int, list[_Kept]] = defaultdict(list)
         self.hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, self._unpack)
         self.running = -1
-        """Number of the node that runs."""
+        """Number of the running node."""
         self.recomputed: list[_Kept] = []
-        """Inputs of the blocks that are being computed again."""
+        """Inputs of the blocks that are being recomputed."""
 
     def _pack(self, tensor: Tensor) -> _Kept:
         kept = _Kept(torch._C._autograd._get_sequence_nr() - 1, tensor)
@@ -46,14 +46,14 @@ class Saved:
         return kept
 
     def _unpack(self, kept: _Kept) -> Tensor:
-        # a node asks for its own; for what was kept before it was made asks `torch.utils.checkpoint`
+        # a node unpacks its own tensors; if it unpacks those of another node, `torch.utils.checkpoint` is recomputing
         if kept.number != self.running:
             self.recomputed.append(kept)
         assert kept.tensor is not None
         return kept.tensor
 
     def enter(self, number: int) -> None:
-        """The node with this number begins, and all with larger numbers have run."""
+        """Note that the node with this number starts; all nodes with larger numbers have run."""
         self.running = number
         for kept in self.recomputed:
             if kept.number >= number:
@@ -61,27 +61,27 @@ class Saved:
         self.recomputed = [kept for kept in self.recomputed if kept.number < number]
 
     def free(self, number: int) -> None:
-        """Let go what this node kept."""
+        """Free the tensors that this node saved."""
         for kept in self.by_node.pop(number, ()):
             kept.tensor = None
 
     def free_all(self) -> None:
-        """Let go everything, as at the end of a backward pass."""
+        """Free all saved tensors, as at the end of a backward pass."""
         for number in list(self.by_node):
             self.free(number)
         self.recomputed.clear()
 
 
-# unless a backward pass has a number, `torch.utils.checkpoint` computes a block again for each tensor asked for
+# without an id of the backward pass, `torch.utils.checkpoint` would recompute a block for each unpacked tensor
 @patch("torch._C._current_graph_task_id", lambda: 0)
 @torch.no_grad()
 def backward(loss: Tensor, saved: Saved, enter: Callable[[int], None]) -> None:
-    """Gradients of `loss` in all its parameters.
+    """Compute the gradients of `loss` for all parameters.
 
     Args:
-        loss: A scalar.
-        saved: What the forward pass kept.
-        enter: Hears the number of each node before it runs.
+        loss: Scalar loss.
+        saved: Tensors that the forward pass saved.
+        enter: Called with the number of each node before the node runs.
     """
     root: Any = loss.grad_fn
     waiting = _dependencies(root)
@@ -117,7 +117,7 @@ def backward(loss: Tensor, saved: Saved, enter: Callable[[int], None]) -> None:
 
 
 def _dependencies(root: Any) -> dict[Any, int]:
-    """How many edges lead to each node."""
+    """Count the edges that lead to each node."""
     counts: defaultdict[Any, int] = defaultdict(int)
     seen, stack = {root}, [root]
     while stack:
@@ -138,15 +138,15 @@ def _run(node: Any, given: dict[int, Tensor]) -> list[Tensor | None]:
     return list(out) if isinstance(out, tuple) else [out]
 
 
-def _fitting(grad: Tensor, wanted: Any) -> Tensor:
-    """The gradient in the shape and number format of the value that it belongs to."""
-    if tuple(grad.shape) != tuple(wanted.shape):
-        grad = grad.sum_to_size(wanted.shape)
-    return grad if grad.dtype == wanted.dtype else grad.to(wanted.dtype)
+def _fitting(grad: Tensor, value: Any) -> Tensor:
+    """Convert a gradient to the shape and dtype of its value."""
+    if tuple(grad.shape) != tuple(value.shape):
+        grad = grad.sum_to_size(value.shape)
+    return grad if grad.dtype == value.dtype else grad.to(value.dtype)
 
 
 def _added(first: Tensor, second: Tensor) -> Tensor:
-    """Sum of two gradients of one value."""
+    """Add two gradients of one value."""
     alone = first.numel() * first.element_size() == first.untyped_storage().nbytes() and first._base is None
     return first.add_(second) if alone else first + second
 

@@ -1,4 +1,4 @@
-"""What a training does with the forecast: take the largest batch, refuse what cannot fit, explain what did not."""
+"""Use of the forecast in a training: choose the batch size, refuse a run that cannot fit, explain out-of-memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ __all__ = ["beside_forecast", "explained_by_forecast", "memory_for", "refuse_wha
 
 
 def memory_for(run: Run) -> int | None:
-    """Bytes that the run may take on its GPU: what is free, and the context, which is there already; None without one.
+    """Return the bytes that the run may use on its GPU: free memory plus the existing CUDA context; None without a GPU.
 
     Raises:
         DeviceError: There is no such device.
@@ -27,17 +27,17 @@ def memory_for(run: Run) -> int | None:
 
 
 def _forecaster(run: Run) -> Forecaster:
-    """Forecast with the precision that the run's own device takes."""
+    """Make a forecaster with the precision of the run's own device."""
     name = choose_precision(run.training.amp, choose_device(run.device)).name
     training = run.training.model_copy(update={"amp": "off" if name == "fp32" else name})
     return Forecaster(run.model_copy(update={"training": training}))
 
 
 def with_fitting_batch(run: Run, listener: Listener) -> Run:
-    """The run with the number that `data.batch_size: auto` stands for; any other run as it is.
+    """Replace `data.batch_size: auto` by the largest batch that fits; any other run stays as it is.
 
     Raises:
-        ConfigError: There is no GPU, whose memory would decide.
+        ConfigError: The run has no GPU whose memory could decide.
         DeviceError: Not even one image fits.
     """
     if not run.data.fit_batch_size:
@@ -63,15 +63,15 @@ def with_fitting_batch(run: Run, listener: Listener) -> Run:
 
 
 def refuse_what_cannot_fit(run: Run, listener: Listener, *, force: bool) -> None:
-    """Before anything is put on the GPU.
+    """Refuse a run that does not fit by the forecast, before anything is put on the GPU.
 
     Args:
         run: The run.
-        listener: Hears a warning instead, with `force`.
-        force: Try all the same.
+        listener: Receives a warning instead of the error, with `force`.
+        force: Train in spite of the forecast.
 
     Raises:
-        DeviceError: By the forecast it cannot fit.
+        DeviceError: By the forecast the run does not fit.
     """
     vram = memory_for(run)
     if vram is None:
@@ -86,12 +86,12 @@ def refuse_what_cannot_fit(run: Run, listener: Listener, *, force: bool) -> None
     if force:
         listener.warn(message)
         return
-    raise DeviceError(message, hint=f"{_mend(forecaster, vram)}, or try all the same with `--force`")
+    raise DeviceError(message, hint=f"{_smaller(forecaster, vram)}, or try all the same with `--force`")
 
 
 @contextmanager
 def explained_by_forecast(run: Run) -> Iterator[None]:
-    """Put the forecast beside the message when memory runs out within.
+    """Add the forecast to the message if memory runs out in this context.
 
     Raises:
         DeviceError: The memory of the run's device is exhausted.
@@ -103,27 +103,27 @@ def explained_by_forecast(run: Run) -> Iterator[None]:
 
 
 def beside_forecast(run: Run, error: DeviceError) -> DeviceError:
-    """What was said of exhausted memory, with what the forecast says to it, and to half the batch."""
+    """Add the forecast, and that of half the batch size, to an out-of-memory error."""
     try:
         vram = memory_for(run)
         if vram is None:
             return error
         total = torch.cuda.get_device_properties(choose_device(run.device)).total_memory
         forecaster = _forecaster(run)
-        told = f"the forecast is {_gib(forecaster.forecast().device)} of {_gib(total)}"
+        forecast = f"the forecast is {_gib(forecaster.forecast().device)} of {_gib(total)}"
         half = run.data.batch_size // 2
         if half:
             halved = _forecaster(with_batch_size(run, half)).forecast().device
-            told += f", and {_gib(halved)} with `data.batch_size={half}`"
+            forecast += f", and {_gib(halved)} with `data.batch_size={half}`"
         hint = "another process may hold the rest: `segcli profile-memory --processes`"
         if not forecaster.fits(total):
-            hint = f"{_mend(forecaster, total)} by the forecast"
+            hint = f"{_smaller(forecaster, total)} by the forecast"
     except SegcliError:  # a network that cannot be forecast still ran out of memory
         return error
-    return DeviceError(f"{error.message}; {told}", hint="; ".join(filter(None, (hint, error.hint))))
+    return DeviceError(f"{error.message}; {forecast}", hint="; ".join(filter(None, (hint, error.hint))))
 
 
-def _mend(forecaster: Forecaster, vram: int) -> str:
+def _smaller(forecaster: Forecaster, vram: int) -> str:
     best = forecaster.max_batch_size(vram, most=forecaster.run.data.batch_size)
     return f"`data.batch_size={best}` fits" if best else "not even one image fits: lower `data.image_size`"
 

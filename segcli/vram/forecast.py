@@ -1,4 +1,4 @@
-"""The forecast of a run: peaks, stages, layers, and the largest batch and image that fit."""
+"""Memory forecast of a run: peaks, stages, layers, and the largest batch and image that fit."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,17 +23,17 @@ OUTSIDE = "(loss, metrics, optimizer)"
 FIXED = ("parameters", "buffers", "gradients", "optimizer", "ema", "workspace")
 """Kinds of memory that do not grow with the image."""
 MOST_STRIDES = 2**12
-"""Largest image that is looked for, in strides along its shorter side."""
+"""Largest image in the search, in strides along its shorter side."""
 MOST = 2**16
-"""Largest batch that is looked for."""
+"""Largest batch in the search."""
 
 
 class Forecaster:
-    """Forecasts one run.
+    """Forecasts the GPU memory of one run.
 
     Args:
         run: The run.
-        inputs: What its batches look like; from its config and data set when left out.
+        inputs: Sizes of its batches; from its config and data set when left out.
     """
 
     def __init__(self, run: Run, inputs: Inputs | None = None) -> None:
@@ -42,26 +42,26 @@ class Forecaster:
 
     @cached_property
     def training(self) -> Played:
-        """Two steps and a validation."""
+        """Recorded run of two training steps and a validation."""
         return play_training(self.run, self.inputs)
 
     @cached_property
     def replay(self) -> Replay:
-        """The same as the allocator sees it."""
+        """Memory of `training` with the allocator's rounding and placing."""
         return replayed(self.training.log)
 
     @cached_property
     def prediction(self) -> Replay:
-        """A prediction in a process of its own."""
+        """Memory of a prediction in a separate process."""
         return replayed(play_prediction(self.run, self.inputs).log)
 
-    # ---- what it takes
+    # ---- memory of the run
 
     def forecast(self, *, depth: int | None = None) -> Forecast:
-        """Everything but limits and sweeps.
+        """Forecast everything except limits and sweeps.
 
         Args:
-            depth: Sum layers up to so many levels of the network; None tells each module apart.
+            depth: Group layers below this level of the network; None lists each module.
         """
         played, replay, run = self.training, self.replay, self.run
         notes = list(self.inputs.notes)
@@ -93,7 +93,7 @@ class Forecaster:
         )
 
     def timeline(self) -> Timeline:
-        """Memory over the step, for a picture."""
+        """Return the memory over the course of the step, for a chart."""
         log, replay = self.training.log, self.replay
         blocks = [log.blocks[event if event >= 0 else ~event] for event in log.events]
         ends = [*(moment.first_event for moment in log.moments[1:]), len(log.events)]
@@ -111,15 +111,15 @@ class Forecaster:
             kinds=list(kinds),
         )
 
-    # ---- what fits
+    # ---- limits
 
     def fits(self, vram: int) -> bool:
-        """Whether training and validation fit a GPU of so many bytes."""
+        """Tell if training and validation fit a GPU with `vram` bytes."""
         log = self.training.log
         return fits(log.events, [block.size for block in log.blocks], _capacity(vram))
 
     def limits(self, vram: int) -> Limits:
-        """Largest batch with and without mixed precision, and largest image, on a GPU of so many bytes."""
+        """Find the largest batch with and without mixed precision, and the largest image, for `vram` bytes."""
         own = precision_of(self.run, GPU).name
         batches = {own: self.max_batch_size(vram)}
         other = "off" if own != "fp32" else "bf16"
@@ -129,10 +129,10 @@ class Forecaster:
         return Limits(vram, batches[own], batches, self.max_image_size(vram))
 
     def max_batch_size(self, vram: int, *, most: int = MOST) -> int:
-        """Largest batch that fits; 0 where none does.
+        """Find the largest batch that fits; 0 if none does.
 
-        The blocks of two batch sizes tell those of any other, which gives a first answer. It is then tried: the batch
-        that is returned was played and fits, and the next was played and does not.
+        Block sizes are extrapolated from two batch sizes, which gives a first guess. The guess is then verified: the
+        returned batch was simulated and fits, and the next one was simulated and does not.
         """
         tried: dict[int, bool] = {}
 
@@ -147,7 +147,7 @@ class Forecaster:
         return self if count == self.run.data.batch_size else Forecaster(with_batch_size(self.run, count), self.inputs)
 
     def _guessed_batch(self, vram: int, most: int) -> int:
-        """Largest batch if every block grows evenly with it."""
+        """Estimate the largest batch, assuming that every block grows linearly with it."""
         count = max(self.run.data.batch_size, 2)
         one, two = (self._with_batch(number).training.log for number in (count, count + 1))
         if one.events != two.events:
@@ -159,14 +159,14 @@ class Forecaster:
         )
 
     def max_image_size(self, vram: int) -> tuple[int, ...] | None:
-        """Largest image of the same shape that fits at the run's batch size; None where none does."""
+        """Find the largest image with the same aspect ratio that fits at the run's batch size; None if none does."""
         stride, axes = self.training.stride, len(self.inputs.train)
         shortest = min(self.inputs.train)
 
         def size(number: int) -> tuple[int, ...]:
             return tuple(max(round(number * length / shortest), 1) * stride for length in self.inputs.train)
 
-        # what grows, grows with the number of pixels
+        # all memory that is not fixed grows with the number of pixels
         fixed = sum(self.replay.kinds.get(kind, 0) for kind in FIXED)
         share = max(_capacity(vram) - fixed, 0) / max(self.replay.peak - fixed, 1)
         guess = int(shortest / stride * share ** (1 / axes))
@@ -174,13 +174,13 @@ class Forecaster:
         return size(best) if best else None
 
     def with_image_size(self, size: tuple[int, ...]) -> "Forecaster":
-        """The same run on images, or patches, of another size."""
+        """Make a forecaster of the same run with images, or patches, of another size."""
         run = with_image_size(self.run, size)
         whole = self.inputs.val_resized if self.run.data.patch_size else size
         return Forecaster(run, replace(self.inputs, train=size, val_resized=whole))
 
     def sweep(self, key: str, values: Sequence[int], vram: int | None) -> list[SweepRow]:
-        """What other batch sizes (`batch`) or image sizes (`image_size`) take."""
+        """Forecast other batch sizes (`batch`) or image sizes (`image_size`)."""
         rows = []
         for value in values:
             other = (
@@ -192,15 +192,15 @@ class Forecaster:
 
 
 class Names(dict[str, int]):
-    """Names in the order in which they came."""
+    """Names with their positions, in order of first use."""
 
     def position(self, name: str) -> int:
-        """Position of a name, old or new."""
+        """Return the position of a name; a new name is added."""
         return self.setdefault(name, len(self))
 
 
 def gpu_present() -> int | None:
-    """Bytes of the GPU at hand; None where there is none."""
+    """Return the total memory of this machine's GPU in bytes; None without a GPU."""
     return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else None
 
 
@@ -218,7 +218,7 @@ def _fits_or_fails(forecaster: Forecaster, vram: int) -> bool:
 
 
 def _largest(fitting: Callable[[int], bool], most: int, guess: int = 1) -> int:
-    """Largest number from 0 to `most` that fits, where all smaller ones do."""
+    """Find the largest number from 0 to `most` that fits, provided that all smaller numbers fit."""
     low, high = 0, most + 1
     number, step = min(max(guess, 1), most), 1
     while high - low > 1:
@@ -226,7 +226,7 @@ def _largest(fitting: Callable[[int], bool], most: int, guess: int = 1) -> int:
             low = number
         else:
             high = number
-        # away from the guess in growing strides until there is a bound on each side, then in halves
+        # move away from the guess in growing steps until there is a bound on each side, then bisect
         ahead = low + step if high > most else high - step if low == 0 else (low + high) // 2
         number, step = ahead if low < ahead < high else (low + high) // 2, step * 2
     return low
@@ -238,7 +238,7 @@ def _stages(stages: dict[str, tuple[int, int]]) -> list[StageUse]:
 
 
 def _layers(played: Played, replay: Replay, depth: int | None) -> list[LayerUse]:
-    """One row for each module that has something of its own, in the order of the network."""
+    """Make one row for each module with parameters, buffers or activations, in the order of the network."""
     kept = _kept(played.log)
     rows: dict[str, LayerUse] = {}
     for name, layer in [*played.layers.items(), (OUTSIDE, None)]:

@@ -1,6 +1,6 @@
-"""Who holds the memory of the GPUs: every process, as the driver counts, beside what PyTorch counts in runs of ours.
+"""GPU memory by process: as the driver counts it, and as PyTorch counts it in runs of segcli.
 
-NVIDIA's driver is asked through `nvidia-ml-py` (extra `gpu`), AMD's through the command `rocm-smi`.
+NVIDIA's driver is queried with `nvidia-ml-py` (extra `gpu`), AMD's with the command `rocm-smi`.
 """
 
 import csv
@@ -20,10 +20,10 @@ __all__ = ["gpu_holders"]
 
 
 def gpu_holders(experiments: Path) -> Holders:
-    """GPUs with their processes.
+    """List the GPUs with their processes.
 
     Args:
-        experiments: Folder of our runs, to tell which process trains which.
+        experiments: Folder of the runs, to find the run that a process trains.
 
     Raises:
         DeviceError: There is no driver to ask, or it does not answer.
@@ -64,7 +64,7 @@ def _by_nvml(runs: dict[int, Path]) -> Holders:
 
 def _nvidia_gpu(nvml: Any, index: int, handle: Any, runs: dict[int, Path]) -> GPU:
     name, memory = nvml.nvmlDeviceGetName(handle), nvml.nvmlDeviceGetMemoryInfo(handle)
-    # a process that computes and draws stands in both lists with the same size
+    # a process that computes and draws is in both lists with the same size
     listed = {
         process.pid: process.usedGpuMemory
         for ask in (nvml.nvmlDeviceGetGraphicsRunningProcesses, nvml.nvmlDeviceGetComputeRunningProcesses)
@@ -91,8 +91,8 @@ def _by_rocm_smi(runs: dict[int, Path]) -> Holders:
     processes = _rocm_smi("--showpids").get("system", {})
     # "PID29324": "python3, 1, 8589934592, 0, 0": name, number of GPUs, bytes, ...
     found = []
-    for key, told in processes.items():
-        name, _, held, *_ = [*(part.strip() for part in str(told).split(",")), "", "", ""]
+    for key, text in processes.items():
+        name, _, held, *_ = [*(part.strip() for part in str(text).split(",")), "", "", ""]
         if key.startswith("PID") and key[3:].isdigit():
             found.append(_holder(int(key[3:]), int(held) if held.isdigit() else None, runs, name=name))
     found = _largest_first([holder for holder in found if holder.held != 0])
@@ -115,7 +115,7 @@ def _rocm_smi(*words: str) -> dict[str, Any]:
         raise DeviceError("there is no command `rocm-smi`")
     try:
         done = subprocess.run([command, *words, "--json"], capture_output=True, text=True, timeout=20, check=True)
-        # warnings may stand before the document, and nothing at all where there is nothing to tell
+        # warnings may come before the JSON, and the output is empty if there is no process
         text = done.stdout[done.stdout.find("{") :] if "{" in done.stdout else "{}"
         answer: dict[str, Any] = json.loads(text)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
@@ -143,7 +143,7 @@ def _largest_first(holders: list[Holder]) -> list[Holder]:
 
 
 def _running(experiments: Path) -> dict[int, Path]:
-    """Run folders by the process that holds their lock."""
+    """Find the run folders by the process that holds their lock."""
     found = {}
     for lock in experiments.glob("*/.lock"):
         pid = lock.read_text().strip()
@@ -153,7 +153,7 @@ def _running(experiments: Path) -> dict[int, Path]:
 
 
 def _last_noted(path: Path) -> tuple[int | None, int | None]:
-    """Bytes allocated and reserved in the last line of a run's `memory.csv`."""
+    """Read allocated and reserved bytes from the last line of a run's `memory.csv`."""
     if not path.exists():
         return None, None
     with path.open(encoding="utf-8", newline="") as stream:

@@ -1,4 +1,4 @@
-"""GPUs of this machine and who holds their memory."""
+"""GPUs of this machine and their memory by process."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,28 +8,28 @@ __all__ = ["GPU", "Holder", "Holders"]
 
 @dataclass(frozen=True)
 class Holder:
-    """One process on a GPU."""
+    """Process with memory on a GPU."""
 
     pid: int
     name: str
     held: int | None
-    """Bytes; None where the driver does not tell, as in containers and on Windows."""
+    """Bytes; None if the driver does not report them, for example in containers and on Windows."""
     run: str | None = None
-    """The run of ours that it trains."""
+    """Run of segcli that the process trains."""
     allocated: int | None = None
-    """Bytes in tensors, as the run last noted in its `memory.csv`."""
+    """Bytes in tensors, from the last line of the run's `memory.csv`."""
     reserved: int | None = None
-    """Bytes that PyTorch's allocator holds, tensors included, from the same line."""
+    """Bytes reserved by PyTorch's allocator, including tensors, from the same line."""
 
     @property
     def outside(self) -> int | None:
-        """Bytes that PyTorch's allocator does not know of: context, kernels, libraries."""
+        """Bytes outside of PyTorch's allocator: context, kernels, libraries."""
         return None if self.held is None or self.reserved is None else max(self.held - self.reserved, 0)
 
 
 @dataclass(frozen=True)
 class GPU:
-    """One GPU, as its driver sees it."""
+    """GPU with its memory, as reported by the driver."""
 
     index: int
     name: str
@@ -39,28 +39,28 @@ class GPU:
 
     @property
     def free(self) -> int:
-        """Bytes."""
+        """Free memory in bytes."""
         return self.total - self.used
 
     @property
     def unexplained(self) -> int | None:
-        """Bytes in use that no listed process holds: the driver's own, a display, processes in other containers."""
+        """Used bytes that belong to no listed process: driver, display, processes in other containers."""
         held = [holder.held for holder in self.holders]
         return None if None in held else max(self.used - sum(size or 0 for size in held), 0)
 
 
 @dataclass(frozen=True)
 class Holders:
-    """What the drivers told."""
+    """GPUs and processes that the drivers report."""
 
     source: str
-    """Who was asked."""
+    """Name of the library or command that was queried."""
     gpus: list[GPU]
     unplaced: list[Holder] = field(default_factory=list)
-    """Processes of which the driver does not tell the GPU; `rocm-smi` with several GPUs."""
+    """Processes whose GPU is not reported; happens with `rocm-smi` and several GPUs."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
+        """Convert to plain values for `--json`."""
         return {
             "source": self.source,
             "gpus": [

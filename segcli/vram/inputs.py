@@ -1,4 +1,4 @@
-"""What a batch of a run looks like: names, number formats and sizes of its tensors, without any of its pixels."""
+"""Batches of a run without pixels: names, dtypes and sizes of their tensors."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +20,12 @@ __all__ = ["Inputs", "inputs_of", "with_batch_size", "with_image_size"]
 Shape = tuple[int, ...]
 Kind = np.dtype[Any]
 SCORED = 2
-"""Images of a validation batch that are scored."""
+"""Number of images of a validation batch that are scored."""
 EXAMPLES = {2: "[512,512]", 3: "[64,64,64]"}
 MAPS: dict[str, tuple[Shape, Kind]] = {"mask": ((), np.dtype(np.uint8)), "valid": ((), np.dtype(np.uint8))}
-"""Axes before the spatial ones, and number format, of what comes with an image where no data set can be asked."""
+"""Maps that come with an image, if the data set is not available: axes before the spatial axes, and dtype."""
 FACTS: dict[str, tuple[Shape, Kind]] = {"class": ((), np.dtype(np.uint8))}
-"""The same of what comes without spatial axes."""
+"""Arrays without spatial axes that come with an image, if the data set is not available: axes and dtype."""
 
 
 @dataclass(frozen=True)
@@ -33,30 +33,30 @@ class Inputs:
     """Sizes of a run's batches."""
 
     train: Shape
-    """What the network sees in training, before padding to its stride."""
+    """Size of a training image or patch, before padding to the network's stride."""
     val_stored: Shape
-    """Largest validation image, as stored."""
+    """Size of the largest validation image, as stored."""
     val_resized: Shape
-    """The same after `image_size`."""
+    """Size of the largest validation image after resizing to `image_size`."""
     channels: int
     maps: dict[str, tuple[Shape, Kind]]
     fixed: dict[str, tuple[Shape, Kind]]
     """Arrays without spatial axes, such as the class of the whole image."""
     after: dict[str, Shape] = field(default_factory=dict)
-    """Axes behind the spatial ones, such as the structures of masks that may overlap."""
+    """Axes after the spatial axes, such as the structures of masks that may overlap."""
     notes: tuple[str, ...] = ()
-    """What had to be assumed."""
+    """Assumptions that had to be made."""
 
     def training_batch(self, run: Run, multiple: int) -> Loaded:
-        """A batch as the loader of the training gives it."""
+        """Make a batch as the training loader does."""
         size = padded_size(self.train, multiple)
         return self._batch(run.data.batch_size, Geometry(self.train, self.train, size))
 
     def validation_batch(self, run: Run, multiple: int) -> Loaded:
-        """A batch of whole images as the loader of the validation gives it."""
+        """Make a batch of whole images as the validation loader does."""
         padded = padded_size(self.val_resized, multiple)
         loaded = self._batch(run.data.batch_size, Geometry(self.val_stored, self.val_resized, padded))
-        del loaded.cases[SCORED:]  # each leaves a few numbers: two tell what there is to know
+        del loaded.cases[SCORED:]  # each scored image adds only a few numbers: two images are enough
         stored: dict[str, Array] = {
             name: np.zeros((*lead, *self.val_stored, *self.after.get(name, ())), kind)
             for name, (lead, kind) in self.maps.items()
@@ -66,7 +66,7 @@ class Inputs:
         return loaded
 
     def image(self, count: int, multiple: int) -> torch.Tensor:
-        """Images as prediction gives them to the network."""
+        """Make images as prediction passes them to the network."""
         return torch.zeros(count, self.channels, *padded_size(self.val_resized, multiple))
 
     def _batch(self, count: int, geometry: Geometry) -> Loaded:
@@ -83,10 +83,10 @@ class Inputs:
 
 
 def inputs_of(run: Run) -> Inputs:
-    """Sizes from the config, and from the data set where it is at hand.
+    """Find the sizes in the config, and in the data set if it is available.
 
     Raises:
-        ConfigError: Neither tells the size of an image.
+        ConfigError: Neither of them gives the size of an image.
     """
     layout: Layout = run.dataset.build()
     pipeline = Pipeline(run.data, run.dataset.spec, stride=1)
@@ -111,8 +111,8 @@ def inputs_of(run: Run) -> Inputs:
     if whole is None:
         whole = train
         notes.append("the size of whole images is not known: validation is forecast on patches")
-    wanted = {"valid", *layout.truths}
-    maps, fixed = ({name: entry for name, entry in known.items() if name in wanted} for known in (MAPS, FACTS))
+    names = {"valid", *layout.truths}
+    maps, fixed = ({name: entry for name, entry in known.items() if name in names} for known in (MAPS, FACTS))
     after: dict[str, Shape] = {"mask": (run.dataset.num_classes,)} if layout.overlaps else {}
     if sample is not None:
         size = sample.size
@@ -139,11 +139,11 @@ def _pixels(size: Shape) -> int:
 
 
 def with_batch_size(run: Run, count: int) -> Run:
-    """The run with another batch size."""
+    """Return the run with another batch size."""
     return run.model_copy(update={"data": run.data.model_copy(update={"batch_size": count})})
 
 
 def with_image_size(run: Run, size: Shape) -> Run:
-    """The run on images, or patches where it trains on patches, of another size."""
+    """Return the run with another image size, or patch size if it trains on patches."""
     key = "patch_size" if run.data.patch_size else "image_size"
     return run.model_copy(update={"data": run.data.model_copy(update={key: list(size)})})

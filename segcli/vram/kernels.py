@@ -1,6 +1,6 @@
-"""What CUDA's kernels do to memory that a tensor without data does not show: layouts, copies, workspaces.
+"""Memory effects of CUDA kernels that fake tensors do not show: layouts, copies, workspaces.
 
-Each rule names where PyTorch's sources have it.
+Each rule names the file in PyTorch's sources that it follows.
 """
 
 from typing import Any
@@ -12,24 +12,24 @@ __all__ = ["IN_PLACE", "WORKSPACE", "attention", "hidden", "in_cudnn_layout", "n
 
 aten = torch.ops.aten
 WORKSPACE = 4096 * 1024 * 2 + 16 * 1024 * 8
-"""Bytes that each cuBLAS handle reserves at its first product (`CUDABlas.cpp`, GPUs before Hopper)."""
+"""Bytes that each cuBLAS handle reserves at its first matrix product (`CUDABlas.cpp`, GPUs before Hopper)."""
 CONVOLUTIONS = {aten.convolution.default, aten.convolution_backward.default}
 PRODUCTS = {aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default, aten.linear.default}
 IN_PLACE = {aten._fused_sgd_.default, aten._fused_sgd_.tensor_lr}
-"""Operators that change their arguments, make nothing, and do not know tensors without data."""
+"""In-place operators without a result that do not support fake tensors."""
 FLASH_BLOCK = 128
-"""Tokens by which flash attention rounds up."""
+"""Flash attention rounds the number of tokens up to a multiple of this."""
 SORT_BYTES = 20
-"""Bytes per value that sorting takes besides its results: positions, and a second buffer of values and positions."""
+"""Extra bytes per value for sorting: positions, and a second buffer of values and positions."""
 
 
 def needs_blas(func: Any) -> bool:
-    """Whether the operator runs in cuBLAS."""
+    """Tell if the operator runs in cuBLAS."""
     return func in PRODUCTS
 
 
 def _layout(*tensors: Tensor) -> torch.memory_format:
-    """Layout in which cuDNN convolves these: channels last where one of them is (`ConvUtils.h`)."""
+    """Return the layout that cuDNN uses: channels-last if one of the tensors has it (`ConvUtils.h`)."""
     last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(tensors[0].ndim)
     if last is not None and tensors[0].dtype != torch.float64:
         for tensor in tensors:
@@ -39,13 +39,13 @@ def _layout(*tensors: Tensor) -> torch.memory_format:
 
 
 def _convolved(func: Any, args: Any) -> tuple[Tensor, ...]:
-    """Input and weight of a convolution, or output gradient, input and weight of its backward."""
+    """Return input and weight of a convolution, or output gradient, input and weight of its backward."""
     count = 2 if func is aten.convolution.default else 3
     return tuple(args[:count])
 
 
 def in_cudnn_layout(func: Any, args: Any, out: Any) -> Any:
-    """Results of a convolution in the layout that cuDNN would give them; any others as they are."""
+    """Convert the results of a convolution to the layout of cuDNN; other results stay as they are."""
     if func not in CONVOLUTIONS:
         return out
     layout = _layout(*_convolved(func, args)[-2:])
@@ -59,7 +59,7 @@ def in_cudnn_layout(func: Any, args: Any, out: Any) -> Any:
 
 
 def hidden(func: Any, args: Any, out: Any) -> list[int]:
-    """Bytes of each block that lives only while the kernel runs."""
+    """Return the bytes of each temporary block that exists only while the kernel runs."""
     if func in CONVOLUTIONS:
         tensors = _convolved(func, args)
         layout = _layout(*tensors[-2:])
@@ -92,7 +92,7 @@ def attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """`scaled_dot_product_attention` through the kernel that a GPU takes: flash for 16 bit, memory-efficient for 32."""
+    """Run `scaled_dot_product_attention` with the GPU's kernel: flash for 16 bit, memory-efficient for 32 bit."""
     assert not enable_gqa
     if torch.is_autocast_enabled("cuda"):
         kind = torch.get_autocast_dtype("cuda")

@@ -1,4 +1,4 @@
-"""The same step done for real: measured on a GPU, or traced on any device."""
+"""Real run of the forecast step: measured on a GPU, or traced on any device."""
 
 import time
 from collections.abc import Iterator
@@ -22,12 +22,12 @@ __all__ = ["measured", "traced"]
 
 STEPS = 2
 SNAPSHOT = "memory_snapshot.pickle"
-"""PyTorch's own format, for https://pytorch.org/memory_viz."""
+"""File name of PyTorch's memory snapshot, for https://pytorch.org/memory_viz."""
 
 
 @contextmanager
 def _training_step(run: Run) -> Iterator[TrainingStep]:
-    """Make the run's step without its data; random numbers are as before, afterwards."""
+    """Make the training step of the run without its data; the state of the random generators is restored."""
     device = choose_device(run.device)
     before = random_state(device)
     try:
@@ -51,10 +51,10 @@ def _multiple(parts: Assembly) -> int:
 
 
 def measured(run: Run, inputs: Inputs) -> Measured:
-    """What PyTorch's allocator counts on the GPU for the steps and the validation that the forecast plays.
+    """Measure the GPU memory of the steps and the validation that the forecast simulates.
 
     Raises:
-        DeviceError: There is no GPU, or its memory does not suffice.
+        DeviceError: There is no GPU, or it has not enough memory.
     """
     device = choose_device(run.device)
     if device.type != "cuda":
@@ -77,10 +77,10 @@ def measured(run: Run, inputs: Inputs) -> Measured:
 
 
 def traced(run: Run, inputs: Inputs, folder: Path) -> Traced:
-    """Trace one training step after one that warms up; with a snapshot of the memory where there is a GPU.
+    """Trace one training step after a warm-up step; on a GPU also write a memory snapshot.
 
     Raises:
-        DeviceError: The memory does not suffice.
+        DeviceError: There is not enough memory.
     """
     device = choose_device(run.device)
     on_gpu = device.type == "cuda"

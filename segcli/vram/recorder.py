@@ -1,4 +1,4 @@
-"""Notes every block of GPU memory from its first to its last moment, with who made it, when, and what for."""
+"""Records every block of GPU memory: allocation, release, layer, stage and kind."""
 
 import weakref
 from bisect import bisect_right
@@ -18,7 +18,7 @@ from segcli.vram import kernels
 __all__ = ["TOP", "Block", "Log", "Recorder"]
 
 TOP = "(network)"
-"""Layer of what runs in the network and in none of its modules."""
+"""Layer name for operators that run in the network but in none of its modules."""
 
 
 def _names(network: nn.Module) -> dict[int, str]:
@@ -27,19 +27,19 @@ def _names(network: nn.Module) -> dict[int, str]:
 
 @dataclass(slots=True)
 class Block:
-    """One piece of memory."""
+    """Block of GPU memory."""
 
     size: int
-    """Bytes asked for, before the allocator rounds up."""
+    """Requested bytes, before the allocator rounds up."""
     kind: str
     """`parameters`, `buffers`, `gradients`, `optimizer`, `ema`, `batch`, `activations`, `temporary` or `workspace`."""
     layer: str
-    """Module that made it; empty outside of every module."""
+    """Module that allocated the block; empty outside of all modules."""
 
 
 @dataclass(slots=True)
 class Moment:
-    """Where the step is, from one event on."""
+    """Stage and layer of the step, valid from one event on."""
 
     first_event: int
     stage: str
@@ -48,19 +48,19 @@ class Moment:
 
 @dataclass
 class Log:
-    """What happened, in order."""
+    """All allocations and releases in order."""
 
     blocks: list[Block] = field(default_factory=list)
     events: list[int] = field(default_factory=list)
-    """Number of a block that begins, or `~number` of one that ends."""
+    """Number of an allocated block, or `~number` of a released block."""
     moments: list[Moment] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
-    """Blocks of the forward pass that were alive when the last backward pass began."""
+    """Blocks of the forward pass that were allocated when the last backward pass began."""
 
     def settle(self) -> None:
-        """Give blocks that end together the order of their numbers: autocast lets go its weights in one of its own.
+        """Sort blocks that are released together by number, because autocast frees its weights in arbitrary order.
 
-        What is free afterwards is the same, whatever the order.
+        The free memory afterwards does not depend on the order.
         """
         start = 0
         for position, event in enumerate([*self.events, 0]):
@@ -70,11 +70,11 @@ class Log:
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Watches one network through a step.
+    """Records the memory of one network during a step.
 
     Args:
-        network: Its modules are the layers.
-        device_type: Blocks on other devices are passed over.
+        network: Network whose modules are the layers.
+        device_type: Type of device; blocks on other devices are ignored.
     """
 
     def __init__(self, network: nn.Module, device_type: str = "cuda") -> None:
@@ -84,11 +84,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.names = _names(network)
         self.layers = [""]
         self.marks: list[tuple[int, str]] = []
-        """Layer from each node's number on."""
+        """First node number of each layer visit, with the name of the layer."""
         self.stage = "start"
         self.kind = "temporary"
         self.alive: dict[int, int] = {}
-        """Number of the block of each living storage."""
+        """Block number of each storage that is still allocated."""
         self.references: dict[int, Any] = {}
         self.handles: set[bool] = set()
         self._note_moment()
@@ -96,14 +96,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     # ---- blocks
 
     def adopt(self, tensors: Iterable[Tensor], kind: str) -> None:
-        """Take up tensors that were made elsewhere, or say what those are for that were made here."""
+        """Record tensors that were made elsewhere, or set the kind of tensors that were recorded here."""
         for tensor in tensors:
             number = self._seen(tensor)
             if number is not None:
                 self.log.blocks[number].kind = kind
 
     def _seen(self, tensor: Tensor) -> int | None:
-        """Number of the block that this tensor lies in, which begins here if it is new."""
+        """Return the number of the block that holds this tensor; a new block is recorded."""
         if tensor.device.type != self.device_type:
             return None
         storage = tensor.untyped_storage()
@@ -128,7 +128,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return len(self.log.blocks) - 1
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run one operator and note what it leaves."""
+        """Run one operator and record the memory of its results."""
         if func in kernels.IN_PLACE:
             return None
         out = func(*args, **(kwargs or {}))
@@ -148,17 +148,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
     def _reserve_workspace(self) -> None:
-        """Each of the threads that run the forward and the backward pass has its own."""
+        """Record the cuBLAS workspace; the threads of forward and backward pass have one each."""
         behind = self.stage.endswith("backward")
         if behind not in self.handles:
             self.handles.add(behind)
             self._begin(kernels.WORKSPACE, "workspace")
 
-    # ---- places
+    # ---- stages and layers
 
     @contextmanager
     def during(self, stage: str, kind: str = "temporary") -> Iterator[None]:
-        """A stage of the step; what is made in it and not told otherwise is of this kind."""
+        """Mark a stage of the step; blocks allocated in it get this kind unless another kind is set."""
         before = self.stage, self.kind
         self.enter_stage(stage, kind)
         try:
@@ -167,7 +167,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.enter_stage(*before)
 
     def enter_stage(self, stage: str, kind: str) -> None:
-        """From here on it is this stage."""
+        """Start a stage."""
         self.stage, self.kind = stage, kind
         self._note_moment()
 
@@ -175,19 +175,19 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.log.moments.append(Moment(len(self.log.events), self.stage, self.layers[-1]))
 
     def enter_node(self, number: int) -> None:
-        """The backward pass of the node with this number begins."""
+        """Note that the backward pass of the node with this number starts."""
         position = bisect_right(self.marks, number, key=lambda mark: mark[0]) - 1
         self.layers[-1] = self.marks[position][1] if position >= 0 else ""
         self._note_moment()
 
     def leave_nodes(self) -> None:
-        """The backward pass is over."""
+        """Note that the backward pass is over."""
         self.layers[-1] = ""
         self._note_moment()
 
     @contextmanager
     def following(self, network: nn.Module | None = None) -> Iterator[None]:
-        """Watch which module runs; `network` is a copy of the network whose layers have the same names."""
+        """Track the running module; `network` is a copy of the network with the same layer names."""
         names = self.names
         if network is not None:
             names = _names(network)
@@ -214,7 +214,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._note_moment()
 
     def note_saved(self) -> None:
-        """The backward pass is about to begin: what is still there of the forward pass is kept for it."""
+        """Note before a backward pass which blocks of the forward pass are kept for it."""
         self.log.kept = []
         for number in self.alive.values():
             if self.log.blocks[number].kind == "passing":

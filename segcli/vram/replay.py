@@ -1,4 +1,4 @@
-"""Goes through a log with the model of the allocator: how much is in use at each moment, and what for."""
+"""Replays a log with the allocator model: memory in use at each moment, by kind."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,25 +12,25 @@ __all__ = ["Replay", "fits", "replayed"]
 
 @dataclass
 class Replay:
-    """What a log comes to."""
+    """Memory use computed from a log."""
 
     peak: int = 0
     reserved: int = 0
     at_peak: dict[str, int] = field(default_factory=dict)
-    """Bytes of each kind at the peak, before rounding, and `rounding`."""
+    """Bytes of each kind at the peak before rounding, and the bytes added by `rounding`."""
     kinds: dict[str, int] = field(default_factory=dict)
-    """Most bytes of each kind at one time."""
+    """Largest number of bytes of each kind at one time."""
     stages: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Peak and reserved bytes of each stage."""
     layers: dict[str, int] = field(default_factory=dict)
-    """Peak while each module itself runs."""
+    """Peak bytes while each module itself runs."""
     curve: list[int] = field(default_factory=list)
     """Bytes in use after each event."""
     curve_reserved: list[int] = field(default_factory=list)
 
 
 def replayed(log: Log) -> Replay:
-    """Replay without a limit."""
+    """Replay a log without a memory limit."""
     allocator, replay = CachingAllocator(), Replay()
     addresses: dict[int, int] = {}
     now: Counter[str] = Counter()
@@ -65,12 +65,12 @@ def replayed(log: Log) -> Replay:
 
 
 def fits(events: Sequence[int], sizes: Sequence[int], capacity: int) -> bool:
-    """Whether the allocator gets through with this many bytes.
+    """Tell if the allocator can serve all events with `capacity` bytes.
 
     Args:
-        events: As in a log.
+        events: Events of a `Log`.
         sizes: Bytes of each block.
-        capacity: Bytes that it may reserve.
+        capacity: Bytes that the allocator may reserve.
     """
     allocator = CachingAllocator(capacity)
     addresses: dict[int, int] = {}

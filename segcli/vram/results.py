@@ -1,4 +1,4 @@
-"""A forecast of GPU memory, as commands hand it to tables. Sizes are bytes."""
+"""Results of a memory forecast, for tables and JSON. Sizes are bytes."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,17 +19,17 @@ __all__ = [
 ]
 
 CONTEXT = 512 * 2**20
-"""Allowance for CUDA's context and the code of its kernels, which no allocator counts."""
+"""Allowance for the CUDA context and kernel code, which the allocator does not count."""
 LIBRARIES = 64 * 2**20
-"""Allowance for the workspaces of cuDNN, which depend on the algorithm that it chooses on the GPU at hand."""
+"""Allowance for cuDNN workspaces, which depend on the algorithm that cuDNN chooses on the GPU."""
 UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 def parse_size(text: str) -> int:
-    """Bytes of a size with its unit.
+    """Convert a size with a unit to bytes.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is not a size.
 
     Example:
         >>> parse_size("24GiB"), parse_size("512 MB")
@@ -46,77 +46,77 @@ def parse_size(text: str) -> int:
 
 @dataclass(frozen=True)
 class StageUse:
-    """A stage of training, validation or prediction."""
+    """Memory of one stage of training, validation or prediction."""
 
     phase: str
     stage: str
     peak: int
-    """Most that tensors take in it, rounded as the allocator does."""
+    """Peak bytes of tensors in this stage, rounded as the allocator does."""
     reserved: int
-    """Most that the allocator holds by then."""
+    """Largest number of bytes reserved by the allocator up to the end of this stage."""
 
 
 @dataclass(frozen=True)
 class LayerUse:
-    """One layer in a training step."""
+    """Memory of one layer in a training step."""
 
     name: str
     parameters: int
-    """Number of values."""
+    """Number of parameters."""
     weights: int
-    """Bytes of its parameters and buffers."""
+    """Bytes of parameters and buffers."""
     activations: int
-    """Bytes that it keeps for the backward pass."""
+    """Bytes kept for the backward pass."""
     peak: int
-    """Most that the whole process has allocated while it runs, forward or backward."""
+    """Peak bytes of the whole process while this layer runs, forward or backward."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What fits a GPU."""
+    """Largest batch and image that fit a GPU."""
 
     vram: int
     max_batch_size: int
-    """Largest batch with the run's own precision; 0 where not even one image fits."""
+    """Largest batch with the run's own precision; 0 if not even one image fits."""
     by_precision: dict[str, int]
     max_image_size: tuple[int, ...] | None
-    """Largest image, or patch, at the run's batch size; None where none fits."""
+    """Largest image, or patch, at the run's batch size; None if none fits."""
 
 
 @dataclass(frozen=True)
 class SweepRow:
-    """One value of a sweep."""
+    """Forecast for one value of a sweep."""
 
     key: str
     value: str
     peak: int
     reserved: int
     fits: bool | None
-    """None without a limit."""
+    """True if the value fits the GPU; None without a limit."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The same step on a GPU."""
+    """Measurement of the forecast step on a GPU."""
 
     peak: int
     """`torch.cuda.max_memory_allocated`."""
     reserved: int
     """`torch.cuda.max_memory_reserved`."""
     device: int
-    """What became less free on the GPU."""
+    """Decrease of the free memory on the GPU."""
     gpu: str
 
 
 @dataclass(frozen=True)
 class Traced:
-    """A trace of the same step."""
+    """Trace of the forecast step."""
 
     device: str
     files: list[Path]
     elapsed_s: float
     peak: int
-    """Most that was allocated on the GPU; on the CPU what the process held at the end."""
+    """Peak of allocated bytes on the GPU; on the CPU the memory of the process at the end."""
 
 
 @dataclass(frozen=True)
@@ -134,13 +134,13 @@ class Timeline:
     kinds: list[str]
 
     def as_dict(self) -> dict[str, Any]:
-        """For a page."""
+        """Convert to plain values for an HTML page."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run will take."""
+    """Forecast of the GPU memory of a run."""
 
     run: str
     model: str
@@ -152,18 +152,18 @@ class Forecast:
     parameters: int
     trainable: int
     kinds: dict[str, int]
-    """Most bytes of each kind that live at one time during training, before rounding."""
+    """Largest number of bytes of each kind at one time during training, before rounding."""
     at_peak: dict[str, int]
     """Bytes of each kind at the peak of training; with `rounding` they add up to `peak`."""
     activations: int
     """Bytes kept for the backward pass when it begins."""
     peak: int
-    """Most that tensors take during training and validation: `torch.cuda.max_memory_allocated`."""
+    """Peak bytes of tensors during training and validation: `torch.cuda.max_memory_allocated`."""
     reserved: int
-    """Most that the allocator holds: `torch.cuda.max_memory_reserved`."""
+    """Largest number of bytes reserved by the allocator: `torch.cuda.max_memory_reserved`."""
     stages: list[StageUse]
     layers: list[LayerUse]
-    """In the order in which they stand in the network."""
+    """Layers in the order of the network."""
     limits: Limits | None = None
     sweep: list[SweepRow] = field(default_factory=list)
     measured: Measured | None = None
@@ -172,16 +172,16 @@ class Forecast:
 
     @property
     def device(self) -> int:
-        """Bytes on the GPU as `nvidia-smi` shows them: reserved, with the allowances for context and libraries."""
+        """Bytes on the GPU as shown by `nvidia-smi`: reserved plus the allowances for context and libraries."""
         return self.reserved + CONTEXT + LIBRARIES
 
     def phase(self, name: str) -> tuple[int, int]:
-        """Peak and reserved bytes of training, validation or prediction."""
+        """Return peak and reserved bytes of training, validation or prediction."""
         stages = [stage for stage in self.stages if stage.phase == name]
         return max(stage.peak for stage in stages), max(stage.reserved for stage in stages)
 
     def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
+        """Convert to plain values for `--json`."""
         phases: dict[str, dict[str, Any]] = {}
         for stage in self.stages:
             sizes = {"peak_bytes": stage.peak, "reserved_bytes": stage.reserved}

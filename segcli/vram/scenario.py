@@ -1,4 +1,4 @@
-"""Play a training step, a validation and a prediction on a GPU that is not there."""
+"""Simulate a training step, a validation and a prediction on a GPU that does not exist."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -27,55 +27,55 @@ IMPOSSIBLE = (
     fake_tensor.DataDependentOutputException,
     fake_tensor.UnsupportedOperatorException,
 )
-"""What tensors without data raise where only data could tell."""
+"""Exceptions of fake tensors where an operator needs real values."""
 PASSES = 2
-"""Forward passes that are played of an image in tiles: the others take what these took."""
+"""Number of simulated forward passes of a tiled image; further tiles need the same memory."""
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "auto": torch.bfloat16, True: torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class Layer:
-    """What one module holds."""
+    """Parameters and weights of one module."""
 
     parameters: int
-    """Number of values, its own and not those of modules within."""
+    """Number of parameters of the module itself, without its submodules."""
     weights: int
     """Bytes of parameters and buffers."""
 
 
 @dataclass(frozen=True)
 class Played:
-    """One play, as it was noted."""
+    """Record of one simulation."""
 
     log: Log
     layers: dict[str, Layer]
     trainable: int
     stride: int
-    """Sizes of an image are multiples of it."""
+    """Image sizes must be multiples of this."""
     reads: int
-    """How often training read a value, for which it got zero."""
+    """Number of times the training read a value of a tensor; each read returned zero."""
 
 
 def precision_of(run: Run, device: torch.device) -> Precision:
-    """Number format on the GPU: `auto` takes bf16, as on every GPU since 2020."""
+    """Choose the precision on the GPU; `auto` uses bf16, as every GPU since 2020 supports it."""
     return Precision(TYPES.get(run.training.amp) if device.type == "cuda" else None, device.type)
 
 
 class _Unwatched:
-    """Looks at no loss: tensors without data have none, and the trainer's guard needs a stream."""
+    """Guard that checks no loss: fake tensors have no values, and the trainer's guard needs a CUDA stream."""
 
     def watch(self, loss: Tensor, place: str) -> None:
-        """Ignore."""
+        """Do nothing."""
 
     def settle(self) -> None:
-        """Ignore."""
+        """Do nothing."""
 
 
 @contextmanager
 def _stage(run: Run, device: torch.device) -> Iterator[Assembly]:
-    """The parts of the run on the GPU that is not there."""
+    """Make the parts of the run on the simulated GPU."""
     site = Site(device, precision_of(run, device), placed, passes=PASSES)
-    # what is read decides what is done, and torch.compile would compile
+    # switch off `on_nan: skip`, which decides by the value of the loss, and torch.compile, which takes long
     quiet = run.model_copy(
         update={
             "training": run.training.model_copy(update={"compile": False}),
@@ -115,13 +115,13 @@ def _recorder(parts: Assembly) -> Recorder:
 
 
 def play_training(run: Run, inputs: Inputs, *, validate: bool = True, device: torch.device = GPU) -> Played:
-    """Take two optimizer steps with the step of the trainer itself, then validate a batch.
+    """Simulate two optimizer steps with the trainer's own step, then the validation of a batch.
 
-    Two steps, because the first has no optimizer state yet; two batches a step where gradients are accumulated, because
-    the first has no gradients yet.
+    Two steps, because in the first step there is no optimizer state yet. With gradient accumulation two batches per
+    step, because for the first batch there are no gradients yet.
 
     Raises:
-        ConfigError: The step depends on values, which there are none of.
+        ConfigError: The step depends on values, which fake tensors do not have.
     """
     with _stage(run, device) as parts:
         recorder, saved = _recorder(parts), Saved()
@@ -152,7 +152,7 @@ def play_training(run: Run, inputs: Inputs, *, validate: bool = True, device: to
 
 def _training_step(parts: Assembly, recorder: Recorder) -> TrainingStep:
     step = TrainingStep(parts, guard=_Unwatched())
-    parts.network.epoch_begins(parts.run.training.epochs - 1)  # when least of it is frozen
+    parts.network.epoch_begins(parts.run.training.epochs - 1)  # the last epoch, in which the fewest layers are frozen
     if step.stepper.averaged is not None:
         recorder.adopt(step.stepper.averaged.parameters(), "ema")
         recorder.adopt(step.stepper.averaged.buffers(), "ema")
@@ -173,12 +173,12 @@ def _validate(step: TrainingStep, inputs: Inputs, recorder: Recorder) -> None:
     stage = recorder.during("validation/metrics")
     batches = [inputs.validation_batch(parts.run, _multiple(parts))]
     with stage, follow, _staged(recorder, network, "validation"):
-        # no file is there whose header could tell the spacing
+        # there is no file with the spacing in its header
         evaluate(parts, network, batches, spacing_of=lambda _: parts.layout.stated_spacing)
 
 
 def play_prediction(run: Run, inputs: Inputs, *, device: torch.device = GPU) -> Played:
-    """Predict a batch in a process of its own, which holds the weights and nothing else.
+    """Simulate the prediction of a batch in a separate process, which holds only the weights.
 
     Raises:
         ConfigError: As `play_training`.
@@ -206,7 +206,7 @@ def _multiple(parts: Assembly) -> int:
 
 @contextmanager
 def _staged(recorder: Recorder, network: nn.Module, phase: str = "training") -> Iterator[None]:
-    """While the network itself runs it is `forward`; what follows is `loss` in training, and `metrics` elsewhere."""
+    """Set the stage: `forward` while the network runs, then `loss` in training and `metrics` elsewhere."""
     training = phase == "training"
 
     def enter(*_: Any) -> None:

@@ -1,7 +1,7 @@
-"""A GPU that is not there: tensors without data that behave as if they lay on one.
+"""Simulated GPU: fake tensors without data that behave as if they were on a GPU.
 
-PyTorch's own fake tensors do nearly all of it. Two things are added: PyTorch built without CUDA lacks a "device guard",
-which operators ask for although nothing is to be switched, and a step that reads values (`item`, `numpy`) gets zeros.
+PyTorch's fake tensors do nearly all of it. Two things are added. PyTorch built without CUDA has no "device guard",
+which operators need although there is no device to switch. And a step that reads values (`item`, `numpy`) gets zeros.
 """
 
 import ctypes
@@ -26,7 +26,7 @@ __all__ = ["GPU", "Stepping", "placed", "stand_in"]
 
 GPU = torch.device("cuda:0")
 REGISTRY = "_ZN3c104impl26device_guard_impl_registryE"
-"""`c10::impl::device_guard_impl_registry`: one pointer for each kind of device, CPU first, CUDA second."""
+"""Symbol of `c10::impl::device_guard_impl_registry`: one pointer per device type, CPU first, CUDA second."""
 READS = {
     Tensor.item: 0.0,
     Tensor.__float__: 0.0,
@@ -34,7 +34,7 @@ READS = {
     Tensor.__index__: 0,
     Tensor.__bool__: False,
 }
-"""What a tensor without data gives where its value is read."""
+"""Replacement values when the value of a fake tensor is read."""
 
 
 MAKERS = {torch.tensor, torch.as_tensor}
@@ -42,17 +42,17 @@ MAKERS = {torch.tensor, torch.as_tensor}
 
 @contextmanager
 def stand_in() -> Iterator[FakeTensorMode]:
-    """Within, tensors are made without data, on the CPU or on `GPU`.
+    """Make all tensors in this context without data, on the CPU or on `GPU`.
 
     Raises:
-        DeviceError: This build of PyTorch does not let itself be led on.
+        DeviceError: This build of PyTorch cannot simulate a GPU.
     """
     with ExitStack() as stack:
         here = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         stack.callback(restore_random_state, random_state(here), here)
         if not torch.cuda.is_available():
             stack.enter_context(_guard())
-            # autocast and the loss scaler look for a GPU themselves
+            # autocast and the loss scaler check for a GPU themselves
             stack.enter_context(patch("torch.cuda.amp.common.amp_definitely_not_available", lambda: False))
             stack.enter_context(patch("torch.cuda.is_bf16_supported", lambda *_, **__: True))
         yield stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
@@ -60,7 +60,7 @@ def stand_in() -> Iterator[FakeTensorMode]:
 
 @contextmanager
 def _guard() -> Iterator[None]:
-    """Let the guard of the CPU, which does nothing, stand in for CUDA's."""
+    """Use the device guard of the CPU, which does nothing, also for CUDA."""
     suffix = "dylib" if sys.platform == "darwin" else "so"
     library = Path(torch.__file__).parent / "lib" / f"libc10.{suffix}"
     try:
@@ -79,7 +79,7 @@ def _guard() -> Iterator[None]:
 
 
 def placed(network: nn.Module, memory_format: torch.memory_format) -> nn.Module:
-    """The network with its weights in this layout; `Module.to` cannot do it without data."""
+    """Convert the weights of the network to a memory layout; `Module.to` cannot do this without data."""
     ndim = {torch.channels_last: 4, torch.channels_last_3d: 5}.get(memory_format)
     done: dict[int, nn.Parameter] = {}
     for module in network.modules():
@@ -93,7 +93,7 @@ def placed(network: nn.Module, memory_format: torch.memory_format) -> nn.Module:
 
 
 def _made(values: Any, dtype: torch.dtype | None, device: torch.device) -> Tensor:
-    """A tensor of these values on the device; in inference mode PyTorch would look for a real one to copy them to."""
+    """Make a tensor of these values on the device; in inference mode PyTorch would need a real device for the copy."""
     array = np.asarray(values)
     if dtype is None:
         dtype = torch.get_default_dtype() if array.dtype.kind == "f" else torch.from_numpy(array).dtype
@@ -101,16 +101,16 @@ def _made(values: Any, dtype: torch.dtype | None, device: torch.device) -> Tenso
 
 
 class Stepping(TorchFunctionMode):
-    """Redirects what cannot run without data or without a GPU.
+    """Replaces functions that cannot run without data or without a GPU.
 
     Args:
-        run_backward: Does the backward pass of a loss.
+        run_backward: Runs the backward pass of a loss.
     """
 
     def __init__(self, run_backward: Callable[[Tensor], None]) -> None:
         super().__init__()
         self.reads = 0
-        """How often a value was read."""
+        """Number of times a value was read."""
         self.instead: dict[Any, Callable[..., Any]] = {
             Tensor.backward: lambda loss, **_: run_backward(loss),
             Tensor.__deepcopy__: _copied,
@@ -123,7 +123,7 @@ class Stepping(TorchFunctionMode):
         }
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run a function of PyTorch, or what stands in for it."""
+        """Run a function of PyTorch, or its replacement."""
         kwargs = kwargs or {}
         if func is torch.nn.functional.scaled_dot_product_attention and args[0].device.type == "cuda":
             return attention(*args, **kwargs)
@@ -136,13 +136,13 @@ class Stepping(TorchFunctionMode):
 
 
 def _copied(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
-    """As `deepcopy`, which looks at the address of the data."""
+    """Copy a tensor in place of `deepcopy`, which needs the address of the data."""
     memo[id(tensor)] = copy = tensor.detach().clone()
     return copy
 
 
 def _moved(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """As `to`, which would move a single number for real, since that is all its tensor has."""
+    """Move a tensor in place of `to`, which would really move a tensor with a single number."""
     if isinstance(tensor, FakeTensor):
         tensor.constant = None
     return tensor.to(*args, **kwargs)

@@ -1,1 +1,1 @@
-"""Export: files in other formats, written with a description of the run, compared with the original, and read again."""
+"""Export: write networks to other file formats with a description of the run, verify them, and read them again."""

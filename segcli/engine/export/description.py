@@ -1,4 +1,4 @@
-"""What an exported network says of itself, and how far it is from the original."""
+"""Metadata of an exported network, and its numerical difference from the original."""
 
 import json
 import math
@@ -18,18 +18,18 @@ from segcli.core.types import ConfigModel, Positive, Share
 __all__ = ["KEY", "SCALES", "Description", "Difference", "told_of_file"]
 
 KEY = "segcli"
-"""Name of our description among a file's metadata."""
+"""Key of segcli's description in the metadata of a file."""
 VERSION = 2
 SCALES = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
-"""Stored value that becomes 1."""
+"""Largest stored value by data type; it is normalised to 1."""
 
 
 LONGEST = 2**22
-"""Letters of a description; the classes take most of them."""
+"""Longest description in characters; the classes take most of it."""
 MOST_PIXELS = 2**30
-"""Pixels of the largest input that a description may ask for."""
-MOST_TOLD = 5
-"""Mistakes of a description that are told."""
+"""Largest input in pixels that a description may require."""
+MOST_SHOWN = 5
+"""Largest number of errors in a description that one message lists."""
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 Numbers = Annotated[list[float], Field(min_length=1, max_length=4096)]
 Deviations = Annotated[list[Annotated[float, Field(gt=0.0)]], Field(min_length=1, max_length=4096)]
@@ -44,7 +44,7 @@ def _one_of(*words: str) -> Any:
 
 
 class _Channel(ConfigModel):
-    """A channel of the mask."""
+    """Channel of the mask."""
 
     name: Annotated[str, Field(max_length=1000)]
     color: Annotated[list[Level], Field(min_length=3, max_length=3)] | None = None
@@ -54,15 +54,15 @@ def _channel(entry: dict[str, Any]) -> dict[str, Any]:
     try:
         _Channel.model_validate(entry)
     except ValidationError as error:
-        raise ValueError(_told(error.errors()[0], "classes")) from None
+        raise ValueError(_message(error.errors()[0], "classes")) from None
     return entry
 
 
 class Description(ConfigModel):
-    """What a file says of the network in it; JSON under the key `segcli` of its metadata.
+    """Description of the network in a file; JSON under the key `segcli` of the metadata.
 
-    A file from anywhere says it, so that nothing is taken that cannot be: each key has its range, and a key that is
-    not known is a mistake. Whoever adds one raises `VERSION`.
+    The file may come from an untrusted source, so every key has a checked range, and an unknown key is an error. If you
+    add a key, increase `VERSION`.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -74,20 +74,20 @@ class Description(ConfigModel):
     ndim: Annotated[int, Field(ge=2, le=3)]
     in_channels: Step
     classes: Annotated[list[Annotated[dict[str, Any], AfterValidator(_channel)]], Field(min_length=1, max_length=65536)]
-    """Name of each channel of the mask, with its colour where it has one."""
+    """Name of each channel of the mask, with its colour if it has one."""
     input_name: Text
     input_dtype: Annotated[str, _one_of(*SCALES)]
     input_axes: Annotated[str, _one_of("BCHW", "BHWC", "BCDHW", "BDHWC")]
-    """Axes in order."""
+    """Order of the axes."""
     outputs: Annotated[list[Text], Field(min_length=1, max_length=64)]
     precision: Annotated[str, _one_of("float32", "float16", "int8")]
-    """Number format of the weights."""
+    """Data type of the weights."""
     baked: bool
-    """Whether the file normalises the image and gives probabilities as well."""
+    """True if the file normalises the image itself and also returns probabilities."""
     stride: Step
     """Each spatial size must be a multiple of this."""
     multiple: Step
-    """Each spatial size is padded to a multiple of this, which is one of `stride`."""
+    """Each spatial size is padded to a multiple of this; it is itself a multiple of `stride`."""
     normalize: Literal[True, False, "per_image", "min_max"]
     mean: Numbers | None
     std: Deviations | None
@@ -97,19 +97,19 @@ class Description(ConfigModel):
     tta: Literal[False, True, "horizontal"]
     """Test-time augmentation, as `inference.tta`."""
     scales: Annotated[list[Annotated[float, Field(ge=0.25, le=4.0)]], Field(min_length=1, max_length=64)]
-    """Sizes at which an image is seen, as `inference.scales`."""
+    """Scales of test-time augmentation, as `inference.scales`."""
     postprocess: dict[str, Any]
-    """What is done to masks; the section `inference.postprocess`."""
+    """Post-processing of masks; the section `inference.postprocess`."""
     dataset: dict[str, Any]
-    """How images are read: the data-set file without its paths."""
+    """Settings for reading images: the data-set file without its paths."""
     preprocessing: dict[str, Any]
-    """How they are prepared: `image_size` and `preprocessing` of the section `data`."""
+    """Settings for preparing images: `image_size` and `preprocessing` of the section `data`."""
     segcli: Annotated[str, Field(max_length=100)]
-    """Version that wrote the file."""
+    """Version of segcli that wrote the file."""
     class_offsets: Annotated[list[float], Field(max_length=65536)] = []
-    """Subtracted from the logit of each class before it becomes a probability; nothing when empty."""
+    """Numbers subtracted from the logits of the classes before the softmax; nothing when empty."""
     size: Sizes | None = None
-    """The one spatial size that the network is made for; None where sizes are free."""
+    """Fixed spatial size of the input; None if sizes are free."""
     format: Positive = VERSION
 
     @model_validator(mode="after")
@@ -119,7 +119,7 @@ class Description(ConfigModel):
         return self
 
     def _disagreements(self) -> Iterator[tuple[str, str]]:
-        """Keys that do not go with the others."""
+        """Find keys that contradict other keys."""
         yield from self._of_channels()
         yield from self._of_sizes()
         for key in ("paths", "split", "sample", "classes_file"):
@@ -156,15 +156,15 @@ class Description(ConfigModel):
                 yield key, f"must be {self.ndim} sizes of together at most {MOST_PIXELS:,} pixels, got {size}"
 
     def as_json(self) -> str:
-        """As a file holds it."""
+        """Convert the description to JSON."""
         return json.dumps(self.model_dump(), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str | bytes, path: Path) -> "Description":
-        """As it was written.
+        """Read and check a description from JSON.
 
         Raises:
-            CheckpointError: It is not ours, of another version, or says what cannot be.
+            CheckpointError: The text is not a description, is of another version, or has impossible values.
         """
         try:
             values: dict[str, Any] = json.loads(text if len(text) <= LONGEST else "")
@@ -187,27 +187,27 @@ def _is_size(size: Any, ndim: int) -> bool:
 
 @contextmanager
 def told_of_file(path: Path, section: str = "") -> Iterator[None]:
-    """Tell in one sentence which keys of a file's description cannot be right.
+    """Turn validation errors of a file's description into one `CheckpointError` that names the keys.
 
     Args:
         path: The file.
-        section: Key that holds the keys that are checked.
+        section: Section of the description that is checked.
 
     Raises:
-        CheckpointError: There are some.
+        CheckpointError: Some keys have impossible values.
     """
     try:
         yield
     except ValidationError as error:
-        told = list(dict.fromkeys(_told(detail, section) for detail in error.errors(include_url=False)))
-        more = f"; and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
+        errors = list(dict.fromkeys(_message(detail, section) for detail in error.errors(include_url=False)))
+        more = f"; and {len(errors) - MOST_SHOWN} more" if len(errors) > MOST_SHOWN else ""
         raise CheckpointError(
-            f"`{path}` has a description that cannot be right: {'; '.join(told[:MOST_TOLD])}{more}",
+            f"`{path}` has a description that cannot be right: {'; '.join(errors[:MOST_SHOWN])}{more}",
             hint="take a file that this version's `segcli export` wrote",
         ) from error
 
 
-def _told(detail: Any, section: str) -> str:
+def _message(detail: Any, section: str) -> str:
     if detail["type"] == "value_error":
         return str(detail["ctx"]["error"])
     key = ".".join(printable(str(step)) for step in (*([section] if section else []), *detail["loc"]))
@@ -221,18 +221,18 @@ def _told(detail: Any, section: str) -> str:
 
 @dataclass(frozen=True)
 class Difference:
-    """How far the exported network is from the original on one input."""
+    """Difference between the exported and the original network on one input."""
 
     input: str
     shape: list[int]
     logits: float
-    """Largest difference of the raw outputs."""
+    """Largest absolute difference of the raw outputs."""
     largest_logit: float
-    """Largest raw output of the original, for comparison."""
+    """Largest absolute raw output of the original, as a reference."""
     probabilities: float
-    """Largest difference of the probabilities."""
+    """Largest absolute difference of the probabilities."""
 
     def exceeds(self, tolerance: float) -> bool:
-        """Whether a probability, or a raw output in proportion to the largest, differs by more; so does a NaN."""
+        """Tell if probabilities, or raw outputs relative to the largest, differ by more than `tolerance` or are NaN."""
         within = self.probabilities <= tolerance and self.logits <= tolerance * max(1.0, self.largest_logit)
         return not within

@@ -1,4 +1,4 @@
-"""Writes a network into a file that runs elsewhere: ONNX, TorchScript, torch.export."""
+"""Write a network to a portable file: ONNX, TorchScript, torch.export."""
 
 import copy
 import json
@@ -34,31 +34,31 @@ INPUT = "image"
 
 @dataclass(frozen=True)
 class Normalization:
-    """What a file does with stored pixels where it is baked in."""
+    """Normalisation of stored pixels that is built into an exported file."""
 
     dtype: str
-    """Of the stored pixels; a key of `SCALES`."""
+    """Data type of the stored pixels; a key of `SCALES`."""
     mean: Array | None
-    """Of each channel on the scale 0 to 1; None where that scale is all."""
+    """Mean of each channel on the scale 0 to 1; None if pixels are only scaled."""
     std: Array | None
 
     @classmethod
     def of(cls, parts: Assembly, dtype: str) -> "Normalization":
-        """As the run's own pipeline does it."""
+        """Take the normalisation of the run's own pipeline."""
         if not parts.run.data.preprocessing.normalize:
             return cls(dtype, None, None)
         return cls(dtype, parts.pipeline.mean, parts.pipeline.std)
 
 
 class Exportable(nn.Module):
-    """A network as its file shall hold it; `(B, C, *S) -> {name: (B, K, *S)}`.
+    """Network in the form in which it is exported; `(B, C, *S) -> {name: (B, K, *S)}`.
 
     Args:
-        network: It is copied to the CPU.
-        task: Gives the probabilities.
-        half: Compute in 16 bits; inputs and outputs stay as they are.
-        baked: Let the file take stored pixels `(B, *S, C)` and give the `probabilities` beside the raw outputs. None
-            leaves both to whoever runs it.
+        network: Network to export; it is copied to the CPU.
+        task: Task that computes the probabilities.
+        half: Compute in 16 bits; the data types of inputs and outputs stay the same.
+        baked: Normalisation to build into the file, which then takes stored pixels `(B, *S, C)` and also returns
+            `probabilities`. None leaves both to the program that runs the file.
     """
 
     mean: Tensor | None
@@ -78,7 +78,7 @@ class Exportable(nn.Module):
         self.eval()
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Raw outputs by name, and the probabilities where they are baked in."""
+        """Return raw outputs by name, and probabilities if normalisation is built in."""
         x = image if self.baked is None else self._normalized(image, SCALES[self.baked.dtype])
         outputs = self.network(x.half() if self.halved else x)
         outputs = {name: values.float() for name, values in outputs.items()}
@@ -92,14 +92,14 @@ class Exportable(nn.Module):
 
 
 class ExportedNetwork(nn.Module):
-    """A file in the place of the network that it was made of, to be scored as that one is."""
+    """Exported file in the place of the original network, so that it can be evaluated in the same way."""
 
     def __init__(self, file: PortableNetwork) -> None:
         super().__init__()
         self.file = file
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Raw outputs for normalised images; where the file normalises them, they are brought back first."""
+        """Return raw outputs for normalised images; if the file normalises by itself, undo the normalisation first."""
         description, x = self.file.description, image.numpy()
         if description.baked:
             x = np.moveaxis(x, 1, -1)
@@ -112,7 +112,7 @@ class ExportedNetwork(nn.Module):
 
 
 def describe(parts: Assembly, *, epoch: int, precision: str, baked: str | None) -> Description:
-    """What the file says of itself."""
+    """Make the description that is stored in the file."""
     run, spec, spatial = parts.run, parts.run.dataset.spec, AXES[parts.layout.ndim]
     dataset = {
         key: value
@@ -163,14 +163,14 @@ def describe(parts: Assembly, *, epoch: int, precision: str, baked: str | None) 
 
 
 def write_file(path: Path, kind: Format, network: Exportable, description: Description, example: Array) -> None:
-    """Write the network; batch and spatial sizes stay free.
+    """Write the network to a file; batch and spatial sizes stay variable.
 
     Args:
-        path: The file.
-        kind: Its format.
-        network: On the CPU.
-        description: Goes into its metadata.
-        example: An input of at least two images whose sizes all differ.
+        path: File to write.
+        kind: Format of the file.
+        network: Network on the CPU.
+        description: Description for the metadata.
+        example: Example input of at least two images; all its sizes differ.
     """
     image = torch.from_numpy(example)
     with torch.no_grad(), _hushed():
@@ -189,7 +189,7 @@ def write_file(path: Path, kind: Format, network: Exportable, description: Descr
 
 @contextmanager
 def _hushed() -> Iterator[None]:
-    """Without the warnings of exporters, which are about PyTorch's own code; what matters is compared afterwards."""
+    """Suppress the exporters' warnings about PyTorch's own code; the result is verified afterwards."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
@@ -201,7 +201,7 @@ def _hushed() -> Iterator[None]:
 
 
 def _free_sizes(description: Description) -> dict[int, Any]:
-    """Dimensions that may differ from call to call: the batch, and spatial sizes in steps of the network's stride."""
+    """Return the dynamic dimensions: the batch, and spatial sizes in multiples of the network's stride."""
     sizes: dict[int, Any] = {0: torch.export.Dim("batch")}
     for position, axis in enumerate(description.input_axes):
         if axis in "DHW" and description.size is None:
@@ -228,7 +228,7 @@ def _write_onnx(path: Path, network: Exportable, description: Description, image
 
 
 def _fill_in(onnx: Any, model: Any, description: Description) -> None:
-    """Put the description into an ONNX model, and its figures once more where other programs look."""
+    """Put the description into the metadata of an ONNX model, and its main values also as single entries."""
     entries = {
         KEY: description.as_json(),
         "classes": json.dumps([entry["name"] for entry in description.classes]),
@@ -243,7 +243,7 @@ def _fill_in(onnx: Any, model: Any, description: Description) -> None:
 
 
 def quantise(source: Path, target: Path, description: Description) -> None:
-    """Write an ONNX file with weights of 8 bits; activations are quantised by their range as they come."""
+    """Write an ONNX file with 8-bit weights and dynamic quantisation of activations."""
     onnx = optional("onnx", extra="export", purpose="`--int8`")
     quantization = load_onnxruntime("onnxruntime.quantization", purpose="`--int8`")
     with _hushed():

@@ -1,7 +1,7 @@
-"""Whether an exported network gives what the original gives, tried in a process of its own.
+"""Comparison of an exported network with the original, run in a separate process.
 
-The process knows the file and nothing else: `python -m segcli.engine.export.parity FILE KIND INPUTS.npz OUTPUTS.npz`
-loads no network of segcli, and no PyTorch for ONNX.
+The process gets only the file: `python -m segcli.engine.export.parity FILE KIND INPUTS.npz OUTPUTS.npz` loads no
+network of segcli, and no PyTorch for ONNX.
 """
 
 import os
@@ -26,12 +26,12 @@ __all__ = ["Tried", "compared", "run_in_fresh_process"]
 
 @dataclass(frozen=True)
 class Tried:
-    """An input that both networks are given."""
+    """Input for both networks."""
 
     name: str
-    """`random`, or the file that it is cut from."""
+    """`random`, or the file from which the input is cropped."""
     image: Array
-    """As the exported network takes it."""
+    """Image in the format of the exported network's input."""
 
 
 def compared(
@@ -41,21 +41,21 @@ def compared(
     probabilities: Callable[[Array], Array],
     output: str = "mask",
 ) -> list[Difference]:
-    """Differences of each input.
+    """Compute the differences for each input.
 
     Args:
-        tried: The inputs.
-        expected: Outputs of the original by name, for each input.
-        found: Outputs of the exported network.
-        probabilities: From raw outputs of the mask, or of the class.
-        output: Name of those.
+        tried: Inputs of both networks.
+        expected: Outputs of the original network by name, for each input.
+        found: Outputs of the exported network by name, for each input.
+        probabilities: Function from the raw output to probabilities.
+        output: Name of the raw output, such as `mask` or `class`.
     """
     rows = []
     for entry, before, after in zip(tried, expected, found, strict=True):
         original, exported = before[output], after[output]
-        likely = [float(np.abs(probabilities(original) - probabilities(exported)).max())]
+        differences = [float(np.abs(probabilities(original) - probabilities(exported)).max())]
         if "probabilities" in before:
-            likely.append(float(np.abs(before["probabilities"] - after["probabilities"]).max()))
+            differences.append(float(np.abs(before["probabilities"] - after["probabilities"]).max()))
         raw = [name for name in before if name != "probabilities"]
         rows.append(
             Difference(
@@ -63,14 +63,14 @@ def compared(
                 shape=list(entry.image.shape),
                 logits=float(max(np.abs(before[name] - after[name]).max() for name in raw)),
                 largest_logit=float(max(np.abs(before[name]).max() for name in raw)),
-                probabilities=float(np.max(likely)),
+                probabilities=float(np.max(differences)),
             )
         )
     return rows
 
 
 def run_in_fresh_process(path: Path, kind: Format, tried: Sequence[Tried]) -> list[dict[str, Array]]:
-    """Outputs of the file for each input, by name.
+    """Run the file in a new process and return its outputs by name, for each input.
 
     Raises:
         CheckpointError: The file does not run.
@@ -79,11 +79,11 @@ def run_in_fresh_process(path: Path, kind: Format, tried: Sequence[Tried]) -> li
         inputs, outputs = Path(folder) / "inputs.npz", Path(folder) / "outputs.npz"
         images: dict[str, Any] = {str(index): entry.image for index, entry in enumerate(tried)}
         np.savez(inputs, **images)
-        # -P: nothing is imported from the working folder, which may be a stranger's
+        # -P: import nothing from the working folder, which is not trusted
         module = "segcli.engine.export.parity"
         command = [sys.executable, "-P", "-W", "ignore", "-m", module, path, kind, inputs, outputs]
         paths = [str(Path(__file__).parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}  # a checkout need not be installed
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}  # works without an installed package too
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, env=environment)
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]

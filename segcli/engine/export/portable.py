@@ -1,6 +1,6 @@
-"""Runs networks in files that `segcli export` wrote.
+"""Run networks from files that `segcli export` wrote.
 
-ONNX files run without PyTorch: neither this module nor anything that it imports loads it.
+ONNX files run without PyTorch: neither this module nor any module that it imports loads PyTorch.
 """
 
 import os
@@ -22,17 +22,18 @@ __all__ = ["PortableNetwork", "open_portable"]
 
 
 class PortableNetwork:
-    """A network in a file, ready to run on the CPU."""
+    """Exported network, ready to run on the CPU."""
 
     def __init__(self, description: Description, forward: Callable[[Array], dict[str, Array]]) -> None:
         self.description = description
         self._forward = forward
 
     def __call__(self, image: Array) -> dict[str, Array]:
-        """Outputs by name, as NumPy arrays.
+        """Return the outputs by name, as NumPy arrays.
 
         Args:
-            image: Normalised, `(B, C, *S)` float32; of a baked file as stored, `(B, *S, C)` in `input_dtype`.
+            image: Normalised image `(B, C, *S)` float32; for a file with built-in normalisation stored pixels
+                `(B, *S, C)` in `input_dtype`.
         """
         return self._forward(image)
 
@@ -41,20 +42,20 @@ def open_portable(path: Path, kind: Format | None = None, *, threads: int = 0) -
     """Open an exported network.
 
     Args:
-        path: The file.
-        kind: What is in it; follows from the name when left out.
-        threads: Of onnxruntime; 0 takes OMP_NUM_THREADS, or leaves the choice to it.
+        path: File of the network.
+        kind: Format of the file; taken from the suffix when left out.
+        threads: Threads of onnxruntime; 0 uses OMP_NUM_THREADS, or the default of onnxruntime.
 
     Raises:
         CheckpointError: The file is missing, damaged, or not written by `segcli export`.
-        ConfigError: A package that runs it is not installed.
+        ConfigError: A package that is needed to run the file is not installed.
     """
     if not path.is_file():
         raise CheckpointError(f"no exported network at `{path}`", hint="`segcli export RUN` writes one")
     if kind is None and path.suffix.lower() not in FORMATS:
         close = nearest(path.suffix, list(FORMATS))
-        told = f"did you mean `{path.with_suffix(close)}`?" if close else f"files end in {', '.join(FORMATS)}"
-        raise CheckpointError(f"`{path}` is no exported network", hint=told)
+        hint = f"did you mean `{path.with_suffix(close)}`?" if close else f"files end in {', '.join(FORMATS)}"
+        raise CheckpointError(f"`{path}` is no exported network", hint=hint)
     kind = kind or FORMATS[path.suffix.lower()]
     return {"onnx": _open_onnx, "torchscript": _open_torchscript, "pt2": _open_pt2}[kind](path, threads)
 
@@ -84,11 +85,11 @@ def _open_onnx(path: Path, threads: int) -> PortableNetwork:
     runtime = load_onnxruntime(purpose="an ONNX file")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads or int(os.environ.get("OMP_NUM_THREADS") or 0)
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waits without burning a core
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # no busy waiting
     options.log_severity_level = 3
     try:
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # of a class of its own for each reason
+    except Exception as error:  # a different class for each reason
         raise _damaged(path, error) from error
     description = _described(session.get_modelmeta().custom_metadata_map.get(KEY), path)
     names = [output.name for output in session.get_outputs()]
@@ -96,7 +97,7 @@ def _open_onnx(path: Path, threads: int) -> PortableNetwork:
     def forward(image: Array) -> dict[str, Array]:
         try:
             return dict(zip(names, session.run(names, {description.input_name: image}), strict=True))
-        except Exception as error:  # of a class of its own for each reason
+        except Exception as error:  # a different class for each reason
             raise _fails(path, image, error) from error
 
     return PortableNetwork(description, forward)
@@ -107,7 +108,7 @@ def _open_torchscript(path: Path, _threads: int) -> PortableNetwork:
     extra: dict[str, Any] = {f"{KEY}.json": ""}
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PyTorch calls TorchScript deprecated; whoever asks for it knows
+            warnings.simplefilter("ignore")  # PyTorch warns that TorchScript is deprecated, but the user chose it
             module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra).eval()
     except (RuntimeError, ValueError) as error:
         raise _damaged(path, error) from error
@@ -121,7 +122,7 @@ def _open_pt2(path: Path, _threads: int) -> PortableNetwork:
         with warnings.catch_warnings(), path.open("rb") as stream:
             warnings.simplefilter("ignore")
             module = torch.export.load(stream, extra_files=extra).module()
-    except Exception as error:  # of many kinds: no archive, another version
+    except Exception as error:  # many kinds of exceptions: not an archive, another version
         raise _damaged(path, error) from error
     return PortableNetwork(_described(extra[f"{KEY}.json"], path), _with_torch(torch, module))
 

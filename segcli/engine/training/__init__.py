@@ -1,1 +1,1 @@
-"""Training: trainer, step, session and snapshots, and what watches them; no other part of the engine imports it."""
+"""Training: trainer, step, session, snapshots and monitoring; no other part of the engine imports this package."""

@@ -1,4 +1,4 @@
-"""What the layers of a network give for a few fixed images."""
+"""Activations of a network's layers for a few fixed images."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -18,14 +18,14 @@ from segcli.engine.runtime import random_state, restore_random_state
 __all__ = ["Outputs", "observed", "observed_layers", "undisturbed"]
 
 SAMPLE = 2**17
-"""Values of a layer that its histogram is made of, at most; they are taken evenly."""
+"""Largest number of values in a layer's histogram; they are sampled evenly."""
 
 
 def observed_layers(run: Run, network: nn.Module) -> list[str]:
-    """Layers that `logging.activation_layers` means.
+    """Find the layers that `logging.activation_layers` names.
 
     Raises:
-        ConfigError: The network has no such layer.
+        ConfigError: The network has no layer of that name.
     """
     asked = run.logging.activation_layers
     if asked is None:
@@ -47,7 +47,7 @@ def observed_layers(run: Run, network: nn.Module) -> list[str]:
 
 @contextmanager
 def undisturbed(network: nn.Module, device: torch.device) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards modes and random generators are as they were."""
+    """Use evaluation mode without gradients; afterwards restore modes and random generators."""
     modes = {module: module.training for module in network.modules()}
     random = random_state(device)
     network.eval()
@@ -62,14 +62,14 @@ def undisturbed(network: nn.Module, device: torch.device) -> Iterator[None]:
 
 @dataclass
 class Outputs:
-    """All that a layer gave, in pieces: a layer may be called several times, and for several images."""
+    """All outputs of a layer, in pieces: a layer may be called several times, and for several images."""
 
     pieces: list[tuple[int, Tensor]] = field(default_factory=list)
-    """Number of values, and their mean, variance, minimum and maximum."""
+    """Of each piece: number of values, and a tensor of mean, variance, minimum and maximum."""
     samples: list[Tensor] = field(default_factory=list)
 
     def add(self, values: Tensor) -> None:
-        """Take up an output."""
+        """Add an output of the layer."""
         flat = values.detach().float().flatten()
         if flat.numel():
             figures = torch.stack([flat.mean(), flat.var(correction=0), flat.min(), flat.max()])
@@ -77,7 +77,7 @@ class Outputs:
             self.samples.append(_evenly(flat).cpu())
 
     def figures(self) -> dict[str, float]:
-        """Mean, standard deviation, minimum and maximum of all values."""
+        """Compute mean, standard deviation, minimum and maximum of all values."""
         total = sum(count for count, _ in self.pieces)
         parts = [(count / total, figures.tolist()) for count, figures in self.pieces]
         mean = sum(share * figures[0] for share, figures in parts)
@@ -86,19 +86,19 @@ class Outputs:
         return {"mean": mean, "std": math.sqrt(variance), "min": float(low.min()), "max": float(high.max())}
 
     def sample(self) -> Array:
-        """Values for a histogram; what is not finite has no place in one."""
+        """Return the finite values for a histogram."""
         values = _evenly(torch.cat(self.samples)).numpy()
         chosen: Array = values[np.isfinite(values)]
         return chosen
 
 
 def _evenly(values: Tensor) -> Tensor:
-    # An odd stride meets all columns of an image whose width is a power of two.
+    # With an odd stride, samples cover all columns of an image whose width is a power of two.
     return values[:: -(-len(values) // SAMPLE) | 1].clone()
 
 
 def observed(network: nn.Module, layers: list[str], work: Callable[[], Any]) -> dict[str, Outputs]:
-    """Outputs of the layers while `work` calls the network; layers that it does not call are left out."""
+    """Record the outputs of layers while `work` calls the network; layers that are not called are left out."""
     seen = {name: Outputs() for name in layers}
 
     def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:

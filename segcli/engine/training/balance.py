@@ -1,4 +1,4 @@
-"""Weights of classes, found once from the training masks and written into the run."""
+"""Class weights, computed once from the training masks and written to the run's config."""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ __all__ = ["fingerprint", "with_class_weights"]
 
 
 def fingerprint(cases: Sequence[Case]) -> dict[str, Any]:
-    """Number of cases and a digest of their names and file sizes."""
+    """Return the number of cases and a digest of their names and file sizes."""
     digest = hashlib.sha256()
     sizes: dict[Path | None, int] = {None: 0}
     for case in cases:
@@ -28,20 +28,20 @@ def fingerprint(cases: Sequence[Case]) -> dict[str, Any]:
 
 
 def _size(path: Path | None) -> int:
-    """Bytes of a file, or of the files in a folder of slices."""
+    """Count the bytes of a file, or of the files in a folder of slices."""
     assert path is not None
     return sum(each.stat().st_size for each in path.iterdir()) if path.is_dir() else path.stat().st_size
 
 
 def with_class_weights(run: Run, listener: Listener, *, keep: bool = True) -> Run:
-    """The run with numbers in the place of `class_weights: inverse` and the like.
+    """Replace methods such as `class_weights: inverse` by the computed numbers.
 
-    A run that goes on, and an evaluation elsewhere, have the very same weights then and need no training masks.
+    So a resumed run, or an evaluation on another machine, uses exactly the same weights and needs no training masks.
 
     Args:
         run: The run.
-        listener: Hears the weights.
-        keep: Keep what was counted in a file, so that the next run need not count again.
+        listener: Receives the weights as a notice.
+        keep: Cache the pixel counts in a file, so that the next run does not count again.
 
     Raises:
         DataError: A training mask cannot be read.
@@ -58,15 +58,15 @@ def _weighted(run: Run, part: LossPart, listener: Listener, *, keep: bool) -> Lo
     cases = layout.cases("train")
     digest = hashlib.sha256(f"{run.dataset.model_dump_json()}|{fingerprint(cases)}".encode()).hexdigest()[:16]
     cache = (run.data.cache_dir or Path("outputs") / "cache") / f"class_pixels_{digest}.json"
-    counts_masks = "mask" in layout.truths  # classes of whole images cost nothing to count, and stand in no image
+    counts_masks = "mask" in layout.truths  # classes of whole images are not stored in masks and are fast to count
     pixels = class_pixels(layout, cases, run.dataset.num_classes, cache if keep and counts_masks else None)
     options = part.options
     scheme: Any = part.class_weights
     weights = class_weights(scheme, pixels, **({"beta": options["beta"]} if "beta" in options else {}))
     names = class_names(run.dataset.spec)
-    told = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(names, weights, strict=True))
+    listed = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(names, weights, strict=True))
     what = "masks" if counts_masks else "images"
-    listener.notice(f"class weights ({scheme}, from {len(cases)} training {what}): {told}")
+    listener.notice(f"class weights ({scheme}, from {len(cases)} training {what}): {listed}")
     for name in (name for name, weight in zip(names, weights, strict=True) if weight == 0):
         listener.warn(f"class `{name}` does not occur in the training {what}: it has the weight 0")
     return LossPart.model_validate({**part.model_dump(), "class_weights": weights})

@@ -1,4 +1,4 @@
-"""Finds a loss that is not finite, without making the loop wait for a GPU."""
+"""Check for losses that are NaN or infinite, without a wait for the GPU in the training loop."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,17 +19,17 @@ class _Pending:
 
 
 class FiniteGuard:
-    """Checks each loss: at once on the CPU, and on a GPU as soon as its copy has arrived."""
+    """Checks that each loss is finite: at once on the CPU; on a GPU as soon as its copy has arrived."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.pending: list[_Pending] = []
 
     def watch(self, loss: Tensor, place: str) -> None:
-        """Look at the loss of the batch that `place` names.
+        """Check the loss of the batch that `place` names.
 
         Raises:
-            DataError: This loss, or on a GPU an earlier one, is not finite.
+            DataError: This loss, or on a GPU an earlier loss, is not finite.
         """
         flag = loss.detach().isfinite()
         if self.device.type != "cuda":
@@ -43,10 +43,10 @@ class FiniteGuard:
         self._settle(wait=False)
 
     def settle(self) -> None:
-        """Wait for every loss so far; before anything is saved.
+        """Wait for the check of all losses so far; called before anything is saved.
 
         Raises:
-            DataError: One of them is not finite.
+            DataError: One of the losses is not finite.
         """
         self._settle(wait=True)
 

@@ -1,4 +1,4 @@
-"""Finds the best epoch, and the moment to stop."""
+"""Early stopping and choice of the best epoch."""
 
 import math
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ __all__ = ["Monitor"]
 
 
 class Monitor:
-    """Follows one value over the epochs.
+    """Follows the monitored value over the epochs.
 
     Args:
-        settings: What to follow, and how long to wait for an improvement.
-        rises: Whether higher is better, for each value of a validation by name; the first one is followed where the
+        settings: Name of the monitored value and patience.
+        rises: For each value of a validation by name, True if higher is better; the first value is monitored if the
             settings name none.
     """
 
@@ -25,14 +25,14 @@ class Monitor:
         self.best: float | None = None
         self.best_epoch: int | None = None
         self.waited = 0
-        """Validations since the best."""
+        """Number of validations since the best one."""
 
     def oriented(self, value: float) -> float:
-        """The value turned so that lower is better."""
+        """Change the sign of a value if needed, so that lower is better."""
         return value if self.lower_is_better else -value
 
     def hear(self, value: float, epoch: int) -> bool:
-        """Take up the value of an epoch, which is not NaN; return whether it is the best so far."""
+        """Compare the value of an epoch (not NaN) with the best so far; return True if it is better."""
         change = math.inf if self.best is None else self.oriented(self.best) - self.oriented(value)
         if change > (self.settings.min_delta if self.best is not None else 0.0):
             self.best, self.best_epoch, self.waited = value, epoch, 0
@@ -42,20 +42,20 @@ class Monitor:
 
     @property
     def patience_left(self) -> int | None:
-        """Validations without improvement until the stop; None when early stopping is off."""
+        """Number of further validations without improvement until the stop; None when early stopping is off."""
         return max(self.settings.patience - self.waited, 0) if self.settings.enabled else None
 
     @property
     def is_over(self) -> bool:
-        """Whether patience has run out."""
+        """Tell if patience is exhausted and the training must stop."""
         return self.patience_left == 0
 
     @property
     def state(self) -> dict[str, Any]:
-        """What must be remembered."""
+        """State for the checkpoint."""
         return {"monitor": self.name, "best": self.best, "best_epoch": self.best_epoch, "waited": self.waited}
 
     @state.setter
     def state(self, value: dict[str, Any]) -> None:
-        """Take up a remembered state."""
+        """Restore the state from a checkpoint."""
         self.best, self.best_epoch, self.waited = value["best"], value["best_epoch"], value["waited"]

@@ -1,4 +1,4 @@
-"""Input, truth and prediction of a few validation images side by side, for a person to look at."""
+"""Image, truth and prediction of a few validation images, side by side."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ __all__ = ["Panels", "Still", "panel_size", "picked", "side_by_side", "still_of"
 
 COUNT = 4
 LARGEST = 512
-"""Pixels of the longer side of a panel; larger images are reduced."""
+"""Longer side of a panel in pixels; larger images are downsampled."""
 GAP = 4
 GREY = 128
-"""Colour between panels."""
+"""Grey value between panels."""
 OUTSIDE = 64
-"""Grey of a mask where it does not count: outside the field of view."""
+"""Grey value of mask pixels that do not count, such as those outside the field of view."""
 
 
 def picked(cases: Sequence[Case], count: int = COUNT) -> list[Case]:
-    """The same few cases every time, spread evenly, for neighbours often are frames of one sequence.
+    """Choose a few cases, evenly spaced because neighbours are often frames of one sequence.
 
     Example:
         >>> picked(range(10))
@@ -40,17 +40,17 @@ def picked(cases: Sequence[Case], count: int = COUNT) -> list[Case]:
 
 @dataclass(frozen=True)
 class Still:
-    """What no training changes, at the size of a panel."""
+    """Image, truth and valid pixels of a case at panel size; they never change during a training."""
 
     photo: Array
     truth: Array
     valid: Mask
     depth: int | None
-    """Slice of a volume that is shown."""
+    """Index of the slice of a volume that is shown; None in 2D."""
 
 
 class Panels:
-    """Keeps the last prediction of each picked image, small, until it is drawn or replaced.
+    """Keeps the last prediction of each chosen image at panel size, until it is drawn or replaced.
 
     Args:
         parts: The run's parts.
@@ -64,11 +64,11 @@ class Panels:
         self.probs: dict[str, Tensor] = {}
 
     def wants(self, case: Case) -> bool:
-        """Whether this is one of the images to be shown."""
+        """Tell if the image of this case will be shown."""
         return case.id in self.ids
 
     def hear(self, case: Case, probs: Tensor) -> None:
-        """Take up the probabilities `(K, *S)` of a picked image, without waiting for the device."""
+        """Keep the probabilities `(K, *S)` of a chosen image, without waiting for the device."""
         if case.id not in self.stills:
             self.stills[case.id] = still_of(self.parts, case)
         still = self.stills[case.id]
@@ -78,7 +78,7 @@ class Panels:
         self.probs[case.id] = flat
 
     def drawn(self) -> dict[str, Array]:
-        """A picture `(H, 3 W + gaps, 3)` for each image that was heard."""
+        """Draw image, truth and prediction, `(H, 3 W + gaps, 3)`, of each image with a prediction."""
         limit = self.parts.run.inference.threshold
         pictures = {}
         for name, probs in sorted(self.probs.items()):
@@ -90,7 +90,7 @@ class Panels:
         return pictures
 
     def overlays(self) -> dict[str, Array]:
-        """Truth (left) and prediction (right) over each image that was heard, with a legend below."""
+        """Draw truth (left) and prediction (right) as overlays on each image with a prediction, and a legend below."""
         task, limit = self.parts.task, self.parts.run.inference.threshold
         pictures = {}
         for name, probs in sorted(self.probs.items()):
@@ -104,13 +104,13 @@ class Panels:
 
 
 def still_of(parts: Assembly, case: Case, *, depth: int | None = None, largest: int = LARGEST) -> Still:
-    """Read a case anew from the file: it looks as it does there, however it is normalised for the network.
+    """Read a case from its file, so that it is shown as stored and not as normalised for the network.
 
     Args:
         parts: The run's parts.
         case: A case with its truth.
-        depth: Slice of a volume; the one with the most foreground when left out.
-        largest: Pixels of the longer side.
+        depth: Slice of a volume; the slice with the most foreground when left out.
+        largest: Longest side in pixels.
     """
     sample = parts.layout.read(case)
     maps = {"valid": np.ones(sample.size, np.uint8), **sample.maps}
@@ -130,7 +130,7 @@ def still_of(parts: Assembly, case: Case, *, depth: int | None = None, largest: 
 
 
 def side_by_side(task: Task, still: Still, found: Array) -> tuple[Array, Array, Array]:
-    """Image, truth and prediction in colours, each `(H, W, 3)`; dark or grey where pixels do not count."""
+    """Draw image, truth and prediction, each `(H, W, 3)`; pixels that do not count are dark or grey."""
     counts = still.valid[:, :, None]
     truth, prediction = (
         np.where(counts, task.painted(mask), OUTSIDE).astype(np.uint8) for mask in (still.truth, found)
@@ -139,7 +139,7 @@ def side_by_side(task: Task, still: Still, found: Array) -> tuple[Array, Array, 
 
 
 def panel_size(size: tuple[int, ...], largest: int = LARGEST) -> tuple[int, ...]:
-    """The size, or where it is too large one of the same proportions.
+    """Return the size, or a smaller one of the same aspect ratio if it is too large.
 
     Example:
         >>> panel_size((300, 400)), panel_size((2000, 1000))

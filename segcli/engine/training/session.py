@@ -1,4 +1,4 @@
-"""Opens a training: data checked, loaders ready, trainer made."""
+"""Preparation of a training: check the data, make the loaders and the trainer."""
 
 from collections.abc import Sequence
 
@@ -28,27 +28,27 @@ def open_session(
     resumed: bool = False,
     rehearsal: bool = False,
 ) -> Trainer:
-    """Check the data, make all parts, and give the trainer, before its first step.
+    """Check the data, make all parts, and return the trainer before its first step.
 
     Args:
         run: The run.
-        folder: Where it is written.
-        listener: Hears what happens.
-        stop: Asks for a stop at the next safe point.
-        resumed: The weights will come from a checkpoint: pretrained ones are not looked for.
-        rehearsal: Write nothing: neither a split that was drawn nor what was counted in the training masks.
+        folder: Run folder for the output.
+        listener: Receives notices and warnings.
+        stop: Signal that asks for a stop at the next safe point.
+        resumed: The weights will come from a checkpoint, so pretrained weights are not loaded.
+        rehearsal: Write no files: neither the split nor the pixel counts of the training masks.
 
     Raises:
-        SegcliError: Anything that would spoil the training and shows before it starts.
+        SegcliError: A problem that can be found before the training starts.
     """
     run = with_class_weights(run, listener, keep=not rehearsal)
     parts = assemble(run, pretrained=not resumed)
     listener.notice(_described(parts))
     for note in parts.notes:
         listener.notice(note)
-    for told in (parts.precision.refused, overlooked_gpu() if run.device == "auto" else None):
-        if told is not None:
-            listener.notice(told)
+    for message in (parts.precision.refused, overlooked_gpu() if run.device == "auto" else None):
+        if message is not None:
+            listener.notice(message)
     # of a resumed run, a checkpoint would say where
     _keep_split(parts, listener, write=not (rehearsal or resumed))
     train_cases = _checked(parts, "train", listener)
@@ -57,9 +57,9 @@ def open_session(
         listener.notice("no validation images: no validation, no best checkpoint, no pictures, no early stopping")
     _check_one_size(parts, train_cases)
     listener.notice(f"data: {len(train_cases)} training and {len(val_cases)} validation images")
-    _ = parts.pipeline  # a mistake in the augmentation shows here, before files are decoded
+    _ = parts.pipeline  # an error in the augmentation shows here, before files are decoded
     if run.logging.log_activations:
-        observed_layers(run, parts.network)  # and an unknown layer here
+        observed_layers(run, parts.network)  # an unknown layer shows here
     source = parts.source([*train_cases, *val_cases], listener)
     return Trainer(
         parts,
@@ -73,7 +73,7 @@ def open_session(
 
 
 def _checked(parts: Assembly, split: str, listener: Listener) -> list[Case]:
-    """Cases of a split after the checks that need no decoding."""
+    """List the cases of a split after the checks that need no decoding."""
     cases = parts.layout.cases(split)
     for finding in raise_on_error(parts.layout.inspect(split)):
         if finding.severity == "warning":
@@ -82,7 +82,7 @@ def _checked(parts: Assembly, split: str, listener: Listener) -> list[Case]:
 
 
 def _keep_split(parts: Assembly, listener: Listener, *, write: bool) -> None:
-    """Write the split file of a split that was drawn, where the format keeps one; tell what its file leaves out."""
+    """Write a new split to the split file, if the format has one; warn about cases that the file leaves out."""
     division = parts.layout.division()
     if division is None:
         return
@@ -98,7 +98,7 @@ def _keep_split(parts: Assembly, listener: Listener, *, write: bool) -> None:
 
 
 def _check_one_size(parts: Assembly, cases: Sequence[Case]) -> None:
-    """Images of a batch must have one size; told before the first epoch and not somewhere in it."""
+    """Make sure, before the first epoch, that images which share a batch have one size."""
     data = parts.run.data
     if data.batch_size == 1 or data.patch_size or parts.pipeline.image_size:
         return
@@ -106,9 +106,9 @@ def _check_one_size(parts: Assembly, cases: Sequence[Case]) -> None:
     for case in cases:
         sizes.setdefault(parts.pipeline.network_size(parts.layout.size(case)), case)
     if len(sizes) > 1:
-        told = " and ".join(f"`{case.place}` {'x'.join(map(str, size))}" for size, case in list(sizes.items())[:2])
+        examples = " and ".join(f"`{case.place}` {'x'.join(map(str, size))}" for size, case in list(sizes.items())[:2])
         raise ConfigError(
-            f"training images differ in size ({told}) and cannot share a batch of {data.batch_size}",
+            f"training images differ in size ({examples}) and cannot share a batch of {data.batch_size}",
             hint="set `data.image_size` to resize them, `data.patch_size` to train on crops, or `data.batch_size=1`",
         )
 

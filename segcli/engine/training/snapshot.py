@@ -1,4 +1,4 @@
-"""Everything a run must remember to go on as if it had never stopped."""
+"""Complete state of a run, so that a resumed run continues as if it had never stopped."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -12,20 +12,20 @@ __all__ = ["Progress", "Snapshot"]
 
 @dataclass
 class Progress:
-    """How far a run has come."""
+    """Progress of a run."""
 
     epoch: int = 0
-    """Epochs that are over, validation included."""
+    """Number of completed epochs, validation included."""
     batch: int = 0
-    """Batches of the present epoch that were trained."""
+    """Number of batches of the current epoch that are done."""
     step: int = 0
-    """Optimizer steps in all."""
+    """Number of optimizer steps since the start."""
     skipped: int = 0
-    """Batches of the present epoch left out because their loss was not finite."""
+    """Number of batches of the current epoch that were skipped because their loss was not finite."""
     elapsed_s: float = 0.0
     """Seconds of training in all processes so far."""
     finished: bool = False
-    """Whether the last epoch is over, or early stopping has stopped the run."""
+    """True if the last epoch is over, or early stopping has stopped the run."""
 
 
 @dataclass
@@ -35,22 +35,22 @@ class Snapshot:
     config: dict[str, Any]
     progress: Progress
     stepper: dict[str, Tensor]
-    """Weights, averaged weights and optimizer state: `model/`, `ema/`, `optimizer/`."""
+    """Weights, averaged (EMA) weights and optimizer state: `model/`, `ema/`, `optimizer/`."""
     random: dict[str, Tensor]
     """State of all random generators."""
     tally: dict[str, Tensor]
-    """Statistics and loss sums of the present epoch."""
+    """Metric statistics and loss sums of the current epoch."""
     scaler: dict[str, Any] = field(default_factory=dict)
     scheduler: dict[str, Any] = field(default_factory=dict)
     monitor: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     best_validation: dict[str, Any] = field(default_factory=dict)
-    """What `Evaluation.remembered` gave of the best validation; empty before there is one."""
+    """`Evaluation.remembered` of the best validation; empty before the first validation."""
     dataset: dict[str, Any] = field(default_factory=dict)
-    """Fingerprint of the training data; order and randomness depend on the list of cases."""
+    """Fingerprint of the training data; order and random numbers depend on the list of cases."""
 
     def to_checkpoint(self) -> Checkpoint:
-        """As a file holds it."""
+        """Convert the snapshot to a checkpoint."""
         header = {
             "config": self.config,
             "classes": ["foreground"] if self.config["dataset"]["num_classes"] == 1 else None,
@@ -74,7 +74,7 @@ class Snapshot:
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> "Snapshot":
-        """As it was captured."""
+        """Restore the snapshot from a checkpoint."""
         header = checkpoint.header
         return cls(
             config=header["config"],
@@ -90,6 +90,6 @@ class Snapshot:
             scheduler=header["scheduler"],
             monitor=header["early_stopping"],
             history=header["history"],
-            best_validation=header.get("best_validation", {}),  # not there in runs that had no report yet
+            best_validation=header.get("best_validation", {}),  # missing in checkpoints of older versions
             dataset=header["dataset"],
         )

@@ -1,4 +1,4 @@
-"""A step of training: forward, loss and backward of one batch, and the update that a group of batches ends with."""
+"""Training step: forward, loss and backward of one batch, and the optimizer update after a group of batches."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -17,17 +17,17 @@ from segcli.engine.training.totals import Totals
 __all__ = ["Guard", "HalvingStep", "TrainingStep", "training_step"]
 
 NAMED = 4
-"""Cases of a batch that a message names."""
+"""Largest number of cases of a batch that a message names."""
 
 
 class Guard(Protocol):
-    """Looks at every loss."""
+    """Checks every loss."""
 
     def watch(self, loss: Tensor, place: str) -> None:
-        """Look at the loss of the batch that `place` names."""
+        """Check the loss of the batch that `place` names."""
 
     def settle(self) -> None:
-        """Wait until every loss was looked at."""
+        """Wait until every loss is checked."""
 
 
 class TrainingStep:
@@ -35,8 +35,8 @@ class TrainingStep:
 
     Args:
         parts: Parts of the run.
-        guard: Looks at each loss where the run stops at one that is not finite; when left out, one that raises a
-            `DataError`.
+        guard: Checks each loss if the run stops at a loss that is not finite; a `FiniteGuard`, which raises a
+            `DataError`, when left out.
     """
 
     def __init__(self, parts: Assembly, *, guard: Guard | None = None) -> None:
@@ -45,21 +45,21 @@ class TrainingStep:
         self.guard: Guard = guard or FiniteGuard(parts.device)
         self.totals = Totals([metric for metric in parts.metrics if not metric.costly])
         self.group: int = parts.run.training.gradient_accumulation_steps
-        """Batches that share an update."""
+        """Number of batches per optimizer update (gradient accumulation)."""
 
     def take(self, loaded: Loaded, *, share: float, place: str) -> bool:
-        """Add the gradient of `share` times the loss of a batch, and note its losses and metrics.
+        """Add the gradient of `share` times the loss of a batch, and record its losses and metrics.
 
         Args:
-            loaded: Batch as the loader gives it.
-            share: Weight of the batch among those that share an update.
-            place: Where the training stands, for messages, such as `epoch 1, batch 2`.
+            loaded: Batch from the loader.
+            share: Weight of the batch among the batches of an update.
+            place: Position in the training for messages, such as `epoch 1, batch 2`.
 
         Returns:
-            False where the loss is not finite and the run skips such batches: nothing of the batch is kept.
+            False if the loss is not finite and the run skips such batches: the batch then has no effect.
 
         Raises:
-            DataError: The loss is not finite and the run stops there.
+            DataError: The loss is not finite and the run does not skip such batches.
         """
         device = self.parts.device
         tensors = {name: tensor.to(device, non_blocking=True) for name, tensor in loaded.tensors.items()}
@@ -67,7 +67,7 @@ class TrainingStep:
         return self._add(self.parts.task.targets(tensors), share, f"{place}: {_cases(loaded)}")
 
     def update(self, rate: float, number: int) -> None:
-        """Take the optimizer step `number` with learning rate `rate`, from the gradients of the batches before."""
+        """Take optimizer step `number` with learning rate `rate` and the accumulated gradients."""
         self.stepper.update(rate, number)
 
     def _add(self, batch: Batch, share: float, place: str) -> bool:
@@ -89,11 +89,11 @@ class TrainingStep:
 
 
 class HalvingStep(TrainingStep):
-    """Cuts a batch in two where memory runs out, and again until it fits.
+    """Splits a batch in halves if memory runs out, again and again until it fits.
 
     Args:
         parts: Parts of the run.
-        warn: Hears that batches are cut from here on.
+        warn: Called with a message when batches are split from now on.
         guard: As in `TrainingStep`.
     """
 
@@ -101,7 +101,7 @@ class HalvingStep(TrainingStep):
         super().__init__(parts, guard=guard)
         self.warn = warn
         self.pieces = 1
-        """Pieces in which a batch goes through the network."""
+        """Number of pieces in which a batch goes through the network."""
 
     def _add(self, batch: Batch, share: float, place: str) -> bool:
         count, whole = len(batch["image"]), super()._add
@@ -117,7 +117,7 @@ class HalvingStep(TrainingStep):
                     window = slice(int(part[0]), int(part[-1]) + 1)
                     piece = {name: values[window] for name, values in batch.items()}
                     if not whole(piece, share * len(part) / count, place):
-                        undo()  # a batch is skipped as a whole, however it is cut
+                        undo()  # a batch is skipped as a whole, also if it is split
                         return False
             except (RuntimeError, MemoryError) as error:
                 if out_of_memory(error) is None or self.pieces >= count:

@@ -1,4 +1,4 @@
-"""One optimizer step: forward, backward, accumulation, clipping, update, running mean of the weights."""
+"""Parts of an optimizer step: forward, backward, gradient accumulation, clipping, update, weight averaging (EMA)."""
 
 from copy import deepcopy
 from typing import Any
@@ -15,7 +15,7 @@ __all__ = ["Stepper"]
 
 
 class Stepper:
-    """Holds what changes with every step: weights, optimizer, loss scale and averaged weights."""
+    """Holds the state that changes with every step: weights, optimizer, loss scale and averaged weights."""
 
     def __init__(self, parts: Assembly) -> None:
         training = parts.run.training
@@ -31,15 +31,15 @@ class Stepper:
         if self.averaged is not None:
             self.averaged.requires_grad_(requires_grad=False)
         self.has_gradient = False
-        """Whether a batch has added a gradient since the last update."""
+        """True if a batch has added a gradient since the last update."""
 
     @property
     def best_network(self) -> nn.Module:
-        """Network to validate: the averaged one, where there is one."""
+        """Network for the validation: the averaged (EMA) network if there is one."""
         return self.averaged if self.averaged is not None else self.network
 
     def forward_loss(self, batch: Batch) -> tuple[dict[str, Tensor], Outputs]:
-        """Loss with its parts, and the raw outputs."""
+        """Compute the loss with its parts, and return them with the raw outputs."""
         with self.parts.precision.autocast():
             outputs: Outputs = self.forward(batch["image"])
         return self.parts.loss(outputs, batch), outputs
@@ -50,20 +50,20 @@ class Stepper:
         self.has_gradient = True
 
     def gradients(self) -> dict[str, Tensor]:
-        """Copies on the CPU of what earlier batches of this optimizer step have added."""
+        """Copy the gradients that earlier batches of this optimizer step have added to the CPU."""
         named = self.network.named_parameters()
         return {name: each.grad.cpu().clone() for name, each in named if each.grad is not None}
 
     def restore_gradients(self, kept: dict[str, Tensor]) -> None:
-        """Go back to what `gradients` gave."""
+        """Restore the gradients that `gradients` returned."""
         for name, parameter in self.network.named_parameters():
             parameter.grad = kept[name].to(parameter.device) if name in kept else None
         self.has_gradient = bool(kept)
 
     def update(self, rate: float, step: int) -> None:
-        """Take the optimizer step number `step` with learning rate `rate`.
+        """Take optimizer step `step` with learning rate `rate`.
 
-        Where every batch before it was skipped there is no gradient, and the weights stay.
+        If every batch of this step was skipped, there is no gradient, and the weights do not change.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -83,23 +83,23 @@ class Stepper:
 
     @torch.no_grad()
     def _average(self, step: int) -> None:
-        # A young mean must not cling to the random first weights: the decay grows with the steps.
+        # The decay grows with the steps, so that the mean soon forgets the random initial weights.
         assert self.averaged is not None
         decay = min(self.parts.run.training.ema.decay, (1.0 + step) / (10.0 + step))
         old: list[Tensor] = list(self.averaged.parameters())
         new: list[Tensor] = list(self.network.parameters())
         torch._foreach_lerp_(old, new, 1.0 - decay)
         for kept, buffer in zip(self.averaged.buffers(), self.network.buffers(), strict=True):
-            # running statistics belong to the weights that they were seen with, and are averaged like these
+            # running statistics belong to the weights of their step, so they are averaged in the same way
             if kept.is_floating_point():
                 kept.lerp_(buffer, 1.0 - decay)
             else:
                 kept.copy_(buffer)
 
-    # ---- memory
+    # ---- state
 
     def tensors(self) -> dict[str, Tensor]:
-        """Weights, averaged weights and optimizer state by name, as they stand in a checkpoint."""
+        """Return weights, averaged weights and optimizer state by their names in a checkpoint."""
         tensors = {f"model/{name}": value for name, value in self.network.state_dict().items()}
         if self.averaged is not None:
             tensors |= {f"ema/{name}": value for name, value in self.averaged.state_dict().items()}
@@ -109,10 +109,10 @@ class Stepper:
         return tensors
 
     def restore(self, tensors: dict[str, Tensor], scaler: dict[str, Any]) -> None:
-        """Take up the tensors of `tensors()`.
+        """Load the tensors that `tensors()` returned.
 
         Raises:
-            CheckpointError: Some are missing or of another shape.
+            CheckpointError: Tensors are missing or have another shape.
         """
         try:
             self.network.load_state_dict(_below(tensors, "model/"))
@@ -136,7 +136,7 @@ class Stepper:
             if value.shape == parameter.shape:
                 restored[key] = torch.empty_like(parameter).copy_(value)
             else:
-                # fused kernels keep the step count beside the parameter
+                # fused kernels keep the step count on the device of the parameter
                 restored[key] = value.to(parameter.device if self.optimizer.defaults.get("fused") else "cpu")
         self.optimizer.state[parameter] = restored
 

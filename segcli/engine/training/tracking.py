@@ -1,4 +1,4 @@
-"""Trackers of a run, which may fail without stopping it."""
+"""Trackers of a run; a tracker that fails does not stop the run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ __all__ = ["Tracking"]
 
 
 class Tracking:
-    """Passes figures on to every tracker; one that fails is dropped with one warning."""
+    """Passes values to every tracker; a tracker that fails is switched off with one warning."""
 
     def __init__(self, run: Run, folder: Path, listener: Listener, *, first_step: int | None) -> None:
         self.listener = listener
@@ -36,7 +36,7 @@ class Tracking:
 
     @property
     def is_on(self) -> bool:
-        """Whether anything is recorded at all."""
+        """Tell if the run has at least one tracker."""
         return bool(self.trackers)
 
     def scalars(self, values: dict[str, float], step: int) -> None:
@@ -44,19 +44,19 @@ class Tracking:
         self._each(lambda tracker: tracker.scalars(values, step))
 
     def comparisons(self, values: dict[str, dict[str, float]], step: int) -> None:
-        """Record lines by the tag of their chart."""
+        """Record several lines per chart by tag."""
         self._each(lambda tracker: tracker.comparisons(values, step))
 
     def images(self, pictures: dict[str, Array], step: int) -> None:
-        """Record pictures by tag."""
+        """Record images by tag."""
         self._each(lambda tracker: tracker.images(pictures, step))
 
     def histograms(self, values: dict[str, Array], step: int) -> None:
-        """Record distributions by tag."""
+        """Record histograms by tag."""
         self._each(lambda tracker: tracker.histograms(values, step))
 
     def graph(self, network: nn.Module, image: Tensor) -> None:
-        """Record the structure of the network; where it cannot be traced, the tracker goes on without."""
+        """Record the graph of the network; if it cannot be traced, the tracker goes on without the graph."""
         for name, tracker in self.trackers.items():
             try:
                 tracker.graph(network, image)
@@ -65,7 +65,7 @@ class Tracking:
                 self.listener.warn(f"tracker `{name}` has no drawing of the network: {reason[:160]}")
 
     def hyperparameters(self, values: dict[str, str | float | bool], metrics: dict[str, float], step: int) -> None:
-        """Record what was chosen and what came of it."""
+        """Record hyperparameters and final metrics."""
         self._each(lambda tracker: tracker.hyperparameters(values, metrics, step))
 
     def test_scores(self, values: dict[str, float], step: int) -> None:
@@ -73,7 +73,7 @@ class Tracking:
         self._each(lambda tracker: tracker.test_scores(values, step))
 
     def close(self) -> None:
-        """Write out what is left."""
+        """Write all values that are still in memory."""
         self._each(lambda tracker: tracker.close())
 
     def _each(self, call: Callable[[Tracker], None]) -> None:

@@ -1,6 +1,6 @@
-"""The training loop: epochs, validation, checkpoints, and going on where a run stopped.
+"""Training loop: epochs, validation, checkpoints, resuming.
 
-The loop knows neither tasks nor models nor losses: it moves batches, takes steps, and keeps a `Snapshot`.
+The loop does not depend on the task, the model or the loss: it takes a step per batch and keeps a `Snapshot`.
 """
 
 import math
@@ -32,9 +32,9 @@ from segcli.schedulers import Horizon, Schedule
 __all__ = ["Trainer"]
 
 CASES = 3
-"""Cases at each end of the best validation that the report of the run shows."""
-TOLD_EVERY_S = 0.5
-"""Telling waits for the device, so it must be rare."""
+"""Number of best and of worst cases of the best validation that the report shows."""
+REPORT_EVERY_S = 0.5
+"""Seconds between two progress messages; a message waits for the device, so it must be rare."""
 
 
 class Trainer:
@@ -42,12 +42,12 @@ class Trainer:
 
     Args:
         parts: The run's parts.
-        folder: Where checkpoints and history go.
-        train: Training batches.
-        val: Validation images; None for a data set without.
+        folder: Run folder for checkpoints and history.
+        train: Loader of training batches.
+        val: Loader of validation images; None without a validation split.
         dataset: Fingerprint of the data.
-        listener: Hears what happens.
-        stop: Asks for a stop at the next safe point.
+        listener: Receives progress, notices and warnings.
+        stop: Signal that asks for a stop at the next safe point.
     """
 
     def __init__(
@@ -80,13 +80,13 @@ class Trainer:
         self.schedule: Schedule = training.scheduler.build(base_lr=self.step.stepper.base_lr, horizon=horizon)
         self.memory = MemoryLog(folder.memory, parts.device)
         self.saved_at = time.monotonic()
-        # Independent of whatever building the network has drawn.
+        # Seed again, so that training does not depend on the random numbers used to build the network.
         seed_everything(seed_of(self.run.seed, "training"))
 
-    # ---- remembering
+    # ---- state
 
     def snapshot(self) -> Snapshot:
-        """State of the run, between two optimizer steps."""
+        """Return the state of the run between two optimizer steps."""
         stepper = self.step.stepper
         return Snapshot(
             config=self.run.resolved(),
@@ -103,7 +103,7 @@ class Trainer:
         )
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go back to where a run stopped."""
+        """Restore the state of a stopped run."""
         self.step.stepper.restore(snapshot.stepper, snapshot.scaler)
         self.progress = snapshot.progress
         self.history = snapshot.history
@@ -116,9 +116,9 @@ class Trainer:
         restore_random_state(snapshot.random, device)
 
     def save(self, *, best: bool = False, keep: bool = False) -> None:
-        """Write `last`, and before it on request `best` and the epoch's own checkpoint.
+        """Write checkpoints: on request `best` and one for this epoch, then always `last`.
 
-        In this order: a run killed in between goes on from the older `last` and writes the others again.
+        The order matters: a run that is killed in between resumes from the older `last` and writes the others again.
         """
         self.step.guard.settle()
         checkpoint = self.snapshot().to_checkpoint()
@@ -137,10 +137,10 @@ class Trainer:
         """Train until the last epoch, or until early stopping.
 
         Args:
-            when_over: Called at the very end, when everything is saved, and before trackers take along the files.
+            when_over: Called at the very end, after everything is saved and before trackers collect the files.
 
         Raises:
-            Stopped: A signal came; everything is saved.
+            Stopped: A stop signal was received; everything is saved.
             DataError: A loss is not finite, or a file cannot be read.
             DeviceMemoryError: The device's memory is exhausted.
         """
@@ -161,26 +161,26 @@ class Trainer:
             if when_over is not None:
                 when_over()
         except (RuntimeError, MemoryError) as error:
-            self.stop.raise_if_asked()  # the workers may have died of what asked us to stop
+            self.stop.raise_if_asked()  # the workers may have died from the signal that asked us to stop
             raise self._explained(error) from error
         finally:
             watching.close()
             self.close()
 
     def _explained(self, error: Exception) -> Exception:
-        """The error as a user can understand it, or itself if it is ours."""
+        """Turn known causes into an error that a user understands; any other error is returned as it is."""
         loaders = [loader for loader in (self.train, self.val) if loader is not None]
-        told = [loader.explained(error) for loader in loaders]
-        return out_of_memory(error) or next(filter(None, told), None) or error
+        causes = [loader.explained(error) for loader in loaders]
+        return out_of_memory(error) or next(filter(None, causes), None) or error
 
     def close(self) -> None:
-        """End the loader workers."""
+        """Stop the loader's worker processes."""
         self.train.close()
         if self.val is not None:
             self.val.close()
 
     def rehearse(self, batches: int = 2) -> dict[str, Any]:
-        """Train a few batches and validate one image, and write nothing.
+        """Train a few batches and validate one image without writing files.
 
         Raises:
             SegcliError: As `fit`.
@@ -199,21 +199,21 @@ class Trainer:
         return {"train": self.step.totals.averages(), "val": val}
 
     def _glance(self) -> dict[str, float]:
-        """Scores of the first validation batch."""
+        """Compute the scores of the first validation batch."""
         assert self.val is not None
         return evaluate(self.parts, self.step.stepper.best_network, islice(self.val, 1)).averages()
 
     def _begin_epoch(self) -> None:
-        """Training mode, and what of the network learns in this epoch."""
+        """Enter training mode, and freeze or unfreeze layers for this epoch."""
         self.parts.network.train()
-        told = self.parts.network.epoch_begins(self.progress.epoch)
-        if told is not None:
-            self.listener.notice(f"epoch {self.progress.epoch + 1}: {told}")
+        message = self.parts.network.epoch_begins(self.progress.epoch)
+        if message is not None:
+            self.listener.notice(f"epoch {self.progress.epoch + 1}: {message}")
 
     def _train_epoch(self) -> None:
         self._begin_epoch()
         progress, total = self.progress, len(self.train)
-        told = started = time.monotonic()
+        reported = started = time.monotonic()
         images = 0
         for loaded in self._batches():
             progress.skipped += not self._take(loaded, share=1.0 / self._group_size(progress.batch, total))
@@ -222,9 +222,9 @@ class Trainer:
             if progress.batch % self.step.group == 0 or progress.batch == total:
                 self._update()
                 self._settle()
-            if time.monotonic() - told > TOLD_EVERY_S or progress.batch == total:
-                told = time.monotonic()
-                self._tell(images / max(told - started, 1e-9), started)
+            if time.monotonic() - reported > REPORT_EVERY_S or progress.batch == total:
+                reported = time.monotonic()
+                self._tell(images / max(reported - started, 1e-9), started)
         if progress.skipped == total:
             raise DataError(
                 f"no batch of epoch {progress.epoch + 1} had a finite loss",
@@ -232,23 +232,23 @@ class Trainer:
             )
 
     def _batches(self) -> Iterator[Loaded]:
-        """Batches of the epoch from where it stands."""
+        """Yield the remaining batches of the epoch."""
         try:
             yield from self.train.epoch(self.progress.epoch, first_batch=self.progress.batch)
         except SegcliError:
-            # A scheduler that ends a job signals every process: the workers die of what asked us to stop.
+            # A cluster scheduler signals every process of a job, so the workers die from the same signal.
             if self.stop.signum is not None and self.progress.batch % self.step.group == 0:
                 self.save()
             self.stop.raise_if_asked()
             raise
 
     def _group_size(self, batch: int, total: int) -> int:
-        """Batches that share the optimizer step of this batch; fewer at the end of an epoch."""
+        """Count the batches in the optimizer step of this batch; fewer at the end of an epoch."""
         first = batch - batch % self.step.group
         return min(self.step.group, total - first)
 
     def _take(self, loaded: Loaded, *, share: float) -> bool:
-        """Train on a batch; False where it was skipped."""
+        """Train on a batch; return False if it was skipped."""
         progress = self.progress
         self.parts.network.progressed(progress.step / self.num_steps)
         return self.step.take(loaded, share=share, place=f"epoch {progress.epoch + 1}, batch {progress.batch + 1}")
@@ -258,7 +258,7 @@ class Trainer:
         self.progress.step += 1
 
     def _settle(self) -> None:
-        """Between two optimizer steps: give memory back, and save where it is time or a stop was asked for."""
+        """Free memory between two optimizer steps, and save if it is time or a stop was requested."""
         frequency = self.run.training.memory_cleanup_frequency
         if frequency is not None and self.progress.step % frequency == 0:
             give_memory_back(self.parts.device)
@@ -270,7 +270,7 @@ class Trainer:
             self.save()
 
     def _place(self, stage: str, started: float) -> dict[str, Any]:
-        """Where the run stands, as `memory.csv` has it."""
+        """Return the position in the run as columns of `memory.csv`."""
         elapsed_s = self.progress.elapsed_s + time.monotonic() - started
         return {"elapsed_s": elapsed_s, "epoch": self.progress.epoch + 1, "batch": self.progress.batch, "stage": stage}
 
@@ -292,7 +292,7 @@ class Trainer:
         )
 
     def _remaining_s(self, images_per_s: float) -> float:
-        """From the epochs so far, or during the first from its own speed."""
+        """Estimate the remaining seconds from earlier epochs, or in the first epoch from the current speed."""
         progress = self.progress
         epochs = self.run.training.epochs - progress.epoch - progress.batch / len(self.train)
         if progress.epoch:
@@ -300,7 +300,7 @@ class Trainer:
         return epochs * self.train.count / max(images_per_s, 1e-9)
 
     def _running(self) -> dict[str, float]:
-        """Loss and metrics of the epoch so far, without the parts of the loss."""
+        """Return loss and metrics of the current epoch so far, without the parts of the loss."""
         totals = self.step.totals
         return {name: value for name, value in totals.losses().items() if name == "loss"} | totals.tally.averages()
 
@@ -343,7 +343,7 @@ class Trainer:
         def after_batch(count: int) -> None:
             self.listener.advance(count)
             if self.stop.signum is not None:
-                self.save()  # the epoch is trained and not validated: resuming begins with the validation
+                self.save()  # the epoch is trained but not validated: resuming begins with the validation
                 self.stop.raise_if_asked()
 
         network, hook = self.step.stepper.best_network, watching.image_scored
@@ -353,7 +353,7 @@ class Trainer:
         return evaluate(parts, network, self.val, on_image=hook, after_batch=after_batch)
 
     def _judge(self, val: dict[str, float]) -> bool:
-        """Tell the schedule and the monitor of a validation; return whether it is the best so far."""
+        """Pass a validation to schedule and monitor; return True if it is the best so far."""
         value = val.get(self.monitor.name, math.nan)
         if math.isnan(value):
             if val:

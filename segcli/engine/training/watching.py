@@ -1,7 +1,7 @@
-"""What trackers are told of a training, and when: figures, pictures, layers, the network, what was chosen.
+"""Logging to trackers: metrics, images, activations, network graph and hyperparameters, each at its interval.
 
-Nothing here changes a training: no random number is drawn, the network is left as it was, and what fails is dropped
-with a warning.
+Logging never changes a training: it draws no random numbers and does not change the network. Logging that fails is
+switched off with a warning.
 """
 
 import json
@@ -30,20 +30,20 @@ __all__ = ["Watching"]
 IMAGES, ACTIVATIONS = "logging.log_images", "logging.log_activations"
 PICTURES = "logging.visualization_interval"
 CHOSEN = ("model", "data", "training", "inference", "seed", "device")
-"""Sections whose values are hyper-parameters."""
+"""Config sections whose values are logged as hyperparameters."""
 SMALL = 32
-"""Pixels along each axis of the input that the network is drawn with, at least."""
+"""Smallest size along each axis, in pixels, of the input that traces the network graph."""
 
 
 class Watching:
-    """Follows one training.
+    """Logs one training to its trackers.
 
     Args:
         parts: The run's parts.
         folder: Run folder.
         cases: Validation cases.
-        listener: Hears what fails.
-        epochs: How many epochs are over.
+        listener: Receives a warning when logging fails.
+        epochs: Number of completed epochs.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Watching:
         self.on[PICTURES] = bool(cases) and drawn and self.settings.visualization_interval is not None
 
     def begin(self, network: nn.Module) -> None:
-        """Before the first step: the structure of the network."""
+        """Log the network graph before the first step."""
         if self.tracking.is_on:
             io, stride = self.parts.network.io, self.parts.network.stride
             length = stride * max(4, -(-SMALL // stride))
@@ -79,13 +79,13 @@ class Watching:
                 self.tracking.graph(network, image)
 
     def image_scored(self, case: Case, probs: Tensor, _: Scored) -> None:
-        """Within a validation: probabilities `(K, *S)` of one image."""
+        """Receive the probabilities `(K, *S)` of one validation image."""
         keys = [key for key in (IMAGES, PICTURES) if self.on[key]]
         if keys and self.panels.wants(case):
             self._attempt(lambda: self.panels.hear(case, probs), *keys)
 
     def epoch_over(self, entry: dict[str, Any], network: nn.Module, *, improved: bool) -> None:
-        """After an epoch, with its entry of the history and the network that was validated."""
+        """Log an epoch, with its history entry and the network that was validated."""
         epoch, train = entry["epoch"], entry["train"]
         val = {name.removeprefix("val_"): value for name, value in entry["val"].items()}
         self.tracking.scalars(
@@ -112,7 +112,7 @@ class Watching:
             self._attempt(lambda: self._record_activations(network, epoch), ACTIVATIONS)
 
     def training_over(self, entry: dict[str, Any], monitor: Monitor) -> None:
-        """At the very end, with the last entry of the history."""
+        """Log the end of the training, with the last history entry."""
         final = {**{f"train_{name}": value for name, value in entry["train"].items()}, **entry["val"]}
         metrics = {f"final/{name}": value for name, value in final.items()}
         if monitor.best is not None:
@@ -120,11 +120,11 @@ class Watching:
         self.tracking.hyperparameters(_hyperparameters(self.parts.run), metrics, entry["epoch"])
 
     def close(self) -> None:
-        """Write out what is left."""
+        """Write all values that are still in memory."""
         self.tracking.close()
 
     def _are_due(self, epoch: int, every: int) -> bool:
-        """Whether a multiple of `every` was reached since the validation before this one."""
+        """Tell if a multiple of `every` epochs was reached since the previous validation."""
         interval = self.parts.run.training.val_interval
         before = (epoch - 1) // interval * interval
         return epoch // every > before // every
@@ -152,7 +152,7 @@ class Watching:
         )
 
     def _predict(self, network: nn.Module) -> None:
-        """Run the network on the same images every time, read anew and one by one to take little memory."""
+        """Run the network on the same images every time; they are read again one by one to save memory."""
         inferer, pipeline = self.parts.inferer(network), self.parts.pipeline
         for case in self.cases:
             ready = pipeline.for_evaluation(pipeline.resized(self.parts.layout.read(case)))
@@ -160,7 +160,7 @@ class Watching:
             inferer.logits(image.to(memory_format=self.parts.memory_format))
 
     def _attempt(self, call: Callable[[], None], *keys: str) -> None:
-        """Do it, or give up what needs it for the rest of the training."""
+        """Run `call`; if it fails, switch off the logging under `keys` for the rest of the training."""
         try:
             call()
         except Exception as error:
@@ -175,7 +175,7 @@ def _hyperparameters(run: Run) -> dict[str, str | float | bool]:
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, str | float | bool]:
-    """Values by dotted key; lists as text, and what is left out as `null`.
+    """Flatten nested values by dotted key; lists become text, None becomes `null`.
 
     Example:
         >>> _flat({"model": {"type": "unet", "depths": [4, 8]}, "seed": 42})
