@@ -3,21 +3,20 @@
 A format is chosen by the end of a name, or by what lies in a folder. Only its own file is imported then.
 """
 
-import ast
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy.typing as npt
 
 from segcli.core.errors import DataError, SegcliError, Stopped
 from segcli.core.registry import FILES
 from segcli.core.types import Array
+from segcli.files._endings import ending_of, endings, stated_formats, stem_of
 
 if TYPE_CHECKING:
     from segcli.files._grid import Grid
@@ -253,77 +252,11 @@ def reading(path: Path, word: str = "image", *, hint: str = HINT, longest: int =
 # ---- choosing a format
 
 
-@dataclass(frozen=True)
-class _Stated:
-    """What a format says of itself in plain values."""
-
-    name: str
-    endings: tuple[str, ...] = ()
-    listed: tuple[str, ...] | None = None
-    axes: tuple[int, ...] = (2,)
-    is_folder: bool = False
-    holds_many: bool = False
-
-    @property
-    def taken(self) -> tuple[str, ...]:
-        """Ends of names that are taken from a folder."""
-        if self.is_folder:
-            return ()
-        return self.endings if self.listed is None else self.listed
-
-
-@cache
-def _stated() -> tuple[_Stated, ...]:
-    return tuple(_Stated(name, **_plain_values(Path(__file__).parent / f"{name}.py")) for name in FILES.names())
-
-
-def _plain_values(file: Path) -> dict[str, Any]:
-    """Read the plain attributes of the format in a file without importing it."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    kinds = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    (kind,) = (node for node in kinds if any(ast.unparse(base) == FileFormat.__name__ for base in node.bases))
-    pairs = ((node.targets[0], node.value) for node in kind.body if isinstance(node, ast.Assign))
-    wanted = _Stated.__dataclass_fields__.keys()
-    return {
-        name.id: ast.literal_eval(value) for name, value in pairs if isinstance(name, ast.Name) and name.id in wanted
-    }
-
-
-def endings(ndim: int, *, many: bool = True) -> tuple[str, ...]:
-    """Ends of names, in small letters, that are taken from a folder of images with so many axes.
-
-    Args:
-        ndim: Spatial axes.
-        many: Those of formats that hold many images in a file as well.
-    """
-    formats = (each for each in _stated() if ndim in each.axes and (many or not each.holds_many))
-    return tuple(ending for each in formats for ending in each.taken)
-
-
-def ending_of(path: Path) -> str:
-    """End of a name that tells the format, in small letters; `.nii.gz` is one.
-
-    Example:
-        >>> ending_of(Path("case_01.NII.gz"))
-        '.nii.gz'
-    """
-    name = path.name.lower()
-    known = (ending for each in _stated() for ending in each.endings if name.endswith(ending))
-    return max(known, key=len, default=path.suffix.lower())
-
-
-def stem_of(path: Path) -> str:
-    """Name without the ending that tells the format; of a folder that is a volume without one, its name."""
-    ending = ending_of(path)
-    is_plain_folder = path.is_dir() and not any(ending in each.endings for each in _stated())
-    return path.name[: -len(ending)] if ending and not is_plain_folder else path.name
-
-
 def _claimed(path: Path, ndim: int) -> type[FileFormat] | None:
     """Format of a folder that is one image."""
     if not path.is_dir():
         return None
-    kinds = (FILES.load(each.name) for each in _stated() if each.is_folder and ndim in each.axes)
+    kinds = (FILES.load(each.name) for each in stated_formats() if each.is_folder and ndim in each.axes)
     return next((kind for kind in kinds if kind.claims(path)), None)
 
 
@@ -341,7 +274,7 @@ def format_of(path: Path, ndim: int) -> type[FileFormat] | None:
     if folder is not None:
         return folder
     ending = ending_of(path)
-    for each in _stated():
+    for each in stated_formats():
         if ending in each.endings and ndim in each.axes and not each.is_folder:
             kind: type[FileFormat] = FILES.load(each.name)
             return kind
@@ -409,7 +342,7 @@ def create(
         DataError: It cannot be written, or `like` cannot be read.
     """
     ending = ending_of(path)
-    kind: type[FileFormat] = next(FILES.load(each.name) for each in _stated() if ending in each.endings)
+    kind: type[FileFormat] = next(FILES.load(each.name) for each in stated_formats() if ending in each.endings)
     if like is None:
         with kind.create(path, size, dtype, channels=channels) as add:
             yield add

@@ -25,7 +25,8 @@ def trained(path: Path, wanted: Wanted, permit: NetworkPermit | None = None) -> 
     """
     run = run_from_values(read_header(path)["config"], source=str(path), permit=permit)
     layout, task = DATASETS.load(run.dataset.format), TASKS.load(run.task_name)
-    return Candidate(path, layout, task, lambda: of_checkpoint(path, wanted, permit))
+    extensions = (run.dataset.model_extra or {}).get("extensions", ())
+    return Candidate(path, layout, task, lambda: of_checkpoint(path, wanted, permit), extensions)
 
 
 def of_checkpoint(path: Path, wanted: Wanted, permit: NetworkPermit | None = None) -> Predictor:

@@ -107,6 +107,8 @@ class Candidate:
     layout: type[Layout]
     task: type[Task]
     open: Callable[[], "Predictor"]
+    extensions: Sequence[str] = ()
+    """Ends of the names of images that its data set states."""
 
 
 @dataclass(frozen=True)
@@ -330,7 +332,14 @@ def exported(path: Path, wanted: Wanted) -> Candidate:
         SegcliError: As `of_exported`.
     """
     predictor = of_exported(path, wanted)
-    return Candidate(path, type(predictor.layout), type(predictor.task), lambda: predictor)
+    layout = predictor.layout
+    return Candidate(path, type(layout), type(predictor.task), lambda: predictor, _extensions(layout.config))
+
+
+def _extensions(config: Any) -> Sequence[str]:
+    """Ends of the names of images by the configuration of a layout, where it has some."""
+    found: Sequence[str] = getattr(config, "extensions", ())
+    return found
 
 
 def of_exported(path: Path, wanted: Wanted, *, threads: int = 0) -> Predictor:
