@@ -152,8 +152,10 @@ WORKS: dict[str, Work] = {
             RESUME,
             "eval run --json",
             "predict {data}/organs/test.h5 --run run --out plain " + EXTRA["probabilities"],
-            "predict {extras}/body.nii.gz {extras}/body.tif {extras}/body.zarr --run run --out kinds --tile 32 "
-            + EXTRA["probabilities"],
+            *(
+                f"predict {{extras}}/body.{kind} --run run --out kinds_{kind} --tile 32 {EXTRA['probabilities']}"
+                for kind in ("nii.gz", "tif", "zarr")  # one by one: their overlays have one name
+            ),
             "predict {extras}/body.nii.gz --run run --out turns --tta " + EXTRA["probabilities"],
             "export run --json",
             f"predict {{extras}}/body.nii.gz --model {MODEL}.onnx --out onnx {EXTRA['probabilities']}",
