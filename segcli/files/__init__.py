@@ -114,7 +114,7 @@ class Picture(ABC):
             DataError: They cannot be decoded.
         """
         with reading(self.path, WORDS[len(self.size)], hint=self.hint):
-            return self.whole() if window is None else self.part(window)
+            return self._plain(self.whole() if window is None else self.part(window))
 
     def read_labels(self) -> Array:
         """Read numbers as stored, `(*S)` or `(*S, C)`; of a colour palette, its indices.
@@ -123,7 +123,12 @@ class Picture(ABC):
             DataError: They cannot be decoded.
         """
         with reading(self.path, WORDS[len(self.size)], hint=self.hint):
-            return self.numbers()
+            return self._plain(self.numbers())
+
+    def _plain(self, values: Array) -> Array:
+        if values.dtype.kind not in "buif":
+            raise DataError(f"`{self.path}` holds {values.dtype} values, plain numbers were expected", hint=self.hint)
+        return values
 
     @abstractmethod
     def whole(self) -> Array:

@@ -57,6 +57,12 @@ def _has_magic(path: Path) -> bool:
         return False
 
 
+def _number(head: Any, name: str, default: float) -> float:
+    """Value of an element that may be missing, or there and empty."""
+    value = head.get(name)
+    return default if value is None else float(value)
+
+
 @dataclass(frozen=True)
 class _Slice:
     path: Path
@@ -140,8 +146,8 @@ class DICOMSeries:
             path,
             float(position @ normal),
             position,
-            slope=float(head.get("RescaleSlope", 1.0)),
-            intercept=float(head.get("RescaleIntercept", 0.0)),
+            slope=_number(head, "RescaleSlope", 1.0),
+            intercept=_number(head, "RescaleIntercept", 0.0),
             bits=int(head.get("BitsStored", 16)),
             is_signed=bool(head.get("PixelRepresentation", 0)),
         )
