@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -278,7 +279,11 @@ def format_of(path: Path, ndim: int) -> type[FileFormat] | None:
     folder = _claimed(path, ndim)
     if folder is not None:
         return folder
-    ending = ending_of(path)
+    return _of_ending(ending_of(path), ndim)
+
+
+@cache
+def _of_ending(ending: str, ndim: int) -> type[FileFormat] | None:
     for each in stated_formats():
         if ending in each.endings and ndim in each.axes and not each.is_folder:
             kind: type[FileFormat] = FILES.load(each.name)
