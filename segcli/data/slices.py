@@ -24,7 +24,7 @@ __all__ = ["Plane", "SliceStacks", "Stack"]
 
 @dataclass(frozen=True)
 class Plane:
-    """Where one slice is."""
+    """Says where one slice is."""
 
     file: Path
     page: int

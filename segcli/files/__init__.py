@@ -54,12 +54,12 @@ Add = Callable[[Array], None]
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its image without decoding it."""
+    """Describes the image of a file without decoding it."""
 
     size: tuple[int, ...]
     """Height and width, or planes, rows and columns."""
     channels: int
-    """As stored, with an alpha channel left out."""
+    """Channels as stored, with an alpha channel left out."""
     itemsize: int
     """Bytes per value."""
     spacing: tuple[float, ...] | None = None
@@ -76,7 +76,7 @@ class Picture(ABC):
     size: tuple[int, ...]
     """Spatial size: height and width, or that of a volume."""
     channels: int
-    """As stored; of an image, an alpha channel is left out."""
+    """Channels as stored; of an image, an alpha channel is left out."""
     itemsize: int
     """Bytes per value."""
     spacing: tuple[float, ...] | None = None
@@ -88,12 +88,12 @@ class Picture(ABC):
 
     @property
     def has_many_pixels(self) -> bool:
-        """Whether the image may be too large to be read as a whole."""
+        """True where the image may be too large to be read as a whole."""
         return math.prod(self.size) >= LARGE
 
     @property
     def is_large(self) -> bool:
-        """Whether parts are to be read in place of the whole; never, unless the format reads parts by themselves."""
+        """True where parts are to be read in place of the whole; False for formats that only read the whole."""
         return False
 
     def prepare(self, scratch: Path | None) -> None:
@@ -167,19 +167,19 @@ class FileFormat(ABC):
     endings: ClassVar[tuple[str, ...]] = ()
     """Ends of names, in small letters."""
     listed: ClassVar[tuple[str, ...] | None] = None
-    """Those of them that are taken from a folder without being named; all when None."""
+    """Endings that are taken from a folder without being named; all when None."""
     axes: ClassVar[tuple[int, ...]] = (2,)
     """Numbers of spatial axes: 2 for images, 3 for volumes."""
     is_folder: ClassVar[bool] = False
-    """Whether one image is a folder, which `claims` recognises."""
+    """True where one image is a folder, which `claims` recognises."""
     holds_many: ClassVar[bool] = False
-    """Whether a file may hold many images, which `members` names."""
+    """True where a file may hold many images, which `members` names."""
     writes: ClassVar[bool] = True
-    """Whether `create` writes files of one image."""
+    """True where `create` writes files of one image."""
     answer_ending: ClassVar[str] = ".tif"
     """End of the names of answers where the format is not written itself."""
     keeps_grid: ClassVar[bool] = False
-    """Whether its files tell the place in the body, so that probabilities are written as NIfTI in the same place."""
+    """True where files tell the place in the body, so that probabilities are written as NIfTI in the same place."""
 
     @classmethod
     def claims(cls, folder: Path) -> bool:
@@ -259,7 +259,7 @@ def reading(path: Path, word: str = "image", *, hint: str = HINT, longest: int =
 
 
 def _claimed(path: Path, ndim: int) -> type[FileFormat] | None:
-    """Format of a folder that is one image."""
+    """Choose the format of a folder that is one image."""
     if not path.is_dir():
         return None
     kinds = (FILES.load(each.name) for each in stated_formats() if each.is_folder and ndim in each.axes)
@@ -293,7 +293,7 @@ def _of_ending(ending: str, ndim: int) -> type[FileFormat] | None:
 
 
 def answer_name(path: Path, ndim: int) -> str:
-    """Name of the file with the answer to an image: that of the image, with an end of which files can be written."""
+    """Name the file with the answer to an image: like the image, with an ending of which files can be written."""
     kind = format_of(path, ndim)
     if kind is None:
         return path.name

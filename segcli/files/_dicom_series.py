@@ -36,7 +36,7 @@ ABOUT = (
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a folder has DICOM files in it."""
+    """Tell whether a folder has DICOM files in it."""
     return path.is_dir() and next(_files(path), None) is not None
 
 
@@ -69,16 +69,16 @@ class _Slice:
     at_mm: float
     """Along the normal of the slices."""
     position: Array
-    """Of the middle of its first pixel, in DICOM's axes."""
+    """Place of the middle of its first pixel, in DICOM's axes."""
     slope: float
     intercept: float
     bits: int
-    """Of a stored value."""
+    """Bits of a stored value."""
     is_signed: bool
 
     @property
     def is_short(self) -> bool:
-        """Whether every rescaled value is a whole number of 16 bits."""
+        """True where every rescaled value is a whole number of 16 bits."""
         half = 2 ** (self.bits - 1)
         ends = (-half, half - 1) if self.is_signed else (0, 2 * half - 1)
         limits = np.iinfo(np.int16)
@@ -169,18 +169,18 @@ class DICOMSeries:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Columns, rows and slices: the order of the axes of `affine`."""
+        """Numbers of columns, rows and slices: the order of the axes of `affine`."""
         return self.columns, self.rows, len(self.slices)
 
     @property
     def steps_mm(self) -> tuple[float, float, float]:
-        """Between columns, rows and slices."""
+        """Distances between columns, rows and slices."""
         between = (self.slices[-1].at_mm - self.slices[0].at_mm) / (len(self.slices) - 1)
         return self.between_columns_mm, self.between_rows_mm, between
 
     @property
     def affine(self) -> Array:
-        """From the number of column, row and slice to millimetres, in NIfTI's axes."""
+        """Matrix from the number of column, row and slice to millimetres, in NIfTI's axes."""
         step = (self.slices[-1].position - self.slices[0].position) / (len(self.slices) - 1)
         affine = np.eye(4)
         affine[:3, :3] = TO_RAS @ np.stack(
@@ -191,7 +191,7 @@ class DICOMSeries:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the values: whole numbers of 16 bits where no rescaled value can be another."""
+        """Type of the values: whole numbers of 16 bits where no rescaled value can be another."""
         return np.dtype(np.int16 if all(entry.is_short for entry in self.slices) else np.float32)
 
     def planes(self) -> Iterator[Array]:

@@ -13,7 +13,7 @@ __all__ = ["Stated", "ending_of", "endings", "stated_formats", "stem_of"]
 
 @dataclass(frozen=True)
 class Stated:
-    """What a format says of itself in plain values."""
+    """Holds the plain values that a format states."""
 
     name: str
     endings: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ def _plain_values(file: Path) -> dict[str, Any]:
 
 
 def endings(ndim: int, *, many: bool = True) -> tuple[str, ...]:
-    """Ends of names, in small letters, that are taken from a folder of images with so many axes.
+    """List the ends of names, in small letters, that are taken from a folder of images with so many axes.
 
     Args:
         ndim: Spatial axes.
@@ -60,7 +60,7 @@ def endings(ndim: int, *, many: bool = True) -> tuple[str, ...]:
 
 
 def ending_of(path: Path) -> str:
-    """End of a name that tells the format, in small letters; `.nii.gz` is one.
+    """Return the end of a name that tells the format, in small letters; `.nii.gz` is one.
 
     Example:
         >>> ending_of(Path("case_01.NII.gz"))
@@ -72,7 +72,7 @@ def ending_of(path: Path) -> str:
 
 
 def stem_of(path: Path) -> str:
-    """Name without the ending that tells the format; of a folder that is a volume without one, its name."""
+    """Return a name without the ending that tells the format; of a folder without such an ending, its name."""
     ending = ending_of(path)
     is_plain_folder = path.is_dir() and not any(ending in each.endings for each in stated_formats())
     return path.name[: -len(ending)] if ending and not is_plain_folder else path.name

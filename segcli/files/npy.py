@@ -75,7 +75,7 @@ class _Numbers(Picture):
 
     @property
     def is_large(self) -> bool:
-        """Whether there are many pixels."""
+        """True where there are many pixels."""
         return self.has_many_pixels
 
     def whole(self) -> Array:

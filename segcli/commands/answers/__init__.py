@@ -19,7 +19,7 @@ PREDICTIONS = Path("outputs") / "predictions"
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """What is written, and how."""
+    """Says what is written, and how."""
 
     out: Path | None = None
     """Folder of the results; `outputs/predictions/<run>` when left out."""
@@ -66,7 +66,7 @@ class Answers(ABC):
     """
 
     notes_writing: ClassVar[bool] = False
-    """Whether the others go on where an answer cannot be written; else the command ends."""
+    """True where the others go on where an answer cannot be written; else the command ends."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Answers(ABC):
         self.members = list(opened())
         name = self.agree()
         self.done = Predicted(name, self.members[0].source, options.folder(name))
-        """What was written so far."""
+        """Results that were written so far."""
 
     @classmethod
     def refuse(cls, wanted: Wanted, options: PredictOptions) -> None:

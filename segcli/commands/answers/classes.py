@@ -30,7 +30,7 @@ class _Sample:
 
 
 class ClassAnswers(Answers):
-    """The class of every sample that the inputs name.
+    """Finds the class of every sample that the inputs name.
 
     The answer is the mean of the probabilities of its crops, and of several networks their mean, each of which reads
     samples in its own way. A sample that cannot be read is noted and passed over.

@@ -1,4 +1,4 @@
-"""What answers with a mask share, of pictures and of volumes: inputs, plan of the results, reading, and the network."""
+"""Shared by masks of pictures and of volumes: inputs, plan of the results, reading, and the network."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ __all__ = ["Found", "PixelAnswers"]
 
 @dataclass(frozen=True)
 class Found:
-    """What a network finds in an image."""
+    """Holds what a network finds in an image."""
 
     pixels: Pixels
     bands: Iterable[tuple[slice, Likely]]

@@ -128,13 +128,13 @@ class VolumeAnswers(PixelAnswers):
 
 
 class _Tally:
-    """What was found so far in the planes of a case."""
+    """Counts what was found so far in the planes of a case."""
 
     def __init__(self, parts: Predictor) -> None:
         self.task = parts.task
         self.overlaps = parts.layout.overlaps
         self.voxels = np.zeros(len(parts.task.classes), np.int64)
-        """Of each structure."""
+        """Voxels of each structure."""
         self.present: Array | None = None
         self._shares: dict[str, float] = {}
         self._planes = 0
