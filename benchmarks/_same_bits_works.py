@@ -152,14 +152,15 @@ WORKS: dict[str, Work] = {
             RESUME,
             "eval run --json",
             "predict {data}/organs/test.h5 --run run --out plain " + EXTRA["probabilities"],
-            "predict {extras}/body.nii.gz {extras}/body.tif {extras}/body.zarr --run run --out kinds --tile 32 "
-            + EXTRA["probabilities"],
+            "predict {extras}/body.nii.gz --run run --out kinds_nifti --tile 32 " + EXTRA["probabilities"],
             "predict {extras}/body.nii.gz --run run --out turns --tta " + EXTRA["probabilities"],
             "export run --json",
             f"predict {{extras}}/body.nii.gz --model {MODEL}.onnx --out onnx {EXTRA['probabilities']}",
             "data check {trained}/config.yaml --json",
             "data stats {trained}/config.yaml --json",
             "profile-memory {trained}/config.yaml --json",
+            "predict {extras}/body.tif --run run --out kinds_tiff --tile 32 " + EXTRA["probabilities"],
+            "predict {extras}/body.zarr --run run --out kinds_zarr --tile 32 " + EXTRA["probabilities"],
         ),
     ),
     "nifti": Work(

@@ -25,8 +25,10 @@ import psutil
 import tifffile
 import torch
 
-from segcli.commands.predict_images import PredictOptions, predict_images
-from segcli.commands.predict_volumes import predict_volumes
+from segcli.commands.answers import PredictOptions
+from segcli.commands.answers.pictures import PictureAnswers
+from segcli.commands.answers.volumes import VolumeAnswers
+from segcli.commands.predict import write_all
 from segcli.config.schema import DatasetSection, Inference
 from segcli.core.registry import MODELS, TASKS
 from segcli.core.types import IOSpec, Output
@@ -199,10 +201,10 @@ def child(path: Path, ndim: int, tile: int, overlap: float) -> None:
         forward=forward_of(net, "auto", layout),
     )
     options = PredictOptions(out=path.parent / "found")
-    command = predict_images if ndim == 2 else predict_volumes
+    kind = PictureAnswers if ndim == 2 else VolumeAnswers
     before = psutil.Process().memory_info().rss
     start = time.perf_counter(), time.process_time()
-    done = command([str(path)], lambda: predictor, options, endings=predictor.layout.endings, listener=Silent())
+    done = write_all(kind([str(path)], lambda: [predictor], options), Silent())
     elapsed_s, processor_s = time.perf_counter() - start[0], time.process_time() - start[1]
     assert len(done.written) == 1
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before

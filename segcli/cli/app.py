@@ -282,8 +282,8 @@ def predict(
         raise typer.BadParameter("--model and --model-file exclude each other: an exported file needs no code")
     located = [] if model else [locate_run(name) for name in run] if run else [locate_run(None)]
 
+    from segcli.commands.answers import PredictOptions
     from segcli.commands.predict import predict as command
-    from segcli.commands.predict_images import PredictOptions
     from segcli.engine.inference.exported_predictor import exported
     from segcli.engine.inference.predictor import Overrides
     from segcli.report import tables

@@ -18,7 +18,7 @@ EXTENSIONS = tuple(ending.removeprefix(".") for ending in endings(2))
 
 
 def natural_key(path: Path) -> tuple[tuple[int, int | str], ...]:
-    """Sorting key that puts `img2` before `img10`.
+    """Make a sorting key that puts `img2` before `img10`.
 
     Example:
         >>> natural_key(Path("img2.png")) < natural_key(Path("img10.png"))
@@ -71,7 +71,7 @@ def read_voxels(path: Path) -> Array:
 
 
 def as_rgb(image: Array) -> Array:
-    """Image `(H, W, C)` as 8-bit RGB, its 0.5 to 99.5 percentile stretched to the whole range if not 8-bit."""
+    """Turn an image `(H, W, C)` into 8-bit RGB; if it is not 8-bit, stretch its 0.5 to 99.5 percentile to the range."""
     pixels = image[:, :, :3] if image.shape[2] >= 3 else np.repeat(image[:, :, :1], 3, axis=2)
     if pixels.dtype == np.uint8:
         return np.array(pixels)

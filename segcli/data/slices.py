@@ -1,4 +1,4 @@
-"""Volumes that lie on the disk as grey TIFF slices: a folder of files, or one file of many pages.
+"""Volumes that lie on the disk as grey TIFF slices, a folder of files or one of many pages; or in any other format.
 
 Headers are read once, slices when they are needed; those of the volumes that were read last are remembered.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from segcli.core.errors import DataError
 from segcli.core.types import Array
 from segcli.data.images import natural_key
-from segcli.files import Window
+from segcli.files import Window, format_of, is_picture_folder, open_picture, read_header
 from segcli.files.tiff import TIFF
 
 __all__ = ["Plane", "SliceStacks", "Stack"]
@@ -24,7 +24,7 @@ __all__ = ["Plane", "SliceStacks", "Stack"]
 
 @dataclass(frozen=True)
 class Plane:
-    """Where one slice is."""
+    """Says where one slice is."""
 
     file: Path
     page: int
@@ -58,7 +58,7 @@ class SliceStacks:
     def of(self, folder: Path) -> Stack:
         """Slices of a folder or file in natural order, by their headers, which are read once."""
         if folder not in self.known:
-            self.known[folder] = _looked_at(folder)
+            self.known[folder] = _picture_stack(folder) if _is_one_picture(folder) else _looked_at(folder)
         return self.known[folder]
 
     def voxels(self, folder: Path, window: Window) -> Array:
@@ -67,6 +67,8 @@ class SliceStacks:
         Raises:
             DataError: A slice cannot be read, or they differ in size.
         """
+        if _is_one_picture(folder):
+            return _picture_voxels(folder, window)
         stack = self.of(folder)
         numbers = range(window[0].start, window[0].stop)
         planes = [self.recent.get(folder, number, partial(_read, stack.planes[number])) for number in numbers]
@@ -123,6 +125,32 @@ def _looked_at(folder: Path) -> Stack:
         planes += [Plane(file, page) for page in range(count)]
         sizes += [size] * count
     return Stack(tuple(planes), tuple(sizes), tuple(faults))
+
+
+def _is_one_picture(path: Path) -> bool:
+    """Say whether a file or folder is one volume of another format than TIFF."""
+    if path.is_dir():
+        return is_picture_folder(path, 3)
+    kind = format_of(path, 3)
+    return kind is not None and kind is not TIFF and not kind.holds_many
+
+
+def _picture_stack(path: Path) -> Stack:
+    try:
+        header = read_header(path, 3)
+        if header.channels != 1:
+            raise DataError(f"`{path}` has {header.channels} channels, a grey volume was expected")
+    except DataError as error:
+        return Stack((), (), (error,))
+    count, *size = header.size
+    return Stack(tuple(Plane(path, page) for page in range(count)), ((size[0], size[1]),) * count)
+
+
+def _picture_voxels(path: Path, window: Window) -> Array:
+    """Read a window, in a type that a network takes."""
+    with open_picture(path, 3) as picture:
+        voxels = picture.read(window)[..., 0]
+    return voxels if voxels.dtype in (np.uint8, np.uint16, np.int16) else voxels.astype(np.float32)
 
 
 def _read(plane: Plane) -> Array:

@@ -216,17 +216,24 @@ class Layout(ABC):
         """
         raise NotImplementedError
 
-    def writing_values(
-        self, folder: Path, case: Case, kind: str, size: tuple[int, ...], channels: int = 0
-    ) -> tuple[Path, AbstractContextManager[Add]]:
-        """Return a file, and what takes values from 0 to 1 of a volume for it, `(d, *S)` or `(d, *S, channels)`.
+    def values_path(self, folder: Path, case: Case, kind: str, channels: int = 0) -> Path:
+        """Name the file below a folder for values from 0 to 1 of a volume.
 
         Args:
             folder: Where the file lies.
             case: The volume.
             kind: What they are, a word in the name of the file.
-            size: Of the volume.
             channels: 0 for none.
+        """
+        raise NotImplementedError
+
+    def writing_values(
+        self, path: Path, case: Case, size: tuple[int, ...], channels: int = 0
+    ) -> AbstractContextManager[Add]:
+        """Take values from 0 to 1 of a volume, `(d, *S)` or `(d, *S, channels)`, for the file of `values_path`.
+
+        Raises:
+            DataError: It cannot be written.
         """
         raise NotImplementedError
 

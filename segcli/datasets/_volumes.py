@@ -172,24 +172,26 @@ class Volumes(Layout):
         with create(target, size, self.labels(example).dtype, like=case.image) as add:
             yield lambda answer: add(self.labels(answer))
 
-    def writing_values(
-        self, folder: Path, case: Case, kind: str, size: tuple[int, ...], channels: int = 0
-    ) -> tuple[Path, AbstractContextManager[Add]]:
-        """Write float32 in NIfTI where the volume is of NIfTI or DICOM, else 16 bits in its own format.
+    def values_path(self, folder: Path, case: Case, kind: str, channels: int = 0) -> Path:
+        """Choose NIfTI where the volume has a place in the body, else its own format.
 
-        What that has no room for, channels or a place among other volumes, is float32 in a NumPy file, channels first.
+        What that has no room for, channels or a place among other volumes, goes to a NumPy file, channels first.
         """
         if case.index is not None:
-            path = folder / safe_name(f"{stem_of(case.image)}_{case.id}_{kind}.npy")
-            return path, create(path, size, np.float32, channels=channels)
+            return folder / safe_name(f"{stem_of(case.image)}_{case.id}_{kind}.npy")
+        own = ending_of(self.answer_path(folder, case.image))
+        ending = ".nii.gz" if self.is_upright(case) else ".npy" if channels else own
+        return folder / safe_name(f"{case.id}_{kind}{ending}")
+
+    def writing_values(
+        self, path: Path, case: Case, size: tuple[int, ...], channels: int = 0
+    ) -> AbstractContextManager[Add]:
+        """Write float32 in NIfTI and, where there is no room in the volume's own format, in NumPy; else 16 bits."""
         if self.is_upright(case):
-            path = folder / safe_name(f"{case.id}_{kind}.nii.gz")
-            return path, create(path, size, np.float32, like=case.image, channels=channels)
-        if channels:
-            path = folder / safe_name(f"{case.id}_{kind}.npy")
-            return path, create(path, size, np.float32, channels=channels)
-        path = folder / safe_name(f"{case.id}_{kind}{ending_of(self.answer_path(folder, case.image))}")
-        return path, _in_16_bits(path, case, size)
+            return create(path, size, np.float32, like=case.image, channels=channels)
+        if case.index is not None or channels:
+            return create(path, size, np.float32, channels=channels)
+        return _in_16_bits(path, case, size)
 
     def _part(self, target: Path) -> Path:
         """Name the file that collects answers until the last of them, and drop one that a broken prediction left."""

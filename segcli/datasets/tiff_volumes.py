@@ -28,7 +28,7 @@ from segcli.data.splits import Division, divide
 from segcli.datasets import Layout
 from segcli.datasets._sample_table import SampleTable, rows_of
 from segcli.datasets._small import COUNTS, volume
-from segcli.files import create
+from segcli.files import create, is_picture_folder, stem_of
 
 __all__ = ["TIFFVolumes"]
 
@@ -296,10 +296,10 @@ class TIFFVolumes(Layout):
         return self.stacks.voxels(case.label, window) > 0
 
     def inputs(self, path: Path) -> list[Case]:
-        """Find the crops of a sample's folder, of all samples in a folder, or of a stack in one file."""
-        if path.is_file():
-            count = len(self._windows(self.stacks.of(path).size))
-            return [Case(f"{path.stem}/{i:03d}", path, index=i, part_of=path.stem) for i in range(count)]
+        """Find the crops of a sample's folder, of all samples in a folder, or of a volume of any format."""
+        if path.is_file() or is_picture_folder(path, 3):
+            count, name = len(self._windows(self.stacks.of(path).size)), stem_of(path)
+            return [Case(f"{name}/{i:03d}", path, index=i, part_of=name) for i in range(count)]
         raw = self.config.raw_folder
         path = path.parent if path.name == raw and path.is_dir() else path
         folders = [path] if (path / raw).exists() else sorted(path.iterdir(), key=natural_key) if path.is_dir() else []

@@ -3,7 +3,6 @@
 A format is chosen by the end of a name, or by what lies in a folder. Only its own file is imported then.
 """
 
-import ast
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -11,13 +10,14 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy.typing as npt
 
 from segcli.core.errors import DataError, SegcliError, Stopped
 from segcli.core.registry import FILES
 from segcli.core.types import Array
+from segcli.files._endings import ending_of, endings, stated_formats, stem_of
 
 if TYPE_CHECKING:
     from segcli.files._grid import Grid
@@ -54,12 +54,12 @@ Add = Callable[[Array], None]
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its image without decoding it."""
+    """Describes the image of a file without decoding it."""
 
     size: tuple[int, ...]
     """Height and width, or planes, rows and columns."""
     channels: int
-    """As stored, with an alpha channel left out."""
+    """Channels as stored, with an alpha channel left out."""
     itemsize: int
     """Bytes per value."""
     spacing: tuple[float, ...] | None = None
@@ -76,7 +76,7 @@ class Picture(ABC):
     size: tuple[int, ...]
     """Spatial size: height and width, or that of a volume."""
     channels: int
-    """As stored; of an image, an alpha channel is left out."""
+    """Channels as stored; of an image, an alpha channel is left out."""
     itemsize: int
     """Bytes per value."""
     spacing: tuple[float, ...] | None = None
@@ -88,12 +88,12 @@ class Picture(ABC):
 
     @property
     def has_many_pixels(self) -> bool:
-        """Whether the image may be too large to be read as a whole."""
+        """True where the image may be too large to be read as a whole."""
         return math.prod(self.size) >= LARGE
 
     @property
     def is_large(self) -> bool:
-        """Whether parts are to be read in place of the whole; never, unless the format reads parts by themselves."""
+        """True where parts are to be read in place of the whole; False for formats that only read the whole."""
         return False
 
     def prepare(self, scratch: Path | None) -> None:
@@ -115,7 +115,7 @@ class Picture(ABC):
             DataError: They cannot be decoded.
         """
         with reading(self.path, WORDS[len(self.size)], hint=self.hint):
-            return self.whole() if window is None else self.part(window)
+            return self._plain(self.whole() if window is None else self.part(window))
 
     def read_labels(self) -> Array:
         """Read numbers as stored, `(*S)` or `(*S, C)`; of a colour palette, its indices.
@@ -124,7 +124,12 @@ class Picture(ABC):
             DataError: They cannot be decoded.
         """
         with reading(self.path, WORDS[len(self.size)], hint=self.hint):
-            return self.numbers()
+            return self._plain(self.numbers())
+
+    def _plain(self, values: Array) -> Array:
+        if values.dtype.kind not in "buif":
+            raise DataError(f"`{self.path}` holds {values.dtype} values, plain numbers were expected", hint=self.hint)
+        return values
 
     @abstractmethod
     def whole(self) -> Array:
@@ -162,19 +167,19 @@ class FileFormat(ABC):
     endings: ClassVar[tuple[str, ...]] = ()
     """Ends of names, in small letters."""
     listed: ClassVar[tuple[str, ...] | None] = None
-    """Those of them that are taken from a folder without being named; all when None."""
+    """Endings that are taken from a folder without being named; all when None."""
     axes: ClassVar[tuple[int, ...]] = (2,)
     """Numbers of spatial axes: 2 for images, 3 for volumes."""
     is_folder: ClassVar[bool] = False
-    """Whether one image is a folder, which `claims` recognises."""
+    """True where one image is a folder, which `claims` recognises."""
     holds_many: ClassVar[bool] = False
-    """Whether a file may hold many images, which `members` names."""
+    """True where a file may hold many images, which `members` names."""
     writes: ClassVar[bool] = True
-    """Whether `create` writes files of one image."""
+    """True where `create` writes files of one image."""
     answer_ending: ClassVar[str] = ".tif"
     """End of the names of answers where the format is not written itself."""
     keeps_grid: ClassVar[bool] = False
-    """Whether its files tell the place in the body, so that probabilities are written as NIfTI in the same place."""
+    """True where files tell the place in the body, so that probabilities are written as NIfTI in the same place."""
 
     @classmethod
     def claims(cls, folder: Path) -> bool:
@@ -253,77 +258,11 @@ def reading(path: Path, word: str = "image", *, hint: str = HINT, longest: int =
 # ---- choosing a format
 
 
-@dataclass(frozen=True)
-class _Stated:
-    """What a format says of itself in plain values."""
-
-    name: str
-    endings: tuple[str, ...] = ()
-    listed: tuple[str, ...] | None = None
-    axes: tuple[int, ...] = (2,)
-    is_folder: bool = False
-    holds_many: bool = False
-
-    @property
-    def taken(self) -> tuple[str, ...]:
-        """Ends of names that are taken from a folder."""
-        if self.is_folder:
-            return ()
-        return self.endings if self.listed is None else self.listed
-
-
-@cache
-def _stated() -> tuple[_Stated, ...]:
-    return tuple(_Stated(name, **_plain_values(Path(__file__).parent / f"{name}.py")) for name in FILES.names())
-
-
-def _plain_values(file: Path) -> dict[str, Any]:
-    """Read the plain attributes of the format in a file without importing it."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    kinds = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    (kind,) = (node for node in kinds if any(ast.unparse(base) == FileFormat.__name__ for base in node.bases))
-    pairs = ((node.targets[0], node.value) for node in kind.body if isinstance(node, ast.Assign))
-    wanted = _Stated.__dataclass_fields__.keys()
-    return {
-        name.id: ast.literal_eval(value) for name, value in pairs if isinstance(name, ast.Name) and name.id in wanted
-    }
-
-
-def endings(ndim: int, *, many: bool = True) -> tuple[str, ...]:
-    """Ends of names, in small letters, that are taken from a folder of images with so many axes.
-
-    Args:
-        ndim: Spatial axes.
-        many: Those of formats that hold many images in a file as well.
-    """
-    formats = (each for each in _stated() if ndim in each.axes and (many or not each.holds_many))
-    return tuple(ending for each in formats for ending in each.taken)
-
-
-def ending_of(path: Path) -> str:
-    """End of a name that tells the format, in small letters; `.nii.gz` is one.
-
-    Example:
-        >>> ending_of(Path("case_01.NII.gz"))
-        '.nii.gz'
-    """
-    name = path.name.lower()
-    known = (ending for each in _stated() for ending in each.endings if name.endswith(ending))
-    return max(known, key=len, default=path.suffix.lower())
-
-
-def stem_of(path: Path) -> str:
-    """Name without the ending that tells the format; of a folder that is a volume without one, its name."""
-    ending = ending_of(path)
-    is_plain_folder = path.is_dir() and not any(ending in each.endings for each in _stated())
-    return path.name[: -len(ending)] if ending and not is_plain_folder else path.name
-
-
 def _claimed(path: Path, ndim: int) -> type[FileFormat] | None:
-    """Format of a folder that is one image."""
+    """Choose the format of a folder that is one image."""
     if not path.is_dir():
         return None
-    kinds = (FILES.load(each.name) for each in _stated() if each.is_folder and ndim in each.axes)
+    kinds = (FILES.load(each.name) for each in stated_formats() if each.is_folder and ndim in each.axes)
     return next((kind for kind in kinds if kind.claims(path)), None)
 
 
@@ -340,8 +279,12 @@ def format_of(path: Path, ndim: int) -> type[FileFormat] | None:
     folder = _claimed(path, ndim)
     if folder is not None:
         return folder
-    ending = ending_of(path)
-    for each in _stated():
+    return _of_ending(ending_of(path), ndim)
+
+
+@cache
+def _of_ending(ending: str, ndim: int) -> type[FileFormat] | None:
+    for each in stated_formats():
         if ending in each.endings and ndim in each.axes and not each.is_folder:
             kind: type[FileFormat] = FILES.load(each.name)
             return kind
@@ -350,7 +293,7 @@ def format_of(path: Path, ndim: int) -> type[FileFormat] | None:
 
 
 def answer_name(path: Path, ndim: int) -> str:
-    """Name of the file with the answer to an image: that of the image, with an end of which files can be written."""
+    """Name the file with the answer to an image: like the image, with an ending of which files can be written."""
     kind = format_of(path, ndim)
     if kind is None:
         return path.name
@@ -409,7 +352,7 @@ def create(
         DataError: It cannot be written, or `like` cannot be read.
     """
     ending = ending_of(path)
-    kind: type[FileFormat] = next(FILES.load(each.name) for each in _stated() if ending in each.endings)
+    kind: type[FileFormat] = next(FILES.load(each.name) for each in stated_formats() if ending in each.endings)
     if like is None:
         with kind.create(path, size, dtype, channels=channels) as add:
             yield add

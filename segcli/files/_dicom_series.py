@@ -36,7 +36,7 @@ ABOUT = (
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a folder has DICOM files in it."""
+    """Tell whether a folder has DICOM files in it."""
     return path.is_dir() and next(_files(path), None) is not None
 
 
@@ -57,22 +57,28 @@ def _has_magic(path: Path) -> bool:
         return False
 
 
+def _number(head: Any, name: str, default: float) -> float:
+    """Value of an element that may be missing, or there and empty."""
+    value = head.get(name)
+    return default if value is None else float(value)
+
+
 @dataclass(frozen=True)
 class _Slice:
     path: Path
     at_mm: float
     """Along the normal of the slices."""
     position: Array
-    """Of the middle of its first pixel, in DICOM's axes."""
+    """Place of the middle of its first pixel, in DICOM's axes."""
     slope: float
     intercept: float
     bits: int
-    """Of a stored value."""
+    """Bits of a stored value."""
     is_signed: bool
 
     @property
     def is_short(self) -> bool:
-        """Whether every rescaled value is a whole number of 16 bits."""
+        """True where every rescaled value is a whole number of 16 bits."""
         half = 2 ** (self.bits - 1)
         ends = (-half, half - 1) if self.is_signed else (0, 2 * half - 1)
         limits = np.iinfo(np.int16)
@@ -140,8 +146,8 @@ class DICOMSeries:
             path,
             float(position @ normal),
             position,
-            slope=float(head.get("RescaleSlope", 1.0)),
-            intercept=float(head.get("RescaleIntercept", 0.0)),
+            slope=_number(head, "RescaleSlope", 1.0),
+            intercept=_number(head, "RescaleIntercept", 0.0),
             bits=int(head.get("BitsStored", 16)),
             is_signed=bool(head.get("PixelRepresentation", 0)),
         )
@@ -163,18 +169,18 @@ class DICOMSeries:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Columns, rows and slices: the order of the axes of `affine`."""
+        """Numbers of columns, rows and slices: the order of the axes of `affine`."""
         return self.columns, self.rows, len(self.slices)
 
     @property
     def steps_mm(self) -> tuple[float, float, float]:
-        """Between columns, rows and slices."""
+        """Distances between columns, rows and slices."""
         between = (self.slices[-1].at_mm - self.slices[0].at_mm) / (len(self.slices) - 1)
         return self.between_columns_mm, self.between_rows_mm, between
 
     @property
     def affine(self) -> Array:
-        """From the number of column, row and slice to millimetres, in NIfTI's axes."""
+        """Matrix from the number of column, row and slice to millimetres, in NIfTI's axes."""
         step = (self.slices[-1].position - self.slices[0].position) / (len(self.slices) - 1)
         affine = np.eye(4)
         affine[:3, :3] = TO_RAS @ np.stack(
@@ -185,7 +191,7 @@ class DICOMSeries:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the values: whole numbers of 16 bits where no rescaled value can be another."""
+        """Type of the values: whole numbers of 16 bits where no rescaled value can be another."""
         return np.dtype(np.int16 if all(entry.is_short for entry in self.slices) else np.float32)
 
     def planes(self) -> Iterator[Array]:

@@ -33,13 +33,13 @@ class Grid:
     """
 
     affine: Array
-    """From the stored number of a voxel along each axis to millimetres."""
+    """Matrix from the stored number of a voxel along each axis to millimetres."""
     stored: tuple[int, ...]
     """Voxels along each stored axis."""
     steps_mm: tuple[float, ...]
-    """Between voxels along each stored axis."""
+    """Distance between voxels along each stored axis."""
     codes: tuple[int, int] = (1, 1)
-    """What the affine is by NIfTI: `sform_code` and `qform_code`."""
+    """Meaning of the affine by NIfTI: `sform_code` and `qform_code`."""
 
     @cached_property
     def axes(self) -> list[int]:
@@ -67,7 +67,7 @@ class Grid:
         return tuple(self.steps_mm[self.axes.index(axis)] for axis in range(3))
 
     def window(self, window: tuple[slice, ...]) -> tuple[slice, ...]:
-        """The same window along the stored axes."""
+        """Turn a window into one along the stored axes."""
         found = []
         for axis, length in enumerate(self.stored):
             part = window[self.axes[axis]]
@@ -75,12 +75,12 @@ class Grid:
         return tuple(found)
 
     def as_read(self, part: Array) -> Array:
-        """Stored voxels `(*S)` or `(*S, C)` in our order of axes."""
+        """Turn stored voxels `(*S)` or `(*S, C)` into our order of axes."""
         turned = np.flip(part, self.flips)
         return turned.transpose([*(self.axes.index(axis) for axis in range(3)), *range(3, part.ndim)])
 
     def as_stored(self, part: Array) -> Array:
-        """The way back."""
+        """Turn voxels back into the order of the file."""
         return np.flip(part.transpose([*self.axes, *range(3, part.ndim)]), self.flips)
 
 

@@ -34,7 +34,7 @@ class TiffPages:
             and page.imagedepth == page.tiledepth == 1
             and None not in self.pages
         )
-        """Whether pixels can be taken as they are decoded."""
+        """True where pixels can be taken as they are decoded."""
         self.tile = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
         self.across = -(-self.size[1] // self.tile[1])
         self.per_page = self.across * -(-self.size[0] // self.tile[0])

@@ -45,7 +45,7 @@ class _Series(Picture):
 
     @property
     def is_large(self) -> bool:
-        """Whether parts are read: always, for the slices are laid out anyway."""
+        """True always, for the slices are laid out anyway."""
         return True
 
     def unpack(self, scratch: Path | None) -> None:

@@ -141,7 +141,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _in_worker() -> bool:
-    """Whether this process is a loader worker of PyTorch, which does not fork."""
+    """Tell whether this process is a loader worker of PyTorch, which does not fork."""
     loading = sys.modules.get("torch.utils.data")
     return loading is not None and loading.get_worker_info() is not None
 
@@ -171,7 +171,7 @@ class _Volume(Picture):
 
     @property
     def is_large(self) -> bool:
-        """Whether there are many voxels."""
+        """True where there are many voxels."""
         return self.has_many_pixels
 
     def whole(self) -> Array:

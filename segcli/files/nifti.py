@@ -71,7 +71,7 @@ class _Volume(Picture):
 
     @property
     def is_large(self) -> bool:
-        """Whether there are many voxels."""
+        """True where there are many voxels."""
         return self.has_many_pixels
 
     def whole(self) -> Array:
@@ -125,14 +125,14 @@ class _Volume(Picture):
 
 
 def _grid_of(image: Any) -> Grid:
-    """Geometry of what nibabel opened."""
+    """Read the geometry of what nibabel opened."""
     codes = [int(image.header[name]) or 1 if name in image.header else 1 for name in ("sform_code", "qform_code")]
     steps = tuple(float(value) for value in image.header.get_zooms()[:3])
     return Grid(image.affine, tuple(map(int, image.shape[:3])), steps, (codes[0], codes[1]))
 
 
 def _scaling_of(image: Any) -> tuple[float, float] | None:
-    """Slope and intercept from stored values to those that are meant; None where they are the same."""
+    """Read slope and intercept from stored values to those that are meant; None where they are the same."""
     slope, intercept = (
         getattr(image.dataobj, key, None) or default for key, default in (("slope", 1.0), ("inter", 0.0))
     )
@@ -143,7 +143,7 @@ def _scaling_of(image: Any) -> tuple[float, float] | None:
 
 
 def _header(grid: Grid, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> Any:
-    """Header of a file with a geometry."""
+    """Make the header of a file with a geometry."""
     header = nibabel_module().Nifti1Header()
     header.set_data_dtype(dtype)
     header.set_data_shape(shape)

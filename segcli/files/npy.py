@@ -65,8 +65,6 @@ class _Numbers(Picture):
                 f"`{path}` holds an array of shape {tuple(array.shape)}, {what} was expected",
                 hint="split it into one array per image",
             )
-        if array.dtype.kind not in "buif":
-            raise DataError(f"`{path}` holds {array.dtype} values", hint="save plain numbers")
         self.size = tuple(lengths[axis] for axis in spatial)
         channels = lengths.get("c", 1)
         self.channels = without_alpha(channels) if spatial == "yx" else channels
@@ -77,7 +75,7 @@ class _Numbers(Picture):
 
     @property
     def is_large(self) -> bool:
-        """Whether there are many pixels."""
+        """True where there are many pixels."""
         return self.has_many_pixels
 
     def whole(self) -> Array:

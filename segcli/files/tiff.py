@@ -103,13 +103,13 @@ class _Image(Picture):
 
     @cached_property
     def pages(self) -> TiffPages | None:
-        """What decodes windows; None where only the whole can be decoded."""
+        """Decoder of windows; None where only the whole can be decoded."""
         pages = _fitting(TiffPages, self.path, self.file)
         return pages if pages is not None and len(pages.pages) == 1 else None
 
     @property
     def is_large(self) -> bool:
-        """Whether there are many pixels, and windows of them can be decoded."""
+        """True where there are many pixels, and windows of them can be decoded."""
         return self.has_many_pixels and self.pages is not None
 
     def part(self, window: Window) -> Array:
@@ -137,7 +137,7 @@ class _Image(Picture):
 
 
 def _image_shape(tiff: tifffile.TiffFile, path: Path) -> tuple[int, int, int]:
-    """Height, width and channels of the one image in a TIFF file."""
+    """Read height, width and channels of the one image in a TIFF file."""
     series = tiff.series[0]
     axes, shape = series.axes, series.shape
     sizes = dict(zip(axes, shape, strict=True))
@@ -153,7 +153,7 @@ def _image_shape(tiff: tifffile.TiffFile, path: Path) -> tuple[int, int, int]:
 
 
 def _fitting(kind: type[TiffPages], path: Path, file: tifffile.TiffFile) -> TiffPages | None:
-    """What decodes windows of a file, if it can."""
+    """Make the decoder of windows of a file, if it can decode them."""
     try:
         pages = kind(path, file)
     except (ValueError, KeyError, IndexError, AttributeError):
@@ -185,7 +185,7 @@ class _Stack(Picture):
 
     @cached_property
     def parts(self) -> Callable[[Window], Array] | None:
-        """What reads windows; None where only the whole can be decoded."""
+        """Reader of windows; None where only the whole can be decoded."""
         series = self.file.series[0]
         if series.dataoffset is not None and series.dtype is not None and _is_plain(series):
             dtype = series.dtype.newbyteorder(self.file.byteorder)
@@ -195,7 +195,7 @@ class _Stack(Picture):
 
     @property
     def is_large(self) -> bool:
-        """Whether there are many voxels, and windows of them can be read."""
+        """True where there are many voxels, and windows of them can be read."""
         return self.has_many_pixels and self.parts is not None
 
     def part(self, window: Window) -> Array:
@@ -210,7 +210,7 @@ class _Stack(Picture):
 
 
 def _is_plain(series: tifffile.TiffPageSeries) -> bool:
-    """Whether voxels lie in the file as they are read: planes of grey values, one after the other."""
+    """Tell whether voxels lie in the file as they are read: planes of grey values, one after the other."""
     keyframe = series.keyframe
     planes = series.axes.replace("Y", "").replace("X", "")
     return (
@@ -224,7 +224,7 @@ def _is_plain(series: tifffile.TiffPageSeries) -> bool:
 
 
 def _tags(spacing: tuple[float, ...] | None) -> dict[str, Any]:
-    """What `tifffile` is told of a stack: its axes and, where it is known, the spacing in millimetres."""
+    """Tell `tifffile` of a stack: its axes and, where it is known, the spacing in millimetres."""
     metadata: dict[str, Any] = {"axes": "ZYX"}
     if spacing is None:
         return {"metadata": metadata}
@@ -233,7 +233,7 @@ def _tags(spacing: tuple[float, ...] | None) -> dict[str, Any]:
 
 
 def _spacing(tiff: tifffile.TiffFile) -> tuple[float, ...] | None:
-    """Spacing as ImageJ and we ourselves write it, in millimetres."""
+    """Read the spacing as ImageJ and we ourselves write it, in millimetres."""
     shaped = tiff.shaped_metadata or ({},)
     told = tiff.imagej_metadata or shaped[0]
     scale = UNITS.get(str(told.get("unit", "")))

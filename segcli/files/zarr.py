@@ -101,7 +101,7 @@ class _ZarrArray(Picture):
 
     @property
     def is_large(self) -> bool:
-        """Whether parts are read: always, for chunks are made for it."""
+        """True always, for chunks are made for it."""
         return True
 
     def whole(self) -> Array:

@@ -3,9 +3,11 @@
 import csv
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 import yaml
 from factories import NUCLEI, nuclei_experiment, nucleus, write_experiment, write_nuclei
@@ -153,6 +155,22 @@ def test_predict_gives_what_eval_gives_and_of_several_runs_the_mean(nuclei, run_
     assert max(abs(one[name][0] - two[name][0]) for name in both) > 1e-3
     for name, probs in both.items():
         assert probs == pytest.approx(np.mean([one[name], two[name]], axis=0), abs=2e-6)
+
+
+def test_the_class_of_a_volume_does_not_depend_on_the_format_of_its_file(nuclei, run_cli):
+    nibabel = pytest.importorskip("nibabel")
+    assert run_cli("train", nuclei(training__epochs=1)).code == 0
+    image = np.stack([tifffile.imread(path) for path in sorted(Path("data/0001/raw").iterdir())])
+    tifffile.imwrite("a.tif", image)
+    np.save("b.npy", image)
+    nibabel.save(nibabel.Nifti1Image(image, np.eye(4)), "c.nii.gz")
+    np.save("d.npy", np.stack([image] * 3))
+    result = run_cli("predict", "a.tif", "b.npy", "c.nii.gz", "d.npy", "--out", "out")
+    assert result.code == 3
+    assert "`d.npy` has 3 channels, a grey volume was expected" in " ".join(result.err.split())
+    a, b, c = rows_of(Path("out/predictions.csv"))
+    assert [row["sample"] for row in (a, b, c)] == ["a", "b", "c"]
+    assert {**b, "sample": "a"} == {**c, "sample": "a"} == a
 
 
 def test_a_sample_that_only_one_of_two_runs_finds_is_named(nuclei, run_cli, workplace):

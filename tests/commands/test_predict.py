@@ -4,7 +4,10 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+import yaml
+import zarr
 from factories import blobs
+from PIL import Image
 
 from segcli.data.images import read_image, read_labels
 
@@ -117,6 +120,76 @@ def test_two_images_of_one_stem_and_a_mask_over_its_image_are_refused(run_cli, w
     result = run_cli("predict", "data/test/image/00.png", "--out", "data/test/image", "--overwrite")
     assert result.code == 2
     assert "would replace the image" in result.err
+
+
+@pytest.mark.usefixtures("trained")
+@pytest.mark.parametrize(
+    ("words", "kind"), [("--overlay", "overlay"), ("--probabilities", "probability"), ("--uncertainty", "uncertainty")]
+)
+def test_a_side_file_and_the_mask_of_another_image_are_refused_before_anything_is_written(
+    run_cli, workplace, words, kind
+):
+    (workplace / "in").mkdir()
+    for index, name in enumerate(("a.png", f"a_{kind}.png")):
+        cv2.imwrite(str(workplace / "in" / name), blobs(index)[0])
+    result = run_cli("predict", "in", "--out", "out", words)
+    assert result.code == 2
+    both = f"`in/a_{kind}.png` and `in/a.png` would both be written to `out/a_{kind}.png`"
+    assert both in result.err
+    assert not (workplace / "out").exists()
+    assert run_cli("predict", "in", "--out", "out").code == 0
+
+
+@pytest.mark.usefixtures("trained")
+def test_no_result_replaces_an_input_of_the_same_call(run_cli, workplace):
+    (workplace / "out").mkdir()
+    cv2.imwrite("a.png", blobs(0)[0])
+    cv2.imwrite("out/a_overlay.png", blobs(1)[0])
+    before = (workplace / "out/a_overlay.png").read_bytes()
+    result = run_cli("predict", "a.png", "out/a_overlay.png", "--out", "out", "--overlay", "--overwrite")
+    assert result.code == 2
+    assert "would replace the image" in result.err
+    (workplace / "out/a_overlay.png").rename("out/a.png")
+    result = run_cli("predict", "a.png", "out/a.png", "--out", "./out/../out", "--overwrite")
+    assert result.code == 2
+    assert "the mask of `a.png` would replace the image `out/a.png`" in result.err
+    assert (workplace / "out/a.png").read_bytes() == before
+
+
+@pytest.mark.usefixtures("trained")
+def test_what_decides_is_the_image_and_not_the_format_that_the_network_was_trained_on(run_cli, workplace):
+    image = blobs(3)[0][:, :, ::-1]  # OpenCV writes the other way round
+    cv2.imwrite("a.png", image[:, :, ::-1])
+    np.save("b.npy", image)
+    np.save("c.npy", np.moveaxis(image, -1, 0))
+    tifffile.imwrite("d.tiff", image, photometric="rgb", compression="zlib")
+    array = zarr.create_array(zarr.storage.LocalStore(workplace / "e.zarr"), shape=image.shape, dtype="uint8")
+    array[:] = image
+    result = run_cli("predict", "a.png", "b.npy", "c.npy", "d.tiff", "e.zarr", "--out", "out", "--probabilities")
+    assert result.code == 0, result.err
+    expected = read_labels(workplace / "out/a_probability.png").astype(int)
+    assert len(np.unique(expected)) > 100
+    for name in ("b_probability.png", "c_probability.png", "d_probability.png", "e_probability.tif"):
+        found = read_labels(workplace / "out" / name).astype(int)
+        np.testing.assert_allclose(found, expected, atol=1 if name.startswith("e") else 0)
+    np.save("grey.npy", image[:, :, 0])
+    result = run_cli("predict", "grey.npy", "--out", "out")
+    assert result.code == 3
+    assert "`grey.npy` has 1 channel" in result.err
+
+
+def test_a_folder_of_images_is_predicted_whose_ends_of_names_the_data_set_states(run_cli, tiny, workplace):
+    values = yaml.safe_load(tiny(training__epochs=1).read_text())
+    values["dataset"]["extensions"] = ["webp", "png"]
+    (workplace / "webp.yaml").write_text(yaml.safe_dump(values))
+    assert run_cli("train", "webp.yaml").code == 0
+    assert run_cli("export", "tiny").code == 0
+    (workplace / "in").mkdir()
+    Image.fromarray(blobs(0)[0]).save("in/a.webp", lossless=True)
+    for words in (("--run", "tiny"), ("--model", "outputs/exports/tiny/tiny.onnx")):
+        result = run_cli("predict", "in", "--out", words[0][2:], *words)
+        assert result.code == 0, result.err
+        assert (workplace / words[0][2:] / "a.png").is_file()
 
 
 @pytest.mark.usefixtures("trained")

@@ -19,8 +19,9 @@ from factories import SMALL, bodies, volumes_experiment, write_dicom, write_expe
 from scipy import ndimage
 
 from segcli import files
-from segcli.commands.predict_images import PredictOptions
-from segcli.commands.predict_volumes import predict_volumes
+from segcli.commands.answers import PredictOptions
+from segcli.commands.answers.volumes import VolumeAnswers
+from segcli.commands.predict import write_all
 from segcli.config.schema import DatasetSection, Inference
 from segcli.data.images import read_image
 from segcli.data.pipeline import Pipeline
@@ -146,6 +147,43 @@ def test_predict_takes_a_tiff_stack(trained, run_cli):
     assert labels.shape == (16, 16, 8)
     assert labels.dtype == np.uint8
     assert json.loads(result.out)["presence"][0]["case"] == "stack"
+
+
+def test_what_decides_is_the_volume_and_not_the_format_that_the_network_was_trained_on(trained, run_cli, workplace):
+    nibabel = pytest.importorskip("nibabel")
+    trained()
+    image, _, _ = bodies(5)
+    tifffile.imwrite("a.tif", image)
+    np.save("b.npy", image)
+    nibabel.save(nibabel.Nifti1Image(image, np.diag([2.0, 1.0, 3.0, 1.0])), "c.nii.gz")
+    zarr.create_array(zarr.storage.LocalStore(workplace / "plain"), shape=image.shape, dtype=image.dtype)[:] = image
+    names = ("a.tif", "b.npy", "c.nii.gz", "plain")
+    result = run_cli("predict", *names, "--run", "tiny", "--out", "found", "--uncertainty", "--probabilities")
+    assert result.code == 0, result.err
+    expected = np.load("found/a_probabilities.npy")
+    assert len(np.unique(expected)) > 100
+    for name in ("b_probabilities.npy", "c_probabilities.nii.gz", "plain_probabilities.npy"):
+        with open_picture(Path("found") / name, 3) as picture:
+            np.testing.assert_allclose(np.moveaxis(picture.read(), -1, 0), expected, atol=1e-6)
+    found = {path.name for path in Path("found").iterdir()}
+    assert found >= {"b.npy", "c.nii.gz", "plain.zarr", "b_uncertainty.npy", "c_uncertainty.nii.gz"}
+
+
+def test_results_of_two_volumes_are_not_written_to_one_file(trained, run_cli, workplace):
+    trained()
+    image, _, _ = bodies(5)
+    tifffile.imwrite("a.tif", image)
+    tifffile.imwrite("a_uncertainty.tif", image)
+    words = ("predict", "a.tif", "a_uncertainty.tif", "--run", "tiny", "--out", "found")
+    result = run_cli(*words, "--uncertainty")
+    assert result.code == 2
+    both = "`a_uncertainty.tif` and `a.tif` would both be written to `found/a_uncertainty.tif`"
+    assert both in result.err
+    assert not (workplace / "found").exists()
+    np.save("a.npy", image)  # another mask, and probabilities of one name
+    result = run_cli("predict", "a.tif", "a.npy", "--run", "tiny", "--out", "found", "--probabilities")
+    assert result.code == 2
+    assert "`a.tif` and `a.npy` would both be written to `found/a_probabilities.npy`" in result.err
 
 
 def test_a_broken_volume_is_passed_over_and_named(trained, run_cli, workplace):
@@ -334,7 +372,7 @@ def test_a_large_case_that_breaks_off_leaves_nothing_in_the_file_of_its_cases(wo
     monkeypatch.setattr(files, "LARGE", 1)
     parts = by_hand(lambda images: {"mask": bright(images)["mask"]})  # judges nothing: planes are written at once
     options = PredictOptions(out=Path("found"))
-    done = predict_volumes(["data/test.h5"], lambda: parts, options, endings=[".h5"], listener=Silent())
+    done = write_all(VolumeAnswers(["data/test.h5"], lambda: [parts], options), Silent())
     assert [entry["message"] for entry in done.failed] == ["volume `data/test.h5[1]` holds NaN or infinite values"]
     masks = masks_of("found")
     assert [bool(masks[case].any()) for case in range(3)] == [True, False, True]
@@ -353,10 +391,9 @@ def test_a_file_of_many_cases_is_whole_when_its_last_is_done(workplace):
 
     calls: list[int] = []
     options = PredictOptions(out=Path("found"))
+    answers = VolumeAnswers(["one/one.h5", "two/two.h5"], lambda: [by_hand(stopped)], options)
     with pytest.raises(KeyboardInterrupt):
-        predict_volumes(
-            ["one/one.h5", "two/two.h5"], lambda: by_hand(stopped), options, endings=[".h5"], listener=Silent()
-        )
+        write_all(answers, Silent())
     assert masks_of("found", "one.h5").shape == (2, 2, 16, 16, 8)
 
 

@@ -232,9 +232,7 @@ def test_no_layout_writes_an_answer_elsewhere(tmp_path, hostile, kind):
     if "volumes" in kind:
         for image, index in (("t.h5", 0), ("t.nii.gz", None), ("t.tif", None)):
             for channels in (0, 2):
-                path, _ = layout.writing_values(
-                    folder, Case(hostile, place / image, index=index), "kind", size, channels
-                )
+                path = layout.values_path(folder, Case(hostile, place / image, index=index), "kind", channels)
                 assert path.parent == folder
                 assert len(path.name.encode()) < 230
         assert layout.answer_path(folder, Path(hostile.replace("\0", "")[:99]) / "..").parent == folder

@@ -9,7 +9,8 @@ import pytest
 import segcli
 from segcli.core.errors import DataError
 from segcli.core.registry import FILES
-from segcli.files import LARGE, FileFormat, Picture, _stated, create, ending_of, open_picture, stem_of
+from segcli.files import LARGE, FileFormat, Picture, create, ending_of, open_picture, stem_of
+from segcli.files._endings import stated_formats
 
 PACKAGE = Path(segcli.__file__).parent
 READERS = {"PIL", "tifffile", "h5py", "zarr", "nibabel", "pydicom", "imageio", "skimage"}
@@ -52,14 +53,14 @@ def test_readers_of_third_parties_are_imported_in_the_room_of_files_only():
 
 @pytest.mark.parametrize("name", FILES.names())
 def test_what_a_format_states_is_known_without_importing_it(name):
-    kind, stated = FILES.load(name), next(each for each in _stated() if each.name == name)
+    kind, stated = FILES.load(name), next(each for each in stated_formats() if each.name == name)
     assert issubclass(kind, FileFormat)
     for key in ("endings", "listed", "axes", "is_folder", "holds_many"):
         assert getattr(stated, key) == getattr(kind, key)
 
 
 def test_no_ending_belongs_to_two_formats():
-    endings = [ending for each in _stated() for ending in each.endings]
+    endings = [ending for each in stated_formats() for ending in each.endings]
     assert len(set(endings)) == len(endings)
     assert all(ending == ending.lower() and ending.startswith(".") for ending in endings)
 

@@ -120,6 +120,11 @@ def test_a_folder_that_is_no_single_whole_series_is_told(tmp_path, change, text)
         DICOMSeries(folder)
 
 
+def test_an_empty_rescale_is_none(tmp_path):
+    series = DICOMSeries(write_series(tmp_path / "ct", RescaleSlope=None, RescaleIntercept=None))
+    np.testing.assert_array_equal(np.stack(list(series.planes())), STORED)
+
+
 def test_a_damaged_slice_is_named(tmp_path):
     folder = write_series(tmp_path / "ct")
     content = (folder / "88.dcm").read_bytes()

@@ -24,7 +24,8 @@ def trained(path: Path, overrides: Overrides, permit: NetworkPermit | None = Non
     """
     run = run_from_values(read_header(path)["config"], source=str(path), permit=permit)
     layout, task = DATASETS.load(run.dataset.format), TASKS.load(run.task_name)
-    return Candidate(path, layout, task, lambda: of_checkpoint(path, overrides, permit))
+    extensions = (run.dataset.model_extra or {}).get("extensions", ())
+    return Candidate(path, layout, task, lambda: of_checkpoint(path, overrides, permit), extensions)
 
 
 def of_checkpoint(path: Path, overrides: Overrides, permit: NetworkPermit | None = None) -> Predictor:

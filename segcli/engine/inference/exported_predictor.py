@@ -1,5 +1,6 @@
 """Predictor of an exported ONNX file; neither this module nor anything that it imports loads PyTorch."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,9 @@ def exported(path: Path, overrides: Overrides) -> Candidate:
         SegcliError: As `of_exported`.
     """
     predictor = of_exported(path, overrides)
-    return Candidate(path, type(predictor.layout), type(predictor.task), lambda: predictor)
+    layout = predictor.layout
+    extensions: Sequence[str] = getattr(layout.config, "extensions", ())
+    return Candidate(path, type(layout), type(predictor.task), lambda: predictor, extensions)
 
 
 def of_exported(path: Path, overrides: Overrides, *, threads: int = 0) -> Predictor:

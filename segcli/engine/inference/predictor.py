@@ -115,6 +115,8 @@ class Candidate:
     layout: type[Layout]
     task: type[Task]
     open: Callable[[], "Predictor"]
+    extensions: Sequence[str] = ()
+    """Ends of the names of images that its data set states."""
 
 
 @dataclass(frozen=True)

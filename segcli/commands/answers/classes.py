@@ -1,0 +1,133 @@
+"""Answers to whole images: a table of their classes with probabilities."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from segcli.commands.answers import Answers, PredictOptions
+from segcli.core.errors import ConfigError, DataError
+from segcli.core.types import Array
+from segcli.data.samples import Case
+from segcli.engine.events import Listener
+from segcli.engine.inference.predictor import Overrides, Predictor
+from segcli.report.classes import Row, write_answers
+
+__all__ = ["ClassAnswers"]
+
+TABLE = "predictions.csv"
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """A sample by its file or folder and its name, and its crops as each network cuts them."""
+
+    image: Path
+    name: str
+    crops: list[list[Case]]
+    """Empty for a network that finds no such sample."""
+
+
+class ClassAnswers(Answers):
+    """Finds the class of every sample that the inputs name.
+
+    The answer is the mean of the probabilities of its crops, and of several networks their mean, each of which reads
+    samples in its own way. A sample that cannot be read is noted and passed over.
+    """
+
+    def agree(self) -> str:
+        """Refuse networks that tell other classes apart."""
+        first, self.rows = self.members[0], list[Row]()
+        for member in self.members[1:]:
+            if member.task.classes != first.task.classes:
+                raise ConfigError(
+                    f"`{first.source}` and `{member.source}` differ in the classes ({', '.join(first.task.classes)} "
+                    f"and {', '.join(member.task.classes)})",
+                    hint="runs that are averaged tell the same classes apart",
+                )
+        return "+".join(dict.fromkeys(member.name for member in self.members))
+
+    @classmethod
+    def refuse(cls, overrides: Overrides, options: PredictOptions) -> None:
+        """Name what classes of whole images do not have."""
+        asked = {
+            "--threshold": overrides.threshold is not None,
+            "--tile": overrides.tile is not None,
+            "--overlay": options.overlays,
+            "--video": options.video is not None,
+            "--uncertainty": options.uncertainty,
+            "--skip-existing": options.skip_existing,
+        }
+        for name, is_asked in asked.items():
+            if is_asked:
+                raise ConfigError(
+                    f"`{name}` is for masks, and this run finds one class for each image",
+                    hint=f"leave it out; `{TABLE}` has all probabilities",
+                )
+
+    def jobs(self, listener: Listener) -> list[_Sample]:
+        """Find the samples, where no table is in the way."""
+        target = self.done.folder / TABLE
+        if target.exists() and not self.options.overwrite:
+            raise ConfigError(
+                f"`{target}` exists", hint="replace it with `--overwrite`, or give another folder with `--out`"
+            )
+        found = [_samples(member, self.inputs) for member in self.members]
+        return [_Sample(*key, [samples.get(key, []) for samples in found]) for key in found[0]]
+
+    def read(self, job: _Sample) -> None:
+        """Leave the crops unread, for all of them may not fit in memory."""
+
+    def find(self, job: _Sample, given: None) -> Array:
+        """Average the probabilities `(K)` of a sample."""
+        each = [_mean(member, job, crops) for member, crops in zip(self.members, job.crops, strict=True)]
+        probs: Array = np.mean(each, axis=0)
+        return probs
+
+    def write(self, job: _Sample, found: Array) -> None:
+        """Add a row to the table."""
+        classes = self.members[0].task.classes
+        row = Row(job.name, found, len(job.crops[0]))
+        self.rows.append(row)
+        probs = dict(zip(classes, map(float, found), strict=True))
+        self.done.written.append({"image": str(job.image), "class": classes[row.found], "probabilities": probs})
+
+    def finish(self) -> None:
+        """Write the table."""
+        if self.rows:
+            first, target = self.members[0], self.done.folder / TABLE
+            write_answers(target, self.rows, first.task.classes, first.layout.whole or "image")
+            self.done.tables.append(target)
+
+
+def _samples(parts: Predictor, inputs: Sequence[str]) -> dict[tuple[Path, str], list[Case]]:
+    """Find the crops of each sample that the inputs name, by its file or folder and its name.
+
+    Raises:
+        DataError: An input names none.
+    """
+    samples: dict[tuple[Path, str], list[Case]] = {}
+    for text in inputs:
+        found = parts.layout.inputs(Path(text)) if Path(text).exists() else []
+        if not found:
+            raise DataError(
+                f"no samples in `{text}`", hint="name a folder of samples, the folder of one, or a TIFF stack"
+            )
+        for case in found:
+            samples.setdefault((case.image, case.part_of or case.id), []).append(case)
+    return samples
+
+
+def _mean(member: Predictor, sample: _Sample, crops: list[Case]) -> Array:
+    """Average the probabilities `(K)` of the crops of a sample.
+
+    Raises:
+        DataError: It cannot be read, or is none to this network.
+    """
+    if not crops:
+        raise DataError(
+            f"`{member.source}` finds no sample `{sample.name}` in `{sample.image}`, and the first network does"
+        )
+    probs: Array = np.mean([member.of_whole(member.layout.read_unlabelled(case)) for case in crops], axis=0)
+    return probs

@@ -1,0 +1,155 @@
+"""Shared by masks of pictures and of volumes: inputs, plan of the results, reading, and the network."""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from segcli.commands.answers import Answers, note
+from segcli.commands.answers.claims import Claims
+from segcli.commands.answers.inputs import files_of
+from segcli.core.errors import ConfigError, DataError
+from segcli.core.files import remove_leftovers
+from segcli.core.types import Array
+from segcli.data.samples import Case, Sample
+from segcli.datasets import Layout
+from segcli.engine.events import Listener
+from segcli.engine.inference.predictor import InMemory, Pixels, Prediction, ensemble
+from segcli.files import Picture, Window, open_picture
+
+__all__ = ["Found", "PixelAnswers"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Holds what a network finds in an image."""
+
+    pixels: Pixels
+    bands: Iterable[tuple[slice, Prediction]]
+    """Rows with their probabilities, in order; of a large image, found while they are written."""
+    picture: Picture | None = None
+    """The large image; None where all of it is in memory."""
+
+
+@dataclass(frozen=True)
+class _Converted:
+    """A large image as those of the data set."""
+
+    image: Picture
+    layout: Layout
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Spatial size."""
+        return self.image.size
+
+    def read(self, window: Window) -> Array:
+        """Read and convert the pixels of a window."""
+        return self.layout.converted(self.image.read(window), self.image.path)
+
+
+class PixelAnswers(Answers):
+    """Masks for files of any format of the room: what a network takes, its number of axes and of channels decides.
+
+    An image that cannot be read is noted and passed over. PyTorch is loaded by what opens the network, or not at all.
+    """
+
+    ndim: int
+
+    def files_of(self, inputs: Sequence[str], extensions: Sequence[str]) -> list[Path]:
+        """Find the images that the inputs name."""
+        return files_of(inputs, self.ndim, extensions)
+
+    def agree(self) -> str:
+        """Make one network of several, which gives the mean of their probabilities."""
+        self.parts = ensemble(self.members)
+        return self.parts.name
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the results."""
+        return self.done.folder
+
+    # ---- the plan
+
+    @abstractmethod
+    def target(self, path: Path) -> Path:
+        """Name the file of the mask of an input."""
+
+    @abstractmethod
+    def beside(self, case: Case) -> dict[str, Path]:
+        """Name the files that are written beside the mask of a case, by what they hold."""
+
+    def shared(self) -> dict[str, Path]:
+        """Name the files that all answers share, by the option that asks for them."""
+        return {}
+
+    def jobs(self, listener: Listener) -> list[Case]:
+        """Refuse clashes of any two results, pass over what is there, and find the cases of the rest."""
+        options, claims = self.options, Claims(self.files)
+        targets = {path: self.target(path) for path in self.files}
+        for path, target in targets.items():
+            claims.take(target, path)
+            if target.exists() and not (options.overwrite or options.skip_existing):
+                raise ConfigError(
+                    f"`{target}` exists",
+                    hint="replace it with `--overwrite`, go on with `--skip-existing`, or give another folder with "
+                    "`--out`",
+                )
+        for option, file in self.shared().items():
+            claims.take(file, option, "file")
+        if options.skip_existing:
+            remove_leftovers(self.folder)
+            self.done.skipped.extend(str(path) for path, target in targets.items() if target.exists())
+            targets = {path: target for path, target in targets.items() if not target.exists()}
+        cases = [case for path in targets for case in self._cases(path, listener)]
+        for case in cases:
+            for what, file in self.beside(case).items():
+                claims.take(file, case.image, what)
+        return cases
+
+    def _cases(self, path: Path, listener: Listener) -> list[Case]:
+        try:
+            return self.parts.layout.inputs(path)
+        except DataError as error:
+            note(self.done, path, error.message, listener)
+            return []
+
+    # ---- an image
+
+    def read(self, job: Case) -> Sample | Picture:
+        """Read an image, or open one that is large."""
+        picture = open_picture(job.image, self.ndim, job.index)
+        try:
+            if self.parts.can_stream and picture.is_large:
+                picture.prepare(self.folder)
+                return picture
+            sample = Sample(self.parts.layout.converted(picture.read(), picture.path))
+        except BaseException:
+            picture.close()
+            raise
+        picture.close()
+        return sample
+
+    def find(self, job: Case, given: Sample | Picture) -> Found:
+        """Run the network on an image; on a large one, when its bands are asked for."""
+        if isinstance(given, Picture):
+            pixels = _Converted(given, self.parts.layout)
+            return Found(pixels, self.parts.bands(pixels, self.folder), given)
+        return Found(InMemory(given.image), [(slice(0, given.size[0]), self.parts.predict(given))])
+
+    def is_streamed(self, found: Found) -> bool:
+        """Say whether the image is large."""
+        return found.picture is not None
+
+    def write(self, job: Case, found: Found) -> None:
+        """Write the answer, and let go of a large image."""
+        try:
+            self.write_found(job, found)
+        finally:
+            if found.picture is not None:
+                found.picture.close()
+
+    @abstractmethod
+    def write_found(self, case: Case, found: Found) -> None:
+        """Write what was found in a case."""

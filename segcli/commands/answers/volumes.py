@@ -1,0 +1,182 @@
+"""Answers to volumes: each in the format and geometry of its input, and a table of what is present."""
+
+import csv
+import io
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segcli.commands.answers import PredictOptions
+from segcli.commands.answers.pixels import Found, PixelAnswers
+from segcli.core.errors import ConfigError
+from segcli.core.files import write_text
+from segcli.core.names import safe_name
+from segcli.core.types import Array
+from segcli.data.planes import Planes
+from segcli.data.samples import Case
+from segcli.engine.events import Listener
+from segcli.engine.inference.predictor import Overrides, Prediction, Predictor
+from segcli.files.png import PNG
+
+__all__ = ["VolumeAnswers"]
+
+TABLE = "presence.csv"
+COLUMNS = ("file", "case", "structure", "present", "volume", "unit")
+
+
+class VolumeAnswers(PixelAnswers):
+    """Masks of every case of volume files, written plane by plane."""
+
+    ndim = 3
+    notes_writing = True
+
+    @classmethod
+    def refuse(cls, overrides: Overrides, options: PredictOptions) -> None:
+        """Name an option of 2D images."""
+        if options.video is not None:
+            raise ConfigError("`--video` is for 2D images", hint="leave it out; `--overlay` draws slices of a volume")
+
+    # ---- the plan
+
+    def jobs(self, listener: Listener) -> list[Case]:
+        """Plan the results, and take over the table of a prediction that goes on."""
+        self.table = _Table(self.folder / TABLE)
+        cases = super().jobs(listener)
+        if self.options.skip_existing:
+            self.table.keep()
+        self.last = {case.image: case for case in cases}
+        """Last case of each file, after which the answers to all of them are whole."""
+        return cases
+
+    def target(self, path: Path) -> Path:
+        """Name the mask by the volume."""
+        return self.parts.layout.answer_path(self.folder, path)
+
+    def beside(self, case: Case) -> dict[str, Path]:
+        """Name what is asked for of a case."""
+        values = self._values().items()
+        paths = {kind: self.parts.layout.values_path(self.folder, case, kind, channels) for kind, channels in values}
+        if self.options.overlays:
+            of_file = "" if case.index is None else f"{case.image.stem}_"
+            paths["overlay"] = self.folder / safe_name(f"{of_file}{case.id}_overlay.png")
+        return paths
+
+    def shared(self) -> dict[str, Path]:
+        """Name the table."""
+        return {"the table of structures": self.table.path} if self.parts.layout.overlaps else {}
+
+    def _values(self) -> dict[str, int]:
+        """Kinds of values that are asked for, with their channels."""
+        asked = {"probabilities": self.options.probabilities, "uncertainty": self.options.uncertainty}
+        channels = {"probabilities": len(self.parts.task.classes), "uncertainty": 0}
+        return {kind: channels[kind] for kind, is_asked in asked.items() if is_asked}
+
+    # ---- a volume
+
+    def write_found(self, case: Case, found: Found) -> None:
+        """Write what is found in a case; the file with the answer has its name when all is there."""
+        parts, pixels, paths = self.parts, found.pixels, self.beside(case)
+        tally = _Tally(parts)
+        slices = Planes(pixels.size) if "overlay" in paths else None
+        with parts.layout.writing_answer(self.folder, case, pixels.size) as add_answer:
+            with ExitStack() as stack:
+                add: dict[str, Callable[[Array], None]] = {}
+                for kind, channels in self._values().items():
+                    values = parts.layout.writing_values(paths[kind], case, pixels.size, channels)
+                    add[kind] = stack.enter_context(values)
+                for rows, prediction in found.bands:
+                    answer = parts.task.decide(prediction.probs, parts.inference.threshold)
+                    add_answer(answer)
+                    tally.add(answer, prediction)
+                    if slices is not None:
+                        slices.add(rows, answer)
+                    if "probabilities" in add:
+                        add["probabilities"](np.moveaxis(prediction.probs, 0, -1))
+                    if "uncertainty" in add:
+                        add["uncertainty"](prediction.uncertainty)
+            if slices is not None:
+                spacing, upright = parts.layout.input_spacing(case), parts.layout.is_upright(case)
+                PNG.write(paths["overlay"], slices.picture(pixels.read, parts.task.tinted, spacing, upright=upright))
+            if parts.layout.overlaps:
+                entry = self._presence(case, tally)
+                self.done.presence.append(entry)
+                self.table.write(entry)
+        files = {kind: str(path) for kind, path in {"mask": self.target(case.image), **paths}.items()}
+        self.done.written.append({"image": case.place, **files, "share": tally.shares()})
+        if self.last[case.image] is case:
+            parts.layout.close_answers(self.folder)
+
+    def finish(self) -> None:
+        """Give files of many cases their names, whose last case may have failed."""
+        self.parts.layout.close_answers(self.folder)
+
+    def _presence(self, case: Case, tally: "_Tally") -> dict[str, Any]:
+        spacing = self.parts.layout.input_spacing(case)
+        size, unit = (1.0, "voxels") if spacing is None else (float(np.prod(spacing)), "mm³")
+        present = tally.voxels > 0 if tally.present is None else tally.present
+        return {
+            "case": case.id,
+            "file": str(case.image),
+            "structures": {
+                name: {"present": bool(there), "volume": float(count) * size, "unit": unit}
+                for name, there, count in zip(self.parts.task.classes, present, tally.voxels, strict=True)
+            },
+        }
+
+
+class _Tally:
+    """Counts what was found so far in the planes of a case."""
+
+    def __init__(self, parts: Predictor) -> None:
+        self.task = parts.task
+        self.overlaps = parts.layout.overlaps
+        self.voxels = np.zeros(len(parts.task.classes), np.int64)
+        """Voxels of each structure."""
+        self.present: Array | None = None
+        self._shares: dict[str, float] = {}
+        self._planes = 0
+
+    def add(self, answer: Array, prediction: Prediction) -> None:
+        """Count what is found in the next planes."""
+        for name, share in self.task.shares(answer).items():
+            self._shares[name] = self._shares.get(name, 0.0) + share * len(answer)
+        self._planes += len(answer)
+        if self.overlaps:
+            self.voxels += answer.reshape(-1, answer.shape[-1]).sum(axis=0, dtype=np.int64)
+        self.present = prediction.present
+
+    def shares(self) -> dict[str, float]:
+        """Share of the voxels that each class has."""
+        return {name: total / self._planes for name, total in self._shares.items()}
+
+
+class _Table:
+    """One line for each structure of each case, written anew with each case."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: dict[tuple[str, str], list[list[str]]] = {}
+
+    def keep(self) -> None:
+        """Take over the lines of a prediction that goes on."""
+        if self.path.is_file():
+            for row in list(csv.reader(io.StringIO(self.path.read_text(encoding="utf-8"))))[1:]:
+                if len(row) == len(COLUMNS):
+                    self.rows.setdefault((row[0], row[1]), []).append(row)
+
+    def write(self, entry: dict[str, Any]) -> None:
+        """Add a case, or replace what was known of it."""
+        place = entry["file"], entry["case"]
+        self.rows[place] = [
+            [*place, name, str(int(found["present"])), f"{found['volume']:.6g}", found["unit"]]
+            for name, found in entry["structures"].items()
+        ]
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for rows in self.rows.values():
+            writer.writerows(rows)
+        write_text(self.path, stream.getvalue())

@@ -1,0 +1,78 @@
+"""Ends of the names of files, as the formats of this room state them, without importing one."""
+
+import ast
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from segcli.core.registry import FILES
+
+__all__ = ["Stated", "ending_of", "endings", "stated_formats", "stem_of"]
+
+
+@dataclass(frozen=True)
+class Stated:
+    """Holds the plain values that a format states."""
+
+    name: str
+    endings: tuple[str, ...] = ()
+    listed: tuple[str, ...] | None = None
+    axes: tuple[int, ...] = (2,)
+    is_folder: bool = False
+    holds_many: bool = False
+
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """Ends of names that are taken from a folder."""
+        if self.is_folder:
+            return ()
+        return self.endings if self.listed is None else self.listed
+
+
+@cache
+def stated_formats() -> tuple[Stated, ...]:
+    """Read what each format of the room states."""
+    return tuple(Stated(name, **_plain_values(Path(__file__).parent / f"{name}.py")) for name in FILES.names())
+
+
+def _plain_values(file: Path) -> dict[str, Any]:
+    """Read the plain attributes of the format in a file without importing it."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    kinds = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    (kind,) = (node for node in kinds if any(ast.unparse(base) == "FileFormat" for base in node.bases))
+    pairs = ((node.targets[0], node.value) for node in kind.body if isinstance(node, ast.Assign))
+    wanted = Stated.__dataclass_fields__.keys()
+    return {
+        name.id: ast.literal_eval(value) for name, value in pairs if isinstance(name, ast.Name) and name.id in wanted
+    }
+
+
+def endings(ndim: int, *, many: bool = True) -> tuple[str, ...]:
+    """List the ends of names, in small letters, that are taken from a folder of images with so many axes.
+
+    Args:
+        ndim: Spatial axes.
+        many: Those of formats that hold many images in a file as well.
+    """
+    formats = (each for each in stated_formats() if ndim in each.axes and (many or not each.holds_many))
+    return tuple(ending for each in formats for ending in each.taken)
+
+
+def ending_of(path: Path) -> str:
+    """Return the end of a name that tells the format, in small letters; `.nii.gz` is one.
+
+    Example:
+        >>> ending_of(Path("case_01.NII.gz"))
+        '.nii.gz'
+    """
+    name = path.name.lower()
+    known = (ending for each in stated_formats() for ending in each.endings if name.endswith(ending))
+    return max(known, key=len, default=path.suffix.lower())
+
+
+def stem_of(path: Path) -> str:
+    """Return a name without the ending that tells the format; of a folder without such an ending, its name."""
+    ending = ending_of(path)
+    is_plain_folder = path.is_dir() and not any(ending in each.endings for each in stated_formats())
+    return path.name[: -len(ending)] if ending and not is_plain_folder else path.name
