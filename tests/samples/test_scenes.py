@@ -7,7 +7,8 @@ from segcli.commands.data import make_sample
 from segcli.config.load import load_dataset
 from segcli.data.images import read_image
 from segcli.engine.events import Silent
-from segcli.samples.scenes import CLASSES, CLIPS, FRAMES, Scenes
+from segcli.samples._street_painter import CLASSES
+from segcli.samples.scenes import CLIPS, FRAMES, Scenes
 
 SIZE = 96
 SHIPPED = Path(__file__).parents[2] / "configs/datasets/scenes_sample.yaml"

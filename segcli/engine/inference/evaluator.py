@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segcli.core.types import Array, Batch
+from segcli.core.types import Array, Batch, Outputs
 from segcli.data.loader import Loaded
-from segcli.data.samples import Case
+from segcli.data.samples import Case, Geometry
 from segcli.engine.assembly import Assembly
 from segcli.engine.inference.scores import Tally, by_class
 from segcli.engine.inference.torch_arrays import resized
@@ -119,6 +119,71 @@ class _Joined:
         return Evaluation(list(self.cases.values()), {}, tally, confusion, answers)
 
 
+class _Scores:
+    """Collects losses, statistics and answers over the images of a split, one by one.
+
+    Args:
+        parts: The run's parts.
+        spacing_of: Gives the millimetres between the pixels of a case.
+    """
+
+    def __init__(self, parts: Assembly, spacing_of: Callable[[Case], tuple[float, ...] | None]) -> None:
+        self.parts = parts
+        self.spacing_of = spacing_of
+        self.tally = Tally(parts.metrics)
+        self.cases: list[Case] = []
+        self.losses: list[dict[str, Tensor]] = []
+        self.matrices: list[Tensor] = []
+        self.answers: list[tuple[Tensor, Tensor]] = []
+        self.joined = _Joined()
+
+    def add(self, case: Case, outputs: Outputs, batch: Batch, geometry: Geometry, stored: dict[str, Array]) -> Scored:
+        """Score one image.
+
+        Args:
+            case: The image.
+            outputs: Raw outputs for it, each `(1, K, *S)` or `(1, K)`.
+            batch: Targets at the size that the network sees, for the loss.
+            geometry: Way back to the stored size.
+            stored: Truth at the stored size, for the metrics.
+
+        Returns:
+            Probabilities `(1, K, *S)` beside the truth, at the stored size.
+        """
+        parts, task = self.parts, self.parts.task
+        self.losses.append(parts.loss(outputs, batch))
+        presence, logits = task.presence(outputs), outputs[task.output]
+        if task.has_pixels:
+            logits = geometry.restore(logits, resized)
+        probs = parts.cleaned(task.probabilities(logits, presence))
+        truth = task.targets({name: torch.from_numpy(values)[None].to(parts.device) for name, values in stored.items()})
+        scored = parts.scored(probs, truth, presence=presence, spacing=self.spacing_of(case))
+        self.tally.add(scored)
+        self.cases.append(case)
+        if scored.matrix is not None:
+            self.matrices.append(scored.matrix[0])
+        if not task.has_pixels:
+            self.answers.append((probs[0], truth[task.output][0]))
+            self.joined.add(case, probs, truth)
+        return scored
+
+    def evaluation(self) -> Evaluation:
+        """Average the losses over images and sum the confusion matrices."""
+        names = self.losses[0] if self.losses else {}
+        return Evaluation(
+            cases=self.cases,
+            losses={
+                name: float(torch.stack([losses[name] for losses in self.losses]).cpu().double().mean())
+                for name in names
+            },
+            tally=self.tally,
+            confusion=torch.stack(self.matrices).sum(0).cpu().numpy() if self.matrices else None,
+            answers=[Answer(probs.cpu().numpy(), int(index)) for probs, index in self.answers],
+            whole=self.joined.evaluation(self.parts),
+            word=self.parts.layout.whole,
+        )
+
+
 def evaluate(
     parts: Assembly,
     network: nn.Module,
@@ -130,61 +195,40 @@ def evaluate(
 ) -> Evaluation:
     """Predict and score every image.
 
-    The loss is that of each image by itself, so that no value depends on how images are batched. Metrics compare
-    with the mask as stored: prediction is unpadded and resized back, the truth is never resampled.
+    The loss is computed for each image by itself, so that no value depends on how images are batched. Metrics compare
+    with the mask as stored: the padding of a prediction is cut off and its size restored; the truth is never resampled.
 
     Args:
         parts: The run's parts.
         network: The network to score.
         batches: Whole images with their truth.
         on_image: Hears each case with its probabilities `(K, *S)` at the stored size, and with both beside the truth.
-        after_batch: Hears how many images were done.
+        after_batch: Hears the number of images of each batch when it is done.
         spacing_of: Gives the millimetres between the pixels of a case; the layout does when left out.
     """
     network.eval()
-    spacing_of = spacing_of or parts.layout.spacing
     inferer = parts.inferer(network)
-    tally = Tally(parts.metrics)
-    cases: list[Case] = []
-    losses: list[dict[str, Tensor]] = []
-    matrices: list[Tensor] = []
-    answers: list[tuple[Tensor, Tensor]] = []
-    joined, output = _Joined(), parts.task.output
+    scores = _Scores(parts, spacing_of or parts.layout.spacing)
     with torch.inference_mode():
         for loaded in batches:
             tensors = {name: tensor.to(parts.device, non_blocking=True) for name, tensor in loaded.tensors.items()}
             outputs = inferer.logits(tensors["image"].to(memory_format=parts.memory_format))
-            batch = parts.task.targets(tensors)
+            targets = parts.task.targets(tensors)
             for index, case in enumerate(loaded.cases):
-                one = slice(index, index + 1)
-                given = {name: values[one] for name, values in outputs.items()}
-                losses.append(parts.loss(given, {name: values[one] for name, values in batch.items()}))
-                presence = parts.task.presence(given)
-                restored = given[output]
-                if parts.task.has_pixels:
-                    restored = loaded.geometries[index].restore(restored, resized)
-                probs = parts.cleaned(parts.task.probabilities(restored, presence))
-                truth = parts.task.targets(
-                    {
-                        name: torch.from_numpy(values)[None].to(parts.device)
-                        for name, values in loaded.stored_maps[index].items()
-                    }
+                scored = scores.add(
+                    case,
+                    _single(outputs, index),
+                    _single(targets, index),
+                    loaded.geometries[index],
+                    loaded.stored_maps[index],
                 )
-                scored = parts.scored(probs, truth, presence=presence, spacing=spacing_of(case))
-                tally.add(scored)
-                if scored.matrix is not None:
-                    matrices.append(scored.matrix[0])
-                if not parts.task.has_pixels:
-                    answers.append((probs[0], truth[output][0]))
-                    joined.add(case, probs, truth)
-                cases.append(case)
                 if on_image is not None:
-                    on_image(case, probs[0], scored)
+                    on_image(case, scored.probs[0], scored)
             if after_batch is not None:
                 after_batch(len(loaded.cases))
-    names = losses[0] if losses else {}
-    averages = {name: float(torch.stack([entry[name] for entry in losses]).cpu().double().mean()) for name in names}
-    confusion = torch.stack(matrices).sum(0).cpu().numpy() if matrices else None
-    given_answers = [Answer(probs.cpu().numpy(), int(index)) for probs, index in answers]
-    whole = joined.evaluation(parts)
-    return Evaluation(cases, averages, tally, confusion, given_answers, whole, parts.layout.whole)
+    return scores.evaluation()
+
+
+def _single(values: dict[str, Tensor], index: int) -> dict[str, Tensor]:
+    """Cut one image out of a batch."""
+    return {name: value[index : index + 1] for name, value in values.items()}
