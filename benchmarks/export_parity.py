@@ -90,7 +90,11 @@ def main(names: list[str]) -> int:
                     elapsed_s = time.perf_counter() - start
                     found = run_in_fresh_process(path, form, tried)
                 rows = compared(
-                    tried, expected, found, lambda logits: task.probabilities(torch.from_numpy(logits)).numpy()
+                    tried,
+                    expected,
+                    found,
+                    lambda logits: task.probabilities(torch.from_numpy(logits)).numpy(),
+                    task.output,
                 )
                 logits, largest, probs = (
                     max(getattr(row, key) for row in rows) for key in ("logits", "largest_logit", "probabilities")

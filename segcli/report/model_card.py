@@ -7,8 +7,10 @@ from typing import Any
 
 from segcli.core.errors import ConfigError
 from segcli.core.files import shown, write_text
+from segcli.core.registry import TASKS
 from segcli.engine.export.description import SCALES, Description
 from segcli.report.results import Exported
+from segcli.tasks import Task
 
 __all__ = ["Card", "write_card"]
 
@@ -90,7 +92,7 @@ def write_card(card: Card, exported: Exported, description: Description, facts: 
 def _head(exported: Exported, description: Description, others: list[str]) -> Iterator[str]:
     names = ", ".join(entry["name"] for entry in description.classes)
     yield f"# {exported.run}\n"
-    does = "Segments" if _answer(description) == "mask" else "Classifies"
+    does = "Segments" if _task(description).has_pixels else "Classifies"
     yield f"{does} images with a `{description.model}` ({description.task}: {names}).\n"
     yield "| file | format | numbers | size |\n|---|---|---|---|"
     yield f"| `{exported.file.name}` | {exported.format} | {exported.precision} | {exported.size_mib:.1f} MiB |"
@@ -117,7 +119,7 @@ def _input(description: Description) -> Iterator[str]:
     else:
         yield "- Pixels on the scale 0 to 1."
     names = ", ".join(f"`{name}`" for name in description.outputs)
-    yield f"- Outputs: {names}. `{_answer(description)}` is raw: before sigmoid or softmax."
+    yield f"- Outputs: {names}. `{_task(description).output}` is raw: before sigmoid or softmax."
     yield f"- Foreground from probability {description.threshold:g} on, where there is a threshold.\n"
 
 
@@ -202,30 +204,32 @@ def _sizes(description: Description, free: str) -> str:
     return free if description.size is None else f"of {'x'.join(map(str, description.size))} each"
 
 
-def _answer(description: Description) -> str:
-    """Output that the task is about."""
-    return "class" if "class" in description.outputs else "mask"
+def _task(description: Description) -> type[Task]:
+    """Kind of task of the network."""
+    task: type[Task] = TASKS.load(description.task)
+    return task
 
 
-def _logits(description: Description, output: str) -> str:
-    """Of classes that exclude each other, as the largest of them decides."""
-    logits = f"outputs['{output}'][0]"
+def _logits(description: Description) -> str:
+    """Code for the logits of classes that exclude each other, the largest of which decides."""
+    task = _task(description)
+    logits = f"outputs['{task.output}'][0]"
     if not description.class_offsets:
         return logits
     offsets = f"np.float32({[round(offset, 7) for offset in description.class_offsets]})"
-    if output == "mask":
+    if task.has_pixels:
         offsets += f"[:{', None' * description.ndim}]"
     return f"({logits} - {offsets})"
 
 
 def _decision(description: Description) -> Iterator[str]:
-    many = len(description.classes) > 1
-    if _answer(description) == "class":
+    many, task = len(description.classes) > 1, _task(description)
+    if not task.has_pixels:
         names = ", ".join(each["name"] for each in description.classes)
-        yield f"found = {_logits(description, 'class')}.argmax()  # of {names}"
+        yield f"found = {_logits(description)}.argmax()  # of {names}"
         return
     if description.task == "structures":
-        yield "probabilities = 1 / (1 + np.exp(-outputs['mask'][0]))"
+        yield f"probabilities = 1 / (1 + np.exp(-outputs['{task.output}'][0]))"
         if "gate" in description.outputs:
             yield "probabilities[outputs['gate'][0] < 0] = 0  # judged absent"
         yield f"mask = probabilities >= {description.threshold!r}  # of each structure"
@@ -233,6 +237,6 @@ def _decision(description: Description) -> Iterator[str]:
         yield "probabilities = outputs['probabilities'][0]"
         yield "mask = probabilities.argmax(axis=0)" if many else f"mask = probabilities[0] >= {description.threshold!r}"
     elif many:
-        yield f"mask = {_logits(description, 'mask')}.argmax(axis=0)"
+        yield f"mask = {_logits(description)}.argmax(axis=0)"
     else:
-        yield f"mask = 1 / (1 + np.exp(-outputs['mask'][0, 0])) >= {description.threshold!r}"
+        yield f"mask = 1 / (1 + np.exp(-outputs['{task.output}'][0, 0])) >= {description.threshold!r}"

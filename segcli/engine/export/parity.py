@@ -39,7 +39,7 @@ def compared(
     expected: Sequence[dict[str, Array]],
     found: Sequence[dict[str, Array]],
     probabilities: Callable[[Array], Array],
-    output: str = "mask",
+    output: str,
 ) -> list[Difference]:
     """Compute the differences for each input.
 

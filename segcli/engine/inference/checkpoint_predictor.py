@@ -17,7 +17,7 @@ __all__ = ["of_checkpoint", "trained"]
 
 
 def trained(path: Path, overrides: Overrides, permit: NetworkPermit | None = None) -> Candidate:
-    """A checkpoint that is asked for; reads its header alone.
+    """Take a checkpoint as a candidate; only its header is read.
 
     Raises:
         SegcliError: It cannot be read.
@@ -29,7 +29,7 @@ def trained(path: Path, overrides: Overrides, permit: NetworkPermit | None = Non
 
 
 def of_checkpoint(path: Path, overrides: Overrides, permit: NetworkPermit | None = None) -> Predictor:
-    """Predictor of a checkpoint, on the run's device and in its precision.
+    """Open a checkpoint as a predictor, on the run's device and in its precision.
 
     Raises:
         SegcliError: The checkpoint or the device fail.

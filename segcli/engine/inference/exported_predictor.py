@@ -21,7 +21,7 @@ __all__ = ["exported", "of_exported"]
 
 
 def exported(path: Path, overrides: Overrides) -> Candidate:
-    """An ONNX file that is asked for.
+    """Take an ONNX file as a candidate.
 
     Raises:
         SegcliError: As `of_exported`.
@@ -33,7 +33,7 @@ def exported(path: Path, overrides: Overrides) -> Candidate:
 
 
 def of_exported(path: Path, overrides: Overrides, *, threads: int = 0) -> Predictor:
-    """Predictor of an ONNX file, which runs without PyTorch.
+    """Open an ONNX file as a predictor, which runs without PyTorch.
 
     Args:
         path: The file.

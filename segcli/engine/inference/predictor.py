@@ -74,7 +74,7 @@ class InMemory:
         return self.image.shape[:-1]
 
     def read(self, window: tuple[slice, ...]) -> Array:
-        """A view."""
+        """Give a view of a part."""
         part: Array = self.image[window]
         return part
 
@@ -94,7 +94,7 @@ class Prediction:
 
     @property
     def uncertainty(self) -> Array:
-        """`(*S)` from 0 to 1.
+        """Uncertainty `(*S)` from 0 to 1.
 
         Of one network: entropy in proportion to the largest that is possible. Of several: twice the standard deviation
         of their probabilities, in the class where they differ most.
@@ -124,7 +124,7 @@ class Predictor:
     """Everything from the stored pixels to the probabilities."""
 
     name: str
-    """Of the run."""
+    """Name of the run."""
     source: Path
     """Checkpoint or exported file."""
     layout: Layout
@@ -207,7 +207,7 @@ class Predictor:
                 yield slice(rows.start, stop), outputs[self.task.output][inside]
 
     def _normaliser(self, pixels: Pixels) -> Callable[[Array], Array]:
-        """Normalises parts of an image; what that takes of the whole is found by reading it once."""
+        """Prepare to normalise parts of an image; what that takes of the whole is found by reading it once."""
         if not self.pipeline.settings.preprocessing.by_image:
             return self.pipeline.normalised
         step = STEP[len(pixels.size)]
@@ -281,7 +281,7 @@ def _joint(outputs: Array) -> Array:
 
 
 def _entropy(probs: Array, *, exclude: bool) -> Array:
-    """Of classes that exclude each other, or of the least certain of several masks; 1 where nothing is known."""
+    """Entropy of exclusive classes, or of the least certain of several masks; 1 where nothing is known."""
     inside = np.clip(probs, 1e-7, 1.0 - 1e-7)
     if exclude:
         entropy: Array = -(inside * np.log(inside)).sum(axis=0) / np.float32(np.log(len(probs)))
@@ -292,7 +292,7 @@ def _entropy(probs: Array, *, exclude: bool) -> Array:
 
 
 def ensemble(members: Sequence[Predictor]) -> Predictor:
-    """Several networks as one, which gives the mean of their probabilities.
+    """Join several networks into one, which gives the mean of their probabilities.
 
     Threshold, tiles and the way images are read are those of the first.
 

@@ -62,7 +62,7 @@ class Sliding(Generic[A]):
         self.scales = scales
         self.passes = passes
         self.highest: dict[str, A] = {}
-        """Of outputs without pixels, `(B, K)`, the highest of the tiles so far: what is anywhere is in the image."""
+        """Highest value over the tiles so far of each output without pixels, `(B, K)`."""
 
     def fits(self, size: tuple[int, ...]) -> bool:
         """Whether the network sees images of this size at once."""
@@ -105,7 +105,7 @@ class Sliding(Generic[A]):
             yield part
 
     def _has_pixels(self, name: str, values: A, axes: int) -> bool:
-        """Ask the output; of one that a user's network gives besides, its shape tells."""
+        """Ask the output; the shape tells of one that a user's network gives besides."""
         declared = self.outputs.get(name)
         return bool(values.ndim == axes + 2) if declared is None else declared.has_pixels
 

@@ -114,7 +114,7 @@ def still_of(parts: Assembly, case: Case, *, depth: int | None = None, largest: 
     """
     sample = parts.layout.read(case)
     maps = {"valid": np.ones(sample.size, np.uint8), **sample.maps}
-    truth = parts.task.answer(maps["mask"])
+    truth = parts.task.answer(maps[parts.task.output])
     image, valid = sample.image, maps["valid"]
     if sample.image.ndim == 4:
         if depth is None:
