@@ -1,0 +1,72 @@
+"""`segcli eval`."""
+
+from typing import Annotated
+
+import typer
+
+from segcli.cli import complete
+from segcli.cli.options import (
+    EvalThresholdOpt,
+    JsonOpt,
+    ModelFileOpt,
+    OutOpt,
+    QuietOpt,
+    RunAndOverridesArg,
+    TTAOpt,
+    run_and_overrides,
+    threshold_or_best,
+)
+
+__all__ = ["evaluate"]
+
+SplitOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--split",
+        "-s",
+        help="train, val or test; the test split where there is one when left out.",
+        autocompletion=complete.splits,
+        show_default=False,
+    ),
+]
+
+
+def evaluate(
+    words: RunAndOverridesArg = None,
+    split: SplitOpt = None,
+    threshold: EvalThresholdOpt = None,
+    tta: TTAOpt = None,
+    out: OutOpt = None,
+    model_file: ModelFileOpt = None,
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Score a trained network on one split of its data set.
+
+    Tables, masks and report.html go to outputs/tests.
+
+    Example: segcli eval exp --split test --json
+    """
+    from segcli.cli import console
+    from segcli.commands.locate import locate_run
+
+    name, overrides = run_and_overrides(words)
+    wanted = threshold_or_best(threshold)
+    located = locate_run(name)
+
+    from segcli.commands.evaluate import evaluate_run
+    from segcli.report import tables
+
+    with console.listener(quiet=quiet or as_json) as listener:
+        console.took(located, listener)
+        done = evaluate_run(
+            located,
+            split=split,
+            overrides=overrides,
+            threshold=wanted,
+            tta=tta,
+            out=out,
+            model_files=model_file or [],
+            listener=listener,
+        )
+    console.result(done.as_dict(), tables.evaluated(done), as_json=as_json, quiet=quiet)

@@ -1,0 +1,133 @@
+"""`segcli predict`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from segcli.cli.options import (
+    JsonOpt,
+    ModelFileOpt,
+    OutOpt,
+    OverwriteOpt,
+    QuietOpt,
+    RunsOpt,
+    ThresholdOpt,
+    TTAOpt,
+)
+
+if TYPE_CHECKING:
+    from segcli.commands.locate import Located
+    from segcli.engine.events import Listener
+    from segcli.engine.inference.predictor import Candidate, Overrides
+
+__all__ = ["predict"]
+
+InputsArg = Annotated[list[str], typer.Argument(metavar="INPUT ...", help="Image or volume files, folders or globs.")]
+ModelsOpt = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Exported ONNX file in the place of a run, or several; PyTorch is not loaded.",
+        show_default=False,
+    ),
+]
+OverlayOpt = Annotated[
+    bool, typer.Option("--overlay", help="Also write the image with the mask on it, of volumes nine planes.")
+]
+ProbabilitiesOpt = Annotated[
+    bool,
+    typer.Option("--probabilities", help="Also write probabilities as 16-bit PNG (0 to 65535), of volumes in float32."),
+]
+UncertaintyOpt = Annotated[
+    bool,
+    typer.Option("--uncertainty", help="Also write entropy, or the spread of several runs, as 16-bit PNG."),
+]
+TileOpt = Annotated[
+    int | None,
+    typer.Option("--tile", min=32, help="Cut larger images into tiles of this size.", show_default=False),
+]
+VideoOpt = Annotated[
+    Path | None,
+    typer.Option("--video", help="Also write the images with their masks as a video (.mp4).", show_default=False),
+]
+FpsOpt = Annotated[float, typer.Option("--fps", min=0.1, max=240, help="Frames per second of the video.")]
+SkipExistingOpt = Annotated[bool, typer.Option("--skip-existing", help="Go on where an earlier call stopped.")]
+
+
+def predict(
+    inputs: InputsArg,
+    run: RunsOpt = None,
+    model: ModelsOpt = None,
+    model_file: ModelFileOpt = None,
+    out: OutOpt = None,
+    overlay: OverlayOpt = False,
+    probabilities: ProbabilitiesOpt = False,
+    uncertainty: UncertaintyOpt = False,
+    threshold: ThresholdOpt = None,
+    tile: TileOpt = None,
+    tta: TTAOpt = None,
+    video: VideoOpt = None,
+    fps: FpsOpt = 10.0,
+    overwrite: OverwriteOpt = False,
+    skip_existing: SkipExistingOpt = False,
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Segment images and volumes of any size; masks keep name and size.
+
+    Example: segcli predict photos/ --run exp --overlay
+    """
+    from segcli.cli import console
+    from segcli.commands.locate import locate_run
+
+    if model and run:
+        raise typer.BadParameter("--model and --run exclude each other: the file is the network")
+    if model and model_file:
+        raise typer.BadParameter("--model and --model-file exclude each other: an exported file needs no code")
+    located = [] if model else [locate_run(name) for name in run] if run else [locate_run(None)]
+
+    from segcli.commands.answers import PredictOptions
+    from segcli.commands.predict import predict as command
+    from segcli.engine.inference.predictor import Overrides
+    from segcli.report import tables
+
+    options = PredictOptions(
+        out=out,
+        overlays=overlay,
+        probabilities=probabilities,
+        uncertainty=uncertainty,
+        video=video,
+        fps=fps,
+        overwrite=overwrite,
+        skip_existing=skip_existing,
+    )
+    overrides = Overrides(threshold=threshold, tile=tile, tta=tta)
+    with console.listener(quiet=quiet or as_json) as listener:
+        networks = _networks(model or [], located, model_file or [], overrides, listener)
+        done = command(inputs, networks, overrides, options, listener=listener)
+    console.result(done.as_dict(), tables.predicted(done), as_json=as_json, quiet=quiet)
+    if done.failed:
+        raise typer.Exit(3)
+
+
+def _networks(
+    exports: list[Path], runs: "list[Located]", model_files: list[Path], overrides: "Overrides", listener: "Listener"
+) -> "list[Candidate]":
+    """Find the networks of exported files, or else of runs."""
+    if exports:
+        from segcli.engine.inference.exported_predictor import exported
+
+        return [exported(path, overrides) for path in exports]
+
+    from segcli.cli import console
+    from segcli.config.own_network import NetworkPermit
+    from segcli.engine.inference.checkpoint_predictor import trained
+
+    for run in runs:
+        console.took(run, listener)
+    permit = NetworkPermit(model_files, listener.notice)
+    networks = [trained(run.for_prediction(), overrides, permit) for run in runs]
+    permit.refuse_unused()
+    return networks

@@ -1,0 +1,108 @@
+"""`segcli train` and `segcli resume`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from segcli.cli.options import (
+    ConfigArg,
+    JsonOpt,
+    ModelFileOpt,
+    OverridesArg,
+    OverwriteOpt,
+    QuietOpt,
+    RunAndOverridesArg,
+    run_and_overrides,
+)
+
+if TYPE_CHECKING:
+    from segcli.config.schema import Run
+
+__all__ = ["resume", "train"]
+
+DryRunOpt = Annotated[bool, typer.Option("--dry-run", help="Check everything, run two steps, write nothing.")]
+FoldsOpt = Annotated[
+    int | None,
+    typer.Option("--folds", min=2, help="Cross-validate: train so many runs, mean ± sd.", show_default=False),
+]
+ForceOpt = Annotated[bool, typer.Option("--force", help="With --dry-run: try even what cannot fit the GPU.")]
+
+
+def train(
+    config: ConfigArg,
+    overrides: OverridesArg = None,
+    dry_run: DryRunOpt = False,
+    folds: FoldsOpt = None,
+    force: ForceOpt = False,
+    overwrite: OverwriteOpt = False,
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Train a network.
+
+    In the end report.html in the run folder shows how it went.
+
+    Example: segcli train configs/exp.yaml training.epochs=5 device=cpu
+    """
+    from segcli.cli import console
+    from segcli.config.load import load_run
+
+    run = load_run(config, overrides or [])
+
+    from segcli.commands import train as command
+    from segcli.report import tables
+
+    if run.debug.profile_memory or run.debug.detailed_memory:
+        _tell_memory(run, quiet=quiet or as_json)
+    if dry_run:
+        with console.listener(quiet=quiet or as_json) as listener:
+            rehearsed = command.dry_run(run, force=force, listener=listener)
+        console.result(rehearsed, tables.rehearsed(rehearsed), as_json=as_json, quiet=quiet)
+        return
+    if folds is not None:
+        from segcli.commands.crossval import cross_validate
+
+        with console.listener(quiet=quiet or as_json) as listener:
+            validated = cross_validate(run, folds, overwrite=overwrite, listener=listener)
+        console.result(validated.as_dict(), tables.cross_validated(validated), as_json=as_json, quiet=quiet)
+        return
+    with console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener:
+        trained = command.train(run, overwrite=overwrite, listener=listener)
+    console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
+
+
+def _tell_memory(run: "Run", *, quiet: bool) -> None:
+    """Print the forecast before a training, as `debug` asks for it."""
+    from segcli.cli import console
+    from segcli.commands import profile
+    from segcli.report import vram as report
+
+    if not quiet:
+        (forecast,) = profile.forecasts([run])
+        debug = run.debug
+        console.aside(report.forecast(forecast, layers=debug.detailed_memory, activations=debug.estimate_activations))
+
+
+def resume(
+    words: RunAndOverridesArg = None,
+    model_file: ModelFileOpt = None,
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Go on exactly where a run stopped.
+
+    Example: segcli resume exp training.epochs=40
+    """
+    from segcli.cli import console
+    from segcli.commands.locate import locate_run
+
+    name, overrides = run_and_overrides(words)
+    located = locate_run(name)
+
+    from segcli.commands import train as command
+    from segcli.report import tables
+
+    with console.listener(quiet=quiet or as_json, resumed_by=located.folder) as listener:
+        console.took(located, listener)
+        trained = command.resume(located, overrides, model_files=model_file or [], listener=listener)
+    console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
