@@ -35,7 +35,7 @@ def data_check(
     dataset = load_dataset(config, overrides or [], whole_run=True)
 
     from segcli.commands.data import check_data
-    from segcli.report import tables
+    from segcli.report import data_tables as tables
 
     with console.listener(quiet=quiet or as_json) as listener:
         checked = check_data(dataset, listener=listener)
@@ -69,7 +69,7 @@ def data_sample(
     """
     from segcli.cli import console
     from segcli.commands.data import make_sample
-    from segcli.report import tables
+    from segcli.report import data_tables as tables
 
     with console.listener(quiet=quiet or as_json) as listener:
         made = make_sample(kind, folder, seed=seed, size=size, overwrite=overwrite, listener=listener)
@@ -111,7 +111,7 @@ def data_convert(
     wanted, how = sizes_of(size), fit_of(fit)
 
     from segcli.commands.convert import ConvertOptions, convert
-    from segcli.report import tables
+    from segcli.report import data_tables as tables
 
     options = ConvertOptions(
         images=images,
@@ -143,7 +143,7 @@ def data_stats(
     dataset = load_dataset(config, overrides or [], whole_run=False)
 
     from segcli.commands.data import data_stats as command
-    from segcli.report import tables
+    from segcli.report import data_tables as tables
 
     with console.listener(quiet=quiet or as_json) as listener:
         stats = command(dataset, listener=listener)
@@ -164,7 +164,7 @@ def data_split(
     dataset = load_dataset(config, overrides or [], whole_run=False)
 
     from segcli.commands.data import split_data
-    from segcli.report import tables
+    from segcli.report import data_tables as tables
 
     drawn = split_data(dataset)
     console.result(drawn.as_dict(), tables.split(drawn), as_json=as_json, quiet=quiet)

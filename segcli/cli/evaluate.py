@@ -55,7 +55,7 @@ def evaluate(
     located = locate_run(name)
 
     from segcli.commands.evaluate import evaluate_run
-    from segcli.report import tables
+    from segcli.report import score_tables as tables
 
     with console.listener(quiet=quiet or as_json) as listener:
         console.took(located, listener)

@@ -1,7 +1,7 @@
 """`segcli eval`: score a trained network on a split."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from segcli.commands.locate import Located
-from segcli.commands.places import with_own_places
+from segcli.commands.places import run_of_checkpoint
 from segcli.commands.report import CASES, write_evaluation_report
-from segcli.config.load import run_from_values
-from segcli.config.own_network import NetworkPermit
 from segcli.config.schema import MetricSection, Run
 from segcli.core.errors import ConfigError
 from segcli.core.files import shown, write_yaml
@@ -73,46 +71,21 @@ def evaluate_run(
     """
     path = located.for_prediction()
     checkpoint = read_checkpoint(path)
-    permit = NetworkPermit(model_files, listener.notice)
-    run = run_from_values(checkpoint.header["config"], overrides, source=str(path), permit=permit)
-    permit.refuse_unused()
-    run = with_own_places(run, located, overrides, listener)
+    run = run_of_checkpoint(checkpoint, located, overrides, model_files=model_files, listener=listener)
     parts = _assembled(run, threshold, tta)
     load_weights(parts.network, checkpoint, path)
     chosen = _split(parts, split, listener)
-    cases = parts.layout.cases(chosen)
-    raise_on_error(parts.layout.inspect(chosen))
+    cases = _cases(parts, chosen)
     folder = out or TESTS / (run.name if chosen == "test" else f"{run.name}_{chosen}")
-    drawn = run.output.save_predictions and parts.task.has_pixels
-    predictions = folder / "predictions" if drawn else None
     notes = []
     if threshold == BEST_ON_VAL:
         parts, note = _with_best_threshold(parts, chosen, listener)
         notes.append(note)
     showcase = Showcase(parts, CASES)
-    result = _score(parts, cases, predictions, showcase, listener)
-    scores = [score(metric, result.tally.statistics(metric), seed=run.seed) for metric in _unique(parts.metrics)]
-    done = Evaluated(
-        run=run.name,
-        split=chosen,
-        checkpoint=path,
-        epoch=checkpoint.header["progress"]["epoch"],
-        folder=folder,
-        threshold=parts.run.inference.threshold if parts.task.target == "masks" else None,
-        num_images=len(cases),
-        losses=result.losses,
-        scores=scores,
-        images=[parts.layout.shown(case) for case in result.cases],
-        ranked_by=parts.metrics[0].name,
-        predictions=predictions,
-        level=LEVEL,
-        resamples=RESAMPLES,
-        classes=parts.task.classes,
-        confusion=result.confusion,
-        image_groups=[case.group for case in result.cases],
-        groups=_by_group(result, parts.metrics),
-        notes=[*notes, *_undefined(scores, len(cases))],
-    )
+    predictions = folder / "predictions" if run.output.save_predictions and parts.task.has_pixels else None
+    result = _predict(parts, cases, predictions, showcase, listener)
+    where = _Where(chosen, path, checkpoint.header["progress"]["epoch"], folder, predictions)
+    done = _scored(parts, result, where, notes)
     if not parts.task.has_pixels:
         done = _with_wholes(done, parts, result, checkpoint.header["history"])
     _write_scores(done)
@@ -121,6 +94,43 @@ def evaluate_run(
     command = _command(path, chosen, overrides, threshold=threshold, tta=tta, out=out, model_files=model_files)
     report = write_evaluation_report(done, parts, showcase.shown(), checkpoint, folder=located.folder, command=command)
     return replace(done, report=report)
+
+
+@dataclass(frozen=True)
+class _Where:
+    """What is scored, and where the results go."""
+
+    split: str
+    checkpoint: Path
+    epoch: int
+    folder: Path
+    predictions: Path | None
+
+
+def _scored(parts: Assembly, result: Evaluation, where: _Where, notes: Sequence[str]) -> Evaluated:
+    """Turn predictions into scores with intervals."""
+    scores = [score(metric, result.tally.statistics(metric), seed=parts.run.seed) for metric in _unique(parts.metrics)]
+    return Evaluated(
+        run=parts.run.name,
+        split=where.split,
+        checkpoint=where.checkpoint,
+        epoch=where.epoch,
+        folder=where.folder,
+        threshold=parts.run.inference.threshold if parts.task.target == "masks" else None,
+        num_images=len(result.cases),
+        losses=result.losses,
+        scores=scores,
+        images=[parts.layout.shown(case) for case in result.cases],
+        ranked_by=parts.metrics[0].name,
+        predictions=where.predictions,
+        level=LEVEL,
+        resamples=RESAMPLES,
+        classes=parts.task.classes,
+        confusion=result.confusion,
+        image_groups=[case.group for case in result.cases],
+        groups=_by_group(result, parts.metrics),
+        notes=[*notes, *_undefined(scores, len(result.cases))],
+    )
 
 
 def _assembled(run: Run, threshold: float | str | None, tta: bool | None) -> Assembly:
@@ -263,8 +273,7 @@ def _with_best_threshold(parts: Assembly, split: str, listener: Listener) -> tup
             f"data set `{parts.run.dataset.name}` has no validation split to choose the threshold on",
             hint="give a number with `--threshold`",
         )
-    cases = parts.layout.cases("val")
-    raise_on_error(parts.layout.inspect("val"))
+    cases = _cases(parts, "val")
     with StopSignal():
         best = best_threshold(parts, cases, listener)
     told = f"threshold {best} has the best Dice over all pixels of {len(cases)} validation images"
@@ -291,7 +300,14 @@ def _split(parts: Assembly, split: str | None, listener: Listener) -> str:
     return split
 
 
-def _score(
+def _cases(parts: Assembly, split: str) -> list[Case]:
+    """List the images of a split; refuse a split with faults."""
+    cases = parts.layout.cases(split)
+    raise_on_error(parts.layout.inspect(split))
+    return cases
+
+
+def _predict(
     parts: Assembly, cases: list[Case], predictions: Path | None, showcase: Showcase, listener: Listener
 ) -> Evaluation:
     threshold = parts.run.inference.threshold

@@ -12,9 +12,7 @@ from torch import nn
 
 from segcli.commands.evaluate import TESTS
 from segcli.commands.locate import Located
-from segcli.commands.places import with_own_places
-from segcli.config.load import run_from_values
-from segcli.config.own_network import NetworkPermit
+from segcli.commands.places import run_of_checkpoint
 from segcli.config.schema import MetricSection, Run
 from segcli.core.errors import CheckpointError, ConfigError, DataError
 from segcli.core.files import replacing
@@ -101,10 +99,7 @@ def export(located: Located, options: ExportOptions, *, overrides: Sequence[str]
     options.check()
     path = located.for_prediction()
     checkpoint = read_checkpoint(path)
-    permit = NetworkPermit(options.model_files, listener.notice)
-    run = _on_cpu(run_from_values(checkpoint.header["config"], overrides, source=str(path), permit=permit))
-    permit.refuse_unused()
-    run = with_own_places(run, located, overrides, listener)
+    run = _on_cpu(run_of_checkpoint(checkpoint, located, overrides, model_files=options.model_files, listener=listener))
     folder = options.out or EXPORTS / run.name
     target = _target(folder, run, options)
     card = Card(folder / "README.md", overwrite=options.overwrite)

@@ -1,28 +1,61 @@
-"""Where a run out of a checkpoint writes: in its own folder and below `outputs`, unless its user says otherwise."""
+"""Read the run in a checkpoint, and decide where it may write: its own folder, `outputs`, and what the user names."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from segcli.commands.locate import EXPERIMENTS, Located
+from segcli.config.load import run_from_values
+from segcli.config.own_network import NetworkPermit
 from segcli.config.schema import Run, TrackerSection
 from segcli.core.names import printable
+from segcli.engine.checkpoint import Checkpoint
 from segcli.engine.events import Listener
 
-__all__ = ["with_own_places"]
+__all__ = ["run_of_checkpoint", "with_own_places"]
 
 ELSEWHERE = ("folder", "uri", "mongo_url", "mode")
-"""Keys of trackers that say where a run is told of."""
+"""Keys of trackers that choose where a run is recorded."""
+
+
+def run_of_checkpoint(
+    checkpoint: Checkpoint,
+    located: Located,
+    overrides: Sequence[str],
+    *,
+    model_files: Sequence[Path],
+    listener: Listener,
+) -> Run:
+    """Check the run in a checkpoint, with overrides.
+
+    Args:
+        checkpoint: The checkpoint.
+        located: The run folder or the file that the user named.
+        overrides: `KEY=VALUE` on the run's config.
+        model_files: Files of the user's own networks that may run.
+        listener: Receives a notice of each file that runs and of each place that is dropped.
+
+    Raises:
+        CheckpointError: The checkpoint names a network file that may not run.
+        ConfigError: A key or an override is wrong.
+    """
+    permit = NetworkPermit(model_files, listener.notice)
+    source = str(located.for_prediction())
+    run = run_from_values(checkpoint.header["config"], overrides, source=source, permit=permit)
+    permit.refuse_unused()
+    return with_own_places(run, located, overrides, listener)
 
 
 def with_own_places(run: Run, located: Located, overrides: Sequence[str], listener: Listener) -> Run:
-    """Give the run without places that only its checkpoint names, such as a cache folder or a tracking server.
+    """Drop places that only the checkpoint names, such as a cache folder or a tracking server.
 
-    A run below `outputs/experiments` is the user's own, and what an override says he says himself; both keep theirs.
+    A run below `outputs/experiments` belongs to the user and keeps its places. Places in overrides are kept too: the
+    user typed them.
 
     Args:
-        run: The run, overrides applied.
-        located: Where its checkpoint lies.
+        run: The run, with overrides applied.
+        located: The run folder or checkpoint file.
         overrides: `KEY=VALUE` as typed.
-        listener: Hears of each place that is left out.
+        listener: Receives a notice of each place that is dropped.
     """
     if EXPERIMENTS.resolve() in located.folder.resolve().parents:
         return run
@@ -40,7 +73,7 @@ def with_own_places(run: Run, located: Located, overrides: Sequence[str], listen
 
 
 def _at_home(section: TrackerSection, source: str, listener: Listener) -> TrackerSection:
-    """Give a tracker that records in the run folder."""
+    """Keep a tracker in the run folder."""
     kept = {key: value for key, value in section.options.items() if key not in ELSEWHERE}
     for key in section.options.keys() - kept.keys():
         said = printable(str(section.options[key]), 200)

@@ -35,7 +35,7 @@ from segcli.report.run_sections import (
     curves_section,
     details_section,
 )
-from segcli.report.tables import CLASS_METRICS, STRUCTURE_METRICS
+from segcli.report.score_tables import CLASS_METRICS, STRUCTURE_METRICS
 
 if TYPE_CHECKING:
     from segcli.metrics import ClassScore, Score

@@ -28,6 +28,19 @@ __all__ = [
 ]
 
 
+class Result:
+    """Result of a command; its subclasses are dataclasses."""
+
+    def values(self) -> dict[str, Any]:
+        """List the fields."""
+        return vars(self)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the values as JSON and YAML know them, for `--json`."""
+        values: dict[str, Any] = plain(self.values())
+        return values
+
+
 @dataclass(frozen=True)
 class SplitSummary:
     """What a split consists of."""
@@ -47,7 +60,7 @@ class SplitSummary:
 
 
 @dataclass(frozen=True)
-class Checked:
+class Checked(Result):
     """Findings and the splits they are about."""
 
     dataset: str
@@ -59,18 +72,14 @@ class Checked:
         """Whether training would fail or learn something wrong."""
         return any(finding.severity == "error" for finding in self.findings)
 
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        values: dict[str, Any] = plain(
-            {
-                "dataset": self.dataset,
-                "splits": [
-                    {**vars(entry), "foreground_share": _or_none(entry.foreground_share)} for entry in self.splits
-                ],
-                "findings": [finding.as_dict() for finding in self.findings],
-            }
-        )
-        return values
+    def values(self) -> dict[str, Any]:
+        """List the splits and the findings."""
+        splits = [{**vars(entry), "foreground_share": _or_none(entry.foreground_share)} for entry in self.splits]
+        return {
+            "dataset": self.dataset,
+            "splits": splits,
+            "findings": [finding.as_dict() for finding in self.findings],
+        }
 
 
 def _or_none(value: float) -> float | None:
@@ -78,7 +87,7 @@ def _or_none(value: float) -> float | None:
 
 
 @dataclass(frozen=True)
-class Stats:
+class Stats(Result):
     """Figures of the training split, ready for the data-set file."""
 
     dataset: str
@@ -100,14 +109,13 @@ class Stats:
 
         return f"mean: {numbers(self.mean)}\nstd: {numbers(self.std)}"
 
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        values: dict[str, Any] = plain({**vars(self), "foreground_share": _or_none(self.foreground_share)})
-        return values
+    def values(self) -> dict[str, Any]:
+        """List the fields; an undefined share is None."""
+        return {**vars(self), "foreground_share": _or_none(self.foreground_share)}
 
 
 @dataclass(frozen=True)
-class SplitDrawn:
+class SplitDrawn(Result):
     """A split that was drawn and written."""
 
     dataset: str
@@ -119,14 +127,9 @@ class SplitDrawn:
     moved: int | None
     """Names that an earlier split file had on another side; None where there was none."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        values: dict[str, Any] = plain(vars(self))
-        return values
-
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(Result):
     """What a training has come to."""
 
     run: str
@@ -142,11 +145,6 @@ class Trained:
     report: Path | None = None
     """HTML report, where one was written."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        values: dict[str, Any] = plain(vars(self))
-        return values
-
 
 @dataclass(frozen=True)
 class FoldScore:
@@ -161,7 +159,7 @@ class FoldScore:
 
 
 @dataclass(frozen=True)
-class CrossValidated:
+class CrossValidated(Result):
     """What the folds of a cross-validation come to."""
 
     run: str
@@ -173,26 +171,23 @@ class CrossValidated:
     best: list[FoldScore]
     """Validations of the best epoch of each fold, chosen on the very images that they score."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`, and the content of `cross_validation.yaml`."""
+    def values(self) -> dict[str, Any]:
+        """List the content of `cross_validation.yaml`."""
 
-        def told(scores: list[FoldScore]) -> dict[str, Any]:
+        def by_name(scores: list[FoldScore]) -> dict[str, Any]:
             return {score.name: {"mean": score.mean, "sd": score.sd, "folds": score.values} for score in scores}
 
-        values: dict[str, Any] = plain(
-            {
-                "run": self.run,
-                "folder": self.folder,
-                "folds": self.folds,
-                "last_epoch": told(self.last),
-                "best_epoch": told(self.best),
-            }
-        )
-        return values
+        return {
+            "run": self.run,
+            "folder": self.folder,
+            "folds": self.folds,
+            "last_epoch": by_name(self.last),
+            "best_epoch": by_name(self.best),
+        }
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class Evaluated(Result):
     """Scores of a run on a split, and where they were written."""
 
     run: str
@@ -305,16 +300,13 @@ class Evaluated:
             for index, image in enumerate(self.images)
         ]
 
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        values: dict[str, Any] = plain(
-            {**self.summary(), "folder": self.folder, "report": self.report, "per_image": self.per_image()}
-        )
-        return values
+    def values(self) -> dict[str, Any]:
+        """List the content of both YAML files, the folder and the report."""
+        return {**self.summary(), "folder": self.folder, "report": self.report, "per_image": self.per_image()}
 
 
 @dataclass(frozen=True)
-class Predicted:
+class Predicted(Result):
     """What was written."""
 
     run: str
@@ -329,14 +321,9 @@ class Predicted:
     presence: list[dict[str, Any]] = field(default_factory=list)
     """Of each case with structures that may be absent: whether each is present, its volume, and in which file."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        values: dict[str, Any] = plain(vars(self))
-        return values
-
 
 @dataclass(frozen=True)
-class Exported:
+class Exported(Result):
     """A network in a file, and how far it is from the original."""
 
     run: str
@@ -354,7 +341,6 @@ class Exported:
     dice: dict[str, float] | None
     """On the validation images, of the checkpoint and of the exported file, where weights have 8 bits."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        values: dict[str, Any] = plain({**vars(self), "differences": [vars(entry) for entry in self.differences]})
-        return values
+    def values(self) -> dict[str, Any]:
+        """List the fields, and those of each difference."""
+        return {**vars(self), "differences": [vars(entry) for entry in self.differences]}

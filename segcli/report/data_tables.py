@@ -1,0 +1,129 @@
+"""Results of `segcli data` as tables for a terminal."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from segcli.core.files import shown
+from segcli.data.checks import Finding
+from segcli.report.cells import plural
+from segcli.report.results import Checked, SplitDrawn, Stats
+
+__all__ = ["checked", "converted", "sample", "split", "stats"]
+
+ROWS_PER_CODE = 4
+SEVERITY = {"error": "[bold red]error[/]", "warning": "[yellow]warning[/]", "info": "[dim]info[/]"}
+
+
+def checked(result: Checked) -> Iterator[Any]:
+    """Splits, then findings, then the verdict."""
+    splits = Table(title=f"Data set {escape(result.dataset)}", title_justify="left")
+    one_mask = not any(entry.class_shares for entry in result.splits)
+    for heading in ("split", "images", "sizes", *(["foreground"] if one_mask else [])):
+        splits.add_column(heading, justify="left" if heading in ("split", "sizes") else "right")
+    for entry in result.splits:
+        sizes = ", ".join(f"{size} ({count})" for size, count in list(entry.sizes.items())[:4])
+        more = f" and {len(entry.sizes) - 4} more" if len(entry.sizes) > 4 else ""
+        share = "-" if math.isnan(entry.foreground_share) else f"{entry.foreground_share:.2%}"
+        splits.add_row(entry.split, str(entry.num_images), sizes + more, *([share] if one_mask else []))
+    yield splits
+    if not one_mask:
+        yield _class_shares(result)
+    if any(entry.present for entry in result.splits):
+        yield _presence(result)
+    shown = [finding for finding in result.findings if finding.hint]
+    if shown:
+        yield _findings(shown)
+    count = {kind: sum(finding.severity == kind for finding in result.findings) for kind in SEVERITY}
+    verdict = "[bold red]not ready to train[/]" if result.has_errors else "[green]ready to train[/]"
+    yield f"{verdict}: {plural(count['error'], 'error')}, {plural(count['warning'], 'warning')}"
+
+
+def _class_shares(result: Checked) -> Table:
+    """Share of each class in each split."""
+    table = Table(title="Share of the pixels that count", title_justify="left")
+    table.add_column("class")
+    for entry in result.splits:
+        table.add_column(entry.split, justify="right")
+    for name in next(entry.class_shares for entry in result.splits if entry.class_shares):
+        shares = [entry.class_shares.get(name, math.nan) for entry in result.splits]
+        table.add_row(escape(name), *("-" if math.isnan(share) else f"{share:.2%}" for share in shares))
+    return table
+
+
+def _presence(result: Checked) -> Table:
+    """In how many cases each structure is present, and how many cases a scenario has."""
+    table = Table(title="Cases in which it is present", title_justify="left")
+    table.add_column("structure")
+    for entry in result.splits:
+        table.add_column(entry.split, justify="right")
+    for name in next(entry.present for entry in result.splits if entry.present):
+        table.add_row(escape(name), *(f"{entry.present.get(name, 0)} of {entry.num_images}" for entry in result.splits))
+    table.add_section()
+    for group in dict.fromkeys(group for entry in result.splits for group in entry.groups):
+        table.add_row(f"scenario {escape(group)}", *(str(entry.groups.get(group, 0)) for entry in result.splits))
+    return table
+
+
+def _findings(found: list[Finding]) -> Table:
+    """One row a finding; of a fault that many files share, the first few."""
+    table = Table(title="Findings", title_justify="left", show_lines=True)
+    for heading in ("severity", "code", "what", "hint"):
+        table.add_column(heading, overflow="fold")
+    codes = list(dict.fromkeys(finding.code for finding in found))
+    for code in codes:
+        same = [finding for finding in found if finding.code == code]
+        for finding in same[:ROWS_PER_CODE]:
+            what, hint = escape(finding.message), escape(finding.hint)
+            table.add_row(SEVERITY[finding.severity], finding.code, what, hint)
+        if len(same) > ROWS_PER_CODE:
+            table.add_row("", code, f"and {len(same) - ROWS_PER_CODE} more like this", "`--json` lists all")
+    return table
+
+
+def stats(result: Stats) -> Iterator[Any]:
+    """Lines to paste, with what they are."""
+    sizes = ", ".join(f"{size} ({count})" for size, count in list(result.sizes.items())[:6])
+    yield f"# {escape(result.dataset)}: {result.num_images} training images, {sizes}"
+    if not result.class_shares:
+        yield f"# foreground share {result.foreground_share:.4f}"
+    if result.class_shares:
+        width = max(map(len, result.class_shares))
+        weighed = f"  class_weights: {', '.join(result.class_weights)}" if result.class_weights else ""
+        yield f"# {'share':>9}  {'class':{width}}{weighed}"
+    for name, share in result.class_shares.items():
+        weights = "  ".join(f"{values[name]:{len(scheme)}.4g}" for scheme, values in result.class_weights.items())
+        yield escape(f"# {share:9.4%}  {name:{width}}  {'':14} {weights}".rstrip())
+    yield escape(result.yaml())
+
+
+def split(result: SplitDrawn) -> Iterator[Any]:
+    """Counts of each split, and the file."""
+    table = Table(title=f"Split of {escape(result.dataset)}", title_justify="left")
+    counted = [] if result.unit in ("image", "frame") else [f"{result.unit}s"]
+    for heading in ("split", *counted, "images"):
+        table.add_column(heading, justify="left" if heading == "split" else "right")
+    for name, names in result.names.items():
+        table.add_row(name, *([str(len(names))] if counted else []), str(result.num_images[name]))
+    yield table
+    moved = "" if result.moved is None else f", {plural(result.moved, result.unit)} on another side than before"
+    yield f"wrote {escape(shown(result.file))}{moved}"
+
+
+def sample(made: dict[str, Any]) -> Iterator[Any]:
+    """What was written."""
+    counts = ", ".join(f"{count} {split}" for split, count in made["images"].items())
+    shape = made["shape"]
+    size = f"{shape[1]}x{shape[0]} pixels" if len(shape) == 2 else f"{'x'.join(map(str, shape))} voxels"
+    yield f"wrote {counts} images of {size} to {escape(made['folder'])}"
+    yield f"data-set file: {escape(made['dataset'])}"
+
+
+def converted(made: dict[str, Any]) -> Iterator[Any]:
+    """What was written, and which number became which structure."""
+    yield from sample(made)
+    told = ", ".join(f"{name} ({number})" for name, number in made["structures"].items())
+    yield f"structures: {escape(told)}"
