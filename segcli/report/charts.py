@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from segcli.report.html import Html, markup
+from markupsafe import Markup, escape
 
 __all__ = ["Curve", "chart", "ticks"]
 
@@ -52,7 +52,7 @@ def ticks(low: float, high: float, count: int = 5, *, whole: bool = False) -> li
     return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
 
 
-def chart(title: str, curves: Sequence[Curve], *, mark: int | None = None, caption: str = "") -> Html:
+def chart(title: str, curves: Sequence[Curve], *, mark: int | None = None, caption: str = "") -> Markup:
     """Curves in one diagram, as a figure.
 
     Args:
@@ -63,22 +63,22 @@ def chart(title: str, curves: Sequence[Curve], *, mark: int | None = None, capti
     """
     known = [point for curve in curves for point in curve.points if math.isfinite(point[1])]
     if not known:
-        return Html(f"<figure><p>no finite value</p><figcaption>{_caption(title, caption)}</figcaption></figure>")
+        return Markup(f"<figure><p>no finite value</p><figcaption>{_caption(title, caption)}</figcaption></figure>")
     scale = _Scale(known)
     drawn = [*scale.grid()]
     if mark is not None and scale.first <= mark <= scale.last:
         drawn.append(scale.marked(mark))
     drawn += [part for curve in curves for part in scale.curve(curve)]
-    told = markup(f"{title} by epoch: {'; '.join(filter(None, map(_told, curves)))}")
+    told = escape(f"{title} by epoch: {'; '.join(filter(None, map(_told, curves)))}")
     inner = "\n".join(drawn)
-    return Html(
+    return Markup(
         f'<figure>\n<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{told}">\n{inner}\n</svg>\n'
         f"<figcaption>{_caption(title, caption)}</figcaption>\n</figure>"
     )
 
 
 def _caption(title: str, caption: str) -> str:
-    return f"<b>{markup(title)}</b>{' ' if caption else ''}{markup(caption)}"
+    return f"<b>{escape(title)}</b>{' ' if caption else ''}{escape(caption)}"
 
 
 def _told(curve: Curve) -> str:
@@ -142,7 +142,7 @@ class _Scale:
         few = len(points) <= MOST_DOTS
         return parts + [
             f'<circle class="{curve.kind}" cx="{self.x(epoch):.1f}" cy="{self.y(value):.1f}" r="2.2">'
-            f"<title>{markup(curve.label)}, epoch {epoch:g}: {value:.6g}</title></circle>"
+            f"<title>{escape(curve.label)}, epoch {epoch:g}: {value:.6g}</title></circle>"
             for run in _runs(points)
             for epoch, value in run
             if few or len(run) == 1

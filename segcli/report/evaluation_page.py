@@ -5,20 +5,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from markupsafe import Markup, escape
 
 from segcli.core.types import Array
 from segcli.data.images import as_rgb
 from segcli.data.samples import resize
 from segcli.report.html import (
     Cell,
-    Html,
     Section,
     bounds,
     cards,
     facts,
     folded,
     joined,
-    markup,
     note,
     number,
     page,
@@ -116,7 +115,7 @@ def evaluation_page(
         level = f" ({counted})" if whole is not None else ""
         sections.append((heading, _metrics(scored)))
         kind = "Structures" if _has_presence(scored) else "Classes"
-        sections.append((f"{kind}{level}", _classes(scored) if len(classes) > 1 else Html()))
+        sections.append((f"{kind}{level}", _classes(scored) if len(classes) > 1 else Markup()))
         sections.append((f"Scenarios{level}", _scenarios(scored)))
         sections.append((f"Confusion matrix{level}", confusion_section(scored.confusion, classes, counted)))
     if answers is not None:
@@ -134,7 +133,7 @@ def evaluation_page(
     return page(f"{result.run}: scores on {result.split}", lead, sections)
 
 
-def _cards(result: Evaluated) -> Html:
+def _cards(result: Evaluated) -> Markup:
     """The first metrics with their intervals."""
     return cards(
         (
@@ -146,7 +145,7 @@ def _cards(result: Evaluated) -> Html:
     )
 
 
-def _facts(result: Evaluated, run: RunFacts, about: str) -> Html:
+def _facts(result: Evaluated, run: RunFacts, about: str) -> Markup:
     threshold = {} if result.threshold is None else {"threshold": f"{result.threshold:g}"}
     return facts(
         {
@@ -161,12 +160,12 @@ def _facts(result: Evaluated, run: RunFacts, about: str) -> Html:
     )
 
 
-def _metrics(result: Evaluated) -> Html:
+def _metrics(result: Evaluated) -> Markup:
     headings = ["metric", "value", f"{100 * result.level:.0f} % interval", "scope", "mean over images"]
     rows: list[list[Cell]] = [
         [
             entry.name,
-            Html(f"<b>{number(entry.value)}</b>"),
+            Markup(f"<b>{number(entry.value)}</b>"),
             bounds(entry.interval),
             entry.scope,
             number(entry.mean),
@@ -175,7 +174,7 @@ def _metrics(result: Evaluated) -> Html:
         ]
         for entry in result.scores
     ]
-    parts: list[Html] = [
+    parts: list[Markup] = [
         table(f"{result.num_images} images of split {result.split}", [*headings, "over all", "images"], rows),
         note(f"Intervals: percentile bootstrap over images, {result.resamples:,} resamples."),
         *map(note, result.notes),
@@ -195,7 +194,7 @@ def _chosen(result: Evaluated) -> "list[Score]":
     return [entry for entry in result.scores if entry.name in names] or result.scores[:4]
 
 
-def _classes(result: Evaluated) -> Html:
+def _classes(result: Evaluated) -> Markup:
     """A row for each class: values, intervals, and on how many images a value stands where these are not all."""
     chosen = _chosen(result)
     counts = None if result.confusion is None else result.confusion.sum(axis=1)
@@ -204,21 +203,21 @@ def _classes(result: Evaluated) -> Html:
     for index, name in enumerate(result.classes):
         share: list[Cell] = []
         if counts is not None:
-            share = [Html(f"{counts[index] / counts.sum():.2%}" if counts[index] else "absent")]
+            share = [Markup(f"{counts[index] / counts.sum():.2%}" if counts[index] else "absent")]
         rows.append([name, *share, *(_class_cell(entry.per_class[index], result.num_images) for entry in chosen)])
     caption = f"Value, {100 * result.level:.0f} % interval, and number of images where it is not defined for all"
     return table(caption, headings, rows)
 
 
-def _class_cell(value: "ClassScore", count: int) -> Html:
+def _class_cell(value: "ClassScore", count: int) -> Markup:
     interval = f"<small>{bounds(value.interval)}</small>" if value.interval is not None else ""
     images = f"<small>{value.num_images} of {count}</small>" if value.num_images < count else ""
-    return Html(f"{number(value.value)}{interval}{images}")
+    return Markup(f"{number(value.value)}{interval}{images}")
 
 
-def _scenarios(result: Evaluated) -> Html:
+def _scenarios(result: Evaluated) -> Markup:
     if not result.groups:
-        return Html()
+        return Markup()
     names = [entry.name for entry in _chosen(result)]
     rows: Iterable[list[Cell]] = (
         [group, int(values["num_images"]), *(values[name] for name in names)] for group, values in result.groups.items()
@@ -226,7 +225,7 @@ def _scenarios(result: Evaluated) -> Html:
     return table("Cases of each scenario by themselves", ["scenario", "cases", *names], rows)
 
 
-def _images(result: Evaluated) -> Html:
+def _images(result: Evaluated) -> Markup:
     """Every image, the worst first."""
     order = result.worst(len(result.images))
     order += [index for index in range(len(result.images)) if index not in set(order)]
@@ -246,7 +245,7 @@ def _images(result: Evaluated) -> Html:
     return folded(f"{len(shown)} images", made)
 
 
-def _mistakes(answers: Answers, classes: Sequence[str]) -> Html:
+def _mistakes(answers: Answers, classes: Sequence[str]) -> Markup:
     """Pictures of wrong answers, with what was found and how sure it was."""
     wrong = sum(answer.truth is not None and answer.truth != answer.found for answer in answers.answers)
     if not wrong:
@@ -256,13 +255,13 @@ def _mistakes(answers: Answers, classes: Sequence[str]) -> Html:
         picture(_seen(pixels), f"a slice of {answer.name}", _verdict(answer, classes)) for answer, pixels in shown
     )
     told = note(f"{wrong} of {len(answers.answers)} answers are wrong; the {len(shown)} most confident are shown.")
-    return joined([told, Html(f'<div class="mistakes">\n{pictures}\n</div>')])
+    return joined([told, Markup(f'<div class="mistakes">\n{pictures}\n</div>')])
 
 
-def _verdict(answer: Answer, classes: Sequence[str]) -> Html:
+def _verdict(answer: Answer, classes: Sequence[str]) -> Markup:
     truth = "unknown" if answer.truth is None else classes[answer.truth]
     found, share = classes[answer.found], float(answer.probs[answer.found])
-    return Html(f"<b>{markup(answer.name)}</b><br>true {markup(truth)}, found {markup(found)} ({share:.1%})")
+    return Markup(f"<b>{escape(answer.name)}</b><br>true {escape(truth)}, found {escape(found)} ({share:.1%})")
 
 
 def _seen(pixels: Array) -> Array:
@@ -273,7 +272,7 @@ def _seen(pixels: Array) -> Array:
     return resize(as_rgb(channels.astype(np.float32)), size)
 
 
-def _answers(answers: Answers, classes: Sequence[str]) -> Html:
+def _answers(answers: Answers, classes: Sequence[str]) -> Markup:
     """Every answer with its probabilities, wrong and confident ones first."""
 
     def order(answer: Answer) -> tuple[bool, float]:

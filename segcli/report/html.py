@@ -1,10 +1,9 @@
-"""Pieces of a page that opens anywhere: one file, no script, nothing loaded from elsewhere.
+"""Build HTML pages of one file, without scripts and without anything loaded from elsewhere.
 
-Whatever is not `Html` is escaped where it enters a page, so that a name can be anything.
+Text that is not `Markup` is escaped when it enters a page. A name may therefore hold any characters.
 """
 
 import base64
-import html
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,13 +11,13 @@ from datetime import datetime
 from itertools import zip_longest
 
 import cv2
+from markupsafe import Markup, escape
 
 from segcli import __version__
 from segcli.core.types import Array
 
 __all__ = [
     "Cell",
-    "Html",
     "Section",
     "bounds",
     "cards",
@@ -27,7 +26,6 @@ __all__ = [
     "facts",
     "folded",
     "joined",
-    "markup",
     "note",
     "number",
     "page",
@@ -108,176 +106,159 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; }
 @media print { nav { display: none; } .case, .grid figure { break-inside: avoid; } }
 """
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-"""Keeps the browser from loading or running anything, whatever the page holds."""
+"""Forbids the browser to load or run anything, whatever the page holds."""
 UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\U0010fffd]|[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 PASSWORD = re.compile(r"(?<=://)[^/\s\"]*@")
 QUOTE = '"'
 TINY = 200
-"""Pictures with a longer side below it are shown with their pixels as squares."""
-
-
-class Html(str):
-    """Text that is HTML already."""
-
-    __slots__ = ()
+"""Pixels of the longer side; smaller pictures are shown with their pixels as squares."""
 
 
 Cell = str | int | float | None
-"""Of a table: `Html`, text to be escaped, or a number."""
+"""Content of a table cell: `Markup`, text to be escaped, or a number."""
 
 
-def markup(value: str) -> Html:
-    """Text as HTML; what is `Html` stays.
-
-    Example:
-        >>> markup("a < b & c")
-        'a &lt; b &amp; c'
-    """
-    return value if isinstance(value, Html) else Html(html.escape(UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value)))
+def joined(parts: Iterable[str]) -> Markup:
+    """Join pieces, each on its own line."""
+    return Markup("\n").join(parts)
 
 
-def joined(parts: Iterable[str]) -> Html:
-    """Pieces one after the other, each on its own line."""
-    return Html("\n".join(markup(part) for part in parts))
-
-
-def number(value: float | None, digits: int = 4) -> Html:
-    """A number, rounded for reading and whole for programs; a dash where it is not defined.
+def number(value: float | None, digits: int = 4) -> Markup:
+    """Write a number: rounded for the reader, with all digits for programs, a dash where it is not defined.
 
     Example:
-        >>> number(0.123456), number(12), number(float("nan"))
-        ('<data value="0.123456">0.1235</data>', '<data value="12">12</data>', '&ndash;')
+        >>> print(number(0.123456), number(12), number(float("nan")))
+        <data value="0.123456">0.1235</data> <data value="12">12</data> &ndash;
     """
     if value is None or math.isnan(value):
-        return Html("&ndash;")
+        return Markup("&ndash;")
     if isinstance(value, int):
-        return Html(f'<data value="{value}">{value:,}</data>')
+        return Markup(f'<data value="{value}">{value:,}</data>')
     large = abs(value) >= 1000
-    return Html(f'<data value="{float(value)!r}">{value:,.{1 if large else digits}f}</data>')
+    return Markup(f'<data value="{float(value)!r}">{value:,.{1 if large else digits}f}</data>')
 
 
-def bounds(interval: tuple[float, float] | None) -> Html:
-    """An interval."""
-    return Html("&ndash;" if interval is None else f"{number(interval[0])} to {number(interval[1])}")
+def bounds(interval: tuple[float, float] | None) -> Markup:
+    """Write an interval."""
+    return number(None) if interval is None else Markup("{} to {}").format(*map(number, interval))
 
 
-def table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[Cell]], *, kind: str = "") -> Html:
-    """A table whose first column names its rows.
+def table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[Cell]], *, kind: str = "") -> Markup:
+    """Build a table whose first column names the rows.
 
     Args:
-        caption: What it shows.
-        headings: Of the columns.
-        rows: Cells; texts are aligned left, anything else right.
-        kind: Class of the table.
+        caption: Text above the table.
+        headings: Headings of the columns.
+        rows: Cells; text is aligned left, everything else right.
+        kind: CSS class of the table.
     """
     lines = list(rows)
-    texts = [isinstance(cell, str) and not isinstance(cell, Html) for cell in lines[0]] if lines else []
+    texts = [isinstance(cell, str) and not isinstance(cell, Markup) for cell in lines[0]] if lines else []
     head = "".join(
-        f'<th scope="col"{f" class={QUOTE}t{QUOTE}" if is_text else ""}>{markup(heading)}</th>'
+        f'<th scope="col"{f" class={QUOTE}t{QUOTE}" if is_text else ""}>{escape(heading)}</th>'
         for heading, is_text in zip_longest(headings, texts)
     )
     body = "\n".join(map(_row, lines))
-    label = html.escape(re.sub("<[^>]*>", "", caption) if isinstance(caption, Html) else caption)
-    return Html(
+    label = escape(caption.striptags() if isinstance(caption, Markup) else caption)
+    return Markup(
         f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">\n'
-        f"<table{f' class={QUOTE}{kind}{QUOTE}' if kind else ''}>\n<caption>{markup(caption)}</caption>\n"
+        f"<table{f' class={QUOTE}{kind}{QUOTE}' if kind else ''}>\n<caption>{escape(caption)}</caption>\n"
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>"
     )
 
 
 def _row(cells: Sequence[Cell]) -> str:
     first, *others = cells
-    name = markup(first) if isinstance(first, str) else number(first)
+    name = escape(first) if isinstance(first, str) else number(first)
     return f'<tr><th scope="row">{name}</th>{"".join(map(_cell, others))}</tr>'
 
 
 def _cell(value: Cell) -> str:
-    if isinstance(value, Html):
+    if isinstance(value, Markup):
         return value if value.startswith("<td") else f"<td>{value}</td>"
-    return f'<td class="t">{markup(value)}</td>' if isinstance(value, str) else f"<td>{number(value)}</td>"
+    return f'<td class="t">{escape(value)}</td>' if isinstance(value, str) else f"<td>{number(value)}</td>"
 
 
-def cards(entries: Iterable[tuple[str, str, str]]) -> Html:
-    """Figures in large print: name, figure, and what belongs to it."""
-    inner = "".join(
-        f"<div><span>{markup(name)}</span><b>{markup(figure)}</b><span>{markup(more)}</span></div>"
-        for name, figure, more in entries
-    )
-    return Html(f'<div class="cards">{inner}</div>')
+def cards(entries: Iterable[tuple[str, str, str]]) -> Markup:
+    """Show values in large print, each with its name above and a remark below."""
+    card = Markup("<div><span>{}</span><b>{}</b><span>{}</span></div>")
+    return Markup('<div class="cards">{}</div>').format(Markup().join(card.format(*entry) for entry in entries))
 
 
-def facts(values: Mapping[str, str]) -> Html:
-    """Names with what belongs to them."""
-    return Html(
-        "<dl>" + "".join(f"<dt>{markup(name)}</dt><dd>{markup(value)}</dd>" for name, value in values.items()) + "</dl>"
-    )
+def facts(values: Mapping[str, str]) -> Markup:
+    """List names with their values."""
+    entry = Markup("<dt>{}</dt><dd>{}</dd>")
+    return Markup("<dl>{}</dl>").format(Markup().join(entry.format(*pair) for pair in values.items()))
 
 
-def note(text: str) -> Html:
-    """A paragraph in a lower voice."""
-    return Html(f'<p class="soft">{markup(text)}</p>')
+def note(text: str) -> Markup:
+    """Write a paragraph in grey."""
+    return Markup('<p class="soft">{}</p>').format(text)
 
 
-def code(text: str) -> Html:
-    """Lines as they stand in a file or on a command line."""
-    return Html(f"<pre><code>{markup(text)}</code></pre>")
+def code(text: str) -> Markup:
+    """Show lines of a file or of a command line."""
+    return Markup("<pre><code>{}</code></pre>").format(text)
 
 
-def folded(title: str, content: str) -> Html:
-    """Content that is shown when asked for."""
-    return Html(f"<details><summary>{markup(title)}</summary>\n{markup(content)}\n</details>")
+def folded(title: str, content: str) -> Markup:
+    """Hide content behind a title; a click opens it."""
+    return Markup("<details><summary>{}</summary>\n{}\n</details>").format(title, content)
 
 
 def data_uri(pixels: Array) -> str:
-    """RGB or grey pixels `(H, W, 3)` or `(H, W)` uint8 as a PNG within the page."""
+    """Encode RGB or grey pixels `(H, W, 3)` or `(H, W)` uint8 as a PNG within the page."""
     ordered = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
     done, buffer = cv2.imencode(".png", ordered, [cv2.IMWRITE_PNG_COMPRESSION, 9])
     assert done
     return f"data:image/png;base64,{base64.b64encode(buffer.tobytes()).decode()}"
 
 
-def picture(pixels: Array, alt: str, caption: str) -> Html:
-    """A picture with what it shows."""
+def picture(pixels: Array, alt: str, caption: str) -> Markup:
+    """Show a picture with a caption."""
     height, width = pixels.shape[:2]
-    tiny = ' class="tiny"' if max(height, width) < TINY else ""
-    image = f'<img src="{data_uri(pixels)}" width="{width}" height="{height}" alt="{markup(alt)}"{tiny}>'
-    return Html(f"<figure>{image}<figcaption>{markup(caption)}</figcaption></figure>")
+    tiny = Markup(' class="tiny"' if max(height, width) < TINY else "")
+    image = Markup('<img src="{}" width="{}" height="{}" alt="{}"{}>').format(
+        data_uri(pixels), width, height, alt, tiny
+    )
+    return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(image, caption)
 
 
-Section = tuple[str, Html]
-"""Heading and content; without content there is no section."""
+Section = tuple[str, Markup]
+"""Heading and content; a section without content is left out."""
 
 
 def page(title: str, lead: str, sections: Sequence[Section]) -> str:
-    """A whole page.
+    """Build a whole page.
 
     Args:
-        title: Of the page, and its first heading.
-        lead: Sentence below it.
-        sections: With their headings.
+        title: Title of the page, and its first heading.
+        lead: Sentence below the title.
+        sections: Headings and contents.
     """
     there = [(f"s{index}", heading, content) for index, (heading, content) in enumerate(sections) if content]
-    links = "".join(f'<a href="#{key}">{markup(heading)}</a>' for key, heading, _ in there if heading)
+    links = "".join(f'<a href="#{key}">{escape(heading)}</a>' for key, heading, _ in there if heading)
     body = "\n".join(
-        f'<section id="{key}">\n{f"<h2>{markup(heading)}</h2>{chr(10)}" if heading else ""}{content}\n</section>'
+        f'<section id="{key}">\n{f"<h2>{escape(heading)}</h2>{chr(10)}" if heading else ""}{content}\n</section>'
         for key, heading, content in there
     )
     written = datetime.now().astimezone()
-    return (
+    text = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        f"<title>{markup(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        f'<header>\n<h1>{markup(title)}</h1>\n<p class="soft">{markup(lead)} &middot; {written:%Y-%m-%d}</p>\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f'<header>\n<h1>{escape(title)}</h1>\n<p class="soft">{escape(lead)} &middot; {written:%Y-%m-%d}</p>\n'
         f'<nav aria-label="Sections">{links}'
-        f"</nav>\n</header>\n<main>\n{body}\n</main>\n<footer>Written by segcli {markup(__version__)} on "
+        f"</nav>\n</header>\n<main>\n{body}\n</main>\n<footer>Written by segcli {escape(__version__)} on "
         f'<time datetime="{written.isoformat(timespec="seconds")}">{written:%Y-%m-%d %H:%M} ({written:%z})</time>.'
         "</footer>\n</body>\n</html>\n"
     )
+    return UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def without_passwords(text: str) -> str:
-    """Text without the name and the password of an address: a report is made to be sent on.
+    """Remove user names and passwords from addresses, because reports are sent to others.
 
     Example:
         >>> without_passwords("mongo_url: mongodb://ann:secret@host:27017/runs")

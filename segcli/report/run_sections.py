@@ -6,18 +6,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup, escape
 
 from segcli.core.types import Array
 from segcli.data.classes.colors import RGB
 from segcli.data.classes.painting import FALSE, FOUND, MISSED
 from segcli.report.charts import Curve, chart
 from segcli.report.html import (
-    Html,
     code,
     facts,
     folded,
     joined,
-    markup,
     note,
     number,
     picture,
@@ -72,7 +71,7 @@ class RunFacts:
         return f"{self.model}, {self.parameters:,} parameters"
 
 
-def curves_section(history: Sequence[Mapping[str, Any]], *, mark: int | None, monitor: str | None = None) -> Html:
+def curves_section(history: Sequence[Mapping[str, Any]], *, mark: int | None, monitor: str | None = None) -> Markup:
     """A chart for each figure of the history, the loss and what is monitored first; the learning rate last.
 
     Args:
@@ -81,21 +80,21 @@ def curves_section(history: Sequence[Mapping[str, Any]], *, mark: int | None, mo
         monitor: What decides which epoch is the best, such as `val_dice`.
     """
     if not history:
-        return Html()
+        return Markup()
     names = dict.fromkeys(name for entry in history for name in (*entry["train"], *map(_bare, entry["val"])))
     first = [name for name in ("loss", _bare(monitor or "")) if name in names]
     charts = [_figure(name, history, mark) for name in dict.fromkeys([*first, *names])]
     rates = [(entry["epoch"], entry["learning_rate"]) for entry in history if "learning_rate" in entry]
     if rates:
         charts.append(chart("learning rate", [Curve("learning rate", "train", rates)], mark=mark))
-    return joined([Html(LINES), Html(f'<div class="grid">\n{joined(charts)}\n</div>')])
+    return joined([Markup(LINES), Markup(f'<div class="grid">\n{joined(charts)}\n</div>')])
 
 
 def _bare(name: str) -> str:
     return name.removeprefix("val_")
 
 
-def _figure(name: str, history: Sequence[Mapping[str, Any]], mark: int | None) -> Html:
+def _figure(name: str, history: Sequence[Mapping[str, Any]], mark: int | None) -> Markup:
     train = [(entry["epoch"], entry["train"][name]) for entry in history if name in entry["train"]]
     val = [(entry["epoch"], entry["val"][f"val_{name}"]) for entry in history if f"val_{name}" in entry["val"]]
     curves = [Curve("training", "train", train), Curve("validation", "val", val)]
@@ -109,39 +108,41 @@ def _figure(name: str, history: Sequence[Mapping[str, Any]], mark: int | None) -
     return chart(name, [curve for curve in curves if curve.points], mark=mark, caption=caption)
 
 
-def cases_section(worst: Sequence[CasePicture], best: Sequence[CasePicture], *, ranked_by: str, run: RunFacts) -> Html:
+def cases_section(
+    worst: Sequence[CasePicture], best: Sequence[CasePicture], *, ranked_by: str, run: RunFacts
+) -> Markup:
     """Pictures of the cases at both ends, with what the colours mean."""
     if not worst and not best:
-        return Html()
+        return Markup()
     sliced = "; the slice with the most mistakes" if any(case.place for case in (*worst, *best)) else ""
     mistakes = {"another class": MISSED} if run.is_exclusive else {"right": FOUND, "missed": MISSED, "not there": FALSE}
-    parts: list[Html] = [note(f"By {ranked_by}{sliced}."), legend(run.colors), legend(mistakes)]
+    parts: list[Markup] = [note(f"By {ranked_by}{sliced}."), legend(run.colors), legend(mistakes)]
     for heading, cases in (("Worst", worst), ("Best", best)):
         if cases:
-            parts.append(Html(f"<h3>{heading}</h3>"))
+            parts.append(Markup(f"<h3>{heading}</h3>"))
             parts += [_case(case, ranked_by) for case in cases]
     return joined(parts)
 
 
-def legend(colors: Mapping[str, RGB]) -> Html:
+def legend(colors: Mapping[str, RGB]) -> Markup:
     """Names with their colours."""
     if not colors:
-        return Html()
+        return Markup()
     inner = "".join(
-        f'<span><i class="key" style="background:rgb({red},{green},{blue})"></i>{markup(name)}</span>'
+        f'<span><i class="key" style="background:rgb({red},{green},{blue})"></i>{escape(name)}</span>'
         for name, (red, green, blue) in colors.items()
     )
-    return Html(f'<p class="keys">{inner}</p>')
+    return Markup(f'<p class="keys">{inner}</p>')
 
 
-def _case(case: CasePicture, ranked_by: str) -> Html:
+def _case(case: CasePicture, ranked_by: str) -> Markup:
     place = f", {case.place}" if case.place else ""
-    told = Html(f"<p><b>{markup(case.name)}</b> {markup(ranked_by)} {number(case.value)}{markup(place)}</p>")
+    told = Markup(f"<p><b>{escape(case.name)}</b> {escape(ranked_by)} {number(case.value)}{escape(place)}</p>")
     panels = joined(picture(pixels, f"{shown} of {case.name}{place}", shown) for shown, pixels in case.panels.items())
-    return Html(f'<div class="case">\n{told}\n<div class="panels">\n{panels}\n</div>\n</div>')
+    return Markup(f'<div class="case">\n{told}\n<div class="panels">\n{panels}\n</div>\n</div>')
 
 
-def confusion_section(confusion: Array | None, classes: Sequence[str], unit: str) -> Html:
+def confusion_section(confusion: Array | None, classes: Sequence[str], unit: str) -> Markup:
     """Confusion matrix `(K, K)` as shares of each true class and as counts; of very many classes the worst pairs.
 
     Args:
@@ -150,7 +151,7 @@ def confusion_section(confusion: Array | None, classes: Sequence[str], unit: str
         unit: What is counted.
     """
     if confusion is None:
-        return Html()
+        return Markup()
     true = confusion.sum(axis=1, keepdims=True)
     shares = np.divide(confusion, true, out=np.full(confusion.shape, np.nan), where=true > 0)
     if len(classes) > MOST_CLASSES:
@@ -171,14 +172,14 @@ def confusion_section(confusion: Array | None, classes: Sequence[str], unit: str
     return joined([relative, folded(f"In {unit}", counts)])
 
 
-def _share(value: float) -> Html:
+def _share(value: float) -> Markup:
     if math.isnan(value):
-        return Html("<td>&ndash;</td>")
+        return Markup("<td>&ndash;</td>")
     shade = f' style="background:rgb(37 99 176 / {STRONGEST * value:.3f})"' if value >= 0.005 else ""
-    return Html(f'<td{shade}><data value="{value!r}">{100 * value:.1f}</data></td>')
+    return Markup(f'<td{shade}><data value="{value!r}">{100 * value:.1f}</data></td>')
 
 
-def _pairs(confusion: Array, shares: Array, classes: Sequence[str], unit: str) -> Html:
+def _pairs(confusion: Array, shares: Array, classes: Sequence[str], unit: str) -> Markup:
     wrong = confusion * (1 - np.eye(len(classes), dtype=int))
     order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CLASSES]
     places = [divmod(int(place), len(classes)) for place in order if wrong.flat[place] > 0]
@@ -189,17 +190,17 @@ def _pairs(confusion: Array, shares: Array, classes: Sequence[str], unit: str) -
     )
 
 
-def commands_section(commands: Mapping[str, str]) -> Html:
+def commands_section(commands: Mapping[str, str]) -> Markup:
     """Command lines by what they do."""
-    return facts({name: Html(f"<code>{markup(without_passwords(text))}</code>") for name, text in commands.items()})
+    return facts({name: Markup(f"<code>{escape(without_passwords(text))}</code>") for name, text in commands.items()})
 
 
-def details_section(run: RunFacts) -> Html:
+def details_section(run: RunFacts) -> Markup:
     """Config and environment as they stand in their files, without passwords."""
     return joined(_details(run))
 
 
-def _details(run: RunFacts) -> Iterator[Html]:
+def _details(run: RunFacts) -> Iterator[Markup]:
     yield folded("Config", code(without_passwords(run.config)))
     if run.environment is not None:
         yield folded("Environment", code(without_passwords(run.environment)))

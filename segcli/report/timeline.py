@@ -1,7 +1,8 @@
 """Memory over a training step as one HTML file, with the layer under the cursor; nothing is loaded from elsewhere."""
 
-import html
 import json
+
+from markupsafe import escape
 
 from segcli.report.memory import size
 from segcli.vram.results import Forecast, Timeline
@@ -106,4 +107,4 @@ def timeline_page(forecast: Forecast, timeline: Timeline) -> str:
     )
     # `</script>` in a name must not end the data
     data = json.dumps(timeline.as_dict(), separators=(",", ":")).replace("<", "\\u003c")
-    return PAGE.replace("TITLE", html.escape(title)).replace("DATA", data)
+    return PAGE.replace("TITLE", escape(title)).replace("DATA", data)

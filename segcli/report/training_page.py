@@ -4,15 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup, escape
+
 from segcli.core.types import Array
 from segcli.report.html import (
     Cell,
-    Html,
     Section,
     cards,
     facts,
     joined,
-    markup,
     note,
     number,
     page,
@@ -84,7 +84,7 @@ def training_page(
     return page(f"{trained.run}: training", f"{run.network}, on {run.dataset}", sections)
 
 
-def _cards(trained: Trained, elapsed_s: float) -> Html:
+def _cards(trained: Trained, elapsed_s: float) -> Markup:
     found: list[tuple[str, str, str]] = []
     if trained.best is not None:
         found.append((f"best {trained.monitor}", number(trained.best), f"in epoch {trained.best_epoch}"))
@@ -108,7 +108,7 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _facts(trained: Trained, run: RunFacts) -> Html:
+def _facts(trained: Trained, run: RunFacts) -> Markup:
     return facts(
         {
             "run": trained.run,
@@ -120,17 +120,17 @@ def _facts(trained: Trained, run: RunFacts) -> Html:
     )
 
 
-def _warnings(warnings: Sequence[str]) -> Html:
+def _warnings(warnings: Sequence[str]) -> Markup:
     if not warnings:
-        return Html()
-    told = "".join(f"<li>{markup(without_passwords(text))}</li>" for text in dict.fromkeys(warnings))
-    return joined([note("Told by the last call of train or resume."), Html(f'<ul class="warnings">{told}</ul>')])
+        return Markup()
+    told = "".join(f"<li>{escape(without_passwords(text))}</li>" for text in dict.fromkeys(warnings))
+    return joined([note("Told by the last call of train or resume."), Markup(f'<ul class="warnings">{told}</ul>')])
 
 
-def _figures(entry: Entry | None, history: Sequence[Entry]) -> Html:
+def _figures(entry: Entry | None, history: Sequence[Entry]) -> Markup:
     """Losses and metrics of the best epoch, beside those of the last."""
     if entry is None:
-        return Html()
+        return Markup()
     shown = [entry] if entry is history[-1] else [entry, history[-1]]
     names = dict.fromkeys(name for each in shown for name in (*each["train"], *(_bare(name) for name in each["val"])))
     headings = [f"{what}, epoch {each['epoch']}" for each in shown for what in ("training", "validation")]
@@ -148,11 +148,11 @@ def _bare(name: str) -> str:
     return name.removeprefix("val_")
 
 
-def _classes(entry: Entry | None) -> Html:
+def _classes(entry: Entry | None) -> Markup:
     """Each metric of each class in the validation of an epoch."""
     values: Mapping[str, Mapping[str, float]] = (entry or {}).get("val_per_class", {})
     if entry is None or not values:
-        return Html()
+        return Markup()
     classes = list(next(iter(values.values())))
     rows: Iterable[list[Cell]] = ([name, *(by_class[name] for by_class in values.values())] for name in classes)
     return table(f"Validation of epoch {entry['epoch']} by class", ["class", *values], rows)

@@ -1,9 +1,10 @@
 import cv2
 import numpy as np
 import pytest
+from markupsafe import Markup, escape
 from pages import Page
 
-from segcli.report.html import Html, code, data_uri, folded, markup, number, page, picture, table, without_passwords
+from segcli.report.html import code, data_uri, folded, number, page, picture, table, without_passwords
 
 NASTY = "<script>alert('1')</script> & \"x\" <img src=x onerror=alert(2)>"
 
@@ -28,7 +29,7 @@ def test_whatever_a_name_holds_stays_text(tmp_path):
 
 
 def test_characters_that_no_page_may_have_are_replaced(tmp_path):
-    found = read(tmp_path, markup("a\x00b\ud800c\x1bd\x85e\ufffff grün 日本 \U0001f600"))
+    found = read(tmp_path, escape("a\x00b\ud800c\x1bd\x85e\ufffff grün 日本 \U0001f600"))
     assert "a\ufffdb\ufffdc\ufffdd\ufffde\ufffdf grün 日本 \U0001f600" in found.text
 
 
@@ -42,7 +43,7 @@ def test_numbers_are_rounded_to_read_and_whole_to_compute(tmp_path):
 
 def test_a_section_without_content_is_left_out(tmp_path):
     path = tmp_path / "page.html"
-    path.write_text(page("title", "lead", [("one", Html("<p>x</p>")), ("two", Html())]))
+    path.write_text(page("title", "lead", [("one", Markup("<p>x</p>")), ("two", Markup())]))
     assert Page(path).links() == ["one"]
 
 
