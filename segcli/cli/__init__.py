@@ -1,1 +1,1 @@
-"""What the user types and reads."""
+"""Command line: what the user types and reads."""

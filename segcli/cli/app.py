@@ -1,7 +1,7 @@
 """Table of contents of the command line.
 
-Nothing heavy is imported here: `--help` and completion answer at once. A command loads the config first and PyTorch
-second, so that a mistake in a file is told before anything slow begins.
+Nothing heavy is imported here, so that `--help` and completion answer at once. A command loads the config first and
+PyTorch second, so that a mistake in a file is reported before anything slow begins.
 """
 
 from typing import Annotated
@@ -57,7 +57,7 @@ def _completion(shell: str | None) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
     completion: Annotated[
         str | None,

@@ -1,4 +1,4 @@
-"""What TAB offers; loads neither PyTorch nor a component."""
+"""Find the candidates for TAB, without loading PyTorch or a component."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -34,40 +34,40 @@ VALUES = {"device": ("auto", "cpu", "cuda", "mps"), "training.amp": ("auto", "bf
 
 
 def configs(incomplete: str) -> list[str]:
-    """Experiment files under `configs/`, and files and folders that begin as typed."""
+    """List experiment files under `configs/`, and files and folders that begin as typed."""
     shipped = [str(path) for path in sorted(Path("configs").glob("**/*.yaml")) if "datasets" not in path.parts]
     typed = Path(incomplete)
     folder = typed if incomplete.endswith("/") else typed.parent
     near = sorted(folder.glob("*")) if incomplete and folder.is_dir() else []
     beside = [f"{path}/" if path.is_dir() else str(path) for path in near if path.is_dir() or path.suffix == ".yaml"]
-    # a folder whose files are all offered would only stop the word half-way
+    # a folder is left out when its files are offered: the word would stop half-way
     more = [word for word in beside if not any(path.startswith(word) for path in shipped)]
     return _starting([*shipped, *more], incomplete)
 
 
 def runs(incomplete: str) -> list[str]:
-    """Names of runs under `outputs/experiments`."""
+    """List names of runs under `outputs/experiments`."""
     found = sorted(path.parent.name for path in EXPERIMENTS.glob("*/config.yaml"))
     return _starting(found, incomplete)
 
 
 def kinds(incomplete: str) -> list[str]:
-    """Kinds of generated data sets."""
+    """List kinds of generated data sets."""
     return _starting(SAMPLES.names(), incomplete)
 
 
 def formats(incomplete: str) -> list[str]:
-    """Formats of exported networks."""
+    """List formats of exported networks."""
     return _starting(FORMATS.values(), incomplete)
 
 
 def splits(incomplete: str) -> list[str]:
-    """Names of splits."""
+    """List names of splits."""
     return _starting(("train", "val", "test"), incomplete)
 
 
 def config_or_key(incomplete: str) -> list[str]:
-    """Keys for overrides, and component names as their values."""
+    """List keys for overrides, and component names as their values."""
     key, sign, value = incomplete.partition("=")
     if not sign:
         return _starting((f"{known}=" for known in _keys()), incomplete)
@@ -76,23 +76,23 @@ def config_or_key(incomplete: str) -> list[str]:
 
 
 def run_or_key(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Runs, and once one is given, keys for overrides."""
+    """List runs; after a run, list keys for overrides."""
     given = ctx.params.get("words") or []
     return config_or_key(incomplete) if given or "=" in incomplete else [*runs(incomplete), *config_or_key(incomplete)]
 
 
 def config_run_or_key(incomplete: str) -> list[str]:
-    """Experiment files and runs, or keys for overrides."""
+    """List experiment files and runs, or keys for overrides."""
     return config_or_key(incomplete) if "=" in incomplete else [*configs(incomplete), *runs(incomplete)]
 
 
 def shells(incomplete: str) -> list[str]:
-    """Shells with a completion script."""
+    """List shells with a completion script."""
     return _starting(("bash", "fish", "zsh"), incomplete)
 
 
 def _keys() -> list[str]:
-    """Every key of a run, dotted."""
+    """List every key of a run, with dots."""
     from segcli.config.schema import Run
 
     return sorted({*_below(Run, ""), *COMPONENT_KEYS})

@@ -1,8 +1,8 @@
 """Completion scripts for bash, zsh and fish.
 
-Each asks `segcli` itself, which answers with a line per candidate: the word, a tab, and what it means. The scripts
-differ from Typer's own in that overrides (`model.type=un<TAB>`) work in bash, whose readline cuts words at `=`, that
-no blank follows a key or a folder, and that a TAB without candidates falls back to file names.
+Each script asks `segcli`, which answers with one line for each candidate: the word, a tab, and its meaning. The scripts
+differ from Typer's own in three points. Overrides (`model.type=un<TAB>`) work in bash, although readline cuts words at
+`=`. No space follows a key or a folder. A TAB without candidates completes file names.
 
 Run: python -m segcli.cli.completion_scripts [--check]
 """
@@ -79,7 +79,7 @@ FOLDER = Path(__file__).parents[2] / "completions"
 
 
 def main(arguments: list[str]) -> int:
-    """Write the scripts into `completions/`, or with `--check` say whether they are fresh."""
+    """Write the scripts into `completions/`, or with `--check` say whether they are up to date."""
     for shell, name in FILES.items():
         path = FOLDER / name
         if "--check" not in arguments:

@@ -1,4 +1,4 @@
-"""The only file that prints: results to stdout, everything else to stderr."""
+"""Print results to stdout and everything else to stderr; no other file prints."""
 
 import json
 import sys
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 __all__ = ["aside", "error", "listener", "result", "took"]
 
 PLAIN_WIDTH = 110
-"""Columns where there is no terminal to ask."""
+"""Width in columns when the output is not a terminal."""
 
 
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
-    # looked up at every line, so that a tracker which records the console output finds it there
+    # looked up for every line, because a tracker may have replaced the stream to record it
     return Console(stderr=stderr, highlight=False, soft_wrap=False, width=None if stream.isatty() else PLAIN_WIDTH)
 
 
 def error(mistake: SegcliError) -> None:
-    """Tell a user's mistake and its mend."""
+    """Print the message and the hint of a user's mistake."""
     console = _console(stderr=True)
     console.print(f"[bold red]error:[/] {_escape(mistake.message)}", soft_wrap=True)
     if mistake.hint:
@@ -43,7 +43,7 @@ def _escape(text: str) -> str:
 
 
 def result(values: dict[str, Any], tables: Iterable[Any], *, as_json: bool, quiet: bool) -> None:
-    """Print a command's result: tables, or one JSON document; nothing when quiet and not asked for JSON."""
+    """Print a command's result: one JSON document, or tables unless quiet."""
     if as_json:
         sys.stdout.write(json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
         return
@@ -62,7 +62,7 @@ def aside(tables: Iterable[Any]) -> None:
 
 
 def _finite(value: Any) -> Any:
-    """JSON knows no NaN: undefined values become null."""
+    """Replace undefined values by None, because JSON has no NaN."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -71,18 +71,18 @@ def _finite(value: Any) -> Any:
 
 
 def took(located: "Located", listener: "Listener") -> None:
-    """Say which run was taken because none was named."""
+    """Print the name of the newest run if it was chosen because none was named."""
     if located.newest:
         listener.notice(f"run: {located.folder.name} (the newest)")
 
 
 @contextmanager
 def listener(*, quiet: bool, resumed_by: Path | None = None) -> Iterator["Listener"]:
-    """Shows the engine's progress: live on a terminal, as a line now and then elsewhere.
+    """Show the engine's progress: live on a terminal, as a line now and then elsewhere.
 
     Args:
         quiet: Show nothing but warnings.
-        resumed_by: Run folder to name when a signal stops the work.
+        resumed_by: Run folder for the `resume` command that is printed when a signal stops the work.
     """
     console = _console(stderr=True)
     shown = (

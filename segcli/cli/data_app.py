@@ -1,4 +1,4 @@
-"""Commands of `segcli data`. As in `app`, nothing heavy is imported before a config has been read."""
+"""Commands of `segcli data`; nothing heavy is imported before the config has been read."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,16 +16,18 @@ from segcli.cli.options import (
 
 __all__ = ["data_app"]
 
-data_app = typer.Typer(help="Look at, check and make data sets.", no_args_is_help=True, rich_markup_mode=None)
+data_app = typer.Typer(
+    help="Check, describe, split, convert and generate data sets.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @data_app.command("check")
 def data_check(
     config: ConfigArg, overrides: OverridesArg = None, as_json: JsonOpt = False, quiet: QuietOpt = False
 ) -> None:
-    """Find what would spoil a training, before it starts.
+    """Check a data set for faults before a training.
 
-    Leaves with exit code 1 when there are errors.
+    The exit code is 1 if there are errors.
 
     Example: segcli data check configs/exp.yaml
     """
@@ -52,10 +54,8 @@ def data_sample(
             metavar="KIND", help="Kind of data: vessels, scenes, organs, nuclei.", autocompletion=complete.kinds
         ),
     ],
-    folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Folder; data/KIND_sample when left out.")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Other images for another seed.")] = 0,
+    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Folder; default: data/KIND_sample.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the images.")] = 0,
     size: Annotated[
         int | None, typer.Option("--size", min=32, max=4096, help="Height of an image in pixels.", show_default=False)
     ] = None,
@@ -63,7 +63,7 @@ def data_sample(
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Make a small data set, to try things out.
+    """Generate a small data set to try things out.
 
     Example: segcli data sample vessels
     """
@@ -88,20 +88,25 @@ def data_convert(
     ] = None,
     structures: Annotated[
         str | None,
-        typer.Option("--structures", help="liver=5,spleen=1; all numbers when left out.", show_default=False),
+        typer.Option(
+            "--structures",
+            help="Names and label values, such as liver=5,spleen=1; default: all values.",
+            show_default=False,
+        ),
     ] = None,
     size: Annotated[
-        str | None, typer.Option("--size", help="64,64,32; the largest when left out.", show_default=False)
+        str | None,
+        typer.Option("--size", help="Size of all volumes, such as 64,64,32; default: the largest.", show_default=False),
     ] = None,
-    fit: Annotated[str, typer.Option("--fit", help="pad or resize volumes to the size.")] = "pad",
+    fit: Annotated[str, typer.Option("--fit", help="How volumes get this size: pad or resize.")] = "pad",
     val: Annotated[float, typer.Option("--val", min=0.0, max=0.9, help="Share of the cases for validation.")] = 0.2,
     test: Annotated[float, typer.Option("--test", min=0.0, max=0.9, help="Share of the cases for the test.")] = 0.0,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Draws the shares.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random split.")] = 0,
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Write HDF5 volumes from NIfTI folders, or from 2D images with masks.
+    """Convert NIfTI folders, or 2D images with masks, to HDF5 volumes.
 
     Example: segcli data convert hippocampus data/hippocampus --size 40,56,40
     """
@@ -133,7 +138,7 @@ def data_convert(
 def data_stats(
     config: ConfigArg, overrides: OverridesArg = None, as_json: JsonOpt = False, quiet: QuietOpt = False
 ) -> None:
-    """Mean, std and class share of the training images, ready to paste.
+    """Compute mean, std and class shares of the training images, ready to paste.
 
     Example: segcli data stats configs/exp.yaml
     """
@@ -154,7 +159,7 @@ def data_stats(
 def data_split(
     config: ConfigArg, overrides: OverridesArg = None, as_json: JsonOpt = False, quiet: QuietOpt = False
 ) -> None:
-    """Draw the splits and write the split file, or write it anew.
+    """Draw the splits and write the split file; an existing file is replaced.
 
     Example: segcli data split configs/datasets/hrf.yaml split.seed=1
     """

@@ -24,7 +24,7 @@ SplitOpt = Annotated[
     typer.Option(
         "--split",
         "-s",
-        help="train, val or test; the test split where there is one when left out.",
+        help="train, val or test; default: test if there is a test split, else val.",
         autocompletion=complete.splits,
         show_default=False,
     ),
@@ -43,7 +43,7 @@ def evaluate(
 ) -> None:
     """Score a trained network on one split of its data set.
 
-    Tables, masks and report.html go to outputs/tests.
+    Tables, masks and report.html are written to outputs/tests.
 
     Example: segcli eval exp --split test --json
     """
@@ -51,7 +51,7 @@ def evaluate(
     from segcli.commands.locate import locate_run
 
     name, overrides = run_and_overrides(words)
-    wanted = threshold_or_best(threshold)
+    chosen = threshold_or_best(threshold)
     located = locate_run(name)
 
     from segcli.commands.evaluate import evaluate_run
@@ -63,7 +63,7 @@ def evaluate(
             located,
             split=split,
             overrides=overrides,
-            threshold=wanted,
+            threshold=chosen,
             tta=tta,
             out=out,
             model_files=model_file or [],

@@ -20,24 +20,26 @@ __all__ = ["export"]
 
 FormatOpt = Annotated[
     str,
-    typer.Option("--format", "-f", help="onnx, torchscript or pt2 (torch.export).", autocompletion=complete.formats),
+    typer.Option(
+        "--format", "-f", help="File format: onnx, torchscript or pt2 (torch.export).", autocompletion=complete.formats
+    ),
 ]
-BakeOpt = Annotated[bool, typer.Option("--bake", help="Let the file normalise the image and give probabilities.")]
-HalfOpt = Annotated[bool, typer.Option("--half", help="Numbers of 16 bits.")]
-Int8Opt = Annotated[
-    bool, typer.Option("--int8", help="Weights of 8 bits (ONNX), with the Dice that they cost measured.")
+BakeOpt = Annotated[
+    bool, typer.Option("--bake", help="Include normalisation and activation: pixels as stored in, probabilities out.")
 ]
+HalfOpt = Annotated[bool, typer.Option("--half", help="Store numbers with 16 bits.")]
+Int8Opt = Annotated[bool, typer.Option("--int8", help="Store weights with 8 bits (ONNX); measures the loss of Dice.")]
 ToleranceOpt = Annotated[
     float | None,
     typer.Option(
         "--tolerance",
         min=0.0,
-        help="Largest difference to the original; 1e-4, or 2e-2 with --half.",
+        help="Largest accepted difference from the original; default: 1e-4, or 2e-2 with --half.",
         show_default=False,
     ),
 ]
 MaxDiceLossOpt = Annotated[
-    float, typer.Option("--max-dice-loss", min=0.0, help="Largest loss of validation Dice with --int8.")
+    float, typer.Option("--max-dice-loss", min=0.0, help="Largest accepted loss of validation Dice with --int8.")
 ]
 
 
@@ -55,9 +57,9 @@ def export(
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Write a trained network as a file that runs without segcli.
+    """Export a trained network to a file that runs without segcli.
 
-    The file is run in a fresh process and compared with the original; one that differs is not kept.
+    The file is run in a new process and compared with the original. A file that differs is deleted.
 
     Example: segcli export exp --format onnx --bake
     """
@@ -65,7 +67,7 @@ def export(
     from segcli.commands.locate import locate_run
 
     name, overrides = run_and_overrides(words)
-    wanted = format_of(kind)
+    file_format = format_of(kind)
     located = locate_run(name)
 
     from segcli.commands.export import ExportOptions
@@ -73,7 +75,7 @@ def export(
     from segcli.report import tables
 
     options = ExportOptions(
-        format=wanted,
+        format=file_format,
         out=out,
         half=half,
         int8=int8,

@@ -1,4 +1,4 @@
-"""Runs the command line and turns mistakes into one message and an exit code."""
+"""Run the command line; a user's mistake becomes one message and an exit code."""
 
 import os
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ __all__ = ["run"]
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Exit code of the command; our own bugs keep their traceback."""
+    """Run a command and return its exit code; a bug of segcli keeps its traceback."""
     if "_SEGCLI_COMPLETE" in os.environ:
         from typer.completion import completion_init  # type: ignore[attr-defined]
 
@@ -29,7 +29,7 @@ def run(arguments: Sequence[str]) -> int:
     except Stopped as stopped:
         return stopped.exit_code
     except BrokenPipeError:
-        # the reader of our output, such as `head`, has gone; nothing may be written at exit either
+        # the reader of our output, such as `head`, has exited; nothing may be written at exit either
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
     return 0

@@ -45,7 +45,7 @@ RunAndOverridesArg = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[RUN] [KEY=VALUE ...]",
-        help="Run folder, name or checkpoint; the newest run when left out. Then overrides.",
+        help="Run folder, run name or checkpoint; default: the newest run. Then overrides.",
         autocompletion=complete.run_or_key,
         show_default=False,
     ),
@@ -55,21 +55,21 @@ RunsOpt = Annotated[
     typer.Option(
         "--run",
         "-r",
-        help="Run folder, name or checkpoint; the newest run when left out. Several are averaged.",
+        help="Run folder, run name or checkpoint; default: the newest run. Several runs are averaged.",
         autocompletion=complete.runs,
         show_default=False,
     ),
 ]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 QuietOpt = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")]
-OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 OutOpt = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the results.", show_default=False)]
 ModelFileOpt = Annotated[
     list[Path] | None,
     typer.Option(
         "--model-file",
         metavar="FILE.py",
-        help="File of a network of your own that may run, where the run was not trained here.",
+        help="Python file of your own network that may run; needed if the run was not trained on this machine.",
         show_default=False,
     ),
 ]
@@ -77,30 +77,30 @@ TTAOpt = Annotated[
     bool | None,
     typer.Option(
         "--tta/--no-tta",
-        help="Average the predictions of all flips and quarter turns (8 x the work), or see each image once.",
+        help="Average the predictions of all flips and quarter turns (8 times the work), or predict each image once.",
         show_default=False,
     ),
 ]
 ThresholdOpt = Annotated[
     float | None,
-    typer.Option("--threshold", min=0.0, max=1.0, help="Foreground from this probability on.", show_default=False),
+    typer.Option("--threshold", min=0.0, max=1.0, help="Smallest probability of the foreground.", show_default=False),
 ]
 EvalThresholdOpt = Annotated[
     str | None,
     typer.Option(
         "--threshold",
         metavar="0..1 | best-on-val",
-        help="Foreground from this probability on; best-on-val chooses it.",
+        help="Smallest probability of the foreground; best-on-val chooses it on the validation images.",
         show_default=False,
     ),
 ]
 
 
 def threshold_or_best(text: str | None) -> float | str | None:
-    """Read what `--threshold` of `eval` was given.
+    """Read the value of `--threshold` of `eval`.
 
     Raises:
-        typer.BadParameter: It is neither a number from 0 to 1 nor `best-on-val`.
+        typer.BadParameter: The value is neither a number from 0 to 1 nor `best-on-val`.
     """
     if text in (None, "best-on-val"):
         return text
@@ -114,7 +114,7 @@ def threshold_or_best(text: str | None) -> float | str | None:
 
 
 def format_of(text: str) -> Format:
-    """Read what `--format` was given.
+    """Read the value of `--format`.
 
     Raises:
         typer.BadParameter: There is no such format.
@@ -126,7 +126,7 @@ def format_of(text: str) -> Format:
 
 
 def run_and_overrides(words: list[str] | None) -> tuple[str | None, list[str]]:
-    """Tell the run from the overrides.
+    """Separate the run from the overrides.
 
     Raises:
         typer.BadParameter: There are two runs.
@@ -139,7 +139,7 @@ def run_and_overrides(words: list[str] | None) -> tuple[str | None, list[str]]:
 
 
 def sizes_of(text: str | None) -> tuple[int, ...] | None:
-    """Three sizes from `64,64,32`."""
+    """Read three sizes, such as `64,64,32`."""
     if text is None:
         return None
     parts = text.replace("x", ",").split(",")
@@ -149,7 +149,7 @@ def sizes_of(text: str | None) -> tuple[int, ...] | None:
 
 
 def fit_of(text: str) -> Literal["pad", "resize"]:
-    """One of the two ways to a common size."""
+    """Read the value of `--fit`."""
     known: dict[str, Literal["pad", "resize"]] = {"pad": "pad", "resize": "resize"}
     if text in known:
         return known[text]

@@ -29,20 +29,22 @@ ModelsOpt = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="Exported ONNX file in the place of a run, or several; PyTorch is not loaded.",
+        help="Exported ONNX file instead of a run, or several files; PyTorch is not loaded.",
         show_default=False,
     ),
 ]
 OverlayOpt = Annotated[
-    bool, typer.Option("--overlay", help="Also write the image with the mask on it, of volumes nine planes.")
+    bool, typer.Option("--overlay", help="Also write the image with the mask drawn on it; of volumes, nine planes.")
 ]
 ProbabilitiesOpt = Annotated[
     bool,
-    typer.Option("--probabilities", help="Also write probabilities as 16-bit PNG (0 to 65535), of volumes in float32."),
+    typer.Option(
+        "--probabilities", help="Also write probabilities as 16-bit PNG (0 to 65535); of volumes, as float32."
+    ),
 ]
 UncertaintyOpt = Annotated[
     bool,
-    typer.Option("--uncertainty", help="Also write entropy, or the spread of several runs, as 16-bit PNG."),
+    typer.Option("--uncertainty", help="Also write the entropy, or the spread of several runs, as 16-bit PNG."),
 ]
 TileOpt = Annotated[
     int | None,
@@ -53,7 +55,7 @@ VideoOpt = Annotated[
     typer.Option("--video", help="Also write the images with their masks as a video (.mp4).", show_default=False),
 ]
 FpsOpt = Annotated[float, typer.Option("--fps", min=0.1, max=240, help="Frames per second of the video.")]
-SkipExistingOpt = Annotated[bool, typer.Option("--skip-existing", help="Go on where an earlier call stopped.")]
+SkipExistingOpt = Annotated[bool, typer.Option("--skip-existing", help="Skip images that already have a mask.")]
 
 
 def predict(
@@ -75,7 +77,7 @@ def predict(
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Segment images and volumes of any size; masks keep name and size.
+    """Segment images and volumes of any size; each mask has the name and size of its image.
 
     Example: segcli predict photos/ --run exp --overlay
     """

@@ -14,33 +14,40 @@ RunsAndOverridesArg = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[CONFIG | RUN ...] [KEY=VALUE ...]",
-        help="Experiment files, runs, checkpoints; the newest run or configs/exp.yaml, left out. Then overrides.",
+        help="Experiment files, runs or checkpoints; default: the newest run, or configs/exp.yaml. Then overrides.",
         autocompletion=complete.config_run_or_key,
         show_default=False,
     ),
 ]
 VramOpt = Annotated[
     str | None,
-    typer.Option("--vram", metavar="SIZE", help="Memory of the GPU, such as 24GiB; of the one here when left out."),
+    typer.Option(
+        "--vram",
+        metavar="SIZE",
+        help="Memory of the GPU, such as 24GiB; default: the memory of the GPU in this machine.",
+    ),
 ]
 SweepOpt = Annotated[
     str | None,
-    typer.Option("--sweep", metavar="KEY=N,N,...", help="Also batch=1,2,4,8 or image_size=256,512."),
+    typer.Option(
+        "--sweep", metavar="KEY=N,N,...", help="Forecast other sizes too: batch=1,2,4,8 or image_size=256,512."
+    ),
 ]
-TopOpt = Annotated[int, typer.Option("--top", min=1, help="Layers in the table, the largest.")]
+TopOpt = Annotated[int, typer.Option("--top", min=1, help="Number of layers in the table; the largest ones.")]
 DepthOpt = Annotated[
     int | None,
-    typer.Option("--depth", min=1, help="Levels of the network that are told apart.", show_default=False),
+    typer.Option("--depth", min=1, help="Levels of submodules that are listed as layers.", show_default=False),
 ]
 PageOpt = Annotated[
-    Path | None, typer.Option("--html", help="Write the memory over the step to this page.", show_default=False)
+    Path | None,
+    typer.Option("--html", help="Write an HTML page with the memory over time to this file.", show_default=False),
 ]
-MeasureOpt = Annotated[bool, typer.Option("--measure", help="Also do the step on the GPU, and compare.")]
+MeasureOpt = Annotated[bool, typer.Option("--measure", help="Also run the step on the GPU, and compare.")]
 TraceOpt = Annotated[
     Path | None,
-    typer.Option("--trace", help="Also do the step and write a trace into this folder.", show_default=False),
+    typer.Option("--trace", help="Also run the step, and write a trace to this folder.", show_default=False),
 ]
-ProcessesOpt = Annotated[bool, typer.Option("--processes", help="List who holds the memory of the GPUs here.")]
+ProcessesOpt = Annotated[bool, typer.Option("--processes", help="List the GPU memory of each process on this machine.")]
 
 
 def profile_memory(
@@ -57,9 +64,9 @@ def profile_memory(
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Forecast the GPU memory of a training, on any machine, before the first out-of-memory.
+    """Forecast the GPU memory of a training, on any machine.
 
-    Plays the real step on tensors without data. Several experiments are compared, one row each.
+    The real training step runs on tensors without data. Several experiments are compared in one table.
 
     Example: segcli profile-memory configs/exp.yaml --vram 24GiB
     """

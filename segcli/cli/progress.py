@@ -1,4 +1,4 @@
-"""How progress looks: live bars on a terminal, plain lines elsewhere, nothing when quiet."""
+"""Show progress: live bars on a terminal, plain lines elsewhere, nothing when quiet."""
 
 import math
 import time
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["PlainProgress", "QuietProgress", "RichProgress"]
 
 CLASSES_PER_ROW = 6
-"""Of the table of classes, so that it fits 80 columns."""
+"""Classes side by side in a table that fits 80 columns."""
 PLAIN_EVERY_S = 10.0
 """Seconds between two lines within an epoch."""
 
 
 class QuietProgress:
-    """Warnings and nothing else."""
+    """Progress that prints only warnings."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -57,7 +57,7 @@ class QuietProgress:
 
 
 class PlainProgress(QuietProgress):
-    """Lines, for logs: one per epoch, and one within an epoch now and then."""
+    """Progress as lines for logs: one line per epoch, and one within an epoch now and then."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
@@ -85,7 +85,7 @@ class PlainProgress(QuietProgress):
 
 
 class RichProgress(PlainProgress):
-    """Bars that move, for a terminal."""
+    """Progress as moving bars for a terminal."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
@@ -130,7 +130,7 @@ def _step_text(event: "StepDone") -> str:
 
 
 def _epoch_text(event: "EpochDone") -> str:
-    """One line; the parts of the loss are left to the history and to TensorBoard."""
+    """Write one line; the parts of the loss are only in the history and in TensorBoard."""
     parts = [f"epoch {event.epoch:>{len(str(event.epochs))}}/{event.epochs}", f"train {_values(event.train)}"]
     if event.val:
         parts.append(f"val {_values(event.val)}")
@@ -144,7 +144,7 @@ def _epoch_text(event: "EpochDone") -> str:
 
 
 def _class_table(per_class: dict[str, dict[str, float]]) -> Table:
-    """Classes side by side as far as the terminal is wide; a row for each metric."""
+    """Show classes side by side, with a row for each metric."""
     table = Table(box=SIMPLE, pad_edge=False, show_header=False, padding=(0, 1))
     (first, *_) = per_class.values()
     names = list(first)

@@ -1,4 +1,4 @@
-"""Writes the generated parts of README.md: the command reference and the table of configuration keys.
+"""Write the generated parts of README.md: commands, components and configuration keys.
 
 Run: python -m segcli.cli.reference [--check]
 """
@@ -23,7 +23,7 @@ ROOMS = (MODELS, LOSSES, METRICS, OPTIMIZERS, SCHEDULERS, DATASETS)
 
 
 def main(arguments: list[str]) -> int:
-    """Rewrite the README, or with `--check` say whether it is fresh."""
+    """Rewrite the README, or with `--check` say whether it is up to date."""
     old = README.read_text(encoding="utf-8")
     new = rendered(old)
     if "--check" not in arguments:
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
 
 
 def rendered(text: str) -> str:
-    """The README with its generated parts anew."""
+    """Give the README with new generated parts."""
     for name, lines in (("commands", _commands()), ("keys", _keys()), ("components", _components())):
         body = "\n".join(lines)
         pattern = re.compile(rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 
 __all__ = ["resume", "train"]
 
-DryRunOpt = Annotated[bool, typer.Option("--dry-run", help="Check everything, run two steps, write nothing.")]
+DryRunOpt = Annotated[bool, typer.Option("--dry-run", help="Check everything and run two steps; write nothing.")]
 FoldsOpt = Annotated[
     int | None,
-    typer.Option("--folds", min=2, help="Cross-validate: train so many runs, mean ± sd.", show_default=False),
+    typer.Option(
+        "--folds", min=2, help="Cross-validate: train this number of runs; reports mean ± sd.", show_default=False
+    ),
 ]
-ForceOpt = Annotated[bool, typer.Option("--force", help="With --dry-run: try even what cannot fit the GPU.")]
+ForceOpt = Annotated[
+    bool, typer.Option("--force", help="With --dry-run: try even if the forecast does not fit the GPU.")
+]
 
 
 def train(
@@ -40,7 +44,7 @@ def train(
 ) -> None:
     """Train a network.
 
-    In the end report.html in the run folder shows how it went.
+    At the end, report.html in the run folder shows curves, scores and pictures.
 
     Example: segcli train configs/exp.yaml training.epochs=5 device=cpu
     """
@@ -72,7 +76,7 @@ def train(
 
 
 def _tell_memory(run: "Run", *, quiet: bool) -> None:
-    """Print the forecast before a training, as `debug` asks for it."""
+    """Print the memory forecast that the section `debug` asks for."""
     from segcli.cli import console
     from segcli.commands import profile
     from segcli.report import vram as report
@@ -89,7 +93,7 @@ def resume(
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Go on exactly where a run stopped.
+    """Continue a run exactly where it stopped.
 
     Example: segcli resume exp training.epochs=40
     """

@@ -1,4 +1,4 @@
-"""`segcli train --folds K`: a run for each fold, and what they come to together."""
+"""`segcli train --folds K`: train a run for each fold, and average their scores."""
 
 import math
 from statistics import mean, stdev
@@ -21,7 +21,7 @@ RESULT = "cross_validation.yaml"
 
 
 def fold_run(run: Run, index: int, folds: int) -> Run:
-    """The run of one fold, in a folder below that of the run."""
+    """Make the run of one fold, in a subfolder of the run folder."""
     name = f"fold_{index + 1}"
     dataset = run.dataset.model_copy(update={"fold": Fold(index=index, of=folds, seed=run.seed)})
     output = run.output.model_copy(update={"dir": run.folder / name})
@@ -29,7 +29,7 @@ def fold_run(run: Run, index: int, folds: int) -> Run:
 
 
 def cross_validate(run: Run, folds: int, *, overwrite: bool, listener: Listener) -> CrossValidated:
-    """Train every fold, and write mean and standard deviation of what their validations say.
+    """Train every fold, and write mean and standard deviation of the validation scores.
 
     Raises:
         ConfigError: The data set is too small, or the folder holds a run and `overwrite` is not set.
@@ -65,7 +65,7 @@ def _score(name: str, folds: list[dict[str, float]]) -> FoldScore:
 
 
 def _refuse(run: Run, folds: int, *, overwrite: bool) -> None:
-    """What would not work, before the first fold is trained."""
+    """Refuse what cannot work, before the first fold is trained."""
     if not overwrite and (run.folder / RESULT).exists():
         raise ConfigError(
             f"`{run.folder}` holds a cross-validation", hint="replace it with `--overwrite`, or give another `name`"
@@ -76,6 +76,6 @@ def _refuse(run: Run, folds: int, *, overwrite: bool) -> None:
     count = len(units(fold_run(run, 0, folds).dataset.build()))
     if count < folds:
         raise ConfigError(
-            f"{folds} folds need {folds} cases (or groups of them) at least, there are {count}",
+            f"{folds} folds need at least {folds} cases or groups of cases, there are {count}",
             hint=f"`--folds {count}` leaves out one at a time" if count > 1 else None,
         )

@@ -27,13 +27,13 @@ from segcli.tasks import Task
 __all__ = ["check_data", "data_stats", "make_sample", "split_data"]
 
 SPREAD = 10.0
-"""Brightest to darkest case, from which on one scale does not fit all."""
+"""Largest ratio of the brightest to the darkest case that one normalisation fits."""
 RARE = 0.02
-"""A foreground below this share is hard to learn with a loss that counts pixels."""
+"""A foreground with a smaller share is hard to learn with a loss that averages over pixels."""
 
 
 def check_data(dataset: DatasetSection, *, listener: Listener) -> Checked:
-    """Look for whatever would spoil a training: in file lists, headers and pixels."""
+    """Look for faults in file lists, headers and pixels that would spoil a training."""
     layout: Layout = dataset.build()
     task = _task(dataset)
     findings: list[Finding] = []
@@ -59,7 +59,7 @@ def check_data(dataset: DatasetSection, *, listener: Listener) -> Checked:
     findings += _shares_differ(summaries)
     findings += _absent_classes(summaries)
     order = {"error": 0, "warning": 1, "info": 2}
-    findings = list(dict.fromkeys(findings))  # what spoils all splits is told by each
+    findings = list(dict.fromkeys(findings))  # a fault of all splits is found in each
     return Checked(dataset.name, summaries, sorted(findings, key=lambda finding: order[finding.severity]))
 
 
@@ -69,19 +69,19 @@ def _task(dataset: DatasetSection) -> Task:
 
 
 def _no_split(split: str) -> Finding:
-    told = {
+    hints = {
         "val": "no validation: no best checkpoint, no pictures, no early stopping",
-        "test": "`segcli eval` takes validation",
+        "test": "`segcli eval` scores the validation split",
     }
-    return Finding("no_split", "info", None, f"there is no `{split}` split", told.get(split, ""))
+    return Finding("no_split", "info", None, f"there is no `{split}` split", hints.get(split, ""))
 
 
 def _left_out(layout: Layout) -> list[Finding]:
-    """Images that the split file does not know."""
+    """Find images that are not in the split file."""
     try:
         division = layout.division()
     except DataError:
-        return []  # told with the split that it spoils
+        return []  # reported with the split that cannot be read
     if division is None or division.warning is None:
         return []
     return [Finding("not_in_split_file", "warning", division.file, *division.warning)]
@@ -101,14 +101,14 @@ class _Examined:
     pixels: Array | None = None
     """Valid pixels of each class; None where the mask could not be read."""
     present: Array | None = None
-    """Whether each of several masks that may overlap has a pixel."""
+    """True for each mask that has a pixel, where several masks may overlap."""
     bright: float | None = None
-    """Value that half a percent of the pixels exceed, where they are not of 8 bits."""
+    """Value that 0.5 % of the pixels exceed; None for 8-bit images."""
 
 
 def _examine(layout: Layout, task: Task, case: Case, known: list[Finding]) -> _Examined:
     sample, found = layout.examine(case)
-    # a fault of the header is met again in the pixels
+    # a fault of the header is found again in the pixels
     seen = {finding.file for finding in known if finding.severity == "error"}
     result = _Examined([finding for finding in found if not (finding.severity == "error" and finding.file in seen)])
     if sample is None:
@@ -123,7 +123,7 @@ def _examine(layout: Layout, task: Task, case: Case, known: list[Finding]) -> _E
 
 
 def _each(function: Any, cases: Sequence[Case], listener: Listener) -> list[Any]:
-    """Call `function` on every case, several at a time: decoders release the interpreter lock."""
+    """Call `function` on every case, in several threads, because decoders release the interpreter lock."""
     results = []
     with ThreadPoolExecutor(max_workers=min(8, psutil.cpu_count() or 1)) as pool:
         for result in pool.map(function, cases):
@@ -155,7 +155,7 @@ def _summary(layout: Layout, task: Task, split: str, cases: list[Case], examined
 
 
 def _intensities(layout: Layout, split: str, examined: list[_Examined]) -> list[Finding]:
-    """Cases whose values lie on scales of their own, which one mean for all would not normalise."""
+    """Find cases with so different intensities that one mean cannot normalise all of them."""
     bright = [entry.bright for entry in examined if entry.bright is not None and entry.bright > 0]
     if len(bright) < 2 or max(bright) < SPREAD * min(bright):
         return []
@@ -189,7 +189,9 @@ def _same_content(contents: dict[str, list[tuple[str, Case]]]) -> list[Finding]:
                     "error" if leak else "warning",
                     other.image,
                     f"`{other.place}` ({other_split}) has the pixels of `{case.place}` ({split})",
-                    "remove it from one of the splits: results would be too good" if leak else "remove one of the two",
+                    "remove it from one of the splits, else the scores are too good"
+                    if leak
+                    else "remove one of the two",
                 )
             )
     return findings
@@ -204,33 +206,37 @@ def _shares_differ(summaries: list[SplitSummary]) -> list[Finding]:
             continue
         message = f"foreground is {share:.2%} of the `{entry.split}` pixels"
         if entry.split != "train" and not (1 / 3 <= (share + 1e-9) / (train + 1e-9) <= 3):
-            hint = "look whether the masks of both splits mean the same"
+            hint = "check that the masks of both splits have the same meaning"
             findings.append(
-                Finding("class_share_differs", "warning", None, f"{message}, {train:.2%} in training", hint)
+                Finding("class_share_differs", "warning", None, f"{message}, but {train:.2%} in training", hint)
             )
         else:
-            hint = "rare classes want a loss such as Dice, and crops around them (`data.foreground_share`)"
+            hint = "for rare classes use a loss such as Dice, and crops around them (`data.foreground_share`)"
             findings.append(Finding("class_share", "info", None, message, hint if share < RARE else ""))
     return findings
 
 
 def _absent_classes(summaries: list[SplitSummary]) -> list[Finding]:
-    """Classes without a pixel."""
+    """Find classes without a pixel."""
     findings = []
     for entry in summaries:
         for name in (name for name, share in entry.class_shares.items() if share == 0):
             training = entry.split == "train"
             message = f"class `{name}` does not occur in the masks of `{entry.split}`"
-            hint = "it cannot be learnt: add images, or put it under `ignore`" if training else "it is not scored there"
+            hint = (
+                "the network cannot learn it: add images, or list it in `ignore`"
+                if training
+                else "it is not scored there"
+            )
             severity: Severity = "warning" if training else "info"
             findings.append(Finding("absent_class", severity, None, message, hint))
     return findings
 
 
 def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
-    """Mean and standard deviation per channel over all training pixels, on the scale 0 to 1, and class share.
+    """Compute mean and standard deviation per channel over all training pixels, on the scale 0 to 1, and class shares.
 
-    Pixels that do not count (outside the field of view, of an ignored class) are left out.
+    Pixels outside the field of view and pixels of ignored classes are left out.
 
     Raises:
         DataError: A file of the training split is missing or unreadable.
@@ -266,7 +272,7 @@ def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
 
 
 def _moments(layout: Layout, task: Task, case: Case) -> tuple[Array, Array, int, Array]:
-    """Sums and sums of squares of each channel, and how many values and pixels of each class they are about."""
+    """Compute sums and sums of squares of each channel, the number of values, and the pixels of each class."""
     sample = layout.read(case)
     scale = {"uint8": 255.0, "uint16": 65535.0}.get(sample.image.dtype.name, 1.0)
     values = sample.image[sample.valid].astype(np.float64) / scale
@@ -275,17 +281,17 @@ def _moments(layout: Layout, task: Task, case: Case) -> tuple[Array, Array, int,
 
 
 def split_data(dataset: DatasetSection) -> SplitDrawn:
-    """Draw the splits and write the split file, in the place of one that is there.
+    """Draw the splits and write the split file; an existing file is replaced.
 
     Raises:
-        ConfigError: Nothing is drawn in this data set.
+        ConfigError: The data set draws no split.
         DataError: The draw cannot work, or the file cannot be written.
     """
     layout: Layout = dataset.build()
     drawn = layout.division(fresh=True)
     if drawn is None or not drawn.settings.draws:
         raise ConfigError(
-            f"data set `{dataset.name}` draws no split: folders, names or a file written by hand decide",
+            f"data set `{dataset.name}` draws no split: folders, names or a file written by hand define it",
             hint="set `split.val` (and `split.test`) to shares such as 0.2",
         )
     before = drawn.known() if drawn.file.exists() else None
@@ -300,7 +306,7 @@ def split_data(dataset: DatasetSection) -> SplitDrawn:
 def make_sample(
     kind: str, folder: Path | None, *, seed: int, size: int | None, overwrite: bool, listener: Listener
 ) -> dict[str, Any]:
-    """Write a generated data set with its data-set file.
+    """Generate a data set and its data-set file.
 
     Raises:
         ConfigError: There is no such kind, or the folder holds files already.
@@ -311,7 +317,7 @@ def make_sample(
     target = folder or Path("data") / f"{name}_sample"
     if target.exists() and any(target.iterdir()) and not overwrite:
         raise ConfigError(
-            f"folder `{target}` is not empty", hint="write over the sample with `--overwrite`, or give another folder"
+            f"folder `{target}` is not empty", hint="replace the sample with `--overwrite`, or give another folder"
         )
     counts = maker.default_counts
     listener.stage(f"drawing {name}", sum(counts.values()))

@@ -38,7 +38,7 @@ from segcli.report.showcase import Showcase
 __all__ = ["BEST_ON_VAL", "evaluate_run"]
 
 BEST_ON_VAL = "best-on-val"
-"""Instead of a threshold: the one with the best Dice on the validation images."""
+"""Value of `--threshold` that chooses the threshold with the best Dice on the validation images."""
 
 TESTS = Path("outputs") / "tests"
 
@@ -54,17 +54,17 @@ def evaluate_run(
     model_files: Sequence[Path] = (),
     listener: Listener,
 ) -> Evaluated:
-    """Score the run's best checkpoint, or the one that was named, on a split, and write tables and masks.
+    """Score a checkpoint on a split, and write tables, masks and the report.
 
     Args:
-        located: The run.
-        split: `train`, `val` or `test`; the test split where there is one, else validation, when left out.
+        located: The run, which is scored with its best checkpoint, or a checkpoint file.
+        split: `train`, `val` or `test`; None takes the test split if there is one, else the validation split.
         overrides: `KEY=VALUE` on the run's config, such as another `dataset.paths.root`.
-        threshold: Instead of the run's own; `best-on-val` chooses it on the validation split.
-        tta: Test-time augmentation, instead of what the run says.
+        threshold: Threshold instead of the run's own; `best-on-val` chooses it on the validation split.
+        tta: Test-time augmentation on or off, instead of the run's own setting.
         out: Folder of the results instead of `outputs/tests/<name>`.
-        model_files: File of a network of the user's own that may run.
-        listener: Hears what happens.
+        model_files: Python files of the user's own networks that may run.
+        listener: Receives progress and messages.
 
     Raises:
         SegcliError: The checkpoint, the data or the device fail.
@@ -98,7 +98,7 @@ def evaluate_run(
 
 @dataclass(frozen=True)
 class _Where:
-    """What is scored, and where the results go."""
+    """Split and checkpoint that are scored, and folders of the results."""
 
     split: str
     checkpoint: Path
@@ -108,7 +108,7 @@ class _Where:
 
 
 def _scored(parts: Assembly, result: Evaluation, where: _Where, notes: Sequence[str]) -> Evaluated:
-    """Turn predictions into scores with intervals."""
+    """Compute the scores and their intervals."""
     scores = [score(metric, result.tally.statistics(metric), seed=parts.run.seed) for metric in _unique(parts.metrics)]
     return Evaluated(
         run=parts.run.name,
@@ -134,14 +134,14 @@ def _scored(parts: Assembly, result: Evaluation, where: _Where, notes: Sequence[
 
 
 def _assembled(run: Run, threshold: float | str | None, tta: bool | None) -> Assembly:
-    """Parts of the run with every metric that can score it.
+    """Assemble the run with every metric of its task.
 
     Raises:
-        ConfigError: There is no threshold to set, or the device fails.
+        ConfigError: The task has no threshold, or the device fails.
     """
     if threshold is not None and TASKS.load(run.task_name).target == "classes":
         raise ConfigError(
-            f"task `{run.task_name}` has no threshold: a pixel belongs to the most probable class",
+            f"task `{run.task_name}` has no threshold: each pixel gets the most probable class",
             hint="leave `--threshold` out",
         )
     fixed = None if isinstance(threshold, str) else threshold
@@ -149,7 +149,7 @@ def _assembled(run: Run, threshold: float | str | None, tta: bool | None) -> Ass
 
 
 def _write_scores(done: Evaluated) -> None:
-    """Write the tables of scores, and the confusion matrix where classes exclude each other."""
+    """Write the scores, and the confusion matrix if classes exclude each other."""
     write_yaml(done.folder / "test_metrics.yaml", done.summary())
     write_yaml(done.folder / "per_image_metrics.yaml", done.per_image())
     levels = {"": done} if done.whole is None else {"": done.whole, "crops": done}
@@ -168,7 +168,7 @@ def _command(
     out: Path | None,
     model_files: Sequence[Path],
 ) -> list[str]:
-    """What gives the same scores again."""
+    """Write the command line that repeats the evaluation."""
     words = ["segcli", "eval", shown(path), *overrides, "--split", split]
     if threshold is not None:
         words += ["--threshold", str(threshold)]
@@ -180,7 +180,7 @@ def _command(
 
 
 def _with_wholes(done: Evaluated, parts: Assembly, result: Evaluation, history: list[dict[str, Any]]) -> Evaluated:
-    """Add the scores of samples, and write the tables and pictures of classes of whole images."""
+    """Add the scores of samples, and write tables and pictures of predicted classes."""
     word, whole, folder = parts.layout.whole or "image", None, done.folder
     files = ["predictions.csv", "curves.png"]
     if result.whole is not None:
@@ -199,13 +199,13 @@ def _with_wholes(done: Evaluated, parts: Assembly, result: Evaluation, history: 
         )
         write_answers(folder / "crops" / "predictions.csv", _rows(result), done.classes, "crop")
         files.append("crops/predictions.csv")
-    told = result if result.whole is None else result.whole
-    rows = _rows(told)
+    top = result if result.whole is None else result.whole
+    rows = _rows(top)
     write_answers(folder / "predictions.csv", rows, done.classes, word)
     write_curves(folder / "curves.png", history)
     wrong = sorted((-row.probs.max(), at) for at, row in enumerate(rows) if row.found != row.truth)
     mistakes = [
-        (rows[at], _slice(parts, _loudest(result, told.cases[at], rows[at]))) for _, at in wrong[:MOST_MISTAKES]
+        (rows[at], _slice(parts, _most_certain(result, top.cases[at], rows[at]))) for _, at in wrong[:MOST_MISTAKES]
     ]
     if mistakes:
         write_mistakes(folder / "mistakes.png", mistakes, done.classes)
@@ -225,27 +225,27 @@ def _rows(result: Evaluation) -> list[Row]:
     ]
 
 
-def _loudest(result: Evaluation, case: Case, row: Row) -> Case:
-    """Of the crops of a sample, the one that speaks most for the class that was found; an image by itself."""
-    told = [
+def _most_certain(result: Evaluation, case: Case, row: Row) -> Case:
+    """Find the crop of a sample with the largest probability of the predicted class; an image is its own crop."""
+    found = [
         (float(answer.probs[row.found]), -number)
         for number, (each, answer) in enumerate(zip(result.cases, result.answers, strict=True))
         if each.part_of == case.part_of and (case.part_of is not None or each.id == case.id)
     ]
-    return result.cases[-max(told)[1]]
+    return result.cases[-max(found)[1]]
 
 
 def _slice(parts: Assembly, case: Case) -> Array:
-    """The middle slice of an image."""
+    """Read the middle slice of an image."""
     image = parts.layout.read(case).image[..., 0]
     middle: Array = image[len(image) // 2] if image.ndim == 3 else image
     return middle
 
 
 def _track(done: Evaluated, run: Run, folder: Path, listener: Listener) -> None:
-    """Add the scores to what trackers have of the run; a checkpoint by itself has no such place."""
+    """Send the scores to the trackers of the run; a checkpoint outside a run folder has none."""
     if not RunFolder(folder).holds(done.checkpoint):
-        listener.notice(f"`{done.checkpoint}` lies in no run folder: no tracker is told of its scores")
+        listener.notice(f"`{done.checkpoint}` is not in a run folder: its scores are not sent to trackers")
         return
     tracking = Tracking(run, folder, listener, first_step=None)
     scores = {**done.losses, **{entry.name: entry.value for entry in done.scores}}
@@ -254,7 +254,7 @@ def _track(done: Evaluated, run: Run, folder: Path, listener: Listener) -> None:
 
 
 def _with_all_metrics(run: Run) -> Run:
-    """The run with every metric of its task that can score its images."""
+    """Add every metric of the task that can score these images."""
     have = [section.type for section in run.training.metrics]
     ndim = DATASETS.load(run.dataset.format).ndim
     more = [
@@ -267,7 +267,7 @@ def _with_all_metrics(run: Run) -> Run:
 
 
 def _with_best_threshold(parts: Assembly, split: str, listener: Listener) -> tuple[Assembly, str]:
-    """The same parts with the threshold that is best on the validation images, and how to tell of it."""
+    """Choose the threshold with the best Dice on the validation images; returns the parts and a note."""
     if not parts.layout.has("val"):
         raise ConfigError(
             f"data set `{parts.run.dataset.name}` has no validation split to choose the threshold on",
@@ -276,10 +276,10 @@ def _with_best_threshold(parts: Assembly, split: str, listener: Listener) -> tup
     cases = _cases(parts, "val")
     with StopSignal():
         best = best_threshold(parts, cases, listener)
-    told = f"threshold {best} has the best Dice over all pixels of {len(cases)} validation images"
+    note = f"threshold {best} has the best Dice over all pixels of {len(cases)} validation images"
     if split == "val":
-        told += ", which are the very images scored here: the scores flatter"
-    return replace(parts, run=parts.run.predicting(threshold=best)), told
+        note += "; the scores are too good, because the same images are scored here"
+    return replace(parts, run=parts.run.predicting(threshold=best)), note
 
 
 def _unique(metrics: list[Metric]) -> list[Metric]:
@@ -334,7 +334,7 @@ def _predict(
 
 
 def _by_group(result: Evaluation, metrics: list[Metric]) -> dict[str, dict[str, float]]:
-    """Headline of each metric for the cases of each scenario, and how many they are; empty without scenarios."""
+    """Compute each metric for the cases of each scenario, and count the cases; empty without scenarios."""
     names = [case.group for case in result.cases]
     found: dict[str, dict[str, float]] = {}
     for group in sorted({name for name in names if name is not None}):
@@ -346,7 +346,7 @@ def _by_group(result: Evaluation, metrics: list[Metric]) -> dict[str, dict[str, 
 
 def _undefined(scores: list[Score], count: int) -> list[str]:
     return [
-        f"{entry.name} is not defined for {count - entry.num_images} of {count} images, which its mean leaves out"
+        f"{entry.name} is not defined for {count - entry.num_images} of {count} images; its mean leaves them out"
         for entry in scores
         if entry.num_images < count
     ]

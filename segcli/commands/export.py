@@ -1,4 +1,4 @@
-"""`segcli export`: the network in a file that runs elsewhere, compared with the original before it is kept."""
+"""`segcli export`: write the network to a file, and compare the file with the original before it is kept."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -39,46 +39,46 @@ __all__ = ["EXPORTS", "ExportOptions", "export"]
 
 EXPORTS = Path("outputs") / "exports"
 TOLERANCE = {"float32": 1e-4, "float16": 2e-2}
-"""Largest difference that an exported network may have, by the format of its numbers."""
+"""Largest accepted difference of an exported network, by precision."""
 LEAST = {2: 32, 3: 16}
-"""Pixels along each axis of the smallest input that is tried, at least, by the number of axes."""
+"""Smallest input in pixels along each axis, by number of axes."""
 MOST = {2: 512, 3: 96}
-"""Pixels along each axis of the largest piece of a real image that is tried, at most."""
+"""Largest crop of a real image in pixels along each axis, by number of axes."""
 SHARES = (0.5, 0.75, 1.0)
-"""Pieces of a real image that are tried."""
+"""Sizes of the crops of a real image, as shares of the largest crop."""
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What is written."""
+    """Options of an export."""
 
     format: Format = "onnx"
     out: Path | None = None
-    """Folder; `outputs/exports/<run>` when left out."""
+    """Folder of the file; None for `outputs/exports/<run>`."""
     half: bool = False
-    """Numbers of 16 bits."""
+    """Store numbers with 16 bits."""
     int8: bool = False
-    """Weights of 8 bits; ONNX only."""
+    """Store weights with 8 bits; ONNX only."""
     bake: bool = False
-    """Let the file normalise the image and give probabilities."""
+    """Include normalisation and activation in the file."""
     tolerance: float | None = None
-    """Instead of the one in `TOLERANCE`."""
+    """Largest accepted difference; None for the value in `TOLERANCE`."""
     max_dice_loss: float = 0.02
-    """Largest loss of Dice on the validation images that `int8` may cost."""
+    """Largest accepted loss of Dice on the validation images with `int8`."""
     overwrite: bool = False
     model_files: Sequence[Path] = ()
-    """File of a network of the user's own that may run."""
+    """Python files of the user's own networks that may run."""
 
     @property
     def precision(self) -> str:
-        """Format of the numbers in the file."""
+        """Precision of the numbers in the file."""
         return "int8" if self.int8 else "float16" if self.half else "float32"
 
     def check(self) -> None:
-        """Whether the options go together.
+        """Refuse options that exclude each other.
 
         Raises:
-            ConfigError: They do not.
+            ConfigError: Two options exclude each other.
         """
         if self.int8 and self.half:
             raise ConfigError("`--half` and `--int8` exclude each other", hint="choose one of them")
@@ -87,12 +87,12 @@ class ExportOptions:
 
 
 def export(located: Located, options: ExportOptions, *, overrides: Sequence[str] = (), listener: Listener) -> Exported:
-    """Write the run's best checkpoint, or the one that was named, as a file that runs without segcli.
+    """Export the best checkpoint of a run, or a checkpoint file, to a file that runs without segcli.
 
-    The file is run in a process of its own before it takes its name, so a file that differs is never there.
+    The file is checked in a separate process before it gets its name. A file that differs therefore never exists.
 
     Raises:
-        ConfigError: Options do not go together, a package is missing, or a file is there already.
+        ConfigError: Options exclude each other, a package is missing, or the file exists already.
         CheckpointError: The exported network differs from the original by more than the tolerance.
         SegcliError: The checkpoint or the data fail.
     """
@@ -107,7 +107,7 @@ def export(located: Located, options: ExportOptions, *, overrides: Sequence[str]
     parts = assemble(run)
     if options.int8 and not parts.task.has_pixels:
         raise ConfigError(
-            f"`--int8` is judged by the Dice of masks, and `{run.name}` finds one class for each image",
+            f"`--int8` is judged by the Dice of masks, but `{run.name}` predicts one class for each image",
             hint="export with `--half`",
         )
     load_weights(parts.network, checkpoint, path)
@@ -142,7 +142,7 @@ def export(located: Located, options: ExportOptions, *, overrides: Sequence[str]
 
 
 def _on_cpu(run: Run) -> Run:
-    """The run on the processor, where every format can be written and compared."""
+    """Move the run to the CPU, where every format can be written and compared."""
     training = run.training.model_copy(update={"channels_last": False, "amp": "off", "compile": False})
     return run.model_copy(update={"device": "cpu", "training": training})
 
@@ -162,7 +162,7 @@ def _target(folder: Path, run: Run, options: ExportOptions) -> Path:
 
 
 def _real_image(parts: Assembly, listener: Listener) -> tuple[str, Sample] | None:
-    """An image of the data set, of the validation split where there is one; None where its files are not here."""
+    """Read an image of the data set, from the validation split if there is one; None if its files are missing."""
     try:
         split = next(name for name in ("val", "test", "train") if parts.layout.has(name))
         case = parts.layout.cases(split)[0]
@@ -173,24 +173,27 @@ def _real_image(parts: Assembly, listener: Listener) -> tuple[str, Sample] | Non
 
 
 def _baked_dtype(parts: Assembly, real: tuple[str, Sample] | None) -> str:
-    """Dtype of the images that the file shall take."""
+    """Find the data type of the images that the file will take."""
     preprocessing = parts.run.data.preprocessing
     if preprocessing.by_image:
         raise ConfigError(
-            f"`--bake` cannot bake in `data.preprocessing.normalize: {preprocessing.normalize}`, which needs the whole "
-            "image before it is padded or cut into tiles",
+            f"`--bake` cannot include `data.preprocessing.normalize: {preprocessing.normalize}`, which needs the "
+            "whole image before it is padded or cut into tiles",
             hint="export without `--bake`",
         )
     if real is None:
         raise DataError(
-            "`--bake` needs an image of the data set, to see in which format images are stored",
-            hint="`dataset.paths.root=FOLDER` says where it is",
+            "`--bake` needs an image of the data set, to find the data type of its pixels",
+            hint="set the folder of the data set with `dataset.paths.root=FOLDER`",
         )
     return real[1].image.dtype.name
 
 
 def _sizes(parts: Assembly) -> list[tuple[int, ...]]:
-    """Three sizes; the axes of the second and of the third all differ. One, of a network that is made for one."""
+    """Choose three sizes for tests; a network with a fixed size gets only this size.
+
+    The axes of the second and of the third size all differ.
+    """
     if parts.network.needs_size and parts.network.io.size is not None:
         return [parts.network.io.size] * 3
     multiple, ndim = parts.pipeline.multiple, parts.layout.ndim
@@ -203,7 +206,7 @@ def _sizes(parts: Assembly) -> list[tuple[int, ...]]:
 
 
 def _inputs(parts: Assembly, real: tuple[str, Sample] | None, baked: str | None) -> list[Tried]:
-    """Random and real inputs of three sizes each, as the file takes them."""
+    """Make random and real inputs, three sizes each, in the format of the file."""
     channels, rng = parts.run.dataset.num_channels, generator(parts.run.seed, "export")
     tried = []
     for count, size in enumerate(_sizes(parts), start=1):
@@ -221,7 +224,7 @@ def _inputs(parts: Assembly, real: tuple[str, Sample] | None, baked: str | None)
 
 
 def _cut(parts: Assembly, image: Array, share: float, baked: str | None) -> Array:
-    """The middle of an image, in the format of the file: of its size, or of the largest that is tried, a share."""
+    """Cut a share of the image, or of the largest crop, from its middle, in the format of the file."""
     have = image.shape[:-1]
     sizes = [max(int(min(length, MOST[len(have)]) * share), 1) for length in have]
     if parts.network.needs_size:
@@ -245,7 +248,7 @@ def _write(
     baked = Normalization.of(parts, description.input_dtype) if description.baked else None
     original = Exportable(parts.network, parts.task, baked=baked)
     written = Exportable(parts.network, parts.task, baked=baked, half=True) if options.half else original
-    example = tried[1].image  # two images whose sizes differ: nothing is taken for a constant
+    example = tried[1].image  # two images of unequal sides, so that the exporter takes no size for a constant
     if options.int8:
         exact = path.with_name(f"{path.name}.exact")
         try:
@@ -273,10 +276,10 @@ def _tolerance(options: ExportOptions) -> float:
 
 
 def _refuse(rows: list[Difference], dice: dict[str, float] | None, options: ExportOptions) -> None:
-    """Keep a file from being kept that is not what it was made of.
+    """Refuse an exported file that differs from the original.
 
     Raises:
-        CheckpointError: It differs by more than the tolerance, or finds less.
+        CheckpointError: The outputs differ by more than the tolerance, or Dice falls too much.
     """
     if dice is not None:
         lost = dice["checkpoint"] - dice["exported"]
@@ -284,7 +287,7 @@ def _refuse(rows: list[Difference], dice: dict[str, float] | None, options: Expo
             raise CheckpointError(
                 f"with `--int8` Dice on the validation images falls from {dice['checkpoint']:.4f} to "
                 f"{dice['exported']:.4f}, by more than {options.max_dice_loss:g}; the file was removed",
-                hint="export with `--half`, or bear more with `--max-dice-loss`",
+                hint="export with `--half`, or allow a larger loss with `--max-dice-loss`",
             )
         return
     tolerance = _tolerance(options)
@@ -294,20 +297,20 @@ def _refuse(rows: list[Difference], dice: dict[str, float] | None, options: Expo
                 f"the exported network differs from the original on `{row.input}` of shape "
                 f"{'x'.join(map(str, row.shape))}: raw outputs up to {row.logits:.2g}, probabilities up to "
                 f"{row.probabilities:.2g}, tolerance {tolerance:g}; the file was removed",
-                hint="try another `--format`, or bear more with `--tolerance`",
+                hint="try another `--format`, or allow a larger difference with `--tolerance`",
             )
 
 
 def _dice(parts: Assembly, path: Path, listener: Listener) -> dict[str, float]:
-    """Dice of the checkpoint and of the exported file on the validation images.
+    """Compute Dice of the checkpoint and of the exported file on the validation images.
 
     Raises:
-        ConfigError: There are none.
-        DataError: They cannot be read.
+        ConfigError: There are no validation images.
+        DataError: An image cannot be read.
     """
     if not parts.layout.has("val"):
         raise ConfigError(
-            f"data set `{parts.run.dataset.name}` has no validation split to measure what `--int8` costs",
+            f"data set `{parts.run.dataset.name}` has no validation split, on which `--int8` is judged",
             hint="export with `--half`",
         )
     training = parts.run.training.model_copy(update={"metrics": [MetricSection(type="dice")]})
@@ -336,7 +339,7 @@ def _dice(parts: Assembly, path: Path, listener: Listener) -> dict[str, float]:
 
 
 def _facts(run: Run, path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
-    """What is known of the training and of the scores."""
+    """Collect config, data set and scores for the model card."""
     scores = {}
     for split in SPLITS:
         table = TESTS / (run.name if split == "test" else f"{run.name}_{split}") / "test_metrics.yaml"

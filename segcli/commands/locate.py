@@ -1,4 +1,4 @@
-"""Finding runs and their checkpoints by folder, name or file."""
+"""Find runs and their checkpoints by folder, name or file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +12,15 @@ EXPERIMENTS = Path("outputs") / "experiments"
 
 @dataclass(frozen=True)
 class Located:
-    """A run, and the checkpoint file where one was named."""
+    """A run folder, and the checkpoint file if the user named one."""
 
     folder: Path
     checkpoint: Path | None = None
     newest: bool = False
-    """Whether the run was taken because it is the newest."""
+    """True if the user named no run, and the newest was chosen."""
 
     def for_prediction(self) -> Path:
-        """The checkpoint that was named, or the best, or the last.
-
-        Raises:
-            CheckpointError: There is none.
-        """
+        """Choose the checkpoint that the user named, or the best, or the last."""
         if self.checkpoint is not None:
             return self.checkpoint
         best, last = (self.folder / "checkpoints" / f"{name}.safetensors" for name in ("best", "last"))
@@ -32,7 +28,7 @@ class Located:
 
 
 def run_names() -> list[str]:
-    """Names of the runs under `outputs/experiments`, newest first."""
+    """List the names of the runs under `outputs/experiments`, the newest first."""
     if not EXPERIMENTS.is_dir():
         return []
     runs = [folder for folder in EXPERIMENTS.iterdir() if (folder / "config.yaml").is_file()]
@@ -45,7 +41,7 @@ def _age(folder: Path) -> float:
 
 
 def locate_run(text: str | None) -> Located:
-    """Run for a folder, a name under `outputs/experiments`, a checkpoint file, or None for the newest.
+    """Find a run by its folder, its name or a checkpoint file; None finds the newest run.
 
     Raises:
         CheckpointError: There is no such run.

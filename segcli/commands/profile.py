@@ -1,4 +1,4 @@
-"""`segcli profile-memory`."""
+"""`segcli profile-memory`: forecast and list GPU memory."""
 
 import re
 from collections.abc import Sequence
@@ -18,31 +18,31 @@ from segcli.vram.results import Forecast, parse_size
 __all__ = ["FIRST", "Sweep", "find_config", "forecasts", "load_runs", "parse_sweep", "parse_vram", "processes"]
 
 FIRST = Path("configs") / "exp.yaml"
-"""The shipped first experiment, which is profiled where there is no run."""
+"""Experiment that is profiled if there is no run."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Values that are tried one after the other."""
+    """Batch or image sizes to forecast one after the other."""
 
     key: str
     values: list[int]
 
 
 def processes() -> Holders:
-    """Who holds the memory of this machine's GPUs.
+    """List GPU memory by process on this machine.
 
     Raises:
-        DeviceError: There is no driver to ask.
+        DeviceError: No driver answers.
     """
     return gpu_holders(EXPERIMENTS)
 
 
 def find_config(word: str | None) -> Path:
-    """Experiment file for its path, for a run folder, for a run's name, or for nothing: the newest run or `FIRST`.
+    """Find an experiment file by its path, a run folder or a run's name; None finds the newest run, or `FIRST`.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is no such file.
     """
     names = run_names()
     if word is None:
@@ -66,11 +66,11 @@ def find_config(word: str | None) -> Path:
 
 
 def load_runs(words: Sequence[str], permit: NetworkPermit) -> tuple[list[Run], str | None]:
-    """Runs that the words name, each with the overrides among them; and what was taken where none was named.
+    """Load the runs that the words name, with overrides; returns also the file that was chosen if none is named.
 
     Args:
         words: Experiment files, runs and checkpoints, and overrides.
-        permit: What may run of runs and checkpoints; an experiment file may name any file.
+        permit: Network files that runs and checkpoints may run; an experiment file may name any file.
 
     Raises:
         CheckpointError: A run or a checkpoint names a file that may not run.
@@ -95,28 +95,29 @@ def load_runs(words: Sequence[str], permit: NetworkPermit) -> tuple[list[Run], s
 
 
 def parse_vram(text: str) -> int:
-    """Bytes of `--vram`.
+    """Read the bytes of `--vram`.
 
     Raises:
-        ConfigError: It is no size.
+        ConfigError: The text is not a size.
     """
     try:
         return parse_size(text)
     except ValueError:
-        raise ConfigError(f"`--vram {text}` is no size", hint="such as `--vram 24GiB`") from None
+        raise ConfigError(f"`--vram {text}` is not a size", hint="write a size such as `--vram 24GiB`") from None
 
 
 def parse_sweep(text: str) -> Sweep:
-    """Values of `--sweep`.
+    """Read the key and the values of `--sweep`.
 
     Raises:
-        ConfigError: Key or values are not legal.
+        ConfigError: The key or a value is wrong.
     """
     key, _, listed = text.partition("=")
     values = [int(value) if value.strip().isdigit() else 0 for value in listed.split(",")]
     if key not in ("batch", "image_size") or not all(values):
         raise ConfigError(
-            f"`--sweep {text}` is no sweep", hint="`--sweep batch=1,2,4,8` or `--sweep image_size=256,512`"
+            f"`--sweep {text}` is not a list of sizes",
+            hint="write `--sweep batch=1,2,4,8` or `--sweep image_size=256,512`",
         )
     return Sweep(key, values)
 
@@ -135,15 +136,15 @@ def forecasts(
 
     Args:
         runs: The runs.
-        vram: Bytes of the GPU; of the one at hand where there is one and this is left out.
-        sweep: Other batch or image sizes to forecast.
-        depth: Levels of the network that are told apart.
-        page: File of the timeline.
-        measure: Do the same step for real, too.
-        trace: Folder of a trace of the real step.
+        vram: Memory of the GPU in bytes; None for the GPU of this machine, if there is one.
+        sweep: More batch or image sizes to forecast.
+        depth: Levels of submodules that are listed as layers.
+        page: HTML file of the timeline.
+        measure: Run the same step on the GPU, too.
+        trace: Folder for a trace of the real step.
 
     Raises:
-        ConfigError: The size of an image is not known, the step depends on values, or one file is to take several.
+        ConfigError: The image size is unknown, the step depends on values, or several runs would share one file.
         DeviceError: There is no GPU to measure on.
     """
     if len(runs) > 1 and (page is not None or trace is not None):

@@ -1,4 +1,4 @@
-"""Puts together what the HTML reports of `train` and `eval` show."""
+"""Collect the contents of the HTML reports of `train` and `eval`, and write them."""
 
 import shlex
 from collections.abc import Sequence
@@ -27,14 +27,14 @@ __all__ = ["CASES", "REPORT", "TrainingReport", "write_evaluation_report"]
 
 REPORT = "report.html"
 CASES = 4
-"""Pictures of the worst cases, and as many of the best."""
+"""Number of pictures of worst cases, and of best cases."""
 
 
 class TrainingReport:
-    """Writes the report of a training when it is over; that it cannot be written spoils no training.
+    """Writes the report at the end of a training; a failure becomes a warning.
 
     Args:
-        notes: Hears the training, and keeps its warnings.
+        notes: Listener of the training, which keeps its warnings.
     """
 
     def __init__(self, notes: Noting) -> None:
@@ -42,7 +42,7 @@ class TrainingReport:
         self.written: Path | None = None
 
     def write(self, trainer: Trainer, trained: Trained) -> None:
-        """Write it, or warn. Everything else of the run is on the disk by now."""
+        """Write the report, or warn. All other files of the run are already on the disk."""
         try:
             page = self._page(trainer, trained)
             write_text(trainer.folder.report, page)
@@ -50,7 +50,7 @@ class TrainingReport:
         except SegcliError as error:
             self.notes.warn(f"no {REPORT}: {error.message}")
         except Exception as error:
-            self.notes.warn(f"no {REPORT}, by a mistake of ours; the run is whole: {_blamed(error)}")
+            self.notes.warn(f"no {REPORT}, because of a bug in segcli; the run is complete: {_blamed(error)}")
 
     def _page(self, trainer: Trainer, trained: Trained) -> str:
         folder = trainer.folder
@@ -66,7 +66,7 @@ class TrainingReport:
         )
 
     def _validation(self, trainer: Trainer) -> BestValidation | None:
-        """Confusions and cases of the best validation; the cases are predicted once more, for their pictures."""
+        """Collect confusion matrix and cases of the best validation; predict the cases again for their pictures."""
         kept = trainer.best_validation
         if not kept:
             return None
@@ -87,13 +87,13 @@ class TrainingReport:
 
 
 def _cases(trainer: Trainer, names: Sequence[str]) -> list[Case]:
-    """Validation cases by their names, as far as they are still there."""
+    """Find validation cases by name; missing ones are left out."""
     by_name = {} if trainer.val is None else {case.id: case for case in trainer.val.cases.cases}
     return [by_name[name] for name in names if name in by_name]
 
 
 def _blamed(error: Exception) -> str:
-    """An error with the line that raised it."""
+    """Describe an error with the line that raised it."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -119,21 +119,21 @@ def _facts(parts: Assembly, history: Sequence[dict[str, Any]], folder: RunFolder
 
 
 def _unit(parts: Assembly) -> str:
-    """What has a class, in a word."""
+    """Name the unit that has a class."""
     if not parts.task.has_pixels:
         return "images" if parts.layout.whole is None else "crops"
     return "pixels" if parts.layout.ndim == 2 else "voxels"
 
 
 def _commands(trained: Trained, folder: RunFolder, environment: str | None) -> dict[str, str]:
-    """What was called, and what to call next."""
+    """List the command that was called, and commands for the next steps."""
     place, name = shown(folder.path), trained.run
     again = ["segcli", "train", shown(folder.config), f"name={name}_again", f"output.dir={place}_again"]
     called = (yaml.safe_load(environment) if environment else {}).get("command_line")
     return {
         **({"called as": shlex.join(called)} if called else {}),
-        "the same again": shlex.join(again),
-        "further epochs": shlex.join(["segcli", "resume", place, f"training.epochs={2 * trained.epochs}"]),
+        "train again": shlex.join(again),
+        "train further": shlex.join(["segcli", "resume", place, f"training.epochs={2 * trained.epochs}"]),
         "scores": shlex.join(["segcli", "eval", place]),
     }
 
@@ -151,14 +151,14 @@ def write_evaluation_report(
 
     Args:
         result: Scores.
-        parts: Of the run that was scored.
-        found: Pictures.
-        checkpoint: What was scored.
-        folder: Run folder, which may be none where a checkpoint lies by itself.
-        command: What gives the same scores again.
+        parts: Parts of the run that was scored.
+        found: Pictures of the worst and the best cases.
+        checkpoint: Checkpoint that was scored.
+        folder: Folder of the checkpoint, which may not be a run folder.
+        command: Command line that repeats the evaluation.
 
     Raises:
-        DataError: It cannot be written.
+        DataError: The report cannot be written.
     """
     run = RunFolder(folder)
     is_run = run.holds(result.checkpoint)

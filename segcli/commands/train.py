@@ -40,7 +40,7 @@ def train(run: Run, *, overwrite: bool, listener: Listener) -> Trained:
 
     Raises:
         ConfigError: The run folder is in use, or holds a run and `overwrite` is not set.
-        SegcliError: As `open_session` and `Trainer.fit`.
+        SegcliError: `open_session` or `Trainer.fit` fails.
     """
     folder = RunFolder(run.folder)
     listener = notes = Noting(listener)
@@ -68,7 +68,7 @@ def train(run: Run, *, overwrite: bool, listener: Listener) -> Trained:
 
 
 def _fitted(trainer: Trainer, notes: Noting) -> Trained:
-    """Train to the end, and write the report."""
+    """Train to the end and write the report."""
     report = TrainingReport(notes)
     with explained_by_forecast(trainer.run):
         trainer.fit(when_over=lambda: report.write(trainer, _trained(trainer)))
@@ -76,12 +76,12 @@ def _fitted(trainer: Trainer, notes: Noting) -> Trained:
 
 
 def _missing_parents(path: Path) -> list[Path]:
-    """The folder and those around it that do not exist yet, the innermost first."""
+    """List the folder and its parents that do not exist yet, the innermost first."""
     return [folder for folder in (path, *path.parents) if not folder.exists()]
 
 
 def _remove_empty(folders: list[Path]) -> None:
-    """Leave no empty folders behind a mistake."""
+    """Remove folders that are empty, after a mistake."""
     for folder in folders:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
@@ -94,8 +94,7 @@ def _describe(trainer: Trainer) -> None:
     try:
         remember_network(folder.path, run.model)
     except DataError as error:
-        told = f"{error.message}: later commands on this run need `--model-file`"
-        trainer.listener.warn(told)
+        trainer.listener.warn(f"{error.message}: later commands on this run need `--model-file`")
 
 
 def _trained(trainer: Trainer, *, done_before: bool = False) -> Trained:
@@ -116,11 +115,11 @@ def dry_run(run: Run, *, force: bool = False, listener: Listener) -> dict[str, A
 
     Args:
         run: The run.
-        force: Try even what by the forecast does not fit the GPU.
-        listener: Hears what happens.
+        force: Try even if the forecast does not fit the GPU.
+        listener: Receives progress and messages.
 
     Raises:
-        SegcliError: Whatever would stop the training.
+        SegcliError: The training would fail.
     """
     with StopSignal() as stop:
         run = with_fitting_batch(run, listener)
@@ -134,18 +133,18 @@ def dry_run(run: Run, *, force: bool = False, listener: Listener) -> dict[str, A
 def resume(
     located: Located, overrides: Sequence[str], *, model_files: Sequence[Path] = (), listener: Listener
 ) -> Trained:
-    """Go on exactly where a run stopped.
+    """Continue a run exactly where it stopped.
 
     Args:
         located: The run.
         overrides: `KEY=VALUE` on the run's config, such as `training.epochs=40`.
-        model_files: File of a network of the user's own that may run.
-        listener: Hears what happens.
+        model_files: Python files of the user's own networks that may run.
+        listener: Receives progress and messages.
 
     Raises:
-        CheckpointError: There is no whole checkpoint, or it does not fit.
-        ConfigError: An override would change what must not change.
-        DataError: The training data are not those that the run began with.
+        CheckpointError: There is no intact checkpoint, or it does not fit the run.
+        ConfigError: An override changes a key that a resumed run cannot change.
+        DataError: The training data changed since the run began.
     """
     folder = RunFolder(located.folder)
     listener = notes = Noting(listener)
@@ -182,16 +181,16 @@ def resume(
 
 
 def _refuse_stray(located: Located) -> None:
-    """Keep a run from being written around a checkpoint that lies anywhere, such as among downloads."""
+    """Refuse a checkpoint outside a run folder, because a run would be written around it."""
     if located.checkpoint is not None and located.checkpoint.absolute().parent.name != "checkpoints":
         raise CheckpointError(
-            f"`{located.checkpoint}` lies in no run folder to go on in",
-            hint="put it into the folder `checkpoints` of one, and name that: `segcli resume RUN/checkpoints/FILE`",
+            f"`{located.checkpoint}` is not in a run folder",
+            hint="put it into the folder `checkpoints` of a run: `segcli resume RUN/checkpoints/FILE`",
         )
 
 
 def _done_before(trainer: Trainer, notes: Noting) -> Trained:
-    """Nothing is left to train; a report that the run was killed before is made up for."""
+    """Return a finished run; write its report if the run was killed before that."""
     report, done = TrainingReport(notes), _trained(trainer, done_before=True)
     if not trainer.folder.report.exists():
         report.write(trainer, done)

@@ -1,4 +1,4 @@
-"""Check keys that are right by themselves and may not work together."""
+"""Check that keys work together."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ __all__ = ["check_root", "check_together"]
 
 @dataclass(frozen=True)
 class _Agreement:
-    """Hold a run beside the components that it chooses."""
+    """Hold a run and the components that it chooses."""
 
     run: Run
     document: Document
@@ -25,7 +25,7 @@ class _Agreement:
     metrics: dict[str, Any]
 
     def wrong(self, loc: Loc, message: str, hint: str | None = None) -> None:
-        """Blame a key."""
+        """Report a problem with a key."""
         _blame(self.document, loc, message, hint)
 
 
@@ -34,13 +34,13 @@ def _blame(document: Document, loc: Loc, message: str, hint: str | None = None) 
 
 
 def check_root(dataset: DatasetSection, document: Document) -> None:
-    """Blame a data set without a folder."""
+    """Report a data set without a folder."""
     if dataset.paths.root is None:
         _blame(document, ("dataset", "paths", "root"), "is not set", "give the folder of the data set")
 
 
 def check_together(run: Run, document: Document) -> None:
-    """Blame keys that are right by themselves and cannot work together."""
+    """Report keys that cannot work together."""
     try:
         task = TASKS.load(run.task_name)
     except ConfigError as error:

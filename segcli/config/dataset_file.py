@@ -1,4 +1,4 @@
-"""Put the data-set file in the place of its path, and make paths absolute."""
+"""Replace the path of the data-set file by its keys, and make paths absolute."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ PATH_KEYS = ("root", "train", "val", "test")
 
 
 def inline_dataset(document: Document, experiment: Path, overrides: Sequence[Override]) -> None:
-    """Put the keys of the data-set file in the place of its path, which an override may name.
+    """Replace the path of the data-set file, which an override may name, by its keys.
 
     Raises:
         ConfigError: There is no such file, or it is no YAML.

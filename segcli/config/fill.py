@@ -1,4 +1,4 @@
-"""Fill in keys that nobody typed and that follow from others: from the data set's files, its format and the task."""
+"""Fill in missing keys that follow from the data set's files, its format and the task."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Load a run from YAML and `KEY=VALUE`, one step after the other; all mistakes are told together."""
+"""Load a run from YAML and `KEY=VALUE`, one step after the other; all mistakes are reported together."""
 
 from collections.abc import Sequence
 from copy import deepcopy

@@ -1,4 +1,4 @@
-"""Say in words what pydantic finds: key, value, and the nearest legal key."""
+"""Describe the problems that pydantic finds: key, value, and the nearest legal key."""
 
 from typing import Any, TypeVar
 
@@ -36,7 +36,7 @@ LIMITS: dict[str, tuple[str, str]] = {
 
 
 def validated(document: Document, schema: type[Shape]) -> Shape | None:
-    """Validate the values; None, and problems, where they have another shape."""
+    """Validate the values; returns None and the problems if they do not fit the schema."""
     try:
         return schema.model_validate(document.values)
     except ValidationError as error:
@@ -124,7 +124,7 @@ def _message(detail: Any, loc: Loc, legal: list[str]) -> tuple[str, str | None]:
 
 
 def _yaml_word(value: bool | None) -> str:
-    """Spell a truth value or nothing as YAML does."""
+    """Write true, false and null as YAML does."""
     return "null" if value is None else str(value).lower()
 
 

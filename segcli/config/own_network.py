@@ -1,8 +1,8 @@
-"""When the network in a user's own file may run.
+"""Decide whether the network in a user's own file may run.
 
-An experiment file that the user names is his own word on its network. A checkpoint and a run folder may come from a
-stranger: what they name runs only where the user names the file himself, or where he trained this very run with this
-very file on this machine. The latter is noted below the user's home, out of reach of whoever made the folder.
+By naming an experiment file, users allow its network to run. A checkpoint or a run folder may come from a stranger.
+A network that it names runs only in two cases: users name the file themselves, or they trained this run with this file
+on this machine. Trainings are noted below the user's home, where the author of a run folder cannot write.
 """
 
 import os
@@ -23,14 +23,14 @@ __all__ = ["NetworkPermit", "remember_network"]
 
 @dataclass
 class NetworkPermit:
-    """What the user allows to run of checkpoints and run folders, beside what he trained himself."""
+    """Permission to run network files for checkpoints and run folders, beside the networks that the user trained."""
 
     files: Sequence[Path] = ()
     """Files that the user named with `--model-file`."""
     notice: Callable[[str], None] = lambda text: None
-    """Hears of each file before it runs."""
+    """Receives a message about each file before it runs."""
     used: set[Path] = field(default_factory=set)
-    """Files whose network was asked for."""
+    """Files whose network was used."""
 
     def check(self, model: Any, source: str, *, trained: Any, typed: bool) -> None:
         """Write the file that may run into the section, or refuse it; nothing is imported.
@@ -55,7 +55,7 @@ class NetworkPermit:
         if not typed and not path.is_file():
             raise ConfigError(
                 f"no file `{_printable(path)}` with the model `{_printable(kind)}`",
-                hint="`--model-file PATH` says where it is now",
+                hint="give its new path with `--model-file PATH`",
             )
         digest = MODELS.digest(model["type"])
         if not typed and model.get("sha256") is None and source.endswith(".safetensors"):
@@ -68,7 +68,7 @@ class NetworkPermit:
         self.used.add(path)
 
     def _named(self, digest: Any) -> Path:
-        """The named file that has this digest, or the first, which is refused later for its own."""
+        """Find the named file with this digest, or else take the first, which is refused later for its digest."""
         files = [path.absolute() for path in self.files]
         for path in files:
             if path.suffix != ".py" or not path.is_file():
@@ -78,7 +78,7 @@ class NetworkPermit:
         return next((path for path in files if MODELS.digest(f"{path}:") == digest), files[0])
 
     def refuse_unused(self) -> None:
-        """Refuse files that no network asked for.
+        """Refuse files that no network used.
 
         Raises:
             ConfigError: There is one.
@@ -92,7 +92,7 @@ class NetworkPermit:
 
 
 def remember_network(folder: Path, model: Any) -> None:
-    """Note that the user trains a run with the file of a network that he named.
+    """Note that the user trains a run with a network file of their own.
 
     Raises:
         DataError: The note cannot be written.
@@ -104,7 +104,7 @@ def remember_network(folder: Path, model: Any) -> None:
 
 
 def _noted_file(source: str, model: Any) -> Path:
-    """File with which the user trained the run in whose folder the source lies; where it is, the source has no say."""
+    """Find the file with which the user trained this run, from the user's notes; the source cannot choose it."""
     path = Path(source).absolute()
     folder = path.parent.parent if path.parent.name == "checkpoints" else path.parent
     try:

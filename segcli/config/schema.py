@@ -38,18 +38,18 @@ __all__ = [
 
 
 class EarlyStopping(ConfigModel):
-    """Choose the figure that decides on the best checkpoint and on stopping early."""
+    """Choose the loss or metric that decides on the best checkpoint and on stopping early."""
 
     enabled: bool = False
-    """Stop early; off, the figure decides on the best checkpoint only."""
+    """Stop early. If false, `monitor` decides only on the best checkpoint."""
     patience: Positive = 10
     """Stop after this many validations without improvement."""
     min_delta: Annotated[float, Field(ge=0.0)] = 0.0
     """Smallest change that counts as an improvement."""
     monitor: str | None = None
-    """`val_loss`, or `val_` and a metric; the first metric of the run when left out."""
+    """`val_loss`, or `val_` and a metric; default: the first metric of the run."""
     mode: Literal["min", "max"] | None = None
-    """`min` where lower is better, `max` where higher is; follows from `monitor` when left out."""
+    """`min` if lower is better, `max` if higher is better; default: follows from `monitor`."""
 
 
 class EMA(ConfigModel):
@@ -86,7 +86,7 @@ class Training(ConfigModel):
     val_interval: Positive = 1
     """Number of epochs between two validations."""
     validate_on: Literal["device", "cpu"] = "device"
-    """`cpu`: validate with a copy of the network on the CPU, where the GPU's memory suffices for training only."""
+    """`cpu`: validate with a copy of the network on the CPU, if the GPU's memory is only enough for training."""
     gradient_accumulation_steps: Positive = 1
     """Number of batches per optimizer step."""
     gradient_clip_norm: Annotated[float, Field(gt=0.0)] | None = None
@@ -98,22 +98,22 @@ class Training(ConfigModel):
     compile: bool = False
     """Compile the network with `torch.compile`."""
     memory_cleanup_frequency: Positive | None = None
-    """Give back Python's garbage and the GPU's cached memory every so many optimizer steps; never when left out."""
+    """Free Python's garbage and the GPU's cached memory after every this many optimizer steps; default: never."""
     ema: EMA = EMA(enabled=False)
     """Exponential moving average of the weights."""
     early_stopping: EarlyStopping = EarlyStopping()
-    """Figure that decides on the best checkpoint and on stopping early."""
+    """Loss or metric that decides on the best checkpoint and on stopping early."""
 
 
 class CheckpointSettings(ConfigModel):
     """Choose which checkpoints are kept. `last` and `best` always are."""
 
     every_minutes: Annotated[float, Field(ge=0.0)] = 10.0
-    """Write `last` in the middle of an epoch once this much time has passed; 0 after every step."""
+    """Write `last` within an epoch after this many minutes; 0: after every step."""
     save_every: Positive | None = None
-    """Keep `epoch_XXXX` every so many epochs."""
+    """Keep `epoch_XXXX` after every this many epochs."""
     max_checkpoints: Positive = 3
-    """Keep this many `epoch_XXXX`, the newest."""
+    """Keep only this many `epoch_XXXX`, the newest ones."""
     keep_best_only: bool = False
     """Keep no `epoch_XXXX` at all."""
 
@@ -122,26 +122,26 @@ class Inference(ConfigModel):
     """Set how whole images are predicted, in validation, evaluation and prediction alike."""
 
     tile: Size | None = [1024, 1024]
-    """Cut images that are larger than this into tiles; null never does."""
+    """Cut images that are larger than this into tiles; null: never."""
     overlap: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
     """Share of a tile that it shares with the next."""
     tta: Literal[False, True, "horizontal"] = False
-    """Test-time augmentation: average the logits of all flips and, in 2D, quarter turns; eight times the work. Scenes
-    that have an above and a below want `horizontal`: the image and its mirror image, twice the work."""
+    """Test-time augmentation: average the logits of all flips and, in 2D, quarter turns; eight times the work.
+    `horizontal` takes only the image and its mirror image, for scenes with a top and a bottom; twice the work."""
     scales: Annotated[list[Annotated[float, Field(ge=0.25, le=4.0)]], Field(min_length=1)] = [1.0]
     """Sizes at which the network sees each image or tile, as factors; the logits are averaged, `[0.75, 1.0, 1.25]`."""
     threshold: Share = 0.5
-    """A pixel is foreground from this probability on."""
+    """Smallest probability of a foreground pixel."""
     undo_class_weights: Share = 0.0
-    """Share of the loss's `class_weights` that is taken back: the logarithm of each weight, times this, is subtracted
-    from the logit of its class (Menon et al., "Long-tail learning via logit adjustment", ICLR 2021); nothing where the
-    weight is 0. Weights make a network learn rare classes, and find them where they are not; any share can be tried
-    without training anew."""
+    """Undo this share of the loss's `class_weights`. The share times the logarithm of a class's weight is subtracted
+    from the logit of the class, except where the weight is 0 (Menon et al., "Long-tail learning via logit adjustment",
+    ICLR 2021). Class weights help to learn rare classes, but also cause false positives of them. Any share can be tried
+    without a new training."""
     postprocess: Postprocess = Postprocess()
     """Steps that clean the predicted masks."""
 
     def changed(self, ndim: int, threshold: float | None, tta: bool | None, tile: int | None) -> "Inference":
-        """Change what a user sets for one call; None keeps what is there. `tta` off also means one scale."""
+        """Change keys for one call; None keeps the value. `tta: false` also sets one scale."""
         changes = {
             "threshold": threshold,
             "tta": tta,
@@ -157,37 +157,37 @@ class Logging(ConfigModel):
     tensorboard: bool = True
     """Write event files for TensorBoard."""
     trackers: list[TrackerSection] = []
-    """More trackers by name, `[sacred]`, or with their keys, `[{type: mlflow, uri: ...}]`. One that fails is dropped
-    with a warning and stops no training."""
+    """More trackers by name, `[sacred]`, or with their keys, `[{type: mlflow, uri: ...}]`. A tracker
+    that fails is dropped with a warning, and the training goes on."""
     log_images: bool = False
     """Write input, truth and prediction of four validation images side by side."""
     image_log_frequency: Positive = 5
-    """Number of epochs between two sets of images; a new best is shown as well."""
+    """Number of epochs between two sets of images; a new best epoch is written as well."""
     visualization_interval: Positive | None = 5
     """Number of epochs between two sets of pictures in the run's `visualizations`: truth and prediction over four
-    validation images, with a legend; null writes none."""
+    validation images, with a legend; null: none."""
     log_activations: bool = False
-    """Write histograms and figures (mean, std, min, max) of the outputs of layers for four validation images."""
+    """Write histograms and statistics (mean, std, min, max) of layer outputs for four validation images."""
     activation_log_frequency: Positive = 5
     """Number of epochs between two sets of histograms."""
     activation_layers: Literal["auto"] | list[str] | None = "auto"
-    """Layers by name, such as `[down.0, head]`; `auto` leaves the choice to the model, null takes none."""
+    """Layers by name, such as `[down.0, head]`; `auto`: the model chooses; null: none."""
 
 
 class Debug(ConfigModel):
-    """Help to look for trouble."""
+    """Set options for finding problems."""
 
     on_nan: Literal["stop", "skip"] = "stop"
     """`stop`: a loss that is not finite stops the run and names the batch. `skip`: the batch is skipped and counted."""
     on_oom: Literal["stop", "halve"] = "stop"
-    """When memory runs out in a training step: stop with the remedies, or try again with the batch split in two, for
-    the same gradient (of batch norms and of losses that pool a batch, with the figures of half a batch)."""
+    """When memory runs out in a training step: `stop` names the remedies; `halve` tries again with half batches.
+    The gradient is the same, except that batch norms and losses that pool a batch see half a batch."""
     profile_memory: bool = False
     """Print the memory forecast before the first epoch."""
     detailed_memory: bool = False
     """Print the memory forecast by layer."""
     estimate_activations: bool = True
-    """Count activations in the forecast; `false` tells only of weights, gradients and optimizer."""
+    """Count activations in the forecast; `false`: only weights, gradients and optimizer state."""
     profile_training_step: bool = False
     """Write a trace of one training step into `trace/` of the run folder before the first epoch."""
 
@@ -196,7 +196,7 @@ class Output(ConfigModel):
     """Choose where a run is written."""
 
     dir: FilePath | None = None
-    """Run folder; `outputs/experiments/<name>` when left out."""
+    """Run folder; default: `outputs/experiments/<name>`."""
     save_predictions: bool = True
     """Let `eval` write the predicted masks."""
 
@@ -221,7 +221,7 @@ class Run(ConfigModel):
     logging: Logging = Logging()
     """Records besides the metrics history."""
     debug: Debug = Debug()
-    """Help in looking for trouble."""
+    """Options for finding problems."""
     output: Output = Output()
     """Place where the run is written."""
     seed: Annotated[int, Field(ge=0)] = 42
@@ -255,7 +255,7 @@ class Run(ConfigModel):
 
     @property
     def class_offsets(self) -> list[float]:
-        """Numbers to subtract from the logit of each class; empty for none, or where weights are not found yet."""
+        """Numbers to subtract from the logits of the classes; empty if none, or if weights are not computed yet."""
         share = self.inference.undo_class_weights
         given = [part.class_weights for part in self.training.loss.values()]
         weights = next((weights for weights in given if isinstance(weights, list)), [])
@@ -267,5 +267,5 @@ class Run(ConfigModel):
         return self.model_copy(update={"inference": self.inference.changed(ndim, threshold, tta, tile)})
 
     def resolved(self) -> dict[str, Any]:
-        """Write every key with its value; alone enough to repeat the run."""
+        """Write every key with its value, which is enough to repeat the run."""
         return self.model_dump(mode="python")

@@ -57,14 +57,14 @@ class ModelSection(Component):
     registry = MODELS
 
     in_channels: Positive | None = None
-    """Channels of an image; follows from the data set, and must agree with it when stated."""
+    """Channels of an image; follows from the data set, and must agree with it if given."""
     out_channels: Positive | None = None
-    """Channels of the mask; follows from the data set, and must agree with it when stated."""
+    """Channels of the mask; follows from the data set, and must agree with it if given."""
     checkpoint_activations: bool = False
-    """Forget what blocks compute between their ends and compute it again for backward: less memory, about a third more
-    time, the very same results."""
+    """Activation checkpointing: recompute the activations within blocks in the backward pass. Less memory, about a
+    third more time, the same results."""
     final_activation: str | None = None
-    """Function from logits to probabilities; follows from the task, and must agree with it when stated."""
+    """Function from logits to probabilities; follows from the task, and must agree with it if given."""
 
 
 class OptimizerSection(Component):

@@ -1,1 +1,1 @@
-"""What a person looks at: tables and pictures."""
+"""Tables, figures and pages for people to look at."""

@@ -1,4 +1,4 @@
-"""Curves over epochs as SVG, drawn here: they scale, follow the colours of the page, and load nothing."""
+"""Draw curves over epochs as SVG, which scales, follows the colours of the page, and loads nothing."""
 
 import math
 from collections.abc import Sequence
@@ -12,31 +12,31 @@ __all__ = ["Curve", "chart", "ticks"]
 WIDTH, HEIGHT = 360, 210
 LEFT, RIGHT, TOP, BOTTOM = 54, 12, 16, 30
 MOST_DOTS = 60
-"""With more points a curve has no dots."""
+"""A curve with more points is drawn without dots."""
 MOST_POINTS = 600
-"""Points of a curve; of more only some are drawn."""
+"""Largest number of points that are drawn; of longer curves every n-th point is drawn."""
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A line of a chart."""
+    """One line of a chart."""
 
     label: str
     kind: Literal["train", "val"]
     points: Sequence[Point]
-    """Epoch and value; one that is not finite interrupts the line."""
+    """Pairs of epoch and value; a value that is not finite leaves a gap in the line."""
 
 
 def ticks(low: float, high: float, count: int = 5, *, whole: bool = False) -> list[float]:
-    """Round numbers within a range.
+    """Choose round numbers within a range.
 
     Args:
         low: Smallest value.
         high: Largest value.
-        count: About how many.
-        whole: Whole numbers only.
+        count: Approximate number of ticks.
+        whole: Choose whole numbers only.
 
     Example:
         >>> ticks(0.13, 0.91), ticks(1, 20, whole=True)
@@ -53,13 +53,13 @@ def ticks(low: float, high: float, count: int = 5, *, whole: bool = False) -> li
 
 
 def chart(title: str, curves: Sequence[Curve], *, mark: int | None = None, caption: str = "") -> Markup:
-    """Curves in one diagram, as a figure.
+    """Draw curves in one diagram.
 
     Args:
-        title: Of the figure.
-        curves: Its lines.
-        mark: Epoch to be marked.
-        caption: Further words below it.
+        title: Title of the figure.
+        curves: Lines of the chart.
+        mark: Epoch with a vertical line.
+        caption: Text after the title.
     """
     known = [point for curve in curves for point in curve.points if math.isfinite(point[1])]
     if not known:
@@ -69,10 +69,10 @@ def chart(title: str, curves: Sequence[Curve], *, mark: int | None = None, capti
     if mark is not None and scale.first <= mark <= scale.last:
         drawn.append(scale.marked(mark))
     drawn += [part for curve in curves for part in scale.curve(curve)]
-    told = escape(f"{title} by epoch: {'; '.join(filter(None, map(_told, curves)))}")
+    label = escape(f"{title} by epoch: {'; '.join(filter(None, map(_spoken, curves)))}")
     inner = "\n".join(drawn)
     return Markup(
-        f'<figure>\n<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{told}">\n{inner}\n</svg>\n'
+        f'<figure>\n<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">\n{inner}\n</svg>\n'
         f"<figcaption>{_caption(title, caption)}</figcaption>\n</figure>"
     )
 
@@ -81,8 +81,8 @@ def _caption(title: str, caption: str) -> str:
     return f"<b>{escape(title)}</b>{' ' if caption else ''}{escape(caption)}"
 
 
-def _told(curve: Curve) -> str:
-    """The curve in words, for those who hear it."""
+def _spoken(curve: Curve) -> str:
+    """Describe the curve in words, for screen readers."""
     known = [point for point in curve.points if math.isfinite(point[1])]
     if not known:
         return ""
@@ -91,7 +91,7 @@ def _told(curve: Curve) -> str:
 
 
 class _Scale:
-    """From epochs and values to places in the drawing."""
+    """Map epochs and values to coordinates of the drawing."""
 
     def __init__(self, points: Sequence[Point]) -> None:
         epochs, values = [epoch for epoch, _ in points], [value for _, value in points]
@@ -101,7 +101,7 @@ class _Scale:
         self.low, self.high = low - room, high + room
 
     def x(self, epoch: float) -> float:
-        """A single epoch stands in the middle."""
+        """Map an epoch to x; a single epoch stands in the middle."""
         share = 0.5 if self.last == self.first else (epoch - self.first) / (self.last - self.first)
         return LEFT + share * (WIDTH - LEFT - RIGHT)
 
@@ -110,7 +110,7 @@ class _Scale:
         return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
 
     def grid(self) -> list[str]:
-        """Lines at round numbers, and their words."""
+        """Draw grid lines at round numbers, with labels."""
         parts = []
         for value in ticks(self.low, self.high):
             y = self.y(value)
@@ -131,7 +131,7 @@ class _Scale:
         )
 
     def curve(self, curve: Curve) -> list[str]:
-        """Lines between neighbouring points, and dots where there are few."""
+        """Draw lines between neighbouring points, and dots where the points are few."""
         stride = max(1, math.ceil(len(curve.points) / MOST_POINTS))
         points = [*curve.points[:-1:stride], *curve.points[-1:]]
         parts = [
@@ -153,7 +153,7 @@ class _Scale:
 
 
 def _runs(points: Sequence[Point]) -> list[list[Point]]:
-    """Points between those that are not finite."""
+    """Split points at values that are not finite."""
     runs: list[list[Point]] = [[]]
     for point in points:
         if math.isfinite(point[1]):

@@ -1,4 +1,4 @@
-"""Classes of whole images: a table of answers, the most confident mistakes as pictures, and curves of a training."""
+"""Write files of a classification: predicted classes as CSV, the most confident mistakes, and training curves."""
 
 import csv
 import io
@@ -20,23 +20,23 @@ COLUMNS = 4
 
 @dataclass(frozen=True)
 class Row:
-    """One answer."""
+    """Predicted class of one image or sample."""
 
     name: str
     probs: Array
-    """`(K)`."""
+    """Probability of each class, `(K)`."""
     parts: int
-    """Crops whose mean it is."""
+    """Number of crops whose probabilities were averaged."""
     truth: int | None = None
 
     @property
     def found(self) -> int:
-        """The most probable class, of equals the first."""
+        """Index of the most probable class; of equal ones the first."""
         return int(self.probs.argmax())
 
 
 def write_answers(path: Path, rows: Sequence[Row], classes: Sequence[str], word: str) -> None:
-    """Write a CSV: name, class that was found with its probability, that of each class, crops, and truth if known."""
+    """Write a CSV: name, predicted class, its probability, all probabilities, number of crops, and truth if known."""
     known = any(row.truth is not None for row in rows)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -52,17 +52,17 @@ def write_answers(path: Path, rows: Sequence[Row], classes: Sequence[str], word:
 
 
 def write_mistakes(path: Path, pictures: Sequence[tuple[Row, Array]], classes: Sequence[str]) -> None:
-    """Draw the middle slice `(H, W)` of each wrong answer, the most confident first."""
+    """Draw the middle slice `(H, W)` of each wrong prediction, the most confident first."""
     figure, cells = _grid(min(len(pictures), MOST_MISTAKES))
     for axes, (row, picture) in zip(cells, pictures, strict=False):
         axes.imshow(picture, cmap="gray")
         truth = "?" if row.truth is None else classes[row.truth]
-        axes.set_title(f"{row.name}: {truth}\nfound {classes[row.found]} ({row.probs.max():.0%})", fontsize=8)
+        axes.set_title(f"{row.name}: {truth}\npredicted {classes[row.found]} ({row.probs.max():.0%})", fontsize=8)
     _save(figure, path)
 
 
 def write_curves(path: Path, history: Sequence[dict[str, Any]]) -> None:
-    """Draw each figure of the training over its epochs, training and validation in one diagram."""
+    """Draw each loss and metric by epoch, training and validation in one diagram."""
     names = list(dict.fromkeys(name for entry in history for name in entry["train"]))
     figure, cells = _grid(len(names), side=3.2)
     for axes, name in zip(cells, names, strict=False):

@@ -1,4 +1,4 @@
-"""The confusion matrix as a picture and as a table for a spreadsheet."""
+"""Write the confusion matrix as a picture and as a table for a spreadsheet."""
 
 import csv
 import io
@@ -14,16 +14,16 @@ __all__ = ["drawn_matrix", "write_matrix"]
 
 CELL_INCHES = 0.42
 DARK = 0.55
-"""From this share on a cell is dark and its number white."""
+"""Cells with a larger share are dark and have white numbers."""
 MOST_NUMBERS = 30
-"""With more classes numbers would not be readable."""
+"""With more classes the cells have no numbers, which would be too small to read."""
 
 
 def write_matrix(folder: Path, pixels: Array, names: Sequence[str], unit: str = "pixels") -> None:
     """Write `confusion_matrix.csv` (pixels) and `confusion_matrix.png` (shares of each true class).
 
-    Of other units than pixels, such as samples, also the shares as `confusion_matrix_normalised.csv` and the counts as
-    `confusion_matrix_counts.png`.
+    For other units than pixels, such as samples, write the shares as `confusion_matrix_normalised.csv` and the counts
+    as `confusion_matrix_counts.png` too.
     """
     _write_table(folder / "confusion_matrix.csv", pixels.tolist(), names)
     with replacing(folder / "confusion_matrix.png") as temporary:
@@ -50,13 +50,13 @@ def _shares(pixels: Array) -> Array:
 
 
 def drawn_matrix(pixels: Array, names: Sequence[str], *, unit: str = "pixels", counts: bool = False) -> bytes:
-    """PNG of the matrix `(K, K)`, each row divided by its sum; a class without a true pixel has an empty row.
+    """Draw the matrix `(K, K)` as PNG, each row divided by its sum; a class without true pixels has an empty row.
 
     Args:
-        pixels: The matrix.
-        names: Classes.
-        unit: What was counted.
-        counts: Write the counts into the cells, instead of percent.
+        pixels: Counts by true class (row) and predicted class (column).
+        names: Names of the classes.
+        unit: Word for what is counted, such as `pixels`.
+        counts: Write counts into the cells, not percentages.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - takes half a second to import
 
@@ -69,7 +69,7 @@ def drawn_matrix(pixels: Array, names: Sequence[str], *, unit: str = "pixels", c
     labels = [name if true[index] else f"{name} (absent)" for index, name in enumerate(names)]
     axes.set_xticks(range(len(names)), list(names), rotation=60, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(names)), labels)
-    axes.set_xlabel("found")
+    axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title("Number" if counts else f"Share of each true class, by {unit}", loc="left")
     if len(names) <= MOST_NUMBERS:

@@ -19,7 +19,7 @@ SEVERITY = {"error": "[bold red]error[/]", "warning": "[yellow]warning[/]", "inf
 
 
 def checked(result: Checked) -> Iterator[Any]:
-    """Splits, then findings, then the verdict."""
+    """Show the splits, the findings, and whether the data set is ready to train."""
     splits = Table(title=f"Data set {escape(result.dataset)}", title_justify="left")
     one_mask = not any(entry.class_shares for entry in result.splits)
     for heading in ("split", "images", "sizes", *(["foreground"] if one_mask else [])):
@@ -43,8 +43,8 @@ def checked(result: Checked) -> Iterator[Any]:
 
 
 def _class_shares(result: Checked) -> Table:
-    """Share of each class in each split."""
-    table = Table(title="Share of the pixels that count", title_justify="left")
+    """Show the share of each class in each split."""
+    table = Table(title="Share of the valid pixels by class", title_justify="left")
     table.add_column("class")
     for entry in result.splits:
         table.add_column(entry.split, justify="right")
@@ -55,8 +55,8 @@ def _class_shares(result: Checked) -> Table:
 
 
 def _presence(result: Checked) -> Table:
-    """In how many cases each structure is present, and how many cases a scenario has."""
-    table = Table(title="Cases in which it is present", title_justify="left")
+    """Count the cases in which each structure is present, and the cases of each scenario."""
+    table = Table(title="Cases in which each structure is present", title_justify="left")
     table.add_column("structure")
     for entry in result.splits:
         table.add_column(entry.split, justify="right")
@@ -69,23 +69,23 @@ def _presence(result: Checked) -> Table:
 
 
 def _findings(found: list[Finding]) -> Table:
-    """One row a finding; of a fault that many files share, the first few."""
+    """Show one row for each finding; of findings with the same code only the first few."""
     table = Table(title="Findings", title_justify="left", show_lines=True)
-    for heading in ("severity", "code", "what", "hint"):
+    for heading in ("severity", "code", "message", "hint"):
         table.add_column(heading, overflow="fold")
     codes = list(dict.fromkeys(finding.code for finding in found))
     for code in codes:
         same = [finding for finding in found if finding.code == code]
         for finding in same[:ROWS_PER_CODE]:
-            what, hint = escape(finding.message), escape(finding.hint)
-            table.add_row(SEVERITY[finding.severity], finding.code, what, hint)
+            message, hint = escape(finding.message), escape(finding.hint)
+            table.add_row(SEVERITY[finding.severity], finding.code, message, hint)
         if len(same) > ROWS_PER_CODE:
             table.add_row("", code, f"and {len(same) - ROWS_PER_CODE} more like this", "`--json` lists all")
     return table
 
 
 def stats(result: Stats) -> Iterator[Any]:
-    """Lines to paste, with what they are."""
+    """Print lines to paste into the data-set file, with comments."""
     sizes = ", ".join(f"{size} ({count})" for size, count in list(result.sizes.items())[:6])
     yield f"# {escape(result.dataset)}: {result.num_images} training images, {sizes}"
     if not result.class_shares:
@@ -101,7 +101,7 @@ def stats(result: Stats) -> Iterator[Any]:
 
 
 def split(result: SplitDrawn) -> Iterator[Any]:
-    """Counts of each split, and the file."""
+    """Show the size of each split, and the split file."""
     table = Table(title=f"Split of {escape(result.dataset)}", title_justify="left")
     counted = [] if result.unit in ("image", "frame") else [f"{result.unit}s"]
     for heading in ("split", *counted, "images"):
@@ -109,12 +109,12 @@ def split(result: SplitDrawn) -> Iterator[Any]:
     for name, names in result.names.items():
         table.add_row(name, *([str(len(names))] if counted else []), str(result.num_images[name]))
     yield table
-    moved = "" if result.moved is None else f", {plural(result.moved, result.unit)} on another side than before"
+    moved = "" if result.moved is None else f", {plural(result.moved, result.unit)} moved to another split"
     yield f"wrote {escape(shown(result.file))}{moved}"
 
 
 def sample(made: dict[str, Any]) -> Iterator[Any]:
-    """What was written."""
+    """Print what was written."""
     counts = ", ".join(f"{count} {split}" for split, count in made["images"].items())
     shape = made["shape"]
     size = f"{shape[1]}x{shape[0]} pixels" if len(shape) == 2 else f"{'x'.join(map(str, shape))} voxels"
@@ -123,7 +123,7 @@ def sample(made: dict[str, Any]) -> Iterator[Any]:
 
 
 def converted(made: dict[str, Any]) -> Iterator[Any]:
-    """What was written, and which number became which structure."""
+    """Print what was written, and the label value of each structure."""
     yield from sample(made)
-    told = ", ".join(f"{name} ({number})" for name, number in made["structures"].items())
-    yield f"structures: {escape(told)}"
+    values = ", ".join(f"{name} ({number})" for name, number in made["structures"].items())
+    yield f"structures: {escape(values)}"

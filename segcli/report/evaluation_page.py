@@ -1,4 +1,4 @@
-"""`report.html` of an evaluation: scores, confusions, and the cases at both ends as pictures."""
+"""Build `report.html` of an evaluation: scores, confusion matrix, and pictures of the worst and best cases."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -42,45 +42,45 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Answers", "evaluation_page"]
 
 MOST_ROWS = 300
-"""Of a table of images; `per_image_metrics.yaml` has all."""
+"""Largest number of rows in a table of images; `per_image_metrics.yaml` has all."""
 MOST_MISTAKES = 12
 LARGEST = 288
-"""Pixels of the longer side of a mistake."""
+"""Pixels of the longer side of a picture of a mistake."""
 
 
 class Answer(Protocol):
-    """One class for a whole case."""
+    """Predicted class of a whole case."""
 
     @property
     def name(self) -> str:
-        """Of the case."""
+        """Name of the case."""
 
     @property
     def probs(self) -> Array:
-        """Of each class, `(K)`."""
+        """Probability of each class, `(K)`."""
 
     @property
     def found(self) -> int:
-        """Index of the class that was found."""
+        """Index of the predicted class."""
 
     @property
     def truth(self) -> int | None:
-        """Index of the true class, where it is known."""
+        """Index of the true class; None where it is not known."""
 
     @property
     def parts(self) -> int:
-        """Crops whose mean it is."""
+        """Number of crops whose probabilities were averaged."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Classes of whole cases."""
+    """Predicted classes of whole cases."""
 
     answers: Sequence[Answer]
     word: str = "case"
-    """What a case is called."""
+    """Word for a case, such as `sample`."""
     mistakes: Sequence[tuple[Answer, Array]] = field(default=())
-    """Wrong answers, the most confident first, each with a slice `(H, W)` or `(H, W, C)` as stored."""
+    """Wrong predictions, the most confident first, each with a slice `(H, W)` or `(H, W, C)` as stored."""
 
 
 def evaluation_page(
@@ -93,16 +93,16 @@ def evaluation_page(
     whole: Evaluated | None = None,
     answers: Answers | None = None,
 ) -> str:
-    """The page.
+    """Build the page.
 
     Args:
         result: Scores.
-        run: The run.
-        command: What gives the same scores again.
-        worst: Cases, the worst first.
-        best: Cases, the best first.
-        whole: Scores of what the cases of `result` are parts of, such as the samples of crops.
-        answers: Classes of whole cases.
+        run: Facts about the run.
+        command: Command line that repeats the evaluation.
+        worst: Pictures of the worst cases, the worst first.
+        best: Pictures of the best cases, the best first.
+        whole: Scores of samples, where the cases of `result` are crops of them.
+        answers: Predicted classes of whole cases.
     """
     classes, about = result.classes, f"{result.num_images} images"
     levels = [("Metrics", result, run.unit)]
@@ -120,7 +120,7 @@ def evaluation_page(
         sections.append((f"Confusion matrix{level}", confusion_section(scored.confusion, classes, counted)))
     if answers is not None:
         sections.append(("Most confident mistakes", _mistakes(answers, classes)))
-        sections.append(("Answers", _answers(answers, classes)))
+        sections.append(("Predictions", _answers(answers, classes)))
     pictures = cases_section(worst, best, ranked_by=result.ranked_by, run=run)
     sections += [
         ("Worst and best cases", pictures),
@@ -134,7 +134,7 @@ def evaluation_page(
 
 
 def _cards(result: Evaluated) -> Markup:
-    """The first metrics with their intervals."""
+    """Show the first four metrics with their intervals."""
     return cards(
         (
             entry.name,
@@ -189,13 +189,13 @@ def _has_presence(result: Evaluated) -> bool:
 
 
 def _chosen(result: Evaluated) -> "list[Score]":
-    """Metrics that tell classes apart best; the YAML file has all."""
+    """Choose the metrics for tables of classes; the YAML file has all."""
     names = STRUCTURE_METRICS if _has_presence(result) else CLASS_METRICS
     return [entry for entry in result.scores if entry.name in names] or result.scores[:4]
 
 
 def _classes(result: Evaluated) -> Markup:
-    """A row for each class: values, intervals, and on how many images a value stands where these are not all."""
+    """Show a row for each class: values, intervals, and the number of images if the value is undefined for some."""
     chosen = _chosen(result)
     counts = None if result.confusion is None else result.confusion.sum(axis=1)
     headings = ["class", *([] if counts is None else ["share"]), *(entry.name for entry in chosen)]
@@ -205,7 +205,7 @@ def _classes(result: Evaluated) -> Markup:
         if counts is not None:
             share = [Markup(f"{counts[index] / counts.sum():.2%}" if counts[index] else "absent")]
         rows.append([name, *share, *(_class_cell(entry.per_class[index], result.num_images) for entry in chosen)])
-    caption = f"Value, {100 * result.level:.0f} % interval, and number of images where it is not defined for all"
+    caption = f"Value, {100 * result.level:.0f} % interval, and number of images if it is undefined for some"
     return table(caption, headings, rows)
 
 
@@ -222,11 +222,11 @@ def _scenarios(result: Evaluated) -> Markup:
     rows: Iterable[list[Cell]] = (
         [group, int(values["num_images"]), *(values[name] for name in names)] for group, values in result.groups.items()
     )
-    return table("Cases of each scenario by themselves", ["scenario", "cases", *names], rows)
+    return table("Scores of each scenario", ["scenario", "cases", *names], rows)
 
 
 def _images(result: Evaluated) -> Markup:
-    """Every image, the worst first."""
+    """List all images, the worst first."""
     order = result.worst(len(result.images))
     order += [index for index in range(len(result.images)) if index not in set(order)]
     shown = order[:MOST_ROWS]
@@ -246,26 +246,26 @@ def _images(result: Evaluated) -> Markup:
 
 
 def _mistakes(answers: Answers, classes: Sequence[str]) -> Markup:
-    """Pictures of wrong answers, with what was found and how sure it was."""
+    """Show wrong predictions with the predicted class and its probability."""
     wrong = sum(answer.truth is not None and answer.truth != answer.found for answer in answers.answers)
     if not wrong:
-        return note(f"None: all {len(answers.answers)} answers are right.")
+        return note(f"None: all {len(answers.answers)} predictions are right.")
     shown = answers.mistakes[:MOST_MISTAKES]
     pictures = joined(
         picture(_seen(pixels), f"a slice of {answer.name}", _verdict(answer, classes)) for answer, pixels in shown
     )
-    told = note(f"{wrong} of {len(answers.answers)} answers are wrong; the {len(shown)} most confident are shown.")
-    return joined([told, Markup(f'<div class="mistakes">\n{pictures}\n</div>')])
+    count = note(f"{wrong} of {len(answers.answers)} predictions are wrong; the {len(shown)} most confident are shown.")
+    return joined([count, Markup(f'<div class="mistakes">\n{pictures}\n</div>')])
 
 
 def _verdict(answer: Answer, classes: Sequence[str]) -> Markup:
     truth = "unknown" if answer.truth is None else classes[answer.truth]
     found, share = classes[answer.found], float(answer.probs[answer.found])
-    return Markup(f"<b>{escape(answer.name)}</b><br>true {escape(truth)}, found {escape(found)} ({share:.1%})")
+    return Markup(f"<b>{escape(answer.name)}</b><br>true {escape(truth)}, predicted {escape(found)} ({share:.1%})")
 
 
 def _seen(pixels: Array) -> Array:
-    """As 8-bit RGB of at most `LARGEST` pixels, its brightness stretched."""
+    """Convert a slice to 8-bit RGB of at most `LARGEST` pixels, with its brightness stretched."""
     channels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     scale = min(LARGEST / max(channels.shape[:2]), 1.0)
     size = tuple(max(round(length * scale), 1) for length in channels.shape[:2])
@@ -273,7 +273,7 @@ def _seen(pixels: Array) -> Array:
 
 
 def _answers(answers: Answers, classes: Sequence[str]) -> Markup:
-    """Every answer with its probabilities, wrong and confident ones first."""
+    """List all predictions with their probabilities; wrong and confident ones first."""
 
     def order(answer: Answer) -> tuple[bool, float]:
         is_wrong = answer.truth is not None and answer.truth != answer.found
@@ -281,7 +281,7 @@ def _answers(answers: Answers, classes: Sequence[str]) -> Markup:
 
     ordered = sorted(answers.answers, key=order)
     parts = any(answer.parts > 1 for answer in ordered)
-    headings = [answers.word, "true", "found", *(f"p({name})" for name in classes), *(["crops"] if parts else [])]
+    headings = [answers.word, "true", "predicted", *(f"p({name})" for name in classes), *(["crops"] if parts else [])]
     rows: Iterable[list[Cell]] = (
         [
             answer.name,
@@ -293,5 +293,5 @@ def _answers(answers: Answers, classes: Sequence[str]) -> Markup:
         for answer in ordered[:MOST_ROWS]
     )
     more = f"; {MOST_ROWS} of {len(ordered)}" if len(ordered) > MOST_ROWS else ""
-    made = table(f"Probability of each class; wrong and confident answers first{more}", headings, rows)
-    return folded(f"{min(len(ordered), MOST_ROWS)} answers", made)
+    made = table(f"Probability of each class; wrong and confident predictions first{more}", headings, rows)
+    return folded(f"{min(len(ordered), MOST_ROWS)} predictions", made)

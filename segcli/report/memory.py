@@ -1,4 +1,4 @@
-"""Memory as tables for a terminal: who holds it."""
+"""GPU memory by process as tables for a terminal."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +12,7 @@ __all__ = ["holders", "size"]
 
 
 def size(count: float | None) -> str:
-    """Bytes as people say them; `-` where nobody knows.
+    """Write bytes with a unit; `-` where the size is unknown.
 
     Example:
         >>> size(512), size(1.5 * 2**20), size(24 * 2**30), size(None)
@@ -28,21 +28,21 @@ def size(count: float | None) -> str:
 
 
 def holders(result: Holders) -> Iterator[Any]:
-    """Each GPU with its processes."""
+    """Show each GPU with its processes."""
     if not result.gpus:
-        yield f"{result.source} knows of no GPU"
+        yield f"{result.source} lists no GPU"
     for gpu in result.gpus:
         yield _gpu(gpu, result.source)
     if result.unplaced:
-        yield _table("On one of them (rocm-smi does not say which)", result.unplaced)
+        yield _table("On one of the GPUs (rocm-smi does not say which)", result.unplaced)
     if any(holder.run for gpu in result.gpus for holder in gpu.holders):
-        yield "[dim]allocated, reserved: PyTorch's own count, last line of the run's memory.csv; outside: libraries[/]"
+        yield "[dim]allocated and reserved: counted by PyTorch (last line of memory.csv); outside: libraries[/]"
 
 
 def _gpu(gpu: GPU, source: str) -> Table:
     title = f"GPU {gpu.index}: {escape(gpu.name)}, {size(gpu.used)} of {size(gpu.total)} in use ({source})"
     table = _table(title, gpu.holders)
-    unknown = "not told by the driver" if gpu.unexplained is None else size(gpu.unexplained)
+    unknown = "unknown" if gpu.unexplained is None else size(gpu.unexplained)
     table.add_row("", "[dim]driver, display, other containers[/]", unknown, "", "", "", "")
     table.add_row("", "[dim]free[/]", size(gpu.free), "", "", "", "")
     return table
@@ -50,7 +50,7 @@ def _gpu(gpu: GPU, source: str) -> Table:
 
 def _table(title: str, found: list[Holder]) -> Table:
     table = Table(title=title, title_justify="left")
-    for heading in ("PID", "process", "held", "run", "allocated", "reserved", "outside"):
+    for heading in ("PID", "process", "memory", "run", "allocated", "reserved", "outside"):
         table.add_column(heading, justify="left" if heading in ("process", "run") else "right")
     for holder in found:
         sizes = (size(value) if holder.run else "" for value in (holder.allocated, holder.reserved, holder.outside))

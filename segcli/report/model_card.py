@@ -1,4 +1,4 @@
-"""The model card: what whoever receives an exported network must know of it."""
+"""Write the model card of an exported network."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,16 +32,16 @@ RUNNERS = {
 
 @dataclass(frozen=True)
 class Card:
-    """The file, of which only the part between two marks is ours."""
+    """File of the model card; segcli writes only between its two marks."""
 
     path: Path
     overwrite: bool
 
     def check(self) -> None:
-        """Whether it can be written without taking somebody's text away.
+        """Refuse to replace a text that segcli did not write.
 
         Raises:
-            ConfigError: There is a file without our marks.
+            ConfigError: The file has no marks of segcli.
         """
         if self.path.is_file() and not self.overwrite and not self._is_ours(self.path.read_text(encoding="utf-8")):
             raise ConfigError(
@@ -50,7 +50,7 @@ class Card:
             )
 
     def text(self, generated: str) -> str:
-        """The whole card; what stands outside the marks stays as it is."""
+        """Give the whole card; text outside the marks is kept."""
         part = f"{BEGIN}\n{generated}{END}\n"
         before = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
         if not self._is_ours(before):
@@ -58,7 +58,7 @@ class Card:
         return before[: before.index(BEGIN)] + part + before[before.index(END) + len(END) :].removeprefix("\n")
 
     def other_files(self, name: str) -> list[str]:
-        """Rows of the table about other files that are still there."""
+        """List the table rows of other files that still exist."""
         text = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
         rows = [line for line in text.splitlines() if line.startswith("| `")]
         named = {row: row.split("`")[1] for row in rows}
@@ -73,9 +73,9 @@ def write_card(card: Card, exported: Exported, description: Description, facts: 
     """Write the card beside the file.
 
     Args:
-        card: Where.
-        exported: What was written.
-        description: What the file says of itself.
+        card: File of the card.
+        exported: The exported file and its differences.
+        description: Metadata in the exported file.
         facts: `config`, `dataset` (fingerprint of the training data) and `scores` (tables of `segcli eval` by split).
     """
     sections = (
@@ -97,7 +97,7 @@ def _head(exported: Exported, description: Description, others: list[str]) -> It
     yield "| file | format | numbers | size |\n|---|---|---|---|"
     yield f"| `{exported.file.name}` | {exported.format} | {exported.precision} | {exported.size_mib:.1f} MiB |"
     yield from others
-    yield "\nWhat follows is about the first of them.\n" if others else ""
+    yield "\nThe rest of this card is about the first file.\n" if others else ""
 
 
 def _input(description: Description) -> Iterator[str]:
@@ -120,7 +120,7 @@ def _input(description: Description) -> Iterator[str]:
         yield "- Pixels on the scale 0 to 1."
     names = ", ".join(f"`{name}`" for name in description.outputs)
     yield f"- Outputs: {names}. `{_task(description).output}` is raw: before sigmoid or softmax."
-    yield f"- Foreground from probability {description.threshold:g} on, where there is a threshold.\n"
+    yield f"- Foreground: probability of at least {description.threshold:g}, for tasks with a threshold.\n"
 
 
 def _training(description: Description, facts: dict[str, Any]) -> Iterator[str]:
@@ -143,8 +143,8 @@ def _scores(scores: dict[str, Any], run: str) -> Iterator[str]:
         yield "| metric | value | interval | scope |\n|---|---|---|---|"
         for name, value in values["average_metrics"].items():
             interval = values["confidence_intervals"].get(name)
-            told = "-" if interval is None else f"{interval['low']:.4f} to {interval['high']:.4f}"
-            yield f"| {name} | {value:.4f} | {told} | {values['scope'][name]} |"
+            bounds = "-" if interval is None else f"{interval['low']:.4f} to {interval['high']:.4f}"
+            yield f"| {name} | {value:.4f} | {bounds} | {values['scope'][name]} |"
         yield ""
 
 
@@ -165,7 +165,7 @@ def _how_to_run(exported: Exported, description: Description) -> Iterator[str]:
     sizes = _sizes(description, "images of any size")
     yield f"With segcli, {sizes}: `segcli predict {command}`. Without it:\n"
     if onnx:
-        yield "onnxruntime reports its use to its maker, unless `ORT_DISABLE_TELEMETRY=1` is in the environment.\n"
+        yield "onnxruntime sends usage data to its maker. Set `ORT_DISABLE_TELEMETRY=1` to prevent it.\n"
     yield "```python"
     yield "import numpy as np"
     yield "import onnxruntime" if onnx else "import torch"
@@ -200,18 +200,18 @@ def _preparation(description: Description) -> Iterator[str]:
 
 
 def _sizes(description: Description, free: str) -> str:
-    """The one size that a network is made for, or what holds of all."""
+    """Describe the sizes that the network takes: its one size, or `free`."""
     return free if description.size is None else f"of {'x'.join(map(str, description.size))} each"
 
 
 def _task(description: Description) -> type[Task]:
-    """Kind of task of the network."""
+    """Find the task of the network."""
     task: type[Task] = TASKS.load(description.task)
     return task
 
 
 def _logits(description: Description) -> str:
-    """Code for the logits of classes that exclude each other, the largest of which decides."""
+    """Write the expression for the logits, minus the class offsets of the run."""
     task = _task(description)
     logits = f"outputs['{task.output}'][0]"
     if not description.class_offsets:

@@ -1,4 +1,4 @@
-"""Prediction and truth of one mask side by side."""
+"""Draw prediction and truth of one mask side by side."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ __all__ = ["compare"]
 
 
 def compare(image: Array, found: Mask, truth: Mask) -> Array:
-    """Image, truth, prediction, and both over the image (green right, red missed, blue false), side by side."""
+    """Draw image, truth, prediction and mistakes side by side (green right, red missed, blue false)."""
     picture = as_rgb(image)
     both = compared(image, found & truth, ~found & truth, found & ~truth)
     flat = [np.repeat((mask * 255).astype(np.uint8)[:, :, None], 3, axis=2) for mask in (truth, found)]

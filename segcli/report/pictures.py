@@ -9,13 +9,13 @@ __all__ = ["CasePicture"]
 
 @dataclass(frozen=True)
 class CasePicture:
-    """What a person sees of one case: image, truth, prediction and mistakes, side by side."""
+    """Pictures of one case: image, truth, prediction and mistakes."""
 
     name: str
-    """Of the case, as in tables."""
+    """Name of the case, as in tables."""
     value: float
-    """Score that the case was chosen by."""
+    """Score by which the case was chosen."""
     panels: dict[str, Array]
-    """RGB pictures `(H, W, 3)` uint8 by what they show."""
+    """RGB pictures `(H, W, 3)` uint8 by title."""
     place: str = ""
-    """Which part of the case is shown, such as `slice 3 of 40`; empty where it is all of it."""
+    """Part of the case that is shown, such as `slice 3 of 40`; empty for the whole case."""

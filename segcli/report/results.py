@@ -1,4 +1,4 @@
-"""What commands come to: plain values, for tables and for `--json`."""
+"""Results of commands as plain values, for tables and for `--json`."""
 
 import math
 from dataclasses import dataclass, field
@@ -43,25 +43,25 @@ class Result:
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """What a split consists of."""
+    """Images and classes of one split."""
 
     split: str
     num_images: int
     sizes: dict[str, int]
     """Number of images of each size, such as `512x512`."""
     foreground_share: float
-    """Share of foreground pixels inside the field of view; NaN where no mask could be read, or for several classes."""
+    """Share of foreground in the valid pixels; NaN for several classes, or if no mask could be read."""
     class_shares: dict[str, float]
-    """Share of each class in the pixels that count; empty for one mask."""
+    """Share of each class in the valid pixels; empty for one mask."""
     present: dict[str, int] = field(default_factory=dict)
-    """Cases in which each structure is present, where structures may be absent."""
+    """Number of cases in which each structure is present; empty unless structures may be absent."""
     groups: dict[str, int] = field(default_factory=dict)
-    """Cases of each scenario, where the data set has some."""
+    """Number of cases of each scenario; empty for data sets without scenarios."""
 
 
 @dataclass(frozen=True)
 class Checked(Result):
-    """Findings and the splits they are about."""
+    """Result of `data check`: the splits and the findings."""
 
     dataset: str
     splits: list[SplitSummary]
@@ -69,7 +69,7 @@ class Checked(Result):
 
     @property
     def has_errors(self) -> bool:
-        """Whether training would fail or learn something wrong."""
+        """True if a finding is an error: training would fail or learn something wrong."""
         return any(finding.severity == "error" for finding in self.findings)
 
     def values(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def _or_none(value: float) -> float | None:
 
 @dataclass(frozen=True)
 class Stats(Result):
-    """Figures of the training split, ready for the data-set file."""
+    """Statistics of the training split, ready for the data-set file."""
 
     dataset: str
     num_images: int
@@ -96,13 +96,13 @@ class Stats(Result):
     std: list[float]
     foreground_share: float
     class_shares: dict[str, float]
-    """Share of each class in the pixels that count; empty for one mask."""
+    """Share of each class in the valid pixels; empty for one mask."""
     class_weights: dict[str, dict[str, float]]
-    """Weight of each class by each scheme of `class_weights`; empty for one mask."""
+    """Class weights by scheme (`class_weights` of the loss), then by class; empty for one mask."""
     sizes: dict[str, int]
 
     def yaml(self) -> str:
-        """Lines to paste into the data-set file."""
+        """Write the lines to paste into the data-set file."""
 
         def numbers(values: list[float]) -> str:
             return f"[{', '.join(f'{value:.4f}' for value in values)}]"
@@ -116,21 +116,21 @@ class Stats(Result):
 
 @dataclass(frozen=True)
 class SplitDrawn(Result):
-    """A split that was drawn and written."""
+    """Result of `data split`: the splits and their file."""
 
     dataset: str
     file: Path
     unit: str
-    """What was shared out: `image`, `sequence` or `frame`."""
+    """Unit that was drawn: `image`, `sequence` or `frame`."""
     names: dict[str, list[str]]
     num_images: dict[str, int]
     moved: int | None
-    """Names that an earlier split file had on another side; None where there was none."""
+    """Number of names that an earlier split file had in another split; None without an earlier file."""
 
 
 @dataclass(frozen=True)
 class Trained(Result):
-    """What a training has come to."""
+    """Result of a training."""
 
     run: str
     folder: Path
@@ -139,37 +139,37 @@ class Trained(Result):
     best: float | None
     best_epoch: int | None
     early: bool
-    """Whether early stopping ended it."""
+    """True if early stopping ended the training."""
     done_before: bool = False
-    """Whether there was nothing left to do."""
+    """True if the run was already finished."""
     report: Path | None = None
-    """HTML report, where one was written."""
+    """HTML report; None if it was not written."""
 
 
 @dataclass(frozen=True)
 class FoldScore:
-    """One figure over the folds of a cross-validation."""
+    """One loss or metric over the folds of a cross-validation."""
 
     name: str
     values: list[float]
-    """Of each fold."""
+    """Value of each fold."""
     mean: float
     sd: float
-    """Standard deviation of the folds, as of a sample (divided by one less than their number)."""
+    """Sample standard deviation over the folds (divided by K - 1)."""
 
 
 @dataclass(frozen=True)
 class CrossValidated(Result):
-    """What the folds of a cross-validation come to."""
+    """Result of a cross-validation."""
 
     run: str
     folder: Path
     folds: list[Path]
-    """Run folder of each."""
+    """Run folder of each fold."""
     last: list[FoldScore]
-    """Validations of the last epoch of each fold."""
+    """Validation scores of the last epoch of each fold."""
     best: list[FoldScore]
-    """Validations of the best epoch of each fold, chosen on the very images that they score."""
+    """Validation scores of the best epoch of each fold; too good, because the same images chose the epoch."""
 
     def values(self) -> dict[str, Any]:
         """List the content of `cross_validation.yaml`."""
@@ -188,7 +188,7 @@ class CrossValidated(Result):
 
 @dataclass(frozen=True)
 class Evaluated(Result):
-    """Scores of a run on a split, and where they were written."""
+    """Scores of a run on a split, and the files with them."""
 
     run: str
     split: str
@@ -196,51 +196,51 @@ class Evaluated(Result):
     epoch: int
     folder: Path
     threshold: float | None
-    """None where each pixel belongs to the most probable class."""
+    """Threshold of the foreground; None where each pixel gets the most probable class."""
     num_images: int
     losses: dict[str, float]
     scores: "list[Score]"
     images: list[str]
     ranked_by: str
-    """Metric that orders the worst images."""
+    """Metric by which images are ordered."""
     predictions: Path | None
     level: float
-    """Of the intervals."""
+    """Confidence level of the intervals."""
     resamples: int
-    """Of the bootstrap behind them."""
+    """Number of bootstrap resamples behind the intervals."""
     classes: tuple[str, ...]
-    """Names of the channels of the mask."""
+    """Names of the classes, in the order of the mask's channels."""
     confusion: Array | None = None
-    """Pixels `(K, K)` by true class (row) and found class (column), where classes exclude each other."""
+    """Counts `(K, K)` by true class (row) and predicted class (column); None unless classes exclude each other."""
     notes: list[str] = field(default_factory=list)
     groups: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Number of images and headline of each metric by scenario, where the data set has some."""
+    """Number of images and value of each metric by scenario; empty without scenarios."""
     image_groups: list[str | None] = field(default_factory=list)
     """Scenario of each image."""
     report: Path | None = None
     """HTML report."""
     whole: "Evaluated | None" = None
-    """The same for what images are parts of, such as the sample of a crop."""
+    """The same scores for samples, where the images are crops of samples."""
     word: str | None = None
-    """What those are called."""
+    """Word for a sample, such as `nucleus`."""
     files: list[str] = field(default_factory=list)
-    """Further files in the folder."""
+    """More files in the folder."""
     unit: str = "pixels"
-    """What has a class, and is counted in `confusion`."""
+    """Unit that is counted in `confusion`, such as `pixels`."""
     answers: list[Row] = field(default_factory=list)
-    """Of a run that finds one class for each image: that of each image, or of what images are parts of."""
+    """Predicted class of each image, or of each sample; empty unless the task is `classification`."""
     mistakes: list[tuple[Row, Array]] = field(default_factory=list)
-    """Those that are wrong, the most confident first, each with a slice `(H, W)` as stored."""
+    """Wrong predictions, the most confident first, each with a slice `(H, W)` as stored."""
 
     def worst(self, count: int = 5) -> list[int]:
-        """Positions of the images with the worst score; undefined ones are left out."""
+        """Find the positions of the images with the worst score; undefined scores are left out."""
         chosen = next(entry for entry in self.scores if entry.name == self.ranked_by)
         sign = 1.0 if chosen.higher_is_better else -1.0
         defined = [index for index, value in enumerate(chosen.per_image) if not math.isnan(value)]
         return sorted(defined, key=lambda index: sign * chosen.per_image[index])[:count]
 
     def summary(self) -> dict[str, Any]:
-        """Content of `test_metrics.yaml`."""
+        """Give the content of `test_metrics.yaml`."""
         return {
             "experiment": self.run,
             "checkpoint": str(self.checkpoint),
@@ -270,13 +270,13 @@ class Evaluated(Result):
         }
 
     def of_wholes(self) -> dict[str, Any]:
-        """The part of `test_metrics.yaml` about samples, whose answers are means over crops."""
-        told = self.summary()
+        """Give the part of `test_metrics.yaml` about samples, whose probabilities are means over crops."""
+        summary = self.summary()
         keys = ("average_metrics", "confidence_intervals", "per_class")
-        return {"num": self.num_images, **{key: told[key] for key in keys}}
+        return {"num": self.num_images, **{key: summary[key] for key in keys}}
 
     def _of_class(self, index: int) -> dict[str, Any]:
-        """Scores of one class; `null` where the truth has no pixel of it."""
+        """Give the scores of one class; `null` where the truth has no pixel of the class."""
         found: dict[str, Any] = {entry.name: entry.per_class[index].value for entry in self.scores}
         if len(self.classes) > 1:
             found["num_defined"] = {entry.name: entry.per_class[index].num_images for entry in self.scores}
@@ -290,7 +290,7 @@ class Evaluated(Result):
         return found
 
     def per_image(self) -> list[dict[str, Any]]:
-        """Content of `per_image_metrics.yaml`."""
+        """Give the content of `per_image_metrics.yaml`."""
         return [
             {
                 "image": image,
@@ -307,7 +307,7 @@ class Evaluated(Result):
 
 @dataclass(frozen=True)
 class Predicted(Result):
-    """What was written."""
+    """Result of `predict`: files that were written, skipped or failed."""
 
     run: str
     checkpoint: Path
@@ -315,16 +315,16 @@ class Predicted(Result):
     written: list[dict[str, Any]] = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
     tables: list[Path] = field(default_factory=list)
-    """Tables with all answers, where these are no pictures."""
+    """Tables with all predicted classes; empty for tasks with masks."""
     skipped: list[str] = field(default_factory=list)
-    """Images whose mask was there."""
+    """Images that already had a mask (`--skip-existing`)."""
     presence: list[dict[str, Any]] = field(default_factory=list)
-    """Of each case with structures that may be absent: whether each is present, its volume, and in which file."""
+    """Entry for each case whose structures may be absent: file, presence and volume of each structure."""
 
 
 @dataclass(frozen=True)
 class Exported(Result):
-    """A network in a file, and how far it is from the original."""
+    """Result of `export`: the file, and its difference from the original network."""
 
     run: str
     checkpoint: Path
@@ -333,13 +333,13 @@ class Exported(Result):
     format: str
     precision: str
     baked: str | None
-    """Format of the images that the file normalises itself; None where it takes normalised ones."""
+    """Data type of the images that the file normalises itself; None if it takes normalised images."""
     size_mib: float
     tolerance: float | None
-    """Largest difference that was borne; None where Dice decided."""
+    """Largest difference that was accepted; None for `--int8`, which is judged by Dice."""
     differences: list[Difference]
     dice: dict[str, float] | None
-    """On the validation images, of the checkpoint and of the exported file, where weights have 8 bits."""
+    """Dice on the validation images, of the checkpoint and of the exported file; only for `--int8`."""
 
     def values(self) -> dict[str, Any]:
         """List the fields, and those of each difference."""

@@ -1,4 +1,4 @@
-"""What the reports of a training and of an evaluation have in common: curves, cases, confusions, config."""
+"""Sections that the reports of a training and of an evaluation share: curves, cases, confusion matrix, config."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,45 +39,45 @@ LINES = (
     '<p class="keys"><span><i class="key train"></i>training</span><span><i class="key val"></i>validation</span></p>'
 )
 MOST_CLASSES = 40
-"""With more classes the most frequent confusions stand in the place of the matrix."""
+"""With more classes the report lists the most frequent confusions and has no matrix."""
 STRONGEST = 0.75
-"""Opacity of a cell whose share is 1; its number must stay legible."""
+"""Opacity of a cell whose share is 1; low enough to read the number."""
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a report says of a run besides what came of it."""
+    """Facts about a run that every report shows."""
 
     dataset: str
     model: str
     parameters: int
     device: str
     config: str
-    """As in `config.yaml`."""
+    """Content of `config.yaml`."""
     environment: str | None = None
-    """As in `environment.yaml`; None where only a checkpoint is there."""
+    """Content of `environment.yaml`; None for a checkpoint without a run folder."""
     history: Sequence[Mapping[str, Any]] = ()
     """Entries of `metrics_history.yaml`."""
     colors: Mapping[str, RGB] = field(default_factory=dict)
-    """Of each class in pictures; empty for a single mask."""
+    """Colour of each class in pictures; empty for a single mask."""
     unit: str = "pixels"
-    """What images consist of."""
+    """Unit that has a class: `pixels`, `voxels`, `images` or `crops`."""
     is_exclusive: bool = False
-    """Whether each pixel has exactly one class."""
+    """True if each pixel has exactly one class."""
 
     @property
     def network(self) -> str:
-        """In words."""
+        """Name and size of the network."""
         return f"{self.model}, {self.parameters:,} parameters"
 
 
 def curves_section(history: Sequence[Mapping[str, Any]], *, mark: int | None, monitor: str | None = None) -> Markup:
-    """A chart for each figure of the history, the loss and what is monitored first; the learning rate last.
+    """Draw a chart for each loss and metric: the loss and the monitored value first, the learning rate last.
 
     Args:
         history: Entries of `metrics_history.yaml`.
-        mark: Epoch to be marked.
-        monitor: What decides which epoch is the best, such as `val_dice`.
+        mark: Epoch with a vertical line.
+        monitor: Value that decides which epoch is the best, such as `val_dice`.
     """
     if not history:
         return Markup()
@@ -98,20 +98,20 @@ def _figure(name: str, history: Sequence[Mapping[str, Any]], mark: int | None) -
     train = [(entry["epoch"], entry["train"][name]) for entry in history if name in entry["train"]]
     val = [(entry["epoch"], entry["val"][f"val_{name}"]) for entry in history if f"val_{name}" in entry["val"]]
     curves = [Curve("training", "train", train), Curve("validation", "val", val)]
-    told = [
+    values = [
         f"{curve.label} {value:.4f}"
         for curve in curves
         for epoch, value in curve.points
         if epoch == mark and math.isfinite(value)
     ]
-    caption = f"epoch {mark}: {', '.join(told)}" if told else ""
+    caption = f"epoch {mark}: {', '.join(values)}" if values else ""
     return chart(name, [curve for curve in curves if curve.points], mark=mark, caption=caption)
 
 
 def cases_section(
     worst: Sequence[CasePicture], best: Sequence[CasePicture], *, ranked_by: str, run: RunFacts
 ) -> Markup:
-    """Pictures of the cases at both ends, with what the colours mean."""
+    """Show pictures of the worst and the best cases, with a legend."""
     if not worst and not best:
         return Markup()
     sliced = "; the slice with the most mistakes" if any(case.place for case in (*worst, *best)) else ""
@@ -125,7 +125,7 @@ def cases_section(
 
 
 def legend(colors: Mapping[str, RGB]) -> Markup:
-    """Names with their colours."""
+    """Show names with their colours."""
     if not colors:
         return Markup()
     inner = "".join(
@@ -137,18 +137,18 @@ def legend(colors: Mapping[str, RGB]) -> Markup:
 
 def _case(case: CasePicture, ranked_by: str) -> Markup:
     place = f", {case.place}" if case.place else ""
-    told = Markup(f"<p><b>{escape(case.name)}</b> {escape(ranked_by)} {number(case.value)}{escape(place)}</p>")
+    line = Markup(f"<p><b>{escape(case.name)}</b> {escape(ranked_by)} {number(case.value)}{escape(place)}</p>")
     panels = joined(picture(pixels, f"{shown} of {case.name}{place}", shown) for shown, pixels in case.panels.items())
-    return Markup(f'<div class="case">\n{told}\n<div class="panels">\n{panels}\n</div>\n</div>')
+    return Markup(f'<div class="case">\n{line}\n<div class="panels">\n{panels}\n</div>\n</div>')
 
 
 def confusion_section(confusion: Array | None, classes: Sequence[str], unit: str) -> Markup:
-    """Confusion matrix `(K, K)` as shares of each true class and as counts; of very many classes the worst pairs.
+    """Show the confusion matrix `(K, K)` as shares and as counts; for very many classes, the most frequent pairs.
 
     Args:
-        confusion: Counts by true (row) and found class (column); nothing is shown for None.
+        confusion: Counts by true class (row) and predicted class (column); nothing is shown for None.
         classes: Names of the classes.
-        unit: What is counted.
+        unit: Word for what is counted, such as `pixels`.
     """
     if confusion is None:
         return Markup()
@@ -156,9 +156,9 @@ def confusion_section(confusion: Array | None, classes: Sequence[str], unit: str
     shares = np.divide(confusion, true, out=np.full(confusion.shape, np.nan), where=true > 0)
     if len(classes) > MOST_CLASSES:
         return _pairs(confusion, shares, classes, unit)
-    headings = ["true \\ found", *classes]
+    headings = ["true \\ predicted", *classes]
     relative = table(
-        f"Share of the {unit} of each true class (row) by found class (column), in percent",
+        f"Share of the {unit} of each true class (row) by predicted class (column), in percent",
         headings,
         ([name, *map(_share, row)] for name, row in zip(classes, shares.tolist(), strict=True)),
         kind="matrix",
@@ -185,18 +185,18 @@ def _pairs(confusion: Array, shares: Array, classes: Sequence[str], unit: str) -
     places = [divmod(int(place), len(classes)) for place in order if wrong.flat[place] > 0]
     return table(
         f"Most frequent confusions of {len(classes)} classes",
-        ["true", "found", unit, "share of the true class"],
+        ["true", "predicted", unit, "share of the true class"],
         ([classes[row], classes[col], int(confusion[row, col]), float(shares[row, col])] for row, col in places),
     )
 
 
 def commands_section(commands: Mapping[str, str]) -> Markup:
-    """Command lines by what they do."""
+    """List command lines by their purpose."""
     return facts({name: Markup(f"<code>{escape(without_passwords(text))}</code>") for name, text in commands.items()})
 
 
 def details_section(run: RunFacts) -> Markup:
-    """Config and environment as they stand in their files, without passwords."""
+    """Show config and environment, without passwords in addresses."""
     return joined(_details(run))
 
 

@@ -14,7 +14,7 @@ __all__ = ["CLASS_METRICS", "STRUCTURE_METRICS", "evaluated"]
 METRICS_PER_IMAGE = 6
 """Columns that fit a terminal; `per_image_metrics.yaml` has all."""
 CLASS_METRICS = ("iou", "dice", "f1", "precision", "recall")
-"""Columns of the table of classes."""
+"""Metrics that are columns of the table of classes."""
 STRUCTURE_METRICS = {
     "dice": "dice",
     "hd95": "hd95",
@@ -24,11 +24,11 @@ STRUCTURE_METRICS = {
     "presence_specificity": "spec.",
     "false_positive_volume": "false vol.",
 }
-"""Columns of structures that may be absent, where presence is scored."""
+"""Metrics that are columns of the table of structures, with their headings."""
 
 
 def evaluated(result: Evaluated) -> Iterator[Any]:
-    """Averages with intervals, the worst images, and the files."""
+    """Show averages with intervals, classes, the worst images, and the files."""
     count = plural(result.num_images, "image" if result.whole is None else "crop")
     if result.whole is not None:
         yield from _wholes(result.whole, result.word or "image")
@@ -70,13 +70,13 @@ def evaluated(result: Evaluated) -> Iterator[Any]:
 
 
 def _wrong(result: Evaluated) -> str:
-    """How many answers are wrong."""
+    """Count the wrong predictions."""
     wrong = sum(answer.truth != answer.found for answer in result.answers)
-    return f"{wrong} of {plural(len(result.answers), 'answer')} {'is' if wrong == 1 else 'are'} wrong"
+    return f"{wrong} of {plural(len(result.answers), 'prediction')} {'is' if wrong == 1 else 'are'} wrong"
 
 
 def _wholes(result: Evaluated, word: str) -> Iterator[Any]:
-    """Averages of what images are parts of."""
+    """Show averages over samples, where the images are crops of samples."""
     title = f"{escape(result.run)}: {plural(result.num_images, word)} of split {result.split}, the mean over its crops"
     averages = Table(title=title, title_justify="left")
     for heading in ("metric", "value", "95 % interval"):
@@ -88,7 +88,7 @@ def _wholes(result: Evaluated, word: str) -> Iterator[Any]:
 
 
 def _classes(result: Evaluated) -> Table:
-    """One row a class; a class that no pixel of the truth has is shown as such."""
+    """Show one row for each class; a class without true pixels is marked as absent."""
     table = Table(title="Classes", title_justify="left")
     table.add_column("class", no_wrap=True)
     table.add_column(result.unit, justify="right")
@@ -109,8 +109,8 @@ def _classes(result: Evaluated) -> Table:
 
 
 def _structures(result: Evaluated) -> Table:
-    """One row a structure; how many cases a figure stands on is beside it."""
-    table = Table(title="Structures, each figure with the number of cases that it stands on", title_justify="left")
+    """Show one row for each structure; the number of cases is beside each value."""
+    table = Table(title="Structures (in brackets: number of cases behind each value)", title_justify="left")
     table.add_column("structure", no_wrap=True)
     chosen = [entry for entry in result.scores if entry.name in STRUCTURE_METRICS]
     for entry in chosen:
@@ -122,7 +122,7 @@ def _structures(result: Evaluated) -> Table:
 
 
 def _scenarios(result: Evaluated) -> Table:
-    """One row a scenario."""
+    """Show one row for each scenario."""
     table = Table(title="Scenarios", title_justify="left")
     table.add_column("scenario", no_wrap=True)
     table.add_column("cases", justify="right")

@@ -1,6 +1,6 @@
-"""The best and the worst cases of a pass over images, as pictures for a report.
+"""Draw the best and the worst cases of an evaluation for a report.
 
-Which they are is known only when all cases are scored; until then the answers of a few candidates are kept, small.
+They are known only when all cases are scored. Until then the predictions of a few candidates are kept at a small size.
 """
 
 import math
@@ -28,7 +28,7 @@ from segcli.report.pictures import CasePicture
 __all__ = ["Showcase", "Shown", "per_case", "shown_again"]
 
 KEPT = 1024
-"""Pixels of the longer side of an answer that is kept."""
+"""Pixels of the longer side of a prediction that is kept."""
 DRAWN = 288
 """Pixels of the longer side of a picture: with noise in every pixel, 240 KiB as PNG."""
 PANELS = ("image", "truth", "prediction")
@@ -36,17 +36,17 @@ PANELS = ("image", "truth", "prediction")
 
 @dataclass(frozen=True)
 class Shown:
-    """Pictures of the cases at both ends."""
+    """Pictures of the worst and the best cases."""
 
     worst: list[CasePicture]
-    """The worst first."""
+    """Worst cases, the worst first."""
     best: list[CasePicture]
-    """The best first; none of those in `worst`."""
+    """Best cases, the best first; no case is in both lists."""
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """A candidate; of a volume only the slice to be shown."""
+    """One candidate; of a volume only the slice that is shown."""
 
     position: int
     value: float
@@ -57,11 +57,11 @@ class _Kept:
 
 
 class Showcase:
-    """Hears every case and keeps those at both ends.
+    """Receives every case and keeps the worst and the best.
 
     Args:
-        parts: The run's parts; its first metric is what cases are ordered by.
-        count: Cases at each end.
+        parts: Parts of the run; its first metric orders the cases.
+        count: Number of worst cases, and of best cases.
     """
 
     def __init__(self, parts: Assembly, count: int) -> None:
@@ -73,9 +73,9 @@ class Showcase:
         self.heard = 0
 
     def hear(self, case: Case, probs: Tensor, scored: Scored) -> None:
-        """Take up a case with its probabilities `(K, *S)`.
+        """Receive a case with its probabilities `(K, *S)`.
 
-        One whose score is not defined is left out, and so is one with a single answer `(K)` for all of it.
+        Cases with an undefined score are left out, and so are cases with one class `(K)` for the whole image.
         """
         if probs.ndim < 3:
             return
@@ -94,7 +94,7 @@ class Showcase:
             self.best = sorted([*self.best, kept], key=self._reverse_order)[: self.count]
 
     def shown(self) -> Shown:
-        """Draw what was kept; of few cases, the worse half counts as the worst."""
+        """Draw the cases that were kept; if they are few, the worse half is shown as the worst."""
         kept = sorted({entry.position: entry for entry in [*self.worst, *self.best]}.values(), key=self._order)
         worst, best = self.worst, self.best
         if len(kept) < len(worst) + len(best):
@@ -136,7 +136,7 @@ class Showcase:
 
 
 def shown_again(parts: Assembly, checkpoint: Path, cases: Sequence[Case]) -> Shown:
-    """Pictures of a few cases, predicted by the weights of a checkpoint, which the network keeps.
+    """Predict a few cases with the weights of a checkpoint and draw them; the network keeps these weights.
 
     Raises:
         SegcliError: The checkpoint or a file cannot be read, or the device fails.
@@ -162,12 +162,12 @@ def shown_again(parts: Assembly, checkpoint: Path, cases: Sequence[Case]) -> Sho
 
 
 def per_case(metric: Metric, scored: Scored) -> float:
-    """Value of a metric for one case, classes together, as tables have it; NaN where it is not defined."""
+    """Compute a metric for one case, averaged over classes as in tables; NaN where it is not defined."""
     return float(metric.over_classes(metric.statistics(scored).cpu().numpy())[0])
 
 
 def _depth(scored: Scored) -> int:
-    """Slice of a volume with the most mistakes; where there is none, with the most truth."""
+    """Find the slice of a volume with the most mistakes, or else with the largest true mask."""
     for voxels in ((scored.found ^ scored.truth) & scored.valid, scored.truth & scored.valid):
         slices = voxels[0].sum(dim=(0, 2, 3))
         if bool(slices.any()):
@@ -176,9 +176,9 @@ def _depth(scored: Scored) -> int:
 
 
 def _compared_masks(truth: Array, found: Array, *, exclude: bool) -> tuple[Mask, Mask, Mask]:
-    """Where an answer `(H, W)` or `(H, W, K)` is right, misses something, and finds what is not there.
+    """Find the pixels of a prediction `(H, W)` or `(H, W, K)` that are right, missed and false.
 
-    Where classes exclude each other, what is wrong is missed, and nothing else is marked.
+    Where classes exclude each other, every wrong pixel is marked as missed, and no other pixel is marked.
     """
     if exclude:
         none = np.zeros(truth.shape, bool)
@@ -191,7 +191,7 @@ def _compared_masks(truth: Array, found: Array, *, exclude: bool) -> tuple[Mask,
 
 
 def _drawn_size(size: tuple[int, ...], spacing: tuple[float, ...] | None) -> tuple[int, ...]:
-    """Size of a picture in the proportions of the body, where the spacing of the pixels is known.
+    """Compute the size of a picture with square pixels, if the spacing is known.
 
     Example:
         >>> _drawn_size((40, 40), (1.0, 2.0, 1.0)), _drawn_size((1000, 500), None)
@@ -204,7 +204,7 @@ def _drawn_size(size: tuple[int, ...], spacing: tuple[float, ...] | None) -> tup
 
 
 def _reduced(picture: Array, size: tuple[int, ...]) -> Array:
-    """By area downwards, so that thin structures stay; pixels are repeated upwards."""
+    """Resize a picture: averages of areas when it shrinks, repeated pixels when it grows."""
     if picture.shape[0] >= size[0] and picture.shape[1] >= size[1]:
         return resize(picture, size)
     stretched: Array = cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)

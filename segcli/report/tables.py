@@ -14,23 +14,23 @@ __all__ = ["cross_validated", "exported", "predicted", "rehearsed", "trained"]
 
 CASES_SHOWN = 20
 MANY_STRUCTURES = 8
-"""More than these do not fit side by side."""
+"""With more structures a table has one row for each structure."""
 
 
 def rehearsed(result: dict[str, Any]) -> Iterator[Any]:
-    """Outcome of a dry run."""
+    """Print the result of a dry run."""
     train = ", ".join(f"{name} {number(value)}" for name, value in result["train"].items())
     batches = result["batches_per_epoch"]
-    yield f"dry run of {escape(result['run'])}: {batches} batches an epoch; two were trained: {train}"
+    yield f"dry run of {escape(result['run'])}: {batches} batches per epoch; two were trained: {train}"
     yield "nothing was written"
 
 
 def trained(result: Trained) -> Iterator[Any]:
-    """Where a run stands, and what to do next."""
+    """Print the state of a run, and the next command."""
     if result.done_before:
         yield (
             f"run {escape(result.run)} is finished after {plural(result.epochs, 'epoch')}; "
-            f"train on with: segcli resume {escape(result.run)} training.epochs=N"
+            f"train further with: segcli resume {escape(result.run)} training.epochs=N"
         )
         if result.report is not None:
             yield f"wrote {escape(shown(result.report))}"
@@ -45,7 +45,7 @@ def trained(result: Trained) -> Iterator[Any]:
 
 
 def cross_validated(result: CrossValidated) -> Iterator[Any]:
-    """Mean and standard deviation over the folds."""
+    """Show mean and standard deviation over the folds."""
     title = f"{escape(result.run)}: {plural(len(result.folds), 'fold')}, mean ± standard deviation"
     table = Table(title=title, title_justify="left")
     for heading in ("validation", "last epoch", "best epoch", "last epoch of each fold"):
@@ -55,18 +55,18 @@ def cross_validated(result: CrossValidated) -> Iterator[Any]:
         both = [f"{number(each.mean)} ± {number(each.sd)}" for each in (score, best[score.name])]
         table.add_row(score.name, *both, "  ".join(map(number, score.values)))
     yield table
-    yield "[dim]the best epoch was chosen on the images that it is scored on, and flatters[/]"
+    yield "[dim]scores of the best epoch are too good: the same images chose the epoch[/]"
     yield f"wrote {escape(str(result.folder / 'cross_validation.yaml'))}"
 
 
 def predicted(result: Predicted) -> Iterator[Any]:
-    """How many masks went where, and what failed."""
+    """Print the number of masks, their folder, and the failures."""
     for path in result.tables:
-        yield f"wrote {plural(len(result.written), 'answer')} to {escape(str(path))}"
+        yield f"wrote {plural(len(result.written), 'prediction')} to {escape(str(path))}"
     if not result.tables:
         yield f"wrote {plural(len(result.written), 'mask')} to {escape(str(result.folder))}"
     if result.skipped:
-        yield f"passed over {plural(len(result.skipped), 'image')} whose mask was there"
+        yield f"skipped {plural(len(result.skipped), 'image')} that already had a mask"
     if result.presence:
         yield _found_structures(result)
     if result.failed:
@@ -76,7 +76,7 @@ def predicted(result: Predicted) -> Iterator[Any]:
 
 
 def _found_structures(result: Predicted) -> Table:
-    """Volume of each structure that is present: one row a case, or one a structure where these are many."""
+    """Show the volume of each structure that is present: a row per case, or per structure if these are many."""
     names, cases = list(result.presence[0]["structures"]), result.presence
     table = Table(title_justify="left")
     if len(names) > MANY_STRUCTURES:
@@ -94,7 +94,9 @@ def _found_structures(result: Predicted) -> Table:
         for entry in cases:
             table.add_row(escape(entry["case"]), *map(_found, entry["structures"].values()))
     more = len(result.presence) - len(cases)
-    table.title = "Volume of what is present" + (f"; {more} more cases are in `presence.csv`" if more else "")
+    table.title = "Volume of the structures that are present" + (
+        f"; {more} more cases are in `presence.csv`" if more else ""
+    )
     return table
 
 
@@ -103,7 +105,7 @@ def _found(structure: dict[str, Any]) -> str:
 
 
 def exported(result: Exported) -> Iterator[Any]:
-    """Differences on each input, and the files."""
+    """Show the differences on each input, and the files."""
     table = Table(title=f"{escape(result.run)} as {result.format}, {result.precision}", title_justify="left")
     for heading in ("input", "shape", "raw outputs differ by", "of up to", "probabilities differ by"):
         table.add_column(heading, justify="left" if heading in ("input", "shape") else "right", overflow="fold")
@@ -113,9 +115,9 @@ def exported(result: Exported) -> Iterator[Any]:
         table.add_row(escape(entry.input), shape, *(f"{value:.2g}" for value in figures))
     yield table
     if result.tolerance is not None:
-        yield f"run in a process of its own: every difference is within {result.tolerance:g}"
+        yield f"checked in a separate process: every difference is at most {result.tolerance:g}"
     if result.dice is not None:
         before, after = result.dice["checkpoint"], result.dice["exported"]
         yield f"Dice on the validation images: {before:.4f} before, {after:.4f} in the file ({after - before:+.4f})"
     yield f"wrote {escape(shown(result.file))} ({result.size_mib:.1f} MiB)"
-    yield f"wrote {escape(shown(result.card))}, the model card: licence and intended use are yours to fill in"
+    yield f"wrote {escape(shown(result.card))}, the model card: please fill in licence and intended use"

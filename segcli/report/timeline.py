@@ -1,4 +1,4 @@
-"""Memory over a training step as one HTML file, with the layer under the cursor; nothing is loaded from elsewhere."""
+"""Draw memory over a training step as one HTML file; the cursor shows the layer, and nothing is loaded."""
 
 import json
 
@@ -23,8 +23,8 @@ canvas { width: 100%; height: 60vh; border: 1px solid #ccc; cursor: crosshair; }
 #legend i { display: inline-block; width: .9em; height: .9em; margin-right: .4em; }
 </style>
 <h1>TITLE</h1>
-<p>Bytes in tensors after each allocation and release of two training steps and a validation; the grey line is what the
-allocator holds. Move over the curve; drag to look closer, double-click to see all of it again.</p>
+<p>Bytes in tensors after each allocation and release, over two training steps and a validation. The grey line is the
+memory that the allocator reserves. Point at the curve for details; drag to zoom in, double-click to zoom out.</p>
 <div id="legend"></div>
 <canvas id="plot"></canvas>
 <div id="told"></div>
@@ -95,11 +95,11 @@ draw();
 
 
 def timeline_page(forecast: Forecast, timeline: Timeline) -> str:
-    """The page.
+    """Build the page.
 
     Args:
-        forecast: What the title tells.
-        timeline: The curve.
+        forecast: Forecast for the title.
+        timeline: Values of the curve.
     """
     title = (
         f"{forecast.run}: {forecast.model}, batch {forecast.batch_size}, {forecast.precision}, "

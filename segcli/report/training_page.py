@@ -1,4 +1,4 @@
-"""`report.html` of a run folder: how a training went."""
+"""Build `report.html` of a training."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,10 +37,10 @@ Entry = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class BestValidation:
-    """What a run remembers of the validation of its best epoch."""
+    """Validation of the best epoch, as the run stores it."""
 
     ranked_by: str
-    """Metric that orders the cases."""
+    """Metric by which the cases are ordered."""
     classes: Sequence[str]
     worst: Sequence[CasePicture] = ()
     best: Sequence[CasePicture] = ()
@@ -56,15 +56,15 @@ def training_page(
     warnings: Sequence[str] = (),
     validation: BestValidation | None = None,
 ) -> str:
-    """The page.
+    """Build the page.
 
     Args:
-        trained: Where the run stands.
-        run: The run.
-        elapsed_s: Seconds of training in all.
-        commands: Command lines by what they do.
-        warnings: What was told on the way.
-        validation: What is known of the best validation.
+        trained: State of the run.
+        run: Facts about the run.
+        elapsed_s: Seconds of training in total.
+        commands: Command lines by purpose.
+        warnings: Warnings of the last call.
+        validation: Validation of the best epoch.
     """
     epoch = trained.best_epoch or trained.epochs
     entry = next((entry for entry in run.history if entry["epoch"] == epoch), None)
@@ -72,7 +72,7 @@ def training_page(
         ("", joined([_cards(trained, elapsed_s), _facts(trained, run)])),
         ("Warnings", _warnings(warnings)),
         ("Curves", curves_section(run.history, mark=trained.best_epoch, monitor=trained.monitor)),
-        (f"Figures of epoch {epoch}", _figures(entry, run.history)),
+        (f"Losses and metrics of epoch {epoch}", _figures(entry, run.history)),
         (f"Classes in epoch {epoch}", _classes(entry)),
     ]
     if validation is not None:
@@ -88,15 +88,15 @@ def _cards(trained: Trained, elapsed_s: float) -> Markup:
     found: list[tuple[str, str, str]] = []
     if trained.best is not None:
         found.append((f"best {trained.monitor}", number(trained.best), f"in epoch {trained.best_epoch}"))
-    early = "ended by early stopping" if trained.early else "all that were asked for"
+    early = "ended by early stopping" if trained.early else "as configured"
     found.append(("epochs", number(trained.epochs), early))
-    each = f"{_duration(elapsed_s / max(trained.epochs, 1))} an epoch"
-    found.append(("time of training", _duration(elapsed_s), each))
+    each = f"{_duration(elapsed_s / max(trained.epochs, 1))} per epoch"
+    found.append(("training time", _duration(elapsed_s), each))
     return cards(found)
 
 
 def _duration(seconds: float) -> str:
-    """Seconds in words.
+    """Write seconds in words.
 
     Example:
         >>> _duration(4.2), _duration(130), _duration(7380)
@@ -123,12 +123,12 @@ def _facts(trained: Trained, run: RunFacts) -> Markup:
 def _warnings(warnings: Sequence[str]) -> Markup:
     if not warnings:
         return Markup()
-    told = "".join(f"<li>{escape(without_passwords(text))}</li>" for text in dict.fromkeys(warnings))
-    return joined([note("Told by the last call of train or resume."), Markup(f'<ul class="warnings">{told}</ul>')])
+    items = "".join(f"<li>{escape(without_passwords(text))}</li>" for text in dict.fromkeys(warnings))
+    return joined([note("Warnings of the last call of train or resume."), Markup(f'<ul class="warnings">{items}</ul>')])
 
 
 def _figures(entry: Entry | None, history: Sequence[Entry]) -> Markup:
-    """Losses and metrics of the best epoch, beside those of the last."""
+    """Show losses and metrics of the best epoch beside those of the last."""
     if entry is None:
         return Markup()
     shown = [entry] if entry is history[-1] else [entry, history[-1]]
@@ -141,7 +141,7 @@ def _figures(entry: Entry | None, history: Sequence[Entry]) -> Markup:
     caption = "Losses and metrics"
     if len(shown) > 1:
         caption += f" of the best epoch ({shown[0]['epoch']}) and of the last ({shown[1]['epoch']})"
-    return table(caption, ["figure", *headings], rows)
+    return table(caption, ["name", *headings], rows)
 
 
 def _bare(name: str) -> str:
@@ -149,7 +149,7 @@ def _bare(name: str) -> str:
 
 
 def _classes(entry: Entry | None) -> Markup:
-    """Each metric of each class in the validation of an epoch."""
+    """Show each metric of each class in the validation of an epoch."""
     values: Mapping[str, Mapping[str, float]] = (entry or {}).get("val_per_class", {})
     if entry is None or not values:
         return Markup()

@@ -1,4 +1,4 @@
-"""Frames as a video."""
+"""Write frames as a video."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,22 +13,22 @@ from segcli.core.types import Array
 __all__ = ["video_to"]
 
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
-"""Those that OpenCV brings along on every system."""
+"""Codecs that OpenCV has on every system, by file suffix."""
 
 
 @contextmanager
 def video_to(path: Path | None, fps: float) -> Iterator[Callable[[Path, Array], None] | None]:
-    """Collect frames into a video, which is there when all of them are, or not at all.
+    """Collect frames into a video; the file appears only when all frames are written.
 
     Args:
         path: File of the video, `.mp4` or `.avi`; None for no video.
         fps: Frames per second.
 
     Yields:
-        A function that takes a frame `(H, W, 3)` with the file it is about; None without a video.
+        A function that takes the image file and its frame `(H, W, 3)`; None without a video.
 
     Raises:
-        ConfigError: There is no codec for this ending.
+        ConfigError: There is no codec for this suffix.
         DataError: The frames differ in size, or the video cannot be written.
     """
     if path is None:
@@ -73,13 +73,13 @@ class _Frames:
         self.writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
 
     def finish(self) -> None:
-        """Write out what is left."""
+        """Finish the video; refuse a video without frames."""
         if self.first is None:
             raise DataError(f"no frame for the video `{self.path}`: every image failed")
         self.close()
 
     def close(self) -> None:
-        """End the writer, which completes the file."""
+        """Close the writer, which completes the file."""
         if self.writer is not None:
             self.writer.release()
             self.writer = None

@@ -1,4 +1,4 @@
-"""Forecasts of GPU memory as tables for a terminal."""
+"""Show forecasts of GPU memory as tables for a terminal."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -26,11 +26,11 @@ KINDS = {
 
 
 WEIGHTS = ("parameters", "buffers", "gradients", "optimizer", "ema")
-"""Kinds that do not depend on images."""
+"""Kinds of memory that do not depend on the images."""
 
 
 def shape(sizes: Sequence[int]) -> str:
-    """Sizes as people write them.
+    """Write a size with `x` between the axes.
 
     Example:
         >>> shape((512, 480))
@@ -40,13 +40,13 @@ def shape(sizes: Sequence[int]) -> str:
 
 
 def forecast(result: Forecast, *, top: int = 15, layers: bool = True, activations: bool = True) -> Iterator[Any]:
-    """Totals, stages, layers, and what fits.
+    """Show totals, stages, layers, and the largest batch and image that fit.
 
     Args:
         result: The forecast.
-        top: Number of layers, the largest.
-        layers: Tell layers apart.
-        activations: Tell what depends on the batch; without, only what the weights alone decide.
+        top: Number of layers to show; the largest ones.
+        layers: Show the table of layers.
+        activations: Show memory that depends on the batch too; else only the memory of the weights.
     """
     if not activations:
         yield _weights(result)
@@ -82,7 +82,7 @@ def _measured(result: Forecast, measured: Measured) -> Table:
 
 
 def _traced(traced: Traced) -> Iterator[str]:
-    what = "process memory" if traced.device == "cpu" else "peak of what is allocated"
+    what = "process memory" if traced.device == "cpu" else "peak of allocated memory"
     yield f"traced one step on {traced.device}: {traced.elapsed_s:.1f} s, {what} {size(traced.peak)}"
     for path in traced.files:
         yield f"wrote {escape(str(path))}"
@@ -113,8 +113,8 @@ def _totals(result: Forecast) -> Table:
         if kind in result.kinds or kind in result.at_peak:
             table.add_row(words, size(result.kinds.get(kind)), size(result.at_peak.get(kind, 0)))
     table.add_section()
-    table.add_row("[bold]peak of what is allocated[/]", "", f"[bold]{size(result.peak)}[/]")
-    table.add_row("held back by the allocator", "", size(result.reserved - result.peak))
+    table.add_row("[bold]peak of allocated memory[/]", "", f"[bold]{size(result.peak)}[/]")
+    table.add_row("reserved by the allocator, not allocated", "", size(result.reserved - result.peak))
     table.add_row("context and libraries (allowance)", "", size(CONTEXT + LIBRARIES))
     table.add_row("[bold]on the GPU[/]", "", f"[bold]{size(result.device)}[/]")
     return table
@@ -135,7 +135,7 @@ def _stages(result: Forecast) -> Table:
 
 def _layers(result: Forecast, top: int) -> Table:
     shown = sorted(result.layers, key=lambda layer: (-layer.activations - layer.weights, layer.name))[:top]
-    table = Table(title=f"By layer: {len(shown)} of {len(result.layers)}, the largest", title_justify="left")
+    table = Table(title=f"By layer: the {len(shown)} largest of {len(result.layers)}", title_justify="left")
     for heading in ("layer", "parameters", "weights", "activations", "peak while it runs"):
         table.add_column(heading, justify="left" if heading == "layer" else "right")
     for layer in shown:
@@ -172,7 +172,7 @@ def _limits(result: Forecast, limits: Limits) -> Iterator[str]:
 
 
 def comparison(results: Sequence[Forecast]) -> Iterator[Any]:
-    """One row a run; then what was swept or measured, run by run."""
+    """Show one row for each run, then the sweeps and measurements of each run."""
     limited = any(result.limits for result in results)
     table = Table(title="GPU memory of a training", title_justify="left")
     table.add_column("run", overflow="fold")

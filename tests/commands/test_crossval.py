@@ -79,4 +79,4 @@ def test_frames_of_a_sequence_stay_in_one_fold(run_cli, workplace):
 def test_more_folds_than_cases_are_refused(tiny, run_cli):
     result = run_cli("train", tiny(), "--folds", 9)
     assert result.code == 2
-    assert "9 folds need 9 cases (or groups of them) at least, there are 8" in result.err
+    assert "9 folds need at least 9 cases or groups of cases, there are 8" in result.err

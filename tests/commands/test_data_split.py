@@ -69,5 +69,5 @@ def test_a_data_set_that_draws_nothing_is_told(run_cli, workplace):
     (workplace / "set.yaml").write_text("paths: {root: data}\n")
     result = run_cli("data", "split", "set.yaml")
     assert result.code == 2
-    assert "draws no split: folders, names or a file written by hand decide" in result.err
+    assert "draws no split: folders, names or a file written by hand define it" in result.err
     assert not (workplace / "data/split.yaml").exists()

@@ -177,7 +177,7 @@ def test_statistics_of_each_image_cannot_be_baked_in(run_cli, tiny):
     assert run_cli("train", tiny(training__epochs=1, data__preprocessing={"normalize": "per_image"})).code == 0
     result = run_cli("export", "tiny", "--bake")
     assert result.code == 2
-    assert "`--bake` cannot bake in `data.preprocessing.normalize: per_image`" in result.err
+    assert "`--bake` cannot include `data.preprocessing.normalize: per_image`" in result.err
 
 
 @pytest.mark.usefixtures("trained", "forked_parity")

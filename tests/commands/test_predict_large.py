@@ -69,7 +69,7 @@ def test_a_folder_goes_on_where_it_stopped_and_lists_what_failed(run_cli, workpl
     assert (workplace / "found/03.png").stat().st_mtime_ns == before
     assert [path.name for path in (workplace / "found").glob(".*")] == [f".04.png.{os.getppid()}.part"]
     result = run_cli("predict", folder, "--out", "found", "--skip-existing")
-    assert "passed over 5 images whose mask was there" in result.out
+    assert "skipped 5 images that already had a mask" in result.out
 
 
 @pytest.mark.usefixtures("trained")

@@ -157,7 +157,10 @@ def test_a_report_that_fails_costs_no_training_and_is_not_hidden(run_cli, tiny, 
     result = run_cli("train", tiny(training__epochs=1), "--json")
     assert result.code == 0
     assert json.loads(result.out)["report"] is None
-    assert "no report.html, by a mistake of ours; the run is whole: KeyError: 'dice' (test_report.py:" in result.err
+    assert (
+        "no report.html, because of a bug in segcli; the run is complete: KeyError: 'dice' (test_report.py:"
+        in result.err
+    )
     assert (RUN / "checkpoints/best.safetensors").exists()
     assert not (RUN / "report.html").exists()
 

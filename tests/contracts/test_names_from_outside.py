@@ -95,7 +95,7 @@ def test_a_checkpoint_chooses_no_folder(guarded, place, hostile):
     assert (place / "outputs/tests" / name / "predictions/00.png").is_file()
     guarded("predict", "data/test/image", "--run", path, allowed=[f"outputs/predictions/{name}"])
     guarded("export", path, "--format", "torchscript", "--half", allowed=[f"outputs/exports/{name}"])
-    assert "lies in no run folder" in guarded("resume", path, codes=(4,)).err
+    assert "is not in a run folder" in guarded("resume", path, codes=(4,)).err
 
 
 def test_a_run_from_elsewhere_goes_on_in_its_own_folder(guarded, place, tmp_path):

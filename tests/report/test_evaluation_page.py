@@ -108,7 +108,7 @@ def test_the_most_confident_mistakes_are_pictures_with_what_was_found(tmp_path):
     first = wrong[0]
     verdict = f"true {CLASSES[first.truth]}, found {CLASSES[first.found]} ({first.probs.max():.1%})"
     assert f"{first.name} {verdict}" in page.text
-    assert f"{len(wrong)} of 60 answers are wrong; the {MOST_MISTAKES} most confident are shown" in page.text
+    assert f"{len(wrong)} of 60 predictions are wrong; the {MOST_MISTAKES} most confident are shown" in page.text
 
 
 def test_samples_and_their_crops_have_scores_and_confusions_of_their_own(tmp_path):
@@ -128,7 +128,7 @@ def test_samples_and_their_crops_have_scores_and_confusions_of_their_own(tmp_pat
 def test_without_a_mistake_the_page_says_so(tmp_path):
     rows = [Row("a", np.array([0.9, 0.1, 0.0]), 1, 0), Row("b", np.array([0.2, 0.2, 0.6]), 1, 2)]
     page = read(tmp_path, evaluated(2, np.eye(3, dtype=int)), answers=Answers(rows))
-    assert "None: all 2 answers are right." in page.text
+    assert "None: all 2 predictions are right." in page.text
     assert page.table("Probability of each class").headings[-1] == "p(dead)"
     assert not page.pictures()
 
@@ -136,7 +136,7 @@ def test_without_a_mistake_the_page_says_so(tmp_path):
 def test_an_unknown_truth_is_told_as_such_and_is_no_mistake(tmp_path):
     page = read(tmp_path, evaluated(2, None), answers=Answers([Row("a", np.array([0.9, 0.1, 0.0]), 1)]))
     assert page.table("Probability of each class").text("a", "true") == "-"
-    assert "None: all 1 answers are right." in page.text
+    assert "None: all 1 predictions are right." in page.text
 
 
 def test_a_class_has_its_interval_and_the_number_of_images_where_it_is_not_all(tmp_path):

@@ -444,7 +444,7 @@ def test_a_checkpoint_by_itself_is_scored_and_recorded_nowhere(run_cli, tiny, fo
     shutil.rmtree(folder)
     result = run_cli("eval", alone)
     assert result.code == 0
-    assert "lies in no run folder: no tracker is told of its scores" in result.err
+    assert "is not in a run folder: its scores are not sent to trackers" in result.err
     assert list(workplace.rglob("events.out.*")) == []
 
 
