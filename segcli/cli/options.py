@@ -55,7 +55,7 @@ RunsOpt = Annotated[
     typer.Option(
         "--run",
         "-r",
-        help="Run folder, run name or checkpoint; default: the newest run. Several runs are averaged.",
+        help="Run folder, name or checkpoint (default: newest run); several are averaged.",
         autocompletion=complete.runs,
         show_default=False,
     ),
@@ -69,7 +69,7 @@ ModelFileOpt = Annotated[
     typer.Option(
         "--model-file",
         metavar="FILE.py",
-        help="Python file of your own network that may run; needed if the run was not trained on this machine.",
+        help="Python file of your own network; needed if the run was trained elsewhere.",
         show_default=False,
     ),
 ]
@@ -77,7 +77,7 @@ TTAOpt = Annotated[
     bool | None,
     typer.Option(
         "--tta/--no-tta",
-        help="Average the predictions of all flips and quarter turns (8 times the work), or predict each image once.",
+        help="Average predictions of all flips and quarter turns (8 times the work).",
         show_default=False,
     ),
 ]
@@ -90,7 +90,7 @@ EvalThresholdOpt = Annotated[
     typer.Option(
         "--threshold",
         metavar="0..1 | best-on-val",
-        help="Smallest probability of the foreground; best-on-val chooses it on the validation images.",
+        help="Smallest foreground probability; best-on-val: chosen on validation images.",
         show_default=False,
     ),
 ]

@@ -24,7 +24,7 @@ VramOpt = Annotated[
     typer.Option(
         "--vram",
         metavar="SIZE",
-        help="Memory of the GPU, such as 24GiB; default: the memory of the GPU in this machine.",
+        help="Memory of the GPU, such as 24GiB; default: the GPU of this machine.",
     ),
 ]
 SweepOpt = Annotated[

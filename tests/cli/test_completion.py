@@ -78,6 +78,11 @@ def test_tab_offers(place, line, expected):
     assert candidates(place, line) == expected
 
 
+@pytest.mark.parametrize("command", ["train", "eval", "predict", "profile-memory", "export", "data convert"])
+def test_the_meaning_of_each_option_fits_one_line(place, command):
+    assert [word for word in candidates(place, f"segcli {command} --") if not word.startswith("--")] == []
+
+
 def test_completion_and_help_load_nothing_heavy(place):
     code = (
         "import sys\n"

@@ -136,7 +136,7 @@ def test_depth_sums_layers_up_and_top_takes_the_largest(forecast, run_cli, tiny)
         assert sum(layer[key] for layer in blocks["layers"]) == sum(layer[key] for layer in whole["layers"])
     assert sum(layer["parameters"] for layer in whole["layers"]) == whole["parameters"]["total"]
     table = run_cli("profile-memory", tiny(), "--top=2").out
-    assert "By layer: 2 of " in table
+    assert "By layer: the 2 largest of " in table
     assert table[table.index("By layer") :].count("\n│") == 2
 
 

@@ -298,7 +298,7 @@ def test_structures_have_presence_scenarios_and_slices(run_cli, workplace):
             assert equal(structures.value(name, metric), told[metric])
             if told["num_defined"][metric] < 4:
                 assert structures.text(name, metric).endswith(f"{told['num_defined'][metric]} of 4")
-    scenarios = page.table("Cases of each scenario")
+    scenarios = page.table("Scores of each scenario")
     for name, told in summary["per_scenario"].items():
         assert scenarios.value(name, "cases") == told["num_images"]
         assert equal(scenarios.value(name, "dice"), told["dice"])

@@ -88,11 +88,11 @@ def test_every_answer_has_its_probabilities_and_the_confident_mistakes_come_firs
     rows = answers()
     page, wrong, _ = classified(tmp_path, rows)
     table = page.table("Probability of each class")
-    assert table.headings == ["sample", "true", "found", *(f"p({name})" for name in CLASSES), "crops"]
+    assert table.headings == ["sample", "true", "predicted", *(f"p({name})" for name in CLASSES), "crops"]
     for row in rows:
         assert [table.value(row.name, f"p({name})") for name in CLASSES] == row.probs.tolist()
         assert table.text(row.name, "true") == CLASSES[row.truth]
-        assert table.text(row.name, "found") == CLASSES[row.found]
+        assert table.text(row.name, "predicted") == CLASSES[row.found]
         assert table.value(row.name, "crops") == 4
     assert [cells[0] for cells in table.rows[1 : len(wrong) + 1]] == [row.name for row in wrong]
 
@@ -106,7 +106,7 @@ def test_the_most_confident_mistakes_are_pictures_with_what_was_found(tmp_path):
     assert {picture.shape for picture in pictures.values()} == {(20, 30, 3)}
     assert all(picture.min() == 0 and picture.max() == 255 for picture in pictures.values())  # stretched
     first = wrong[0]
-    verdict = f"true {CLASSES[first.truth]}, found {CLASSES[first.found]} ({first.probs.max():.1%})"
+    verdict = f"true {CLASSES[first.truth]}, predicted {CLASSES[first.found]} ({first.probs.max():.1%})"
     assert f"{first.name} {verdict}" in page.text
     assert f"{len(wrong)} of 60 predictions are wrong; the {MOST_MISTAKES} most confident are shown" in page.text
 
