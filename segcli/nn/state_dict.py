@@ -55,7 +55,7 @@ def read_tensors(path: Path, *, hint: str, within: Sequence[str] = ()) -> dict[s
             else torch.load(path, map_location="cpu", weights_only=True)
         )
     except Exception as error:  # many kinds of exceptions: a damaged archive, code in a pickle
-        raise CheckpointError(f"`{path}` is no file of weights ({str(error).strip()[:80]})", hint=hint) from error
+        raise CheckpointError(f"`{path}` holds no weights ({str(error).strip()[:80]})", hint=hint) from error
     for key in within:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
