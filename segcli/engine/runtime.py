@@ -182,8 +182,8 @@ def out_of_memory(error: Exception) -> DeviceMemoryError | None:
         return DeviceMemoryError(
             f"out of memory: {str(error).splitlines()[0][:160]}",
             hint="lower `data.batch_size`, `data.patch_size` (or `crop_size`) or `inference.tile`, or set "
-            "`training.amp=auto`; `debug.on_oom=halve` splits a batch, `training.validate_on=cpu` moves the validation to "
-            "the CPU, and `segcli profile-memory CONFIG data.batch_size=N` forecasts another batch size",
+            "`training.amp=auto`; `debug.on_oom=halve` splits a batch, `training.validate_on=cpu` moves the validation "
+            "to the CPU, and `segcli profile-memory CONFIG data.batch_size=N` forecasts another batch size",
         )
     return None
 

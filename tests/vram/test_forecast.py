@@ -155,7 +155,7 @@ def test_images_of_unknown_size_are_told_with_the_key_that_gives_it(run_cli, wor
     (workplace / "data").rename(workplace / "away")
     result = run_cli("profile-memory", config)
     assert result.code == 2
-    assert "the size of the images of `tiny` is not known" in result.err
+    assert "the image size of `tiny` is unknown" in result.err
     result = run_cli("profile-memory", config, "data.image_size=[64,64]")
     assert result.code == 0
     assert "the data set is not available: sizes are taken from the config" in result.out
