@@ -13,9 +13,7 @@ from segcli.core.errors import CheckpointError, ConfigError
 
 __all__ = ["Fit", "fitted", "read_state_dict", "read_tensors"]
 
-HINT = (
-    "a state dict of tensors is needed: a `.safetensors` of segcli, or a `.pt` saved with `torch.save(net.state_dict())`"
-)
+HINT = "give a state dict of tensors: a `.safetensors` of segcli, or a `.pt` saved with `torch.save(net.state_dict())`"
 WRAPPERS = ("state_dict", "model_state_dict")
 PREFIXES = ("module.", "_orig_mod.")
 """Prefixes that DataParallel and `torch.compile` add to every name."""
