@@ -1,4 +1,4 @@
-"""Functions of NumPy arrays and of tensors alike; nothing here imports PyTorch."""
+"""Functions for both NumPy arrays and tensors; this module does not import PyTorch."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 __all__ = ["A", "by_channel", "sigmoid", "softmax", "spread"]
 
 A = TypeVar("A", Array, "Tensor")
-"""A NumPy array or a tensor; whoever takes one gives back the same kind."""
+"""A NumPy array or a tensor; a function returns the same kind that it takes."""
 
 
 def sigmoid(logits: A) -> A:
-    """Sigmoid in float32; of arrays it is computed on the side that does not overflow."""
+    """Compute the sigmoid in float32; for arrays on the side that does not overflow."""
     if not isinstance(logits, np.ndarray):
         return logits.float().sigmoid()
     logits = np.asarray(logits, np.float32)
@@ -27,7 +27,7 @@ def sigmoid(logits: A) -> A:
 
 
 def softmax(logits: A) -> A:
-    """Softmax in float32 over the channels of `(B, K, *S)`."""
+    """Compute the softmax in float32 over the channels of `(B, K, *S)`."""
     if not isinstance(logits, np.ndarray):
         return logits.float().softmax(dim=1)
     logits = np.asarray(logits, np.float32)
@@ -37,7 +37,7 @@ def softmax(logits: A) -> A:
 
 
 def by_channel(values: Sequence[float], like: A) -> A:
-    """Values `(K)` as a float32 array of the kind of `like` that meets its channels, `(K, *1)`."""
+    """Convert values `(K)` to float32 of the kind of `like`, shaped to broadcast over its channels, `(K, *1)`."""
     shape = (-1, *[1] * (like.ndim - 2))
     if not isinstance(like, np.ndarray):
         return like.float().new_tensor(values).view(shape)
@@ -46,5 +46,5 @@ def by_channel(values: Sequence[float], like: A) -> A:
 
 
 def spread(values: A, like: A) -> A:
-    """Values `(B, K)` with an axis of length 1 for each spatial axis of `like`."""
+    """Add to values `(B, K)` an axis of length 1 for each spatial axis of `like`."""
     return values.reshape((*values.shape, *[1] * (like.ndim - 2)))

@@ -66,12 +66,12 @@ class ConfigModel(BaseModel):
 
 @dataclass(frozen=True)
 class Output:
-    """One output of a network, as a task declares it."""
+    """Output of a network, declared by a task."""
 
     name: str
     channels: int
     has_pixels: bool = True
-    """Whether it has a value for each pixel, `(B, K, *S)`, and not one for the whole image, `(B, K)`."""
+    """True if the output has a value for each pixel, `(B, K, *S)`, False if one per image, `(B, K)`."""
 
 
 @dataclass(frozen=True)

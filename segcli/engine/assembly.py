@@ -220,7 +220,7 @@ def assemble(run: Run, *, pretrained: bool = False, site: Site | None = None) ->
     network: Network = run.model.build(io=io)
     if network.needs_size and run.data.patch_size is not None:
         raise ConfigError(
-            f"model `{run.model.type}` sees whole images of one size, and `data.patch_size` cuts them",
+            f"model `{run.model.type}` needs whole images of one size, and `data.patch_size` crops them",
             hint="leave `data.patch_size` out",
         )
     notes = network.load_pretrained() if pretrained else []

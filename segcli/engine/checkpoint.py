@@ -129,7 +129,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
             f"no checkpoint at `{path}`", hint="`segcli train` writes `last.safetensors` after every epoch"
         )
     if path.suffix in {".pt", ".pth", ".ckpt"}:
-        raise CheckpointError(f"`{path}` is no segcli checkpoint", hint="a run's checkpoints end in `.safetensors`")
+        raise CheckpointError(f"`{path}` is not a segcli checkpoint", hint="a run's checkpoints end in `.safetensors`")
     try:
         with path.open("rb") as stream:
             yield stream
@@ -144,10 +144,10 @@ def _metadata(stream: BinaryIO, path: Path) -> tuple[str, str]:
     try:
         whole = json.loads(text)
     except ValueError as error:
-        raise _damaged(path, "it does not begin as a safetensors file does") from error
+        raise _damaged(path, "it does not start like a safetensors file") from error
     metadata = whole.get("__metadata__", {}) if isinstance(whole, dict) else {}
     if KEY not in metadata or "checksum" not in metadata:
-        raise CheckpointError(f"`{path}` holds weights but no segcli header", hint="take a checkpoint of a segcli run")
+        raise CheckpointError(f"`{path}` holds weights but no segcli header", hint="use a checkpoint of a segcli run")
     return metadata[KEY], metadata["checksum"]
 
 
@@ -155,7 +155,7 @@ def _header(path: Path, text: str) -> dict[str, Any]:
     try:
         header: dict[str, Any] = _decode(json.loads(text))
     except ValueError as error:
-        raise _damaged(path, "its header is no JSON") from error
+        raise _damaged(path, "its header is not JSON") from error
     if header.get("format") != FORMAT:
         raise CheckpointError(
             f"`{path}` has checkpoint format {header.get('format')}, this segcli reads {FORMAT}",
@@ -166,5 +166,5 @@ def _header(path: Path, text: str) -> dict[str, Any]:
 
 def _damaged(path: Path, detail: str) -> CheckpointError:
     return CheckpointError(
-        f"checkpoint `{path}` is damaged ({detail[:100]})", hint="take another checkpoint of the run, or train again"
+        f"checkpoint `{path}` is damaged ({detail[:100]})", hint="use another checkpoint of the run, or train again"
     )

@@ -79,7 +79,7 @@ class RunFolder:
         if self.has_run():
             raise ConfigError(
                 f"run folder `{self.path}` already holds a run",
-                hint=f"go on with `segcli resume {self.path}`, start over with `--overwrite`, or give another `name`",
+                hint=f"resume with `segcli resume {self.path}`, start over with `--overwrite`, or give another `name`",
             )
 
     def clear(self) -> None:
@@ -138,7 +138,7 @@ class RunFolder:
         )
         for path in others:
             try:
-                return read_checkpoint(path), path, [*warnings, f"going on from `{path}` instead"]
+                return read_checkpoint(path), path, [*warnings, f"resuming from `{path}` instead"]
             except CheckpointError as error:
                 warnings.append(error.message)
         raise first

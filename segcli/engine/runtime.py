@@ -73,7 +73,7 @@ def overlooked_gpu() -> str | None:
     for path, maker in DRIVERS.items():
         if path.exists():
             return (
-                f"this machine has a driver of {maker}, PyTorch {torch.__version__} finds no GPU through it: it may be "
+                f"this machine has a driver of {maker}, but PyTorch {torch.__version__} finds no GPU: it may be "
                 "built for the CPU only, the driver too old for it, or `CUDA_VISIBLE_DEVICES` empty"
             )
     return None
@@ -182,8 +182,8 @@ def out_of_memory(error: Exception) -> DeviceMemoryError | None:
         return DeviceMemoryError(
             f"out of memory: {str(error).splitlines()[0][:160]}",
             hint="lower `data.batch_size`, `data.patch_size` (or `crop_size`) or `inference.tile`, or set "
-            "`training.amp=auto`; `debug.on_oom=halve` splits a batch, `training.validate_on=cpu` spares the "
-            "validation, and `segcli profile-memory CONFIG data.batch_size=N` tells what another batch would take",
+            "`training.amp=auto`; `debug.on_oom=halve` splits a batch, `training.validate_on=cpu` moves the validation "
+            "to the CPU, and `segcli profile-memory CONFIG data.batch_size=N` forecasts another batch size",
         )
     return None
 

@@ -134,7 +134,7 @@ def _try_out(network: Network, shown: str) -> None:
     except Exception as error:
         raise ConfigError(
             f"`{shown}` fails on an image of {size} pixels ({type(error).__name__}: {error})",
-            hint="sizes are multiples of its attribute `stride`, 1 where it has none",
+            hint="image sizes are multiples of the attribute `stride` of the network, 1 if it has none",
         ) from error
     network.train()
     expected = {name: (1, channels, *image.shape[2:]) for name, channels in io.outputs.items()}

@@ -33,7 +33,7 @@ def _odd(size: int) -> int:
 
 def _halvable(depths: list[int]) -> list[int]:
     if depths[3] % 2 or depths[4] % 2:
-        raise ValueError(f"the fourth and fifth number are halved on the way up and must be even, got {depths}")
+        raise ValueError(f"the fourth and fifth number must be even, because the decoder halves them, got {depths}")
     return depths
 
 

@@ -148,7 +148,7 @@ class VGG3D(Network):
             reason = f"; it has {', '.join(list(tensors)[:3])}" if tensors else "; it is empty"
             raise CheckpointError(
                 f"nothing in `{path}` fits the features of `VGG3D`{reason}",
-                hint="`model.depths` and `model.convolutions` must be those that it was trained with",
+                hint="`model.depths` and `model.convolutions` must be the same as in its training",
             )
         self.load_state_dict(fit.loaded, strict=False)
         return fit.lines(path)
@@ -189,7 +189,7 @@ class VGG3D(Network):
             if not any(fnmatchcase(name, pattern) for name in names):
                 raise ConfigError(
                     f"`model.freeze` has `{pattern}`, which matches no parameter",
-                    hint=f"names are such as `{names[0]}` and `{names[-1]}`",
+                    hint=f"names look like `{names[0]}` and `{names[-1]}`",
                 )
         if len(self.frozen(0)) == len(names):
             raise ConfigError("`model.freeze` freezes every parameter: nothing would be learnt", hint="leave some out")

@@ -19,7 +19,7 @@ def check_heads(channels: int, heads: int) -> None:
     if channels % heads:
         raise ConfigError(
             f"`model.transformer_heads` is {heads}, the transformer's {channels} channels are not a multiple of it",
-            hint="change it, or the channels at the bottom (`model.depths`)",
+            hint="choose another number of heads, or other `model.depths`",
         )
 
 

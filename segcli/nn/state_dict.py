@@ -13,9 +13,7 @@ from segcli.core.errors import CheckpointError, ConfigError
 
 __all__ = ["Fit", "fitted", "read_state_dict", "read_tensors"]
 
-HINT = (
-    "a state dict of tensors is needed: a `.safetensors` of ours, or a `.pt` saved with `torch.save(net.state_dict())`"
-)
+HINT = "give a state dict of tensors: a `.safetensors` of segcli, or a `.pt` saved with `torch.save(net.state_dict())`"
 WRAPPERS = ("state_dict", "model_state_dict")
 PREFIXES = ("module.", "_orig_mod.")
 """Prefixes that DataParallel and `torch.compile` add to every name."""
@@ -55,7 +53,7 @@ def read_tensors(path: Path, *, hint: str, within: Sequence[str] = ()) -> dict[s
             else torch.load(path, map_location="cpu", weights_only=True)
         )
     except Exception as error:  # many kinds of exceptions: a damaged archive, code in a pickle
-        raise CheckpointError(f"`{path}` is no file of weights ({str(error).strip()[:80]})", hint=hint) from error
+        raise CheckpointError(f"`{path}` holds no weights ({str(error).strip()[:80]})", hint=hint) from error
     for key in within:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]

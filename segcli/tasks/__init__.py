@@ -146,13 +146,13 @@ class Task(ABC):
         spacing: tuple[float, ...] | None = None,
         presence: "Tensor | None" = None,
     ) -> "Scored":
-        """Put probabilities `(B, K, *S)` beside the truth of their batch, as metrics read them.
+        """Combine probabilities `(B, K, *S)` and truth of a batch for the metrics.
 
         Args:
             probs: Probabilities.
-            batch: Targets in the shape that `targets` gives.
-            threshold: A pixel belongs to a mask from this probability on, where masks have one.
-            spacing: Millimetres between pixels along each axis; None where nobody knows.
+            batch: Batch with targets in the shape of `targets`.
+            threshold: A pixel belongs to a mask if its probability is at least this; ignored for exclusive classes.
+            spacing: Pixel or voxel spacing along each axis in millimetres; None if unknown.
             presence: Result of `presence` for the same images.
         """
         from segcli.nn.scored import Scored  # noqa: PLC0415 - a task is read without PyTorch

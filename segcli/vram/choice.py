@@ -45,8 +45,7 @@ def with_fitting_batch(run: Run, listener: Listener) -> Run:
     vram = memory_for(run)
     if vram is None:
         raise ConfigError(
-            "`data.batch_size: auto` is decided by the memory of a GPU, and the run is on "
-            f"`{choose_device(run.device)}`",
+            f"`data.batch_size: auto` needs a GPU, and the run is on `{choose_device(run.device)}`",
             hint="give a number, such as `data.batch_size=4`",
         )
     most = run.data.max_batch_size
@@ -54,9 +53,9 @@ def with_fitting_batch(run: Run, listener: Listener) -> Run:
     if best == 0:
         raise DeviceError(
             f"by the forecast, not even one image fits the {_gib(vram)} that the GPU has free",
-            hint="lower `data.image_size` or `data.patch_size`, or take a smaller network",
+            hint="lower `data.image_size` or `data.patch_size`, or choose a smaller network",
         )
-    held = ", as `data.max_batch_size` has it" if best == most else ""
+    held = ", limited by `data.max_batch_size`" if best == most else ""
     listener.notice(f"batch size {best}: the largest that the forecast fits into {_gib(vram)}{held}")
     changed = with_batch_size(run, best)
     return changed.model_copy(update={"data": changed.data.model_copy(update={"fit_batch_size": False})})
@@ -86,7 +85,7 @@ def refuse_what_cannot_fit(run: Run, listener: Listener, *, force: bool) -> None
     if force:
         listener.warn(message)
         return
-    raise DeviceError(message, hint=f"{_smaller(forecaster, vram)}, or try all the same with `--force`")
+    raise DeviceError(message, hint=f"{_smaller(forecaster, vram)}, or train anyway with `--force`")
 
 
 @contextmanager
@@ -115,7 +114,7 @@ def beside_forecast(run: Run, error: DeviceError) -> DeviceError:
         if half:
             halved = _forecaster(with_batch_size(run, half)).forecast().device
             forecast += f", and {_gib(halved)} with `data.batch_size={half}`"
-        hint = "another process may hold the rest: `segcli profile-memory --processes`"
+        hint = "another process may use the rest: `segcli profile-memory --processes`"
         if not forecaster.fits(total):
             hint = f"{_smaller(forecaster, total)} by the forecast"
     except SegcliError:  # a network that cannot be forecast still ran out of memory

@@ -66,9 +66,9 @@ class Forecaster:
         played, replay, run = self.training, self.replay, self.run
         notes = list(self.inputs.notes)
         if run.training.compile:
-            notes.append("`training.compile` is on: the forecast is of the network as it is without")
+            notes.append("`training.compile` is on: the forecast is for the network without compilation")
         if played.reads:
-            notes.append(f"training reads the values of {played.reads} tensors; the forecast takes 0 for each")
+            notes.append(f"training reads the values of {played.reads} tensors; the forecast uses 0 for each")
         notes.append(
             f"allowances, not forecast: {CONTEXT // 2**20} MiB for CUDA's context, {LIBRARIES // 2**20} MiB for cuDNN"
         )

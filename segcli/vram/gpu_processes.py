@@ -57,7 +57,7 @@ def _by_nvml(runs: dict[int, Path]) -> Holders:
         handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
         return Holders("NVML", [_nvidia_gpu(nvml, index, handle, runs) for index, handle in enumerate(handles)])
     except nvml.NVMLError as error:
-        raise DeviceError(f"NVIDIA's driver does not tell ({error})") from error
+        raise DeviceError(f"NVIDIA's driver does not report the processes ({error})") from error
     finally:
         nvml.nvmlShutdown()
 
@@ -119,7 +119,7 @@ def _rocm_smi(*words: str) -> dict[str, Any]:
         text = done.stdout[done.stdout.find("{") :] if "{" in done.stdout else "{}"
         answer: dict[str, Any] = json.loads(text)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        raise DeviceError(f"`rocm-smi` does not tell ({error})") from error
+        raise DeviceError(f"`rocm-smi` does not report the processes ({error})") from error
     return answer
 
 

@@ -99,18 +99,18 @@ def inputs_of(run: Run) -> Inputs:
     except DataError:
         stored, sample = None, None
     if stored is None:
-        notes.append("the data set is not at hand: sizes are those of the config")
+        notes.append("the data set is not available: sizes are taken from the config")
     patch = tuple(run.data.patch_size) if run.data.patch_size else None
     whole = pipeline.image_size or stored or layout.case_size
     train = patch or whole
     if train is None:
         raise ConfigError(
-            f"the size of the images of `{run.name}` is not known: the data set is not at hand and the config has none",
+            f"the image size of `{run.name}` is unknown: the data set is not available and the config gives no size",
             hint=f"give `data.image_size={EXAMPLES[layout.ndim]}`, or `data.patch_size`",
         )
     if whole is None:
         whole = train
-        notes.append("the size of whole images is not known: validation is forecast on patches")
+        notes.append("the size of whole images is unknown: validation is forecast on patches")
     names = {"valid", *layout.truths}
     maps, fixed = ({name: entry for name, entry in known.items() if name in names} for known in (MAPS, FACTS))
     after: dict[str, Shape] = {"mask": (run.dataset.num_classes,)} if layout.overlaps else {}

@@ -90,7 +90,7 @@ def _stage(run: Run, device: torch.device) -> Iterator[Assembly]:
     except IMPOSSIBLE as error:
         raise ConfigError(
             f"the memory of model `{run.model.type}` cannot be forecast: {type(error).__name__} ({error})",
-            hint="a network whose sizes depend on the values of its tensors has none; try it with `--measure` on a GPU",
+            hint="its sizes depend on the values of tensors; measure it on a GPU with `--measure`",
         ) from error
 
 

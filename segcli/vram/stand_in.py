@@ -67,7 +67,7 @@ def _guard() -> Iterator[None]:
         registry = (ctypes.c_void_p * 2).in_dll(ctypes.CDLL(str(library)), REGISTRY)
     except (OSError, ValueError) as error:
         raise DeviceError(
-            f"PyTorch {torch.__version__} on this machine cannot stand in for a GPU ({error})",
+            f"PyTorch {torch.__version__} on this machine cannot simulate a GPU ({error})",
             hint="forecast on Linux or macOS, or on a machine with a GPU",
         ) from error
     before = registry[1]

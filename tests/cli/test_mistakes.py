@@ -173,7 +173,7 @@ def test_a_pickled_checkpoint_is_never_opened(run_cli, trained, tmp_path):
     torch.save({"weights": torch.zeros(1)}, path)
     result = run_cli("eval", path)
     assert result.code == 4
-    assert "is no segcli checkpoint" in result.err
+    assert "is not a segcli checkpoint" in result.err
 
 
 def test_a_checkpoint_of_other_weights_is_refused(run_cli, trained):

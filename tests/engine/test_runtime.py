@@ -72,5 +72,5 @@ def test_training_says_which_device_auto_chose(run_cli, tiny, monkeypatch):
     monkeypatch.setattr(runtime, "DRIVERS", {Path(__file__): "NVIDIA"})
     result = run_cli("train", tiny(device="auto"), "--dry-run")
     assert re.search(r"parameters on the CPU, chosen by `device: auto`, fp32", result.err)
-    assert "this machine has a driver of NVIDIA, PyTorch" in result.err
+    assert "this machine has a driver of NVIDIA, but PyTorch" in result.err
     assert "driver of NVIDIA" not in run_cli("train", tiny(device="cpu"), "--dry-run").err

@@ -122,7 +122,7 @@ class Code:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"a": Code()}, "is no file of weights"),
+        ({"a": Code()}, "holds no weights"),
         ([1, 2], "holds no state dict of tensors"),
         ({"epoch": 3}, "holds no state dict of tensors"),
         ({"encoder.weight": torch.zeros(3)}, "nothing in .* fits the features of `VGG3D`; it has encoder.weight"),

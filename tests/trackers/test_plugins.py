@@ -137,7 +137,7 @@ def test_a_tracker_that_fails_is_dropped_with_one_warning_and_the_training_goes_
     sys.modules["mlflow"].log_metrics = lambda values, step: 1 / 0
     result = run_cli("train", tiny(logging__trackers=["mlflow"]))
     assert result.code == 0
-    assert result.err.count("tracker `mlflow` failed and is off from here") == 1
+    assert result.err.count("tracker `mlflow` failed and is switched off") == 1
     assert len(history()) == 2
 
 

@@ -316,7 +316,7 @@ def test_a_tracker_that_fails_is_off_after_one_warning(run_cli, tiny, folder, mo
     monkeypatch.setattr(TensorBoard, method, fail)
     result = run_cli("train", tiny(logging=EVERYTHING, training__epochs=4))
     assert result.code == 0
-    assert result.err.count("tracker `tensorboard` failed and is off from here: the disk is full") == 1
+    assert result.err.count("tracker `tensorboard` failed and is switched off: the disk is full") == 1
     assert len(history(folder)) == 4
 
 
@@ -328,7 +328,7 @@ def test_a_network_that_cannot_be_drawn_costs_nothing_but_the_drawing(run_cli, t
     result = run_cli("train", tiny(logging__tensorboard=True), "--json")
     assert json.loads(result.out)["epochs"] == 2
     result = run_cli("train", tiny(logging__tensorboard=True), "--overwrite")
-    assert result.err.count("tracker `tensorboard` has no drawing of the network: not traceable") == 1
+    assert result.err.count("tracker `tensorboard` cannot record the network graph: not traceable") == 1
     assert [step for step, _ in scalars(folder / "tensorboard")["val/dice"]] == [1, 2]
 
 
@@ -347,7 +347,7 @@ def test_a_look_that_fails_stops_neither_training_nor_tracker(run_cli, tiny, fol
     monkeypatch.setattr(where, fail)
     result = run_cli("train", tiny(logging=EVERYTHING, training__epochs=4))
     assert result.code == 0
-    assert result.err.count(f"`{key}` failed and is off from here: too odd to be looked at") == 1
+    assert result.err.count(f"`{key}` failed and is switched off: too odd to be looked at") == 1
     assert [step for step, _ in scalars(folder / "tensorboard")["val/dice"]] == [1, 2, 3, 4]
 
 

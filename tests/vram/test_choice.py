@@ -58,13 +58,13 @@ def test_batch_size_auto_takes_the_largest_that_fits_and_the_run_records_it(run_
     result = run_cli("train", tiny(data__batch_size="auto", name="held", training__epochs=1), "data.max_batch_size=3")
     assert yaml.safe_load((workplace / "outputs/experiments/held/config.yaml").read_text())["data"]["batch_size"] == 3
     assert "batch size 3" in result.err
-    assert "as `data.max_batch_size` has it" in result.err
+    assert "limited by `data.max_batch_size`" in result.err
 
 
 def test_batch_size_auto_without_a_gpu_asks_for_a_number(run_cli, tiny, workplace):
     result = run_cli("train", tiny(data__batch_size="auto"))
     assert result.code == 2
-    assert "`data.batch_size: auto` is decided by the memory of a GPU" in result.err
+    assert "`data.batch_size: auto` needs a GPU" in result.err
     assert not (workplace / "outputs").exists()
 
 

@@ -106,7 +106,7 @@ def test_the_table_tells_totals_stages_layers_and_limits(run_cli, tiny):
         "512 MiB for CUDA's context",
     ):
         assert text in result.out, text
-    assert "data set is not at hand" not in result.out
+    assert "data set is not available" not in result.out
 
 
 def test_json_has_the_promised_keys(run_cli, tiny):
@@ -155,10 +155,10 @@ def test_images_of_unknown_size_are_told_with_the_key_that_gives_it(run_cli, wor
     (workplace / "data").rename(workplace / "away")
     result = run_cli("profile-memory", config)
     assert result.code == 2
-    assert "the size of the images of `tiny` is not known" in result.err
+    assert "the image size of `tiny` is unknown" in result.err
     result = run_cli("profile-memory", config, "data.image_size=[64,64]")
     assert result.code == 0
-    assert "the data set is not at hand: sizes are those of the config" in result.out
+    assert "the data set is not available: sizes are taken from the config" in result.out
 
 
 def test_no_tensor_is_made_for_real(run_cli, tiny, monkeypatch):

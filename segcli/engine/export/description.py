@@ -124,7 +124,7 @@ class Description(ConfigModel):
         yield from self._of_sizes()
         for key in ("paths", "split", "sample", "classes_file"):
             if key in self.dataset:
-                yield f"dataset.{key}", "names files, and an exported network knows none"
+                yield f"dataset.{key}", "names files, which an exported network cannot use"
         for key, name in (("task", self.task), ("dataset.format", self.dataset.get("format", ""))):
             if not isinstance(name, str) or not re.fullmatch(r"[\w+-]+", name):
                 yield key, f"must be a name, got `{printable(str(name))}`"
@@ -202,8 +202,8 @@ def told_of_file(path: Path, section: str = "") -> Iterator[None]:
         errors = list(dict.fromkeys(_message(detail, section) for detail in error.errors(include_url=False)))
         more = f"; and {len(errors) - MOST_SHOWN} more" if len(errors) > MOST_SHOWN else ""
         raise CheckpointError(
-            f"`{path}` has a description that cannot be right: {'; '.join(errors[:MOST_SHOWN])}{more}",
-            hint="take a file that this version's `segcli export` wrote",
+            f"`{path}` has an impossible description: {'; '.join(errors[:MOST_SHOWN])}{more}",
+            hint="use a file that `segcli export` of this version wrote",
         ) from error
 
 

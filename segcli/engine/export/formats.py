@@ -1,4 +1,4 @@
-"""Formats of exported networks by the ends of their file names, which the command line completes."""
+"""Formats of exported networks by file suffix; the command line completes them."""
 
 from typing import Literal
 
@@ -6,4 +6,4 @@ __all__ = ["FORMATS", "Format"]
 
 Format = Literal["onnx", "torchscript", "pt2"]
 FORMATS: dict[str, Format] = {".onnx": "onnx", ".torchscript": "torchscript", ".pt2": "pt2"}
-"""What is in a file, by the end of its name."""
+"""File format by suffix."""

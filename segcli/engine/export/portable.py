@@ -55,7 +55,7 @@ def open_portable(path: Path, kind: Format | None = None, *, threads: int = 0) -
     if kind is None and path.suffix.lower() not in FORMATS:
         close = nearest(path.suffix, list(FORMATS))
         hint = f"did you mean `{path.with_suffix(close)}`?" if close else f"files end in {', '.join(FORMATS)}"
-        raise CheckpointError(f"`{path}` is no exported network", hint=hint)
+        raise CheckpointError(f"`{path}` is not an exported network", hint=hint)
     kind = kind or FORMATS[path.suffix.lower()]
     return {"onnx": _open_onnx, "torchscript": _open_torchscript, "pt2": _open_pt2}[kind](path, threads)
 
@@ -69,14 +69,14 @@ def _fails(path: Path, image: Array, error: Exception) -> CheckpointError:
     shape, detail = "x".join(map(str, image.shape)), " ".join(str(error).split())[:120]
     return CheckpointError(
         f"the network in `{path}` fails on {image.dtype} of shape {shape} ({detail})",
-        hint="take a smaller `--tile` where memory was short, else export the run again",
+        hint="use a smaller `--tile` if memory ran out, otherwise export the run again",
     )
 
 
 def _described(text: str | bytes | None, path: Path) -> Description:
     if not text:
         raise CheckpointError(
-            f"`{path}` holds a network but no segcli description", hint="take a file that `segcli export` wrote"
+            f"`{path}` holds a network but no segcli description", hint="use a file that `segcli export` wrote"
         )
     return Description.from_json(text, path)
 

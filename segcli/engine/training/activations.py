@@ -40,7 +40,7 @@ def observed_layers(run: Run, network: nn.Module) -> list[str]:
             close = nearest(name, legal)
             raise ConfigError(
                 f"model `{run.model.type}` has no layer `{name}` (`logging.activation_layers`)",
-                hint=f"did you mean `{close}`?" if close else f"its own choice is {', '.join(own)}",
+                hint=f"did you mean `{close}`?" if close else f"its default layers are {', '.join(own)}",
             )
     return list(dict.fromkeys(asked))
 

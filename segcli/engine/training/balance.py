@@ -68,5 +68,5 @@ def _weighted(run: Run, part: LossPart, listener: Listener, *, keep: bool) -> Lo
     what = "masks" if counts_masks else "images"
     listener.notice(f"class weights ({scheme}, from {len(cases)} training {what}): {listed}")
     for name in (name for name, weight in zip(names, weights, strict=True) if weight == 0):
-        listener.warn(f"class `{name}` does not occur in the training {what}: it has the weight 0")
+        listener.warn(f"class `{name}` does not occur in the training {what}: its weight is 0")
     return LossPart.model_validate({**part.model_dump(), "class_weights": weights})

@@ -62,5 +62,5 @@ class FiniteGuard:
             raise DataError(
                 f"the loss is not finite in {place}",
                 hint="look at these images, lower the learning rate, set `training.amp=off`, or "
-                "`debug.on_nan=skip` to leave such batches out",
+                "`debug.on_nan=skip` to skip such batches",
             )

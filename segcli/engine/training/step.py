@@ -132,7 +132,7 @@ class HalvingStep(TrainingStep):
         if self.parts.device.type == "cuda":
             torch.cuda.empty_cache()
         self.warn(
-            f"out of memory in {place.partition(':')[0]}: from here on a batch of {count} goes through the network in "
+            f"out of memory in {place.partition(':')[0]}: from now on a batch of {count} goes through the network in "
             f"{self.pieces} pieces (`debug.on_oom: halve`)"
         )
 

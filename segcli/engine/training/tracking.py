@@ -32,7 +32,7 @@ class Tracking:
                     tracker.begin(run.name, plain(run.resolved()))
                 self.trackers[name] = tracker
             except Exception as error:
-                listener.warn(f"tracker `{name}` cannot start and is off: {error}")
+                listener.warn(f"tracker `{name}` cannot start and is switched off: {error}")
 
     @property
     def is_on(self) -> bool:
@@ -62,7 +62,7 @@ class Tracking:
                 tracker.graph(network, image)
             except Exception as error:
                 reason = (str(error).strip() or repr(error)).splitlines()[0]
-                self.listener.warn(f"tracker `{name}` has no drawing of the network: {reason[:160]}")
+                self.listener.warn(f"tracker `{name}` cannot record the network graph: {reason[:160]}")
 
     def hyperparameters(self, values: dict[str, str | float | bool], metrics: dict[str, float], step: int) -> None:
         """Record hyperparameters and final metrics."""
@@ -82,4 +82,4 @@ class Tracking:
                 call(tracker)
             except Exception as error:
                 del self.trackers[name]
-                self.listener.warn(f"tracker `{name}` failed and is off from here: {error}")
+                self.listener.warn(f"tracker `{name}` failed and is switched off: {error}")

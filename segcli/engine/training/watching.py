@@ -63,7 +63,7 @@ class Watching:
             if asked and not (cases and self.tracking.is_on and (drawn or key != IMAGES)):
                 why = "there are no validation images" if self.tracking.is_on else "no tracker is on"
                 if cases and self.tracking.is_on:
-                    why = "one class for a whole image is no picture"
+                    why = "the task predicts one class for a whole image"
                 listener.warn(f"`{key}` has no effect: {why}")
                 self.on[key] = False
 
@@ -166,7 +166,7 @@ class Watching:
         except Exception as error:
             for key in keys:
                 self.on[key] = False
-                self.listener.warn(f"`{key}` failed and is off from here: {error}")
+                self.listener.warn(f"`{key}` failed and is switched off: {error}")
 
 
 def _hyperparameters(run: Run) -> dict[str, str | float | bool]:
