@@ -180,8 +180,9 @@ class Loader:
         try:
             if end is not None:
                 end()
-        except RuntimeError as error:  # a worker that is dead already is reported a second time
-            if "DataLoader worker" not in str(error):
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            # a worker that is dead already is reported a second time, or the connection to it breaks
+            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
         self.loader._iterator = None
         self.workers = []
