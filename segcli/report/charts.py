@@ -21,7 +21,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a chart."""
+    """Line of a chart."""
 
     label: str
     kind: Literal["train", "val"]

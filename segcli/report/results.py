@@ -148,7 +148,7 @@ class Trained(Result):
 
 @dataclass(frozen=True)
 class FoldScore:
-    """One loss or metric over the folds of a cross-validation."""
+    """Loss or metric over the folds of a cross-validation."""
 
     name: str
     values: list[float]

@@ -46,7 +46,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class _Kept:
-    """One candidate; of a volume only the slice that is shown."""
+    """Candidate for the report; of a volume only the slice that is shown."""
 
     position: int
     value: float

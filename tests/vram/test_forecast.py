@@ -98,7 +98,7 @@ def test_the_table_tells_totals_stages_layers_and_limits(run_cli, tiny):
         "optimizer state",
         "validation │ forward",
         "prediction │ forward",
-        "By layer: 3 of ",
+        "By layer: the 3 largest of ",
         "By batch size",
         "of 640.0 MiB used at batch 2",
         "largest batch size at 48x48",
