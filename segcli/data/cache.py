@@ -1,8 +1,8 @@
 """Decode once: keep decoded, resized samples in memory or in files.
 
 The memory cache is filled before the loader workers start; they are forked and so share its pages. The disk cache is
-filled by whoever reads a case first, and a changed source file or setting gives another file name, so that nothing
-stale is ever read.
+filled by the worker that reads a case first. A changed source file or setting gives another file name, so that no
+outdated file is ever read.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ HEADROOM = 0.8
 
 
 class Resizing:
-    """Reads from a layout and resizes; what a cache stands in front of."""
+    """Reads cases from a layout and resizes them; a cache keeps the results."""
 
     def __init__(self, layout: Source, pipeline: Pipeline) -> None:
         self.layout = layout
@@ -41,17 +41,17 @@ class Resizing:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a cache will take."""
+    """Forecasts how much memory or disk a cache needs."""
 
     needed_bytes: int
     free_bytes: int
     place: str
 
     def check(self) -> str:
-        """One sentence for the log.
+        """Return one sentence for the log.
 
         Raises:
-            ConfigError: It does not fit.
+            ConfigError: The cache does not fit.
         """
         needed, free = self.needed_bytes / 2**20, self.free_bytes / 2**20
         if self.needed_bytes > HEADROOM * self.free_bytes:
@@ -66,7 +66,7 @@ class Forecast:
 def forecast(
     place: str, source: Source, cases: Sequence[Case], pixels: Callable[[Case], int], folder: Path
 ) -> Forecast:
-    """Size of the cache, from one decoded case and the number of pixels of each."""
+    """Estimate the size of the cache from one decoded case and the number of pixels of each case."""
     first = source.read(cases[0])
     bytes_per_pixel = _nbytes(first) / max(pixels(cases[0]), 1)
     needed = int(bytes_per_pixel * sum(pixels(case) for case in cases))
@@ -82,28 +82,28 @@ def _nbytes(sample: Sample) -> int:
 
 
 class MemoryCache:
-    """All cases, decoded before the first epoch."""
+    """Holds all cases in memory, decoded before the first epoch."""
 
     def __init__(self, source: Source, cases: Sequence[Case]) -> None:
         with ThreadPoolExecutor(max_workers=min(4, psutil.cpu_count() or 1)) as pool:
             self.samples = dict(zip(cases, pool.map(source.read, cases), strict=True))
 
     def read(self, case: Case) -> Sample:
-        """The decoded case; its arrays are shared and must not be written to."""
+        """Return the decoded case; its arrays are shared and must not be written to."""
         return self.samples[case]
 
 
 class DiskCache:
-    """One file of decoded arrays per case."""
+    """Keeps one file of decoded arrays per case."""
 
     def __init__(self, source: Source, folder: Path, settings: str) -> None:
         self.source = source
         self.folder = folder
         self.settings = settings
-        """Whatever changes the decoded pixels, as text."""
+        """All settings that change the decoded pixels, as text."""
 
     def read(self, case: Case) -> Sample:
-        """The decoded case, from its file or, the first time, from the source."""
+        """Return the decoded case, from its file or, the first time, from the source."""
         path = self.path(case)
         if path.exists():
             with np.load(path, allow_pickle=False) as stored:
@@ -114,7 +114,7 @@ class DiskCache:
         return sample
 
     def path(self, case: Case) -> Path:
-        """File of this case in its present state."""
+        """Return the cache file of this case; it depends on size and time of the source files."""
         identity = [self.settings, str(case.index)]
         for source in (case.image, case.label, case.fov):
             if source is not None:

@@ -1,4 +1,4 @@
-"""Findings: what would spoil a training, told before it starts."""
+"""Findings: faults of a data set that would spoil a training, reported before it starts."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ Severity = Literal["error", "warning", "info"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault of a data set."""
+    """Describes one fault of a data set."""
 
     code: str
     """Stable name of the kind of fault, such as `missing_label`."""
@@ -25,15 +25,15 @@ class Finding:
     hint: str
 
     def as_dict(self) -> dict[str, str | None]:
-        """For `--json`."""
+        """Return the finding as a dict for `--json`."""
         return {**asdict(self), "file": None if self.file is None else str(self.file)}
 
 
 def raise_on_error(findings: Iterable[Finding]) -> list[Finding]:
-    """The findings that are no errors.
+    """Return the findings that are not errors.
 
     Raises:
-        DataError: At least one is an error; the first is told, the rest counted.
+        DataError: At least one finding is an error; the message shows the first and counts the rest.
     """
     found = list(findings)
     errors = [finding for finding in found if finding.severity == "error"]
@@ -44,7 +44,7 @@ def raise_on_error(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def tried(findings: list[Finding], code: str, path: Path | None, decode: Callable[[Path], Array]) -> Array | None:
-    """What `decode` gives, or None with a finding where it cannot."""
+    """Return what `decode` gives; where it fails, add a finding and return None."""
     if path is None:
         return None
     try:
@@ -55,21 +55,21 @@ def tried(findings: list[Finding], code: str, path: Path | None, decode: Callabl
 
 
 def doubles(files: dict[str, list[Path]], what: str) -> Iterator[Finding]:
-    """Files of one folder that share a stem."""
+    """Find files of one folder that share a stem."""
     for paths in files.values():
         if len(paths) > 1:
             names = " and ".join(f"`{path.name}`" for path in paths)
-            message = f"two {what}s with one stem in `{paths[0].parent}`: {names}"
+            message = f"two {what}s in `{paths[0].parent}` have the same stem: {names}"
             yield Finding("same_stem", "error", paths[1], message, "rename or remove one of them")
 
 
 def extra_label(path: Path, images: Path) -> Finding:
-    """A mask without an image."""
+    """Report a mask without an image."""
     message = f"mask `{path}` belongs to no image in `{images}`"
     return Finding("extra_label", "warning", path, message, "add the image, or remove the mask")
 
 
 def size_mismatch(path: Path, size: tuple[int, ...], image: Path, image_size: tuple[int, ...]) -> Finding:
-    """A mask that does not lie on its image."""
+    """Report a mask whose size differs from that of its image."""
     message = f"`{path}` is {size[0]}x{size[1]} pixels, its image `{image}` is {image_size[0]}x{image_size[1]}"
     return Finding("size_mismatch", "error", path, message, "export the mask at the size of its image")

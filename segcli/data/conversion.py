@@ -1,4 +1,4 @@
-"""Stored images as the network shall see them: channels and range of intensities."""
+"""Conversion of stored images: channels and intensity range."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,33 +21,33 @@ GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 @dataclass(frozen=True)
 class Conversion:
-    """Brings images to the channels and the range that the data set states."""
+    """Converts images to the channels and the intensity range of the data set."""
 
     color: Color
     channels: int
-    """As stated, after the conversion."""
+    """Channels after the conversion, as the data-set file states."""
     intensity_range: list[float] | None = None
-    """Stored values that become 0 and 1; the type's whole range if not given."""
+    """Stored values that become 0 and 1; default: the whole range of the type."""
 
     def check(self, dataset: str) -> None:
-        """Whether the two keys agree.
+        """Check that `color` and `num_channels` agree.
 
         Raises:
-            DataError: `color` gives other channels than stated.
+            DataError: `color` gives another number of channels.
         """
         given = COLOURS.get(self.color, self.channels)
         if given != self.channels:
             raise DataError(
                 f"data set `{dataset}`: `color: {self.color}` gives {given} channels, "
-                f"`num_channels` is {self.channels}",
+                f"but `num_channels` is {self.channels}",
                 hint=f"set `num_channels: {given}`",
             )
 
     def __call__(self, image: Array, path: Path) -> Array:
-        """Image `(H, W, C)` as the data set states it.
+        """Convert an image `(H, W, C)` to the channels and range of the data set.
 
         Raises:
-            DataError: It has other channels, or values outside 0 to 1 without a range.
+            DataError: The image has another number of channels, or values outside 0 to 1 without `intensity_range`.
         """
         stored = image.shape[2]
         if self.color == "green" and stored == 3:
@@ -58,7 +58,7 @@ class Conversion:
         elif self.color == "rgb" and stored == 1:
             image = np.repeat(image, 3, axis=2)
         if image.shape[2] != self.channels:
-            raise DataError(_differs(path, stored, self.channels), hint=_mend(stored))
+            raise DataError(_differs(path, stored, self.channels), hint=_hint(stored))
         return self._to_range(np.ascontiguousarray(image), path)
 
     def _to_range(self, image: Array, path: Path) -> Array:
@@ -69,7 +69,7 @@ class Conversion:
         if image.dtype.kind == "f" and image.size:
             low, high = float(image.min()), float(image.max())
             if not (np.isfinite(low) and np.isfinite(high)):
-                raise DataError(f"image `{path}` holds NaN or infinite values", hint="mend the file")
+                raise DataError(f"image `{path}` holds NaN or infinite values", hint="replace these values in the file")
             if low < 0.0 or high > 1.0:
                 raise DataError(
                     f"image `{path}` holds floating-point values from {low:.4g} to {high:.4g}, outside 0 to 1",
@@ -78,16 +78,16 @@ class Conversion:
         return image
 
     def inspect(self, header: Header, path: Path) -> Iterator[Finding]:
-        """Channels that cannot be converted, from the header."""
+        """Report channels that cannot be converted, from the header alone."""
         converted = COLOURS.get(self.color, header.channels)
         if converted != self.channels or header.channels not in (1, 3, self.channels):
             message = _differs(path, header.channels, self.channels)
-            yield Finding("wrong_channels", "error", path, message, _mend(header.channels))
+            yield Finding("wrong_channels", "error", path, message, _hint(header.channels))
 
     def examine(self, image: Array, path: Path) -> Iterator[Finding]:
-        """Stored intensities that look wrong."""
+        """Report stored intensities that look wrong."""
         if image.min() == image.max():
-            message = f"image `{path}` has one value throughout"
+            message = f"image `{path}` has the same value in every pixel"
             yield Finding("constant_image", "warning", path, message, "look at the file")
         elif image.dtype == np.uint16 and self.intensity_range is None and image.max() < 2**14:
             top = int(image.max())
@@ -99,9 +99,10 @@ class Conversion:
 
 
 def _differs(path: Path, channels: int, stated: int) -> str:
-    return f"image `{path}` has {channels} channel{'s' * (channels != 1)}, the data set states `num_channels: {stated}`"
+    count = f"{channels} channel{'s' * (channels != 1)}"
+    return f"image `{path}` has {count}, but the data set states `num_channels: {stated}`"
 
 
-def _mend(channels: int) -> str:
+def _hint(channels: int) -> str:
     convert = "`color: grey` (or `green`) to convert" if channels == 3 else "`color: rgb` to convert"
     return f"set `num_channels: {channels}` in the data-set file, or {convert}"

@@ -1,4 +1,4 @@
-"""Draws splits and folds: whole groups, in an order that follows from the seed."""
+"""Random splits and folds of whole groups; the seed decides the order."""
 
 import re
 from collections.abc import Callable
@@ -11,7 +11,7 @@ __all__ = ["assign", "group_of", "stratified"]
 
 
 def stratified(names: list[str], seed: int, stratum: Callable[[str], str] | None) -> list[str]:
-    """Names in an order drawn by `seed`, of which every stretch has about the same share of each stratum.
+    """Shuffle names by `seed` so that every part of the order has about the same share of each stratum.
 
     Example:
         >>> "".join(name[0] for name in stratified(["a1", "a2", "b1", "b2"], 0, lambda name: name[0]))
@@ -35,10 +35,10 @@ def stratified(names: list[str], seed: int, stratum: Callable[[str], str] | None
 def assign(
     keys: list[str], settings: ShareSettings, stratum: Callable[[str], str] | None = None
 ) -> dict[str, list[str]]:
-    """Draw the splits; whole groups, each split in the order of `keys`.
+    """Draw the splits from whole groups; each split keeps the order of `keys`.
 
     Raises:
-        DataError: A split that was asked for gets no image.
+        DataError: A requested split gets no image.
     """
     groups: dict[str, list[str]] = {}
     for key in keys:
@@ -62,10 +62,10 @@ def _count(share: float, total: int) -> int:
 
 
 def group_of(key: str, settings: ShareSettings) -> str:
-    """Name of what an image (or sequence) belongs to, by `split.group`; its own without.
+    """Return the group of an image (or sequence) by `split.group`; without that key, its own name.
 
     Raises:
-        DataError: The name does not match.
+        DataError: The name does not match the regular expression.
     """
     if settings.group is None:
         return key
@@ -73,6 +73,6 @@ def group_of(key: str, settings: ShareSettings) -> str:
     if match is None:
         raise DataError(
             f"{settings.unit} `{key}` does not match `split.group: {settings.group}`",
-            hint="mend the regular expression",
+            hint="correct the regular expression",
         )
     return match.group(1) if match.groups() else match.group(0)

@@ -1,4 +1,4 @@
-"""Pixels of 2D images and masks, from whatever format their files have."""
+"""Pixels of 2D images and masks, from files of any supported format."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ __all__ = ["EXTENSIONS", "as_rgb", "natural_key", "read_image", "read_labels", "
 
 cv2.setNumThreads(0)  # its threads do not survive the fork of a loader worker
 EXTENSIONS = tuple(ending.removeprefix(".") for ending in endings(2))
-"""Ends of the names of images."""
+"""File extensions of images."""
 
 
 def natural_key(path: Path) -> tuple[tuple[int, int | str], ...]:
@@ -39,7 +39,7 @@ def read_image(path: Path) -> Array:
 
 
 def read_labels(path: Path) -> Array:
-    """Read a label image `(H, W)` of integers as stored; of a colour palette, the indices.
+    """Read a label image `(H, W)` of integers as stored; for palette images, read the indices.
 
     Raises:
         DataError: The file is missing, damaged, or its colour channels differ.
@@ -49,13 +49,13 @@ def read_labels(path: Path) -> Array:
     if pixels.ndim == 3:
         if any((pixels[:, :, 0] != pixels[:, :, channel]).any() for channel in range(1, pixels.shape[2])):
             raise DataError(
-                f"label `{path}` is a colour image, a mask of one value per pixel was expected",
+                f"label `{path}` is a colour image, but a mask has one value per pixel",
                 hint="save the mask as a grey image with 0 for background and 255 for foreground",
             )
         pixels = pixels[:, :, 0]
     if pixels.dtype.kind == "f":
         raise DataError(
-            f"label `{path}` holds floating-point numbers", hint="save the mask with whole numbers (8 or 16 bit)"
+            f"label `{path}` holds floating-point numbers", hint="save the mask as 8-bit or 16-bit integers"
         )
     return np.ascontiguousarray(pixels)
 
@@ -64,7 +64,7 @@ def read_voxels(path: Path) -> Array:
     """Read the voxels `(*S, C)` of a volume as stored, in the order of axes of its format.
 
     Raises:
-        DataError: The file is missing, damaged or no volume.
+        DataError: The file is missing, damaged or not a volume.
     """
     with open_picture(path, 3) as picture:
         return picture.read()
@@ -81,10 +81,10 @@ def as_rgb(image: Array) -> Array:
 
 
 def supported(pixels: Array, path: Path) -> Array:
-    """Give pixels as uint8, uint16 or float32.
+    """Convert pixels to uint8, uint16 or float32.
 
     Raises:
-        DataError: They are numbers of another kind.
+        DataError: The pixels have another type of number.
     """
     if pixels.dtype in (np.uint8, np.uint16):
         return pixels
@@ -94,5 +94,5 @@ def supported(pixels: Array, path: Path) -> Array:
         return pixels.astype(np.uint16)
     raise DataError(
         f"`{path}` holds {pixels.dtype} values from {pixels.min()} to {pixels.max()}",
-        hint="save it with 8 or 16 bit whole numbers, or as 32-bit floating point",
+        hint="save it as 8-bit or 16-bit integers, or as 32-bit floating point",
     )

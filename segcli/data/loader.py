@@ -1,7 +1,7 @@
-"""Batches from worker processes, in an order and with a randomness that no worker count changes.
+"""Batches from worker processes; order and random numbers do not depend on the number of workers.
 
-The sampler hands out (epoch, sample) keys, so that persistent workers need no news of the epoch, and an epoch can be
-taken up in its middle without reading what was already seen.
+The sampler yields (epoch, sample) keys. Persistent workers thus know the epoch, and a resumed epoch skips its first
+batches without reading them.
 """
 
 import multiprocessing
@@ -28,29 +28,29 @@ from segcli.data.samples import Case, Geometry
 __all__ = ["EvaluationLoader", "Loaded", "Loader", "TrainLoader"]
 
 DYING_S = 2.0
-"""Seconds that a worker may take from its last sign of life to its end."""
+"""Seconds to wait for a worker process to end after its connection broke."""
 Key = tuple[int, int]
-"""Epoch and position in the epoch's list of samples."""
+"""Epoch, and position in the list of samples of that epoch."""
 
 
 @dataclass
 class Loaded:
-    """One batch."""
+    """Holds one batch."""
 
     tensors: Batch
     cases: list[Case]
     geometries: list[Geometry]
     stored_maps: list[dict[str, Array]]
-    """Per image, the maps as stored; empty in training."""
+    """Maps at the stored size, for each image; empty in training."""
 
     def pin_memory(self) -> "Loaded":
-        """Move the tensors to page-locked memory; called by PyTorch's loader."""
+        """Move the tensors to page-locked memory; PyTorch's loader calls this."""
         self.tensors = {name: tensor.pin_memory() for name, tensor in self.tensors.items()}
         return self
 
 
 class _Cases(Dataset[Any]):
-    """Samples by key; a user's mistake is handed over as a value, for PyTorch would bury it in a traceback."""
+    """Reads samples by key; returns a user's mistake as a value, because PyTorch would hide it in a traceback."""
 
     def __init__(self, source: Source, pipeline: Pipeline, cases: Sequence[Case], repeat: int, training: bool) -> None:
         self.source = source
@@ -59,7 +59,7 @@ class _Cases(Dataset[Any]):
         self.repeat = repeat
         self.training = training
         self.log: Any = None
-        """What each worker is reading and how much memory it has taken: two numbers a worker."""
+        """Two numbers per worker: the case it reads, and its peak memory in KiB."""
 
     def __getitem__(self, key: Key) -> tuple[Case, Ready] | SegcliError:
         epoch, index = key
@@ -76,7 +76,7 @@ class _Cases(Dataset[Any]):
             self._note(-(index // self.repeat + 1))
 
     def _note(self, position: int) -> None:
-        """Remember, for whoever looks after this worker has died, what it reads (or, negative, has read)."""
+        """Log the case that this worker reads (negative: has read), in case the worker dies."""
         worker = get_worker_info()
         if worker is not None and self.log is not None:
             self.log[2 * worker.id] = position
@@ -91,11 +91,11 @@ def _collate(samples: list[tuple[Case, Ready] | SegcliError]) -> Loaded | Segcli
     names = ready[0][1].arrays
     sizes = {item.arrays["image"].shape: case for case, item in ready}
     if len(sizes) > 1:
-        told = " and ".join(
+        shown = " and ".join(
             f"`{case.place}` {'x'.join(map(str, shape[1:]))}" for shape, case in list(sizes.items())[:2]
         )
         return DataError(
-            f"images of one batch differ in size: {told}",
+            f"images of one batch differ in size: {shown}",
             hint="set `data.image_size`, `data.patch_size`, or `data.batch_size=1`",
         )
     return Loaded(
@@ -107,9 +107,9 @@ def _collate(samples: list[tuple[Case, Ready] | SegcliError]) -> Loaded | Segcli
 
 
 def _start_worker(_: int) -> None:
-    """Leave Ctrl-C and SIGTERM, which a terminal or a scheduler sends to the whole group, to the main process.
+    """Leave Ctrl-C and SIGTERM to the main process; a terminal or a scheduler sends them to the whole group.
 
-    SIGTERM keeps its meaning for a worker itself: PyTorch ends workers with it that do not answer.
+    A SIGTERM sent to a worker alone still ends it: PyTorch ends workers in this way when they do not answer.
     """
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -118,7 +118,7 @@ def _start_worker(_: int) -> None:
 
 
 class _Order(Sampler[list[Key]]):
-    """Batches of keys that the owner sets before each pass."""
+    """Yields the batches of keys that the loader sets before each pass."""
 
     def __init__(self) -> None:
         self.batches: list[list[Key]] = []
@@ -131,7 +131,7 @@ class _Order(Sampler[list[Key]]):
 
 
 class Loader:
-    """A PyTorch loader whose failures name the sample."""
+    """Wraps a PyTorch loader; its errors name the sample."""
 
     def __init__(self, cases: _Cases, *, num_workers: int, pin_memory: bool) -> None:
         context = multiprocessing.get_context("fork") if sys.platform == "linux" else None
@@ -148,16 +148,16 @@ class Loader:
             persistent_workers=num_workers > 0,
             worker_init_fn=_start_worker,
             multiprocessing_context=context if num_workers else None,
-            # its own: by default each pass draws a number from the generator that dropout uses
+            # a separate generator: by default each pass draws a number from the one that dropout uses
             generator=torch.Generator(),
         )
         self.workers: list[Any] = []
 
     def batches(self, order: list[list[Key]]) -> Iterator[Loaded]:
-        """Batches in this order.
+        """Load the batches in this order.
 
         Raises:
-            DataError: A file cannot be read, or a worker died of it.
+            DataError: A file cannot be read, or a worker died while reading it.
             DeviceError: A worker was killed, as the kernel does when memory runs out.
         """
         self.order.batches = order
@@ -174,30 +174,30 @@ class Loader:
     def close(self) -> None:
         """End the workers; the loader can be used again.
 
-        By hand: an error on its way up keeps the iterator alive, and with it workers that the process would wait for.
+        This must be explicit: an error keeps the iterator alive, and the process would wait for its workers.
         """
         end = getattr(self.loader._iterator, "_shutdown_workers", None)
         try:
             if end is not None:
                 end()
         except (RuntimeError, ConnectionError, EOFError) as error:
-            # a worker that is dead already is reported a second time, or the connection to it breaks
+            # PyTorch reports a dead worker a second time, or the connection to it breaks
             if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
         self.loader._iterator = None
         self.workers = []
 
     def _dead_workers(self) -> list[tuple[int, Any]]:
-        """Workers that ended, with their numbers; one whose connection broke may take a moment to be gone."""
+        """List the workers that ended, with their numbers; wait a moment, because a dying worker needs some time."""
         if self.workers:
             multiprocessing.connection.wait([worker.sentinel for worker in self.workers], timeout=DYING_S)
         return [(number, worker) for number, worker in enumerate(self.workers) if not worker.is_alive()]
 
     def explained(self, error: Exception) -> SegcliError | None:
-        """What to tell of a worker of this loader that died; None when the error is something else.
+        """Turn the error of a dead worker of this loader into a message; None for any other error.
 
-        PyTorch raises it from a signal handler, so it may come up anywhere in the main process; a connection to the
-        dead worker may break first.
+        PyTorch raises the error from a signal handler, so it can occur anywhere in the main process. Instead, the
+        connection to the dead worker may break first.
         """
         if not (isinstance(error, OSError | EOFError) or "DataLoader worker" in str(error)):
             return None
@@ -213,20 +213,21 @@ class Loader:
         free = psutil.virtual_memory().available / 2**20
         message = (
             f"loader worker {number} died of {name} {what} "
-            f"(the worker had taken {kilobytes / 1024:,.0f} MiB, {free:,.0f} MiB of memory are free)"
+            f"(the worker used {kilobytes / 1024:,.0f} MiB, {free:,.0f} MiB of memory are free)"
         )
         if name == "SIGKILL":
             return DeviceError(message, hint="lower `data.num_workers` or `data.batch_size`, or free memory")
         if name == "SIGBUS":
-            return DeviceError(message, hint="shared memory (/dev/shm) is full: enlarge it, or `data.num_workers=0`")
+            hint = "shared memory (/dev/shm) is full: enlarge it, or set `data.num_workers=0`"
+            return DeviceError(message, hint=hint)
         return DataError(message, hint="try `data.num_workers=0` to see the cause; the file may be damaged")
 
 
 class TrainLoader(Loader):
-    """Shuffled batches of an epoch.
+    """Loads the shuffled batches of an epoch.
 
     Args:
-        source: Gives decoded cases.
+        source: Decodes the cases.
         pipeline: Crops, augments and normalises.
         cases: Training cases.
         seed: Seed of the run.
@@ -244,12 +245,12 @@ class TrainLoader(Loader):
         super().__init__(dataset, num_workers=settings.num_workers, pin_memory=pin_memory)
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """Return the number of batches in an epoch."""
         batches = (self.count + self.batch_size - 1) // self.batch_size
         return batches if self.limit is None else min(batches, self.limit)
 
     def epoch(self, epoch: int, *, first_batch: int = 0) -> Iterator[Loaded]:
-        """Batches of an epoch from `first_batch` on; the order is a function of seed and epoch."""
+        """Load the batches of an epoch from `first_batch` on; seed and epoch decide the order."""
         order = generator(self.seed, "order", epoch).permutation(self.count)
         keys = [(epoch, int(index)) for index in order]
         batches = [keys[start : start + self.batch_size] for start in range(0, self.count, self.batch_size)]
@@ -257,7 +258,7 @@ class TrainLoader(Loader):
 
 
 class EvaluationLoader(Loader):
-    """Whole images in their order; images of one network size share a batch."""
+    """Loads whole images in their order; a batch holds images of one network size."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""From a case to the arrays that a network sees: read, resize, crop, augment, normalise, pad."""
+"""Turns a case into the arrays that a network sees: read, resize, crop, augment, normalise, pad."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from segcli.data.settings import DatasetSpec, DataSettings
 __all__ = ["Pipeline", "Ready", "Source"]
 
 CHUNK = 2**20
-"""Pixels of which the mean and the deviation are taken at once."""
+"""Pixels per step when the mean and the standard deviation are computed."""
 
 
 class Source(Protocol):
-    """Whatever gives decoded cases: a layout, or a cache in front of one."""
+    """Reads decoded cases: a layout, or a cache in front of a layout."""
 
     def read(self, case: Case) -> Sample:
         """Decode one case."""
@@ -27,23 +27,23 @@ class Source(Protocol):
 
 @dataclass
 class Ready:
-    """One sample as the loader hands it on."""
+    """Holds one sample as the loader returns it."""
 
     arrays: dict[str, Array]
-    """`image` `(C, *S)` float32, and maps `(*S)` uint8: `valid` always, `mask` where there is a label; facts."""
+    """`image` `(C, *S)` float32; maps `(*S)` uint8: `valid` always, `mask` where there is a label; and the facts."""
     geometry: Geometry
     stored_maps: dict[str, Array]
     """Maps at the stored size, for scoring; empty in training."""
 
 
 class Pipeline:
-    """Deterministic preparation of images, plus random crops and augmentation for training.
+    """Prepares images; in training, also crops and augments them at random.
 
     Args:
         settings: The `data` section.
         spec: The data set.
         stride: Sizes must be multiples of this.
-        augment: Random changes of a training sample by seed.
+        augment: Changes a training sample at random, by seed.
         seed: Seed of the run.
     """
 
@@ -67,11 +67,11 @@ class Pipeline:
         self.image_size = tuple(chosen) if chosen else None
 
     def network_size(self, stored: tuple[int, ...]) -> tuple[int, ...]:
-        """Size in which an image of the stored size reaches the network outside training."""
+        """Return the size at which an image of this stored size reaches the network outside training."""
         return padded_size(self.image_size or stored, self.multiple)
 
     def resized(self, sample: Sample) -> Sample:
-        """The sample at `image_size`; its maps as stored are kept for scoring."""
+        """Resize the sample to `image_size`; keep its maps at the stored size for scoring."""
         if self.image_size is None or sample.size == self.image_size:
             return sample
         return Sample(
@@ -82,11 +82,11 @@ class Pipeline:
         )
 
     def for_training(self, sample: Sample, *, epoch: int, index: int) -> Ready:
-        """A random crop, augmented; a function of (seed, epoch, index) alone."""
+        """Cut and augment a random crop; it depends only on seed, epoch and index."""
         maps = {"valid": np.ones(sample.size, np.uint8), **sample.maps}
         facts, sample = sample.facts, Sample(image=sample.image, maps=maps)
-        # The scale of a whole volume, known before it is cropped and changed: so that a crop looks as it does in the
-        # whole, and a change of intensity is not taken back.
+        # Take the scale from the whole volume, before cropping and augmentation: a crop then looks as in the whole
+        # volume, and normalisation does not undo a change of intensity.
         scale = self._scale(as_unit(sample.image)) if len(sample.size) == 3 else None
         patch = self.settings.patch_size
         if patch is not None:
@@ -99,7 +99,7 @@ class Pipeline:
         return ready
 
     def for_evaluation(self, sample: Sample) -> Ready:
-        """The whole image, nothing random."""
+        """Prepare the whole image without any randomness."""
         stored_maps = sample.stored_maps or sample.maps
         stored = next(iter(stored_maps.values())).shape[: len(sample.size)] if sample.stored_maps else sample.size
         maps = {"valid": np.ones(sample.size, np.uint8), **sample.maps}
@@ -109,7 +109,7 @@ class Pipeline:
         return ready
 
     def for_prediction(self, sample: Sample, stored: tuple[int, ...]) -> Ready:
-        """An image without label, at the network's size already."""
+        """Prepare an image without label that already has the network's size."""
         return self._finished(sample, stored=stored)
 
     def _finished(
@@ -127,12 +127,12 @@ class Pipeline:
         return Ready(arrays, Geometry(stored=stored, resized=sample.size, padded=size), stored_maps={})
 
     def normalised(self, image: Array, scale: tuple[Array, Array] | None = None) -> Array:
-        """Stored pixels on the scale 0 to 1, then as `preprocessing.normalize` says; float32.
+        """Scale stored pixels to 0 to 1, then normalise them by `preprocessing.normalize`; float32.
 
         Args:
             image: `(*S, C)`.
-            scale: What is taken away from each channel, and what it is divided by; as the data set states or the image
-                itself has when left out.
+            scale: Values to subtract from each channel and to divide it by; default: those of the data set or the
+                image.
         """
         pixels = as_unit(image)
         if not self.settings.preprocessing.normalize:
@@ -142,16 +142,16 @@ class Pipeline:
         return scaled
 
     def _scale(self, pixels: Array) -> tuple[Array, Array]:
-        """What is taken away from each channel, and what it is divided by."""
+        """Return the values to subtract from each channel and to divide it by."""
         if self.settings.preprocessing.normalize is True:
             return self.mean, self.std
         return self.scale_of([pixels])
 
     def scale_of(self, parts: Iterable[Array]) -> tuple[Array, Array]:
-        """What an image by itself is normalised by: mean and deviation of each channel, or smallest value and range.
+        """Compute the scale of one image: mean and standard deviation of each channel, or minimum and range.
 
         Args:
-            parts: Of the image, `(*S, C)` on the scale 0 to 1, each pixel in one of them.
+            parts: Parts of the image, `(*S, C)` on the scale 0 to 1; together they hold each pixel once.
         """
         if self.settings.preprocessing.normalize == "min_max":
             return _range_of(parts)
@@ -159,7 +159,7 @@ class Pipeline:
 
 
 def _range_of(parts: Iterable[Array]) -> tuple[Array, Array]:
-    """Smallest value and range of each channel."""
+    """Compute minimum and range of each channel."""
     flat = (part.reshape(-1, part.shape[-1]) for part in parts)
     lows, highs = zip(*((part.min(axis=0), part.max(axis=0)) for part in flat), strict=True)
     low = np.min(lows, axis=0)
@@ -167,13 +167,13 @@ def _range_of(parts: Iterable[Array]) -> tuple[Array, Array]:
 
 
 def _moments_of(parts: Iterable[Array]) -> tuple[Array, Array]:
-    """Mean and deviation of each channel, exact whatever the size of the image."""
+    """Compute mean and standard deviation of each channel; exact for images of any size."""
     count, mean, squares = 0, np.zeros(1), np.zeros(1)
     for part in parts:
         flat = part.reshape(-1, part.shape[-1])
         for start in range(0, len(flat), CHUNK):
             chunk = flat[start : start + CHUNK].astype(np.float64)
-            # joined as Chan, Golub and LeVeque have it: sums of squares would lose digits
+            # combined by the formula of Chan, Golub and LeVeque: sums of squares would lose digits
             here, more = chunk.mean(axis=0), len(chunk)
             apart, total = here - mean, count + more
             mean = mean + apart * (more / total)
@@ -186,7 +186,7 @@ def _moments_of(parts: Iterable[Array]) -> tuple[Array, Array]:
 def _crop(
     sample: Sample, size: tuple[int, ...], rng: np.random.Generator, foreground_share: float, *, by_class: bool
 ) -> Sample:
-    """Random window of `size`, or the whole axis where the image is smaller."""
+    """Cut a random window of `size`, or the whole axis where the image is smaller."""
     room = [max(have - want, 0) for have, want in zip(sample.size, size, strict=True)]
     centred = rng.random() < foreground_share
     start = [int(rng.integers(0, free + 1)) for free in room]
@@ -199,9 +199,9 @@ def _crop(
 def _around_foreground(
     maps: dict[str, Array], size: tuple[int, ...], room: list[int], rng: np.random.Generator, *, by_class: bool
 ) -> list[int] | None:
-    """Start of a window around a random foreground pixel, or around one of a class that is drawn first.
+    """Choose the start of a window around a random foreground pixel; with classes, draw the class first.
 
-    None where there is no such pixel.
+    None if the mask has no such pixel.
     """
     mask = maps["mask"]
     if mask.ndim > len(size):

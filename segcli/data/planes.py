@@ -1,4 +1,4 @@
-"""A picture of what was found in a volume: planes through it, side by side."""
+"""Preview picture of a prediction in a volume: planes through the volume, side by side."""
 
 from collections.abc import Callable
 
@@ -11,17 +11,17 @@ from segcli.data.classes.painting import overlay
 __all__ = ["Planes"]
 
 SHARES = (0.25, 0.5, 0.75)
-"""Where planes lie, as shares of the length of each axis."""
+"""Positions of the planes, as shares of the length of each axis."""
 LONGEST = 512
-"""Pixels of the longer side of a plane, at most."""
+"""Largest number of pixels of the longer side of a plane."""
 GAP = 6
 
 
 class Planes:
-    """Planes of an answer, taken while it is found; three along each axis.
+    """Collects three planes along each axis of a prediction while it is computed.
 
     Args:
-        size: Of the volume.
+        size: Size of the volume.
     """
 
     def __init__(self, size: tuple[int, ...]) -> None:
@@ -30,7 +30,7 @@ class Planes:
         self.taken: dict[tuple[int, int], list[Array]] = {place: [] for place in self.places}
 
     def add(self, rows: slice, answer: Array) -> None:
-        """Take what lies in the next planes, `(d, *S)` or `(d, *S, K)`."""
+        """Collect the planes from the next rows of the prediction, `(d, *S)` or `(d, *S, K)`."""
         for (axis, at), parts in self.taken.items():
             if axis > 0:
                 parts.append(answer.take(at, axis))
@@ -45,14 +45,14 @@ class Planes:
         *,
         upright: bool,
     ) -> Array:
-        """The image with the answer over it, `(H, W, 3)` uint8; a row for each axis.
+        """Draw the prediction over the image, `(H, W, 3)` uint8; one row of planes for each axis.
 
         Args:
-            read: Gives voxels of a window, `(*window, C)`.
-            tinted: Colours of an answer, and where it is shown.
-            spacing: Size of a voxel along each axis, which planes are stretched by.
-            upright: Whether axes go from left to right, back to front and bottom to top, as of a patient: planes are
-                then turned so that the head or the front is above.
+            read: Reads the voxels of a window, `(*window, C)`.
+            tinted: Returns the colours of a prediction and the mask of the pixels to tint.
+            spacing: Size of a voxel along each axis; planes are stretched by it.
+            upright: Whether the axes of a patient go from left to right, back to front and bottom to top: planes are
+                then turned so that the head or the front is at the top.
         """
         steps = np.array(spacing or (1.0,) * 3)
         tiles = [self._plane(place, read, tinted, steps, upright=upright) for place in self.places]
@@ -91,7 +91,7 @@ class Planes:
 
 
 def _in_a_row(tiles: list[Array], width: int) -> Array:
-    """Pictures side by side, each with room for `width` columns, and a gap around them."""
+    """Put pictures side by side, each padded to `width` columns, with a gap around them."""
     widths = [(GAP, GAP), (GAP, GAP), (0, 0)]
     low = min(tile.min() for tile in tiles)
     padded = [np.pad(tile, [(0, 0), (0, max(width - tile.shape[1], 0)), (0, 0)], constant_values=low) for tile in tiles]

@@ -1,4 +1,4 @@
-"""What is done to a mask once it is found, in 2D and 3D: small pieces go, holes are filled."""
+"""Postprocessing of predicted masks in 2D and 3D: remove small components, fill holes."""
 
 from typing import Annotated
 
@@ -12,71 +12,71 @@ __all__ = ["Cleaning", "Postprocess", "clean"]
 
 
 class Cleaning(ConfigModel):
-    """What is done to the mask of one class, in this order. What touches, at corners too, is one piece."""
+    """Sets the postprocessing of one class, in this order. Pixels that touch, also at corners, are one component."""
 
     fill_holes: bool = False
-    """Take in what the mask encloses."""
+    """Fill background that the mask encloses."""
     min_size: Annotated[int, Field(ge=0)] = 0
-    """Remove pieces of fewer pixels or voxels."""
+    """Remove connected components with fewer pixels or voxels."""
     largest_component: bool = False
-    """Remove all pieces but the largest."""
+    """Keep only the largest connected component."""
 
     @property
     def does_nothing(self) -> bool:
-        """Whether every mask stays as it is."""
+        """Tell whether every mask stays unchanged."""
         return not (self.fill_holes or self.min_size > 1 or self.largest_component)
 
 
 class Postprocess(Cleaning):
-    """What is done to the masks of all classes, or of those that are named."""
+    """Sets the postprocessing of all classes, or of the named classes."""
 
     classes: dict[str, Cleaning] = {}
-    """By the name of a class, instead of what stands beside."""
+    """Postprocessing by the name of a class; replaces the keys beside it for this class."""
 
     def check(self, names: tuple[str, ...]) -> None:
-        """Whether it can be done to the masks of a run.
+        """Check that each named class exists.
 
         Raises:
-            ConfigError: There is no such class.
+            ConfigError: A named class does not exist.
         """
         for name in self.classes:
             if name not in names:
                 close = nearest(name, list(names))
                 raise ConfigError(
-                    f"`inference.postprocess.classes` names `{name}`, which is no class of the data set",
+                    f"`inference.postprocess.classes` names `{name}`, which is not a class of the data set",
                     hint=f"did you mean `{close}`?" if close else f"one of {', '.join(names)}",
                 )
 
     def of(self, name: str) -> Cleaning:
-        """What is done to one class."""
+        """Return the settings of one class."""
         return self.classes.get(name, self)
 
     def changes(self, names: tuple[str, ...]) -> bool:
-        """Whether anything is done to any class."""
+        """Tell whether the mask of any class can change."""
         return any(not self.of(name).does_nothing for name in names)
 
 
 def clean(probs: Array, settings: Postprocess, names: tuple[str, ...], *, exclude: bool, threshold: float) -> Array:
-    """Probabilities whose masks are clean: 0 where a piece was removed, 1 where a hole was filled.
+    """Postprocess probabilities: 0 where a component was removed, 1 where a hole was filled.
 
-    Of classes that exclude each other, a removed pixel falls to the most probable of the others.
+    If classes exclude each other, a removed pixel goes to the most probable of the other classes.
 
     Args:
-        probs: `(K, *S)`; left as they are.
-        settings: What is done.
-        names: Of the classes.
+        probs: `(K, *S)`; not changed in place.
+        settings: Postprocessing of the classes.
+        names: Names of the classes.
         exclude: Whether classes exclude each other.
-        threshold: Of masks by themselves.
+        threshold: Threshold of masks that may overlap.
     """
     if not settings.changes(names):
         return probs
     probs = probs.copy()
     for index, name in enumerate(names):
-        wanted = settings.of(name)
-        if wanted.does_nothing:
+        steps = settings.of(name)
+        if steps.does_nothing:
             continue
         mask = probs.argmax(axis=0) == index if exclude else probs[index] >= threshold
-        cleaned = _cleaned(mask, wanted)
+        cleaned = _cleaned(mask, steps)
         probs[index][mask & ~cleaned] = 0.0
         filled = cleaned & ~mask
         if exclude:
@@ -85,22 +85,22 @@ def clean(probs: Array, settings: Postprocess, names: tuple[str, ...], *, exclud
     return probs
 
 
-def _cleaned(mask: Mask, wanted: Cleaning) -> Mask:
-    if wanted.fill_holes:
+def _cleaned(mask: Mask, steps: Cleaning) -> Mask:
+    if steps.fill_holes:
         mask = mask | _enclosed(mask)
-    if wanted.min_size > 1 or wanted.largest_component:
+    if steps.min_size > 1 or steps.largest_component:
         labels, count = _pieces(mask, corners=True)
         sizes = np.bincount(labels.ravel(), minlength=count)
-        keep = sizes >= wanted.min_size
+        keep = sizes >= steps.min_size
         keep[0] = False
-        if wanted.largest_component and count > 1:
+        if steps.largest_component and count > 1:
             keep &= np.arange(count) == _largest(labels, sizes)
         mask = keep[labels]
     return mask
 
 
 def _enclosed(mask: Mask) -> Mask:
-    """Background that does not reach the border; it passes no corner at which two pixels of the mask touch."""
+    """Find background that does not reach the border; background pixels are not connected at corners."""
     labels, count = _pieces(~mask, corners=False)
     is_open = np.zeros(count, bool)
     for axis in range(mask.ndim):
@@ -111,14 +111,14 @@ def _enclosed(mask: Mask) -> Mask:
 
 
 def _pieces(mask: Mask, *, corners: bool) -> tuple[Array, int]:
-    """Number of its piece for each pixel, 0 outside the mask, and how many numbers there are with that one.
+    """Label the connected components; return the labels (0 outside the mask) and their count, 0 included.
 
     Args:
         mask: `(H, W)` or `(D, H, W)`.
-        corners: Whether pixels that touch at an edge or a corner alone are one piece.
+        corners: Whether pixels that touch only at an edge or a corner are one component.
     """
     if mask.ndim == 2:
-        import cv2  # noqa: PLC0415 - completion of keys reads the settings above, and must be fast
+        import cv2  # noqa: PLC0415 - completion of keys imports the settings above and must be fast
 
         count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8 if corners else 4)
         return labels, count
@@ -129,7 +129,7 @@ def _pieces(mask: Mask, *, corners: bool) -> tuple[Array, int]:
 
 
 def _largest(labels: Array, sizes: Array) -> int:
-    """Number of the largest piece; of several, the one first met in squares of 2 x 2 pixels, as OpenCV goes."""
+    """Return the label of the largest component; of equals, the first in 2 x 2 blocks of pixels, as in OpenCV."""
     largest = np.flatnonzero(sizes[1:] == sizes[1:].max()) + 1
     if len(largest) == 1:
         return int(largest[0])

@@ -1,4 +1,4 @@
-"""A case of a data set, its pixels, and the way to and from the network's size."""
+"""A case of a data set, its pixels, and resizing to the network's size and back."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,10 +16,10 @@ __all__ = ["Case", "Geometry", "Sample", "as_unit", "interpolated", "pad_end", "
 
 @dataclass(frozen=True)
 class Case:
-    """One image of a data set and what belongs to it."""
+    """Describes one image of a data set and its label."""
 
     id: str
-    """Name within its split; the stem of predictions and the key in tables."""
+    """Name within the split; the stem of predictions and the key in tables."""
     image: Path
     label: Path | None = None
     fov: Path | None = None
@@ -27,59 +27,59 @@ class Case:
     index: int | None = None
     """Position in a file that holds many cases."""
     group: str | None = None
-    """Scenario, where the data set has some; results are told by group as well."""
+    """Scenario, if the data set has scenarios; results are also reported by group."""
     part_of: str | None = None
-    """Name of the sample that this is a crop of; the answers of its crops are joined."""
+    """Name of the sample that this case is a crop of; the predictions of its crops are averaged."""
 
     @property
     def place(self) -> str:
-        """Where the image is, for messages."""
+        """Return the path of the image, with its index, for messages."""
         return str(self.image) if self.index is None else f"{self.image}[{self.index}]"
 
 
 @dataclass
 class Sample:
-    """Decoded pixels of one case."""
+    """Holds the decoded pixels of one case."""
 
     image: Array
     """`(*S, C)` as stored: uint8, uint16 or float32."""
     maps: dict[str, Array] = field(default_factory=dict)
-    """Whatever moves with the image, each `(*S)` uint8: `mask`, and `valid` where not every pixel counts. Several masks
-    that may overlap are one map `(*S, K)`."""
+    """Maps that are cropped and turned with the image, each `(*S)` uint8: `mask`, and `valid` if some pixels do not
+    count. Several masks that may overlap are one map `(*S, K)`."""
     facts: dict[str, Array] = field(default_factory=dict)
-    """What is known of the whole and does not move with the image, such as `class`, a number."""
+    """Values of the whole image, such as the number `class`; crops and turns do not change them."""
     stored_maps: dict[str, Array] = field(default_factory=dict)
-    """The maps before resizing, where they were resized; predictions are scored on these."""
+    """Maps before resizing, if they were resized; predictions are scored on them."""
 
     @property
     def size(self) -> tuple[int, ...]:
-        """Spatial size."""
+        """Return the spatial size."""
         return self.image.shape[:-1]
 
     @property
     def valid(self) -> Mask:
-        """Pixels that count, `(*S)`: all of them where no map says otherwise."""
+        """Return the pixels that count, `(*S)`; all pixels if there is no map `valid`."""
         mask: Mask = self.maps.get("valid", np.ones(self.size, np.uint8)) > 0
         return mask
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Sizes on the way from the file to the network, and the exact way back."""
+    """Records the sizes from the file to the network, to undo the changes exactly."""
 
     stored: tuple[int, ...]
-    """As in the file."""
+    """Size in the file."""
     resized: tuple[int, ...]
-    """After resizing."""
+    """Size after resizing."""
     padded: tuple[int, ...]
-    """After padding; what the network sees."""
+    """Size after padding, which the network sees."""
 
     def restore(self, values: A, resized: Callable[[A, tuple[int, ...]], A]) -> A:
-        """Bring `(B, K, *padded)` back to `(B, K, *stored)`: the padding is cut off, then the size is undone.
+        """Bring `(B, K, *padded)` back to `(B, K, *stored)`: cut off the padding, then resize.
 
         Args:
             values: Outputs of the network.
-            resized: Gives values at another size; `interpolated` for arrays.
+            resized: Function that resizes values; `interpolated` for arrays.
         """
         window: Any = (..., *(slice(0, size) for size in self.resized))
         values = values[window]
@@ -87,9 +87,9 @@ class Geometry:
 
 
 def interpolated(values: Array, size: tuple[int, ...]) -> Array:
-    """Values `(..., *S)` in float32 at another size of their last axes, as `F.interpolate` has them.
+    """Resize the last axes of `(..., *S)` float32 in the same way as `F.interpolate`.
 
-    Linear along each axis, `align_corners=False`, without smoothing downwards.
+    The interpolation is linear along each axis, with `align_corners=False` and without antialiasing.
     """
     for axis, length in enumerate(size, start=values.ndim - len(size)):
         values = _along(values, axis, length)
@@ -97,7 +97,7 @@ def interpolated(values: Array, size: tuple[int, ...]) -> Array:
 
 
 def _along(values: Array, axis: int, size: int) -> Array:
-    """Linear interpolation along one axis, with the centres of pixels aligned."""
+    """Interpolate linearly along one axis, with the centres of pixels aligned."""
     have = values.shape[axis]
     if have == size:
         return values
@@ -110,20 +110,20 @@ def _along(values: Array, axis: int, size: int) -> Array:
 
 
 def as_unit(image: Array) -> Array:
-    """Stored pixels as float32; whole numbers without sign on the scale 0 to 1."""
+    """Convert stored pixels to float32; scale uint8 and uint16 to 0 to 1."""
     scale = {"uint8": 255.0, "uint16": 65535.0}.get(image.dtype.name, 1.0)
     unit: Array = image.astype(np.float32) / np.float32(scale)
     return unit
 
 
 def resize(pixels: Array, size: tuple[int, ...], *, labels: bool = False) -> Array:
-    """Resize `(H, W)` or `(H, W, C)`; labels by the nearest pixel, images smoothly and, downwards, by area."""
+    """Resize `(H, W)` or `(H, W, C)`: nearest pixel for labels, area to shrink images, linear to enlarge them."""
     if pixels.shape[: len(size)] == size:
         return pixels
     if len(size) == 3:
         return _resize_volume(pixels, size, labels=labels)
     smaller = size[0] <= pixels.shape[0] and size[1] <= pixels.shape[1]
-    # INTER_NEAREST_EXACT takes pixel centres as INTER_AREA and INTER_LINEAR do; INTER_NEAREST shifts by half a pixel.
+    # INTER_NEAREST_EXACT aligns pixel centres like INTER_AREA and INTER_LINEAR; INTER_NEAREST shifts by half a pixel.
     method = cv2.INTER_NEAREST_EXACT if labels else cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     resized: Array = cv2.resize(pixels, (size[1], size[0]), interpolation=method)
     return resized.reshape(*size, *pixels.shape[2:])
@@ -143,19 +143,19 @@ def _resize_volume(pixels: Array, size: tuple[int, ...], *, labels: bool) -> Arr
 
 
 def padded_size(size: tuple[int, ...], multiple: int, at_least: tuple[int, ...] | None = None) -> tuple[int, ...]:
-    """Next sizes that are multiples of `multiple`.
+    """Round sizes up to multiples of `multiple`.
 
     Example:
         >>> padded_size((999, 960), 32)
         (1024, 960)
     """
-    wanted = size if at_least is None else tuple(max(pair) for pair in zip(size, at_least, strict=True))
-    return tuple(-(-length // multiple) * multiple for length in wanted)
+    smallest = size if at_least is None else tuple(max(pair) for pair in zip(size, at_least, strict=True))
+    return tuple(-(-length // multiple) * multiple for length in smallest)
 
 
 def pad_end(pixels: Array, size: tuple[int, ...], *, mirror: bool) -> Array:
-    """Pad the end of each spatial axis up to `size`, by mirrored pixels or by 0."""
-    widths = [(0, wanted - have) for wanted, have in zip(size, pixels.shape, strict=False)]
+    """Pad the end of each spatial axis up to `size` with mirrored pixels or with 0."""
+    widths = [(0, length - have) for length, have in zip(size, pixels.shape, strict=False)]
     widths += [(0, 0)] * (pixels.ndim - len(size))
     if not any(after for _, after in widths):
         return pixels

@@ -23,25 +23,25 @@ VOLUME_KEYS = (
     "quarter_turns",
     "flip_axes",
 )
-"""Keys of augmentation that volumes have and 2D images have not."""
+"""Augmentation keys for volumes only."""
 PositiveNumber = Annotated[float, Field(gt=0.0)]
 
 
 class Paths(ConfigModel):
-    """Where the images are. A relative path is looked up beside the data-set file, then from the working folder."""
+    """Sets the folders of the images. Relative paths start at the data-set file, or else at the working folder."""
 
     root: FilePath | None = None
-    """Folder of the whole data set; the folder of the data-set file when left out."""
+    """Folder of the whole data set; default: the folder of the data-set file."""
     train: FilePath | None = None
-    """Folder of the training images; `root/train` when left out."""
+    """Folder of the training images; default: `root/train`."""
     val: FilePath | None = None
-    """Folder of the validation images; `root/val` when left out."""
+    """Folder of the validation images; default: `root/val`."""
     test: FilePath | None = None
-    """Folder of the test images; `root/test` when left out."""
+    """Folder of the test images; default: `root/test`."""
 
 
 class ClassSpec(ConfigModel):
-    """One class of a mask."""
+    """Describes one class of a mask."""
 
     name: str
     """Name in tables, legends and reports."""
@@ -55,37 +55,37 @@ class ClassSpec(ConfigModel):
 
 
 class Fold(ConfigModel):
-    """One fold of a cross-validation."""
+    """Selects one fold of a cross-validation."""
 
     index: Annotated[int, Field(ge=0)]
-    """Which of them is for validation, from 0 on."""
+    """Number of the fold used for validation, counted from 0."""
     of: Annotated[int, Field(ge=2)]
-    """How many there are."""
+    """Number of folds."""
     seed: int = 0
-    """Draws them."""
+    """Seed that draws the folds."""
 
 
 class DatasetSpec(ConfigModel):
-    """What every data set states, whatever its format. The keys of the format itself stand beside these."""
+    """Holds the keys that every data set has. Each `format` adds its own keys beside them."""
 
     name: str = "dataset"
     """Name in tables and reports."""
     format: str = "image_folders"
     """Layout on disk; the name of a file in `segcli/datasets`."""
     task: str | None = None
-    """What is predicted; follows from `num_classes` when left out: `binary` for 1."""
+    """Kind of prediction; default: from `num_classes`, such as `binary` for 1."""
     paths: Paths = Paths()
-    """Folders."""
+    """Folders of the images."""
     fold: Fold | None = None
-    """Share out training and validation cases anew, for one fold of `segcli train --folds`, which sets it."""
+    """Fold of a cross-validation, set by `segcli train --folds`: it replaces the split into training and validation."""
     sample: str | None = None
-    """Kind of `segcli data sample` that makes this data set, named where its folder is missing."""
+    """Kind of `segcli data sample` that makes this data set; shown as a hint if its folder is missing."""
     image_size: Size | None = None
-    """Size that every image is resized to before it reaches the network; left out, images keep their size."""
+    """Size to which every image is resized before it reaches the network; default: images keep their size."""
     num_channels: Annotated[int, Field(ge=1, le=64)] = 3
     """Channels of an image: 1 for grey, 3 for RGB."""
     num_classes: Positive = 1
-    """1 for one mask (foreground and background)."""
+    """Number of classes; 1 for a single mask of foreground and background."""
     classes: list[ClassSpec] = []
     """Names of the classes, or `{name, color}`, in the order of their indices."""
     mean: list[float] | None = None
@@ -99,48 +99,48 @@ class DatasetSpec(ConfigModel):
             if numbers is not None and len(numbers) != self.num_channels:
                 raise ValueError(f"`{key}` has {len(numbers)} numbers for {self.num_channels} channels")
         if (self.mean is None) != (self.std is None):
-            raise ValueError("`mean` and `std` go together: one of them is missing")
+            raise ValueError("`mean` and `std` must be set together: one of them is missing")
         return self
 
 
 class Augmentation(ConfigModel):
-    """Random changes of training images; image and masks move together."""
+    """Sets the random augmentation of training images; masks are changed with their image."""
 
     enabled: bool = True
-    """Off with `false`, whatever else is set."""
+    """`false` turns augmentation off, whatever else is set."""
     preset: Literal["light", "medium", "heavy", "street", "nuclei"] | None = None
     """`light`: horizontal flip, brightness. `medium`: also vertical flip, quarter turns, shift, scale and turn.
     `heavy`: also elastic deformation, gamma, blur, noise and, for colour images, hue and saturation.
-    `street`, for scenes that have an above and a below: horizontal flip, scale 0.75 to 1.5, shift, a little turn,
-    light, blur and, for colour images, hue and saturation. Of volumes, `light` is noise of 0.02 and values times 0.9 to
-    1.1, `medium` 0.05, 0.8 to 1.2 and turns of 10 degrees, `heavy` 0.1, 0.7 to 1.4 and 20 degrees; keys below change
-    single figures. `nuclei`, for volumes without an above and a below: flips of every axis, quarter turns in the plane,
-    gamma and contrast of 0.8 to 1.2, noise of up to 5 % in three of ten."""
+    `street`, for scenes with a fixed top and bottom: horizontal flip, scale 0.75 to 1.5, shift, small rotation,
+    brightness, blur and, for colour images, hue and saturation. For volumes, `light` is noise of 0.02 and intensity
+    scale 0.9 to 1.1; `medium` is 0.05, 0.8 to 1.2 and rotation up to 10 degrees; `heavy` is 0.1, 0.7 to 1.4 and 20
+    degrees; the keys below change single values. `nuclei`, for volumes without a fixed top and bottom: flips of every
+    axis, quarter turns in the plane, gamma and contrast of 0.8 to 1.2, noise of up to 5 % in 30 % of the volumes."""
     transforms: list[dict[str, Any]] = []
-    """Albumentations transforms by name after those of the preset, such as `{type: GaussianBlur, p: 0.3}`; for 2D."""
+    """2D images: albumentations transforms after those of the preset, such as `{type: GaussianBlur, p: 0.3}`."""
     noise_std: Annotated[float, Field(ge=0.0)] | None = None
-    """Volumes: deviation of Gaussian noise, in deviations of the volume's own values."""
+    """Volumes: standard deviation of Gaussian noise, relative to the standard deviation of the volume."""
     intensity_scale_range: Annotated[list[PositiveNumber], Field(min_length=2, max_length=2)] | None = None
-    """Volumes: all values are multiplied by a number between these two."""
+    """Volumes: multiply all values by a random number between these two."""
     noise_up_to: Share | None = None
-    """Volumes: deviation of Gaussian noise as a share of the span from smallest to largest value, drawn for each from 0
-    to this."""
+    """Volumes: largest standard deviation of Gaussian noise, as a share of the range of values; each volume draws its
+    own, from 0 to this."""
     noise_share: Share | None = None
-    """Volumes: share of them that get noise; all when left out."""
+    """Volumes: share of the volumes that get noise; default: all."""
     gamma_range: Annotated[list[PositiveNumber], Field(min_length=2, max_length=2)] | None = None
-    """Volumes: values on the scale from smallest to largest are raised to a power between these two."""
+    """Volumes: raise the values, scaled to 0 to 1, to a random power between these two."""
     contrast_range: Annotated[list[PositiveNumber], Field(min_length=2, max_length=2)] | None = None
-    """Volumes: distances from the mean are multiplied by a number between these two."""
+    """Volumes: multiply the differences from the mean by a random number between these two."""
     quarter_turns: bool | None = None
-    """Volumes: turned in the plane of the last two axes by a multiple of 90 degrees, of 180 where these differ."""
+    """Volumes: rotate in the plane of the last two axes by multiples of 90 degrees; of 180 if their sizes differ."""
     rotation_degrees: Annotated[float, Field(ge=0.0, le=180.0)] | None = None
-    """Volumes: turned about each axis by up to so many degrees either way."""
+    """Volumes: largest rotation about each axis, in degrees, in both directions."""
     flip_axes: list[Annotated[int, Field(ge=0, le=2)]] | None = None
-    """Volumes: axes that are each reversed half of the time; none by default, for left and right may differ."""
+    """Volumes: axes to flip, each with probability 0.5; default: none, because left and right may differ."""
 
     @classmethod
     def long_form(cls, given: Any) -> Any:
-        """Write out `heavy` and `true`."""
+        """Expand short forms such as `heavy` and `true`."""
         if isinstance(given, str):
             return {"preset": given}
         return {"enabled": given} if isinstance(given, bool) else given
@@ -155,56 +155,57 @@ class Augmentation(ConfigModel):
 
 
 class Preprocessing(ConfigModel):
-    """What happens to every image, in training and prediction alike."""
+    """Sets the preprocessing of every image, in training and prediction alike."""
 
     normalize: Literal[True, False, "per_image", "min_max"] = True
-    """`true`: subtract the data set's `mean` and divide by its `std`. `per_image`: each image by its own.
-    `min_max`: each image from 0 to 1 by its smallest and largest value. `false`: scale the type's range to 0 to 1."""
+    """`true`: subtract the data set's `mean` and divide by its `std`. `per_image`: use mean and standard deviation of
+    each image. `min_max`: scale each image from its minimum and maximum to 0 to 1. `false`: scale the type's range to
+    0 to 1."""
     pad_to_multiple: Positive | None = None
-    """Pad each size up to a multiple of this; the network's own stride when left out."""
+    """Pad each size up to a multiple of this; default: the stride of the network."""
 
     @property
     def by_image(self) -> bool:
-        """Whether normalising takes values that only the whole of an image has."""
+        """Tell whether normalisation needs statistics of the whole image."""
         return isinstance(self.normalize, str)
 
 
 class DataSettings(ConfigModel):
-    """How images are cut into batches."""
+    """Sets how images are loaded and cut into batches."""
 
     batch_size: Positive = 4
-    """Images per training step and per forward pass of validation; `auto` takes the largest that fits the GPU."""
+    """Images per training step and per forward pass of validation; `auto` takes the largest that fits on the GPU."""
     fit_batch_size: bool = False
-    """Set by `batch_size: auto`; training writes the number that it chose into the run's config."""
+    """Set by `batch_size: auto`; training writes the chosen batch size into the run's config."""
     max_batch_size: Positive = 64
-    """Largest batch that `batch_size: auto` takes."""
+    """Largest batch size for `batch_size: auto`."""
     num_workers: Annotated[int, Field(ge=0)] = 2
     """Loader processes; 0 reads in the training process. Results do not depend on it."""
     pin_memory: bool = True
-    """Page-locked buffers for faster copies to a GPU; without effect on the CPU."""
+    """Use page-locked memory for faster copies to a GPU; no effect on the CPU."""
     image_size: Size | None = None
     """Resize to this instead of the data set's `image_size`."""
     patch_size: Size | None = None
-    """Train on random crops of this size; validation sees whole images."""
+    """Train on random crops of this size; validation uses whole images."""
     limit_batches: Positive | None = None
-    """Batches of an epoch at most, drawn anew in each; all when left out."""
+    """Largest number of batches per epoch, a new random selection in each; default: all."""
     patches_per_image: Positive = 1
-    """Crops that each image gives in an epoch."""
+    """Crops per image in an epoch."""
     foreground_share: Share = 0.5
-    """Share of the crops that are centred on a foreground pixel; of many classes, on a pixel of one that is drawn
-    among those in the image, so that rare ones are seen."""
+    """Share of the crops that are centred on a foreground pixel. With several classes, a class of the image is drawn
+    first, so that rare classes are seen."""
     cache: Literal["none", "memory", "disk"] = "none"
     """Keep decoded images: in memory shared by all workers, or in files under `cache_dir`."""
     cache_dir: FilePath | None = None
-    """Folder of the disk cache; `outputs/cache` when left out."""
+    """Folder of the disk cache; default: `outputs/cache`."""
     augmentation: Augmentation = Augmentation(enabled=False)
-    """Random changes of training images."""
+    """Random augmentation of training images."""
     preprocessing: Preprocessing = Preprocessing()
     """Normalisation and padding."""
 
     @classmethod
     def long_form(cls, given: Any) -> Any:
-        """Write out `batch_size: auto`; a number turns it off, so that the later of the two counts."""
+        """Expand `batch_size: auto`; a number turns `auto` off, so that the last setting counts."""
         if not isinstance(given, dict) or "batch_size" not in given:
             return given
         if given["batch_size"] == "auto":

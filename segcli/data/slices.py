@@ -1,6 +1,6 @@
-"""Volumes that lie on the disk as grey TIFF slices, a folder of files or one of many pages; or in any other format.
+"""Volumes stored as grey TIFF slices (a folder of files, or one file of many pages) or in any other volume format.
 
-Headers are read once, slices when they are needed; those of the volumes that were read last are remembered.
+Headers are read once. Slices are read when they are needed; those of the most recent volumes are cached.
 """
 
 import threading
@@ -24,7 +24,7 @@ __all__ = ["Plane", "SliceStacks", "Stack"]
 
 @dataclass(frozen=True)
 class Plane:
-    """Says where one slice is."""
+    """Locates one slice: file and page."""
 
     file: Path
     page: int
@@ -32,7 +32,7 @@ class Plane:
 
 @dataclass(frozen=True)
 class Stack:
-    """Slices of one volume, by their headers."""
+    """Describes the slices of one volume, as read from their headers."""
 
     planes: tuple[Plane, ...]
     sizes: tuple[tuple[int, int], ...]
@@ -40,15 +40,15 @@ class Stack:
 
     @property
     def size(self) -> tuple[int, int, int]:
-        """Slices, rows and columns."""
+        """Return the number of slices, rows and columns."""
         return len(self.planes), *(self.sizes[0] if self.sizes else (0, 0))
 
 
 class SliceStacks:
-    """Volumes by their folder or file.
+    """Reads volumes by their folder or file.
 
     Args:
-        most: Volumes whose slices are remembered.
+        most: Number of volumes whose slices are cached.
     """
 
     def __init__(self, most: int) -> None:
@@ -56,16 +56,16 @@ class SliceStacks:
         self.known: dict[Path, Stack] = {}
 
     def of(self, folder: Path) -> Stack:
-        """Slices of a folder or file in natural order, by their headers, which are read once."""
+        """Describe the slices of a folder or file in natural order; headers are read once."""
         if folder not in self.known:
             self.known[folder] = _picture_stack(folder) if _is_one_picture(folder) else _looked_at(folder)
         return self.known[folder]
 
     def voxels(self, folder: Path, window: Window) -> Array:
-        """Voxels `(*window)`; only the slices of the window are opened.
+        """Read the voxels `(*window)`; open only the slices of the window.
 
         Raises:
-            DataError: A slice cannot be read, or they differ in size.
+            DataError: A slice cannot be read, or slices differ in size.
         """
         if _is_one_picture(folder):
             return _picture_voxels(folder, window)
@@ -79,7 +79,7 @@ class SliceStacks:
 
 
 class _Recent:
-    """Slices of the volumes that were read last."""
+    """Caches the slices of the most recent volumes."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -93,7 +93,7 @@ class _Recent:
         self.__dict__ = vars(_Recent(state["most"]))
 
     def get(self, volume: Path, number: int, read: Callable[[], Array]) -> Array:
-        """A slice, remembered or read."""
+        """Return a slice from the cache, or read it."""
         with self.lock:
             known = self.volumes.get(volume, {}).get(number)
             if known is not None:
@@ -128,7 +128,7 @@ def _looked_at(folder: Path) -> Stack:
 
 
 def _is_one_picture(path: Path) -> bool:
-    """Say whether a file or folder is one volume of another format than TIFF."""
+    """Tell whether a file or folder is one volume in a format other than TIFF."""
     if path.is_dir():
         return is_picture_folder(path, 3)
     kind = format_of(path, 3)
@@ -139,7 +139,7 @@ def _picture_stack(path: Path) -> Stack:
     try:
         header = read_header(path, 3)
         if header.channels != 1:
-            raise DataError(f"`{path}` has {header.channels} channels, a grey volume was expected")
+            raise DataError(f"`{path}` has {header.channels} channels, but a grey volume was expected")
     except DataError as error:
         return Stack((), (), (error,))
     count, *size = header.size
@@ -147,7 +147,7 @@ def _picture_stack(path: Path) -> Stack:
 
 
 def _picture_voxels(path: Path, window: Window) -> Array:
-    """Read a window, in a type that a network takes."""
+    """Read a window in a number type that a network accepts."""
     with open_picture(path, 3) as picture:
         voxels = picture.read(window)[..., 0]
     return voxels if voxels.dtype in (np.uint8, np.uint16, np.int16) else voxels.astype(np.float32)

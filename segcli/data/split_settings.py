@@ -18,32 +18,32 @@ __all__ = ["SIDES", "SequenceSplit", "ShareSettings", "SplitSettings"]
 
 SIDES = ("train", "val", "test")
 SPLIT_FILE = "split.yaml"
-"""Where a drawn split is kept, in the root of the data set."""
+"""File of a drawn split, in the root of the data set."""
 
 
 class ShareSettings(ConfigModel):
-    """What every way to split has in common: names, shares, and where a drawn split is kept."""
+    """Holds the keys of every kind of split: names, shares, and the file of a drawn split."""
 
     train: FilePath | list[str] | None = None
-    """Names for training, or a text file with one per line; the others when left out."""
+    """Names for training, or a text file with one name per line; default: all other names."""
     val: FilePath | Share | list[str] | None = None
-    """Names for validation, a text file with them, or a share that is drawn."""
+    """Names for validation, a text file with one name per line, or a share to draw."""
     test: FilePath | Share | list[str] | None = None
-    """Names for the test, a text file with them, or a share that is drawn."""
+    """Names for the test, a text file with one name per line, or a share to draw."""
     seed: int = 0
-    """Draws the shares; not the seed of the training, so that runs share a split."""
+    """Seed that draws the shares; separate from the training seed, so that all runs use the same split."""
     group: str | None = None
-    """Regular expression; names whose first group (or whole match) is equal stay on one side, as both eyes of a
-    person: `Image_(\\d+)`."""
+    """Regular expression: names with the same first group (or whole match) stay in the same split, such as both eyes of
+    a person with `Image_(\\d+)`."""
     split_file: FilePath | None = None
-    """File that keeps a drawn split, within `root`; `split.yaml` when left out. `segcli data split` writes it; where it
-    is there, it is the split."""
+    """File of a drawn split, within `root`; default: `split.yaml`. `segcli data split` writes the file; if it exists,
+    it decides the split."""
     force_resplit: bool = False
-    """Draw the split anew, whatever the split file says."""
+    """Draw the split again, even if the split file exists."""
 
     @property
     def unit(self) -> str:
-        """What is shared out, in a word."""
+        """Return the word for what is split."""
         return "image"
 
     @model_validator(mode="after")
@@ -51,10 +51,10 @@ class ShareSettings(ConfigModel):
         if self.share("val") + self.share("test") >= 1.0:
             raise ValueError("`val` and `test` together leave nothing for training")
         if self.draws and self.train is not None:
-            raise ValueError("`train` lists names and a share of the others is drawn: leave `train` out, or list all")
+            raise ValueError("`train` lists names, but `val` or `test` is a share: remove `train`, or list all names")
         lists = any(isinstance(getattr(self, split), Path | list) for split in SIDES)
         if self.split_file is not None and lists and not self.draws:
-            raise ValueError("`split_file` keeps a split that is drawn, and here all names are listed")
+            raise ValueError("`split_file` is for a drawn split, but here all names are listed")
         parts = [] if self.split_file is None else [part.lstrip(".") for part in self.split_file.parts]
         if any(part != safe_name(part) for part in parts):
             raise ValueError(f"`split_file` must be a file within `root`, got `{printable(str(self.split_file))}`")
@@ -62,51 +62,51 @@ class ShareSettings(ConfigModel):
             try:
                 re.compile(self.group)
             except re.error as error:
-                raise ValueError(f"`group` is no regular expression ({error})") from None
+                raise ValueError(f"`group` is not a regular expression ({error})") from None
         return self
 
     @property
     def draws(self) -> bool:
-        """Whether anything is left to chance."""
+        """Tell whether a part of the split is drawn at random."""
         return self.share("val") + self.share("test") > 0
 
     @property
     def has_file(self) -> bool:
-        """Whether a split file may stand behind the split."""
+        """Tell whether a split file can decide the split."""
         return self.draws or self.split_file is not None
 
     def share(self, split: str) -> float:
-        """Share of a split that is drawn."""
+        """Return the share to draw for a split; 0 if none is drawn."""
         value = getattr(self, split)
         return float(value) if isinstance(value, int | float) else 0.0
 
     def states(self, split: str) -> bool:
-        """Whether `val` or `test` is set at all."""
+        """Tell whether `val` or `test` is set."""
         value = getattr(self, split)
         return value is not None and value != 0
 
     def gives(self, split: str, division: "Callable[[], Division]") -> bool:
-        """Whether there is such a split: named, drawn, or in the split file.
+        """Tell whether a split exists: listed, drawn, or in the split file.
 
         Args:
-            split: Its name.
-            division: How things were shared out; asked where the split file alone can tell.
+            split: Name of the split.
+            division: Returns the division; called only if the split file decides.
         """
         if split == "train" or self.states(split):
             return True
         return self.has_file and not self.draws and bool(division().sides[split])
 
     def file(self, root: Path) -> Path:
-        """The split file."""
+        """Return the path of the split file."""
         return root / SPLIT_FILE if self.split_file is None else Path(shown(root / self.split_file))
 
 
 class SplitSettings(ShareSettings):
-    """Where the splits come from. A folder stated in `paths.test` or `paths.val` is that split whatever stands here."""
+    """Sets the splits. A folder given in `paths.test` or `paths.val` is that split, whatever is set here."""
 
     by: Literal["folders", "lists", "fraction"] = "folders"
-    """`folders`: one folder per split, or `val` a share of the training folder. `lists`: names, here or in text files.
-    `fraction`: shares of all images, drawn by `seed`."""
+    """`folders`: one folder per split, or `val` as a share of the training folder. `lists`: names, here or in text
+    files. `fraction`: shares of all images, drawn by `seed`."""
 
     @model_validator(mode="after")
     def _fits(self) -> "SplitSettings":
@@ -119,7 +119,7 @@ class SplitSettings(ShareSettings):
         if self.by != "lists" and self.train is not None:
             raise ValueError(f"`train` lists names, which needs `by: lists`, got `by: {self.by}`")
         if self.split_file is not None and not self.draws:
-            raise ValueError("`split_file` keeps shares that are drawn: set `val` or `test`")
+            raise ValueError("`split_file` is for a drawn split: set `val` or `test` to a share")
         if self.by == "folders" and self.test is not None:
             raise ValueError("`test` is a folder with `by: folders`, set `paths.test`")
         if self.by == "lists" and self.train is None and not (self.val or self.test):
@@ -128,13 +128,13 @@ class SplitSettings(ShareSettings):
 
 
 class SequenceSplit(ShareSettings):
-    """How sequences of frames are shared out."""
+    """Sets the split of sequences of frames."""
 
     by: Literal["sequence", "frame"] = "sequence"
-    """`sequence`: whole sequences, named by their folder. `frame`: single frames such as `Video_000/0001`, which
-    flatters results, for neighbouring frames look alike."""
+    """`sequence`: whole sequences, named by their folder. `frame`: single frames such as `Video_000/0001`; the results
+    are then too good, because neighbouring frames look alike."""
 
     @property
     def unit(self) -> str:
-        """What is shared out, in a word."""
+        """Return the word for what is split."""
         return self.by

@@ -1,4 +1,4 @@
-"""Sharing cases out to training, validation and test."""
+"""Division of cases into training, validation and test."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -19,30 +19,30 @@ __all__ = ["Division", "divide"]
 
 @dataclass(frozen=True)
 class Division:
-    """Names on each side, and how that came about."""
+    """Holds the names of each split and their origin."""
 
     sides: dict[str, list[str]]
     settings: ShareSettings
     file: Path
-    """Split file, whether it is there or not."""
+    """Path of the split file, even if the file does not exist."""
     kept: bool = False
-    """Whether the names were read from it."""
+    """Whether the names were read from the split file."""
     left_out: tuple[str, ...] = ()
-    """Names that are there and in no split of the file."""
+    """Names of the data set that are in no split of the file."""
 
     @property
     def warning(self) -> tuple[str, str] | None:
-        """What to tell of names that are in no split, and its mend."""
+        """Return message and hint for names that are in no split, or None."""
         if not self.left_out:
             return None
         count, unit = len(self.left_out), self.settings.unit
-        told = f"{count} {unit}s are" if count > 1 else f"{unit} `{self.left_out[0]}` is"
+        subject = f"{count} {unit}s are" if count > 1 else f"{unit} `{self.left_out[0]}` is"
         such = f", such as `{self.left_out[0]}`" if count > 1 else ""
-        mend = "leave it at that, or draw the split anew with `segcli data split CONFIG`"
-        return f"{told} in no split of `{shown(self.file)}`{such}", mend
+        hint = "ignore this if it is intended, or draw the split again with `segcli data split CONFIG`"
+        return f"{subject} in no split of `{shown(self.file)}`{such}", hint
 
     def known(self) -> dict[str, str]:
-        """Split of each name as the file has it now; empty where it cannot be read."""
+        """Read the split of each name from the file; empty if the file cannot be read."""
         try:
             values = yaml.load(self.file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -56,11 +56,11 @@ class Division:
         """Write the split file.
 
         Raises:
-            DataError: It cannot be written, or would replace another file than a split file.
+            DataError: The file cannot be written, or would replace a file that is not a split file.
         """
         if self.settings.split_file is not None and self.file.exists() and not self.known():
             raise DataError(
-                f"`{shown(self.file)}` is there and is no split file", hint="give `split.split_file` another name"
+                f"`{shown(self.file)}` exists and is not a split file", hint="give `split.split_file` another name"
             )
         comment = f"Which {self.settings.unit} is for what; runs reuse this file, `segcli data split` draws it anew."
         write_yaml(self.file, {"drawn": _drawn(self.settings), **self.sides}, comment=comment)
@@ -74,18 +74,18 @@ def divide(
     fresh: bool = False,
     stratum: Callable[[str], str] | None = None,
 ) -> Division:
-    """Share names out to the splits: as the split file says, by lists, or by drawing what is left.
+    """Divide names into splits: by the split file, by lists, or by drawing the remaining names.
 
     Args:
         keys: Names of the images (or sequences), in natural order.
-        settings: How.
-        root: Where list files and the split file are looked up.
-        fresh: Do not look at the split file.
-        stratum: Name of what each split gets the same share of, such as a class.
+        settings: The `split` section.
+        root: Folder of the list files and of the split file.
+        fresh: Ignore the split file.
+        stratum: Returns the stratum of a name, such as its class; each split gets the same share of each stratum.
 
     Raises:
-        DataError: A list or the split file names what is not there, a group stands on two sides, a split gets no
-            image, or the split file was drawn with other settings.
+        DataError: A list or the split file names a missing image, a group is in two splits, a split gets no image, or
+            the split file was drawn with other settings.
     """
     file = settings.file(root)
     if settings.has_file and not (fresh or settings.force_resplit):
@@ -108,23 +108,23 @@ def divide(
 
 
 def _drawn(settings: ShareSettings) -> dict[str, Any]:
-    """What decides a draw."""
+    """Return the settings that decide a random split."""
     keys = ("by", "train", "val", "test", "seed", "group")
     values = {key: getattr(settings, key, None) for key in keys}
-    told: dict[str, Any] = plain({key: value for key, value in values.items() if value is not None})
-    return told
+    settled: dict[str, Any] = plain({key: value for key, value in values.items() if value is not None})
+    return settled
 
 
 def _kept(keys: list[str], settings: ShareSettings, file: Path) -> dict[str, list[str]]:
-    """Names of the split file, each checked."""
+    """Read the names of the split file and check each name."""
     where = f"split file `{shown(file)}`"
-    anew = "draw it anew with `segcli data split CONFIG`"
+    again = "draw it again with `segcli data split CONFIG`"
     try:
-        values = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # 0001 is a name, no number
+        values = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # 0001 is a name, not a number
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"cannot read {where} ({' '.join(str(error).split())[:120]})", hint=anew) from None
+        raise DataError(f"cannot read {where} ({' '.join(str(error).split())[:120]})", hint=again) from None
     if not isinstance(values, dict) or not all(_is_names(values.get(split, [])) for split in SIDES):
-        raise DataError(f"{where} has no lists of names under `train`, `val` and `test`", hint=anew)
+        raise DataError(f"{where} has no lists of names under `train`, `val` and `test`", hint=again)
     drawn = values.get("drawn")
     if settings.draws and isinstance(drawn, dict):
         _refuse_other_draw(drawn, settings, where)
@@ -134,8 +134,8 @@ def _kept(keys: list[str], settings: ShareSettings, file: Path) -> dict[str, lis
     if strangers:
         more = f" (and {len(strangers) - 1} more)" if len(strangers) > 1 else ""
         raise DataError(
-            f"{where} names {settings.unit} `{strangers[0]}`{more}, which is not there",
-            hint=f"bring back what is missing, or {anew}",
+            f"{where} names {settings.unit} `{strangers[0]}`{more}, which is missing in the data set",
+            hint=f"restore the missing files, or {again}",
         )
     _refuse_divided_groups(sides, settings)
     return sides
@@ -146,18 +146,18 @@ def _is_names(value: Any) -> bool:
 
 
 def _refuse_other_draw(drawn: dict[str, Any], settings: ShareSettings, where: str) -> None:
-    wanted = yaml.load(yaml.safe_dump(_drawn(settings)), Loader=yaml.BaseLoader)
-    for key in dict.fromkeys([*wanted, *drawn]):
-        if wanted.get(key) != drawn.get(key):
+    current = yaml.load(yaml.safe_dump(_drawn(settings)), Loader=yaml.BaseLoader)
+    for key in dict.fromkeys([*current, *drawn]):
+        if current.get(key) != drawn.get(key):
             raise DataError(
-                f"{where} was drawn with `{key}: {_told(drawn.get(key))}`, the data-set file says "
-                f"`{key}: {_told(wanted.get(key))}`",
-                hint="`segcli data split CONFIG` or `dataset.split.force_resplit=true` draws it anew; "
-                "`dataset.split.split_file` keeps it in another file",
+                f"{where} was drawn with `{key}: {_shown(drawn.get(key))}`, but the data-set file says "
+                f"`{key}: {_shown(current.get(key))}`",
+                hint="`segcli data split CONFIG` or `dataset.split.force_resplit=true` draws it again; "
+                "`dataset.split.split_file` stores the new split in another file",
             )
 
 
-def _told(value: Any) -> Any:
+def _shown(value: Any) -> Any:
     return "null" if value is None else value
 
 
@@ -170,16 +170,16 @@ def _refuse_divided_groups(sides: dict[str, list[str]], settings: ShareSettings)
         for name in names:
             other, other_split = seen.setdefault(group_of(name, settings), (name, split))
             if other_split != split:
-                told = "is" if other == name else f"and `{other}` of the same group are"
+                verb = "is" if other == name else f"and `{other}` of the same group are"
                 raise DataError(
-                    f"{settings.unit} `{name}` {told} in the splits `{other_split}` and `{split}`: results would be "
+                    f"{settings.unit} `{name}` {verb} in the splits `{other_split}` and `{split}`: results would be "
                     "too good",
-                    hint="mend `split` in the data-set file",
+                    hint="correct `split` in the data-set file",
                 )
 
 
 def _listed(settings: ShareSettings, split: str, root: Path, keys: list[str]) -> list[str]:
-    """Names of a list, with or without extension, or patterns such as `Video_00*`; a text file has one per line."""
+    """Resolve a list of names (with or without extension) or patterns such as `Video_00*`; a file has one per line."""
     given = getattr(settings, split)
     if not isinstance(given, Path | list):
         return []
@@ -195,19 +195,19 @@ def _listed(settings: ShareSettings, split: str, root: Path, keys: list[str]) ->
             ) from None
         where = [f"{path}:{number}" for number in range(1, len(lines) + 1)]
     known = set(keys)
-    wanted: dict[str, None] = {}
+    chosen: dict[str, None] = {}
     for line, place in zip(lines, where, strict=True):
         if not line or line.startswith("#"):
             continue
         found = _meant(line, known, keys)
         if not found:
-            raise DataError(f"{place}: no {settings.unit} named `{line}` in `{root}`", hint="mend the list")
-        wanted |= dict.fromkeys(found)
-    return list(wanted)
+            raise DataError(f"{place}: no {settings.unit} named `{line}` in `{root}`", hint="correct the list")
+        chosen |= dict.fromkeys(found)
+    return list(chosen)
 
 
 def _meant(line: str, known: set[str], keys: Iterable[str]) -> list[str]:
-    """Keys that a line of a list names."""
+    """Find the keys that a line of a list names."""
     for name in (line, re.sub(r"\.\w+$", "", line), Path(line).stem):
         if name in known:
             return [name]

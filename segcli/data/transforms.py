@@ -1,10 +1,10 @@
-"""Augmentation: albumentations transforms by name and presets, seeded for every sample."""
+"""Augmentation of 2D images: albumentations transforms by name and by preset, with a seed for every sample."""
 
 import os
 import warnings
 from typing import Any
 
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it must never call home
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # albumentations must not contact its server
 
 import albumentations as A
 import cv2
@@ -62,7 +62,7 @@ PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
     "street": STREET,
 }
 TURNING, COLOURED = ("medium", "heavy"), ("heavy", "street")
-"""Presets with quarter turns, and with changes of colour."""
+"""Presets with quarter turns, and presets with changes of colour."""
 QUARTER_TURN = {"type": "RandomRotate90", "p": 0.5}
 
 
@@ -71,31 +71,31 @@ class Augmenter:
 
     Args:
         settings: The `data.augmentation` section.
-        channels: Channels of an image; colour transforms are only part of a preset for 3.
+        channels: Channels of an image; presets change colours only if there are 3.
         square: Whether all samples are square, so that quarter turns keep their size.
 
     Raises:
-        ConfigError: A transform is unknown, has a wrong parameter, or does not work on such images.
+        ConfigError: A transform is unknown, has a wrong parameter, or does not work on these images.
     """
 
     def __init__(self, settings: Augmentation, *, channels: int, square: bool) -> None:
         for key in VOLUME_KEYS:
             if getattr(settings, key) is not None:
                 raise ConfigError(
-                    f"`data.augmentation.{key}` is for volumes", hint="2D images have `preset` and `transforms`"
+                    f"`data.augmentation.{key}` is for volumes", hint="use `preset` and `transforms` for 2D images"
                 )
-        wanted = [*_preset(settings, channels=channels, square=square), *settings.transforms]
-        transforms = [_build(position, dict(entry)) for position, entry in enumerate(wanted)]
+        entries = [*_preset(settings, channels=channels, square=square), *settings.transforms]
+        transforms = [_build(position, dict(entry)) for position, entry in enumerate(entries)]
         for transform in transforms:
             _try_out(transform, channels)
         self.compose = A.Compose(transforms)
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
-        """The sample, changed as `seed` says; the same seed gives the same pixels."""
+        """Augment the sample; the same seed gives the same pixels."""
         names = list(sample.maps)
         image = sample.image if sample.image.dtype == np.uint8 else _as_unit(sample.image)
         self.compose.set_random_seed(seed % 2**32)
-        # One stack for all maps: separate mask targets may be drawn separately by a transform.
+        # One stack for all maps: a transform may draw different random numbers for separate masks.
         changed = self.compose(image=image, mask=np.stack([sample.maps[name] for name in names], axis=-1))
         pixels, maps = changed["image"], changed["mask"]
         if pixels.shape[:2] != sample.size:
@@ -110,7 +110,7 @@ class Augmenter:
 
 
 def _as_unit(image: Array) -> Array:
-    """16-bit images as float32 from 0 to 1, which albumentations can handle."""
+    """Convert 16-bit images to float32 from 0 to 1, which albumentations can handle."""
     return image.astype(np.float32) / 65535.0 if image.dtype == np.uint16 else image
 
 
@@ -130,7 +130,7 @@ def _build(position: int, options: dict[str, Any]) -> A.BasicTransform:
         close = nearest(name, known)
         raise ConfigError(
             f"`data.augmentation.transforms`: albumentations has no transform `{name}`",
-            hint=f"did you mean `{close}`?" if close else "names are written as in albumentations, `GaussianBlur`",
+            hint=f"did you mean `{close}`?" if close else "use the names of albumentations, such as `GaussianBlur`",
         )
     options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
     try:
@@ -144,7 +144,7 @@ def _build(position: int, options: dict[str, Any]) -> A.BasicTransform:
 
 
 def _try_out(transform: A.BasicTransform, channels: int) -> None:
-    """Run the transform once on a small image, so that it fails before the training and not in it."""
+    """Run the transform once on a small image, so that errors occur before the training starts."""
     name = type(transform).__name__
     probe = np.random.default_rng(0).integers(0, 255, (64, 64, channels), dtype=np.uint8)
     share, transform.p = transform.p, 1.0

@@ -1,4 +1,4 @@
-"""Augmentation of volumes: noise, intensity, rotation and flips, image and all masks together."""
+"""Augmentation of volumes: noise, intensity, rotation and flips, for the image and all its masks together."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ __all__ = ["VolumeAugmenter"]
 
 @dataclass(frozen=True)
 class _Strength:
-    """Figures of a preset."""
+    """Holds the values of a preset."""
 
     noise_std: float = 0.0
     intensity_scale_range: tuple[float, float] = (1.0, 1.0)
@@ -45,24 +45,24 @@ PRESETS = {
 
 
 class VolumeAugmenter:
-    """Changes a volume as a seed says; the same seed gives the same voxels.
+    """Augments volumes; the same seed gives the same voxels.
 
-    Rotations are about the middle, in millimetres where the spacing is known, so that bodies keep their shape. What
-    is turned in from outside repeats the border in the image and does not count.
+    Volumes are rotated about their centre, in millimetres if the spacing is known, so that shapes are preserved. Voxels
+    from outside repeat the border in the image and do not count in the masks.
 
     Args:
         settings: The `data.augmentation` section.
         spacing: Size of a voxel along each axis.
 
     Raises:
-        ConfigError: A key is one of 2D images.
+        ConfigError: A key is only for 2D images.
     """
 
     def __init__(self, settings: Augmentation, *, spacing: tuple[float, ...] | None = None) -> None:
         if settings.transforms or settings.preset == "street":
             key = "transforms" if settings.transforms else "preset: street"
             legal = ", ".join(f"`{name}`" for name in ("preset: light", "medium", "heavy", "nuclei", *VOLUME_KEYS))
-            raise ConfigError(f"`data.augmentation.{key}` is for 2D images", hint=f"volumes have {legal}")
+            raise ConfigError(f"`data.augmentation.{key}` is for 2D images", hint=f"for volumes, use {legal}")
         alone = settings.preset is None and any(getattr(settings, key) is not None for key in VOLUME_KEYS)
         base = _Strength() if alone else PRESETS[settings.preset or "medium"]
         self.noise_std = base.noise_std if settings.noise_std is None else settings.noise_std
@@ -77,8 +77,8 @@ class VolumeAugmenter:
         self.spacing = np.array(spacing or (1.0, 1.0, 1.0))
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
-        """The sample, changed."""
-        # Every number is drawn whatever is used, so that one key does not move the others.
+        """Augment the sample."""
+        # Draw every number, used or not, so that one key does not change the random numbers of the others.
         rng = np.random.default_rng(seed)
         angles = np.deg2rad(rng.uniform(-1.0, 1.0, 3) * self.degrees)
         flips = rng.random(3) < 0.5
@@ -107,8 +107,8 @@ class VolumeAugmenter:
         )
 
     def _grid(self, size: tuple[int, ...], angles: Array) -> torch.Tensor:
-        """Where each voxel comes from, as `grid_sample` wants it: from -1 to 1, the last axis first."""
-        # voxel -> millimetres from the middle, turned back, -> voxel, each in units of half the volume
+        """Compute the source of each voxel for `grid_sample`: from -1 to 1, last axis first."""
+        # voxel -> millimetres from the centre, rotated back, -> voxel, each in units of half the volume
         half = np.array(size) * self.spacing / 2.0
         matrix = np.diag(1.0 / half) @ _rotation(angles) @ np.diag(half)
         reversed_axes = np.zeros((3, 4), np.float32)
@@ -119,12 +119,12 @@ class VolumeAugmenter:
 def _range(settings: Augmentation, key: str, base: _Strength) -> tuple[float, float]:
     low, high = getattr(settings, key) or getattr(base, key)
     if low > high:
-        raise ConfigError(f"`data.augmentation.{key}` goes from {low:g} to {high:g}")
+        raise ConfigError(f"`data.augmentation.{key}` goes from {low:g} to {high:g}, but the first must not be larger")
     return low, high
 
 
 def _brightened(image: Array, gamma: float, contrast: float) -> Array:
-    """Values from smallest to largest raised to `gamma`, then their distances from the mean times `contrast`."""
+    """Raise the values, scaled from minimum to maximum, to `gamma`; then multiply differences from the mean."""
     if gamma == 1.0 and contrast == 1.0:
         return image
     low, high = image.min(), image.max()
@@ -136,7 +136,7 @@ def _brightened(image: Array, gamma: float, contrast: float) -> Array:
 
 
 def _rotation(angles: Array) -> Array:
-    """Turn about the first axis, then the second, then the third."""
+    """Compute the matrix of a rotation about the first axis, then the second, then the third."""
     total = np.eye(3)
     for axis, angle in enumerate(angles):
         one, other = (axis + 1) % 3, (axis + 2) % 3
@@ -152,7 +152,7 @@ def _rotation(angles: Array) -> Array:
 
 
 def _resampled(values: Array, grid: torch.Tensor, *, smooth: bool) -> Array:
-    """Values `(*S)` or `(*S, C)` at the places of the grid; of masks, the nearest voxel and 0 outside."""
+    """Sample `(*S)` or `(*S, C)` at the points of the grid; for masks, take the nearest voxel, and 0 outside."""
     channels = values[..., None] if values.ndim == 3 else values
     tensor = torch.from_numpy(np.ascontiguousarray(np.moveaxis(channels, -1, 0), dtype=np.float32))[None]
     mode, padding = ("bilinear", "border") if smooth else ("nearest", "zeros")

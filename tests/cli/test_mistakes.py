@@ -43,7 +43,7 @@ def spoil(workplace, name):
             None,
             ["dataset.num_channels=1", "dataset.mean=[0.5]", "dataset.std=[0.5]"],
             3,
-            "has 3 channels, the data set states",
+            "has 3 channels, but the data set states",
         ),
         (None, ["trainig.epochs=3"], 2, "trainig.epochs=3  trainig: unknown key\n      hint: did you mean `training`?"),
         (None, ["training.epochs=many"], 2, "training.epochs: must be a whole number, got `'many'`"),

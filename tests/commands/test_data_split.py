@@ -45,7 +45,7 @@ def test_it_is_written_anew_with_another_seed_and_counts_are_told(run_cli, folde
     refused = run_cli("data", "check", config, "--json")
     assert refused.code == 1
     (found,) = (entry for entry in json.loads(refused.out)["findings"] if entry["severity"] == "error")
-    assert "was drawn with `seed: 0`, the data-set file says `seed: 1`" in found["message"]
+    assert "was drawn with `seed: 0`, but the data-set file says `seed: 1`" in found["message"]
     document = json.loads(run_cli("data", "split", config, "--json").out)
     assert document["num_images"] == {"train": 5, "val": 2, "test": 3}
     assert document["unit"] == "image"

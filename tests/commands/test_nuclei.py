@@ -167,7 +167,7 @@ def test_the_class_of_a_volume_does_not_depend_on_the_format_of_its_file(nuclei,
     np.save("d.npy", np.stack([image] * 3))
     result = run_cli("predict", "a.tif", "b.npy", "c.nii.gz", "d.npy", "--out", "out")
     assert result.code == 3
-    assert "`d.npy` has 3 channels, a grey volume was expected" in " ".join(result.err.split())
+    assert "`d.npy` has 3 channels, but a grey volume was expected" in " ".join(result.err.split())
     a, b, c = rows_of(Path("out/predictions.csv"))
     assert [row["sample"] for row in (a, b, c)] == ["a", "b", "c"]
     assert {**b, "sample": "a"} == {**c, "sample": "a"} == a

@@ -279,7 +279,7 @@ def test_no_split_file_takes_the_place_of_another_file(guarded, place):
     (place / "data/.bashrc").write_text("alias ll='ls -l'\n")
     values = {**experiment(place / "data")["dataset"], "split": {"val": 0.5, "split_file": ".bashrc"}}
     (place / "ds.yaml").write_text(yaml.safe_dump(values))
-    assert "is there and is no split file" in guarded("data", "split", "ds.yaml", codes=(3,)).err
+    assert "exists and is not a split file" in guarded("data", "split", "ds.yaml", codes=(3,)).err
 
 
 def test_converting_writes_below_its_target_alone(guarded, place):

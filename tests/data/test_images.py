@@ -86,7 +86,7 @@ def test_a_label_with_three_equal_channels_is_one_and_with_colours_is_refused(tm
     Image.fromarray(np.repeat(GREY[:, :, None], 3, 2)).save(tmp_path / "grey.png")
     np.testing.assert_array_equal(read_labels(tmp_path / "grey.png"), GREY)
     Image.fromarray(RGB).save(tmp_path / "colour.png")
-    with pytest.raises(DataError, match=r"colour.png` is a colour image, a mask of one value per pixel was expected"):
+    with pytest.raises(DataError, match=r"colour.png` is a colour image, but a mask has one value per pixel"):
         read_labels(tmp_path / "colour.png")
 
 

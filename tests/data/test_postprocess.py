@@ -105,7 +105,7 @@ def test_a_hole_in_a_class_becomes_that_class():
 
 
 def test_a_class_that_is_none_is_told():
-    with pytest.raises(ConfigError, match="names `carr`, which is no class"):
+    with pytest.raises(ConfigError, match="names `carr`, which is not a class"):
         Postprocess(classes={"carr": Cleaning()}).check(("car",))
     Postprocess(min_size=9).check(("car",))
 

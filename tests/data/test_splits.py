@@ -48,13 +48,13 @@ def test_an_image_that_the_group_does_not_match_is_told():
         ({"by": "fraction", "val": "a.txt"}, "is a share"),
         ({"by": "lists"}, "needs `train`"),
         ({"by": "lists", "val": 0.5}, "is a list with"),
-        ({"by": "lists", "train": "a.txt", "val": 0.5}, "leave `train` out, or list all"),
+        ({"by": "lists", "train": "a.txt", "val": 0.5}, "remove `train`, or list all names"),
         ({"by": "fraction", "train": ["a"]}, "needs `by: lists`"),
         ({"by": "lists", "val": ["a"], "split_file": "split.yaml"}, "here all names are listed"),
         ({"by": "folders", "val": ["a"]}, "is a share such as 0.2 with `by: folders`"),
         ({"by": "folders", "test": 0.2}, "is a folder"),
         ({"by": "fraction", "val": 0.6, "test": 0.5}, "leave nothing for training"),
-        ({"by": "fraction", "val": 0.1, "group": "("}, "no regular expression"),
+        ({"by": "fraction", "val": 0.1, "group": "("}, "not a regular expression"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(keys, text):
@@ -123,7 +123,7 @@ def test_a_split_file_keeps_a_draw_when_names_are_added(tmp_path):
 
 def test_a_split_file_of_other_settings_is_told_and_not_used(tmp_path):
     divide(CLIPS, SequenceSplit(val=0.2), tmp_path).write()
-    with pytest.raises(DataError, match=r"drawn with `seed: 0`, the data-set file says `seed: 3`") as caught:
+    with pytest.raises(DataError, match=r"drawn with `seed: 0`, but the data-set file says `seed: 3`") as caught:
         divide(CLIPS, SequenceSplit(val=0.2, seed=3), tmp_path)
     assert "`segcli data split CONFIG` or `dataset.split.force_resplit=true`" in str(caught.value)
     with pytest.raises(DataError, match=r"drawn with `by: sequence`, the data-set file says `by: frame`"):
@@ -145,7 +145,7 @@ def test_a_split_file_written_by_hand_is_taken_as_it_is(tmp_path):
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        ("train: [a, zebra, lion]\n", r"names sequence `zebra` \(and 1 more\), which is not there"),
+        ("train: [a, zebra, lion]\n", r"names sequence `zebra` \(and 1 more\), which is missing in the data set"),
         ("train: [a]\nval: [a]\n", "sequence `a` is in the splits `train` and `val`"),
         ("train: a\n", "has no lists of names under `train`, `val` and `test`"),
         ("- a\n", "has no lists of names"),

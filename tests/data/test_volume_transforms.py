@@ -165,7 +165,7 @@ def test_new_keys_do_not_move_what_other_keys_draw():
 
 
 def test_keys_of_2d_images_are_refused_for_volumes_and_the_other_way_round():
-    with pytest.raises(ConfigError, match=r"`data.augmentation.transforms` is for 2D images\n  hint: volumes have"):
+    with pytest.raises(ConfigError, match=r"`data.augmentation.transforms` is for 2D images\n  hint: for volumes, use"):
         augmented(transforms=[{"type": "GaussianBlur"}])
     with pytest.raises(ConfigError, match=r"`data\.augmentation\.noise_std` is for volumes"):
         Augmenter(Augmentation(noise_std=0.1), channels=3, square=True)

@@ -108,7 +108,7 @@ def test_other_channels_than_stated_are_told_with_both_ways_out(workplace):
     write_folders(workplace, {"train": 1}, channels=1)
     made = layout(workplace)
     text = told(made.read, made.cases("train")[0])
-    assert "train/image/00.png` has 1 channel, the data set states `num_channels: 3`" in text
+    assert "train/image/00.png` has 1 channel, but the data set states `num_channels: 3`" in text
     assert "set `num_channels: 1` in the data-set file, or `color: rgb` to convert" in text
 
 
@@ -134,7 +134,7 @@ def test_grey_values_between_are_no_mask_unless_a_threshold_is_set(workplace):
     cv2.imwrite(str(workplace / "train/label/00.png"), mask)
     made = layout(workplace)
     text = told(made.read, made.cases("train")[0])
-    assert "train/label/00.png` holds 4 values, a mask has two: 0 (" in text
+    assert "train/label/00.png` holds 4 values, a binary mask has two: 0 (" in text
     assert "90 (5 pixels), 200 (2 pixels)" in text
     assert "mask_threshold: 127" in text
     made = layout(workplace, mask_threshold=127)
@@ -174,7 +174,9 @@ def test_a_missing_folder_and_an_empty_split_are_told(workplace):
 def test_two_images_of_one_stem_are_told(workplace):
     write_folders(workplace, {"train": 1})
     cv2.imwrite(str(workplace / "train/image/00.bmp"), blobs(0)[0])
-    assert "two images with one stem in `train/image`: `00.bmp` and `00.png`" in told(layout(workplace).cases, "train")
+    assert "two images in `train/image` have the same stem: `00.bmp` and `00.png`" in told(
+        layout(workplace).cases, "train"
+    )
 
 
 def test_a_data_set_without_validation_folder_has_none(workplace):

@@ -1,1 +1,1 @@
-"""Classes: their names and colours, how masks on disk hold them, what each weighs in a loss, how they are painted."""
+"""Classes: names and colours, how masks on disk store them, their weights in a loss, and how they are painted."""

@@ -13,8 +13,8 @@ from segcli.data.images import read_labels
 __all__ = ["BinaryMasks"]
 
 TOPS = ({1}, {255}, {65535})
-"""What the foreground of a binary mask may be written as, beside 0."""
-VALUES_MEND = (
+"""Values of the foreground that a binary mask may use; background is 0."""
+VALUES_HINT = (
     "write 0 for background and 255 (or 1) for foreground, or set `mask_threshold: 127` in the data-set file if the "
     "values between come from JPEG or smoothing"
 )
@@ -25,7 +25,7 @@ class BinaryMasks:
     """Reads masks of 0 and 1; the counterpart of `MaskReader` for one class.
 
     Args:
-        threshold: Values above it are foreground; left out, a mask holds nothing but 0 and 1, or 0 and 255.
+        threshold: Values above it are foreground. Without it, a mask holds only 0 and 1, or only 0 and 255.
     """
 
     threshold: int | None = None
@@ -39,22 +39,22 @@ class BinaryMasks:
         return {"mask": self._mask(read_labels(path), path)}
 
     def written(self, mask: Array) -> Array:
-        """Return the mask as it is: 0 and 1 say it all."""
+        """Return the mask unchanged: it is written as 0 and 1."""
         return mask
 
     def examine(self, path: Path) -> tuple[dict[str, Array], list[Finding]]:
-        """Read the same with findings instead of errors, and tell masks that are empty or full."""
+        """Read a mask, with findings instead of errors; report masks that are empty or all foreground."""
         findings: list[Finding] = []
         labels = tried(findings, "unreadable_label", path, read_labels)
         if labels is None:
             return {}, findings
         mask = tried(findings, "unexpected_values", path, lambda path: self._mask(labels, path))
         if mask is not None and not mask.any():
-            message, mend = f"mask `{path}` is empty", "make sure that nothing is there"
-            findings.append(Finding("empty_mask", "warning", path, message, mend))
+            message, hint = f"mask `{path}` is empty", "check that the image shows no foreground"
+            findings.append(Finding("empty_mask", "warning", path, message, hint))
         elif mask is not None and mask.all():
-            message, mend = f"mask `{path}` is foreground throughout", "make sure that 0 is the background"
-            findings.append(Finding("full_mask", "warning", path, message, mend))
+            message, hint = f"mask `{path}` is all foreground", "check that the background is 0"
+            findings.append(Finding("full_mask", "warning", path, message, hint))
         return {} if mask is None else {"mask": mask}, findings
 
     def _mask(self, labels: Array, path: Path) -> Array:
@@ -62,7 +62,7 @@ class BinaryMasks:
             return (labels > self.threshold).astype(np.uint8)
         values, counts = np.unique(labels, return_counts=True)
         if not any({int(value) for value in values} - {0} <= top for top in TOPS):
-            raise DataError(_unexpected(path, values, counts), hint=VALUES_MEND)
+            raise DataError(_unexpected(path, values, counts), hint=VALUES_HINT)
         return (labels > 0).astype(np.uint8)
 
 
@@ -70,4 +70,4 @@ def _unexpected(path: Path, values: Array, counts: Array) -> str:
     order = np.argsort(-counts)
     shown = ", ".join(f"{values[index]} ({counts[index]} pixels)" for index in order[:5])
     more = f" and {len(values) - 5} more" if len(values) > 5 else ""
-    return f"mask `{path}` holds {len(values)} values, a mask has two: {shown}{more}"
+    return f"mask `{path}` holds {len(values)} values, a binary mask has two: {shown}{more}"

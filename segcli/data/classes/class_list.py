@@ -1,4 +1,4 @@
-"""Classes of a mask: their names, colours and numbers, and which of them do not count."""
+"""Classes of a mask: their names, colours and numbers, and which of them are ignored."""
 
 import colorsys
 import csv
@@ -19,7 +19,7 @@ from segcli.data.settings import ClassSpec, DatasetSpec
 __all__ = ["ClassList", "IgnoredClass", "Mistake", "class_colors", "class_names", "completed_classes"]
 
 Mistake = tuple[str, str, str | None]
-"""Key, what is wrong with it, and its mend."""
+"""Key, message and hint."""
 NO_NUMBER = -1
 NUMBERS = 1 << 16
 """Index masks have at most 16 bits."""
@@ -27,19 +27,19 @@ Level = Annotated[int, Field(ge=0, le=255)]
 
 
 class IgnoredClass(ConfigModel):
-    """A class whose pixels do not count."""
+    """Names a class whose pixels do not count."""
 
     name: str
-    """Its name."""
+    """Name of the class."""
     color: Annotated[list[Level], Field(min_length=3, max_length=3)] | None = None
-    """Its colour in RGB."""
+    """Colour of the class in RGB."""
     number: Annotated[int, Field(ge=0, le=65535)] | None = None
-    """Its number in index masks."""
+    """Number of the class in index masks."""
 
 
 @dataclass(frozen=True)
 class ClassList:
-    """All classes that masks may hold: those that count first, then those that are ignored."""
+    """Lists all classes that masks may hold: first the counted ones, then the ignored ones."""
 
     names: tuple[str, ...]
     colors: list[RGB]
@@ -52,10 +52,10 @@ class ClassList:
     def of(
         cls, spec: DatasetSpec, ignored: Sequence[str | IgnoredClass], numbers: list[int] | None, *, colored: bool
     ) -> "ClassList":
-        """Classes of a data set.
+        """List the classes of a data set.
 
         Raises:
-            DataError: There are none or but one, a class lacks its colour or number, or two share one.
+            DataError: There are fewer than two classes, a class has no colour or number, or two classes share one.
         """
         counted = spec.classes
         if not counted and spec.num_classes > 1 and not colored:
@@ -69,11 +69,11 @@ class ClassList:
             )
         if len(counted) == 1:
             raise DataError(
-                f"data set `{spec.name}` has one class that counts, `{counted[0].name}`, and nothing to tell it from",
-                hint="name the background as a class too, instead of ignoring it",
+                f"data set `{spec.name}` has only one class that counts, `{counted[0].name}`; at least two are needed",
+                hint="list the background under `classes` too, instead of ignoring it",
             )
         if len(names) > MAX_COLORS:
-            raise DataError(f"data set `{spec.name}` has {len(names)} classes, {MAX_COLORS} are possible")
+            raise DataError(f"data set `{spec.name}` has {len(names)} classes, at most {MAX_COLORS} are possible")
         values = [*(numbers or range(len(counted))), *(NO_NUMBER if e.number is None else e.number for e in left_out)]
         colors = [*(entry.color for entry in counted), *(entry.color for entry in left_out)]
         if not colored:
@@ -96,12 +96,12 @@ class ClassList:
         return cls(names, painted, values, len(counted))
 
     def maps(self, positions: Array) -> dict[str, Array]:
-        """`mask` with the index of each class that counts, and `valid`; 0 in both where a pixel does not count."""
+        """Make `mask`, which holds class indices, and `valid`; both are 0 where a pixel does not count."""
         valid = positions < self.num_counted
         return {"mask": positions * valid, "valid": valid.astype(np.uint8)}
 
     def positions(self, labels: Array) -> Array:
-        """Position in this list for each number of an index mask; `UNKNOWN` where there is no such class."""
+        """Look up the position in this list for each pixel of an index mask; `UNKNOWN` for the number of no class."""
         table = np.full(NUMBERS, UNKNOWN, np.uint8)
         table[self.numbers] = np.arange(len(self.numbers))
         if labels.dtype.itemsize > 2 or labels.dtype.kind == "i":  # TIFF may hold negative and larger numbers
@@ -111,7 +111,7 @@ class ClassList:
 
 
 def _check_numbers(dataset: str, names: Sequence[str], numbers: list[int]) -> None:
-    """Whether each class has a number of its own."""
+    """Check that each class has a number of its own."""
     for position, number in enumerate(numbers):
         if number == NO_NUMBER:
             raise DataError(
@@ -127,13 +127,13 @@ def _check_numbers(dataset: str, names: Sequence[str], numbers: list[int]) -> No
 
 
 def class_names(spec: DatasetSpec) -> list[str]:
-    """Name of each class that counts, as stated or by number."""
+    """Return the name of each class that counts, as given or made from its number."""
     stated = [entry.name for entry in spec.classes]
     return stated or [f"class {number}" for number in range(spec.num_classes)]
 
 
 def class_colors(spec: DatasetSpec) -> list[RGB]:
-    """Colour of each class that counts: as stated, or else one that differs from those of the others."""
+    """Return the colour of each class that counts: as given, or one that no other class has."""
     stated = [None if entry.color is None else tuple(entry.color) for entry in spec.classes]
     stated += [None] * (spec.num_classes - len(stated))
     free = (color for color in _distinct() if color not in stated)
@@ -141,7 +141,7 @@ def class_colors(spec: DatasetSpec) -> list[RGB]:
 
 
 def _distinct() -> Iterator[RGB]:
-    """Colours without end that are easy to tell apart: hues by the golden ratio, in three brightnesses."""
+    """Generate endless colours that are easy to distinguish: hues by the golden ratio, in three brightnesses."""
     for number in itertools.count():
         red, green, blue = colorsys.hsv_to_rgb(number * 0.618 % 1.0, (0.85, 0.55)[number // 9 % 2], 1 - number % 3 / 4)
         yield round(255 * red), round(255 * green), round(255 * blue)
@@ -151,25 +151,25 @@ def _distinct() -> Iterator[RGB]:
 
 
 def completed_classes(values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
-    """Keys of a data-set file that follow from others: classes of the CSV, those that are ignored taken out.
+    """Derive the keys that follow from others: the classes of the CSV, without the ignored ones.
 
     Args:
-        values: The data-set file as typed, paths made absolute.
+        values: Keys of the data-set file as written, with absolute paths.
 
     Returns:
-        The keys that change, and what is wrong.
+        The keys that change, and the mistakes found.
     """
     try:
         entries = _listed(values)
         left_out = _ignored(values, [entry.get("name") for entry in entries])
         if not entries:
             return {}, []
-        # those named alone are told by their entry from now on
+        # an ignored class given by its name alone is replaced by its whole entry
         left_out = [next((e for e in entries if e.get("name") == ignored), ignored) for ignored in left_out]
         counted = [entry for entry in entries if entry not in left_out]
         if values.get("num_classes", len(counted)) != len(counted):
-            message = f"is {values['num_classes']}, and there are {len(counted)} classes that count"
-            raise _Wrong("num_classes", message, "leave it out: it follows from the classes")
+            message = f"is {values['num_classes']}, but {len(counted)} classes count"
+            raise _Wrong("num_classes", message, "remove `num_classes`: it follows from the classes")
     except _Wrong as wrong:
         return {}, [wrong.mistake]
     if values.get("classes_file") is None and len(counted) == len(entries):
@@ -184,21 +184,21 @@ def completed_classes(values: dict[str, Any]) -> tuple[dict[str, Any], list[Mist
     }, []
 
 
-class _Wrong(Exception):  # noqa: N818 - becomes one of several mistakes that are told together
+class _Wrong(Exception):  # noqa: N818 - becomes one of several mistakes that are reported together
     def __init__(self, key: str, message: str, hint: str | None) -> None:
         super().__init__(message)
         self.mistake: Mistake = (key, message, hint)
 
 
 def _listed(values: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every class with its `number`, from the CSV or in place; none where that is no list."""
+    """List every class with its `number`, from the CSV or from `classes`; empty if `classes` is not a list."""
     given, file, numbers = values.get("classes"), values.get("classes_file"), values.get("numbers")
     one_of_both = "remove one of them (`null` on the command line)"
     if isinstance(file, str | Path):
         if given:
-            raise _Wrong("classes_file", "stands beside `classes`, and only one can say what they are", one_of_both)
+            raise _Wrong("classes_file", "cannot be combined with `classes`: both list the classes", one_of_both)
         if numbers:
-            raise _Wrong("numbers", "stands beside `classes_file`, whose ids are the numbers", one_of_both)
+            raise _Wrong("numbers", "cannot be combined with `classes_file`, whose ids are the numbers", one_of_both)
         try:
             return _read(_located(file, values))
         except DataError as error:
@@ -208,7 +208,7 @@ def _listed(values: dict[str, Any]) -> list[dict[str, Any]]:
     numbers = numbers if isinstance(numbers, list) else range(len(given))
     if len(numbers) != len(given):
         message = f"has {len(numbers)} numbers for {len(given)} classes"
-        raise _Wrong("numbers", message, "one for each of `classes`, in their order")
+        raise _Wrong("numbers", message, "give one number for each of `classes`, in their order")
     entries = [entry if isinstance(entry, dict) else {"name": entry} for entry in given]
     twice = _repeated([entry["name"] for entry in entries if "name" in entry])
     if twice is not None:
@@ -217,18 +217,18 @@ def _listed(values: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _ignored(values: dict[str, Any], names: list[Any]) -> list[Any]:
-    """Entries of `ignore`, each name known."""
+    """Return the entries of `ignore`, after checking that each name is a class."""
     ignore = values.get("ignore")
     for entry in ignore if isinstance(ignore, list) else []:
         if isinstance(entry, str) and entry not in names:
             close = nearest(entry, [str(name) for name in names])
-            hint = f"did you mean `{close}`?" if close else f"there are {', '.join(map(str, names))}"
-            raise _Wrong("ignore", f"names `{entry}`, which is no class", hint if names else None)
+            hint = f"did you mean `{close}`?" if close else f"classes: {', '.join(map(str, names))}"
+            raise _Wrong("ignore", f"names `{entry}`, which is not a class", hint if names else None)
     return ignore if isinstance(ignore, list) else []
 
 
 def _repeated(values: list[Any]) -> Any:
-    """The first value that stands twice, or None."""
+    """Return the first value that occurs twice, or None."""
     return next((value for position, value in enumerate(values) if value in values[:position]), None)
 
 
@@ -243,7 +243,7 @@ def _located(file: str | Path, values: dict[str, Any]) -> Path:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    """Classes of a CSV with the columns `name`, `r`, `g`, `b`, and `id` or else the order of the lines."""
+    """Read the classes of a CSV with the columns `name`, `r`, `g`, `b`; without `id`, the lines are numbered."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             rows = list(csv.DictReader(stream, skipinitialspace=True))
@@ -257,16 +257,16 @@ def _read(path: Path) -> list[dict[str, Any]]:
             name = row["name"].strip()
         except (KeyError, TypeError, ValueError, AttributeError):
             raise DataError(
-                f"`{path}:{line}` is no class with `id`, `name`, `r`, `g`, `b`",
-                hint="the first line is `id,name,r,g,b`, a class is `3,road,128,64,128`",
+                f"`{path}:{line}` is not a class with `id`, `name`, `r`, `g`, `b`",
+                hint="the first line is `id,name,r,g,b`; each class is a line such as `3,road,128,64,128`",
             ) from None
         if not all(0 <= level <= 255 for level in color) or not 0 <= number < NUMBERS:
-            raise DataError(f"`{path}:{line}`: colours go from 0 to 255, and ids from 0 to {NUMBERS - 1}")
+            raise DataError(f"`{path}:{line}`: colours must be from 0 to 255, ids from 0 to {NUMBERS - 1}")
         entries.append({"name": name, "color": color, "number": number})
     for key in ("name", "number"):
         twice = _repeated([entry[key] for entry in entries])
         if twice is not None:
             raise DataError(f"`{path}` has the {'id' if key == 'number' else key} `{twice}` twice")
     if not entries:
-        raise DataError(f"`{path}` holds no classes", hint="a class is a line such as `3,road,128,64,128`")
+        raise DataError(f"`{path}` holds no classes", hint="each class is a line such as `3,road,128,64,128`")
     return sorted(entries, key=lambda entry: int(entry["number"]))

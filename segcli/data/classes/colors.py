@@ -1,7 +1,7 @@
 """Masks painted in colours: from RGB to class indices.
 
-A table with one byte for each of the 2^24 colours makes the lookup exact and as fast as memory. Pages of the table
-that no colour falls into are never written, so the kernel gives them no memory.
+A table with one byte for each of the 2^24 colours makes the lookup exact and fast. Memory pages of the table without
+any colour are never written, so the kernel does not allocate them.
 """
 
 from collections.abc import Sequence
@@ -19,25 +19,25 @@ UNKNOWN = 255
 """Index of a pixel whose colour is not in the table."""
 MAX_COLORS = 255
 BLOCK = 1 << 14
-"""Pixels at a time: what lies between the steps stays in the processor's cache."""
+"""Pixels processed at once; intermediate results stay in the processor's cache."""
 LOW_24_BITS = np.uint32(0xFFFFFF)
 
 
 @dataclass(frozen=True)
 class Stray:
-    """A colour of a mask that stands for no class."""
+    """Describes a colour of a mask that belongs to no class."""
 
     color: RGB
     count: int
     """Pixels of this colour."""
     nearest: int
-    """Position of the colour of the table that is nearest in RGB."""
+    """Position in the table of the nearest colour in RGB."""
     distance: float
-    """Euclidean distance to it."""
+    """Euclidean distance to the nearest colour."""
 
 
 class ColorTable:
-    """Exact lookup of colours.
+    """Looks up the index of each colour exactly.
 
     Args:
         colors: Colours, all different; a pixel of the n-th one gets the index n.
@@ -53,11 +53,11 @@ class ColorTable:
         assert len(set(colors)) == len(colors)
         self.colors = np.array(colors, dtype=np.int32).reshape(-1, 3)
         self._table = np.zeros(1 << 24, np.uint8)
-        """By packed colour, the index plus 1; 0 is no class and takes no memory."""
+        """Index plus 1 for each packed colour; 0 means no class and takes no memory."""
         self._table[_packed(self.colors)] = np.arange(1, len(colors) + 1)
 
     def indices(self, rgb: Array) -> Array:
-        """Index of each pixel, `(H, W, 3)` uint8 -> `(H, W)` uint8; `UNKNOWN` where the colour is not in the table."""
+        """Look up each pixel, `(H, W, 3)` uint8 -> `(H, W)` uint8; `UNKNOWN` where the colour is not in the table."""
         assert rgb.dtype == np.uint8
         pixels = np.ascontiguousarray(rgb).reshape(-1, 1, 3)
         found = np.empty(len(pixels), np.uint8)
@@ -70,7 +70,7 @@ class ColorTable:
         return found.reshape(rgb.shape[:2])
 
     def strays(self, rgb: Array, indices: Array) -> list[Stray]:
-        """Colours that are not in the table, the most frequent first."""
+        """List the colours that are not in the table, the most frequent first."""
         colors, counts, nearest, distances = self._unknown(rgb[indices == UNKNOWN])[:4]
         order = np.argsort(-counts, kind="stable")
         return [
@@ -80,7 +80,7 @@ class ColorTable:
         ]
 
     def filled(self, rgb: Array, indices: Array) -> Array:
-        """The indices with the nearest colour of the table wherever they are `UNKNOWN`."""
+        """Return the indices, with `UNKNOWN` replaced by the nearest colour of the table."""
         unknown = indices == UNKNOWN
         _, _, nearest, _, inverse = self._unknown(rgb[unknown])
         filled = indices.copy()
@@ -88,7 +88,7 @@ class ColorTable:
         return filled
 
     def _unknown(self, pixels: Array) -> tuple[Array, Array, Array, Array, Array]:
-        """Different colours of `pixels` `(N, 3)`: colours, counts, nearest, distance, and which each pixel has."""
+        """Find the unique colours of `pixels` `(N, 3)`: colours, counts, nearest, distance, and the inverse index."""
         packed, inverse, counts = np.unique(_packed(pixels.astype(np.int32)), return_inverse=True, return_counts=True)
         colors = np.stack([packed & 255, packed >> 8 & 255, packed >> 16], axis=-1)
         squares = np.stack([((colors - color) ** 2).sum(axis=1) for color in self.colors])
@@ -97,6 +97,6 @@ class ColorTable:
 
 
 def _packed(colors: Array) -> Array:
-    """One number for each colour `(N, 3)`, red in the lowest byte."""
+    """Pack each colour of `(N, 3)` into one number, red in the lowest byte."""
     packed: Array = colors[:, 0] | colors[:, 1] << 8 | colors[:, 2] << 16
     return packed

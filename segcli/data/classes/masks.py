@@ -1,4 +1,4 @@
-"""Masks of many classes: painted in colours, or with the number of the class in each pixel."""
+"""Masks of many classes: each pixel holds the colour or the number of its class."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,31 +23,31 @@ MaskFormat = Literal["rgb", "index"]
 UnknownColors = Literal["error", "ignore", "nearest"]
 JPEG = {".jpg", ".jpeg"}
 BLURRED = 64
-"""So many colours that are no class come from JPEG or smoothing, not from classes that were forgotten."""
+"""With at least this many colours of no class, JPEG or smoothing is the cause, not a forgotten class."""
 SHOWN = 3
 
 
 class MaskKeys(ConfigModel):
-    """Keys of formats whose masks may have many classes."""
+    """Defines the keys of layouts whose masks may have many classes."""
 
     mask_format: MaskFormat = "rgb"
     """`rgb`: each class has a colour. `index`: each pixel holds the number of its class."""
     classes_file: FilePath | None = None
-    """CSV with the columns `id`, `name`, `r`, `g`, `b`, in the place of `classes`; looked up beside the data-set
+    """CSV with the columns `id`, `name`, `r`, `g`, `b`, used instead of `classes`; looked up beside the data-set
     file, then in `root`."""
     ignore: list[str | IgnoredClass] = []
     """Classes whose pixels count neither in the loss nor in the metrics, such as `void`."""
     numbers: list[Annotated[int, Field(ge=0, le=65535)]] | None = None
-    """Number of each of `classes` in index masks; 0, 1, 2 and so on when left out."""
+    """Number of each of `classes` in index masks; default: 0, 1, 2 and so on."""
     unknown_colors: UnknownColors = "error"
-    """What to do with colours (or numbers) that are no class: refuse the mask, leave the pixels out, or take the
-    class of the nearest colour."""
+    """What to do with colours (or numbers) that belong to no class. `error`: refuse the mask. `ignore`: leave these
+    pixels out. `nearest`: take the class of the nearest colour."""
 
     def reader(self, spec: DatasetSpec) -> "MaskReader":
-        """What reads the masks of a data set.
+        """Make the reader for the masks of a data set.
 
         Raises:
-            DataError: There are no classes, one lacks its colour, or two share one.
+            DataError: There are no classes, a class has no colour, or two classes share one.
         """
         listed = ClassList.of(spec, self.ignore, self.numbers, colored=self.mask_format == "rgb")
         return MaskReader(listed, self.mask_format, self.unknown_colors)
@@ -55,26 +55,26 @@ class MaskKeys(ConfigModel):
 
 @dataclass
 class _Strays:
-    """Colours of a mask that are no class."""
+    """Collects the colours of a mask that belong to no class."""
 
     path: Path
     found: list[Stray]
     pixels: int
-    """Of the whole mask."""
+    """Pixels of the whole mask."""
 
     @property
     def blurred(self) -> bool:
-        """Whether JPEG or smoothing made them."""
+        """Tell whether JPEG or smoothing produced these colours."""
         return len(self.found) >= BLURRED or self.path.suffix.lower() in JPEG
 
-    def told(self, classes: ClassList) -> str:
-        """File, colours, counts and nearest classes."""
+    def message(self, classes: ClassList) -> str:
+        """Name the file, the colours, their counts and the nearest classes."""
         if self.blurred:
             share = sum(stray.count for stray in self.found) / self.pixels
-            how = "saved as JPEG" if self.path.suffix.lower() in JPEG else "saved as JPEG once, or scaled or smoothed,"
+            how = "saved as JPEG" if self.path.suffix.lower() in JPEG else "once saved as JPEG, scaled or smoothed,"
             return (
-                f"mask `{self.path}` holds {len(self.found):,} colours that are no class ({share:.1%} of its pixels): "
-                f"it was {how} and its classes are blurred"
+                f"mask `{self.path}` holds {len(self.found):,} colours that belong to no class "
+                f"({share:.1%} of its pixels): it was {how} and its classes are blurred"
             )
         colors = [
             f"{stray.color} ({stray.count} pixels, nearest `{classes.names[stray.nearest]}` "
@@ -82,18 +82,18 @@ class _Strays:
             for stray in self.found[:SHOWN]
         ]
         if len(self.found) == 1:
-            return f"mask `{self.path}` holds the colour {colors[0]}, which is no class"
+            return f"mask `{self.path}` holds the colour {colors[0]}, which belongs to no class"
         more = f" and {len(self.found) - SHOWN} more" if len(self.found) > SHOWN else ""
-        return f"mask `{self.path}` holds {len(self.found)} colours that are no class: {', '.join(colors)}{more}"
+        return f"mask `{self.path}` holds {len(self.found)} colours that belong to no class: {', '.join(colors)}{more}"
 
-    def mend(self) -> str:
-        """What to do."""
+    def hint(self) -> str:
+        """Suggest what to do."""
         if self.blurred:
             return (
                 "export the mask as PNG without smoothing; `unknown_colors: nearest` takes the nearest class, which is "
-                "wrong along outlines"
+                "often wrong along outlines"
             )
-        return "add the class to `classes`, mend the mask, or set `unknown_colors: ignore` or `nearest`"
+        return "add the class to `classes`, correct the mask, or set `unknown_colors: ignore` or `nearest`"
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,9 @@ class MaskReader:
     """Reads masks into class indices.
 
     Args:
-        classes: What a mask may hold.
-        mask_format: How.
-        unknown_colors: What to do with the rest.
+        classes: Classes that a mask may hold.
+        mask_format: Colours or numbers.
+        unknown_colors: What to do with other colours or numbers.
     """
 
     classes: ClassList
@@ -111,21 +111,21 @@ class MaskReader:
     unknown_colors: UnknownColors
 
     def read(self, path: Path) -> dict[str, Array]:
-        """`mask` and `valid`, each `(H, W)` uint8.
+        """Read `mask` and `valid`, each `(H, W)` uint8.
 
         Raises:
-            DataError: The file is unreadable, of the other format, or holds what is no class.
+            DataError: The file is unreadable, has the other mask format, or holds a colour or number of no class.
         """
         if self.mask_format == "index":
             return self.classes.maps(self._numbered(path))
         rgb = self._rgb(path)
         positions, strays = self._painted(rgb, path)
         if strays is not None and self.unknown_colors == "error":
-            raise DataError(strays.told(self.classes), hint=strays.mend())
+            raise DataError(strays.message(self.classes), hint=strays.hint())
         return self.classes.maps(positions)
 
     def written(self, mask: Array) -> Array:
-        """Indices of classes that count, `(H, W)` uint8, as masks of this data set hold them."""
+        """Turn class indices `(H, W)` uint8 into the colours or numbers that masks of this data set hold."""
         if self.mask_format == "rgb":
             painted: Array = np.array(self.classes.colors, np.uint8)[mask]
             return painted
@@ -133,7 +133,7 @@ class MaskReader:
         return numbers.astype(np.uint8 if numbers.max() <= 255 else np.uint16)[mask]
 
     def examine(self, path: Path) -> tuple[dict[str, Array], list[Finding]]:
-        """The same with findings instead of errors, and colours that are no class told even where they are allowed."""
+        """Read a mask, with findings instead of errors; report colours of no class even where they are allowed."""
         try:
             if self.mask_format == "index":
                 maps, findings = self.classes.maps(self._numbered(path)), []
@@ -149,11 +149,11 @@ class MaskReader:
         return maps, [*findings, *_emptiness(maps, path)]
 
     def _finding(self, strays: _Strays) -> Finding:
-        code, told = "blurred_mask" if strays.blurred else "unknown_colors", strays.told(self.classes)
+        code, message = "blurred_mask" if strays.blurred else "unknown_colors", strays.message(self.classes)
         if self.unknown_colors == "error":
-            return Finding(code, "error", strays.path, told, strays.mend())
+            return Finding(code, "error", strays.path, message, strays.hint())
         done = {"ignore": "leaves these pixels out", "nearest": "takes the nearest class"}[self.unknown_colors]
-        return Finding(code, "warning", strays.path, told, f"`unknown_colors: {self.unknown_colors}` {done}")
+        return Finding(code, "warning", strays.path, message, f"`unknown_colors: {self.unknown_colors}` {done}")
 
     @cached_property
     def _table(self) -> ColorTable:
@@ -164,13 +164,13 @@ class MaskReader:
         if rgb.shape[2] != 3 or rgb.dtype != np.uint8:
             has = f"{rgb.shape[2]} channel{'s' * (rgb.shape[2] != 1)} of {8 * rgb.dtype.itemsize} bits"
             raise DataError(
-                f"mask `{path}` has {has}, a mask painted in colours has 3 of 8 bits",
+                f"mask `{path}` has {has}; a colour mask has 3 channels of 8 bits",
                 hint="set `mask_format: index` in the data-set file if its pixels hold the numbers of classes",
             )
         return rgb
 
     def _painted(self, rgb: Array, path: Path) -> tuple[Array, _Strays | None]:
-        """Positions in the list of classes, and the colours that are not in it."""
+        """Return positions in the list of classes, and the colours that are not in the list."""
         positions = self._table.indices(rgb)
         if not (positions == UNKNOWN).any():
             return positions, None
@@ -184,27 +184,27 @@ class MaskReader:
             if "is a colour image" not in error.message:
                 raise
             raise DataError(
-                f"mask `{path}` is a colour image, `mask_format: index` expects one number for each pixel",
-                hint="set `mask_format: rgb`, and a colour for each class",
+                f"mask `{path}` is a colour image, but `mask_format: index` expects one number per pixel",
+                hint="set `mask_format: rgb` and give each class a colour",
             ) from None
         positions = self.classes.positions(labels)
         unknown = positions == UNKNOWN
         if self.unknown_colors != "ignore" and unknown.any():
             values, counts = np.unique(labels[unknown], return_counts=True)
-            told = ", ".join(f"{value} ({count} pixels)" for value, count in zip(values[:5], counts, strict=False))
+            shown = ", ".join(f"{value} ({count} pixels)" for value, count in zip(values[:5], counts, strict=False))
             more = f" and {len(values) - 5} more" if len(values) > 5 else ""
             raise DataError(
-                f"mask `{path}` holds {told}{more}{NO_CLASS}",
-                hint=f"there are the numbers {', '.join(map(str, self.classes.numbers))}; add the class to `classes`, "
-                "or set `unknown_colors: ignore`",
+                f"mask `{path}` holds {NO_CLASS}: {shown}{more}",
+                hint=f"numbers of the classes: {', '.join(map(str, self.classes.numbers))}; "
+                "add the class to `classes`, or set `unknown_colors: ignore`",
             )
         return positions
 
 
-NO_CLASS = ", the number of no class"
+NO_CLASS = "numbers that belong to no class"
 
 
 def _emptiness(maps: dict[str, Array], path: Path) -> Iterator[Finding]:
     if not maps["valid"].any():
-        message, mend = f"mask `{path}` is ignored throughout", "make sure that nothing is there, or take it away"
-        yield Finding("empty_mask", "warning", path, message, mend)
+        message, hint = f"mask `{path}` has only ignored pixels", "check the mask, or remove the image"
+        yield Finding("empty_mask", "warning", path, message, hint)

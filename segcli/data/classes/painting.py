@@ -1,4 +1,4 @@
-"""Answers of a network in colours, on their image, with a legend."""
+"""Predictions in colours on their image, with a legend."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -15,20 +15,20 @@ __all__ = ["FALSE", "FOREGROUND", "FOUND", "MISSED", "compared", "legend_below",
 FOREGROUND: RGB = (0, 255, 120)
 """Colour of a single mask on its image."""
 FOUND, MISSED, FALSE = (60, 200, 90), (255, 70, 70), (70, 130, 255)
-"""Colours of what was found rightly, of what was missed, and of what is not there."""
+"""Colours of true positives, false negatives and false positives."""
 ROW, MARGIN = 22, 8
-"""Pixels of a line of the legend, and around its words."""
+"""Height of a line of the legend and margin around its words, in pixels."""
 FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.45
 
 
 def overlay(image: Array, painted: Array, shown: Mask, alpha: float = 0.45) -> Array:
-    """Image tinted and each region outlined, `(H, W, C), (H, W, 3), (H, W) -> (H, W, 3)` uint8.
+    """Tint the image and outline each region, `(H, W, C), (H, W, 3), (H, W) -> (H, W, 3)` uint8.
 
     Args:
         image: The image.
-        painted: Colour of each pixel's answer.
-        shown: Where the image is tinted.
-        alpha: Share of the colour.
+        painted: Colour of the class of each pixel.
+        shown: Mask of the pixels to tint.
+        alpha: Opacity of the colour.
     """
     picture = as_rgb(image)
     picture[shown] = ((1 - alpha) * picture[shown] + alpha * painted[shown]).astype(np.uint8)
@@ -38,13 +38,13 @@ def overlay(image: Array, painted: Array, shown: Mask, alpha: float = 0.45) -> A
 
 
 def compared(image: Array, right: Mask, missed: Mask, false: Mask) -> Array:
-    """Darkened image with what is right, missed and falsely found in colour, `(H, W, C) -> (H, W, 3)` uint8.
+    """Darken the image and colour true and false positives and false negatives, `(H, W, C) -> (H, W, 3)` uint8.
 
     Args:
         image: The image.
-        right: Green; each mask is `(H, W)`.
-        missed: Red, and on top of what is right.
-        false: Blue, and on top of both.
+        right: True positives, green; each mask is `(H, W)`.
+        missed: False negatives, red; drawn over `right`.
+        false: False positives, blue; drawn over both.
     """
     picture = as_rgb(image) // 2
     picture[right], picture[missed], picture[false] = FOUND, MISSED, FALSE
@@ -52,7 +52,7 @@ def compared(image: Array, right: Mask, missed: Mask, false: Mask) -> Array:
 
 
 def _outlines(colours: Array, width: int) -> Mask:
-    """Pixels next to one of another colour."""
+    """Find pixels next to a pixel of another colour."""
     packed = (colours.astype(np.float32) * (1.0, 256.0, 65536.0)).sum(axis=2, dtype=np.float32)
     kernel = np.ones((3, 3), np.uint8)
     edge = cv2.dilate(packed, kernel, iterations=width) != cv2.erode(packed, kernel, iterations=width)
@@ -60,7 +60,7 @@ def _outlines(colours: Array, width: int) -> Mask:
 
 
 def legend_below(picture: Array, names: Sequence[str], colors: Sequence[RGB]) -> Array:
-    """The picture with the colour and the name of each class on white below it."""
+    """Add a white strip below the picture with the colour and the name of each class."""
     width = picture.shape[1]
     places: list[tuple[int, int, str, RGB]] = []
     x, y = MARGIN, 0
@@ -81,6 +81,6 @@ def legend_below(picture: Array, names: Sequence[str], colors: Sequence[RGB]) ->
 
 
 def _in_ascii(text: str) -> str:
-    """Letters that OpenCV's font has; accents are dropped."""
+    """Reduce text to the letters of OpenCV's font; accents are dropped."""
     plain = unicodedata.normalize("NFKD", text.replace("ß", "ss"))
     return plain.encode("ascii", "ignore").decode() or "?"

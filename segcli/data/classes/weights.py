@@ -1,4 +1,4 @@
-"""How often classes occur, and the weights that make up for it."""
+"""Class weights that compensate for how often each class occurs."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ __all__ = ["BETA", "SCHEMES", "Scheme", "class_pixels", "class_weights"]
 Scheme = Literal["none", "inverse", "median_frequency", "effective_number"]
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 BETA = 0.9999999
-"""Of the effective number: a class of ten million pixels and more counts as often as one of ten million."""
+"""Beta of the effective number: beyond about ten million pixels, a class gets hardly more weight."""
 
 
 class _Reader(Protocol):
@@ -25,18 +25,18 @@ class _Reader(Protocol):
 
 
 def class_weights(scheme: Scheme, pixels: Array, *, beta: float = BETA) -> list[float]:
-    """Weight of each class by how often it occurs in the training masks; 0 for a class that does not.
+    """Compute the weight of each class from its pixels in the training masks; 0 for a class that does not occur.
 
-    - `inverse`: `N / (K n_k)` for `n_k` of `N` pixels, which a mean over pixels weighs 1.
+    - `inverse`: `N / (K n_k)` for `n_k` of `N` pixels; the mean weight over all pixels is 1.
     - `median_frequency`: median frequency over the frequency of the class, which is its share of the pixels of the
       images in which it occurs (Eigen and Fergus 2015, https://arxiv.org/abs/1411.4734).
     - `effective_number`: `(1 - beta) / (1 - beta^n_k)`, scaled to a sum of K (Cui et al. 2019,
       https://arxiv.org/abs/1901.05555).
 
     Args:
-        scheme: How.
+        scheme: Name of the formula.
         pixels: Valid pixels of each class in each image, `(N, K)`.
-        beta: Of the effective number.
+        beta: Beta of `effective_number`.
 
     Example:
         >>> class_weights("inverse", np.array([[30, 10], [0, 0]]))
@@ -61,7 +61,7 @@ def class_weights(scheme: Scheme, pixels: Array, *, beta: float = BETA) -> list[
 
 
 def class_pixels(reader: _Reader, cases: Sequence[Case], num_classes: int, cache: Path | None = None) -> Array:
-    """Valid pixels of each class in each image, `(N, K)` int64, read once and then kept in the file `cache`.
+    """Count the valid pixels of each class in each image, `(N, K)` int64; the file `cache` keeps the counts.
 
     Raises:
         DataError: A mask cannot be read.

@@ -70,7 +70,7 @@ def test_classes_follow_overrides_of_an_experiment_as_well(workplace, config):
     assert names("dataset.ignore=[sky, void]") == ["road", "car"]
     assert names("dataset.classes_file=other.csv") == ["heaven", "road", "car"]
     text = told(names, "dataset.ignore=[viod]", kind=ConfigError)
-    assert "dataset.ignore=[viod]  dataset.ignore: names `viod`, which is no class" in text
+    assert "dataset.ignore=[viod]  dataset.ignore: names `viod`, which is not a class" in text
     assert "dataset.num_classes=7  dataset.num_classes: is 7" in told(names, "dataset.num_classes=7", kind=ConfigError)
 
 
@@ -93,12 +93,12 @@ def test_an_ignored_class_may_be_described_in_its_own_place(layout):
 @pytest.mark.parametrize(
     ("keys", "text"),
     [
-        ({"ignore": ["viod"]}, "dataset.ignore: names `viod`, which is no class\n      hint: did you mean `void`?"),
-        ({"num_classes": 4}, "dataset.num_classes: is 4, and there are 3 classes that count"),
+        ({"ignore": ["viod"]}, "dataset.ignore: names `viod`, which is not a class\n      hint: did you mean `void`?"),
+        ({"num_classes": 4}, "dataset.num_classes: is 4, but 3 classes count"),
         ({"classes": ["sky", "road", "sky"], "ignore": []}, "dataset.classes: names `sky` twice"),
         ({"numbers": [1, 2]}, "dataset.numbers: has 2 numbers for 4 classes"),
-        ({"classes_file": "classes.csv"}, "dataset.classes_file: stands beside `classes`"),
-        ({"classes": None, "classes_file": "classes.csv", "numbers": [1]}, "stands beside `classes_file`"),
+        ({"classes_file": "classes.csv"}, "dataset.classes_file: cannot be combined with `classes`"),
+        ({"classes": None, "classes_file": "classes.csv", "numbers": [1]}, "cannot be combined with `classes_file`"),
         ({"classes": None, "classes_file": "none.csv"}, "dataset.classes_file: no file `none.csv`"),
         ({"classes": [{"name": "sky", "color": [0, 0, 300]}, "road"], "ignore": []}, "got 300"),
     ],
@@ -113,9 +113,9 @@ def test_lists_of_classes_that_contradict_themselves_are_mistakes_of_the_file(co
     ("content", "text"),
     [
         ("", "holds no classes"),
-        ("id;name;r;g;b\n0;sky;1;2;3\n", "classes.csv:2` is no class with `id`, `name`, `r`, `g`, `b`"),
-        ("id,name,r,g,b\n0,sky,1,2\n", "classes.csv:2` is no class"),
-        ("id,name,r,g,b\n0,sky,1,2,3\n1,road,1,2,256\n", "classes.csv:3`: colours go from 0 to 255"),
+        ("id;name;r;g;b\n0;sky;1;2;3\n", "classes.csv:2` is not a class with `id`, `name`, `r`, `g`, `b`"),
+        ("id,name,r,g,b\n0,sky,1,2\n", "classes.csv:2` is not a class"),
+        ("id,name,r,g,b\n0,sky,1,2,3\n1,road,1,2,256\n", "classes.csv:3`: colours must be from 0 to 255"),
         ("id,name,r,g,b\n70000,sky,1,2,3\n", "ids from 0 to 65535"),
         ("id,name,r,g,b\n0,sky,1,2,3\n0,road,1,2,4\n", "has the id `0` twice"),
         ("id,name,r,g,b\n0,sky,1,2,3\n1,sky,1,2,4\n", "has the name `sky` twice"),
@@ -143,7 +143,7 @@ def test_a_csv_without_ids_numbers_its_lines_and_one_with_ids_is_sorted_by_them(
     ("keys", "text"),
     [
         ({"classes": None, "ignore": None}, "has no classes"),
-        ({"ignore": ["sky", "car", "void"]}, "has one class that counts, `road`"),
+        ({"ignore": ["sky", "car", "void"]}, "has only one class that counts, `road`"),
         ({"classes": [*street_classes()[:3], "void"]}, "class `void` of data set `mine` has no colour"),
         (
             {"classes": [*street_classes(), {"name": "tar", "color": [128, 64, 128]}]},

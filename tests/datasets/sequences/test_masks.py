@@ -24,9 +24,10 @@ def test_a_color_that_is_no_class_is_told_with_file_count_and_nearest_class(layo
     made = layout()
     text = told(made.read, first(made))
     assert (
-        f"mask `{MASK}` holds the colour (127, 64, 128) (6 pixels, nearest `road` (128, 64, 128)), which is no class"
+        f"mask `{MASK}` holds the colour (127, 64, 128) (6 pixels, nearest `road` (128, 64, 128)), "
+        "which belongs to no class"
     ) in text
-    assert "add the class to `classes`, mend the mask, or set `unknown_colors: ignore` or `nearest`" in text
+    assert "add the class to `classes`, correct the mask, or set `unknown_colors: ignore` or `nearest`" in text
 
 
 @pytest.mark.usefixtures("clips")
@@ -35,7 +36,7 @@ def test_several_colors_that_are_no_class_are_told_the_most_frequent_first(layou
         paint(MASK, np.s_[: column + 1, column], (250, column, 0))
     made = layout()
     text = told(made.read, first(made))
-    assert "holds 5 colours that are no class: (250, 4, 0) (5 pixels, nearest `road`" in text
+    assert "holds 5 colours that belong to no class: (250, 4, 0) (5 pixels, nearest `road`" in text
     assert "(250, 3, 0) (4 pixels" in text
     assert "(250, 2, 0) (3 pixels" in text
     assert "(250, 1, 0)" not in text
@@ -66,14 +67,16 @@ def test_data_check_tells_them_even_where_they_are_allowed(check, choice, severi
     assert "(127, 64, 128) (6 pixels, nearest `road` (128, 64, 128))" in finding["message"]
 
 
-@pytest.mark.parametrize(("how", "said"), [("jpg", "saved as JPEG and"), ("png", "saved as JPEG once, or scaled or")])
+@pytest.mark.parametrize(
+    ("how", "said"), [("jpg", "saved as JPEG and"), ("png", "once saved as JPEG, scaled or smoothed")]
+)
 def test_a_mask_saved_as_jpeg_is_found_and_explained_and_not_trained_on(layout, check, workplace, how, said):
     write_sequences(workplace / "data", {"Video_000": 2}, size=(96, 128))
     save_blurred(how)
     made = layout()
     text = told(made.read, first(made))
     assert said in text
-    assert "colours that are no class (" in text
+    assert "colours that belong to no class (" in text
     assert "its classes are blurred" in text
     assert "export the mask as PNG without smoothing" in text
     code, findings = check()
@@ -136,23 +139,23 @@ def test_a_number_that_is_no_class_is_told_or_left_out(layout, check, workplace,
     keys = {"mask_format": "index", "classes": list(STREET)}
     made = layout(**keys)
     text = told(made.read, first(made))
-    assert f"0001.tif` holds {strange} (4 pixels), the number of no class" in text
-    assert "there are the numbers 0, 1, 2, 3" in text
+    assert f"0001.tif` holds numbers that belong to no class: {strange} (4 pixels)" in text
+    assert "numbers of the classes: 0, 1, 2, 3" in text
     code, findings = check(**keys)
     assert (code, len(findings["unknown_classes"])) == (1, 1)
     made = layout(unknown_colors="ignore", **keys)
     assert not made.read(first(made)).maps["valid"][0, :4].any()
-    assert "the number of no class" in told(layout(unknown_colors="nearest", **keys).read, first(made))
+    assert "numbers that belong to no class" in told(layout(unknown_colors="nearest", **keys).read, first(made))
 
 
 @pytest.mark.usefixtures("clips")
 def test_a_mask_of_the_other_format_is_told_with_the_key_to_set(layout, workplace):
     made = layout(mask_format="index")
     text = told(made.read, first(made))
-    assert f"mask `{MASK}` is a colour image, `mask_format: index` expects one number for each pixel" in text
+    assert f"mask `{MASK}` is a colour image, but `mask_format: index` expects one number per pixel" in text
     write_sequences(workplace / "data", {"Video_000": 1}, index=True)
     text = told(layout().read, first(layout()))
-    assert f"mask `{MASK}` has 1 channel of 8 bits, a mask painted in colours has 3 of 8 bits" in text
+    assert f"mask `{MASK}` has 1 channel of 8 bits; a colour mask has 3 channels of 8 bits" in text
     assert "set `mask_format: index`" in text
 
 
@@ -207,11 +210,11 @@ def damage(name, root):
         ("missing_labels", "error", "sequence `Video_000` has no folder `data/Labels/Video_000` with its masks"),
         ("empty_sequence", "error", "sequence `data/Images/Video_000` has no images"),
         ("size_mismatch", "error", "`data/Labels/Video_000/0002.png` is 23x32 pixels, its image `data/Images/Video_00"),
-        ("same_stem", "error", "two masks with one stem in `data/Labels/Video_000`: `0002.bmp` and `0002.png`"),
+        ("same_stem", "error", "two masks in `data/Labels/Video_000` have the same stem: `0002.bmp` and `0002.png`"),
         ("unreadable_image", "error", "cannot read image `data/Images/Video_000/0002.png`"),
         ("unreadable_label", "error", "data/Labels/Video_000/0002.png"),
-        ("wrong_channels", "error", "0002.png` has 1 channel, the data set states `num_channels: 3`"),
-        ("empty_mask", "warning", "mask `data/Labels/Video_000/0002.png` is ignored throughout"),
+        ("wrong_channels", "error", "0002.png` has 1 channel, but the data set states `num_channels: 3`"),
+        ("empty_mask", "warning", "mask `data/Labels/Video_000/0002.png` has only ignored pixels"),
         ("same_image_twice", "warning", "has the pixels of `data/Images/Video_000/0002.png`"),
     ],
 )

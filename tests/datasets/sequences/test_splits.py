@@ -73,7 +73,7 @@ def test_the_split_file_is_written_and_reused_until_it_is_drawn_anew(layout, run
     forced = ids(layout("split.force_resplit=true", **keys))
     assert sum(map(len, forced.values())) == 14
     assert yaml.safe_load(file.read_text()) == swapped  # looking writes nothing
-    assert "drawn with `seed: 0`, the data-set file says `seed: 5`" in told(
+    assert "drawn with `seed: 0`, but the data-set file says `seed: 5`" in told(
         layout(split={**keys["split"], "seed": 5}).cases, "train"
     )
 
