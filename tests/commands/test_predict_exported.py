@@ -149,7 +149,7 @@ def test_what_is_no_onnx_file_of_ours_is_told(run_cli, workplace, exported):
     file = exported()
     for words, code, text in (
         (["--model", "none.onnx"], 4, "no exported network at `none.onnx`"),
-        (["--model", "tiny.pt2"], 2, "`tiny.pt2` can carry code"),
+        (["--model", "tiny.pt2"], 2, "`tiny.pt2` can contain program code"),
         (["--model", file, "--run", "tiny"], 2, "--model and --run exclude each other"),
     ):
         result = run_cli("predict", "data/test/image", *words)
@@ -162,4 +162,4 @@ def test_an_image_of_another_format_than_a_baked_file_takes_is_passed_over_and_t
     cv2.imwrite(str(workplace / "deep.png"), np.zeros((32, 32, 3), np.uint16))
     result = run_cli("predict", "deep.png", "--model", file)
     assert result.code == 3
-    assert "takes uint8 images, this one has uint16" in result.err
+    assert "takes uint8 images, but this image has uint16" in result.err

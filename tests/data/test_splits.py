@@ -126,7 +126,7 @@ def test_a_split_file_of_other_settings_is_told_and_not_used(tmp_path):
     with pytest.raises(DataError, match=r"drawn with `seed: 0`, but the data-set file says `seed: 3`") as caught:
         divide(CLIPS, SequenceSplit(val=0.2, seed=3), tmp_path)
     assert "`segcli data split CONFIG` or `dataset.split.force_resplit=true`" in str(caught.value)
-    with pytest.raises(DataError, match=r"drawn with `by: sequence`, the data-set file says `by: frame`"):
+    with pytest.raises(DataError, match=r"drawn with `by: sequence`, but the data-set file says `by: frame`"):
         divide(CLIPS, SequenceSplit(by="frame", val=0.2), tmp_path)
     elsewhere = SequenceSplit(val=0.2, seed=3, split_file="fold_3.yaml")
     assert divide(CLIPS, elsewhere, tmp_path).file.name == "fold_3.yaml"

@@ -1,1 +1,1 @@
-"""Inference: networks applied to whole images, in tiles where they are large, and the scores of what comes out."""
+"""Inference: predict whole images, large ones in tiles, and score the predictions."""

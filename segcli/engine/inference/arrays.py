@@ -1,4 +1,4 @@
-"""What the sliding window asks of a kind of array, and its answers for NumPy."""
+"""Operations on arrays that the sliding window needs, and their NumPy version."""
 
 import math
 from abc import ABC, abstractmethod
@@ -19,50 +19,50 @@ from segcli.engine.inference.views import STRAIGHT, View
 __all__ = ["Arrays", "NumPyArrays", "Place", "Room", "Weights"]
 
 HELD = 2**28
-"""Bytes of outputs that are held in memory; more lies on the disk."""
+"""Largest outputs, in bytes, that are kept in memory; larger ones go to the disk."""
 Place = tuple[int | slice | EllipsisType, ...]
 
 
 class Room(Protocol[A]):
-    """Zeros to which parts are added."""
+    """Accumulates parts in an array of zeros."""
 
     def add(self, place: Place, values: A) -> None:
-        """Add to a part."""
+        """Add values to a part of the array."""
         ...
 
     def read(self, place: Place) -> A:
-        """Give a part, which stays as it is until it is written again."""
+        """Return a part; it stays unchanged until it is written again."""
         ...
 
     def write(self, place: Place, values: float) -> None:
-        """Set a part."""
+        """Set a part of the array to values."""
         ...
 
     def close(self) -> None:
-        """Let go of the room."""
+        """Free the memory or the file."""
         ...
 
 
 class Weights(Protocol[A]):
-    """How the tiles of a grid are blended."""
+    """Blends the tiles of a grid by weights."""
 
     def weighed(self, values: A, corner: Corner) -> A:
-        """Multiply outputs `(B, K, *tile)` by the weight of their place."""
+        """Multiply outputs `(B, K, *tile)` by the weights of their tile."""
         ...
 
     def finished(self, total: A, rows: slice) -> A:
-        """Turn the sum of all tiles in some rows, `(B, K, rows, *rest)`, into their mean."""
+        """Turn the weighted sum of all tiles in some rows, `(B, K, rows, *rest)`, into the weighted mean."""
         ...
 
 
 class Arrays(ABC, Generic[A]):
-    """Operations on arrays of one kind."""
+    """Defines the operations for one array library."""
 
     xp: ClassVar[Any]
-    """Library that computes with them."""
+    """Library of these arrays."""
     streams: ClassVar[bool]
-    """Whether an image may be larger than the memory: tiles are read ahead and rows given as soon as they are
-    complete, instead of everything at once."""
+    """Whether an image may be larger than the memory: tiles are read ahead, and rows are returned as soon as they are
+    complete, not all at once."""
 
     @abstractmethod
     def joined(self, parts: Sequence[A]) -> A:
@@ -74,30 +74,30 @@ class Arrays(ABC, Generic[A]):
 
     @abstractmethod
     def straight(self, values: A, view: View) -> A:
-        """Bring what was found in this view to the place of the image."""
+        """Undo the turn and the flips of a view in its outputs."""
 
     @abstractmethod
     def image_at(self, images: A, size: tuple[int, ...]) -> A:
-        """Give images at another size."""
+        """Resize images."""
 
     @abstractmethod
     def resized(self, values: A, size: tuple[int, ...]) -> A:
-        """Give outputs `(B, K, *S)` at another size."""
+        """Resize outputs `(B, K, *S)`."""
 
     @abstractmethod
     def weights(self, grid: Grid, like: A) -> Weights[A]:
-        """Weights of the tiles of a grid, beside outputs such as `like`."""
+        """Make the weights of the tiles of a grid, on the device of `like`."""
 
     @abstractmethod
     def room(self, shape: tuple[int, ...], like: A) -> Room[A]:
-        """Make room for outputs in float32, beside outputs such as `like`."""
+        """Make an accumulator in float32, on the device of `like`."""
 
 
 class NumPyArrays(Arrays[Array]):
-    """Operations on NumPy arrays.
+    """Implements the operations for NumPy arrays.
 
     Args:
-        scratch: Folder for what is not held in memory; the system's own when left out.
+        scratch: Folder for temporary files of large outputs; default: that of the system.
     """
 
     xp: ClassVar[Any] = np
@@ -117,32 +117,32 @@ class NumPyArrays(Arrays[Array]):
         return np.ascontiguousarray(np.flip(np.rot90(images, view.turns, (-2, -1)), view.flips))
 
     def straight(self, values: Array, view: View) -> Array:
-        """Bring what was found in this view to the place of the image."""
+        """Undo the turn and the flips of a view in its outputs."""
         return values if view == STRAIGHT else np.rot90(np.flip(values, view.flips), -view.turns, (-2, -1))
 
     def image_at(self, images: Array, size: tuple[int, ...]) -> Array:
-        """Give images at another size; stored pixels remain whole numbers."""
+        """Resize images; stored integers remain integers."""
         values = interpolated(images, size)
         resized: Array = values if images.dtype.kind == "f" else np.rint(values).astype(images.dtype)
         return resized
 
     def resized(self, values: Array, size: tuple[int, ...]) -> Array:
-        """Give outputs at another size."""
+        """Resize outputs."""
         return interpolated(values, size)
 
     def weights(self, grid: Grid, like: Array) -> Weights[Array]:
-        """Weights that sum to 1 in each pixel."""
+        """Make weights that sum to 1 in each pixel."""
         return _Normalised(grid)
 
     def room(self, shape: tuple[int, ...], like: Array) -> Room[Array]:
-        """Make room in memory, or on the disk when it is too large for that."""
+        """Make an accumulator in memory, or on the disk if it is too large for memory."""
         if math.prod(shape) * 4 > HELD:
             return Scratch(shape, np.float32, self.scratch)
         return _Memory(shape)
 
 
 class _Memory:
-    """Zeros in memory."""
+    """Accumulates in memory."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.values = np.zeros(shape, np.float32)
@@ -157,13 +157,13 @@ class _Memory:
         self.values[place] = values
 
     def close(self) -> None:
-        """Nothing is to be done."""
+        """Do nothing: Python frees the memory."""
 
 
 class _Normalised:
-    """One vector for each axis and start, since tiles form a grid and the weight is a product over the axes.
+    """Holds one vector of weights for each axis and start, since the weight of a tile is a product over the axes.
 
-    Each is what remains of a weight after normalisation, so that no sum of weights is kept.
+    The vectors are normalised, so that the sum of the weights is not needed.
     """
 
     def __init__(self, grid: Grid) -> None:

@@ -1,4 +1,4 @@
-"""Predictor of a checkpoint."""
+"""Predictors made from checkpoints."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def trained(path: Path, overrides: Overrides, permit: NetworkPermit | None = Non
     """Take a checkpoint as a candidate; only its header is read.
 
     Raises:
-        SegcliError: It cannot be read.
+        SegcliError: The checkpoint cannot be read.
     """
     run = run_from_values(read_header(path)["config"], source=str(path), permit=permit)
     layout, task = DATASETS.load(run.dataset.format), TASKS.load(run.task_name)
@@ -32,7 +32,7 @@ def of_checkpoint(path: Path, overrides: Overrides, permit: NetworkPermit | None
     """Open a checkpoint as a predictor, on the run's device and in its precision.
 
     Raises:
-        SegcliError: The checkpoint or the device fail.
+        SegcliError: The checkpoint cannot be used, or the device fails.
     """
     checkpoint = read_checkpoint(path)
     run = run_from_values(checkpoint.header["config"], source=str(path), permit=permit)

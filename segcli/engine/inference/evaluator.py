@@ -1,4 +1,4 @@
-"""Scores a network on whole images, each at the size in which it is stored."""
+"""Evaluation: scores a network on whole images, each at its stored size."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,23 +21,24 @@ __all__ = ["Answer", "Evaluation", "evaluate"]
 
 @dataclass
 class Evaluation:
-    """Results of one pass over a split."""
+    """Holds the results of one pass over a split."""
 
     cases: list[Case]
     losses: dict[str, float]
     """`loss` and each of its parts, averaged over images."""
     tally: Tally
     confusion: Array | None = None
-    """Pixels (or images) `(K, K)` by true and found class, where classes exclude each other."""
+    """Confusion matrix `(K, K)` of pixels (or images), true class by predicted class; only if classes exclude each
+    other."""
     answers: list["Answer"] = field(default_factory=list)
-    """Of cases that have one answer for the whole image."""
+    """Predictions of cases that have one class for the whole image."""
     whole: "Evaluation | None" = None
-    """The same for what cases are parts of, each with the mean of the probabilities of its parts."""
+    """Results of whole samples if cases are crops of them; a sample has the mean probabilities of its crops."""
     word: str | None = None
-    """What those are called."""
+    """Word for such a whole, for example `sample`."""
 
     def per_class(self, classes: Sequence[str]) -> dict[str, dict[str, float]]:
-        """Headline of each metric for each class, `{metric: {class: value}}`; empty for a single mask."""
+        """Compute the main value of each metric for each class, `{metric: {class: value}}`; empty for a single mask."""
         if len(classes) == 1 or not self.cases:
             return {}
         return {
@@ -47,10 +48,10 @@ class Evaluation:
         }
 
     def remembered(self, count: int) -> dict[str, Any]:
-        """What a run keeps of its best validation: the names of the cases at both ends, and the confusions.
+        """Summarise the best validation for the run: names of the best and worst cases, and the confusion matrix.
 
         Args:
-            count: Cases at each end.
+            count: Number of the best cases, and of the worst.
         """
         if not self.tally.metrics:
             return {}
@@ -65,7 +66,7 @@ class Evaluation:
         }
 
     def averages(self) -> dict[str, float]:
-        """`val_loss`, its parts and the headline of each metric, under the names that `monitor` uses."""
+        """Return `val_loss`, its parts and the main value of each metric, by the names that `monitor` uses."""
         values = {**self.losses, **self.tally.averages()}
         if self.whole is not None:
             values |= {f"{self.word}_{name}": value for name, value in self.whole.tally.averages().items()}
@@ -74,22 +75,22 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Answer:
-    """One class for a whole image, with its truth."""
+    """Holds the class probabilities of a whole image, and its true class."""
 
     probs: Array
     """`(K)`."""
     truth: int
     parts: int = 1
-    """Crops whose mean it is."""
+    """Number of crops whose probabilities were averaged."""
 
     @property
     def found(self) -> int:
-        """The most probable class, of equals the first."""
+        """Return the most probable class; of equals, the first."""
         return int(self.probs.argmax())
 
 
 class _Joined:
-    """Probabilities of crops by what they are parts of."""
+    """Collects the probabilities of crops by their sample."""
 
     def __init__(self) -> None:
         self.cases: dict[str, Case] = {}
@@ -97,14 +98,14 @@ class _Joined:
         self.truth: dict[str, Batch] = {}
 
     def add(self, case: Case, probs: Tensor, truth: Batch) -> None:
-        """Take up one case."""
+        """Add one case."""
         if case.part_of is not None:
             self.cases.setdefault(case.part_of, replace(case, id=case.part_of))
             self.probs.setdefault(case.part_of, []).append(probs)
             self.truth.setdefault(case.part_of, truth)
 
     def evaluation(self, parts: Assembly) -> Evaluation | None:
-        """Scores of the means; None where no case is a part of anything."""
+        """Score the mean probabilities of each sample; None if no case is a crop."""
         if not self.cases:
             return None
         tally, answers, matrices = Tally(parts.metrics), [], []
@@ -199,7 +200,7 @@ def evaluate(
     with the mask as stored: the padding of a prediction is cut off and its size restored; the truth is never resampled.
 
     Args:
-        parts: The run's parts.
+        parts: Parts of the run.
         network: The network to score.
         batches: Whole images with their truth.
         on_image: Hears each case with its probabilities `(K, *S)` at the stored size, and with both beside the truth.

@@ -1,4 +1,4 @@
-"""Predictor of an exported ONNX file; neither this module nor anything that it imports loads PyTorch."""
+"""Predictors made from exported ONNX files. This module and its imports do not load PyTorch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ def exported(path: Path, overrides: Overrides) -> Candidate:
     """Take an ONNX file as a candidate.
 
     Raises:
-        SegcliError: As `of_exported`.
+        SegcliError: The same errors as `of_exported`.
     """
     predictor = of_exported(path, overrides)
     layout = predictor.layout
@@ -37,17 +37,17 @@ def of_exported(path: Path, overrides: Overrides, *, threads: int = 0) -> Predic
 
     Args:
         path: The file.
-        overrides: Instead of what it says; test-time augmentation is off unless set.
-        threads: Of onnxruntime; 0 takes OMP_NUM_THREADS, or leaves the choice to it.
+        overrides: Settings that replace those of the file; test-time augmentation is off unless set.
+        threads: Threads of onnxruntime; 0 takes OMP_NUM_THREADS, or the default of onnxruntime.
 
     Raises:
-        ConfigError: It is a file of PyTorch, or a package is missing.
-        CheckpointError: It cannot be opened.
+        ConfigError: The file is a PyTorch file, or a package is missing.
+        CheckpointError: The file cannot be opened.
     """
     if path.suffix.lower() in (".torchscript", ".pt2"):
         raise ConfigError(
-            f"`{path}` can carry code, which segcli does not run",
-            hint="`segcli export --format onnx` writes a file to predict with",
+            f"`{path}` can contain program code, which segcli does not run",
+            hint="use `segcli export --format onnx` to write a file for prediction",
         )
     network = open_portable(path, threads=threads)
     described = network.description
@@ -68,8 +68,8 @@ def of_exported(path: Path, overrides: Overrides, *, threads: int = 0) -> Predic
             images = np.ascontiguousarray(np.moveaxis(images, 1, -1))
             if images.dtype.name != described.input_dtype:
                 raise DataError(
-                    f"`{path}` takes {described.input_dtype} images, this one has {images.dtype}",
-                    hint="convert it, or export without `--bake`",
+                    f"`{path}` takes {described.input_dtype} images, but this image has {images.dtype}",
+                    hint="convert the image, or export without `--bake`",
                 )
         found = network(images)
         channels = found[task.output].shape[1] if task.output in found else 0
@@ -91,19 +91,19 @@ def of_exported(path: Path, overrides: Overrides, *, threads: int = 0) -> Predic
 
 def _misfit(path: Path, what: str) -> CheckpointError:
     return CheckpointError(
-        f"`{path}` has a description that cannot be right: {what}",
-        hint="take a file that this version's `segcli export` wrote",
+        f"`{path}` has a wrong description: {what}",
+        hint="use a file that `segcli export` of this version wrote",
     )
 
 
 def _refuse_misfit(path: Path, described: Description, layout: Layout, task: Task) -> None:
-    """Keep a file from being run whose description names other things than its data set and its task have.
+    """Refuse a file whose description contradicts its data set or its task.
 
     Raises:
-        CheckpointError: It does.
+        CheckpointError: The description contradicts them.
     """
     if layout.ndim != described.ndim:
-        raise _misfit(path, f"`ndim` is {described.ndim}, and `dataset.format` has {layout.ndim} axes")
+        raise _misfit(path, f"`ndim` is {described.ndim}, but `dataset.format` has {layout.ndim} axes")
     if [entry["name"] for entry in described.classes] != list(task.classes):
         raise _misfit(path, "`classes` are not those of `dataset`")
     if task.output not in described.outputs:

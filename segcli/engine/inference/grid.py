@@ -1,4 +1,4 @@
-"""Numbers of tiles and their weights, the same whatever kind of array is cut."""
+"""Positions and weights of tiles, for any kind of array."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +18,7 @@ Window = tuple[slice, ...]
 
 @dataclass(frozen=True)
 class Grid:
-    """Tiles of one size that cover an image: spread evenly, overlapping by at least the share `overlap`."""
+    """Covers an image with tiles of one size, spread evenly, that overlap by at least the share `overlap`."""
 
     size: tuple[int, ...]
     """Size of the image."""
@@ -27,20 +27,20 @@ class Grid:
 
     @cached_property
     def starts(self) -> list[list[int]]:
-        """Where tiles begin, for each axis."""
+        """List the starts of the tiles along each axis."""
         return [starts_of(length, part, self.overlap) for length, part in zip(self.size, self.tile, strict=True)]
 
     @cached_property
     def corners(self) -> list[Corner]:
-        """All tiles, row by row."""
+        """List all tiles, row by row."""
         return list(product(*self.starts))
 
     def window(self, corner: Corner) -> Window:
-        """Pixels of a tile."""
+        """Return the window of a tile."""
         return tuple(slice(start, start + part) for start, part in zip(corner, self.tile, strict=True))
 
     def groups(self, count: int, *, within_rows: bool) -> list[list[Corner]]:
-        """Tiles that the network sees together, at most `count`.
+        """Group the tiles that the network sees together, at most `count` per group.
 
         Args:
             count: Tiles of a full group.
@@ -55,7 +55,7 @@ def starts_of(length: int, tile: int, overlap: float) -> list[int]:
     """Spread tiles evenly along an axis, overlapping by at least the share `overlap`.
 
     Returns:
-        Where they begin.
+        The start of each tile.
 
     Example:
         >>> starts_of(100, 40, 0.25)
@@ -67,7 +67,7 @@ def starts_of(length: int, tile: int, overlap: float) -> list[int]:
 
 
 def scaled(size: tuple[int, ...], scale: float, multiple: int) -> tuple[int, ...]:
-    """Multiply a size by a factor, to the nearest multiple.
+    """Multiply a size by a factor and round to the nearest multiple.
 
     Example:
         >>> scaled((480, 360), 1.25, 16)
@@ -77,16 +77,16 @@ def scaled(size: tuple[int, ...], scale: float, multiple: int) -> tuple[int, ...
 
 
 def profile(tile: int, overlap: float, xp: Any = np) -> Any:
-    """Weight of each pixel along an axis of a tile, before normalisation.
+    """Compute the weight of each pixel along an axis of a tile, before normalisation.
 
-    A Gaussian of an eighth of the tile, and next to nothing at the very border: a tile is padded there, which the
-    network sees as far as its receptive field reaches in. The outer quarter of the overlap is therefore left to the
-    neighbours; where there are none, normalisation makes up for it.
+    The weight is a Gaussian with a standard deviation of an eighth of the tile. The outer quarter of the overlap has
+    almost no weight: near the border of a tile, the padding reaches into the receptive field of the network, so the
+    neighbouring tiles decide there. At the border of the image, normalisation compensates for the small weight.
 
     Args:
         tile: Length of the tile.
-        overlap: Share of it that the next one covers again.
-        xp: Library that computes, `numpy` or `torch`, in the precision that it takes for real numbers.
+        overlap: Share of a tile that the next tile covers too.
+        xp: Array library, `numpy` or `torch`; it computes in its default floating-point type.
     """
     position = xp.arange(tile)
     gaussian = xp.exp(-0.5 * ((position - (tile - 1) / 2) / (tile / 8)) ** 2).clip(min=1e-3)
@@ -95,7 +95,7 @@ def profile(tile: int, overlap: float, xp: Any = np) -> Any:
 
 
 def weights_of(length: int, tile: int, starts: list[int], overlap: float) -> dict[int, Array]:
-    """Weight of each pixel along an axis of a tile, by the tile's start; over all tiles it sums to 1 in each pixel."""
+    """Compute the weights along an axis for each start of a tile; over all tiles they sum to 1 in each pixel."""
     weight, total = profile(tile, overlap), np.zeros(length)
     for start in starts:
         total[start : start + tile] += weight

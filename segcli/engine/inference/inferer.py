@@ -1,4 +1,4 @@
-"""Logits of whole images on the device of a network, for validation."""
+"""Validation inference: logits of whole images on the device of the network."""
 
 from collections.abc import Iterable, Sequence
 
@@ -15,12 +15,12 @@ __all__ = ["Inferer"]
 
 
 class Inferer:
-    """Runs a network on images of any size, those that exceed `tile` in tiles.
+    """Runs a network on images of any size; images larger than `tile` are cut into tiles.
 
     Args:
-        network: Returns logits by name for `(B, C, *S)`.
-        outputs: What the task declares of them.
-        tile: Largest size given to the network at once; this and all others but the next are as of `Sliding`.
+        network: Network that returns logits by name for `(B, C, *S)`.
+        outputs: Outputs that the task declares.
+        tile: Largest size that the network sees at once; this and the arguments not listed here are those of `Sliding`.
         precision: Number format of the forward pass.
     """
 
@@ -54,7 +54,7 @@ class Inferer:
         )
 
     def logits(self, image: Tensor) -> dict[str, Tensor]:
-        """Logits in float32, `(B, C, *S) -> {name: (B, K, *S)}`; the caller holds `torch.inference_mode`."""
+        """Compute logits in float32, `(B, C, *S) -> {name: (B, K, *S)}`; the caller enters `torch.inference_mode`."""
         size = tuple(image.shape[2:])
         if self.sliding.fits(size):
             return self.sliding.look(image)

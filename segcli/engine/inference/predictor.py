@@ -1,4 +1,4 @@
-"""Probabilities of whole images, by one or several networks; loads no PyTorch itself."""
+"""Prediction: probabilities of whole images, from one or several networks. This module does not load PyTorch."""
 
 import copy
 import math
@@ -35,27 +35,27 @@ __all__ = [
 ]
 
 Forward = Callable[[Array], dict[str, Array]]
-"""From inputs `(B, C, *S)` to raw outputs in float32, each `(B, K, *S)` or `(B, K)`: those in `Task.predicting`."""
+"""Maps inputs `(B, C, *S)` to the raw outputs in `Task.predicting`, float32, each `(B, K, *S)` or `(B, K)`."""
 STEP = {2: 2048, 3: 128}
-"""Pixels along each axis of the parts in which an image is read for its statistics, by the number of axes."""
+"""Side length, by the number of axes, of the parts in which an image is read for its statistics."""
 
 
 class Pixels(Protocol):
-    """An image whose parts can be read one by one."""
+    """Reads an image in parts."""
 
     @property
     def size(self) -> tuple[int, ...]:
-        """Spatial size as stored."""
+        """Return the spatial size as stored."""
         ...
 
     def read(self, window: tuple[slice, ...]) -> Array:
-        """Pixels `(*window, C)`, converted as those of the data set."""
+        """Read pixels `(*window, C)`, converted like the images of the data set."""
         ...
 
 
 @dataclass(frozen=True)
 class Overrides:
-    """What a user sets instead of what the network brings along; None keeps that."""
+    """Holds the user's settings that replace those of the network; None keeps the network's setting."""
 
     threshold: float | None = None
     tile: int | None = None
@@ -64,13 +64,13 @@ class Overrides:
 
 @dataclass(frozen=True)
 class InMemory:
-    """An image that is read already."""
+    """Holds an image in memory."""
 
     image: Array
 
     @property
     def size(self) -> tuple[int, ...]:
-        """Spatial size."""
+        """Return the spatial size."""
         return self.image.shape[:-1]
 
     def read(self, window: tuple[slice, ...]) -> Array:
@@ -81,23 +81,23 @@ class InMemory:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is found in an image, or in rows of it."""
+    """Holds the prediction for an image, or for some of its rows."""
 
     probs: Array
-    """`(K, *S)`; of several networks the mean."""
+    """Probabilities `(K, *S)`; for several networks, their mean."""
     every: Array
-    """`(N, K, *S)` of each of N networks, before anything is done to masks."""
+    """Probabilities `(N, K, *S)` of each of N networks, before postprocessing."""
     exclude: bool
     """Whether classes exclude each other."""
     present: Mask | None = None
-    """`(K)`, whether each structure was judged present; None where its mask tells."""
+    """`(K)`, whether the network judges each structure present; None if the mask decides."""
 
     @property
     def uncertainty(self) -> Array:
         """Uncertainty `(*S)` from 0 to 1.
 
-        Of one network: entropy in proportion to the largest that is possible. Of several: twice the standard deviation
-        of their probabilities, in the class where they differ most.
+        One network: entropy divided by its largest possible value. Several networks: twice the standard deviation of
+        their probabilities, for the class where they differ most.
         """
         if len(self.every) > 1:
             spread: Array = 2.0 * self.every.std(axis=0).max(axis=0)
@@ -108,7 +108,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network that is asked for, of which only what it is for is known so far."""
+    """Describes a network before its weights are loaded."""
 
     source: Path
     """Checkpoint or exported file."""
@@ -116,12 +116,12 @@ class Candidate:
     task: type[Task]
     open: Callable[[], "Predictor"]
     extensions: Sequence[str] = ()
-    """Ends of the names of images that its data set states."""
+    """File extensions of images that its data set states."""
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """Everything from the stored pixels to the probabilities."""
+    """Turns stored pixels into probabilities."""
 
     name: str
     """Name of the run."""
@@ -133,15 +133,14 @@ class Predictor:
     inference: Inference
     forward: Forward
     takes_stored: bool = False
-    """Whether the network normalises the pixels itself and takes `(B, *S, C)`."""
+    """Whether the network itself normalises the pixels and takes `(B, *S, C)`."""
     batch_size: int = 1
-    """Tiles per call."""
+    """Tiles per call of the network."""
     members: tuple[Task, ...] = ()
-    """Task of each network in `forward`, which gives their outputs one after the other as channels; when empty, there
-    is one, of `task`."""
+    """Task of each network in `forward`, which concatenates their outputs as channels; empty for a single network."""
 
     def predict(self, sample: Sample) -> Prediction:
-        """Probabilities at the size of the file."""
+        """Predict probabilities at the size of the file."""
         pixels, size = self._prepared(sample)
         sliding = self._sliding()
         bands = [band[self.task.output] for _, band in sliding.bands(self._reader(pixels, size), size)]
@@ -152,31 +151,31 @@ class Predictor:
         return replace(found, probs=self.task.cleaned(found.probs, settings.postprocess, settings.threshold))
 
     def of_whole(self, sample: Sample) -> Array:
-        """Probabilities `(K)` of the classes of a whole image, which the network takes at once."""
+        """Predict the class probabilities `(K)` of a whole image, without tiles."""
         pixels, size = self._prepared(sample)
         image = self._reader(pixels, size)(tuple(slice(0, length) for length in size))
         probs: Array = self.task.probabilities(self._sliding().look(image)[self.task.output])[0]
         return probs
 
     def _prepared(self, sample: Sample) -> tuple[InMemory, tuple[int, ...]]:
-        """An image as the network takes it but for the padding, and its size with that."""
+        """Prepare an image for the network without padding, and compute its padded size."""
         resized = self.pipeline.resized(sample)
-        # statistics of an image by itself are those of the whole of it
+        # statistics per image are those of the whole image
         image = resized.image if self.takes_stored else self.pipeline.normalised(resized.image)
         return InMemory(image), padded_size(resized.size, self.pipeline.multiple)
 
     def bands(self, pixels: Pixels, scratch: Path | None = None) -> Iterator[tuple[slice, Prediction]]:
-        """Rows with their probabilities, in order, for an image that need not fit in memory.
+        """Predict rows with their probabilities, in order, for an image that may not fit in memory.
 
-        Where the network judges what is present, which is known when it has seen everything, what it gave lies on the
-        disk until then.
+        If the network judges which structures are present, this is known only after the last tile; until then, the
+        outputs are kept on the disk.
 
         Args:
             pixels: The image.
-            scratch: Folder for what is not held in memory; the system's own when left out.
+            scratch: Folder for temporary files; default: that of the system.
 
         Raises:
-            DataError: A part of it cannot be read.
+            DataError: A part of the image cannot be read.
         """
         sliding = self._sliding(scratch)
         logits = self._logits(sliding, pixels)
@@ -196,7 +195,7 @@ class Predictor:
                 yield rows, self._prediction(kept.read((..., rows, *rest)), present)
 
     def _logits(self, sliding: Sliding[Array], pixels: Pixels) -> Iterator[tuple[slice, Array]]:
-        """Rows with their raw output `(1, K, rows, *rest)`, without the padding."""
+        """Compute rows with their raw output `(1, K, rows, *rest)`, without the padding."""
         size = padded_size(pixels.size, self.pipeline.multiple)
         rest = tuple(slice(0, length) for length in pixels.size[1:])
         normalise = None if self.takes_stored else self._normaliser(pixels)
@@ -220,13 +219,13 @@ class Predictor:
         return lambda part: self.pipeline.normalised(part, scale)
 
     def _present(self, sliding: Sliding[Array]) -> Mask | None:
-        """Judge what is present in an image whose tiles were all seen, `(1, K)`."""
+        """Judge which structures are present, `(1, K)`, after all tiles."""
         classes = len(self.task.classes)
         outputs = {name: _joint(values.reshape(-1, classes)) for name, values in sliding.highest.items()}
         return self.task.presence(outputs)
 
     def _prediction(self, logits: Array, present: Mask | None) -> Prediction:
-        """Probabilities from the raw output `(1, K, *S)` of each network, one after the other as channels."""
+        """Compute probabilities from the raw outputs `(1, K, *S)` of the networks, concatenated as channels."""
         tasks = self.members or (self.task,)
         parts = np.split(logits, len(tasks), axis=1)
         every = np.concatenate([task.probabilities(part, present) for task, part in zip(tasks, parts, strict=True)])
@@ -235,7 +234,7 @@ class Predictor:
 
     @property
     def can_stream(self) -> bool:
-        """Whether an image may be read in parts: nothing is done to it that needs the whole of it."""
+        """Tell whether an image can be read in parts: no step needs the whole image."""
         return self.pipeline.image_size is None and not self.inference.postprocess.changes(self.task.classes)
 
     def _sliding(self, scratch: Path | None = None) -> Sliding[Array]:
@@ -256,7 +255,7 @@ class Predictor:
     def _reader(
         pixels: Pixels, size: tuple[int, ...], normalise: Callable[[Array], Array] | None = None
     ) -> Callable[[tuple[slice, ...]], Array]:
-        """Read windows of the padded image as the network takes them, `(1, C, *window)`."""
+        """Make a function that reads windows `(1, C, *window)` of the padded image for the network."""
 
         def read(window: tuple[slice, ...]) -> Array:
             inside = tuple(
@@ -271,10 +270,10 @@ class Predictor:
 
 
 def _joint(outputs: Array) -> Array:
-    """Join what N networks say of a whole image, `(N, K) -> (1, K)`.
+    """Combine the presence logits of N networks for a whole image, `(N, K) -> (1, K)`.
 
-    The sum is above 0 where the mean of their probabilities is above a half; of a single network it keeps the sign
-    however small, for `tanh(x / 2)` is twice that by which a probability exceeds a half.
+    The result is above 0 where the mean of the probabilities is above 0.5, because `tanh(x / 2) = 2 p - 1`. For a
+    single network, even a tiny logit keeps its sign.
     """
     joint: Array = np.tanh(outputs.astype(np.float64) / 2).sum(axis=0, keepdims=True)
     return joint
@@ -294,10 +293,10 @@ def _entropy(probs: Array, *, exclude: bool) -> Array:
 def ensemble(members: Sequence[Predictor]) -> Predictor:
     """Join several networks into one, which gives the mean of their probabilities.
 
-    Threshold, tiles and the way images are read are those of the first.
+    Threshold, tiles and the reading of images are those of the first network.
 
     Raises:
-        ConfigError: They see images, or name classes, in different ways.
+        ConfigError: The networks differ in their images or in their classes.
     """
     first = members[0]
     if len(members) == 1:
@@ -307,7 +306,7 @@ def ensemble(members: Sequence[Predictor]) -> Predictor:
             if of(other) != of(first):
                 raise ConfigError(
                     f"`{first.source}` and `{other.source}` differ in {what} ({of(first)} and {of(other)})",
-                    hint="an ensemble needs networks that were trained on images and classes of one kind",
+                    hint="all networks of an ensemble must be trained on the same kind of images and classes",
                 )
 
     def forward(images: Array) -> dict[str, Array]:
@@ -334,4 +333,4 @@ AGREE: dict[str, Callable[[Predictor], Any]] = {
     "the number of axes": lambda member: member.layout.ndim,
     "who normalises the image": lambda member: "the file" if member.takes_stored else "segcli",
 }
-"""What networks of an ensemble share."""
+"""Properties that all networks of an ensemble must share."""

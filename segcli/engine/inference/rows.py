@@ -1,4 +1,4 @@
-"""Sums of tiles that are not complete yet."""
+"""Accumulation of tiles row by row, until rows are complete."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -11,19 +11,19 @@ from segcli.engine.inference.grid import Corner, Grid, Window
 __all__ = ["Rows"]
 
 GIVEN = 2**25
-"""Bytes of outputs that are given out at once, at least one row."""
+"""Largest outputs, in bytes, that are returned at once; at least one row."""
 
 
 class Rows(Generic[A]):
-    """Blends the tiles of a grid, given row by row.
+    """Blends the tiles of a grid, which arrive row by row.
 
-    Where an image may be larger than the memory, the rows that are not complete lie in a ring one tile high: row `r`
-    lies at `r` modulo its height. Elsewhere everything is held.
+    If an image may be larger than the memory, a ring buffer one tile high holds the incomplete rows: row `r` is at `r`
+    modulo the height of the ring. Otherwise all rows are kept.
 
     Args:
         arrays: Operations on the outputs.
         grid: Tiles of the image.
-        outputs: Outputs of a tile by name, `(B, K, *tile)`, which tell the shapes of all of them.
+        outputs: Outputs of the first tile by name, `(B, K, *tile)`; all tiles have the same shapes.
     """
 
     def __init__(self, arrays: Arrays[A], grid: Grid, outputs: Mapping[str, A]) -> None:
@@ -38,12 +38,12 @@ class Rows(Generic[A]):
         self.most: int = max(GIVEN // row_bytes, 1) if arrays.streams else self.height
 
     def _shape(self, values: A) -> tuple[int, ...]:
-        """Shape of the room for outputs whose tiles are as these."""
+        """Compute the shape of the accumulator for outputs with tiles of this shape."""
         images, channels = values.shape[:2]
         return (images, channels, self.height, *self.grid.size[1:])
 
     def add(self, corner: Corner, outputs: Mapping[str, A]) -> None:
-        """Add a tile, `(B, K, *tile)`, that has no rows before the first which is not complete."""
+        """Add a tile, `(B, K, *tile)`; it must not begin above the first incomplete row."""
         start = corner[0] % self.height
         first = self.height - start  # rows up to the end of the ring
         _, *rest = self.grid.window(corner)
@@ -57,7 +57,7 @@ class Rows(Generic[A]):
         self.rooms[name].add((slice(None), slice(None), *window), values)
 
     def until(self, stop: int) -> Iterator[tuple[slice, dict[str, A]]]:
-        """Give rows that are complete, a few at a time; their room is free for the next ones."""
+        """Yield complete rows, a few at a time, and clear their memory for the next rows."""
         while self.done < stop:
             start = self.done % self.height
             count = min(stop - self.done, self.most, self.height - start)
@@ -70,6 +70,6 @@ class Rows(Generic[A]):
             yield rows, given
 
     def close(self) -> None:
-        """Let go of the room."""
+        """Free the memory or the files."""
         for room in self.rooms.values():
             room.close()

@@ -1,4 +1,4 @@
-"""From statistics of single images to averages, values over all pixels, and confidence intervals."""
+"""Scores: averages over images, values over all pixels, and confidence intervals, from statistics of images."""
 
 from collections.abc import Sequence
 
@@ -14,18 +14,18 @@ __all__ = ["LEVEL", "RESAMPLES", "Tally", "by_class", "headline", "score"]
 RESAMPLES = 1000
 LEVEL = 0.95
 CHUNK = 25
-"""Resamples whose statistics are summed at a time; those of the AUC take half a megabyte each."""
+"""Resamples per step when statistics are summed; those of the AUC take half a megabyte each."""
 
 
 class Tally:
-    """Collects statistics of images without waiting for the device."""
+    """Collects the statistics of images without waiting for the device."""
 
     def __init__(self, metrics: Sequence[Metric]) -> None:
         self.metrics = metrics
         self.rows: dict[str, list[Tensor]] = {metric.statistics_name: [] for metric in metrics}
 
     def add(self, scored: Scored) -> None:
-        """Take up a batch."""
+        """Add the statistics of a batch."""
         done = set()
         for metric in self.metrics:
             name = metric.statistics_name
@@ -34,7 +34,7 @@ class Tally:
                 self.rows[name].append(metric.statistics(scored))
 
     def statistics(self, metric: Metric) -> Array:
-        """Statistics `(N, K, n)` of all images so far."""
+        """Return the statistics `(N, K, n)` of all images so far."""
         rows = self.rows[metric.statistics_name]
         if not rows:
             return np.zeros((0, 1, 1))
@@ -44,29 +44,29 @@ class Tally:
         return values
 
     def mark(self) -> dict[str, int]:
-        """How much was collected so far."""
+        """Return how many batches were collected so far, for `back_to`."""
         return {name: len(rows) for name, rows in self.rows.items()}
 
     def back_to(self, mark: dict[str, int]) -> None:
-        """Forget what was collected after `mark`."""
+        """Remove everything that was collected after `mark`."""
         self.rows = {name: rows[: mark[name]] for name, rows in self.rows.items()}
 
     def averages(self) -> dict[str, float]:
-        """Headline value of each metric."""
+        """Compute the main value of each metric."""
         return {metric.name: headline(metric, self.statistics(metric)) for metric in self.metrics}
 
     def state(self) -> dict[str, Tensor]:
-        """Everything collected so far, as tensors."""
+        """Return everything collected so far, as tensors."""
         return {name: torch.cat(rows) for name, rows in self.rows.items() if rows}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Take up what `state` gave."""
+        """Restore the result of `state`."""
         for name, rows in state.items():
             self.rows[name] = [rows]
 
 
 def headline(metric: Metric, statistics: Array) -> float:
-    """The value that stands for a metric, classes together."""
+    """Compute the main value of a metric, over all classes."""
     if not len(statistics):
         return float("nan")
     if metric.headline == "pooled":
@@ -75,19 +75,19 @@ def headline(metric: Metric, statistics: Array) -> float:
 
 
 def by_class(metric: Metric, statistics: Array) -> Array:
-    """The headline of each class by itself, `(N, K, n) -> (K)`."""
+    """Compute the main value of each class, `(N, K, n) -> (K)`."""
     if metric.headline == "pooled" and len(statistics):
         return metric.class_values(statistics.sum(axis=0))
     return averaged(metric.class_values(statistics), axis=0)
 
 
 def score(metric: Metric, statistics: Array, *, seed: int) -> Score:
-    """Averages of a metric with the bootstrap intervals of its headline.
+    """Compute the averages of a metric with bootstrap intervals of its main value.
 
     Args:
         metric: The metric.
         statistics: `(N, K, n)` for N images.
-        seed: Draws the resamples.
+        seed: Seed that draws the resamples.
     """
     per_image = metric.over_classes(statistics)
     pooled_headline = metric.headline == "pooled"
@@ -114,7 +114,7 @@ Interval = tuple[float, float] | None
 
 
 def _intervals(metric: Metric, statistics: Array, per_image: Array, *, seed: int) -> tuple[Interval, list[Interval]]:
-    """Percentile bootstrap of the headline and of each class: images are drawn with replacement."""
+    """Compute percentile bootstrap intervals of the main value and of each class; images are drawn with replacement."""
     count, channels = statistics.shape[:2]
     if count < 2:
         return None, [None] * channels
@@ -123,7 +123,7 @@ def _intervals(metric: Metric, statistics: Array, per_image: Array, *, seed: int
         together = _means(per_image, drawn)
         classes = [_means(column, drawn) for column in metric.class_values(statistics).T]
         return _limits(together), [_limits(values) for values in classes]
-    # of few images the same ones are drawn again and again
+    # with few images, many resamples are equal
     distinct, place = np.unique(drawn, axis=0, return_inverse=True)
     place = place.ravel()  # NumPy 2.0 gives it a second axis
     chunks = [_sums(statistics, distinct[start : start + CHUNK]) for start in range(0, len(distinct), CHUNK)]

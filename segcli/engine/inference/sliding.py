@@ -1,7 +1,7 @@
-"""Raw outputs for images of any size: in overlapping tiles, averaged over views and scales.
+"""Sliding window: raw outputs for images of any size, in overlapping tiles, averaged over views and scales.
 
-One engine serves validation, on tensors, and prediction, on NumPy arrays and without PyTorch; `Arrays` is all that
-differs. Of images that may be larger than the memory, rows are given out as soon as they are complete.
+Validation (tensors) and prediction (NumPy arrays, without PyTorch) use the same code; only `Arrays` differs. For
+images that may be larger than the memory, rows are returned as soon as they are complete.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,21 +20,21 @@ __all__ = ["Sliding"]
 
 
 class Sliding(Generic[A]):
-    """Runs a network over images in overlapping tiles, which are blended with a Gaussian weight.
+    """Runs a network over images in overlapping tiles, and blends them with Gaussian weights.
 
-    Of outputs without pixels, such as presence, the highest of all tiles counts.
+    Outputs without pixels, such as presence, take the maximum over all tiles.
 
     Args:
-        forward: The network; from inputs `(B, C, *S)` to raw outputs in float32 by name.
-        arrays: Operations on what it takes and gives.
-        outputs: What the task declares of its outputs.
-        tile: Largest size given to it at once; None for no limit.
-        overlap: Share of a tile that the next one covers again.
-        multiple: Sizes given to it are multiples of this.
-        batch_size: Tiles per call.
+        forward: Network: maps inputs `(B, C, *S)` to raw outputs in float32 by name.
+        arrays: Operations on its inputs and outputs.
+        outputs: Outputs that the task declares.
+        tile: Largest size that the network sees at once; None for no limit.
+        overlap: Share of a tile that the next tile covers too.
+        multiple: Sizes that the network sees are multiples of this.
+        batch_size: Tiles per call of the network.
         views: Views of each image or tile; the outputs are averaged over them.
-        scales: Factors of the size at which each view is taken.
-        passes: Calls for tiles after which the rest is left out; None for all of them.
+        scales: Factors by which each view is resized.
+        passes: Largest number of groups of tiles to process; None for all.
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class Sliding(Generic[A]):
         """Highest value over the tiles so far of each output without pixels, `(B, K)`."""
 
     def fits(self, size: tuple[int, ...]) -> bool:
-        """Whether the network sees images of this size at once."""
+        """Tell whether the network sees an image of this size at once, without tiles."""
         return self.tile is None or all(have <= most for have, most in zip(size, self.tile, strict=True))
 
     def bands(self, read: Callable[[Window], A], size: tuple[int, ...]) -> Iterator[tuple[slice, dict[str, A]]]:
-        """Rows along the first axis with outputs that have pixels, `(B, K, rows, *rest)`, in order, each row once.
+        """Yield rows along the first axis with their outputs `(B, K, rows, *rest)`, in order, each row once.
 
         Args:
-            read: Gives the input of a window, `(B, C, *window)`.
+            read: Reads the input of a window, `(B, C, *window)`.
             size: Size of the whole input; a multiple of `multiple` along each axis.
         """
         self.highest = {}
@@ -94,7 +94,7 @@ class Sliding(Generic[A]):
                 rows.close()
 
     def _parts(self, outputs: dict[str, A], count: int, axes: int) -> Iterator[dict[str, A]]:
-        """Outputs with pixels of each of `count` tiles, after those without were noted."""
+        """Yield the outputs with pixels of each of `count` tiles; add those without pixels to `highest`."""
         images = len(next(iter(outputs.values()))) // count
         for first in range(0, count * images, images):
             part = {name: values[first : first + images] for name, values in outputs.items()}
@@ -112,7 +112,7 @@ class Sliding(Generic[A]):
     def _outputs(
         self, read: Callable[[Window], A], grid: Grid, groups: Sequence[list[Corner]]
     ) -> Iterator[dict[str, A]]:
-        """Raw outputs of each group of tiles."""
+        """Yield the raw outputs of each group of tiles."""
 
         def images_of(group: list[Corner]) -> A:
             return self.arrays.joined([read(grid.window(corner)) for corner in group])
@@ -122,11 +122,11 @@ class Sliding(Generic[A]):
             yield self.look(images)
 
     def look(self, images: A) -> dict[str, A]:
-        """Raw outputs for images `(B, C, *S)` or tiles as they are, averaged over all views and scales."""
+        """Compute raw outputs for images or tiles `(B, C, *S)`, averaged over all views and scales."""
         return _mean((self._at(images, scale) for scale in self.scales), len(self.scales))
 
     def _at(self, images: A, scale: float) -> dict[str, A]:
-        """Find what images seen at another size have, at their own."""
+        """Run the network on resized images, and resize the outputs back."""
         if scale == 1.0:
             return self._turned(images)
         size = tuple(images.shape[2:])
@@ -134,23 +134,23 @@ class Sliding(Generic[A]):
         return self._with_pixels(found, lambda values: self.arrays.resized(values, size), len(size))
 
     def _turned(self, images: A) -> dict[str, A]:
-        """Mean of the outputs over all views."""
+        """Average the outputs over all views."""
         return _mean((self._seen(images, view) for view in self.views), len(self.views))
 
     def _seen(self, images: A, view: View) -> dict[str, A]:
-        """Outputs for images that are turned and flipped, turned back."""
+        """Run the network on turned and flipped images, and undo both in the outputs."""
         found = self.forward(self.arrays.seen(images, view))
         return self._with_pixels(found, lambda values: self.arrays.straight(values, view), images.ndim - 2)
 
     def _with_pixels(self, outputs: dict[str, A], change: Callable[[A], A], axes: int) -> dict[str, A]:
-        """Change outputs that have pixels; the others stay as they are."""
+        """Change the outputs that have pixels; keep the others unchanged."""
         return {
             name: change(values) if self._has_pixels(name, values, axes) else values for name, values in outputs.items()
         }
 
 
 def _mean(outputs: Iterable[dict[str, A]], count: int) -> dict[str, A]:
-    """Mean of `count` outputs, one held at a time."""
+    """Average `count` outputs, with only one of them in memory at a time."""
     total: dict[str, A] = {}
     for found in outputs:
         total = {name: total[name] + values for name, values in found.items()} if total else found

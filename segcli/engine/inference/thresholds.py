@@ -1,4 +1,4 @@
-"""Chooses the threshold of a mask on validation images."""
+"""Choice of the threshold of a mask on validation images."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,7 +21,7 @@ CANDIDATES = [percent / 100 for percent in range(1, 100)]
 
 
 def best_threshold(parts: Assembly, cases: Sequence[Case], listener: Listener) -> float:
-    """Probability, in steps of 0.01, from which on the masks of these images have the best Dice over all pixels.
+    """Find the threshold, in steps of 0.01, with the best Dice over all pixels of these images.
 
     Raises:
         SegcliError: An image cannot be read, or the device fails.
@@ -42,13 +42,13 @@ def best_threshold(parts: Assembly, cases: Sequence[Case], listener: Listener) -
 
 
 def _uncleaned(parts: Assembly) -> Assembly:
-    """Without `inference.postprocess`, which depends on the threshold that is looked for."""
+    """Remove `inference.postprocess`, because it depends on the threshold."""
     inference = parts.run.inference.model_copy(update={"postprocess": Postprocess()})
     return replace(parts, run=parts.run.model_copy(update={"inference": inference}))
 
 
 def _best(counts: Array) -> float:
-    """The candidate with the best Dice, classes averaged; of equals the one nearest to 0.5."""
+    """Choose the candidate with the best Dice, averaged over classes; of equals, the one nearest to 0.5."""
     dice = Dice(Dice.Config())
     none = np.zeros(counts.shape[:-1])
 

@@ -1,4 +1,4 @@
-"""Operations of the sliding window on tensors."""
+"""Operations on tensors for the sliding window."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ __all__ = ["TorchArrays", "resized"]
 
 
 class TorchArrays(Arrays[Tensor]):
-    """Operations on tensors."""
+    """Implements the operations for tensors."""
 
     xp: ClassVar[Any] = torch
     streams: ClassVar[bool] = False
@@ -30,33 +30,33 @@ class TorchArrays(Arrays[Tensor]):
         return images.rot90(view.turns, (-2, -1)).flip(view.flips)
 
     def straight(self, values: Tensor, view: View) -> Tensor:
-        """Bring what was found in this view to the place of the image."""
+        """Undo the turn and the flips of a view in its outputs."""
         return values.flip(view.flips).rot90(-view.turns, (-2, -1))
 
     def image_at(self, images: Tensor, size: tuple[int, ...]) -> Tensor:
-        """Give images at another size."""
+        """Resize images."""
         return resized(images, size)
 
     def resized(self, values: Tensor, size: tuple[int, ...]) -> Tensor:
-        """Give outputs at another size."""
+        """Resize outputs."""
         return resized(values, size)
 
     def weights(self, grid: Grid, like: Tensor) -> Weights[Tensor]:
-        """Weights whose sum divides what was added."""
+        """Make weights; the weighted sum is divided by their sum."""
         return _Divided(grid, like.device)
 
     def room(self, shape: tuple[int, ...], like: Tensor) -> Room[Tensor]:
-        """Make room on the device of `like`."""
+        """Make an accumulator on the device of `like`."""
         return _Memory(torch.zeros(shape, device=like.device))
 
 
 def resized(values: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Values `(B, K, *S)` at another size: linear along each axis, without smoothing downwards."""
+    """Resize `(B, K, *S)`: linear along each axis, without antialiasing."""
     return F.interpolate(values, size, mode=INTERPOLATION[len(size)])
 
 
 class _Memory:
-    """Zeros on the device."""
+    """Accumulates on the device."""
 
     def __init__(self, zeros: Tensor) -> None:
         self.values = zeros
@@ -71,13 +71,13 @@ class _Memory:
         self.values[place] = values
 
     def close(self) -> None:
-        """Nothing is to be done."""
+        """Do nothing: PyTorch frees the memory."""
 
 
 class _Divided:
-    """One weight for all tiles, and its sum in each pixel.
+    """Holds one weight for all tiles, and the sum of the weights in each pixel.
 
-    Histories of trainings were written with this order of operations; it differs from that of NumPy in the last bits.
+    Existing training histories used this order of operations; the NumPy version differs in the last bits.
     """
 
     def __init__(self, grid: Grid, device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""Ways to look at an image: turned and flipped."""
+"""Views of an image for test-time augmentation: turns and flips."""
 
 from dataclasses import dataclass
 from itertools import combinations
@@ -9,7 +9,7 @@ __all__ = ["STRAIGHT", "View", "views_of"]
 
 @dataclass(frozen=True)
 class View:
-    """A turn of an image, followed by flips."""
+    """Describes a turn of an image, followed by flips."""
 
     turns: int = 0
     """Quarter turns in the plane of the last two axes."""
@@ -18,13 +18,14 @@ class View:
 
 
 STRAIGHT = View()
-"""The image as it is."""
+"""View without turns or flips."""
 
 
 def views_of(ndim: int, tta: bool | Literal["horizontal"]) -> tuple[View, ...]:
     """List the views of an image whose outputs are averaged.
 
-    All are the eight flips and quarter turns of a 2D image, or the eight flips of a volume, whose axes may differ.
+    With `tta: true`, a 2D image has eight views, by flips and quarter turns; a volume has the eight flips, because its
+    axes may differ.
     """
     if not tta:
         return (STRAIGHT,)
