@@ -29,15 +29,15 @@ PAIRS = (("imagesTr", "labelsTr"), ("images", "labels"), ("image", "label"), ("i
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """What becomes of the cases."""
+    """Holds the options of the conversion."""
 
     images: str | None = None
-    """Folder of the images in the source; one of the usual names when left out, as for labels."""
+    """Folder of the images in the source; default, also for `labels`: one of the usual names."""
     labels: str | None = None
     structures: tuple[str, ...] = ()
-    """`NAME=NUMBER` for each; every number in the labels when left out."""
+    """`NAME=NUMBER` for each structure; default: every number in the labels."""
     size: tuple[int, ...] | None = None
-    """Size of every volume; the largest along each axis when left out."""
+    """Size of every volume; default: the largest size along each axis."""
     fit: Literal["pad", "resize"] = "pad"
     val: float = 0.2
     test: float = 0.0
@@ -47,7 +47,7 @@ class ConvertOptions:
 
 @dataclass(frozen=True)
 class _Source:
-    """A case that is not read yet."""
+    """Names the files of a case that is not read yet."""
 
     name: str
     image: Path
@@ -56,7 +56,7 @@ class _Source:
 
 @dataclass(frozen=True)
 class _Facts:
-    """What the first look at a case tells."""
+    """Holds properties of a case, read before the conversion."""
 
     size: tuple[int, ...]
     channels: int
@@ -71,16 +71,16 @@ def convert(source: Path, target: Path, options: ConvertOptions, *, listener: Li
     One case is in memory at a time.
 
     Raises:
-        ConfigError: An option cannot work, or `target` holds files.
+        ConfigError: An option has a wrong value, or `target` contains files.
         DataError: The source has no cases, or one cannot be read.
     """
     if target.exists() and any(target.iterdir()) and not options.overwrite:
         raise ConfigError(
-            f"folder `{target}` is not empty", hint="write over it with `--overwrite`, or give another one"
+            f"folder `{target}` is not empty", hint="replace its files with `--overwrite`, or give another folder"
         )
     splits = _splits(source, options)
     cases = [case for found in splits.values() for case in found]
-    listener.stage("looking at volumes", len(cases))
+    listener.stage("reading volumes", len(cases))
     facts = []
     for case in cases:
         facts.append(_facts(case))
@@ -88,7 +88,9 @@ def convert(source: Path, target: Path, options: ConvertOptions, *, listener: Li
     numbers = _structures(source, options, facts)
     channels = {fact.channels for fact in facts}
     if len(channels) > 1:
-        raise DataError(f"images have {' and '.join(map(str, sorted(channels)))} channels, they must have the same")
+        raise DataError(
+            f"images have {' and '.join(map(str, sorted(channels)))} channels, but all images must have the same number"
+        )
     size = options.size or tuple(max(fact.size[axis] for fact in facts) for axis in range(3))
     listener.stage("writing", len(cases))
     for split, found in splits.items():
@@ -120,7 +122,7 @@ def _dataset_yaml(target: Path, channels: int) -> str:
 
 
 def _splits(source: Path, options: ConvertOptions) -> dict[str, list[_Source]]:
-    """Cases of each split: by folder, or drawn."""
+    """Find the cases of each split, by folder or by a random draw."""
     if not source.is_dir():
         raise DataError(f"no folder `{source}`")
     if (source / "train").is_dir():
@@ -137,7 +139,8 @@ def _cases(folder: Path, options: ConvertOptions) -> list[_Source]:
     for name, path in found.items():
         if name not in truths:
             raise DataError(
-                f"image `{path}` has no labels (looked for `{labels / name}.*`)", hint="add them, or take it away"
+                f"image `{path}` has no labels (looked for `{labels / name}.*`)",
+                hint="add the labels, or remove the image",
             )
     if not found:
         raise DataError(
@@ -156,12 +159,12 @@ def _folders(folder: Path, options: ConvertOptions) -> tuple[Path, Path]:
             return folder / images, folder / labels
     tried = ", ".join(f"`{images}` with `{labels}`" for images, labels in pairs)
     raise DataError(
-        f"`{folder}` has no folders of images and labels", hint=f"looked for {tried}; `--images`, `--labels`"
+        f"`{folder}` has no folders of images and labels", hint=f"looked for {tried}; set `--images` and `--labels`"
     )
 
 
 def _entries(folder: Path) -> dict[str, Path]:
-    """Volumes, pictures, and folders of slices by their stem, in natural order."""
+    """Find volumes, pictures, and folders of slices by their stem, in natural order."""
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir(), key=natural_key):
         if path.name.startswith("."):
@@ -177,7 +180,7 @@ def _entries(folder: Path) -> dict[str, Path]:
 
 
 def _image(path: Path) -> tuple[Array, tuple[float, ...] | None]:
-    """Voxels `(*S, C)` and spacing; slices of a folder lie behind each other, a picture is one slice."""
+    """Read voxels `(*S, C)` and spacing; the slices of a folder are stacked, a picture is one slice."""
     if path.is_dir():
         return np.stack([read_image(file) for file in _slices(path)], axis=2), None
     if ending_of(path) in _volume_endings():
@@ -187,7 +190,7 @@ def _image(path: Path) -> tuple[Array, tuple[float, ...] | None]:
 
 
 def _labels(path: Path) -> Array:
-    """Numbers `(*S)`."""
+    """Read label numbers `(*S)`."""
     if path.is_dir():
         return np.stack([read_labels(file) for file in _slices(path)], axis=2)
     if ending_of(path) in _volume_endings():
@@ -196,7 +199,7 @@ def _labels(path: Path) -> Array:
 
 
 def _volume_endings() -> tuple[str, ...]:
-    """Ends of the names of files of one volume, but for those that may be pictures."""
+    """List the file extensions of single volumes, without those that may be pictures."""
     return tuple(ending for ending in endings(3, many=False) if ending not in endings(2))
 
 
@@ -212,13 +215,13 @@ def _facts(case: _Source) -> _Facts:
     labels = _labels(case.label)
     if labels.shape != image.shape[:3]:
         sizes = ["x".join(map(str, shape)) for shape in (labels.shape, image.shape[:3])]
-        raise DataError(f"`{case.label}` has {sizes[0]} voxels, its image `{case.image}` has {sizes[1]}")
+        raise DataError(f"`{case.label}` has {sizes[0]} voxels, but its image `{case.image}` has {sizes[1]}")
     numbers = tuple(int(number) for number in np.unique(labels) if number != 0)
     return _Facts(image.shape[:3], image.shape[3], numbers, spacing, image.dtype)
 
 
 def _structures(source: Path, options: ConvertOptions, facts: list[_Facts]) -> dict[str, int]:
-    """Number of each structure by name."""
+    """Choose the number of each structure by name."""
     there = sorted({number for fact in facts for number in fact.numbers})
     if options.structures:
         chosen: dict[str, int] = {}
@@ -226,12 +229,12 @@ def _structures(source: Path, options: ConvertOptions, facts: list[_Facts]) -> d
             name, sign, number = text.partition("=")
             if not sign or not name or not number.isdigit():
                 raise ConfigError(
-                    f"structure `{text}` is not NAME=NUMBER", hint="such as `--structures liver=5,spleen=1`"
+                    f"structure `{text}` is not NAME=NUMBER", hint="for example `--structures liver=5,spleen=1`"
                 )
             chosen[name] = int(number)
         return chosen
     if not there:
-        raise DataError("the labels hold nothing but 0", hint="look at the files")
+        raise DataError("all labels are 0", hint="check the label files")
     names = _decathlon_names(source)
     if there in ([255], [1]) and not names:
         return {"foreground": there[0]}
@@ -247,7 +250,7 @@ def _decathlon_names(source: Path) -> dict[int, str]:
 
 
 def _spacing(facts: list[_Facts], size: tuple[int, ...], options: ConvertOptions) -> list[float] | None:
-    """Median over the cases; None where one does not tell."""
+    """Compute the median spacing of the cases; None if the spacing of a case is unknown."""
     spacings = []
     for fact in facts:
         if fact.spacing is None:
@@ -294,7 +297,7 @@ def _write(
 def _fitted(
     cases: list[_Source], size: tuple[int, ...], numbers: dict[str, int], options: ConvertOptions
 ) -> Iterator[tuple[_Source, Array, Array]]:
-    """Each case with its image `(C, *S)` and masks `(K, *S)` at the common size."""
+    """Yield each case with its image `(C, *S)` and masks `(K, *S)` at the common size."""
     for case in cases:
         image, labels = _image(case.image)[0], _labels(case.label)
         if options.fit == "resize":
@@ -306,22 +309,22 @@ def _fitted(
 
 
 def _centred(voxels: Array, size: tuple[int, ...]) -> Array:
-    """Padded with the lowest value, or cut, evenly on both sides of each axis."""
-    for axis, wanted in enumerate(size):
+    """Pad with the lowest value, or crop, equally on both sides of each axis."""
+    for axis, length in enumerate(size):
         have = voxels.shape[axis]
-        if have > wanted:
-            start = (have - wanted) // 2
-            voxels = np.take(voxels, range(start, start + wanted), axis=axis)
-        elif have < wanted:
-            before = (wanted - have) // 2
+        if have > length:
+            start = (have - length) // 2
+            voxels = np.take(voxels, range(start, start + length), axis=axis)
+        elif have < length:
+            before = (length - have) // 2
             widths = [(0, 0)] * voxels.ndim
-            widths[axis] = (before, wanted - have - before)
+            widths[axis] = (before, length - have - before)
             voxels = np.pad(voxels, widths, constant_values=voxels.min())
     return voxels
 
 
 def _scenario(present: list[str], numbers: dict[str, int]) -> str:
-    """What is there, in a word.
+    """Name the structures that are present, in one word.
 
     Example:
         >>> _scenario(["liver"], {"liver": 1, "spleen": 2, "kidney": 3})

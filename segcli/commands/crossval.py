@@ -33,7 +33,7 @@ def cross_validate(run: Run, folds: int, *, overwrite: bool, listener: Listener)
 
     Raises:
         ConfigError: The data set is too small, or the folder holds a run and `overwrite` is not set.
-        SegcliError: As `train`.
+        SegcliError: The same errors as `train`.
     """
     _refuse(run, folds, overwrite=overwrite)
     runs = [fold_run(run, index, folds) for index in range(folds)]

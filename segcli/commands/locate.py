@@ -44,7 +44,7 @@ def locate_run(text: str | None) -> Located:
     """Find a run by its folder, its name or a checkpoint file; None finds the newest run.
 
     Raises:
-        CheckpointError: There is no such run.
+        CheckpointError: The run does not exist.
     """
     if text is None:
         names = run_names()

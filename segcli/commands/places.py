@@ -63,8 +63,8 @@ def with_own_places(run: Run, located: Located, overrides: Sequence[str], listen
     source = located.checkpoint or located.folder
     data, logging = run.data, run.logging
     if data.cache_dir is not None and not {"data", "data.cache_dir"} & set(typed):
-        said = printable(str(data.cache_dir), 200)
-        listener.notice(f"`data.cache_dir: {said}` in `{source}` does not count; `data.cache_dir=FOLDER` chooses one")
+        place = printable(str(data.cache_dir), 200)
+        listener.notice(f"`data.cache_dir: {place}` in `{source}` is ignored; `data.cache_dir=FOLDER` sets a folder")
         data = data.model_copy(update={"cache_dir": None})
     if not any(key == "logging" or key.startswith("logging.trackers") for key in typed):
         trackers = [_at_home(section, str(source), listener) for section in logging.trackers]
@@ -76,6 +76,6 @@ def _at_home(section: TrackerSection, source: str, listener: Listener) -> Tracke
     """Keep a tracker in the run folder."""
     kept = {key: value for key, value in section.options.items() if key not in ELSEWHERE}
     for key in section.options.keys() - kept.keys():
-        said = printable(str(section.options[key]), 200)
-        listener.notice(f"`{key}: {said}` of tracker `{section.type}` in `{source}` does not count")
+        place = printable(str(section.options[key]), 200)
+        listener.notice(f"`{key}: {place}` of tracker `{section.type}` in `{source}` is ignored")
     return TrackerSection(type=section.type, **kept)

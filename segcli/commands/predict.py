@@ -1,4 +1,4 @@
-"""`segcli predict`: find the inputs, plan all results, read ahead, predict, write behind, and note what failed."""
+"""`segcli predict`: find inputs, plan all results, predict, and record failures; reading and writing run in threads."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -22,19 +22,19 @@ def predict(
     *,
     listener: Listener,
 ) -> Predicted:
-    """Write what one network, or several together, find in the inputs: masks, or a table of classes.
+    """Predict the inputs with one network or an ensemble, and write masks or a table of classes.
 
     Args:
         inputs: Files, folders and globs.
-        networks: Those that predict; no weights are read before it is clear that they go together.
-        overrides: What was set in place of what the networks say.
-        options: What is written.
-        listener: Hears what happens.
+        networks: Networks that predict. Their weights are read only after the networks are known to fit together.
+        overrides: Settings that replace those of the networks.
+        options: Selects the results to write.
+        listener: Receives progress and warnings.
 
     Raises:
-        ConfigError: The networks do not go together, a result would overwrite a file, or an option does not apply.
+        ConfigError: The networks do not fit together, a result would overwrite a file, or an option does not apply.
         DataError: No input can be predicted.
-        SegcliError: A network or the device fail.
+        SegcliError: A network or the device fails.
     """
     first = networks[0]
     for other in networks[1:]:
@@ -42,7 +42,7 @@ def predict(
             raise ConfigError(
                 f"`{first.source}` and `{other.source}` differ in the task ({first.task.__name__} and "
                 f"{other.task.__name__})",
-                hint="networks that are averaged were trained for one task",
+                hint="average only networks that were trained for the same task",
             )
 
     def opened() -> list[Predictor]:
@@ -54,9 +54,9 @@ def predict(
 
 
 def _kind_for(network: Candidate) -> type[Answers]:
-    """Choose who writes the answers."""
+    """Choose the class that writes the results."""
     if not network.task.has_pixels:
-        from segcli.commands.answers.classes import ClassAnswers  # noqa: PLC0415 - loaded when it is needed
+        from segcli.commands.answers.classes import ClassAnswers  # noqa: PLC0415 - imported only when needed
 
         return ClassAnswers
     if network.layout.ndim == 3:
@@ -69,11 +69,11 @@ def _kind_for(network: Candidate) -> type[Answers]:
 
 
 def write_all(answers: Answers, listener: Listener) -> Predicted:
-    """Read ahead, predict, write behind, and note what failed.
+    """Predict all inputs; read the next one and write the last one in threads, and record failures.
 
     Raises:
         ConfigError: A result would overwrite a file.
-        DataError: There is nothing to predict, or an answer that the others need cannot be written.
+        DataError: There is nothing to predict, or a result that the other results need cannot be written.
         SegcliError: The device fails.
     """
     jobs = answers.jobs(listener)
@@ -106,7 +106,7 @@ Given = TypeVar("Given")
 def _read_ahead(
     pool: Executor, jobs: Iterable[Any], read: Callable[[Any], Given]
 ) -> Iterator[tuple[Any, "Future[Given]"]]:
-    """Give each job with what was read for it, while the next one is being read."""
+    """Yield each job with its data while the next job is being read."""
     waiting: list[tuple[Any, Future[Given]]] = []
     for job in jobs:
         waiting.append((job, pool.submit(read, job)))
@@ -116,14 +116,14 @@ def _read_ahead(
 
 
 class _Behind:
-    """Writes an answer while the next one is found; one waits at most, whatever is slower."""
+    """Writes a result while the next one is predicted; at most one result waits."""
 
     def __init__(self, answers: Answers, pool: Executor, listener: Listener) -> None:
         self.answers, self.pool, self.listener = answers, pool, listener
         self.writing: tuple[Job, Future[None]] | None = None
 
     def write(self, job: Job, found: Any) -> None:
-        """Begin to write an answer, when the one before it is settled."""
+        """Start to write a result after the previous one is written."""
         self.settle()
         if not self.answers.is_streamed(found):
             self.writing = job, self.pool.submit(self.answers.write, job, found)
@@ -134,7 +134,7 @@ class _Behind:
             note(self.answers.done, job.image, error.message, self.listener)
 
     def settle(self) -> None:
-        """Wait for an answer to be written, and note it where it cannot be."""
+        """Wait until a result is written, and record a failure."""
         if self.writing is None:
             return
         (job, future), self.writing = self.writing, None

@@ -1,4 +1,4 @@
-"""Answers of a prediction: pictures, volumes or classes. What every kind of them keeps stands here."""
+"""Results of `segcli predict`: pictures, volumes or classes. This file holds their common interface."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -19,54 +19,54 @@ PREDICTIONS = Path("outputs") / "predictions"
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """Says what is written, and how."""
+    """Selects the results to write."""
 
     out: Path | None = None
-    """Folder of the results; `outputs/predictions/<run>` when left out."""
+    """Folder of the results; default: `outputs/predictions/<run>`."""
     overlays: bool = False
-    """Also write the image with the mask's outline on it."""
+    """Also write the image with the mask drawn on it."""
     probabilities: bool = False
     """Also write the probability as a 16-bit image."""
     uncertainty: bool = False
-    """Also write how uncertain each pixel is, as a 16-bit image."""
+    """Also write the uncertainty of each pixel, as a 16-bit image."""
     video: Path | None = None
     """Also write the overlays as a video, in the order of the images."""
     fps: float = 10.0
     """Frames per second of the video."""
     overwrite: bool = False
     skip_existing: bool = False
-    """Pass over images whose mask is there."""
+    """Skip images whose mask exists."""
 
     def folder(self, name: str) -> Path:
-        """Give the folder of the results of a network, whose name a file may say."""
+        """Return the folder of the results; the name may come from a file, so it is made safe."""
         return self.out or PREDICTIONS / safe_name(name)
 
 
 class Job(Protocol):
-    """One image, volume or sample that gets an answer."""
+    """Identifies one image, volume or sample to predict."""
 
     @property
     def image(self) -> Path:
-        """File or folder that a failure is noted for."""
+        """Return the file or folder that is named if the prediction fails."""
         ...
 
 
 class Answers(ABC):
-    """Finds what is to be predicted, and writes what is found in it.
+    """Finds the images to predict, and writes the predictions.
 
     Args:
         inputs: Files, folders and globs.
-        opened: Open the networks; called when the inputs are found, where that takes no network.
-        options: What is written.
-        extensions: Ends of the names of images beside those that are known.
+        opened: Opens the networks; called after the inputs are found, if that needs no network.
+        options: Selects the results to write.
+        extensions: File extensions of images, in addition to the known ones.
 
     Raises:
-        DataError: An input is nothing.
-        SegcliError: A network or the device fail.
+        DataError: An input does not exist.
+        SegcliError: A network or the device fails.
     """
 
     notes_writing: ClassVar[bool] = False
-    """True where the others go on where an answer cannot be written; else the command ends."""
+    """True: if a result cannot be written, the other inputs are still predicted. False: the command ends."""
 
     def __init__(
         self,
@@ -85,73 +85,73 @@ class Answers(ABC):
 
     @classmethod
     def refuse(cls, overrides: Overrides, options: PredictOptions) -> None:
-        """Name an option that this kind of answers does not have.
+        """Refuse options that these results do not have.
 
         Raises:
-            ConfigError: It was given.
+            ConfigError: Such an option was given.
         """
         return
 
     def files_of(self, inputs: Sequence[str], extensions: Sequence[str]) -> list[Path]:
-        """Find the files that the inputs name, as far as that takes no network."""
+        """Find the files that the inputs name; empty if that needs a network."""
         return []
 
     @abstractmethod
     def agree(self) -> str:
-        """Bring the networks together, and give them one name.
+        """Check that the networks fit together, and return their common name.
 
         Raises:
-            ConfigError: They do not go together.
+            ConfigError: The networks do not fit together.
         """
 
     @abstractmethod
     def jobs(self, listener: Listener) -> Sequence[Any]:
-        """Plan all results, and give what is to be predicted.
+        """Plan all results, and list the jobs.
 
         Raises:
-            ConfigError: A result would replace another one, an input, or what is there.
+            ConfigError: A result would replace another result, an input, or an existing file.
             DataError: There is nothing to predict.
         """
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Hold open what all answers share, such as a video."""
+        """Keep shared files open, such as a video."""
         yield
 
     @abstractmethod
     def read(self, job: Any) -> Any:
-        """Read ahead, in a thread of its own, what a job needs.
+        """Read the data of a job; called ahead, in a separate thread.
 
         Raises:
-            DataError: It cannot be read.
+            DataError: The data cannot be read.
         """
 
     @abstractmethod
     def find(self, job: Any, given: Any) -> Any:
-        """Run the network on what was read; what is large is left for `write`, to be run band by band.
+        """Run the network on the data; a large image is predicted later by `write`, band by band.
 
         Raises:
-            DataError: It is not as the network needs it.
+            DataError: The data do not fit the network.
         """
 
     def is_streamed(self, found: Any) -> bool:
-        """Say whether the network still runs while an answer is written, which then does not happen behind it."""
+        """Tell whether `write` runs the network itself; the result is then written without a thread."""
         return False
 
     @abstractmethod
     def write(self, job: Any, found: Any) -> None:
-        """Write the answer, the mask last: where it is, everything is.
+        """Write the result, the mask last: if the mask exists, the result is complete.
 
         Raises:
-            DataError: It cannot be written, or a part of a large image cannot be read.
+            DataError: The result cannot be written, or a part of a large image cannot be read.
         """
 
     def finish(self) -> None:
-        """Complete what all answers share, when the last is written."""
+        """Complete the shared files after the last result."""
         return
 
 
 def note(done: Predicted, path: Path, message: str, listener: Listener) -> None:
-    """Note a failure, and tell it."""
+    """Record a failure, and warn."""
     done.failed.append({"file": str(path), "message": message})
     listener.warn(message)

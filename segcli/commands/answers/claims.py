@@ -1,4 +1,4 @@
-"""Files that a prediction will write, each for one input: what would replace another is refused before the first."""
+"""Files that a prediction will write. A file that would replace another one is refused before the first is written."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,10 +9,10 @@ __all__ = ["Claims"]
 
 
 class Claims:
-    """Knows who writes which file.
+    """Records the owner of each result file.
 
     Args:
-        inputs: Files that are predicted, which no result may replace.
+        inputs: Files to predict; no result may replace them.
     """
 
     def __init__(self, inputs: Iterable[Path]) -> None:
@@ -24,18 +24,18 @@ class Claims:
 
         Args:
             path: The file.
-            owner: Input that it is about, or the option that asks for it.
-            what: What it holds, in a word.
+            owner: Input of the result, or the option that requests the file.
+            what: Word for its content.
 
         Raises:
-            ConfigError: It is that of another input, or an input itself.
+            ConfigError: The file belongs to another input, or is itself an input.
         """
         name, place = f"`{owner}`", _place(path)
         other = self.owners.setdefault(place, name)
         if other != name:
             raise ConfigError(
                 f"{other} and {name} would both be written to `{path}`",
-                hint="predict them in two calls, each with its own `--out`",
+                hint="predict them in two calls with different `--out` folders",
             )
         image = self.inputs.get(place)
         if image is not None:
@@ -44,5 +44,5 @@ class Claims:
 
 
 def _place(path: Path) -> Path:
-    """Path by which two names of one file are known; a link is replaced itself, not what it points to."""
+    """Resolve the folder of a path, so that two names of a file are equal; a link itself is not followed."""
     return path.parent.resolve() / path.name

@@ -1,4 +1,4 @@
-"""Answers to whole images: a table of their classes with probabilities."""
+"""Results for whole images: a table of classes with probabilities."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,36 +21,36 @@ TABLE = "predictions.csv"
 
 @dataclass(frozen=True)
 class _Sample:
-    """A sample by its file or folder and its name, and its crops as each network cuts them."""
+    """Names a sample by its file or folder, with the crops of each network."""
 
     image: Path
     name: str
     crops: list[list[Case]]
-    """Empty for a network that finds no such sample."""
+    """Crops for each network; empty for a network that does not find the sample."""
 
 
 class ClassAnswers(Answers):
-    """Finds the class of every sample that the inputs name.
+    """Predicts the class of every sample that the inputs name.
 
-    The answer is the mean of the probabilities of its crops, and of several networks their mean, each of which reads
-    samples in its own way. A sample that cannot be read is noted and passed over.
+    The probabilities are averaged over the crops of a sample, and then over the networks; each network reads samples
+    with its own settings. A sample that cannot be read is recorded and skipped.
     """
 
     def agree(self) -> str:
-        """Refuse networks that tell other classes apart."""
+        """Refuse networks with different classes."""
         first, self.rows = self.members[0], list[Row]()
         for member in self.members[1:]:
             if member.task.classes != first.task.classes:
                 raise ConfigError(
                     f"`{first.source}` and `{member.source}` differ in the classes ({', '.join(first.task.classes)} "
                     f"and {', '.join(member.task.classes)})",
-                    hint="runs that are averaged tell the same classes apart",
+                    hint="average only runs with the same classes",
                 )
         return "+".join(dict.fromkeys(member.name for member in self.members))
 
     @classmethod
     def refuse(cls, overrides: Overrides, options: PredictOptions) -> None:
-        """Name what classes of whole images do not have."""
+        """Refuse options that apply only to masks."""
         asked = {
             "--threshold": overrides.threshold is not None,
             "--tile": overrides.tile is not None,
@@ -62,12 +62,12 @@ class ClassAnswers(Answers):
         for name, is_asked in asked.items():
             if is_asked:
                 raise ConfigError(
-                    f"`{name}` is for masks, and this run finds one class for each image",
-                    hint=f"leave it out; `{TABLE}` has all probabilities",
+                    f"`{name}` is for masks, but this run predicts one class for each image",
+                    hint=f"remove the option; `{TABLE}` has all probabilities",
                 )
 
     def jobs(self, listener: Listener) -> list[_Sample]:
-        """Find the samples, where no table is in the way."""
+        """Find the samples; refuse to replace an existing table."""
         target = self.done.folder / TABLE
         if target.exists() and not self.options.overwrite:
             raise ConfigError(
@@ -77,7 +77,7 @@ class ClassAnswers(Answers):
         return [_Sample(*key, [samples.get(key, []) for samples in found]) for key in found[0]]
 
     def read(self, job: _Sample) -> None:
-        """Leave the crops unread, for all of them may not fit in memory."""
+        """Read nothing yet, because all crops together may not fit in memory."""
 
     def find(self, job: _Sample, given: None) -> Array:
         """Average the probabilities `(K)` of a sample."""
@@ -105,14 +105,14 @@ def _samples(parts: Predictor, inputs: Sequence[str]) -> dict[tuple[Path, str], 
     """Find the crops of each sample that the inputs name, by its file or folder and its name.
 
     Raises:
-        DataError: An input names none.
+        DataError: An input contains no sample.
     """
     samples: dict[tuple[Path, str], list[Case]] = {}
     for text in inputs:
         found = parts.layout.inputs(Path(text)) if Path(text).exists() else []
         if not found:
             raise DataError(
-                f"no samples in `{text}`", hint="name a folder of samples, the folder of one, or a TIFF stack"
+                f"no samples in `{text}`", hint="name a folder of samples, the folder of one sample, or a TIFF stack"
             )
         for case in found:
             samples.setdefault((case.image, case.part_of or case.id), []).append(case)
@@ -123,11 +123,11 @@ def _mean(member: Predictor, sample: _Sample, crops: list[Case]) -> Array:
     """Average the probabilities `(K)` of the crops of a sample.
 
     Raises:
-        DataError: It cannot be read, or is none to this network.
+        DataError: The sample cannot be read, or this network does not find it.
     """
     if not crops:
         raise DataError(
-            f"`{member.source}` finds no sample `{sample.name}` in `{sample.image}`, and the first network does"
+            f"`{member.source}` finds no sample `{sample.name}` in `{sample.image}`, but the first network does"
         )
     probs: Array = np.mean([member.of_whole(member.layout.read_unlabelled(case)) for case in crops], axis=0)
     return probs

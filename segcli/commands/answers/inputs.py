@@ -1,4 +1,4 @@
-"""Images that the words of a command line name."""
+"""Image files named on the command line."""
 
 import glob
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ def files_of(inputs: Sequence[str], ndim: int, extensions: Sequence[str] = ()) -
     Args:
         inputs: Files, folders and globs.
         ndim: Spatial axes of the images.
-        extensions: Ends of names that are taken from a folder, beside those that are known.
+        extensions: File extensions to take from a folder, in addition to the known ones.
 
     Raises:
-        DataError: An input is nothing, or a folder has no such file.
+        DataError: An input does not exist, or a folder contains no image.
     """
     more = (f".{extension.lower().lstrip('.')}" for extension in extensions)
     taken = tuple(dict.fromkeys([*endings(ndim), *more]))

@@ -1,4 +1,4 @@
-"""Answers to 2D images: a mask with the name and the size of each."""
+"""Results for 2D images: a mask with the name and the size of each image."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,16 +23,16 @@ __all__ = ["PictureAnswers"]
 
 
 class PictureAnswers(PixelAnswers):
-    """PNG files; of large images, tiled TIFF files that are written band by band."""
+    """Writes PNG files; for large images, tiled TIFF files, band by band."""
 
     ndim = 2
     add_frame: Callable[[Path, Array], None] | None = None
-    """Takes a frame of the video; None without one."""
+    """Function that adds a frame to the video; None without a video."""
 
     # ---- the plan
 
     def jobs(self, listener: Listener) -> list[Case]:
-        """Plan the results, among them a video."""
+        """Plan the results, including a video."""
         self.listener, video = listener, self.options.video
         self._targets: dict[Path, Path] = {}
         if video is not None and video.exists() and not self.options.overwrite:
@@ -40,7 +40,7 @@ class PictureAnswers(PixelAnswers):
         return super().jobs(listener)
 
     def target(self, path: Path) -> Path:
-        """Name the mask by the image."""
+        """Name the mask after the image."""
         if path not in self._targets:
             self._targets[path] = self.folder / safe_name(f"{path.stem}{'.tif' if self._is_large(path) else '.png'}")
         return self._targets[path]
@@ -51,17 +51,19 @@ class PictureAnswers(PixelAnswers):
         try:
             with open_picture(path, self.ndim) as picture:
                 return picture.is_large
-        except DataError:  # told when its turn comes
+        except DataError:  # reported when the image is read
             return False
 
     def beside(self, case: Case) -> dict[str, Path]:
-        """Name what is asked for by the mask; of large images, only what has a value for each pixel."""
+        """Name the requested files beside the mask; for large images, only those with a value for each pixel."""
         target, options = self.target(case.image), self.options
         asked = {"probability": options.probabilities, "uncertainty": options.uncertainty}
         if target.suffix == ".png":
             asked = {self._other: self.parts.task.target == "classes", "overlay": options.overlays, **asked}
         return {
-            kind: target.with_name(f"{target.stem}_{kind}{target.suffix}") for kind, wanted in asked.items() if wanted
+            kind: target.with_name(f"{target.stem}_{kind}{target.suffix}")
+            for kind, is_asked in asked.items()
+            if is_asked
         }
 
     def shared(self) -> dict[str, Path]:
@@ -70,25 +72,25 @@ class PictureAnswers(PixelAnswers):
 
     @property
     def _other(self) -> str:
-        """Coding of classes that is not that of the data set's own masks."""
+        """Return the coding of classes that the masks of the data set do not use."""
         return "index" if self._samples else "color"
 
     @property
     def _samples(self) -> int:
-        """Channels of the data set's own masks; 0 for numbers."""
+        """Return the channels of the masks of the data set; 0 for class numbers."""
         shape = self.parts.layout.as_stored(np.zeros((1, 1), np.uint8)).shape
         return shape[2] if len(shape) == 3 else 0
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Hold the video open."""
+        """Keep the video open."""
         with video_to(self.options.video, self.options.fps) as self.add_frame:
             yield
 
     # ---- an image
 
     def write_found(self, case: Case, found: Found) -> None:
-        """Write the mask and what is asked for beside it."""
+        """Write the mask and the requested files beside it."""
         paths = {**self.beside(case), "mask": self.target(case.image)}
         if found.picture is None:
             ((_, prediction),) = found.bands
@@ -98,7 +100,7 @@ class PictureAnswers(PixelAnswers):
             shares = self._write_bands(paths, found)
         order = ORDER if found.picture is None else ORDER[::-1]
         files = {kind: str(paths[kind]) for kind in order if kind in paths}
-        # of one mask, its share alone
+        # for a single mask, only its share
         share = shares if len(shares) > 1 else next(iter(shares.values()))
         self.done.written.append({"image": str(case.image), **files, "share": share})
 
@@ -129,11 +131,11 @@ class PictureAnswers(PixelAnswers):
         if self.options.overlays or self.options.video is not None:
             assert found.picture is not None
             self.listener.warn(
-                f"`{found.picture.path}` is too large for an overlay or a video: its mask alone is written"
+                f"`{found.picture.path}` is too large for an overlay or a video: only its mask is written"
             )
         task, size = self.parts.task, found.pixels.size
         shares: dict[str, float] = {}
-        with ExitStack() as stack:  # which closes the mask last: where it is, everything is
+        with ExitStack() as stack:  # closes the mask last: if the mask exists, the result is complete
             add: dict[str, Any] = {
                 "mask": stack.enter_context(create(paths["mask"], size, np.uint8, channels=self._samples))
             }
@@ -153,15 +155,15 @@ class PictureAnswers(PixelAnswers):
 
 
 ORDER = ("uncertainty", "probability", "overlay", "index", "color", "mask")
-"""Pictures in the order in which they are written: where the mask is, everything is."""
+"""Order in which pictures are written: if the mask exists, the result is complete."""
 
 
 def _probability(prediction: Prediction) -> Array:
-    """Give the probability in 16 bits; of classes, that of the one that was found."""
+    """Convert the probability to 16 bits; with several classes, that of the predicted class."""
     return _in_16_bits(prediction.probs.max(axis=0))
 
 
 def _in_16_bits(values: Array) -> Array:
-    """Give values from 0 to 1 as 0 to 65535."""
+    """Scale values from 0 to 1 to 0 to 65535."""
     scaled: Array = np.rint(values * 65535).astype(np.uint16)
     return scaled

@@ -1,4 +1,4 @@
-"""Shared by masks of pictures and of volumes: inputs, plan of the results, reading, and the network."""
+"""Common part of the results for pictures and volumes: inputs, plan of the results, reading, and the network."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
@@ -22,25 +22,25 @@ __all__ = ["Found", "PixelAnswers"]
 
 @dataclass(frozen=True)
 class Found:
-    """Holds what a network finds in an image."""
+    """Holds the prediction of an image."""
 
     pixels: Pixels
     bands: Iterable[tuple[slice, Prediction]]
-    """Rows with their probabilities, in order; of a large image, found while they are written."""
+    """Rows with their probabilities, in order; for a large image, predicted while they are written."""
     picture: Picture | None = None
-    """The large image; None where all of it is in memory."""
+    """The large image; None if the whole image is in memory."""
 
 
 @dataclass(frozen=True)
 class _Converted:
-    """A large image as those of the data set."""
+    """Converts a large image like the images of the data set."""
 
     image: Picture
     layout: Layout
 
     @property
     def size(self) -> tuple[int, ...]:
-        """Spatial size."""
+        """Return the spatial size."""
         return self.image.size
 
     def read(self, window: Window) -> Array:
@@ -49,9 +49,9 @@ class _Converted:
 
 
 class PixelAnswers(Answers):
-    """Masks for files of any format of the room: what a network takes, its number of axes and of channels decides.
+    """Writes masks for files of any format that has the network's number of axes and channels.
 
-    An image that cannot be read is noted and passed over. PyTorch is loaded by what opens the network, or not at all.
+    An image that cannot be read is recorded and skipped. This module does not load PyTorch; opening a checkpoint does.
     """
 
     ndim: int
@@ -61,13 +61,13 @@ class PixelAnswers(Answers):
         return files_of(inputs, self.ndim, extensions)
 
     def agree(self) -> str:
-        """Make one network of several, which gives the mean of their probabilities."""
+        """Combine several networks into one that averages their probabilities."""
         self.parts = ensemble(self.members)
         return self.parts.name
 
     @property
     def folder(self) -> Path:
-        """Folder of the results."""
+        """Return the folder of the results."""
         return self.done.folder
 
     # ---- the plan
@@ -78,14 +78,14 @@ class PixelAnswers(Answers):
 
     @abstractmethod
     def beside(self, case: Case) -> dict[str, Path]:
-        """Name the files that are written beside the mask of a case, by what they hold."""
+        """Name the files beside the mask of a case, by their content."""
 
     def shared(self) -> dict[str, Path]:
-        """Name the files that all answers share, by the option that asks for them."""
+        """Name the files that all results share, by the option that requests them."""
         return {}
 
     def jobs(self, listener: Listener) -> list[Case]:
-        """Refuse clashes of any two results, pass over what is there, and find the cases of the rest."""
+        """Refuse two results with one file, skip existing results if asked, and find the cases of the other inputs."""
         options, claims = self.options, Claims(self.files)
         targets = {path: self.target(path) for path in self.files}
         for path, target in targets.items():
@@ -93,7 +93,7 @@ class PixelAnswers(Answers):
             if target.exists() and not (options.overwrite or options.skip_existing):
                 raise ConfigError(
                     f"`{target}` exists",
-                    hint="replace it with `--overwrite`, go on with `--skip-existing`, or give another folder with "
+                    hint="replace it with `--overwrite`, skip it with `--skip-existing`, or give another folder with "
                     "`--out`",
                 )
         for option, file in self.shared().items():
@@ -118,7 +118,7 @@ class PixelAnswers(Answers):
     # ---- an image
 
     def read(self, job: Case) -> Sample | Picture:
-        """Read an image, or open one that is large."""
+        """Read an image; only open a large one."""
         picture = open_picture(job.image, self.ndim, job.index)
         try:
             if self.parts.can_stream and picture.is_large:
@@ -132,18 +132,18 @@ class PixelAnswers(Answers):
         return sample
 
     def find(self, job: Case, given: Sample | Picture) -> Found:
-        """Run the network on an image; on a large one, when its bands are asked for."""
+        """Run the network on an image; for a large one, later, when its bands are written."""
         if isinstance(given, Picture):
             pixels = _Converted(given, self.parts.layout)
             return Found(pixels, self.parts.bands(pixels, self.folder), given)
         return Found(InMemory(given.image), [(slice(0, given.size[0]), self.parts.predict(given))])
 
     def is_streamed(self, found: Found) -> bool:
-        """Say whether the image is large."""
+        """Tell whether the image is large."""
         return found.picture is not None
 
     def write(self, job: Case, found: Found) -> None:
-        """Write the answer, and let go of a large image."""
+        """Write the result, and close a large image."""
         try:
             self.write_found(job, found)
         finally:
@@ -152,4 +152,4 @@ class PixelAnswers(Answers):
 
     @abstractmethod
     def write_found(self, case: Case, found: Found) -> None:
-        """Write what was found in a case."""
+        """Write the prediction of a case."""

@@ -1,4 +1,4 @@
-"""Answers to volumes: each in the format and geometry of its input, and a table of what is present."""
+"""Results for volumes: masks in the format and geometry of their input, and a table of present structures."""
 
 import csv
 import io
@@ -28,35 +28,37 @@ COLUMNS = ("file", "case", "structure", "present", "volume", "unit")
 
 
 class VolumeAnswers(PixelAnswers):
-    """Masks of every case of volume files, written plane by plane."""
+    """Writes the masks of every case of volume files, plane by plane."""
 
     ndim = 3
     notes_writing = True
 
     @classmethod
     def refuse(cls, overrides: Overrides, options: PredictOptions) -> None:
-        """Name an option of 2D images."""
+        """Refuse an option for 2D images."""
         if options.video is not None:
-            raise ConfigError("`--video` is for 2D images", hint="leave it out; `--overlay` draws slices of a volume")
+            raise ConfigError(
+                "`--video` is for 2D images", hint="remove the option; `--overlay` draws slices of a volume"
+            )
 
     # ---- the plan
 
     def jobs(self, listener: Listener) -> list[Case]:
-        """Plan the results, and take over the table of a prediction that goes on."""
+        """Plan the results; with `--skip-existing`, keep the rows of the existing table."""
         self.table = _Table(self.folder / TABLE)
         cases = super().jobs(listener)
         if self.options.skip_existing:
             self.table.keep()
         self.last = {case.image: case for case in cases}
-        """Last case of each file, after which the answers to all of them are whole."""
+        """Last case of each file; after it, the results of the file are complete."""
         return cases
 
     def target(self, path: Path) -> Path:
-        """Name the mask by the volume."""
+        """Name the mask after the volume."""
         return self.parts.layout.answer_path(self.folder, path)
 
     def beside(self, case: Case) -> dict[str, Path]:
-        """Name what is asked for of a case."""
+        """Name the requested files of a case."""
         values = self._values().items()
         paths = {kind: self.parts.layout.values_path(self.folder, case, kind, channels) for kind, channels in values}
         if self.options.overlays:
@@ -69,7 +71,7 @@ class VolumeAnswers(PixelAnswers):
         return {"the table of structures": self.table.path} if self.parts.layout.overlaps else {}
 
     def _values(self) -> dict[str, int]:
-        """Kinds of values that are asked for, with their channels."""
+        """Return the requested kinds of values with their channels."""
         asked = {"probabilities": self.options.probabilities, "uncertainty": self.options.uncertainty}
         channels = {"probabilities": len(self.parts.task.classes), "uncertainty": 0}
         return {kind: channels[kind] for kind, is_asked in asked.items() if is_asked}
@@ -77,7 +79,7 @@ class VolumeAnswers(PixelAnswers):
     # ---- a volume
 
     def write_found(self, case: Case, found: Found) -> None:
-        """Write what is found in a case; the file with the answer has its name when all is there."""
+        """Write the prediction of a case; the mask gets its final name after everything is written."""
         parts, pixels, paths = self.parts, found.pixels, self.beside(case)
         tally = _Tally(parts)
         slices = Planes(pixels.size) if "overlay" in paths else None
@@ -110,7 +112,7 @@ class VolumeAnswers(PixelAnswers):
             parts.layout.close_answers(self.folder)
 
     def finish(self) -> None:
-        """Give files of many cases their names, whose last case may have failed."""
+        """Give files of many cases their final names, even if their last case failed."""
         self.parts.layout.close_answers(self.folder)
 
     def _presence(self, case: Case, tally: "_Tally") -> dict[str, Any]:
@@ -128,7 +130,7 @@ class VolumeAnswers(PixelAnswers):
 
 
 class _Tally:
-    """Counts what was found so far in the planes of a case."""
+    """Counts the predicted voxels in the planes of a case."""
 
     def __init__(self, parts: Predictor) -> None:
         self.task = parts.task
@@ -140,7 +142,7 @@ class _Tally:
         self._planes = 0
 
     def add(self, answer: Array, prediction: Prediction) -> None:
-        """Count what is found in the next planes."""
+        """Count the voxels of the next planes."""
         for name, share in self.task.shares(answer).items():
             self._shares[name] = self._shares.get(name, 0.0) + share * len(answer)
         self._planes += len(answer)
@@ -149,26 +151,26 @@ class _Tally:
         self.present = prediction.present
 
     def shares(self) -> dict[str, float]:
-        """Share of the voxels that each class has."""
+        """Return the share of the voxels of each class."""
         return {name: total / self._planes for name, total in self._shares.items()}
 
 
 class _Table:
-    """One line for each structure of each case, written anew with each case."""
+    """Keeps one row for each structure of each case; the file is rewritten after each case."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: dict[tuple[str, str], list[list[str]]] = {}
 
     def keep(self) -> None:
-        """Take over the lines of a prediction that goes on."""
+        """Keep the rows of an existing table."""
         if self.path.is_file():
             for row in list(csv.reader(io.StringIO(self.path.read_text(encoding="utf-8"))))[1:]:
                 if len(row) == len(COLUMNS):
                     self.rows.setdefault((row[0], row[1]), []).append(row)
 
     def write(self, entry: dict[str, Any]) -> None:
-        """Add a case, or replace what was known of it."""
+        """Add a case, or replace its rows."""
         place = entry["file"], entry["case"]
         self.rows[place] = [
             [*place, name, str(int(found["present"])), f"{found['volume']:.6g}", found["unit"]]
