@@ -1,4 +1,4 @@
-"""Layouts of data sets on disk, one file each. What every layout keeps stands here."""
+"""Layouts of data sets on disk, one file each. This file holds their common interface."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -26,22 +26,22 @@ SPLITS = ("train", "val", "test")
 
 
 class Layout(ABC):
-    """A layout finds the cases of a data set and reads them."""
+    """Finds the cases of a data set and reads them."""
 
     Config: ClassVar[type[ConfigModel]]
-    """Keys of this format, which stand in the data-set file beside those of every format."""
+    """Keys of this format, beside the keys that every data set has."""
     ndim: ClassVar[int] = 2
     """Spatial axes of one image."""
     case_size: tuple[int, ...] | None = None
-    """Spatial size of every case, where they have one in common by the format itself."""
+    """Spatial size of every case, if the format makes it the same for all."""
     normalizes: ClassVar[Literal[True, "per_image", "min_max"]] = True
     """`data.preprocessing.normalize` of a data set that states no `mean`."""
     default_tile: ClassVar[tuple[int, ...] | None] = (1024, 1024)
-    """`inference.tile` where neither it nor `data.patch_size` is set; None for images that are never cut."""
+    """`inference.tile` if neither it nor `data.patch_size` is set; None for images that are never cut."""
     truths: ClassVar[tuple[str, ...]] = ("mask",)
-    """Truths that a case has: a `mask`, or the `class` of the whole."""
+    """Kinds of truth of a case: a `mask`, or the `class` of the whole image."""
     whole: ClassVar[str | None] = None
-    """Word for what several cases are parts of, such as `sample`; their answers are joined into one for each."""
+    """Word for the whole of which cases are crops, such as `sample`; the predictions of its crops are averaged."""
     keeps_split: ClassVar[bool] = False
     """The first training writes the split file of a drawn split; `segcli data split` always does."""
 
@@ -56,7 +56,7 @@ class Layout(ABC):
         return Path(shown(self.spec.paths.root))
 
     def missing_root(self) -> DataError | None:
-        """Say where the sample data is missing and how to make it; None where it is there or no sample is asked for."""
+        """Make the error for missing sample data; None if the data exist, or if the data set is no sample."""
         if self.spec.sample is None or self.root.exists():
             return None
         return DataError(
@@ -74,45 +74,45 @@ class Layout(ABC):
         """Find keys that follow from other keys or from a file, such as `num_classes` from a list of classes.
 
         Args:
-            values: The data-set file as typed, with its overrides.
+            values: Keys of the data-set file as written, with overrides applied.
 
         Returns:
-            The keys that change, and what is wrong with the others.
+            The keys that change, and the mistakes found.
         """
         return {}, []
 
     @classmethod
     def write_small(cls, root: Path) -> dict[str, Any]:
-        """Write a small data set of this layout: six cases to train, two to validate and two to test.
+        """Write a small data set of this layout: six training, two validation and two test cases.
 
-        Tests of the whole room take every layout with it.
+        The tests of all layouts use it.
 
         Returns:
-            Keys of its data-set file, beside `format` and `paths.root`.
+            Keys of its data-set file, in addition to `format` and `paths.root`.
         """
         raise NotImplementedError(f"`{cls.__name__}` has no `write_small`, which its tests need")
 
     def division(self, *, fresh: bool = False) -> Division | None:
-        """Return how the cases were drawn; None where folders or lists alone decide.
+        """Return how the cases were drawn; None if only folders or lists decide.
 
         Args:
-            fresh: Draw anew instead of reading the split file.
+            fresh: Draw again instead of reading the split file.
 
         Raises:
-            DataError: The draw or its file cannot work.
+            DataError: The split cannot be drawn, or its file cannot be used.
         """
         return None
 
     def together(self, case: Case) -> str:
-        """Name what must stay on one side of a split, such as the patient or the sequence of a case."""
+        """Name the group of a case that must stay in one split, such as the patient or the sequence."""
         return case.part_of or case.id
 
     def stratum(self, case: Case) -> str:
-        """Name what every side of a split should have the same share of, such as the class of a case."""
+        """Name the stratum of a case, such as its class; every split gets the same share of each stratum."""
         return ""
 
     def truth_of(self, case: Case) -> Array:
-        """Count the valid pixels of each class, `(K)`; a case that has one class itself counts 1 for it.
+        """Count the valid pixels of each class, `(K)`; a case with a single class counts 1 for it.
 
         Raises:
             DataError: The mask cannot be read.
@@ -123,12 +123,12 @@ class Layout(ABC):
 
     @property
     def overlaps(self) -> bool:
-        """True where a case has several masks `(*S, K)` that may overlap, each of which may be empty."""
+        """Tell whether a case has several masks `(*S, K)` that may overlap and may be empty."""
         return False
 
     @abstractmethod
     def has(self, split: str) -> bool:
-        """Tell whether the data set has this split at all."""
+        """Tell whether the data set has this split."""
 
     @abstractmethod
     def cases(self, split: str) -> list[Case]:
@@ -140,7 +140,7 @@ class Layout(ABC):
 
     @abstractmethod
     def all_cases(self, split: str) -> list[Case]:
-        """Find the cases of a split, those with faults as well; for checks.
+        """Find the cases of a split, including those with faults; for checks.
 
         Raises:
             DataError: The folder is missing.
@@ -155,11 +155,11 @@ class Layout(ABC):
         """
 
     def read_input(self, path: Path, index: int | None = None) -> Sample:
-        """Decode an image without label, converted as those of the data set; for prediction.
+        """Decode an image without label, converted like those of the data set; for prediction.
 
         Args:
-            path: The file or folder, of any format with the axes of this layout.
-            index: Position in a file that holds many.
+            path: The file or folder, in any format with the axes of this layout.
+            index: Position in a file of many images.
 
         Raises:
             DataError: The file is unreadable or has the wrong channels.
@@ -189,15 +189,15 @@ class Layout(ABC):
 
     @property
     def stated_spacing(self) -> tuple[float, ...] | None:
-        """Millimetres between pixels along each axis that the data set states for all its cases; None without."""
+        """Return the millimetres between pixels along each axis that the data set states for all cases, or None."""
         return None
 
     def spacing(self, case: Case) -> tuple[float, ...] | None:
-        """Return the millimetres between pixels along each axis; None where nobody knows."""
+        """Return the millimetres between pixels along each axis; None if unknown."""
         return None
 
     def input_spacing(self, case: Case) -> tuple[float, ...] | None:
-        """Return the millimetres between pixels of one of `inputs`; None where nobody knows."""
+        """Return the millimetres between pixels of one of `inputs`; None if unknown."""
         return None
 
     def is_upright(self, case: Case) -> bool:
@@ -205,24 +205,24 @@ class Layout(ABC):
         return False
 
     def answer_path(self, folder: Path, path: Path) -> Path:
-        """Name the file below a folder for the answers to the cases of a file."""
+        """Name the file in a folder for the predictions of an input file."""
         return folder / safe_name(f"{path.stem}.png")
 
     def writing_answer(self, folder: Path, case: Case, size: tuple[int, ...]) -> AbstractContextManager[Add]:
-        """Take what a task found in a volume plane by plane, `(d, *S)` or `(d, *S, K)`, for a file below a folder.
+        """Write the prediction of a volume into a folder, plane by plane, `(d, *S)` or `(d, *S, K)`.
 
         Raises:
-            DataError: It cannot be written.
+            DataError: The file cannot be written.
         """
         raise NotImplementedError
 
     def values_path(self, folder: Path, case: Case, kind: str, channels: int = 0) -> Path:
-        """Name the file below a folder for values from 0 to 1 of a volume.
+        """Name the file in a folder for values from 0 to 1 of a volume.
 
         Args:
-            folder: Where the file lies.
+            folder: Folder of the file.
             case: The volume.
-            kind: What they are, a word in the name of the file.
+            kind: Word for the values, used in the name of the file.
             channels: 0 for none.
         """
         raise NotImplementedError
@@ -230,36 +230,36 @@ class Layout(ABC):
     def writing_values(
         self, path: Path, case: Case, size: tuple[int, ...], channels: int = 0
     ) -> AbstractContextManager[Add]:
-        """Take values from 0 to 1 of a volume, `(d, *S)` or `(d, *S, channels)`, for the file of `values_path`.
+        """Write values from 0 to 1 of a volume, `(d, *S)` or `(d, *S, channels)`, into the file of `values_path`.
 
         Raises:
-            DataError: It cannot be written.
+            DataError: The file cannot be written.
         """
         raise NotImplementedError
 
     def save_answer(self, folder: Path, case: Case, answer: Array) -> Path:
-        """Write what a task found in a case below a folder, in the coding of the data set; returns the file.
+        """Write the prediction of a case into a folder, in the coding of the data set; return the file.
 
         Raises:
-            DataError: It cannot be written.
+            DataError: The file cannot be written.
         """
         path = safe_path(folder, f"{case.id}.png")
         PNG.write(path, self.as_stored(answer))
         return path
 
     def close_answers(self, folder: Path) -> None:
-        """Give answers that were collected below a folder their names; called after the last `save_answer`."""
+        """Give the collected predictions of a folder their final names; called after the last `save_answer`."""
         return
 
     def as_stored(self, answer: Array) -> Array:
-        """Recode an answer of the task, `(*S)` uint8, as the data set's own masks are coded."""
+        """Recode a prediction of the task, `(*S)` uint8, like the masks of the data set."""
         return answer
 
     def converted(self, pixels: Array, path: Path) -> Array:
-        """Convert a part of an image, `(*S, C)`, as `read_input` converts the whole of it.
+        """Convert a part of an image, `(*S, C)`, in the same way as `read_input`.
 
         Raises:
-            DataError: It has the wrong channels, or this layout cannot read parts.
+            DataError: The image has the wrong channels, or this layout cannot read parts.
         """
         raise DataError(f"`{path}` cannot be read in parts with `format: {self.spec.format}`")
 
@@ -269,8 +269,8 @@ class Layout(ABC):
 
     @abstractmethod
     def inspect(self, split: str) -> Iterator[Finding]:
-        """Find faults that show without decoding: partners, headers, sizes."""
+        """Find faults without decoding images: missing partners, headers, sizes."""
 
     @abstractmethod
     def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:
-        """Decode a case and tell the faults that show only then; no sample where its image cannot be used."""
+        """Decode a case and find its remaining faults; the sample is None if its image cannot be used."""

@@ -1,4 +1,4 @@
-"""One fold of a cross-validation of any layout: the cases for training and validation are shared out anew."""
+"""Cross-validation of any layout: a fold replaces the split into training and validation."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,10 +13,10 @@ __all__ = ["Folded", "units"]
 
 
 class Folded:
-    """A layout with the validation cases of one fold; all others of training and validation are for training.
+    """Wraps a layout: the validation cases are those of one fold, all other cases but the test split are for training.
 
-    What must stay together does, and each fold has about the same share of each stratum. The test split stays.
-    Everything but the splits is the layout's own.
+    Cases of one group stay in one fold, and each fold has about the same share of each stratum. The test split does
+    not change. Everything except the splits comes from the layout.
     """
 
     def __init__(self, layout: Layout, fold: Fold) -> None:
@@ -30,7 +30,7 @@ class Folded:
         return Folded, (self._layout, self._fold)
 
     def has(self, split: str) -> bool:
-        """Tell whether there is such a split; training and validation are always there."""
+        """Tell whether a split exists; training and validation always do."""
         return split != "test" or self._layout.has(split)
 
     def cases(self, split: str) -> list[Case]:
@@ -41,7 +41,7 @@ class Folded:
         return self.all_cases(split)
 
     def all_cases(self, split: str) -> list[Case]:
-        """Find the cases of a split of this fold, those with faults as well."""
+        """Find the cases of a split of this fold, including those with faults."""
         if split == "test":
             return self._layout.all_cases(split)
         pool = [case for each in self._shared for case in self._layout.all_cases(each)]
@@ -49,7 +49,7 @@ class Folded:
         return [case for case in pool if (_unit(self._layout, case) in held) == (split == "val")]
 
     def inspect(self, split: str) -> Iterator[Finding]:
-        """Find the faults of all that the folds share out."""
+        """Find the faults of all cases that are divided into folds."""
         for each in [split] if split == "test" else self._shared:
             yield from self._layout.inspect(each)
 
@@ -59,12 +59,12 @@ class Folded:
 
 
 def units(layout: Layout) -> set[str]:
-    """Name what is shared out to the folds, each in one of them as a whole."""
+    """Name the units that are divided into folds; each unit is in one fold."""
     return {_unit(layout, case) for split in ("train", "val") for case in layout.cases(split)}
 
 
 def _unit(layout: Layout, case: Case) -> str:
-    """Name what is in one fold as a whole: single images by their file, for two splits may share a name."""
+    """Name the unit of a case; single images use their file, because names may repeat in two splits."""
     name = layout.together(case)
     return name if name != case.id else case.place
 

@@ -1,6 +1,6 @@
-"""What layouts of 2D images share: keys, channels, masks, headers and checks.
+"""Common part of layouts of 2D images: keys, channels, masks, headers and checks.
 
-A layout on top of it says which splits there are (`has`) and which files belong together (`found`).
+A layout based on it defines the splits (`has`) and the files that belong together (`found`).
 """
 
 from abc import abstractmethod
@@ -29,18 +29,19 @@ __all__ = ["PictureKeys", "Pictures", "by_stem"]
 
 
 class PictureKeys(MaskKeys):
-    """Keys of every format of 2D images."""
+    """Defines the keys of every format of 2D images."""
 
     extensions: Annotated[list[str], Field(min_length=1)] = list(EXTENSIONS)
     """File-name extensions that count as images and masks."""
     color: Color = "as_stored"
-    """Convert images: grey to RGB, RGB to grey, or take the green channel. `as_stored` demands `num_channels`."""
+    """Convert images: grey to RGB, RGB to grey, or take the green channel. `as_stored`: images must have `num_channels`
+    channels."""
     intensity_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
-    """Stored values that become 0 and 1, such as `[0, 4095]` for 12 bits; the type's whole range if not given."""
+    """Stored values that become 0 and 1, such as `[0, 4095]` for 12 bits; default: the whole range of the type."""
 
 
 class Pictures(Layout):
-    """2D images with a mask each, of one kind or of many classes, and optionally the mask of a field of view."""
+    """Reads 2D images with a mask each, binary or of many classes, and optionally a field-of-view mask."""
 
     def __init__(self, config: PictureKeys, spec: DatasetSpec) -> None:
         super().__init__(config, spec)
@@ -50,14 +51,14 @@ class Pictures(Layout):
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
-        """Take the classes of the CSV, without those that are ignored, and count them."""
+        """Read the classes of the CSV, without the ignored ones, and count them."""
         return completed_classes(values)
 
     def reader(self) -> MaskReader | BinaryMasks:
-        """Make what reads the masks.
+        """Make the reader of the masks.
 
         Raises:
-            DataError: The classes are not stated as they must be.
+            DataError: The classes are not stated correctly.
         """
         several = self.spec.num_classes > 1
         made: MaskReader | BinaryMasks = self.config.reader(self.spec) if several else BinaryMasks()
@@ -67,7 +68,7 @@ class Pictures(Layout):
 
     @abstractmethod
     def found(self, split: str) -> tuple[list[Case], list[Finding]]:
-        """Find the cases of a split in natural order, those with faults as well, and what is missing.
+        """Find the cases of a split in natural order, including those with faults, and the missing files.
 
         Raises:
             DataError: A folder is missing, or the split cannot be drawn.
@@ -80,7 +81,7 @@ class Pictures(Layout):
         return cases
 
     def all_cases(self, split: str) -> list[Case]:
-        """Find the cases of a split, those without a mask as well."""
+        """Find the cases of a split, including those without a mask."""
         return self.found(split)[0]
 
     # ---- reading
@@ -109,17 +110,17 @@ class Pictures(Layout):
         return Sample(image=image, maps=maps)
 
     def converted(self, pixels: Array, path: Path) -> Array:
-        """Convert as `color` and `intensity_range` say."""
+        """Convert pixels by `color` and `intensity_range`."""
         return self.convert(supported(pixels, path), path)
 
     def as_stored(self, answer: Array) -> Array:
-        """Write class indices as the numbers or colours of the data set's own masks."""
+        """Turn class indices into the numbers or colours of the masks of the data set."""
         return self.masks.written(answer)
 
     # ---- checks
 
     def inspect(self, split: str) -> Iterator[Finding]:
-        """Find faults of a split that show without decoding: partners, headers, sizes, channels."""
+        """Find faults of a split without decoding images: missing partners, headers, sizes, channels."""
         try:
             cases, findings = self.found(split)
         except DataError as error:
@@ -150,7 +151,7 @@ class Pictures(Layout):
                 yield size_mismatch(path, header.size, case.image, image.size)
 
     def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:
-        """Decode image, mask and field of view each by itself, and look at what they hold."""
+        """Decode image, mask and field of view separately, and check their contents."""
         findings: list[Finding] = []
         image = tried(findings, "unreadable_image", case.image, lambda path: self._examine_image(path, findings))
         maps: dict[str, Array] = {}
@@ -176,9 +177,9 @@ def by_stem(folder: Path, extensions: Sequence[str], suffixes: Sequence[str] = (
     """Find the files of a folder by their stem without its suffix, in natural order.
 
     Args:
-        folder: A folder that is there.
+        folder: An existing folder.
         extensions: Endings of file names that count, with or without a dot.
-        suffixes: Ends of stems; a file counts that has one of them.
+        suffixes: Ends of stems; a file counts if it has one of them.
     """
     endings = {f".{extension.lower().lstrip('.')}" for extension in extensions}
     found: dict[str, list[Path]] = {}
@@ -192,11 +193,11 @@ def by_stem(folder: Path, extensions: Sequence[str], suffixes: Sequence[str] = (
 
 
 def _field(path: Path) -> Array:
-    """Read a field of view of 0 and 1, from the middle grey on where the mask is soft."""
+    """Read a field of view as 0 and 1; a mask of grey values is cut at middle grey."""
     field = read_labels(path)
     return (field > (127 if field.max(initial=0) > 1 else 0)).astype(np.uint8)
 
 
 def _inside(field: Array, valid: Array | None) -> Array:
-    """Say where both count: inside the field of view, and of a class that is not ignored."""
+    """Find the valid pixels: inside the field of view, and not of an ignored class."""
     return field if valid is None or valid.shape != field.shape else field * valid

@@ -1,4 +1,4 @@
-"""Classes of samples in a CSV with one line for each."""
+"""Table of samples and their classes: a CSV with one line for each sample."""
 
 import csv
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ __all__ = ["SampleTable", "rows_of"]
 
 @dataclass
 class SampleTable:
-    """Samples and their classes.
+    """Reads the classes of samples from a CSV.
 
     Args:
         path: The CSV.
-        id_column: Its column with the names of the samples; leading zeros need not be there.
-        class_column: Its column with the classes.
-        folders: Names of the samples that are there.
+        id_column: Column with the names of the samples; leading zeros may be missing.
+        class_column: Column with the classes.
+        folders: Names of the samples that exist.
     """
 
     path: Path
@@ -30,7 +30,7 @@ class SampleTable:
 
     @cached_property
     def lines(self) -> list[tuple[int, str, str]]:
-        """Line, sample and class of each row.
+        """Read line, sample and class of each row.
 
         Raises:
             DataError: The table is missing or lacks a column.
@@ -49,17 +49,17 @@ class SampleTable:
 
     @cached_property
     def class_of(self) -> dict[str, str]:
-        """Class of each sample that is there and has one."""
+        """Return the class of each existing sample that has one."""
         known = {_bare(name): name for name in self.folders}
         return {known[_bare(sample)]: label for _, sample, label in self.lines if _bare(sample) in known and label}
 
     def inspect(self, root: Path, names: list[str], taken: list[str] | None) -> Iterator[Finding]:
-        """Find lines without a sample, samples without a line, and classes that are not those of the data set.
+        """Find lines without a sample, samples without a line, and classes that the data set does not have.
 
         Args:
             root: Folder of the samples.
             names: Classes of the data set.
-            taken: Classes that take part; None for all.
+            taken: Classes that are used; None for all.
         """
         yield from self._inspect_lines(names, every=taken is None)
         for name in self.folders:
@@ -69,8 +69,8 @@ class SampleTable:
         for name in taken or names:
             if name not in self.class_of.values():
                 message = f"class `{name}` has no samples in `{self.path}`"
-                mend = "add samples, or leave the class out"
-                yield Finding("class_without_samples", "error", self.path, message, mend)
+                hint = "add samples, or remove the class"
+                yield Finding("class_without_samples", "error", self.path, message, hint)
 
     def _inspect_lines(self, names: list[str], *, every: bool) -> Iterator[Finding]:
         known = {_bare(name) for name in self.folders}
@@ -87,7 +87,7 @@ class SampleTable:
                 yield Finding("unknown_class", "error", self.path, message, f"classes are {', '.join(names)}")
             first, before = seen.setdefault(_bare(sample), (line, label))
             if before != label:
-                message = f"{place}: sample `{sample}` is `{label}`, and `{before}` in line {first}"
+                message = f"{place}: sample `{sample}` is `{label}`, but `{before}` in line {first}"
                 yield Finding("two_classes", "error", self.path, message, "remove one of the lines")
 
 
@@ -95,7 +95,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
     """Read the rows of a CSV by the names of their columns.
 
     Raises:
-        DataError: It is missing or cannot be read.
+        DataError: The table is missing or cannot be read.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:

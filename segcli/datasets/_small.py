@@ -1,4 +1,4 @@
-"""Images and volumes for the small data set that a layout writes of itself (`Layout.write_small`)."""
+"""Images and volumes for the small data set that each layout can write (`Layout.write_small`)."""
 
 import numpy as np
 

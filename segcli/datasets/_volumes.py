@@ -1,4 +1,4 @@
-"""What layouts of volumes share: several structures per case, inputs in any volume format, answers in that format."""
+"""Common part of layouts of volumes: several structures per case; predictions keep the format of their input."""
 
 import json
 import os
@@ -27,16 +27,16 @@ Spacing = Annotated[list[Annotated[float, Field(gt=0.0)]], Field(min_length=3, m
 
 
 class VolumeKeys(ConfigModel):
-    """Keys of every format of volumes."""
+    """Defines the keys of every format of volumes."""
 
     intensity_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
-    """Stored values that become 0 and 1, what lies outside is cut off; such as `[-160, 240]` for soft tissue in CT."""
+    """Stored values that become 0 and 1; values outside are clipped. Example: `[-160, 240]` for soft tissue in CT."""
     spacing_mm: Spacing | None = None
-    """Millimetres between voxels along each axis; as the files say when left out."""
+    """Millimetres between voxels along each axis; default: as stored in the files."""
 
 
 class Volumes(Layout):
-    """Volumes `(*S, C)` with a mask `(*S, K)` of K structures that may overlap and may be absent.
+    """Reads volumes `(*S, C)` with a mask `(*S, K)` of K structures that may overlap and may be absent.
 
     With `task: multiclass`, the mask is `(*S)` and holds the number of each voxel's class.
     """
@@ -50,41 +50,43 @@ class Volumes(Layout):
         self.keys = config
         self._collected: dict[Path, Path] = {}
         self.excludes = spec.task == "multiclass"
-        """True where classes exclude each other."""
+        """Whether classes exclude each other."""
 
     @staticmethod
     def default_task(num_classes: int) -> str:
-        """Choose `structures`: every structure has a mask of its own."""
+        """Return `structures`: every structure has its own mask."""
         return "structures"
 
     @property
     def overlaps(self) -> bool:
-        """True unless classes exclude each other."""
+        """Tell whether structures may overlap."""
         return not self.excludes
 
     @property
     def names(self) -> list[str]:
-        """Structures, in the order of the masks."""
+        """Return the names of the structures, in the order of the masks."""
         return class_names(self.spec)
 
     # ---- images
 
     def image(self, voxels: Array, place: str) -> Array:
-        """Convert stored voxels `(*S, C)` as the data set states.
+        """Convert stored voxels `(*S, C)` by the keys of the data set.
 
         Raises:
-            DataError: They have other channels, or are no numbers.
+            DataError: The voxels have another number of channels, or NaN or infinite values.
         """
         if voxels.shape[-1] != self.spec.num_channels:
             raise DataError(
-                f"volume `{place}` has {voxels.shape[-1]} channels, the data set states "
+                f"volume `{place}` has {voxels.shape[-1]} channels, but the data set states "
                 f"`num_channels: {self.spec.num_channels}`",
                 hint=f"set `num_channels: {voxels.shape[-1]}` in the data-set file",
             )
         if voxels.dtype.kind == "f":
             voxels = voxels.astype(np.float32, copy=False)
             if not np.isfinite(voxels).all():
-                raise DataError(f"volume `{place}` holds NaN or infinite values", hint="mend the file")
+                raise DataError(
+                    f"volume `{place}` holds NaN or infinite values", hint="replace these values in the file"
+                )
         elif voxels.dtype not in (np.uint8, np.uint16, np.int16):
             voxels = voxels.astype(np.float32)
         if self.keys.intensity_range is not None:
@@ -94,15 +96,15 @@ class Volumes(Layout):
 
     @property
     def stated_spacing(self) -> tuple[float, ...] | None:
-        """The key `spacing_mm`."""
+        """Return the key `spacing_mm`."""
         return None if self.keys.spacing_mm is None else tuple(self.keys.spacing_mm)
 
     def spacing(self, case: Case) -> tuple[float, ...] | None:
-        """Return the stated spacing."""
+        """Return the spacing that the data-set file states."""
         return self.stated_spacing
 
     def input_spacing(self, case: Case) -> tuple[float, ...] | None:
-        """Return the spacing of the file, else that stated for the data set."""
+        """Return the spacing of the file, or else that of the data-set file."""
         if case.index is not None:
             return self.stated_spacing
         return read_header(case.image, 3).spacing or self.stated_spacing
@@ -110,21 +112,21 @@ class Volumes(Layout):
     # ---- checks
 
     def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:
-        """Decode image and masks, and look at what they hold."""
+        """Decode image and masks, and check their contents."""
         try:
             sample = self.read(case)
         except DataError as error:
             return None, [Finding("unreadable_case", "error", case.image, error.message, error.hint or "")]
         findings = []
         if sample.image.min() == sample.image.max():
-            message = f"volume `{case.place}` has one value throughout"
+            message = f"volume `{case.place}` has the same value in every voxel"
             findings.append(Finding("constant_image", "warning", case.image, message, "look at the file"))
         return sample, findings
 
     # ---- prediction
 
     def inputs(self, path: Path) -> list[Case]:
-        """Find the cases of a file to predict: all of an HDF5 file, or the one of any other."""
+        """Find the cases of a file to predict: all volumes of an HDF5 file, or the single volume of any other file."""
         kind = format_of(path, 3)
         names = None if kind is None else kind.members(path)
         if names is None:
@@ -136,29 +138,29 @@ class Volumes(Layout):
         return self.read_input(case.image, case.index)
 
     def converted(self, pixels: Array, path: Path) -> Array:
-        """Convert a part as the whole."""
+        """Convert a part of a volume."""
         return self.image(pixels, str(path))
 
     def is_upright(self, case: Case) -> bool:
-        """Tell that volumes of NIfTI and DICOM are upright."""
+        """Tell whether a volume is upright; those of NIfTI and DICOM are."""
         kind = format_of(case.image, 3)
         return kind is not None and kind.keeps_grid
 
     def answer_path(self, folder: Path, path: Path) -> Path:
-        """Name the file as the input; the answer to a DICOM series is a NIfTI file."""
+        """Name the prediction after its input; a DICOM series gets a NIfTI file."""
         return folder / safe_name(answer_name(path, 3))
 
     def save_answer(self, folder: Path, case: Case, answer: Array) -> Path:
-        """Write the masks `(*S, K)` of a case, as `writing_answer` does."""
+        """Write the masks `(*S, K)` of a case at once."""
         with self.writing_answer(folder, case, answer.shape[:3]) as add:
             add(answer)
         return self.answer_path(folder, case.image)
 
     @contextmanager
     def writing_answer(self, folder: Path, case: Case, size: tuple[int, ...]) -> Iterator[Add]:
-        """Take the masks `(d, *S, K)` of a case, for a file in the format and geometry of its image.
+        """Write the masks `(d, *S, K)` of a case in the format and geometry of its image.
 
-        A file of one volume holds the number of a structure in each voxel (of overlapping ones, the first); an HDF5
+        A file of one volume holds the number of a structure in each voxel (if structures overlap, the first); an HDF5
         file holds every mask and the presence flags.
         """
         target = self.answer_path(folder, case.image)
@@ -173,9 +175,9 @@ class Volumes(Layout):
             yield lambda answer: add(self.labels(answer))
 
     def values_path(self, folder: Path, case: Case, kind: str, channels: int = 0) -> Path:
-        """Choose NIfTI where the volume has a place in the body, else its own format.
+        """Choose NIfTI if the volume has a position in the body, or else its own format.
 
-        What that has no room for, channels or a place among other volumes, goes to a NumPy file, channels first.
+        If that format cannot store channels, or holds many volumes, the values go into a NumPy file, channels first.
         """
         if case.index is not None:
             return folder / safe_name(f"{stem_of(case.image)}_{case.id}_{kind}.npy")
@@ -186,7 +188,7 @@ class Volumes(Layout):
     def writing_values(
         self, path: Path, case: Case, size: tuple[int, ...], channels: int = 0
     ) -> AbstractContextManager[Add]:
-        """Write float32 in NIfTI and, where there is no room in the volume's own format, in NumPy; else 16 bits."""
+        """Write float32 into NIfTI and NumPy files, and 16-bit values into the volume's own format."""
         if self.is_upright(case):
             return create(path, size, np.float32, like=case.image, channels=channels)
         if case.index is not None or channels:
@@ -194,7 +196,7 @@ class Volumes(Layout):
         return _in_16_bits(path, case, size)
 
     def _part(self, target: Path) -> Path:
-        """Name the file that collects answers until the last of them, and drop one that a broken prediction left."""
+        """Name the temporary file that collects predictions; remove one that an interrupted prediction left."""
         if target not in self._collected:
             part = target.with_name(f".{target.name}.{os.getpid()}.part")
             part.unlink(missing_ok=True)
@@ -202,14 +204,14 @@ class Volumes(Layout):
         return self._collected[target]
 
     def close_answers(self, folder: Path) -> None:
-        """Give files of many cases their names: they are whole now."""
+        """Give files of many cases their final names; they are complete now."""
         for target, part in self._collected.items():
             if part.is_file():
                 part.replace(target)
         self._collected.clear()
 
     def labels(self, answer: Array) -> Array:
-        """Number the structure in each voxel, as label files of this data set do."""
+        """Write the number of the structure in each voxel, like the label files of this data set."""
         if answer.ndim == 3:
             return answer
         numbers = np.arange(1, answer.shape[-1] + 1)
@@ -226,7 +228,7 @@ def _in_16_bits(path: Path, case: Case, size: tuple[int, ...]) -> Iterator[Add]:
 
 
 def metadata(root: Path | None) -> dict[str, Any]:
-    """Read `metadata.json`; empty where there is none or it cannot be read."""
+    """Read `metadata.json`; empty if the file is missing or cannot be read."""
     if root is None:
         return {}
     try:
@@ -237,13 +239,13 @@ def metadata(root: Path | None) -> dict[str, Any]:
 
 
 def flags_against(flags: Array, masks: Iterator[Array], names: list[str], cases: list[Case]) -> Iterator[Finding]:
-    """Find presence flags that say something else than their masks.
+    """Find presence flags that contradict their masks.
 
     Args:
         flags: `(N, K)`.
         masks: `(K, *S)` of each case.
         names: Structures.
-        cases: Of the same order.
+        cases: Cases in the same order.
     """
     for row, (case, mask) in enumerate(zip(cases, masks, strict=True)):
         there = (mask > 0).reshape(len(mask), -1).max(axis=1)
@@ -251,5 +253,7 @@ def flags_against(flags: Array, masks: Iterator[Array], names: list[str], cases:
             flag = bool(flags[row, position])
             if flag != bool(there[position]):
                 what = "is empty" if flag else f"has {int((mask[position] > 0).sum())} voxels"
-                message = f"`{case.place}` ({case.id}): the presence flag of `{name}` is {int(flag)}, its mask {what}"
-                yield Finding("wrong_presence", "error", case.image, message, "mend the flag or the mask")
+                message = (
+                    f"`{case.place}` ({case.id}): the presence flag of `{name}` is {int(flag)}, but its mask {what}"
+                )
+                yield Finding("wrong_presence", "error", case.image, message, "correct the flag or the mask")

@@ -1,6 +1,6 @@
-"""Volumes in HDF5 files: `metadata.json` beside `train.h5`, `val.h5` and, where there is one, `test.h5`.
+"""Volumes in HDF5 files: `metadata.json` beside `train.h5`, `val.h5` and, optionally, `test.h5`.
 
-A file has `images [N, *S]` or `[N, C, *S]`, `masks [N, K, *S]`, `presence_labels [N, K]` and, where there are some,
+A file has `images [N, *S]` or `[N, C, *S]`, `masks [N, K, *S]`, `presence_labels [N, K]` and, optionally,
 `scenarios [N]` and `case_ids [N]`. Samples are read one by one.
 """
 
@@ -37,7 +37,7 @@ NEEDED = ("images", "masks", "presence_labels")
 
 @dataclass(frozen=True)
 class _Header:
-    """Shapes, names and scenarios that a file states without a case being read."""
+    """Holds shapes, names and scenarios of a file, without reading a case."""
 
     shapes: dict[str, tuple[int, ...]]
     names: list[str]
@@ -45,34 +45,34 @@ class _Header:
 
     @property
     def size(self) -> tuple[int, ...]:
-        """Size of each volume."""
+        """Return the size of each volume."""
         return self.shapes["images"][-3:]
 
 
 class HDF5Volumes(Volumes):
-    """Organs and other structures of a body, each present or absent, many cases to a file."""
+    """Reads files of many volumes with organs or other structures, each present or absent."""
 
     class Config(VolumeKeys):
-        """Keys of `format: hdf5_volumes`."""
+        """Defines the keys of `format: hdf5_volumes`."""
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
-        """Take structures and spacing from `metadata.json`, channels from `train.h5`, as far as they are not stated."""
+        """Complete structures and spacing from `metadata.json`, channels from `train.h5`, unless they are stated."""
         paths = values.get("paths")
         root = paths.get("root") if isinstance(paths, dict) else None
-        told = metadata(Path(root) if isinstance(root, str | Path) else None)
+        about = metadata(Path(root) if isinstance(root, str | Path) else None)
         changes: dict[str, Any] = {}
-        names = told.get("structure_names")
+        names = about.get("structure_names")
         if not values.get("classes") and isinstance(names, list) and names:
             changes["classes"] = [{"name": str(name)} for name in names]
         classes = values.get("classes") or changes.get("classes")
         if isinstance(classes, list):
             if values.get("num_classes", len(classes)) != len(classes):
-                message = f"is {values['num_classes']}, and there are {len(classes)} structures"
-                return {}, [("num_classes", message, "leave it out: it follows from the structures")]
+                message = f"is {values['num_classes']}, but there are {len(classes)} structures"
+                return {}, [("num_classes", message, "remove `num_classes`: it follows from the structures")]
             changes["num_classes"] = len(classes)
-        if "spacing_mm" not in values and isinstance(told.get("spacing_mm"), list):
-            changes["spacing_mm"] = [float(value) for value in told["spacing_mm"]]
+        if "spacing_mm" not in values and isinstance(about.get("spacing_mm"), list):
+            changes["spacing_mm"] = [float(value) for value in about["spacing_mm"]]
         if "num_channels" not in values:
             changes["num_channels"] = _channels(Path(root) / "train.h5") if isinstance(root, str | Path) else 1
         return changes, []
@@ -96,7 +96,7 @@ class HDF5Volumes(Volumes):
 
     @cached_property
     def files(self) -> dict[str, HDF5]:
-        """File of each split; an exported network knows none of them."""
+        """Return the file of each split; an exported network never needs them."""
         return {split: HDF5(self._path(split)) for split in ("train", "val", "test")}
 
     @cached_property
@@ -108,7 +108,7 @@ class HDF5Volumes(Volumes):
         return self.root / f"{split}.h5" if given is None else Path(shown(given))
 
     def has(self, split: str) -> bool:
-        """Tell whether there is a file, or one is stated."""
+        """Tell whether the file of a split exists or is stated."""
         return split == "train" or getattr(self.spec.paths, split) is not None or self.files[split].path.is_file()
 
     # ---- headers
@@ -117,7 +117,7 @@ class HDF5Volumes(Volumes):
         """Read the header of the file of a split, once.
 
         Raises:
-            DataError: The file cannot be read, or has not what it needs.
+            DataError: The file cannot be read, or lacks a dataset.
         """
         if split not in self._headers:
             missing = self.missing_root()
@@ -129,7 +129,7 @@ class HDF5Volumes(Volumes):
                     if key not in file:
                         raise DataError(
                             f"`{path}` has no dataset `{key}`; it has {', '.join(file) or 'none'}",
-                            hint="it needs `images`, `masks` and `presence_labels`, as `segcli data convert` writes",
+                            hint="write `images`, `masks` and `presence_labels`, as `segcli data convert` does",
                         )
                 shapes = {key: tuple(map(int, file[key].shape)) for key in NEEDED}
                 count = shapes["images"][0] if shapes["images"] else 0
@@ -143,34 +143,38 @@ class HDF5Volumes(Volumes):
     def _misfits(self, split: str, header: _Header) -> Iterator[Finding]:
         """Find shapes that do not fit each other or the metadata."""
         path, shapes = self.files[split].path, header.shapes
-        told = {key: "x".join(map(str, shape)) for key, shape in shapes.items()}
+        sizes = {key: "x".join(map(str, shape)) for key, shape in shapes.items()}
 
-        def wrong(code: str, message: str, mend: str) -> Finding:
-            return Finding(code, "error", path, message, mend)
+        def wrong(code: str, message: str, hint: str) -> Finding:
+            return Finding(code, "error", path, message, hint)
 
         images, masks, flags = (shapes[key] for key in NEEDED)
         if len(images) not in (4, 5) or len(masks) != 5 or len(flags) != 2:
-            message = f"`{path}`: `images` are {told['images']}, `masks` {told['masks']}, `presence_labels` "
-            yield wrong("wrong_axes", message + told["presence_labels"], "they have 4 (or 5), 5 and 2 axes")
+            message = f"`{path}`: `images` are {sizes['images']}, `masks` {sizes['masks']}, `presence_labels` "
+            yield wrong("wrong_axes", message + sizes["presence_labels"], "they must have 4 (or 5), 5 and 2 axes")
             return
         if not len(header.names):
             yield wrong("empty_split", f"split `{split}` is empty: `{path}` has no cases", "add cases")
         if images[0] != masks[0] or images[0] != flags[0]:
             message = f"`{path}` has {images[0]} images, {masks[0]} masks and {flags[0]} presence flags"
-            yield wrong("wrong_count", message, "write them anew, one of each for every case")
+            yield wrong("wrong_count", message, "write one of each for every case")
         if images[-3:] != masks[2:]:
-            message = f"`{path}`: `images` are {told['images']}, `masks` {told['masks']}: their sizes differ"
+            message = f"`{path}`: `images` are {sizes['images']}, `masks` {sizes['masks']}: their sizes differ"
             yield wrong("size_mismatch", message, "write the masks at the size of the images")
         count, stated = len(self.names), metadata(self.root).get("num_structures")
         if stated is not None and stated != masks[1]:
-            message = f"`{self.root / 'metadata.json'}` says `num_structures: {stated}`, `{path}` has {masks[1]} masks"
-            yield wrong("wrong_num_structures", f"{message} to a case", "mend `num_structures` and `structure_names`")
+            message = (
+                f"`{self.root / 'metadata.json'}` says `num_structures: {stated}`, but `{path}` has {masks[1]} masks"
+            )
+            yield wrong("wrong_num_structures", f"{message} per case", "correct `num_structures` and `structure_names`")
         elif masks[1] != count or flags[1] != count:
-            message = f"`{path}` has {masks[1]} masks and {flags[1]} presence flags to a case, there are {count} "
-            yield wrong("wrong_num_structures", message + "structures", "mend `structure_names` in `metadata.json`")
+            message = f"`{path}` has {masks[1]} masks and {flags[1]} presence flags per case, but there are {count} "
+            yield wrong("wrong_num_structures", message + "structures", "correct `structure_names` in `metadata.json`")
         channels = 1 if len(images) == 4 else images[1]
         if channels != self.spec.num_channels:
-            message = f"`{path}` has {channels} channels, the data set states `num_channels: {self.spec.num_channels}`"
+            message = (
+                f"`{path}` has {channels} channels, but the data set states `num_channels: {self.spec.num_channels}`"
+            )
             yield wrong("wrong_channels", message, f"set `num_channels: {channels}` in the data-set file")
 
     # ---- cases
@@ -188,24 +192,25 @@ class HDF5Volumes(Volumes):
         return [Case(name, path, index=index, group=group) for index, (name, group) in enumerate(together)]
 
     def shown(self, case: Case) -> str:
-        """Name the case; the file has many."""
+        """Name the case; its file holds many cases."""
         return case.id
 
     def size(self, case: Case) -> tuple[int, ...]:
-        """Return the size that all cases of a file have."""
+        """Return the common size of all cases of the file."""
         return self._header(self._split_of[case.image]).size
 
     def read(self, case: Case) -> Sample:
-        """Read one volume and its masks, and nothing else of the file."""
+        """Read one volume and its masks, without the rest of the file."""
         with self.files[self._split_of[case.image]].reading() as file:
             image = self.image(_channels_last(file["images"][case.index]), case.place)
             masks = file["masks"][case.index]
         if masks.size and (masks.max() > 1 or masks.min() < 0 or masks.dtype.kind == "f"):
             values = np.unique(masks)
             if not set(values.tolist()) <= {0, 1, 255} or set(values.tolist()) >= {1, 255}:
-                told = ", ".join(f"{value:g}" for value in values[:5])
+                shown = ", ".join(f"{value:g}" for value in values[:5])
                 raise DataError(
-                    f"the masks of `{case.place}` hold {told}, a mask holds 0 and 1", hint="write them anew"
+                    f"the masks of `{case.place}` hold {shown}, but a mask holds 0 and 1",
+                    hint="write the masks as 0 and 1",
                 )
         return Sample(image, {"mask": np.ascontiguousarray(np.moveaxis(masks > 0, 0, -1)).view(np.uint8)})
 
@@ -224,20 +229,22 @@ class HDF5Volumes(Volumes):
             yield Finding("unreadable_file", "error", path, error.message, error.hint or "")
 
     def _inspect_metadata(self, split: str) -> Iterator[Finding]:
-        file, told = self.root / "metadata.json", metadata(self.root)
-        if not told:
+        file, about = self.root / "metadata.json", metadata(self.root)
+        if not about:
             why = "cannot be read" if file.exists() else "is missing"
-            mend = "write `structure_names`, `num_structures` and `image_size` into it"
-            yield Finding("no_metadata", "warning", file, f"`{file}` {why}", mend)
+            hint = "write a file with `structure_names`, `num_structures` and `image_size`"
+            yield Finding("no_metadata", "warning", file, f"`{file}` {why}", hint)
             return
-        names = told.get("structure_names")
-        if isinstance(names, list) and told.get("num_structures", len(names)) != len(names):
-            message = f"`{file}` says `num_structures: {told['num_structures']}` and names {len(names)}"
-            yield Finding("wrong_num_structures", "error", file, message, "mend one of the two")
-        size, found = told.get("image_size"), list(self._header(split).size)
+        names = about.get("structure_names")
+        if isinstance(names, list) and about.get("num_structures", len(names)) != len(names):
+            message = f"`{file}` says `num_structures: {about['num_structures']}`, but names {len(names)} structures"
+            yield Finding("wrong_num_structures", "error", file, message, "correct one of the two")
+        size, found = about.get("image_size"), list(self._header(split).size)
         if size is not None and size != found:
-            message = f"`{file}` says `image_size: {size}`, `{self.files[split].path}` has volumes of {found}"
-            yield Finding("wrong_image_size", "warning", file, message, "mend `image_size`; the file counts")
+            message = f"`{file}` says `image_size: {size}`, but `{self.files[split].path}` has volumes of {found}"
+            yield Finding(
+                "wrong_image_size", "warning", file, message, "correct `image_size`; the size in the file is used"
+            )
 
     def _inspect_flags(self, split: str, cases: list[Case]) -> Iterator[Finding]:
         with self.files[split].reading() as file:
@@ -251,7 +258,7 @@ def _channels_last(voxels: Array) -> Array:
 
 
 def _channels(path: Path) -> int:
-    """Read the channels of the images in a file; 1 where it cannot be read, which is told later."""
+    """Read the channels of the images in a file; 1 if it cannot be read, which a later check reports."""
     try:
         with HDF5(path).reading() as file:
             shape: tuple[int, ...] = file["images"].shape if "images" in file else ()

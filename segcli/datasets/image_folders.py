@@ -30,29 +30,29 @@ __all__ = ["ImageFolders"]
 
 
 class ImageFolders(Pictures):
-    """2D images with a mask each, of one kind or of many classes, and optionally the mask of a field of view."""
+    """Reads 2D images with a mask each, binary or of many classes, and optionally a field-of-view mask."""
 
     class Config(PictureKeys):
-        """Keys of `format: image_folders`."""
+        """Defines the keys of `format: image_folders`."""
 
         image_folder: str = "image"
-        """Folder of the images, within the folder of a split (or within `root` for list and fraction splits)."""
+        """Folder of the images, in the folder of a split (or in `root` for splits by lists or fractions)."""
         label_folder: str = "label"
         """Folder of the masks."""
         fov_folder: str | None = None
         """Folder of field-of-view masks; pixels outside count neither in the loss nor in the metrics."""
         image_suffix: str | list[str] = ""
-        """End of an image's stem that its partners do not share, such as `_training`."""
+        """End of the stem of an image that its mask does not have, such as `_training`."""
         label_suffix: str | list[str] = ""
-        """End of a mask's stem, such as `_manual1`."""
+        """End of the stem of a mask, such as `_manual1`."""
         fov_suffix: str | list[str] = ""
-        """End of a field-of-view mask's stem, such as `_training_mask`."""
+        """End of the stem of a field-of-view mask, such as `_training_mask`."""
         mask_threshold: Annotated[int, Field(ge=0)] | None = None
-        """Mask values above this are foreground; left out, a mask holds nothing but 0 and 1, or 0 and 255."""
+        """Mask values above this are foreground. Without this key, a mask must hold only 0 and 1, or only 0 and 255."""
         mask_format: MaskFormat = "index"
-        """Of many classes. `index`: each pixel holds the number of its class. `rgb`: each class has a colour."""
+        """Masks of many classes. `index`: each pixel holds the number of its class. `rgb`: each class has a colour."""
         split: SplitSettings = SplitSettings()
-        """How cases are shared out to training, validation and test."""
+        """Split of the cases into training, validation and test."""
 
     @classmethod
     def write_small(cls, root: Path) -> dict[str, Any]:
@@ -70,13 +70,13 @@ class ImageFolders(Pictures):
         for split in ("val", "test"):
             if self._given(split) is not None and config.split.states(split):
                 raise DataError(
-                    f"data set `{spec.name}`: both `paths.{split}` and `split.{split}` say where the images of split "
-                    f"`{split}` come from",
+                    f"data set `{spec.name}`: both `paths.{split}` and `split.{split}` set the images of split "
+                    f"`{split}`",
                     hint="remove one of them (`null` on the command line)",
                 )
 
     def reader(self) -> MaskReader | BinaryMasks:
-        """Make what reads the masks, those of one class by `mask_threshold`."""
+        """Make the reader of the masks; binary masks use `mask_threshold`."""
         config = self.config
         return config.reader(self.spec) if self.spec.num_classes > 1 else BinaryMasks(config.mask_threshold)
 
@@ -99,29 +99,29 @@ class ImageFolders(Pictures):
         return settings.by == "folders" and split == "val" and settings.share("val") > 0
 
     def together(self, case: Case) -> str:
-        """Images of a group stay on one side."""
+        """Return the group of an image; all images of a group are in one split."""
         return group_of(case.id, self.config.split)
 
     def has(self, split: str) -> bool:
-        """Tell whether the data set has this split: stated, or found where splits usually are."""
+        """Tell whether the data set has this split: stated, or found in its usual folder."""
         if split == "train" or self._given(split) is not None or self.config.split.states(split):
             return True
         return self.config.split.by == "folders" and (self.root / split).is_dir()
 
     @cache  # noqa: B019 - a layout lives as long as its run
     def found(self, split: str) -> tuple[list[Case], list[Finding]]:
-        """Find the cases of a split with their partner files, and what is missing."""
+        """Find the cases of a split with their masks, and the missing files."""
         config, folder = self.config, self._folder(split)
         images = self._images(split)
         labels = self._files(folder / config.label_folder, config.label_suffix, "masks", split)
         fovs: dict[str, list[Path]] = {}
         if config.fov_folder is not None:
             fovs = self._files(folder / config.fov_folder, config.fov_suffix, "field-of-view masks", split)
-        wanted = self._in_split(split, list(images))
+        members = self._in_split(split, list(images))
         findings = [*doubles(images, "image"), *doubles(labels, "mask")]
         cases = [
             Case(key, images[key][0], labels.get(key, [None])[0], fovs.get(key, [None])[0])
-            for key in wanted
+            for key in members
             if key in images
         ]
         findings += self._missing(cases, folder)
@@ -172,7 +172,7 @@ class ImageFolders(Pictures):
         return divide(keys, settings, self.root).sides[split]
 
     def division(self, *, fresh: bool = False) -> Division | None:
-        """Return how the images of the training folder were drawn; None where folders or lists decide."""
+        """Return how the images of the training folder were drawn; None if folders or lists decide."""
         settings = self.config.split
         return divide(list(self._images("train")), settings, self.root, fresh=fresh) if settings.draws else None
 
@@ -186,7 +186,7 @@ class ImageFolders(Pictures):
                     "error",
                     case.image,
                     f"image `{case.image}` has no mask (looked for `{expected}`)",
-                    "add the mask or take the image away; `label_folder`, `label_suffix` are keys of the data-set file",
+                    "add the mask or remove the image; `label_folder` and `label_suffix` are keys of the data-set file",
                 )
             if config.fov_folder is not None and case.fov is None:
                 expected = folder / config.fov_folder / f"{case.id}{_first(config.fov_suffix)}.*"

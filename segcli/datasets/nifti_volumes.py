@@ -31,33 +31,33 @@ __all__ = ["NIfTIVolumes"]
 
 
 class NIfTIVolumes(Volumes):
-    """Medical volumes of any size, one file each, with one label map each."""
+    """Reads medical volumes of any size: one file with one label map per case."""
 
     class Config(VolumeKeys):
-        """Keys of `format: nifti_volumes`."""
+        """Defines the keys of `format: nifti_volumes`."""
 
         image_folder: str = "imagesTr"
-        """Folder of the images, within `paths.root`."""
+        """Folder of the images, in `paths.root`."""
         label_folder: str = "labelsTr"
         """Folder of the label maps."""
         image_suffix: str = ""
-        """End of an image's stem that its label map does not share, such as `_0000`."""
+        """End of the stem of an image that its label map does not have, such as `_0000`."""
         label_suffix: str = ""
-        """End of a label map's stem, such as `_seg`."""
+        """End of the stem of a label map, such as `_seg`."""
         numbers: list[Annotated[int, Field(ge=0, le=65535)]] | None = None
-        """Number of each of `classes` in the label maps; 1, 2, 3 and so on when left out, or from 0 on where classes
+        """Number of each of `classes` in the label maps; default: 1, 2, 3 and so on, or 0, 1, 2 and so on if classes
         exclude each other (`task: multiclass`)."""
         other_labels: Literal["error", "ignore"] = "error"
-        """What to do with numbers of no class: refuse the case, or take them for nothing (with `task: multiclass`,
-        leave the voxels out)."""
+        """What to do with numbers that belong to no class. `error`: refuse the case. `ignore`: treat them as background
+        (with `task: multiclass`, leave the voxels out)."""
         split: ShareSettings = ShareSettings()
-        """How cases are shared out to training, validation and test: names, or shares such as `{val: 0.2}`."""
+        """Split of the cases into training, validation and test: names, or shares such as `{val: 0.2}`."""
 
     keeps_split = True
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
-        """Take structures from their numbers or from the Decathlon's `dataset.json`, as far as they are not stated."""
+        """Complete the structures from `numbers` or from the Decathlon's `dataset.json`, where they are not stated."""
         changes: dict[str, Any] = {}
         classes, numbers = values.get("classes"), values.get("numbers")
         if not classes and isinstance(numbers, list) and numbers:
@@ -69,11 +69,11 @@ class NIfTIVolumes(Volumes):
                 classes = changes["classes"] = [{"name": name} for name in found.values()]
         if isinstance(classes, list) and classes:
             if values.get("num_classes", len(classes)) != len(classes):
-                message = f"is {values['num_classes']}, and there are {len(classes)} structures"
-                return {}, [("num_classes", message, "leave it out: it follows from the structures")]
+                message = f"is {values['num_classes']}, but there are {len(classes)} structures"
+                return {}, [("num_classes", message, "remove `num_classes`: it follows from the structures")]
             if isinstance(numbers, list) and len(numbers) != len(classes):
                 message = f"has {len(numbers)} numbers for {len(classes)} classes"
-                return {}, [("numbers", message, "one for each of `classes`, in their order")]
+                return {}, [("numbers", message, "give one number for each of `classes`, in their order")]
             changes["num_classes"] = len(classes)
         if "num_channels" not in values:
             changes["num_channels"] = 1
@@ -99,8 +99,8 @@ class NIfTIVolumes(Volumes):
         self.numbers = config.numbers or list(range(first, first + spec.num_classes))
         if len(set(self.numbers)) != spec.num_classes:
             raise DataError(
-                f"data set `{spec.name}` has {spec.num_classes} classes and the numbers {self.numbers}",
-                hint="`numbers` has one number for each class",
+                f"data set `{spec.name}` has {spec.num_classes} classes, but the numbers {self.numbers}",
+                hint="give `numbers` one number for each class",
             )
 
     # ---- finding cases
@@ -111,7 +111,7 @@ class NIfTIVolumes(Volumes):
         images, labels = self.root / config.image_folder, self.root / config.label_folder
         there = self._files(images, config.image_suffix, "images", "image_folder")
         maps = self._files(labels, config.label_suffix, "label maps", "label_folder")
-        if images.resolve() == labels.resolve():  # then only suffixes tell them apart
+        if images.resolve() == labels.resolve():  # then only suffixes distinguish them
             taken = {path for paths in maps.values() for path in paths} if config.label_suffix else set()
             there = {key: [path for path in paths if path not in taken] for key, paths in there.items()}
         there = {key: paths for key, paths in there.items() if paths}
@@ -126,14 +126,14 @@ class NIfTIVolumes(Volumes):
                     f"image `{case.image}` has no label map (looked for `{labels / case.id}{config.label_suffix}.*`)"
                 )
                 findings.append(
-                    Finding("missing_label", "error", case.image, message, "add it, or take the image away")
+                    Finding("missing_label", "error", case.image, message, "add the label map, or remove the image")
                 )
         if not cases:
-            message, mend = (
+            message, hint = (
                 f"no images in `{images}`",
                 f"files end in {', '.join(NIfTI.endings)}; `image_folder` is a key",
             )
-            findings.append(Finding("empty_split", "error", images, message, mend))
+            findings.append(Finding("empty_split", "error", images, message, hint))
         return cases, findings
 
     def _files(self, folder: Path, suffix: str, what: str, key: str) -> dict[str, list[Path]]:
@@ -152,7 +152,7 @@ class NIfTIVolumes(Volumes):
 
     @cache  # noqa: B019 - a layout lives as long as its run
     def division(self, *, fresh: bool = False) -> Division:
-        """Return how the cases were shared out."""
+        """Return how the cases were split."""
         return divide(list(self._found[0]), self.config.split, self.root, fresh=fresh)
 
     def has(self, split: str) -> bool:
@@ -165,18 +165,18 @@ class NIfTIVolumes(Volumes):
         return self.all_cases(split)
 
     def all_cases(self, split: str) -> list[Case]:
-        """Find the cases of a split, those without a label map as well."""
+        """Find the cases of a split, including those without a label map."""
         side = set(self.division().sides[split])
         return [case for name, case in self._found[0].items() if name in side]
 
     def _findings(self, split: str) -> list[Finding]:
-        """Find what is missing in a split, and what is wrong with the whole."""
+        """Find missing files of a split, and faults of the whole data set."""
         mine = {case.image for case in self.all_cases(split)}
         known = {case.image for case in self._found[0].values()}
         findings = [finding for finding in self._found[1] if finding.file in mine or finding.file not in known]
         if not mine:
             message = f"split `{split}` is empty: no case of `{self.root / self.config.image_folder}` belongs to it"
-            findings.append(Finding("empty_split", "error", self.root, message, "mend `split` in the data-set file"))
+            findings.append(Finding("empty_split", "error", self.root, message, "correct `split` in the data-set file"))
         return findings
 
     # ---- reading
@@ -186,7 +186,7 @@ class NIfTIVolumes(Volumes):
         return self._header(case.image).size
 
     def spacing(self, case: Case) -> tuple[float, ...] | None:
-        """Return the spacing as stated, else from the header."""
+        """Return the spacing of the data-set file, or else of the header."""
         return self.stated_spacing or self._header(case.image).spacing
 
     @cache  # noqa: B019
@@ -204,14 +204,15 @@ class NIfTIVolumes(Volumes):
         return Sample(image, self._maps(labels))
 
     def _labels(self, path: Path) -> Array:
-        """Read whole numbers `(*S)`, each of a class or 0."""
+        """Read integers `(*S)`, each the number of a class or 0."""
         stored = read_voxels(path)
         if stored.shape[-1] != 1:
             raise DataError(f"label map `{path}` has {stored.shape[-1]} channels", hint="write one number per voxel")
         labels = np.rint(stored[..., 0]).astype(np.int64)
         if stored.dtype.kind == "f" and not np.array_equal(labels, stored[..., 0]):
             raise DataError(
-                f"label map `{path}` holds broken numbers", hint="it was resampled smoothly: take the nearest"
+                f"label map `{path}` holds numbers that are not integers",
+                hint="resample label maps with nearest-neighbour interpolation",
             )
         if self.config.other_labels == "error":
             values, counts = np.unique(labels, return_counts=True)
@@ -220,11 +221,11 @@ class NIfTIVolumes(Volumes):
                 strange = ~np.isin(values, self.numbers)
             if strange.any():
                 pairs = list(zip(values[strange], counts[strange], strict=True))
-                told = ", ".join(f"{value} ({count} voxels)" for value, count in pairs[:5])
+                shown = ", ".join(f"{value} ({count} voxels)" for value, count in pairs[:5])
                 more = f" and {len(pairs) - 5} more" if len(pairs) > 5 else ""
                 raise DataError(
-                    f"label map `{path}` holds {told}{more}, the number of no class",
-                    hint=f"there are the numbers {', '.join(map(str, self.numbers[:12]))}; add the class, or set "
+                    f"label map `{path}` holds numbers that belong to no class: {shown}{more}",
+                    hint=f"numbers of the classes: {', '.join(map(str, self.numbers[:12]))}; add the class, or set "
                     "`other_labels: ignore`",
                 )
         return labels
@@ -239,7 +240,7 @@ class NIfTIVolumes(Volumes):
         return {"mask": mask * valid, "valid": valid.astype(np.uint8)}
 
     def labels(self, answer: Array) -> Array:
-        """Number the structures as the data set's own label maps do."""
+        """Write the numbers of the structures, like the label maps of the data set."""
         numbers = np.array(self.numbers)
         if answer.ndim == 4:
             numbers, answer = np.array([0, *self.numbers]), super().labels(answer)
@@ -248,7 +249,7 @@ class NIfTIVolumes(Volumes):
     # ---- checks
 
     def inspect(self, split: str) -> Iterator[Finding]:
-        """Find faults of partners, sizes and spacings, from the headers."""
+        """Find missing partners, and faults of sizes and spacings, from the headers."""
         try:
             cases, findings = self.all_cases(split), self._findings(split)
         except DataError as error:
@@ -272,9 +273,11 @@ class NIfTIVolumes(Volumes):
             message = _differ(case.label, label_size, case.image, size)
             yield Finding("size_mismatch", "error", case.label, message, SAME_SIZE)
         elif not np.allclose(spacing, label_spacing, rtol=1e-2):
-            told = " and ".join("x".join(f"{value:.3g}" for value in each) for each in (label_spacing, spacing))
-            message = f"`{case.label}` and its image `{case.image}` differ in spacing: {told} mm"
-            yield Finding("spacing_differs", "warning", case.label, message, "look whether they lie on each other")
+            shown = " and ".join("x".join(f"{value:.3g}" for value in each) for each in (label_spacing, spacing))
+            message = f"`{case.label}` and its image `{case.image}` differ in spacing: {shown} mm"
+            yield Finding(
+                "spacing_differs", "warning", case.label, message, "check that the label map matches its image"
+            )
 
 
 SAME_SIZE = "export the label map at the size of its image"
@@ -282,11 +285,11 @@ SAME_SIZE = "export the label map at the size of its image"
 
 def _differ(label: Path, size: tuple[int, ...], image: Path, image_size: tuple[int, ...]) -> str:
     sizes = ["x".join(map(str, each)) for each in (size, image_size)]
-    return f"`{label}` has {sizes[0]} voxels, its image `{image}` has {sizes[1]}"
+    return f"`{label}` has {sizes[0]} voxels, but its image `{image}` has {sizes[1]}"
 
 
 def _decathlon(paths: Any, *, background: bool) -> dict[int, str]:
-    """Read names by number from `dataset.json`, as the Medical Segmentation Decathlon has it."""
+    """Read names by number from the `dataset.json` of the Medical Segmentation Decathlon."""
     root = paths.get("root") if isinstance(paths, dict) else None
     if not isinstance(root, str | Path):
         return {}

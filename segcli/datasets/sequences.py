@@ -1,7 +1,7 @@
-"""Frames of videos in one folder each: `Images/Video_000/0001.png` with `Labels/Video_000/0001.png`.
+"""Frames of videos, one folder per sequence: `Images/Video_000/0001.png` with `Labels/Video_000/0001.png`.
 
-Masks are painted in the colours of their classes, or hold the number of the class in each pixel. Splits keep whole
-sequences together unless frames are asked for.
+Each pixel of a mask has the colour or the number of its class. Splits keep sequences together, except with
+`split.by: frame`.
 """
 
 from collections.abc import Iterator
@@ -29,23 +29,23 @@ __all__ = ["Sequences"]
 
 
 class Sequences(Pictures):
-    """Frames of street scenes and other videos, with masks of many classes."""
+    """Reads frames of street scenes and other videos, with masks of many classes."""
 
     class Config(PictureKeys):
-        """Keys of `format: sequences`."""
+        """Defines the keys of `format: sequences`."""
 
         images: str = "Images"
         """Folder with one folder of images for each sequence."""
         labels: str = "Labels"
-        """Folder with one folder of masks for each sequence; stems are those of the images."""
+        """Folder with one folder of masks for each sequence; masks have the stems of their images."""
         include: Annotated[list[str], Field(min_length=1)] = ["*"]
-        """Sequences that belong to the data set, by name or pattern such as `Video_00*`."""
+        """Sequences to use, by name or pattern such as `Video_00*`."""
         exclude: list[str] = []
-        """Sequences that do not, by name or pattern."""
+        """Sequences to leave out, by name or pattern."""
         mask_format: MaskFormat = "rgb"
         """`rgb`: each class has a colour. `index`: each pixel holds the number of its class."""
         split: SequenceSplit = SequenceSplit()
-        """How sequences are shared out to training, validation and test."""
+        """Split of the sequences into training, validation and test."""
 
     keeps_split = True
 
@@ -70,23 +70,23 @@ class Sequences(Pictures):
         for split in ("train", "val", "test"):
             if getattr(spec.paths, split) is not None:
                 raise DataError(
-                    f"data set `{spec.name}`: `paths.{split}` is no key of format `sequences`, whose sequences all lie "
+                    f"data set `{spec.name}`: format `sequences` has no key `paths.{split}`: all sequences are "
                     "in `paths.root`",
                     hint=f"name the sequences in `split.{split}`",
                 )
 
     def reader(self) -> MaskReader:
-        """Make what reads the masks, always of many classes."""
+        """Make the reader of the masks, which always have many classes."""
         return self.config.reader(self.spec)
 
     # ---- finding cases
 
     @cached_property
     def names(self) -> list[str]:
-        """Sequences that take part, in natural order.
+        """List the sequences to use, in natural order.
 
         Raises:
-            DataError: There is none, or `include` or `exclude` names one that is not there.
+            DataError: There are no sequences, or `include` or `exclude` names a missing one.
         """
         folder = self.root / self.config.images
         if not folder.is_dir():
@@ -104,18 +104,20 @@ class Sequences(Pictures):
             for pattern in patterns:
                 if not any(fnmatchcase(name, pattern) for name in there):
                     raise DataError(
-                        f"`{key}` names `{pattern}`, and there is no such sequence in `{folder}`",
-                        hint=f"there are {', '.join(there[:8])}{' ...' * (len(there) > 8)}",
+                        f"`{key}` names `{pattern}`, but there is no such sequence in `{folder}`",
+                        hint=f"sequences: {', '.join(there[:8])}{' ...' * (len(there) > 8)}",
                     )
         taken = [name for name in there if any(fnmatchcase(name, pattern) for pattern in self.config.include)]
         taken = [name for name in taken if not any(fnmatchcase(name, pattern) for pattern in self.config.exclude)]
         if not taken:
-            raise DataError("`include` and `exclude` together leave no sequence", hint="mend the data-set file")
+            raise DataError(
+                "`include` and `exclude` together leave no sequence", hint="correct these keys in the data-set file"
+            )
         return taken
 
     @cached_property
     def _all(self) -> tuple[dict[str, Case], list[Finding]]:
-        """Every frame by its name, and all that is missing."""
+        """Find every frame by its name, and all missing files."""
         cases: dict[str, Case] = {}
         findings: list[Finding] = []
         for name in self.names:
@@ -139,13 +141,13 @@ class Sequences(Pictures):
 
     @cache  # noqa: B019 - a layout lives as long as its run
     def division(self, *, fresh: bool = False) -> Division:
-        """Return how sequences or frames were shared out."""
+        """Return how sequences or frames were split."""
         settings = self.config.split
         names = self.names if settings.by == "sequence" else list(self._all[0])
         return divide(names, settings, self.root, fresh=fresh)
 
     def together(self, case: Case) -> str:
-        """Frames of a sequence stay on one side, unless frames are shared out."""
+        """Return the sequence of a frame, which stays in one split; with `split.by: frame`, the frame itself."""
         return _sequence(case) if self.config.split.by == "sequence" else case.id
 
     def has(self, split: str) -> bool:
@@ -154,13 +156,13 @@ class Sequences(Pictures):
 
     @cache  # noqa: B019
     def found(self, split: str) -> tuple[list[Case], list[Finding]]:
-        """Find the frames of a split, and what is missing in its sequences."""
+        """Find the frames of a split, and the missing files of its sequences."""
         cases = self._frames(split)
         sequences = {_sequence(case) for case in cases} | set(self.division().sides[split])
         findings = [finding for finding in self._all[1] if finding.file and _concerns(finding.file, sequences)]
         if not cases:
             message = f"split `{split}` is empty: no frames in `{self.root / self.config.images}` belong to it"
-            findings.append(Finding("empty_split", "error", self.root, message, "look at `split` and `include`"))
+            findings.append(Finding("empty_split", "error", self.root, message, "check `split` and `include`"))
         return cases, [*findings, *self._divided_sequences(split)]
 
     def _frames(self, split: str) -> list[Case]:
@@ -170,18 +172,18 @@ class Sequences(Pictures):
         return [case for case in frames.values() if _sequence(case) in side]
 
     def _divided_sequences(self, split: str) -> Iterator[Finding]:
-        """Find sequences of this split that have frames in a later one too."""
+        """Find sequences of this split that also have frames in a later split."""
         order = ["train", "val", "test"]
         mine = {_sequence(case) for case in self._frames(split)}
         for other in order[order.index(split) + 1 :]:
             both = [name for name in self.names if name in mine & {_sequence(case) for case in self._frames(other)}]
             if both:
-                told = f"{len(both)} sequences, such as `{both[0]}`, have" if len(both) > 1 else f"`{both[0]}` has"
+                subject = f"{len(both)} sequences, such as `{both[0]}`, have" if len(both) > 1 else f"`{both[0]}` has"
                 yield Finding(
                     "sequence_in_two_splits",
                     "warning",
                     self.root / self.config.images / both[0],
-                    f"{told} frames in the splits `{split}` and `{other}`, which look alike: results will be too good",
+                    f"{subject} similar frames in the splits `{split}` and `{other}`: results will be too good",
                     "set `split.by: sequence`",
                 )
 
@@ -202,10 +204,12 @@ def _empty(folder: Path, extensions: list[str]) -> Finding:
 
 def _without_masks(name: str, folder: Path) -> Finding:
     message = f"sequence `{name}` has no folder `{folder}` with its masks"
-    return Finding("missing_labels", "error", folder, message, "add it, `exclude` the sequence, or set `labels`")
+    return Finding(
+        "missing_labels", "error", folder, message, "add the folder, `exclude` the sequence, or set `labels`"
+    )
 
 
 def _without_mask(case: Case, expected: Path) -> Finding:
     message = f"image `{case.image}` has no mask (looked for `{expected}`)"
-    mend = "add the mask or take the image away; `labels` is a key of the data-set file"
-    return Finding("missing_label", "error", case.image, message, mend)
+    hint = "add the mask or remove the image; `labels` is a key of the data-set file"
+    return Finding("missing_label", "error", case.image, message, hint)

@@ -1,7 +1,7 @@
 """Nuclei and other small volumes, one folder each: `0001/raw/*.tif`, `0001/mask/*.tif`, and their classes in a CSV.
 
 A volume is a folder of slices or one file of many pages. It is cut into crops of one size, and each crop has the class
-of its sample. The index reads headers only; a crop opens only the slices that it needs.
+of its sample. Finding cases reads only headers; reading a crop opens only its slices.
 """
 
 from collections.abc import Iterator
@@ -38,49 +38,49 @@ Window = tuple[slice, ...]
 
 
 class SampleSplit(ShareSettings):
-    """How samples are shared out; each class in the same shares."""
+    """Sets the split of the samples; each class gets the same shares."""
 
     val: Any = 0.2
-    """Names of samples for validation, a text file with them, or a share of each class that is drawn."""
+    """Names of samples for validation, a text file with one name per line, or a share to draw from each class."""
 
     @property
     def unit(self) -> str:
-        """Word for what is shared out."""
+        """Return the word for what is split."""
         return "sample"
 
 
 class TIFFVolumes(Layout):
-    """Volumes of one class each, cut into crops."""
+    """Reads volumes of one class each, cut into crops."""
 
     class Config(ConfigModel):
-        """Keys of `format: tiff_volumes`."""
+        """Defines the keys of `format: tiff_volumes`."""
 
         classes_csv: str = "classes.csv"
-        """Table of the samples and their classes, within `root`."""
+        """CSV table of the samples and their classes, in `root`."""
         id_column: str = "sample_id"
-        """Its column with the folders' names; leading zeros need not be there."""
+        """Column of the table with the names of the folders; leading zeros may be missing."""
         class_column: str = "class"
-        """Its column with the classes."""
+        """Column of the table with the classes."""
         raw_folder: str = "raw"
-        """Folder of the slices (or of one file with all pages) within that of a sample."""
+        """Folder of the slices (or of one file with all pages) in the folder of a sample."""
         mask_folder: str = "mask"
-        """Folder of the mask's slices."""
+        """Folder of the slices of the mask."""
         apply_mask: bool = False
-        """Set what lies outside the mask to 0."""
+        """Set voxels outside the mask to 0."""
         crop_size: Size3 = [80, 80, 80]
-        """Slices, rows and columns of a crop; smaller samples are padded. Crops lie side by side in the middle."""
+        """Slices, rows and columns of a crop; smaller samples are padded. Crops lie side by side around the centre."""
         margin: Margin | Annotated[int, Field(ge=0)] = 0
-        """Voxels that are left out at each end of an axis, one number or one for each axis."""
+        """Voxels to leave out at each end of an axis: one number, or one for each axis."""
         class_filter: list[str] | None = None
-        """Classes that take part; all when left out."""
+        """Classes to use; default: all."""
         sample_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-        """Share of the samples of each class that takes part, drawn by `split.seed`."""
+        """Share of the samples of each class to use, drawn by `split.seed`."""
         cache_volumes: Annotated[int, Field(ge=0)] = 10
-        """Volumes whose slices each loader process remembers; those that were used last."""
+        """Number of most recent volumes whose slices each loader process caches."""
         intensity_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
-        """Stored values that become 0 and 1, what lies outside is cut off; as stored when left out."""
+        """Stored values that become 0 and 1; values outside are clipped. Default: values as stored."""
         split: SampleSplit = SampleSplit()
-        """How samples are shared out to training, validation and test."""
+        """Split of the samples into training, validation and test."""
 
     ndim = 3
     normalizes: ClassVar[Literal[True, "per_image", "min_max"]] = "min_max"
@@ -90,19 +90,19 @@ class TIFFVolumes(Layout):
 
     @staticmethod
     def default_task(num_classes: int) -> str:
-        """Choose `classification`: each volume has one class."""
+        """Return `classification`: each volume has one class."""
         return "classification"
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
-        """Add one channel, and the classes of the CSV where they are not stated."""
+        """Set one channel, and take the classes of the CSV, where they are not stated."""
         changes: dict[str, Any] = {} if "num_channels" in values else {"num_channels": 1}
         classes = values.get("classes") or _classes_of_table(values)
         if not isinstance(classes, list) or not classes:
             return changes, []
         if values.get("num_classes", len(classes)) != len(classes):
-            message = f"is {values['num_classes']}, and there are {len(classes)} classes"
-            return changes, [("num_classes", message, "leave it out: it follows from the classes")]
+            message = f"is {values['num_classes']}, but there are {len(classes)} classes"
+            return changes, [("num_classes", message, "remove `num_classes`: it follows from the classes")]
         return {**changes, "classes": classes, "num_classes": len(classes)}, []
 
     @classmethod
@@ -131,7 +131,7 @@ class TIFFVolumes(Layout):
         self.case_size = self.crop
         if spec.num_channels != 1:
             raise DataError(
-                f"data set `{spec.name}` states {spec.num_channels} channels, format `tiff_volumes` has grey slices",
+                f"data set `{spec.name}` states {spec.num_channels} channels, but `tiff_volumes` are grey slices",
                 hint="set `num_channels: 1`",
             )
 
@@ -139,18 +139,18 @@ class TIFFVolumes(Layout):
 
     @property
     def names(self) -> list[str]:
-        """Classes, in the order of their indices."""
+        """Return the classes, in the order of their indices."""
         return class_names(self.spec)
 
     @cached_property
     def table(self) -> SampleTable:
-        """Samples that are there, and their classes."""
+        """Return the table of existing samples and their classes."""
         config = self.config
         return SampleTable(self.root / config.classes_csv, config.id_column, config.class_column, self.folders)
 
     @cached_property
     def folders(self) -> list[str]:
-        """Folders of `root` that hold a sample, in natural order."""
+        """List the folders of `root` that hold a sample, in natural order."""
         self._check_root()
         inside = [path for path in sorted(self.root.iterdir(), key=natural_key) if path.is_dir()]
         return [path.name for path in inside if (path / self.config.raw_folder).exists()]
@@ -165,21 +165,21 @@ class TIFFVolumes(Layout):
 
     @property
     def class_of(self) -> dict[str, str]:
-        """Class of each sample that is there and has one, as the CSV states it."""
+        """Return the class of each existing sample that has one in the CSV."""
         return self.table.class_of
 
     @cached_property
     def taken(self) -> dict[str, int]:
-        """Samples that take part with the index of their class."""
-        wanted = self.names if self.config.class_filter is None else self.config.class_filter
-        index = {name: self.names.index(name) for name in self.names if name in wanted}
+        """Return the samples to use, with the index of their class."""
+        chosen = self.names if self.config.class_filter is None else self.config.class_filter
+        index = {name: self.names.index(name) for name in self.names if name in chosen}
         return {name: index[label] for name, label in self.class_of.items() if label in index}
 
     # ---- splits
 
     @cache  # noqa: B019 - a layout lives as long as its run
     def division(self, *, fresh: bool = False) -> Division:
-        """Return how samples were shared out."""
+        """Return how samples were split."""
         settings = self.config.split
         return divide(list(self.class_of), settings, self.root, fresh=fresh, stratum=self.class_of.__getitem__)
 
@@ -188,7 +188,7 @@ class TIFFVolumes(Layout):
         return self.config.split.gives(split, self.division)
 
     def samples(self, split: str) -> list[str]:
-        """Name the samples of a split that take part."""
+        """List the samples of a split to use."""
         names = [name for name in self.division().sides[split] if name in self.taken]
         if self.config.sample_fraction == 1.0:
             return names
@@ -204,7 +204,7 @@ class TIFFVolumes(Layout):
         return self.all_cases(split)
 
     def all_cases(self, split: str) -> list[Case]:
-        """Find the crops of the samples of a split, those with faults as well."""
+        """Find the crops of the samples of a split, including those with faults."""
         return [case for name in self.samples(split) for case in self._cases(self.root / name)]
 
     def _cases(self, folder: Path) -> list[Case]:
@@ -222,20 +222,20 @@ class TIFFVolumes(Layout):
         ]
 
     def together(self, case: Case) -> str:
-        """Crops of a sample stay on one side."""
+        """Return the sample of a crop; all crops of a sample are in one split."""
         assert case.part_of is not None
         return case.part_of
 
     def stratum(self, case: Case) -> str:
-        """Name the class."""
+        """Return the class of the sample."""
         return self.class_of[self.together(case)]
 
     def truth_of(self, case: Case) -> Array:
-        """Count the class that the CSV states."""
+        """Count 1 for the class in the CSV."""
         return np.bincount([self.taken[self.together(case)]], minlength=len(self.names))
 
     def shown(self, case: Case) -> str:
-        """Name sample and number of the crop."""
+        """Name the sample and the number of the crop."""
         return case.id
 
     # ---- geometry
@@ -245,7 +245,7 @@ class TIFFVolumes(Layout):
         return self.crop
 
     def _windows(self, size: tuple[int, ...]) -> list[Window]:
-        """Cut a volume into crops: as many as fit side by side in the middle within the margin, and one at least."""
+        """Cut a volume into crops: as many as fit side by side inside the margin, centred, but at least one."""
         axes = []
         for length, margin, crop in zip(size, self.margin, self.crop, strict=True):
             room = max(length - 2 * margin, 1)
@@ -261,7 +261,7 @@ class TIFFVolumes(Layout):
     # ---- reading
 
     def read(self, case: Case) -> Sample:
-        """Read one crop with its class, padded at both ends where the sample is smaller."""
+        """Read one crop with its class, padded at both ends if the sample is smaller."""
         sample = self.read_unlabelled(case)
         sample.facts = {"class": np.array(self.taken[self.together(case)], np.uint8)}
         return sample
@@ -286,13 +286,15 @@ class TIFFVolumes(Layout):
         if case.label is None:
             raise DataError(
                 f"sample `{case.part_of}` has no mask (looked for `{case.image.parent / self.config.mask_folder}`)",
-                hint="add it, or set `apply_mask: false`",
+                hint="add the mask, or set `apply_mask: false`",
             )
         stack = self.stacks.of(case.label)
         if stack.faults:
             raise stack.faults[0]
         if stack.size != size:
-            raise DataError(_mask_misfit(case.label, stack.size, size), hint="export the mask at the size of its raw")
+            raise DataError(
+                _mask_misfit(case.label, stack.size, size), hint="export the mask at the size of its raw volume"
+            )
         return self.stacks.voxels(case.label, window) > 0
 
     def inputs(self, path: Path) -> list[Case]:
@@ -312,7 +314,7 @@ class TIFFVolumes(Layout):
     # ---- checks
 
     def inspect(self, split: str) -> Iterator[Finding]:
-        """Find faults that show in the table and in headers."""
+        """Find faults in the table and in headers."""
         try:
             names = self.samples(split)
         except DataError as error:
@@ -322,7 +324,7 @@ class TIFFVolumes(Layout):
             yield from self.table.inspect(self.root, self.names, self.config.class_filter)
         if not names:
             message = f"split `{split}` is empty: no samples in `{self.root}` belong to it"
-            yield Finding("empty_split", "error", self.root, message, "look at `split` and `class_filter`")
+            yield Finding("empty_split", "error", self.root, message, "check `split` and `class_filter`")
         for name in names:
             yield from self._sample_faults(self.root / name)
 
@@ -339,32 +341,32 @@ class TIFFVolumes(Layout):
             for plane, size in zip(stack.planes, stack.sizes, strict=True):
                 if size != stack.sizes[0]:
                     first = stack.planes[0].file
-                    message = f"slice `{plane.file}` is {_told(size)}, and `{first}` {_told(stack.sizes[0])}"
+                    message = f"slice `{plane.file}` is {_by_axes(size)}, but `{first}` is {_by_axes(stack.sizes[0])}"
                     yield Finding("size_mismatch", "error", plane.file, message, "export all slices at one size")
         image, label = stacks["image"], stacks.get("label")
         if label is not None and image.planes and label.planes and not (image.faults or label.faults):
             if len(set(label.sizes)) == len(set(image.sizes)) == 1 and label.size != image.size:
                 message = _mask_misfit(mask, label.size, image.size)
-                yield Finding("mask_mismatch", "error", mask, message, "export the mask at the size of its raw")
+                yield Finding("mask_mismatch", "error", mask, message, "export the mask at the size of its raw volume")
         elif label is None and self.config.apply_mask:
             message = f"sample `{folder}` has no mask (looked for `{mask}`)"
-            yield Finding("missing_label", "error", folder, message, "add it, or set `apply_mask: false`")
+            yield Finding("missing_label", "error", folder, message, "add the mask, or set `apply_mask: false`")
 
     def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:
-        """Decode a crop, and look at what it holds."""
+        """Decode a crop, and check its contents."""
         try:
             sample = self.read(case)
         except DataError as error:
             return None, [Finding("unreadable_image", "error", case.image, error.message, error.hint or "")]
         findings = []
         if sample.image.min() == sample.image.max():
-            message = f"crop `{case.id}` of `{case.image}` has one value throughout"
+            message = f"crop `{case.id}` of `{case.image}` has the same value in every voxel"
             findings.append(Finding("constant_image", "warning", case.image, message, "look at the file"))
         return sample, findings
 
 
 def _classes_of_table(values: dict[str, Any]) -> list[dict[str, str]]:
-    """Read the classes that the CSV names, in alphabetical order; none where it cannot be read."""
+    """Read the classes of the CSV, in alphabetical order; empty if it cannot be read."""
     paths, keys = values.get("paths"), TIFFVolumes.Config.model_fields
     root = paths.get("root") if isinstance(paths, dict) else None
     if not isinstance(root, str | Path):
@@ -373,24 +375,24 @@ def _classes_of_table(values: dict[str, Any]) -> list[dict[str, str]]:
     try:
         found = {(row.get(column) or "").strip() for row in rows_of(Path(root) / table)} - {""}
     except DataError:
-        return []  # told when the samples are looked for
-    wanted = values.get("class_filter")
-    return [{"name": name} for name in (wanted if isinstance(wanted, list) else sorted(found))]
+        return []  # reported when the samples are searched
+    chosen = values.get("class_filter")
+    return [{"name": name} for name in (chosen if isinstance(chosen, list) else sorted(found))]
 
 
 def _padded(voxels: Array, size: tuple[int, ...]) -> Array:
-    """Put voxels into the middle of a crop that is filled up with the smallest value."""
+    """Pad voxels on both sides to the size of a crop, with the smallest value."""
     widths = [
         ((want - have) // 2, want - have - (want - have) // 2) for have, want in zip(voxels.shape, size, strict=True)
     ]
     return np.pad(voxels, widths, constant_values=voxels.min()) if any(map(any, widths)) else voxels
 
 
-def _told(size: tuple[int, ...]) -> str:
+def _by_axes(size: tuple[int, ...]) -> str:
     return "x".join(map(str, size))
 
 
 def _mask_misfit(mask: Path, size: tuple[int, ...], raw: tuple[int, ...]) -> str:
     if size[0] != raw[0]:
-        return f"mask `{mask}` has {size[0]} slices, its raw has {raw[0]}"
-    return f"mask `{mask}` is {_told(size)} voxels, its raw {_told(raw)}"
+        return f"mask `{mask}` has {size[0]} slices, but its raw volume has {raw[0]}"
+    return f"mask `{mask}` is {_by_axes(size)} voxels, but its raw volume is {_by_axes(raw)}"

@@ -1,6 +1,6 @@
-"""File formats, one file each: pixels come from the disk and go there. What every format keeps stands here.
+"""File formats that read and write pixels, one file each. This file holds their common interface.
 
-A format is chosen by the end of a name, or by what lies in a folder. Only its own file is imported then.
+The extension of a file, or the content of a folder, decides the format. Only the module of that format is imported.
 """
 
 import math
@@ -42,14 +42,14 @@ __all__ = [
 ]
 
 LARGE = 2**26
-"""Pixels from which on an image is read in parts and its answer written in tiles."""
+"""Images with at least this many pixels are read in parts, and their predictions are written in tiles."""
 KEPT = 2**27
-"""Bytes of decoded tiles that are kept, because windows overlap; of stacks and HDF5 files twice that."""
-HINT = "replace the file, or take it out of the data set"
+"""Bytes of decoded tiles to cache, because windows overlap; twice as many for stacks and HDF5 files."""
+HINT = "replace the file, or remove it from the data set"
 WORDS = {2: "image", 3: "volume"}
 Window = tuple[slice, ...]
 Add = Callable[[Array], None]
-"""Takes the next rows of an image, or the next planes `(d, *S)` or `(d, *S, C)` of a volume."""
+"""Adds the next rows of an image, or the next planes `(d, *S)` or `(d, *S, C)` of a volume."""
 
 
 @dataclass(frozen=True)
@@ -59,48 +59,48 @@ class Header:
     size: tuple[int, ...]
     """Height and width, or planes, rows and columns."""
     channels: int
-    """Channels as stored, with an alpha channel left out."""
+    """Channels as stored, without an alpha channel."""
     itemsize: int
     """Bytes per value."""
     spacing: tuple[float, ...] | None = None
-    """Millimetres between pixels along each axis; None where the file does not tell."""
+    """Millimetres between pixels along each axis; None if the file does not store them."""
 
 
 class Picture(ABC):
-    """An image or a volume on the disk: its header, and its pixels as a whole or in parts.
+    """Reads an image or a volume from the disk: its header, and its pixels as a whole or in parts.
 
-    A format gives `whole`, and `part` where parts can be read by themselves. What they raise is told by `read`.
+    A format implements `whole`, and `part` if it can read parts separately. `read` turns their errors into messages.
     """
 
     path: Path
     size: tuple[int, ...]
     """Spatial size: height and width, or that of a volume."""
     channels: int
-    """Channels as stored; of an image, an alpha channel is left out."""
+    """Channels as stored; for 2D images, without an alpha channel."""
     itemsize: int
     """Bytes per value."""
     spacing: tuple[float, ...] | None = None
-    """Millimetres between pixels along each axis; None where the file does not tell."""
+    """Millimetres between pixels along each axis; None if the file does not store them."""
     grid: "Grid | None" = None
-    """Place in the body; None where the file does not tell."""
+    """Geometry in patient space; None if the file does not store it."""
     hint: str = HINT
-    """Says what to do with a damaged file."""
+    """Hint for a damaged file."""
 
     @property
     def has_many_pixels(self) -> bool:
-        """True where the image may be too large to be read as a whole."""
+        """Tell whether the image may be too large to be read as a whole."""
         return math.prod(self.size) >= LARGE
 
     @property
     def is_large(self) -> bool:
-        """True where parts are to be read in place of the whole; False for formats that only read the whole."""
+        """Tell whether the image should be read in parts; False for formats that can only read the whole."""
         return False
 
     def prepare(self, scratch: Path | None) -> None:
-        """Lay out on the disk what is packed as a whole, or lies in many files, so that parts can be read.
+        """Unpack compressed or multi-file images to the disk, so that parts can be read.
 
         Args:
-            scratch: Folder for that; the system's own when None.
+            scratch: Folder for the unpacked pixels; None means the temporary folder of the system.
 
         Raises:
             DataError: The file is damaged.
@@ -109,26 +109,26 @@ class Picture(ABC):
             self.unpack(scratch)
 
     def read(self, window: Window | None = None) -> Array:
-        """Read the pixels `(*S, C)` of a window inside the image, or all of them.
+        """Read the pixels `(*S, C)` of a window of the image, or all pixels.
 
         Raises:
-            DataError: They cannot be decoded.
+            DataError: The pixels cannot be decoded.
         """
         with reading(self.path, WORDS[len(self.size)], hint=self.hint):
             return self._plain(self.whole() if window is None else self.part(window))
 
     def read_labels(self) -> Array:
-        """Read numbers as stored, `(*S)` or `(*S, C)`; of a colour palette, its indices.
+        """Read numbers as stored, `(*S)` or `(*S, C)`; for palette images, read the indices.
 
         Raises:
-            DataError: They cannot be decoded.
+            DataError: The pixels cannot be decoded.
         """
         with reading(self.path, WORDS[len(self.size)], hint=self.hint):
             return self._plain(self.numbers())
 
     def _plain(self, values: Array) -> Array:
         if values.dtype.kind not in "buif":
-            raise DataError(f"`{self.path}` holds {values.dtype} values, plain numbers were expected", hint=self.hint)
+            raise DataError(f"`{self.path}` holds {values.dtype} values, but it must hold numbers", hint=self.hint)
         return values
 
     @abstractmethod
@@ -140,7 +140,7 @@ class Picture(ABC):
         return self.whole()[window]
 
     def unpack(self, scratch: Path | None) -> None:
-        """Do what `prepare` promises; formats of which parts are read at once have nothing to do."""
+        """Unpack pixels for `prepare`; formats that can read parts directly do nothing."""
         return
 
     def numbers(self) -> Array:
@@ -148,7 +148,7 @@ class Picture(ABC):
         return self.whole()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         return
 
     def __enter__(self) -> Self:
@@ -161,34 +161,34 @@ class Picture(ABC):
 class FileFormat(ABC):
     """Opens and writes the files of one format.
 
-    The first five values are read without importing the file: they are plain.
+    The first five values are read without importing the module, so they must be literals.
     """
 
     endings: ClassVar[tuple[str, ...]] = ()
-    """Ends of names, in small letters."""
+    """File extensions, in lower case."""
     listed: ClassVar[tuple[str, ...] | None] = None
-    """Endings that are taken from a folder without being named; all when None."""
+    """Extensions of files to take from a folder; None means all."""
     axes: ClassVar[tuple[int, ...]] = (2,)
     """Numbers of spatial axes: 2 for images, 3 for volumes."""
     is_folder: ClassVar[bool] = False
-    """True where one image is a folder, which `claims` recognises."""
+    """Whether an image is a folder, which `claims` recognises."""
     holds_many: ClassVar[bool] = False
-    """True where a file may hold many images, which `members` names."""
+    """Whether a file can hold many images, which `members` names."""
     writes: ClassVar[bool] = True
-    """True where `create` writes files of one image."""
+    """Whether `create` can write files of one image."""
     answer_ending: ClassVar[str] = ".tif"
-    """End of the names of answers where the format is not written itself."""
+    """Extension of predictions if this format cannot be written."""
     keeps_grid: ClassVar[bool] = False
-    """True where files tell the place in the body, so that probabilities are written as NIfTI in the same place."""
+    """Whether files store the geometry in patient space, so that probabilities are written as NIfTI with it."""
 
     @classmethod
     def claims(cls, folder: Path) -> bool:
-        """Say whether a folder is one image of this format."""
+        """Tell whether a folder is one image of this format."""
         return False
 
     @classmethod
     def members(cls, path: Path) -> list[str] | None:
-        """Name the images of a file that holds many; None for formats of one.
+        """Name the images of a file that holds many; None for formats with one image per file.
 
         Raises:
             DataError: The file is damaged.
@@ -202,41 +202,41 @@ class FileFormat(ABC):
 
         Args:
             path: The file or folder.
-            ndim: Spatial axes that are wanted, one of `axes`.
-            index: Position in a file that holds many.
+            ndim: Number of spatial axes, one of `axes`.
+            index: Position in a file of many images.
         """
 
     @classmethod
     def create(
         cls, path: Path, size: tuple[int, ...], dtype: npt.DTypeLike, *, like: Picture | None = None, channels: int = 0
     ) -> AbstractContextManager[Add]:
-        """Write a file band by band, which is there whole or not at all.
+        """Write a file band by band; an incomplete file is never left.
 
         Args:
             path: The file.
-            size: Spatial size; as many rows or planes are to be added.
+            size: Spatial size; exactly this many rows or planes must be added.
             dtype: Type of the values.
-            like: Image whose geometry the file has.
-            channels: 0 for none.
+            like: Image whose geometry is copied.
+            channels: Number of channels; 0 for no channel axis.
 
         Raises:
-            DataError: It cannot be written.
+            DataError: The file cannot be written.
         """
-        raise NotImplementedError(f"{cls.__name__} files are read only")
+        raise NotImplementedError(f"{cls.__name__} files cannot be written")
 
 
-# ---- the one boundary around readers
+# ---- the only error boundary around readers
 
 
 @contextmanager
 def reading(path: Path, word: str = "image", *, hint: str = HINT, longest: int = 120) -> Iterator[None]:
-    """Turn whatever a reader raises into one sentence that names the file.
+    """Turn any error of a reader into one message that names the file.
 
     Args:
         path: The file.
-        word: What it should be, such as `image`; may be empty.
-        hint: What to do.
-        longest: Letters of the reader's own words.
+        word: Word for the file, such as `image`; may be empty.
+        hint: Hint of the message.
+        longest: Largest number of characters to quote from the reader.
 
     Raises:
         DataError: The file cannot be read.
@@ -267,14 +267,14 @@ def _claimed(path: Path, ndim: int) -> type[FileFormat] | None:
 
 
 def is_picture_folder(path: Path, ndim: int) -> bool:
-    """Say whether a folder is one image with so many axes, such as a Zarr array or a DICOM series."""
+    """Tell whether a folder is one image with `ndim` axes, such as a Zarr array or a DICOM series."""
     return _claimed(path, ndim) is not None
 
 
 def format_of(path: Path, ndim: int) -> type[FileFormat] | None:
-    """Choose the format that opens a file or folder; None for what is no volume.
+    """Choose the format that opens a file or folder; None if it is not a volume.
 
-    Files of other ends than those of the room may be images that Pillow knows.
+    2D files with an unknown extension may be images that Pillow can read.
     """
     folder = _claimed(path, ndim)
     if folder is not None:
@@ -293,7 +293,7 @@ def _of_ending(ending: str, ndim: int) -> type[FileFormat] | None:
 
 
 def answer_name(path: Path, ndim: int) -> str:
-    """Name the file with the answer to an image: like the image, with an ending of which files can be written."""
+    """Name the prediction after its image, with an extension that can be written."""
     kind = format_of(path, ndim)
     if kind is None:
         return path.name
@@ -310,17 +310,17 @@ def open_picture(path: Path, ndim: int, index: int | None = None) -> Picture:
 
     Args:
         path: The file or folder.
-        ndim: Spatial axes that are wanted.
-        index: Position in a file that holds many.
+        ndim: Number of spatial axes.
+        index: Position in a file of many images.
 
     Raises:
-        DataError: It is missing, damaged, or holds something else.
+        DataError: The file is missing, damaged, or holds something else.
         ConfigError: The package that reads it is not installed.
     """
     kind = format_of(path, ndim)
     if kind is None:
         known = ", ".join(endings(ndim))
-        raise DataError(f"`{path}` is no volume", hint=f"volumes end in {known}; 2D images need a 2D model")
+        raise DataError(f"`{path}` is not a volume", hint=f"volumes end in {known}; 2D images need a 2D model")
     with reading(path, WORDS[ndim]):
         return kind.open(path, ndim, index)
 
@@ -329,7 +329,7 @@ def read_header(path: Path, ndim: int = 2) -> Header:
     """Read size and channels of a file.
 
     Raises:
-        DataError: It is missing, damaged, or holds something else.
+        DataError: The file is missing, damaged, or holds something else.
     """
     with open_picture(path, ndim) as picture:
         return Header(picture.size, picture.channels, picture.itemsize, picture.spacing)
@@ -339,17 +339,17 @@ def read_header(path: Path, ndim: int = 2) -> Header:
 def create(
     path: Path, size: tuple[int, ...], dtype: npt.DTypeLike, *, like: Path | None = None, channels: int = 0
 ) -> Iterator[Add]:
-    """Write a file band by band, which is there whole or not at all; its format follows from its name.
+    """Write a file band by band in the format of its name; an incomplete file is never left.
 
     Args:
         path: The file.
-        size: Height and width, or the size of a volume; as many rows or planes are to be added.
+        size: Height and width, or the size of a volume; exactly this many rows or planes must be added.
         dtype: Type of the values.
-        like: File whose geometry the new one has.
-        channels: 0 for none.
+        like: File whose geometry is copied.
+        channels: Number of channels; 0 for no channel axis.
 
     Raises:
-        DataError: It cannot be written, or `like` cannot be read.
+        DataError: The file cannot be written, or `like` cannot be read.
     """
     ending = ending_of(path)
     kind: type[FileFormat] = next(FILES.load(each.name) for each in stated_formats() if ending in each.endings)

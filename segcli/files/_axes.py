@@ -1,20 +1,20 @@
-"""Axes of arrays that do not name them."""
+"""Axes of arrays that store no names of axes."""
 
 from segcli.core.types import Array
 
 __all__ = ["as_channels_last", "axes_of", "without_alpha"]
 
 COLOURS = 4
-"""Axes of up to this many values may be colours."""
+"""Largest length of an axis that may be the channels."""
 
 
 def without_alpha(channels: int) -> int:
-    """Count channels without the one for transparency."""
+    """Count channels without an alpha channel."""
     return {2: 1, 4: 3}.get(channels, channels)
 
 
 def axes_of(shape: tuple[int, ...], spatial: str) -> str:
-    """Guess the axes of an array from its shape, in letters; channels are `c`.
+    """Guess the axes of an array from its shape, as letters; channels are `c`.
 
     Example:
         >>> axes_of((512, 512, 3), "yx"), axes_of((3, 512, 512), "yx")
@@ -31,7 +31,7 @@ def as_channels_last(part: Array, axes: str, spatial: str) -> Array:
     """Turn a part of an array into `(*S, C)`.
 
     Args:
-        part: The part, without the axes of one value.
+        part: The part, without axes of length 1.
         axes: Its axes, those of `spatial` and perhaps `c`.
         spatial: Spatial axes in the wanted order.
     """

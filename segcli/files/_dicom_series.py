@@ -1,4 +1,4 @@
-"""Series of DICOM files in a folder, as one volume in stored units such as Hounsfield units."""
+"""DICOM series: the files of a folder as one volume in stored units such as Hounsfield units."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ __all__ = ["DICOMSeries", "is_dicom"]
 ENDINGS = {".dcm", ".ima", ".dicom"}
 OFFSET, MAGIC = 128, b"DICM"
 TO_RAS = np.diag([-1.0, -1.0, 1.0])
-"""DICOM's axes point to the left and to the back, NIfTI's to the right and to the front."""
+"""Converts DICOM axes, which point left and posterior, to NIfTI axes, which point right and anterior."""
 UNEVEN = 0.02
-"""Share of a step by which steps between slices may differ."""
+"""Largest relative difference between the distances of slices."""
 ABOUT = (
     "SeriesInstanceUID",
     "ImageOrientationPatient",
@@ -36,7 +36,7 @@ ABOUT = (
 
 
 def is_dicom(path: Path) -> bool:
-    """Tell whether a folder has DICOM files in it."""
+    """Tell whether a folder contains DICOM files."""
     return path.is_dir() and next(_files(path), None) is not None
 
 
@@ -58,7 +58,7 @@ def _has_magic(path: Path) -> bool:
 
 
 def _number(head: Any, name: str, default: float) -> float:
-    """Value of an element that may be missing, or there and empty."""
+    """Read the number of an element that may be missing or empty."""
     value = head.get(name)
     return default if value is None else float(value)
 
@@ -67,9 +67,9 @@ def _number(head: Any, name: str, default: float) -> float:
 class _Slice:
     path: Path
     at_mm: float
-    """Along the normal of the slices."""
+    """Position along the normal of the slices."""
     position: Array
-    """Place of the middle of its first pixel, in DICOM's axes."""
+    """Centre of the first pixel, in DICOM axes."""
     slope: float
     intercept: float
     bits: int
@@ -78,7 +78,7 @@ class _Slice:
 
     @property
     def is_short(self) -> bool:
-        """True where every rescaled value is a whole number of 16 bits."""
+        """Tell whether every rescaled value fits a 16-bit integer."""
         half = 2 ** (self.bits - 1)
         ends = (-half, half - 1) if self.is_signed else (0, 2 * half - 1)
         limits = np.iinfo(np.int16)
@@ -91,11 +91,11 @@ class _Slice:
 
 
 class DICOMSeries:
-    """A folder with the slices of one series, sorted by their position.
+    """Reads the slices of one series in a folder, sorted by their position.
 
     Raises:
         ConfigError: The package that reads DICOM is not installed.
-        DataError: It holds several series or none, slices are missing, or they do not lie on each other.
+        DataError: The folder has no series or several, slices are missing, or slices do not match.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -108,7 +108,7 @@ class DICOMSeries:
         if len(series) > 1:
             raise DataError(
                 f"`{folder}` holds {len(series)} DICOM series in {len(heads)} files",
-                hint="put each series into a folder of its own",
+                hint="put each series into its own folder",
             )
         first = heads[0][1]
         self.rows, self.columns = int(first.Rows), int(first.Columns)
@@ -123,12 +123,12 @@ class DICOMSeries:
         with reading(path, "DICOM file", hint="replace the file"):
             head = self._reader.dcmread(path, stop_before_pixels=True, specific_tags=list(ABOUT))
         if int(head.get("NumberOfFrames", 1) or 1) > 1:
-            raise DataError(f"`{path}` holds {head.NumberOfFrames} frames, one slice to a file was expected")
+            raise DataError(f"`{path}` holds {head.NumberOfFrames} frames, but one slice per file was expected")
         missing = [name for name in ABOUT[1:6] if head.get(name) is None]
         if missing:
             raise DataError(
-                f"`{path}` does not tell its place in the body (`{missing[0]}` is missing)",
-                hint="take scouts and reports out of the folder",
+                f"`{path}` has no position in the body (`{missing[0]}` is missing)",
+                hint="remove scouts and reports from the folder",
             )
         return head
 
@@ -136,10 +136,10 @@ class DICOMSeries:
         for name in ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient"):
             ours, others = (np.array(each.get(name), float) for each in (head, first))
             if not np.allclose(ours, others, atol=1e-3):
-                told = " and ".join(f"{values.round(4).tolist()}" for values in (ours, others))
+                shown = " and ".join(f"{values.round(4).tolist()}" for values in (ours, others))
                 raise DataError(
-                    f"slices of `{self.folder}` differ in `{name}` ({told}): `{path.name}` is of another kind",
-                    hint="take it out of the folder",
+                    f"slices of `{self.folder}` differ in `{name}` ({shown}): `{path.name}` does not belong to them",
+                    hint="remove the file from the folder",
                 )
         position = np.array([float(value) for value in head.ImagePositionPatient])
         return _Slice(
@@ -155,7 +155,7 @@ class DICOMSeries:
     def _check_steps(self) -> None:
         steps = np.diff([entry.at_mm for entry in self.slices])
         if not len(steps):
-            raise DataError(f"`{self.folder}` holds one slice, which is no volume")
+            raise DataError(f"`{self.folder}` holds only one slice, but a volume needs several")
         usual = float(np.median(steps))
         wrong = np.flatnonzero(np.abs(steps - usual) > max(UNEVEN * usual, 1e-3))
         if usual < 1e-3 or len(wrong):
@@ -163,24 +163,24 @@ class DICOMSeries:
             before, after = self.slices[at], self.slices[at + 1]
             raise DataError(
                 f"slices of `{self.folder}` are {steps[at]:.4g} mm apart between `{before.path.name}` and "
-                f"`{after.path.name}`, and {usual:.4g} mm elsewhere",
-                hint="a slice is missing or there twice: fetch the series anew",
+                f"`{after.path.name}`, but {usual:.4g} mm elsewhere",
+                hint="a slice is missing or duplicated: export the series again",
             )
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Numbers of columns, rows and slices: the order of the axes of `affine`."""
+        """Return the numbers of columns, rows and slices, in the order of the axes of `affine`."""
         return self.columns, self.rows, len(self.slices)
 
     @property
     def steps_mm(self) -> tuple[float, float, float]:
-        """Distances between columns, rows and slices."""
+        """Return the distances between columns, rows and slices."""
         between = (self.slices[-1].at_mm - self.slices[0].at_mm) / (len(self.slices) - 1)
         return self.between_columns_mm, self.between_rows_mm, between
 
     @property
     def affine(self) -> Array:
-        """Matrix from the number of column, row and slice to millimetres, in NIfTI's axes."""
+        """Compute the matrix from indices of column, row and slice to millimetres, in NIfTI axes."""
         step = (self.slices[-1].position - self.slices[0].position) / (len(self.slices) - 1)
         affine = np.eye(4)
         affine[:3, :3] = TO_RAS @ np.stack(
@@ -191,11 +191,11 @@ class DICOMSeries:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the values: whole numbers of 16 bits where no rescaled value can be another."""
+        """Return the type of the values: 16-bit integers if all rescaled values fit, otherwise float32."""
         return np.dtype(np.int16 if all(entry.is_short for entry in self.slices) else np.float32)
 
     def planes(self) -> Iterator[Array]:
-        """Rescaled values of each slice, `(rows, columns)`.
+        """Yield the rescaled values of each slice, `(rows, columns)`.
 
         Raises:
             DataError: A slice cannot be decoded.
@@ -204,9 +204,9 @@ class DICOMSeries:
             yield self._plane(entry).astype(self.dtype)
 
     def _plane(self, entry: _Slice) -> Array:
-        compressed = "compressed ones may need `pip install pylibjpeg pylibjpeg-libjpeg`"
+        compressed = "compressed files may need `pip install pylibjpeg pylibjpeg-libjpeg`"
         with reading(entry.path, "DICOM file", hint=f"replace the file; {compressed}", longest=160):
             stored = np.asarray(self._reader.dcmread(entry.path).pixel_array)
         if stored.shape != (self.rows, self.columns):
-            raise DataError(f"`{entry.path}` holds pixels of shape {stored.shape}, grey slices were expected")
+            raise DataError(f"`{entry.path}` holds pixels of shape {stored.shape}, but grey slices were expected")
         return stored * entry.slope + entry.intercept

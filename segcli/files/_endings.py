@@ -1,4 +1,4 @@
-"""Ends of the names of files, as the formats of this room state them, without importing one."""
+"""File extensions of all formats, found without importing the formats."""
 
 import ast
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ __all__ = ["Stated", "ending_of", "endings", "stated_formats", "stem_of"]
 
 @dataclass(frozen=True)
 class Stated:
-    """Holds the plain values that a format states."""
+    """Holds the literal values that a format states."""
 
     name: str
     endings: tuple[str, ...] = ()
@@ -24,7 +24,7 @@ class Stated:
 
     @property
     def taken(self) -> tuple[str, ...]:
-        """Ends of names that are taken from a folder."""
+        """Return the extensions of files to take from a folder."""
         if self.is_folder:
             return ()
         return self.endings if self.listed is None else self.listed
@@ -32,7 +32,7 @@ class Stated:
 
 @cache
 def stated_formats() -> tuple[Stated, ...]:
-    """Read what each format of the room states."""
+    """Read the values that each format states."""
     return tuple(Stated(name, **_plain_values(Path(__file__).parent / f"{name}.py")) for name in FILES.names())
 
 
@@ -42,25 +42,25 @@ def _plain_values(file: Path) -> dict[str, Any]:
     kinds = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     (kind,) = (node for node in kinds if any(ast.unparse(base) == "FileFormat" for base in node.bases))
     pairs = ((node.targets[0], node.value) for node in kind.body if isinstance(node, ast.Assign))
-    wanted = Stated.__dataclass_fields__.keys()
+    fields = Stated.__dataclass_fields__.keys()
     return {
-        name.id: ast.literal_eval(value) for name, value in pairs if isinstance(name, ast.Name) and name.id in wanted
+        name.id: ast.literal_eval(value) for name, value in pairs if isinstance(name, ast.Name) and name.id in fields
     }
 
 
 def endings(ndim: int, *, many: bool = True) -> tuple[str, ...]:
-    """List the ends of names, in small letters, that are taken from a folder of images with so many axes.
+    """List the extensions, in lower case, of files to take from a folder of images with `ndim` axes.
 
     Args:
         ndim: Spatial axes.
-        many: Those of formats that hold many images in a file as well.
+        many: Include formats with many images in a file.
     """
     formats = (each for each in stated_formats() if ndim in each.axes and (many or not each.holds_many))
     return tuple(ending for each in formats for ending in each.taken)
 
 
 def ending_of(path: Path) -> str:
-    """Return the end of a name that tells the format, in small letters; `.nii.gz` is one.
+    """Return the extension that decides the format, in lower case; `.nii.gz` counts as one.
 
     Example:
         >>> ending_of(Path("case_01.NII.gz"))
@@ -72,7 +72,7 @@ def ending_of(path: Path) -> str:
 
 
 def stem_of(path: Path) -> str:
-    """Return a name without the ending that tells the format; of a folder without such an ending, its name."""
+    """Return a name without the extension of its format; a folder without such an extension keeps its name."""
     ending = ending_of(path)
     is_plain_folder = path.is_dir() and not any(ending in each.endings for each in stated_formats())
     return path.name[: -len(ending)] if ending and not is_plain_folder else path.name

@@ -1,4 +1,4 @@
-"""Planes that wait until there are enough of them to be worth writing."""
+"""Buffer for planes that are written in larger groups."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ __all__ = ["Gathered"]
 
 
 class Gathered:
-    """Hands on planes in groups.
+    """Collects planes and writes them in groups.
 
     Args:
         write: Takes the number of the first plane and a group.
@@ -23,7 +23,7 @@ class Gathered:
         self.done = 0
 
     def add(self, planes: Array) -> None:
-        """Take the next planes."""
+        """Add the next planes."""
         self.waiting.append(planes)
         if sum(map(len, self.waiting)) >= self.count:
             joined = np.concatenate(self.waiting)
@@ -33,7 +33,7 @@ class Gathered:
                 self._put(joined[start : start + self.count])
 
     def finish(self) -> None:
-        """Write what still waits."""
+        """Write the remaining planes."""
         rest = np.concatenate(self.waiting) if self.waiting else np.zeros(0)
         self.waiting = []
         if len(rest):

@@ -1,4 +1,4 @@
-"""Place of the voxels of a file in the body."""
+"""Geometry of a volume in patient space."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,39 +16,41 @@ def nibabel_module() -> Any:
     """Import nibabel.
 
     Raises:
-        ConfigError: It is not installed.
+        ConfigError: nibabel is not installed.
     """
     try:
         import nibabel  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
-        raise ConfigError("NIfTI files need the package `nibabel`", hint="`pip install 'segcli[medical]'`") from error
+        raise ConfigError(
+            "NIfTI files need the package `nibabel`", hint="run `pip install 'segcli[medical]'`"
+        ) from error
     return nibabel
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Voxels as a file holds them, and their place in the world.
+    """Describes the axes of a file and their geometry in patient space.
 
-    `size`, `spacing` and windows are in one order of axes: from left, posterior and inferior on.
+    `size`, `spacing` and windows use one order of axes: left to right, posterior to anterior, inferior to superior.
     """
 
     affine: Array
-    """Matrix from the stored number of a voxel along each axis to millimetres."""
+    """Matrix from stored voxel indices to millimetres."""
     stored: tuple[int, ...]
-    """Voxels along each stored axis."""
+    """Number of voxels along each stored axis."""
     steps_mm: tuple[float, ...]
     """Distance between voxels along each stored axis."""
     codes: tuple[int, int] = (1, 1)
-    """Meaning of the affine by NIfTI: `sform_code` and `qform_code`."""
+    """NIfTI codes of the affine: `sform_code` and `qform_code`."""
 
     @cached_property
     def axes(self) -> list[int]:
-        """Axis of ours that each stored axis is."""
+        """Return the axis of segcli for each stored axis."""
         return [int(axis) for axis, _ in self._turns]
 
     @cached_property
     def flips(self) -> tuple[int, ...]:
-        """Stored axes that run the other way."""
+        """Return the stored axes with the opposite direction."""
         return tuple(axis for axis, (_, way) in enumerate(self._turns) if way < 0)
 
     @cached_property
@@ -58,16 +60,16 @@ class Grid:
 
     @property
     def size(self) -> tuple[int, ...]:
-        """Voxels along each axis."""
+        """Return the number of voxels along each axis."""
         return tuple(self.stored[self.axes.index(axis)] for axis in range(3))
 
     @property
     def spacing(self) -> tuple[float, ...]:
-        """Millimetres between voxels along each axis."""
+        """Return the millimetres between voxels along each axis."""
         return tuple(self.steps_mm[self.axes.index(axis)] for axis in range(3))
 
     def window(self, window: tuple[slice, ...]) -> tuple[slice, ...]:
-        """Turn a window into one along the stored axes."""
+        """Convert a window to the stored axes."""
         found = []
         for axis, length in enumerate(self.stored):
             part = window[self.axes[axis]]
@@ -75,15 +77,15 @@ class Grid:
         return tuple(found)
 
     def as_read(self, part: Array) -> Array:
-        """Turn stored voxels `(*S)` or `(*S, C)` into our order of axes."""
+        """Convert stored voxels `(*S)` or `(*S, C)` to the axes of segcli."""
         turned = np.flip(part, self.flips)
         return turned.transpose([*(self.axes.index(axis) for axis in range(3)), *range(3, part.ndim)])
 
     def as_stored(self, part: Array) -> Array:
-        """Turn voxels back into the order of the file."""
+        """Convert voxels back to the axes of the file."""
         return np.flip(part.transpose([*self.axes, *range(3, part.ndim)]), self.flips)
 
 
 def unplaced(size: tuple[int, ...]) -> Grid:
-    """Give the grid of a file that does not tell its place: cubes of 1 mm."""
+    """Make the grid of a file without geometry: voxels of 1 mm."""
     return Grid(np.eye(4), size, (1.0, 1.0, 1.0))

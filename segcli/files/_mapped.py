@@ -1,4 +1,4 @@
-"""Voxels that lie on the disk one after the other."""
+"""Memory-mapped voxels of uncompressed files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ __all__ = ["Mapped", "map_file"]
 
 
 class Mapped:
-    """Windows of voxels that are mapped anew for each.
+    """Reads windows of voxels; each window maps the file again.
 
     Pages of a mapped file count as memory of the process as long as it is mapped.
 
@@ -30,7 +30,7 @@ class Mapped:
         self.mapped, self.grid, self.scaling = mapped, grid, scaling
 
     def part(self, window: Window) -> Array:
-        """Copy the voxels `(*window, C)` of a window."""
+        """Read a copy of the voxels `(*window, C)` of a window."""
         part = np.array(self.mapped()[window if self.grid is None else self.grid.window(window)])
         part = part.astype(part.dtype.newbyteorder("="), copy=False)
         if self.scaling is not None:
@@ -42,7 +42,7 @@ class Mapped:
 def map_file(
     path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...], offset: int, order: str = "C"
 ) -> Callable[[], Array]:
-    """Give what maps an array in a file."""
+    """Make a function that maps an array in a file."""
 
     def mapped() -> Array:
         return np.memmap(path, dtype, "r", offset, shape, order="F" if order == "F" else "C")

@@ -1,4 +1,4 @@
-"""Windows of TIFF images and stacks that need not fit in memory: tiled, in strips, pyramidal, BigTIFF."""
+"""Windows of TIFF images and stacks that may not fit in memory: tiled, in strips, pyramidal, BigTIFF."""
 
 from collections import OrderedDict
 from pathlib import Path
@@ -16,7 +16,7 @@ __all__ = ["TiffPages", "TiffPlanes"]
 
 
 class TiffPages:
-    """Decodes the tiles or strips that a window touches, each once while it is near."""
+    """Decodes the tiles or strips that a window touches, and caches the most recent ones."""
 
     def __init__(self, path: Path, file: tifffile.TiffFile) -> None:
         self.path, self.file = path, file
@@ -34,7 +34,7 @@ class TiffPages:
             and page.imagedepth == page.tiledepth == 1
             and None not in self.pages
         )
-        """True where pixels can be taken as they are decoded."""
+        """Whether decoded pixels can be used without further conversion."""
         self.tile = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
         self.across = -(-self.size[1] // self.tile[1])
         self.per_page = self.across * -(-self.size[0] // self.tile[0])
@@ -42,11 +42,11 @@ class TiffPages:
         self.kept_bytes = 0
 
     def part(self, window: Window) -> Array:
-        """Put the pixels of a window together from tiles, without an alpha channel."""
+        """Assemble the pixels of a window from tiles, without an alpha channel."""
         return self.of_page(0, window)[:, :, : without_alpha(self.channels)]
 
     def of_page(self, number: int, window: Window) -> Array:
-        """Put the pixels `(h, w, C)` of a window of one page together."""
+        """Assemble the pixels `(h, w, C)` of a window of one page."""
         rows, columns = window
         found = np.empty((rows.stop - rows.start, columns.stop - columns.start, self.samples), self.page.dtype)
         height, width = self.tile
@@ -90,7 +90,7 @@ class TiffPages:
 
 
 class TiffPlanes(TiffPages):
-    """Pages of one size, each a plane of a volume, or a channel of one."""
+    """Decodes pages of one size; each is a plane of a volume, or one channel of a plane."""
 
     def __init__(self, path: Path, file: tifffile.TiffFile) -> None:
         super().__init__(path, file)
@@ -102,14 +102,14 @@ class TiffPlanes(TiffPages):
         self.fits = self.fits and len(planes) == 1 and order.endswith(("YX", "YXS"))
         self.depth = sizes.get(planes[0], 1) if planes else 1
         self.apart = sizes.get("C", 1) if "C" in leading else 1
-        """Channels that have pages of their own."""
+        """Number of channels that are stored on separate pages."""
         self.first_channels = leading.startswith("C")
         self.fits = self.fits and len(self.pages) == self.depth * self.apart and (self.apart == 1 or self.channels == 1)
         self.size = (self.depth, *self.size)
         self.channels *= self.apart
 
     def part(self, window: Window) -> Array:
-        """Put the voxels of a window together from tiles of pages."""
+        """Assemble the voxels of a window from tiles of pages."""
         planes, rest = window[0], window[1:]
         found = [
             [self.of_page(self._number(plane, channel), rest) for channel in range(self.apart)]

@@ -1,4 +1,4 @@
-"""Writing images and stacks that need not fit in memory, as tiled and compressed TIFF."""
+"""Tiled and compressed TIFF writer for images and stacks that may not fit in memory."""
 
 import math
 from collections.abc import Iterator
@@ -19,11 +19,11 @@ __all__ = ["TILE", "TiledWriter", "tiled_tiff"]
 
 TILE = 512
 WAITING = 2
-"""Bands that may wait to be compressed."""
+"""Largest number of bands that wait for compression."""
 
 
 class TiledWriter:
-    """Takes an image in bands of rows, or a stack plane by plane; a thread compresses and writes them meanwhile."""
+    """Writes an image in bands of rows, or a stack plane by plane; a thread compresses and writes them."""
 
     def __init__(
         self, path: Path, size: tuple[int, ...], dtype: npt.DTypeLike, stack: dict[str, Any] | None = None
@@ -38,10 +38,10 @@ class TiledWriter:
         self.thread.start()
 
     def add(self, rows: Array) -> None:
-        """Take up the next rows, `(h, W)` or RGB `(h, W, 3)`, or the next planes `(d, H, W)`.
+        """Add the next rows, `(h, W)` or RGB `(h, W, 3)`, or the next planes `(d, H, W)`.
 
         Raises:
-            OSError: What was handed over before could not be written.
+            OSError: Earlier rows or planes could not be written.
         """
         self.queue.put(np.ascontiguousarray(rows))
         if self.error is not None:
@@ -51,7 +51,7 @@ class TiledWriter:
         """Wait until everything is in the file.
 
         Raises:
-            OSError: It could not be written.
+            OSError: The file could not be written.
         """
         self.queue.put(None)
         self.thread.join()
@@ -77,7 +77,7 @@ class TiledWriter:
                 bigtiff=math.prod(self.size) * self.dtype.itemsize > 2**31,
                 **(self.stack or {"metadata": None}),
             )
-        except BaseException as error:  # told by `add` or `close`, in the thread of whoever calls them
+        except BaseException as error:  # raised again by `add` or `close`, in the thread of the caller
             self.error = error
             while not self.ended and self.queue.get() is not None:
                 pass
@@ -120,7 +120,7 @@ class TiledWriter:
 def tiled_tiff(
     path: Path, size: tuple[int, ...], dtype: npt.DTypeLike, *, stack: dict[str, Any] | None = None
 ) -> Iterator[TiledWriter]:
-    """A file that is there whole or not at all.
+    """Write a tiled TIFF file; an incomplete file is never left.
 
     Args:
         path: The file.

@@ -1,4 +1,4 @@
-"""Series of DICOM files in a folder; needs the extra `medical`. Read only: answers are written as NIfTI."""
+"""DICOM series in a folder; needs the extra `medical`. Read-only: predictions are written as NIfTI."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ __all__ = ["DICOM"]
 
 
 class DICOM(FileFormat):
-    """Volumes of one slice to a file, in stored units such as Hounsfield units."""
+    """Reads volumes with one file per slice, in stored units such as Hounsfield units."""
 
     endings = ()
     axes = (3,)
@@ -24,7 +24,7 @@ class DICOM(FileFormat):
 
     @classmethod
     def claims(cls, folder: Path) -> bool:
-        """Say whether a folder has DICOM files in it."""
+        """Tell whether a folder contains DICOM files."""
         return is_dicom(folder)
 
     @classmethod
@@ -34,7 +34,7 @@ class DICOM(FileFormat):
 
 
 class _Series(Picture):
-    """Slices, which are laid out on the disk before voxels are read."""
+    """Reads a series; the slices are unpacked to the disk first."""
 
     def __init__(self, folder: Path) -> None:
         self.path, self.series = folder, DICOMSeries(folder)
@@ -45,11 +45,11 @@ class _Series(Picture):
 
     @property
     def is_large(self) -> bool:
-        """True always, for the slices are laid out anyway."""
+        """Return True, because the slices are always unpacked."""
         return True
 
     def unpack(self, scratch: Path | None) -> None:
-        """Read all slices."""
+        """Unpack all slices to the disk."""
         if self._unpacked is not None:
             return
         unpacked = Scratch(self.series.shape[::-1], self.series.dtype, scratch)

@@ -1,4 +1,4 @@
-"""HDF5 files of many volumes: `images [N, *S]` or `[N, C, *S]`, read a piece at a time."""
+"""HDF5 files of many volumes: `images [N, *S]` or `[N, C, *S]`, read in parts."""
 
 import os
 import sys
@@ -23,11 +23,11 @@ CHUNK = 64
 
 
 class HDF5(FileFormat):
-    """One HDF5 file of many volumes.
+    """Reads an HDF5 file of many volumes.
 
-    A loader worker opens the file once and keeps it. Any other process opens it for each look: a handle that a process
-    holds while it forks would be shared with its children, which HDF5 does not survive. Nothing open is pickled, so
-    that workers may be spawned as well.
+    A loader worker opens the file once and keeps it open. Any other process opens the file for each read: an open file
+    would be shared with forked children, which HDF5 does not support. Open files are not pickled, so that workers can
+    also be spawned.
     """
 
     endings = (".h5", ".hdf5")
@@ -44,10 +44,10 @@ class HDF5(FileFormat):
 
     @contextmanager
     def reading(self) -> Iterator[h5py.File]:
-        """Give the open file.
+        """Open the file, or return the open one.
 
         Raises:
-            DataError: It is missing, damaged, cut off, or no HDF5 file; or reading in it fails.
+            DataError: The file is missing, damaged, truncated or not HDF5, or reading fails.
         """
         with _reading(self.path):
             if not _in_worker():
@@ -66,7 +66,7 @@ class HDF5(FileFormat):
 
     @staticmethod
     def names_in(file: h5py.File, count: int) -> list[str]:
-        """Name the volumes of an open file: its `case_ids` where they can be names of files, else numbers."""
+        """Name the volumes of an open file: by its `case_ids` if they are valid file names, otherwise by numbers."""
         if "case_ids" in file and file["case_ids"].shape == (count,):
             names = [HDF5.text_of(value) for value in file["case_ids"][:]]
             usable = all(name == safe_name(name) for name in names)
@@ -76,22 +76,22 @@ class HDF5(FileFormat):
 
     @staticmethod
     def text_of(value: Any) -> str:
-        """Decode a text as h5py gives it."""
+        """Decode a string from h5py."""
         return value.decode() if isinstance(value, bytes) else str(value)
 
     @classmethod
     def open(cls, path: Path, ndim: int, index: int | None = None) -> Picture:
-        """Open the file for one of its volumes, the first unless `index` says another."""
+        """Open one volume of the file; default: the first."""
         with _reading(path):
             return _Volume(path, index or 0)
 
     @staticmethod
     @contextmanager
     def appending(part: Path, source: Path, index: int, size: tuple[int, ...], count: int) -> Iterator[Add]:
-        """Take the masks of one volume, plane by plane, into a file of answers; of one that fails, nothing.
+        """Add the masks of one volume, plane by plane, to a file of predictions; if the volume fails, add nothing.
 
         Args:
-            part: The file of answers.
+            part: File of predictions.
             source: File of the volumes.
             index: Position of the volume.
             size: Size of the volume.
@@ -128,15 +128,15 @@ class HDF5(FileFormat):
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Tell what HDF5 says of damaged files in plain words."""
-    with reading(path, "", hint="copy the file anew"):
+    """Turn errors of HDF5 for damaged files into clear messages."""
+    with reading(path, "", hint="copy the file again"):
         try:
             yield
         except OSError as error:
             if "truncated" in str(error):
-                raise DataError(f"`{path}` is cut off: it ends before its data", hint="copy the file anew") from None
+                raise DataError(f"`{path}` is truncated: it ends before its data", hint="copy the file again") from None
             if "signature not found" in str(error):
-                raise DataError(f"`{path}` is no HDF5 file", hint=HINT) from None
+                raise DataError(f"`{path}` is not an HDF5 file", hint=HINT) from None
             raise
 
 
@@ -153,11 +153,11 @@ def _images(path: Path, file: h5py.File) -> Any:
 
 
 class _Volume(Picture):
-    """One volume of a file of many, `images[index]` of `(*S)` or `(C, *S)`."""
+    """Reads one volume of the file, `images[index]` of shape `(*S)` or `(C, *S)`."""
 
     def __init__(self, path: Path, index: int) -> None:
         self.path, self.index = Path(f"{path}[{index}]"), index  # as `Case.place` names it
-        # chunks that windows share are unpacked once
+        # cache chunks, because windows overlap
         self.file = h5py.File(path, "r", locking=False, rdcc_nbytes=2 * KEPT, rdcc_nslots=10007)
         try:
             self.data = _images(path, self.file)
@@ -171,7 +171,7 @@ class _Volume(Picture):
 
     @property
     def is_large(self) -> bool:
-        """True where there are many voxels."""
+        """Tell whether the volume is large."""
         return self.has_many_pixels
 
     def whole(self) -> Array:

@@ -1,6 +1,6 @@
-"""NIfTI volumes, as `.nii` or packed as `.nii.gz`; needs the extra `medical`.
+"""NIfTI volumes, `.nii` or compressed `.nii.gz`; needs the extra `medical`.
 
-Axes are read in one order: from left, posterior and inferior on.
+Axes are read in one order: left to right, posterior to anterior, inferior to superior.
 """
 
 import gzip
@@ -24,13 +24,13 @@ from segcli.files._mapped import Mapped, map_file
 __all__ = ["NIfTI"]
 
 BLOCK = 2**24
-"""Bytes that are unpacked at once."""
+"""Bytes to unpack at once."""
 AT_ONCE = 2**26
-"""Bytes that are written at once."""
+"""Bytes to write at once."""
 
 
 class NIfTI(FileFormat):
-    """Medical volumes with their place in the body."""
+    """Reads and writes medical volumes with their geometry."""
 
     endings = (".nii.gz", ".nii")
     axes = (3,)
@@ -46,14 +46,14 @@ class NIfTI(FileFormat):
     def create(
         cls, path: Path, size: tuple[int, ...], dtype: npt.DTypeLike, *, like: Picture | None = None, channels: int = 0
     ) -> Iterator[Add]:
-        """Collect the planes on the disk: the first axis may be stored in any direction."""
+        """Write a volume; planes are collected on the disk first, because any axis may be stored first."""
         grid = unplaced(size) if like is None or like.grid is None else like.grid
         with _writing(path, grid, np.dtype(dtype), channels) as add:
             yield add
 
 
 class _Volume(Picture):
-    """A file that nibabel opened."""
+    """Reads a file that nibabel opened."""
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
@@ -61,7 +61,9 @@ class _Volume(Picture):
         self.path = path
         self.image = nibabel_module().load(path)
         if self.image.ndim not in (3, 4):
-            raise DataError(f"`{path}` has {self.image.ndim} axes, a volume has 3 (or 4 with channels)", hint=self.hint)
+            raise DataError(
+                f"`{path}` has {self.image.ndim} axes, but a volume has 3 (or 4 with channels)", hint=self.hint
+            )
         self.grid: Grid = _grid_of(self.image)
         self.size, self.spacing = self.grid.size, self.grid.spacing
         self.channels = int(self.image.shape[3]) if self.image.ndim == 4 else 1
@@ -71,7 +73,7 @@ class _Volume(Picture):
 
     @property
     def is_large(self) -> bool:
-        """True where there are many voxels."""
+        """Tell whether the volume is large."""
         return self.has_many_pixels
 
     def whole(self) -> Array:
@@ -86,7 +88,7 @@ class _Volume(Picture):
         return self._parts.part(window)
 
     def unpack(self, scratch: Path | None) -> None:
-        """Unpack `.nii.gz`."""
+        """Unpack `.nii.gz` to the disk; map `.nii` directly."""
         if self._parts is not None:
             return
         image, data, scaling = self.image, self.image.dataobj, _scaling_of(self.image)
@@ -113,7 +115,7 @@ class _Volume(Picture):
                     unpacked.write((slice(done, done + len(block)),), np.frombuffer(block, np.uint8))
                     done += len(block)
             if done < size:
-                raise DataError(f"`{self.path}` is cut off: it ends before its data", hint="copy the file anew")
+                raise DataError(f"`{self.path}` is truncated: it ends before its data", hint="copy the file again")
         except BaseException:
             unpacked.close()
             raise
@@ -125,14 +127,14 @@ class _Volume(Picture):
 
 
 def _grid_of(image: Any) -> Grid:
-    """Read the geometry of what nibabel opened."""
+    """Read the geometry of a nibabel image."""
     codes = [int(image.header[name]) or 1 if name in image.header else 1 for name in ("sform_code", "qform_code")]
     steps = tuple(float(value) for value in image.header.get_zooms()[:3])
     return Grid(image.affine, tuple(map(int, image.shape[:3])), steps, (codes[0], codes[1]))
 
 
 def _scaling_of(image: Any) -> tuple[float, float] | None:
-    """Read slope and intercept from stored values to those that are meant; None where they are the same."""
+    """Read slope and intercept that rescale stored values; None if they change nothing."""
     slope, intercept = (
         getattr(image.dataobj, key, None) or default for key, default in (("slope", 1.0), ("inter", 0.0))
     )
@@ -143,7 +145,7 @@ def _scaling_of(image: Any) -> tuple[float, float] | None:
 
 
 def _header(grid: Grid, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> Any:
-    """Make the header of a file with a geometry."""
+    """Make the header of a file with this geometry."""
     header = nibabel_module().Nifti1Header()
     header.set_data_dtype(dtype)
     header.set_data_shape(shape)
@@ -158,7 +160,7 @@ def _writing(path: Path, grid: Grid, dtype: np.dtype[Any], channels: int) -> Ite
     shape = grid.stored if channels == 0 else (*grid.stored, channels)
     header = _header(grid, dtype, shape)
     header["vox_offset"] = len(header.binaryblock) + 4
-    # the first axis is the fastest in NIfTI: in the order of C it is the last
+    # the first axis varies fastest in NIfTI, so it is the last axis in C order
     with closing(Scratch(shape[::-1], dtype, path.parent)) as voxels:
         planes_bytes = int(np.prod(grid.stored[:2], dtype=np.int64)) * dtype.itemsize
         step = max(AT_ONCE // planes_bytes, 1)
@@ -185,7 +187,10 @@ def _writing(path: Path, grid: Grid, dtype: np.dtype[Any], channels: int) -> Ite
 @contextmanager
 def _compressing(path: Path, *, packs: bool) -> Iterator[IO[bytes]]:
     if packs:
-        with path.open("wb") as plain, gzip.GzipFile("", "wb", 1, plain, 0) as stream:  # no name and no time inside
+        with (
+            path.open("wb") as plain,
+            gzip.GzipFile("", "wb", 1, plain, 0) as stream,
+        ):
             yield stream  # type: ignore[misc]
         return
     with path.open("wb") as stream:

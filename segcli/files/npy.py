@@ -1,4 +1,4 @@
-"""Arrays of NumPy in `.npy` files: `(*S)`, with channels first or, of at most four, last."""
+"""NumPy arrays in `.npy` files: `(*S)`, with channels first, or last if there are at most four."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ __all__ = ["NPY"]
 
 
 class NPY(FileFormat):
-    """Images and volumes of plain numbers; a file that holds Python objects is refused."""
+    """Reads and writes images and volumes of plain numbers; files of Python objects are refused."""
 
     endings = (".npy",)
     listed = ()
@@ -33,7 +33,7 @@ class NPY(FileFormat):
     def create(
         cls, path: Path, size: tuple[int, ...], dtype: npt.DTypeLike, *, like: Picture | None = None, channels: int = 0
     ) -> Iterator[Add]:
-        """Write planes as they come, channels first."""
+        """Write planes as they arrive, channels first."""
         with replacing(path) as temporary:
             np.lib.format.open_memmap(temporary, "w+", np.dtype(dtype), (channels, *size) if channels else size)
             done = 0
@@ -52,7 +52,7 @@ class NPY(FileFormat):
 
 
 class _Numbers(Picture):
-    """An array that is mapped anew for each window."""
+    """Reads an array; each window maps the file again."""
 
     def __init__(self, path: Path, spatial: str) -> None:
         self.path, self.spatial = path, spatial
@@ -62,7 +62,7 @@ class _Numbers(Picture):
         if set(self.axes) - set(f"{spatial}c") or len(self.axes) != array.ndim or 0 in array.shape:
             what = "one 2D image" if spatial == "yx" else "one volume"
             raise DataError(
-                f"`{path}` holds an array of shape {tuple(array.shape)}, {what} was expected",
+                f"`{path}` holds an array of shape {tuple(array.shape)}, but {what} was expected",
                 hint="split it into one array per image",
             )
         self.size = tuple(lengths[axis] for axis in spatial)
@@ -75,7 +75,7 @@ class _Numbers(Picture):
 
     @property
     def is_large(self) -> bool:
-        """True where there are many pixels."""
+        """Tell whether the image is large."""
         return self.has_many_pixels
 
     def whole(self) -> Array:

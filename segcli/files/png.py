@@ -1,7 +1,7 @@
-"""PNG, JPEG and the other images that Pillow knows.
+"""PNG, JPEG and other images that Pillow can read.
 
-Unlike OpenCV, Pillow refuses a truncated file instead of filling the missing part with grey. 16-bit colour alone is
-decoded by OpenCV, because Pillow would cut it down to 8 bits.
+Unlike OpenCV, Pillow refuses a truncated file instead of filling the missing part with grey. Only 16-bit colour
+images are decoded by OpenCV, because Pillow would reduce them to 8 bits.
 """
 
 from collections.abc import Iterator
@@ -21,22 +21,28 @@ from segcli.files._axes import without_alpha
 __all__ = ["PNG"]
 
 CHANNELS = {"1": 1, "L": 1, "I": 1, "F": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 3, "YCbCr": 3, "HSV": 3, "LAB": 3}
-Image.MAX_IMAGE_PIXELS = None  # slides of a gigapixel are no attack here
+Image.MAX_IMAGE_PIXELS = None  # gigapixel slides are valid input here, not an attack
 
 
 class PNG(FileFormat):
-    """Images that Pillow decodes; written as PNG."""
+    """Reads images with Pillow, and writes PNG."""
 
     endings = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
 
     @classmethod
     def open(cls, path: Path, ndim: int, index: int | None = None) -> Picture:
-        """Read the header, which is all that Pillow does at first."""
+        """Read the header; Pillow decodes the pixels later."""
         return _Decoded(path)
 
     @staticmethod
     def write(path: Path, pixels: Array, *, synced: bool = True) -> None:
-        """Write `(H, W)` or RGB `(H, W, 3)` uint8 or uint16 pixels, whole or not at all; `synced` as `replacing`."""
+        """Write uint8 or uint16 pixels, `(H, W)` or RGB `(H, W, 3)`; an incomplete file is never left.
+
+        Args:
+            path: The file.
+            pixels: The pixels.
+            synced: Wait until the file is on the disk.
+        """
         if pixels.ndim == 3:
             pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
         done, buffer = cv2.imencode(".png", pixels)
@@ -49,20 +55,20 @@ class PNG(FileFormat):
     def create(
         cls, path: Path, size: tuple[int, ...], dtype: npt.DTypeLike, *, like: Picture | None = None, channels: int = 0
     ) -> Iterator[Add]:
-        """Collect the rows, which are compressed as a whole."""
+        """Collect the rows, then compress the whole image."""
         rows: list[Array] = []
         yield rows.append
         cls.write(path, np.concatenate(rows).astype(dtype, copy=False))
 
 
 class _Decoded(Picture):
-    """A file that Pillow opened."""
+    """Reads a file that Pillow opened."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.image = image = Image.open(path)
         try:
-            self.is_deep = _is_deep_colour(image)  # asked now: loading forgets how the file is coded
+            self.is_deep = _is_deep_colour(image)  # must be read now: loading the pixels loses the coding of the file
             deep = 4 if image.mode in {"I", "F"} else 2 if image.mode.startswith("I;16") or self.is_deep else 1
             channels = _palette_channels(image) if image.mode == "P" else CHANNELS.get(image.mode, 1)
         except BaseException:
@@ -78,7 +84,7 @@ class _Decoded(Picture):
         return _with_channels(self._values())
 
     def numbers(self) -> Array:
-        """Give the indices of a colour palette; one of greys gives its greys: there index 0 may well be white."""
+        """Decode the indices of a colour palette; a grey palette gives grey values: its index 0 may be white."""
         self.image.load()
         if self.image.mode == "P" and _palette_channels(self.image) == 3:
             return np.asarray(self.image)
@@ -99,13 +105,13 @@ class _Decoded(Picture):
 
 
 def _with_channels(pixels: Array) -> Array:
-    """Give `(H, W, C)` without an alpha channel."""
+    """Convert to `(H, W, C)` without an alpha channel."""
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     return pixels[:, :, : without_alpha(pixels.shape[2])]
 
 
 def _is_deep_colour(image: Image.Image) -> bool:
-    """Say whether Pillow would cut a 16-bit colour PNG down to 8 bits."""
+    """Tell whether this is a 16-bit colour PNG, which Pillow would reduce to 8 bits."""
     tile = getattr(image, "tile", None)
     return bool(tile) and image.format == "PNG" and image.mode != "I;16" and ";16" in str((tile or [()])[0])
 

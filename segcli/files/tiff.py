@@ -1,4 +1,4 @@
-"""TIFF with tifffile, which knows all that microscopes write: images, slides, and stacks of planes."""
+"""TIFF images, slides and stacks, read by tifffile, which supports the formats of microscopes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,12 +21,12 @@ from segcli.files._tiles import tiled_tiff
 __all__ = ["TIFF"]
 
 UNITS = {"micron": 1e-3, "um": 1e-3, "\\u00B5m": 1e-3, "µm": 1e-3, "mm": 1.0}
-"""Millimetres of each unit, by the names that ImageJ gives it."""
-SLICE_HINT = "replace the file, or take the sample out"
+"""Millimetres of each unit, by its names in ImageJ."""
+SLICE_HINT = "replace the file, or remove the sample"
 
 
 class TIFF(FileFormat):
-    """Images of one page, whole slides, and volumes of a page for each plane."""
+    """Reads and writes images of one page, whole slides, and volumes with one page per plane."""
 
     endings = (".tif", ".tiff", ".svs", ".ndpi", ".scn", ".btf")
     listed = (".tif", ".tiff")
@@ -47,27 +47,27 @@ class TIFF(FileFormat):
     def create(
         cls, path: Path, size: tuple[int, ...], dtype: npt.DTypeLike, *, like: Picture | None = None, channels: int = 0
     ) -> Iterator[Add]:
-        """Compress tiles as rows or planes come; of a stack, the spacing is kept."""
+        """Write compressed tiles as rows or planes arrive; a stack keeps the spacing of `like`."""
         about = None if len(size) == 2 else _tags(None if like is None else like.spacing)
         with tiled_tiff(path, (*size, channels) if channels else size, dtype, stack=about) as writer:
             yield writer.add
 
-    # ---- stacks of which some planes are read
+    # ---- stacks that are read plane by plane
 
     @staticmethod
     def planes(path: Path) -> tuple[int, tuple[int, int]]:
-        """Count the grey planes of a file, and tell their rows and columns.
+        """Count the grey planes of a file, and read their rows and columns.
 
         Raises:
-            DataError: It is no TIFF of grey slices.
+            DataError: The file is not a TIFF of grey slices.
         """
         with reading(path, "slice", hint=SLICE_HINT), tifffile.TiffFile(path) as tiff:
             shape = tuple(int(length) for length in tiff.series[0].shape)
             if len(shape) not in (2, 3) or tiff.series[0].axes[-1] in "SC":
-                raise DataError(f"`{path}` of shape {shape} is no grey slice or stack", hint="export grey slices")
+                raise DataError(f"`{path}` of shape {shape} is not a grey slice or stack", hint="export grey slices")
             kind = tiff.series[0].dtype
             if kind is None or kind.kind not in "ub" or kind.itemsize > 2:
-                raise DataError(f"`{path}` holds {kind} values", hint="export 8 or 16 bits")
+                raise DataError(f"`{path}` holds {kind} values", hint="export it with 8 or 16 bits")
         return (shape[0] if len(shape) == 3 else 1), (shape[-2], shape[-1])
 
     @staticmethod
@@ -75,7 +75,7 @@ class TIFF(FileFormat):
         """Read one grey plane.
 
         Raises:
-            DataError: It cannot be decoded.
+            DataError: The plane cannot be decoded.
         """
         with reading(path, "slice", hint=SLICE_HINT), tifffile.TiffFile(path) as tiff:
             series = tiff.series[0]
@@ -83,7 +83,7 @@ class TIFF(FileFormat):
                 pixels: Array = series.asarray()
             elif len(tiff.pages) == series.shape[0]:
                 pixels = tiff.pages[page].asarray()
-            else:  # ImageJ writes large stacks under one header
+            else:  # ImageJ writes large stacks with a single header
                 pixels = series.asarray()[page].copy()
         return pixels
 
@@ -92,7 +92,7 @@ class TIFF(FileFormat):
 
 
 class _Image(Picture):
-    """One 2D image; of a pyramid, its finest level."""
+    """Reads one 2D image; for a pyramid, its finest level."""
 
     def __init__(self, path: Path, file: tifffile.TiffFile) -> None:
         self.path, self.file = path, file
@@ -103,13 +103,13 @@ class _Image(Picture):
 
     @cached_property
     def pages(self) -> TiffPages | None:
-        """Decoder of windows; None where only the whole can be decoded."""
+        """Return the decoder of windows; None if only the whole image can be decoded."""
         pages = _fitting(TiffPages, self.path, self.file)
         return pages if pages is not None and len(pages.pages) == 1 else None
 
     @property
     def is_large(self) -> bool:
-        """True where there are many pixels, and windows of them can be decoded."""
+        """Tell whether the image is large and windows can be decoded."""
         return self.has_many_pixels and self.pages is not None
 
     def part(self, window: Window) -> Array:
@@ -137,7 +137,7 @@ class _Image(Picture):
 
 
 def _image_shape(tiff: tifffile.TiffFile, path: Path) -> tuple[int, int, int]:
-    """Read height, width and channels of the one image in a TIFF file."""
+    """Read height, width and channels of the single image in a TIFF file."""
     series = tiff.series[0]
     axes, shape = series.axes, series.shape
     sizes = dict(zip(axes, shape, strict=True))
@@ -146,14 +146,14 @@ def _image_shape(tiff: tifffile.TiffFile, path: Path) -> tuple[int, int, int]:
     pages = int(np.prod(list(sizes.values()))) if sizes else 1
     if pages > 1 or not height or not width:
         raise DataError(
-            f"`{path}` holds a stack of shape {tuple(shape)}, one 2D image was expected",
+            f"`{path}` holds a stack of shape {tuple(shape)}, but one 2D image was expected",
             hint="split the stack into one file per image",
         )
     return height, width, channels
 
 
 def _fitting(kind: type[TiffPages], path: Path, file: tifffile.TiffFile) -> TiffPages | None:
-    """Make the decoder of windows of a file, if it can decode them."""
+    """Make the decoder of windows of a file, or None if it cannot decode them."""
     try:
         pages = kind(path, file)
     except (ValueError, KeyError, IndexError, AttributeError):
@@ -165,7 +165,7 @@ def _fitting(kind: type[TiffPages], path: Path, file: tifffile.TiffFile) -> Tiff
 
 
 class _Stack(Picture):
-    """Planes of a volume, `(*S)`, or with colours on an axis of their own."""
+    """Reads planes of a volume, `(*S)`, with or without a channel axis."""
 
     def __init__(self, path: Path, file: tifffile.TiffFile) -> None:
         self.path, self.file = path, file
@@ -175,7 +175,7 @@ class _Stack(Picture):
         self.colour_axis = next((axes.index(letter) for letter in "CS" if letter in axes), None)
         is_grey = len(shape) == 3 and len(planes) == 1
         if not is_grey and not (len(shape) == 4 and len(planes) == 1 and self.colour_axis is not None):
-            raise DataError(f"`{path}` of shape {shape} is no stack of planes", hint=HINT)
+            raise DataError(f"`{path}` of shape {shape} is not a stack of planes", hint=HINT)
         if is_grey:
             self.colour_axis = None
         self.channels = 1 if self.colour_axis is None else shape[self.colour_axis]
@@ -185,7 +185,7 @@ class _Stack(Picture):
 
     @cached_property
     def parts(self) -> Callable[[Window], Array] | None:
-        """Reader of windows; None where only the whole can be decoded."""
+        """Return the reader of windows; None if only the whole volume can be decoded."""
         series = self.file.series[0]
         if series.dataoffset is not None and series.dtype is not None and _is_plain(series):
             dtype = series.dtype.newbyteorder(self.file.byteorder)
@@ -195,7 +195,7 @@ class _Stack(Picture):
 
     @property
     def is_large(self) -> bool:
-        """True where there are many voxels, and windows of them can be read."""
+        """Tell whether the volume is large and windows can be read."""
         return self.has_many_pixels and self.parts is not None
 
     def part(self, window: Window) -> Array:
@@ -210,7 +210,7 @@ class _Stack(Picture):
 
 
 def _is_plain(series: tifffile.TiffPageSeries) -> bool:
-    """Tell whether voxels lie in the file as they are read: planes of grey values, one after the other."""
+    """Tell whether the voxels are stored uncompressed: grey planes, one after the other."""
     keyframe = series.keyframe
     planes = series.axes.replace("Y", "").replace("X", "")
     return (
@@ -224,7 +224,7 @@ def _is_plain(series: tifffile.TiffPageSeries) -> bool:
 
 
 def _tags(spacing: tuple[float, ...] | None) -> dict[str, Any]:
-    """Tell `tifffile` of a stack: its axes and, where it is known, the spacing in millimetres."""
+    """Make the TIFF metadata of a stack: its axes and, if known, the spacing in millimetres."""
     metadata: dict[str, Any] = {"axes": "ZYX"}
     if spacing is None:
         return {"metadata": metadata}
@@ -233,12 +233,12 @@ def _tags(spacing: tuple[float, ...] | None) -> dict[str, Any]:
 
 
 def _spacing(tiff: tifffile.TiffFile) -> tuple[float, ...] | None:
-    """Read the spacing as ImageJ and we ourselves write it, in millimetres."""
+    """Read the spacing, in millimetres, as ImageJ and segcli write it."""
     shaped = tiff.shaped_metadata or ({},)
-    told = tiff.imagej_metadata or shaped[0]
-    scale = UNITS.get(str(told.get("unit", "")))
+    stated = tiff.imagej_metadata or shaped[0]
+    scale = UNITS.get(str(stated.get("unit", "")))
     tags = tiff.pages[0].tags  # type: ignore[union-attr]
-    if scale is None or "spacing" not in told or "XResolution" not in tags or "YResolution" not in tags:
+    if scale is None or "spacing" not in stated or "XResolution" not in tags or "YResolution" not in tags:
         return None
     across = [tags[name].value[1] / tags[name].value[0] for name in ("YResolution", "XResolution")]
-    return tuple(float(value) * scale for value in (told["spacing"], *across))
+    return tuple(float(value) * scale for value in (stated["spacing"], *across))

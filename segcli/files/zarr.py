@@ -1,4 +1,4 @@
-"""Zarr arrays and OME-Zarr groups, of which the finest level is read; needs the extra `slides`."""
+"""Zarr arrays and OME-Zarr groups (their finest level); needs the extra `slides`."""
 
 import os
 import shutil
@@ -21,11 +21,11 @@ from segcli.files._gathered import Gathered
 __all__ = ["Zarr"]
 
 CHUNK = 64
-"""Voxels along each axis of a chunk."""
+"""Largest length of a chunk along each axis."""
 
 
 class Zarr(FileFormat):
-    """Folders of chunks; images of the axes `y` and `x`, or of `z` as well."""
+    """Reads and writes folders of chunks: images with the axes `y` and `x`, volumes also with `z`."""
 
     endings = (".zarr",)
     axes = (2, 3)
@@ -33,12 +33,12 @@ class Zarr(FileFormat):
 
     @classmethod
     def claims(cls, folder: Path) -> bool:
-        """Say whether a folder is a Zarr array or group."""
+        """Tell whether a folder is a Zarr array or group."""
         return any((folder / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
 
     @classmethod
     def open(cls, path: Path, ndim: int, index: int | None = None) -> Picture:
-        """Find the finest array."""
+        """Open the array of full resolution."""
         return _ZarrArray(path, "zyx"[-ndim:])
 
     @classmethod
@@ -46,7 +46,7 @@ class Zarr(FileFormat):
     def create(
         cls, path: Path, size: tuple[int, ...], dtype: npt.DTypeLike, *, like: Picture | None = None, channels: int = 0
     ) -> Iterator[Add]:
-        """Write chunks as planes come; the axes and the scale of an OME-Zarr group are kept."""
+        """Write chunks as planes arrive; keep the axes and the scale of an OME-Zarr group."""
         zarr = optional("zarr", extra="slides", purpose=f"`{path}`")
         temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
         with told_when_full(path):
@@ -75,14 +75,14 @@ class Zarr(FileFormat):
 
 
 class _ZarrArray(Picture):
-    """An array, or the finest level of a group."""
+    """Reads an array, or the finest level of a group."""
 
-    hint = "replace it"
+    hint = "replace the folder"
 
     def __init__(self, path: Path, spatial: str) -> None:
         zarr = optional("zarr", extra="slides", purpose=f"`{path}`")
         self.path, self.spatial = path, spatial
-        self.node = zarr.open(path, mode="r")  # as a string, `http::x` would be an address
+        self.node = zarr.open(path, mode="r")  # a Path, because zarr would take the string `http::x` for an address
         self.array, axes = _finest(self.node)
         shape = self.array.shape
         self.axes = axes or axes_of(shape, spatial)
@@ -91,7 +91,7 @@ class _ZarrArray(Picture):
         if more or not set(spatial) <= set(lengths):
             what = "one 2D image" if spatial == "yx" else "one volume"
             raise DataError(
-                f"`{path}` holds an array of shape {tuple(shape)}, {what} was expected",
+                f"`{path}` holds an array of shape {tuple(shape)}, but {what} was expected",
                 hint="split it into one array per image",
             )
         self.size = tuple(lengths[axis] for axis in spatial)
@@ -101,7 +101,7 @@ class _ZarrArray(Picture):
 
     @property
     def is_large(self) -> bool:
-        """True always, for chunks are made for it."""
+        """Return True, because chunks allow reading in parts."""
         return True
 
     def whole(self) -> Array:
@@ -114,7 +114,7 @@ class _ZarrArray(Picture):
         return np.ascontiguousarray(pixels[..., : self.channels])
 
     def scales(self) -> dict[str, Any] | None:
-        """Describe the finest level as an OME-Zarr group does, for the axes `zyx`; None for plain arrays."""
+        """Describe the finest level like an OME-Zarr group, for the axes `zyx`; None for plain arrays."""
         scales = None if hasattr(self.node, "shape") else _multiscales(self.node)
         if not scales:
             return None
@@ -137,7 +137,7 @@ def _multiscales(group: Any) -> Any:
 
 
 def _finest(node: Any) -> tuple[Any, str]:
-    """Give the array of full resolution, with its axes where the group names them."""
+    """Return the array of full resolution, and its axes if the group names them."""
     if hasattr(node, "shape"):
         return node, ""
     scales = _multiscales(node)

@@ -191,7 +191,7 @@ def test_a_broken_volume_is_passed_over_and_named(trained, run_cli, workplace):
     (workplace / "broken.h5").write_bytes(b"nothing")
     result = run_cli("predict", "broken.h5", "data/test.h5", "--run", "tiny", "--out", "found")
     assert result.code == 3
-    assert "`broken.h5` is no HDF5 file" in result.err
+    assert "`broken.h5` is not an HDF5 file" in result.err
     assert Path("found/test.h5").is_file()
 
 
@@ -593,7 +593,7 @@ def test_a_number_of_no_class_and_a_label_of_another_size_are_told(run_cli, work
     assert checked.code == 1
     messages = [finding["message"] for finding in json.loads(checked.out)["findings"]]
     assert any("label map `data/labelsTr/case_00.nii.gz` holds 2 (" in message for message in messages)
-    assert any("`data/labelsTr/case_02.nii.gz` has 4x4x4 voxels, its image" in message for message in messages)
+    assert any("`data/labelsTr/case_02.nii.gz` has 4x4x4 voxels, but its image" in message for message in messages)
     with Path("set.yaml").open("a") as stream:
         stream.write("other_labels: ignore\n")
     messages = [

@@ -118,9 +118,9 @@ def test_a_file_that_is_cut_off_is_told(make, workplace):
     make()
     path = workplace / "data/train.h5"
     path.write_bytes(path.read_bytes()[:3000])
-    assert errors(make()) == ["`data/train.h5` is cut off: it ends before its data"]
+    assert errors(make()) == ["`data/train.h5` is truncated: it ends before its data"]
     path.write_bytes(b"something else")
-    assert errors(make()) == ["`data/train.h5` is no HDF5 file"]
+    assert errors(make()) == ["`data/train.h5` is not an HDF5 file"]
     path.unlink()
     assert errors(make()) == ["no file `data/train.h5`"]
 

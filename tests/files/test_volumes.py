@@ -90,7 +90,7 @@ def test_values_that_are_no_plain_numbers_are_told(tmp_path):
     nibabel.save(nibabel.Nifti1Image(rgb, np.eye(4)), tmp_path / "a.nii.gz")
     with open_picture(tmp_path / "a.nii.gz", 3) as volume:
         for window in (None, (slice(0, 1),) * 3):
-            with pytest.raises(DataError, match=r"`.*a.nii.gz` holds .*, plain numbers were expected"):
+            with pytest.raises(DataError, match=r"`.*a.nii.gz` holds .*, but it must hold numbers"):
                 volume.read(window)
 
 

@@ -47,7 +47,7 @@ def test_include_and_exclude_choose_sequences_by_name_and_pattern(layout):
 @pytest.mark.usefixtures("clips")
 def test_a_sequence_that_is_not_there_is_told(layout):
     text = told(layout(include=["Video_00O"]).cases, "train")
-    assert "`include` names `Video_00O`, and there is no such sequence in `data/Images`" in text
+    assert "`include` names `Video_00O`, but there is no such sequence in `data/Images`" in text
     assert "there are Video_000, Video_001, Video_002, Video_003" in text
     assert "`exclude` names `Clip*`" in told(layout(exclude=["Clip*"]).cases, "train")
     assert "together leave no sequence" in told(layout(exclude=["Video_*"]).cases, "train")

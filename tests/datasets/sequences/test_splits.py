@@ -48,7 +48,7 @@ def test_frames_of_one_sequence_on_two_sides_are_a_warning_for_each_pair_of_spli
     (finding,) = findings["sequence_in_two_splits"]
     assert (code, finding["severity"]) == (0, "warning")
     assert " sequences, such as `Video_00" in finding["message"]
-    assert "have frames in the splits `train` and `val`, which look alike" in finding["message"]
+    assert "have similar frames in the splits `train` and `val`" in finding["message"]
     assert finding["hint"] == "set `split.by: sequence`"
     grouped = {"by": "frame", "val": 0.4, "group": r"(Video_\d+)/"}
     assert "sequence_in_two_splits" not in check(split=grouped)[1]
@@ -164,7 +164,7 @@ def test_training_without_validation_tells_once_what_is_skipped_and_has_no_best_
 def test_training_by_frames_warns_of_sequences_on_both_sides(train):
     result = train("frames", split={"by": "frame", "val": 0.4})
     assert result.code == 0
-    assert "have frames in the splits `train` and `val`, which look alike" in result.err
+    assert "have similar frames in the splits `train` and `val`" in result.err
 
 
 def test_training_on_a_mask_saved_as_jpeg_stops_with_its_name(train):
