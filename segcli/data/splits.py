@@ -62,7 +62,7 @@ class Division:
             raise DataError(
                 f"`{shown(self.file)}` exists and is not a split file", hint="give `split.split_file` another name"
             )
-        comment = f"Which {self.settings.unit} is for what; runs reuse this file, `segcli data split` draws it anew."
+        comment = f"Which {self.settings.unit} is for what; runs reuse this file, `segcli data split` draws it again."
         write_yaml(self.file, {"drawn": _drawn(self.settings), **self.sides}, comment=comment)
 
 

@@ -33,7 +33,7 @@ def as_channels_last(part: Array, axes: str, spatial: str) -> Array:
     Args:
         part: The part, without axes of length 1.
         axes: Its axes, those of `spatial` and perhaps `c`.
-        spatial: Spatial axes in the wanted order.
+        spatial: Spatial axes in the required order.
     """
     if "c" not in axes:
         part, axes = part[..., None], f"{axes}c"

@@ -126,7 +126,7 @@ def tiled_tiff(
         path: The file.
         size: Height and width, and 3 for RGB; as many rows are to be added. Of a stack: planes, height and width.
         dtype: Of the pixels.
-        stack: What is told of a stack, as `tifffile.imwrite` takes it; None for an image.
+        stack: Arguments of `tifffile.imwrite` for a stack; None for an image.
 
     Raises:
         DataError: It cannot be written.
