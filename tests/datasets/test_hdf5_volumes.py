@@ -82,11 +82,11 @@ FAULTS = {
     "missing dataset": ({"masks": None}, "has no dataset `masks`; it has images, presence_labels, scenarios"),
     "flag of what is not there": (
         {"presence_labels": np.ones((6, 2), np.uint8)},
-        r"train.h5\[1\]` \(0001\): the presence flag of `box` is 1, its mask is empty",
+        r"train.h5\[1\]` \(0001\): the presence flag of `box` is 1, but its mask is empty",
     ),
     "other structures": (
         {"masks": np.zeros((6, 3, 16, 16, 8), np.uint8), "presence_labels": np.zeros((6, 3), np.uint8)},
-        r"metadata.json` says `num_structures: 2`, `.*train.h5` has 3 masks to a case",
+        r"metadata.json` says `num_structures: 2`, but `.*train.h5` has 3 masks per case",
     ),
     "other size": (
         {"masks": np.zeros((6, 2, 16, 16, 9), np.uint8)},
@@ -127,7 +127,7 @@ def test_a_file_that_is_cut_off_is_told(make, workplace):
 
 def test_metadata_that_contradict_themselves_or_the_files_are_told(make, workplace):
     write_hdf5(workplace / "data", num_structures=3)
-    assert "says `num_structures: 3`, `data/train.h5` has 2 masks" in errors(make())[0]
+    assert "says `num_structures: 3`, but `data/train.h5` has 2 masks" in errors(make())[0]
     write_hdf5(workplace / "data", image_size=[32, 32, 32])
     (warning,) = make().inspect("val")
     assert (warning.severity, warning.code) == ("warning", "wrong_image_size")
@@ -151,7 +151,7 @@ def test_masks_that_hold_more_than_0_and_1_are_refused(make, workplace):
     masks[2, 0, 5] = 7
     change(workplace, masks=masks, presence_labels=np.ones((6, 2), np.uint8))
     layout = make()
-    with pytest.raises(DataError, match=r"the masks of `data/train.h5\[2\]` hold 0, 1, 7, a mask holds 0 and 1"):
+    with pytest.raises(DataError, match=r"the masks of `data/train.h5\[2\]` hold 0, 1, 7, but a mask holds 0 and 1"):
         layout.read(layout.cases("train")[2])
 
 

@@ -184,7 +184,7 @@ def test_a_class_that_is_none_and_a_sample_of_two_classes_are_named(root):
     (root / "classes.csv").write_text(table)
     told = faults(root, classes=["large", "small"])
     assert "sample `0002` has the class `tiny`" in told["unknown_class"]
-    assert "sample `0001` is `small`, and `large` in line 2" in told["two_classes"]
+    assert "sample `0001` is `small`, but `large` in line 2" in told["two_classes"]
     assert "there is no sample `0099`" in told["missing_sample"]
 
 
@@ -195,7 +195,7 @@ def everywhere(root, **keys):
 def test_slices_of_different_size_are_named(root):
     tifffile.imwrite(root / "0004/raw/z3.tif", np.zeros((16, 15), np.uint16))
     told = everywhere(root)["size_mismatch"]
-    assert f"slice `{root / '0004/raw/z3.tif'}` is 16x15, and `{root / '0004/raw/z0.tif'}` 16x16" in told
+    assert f"slice `{root / '0004/raw/z3.tif'}` is 16x15, but `{root / '0004/raw/z0.tif'}` is 16x16" in told
 
 
 def test_an_unreadable_slice_is_named_and_stops_a_training(root):

@@ -48,7 +48,7 @@ def test_include_and_exclude_choose_sequences_by_name_and_pattern(layout):
 def test_a_sequence_that_is_not_there_is_told(layout):
     text = told(layout(include=["Video_00O"]).cases, "train")
     assert "`include` names `Video_00O`, but there is no such sequence in `data/Images`" in text
-    assert "there are Video_000, Video_001, Video_002, Video_003" in text
+    assert "sequences: Video_000, Video_001, Video_002, Video_003" in text
     assert "`exclude` names `Clip*`" in told(layout(exclude=["Clip*"]).cases, "train")
     assert "together leave no sequence" in told(layout(exclude=["Video_*"]).cases, "train")
 
@@ -80,7 +80,7 @@ def test_folders_that_are_missing_or_empty_are_told_with_the_way_out(layout, wor
 
 def test_a_folder_of_one_split_is_no_key_of_this_format(layout):
     text = told(lambda: layout(paths={"root": "data", "test": "data/test"}))
-    assert "`paths.test` is no key of format `sequences`" in text
+    assert "format `sequences` has no key `paths.test`" in text
     assert "name the sequences in `split.test`" in text
 
 
