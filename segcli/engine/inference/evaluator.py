@@ -124,7 +124,7 @@ class _Scores:
     """Collects losses, statistics and answers over the images of a split, one by one.
 
     Args:
-        parts: The run's parts.
+        parts: Parts of the run.
         spacing_of: Gives the millimetres between the pixels of a case.
     """
 
@@ -203,9 +203,9 @@ def evaluate(
         parts: Parts of the run.
         network: The network to score.
         batches: Whole images with their truth.
-        on_image: Hears each case with its probabilities `(K, *S)` at the stored size, and with both beside the truth.
+        on_image: Called with each case, its probabilities `(K, *S)` at the stored size, and prediction and truth.
         after_batch: Hears the number of images of each batch when it is done.
-        spacing_of: Gives the millimetres between the pixels of a case; the layout does when left out.
+        spacing_of: Returns the millimetres between the pixels of a case; default: that of the layout.
     """
     network.eval()
     inferer = parts.inferer(network)
