@@ -107,7 +107,7 @@ def test_values_that_are_no_short_whole_numbers_are_floating_point(tmp_path):
         ({"PixelSpacing": [0.7, 0.8]}, "differ in `PixelSpacing`"),
         ({"ImagePositionPatient": list(ORIGIN + 9 * STEP * NORMAL)}, "12.5 mm apart between `86.dcm` and `extra.dcm`"),
         ({}, "0 mm apart between"),
-        ({"ImagePositionPatient": None}, "does not tell its place in the body"),
+        ({"ImagePositionPatient": None}, "has no position in the body"),
     ],
 )
 def test_a_folder_that_is_no_single_whole_series_is_told(tmp_path, change, text):
