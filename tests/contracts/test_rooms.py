@@ -80,6 +80,16 @@ def test_a_model_keeps_the_size_and_every_parameter_learns(name, ndim, channels)
     assert [key for key, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
+@pytest.mark.parametrize("name", [name for name in MODELS.names() if "mask" in MODELS.load(name).can_output])
+def test_a_model_gives_the_output_with_pixels_the_name_that_the_task_has_for_it(name):
+    kind = MODELS.load(name)
+    ndim = kind.can_ndim[0]
+    size = (SIZE,) * ndim if kind.needs_size else None
+    model = kind(kind.Config.small(), io=IOSpec(ndim, 1, {"depth": 3}, pixels="depth", size=size)).eval()
+    outputs = model(torch.zeros(1, 1, *(size or (model.stride * 2,) * ndim)))
+    assert {name: values.shape[:2] for name, values in outputs.items()} == {"depth": (1, 3)}
+
+
 @pytest.mark.parametrize("name", MODELS.names())
 def test_a_model_refuses_an_output_that_it_cannot_give(name):
     kind = MODELS.load(name)
