@@ -44,8 +44,8 @@ class Sample:
     image: Array
     """`(*S, C)` as stored: uint8, uint16 or float32."""
     maps: dict[str, Array] = field(default_factory=dict)
-    """Whatever moves with the image, each `(*S)` uint8: `mask`, and `valid` where not every pixel counts. Several masks
-    that may overlap are one map `(*S, K)`."""
+    """Whatever moves with the image, each `(*S)`: `mask`, and `valid` where not every pixel counts, both uint8; maps of
+    values, such as a depth, are float32. Several masks that may overlap are one map `(*S, K)`."""
     facts: dict[str, Array] = field(default_factory=dict)
     """What is known of the whole and does not move with the image, such as `class`, a number."""
     stored_maps: dict[str, Array] = field(default_factory=dict)
