@@ -83,5 +83,7 @@ class IOSpec:
     in_channels: int
     outputs: dict[str, int]
     """Number of channels of each output by name, such as `{"mask": 1}`."""
+    pixels: str = "mask"
+    """Name that the task gives the output with a value for each pixel, which is a key of `outputs` if there is one."""
     size: tuple[int, ...] | None = None
     """Spatial size of all images if they share one size, else None."""

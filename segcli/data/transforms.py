@@ -105,7 +105,10 @@ class Augmenter:
             )
         return Sample(
             image=pixels.reshape(*sample.size, -1),
-            maps={name: np.ascontiguousarray(maps[..., index]) for index, name in enumerate(names)},
+            maps={  # the stack has one type, wide enough for all
+                name: np.ascontiguousarray(maps[..., index], dtype=sample.maps[name].dtype)
+                for index, name in enumerate(names)
+            },
         )
 
 

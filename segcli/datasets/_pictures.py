@@ -103,7 +103,7 @@ class Pictures(Layout):
             maps["valid"] = _inside(_field(case.fov), maps.get("valid"))
         for name, values in maps.items():
             if values.shape != image.shape[:2]:
-                path = case.label if name == "mask" else case.fov
+                path = case.fov if name == "valid" and case.fov is not None else case.label
                 assert path is not None
                 finding = size_mismatch(path, values.shape, case.image, image.shape[:2])
                 raise DataError(finding.message, hint=finding.hint)

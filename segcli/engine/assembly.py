@@ -215,6 +215,7 @@ def assemble(run: Run, *, pretrained: bool = False, site: Site | None = None) ->
         ndim=layout.ndim,
         in_channels=run.dataset.num_channels,
         outputs={each.name: each.channels for each in outputs},
+        pixels=task.output if task.has_pixels else "mask",
         size=None if size is None else tuple(size),
     )
     network: Network = run.model.build(io=io)

@@ -19,7 +19,7 @@ class Network(nn.Module):
     """A network for images with any number of channels and outputs."""
 
     can_output: ClassVar[tuple[str, ...]] = ("mask",)
-    """Names of the outputs that this network is able to give."""
+    """Names of the outputs that this network is able to give; `mask` stands for the one that `IOSpec.pixels` names."""
     can_ndim: ClassVar[tuple[int, ...]] = (2, 3)
     """Numbers of spatial axes that this network supports."""
     Config: ClassVar[type[ConfigModel]]
@@ -34,11 +34,10 @@ class Network(nn.Module):
         name = type(self).__name__
         if io.ndim not in self.can_ndim:
             raise ConfigError(f"model `{name}` does not work on {io.ndim}D images")
+        given = [io.pixels if output == "mask" else output for output in self.can_output]
         for output in io.outputs:
-            if output not in self.can_output:
-                raise ConfigError(
-                    f"model `{name}` has no `{output}` output", hint=f"it gives {', '.join(self.can_output)}"
-                )
+            if output not in given:
+                raise ConfigError(f"model `{name}` has no `{output}` output", hint=f"it gives {', '.join(given)}")
         super().__init__()
         self.io = io
         self.frozen_norms: list[nn.Module] = []

@@ -105,7 +105,7 @@ def _wrapped(kind: type[nn.Module], digest: str, shown: str) -> type[Network]:
         def forward(self, image: Tensor) -> dict[str, Tensor]:
             """Return the outputs of the module by name."""
             outputs: Any = self.network(image)
-            return outputs if isinstance(outputs, dict) else {"mask": outputs}
+            return outputs if isinstance(outputs, dict) else {self.io.pixels: outputs}
 
     Own.__name__, Own.__doc__ = kind.__name__, kind.__doc__
     return Own
@@ -113,7 +113,7 @@ def _wrapped(kind: type[nn.Module], digest: str, shown: str) -> type[Network]:
 
 def _arguments(config: ConfigModel, signature: inspect.Signature, io: IOSpec) -> dict[str, Any]:
     given = {key: value for key, value in (config.model_extra or {}).items() if key != "sha256"}
-    classes = io.outputs.get("mask", 1)
+    classes = io.outputs.get(io.pixels, 1)
     program = dict(zip(PROGRAM, (io.in_channels, classes, classes, io.ndim), strict=True))
     return {**{key: value for key, value in program.items() if key in signature.parameters}, **given}
 

@@ -86,7 +86,7 @@ class DeepLabV3Plus(Network):
         self.decoder = nn.Sequential(
             conv(width + LOW_CHANNELS, width, 3), conv(width, width, 3), nn.Dropout2d(config.dropout)
         )
-        self.head = nn.Conv2d(width, io.outputs["mask"], kernel_size=1)
+        self.head = nn.Conv2d(width, io.outputs[io.pixels], kernel_size=1)
 
     def load_pretrained(self) -> list[str]:
         """Load the weights that the config names into the backbone."""
@@ -101,7 +101,7 @@ class DeepLabV3Plus(Network):
         x = self.project(torch.cat([*(branch(deep) for branch in self.pyramid), pooled], dim=1))
         x = _resized(x, low)
         x = self.decoder(torch.cat([x, self.low(low)], dim=1))
-        return {"mask": _resized(self.head(x), image)}
+        return {self.io.pixels: _resized(self.head(x), image)}
 
 
 def _resized(x: Tensor, like: Tensor) -> Tensor:

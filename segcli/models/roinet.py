@@ -87,7 +87,7 @@ class RoiNet(Network):
         self.up0 = nn.Sequential(residual(second, fifth), doubled(fifth))
         self.merge0 = ConvBlock(ndim, fifth // 2 + first, first)
         self.last = residual(first, last)
-        self.head = CONV[ndim](last, io.outputs["mask"], kernel_size=1)
+        self.head = CONV[ndim](last, io.outputs[io.pixels], kernel_size=1)
 
     def between(self, config: Config, channels: int) -> nn.Module:
         """Build the module between the two bottleneck blocks."""
@@ -101,4 +101,4 @@ class RoiNet(Network):
         x = self.merge2(torch.cat([self.bottom(quarter), quarter], dim=1))
         x = self.merge1(torch.cat([self.up1(x), half], dim=1))
         x = self.merge0(torch.cat([self.up0(x), full], dim=1))
-        return {"mask": self.head(self.last(x))}
+        return {self.io.pixels: self.head(self.last(x))}

@@ -80,7 +80,7 @@ class SAUNet(Network):
             for skip, deep in pairwise(widths)
         )
         self.join = nn.ModuleList(nn.Sequential(conv(2 * skip, skip), conv(skip, skip)) for skip in widths[:-1])
-        self.head = CONV[ndim](widths[0], io.outputs["mask"], kernel_size=1)
+        self.head = CONV[ndim](widths[0], io.outputs[io.pixels], kernel_size=1)
 
     def progressed(self, share: float) -> None:
         """Advance the schedule of DropBlock."""
@@ -99,4 +99,4 @@ class SAUNet(Network):
         x = self.bottom(x)
         for skip, up, join in zip(reversed(skips), reversed(self.up), reversed(self.join), strict=True):
             x = join(torch.cat([up(x), skip], dim=1))
-        return {"mask": self.head(x)}
+        return {self.io.pixels: self.head(x)}

@@ -66,7 +66,7 @@ class SADAAN(Network):
 
     def __init__(self, config: Config, *, io: IOSpec) -> None:
         super().__init__(io)
-        ndim, widths, structures = io.ndim, config.depths, io.outputs["mask"]
+        ndim, widths, structures = io.ndim, config.depths, io.outputs[io.pixels]
         self.config = config
         self.stride = 2 ** (len(widths) - 1)
         self.pool = POOL[ndim](2)
@@ -110,7 +110,7 @@ class SADAAN(Network):
         spread = [*gate.shape, *[1] * self.io.ndim]
         opened = weight * gate.sigmoid().view(spread)
         outputs = {
-            "mask": self.head(features) * opened - self.config.absence_bias * (1.0 - opened),
+            self.io.pixels: self.head(features) * opened - self.config.absence_bias * (1.0 - opened),
             "presence": presence,
             "gate": gate,
             "attention": attention,

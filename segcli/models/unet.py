@@ -56,7 +56,7 @@ class UNet(Network):
         self.bottom: nn.Module = nn.Identity()
         self.up = nn.ModuleList(UpBlock(io.ndim, deep, skip, config.dropout) for skip, deep in pairwise(widths))
         head = CONV_TRANSPOSE if side > 1 else CONV
-        self.head = head[io.ndim](widths[0], io.outputs["mask"], kernel_size=side, stride=side)
+        self.head = head[io.ndim](widths[0], io.outputs[io.pixels], kernel_size=side, stride=side)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Return the raw logits of the mask."""
@@ -68,4 +68,4 @@ class UNet(Network):
         x = self.bottom(x)
         for skip, block in zip(reversed(skips[:-1]), reversed(self.up), strict=True):
             x = block(x, skip)
-        return {"mask": self.head(x)}
+        return {self.io.pixels: self.head(x)}

@@ -50,6 +50,22 @@ def test_an_image_read_in_parts_has_the_mask_of_one_read_as_a_whole(run_cli, wor
     assert written[0]["share"] == pytest.approx((tifffile.imread(workplace / "parts/slide.tif") > 0).mean())
 
 
+def test_an_image_read_in_parts_keeps_class_numbers_above_255(run_cli, workplace, tiny, monkeypatch):
+    classes = {"num_classes": 2, "classes": [{"name": "ground"}, {"name": "blob"}], "numbers": [300, 700]}
+    values = {f"dataset__{name}": value for name, value in classes.items()}
+    config = tiny(**values, training__loss={"cross_entropy": 1.0}, training__epochs=1)
+    for path in (workplace / "data").glob("*/label/*.png"):
+        cv2.imwrite(str(path), np.where(read_labels(path) > 0, 700, 300).astype(np.uint16))
+    assert run_cli("train", config).code == 0
+    tifffile.imwrite(workplace / "slide.tif", blobs(1)[0], photometric="rgb", tile=(16, 16))
+    assert run_cli("predict", "slide.tif", "--out", "whole").code == 0
+    monkeypatch.setattr(files, "LARGE", 1)
+    assert run_cli("predict", "slide.tif", "--out", "parts").code == 0
+    expected, found = read_labels(workplace / "whole/slide.png"), tifffile.imread(workplace / "parts/slide.tif")
+    assert {*np.unique(expected)} <= {300, 700}
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.usefixtures("trained")
 def test_a_folder_goes_on_where_it_stopped_and_lists_what_failed(run_cli, workplace):
     folder = workplace / "data/test/image"

@@ -80,6 +80,16 @@ def test_a_model_keeps_the_size_and_every_parameter_learns(name, ndim, channels)
     assert [key for key, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
+@pytest.mark.parametrize("name", [name for name in MODELS.names() if "mask" in MODELS.load(name).can_output])
+def test_a_model_gives_the_output_with_pixels_the_name_that_the_task_has_for_it(name):
+    kind = MODELS.load(name)
+    ndim = kind.can_ndim[0]
+    size = (SIZE,) * ndim if kind.needs_size else None
+    model = kind(kind.Config.small(), io=IOSpec(ndim, 1, {"depth": 3}, pixels="depth", size=size)).eval()
+    outputs = model(torch.zeros(1, 1, *(size or (model.stride * 2,) * ndim)))
+    assert {name: values.shape[:2] for name, values in outputs.items()} == {"depth": (1, 3)}
+
+
 @pytest.mark.parametrize("name", MODELS.names())
 def test_a_model_refuses_an_output_that_it_cannot_give(name):
     kind = MODELS.load(name)
@@ -323,12 +333,15 @@ def test_a_layout_finds_every_case_once_and_reads_it_as_it_promised(written):
             masks = (2,) if written.overlaps else ()
             truths = {*sample.maps, *sample.facts} - {"valid"}
             assert truths == set(written.truths)
-            maps = {(each.shape, each.dtype.name) for each in sample.maps.values()}
-            assert maps <= {((*size, *masks), "uint8")}
+            assert {each.shape for each in sample.maps.values()} <= {(*size, *masks)}
+            types = {name: each.dtype.name for name, each in sample.maps.items()}
+            assert {"uint8"} >= {types[name] for name in ("mask", "valid") if name in types}
+            assert {"uint8", "float32"} >= {*types.values()}
             assert max(map(np.max, [sample.maps.get("mask", 0), *sample.facts.values()])) < max(
                 written.spec.num_classes, 2
             )
-            assert written.truth_of(case).shape == (written.spec.num_classes,) or "mask" in truths
+            if truths & {"mask", "class"}:
+                assert written.truth_of(case).shape == (written.spec.num_classes,) or "mask" in truths
             inputs = written.inputs(case.image)
             again = inputs[case.index or 0]
             assert (again.id, again.index) == (case.id.split("/")[-1], case.index)

@@ -179,6 +179,17 @@ def test_image_and_mask_move_together_under_every_preset(preset, channels, dtype
         assert set(np.unique(changed.maps["mask"])) <= {0, 1}
 
 
+def test_maps_of_values_and_of_classes_move_together_and_keep_their_types():
+    mask = np.zeros((64, 64), np.uint8)
+    mask[20:50, 10:40] = 1
+    source = Sample(np.repeat(mask[..., None] * np.uint8(200), 3, 2), {"depth": mask * np.float32(0.3), "valid": mask})
+    changed = augmenter("heavy")(source, 3).maps
+    assert changed["depth"].dtype == np.float32
+    assert changed["valid"].dtype == np.uint8
+    assert not np.array_equal(changed["valid"], mask)
+    np.testing.assert_array_equal(changed["depth"], changed["valid"] * np.float32(0.3))
+
+
 def test_an_augmented_sample_is_a_function_of_its_seed():
     made, source = augmenter("heavy"), sample((64, 64), channels=3)
     source.maps["valid"] = np.ones((64, 64), np.uint8)

@@ -80,3 +80,14 @@ def test_a_fold_keeps_everything_of_its_layout_but_the_splits(pairs):
     assert not fold.has("test")
     with pytest.raises(AttributeError, match="nonsense"):
         fold.nonsense  # noqa: B018 - the access itself
+
+
+def test_a_map_of_another_name_and_size_is_told_with_its_file(pairs):
+    class Fields:
+        def read(self, path):
+            return {"field": np.zeros((8, 8), np.float32)}
+
+    pairs.masks = Fields()
+    case = pairs.cases("train")[0]
+    with pytest.raises(DataError, match=str(case.label)):
+        pairs.read(case)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +76,17 @@ class PictureAnswers(PixelAnswers):
         """Return the coding of classes that the masks of the data set do not use."""
         return "index" if self._samples else "color"
 
+    @cached_property
+    def _example(self) -> Array:
+        """Return the mask of one pixel as the data set stores it: it has the type and the channels of every mask."""
+        task = self.parts.task
+        nothing = np.zeros((task.outputs[0].channels, 1, 1), np.float32)
+        return self.parts.layout.as_stored(task.decide(nothing, self.parts.inference.threshold))
+
     @property
     def _samples(self) -> int:
         """Return the channels of the masks of the data set; 0 for class numbers."""
-        shape = self.parts.layout.as_stored(np.zeros((1, 1), np.uint8)).shape
-        return shape[2] if len(shape) == 3 else 0
+        return self._example.shape[2] if self._example.ndim == 3 else 0
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -137,7 +144,7 @@ class PictureAnswers(PixelAnswers):
         shares: dict[str, float] = {}
         with ExitStack() as stack:  # closes the mask last: if the mask exists, the result is complete
             add: dict[str, Any] = {
-                "mask": stack.enter_context(create(paths["mask"], size, np.uint8, channels=self._samples))
+                "mask": stack.enter_context(create(paths["mask"], size, self._example.dtype, channels=self._samples))
             }
             for kind in [kind for kind in ORDER[::-1] if kind in paths and kind != "mask"]:
                 add[kind] = stack.enter_context(create(paths[kind], size, np.uint16))

@@ -9,12 +9,13 @@ from segcli.data.images import as_rgb
 from segcli.data.samples import Case, Sample
 from segcli.engine.assembly import assemble
 from segcli.engine.training.panels import Panels, picked
+from segcli.tasks.binary import Binary
 
 
-def panels(image, mask, case):
+def panels(image, mask, case, name="mask"):
     """Panels on one image that lies nowhere."""
     parts = assemble(run_from_values(experiment("."), source="test"))
-    parts.layout.read = lambda _: Sample(image=image, maps={"mask": mask})
+    parts.layout.read = lambda _: Sample(image=image, maps={name: mask})
     return Panels(parts, [case])
 
 
@@ -41,6 +42,17 @@ def test_a_large_image_is_reduced_with_truth_and_prediction_alike(case):
     assert (
         np.abs(picture[:, :384].astype(float) - cv2.resize(image, (384, 512), interpolation=cv2.INTER_AREA)).max() == 0
     )
+
+
+def test_the_truth_is_the_map_that_the_task_names(case):
+    class Field(Binary):
+        output = "field"
+
+    image, mask = blobs(0)
+    shown = panels(image, (mask > 0).astype(np.uint8), case, name="field")
+    shown.parts.task = Field(shown.parts.task.spec)
+    shown.hear(case, torch.zeros(1, 48, 48))
+    assert np.array_equal(shown.drawn()["one"][:, 52:100, 0], np.where(mask > 0, 255, 0))
 
 
 def test_a_prediction_is_decided_at_the_threshold_of_the_run(case):
