@@ -122,6 +122,13 @@ class Task(ABC):
     def painted(self, answer: Array) -> Array:
         """Draw an answer in colours, without the image, `(H, W) -> (H, W, 3)` uint8."""
 
+    def pictures(self, answer: Array) -> dict[str, Callable[[], Array]]:
+        """Give the codings in which a mask of classes can be written, by name; none if there is only one.
+
+        Each is drawn when it is called: `color` `(H, W, 3)` and `index` `(H, W)`, uint8.
+        """
+        return {}
+
     @abstractmethod
     def tinted(self, answer: Array) -> tuple[Array, Mask]:
         """Return the overlay colours of an answer, `(H, W, 3)` uint8, and the pixels that they cover, `(H, W)`."""

@@ -1,5 +1,6 @@
 """Base of tasks whose classes exclude each other."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,6 +46,10 @@ class Exclusive(Task):
         """Draw each class in its colour."""
         painted: Array = np.array(self.colors, np.uint8)[answer]
         return painted
+
+    def pictures(self, answer: Array) -> dict[str, Callable[[], Array]]:
+        """Give the colours and the numbers of the classes."""
+        return {"color": lambda: self.painted(answer), "index": lambda: answer}
 
     def tinted(self, answer: Array) -> tuple[Array, Mask]:
         """Return the colour of each class; it covers every pixel."""

@@ -60,7 +60,7 @@ class PictureAnswers(PixelAnswers):
         target, options = self.target(case.image), self.options
         asked = {"probability": options.probabilities, "uncertainty": options.uncertainty}
         if target.suffix == ".png":
-            asked = {self._other: self.parts.task.target == "classes", "overlay": options.overlays, **asked}
+            asked = {**dict.fromkeys(self._codings, True), "overlay": options.overlays, **asked}
         return {
             kind: target.with_name(f"{target.stem}_{kind}{target.suffix}")
             for kind, is_asked in asked.items()
@@ -72,9 +72,10 @@ class PictureAnswers(PixelAnswers):
         return {} if self.options.video is None else {"--video": self.options.video}
 
     @property
-    def _other(self) -> str:
-        """Return the coding of classes that the masks of the data set do not use."""
-        return "index" if self._samples else "color"
+    def _codings(self) -> list[str]:
+        """Return the codings of classes that the masks of the data set do not use."""
+        own = "color" if self._samples else "index"
+        return [coding for coding in self.parts.task.pictures(self._example) if coding != own]
 
     @cached_property
     def _example(self) -> Array:
@@ -118,8 +119,7 @@ class PictureAnswers(PixelAnswers):
         answer = task.decide(prediction.probs, self.parts.inference.threshold)
         pictures: dict[str, Callable[[], Array]] = {
             "mask": lambda: self.parts.layout.as_stored(answer),
-            "color": lambda: task.painted(answer),
-            "index": lambda: answer,
+            **task.pictures(answer),
             "probability": lambda: _probability(prediction),
             "uncertainty": lambda: _in_16_bits(prediction.uncertainty),
         }
