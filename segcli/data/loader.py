@@ -190,7 +190,10 @@ class Loader:
     def _dead_workers(self) -> list[tuple[int, Any]]:
         """List the workers that ended, with their numbers; wait a moment, because a dying worker needs some time."""
         if self.workers:
-            multiprocessing.connection.wait([worker.sentinel for worker in self.workers], timeout=DYING_S)
+            ended = multiprocessing.connection.wait([worker.sentinel for worker in self.workers], timeout=DYING_S)
+            for worker in self.workers:
+                if worker.sentinel in ended:
+                    worker.join(DYING_S)  # its files are closed a moment before it has an exit code
         return [(number, worker) for number, worker in enumerate(self.workers) if not worker.is_alive()]
 
     def explained(self, error: Exception) -> SegcliError | None:

@@ -27,7 +27,9 @@ from segcli.core.names import safe_name
 from segcli.data.samples import Case
 from segcli.engine.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 
-HOSTILE = ["../../x", "ABSOLUTE/x", "a/b", "a\\b", "..", ".x", "x\0y", "x\ny", "y" * 300, "CON", "\x1b[2Jx", " "]
+HOSTILE = ["../../x", "ABSOLUTE/x", "..", "x\0y", "y" * 300, "\x1b[2Jx"]
+KINDRED = ["a/b", "a\\b", ".x", "x\ny", "CON", " "]
+"""Names that take the same way through every command as those above; `tests/core/test_names.py` has all of them."""
 """Names that lead elsewhere, or that are no names; `ABSOLUTE` becomes a folder outside."""
 LAST = "outputs/experiments/tiny/checkpoints/last.safetensors"
 
@@ -66,7 +68,7 @@ def guarded(run_cli, tmp_path, place):
     return call
 
 
-@pytest.fixture(params=HOSTILE, ids=ascii)
+@pytest.fixture(params=[*HOSTILE, *(pytest.param(name, marks=pytest.mark.slow) for name in KINDRED)], ids=ascii)
 def hostile(request, tmp_path):
     """A name."""
     return request.param.replace("ABSOLUTE", str(tmp_path / "abs"))
