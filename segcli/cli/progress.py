@@ -61,7 +61,7 @@ class PlainProgress(QuietProgress):
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self.told = time.monotonic()
+        self.reported = time.monotonic()
 
     def notice(self, text: str) -> None:
         """Print a line."""
@@ -69,8 +69,8 @@ class PlainProgress(QuietProgress):
 
     def step(self, event: "StepDone") -> None:
         """Print a line now and then."""
-        if time.monotonic() - self.told >= PLAIN_EVERY_S:
-            self.told = time.monotonic()
+        if time.monotonic() - self.reported >= PLAIN_EVERY_S:
+            self.reported = time.monotonic()
             self.console.print(
                 f"epoch {event.epoch}/{event.epochs}  batch {event.batch}/{event.batches}  {_step_text(event)}",
                 soft_wrap=True,
@@ -78,7 +78,7 @@ class PlainProgress(QuietProgress):
 
     def epoch(self, event: "EpochDone") -> None:
         """Print the epoch's results."""
-        self.told = time.monotonic()
+        self.reported = time.monotonic()
         self.console.print(_epoch_text(event), soft_wrap=True)
         if event.per_class:
             self.console.print(_class_table(event.per_class))

@@ -1,1 +1,1 @@
-"""What each verb does, as plain functions that print nothing."""
+"""Run each command, as plain functions that print nothing."""

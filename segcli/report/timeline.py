@@ -18,7 +18,7 @@ PAGE = """<!doctype html>
 body { font: 14px system-ui, sans-serif; margin: 1.5rem; color: #222; background: #fff; }
 h1 { font-size: 1.1rem; font-weight: 600; }
 canvas { width: 100%; height: 60vh; border: 1px solid #ccc; cursor: crosshair; }
-#told { min-height: 4.5em; white-space: pre; font-family: ui-monospace, monospace; }
+#message { min-height: 4.5em; white-space: pre; font-family: ui-monospace, monospace; }
 #legend span { margin-right: 1.2em; }
 #legend i { display: inline-block; width: .9em; height: .9em; margin-right: .4em; }
 </style>
@@ -27,12 +27,12 @@ canvas { width: 100%; height: 60vh; border: 1px solid #ccc; cursor: crosshair; }
 memory that the allocator reserves. Point at the curve for details; drag to zoom in, double-click to zoom out.</p>
 <div id="legend"></div>
 <canvas id="plot"></canvas>
-<div id="told"></div>
+<div id="message"></div>
 <script id="data" type="application/json">DATA</script>
 <script>
 const data = JSON.parse(document.getElementById("data").textContent);
 const colours = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#332288", "#ddaa33"];
-const plot = document.getElementById("plot"), told = document.getElementById("told"), pen = plot.getContext("2d");
+const plot = document.getElementById("plot"), message = document.getElementById("message"), pen = plot.getContext("2d");
 const units = [["GiB", 2**30, 2], ["MiB", 2**20, 1], ["KiB", 2**10, 1], ["B", 1, 0]];
 function size(n) {
   const [unit, least, digits] = units.find(([, least]) => n >= least) || ["B", 1, 0];
@@ -75,7 +75,7 @@ function draw() {
 plot.addEventListener("mousemove", event => {
   here = at(event.offsetX);
   const grown = data.change[here];
-  told.textContent = data.stages[data.stage[here]] + "  " + (data.layers[data.layer[here]] || "-") + "\\n"
+  message.textContent = data.stages[data.stage[here]] + "  " + (data.layers[data.layer[here]] || "-") + "\\n"
     + size(data.used[here]) + " in tensors, " + size(data.reserved[here]) + " reserved\\n"
     + (grown >= 0 ? "+" : "-") + size(Math.abs(grown)) + " " + data.kinds[data.kind[here]];
   draw();
