@@ -35,8 +35,12 @@ def evaluated(result: Evaluated) -> Iterator[Any]:
     threshold = "" if result.threshold is None else f", threshold {result.threshold:g}"
     title = f"{escape(result.run)}: {count} of split {result.split}{threshold}"
     averages = Table(title=title, title_justify="left")
-    for heading in ("metric", "value", "95 % interval", "scope", f"all {result.unit}", "images"):
-        averages.add_column(heading, justify="left" if heading in ("metric", "scope") else "right", no_wrap=True)
+    averages.add_column("metric", no_wrap=True)
+    averages.add_column("value", justify="right", no_wrap=True)
+    averages.add_column("95 % interval", justify="right", no_wrap=True)
+    averages.add_column("scope")  # broken into two lines in a narrow terminal, where numbers must stay whole
+    averages.add_column(f"all {result.unit}", justify="right", max_width=max(len(result.unit), len("0.0000")))
+    averages.add_column("images", justify="right", no_wrap=True)
     for entry in result.scores:
         averages.add_row(
             entry.name,

@@ -3,8 +3,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from segcli.metrics import Score
 from segcli.report import tables
-from segcli.report.results import Predicted
+from segcli.report.results import Evaluated, Predicted
+from segcli.report.score_tables import evaluated
 
 
 @pytest.mark.parametrize(("structures", "cases"), [(2, 3), (2, 30), (40, 1), (40, 9)])
@@ -26,3 +28,36 @@ def test_volumes_of_structures_fit_a_terminal_however_many_they_are(structures, 
     shown = sum(f"case_{number} " in text for number in range(cases))
     told = f"{cases - shown} more cases are in `presence.csv`"
     assert (told in " ".join(text.split())) == (shown < cases)
+
+
+def test_scores_are_whole_in_a_terminal_of_80_columns():
+    names = ("dice", "balanced_accuracy", "average_precision")
+    scores = [
+        Score(name, 0.1234, "mean over images", (0.1111, 0.2222), 0.1234, 0.3333, 8, [0.1234] * 8, True, [])
+        for name in names
+    ]
+    result = Evaluated(
+        run="run",
+        split="test",
+        checkpoint=Path("best.safetensors"),
+        epoch=1,
+        folder=Path("out"),
+        threshold=0.5,
+        num_images=8,
+        losses={},
+        scores=scores,
+        images=[f"{number:02d}.png" for number in range(8)],
+        ranked_by="dice",
+        predictions=None,
+        level=0.95,
+        resamples=1000,
+        classes=("foreground",),
+    )
+    console = Console(width=80)
+    with console.capture() as captured:
+        for line in evaluated(result):
+            console.print(line)
+    text = captured.get()
+    for shown in (*names, "0.1234", "0.1111 to 0.2222", "0.3333"):
+        assert text.count(shown) >= 1, text
+    assert "…" not in text
