@@ -23,7 +23,7 @@ class Work:
     """Experiment, written to `config.yaml` beside the runs; `run` is its name."""
     train: tuple[str, ...] = ("train config.yaml --json",)
     use: tuple[str, ...] = ()
-    """What is done with a copy of the recorded run `run`; `later` is a second copy, for `resume`."""
+    """List the commands that use a copy of the recorded run `run`; `later` is a second copy, for `resume`."""
     stop_after: int | None = None
     """Batches after which `OWN` sends its own process a SIGTERM while it trains."""
     codes: tuple[int, ...] = (0,)

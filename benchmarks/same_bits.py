@@ -58,7 +58,7 @@ def recipes(code: Path, data: Path) -> dict[str, works.Work]:
 
 
 def filled(value: Any, places: dict[str, str]) -> Any:
-    """The same keys with the folders in the place of their names in braces."""
+    """Put the folders in the place of their names in braces."""
     if isinstance(value, dict):
         return {key: filled(item, places) for key, item in value.items()}
     return value.format(**places) if isinstance(value, str) else value

@@ -117,9 +117,8 @@ class Layout(ABC):
         Raises:
             DataError: The mask cannot be read.
         """
-        maps = self.read(case).maps
-        valid = maps.get("valid", np.ones_like(maps["mask"])) > 0
-        return np.bincount(maps["mask"][valid], minlength=self.spec.num_classes)[: self.spec.num_classes]
+        sample = self.read(case)
+        return np.bincount(sample.maps["mask"][sample.valid], minlength=self.spec.num_classes)[: self.spec.num_classes]
 
     @property
     def overlaps(self) -> bool:
