@@ -118,7 +118,8 @@ class Layout(ABC):
             DataError: The mask cannot be read.
         """
         sample = self.read(case)
-        return np.bincount(sample.maps["mask"][sample.valid], minlength=self.spec.num_classes)[: self.spec.num_classes]
+        values = sample.maps["mask"][sample.valid].ravel()
+        return np.bincount(values, minlength=self.spec.num_classes)[: self.spec.num_classes]
 
     @property
     def overlaps(self) -> bool:
