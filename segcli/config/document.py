@@ -3,7 +3,6 @@
 Numbers and booleans are read as YAML 1.2 has them: `1e-3` is a number, and `no` is a word.
 """
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from typing import Any
 import yaml
 
 from segcli.core.errors import ConfigError
+from segcli.core.strict_yaml import StrictLoader, Unreadable, bounded_text, said
 
-__all__ = ["Document", "Loc", "Origin", "Problem", "parse_value", "read_document"]
+__all__ = ["Document", "Loc", "Origin", "Problem", "read_document"]
 
 Loc = tuple[str | int, ...]
 """Way to a key, such as `("training", "metrics", 0)`."""
@@ -126,35 +126,6 @@ class Document:
         raise ConfigError("\n".join([f"{len(ordered):,} {word} in `{source}`", *map(str, ordered[:MOST_TOLD]), *more]))
 
 
-class _Loader(yaml.SafeLoader):
-    """Load scalars as YAML 1.2 has them."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float", ":int", ":timestamp"))]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789"))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^(?:[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf)|\.(?:nan|NaN))$"),
-    list("-+.0123456789"),
-)
-
-
-def parse_value(text: str) -> Any:
-    """Parse the value of an override as YAML.
-
-    Example:
-        >>> parse_value("[256, 1e-3, true]")
-        [256, 0.001, True]
-    """
-    return yaml.load(text, Loader=_Loader)
-
-
 def read_document(path: Path) -> Document:
     """Parse a YAML file whose top is a mapping; duplicated keys are noted as problems.
 
@@ -162,28 +133,24 @@ def read_document(path: Path) -> Document:
         ConfigError: The file is missing or no YAML.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = bounded_text(path)
     except FileNotFoundError:
         raise ConfigError(f"no config file `{path}`", hint=_neighbours(path)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read config file `{path}` ({error})") from None
+    document = Document({})
     try:
-        loader = _Loader(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"config file `{path}` is not valid YAML: {' '.join(str(error).split())}") from None
-    try:
+        loader = StrictLoader(text)
         node = loader.get_single_node()
-        document = Document({})
-        if node is None or not isinstance(node, yaml.MappingNode):
+        if not isinstance(node, yaml.MappingNode):
             raise ConfigError(f"config file `{path}` holds no keys", hint="it starts with `name: ...`")
         document.values = _construct(loader, node, (), path, document)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{path}:{line}: not valid YAML: {error.problem}") from None
+        what = "" if isinstance(error, Unreadable) else "not valid YAML: "
+        raise ConfigError(f"{path}:{line}: {what}{error.problem}") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
-    finally:
-        loader.dispose()
+        raise ConfigError(f"{path}: not valid YAML: {said(error)}") from None
     return document
 
 
@@ -193,13 +160,13 @@ def _neighbours(path: Path) -> str | None:
     return f"in `{folder}` there are {', '.join(found)}" if found else None
 
 
-def _construct(loader: _Loader, node: yaml.Node, loc: Loc, path: Path, document: Document) -> Any:
+def _construct(loader: StrictLoader, node: yaml.Node, loc: Loc, path: Path, document: Document) -> Any:
     if isinstance(node, yaml.MappingNode):
         _note_duplicates(node, loc, path, document)
         loader.flatten_mapping(node)
         values = {}
         for key_node, value_node in node.value:
-            key = str(loader.construct_object(key_node))
+            key = str(loader.construct_object(key_node, deep=True))
             here = (*loc, key)
             document.origins[here] = _at(path, key_node)
             values[key] = _construct(loader, value_node, here, path, document)

@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from segcli.config.document import Document, Loc, Problem
+from segcli.config.document import MOST_TOLD, Document, Loc, Problem
 from segcli.core.errors import nearest
 
 __all__ = ["problems_of", "validated"]
@@ -65,9 +65,10 @@ def problems_of(
     """
     values = document.values if options is None else options
     problems: dict[Loc, Problem] = {}
-    for detail in error.errors():
+    for number, detail in enumerate(error.errors()):
         below = _existing(detail["loc"], values, missing=detail["type"] == "missing")
-        legal = [*_legal(model, below[:-1]), *(beside or ())]
+        # To look for the nearest key of many wrong ones would take long, and few of them are listed.
+        legal = [*_legal(model, below[:-1]), *(beside or ())] if number < MOST_TOLD else []
         problems.setdefault(below, document.problem((*loc, *below), *_message(detail, below, legal)))
     return list(problems.values())
 
@@ -104,7 +105,8 @@ def _message(detail: Any, loc: Loc, legal: list[str]) -> tuple[str, str | None]:
     kind, value, context = detail["type"], detail.get("input"), detail.get("ctx", {})
     if kind == "extra_forbidden":
         close = nearest(str(loc[-1]), legal)
-        return "unknown key", f"did you mean `{close}`?" if close else f"legal keys: {', '.join(sorted(legal))}"
+        others = f"legal keys: {', '.join(sorted(legal))}" if legal else None
+        return "unknown key", f"did you mean `{close}`?" if close else others
     if kind == "missing":
         return "required key is missing", None
     if kind == "value_error":

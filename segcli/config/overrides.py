@@ -9,10 +9,11 @@ from typing import Any
 
 import yaml
 
-from segcli.config.document import Document, Loc, parse_value
+from segcli.config.document import Document, Loc
 from segcli.config.sections import LossPart
 from segcli.config.short_forms import field_at, written_out
 from segcli.core.errors import ConfigError
+from segcli.core.strict_yaml import Unreadable, parse
 from segcli.core.types import ConfigModel
 
 __all__ = ["Override", "apply_overrides", "parse_overrides"]
@@ -61,7 +62,9 @@ def _parsed(text: str, below: str | None) -> Override:
     if below is not None and keys[0] != below:
         keys = (below, *keys)
     try:
-        return Override(keys, parse_value(value), text)
+        return Override(keys, parse(value), text)
+    except Unreadable as error:
+        raise ConfigError(f"override `{text[:200]}`: {error.problem}") from None
     except yaml.YAMLError:
         raise ConfigError(f"override `{text}`: the value is not valid YAML", hint="quote it for the shell") from None
 

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from segcli.core.errors import DataError, DeviceError, SegcliError
 from segcli.core.randomness import generator
+from segcli.core.signals import STOPPING
 from segcli.core.types import Array, Batch
 from segcli.data.pipeline import Pipeline, Ready, Source
 from segcli.data.samples import Case, Geometry
@@ -107,13 +108,13 @@ def _collate(samples: list[tuple[Case, Ready] | SegcliError]) -> Loaded | Segcli
 
 
 def _start_worker(_: int) -> None:
-    """Leave Ctrl-C and SIGTERM to the main process; a terminal or a scheduler sends them to the whole group.
+    """Leave stop signals to the main process; a terminal or a scheduler sends them to the whole group.
 
     A SIGTERM sent to a worker alone still ends it: PyTorch ends workers in this way when they do not answer.
     """
     os.setpgid(0, 0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for signum in STOPPING:
+        signal.signal(signum, signal.SIG_DFL if signum == signal.SIGTERM else signal.SIG_IGN)
     torch.set_num_threads(1)
 
 

@@ -11,10 +11,14 @@ import yaml
 
 from segcli.core.errors import DataError
 from segcli.core.files import plain, shown, write_yaml
+from segcli.core.strict_yaml import bounded_text, parse_words, said
 from segcli.data.draws import assign, group_of
 from segcli.data.split_settings import SIDES, ShareSettings
 
 __all__ = ["Division", "divide"]
+
+LONGEST = 2**26
+"""Bytes of a split file."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Division:
     def known(self) -> dict[str, str]:
         """Read the split of each name from the file; empty if the file cannot be read."""
         try:
-            values = yaml.load(self.file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+            values = parse_words(bounded_text(self.file, LONGEST))
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
             return {}
         if not isinstance(values, dict):
@@ -120,9 +124,9 @@ def _kept(keys: list[str], settings: ShareSettings, file: Path) -> dict[str, lis
     where = f"split file `{shown(file)}`"
     again = "draw it again with `segcli data split CONFIG`"
     try:
-        values = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # 0001 is a name, not a number
+        values = parse_words(bounded_text(file, LONGEST))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"cannot read {where} ({' '.join(str(error).split())[:120]})", hint=again) from None
+        raise DataError(f"cannot read {where} ({_reason(error)})", hint=again) from None
     if not isinstance(values, dict) or not all(_is_names(values.get(split, [])) for split in SIDES):
         raise DataError(f"{where} has no lists of names under `train`, `val` and `test`", hint=again)
     drawn = values.get("drawn")
@@ -141,12 +145,16 @@ def _kept(keys: list[str], settings: ShareSettings, file: Path) -> dict[str, lis
     return sides
 
 
+def _reason(error: Exception) -> str:
+    return said(error) if isinstance(error, yaml.YAMLError) else " ".join(str(error).split())[:120]
+
+
 def _is_names(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def _refuse_other_draw(drawn: dict[str, Any], settings: ShareSettings, where: str) -> None:
-    current = yaml.load(yaml.safe_dump(_drawn(settings)), Loader=yaml.BaseLoader)
+    current = parse_words(yaml.safe_dump(_drawn(settings)))
     for key in dict.fromkeys([*current, *drawn]):
         if current.get(key) != drawn.get(key):
             raise DataError(

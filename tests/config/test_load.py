@@ -346,3 +346,19 @@ def test_a_relative_path_of_an_override_becomes_absolute(tmp_path, monkeypatch):
 def test_a_data_set_without_a_root_is_told(tmp_path):
     path = write_experiment(tmp_path / "run.yaml", experiment(tmp_path / "data"))
     assert "dataset.paths.root: is not set" in mistakes(load_dataset, path, ["paths.root=null"], whole_run=False)
+
+
+def test_a_config_that_never_ends_is_refused():
+    with pytest.raises(ConfigError, match=r"cannot read config file `/dev/zero` \(larger than 1 MiB\)"):
+        load_run(Path("/dev/zero"))
+
+
+def test_a_config_with_many_wrong_keys_lists_the_first(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("name: x\nmodel: unet\n" + "".join(f"key{number}: 1\n" for number in range(20_000)))
+    with pytest.raises(ConfigError) as raised:
+        load_run(path)
+    lines = str(raised.value).splitlines()
+    assert lines[0].startswith("20,00")
+    assert len(lines) <= 2 + 2 * 50
+    assert lines[-1].startswith("  - and 19,9")

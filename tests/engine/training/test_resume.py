@@ -1,6 +1,8 @@
 """A run that was stopped at any moment and resumed is the run that never stopped, bit for bit."""
 
+import contextlib
 import os
+import pty
 import random
 import signal
 import subprocess
@@ -16,6 +18,7 @@ import yaml
 from segcli.cli.main import run
 from segcli.core.errors import CheckpointError
 from segcli.engine.checkpoint import Checkpoint, read_checkpoint, read_header
+from segcli.engine.stopping import StopSignal
 
 EVERYTHING = {
     "training__epochs": 3,
@@ -101,7 +104,7 @@ def test_a_run_killed_at_several_moments_ends_with_the_bits_of_one_never_stopped
     assert_same(final(folder), whole)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGHUP])
 def test_a_run_stopped_by_a_signal_in_an_epoch_ends_with_the_bits_of_one_never_stopped(tiny, workplace, signum):
     changes = {"training__epochs": 2, "checkpoint__every_minutes": 10.0, "data__patches_per_image": 40}
     config = str(tiny(**{**EVERYTHING, **changes}))
@@ -197,7 +200,10 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_newest_whole_one_and_says_s
     assert_same(final(workplace / "outputs/experiments/tiny"), whole)
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("signum", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGUSR1, 138), (signal.SIGXCPU, 152)],
+)
 def test_a_stop_signal_ends_with_a_checkpoint_and_the_command_that_resumes(tiny, workplace, signum, code):
     config = tiny(**{**EVERYTHING, "checkpoint__every_minutes": 10.0, "training__epochs": 200, "data__num_workers": 1})
     process = subprocess.Popen(
@@ -219,6 +225,37 @@ def test_a_stop_signal_ends_with_a_checkpoint_and_the_command_that_resumes(tiny,
     assert "segcli resume" in err
     assert "Traceback" not in err
     assert steps_done(workplace / "outputs/experiments/tiny") > 0
+
+
+def test_a_run_whose_terminal_is_closed_saves_and_goes_on_later(tiny, workplace):
+    config = tiny(**{**EVERYTHING, "checkpoint__every_minutes": 10.0, "training__epochs": 200})
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, "-m", "segcli", "train", str(config)])
+    history = workplace / "outputs/experiments/tiny/metrics_history.yaml"
+    os.set_blocking(terminal, False)
+    deadline = time.monotonic() + 60
+    while not history.exists():
+        assert time.monotonic() < deadline
+        with contextlib.suppress(BlockingIOError):
+            os.read(terminal, 65536)
+        time.sleep(0.05)
+    before = steps_done(workplace / "outputs/experiments/tiny")
+    os.kill(child, signal.SIGSTOP)  # the terminal goes in the middle of an epoch, and before the signal is handled
+    os.close(terminal)
+    os.kill(child, signal.SIGCONT)
+    assert exit_code(child) == 129
+    assert steps_done(workplace / "outputs/experiments/tiny") >= before > 0
+    assert not list((workplace / "outputs/experiments/tiny/checkpoints").glob(".*"))
+
+
+def test_a_hangup_that_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopSignal():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_changed_training_data_are_refused_on_resume(run_cli, tiny, workplace):
