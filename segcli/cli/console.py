@@ -92,6 +92,7 @@ def listener(*, quiet: bool, resumed_by: Path | None = None) -> Iterator["Listen
         with shown:
             yield shown
     except Stopped:
-        can_go_on = resumed_by is not None and (resumed_by / "checkpoints").is_dir()
+        begun = () if resumed_by is None else (resumed_by / "checkpoints", resumed_by / "folds.yaml")
+        can_go_on = any(path.exists() for path in begun)
         console.print(f"stopped; go on with: segcli resume {resumed_by}" if can_go_on else "stopped", soft_wrap=True)
         raise

@@ -1,5 +1,6 @@
 """`segcli train` and `segcli resume`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -66,7 +67,7 @@ def train(
     if folds is not None:
         from segcli.commands.crossval import cross_validate
 
-        with console.listener(quiet=quiet or as_json) as listener:
+        with console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener:
             validated = cross_validate(run, folds, overwrite=overwrite, listener=listener)
         console.result(validated.as_dict(), tables.cross_validated(validated), as_json=as_json, quiet=quiet)
         return
@@ -101,12 +102,33 @@ def resume(
     from segcli.commands.locate import locate_run
 
     name, overrides = run_and_overrides(words)
-    located = locate_run(name)
 
     from segcli.commands import train as command
+    from segcli.commands.crossval import begun_in
     from segcli.report import tables
 
+    folds = begun_in(name)
+    if folds is not None:
+        _resume_folds(folds, overrides, model_file or [], as_json=as_json, quiet=quiet)
+        return
+    located = locate_run(name)
     with console.listener(quiet=quiet or as_json, resumed_by=located.folder) as listener:
         console.took(located, listener)
         trained = command.resume(located, overrides, model_files=model_file or [], listener=listener)
     console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
+
+
+def _resume_folds(folder: Path, overrides: list[str], model_files: list[Path], *, as_json: bool, quiet: bool) -> None:
+    from segcli.cli import console
+    from segcli.commands.crossval import resume_folds
+    from segcli.core.errors import ConfigError
+    from segcli.report import tables
+
+    if overrides:
+        raise ConfigError(
+            f"`{overrides[0]}`: a cross-validation goes on as it was begun",
+            hint=f"leave it out, or resume a single fold: `segcli resume {folder}/fold_1 {overrides[0]}`",
+        )
+    with console.listener(quiet=quiet or as_json, resumed_by=folder) as listener:
+        validated = resume_folds(folder, model_files=model_files, listener=listener)
+    console.result(validated.as_dict(), tables.cross_validated(validated), as_json=as_json, quiet=quiet)

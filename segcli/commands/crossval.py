@@ -1,23 +1,32 @@
-"""`segcli train --folds K`: train a run for each fold, and average their scores."""
+"""`segcli train --folds K`: train a run for each fold, and average their scores; a stopped one goes on."""
 
 import math
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import yaml
 
-from segcli.commands.train import train
+from segcli.commands.locate import EXPERIMENTS, Located
+from segcli.commands.places import with_own_places
+from segcli.commands.train import resume, train
+from segcli.config.load import run_from_values
+from segcli.config.own_network import NetworkPermit, remember_network
 from segcli.config.schema import Run
-from segcli.core.errors import ConfigError
-from segcli.core.files import write_yaml
+from segcli.core.errors import CheckpointError, ConfigError, DataError
+from segcli.core.files import plain, write_yaml
 from segcli.data.settings import Fold
 from segcli.datasets._folds import units
 from segcli.engine.events import Listener
 from segcli.engine.runfolder import RunFolder
-from segcli.report.results import CrossValidated, FoldScore
+from segcli.report.results import CrossValidated, FoldScore, Trained
 
-__all__ = ["cross_validate", "fold_run"]
+__all__ = ["begun_in", "cross_validate", "fold_run", "resume_folds"]
 
-RESULT = "cross_validation.yaml"
+BEGUN, RESULT = "folds.yaml", "cross_validation.yaml"
+"""Files of a cross-validation: what was begun, and its scores."""
 
 
 def fold_run(run: Run, index: int, folds: int) -> Run:
@@ -28,20 +37,74 @@ def fold_run(run: Run, index: int, folds: int) -> Run:
     return run.model_copy(update={"name": f"{run.name}_{name}", "dataset": dataset, "output": output})
 
 
+def begun_in(text: str | None) -> Path | None:
+    """Find the folder of a cross-validation by its path or name; None for anything else."""
+    folders = [] if text is None else [Path(text), EXPERIMENTS / text]
+    return next((folder for folder in folders if (folder / BEGUN).is_file()), None)
+
+
 def cross_validate(run: Run, folds: int, *, overwrite: bool, listener: Listener) -> CrossValidated:
     """Train every fold, and write mean and standard deviation of the validation scores.
 
+    Of a cross-validation that was stopped, finished folds are kept and a begun one is resumed.
+
     Raises:
-        ConfigError: The data set is too small, or the folder holds a run and `overwrite` is not set.
-        SegcliError: The same errors as `train`.
+        ConfigError: The data set is too small, or the folder holds another run and `overwrite` is not set.
+        SegcliError: The same errors as `train` and `resume`.
     """
-    _refuse(run, folds, overwrite=overwrite)
+    begun = {"folds": folds, "config": plain(run.resolved())}
+    _refuse(run, begun, overwrite=overwrite)
+    if overwrite:
+        _clear(run.folder)
+    write_yaml(run.folder / BEGUN, begun)
+    with suppress(DataError):  # each fold warns of it
+        remember_network(run.folder, run.model)
+    return _all_folds(run, folds, [], listener)
+
+
+def resume_folds(folder: Path, *, model_files: Sequence[Path], listener: Listener) -> CrossValidated:
+    """Go on with a cross-validation that was stopped.
+
+    Args:
+        folder: Its folder, which `begun_in` found.
+        model_files: Python files of the user's own networks that may run.
+        listener: Receives progress and messages.
+
+    Raises:
+        CheckpointError: The folder does not say what was begun.
+        SegcliError: The same errors as `train` and `resume`.
+    """
+    try:
+        begun = yaml.safe_load((folder / BEGUN).read_text(encoding="utf-8"))
+        folds, config = int(begun["folds"]), dict(begun["config"])
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        raise CheckpointError(
+            f"`{folder / BEGUN}` is damaged", hint="repeat the command that began it: `segcli train CONFIG --folds K`"
+        ) from None
+    permit = NetworkPermit(model_files, listener.notice)
+    run = with_own_places(
+        run_from_values(config, source=str(folder / BEGUN), permit=permit), Located(folder), [], listener
+    )
+    run = run.model_copy(update={"output": run.output.model_copy(update={"dir": folder})})
+    return _all_folds(run, folds, model_files, listener)
+
+
+def _clear(folder: Path) -> None:
+    """Remove the files of an earlier cross-validation: a fold of it must not count as finished."""
+    for fold in folder.glob("fold_*"):
+        with RunFolder(fold).locked():
+            RunFolder(fold).clear()
+    for name in (BEGUN, RESULT):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _all_folds(run: Run, folds: int, model_files: Sequence[Path], listener: Listener) -> CrossValidated:
     runs = [fold_run(run, index, folds) for index in range(folds)]
     last: list[dict[str, float]] = []
     best: list[dict[str, float]] = []
     for index, each in enumerate(runs):
         listener.notice(f"fold {index + 1} of {folds}")
-        trained = train(each, overwrite=overwrite, listener=listener)
+        trained = _one_fold(each, model_files, listener)
         history = yaml.safe_load(RunFolder(each.folder).history.read_text(encoding="utf-8"))
         validated = [entry for entry in history if entry["val"]]
         last.append(validated[-1]["val"])
@@ -64,18 +127,44 @@ def _score(name: str, folds: list[dict[str, float]]) -> FoldScore:
     return FoldScore(name, values, mean(known) if known else math.nan, spread)
 
 
-def _refuse(run: Run, folds: int, *, overwrite: bool) -> None:
+def _one_fold(run: Run, model_files: Sequence[Path], listener: Listener) -> Trained:
+    """Train a fold, or go on where it was stopped."""
+    folder = RunFolder(run.folder)
+    if not folder.has_run():
+        return train(run, overwrite=False, listener=listener)
+    return resume(Located(folder.path), [], model_files=model_files, listener=listener)
+
+
+def _refuse(run: Run, begun: dict[str, Any], *, overwrite: bool) -> None:
     """Refuse what cannot work, before the first fold is trained."""
+    folds = begun["folds"]
     if not overwrite and (run.folder / RESULT).exists():
         raise ConfigError(
             f"`{run.folder}` holds a cross-validation", hint="replace it with `--overwrite`, or give another `name`"
         )
-    for index in range(folds):
-        if not overwrite:
+    if not overwrite and (run.folder / BEGUN).exists():
+        _refuse_another(run.folder, begun)
+    elif not overwrite:
+        for index in range(folds):
             RunFolder(fold_run(run, index, folds).folder).refuse_if_used()
     count = len(units(fold_run(run, 0, folds).dataset.build()))
     if count < folds:
         raise ConfigError(
             f"{folds} folds need at least {folds} cases or groups of cases, there are {count}",
             hint=f"`--folds {count}` leaves out one at a time" if count > 1 else None,
+        )
+
+
+def _refuse_another(folder: Path, begun: dict[str, Any]) -> None:
+    """Refuse to go on with a cross-validation that was begun with other settings."""
+    try:
+        before = yaml.safe_load((folder / BEGUN).read_text(encoding="utf-8"))
+        other = [key for key in begun["config"] if before["config"].get(key) != begun["config"][key]]
+        other += ["--folds"] if before["folds"] != begun["folds"] else []
+    except (AttributeError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        other = [BEGUN]
+    if other:
+        raise ConfigError(
+            f"`{folder}` holds a cross-validation that was begun with another `{'`, `'.join(other)}`",
+            hint=f"go on with `segcli resume {folder}`, replace it with `--overwrite`, or give another `name`",
         )

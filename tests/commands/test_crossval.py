@@ -80,3 +80,53 @@ def test_more_folds_than_cases_are_refused(tiny, run_cli):
     result = run_cli("train", tiny(), "--folds", 9)
     assert result.code == 2
     assert "9 folds need at least 9 cases or groups of cases, there are 8" in result.err
+
+
+def test_a_stopped_cross_validation_goes_on_and_keeps_finished_folds(tiny, run_cli, workplace, monkeypatch):
+    from segcli.engine.training.trainer import Trainer
+
+    config = tiny(training__epochs=2)
+    assert run_cli("train", config, "name=whole", "--folds", 3).code == 0
+    fit, fits = Trainer._begin_epoch, []
+
+    def stopped(trainer):
+        fits.append(trainer.run.name)
+        if fits.count("tiny_fold_2") == 2:
+            raise KeyboardInterrupt
+        return fit(trainer)
+
+    for command in (["resume", "tiny"], ["train", config, "--folds", 3]):
+        with monkeypatch.context() as patch:
+            patch.setattr(Trainer, "_begin_epoch", stopped)
+            assert run_cli("train", config, "--folds", 3, "--overwrite").code == 130
+            fits.clear()
+        folder = workplace / "outputs/experiments/tiny"
+        first = (folder / "fold_1/checkpoints/last.safetensors").stat().st_mtime_ns
+        assert not (folder / "fold_3/checkpoints").exists()
+        result = run_cli(*command)
+        assert result.code == 0, result.err
+        assert "±" in result.out
+        assert (folder / "fold_1/checkpoints/last.safetensors").stat().st_mtime_ns == first
+        told, whole = (
+            yaml.safe_load((workplace / f"outputs/experiments/{name}/cross_validation.yaml").read_text())
+            for name in ("tiny", "whole")
+        )
+        assert told["last_epoch"] == whole["last_epoch"]
+        assert told["best_epoch"] == whole["best_epoch"]
+
+
+def test_a_begun_cross_validation_is_not_mixed_with_another(tiny, run_cli, workplace):
+    config = tiny(training__epochs=1)
+    assert run_cli("train", config, "--folds", 3).code == 0
+    (workplace / "outputs/experiments/tiny/cross_validation.yaml").unlink()  # as if it had been stopped at the end
+    other = run_cli("train", config, "--folds", 3, "training.epochs=2")
+    assert other.code == 2
+    assert "holds a cross-validation that was begun with another `training`" in other.err
+    more = run_cli("train", config, "--folds", 4)
+    assert "begun with another `--folds`" in more.err
+    changed = run_cli("resume", "tiny", "training.epochs=2")
+    assert changed.code == 2
+    assert "a cross-validation goes on as it was begun" in changed.err
+    (workplace / "outputs/experiments/tiny/folds.yaml").write_text("folds: [")
+    assert run_cli("resume", "tiny").code == 4
+    assert run_cli("train", config, "--folds", 3).code == 2
