@@ -50,10 +50,13 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     text = json.dumps(_encode(header), separators=(",", ":"), allow_nan=False)
     checksum = _checksum(text, tensors)
     with replacing(path) as temporary:
+        temporary.touch()
+        usual = temporary.stat().st_mode  # safetensors hides its files from everybody but their owner
         try:
             save_file(tensors, temporary, metadata={KEY: text, "checksum": checksum})
         except SafetensorError as error:  # raised when the disk is full
             raise OSError(str(error)) from error
+        temporary.chmod(usual)
 
 
 def _unshare(tensors: dict[str, Tensor]) -> None:

@@ -1,4 +1,5 @@
 import math
+import os
 import pickle
 import threading
 
@@ -117,3 +118,13 @@ def test_a_checkpoint_that_is_replaced_all_the_time_is_read_whole(tmp_path):
     finally:
         stop.set()
         writer.join()
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_a_checkpoint_can_be_read_by_whom_the_umask_allows(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        write_checkpoint(tmp_path / "last.safetensors", Checkpoint({}, {"model/a": torch.zeros(2)}))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "last.safetensors").stat().st_mode & 0o777 == 0o666 & ~umask
