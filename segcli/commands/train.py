@@ -53,17 +53,19 @@ def train(run: Run, *, overwrite: bool, listener: Listener) -> Trained:
         try:
             run = with_fitting_batch(run, listener)
             trainer = open_session(run, folder, listener, stop)
+            if overwrite:
+                folder.clear()
+            _describe(trainer)
+            if run.debug.profile_training_step:
+                for path in traced(run, inputs_of(run), folder.trace).files:
+                    listener.notice(f"wrote {shown(path)}")
+            trainer.save()  # from here on the run can be resumed
         except BaseException:
+            if made:
+                folder.clear()
             (folder.path / ".lock").unlink(missing_ok=True)
             _remove_empty(made)
             raise
-        if overwrite:
-            folder.clear()
-        _describe(trainer)
-        if run.debug.profile_training_step:
-            for path in traced(run, inputs_of(run), folder.trace).files:
-                listener.notice(f"wrote {shown(path)}")
-        trainer.save()  # from here on the run can be resumed
         return _fitted(trainer, notes)
 
 
@@ -81,7 +83,7 @@ def _missing_parents(path: Path) -> list[Path]:
 
 
 def _remove_empty(folders: list[Path]) -> None:
-    """Remove folders that are empty, after a mistake."""
+    """Remove folders that are empty."""
     for folder in folders:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from segcli.core.errors import CheckpointError, ConfigError
@@ -97,6 +97,7 @@ class RunFolder:
 
         Raises:
             ConfigError: Another process holds the lock.
+            DataError: The folder cannot be written.
         """
         with told_when_full(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -104,20 +105,24 @@ class RunFolder:
             yield
             return
         # POSIX record locks, unlike flock, are not inherited by loader workers, which may outlive a killed process.
-        with (self.path / ".lock").open("a+") as stream:
-            try:
-                fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                stream.seek(0)
-                holder = stream.read().strip() or "unknown"
-                raise ConfigError(
-                    f"run folder `{self.path}` is in use by process {holder}",
-                    hint="wait for it or stop it, or give another `name`",
-                ) from None
-            stream.truncate(0)
-            stream.write(str(os.getpid()))
-            stream.flush()
+        with told_when_full(self.path / ".lock"):
+            descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
+            os.close(descriptor)
+            raise ConfigError(
+                f"run folder `{self.path}` is in use by process {holder}",
+                hint="wait for it or stop it, or give another `name`",
+            ) from None
+        try:
+            with suppress(OSError):  # on a full disk, the lock counts without the number of its process
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, str(os.getpid()).encode())
             yield
+        finally:
+            os.close(descriptor)
 
     def newest(self) -> tuple[Checkpoint, Path, list[str]]:
         """Read the newest intact checkpoint; return it with its path and a warning for each damaged one.

@@ -6,12 +6,14 @@ interrupted run beside those of the resumed run. So these writers are managed he
 """
 
 import io
+import threading
 import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer import event_file_writer
 from torch import Tensor, nn
 from torch.utils.tensorboard import FileWriter, SummaryWriter
 from torch.utils.tensorboard.summary import hparams, scalar
@@ -35,6 +37,7 @@ class TensorBoard(Tracker):
         self.first_step = first_step
         self.is_new = not any(self.folder.glob(EVENTS))
         self.writers: dict[str, SummaryWriter] = {}
+        threading.excepthook = _without_writers
         if first_step is not None:
             self._writer()  # a folder that cannot be written shows at once
 
@@ -113,6 +116,12 @@ class TensorBoard(Tracker):
         """Close the event files."""
         for writer in self.writers.values():
             writer.close()
+
+
+def _without_writers(failure: threading.ExceptHookArgs) -> None:
+    """Print no traceback of a thread that writes events: the next write raises the same error, which is told."""
+    if type(failure.thread).__module__ != event_file_writer.__name__:
+        threading.__excepthook__(failure)
 
 
 def _scalars(folder: Path) -> dict[tuple[int, str], float]:

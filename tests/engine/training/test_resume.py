@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from segcli.cli.main import run
-from segcli.core.errors import CheckpointError
+from segcli.core.errors import CheckpointError, DataError
 from segcli.engine.checkpoint import Checkpoint, read_checkpoint, read_header
 from segcli.engine.stopping import StopSignal
 
@@ -288,3 +288,22 @@ def test_a_run_killed_between_two_files_of_an_epoch_loses_none_of_them(run_cli, 
     names = [sorted(path.name for path in (place / "checkpoints").iterdir()) for place in (folder, whole)]
     assert names[0] == names[1] == ["best.safetensors", "last.safetensors"]
     assert (folder / "metrics_history.yaml").read_text() == (whole / "metrics_history.yaml").read_text()
+
+
+def test_a_run_folder_that_cannot_be_locked_or_written_is_told_in_one_sentence(run_cli, tiny, workplace, monkeypatch):
+    config = tiny(training__epochs=1)
+    (workplace / "locked/.lock").mkdir(parents=True)
+    result = run_cli("train", config, "output.dir=locked")
+    assert result.code == 3
+    assert "cannot write `locked/.lock` (Is a directory)" in result.err
+
+    def full(path, value, **_):
+        raise DataError(f"cannot write `{path.name}` (No space left on device)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("segcli.commands.train.write_yaml", full)
+        result = run_cli("train", config, "output.dir=new/run")
+    assert result.code == 3
+    assert "cannot write `config.yaml`" in result.err
+    assert not (workplace / "new").exists()
+    assert run_cli("train", config, "output.dir=new/run").code == 0
