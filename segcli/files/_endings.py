@@ -8,7 +8,23 @@ from typing import Any
 
 from segcli.core.registry import FILES
 
-__all__ = ["Stated", "ending_of", "endings", "stated_formats", "stem_of"]
+__all__ = ["OTHER_VOLUMES", "Stated", "ending_of", "endings", "in_nifti", "stated_formats", "stem_of"]
+
+OTHER_VOLUMES = (
+    ".nrrd",
+    ".nhdr",
+    ".mha",
+    ".mhd",
+    ".hdr",
+    ".hdr.gz",
+    ".img",
+    ".img.gz",
+    ".mgz",
+    ".mgh",
+    ".mnc",
+    ".gipl",
+)
+"""Extensions of volumes that no format reads."""
 
 
 @dataclass(frozen=True)
@@ -76,3 +92,12 @@ def stem_of(path: Path) -> str:
     ending = ending_of(path)
     is_plain_folder = path.is_dir() and not any(ending in each.endings for each in stated_formats())
     return path.name[: -len(ending)] if ending and not is_plain_folder else path.name
+
+
+def in_nifti(path: Path) -> str | None:
+    """Say how a volume of a format that is not read becomes NIfTI; None for other files."""
+    if not path.name.lower().endswith(OTHER_VOLUMES):
+        return None
+    if path.name.lower().endswith((".mgz", ".mgh", ".mnc")):
+        return f"convert it to NIfTI: `nibabel.save(nibabel.load('{path.name}'), 'NAME.nii.gz')`"
+    return f"convert it to NIfTI: `SimpleITK.WriteImage(SimpleITK.ReadImage('{path.name}'), 'NAME.nii.gz')`"
