@@ -149,7 +149,7 @@ class NIfTIVolumes(Volumes):
             )
         found: dict[str, list[Path]] = {}
         for path in sorted(folder.iterdir(), key=natural_key):
-            stem = _stem(path)
+            stem = path.name[: -len(ending_of(path))]
             if ending_of(path) in NIfTI.endings and not path.name.startswith(".") and stem.endswith(suffix):
                 found.setdefault(stem[: len(stem) - len(suffix)], []).append(path)
         return found
