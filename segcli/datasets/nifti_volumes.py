@@ -26,7 +26,7 @@ from segcli.data.splits import Division, divide
 from segcli.data.whole_numbers import whole
 from segcli.datasets._small import COUNTS, volume
 from segcli.datasets._volumes import VolumeKeys, Volumes
-from segcli.files import Header, create, ending_of, in_nifti, read_header
+from segcli.files import Header, create, ending_of, other_volume, read_header
 from segcli.files.nifti import NIfTI
 
 __all__ = ["NIfTIVolumes"]
@@ -282,10 +282,10 @@ class NIfTIVolumes(Volumes):
 def _unread(folder: Path, suffix: str) -> Iterator[Finding]:
     """Report volumes that are passed over."""
     names = [path for path in sorted(folder.iterdir(), key=natural_key) if not path.name.startswith(".")]
-    other = [path for path in names if in_nifti(path)]
+    other = [path for path in names if other_volume(path)]
     if other:
         message = f"`{folder}` holds {len(other)} files of a format that is not read, such as `{other[0].name}`"
-        yield Finding("unread_files", "warning", folder, message, in_nifti(other[0]) or "")
+        yield Finding("unread_files", "warning", folder, message, other_volume(other[0]) or "")
     rest = [path for path in names if ending_of(path) in NIfTI.endings and not _stem(path).endswith(suffix)]
     if rest:
         message = f"`{folder}` holds {len(rest)} files without the suffix `{suffix}`, such as `{rest[0].name}`"

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from segcli.core.errors import DataError, SegcliError, Stopped
 from segcli.core.registry import FILES
 from segcli.core.types import Array
-from segcli.files._endings import ending_of, endings, in_nifti, stated_formats, stem_of
+from segcli.files._endings import ending_of, endings, other_volume, stated_formats, stem_of
 
 if TYPE_CHECKING:
     from segcli.files._grid import Grid
@@ -34,9 +34,9 @@ __all__ = [
     "ending_of",
     "endings",
     "format_of",
-    "in_nifti",
     "is_picture_folder",
     "open_picture",
+    "other_volume",
     "read_header",
     "reading",
     "stem_of",
@@ -323,7 +323,7 @@ def open_picture(path: Path, ndim: int, index: int | None = None) -> Picture:
     kind = format_of(path, ndim)
     if kind is None:
         known = ", ".join(endings(ndim))
-        hint = in_nifti(path) or f"volumes end in {known}; 2D images need a 2D model"
+        hint = other_volume(path) or f"volumes end in {known}; 2D images need a 2D model"
         raise DataError(f"`{path}` is not a volume that can be read", hint=hint)
     with reading(path, WORDS[ndim]):
         return kind.open(path, ndim, index)
