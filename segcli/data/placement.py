@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from segcli.core.types import Array
-from segcli.data.checks import Finding
+from segcli.data.checks import Finding, Severity
 from segcli.files import Header
 
 __all__ = ["placement", "unusual"]
@@ -49,7 +49,7 @@ def placement(label: Path, label_header: Header, image: Path, image_header: Head
     apart = np.abs(np.linalg.inv(others.placed) @ ours.placed @ centre - centre)[:3]
     if apart.max() > SHIFT:
         voxels = "x".join(f"{value:.3g}" for value in apart.round(3) + 0.0)
-        severity = "error" if apart.max() >= MISPLACED else "warning"
+        severity: Severity = "error" if apart.max() >= MISPLACED else "warning"
         yield Finding("geometry_differs", severity, label, f"{both}: they lie {voxels} voxels apart", HINT)
 
 

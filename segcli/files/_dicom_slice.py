@@ -180,7 +180,7 @@ def _check_kind(head: _Header) -> None:
             f"`{path}` holds {frames:g} frames, but one slice per file was expected",
             hint="export one file per slice, or convert the file to NIfTI with `dcm2niix`",
         )
-    meaning = str(head.data.get("PhotometricInterpretation", "MONOCHROME2"))
+    meaning = str(head.data.get("PhotometricInterpretation") or "MONOCHROME2")
     if not meaning.startswith("MONOCHROME") or head.number("SamplesPerPixel", 1) != 1:
         raise DataError(
             f"`{path}` holds colours (`{printable(meaning)}`), but grey slices were expected",
