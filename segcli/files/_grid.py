@@ -69,7 +69,10 @@ class Grid:
 
     @cached_property
     def _turns(self) -> Array:
-        turns: Array = nibabel_module().io_orientation(self.affine)
+        # rounded, so that two files whose axes lie halfway between two directions are read alike
+        directions = np.eye(4)
+        directions[:3, :3] = (self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)).round(3)
+        turns: Array = nibabel_module().io_orientation(directions)
         return turns
 
     @property

@@ -140,6 +140,26 @@ def test_a_label_map_stored_in_another_orientation_at_the_same_place_is_turned(m
     np.testing.assert_array_equal(sample.maps["mask"], np.moveaxis(masks, 0, -1)[::-1, ::-1])
 
 
+@pytest.mark.parametrize("noise", [1e-7, -1e-7, 1e-5, -1e-5])
+def test_axes_halfway_between_two_directions_are_read_alike_in_both_files(make, noise):
+    # at 45 degrees, rounding alone would decide which stored axis is read as left to right
+    layout = make(image=rotated(45), label=rotated(45 + np.degrees(noise)))
+    assert found(layout) == []
+    sample = layout.read(layout.cases("train")[0])
+    image, masks, _ = bodies(0, SIZE)
+    unlike = [np.abs(turned - sample.image[..., 0]).max() > 0 for turned in turns(image)]
+    assert unlike.count(False) == 1
+    np.testing.assert_array_equal(sample.maps["mask"][..., 0], list(turns(masks[0]))[unlike.index(False)])
+
+
+def turns(voxels):
+    """All ways to exchange and reverse the first two axes."""
+    for exchanged in (voxels, voxels.transpose(1, 0, 2)):
+        for first in (1, -1):
+            for second in (1, -1):
+                yield exchanged[::first, ::second]
+
+
 def test_units_are_compared_in_millimetres(make, workplace):
     layout = make()
     for path in (workplace / "data/labelsTr").iterdir():
