@@ -336,7 +336,7 @@ def read_header(path: Path, ndim: int = 2) -> Header:
         DataError: The file is missing, damaged, or holds something else.
     """
     with open_picture(path, ndim) as picture:
-        return Header(picture.size, picture.channels, picture.itemsize, picture.spacing, picture.grid)
+        return Header(picture.size, picture.channels, picture.itemsize, picture.spacing, grid=picture.grid)
 
 
 @contextmanager
