@@ -13,13 +13,16 @@ from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import replacing, shown, write_text
 from segcli.core.names import printable
 from segcli.core.types import Array
+from segcli.data.checks import raise_on_error
 from segcli.data.draws import assign
 from segcli.data.images import natural_key, read_image, read_labels, read_voxels
+from segcli.data.placement import placement
 from segcli.data.samples import resize
 from segcli.data.split_settings import ShareSettings
+from segcli.data.whole_numbers import whole
 from segcli.datasets import SPLITS
 from segcli.engine.events import Listener
-from segcli.files import ending_of, endings, open_picture, stem_of
+from segcli.files import ending_of, endings, open_picture, read_header, stem_of
 
 __all__ = ["ConvertOptions", "convert"]
 
@@ -194,7 +197,10 @@ def _labels(path: Path) -> Array:
     if path.is_dir():
         return np.stack([read_labels(file) for file in _slices(path)], axis=2)
     if ending_of(path) in _volume_endings():
-        return np.rint(read_voxels(path)[..., 0]).astype(np.int64)
+        voxels = read_voxels(path)
+        if voxels.shape[-1] != 1:
+            raise DataError(f"label map `{path}` has {voxels.shape[-1]} channels", hint="write one number per voxel")
+        return whole(voxels[..., 0], f"label map `{path}`").astype(np.int64)
     return read_labels(path)[:, :, None]
 
 
@@ -216,6 +222,9 @@ def _facts(case: _Source) -> _Facts:
     if labels.shape != image.shape[:3]:
         sizes = ["x".join(map(str, shape)) for shape in (labels.shape, image.shape[:3])]
         raise DataError(f"`{case.label}` has {sizes[0]} voxels, but its image `{case.image}` has {sizes[1]}")
+    if all(path.is_file() and ending_of(path) in _volume_endings() for path in (case.image, case.label)):
+        headers = (read_header(path, 3) for path in (case.label, case.image))
+        raise_on_error(placement(case.label, next(headers), case.image, next(headers)))
     numbers = tuple(int(number) for number in np.unique(labels) if number != 0)
     return _Facts(image.shape[:3], image.shape[3], numbers, spacing, image.dtype)
 

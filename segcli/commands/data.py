@@ -109,8 +109,8 @@ class _Examined:
 def _examine(layout: Layout, task: Task, case: Case, known: list[Finding]) -> _Examined:
     sample, found = layout.examine(case)
     # a fault of the header is found again in the pixels
-    seen = {finding.file for finding in known if finding.severity == "error"}
-    result = _Examined([finding for finding in found if not (finding.severity == "error" and finding.file in seen)])
+    seen = {each for finding in known if finding.severity == "error" for each in (finding.file, finding.message)}
+    result = _Examined([each for each in found if each.severity != "error" or not seen & {each.file, each.message}])
     if sample is None:
         return result
     result.digest = hashlib.sha256(str(sample.image.shape).encode() + sample.image.tobytes()).hexdigest()

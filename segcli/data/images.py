@@ -8,6 +8,7 @@ import numpy as np
 
 from segcli.core.errors import DataError
 from segcli.core.types import Array
+from segcli.data.whole_numbers import whole
 from segcli.files import endings, open_picture
 
 __all__ = ["EXTENSIONS", "as_rgb", "natural_key", "read_image", "read_labels", "read_voxels", "supported"]
@@ -53,11 +54,7 @@ def read_labels(path: Path) -> Array:
                 hint="save the mask as a grey image with 0 for background and 255 for foreground",
             )
         pixels = pixels[:, :, 0]
-    if pixels.dtype.kind == "f":
-        raise DataError(
-            f"label `{path}` holds floating-point numbers", hint="save the mask as 8-bit or 16-bit integers"
-        )
-    return np.ascontiguousarray(pixels)
+    return np.ascontiguousarray(whole(pixels, f"label `{path}`"))
 
 
 def read_voxels(path: Path) -> Array:

@@ -21,6 +21,7 @@ from segcli.data.checks import Finding, raise_on_error
 from segcli.data.classes.class_list import Mistake
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
+from segcli.data.whole_numbers import whole
 from segcli.datasets._small import COUNTS, volume
 from segcli.datasets._volumes import (
     VolumeKeys,
@@ -203,8 +204,8 @@ class HDF5Volumes(Volumes):
         """Read one volume and its masks, without the rest of the file."""
         with self.files[self._split_of[case.image]].reading() as file:
             image = self.image(_channels_last(file["images"][case.index]), case.place)
-            masks = file["masks"][case.index]
-        if masks.size and (masks.max() > 1 or masks.min() < 0 or masks.dtype.kind == "f"):
+            masks = whole(file["masks"][case.index], f"mask of `{case.place}`")
+        if masks.size and (masks.max() > 1 or masks.min() < 0):
             values = np.unique(masks)
             if not set(values.tolist()) <= {0, 1, 255} or set(values.tolist()) >= {1, 255}:
                 shown = ", ".join(f"{value:g}" for value in values[:5])
@@ -249,7 +250,9 @@ class HDF5Volumes(Volumes):
     def _inspect_flags(self, split: str, cases: list[Case]) -> Iterator[Finding]:
         with self.files[split].reading() as file:
             flags, masks = file["presence_labels"][:], file["masks"]
-            yield from flags_against(flags, (masks[index] for index in range(len(cases))), self.names, cases)
+            yield from flags_against(
+                flags, (whole(masks[case.index], f"mask of `{case.place}`") for case in cases), self.names, cases
+            )
 
 
 def _channels_last(voxels: Array) -> Array:

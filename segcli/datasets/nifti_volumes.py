@@ -18,13 +18,15 @@ from segcli.core.types import Array
 from segcli.data.checks import Finding, doubles, extra_label, raise_on_error
 from segcli.data.classes.class_list import Mistake
 from segcli.data.images import natural_key, read_voxels
+from segcli.data.placement import placement, unusual
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.data.split_settings import ShareSettings
 from segcli.data.splits import Division, divide
+from segcli.data.whole_numbers import whole
 from segcli.datasets._small import COUNTS, volume
 from segcli.datasets._volumes import VolumeKeys, Volumes
-from segcli.files import Header, create, ending_of, read_header
+from segcli.files import Header, create, ending_of, other_volume, read_header
 from segcli.files.nifti import NIfTI
 
 __all__ = ["NIfTIVolumes"]
@@ -128,6 +130,8 @@ class NIfTIVolumes(Volumes):
                 findings.append(
                     Finding("missing_label", "error", case.image, message, "add the label map, or remove the image")
                 )
+        if images.resolve() != labels.resolve():
+            findings += [*_unread(images, config.image_suffix), *_unread(labels, config.label_suffix)]
         if not cases:
             message, hint = (
                 f"no images in `{images}`",
@@ -161,8 +165,10 @@ class NIfTIVolumes(Volumes):
 
     def cases(self, split: str) -> list[Case]:
         """Find the cases of a split, each with its label map."""
-        raise_on_error(self._findings(split))
-        return self.all_cases(split)
+        cases = self.all_cases(split)
+        headers = (finding for case in cases for finding in self._inspect_headers(case))
+        raise_on_error([*self._findings(split), *headers])
+        return cases
 
     def all_cases(self, split: str) -> list[Case]:
         """Find the cases of a split, including those without a label map."""
@@ -201,6 +207,7 @@ class NIfTIVolumes(Volumes):
         labels = self._labels(case.label)
         if labels.shape != image.shape[:3]:
             raise DataError(_differ(case.label, labels.shape, case.image, image.shape[:3]), hint=SAME_SIZE)
+        raise_on_error(placement(case.label, self._header(case.label), case.image, self._header(case.image)))
         return Sample(image, self._maps(labels))
 
     def _labels(self, path: Path) -> Array:
@@ -208,12 +215,7 @@ class NIfTIVolumes(Volumes):
         stored = read_voxels(path)
         if stored.shape[-1] != 1:
             raise DataError(f"label map `{path}` has {stored.shape[-1]} channels", hint="write one number per voxel")
-        labels = np.rint(stored[..., 0]).astype(np.int64)
-        if stored.dtype.kind == "f" and not np.array_equal(labels, stored[..., 0]):
-            raise DataError(
-                f"label map `{path}` holds numbers that are not integers",
-                hint="resample label maps with nearest-neighbour interpolation",
-            )
+        labels = whole(stored[..., 0], f"label map `{path}`").astype(np.int64)
         if self.config.other_labels == "error":
             values, counts = np.unique(labels, return_counts=True)
             strange = ~np.isin(values, [0, *self.numbers])
@@ -263,21 +265,36 @@ class NIfTIVolumes(Volumes):
         headers = []
         for kind, path in (("image", case.image), ("label", case.label)):
             try:
-                headers += [] if path is None else [self._header(path)]
+                if path is not None:
+                    headers.append(self._header(path))
+                    yield from unusual(path, headers[-1])
             except DataError as error:
                 yield Finding(f"unreadable_{kind}", "error", path, error.message, error.hint or "")
         if len(headers) < 2 or case.label is None:
             return
-        (size, spacing), (label_size, label_spacing) = ((each.size, each.spacing or ()) for each in headers)
-        if size != label_size:
-            message = _differ(case.label, label_size, case.image, size)
+        image, label = headers
+        if image.size != label.size:
+            message = _differ(case.label, label.size, case.image, image.size)
             yield Finding("size_mismatch", "error", case.label, message, SAME_SIZE)
-        elif not np.allclose(spacing, label_spacing, rtol=1e-2):
-            shown = " and ".join("x".join(f"{value:.3g}" for value in each) for each in (label_spacing, spacing))
-            message = f"`{case.label}` and its image `{case.image}` differ in spacing: {shown} mm"
-            yield Finding(
-                "spacing_differs", "warning", case.label, message, "check that the label map matches its image"
-            )
+        yield from placement(case.label, label, case.image, image)
+
+
+def _unread(folder: Path, suffix: str) -> Iterator[Finding]:
+    """Report volumes that are passed over."""
+    names = [path for path in sorted(folder.iterdir(), key=natural_key) if not path.name.startswith(".")]
+    other = [path for path in names if other_volume(path)]
+    if other:
+        message = f"`{folder}` holds {len(other)} files of a format that is not read, such as `{other[0].name}`"
+        yield Finding("unread_files", "warning", folder, message, other_volume(other[0]) or "")
+    rest = [path for path in names if ending_of(path) in NIfTI.endings and not _stem(path).endswith(suffix)]
+    if rest:
+        message = f"`{folder}` holds {len(rest)} files without the suffix `{suffix}`, such as `{rest[0].name}`"
+        hint = "they are not read: a case has one image, with its channels along the fourth axis"
+        yield Finding("unread_files", "warning", folder, message, hint)
+
+
+def _stem(path: Path) -> str:
+    return path.name[: -len(ending_of(path))]
 
 
 SAME_SIZE = "export the label map at the size of its image"

@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from segcli.core.errors import DataError, SegcliError, Stopped
 from segcli.core.registry import FILES
 from segcli.core.types import Array
-from segcli.files._endings import ending_of, endings, stated_formats, stem_of
+from segcli.files._endings import ending_of, endings, other_volume, stated_formats, stem_of
 
 if TYPE_CHECKING:
     from segcli.files._grid import Grid
@@ -36,6 +36,7 @@ __all__ = [
     "format_of",
     "is_picture_folder",
     "open_picture",
+    "other_volume",
     "read_header",
     "reading",
     "stem_of",
@@ -64,6 +65,8 @@ class Header:
     """Bytes per value."""
     spacing: tuple[float, ...] | None = None
     """Millimetres between pixels along each axis; None if the file does not store them."""
+    grid: "Grid | None" = field(default=None, compare=False)
+    """Geometry in patient space; None if the file does not store it."""
 
 
 class Picture(ABC):
@@ -320,7 +323,8 @@ def open_picture(path: Path, ndim: int, index: int | None = None) -> Picture:
     kind = format_of(path, ndim)
     if kind is None:
         known = ", ".join(endings(ndim))
-        raise DataError(f"`{path}` is not a volume", hint=f"volumes end in {known}; 2D images need a 2D model")
+        hint = other_volume(path) or f"volumes end in {known}; 2D images need a 2D model"
+        raise DataError(f"`{path}` is not a volume that can be read", hint=hint)
     with reading(path, WORDS[ndim]):
         return kind.open(path, ndim, index)
 
@@ -332,7 +336,7 @@ def read_header(path: Path, ndim: int = 2) -> Header:
         DataError: The file is missing, damaged, or holds something else.
     """
     with open_picture(path, ndim) as picture:
-        return Header(picture.size, picture.channels, picture.itemsize, picture.spacing)
+        return Header(picture.size, picture.channels, picture.itemsize, picture.spacing, grid=picture.grid)
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """DICOM series: the files of a folder as one volume in stored units such as Hounsfield units."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from segcli.core.errors import DataError
 from segcli.core.optional import optional
 from segcli.core.types import Array
 from segcli.files import reading
+from segcli.files._dicom_slice import Slice, read_slice
 
 __all__ = ["DICOMSeries", "is_dicom"]
 
@@ -20,19 +20,8 @@ TO_RAS = np.diag([-1.0, -1.0, 1.0])
 """Converts DICOM axes, which point left and posterior, to NIfTI axes, which point right and anterior."""
 UNEVEN = 0.02
 """Largest relative difference between the distances of slices."""
-ABOUT = (
-    "SeriesInstanceUID",
-    "ImageOrientationPatient",
-    "ImagePositionPatient",
-    "PixelSpacing",
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "BitsStored",
-    "PixelRepresentation",
-)
+TOUCHING = 1e-3
+"""Slices that are less than this many millimetres apart lie at one position."""
 
 
 def is_dicom(path: Path) -> bool:
@@ -57,39 +46,6 @@ def _has_magic(path: Path) -> bool:
         return False
 
 
-def _number(head: Any, name: str, default: float) -> float:
-    """Read the number of an element that may be missing or empty."""
-    value = head.get(name)
-    return default if value is None else float(value)
-
-
-@dataclass(frozen=True)
-class _Slice:
-    path: Path
-    at_mm: float
-    """Position along the normal of the slices."""
-    position: Array
-    """Centre of the first pixel, in DICOM axes."""
-    slope: float
-    intercept: float
-    bits: int
-    """Bits of a stored value."""
-    is_signed: bool
-
-    @property
-    def is_short(self) -> bool:
-        """Tell whether every rescaled value fits a 16-bit integer."""
-        half = 2 ** (self.bits - 1)
-        ends = (-half, half - 1) if self.is_signed else (0, 2 * half - 1)
-        limits = np.iinfo(np.int16)
-        return all(
-            limits.min <= value <= limits.max
-            and self.slope == int(self.slope)
-            and self.intercept == int(self.intercept)
-            for value in (end * self.slope + self.intercept for end in ends)
-        )
-
-
 class DICOMSeries:
     """Reads the slices of one series in a folder, sorted by their position.
 
@@ -101,70 +57,82 @@ class DICOMSeries:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._reader = optional("pydicom", extra="medical", purpose=f"`{folder}`")
-        heads = [(path, self._header(path)) for path in _files(folder)]
-        if not heads:
+        self._reader.config.settings.reading_validation_mode = (
+            self._reader.config.IGNORE
+        )  # what is used is checked here
+        found = [read_slice(path, self._reader) for path in _files(folder)]
+        if not found:
             raise DataError(f"no DICOM files in `{folder}`")
-        series = {str(head.get("SeriesInstanceUID", "")) for _, head in heads}
+        series = {each.series for each in found}
         if len(series) > 1:
             raise DataError(
-                f"`{folder}` holds {len(series)} DICOM series in {len(heads)} files",
+                f"`{folder}` holds {len(series)} DICOM series in {len(found)} files",
                 hint="put each series into its own folder",
             )
-        first = heads[0][1]
-        self.rows, self.columns = int(first.Rows), int(first.Columns)
-        across = np.array([float(value) for value in first.ImageOrientationPatient])
-        self.along_row, self.along_column = across[:3], across[3:]
-        self.between_rows_mm, self.between_columns_mm = map(float, first.PixelSpacing)
-        normal = np.cross(self.along_row, self.along_column)
-        self.slices = sorted((self._slice(path, head, first, normal) for path, head in heads), key=lambda it: it.at_mm)
+        first = found[0]
+        for each in found:
+            self._compare(each, first)
+        self.rows, self.columns = map(int, first.size)
+        self.along_row, self.along_column = first.directions[:3], first.directions[3:]
+        self.between_rows_mm, self.between_columns_mm = map(float, first.spacing_mm)
+        self._normal = np.cross(self.along_row, self.along_column)
+        self.slices = sorted(found, key=self._at_mm)
         self._check_steps()
+        self._check_line()
 
-    def _header(self, path: Path) -> Any:
-        with reading(path, "DICOM file", hint="replace the file"):
-            head = self._reader.dcmread(path, stop_before_pixels=True, specific_tags=list(ABOUT))
-        if int(head.get("NumberOfFrames", 1) or 1) > 1:
-            raise DataError(f"`{path}` holds {head.NumberOfFrames} frames, but one slice per file was expected")
-        missing = [name for name in ABOUT[1:6] if head.get(name) is None]
-        if missing:
-            raise DataError(
-                f"`{path}` has no position in the body (`{missing[0]}` is missing)",
-                hint="remove scouts and reports from the folder",
-            )
-        return head
-
-    def _slice(self, path: Path, head: Any, first: Any, normal: Array) -> _Slice:
-        for name in ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient"):
-            ours, others = (np.array(each.get(name), float) for each in (head, first))
+    def _compare(self, one: Slice, first: Slice) -> None:
+        for name, ours, others in (
+            ("Rows", one.size[:1], first.size[:1]),
+            ("Columns", one.size[1:], first.size[1:]),
+            ("PixelSpacing", one.spacing_mm, first.spacing_mm),
+            ("ImageOrientationPatient", one.directions, first.directions),
+        ):
             if not np.allclose(ours, others, atol=1e-3):
                 shown = " and ".join(f"{values.round(4).tolist()}" for values in (ours, others))
                 raise DataError(
-                    f"slices of `{self.folder}` differ in `{name}` ({shown}): `{path.name}` does not belong to them",
+                    f"slices of `{self.folder}` differ in `{name}` ({shown}): `{one.path.name}` does not belong to "
+                    "them",
                     hint="remove the file from the folder",
                 )
-        position = np.array([float(value) for value in head.ImagePositionPatient])
-        return _Slice(
-            path,
-            float(position @ normal),
-            position,
-            slope=_number(head, "RescaleSlope", 1.0),
-            intercept=_number(head, "RescaleIntercept", 0.0),
-            bits=int(head.get("BitsStored", 16)),
-            is_signed=bool(head.get("PixelRepresentation", 0)),
-        )
+
+    def _at_mm(self, entry: Slice) -> float:
+        """Compute the position along the normal of the slices."""
+        return float(entry.position @ self._normal)
 
     def _check_steps(self) -> None:
-        steps = np.diff([entry.at_mm for entry in self.slices])
+        steps = np.diff([self._at_mm(entry) for entry in self.slices])
         if not len(steps):
             raise DataError(f"`{self.folder}` holds only one slice, but a volume needs several")
+        if steps.min() < TOUCHING:
+            before, after = self.slices[int(steps.argmin())], self.slices[int(steps.argmin()) + 1]
+            raise DataError(
+                f"slices of `{self.folder}` are {steps.min():.4g} mm apart between `{before.path.name}` and "
+                f"`{after.path.name}`: two slices lie at one position, {_place(before)}",
+                hint="a slice is there twice, or the folder holds several scans: put each scan into its own folder",
+            )
         usual = float(np.median(steps))
-        wrong = np.flatnonzero(np.abs(steps - usual) > max(UNEVEN * usual, 1e-3))
-        if usual < 1e-3 or len(wrong):
-            at = int(wrong[0]) if len(wrong) else 0
+        wrong = np.flatnonzero(np.abs(steps - usual) > max(UNEVEN * usual, TOUCHING))
+        if len(wrong):
+            at = int(wrong[0])
             before, after = self.slices[at], self.slices[at + 1]
             raise DataError(
                 f"slices of `{self.folder}` are {steps[at]:.4g} mm apart between `{before.path.name}` and "
-                f"`{after.path.name}`, but {usual:.4g} mm elsewhere",
+                f"`{after.path.name}` ({_place(before)} and {_place(after)}), but {usual:.4g} mm elsewhere",
                 hint="a slice is missing or duplicated: export the series again",
+            )
+
+    def _check_line(self) -> None:
+        """Refuse slices that are shifted against each other by a pixel or more."""
+        positions = np.stack([each.position for each in self.slices])
+        along = np.array([self._at_mm(each) for each in self.slices])
+        share = (along - along[0]) / (along[-1] - along[0])
+        sideways = np.linalg.norm(positions - positions[0] - share[:, None] * (positions[-1] - positions[0]), axis=1)
+        if sideways.max() >= min(self.between_rows_mm, self.between_columns_mm):
+            worst = self.slices[int(sideways.argmax())]
+            raise DataError(
+                f"slices of `{self.folder}` do not lie on a line: `{worst.path.name}` at {_place(worst)} is "
+                f"{sideways.max():.4g} mm beside it",
+                hint="put each scan into its own folder",
             )
 
     @property
@@ -175,7 +143,7 @@ class DICOMSeries:
     @property
     def steps_mm(self) -> tuple[float, float, float]:
         """Return the distances between columns, rows and slices."""
-        between = (self.slices[-1].at_mm - self.slices[0].at_mm) / (len(self.slices) - 1)
+        between = (self._at_mm(self.slices[-1]) - self._at_mm(self.slices[0])) / (len(self.slices) - 1)
         return self.between_columns_mm, self.between_rows_mm, between
 
     @property
@@ -203,10 +171,13 @@ class DICOMSeries:
         for entry in self.slices:
             yield self._plane(entry).astype(self.dtype)
 
-    def _plane(self, entry: _Slice) -> Array:
-        compressed = "compressed files may need `pip install pylibjpeg pylibjpeg-libjpeg`"
-        with reading(entry.path, "DICOM file", hint=f"replace the file; {compressed}", longest=160):
+    def _plane(self, entry: Slice) -> Array:
+        with reading(entry.path, "DICOM file", hint="replace the file", longest=160):
             stored = np.asarray(self._reader.dcmread(entry.path).pixel_array)
         if stored.shape != (self.rows, self.columns):
             raise DataError(f"`{entry.path}` holds pixels of shape {stored.shape}, but grey slices were expected")
-        return stored * entry.slope + entry.intercept
+        return entry.rescaled(stored)
+
+
+def _place(entry: Slice) -> str:
+    return f"({', '.join(f'{value:.5g}' for value in entry.position + 0.0)}) mm"

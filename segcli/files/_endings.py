@@ -8,7 +8,11 @@ from typing import Any
 
 from segcli.core.registry import FILES
 
-__all__ = ["Stated", "ending_of", "endings", "stated_formats", "stem_of"]
+__all__ = ["Stated", "ending_of", "endings", "other_volume", "stated_formats", "stem_of"]
+
+FOR_NIBABEL = (".mgz", ".mgh", ".mnc", ".nii.bz2", ".nii.zst")
+FOR_ITK = (".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".hdr.gz", ".img", ".img.gz", ".gipl", ".gipl.gz")
+ONE_SLICE = (".dcm", ".ima", ".dicom")
 
 
 @dataclass(frozen=True)
@@ -76,3 +80,20 @@ def stem_of(path: Path) -> str:
     ending = ending_of(path)
     is_plain_folder = path.is_dir() and not any(ending in each.endings for each in stated_formats())
     return path.name[: -len(ending)] if ending and not is_plain_folder else path.name
+
+
+def other_volume(path: Path) -> str | None:
+    """Say what to do with a volume of a format that is not read; None for other files.
+
+    Example:
+        >>> other_volume(Path("ct.nrrd"))
+        "convert it to NIfTI: `SimpleITK.WriteImage(SimpleITK.ReadImage('ct.nrrd'), 'NAME.nii.gz')`"
+    """
+    name = path.name.lower()
+    if name.endswith(FOR_NIBABEL):
+        return f"convert it to NIfTI: `nibabel.save(nibabel.load('{path.name}'), 'NAME.nii.gz')`"
+    if name.endswith(FOR_ITK):
+        return f"convert it to NIfTI: `SimpleITK.WriteImage(SimpleITK.ReadImage('{path.name}'), 'NAME.nii.gz')`"
+    if name.endswith(ONE_SLICE):
+        return "`segcli predict` takes the folder of a DICOM series; `dcm2niix` converts it to NIfTI"
+    return None

@@ -1,5 +1,6 @@
 """Geometry of a volume in patient space."""
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,7 +10,12 @@ import numpy as np
 from segcli.core.errors import ConfigError
 from segcli.core.types import Array
 
-__all__ = ["Grid", "nibabel_module", "unplaced"]
+__all__ = ["UNITS_MM", "Grid", "is_usable", "nibabel_module", "unplaced"]
+
+UNITS_MM = {"mm": 1.0, "meter": 1000.0, "micron": 0.001}
+"""Millimetres of each unit of a NIfTI file."""
+FLAT = 1e-3
+"""Smallest volume of a voxel, as a share of the box with its edges; three axes in one plane span none."""
 
 
 def nibabel_module() -> Any:
@@ -24,6 +30,8 @@ def nibabel_module() -> Any:
         raise ConfigError(
             "NIfTI files need the package `nibabel`", hint="run `pip install 'segcli[medical]'`"
         ) from error
+    # it prints what it corrects in a header; what matters is checked here
+    nibabel.imageglobals.logger.setLevel(logging.CRITICAL + 1)
     return nibabel
 
 
@@ -35,13 +43,19 @@ class Grid:
     """
 
     affine: Array
-    """Matrix from stored voxel indices to millimetres."""
+    """Matrix from stored voxel indices to positions in `unit`."""
     stored: tuple[int, ...]
     """Number of voxels along each stored axis."""
     steps_mm: tuple[float, ...]
     """Distance between voxels along each stored axis."""
     codes: tuple[int, int] = (1, 1)
-    """NIfTI codes of the affine: `sform_code` and `qform_code`."""
+    """NIfTI codes of the affine: `sform_code` and `qform_code`; 0 and 0 if only the size of the voxels is stated."""
+    qform: Array | None = None
+    """Second matrix of the file, for readers that prefer it."""
+    unit: str = "mm"
+    """Unit of `affine` and `qform`, one of `UNITS_MM`."""
+    remark: str = ""
+    """What a user should know about the geometry, as a sentence without its end."""
 
     @cached_property
     def axes(self) -> list[int]:
@@ -55,7 +69,10 @@ class Grid:
 
     @cached_property
     def _turns(self) -> Array:
-        turns: Array = nibabel_module().io_orientation(self.affine)
+        # rounded, so that two files whose axes lie halfway between two directions are read alike
+        directions = np.eye(4)
+        directions[:3, :3] = (self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)).round(3)
+        turns: Array = nibabel_module().io_orientation(directions)
         return turns
 
     @property
@@ -67,6 +84,22 @@ class Grid:
     def spacing(self) -> tuple[float, ...]:
         """Return the millimetres between voxels along each axis."""
         return tuple(self.steps_mm[self.axes.index(axis)] for axis in range(3))
+
+    @cached_property
+    def placed(self) -> Array:
+        """Return the matrix from voxel indices in the axes of segcli to millimetres."""
+        turned: Array = self.affine @ nibabel_module().orientations.inv_ornt_aff(self._turns, self.stored)
+        turned[:3] *= UNITS_MM[self.unit]
+        return turned
+
+    @property
+    def words(self) -> str:
+        """Describe the matrix by the directions of the stored axes, the spacing and the position of the first voxel."""
+        letters = "".join(nibabel_module().aff2axcodes(self.affine))
+        spacing = "x".join(f"{step:.5g}" for step in self.steps_mm)
+        origin = ", ".join(f"{value:.5g}" for value in self.affine[:3, 3] * UNITS_MM[self.unit] + 0.0)
+        unstated = "" if any(self.codes) else " (taken from its size: `sform_code` and `qform_code` are 0)"
+        return f"axes {letters}, spacing {spacing} mm and origin ({origin}) mm{unstated}"
 
     def window(self, window: tuple[slice, ...]) -> tuple[slice, ...]:
         """Convert a window to the stored axes."""
@@ -89,3 +122,11 @@ class Grid:
 def unplaced(size: tuple[int, ...]) -> Grid:
     """Make the grid of a file without geometry: voxels of 1 mm."""
     return Grid(np.eye(4), size, (1.0, 1.0, 1.0))
+
+
+def is_usable(affine: Array) -> bool:
+    """Tell whether a matrix `(4, 4)` gives every voxel a place of its own."""
+    if not np.isfinite(affine).all():
+        return False
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(sizes.min() > 0 and abs(np.linalg.det(affine[:3, :3] / sizes)) > FLAT)

@@ -1,6 +1,13 @@
 """NIfTI volumes, `.nii` or compressed `.nii.gz`; needs the extra `medical`.
 
 Axes are read in one order: left to right, posterior to anterior, inferior to superior.
+
+- The geometry is the sform if `sform_code` is not 0, or else the qform; if neither is stated, the size of the voxels
+  alone, as nibabel has it. A qform that is stated replaces an sform that cannot be used.
+- Spacing is in millimetres, whatever the unit in `xyzt_units`; no unit means millimetres.
+- A scale factor of 0 or NaN scales nothing.
+- Axes of length 1 after the third are left out; one that remains, such as time or the components of vectors, holds the
+  channels.
 """
 
 import gzip
@@ -18,7 +25,7 @@ from segcli.core.scratch import Scratch
 from segcli.core.types import Array
 from segcli.files import Add, FileFormat, Picture, Window, ending_of
 from segcli.files._gathered import Gathered
-from segcli.files._grid import Grid, nibabel_module, unplaced
+from segcli.files._grid import UNITS_MM, Grid, is_usable, nibabel_module, unplaced
 from segcli.files._mapped import Mapped, map_file
 
 __all__ = ["NIfTI"]
@@ -27,6 +34,11 @@ BLOCK = 2**24
 """Bytes to unpack at once."""
 AT_ONCE = 2**26
 """Bytes to write at once."""
+NO_PLACE = "write the file again with an affine that nibabel or SimpleITK can read"
+PACKED = 1100
+"""At most this many bytes are packed into one by gzip."""
+UNIT_NAMES = {1: "meter", 2: "mm", 3: "micron"}
+"""Units by their number in `xyzt_units`; any other number means millimetres."""
 
 
 class NIfTI(FileFormat):
@@ -59,15 +71,13 @@ class _Volume(Picture):
         if not path.is_file():
             raise FileNotFoundError(path)
         self.path = path
-        self.image = nibabel_module().load(path)
-        if self.image.ndim not in (3, 4):
-            raise DataError(
-                f"`{path}` has {self.image.ndim} axes, but a volume has 3 (or 4 with channels)", hint=self.hint
-            )
-        self.grid: Grid = _grid_of(self.image)
+        self.image = _opened(path)
+        self.shape = _shape_of(self.image, path)
+        self.grid: Grid = _grid_of(self.image, path)
         self.size, self.spacing = self.grid.size, self.grid.spacing
-        self.channels = int(self.image.shape[3]) if self.image.ndim == 4 else 1
+        self.channels = self.shape[3] if len(self.shape) == 4 else 1
         self.itemsize = self.image.get_data_dtype().itemsize
+        _check_length(self.image, path)
         self._parts: Mapped | None = None
         self._unpacked: Scratch | None = None
 
@@ -79,6 +89,7 @@ class _Volume(Picture):
     def whole(self) -> Array:
         data = self.image.dataobj
         stored = np.asarray(data) if _scaling_of(self.image) is None else np.asarray(data, dtype=np.float32)
+        stored = stored.reshape(self.shape, order="F")
         voxels = self.grid.as_read(stored.astype(stored.dtype.newbyteorder("="), copy=False))
         return voxels if voxels.ndim == 4 else voxels[..., None]
 
@@ -91,14 +102,14 @@ class _Volume(Picture):
         """Unpack `.nii.gz` to the disk; map `.nii` directly."""
         if self._parts is not None:
             return
-        image, data, scaling = self.image, self.image.dataobj, _scaling_of(self.image)
+        data, scaling = self.image.dataobj, _scaling_of(self.image)
         if ending_of(self.path) == ".nii":
-            mapped = map_file(self.path, data.dtype, image.shape, data.offset, order="F")
+            mapped = map_file(self.path, data.dtype, self.shape, data.offset, order="F")
         else:
             unpacked = self._unpacked = self._whole_on_disk(scratch)
 
             def mapped() -> Array:
-                voxels: Array = unpacked.mapped().view(data.dtype).reshape(image.shape, order="F")
+                voxels: Array = unpacked.mapped().view(data.dtype).reshape(self.shape, order="F")
                 return voxels
 
         self._parts = Mapped(mapped, self.grid, scaling=scaling)
@@ -126,11 +137,92 @@ class _Volume(Picture):
             self._unpacked.close()
 
 
-def _grid_of(image: Any) -> Grid:
-    """Read the geometry of a nibabel image."""
-    codes = [int(image.header[name]) or 1 if name in image.header else 1 for name in ("sform_code", "qform_code")]
-    steps = tuple(float(value) for value in image.header.get_zooms()[:3])
-    return Grid(image.affine, tuple(map(int, image.shape[:3])), steps, (codes[0], codes[1]))
+def _opened(path: Path) -> Any:
+    """Open a file with nibabel, which reads the header."""
+    try:
+        return nibabel_module().load(path)
+    except ValueError as error:
+        if "w2 should be positive" not in str(error):
+            raise
+        raise DataError(f"the qform of `{path}` is no rotation, so its position is unknown", hint=NO_PLACE) from error
+
+
+def _shape_of(image: Any, path: Path) -> tuple[int, ...]:
+    """Return three lengths, or four if there are channels.
+
+    Raises:
+        DataError: The file does not hold a volume of numbers.
+    """
+    shape = tuple(map(int, image.shape))
+    kept = (*shape[:3], *(length for length in shape[3:] if length != 1))
+    sizes = "x".join(map(str, shape))
+    if len(kept) not in (3, 4):
+        raise DataError(
+            f"`{path}` has {len(shape)} axes ({sizes}), but a volume has 3 (or 4 with channels)",
+            hint="write one file for each volume",
+        )
+    if min(kept) < 1:
+        raise DataError(f"`{path}` states a size of {sizes} voxels", hint="write the file again")
+    kind = image.get_data_dtype()
+    if kind.kind not in "buif":
+        what = f"colours ({''.join(kind.names)})" if kind.names else f"{kind} values"
+        raise DataError(
+            f"`{path}` holds {what}, but it must hold numbers",
+            hint="a screenshot or a colour map is no image of the scanner: replace the file, or remove it",
+        )
+    return kept
+
+
+def _check_length(image: Any, path: Path) -> None:
+    """Compare what the header states with the size of the file, before memory is taken for it."""
+    stated = int(np.prod(image.shape, dtype=np.float64)) * image.get_data_dtype().itemsize
+    have = path.stat().st_size
+    room = have - image.dataobj.offset if ending_of(path) == ".nii" else have * PACKED
+    if stated > room:
+        sizes = "x".join(map(str, image.shape))
+        raise DataError(
+            f"`{path}` is truncated: its header states {sizes} voxels ({stated:,} bytes), but it has {have:,} bytes",
+            hint="copy the file again",
+        )
+
+
+def _grid_of(image: Any, path: Path) -> Grid:
+    """Read the geometry of a nibabel image.
+
+    Raises:
+        DataError: The file states a geometry that cannot be used.
+    """
+    header, affine, remark = image.header, image.affine, ""
+    codes = (int(header["sform_code"]), int(header["qform_code"]))
+    qform = _qform(header) if codes[1] > 0 else None
+    if not is_usable(affine):
+        source = "sform" if codes[0] > 0 else "qform" if codes[1] > 0 else "size of the voxels"
+        rows = affine[:3].round(4).tolist()
+        if qform is None or codes[0] <= 0:
+            raise DataError(f"the {source} of `{path}` gives its voxels no place: {rows}", hint=NO_PLACE)
+        remark = f"the sform of `{path}` gives its voxels no place ({rows}), so its qform is taken"
+        affine, codes = qform, (0, codes[1])
+    unit = UNIT_NAMES.get(int(header["xyzt_units"]) & 7, "mm")
+    zooms, sizes = header.get_zooms()[:3], nibabel_module().affines.voxel_sizes(affine)
+    steps = (zoom if np.isclose(zoom, size, rtol=1e-4) else size for zoom, size in zip(zooms, sizes, strict=True))
+    return Grid(
+        affine,
+        tuple(map(int, image.shape[:3])),
+        tuple(float(step) * UNITS_MM[unit] for step in steps),
+        codes,
+        qform,
+        unit,
+        remark,
+    )
+
+
+def _qform(header: Any) -> Array | None:
+    """Read the qform; None if it cannot be used."""
+    try:
+        qform: Array = header.get_qform()
+    except ValueError:
+        return None
+    return qform if is_usable(qform) else None
 
 
 def _scaling_of(image: Any) -> tuple[float, float] | None:
@@ -149,8 +241,8 @@ def _header(grid: Grid, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> Any:
     header = nibabel_module().Nifti1Header()
     header.set_data_dtype(dtype)
     header.set_data_shape(shape)
-    header.set_xyzt_units("mm")
-    header.set_qform(grid.affine, code=grid.codes[1])
+    header.set_xyzt_units(grid.unit)
+    header.set_qform(grid.affine if grid.qform is None else grid.qform, code=grid.codes[1])
     header.set_sform(grid.affine, code=grid.codes[0])
     return header
 

@@ -519,6 +519,38 @@ def test_a_series_of_dicom_files_becomes_a_nifti_file_in_its_place(trained, run_
     assert "mm apart between `2.dcm` and `4.dcm`" in " ".join(result.err.split())
 
 
+def test_broken_scans_do_not_take_the_good_ones_of_their_folder_along(trained, run_cli, workplace):
+    pydicom, nibabel = pytest.importorskip("pydicom"), pytest.importorskip("nibabel")
+    trained(dataset__intensity_range=[0.0, 1000.0])
+    (workplace / "scans").mkdir()
+    voxels = np.rint(bodies(5)[0] * 1000).astype(np.int16)
+    for name in ("good", "placeless", "gap", "junk"):
+        write_dicom(workplace / "scans" / name, voxels.T)
+    data = pydicom.dcmread("scans/placeless/3.dcm")
+    del data.ImagePositionPatient
+    data.save_as("scans/placeless/3.dcm")
+    Path("scans/gap/4.dcm").unlink()
+    Path("scans/junk/2.dcm").write_bytes(b"no DICOM")
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), "scans/fine.nii.gz")
+    colours = np.zeros(voxels.shape, [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nibabel.save(nibabel.Nifti1Image(colours, np.eye(4)), "scans/screenshot.nii.gz")
+    flat = nibabel.Nifti1Image(voxels, np.eye(4))
+    flat.header["srow_x"] = flat.header["srow_y"] = flat.header["srow_z"] = 0
+    flat.header["sform_code"], flat.header["vox_offset"] = 2, 352
+    Path("scans/flat.nii").write_bytes(flat.header.binaryblock + bytes(4) + voxels.tobytes("F"))
+    result = run_cli("predict", "scans", "--run", "tiny", "--out", "found", "--json", "--probabilities")
+    failed = {Path(each["file"]).name: each["message"] for each in json.loads(result.out)["failed"]}
+    assert set(failed) == {"placeless", "gap", "junk", "screenshot.nii.gz", "flat.nii"}
+    assert "scans/placeless/3.dcm` has no position in the body" in failed["placeless"]
+    assert "6 mm apart between `3.dcm` and `5.dcm`" in failed["gap"]
+    assert "cannot read DICOM file `scans/junk/2.dcm`" in failed["junk"]
+    assert "holds colours (RGB)" in failed["screenshot.nii.gz"]
+    assert "the sform of `scans/flat.nii` gives its voxels no place" in failed["flat.nii"]
+    assert {path.name for path in Path("found").glob("*.nii.gz")} == {
+        f"{name}{kind}.nii.gz" for name in ("good", "fine") for kind in ("", "_probabilities")
+    }
+
+
 def test_an_exported_file_has_every_output_and_the_presence_in_its_probabilities(trained, run_cli):
     pytest.importorskip("onnxscript")
     trained(dataset__mean=[0.5], dataset__std=[0.2])

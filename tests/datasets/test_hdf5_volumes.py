@@ -155,6 +155,24 @@ def test_masks_that_hold_more_than_0_and_1_are_refused(make, workplace):
         layout.read(layout.cases("train")[2])
 
 
+def test_masks_in_floating_point_are_taken_where_they_are_whole_within_a_thousandth(make, workplace):
+    layout = make()
+    case = layout.cases("train")[0]
+    before = layout.read(case).maps["mask"]
+    masks = np.moveaxis(before, -1, 0)[None].repeat(6, axis=0).astype(np.float32) + np.float32(2e-4)
+    flags = masks.reshape(6, 2, -1).max(axis=2) > 0.5
+    change(workplace, masks=masks, presence_labels=flags.astype(np.uint8))
+    layout = make()
+    assert errors(layout) == []
+    np.testing.assert_array_equal(layout.read(layout.cases("train")[0]).maps["mask"], before)
+    masks[1, 0, 3, 3, 3] = 0.25
+    change(workplace, masks=masks)
+    text = r"mask of `data/train.h5\[1\]` holds 0.25 \(1 times\), but a label is a whole number"
+    assert re.search(text, errors(make())[0])
+    with pytest.raises(DataError, match=text):
+        layout.read(layout.cases("train")[1])
+
+
 def test_cases_on_scales_of_their_own_are_told_with_the_setting_that_helps(make, workplace, run_cli):
     make()
     images = np.stack([bodies(index)[0] for index in range(6)]) * np.array([1, 10, 1e3, 1, 1e4, 5])[:, None, None, None]

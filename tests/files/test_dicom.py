@@ -105,8 +105,17 @@ def test_values_that_are_no_short_whole_numbers_are_floating_point(tmp_path):
     [
         ({"SeriesInstanceUID": "9.9"}, "holds 2 DICOM series in 6 files"),
         ({"PixelSpacing": [0.7, 0.8]}, "differ in `PixelSpacing`"),
-        ({"ImagePositionPatient": list(ORIGIN + 9 * STEP * NORMAL)}, "12.5 mm apart between `86.dcm` and `extra.dcm`"),
-        ({}, "0 mm apart between"),
+        ({"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}, "differ in `ImageOrientationPatient`"),
+        ({"Rows": 3, "PixelData": bytes(42)}, r"differ in `Rows` \(\[3.0\] and \[6.0\]\): `extra.dcm` does not"),
+        (
+            {"ImagePositionPatient": list(ORIGIN + 9 * STEP * NORMAL)},
+            r"12.5 mm apart between `86.dcm` and `extra.dcm` \(\(-100, 50, 30\) mm and \(-100, 50, 42.5\) mm\), but",
+        ),
+        ({}, r"0 mm apart between .*: two slices lie at one position, \(-100, 50, 25\) mm"),
+        (
+            {"ImagePositionPatient": list(ORIGIN + 5 * STEP * NORMAL + 9 * ROW)},
+            r"do not lie on a line: `.*` at .* is \d\.?\d* mm beside it",
+        ),
         ({"ImagePositionPatient": None}, "has no position in the body"),
     ],
 )
@@ -123,6 +132,101 @@ def test_a_folder_that_is_no_single_whole_series_is_told(tmp_path, change, text)
 def test_an_empty_rescale_is_none(tmp_path):
     series = DICOMSeries(write_series(tmp_path / "ct", RescaleSlope=None, RescaleIntercept=None))
     np.testing.assert_array_equal(np.stack(list(series.planes())), STORED)
+
+
+UNUSABLE = {
+    "position of words": (
+        {"ImagePositionPatient": b"a\\b\\c "},
+        r"`ImagePositionPatient` `\['a', 'b', 'c'\]`, but 3 numbers",
+    ),
+    "position of two": ({"ImagePositionPatient": b"1\\2 "}, r"`ImagePositionPatient` `\[1, 2\]`, but 3 numbers were"),
+    "position NaN": ({"ImagePositionPatient": b"nan\\0\\1 "}, r"`ImagePositionPatient` `\[nan, 0, 1\]`, but 3 numbers"),
+    "slope of words": ({"RescaleSlope": b"x "}, "`RescaleSlope` `x`, but one number was expected"),
+    "slope of 0": ({"RescaleSlope": b"0 "}, "states the `RescaleSlope` 0, which makes all values equal"),
+    "spacing of one": ({"PixelSpacing": b"1 "}, "`PixelSpacing` `1`, but 2 numbers were expected"),
+    "spacing of 0": ({"PixelSpacing": b"0\\0 "}, r"states the `PixelSpacing` `\[0, 0\]`"),
+    "spacing empty": ({"PixelSpacing": b""}, r"has no spacing \(`PixelSpacing` is missing\)"),
+    "axes of 0": ({"ImageOrientationPatient": b"0\\0\\0\\0\\0\\0 "}, "axes that are not perpendicular unit vectors"),
+    "axes oblique": ({"ImageOrientationPatient": b"1\\0\\0\\1\\0\\0 "}, "axes that are not perpendicular unit vectors"),
+    "frames": ({"NumberOfFrames": b"3 "}, "holds 3 frames, but one slice per file was expected"),
+    "frames of words": ({"NumberOfFrames": b"x "}, "`NumberOfFrames` `x`, but one number was expected"),
+    "palette": ({"PhotometricInterpretation": b"PALETTE COLOR "}, r"holds colours \(`PALETTE COLOR`\), but grey"),
+    "colours": ({"PhotometricInterpretation": b"RGB "}, r"holds colours \(`RGB`\), but grey slices were expected"),
+    "inverted and rescaled": (
+        {"PhotometricInterpretation": b"MONOCHROME1 "},
+        "is `MONOCHROME1` .* slope of 1 and an inter",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_a_header_that_cannot_be_used_is_told_with_file_and_value(tmp_path, kind):
+    folder, (elements, text) = write_series(tmp_path / "ct"), UNUSABLE[kind]
+    data = pydicom.dcmread(folder / "88.dcm")
+    for name, value in elements.items():
+        tag = pydicom.tag.Tag(name)
+        data[tag] = pydicom.dataelem.RawDataElement(
+            tag, pydicom.datadict.dictionary_VR(tag), len(value), value, 0, False, True
+        )
+    data.save_as(folder / "88.dcm", enforce_file_format=True)
+    with pytest.raises(DataError, match=text) as caught:
+        open_picture(folder, 3)
+    assert "88.dcm`" in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("is_signed", [False, True])
+def test_white_is_zero_is_turned_by_the_bits_of_a_value(tmp_path, is_signed):
+    stored = STORED.astype(np.int16) - 2000 * is_signed
+    bright = {"RescaleSlope": None, "RescaleIntercept": None, "PixelRepresentation": int(is_signed)}
+    folder = tmp_path / "cr"
+    write_series(folder, PhotometricInterpretation="MONOCHROME1", **bright)
+    for number in range(5):  # 12 bits: 0 to 4095, or -2048 to 2047
+        data = pydicom.dcmread(folder / f"{90 - number}.dcm")
+        data.PixelData = stored[number].tobytes()
+        data.save_as(folder / f"{90 - number}.dcm", enforce_file_format=True)
+    series = DICOMSeries(folder)
+    lowest, highest = (-2048, 2047) if is_signed else (0, 4095)
+    np.testing.assert_array_equal(np.stack(list(series.planes())), highest - (stored - lowest))
+
+
+def test_signed_values_keep_their_sign(tmp_path):
+    folder = write_series(tmp_path / "ct", PixelRepresentation=1, RescaleIntercept=0)
+    data = pydicom.dcmread(folder / "90.dcm")
+    data.PixelData = (STORED[0].astype(np.int16) - 2000).tobytes()
+    data.save_as(folder / "90.dcm", enforce_file_format=True)
+    first = next(iter(DICOMSeries(folder).planes()))
+    np.testing.assert_array_equal(first, STORED[0].astype(int) - 2000)
+
+
+def test_the_distance_of_slices_is_that_of_their_positions(tmp_path):
+    series = DICOMSeries(write_series(tmp_path / "ct", SliceThickness=5, SpacingBetweenSlices=7))
+    assert series.steps_mm[2] == pytest.approx(STEP)
+
+
+def test_a_compressed_series_without_a_decoder_says_what_to_install(tmp_path, monkeypatch):
+    folder = write_series(tmp_path / "ct")
+    data = pydicom.dcmread(folder / "88.dcm")
+    data.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLosslessSV1
+    data.PixelData = pydicom.encaps.encapsulate([bytes(20)])
+    data["PixelData"].is_undefined_length = True
+    data.save_as(folder / "88.dcm", enforce_file_format=True)
+    decoder = pydicom.pixels.get_decoder(pydicom.uid.JPEGLosslessSV1)
+    monkeypatch.setattr(type(decoder), "is_available", property(lambda _: False))
+    with pytest.raises(
+        DataError, match=r"88.dcm` is compressed \(JPEG Lossless.*no package that is installed"
+    ) as caught:
+        open_picture(folder, 3)
+    assert "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg" in caught.value.hint
+
+
+def test_a_compressed_series_is_read_where_it_can_be_decoded(tmp_path):
+    folder = write_series(tmp_path / "ct")
+    for path in folder.iterdir():
+        data = pydicom.dcmread(path)
+        data.compress(pydicom.uid.RLELossless)
+        data.save_as(path, enforce_file_format=True)
+    np.testing.assert_array_equal(np.stack(list(DICOMSeries(folder).planes())), STORED.astype(int) - 1024)
 
 
 def test_a_damaged_slice_is_named(tmp_path):
