@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from segcli.cli.app import app
 from segcli.core.addresses import refuse_addresses
 from segcli.core.errors import SegcliError, Stopped
+from segcli.core.paths import expanded_arguments
 
 __all__ = ["run"]
 
@@ -18,7 +19,7 @@ def run(arguments: Sequence[str]) -> int:
         completion_init()
     try:
         refuse_addresses(arguments)
-        app(list(arguments), prog_name="segcli")
+        app(expanded_arguments(arguments), prog_name="segcli")
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(bool(leaving.code))
     except SegcliError as error:

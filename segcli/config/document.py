@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from segcli.core.errors import ConfigError
+from segcli.core.errors import ConfigError, DataError
+from segcli.core.text import read_text
 
 __all__ = ["Document", "Loc", "Origin", "Problem", "parse_value", "read_document"]
 
@@ -162,10 +163,12 @@ def read_document(path: Path) -> Document:
         ConfigError: The file is missing or no YAML.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         raise ConfigError(f"no config file `{path}`", hint=_neighbours(path)) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except DataError as error:
+        raise ConfigError(error.message, hint=error.hint) from None
+    except OSError as error:
         raise ConfigError(f"cannot read config file `{path}` ({error})") from None
     try:
         loader = _Loader(text)

@@ -11,6 +11,7 @@ import yaml
 
 from segcli.core.errors import DataError
 from segcli.core.files import plain, shown, write_yaml
+from segcli.core.text import read_text
 from segcli.data.draws import assign, group_of
 from segcli.data.split_settings import SIDES, ShareSettings
 
@@ -44,8 +45,8 @@ class Division:
     def known(self) -> dict[str, str]:
         """Read the split of each name from the file; empty if the file cannot be read."""
         try:
-            values = yaml.load(self.file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            values = yaml.load(read_text(self.file), Loader=yaml.BaseLoader)
+        except (OSError, DataError, yaml.YAMLError):
             return {}
         if not isinstance(values, dict):
             return {}
@@ -120,8 +121,11 @@ def _kept(keys: list[str], settings: ShareSettings, file: Path) -> dict[str, lis
     where = f"split file `{shown(file)}`"
     again = "draw it again with `segcli data split CONFIG`"
     try:
-        values = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # 0001 is a name, not a number
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        values = yaml.load(read_text(file), Loader=yaml.BaseLoader)  # 0001 is a name, not a number
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise DataError(f"split file `{shown(file)}:{line}` is not valid YAML ({error.problem})", hint=again) from None
+    except (OSError, yaml.YAMLError) as error:
         raise DataError(f"cannot read {where} ({' '.join(str(error).split())[:120]})", hint=again) from None
     if not isinstance(values, dict) or not all(_is_names(values.get(split, [])) for split in SIDES):
         raise DataError(f"{where} has no lists of names under `train`, `val` and `test`", hint=again)
@@ -188,7 +192,7 @@ def _listed(settings: ShareSettings, split: str, root: Path, keys: list[str]) ->
     else:
         path = given if given.is_absolute() else root / given
         try:
-            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+            lines = [line.strip() for line in read_text(path).splitlines()]
         except OSError:
             raise DataError(
                 f"no list file `{path}` for split `{split}`", hint="set `split` in the data-set file"

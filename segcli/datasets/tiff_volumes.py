@@ -26,7 +26,7 @@ from segcli.data.slices import SliceStacks
 from segcli.data.split_settings import ShareSettings
 from segcli.data.splits import Division, divide
 from segcli.datasets import Layout
-from segcli.datasets._sample_table import SampleTable, rows_of
+from segcli.datasets._sample_table import SampleTable, classes_in
 from segcli.datasets._small import COUNTS, volume
 from segcli.files import create, is_picture_folder, stem_of
 
@@ -97,7 +97,10 @@ class TIFFVolumes(Layout):
     def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
         """Set one channel, and take the classes of the CSV, where they are not stated."""
         changes: dict[str, Any] = {} if "num_channels" in values else {"num_channels": 1}
-        classes = values.get("classes") or _classes_of_table(values)
+        try:
+            classes = values.get("classes") or _classes_of_table(values)
+        except DataError as error:
+            return changes, [("classes_csv", error.message, error.hint)]
         if not isinstance(classes, list) or not classes:
             return changes, []
         if values.get("num_classes", len(classes)) != len(classes):
@@ -366,18 +369,14 @@ class TIFFVolumes(Layout):
 
 
 def _classes_of_table(values: dict[str, Any]) -> list[dict[str, str]]:
-    """Read the classes of the CSV, in alphabetical order; empty if it cannot be read."""
+    """Read the classes of the CSV, in alphabetical order; empty if there is no data set."""
     paths, keys = values.get("paths"), TIFFVolumes.Config.model_fields
     root = paths.get("root") if isinstance(paths, dict) else None
-    if not isinstance(root, str | Path):
-        return []
-    table, column = (str(values.get(key, keys[key].default)) for key in ("classes_csv", "class_column"))
-    try:
-        found = {(row.get(column) or "").strip() for row in rows_of(Path(root) / table)} - {""}
-    except DataError:
+    if not isinstance(root, str | Path) or not Path(root).is_dir():
         return []  # reported when the samples are searched
-    chosen = values.get("class_filter")
-    return [{"name": name} for name in (chosen if isinstance(chosen, list) else sorted(found))]
+    table, *columns = (str(values.get(key, keys[key].default)) for key in ("classes_csv", "id_column", "class_column"))
+    found, chosen = classes_in(Path(root) / table, *columns), values.get("class_filter")
+    return [{"name": name} for name in (chosen if isinstance(chosen, list) else found)]
 
 
 def _padded(voxels: Array, size: tuple[int, ...]) -> Array:

@@ -147,6 +147,10 @@ class Picture(ABC):
         """Decode numbers as stored."""
         return self.whole()
 
+    def share_left_out(self) -> float:
+        """Compute the share of chunks that the writer left out, and that are read as one value."""
+        return 0.0
+
     def close(self) -> None:
         """Close the file."""
         return

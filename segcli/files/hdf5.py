@@ -12,9 +12,10 @@ import numpy as np
 
 from segcli.core.errors import DataError
 from segcli.core.files import told_when_full
-from segcli.core.names import safe_name
+from segcli.core.names import printable, safe_name
 from segcli.core.types import Array
 from segcli.files import HINT, KEPT, LARGE, Add, FileFormat, Picture, Window, reading
+from segcli.files._hdf5_content import never_written, numbers_in, strings_in, unwritten
 
 __all__ = ["HDF5"]
 
@@ -62,22 +63,28 @@ class HDF5(FileFormat):
     def members(cls, path: Path) -> list[str]:
         """Name the volumes of a file."""
         with cls(path).reading() as file:
-            return cls.names_in(file, len(_images(path, file)))
+            return cls.names_in(file, path, len(_images(path, file)))[0]
 
     @staticmethod
-    def names_in(file: h5py.File, count: int) -> list[str]:
-        """Name the volumes of an open file: by its `case_ids` if they are valid file names, otherwise by numbers."""
-        if "case_ids" in file and file["case_ids"].shape == (count,):
-            names = [HDF5.text_of(value) for value in file["case_ids"][:]]
-            usable = all(name == safe_name(name) for name in names)
-            if usable and len(set(names)) == count:
-                return names
-        return [f"{index:04d}" for index in range(count)]
+    def names_in(file: h5py.File, path: Path, count: int) -> tuple[list[str], str | None]:
+        """Name the volumes of an open file: by its `case_ids` if they are valid file names, otherwise by numbers.
 
-    @staticmethod
-    def text_of(value: Any) -> str:
-        """Decode a string from h5py."""
-        return value.decode() if isinstance(value, bytes) else str(value)
+        Returns:
+            The names, and why `case_ids` are not used; None if they are, or if there are none.
+        """
+        fault: str | None = None
+        try:
+            names = strings_in(file, path, "case_ids", count)
+        except DataError as error:
+            names, fault = None, error.message
+        if names is not None:
+            wrong = next((name for name in names if name != safe_name(name)), None)
+            if wrong is None and len(set(names)) == count:
+                return names, None
+            why = "is there twice" if wrong is None else "cannot be the name of a file"
+            twice = next((name for at, name in enumerate(names) if name in names[:at]), "")
+            fault = f"`case_ids` of `{path}`: `{printable(twice if wrong is None else wrong)}` {why}"
+        return [f"{index:04d}" for index in range(count)], fault
 
     @classmethod
     def open(cls, path: Path, ndim: int, index: int | None = None) -> Picture:
@@ -98,7 +105,7 @@ class HDF5(FileFormat):
             count: Masks of each volume.
         """
         with HDF5(source).reading() as volumes:
-            cases = len(volumes["images"])
+            cases = len(_images(source, volumes))
         part.parent.mkdir(parents=True, exist_ok=True)
         most = CHUNK if np.prod(size, dtype=np.int64) >= LARGE else max(size)
         with told_when_full(part), h5py.File(part, "a") as file:
@@ -147,9 +154,13 @@ def _in_worker() -> bool:
 
 
 def _images(path: Path, file: h5py.File) -> Any:
-    if "images" not in file:
+    images = numbers_in(file, path, "images")
+    if images is None:
         raise DataError(f"`{path}` has no dataset `images`; it has {', '.join(file) or 'none'}")
-    return file["images"]
+    if len(images.shape) not in (4, 5):
+        sizes = "x".join(map(str, images.shape))
+        raise DataError(f"`images` of `{path}` are {sizes}", hint="they must have 4 axes, or 5 with channels")
+    return images
 
 
 class _Volume(Picture):
@@ -161,6 +172,9 @@ class _Volume(Picture):
         self.file = h5py.File(path, "r", locking=False, rdcc_nbytes=2 * KEPT, rdcc_nslots=10007)
         try:
             self.data = _images(path, self.file)
+            share = float(unwritten(self.data)[index])
+            if share:
+                raise never_written("images", str(self.path), share)
             self.has_channels = len(self.data.shape) == 5
             self.size = tuple(map(int, self.data.shape[-3:]))
             self.channels = int(self.data.shape[1]) if self.has_channels else 1
