@@ -124,7 +124,7 @@ def _kept(keys: list[str], settings: ShareSettings, file: Path) -> dict[str, lis
         values = yaml.load(read_text(file), Loader=yaml.BaseLoader)  # 0001 is a name, not a number
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise DataError(f"split file `{shown(file)}:{line}` is not valid YAML ({error.problem})", hint=again) from None
+        raise DataError(f"cannot read split file `{shown(file)}:{line}` ({error.problem})", hint=again) from None
     except (OSError, yaml.YAMLError) as error:
         raise DataError(f"cannot read {where} ({' '.join(str(error).split())[:120]})", hint=again) from None
     if not isinstance(values, dict) or not all(_is_names(values.get(split, [])) for split in SIDES):

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import psutil
 
@@ -15,7 +14,7 @@ from segcli.files._hdf5_content import never_written, numbers_in, unwritten
 __all__ = ["content_faults"]
 
 
-def content_faults(file: h5py.File, path: Path, case_names: list[str], structures: list[str]) -> Iterator[Finding]:
+def content_faults(file: Any, path: Path, case_names: list[str], structures: list[str]) -> Iterator[Finding]:
     """Find what would be read as something else than the writer of the file meant, without reading a case.
 
     Args:

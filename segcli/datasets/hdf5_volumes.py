@@ -145,7 +145,7 @@ class HDF5Volumes(Volumes):
                     shapes[key] = tuple(map(int, found.shape))
                 count = shapes["images"][0] if shapes["images"] else 0
                 scenarios: Sequence[str | None] = strings_in(file, path, "scenarios", count) or [None] * count
-                names, unused = HDF5.names_in(file, path, count)
+                names, unused = HDF5.names_in(file, count), HDF5.fault_of_names(file, count)
                 self._headers[split] = _Header(shapes, names, list(scenarios), unused)
         return self._headers[split]
 

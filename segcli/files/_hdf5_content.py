@@ -180,7 +180,7 @@ def _refuse_missing_filters(dataset: h5py.Dataset, path: Path, key: str) -> None
             importlib.import_module("hdf5plugin")  # registers its filters
         if h5py.h5z.filter_avail(code):
             continue
-        called = printable(name.decode(errors="replace"), 60) if name else PLUGINS.get(code, "")
+        called = PLUGINS.get(code) or printable(name.decode(errors="replace"), 60)
         otherwise = "" if code in PLUGINS else ", or write the file anew with gzip, if that does not bring the filter"
         what = f"`{called}` ({code})" if called else str(code)
         raise DataError(

@@ -63,28 +63,17 @@ class HDF5(FileFormat):
     def members(cls, path: Path) -> list[str]:
         """Name the volumes of a file."""
         with cls(path).reading() as file:
-            return cls.names_in(file, path, len(_images(path, file)))[0]
+            return cls.names_in(file, len(_images(path, file)))
 
     @staticmethod
-    def names_in(file: h5py.File, path: Path, count: int) -> tuple[list[str], str | None]:
-        """Name the volumes of an open file: by its `case_ids` if they are valid file names, otherwise by numbers.
+    def names_in(file: h5py.File, count: int) -> list[str]:
+        """Name the volumes of an open file: by its `case_ids` if they are valid file names, otherwise by numbers."""
+        return _names_and_fault(file, count)[0]
 
-        Returns:
-            The names, and why `case_ids` are not used; None if they are, or if there are none.
-        """
-        fault: str | None = None
-        try:
-            names = strings_in(file, path, "case_ids", count)
-        except DataError as error:
-            names, fault = None, error.message
-        if names is not None:
-            wrong = next((name for name in names if name != safe_name(name)), None)
-            if wrong is None and len(set(names)) == count:
-                return names, None
-            why = "is there twice" if wrong is None else "cannot be the name of a file"
-            twice = next((name for at, name in enumerate(names) if name in names[:at]), "")
-            fault = f"`case_ids` of `{path}`: `{printable(twice if wrong is None else wrong)}` {why}"
-        return [f"{index:04d}" for index in range(count)], fault
+    @staticmethod
+    def fault_of_names(file: h5py.File, count: int) -> str | None:
+        """Tell why `case_ids` of an open file do not name its volumes; None if they do, or if there are none."""
+        return _names_and_fault(file, count)[1]
 
     @classmethod
     def open(cls, path: Path, ndim: int, index: int | None = None) -> Picture:
@@ -151,6 +140,24 @@ def _in_worker() -> bool:
     """Tell whether this process is a loader worker of PyTorch, which does not fork."""
     loading = sys.modules.get("torch.utils.data")
     return loading is not None and loading.get_worker_info() is not None
+
+
+def _names_and_fault(file: h5py.File, count: int) -> tuple[list[str], str | None]:
+    path, numbers = Path(file.filename), [f"{index:04d}" for index in range(count)]
+    try:
+        names = strings_in(file, path, "case_ids", count)
+    except DataError as error:
+        return numbers, error.message
+    if names is None:
+        return numbers, None
+    seen: set[str] = set()
+    for name in names:
+        if name != safe_name(name):
+            return numbers, f"`case_ids` of `{path}`: `{printable(name)}` cannot be the name of a file"
+        if name in seen:
+            return numbers, f"`case_ids` of `{path}`: `{name}` is there twice"
+        seen.add(name)
+    return names, None
 
 
 def _images(path: Path, file: h5py.File) -> Any:

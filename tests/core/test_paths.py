@@ -11,7 +11,6 @@ from segcli.core.errors import ConfigError
 from segcli.core.files import write_yaml
 from segcli.core.paths import escaped, expanded, expanded_arguments
 
-
 NETWORK = """
 from torch import nn
 
