@@ -4,11 +4,11 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from segcli.core.errors import DataError
+from segcli.core.errors import ConfigError, DataError
 from segcli.core.names import printable
 from segcli.data.checks import Finding
 from segcli.data.samples import Case
-from segcli.files import is_picture_folder, open_picture
+from segcli.files import format_of, open_picture
 
 __all__ = ["chunks_left_out", "links_outside"]
 
@@ -58,16 +58,19 @@ def chunks_left_out(split: str, cases: Iterable[Case], ndim: int) -> Iterator[Fi
     """Find images whose format lets a writer leave out chunks; such chunks are read as one value."""
     shares: dict[Path, float] = {}
     for path in dict.fromkeys(case.image for case in cases):
-        if is_picture_folder(path, ndim):
+        kind = format_of(path, ndim)
+        if kind is not None and kind.may_leave_out and path.exists():
             try:
                 with open_picture(path, ndim) as picture:
                     shares[path] = picture.share_left_out()
             except DataError:
                 continue  # reported with the image
+            except ConfigError:
+                return  # the package that reads it is missing, which is reported first
     lacking = {path: share for path, share in shares.items() if share}
     if lacking:
         first = max(lacking, key=lambda path: lacking[path])
         more = f" (so do {len(lacking) - 1} more images of `{split}`)" if len(lacking) > 1 else ""
-        message = f"`{first}` lacks {lacking[first]:.0%} of its chunks, which are read as its fill value{more}"
+        message = f"`{first}` lacks {lacking[first]:.0%} of its chunks or tiles, which are read as one value{more}"
         hint = "right where the image is empty, because writers leave such chunks out; otherwise copy the folder again"
         yield Finding("chunks_left_out", "warning", first, message, hint)

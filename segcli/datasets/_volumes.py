@@ -1,5 +1,6 @@
 """Common part of layouts of volumes: several structures per case; predictions keep the format of their input."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -231,9 +232,25 @@ def metadata(root: Path | None) -> dict[str, Any]:
     """Read `metadata.json`; empty if there is no such file.
 
     Raises:
-        DataError: The file cannot be read; the message names the line.
+        DataError: The file cannot be read, which is blamed on a line, or a value has the wrong form.
     """
-    return {} if root is None else _facts(root / "metadata.json")
+    if root is None:
+        return {}
+    path = root / "metadata.json"
+    about = _facts(path)
+    for key, form in (("structure_names", "a list of names"), ("spacing_mm", "three positive numbers")):
+        if key in about and not (_are_names if key == "structure_names" else _are_lengths)(about[key]):
+            shown = json.dumps(about[key], ensure_ascii=False)[:80]
+            raise DataError(f"`{path}` says `{key}: {shown}`, but it must be {form}", hint=f"correct `{key}`")
+    return about
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str | int) for name in value)
+
+
+def _are_lengths(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(type(x) in (int, float) and 0 < x < 1e9 for x in value)
 
 
 def decathlon_names(root: Path) -> dict[int, str]:

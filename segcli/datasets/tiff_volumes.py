@@ -97,12 +97,9 @@ class TIFFVolumes(Layout):
     def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
         """Set one channel, and take the classes of the CSV, where they are not stated."""
         changes: dict[str, Any] = {} if "num_channels" in values else {"num_channels": 1}
-        try:
-            classes = values.get("classes") or _classes_of_table(values)
-        except DataError as error:
-            return changes, [("classes_csv", error.message, error.hint)]
+        classes, mistakes = (values["classes"], []) if values.get("classes") else _classes_of_table(values)
         if not isinstance(classes, list) or not classes:
-            return changes, []
+            return changes, mistakes
         if values.get("num_classes", len(classes)) != len(classes):
             message = f"is {values['num_classes']}, but there are {len(classes)} classes"
             return changes, [("num_classes", message, "remove `num_classes`: it follows from the classes")]
@@ -154,17 +151,9 @@ class TIFFVolumes(Layout):
     @cached_property
     def folders(self) -> list[str]:
         """List the folders of `root` that hold a sample, in natural order."""
-        self._check_root()
+        _check_root(self.root, self.spec.sample)
         inside = [path for path in sorted(self.root.iterdir(), key=natural_key) if path.is_dir()]
         return [path.name for path in inside if (path / self.config.raw_folder).exists()]
-
-    def _check_root(self) -> None:
-        if self.root.is_dir():
-            return
-        hint = "set `dataset.paths.root`"
-        if self.spec.sample is not None:
-            hint = f"make it with `segcli data sample {self.spec.sample} {self.root}`"
-        raise DataError(f"no folder `{self.root}` with the samples", hint=hint)
 
     @property
     def class_of(self) -> dict[str, str]:
@@ -368,15 +357,28 @@ class TIFFVolumes(Layout):
         return sample, findings
 
 
-def _classes_of_table(values: dict[str, Any]) -> list[dict[str, str]]:
-    """Read the classes of the CSV, in alphabetical order; empty if there is no data set."""
+def _check_root(root: Path, sample: str | None) -> None:
+    """Refuse a data set without its folder, which `segcli data sample` may make."""
+    if not root.is_dir():
+        hint = f"make it with `segcli data sample {sample} {root}`" if sample else "set `dataset.paths.root`"
+        raise DataError(f"no folder `{root}` with the samples", hint=hint)
+
+
+def _classes_of_table(values: dict[str, Any]) -> tuple[list[dict[str, str]], list[Mistake]]:
+    """Read the classes of the CSV, in alphabetical order, or find why it cannot be read."""
     paths, keys = values.get("paths"), TIFFVolumes.Config.model_fields
     root = paths.get("root") if isinstance(paths, dict) else None
-    if not isinstance(root, str | Path) or not Path(root).is_dir():
-        return []  # reported when the samples are searched
+    if not isinstance(root, str | Path):
+        return [], []
     table, *columns = (str(values.get(key, keys[key].default)) for key in ("classes_csv", "id_column", "class_column"))
-    found, chosen = classes_in(Path(root) / table, *columns), values.get("class_filter")
-    return [{"name": name} for name in (chosen if isinstance(chosen, list) else found)]
+    blamed, chosen = "paths", values.get("class_filter")
+    try:
+        _check_root(Path(root), values.get("sample"))
+        blamed = "classes_csv"
+        found = classes_in(Path(root) / table, *columns)
+    except DataError as error:
+        return [], [(blamed, error.message, error.hint)]
+    return [{"name": name} for name in (chosen if isinstance(chosen, list) else found)], []
 
 
 def _padded(voxels: Array, size: tuple[int, ...]) -> Array:

@@ -184,6 +184,8 @@ class FileFormat(ABC):
     """Extension of predictions if this format cannot be written."""
     keeps_grid: ClassVar[bool] = False
     """Whether files store the geometry in patient space, so that probabilities are written as NIfTI with it."""
+    may_leave_out: ClassVar[bool] = False
+    """Whether writers may leave out chunks or tiles, which are then read as one value."""
 
     @classmethod
     def claims(cls, folder: Path) -> bool:

@@ -33,6 +33,7 @@ class Zarr(FileFormat):
     endings = (".zarr",)
     axes = (2, 3)
     is_folder = True
+    may_leave_out = True
 
     @classmethod
     def claims(cls, folder: Path) -> bool:

@@ -346,3 +346,18 @@ def test_a_relative_path_of_an_override_becomes_absolute(tmp_path, monkeypatch):
 def test_a_data_set_without_a_root_is_told(tmp_path):
     path = write_experiment(tmp_path / "run.yaml", experiment(tmp_path / "data"))
     assert "dataset.paths.root: is not set" in mistakes(load_dataset, path, ["paths.root=null"], whole_run=False)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_an_experiment_file_may_begin_with_a_byte_order_mark(tmp_path, encoding):
+    path = write_experiment(tmp_path / "run.yaml", experiment(tmp_path))
+    expected = load_run(path)
+    path.write_text(path.read_text(), encoding=encoding)
+    assert load_run(path) == expected
+
+
+def test_an_experiment_file_that_is_no_text_is_blamed_by_line(tmp_path):
+    path = write_experiment(tmp_path / "run.yaml", experiment(tmp_path))
+    path.write_bytes(b"name: tiny\nmodel: r\xe9seau\n")
+    with pytest.raises(ConfigError, match=r"run.yaml:2` is not UTF-8 text \(byte 0xe9\)"):
+        load_run(path)

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 from factories import experiment, write_experiment, write_folders
 
@@ -78,7 +79,7 @@ def test_an_image_without_chunks_is_refused_and_a_mask_of_zeros_is_not(tmp_path,
     made[:4, :4] = 1
     assert read_image(tmp_path / "a.zarr").sum() == 16 + 7 * 48
     (told,) = chunks_left_out("train", [Case("a", tmp_path / "a.zarr")], 2)
-    assert "a.zarr` lacks 75% of its chunks, which are read as its fill value" in told.message
+    assert "a.zarr` lacks 75% of its chunks or tiles, which are read as one value" in told.message
     made[:] = 1
     assert list(chunks_left_out("train", [Case("a", tmp_path / "a.zarr")], 2)) == []
 
@@ -95,5 +96,18 @@ def test_the_check_counts_images_that_lack_chunks(run_cli, workplace):
     checked = run_cli("data", "check", "a.yaml", "--json")
     found = [each for each in json.loads(checked.out)["findings"] if each["code"] == "chunks_left_out"]
     assert [each["severity"] for each in found] == ["warning", "warning"]
-    assert "lacks 50% of its chunks" in found[0]["message"]
+    assert "lacks 50% of its chunks or tiles" in found[0]["message"]
     assert "(so do 1 more images of `train`)" in found[0]["message"]
+
+
+@pytest.mark.parametrize("options", [{"rowsperstrip": 4}, {"tile": (16, 16), "compression": "zlib"}])
+def test_tiles_that_a_writer_of_tiff_left_out_are_counted(tmp_path, options):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.full((3, 32, 32), 9, np.uint8), photometric="minisblack", **options)
+    assert list(chunks_left_out("train", [Case("a", path)], 3)) == []
+    with tifffile.TiffFile(path, mode="r+") as file:
+        for name in ("TileByteCounts", "TileOffsets") if "tile" in options else ("StripByteCounts", "StripOffsets"):
+            tag = file.pages[1].tags[name]
+            tag.overwrite((0, *tag.value[1:]))
+    (told,) = chunks_left_out("train", [Case("a", path)], 3)
+    assert f"lacks {1 / (12 if 'tile' in options else 24):.0%} of its chunks or tiles" in told.message
