@@ -18,8 +18,9 @@ def run(arguments: Sequence[str]) -> int:
 
         completion_init()
     try:
+        arguments = expanded_arguments(arguments)
         refuse_addresses(arguments)
-        app(expanded_arguments(arguments), prog_name="segcli")
+        app(arguments, prog_name="segcli")
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(bool(leaving.code))
     except SegcliError as error:

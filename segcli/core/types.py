@@ -29,9 +29,10 @@ Batch: TypeAlias = "dict[str, Tensor]"
 def _path(typed: Any) -> Any:
     if not isinstance(typed, str):
         return typed
-    if is_address(typed):
-        raise ValueError(f"`{typed}` is an address, and segcli opens no connection")
-    return Path(expanded(typed))
+    path = expanded(typed)
+    if is_address(path):
+        raise ValueError(f"`{path}` is an address, and segcli opens no connection")
+    return Path(path)
 
 
 def _stored(value: Any) -> Any:

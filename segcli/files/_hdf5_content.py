@@ -212,8 +212,8 @@ def unwritten(dataset: Any) -> Array:
         stored[chunk.chunk_offset[0] // dataset.chunks[0]] += 1
 
     dataset.id.chunk_iter(add)
-    missing: Array = 1 - stored / math.prod(along[1:])
-    return missing[np.arange(count) // dataset.chunks[0]]
+    missing: Array = (1 - stored / math.prod(along[1:]))[np.arange(count) // dataset.chunks[0]]
+    return missing
 
 
 def never_written(key: str, place: str, share: float) -> DataError:

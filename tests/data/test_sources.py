@@ -100,7 +100,9 @@ def test_the_check_counts_images_that_lack_chunks(run_cli, workplace):
     assert "(so do 1 more images of `train`)" in found[0]["message"]
 
 
-@pytest.mark.parametrize("options", [{"rowsperstrip": 4}, {"tile": (16, 16), "compression": "zlib"}])
+@pytest.mark.parametrize(
+    "options", [{"rowsperstrip": 4, "compression": "zlib"}, {"tile": (16, 16), "compression": "zlib"}]
+)
 def test_tiles_that_a_writer_of_tiff_left_out_are_counted(tmp_path, options):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.full((3, 32, 32), 9, np.uint8), photometric="minisblack", **options)
