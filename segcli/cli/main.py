@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from segcli.cli.app import app
 from segcli.core.addresses import refuse_addresses
 from segcli.core.errors import SegcliError, Stopped
+from segcli.core.paths import expanded_arguments
 
 __all__ = ["run"]
 
@@ -17,8 +18,9 @@ def run(arguments: Sequence[str]) -> int:
 
         completion_init()
     try:
+        arguments = expanded_arguments(arguments)
         refuse_addresses(arguments)
-        app(list(arguments), prog_name="segcli")
+        app(arguments, prog_name="segcli")
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(bool(leaving.code))
     except SegcliError as error:

@@ -11,7 +11,6 @@ import numpy as np
 
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import replacing, shown, write_text
-from segcli.core.names import printable
 from segcli.core.types import Array
 from segcli.data.checks import raise_on_error
 from segcli.data.draws import assign
@@ -21,6 +20,7 @@ from segcli.data.samples import resize
 from segcli.data.split_settings import ShareSettings
 from segcli.data.whole_numbers import whole
 from segcli.datasets import SPLITS
+from segcli.datasets._volumes import decathlon_names
 from segcli.engine.events import Listener
 from segcli.files import ending_of, endings, open_picture, read_header, stem_of
 
@@ -244,18 +244,10 @@ def _structures(source: Path, options: ConvertOptions, facts: list[_Facts]) -> d
         return chosen
     if not there:
         raise DataError("all labels are 0", hint="check the label files")
-    names = _decathlon_names(source)
+    names = decathlon_names(source)
     if there in ([255], [1]) and not names:
         return {"foreground": there[0]}
     return {names.get(number, f"structure_{number}"): number for number in there}
-
-
-def _decathlon_names(source: Path) -> dict[int, str]:
-    try:
-        labels = json.loads((source / "dataset.json").read_text(encoding="utf-8"))["labels"]
-        return {int(number): printable(str(name), 200) for number, name in labels.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
 
 
 def _spacing(facts: list[_Facts], size: tuple[int, ...], options: ConvertOptions) -> list[float] | None:

@@ -12,13 +12,14 @@ import psutil
 
 from segcli.config.schema import DatasetSection
 from segcli.core.errors import ConfigError, DataError
-from segcli.core.files import write_text
+from segcli.core.files import shown, write_text
 from segcli.core.registry import SAMPLES, TASKS
 from segcli.core.types import Array
 from segcli.data.checks import Finding, Severity
 from segcli.data.classes.weights import SCHEMES, class_weights
 from segcli.data.samples import Case
-from segcli.datasets import SPLITS, Layout
+from segcli.data.sources import chunks_left_out, links_outside
+from segcli.datasets import SPLITS, Layout, scale_mistake
 from segcli.engine.events import Listener
 from segcli.report.results import Checked, SplitDrawn, SplitSummary, Stats
 from segcli.samples import SampleSet
@@ -39,6 +40,7 @@ def check_data(dataset: DatasetSection, *, listener: Listener) -> Checked:
     findings: list[Finding] = []
     summaries: list[SplitSummary] = []
     contents: dict[str, list[tuple[str, Case]]] = {}
+    everything: list[Case] = []
     for split in SPLITS:
         if not layout.has(split):
             findings.append(_no_split(split))
@@ -46,6 +48,8 @@ def check_data(dataset: DatasetSection, *, listener: Listener) -> Checked:
         first = list(layout.inspect(split))
         findings += first
         cases = _cases(layout, split)
+        everything += cases
+        findings += chunks_left_out(split, cases, layout.ndim)
         listener.stage(f"reading {split}", len(cases))
         examined = _each(lambda case, known=first: _examine(layout, task, case, known), cases, listener)
         for case, result in zip(cases, examined, strict=True):
@@ -54,6 +58,8 @@ def check_data(dataset: DatasetSection, *, listener: Listener) -> Checked:
                 contents.setdefault(result.digest, []).append((split, case))
         summaries.append(_summary(layout, task, split, cases, examined))
         findings += _intensities(layout, split, examined)
+    findings += _sources(layout, everything)
+    findings += _scale(layout)
     findings += _left_out(layout)
     findings += _same_content(contents)
     findings += _shares_differ(summaries)
@@ -74,6 +80,22 @@ def _no_split(split: str) -> Finding:
         "test": "`segcli eval` scores the validation split",
     }
     return Finding("no_split", "info", None, f"there is no `{split}` split", hints.get(split, ""))
+
+
+def _sources(layout: Layout, cases: list[Case]) -> list[Finding]:
+    """Find files that links take from elsewhere."""
+    paths = layout.spec.paths
+    stated = [Path(shown(path)) for path in (paths.train, paths.val, paths.test) if path is not None]
+    return list(links_outside([layout.root, *stated], cases))
+
+
+def _scale(layout: Layout) -> list[Finding]:
+    """Find a `mean` on another scale than the pixels."""
+    try:
+        mistake = scale_mistake(layout)
+    except DataError:
+        return []  # reported with the case that cannot be read
+    return [] if mistake is None else [Finding("other_scale", "warning", None, *mistake)]
 
 
 def _left_out(layout: Layout) -> list[Finding]:

@@ -8,8 +8,9 @@ from segcli.config.document import Document, Origin, Problem, read_document
 from segcli.config.overrides import Override
 from segcli.core.addresses import is_address
 from segcli.core.errors import ConfigError
+from segcli.core.paths import expanded
 
-__all__ = ["inline_dataset", "resolve_paths"]
+__all__ = ["expand_network", "inline_dataset", "resolve_paths"]
 
 PATH_KEYS = ("root", "train", "val", "test")
 
@@ -28,7 +29,12 @@ def inline_dataset(document: Document, experiment: Path, overrides: Sequence[Ove
     document.dataset_folder = experiment.parent
     if not isinstance(given, str):
         return
-    file = _find(given, experiment, document.origin(("dataset",)))
+    origin = document.origin(("dataset",))
+    try:
+        given = expanded(given)
+    except ValueError as error:
+        raise ConfigError(f"{origin.text}: `{given}`: {error}") from None
+    file = _find(given, experiment, origin)
     below = read_document(file)
     document.dataset_folder = file.parent
     document.values["dataset"] = below.values
@@ -64,12 +70,29 @@ def resolve_paths(document: Document) -> None:
         if isinstance(paths.get(key), str) and not is_address(paths[key]):
             paths[key] = _absolute(paths[key], document.origin(("dataset", "paths", key)).folder)
     if document.dataset_folder is not None:
-        paths.setdefault("root", str(document.dataset_folder.absolute()))
+        paths.setdefault("root", document.dataset_folder.absolute())
 
 
-def _absolute(given: str, folder: Path | None) -> str:
-    beside = Path(given) if folder is None else folder / given
-    return str((beside if beside.exists() else Path(given)).absolute())
+def _absolute(given: str, folder: Path | None) -> Path | str:
+    """Make a path absolute; one with an unknown variable stays text, which the schema refuses."""
+    try:
+        path = Path(expanded(given))
+    except ValueError:
+        return given
+    beside = path if folder is None else folder / path
+    return (beside if beside.exists() else path).absolute()
+
+
+def expand_network(document: Document) -> None:
+    """Expand `~` and variables in the path of a user's own network, as the user typed it."""
+    model = document.values.get("model")
+    name = model.get("type") if isinstance(model, dict) else None
+    if not isinstance(model, dict) or not isinstance(name, str) or ".py:" not in name:
+        return
+    try:
+        model["type"] = expanded(name)
+    except ValueError as error:
+        document.problems.append(document.problem(("model", "type"), str(error)))
 
 
 def _resolve_network(model: dict[str, Any], folder: Path | None) -> None:
@@ -84,5 +107,10 @@ def _resolve_network(model: dict[str, Any], folder: Path | None) -> None:
 def _resolve_classes(dataset: dict[str, Any], folder: Path | None) -> None:
     """Resolve the path of the table of classes; the format looks for others itself."""
     table = dataset.get("classes_file")
-    if folder is not None and isinstance(table, str) and (folder / table).is_file():
-        dataset["classes_file"] = str((folder / table).absolute())
+    try:
+        path = Path(expanded(table)) if isinstance(table, str) and not is_address(table) else None
+    except ValueError:
+        return  # the schema refuses it
+    if path is not None:
+        beside = path if folder is None else folder / path
+        dataset["classes_file"] = beside.absolute() if beside.is_file() else path

@@ -9,8 +9,9 @@ from typing import Any
 
 import yaml
 
-from segcli.core.errors import ConfigError
-from segcli.core.strict_yaml import StrictLoader, Unreadable, bounded_text, said
+from segcli.core.errors import ConfigError, DataError
+from segcli.core.strict_yaml import LONGEST, StrictLoader, Unreadable, said
+from segcli.core.text import read_text
 
 __all__ = ["Document", "Loc", "Origin", "Problem", "read_document"]
 
@@ -133,10 +134,12 @@ def read_document(path: Path) -> Document:
         ConfigError: The file is missing or no YAML.
     """
     try:
-        text = bounded_text(path)
+        text = read_text(path, LONGEST)
     except FileNotFoundError:
         raise ConfigError(f"no config file `{path}`", hint=_neighbours(path)) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except DataError as error:
+        raise ConfigError(error.message, hint=error.hint) from None
+    except OSError as error:
         raise ConfigError(f"cannot read config file `{path}` ({error})") from None
     document = Document({})
     try:

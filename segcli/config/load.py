@@ -7,7 +7,7 @@ from typing import Any
 
 from segcli.config.agreement import check_root, check_together
 from segcli.config.components import check_components
-from segcli.config.dataset_file import inline_dataset, resolve_paths
+from segcli.config.dataset_file import expand_network, inline_dataset, resolve_paths
 from segcli.config.document import Document, Origin, read_document
 from segcli.config.fill import fill_dataset, fill_run
 from segcli.config.messages import validated
@@ -91,8 +91,10 @@ def _run(document: Document, overrides: list[Override], source: str, permit: Net
     write_out(document, Run)
     trained = deepcopy(document.values.get("model"))
     apply_overrides(document, overrides, Run)
+    typed = any(override.names_network for override in overrides)
+    if permit is None or typed:
+        expand_network(document)
     if permit is not None:
-        typed = any(override.names_network for override in overrides)
         permit.check(document.values.get("model"), source, trained=trained, typed=typed)
     resolve_paths(document)
     fill_run(document)

@@ -5,12 +5,11 @@ often as they are used.
 """
 
 import re
-from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
 
-__all__ = ["StrictLoader", "Unreadable", "bounded_text", "parse", "parse_words", "said"]
+__all__ = ["LONGEST", "StrictLoader", "Unreadable", "parse", "parse_words", "said"]
 
 LONGEST = 2**20
 """Bytes of a config file."""
@@ -138,17 +137,3 @@ def said(error: yaml.YAMLError) -> str:
         line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
         return f"{error.problem}{line}"
     return " ".join(str(error).split())
-
-
-def bounded_text(path: Path, longest: int = LONGEST) -> str:
-    """Read a file of at most `longest` bytes as text.
-
-    Raises:
-        OSError: It cannot be read, or is larger.
-        UnicodeDecodeError: It is not UTF-8.
-    """
-    with path.open("rb") as stream:
-        content = stream.read(longest + 1)
-    if len(content) > longest:
-        raise OSError(f"larger than {longest // 2**20} MiB")
-    return content.decode("utf-8-sig")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from segcli.core.addresses import is_address
+from segcli.core.paths import escaped, expanded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,14 +26,24 @@ Batch: TypeAlias = "dict[str, Tensor]"
 """Batch from the loader: `image` `(B, C, *S)`, the targets of the task by name, and `valid` `(B, 1, *S)`."""
 
 
-def _no_address(path: Any) -> Any:
-    if isinstance(path, str) and is_address(path):
+def _path(typed: Any) -> Any:
+    if not isinstance(typed, str):
+        return typed
+    path = expanded(typed)
+    if is_address(path):
         raise ValueError(f"`{path}` is an address, and segcli opens no connection")
-    return path
+    return Path(path)
 
 
-FilePath = Annotated[Path, Field(strict=False), BeforeValidator(_no_address)]
-"""A path, written as text in YAML."""
+def _stored(value: Any) -> Any:
+    return escaped(value) if isinstance(value, Path) else value  # in a union, the value may be of another type
+
+
+FilePath = Annotated[Path, Field(strict=False), BeforeValidator(_path), PlainSerializer(_stored)]
+"""A path, written as text in YAML: `~`, `$NAME` and `${NAME}` are expanded, `$$` is a `$`.
+
+It is stored as text that gives the same path again.
+"""
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 """A number from 0 to 1."""

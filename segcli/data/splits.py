@@ -11,14 +11,12 @@ import yaml
 
 from segcli.core.errors import DataError
 from segcli.core.files import plain, shown, write_yaml
-from segcli.core.strict_yaml import bounded_text, parse_words, said
+from segcli.core.strict_yaml import parse_words
+from segcli.core.text import read_text
 from segcli.data.draws import assign, group_of
 from segcli.data.split_settings import SIDES, ShareSettings
 
 __all__ = ["Division", "divide"]
-
-LONGEST = 2**26
-"""Bytes of a split file."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,8 @@ class Division:
     def known(self) -> dict[str, str]:
         """Read the split of each name from the file; empty if the file cannot be read."""
         try:
-            values = parse_words(bounded_text(self.file, LONGEST))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            values = parse_words(read_text(self.file))
+        except (OSError, DataError, yaml.YAMLError):
             return {}
         if not isinstance(values, dict):
             return {}
@@ -124,9 +122,12 @@ def _kept(keys: list[str], settings: ShareSettings, file: Path) -> dict[str, lis
     where = f"split file `{shown(file)}`"
     again = "draw it again with `segcli data split CONFIG`"
     try:
-        values = parse_words(bounded_text(file, LONGEST))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"cannot read {where} ({_reason(error)})", hint=again) from None
+        values = parse_words(read_text(file))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise DataError(f"cannot read split file `{shown(file)}:{line}` ({error.problem})", hint=again) from None
+    except (OSError, yaml.YAMLError) as error:
+        raise DataError(f"cannot read {where} ({' '.join(str(error).split())[:120]})", hint=again) from None
     if not isinstance(values, dict) or not all(_is_names(values.get(split, [])) for split in SIDES):
         raise DataError(f"{where} has no lists of names under `train`, `val` and `test`", hint=again)
     drawn = values.get("drawn")
@@ -143,10 +144,6 @@ def _kept(keys: list[str], settings: ShareSettings, file: Path) -> dict[str, lis
         )
     _refuse_divided_groups(sides, settings)
     return sides
-
-
-def _reason(error: Exception) -> str:
-    return said(error) if isinstance(error, yaml.YAMLError) else " ".join(str(error).split())[:120]
 
 
 def _is_names(value: Any) -> bool:
@@ -196,7 +193,7 @@ def _listed(settings: ShareSettings, split: str, root: Path, keys: list[str]) ->
     else:
         path = given if given.is_absolute() else root / given
         try:
-            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+            lines = [line.strip() for line in read_text(path).splitlines()]
         except OSError:
             raise DataError(
                 f"no list file `{path}` for split `{split}`", hint="set `split` in the data-set file"

@@ -1,7 +1,7 @@
 """Layouts of data sets on disk, one file each. This file holds their common interface."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -15,12 +15,13 @@ from segcli.core.types import Array, ConfigModel
 from segcli.data.checks import Finding
 from segcli.data.classes.class_list import Mistake
 from segcli.data.samples import Case, Sample
+from segcli.data.scale import other_scale
 from segcli.data.settings import DatasetSpec
 from segcli.data.splits import Division
 from segcli.files import Add, open_picture
 from segcli.files.png import PNG
 
-__all__ = ["SPLITS", "Layout"]
+__all__ = ["SPLITS", "Layout", "scale_mistake"]
 
 SPLITS = ("train", "val", "test")
 
@@ -274,3 +275,22 @@ class Layout(ABC):
     @abstractmethod
     def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:
         """Decode a case and find its remaining faults; the sample is None if its image cannot be used."""
+
+
+def scale_mistake(layout: Layout, cases: Sequence[Case] | None = None) -> tuple[str, str] | None:
+    """Compare the stated `mean` and `std` with the first training case; returns message and hint if they do not fit.
+
+    Args:
+        layout: The data set.
+        cases: Training cases; default: those of the layout.
+
+    Raises:
+        DataError: The case cannot be read.
+    """
+    if layout.spec.mean is None:
+        return None
+    first = next(iter(layout.cases("train") if cases is None else cases), None)
+    if first is None:
+        return None
+    is_unit = getattr(layout.config, "intensity_range", None) is not None
+    return other_scale(layout.spec, layout.read(first).image, is_unit=is_unit)

@@ -1,15 +1,15 @@
 """Table of samples and their classes: a CSV with one line for each sample."""
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from segcli.core.errors import DataError
+from segcli.core.text import Row, read_table
 from segcli.data.checks import Finding
 
-__all__ = ["SampleTable", "rows_of"]
+__all__ = ["SampleTable", "classes_in"]
 
 
 @dataclass
@@ -35,17 +35,8 @@ class SampleTable:
         Raises:
             DataError: The table is missing or lacks a column.
         """
-        rows = rows_of(self.path)
-        for key in (self.id_column, self.class_column):
-            if rows and key not in rows[0]:
-                raise DataError(
-                    f"`{self.path}` has no column `{key}`; it has {', '.join(map(str, rows[0]))}",
-                    hint="set `id_column` and `class_column` of the data set",
-                )
-        return [
-            (number, (row[self.id_column] or "").strip(), (row[self.class_column] or "").strip())
-            for number, row in enumerate(rows, start=2)
-        ]
+        rows = _rows_of(self.path, self.id_column, self.class_column)
+        return [(row.line, row.cells[self.id_column], row.cells[self.class_column]) for row in rows]
 
     @cached_property
     def class_of(self) -> dict[str, str]:
@@ -91,19 +82,35 @@ class SampleTable:
                 yield Finding("two_classes", "error", self.path, message, "remove one of the lines")
 
 
-def rows_of(path: Path) -> list[dict[str, str]]:
-    """Read the rows of a CSV by the names of their columns.
+def classes_in(path: Path, id_column: str, class_column: str) -> list[str]:
+    """List the classes of a table in alphabetical order.
 
     Raises:
-        DataError: The table is missing or cannot be read.
+        DataError: The table is missing, cannot be read, or lacks a column.
+    """
+    return sorted({row.cells[class_column] for row in _rows_of(path, id_column, class_column)} - {""})
+
+
+def _rows_of(path: Path, *needed: str) -> list[Row]:
+    """Read the rows of a table that has the needed columns.
+
+    Raises:
+        DataError: The table is missing, cannot be read, or lacks a column.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            return list(csv.DictReader(stream, skipinitialspace=True))
+        columns, rows = read_table(path)
     except FileNotFoundError:
         raise DataError(f"no table `{path}` with the classes", hint="set `classes_csv` of the data set") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read `{path}` ({' '.join(str(error).split())[:120]})") from None
+    except OSError as error:
+        raise DataError(f"cannot read `{path}` ({error.strerror or error})") from None
+    for key in needed:
+        if key not in columns:
+            there = f"it has {', '.join(columns)}" if columns else "it is empty"
+            raise DataError(
+                f"`{path}` has no column `{key}`; {there}",
+                hint="set `id_column` and `class_column` of the data set",
+            )
+    return rows
 
 
 def _bare(name: str) -> str:

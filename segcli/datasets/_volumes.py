@@ -11,7 +11,8 @@ import numpy as np
 from pydantic import Field
 
 from segcli.core.errors import DataError
-from segcli.core.names import safe_name
+from segcli.core.names import printable, safe_name
+from segcli.core.text import read_json
 from segcli.core.types import Array, ConfigModel
 from segcli.data.checks import Finding
 from segcli.data.classes.class_list import class_names
@@ -21,7 +22,7 @@ from segcli.datasets import Layout
 from segcli.files import Add, answer_name, create, ending_of, format_of, read_header, stem_of
 from segcli.files.hdf5 import HDF5
 
-__all__ = ["Spacing", "VolumeKeys", "Volumes", "flags_against", "metadata"]
+__all__ = ["Spacing", "VolumeKeys", "Volumes", "decathlon_names", "flags_against", "metadata"]
 
 Spacing = Annotated[list[Annotated[float, Field(gt=0.0)]], Field(min_length=3, max_length=3)]
 
@@ -228,14 +229,51 @@ def _in_16_bits(path: Path, case: Case, size: tuple[int, ...]) -> Iterator[Add]:
 
 
 def metadata(root: Path | None) -> dict[str, Any]:
-    """Read `metadata.json`; empty if the file is missing or cannot be read."""
+    """Read `metadata.json`; empty if there is no such file.
+
+    Raises:
+        DataError: The file cannot be read, which is blamed on a line, or a value has the wrong form.
+    """
     if root is None:
         return {}
+    path = root / "metadata.json"
+    about = _facts(path)
+    for key, form in (("structure_names", "a list of names"), ("spacing_mm", "three positive numbers")):
+        if key in about and not (_are_names if key == "structure_names" else _are_lengths)(about[key]):
+            shown = json.dumps(about[key], ensure_ascii=False)[:80]
+            raise DataError(f"`{path}` says `{key}: {shown}`, but it must be {form}", hint=f"correct `{key}`")
+    return about
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str | int) for name in value)
+
+
+def _are_lengths(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(type(x) in (int, float) and 0 < x < 1e9 for x in value)
+
+
+def decathlon_names(root: Path) -> dict[int, str]:
+    """Read the names of the labels by number from the `dataset.json` of the Medical Segmentation Decathlon.
+
+    Raises:
+        DataError: The file is not JSON; the message names the line.
+    """
+    labels = _facts(root / "dataset.json").get("labels")
     try:
-        values = json.loads((root / "metadata.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return {int(number): printable(str(name), 200) for number, name in labels.items()}  # type: ignore[union-attr]
+    except (ValueError, TypeError, AttributeError):
         return {}
-    return values if isinstance(values, dict) else {}
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """Read a JSON file; empty if there is none."""
+    try:
+        return read_json(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise DataError(f"cannot read `{path}` ({error.strerror or error})", hint="grant rights to read it") from None
 
 
 def flags_against(flags: Array, masks: Iterator[Array], names: list[str], cases: list[Case]) -> Iterator[Finding]:

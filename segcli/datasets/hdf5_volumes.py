@@ -5,7 +5,7 @@ A file has `images [N, *S]` or `[N, C, *S]`, `masks [N, K, *S]`, `presence_label
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from segcli.data.classes.class_list import Mistake
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.data.whole_numbers import whole
+from segcli.datasets._hdf5_faults import content_faults
 from segcli.datasets._small import COUNTS, volume
 from segcli.datasets._volumes import (
     VolumeKeys,
@@ -29,6 +30,7 @@ from segcli.datasets._volumes import (
     flags_against,
     metadata,
 )
+from segcli.files._hdf5_content import numbers_in, strings_in
 from segcli.files.hdf5 import HDF5
 
 __all__ = ["HDF5Volumes"]
@@ -43,6 +45,8 @@ class _Header:
     shapes: dict[str, tuple[int, ...]]
     names: list[str]
     scenarios: list[str | None]
+    unused_names: str | None
+    """Why `case_ids` are not used; None if they are, or if there are none."""
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -61,8 +65,13 @@ class HDF5Volumes(Volumes):
         """Complete structures and spacing from `metadata.json`, channels from `train.h5`, unless they are stated."""
         paths = values.get("paths")
         root = paths.get("root") if isinstance(paths, dict) else None
-        about = metadata(Path(root) if isinstance(root, str | Path) else None)
         changes: dict[str, Any] = {}
+        try:
+            about = metadata(Path(root) if isinstance(root, str | Path) else None)
+        except DataError as error:
+            if not values.get("classes"):
+                return {}, [("classes", error.message, error.hint)]
+            about = {}  # a warning of `inspect`
         names = about.get("structure_names")
         if not values.get("classes") and isinstance(names, list) and names:
             changes["classes"] = [{"name": str(name)} for name in names]
@@ -126,19 +135,19 @@ class HDF5Volumes(Volumes):
                 raise missing
             path = self.files[split].path
             with self.files[split].reading() as file:
+                shapes: dict[str, tuple[int, ...]] = {}
                 for key in NEEDED:
-                    if key not in file:
+                    found = numbers_in(file, path, key)
+                    if found is None:
                         raise DataError(
                             f"`{path}` has no dataset `{key}`; it has {', '.join(file) or 'none'}",
                             hint="write `images`, `masks` and `presence_labels`, as `segcli data convert` does",
                         )
-                shapes = {key: tuple(map(int, file[key].shape)) for key in NEEDED}
+                    shapes[key] = tuple(map(int, found.shape))
                 count = shapes["images"][0] if shapes["images"] else 0
-                scenarios: list[str | None] = [None] * count
-                if "scenarios" in file and file["scenarios"].shape == (count,):
-                    scenarios = [HDF5.text_of(value) for value in file["scenarios"][:]]
-                header = _Header(shapes, HDF5.names_in(file, count), scenarios)
-            self._headers[split] = header
+                scenarios: Sequence[str | None] = strings_in(file, path, "scenarios", count) or [None] * count
+                names, unused = HDF5.names_in(file, count), HDF5.fault_of_names(file, count)
+                self._headers[split] = _Header(shapes, names, list(scenarios), unused)
         return self._headers[split]
 
     def _misfits(self, split: str, header: _Header) -> Iterator[Finding]:
@@ -162,7 +171,7 @@ class HDF5Volumes(Volumes):
         if images[-3:] != masks[2:]:
             message = f"`{path}`: `images` are {sizes['images']}, `masks` {sizes['masks']}: their sizes differ"
             yield wrong("size_mismatch", message, "write the masks at the size of the images")
-        count, stated = len(self.names), metadata(self.root).get("num_structures")
+        count, stated = len(self.names), self._about.get("num_structures")
         if stated is not None and stated != masks[1]:
             message = (
                 f"`{self.root / 'metadata.json'}` says `num_structures: {stated}`, but `{path}` has {masks[1]} masks"
@@ -178,6 +187,26 @@ class HDF5Volumes(Volumes):
             )
             yield wrong("wrong_channels", message, f"set `num_channels: {channels}` in the data-set file")
 
+    @property
+    def _about(self) -> dict[str, Any]:
+        """Return `metadata.json`; empty if it cannot be read, which `inspect` reports."""
+        try:
+            return metadata(self.root)
+        except DataError:
+            return {}
+
+    def _faults(self, split: str, header: _Header) -> Iterator[Finding]:
+        """Find shapes that do not fit and, if all do, values that are missing or that nobody meant."""
+        misfits = list(self._misfits(split, header))
+        yield from misfits
+        if not misfits:
+            path = self.files[split].path
+            with self.files[split].reading() as file:
+                yield from content_faults(file, path, header.names, self.names)
+            if header.unused_names is not None:
+                hint = "write a name of its own for each case; the cases are numbered"
+                yield Finding("unused_names", "warning", path, header.unused_names, hint)
+
     # ---- cases
 
     def cases(self, split: str) -> list[Case]:
@@ -188,7 +217,7 @@ class HDF5Volumes(Volumes):
     def all_cases(self, split: str) -> list[Case]:
         """Find all cases of the file, in their order."""
         header, path = self._header(split), self.files[split].path
-        raise_on_error(self._misfits(split, header))
+        raise_on_error(self._faults(split, header))
         together = zip(header.names, header.scenarios, strict=True)
         return [Case(name, path, index=index, group=group) for index, (name, group) in enumerate(together)]
 
@@ -221,20 +250,26 @@ class HDF5Volumes(Volumes):
         """Find faults of the file, of `metadata.json`, and presence flags that contradict their masks."""
         path = self.files[split].path
         try:
-            misfits = list(self._misfits(split, self._header(split)))
-            yield from misfits
-            if not misfits:
+            faults = list(self._faults(split, self._header(split)))
+            yield from faults
+            if not any(fault.severity == "error" for fault in faults):
                 yield from self._inspect_metadata(split)
                 yield from self._inspect_flags(split, self.all_cases(split))
         except DataError as error:
             yield Finding("unreadable_file", "error", path, error.message, error.hint or "")
 
     def _inspect_metadata(self, split: str) -> Iterator[Finding]:
-        file, about = self.root / "metadata.json", metadata(self.root)
+        file = self.root / "metadata.json"
+        hint = "write a file with `structure_names`, `num_structures` and `image_size`"
+        try:
+            about = metadata(self.root)
+        except DataError as error:
+            yield Finding("no_metadata", "warning", file, error.message, error.hint or hint)
+            return
         if not about:
-            why = "cannot be read" if file.exists() else "is missing"
-            hint = "write a file with `structure_names`, `num_structures` and `image_size`"
-            yield Finding("no_metadata", "warning", file, f"`{file}` {why}", hint)
+            yield Finding(
+                "no_metadata", "warning", file, f"`{file}` is {'empty' if file.exists() else 'missing'}", hint
+            )
             return
         names = about.get("structure_names")
         if isinstance(names, list) and about.get("num_structures", len(names)) != len(names):
@@ -264,7 +299,7 @@ def _channels(path: Path) -> int:
     """Read the channels of the images in a file; 1 if it cannot be read, which a later check reports."""
     try:
         with HDF5(path).reading() as file:
-            shape: tuple[int, ...] = file["images"].shape if "images" in file else ()
+            images = numbers_in(file, path, "images")
+            return int(images.shape[1]) if images is not None and len(images.shape) == 5 else 1
     except DataError:
         return 1
-    return int(tuple(shape)[1]) if len(shape) == 5 else 1

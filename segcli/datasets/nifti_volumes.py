@@ -4,7 +4,6 @@ A label map holds the number of a structure in each voxel. Sizes and spacings ma
 brought into one order (left to right, back to front, bottom to top). Reading needs the extra `medical`.
 """
 
-import json
 from collections.abc import Iterator
 from functools import cache, cached_property
 from pathlib import Path
@@ -25,7 +24,7 @@ from segcli.data.split_settings import ShareSettings
 from segcli.data.splits import Division, divide
 from segcli.data.whole_numbers import whole
 from segcli.datasets._small import COUNTS, volume
-from segcli.datasets._volumes import VolumeKeys, Volumes
+from segcli.datasets._volumes import VolumeKeys, Volumes, decathlon_names
 from segcli.files import Header, create, ending_of, other_volume, read_header
 from segcli.files.nifti import NIfTI
 
@@ -65,7 +64,10 @@ class NIfTIVolumes(Volumes):
         if not classes and isinstance(numbers, list) and numbers:
             classes = changes["classes"] = [{"name": f"label {number}"} for number in numbers]
         if not classes and "num_classes" not in values:
-            found = _decathlon(values.get("paths"), background=values.get("task") == "multiclass")
+            try:
+                found = _decathlon(values.get("paths"), background=values.get("task") == "multiclass")
+            except DataError as error:
+                return {}, [("classes", error.message, error.hint)]
             if found:
                 numbers = changes["numbers"] = list(found)
                 classes = changes["classes"] = [{"name": name} for name in found.values()]
@@ -306,13 +308,12 @@ def _differ(label: Path, size: tuple[int, ...], image: Path, image_size: tuple[i
 
 
 def _decathlon(paths: Any, *, background: bool) -> dict[int, str]:
-    """Read names by number from the `dataset.json` of the Medical Segmentation Decathlon."""
+    """Read names by number from the `dataset.json` of the Medical Segmentation Decathlon.
+
+    Raises:
+        DataError: The file is not JSON.
+    """
     root = paths.get("root") if isinstance(paths, dict) else None
     if not isinstance(root, str | Path):
         return {}
-    try:
-        labels = json.loads((Path(root) / "dataset.json").read_text(encoding="utf-8"))["labels"]
-        found = {int(number): str(name) for number, name in labels.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
-    return {number: name for number, name in sorted(found.items()) if background or number}
+    return {number: name for number, name in sorted(decathlon_names(Path(root)).items()) if background or number}

@@ -26,7 +26,7 @@ from segcli.data.slices import SliceStacks
 from segcli.data.split_settings import ShareSettings
 from segcli.data.splits import Division, divide
 from segcli.datasets import Layout
-from segcli.datasets._sample_table import SampleTable, rows_of
+from segcli.datasets._sample_table import SampleTable, classes_in
 from segcli.datasets._small import COUNTS, volume
 from segcli.files import create, is_picture_folder, stem_of
 
@@ -97,9 +97,9 @@ class TIFFVolumes(Layout):
     def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
         """Set one channel, and take the classes of the CSV, where they are not stated."""
         changes: dict[str, Any] = {} if "num_channels" in values else {"num_channels": 1}
-        classes = values.get("classes") or _classes_of_table(values)
+        classes, mistakes = (values["classes"], []) if values.get("classes") else _classes_of_table(values)
         if not isinstance(classes, list) or not classes:
-            return changes, []
+            return changes, mistakes
         if values.get("num_classes", len(classes)) != len(classes):
             message = f"is {values['num_classes']}, but there are {len(classes)} classes"
             return changes, [("num_classes", message, "remove `num_classes`: it follows from the classes")]
@@ -151,17 +151,9 @@ class TIFFVolumes(Layout):
     @cached_property
     def folders(self) -> list[str]:
         """List the folders of `root` that hold a sample, in natural order."""
-        self._check_root()
+        _check_root(self.root, self.spec.sample)
         inside = [path for path in sorted(self.root.iterdir(), key=natural_key) if path.is_dir()]
         return [path.name for path in inside if (path / self.config.raw_folder).exists()]
-
-    def _check_root(self) -> None:
-        if self.root.is_dir():
-            return
-        hint = "set `dataset.paths.root`"
-        if self.spec.sample is not None:
-            hint = f"make it with `segcli data sample {self.spec.sample} {self.root}`"
-        raise DataError(f"no folder `{self.root}` with the samples", hint=hint)
 
     @property
     def class_of(self) -> dict[str, str]:
@@ -365,19 +357,28 @@ class TIFFVolumes(Layout):
         return sample, findings
 
 
-def _classes_of_table(values: dict[str, Any]) -> list[dict[str, str]]:
-    """Read the classes of the CSV, in alphabetical order; empty if it cannot be read."""
+def _check_root(root: Path, sample: str | None) -> None:
+    """Refuse a data set without its folder, which `segcli data sample` may make."""
+    if not root.is_dir():
+        hint = f"make it with `segcli data sample {sample} {root}`" if sample else "set `dataset.paths.root`"
+        raise DataError(f"no folder `{root}` with the samples", hint=hint)
+
+
+def _classes_of_table(values: dict[str, Any]) -> tuple[list[dict[str, str]], list[Mistake]]:
+    """Read the classes of the CSV, in alphabetical order, or find why it cannot be read."""
     paths, keys = values.get("paths"), TIFFVolumes.Config.model_fields
     root = paths.get("root") if isinstance(paths, dict) else None
     if not isinstance(root, str | Path):
-        return []
-    table, column = (str(values.get(key, keys[key].default)) for key in ("classes_csv", "class_column"))
+        return [], []
+    table, *columns = (str(values.get(key, keys[key].default)) for key in ("classes_csv", "id_column", "class_column"))
+    blamed, chosen = "paths", values.get("class_filter")
     try:
-        found = {(row.get(column) or "").strip() for row in rows_of(Path(root) / table)} - {""}
-    except DataError:
-        return []  # reported when the samples are searched
-    chosen = values.get("class_filter")
-    return [{"name": name} for name in (chosen if isinstance(chosen, list) else sorted(found))]
+        _check_root(Path(root), values.get("sample"))
+        blamed = "classes_csv"
+        found = classes_in(Path(root) / table, *columns)
+    except DataError as error:
+        return [], [(blamed, error.message, error.hint)]
+    return [{"name": name} for name in (chosen if isinstance(chosen, list) else found)], []
 
 
 def _padded(voxels: Array, size: tuple[int, ...]) -> Array:

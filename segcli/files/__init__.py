@@ -150,6 +150,10 @@ class Picture(ABC):
         """Decode numbers as stored."""
         return self.whole()
 
+    def share_left_out(self) -> float:
+        """Compute the share of chunks that the writer left out, and that are read as one value."""
+        return 0.0
+
     def close(self) -> None:
         """Close the file."""
         return
@@ -183,6 +187,8 @@ class FileFormat(ABC):
     """Extension of predictions if this format cannot be written."""
     keeps_grid: ClassVar[bool] = False
     """Whether files store the geometry in patient space, so that probabilities are written as NIfTI with it."""
+    may_leave_out: ClassVar[bool] = False
+    """Whether writers may leave out chunks or tiles, which are then read as one value."""
 
     @classmethod
     def claims(cls, folder: Path) -> bool:

@@ -1,16 +1,18 @@
 """Memory-mapped voxels of uncompressed files."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from segcli.core.errors import DataError
 from segcli.core.types import Array
 from segcli.files import Window
 from segcli.files._grid import Grid
 
-__all__ = ["Mapped", "map_file"]
+__all__ = ["Mapped", "map_file", "refuse_cut_off"]
 
 
 class Mapped:
@@ -39,12 +41,28 @@ class Mapped:
         return np.ascontiguousarray(part if part.ndim == 4 else part[..., None])
 
 
+def refuse_cut_off(path: Path, needed: int) -> None:
+    """Refuse a file with fewer bytes than its header promises.
+
+    Raises:
+        DataError: The file is shorter.
+    """
+    there = path.stat().st_size
+    if there < needed:
+        raise DataError(
+            f"`{path}` is truncated: it has {there:,} bytes, but its header promises {needed:,}",
+            hint="copy the file again",
+        )
+
+
 def map_file(
     path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...], offset: int, order: str = "C"
 ) -> Callable[[], Array]:
     """Make a function that maps an array in a file."""
+    needed = offset + math.prod(shape) * np.dtype(dtype).itemsize
 
     def mapped() -> Array:
+        refuse_cut_off(path, needed)
         return np.memmap(path, dtype, "r", offset, shape, order="F" if order == "F" else "C")
 
     return mapped

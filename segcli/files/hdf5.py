@@ -12,9 +12,10 @@ import numpy as np
 
 from segcli.core.errors import DataError
 from segcli.core.files import told_when_full
-from segcli.core.names import safe_name
+from segcli.core.names import printable, safe_name
 from segcli.core.types import Array
 from segcli.files import HINT, KEPT, LARGE, Add, FileFormat, Picture, Window, reading
+from segcli.files._hdf5_content import never_written, numbers_in, strings_in, unwritten
 
 __all__ = ["HDF5"]
 
@@ -67,17 +68,12 @@ class HDF5(FileFormat):
     @staticmethod
     def names_in(file: h5py.File, count: int) -> list[str]:
         """Name the volumes of an open file: by its `case_ids` if they are valid file names, otherwise by numbers."""
-        if "case_ids" in file and file["case_ids"].shape == (count,):
-            names = [HDF5.text_of(value) for value in file["case_ids"][:]]
-            usable = all(name == safe_name(name) for name in names)
-            if usable and len(set(names)) == count:
-                return names
-        return [f"{index:04d}" for index in range(count)]
+        return _names_and_fault(file, count)[0]
 
     @staticmethod
-    def text_of(value: Any) -> str:
-        """Decode a string from h5py."""
-        return value.decode() if isinstance(value, bytes) else str(value)
+    def fault_of_names(file: h5py.File, count: int) -> str | None:
+        """Tell why `case_ids` of an open file do not name its volumes; None if they do, or if there are none."""
+        return _names_and_fault(file, count)[1]
 
     @classmethod
     def open(cls, path: Path, ndim: int, index: int | None = None) -> Picture:
@@ -98,7 +94,7 @@ class HDF5(FileFormat):
             count: Masks of each volume.
         """
         with HDF5(source).reading() as volumes:
-            cases = len(volumes["images"])
+            cases = len(_images(source, volumes))
         part.parent.mkdir(parents=True, exist_ok=True)
         most = CHUNK if np.prod(size, dtype=np.int64) >= LARGE else max(size)
         with told_when_full(part), h5py.File(part, "a") as file:
@@ -146,10 +142,32 @@ def _in_worker() -> bool:
     return loading is not None and loading.get_worker_info() is not None
 
 
+def _names_and_fault(file: h5py.File, count: int) -> tuple[list[str], str | None]:
+    path, numbers = Path(file.filename), [f"{index:04d}" for index in range(count)]
+    try:
+        names = strings_in(file, path, "case_ids", count)
+    except DataError as error:
+        return numbers, error.message
+    if names is None:
+        return numbers, None
+    seen: set[str] = set()
+    for name in names:
+        if name != safe_name(name):
+            return numbers, f"`case_ids` of `{path}`: `{printable(name)}` cannot be the name of a file"
+        if name in seen:
+            return numbers, f"`case_ids` of `{path}`: `{name}` is there twice"
+        seen.add(name)
+    return names, None
+
+
 def _images(path: Path, file: h5py.File) -> Any:
-    if "images" not in file:
+    images = numbers_in(file, path, "images")
+    if images is None:
         raise DataError(f"`{path}` has no dataset `images`; it has {', '.join(file) or 'none'}")
-    return file["images"]
+    if len(images.shape) not in (4, 5):
+        sizes = "x".join(map(str, images.shape))
+        raise DataError(f"`images` of `{path}` are {sizes}", hint="they must have 4 axes, or 5 with channels")
+    return images
 
 
 class _Volume(Picture):
@@ -161,6 +179,9 @@ class _Volume(Picture):
         self.file = h5py.File(path, "r", locking=False, rdcc_nbytes=2 * KEPT, rdcc_nslots=10007)
         try:
             self.data = _images(path, self.file)
+            share = float(unwritten(self.data)[index])
+            if share:
+                raise never_written("images", str(self.path), share)
             self.has_channels = len(self.data.shape) == 5
             self.size = tuple(map(int, self.data.shape[-3:]))
             self.channels = int(self.data.shape[1]) if self.has_channels else 1

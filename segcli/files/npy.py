@@ -71,7 +71,21 @@ class _Numbers(Picture):
         self.itemsize = array.dtype.itemsize
 
     def _mapped(self) -> Array:
-        return np.lib.format.open_memmap(self.path, mode="r")
+        try:
+            mapped = np.lib.format.open_memmap(self.path, mode="r")
+        except ValueError as error:
+            if "mmap length" not in str(error):
+                raise
+            raise DataError(
+                f"`{self.path}` is truncated: it ends before its data", hint="copy the file again"
+            ) from None
+        more = self.path.stat().st_size - mapped.offset - mapped.nbytes
+        if more > 0:
+            raise DataError(
+                f"`{self.path}` holds {more:,} more bytes after its array, such as a second array",
+                hint="write each array into a file of its own",
+            )
+        return mapped
 
     @property
     def is_large(self) -> bool:

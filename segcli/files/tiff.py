@@ -16,6 +16,7 @@ from segcli.files import HINT, Add, FileFormat, Picture, Window, reading
 from segcli.files._axes import without_alpha
 from segcli.files._mapped import Mapped, map_file
 from segcli.files._tiff_pages import TiffPages, TiffPlanes
+from segcli.files._tiff_sparse import share_left_out
 from segcli.files._tiles import tiled_tiff
 
 __all__ = ["TIFF"]
@@ -31,6 +32,7 @@ class TIFF(FileFormat):
     endings = (".tif", ".tiff", ".svs", ".ndpi", ".scn", ".btf")
     listed = (".tif", ".tiff")
     axes = (2, 3)
+    may_leave_out = True
 
     @classmethod
     def open(cls, path: Path, ndim: int, index: int | None = None) -> Picture:
@@ -132,6 +134,10 @@ class _Image(Picture):
             raise DataError(f"`{self.path}` is a TIFF with a colour palette", hint=hint)
         return pixels[:, :, : self.channels]
 
+    def share_left_out(self) -> float:
+        """Compute the share of tiles or strips that are not stored."""
+        return share_left_out(self.file)
+
     def close(self) -> None:
         self.file.close()
 
@@ -204,6 +210,10 @@ class _Stack(Picture):
     def whole(self) -> Array:
         voxels: Array = self.file.series[0].asarray()
         return voxels[..., None] if self.colour_axis is None else np.moveaxis(voxels, self.colour_axis, -1)
+
+    def share_left_out(self) -> float:
+        """Compute the share of tiles or strips that are not stored."""
+        return share_left_out(self.file)
 
     def close(self) -> None:
         self.file.close()

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from segcli.files._gathered import Gathered
 
 __all__ = ["Zarr"]
 
+DESCRIPTIONS = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
+"""Files of an array or group that hold no pixels."""
 CHUNK = 64
 """Largest length of a chunk along each axis."""
 
@@ -30,6 +33,7 @@ class Zarr(FileFormat):
     endings = (".zarr",)
     axes = (2, 3)
     is_folder = True
+    may_leave_out = True
 
     @classmethod
     def claims(cls, folder: Path) -> bool:
@@ -104,10 +108,35 @@ class _ZarrArray(Picture):
         """Return True, because chunks allow reading in parts."""
         return True
 
+    def share_left_out(self) -> float:
+        """Compute the share of chunks that are not stored; they are read as the fill value."""
+        return 1 - float(self.array.nchunks_initialized) / self.array.nchunks if self.array.nchunks else 0.0
+
+    @cached_property
+    def _has_chunks(self) -> bool:
+        """Tell whether any chunk is stored, that is, a file that does not describe the array."""
+        stored = os.walk(self.path / self.array.path)
+        return any(name not in DESCRIPTIONS for _, _, files in stored for name in files)
+
     def whole(self) -> Array:
-        return self.part(tuple(slice(0, length) for length in self.size))
+        return self.part(self._everything)
+
+    @property
+    def _everything(self) -> Window:
+        return tuple(slice(0, length) for length in self.size)
+
+    def numbers(self) -> Array:
+        return self._pixels(self._everything)  # a mask of zeros has no chunks
 
     def part(self, window: Window) -> Array:
+        if not self._has_chunks:
+            raise DataError(
+                f"`{self.path}` has no chunks: every pixel would be read as the fill value {self.array.fill_value}",
+                hint="copy the whole folder again, or remove it from the data set",
+            )
+        return self._pixels(window)
+
+    def _pixels(self, window: Window) -> Array:
         chosen: dict[str, Any] = {**dict(zip(self.spatial, window, strict=True)), "c": slice(None)}
         part = np.asarray(self.array[tuple(chosen.get(axis, 0) for axis in self.axes)])
         pixels = as_channels_last(part, "".join(axis for axis in self.axes if axis in chosen), self.spatial)

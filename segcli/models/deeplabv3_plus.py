@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segcli.core.types import ConfigModel, IOSpec, Positive
+from segcli.core.types import ConfigModel, FilePath, IOSpec, Positive
 from segcli.models import Network
 from segcli.nn.resnet import ResNet
 
@@ -50,7 +50,7 @@ class DeepLabV3Plus(Network):
         """Downsampling factor of the deep features; 8 is finer and takes about twice the memory of 16."""
         activation: Literal["relu", "leaky_relu", "silu", "gelu"] = "relu"
         """Activation of ASPP and decoder; the backbone keeps ReLU."""
-        weights: str | None = None
+        weights: Literal["imagenet"] | FilePath | None = None
         """Pretrained backbone: `imagenet` (TorchVision's file in PyTorch's cache; nothing is downloaded), or the path
         of a state dict in TorchVision's format."""
         channels: Positive = 256

@@ -8,14 +8,13 @@ Differs from the paper: volumes, batch normalisation, and convolutions without b
 
 import math
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from segcli.core.errors import CheckpointError, ConfigError
-from segcli.core.types import ConfigModel, IOSpec, Positive
+from segcli.core.types import ConfigModel, FilePath, IOSpec, Positive
 from segcli.models import Network
 from segcli.nn.dims import BATCH_NORM, CONV, POOL
 from segcli.nn.state_dict import fitted, read_state_dict
@@ -49,7 +48,7 @@ class VGG3D(Network):
         """Units in each of the two hidden layers of the classifier."""
         dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
         """Dropout rate of the hidden layers, in training."""
-        weights: str | None = None
+        weights: FilePath | None = None
         """Checkpoint with pretrained features to load: a `.safetensors` of an earlier run, or a state dict saved by
         PyTorch, plain or under `state_dict` or `model_state_dict`."""
         keep_classifier: bool = False
@@ -139,7 +138,7 @@ class VGG3D(Network):
         """
         if self.config.weights is None:
             return []
-        path = Path(self.config.weights)
+        path = self.config.weights
         tensors = read_state_dict(path)
         fit = fitted(
             self._without_biases(tensors), self.state_dict(), within="" if self.config.keep_classifier else FEATURES

@@ -49,7 +49,7 @@ class ResNet(nn.Module):
         low = body.layer1(x)
         return low, body.layer4(body.layer3(body.layer2(low)))
 
-    def load_pretrained(self, weights: str) -> None:
+    def load_pretrained(self, weights: str | Path) -> None:
         """Load weights in TorchVision's format from a file, or for `imagenet` from the cache of PyTorch.
 
         Nothing is downloaded. For images that do not have three channels, the first convolution is adapted: its weights

@@ -349,7 +349,7 @@ def test_a_data_set_without_a_root_is_told(tmp_path):
 
 
 def test_a_config_that_never_ends_is_refused():
-    with pytest.raises(ConfigError, match=r"cannot read config file `/dev/zero` \(larger than 1 MiB\)"):
+    with pytest.raises(ConfigError, match="`/dev/zero` is larger than 1 MiB"):
         load_run(Path("/dev/zero"))
 
 
@@ -362,3 +362,18 @@ def test_a_config_with_many_wrong_keys_lists_the_first(tmp_path):
     assert lines[0].startswith("20,00")
     assert len(lines) <= 2 + 2 * 50
     assert lines[-1].startswith("  - and 19,9")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_an_experiment_file_may_begin_with_a_byte_order_mark(tmp_path, encoding):
+    path = write_experiment(tmp_path / "run.yaml", experiment(tmp_path))
+    expected = load_run(path)
+    path.write_text(path.read_text(), encoding=encoding)
+    assert load_run(path) == expected
+
+
+def test_an_experiment_file_that_is_no_text_is_blamed_by_line(tmp_path):
+    path = write_experiment(tmp_path / "run.yaml", experiment(tmp_path))
+    path.write_bytes(b"name: tiny\nmodel: r\xe9seau\n")
+    with pytest.raises(ConfigError, match=r"run.yaml:2` is not UTF-8 text \(byte 0xe9\)"):
+        load_run(path)

@@ -3,7 +3,7 @@ import time
 import pytest
 import yaml
 
-from segcli.core.strict_yaml import MOST, bounded_text, parse, parse_words, said
+from segcli.core.strict_yaml import MOST, parse, parse_words, said
 
 BOMB = "\n".join(
     [
@@ -61,14 +61,3 @@ def test_names_are_text_even_where_they_look_like_numbers():
 
 def test_a_list_of_names_may_be_longer_than_a_config():
     assert len(parse_words("[" + "a, " * (MOST + 1) + "]")) == MOST + 1
-
-
-def test_a_file_is_read_up_to_a_bound(tmp_path):
-    path = tmp_path / "config.yaml"
-    path.write_bytes(b"\xef\xbb\xbf" + "name: Zürich".encode())
-    assert bounded_text(path) == "name: Zürich"
-    path.write_bytes(b"#" * 2**20)
-    assert len(bounded_text(path)) == 2**20
-    path.write_bytes(b"#" * (2**20 + 1))
-    with pytest.raises(OSError, match="larger than 1 MiB"):
-        bounded_text(path)

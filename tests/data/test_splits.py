@@ -149,7 +149,7 @@ def test_a_split_file_written_by_hand_is_taken_as_it_is(tmp_path):
         ("train: [a]\nval: [a]\n", "sequence `a` is in the splits `train` and `val`"),
         ("train: a\n", "has no lists of names under `train`, `val` and `test`"),
         ("- a\n", "has no lists of names"),
-        ("train: [a\n", "cannot read split file"),
+        ("train: [a\n", "cannot read split file .*split.yaml:2`"),
     ],
 )
 def test_a_split_file_that_cannot_be_used_is_told_in_one_sentence(tmp_path, content, text):

@@ -136,6 +136,41 @@ def test_metadata_that_contradict_themselves_or_the_files_are_told(make, workpla
     assert [finding.code for finding in layout.inspect("val")] == ["no_metadata"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_metadata_may_begin_with_a_byte_order_mark(make, workplace, encoding):
+    make()
+    path = workplace / "data/metadata.json"
+    path.write_text(path.read_text(), encoding=encoding)
+    layout = make()
+    assert layout.names == ["ball", "box"]
+    assert list(layout.inspect("train")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{\n"structure_names": ["ball", "box"]\n"x": 1}', "metadata.json:3` is not valid JSON"),
+        ("[]", "metadata.json` holds no keys"),
+        ('{"structure_names": "ball, box"}', 'says `structure_names: "ball, box"`, but it must be a list of names'),
+        (
+            '{"structure_names": ["ball", "box"], "spacing_mm": ["1 mm", 1, 1]}',
+            'says `spacing_mm: ["1 mm", 1, 1]`, but it must be three positive numbers',
+        ),
+        ('{"structure_names": ["ball", "box"], "spacing_mm": [1, 1, NaN]}', "must be three positive numbers"),
+    ],
+)
+def test_metadata_that_cannot_be_used_are_blamed_and_no_other_key(make, workplace, run_cli, text, message):
+    make()
+    (workplace / "data/metadata.json").write_text(text)
+    config = write_experiment(workplace / "tiny.yaml", volumes_experiment(workplace / "data"))
+    for arguments in (("data", "check", "set.yaml"), ("train", config, "--dry-run")):
+        told = run_cli(*arguments)
+        assert told.code == 2
+        assert message in " ".join(told.err.split())
+        assert "1 problem in" in told.err
+        assert "num_classes" not in told.err
+
+
 def test_each_kind_of_fault_has_a_name_of_its_own(make, workplace):
     make()
     change(workplace, masks=np.zeros((6, 3, 16, 16, 8), np.uint8))

@@ -6,7 +6,7 @@ import psutil
 import pytest
 import tifffile
 import yaml
-from factories import nucleus, write_nuclei
+from factories import nuclei_experiment, nucleus, write_experiment, write_nuclei
 
 from segcli.config.load import load_dataset
 from segcli.core.errors import DataError
@@ -246,3 +246,57 @@ def test_memory_stays_flat_while_two_workers_read_many_volumes(tmp_path):
         loader.close()
     growth = max(after - before for before, after in zip(*taken, strict=True))
     assert growth < 8 * 2**20, taken  # 200 volumes more in each worker would be 12 MiB
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace(",", ";").encode(),
+        lambda text: text.replace(",", "\t").encode("utf-16"),
+        lambda text: text.replace("\n", "\r\n").encode("utf-8-sig"),
+        lambda text: text.replace("\n", "\n\n").encode(),
+        lambda text: ("sample_id,class,note\n" + "".join(f'"{line.replace(",", chr(34) + "," + chr(34))}","a, b"\n'
+                      for line in text.split()[1:])).encode(),
+    ],
+)  # fmt: skip
+def test_the_table_of_classes_is_read_as_programs_write_it(root, change):
+    expected = layout(root).class_of
+    table = root / "classes.csv"
+    table.write_bytes(change(table.read_text()))
+    assert layout(root).class_of == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda text: text.replace(",", "|").encode(),
+            "classes.csv` has no column `sample_id`; it has sample_id|class",
+        ),
+        (lambda text: text.replace("small", "größe").encode("latin-1"), "classes.csv:3` is not UTF-8 text (byte 0xf6)"),
+        (lambda text: text.replace("0001,", "0001,x,").encode(), "classes.csv:2` has 3 cells, but the table has 2"),
+        (lambda text: b"", "classes.csv` has no column `sample_id`; it is empty"),
+        (None, "no table"),
+    ],
+)
+def test_a_damaged_table_is_blamed_and_not_the_number_of_classes(run_cli, workplace, change, message):
+    root = write_nuclei(workplace / "data")
+    config = write_experiment(workplace / "tiny.yaml", nuclei_experiment(root))
+    table = root / "classes.csv"
+    if change is None:
+        table.unlink()
+    else:
+        table.write_bytes(change(table.read_text()))
+    for arguments in (("data", "check", config), ("train", config, "--dry-run")):
+        told = run_cli(*arguments)
+        assert told.code == 2
+        assert f"dataset.classes_csv: `{root}" in told.err or change is None
+        assert message in " ".join(told.err.split())
+        assert "num_classes" not in told.err
+
+
+def test_a_missing_folder_is_blamed_and_not_the_number_of_classes(run_cli, workplace):
+    config = write_experiment(workplace / "tiny.yaml", nuclei_experiment(workplace / "nothere"))
+    told = run_cli("data", "check", config)
+    assert f"dataset.paths: no folder `{workplace}/nothere` with the samples" in " ".join(told.err.split())
+    assert "num_classes" not in told.err

@@ -54,5 +54,13 @@ def test_what_is_no_image_is_told(tmp_path, array, text):
 def test_a_file_that_is_cut_off_is_told(tmp_path):
     np.save(tmp_path / "a.npy", IMAGE)
     (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-9])
-    with pytest.raises(DataError, match="cannot read image"):
+    with pytest.raises(DataError, match=r"a.npy` is truncated: it ends before its data"):
+        read_image(tmp_path / "a.npy")
+
+
+def test_a_second_array_in_the_file_is_not_passed_over(tmp_path):
+    with (tmp_path / "a.npy").open("wb") as stream:
+        np.save(stream, IMAGE)
+        np.save(stream, IMAGE)
+    with pytest.raises(DataError, match=r"a.npy` holds 317 more bytes after its array, such as a second array"):
         read_image(tmp_path / "a.npy")

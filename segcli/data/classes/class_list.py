@@ -1,7 +1,6 @@
 """Classes of a mask: their names, colours and numbers, and which of them are ignored."""
 
 import colorsys
-import csv
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from segcli.core.errors import DataError, nearest
+from segcli.core.text import read_table
 from segcli.core.types import Array, ConfigModel
 from segcli.data.classes.colors import MAX_COLORS, RGB, UNKNOWN
 from segcli.data.settings import ClassSpec, DatasetSpec
@@ -23,6 +23,7 @@ Mistake = tuple[str, str, str | None]
 NO_NUMBER = -1
 NUMBERS = 1 << 16
 """Index masks have at most 16 bits."""
+FIRST_LINE = "the first line is `id,name,r,g,b`; each class is a line such as `3,road,128,64,128`"
 Level = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -245,23 +246,23 @@ def _located(file: str | Path, values: dict[str, Any]) -> Path:
 def _read(path: Path) -> list[dict[str, Any]]:
     """Read the classes of a CSV with the columns `name`, `r`, `g`, `b`; without `id`, the lines are numbered."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream, skipinitialspace=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read `{path}` ({' '.join(str(error).split())[:120]})") from None
+        columns, rows = read_table(path)
+    except OSError as error:
+        raise DataError(f"cannot read `{path}` ({error.strerror or error})") from None
+    missing = [key for key in ("name", *"rgb") if key not in columns]
+    if rows and missing:
+        raise DataError(f"`{path}` has no column `{missing[0]}`; it has {', '.join(columns)}", hint=FIRST_LINE)
     entries = []
-    for line, row in enumerate(rows, start=2):
+    for position, row in enumerate(rows):
         try:
-            number = int(row["id"]) if "id" in row else line - 2
-            color = [int(row[channel]) for channel in "rgb"]
-            name = row["name"].strip()
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise DataError(
-                f"`{path}:{line}` is not a class with `id`, `name`, `r`, `g`, `b`",
-                hint="the first line is `id,name,r,g,b`; each class is a line such as `3,road,128,64,128`",
-            ) from None
+            number = int(row.cells["id"]) if "id" in row.cells else position
+            color = [int(row.cells[channel]) for channel in "rgb"]
+        except ValueError:
+            message = f"`{path}:{row.line}` is not a class with `id`, `name`, `r`, `g`, `b`"
+            raise DataError(message, hint=FIRST_LINE) from None
+        name = row.cells["name"]
         if not all(0 <= level <= 255 for level in color) or not 0 <= number < NUMBERS:
-            raise DataError(f"`{path}:{line}`: colours must be from 0 to 255, ids from 0 to {NUMBERS - 1}")
+            raise DataError(f"`{path}:{row.line}`: colours must be from 0 to 255, ids from 0 to {NUMBERS - 1}")
         entries.append({"name": name, "color": color, "number": number})
     for key in ("name", "number"):
         twice = _repeated([entry[key] for entry in entries])

@@ -7,6 +7,7 @@ from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import shown
 from segcli.data.checks import raise_on_error
 from segcli.data.samples import Case
+from segcli.datasets import scale_mistake
 from segcli.engine.assembly import Assembly, assemble
 from segcli.engine.events import Listener
 from segcli.engine.runfolder import RunFolder
@@ -56,6 +57,9 @@ def open_session(
     if not val_cases:
         listener.notice("no validation images: no validation, no best checkpoint, no pictures, no early stopping")
     _check_one_size(parts, train_cases)
+    mistake = scale_mistake(parts.layout, train_cases) if run.data.preprocessing.normalize is True else None
+    if mistake is not None:
+        listener.warn("{} ({})".format(*mistake))
     listener.notice(f"data: {len(train_cases)} training and {len(val_cases)} validation images")
     _ = parts.pipeline  # an error in the augmentation shows here, before files are decoded
     if run.logging.log_activations:

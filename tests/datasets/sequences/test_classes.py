@@ -113,13 +113,20 @@ def test_lists_of_classes_that_contradict_themselves_are_mistakes_of_the_file(co
     ("content", "text"),
     [
         ("", "holds no classes"),
-        ("id;name;r;g;b\n0;sky;1;2;3\n", "classes.csv:2` is not a class with `id`, `name`, `r`, `g`, `b`"),
+        ("id,name,r,g,b\n0,sky,1,two,3\n", "classes.csv:2` is not a class with `id`, `name`, `r`, `g`, `b`"),
+        ("id|name|r|g|b\n0|sky|1|2|3\n", "classes.csv` has no column `name`; it has id|name|r|g|b"),
+        (
+            "id,name,r,g,b\n\n0,sky,1,2,3,4\n",
+            "classes.csv:3` has 6 cells, but the table has 5 columns: id, name, r, g, b",
+        ),
+        ('id,name,r,g,b\n0,"sky,1,2,3\n', "classes.csv:2` is not a row of a table"),
+        (b"id,name,r,g,b\n0,ciel d'\xe9t\xe9,1,2,3\n", "classes.csv:2` is not UTF-8 text (byte 0xe9)"),
         ("id,name,r,g,b\n0,sky,1,2\n", "classes.csv:2` is not a class"),
         ("id,name,r,g,b\n0,sky,1,2,3\n1,road,1,2,256\n", "classes.csv:3`: colours must be from 0 to 255"),
         ("id,name,r,g,b\n70000,sky,1,2,3\n", "ids from 0 to 65535"),
         ("id,name,r,g,b\n0,sky,1,2,3\n0,road,1,2,4\n", "has the id `0` twice"),
         ("id,name,r,g,b\n0,sky,1,2,3\n1,sky,1,2,4\n", "has the name `sky` twice"),
-        (b"\xff\xfe\x00", "cannot read"),
+        (b"\xff\xfe\x00", "is not UTF-16 text"),
     ],
 )
 def test_a_csv_that_cannot_be_used_is_blamed_by_line(config, workplace, content, text):

@@ -1,0 +1,79 @@
+"""Paths as users type them: `~` is the home folder, `$NAME` and `${NAME}` are variables of the environment."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from segcli.core.errors import ConfigError
+
+__all__ = ["escaped", "expanded", "expanded_arguments"]
+
+VARIABLE = re.compile(r"\$(?:(?P<literal>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)\})", re.ASCII)
+OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
+OPTION = re.compile(r"--[a-z-]+=")
+
+
+def expanded(text: str) -> str:
+    """Replace `~` at the beginning, `$NAME` and `${NAME}`; `$$` stands for one `$`, any other `$` for itself.
+
+    Raises:
+        ValueError: A variable is not set; the message names it.
+
+    Example:
+        >>> expanded("runs$$/2$"), expanded("data")
+        ('runs$/2$', 'data')
+    """
+
+    def value(found: re.Match[str]) -> str:
+        name = found["name"] or found["braced"]
+        if name is None:
+            return "$"
+        if name not in os.environ:
+            raise ValueError(f"the variable `${name}` is not set; `$$` stands for a `$` in a name")
+        return os.environ[name]
+
+    home, slash, rest = text.partition("/") if text.startswith("~") else ("", "", text)
+    return os.path.expanduser(home) + slash + VARIABLE.sub(value, rest)  # noqa: PTH111 - knows `~name`, too
+
+
+def escaped(path: Path) -> str:
+    """Write a path so that `expanded` gives it back.
+
+    Example:
+        >>> escaped(Path("a$b")), expanded(escaped(Path("a$b")))
+        ('a$$b', 'a$b')
+    """
+    text = str(path)
+    return ("./" if text.startswith("~") else "") + text.replace("$", "$$")
+
+
+def expanded_arguments(arguments: Sequence[str]) -> list[str]:
+    """Expand the arguments of a command that name files, folders and runs.
+
+    An argument that names an existing file stays as it is, because a shell may have listed it. The values of KEY=VALUE
+    are expanded with the keys of a config.
+
+    Raises:
+        ConfigError: A variable is not set.
+    """
+    return [_argument(word) for word in arguments]
+
+
+def _argument(word: str) -> str:
+    option = OPTION.match(word)
+    start = option.end() if option else 0
+    value = word[start:]
+    if OVERRIDE.match(word) or not (value.startswith("~") or "$" in value) or _exists(value):
+        return word
+    try:
+        return word[:start] + expanded(value)
+    except ValueError as error:
+        raise ConfigError(f"`{value}`: {error}", hint="set the variable, or name the path in full") from None
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):
+        return False

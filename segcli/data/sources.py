@@ -1,0 +1,76 @@
+"""Where the values of a data set come from: links that leave its folder, and chunks that are not stored."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from segcli.core.errors import ConfigError, DataError
+from segcli.core.names import printable
+from segcli.data.checks import Finding
+from segcli.data.samples import Case
+from segcli.files import format_of, open_picture
+
+__all__ = ["chunks_left_out", "links_outside"]
+
+
+def links_outside(roots: Sequence[Path], cases: Iterable[Case]) -> Iterator[Finding]:
+    """Find files of cases that symbolic links take from outside the folders of the data set.
+
+    Args:
+        roots: The folders that the user stated.
+        cases: All cases.
+    """
+    inside = [Path(os.path.realpath(root)) for root in roots]
+    stops = {root.absolute() for root in roots}
+    known: dict[Path, bool] = {}
+    links: dict[Path, None] = {}
+    for case in cases:
+        for path in (case.image, case.label, case.fov):
+            for link in () if path is None else _links(path, stops, known):
+                target = Path(os.path.realpath(link))
+                if not any(target.is_relative_to(root) for root in inside):
+                    links[link] = None
+    if links:
+        first = next(iter(links))
+        more = f" (and {len(links) - 1} more links)" if len(links) > 1 else ""
+        target_shown = printable(os.path.realpath(first), 200)
+        message = f"`{first}` is a link to `{target_shown}`, outside the folder of the data set{more}"
+        hint = "if you did not make this link, copy the file that belongs there into the folder"
+        yield Finding("link_outside", "warning", first, message, hint)
+
+
+def _links(path: Path, stops: set[Path], known: dict[Path, bool]) -> Iterator[Path]:
+    """Find symbolic links between the folder of the data set and a file, and within an image that is a folder."""
+    below = stops.intersection(path.absolute().parents)
+    for place in (path, *(path.parents if below else ())):
+        if place.absolute() in stops:
+            break
+        if place not in known:
+            known[place] = place.is_symlink()
+        if known[place]:
+            yield place
+    if path.is_dir():
+        for folder, folders, files in os.walk(path):
+            yield from (place for name in (*folders, *files) if (place := Path(folder, name)).is_symlink())
+
+
+def chunks_left_out(split: str, cases: Iterable[Case], ndim: int) -> Iterator[Finding]:
+    """Find images whose format lets a writer leave out chunks; such chunks are read as one value."""
+    shares: dict[Path, float] = {}
+    for path in dict.fromkeys(case.image for case in cases):
+        kind = format_of(path, ndim)
+        if kind is not None and kind.may_leave_out and path.exists():
+            try:
+                with open_picture(path, ndim) as picture:
+                    shares[path] = picture.share_left_out()
+            except DataError:
+                continue  # reported with the image
+            except ConfigError:
+                return  # the package that reads it is missing, which is reported first
+    lacking = {path: share for path, share in shares.items() if share}
+    if lacking:
+        first = max(lacking, key=lambda path: lacking[path])
+        more = f" (so do {len(lacking) - 1} more images of `{split}`)" if len(lacking) > 1 else ""
+        message = f"`{first}` lacks {lacking[first]:.0%} of its chunks or tiles, which are read as one value{more}"
+        hint = "right where the image is empty, because writers leave such chunks out; otherwise copy the folder again"
+        yield Finding("chunks_left_out", "warning", first, message, hint)

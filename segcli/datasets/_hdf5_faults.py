@@ -1,0 +1,69 @@
+"""Faults in the values of an HDF5 file of volumes: unwritten chunks, flags, and cases that are too large to read."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from segcli.data.checks import Finding
+from segcli.files._hdf5_content import never_written, numbers_in, unwritten
+
+__all__ = ["content_faults"]
+
+
+def content_faults(file: Any, path: Path, case_names: list[str], structures: list[str]) -> Iterator[Finding]:
+    """Find what would be read as something else than the writer of the file meant, without reading a case.
+
+    Args:
+        file: The open file; its datasets have shapes that fit each other.
+        path: The file.
+        case_names: Names of the cases.
+        structures: Names of the structures.
+    """
+    images, masks, flags = (numbers_in(file, path, key) for key in ("images", "masks", "presence_labels"))
+    yield from _too_large(path, images, masks)
+    yield from _never_written(path, images, masks, flags)
+    yield from _faulty_flags(path, flags, case_names, structures)
+
+
+def _too_large(path: Path, images: Any, masks: Any) -> Iterator[Finding]:
+    needed = sum(math.prod(each.shape[1:]) * each.dtype.itemsize for each in (images, masks))
+    memory = psutil.virtual_memory().total
+    if needed > memory:
+        message = f"a case of `{path}` takes {needed / 2**30:,.0f} GiB, but this machine has {memory / 2**30:,.0f} GiB"
+        yield Finding("too_large", "error", path, message, "write smaller volumes, such as crops")
+
+
+def _never_written(path: Path, images: Any, masks: Any, flags: Any) -> Iterator[Finding]:
+    if flags.size and unwritten(flags).any():
+        error = never_written("presence_labels", str(path), float(unwritten(flags).max()))
+        yield Finding("never_written", "error", path, error.message, error.hint or "")
+    for key, shares in (("images", unwritten(images)), ("masks", unwritten(masks))):
+        # absent structures may be left out of the masks: their flags say so
+        faulty = np.flatnonzero(shares > 0 if key == "images" else shares == 1)
+        if faulty.size:
+            error = never_written(key, f"{path}[{faulty[0]}]", float(shares[faulty[0]]))
+            more = f" (so are {faulty.size - 1} more cases)" if faulty.size > 1 else ""
+            yield Finding("never_written", "error", path, error.message + more, error.hint or "")
+        elif shares.any():
+            count = int((shares > 0).sum())
+            message = f"`{path}`: {shares.mean():.0%} of the chunks of `{key}` were never written, in {count} of "
+            hint = "they are read as 0: right where a structure is absent"
+            yield Finding("partly_written", "warning", path, f"{message}{len(shares)} cases", hint)
+
+
+def _faulty_flags(path: Path, flags: Any, case_names: list[str], structures: list[str]) -> Iterator[Finding]:
+    values = flags[:]
+    faulty = np.argwhere((values != 0) & (values != 1))
+    if faulty.size:
+        case, structure = faulty[0]
+        more = f" (and {len(faulty) - 1} more such flags)" if len(faulty) > 1 else ""
+        message = (
+            f"`{path}[{case}]` ({case_names[case]}): the presence flag of `{structures[structure]}` is "
+            f"{values[case, structure]:g}, but a flag is 0 or 1{more}"
+        )
+        hint = "write 1 where the structure is present, 0 where it is absent; leave out cases for which it is not known"
+        yield Finding("unexpected_flag", "error", path, message, hint)

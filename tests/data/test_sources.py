@@ -1,0 +1,115 @@
+"""Links out of the data set, and chunks that a writer left out."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from factories import experiment, write_experiment, write_folders
+
+from segcli.core.errors import DataError
+from segcli.data.images import read_image, read_labels
+from segcli.data.samples import Case
+from segcli.data.sources import chunks_left_out, links_outside
+
+
+@pytest.fixture
+def images(workplace):
+    write_folders(workplace / "data")
+    write_experiment(workplace / "tiny.yaml", experiment(workplace / "data"))
+    return sorted((workplace / "data/train/image").iterdir())
+
+
+def links(run_cli):
+    found = json.loads(run_cli("data", "check", "tiny.yaml", "--json").out)["findings"]
+    return [finding for finding in found if finding["code"] == "link_outside"]
+
+
+def test_links_within_the_data_set_are_followed_without_a_word(run_cli, images, workplace):
+    images[0].rename(workplace / "data/first.png")
+    images[0].symlink_to(workplace / "data/first.png")
+    (workplace / "data").rename(workplace / "elsewhere")
+    (workplace / "data").symlink_to(workplace / "elsewhere")  # the user named this one
+    assert links(run_cli) == []
+
+
+def test_the_first_link_out_of_the_data_set_is_told_with_its_target(run_cli, images, workplace):
+    for index, image in enumerate(images[:2]):
+        image.rename(workplace / f"outside{index}.png")
+        image.symlink_to(workplace / f"outside{index}.png")
+    (told,) = links(run_cli)
+    assert told["severity"] == "warning"
+    assert (
+        f"is a link to `{workplace}/outside0.png`, outside the folder of the data set (and 1 more links)"
+        in (told["message"])
+    )
+
+
+def test_a_linked_folder_is_told_once(run_cli, images, workplace):
+    shutil.move(workplace / "data/train/label", workplace / "labels")
+    (workplace / "data/train/label").symlink_to(workplace / "labels")
+    (told,) = links(run_cli)
+    assert "`data/train/label` is a link to" in told["message"]
+    assert "more links" not in told["message"]
+
+
+def test_links_within_an_image_that_is_a_folder_are_found(workplace):
+    folder = workplace / "data/a.zarr"
+    zarr.create_array(folder, data=np.ones((4, 4), np.uint8), chunks=(2, 2))
+    (folder / "c/0/0").rename(workplace / "chunk")
+    (folder / "c/0/0").symlink_to(workplace / "chunk")
+    (told,) = links_outside([workplace / "data"], [Case("a", folder)])
+    assert told.file == folder / "c/0/0"
+
+
+def array(path, *, version=3, shards=None, fill=0):
+    return zarr.create_array(
+        path, shape=(8, 8), chunks=(2, 2), shards=shards, dtype="u1", zarr_format=version, fill_value=fill
+    )
+
+
+@pytest.mark.parametrize(("version", "shards"), [(2, None), (3, None), (3, (4, 4))])
+def test_an_image_without_chunks_is_refused_and_a_mask_of_zeros_is_not(tmp_path, version, shards):
+    made = array(tmp_path / "a.zarr", version=version, shards=shards, fill=7)
+    with pytest.raises(DataError, match=r"a.zarr` has no chunks: every pixel would be read as the fill value 7"):
+        read_image(tmp_path / "a.zarr")
+    assert (read_labels(tmp_path / "a.zarr") == 7).all()
+    made[:4, :4] = 1
+    assert read_image(tmp_path / "a.zarr").sum() == 16 + 7 * 48
+    (told,) = chunks_left_out("train", [Case("a", tmp_path / "a.zarr")], 2)
+    assert "a.zarr` lacks 75% of its chunks or tiles, which are read as one value" in told.message
+    made[:] = 1
+    assert list(chunks_left_out("train", [Case("a", tmp_path / "a.zarr")], 2)) == []
+
+
+def test_the_check_counts_images_that_lack_chunks(run_cli, workplace):
+    for split in ("train", "val"):
+        for index in range(2):
+            made = array(workplace / f"data/{split}/image/{index}.zarr")
+            made[:4] = index + 1 + 10 * (split == "val")
+            mask = array(workplace / f"data/{split}/label/{index}.zarr")
+            mask[:2] = 1
+    keys = {"dataset__num_channels": 1, "dataset__mean": [0.5], "dataset__std": [0.2], "dataset__extensions": ["zarr"]}
+    write_experiment(workplace / "a.yaml", experiment(workplace / "data", **keys))
+    checked = run_cli("data", "check", "a.yaml", "--json")
+    found = [each for each in json.loads(checked.out)["findings"] if each["code"] == "chunks_left_out"]
+    assert [each["severity"] for each in found] == ["warning", "warning"]
+    assert "lacks 50% of its chunks or tiles" in found[0]["message"]
+    assert "(so do 1 more images of `train`)" in found[0]["message"]
+
+
+@pytest.mark.parametrize(
+    "options", [{"rowsperstrip": 4, "compression": "zlib"}, {"tile": (16, 16), "compression": "zlib"}]
+)
+def test_tiles_that_a_writer_of_tiff_left_out_are_counted(tmp_path, options):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.full((3, 32, 32), 9, np.uint8), photometric="minisblack", **options)
+    assert list(chunks_left_out("train", [Case("a", path)], 3)) == []
+    with tifffile.TiffFile(path, mode="r+") as file:
+        for name in ("TileByteCounts", "TileOffsets") if "tile" in options else ("StripByteCounts", "StripOffsets"):
+            tag = file.pages[1].tags[name]
+            tag.overwrite((0, *tag.value[1:]))
+    (told,) = chunks_left_out("train", [Case("a", path)], 3)
+    assert f"lacks {1 / (12 if 'tile' in options else 24):.0%} of its chunks or tiles" in told.message
