@@ -54,6 +54,7 @@ def check_data(dataset: DatasetSection, *, listener: Listener) -> Checked:
                 contents.setdefault(result.digest, []).append((split, case))
         summaries.append(_summary(layout, task, split, cases, examined))
         findings += _intensities(layout, split, examined)
+    findings += layout.compared()
     findings += _left_out(layout)
     findings += _same_content(contents)
     findings += _shares_differ(summaries)

@@ -19,6 +19,7 @@ from segcli.core.files import shown, write_text
 from segcli.core.types import Array
 from segcli.data.checks import Finding, raise_on_error
 from segcli.data.classes.class_list import Mistake
+from segcli.data.classes.coding import Codings
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.datasets._small import COUNTS, volume
@@ -93,6 +94,7 @@ class HDF5Volumes(Volumes):
     def __init__(self, config: Config, spec: DatasetSpec) -> None:
         super().__init__(config, spec)
         self._headers: dict[str, _Header] = {}
+        self.codings = Codings()
 
     @cached_property
     def files(self) -> dict[str, HDF5]:
@@ -204,6 +206,7 @@ class HDF5Volumes(Volumes):
         with self.files[self._split_of[case.image]].reading() as file:
             image = self.image(_channels_last(file["images"][case.index]), case.place)
             masks = file["masks"][case.index]
+        self.codings.add(Path(case.place), masks)
         if masks.size and (masks.max() > 1 or masks.min() < 0 or masks.dtype.kind == "f"):
             values = np.unique(masks)
             if not set(values.tolist()) <= {0, 1, 255} or set(values.tolist()) >= {1, 255}:
@@ -215,6 +218,10 @@ class HDF5Volumes(Volumes):
         return Sample(image, {"mask": np.ascontiguousarray(np.moveaxis(masks > 0, 0, -1)).view(np.uint8)})
 
     # ---- checks
+
+    def compared(self) -> list[Finding]:
+        """Report masks that store the foreground in different ways."""
+        return list(self.codings.findings())
 
     def inspect(self, split: str) -> Iterator[Finding]:
         """Find faults of the file, of `metadata.json`, and presence flags that contradict their masks."""
