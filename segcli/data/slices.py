@@ -15,6 +15,7 @@ import numpy as np
 
 from segcli.core.errors import DataError
 from segcli.core.types import Array
+from segcli.data.channels import chosen_count
 from segcli.data.checks import Finding
 from segcli.data.classes.coding import Codings, white_is_zero
 from segcli.data.images import natural_key
@@ -51,9 +52,14 @@ class SliceStacks:
 
     Args:
         most: Number of volumes whose slices are cached.
+        channels: Chosen channels; grey slices have only channel 0.
+
+    Raises:
+        DataError: A chosen channel does not exist.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, channels: list[int] | None = None) -> None:
+        chosen_count(1, channels, "a grey slice")
         self.masks: dict[Path, None] = {}
         """Folders and files whose slices were read as masks."""
         self.codings = Codings("mask slice")

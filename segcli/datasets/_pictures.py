@@ -46,7 +46,7 @@ class Pictures(Layout):
 
     def __init__(self, config: PictureKeys, spec: DatasetSpec) -> None:
         super().__init__(config, spec)
-        self.convert = Conversion(config.color, spec.num_channels, config.intensity_range)
+        self.convert = Conversion(config.color, spec.num_channels, config.intensity_range, spec.channels)
         self.convert.check(spec.name)
         self.masks = self.reader()
         self.fields = Codings("field-of-view mask")

@@ -17,6 +17,7 @@ import numpy as np
 from segcli.core.errors import DataError
 from segcli.core.files import shown, write_text
 from segcli.core.types import Array
+from segcli.data.channels import chosen_count, more_channels_hint
 from segcli.data.checks import Finding, raise_on_error
 from segcli.data.classes.class_list import Mistake
 from segcli.data.classes.coding import Codings
@@ -172,12 +173,16 @@ class HDF5Volumes(Volumes):
         elif masks[1] != count or flags[1] != count:
             message = f"`{path}` has {masks[1]} masks and {flags[1]} presence flags per case, but there are {count} "
             yield wrong("wrong_num_structures", message + "structures", "correct `structure_names` in `metadata.json`")
-        channels = 1 if len(images) == 4 else images[1]
+        try:
+            channels = chosen_count(1 if len(images) == 4 else images[1], self.spec.channels, f"`{path}`")
+        except DataError as error:
+            yield wrong("wrong_channels", error.message, error.hint or "")
+            return
         if channels != self.spec.num_channels:
             message = (
                 f"`{path}` has {channels} channels, but the data set states `num_channels: {self.spec.num_channels}`"
             )
-            yield wrong("wrong_channels", message, f"set `num_channels: {channels}` in the data-set file")
+            yield wrong("wrong_channels", message, more_channels_hint(channels, self.spec.num_channels))
 
     # ---- cases
 

@@ -127,7 +127,7 @@ class TIFFVolumes(Layout):
         self.crop = tuple(config.crop_size)
         given = config.margin
         self.margin = (given,) * 3 if isinstance(given, int) else tuple(given)
-        self.stacks = SliceStacks(config.cache_volumes)
+        self.stacks = SliceStacks(config.cache_volumes, spec.channels)
         self.case_size = self.crop
         if spec.num_channels != 1:
             message = f"data set `{spec.name}` states {spec.num_channels} channels, but `tiff_volumes` are grey slices"
