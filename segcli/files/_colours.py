@@ -26,8 +26,8 @@ PALETTE_ONLY = {"GIF", "BMP", "DIB", "PCX"}
 """Formats of Pillow that store grey images with a palette."""
 GREY_MODES = {"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
 COLOUR_MODES = {"RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "CMYK", "YCbCr"}
-JPEGS = {6, 7, 33007, 34892}
-"""TIFF compressions whose decoder turns YCbCr into RGB."""
+DECODED_AS_RGB = {6, 7, 33003, 33004, 33005, 33007, 34712, 34892}
+"""TIFF compressions, of the families of JPEG and JPEG 2000, whose decoders turn YCbCr into RGB."""
 P = tifffile.PHOTOMETRIC
 KNOWN = {P.MINISWHITE, P.MINISBLACK, P.RGB, P.PALETTE, P.SEPARATED, P.YCBCR}
 
@@ -142,7 +142,7 @@ class TiffColours:
     @cached_property
     def _is_ycbcr(self) -> bool:
         """Tell whether the decoder leaves YCbCr as it is."""
-        return self.photometric == P.YCBCR and int(self.page.compression) not in JPEGS
+        return self.photometric == P.YCBCR and int(self.page.compression) not in DECODED_AS_RGB
 
     def _check(self) -> None:
         """Refuse colour spaces that cannot be converted."""
