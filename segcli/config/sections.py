@@ -157,7 +157,7 @@ class LossPart(ConfigModel):
 
 def _converts(own: dict[str, Any]) -> bool:
     """Tell whether the keys of a format convert colours, so that other channels reach the network than were chosen."""
-    return own.get("color", "as_stored") != "as_stored"
+    return bool(own.get("color", "as_stored") != "as_stored")
 
 
 class DatasetSection(DatasetSpec):

@@ -159,7 +159,9 @@ class TiffColours:
     def pixels(self, raw: Array) -> Array:
         """Turn decoded samples `(..., stored)` into what a viewer shows, `(..., channels)`."""
         if self.is_palette:
-            return (self.page.colormap.T >> 8).astype(np.uint8)[raw[..., 0]]
+            table = self.page.colormap.T
+            eight: Array = (table >> 8 if table.max() > 255 else table).astype(np.uint8)  # some writers store 8 bits
+            return eight[raw[..., 0]]
         if self._is_ink:
             return _rgb_of_inks(raw[..., :4])
         if self._is_ycbcr:
