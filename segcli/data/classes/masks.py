@@ -15,7 +15,7 @@ from segcli.data.checks import Finding
 from segcli.data.classes.class_list import ClassList, IgnoredClass
 from segcli.data.classes.coding import Codings, named
 from segcli.data.classes.colors import UNKNOWN, ColorTable, Stray
-from segcli.data.images import read_image, read_labels
+from segcli.data.images import read_image, read_marks
 from segcli.data.settings import DatasetSpec
 
 __all__ = ["MaskFormat", "MaskKeys", "MaskReader", "UnknownColors"]
@@ -213,7 +213,7 @@ class MaskReader:
 
     def _labels(self, path: Path) -> Array:
         try:
-            return read_labels(path)
+            marks = read_marks(path)
         except DataError as error:
             if "is a colour image" not in error.message:
                 raise
@@ -221,6 +221,11 @@ class MaskReader:
                 f"mask `{path}` is a colour image, but `mask_format: index` expects one number per pixel",
                 hint="set `mask_format: rgb` and give each class a colour",
             ) from None
+        if marks.dtype != bool:
+            return marks
+        first, second = self.classes.numbers[:2]
+        of_two = self.classes.num_counted == 2 and first == 0 and 1 not in self.classes.numbers
+        return marks.astype(np.uint16) * np.uint16(second if of_two else 1)  # one bit: class 0 and class 1
 
     def _positions(self, labels: Array, path: Path) -> Array:
         positions = self.classes.positions(labels)

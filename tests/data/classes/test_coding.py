@@ -145,6 +145,11 @@ def test_advice_about_255_leads_to_a_training_of_the_foreground(workplace, run_c
     assert checked(run_cli, binary(workplace))["splits"][0]["foreground_share"] == pytest.approx(EXPECTED)
 
 
+def test_one_bit_means_the_second_of_two_classes_whatever_its_number(workplace, run_cli):
+    labels(workplace / "data", lambda path, mask, _: Image.fromarray(mask.astype(bool)).save(path))
+    assert share(checked(run_cli, multiclass(workplace, numbers=[0, 255]))) == pytest.approx(EXPECTED)
+
+
 def test_ignoring_the_only_foreground_is_told(workplace, run_cli):
     labels(workplace / "data", lambda path, mask, _: Image.fromarray(mask * np.uint8(255)).save(path))
     document = checked(run_cli, multiclass(workplace, ignore=[{"name": "void", "number": 255}]))
