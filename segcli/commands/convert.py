@@ -66,6 +66,7 @@ class _Facts:
     numbers: tuple[int, ...]
     spacing: tuple[float, ...] | None
     dtype: np.dtype[Any]
+    label: Path
 
 
 def convert(source: Path, target: Path, options: ConvertOptions, *, listener: Listener) -> dict[str, Any]:
@@ -197,7 +198,7 @@ def _labels(path: Path) -> Array:
     if path.is_dir():
         return np.stack([read_labels(file) for file in _slices(path)], axis=2)
     if ending_of(path) in _volume_endings():
-        voxels = read_voxels(path)
+        voxels = read_voxels(path, labels=True)
         if voxels.shape[-1] != 1:
             raise DataError(f"label map `{path}` has {voxels.shape[-1]} channels", hint="write one number per voxel")
         return whole(voxels[..., 0], f"label map `{path}`").astype(np.int64)
@@ -226,7 +227,7 @@ def _facts(case: _Source) -> _Facts:
         headers = (read_header(path, 3) for path in (case.label, case.image))
         raise_on_error(placement(case.label, next(headers), case.image, next(headers)))
     numbers = tuple(int(number) for number in np.unique(labels) if number != 0)
-    return _Facts(image.shape[:3], image.shape[3], numbers, spacing, image.dtype)
+    return _Facts(image.shape[:3], image.shape[3], numbers, spacing, image.dtype, case.label)
 
 
 def _structures(source: Path, options: ConvertOptions, facts: list[_Facts]) -> dict[str, int]:
@@ -245,6 +246,12 @@ def _structures(source: Path, options: ConvertOptions, facts: list[_Facts]) -> d
     if not there:
         raise DataError("all labels are 0", hint="check the label files")
     names = decathlon_names(source)
+    if there == [1, 255] and not names and all(len(fact.numbers) < 2 for fact in facts):
+        one, other = (next(fact for fact in facts if number in fact.numbers) for number in there)
+        raise DataError(
+            f"labels are coded in two ways: `{one.label}` holds 1, and `{other.label}` holds 255",
+            hint="export all labels in one coding; or choose with `--structures`, such as `foreground=1`",
+        )
     if there in ([255], [1]) and not names:
         return {"foreground": there[0]}
     return {names.get(number, f"structure_{number}"): number for number in there}

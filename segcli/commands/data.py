@@ -58,6 +58,7 @@ def check_data(dataset: DatasetSection, *, listener: Listener) -> Checked:
                 contents.setdefault(result.digest, []).append((split, case))
         summaries.append(_summary(layout, task, split, cases, examined))
         findings += _intensities(layout, split, examined)
+    findings += layout.compared()
     findings += _sources(layout, everything)
     findings += _scale(layout)
     findings += _left_out(layout)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from segcli.config.document import Document
+from segcli.config.document import Document, Problem
 from segcli.config.sections import DatasetSection, OptimizerSection, SchedulerSection
 from segcli.core.errors import ConfigError
 from segcli.core.registry import DATASETS, TASKS
@@ -15,6 +15,7 @@ def fill_dataset(document: Document) -> Any:
     dataset = document.values.get("dataset")
     if not isinstance(dataset, dict):
         return None
+    _fill_channels(document, dataset)
     name = dataset.setdefault("format", DatasetSection.model_fields["format"].default)
     try:
         layout = DATASETS.load(str(name))
@@ -25,6 +26,22 @@ def fill_dataset(document: Document) -> Any:
     for key, message, hint in mistakes:
         document.problems.append(document.problem(("dataset", key), message, hint))
     return layout
+
+
+def _fill_channels(document: Document, dataset: dict[str, Any]) -> None:
+    """Give the channels of the section `data` to the data set, which reads the files, and count them."""
+    data = document.values.get("data")
+    chosen = data.get("channels") if isinstance(data, dict) else None
+    if chosen is not None:
+        typed = document.origins.get(("dataset", "channels"))
+        if typed is not None and typed.text.startswith("dataset.channels=") and dataset.get("channels") != chosen:
+            message = f"has no effect, because `data.channels` is {chosen}"
+            document.problems.append(Problem(typed, "dataset.channels", message, "set `data.channels` instead"))
+        dataset["channels"] = chosen
+        document.origins[("dataset", "channels")] = document.origin(("data", "channels"))
+        document.moved[("dataset", "channels")] = ("data", "channels")
+    if isinstance(dataset.get("channels"), list) and "num_channels" not in dataset and "color" not in dataset:
+        dataset["num_channels"] = len(dataset["channels"])
 
 
 def fill_run(document: Document) -> None:

@@ -76,6 +76,10 @@ def load_dataset(path: Path, overrides: Sequence[str] = (), *, whole_run: bool) 
         return _run_of(document, path, overrides, None).dataset
     wanted = parse_overrides(overrides, below="dataset")
     inline_dataset(document, path, wanted)
+    data = document.values.get("data")
+    chosen = data.get("channels") if isinstance(data, dict) else None
+    if chosen is not None and isinstance(document.values["dataset"], dict):
+        document.values["dataset"]["channels"] = chosen
     document.values = {"dataset": document.values["dataset"]}
     return _dataset(document, [override for override in wanted if not override.names_dataset], str(path))
 

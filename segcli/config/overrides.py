@@ -60,7 +60,7 @@ def _parsed(text: str, below: str | None) -> Override:
         raise ConfigError(f"override `{text}` is not KEY=VALUE", hint="such as `training.epochs=20`")
     keys = tuple(key.split("."))
     if below is not None and keys[0] != below:
-        keys = (below, *keys)
+        keys = (below, "channels") if keys == ("data", "channels") else (below, *keys)
     try:
         return Override(keys, parse(value), text)
     except Unreadable as error:

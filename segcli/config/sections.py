@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from segcli.core.errors import ConfigError
 from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, TRACKERS, Registry
@@ -155,10 +155,25 @@ class LossPart(ConfigModel):
         return given
 
 
+def _converts(own: dict[str, Any]) -> bool:
+    """Tell whether the keys of a format convert colours, so that other channels reach the network than were chosen."""
+    return bool(own.get("color", "as_stored") != "as_stored")
+
+
 class DatasetSection(DatasetSpec):
     """Describe the data set; the keys of its format stand beside those of every format."""
 
     model_config = ConfigDict(extra="allow")
+
+    @model_validator(mode="after")
+    def _as_many_as_chosen(self) -> "DatasetSection":
+        stated, chosen = self.num_channels, self.channels
+        if chosen is not None and len(chosen) != stated and not _converts(self.model_extra or {}):
+            raise ValueError(
+                f"`num_channels` is {stated}, but `channels: {chosen}` chooses {len(chosen)}: set "
+                f"`num_channels: {len(chosen)}`, and `mean` and `std` of the chosen channels"
+            )
+        return self
 
     @property
     def spec(self) -> DatasetSpec:

@@ -9,6 +9,7 @@ import numpy as np
 
 from segcli.core.errors import DataError
 from segcli.core.types import Array
+from segcli.data.channels import chosen_count, chosen_of, more_channels_hint
 from segcli.data.checks import Finding
 from segcli.files import Header
 
@@ -28,6 +29,8 @@ class Conversion:
     """Channels after the conversion, as the data-set file states."""
     intensity_range: list[float] | None = None
     """Stored values that become 0 and 1; default: the whole range of the type."""
+    chosen: list[int] | None = None
+    """Channels to take before the conversion; None for all."""
 
     def check(self, dataset: str) -> None:
         """Check that `color` and `num_channels` agree.
@@ -49,6 +52,7 @@ class Conversion:
         Raises:
             DataError: The image has another number of channels, or values outside 0 to 1 without `intensity_range`.
         """
+        image = chosen_of(image, self.chosen, f"image `{path}`")
         stored = image.shape[2]
         if self.color == "green" and stored == 3:
             image = image[:, :, 1:2]
@@ -58,7 +62,7 @@ class Conversion:
         elif self.color == "rgb" and stored == 1:
             image = np.repeat(image, 3, axis=2)
         if image.shape[2] != self.channels:
-            raise DataError(_differs(path, stored, self.channels), hint=_hint(stored))
+            raise DataError(_differs(path, stored, self.channels), hint=_hint(stored, self.channels))
         return self._to_range(np.ascontiguousarray(image), path)
 
     def _to_range(self, image: Array, path: Path) -> Array:
@@ -79,10 +83,15 @@ class Conversion:
 
     def inspect(self, header: Header, path: Path) -> Iterator[Finding]:
         """Report channels that cannot be converted, from the header alone."""
-        converted = COLOURS.get(self.color, header.channels)
-        if converted != self.channels or header.channels not in (1, 3, self.channels):
-            message = _differs(path, header.channels, self.channels)
-            yield Finding("wrong_channels", "error", path, message, _hint(header.channels))
+        try:
+            count = chosen_count(header.channels, self.chosen, f"image `{path}`")
+        except DataError as error:
+            yield Finding("wrong_channels", "error", path, error.message, error.hint or "")
+            return
+        converted = COLOURS.get(self.color, count)
+        if converted != self.channels or count not in (1, 3, self.channels):
+            message = _differs(path, count, self.channels)
+            yield Finding("wrong_channels", "error", path, message, _hint(count, self.channels))
 
     def examine(self, image: Array, path: Path) -> Iterator[Finding]:
         """Report stored intensities that look wrong."""
@@ -103,6 +112,8 @@ def _differs(path: Path, channels: int, stated: int) -> str:
     return f"image `{path}` has {count}, but the data set states `num_channels: {stated}`"
 
 
-def _hint(channels: int) -> str:
-    convert = "`color: grey` (or `green`) to convert" if channels == 3 else "`color: rgb` to convert"
-    return f"set `num_channels: {channels}` in the data-set file, or {convert}"
+def _hint(channels: int, stated: int) -> str:
+    convert = {(3, 1): "`color: grey` (or `green`) to convert", (1, 3): "`color: rgb` to convert"}
+    if (channels, stated) in convert:
+        return f"set `num_channels: {channels}` in the data-set file, or {convert[channels, stated]}"
+    return more_channels_hint(channels, stated)

@@ -11,7 +11,16 @@ from segcli.core.types import Array
 from segcli.data.whole_numbers import whole
 from segcli.files import endings, open_picture
 
-__all__ = ["EXTENSIONS", "as_rgb", "natural_key", "read_image", "read_labels", "read_voxels", "supported"]
+__all__ = [
+    "EXTENSIONS",
+    "as_rgb",
+    "natural_key",
+    "read_image",
+    "read_labels",
+    "read_marks",
+    "read_voxels",
+    "supported",
+]
 
 cv2.setNumThreads(0)  # its threads do not survive the fork of a loader worker
 EXTENSIONS = tuple(ending.removeprefix(".") for ending in endings(2))
@@ -30,7 +39,7 @@ def natural_key(path: Path) -> tuple[tuple[int, int | str], ...]:
 
 
 def read_image(path: Path) -> Array:
-    """Read pixels `(H, W, C)` as stored: uint8, uint16 or float32, RGB order, alpha channel left out.
+    """Read pixels `(H, W, C)` as stored: uint8, uint16 or float32, RGB order, a declared alpha channel left out.
 
     Raises:
         DataError: The file is missing, damaged or not an image.
@@ -39,8 +48,8 @@ def read_image(path: Path) -> Array:
         return np.ascontiguousarray(supported(picture.read(), path))
 
 
-def read_labels(path: Path) -> Array:
-    """Read a label image `(H, W)` of integers as stored; for palette images, read the indices.
+def read_marks(path: Path) -> Array:
+    """Read a label image `(H, W)` of integers as stored, bool for one bit per pixel; palettes give their indices.
 
     Raises:
         DataError: The file is missing, damaged, or its colour channels differ.
@@ -57,14 +66,31 @@ def read_labels(path: Path) -> Array:
     return np.ascontiguousarray(whole(pixels, f"label `{path}`"))
 
 
-def read_voxels(path: Path) -> Array:
+def read_labels(path: Path) -> Array:
+    """Read a label image `(H, W)` of integers as stored; one bit is 0 and 1.
+
+    Raises:
+        DataError: The file is missing, damaged, or its colour channels differ.
+    """
+    marks = read_marks(path)
+    return marks.astype(np.uint8) if marks.dtype == bool else marks
+
+
+def read_voxels(path: Path, *, labels: bool = False) -> Array:
     """Read the voxels `(*S, C)` of a volume as stored, in the order of axes of its format.
+
+    Args:
+        path: The file or folder.
+        labels: Read the numbers of a mask; one bit is 0 and 1.
 
     Raises:
         DataError: The file is missing, damaged or not a volume.
     """
     with open_picture(path, 3) as picture:
-        return picture.read()
+        if not labels:
+            return picture.read()
+        numbers = picture.read_labels()
+    return numbers.astype(np.uint8) if numbers.dtype == bool else numbers
 
 
 def as_rgb(image: Array) -> Array:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from segcli.core.types import ConfigModel, FilePath, Positive, Share
+from segcli.data.channels import ChosenChannels
 
 __all__ = ["VOLUME_KEYS", "Augmentation", "DataSettings", "DatasetSpec", "Fold", "Paths", "Preprocessing"]
 
@@ -83,7 +84,9 @@ class DatasetSpec(ConfigModel):
     image_size: Size | None = None
     """Size to which every image is resized before it reaches the network; default: images keep their size."""
     num_channels: Annotated[int, Field(ge=1, le=64)] = 3
-    """Channels of an image: 1 for grey, 3 for RGB."""
+    """Channels that the network sees: 1 for grey, 3 for RGB; with `channels`, as many as it chooses."""
+    channels: ChosenChannels | None = None
+    """Channels of the files to use, counted from 0, in this order; default: all. `mean` and `std` belong to these."""
     num_classes: Positive = 1
     """Number of classes; 1 for a single mask of foreground and background."""
     classes: list[ClassSpec] = []
@@ -183,6 +186,8 @@ class DataSettings(ConfigModel):
     """Loader processes; 0 reads in the training process. Results do not depend on it."""
     pin_memory: bool = True
     """Use page-locked memory for faster copies to a GPU; no effect on the CPU."""
+    channels: ChosenChannels | None = None
+    """Use these channels of the files, counted from 0, in this order, instead of the data set's `channels`."""
     image_size: Size | None = None
     """Resize to this instead of the data set's `image_size`."""
     patch_size: Size | None = None

@@ -5,7 +5,7 @@ Headers are read once. Slices are read when they are needed; those of the most r
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,9 @@ import numpy as np
 
 from segcli.core.errors import DataError
 from segcli.core.types import Array
+from segcli.data.channels import chosen_count
+from segcli.data.checks import Finding
+from segcli.data.classes.coding import Codings, white_is_zero
 from segcli.data.images import natural_key
 from segcli.files import Window, format_of, is_picture_folder, open_picture, read_header
 from segcli.files.tiff import TIFF
@@ -49,9 +52,17 @@ class SliceStacks:
 
     Args:
         most: Number of volumes whose slices are cached.
+        channels: Chosen channels; grey slices have only channel 0.
+
+    Raises:
+        DataError: A chosen channel does not exist.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, channels: list[int] | None = None) -> None:
+        chosen_count(1, channels, "a grey slice")
+        self.masks: dict[Path, None] = {}
+        """Folders and files whose slices were read as masks."""
+        self.codings = Codings("mask slice")
         self.recent = _Recent(most)
         self.known: dict[Path, Stack] = {}
 
@@ -61,8 +72,13 @@ class SliceStacks:
             self.known[folder] = _picture_stack(folder) if _is_one_picture(folder) else _looked_at(folder)
         return self.known[folder]
 
-    def voxels(self, folder: Path, window: Window) -> Array:
+    def voxels(self, folder: Path, window: Window, *, labels: bool = False) -> Array:
         """Read the voxels `(*window)`; open only the slices of the window.
+
+        Args:
+            folder: Folder or file of the volume.
+            window: The window.
+            labels: Read the numbers of a mask as they are stored.
 
         Raises:
             DataError: A slice cannot be read, or slices differ in size.
@@ -71,11 +87,29 @@ class SliceStacks:
             return _picture_voxels(folder, window)
         stack = self.of(folder)
         numbers = range(window[0].start, window[0].stop)
-        planes = [self.recent.get(folder, number, partial(_read, stack.planes[number])) for number in numbers]
+        read = _read_labels if labels else _read
+        planes = [self.recent.get(folder, number, partial(read, stack.planes[number])) for number in numbers]
+        if labels:
+            self.masks[folder] = None
+            for number, plane in zip(numbers, planes, strict=True):
+                self.codings.add(stack.planes[number].file, plane)
         shapes = {plane.shape for plane in planes}
         if len(shapes) > 1:
             raise DataError(f"`{folder}` has slices of different size", hint="export all slices at one size")
         return np.stack([plane[window[1:]] for plane in planes])
+
+    def findings(self) -> Iterator[Finding]:
+        """Report mask slices that are coded in different ways, and slices that declare 0 as white."""
+        yield from self.codings.findings()
+        for word, as_shown in (("slice", True), ("mask slice", False)):
+            white: list[Path] = []
+            for folder, stack in self.known.items():
+                files = list(dict.fromkeys(plane.file for plane in stack.planes))
+                if (folder in self.masks) is as_shown or _is_one_picture(folder) or not files:
+                    continue
+                if TIFF.declares_white_as_zero(files[0]):  # the slices of a folder are alike
+                    white += [file for file in files if TIFF.declares_white_as_zero(file)]
+            yield from white_is_zero(word, white, as_shown=as_shown)
 
 
 class _Recent:
@@ -155,3 +189,7 @@ def _picture_voxels(path: Path, window: Window) -> Array:
 
 def _read(plane: Plane) -> Array:
     return TIFF.plane(plane.file, plane.page)
+
+
+def _read_labels(plane: Plane) -> Array:
+    return TIFF.plane(plane.file, plane.page, labels=True)

@@ -272,6 +272,10 @@ class Layout(ABC):
     def inspect(self, split: str) -> Iterator[Finding]:
         """Find faults without decoding images: missing partners, headers, sizes."""
 
+    def compared(self) -> list[Finding]:
+        """Find faults that show only when cases are compared; called after all were examined."""
+        return []
+
     @abstractmethod
     def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:
         """Decode a case and find its remaining faults; the sample is None if its image cannot be used."""

@@ -17,9 +17,10 @@ from segcli.core.types import Array
 from segcli.data.checks import Finding, raise_on_error, size_mismatch, tried
 from segcli.data.classes.binary_masks import BinaryMasks
 from segcli.data.classes.class_list import Mistake, completed_classes
+from segcli.data.classes.coding import Codings, white_is_zero
 from segcli.data.classes.masks import MaskKeys, MaskReader
 from segcli.data.conversion import Color, Conversion
-from segcli.data.images import EXTENSIONS, natural_key, read_image, read_labels, supported
+from segcli.data.images import EXTENSIONS, natural_key, read_image, read_marks, supported
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.datasets import Layout
@@ -45,9 +46,10 @@ class Pictures(Layout):
 
     def __init__(self, config: PictureKeys, spec: DatasetSpec) -> None:
         super().__init__(config, spec)
-        self.convert = Conversion(config.color, spec.num_channels, config.intensity_range)
+        self.convert = Conversion(config.color, spec.num_channels, config.intensity_range, spec.channels)
         self.convert.check(spec.name)
         self.masks = self.reader()
+        self.fields = Codings("field-of-view mask")
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
@@ -129,6 +131,32 @@ class Pictures(Layout):
         yield from findings
         for case in cases:
             yield from self._inspect_headers(case)
+        yield from self._white_is_zero(cases)
+
+    def _white_is_zero(self, cases: list[Case]) -> Iterator[Finding]:
+        """Report the files that declare 0 as white; the number of a class means the same in any grey."""
+        for word, paths in (
+            ("image", [case.image for case in cases]),
+            ("mask", [case.label for case in cases]),
+            ("field-of-view mask", [case.fov for case in cases]),
+        ):
+            found = []
+            for path in paths:
+                header = None if path is None else self._header_or_none(path)
+                numbered = word == "mask" and self.spec.num_classes > 1
+                if path is not None and header is not None and header.white_is_zero:
+                    found += [path] if header.bilevel or not numbered else []
+            yield from white_is_zero(word, found, as_shown=word == "image")
+
+    def _header_or_none(self, path: Path) -> Header | None:
+        try:
+            return self.header(path)
+        except DataError:
+            return None  # reported by `_inspect_headers`
+
+    def compared(self) -> list[Finding]:
+        """Report masks that are coded in different ways."""
+        return [*self.masks.compared(), *self.fields.findings()]
 
     def unusable(self, split: str, error: DataError) -> Finding:
         """Report a split whose cases cannot be found."""
@@ -158,7 +186,7 @@ class Pictures(Layout):
         if case.label is not None:
             maps, found = self.masks.examine(case.label)
             findings += found
-        field = tried(findings, "unreadable_fov", case.fov, _field)
+        field = tried(findings, "unreadable_fov", case.fov, lambda path: _field(path, self.fields))
         if image is None:
             return None, findings
         fitting = {name: values for name, values in maps.items() if values.shape == image.shape[:2]}
@@ -192,9 +220,11 @@ def by_stem(folder: Path, extensions: Sequence[str], suffixes: Sequence[str] = (
     return found
 
 
-def _field(path: Path) -> Array:
+def _field(path: Path, codings: Codings | None = None) -> Array:
     """Read a field of view as 0 and 1; a mask of grey values is cut at middle grey."""
-    field = read_labels(path)
+    field = read_marks(path)
+    if codings is not None:
+        codings.add(path, field)
     return (field > (127 if field.max(initial=0) > 1 else 0)).astype(np.uint8)
 
 

@@ -14,6 +14,7 @@ from segcli.core.errors import DataError
 from segcli.core.names import printable, safe_name
 from segcli.core.text import read_json
 from segcli.core.types import Array, ConfigModel
+from segcli.data.channels import chosen_of, more_channels_hint
 from segcli.data.checks import Finding
 from segcli.data.classes.class_list import class_names
 from segcli.data.samples import Case, Sample
@@ -76,11 +77,12 @@ class Volumes(Layout):
         Raises:
             DataError: The voxels have another number of channels, or NaN or infinite values.
         """
+        voxels = chosen_of(voxels, self.spec.channels, f"volume `{place}`")
         if voxels.shape[-1] != self.spec.num_channels:
             raise DataError(
                 f"volume `{place}` has {voxels.shape[-1]} channels, but the data set states "
                 f"`num_channels: {self.spec.num_channels}`",
-                hint=f"set `num_channels: {voxels.shape[-1]}` in the data-set file",
+                hint=more_channels_hint(voxels.shape[-1], self.spec.num_channels),
             )
         if voxels.dtype.kind == "f":
             voxels = voxels.astype(np.float32, copy=False)

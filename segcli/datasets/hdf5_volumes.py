@@ -17,8 +17,10 @@ import numpy as np
 from segcli.core.errors import DataError
 from segcli.core.files import shown, write_text
 from segcli.core.types import Array
+from segcli.data.channels import chosen_count, more_channels_hint
 from segcli.data.checks import Finding, raise_on_error
 from segcli.data.classes.class_list import Mistake
+from segcli.data.classes.coding import Codings
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.data.whole_numbers import whole
@@ -103,6 +105,7 @@ class HDF5Volumes(Volumes):
     def __init__(self, config: Config, spec: DatasetSpec) -> None:
         super().__init__(config, spec)
         self._headers: dict[str, _Header] = {}
+        self.codings = Codings()
 
     @cached_property
     def files(self) -> dict[str, HDF5]:
@@ -180,12 +183,16 @@ class HDF5Volumes(Volumes):
         elif masks[1] != count or flags[1] != count:
             message = f"`{path}` has {masks[1]} masks and {flags[1]} presence flags per case, but there are {count} "
             yield wrong("wrong_num_structures", message + "structures", "correct `structure_names` in `metadata.json`")
-        channels = 1 if len(images) == 4 else images[1]
+        try:
+            channels = chosen_count(1 if len(images) == 4 else images[1], self.spec.channels, f"`{path}`")
+        except DataError as error:
+            yield wrong("wrong_channels", error.message, error.hint or "")
+            return
         if channels != self.spec.num_channels:
             message = (
                 f"`{path}` has {channels} channels, but the data set states `num_channels: {self.spec.num_channels}`"
             )
-            yield wrong("wrong_channels", message, f"set `num_channels: {channels}` in the data-set file")
+            yield wrong("wrong_channels", message, more_channels_hint(channels, self.spec.num_channels))
 
     @property
     def _about(self) -> dict[str, Any]:
@@ -234,6 +241,7 @@ class HDF5Volumes(Volumes):
         with self.files[self._split_of[case.image]].reading() as file:
             image = self.image(_channels_last(file["images"][case.index]), case.place)
             masks = whole(file["masks"][case.index], f"mask of `{case.place}`")
+        self.codings.add(Path(case.place), masks)
         if masks.size and (masks.max() > 1 or masks.min() < 0):
             values = np.unique(masks)
             if not set(values.tolist()) <= {0, 1, 255} or set(values.tolist()) >= {1, 255}:
@@ -245,6 +253,10 @@ class HDF5Volumes(Volumes):
         return Sample(image, {"mask": np.ascontiguousarray(np.moveaxis(masks > 0, 0, -1)).view(np.uint8)})
 
     # ---- checks
+
+    def compared(self) -> list[Finding]:
+        """Report masks that store the foreground in different ways."""
+        return list(self.codings.findings())
 
     def inspect(self, split: str) -> Iterator[Finding]:
         """Find faults of the file, of `metadata.json`, and presence flags that contradict their masks."""

@@ -214,7 +214,7 @@ class NIfTIVolumes(Volumes):
 
     def _labels(self, path: Path) -> Array:
         """Read integers `(*S)`, each the number of a class or 0."""
-        stored = read_voxels(path)
+        stored = read_voxels(path, labels=True)
         if stored.shape[-1] != 1:
             raise DataError(f"label map `{path}` has {stored.shape[-1]} channels", hint="write one number per voxel")
         labels = whole(stored[..., 0], f"label map `{path}`").astype(np.int64)

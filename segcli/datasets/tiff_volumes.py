@@ -127,13 +127,11 @@ class TIFFVolumes(Layout):
         self.crop = tuple(config.crop_size)
         given = config.margin
         self.margin = (given,) * 3 if isinstance(given, int) else tuple(given)
-        self.stacks = SliceStacks(config.cache_volumes)
+        self.stacks = SliceStacks(config.cache_volumes, spec.channels)
         self.case_size = self.crop
         if spec.num_channels != 1:
-            raise DataError(
-                f"data set `{spec.name}` states {spec.num_channels} channels, but `tiff_volumes` are grey slices",
-                hint="set `num_channels: 1`",
-            )
+            message = f"data set `{spec.name}` states {spec.num_channels} channels, but `tiff_volumes` are grey slices"
+            raise DataError(message, hint="set `num_channels: 1`")
 
     # ---- samples and classes
 
@@ -287,7 +285,7 @@ class TIFFVolumes(Layout):
             raise DataError(
                 _mask_misfit(case.label, stack.size, size), hint="export the mask at the size of its raw volume"
             )
-        return self.stacks.voxels(case.label, window) > 0
+        return self.stacks.voxels(case.label, window, labels=True) > 0
 
     def inputs(self, path: Path) -> list[Case]:
         """Find the crops of a sample's folder, of all samples in a folder, or of a volume of any format."""
@@ -343,6 +341,10 @@ class TIFFVolumes(Layout):
         elif label is None and self.config.apply_mask:
             message = f"sample `{folder}` has no mask (looked for `{mask}`)"
             yield Finding("missing_label", "error", folder, message, "add the mask, or set `apply_mask: false`")
+
+    def compared(self) -> list[Finding]:
+        """Report slices that are coded in different ways, or declare 0 as white."""
+        return list(self.stacks.findings())
 
     def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:
         """Decode a crop, and check its contents."""

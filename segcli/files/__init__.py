@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
+import numpy as np
 import numpy.typing as npt
 
 from segcli.core.errors import DataError, SegcliError, Stopped
@@ -60,13 +61,17 @@ class Header:
     size: tuple[int, ...]
     """Height and width, or planes, rows and columns."""
     channels: int
-    """Channels as stored, without an alpha channel."""
+    """Channels as stored, without a declared alpha channel."""
     itemsize: int
     """Bytes per value."""
     spacing: tuple[float, ...] | None = None
     """Millimetres between pixels along each axis; None if the file does not store them."""
     grid: "Grid | None" = field(default=None, compare=False)
     """Geometry in patient space; None if the file does not store it."""
+    bilevel: bool = False
+    """True for one bit per pixel."""
+    white_is_zero: bool = False
+    """True if the file declares that 0 is white and a larger number is black."""
 
 
 class Picture(ABC):
@@ -79,9 +84,13 @@ class Picture(ABC):
     size: tuple[int, ...]
     """Spatial size: height and width, or that of a volume."""
     channels: int
-    """Channels as stored; for 2D images, without an alpha channel."""
+    """Channels as stored, without a declared alpha channel."""
     itemsize: int
     """Bytes per value."""
+    bilevel: bool = False
+    """True for one bit per pixel."""
+    white_is_zero: bool = False
+    """True if the file declares that 0 is white and a larger number is black."""
     spacing: tuple[float, ...] | None = None
     """Millimetres between pixels along each axis; None if the file does not store them."""
     grid: "Grid | None" = None
@@ -112,16 +121,17 @@ class Picture(ABC):
             self.unpack(scratch)
 
     def read(self, window: Window | None = None) -> Array:
-        """Read the pixels `(*S, C)` of a window of the image, or all pixels.
+        """Read the pixels `(*S, C)` of a window of the image, or all pixels; one bit becomes 0 and 255.
 
         Raises:
             DataError: The pixels cannot be decoded.
         """
         with reading(self.path, WORDS[len(self.size)], hint=self.hint):
-            return self._plain(self.whole() if window is None else self.part(window))
+            pixels = self._plain(self.whole() if window is None else self.part(window))
+            return pixels.astype(np.uint8) * np.uint8(255) if pixels.dtype == bool else pixels
 
     def read_labels(self) -> Array:
-        """Read numbers as stored, `(*S)` or `(*S, C)`; for palette images, read the indices.
+        """Read numbers as stored, `(*S)` or `(*S, C)`: the indices of a palette, bool for one bit per pixel.
 
         Raises:
             DataError: The pixels cannot be decoded.
@@ -342,7 +352,15 @@ def read_header(path: Path, ndim: int = 2) -> Header:
         DataError: The file is missing, damaged, or holds something else.
     """
     with open_picture(path, ndim) as picture:
-        return Header(picture.size, picture.channels, picture.itemsize, picture.spacing, grid=picture.grid)
+        return Header(
+            picture.size,
+            picture.channels,
+            picture.itemsize,
+            picture.spacing,
+            grid=picture.grid,
+            bilevel=picture.bilevel,
+            white_is_zero=picture.white_is_zero,
+        )
 
 
 @contextmanager

@@ -2,15 +2,10 @@
 
 from segcli.core.types import Array
 
-__all__ = ["as_channels_last", "axes_of", "without_alpha"]
+__all__ = ["as_channels_last", "axes_of"]
 
 COLOURS = 4
 """Largest length of an axis that may be the channels."""
-
-
-def without_alpha(channels: int) -> int:
-    """Count channels without an alpha channel."""
-    return {2: 1, 4: 3}.get(channels, channels)
 
 
 def axes_of(shape: tuple[int, ...], spatial: str) -> str:

@@ -10,7 +10,6 @@ import tifffile
 from segcli import files
 from segcli.core.types import Array
 from segcli.files import Window
-from segcli.files._axes import without_alpha
 
 __all__ = ["TiffPages", "TiffPlanes"]
 
@@ -26,15 +25,14 @@ class TiffPages:
         page = self.page
         self.size: tuple[int, ...] = (page.imagelength, page.imagewidth)
         self.channels = self.samples = page.samplesperpixel
-        grey_or_rgb = {tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR}
         self.fits = (
-            page.photometric in grey_or_rgb
+            page.photometric != tifffile.PHOTOMETRIC.MINISWHITE
             and (page.planarconfig == tifffile.PLANARCONFIG.CONTIG or self.samples == 1)
             and page.bitspersample in (8, 16, 32)
             and page.imagedepth == page.tiledepth == 1
             and None not in self.pages
         )
-        """Whether decoded pixels can be used without further conversion."""
+        """Whether windows can be decoded; `TiffColours` tells what the samples mean."""
         self.tile = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
         self.across = -(-self.size[1] // self.tile[1])
         self.per_page = self.across * -(-self.size[0] // self.tile[0])
@@ -42,8 +40,8 @@ class TiffPages:
         self.kept_bytes = 0
 
     def part(self, window: Window) -> Array:
-        """Assemble the pixels of a window from tiles, without an alpha channel."""
-        return self.of_page(0, window)[:, :, : without_alpha(self.channels)]
+        """Assemble the samples of a window from tiles, as decoded."""
+        return self.of_page(0, window)
 
     def of_page(self, number: int, window: Window) -> Array:
         """Assemble the pixels `(h, w, C)` of a window of one page."""

@@ -11,7 +11,7 @@ from segcli.core.errors import DataError
 from segcli.core.files import replacing
 from segcli.core.types import Array
 from segcli.files import Add, FileFormat, Picture, Window
-from segcli.files._axes import as_channels_last, axes_of, without_alpha
+from segcli.files._axes import as_channels_last, axes_of
 
 __all__ = ["NPY"]
 
@@ -66,9 +66,8 @@ class _Numbers(Picture):
                 hint="split it into one array per image",
             )
         self.size = tuple(lengths[axis] for axis in spatial)
-        channels = lengths.get("c", 1)
-        self.channels = without_alpha(channels) if spatial == "yx" else channels
-        self.itemsize = array.dtype.itemsize
+        self.channels = lengths.get("c", 1)
+        self.itemsize, self.bilevel = array.dtype.itemsize, array.dtype == bool
 
     def _mapped(self) -> Array:
         try:
@@ -99,7 +98,4 @@ class _Numbers(Picture):
         places = {**dict(zip(self.spatial, window, strict=True)), "c": slice(None)}
         part = np.array(self._mapped()[tuple(places[axis] for axis in self.axes)])
         part = part.astype(part.dtype.newbyteorder("="), copy=False)
-        if part.dtype == bool:
-            part = part.astype(np.uint8) * 255
-        pixels = as_channels_last(part, self.axes, self.spatial)
-        return np.ascontiguousarray(pixels[..., : self.channels])
+        return np.ascontiguousarray(as_channels_last(part, self.axes, self.spatial))

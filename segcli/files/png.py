@@ -16,11 +16,10 @@ from PIL import Image
 from segcli.core.files import replacing
 from segcli.core.types import Array
 from segcli.files import Add, FileFormat, Picture
-from segcli.files._axes import without_alpha
+from segcli.files._colours import PillowColours
 
 __all__ = ["PNG"]
 
-CHANNELS = {"1": 1, "L": 1, "I": 1, "F": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 3, "YCbCr": 3, "HSV": 3, "LAB": 3}
 Image.MAX_IMAGE_PIXELS = None  # gigapixel slides are valid input here, not an attack
 
 
@@ -68,52 +67,32 @@ class _Decoded(Picture):
         self.path = path
         self.image = image = Image.open(path)
         try:
-            self.is_deep = _is_deep_colour(image)  # must be read now: loading the pixels loses the coding of the file
-            deep = 4 if image.mode in {"I", "F"} else 2 if image.mode.startswith("I;16") or self.is_deep else 1
-            channels = _palette_channels(image) if image.mode == "P" else CHANNELS.get(image.mode, 1)
+            self.colours = colours = PillowColours(path, image)
         except BaseException:
             image.close()
             raise
-        self.size, self.channels, self.itemsize = (image.height, image.width), without_alpha(channels), deep
+        self.size, self.channels = (image.height, image.width), colours.channels
+        self.itemsize = 4 if image.mode in {"I", "F"} else 2 if image.mode.startswith("I;16") or colours.is_deep else 1
+        self.bilevel, self.white_is_zero = colours.bilevel, colours.white_is_zero
 
     def whole(self) -> Array:
-        image = self.image
-        image.load()
-        if image.mode == "P":
-            return _with_channels(np.asarray(image.convert("L" if _palette_channels(image) == 1 else "RGB")))
-        return _with_channels(self._values())
+        self.image.load()
+        if self.colours.is_deep:
+            return _with_channels(self.colours.without_alpha(_decode_deep_colour(self.path)))
+        return _with_channels(self.colours.pixels())
 
     def numbers(self) -> Array:
-        """Decode the indices of a colour palette; a grey palette gives grey values: its index 0 may be white."""
+        """Decode the numbers that the writer stored, such as the indices of a palette."""
         self.image.load()
-        if self.image.mode == "P" and _palette_channels(self.image) == 3:
-            return np.asarray(self.image)
-        return self.whole()
-
-    def _values(self) -> Array:
-        image = self.image
-        if image.mode == "1":
-            return np.asarray(image).astype(np.uint8) * 255
-        if self.is_deep:
-            return _decode_deep_colour(self.path)
-        if image.mode in {"CMYK", "YCbCr", "HSV", "LAB", "PA", "La", "RGBa"}:
-            return np.asarray(image.convert("RGB"))
-        return np.asarray(image)
+        return self.whole() if self.colours.is_deep else _with_channels(self.colours.numbers())
 
     def close(self) -> None:
         self.image.close()
 
 
 def _with_channels(pixels: Array) -> Array:
-    """Convert to `(H, W, C)` without an alpha channel."""
-    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    return pixels[:, :, : without_alpha(pixels.shape[2])]
-
-
-def _is_deep_colour(image: Image.Image) -> bool:
-    """Tell whether this is a 16-bit colour PNG, which Pillow would reduce to 8 bits."""
-    tile = getattr(image, "tile", None)
-    return bool(tile) and image.format == "PNG" and image.mode != "I;16" and ";16" in str((tile or [()])[0])
+    """Convert to `(H, W, C)`."""
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
 def _decode_deep_colour(path: Path) -> Array:
@@ -121,8 +100,3 @@ def _decode_deep_colour(path: Path) -> Array:
     if pixels is None:
         raise ValueError("OpenCV cannot decode it")
     return pixels[..., [2, 1, 0]] if pixels.ndim == 3 else pixels
-
-
-def _palette_channels(image: Image.Image) -> int:
-    palette = np.array(image.getpalette() or [], dtype=np.uint8).reshape(-1, 3)
-    return 1 if (palette == palette[:, :1]).all() else 3

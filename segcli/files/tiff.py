@@ -13,7 +13,7 @@ import tifffile
 from segcli.core.errors import DataError
 from segcli.core.types import Array
 from segcli.files import HINT, Add, FileFormat, Picture, Window, reading
-from segcli.files._axes import without_alpha
+from segcli.files._colours import TiffColours
 from segcli.files._mapped import Mapped, map_file
 from segcli.files._tiff_pages import TiffPages, TiffPlanes
 from segcli.files._tiff_sparse import share_left_out
@@ -67,14 +67,30 @@ class TIFF(FileFormat):
             shape = tuple(int(length) for length in tiff.series[0].shape)
             if len(shape) not in (2, 3) or tiff.series[0].axes[-1] in "SC":
                 raise DataError(f"`{path}` of shape {shape} is not a grey slice or stack", hint="export grey slices")
+            TiffColours(path, tiff.series[0].keyframe, 1)
             kind = tiff.series[0].dtype
             if kind is None or kind.kind not in "ub" or kind.itemsize > 2:
                 raise DataError(f"`{path}` holds {kind} values", hint="export it with 8 or 16 bits")
         return (shape[0] if len(shape) == 3 else 1), (shape[-2], shape[-1])
 
     @staticmethod
-    def plane(path: Path, page: int) -> Array:
-        """Read one grey plane.
+    def declares_white_as_zero(path: Path) -> bool:
+        """Tell whether a file of grey planes declares that 0 is white.
+
+        Raises:
+            DataError: The file cannot be read.
+        """
+        with reading(path, "slice", hint=SLICE_HINT), tifffile.TiffFile(path) as tiff:
+            return TiffColours(path, tiff.series[0].keyframe, 1).white_is_zero
+
+    @staticmethod
+    def plane(path: Path, page: int, *, labels: bool = False) -> Array:
+        """Read one grey plane, as a viewer shows it.
+
+        Args:
+            path: The file.
+            page: Number of the plane.
+            labels: Read the numbers that the writer stored instead, of a mask.
 
         Raises:
             DataError: The plane cannot be decoded.
@@ -87,7 +103,14 @@ class TIFF(FileFormat):
                 pixels = tiff.pages[page].asarray()
             else:  # ImageJ writes large stacks with a single header
                 pixels = series.asarray()[page].copy()
-        return pixels
+            if labels:
+                return pixels
+            colours = TiffColours(path, series.keyframe, 1)
+            if colours.channels != 1:
+                raise DataError(
+                    f"`{path}` has a colour palette, but a grey slice was expected", hint="export grey slices"
+                )
+            return colours.pixels(pixels[..., None])[..., 0]
 
 
 # ---- images
@@ -99,7 +122,9 @@ class _Image(Picture):
     def __init__(self, path: Path, file: tifffile.TiffFile) -> None:
         self.path, self.file = path, file
         height, width, self.stored_channels = _image_shape(file, path)
-        self.size, self.channels = (height, width), without_alpha(self.stored_channels)
+        self.colours = TiffColours(path, file.series[0].keyframe, self.stored_channels)
+        self.size, self.channels = (height, width), self.colours.channels
+        self.bilevel, self.white_is_zero = self.colours.bilevel, self.colours.white_is_zero
         dtype = file.series[0].dtype
         self.itemsize = dtype.itemsize if dtype else 1
 
@@ -115,24 +140,23 @@ class _Image(Picture):
         return self.has_many_pixels and self.pages is not None
 
     def part(self, window: Window) -> Array:
-        return super().part(window) if self.pages is None else self.pages.part(window)
+        return super().part(window) if self.pages is None else self.colours.pixels(self.pages.part(window))
 
     def whole(self) -> Array:
+        return self.colours.pixels(self._samples())
+
+    def numbers(self) -> Array:
+        """Decode the numbers that the writer stored, such as the indices of a palette."""
+        return self.colours.numbers(self._samples())
+
+    def _samples(self) -> Array:
+        """Decode all samples, `(H, W, stored channels)`."""
         series, channels = self.file.series[0], self.stored_channels
         axes, pixels = series.axes, series.asarray()
-        inverted = self.file.pages[0].photometric == tifffile.PHOTOMETRIC.MINISWHITE  # type: ignore[union-attr]
         colour_axis = next((axes.index(letter) for letter in "SC" if letter in axes), None)
         if colour_axis is not None and channels > 1:
             pixels = np.moveaxis(pixels, colour_axis, -1)
-        pixels = pixels.reshape(*self.size, channels)
-        if pixels.dtype == bool:
-            pixels = pixels.astype(np.uint8) * 255
-        if inverted and pixels.dtype.kind == "u":
-            pixels = np.iinfo(pixels.dtype).max - pixels
-        if getattr(self.file.pages[0], "colormap", None) is not None and channels == 1:
-            hint = "save it as PNG, or as RGB or grey TIFF"
-            raise DataError(f"`{self.path}` is a TIFF with a colour palette", hint=hint)
-        return pixels[:, :, : self.channels]
+        return pixels.reshape(*self.size, channels)
 
     def share_left_out(self) -> float:
         """Compute the share of tiles or strips that are not stored."""
@@ -184,7 +208,9 @@ class _Stack(Picture):
             raise DataError(f"`{path}` of shape {shape} is not a stack of planes", hint=HINT)
         if is_grey:
             self.colour_axis = None
-        self.channels = 1 if self.colour_axis is None else shape[self.colour_axis]
+        self.stored_channels = 1 if self.colour_axis is None else shape[self.colour_axis]
+        self.colours = TiffColours(path, series.keyframe, self.stored_channels)
+        self.channels, self.white_is_zero = self.colours.channels, self.colours.white_is_zero
         self.size = tuple(length for axis, length in enumerate(shape) if axis != self.colour_axis)
         self.itemsize = series.dtype.itemsize if series.dtype else 1
         self.spacing = _spacing(file)
@@ -197,7 +223,8 @@ class _Stack(Picture):
             dtype = series.dtype.newbyteorder(self.file.byteorder)
             return Mapped(map_file(self.path, dtype, series.shape, series.dataoffset)).part
         planes = _fitting(TiffPlanes, self.path, self.file)
-        return None if planes is None or (planes.size, planes.channels) != (self.size, self.channels) else planes.part
+        wanted = (self.size, self.stored_channels)
+        return None if planes is None or (planes.size, planes.channels) != wanted else planes.part
 
     @property
     def is_large(self) -> bool:
@@ -205,9 +232,16 @@ class _Stack(Picture):
         return self.has_many_pixels and self.parts is not None
 
     def part(self, window: Window) -> Array:
-        return super().part(window) if self.parts is None else self.parts(window)
+        return super().part(window) if self.parts is None else self.colours.pixels(self.parts(window))
 
     def whole(self) -> Array:
+        return self.colours.pixels(self._samples())
+
+    def numbers(self) -> Array:
+        """Decode the numbers that the writer stored."""
+        return self.colours.numbers(self._samples())
+
+    def _samples(self) -> Array:
         voxels: Array = self.file.series[0].asarray()
         return voxels[..., None] if self.colour_axis is None else np.moveaxis(voxels, self.colour_axis, -1)
 

@@ -16,7 +16,7 @@ from segcli.core.files import told_when_full
 from segcli.core.optional import optional
 from segcli.core.types import Array
 from segcli.files import Add, FileFormat, Picture, Window
-from segcli.files._axes import as_channels_last, axes_of, without_alpha
+from segcli.files._axes import as_channels_last, axes_of
 from segcli.files._gathered import Gathered
 
 __all__ = ["Zarr"]
@@ -99,9 +99,8 @@ class _ZarrArray(Picture):
                 hint="split it into one array per image",
             )
         self.size = tuple(lengths[axis] for axis in spatial)
-        channels = lengths.get("c", 1)
-        self.channels = without_alpha(channels) if spatial == "yx" else channels
-        self.itemsize = np.dtype(self.array.dtype).itemsize
+        self.channels = lengths.get("c", 1)
+        self.itemsize, self.bilevel = np.dtype(self.array.dtype).itemsize, self.array.dtype == bool
 
     @property
     def is_large(self) -> bool:
@@ -140,7 +139,7 @@ class _ZarrArray(Picture):
         chosen: dict[str, Any] = {**dict(zip(self.spatial, window, strict=True)), "c": slice(None)}
         part = np.asarray(self.array[tuple(chosen.get(axis, 0) for axis in self.axes)])
         pixels = as_channels_last(part, "".join(axis for axis in self.axes if axis in chosen), self.spatial)
-        return np.ascontiguousarray(pixels[..., : self.channels])
+        return np.ascontiguousarray(pixels)
 
     def scales(self) -> dict[str, Any] | None:
         """Describe the finest level like an OME-Zarr group, for the axes `zyx`; None for plain arrays."""

@@ -106,8 +106,10 @@ def _input(description: Description) -> Iterator[str]:
     yield "## Input and outputs\n"
     yield (
         f"- `{description.input_name}`: {description.input_dtype}, axes ({axes}), {description.in_channels} channels"
-        f"{' (RGB)' if description.in_channels == 3 else ''}; any batch, {sizes}."
+        f"{' (RGB)' if description.in_channels == 3 and description.channels is None else ''}; any batch, {sizes}."
     )
+    if description.channels is not None:
+        yield f"- Channels {', '.join(map(str, description.channels))} of the files, counted from 0, in this order."
     if description.baked:
         yield f"- Pixels as stored, 0 to {SCALES[description.input_dtype]:g}; the file normalises them itself."
     elif description.normalize == "per_image":

@@ -11,19 +11,22 @@ IMAGE = np.random.default_rng(0).integers(0, 255, (9, 7, 3), dtype=np.uint8)
 VOXELS = np.random.default_rng(1).integers(0, 999, (5, 9, 7)).astype(">i2")
 
 
-@pytest.mark.parametrize("stored", [IMAGE, np.moveaxis(IMAGE, -1, 0), np.dstack([IMAGE, IMAGE[:, :, :1]])])
-def test_channels_of_an_image_may_be_first_or_last_and_alpha_is_left_out(tmp_path, stored):
-    np.save(tmp_path / "a.npy", stored)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.npy"), IMAGE)
+@pytest.mark.parametrize("channels", [2, 3, 4])
+@pytest.mark.parametrize("first", [True, False])
+def test_channels_of_an_image_may_be_first_or_last_and_none_is_left_out(tmp_path, channels, first):
+    image = np.dstack([IMAGE, IMAGE[:, :, :1]])[:, :, :channels]
+    np.save(tmp_path / "a.npy", np.moveaxis(image, -1, 0) if first else image)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.npy"), image)
     header = read_header(tmp_path / "a.npy")
-    assert (header.size, header.channels, header.itemsize) == ((9, 7), 3, 1)
+    assert (header.size, header.channels, header.itemsize) == ((9, 7), channels, 1)
 
 
-def test_labels_and_bits_are_those_of_other_formats(tmp_path):
+def test_bits_are_black_and_white_as_image_and_0_and_1_as_labels(tmp_path):
     np.save(tmp_path / "a.npy", IMAGE[:, :, 0])
     np.testing.assert_array_equal(read_labels(tmp_path / "a.npy"), IMAGE[:, :, 0])
     np.save(tmp_path / "a.npy", IMAGE[:, :, 0] > 100)
-    np.testing.assert_array_equal(read_labels(tmp_path / "a.npy"), (IMAGE[:, :, 0] > 100) * np.uint8(255))
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.npy"), (IMAGE[:, :, 0] > 100) * np.uint8(1))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.npy")[:, :, 0], (IMAGE[:, :, 0] > 100) * np.uint8(255))
 
 
 def test_volumes_have_the_byte_order_of_the_machine(tmp_path):

@@ -1,6 +1,7 @@
 """Masks of one class: foreground and background."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import numpy as np
 from segcli.core.errors import DataError
 from segcli.core.types import Array
 from segcli.data.checks import Finding, tried
-from segcli.data.images import read_labels
+from segcli.data.classes.coding import Codings
+from segcli.data.images import read_marks
 
 __all__ = ["BinaryMasks"]
 
@@ -29,6 +31,8 @@ class BinaryMasks:
     """
 
     threshold: int | None = None
+    codings: Codings = field(default_factory=Codings, compare=False)
+    """Codings of the examined masks."""
 
     def read(self, path: Path) -> dict[str, Array]:
         """Read `mask`, `(H, W)` uint8.
@@ -36,7 +40,7 @@ class BinaryMasks:
         Raises:
             DataError: The file is unreadable, or holds more than two values.
         """
-        return {"mask": self._mask(read_labels(path), path)}
+        return {"mask": self._mask(read_marks(path), path)}
 
     def written(self, mask: Array) -> Array:
         """Return the mask unchanged: it is written as 0 and 1."""
@@ -45,9 +49,10 @@ class BinaryMasks:
     def examine(self, path: Path) -> tuple[dict[str, Array], list[Finding]]:
         """Read a mask, with findings instead of errors; report masks that are empty or all foreground."""
         findings: list[Finding] = []
-        labels = tried(findings, "unreadable_label", path, read_labels)
+        labels = tried(findings, "unreadable_label", path, read_marks)
         if labels is None:
             return {}, findings
+        self.codings.add(path, labels)
         mask = tried(findings, "unexpected_values", path, lambda path: self._mask(labels, path))
         if mask is not None and not mask.any():
             message, hint = f"mask `{path}` is empty", "check that the image shows no foreground"
@@ -57,7 +62,13 @@ class BinaryMasks:
             findings.append(Finding("full_mask", "warning", path, message, hint))
         return {} if mask is None else {"mask": mask}, findings
 
+    def compared(self) -> Iterator[Finding]:
+        """Report masks that store the foreground in different ways."""
+        yield from self.codings.findings()
+
     def _mask(self, labels: Array, path: Path) -> Array:
+        if labels.dtype == bool:  # one bit per pixel has no other values
+            return labels.astype(np.uint8)
         if self.threshold is not None:
             return (labels > self.threshold).astype(np.uint8)
         values, counts = np.unique(labels, return_counts=True)

@@ -1,7 +1,7 @@
 """Masks of many classes: each pixel holds the colour or the number of its class."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,8 +13,9 @@ from segcli.core.errors import DataError
 from segcli.core.types import Array, ConfigModel, FilePath
 from segcli.data.checks import Finding
 from segcli.data.classes.class_list import ClassList, IgnoredClass
+from segcli.data.classes.coding import Codings, named
 from segcli.data.classes.colors import UNKNOWN, ColorTable, Stray
-from segcli.data.images import read_image, read_labels
+from segcli.data.images import read_image, read_marks
 from segcli.data.settings import DatasetSpec
 
 __all__ = ["MaskFormat", "MaskKeys", "MaskReader", "UnknownColors"]
@@ -25,6 +26,9 @@ JPEG = {".jpg", ".jpeg"}
 BLURRED = 64
 """With at least this many colours of no class, JPEG or smoothing is the cause, not a forgotten class."""
 SHOWN = 3
+CODING_HINT = "look at the second kind: its 255 does not count, and class 1 is written as 1"
+FOREGROUND = 255
+"""Number of the foreground in masks of black and white."""
 
 
 class MaskKeys(ConfigModel):
@@ -109,6 +113,8 @@ class MaskReader:
     classes: ClassList
     mask_format: MaskFormat
     unknown_colors: UnknownColors
+    codings: Codings = field(default_factory=lambda: Codings(hint=CODING_HINT), compare=False)
+    """Codings of the examined masks of two classes."""
 
     def read(self, path: Path) -> dict[str, Array]:
         """Read `mask` and `valid`, each `(H, W)` uint8.
@@ -136,7 +142,7 @@ class MaskReader:
         """Read a mask, with findings instead of errors; report colours of no class even where they are allowed."""
         try:
             if self.mask_format == "index":
-                maps, findings = self.classes.maps(self._numbered(path)), []
+                maps, findings = self.classes.maps(self._examined(path)), []
             else:
                 positions, strays = self._painted(self._rgb(path), path)
                 maps = self.classes.maps(positions)
@@ -147,6 +153,20 @@ class MaskReader:
         if findings and findings[0].severity == "error":
             return {}, findings
         return maps, [*findings, *_emptiness(maps, path)]
+
+    def compared(self) -> Iterator[Finding]:
+        """Report masks of two classes that store the second one in different ways, or only as an ignored number."""
+        yield from self.codings.findings()
+        if list(self.codings.files) == [FOREGROUND]:
+            files = list(self.codings.files[FOREGROUND])
+            yield Finding(
+                "ignored_foreground",
+                "warning",
+                files[0],
+                f"no mask holds class 1, and {named(files, 'mask')} hold{'s' * (len(files) == 1)} 0 and {FOREGROUND}, "
+                "which does not count",
+                f"if {FOREGROUND} is the foreground, set `num_classes: 1` without `classes` and `ignore`",
+            )
 
     def _finding(self, strays: _Strays) -> Finding:
         code, message = "blurred_mask" if strays.blurred else "unknown_colors", strays.message(self.classes)
@@ -177,9 +197,23 @@ class MaskReader:
         strays = _Strays(path, self._table.strays(rgb, positions), positions.size)
         return (self._table.filled(rgb, positions) if self.unknown_colors == "nearest" else positions), strays
 
+    def _examined(self, path: Path) -> Array:
+        """Read positions in the list of classes, and note how a mask of two classes stores the second one."""
+        labels = self._labels(path)
+        positions = self._positions(labels, path)
+        if self.classes.numbers[: self.classes.num_counted] == [0, 1]:
+            if (labels == 1).any():
+                self.codings.note(path, 1)
+            elif (labels == FOREGROUND).any() and (labels == 0).any():
+                self.codings.note(path, FOREGROUND)
+        return positions
+
     def _numbered(self, path: Path) -> Array:
+        return self._positions(self._labels(path), path)
+
+    def _labels(self, path: Path) -> Array:
         try:
-            labels = read_labels(path)
+            marks = read_marks(path)
         except DataError as error:
             if "is a colour image" not in error.message:
                 raise
@@ -187,6 +221,13 @@ class MaskReader:
                 f"mask `{path}` is a colour image, but `mask_format: index` expects one number per pixel",
                 hint="set `mask_format: rgb` and give each class a colour",
             ) from None
+        if marks.dtype != bool:
+            return marks
+        first, second = self.classes.numbers[:2]
+        of_two = self.classes.num_counted == 2 and first == 0 and 1 not in self.classes.numbers
+        return marks.astype(np.uint16) * np.uint16(second if of_two else 1)  # one bit: class 0 and class 1
+
+    def _positions(self, labels: Array, path: Path) -> Array:
         positions = self.classes.positions(labels)
         unknown = positions == UNKNOWN
         if self.unknown_colors != "ignore" and unknown.any():
@@ -195,10 +236,23 @@ class MaskReader:
             more = f" and {len(values) - 5} more" if len(values) > 5 else ""
             raise DataError(
                 f"mask `{path}` holds {NO_CLASS}: {shown}{more}",
-                hint=f"numbers of the classes: {', '.join(map(str, self.classes.numbers))}; "
-                "add the class to `classes`, or set `unknown_colors: ignore`",
+                hint=self._hint(labels),
             )
         return positions
+
+    def _hint(self, labels: Array) -> str:
+        """Suggest what to do about numbers of no class; never to ignore the only foreground of a mask."""
+        if len(self.classes.numbers) > 1 and set(np.unique(labels).tolist()) <= {0, FOREGROUND}:
+            two = ", ".join(self.classes.names[:2])
+            return (
+                f"if {FOREGROUND} is the foreground, set `num_classes: 1` without `classes`, or `classes: [{two}]` "
+                f"with `numbers: [0, {FOREGROUND}]`; if it does not count, set "
+                f"`ignore: [{{name: void, number: {FOREGROUND}}}]`"
+            )
+        return (
+            f"numbers of the classes: {', '.join(map(str, self.classes.numbers))}; "
+            "add the class to `classes`, or set `unknown_colors: ignore`"
+        )
 
 
 NO_CLASS = "numbers that belong to no class"

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_v
 from segcli.core.errors import CheckpointError
 from segcli.core.names import printable
 from segcli.core.types import ConfigModel, Positive, Share
+from segcli.data.channels import ChosenChannels
 
 __all__ = ["KEY", "SCALES", "Description", "Difference", "told_of_file"]
 
@@ -62,7 +63,7 @@ class Description(ConfigModel):
     """Description of the network in a file; JSON under the key `segcli` of the metadata.
 
     The file may come from an untrusted source, so every key has a checked range, and an unknown key is an error. If you
-    add a key, increase `VERSION`.
+    add a key, increase `VERSION`, unless the key is left out where it has no effect.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -106,6 +107,8 @@ class Description(ConfigModel):
     """Settings for preparing images: `image_size` and `preprocessing` of the section `data`."""
     segcli: Annotated[str, Field(max_length=100)]
     """Version of segcli that wrote the file."""
+    channels: ChosenChannels | None = None
+    """Channels of the files to give to the network, counted from 0, in this order; None for all."""
     class_offsets: Annotated[list[float], Field(max_length=65536)] = []
     """Numbers subtracted from the logits of the classes before the softmax; nothing when empty."""
     size: Sizes | None = None
@@ -138,6 +141,11 @@ class Description(ConfigModel):
                 yield key, f"has {len(numbers)} numbers for {self.in_channels} channels"
             if self.dataset.get(key) != numbers:
                 yield f"dataset.{key}", f"is not `{key}`"
+        converts = self.dataset.get("color", "as_stored") != "as_stored"
+        if self.channels is not None and len(self.channels) != self.in_channels and not converts:
+            yield "channels", f"chooses {len(self.channels)} channels for {self.in_channels}"
+        if self.dataset.get("channels") != self.channels:
+            yield "dataset.channels", "is not `channels`"
         if self.dataset.get("num_channels") != self.in_channels:
             yield "dataset.num_channels", f"is not `in_channels`, which is {self.in_channels}"
 
@@ -156,8 +164,9 @@ class Description(ConfigModel):
                 yield key, f"must be {self.ndim} sizes of together at most {MOST_PIXELS:,} pixels, got {size}"
 
     def as_json(self) -> str:
-        """Convert the description to JSON."""
-        return json.dumps(self.model_dump(), ensure_ascii=False)
+        """Convert the description to JSON, without `channels` if all are used."""
+        values = self.model_dump(exclude={"channels"} if self.channels is None else None)
+        return json.dumps(values, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str | bytes, path: Path) -> "Description":

@@ -117,7 +117,7 @@ def describe(parts: Assembly, *, epoch: int, precision: str, baked: str | None) 
     dataset = {
         key: value
         for key, value in run.dataset.model_dump().items()
-        if key not in ("paths", "split", "sample", "classes_file")
+        if key not in ("paths", "split", "sample", "classes_file") and (key != "channels" or value is not None)
     }
     stated = [entry.color for entry in spec.classes]
     colors = stated if len(stated) == len(parts.task.classes) else [None] * len(parts.task.classes)
@@ -128,6 +128,7 @@ def describe(parts: Assembly, *, epoch: int, precision: str, baked: str | None) 
         epoch=epoch,
         ndim=parts.layout.ndim,
         in_channels=spec.num_channels,
+        channels=spec.channels,
         classes=[
             {"name": name} if color is None else {"name": name, "color": list(color)}
             for name, color in zip(parts.task.classes, colors, strict=True)

@@ -27,6 +27,12 @@ def test_what_is_written_is_read():
     assert Description.from_json(read().as_json(), Path("x.onnx")) == read()
 
 
+def test_the_chosen_channels_are_written_only_where_there_is_a_choice():
+    chosen = read(channels=[3], dataset={**GOOD["dataset"], "channels": [3]})
+    assert json.loads(chosen.as_json())["channels"] == [3]
+    assert "channels" not in json.loads(read().as_json())
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -69,6 +75,11 @@ def test_what_is_written_is_read():
         ({"task": "../evil"}, "`task` must be a name, got `../evil`"),
         ({"dataset": {**GOOD["dataset"], "paths": {"root": "/"}}}, "`dataset.paths` names files"),
         ({"dataset": {**GOOD["dataset"], "num_channels": 3}}, "`dataset.num_channels` is not `in_channels`"),
+        ({"channels": [0, 0]}, "`channels` names channel 0 twice"),
+        ({"channels": [-1]}, "`channels.0` must be greater than or equal to 0, got `-1`"),
+        ({"channels": [0, 3]}, "`channels` chooses 2 channels for 1"),
+        ({"channels": [3]}, "`dataset.channels` is not `channels`"),
+        ({"dataset": {**GOOD["dataset"], "channels": [3]}}, "`dataset.channels` is not `channels`"),
         ({"later": 1}, "`later` is an unknown key"),
         ({"later\x1b[2J": 1}, r"`later\x1b[2J` is an unknown key"),
         ({"format": 3}, "has description format 3, this segcli reads 2"),

@@ -1,0 +1,101 @@
+"""Codings of masks, compared with each other: 0 and 1 in some files, 0 and 255 in others; white-is-zero files."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from segcli.core.types import Array
+from segcli.data.checks import Finding
+
+__all__ = ["Codings", "white_is_zero"]
+
+TOPS = (1, 255, 65535)
+MARGIN_HINT = (
+    "look at them together and export all in one coding; if 255 marks a margin that does not count, state the classes "
+    "with `ignore: [{name: void, number: 255}]`"
+)
+SHOWN = 5
+"""Files of a list that are named."""
+
+
+class Codings:
+    """Collects the number with which each mask stores its foreground; several threads may add.
+
+    Args:
+        word: Word for such a file.
+        hint: What to do about different codings.
+    """
+
+    def __init__(self, word: str = "mask", hint: str = MARGIN_HINT) -> None:
+        self.word, self.hint = word, hint
+        self.files: dict[int, dict[Path, None]] = {}
+        self.lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"word": self.word, "hint": self.hint}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = vars(Codings(**state))
+
+    def add(self, path: Path, marks: Array) -> None:
+        """Add a mask as stored; one bit per pixel has only one coding and is left out."""
+        if marks.dtype == bool or not marks.size:
+            return
+        top = int(marks.max())
+        if top in TOPS:
+            self.note(path, top)
+
+    def note(self, path: Path, top: int) -> None:
+        """Add a mask with this number of its foreground."""
+        with self.lock:
+            self.files.setdefault(top, {})[path] = None
+
+    def findings(self) -> Iterator[Finding]:
+        """Report masks with different numbers of the foreground."""
+        if len(self.files) < 2:
+            return
+        groups = sorted(((top, list(files)) for top, files in self.files.items()), key=lambda group: -len(group[1]))
+        coded = " and ".join(f"{named(files, self.word)} with 0 and {top}" for top, files in groups)
+        yield Finding(
+            "mixed_mask_coding",
+            "warning",
+            groups[-1][1][0],
+            f"the {self.word}s of this data set are coded in {len(groups)} ways: {coded}",
+            self.hint,
+        )
+
+
+def named(files: Sequence[Path], word: str) -> str:
+    """Count files and name the first ones.
+
+    Example:
+        >>> named([Path("a.png"), Path("b.png")], "mask")
+        '2 masks (`a.png`, `b.png`)'
+    """
+    shown = ", ".join(f"`{path}`" for path in sorted(files)[:SHOWN])
+    more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
+    return f"{len(files)} {word}{'s' * (len(files) != 1)} ({shown}{more})"
+
+
+def white_is_zero(word: str, files: Sequence[Path], *, as_shown: bool) -> Iterator[Finding]:
+    """Report files that declare 0 as white.
+
+    Args:
+        word: Word for such a file.
+        files: The files.
+        as_shown: Whether they are read as a viewer shows them, like images, and not as stored, like masks.
+    """
+    if not files:
+        return
+    subject = f"{named(files, word)} declare{'s' * (len(files) == 1)} that 0 is white"
+    if as_shown:
+        yield Finding("white_is_zero", "info", files[0], f"{subject}: read as a viewer shows, white is high", "")
+        return
+    yield Finding(
+        "white_is_zero",
+        "warning",
+        files[0],
+        f"{subject}: the stored numbers count, so the foreground is what a viewer shows in black",
+        "right for masks that tifffile or ImageJ wrote; if the foreground is white in a viewer, save them as PNG",
+    )
