@@ -99,7 +99,9 @@ def difference(then: Mapping[str, Any], now: Mapping[str, Any], cases: Sequence[
         return None
     old, new = then.get("cases") or {}, now["cases"]
     facts = [
-        *_fact([_changed(name, old[name], new[name]) for name in new if old.get(name, new[name]) != new[name]], "other"),
+        *_fact(
+            [_changed(name, old[name], new[name]) for name in new if old.get(name, new[name]) != new[name]], "other"
+        ),
         *_fact([f"`{printable(name)}`" for name in old if name not in new], "missing"),
         *_fact([f"`{printable(name)}`" for name in new if name not in old] if old else [], "new"),
     ]
