@@ -59,7 +59,11 @@ def refuse_fewer_epochs(run: Run, snapshot: Snapshot) -> None:
     position, epochs = snapshot.progress, run.training.epochs
     begun = position.epoch + (position.batch > 0)
     if epochs < begun:
-        has = f"has already trained {position.epoch} epochs" if begun == position.epoch else f"is already in epoch {begun}"
+        has = (
+            f"has already trained {position.epoch} epochs"
+            if begun == position.epoch
+            else f"is already in epoch {begun}"
+        )
         raise ConfigError(
             f"run `{run.name}` {has}, more than `training.epochs={epochs}`",
             hint=f"give a number above {position.epoch} to train on; `segcli eval RUN --checkpoint N` scores an "
@@ -125,8 +129,8 @@ def warn_of_edited_config(folder: RunFolder, snapshot: Snapshot, run: Run, liste
         listed = "`, `".join(printable(text, 100) for text in changed[:MOST])
         more = f" and {len(changed) - MOST} more" if len(changed) > MOST else ""
         listener.warn(
-            f"`{name}` was edited, which has no effect (`{listed}`{more}): the config in the checkpoint counts; change a "
-            f"key with `segcli resume {shown(folder.path)} KEY=VALUE`"
+            f"`{name}` was edited, which has no effect (`{listed}`{more}): the config in the checkpoint counts; change "
+            f"a key with `segcli resume {shown(folder.path)} KEY=VALUE`"
         )
 
 
