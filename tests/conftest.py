@@ -17,10 +17,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+import yaml
 from factories import experiment, write_experiment, write_folders
 
 from segcli.cli.main import run
 from segcli.commands.data import make_sample
+from segcli.engine.checkpoint import read_checkpoint, write_checkpoint
 from segcli.engine.events import Silent
 from segcli.engine.export import parity
 
@@ -105,6 +107,28 @@ def vessels(tmp_path_factory: pytest.TempPathFactory) -> Path:
         make_sample("vessels", folder, seed=42, size=64, overwrite=False, listener=Silent())
 
     return made_once(tmp_path_factory, "vessels", make)
+
+
+def make_tiny_run(folder: Path) -> None:
+    """Train `tiny` for two epochs and keep every checkpoint."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_folders(folder / "data")
+        config = write_experiment(folder / "tiny.yaml", experiment(Path("data"), checkpoint__save_every=1))
+        assert run(["train", str(config), "--quiet"]) == 0
+
+
+@pytest.fixture
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, workplace: Path) -> Path:
+    """A copy of the run `tiny` of two epochs, with its data, in the working folder; returns the run folder."""
+    shutil.copytree(made_once(tmp_path_factory, "tiny_run", make_tiny_run), workplace, dirs_exist_ok=True)
+    folder = workplace / "outputs/experiments/tiny"
+    for path in (folder / "checkpoints").iterdir():
+        checkpoint = read_checkpoint(path)
+        checkpoint.header["config"]["dataset"]["paths"]["root"] = str(workplace / "data")
+        write_checkpoint(path, checkpoint)
+    (folder / "config.yaml").write_text(yaml.safe_dump(checkpoint.header["config"]))
+    return folder
 
 
 @dataclass(frozen=True)

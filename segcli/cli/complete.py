@@ -9,6 +9,7 @@ from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, 
 from segcli.engine.export.formats import FORMATS
 
 __all__ = [
+    "checkpoints",
     "config_or_key",
     "config_run_or_key",
     "configs",
@@ -49,6 +50,14 @@ def runs(incomplete: str) -> list[str]:
     """List names of runs under `outputs/experiments`."""
     found = sorted(path.parent.name for path in EXPERIMENTS.glob("*/config.yaml"))
     return _starting(found, incomplete)
+
+
+def checkpoints(ctx: typer.Context, incomplete: str) -> list[str]:
+    """List the checkpoints of the run that was typed, or else those that every run has."""
+    typed = [*(ctx.params.get("words") or []), *(ctx.params.get("run") or [])][:1]
+    folders = [folder for name in typed for folder in (Path(name), EXPERIMENTS / name)]
+    found = sorted({path.stem for folder in folders for path in (folder / "checkpoints").glob("*.safetensors")})
+    return _starting(found or ("best", "last"), incomplete)
 
 
 def kinds(incomplete: str) -> list[str]:

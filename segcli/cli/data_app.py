@@ -42,6 +42,8 @@ def data_check(
     with console.listener(quiet=quiet or as_json) as listener:
         checked = check_data(dataset, listener=listener)
     console.result(checked.as_dict(), tables.checked(checked), as_json=as_json, quiet=quiet)
+    if quiet and not as_json:
+        console.aside(tables.faults(checked))
     if checked.has_errors:
         raise typer.Exit(1)
 

@@ -1,11 +1,13 @@
 """`segcli eval`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from segcli.cli import complete
 from segcli.cli.options import (
+    CheckpointOpt,
     EvalThresholdOpt,
     JsonOpt,
     ModelFileOpt,
@@ -29,11 +31,23 @@ SplitOpt = Annotated[
         show_default=False,
     ),
 ]
+DataOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        "-d",
+        metavar="FOLDER_OR_FILE",
+        help="Score other data: a folder or file as the run reads it, or a data-set file.",
+        show_default=False,
+    ),
+]
 
 
 def evaluate(
     words: RunAndOverridesArg = None,
+    checkpoint: CheckpointOpt = None,
     split: SplitOpt = None,
+    data: DataOpt = None,
     threshold: EvalThresholdOpt = None,
     tta: TTAOpt = None,
     out: OutOpt = None,
@@ -52,7 +66,7 @@ def evaluate(
 
     name, overrides = run_and_overrides(words)
     chosen = threshold_or_best(threshold)
-    located = locate_run(name)
+    located = locate_run(name, checkpoint)
 
     from segcli.commands.evaluate import evaluate_run
     from segcli.report import score_tables as tables
@@ -65,6 +79,7 @@ def evaluate(
             overrides=overrides,
             threshold=chosen,
             tta=tta,
+            data=data,
             out=out,
             model_files=model_file or [],
             listener=listener,

@@ -6,6 +6,7 @@ import typer
 
 from segcli.cli import complete
 from segcli.cli.options import (
+    CheckpointOpt,
     JsonOpt,
     ModelFileOpt,
     OutOpt,
@@ -45,6 +46,7 @@ MaxDiceLossOpt = Annotated[
 
 def export(
     words: RunAndOverridesArg = None,
+    checkpoint: CheckpointOpt = None,
     kind: FormatOpt = "onnx",
     bake: BakeOpt = False,
     half: HalfOpt = False,
@@ -68,7 +70,7 @@ def export(
 
     name, overrides = run_and_overrides(words)
     file_format = format_of(kind)
-    located = locate_run(name)
+    located = locate_run(name, checkpoint)
 
     from segcli.commands.export import ExportOptions
     from segcli.commands.export import export as command

@@ -10,6 +10,7 @@ from segcli.cli import complete
 from segcli.engine.export.formats import FORMATS, Format
 
 __all__ = [
+    "CheckpointOpt",
     "ConfigArg",
     "EvalThresholdOpt",
     "JsonOpt",
@@ -57,6 +58,17 @@ RunsOpt = Annotated[
         "-r",
         help="Run folder, name or checkpoint (default: newest run); several are averaged.",
         autocompletion=complete.runs,
+        show_default=False,
+    ),
+]
+CheckpointOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoint",
+        "-c",
+        metavar="best | last | N",
+        help="Checkpoint of the run: best, last or an epoch's number; default: best.",
+        autocompletion=complete.checkpoints,
         show_default=False,
     ),
 ]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segcli.cli.options import (
+    CheckpointOpt,
     JsonOpt,
     ModelFileOpt,
     OutOpt,
@@ -61,6 +62,7 @@ SkipExistingOpt = Annotated[bool, typer.Option("--skip-existing", help="Skip ima
 def predict(
     inputs: InputsArg,
     run: RunsOpt = None,
+    checkpoint: CheckpointOpt = None,
     model: ModelsOpt = None,
     model_file: ModelFileOpt = None,
     out: OutOpt = None,
@@ -88,7 +90,10 @@ def predict(
         raise typer.BadParameter("--model and --run exclude each other: the file is the network")
     if model and model_file:
         raise typer.BadParameter("--model and --model-file exclude each other: an exported file needs no code")
-    located = [] if model else [locate_run(name) for name in run] if run else [locate_run(None)]
+    if model and checkpoint:
+        raise typer.BadParameter("--model and --checkpoint exclude each other: the file is the network")
+    names: list[str | None] = [*run] if run else [None]
+    located = [] if model else [locate_run(name, checkpoint) for name in names]
 
     from segcli.commands.answers import PredictOptions
     from segcli.commands.predict import predict as command
@@ -104,6 +109,7 @@ def predict(
         fps=fps,
         overwrite=overwrite,
         skip_existing=skip_existing,
+        mark="".join(dict.fromkeys(each.mark for each in located)),
     )
     overrides = Overrides(threshold=threshold, tile=tile, tta=tta)
     with console.listener(quiet=quiet or as_json) as listener:

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from segcli.commands.locate import Located
+from segcli.commands.other_data import is_description, look_at_data, results_name, with_other_data
 from segcli.commands.places import run_of_checkpoint
 from segcli.commands.report import CASES, write_evaluation_report
 from segcli.config.schema import MetricSection, Run
@@ -50,6 +51,7 @@ def evaluate_run(
     overrides: Sequence[str] = (),
     threshold: float | str | None = None,
     tta: bool | None = None,
+    data: Path | None = None,
     out: Path | None = None,
     model_files: Sequence[Path] = (),
     listener: Listener,
@@ -62,6 +64,8 @@ def evaluate_run(
         overrides: `KEY=VALUE` on the run's config, such as another `dataset.paths.root`.
         threshold: Threshold instead of the run's own; `best-on-val` chooses it on the validation split.
         tta: Test-time augmentation on or off, instead of the run's own setting.
+        data: Other data instead of the run's own: a folder or file with cases that become the split `test`, or a
+            data-set file.
         out: Folder of the results instead of `outputs/tests/<name>`.
         model_files: Python files of the user's own networks that may run.
         listener: Receives progress and messages.
@@ -71,40 +75,48 @@ def evaluate_run(
     """
     path = located.for_prediction()
     checkpoint = read_checkpoint(path)
-    run = run_of_checkpoint(checkpoint, located, overrides, model_files=model_files, listener=listener)
+    own = run_of_checkpoint(checkpoint, located, overrides, model_files=model_files, listener=listener)
+    run = own if data is None else with_other_data(own, data)
     parts = _assembled(run, threshold, tta)
     load_weights(parts.network, checkpoint, path)
-    chosen = _split(parts, split, listener)
+    chosen = _split(parts, split, data, listener)
     cases = _cases(parts, chosen)
-    folder = out or TESTS / (run.name if chosen == "test" else f"{run.name}_{chosen}")
-    notes = []
+    folder = out or TESTS / results_name(run.name, chosen, data=data, mark=located.mark)
+    digest, notes = look_at_data(checkpoint.header, chosen, cases, parts.layout, own=data is None)
+    for text in notes:
+        listener.warn(text)
     if threshold == BEST_ON_VAL:
-        parts, note = _with_best_threshold(parts, chosen, listener)
-        notes.append(note)
+        parts, note = _with_best_threshold(parts, own, chosen if data is None else None, listener)
+        notes = [note, *notes]
     showcase = Showcase(parts, CASES)
     predictions = folder / "predictions" if run.output.save_predictions and parts.task.has_pixels else None
     result = _predict(parts, cases, predictions, showcase, listener)
-    where = _Where(chosen, path, checkpoint.header["progress"]["epoch"], folder, predictions)
+    epoch = checkpoint.header["progress"]["epoch"]
+    where = _Where(chosen, path, epoch, folder, predictions, None if data is None else shown(data), digest)
     done = _scored(parts, result, where, notes)
     if not parts.task.has_pixels:
-        done = _with_wholes(done, parts, result, checkpoint.header["history"])
+        done = replace(_with_wholes(done, parts, result, checkpoint.header["history"]), notes=notes)
     _write_scores(done)
-    if chosen == "test":
+    if chosen == "test" and data is None:
         _track(done, run, located.folder, listener)
-    command = _command(path, chosen, overrides, threshold=threshold, tta=tta, out=out, model_files=model_files)
+    command = _command(
+        path, chosen, overrides, threshold=threshold, tta=tta, data=data, out=out, model_files=model_files
+    )
     report = write_evaluation_report(done, parts, showcase.shown(), checkpoint, folder=located.folder, command=command)
     return replace(done, report=report)
 
 
 @dataclass(frozen=True)
 class _Where:
-    """Split and checkpoint that are scored, and folders of the results."""
+    """Split, checkpoint and data that are scored, and folders of the results."""
 
     split: str
     checkpoint: Path
     epoch: int
     folder: Path
     predictions: Path | None
+    data: str | None
+    digest: str
 
 
 def _scored(parts: Assembly, result: Evaluation, where: _Where, notes: Sequence[str]) -> Evaluated:
@@ -113,6 +125,8 @@ def _scored(parts: Assembly, result: Evaluation, where: _Where, notes: Sequence[
     return Evaluated(
         run=parts.run.name,
         split=where.split,
+        data=where.data,
+        digest=where.digest,
         checkpoint=where.checkpoint,
         epoch=where.epoch,
         folder=where.folder,
@@ -165,11 +179,14 @@ def _command(
     *,
     threshold: float | str | None,
     tta: bool | None,
+    data: Path | None,
     out: Path | None,
     model_files: Sequence[Path],
 ) -> list[str]:
     """Write the command line that repeats the evaluation."""
     words = ["segcli", "eval", shown(path), *overrides, "--split", split]
+    if data is not None:
+        words += ["--data", shown(data)]
     if threshold is not None:
         words += ["--threshold", str(threshold)]
     if tta is not None:
@@ -266,16 +283,26 @@ def _with_all_metrics(run: Run) -> Run:
     return run.model_copy(update={"training": run.training.model_copy(update={"metrics": metrics})})
 
 
-def _with_best_threshold(parts: Assembly, split: str, listener: Listener) -> tuple[Assembly, str]:
-    """Choose the threshold with the best Dice on the validation images; returns the parts and a note."""
-    if not parts.layout.has("val"):
+def _with_best_threshold(parts: Assembly, own: Run, split: str | None, listener: Listener) -> tuple[Assembly, str]:
+    """Choose the threshold with the best Dice on the validation images of the run; returns the parts and a note.
+
+    Args:
+        parts: Parts of the run that is scored.
+        own: The run with its own data.
+        split: Split that is scored; None for other data.
+        listener: Receives progress.
+    """
+    judge = parts
+    if split is None:
+        judge = replace(parts, run=parts.run.model_copy(update={"dataset": own.dataset}), layout=own.dataset.build())
+    if not judge.layout.has("val"):
         raise ConfigError(
-            f"data set `{parts.run.dataset.name}` has no validation split to choose the threshold on",
+            f"data set `{own.dataset.name}` has no validation split to choose the threshold on",
             hint="give a number with `--threshold`",
         )
-    cases = _cases(parts, "val")
+    cases = _cases(judge, "val")
     with StopSignal():
-        best = best_threshold(parts, cases, listener)
+        best = best_threshold(judge, cases, listener)
     note = f"threshold {best} has the best Dice over all pixels of {len(cases)} validation images"
     if split == "val":
         note += "; the scores are too good, because the same images are scored here"
@@ -286,7 +313,14 @@ def _unique(metrics: list[Metric]) -> list[Metric]:
     return list({metric.name: metric for metric in metrics}.values())
 
 
-def _split(parts: Assembly, split: str | None, listener: Listener) -> str:
+def _split(parts: Assembly, split: str | None, data: Path | None, listener: Listener) -> str:
+    if data is not None and not is_description(data):
+        if split not in (None, "test"):
+            raise ConfigError(
+                f"`--split {split}` and `--data {data}` exclude each other: all cases there become split `test`",
+                hint="leave `--split` out",
+            )
+        return "test"
     if split is None:
         chosen = "test" if parts.layout.has("test") else "val"
         listener.notice(f"split: {chosen}")

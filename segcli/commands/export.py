@@ -12,6 +12,7 @@ from torch import nn
 
 from segcli.commands.evaluate import TESTS
 from segcli.commands.locate import Located
+from segcli.commands.other_data import results_name
 from segcli.commands.places import run_of_checkpoint
 from segcli.config.schema import MetricSection, Run
 from segcli.core.errors import CheckpointError, ConfigError, DataError
@@ -54,7 +55,7 @@ class ExportOptions:
 
     format: Format = "onnx"
     out: Path | None = None
-    """Folder of the file; None for `outputs/exports/<run>`."""
+    """Folder of the file; None for `outputs/exports/<run>`, with the name of a checkpoint other than the best."""
     half: bool = False
     """Store numbers with 16 bits."""
     int8: bool = False
@@ -100,7 +101,7 @@ def export(located: Located, options: ExportOptions, *, overrides: Sequence[str]
     path = located.for_prediction()
     checkpoint = read_checkpoint(path)
     run = _on_cpu(run_of_checkpoint(checkpoint, located, overrides, model_files=options.model_files, listener=listener))
-    folder = options.out or EXPORTS / run.name
+    folder = options.out or EXPORTS / f"{run.name}{located.mark}"
     target = _target(folder, run, options)
     card = Card(folder / "README.md", overwrite=options.overwrite)
     card.check()
@@ -137,7 +138,7 @@ def export(located: Located, options: ExportOptions, *, overrides: Sequence[str]
         differences=rows,
         dice=dice,
     )
-    write_card(card, done, description, _facts(run, path, checkpoint))
+    write_card(card, done, description, _facts(run, located, checkpoint))
     return done
 
 
@@ -338,11 +339,11 @@ def _dice(parts: Assembly, path: Path, listener: Listener) -> dict[str, float]:
 # ---- for the model card
 
 
-def _facts(run: Run, path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+def _facts(run: Run, located: Located, checkpoint: Checkpoint) -> dict[str, Any]:
     """Collect config, data set and scores for the model card."""
-    scores = {}
+    scores, path = {}, located.for_prediction()
     for split in SPLITS:
-        table = TESTS / (run.name if split == "test" else f"{run.name}_{split}") / "test_metrics.yaml"
+        table = TESTS / results_name(run.name, split, mark=located.mark) / "test_metrics.yaml"
         if table.is_file():
             values = yaml.safe_load(table.read_text(encoding="utf-8"))
             same = values.get("epoch") == checkpoint.header["progress"]["epoch"]

@@ -1,11 +1,12 @@
 """Find runs and their checkpoints by folder, name or file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segcli.core.errors import CheckpointError, nearest
+from segcli.core.names import safe_name
 
-__all__ = ["EXPERIMENTS", "Located", "locate_run", "run_names"]
+__all__ = ["EXPERIMENTS", "Located", "checkpoint_names", "locate_run", "run_names"]
 
 EXPERIMENTS = Path("outputs") / "experiments"
 
@@ -21,10 +22,49 @@ class Located:
 
     def for_prediction(self) -> Path:
         """Choose the checkpoint that the user named, or the best, or the last."""
-        if self.checkpoint is not None:
-            return self.checkpoint
+        return self._usual if self.checkpoint is None else self.checkpoint
+
+    @property
+    def _usual(self) -> Path:
         best, last = (self.folder / "checkpoints" / f"{name}.safetensors" for name in ("best", "last"))
         return best if best.exists() else last
+
+    @property
+    def mark(self) -> str:
+        """Return the end of the names of results, which tells the checkpoint.
+
+        It is empty for the best checkpoint, and for a file with a name of the user's outside a run folder.
+        """
+        path = self.for_prediction()
+        is_usual = path.stem == "best" or path.absolute() == self._usual.absolute()
+        is_of_run = path.absolute().parent.name == "checkpoints" or path.stem == "last" or path.match("epoch_*")
+        return f"_{safe_name(path.stem)}" if is_of_run and not is_usual else ""
+
+    def at(self, checkpoint: str) -> "Located":
+        """Choose a checkpoint of the run: `best`, `last`, or the number of an epoch.
+
+        Raises:
+            CheckpointError: The run has no such checkpoint, or the user named a checkpoint file already.
+        """
+        if self.checkpoint is not None:
+            raise CheckpointError(
+                f"`{self.checkpoint}` is a checkpoint, and `--checkpoint {checkpoint}` names another one",
+                hint="name the run instead of the file, or leave `--checkpoint` out",
+            )
+        there = checkpoint_names(self.folder)
+        number = checkpoint.removesuffix(".safetensors").removeprefix("epoch_")
+        name = f"epoch_{int(number):04d}" if number.isascii() and number.isdigit() else number
+        if name not in there:
+            raise CheckpointError(
+                f"run `{self.folder}` has no checkpoint `{checkpoint}`",
+                hint=f"it has {', '.join(there) or 'none'}; `checkpoint.save_every` keeps those of more epochs",
+            )
+        return replace(self, checkpoint=self.folder / "checkpoints" / f"{name}.safetensors")
+
+
+def checkpoint_names(folder: Path) -> list[str]:
+    """List the names of a run's checkpoints: `best`, `last`, and the epochs."""
+    return sorted(path.stem for path in (folder / "checkpoints").glob("*.safetensors"))
 
 
 def run_names() -> list[str]:
@@ -40,12 +80,21 @@ def _age(folder: Path) -> float:
     return (last if last.exists() else folder / "config.yaml").stat().st_mtime
 
 
-def locate_run(text: str | None) -> Located:
+def locate_run(text: str | None, checkpoint: str | None = None) -> Located:
     """Find a run by its folder, its name or a checkpoint file; None finds the newest run.
 
+    Args:
+        text: Folder, name or file as typed.
+        checkpoint: Checkpoint of the run, as `Located.at` takes it; None leaves the choice to the command.
+
     Raises:
-        CheckpointError: The run does not exist.
+        CheckpointError: The run or the checkpoint does not exist.
     """
+    located = _located(text)
+    return located if checkpoint is None else located.at(checkpoint)
+
+
+def _located(text: str | None) -> Located:
     if text is None:
         names = run_names()
         if not names:

@@ -9,11 +9,13 @@ from typing import Any
 from segcli.commands.locate import Located
 from segcli.commands.places import with_own_places
 from segcli.commands.report import TrainingReport
+from segcli.commands.resuming import refuse_changes, refuse_fewer_epochs, refuse_other_data, warn_of_edited_config
 from segcli.config.load import run_from_values
 from segcli.config.own_network import NetworkPermit, remember_network
 from segcli.config.schema import Run
-from segcli.core.errors import CheckpointError, ConfigError, DataError
+from segcli.core.errors import CheckpointError, DataError
 from segcli.core.files import shown, write_yaml
+from segcli.data.fingerprint import summary
 from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.events import Listener, Noting
 from segcli.engine.runfolder import RunFolder
@@ -28,11 +30,6 @@ from segcli.vram.inputs import inputs_of
 from segcli.vram.real import traced
 
 __all__ = ["dry_run", "resume", "train"]
-
-FIXED = ("name", "dataset", "model", "seed", "output")
-"""Sections that a resumed run cannot change."""
-LOADING = ("num_workers", "pin_memory", "cache", "cache_dir")
-"""Keys of `data` that change no result."""
 
 
 def train(run: Run, *, overwrite: bool, listener: Listener) -> Trained:
@@ -91,8 +88,9 @@ def _remove_empty(folders: list[Path]) -> None:
 
 def _describe(trainer: Trainer) -> None:
     folder, run = trainer.folder, trainer.run
+    data = {split: summary(each) for split, each in trainer.dataset.items()}
     write_yaml(folder.config, run.resolved())
-    write_yaml(folder.environment, environment(trainer.parts.device, seed=run.seed, data=trainer.dataset))
+    write_yaml(folder.environment, environment(trainer.parts.device, seed=run.seed, data=data))
     try:
         remember_network(folder.path, run.model)
     except DataError as error:
@@ -167,13 +165,15 @@ def resume(
         before = run_from_values(snapshot.config, source=str(path), permit=permit)
         run = run_from_values(snapshot.config, overrides, source=str(path), permit=permit)
         permit.refuse_unused()
-        _refuse_changes(before, run)
+        refuse_changes(before, run)
+        refuse_fewer_epochs(run, snapshot)
         run = with_own_places(run, located, overrides, listener)
         run = run.model_copy(update={"output": run.output.model_copy(update={"dir": folder.path})})
+        warn_of_edited_config(folder, snapshot, run, listener)
         position = snapshot.progress
         listener.notice(f"resuming from `{path}`: epoch {position.epoch + 1}, batch {position.batch + 1}")
         trainer = open_session(run, folder, listener, stop, resumed=True)
-        _refuse_other_data(snapshot, trainer)
+        refuse_other_data(snapshot, trainer, moved=before.dataset != run.dataset)
         trainer.restore(snapshot)
         if trainer.progress.finished and run.training.epochs == before.training.epochs:
             return _done_before(trainer, notes)
@@ -197,26 +197,3 @@ def _done_before(trainer: Trainer, notes: Noting) -> Trained:
     if not trainer.folder.report.exists():
         report.write(trainer, done)
     return replace(done, report=report.written)
-
-
-def _refuse_changes(before: Run, after: Run) -> None:
-    changed = [key for key in FIXED if getattr(before, key) != getattr(after, key)]
-    old, new = before.data.model_dump(exclude=set(LOADING)), after.data.model_dump(exclude=set(LOADING))
-    changed += [f"data.{key}" for key in old if old[key] != new[key]]
-    if before.training.gradient_accumulation_steps != after.training.gradient_accumulation_steps:
-        changed.append("training.gradient_accumulation_steps")
-    if changed:
-        raise ConfigError(
-            f"a resumed run cannot change `{'`, `'.join(changed)}`",
-            hint="start a new run with `segcli train` and another `name`",
-        )
-
-
-def _refuse_other_data(snapshot: Snapshot, trainer: Trainer) -> None:
-    then, now = snapshot.dataset["train"], trainer.dataset["train"]
-    if then != now:
-        raise DataError(
-            f"the training images changed since the run began ({then['num_images']} then, {now['num_images']} now, "
-            "or files of another size)",
-            hint="put the data back, or start a new run",
-        )

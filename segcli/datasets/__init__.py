@@ -45,6 +45,8 @@ class Layout(ABC):
     """Word for the whole of which cases are crops, such as `sample`; the predictions of its crops are averaged."""
     keeps_split: ClassVar[bool] = False
     """The first training writes the split file of a drawn split; `segcli data split` always does."""
+    selecting: ClassVar[tuple[str, ...]] = ()
+    """Keys of this format that leave cases out; they mean nothing for other data."""
 
     def __init__(self, config: Any, spec: DatasetSpec) -> None:
         self.config = config
@@ -92,6 +94,28 @@ class Layout(ABC):
             Keys of its data-set file, in addition to `format` and `paths.root`.
         """
         raise NotImplementedError(f"`{cls.__name__}` has no `write_small`, which its tests need")
+
+    @classmethod
+    def elsewhere(cls, values: dict[str, Any], place: Path) -> dict[str, Any]:
+        """Describe the cases in another folder or file as a data set whose test split holds all of them.
+
+        The keys that say how files are named and read stay; those that say where cases are and how they are split
+        change.
+
+        Args:
+            values: Keys of this data set.
+            place: Folder or file in this layout.
+
+        Raises:
+            DataError: This layout finds no cases there.
+        """
+        if not place.is_dir():
+            raise DataError(
+                f"`{shown(place)}` is a file, and `format: {values['format']}` reads folders", hint="name its folder"
+            )
+        kept = {key: value for key, value in values.items() if key not in cls.selecting}
+        split = {"train": [], "val": None, "test": ["*"]}
+        return {**kept, "paths": {"root": place}, "fold": None, "sample": None, "split": split}
 
     def division(self, *, fresh: bool = False) -> Division | None:
         """Return how the cases were drawn; None if only folders or lists decide.

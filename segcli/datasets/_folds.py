@@ -66,7 +66,17 @@ def units(layout: Layout) -> set[str]:
 def _unit(layout: Layout, case: Case) -> str:
     """Name the unit of a case; single images use their file, because names may repeat in two splits."""
     name = layout.together(case)
-    return name if name != case.id else case.place
+    return name if name != case.id else _place(layout, case)
+
+
+def _place(layout: Layout, case: Case) -> str:
+    """Name the file of a case from the folder of its split, so that data are divided in the same way after a move."""
+    image, paths = case.image.absolute(), layout.spec.paths
+    for split, folder in (("train/", paths.train), ("val/", paths.val), ("", layout.root)):
+        if folder is not None and image.is_relative_to(folder.absolute()):
+            inside = image.relative_to(folder.absolute()).as_posix()
+            return f"{split}{inside}{'' if case.index is None else f'[{case.index}]'}"
+    return case.place
 
 
 def _held_out(layout: Layout, cases: list[Case], fold: Fold) -> set[str]:

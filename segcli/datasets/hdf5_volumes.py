@@ -102,6 +102,27 @@ class HDF5Volumes(Volumes):
         write_text(root / "metadata.json", json.dumps({**about, "image_size": [16, 16, 8]}))
         return {}
 
+    @classmethod
+    def elsewhere(cls, values: dict[str, Any], place: Path) -> dict[str, Any]:
+        """Take all volumes of a file, or of the only file in a folder; `metadata.json` beside it sets the spacing."""
+        files = [path for path in sorted(place.iterdir()) if path.suffix in HDF5.endings] if place.is_dir() else [place]
+        if len(files) != 1:
+            such = f", such as `{files[0].name}`" if files else ""
+            raise DataError(f"`{shown(place)}` has {len(files)} HDF5 files{such}", hint="name one file")
+        file = files[0]
+        about, names = metadata(file.parent), [each["name"] for each in values["classes"]]
+        given = about.get("structure_names")
+        if isinstance(given, list) and names and list(map(str, given)) != names:
+            raise DataError(
+                f"`{shown(file.parent / 'metadata.json')}` names the structures {', '.join(map(str, given))}, but the "
+                f"run learned {', '.join(names)}",
+                hint="write the masks in the order of the run's structures",
+            )
+        spacing = about.get("spacing_mm")
+        stated = {"spacing_mm": spacing} if isinstance(spacing, list) else {}
+        places = {"paths": {"root": file.parent, "test": file}, "fold": None, "sample": None}
+        return {**values, **places, **stated}
+
     def __init__(self, config: Config, spec: DatasetSpec) -> None:
         super().__init__(config, spec)
         self._headers: dict[str, _Header] = {}

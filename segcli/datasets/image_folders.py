@@ -64,6 +64,22 @@ class ImageFolders(Pictures):
                 PNG.write(root / split / "label" / f"{index:02d}.png", mask * np.uint8(255), synced=False)
         return {"num_channels": 3}
 
+    @classmethod
+    def elsewhere(cls, values: dict[str, Any], place: Path) -> dict[str, Any]:
+        """Take the folder that holds the image and label folders: `place`, or the only such folder in it."""
+        common = super().elsewhere(values, place)
+        images = str(values.get("image_folder", cls.Config.model_fields["image_folder"].default))
+        found = [each for each in (place, *sorted(place.iterdir())) if (each / images).is_dir()]
+        found = [place] if place in found else found
+        if len(found) != 1:
+            what = f"{len(found)} folders with" if found else "no folder with"
+            such = f", such as `{shown(found[0])}`" if found else ""
+            raise DataError(
+                f"`{shown(place)}` has {what} a folder `{images}` of images{such}",
+                hint="name one of them" if found else "name the folder that holds it, or set `dataset.image_folder`",
+            )
+        return {**common, "paths": {"root": found[0], "test": found[0]}, "split": {}}
+
     def __init__(self, config: Config, spec: DatasetSpec) -> None:
         super().__init__(config, spec)
         self.config: ImageFolders.Config = config

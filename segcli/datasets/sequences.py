@@ -48,6 +48,7 @@ class Sequences(Pictures):
         """Split of the sequences into training, validation and test."""
 
     keeps_split = True
+    selecting = ("include", "exclude")
 
     @classmethod
     def write_small(cls, root: Path) -> dict[str, Any]:

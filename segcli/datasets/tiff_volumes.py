@@ -87,6 +87,7 @@ class TIFFVolumes(Layout):
     default_tile = None
     truths = ("class",)
     whole = "sample"
+    selecting = ("sample_fraction",)
 
     @staticmethod
     def default_task(num_classes: int) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from segcli.core.errors import CheckpointError, ConfigError
 from segcli.core.files import told_when_full
-from segcli.engine.checkpoint import Checkpoint, read_checkpoint
+from segcli.engine.checkpoint import Checkpoint, read_checkpoint, read_header
 
 if sys.platform != "win32":
     import fcntl
@@ -125,25 +125,29 @@ class RunFolder:
             os.close(descriptor)
 
     def newest(self) -> tuple[Checkpoint, Path, list[str]]:
-        """Read the newest intact checkpoint; return it with its path and a warning for each damaged one.
+        """Read the newest intact checkpoint; return it with its path and a warning for each that cannot be used.
 
         Raises:
             CheckpointError: There is no intact checkpoint.
         """
-        try:
-            return read_checkpoint(self.last), self.last, []
-        except CheckpointError as error:
-            if not self.last.exists():
-                raise
-            first, warnings = error, [error.message]
-        others = sorted(
-            (path for path in self.checkpoints.glob("*.safetensors") if path != self.last),
-            key=lambda path: path.stat().st_mtime,
-            reverse=True,
-        )
-        for path in others:
+        others = sorted((path for path in self.checkpoints.glob("*.safetensors") if path != self.last), key=_age)
+        first, warnings = None, []
+        for path in [self.last, *reversed(others)]:
             try:
-                return read_checkpoint(path), path, [*warnings, f"resuming from `{path}` instead"]
+                checkpoint = read_checkpoint(path)
             except CheckpointError as error:
+                first = first or error
                 warnings.append(error.message)
+            else:
+                return checkpoint, path, [*warnings, f"resuming from `{path}` instead"] if warnings else []
+        assert first is not None
         raise first
+
+
+def _age(checkpoint: Path) -> tuple[int, float]:
+    """Return a sorting key: optimizer steps, and the time of the file; a file without a header counts as the oldest."""
+    try:
+        steps = int(read_header(checkpoint)["progress"]["step"])
+    except CheckpointError:
+        steps = -1
+    return steps, checkpoint.stat().st_mtime

@@ -95,6 +95,7 @@ class HDF5(FileFormat):
         """
         with HDF5(source).reading() as volumes:
             cases = len(_images(source, volumes))
+            names = HDF5.names_in(volumes, cases)
         part.parent.mkdir(parents=True, exist_ok=True)
         most = CHUNK if np.prod(size, dtype=np.int64) >= LARGE else max(size)
         with told_when_full(part), h5py.File(part, "a") as file:
@@ -102,6 +103,7 @@ class HDF5(FileFormat):
                 chunks = (1, 1, *(min(length, most) for length in size))
                 file.create_dataset("masks", (cases, count, *size), np.uint8, chunks=chunks, compression="gzip")
                 file.create_dataset("presence_labels", (cases, count), np.uint8)
+                file["case_ids"] = names
             done = 0
             present = np.zeros(count, bool)
 

@@ -12,7 +12,7 @@ from segcli.data.checks import Finding
 from segcli.report.cells import plural
 from segcli.report.results import Checked, SplitDrawn, Stats
 
-__all__ = ["checked", "converted", "sample", "split", "stats"]
+__all__ = ["checked", "converted", "faults", "sample", "split", "stats"]
 
 ROWS_PER_CODE = 4
 SEVERITY = {"error": "[bold red]error[/]", "warning": "[yellow]warning[/]", "info": "[dim]info[/]"}
@@ -37,9 +37,27 @@ def checked(result: Checked) -> Iterator[Any]:
     shown = [finding for finding in result.findings if finding.hint]
     if shown:
         yield _findings(shown)
+    yield _verdict(result)
+
+
+def faults(result: Checked) -> Iterator[Any]:
+    """Show errors and warnings as lines, and the verdict if there are errors, for `--quiet`."""
+    found = [finding for finding in result.findings if finding.severity != "info"]
+    for code in dict.fromkeys(finding.code for finding in found):
+        same = [finding for finding in found if finding.code == code]
+        for finding in same[:ROWS_PER_CODE]:
+            hint = f" [dim]({escape(finding.hint)})[/]" if finding.hint else ""
+            yield f"{SEVERITY[finding.severity]}: {escape(finding.message)}{hint}"
+        if len(same) > ROWS_PER_CODE:
+            yield f"and {len(same) - ROWS_PER_CODE} more like this: `--json` lists all"
+    if result.has_errors:
+        yield _verdict(result)
+
+
+def _verdict(result: Checked) -> str:
     count = {kind: sum(finding.severity == kind for finding in result.findings) for kind in SEVERITY}
     verdict = "[bold red]not ready to train[/]" if result.has_errors else "[green]ready to train[/]"
-    yield f"{verdict}: {plural(count['error'], 'error')}, {plural(count['warning'], 'warning')}"
+    return f"{verdict}: {plural(count['error'], 'error')}, {plural(count['warning'], 'warning')}"
 
 
 def _class_shares(result: Checked) -> Table:

@@ -210,6 +210,10 @@ class Evaluated(Result):
     """Number of bootstrap resamples behind the intervals."""
     classes: tuple[str, ...]
     """Names of the classes, in the order of the mask's channels."""
+    data: str | None = None
+    """Other data than the run's own, as the user named them."""
+    digest: str | None = None
+    """Digest of the content of the scored files."""
     confusion: Array | None = None
     """Counts `(K, K)` by true class (row) and predicted class (column); None unless classes exclude each other."""
     notes: list[str] = field(default_factory=list)
@@ -239,6 +243,11 @@ class Evaluated(Result):
         defined = [index for index, value in enumerate(chosen.per_image) if not math.isnan(value)]
         return sorted(defined, key=lambda index: sign * chosen.per_image[index])[:count]
 
+    @property
+    def scored(self) -> str:
+        """Name what was scored: the split, and the data if they are not the run's own."""
+        return f"split {self.split}" if self.data is None else f"{self.data} (split {self.split})"
+
     def summary(self) -> dict[str, Any]:
         """Give the content of `test_metrics.yaml`."""
         return {
@@ -246,6 +255,8 @@ class Evaluated(Result):
             "checkpoint": str(self.checkpoint),
             "epoch": self.epoch,
             "split": self.split,
+            **({} if self.data is None else {"data": self.data}),
+            "data_digest": self.digest,
             f"num_{self.split}_images": self.num_images,
             "threshold": self.threshold,
             "losses": self.losses,

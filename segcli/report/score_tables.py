@@ -33,7 +33,7 @@ def evaluated(result: Evaluated) -> Iterator[Any]:
     if result.whole is not None:
         yield from _wholes(result.whole, result.word or "image")
     threshold = "" if result.threshold is None else f", threshold {result.threshold:g}"
-    title = f"{escape(result.run)}: {count} of split {result.split}{threshold}"
+    title = f"{escape(result.run)}: {count} of {escape(result.scored)}{threshold}"
     averages = Table(title=title, title_justify="left")
     averages.add_column("metric", no_wrap=True)
     averages.add_column("value", justify="right", no_wrap=True)

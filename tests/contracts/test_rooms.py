@@ -10,6 +10,7 @@ from torch import nn
 
 from segcli.commands.data import make_sample
 from segcli.config.load import load_dataset
+from segcli.config.sections import DatasetSection
 from segcli.core import registry
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SAMPLES, SCHEDULERS, Registry
@@ -374,6 +375,22 @@ def test_a_layout_can_be_shared_out_to_folds_that_validate_each_case_once(writte
         assert fold.read(val[0]).size == fold.size(val[0])
         held += [case.place for case in val]
     assert sorted(held) == pool
+
+
+def test_a_layout_describes_other_data_as_a_test_split_of_all_their_cases(written):
+    root = written.root
+    place = next(each for each in (root / "test", root / "test.h5", root) if each.exists())
+    own = [case for split in (SPLITS if place == root else ["test"]) for case in written.cases(split)]
+    values = {**written.config.model_dump(), **written.spec.model_dump()}
+    fewer = {"include": ["Video_000"], "exclude": ["Video_001"], "sample_fraction": 0.1}
+    values |= {key: value for key, value in fewer.items() if key in values}  # which are about the own data
+    other = DatasetSection.model_validate(type(written).elsewhere(values, place)).build()
+    assert other.has("test")
+    assert list(other.inspect("test")) == []
+    found = {case.place: case for case in other.cases("test")}
+    assert found.keys() == {case.place for case in own}
+    for case in own:
+        np.testing.assert_array_equal(other.read(found[case.place]).image, written.read(case).image)
 
 
 def test_a_layout_travels_to_a_loader_worker_that_is_started_afresh_as_on_macos(written):

@@ -36,10 +36,12 @@ class PredictOptions:
     overwrite: bool = False
     skip_existing: bool = False
     """Skip images whose mask exists."""
+    mark: str = ""
+    """End of the name of the default folder, which tells the checkpoint."""
 
     def folder(self, name: str) -> Path:
         """Return the folder of the results; the name may come from a file, so it is made safe."""
-        return self.out or PREDICTIONS / safe_name(name)
+        return self.out or PREDICTIONS / safe_name(f"{name}{self.mark}")
 
 
 class Job(Protocol):

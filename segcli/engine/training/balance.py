@@ -1,36 +1,17 @@
 """Class weights, computed once from the training masks and written to the run's config."""
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from segcli.config.schema import LossPart, Run
 from segcli.data.classes.class_list import class_names
 from segcli.data.classes.weights import SCHEMES, class_pixels, class_weights
-from segcli.data.samples import Case
+from segcli.data.fingerprint import fingerprint
 from segcli.datasets import Layout
 from segcli.engine.events import Listener
 
-__all__ = ["fingerprint", "with_class_weights"]
-
-
-def fingerprint(cases: Sequence[Case]) -> dict[str, Any]:
-    """Return the number of cases and a digest of their names and file sizes."""
-    digest = hashlib.sha256()
-    sizes: dict[Path | None, int] = {None: 0}
-    for case in cases:
-        for path in (case.image, case.label):
-            if path not in sizes:
-                sizes[path] = _size(path)
-        digest.update(f"{case.id}|{sizes[case.image]}|{sizes[case.label]}\n".encode())
-    return {"num_images": len(cases), "digest": digest.hexdigest()[:16]}
-
-
-def _size(path: Path | None) -> int:
-    """Count the bytes of a file, or of the files in a folder of slices."""
-    assert path is not None
-    return sum(each.stat().st_size for each in path.iterdir()) if path.is_dir() else path.stat().st_size
+__all__ = ["with_class_weights"]
 
 
 def with_class_weights(run: Run, listener: Listener, *, keep: bool = True) -> Run:
@@ -56,7 +37,7 @@ def with_class_weights(run: Run, listener: Listener, *, keep: bool = True) -> Ru
 def _weighted(run: Run, part: LossPart, listener: Listener, *, keep: bool) -> LossPart:
     layout: Layout = run.dataset.build()
     cases = layout.cases("train")
-    digest = hashlib.sha256(f"{run.dataset.model_dump_json()}|{fingerprint(cases)}".encode()).hexdigest()[:16]
+    digest = hashlib.sha256(f"{run.dataset.model_dump_json()}|{fingerprint(cases)['digest']}".encode()).hexdigest()[:16]
     cache = (run.data.cache_dir or Path("outputs") / "cache") / f"class_pixels_{digest}.json"
     counts_masks = "mask" in layout.truths  # classes of whole images are not stored in masks and are fast to count
     pixels = class_pixels(layout, cases, run.dataset.num_classes, cache if keep and counts_masks else None)

@@ -1,11 +1,13 @@
 """Preparation of a training: check the data, make the loaders and the trainer."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from segcli.config.schema import Run
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import shown
 from segcli.data.checks import raise_on_error
+from segcli.data.fingerprint import fingerprint
 from segcli.data.samples import Case
 from segcli.datasets import scale_mistake
 from segcli.engine.assembly import Assembly, assemble
@@ -14,7 +16,7 @@ from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import described_device, overlooked_gpu
 from segcli.engine.stopping import StopSignal
 from segcli.engine.training.activations import observed_layers
-from segcli.engine.training.balance import fingerprint, with_class_weights
+from segcli.engine.training.balance import with_class_weights
 from segcli.engine.training.trainer import Trainer
 
 __all__ = ["open_session"]
@@ -70,7 +72,7 @@ def open_session(
         folder,
         parts.train_loader(train_cases, source),
         parts.evaluation_loader(val_cases, source) if val_cases else None,
-        dataset={"train": fingerprint(train_cases), "val": fingerprint(val_cases)},
+        dataset={"train": _fingerprint(parts, train_cases), "val": _fingerprint(parts, val_cases)},
         listener=listener,
         stop=stop,
     )
@@ -83,6 +85,10 @@ def _checked(parts: Assembly, split: str, listener: Listener) -> list[Case]:
         if finding.severity == "warning":
             listener.warn(f"{finding.message} ({finding.hint})")
     return cases
+
+
+def _fingerprint(parts: Assembly, cases: Sequence[Case]) -> dict[str, Any]:
+    return fingerprint(cases, {case.id: parts.layout.stratum(case) for case in cases})
 
 
 def _keep_split(parts: Assembly, listener: Listener, *, write: bool) -> None:
