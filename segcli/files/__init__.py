@@ -64,6 +64,10 @@ class Header:
     """Bytes per value."""
     spacing: tuple[float, ...] | None = None
     """Millimetres between pixels along each axis; None if the file does not store them."""
+    orientation: int = 1
+    """Orientation that the file states, in the numbers of EXIF; pixels and size are turned already."""
+    page_count: int = 1
+    """Pages or frames of a 2D file, one of which is read."""
 
 
 class Picture(ABC):
@@ -74,13 +78,17 @@ class Picture(ABC):
 
     path: Path
     size: tuple[int, ...]
-    """Spatial size: height and width, or that of a volume."""
+    """Spatial size, upright: height and width, or that of a volume."""
     channels: int
     """Channels as stored; for 2D images, without an alpha channel."""
     itemsize: int
     """Bytes per value."""
     spacing: tuple[float, ...] | None = None
     """Millimetres between pixels along each axis; None if the file does not store them."""
+    orientation: int = 1
+    """Orientation that the file states, in the numbers of EXIF; it is applied already."""
+    page_count: int = 1
+    """Pages or frames of a 2D file."""
     grid: "Grid | None" = None
     """Geometry in patient space; None if the file does not store it."""
     hint: str = HINT
@@ -203,7 +211,7 @@ class FileFormat(ABC):
         Args:
             path: The file or folder.
             ndim: Number of spatial axes, one of `axes`.
-            index: Position in a file of many images.
+            index: Position in a file of many images, or page of a 2D file of several pages.
         """
 
     @classmethod
@@ -311,7 +319,7 @@ def open_picture(path: Path, ndim: int, index: int | None = None) -> Picture:
     Args:
         path: The file or folder.
         ndim: Number of spatial axes.
-        index: Position in a file of many images.
+        index: Position in a file of many images, or page of a 2D file of several pages.
 
     Raises:
         DataError: The file is missing, damaged, or holds something else.
@@ -325,14 +333,15 @@ def open_picture(path: Path, ndim: int, index: int | None = None) -> Picture:
         return kind.open(path, ndim, index)
 
 
-def read_header(path: Path, ndim: int = 2) -> Header:
+def read_header(path: Path, ndim: int = 2, index: int | None = None) -> Header:
     """Read size and channels of a file.
 
     Raises:
         DataError: The file is missing, damaged, or holds something else.
     """
-    with open_picture(path, ndim) as picture:
-        return Header(picture.size, picture.channels, picture.itemsize, picture.spacing)
+    with open_picture(path, ndim, index) as picture:
+        about = picture.spacing, picture.orientation, picture.page_count
+        return Header(picture.size, picture.channels, picture.itemsize, *about)
 
 
 @contextmanager

@@ -15,8 +15,11 @@ from PIL import Image
 
 from segcli.core.files import replacing
 from segcli.core.types import Array
+from segcli.core.registry import FILES
 from segcli.files import Add, FileFormat, Picture
 from segcli.files._axes import without_alpha
+from segcli.files._frames import open_frame
+from segcli.files._orientation import of_image, upright
 
 __all__ = ["PNG"]
 
@@ -31,8 +34,17 @@ class PNG(FileFormat):
 
     @classmethod
     def open(cls, path: Path, ndim: int, index: int | None = None) -> Picture:
-        """Read the header; Pillow decodes the pixels later."""
-        return _Decoded(path)
+        """Read the header; Pillow decodes the pixels later. A TIFF file of another name is opened as TIFF."""
+        picture = _Decoded(path, index)
+        try:
+            if picture.image.format != "TIFF":
+                return upright(picture, of_image(picture.image, path))
+        except BaseException:
+            picture.close()
+            raise
+        picture.close()
+        tiff: Picture = FILES.load("tiff").open(path, ndim, index)
+        return tiff
 
     @staticmethod
     def write(path: Path, pixels: Array, *, synced: bool = True) -> None:
@@ -64,9 +76,9 @@ class PNG(FileFormat):
 class _Decoded(Picture):
     """Reads a file that Pillow opened."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, index: int | None) -> None:
         self.path = path
-        self.image = image = Image.open(path)
+        self.image, self.page_count = image, _ = open_frame(path, index)
         try:
             self.is_deep = _is_deep_colour(image)  # must be read now: loading the pixels loses the coding of the file
             deep = 4 if image.mode in {"I", "F"} else 2 if image.mode.startswith("I;16") or self.is_deep else 1
