@@ -55,6 +55,10 @@ VideoOpt = Annotated[
     typer.Option("--video", help="Also write the images with their masks as a video (.mp4).", show_default=False),
 ]
 FpsOpt = Annotated[float, typer.Option("--fps", min=0.1, max=240, help="Frames per second of the video.")]
+PageOpt = Annotated[
+    int | None,
+    typer.Option("--page", min=0, help="Page of images with several pages, counted from 0.", show_default=False),
+]
 SkipExistingOpt = Annotated[bool, typer.Option("--skip-existing", help="Skip images that already have a mask.")]
 
 
@@ -72,6 +76,7 @@ def predict(
     tta: TTAOpt = None,
     video: VideoOpt = None,
     fps: FpsOpt = 10.0,
+    page: PageOpt = None,
     overwrite: OverwriteOpt = False,
     skip_existing: SkipExistingOpt = False,
     as_json: JsonOpt = False,
@@ -102,6 +107,7 @@ def predict(
         uncertainty=uncertainty,
         video=video,
         fps=fps,
+        page=page,
         overwrite=overwrite,
         skip_existing=skip_existing,
     )

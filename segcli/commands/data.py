@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ def check_data(dataset: DatasetSection, *, listener: Listener) -> Checked:
                 contents.setdefault(result.digest, []).append((split, case))
         summaries.append(_summary(layout, task, split, cases, examined))
         findings += _intensities(layout, split, examined)
+    with suppress(DataError):  # reported with the split that cannot be read
+        findings += layout.notes([entry.split for entry in summaries])
     findings += _left_out(layout)
     findings += _same_content(contents)
     findings += _shares_differ(summaries)

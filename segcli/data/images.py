@@ -28,23 +28,31 @@ def natural_key(path: Path) -> tuple[tuple[int, int | str], ...]:
     return tuple((0, int(part)) if part.isdigit() else (1, part) for part in parts)
 
 
-def read_image(path: Path) -> Array:
-    """Read pixels `(H, W, C)` as stored: uint8, uint16 or float32, RGB order, alpha channel left out.
+def read_image(path: Path, page: int | None = None) -> Array:
+    """Read pixels `(H, W, C)` as stored: uint8, uint16 or float32, RGB order, alpha channel left out, turned upright.
+
+    Args:
+        path: The file.
+        page: Page to read of a file of several pages, counted from 0.
 
     Raises:
         DataError: The file is missing, damaged or not an image.
     """
-    with open_picture(path, 2) as picture:
+    with open_picture(path, 2, page) as picture:
         return np.ascontiguousarray(supported(picture.read(), path))
 
 
-def read_labels(path: Path) -> Array:
-    """Read a label image `(H, W)` of integers as stored; for palette images, read the indices.
+def read_labels(path: Path, page: int | None = None) -> Array:
+    """Read a label image `(H, W)` of integers as stored, turned upright; for palette images, read the indices.
+
+    Args:
+        path: The file.
+        page: Page to read of a file of several pages, counted from 0.
 
     Raises:
         DataError: The file is missing, damaged, or its colour channels differ.
     """
-    with open_picture(path, 2) as picture:
+    with open_picture(path, 2, page) as picture:
         pixels = picture.read_labels()
     if pixels.ndim == 3:
         if any((pixels[:, :, 0] != pixels[:, :, channel]).any() for channel in range(1, pixels.shape[2])):

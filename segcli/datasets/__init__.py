@@ -1,7 +1,7 @@
 """Layouts of data sets on disk, one file each. This file holds their common interface."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -159,7 +159,7 @@ class Layout(ABC):
 
         Args:
             path: The file or folder, in any format with the axes of this layout.
-            index: Position in a file of many images.
+            index: Position in a file of many images, or page of a 2D file of several pages.
 
         Raises:
             DataError: The file is unreadable or has the wrong channels.
@@ -181,7 +181,7 @@ class Layout(ABC):
         Raises:
             DataError: The file is unreadable or has the wrong channels.
         """
-        return self.read_input(case.image)
+        return self.read_input(case.image, case.index)
 
     def shown(self, case: Case) -> str:
         """Name a case for tables."""
@@ -270,6 +270,10 @@ class Layout(ABC):
     @abstractmethod
     def inspect(self, split: str) -> Iterator[Finding]:
         """Find faults without decoding images: missing partners, headers, sizes."""
+
+    def notes(self, splits: Sequence[str]) -> Iterator[Finding]:
+        """Tell what is done to the files of these splits, and what is unusual in all of them; for checks."""
+        yield from ()
 
     @abstractmethod
     def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:

@@ -87,9 +87,7 @@ class _Upright(Picture):
             slice(length - part.stop, length - part.start) if flip else part
             for part, length, flip in zip(window, self.size, flips, strict=True)
         )
-        return as_shown(
-            self.picture.part(shown_size(tuple(stored), self.orientation)), self.orientation, self.rows
-        )
+        return as_shown(self.picture.part(shown_size(tuple(stored), self.orientation)), self.orientation, self.rows)
 
     def close(self) -> None:
         self.picture.close()

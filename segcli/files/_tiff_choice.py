@@ -46,7 +46,7 @@ def one_picture(path: Path, file: tifffile.TiffFile, page: int | None) -> tuple[
     for series, count in zip(pictures, counts, strict=True):
         if number < count:
             found = _OnePicture(file, *_of_series(series, number))
-            return cast(tifffile.TiffFile, found), sum(counts)
+            return cast("tifffile.TiffFile", found), sum(counts)
         number -= count
     raise IndexError("the file holds no page")
 

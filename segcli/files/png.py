@@ -14,8 +14,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from segcli.core.files import replacing
-from segcli.core.types import Array
 from segcli.core.registry import FILES
+from segcli.core.types import Array
 from segcli.files import Add, FileFormat, Picture
 from segcli.files._axes import without_alpha
 from segcli.files._frames import open_frame

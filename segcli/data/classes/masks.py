@@ -104,11 +104,13 @@ class MaskReader:
         classes: Classes that a mask may hold.
         mask_format: Colours or numbers.
         unknown_colors: What to do with other colours or numbers.
+        page: Page to read of files of several pages, counted from 0.
     """
 
     classes: ClassList
     mask_format: MaskFormat
     unknown_colors: UnknownColors
+    page: int | None = None
 
     def read(self, path: Path) -> dict[str, Array]:
         """Read `mask` and `valid`, each `(H, W)` uint8.
@@ -160,7 +162,7 @@ class MaskReader:
         return ColorTable(self.classes.colors)
 
     def _rgb(self, path: Path) -> Array:
-        rgb = read_image(path)
+        rgb = read_image(path, self.page)
         if rgb.shape[2] != 3 or rgb.dtype != np.uint8:
             has = f"{rgb.shape[2]} channel{'s' * (rgb.shape[2] != 1)} of {8 * rgb.dtype.itemsize} bits"
             raise DataError(
@@ -179,7 +181,7 @@ class MaskReader:
 
     def _numbered(self, path: Path) -> Array:
         try:
-            labels = read_labels(path)
+            labels = read_labels(path, self.page)
         except DataError as error:
             if "is a colour image" not in error.message:
                 raise
