@@ -8,8 +8,8 @@ from segcli.core.errors import DataError
 
 __all__ = ["chosen", "open_frame"]
 
-# later frames of a grey GIF stay grey, like its first one
 GifImagePlugin.LOADING_STRATEGY = GifImagePlugin.LoadingStrategy.RGB_AFTER_DIFFERENT_PALETTE_ONLY
+# later frames keep the numbers of a common palette, such as class numbers of a mask
 HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 """Brands of HEIC files, which phones write."""
 ICONS = ("ICO", "ICNS")
@@ -64,12 +64,24 @@ def open_frame(path: Path, page: int | None) -> tuple[Image.Image, int]:
         number = chosen(path, count, page, "frames")
         if number:
             _refuse_deep(image, path, number)
-            image.seek(number)
-            image.load()  # decides the mode of the frame
+            return _later_frame(image, number), count
     except BaseException:
         image.close()
         raise
     return image, count
+
+
+def _later_frame(image: Image.Image, number: int) -> Image.Image:
+    """Decode a later frame; one of a grey GIF stays grey, like its first, although Pillow makes it RGB."""
+    image.seek(number)
+    image.load()  # decides the mode of the frame
+    if image.format != "GIF" or image.mode not in ("RGB", "RGBA"):
+        return image
+    red, green, blue = image.convert("RGB").split()
+    if red.tobytes() != green.tobytes() or red.tobytes() != blue.tobytes():
+        return image
+    image.close()
+    return red
 
 
 def _is_heic(path: Path) -> bool:

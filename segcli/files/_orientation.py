@@ -125,7 +125,7 @@ def of_image(image: Image.Image, path: Path) -> int:
 
 
 def _number(value: Any) -> int:
-    return value if isinstance(value, int) else UNREADABLE
+    return int(value) if isinstance(value, int) else UNREADABLE
 
 
 def _has_late_text(path: Path) -> bool:
