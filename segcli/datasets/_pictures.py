@@ -149,9 +149,9 @@ class Pictures(Layout):
 
     def notes(self, splits: Sequence[str]) -> Iterator[Finding]:
         """Tell which files are turned, or have one page where others have several."""
-        headers: dict[str, dict[Path, Header]] = {"image": {}, "mask": {}}
+        headers: dict[str, dict[Path, Header]] = {"image": {}, "mask": {}, "field-of-view mask": {}}
         for case in (case for split in splits for case in self.all_cases(split)):
-            for word, path in (("image", case.image), ("mask", case.label), ("mask", case.fov)):
+            for word, path in (("image", case.image), ("mask", case.label), ("field-of-view mask", case.fov)):
                 with suppress(DataError):  # reported by `inspect`
                     headers[word] |= {} if path is None else {path: self.header(path)}
         yield from notes_of(headers, self.page)
