@@ -259,3 +259,19 @@ def test_predict_refuses_several_pages_or_takes_the_one_of_its_option(run_cli, w
         read = tifffile.imread if large else pixels
         expected = pixels(workplace / f"single/{page}_probability.png").astype(int)
         np.testing.assert_allclose(read(workplace / written["probability"]).astype(int), expected, atol=1)
+
+
+@pytest.mark.usefixtures("forked_parity")
+def test_predict_follows_the_key_of_the_data_set_in_a_run_and_in_its_exported_file(run_cli, tiny, workplace):
+    assert run_cli("train", tiny(dataset__page=1, training__epochs=1)).code == 0
+    exported = run_cli("export", "tiny", "--json")
+    assert exported.code == 0, exported.err
+    frames = [blobs(seed, SIZE)[0] for seed in (1, 2)]
+    Image.fromarray(frames[1]).save(workplace / "one.png")
+    animate(workplace / "a.png", frames)
+    for network in (("--run", "tiny"), ("--model", json.loads(exported.out)["file"])):
+        words = (*network, "--out", network[0].strip("-"), "--probabilities")
+        result = run_cli("predict", "one.png", "a.png", *words)
+        assert result.code == 0, result.err
+        one, chosen = (pixels(workplace / words[3] / f"{stem}_probability.png") for stem in ("one", "a"))
+        np.testing.assert_array_equal(chosen, one)

@@ -63,7 +63,8 @@ class PictureAnswers(PixelAnswers):
         return stated if self.options.page is None else self.options.page
 
     def _cases(self, path: Path, listener: Listener) -> list[Case]:
-        return [replace(case, index=self._page) for case in super()._cases(path, listener)]
+        cases, page = super()._cases(path, listener), self.options.page
+        return cases if page is None else [replace(case, index=page) for case in cases]
 
     def beside(self, case: Case) -> dict[str, Path]:
         """Name the requested files beside the mask; for large images, only those with a value for each pixel."""
