@@ -261,7 +261,6 @@ def test_predict_refuses_several_pages_or_takes_the_one_of_its_option(run_cli, w
         np.testing.assert_allclose(read(workplace / written["probability"]).astype(int), expected, atol=1)
 
 
-@pytest.mark.usefixtures("forked_parity")
 def test_predict_follows_the_key_of_the_data_set_in_a_run_and_in_its_exported_file(run_cli, tiny, workplace):
     assert run_cli("train", tiny(dataset__page=1, training__epochs=1)).code == 0
     exported = run_cli("export", "tiny", "--json")
