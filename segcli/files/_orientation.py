@@ -47,7 +47,7 @@ def as_shown(pixels: Array, orientation: int, axis: int = 0) -> Array:
         return pixels
     exchange, *flips = TURNS[orientation]
     pixels = pixels.swapaxes(axis, axis + 1) if exchange else pixels
-    return np.ascontiguousarray(np.flip(pixels, [axis + place for place, flip in enumerate(flips) if flip]))
+    return np.ascontiguousarray(np.flip(pixels, tuple(axis + place for place, flip in enumerate(flips) if flip)))
 
 
 def shown_size(size: tuple[Any, ...], orientation: int) -> tuple[Any, ...]:
