@@ -56,6 +56,10 @@ VideoOpt = Annotated[
     typer.Option("--video", help="Also write the images with their masks as a video (.mp4).", show_default=False),
 ]
 FpsOpt = Annotated[float, typer.Option("--fps", min=0.1, max=240, help="Frames per second of the video.")]
+PageOpt = Annotated[
+    int | None,
+    typer.Option("--page", min=0, help="Page of images with several pages, counted from 0.", show_default=False),
+]
 SkipExistingOpt = Annotated[bool, typer.Option("--skip-existing", help="Skip images that already have a mask.")]
 
 
@@ -74,6 +78,7 @@ def predict(
     tta: TTAOpt = None,
     video: VideoOpt = None,
     fps: FpsOpt = 10.0,
+    page: PageOpt = None,
     overwrite: OverwriteOpt = False,
     skip_existing: SkipExistingOpt = False,
     as_json: JsonOpt = False,
@@ -107,6 +112,7 @@ def predict(
         uncertainty=uncertainty,
         video=video,
         fps=fps,
+        page=page,
         overwrite=overwrite,
         skip_existing=skip_existing,
         mark="".join(dict.fromkeys(each.mark for each in located)),

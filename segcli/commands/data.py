@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,8 @@ def check_data(dataset: DatasetSection, *, listener: Listener) -> Checked:
     findings += layout.compared()
     findings += _sources(layout, everything)
     findings += _scale(layout)
+    with suppress(DataError):  # reported with the split that cannot be read
+        findings += layout.notes([entry.split for entry in summaries])
     findings += _left_out(layout)
     findings += _same_content(contents)
     findings += _shares_differ(summaries)

@@ -23,6 +23,8 @@ from segcli.data.samples import Case, Sample
 
 __all__ = ["DiskCache", "Forecast", "MemoryCache", "Resizing", "forecast"]
 
+READING = 2
+"""Increase this when files are decoded differently, so that no outdated cache is read."""
 HEADROOM = 0.8
 """Share of the free memory or disk that a cache may take."""
 
@@ -115,7 +117,7 @@ class DiskCache:
 
     def path(self, case: Case) -> Path:
         """Return the cache file of this case; it depends on size and time of the source files."""
-        identity = [self.settings, str(case.index)]
+        identity = [str(READING), self.settings, str(case.index)]
         for source in (case.image, case.label, case.fov):
             if source is not None:
                 status = source.stat()

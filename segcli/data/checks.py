@@ -11,6 +11,8 @@ from segcli.core.types import Array
 __all__ = ["Finding", "Severity", "doubles", "extra_label", "raise_on_error", "size_mismatch", "tried"]
 
 Severity = Literal["error", "warning", "info"]
+QUARTER_TURNED = 5
+"""Orientations of EXIF from this on exchange rows and columns."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,27 @@ def extra_label(path: Path, images: Path) -> Finding:
     return Finding("extra_label", "warning", path, message, "add the image, or remove the mask")
 
 
-def size_mismatch(path: Path, size: tuple[int, ...], image: Path, image_size: tuple[int, ...]) -> Finding:
-    """Report a mask whose size differs from that of its image."""
+def size_mismatch(
+    path: Path,
+    size: tuple[int, ...],
+    image: Path,
+    image_size: tuple[int, ...],
+    orientations: tuple[int, int] = (1, 1),
+) -> Finding:
+    """Report a mask whose size differs from that of its image.
+
+    Args:
+        path: The mask.
+        size: Its upright size.
+        image: The image.
+        image_size: Its upright size.
+        orientations: Numbers of EXIF that the mask and the image state.
+    """
     message = f"`{path}` is {size[0]}x{size[1]} pixels, its image `{image}` is {image_size[0]}x{image_size[1]}"
-    return Finding("size_mismatch", "error", path, message, "export the mask at the size of its image")
+    hint = "export the mask at the size of its image"
+    if size == image_size[::-1] and (orientations[0] >= QUARTER_TURNED) != (orientations[1] >= QUARTER_TURNED):
+        which = int(orientations[1] >= QUARTER_TURNED)
+        one, other = ("mask", "image")[which], ("image", "mask")[which]
+        message += f": the {one} states orientation {orientations[which]} and is turned upright, the {other} is not"
+        hint = f"turn the {other}, too, as a viewer shows the {one}, or remove a wrong orientation from the {one}"
+    return Finding("size_mismatch", "error", path, message, hint)

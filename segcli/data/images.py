@@ -38,23 +38,31 @@ def natural_key(path: Path) -> tuple[tuple[int, int | str], ...]:
     return tuple((0, int(part)) if part.isdigit() else (1, part) for part in parts)
 
 
-def read_image(path: Path) -> Array:
-    """Read pixels `(H, W, C)` as stored: uint8, uint16 or float32, RGB order, a declared alpha channel left out.
+def read_image(path: Path, page: int | None = None) -> Array:
+    """Read pixels `(H, W, C)` upright, without a declared alpha channel, in RGB order: uint8, uint16 or float32.
+
+    Args:
+        path: The file.
+        page: Page to read of a file of several pages, counted from 0.
 
     Raises:
         DataError: The file is missing, damaged or not an image.
     """
-    with open_picture(path, 2) as picture:
+    with open_picture(path, 2, page) as picture:
         return np.ascontiguousarray(supported(picture.read(), path))
 
 
-def read_marks(path: Path) -> Array:
-    """Read a label image `(H, W)` of integers as stored, bool for one bit per pixel; palettes give their indices.
+def read_marks(path: Path, page: int | None = None) -> Array:
+    """Read a label image `(H, W)` of integers as stored, upright, bool for one bit per pixel; palettes give indices.
+
+    Args:
+        path: The file.
+        page: Page to read of a file of several pages, counted from 0.
 
     Raises:
         DataError: The file is missing, damaged, or its colour channels differ.
     """
-    with open_picture(path, 2) as picture:
+    with open_picture(path, 2, page) as picture:
         pixels = picture.read_labels()
     if pixels.ndim == 3:
         if any((pixels[:, :, 0] != pixels[:, :, channel]).any() for channel in range(1, pixels.shape[2])):

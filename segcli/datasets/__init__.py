@@ -184,7 +184,7 @@ class Layout(ABC):
 
         Args:
             path: The file or folder, in any format with the axes of this layout.
-            index: Position in a file of many images.
+            index: Position in a file of many images, or page of a 2D file of several pages.
 
         Raises:
             DataError: The file is unreadable or has the wrong channels.
@@ -206,7 +206,7 @@ class Layout(ABC):
         Raises:
             DataError: The file is unreadable or has the wrong channels.
         """
-        return self.read_input(case.image)
+        return self.read_input(case.image, case.index)
 
     def shown(self, case: Case) -> str:
         """Name a case for tables."""
@@ -299,6 +299,10 @@ class Layout(ABC):
     def compared(self) -> list[Finding]:
         """Find faults that show only when cases are compared; called after all were examined."""
         return []
+
+    def notes(self, splits: Sequence[str]) -> Iterator[Finding]:
+        """Tell what is done to the files of these splits, and what is unusual in all of them; for checks."""
+        yield from ()
 
     @abstractmethod
     def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:

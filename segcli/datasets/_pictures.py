@@ -5,6 +5,8 @@ A layout based on it defines the splits (`has`) and the files that belong togeth
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +26,7 @@ from segcli.data.images import EXTENSIONS, natural_key, read_image, read_marks, 
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.datasets import Layout
+from segcli.datasets._notes import notes_of
 from segcli.files import Header, read_header
 
 __all__ = ["PictureKeys", "Pictures", "by_stem"]
@@ -39,6 +42,9 @@ class PictureKeys(MaskKeys):
     channels."""
     intensity_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
     """Stored values that become 0 and 1, such as `[0, 4095]` for 12 bits; default: the whole range of the type."""
+    page: Annotated[int, Field(ge=0)] | None = None
+    """Page or frame to read of every image and mask that has several, counted from 0. Without this key, such files are
+    refused; a file of one page is read in any case."""
 
 
 class Pictures(Layout):
@@ -48,7 +54,8 @@ class Pictures(Layout):
         super().__init__(config, spec)
         self.convert = Conversion(config.color, spec.num_channels, config.intensity_range, spec.channels)
         self.convert.check(spec.name)
-        self.masks = self.reader()
+        self.page = config.page
+        self.masks = replace(self.reader(), page=config.page)
         self.fields = Codings("field-of-view mask")
 
     @classmethod
@@ -95,21 +102,33 @@ class Pictures(Layout):
     @cache  # noqa: B019 - a layout lives as long as its run
     def header(self, path: Path) -> Header:
         """Read the header of a file, once."""
-        return read_header(path)
+        return read_header(path, 2, self.page)
 
     def read(self, case: Case) -> Sample:
         """Decode image, mask and field of view, all of one size."""
-        image = self.convert(read_image(case.image), case.image)
+        image = self.convert(read_image(case.image, self.page), case.image)
         maps = {} if case.label is None else self.masks.read(case.label)
         if case.fov is not None:
-            maps["valid"] = _inside(_field(case.fov), maps.get("valid"))
+            maps["valid"] = _inside(self._field(case.fov), maps.get("valid"))
         for name, values in maps.items():
             if values.shape != image.shape[:2]:
                 path = case.fov if name == "valid" and case.fov is not None else case.label
                 assert path is not None
-                finding = size_mismatch(path, values.shape, case.image, image.shape[:2])
+                orientations = self.header(path).orientation, self.header(case.image).orientation
+                finding = size_mismatch(path, values.shape, case.image, image.shape[:2], orientations)
                 raise DataError(finding.message, hint=finding.hint)
         return Sample(image=image, maps=maps)
+
+    def _field(self, path: Path, codings: Codings | None = None) -> Array:
+        """Read a field of view as 0 and 1; a mask of grey values is cut at middle grey."""
+        field = read_marks(path, self.page)
+        if codings is not None:
+            codings.add(path, field)
+        return (field > (127 if field.max(initial=0) > 1 else 0)).astype(np.uint8)
+
+    def inputs(self, path: Path) -> list[Case]:
+        """Take the image in a file to predict, at the page that the data set states."""
+        return [Case(path.stem, path, index=self.page)]
 
     def converted(self, pixels: Array, path: Path) -> Array:
         """Convert pixels by `color` and `intensity_range`."""
@@ -158,6 +177,15 @@ class Pictures(Layout):
         """Report masks that are coded in different ways."""
         return [*self.masks.compared(), *self.fields.findings()]
 
+    def notes(self, splits: Sequence[str]) -> Iterator[Finding]:
+        """Tell which files are turned, or have one page where others have several."""
+        headers: dict[str, dict[Path, Header]] = {"image": {}, "mask": {}, "field-of-view mask": {}}
+        for case in (case for split in splits for case in self.all_cases(split)):
+            for word, path in (("image", case.image), ("mask", case.label), ("field-of-view mask", case.fov)):
+                with suppress(DataError):  # reported by `inspect`
+                    headers[word] |= {} if path is None else {path: self.header(path)}
+        yield from notes_of(headers, self.page)
+
     def unusable(self, split: str, error: DataError) -> Finding:
         """Report a split whose cases cannot be found."""
         return Finding("unusable_data", "error", self.root, error.message, error.hint or "")
@@ -176,7 +204,7 @@ class Pictures(Layout):
         for kind, path in (("label", case.label), ("fov", case.fov)):
             header = headers.get(kind)
             if header is not None and path is not None and header.size != image.size:
-                yield size_mismatch(path, header.size, case.image, image.size)
+                yield size_mismatch(path, header.size, case.image, image.size, (header.orientation, image.orientation))
 
     def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:
         """Decode image, mask and field of view separately, and check their contents."""
@@ -186,7 +214,7 @@ class Pictures(Layout):
         if case.label is not None:
             maps, found = self.masks.examine(case.label)
             findings += found
-        field = tried(findings, "unreadable_fov", case.fov, lambda path: _field(path, self.fields))
+        field = tried(findings, "unreadable_fov", case.fov, lambda path: self._field(path, self.fields))
         if image is None:
             return None, findings
         fitting = {name: values for name, values in maps.items() if values.shape == image.shape[:2]}
@@ -195,7 +223,7 @@ class Pictures(Layout):
         return Sample(image=image, maps=fitting), findings
 
     def _examine_image(self, path: Path, findings: list[Finding]) -> Array:
-        stored = read_image(path)
+        stored = read_image(path, self.page)
         image = self.convert(stored, path)
         findings += self.convert.examine(stored, path)
         return image
@@ -218,14 +246,6 @@ def by_stem(folder: Path, extensions: Sequence[str], suffixes: Sequence[str] = (
         if suffix is not None:
             found.setdefault(path.stem[: len(path.stem) - len(suffix)], []).append(path)
     return found
-
-
-def _field(path: Path, codings: Codings | None = None) -> Array:
-    """Read a field of view as 0 and 1; a mask of grey values is cut at middle grey."""
-    field = read_marks(path)
-    if codings is not None:
-        codings.add(path, field)
-    return (field > (127 if field.max(initial=0) > 1 else 0)).astype(np.uint8)
 
 
 def _inside(field: Array, valid: Array | None) -> Array:

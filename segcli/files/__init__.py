@@ -72,6 +72,10 @@ class Header:
     """True for one bit per pixel."""
     white_is_zero: bool = False
     """True if the file declares that 0 is white and a larger number is black."""
+    orientation: int = 1
+    """Orientation that the file states, in the numbers of EXIF; pixels and size are turned already."""
+    page_count: int = 1
+    """Pages or frames of a 2D file, one of which is read."""
 
 
 class Picture(ABC):
@@ -82,7 +86,7 @@ class Picture(ABC):
 
     path: Path
     size: tuple[int, ...]
-    """Spatial size: height and width, or that of a volume."""
+    """Spatial size, upright: height and width, or that of a volume."""
     channels: int
     """Channels as stored, without a declared alpha channel."""
     itemsize: int
@@ -93,6 +97,10 @@ class Picture(ABC):
     """True if the file declares that 0 is white and a larger number is black."""
     spacing: tuple[float, ...] | None = None
     """Millimetres between pixels along each axis; None if the file does not store them."""
+    orientation: int = 1
+    """Orientation that the file states, in the numbers of EXIF; it is applied already."""
+    page_count: int = 1
+    """Pages or frames of a 2D file."""
     grid: "Grid | None" = None
     """Geometry in patient space; None if the file does not store it."""
     hint: str = HINT
@@ -222,7 +230,7 @@ class FileFormat(ABC):
         Args:
             path: The file or folder.
             ndim: Number of spatial axes, one of `axes`.
-            index: Position in a file of many images.
+            index: Position in a file of many images, or page of a 2D file of several pages.
         """
 
     @classmethod
@@ -330,7 +338,7 @@ def open_picture(path: Path, ndim: int, index: int | None = None) -> Picture:
     Args:
         path: The file or folder.
         ndim: Number of spatial axes.
-        index: Position in a file of many images.
+        index: Position in a file of many images, or page of a 2D file of several pages.
 
     Raises:
         DataError: The file is missing, damaged, or holds something else.
@@ -345,13 +353,13 @@ def open_picture(path: Path, ndim: int, index: int | None = None) -> Picture:
         return kind.open(path, ndim, index)
 
 
-def read_header(path: Path, ndim: int = 2) -> Header:
+def read_header(path: Path, ndim: int = 2, index: int | None = None) -> Header:
     """Read size and channels of a file.
 
     Raises:
         DataError: The file is missing, damaged, or holds something else.
     """
-    with open_picture(path, ndim) as picture:
+    with open_picture(path, ndim, index) as picture:
         return Header(
             picture.size,
             picture.channels,
@@ -360,6 +368,8 @@ def read_header(path: Path, ndim: int = 2) -> Header:
             grid=picture.grid,
             bilevel=picture.bilevel,
             white_is_zero=picture.white_is_zero,
+            orientation=picture.orientation,
+            page_count=picture.page_count,
         )
 
 

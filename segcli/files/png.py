@@ -14,9 +14,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from segcli.core.files import replacing
+from segcli.core.registry import FILES
 from segcli.core.types import Array
 from segcli.files import Add, FileFormat, Picture
 from segcli.files._colours import PillowColours
+from segcli.files._frames import open_frame
+from segcli.files._orientation import of_image, upright
 
 __all__ = ["PNG"]
 
@@ -30,8 +33,17 @@ class PNG(FileFormat):
 
     @classmethod
     def open(cls, path: Path, ndim: int, index: int | None = None) -> Picture:
-        """Read the header; Pillow decodes the pixels later."""
-        return _Decoded(path)
+        """Read the header; Pillow decodes the pixels later. A TIFF file of another name is opened as TIFF."""
+        picture = _Decoded(path, index)
+        try:
+            if picture.image.format != "TIFF":
+                return upright(picture, of_image(picture.image, path))
+        except BaseException:
+            picture.close()
+            raise
+        picture.close()
+        tiff: Picture = FILES.load("tiff").open(path, ndim, index)
+        return tiff
 
     @staticmethod
     def write(path: Path, pixels: Array, *, synced: bool = True) -> None:
@@ -63,9 +75,9 @@ class PNG(FileFormat):
 class _Decoded(Picture):
     """Reads a file that Pillow opened."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, index: int | None) -> None:
         self.path = path
-        self.image = image = Image.open(path)
+        self.image, self.page_count = image, _ = open_frame(path, index)
         try:
             self.colours = colours = PillowColours(path, image)
         except BaseException:

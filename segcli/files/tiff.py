@@ -15,6 +15,8 @@ from segcli.core.types import Array
 from segcli.files import HINT, Add, FileFormat, Picture, Window, reading
 from segcli.files._colours import TiffColours
 from segcli.files._mapped import Mapped, map_file
+from segcli.files._orientation import as_shown, of_page, shown_size, upright
+from segcli.files._tiff_choice import one_picture
 from segcli.files._tiff_pages import TiffPages, TiffPlanes
 from segcli.files._tiff_sparse import share_left_out
 from segcli.files._tiles import tiled_tiff
@@ -39,7 +41,12 @@ class TIFF(FileFormat):
         """Read the tags of the pages."""
         file = tifffile.TiffFile(path)
         try:
-            return _Image(path, file) if ndim == 2 else _Stack(path, file)
+            if ndim == 2:
+                one, count = one_picture(path, file, index)
+                image = upright(_Image(path, one), of_page(one.pages[0]))
+                image.page_count = count
+                return image
+            return upright(_Stack(path, file), of_page(file.series[0].keyframe))
         except BaseException:
             file.close()
             raise
@@ -71,7 +78,8 @@ class TIFF(FileFormat):
             kind = tiff.series[0].dtype
             if kind is None or kind.kind not in "ub" or kind.itemsize > 2:
                 raise DataError(f"`{path}` holds {kind} values", hint="export it with 8 or 16 bits")
-        return (shape[0] if len(shape) == 3 else 1), (shape[-2], shape[-1])
+            rows, columns = shown_size(shape[-2:], of_page(tiff.series[0].keyframe))
+        return (shape[0] if len(shape) == 3 else 1), (rows, columns)
 
     @staticmethod
     def declares_white_as_zero(path: Path) -> bool:
@@ -85,7 +93,7 @@ class TIFF(FileFormat):
 
     @staticmethod
     def plane(path: Path, page: int, *, labels: bool = False) -> Array:
-        """Read one grey plane, as a viewer shows it.
+        """Read one grey plane, upright, as a viewer shows it.
 
         Args:
             path: The file.
@@ -103,6 +111,7 @@ class TIFF(FileFormat):
                 pixels = tiff.pages[page].asarray()
             else:  # ImageJ writes large stacks with a single header
                 pixels = series.asarray()[page].copy()
+            pixels = as_shown(pixels, of_page(series.keyframe))
             if labels:
                 return pixels
             colours = TiffColours(path, series.keyframe, 1)

@@ -33,6 +33,8 @@ class PredictOptions:
     """Also write the overlays as a video, in the order of the images."""
     fps: float = 10.0
     """Frames per second of the video."""
+    page: int | None = None
+    """Page to predict of 2D files of several pages, counted from 0; None: as the data set states."""
     overwrite: bool = False
     skip_existing: bool = False
     """Skip images whose mask exists."""

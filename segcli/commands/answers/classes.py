@@ -58,6 +58,7 @@ class ClassAnswers(Answers):
             "--video": options.video is not None,
             "--uncertainty": options.uncertainty,
             "--skip-existing": options.skip_existing,
+            "--page": options.page is not None,
         }
         for name, is_asked in asked.items():
             if is_asked:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -50,10 +51,20 @@ class PictureAnswers(PixelAnswers):
         if not self.parts.can_stream:
             return False
         try:
-            with open_picture(path, self.ndim) as picture:
+            with open_picture(path, self.ndim, self._page) as picture:
                 return picture.is_large
         except DataError:  # reported when the image is read
             return False
+
+    @property
+    def _page(self) -> int | None:
+        """Return the page to predict of files of several pages: the option, or else the key of the data set."""
+        stated: int | None = getattr(self.parts.layout, "page", None)
+        return stated if self.options.page is None else self.options.page
+
+    def _cases(self, path: Path, listener: Listener) -> list[Case]:
+        cases, page = super()._cases(path, listener), self.options.page
+        return cases if page is None else [replace(case, index=page) for case in cases]
 
     def beside(self, case: Case) -> dict[str, Path]:
         """Name the requested files beside the mask; for large images, only those with a value for each pixel."""

@@ -35,10 +35,14 @@ class VolumeAnswers(PixelAnswers):
 
     @classmethod
     def refuse(cls, overrides: Overrides, options: PredictOptions) -> None:
-        """Refuse an option for 2D images."""
+        """Refuse options for 2D images."""
         if options.video is not None:
             raise ConfigError(
                 "`--video` is for 2D images", hint="remove the option; `--overlay` draws slices of a volume"
+            )
+        if options.page is not None:
+            raise ConfigError(
+                "`--page` is for 2D images", hint="remove the option; the pages of a volume are its planes"
             )
 
     # ---- the plan

@@ -28,9 +28,11 @@ class BinaryMasks:
 
     Args:
         threshold: Values above it are foreground. Without it, a mask holds only 0 and 1, or only 0 and 255.
+        page: Page to read of files of several pages, counted from 0.
     """
 
     threshold: int | None = None
+    page: int | None = None
     codings: Codings = field(default_factory=Codings, compare=False)
     """Codings of the examined masks."""
 
@@ -40,7 +42,7 @@ class BinaryMasks:
         Raises:
             DataError: The file is unreadable, or holds more than two values.
         """
-        return {"mask": self._mask(read_marks(path), path)}
+        return {"mask": self._mask(read_marks(path, self.page), path)}
 
     def written(self, mask: Array) -> Array:
         """Return the mask unchanged: it is written as 0 and 1."""
@@ -49,7 +51,7 @@ class BinaryMasks:
     def examine(self, path: Path) -> tuple[dict[str, Array], list[Finding]]:
         """Read a mask, with findings instead of errors; report masks that are empty or all foreground."""
         findings: list[Finding] = []
-        labels = tried(findings, "unreadable_label", path, read_marks)
+        labels = tried(findings, "unreadable_label", path, lambda path: read_marks(path, self.page))
         if labels is None:
             return {}, findings
         self.codings.add(path, labels)

@@ -108,11 +108,13 @@ class MaskReader:
         classes: Classes that a mask may hold.
         mask_format: Colours or numbers.
         unknown_colors: What to do with other colours or numbers.
+        page: Page to read of files of several pages, counted from 0.
     """
 
     classes: ClassList
     mask_format: MaskFormat
     unknown_colors: UnknownColors
+    page: int | None = None
     codings: Codings = field(default_factory=lambda: Codings(hint=CODING_HINT), compare=False)
     """Codings of the examined masks of two classes."""
 
@@ -180,7 +182,7 @@ class MaskReader:
         return ColorTable(self.classes.colors)
 
     def _rgb(self, path: Path) -> Array:
-        rgb = read_image(path)
+        rgb = read_image(path, self.page)
         if rgb.shape[2] != 3 or rgb.dtype != np.uint8:
             has = f"{rgb.shape[2]} channel{'s' * (rgb.shape[2] != 1)} of {8 * rgb.dtype.itemsize} bits"
             raise DataError(
@@ -213,7 +215,7 @@ class MaskReader:
 
     def _labels(self, path: Path) -> Array:
         try:
-            marks = read_marks(path)
+            marks = read_marks(path, self.page)
         except DataError as error:
             if "is a colour image" not in error.message:
                 raise

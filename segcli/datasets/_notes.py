@@ -1,0 +1,56 @@
+"""Notes on the files of a data set of 2D images: which are turned, and which have a single page."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from segcli.data.checks import Finding, Severity
+from segcli.files import Header
+
+__all__ = ["notes_of"]
+
+UPRIGHT, LAST = 1, 8
+
+
+def notes_of(headers: dict[str, dict[Path, Header]], page: int | None) -> Iterator[Finding]:
+    """Tell which files state an orientation, and which have a single page where `page` chooses one of several.
+
+    Args:
+        headers: Headers of the files, by the word for what they hold.
+        page: Key `page` of the data set.
+    """
+    turned, strange = {}, {}
+    for word, files in headers.items():
+        turned[word] = [path for path, header in files.items() if UPRIGHT < header.orientation <= LAST]
+        strange[word] = [path for path, header in files.items() if not UPRIGHT <= header.orientation <= LAST]
+    if any(turned.values()):
+        message = f"{_counted(turned)}, state an orientation other than 1 (EXIF or TIFF): they are turned upright"
+        hint = "masks without an orientation must lie on the upright image; predictions are upright"
+        yield _note("turned", "info", turned, message, hint)
+    if any(strange.values()):
+        message = f"{_counted(strange)}, state an orientation that is damaged or not 1 to 8: they are read as stored"
+        yield _note(
+            "unknown_orientation", "warning", strange, message, "look at the files, and correct their EXIF data"
+        )
+    if not page:
+        return
+    for word, files in headers.items():
+        single = [path for path, header in files.items() if header.page_count == 1]
+        if single and len(single) < len(files):
+            message = f"{_counted({word: single})}, have one page, which is read; `page: {page}` is read of the others"
+            yield _note("single_page", "warning", {word: single}, message, "check that these files are whole")
+
+
+def _note(code: str, severity: Severity, files: dict[str, list[Path]], message: str, hint: str) -> Finding:
+    return Finding(code, severity, next(path for paths in files.values() for path in paths), message, hint)
+
+
+def _counted(files: dict[str, list[Path]]) -> str:
+    """Count the files, and name the first.
+
+    Example:
+        >>> _counted({"image": [Path("a.jpg"), Path("b.jpg")], "mask": []})
+        '2 images, such as `a.jpg`'
+    """
+    counts = [f"{len(paths)} {word}{'s' * (len(paths) != 1)}" for word, paths in files.items() if paths]
+    first = next(path for paths in files.values() for path in paths)
+    return f"{' and '.join(counts)}, such as `{first}`"
