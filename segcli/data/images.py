@@ -74,13 +74,17 @@ def read_marks(path: Path, page: int | None = None) -> Array:
     return np.ascontiguousarray(whole(pixels, f"label `{path}`"))
 
 
-def read_labels(path: Path) -> Array:
-    """Read a label image `(H, W)` of integers as stored; one bit is 0 and 1.
+def read_labels(path: Path, page: int | None = None) -> Array:
+    """Read a label image `(H, W)` of integers as stored, upright; one bit is 0 and 1.
+
+    Args:
+        path: The file.
+        page: Page to read of a file of several pages, counted from 0.
 
     Raises:
         DataError: The file is missing, damaged, or its colour channels differ.
     """
-    marks = read_marks(path)
+    marks = read_marks(path, page)
     return marks.astype(np.uint8) if marks.dtype == bool else marks
 
 

@@ -104,5 +104,10 @@ def _cut(series: Any, apart: dict[str, int], number: int) -> Any:
         return series.asarray()[tuple(at.get(axis, slice(None)) for axis in series.axes)].copy()
 
     return SimpleNamespace(
-        axes=kept, shape=tuple(sizes[axis] for axis in kept), dtype=series.dtype, levels=[], asarray=asarray
+        axes=kept,
+        shape=tuple(sizes[axis] for axis in kept),
+        dtype=series.dtype,
+        levels=[],
+        keyframe=series.keyframe,
+        asarray=asarray,
     )
