@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,17 @@ from segcli.core.types import Array
 from segcli.files import HINT, Add, FileFormat, Picture, Window, reading
 from segcli.files._axes import without_alpha
 from segcli.files._mapped import Mapped, map_file
+from segcli.files._tiff_open import directories, open_tiff
 from segcli.files._tiff_pages import TiffPages, TiffPlanes
+from segcli.files._tiff_slices import named_axes, own_place, slices_of
 from segcli.files._tiles import tiled_tiff
 
 __all__ = ["TIFF"]
 
 UNITS = {"micron": 1e-3, "um": 1e-3, "\\u00B5m": 1e-3, "µm": 1e-3, "mm": 1.0}
 """Millimetres of each unit, by its names in ImageJ."""
+GREY = "export one channel as a grey slice or stack"
+NO_SLICES = "a 2D image needs a 2D model; in ImageJ, `Image > Properties` turns channels into slices"
 SLICE_HINT = "replace the file, or remove the sample"
 
 
@@ -35,7 +40,7 @@ class TIFF(FileFormat):
     @classmethod
     def open(cls, path: Path, ndim: int, index: int | None = None) -> Picture:
         """Read the tags of the pages."""
-        file = tifffile.TiffFile(path)
+        file = open_tiff(path)
         try:
             return _Image(path, file) if ndim == 2 else _Stack(path, file)
         except BaseException:
@@ -55,20 +60,25 @@ class TIFF(FileFormat):
     # ---- stacks that are read plane by plane
 
     @staticmethod
-    def planes(path: Path) -> tuple[int, tuple[int, int]]:
+    def planes(path: Path) -> "Slices":
         """Count the grey planes of a file, and read their rows and columns.
 
         Raises:
             DataError: The file is not a TIFF of grey slices.
         """
-        with reading(path, "slice", hint=SLICE_HINT), tifffile.TiffFile(path) as tiff:
-            shape = tuple(int(length) for length in tiff.series[0].shape)
-            if len(shape) not in (2, 3) or tiff.series[0].axes[-1] in "SC":
-                raise DataError(f"`{path}` of shape {shape} is not a grey slice or stack", hint="export grey slices")
-            kind = tiff.series[0].dtype
+        with reading(path, "slice", hint=SLICE_HINT), open_tiff(path) as tiff:
+            series = slices_of(path, tiff)
+            axes, shape = named_axes(path, series)
+            if "S" in axes or "C" in axes:
+                count = dict(zip(axes, shape, strict=True))["S" if "S" in axes else "C"]
+                raise DataError(f"`{path}` has {count} channels, but grey slices are expected", hint=GREY)
+            kind = series.dtype
             if kind is None or kind.kind not in "ub" or kind.itemsize > 2:
                 raise DataError(f"`{path}` holds {kind} values", hint="export it with 8 or 16 bits")
-        return (shape[0] if len(shape) == 3 else 1), (shape[-2], shape[-1])
+            part = own_place(path, tiff)
+        return Slices(
+            shape[0] if len(shape) == 3 else 1, (shape[-2], shape[-1]), kind, None if part is None else part.places
+        )
 
     @staticmethod
     def plane(path: Path, page: int) -> Array:
@@ -77,15 +87,43 @@ class TIFF(FileFormat):
         Raises:
             DataError: The plane cannot be decoded.
         """
-        with reading(path, "slice", hint=SLICE_HINT), tifffile.TiffFile(path) as tiff:
-            series = tiff.series[0]
-            if len(series.shape) == 2:
-                pixels: Array = series.asarray()
-            elif len(tiff.pages) == series.shape[0]:
-                pixels = tiff.pages[page].asarray()
-            else:  # ImageJ writes large stacks with a single header
-                pixels = series.asarray()[page].copy()
-        return pixels
+        with reading(path, "slice", hint=SLICE_HINT), open_tiff(path) as tiff:
+            pages = _pages_of(path, path.stat().st_mtime_ns) if len(directories(path).offsets) > 1 else ()
+            if not pages:
+                return _grey_plane(path, slices_of(path, tiff), page)
+            tiff.filehandle.seek(pages[page])
+            return np.asarray(tifffile.TiffPage(tiff, index=page).asarray())
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Describes the grey slices of a file."""
+
+    count: int
+    size: tuple[int, int]
+    """Rows and columns."""
+    dtype: np.dtype[Any]
+    part: frozenset[tuple[int, int, int]] | None = None
+    """Image, channel and time point, if the file is a part of an OME recording."""
+
+
+@lru_cache(maxsize=16)
+def _pages_of(path: Path, _changed: int) -> tuple[int, ...]:
+    """Find the position of the page of each plane; empty if planes and pages are not the same."""
+    with open_tiff(path) as tiff:
+        series = slices_of(path, tiff)
+        axes, shape = named_axes(path, series)
+        return tuple(page.offset for page in series.pages) if [len(series.pages), "YX"] == [shape[0], axes[1:]] else ()
+
+
+def _grey_plane(path: Path, series: tifffile.TiffPageSeries, number: int) -> Array:
+    """Read a plane of a file with a single page; ImageJ writes large stacks like that."""
+    axes, size = named_axes(path, series)
+    if series.dataoffset is not None and series.dtype is not None and _is_plain(series, axes):
+        dtype = series.dtype.newbyteorder(series.keyframe.parent.byteorder)
+        plane: Array = map_file(path, dtype, size, series.dataoffset)()[number]
+        return plane.astype(series.dtype)
+    return series.asarray().reshape(-1, *size[-2:])[number]
 
 
 # ---- images
@@ -152,7 +190,7 @@ def _image_shape(tiff: tifffile.TiffFile, path: Path) -> tuple[int, int, int]:
     return height, width, channels
 
 
-def _fitting(kind: type[TiffPages], path: Path, file: tifffile.TiffFile) -> TiffPages | None:
+def _fitting(kind: Callable[[Path, tifffile.TiffFile], TiffPages], path: Path, file: tifffile.TiffFile) -> TiffPages | None:
     """Make the decoder of windows of a file, or None if it cannot decode them."""
     try:
         pages = kind(path, file)
@@ -169,15 +207,16 @@ class _Stack(Picture):
 
     def __init__(self, path: Path, file: tifffile.TiffFile) -> None:
         self.path, self.file = path, file
-        series = file.series[0]
-        axes, shape = series.axes, tuple(map(int, series.shape))
-        planes = [letter for letter in axes if letter not in "YXCS"]
+        self.series = series = slices_of(path, file)
+        axes, shape = named_axes(path, series)
         self.colour_axis = next((axes.index(letter) for letter in "CS" if letter in axes), None)
-        is_grey = len(shape) == 3 and len(planes) == 1
-        if not is_grey and not (len(shape) == 4 and len(planes) == 1 and self.colour_axis is not None):
+        planes = [letter for letter in axes if letter not in "YXCS"]
+        if not planes and self.colour_axis is not None and len(shape) == 3:
+            count = shape[self.colour_axis]
+            raise DataError(f"`{path}` holds {count} channels of one plane, but no slices", hint=NO_SLICES)
+        if len(planes) != 1 or len(shape) != (3 if self.colour_axis is None else 4):
             raise DataError(f"`{path}` of shape {shape} is not a stack of planes", hint=HINT)
-        if is_grey:
-            self.colour_axis = None
+        self.axes, self.shape = axes, shape
         self.channels = 1 if self.colour_axis is None else shape[self.colour_axis]
         self.size = tuple(length for axis, length in enumerate(shape) if axis != self.colour_axis)
         self.itemsize = series.dtype.itemsize if series.dtype else 1
@@ -186,11 +225,12 @@ class _Stack(Picture):
     @cached_property
     def parts(self) -> Callable[[Window], Array] | None:
         """Return the reader of windows; None if only the whole volume can be decoded."""
-        series = self.file.series[0]
-        if series.dataoffset is not None and series.dtype is not None and _is_plain(series):
+        series = self.series
+        if series.dataoffset is not None and series.dtype is not None and _is_plain(series, self.axes):
             dtype = series.dtype.newbyteorder(self.file.byteorder)
-            return Mapped(map_file(self.path, dtype, series.shape, series.dataoffset)).part
-        planes = _fitting(TiffPlanes, self.path, self.file)
+            return Mapped(map_file(self.path, dtype, self.shape, series.dataoffset)).part
+        axes, shape = self.axes, self.shape
+        planes = _fitting(lambda path, file: TiffPlanes(path, file, series, axes, shape), self.path, self.file)
         return None if planes is None or (planes.size, planes.channels) != (self.size, self.channels) else planes.part
 
     @property
@@ -202,25 +242,17 @@ class _Stack(Picture):
         return super().part(window) if self.parts is None else self.parts(window)
 
     def whole(self) -> Array:
-        voxels: Array = self.file.series[0].asarray()
+        voxels: Array = self.series.asarray().reshape(self.shape)
         return voxels[..., None] if self.colour_axis is None else np.moveaxis(voxels, self.colour_axis, -1)
 
     def close(self) -> None:
         self.file.close()
 
 
-def _is_plain(series: tifffile.TiffPageSeries) -> bool:
+def _is_plain(series: tifffile.TiffPageSeries, axes: str) -> bool:
     """Tell whether the voxels are stored uncompressed: grey planes, one after the other."""
-    keyframe = series.keyframe
-    planes = series.axes.replace("Y", "").replace("X", "")
-    return (
-        len(series.shape) == 3
-        and len(planes) == 1
-        and planes not in "CS"
-        and series.axes.endswith("YX")
-        and keyframe.compression == 1
-        and keyframe.bitspersample in (8, 16, 32, 64)
-    )
+    is_grey = len(axes) == 3 and axes.endswith("YX") and axes[0] not in "CS"
+    return is_grey and all(page is not None and page.is_contiguous for page in series.pages)
 
 
 def _tags(spacing: tuple[float, ...] | None) -> dict[str, Any]:
