@@ -11,7 +11,7 @@ import numpy as np
 
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import replacing, shown, write_text
-from segcli.core.names import printable
+from segcli.core.names import composed, printable
 from segcli.core.types import Array
 from segcli.data.draws import assign
 from segcli.data.images import natural_key, read_image, read_labels, read_voxels
@@ -169,10 +169,14 @@ def _entries(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.iterdir(), key=natural_key):
         if path.name.startswith("."):
             continue
-        if path.is_dir():
-            found[path.name] = path
-        elif ending_of(path) in (*_volume_endings(), *endings(2)):
-            found[stem_of(path)] = path
+        if path.is_dir() or ending_of(path) in (*_volume_endings(), *endings(2)):
+            name = composed(path.name if path.is_dir() else stem_of(path))
+            other = found.setdefault(name, path)
+            if other != path:
+                raise DataError(
+                    f"`{other.name}` and `{path.name}` in `{folder}` are both case `{name}`",
+                    hint="rename or remove one of them",
+                )
     return found
 
 

@@ -4,11 +4,12 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from segcli.files import stem_of
 
-__all__ = ["Key", "gaps", "keys_of", "listed", "unpaired"]
+__all__ = ["Key", "Unpaired", "gaps", "keys_of", "listed", "name_of", "unpaired"]
 
 Key = tuple[int, ...] | str
 """Numbers of a slice, or its whole name where names hold no usable numbers."""
@@ -81,7 +82,7 @@ def gaps(keys: Sequence[Key]) -> list[int]:
         [4]
     """
     numbers = sorted(key[0] for key in keys if isinstance(key, tuple) and len(key) == 1)
-    steps = [after - before for before, after in zip(numbers, numbers[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(numbers)]
     if len(numbers) < len(keys) or len(steps) < 2:
         return []
     step = min(steps)

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from segcli.core.errors import DataError
+from segcli.core.names import composed
 from segcli.core.types import Array
 from segcli.data.checks import Finding, raise_on_error, size_mismatch, tried
 from segcli.data.classes.binary_masks import BinaryMasks
@@ -174,7 +175,7 @@ class Pictures(Layout):
 
 
 def by_stem(folder: Path, extensions: Sequence[str], suffixes: Sequence[str] = ("",)) -> dict[str, list[Path]]:
-    """Find the files of a folder by their stem without its suffix, in natural order.
+    """Find the files of a folder by their stem without its suffix, in natural order; stems are in normal form.
 
     Args:
         folder: An existing folder.
@@ -186,9 +187,10 @@ def by_stem(folder: Path, extensions: Sequence[str], suffixes: Sequence[str] = (
     for path in sorted(folder.iterdir(), key=natural_key):
         if path.name.startswith(".") or path.suffix.lower() not in endings:
             continue
-        suffix = next((each for each in suffixes if path.stem.endswith(each)), None)
+        stem = composed(path.stem)
+        suffix = next((each for each in map(composed, suffixes) if stem.endswith(each)), None)
         if suffix is not None:
-            found.setdefault(path.stem[: len(path.stem) - len(suffix)], []).append(path)
+            found.setdefault(stem[: len(stem) - len(suffix)], []).append(path)
     return found
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from segcli.core.errors import DataError
+from segcli.core.names import composed
 from segcli.data.checks import Finding
 
 __all__ = ["SampleTable", "rows_of"]
@@ -43,7 +44,7 @@ class SampleTable:
                     hint="set `id_column` and `class_column` of the data set",
                 )
         return [
-            (number, (row[self.id_column] or "").strip(), (row[self.class_column] or "").strip())
+            (number, composed((row[self.id_column] or "").strip()), composed((row[self.class_column] or "").strip()))
             for number, row in enumerate(rows, start=2)
         ]
 
@@ -107,5 +108,5 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def _bare(name: str) -> str:
-    """Return a sample's name without leading zeros, which spreadsheets drop."""
-    return name.lstrip("0") or name
+    """Return a sample's name in normal form and without leading zeros, which spreadsheets drop."""
+    return composed(name).lstrip("0") or name

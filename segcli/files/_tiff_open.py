@@ -121,9 +121,7 @@ def _chain(stream: BinaryIO, form: _Form, path: Path, size: int) -> Directories:
         if offset == 0:
             break
         if offset in seen:
-            raise DataError(
-                f"`{path}` has no last page: page {len(seen)} leads back to page {seen[offset]}", hint=HINT
-            )
+            raise DataError(f"`{path}` has no last page: page {len(seen)} leads back to page {seen[offset]}", hint=HINT)
         count = _count(stream, form, offset)
         if count is None:
             return Directories(_some(seen, path), is_complete=False)

@@ -45,7 +45,9 @@ def slices_of(path: Path, file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     main = series[0].levels[0]
     _refuse_unlike(path, [page for page in main.pages if page is not None])
     if len(series) > 1 and main.kind not in VENDORS:
-        raise DataError(f"`{path}` holds {len(series)} volumes, but one is expected", hint="export each to its own file")
+        raise DataError(
+            f"`{path}` holds {len(series)} volumes, but one is expected", hint="export each to its own file"
+        )
     _refuse_gaps(path, main, series, found, file)
     if others:
         _refuse_mixed(path, own_place(path, file))

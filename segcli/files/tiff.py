@@ -190,7 +190,9 @@ def _image_shape(tiff: tifffile.TiffFile, path: Path) -> tuple[int, int, int]:
     return height, width, channels
 
 
-def _fitting(kind: Callable[[Path, tifffile.TiffFile], TiffPages], path: Path, file: tifffile.TiffFile) -> TiffPages | None:
+def _fitting(
+    kind: Callable[[Path, tifffile.TiffFile], TiffPages], path: Path, file: tifffile.TiffFile
+) -> TiffPages | None:
     """Make the decoder of windows of a file, or None if it cannot decode them."""
     try:
         pages = kind(path, file)
