@@ -11,15 +11,18 @@ import numpy as np
 
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import replacing, shown, write_text
-from segcli.core.names import composed, printable
+from segcli.core.names import composed, existing, printable
 from segcli.core.types import Array
 from segcli.data.draws import assign
 from segcli.data.images import natural_key, read_image, read_labels, read_voxels
 from segcli.data.samples import resize
+from segcli.data.slice_names import partner_fault
+from segcli.data.slices import stacked
 from segcli.data.split_settings import ShareSettings
 from segcli.datasets import SPLITS
 from segcli.engine.events import Listener
 from segcli.files import ending_of, endings, open_picture, stem_of
+from segcli.files.tiff import TIFF
 
 __all__ = ["ConvertOptions", "convert"]
 
@@ -155,8 +158,9 @@ def _folders(folder: Path, options: ConvertOptions) -> tuple[Path, Path]:
     else:
         pairs = PAIRS
     for images, labels in pairs:
-        if (folder / images).is_dir() and (folder / labels).is_dir():
-            return folder / images, folder / labels
+        found = existing(folder, images), existing(folder, labels)
+        if found[0].is_dir() and found[1].is_dir():
+            return found
     tried = ", ".join(f"`{images}` with `{labels}`" for images, labels in pairs)
     raise DataError(
         f"`{folder}` has no folders of images and labels", hint=f"looked for {tried}; set `--images` and `--labels`"
@@ -186,8 +190,8 @@ def _entries(folder: Path) -> dict[str, Path]:
 def _image(path: Path) -> tuple[Array, tuple[float, ...] | None]:
     """Read voxels `(*S, C)` and spacing; the slices of a folder are stacked, a picture is one slice."""
     if path.is_dir():
-        return np.stack([read_image(file) for file in _slices(path)], axis=2), None
-    if ending_of(path) in _volume_endings():
+        return stacked(_slices(path), read_image, one_type=True), None
+    if _is_volume(path):
         with open_picture(path, 3) as picture:
             return picture.read(), picture.spacing
     return read_image(path)[:, :, None], None
@@ -196,8 +200,8 @@ def _image(path: Path) -> tuple[Array, tuple[float, ...] | None]:
 def _labels(path: Path) -> Array:
     """Read label numbers `(*S)`."""
     if path.is_dir():
-        return np.stack([read_labels(file) for file in _slices(path)], axis=2)
-    if ending_of(path) in _volume_endings():
+        return stacked(_slices(path), read_labels, one_type=False)
+    if _is_volume(path):
         return np.rint(read_voxels(path)[..., 0]).astype(np.int64)
     return read_labels(path)[:, :, None]
 
@@ -205,6 +209,11 @@ def _labels(path: Path) -> Array:
 def _volume_endings() -> tuple[str, ...]:
     """List the file extensions of single volumes, without those that may be pictures."""
     return tuple(ending for ending in endings(3, many=False) if ending not in endings(2))
+
+
+def _is_volume(path: Path) -> bool:
+    """Tell whether a file is a volume; a TIFF is one if it has several pages."""
+    return ending_of(path) in _volume_endings() or (ending_of(path) in TIFF.endings and TIFF.is_stack(path))
 
 
 def _slices(folder: Path) -> list[Path]:
@@ -215,6 +224,10 @@ def _slices(folder: Path) -> list[Path]:
 
 
 def _facts(case: _Source) -> _Facts:
+    if case.image.is_dir() and case.label.is_dir():
+        fault = partner_fault(_slices(case.image), _slices(case.label))
+        if fault is not None:
+            raise fault
     image, spacing = _image(case.image)
     labels = _labels(case.label)
     if labels.shape != image.shape[:3]:

@@ -7,21 +7,24 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from segcli.core.errors import DataError
 from segcli.files import stem_of
 
-__all__ = ["Key", "Unpaired", "gaps", "keys_of", "listed", "name_of", "unpaired"]
+__all__ = ["Key", "gaps", "keys_of", "listed", "name_of", "partner_fault"]
 
 Key = tuple[int, ...] | str
 """Numbers of a slice, or its whole name where names hold no usable numbers."""
 
 
+HINT = "name a slice and its mask alike, such as `z001.tif`, or restore the missing files"
+
+
 @dataclass(frozen=True)
-class Unpaired:
+class _Unpaired:
     """Lists the slices of one folder without a partner in the other folder."""
 
     first: tuple[Key, ...]
     second: tuple[Key, ...]
-    by_number: bool
 
 
 def keys_of(files: Sequence[Path]) -> list[Key] | None:
@@ -48,7 +51,26 @@ def name_of(file: Path) -> str:
     return unicodedata.normalize("NFC", stem_of(file))
 
 
-def unpaired(first: Sequence[Path], second: Sequence[Path]) -> Unpaired | None:
+def partner_fault(images: Sequence[Path], masks: Sequence[Path]) -> DataError | None:
+    """Make the error for slices in the folder of the images or in that of the masks without a partner.
+
+    Args:
+        images: Slices of the image, at least one.
+        masks: Slices of the mask, at least one.
+    """
+    raw, mask, found = images[0].parent, masks[0].parent, _unpaired(images, masks)
+    if found is None:
+        message = f"slices of `{raw}` and `{mask}` cannot be paired: they have neither equal names nor one number each"
+        return DataError(message, hint=HINT)
+    every: list[Key] = sorted([*found.first, *found.second], key=lambda key: (isinstance(key, str), key))
+    if not every:
+        return None
+    lacks = [f"`{place}` lacks {listed(keys)}" for place, keys in ((mask, found.first), (raw, found.second)) if keys]
+    subject = f"slices {listed(every)} have" if len(every) > 1 else f"slice {listed(every)} has"
+    return DataError(f"{subject} no partner: {' and '.join(lacks)}", hint=HINT)
+
+
+def _unpaired(first: Sequence[Path], second: Sequence[Path]) -> _Unpaired | None:
     """Find the slices of two folders without a partner: by equal names, or else by the numbers in their names.
 
     Returns:
@@ -56,21 +78,19 @@ def unpaired(first: Sequence[Path], second: Sequence[Path]) -> Unpaired | None:
     """
     names = [name_of(file) for file in first], [name_of(file) for file in second]
     if set(names[0]) == set(names[1]) or len(first) == len(second) == 1:
-        return Unpaired((), (), by_number=False)
+        return _Unpaired((), ())
     numbers = keys_of(first), keys_of(second)
     if numbers[0] is not None and numbers[1] is not None and len(numbers[0][0]) == len(numbers[1][0]):
-        return _compared(numbers[0], numbers[1], by_number=True)
+        return _compared(numbers[0], numbers[1])
     if set(names[0]) & set(names[1]):
-        return _compared(names[0], names[1], by_number=False)
+        return _compared(names[0], names[1])
     return None
 
 
-def _compared(first: Sequence[Key], second: Sequence[Key], *, by_number: bool) -> Unpaired:
+def _compared(first: Sequence[Key], second: Sequence[Key]) -> _Unpaired:
     there = set(first), set(second)
-    return Unpaired(
-        tuple(key for key in first if key not in there[1]),
-        tuple(key for key in second if key not in there[0]),
-        by_number,
+    return _Unpaired(
+        tuple(key for key in first if key not in there[1]), tuple(key for key in second if key not in there[0])
     )
 
 

@@ -20,7 +20,7 @@ from segcli.data.slice_names import name_of
 from segcli.files import Window, format_of, is_picture_folder, open_picture, read_header
 from segcli.files.tiff import TIFF
 
-__all__ = ["Plane", "SliceStacks", "Stack"]
+__all__ = ["Plane", "SliceStacks", "Stack", "stacked"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,31 @@ class Stack:
     def size(self) -> tuple[int, int, int]:
         """Return the number of slices, rows and columns."""
         return len(self.planes), *(self.sizes[0] if self.sizes else (0, 0))
+
+
+def stacked(files: list[Path], read: Callable[[Path], Array], *, one_type: bool) -> Array:
+    """Stack the pictures of a folder along a third axis.
+
+    Args:
+        files: At least one.
+        read: Reads a picture.
+        one_type: Refuse pictures of different bits.
+
+    Raises:
+        DataError: A picture cannot be read, or pictures differ.
+    """
+    planes: list[Array] = []
+    for file in files:
+        planes.append(read(file))
+        kinds = [
+            ("x".join(map(str, plane.shape)), plane.dtype if one_type else "") for plane in (planes[-1], planes[0])
+        ]
+        if kinds[0] != kinds[1]:
+            odd, first = (" of ".join(str(part) for part in kind if str(part)) for kind in kinds)
+            raise DataError(
+                f"slice `{file}` is {odd}, but `{files[0]}` is {first}", hint="export all slices at one size and type"
+            )
+    return np.stack(planes, axis=2)
 
 
 class SliceStacks:

@@ -11,7 +11,7 @@ import yaml
 
 from segcli.core.errors import DataError
 from segcli.core.files import plain, shown, write_yaml
-from segcli.core.names import composed
+from segcli.core.names import composed, existing
 from segcli.data.draws import assign, group_of
 from segcli.data.split_settings import SIDES, ShareSettings
 
@@ -189,7 +189,7 @@ def _listed(settings: ShareSettings, split: str, root: Path, keys: list[str]) ->
     if isinstance(given, list):
         lines, where = given, [f"`split.{split}`"] * len(given)
     else:
-        path = given if given.is_absolute() else root / given
+        path = given if given.is_absolute() else existing(root, str(given))
         try:
             lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
         except OSError:

@@ -130,6 +130,25 @@ class Pictures(Layout):
         yield from findings
         for case in cases:
             yield from self._inspect_headers(case)
+        yield from self._mixed_bits(cases, split)
+
+    def _mixed_bits(self, cases: list[Case], split: str) -> Iterator[Finding]:
+        """Find images of 8 bits in a split with images of 16 bits, or beside such images for training."""
+        others = [] if split == "train" else self.found("train")[0][:1]
+        by_bits: dict[int, list[Path]] = {}
+        for case in [*cases, *others]:
+            try:
+                by_bits.setdefault(8 * self.header(case.image).itemsize, []).append(case.image)
+            except DataError:
+                continue  # reported with its image
+        if 8 in by_bits and 16 in by_bits:
+            shown = " and ".join(
+                f"{len(by_bits[bits])} with {bits} bits (such as `{by_bits[bits][0]}`)" for bits in (8, 16)
+            )
+            message = f"images differ in their bits: {shown}; their scales differ by 257"
+            yield Finding(
+                "mixed_bits", "warning", by_bits[16][0], message, "export all images with the same number of bits"
+            )
 
     def unusable(self, split: str, error: DataError) -> Finding:
         """Report a split whose cases cannot be found."""

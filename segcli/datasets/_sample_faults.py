@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from segcli.data.checks import Finding
-from segcli.data.slice_names import Key, gaps, keys_of, listed, unpaired
+from segcli.data.slice_names import gaps, keys_of, listed, partner_fault
 from segcli.data.slices import SliceStacks, Stack
 
 __all__ = ["mask_faults", "mixed_bits", "sample_faults"]
@@ -66,23 +66,14 @@ def _partners(raw: Path, image: Stack, mask: Path, label: Stack) -> Iterator[Fin
         return
     if len(ours) != len(theirs) and min(len(ours), len(theirs)) == 1:
         return
-    hint = "name a slice and its mask alike, such as `z001.tif`, or restore the missing files"
-    found = unpaired(list(ours), list(theirs))
-    if found is None:
-        message = f"slices of `{raw}` and `{mask}` cannot be paired: their names differ in more than one number"
-        yield Finding("slices_without_partner", "error", mask, message, hint)
-    elif found.first or found.second:
-        lacks = [
-            f"`{place}` lacks {listed(keys)}" for place, keys in ((mask, found.first), (raw, found.second)) if keys
-        ]
-        every: list[Key] = sorted([*found.first, *found.second], key=lambda key: (str(type(key)), key))
-        subject = f"slices {listed(every)} have" if len(every) > 1 else f"slice {listed(every)} has"
-        yield Finding("slices_without_partner", "error", mask, f"{subject} no partner: {' and '.join(lacks)}", hint)
-    else:
-        for (one, count), (other, more) in zip(ours.items(), theirs.items(), strict=True):
-            if count != more:
-                message = f"mask `{other}` has {more} slices, but its raw file `{one}` has {count}"
-                yield Finding("slices_without_partner", "error", other, message, hint)
+    fault = partner_fault(list(ours), list(theirs))
+    if fault is not None:
+        yield Finding("slices_without_partner", "error", raw, fault.message, fault.hint or "")
+        return
+    for (one, count), (other, more) in zip(ours.items(), theirs.items(), strict=True):
+        if count != more:
+            message = f"mask `{other}` has {more} slices, but its raw file `{one}` has {count}"
+            yield Finding("mask_mismatch", "error", other, message, "export the mask at the size of its raw volume")
 
 
 def _gaps(raw: Path, image: Stack, label: Stack | None) -> Iterator[Finding]:

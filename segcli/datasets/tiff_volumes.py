@@ -148,7 +148,7 @@ class TIFFVolumes(Layout):
     def table(self) -> SampleTable:
         """Return the table of existing samples and their classes."""
         config = self.config
-        return SampleTable(self.root / config.classes_csv, config.id_column, config.class_column, self.folders)
+        return SampleTable(existing(self.root, config.classes_csv), config.id_column, config.class_column, self.folders)
 
     @cached_property
     def places(self) -> dict[str, Path]:
@@ -333,7 +333,9 @@ class TIFFVolumes(Layout):
             yield Finding("unusable_data", "error", self.root, error.message, error.hint or "")
             return
         if split == "train":
-            yield from self.table.inspect(self.root, self.names, self.config.class_filter)
+            chosen = self.config.class_filter
+            names_of_classes = [composed(name) for name in self.names]
+            yield from self.table.inspect(self.root, names_of_classes, chosen and [composed(name) for name in chosen])
         if not names:
             message = f"split `{split}` is empty: no samples in `{self.root}` belong to it"
             yield Finding("empty_split", "error", self.root, message, "check `split` and `class_filter`")
@@ -366,7 +368,7 @@ def _classes_of_table(values: dict[str, Any]) -> list[dict[str, str]]:
         return []
     table, column = (str(values.get(key, keys[key].default)) for key in ("classes_csv", "class_column"))
     try:
-        found = {(row.get(column) or "").strip() for row in rows_of(Path(root) / table)} - {""}
+        found = {composed((row.get(column) or "").strip()) for row in rows_of(existing(Path(root), table))} - {""}
     except DataError:
         return []  # reported when the samples are searched
     chosen = values.get("class_filter")

@@ -60,6 +60,18 @@ class TIFF(FileFormat):
     # ---- stacks that are read plane by plane
 
     @staticmethod
+    def is_stack(path: Path) -> bool:
+        """Tell whether a file holds several planes.
+
+        Raises:
+            DataError: The file cannot be read, or its pages do not belong together.
+        """
+        with reading(path), open_tiff(path) as tiff:
+            series = slices_of(path, tiff)
+            sizes = zip(series.axes, series.shape, strict=True)
+        return any(letter not in "YXCS" and length > 1 for letter, length in sizes)
+
+    @staticmethod
     def planes(path: Path) -> "Slices":
         """Count the grey planes of a file, and read their rows and columns.
 
