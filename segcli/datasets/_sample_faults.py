@@ -24,7 +24,7 @@ def sample_faults(stacks: SliceStacks, raw: Path, mask: Path, *, needed: bool) -
         yield from _own_faults(kind, place, stacks.of(place))
     image = stacks.of(raw)
     if image.mixed is not None:
-        yield Finding("mixed_bits", "error", raw, image.mixed.message, image.mixed.hint or "")
+        yield Finding("slices_of_mixed_bits", "error", raw, image.mixed.message, image.mixed.hint or "")
     yield from _gaps(raw, image, stacks.of(mask) if there else None)
     if there and len(set(image.sizes)) == 1 and not (image.faults or stacks.of(mask).faults):
         yield from mask_faults(stacks, raw, mask, image.size)

@@ -160,9 +160,8 @@ def test_a_stack_that_was_cut_short_is_refused(tmp_path, keys):
     path = tmp_path / "stack.tif"
     one_by_one(path) if not keys else tifffile.imwrite(path, VOLUME, **keys)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.6)])
-    with pytest.raises(DataError):
-        with open_picture(path, 3) as picture:
-            picture.read()
+    with pytest.raises(DataError), open_picture(path, 3) as picture:
+        picture.read()
 
 
 # ---- recordings in several files
