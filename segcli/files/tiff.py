@@ -100,11 +100,8 @@ class TIFF(FileFormat):
             DataError: The plane cannot be decoded.
         """
         with reading(path, "slice", hint=SLICE_HINT), open_tiff(path) as tiff:
-            pages = _pages_of(path, path.stat().st_mtime_ns) if len(directories(path).offsets) > 1 else ()
-            if not pages:
-                return _grey_plane(path, slices_of(path, tiff), page)
-            tiff.filehandle.seek(pages[page])
-            return np.asarray(tifffile.TiffPage(tiff, index=page).asarray())
+            pixels, _ = _stored_plane(path, tiff, page)
+        return pixels
 
 
 @dataclass(frozen=True)
@@ -128,7 +125,18 @@ def _pages_of(path: Path, _changed: int) -> tuple[int, ...]:
         return tuple(page.offset for page in series.pages) if [len(series.pages), "YX"] == [shape[0], axes[1:]] else ()
 
 
-def _grey_plane(path: Path, series: tifffile.TiffPageSeries, number: int) -> Array:
+def _stored_plane(path: Path, tiff: tifffile.TiffFile, number: int) -> tuple[Array, tifffile.TiffPage]:
+    """Read a grey plane as it is stored, with the page that describes it."""
+    pages = _pages_of(path, path.stat().st_mtime_ns) if len(directories(path).offsets) > 1 else ()
+    if pages:
+        tiff.filehandle.seek(pages[number])
+        page = tifffile.TiffPage(tiff, index=number)
+        return page.asarray(), page
+    series = slices_of(path, tiff)
+    return _plane_of_one_page(path, series, number), series.keyframe
+
+
+def _plane_of_one_page(path: Path, series: tifffile.TiffPageSeries, number: int) -> Array:
     """Read a plane of a file with a single page; ImageJ writes large stacks like that."""
     axes, size = named_axes(path, series)
     if series.dataoffset is not None and series.dtype is not None and _is_plain(series, axes):
