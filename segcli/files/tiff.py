@@ -122,7 +122,8 @@ def _pages_of(path: Path, _changed: int) -> tuple[int, ...]:
     with open_tiff(path) as tiff:
         series = slices_of(path, tiff)
         axes, shape = named_axes(path, series)
-        return tuple(page.offset for page in series.pages) if [len(series.pages), "YX"] == [shape[0], axes[1:]] else ()
+        offsets = tuple(page.offset for page in series.pages if page is not None)
+    return offsets if (len(offsets), axes[1:]) == (shape[0], "YX") else ()
 
 
 def _stored_plane(path: Path, tiff: tifffile.TiffFile, number: int) -> tuple[Array, tifffile.TiffPage]:
@@ -141,9 +142,10 @@ def _plane_of_one_page(path: Path, series: tifffile.TiffPageSeries, number: int)
     axes, size = named_axes(path, series)
     if series.dataoffset is not None and series.dtype is not None and _is_plain(series, axes):
         dtype = series.dtype.newbyteorder(series.keyframe.parent.byteorder)
-        plane: Array = map_file(path, dtype, size, series.dataoffset)()[number]
-        return plane.astype(series.dtype)
-    return series.asarray().reshape(-1, *size[-2:])[number]
+        plane: Array = map_file(path, dtype, size, series.dataoffset)()[number].astype(series.dtype)
+        return plane
+    whole: Array = series.asarray().reshape(-1, *size[-2:])[number]
+    return whole
 
 
 # ---- images
