@@ -11,18 +11,22 @@ import numpy as np
 
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import replacing, shown, write_text
+from segcli.core.names import composed, existing
 from segcli.core.types import Array
 from segcli.data.checks import raise_on_error
 from segcli.data.draws import assign
 from segcli.data.images import natural_key, read_image, read_labels, read_voxels
 from segcli.data.placement import placement
 from segcli.data.samples import resize
+from segcli.data.slice_names import partner_fault
+from segcli.data.slices import stacked
 from segcli.data.split_settings import ShareSettings
 from segcli.data.whole_numbers import whole
 from segcli.datasets import SPLITS
 from segcli.datasets._volumes import decathlon_names
 from segcli.engine.events import Listener
 from segcli.files import ending_of, endings, open_picture, read_header, stem_of
+from segcli.files.tiff import TIFF
 
 __all__ = ["ConvertOptions", "convert"]
 
@@ -159,8 +163,9 @@ def _folders(folder: Path, options: ConvertOptions) -> tuple[Path, Path]:
     else:
         pairs = PAIRS
     for images, labels in pairs:
-        if (folder / images).is_dir() and (folder / labels).is_dir():
-            return folder / images, folder / labels
+        found = existing(folder, images), existing(folder, labels)
+        if found[0].is_dir() and found[1].is_dir():
+            return found
     tried = ", ".join(f"`{images}` with `{labels}`" for images, labels in pairs)
     raise DataError(
         f"`{folder}` has no folders of images and labels", hint=f"looked for {tried}; set `--images` and `--labels`"
@@ -173,10 +178,14 @@ def _entries(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.iterdir(), key=natural_key):
         if path.name.startswith("."):
             continue
-        if path.is_dir():
-            found[path.name] = path
-        elif ending_of(path) in (*_volume_endings(), *endings(2)):
-            found[stem_of(path)] = path
+        if path.is_dir() or ending_of(path) in (*_volume_endings(), *endings(2)):
+            name = composed(path.name if path.is_dir() else stem_of(path))
+            other = found.setdefault(name, path)
+            if other != path:
+                raise DataError(
+                    f"`{other.name}` and `{path.name}` in `{folder}` are both case `{name}`",
+                    hint="rename or remove one of them",
+                )
     return found
 
 
@@ -186,8 +195,8 @@ def _entries(folder: Path) -> dict[str, Path]:
 def _image(path: Path) -> tuple[Array, tuple[float, ...] | None]:
     """Read voxels `(*S, C)` and spacing; the slices of a folder are stacked, a picture is one slice."""
     if path.is_dir():
-        return np.stack([read_image(file) for file in _slices(path)], axis=2), None
-    if ending_of(path) in _volume_endings():
+        return stacked(_slices(path), read_image, one_type=True), None
+    if _is_volume(path):
         with open_picture(path, 3) as picture:
             return picture.read(), picture.spacing
     return read_image(path)[:, :, None], None
@@ -196,8 +205,8 @@ def _image(path: Path) -> tuple[Array, tuple[float, ...] | None]:
 def _labels(path: Path) -> Array:
     """Read label numbers `(*S)`."""
     if path.is_dir():
-        return np.stack([read_labels(file) for file in _slices(path)], axis=2)
-    if ending_of(path) in _volume_endings():
+        return stacked(_slices(path), read_labels, one_type=False)
+    if _is_volume(path):
         voxels = read_voxels(path, labels=True)
         if voxels.shape[-1] != 1:
             raise DataError(f"label map `{path}` has {voxels.shape[-1]} channels", hint="write one number per voxel")
@@ -210,6 +219,11 @@ def _volume_endings() -> tuple[str, ...]:
     return tuple(ending for ending in endings(3, many=False) if ending not in endings(2))
 
 
+def _is_volume(path: Path) -> bool:
+    """Tell whether a file is a volume; a TIFF is one if it has several pages."""
+    return ending_of(path) in _volume_endings() or (ending_of(path) in TIFF.endings and TIFF.is_stack(path))
+
+
 def _slices(folder: Path) -> list[Path]:
     files = [path for path in sorted(folder.iterdir(), key=natural_key) if ending_of(path) in endings(2)]
     if not files:
@@ -218,6 +232,10 @@ def _slices(folder: Path) -> list[Path]:
 
 
 def _facts(case: _Source) -> _Facts:
+    if case.image.is_dir() and case.label.is_dir():
+        fault = partner_fault(_slices(case.image), _slices(case.label))
+        if fault is not None:
+            raise fault
     image, spacing = _image(case.image)
     labels = _labels(case.label)
     if labels.shape != image.shape[:3]:

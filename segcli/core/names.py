@@ -6,7 +6,7 @@ import sys
 import unicodedata
 from pathlib import Path
 
-__all__ = ["LONGEST", "printable", "safe_name", "safe_path"]
+__all__ = ["LONGEST", "composed", "existing", "printable", "safe_name", "safe_path"]
 
 LONGEST = 224
 """Longest name in bytes of UTF-8; file systems allow 255, and temporary names are longer than final names."""
@@ -66,6 +66,32 @@ def safe_path(folder: Path, name: str) -> Path:
         'out/Video_000/0001.png'
     """
     return folder.joinpath(*map(safe_name, name.split("/")))
+
+
+def composed(text: str) -> str:
+    """Return a name in the normal form of Unicode in which names are compared.
+
+    A Mac leaves names in another form in archives: they look equal, but their bytes differ.
+
+    Example:
+        >>> composed("u\N{COMBINING DIAERESIS}") == "\N{LATIN SMALL LETTER U WITH DIAERESIS}"
+        True
+    """
+    return unicodedata.normalize("NFC", text)
+
+
+def existing(folder: Path, name: str) -> Path:
+    """Find the entry of a folder whose name is `name` in any form of Unicode; `folder / name` if there is none."""
+    path = folder / name
+    if name.isascii() or path.exists():
+        return path
+    for part in Path(name).parts:
+        try:
+            same = (entry for entry in folder.iterdir() if composed(entry.name) == composed(part))
+            folder = next(same, folder / part)
+        except OSError:
+            return path
+    return folder if folder.exists() else path
 
 
 def printable(text: str, longest: int = 60) -> str:

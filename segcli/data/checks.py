@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 from segcli.core.errors import DataError
+from segcli.core.names import composed
 from segcli.core.types import Array
+from segcli.data.images import natural_key
 
-__all__ = ["Finding", "Severity", "doubles", "extra_label", "raise_on_error", "size_mismatch", "tried"]
+__all__ = ["Finding", "Severity", "by_name", "doubles", "extra_label", "raise_on_error", "size_mismatch", "tried"]
 
+SAME_LETTERS = ", which differ only in the Unicode form of their letters"
 Severity = Literal["error", "warning", "info"]
 QUARTER_TURNED = 5
 """Orientations of EXIF from this on exchange rows and columns."""
@@ -56,11 +59,32 @@ def tried(findings: list[Finding], code: str, path: Path | None, decode: Callabl
         return None
 
 
+def by_name(folders: Iterable[Path]) -> dict[str, Path]:
+    """Sort folders in natural order by their name in the normal form of Unicode; hidden folders are left out.
+
+    Raises:
+        DataError: Two names differ only in the Unicode form of their letters.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folders, key=natural_key):
+        if path.name.startswith("."):
+            continue
+        other = found.setdefault(composed(path.name), path)
+        if other != path:
+            raise DataError(
+                f"two folders in `{path.parent}` have the name `{path.name}`{SAME_LETTERS}",
+                hint="rename or remove one of them",
+            )
+    return found
+
+
 def doubles(files: dict[str, list[Path]], what: str) -> Iterator[Finding]:
     """Find files of one folder that share a stem."""
     for paths in files.values():
         if len(paths) > 1:
             names = " and ".join(f"`{path.name}`" for path in paths)
+            same = len({composed(path.name) for path in paths}) < len(paths)
+            names += SAME_LETTERS if same else ""
             message = f"two {what}s in `{paths[0].parent}` have the same stem: {names}"
             yield Finding("same_stem", "error", paths[1], message, "rename or remove one of them")
 

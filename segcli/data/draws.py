@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 
 from segcli.core.errors import DataError
+from segcli.core.names import composed
 from segcli.core.randomness import generator
 from segcli.data.split_settings import ShareSettings
 
@@ -69,7 +70,7 @@ def group_of(key: str, settings: ShareSettings) -> str:
     """
     if settings.group is None:
         return key
-    match = re.search(settings.group, key)
+    match = re.search(composed(settings.group), composed(key))
     if match is None:
         raise DataError(
             f"{settings.unit} `{key}` does not match `split.group: {settings.group}`",

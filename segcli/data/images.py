@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from segcli.core.errors import DataError
+from segcli.core.names import composed
 from segcli.core.types import Array
 from segcli.data.whole_numbers import whole
 from segcli.files import endings, open_picture
@@ -34,8 +35,8 @@ def natural_key(path: Path) -> tuple[tuple[int, int | str], ...]:
         >>> natural_key(Path("img2.png")) < natural_key(Path("img10.png"))
         True
     """
-    parts = re.split(r"(\d+)", path.name.lower())
-    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in parts)
+    parts = re.split(r"(\d+)", composed(path.name).lower())
+    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts)
 
 
 def read_image(path: Path, page: int | None = None) -> Array:

@@ -4,10 +4,10 @@ Headers are read once. Slices are read when they are needed; those of the most r
 """
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from segcli.data.channels import chosen_count
 from segcli.data.checks import Finding
 from segcli.data.classes.coding import Codings, white_is_zero
 from segcli.data.images import natural_key
+from segcli.data.slice_names import name_of
 from segcli.files import Window, format_of, is_picture_folder, open_picture, read_header
 from segcli.files.tiff import TIFF
 
-__all__ = ["Plane", "SliceStacks", "Stack"]
+__all__ = ["Plane", "SliceStacks", "Stack", "stacked"]
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,55 @@ class Stack:
     planes: tuple[Plane, ...]
     sizes: tuple[tuple[int, int], ...]
     faults: tuple[DataError, ...] = ()
+    bits: tuple[int, ...] = ()
+    """Bits of the values of each slice, 8 or 16; empty for a volume that is no TIFF."""
+
+    @property
+    def counts(self) -> dict[Path, int]:
+        """Count the slices of each file, in order."""
+        return dict(Counter(plane.file for plane in self.planes))
+
+    @cached_property
+    def mixed(self) -> DataError | None:
+        """Make the error for slices of 8 and of 16 bits; None if all are alike."""
+        if len(set(self.bits)) < 2:
+            return None
+        odd = next(number for number, bits in enumerate(self.bits) if bits != self.bits[0])
+        return DataError(
+            f"slice `{self.planes[odd].file}` has {self.bits[odd]} bits, but `{self.planes[0].file}` has "
+            f"{self.bits[0]}: their scales differ by 257",
+            hint="export all slices with the same number of bits",
+        )
 
     @property
     def size(self) -> tuple[int, int, int]:
         """Return the number of slices, rows and columns."""
         return len(self.planes), *(self.sizes[0] if self.sizes else (0, 0))
+
+
+def stacked(files: list[Path], read: Callable[[Path], Array], *, one_type: bool) -> Array:
+    """Stack the pictures of a folder along a third axis.
+
+    Args:
+        files: At least one.
+        read: Reads a picture.
+        one_type: Refuse pictures of different bits.
+
+    Raises:
+        DataError: A picture cannot be read, or pictures differ.
+    """
+    planes: list[Array] = []
+    for file in files:
+        planes.append(read(file))
+        kinds = [
+            ("x".join(map(str, plane.shape)), plane.dtype if one_type else "") for plane in (planes[-1], planes[0])
+        ]
+        if kinds[0] != kinds[1]:
+            odd, first = (" of ".join(str(part) for part in kind if str(part)) for kind in kinds)
+            raise DataError(
+                f"slice `{file}` is {odd}, but `{files[0]}` is {first}", hint="export all slices at one size and type"
+            )
+    return np.stack(planes, axis=2)
 
 
 class SliceStacks:
@@ -149,16 +194,43 @@ def _looked_at(folder: Path) -> Stack:
         files = sorted(inside, key=natural_key)
     planes: list[Plane] = []
     sizes: list[tuple[int, int]] = []
-    faults: list[DataError] = []
+    bits: list[int] = []
+    faults: list[DataError] = [*_same_names(files)]
+    parts: dict[tuple[int, int, int], Path] = {}
     for file in files:
         try:
-            count, size = TIFF.planes(file)
+            found = TIFF.planes(file)
         except DataError as error:
             faults.append(error)
             continue
-        planes += [Plane(file, page) for page in range(count)]
-        sizes += [size] * count
-    return Stack(tuple(planes), tuple(sizes), tuple(faults))
+        planes += [Plane(file, page) for page in range(found.count)]
+        sizes += [found.size] * found.count
+        bits += [8 * found.dtype.itemsize] * found.count
+        for part in found.part or ():
+            parts.setdefault(part, file)
+    return Stack(tuple(planes), tuple(sizes), (*faults, *_mixed_parts(parts)), tuple(bits))
+
+
+def _same_names(files: list[Path]) -> Iterator[DataError]:
+    """Find slices that have the same name without its extension."""
+    seen: dict[str, Path] = {}
+    for file in files:
+        other = seen.setdefault(name_of(file), file)
+        if other != file:
+            message = f"two slices in `{file.parent}` have the same name: `{other.name}` and `{file.name}`"
+            yield DataError(message, hint="rename or remove one of them")
+
+
+def _mixed_parts(parts: dict[tuple[int, int, int], Path]) -> Iterator[DataError]:
+    """Find files that their OME metadata attribute to different channels, time points or images."""
+    if len(parts) > 1:
+        one, other = list(parts)[:2]
+        words = ("image", "channel", "time point")
+        at = next(axis for axis in range(3) if one[axis] != other[axis])
+        yield DataError(
+            f"`{parts[other]}` is of {words[at]} {other[at]}, but `{parts[one]}` is of {words[at]} {one[at]}",
+            hint="keep the files of one channel and one time point in the folder",
+        )
 
 
 def _is_one_picture(path: Path) -> bool:

@@ -1,7 +1,7 @@
 """Division of cases into training, validation and test."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,6 +11,7 @@ import yaml
 
 from segcli.core.errors import DataError
 from segcli.core.files import plain, shown, write_yaml
+from segcli.core.names import composed, existing
 from segcli.core.strict_yaml import parse_words
 from segcli.core.text import read_text
 from segcli.data.draws import assign, group_of
@@ -133,9 +134,11 @@ def _kept(keys: list[str], settings: ShareSettings, file: Path) -> dict[str, lis
     drawn = values.get("drawn")
     if settings.draws and isinstance(drawn, dict):
         _refuse_other_draw(drawn, settings, where)
-    sides: dict[str, list[str]] = {split: values.get(split, []) for split in SIDES}
-    known = set(keys)
-    strangers = [name for names in sides.values() for name in names if name not in known]
+    known = {composed(key): key for key in keys}
+    sides: dict[str, list[str]] = {
+        split: [known.get(composed(name), name) for name in values.get(split, [])] for split in SIDES
+    }
+    strangers = [name for names in sides.values() for name in names if composed(name) not in known]
     if strangers:
         more = f" (and {len(strangers) - 1} more)" if len(strangers) > 1 else ""
         raise DataError(
@@ -191,7 +194,7 @@ def _listed(settings: ShareSettings, split: str, root: Path, keys: list[str]) ->
     if isinstance(given, list):
         lines, where = given, [f"`split.{split}`"] * len(given)
     else:
-        path = given if given.is_absolute() else root / given
+        path = given if given.is_absolute() else existing(root, str(given))
         try:
             lines = [line.strip() for line in read_text(path).splitlines()]
         except OSError:
@@ -199,21 +202,26 @@ def _listed(settings: ShareSettings, split: str, root: Path, keys: list[str]) ->
                 f"no list file `{path}` for split `{split}`", hint="set `split` in the data-set file"
             ) from None
         where = [f"{path}:{number}" for number in range(1, len(lines) + 1)]
-    known = set(keys)
+    known = {composed(key): key for key in keys}
     chosen: dict[str, None] = {}
     for line, place in zip(lines, where, strict=True):
         if not line or line.startswith("#"):
             continue
-        found = _meant(line, known, keys)
+        found = _meant(composed(line), known)
         if not found:
             raise DataError(f"{place}: no {settings.unit} named `{line}` in `{root}`", hint="correct the list")
         chosen |= dict.fromkeys(found)
     return list(chosen)
 
 
-def _meant(line: str, known: set[str], keys: Iterable[str]) -> list[str]:
-    """Find the keys that a line of a list names."""
+def _meant(line: str, known: dict[str, str]) -> list[str]:
+    """Find the keys that a line of a list names.
+
+    Args:
+        line: A name or a pattern, in normal form.
+        known: Keys by their normal form.
+    """
     for name in (line, re.sub(r"\.\w+$", "", line), Path(line).stem):
         if name in known:
-            return [name]
-    return [key for key in keys if fnmatchcase(key, line)]
+            return [known[name]]
+    return [key for name, key in known.items() if fnmatchcase(name, line)]

@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from segcli.core.errors import DataError
+from segcli.core.names import composed
 from segcli.core.types import Array
 from segcli.data.checks import Finding, raise_on_error, size_mismatch, tried
 from segcli.data.classes.binary_masks import BinaryMasks
@@ -151,6 +152,7 @@ class Pictures(Layout):
         for case in cases:
             yield from self._inspect_headers(case)
         yield from self._white_is_zero(cases)
+        yield from self._mixed_bits(cases, split)
 
     def _white_is_zero(self, cases: list[Case]) -> Iterator[Finding]:
         """Report the files that declare 0 as white; the number of a class means the same in any grey."""
@@ -185,6 +187,24 @@ class Pictures(Layout):
                 with suppress(DataError):  # reported by `inspect`
                     headers[word] |= {} if path is None else {path: self.header(path)}
         yield from notes_of(headers, self.page)
+
+    def _mixed_bits(self, cases: list[Case], split: str) -> Iterator[Finding]:
+        """Find images of 8 bits in a split with images of 16 bits, or beside such images for training."""
+        others = [] if split == "train" else self.found("train")[0][:1]
+        by_bits: dict[int, list[Path]] = {}
+        for case in [*cases, *others]:
+            try:
+                by_bits.setdefault(8 * self.header(case.image).itemsize, []).append(case.image)
+            except DataError:
+                continue  # reported with its image
+        if 8 in by_bits and 16 in by_bits:
+            shown = " and ".join(
+                f"{len(by_bits[bits])} with {bits} bits (such as `{by_bits[bits][0]}`)" for bits in (8, 16)
+            )
+            message = f"images differ in their bits: {shown}; their scales differ by 257"
+            yield Finding(
+                "mixed_bits", "warning", by_bits[16][0], message, "export all images with the same number of bits"
+            )
 
     def unusable(self, split: str, error: DataError) -> Finding:
         """Report a split whose cases cannot be found."""
@@ -230,7 +250,7 @@ class Pictures(Layout):
 
 
 def by_stem(folder: Path, extensions: Sequence[str], suffixes: Sequence[str] = ("",)) -> dict[str, list[Path]]:
-    """Find the files of a folder by their stem without its suffix, in natural order.
+    """Find the files of a folder by their stem without its suffix, in natural order; stems are in normal form.
 
     Args:
         folder: An existing folder.
@@ -242,9 +262,10 @@ def by_stem(folder: Path, extensions: Sequence[str], suffixes: Sequence[str] = (
     for path in sorted(folder.iterdir(), key=natural_key):
         if path.name.startswith(".") or path.suffix.lower() not in endings:
             continue
-        suffix = next((each for each in suffixes if path.stem.endswith(each)), None)
+        stem = composed(path.stem)
+        suffix = next((each for each in map(composed, suffixes) if stem.endswith(each)), None)
         if suffix is not None:
-            found.setdefault(path.stem[: len(path.stem) - len(suffix)], []).append(path)
+            found.setdefault(stem[: len(stem) - len(suffix)], []).append(path)
     return found
 
 

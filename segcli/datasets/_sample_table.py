@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from segcli.core.errors import DataError
+from segcli.core.names import composed
 from segcli.core.text import Row, read_table
 from segcli.data.checks import Finding
 
@@ -36,7 +37,8 @@ class SampleTable:
             DataError: The table is missing or lacks a column.
         """
         rows = _rows_of(self.path, self.id_column, self.class_column)
-        return [(row.line, row.cells[self.id_column], row.cells[self.class_column]) for row in rows]
+        columns = self.id_column, self.class_column
+        return [(row.line, *(composed(row.cells[column]) for column in columns)) for row in rows]
 
     @cached_property
     def class_of(self) -> dict[str, str]:
@@ -88,7 +90,7 @@ def classes_in(path: Path, id_column: str, class_column: str) -> list[str]:
     Raises:
         DataError: The table is missing, cannot be read, or lacks a column.
     """
-    return sorted({row.cells[class_column] for row in _rows_of(path, id_column, class_column)} - {""})
+    return sorted({composed(row.cells[class_column]) for row in _rows_of(path, id_column, class_column)} - {""})
 
 
 def _rows_of(path: Path, *needed: str) -> list[Row]:
@@ -114,5 +116,5 @@ def _rows_of(path: Path, *needed: str) -> list[Row]:
 
 
 def _bare(name: str) -> str:
-    """Return a sample's name without leading zeros, which spreadsheets drop."""
-    return name.lstrip("0") or name
+    """Return a sample's name in normal form and without leading zeros, which spreadsheets drop."""
+    return composed(name).lstrip("0") or name

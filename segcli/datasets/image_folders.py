@@ -14,6 +14,7 @@ from pydantic import Field
 
 from segcli.core.errors import DataError
 from segcli.core.files import shown
+from segcli.core.names import existing
 from segcli.data.checks import Finding, doubles, extra_label
 from segcli.data.classes.binary_masks import BinaryMasks
 from segcli.data.classes.masks import MaskFormat, MaskReader
@@ -129,10 +130,10 @@ class ImageFolders(Pictures):
         """Find the cases of a split with their masks, and the missing files."""
         config, folder = self.config, self._folder(split)
         images = self._images(split)
-        labels = self._files(folder / config.label_folder, config.label_suffix, "masks", split)
+        labels = self._files(existing(folder, config.label_folder), config.label_suffix, "masks", split)
         fovs: dict[str, list[Path]] = {}
         if config.fov_folder is not None:
-            fovs = self._files(folder / config.fov_folder, config.fov_suffix, "field-of-view masks", split)
+            fovs = self._files(existing(folder, config.fov_folder), config.fov_suffix, "field-of-view masks", split)
         members = self._in_split(split, list(images))
         findings = [*doubles(images, "image"), *doubles(labels, "mask")]
         cases = [
@@ -143,7 +144,7 @@ class ImageFolders(Pictures):
         findings += self._missing(cases, folder)
         if config.split.by == "folders":
             findings += [
-                extra_label(paths[0], folder / config.image_folder)
+                extra_label(paths[0], existing(folder, config.image_folder))
                 for key, paths in labels.items()
                 if key not in images
             ]
@@ -152,8 +153,8 @@ class ImageFolders(Pictures):
                 Finding(
                     "empty_split",
                     "error",
-                    folder / config.image_folder,
-                    f"split `{split}` is empty: no images in `{folder / config.image_folder}`",
+                    existing(folder, config.image_folder),
+                    f"split `{split}` is empty: no images in `{existing(folder, config.image_folder)}`",
                     f"files end in {', '.join(config.extensions)}; `image_folder`, `image_suffix` and `split` are keys "
                     "of the data-set file",
                 )
@@ -163,10 +164,10 @@ class ImageFolders(Pictures):
     def _images(self, split: str) -> dict[str, list[Path]]:
         """Find the images of a folder by their stem, without masks in the same folder."""
         config, folder = self.config, self._folder(split)
-        images = self._files(folder / config.image_folder, config.image_suffix, "images", split)
+        images = self._files(existing(folder, config.image_folder), config.image_suffix, "images", split)
         if config.image_folder != config.label_folder or not config.label_suffix:
             return images
-        labels = self._files(folder / config.label_folder, config.label_suffix, "masks", split)
+        labels = self._files(existing(folder, config.label_folder), config.label_suffix, "masks", split)
         labelled = {path for paths in labels.values() for path in paths}
         images = {key: [path for path in paths if path not in labelled] for key, paths in images.items()}
         return {key: paths for key, paths in images.items() if paths}
@@ -196,7 +197,7 @@ class ImageFolders(Pictures):
         config = self.config
         for case in cases:
             if case.label is None:
-                expected = folder / config.label_folder / f"{case.id}{_first(config.label_suffix)}.*"
+                expected = existing(folder, config.label_folder) / f"{case.id}{_first(config.label_suffix)}.*"
                 yield Finding(
                     "missing_label",
                     "error",
@@ -205,7 +206,7 @@ class ImageFolders(Pictures):
                     "add the mask or remove the image; `label_folder` and `label_suffix` are keys of the data-set file",
                 )
             if config.fov_folder is not None and case.fov is None:
-                expected = folder / config.fov_folder / f"{case.id}{_first(config.fov_suffix)}.*"
+                expected = existing(folder, config.fov_folder) / f"{case.id}{_first(config.fov_suffix)}.*"
                 yield Finding(
                     "missing_fov",
                     "error",

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from segcli.core.errors import DataError
+from segcli.core.names import composed, existing
 from segcli.core.types import Array
 from segcli.data.checks import Finding, doubles, extra_label, raise_on_error
 from segcli.data.classes.class_list import Mistake
@@ -112,7 +113,7 @@ class NIfTIVolumes(Volumes):
     @cached_property
     def _found(self) -> tuple[dict[str, Case], list[Finding]]:
         config = self.config
-        images, labels = self.root / config.image_folder, self.root / config.label_folder
+        images, labels = existing(self.root, config.image_folder), existing(self.root, config.label_folder)
         there = self._files(images, config.image_suffix, "images", "image_folder")
         maps = self._files(labels, config.label_suffix, "label maps", "label_folder")
         if images.resolve() == labels.resolve():  # then only suffixes distinguish them
@@ -151,9 +152,9 @@ class NIfTIVolumes(Volumes):
             )
         found: dict[str, list[Path]] = {}
         for path in sorted(folder.iterdir(), key=natural_key):
-            stem = path.name[: -len(ending_of(path))]
-            if ending_of(path) in NIfTI.endings and not path.name.startswith(".") and stem.endswith(suffix):
-                found.setdefault(stem[: len(stem) - len(suffix)], []).append(path)
+            stem, end = composed(path.name[: -len(ending_of(path))]), composed(suffix)
+            if ending_of(path) in NIfTI.endings and not path.name.startswith(".") and stem.endswith(end):
+                found.setdefault(stem[: len(stem) - len(end)], []).append(path)
         return found
 
     @cache  # noqa: B019 - a layout lives as long as its run

@@ -14,9 +14,9 @@ import numpy as np
 from pydantic import Field
 
 from segcli.core.errors import DataError
-from segcli.data.checks import Finding, doubles, extra_label
+from segcli.core.names import composed, existing
+from segcli.data.checks import Finding, by_name, doubles, extra_label
 from segcli.data.classes.masks import MaskFormat, MaskReader
-from segcli.data.images import natural_key
 from segcli.data.samples import Case
 from segcli.data.settings import DatasetSpec
 from segcli.data.split_settings import SequenceSplit
@@ -83,33 +83,41 @@ class Sequences(Pictures):
     # ---- finding cases
 
     @cached_property
+    def _folders(self) -> dict[str, Path]:
+        """Find the folder of each sequence by its name in normal form.
+
+        Raises:
+            DataError: Two folders have the same name.
+        """
+        return by_name(path for path in existing(self.root, self.config.images).iterdir() if path.is_dir())
+
+    @cached_property
     def names(self) -> list[str]:
         """List the sequences to use, in natural order.
 
         Raises:
             DataError: There are no sequences, or `include` or `exclude` names a missing one.
         """
-        folder = self.root / self.config.images
+        folder = existing(self.root, self.config.images)
         if not folder.is_dir():
             raise self.missing_root() or DataError(
                 f"no folder `{folder}` with the images",
                 hint="set `dataset.paths.root`, or the folder's name with `dataset.images`",
             )
-        there = [path.name for path in sorted(folder.iterdir(), key=natural_key) if path.is_dir()]
-        there = [name for name in there if not name.startswith(".")]
+        there = list(self._folders)
         if not there:
             raise DataError(
                 f"no sequences in `{folder}`", hint="each sequence is a folder of its own, such as `Video_000`"
             )
         for key, patterns in (("include", self.config.include), ("exclude", self.config.exclude)):
             for pattern in patterns:
-                if not any(fnmatchcase(name, pattern) for name in there):
+                if not any(_fits(name, [pattern]) for name in there):
                     raise DataError(
                         f"`{key}` names `{pattern}`, but there is no such sequence in `{folder}`",
                         hint=f"sequences: {', '.join(there[:8])}{' ...' * (len(there) > 8)}",
                     )
-        taken = [name for name in there if any(fnmatchcase(name, pattern) for pattern in self.config.include)]
-        taken = [name for name in taken if not any(fnmatchcase(name, pattern) for pattern in self.config.exclude)]
+        taken = [name for name in there if _fits(name, self.config.include)]
+        taken = [name for name in taken if not _fits(name, self.config.exclude)]
         if not taken:
             raise DataError(
                 "`include` and `exclude` together leave no sequence", hint="correct these keys in the data-set file"
@@ -122,7 +130,7 @@ class Sequences(Pictures):
         cases: dict[str, Case] = {}
         findings: list[Finding] = []
         for name in self.names:
-            folder, masks = self.root / self.config.images / name, self.root / self.config.labels / name
+            folder, masks = self._folders[name], existing(self.root, f"{self.config.labels}/{name}")
             images, labels = self._files(folder), self._files(masks)
             findings += [*doubles(images, "image"), *doubles(labels, "mask")]
             findings += [extra_label(paths[0], folder) for stem, paths in labels.items() if stem not in images]
@@ -162,7 +170,7 @@ class Sequences(Pictures):
         sequences = {_sequence(case) for case in cases} | set(self.division().sides[split])
         findings = [finding for finding in self._all[1] if finding.file and _concerns(finding.file, sequences)]
         if not cases:
-            message = f"split `{split}` is empty: no frames in `{self.root / self.config.images}` belong to it"
+            message = f"split `{split}` is empty: no frames in `{existing(self.root, self.config.images)}` belong to it"
             findings.append(Finding("empty_split", "error", self.root, message, "check `split` and `include`"))
         return cases, [*findings, *self._divided_sequences(split)]
 
@@ -183,7 +191,7 @@ class Sequences(Pictures):
                 yield Finding(
                     "sequence_in_two_splits",
                     "warning",
-                    self.root / self.config.images / both[0],
+                    self._folders[both[0]],
                     f"{subject} similar frames in the splits `{split}` and `{other}`: results will be too good",
                     "set `split.by: sequence`",
                 )
@@ -195,7 +203,11 @@ def _sequence(case: Case) -> str:
 
 def _concerns(path: Path, sequences: set[str]) -> bool:
     """Tell whether a file, or the folder of a sequence, belongs to one of the sequences."""
-    return path.parent.name in sequences or path.name in sequences
+    return composed(path.parent.name) in sequences or composed(path.name) in sequences
+
+
+def _fits(name: str, patterns: list[str]) -> bool:
+    return any(fnmatchcase(name, composed(pattern)) for pattern in patterns)
 
 
 def _empty(folder: Path, extensions: list[str]) -> Finding:

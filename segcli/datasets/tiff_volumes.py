@@ -15,8 +15,9 @@ from pydantic import Field
 
 from segcli.core.errors import DataError
 from segcli.core.files import write_text
+from segcli.core.names import composed, existing
 from segcli.core.types import Array, ConfigModel, Positive
-from segcli.data.checks import Finding, raise_on_error
+from segcli.data.checks import Finding, by_name, raise_on_error
 from segcli.data.classes.class_list import Mistake, class_names
 from segcli.data.draws import stratified
 from segcli.data.images import natural_key
@@ -26,6 +27,7 @@ from segcli.data.slices import SliceStacks
 from segcli.data.split_settings import ShareSettings
 from segcli.data.splits import Division, divide
 from segcli.datasets import Layout
+from segcli.datasets._sample_faults import mask_faults, mixed_bits, sample_faults
 from segcli.datasets._sample_table import SampleTable, classes_in
 from segcli.datasets._small import COUNTS, volume
 from segcli.files import create, is_picture_folder, stem_of
@@ -145,14 +147,29 @@ class TIFFVolumes(Layout):
     def table(self) -> SampleTable:
         """Return the table of existing samples and their classes."""
         config = self.config
-        return SampleTable(self.root / config.classes_csv, config.id_column, config.class_column, self.folders)
+        return SampleTable(existing(self.root, config.classes_csv), config.id_column, config.class_column, self.folders)
 
     @cached_property
-    def folders(self) -> list[str]:
-        """List the folders of `root` that hold a sample, in natural order."""
+    def places(self) -> dict[str, Path]:
+        """Return the folders of `root` that hold a sample, by their name in normal form, in natural order.
+
+        Raises:
+            DataError: Two folders have the same name.
+        """
         _check_root(self.root, self.spec.sample)
-        inside = [path for path in sorted(self.root.iterdir(), key=natural_key) if path.is_dir()]
-        return [path.name for path in inside if (path / self.config.raw_folder).exists()]
+        inside = by_name(path for path in self.root.iterdir() if path.is_dir())
+        return {name: path for name, path in inside.items() if self._raw(path).exists()}
+
+    @property
+    def folders(self) -> list[str]:
+        """List the samples that exist, in natural order."""
+        return list(self.places)
+
+    def _raw(self, folder: Path) -> Path:
+        return existing(folder, self.config.raw_folder)
+
+    def _masks(self, folder: Path) -> Path:
+        return existing(folder, self.config.mask_folder)
 
     @property
     def class_of(self) -> dict[str, str]:
@@ -163,7 +180,8 @@ class TIFFVolumes(Layout):
     def taken(self) -> dict[str, int]:
         """Return the samples to use, with the index of their class."""
         chosen = self.names if self.config.class_filter is None else self.config.class_filter
-        index = {name: self.names.index(name) for name in self.names if name in chosen}
+        chosen = [composed(name) for name in chosen]
+        index = {composed(name): self.names.index(name) for name in self.names if composed(name) in chosen}
         return {name: index[label] for name, label in self.class_of.items() if label in index}
 
     # ---- splits
@@ -196,18 +214,18 @@ class TIFFVolumes(Layout):
 
     def all_cases(self, split: str) -> list[Case]:
         """Find the crops of the samples of a split, including those with faults."""
-        return [case for name in self.samples(split) for case in self._cases(self.root / name)]
+        return [case for name in self.samples(split) for case in self._cases(self.places[name])]
 
     def _cases(self, folder: Path) -> list[Case]:
-        raw, mask = folder / self.config.raw_folder, folder / self.config.mask_folder
+        raw, mask, name = self._raw(folder), self._masks(folder), composed(folder.name)
         count = len(self._windows(self.stacks.of(raw).size))
         return [
             Case(
-                folder.name if count == 1 else f"{folder.name}/{index:03d}",
+                name if count == 1 else f"{name}/{index:03d}",
                 raw,
                 mask if mask.exists() else None,
                 index=index,
-                part_of=folder.name,
+                part_of=name,
             )
             for index in range(count)
         ]
@@ -261,9 +279,8 @@ class TIFFVolumes(Layout):
         """Read one crop."""
         assert case.index is not None
         stack = self.stacks.of(case.image)
-        if stack.faults or not stack.planes:
-            fault = stack.faults[0] if stack.faults else DataError(f"`{case.image}` holds no slices")
-            raise fault
+        if stack.faults or stack.mixed or not stack.planes:
+            raise next(iter(stack.faults), stack.mixed) or DataError(f"`{case.image}` holds no slices")
         window = self._windows(stack.size)[case.index]
         voxels = self.stacks.voxels(case.image, window)
         if self.config.apply_mask:
@@ -279,13 +296,7 @@ class TIFFVolumes(Layout):
                 f"sample `{case.part_of}` has no mask (looked for `{case.image.parent / self.config.mask_folder}`)",
                 hint="add the mask, or set `apply_mask: false`",
             )
-        stack = self.stacks.of(case.label)
-        if stack.faults:
-            raise stack.faults[0]
-        if stack.size != size:
-            raise DataError(
-                _mask_misfit(case.label, stack.size, size), hint="export the mask at the size of its raw volume"
-            )
+        raise_on_error(mask_faults(self.stacks, case.image, case.label, size))
         return self.stacks.voxels(case.label, window, labels=True) > 0
 
     def inputs(self, path: Path) -> list[Case]:
@@ -294,9 +305,10 @@ class TIFFVolumes(Layout):
             count, name = len(self._windows(self.stacks.of(path).size)), stem_of(path)
             return [Case(f"{name}/{i:03d}", path, index=i, part_of=name) for i in range(count)]
         raw = self.config.raw_folder
-        path = path.parent if path.name == raw and path.is_dir() else path
-        folders = [path] if (path / raw).exists() else sorted(path.iterdir(), key=natural_key) if path.is_dir() else []
-        return [case for folder in folders if (folder / raw).exists() for case in self._cases(folder)]
+        path = path.parent if composed(path.name) == composed(raw) and path.is_dir() else path
+        inside = sorted(path.iterdir(), key=natural_key) if path.is_dir() else []
+        folders = [path] if self._raw(path).exists() else inside
+        return [case for folder in folders if self._raw(folder).exists() for case in self._cases(folder)]
 
     def read_input(self, path: Path, index: int | None = None) -> Sample:
         """Read the first crop of a stack."""
@@ -312,36 +324,19 @@ class TIFFVolumes(Layout):
             yield Finding("unusable_data", "error", self.root, error.message, error.hint or "")
             return
         if split == "train":
-            yield from self.table.inspect(self.root, self.names, self.config.class_filter)
+            chosen = self.config.class_filter
+            names_of_classes = [composed(name) for name in self.names]
+            yield from self.table.inspect(self.root, names_of_classes, chosen and [composed(name) for name in chosen])
         if not names:
             message = f"split `{split}` is empty: no samples in `{self.root}` belong to it"
             yield Finding("empty_split", "error", self.root, message, "check `split` and `class_filter`")
         for name in names:
-            yield from self._sample_faults(self.root / name)
-
-    def _sample_faults(self, folder: Path) -> Iterator[Finding]:
-        raw, mask = folder / self.config.raw_folder, folder / self.config.mask_folder
-        stacks = {"image": self.stacks.of(raw), **({"label": self.stacks.of(mask)} if mask.exists() else {})}
-        for kind, stack in stacks.items():
-            place = raw if kind == "image" else mask
-            for fault in stack.faults:
-                yield Finding(f"unreadable_{kind}", "error", place, fault.message, fault.hint or "")
-            if not stack.planes and not stack.faults:
-                message = f"`{place}` holds no slices"
-                yield Finding("no_slices", "error", place, message, "files end in .tif or .tiff")
-            for plane, size in zip(stack.planes, stack.sizes, strict=True):
-                if size != stack.sizes[0]:
-                    first = stack.planes[0].file
-                    message = f"slice `{plane.file}` is {_by_axes(size)}, but `{first}` is {_by_axes(stack.sizes[0])}"
-                    yield Finding("size_mismatch", "error", plane.file, message, "export all slices at one size")
-        image, label = stacks["image"], stacks.get("label")
-        if label is not None and image.planes and label.planes and not (image.faults or label.faults):
-            if len(set(label.sizes)) == len(set(image.sizes)) == 1 and label.size != image.size:
-                message = _mask_misfit(mask, label.size, image.size)
-                yield Finding("mask_mismatch", "error", mask, message, "export the mask at the size of its raw volume")
-        elif label is None and self.config.apply_mask:
-            message = f"sample `{folder}` has no mask (looked for `{mask}`)"
-            yield Finding("missing_label", "error", folder, message, "add the mask, or set `apply_mask: false`")
+            folder = self.places[name]
+            yield from sample_faults(self.stacks, self._raw(folder), self._masks(folder), needed=self.config.apply_mask)
+        if split == "train":
+            yield from mixed_bits(
+                self.root, {name: self.stacks.of(self._raw(self.places[name])) for name in self.taken}
+            )
 
     def compared(self) -> list[Finding]:
         """Report slices that are coded in different ways, or declare 0 as white."""
@@ -378,7 +373,7 @@ def _classes_of_table(values: dict[str, Any]) -> tuple[list[dict[str, str]], lis
     try:
         _check_root(Path(root), values.get("sample"))
         blamed = "classes_csv"
-        found = classes_in(Path(root) / table, *columns)
+        found = classes_in(existing(Path(root), table), *columns)
     except DataError as error:
         return [], [(blamed, error.message, error.hint)]
     return [{"name": name} for name in (chosen if isinstance(chosen, list) else found)], []
@@ -390,13 +385,3 @@ def _padded(voxels: Array, size: tuple[int, ...]) -> Array:
         ((want - have) // 2, want - have - (want - have) // 2) for have, want in zip(voxels.shape, size, strict=True)
     ]
     return np.pad(voxels, widths, constant_values=voxels.min()) if any(map(any, widths)) else voxels
-
-
-def _by_axes(size: tuple[int, ...]) -> str:
-    return "x".join(map(str, size))
-
-
-def _mask_misfit(mask: Path, size: tuple[int, ...], raw: tuple[int, ...]) -> str:
-    if size[0] != raw[0]:
-        return f"mask `{mask}` has {size[0]} slices, but its raw volume has {raw[0]}"
-    return f"mask `{mask}` is {_by_axes(size)} voxels, but its raw volume is {_by_axes(raw)}"

@@ -17,9 +17,9 @@ __all__ = ["TiffPages", "TiffPlanes"]
 class TiffPages:
     """Decodes the tiles or strips that a window touches, and caches the most recent ones."""
 
-    def __init__(self, path: Path, file: tifffile.TiffFile) -> None:
+    def __init__(self, path: Path, file: tifffile.TiffFile, series: tifffile.TiffPageSeries | None = None) -> None:
         self.path, self.file = path, file
-        series = self.file.series[0]
+        series = self.file.series[0] if series is None else series
         self.pages: list[Any] = list(series.levels[0].pages)
         self.page: Any = series.levels[0].keyframe
         page = self.page
@@ -31,6 +31,7 @@ class TiffPages:
             and page.bitspersample in (8, 16, 32)
             and page.imagedepth == page.tiledepth == 1
             and None not in self.pages
+            and all(_cut(each) == _cut(page) for each in self.pages)
         )
         """Whether windows can be decoded; `TiffColours` tells what the samples mean."""
         self.tile = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
@@ -80,7 +81,8 @@ class TiffPages:
         stream = self.file.filehandle
         stream.seek(offset)
         data = stream.read(length) if length else None
-        decoded, _, shape = self.page.decode(data, index, jpegtables=self.page.jpegtables)
+        keyframe = page.keyframe  # pages that were written one by one may be compressed in different ways
+        decoded, _, shape = keyframe.decode(data, index, jpegtables=page.jpegtables)
         if decoded is None:  # a tile that was never written
             return np.zeros((*self.tile, self.samples), self.page.dtype)
         tile: Array = decoded.reshape(shape[-3:]) if decoded.shape != tuple(shape) else decoded[0]
@@ -90,14 +92,14 @@ class TiffPages:
 class TiffPlanes(TiffPages):
     """Decodes pages of one size; each is a plane of a volume, or one channel of a plane."""
 
-    def __init__(self, path: Path, file: tifffile.TiffFile) -> None:
-        super().__init__(path, file)
-        series = self.file.series[0].levels[0]
-        order = "".join(letter for letter, length in zip(series.axes, series.shape, strict=True) if length > 1)
-        leading = order.replace("Y", "").replace("X", "").replace("S", "")
+    def __init__(
+        self, path: Path, file: tifffile.TiffFile, series: tifffile.TiffPageSeries, axes: str, shape: tuple[int, ...]
+    ) -> None:
+        super().__init__(path, file, series)
+        sizes = dict(zip(axes, shape, strict=True))
+        leading = axes.replace("Y", "").replace("X", "").replace("S", "")
         planes = [letter for letter in leading if letter != "C"]
-        sizes = dict(zip(series.axes, series.shape, strict=True))
-        self.fits = self.fits and len(planes) == 1 and order.endswith(("YX", "YXS"))
+        self.fits = self.fits and len(planes) == 1 and axes.endswith(("YX", "YXS"))
         self.depth = sizes.get(planes[0], 1) if planes else 1
         self.apart = sizes.get("C", 1) if "C" in leading else 1
         """Number of channels that are stored on separate pages."""
@@ -117,3 +119,9 @@ class TiffPlanes(TiffPages):
 
     def _number(self, plane: int, channel: int) -> int:
         return channel * self.depth + plane if self.first_channels else plane * self.apart + channel
+
+
+def _cut(page: Any) -> tuple[object, ...]:
+    """Return how a page is cut into tiles or strips, and what its values are."""
+    key = page.keyframe
+    return key.shape, key.dtype, key.photometric, key.is_tiled, key.tilelength, key.tilewidth, key.rowsperstrip

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from segcli.files._colours import TiffColours
 from segcli.files._mapped import Mapped, map_file
 from segcli.files._orientation import as_shown, of_page, shown_size, upright
 from segcli.files._tiff_choice import one_picture
+from segcli.files._tiff_open import directories, open_tiff
 from segcli.files._tiff_pages import TiffPages, TiffPlanes
+from segcli.files._tiff_slices import named_axes, own_place, slices_of
 from segcli.files._tiff_sparse import share_left_out
 from segcli.files._tiles import tiled_tiff
 
@@ -25,6 +28,8 @@ __all__ = ["TIFF"]
 
 UNITS = {"micron": 1e-3, "um": 1e-3, "\\u00B5m": 1e-3, "µm": 1e-3, "mm": 1.0}
 """Millimetres of each unit, by its names in ImageJ."""
+GREY = "export one channel as a grey slice or stack"
+NO_SLICES = "a 2D image needs a 2D model; in ImageJ, `Image > Properties` turns channels into slices"
 SLICE_HINT = "replace the file, or remove the sample"
 
 
@@ -39,14 +44,15 @@ class TIFF(FileFormat):
     @classmethod
     def open(cls, path: Path, ndim: int, index: int | None = None) -> Picture:
         """Read the tags of the pages."""
-        file = tifffile.TiffFile(path)
+        file = open_tiff(path)
         try:
             if ndim == 2:
                 one, count = one_picture(path, file, index)
                 image = upright(_Image(path, one), of_page(one.pages[0]))
                 image.page_count = count
                 return image
-            return upright(_Stack(path, file), of_page(file.series[0].keyframe))
+            stack = _Stack(path, file)
+            return upright(stack, of_page(stack.series.keyframe))
         except BaseException:
             file.close()
             raise
@@ -64,22 +70,37 @@ class TIFF(FileFormat):
     # ---- stacks that are read plane by plane
 
     @staticmethod
-    def planes(path: Path) -> tuple[int, tuple[int, int]]:
+    def is_stack(path: Path) -> bool:
+        """Tell whether a file holds several planes.
+
+        Raises:
+            DataError: The file cannot be read, or its pages do not belong together.
+        """
+        with reading(path), open_tiff(path) as tiff:
+            series = slices_of(path, tiff)
+            sizes = zip(series.axes, series.shape, strict=True)
+        return any(letter not in "YXCS" and length > 1 for letter, length in sizes)
+
+    @staticmethod
+    def planes(path: Path) -> "Slices":
         """Count the grey planes of a file, and read their rows and columns.
 
         Raises:
             DataError: The file is not a TIFF of grey slices.
         """
-        with reading(path, "slice", hint=SLICE_HINT), tifffile.TiffFile(path) as tiff:
-            shape = tuple(int(length) for length in tiff.series[0].shape)
-            if len(shape) not in (2, 3) or tiff.series[0].axes[-1] in "SC":
-                raise DataError(f"`{path}` of shape {shape} is not a grey slice or stack", hint="export grey slices")
-            TiffColours(path, tiff.series[0].keyframe, 1)
-            kind = tiff.series[0].dtype
+        with reading(path, "slice", hint=SLICE_HINT), open_tiff(path) as tiff:
+            series = slices_of(path, tiff)
+            axes, shape = named_axes(path, series)
+            if "S" in axes or "C" in axes:
+                count = dict(zip(axes, shape, strict=True))["S" if "S" in axes else "C"]
+                raise DataError(f"`{path}` has {count} channels, but grey slices are expected", hint=GREY)
+            TiffColours(path, series.keyframe, 1)
+            kind = series.dtype
             if kind is None or kind.kind not in "ub" or kind.itemsize > 2:
                 raise DataError(f"`{path}` holds {kind} values", hint="export it with 8 or 16 bits")
-            rows, columns = shown_size(shape[-2:], of_page(tiff.series[0].keyframe))
-        return (shape[0] if len(shape) == 3 else 1), (rows, columns)
+            part = own_place(path, tiff)
+            rows, columns = shown_size(shape[-2:], of_page(series.keyframe))
+        return Slices(shape[0] if len(shape) == 3 else 1, (rows, columns), kind, None if part is None else part.places)
 
     @staticmethod
     def declares_white_as_zero(path: Path) -> bool:
@@ -88,8 +109,8 @@ class TIFF(FileFormat):
         Raises:
             DataError: The file cannot be read.
         """
-        with reading(path, "slice", hint=SLICE_HINT), tifffile.TiffFile(path) as tiff:
-            return TiffColours(path, tiff.series[0].keyframe, 1).white_is_zero
+        with reading(path, "slice", hint=SLICE_HINT), open_tiff(path) as tiff:
+            return TiffColours(path, slices_of(path, tiff).keyframe, 1).white_is_zero
 
     @staticmethod
     def plane(path: Path, page: int, *, labels: bool = False) -> Array:
@@ -103,23 +124,61 @@ class TIFF(FileFormat):
         Raises:
             DataError: The plane cannot be decoded.
         """
-        with reading(path, "slice", hint=SLICE_HINT), tifffile.TiffFile(path) as tiff:
-            series = tiff.series[0]
-            if len(series.shape) == 2:
-                pixels: Array = series.asarray()
-            elif len(tiff.pages) == series.shape[0]:
-                pixels = tiff.pages[page].asarray()
-            else:  # ImageJ writes large stacks with a single header
-                pixels = series.asarray()[page].copy()
-            pixels = as_shown(pixels, of_page(series.keyframe))
+        with reading(path, "slice", hint=SLICE_HINT), open_tiff(path) as tiff:
+            pixels, described = _stored_plane(path, tiff, page)
+            pixels = as_shown(pixels, of_page(described))
             if labels:
                 return pixels
-            colours = TiffColours(path, series.keyframe, 1)
+            colours = TiffColours(path, described, 1)
             if colours.channels != 1:
                 raise DataError(
                     f"`{path}` has a colour palette, but a grey slice was expected", hint="export grey slices"
                 )
             return colours.pixels(pixels[..., None])[..., 0]
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Describes the grey slices of a file."""
+
+    count: int
+    size: tuple[int, int]
+    """Rows and columns."""
+    dtype: np.dtype[Any]
+    part: frozenset[tuple[int, int, int]] | None = None
+    """Image, channel and time point, if the file is a part of an OME recording."""
+
+
+@lru_cache(maxsize=16)
+def _pages_of(path: Path, _changed: int) -> tuple[int, ...]:
+    """Find the position of the page of each plane; empty if planes and pages are not the same."""
+    with open_tiff(path) as tiff:
+        series = slices_of(path, tiff)
+        axes, shape = named_axes(path, series)
+        offsets = tuple(page.offset for page in series.pages if page is not None)
+    return offsets if (len(offsets), axes[1:]) == (shape[0], "YX") else ()
+
+
+def _stored_plane(path: Path, tiff: tifffile.TiffFile, number: int) -> tuple[Array, tifffile.TiffPage]:
+    """Read a grey plane as it is stored, with the page that describes it."""
+    pages = _pages_of(path, path.stat().st_mtime_ns) if len(directories(path).offsets) > 1 else ()
+    if pages:
+        tiff.filehandle.seek(pages[number])
+        page = tifffile.TiffPage(tiff, index=number)
+        return page.asarray(), page
+    series = slices_of(path, tiff)
+    return _plane_of_one_page(path, series, number), series.keyframe
+
+
+def _plane_of_one_page(path: Path, series: tifffile.TiffPageSeries, number: int) -> Array:
+    """Read a plane of a file with a single page; ImageJ writes large stacks like that."""
+    axes, size = named_axes(path, series)
+    if series.dataoffset is not None and series.dtype is not None and _is_plain(series, axes):
+        dtype = series.dtype.newbyteorder(series.keyframe.parent.byteorder)
+        plane: Array = map_file(path, dtype, size, series.dataoffset)()[number].astype(series.dtype)
+        return plane
+    whole: Array = series.asarray().reshape(-1, *size[-2:])[number]
+    return whole
 
 
 # ---- images
@@ -169,7 +228,7 @@ class _Image(Picture):
 
     def share_left_out(self) -> float:
         """Compute the share of tiles or strips that are not stored."""
-        return share_left_out(self.file)
+        return share_left_out(self.file.series[0])
 
     def close(self) -> None:
         self.file.close()
@@ -191,7 +250,9 @@ def _image_shape(tiff: tifffile.TiffFile, path: Path) -> tuple[int, int, int]:
     return height, width, channels
 
 
-def _fitting(kind: type[TiffPages], path: Path, file: tifffile.TiffFile) -> TiffPages | None:
+def _fitting(
+    kind: Callable[[Path, tifffile.TiffFile], TiffPages], path: Path, file: tifffile.TiffFile
+) -> TiffPages | None:
     """Make the decoder of windows of a file, or None if it cannot decode them."""
     try:
         pages = kind(path, file)
@@ -208,15 +269,16 @@ class _Stack(Picture):
 
     def __init__(self, path: Path, file: tifffile.TiffFile) -> None:
         self.path, self.file = path, file
-        series = file.series[0]
-        axes, shape = series.axes, tuple(map(int, series.shape))
-        planes = [letter for letter in axes if letter not in "YXCS"]
+        self.series = series = slices_of(path, file)
+        axes, shape = named_axes(path, series)
         self.colour_axis = next((axes.index(letter) for letter in "CS" if letter in axes), None)
-        is_grey = len(shape) == 3 and len(planes) == 1
-        if not is_grey and not (len(shape) == 4 and len(planes) == 1 and self.colour_axis is not None):
+        planes = [letter for letter in axes if letter not in "YXCS"]
+        if not planes and self.colour_axis is not None and len(shape) == 3:
+            count = shape[self.colour_axis]
+            raise DataError(f"`{path}` holds {count} channels of one plane, but no slices", hint=NO_SLICES)
+        if len(planes) != 1 or len(shape) != (3 if self.colour_axis is None else 4):
             raise DataError(f"`{path}` of shape {shape} is not a stack of planes", hint=HINT)
-        if is_grey:
-            self.colour_axis = None
+        self.axes, self.shape = axes, shape
         self.stored_channels = 1 if self.colour_axis is None else shape[self.colour_axis]
         self.colours = TiffColours(path, series.keyframe, self.stored_channels)
         self.channels, self.white_is_zero = self.colours.channels, self.colours.white_is_zero
@@ -227,11 +289,12 @@ class _Stack(Picture):
     @cached_property
     def parts(self) -> Callable[[Window], Array] | None:
         """Return the reader of windows; None if only the whole volume can be decoded."""
-        series = self.file.series[0]
-        if series.dataoffset is not None and series.dtype is not None and _is_plain(series):
+        series = self.series
+        if series.dataoffset is not None and series.dtype is not None and _is_plain(series, self.axes):
             dtype = series.dtype.newbyteorder(self.file.byteorder)
-            return Mapped(map_file(self.path, dtype, series.shape, series.dataoffset)).part
-        planes = _fitting(TiffPlanes, self.path, self.file)
+            return Mapped(map_file(self.path, dtype, self.shape, series.dataoffset)).part
+        axes, shape = self.axes, self.shape
+        planes = _fitting(lambda path, file: TiffPlanes(path, file, series, axes, shape), self.path, self.file)
         wanted = (self.size, self.stored_channels)
         return None if planes is None or (planes.size, planes.channels) != wanted else planes.part
 
@@ -251,29 +314,21 @@ class _Stack(Picture):
         return self.colours.numbers(self._samples())
 
     def _samples(self) -> Array:
-        voxels: Array = self.file.series[0].asarray()
+        voxels: Array = self.series.asarray().reshape(self.shape)
         return voxels[..., None] if self.colour_axis is None else np.moveaxis(voxels, self.colour_axis, -1)
 
     def share_left_out(self) -> float:
         """Compute the share of tiles or strips that are not stored."""
-        return share_left_out(self.file)
+        return share_left_out(self.series)
 
     def close(self) -> None:
         self.file.close()
 
 
-def _is_plain(series: tifffile.TiffPageSeries) -> bool:
+def _is_plain(series: tifffile.TiffPageSeries, axes: str) -> bool:
     """Tell whether the voxels are stored uncompressed: grey planes, one after the other."""
-    keyframe = series.keyframe
-    planes = series.axes.replace("Y", "").replace("X", "")
-    return (
-        len(series.shape) == 3
-        and len(planes) == 1
-        and planes not in "CS"
-        and series.axes.endswith("YX")
-        and keyframe.compression == 1
-        and keyframe.bitspersample in (8, 16, 32, 64)
-    )
+    is_grey = len(axes) == 3 and axes.endswith("YX") and axes[0] not in "CS"
+    return is_grey and all(page is not None and page.is_contiguous for page in series.pages)
 
 
 def _tags(spacing: tuple[float, ...] | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import cv2
 import h5py
 import numpy as np
 import pytest
+import tifffile
 import yaml
 from factories import blobs, bodies, volumes_experiment, write_experiment, write_folders, write_nifti
 
@@ -123,3 +124,66 @@ def test_names_come_from_the_decathlons_own_file(run_cli, workplace):
     assert converted(run_cli, "from", "to")["structures"] == {"ball": 1, "box": 2}
     Path("set.yaml").write_text(yaml.safe_dump({"format": "nifti_volumes", "paths": {"root": "from"}}))
     assert load_dataset(Path("set.yaml"), whole_run=False).build().names == ["ball", "box"]
+
+
+def slices_of_cases(root, raw, mask):
+    for index in range(4):
+        image, masks, _ = bodies(index)
+        for kind, voxels, numbers in (("images", image * 255, raw), ("labels", masks[0] + 2 * masks[1], mask)):
+            folder = root / kind / f"case{index}"
+            folder.mkdir(parents=True)
+            for depth in numbers:
+                cv2.imwrite(str(folder / f"slice_{depth}.png"), voxels[:, :, depth].astype(np.uint8))
+
+
+def test_slices_without_a_partner_are_refused_before_anything_is_written(run_cli, workplace):
+    slices_of_cases(workplace / "from", [0, 1, 2, 4, 5, 6, 7], [0, 1, 2, 3, 4, 5, 7])
+    result = run_cli("data", "convert", "from", "to")
+    assert result.code == 3
+    assert "slices 3 and 6 have no partner" in result.err
+    assert not (workplace / "to").exists()
+
+
+def test_slices_of_different_bits_or_size_are_refused_with_their_names(run_cli, workplace):
+    slices_of_cases(workplace / "from", range(8), range(8))
+    path = workplace / "from/images/case2/slice_3.png"
+    for odd, said in ((np.zeros((16, 16), np.uint16), "of uint16, but"), (np.zeros((16, 15), np.uint8), "16x15x1 of")):
+        cv2.imwrite(str(path), odd)
+        result = run_cli("data", "convert", "from", "to")
+        assert result.code == 3
+        assert "from/images/case2/slice_3.png` is " in result.err
+        assert said in result.err
+
+
+def test_two_files_of_one_case_are_refused(run_cli, workplace):
+    write_folders(workplace / "from")
+    image = cv2.imread("from/train/image/01.png")
+    cv2.imwrite("from/train/image/01.tif", image)
+    result = run_cli("data", "convert", "from", "to")
+    assert result.code == 3
+    assert "in `from/train/image` are both case `01`" in result.err
+    assert not (workplace / "to").exists()
+
+
+@pytest.mark.parametrize("append", [False, True])
+def test_a_tiff_stack_is_a_volume_with_its_pages_in_order(run_cli, workplace, append):
+    for kind in ("images", "labels"):
+        (workplace / "from" / kind).mkdir(parents=True)
+    for index in range(3):
+        image, masks, _ = bodies(index, (8, 16, 16))
+        for kind, voxels in (("images", (image * 255).astype(np.uint8)), ("labels", masks[0].astype(np.uint8))):
+            path = f"from/{kind}/case{index}.tif"
+            if append:
+                for z, plane in enumerate(voxels):
+                    tifffile.imwrite(path, plane, append=z > 0)
+            else:
+                tifffile.imwrite(path, voxels)
+    converted(run_cli, "from", "to", "--val", 0.34)
+    with h5py.File("to/train.h5") as file:
+        for index, name in enumerate(file["case_ids"].asstr()[:]):
+            with tifffile.TiffFile(f"from/images/{name}.tif") as stack:
+                planes = [page.asarray() for page in stack.pages]
+            np.testing.assert_array_equal(file["images"][index], planes)
+            np.testing.assert_array_equal(
+                file["masks"][index, 0], tifffile.imread(f"from/labels/{name}.tif", key=slice(None))
+            )

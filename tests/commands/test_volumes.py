@@ -186,6 +186,47 @@ def test_results_of_two_volumes_are_not_written_to_one_file(trained, run_cli, wo
     assert "`a.tif` and `a.npy` would both be written to `found/a_probabilities.npy`" in result.err
 
 
+def test_results_of_two_cases_of_one_file_whose_names_differ_in_unicode_only_are_refused(trained, run_cli, workplace):
+    trained()
+    with h5py.File("data/test.h5", "a") as file:
+        count = len(file["images"])
+        file["case_ids"] = ["\u00fc", "u\u0308", *(f"other {number}" for number in range(count - 2))]
+    result = run_cli("predict", "data/test.h5", "--run", "tiny", "--out", "found", "--overlay")
+    assert result.code == 2
+    assert "`data/test.h5[0]` and `data/test.h5[1]` would both be written to" in result.err
+    assert not (workplace / "found").exists()
+
+
+def test_a_result_beside_a_mask_is_not_overwritten_unless_asked(trained, run_cli, workplace):
+    trained()
+    image, _, _ = bodies(5)
+    tifffile.imwrite("a.tif", image)
+    (workplace / "found").mkdir()
+    mine = workplace / "found/a_overlay.png"
+    mine.write_text("mine")
+    words = ("predict", "a.tif", "--run", "tiny", "--out", "found", "--overlay")
+    result = run_cli(*words)
+    assert result.code == 2
+    assert "`found/a_overlay.png` exists" in result.err
+    assert [path.name for path in (workplace / "found").iterdir()] == ["a_overlay.png"]
+    assert mine.read_text() == "mine"
+    assert run_cli(*words, "--overwrite").code == 0
+    assert mine.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_stack_that_was_written_page_by_page_is_predicted_like_one_that_was_written_at_once(trained, run_cli):
+    trained()
+    image, _, _ = bodies(5)
+    tifffile.imwrite("once.tif", image)
+    for z, plane in enumerate(image):
+        tifffile.imwrite("pages.tif", plane, append=z > 0)
+    result = run_cli("predict", "once.tif", "pages.tif", "--run", "tiny", "--out", "found")
+    assert result.code == 0, result.err
+    found = [tifffile.imread(f"found/{name}.tif") for name in ("once", "pages")]
+    assert found[0].shape == image.shape
+    np.testing.assert_array_equal(*found)
+
+
 def test_a_broken_volume_is_passed_over_and_named(trained, run_cli, workplace):
     trained()
     (workplace / "broken.h5").write_bytes(b"nothing")

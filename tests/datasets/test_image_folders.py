@@ -280,3 +280,16 @@ def test_masks_painted_in_colours_work_in_image_folders_too(workplace):
     mask = made.read(made.cases("train")[0]).maps["mask"]
     np.testing.assert_array_equal(mask[0], [0] * 13 + [1] * 13)
     np.testing.assert_array_equal(made.as_stored(mask), painted[:, :, ::-1])
+
+
+def test_images_of_8_and_16_bits_in_one_set_are_a_warning_across_splits_too(workplace):
+    root = write_folders(workplace, {"train": 3, "val": 2})
+    said = "images differ in their bits: {} with 8 bits (such as `{}`) and {} with 16 bits (such as `{}`)"
+    for number in range(2):
+        path = root / f"val/image/{number:02d}.png"
+        cv2.imwrite(str(path), cv2.imread(str(path)).astype(np.uint16) * 257)
+    found = {split: list(layout(root).inspect(split)) for split in ("train", "val")}
+    assert [finding.code for finding in found["train"]] == []
+    (finding,) = found["val"]
+    assert (finding.code, finding.severity) == ("mixed_bits", "warning")
+    assert said.format(1, "train/image/00.png", 2, "val/image/00.png") in finding.message

@@ -213,6 +213,62 @@ def test_a_mask_with_fewer_slices_is_named(root):
     assert told == f"mask `{root / '0004/mask'}` has 7 slices, but its raw volume has 8"
 
 
+def test_slices_are_paired_by_number_and_those_without_a_partner_are_named(root):
+    raw, mask = root / "0004/raw", root / "0004/mask"
+    (raw / "z3.tif").unlink()
+    (mask / "z6.tif").unlink()
+    said = f"slices 3 and 6 have no partner: `{mask}` lacks 6 and `{raw}` lacks 3"
+    assert everywhere(root)["slices_without_partner"] == said
+    with pytest.raises(DataError) as caught:
+        layout(root, split={"val": None}).cases("train")
+    assert caught.value.message.startswith(said)
+    made = layout(root, apply_mask=True, split={"val": None})
+    with pytest.raises(DataError) as caught:  # as in a prediction, which checks no data set
+        made.read_input(root / "0004")
+    assert caught.value.message.startswith(said)
+
+
+def test_a_number_that_no_slice_has_is_a_warning(root):
+    for kind in ("raw", "mask"):
+        (root / f"0004/{kind}/z3.tif").unlink()
+    said = everywhere(root)["missing_slices"]
+    assert said == f"slice 3 is missing in `{root / '0004/raw'}` (numbers 0 to 7)"
+
+
+def test_slices_of_8_and_16_bits_in_one_sample_are_refused(root):
+    path = root / "0004/raw/z3.tif"
+    tifffile.imwrite(path, np.zeros((16, 16), np.uint8))
+    said = f"slice `{path}` has 8 bits, but `{root / '0004/raw/z0.tif'}` has 16: their scales differ by 257"
+    assert everywhere(root)["slices_of_mixed_bits"] == said
+    with pytest.raises(DataError) as caught:
+        layout(root, split={"val": None}).read_input(root / "0004")
+    assert caught.value.message == said
+
+
+def test_samples_of_8_and_16_bits_in_one_set_are_a_warning(root):
+    for z in range(8):
+        tifffile.imwrite(root / f"0004/raw/z{z}.tif", np.full((16, 16), z, np.uint8))
+    said = faults(root)["mixed_bits"]
+    assert said == (
+        "samples differ in their bits: 1 with 8 bits (such as `0004`) and 11 with 16 bits (such as `0001`); "
+        "their scales differ by 257"
+    )
+    assert layout(root).cases("train")
+
+
+def test_a_stack_that_was_written_page_by_page_trains_like_one_that_was_written_at_once(root):
+    expected = {case.id: layout(root).read(case).image for case in layout(root).cases("train")}
+    for folder in root.glob("*/*"):
+        planes = [tifffile.imread(folder / f"z{z}.tif") for z in range(8)]
+        for z, plane in enumerate(planes):
+            (folder / f"z{z}.tif").unlink()
+            tifffile.imwrite(folder / "stack.tif", plane, append=z > 0)
+    made = layout(root)
+    assert {case.id for case in made.cases("train")} == set(expected)
+    for case in made.cases("train"):
+        np.testing.assert_array_equal(made.read(case).image, expected[case.id])
+
+
 def test_data_check_lists_all_these_faults_at_once(root, run_cli):
     (root / "0004/mask/z3.tif").unlink()
     (root / "0005/raw/z1.tif").write_bytes(b"no image")

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from segcli.core.errors import ConfigError
+from segcli.core.names import composed
 
 __all__ = ["Claims"]
 
@@ -44,5 +45,8 @@ class Claims:
 
 
 def _place(path: Path) -> Path:
-    """Resolve the folder of a path, so that two names of a file are equal; a link itself is not followed."""
-    return path.parent.resolve() / path.name
+    """Resolve the folder of a path, so that two names of a file are equal; a link itself is not followed.
+
+    Names that differ only in the Unicode form of their letters are one file on some file systems.
+    """
+    return path.parent.resolve() / composed(path.name)

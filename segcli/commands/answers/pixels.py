@@ -90,12 +90,7 @@ class PixelAnswers(Answers):
         targets = {path: self.target(path) for path in self.files}
         for path, target in targets.items():
             claims.take(target, path)
-            if target.exists() and not (options.overwrite or options.skip_existing):
-                raise ConfigError(
-                    f"`{target}` exists",
-                    hint="replace it with `--overwrite`, skip it with `--skip-existing`, or give another folder with "
-                    "`--out`",
-                )
+            self._refuse_existing(target)
         for option, file in self.shared().items():
             claims.take(file, option, "file")
         if options.skip_existing:
@@ -105,8 +100,18 @@ class PixelAnswers(Answers):
         cases = [case for path in targets for case in self._cases(path, listener)]
         for case in cases:
             for what, file in self.beside(case).items():
-                claims.take(file, case.image, what)
+                claims.take(file, case.place, what)
+                self._refuse_existing(file)
         return cases
+
+    def _refuse_existing(self, file: Path) -> None:
+        """Refuse to replace a result; with `--skip-existing`, files beside a missing mask are not complete."""
+        if file.exists() and not (self.options.overwrite or self.options.skip_existing):
+            raise ConfigError(
+                f"`{file}` exists",
+                hint="replace it with `--overwrite`, skip it with `--skip-existing`, or give another folder with "
+                "`--out`",
+            )
 
     def _cases(self, path: Path, listener: Listener) -> list[Case]:
         try:
