@@ -7,7 +7,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -52,30 +51,6 @@ WORDS = {2: "image", 3: "volume"}
 Window = tuple[slice, ...]
 Add = Callable[[Array], None]
 """Adds the next rows of an image, or the next planes `(d, *S)` or `(d, *S, C)` of a volume."""
-
-
-@dataclass(frozen=True)
-class Header:
-    """Describes the image of a file without decoding it."""
-
-    size: tuple[int, ...]
-    """Height and width, or planes, rows and columns."""
-    channels: int
-    """Channels as stored, without a declared alpha channel."""
-    itemsize: int
-    """Bytes per value."""
-    spacing: tuple[float, ...] | None = None
-    """Millimetres between pixels along each axis; None if the file does not store them."""
-    grid: "Grid | None" = field(default=None, compare=False)
-    """Geometry in patient space; None if the file does not store it."""
-    bilevel: bool = False
-    """True for one bit per pixel."""
-    white_is_zero: bool = False
-    """True if the file declares that 0 is white and a larger number is black."""
-    orientation: int = 1
-    """Orientation that the file states, in the numbers of EXIF; pixels and size are turned already."""
-    page_count: int = 1
-    """Pages or frames of a 2D file, one of which is read."""
 
 
 class Picture(ABC):

@@ -126,7 +126,6 @@ class TIFF(FileFormat):
         """
         with reading(path, "slice", hint=SLICE_HINT), open_tiff(path) as tiff:
             pixels, described = _stored_plane(path, tiff, page)
-            pixels = as_shown(pixels, of_page(described))
             if labels:
                 return pixels
             colours = TiffColours(path, described, 1)
@@ -150,24 +149,30 @@ class Slices:
 
 
 @lru_cache(maxsize=16)
-def _pages_of(path: Path, _changed: int) -> tuple[int, ...]:
-    """Find the position of the page of each plane; empty if planes and pages are not the same."""
+def _pages_of(path: Path, _changed: int) -> tuple[tuple[int, ...], int]:
+    """Find the position of the page of each plane, and the orientation that the first page states.
+
+    No positions if planes and pages are not the same.
+    """
     with open_tiff(path) as tiff:
         series = slices_of(path, tiff)
         axes, shape = named_axes(path, series)
         offsets = tuple(page.offset for page in series.pages if page is not None)
-    return offsets if (len(offsets), axes[1:]) == (shape[0], "YX") else ()
+    orientation = of_page(series.keyframe)
+    return (offsets if (len(offsets), axes[1:]) == (shape[0], "YX") else ()), orientation
 
 
 def _stored_plane(path: Path, tiff: tifffile.TiffFile, number: int) -> tuple[Array, tifffile.TiffPage]:
-    """Read a grey plane as it is stored, with the page that describes it."""
-    pages = _pages_of(path, path.stat().st_mtime_ns) if len(directories(path).offsets) > 1 else ()
+    """Read a grey plane upright, with the numbers that are stored, and the page that describes it."""
+    pages: tuple[int, ...] = ()
+    if len(directories(path).offsets) > 1:
+        pages, orientation = _pages_of(path, path.stat().st_mtime_ns)
     if pages:
         tiff.filehandle.seek(pages[number])
         page = tifffile.TiffPage(tiff, index=number)
-        return page.asarray(), page
+        return as_shown(page.asarray(), orientation), page
     series = slices_of(path, tiff)
-    return _plane_of_one_page(path, series, number), series.keyframe
+    return as_shown(_plane_of_one_page(path, series, number), of_page(series.keyframe)), series.keyframe
 
 
 def _plane_of_one_page(path: Path, series: tifffile.TiffPageSeries, number: int) -> Array:

@@ -2,6 +2,7 @@
 
 import unicodedata
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -83,7 +84,7 @@ def test_volumes_and_label_maps_are_paired(tmp_path):
     for folder, name in (("imagesTr", APART), ("labelsTr", COMPOSED)):
         (root / folder).mkdir(parents=True)
         for stem in (name, "b"):
-            (root / folder / f"{stem}.nii.gz").write_bytes(b"read later")
+            nibabel.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.eye(4)).to_filename(root / folder / f"{stem}.nii.gz")
     made = layout(root, format="nifti_volumes", num_classes=1, split={"train": [APART], "val": ["b"]})
     (case,) = made.cases("train")
     assert (case.id, case.image.name, case.label.name) == (COMPOSED, f"{APART}.nii.gz", f"{COMPOSED}.nii.gz")
