@@ -1,0 +1,185 @@
+"""Field of view of a photograph: the disc that the camera saw, read from a mask or estimated from its dark border."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from segcli.core.types import Array, Mask
+from segcli.data.samples import as_unit, interpolated
+
+__all__ = ["Estimated", "Field", "Painted", "estimated"]
+
+SIDE = 1024
+"""The field is estimated on a picture whose longer side has at most this many pixels."""
+STEP = 2048
+"""Side length of the parts in which an image is read, before rounding to whole blocks."""
+EDGE = 0.2
+"""Brightness at the edge of the field, between that of the outside (0) and of the inside (1)."""
+CONTRAST = 0.4
+"""Largest brightness outside, as a share of the brightness inside."""
+SHARES = (0.2, 0.995)
+"""Smallest and largest share of the picture that a field covers."""
+SOLID = 0.9
+"""Smallest share of the convex shape that is bright."""
+MARGIN = 0.02
+"""Width of the sides of the bounding box whose outline is not compared with a circle, as a share of the longer side."""
+SMALLEST_ARC = 0.1
+"""Smallest share of the outline that is compared."""
+ROUND = 0.05
+"""Largest distance of the outline from the circle, in radii."""
+
+
+class Field(ABC):
+    """Tells which pixels of an image lie in the field of view."""
+
+    size: tuple[int, ...]
+    """Height and width of the image."""
+
+    @abstractmethod
+    def rows(self, rows: slice) -> Mask:
+        """Return the pixels inside of some rows, `(rows, W)`."""
+
+    @property
+    def inside(self) -> Mask:
+        """Return all pixels inside, `(H, W)`."""
+        return self.rows(slice(0, self.size[0]))
+
+
+class Painted(Field):
+    """Holds a mask with one bit per pixel.
+
+    Args:
+        size: Height and width.
+        parts: Rows of the mask, in order, each `(h, W)`.
+    """
+
+    def __init__(self, size: tuple[int, ...], parts: list[Mask]) -> None:
+        self.size = size
+        self.packed = np.concatenate([np.packbits(part, axis=1) for part in parts])
+
+    def rows(self, rows: slice) -> Mask:
+        """Unpack the bits of some rows."""
+        inside: Mask = np.unpackbits(self.packed[rows], axis=1, count=self.size[1]).view(bool)
+        return inside
+
+
+@dataclass(frozen=True)
+class Estimated(Field):
+    """Holds a field that was estimated on a reduced picture."""
+
+    size: tuple[int, ...]
+    reduced: Mask
+    """Field of the reduced picture."""
+    step: int
+    """Side length of the block of pixels that one pixel of the reduced picture stands for."""
+
+    def rows(self, rows: slice) -> Mask:
+        """Enlarge some rows; the outline is interpolated."""
+        height, width = self.reduced.shape
+        at = np.clip((np.arange(rows.start, rows.stop) + 0.5) / self.step - 0.5, 0.0, height - 1.0)
+        below = at.astype(np.intp)
+        first, last = below[0], min(below[-1] + 2, height)
+        near = interpolated(self.reduced[first:last].astype(np.float32), (last - first, width * self.step))
+        near = near[:, : self.size[1]]
+        share = (at - below).astype(np.float32)[:, None]
+        above = np.minimum(below + 1, height - 1)
+        inside: Mask = near[below - first] * (1 - share) + near[above - first] * share >= 0.5
+        return inside
+
+
+def estimated(size: tuple[int, ...], read: Callable[[tuple[slice, ...]], Array]) -> Estimated | None:
+    """Estimate the field of view of a photograph with a dark border.
+
+    The brightest channel is reduced, smoothed and thresholded at a small share of its range; the largest component is
+    closed to a convex shape. It must be nearly a disc, which the frame may cut at its sides.
+
+    Args:
+        size: Height and width.
+        read: Reads pixels `(*window, C)` as stored.
+
+    Returns:
+        The field, or None if the picture shows no such shape on a dark border.
+    """
+    step = max(math.ceil(max(size) / SIDE), 1)
+    reduced = _shape(_reduced(size, read, step))
+    return None if reduced is None else Estimated(size, reduced, step)
+
+
+def _reduced(size: tuple[int, ...], read: Callable[[tuple[slice, ...]], Array], step: int) -> Array:
+    """Average blocks of `step` pixels, reading part by part; return the brightest channel, `(h, w)` float32."""
+    part = max(STEP // step, 1) * step
+    height, width = size
+    return np.concatenate(
+        [
+            np.concatenate(
+                [
+                    _blocks(read((slice(top, min(top + part, height)), slice(left, min(left + part, width)))), step)
+                    for left in range(0, width, part)
+                ],
+                axis=1,
+            )
+            for top in range(0, height, part)
+        ]
+    )
+
+
+def _blocks(pixels: Array, step: int) -> Array:
+    unit = as_unit(pixels)
+    for axis in (0, 1):
+        starts = np.arange(0, unit.shape[axis], step)
+        counts = np.diff(np.append(starts, unit.shape[axis])).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+        unit = np.add.reduceat(unit, starts, axis=axis) / counts.astype(np.float32)
+    brightest: Array = unit.max(axis=2)
+    return brightest
+
+
+def _shape(bright: Array) -> Mask | None:
+    """Find the bright convex shape on a dark border; None if there is none that looks like a field of view."""
+    import cv2  # noqa: PLC0415 - completion of keys imports this module and must be fast
+
+    smooth = cv2.GaussianBlur(bright, (0, 0), max(max(bright.shape) / 500, 0.8))
+    low = float(np.percentile(smooth, 0.5))
+    high = float(np.median(smooth[smooth >= (low + smooth.mean()) / 2]))
+    hull = _hull((smooth > low + EDGE * (high - low)).astype(np.uint8))
+    if hull is None or not SHARES[0] <= hull.mean() <= SHARES[1] or not _is_disc(hull):
+        return None
+    field: Mask = hull > 0
+    return field if np.median(smooth[~field]) <= CONTRAST * np.median(smooth[field]) else None
+
+
+def _hull(mask: Array) -> Array | None:
+    """Close the largest component to a convex shape, without thin parts; None if that changes it much."""
+    import cv2  # noqa: PLC0415
+
+    radius = max(round(max(mask.shape) / 100), 1)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    framed = cv2.copyMakeBorder(mask, *[radius] * 4, cv2.BORDER_REPLICATE)
+    opened = np.ascontiguousarray(cv2.morphologyEx(framed, cv2.MORPH_OPEN, disc)[radius:-radius, radius:-radius])
+    contours, _ = cv2.findContours(opened, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not contours:
+        return None
+    outline = cv2.convexHull(max(contours, key=cv2.contourArea))
+    hull: Array = cv2.fillConvexPoly(np.zeros_like(opened), outline, 1)
+    return hull if opened[hull > 0].mean() >= SOLID else None
+
+
+def _is_disc(field: Array) -> bool:
+    """Tell whether the outline is a circle, except where the sides of its bounding box cut it straight."""
+    import cv2  # noqa: PLC0415
+
+    left, top, width, height = cv2.boundingRect(field)
+    contours, _ = cv2.findContours(field, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    x, y = contours[0][:, 0].T.astype(float)
+    margin = MARGIN * max(width, height)
+    free = (np.minimum(x - left, left + width - 1 - x) > margin) & (np.minimum(y - top, top + height - 1 - y) > margin)
+    if free.mean() < SMALLEST_ARC:
+        return False
+    x, y = x[free], y[free]
+    # algebraic fit of a circle: x² + y² = 2ax + 2by + c
+    (a, b, c), *_ = np.linalg.lstsq(np.stack([2 * x, 2 * y, np.ones_like(x)], axis=1), x**2 + y**2, rcond=None)
+    radius = math.sqrt(max(c + a**2 + b**2, 0.0))
+    apart = np.abs(np.hypot(x - a, y - b) - radius)
+    return bool(np.percentile(apart, 95) <= ROUND * radius)
