@@ -55,6 +55,15 @@ VideoOpt = Annotated[
     typer.Option("--video", help="Also write the images with their masks as a video (.mp4).", show_default=False),
 ]
 FpsOpt = Annotated[float, typer.Option("--fps", min=0.1, max=240, help="Frames per second of the video.")]
+FovOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--fov",
+        metavar="FOLDER",
+        help="Masks of the field of view, named as the images; nothing is predicted outside.",
+        show_default=False,
+    ),
+]
 SkipExistingOpt = Annotated[bool, typer.Option("--skip-existing", help="Skip images that already have a mask.")]
 
 
@@ -72,6 +81,7 @@ def predict(
     tta: TTAOpt = None,
     video: VideoOpt = None,
     fps: FpsOpt = 10.0,
+    fov: FovOpt = None,
     overwrite: OverwriteOpt = False,
     skip_existing: SkipExistingOpt = False,
     as_json: JsonOpt = False,
@@ -102,6 +112,7 @@ def predict(
         uncertainty=uncertainty,
         video=video,
         fps=fps,
+        fov=fov,
         overwrite=overwrite,
         skip_existing=skip_existing,
     )

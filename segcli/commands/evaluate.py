@@ -84,6 +84,9 @@ def evaluate_run(
     showcase = Showcase(parts, CASES)
     predictions = folder / "predictions" if run.output.save_predictions and parts.task.has_pixels else None
     result = _predict(parts, cases, predictions, showcase, listener)
+    notes += [] if parts.fields.summary is None else [parts.fields.summary]
+    if parts.fields.warning is not None:
+        listener.warn(parts.fields.warning)
     where = _Where(chosen, path, checkpoint.header["progress"]["epoch"], folder, predictions)
     done = _scored(parts, result, where, notes)
     if not parts.task.has_pixels:

@@ -2,15 +2,19 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from segcli.core.errors import DataError
 from segcli.core.types import Array, Mask
+from segcli.data.images import read_labels
 from segcli.data.samples import as_unit, interpolated
+from segcli.files import open_picture
 
-__all__ = ["Estimated", "Field", "Painted", "estimated"]
+__all__ = ["Field", "estimated", "read_field"]
 
 SIDE = 1024
 """The field is estimated on a picture whose longer side has at most this many pixels."""
@@ -26,9 +30,9 @@ SOLID = 0.9
 """Smallest share of the convex shape that is bright."""
 MARGIN = 0.02
 """Width of the sides of the bounding box whose outline is not compared with a circle, as a share of the longer side."""
-SMALLEST_ARC = 0.1
+SMALLEST_ARC = 0.14
 """Smallest share of the outline that is compared."""
-ROUND = 0.05
+ROUND = 0.04
 """Largest distance of the outline from the circle, in radii."""
 
 
@@ -48,17 +52,13 @@ class Field(ABC):
         return self.rows(slice(0, self.size[0]))
 
 
-class Painted(Field):
-    """Holds a mask with one bit per pixel.
+@dataclass(frozen=True)
+class _Painted(Field):
+    """Holds the field of a mask file."""
 
-    Args:
-        size: Height and width.
-        parts: Rows of the mask, in order, each `(h, W)`.
-    """
-
-    def __init__(self, size: tuple[int, ...], parts: list[Mask]) -> None:
-        self.size = size
-        self.packed = np.concatenate([np.packbits(part, axis=1) for part in parts])
+    size: tuple[int, ...]
+    packed: Array
+    """One bit per pixel, `(H, W / 8)` uint8."""
 
     def rows(self, rows: slice) -> Mask:
         """Unpack the bits of some rows."""
@@ -67,7 +67,7 @@ class Painted(Field):
 
 
 @dataclass(frozen=True)
-class Estimated(Field):
+class _Estimated(Field):
     """Holds a field that was estimated on a reduced picture."""
 
     size: tuple[int, ...]
@@ -90,7 +90,40 @@ class Estimated(Field):
         return inside
 
 
-def estimated(size: tuple[int, ...], read: Callable[[tuple[slice, ...]], Array]) -> Estimated | None:
+def read_field(path: Path) -> Field:
+    """Read a field of view from a mask; a mask of grey values is cut at middle grey.
+
+    Raises:
+        DataError: The file is unreadable, or marks no pixel.
+    """
+    packed: dict[int, list[Array]] = {0: [], 127: []}
+    width, top = 0, 0
+    for strip in _strips(path):
+        width, top = strip.shape[1], max(top, int(strip.max(initial=0)))
+        for limit, rows in packed.items():
+            rows.append(np.packbits(strip > limit, axis=1))
+    bits = np.concatenate(packed[127 if top > 1 else 0])
+    if not bits.any():
+        raise DataError(
+            f"field-of-view mask `{path}` is empty: it marks no pixel as inside",
+            hint="mark the pixels of the field with 1 or 255, or remove the mask",
+        )
+    return _Painted((len(bits), width), bits)
+
+
+def _strips(path: Path) -> Iterator[Array]:
+    """Read a mask as a whole or, if it is large, row by row of tiles, each `(h, W)`."""
+    with open_picture(path, 2) as picture:
+        if picture.is_large:
+            picture.prepare(None)
+            height, width = picture.size
+            for top in range(0, height, STEP):
+                yield picture.read((slice(top, min(top + STEP, height)), slice(0, width)))[:, :, 0]
+            return
+    yield read_labels(path)
+
+
+def estimated(size: tuple[int, ...], read: Callable[[tuple[slice, ...]], Array]) -> Field | None:
     """Estimate the field of view of a photograph with a dark border.
 
     The brightest channel is reduced, smoothed and thresholded at a small share of its range; the largest component is
@@ -105,7 +138,7 @@ def estimated(size: tuple[int, ...], read: Callable[[tuple[slice, ...]], Array])
     """
     step = max(math.ceil(max(size) / SIDE), 1)
     reduced = _shape(_reduced(size, read, step))
-    return None if reduced is None else Estimated(size, reduced, step)
+    return None if reduced is None else _Estimated(size, reduced, step)
 
 
 def _reduced(size: tuple[int, ...], read: Callable[[tuple[slice, ...]], Array], step: int) -> Array:
@@ -156,8 +189,7 @@ def _hull(mask: Array) -> Array | None:
 
     radius = max(round(max(mask.shape) / 100), 1)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    framed = cv2.copyMakeBorder(mask, *[radius] * 4, cv2.BORDER_REPLICATE)
-    opened = np.ascontiguousarray(cv2.morphologyEx(framed, cv2.MORPH_OPEN, disc)[radius:-radius, radius:-radius])
+    opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc)
     contours, _ = cv2.findContours(opened, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not contours:
         return None

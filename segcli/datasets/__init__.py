@@ -154,6 +154,14 @@ class Layout(ABC):
             DataError: A file is unreadable or does not fit the data set's description.
         """
 
+    def field_of(self, image: Path) -> Path | None:
+        """Find the field-of-view mask of an image that belongs to this data set; None if there is none."""
+        return None
+
+    def field_stems(self, image: Path) -> list[str]:
+        """List the file stems that the field-of-view mask of an image may have, the preferred one first."""
+        return [image.stem]
+
     def read_input(self, path: Path, index: int | None = None) -> Sample:
         """Decode an image without label, converted like those of the data set; for prediction.
 

@@ -19,7 +19,8 @@ from segcli.data.classes.binary_masks import BinaryMasks
 from segcli.data.classes.class_list import Mistake, completed_classes
 from segcli.data.classes.masks import MaskKeys, MaskReader
 from segcli.data.conversion import Color, Conversion
-from segcli.data.images import EXTENSIONS, natural_key, read_image, read_labels, supported
+from segcli.data.field_of_view import read_field
+from segcli.data.images import EXTENSIONS, natural_key, read_image, supported
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.datasets import Layout
@@ -64,6 +65,11 @@ class Pictures(Layout):
         made: MaskReader | BinaryMasks = self.config.reader(self.spec) if several else BinaryMasks()
         return made
 
+    @property
+    def learns_outside(self) -> bool:
+        """Tell whether pixels outside the field of view count as background in the loss."""
+        return False
+
     # ---- finding cases
 
     @abstractmethod
@@ -100,13 +106,18 @@ class Pictures(Layout):
         image = self.convert(read_image(case.image), case.image)
         maps = {} if case.label is None else self.masks.read(case.label)
         if case.fov is not None:
-            maps["valid"] = _inside(_field(case.fov), maps.get("valid"))
+            field = _field(case.fov)
+            maps["valid"] = _inside(field, maps.get("valid"))
+            if self.learns_outside:
+                maps["outside"] = 1 - field
         for name, values in maps.items():
             if values.shape != image.shape[:2]:
-                path = case.fov if name == "valid" and case.fov is not None else case.label
+                path = case.fov if name != "mask" and case.fov is not None else case.label
                 assert path is not None
                 finding = size_mismatch(path, values.shape, case.image, image.shape[:2])
                 raise DataError(finding.message, hint=finding.hint)
+        if "outside" in maps and "mask" in maps:
+            maps["mask"] = maps["mask"] * (maps["outside"] == 0)
         return Sample(image=image, maps=maps)
 
     def converted(self, pixels: Array, path: Path) -> Array:
@@ -193,9 +204,8 @@ def by_stem(folder: Path, extensions: Sequence[str], suffixes: Sequence[str] = (
 
 
 def _field(path: Path) -> Array:
-    """Read a field of view as 0 and 1; a mask of grey values is cut at middle grey."""
-    field = read_labels(path)
-    return (field > (127 if field.max(initial=0) > 1 else 0)).astype(np.uint8)
+    """Read a field of view as 0 and 1."""
+    return read_field(path).inside.astype(np.uint8)
 
 
 def _inside(field: Array, valid: Array | None) -> Array:

@@ -34,6 +34,8 @@ class PredictOptions:
     fps: float = 10.0
     """Frames per second of the video."""
     overwrite: bool = False
+    fov: Path | None = None
+    """Folder of field-of-view masks, named as the images."""
     skip_existing: bool = False
     """Skip images whose mask exists."""
 

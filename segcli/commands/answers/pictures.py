@@ -110,7 +110,16 @@ class PictureAnswers(PixelAnswers):
         files = {kind: str(paths[kind]) for kind in order if kind in paths}
         # for a single mask, only its share
         share = shares if len(shares) > 1 else next(iter(shares.values()))
-        self.done.written.append({"image": str(case.image), **files, "share": share})
+        source = self.fields.source(case.image)
+        field = {} if source is None else {"fov": source}
+        self.done.written.append({"image": str(case.image), **files, **field, "share": share})
+
+    def finish(self) -> None:
+        """Tell where the fields of view came from."""
+        if self.fields.summary is not None:
+            self.listener.notice(self.fields.summary)
+        if self.fields.warning is not None:
+            self.listener.warn(self.fields.warning)
 
     def _write_whole(
         self, paths: dict[str, Path], source: Path, image: Array, prediction: Prediction
@@ -167,7 +176,7 @@ ORDER = ("uncertainty", "probability", "overlay", "index", "color", "mask")
 
 def _probability(prediction: Prediction) -> Array:
     """Convert the probability to 16 bits; with several classes, that of the predicted class."""
-    return _in_16_bits(prediction.probs.max(axis=0))
+    return _in_16_bits(prediction.confidence)
 
 
 def _in_16_bits(values: Array) -> Array:

@@ -35,11 +35,13 @@ class VolumeAnswers(PixelAnswers):
 
     @classmethod
     def refuse(cls, overrides: Overrides, options: PredictOptions) -> None:
-        """Refuse an option for 2D images."""
+        """Refuse options for 2D images."""
         if options.video is not None:
             raise ConfigError(
                 "`--video` is for 2D images", hint="remove the option; `--overlay` draws slices of a volume"
             )
+        if options.fov is not None:
+            raise ConfigError("`--fov` is for 2D images", hint="remove the option; volumes have no field of view")
 
     # ---- the plan
 
