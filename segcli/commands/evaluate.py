@@ -318,7 +318,8 @@ def _predict(
     def save(case: Case, probs: Tensor, scored: Scored) -> None:
         showcase.hear(case, probs, scored)
         if predictions is not None:
-            answer = parts.task.decide(probs.cpu().numpy(), threshold)
+            field = parts.field_of(case)
+            answer = parts.task.decided(probs.cpu().numpy(), threshold, None if field is None else field.inside)
             parts.layout.save_answer(predictions, case, answer)
 
     listener.stage("evaluation", len(cases))

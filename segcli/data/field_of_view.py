@@ -173,13 +173,15 @@ def _shape(bright: Array) -> Mask | None:
     """Find the bright convex shape on a dark border; None if there is none that looks like a field of view."""
     import cv2  # noqa: PLC0415 - completion of keys imports this module and must be fast
 
-    smooth = cv2.GaussianBlur(bright, (0, 0), max(max(bright.shape) / 500, 0.8))
+    blur = max(max(bright.shape) / 500, 0.8)
+    smooth = cv2.GaussianBlur(bright, (0, 0), blur)
     low = float(np.percentile(smooth, 0.5))
     high = float(np.median(smooth[smooth >= (low + smooth.mean()) / 2]))
     hull = _hull((smooth > low + EDGE * (high - low)).astype(np.uint8))
     if hull is None or not SHARES[0] <= hull.mean() <= SHARES[1] or not _is_disc(hull):
         return None
-    field: Mask = hull > 0
+    # without the glow of the edge and its blur, which networks take for a vessel
+    field: Mask = cv2.erode(hull, _disc(round(blur))) > 0
     return field if np.median(smooth[~field]) <= CONTRAST * np.median(smooth[field]) else None
 
 
@@ -188,14 +190,20 @@ def _hull(mask: Array) -> Array | None:
     import cv2  # noqa: PLC0415
 
     radius = max(round(max(mask.shape) / 100), 1)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc)
+    opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, _disc(radius))
     contours, _ = cv2.findContours(opened, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not contours:
         return None
     outline = cv2.convexHull(max(contours, key=cv2.contourArea))
     hull: Array = cv2.fillConvexPoly(np.zeros_like(opened), outline, 1)
     return hull if opened[hull > 0].mean() >= SOLID else None
+
+
+def _disc(radius: int) -> Array:
+    import cv2  # noqa: PLC0415
+
+    disc: Array = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return disc
 
 
 def _is_disc(field: Array) -> bool:

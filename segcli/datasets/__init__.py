@@ -155,7 +155,7 @@ class Layout(ABC):
         """
 
     def field_of(self, image: Path) -> Path | None:
-        """Find the field-of-view mask of an image that belongs to this data set; None if there is none."""
+        """Find the field-of-view mask of an image of this data set, or of a copy of it; None if there is none."""
         return None
 
     def field_stems(self, image: Path) -> list[str]:

@@ -5,7 +5,6 @@ list files, or seeded fractions of one folder.
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,7 +23,6 @@ from segcli.data.samples import Case
 from segcli.data.settings import DatasetSpec
 from segcli.data.split_settings import SplitSettings
 from segcli.data.splits import Division, divide
-from segcli.datasets import SPLITS
 from segcli.datasets._pictures import PictureKeys, Pictures, by_stem
 from segcli.datasets._small import COUNTS, picture
 from segcli.files.png import PNG
@@ -168,26 +166,26 @@ class ImageFolders(Pictures):
         return cases, findings
 
     def field_of(self, image: Path) -> Path | None:
-        """Find the mask of an image of any split in `fov_folder`."""
-        if self.config.fov_folder is None or self.spec.paths.root is None:
+        """Find the mask of an image in an `image_folder` with a `fov_folder` beside it, of this data set or a copy."""
+        inner, here = Path(self.config.image_folder).parts, image.absolute().parent
+        if self.config.fov_folder is None or here.parts[len(here.parts) - len(inner) :] != inner:
             return None
-        return self._fields().get(image.resolve())
+        masks = self._masks_of_fields(Path(*here.parts[: len(here.parts) - len(inner)]) / self.config.fov_folder)
+        return next((masks[key][0] for key in self._keys(image) if key in masks), None)
 
     @cache  # noqa: B019 - a layout lives as long as its run
-    def _fields(self) -> dict[Path, Path]:
-        """Map each image that has a field-of-view mask to it; splits whose folders are missing are left out."""
-        found: dict[Path, Path] = {}
-        for split in filter(self.has, SPLITS):
-            with suppress(DataError):
-                found |= {case.image.resolve(): case.fov for case in self.found(split)[0] if case.fov is not None}
-        return found
+    def _masks_of_fields(self, folder: Path) -> dict[str, list[Path]]:
+        folder = Path(shown(folder))
+        return by_stem(folder, self.config.extensions, _all(self.config.fov_suffix)) if folder.is_dir() else {}
+
+    def _keys(self, image: Path) -> list[str]:
+        """List what may be the name of an image: its stem without one of the suffixes."""
+        return [image.stem.removesuffix(each) for each in _all(self.config.image_suffix) if image.stem.endswith(each)]
 
     def field_stems(self, image: Path) -> list[str]:
-        """Replace `image_suffix` by `fov_suffix`; the stem of the image itself comes last."""
-        endings = sorted(_all(self.config.image_suffix), key=len, reverse=True)
-        own = next((each for each in endings if each and image.stem.endswith(each)), "")
-        key = image.stem.removesuffix(own)
-        return list(dict.fromkeys([*(f"{key}{each}" for each in _all(self.config.fov_suffix)), image.stem]))
+        """Replace `image_suffix` by `fov_suffix`."""
+        keys = self._keys(image) or [image.stem]
+        return [f"{key}{each}" for key in keys for each in _all(self.config.fov_suffix)]
 
     def _images(self, split: str) -> dict[str, list[Path]]:
         """Find the images of a folder by their stem, without masks in the same folder."""

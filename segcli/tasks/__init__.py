@@ -116,6 +116,14 @@ class Task(ABC):
         """Leave nothing outside the field of view: probabilities `(K, *S)` are 0 where `inside` `(*S)` is False."""
         return probs * inside
 
+    def decided(self, probs: Array, threshold: float, inside: Mask | None) -> Array:
+        """Decide as `decide`, and leave the pixels outside the field of view empty, whatever the threshold."""
+        answer = self.decide(probs, threshold)
+        if inside is None:
+            return answer
+        kept: Array = answer * inside.reshape(*inside.shape, *[1] * (answer.ndim - inside.ndim))
+        return kept
+
     @abstractmethod
     def decide(self, probs: Array, threshold: float) -> Array:
         """Decide for each pixel, `(K, *S) -> (*S)` uint8: 0 and 255 for one mask, or the index of the class."""

@@ -22,7 +22,7 @@ MOST_NAMED = 3
 class Fields:
     """Finds the field of view of each image.
 
-    A mask in `folder` comes first, then the mask of an image of the run's own data set, then `inference.fov`.
+    A mask in `folder` comes first, then the mask in `fov_folder` of the run's own data set, then `inference.fov`.
 
     Args:
         layout: Layout of the run's data set.
@@ -81,8 +81,9 @@ class Fields:
         Raises:
             DataError: There is none, or there are two.
         """
-        stems = self.layout.field_stems(image)
-        found = next((self.masks[stem] for stem in stems if stem in self.masks), [])
+        stems = list(dict.fromkeys([*self.layout.field_stems(image), image.stem]))
+        named = ([path for path in self.masks.get(stem, []) if not path.samefile(image)] for stem in stems)
+        found = next(filter(None, named), [])
         if len(found) > 1:
             names = " and ".join(f"`{path}`" for path in found)
             raise DataError(f"image `{image}` has two field-of-view masks: {names}", hint="remove one of them")
