@@ -1,8 +1,8 @@
 # python benchmarks/field_of_view.py --chase data/chase_db1 --hrf data/hrf
 """Compares estimated fields of view with the masks of CHASE_DB1 and HRF, image by image.
 
-CHASE holds `images` and `fov`, HRF `images` and `mask`. Masks and photographs are read with Pillow. Prints IoU and Dice of
-each photograph, the share of its pixels that are wrongly inside and wrongly outside, and mean and smallest values.
+CHASE holds `images` and `fov`, HRF `images` and `mask`. Masks and photographs are read with Pillow. Prints IoU and Dice
+of each photograph, the share of its pixels that are wrongly inside and wrongly outside, and mean and smallest values.
 """
 
 import argparse
