@@ -87,7 +87,11 @@ class ImageFolders(Pictures):
         changes, mistakes = super().completed(values)
         if values.get("outside_fov") == "background" and values.get("fov_folder") is None:
             mistakes.append(
-                ("outside_fov", "is `background`, and the data set has no `fov_folder`", "set `fov_folder`")
+                (
+                    "outside_fov",
+                    "is `background`, and the data set has no `fov_folder`",
+                    "set `fov_folder`, or `outside_fov: ignore`",
+                )
             )
         return changes, mistakes
 
