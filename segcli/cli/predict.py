@@ -60,6 +60,15 @@ PageOpt = Annotated[
     int | None,
     typer.Option("--page", min=0, help="Page of images with several pages, counted from 0.", show_default=False),
 ]
+FovOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--fov",
+        metavar="FOLDER",
+        help="Masks of the field of view, named as the images; nothing is predicted outside.",
+        show_default=False,
+    ),
+]
 SkipExistingOpt = Annotated[bool, typer.Option("--skip-existing", help="Skip images that already have a mask.")]
 
 
@@ -79,6 +88,7 @@ def predict(
     video: VideoOpt = None,
     fps: FpsOpt = 10.0,
     page: PageOpt = None,
+    fov: FovOpt = None,
     overwrite: OverwriteOpt = False,
     skip_existing: SkipExistingOpt = False,
     as_json: JsonOpt = False,
@@ -113,6 +123,7 @@ def predict(
         video=video,
         fps=fps,
         page=page,
+        fov=fov,
         overwrite=overwrite,
         skip_existing=skip_existing,
         mark="".join(dict.fromkeys(each.mark for each in located)),

@@ -91,6 +91,9 @@ def evaluate_run(
     showcase = Showcase(parts, CASES)
     predictions = folder / "predictions" if run.output.save_predictions and parts.task.has_pixels else None
     result = _predict(parts, cases, predictions, showcase, listener)
+    notes += [] if parts.fields.summary is None else [parts.fields.summary]
+    if parts.fields.warning is not None:
+        listener.warn(parts.fields.warning)
     epoch = checkpoint.header["progress"]["epoch"]
     where = _Where(chosen, path, epoch, folder, predictions, None if data is None else shown(data), digest)
     done = _scored(parts, result, where, notes)
@@ -349,7 +352,8 @@ def _predict(
     def save(case: Case, probs: Tensor, scored: Scored) -> None:
         showcase.hear(case, probs, scored)
         if predictions is not None:
-            answer = parts.task.decide(probs.cpu().numpy(), threshold)
+            field = parts.field_of(case)
+            answer = parts.task.decided(probs.cpu().numpy(), threshold, None if field is None else field.inside)
             parts.layout.save_answer(predictions, case, answer)
 
     listener.stage("evaluation", len(cases))

@@ -168,6 +168,9 @@ def _check_losses(chosen: _Agreement) -> None:
 
 def _check_inference(chosen: _Agreement) -> None:
     run = chosen.run
+    if run.inference.fov == "auto" and (chosen.layout.ndim != 2 or not chosen.task.has_pixels):
+        message = f"is for masks of 2D images, not for format `{run.dataset.format}` with task `{run.task_name}`"
+        chosen.wrong(("inference", "fov"), message, "leave it out")
     if run.inference.undo_class_weights and all(part.class_weights == "none" for part in run.training.loss.values()):
         chosen.wrong(
             ("inference", "undo_class_weights"),

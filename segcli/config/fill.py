@@ -72,12 +72,14 @@ def _task(dataset: dict[str, Any], layout: Any) -> Any:
 
 
 def _fill_from_layout(values: dict[str, Any], layout: Any) -> None:
-    """Fill in the tile and the normalisation that suit images of this format."""
+    """Fill in the tile, the field of view and the normalisation that suit images of this format."""
     data, inference = values.setdefault("data", {}), values.setdefault("inference", {})
     if isinstance(data, dict) and isinstance(inference, dict):
         patch = data.get("patch_size") if layout.ndim == 3 else None
         tile = layout.default_tile
         inference.setdefault("tile", patch or (None if tile is None else list(tile)))
+        if inference.get("fov") is None:
+            inference["fov"] = "auto" if values["dataset"].get("fov_folder") else "none"
         preprocessing = data.setdefault("preprocessing", {})
         if isinstance(preprocessing, dict) and values["dataset"].get("mean") is None:
             preprocessing.setdefault("normalize", layout.normalizes)

@@ -139,6 +139,11 @@ class Inference(ConfigModel):
     without a new training."""
     postprocess: Postprocess = Postprocess()
     """Steps that clean the predicted masks."""
+    fov: Literal["auto", "none"] | None = None
+    """Field of view of a photograph without a mask of it; nothing is predicted outside. `auto`: estimate the field from
+    the dark border of the photograph. `none`: take the whole image. Masks come first: those of `segcli predict --fov`,
+    or those in `fov_folder` for images of the data set. Default: `auto` if the data set has a `fov_folder`, else
+    `none`."""
 
     def changed(self, ndim: int, threshold: float | None, tta: bool | None, tile: int | None) -> "Inference":
         """Change keys for one call; None keeps the value. `tta: false` also sets one scale."""

@@ -30,7 +30,8 @@ class Ready:
     """Holds one sample as the loader returns it."""
 
     arrays: dict[str, Array]
-    """`image` `(C, *S)` float32; maps `(*S)` uint8: `valid` always, `mask` where there is a label; and the facts."""
+    """`image` `(C, *S)` float32; maps `(*S)` uint8: `valid` always, `mask` where there is a label, `scored` where fewer
+    pixels count in the metrics than in the loss; and the facts."""
     geometry: Geometry
     stored_maps: dict[str, Array]
     """Maps at the stored size, for scoring; empty in training."""
@@ -123,6 +124,9 @@ class Pipeline:
         size = padded_size(sample.size, self.multiple, at_least)
         image = pad_end(self.normalised(sample.image, scale), size, mirror=True)
         arrays = {name: pad_end(values, size, mirror=False) for name, values in sample.maps.items()}
+        outside = arrays.pop("outside", None)
+        if outside is not None:  # counts in the loss, not in the metrics
+            arrays |= {"scored": arrays["valid"], "valid": arrays["valid"] | outside}
         arrays["image"] = np.ascontiguousarray(np.moveaxis(image, -1, 0))
         return Ready(arrays, Geometry(stored=stored, resized=sample.size, padded=size), stored_maps={})
 

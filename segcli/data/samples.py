@@ -44,8 +44,9 @@ class Sample:
     image: Array
     """`(*S, C)` as stored: uint8, uint16 or float32."""
     maps: dict[str, Array] = field(default_factory=dict)
-    """Maps that are cropped and turned with the image, each `(*S)`: `mask`, and `valid` if some pixels do not count,
-    both uint8; maps of values, such as a depth, are float32. Several masks that may overlap are one map `(*S, K)`."""
+    """Maps that are cropped and turned with the image, each `(*S)`: `mask`, `valid` if some pixels do not count, and
+    `outside` if some of these count as background in the loss, all uint8; maps of values, such as a depth, are
+    float32. Several masks that may overlap are one map `(*S, K)`."""
     facts: dict[str, Array] = field(default_factory=dict)
     """Values of the whole image, such as the number `class`; crops and turns do not change them."""
     stored_maps: dict[str, Array] = field(default_factory=dict)

@@ -48,6 +48,9 @@ class Layout(ABC):
     selecting: ClassVar[tuple[str, ...]] = ()
     """Keys of this format that leave cases out; they mean nothing for other data."""
 
+    page: int | None = None
+    """Page of 2D files of several pages, counted from 0."""
+
     def __init__(self, config: Any, spec: DatasetSpec) -> None:
         self.config = config
         self.spec = spec
@@ -178,6 +181,14 @@ class Layout(ABC):
         Raises:
             DataError: A file is unreadable or does not fit the data set's description.
         """
+
+    def field_of(self, image: Path) -> Path | None:
+        """Find the field-of-view mask of an image of this data set, or of a copy of it; None if there is none."""
+        return None
+
+    def field_stems(self, image: Path) -> list[str]:
+        """List the file stems that the field-of-view mask of an image may have, the preferred one first."""
+        return [image.stem]
 
     def read_input(self, path: Path, index: int | None = None) -> Sample:
         """Decode an image without label, converted like those of the data set; for prediction.

@@ -23,6 +23,7 @@ from segcli.data.classes.class_list import Mistake, completed_classes
 from segcli.data.classes.coding import Codings, white_is_zero
 from segcli.data.classes.masks import MaskKeys, MaskReader
 from segcli.data.conversion import Color, Conversion
+from segcli.data.field_of_view import read_field
 from segcli.data.images import EXTENSIONS, natural_key, read_image, read_marks, supported
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
@@ -74,6 +75,11 @@ class Pictures(Layout):
         made: MaskReader | BinaryMasks = self.config.reader(self.spec) if several else BinaryMasks()
         return made
 
+    @property
+    def learns_outside(self) -> bool:
+        """Tell whether pixels outside the field of view count as background in the loss."""
+        return False
+
     # ---- finding cases
 
     @abstractmethod
@@ -110,22 +116,29 @@ class Pictures(Layout):
         image = self.convert(read_image(case.image, self.page), case.image)
         maps = {} if case.label is None else self.masks.read(case.label)
         if case.fov is not None:
-            maps["valid"] = _inside(self._field(case.fov), maps.get("valid"))
+            field = self._field(case.fov)
+            maps["valid"] = _inside(field, maps.get("valid"))
+            if self.learns_outside:
+                maps["outside"] = 1 - field
         for name, values in maps.items():
             if values.shape != image.shape[:2]:
-                path = case.fov if name == "valid" and case.fov is not None else case.label
+                path = case.fov if name != "mask" and case.fov is not None else case.label
                 assert path is not None
                 orientations = self.header(path).orientation, self.header(case.image).orientation
                 finding = size_mismatch(path, values.shape, case.image, image.shape[:2], orientations)
                 raise DataError(finding.message, hint=finding.hint)
+        if "outside" in maps and "mask" in maps:
+            maps["mask"] = maps["mask"] * (maps["outside"] == 0)
         return Sample(image=image, maps=maps)
 
-    def _field(self, path: Path, codings: Codings | None = None) -> Array:
-        """Read a field of view as 0 and 1; a mask of grey values is cut at middle grey."""
-        field = read_marks(path, self.page)
-        if codings is not None:
-            codings.add(path, field)
-        return (field > (127 if field.max(initial=0) > 1 else 0)).astype(np.uint8)
+    def _field(self, path: Path) -> Array:
+        """Read a field of view as 0 and 1."""
+        return read_field(path, self.page).inside.astype(np.uint8)
+
+    def _examined_field(self, path: Path) -> Array:
+        """Read a field of view, and note how its mask stores what is inside."""
+        self.fields.add(path, read_marks(path, self.page))
+        return self._field(path)
 
     def inputs(self, path: Path) -> list[Case]:
         """Take the image in a file to predict, at the page that the data set states."""
@@ -234,7 +247,7 @@ class Pictures(Layout):
         if case.label is not None:
             maps, found = self.masks.examine(case.label)
             findings += found
-        field = tried(findings, "unreadable_fov", case.fov, lambda path: self._field(path, self.fields))
+        field = tried(findings, "unreadable_fov", case.fov, self._examined_field)
         if image is None:
             return None, findings
         fitting = {name: values for name, values in maps.items() if values.shape == image.shape[:2]}

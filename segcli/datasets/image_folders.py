@@ -7,7 +7,7 @@ list files, or seeded fractions of one folder.
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -17,6 +17,7 @@ from segcli.core.files import shown
 from segcli.core.names import existing
 from segcli.data.checks import Finding, doubles, extra_label
 from segcli.data.classes.binary_masks import BinaryMasks
+from segcli.data.classes.class_list import Mistake
 from segcli.data.classes.masks import MaskFormat, MaskReader
 from segcli.data.draws import group_of
 from segcli.data.samples import Case
@@ -41,13 +42,18 @@ class ImageFolders(Pictures):
         label_folder: str = "label"
         """Folder of the masks."""
         fov_folder: str | None = None
-        """Folder of field-of-view masks; pixels outside count neither in the loss nor in the metrics."""
+        """Folder of field-of-view masks. Pixels outside count neither in the loss nor in the metrics, and nothing is
+        predicted there."""
         image_suffix: str | list[str] = ""
         """End of the stem of an image that its mask does not have, such as `_training`."""
         label_suffix: str | list[str] = ""
         """End of the stem of a mask, such as `_manual1`."""
         fov_suffix: str | list[str] = ""
         """End of the stem of a field-of-view mask, such as `_training_mask`."""
+        outside_fov: Literal["ignore", "background"] = "ignore"
+        """Pixels outside the field of view in the loss, of training and of validation. `ignore`: they do not count.
+        `background`: they count as background, whatever the mask holds there, so that the network learns that they are
+        empty. Metrics and `data stats` count only pixels inside, in both cases."""
         mask_threshold: Annotated[int, Field(ge=0)] | None = None
         """Mask values above this are foreground. Without this key, a mask must hold only 0 and 1, or only 0 and 255."""
         mask_format: MaskFormat = "index"
@@ -91,6 +97,25 @@ class ImageFolders(Pictures):
                     f"`{split}`",
                     hint="remove one of them (`null` on the command line)",
                 )
+
+    @classmethod
+    def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
+        """Find keys that follow from other keys; `outside_fov: background` needs a `fov_folder`."""
+        changes, mistakes = super().completed(values)
+        if values.get("outside_fov") == "background" and values.get("fov_folder") is None:
+            mistakes.append(
+                (
+                    "outside_fov",
+                    "is `background`, and the data set has no `fov_folder`",
+                    "set `fov_folder`, or `outside_fov: ignore`",
+                )
+            )
+        return changes, mistakes
+
+    @property
+    def learns_outside(self) -> bool:
+        """Tell whether `outside_fov` is `background`."""
+        return self.config.outside_fov == "background"
 
     def reader(self) -> MaskReader | BinaryMasks:
         """Make the reader of the masks; binary masks use `mask_threshold`."""
@@ -161,6 +186,28 @@ class ImageFolders(Pictures):
             )
         return cases, findings
 
+    def field_of(self, image: Path) -> Path | None:
+        """Find the mask of an image in an `image_folder` with a `fov_folder` beside it, of this data set or a copy."""
+        inner, here = Path(self.config.image_folder).parts, image.absolute().parent
+        if self.config.fov_folder is None or here.parts[len(here.parts) - len(inner) :] != inner:
+            return None
+        masks = self._masks_of_fields(Path(*here.parts[: len(here.parts) - len(inner)]) / self.config.fov_folder)
+        return next((masks[key][0] for key in self._keys(image) if key in masks), None)
+
+    @cache  # noqa: B019 - a layout lives as long as its run
+    def _masks_of_fields(self, folder: Path) -> dict[str, list[Path]]:
+        folder = Path(shown(folder))
+        return by_stem(folder, self.config.extensions, _all(self.config.fov_suffix)) if folder.is_dir() else {}
+
+    def _keys(self, image: Path) -> list[str]:
+        """List what may be the name of an image: its stem without one of the suffixes."""
+        return [image.stem.removesuffix(each) for each in _all(self.config.image_suffix) if image.stem.endswith(each)]
+
+    def field_stems(self, image: Path) -> list[str]:
+        """Replace `image_suffix` by `fov_suffix`."""
+        keys = self._keys(image) or [image.stem]
+        return [f"{key}{each}" for key in keys for each in _all(self.config.fov_suffix)]
+
     def _images(self, split: str) -> dict[str, list[Path]]:
         """Find the images of a folder by their stem, without masks in the same folder."""
         config, folder = self.config, self._folder(split)
@@ -180,7 +227,7 @@ class ImageFolders(Pictures):
                 f"no folder `{folder}` with the {what} of split `{split}`",
                 hint=f"set `dataset.paths.{key}`, or the folder's name with `dataset.{_folder_key(what)}`",
             )
-        return by_stem(folder, self.config.extensions, [suffix] if isinstance(suffix, str) else suffix)
+        return by_stem(folder, self.config.extensions, _all(suffix))
 
     def _in_split(self, split: str, keys: list[str]) -> list[str]:
         settings = self.config.split
@@ -225,4 +272,8 @@ def _folder_key(what: str) -> str:
 
 
 def _first(suffix: str | list[str]) -> str:
-    return suffix if isinstance(suffix, str) else suffix[0]
+    return _all(suffix)[0]
+
+
+def _all(suffix: str | list[str]) -> list[str]:
+    return [suffix] if isinstance(suffix, str) else suffix

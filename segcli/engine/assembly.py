@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, ConfigError
 from segcli.core.registry import LOSSES, TASKS
-from segcli.core.types import Batch, IOSpec
+from segcli.core.types import Array, Batch, IOSpec
 from segcli.data.cache import DiskCache, MemoryCache, Resizing, forecast
+from segcli.data.field_of_view import Field
 from segcli.data.loader import EvaluationLoader, TrainLoader
 from segcli.data.pipeline import Pipeline, Source
 from segcli.data.samples import Case, Sample
@@ -23,6 +24,7 @@ from segcli.data.volume_transforms import VolumeAugmenter
 from segcli.datasets import Layout
 from segcli.engine.checkpoint import Checkpoint
 from segcli.engine.events import Listener
+from segcli.engine.inference.fields import Fields
 from segcli.engine.inference.inferer import Inferer
 from segcli.engine.inference.views import views_of
 from segcli.engine.runtime import Precision, choose_device, choose_precision, seed_everything
@@ -103,12 +105,36 @@ class Assembly:
         parts = replace(self, device=cpu, precision=choose_precision("off", cpu), loss=deepcopy(self.loss).to(cpu))
         return parts, deepcopy(network).to(cpu)
 
-    def cleaned(self, probs: Tensor) -> Tensor:
-        """Apply `inference.postprocess` to probabilities `(B, K, *S)`; the result is on the same device."""
-        settings = self.run.inference
-        if not settings.postprocess.changes(self.task.classes):
-            return probs
-        arrays = [self.task.cleaned(each, settings.postprocess, settings.threshold) for each in probs.cpu().numpy()]
+    @cached_property
+    def fields(self) -> Fields:
+        """Fields of view of images, outside of which nothing is predicted."""
+        return Fields(self.layout, self.run.inference.fov)
+
+    def field_of(self, case: Case) -> Field | None:
+        """Find the field of view of a case; None if nothing is left out."""
+        if self.layout.ndim != 2 or not self.task.has_pixels:
+            return None
+        if case.fov is None and self.run.inference.fov != "auto":
+            return None
+
+        @cache
+        def image() -> Array:
+            return self.layout.read_input(case.image, case.index).image
+
+        return self.fields.of(case.image, self.layout.size(case), lambda window: image()[window], case.fov)
+
+    def cleaned(self, probs: Tensor, field: Field | None = None) -> Tensor:
+        """Apply `inference.postprocess` to probabilities `(B, K, *S)`, within the field of view.
+
+        The result is on the same device.
+        """
+        settings, task, inside = self.run.inference, self.task, None if field is None else field.inside
+        if not settings.postprocess.changes(task.classes):
+            if inside is None:
+                return probs
+            within = torch.from_numpy(inside).to(probs.device)
+            return torch.stack([task.emptied(each, within) for each in probs])
+        arrays = [task.cleaned(each, settings.postprocess, settings.threshold, inside) for each in probs.cpu().numpy()]
         return torch.from_numpy(np.stack(arrays)).to(probs.device)
 
     @cached_property

@@ -18,6 +18,7 @@ from segcli.core.errors import DataError, SegcliError, Stopped
 from segcli.core.registry import FILES
 from segcli.core.types import Array
 from segcli.files._endings import ending_of, endings, other_volume, stated_formats, stem_of
+from segcli.files._header import Header
 
 if TYPE_CHECKING:
     from segcli.files._grid import Grid

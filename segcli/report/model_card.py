@@ -122,7 +122,10 @@ def _input(description: Description) -> Iterator[str]:
         yield "- Pixels on the scale 0 to 1."
     names = ", ".join(f"`{name}`" for name in description.outputs)
     yield f"- Outputs: {names}. `{_task(description).output}` is raw: before sigmoid or softmax."
-    yield f"- Foreground: probability of at least {description.threshold:g}, for tasks with a threshold.\n"
+    yield f"- Foreground: probability of at least {description.threshold:g}, for tasks with a threshold."
+    if description.fov == "auto":
+        yield "- Outside the field of view of a photograph the outputs mean nothing; `segcli predict` leaves it empty."
+    yield ""
 
 
 def _training(description: Description, facts: dict[str, Any]) -> Iterator[str]:

@@ -106,9 +106,23 @@ class Task(ABC):
         """Predict presence for each channel of the mask, `(B, K)` boolean; None if only the mask decides."""
         return None
 
-    def cleaned(self, probs: Array, settings: Postprocess, threshold: float) -> Array:
-        """Apply `inference.postprocess` to probabilities `(K, *S)`."""
-        return clean(probs, settings, self.classes, exclude=self.target == "classes", threshold=threshold)
+    def cleaned(self, probs: Array, settings: Postprocess, threshold: float, inside: Mask | None = None) -> Array:
+        """Apply `inference.postprocess` to probabilities `(K, *S)`, within the field of view `inside` `(*S)`."""
+        probs = probs if inside is None else self.emptied(probs, inside)
+        probs = clean(probs, settings, self.classes, exclude=self.target == "classes", threshold=threshold)
+        return probs if inside is None else self.emptied(probs, inside)
+
+    def emptied(self, probs: A, inside: A) -> A:
+        """Leave nothing outside the field of view: probabilities `(K, *S)` are 0 where `inside` `(*S)` is False."""
+        return probs * inside
+
+    def decided(self, probs: Array, threshold: float, inside: Mask | None) -> Array:
+        """Decide as `decide`, and leave the pixels outside the field of view empty, whatever the threshold."""
+        answer = self.decide(probs, threshold)
+        if inside is None:
+            return answer
+        kept: Array = answer * inside.reshape(*inside.shape, *[1] * (answer.ndim - inside.ndim))
+        return kept
 
     @abstractmethod
     def decide(self, probs: Array, threshold: float) -> Array:
@@ -164,7 +178,12 @@ class Task(ABC):
         """
         from segcli.nn.scored import Scored  # noqa: PLC0415 - a task is read without PyTorch
 
-        return Scored(probs, batch[self.output], batch["valid"], threshold, spacing, presence)
+        return Scored(probs, batch[self.output], self.scored_pixels(batch), threshold, spacing, presence)
+
+    @staticmethod
+    def scored_pixels(batch: Batch) -> "Tensor":
+        """Return the pixels that count in the metrics, `(B, 1, *S)` boolean: those of the loss, or fewer."""
+        return batch["scored"].bool().unsqueeze(1) if "scored" in batch else batch["valid"]
 
     @property
     def no_counts(self) -> Array:

@@ -34,6 +34,12 @@ class Exclusive(Task):
         """Compute the softmax of the logits minus the task's offsets."""
         return softmax(logits - by_channel(self.offsets, logits) if self.offsets else logits)
 
+    def emptied(self, probs: A, inside: A) -> A:
+        """Leave nothing outside the field of view: its pixels belong to the first class."""
+        kept = probs * inside
+        kept[0] += ~inside
+        return kept
+
     def decide(self, probs: Array, threshold: float) -> Array:
         """Choose the most probable class, `(K, *S) -> (*S)`; the threshold is ignored."""
         return np.asarray(probs.argmax(axis=0), np.uint8)
@@ -72,4 +78,4 @@ class Exclusive(Task):
         """Combine probabilities and truth; the most probable class is found, and the threshold is ignored."""
         from segcli.nn.scored import ScoredClasses  # noqa: PLC0415 - a task is read without PyTorch
 
-        return ScoredClasses(probs, batch[self.output], batch["valid"], spacing)
+        return ScoredClasses(probs, batch[self.output], self.scored_pixels(batch), spacing)

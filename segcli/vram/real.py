@@ -65,7 +65,12 @@ def measured(run: Run, inputs: Inputs) -> Measured:
     with _training_step(run) as step:
         for number in range(STEPS):
             _take(step, number, inputs)
-        evaluate(step.parts, step.stepper.best_network, [inputs.validation_batch(run, _multiple(step.parts))])
+        evaluate(
+            step.parts,
+            step.stepper.best_network,
+            [inputs.validation_batch(run, _multiple(step.parts))],
+            field_of=lambda _: None,
+        )
         step.guard.settle()
         free_after, _ = torch.cuda.mem_get_info(device)
         return Measured(

@@ -174,7 +174,7 @@ def _validate(step: TrainingStep, inputs: Inputs, recorder: Recorder) -> None:
     batches = [inputs.validation_batch(parts.run, _multiple(parts))]
     with stage, follow, _staged(recorder, network, "validation"):
         # there is no file with the spacing in its header
-        evaluate(parts, network, batches, spacing_of=lambda _: parts.layout.stated_spacing)
+        evaluate(parts, network, batches, spacing_of=lambda _: parts.layout.stated_spacing, field_of=lambda _: None)
 
 
 def play_prediction(run: Run, inputs: Inputs, *, device: torch.device = GPU) -> Played:

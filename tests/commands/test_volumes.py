@@ -249,11 +249,12 @@ def test_a_case_that_cannot_be_used_leaves_the_others_of_its_file(trained, run_c
     assert [path.name for path in Path("found").iterdir() if path.suffix == ".part"] == []
 
 
-def test_a_video_is_for_2d_images(trained, run_cli):
+@pytest.mark.parametrize(("option", "value"), [("--video", "a.mp4"), ("--fov", "masks")])
+def test_a_video_and_a_field_of_view_are_for_2d_images(trained, run_cli, option, value):
     trained()
-    result = run_cli("predict", "data/test.h5", "--run", "tiny", "--out", "found", "--video", "a.mp4")
+    result = run_cli("predict", "data/test.h5", "--run", "tiny", "--out", "found", option, value)
     assert result.code == 2
-    assert "`--video` is for 2D images" in result.err
+    assert f"`{option}` is for 2D images" in result.err
     assert not Path("found").exists()
 
 

@@ -36,6 +36,8 @@ class PredictOptions:
     page: int | None = None
     """Page to predict of 2D files of several pages, counted from 0; None: as the data set states."""
     overwrite: bool = False
+    fov: Path | None = None
+    """Folder of field-of-view masks, named as the images."""
     skip_existing: bool = False
     """Skip images whose mask exists."""
     mark: str = ""

@@ -57,6 +57,7 @@ class ClassAnswers(Answers):
             "--overlay": options.overlays,
             "--video": options.video is not None,
             "--uncertainty": options.uncertainty,
+            "--fov": options.fov is not None,
             "--skip-existing": options.skip_existing,
             "--page": options.page is not None,
         }

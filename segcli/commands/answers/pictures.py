@@ -121,13 +121,22 @@ class PictureAnswers(PixelAnswers):
         files = {kind: str(paths[kind]) for kind in order if kind in paths}
         # for a single mask, only its share
         share = shares if len(shares) > 1 else next(iter(shares.values()))
-        self.done.written.append({"image": str(case.image), **files, "share": share})
+        source = self.fields.source(case.image)
+        field = {} if source is None else {"fov": source}
+        self.done.written.append({"image": str(case.image), **files, **field, "share": share})
+
+    def finish(self) -> None:
+        """Tell where the fields of view came from."""
+        if self.fields.summary is not None:
+            self.listener.notice(self.fields.summary)
+        if self.fields.warning is not None:
+            self.listener.warn(self.fields.warning)
 
     def _write_whole(
         self, paths: dict[str, Path], source: Path, image: Array, prediction: Prediction
     ) -> dict[str, float]:
         task = self.parts.task
-        answer = task.decide(prediction.probs, self.parts.inference.threshold)
+        answer = task.decided(prediction.probs, self.parts.inference.threshold, prediction.inside)
         pictures: dict[str, Callable[[], Array]] = {
             "mask": lambda: self.parts.layout.as_stored(answer),
             **task.pictures(answer),
@@ -160,7 +169,7 @@ class PictureAnswers(PixelAnswers):
             for kind in [kind for kind in ORDER[::-1] if kind in paths and kind != "mask"]:
                 add[kind] = stack.enter_context(create(paths[kind], size, np.uint16))
             for rows, prediction in found.bands:
-                answer = task.decide(prediction.probs, self.parts.inference.threshold)
+                answer = task.decided(prediction.probs, self.parts.inference.threshold, prediction.inside)
                 add["mask"](self.parts.layout.as_stored(answer))
                 if "probability" in add:
                     add["probability"](_probability(prediction))
@@ -178,7 +187,7 @@ ORDER = ("uncertainty", "probability", "overlay", "index", "color", "mask")
 
 def _probability(prediction: Prediction) -> Array:
     """Convert the probability to 16 bits; with several classes, that of the predicted class."""
-    return _in_16_bits(prediction.probs.max(axis=0))
+    return _in_16_bits(prediction.confidence)
 
 
 def _in_16_bits(values: Array) -> Array:

@@ -11,9 +11,11 @@ from segcli.commands.answers.inputs import files_of
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import remove_leftovers
 from segcli.core.types import Array
+from segcli.data.field_of_view import Field
 from segcli.data.samples import Case, Sample
 from segcli.datasets import Layout
 from segcli.engine.events import Listener
+from segcli.engine.inference.fields import Fields
 from segcli.engine.inference.predictor import InMemory, Pixels, Prediction, ensemble
 from segcli.files import Picture, Window, open_picture
 
@@ -29,6 +31,14 @@ class Found:
     """Rows with their probabilities, in order; for a large image, predicted while they are written."""
     picture: Picture | None = None
     """The large image; None if the whole image is in memory."""
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Holds an image and its field of view."""
+
+    image: Sample | Picture
+    field: Field | None
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,7 @@ class PixelAnswers(Answers):
     def agree(self) -> str:
         """Combine several networks into one that averages their probabilities."""
         self.parts = ensemble(self.members)
+        self.fields = Fields(self.parts.layout, self.parts.inference.fov, self.options.fov)
         return self.parts.name
 
     @property
@@ -86,7 +97,7 @@ class PixelAnswers(Answers):
 
     def jobs(self, listener: Listener) -> list[Case]:
         """Refuse two results with one file, skip existing results if asked, and find the cases of the other inputs."""
-        options, claims = self.options, Claims(self.files)
+        options, claims = self.options, Claims([*self.files, *self.fields.files])
         targets = {path: self.target(path) for path in self.files}
         for path, target in targets.items():
             claims.take(target, path)
@@ -122,26 +133,30 @@ class PixelAnswers(Answers):
 
     # ---- an image
 
-    def read(self, job: Case) -> Sample | Picture:
-        """Read an image; only open a large one."""
+    def read(self, job: Case) -> "_Given":
+        """Read an image and its field of view; only open a large image."""
         picture = open_picture(job.image, self.ndim, job.index)
         try:
             if self.parts.can_stream and picture.is_large:
                 picture.prepare(self.folder)
-                return picture
+                return _Given(picture, self._field(job, _Converted(picture, self.parts.layout)))
             sample = Sample(self.parts.layout.converted(picture.read(), picture.path))
         except BaseException:
             picture.close()
             raise
         picture.close()
-        return sample
+        return _Given(sample, self._field(job, InMemory(sample.image)))
 
-    def find(self, job: Case, given: Sample | Picture) -> Found:
+    def _field(self, job: Case, pixels: Pixels) -> Field | None:
+        return self.fields.of(job.image, pixels.size, pixels.read) if self.ndim == 2 else None
+
+    def find(self, job: Case, given: "_Given") -> Found:
         """Run the network on an image; for a large one, later, when its bands are written."""
-        if isinstance(given, Picture):
-            pixels = _Converted(given, self.parts.layout)
-            return Found(pixels, self.parts.bands(pixels, self.folder), given)
-        return Found(InMemory(given.image), [(slice(0, given.size[0]), self.parts.predict(given))])
+        image, field = given.image, given.field
+        if isinstance(image, Picture):
+            pixels = _Converted(image, self.parts.layout)
+            return Found(pixels, self.parts.bands(pixels, self.folder, field), image)
+        return Found(InMemory(image.image), [(slice(0, image.size[0]), self.parts.predict(image, field))])
 
     def is_streamed(self, found: Found) -> bool:
         """Tell whether the image is large."""

@@ -44,6 +44,8 @@ class VolumeAnswers(PixelAnswers):
             raise ConfigError(
                 "`--page` is for 2D images", hint="remove the option; the pages of a volume are its planes"
             )
+        if options.fov is not None:
+            raise ConfigError("`--fov` is for 2D images", hint="remove the option; volumes have no field of view")
 
     # ---- the plan
 

@@ -20,7 +20,9 @@ __all__ = ["KEY", "SCALES", "Description", "Difference", "told_of_file"]
 
 KEY = "segcli"
 """Key of segcli's description in the metadata of a file."""
-VERSION = 2
+VERSION = 3
+READABLE = (2, 3)
+"""Versions that can be read; version 2 has no `fov`."""
 SCALES = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 """Largest stored value by data type; it is normalised to 1."""
 
@@ -111,6 +113,8 @@ class Description(ConfigModel):
     """Channels of the files to give to the network, counted from 0, in this order; None for all."""
     class_offsets: Annotated[list[float], Field(max_length=65536)] = []
     """Numbers subtracted from the logits of the classes before the softmax; nothing when empty."""
+    fov: Literal["auto", "none"] = "none"
+    """Field of view of photographs without a mask of it, as `inference.fov`."""
     size: Sizes | None = None
     """Fixed spatial size of the input; None if sizes are free."""
     format: Positive = VERSION
@@ -180,9 +184,10 @@ class Description(ConfigModel):
             version = values["format"]
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise CheckpointError(f"`{path}` has a damaged segcli description", hint="export the run again") from error
-        if version != VERSION:
+        if version not in READABLE:
             raise CheckpointError(
-                f"`{path}` has description format {printable(str(version))}, this segcli reads {VERSION}",
+                f"`{path}` has description format {printable(str(version))}, this segcli reads "
+                f"{' and '.join(map(str, READABLE))}",
                 hint="use the segcli version that wrote it",
             )
         with told_of_file(path):

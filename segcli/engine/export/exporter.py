@@ -152,6 +152,7 @@ def describe(parts: Assembly, *, epoch: int, precision: str, baked: str | None) 
         scales=run.inference.scales,
         class_offsets=list(parts.task.offsets),
         postprocess=run.inference.postprocess.model_dump(),
+        fov=run.inference.fov or "none",
         dataset=plain(dataset),
         preprocessing=plain(
             {

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from segcli.core.types import Array, Batch, Outputs
+from segcli.data.field_of_view import Field
 from segcli.data.loader import Loaded
 from segcli.data.samples import Case, Geometry
 from segcli.engine.assembly import Assembly
@@ -126,10 +127,17 @@ class _Scores:
     Args:
         parts: Parts of the run.
         spacing_of: Gives the millimetres between the pixels of a case.
+        field_of: Gives the field of view of a case.
     """
 
-    def __init__(self, parts: Assembly, spacing_of: Callable[[Case], tuple[float, ...] | None]) -> None:
+    def __init__(
+        self,
+        parts: Assembly,
+        spacing_of: Callable[[Case], tuple[float, ...] | None],
+        field_of: Callable[[Case], Field | None],
+    ) -> None:
         self.parts = parts
+        self.field_of = field_of
         self.spacing_of = spacing_of
         self.tally = Tally(parts.metrics)
         self.cases: list[Case] = []
@@ -156,7 +164,7 @@ class _Scores:
         presence, logits = task.presence(outputs), outputs[task.output]
         if task.has_pixels:
             logits = geometry.restore(logits, resized)
-        probs = parts.cleaned(task.probabilities(logits, presence))
+        probs = parts.cleaned(task.probabilities(logits, presence), self.field_of(case))
         truth = task.targets({name: torch.from_numpy(values)[None].to(parts.device) for name, values in stored.items()})
         scored = parts.scored(probs, truth, presence=presence, spacing=self.spacing_of(case))
         self.tally.add(scored)
@@ -193,6 +201,7 @@ def evaluate(
     on_image: Callable[[Case, Tensor, Scored], None] | None = None,
     after_batch: Callable[[int], None] | None = None,
     spacing_of: Callable[[Case], tuple[float, ...] | None] | None = None,
+    field_of: Callable[[Case], Field | None] | None = None,
 ) -> Evaluation:
     """Predict and score every image.
 
@@ -206,10 +215,11 @@ def evaluate(
         on_image: Called with each case, its probabilities `(K, *S)` at the stored size, and prediction and truth.
         after_batch: Hears the number of images of each batch when it is done.
         spacing_of: Returns the millimetres between the pixels of a case; default: that of the layout.
+        field_of: Returns the field of view of a case; nothing is predicted outside. Default: that of the parts.
     """
     network.eval()
     inferer = parts.inferer(network)
-    scores = _Scores(parts, spacing_of or parts.layout.spacing)
+    scores = _Scores(parts, spacing_of or parts.layout.spacing, field_of or parts.field_of)
     with torch.inference_mode():
         for loaded in batches:
             tensors = {name: tensor.to(parts.device, non_blocking=True) for name, tensor in loaded.tensors.items()}

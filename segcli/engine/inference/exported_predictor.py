@@ -57,7 +57,7 @@ def of_exported(path: Path, overrides: Overrides, *, threads: int = 0) -> Predic
     task: Task = TASKS.load(described.task)(dataset.spec, described.class_offsets)
     with told_of_file(path, "preprocessing"):
         settings = DataSettings.model_validate(described.preprocessing)
-    keys = ("threshold", "tile", "overlap", "tta", "scales", "postprocess")
+    keys = ("threshold", "tile", "overlap", "tta", "scales", "postprocess", "fov")
     with told_of_file(path):
         inference = Inference.model_validate({key: getattr(described, key) for key in keys})
     inference = inference.changed(described.ndim, overrides.threshold, overrides.tta, overrides.tile)

@@ -15,6 +15,7 @@ from segcli.config.schema import Inference
 from segcli.core.errors import ConfigError
 from segcli.core.scratch import Scratch
 from segcli.core.types import Array, Mask
+from segcli.data.field_of_view import Field
 from segcli.data.pipeline import Pipeline
 from segcli.data.samples import Geometry, Sample, as_unit, interpolated, pad_end, padded_size
 from segcli.datasets import Layout
@@ -91,10 +92,17 @@ class Prediction:
     """Whether classes exclude each other."""
     present: Mask | None = None
     """`(K)`, whether the network judges each structure present; None if the mask decides."""
+    inside: Mask | None = None
+    """Field of view `(*S)`; None if the whole image is inside."""
+
+    @property
+    def confidence(self) -> Array:
+        """Probability `(*S)` of the predicted class; 0 outside the field of view."""
+        return self._within(self.probs.max(axis=0))
 
     @property
     def uncertainty(self) -> Array:
-        """Uncertainty `(*S)` from 0 to 1.
+        """Uncertainty `(*S)` from 0 to 1; 0 outside the field of view.
 
         One network: entropy divided by its largest possible value. Several networks: twice the standard deviation of
         their probabilities, for the class where they differ most.
@@ -103,7 +111,10 @@ class Prediction:
             spread: Array = 2.0 * self.every.std(axis=0).max(axis=0)
         else:
             spread = _entropy(self.every[0], exclude=self.exclude)
-        return np.clip(spread, 0.0, 1.0)
+        return self._within(np.clip(spread, 0.0, 1.0))
+
+    def _within(self, values: Array) -> Array:
+        return values if self.inside is None else values * self.inside
 
 
 @dataclass(frozen=True)
@@ -139,16 +150,17 @@ class Predictor:
     members: tuple[Task, ...] = ()
     """Task of each network in `forward`, which concatenates their outputs as channels; empty for a single network."""
 
-    def predict(self, sample: Sample) -> Prediction:
-        """Predict probabilities at the size of the file."""
+    def predict(self, sample: Sample, field: Field | None = None) -> Prediction:
+        """Predict probabilities at the size of the file, with nothing outside the field of view."""
         pixels, size = self._prepared(sample)
         sliding = self._sliding()
         bands = [band[self.task.output] for _, band in sliding.bands(self._reader(pixels, size), size)]
         geometry = Geometry(stored=sample.size, resized=pixels.size, padded=size)
         logits = geometry.restore(np.concatenate(bands, axis=2), interpolated)
         found = self._prediction(logits, self._present(sliding))
-        settings = self.inference
-        return replace(found, probs=self.task.cleaned(found.probs, settings.postprocess, settings.threshold))
+        settings, inside = self.inference, None if field is None else field.inside
+        probs = self.task.cleaned(found.probs, settings.postprocess, settings.threshold, inside)
+        return replace(found, probs=probs, inside=inside)
 
     def of_whole(self, sample: Sample) -> Array:
         """Predict the class probabilities `(K)` of a whole image, without tiles."""
@@ -164,18 +176,29 @@ class Predictor:
         image = resized.image if self.takes_stored else self.pipeline.normalised(resized.image)
         return InMemory(image), padded_size(resized.size, self.pipeline.multiple)
 
-    def bands(self, pixels: Pixels, scratch: Path | None = None) -> Iterator[tuple[slice, Prediction]]:
+    def bands(
+        self, pixels: Pixels, scratch: Path | None = None, field: Field | None = None
+    ) -> Iterator[tuple[slice, Prediction]]:
         """Predict rows with their probabilities, in order, for an image that may not fit in memory.
-
-        If the network judges which structures are present, this is known only after the last tile; until then, the
-        outputs are kept on the disk.
 
         Args:
             pixels: The image.
             scratch: Folder for temporary files; default: that of the system.
+            field: Field of view, outside of which nothing is predicted; default: the whole image.
 
         Raises:
             DataError: A part of the image cannot be read.
+        """
+        for rows, found in self._bands(pixels, scratch):
+            inside = None if field is None else field.rows(rows)
+            probs = found.probs if inside is None else self.task.emptied(found.probs, inside)
+            yield rows, replace(found, probs=probs, inside=inside)
+
+    def _bands(self, pixels: Pixels, scratch: Path | None) -> Iterator[tuple[slice, Prediction]]:
+        """Predict rows of the whole image.
+
+        If the network judges which structures are present, this is known only after the last tile; until then, the
+        outputs are kept on the disk.
         """
         sliding = self._sliding(scratch)
         logits = self._logits(sliding, pixels)

@@ -14,7 +14,8 @@ GOOD = {
     "input_axes": "BCHW", "outputs": ["mask"], "precision": "float32", "baked": False, "stride": 2, "multiple": 4,
     "normalize": True, "mean": [0.5], "std": [0.2], "threshold": 0.5, "tile": [64, 64], "overlap": 0.25, "tta": False,
     "scales": [1.0], "postprocess": {}, "preprocessing": {"image_size": [64, 64]}, "segcli": "0", "class_offsets": [],
-    "dataset": {"format": "image_folders", "num_channels": 1, "mean": [0.5], "std": [0.2]}, "size": None, "format": 2,
+    "dataset": {"format": "image_folders", "num_channels": 1, "mean": [0.5], "std": [0.2]}, "size": None, "fov": "auto",
+    "format": 3,
 }  # fmt: skip
 
 
@@ -82,7 +83,8 @@ def test_the_chosen_channels_are_written_only_where_there_is_a_choice():
         ({"dataset": {**GOOD["dataset"], "channels": [3]}}, "`dataset.channels` is not `channels`"),
         ({"later": 1}, "`later` is an unknown key"),
         ({"later\x1b[2J": 1}, r"`later\x1b[2J` is an unknown key"),
-        ({"format": 3}, "has description format 3, this segcli reads 2"),
+        ({"format": 4}, "has description format 4, this segcli reads 2 and 3"),
+        ({"fov": "circle"}, "`fov` must be 'auto' or 'none', got `circle`"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_by_file_and_key(changes, text):
@@ -96,6 +98,11 @@ def test_what_cannot_be_is_refused_by_file_and_key(changes, text):
 def test_many_mistakes_are_told_shortly():
     with pytest.raises(CheckpointError, match=r"; and 995 more\n"):
         read(**{f"key{number}": 1 for number in range(1000)})
+
+
+def test_an_older_file_without_a_field_of_view_predicts_the_whole_image():
+    old = {key: value for key, value in GOOD.items() if key != "fov"} | {"format": 2}
+    assert Description.from_json(json.dumps(old), Path("x.onnx")).fov == "none"
 
 
 @pytest.mark.parametrize(
