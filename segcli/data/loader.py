@@ -22,8 +22,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 from segcli.core.errors import DataError, DeviceError, SegcliError
 from segcli.core.randomness import generator
 from segcli.core.types import Array, Batch
-from segcli.data.pipeline import Pipeline, Ready, Source
-from segcli.data.samples import Case, Geometry
+from segcli.data.pipeline import Pipeline, Ready, Scale, Source
+from segcli.data.samples import Case, Geometry, Sample
 
 __all__ = ["EvaluationLoader", "Loaded", "Loader", "TrainLoader"]
 
@@ -60,6 +60,8 @@ class _Cases(Dataset[Any]):
         self.training = training
         self.log: Any = None
         """Two numbers per worker: the case it reads, and its peak memory in KiB."""
+        self.scales: dict[int, Scale] = {}
+        """Scale of each case that this process has read, if each image is normalised by itself."""
 
     def __getitem__(self, key: Key) -> tuple[Case, Ready] | SegcliError:
         epoch, index = key
@@ -67,13 +69,22 @@ class _Cases(Dataset[Any]):
         self._note(index // self.repeat + 1)
         try:
             sample = self.source.read(case)
+            scale = self._scale(index // self.repeat, sample)
             if self.training:
-                return case, self.pipeline.for_training(sample, epoch=epoch, index=index)
-            return case, self.pipeline.for_evaluation(sample)
+                return case, self.pipeline.for_training(sample, epoch=epoch, index=index, scale=scale)
+            return case, self.pipeline.for_evaluation(sample, scale=scale)
         except SegcliError as error:
             return error
         finally:
             self._note(-(index // self.repeat + 1))
+
+    def _scale(self, position: int, sample: Sample) -> Scale | None:
+        """Return the scale of the whole image, computed once in each process; None if the data set has one."""
+        if not self.pipeline.settings.preprocessing.by_image:
+            return None
+        if position not in self.scales:
+            self.scales[position] = self.pipeline.scale(sample.image)
+        return self.scales[position]
 
     def _note(self, position: int) -> None:
         """Log the case that this worker reads (negative: has read), in case the worker dies."""

@@ -159,8 +159,8 @@ class Preprocessing(ConfigModel):
 
     normalize: Literal[True, False, "per_image", "min_max"] = True
     """`true`: subtract the data set's `mean` and divide by its `std`. `per_image`: use mean and standard deviation of
-    each image. `min_max`: scale each image from its minimum and maximum to 0 to 1. `false`: scale the type's range to
-    0 to 1."""
+    each whole image, before crops and augmentation. `min_max`: scale each image from its minimum and maximum to 0 to 1.
+    `false`: scale the type's range to 0 to 1."""
     pad_to_multiple: Positive | None = None
     """Pad each size up to a multiple of this; default: the stride of the network."""
 
