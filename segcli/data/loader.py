@@ -263,6 +263,10 @@ class TrainLoader(Loader):
         batches = (self.count + self.batch_size - 1) // self.batch_size
         return batches if self.limit is None else min(batches, self.limit)
 
+    def images(self, batch: int) -> int:
+        """Count the images of a batch, counted from 0; the last batch of an epoch may have fewer."""
+        return min(self.batch_size, self.count - batch * self.batch_size)
+
     def epoch(self, epoch: int, *, first_batch: int = 0) -> Iterator[Loaded]:
         """Load the batches of an epoch from `first_batch` on; seed and epoch decide the order."""
         order = generator(self.seed, "order", epoch).permutation(self.count)

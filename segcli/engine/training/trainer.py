@@ -216,7 +216,7 @@ class Trainer:
         reported = started = time.monotonic()
         images = 0
         for loaded in self._batches():
-            progress.skipped += not self._take(loaded, share=1.0 / self._group_size(progress.batch, total))
+            progress.skipped += not self._take(loaded, share=self._share(progress.batch, total))
             progress.batch += 1
             images += len(loaded.cases)
             if progress.batch % self.step.group == 0 or progress.batch == total:
@@ -242,10 +242,11 @@ class Trainer:
             self.stop.raise_if_asked()
             raise
 
-    def _group_size(self, batch: int, total: int) -> int:
-        """Count the batches in the optimizer step of this batch; fewer at the end of an epoch."""
+    def _share(self, batch: int, total: int) -> float:
+        """Compute the share of a batch in the images of its optimizer step, which has fewer at the end of an epoch."""
         first = batch - batch % self.step.group
-        return min(self.step.group, total - first)
+        group = range(first, min(first + self.step.group, total))
+        return self.train.images(batch) / sum(self.train.images(each) for each in group)
 
     def _take(self, loaded: Loaded, *, share: float) -> bool:
         """Train on a batch; return False if it was skipped."""
