@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from segcli.config.schema import DatasetSection
+from segcli.config.schema import DatasetSection, Run
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import write_text
 from segcli.core.registry import SAMPLES, TASKS
@@ -20,6 +20,7 @@ from segcli.data.classes.weights import SCHEMES, class_weights
 from segcli.data.samples import Case
 from segcli.datasets import SPLITS, Layout
 from segcli.engine.events import Listener
+from segcli.engine.training.batches import check_batches
 from segcli.report.results import Checked, SplitDrawn, SplitSummary, Stats
 from segcli.samples import SampleSet
 from segcli.tasks import Task
@@ -32,8 +33,8 @@ RARE = 0.02
 """A foreground with a smaller share is hard to learn with a loss that averages over pixels."""
 
 
-def check_data(dataset: DatasetSection, *, listener: Listener) -> Checked:
-    """Look for faults in file lists, headers and pixels that would spoil a training."""
+def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Listener) -> Checked:
+    """Look for faults in file lists, headers and pixels that would spoil a training, and in the batches of a run."""
     layout: Layout = dataset.build()
     task = _task(dataset)
     findings: list[Finding] = []
@@ -55,6 +56,7 @@ def check_data(dataset: DatasetSection, *, listener: Listener) -> Checked:
         summaries.append(_summary(layout, task, split, cases, examined))
         findings += _intensities(layout, split, examined)
     findings += _left_out(layout)
+    findings += [] if run is None else _unusable_batches(run, layout)
     findings += _same_content(contents)
     findings += _shares_differ(summaries)
     findings += _absent_classes(summaries)
@@ -85,6 +87,17 @@ def _left_out(layout: Layout) -> list[Finding]:
     if division is None or division.warning is None:
         return []
     return [Finding("not_in_split_file", "warning", division.file, *division.warning)]
+
+
+def _unusable_batches(run: Run, layout: Layout) -> list[Finding]:
+    """Find what keeps the training images from being cut into batches that the network can train on."""
+    try:
+        check_batches(run, layout, layout.cases("train"))
+    except ConfigError as error:
+        return [Finding("unusable_batches", "error", None, error.message, error.hint or "")]
+    except DataError:
+        pass  # reported with the split that cannot be read
+    return []
 
 
 def _cases(layout: Layout, split: str) -> list[Case]:

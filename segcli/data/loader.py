@@ -24,8 +24,9 @@ from segcli.core.randomness import generator
 from segcli.core.types import Array, Batch
 from segcli.data.pipeline import Pipeline, Ready, Scale, Source
 from segcli.data.samples import Case, Geometry, Sample
+from segcli.data.settings import DataSettings
 
-__all__ = ["EvaluationLoader", "Loaded", "Loader", "TrainLoader"]
+__all__ = ["EvaluationLoader", "Loaded", "Loader", "TrainLoader", "batch_sizes"]
 
 DYING_S = 2.0
 """Seconds to wait for a worker process to end after its connection broke."""
@@ -237,6 +238,18 @@ class Loader:
         return DataError(message, hint="try `data.num_workers=0` to see the cause; the file may be damaged")
 
 
+def batch_sizes(count: int, settings: DataSettings) -> list[int]:
+    """Count the images of each training batch of an epoch of `count` images.
+
+    Example:
+        >>> batch_sizes(5, DataSettings(batch_size=2)), batch_sizes(5, DataSettings(batch_size=2, drop_last=True))
+        ([2, 2, 1], [2, 2])
+    """
+    full, rest = divmod(count, settings.batch_size)
+    sizes = [settings.batch_size] * full + ([rest] if rest and not settings.drop_last else [])
+    return sizes[: settings.limit_batches]
+
+
 class TrainLoader(Loader):
     """Loads the shuffled batches of an epoch.
 
@@ -251,17 +264,16 @@ class TrainLoader(Loader):
         self, source: Source, pipeline: Pipeline, cases: Sequence[Case], *, seed: int, pin_memory: bool
     ) -> None:
         settings = pipeline.settings
+        self.settings = settings
         self.seed = seed
         self.batch_size = settings.batch_size
-        self.limit = settings.limit_batches
         self.count = len(cases) * settings.patches_per_image
         dataset = _Cases(source, pipeline, cases, settings.patches_per_image, training=True)
         super().__init__(dataset, num_workers=settings.num_workers, pin_memory=pin_memory)
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
-        batches = (self.count + self.batch_size - 1) // self.batch_size
-        return batches if self.limit is None else min(batches, self.limit)
+        return len(batch_sizes(self.count, self.settings))
 
     def images(self, batch: int) -> int:
         """Count the images of a batch, counted from 0; the last batch of an epoch may have fewer."""

@@ -189,6 +189,8 @@ class DataSettings(ConfigModel):
     """Train on random crops of this size; validation uses whole images."""
     limit_batches: Positive | None = None
     """Largest number of batches per epoch, a new random selection in each; default: all."""
+    drop_last: bool = False
+    """Leave out the last batch of an epoch if it is smaller than the others; each epoch leaves out other images."""
     patches_per_image: Positive = 1
     """Crops per image in an epoch."""
     foreground_share: Share = 0.5

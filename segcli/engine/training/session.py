@@ -1,9 +1,7 @@
 """Preparation of a training: check the data, make the loaders and the trainer."""
 
-from collections.abc import Sequence
-
 from segcli.config.schema import Run
-from segcli.core.errors import ConfigError, DataError
+from segcli.core.errors import DataError
 from segcli.core.files import shown
 from segcli.data.checks import raise_on_error
 from segcli.data.samples import Case
@@ -14,6 +12,7 @@ from segcli.engine.runtime import described_device, overlooked_gpu
 from segcli.engine.stopping import StopSignal
 from segcli.engine.training.activations import observed_layers
 from segcli.engine.training.balance import fingerprint, with_class_weights
+from segcli.engine.training.batches import check_batches
 from segcli.engine.training.trainer import Trainer
 
 __all__ = ["open_session"]
@@ -55,7 +54,7 @@ def open_session(
     val_cases = _checked(parts, "val", listener) if parts.layout.has("val") else []
     if not val_cases:
         listener.notice("no validation images: no validation, no best checkpoint, no pictures, no early stopping")
-    _check_one_size(parts, train_cases)
+    check_batches(run, parts.layout, train_cases)
     listener.notice(f"data: {len(train_cases)} training and {len(val_cases)} validation images")
     _ = parts.pipeline  # an error in the augmentation shows here, before files are decoded
     if run.logging.log_activations:
@@ -95,22 +94,6 @@ def _keep_split(parts: Assembly, listener: Listener, *, write: bool) -> None:
             listener.warn(f"{error.message}; `dataset.split.split_file` keeps the split elsewhere")
         else:
             listener.notice(f"split written to {shown(division.file)}")
-
-
-def _check_one_size(parts: Assembly, cases: Sequence[Case]) -> None:
-    """Make sure, before the first epoch, that images which share a batch have one size."""
-    data = parts.run.data
-    if data.batch_size == 1 or data.patch_size or parts.pipeline.image_size:
-        return
-    sizes: dict[tuple[int, ...], Case] = {}
-    for case in cases:
-        sizes.setdefault(parts.pipeline.network_size(parts.layout.size(case)), case)
-    if len(sizes) > 1:
-        examples = " and ".join(f"`{case.place}` {'x'.join(map(str, size))}" for size, case in list(sizes.items())[:2])
-        raise ConfigError(
-            f"training images differ in size ({examples}) and cannot share a batch of {data.batch_size}",
-            hint="set `data.image_size` to resize them, `data.patch_size` to train on crops, or `data.batch_size=1`",
-        )
 
 
 def _described(parts: Assembly) -> str:

@@ -23,6 +23,7 @@ from segcli.engine.memory import MemoryLog, memory_of
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import give_memory_back, out_of_memory, random_state, restore_random_state, seed_everything
 from segcli.engine.stopping import StopSignal
+from segcli.engine.training.batches import one_value
 from segcli.engine.training.monitor import Monitor
 from segcli.engine.training.snapshot import Progress, Snapshot
 from segcli.engine.training.step import training_step
@@ -160,7 +161,7 @@ class Trainer:
             watching.training_over(self.history[-1], self.monitor)
             if when_over is not None:
                 when_over()
-        except (RuntimeError, MemoryError) as error:
+        except (RuntimeError, MemoryError, ValueError) as error:
             self.stop.raise_if_asked()  # the workers may have died from the signal that asked us to stop
             raise self._explained(error) from error
         finally:
@@ -169,9 +170,8 @@ class Trainer:
 
     def _explained(self, error: Exception) -> Exception:
         """Turn known causes into an error that a user understands; any other error is returned as it is."""
-        loaders = [loader for loader in (self.train, self.val) if loader is not None]
-        causes = [loader.explained(error) for loader in loaders]
-        return out_of_memory(error) or next(filter(None, causes), None) or error
+        causes = [loader.explained(error) for loader in (self.train, self.val) if loader is not None]
+        return out_of_memory(error) or one_value(error) or next(filter(None, causes), None) or error
 
     def close(self) -> None:
         """Stop the loader's worker processes."""
@@ -192,7 +192,7 @@ class Trainer:
                 self._update()
             self.step.guard.settle()
             val = self._glance() if self.val else {}
-        except (RuntimeError, MemoryError) as error:
+        except (RuntimeError, MemoryError, ValueError) as error:
             raise self._explained(error) from error
         finally:
             self.close()
