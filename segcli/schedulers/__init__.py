@@ -58,6 +58,9 @@ class Schedule(ABC):
     def epoch_ended(self, monitored: float) -> None:  # noqa: B027 - most schedules ignore it
         """Receive the monitored value of an epoch, with its sign chosen so that lower is better."""
 
+    def forget_monitored(self) -> None:  # noqa: B027 - most schedules ignore it
+        """Forget the values that `epoch_ended` received, because another value is monitored from now on."""
+
     @property
     def state(self) -> dict[str, Any]:
         """State that a checkpoint must store beside the step."""

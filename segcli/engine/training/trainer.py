@@ -109,9 +109,12 @@ class Trainer:
         self.progress = snapshot.progress
         self.history = snapshot.history
         self.best_validation = snapshot.best_validation
-        self.monitor.state = snapshot.monitor
         if snapshot.scheduler:
             self.schedule.state = snapshot.scheduler
+        message = self.monitor.restore(snapshot.monitor, snapshot.history)
+        if message is not None:
+            self.listener.warn(message)
+            self.schedule.forget_monitored()
         device = self.parts.device
         self.step.totals.restore({name: value.to(device) for name, value in snapshot.tally.items()})
         restore_random_state(snapshot.random, device)
@@ -328,7 +331,7 @@ class Trainer:
         self.history.append({**entry, "val_per_class": per_class} if per_class else entry)
         self._write(best=improved)
         watching.epoch_over(self.history[-1], self.step.stepper.best_network, improved=improved)
-        self._tell_epoch(train, val, per_class, rate, time.monotonic() - started, improved=improved, skipped=skipped)
+        self._tell_epoch(self.history[-1], time.monotonic() - started, improved=improved, skipped=skipped)
         if not progress.finished:
             self.stop.raise_if_asked()
 
@@ -370,31 +373,21 @@ class Trainer:
         write_yaml(self.folder.history, self.history)
         self.save(best=best, keep=keep)
 
-    def _tell_epoch(
-        self,
-        train: dict[str, float],
-        val: dict[str, float],
-        per_class: dict[str, dict[str, float]],
-        rate: float,
-        elapsed_s: float,
-        *,
-        improved: bool,
-        skipped: int,
-    ) -> None:
+    def _tell_epoch(self, entry: dict[str, Any], elapsed_s: float, *, improved: bool, skipped: int) -> None:
         progress = self.progress
         left = self.run.training.epochs - progress.epoch
         self.listener.epoch(
             EpochDone(
                 epoch=progress.epoch,
                 epochs=self.run.training.epochs,
-                train=train,
-                val=val,
-                learning_rate=rate,
+                train=entry["train"],
+                val=entry["val"],
+                learning_rate=entry["learning_rate"],
                 elapsed_s=elapsed_s,
                 remaining_s=progress.elapsed_s / max(progress.epoch, 1) * left,
                 improved=improved,
-                patience_left=self.monitor.patience_left if val else None,
+                patience_left=self.monitor.patience_left if entry["val"] else None,
                 notes=[f"{skipped} batches skipped: loss not finite"] if skipped else [],
-                per_class=per_class,
+                per_class=entry.get("val_per_class", {}),
             )
         )
