@@ -56,7 +56,7 @@ class EMA(ConfigModel):
     """Keep a running mean of the weights; validation, best checkpoint and prediction then use it."""
 
     enabled: bool = True
-    """Turn the running mean on or off."""
+    """Turn the running mean on or off; an override of another key turns it on."""
     decay: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.999
     """Share of the old mean kept at each optimizer step."""
 

@@ -107,7 +107,7 @@ class Augmentation(ConfigModel):
     """Sets the random augmentation of training images; masks are changed with their image."""
 
     enabled: bool = True
-    """`false` turns augmentation off, whatever else is set."""
+    """`false` turns augmentation off, whatever else the file sets; an override of another key turns it on."""
     preset: Literal["light", "medium", "heavy", "street", "nuclei"] | None = None
     """`light`: horizontal flip, brightness. `medium`: also vertical flip, quarter turns, shift, scale and turn.
     `heavy`: also elastic deformation, gamma, blur, noise and, for colour images, hue and saturation.
