@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from segcli.config.agreement import doubts, without_effect
 from segcli.config.schema import DatasetSection, Run
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import write_text
@@ -56,7 +57,7 @@ def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Lis
         summaries.append(_summary(layout, task, split, cases, examined))
         findings += _intensities(layout, split, examined)
     findings += _left_out(layout)
-    findings += [] if run is None else _unusable_batches(run, layout)
+    findings += [] if run is None else [*_unusable_batches(run, layout), *_remarks(run)]
     findings += _same_content(contents)
     findings += _shares_differ(summaries)
     findings += _absent_classes(summaries)
@@ -98,6 +99,14 @@ def _unusable_batches(run: Run, layout: Layout) -> list[Finding]:
     except DataError:
         pass  # reported with the split that cannot be read
     return []
+
+
+def _remarks(run: Run) -> list[Finding]:
+    """Describe keys of the run that are probably not meant, or have no effect."""
+    return [
+        *(Finding("doubtful_value", "warning", None, message, "") for message in doubts(run)),
+        *(Finding("no_effect", "info", None, message, "") for message in without_effect(run)),
+    ]
 
 
 def _cases(layout: Layout, split: str) -> list[Case]:

@@ -119,7 +119,8 @@ class Augmentation(ConfigModel):
     transforms: list[dict[str, Any]] = []
     """2D images: albumentations transforms after those of the preset, such as `{type: GaussianBlur, p: 0.3}`."""
     noise_std: Annotated[float, Field(ge=0.0)] | None = None
-    """Volumes: standard deviation of Gaussian noise, relative to the standard deviation of the volume."""
+    """Volumes: standard deviation of Gaussian noise, as a share of the standard deviation of the volume, not in units
+    of intensity; 0.02 is weak, 0.1 strong."""
     intensity_scale_range: Annotated[list[PositiveNumber], Field(min_length=2, max_length=2)] | None = None
     """Volumes: multiply all values by a random number between these two."""
     noise_up_to: Share | None = None

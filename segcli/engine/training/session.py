@@ -1,5 +1,6 @@
 """Preparation of a training: check the data, make the loaders and the trainer."""
 
+from segcli.config.agreement import doubts, without_effect
 from segcli.config.schema import Run
 from segcli.core.errors import DataError
 from segcli.core.files import shown
@@ -40,14 +41,20 @@ def open_session(
     Raises:
         SegcliError: A problem that can be found before the training starts.
     """
+    for message in doubts(run):
+        listener.warn(message)
+    for message in without_effect(run):
+        listener.notice(message)
     run = with_class_weights(run, listener, keep=not rehearsal)
     parts = assemble(run, pretrained=not resumed)
     listener.notice(_described(parts))
     for note in parts.notes:
         listener.notice(note)
-    for message in (parts.precision.refused, overlooked_gpu() if run.device == "auto" else None):
-        if message is not None:
-            listener.notice(message)
+    for reason in (parts.precision.refused, overlooked_gpu() if run.device == "auto" else None):
+        if reason is not None:
+            listener.notice(reason)
+    if parts.precision.slow is not None:
+        listener.warn(parts.precision.slow)
     # of a resumed run, a checkpoint would say where
     _keep_split(parts, listener, write=not (rehearsal or resumed))
     train_cases = _checked(parts, "train", listener)
