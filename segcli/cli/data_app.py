@@ -32,15 +32,15 @@ def data_check(
     Example: segcli data check configs/exp.yaml
     """
     from segcli.cli import console
-    from segcli.config.load import load_dataset
+    from segcli.config.load import load_for_check
 
-    dataset = load_dataset(config, overrides or [], whole_run=True)
+    dataset, run = load_for_check(config, overrides or [])
 
     from segcli.commands.data import check_data
     from segcli.report import data_tables as tables
 
     with console.listener(quiet=quiet or as_json) as listener:
-        checked = check_data(dataset, listener=listener)
+        checked = check_data(dataset, run, listener=listener)
     console.result(checked.as_dict(), tables.checked(checked), as_json=as_json, quiet=quiet)
     if quiet and not as_json:
         console.aside(tables.faults(checked))

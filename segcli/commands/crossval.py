@@ -21,6 +21,7 @@ from segcli.data.settings import Fold
 from segcli.datasets._folds import units
 from segcli.engine.events import Listener
 from segcli.engine.runfolder import RunFolder
+from segcli.engine.training.batches import check_batches
 from segcli.report.results import CrossValidated, FoldScore, Trained
 
 __all__ = ["begun_in", "cross_validate", "fold_run", "resume_folds"]
@@ -153,6 +154,10 @@ def _refuse(run: Run, begun: dict[str, Any], *, overwrite: bool) -> None:
             f"{folds} folds need at least {folds} cases or groups of cases, there are {count}",
             hint=f"`--folds {count}` leaves out one at a time" if count > 1 else None,
         )
+    for index in range(folds):
+        each = fold_run(run, index, folds)
+        layout = each.dataset.build()
+        check_batches(each, layout, layout.cases("train"))
 
 
 def _refuse_another(folder: Path, begun: dict[str, Any]) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import psutil
 
-from segcli.config.schema import DatasetSection
+from segcli.config.agreement import doubts, without_effect
+from segcli.config.schema import DatasetSection, Run
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import shown, write_text
 from segcli.core.registry import SAMPLES, TASKS
@@ -22,6 +23,7 @@ from segcli.data.samples import Case
 from segcli.data.sources import chunks_left_out, links_outside
 from segcli.datasets import SPLITS, Layout, scale_mistake
 from segcli.engine.events import Listener
+from segcli.engine.training.batches import check_batches
 from segcli.report.results import Checked, SplitDrawn, SplitSummary, Stats
 from segcli.samples import SampleSet
 from segcli.tasks import Task
@@ -34,8 +36,8 @@ RARE = 0.02
 """A foreground with a smaller share is hard to learn with a loss that averages over pixels."""
 
 
-def check_data(dataset: DatasetSection, *, listener: Listener) -> Checked:
-    """Look for faults in file lists, headers and pixels that would spoil a training."""
+def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Listener) -> Checked:
+    """Look for faults in file lists, headers and pixels that would spoil a training, and in the batches of a run."""
     layout: Layout = dataset.build()
     task = _task(dataset)
     findings: list[Finding] = []
@@ -65,6 +67,7 @@ def check_data(dataset: DatasetSection, *, listener: Listener) -> Checked:
     with suppress(DataError):  # reported with the split that cannot be read
         findings += layout.notes([entry.split for entry in summaries])
     findings += _left_out(layout)
+    findings += [] if run is None else [*_unusable_batches(run, layout), *_remarks(run)]
     findings += _same_content(contents)
     findings += _shares_differ(summaries)
     findings += _absent_classes(summaries)
@@ -111,6 +114,25 @@ def _left_out(layout: Layout) -> list[Finding]:
     if division is None or division.warning is None:
         return []
     return [Finding("not_in_split_file", "warning", division.file, *division.warning)]
+
+
+def _unusable_batches(run: Run, layout: Layout) -> list[Finding]:
+    """Find what keeps the training images from being cut into batches that the network can train on."""
+    try:
+        check_batches(run, layout, layout.cases("train"))
+    except ConfigError as error:
+        return [Finding("unusable_batches", "error", None, error.message, error.hint or "")]
+    except DataError:
+        pass  # reported with the split that cannot be read
+    return []
+
+
+def _remarks(run: Run) -> list[Finding]:
+    """Describe keys of the run that are probably not meant, or have no effect."""
+    return [
+        *(Finding("doubtful_value", "warning", None, message, "") for message in doubts(run)),
+        *(Finding("no_effect", "info", None, message, "") for message in without_effect(run)),
+    ]
 
 
 def _cases(layout: Layout, split: str) -> list[Case]:

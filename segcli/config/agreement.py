@@ -1,15 +1,20 @@
-"""Check that keys work together."""
+"""Check that keys work together, and find keys that have no effect beside others."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from segcli.config.document import Document, Loc, Problem
 from segcli.config.schema import Run
-from segcli.config.sections import DatasetSection
+from segcli.config.sections import Component, DatasetSection
 from segcli.core.errors import ConfigError
 from segcli.core.registry import DATASETS, LOSSES, METRICS, TASKS
+from segcli.data.settings import Augmentation
 
-__all__ = ["check_root", "check_together"]
+__all__ = ["check_root", "check_together", "doubts", "without_effect"]
+
+LOUD = 0.5
+"""A `noise_std` above this hides what is in a volume."""
 
 
 @dataclass(frozen=True)
@@ -204,3 +209,123 @@ def _check_normalization(chosen: _Agreement) -> None:
             "is missing, and `data.preprocessing.normalize` needs it",
             "`segcli data stats` prints `mean` and `std`; or set `data.preprocessing.normalize=per_image`",
         )
+
+
+def doubts(run: Run) -> list[str]:
+    """Describe values that work and are probably not meant."""
+    noise, logging, found = run.data.augmentation.noise_std, run.logging, []
+    if noise is not None and noise > LOUD and run.data.augmentation.enabled:
+        found.append(
+            f"`data.augmentation.noise_std` is {noise:g} standard deviations of the volume, which hides its content; "
+            "it is not in units of intensity, and 0.02 to 0.1 is usual"
+        )
+    if logging.log_activations and not logging.activation_layers:
+        found.append(
+            "`logging.log_activations` has no effect: `logging.activation_layers` names no layer; `all` takes every "
+            "layer, `auto` the blocks that the model chooses"
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class _Idle:
+    """Describe a key that has no effect in some runs."""
+
+    key: str
+    when: Callable[[Run], Any]
+    """True for a run in which a value other than the default has no effect."""
+    why: str
+
+
+def _validations(run: Run) -> int:
+    training = run.training
+    return -(-training.epochs // training.val_interval)
+
+
+def _scheduler_key(run: Run, key: str) -> int:
+    """Value of a key of the scheduler; 0 if it has no such key."""
+    value: int = run.training.scheduler.options.get(key, 0)
+    return value
+
+
+IDLE = (
+    _Idle("training.ema.decay", lambda run: not run.training.ema.enabled, "`training.ema.enabled` is false"),
+    _Idle(
+        "training.early_stopping.patience",
+        lambda run: not run.training.early_stopping.enabled,
+        "`training.early_stopping.enabled` is false",
+    ),
+    _Idle(
+        "training.early_stopping.patience",
+        lambda run: run.training.early_stopping.enabled and run.training.early_stopping.patience >= _validations(run),
+        "the training has no more validations than that",
+    ),
+    _Idle(
+        "training.scheduler.patience",
+        lambda run: _scheduler_key(run, "patience") >= _validations(run),
+        "the training has no more validations than that",
+    ),
+    _Idle(
+        "training.scheduler.step_size",
+        lambda run: _scheduler_key(run, "step_size") >= run.training.epochs,
+        "the training has no more epochs than that",
+    ),
+    _Idle("training.validate_on", lambda run: run.device == "cpu", "`device` is `cpu`"),
+    _Idle("data.foreground_share", lambda run: not run.data.patch_size, "`data.patch_size` is not set"),
+    _Idle("data.cache_dir", lambda run: run.data.cache != "disk", "`data.cache` is not `disk`"),
+    _Idle("data.drop_last", lambda run: run.data.batch_size == 1, "`data.batch_size` is 1"),
+    *(
+        _Idle(
+            f"data.augmentation.{key}",
+            lambda run: not run.data.augmentation.enabled,
+            "`data.augmentation.enabled` is false",
+        )
+        for key in Augmentation.model_fields
+        if key != "enabled"
+    ),
+    _Idle("inference.overlap", lambda run: run.inference.tile is None, "`inference.tile` is null"),
+    _Idle(
+        "inference.threshold",
+        lambda run: TASKS.load(run.task_name).target == "classes",
+        "the most probable class is taken",
+    ),
+    _Idle("checkpoint.save_every", lambda run: run.checkpoint.keep_best_only, "`checkpoint.keep_best_only` is true"),
+    _Idle(
+        "checkpoint.save_every",
+        lambda run: (run.checkpoint.save_every or 0) > run.training.epochs,
+        "the training has fewer epochs than that",
+    ),
+    _Idle(
+        "checkpoint.max_checkpoints", lambda run: not run.checkpoint.save_every, "`checkpoint.save_every` is not set"
+    ),
+    _Idle("checkpoint.keep_best_only", lambda run: not run.checkpoint.save_every, "`checkpoint.save_every` is not set"),
+    _Idle("logging.image_log_frequency", lambda run: not run.logging.log_images, "`logging.log_images` is false"),
+    *(
+        _Idle(f"logging.{key}", lambda run: not run.logging.log_activations, "`logging.log_activations` is false")
+        for key in ("activation_log_frequency", "activation_layers")
+    ),
+    _Idle(
+        "debug.estimate_activations",
+        lambda run: not (run.debug.profile_memory or run.debug.detailed_memory),
+        "`debug.profile_memory` is false",
+    ),
+)
+"""Keys that have no effect, each with the reason."""
+
+
+def without_effect(run: Run) -> list[str]:
+    """Describe each key that differs from its default and has no effect in this run."""
+    found = {idle.key: idle for idle in IDLE if _differs(run, idle.key) and idle.when(run)}
+    return [f"`{key}` has no effect: {idle.why}" for key, idle in found.items()]
+
+
+def _differs(run: Run, dotted: str) -> bool:
+    """Tell whether a key differs from its default; a key of the component that a section chooses is one too."""
+    *sections, key = dotted.split(".")
+    section: Any = run
+    for name in sections:
+        section = getattr(section, name)
+    fields = type(section).model_fields
+    if key not in fields and isinstance(section, Component):
+        fields = section.kind.Config.model_fields
+    return key in fields and getattr(section, key, None) != fields[key].get_default(call_default_factory=True)

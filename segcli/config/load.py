@@ -18,7 +18,7 @@ from segcli.config.short_forms import write_out
 from segcli.core.names import safe_name
 from segcli.core.types import ConfigModel
 
-__all__ = ["load_dataset", "load_run", "run_from_values"]
+__all__ = ["load_dataset", "load_for_check", "load_run", "run_from_values"]
 
 
 class _DatasetAlone(ConfigModel):
@@ -82,6 +82,19 @@ def load_dataset(path: Path, overrides: Sequence[str] = (), *, whole_run: bool) 
         document.values["dataset"]["channels"] = chosen
     document.values = {"dataset": document.values["dataset"]}
     return _dataset(document, [override for override in wanted if not override.names_dataset], str(path))
+
+
+def load_for_check(path: Path, overrides: Sequence[str] = ()) -> tuple[DatasetSection, Run | None]:
+    """Read a data-set file, or an experiment file with its data set; None in the place of the run of the former.
+
+    Raises:
+        ConfigError: As `load_run`.
+    """
+    document = read_document(path)
+    if "dataset" not in document.values:
+        return load_dataset(path, overrides, whole_run=False), None
+    run = _run_of(document, path, overrides, None)
+    return run.dataset, run
 
 
 def _run_of(document: Document, path: Path, overrides: Sequence[str], permit: NetworkPermit | None) -> Run:

@@ -10,9 +10,11 @@ from typing import Any
 import yaml
 
 from segcli.config.document import Document, Loc
-from segcli.config.sections import LossPart
+from segcli.config.sections import Component, LossPart
 from segcli.config.short_forms import field_at, written_out
 from segcli.core.errors import ConfigError
+from segcli.core.files import plain
+from segcli.core.registry import LOSSES, Registry
 from segcli.core.strict_yaml import Unreadable, parse
 from segcli.core.types import ConfigModel
 
@@ -98,10 +100,42 @@ def _loc(values: dict[str, Any], keys: tuple[str, ...]) -> Loc:
 
 def _set(document: Document, section: dict[str, Any], loc: Loc, value: Any, schema: type[ConfigModel]) -> None:
     """Set a key in its section, as if the section had been typed with this key alone."""
-    key = str(loc[-1])
+    key, shape = str(loc[-1]), field_at(schema, loc[:-1])
     added = {key: value}
     if loc == (*LOSS, "type"):  # another loss in the place of the only part, with the keys of that part
-        (kept,) = section.values() if len(section) == 1 else (dict(section),)
-        added |= kept if isinstance(kept, dict) else {}
+        (name,) = section if len(section) == 1 else (None,)
+        kept = section[name] if name is not None else dict(section)
+        added |= _without_defaults(LOSSES, name, kept, LossPart) if isinstance(kept, dict) else {}
         section.clear()
-    section |= written_out(document, field_at(schema, loc[:-1]), added, loc[:-1])
+    elif key == "type" and isinstance(shape, type) and issubclass(shape, Component):
+        name = section.get("type", shape.model_fields["type"].default)
+        kept = _without_defaults(shape.registry, name, section, shape)
+        section.clear()
+        section |= kept
+    elif key != "enabled" and section.get("enabled") is False and _turns_on(shape):
+        section["enabled"] = True
+    section |= written_out(document, shape, added, loc[:-1])
+
+
+def _without_defaults(
+    registry: Registry, name: Any, section: dict[str, Any], beside: type[ConfigModel]
+) -> dict[str, Any]:
+    """Leave out the component's own keys with their defaults, which a stored config has and another component lacks."""
+    try:
+        if not isinstance(name, str) or registry.own_file(name) is not None:
+            return dict(section)  # a user's file is imported only after it is permitted
+        own = registry.load(name).Config.model_fields
+    except ConfigError:
+        return dict(section)  # the check of components tells it
+    defaults = {key: plain(field.get_default(call_default_factory=True)) for key, field in own.items()}
+    return {
+        key: value
+        for key, value in section.items()
+        if key in beside.model_fields or key not in defaults or plain(value) != defaults[key]
+    }
+
+
+def _turns_on(shape: Any) -> bool:
+    """Tell whether a section is on as soon as one of its keys is typed, such as `training.ema`."""
+    field = getattr(shape, "model_fields", {}).get("enabled")
+    return field is not None and field.default is True

@@ -56,7 +56,7 @@ class EMA(ConfigModel):
     """Keep a running mean of the weights; validation, best checkpoint and prediction then use it."""
 
     enabled: bool = True
-    """Turn the running mean on or off."""
+    """Turn the running mean on or off; an override of another key turns it on."""
     decay: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.999
     """Share of the old mean kept at each optimizer step."""
 
@@ -92,7 +92,8 @@ class Training(ConfigModel):
     gradient_clip_norm: Annotated[float, Field(gt=0.0)] | None = None
     """Largest norm of the gradient."""
     amp: Literal["auto", "bf16", "fp16", "off", True, False] = "auto"
-    """Mixed precision. `auto`: bf16 where the hardware is fast at it, fp16 on older GPUs, off elsewhere."""
+    """Mixed precision. `auto`: bf16 or, on older GPUs, fp16 on GPUs that are fast at it, off elsewhere. `true`: also
+    bf16 on CPUs with AVX-512 BF16 or AMX."""
     channels_last: bool = True
     """Memory layout in which convolutions are faster."""
     compile: bool = False
@@ -175,8 +176,8 @@ class Logging(ConfigModel):
     """Write histograms and statistics (mean, std, min, max) of layer outputs for four validation images."""
     activation_log_frequency: Positive = 5
     """Number of epochs between two sets of histograms."""
-    activation_layers: Literal["auto"] | list[str] | None = "auto"
-    """Layers by name, such as `[down.0, head]`; `auto`: the model chooses; null: none."""
+    activation_layers: Literal["auto", "all"] | list[str] | None = "auto"
+    """Layers by name, such as `[down.0, head]`; `auto`: the model chooses; `all`: every layer; null: none."""
 
 
 class Debug(ConfigModel):

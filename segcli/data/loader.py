@@ -23,10 +23,11 @@ from segcli.core.errors import DataError, DeviceError, SegcliError
 from segcli.core.randomness import generator
 from segcli.core.signals import STOPPING
 from segcli.core.types import Array, Batch
-from segcli.data.pipeline import Pipeline, Ready, Source
-from segcli.data.samples import Case, Geometry
+from segcli.data.pipeline import Pipeline, Ready, Scale, Source
+from segcli.data.samples import Case, Geometry, Sample
+from segcli.data.settings import DataSettings
 
-__all__ = ["EvaluationLoader", "Loaded", "Loader", "TrainLoader"]
+__all__ = ["EvaluationLoader", "Loaded", "Loader", "TrainLoader", "batch_sizes"]
 
 DYING_S = 2.0
 """Seconds to wait for a worker process to end after its connection broke."""
@@ -61,6 +62,8 @@ class _Cases(Dataset[Any]):
         self.training = training
         self.log: Any = None
         """Two numbers per worker: the case it reads, and its peak memory in KiB."""
+        self.scales: dict[int, Scale] = {}
+        """Scale of each case that this process has read, if each image is normalised by itself."""
 
     def __getitem__(self, key: Key) -> tuple[Case, Ready] | SegcliError:
         epoch, index = key
@@ -68,13 +71,22 @@ class _Cases(Dataset[Any]):
         self._note(index // self.repeat + 1)
         try:
             sample = self.source.read(case)
+            scale = self._scale(index // self.repeat, sample)
             if self.training:
-                return case, self.pipeline.for_training(sample, epoch=epoch, index=index)
-            return case, self.pipeline.for_evaluation(sample)
+                return case, self.pipeline.for_training(sample, epoch=epoch, index=index, scale=scale)
+            return case, self.pipeline.for_evaluation(sample, scale=scale)
         except SegcliError as error:
             return error
         finally:
             self._note(-(index // self.repeat + 1))
+
+    def _scale(self, position: int, sample: Sample) -> Scale | None:
+        """Return the scale of the whole image, computed once in each process; None if the data set has one."""
+        if not self.pipeline.settings.preprocessing.by_image:
+            return None
+        if position not in self.scales:
+            self.scales[position] = self.pipeline.scale(sample.image)
+        return self.scales[position]
 
     def _note(self, position: int) -> None:
         """Log the case that this worker reads (negative: has read), in case the worker dies."""
@@ -227,6 +239,18 @@ class Loader:
         return DataError(message, hint="try `data.num_workers=0` to see the cause; the file may be damaged")
 
 
+def batch_sizes(count: int, settings: DataSettings) -> list[int]:
+    """Count the images of each training batch of an epoch of `count` images.
+
+    Example:
+        >>> batch_sizes(5, DataSettings(batch_size=2)), batch_sizes(5, DataSettings(batch_size=2, drop_last=True))
+        ([2, 2, 1], [2, 2])
+    """
+    full, rest = divmod(count, settings.batch_size)
+    sizes = [settings.batch_size] * full + ([rest] if rest and not settings.drop_last else [])
+    return sizes[: settings.limit_batches]
+
+
 class TrainLoader(Loader):
     """Loads the shuffled batches of an epoch.
 
@@ -241,17 +265,20 @@ class TrainLoader(Loader):
         self, source: Source, pipeline: Pipeline, cases: Sequence[Case], *, seed: int, pin_memory: bool
     ) -> None:
         settings = pipeline.settings
+        self.settings = settings
         self.seed = seed
         self.batch_size = settings.batch_size
-        self.limit = settings.limit_batches
         self.count = len(cases) * settings.patches_per_image
         dataset = _Cases(source, pipeline, cases, settings.patches_per_image, training=True)
         super().__init__(dataset, num_workers=settings.num_workers, pin_memory=pin_memory)
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
-        batches = (self.count + self.batch_size - 1) // self.batch_size
-        return batches if self.limit is None else min(batches, self.limit)
+        return len(batch_sizes(self.count, self.settings))
+
+    def images(self, batch: int) -> int:
+        """Count the images of a batch, counted from 0; the last batch of an epoch may have fewer."""
+        return min(self.batch_size, self.count - batch * self.batch_size)
 
     def epoch(self, epoch: int, *, first_batch: int = 0) -> Iterator[Loaded]:
         """Load the batches of an epoch from `first_batch` on; seed and epoch decide the order."""

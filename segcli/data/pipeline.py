@@ -11,10 +11,12 @@ from segcli.core.types import Array
 from segcli.data.samples import Case, Geometry, Sample, as_unit, pad_end, padded_size, resize
 from segcli.data.settings import DatasetSpec, DataSettings
 
-__all__ = ["Pipeline", "Ready", "Source"]
+__all__ = ["Pipeline", "Ready", "Scale", "Source"]
 
 CHUNK = 2**20
 """Pixels per step when the mean and the standard deviation are computed."""
+Scale = tuple[Array, Array]
+"""Values to subtract from each channel and to divide it by."""
 
 
 class Source(Protocol):
@@ -82,13 +84,20 @@ class Pipeline:
             stored_maps=sample.maps,
         )
 
-    def for_training(self, sample: Sample, *, epoch: int, index: int) -> Ready:
-        """Cut and augment a random crop; it depends only on seed, epoch and index."""
+    def for_training(self, sample: Sample, *, epoch: int, index: int, scale: Scale | None = None) -> Ready:
+        """Cut and augment a random crop; it depends only on seed, epoch and index.
+
+        Args:
+            sample: The whole image, resized.
+            epoch: Epoch, counted from 0.
+            index: Position among the samples of the epoch.
+            scale: What `scale` gives for the whole image, if it is known.
+        """
         maps = {"valid": np.ones(sample.size, np.uint8), **sample.maps}
         facts, sample = sample.facts, Sample(image=sample.image, maps=maps)
-        # Take the scale from the whole volume, before cropping and augmentation: a crop then looks as in the whole
-        # volume, and normalisation does not undo a change of intensity.
-        scale = self._scale(as_unit(sample.image)) if len(sample.size) == 3 else None
+        # Take the scale from the whole image, before cropping and augmentation: a crop then looks as in the whole
+        # image, and normalisation does not undo a change of intensity.
+        scale = scale or self.scale(sample.image)
         patch = self.settings.patch_size
         if patch is not None:
             rng = generator(self.seed, "crop", epoch, index)
@@ -99,19 +108,15 @@ class Pipeline:
         ready.arrays |= facts
         return ready
 
-    def for_evaluation(self, sample: Sample) -> Ready:
-        """Prepare the whole image without any randomness."""
+    def for_evaluation(self, sample: Sample, *, scale: Scale | None = None) -> Ready:
+        """Prepare the whole image without any randomness; `scale` as in `for_training`."""
         stored_maps = sample.stored_maps or sample.maps
         stored = next(iter(stored_maps.values())).shape[: len(sample.size)] if sample.stored_maps else sample.size
         maps = {"valid": np.ones(sample.size, np.uint8), **sample.maps}
-        ready = self._finished(Sample(image=sample.image, maps=maps), stored=stored)
+        ready = self._finished(Sample(image=sample.image, maps=maps), stored=stored, scale=scale)
         ready.arrays |= sample.facts
         ready.stored_maps = {"valid": np.ones(stored, np.uint8), **stored_maps, **sample.facts}
         return ready
-
-    def for_prediction(self, sample: Sample, stored: tuple[int, ...]) -> Ready:
-        """Prepare an image without label that already has the network's size."""
-        return self._finished(sample, stored=stored)
 
     def _finished(
         self,
@@ -119,7 +124,7 @@ class Pipeline:
         *,
         stored: tuple[int, ...],
         at_least: tuple[int, ...] | None = None,
-        scale: tuple[Array, Array] | None = None,
+        scale: Scale | None = None,
     ) -> Ready:
         size = padded_size(sample.size, self.multiple, at_least)
         image = pad_end(self.normalised(sample.image, scale), size, mirror=True)
@@ -130,7 +135,7 @@ class Pipeline:
         arrays["image"] = np.ascontiguousarray(np.moveaxis(image, -1, 0))
         return Ready(arrays, Geometry(stored=stored, resized=sample.size, padded=size), stored_maps={})
 
-    def normalised(self, image: Array, scale: tuple[Array, Array] | None = None) -> Array:
+    def normalised(self, image: Array, scale: Scale | None = None) -> Array:
         """Scale stored pixels to 0 to 1, then normalise them by `preprocessing.normalize`; float32.
 
         Args:
@@ -141,17 +146,18 @@ class Pipeline:
         pixels = as_unit(image)
         if not self.settings.preprocessing.normalize:
             return pixels
-        mean, std = self._scale(pixels) if scale is None else scale
+        mean, std = self.scale(image) if scale is None else scale
         scaled: Array = (pixels - mean) / std
         return scaled
 
-    def _scale(self, pixels: Array) -> tuple[Array, Array]:
-        """Return the values to subtract from each channel and to divide it by."""
-        if self.settings.preprocessing.normalize is True:
+    def scale(self, image: Array) -> Scale:
+        """Return the scale of a whole image `(*S, C)` as stored: that of the data set, or of the image itself."""
+        if not self.settings.preprocessing.by_image:
             return self.mean, self.std
-        return self.scale_of([pixels])
+        flat = image.reshape(-1, image.shape[-1])
+        return self.scale_of(as_unit(flat[start : start + CHUNK]) for start in range(0, len(flat), CHUNK))
 
-    def scale_of(self, parts: Iterable[Array]) -> tuple[Array, Array]:
+    def scale_of(self, parts: Iterable[Array]) -> Scale:
         """Compute the scale of one image: mean and standard deviation of each channel, or minimum and range.
 
         Args:
@@ -162,7 +168,7 @@ class Pipeline:
         return _moments_of(parts)
 
 
-def _range_of(parts: Iterable[Array]) -> tuple[Array, Array]:
+def _range_of(parts: Iterable[Array]) -> Scale:
     """Compute minimum and range of each channel."""
     flat = (part.reshape(-1, part.shape[-1]) for part in parts)
     lows, highs = zip(*((part.min(axis=0), part.max(axis=0)) for part in flat), strict=True)
@@ -170,7 +176,7 @@ def _range_of(parts: Iterable[Array]) -> tuple[Array, Array]:
     return low, np.maximum(np.max(highs, axis=0) - low, 1e-6)
 
 
-def _moments_of(parts: Iterable[Array]) -> tuple[Array, Array]:
+def _moments_of(parts: Iterable[Array]) -> Scale:
     """Compute mean and standard deviation of each channel; exact for images of any size."""
     count, mean, squares = 0, np.zeros(1), np.zeros(1)
     for part in parts:

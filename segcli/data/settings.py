@@ -110,7 +110,7 @@ class Augmentation(ConfigModel):
     """Sets the random augmentation of training images; masks are changed with their image."""
 
     enabled: bool = True
-    """`false` turns augmentation off, whatever else is set."""
+    """`false` turns augmentation off, whatever else the file sets; an override of another key turns it on."""
     preset: Literal["light", "medium", "heavy", "street", "nuclei"] | None = None
     """`light`: horizontal flip, brightness. `medium`: also vertical flip, quarter turns, shift, scale and turn.
     `heavy`: also elastic deformation, gamma, blur, noise and, for colour images, hue and saturation.
@@ -122,7 +122,8 @@ class Augmentation(ConfigModel):
     transforms: list[dict[str, Any]] = []
     """2D images: albumentations transforms after those of the preset, such as `{type: GaussianBlur, p: 0.3}`."""
     noise_std: Annotated[float, Field(ge=0.0)] | None = None
-    """Volumes: standard deviation of Gaussian noise, relative to the standard deviation of the volume."""
+    """Volumes: standard deviation of Gaussian noise, as a share of the standard deviation of the volume, not in units
+    of intensity; 0.02 is weak, 0.1 strong."""
     intensity_scale_range: Annotated[list[PositiveNumber], Field(min_length=2, max_length=2)] | None = None
     """Volumes: multiply all values by a random number between these two."""
     noise_up_to: Share | None = None
@@ -162,8 +163,8 @@ class Preprocessing(ConfigModel):
 
     normalize: Literal[True, False, "per_image", "min_max"] = True
     """`true`: subtract the data set's `mean` and divide by its `std`. `per_image`: use mean and standard deviation of
-    each image. `min_max`: scale each image from its minimum and maximum to 0 to 1. `false`: scale the type's range to
-    0 to 1."""
+    each whole image, before crops and augmentation. `min_max`: scale each image from its minimum and maximum to 0 to 1.
+    `false`: scale the type's range to 0 to 1."""
     pad_to_multiple: Positive | None = None
     """Pad each size up to a multiple of this; default: the stride of the network."""
 
@@ -194,6 +195,8 @@ class DataSettings(ConfigModel):
     """Train on random crops of this size; validation uses whole images."""
     limit_batches: Positive | None = None
     """Largest number of batches per epoch, a new random selection in each; default: all."""
+    drop_last: bool = False
+    """Leave out the last batch of an epoch if it is smaller than the others; each epoch leaves out other images."""
     patches_per_image: Positive = 1
     """Crops per image in an epoch."""
     foreground_share: Share = 0.5

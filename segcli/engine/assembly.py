@@ -33,7 +33,7 @@ from segcli.metrics import Metric, Scored
 from segcli.models import Network
 from segcli.tasks import Task
 
-__all__ = ["Assembly", "Site", "assemble", "load_weights", "make_losses", "make_metrics"]
+__all__ = ["Assembly", "Site", "assemble", "load_weights", "make_losses", "make_metrics", "make_network"]
 
 
 @dataclass(frozen=True)
@@ -234,6 +234,33 @@ def assemble(run: Run, *, pretrained: bool = False, site: Site | None = None) ->
     task: Task = TASKS.load(run.task_name)(run.dataset.spec, run.class_offsets)
     run.inference.postprocess.check(task.classes)
     seed_everything(run.seed)
+    network = make_network(run, layout, task)
+    notes = network.load_pretrained() if pretrained else []
+    if run.model.checkpoint_activations:
+        network.checkpoint_activations()
+    memory_format = _memory_format(run, layout.ndim)
+    placed: Any = site.place(network, memory_format)
+    return Assembly(
+        run=run,
+        device=site.device,
+        precision=site.precision,
+        layout=layout,
+        task=task,
+        network=placed,
+        loss=WeightedSum(make_losses(run)).to(site.device),
+        metrics=make_metrics(run),
+        memory_format=memory_format,
+        notes=notes,
+        passes=site.passes,
+    )
+
+
+def make_network(run: Run, layout: Layout, task: Task) -> Network:
+    """Make the network of a run, with random weights.
+
+    Raises:
+        ConfigError: The network does not fit the data set or the sizes of the run.
+    """
     can_output = run.model.kind.can_output
     outputs = [*task.outputs, *(each for each in task.extras if each.name in can_output)]
     size = run.data.image_size or run.dataset.image_size or layout.case_size
@@ -250,9 +277,6 @@ def assemble(run: Run, *, pretrained: bool = False, site: Site | None = None) ->
             f"model `{run.model.type}` needs whole images of one size, and `data.patch_size` crops them",
             hint="leave `data.patch_size` out",
         )
-    notes = network.load_pretrained() if pretrained else []
-    if run.model.checkpoint_activations:
-        network.checkpoint_activations()
     multiple = run.data.preprocessing.pad_to_multiple
     if multiple is not None and multiple % network.stride:
         raise ConfigError(
@@ -260,21 +284,7 @@ def assemble(run: Run, *, pretrained: bool = False, site: Site | None = None) ->
             f"1/{network.stride} and needs a multiple of {network.stride}",
             hint=f"set it to {-(-multiple // network.stride) * network.stride}, or leave it out",
         )
-    memory_format = _memory_format(run, layout.ndim)
-    placed: Any = site.place(network, memory_format)
-    return Assembly(
-        run=run,
-        device=site.device,
-        precision=site.precision,
-        layout=layout,
-        task=task,
-        network=placed,
-        loss=WeightedSum(make_losses(run)).to(site.device),
-        metrics=make_metrics(run),
-        memory_format=memory_format,
-        notes=notes,
-        passes=site.passes,
-    )
+    return network
 
 
 def make_losses(run: Run) -> list[tuple[float, Any]]:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from segcli import __version__
 from segcli.core.errors import DeviceError, DeviceMemoryError
+from segcli.core.processor import has_fast_bf16
 
 __all__ = [
     "Precision",
@@ -88,6 +89,8 @@ class Precision:
     device_type: str
     refused: str | None = None
     """Reason why the requested mixed precision is off."""
+    slow: str | None = None
+    """Reason why the requested mixed precision is slower than float32."""
 
     @property
     def scales(self) -> bool:
@@ -116,11 +119,22 @@ def choose_precision(amp: str | bool, device: torch.device) -> Precision:
         return _best_precision(device, asked=amp is True)
     if amp == "fp16" and device.type == "cpu":
         raise DeviceError("`training.amp: fp16` does not train on the CPU", hint="set `training.amp=off`")
-    return Precision(torch.bfloat16 if amp == "bf16" else torch.float16, device.type)
+    slow = None
+    if device.type == "cpu" and has_fast_bf16() is False:
+        slow = (
+            "`training.amp: bf16` is emulated on this processor, which has neither AVX-512 BF16 nor AMX, and may take "
+            "several times as long as float32; set `training.amp=off`, or `true` for bf16 only where it is fast"
+        )
+    return Precision(torch.bfloat16 if amp == "bf16" else torch.float16, device.type, slow=slow)
 
 
 def _best_precision(device: torch.device, *, asked: bool) -> Precision:
-    """Choose bf16 or fp16 if the GPU has matrix units for it, else float32, with a reason if `amp: true` was asked."""
+    """Choose bf16 or fp16 if the device is fast at it, else float32, with a reason if `amp: true` was asked.
+
+    On the CPU, only `amp: true` takes bf16: it changes results, and saves time only in large networks.
+    """
+    if device.type == "cpu" and asked and has_fast_bf16():
+        return Precision(torch.bfloat16, device.type)
     if device.type != "cuda":
         why = f"`training.amp` is off: on {described_device(device)} it would save nothing" if asked else None
         return Precision(None, device.type, why)

@@ -47,8 +47,8 @@ class Schedule(ABC):
         return self.after_warmup(step)
 
     def progress(self, step: int) -> float:
-        """Compute the share of the steps done since the warm-up: 0 at its end, 1 at the last step."""
-        length = max(self.horizon.steps - 1 - self.warmup_steps, 1)
+        """Compute the share of the steps done since the warm-up: 0 at its first step, 1 after the last step."""
+        length = max(self.horizon.steps - self.warmup_steps, 1)
         return min((step - self.warmup_steps) / length, 1.0)
 
     @abstractmethod
@@ -57,6 +57,9 @@ class Schedule(ABC):
 
     def epoch_ended(self, monitored: float) -> None:  # noqa: B027 - most schedules ignore it
         """Receive the monitored value of an epoch, with its sign chosen so that lower is better."""
+
+    def forget_monitored(self) -> None:  # noqa: B027 - most schedules ignore it
+        """Forget the values that `epoch_ended` received, because another value is monitored from now on."""
 
     @property
     def state(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class Cosine(Schedule):
         """Keys of `scheduler: {type: cosine}`."""
 
         min_lr: Annotated[float, Field(ge=0.0)] = 0.0
-        """Learning rate at the last step."""
+        """Learning rate that the decay reaches after the last step."""
 
     def after_warmup(self, step: int) -> float:
         """Compute the rate on the cosine."""

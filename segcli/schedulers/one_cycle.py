@@ -32,10 +32,15 @@ class OneCycle(Schedule):
 
     def after_warmup(self, step: int) -> float:
         """Compute the rate on the rising or falling cosine."""
-        config, progress = self.config, self.progress(step)
+        config, progress = self.config, self._progress(step)
         if progress < config.rise:
             return self._arc(config.start_factor, 1.0, progress / config.rise)
         return self._arc(1.0, config.end_factor, (progress - config.rise) / (1.0 - config.rise))
+
+    def _progress(self, step: int) -> float:
+        """Compute the share of the cycle: 0 at the first step, 1 at the last, whose rate `end_factor` states."""
+        length = max(self.horizon.steps - 1 - self.warmup_steps, 1)
+        return min((step - self.warmup_steps) / length, 1.0)
 
     def _arc(self, start: float, end: float, share: float) -> float:
         return self.base_lr * (end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * share)))

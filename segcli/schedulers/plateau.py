@@ -45,6 +45,10 @@ class Plateau(Schedule):
         if self._waited > self.config.patience:
             self._scale, self._waited = self._scale * self.config.factor, 0
 
+    def forget_monitored(self) -> None:
+        """Keep the rate, and begin to count anew."""
+        self._best, self._waited = None, 0
+
     @property
     def state(self) -> dict[str, Any]:
         """Scale, best value and number of epochs without improvement."""

@@ -23,7 +23,7 @@ class Poly(Schedule):
         power: Annotated[float, Field(gt=0.0)] = 0.9
         """Exponent; 1 is linear decay."""
         min_lr: Annotated[float, Field(ge=0.0)] = 0.0
-        """Learning rate at the last step."""
+        """Learning rate that the decay reaches after the last step."""
 
     def after_warmup(self, step: int) -> float:
         """Compute the rate on the curve."""

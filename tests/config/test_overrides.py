@@ -120,3 +120,58 @@ def test_a_path_of_a_file_is_beside_it_and_that_of_an_override_in_the_working_fo
 def test_an_empty_section_of_training_is_filled_like_one_that_is_left_out(tmp_path):
     path = write_experiment(tmp_path / "run.yaml", experiment(tmp_path, training=None))
     assert [metric.type for metric in load_run(path).training.metrics] == ["dice", "iou"]
+
+
+SECTIONS = [
+    ({}, "training.optimizer.type=sgd"),
+    ({"training__optimizer": "adam"}, "training.optimizer.type=adamw"),
+    ({"training__optimizer": {"type": "adam", "weight_decay": 0.1}}, "training.optimizer.type=adamw"),
+    ({"training__optimizer": {"learning_rate": 0.1}}, "training.optimizer.type=sgd"),
+    ({"training__optimizer": {"type": "sgd", "momentum": 0.5}}, "training.optimizer.type=adam"),
+    ({"training__scheduler": "plateau"}, "training.scheduler.type=step"),
+    ({"training__scheduler": {"type": "cosine", "min_lr": 0.1}}, "training.scheduler.type=poly"),
+    ({"training__loss": "dice"}, "training.loss.type=focal"),
+    ({"training__loss": {"type": "dice", "pooled": True}}, "training.loss.type=tversky"),
+    ({"model": {"type": "unet", "depths": [4, 8], "checkpoint_activations": True}}, "model.type=sa_unet"),
+    ({}, "training.ema.decay=0.9"),
+    ({"training__ema": {"enabled": False}}, "training.ema.decay=0.9"),
+    ({}, "data.augmentation.preset=heavy"),
+    ({"data__augmentation": False}, "data.augmentation.preset=heavy"),
+    ({"training__metrics": ["dice"]}, "training.metrics=[iou]"),
+    ({}, "training.early_stopping.patience=3"),
+]
+"""Keys of a file, and an override of the key of a component or of a section that can be off."""
+
+
+def resolved(load, *arguments, **options):
+    """All keys of the run, or the sentences about keys without their places."""
+    try:
+        return load(*arguments, **options).resolved()
+    except ConfigError as error:
+        return [line for line in str(error).splitlines() if line.startswith("      hint")]
+
+
+@pytest.mark.parametrize(("changes", "override"), SECTIONS)
+def test_every_override_means_the_same_on_a_file_and_on_a_stored_config(tmp_path, changes, override):
+    path = write_experiment(tmp_path / "run.yaml", experiment(tmp_path, **changes))
+    stored = load_run(path).resolved()
+    assert resolved(load_run, path, [override]) == resolved(run_from_values, stored, [override], source="checkpoint")
+
+
+def test_another_component_brings_its_own_defaults_and_keeps_what_was_typed(tmp_path):
+    optimizer = {"type": "adam", "learning_rate": 0.125}
+    path = write_experiment(tmp_path / "run.yaml", experiment(tmp_path, training__optimizer=optimizer))
+    for load, given in ((load_run, path), (run_from_values, load_run(path).resolved())):
+        source = {} if load is load_run else {"source": "checkpoint"}
+        made = load(given, ["training.optimizer.type=adamw"], **source).training.optimizer
+        assert made.type == "adamw"
+        assert made.options["learning_rate"] == 0.125
+        assert made.options["weight_decay"] == 0.01  # of adamw; that of adam is 0
+
+
+def test_a_key_of_a_section_that_is_off_turns_it_on_and_off_said_last_stays_off(tmp_path):
+    path = write_experiment(tmp_path / "run.yaml", experiment(tmp_path, training__ema=False))
+    on = load_run(path, ["training.ema.decay=0.9"]).training.ema
+    assert (on.enabled, on.decay) == (True, 0.9)
+    assert not load_run(path, ["training.ema.decay=0.9", "training.ema.enabled=false"]).training.ema.enabled
+    assert not load_run(path, ["training.early_stopping.patience=3"]).training.early_stopping.enabled

@@ -51,6 +51,15 @@ def assert_equal(one, other):
         assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+def test_the_scale_of_each_image_is_computed_once_for_all_its_crops_and_epochs(monkeypatch):
+    computed = []
+    scale_of = Pipeline.scale_of
+    monkeypatch.setattr(Pipeline, "scale_of", lambda line, parts: computed.append(1) or scale_of(line, parts))
+    loader = train(num_workers=0, patches_per_image=3, preprocessing={"normalize": "per_image"})
+    found = [loaded for epoch in (0, 1) for loaded in loader.epoch(epoch)]
+    assert (len(computed), sum(len(loaded.cases) for loaded in found)) == (len(CASES), 2 * 3 * len(CASES))
+
+
 def test_workers_change_no_pixel_and_no_order():
     with_workers = train(num_workers=2)
     for epoch in (0, 1):

@@ -93,6 +93,50 @@ def test_the_scale_of_a_volume_is_that_before_augmentation_which_normalisation_m
     np.testing.assert_allclose(changed[0] - plain[0], image / span, rtol=1e-4)
 
 
+def half_dark(dtype=np.uint8):
+    """An image of noise whose left half is dark."""
+    top = np.iinfo(dtype).max
+    image = np.random.default_rng(2).integers(top // 2, top // 4 * 3, (32, 32, 2)).astype(dtype)
+    image[:, :16] //= 16
+    return Sample(image, {"mask": np.zeros((32, 32), np.uint8)})
+
+
+@pytest.mark.parametrize("method", ["per_image", "min_max"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_crop_of_the_dark_half_has_the_values_in_training_that_it_has_in_evaluation(method, dtype):
+    spec = {"num_channels": 2}
+    line = pipeline(patch_size=[16, 16], spec=spec, foreground_share=0.0, preprocessing={"normalize": method})
+    image = half_dark(dtype).image.astype(np.float64)
+    low, span = (
+        (image.min((0, 1)), np.ptp(image, (0, 1))) if method == "min_max" else (image.mean((0, 1)), image.std((0, 1)))
+    )
+    whole = np.moveaxis((image - low) / span, -1, 0)
+    np.testing.assert_allclose(line.for_evaluation(half_dark(dtype)).arrays["image"], whole, atol=1e-5)
+    means = []
+    for index in range(30):
+        crop = line.for_training(half_dark(dtype), epoch=0, index=index).arrays["image"]
+        corners = np.lib.stride_tricks.sliding_window_view(whole, crop.shape)[0]
+        assert np.abs(corners - crop).max(axis=(2, 3, 4)).min() < 1e-5  # it is one of the windows of the whole
+        means.append(crop.mean() - whole.mean())
+    assert min(means) < -0.2  # crops of the dark half stay dark
+
+
+@pytest.mark.parametrize("method", ["per_image", "min_max"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_brighter_images_are_brighter_after_normalisation_too(method, dtype):
+    brighter = {"type": "RandomBrightnessContrast", "brightness_limit": [0.2, 0.2], "contrast_limit": [0, 0], "p": 1.0}
+    made = Augmenter(Augmentation(transforms=[brighter]), channels=2, square=True)
+    plain, changed = (
+        pipeline(augment, spec={"num_channels": 2}, preprocessing={"normalize": method})
+        .for_training(half_dark(dtype), epoch=0, index=0)
+        .arrays["image"]
+        for augment in (None, made)
+    )
+    image = half_dark(dtype).image / np.iinfo(dtype).max
+    span = np.ptp(image, (0, 1)) if method == "min_max" else image.std((0, 1))
+    np.testing.assert_allclose((changed - plain).mean((1, 2)), 0.2 / span, rtol=0.02)
+
+
 def test_padding_is_no_valid_pixel_and_sizes_become_multiples():
     ready = pipeline(stride=16).for_evaluation(sample())
     assert ready.arrays["image"].shape == (1, 32, 32)

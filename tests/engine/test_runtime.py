@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from segcli.core.processor import has_fast_bf16, processor_flags
 from segcli.engine import runtime
 from segcli.engine.runtime import choose_device, choose_precision, described_device
 
@@ -59,11 +60,69 @@ def test_auto_takes_the_precision_that_the_gpu_is_fast_at(gpu, capability, hip, 
     assert chosen.refused == (told if name == "fp32" else None)
 
 
-def test_mixed_precision_on_the_cpu_is_off_and_says_so_where_it_was_asked_for(run_cli, tiny):
+X86 = "processor\t: 0\nflags\t\t: fpu sse2 avx2 avx512f{}\n\nprocessor\t: 1\nflags\t\t: fpu\n"
+
+
+@pytest.fixture
+def processor(monkeypatch, tmp_path):
+    """A processor with the abilities that `/proc/cpuinfo` would list; None for a system without that file."""
+
+    def make(text):
+        path = tmp_path / "cpuinfo"
+        path.unlink(missing_ok=True)
+        if text is not None:
+            path.write_text(text)
+        flags = processor_flags
+        monkeypatch.setattr("segcli.core.processor.processor_flags", lambda: flags(path))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("text", "fast"),
+    [
+        (X86.format(""), False),
+        (X86.format(" avx512_bf16"), True),
+        (X86.format(" amx_tile amx_bf16"), True),
+        ("Features\t: fp asimd bf16\n", True),
+        ("Features\t: fp asimd\n", False),
+        ("nothing\n", None),
+        (None, None),
+    ],
+)
+def test_the_flags_of_the_processor_tell_whether_it_computes_in_bf16(processor, text, fast):
+    processor(text)
+    assert has_fast_bf16() is fast
+    cpu = torch.device("cpu")
+    assert choose_precision(True, cpu).name == ("bf16" if fast else "fp32")
+    assert choose_precision("auto", cpu).name == "fp32"
+    assert choose_precision("bf16", cpu).name == "bf16"
+    assert (choose_precision("bf16", cpu).slow is None) is (fast is not False)
+    assert choose_precision("off", cpu).slow is None
+
+
+def test_a_processor_that_emulates_bf16_is_told_before_the_training_with_the_way_out(run_cli, tiny, processor):
+    processor(X86.format(""))
+    config = tiny(training__amp="bf16")
+    told = "`training.amp: bf16` is emulated on this processor"
+    result = run_cli("train", config, "--dry-run")
+    assert result.code == 0
+    assert told in result.err
+    assert "`training.amp=off`" in " ".join(result.err.split())
+    assert told not in run_cli("train", config, "--dry-run", "training.amp=off").err
+
+
+def test_mixed_precision_on_a_slow_cpu_is_off_and_says_so_where_it_was_asked_for(run_cli, tiny, processor):
+    processor(X86.format(""))
     result = run_cli("train", tiny(training__amp=True), "--dry-run")
     assert result.code == 0
     assert "`training.amp` is off: on the CPU it would save nothing" in result.err
     assert "`training.amp` is off" not in run_cli("train", tiny(training__amp="auto"), "--dry-run").err
+
+
+def test_no_shipped_experiment_relies_on_bf16():
+    for path in Path(__file__).parents[2].glob("configs/**/*.yaml"):
+        assert "amp: bf16" not in path.read_text(), path
 
 
 def test_training_says_which_device_auto_chose(run_cli, tiny, monkeypatch):

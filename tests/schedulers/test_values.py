@@ -34,11 +34,11 @@ def pytorch(make):
     [
         (
             lambda: rates("cosine", min_lr=0.01),
-            lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, TOTAL - 1, eta_min=0.01),
+            lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, TOTAL, eta_min=0.01),
         ),
         (
             lambda: rates("poly", power=0.9),
-            lambda optimizer: lr_scheduler.PolynomialLR(optimizer, TOTAL - 1, power=0.9),
+            lambda optimizer: lr_scheduler.PolynomialLR(optimizer, TOTAL, power=0.9),
         ),
         (
             lambda: rates("step", step_size=2, gamma=0.5),
@@ -62,6 +62,24 @@ def pytorch(make):
 )
 def test_rates_agree_with_pytorch(ours, theirs):
     np.testing.assert_allclose(ours(), pytorch(theirs), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("warmup_epochs", [0.0, 1.5])
+@pytest.mark.parametrize("name", ["cosine", "poly"])
+def test_the_last_step_still_learns_and_the_end_is_reached_after_it(name, warmup_epochs):
+    kind = SCHEDULERS.load(name)
+    schedule = kind(kind.Config(), base_lr=0.1, horizon=Horizon(EPOCHS, STEPS, warmup_epochs))
+    left = TOTAL - warmup_epochs * STEPS  # steps that decay
+    share = {"cosine": 0.5 * (1 + np.cos(np.pi * (1 - 1 / left))), "poly": (1 / left) ** 0.9}[name]
+    assert schedule.rate(TOTAL - 1) == pytest.approx(0.1 * share)
+    assert schedule.rate(TOTAL) == pytest.approx(0.0)
+    assert schedule.rate(round(warmup_epochs * STEPS)) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("name", ["cosine", "poly", "one_cycle", "step", "constant"])
+def test_a_training_of_one_step_learns(name):
+    kind = SCHEDULERS.load(name)
+    assert kind(kind.Config(), base_lr=0.1, horizon=Horizon(1, 1)).rate(0) > 0
 
 
 def test_plateau_agrees_with_pytorch():

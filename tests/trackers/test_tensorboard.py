@@ -261,8 +261,14 @@ def test_layers_can_be_chosen_by_name(run_cli, tiny, folder):
     found = events(folder / "tensorboard")
     assert found.Tags()["histograms"] == ["activations/down.1.2", "activations/head"]
     assert scalars(folder / "tensorboard")["activations/down.1.2/min"][0][1] >= 0  # a ReLU
-    assert run_cli("train", tiny(logging={**EVERYTHING, "activation_layers": None}), "--overwrite").code == 0
+    result = run_cli("train", tiny(logging={**EVERYTHING, "activation_layers": None}), "--overwrite")
+    assert result.code == 0
+    assert "`logging.activation_layers` names no layer; `all` takes every layer" in " ".join(result.err.split())
     assert events(folder / "tensorboard").Tags()["histograms"] == []
+    assert run_cli("train", tiny(logging={**EVERYTHING, "activation_layers": "all"}), "--overwrite").code == 0
+    tags = events(folder / "tensorboard").Tags()["histograms"]
+    assert {"activations/down.1.0", "activations/down.1.2", "activations/head"} < set(tags)
+    assert "activations/down.1" not in tags  # a block, whose layers are there
 
 
 @pytest.mark.parametrize(("name", "near"), [("down.l", "down.1"), ("haed", "head"), ("down", "down.1")])

@@ -35,6 +35,8 @@ def observed_layers(run: Run, network: nn.Module) -> list[str]:
         return own
     lists = nn.ModuleList | nn.ModuleDict  # these are never called
     legal = [name for name, module in network.named_modules() if name and not isinstance(module, lists)]
+    if asked == "all":
+        return [name for name in legal if not any(network.get_submodule(name).children())]
     for name in asked:
         if name not in legal:
             close = nearest(name, legal)

@@ -1,7 +1,7 @@
 """Early stopping and choice of the best epoch."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from segcli.config.schema import EarlyStopping
@@ -53,9 +53,34 @@ class Monitor:
     @property
     def state(self) -> dict[str, Any]:
         """State for the checkpoint."""
-        return {"monitor": self.name, "best": self.best, "best_epoch": self.best_epoch, "waited": self.waited}
+        return {
+            "monitor": self.name,
+            "lower_is_better": self.lower_is_better,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "waited": self.waited,
+        }
 
-    @state.setter
-    def state(self, value: dict[str, Any]) -> None:
-        """Restore the state from a checkpoint."""
-        self.best, self.best_epoch, self.waited = value["best"], value["best_epoch"], value["waited"]
+    def restore(self, state: dict[str, Any], history: Sequence[dict[str, Any]]) -> str | None:
+        """Restore the state from a checkpoint.
+
+        If another value is monitored now, the best value so far is that of the epoch that the best checkpoint holds,
+        and patience begins anew.
+
+        Returns:
+            A message if another value is monitored now.
+        """
+        self.best, self.best_epoch, self.waited = state["best"], state["best_epoch"], state["waited"]
+        before, rose = state["monitor"], not state.get("lower_is_better", self.lower_is_better)
+        if before == self.name and rose is not self.lower_is_better:
+            return None
+        values = {entry["epoch"]: entry["val"].get(self.name, math.nan) for entry in history}
+        known = values.get(self.best_epoch, math.nan)
+        self.waited = 0
+        what = f"`{self.name}` is monitored from now on, {'lower' if self.lower_is_better else 'higher'} is better"
+        what += f" (`{before}` before)" if before != self.name else ""
+        if self.best_epoch is None or math.isnan(known):
+            self.best, self.best_epoch = None, None
+            return f"{what}: it is not known for the best checkpoint, which the next validation replaces"
+        self.best = known
+        return f"{what}: the best checkpoint, of epoch {self.best_epoch}, has {known:.4f}"

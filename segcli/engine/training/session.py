@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from segcli.config.agreement import doubts, without_effect
 from segcli.config.schema import Run
-from segcli.core.errors import ConfigError, DataError
+from segcli.core.errors import DataError
 from segcli.core.files import shown
 from segcli.data.checks import raise_on_error
 from segcli.data.fingerprint import fingerprint
@@ -17,6 +18,7 @@ from segcli.engine.runtime import described_device, overlooked_gpu
 from segcli.engine.stopping import StopSignal
 from segcli.engine.training.activations import observed_layers
 from segcli.engine.training.balance import with_class_weights
+from segcli.engine.training.batches import check_batches
 from segcli.engine.training.trainer import Trainer
 
 __all__ = ["open_session"]
@@ -44,21 +46,27 @@ def open_session(
     Raises:
         SegcliError: A problem that can be found before the training starts.
     """
+    for message in doubts(run):
+        listener.warn(message)
+    for message in without_effect(run):
+        listener.notice(message)
     run = with_class_weights(run, listener, keep=not rehearsal)
     parts = assemble(run, pretrained=not resumed)
     listener.notice(_described(parts))
     for note in parts.notes:
         listener.notice(note)
-    for message in (parts.precision.refused, overlooked_gpu() if run.device == "auto" else None):
-        if message is not None:
-            listener.notice(message)
+    for reason in (parts.precision.refused, overlooked_gpu() if run.device == "auto" else None):
+        if reason is not None:
+            listener.notice(reason)
+    if parts.precision.slow is not None:
+        listener.warn(parts.precision.slow)
     # of a resumed run, a checkpoint would say where
     _keep_split(parts, listener, write=not (rehearsal or resumed))
     train_cases = _checked(parts, "train", listener)
     val_cases = _checked(parts, "val", listener) if parts.layout.has("val") else []
     if not val_cases:
         listener.notice("no validation images: no validation, no best checkpoint, no pictures, no early stopping")
-    _check_one_size(parts, train_cases)
+    check_batches(run, parts.layout, train_cases)
     mistake = scale_mistake(parts.layout, train_cases) if run.data.preprocessing.normalize is True else None
     if mistake is not None:
         listener.warn("{} ({})".format(*mistake))
@@ -105,22 +113,6 @@ def _keep_split(parts: Assembly, listener: Listener, *, write: bool) -> None:
             listener.warn(f"{error.message}; `dataset.split.split_file` keeps the split elsewhere")
         else:
             listener.notice(f"split written to {shown(division.file)}")
-
-
-def _check_one_size(parts: Assembly, cases: Sequence[Case]) -> None:
-    """Make sure, before the first epoch, that images which share a batch have one size."""
-    data = parts.run.data
-    if data.batch_size == 1 or data.patch_size or parts.pipeline.image_size:
-        return
-    sizes: dict[tuple[int, ...], Case] = {}
-    for case in cases:
-        sizes.setdefault(parts.pipeline.network_size(parts.layout.size(case)), case)
-    if len(sizes) > 1:
-        examples = " and ".join(f"`{case.place}` {'x'.join(map(str, size))}" for size, case in list(sizes.items())[:2])
-        raise ConfigError(
-            f"training images differ in size ({examples}) and cannot share a batch of {data.batch_size}",
-            hint="set `data.image_size` to resize them, `data.patch_size` to train on crops, or `data.batch_size=1`",
-        )
 
 
 def _described(parts: Assembly) -> str:

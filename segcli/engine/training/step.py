@@ -10,6 +10,7 @@ from segcli.core.types import Batch
 from segcli.data.loader import Loaded
 from segcli.engine.assembly import Assembly
 from segcli.engine.runtime import out_of_memory
+from segcli.engine.training.batches import one_value
 from segcli.engine.training.guard import FiniteGuard
 from segcli.engine.training.stepper import Stepper
 from segcli.engine.training.totals import Totals
@@ -100,12 +101,13 @@ class HalvingStep(TrainingStep):
     def __init__(self, parts: Assembly, warn: Callable[[str], None], *, guard: Guard | None = None) -> None:
         super().__init__(parts, guard=guard)
         self.warn = warn
-        self.pieces = 1
-        """Number of pieces in which a batch goes through the network."""
+        self.most: int | None = None
+        """Largest number of images that go through the network at once; None for whole batches."""
 
     def _add(self, batch: Batch, share: float, place: str) -> bool:
         count, whole = len(batch["image"]), super()._add
         kept, mark = self.stepper.gradients(), self.totals.mark()
+        exhausted: Exception | None = None
 
         def undo() -> None:
             self.totals.back_to(mark)
@@ -113,27 +115,37 @@ class HalvingStep(TrainingStep):
 
         while True:
             try:
-                for part in torch.arange(count).chunk(self.pieces):
+                for part in torch.arange(count).chunk(self._pieces(count)):
                     window = slice(int(part[0]), int(part[-1]) + 1)
                     piece = {name: values[window] for name, values in batch.items()}
                     if not whole(piece, share * len(part) / count, place):
                         undo()  # a batch is skipped as a whole, also if it is split
                         return False
             except (RuntimeError, MemoryError) as error:
-                if out_of_memory(error) is None or self.pieces >= count:
+                if out_of_memory(error) is None or self._pieces(count) >= count:
                     raise
+                exhausted = error
+            except ValueError as error:
+                if exhausted is None or one_value(error) is None:
+                    raise
+                raise exhausted from error  # a smaller piece leaves a norm too few values
             else:
                 return True
             undo()
             self._cut_finer(count, place)
 
+    def _pieces(self, count: int) -> int:
+        """Count the pieces in which a batch of `count` images goes through the network."""
+        return 1 if self.most is None else -(-count // self.most)
+
     def _cut_finer(self, count: int, place: str) -> None:
-        self.pieces = min(2 * self.pieces, count)
+        pieces = min(2 * self._pieces(count), count)
+        self.most = -(-count // pieces)
         if self.parts.device.type == "cuda":
             torch.cuda.empty_cache()
         self.warn(
             f"out of memory in {place.partition(':')[0]}: from now on a batch of {count} goes through the network in "
-            f"{self.pieces} pieces (`debug.on_oom: halve`)"
+            f"{self._pieces(count)} pieces (`debug.on_oom: halve`)"
         )
 
 

@@ -23,6 +23,7 @@ from segcli.engine.memory import MemoryLog, memory_of
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import give_memory_back, out_of_memory, random_state, restore_random_state, seed_everything
 from segcli.engine.stopping import StopSignal
+from segcli.engine.training.batches import one_value
 from segcli.engine.training.monitor import Monitor
 from segcli.engine.training.snapshot import Progress, Snapshot
 from segcli.engine.training.step import training_step
@@ -108,9 +109,12 @@ class Trainer:
         self.progress = snapshot.progress
         self.history = snapshot.history
         self.best_validation = snapshot.best_validation
-        self.monitor.state = snapshot.monitor
         if snapshot.scheduler:
             self.schedule.state = snapshot.scheduler
+        message = self.monitor.restore(snapshot.monitor, snapshot.history)
+        if message is not None:
+            self.listener.warn(message)
+            self.schedule.forget_monitored()
         device = self.parts.device
         self.step.totals.restore({name: value.to(device) for name, value in snapshot.tally.items()})
         restore_random_state(snapshot.random, device)
@@ -160,7 +164,7 @@ class Trainer:
             watching.training_over(self.history[-1], self.monitor)
             if when_over is not None:
                 when_over()
-        except (RuntimeError, MemoryError) as error:
+        except (RuntimeError, MemoryError, ValueError) as error:
             self.stop.raise_if_asked()  # the workers may have died from the signal that asked us to stop
             raise self._explained(error) from error
         finally:
@@ -169,9 +173,8 @@ class Trainer:
 
     def _explained(self, error: Exception) -> Exception:
         """Turn known causes into an error that a user understands; any other error is returned as it is."""
-        loaders = [loader for loader in (self.train, self.val) if loader is not None]
-        causes = [loader.explained(error) for loader in loaders]
-        return out_of_memory(error) or next(filter(None, causes), None) or error
+        causes = [loader.explained(error) for loader in (self.train, self.val) if loader is not None]
+        return out_of_memory(error) or one_value(error) or next(filter(None, causes), None) or error
 
     def close(self) -> None:
         """Stop the loader's worker processes."""
@@ -192,7 +195,7 @@ class Trainer:
                 self._update()
             self.step.guard.settle()
             val = self._glance() if self.val else {}
-        except (RuntimeError, MemoryError) as error:
+        except (RuntimeError, MemoryError, ValueError) as error:
             raise self._explained(error) from error
         finally:
             self.close()
@@ -216,7 +219,7 @@ class Trainer:
         reported = started = time.monotonic()
         images = 0
         for loaded in self._batches():
-            progress.skipped += not self._take(loaded, share=1.0 / self._group_size(progress.batch, total))
+            progress.skipped += not self._take(loaded, share=self._share(progress.batch, total))
             progress.batch += 1
             images += len(loaded.cases)
             if progress.batch % self.step.group == 0 or progress.batch == total:
@@ -242,10 +245,11 @@ class Trainer:
             self.stop.raise_if_asked()
             raise
 
-    def _group_size(self, batch: int, total: int) -> int:
-        """Count the batches in the optimizer step of this batch; fewer at the end of an epoch."""
+    def _share(self, batch: int, total: int) -> float:
+        """Compute the share of a batch in the images of its optimizer step, which has fewer at the end of an epoch."""
         first = batch - batch % self.step.group
-        return min(self.step.group, total - first)
+        group = range(first, min(first + self.step.group, total))
+        return self.train.images(batch) / sum(self.train.images(each) for each in group)
 
     def _take(self, loaded: Loaded, *, share: float) -> bool:
         """Train on a batch; return False if it was skipped."""
@@ -327,7 +331,7 @@ class Trainer:
         self.history.append({**entry, "val_per_class": per_class} if per_class else entry)
         self._write(best=improved)
         watching.epoch_over(self.history[-1], self.step.stepper.best_network, improved=improved)
-        self._tell_epoch(train, val, per_class, rate, time.monotonic() - started, improved=improved, skipped=skipped)
+        self._tell_epoch(self.history[-1], time.monotonic() - started, improved=improved, skipped=skipped)
         if not progress.finished:
             self.stop.raise_if_asked()
 
@@ -369,31 +373,21 @@ class Trainer:
         write_yaml(self.folder.history, self.history)
         self.save(best=best, keep=keep)
 
-    def _tell_epoch(
-        self,
-        train: dict[str, float],
-        val: dict[str, float],
-        per_class: dict[str, dict[str, float]],
-        rate: float,
-        elapsed_s: float,
-        *,
-        improved: bool,
-        skipped: int,
-    ) -> None:
+    def _tell_epoch(self, entry: dict[str, Any], elapsed_s: float, *, improved: bool, skipped: int) -> None:
         progress = self.progress
         left = self.run.training.epochs - progress.epoch
         self.listener.epoch(
             EpochDone(
                 epoch=progress.epoch,
                 epochs=self.run.training.epochs,
-                train=train,
-                val=val,
-                learning_rate=rate,
+                train=entry["train"],
+                val=entry["val"],
+                learning_rate=entry["learning_rate"],
                 elapsed_s=elapsed_s,
                 remaining_s=progress.elapsed_s / max(progress.epoch, 1) * left,
                 improved=improved,
-                patience_left=self.monitor.patience_left if val else None,
+                patience_left=self.monitor.patience_left if entry["val"] else None,
                 notes=[f"{skipped} batches skipped: loss not finite"] if skipped else [],
-                per_class=per_class,
+                per_class=entry.get("val_per_class", {}),
             )
         )

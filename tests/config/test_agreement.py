@@ -1,0 +1,118 @@
+"""Keys that have no effect beside others, and values that are probably not meant."""
+
+from pathlib import Path
+
+import pytest
+from factories import experiment, scenes_experiment, volumes_experiment
+
+from segcli.config.agreement import IDLE, doubts, without_effect
+from segcli.config.load import load_run, run_from_values
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+SHIPPED = [CONFIGS / "exp.yaml", *sorted(CONFIGS.glob("experiments/*.yaml"))]
+
+
+def run(make=experiment, **changes):
+    return run_from_values(make(Path(), **changes), source="test")
+
+
+PAIRS = [
+    ({"training__ema": {"enabled": False, "decay": 0.9}}, {"training__ema": 0.9}),
+    (
+        {"training__early_stopping": {"patience": 3}, "training__epochs": 9},
+        {"training__early_stopping": {"patience": 3, "enabled": True}, "training__epochs": 9},
+    ),
+    (
+        {
+            "training__early_stopping": {"patience": 3, "enabled": True},
+            "training__epochs": 6,
+            "training__val_interval": 2,
+        },
+        {
+            "training__early_stopping": {"patience": 3, "enabled": True},
+            "training__epochs": 8,
+            "training__val_interval": 2,
+        },
+    ),
+    (
+        {"training__scheduler": {"type": "plateau", "patience": 3}, "training__epochs": 3},
+        {"training__scheduler": {"type": "plateau", "patience": 3}, "training__epochs": 9},
+    ),
+    (
+        {"training__scheduler": {"type": "step", "step_size": 4}, "training__epochs": 4},
+        {"training__scheduler": {"type": "step", "step_size": 4}, "training__epochs": 5},
+    ),
+    ({"training__validate_on": "cpu"}, {"training__validate_on": "cpu", "device": "auto"}),
+    ({"data__foreground_share": 0.9}, {"data__foreground_share": 0.9, "data__patch_size": [8, 8]}),
+    ({"data__cache_dir": "/tmp/x"}, {"data__cache_dir": "/tmp/x", "data__cache": "disk"}),
+    ({"data__drop_last": True, "data__batch_size": 1}, {"data__drop_last": True, "data__batch_size": 2}),
+    (
+        {"data__augmentation": {"enabled": False, "preset": "heavy"}},
+        {"data__augmentation": {"enabled": True, "preset": "heavy"}},
+    ),
+    ({"inference": {"overlap": 0.5, "tile": None}}, {"inference": {"overlap": 0.5}}),
+    ({"checkpoint": {"save_every": 2, "keep_best_only": True}}, {"checkpoint": {"save_every": 2}}),
+    ({"checkpoint": {"save_every": 3}, "training__epochs": 2}, {"checkpoint": {"save_every": 2}}),
+    ({"checkpoint": {"max_checkpoints": 2}}, {"checkpoint": {"max_checkpoints": 2, "save_every": 1}}),
+    ({"checkpoint": {"keep_best_only": True}}, {}),
+    ({"logging__image_log_frequency": 2}, {"logging__image_log_frequency": 2, "logging__log_images": True}),
+    (
+        {"logging__activation_layers": ["head"]},
+        {"logging__activation_layers": ["head"], "logging__log_activations": True},
+    ),
+    ({"debug": {"estimate_activations": False}}, {"debug": {"estimate_activations": False, "profile_memory": True}}),
+]
+"""Keys of which one has no effect, and keys beside which it has one."""
+
+
+@pytest.mark.parametrize(("idle", "used"), PAIRS, ids=" ".join)
+def test_a_key_without_effect_is_told_and_the_same_key_with_an_effect_is_not(idle, used):
+    told = without_effect(run(**idle))
+    assert len(told) == 1
+    assert " has no effect: " in told[0]
+    assert without_effect(run(**used)) == []
+
+
+def test_the_threshold_has_no_effect_on_classes_that_exclude_each_other():
+    told = "`inference.threshold` has no effect: the most probable class is taken"
+    assert without_effect(run(inference__threshold=0.4)) == []
+    assert without_effect(run(volumes_experiment, inference={"threshold": 0.4})) == []
+    assert told in without_effect(run(scenes_experiment, inference={"threshold": 0.4}))
+
+
+def test_every_row_of_the_table_names_a_key_that_exists():
+    keys = {row.key for row in IDLE} - {"training.scheduler.patience", "training.scheduler.step_size"}
+    for key in keys:
+        section = run()
+        for name in key.split("."):
+            assert hasattr(section, name), key
+            section = getattr(section, name)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_key_of_a_shipped_experiment_has_an_effect(path):
+    assert (without_effect(load_run(path)), doubts(load_run(path))) == ([], [])
+
+
+def test_noise_that_hides_the_volume_is_warned_of_with_its_unit():
+    (told,) = doubts(run(volumes_experiment, data__augmentation={"noise_std": 10.0}))
+    assert "`data.augmentation.noise_std` is 10 standard deviations of the volume" in told
+    assert "not in units of intensity" in told
+    assert doubts(run(volumes_experiment, data__augmentation={"noise_std": 0.5})) == []
+
+
+@pytest.mark.parametrize("layers", [None, []])
+def test_no_layer_is_named_although_layers_are_to_be_recorded(layers):
+    (told,) = doubts(run(logging={"log_activations": True, "activation_layers": layers}))
+    assert "`all` takes every layer" in told
+    assert doubts(run(logging={"log_activations": True, "activation_layers": "all"})) == []
+    assert doubts(run(logging={"log_activations": False, "activation_layers": layers})) == []
+
+
+def test_training_and_the_check_of_the_data_say_it_in_the_same_words(run_cli, tiny):
+    config = tiny(data__foreground_share=0.9, training__epochs=1)
+    told = "`data.foreground_share` has no effect: `data.patch_size` is not set"
+    assert told in run_cli("train", config, "--dry-run").err
+    checked = run_cli("data", "check", config, "--json")
+    assert checked.code == 0
+    assert told in checked.out
