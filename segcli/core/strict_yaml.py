@@ -44,7 +44,7 @@ class StrictLoader(yaml.SafeLoader):
         Raises:
             Unreadable: It has a tag, or goes beyond a bound.
         """
-        event: Any = self.peek_event()
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         anchor: str | None = event.anchor
         if isinstance(event, yaml.AliasEvent):
             if anchor in self.unfinished:
@@ -69,7 +69,7 @@ class StrictLoader(yaml.SafeLoader):
             self.weights[anchor] = self.count - before
         return node
 
-    def _add(self, event: yaml.Event, count: int) -> None:
+    def _add(self, event: Any, count: int) -> None:
         self.count += count
         if self.count > self.most:
             raise _beyond(event, f"there are more than {self.most:,} keys and values")
@@ -101,7 +101,7 @@ class _WordsLoader(StrictLoader):
     yaml_implicit_resolvers = {}
 
 
-def _beyond(event: yaml.Event, problem: str) -> Unreadable:
+def _beyond(event: Any, problem: str) -> Unreadable:
     return Unreadable(problem=problem, problem_mark=event.start_mark)
 
 

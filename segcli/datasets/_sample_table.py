@@ -37,8 +37,7 @@ class SampleTable:
             DataError: The table is missing or lacks a column.
         """
         rows = _rows_of(self.path, self.id_column, self.class_column)
-        columns = self.id_column, self.class_column
-        return [(row.line, *(composed(row.cells[column]) for column in columns)) for row in rows]
+        return [(row.line, composed(row.cells[self.id_column]), composed(row.cells[self.class_column])) for row in rows]
 
     @cached_property
     def class_of(self) -> dict[str, str]:
