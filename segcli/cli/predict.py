@@ -101,12 +101,9 @@ def predict(
     from segcli.cli import console
     from segcli.commands.locate import locate_run
 
-    if model and run:
-        raise typer.BadParameter("--model and --run exclude each other: the file is the network")
-    if model and model_file:
-        raise typer.BadParameter("--model and --model-file exclude each other: an exported file needs no code")
-    if model and checkpoint:
-        raise typer.BadParameter("--model and --checkpoint exclude each other: the file is the network")
+    for option, given in (("--run", run), ("--checkpoint", checkpoint), ("--model-file", model_file)):
+        if model and given:
+            raise typer.BadParameter(f"--model and {option} exclude each other: the file is the network")
     names: list[str | None] = [*run] if run else [None]
     located = [] if model else [locate_run(name, checkpoint) for name in names]
 

@@ -64,8 +64,7 @@ def evaluate_run(
         overrides: `KEY=VALUE` on the run's config, such as another `dataset.paths.root`.
         threshold: Threshold instead of the run's own; `best-on-val` chooses it on the validation split.
         tta: Test-time augmentation on or off, instead of the run's own setting.
-        data: Other data instead of the run's own: a folder or file with cases that become the split `test`, or a
-            data-set file.
+        data: Other data: a folder or a file whose cases become the split `test`, or a data-set file.
         out: Folder of the results instead of `outputs/tests/<name>`.
         model_files: Python files of the user's own networks that may run.
         listener: Receives progress and messages.
@@ -91,9 +90,7 @@ def evaluate_run(
     showcase = Showcase(parts, CASES)
     predictions = folder / "predictions" if run.output.save_predictions and parts.task.has_pixels else None
     result = _predict(parts, cases, predictions, showcase, listener)
-    notes += [] if parts.fields.summary is None else [parts.fields.summary]
-    if parts.fields.warning is not None:
-        listener.warn(parts.fields.warning)
+    notes += _field_notes(parts, listener)
     epoch = checkpoint.header["progress"]["epoch"]
     where = _Where(chosen, path, epoch, folder, predictions, None if data is None else shown(data), digest)
     done = _scored(parts, result, where, notes)
@@ -107,6 +104,13 @@ def evaluate_run(
     )
     report = write_evaluation_report(done, parts, showcase.shown(), checkpoint, folder=located.folder, command=command)
     return replace(done, report=report)
+
+
+def _field_notes(parts: Assembly, listener: Listener) -> list[str]:
+    """Tell where the fields of view came from; warn of the images without one."""
+    if parts.fields.warning is not None:
+        listener.warn(parts.fields.warning)
+    return [] if parts.fields.summary is None else [parts.fields.summary]
 
 
 @dataclass(frozen=True)

@@ -203,7 +203,9 @@ class Pictures(Layout):
 
     def _mixed_bits(self, cases: list[Case], split: str) -> Iterator[Finding]:
         """Find images of 8 bits in a split with images of 16 bits, or beside such images for training."""
-        others = [] if split == "train" else self.found("train")[0][:1]
+        others: list[Case] = []
+        with suppress(DataError):  # other data need no training images
+            others = [] if split == "train" else self.found("train")[0][:1]
         by_bits: dict[int, list[Path]] = {}
         for case in [*cases, *others]:
             try:

@@ -304,7 +304,7 @@ def test_ctrl_c_ends_a_command_at_once(run_cli, trained, workplace, monkeypatch,
     from segcli.engine.inference.inferer import Inferer
     from segcli.engine.inference.predictor import Predictor
 
-    def interrupted(self, image):
+    def interrupted(*_):
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(*((Inferer, "logits") if command == "eval" else (Predictor, "predict")), interrupted)

@@ -35,7 +35,9 @@ def make(name, ndim=2, **changes):
     }
     if "mask" not in MODELS.load(name).can_output:
         del values["data__image_size"]  # crops have one
-        return run_from_values(nuclei_experiment(Path("nowhere"), **values, dataset__num_classes=2), source="test")
+        return run_from_values(
+            nuclei_experiment(Path("nowhere"), **values, dataset__classes=["large", "small"]), source="test"
+        )
     values = experiment(".", **values)
     if ndim == 3:
         values["dataset"] = ORGANS
