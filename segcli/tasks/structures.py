@@ -102,5 +102,6 @@ class Structures(Task):
         return present
 
     def class_shares(self, counts: Array) -> dict[str, float]:
-        """Compute the share of all pixels of each structure."""
-        return dict(zip(self.classes, (counts[:-1] / max(counts[-1], 1)).tolist(), strict=True))
+        """Compute the share of all pixels of each structure; NaN without a pixel."""
+        shares = counts[:-1] / counts[-1] if counts[-1] else np.full(len(self.classes), np.nan)
+        return dict(zip(self.classes, shares.tolist(), strict=True))

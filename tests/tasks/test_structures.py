@@ -26,3 +26,9 @@ def test_a_structure_that_is_judged_absent_has_no_probability_anywhere():
     probs = task("structures").probabilities(logits, judged)
     assert not probs[~judged].any()
     torch.testing.assert_close(probs[judged], logits[judged].sigmoid())
+
+
+def test_a_share_of_no_pixel_is_not_0():
+    made = task("structures")
+    assert made.class_shares(np.array([0, 5, 10])) == {"ball": 0.0, "box": 0.5}
+    assert all(np.isnan(share) for share in made.class_shares(made.no_counts).values())
