@@ -76,7 +76,7 @@ def evaluate_run(
     checkpoint = read_checkpoint(path)
     own = run_of_checkpoint(checkpoint, located, overrides, model_files=model_files, listener=listener)
     run = own if data is None else with_other_data(own, data)
-    parts = _assembled(run, threshold, tta)
+    parts = _assembled(run, threshold, tta, listener)
     load_weights(parts.network, checkpoint, path)
     chosen = _split(parts, split, data, listener)
     cases = _cases(parts, chosen)
@@ -154,7 +154,7 @@ def _scored(parts: Assembly, result: Evaluation, where: _Where, notes: Sequence[
     )
 
 
-def _assembled(run: Run, threshold: float | str | None, tta: bool | None) -> Assembly:
+def _assembled(run: Run, threshold: float | str | None, tta: bool | None, listener: Listener) -> Assembly:
     """Assemble the run with every metric of its task.
 
     Raises:
@@ -166,7 +166,11 @@ def _assembled(run: Run, threshold: float | str | None, tta: bool | None) -> Ass
             hint="leave `--threshold` out",
         )
     fixed = None if isinstance(threshold, str) else threshold
-    return assemble(_with_all_metrics(run.predicting(threshold=fixed, tta=tta)))
+    parts = assemble(_with_all_metrics(run.predicting(threshold=fixed, tta=tta)))
+    wanted, parts.precision = parts.precision, parts.precision.for_prediction()
+    if wanted.slow is not None and parts.precision.refused is not None:
+        listener.notice(parts.precision.refused)
+    return parts
 
 
 def _write_scores(done: Evaluated) -> None:

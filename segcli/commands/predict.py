@@ -46,7 +46,10 @@ def predict(
             )
 
     def opened() -> list[Predictor]:
-        return [network.open() for network in networks]
+        predictors = [network.open() for network in networks]
+        for text in dict.fromkeys(each.notice for each in predictors if each.notice is not None):
+            listener.notice(text)
+        return predictors
 
     kind = _kind_for(first)
     kind.refuse(overrides, options)

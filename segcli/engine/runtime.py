@@ -102,6 +102,13 @@ class Precision:
         """Name for tables, such as `bf16`."""
         return {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(self.dtype or torch.float32, "fp32")
 
+    def for_prediction(self) -> "Precision":
+        """Replace a format that this processor emulates by float32, which is faster and more exact."""
+        if self.slow is None:
+            return self
+        why = f"predictions are computed in float32: this processor emulates {self.name}"
+        return Precision(None, self.device_type, refused=why)
+
     def autocast(self) -> AbstractContextManager[Any]:
         """Make the autocast context of the forward pass."""
         return nullcontext() if self.dtype is None else torch.autocast(self.device_type, self.dtype)

@@ -6,6 +6,7 @@ import torch
 
 from segcli.core.processor import has_fast_bf16, processor_flags
 from segcli.engine import runtime
+from segcli.engine.checkpoint import read_checkpoint, write_checkpoint
 from segcli.engine.runtime import choose_device, choose_precision, described_device
 
 
@@ -110,6 +111,23 @@ def test_a_processor_that_emulates_bf16_is_told_before_the_training_with_the_way
     assert told in result.err
     assert "`training.amp=off`" in " ".join(result.err.split())
     assert told not in run_cli("train", config, "--dry-run", "training.amp=off").err
+
+
+def test_predictions_are_in_float32_on_a_processor_that_emulates_bf16(run_cli, tiny, processor, workplace):
+    processor(X86.format(""))
+    assert run_cli("train", tiny(training__epochs=1)).code == 0
+    told = "predictions are computed in float32: this processor emulates bf16"
+    assert told not in run_cli("eval", "tiny").err
+    plain = (workplace / "outputs/tests/tiny/per_image_metrics.yaml").read_bytes()
+    last = workplace / "outputs/experiments/tiny/checkpoints/best.safetensors"
+    checkpoint = read_checkpoint(last)
+    checkpoint.header["config"]["training"]["amp"] = "bf16"
+    write_checkpoint(last, checkpoint)
+    assert told in run_cli("eval", "tiny").err
+    assert (workplace / "outputs/tests/tiny/per_image_metrics.yaml").read_bytes() == plain
+    assert told in run_cli("predict", "data/test/image", "--run", "tiny").err
+    processor(X86.format(" avx512_bf16"))
+    assert told not in run_cli("eval", "tiny").err
 
 
 def test_mixed_precision_on_a_slow_cpu_is_off_and_says_so_where_it_was_asked_for(run_cli, tiny, processor):

@@ -149,6 +149,8 @@ class Predictor:
     """Tiles per call of the network."""
     members: tuple[Task, ...] = ()
     """Task of each network in `forward`, which concatenates their outputs as channels; empty for a single network."""
+    notice: str | None = None
+    """What the user should know of the way in which it predicts."""
 
     def predict(self, sample: Sample, field: Field | None = None) -> Prediction:
         """Predict probabilities at the size of the file, with nothing outside the field of view."""
