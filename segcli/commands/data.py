@@ -14,13 +14,13 @@ import psutil
 from segcli.config.agreement import doubts, without_effect
 from segcli.config.schema import DatasetSection, Run
 from segcli.core.errors import ConfigError, DataError
-from segcli.core.files import shown, write_text
+from segcli.core.files import write_text
 from segcli.core.registry import SAMPLES, TASKS
 from segcli.core.types import Array
 from segcli.data.checks import Finding, Severity
 from segcli.data.classes.weights import SCHEMES, class_weights
 from segcli.data.samples import Case
-from segcli.data.sources import chunks_left_out, links_outside
+from segcli.data.sources import chunks_left_out
 from segcli.datasets import SPLITS, Layout, scale_mistake
 from segcli.engine.events import Listener
 from segcli.engine.training.batches import check_batches
@@ -62,7 +62,7 @@ def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Lis
         summaries.append(_summary(layout, task, split, cases, examined))
         findings += _intensities(layout, split, examined)
     findings += layout.compared()
-    findings += _sources(layout, everything)
+    findings += layout.foreign_links(everything)
     findings += _scale(layout)
     with suppress(DataError):  # reported with the split that cannot be read
         findings += layout.notes([entry.split for entry in summaries])
@@ -87,13 +87,6 @@ def _no_split(split: str) -> Finding:
         "test": "`segcli eval` scores the validation split",
     }
     return Finding("no_split", "info", None, f"there is no `{split}` split", hints.get(split, ""))
-
-
-def _sources(layout: Layout, cases: list[Case]) -> list[Finding]:
-    """Find files that links take from elsewhere."""
-    paths = layout.spec.paths
-    stated = [Path(shown(path)) for path in (paths.train, paths.val, paths.test) if path is not None]
-    return list(links_outside([layout.root, *stated], cases))
 
 
 def _scale(layout: Layout) -> list[Finding]:

@@ -348,7 +348,7 @@ def _split(parts: Assembly, split: str | None, data: Path | None, listener: List
 def _cases(parts: Assembly, split: str) -> list[Case]:
     """List the images of a split; refuse a split with faults."""
     cases = parts.layout.cases(split)
-    raise_on_error(parts.layout.inspect(split))
+    raise_on_error([*parts.layout.inspect(split), *parts.layout.foreign_links(cases)])
     return cases
 
 

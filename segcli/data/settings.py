@@ -79,6 +79,8 @@ class DatasetSpec(ConfigModel):
     """Folders of the images."""
     fold: Fold | None = None
     """Fold of a cross-validation, set by `segcli train --folds`: it replaces the split into training and validation."""
+    follow_links: bool = False
+    """Read files that symbolic links take from outside the folders of the data set; without it, they are refused."""
     sample: str | None = None
     """Kind of `segcli data sample` that makes this data set; shown as a hint if its folder is missing."""
     image_size: Size | None = None

@@ -35,8 +35,8 @@ def links_outside(roots: Sequence[Path], cases: Iterable[Case]) -> Iterator[Find
         more = f" (and {len(links) - 1} more links)" if len(links) > 1 else ""
         target_shown = printable(os.path.realpath(first), 200)
         message = f"`{first}` is a link to `{target_shown}`, outside the folder of the data set{more}"
-        hint = "if you did not make this link, copy the file that belongs there into the folder"
-        yield Finding("link_outside", "warning", first, message, hint)
+        hint = "copy the files into the folder, or set `dataset.follow_links=true` if these are the files that you mean"
+        yield Finding("link_outside", "error", first, message, hint)
 
 
 def _links(path: Path, stops: set[Path], known: dict[Path, bool]) -> Iterator[Path]:

@@ -1,7 +1,7 @@
 """Layouts of data sets on disk, one file each. This file holds their common interface."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -17,6 +17,7 @@ from segcli.data.classes.class_list import Mistake
 from segcli.data.samples import Case, Sample
 from segcli.data.scale import other_scale
 from segcli.data.settings import DatasetSpec
+from segcli.data.sources import links_outside
 from segcli.data.splits import Division
 from segcli.files import Add, open_picture
 from segcli.files.png import PNG
@@ -60,6 +61,12 @@ class Layout(ABC):
         """Folder of the whole data set."""
         assert self.spec.paths.root is not None
         return Path(shown(self.spec.paths.root))
+
+    def foreign_links(self, cases: Iterable[Case]) -> list[Finding]:
+        """Find files that symbolic links take from outside the folders of the data set, unless it follows them."""
+        paths = self.spec.paths
+        stated = [Path(shown(path)) for path in (paths.train, paths.val, paths.test) if path is not None]
+        return [] if self.spec.follow_links else list(links_outside([self.root, *stated], cases))
 
     def missing_root(self) -> DataError | None:
         """Make the error for missing sample data; None if the data exist, or if the data set is no sample."""

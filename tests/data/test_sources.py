@@ -40,11 +40,25 @@ def test_the_first_link_out_of_the_data_set_is_told_with_its_target(run_cli, ima
         image.rename(workplace / f"outside{index}.png")
         image.symlink_to(workplace / f"outside{index}.png")
     (told,) = links(run_cli)
-    assert told["severity"] == "warning"
+    assert told["severity"] == "error"
     assert (
         f"is a link to `{workplace}/outside0.png`, outside the folder of the data set (and 1 more links)"
         in (told["message"])
     )
+
+
+def test_every_command_refuses_a_link_out_of_the_data_set_unless_it_is_allowed(run_cli, images, workplace):
+    assert run_cli("train", "tiny.yaml", "training.epochs=1").code == 0
+    for path in (images[0], workplace / "data/test/image/00.png"):
+        path.rename(workplace / f"{path.parent.parent.name}.png")
+        path.symlink_to(workplace / f"{path.parent.parent.name}.png")
+    for words in (["train", "tiny.yaml", "--dry-run"], ["eval", "tiny"]):
+        refused = run_cli(*words)
+        assert refused.code == 3
+        assert "outside the folder of the data set" in refused.err
+        assert run_cli(*words, "dataset.follow_links=true").code == 0
+    assert run_cli("data", "check", "tiny.yaml").code == 1
+    assert run_cli("data", "check", "tiny.yaml", "dataset.follow_links=true").code == 0
 
 
 def test_a_linked_folder_is_told_once(run_cli, images, workplace):

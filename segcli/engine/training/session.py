@@ -89,7 +89,7 @@ def open_session(
 def _checked(parts: Assembly, split: str, listener: Listener) -> list[Case]:
     """List the cases of a split after the checks that need no decoding."""
     cases = parts.layout.cases(split)
-    for finding in raise_on_error(parts.layout.inspect(split)):
+    for finding in raise_on_error([*parts.layout.inspect(split), *parts.layout.foreign_links(cases)]):
         if finding.severity == "warning":
             listener.warn(f"{finding.message} ({finding.hint})")
     return cases
