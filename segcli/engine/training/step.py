@@ -72,20 +72,19 @@ class TrainingStep:
         self.stepper.update(rate, number)
 
     def _add(self, batch: Batch, share: float, place: str) -> bool:
+        skips = self.parts.run.debug.on_nan == "skip"
+        buffers = self.stepper.buffers() if skips else []
         losses, outputs = self.stepper.forward_loss(batch)
-        if not self._is_usable(losses["loss"], place):
+        if not skips:
+            self.guard.watch(losses["loss"], place)
+        elif not bool(losses["loss"].isfinite()):
+            self.stepper.restore_buffers(buffers)  # one such batch would spoil the running statistics for ever
             return False
         self.stepper.backward(losses["loss"], share)
         with torch.no_grad():
             presence = self.parts.task.presence(outputs)
             probs = self.parts.task.probabilities(outputs[self.parts.task.output].detach(), presence)
             self.totals.add(losses, self.parts.scored(probs, batch, presence=presence), len(batch["image"]))
-        return True
-
-    def _is_usable(self, loss: Tensor, place: str) -> bool:
-        if self.parts.run.debug.on_nan == "skip":
-            return bool(loss.isfinite())
-        self.guard.watch(loss, place)
         return True
 
 
@@ -106,12 +105,13 @@ class HalvingStep(TrainingStep):
 
     def _add(self, batch: Batch, share: float, place: str) -> bool:
         count, whole = len(batch["image"]), super()._add
-        kept, mark = self.stepper.gradients(), self.totals.mark()
+        kept, buffers, mark = self.stepper.gradients(), self.stepper.buffers(), self.totals.mark()
         exhausted: Exception | None = None
 
         def undo() -> None:
             self.totals.back_to(mark)
             self.stepper.restore_gradients(kept)
+            self.stepper.restore_buffers(buffers)
 
         while True:
             try:

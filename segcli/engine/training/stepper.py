@@ -60,6 +60,16 @@ class Stepper:
             parameter.grad = kept[name].to(parameter.device) if name in kept else None
         self.has_gradient = bool(kept)
 
+    def buffers(self) -> list[Tensor]:
+        """Copy the buffers of the network, such as running statistics of batch norms, which a forward pass changes."""
+        return [buffer.clone() for buffer in self.network.buffers()]
+
+    @torch.no_grad()
+    def restore_buffers(self, kept: list[Tensor]) -> None:
+        """Restore the buffers that `buffers` returned."""
+        for buffer, old in zip(self.network.buffers(), kept, strict=True):
+            buffer.copy_(old)
+
     def update(self, rate: float, step: int) -> None:
         """Take optimizer step `step` with learning rate `rate`.
 

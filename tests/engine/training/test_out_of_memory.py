@@ -93,13 +93,47 @@ def test_a_batch_is_skipped_once_and_as_a_whole_however_it_is_cut(tiny, monkeypa
     monkeypatch.setattr(Stepper, "forward_loss", spoilt)
     run = load_run(tiny(debug={"on_oom": "halve", "on_nan": "skip"}, data={"batch_size": 2, "num_workers": 0}))
     trainer = open_session(run, RunFolder(run.folder), Silent(), StopSignal())
-    before = [value.clone() for value in trainer.parts.network.parameters()]
+    before = {name: value.clone() for name, value in trainer.parts.network.state_dict().items()}
     with pytest.raises(DataError, match="no batch of epoch 1 had a finite loss"):  # the second half of each has none
         trainer._train_epoch()
     trainer.close()
     assert trainer.progress.skipped == len(trainer.train) == 3
     assert trainer.step.totals.losses() == {}
-    assert all(torch.equal(*pair) for pair in zip(before, trainer.parts.network.parameters(), strict=True))
+    after = trainer.parts.network.state_dict()
+    assert [name for name, value in before.items() if not torch.equal(value, after[name])] == []
+
+
+@pytest.mark.parametrize("on_oom", ["stop", "halve"])
+def test_a_skipped_batch_leaves_the_running_statistics_of_batch_norms_as_they_were(on_oom, tiny, monkeypatch):
+    run = load_run(tiny(debug={"on_oom": on_oom, "on_nan": "skip"}, data={"batch_size": 2, "num_workers": 0}))
+    trainer = open_session(run, RunFolder(run.folder), Silent(), StopSignal())
+    forward, kept = Stepper.forward_loss, []
+
+    def overflowing(self, batch):
+        if len(kept) == 1:  # the second of three batches
+            batch = {**batch, "image": batch["image"] * math.inf}
+        kept.append(trainer.step.stepper.buffers())
+        return forward(self, batch)
+
+    monkeypatch.setattr(Stepper, "forward_loss", overflowing)
+    trainer._train_epoch()
+    trainer.close()
+    assert trainer.progress.skipped == 1
+    assert all(torch.equal(*pair) for pair in zip(kept[1], kept[2], strict=True))
+    assert all(buffer.isfinite().all() for buffer in trainer.parts.network.buffers())
+
+
+def test_an_attempt_that_runs_out_of_memory_leaves_the_running_statistics_as_they_were(tiny, monkeypatch):
+    config = tiny(debug__on_oom="halve", data={"batch_size": 2, "num_workers": 0})
+    run = load_run(config, ["data.limit_batches=1"])
+    trainer = open_session(run, RunFolder(run.folder), Silent(), StopSignal())
+    exhausted_above(monkeypatch, 1, within="backward")
+    trainer._train_epoch()
+    trainer.close()
+    counts = {
+        int(value) for name, value in trainer.parts.network.named_buffers() if name.endswith("num_batches_tracked")
+    }
+    assert counts == {2}  # the two halves, not the whole batch
 
 
 def test_it_says_so_and_goes_on_to_the_end(tiny, run_cli, monkeypatch):
