@@ -6,13 +6,15 @@ from typing import Any
 
 from segcli.config.document import Document, Loc, Problem
 from segcli.config.schema import Run
-from segcli.config.sections import Component, DatasetSection
+from segcli.config.sections import Component, DatasetSection, LossPart
 from segcli.core.errors import ConfigError
 from segcli.core.registry import DATASETS, LOSSES, METRICS, TASKS
 from segcli.data.settings import Augmentation
+from segcli.losses import part_names
 
 __all__ = ["check_root", "check_together", "doubts", "without_effect"]
 
+STOPPING = ("training", "early_stopping")
 LOUD = 0.5
 """A `noise_std` above this hides what is in a volume."""
 
@@ -184,21 +186,33 @@ def _check_inference(chosen: _Agreement) -> None:
         )
 
 
-def _check_monitor(chosen: _Agreement) -> None:
-    run = chosen.run
-    monitor = run.training.early_stopping.monitor
-    if monitor is None:
-        return
-    legal = ["val_loss", *(f"val_{metric.type}" for metric in run.training.metrics)]
+def _rises(chosen: _Agreement) -> dict[str, bool]:
+    """Map each value that can be monitored to True if higher is better; the default comes first."""
+    metrics = {name: kind.higher_is_better for name, kind in chosen.metrics.items()}
     whole = chosen.layout.whole
-    legal += [f"val_{whole}_{metric.type}" for metric in run.training.metrics if whole is not None]
-    legal += [f"val_loss_{name}" for name in run.training.loss if len(run.training.loss) > 1]
-    if monitor not in legal:
-        loc = ("training", "early_stopping", "monitor")
+    over_whole = {f"{whole}_{name}": rises for name, rises in metrics.items() if whole is not None}
+    losses = dict.fromkeys(["loss", *(f"loss_{part}" for part in part_names(chosen.losses))], False)
+    return {f"val_{name}": rises for name, rises in {**metrics, **over_whole, **losses}.items()}
+
+
+def _check_monitor(chosen: _Agreement) -> None:
+    stopping, rises = chosen.run.training.early_stopping, _rises(chosen)
+    monitor = stopping.monitor or next(iter(rises))
+    if monitor not in rises:
         chosen.wrong(
-            loc,
+            (*STOPPING, "monitor"),
             f"`{monitor}` is not computed in this run",
-            f"one of {', '.join(legal)}, or add it to `training.metrics`",
+            f"one of {', '.join(rises)}, or add it to `training.metrics`",
+        )
+        return
+    better = "max" if rises[monitor] else "min"
+    typed = any(loc[:2] == STOPPING for loc in chosen.document.origins)  # runs of earlier versions can still be read
+    if typed and stopping.mode not in (None, better):
+        chosen.wrong(
+            (*STOPPING, "mode"),
+            f"is `{stopping.mode}`, but {'higher' if rises[monitor] else 'lower'} is better for `{monitor}`: the worst "
+            "epoch would be kept as the best checkpoint",
+            f"set `training.early_stopping.mode={better}`, or leave `mode` out",
         )
 
 
@@ -242,6 +256,15 @@ def _validations(run: Run) -> int:
     return -(-training.epochs // training.val_interval)
 
 
+def _weighs_classes(run: Run) -> bool:
+    return any(part.class_weights != "none" for part in run.training.loss.values())
+
+
+def _has_noise(augmentation: Augmentation) -> bool:
+    """Tell whether volumes get noise; without keys of their own they get that of a preset."""
+    return bool(augmentation.preset or augmentation.noise_std or augmentation.noise_up_to)
+
+
 def _scheduler_key(run: Run, key: str) -> int:
     """Value of a key of the scheduler; 0 if it has no such key."""
     value: int = run.training.scheduler.options.get(key, 0)
@@ -272,8 +295,26 @@ IDLE = (
     ),
     _Idle("training.validate_on", lambda run: run.device == "cpu", "`device` is `cpu`"),
     _Idle("data.foreground_share", lambda run: not run.data.patch_size, "`data.patch_size` is not set"),
-    _Idle("data.cache_dir", lambda run: run.data.cache != "disk", "`data.cache` is not `disk`"),
-    _Idle("data.drop_last", lambda run: run.data.batch_size == 1, "`data.batch_size` is 1"),
+    _Idle(
+        "data.cache_dir",
+        lambda run: run.data.cache != "disk" and not _weighs_classes(run),  # the pixels of classes are kept there, too
+        "`data.cache` is not `disk`",
+    ),
+    _Idle(
+        "data.drop_last",
+        lambda run: run.data.batch_size == 1 and not run.data.fit_batch_size,
+        "`data.batch_size` is 1",
+    ),
+    _Idle(
+        "data.augmentation.noise_share",
+        lambda run: not _has_noise(run.data.augmentation),
+        "neither `noise_std` nor `noise_up_to` is set",
+    ),
+    _Idle(
+        "training.loss.cross_entropy.beta",
+        lambda run: run.training.loss["cross_entropy"].class_weights in ("none", "inverse", "median_frequency"),
+        "`class_weights` is not `effective_number`",
+    ),
     *(
         _Idle(
             f"data.augmentation.{key}",
@@ -299,6 +340,16 @@ IDLE = (
         "checkpoint.max_checkpoints", lambda run: not run.checkpoint.save_every, "`checkpoint.save_every` is not set"
     ),
     _Idle("checkpoint.keep_best_only", lambda run: not run.checkpoint.save_every, "`checkpoint.save_every` is not set"),
+    _Idle(
+        "logging.log_activations",
+        lambda run: run.logging.activation_log_frequency > run.training.epochs,
+        "the training has fewer epochs than `logging.activation_log_frequency`",
+    ),
+    _Idle(
+        "logging.visualization_interval",
+        lambda run: (run.logging.visualization_interval or 0) > run.training.epochs,
+        "the training has fewer epochs than that",
+    ),
     _Idle("logging.image_log_frequency", lambda run: not run.logging.log_images, "`logging.log_images` is false"),
     *(
         _Idle(f"logging.{key}", lambda run: not run.logging.log_activations, "`logging.log_activations` is false")
@@ -324,8 +375,12 @@ def _differs(run: Run, dotted: str) -> bool:
     *sections, key = dotted.split(".")
     section: Any = run
     for name in sections:
-        section = getattr(section, name)
+        section = section.get(name) if isinstance(section, dict) else getattr(section, name)
+    if section is None:
+        return False  # a loss that the run does not have
     fields = type(section).model_fields
     if key not in fields and isinstance(section, Component):
         fields = section.kind.Config.model_fields
+    if key not in fields and isinstance(section, LossPart):
+        fields = LOSSES.load(sections[-1]).Config.model_fields
     return key in fields and getattr(section, key, None) != fields[key].get_default(call_default_factory=True)

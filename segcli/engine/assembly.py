@@ -28,7 +28,7 @@ from segcli.engine.inference.fields import Fields
 from segcli.engine.inference.inferer import Inferer
 from segcli.engine.inference.views import views_of
 from segcli.engine.runtime import Precision, choose_device, choose_precision, seed_everything
-from segcli.losses import WeightedSum
+from segcli.losses import WeightedSum, part_names
 from segcli.metrics import Metric, Scored
 from segcli.models import Network
 from segcli.tasks import Task
@@ -82,7 +82,8 @@ class Assembly:
         """Map each value that can be monitored to True if higher is better; the first one is the default."""
         metrics = {metric.name: metric.higher_is_better for metric in self.metrics}
         whole = {f"{self.layout.whole}_{name}": rises for name, rises in metrics.items() if self.layout.whole}
-        losses = dict.fromkeys(["loss", *(f"loss_{name}" for name in self.run.training.loss)], False)
+        parts = part_names({name: LOSSES.load(name) for name in self.run.training.loss})
+        losses = dict.fromkeys(["loss", *(f"loss_{part}" for part in parts)], False)
         return {f"val_{name}": rises for name, rises in {**metrics, **whole, **losses}.items()}
 
     def scored(

@@ -34,6 +34,15 @@ class SADAAN(Loss):
 
     can_target = ("masks",)
     needs = ("mask", "presence", "gate", "attention", "confidence")
+    parts = (
+        "segmentation",
+        "dice",
+        "focal_seg",
+        "absence",
+        "attention_supervision",
+        "false_positive_suppression",
+        "confidence",
+    )
 
     class Config(ConfigModel):
         """Keys of `loss: {type: sadaan}`."""
@@ -62,7 +71,7 @@ class SADAAN(Loss):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.part_weights = config.model_dump(exclude={"alpha", "gamma", "smooth"})
+        self.part_weights = config.model_dump(include=set(self.parts))
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return the seven parts by name."""

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
-from factories import experiment, scenes_experiment, volumes_experiment
+from factories import experiment, scenes_experiment, volumes_experiment, write_experiment
 
 from segcli.config.agreement import IDLE, doubts, without_effect
 from segcli.config.load import load_run, run_from_values
+from segcli.core.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SHIPPED = [CONFIGS / "exp.yaml", *sorted(CONFIGS.glob("experiments/*.yaml"))]
@@ -46,6 +47,15 @@ PAIRS = [
     ({"data__foreground_share": 0.9}, {"data__foreground_share": 0.9, "data__patch_size": [8, 8]}),
     ({"data__cache_dir": "/tmp/x"}, {"data__cache_dir": "/tmp/x", "data__cache": "disk"}),
     ({"data__drop_last": True, "data__batch_size": 1}, {"data__drop_last": True, "data__batch_size": 2}),
+    ({"data__drop_last": True, "data__batch_size": 1}, {"data__drop_last": True, "data__batch_size": "auto"}),
+    (
+        {"logging__log_activations": True, "training__epochs": 4},
+        {"logging__log_activations": True, "training__epochs": 5},
+    ),
+    (
+        {"logging__visualization_interval": 3, "training__epochs": 2},
+        {"logging__visualization_interval": 2, "training__epochs": 2},
+    ),
     (
         {"data__augmentation": {"enabled": False, "preset": "heavy"}},
         {"data__augmentation": {"enabled": True, "preset": "heavy"}},
@@ -58,7 +68,7 @@ PAIRS = [
     ({"logging__image_log_frequency": 2}, {"logging__image_log_frequency": 2, "logging__log_images": True}),
     (
         {"logging__activation_layers": ["head"]},
-        {"logging__activation_layers": ["head"], "logging__log_activations": True},
+        {"logging__activation_layers": ["head"], "logging__log_activations": True, "training__epochs": 9},
     ),
     ({"debug": {"estimate_activations": False}}, {"debug": {"estimate_activations": False, "profile_memory": True}}),
 ]
@@ -73,6 +83,63 @@ def test_a_key_without_effect_is_told_and_the_same_key_with_an_effect_is_not(idl
     assert without_effect(run(**used)) == []
 
 
+def test_the_folder_of_the_cache_has_an_effect_where_the_pixels_of_classes_are_counted():
+    told = "`data.cache_dir` has no effect: `data.cache` is not `disk`"
+    for weights, expected in (("inverse", []), ("none", [told])):
+        loss = {"type": "cross_entropy", "class_weights": weights}
+        assert without_effect(run(scenes_experiment, data__cache_dir="/tmp/x", training__loss=loss)) == expected
+
+
+def test_a_hyperparameter_of_another_method_has_no_effect():
+    told = "`training.loss.cross_entropy.beta` has no effect: `class_weights` is not `effective_number`"
+    for weights, expected in (("effective_number", []), ([1.0] * 4, []), ("inverse", [told]), ("none", [told])):
+        loss = {"type": "cross_entropy", "class_weights": weights, "beta": 0.9}
+        assert without_effect(run(scenes_experiment, training__loss=loss)) == expected
+
+
+def test_a_share_of_volumes_with_noise_has_no_effect_without_noise():
+    told = "`data.augmentation.noise_share` has no effect: neither `noise_std` nor `noise_up_to` is set"
+    for keys, expected in (({}, [told]), ({"noise_std": 0.1}, []), ({"preset": "nuclei"}, [])):
+        augmentation = {"noise_share": 0.5, **keys}
+        assert without_effect(run(volumes_experiment, data__augmentation=augmentation)) == expected
+
+
+MONITORS = [("val_loss", "max"), ("val_hd95", "max"), ("val_dice", "min"), ("val_loss_dice", "max"), (None, "min")]
+
+
+@pytest.mark.parametrize(("monitor", "mode"), MONITORS)
+def test_a_mode_that_would_keep_the_worst_epoch_is_refused_with_the_way_out(tmp_path, monitor, mode):
+    stopping = {"monitor": monitor, "mode": mode}
+    values = experiment(tmp_path, training__metrics=["dice", "hd95"], training__early_stopping=stopping)
+    path, better = write_experiment(tmp_path / "run.yaml", values), {"max": "min", "min": "max"}[mode]
+    with pytest.raises(ConfigError) as refused:
+        load_run(path)
+    assert f"training.early_stopping.mode: is `{mode}`, but " in str(refused.value)
+    way_out = f"training.early_stopping.mode={better}"
+    assert f"set `{way_out}`" in str(refused.value)
+    stored = load_run(path, [way_out]).resolved()
+    assert run_from_values(stored, source="checkpoint").training.early_stopping.mode == better
+    stored["training"]["early_stopping"]["mode"] = mode  # a run of an earlier version can still be read
+    assert run_from_values(stored, source="checkpoint")
+    with pytest.raises(ConfigError, match="would be kept as the best"):
+        run_from_values(stored, [f"training.early_stopping.monitor={monitor or 'val_dice'}"], source="checkpoint")
+
+
+def test_each_part_of_a_loss_with_parts_can_be_monitored():
+    model = {"type": "sadaan", "depths": [4, 8]}
+    for monitor in ("val_loss_dice", "val_loss_segmentation", "val_loss_confidence"):
+        stopping = {"monitor": monitor}
+        chosen = run(volumes_experiment, model=model, training__loss="sadaan", training__early_stopping=stopping)
+        assert chosen.training.early_stopping.monitor == monitor
+    with pytest.raises(ConfigError, match="val_loss_dice_dice"):
+        run(
+            volumes_experiment,
+            model=model,
+            training__loss={"sadaan": 1.0, "dice": 1.0},
+            training__early_stopping={"monitor": "val_loss_sadaan"},
+        )
+
+
 def test_the_threshold_has_no_effect_on_classes_that_exclude_each_other():
     told = "`inference.threshold` has no effect: the most probable class is taken"
     assert without_effect(run(inference__threshold=0.4)) == []
@@ -81,7 +148,7 @@ def test_the_threshold_has_no_effect_on_classes_that_exclude_each_other():
 
 
 def test_every_row_of_the_table_names_a_key_that_exists():
-    keys = {row.key for row in IDLE} - {"training.scheduler.patience", "training.scheduler.step_size"}
+    keys = {row.key for row in IDLE if not row.key.startswith(("training.scheduler.", "training.loss."))}
     for key in keys:
         section = run()
         for name in key.split("."):
