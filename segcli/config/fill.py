@@ -1,13 +1,15 @@
 """Fill in missing keys that follow from the data set's files, its format and the task."""
 
+from copy import deepcopy
 from typing import Any
 
+from segcli.config.dataset_file import resolve_paths
 from segcli.config.document import Document, Problem
 from segcli.config.sections import DatasetSection, OptimizerSection, SchedulerSection
 from segcli.core.errors import ConfigError
 from segcli.core.registry import DATASETS, TASKS
 
-__all__ = ["fill_dataset", "fill_run"]
+__all__ = ["fill_dataset", "fill_loss", "fill_run"]
 
 
 def fill_dataset(document: Document) -> Any:
@@ -42,6 +44,21 @@ def _fill_channels(document: Document, dataset: dict[str, Any]) -> None:
         document.moved[("dataset", "channels")] = ("data", "channels")
     if isinstance(dataset.get("channels"), list) and "num_channels" not in dataset and "color" not in dataset:
         dataset["num_channels"] = len(dataset["channels"])
+
+
+def fill_loss(document: Document) -> None:
+    """Fill in the default loss of the task, and nothing else, where none is set."""
+    training = document.values.setdefault("training", {})
+    if training is None:
+        training = document.values["training"] = {}
+    if not isinstance(training, dict) or training.get("loss") is not None:
+        return
+    tried = Document(deepcopy(document.values), document.origins, dataset_folder=document.dataset_folder)
+    resolve_paths(tried)
+    layout = fill_dataset(tried)
+    task = None if layout is None else _task(tried.values["dataset"], layout)
+    if task is not None:
+        training["loss"] = {task.default_loss: {}}
 
 
 def fill_run(document: Document) -> None:

@@ -9,7 +9,7 @@ from segcli.config.agreement import check_root, check_together
 from segcli.config.components import check_components
 from segcli.config.dataset_file import expand_network, inline_dataset, resolve_paths
 from segcli.config.document import Document, Origin, read_document
-from segcli.config.fill import fill_dataset, fill_run
+from segcli.config.fill import fill_dataset, fill_loss, fill_run
 from segcli.config.messages import validated
 from segcli.config.overrides import Override, apply_overrides, parse_overrides
 from segcli.config.own_network import NetworkPermit
@@ -107,7 +107,11 @@ def _run(document: Document, overrides: list[Override], source: str, permit: Net
     """Turn values as typed into a checked run."""
     write_out(document, Run)
     trained = deepcopy(document.values.get("model"))
-    apply_overrides(document, overrides, Run)
+    apply_overrides(document, [override for override in overrides if not override.names_part_of_loss], Run)
+    of_loss = [override for override in overrides if override.names_part_of_loss]
+    if of_loss:
+        fill_loss(document)  # what they change is the loss that the run would have without them
+        apply_overrides(document, of_loss, Run)
     typed = any(override.names_network for override in overrides)
     if permit is None or typed:
         expand_network(document)

@@ -65,11 +65,15 @@ def problems_of(
     """
     values = document.values if options is None else options
     problems: dict[Loc, Problem] = {}
+    kinds: dict[Loc, str] = {}
     for number, detail in enumerate(error.errors()):
         below = _existing(detail["loc"], values, missing=detail["type"] == "missing")
         # To look for the nearest key of many wrong ones would take long, and few of them are listed.
         legal = [*_legal(model, below[:-1]), *(beside or ())] if number < MOST_TOLD else []
-        problems.setdefault(below, document.problem((*loc, *below), *_message(detail, below, legal)))
+        kind = kinds.setdefault(below, detail["type"])
+        if below not in problems or (kind == "literal_error" and detail["type"] == "value_error"):
+            # of a word or a path, what is wrong with the path says more than the list of words
+            problems[below] = document.problem((*loc, *below), *_message(detail, below, legal))
     return list(problems.values())
 
 

@@ -38,6 +38,11 @@ class Override:
         return self.keys == ("dataset",)
 
     @property
+    def names_part_of_loss(self) -> bool:
+        """Say whether it sets a key below the loss."""
+        return self.keys[:2] == LOSS and len(self.keys) > len(LOSS)
+
+    @property
     def names_network(self) -> bool:
         """Say whether it chooses the network."""
         return self.keys in (("model",), ("model", "type"))
@@ -101,6 +106,8 @@ def _loc(values: dict[str, Any], keys: tuple[str, ...]) -> Loc:
 def _set(document: Document, section: dict[str, Any], loc: Loc, value: Any, schema: type[ConfigModel]) -> None:
     """Set a key in its section, as if the section had been typed with this key alone."""
     key, shape = str(loc[-1]), field_at(schema, loc[:-1])
+    if loc[:-1] == LOSS and isinstance(section.get(key), dict) and _is_number(value):
+        value = {**section[key], "weight": float(value)}  # the number alone is the weight; the keys of the part stay
     added = {key: value}
     if loc == (*LOSS, "type"):  # another loss in the place of the only part, with the keys of that part
         (name,) = section if len(section) == 1 else (None,)
@@ -115,6 +122,10 @@ def _set(document: Document, section: dict[str, Any], loc: Loc, value: Any, sche
     elif key != "enabled" and section.get("enabled") is False and _turns_on(shape):
         section["enabled"] = True
     section |= written_out(document, shape, added, loc[:-1])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _without_defaults(

@@ -53,7 +53,12 @@ class ConfigModel(BaseModel):
     """Keys that a user may set; unknown keys and values of a wrong type are errors."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, protected_namespaces=()
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
     )
 
     @classmethod

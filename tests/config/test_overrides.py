@@ -138,6 +138,11 @@ SECTIONS = [
     ({}, "data.augmentation.preset=heavy"),
     ({"data__augmentation": False}, "data.augmentation.preset=heavy"),
     ({"training__metrics": ["dice"]}, "training.metrics=[iou]"),
+    ({"training": {"epochs": 1}}, "training.loss.bce=3.0"),
+    ({"training": {"epochs": 1}}, "training.loss.weight=3.0"),
+    ({"training": {"epochs": 1}}, "training.loss.dice.smooth=0.5"),
+    ({"training": None}, "training.loss.type=bce"),
+    ({"training__loss": {"type": "dice", "smooth": 0.5}}, "training.loss.dice=3.0"),
     ({}, "training.early_stopping.patience=3"),
 ]
 """Keys of a file, and an override of the key of a component or of a section that can be off."""
@@ -175,3 +180,38 @@ def test_a_key_of_a_section_that_is_off_turns_it_on_and_off_said_last_stays_off(
     assert (on.enabled, on.decay) == (True, 0.9)
     assert not load_run(path, ["training.ema.decay=0.9", "training.ema.enabled=false"]).training.ema.enabled
     assert not load_run(path, ["training.early_stopping.patience=3"]).training.early_stopping.enabled
+
+
+@pytest.mark.parametrize(
+    "loss", [{"type": "dice", "smooth": 0.5}, {"bce": 1.0, "dice": {"weight": 2.0, "smooth": 0.5}}]
+)
+def test_a_weight_alone_leaves_the_other_keys_of_its_part(tmp_path, loss):
+    path = write_experiment(tmp_path / "run.yaml", experiment(tmp_path, training__loss=loss))
+    part = load_run(path, ["training.loss.dice=3"]).training.loss["dice"]
+    assert (part.weight, part.options["smooth"]) == (3.0, 0.5)
+
+
+def test_a_part_is_added_to_the_default_loss_of_the_task_that_the_other_overrides_choose(tmp_path):
+    path = write_experiment(tmp_path / "run.yaml", experiment(tmp_path, training={"epochs": 1}))
+    assert list(load_run(path, ["training.loss.bce=3.0"]).training.loss) == ["dice", "bce"]
+    classes = load_run(path, ["training.loss.dice=3.0", "dataset.num_classes=3"]).training.loss
+    assert list(classes) == ["cross_entropy", "dice"]
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan"])
+def test_a_number_that_is_not_finite_is_refused(tmp_path, value):
+    path = write_experiment(tmp_path / "run.yaml", experiment(tmp_path))
+    for key in ("training.optimizer.learning_rate", "training.gradient_clip_norm"):
+        with pytest.raises(ConfigError, match=key):
+            load_run(path, [f"{key}={value}"])
+    with pytest.raises(ConfigError, match="must be a finite number"):
+        load_run(path, [f"dataset.mean=[{value}, 0.5, 0.5]"])
+
+
+def test_what_is_wrong_with_a_path_is_said_where_a_word_could_stand(tmp_path):
+    model = {"type": "deeplabv3_plus", "weights": "$NOT_SET/weights.pth"}
+    path = write_experiment(tmp_path / "run.yaml", experiment(tmp_path, model=model))
+    with pytest.raises(ConfigError, match=r"model.weights: the variable `\$NOT_SET` is not set"):
+        load_run(path)
+    with pytest.raises(ConfigError, match="is an address, and segcli opens no connection"):
+        load_run(path, ["model.weights=https://example.org/weights.pth"])
