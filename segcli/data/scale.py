@@ -38,7 +38,9 @@ def other_scale(spec: DatasetSpec, image: Array, *, is_unit: bool = False) -> tu
         return message, _way_out(spec.mean, spec.std, TOPS.get(image.dtype.name, 255))
     pixels = as_unit(image).reshape(-1, image.shape[-1])
     scaled = (pixels - np.array(spec.mean)) / np.array(spec.std)
-    mean, deviation = float(scaled.mean()), float(scaled.std())
+    # by channel: means that differ between channels would hide that the pixels of each are all alike
+    means, deviations = scaled.mean(axis=0), scaled.std(axis=0)
+    mean, deviation = float(means[np.abs(means).argmax()]), float(deviations.max())
     if pixels.min() == pixels.max() or (abs(mean) <= FAR and deviation >= NARROW):
         return None
     message = (
@@ -50,7 +52,8 @@ def other_scale(spec: DatasetSpec, image: Array, *, is_unit: bool = False) -> tu
 def _way_out(mean: list[float], std: list[float], top: int) -> str:
     largest = max(*mean, *std)
     divisor = 255 if largest <= 255 else 65535
-    if top != divisor or min(mean) < 0 or largest > divisor:
+    one_scale = max(mean) > 1 and (max(std) > 1 or set(std) == {1})  # a deviation of 1 only subtracts the mean
+    if not one_scale or top != divisor or min(mean) < 0 or largest > divisor:
         return "`segcli data stats` prints `mean` and `std` on this scale"
     parts = ([round(value / divisor, 4) for value in values] for values in (mean, std))
     return "divided by {}: `mean: {}`, `std: {}`".format(divisor, *map(_shown, parts))

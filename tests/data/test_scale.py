@@ -37,6 +37,23 @@ def test_usual_numbers_are_not(mean, std):
     assert other_scale(spec(mean, std), IMAGE / np.float32(255)) is None
 
 
+def test_channels_with_other_means_do_not_hide_another_scale():
+    assert other_scale(spec(*IMAGENET), IMAGE / np.float32(255))
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"), [([0.485] * 3, [58.0] * 3), ([123.0] * 3, [0.229] * 3)], ids=["mean", "deviation"]
+)
+def test_numbers_of_which_only_one_is_on_another_scale_are_not_divided(mean, std):
+    _, hint = other_scale(spec(mean, std), IMAGE)
+    assert hint == "`segcli data stats` prints `mean` and `std` on this scale"
+
+
+def test_a_mean_that_is_only_subtracted_is_divided():
+    _, hint = other_scale(spec([102.0], [1.0]), IMAGE[..., :1])
+    assert hint == "divided by 255: `mean: [0.4]`, `std: [0.0039]`"
+
+
 def test_numbers_of_16_bits_are_divided_by_their_largest_value():
     _, hint = other_scale(spec([32767.5], [6553.5]), IMAGE[..., :1].astype(np.uint16))
     assert hint == "divided by 65535: `mean: [0.5]`, `std: [0.1]`"
