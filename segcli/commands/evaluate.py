@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from segcli.commands.chosen_split import choose_split, refuse_without
 from segcli.commands.locate import Located
-from segcli.commands.other_data import is_description, look_at_data, results_name, with_other_data
+from segcli.commands.other_data import SCORES, advice_on, look_at_data, results_name, with_other_data
 from segcli.commands.places import run_of_checkpoint
 from segcli.commands.report import CASES, write_evaluation_report
 from segcli.config.schema import MetricSection, Run
@@ -19,7 +20,6 @@ from segcli.core.registry import DATASETS, METRICS, TASKS
 from segcli.core.types import Array
 from segcli.data.checks import raise_on_error
 from segcli.data.samples import Case
-from segcli.datasets import SPLITS
 from segcli.engine.assembly import Assembly, assemble, load_weights
 from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.events import Listener
@@ -76,12 +76,13 @@ def evaluate_run(
     checkpoint = read_checkpoint(path)
     own = run_of_checkpoint(checkpoint, located, overrides, model_files=model_files, listener=listener)
     run = own if data is None else with_other_data(own, data)
-    parts = _assembled(run, threshold, tta, listener)
-    load_weights(parts.network, checkpoint, path)
-    chosen = _split(parts, split, data, listener)
-    cases = _cases(parts, chosen)
+    with advice_on(data):
+        parts = _assembled(run, threshold, tta, listener)
+        load_weights(parts.network, checkpoint, path)
+        chosen = choose_split(parts.layout, split, data, listener)
+        cases = _cases(parts, chosen)
     folder = out or TESTS / results_name(run.name, chosen, data=data, mark=located.mark)
-    digest, notes = look_at_data(checkpoint.header, chosen, cases, parts.layout, own=data is None)
+    digest, notes = look_at_data(checkpoint.header, chosen, cases, parts.layout, folder, own=data is None)
     for text in notes:
         listener.warn(text)
     if threshold == BEST_ON_VAL:
@@ -175,7 +176,7 @@ def _assembled(run: Run, threshold: float | str | None, tta: bool | None, listen
 
 def _write_scores(done: Evaluated) -> None:
     """Write the scores, and the confusion matrix if classes exclude each other."""
-    write_yaml(done.folder / "test_metrics.yaml", done.summary())
+    write_yaml(done.folder / SCORES, done.summary())
     write_yaml(done.folder / "per_image_metrics.yaml", done.per_image())
     levels = {"": done} if done.whole is None else {"": done.whole, "crops": done}
     for below, level in levels.items():
@@ -306,11 +307,9 @@ def _with_best_threshold(parts: Assembly, own: Run, split: str | None, listener:
     judge = parts
     if split is None:
         judge = replace(parts, run=parts.run.model_copy(update={"dataset": own.dataset}), layout=own.dataset.build())
-    if not judge.layout.has("val"):
-        raise ConfigError(
-            f"data set `{own.dataset.name}` has no validation split to choose the threshold on",
-            hint="give a number with `--threshold`",
-        )
+    refuse_without(
+        judge.layout, "val", "validation split to choose the threshold on", "give a number with `--threshold`"
+    )
     cases = _cases(judge, "val")
     with StopSignal():
         best = best_threshold(judge, cases, listener)
@@ -322,27 +321,6 @@ def _with_best_threshold(parts: Assembly, own: Run, split: str | None, listener:
 
 def _unique(metrics: list[Metric]) -> list[Metric]:
     return list({metric.name: metric for metric in metrics}.values())
-
-
-def _split(parts: Assembly, split: str | None, data: Path | None, listener: Listener) -> str:
-    if data is not None and not is_description(data):
-        if split not in (None, "test"):
-            raise ConfigError(
-                f"`--split {split}` and `--data {data}` exclude each other: all cases there become split `test`",
-                hint="leave `--split` out",
-            )
-        return "test"
-    if split is None:
-        chosen = "test" if parts.layout.has("test") else "val"
-        listener.notice(f"split: {chosen}")
-        split = chosen
-    if split not in SPLITS:
-        raise ConfigError(f"unknown split `{split}`", hint=f"one of {', '.join(SPLITS)}")
-    if not parts.layout.has(split):
-        raise ConfigError(
-            f"data set `{parts.run.dataset.name}` has no split `{split}`", hint="choose another one with `--split`"
-        )
-    return split
 
 
 def _cases(parts: Assembly, split: str) -> list[Case]:

@@ -10,6 +10,7 @@ import torch
 import yaml
 from torch import nn
 
+from segcli.commands.chosen_split import refuse_without
 from segcli.commands.evaluate import TESTS
 from segcli.commands.locate import Located
 from segcli.commands.other_data import results_name
@@ -309,11 +310,7 @@ def _dice(parts: Assembly, path: Path, listener: Listener) -> dict[str, float]:
         ConfigError: There are no validation images.
         DataError: An image cannot be read.
     """
-    if not parts.layout.has("val"):
-        raise ConfigError(
-            f"data set `{parts.run.dataset.name}` has no validation split, on which `--int8` is judged",
-            hint="export with `--half`",
-        )
+    refuse_without(parts.layout, "val", "validation split, on which `--int8` is judged", "export with `--half`")
     training = parts.run.training.model_copy(update={"metrics": [MetricSection(type="dice")]})
     alone = replace(parts, metrics=make_metrics(parts.run.model_copy(update={"training": training})))
     cases = alone.layout.cases("val")

@@ -1,9 +1,12 @@
 """Data that `segcli eval` scores: other data than the run's own, their fingerprint, and the names of results."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import ValidationError
 
 from segcli.config.load import load_dataset
@@ -11,17 +14,21 @@ from segcli.config.schema import Run
 from segcli.config.sections import DatasetSection
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import shown
-from segcli.core.names import safe_name
+from segcli.core.names import printable, safe_name
 from segcli.core.registry import DATASETS
 from segcli.data.classes.class_list import class_names
 from segcli.data.fingerprint import difference, fingerprint
 from segcli.data.samples import Case
 from segcli.datasets import Layout
 
-__all__ = ["is_description", "look_at_data", "results_name", "with_other_data"]
+__all__ = ["SCORES", "advice_on", "is_description", "look_at_data", "results_name", "with_other_data"]
 
 FROM_RUN = ("num_channels", "num_classes", "task", "mean", "std", "image_size")
 """Keys of a data set that belong to the network, and that other data do not change."""
+SCORES = "test_metrics.yaml"
+"""File of the scores in the folder of the results."""
+OWN_PLACE = re.compile(r"set `dataset\.paths\.\w+`(, or )?")
+"""Advice to set the place of the run's own data."""
 
 
 def is_description(place: Path) -> bool:
@@ -55,6 +62,23 @@ def with_other_data(run: Run, place: Path) -> Run:
             f"`{shown(place)}` cannot be read like the data of the run: {error.errors()[0]['msg']}"
         ) from error
     return run.model_copy(update={"dataset": other})
+
+
+@contextmanager
+def advice_on(data: Path | None) -> Iterator[None]:
+    """Let the errors of other data advise `--data`, because the keys of the run's own data do not name other data.
+
+    Args:
+        data: Folder or file with other data; the splits of a data-set file are named by its own keys.
+    """
+    try:
+        yield
+    except DataError as error:
+        if data is not None and not is_description(data) and error.hint is not None:
+            error.hint = OWN_PLACE.sub(
+                lambda found: "name another folder with `--data`" + (", or set " if found[1] else ""), error.hint
+            )
+        raise
 
 
 def _described(run: Run, file: Path) -> DatasetSection:
@@ -98,15 +122,16 @@ def results_name(run: str, split: str, *, data: Path | None = None, mark: str = 
 
 
 def look_at_data(
-    header: Mapping[str, Any], split: str, cases: Sequence[Case], layout: Layout, *, own: bool
+    header: Mapping[str, Any], split: str, cases: Sequence[Case], layout: Layout, folder: Path, *, own: bool
 ) -> tuple[str, list[str]]:
-    """Compute the digest of the scored data, and write a note if they are not those that the training saw.
+    """Compute the digest of the scored data, and write notes if they are not those that were seen before.
 
     Args:
         header: Header of the checkpoint.
         split: Split that is scored.
         cases: Cases of the split.
         layout: Layout of the data.
+        folder: Folder of the results, which may hold results of other data.
         own: Whether these are the run's own data; other data have no earlier fingerprint.
 
     Raises:
@@ -114,8 +139,24 @@ def look_at_data(
     """
     now = fingerprint(cases, {case.id: layout.stratum(case) for case in cases})
     then = (header.get("dataset") or {}).get(split)
-    if not own or not isinstance(then, dict) or not {"num_images", "digest"} <= then.keys():
-        return now["digest"], []
-    fact = difference(then, now, cases)
     kind = {"train": "training", "val": "validation"}.get(split, split)
-    return now["digest"], [] if fact is None else [f"the {kind} images are not those of the training run ({fact})"]
+    notes = []
+    if own and isinstance(then, dict) and {"num_images", "digest"} <= then.keys():
+        fact = difference(then, now, cases)
+        notes += [] if fact is None else [f"the {kind} images are not those of the training run ({fact})"]
+    before = _digest_in(folder / SCORES)
+    if not notes and before not in (None, now["digest"]):
+        notes.append(
+            f"the {kind} images differ from those of the earlier results in `{shown(folder)}`, which are replaced "
+            f"(`data_digest` {printable(str(before), 20)} then, {now['digest']} now)"
+        )
+    return now["digest"], notes
+
+
+def _digest_in(scores: Path) -> Any:
+    """Read the digest of the data of earlier results; None if there are none, or if they do not hold it."""
+    try:
+        values = yaml.safe_load(scores.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
+        return None
+    return values.get("data_digest") if isinstance(values, dict) else None

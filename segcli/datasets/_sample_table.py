@@ -1,16 +1,18 @@
 """Table of samples and their classes: a CSV with one line for each sample."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from segcli.core.errors import DataError
-from segcli.core.names import composed
+from segcli.core.names import composed, existing, printable
 from segcli.core.text import Row, read_table
+from segcli.core.types import ConfigModel
 from segcli.data.checks import Finding
 
-__all__ = ["SampleTable", "classes_in"]
+__all__ = ["SampleTable", "classes_in", "refuse_other_classes", "table_and_columns"]
 
 
 @dataclass
@@ -83,6 +85,20 @@ class SampleTable:
                 yield Finding("two_classes", "error", self.path, message, "remove one of the lines")
 
 
+def table_and_columns(values: Mapping[str, Any], root: Path, config: type[ConfigModel]) -> tuple[Path, str, str]:
+    """Find the path of the table, and the columns of samples and of classes.
+
+    Args:
+        values: Keys of the data set.
+        root: Folder of the samples.
+        config: Shape of the keys, with their defaults.
+    """
+    table, samples, classes = (
+        str(values.get(key, config.model_fields[key].default)) for key in ("classes_csv", "id_column", "class_column")
+    )
+    return existing(root, table), samples, classes
+
+
 def classes_in(path: Path, id_column: str, class_column: str) -> list[str]:
     """List the classes of a table in alphabetical order.
 
@@ -90,6 +106,28 @@ def classes_in(path: Path, id_column: str, class_column: str) -> list[str]:
         DataError: The table is missing, cannot be read, or lacks a column.
     """
     return sorted({composed(row.cells[class_column]) for row in _rows_of(path, id_column, class_column)} - {""})
+
+
+def refuse_other_classes(path: Path, id_column: str, class_column: str, *, names: Sequence[str]) -> None:
+    """Refuse a table with classes that a run did not learn; their samples would be left out without a word.
+
+    Args:
+        path: The table.
+        id_column: Column of the samples.
+        class_column: Column of the classes.
+        names: Classes of the run.
+
+    Raises:
+        DataError: There is another class, or the table cannot be read.
+    """
+    known = [composed(name) for name in names]
+    other = [name for name in classes_in(path, id_column, class_column) if name not in known]
+    if other:
+        raise DataError(
+            f"`{path}` has the class{'es' if len(other) > 1 else ''} {', '.join(map(printable, other))}, but the run "
+            f"learned {', '.join(names)}",
+            hint="name the classes as in the training, or set `dataset.class_filter` to those to score",
+        )
 
 
 def _rows_of(path: Path, *needed: str) -> list[Row]:

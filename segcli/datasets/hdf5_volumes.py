@@ -107,8 +107,8 @@ class HDF5Volumes(Volumes):
         """Take all volumes of a file, or of the only file in a folder; `metadata.json` beside it sets the spacing."""
         files = [path for path in sorted(place.iterdir()) if path.suffix in HDF5.endings] if place.is_dir() else [place]
         if len(files) != 1:
-            such = f", such as `{files[0].name}`" if files else ""
-            raise DataError(f"`{shown(place)}` has {len(files)} HDF5 files{such}", hint="name one file")
+            count = f"{len(files)} HDF5 files, such as `{files[0].name}`" if files else "no HDF5 file"
+            raise DataError(f"`{shown(place)}` has {count}", hint="name one file" if files else "name an HDF5 file")
         file = files[0]
         about, names = metadata(file.parent), [each["name"] for each in values["classes"]]
         given = about.get("structure_names")
@@ -158,6 +158,10 @@ class HDF5Volumes(Volumes):
             if missing is not None:
                 raise missing
             path = self.files[split].path
+            if not path.exists():
+                raise DataError(
+                    f"no file `{path}`", hint=f"set `dataset.paths.root`, or the file with `dataset.paths.{split}`"
+                )
             with self.files[split].reading() as file:
                 shapes: dict[str, tuple[int, ...]] = {}
                 for key in NEEDED:
@@ -229,6 +233,10 @@ class HDF5Volumes(Volumes):
         yield from misfits
         if not misfits:
             path = self.files[split].path
+            if not path.exists():
+                raise DataError(
+                    f"no file `{path}`", hint=f"set `dataset.paths.root`, or the file with `dataset.paths.{split}`"
+                )
             with self.files[split].reading() as file:
                 yield from content_faults(file, path, header.names, self.names)
             if header.unused_names is not None:

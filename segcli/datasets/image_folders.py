@@ -30,6 +30,8 @@ from segcli.files.png import PNG
 
 __all__ = ["ImageFolders"]
 
+FIELDS = "field-of-view masks"
+
 
 class ImageFolders(Pictures):
     """Reads 2D images with a mask each, binary or of many classes, and optionally a field-of-view mask."""
@@ -158,7 +160,7 @@ class ImageFolders(Pictures):
         labels = self._files(existing(folder, config.label_folder), config.label_suffix, "masks", split)
         fovs: dict[str, list[Path]] = {}
         if config.fov_folder is not None:
-            fovs = self._files(existing(folder, config.fov_folder), config.fov_suffix, "field-of-view masks", split)
+            fovs = self._files(existing(folder, config.fov_folder), config.fov_suffix, FIELDS, split)
         members = self._in_split(split, list(images))
         findings = [*doubles(images, "image"), *doubles(labels, "mask")]
         cases = [
@@ -222,10 +224,13 @@ class ImageFolders(Pictures):
     def _files(self, folder: Path, suffix: str | list[str], what: str, split: str) -> dict[str, list[Path]]:
         """Find the files of a folder by their stem without the suffix."""
         if not folder.is_dir():
-            key = split if self.config.split.by == "folders" else "root"
+            moved = self._given(split) is None and not self.root.exists()
+            key = "root" if moved or self.config.split.by != "folders" else split
+            hint = f"set `dataset.paths.{key}`, or the folder's name with `dataset.{_folder_key(what)}`"
+            if what == FIELDS:
+                hint += "; `dataset.fov_folder=null` if there are none"
             raise self.missing_root() or DataError(
-                f"no folder `{folder}` with the {what} of split `{split}`",
-                hint=f"set `dataset.paths.{key}`, or the folder's name with `dataset.{_folder_key(what)}`",
+                f"no folder `{folder}` with the {what} of split `{split}`", hint=hint
             )
         return by_stem(folder, self.config.extensions, _all(suffix))
 

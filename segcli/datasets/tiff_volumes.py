@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from segcli.core.errors import DataError
-from segcli.core.files import write_text
+from segcli.core.files import shown, write_text
 from segcli.core.names import composed, existing
 from segcli.core.types import Array, ConfigModel, Positive
 from segcli.data.checks import Finding, by_name, raise_on_error
@@ -28,7 +28,7 @@ from segcli.data.split_settings import ShareSettings
 from segcli.data.splits import Division, divide
 from segcli.datasets import Layout
 from segcli.datasets._sample_faults import mask_faults, mixed_bits, sample_faults
-from segcli.datasets._sample_table import SampleTable, classes_in
+from segcli.datasets._sample_table import SampleTable, classes_in, refuse_other_classes, table_and_columns
 from segcli.datasets._small import COUNTS, volume
 from segcli.files import create, is_picture_folder, stem_of
 
@@ -95,6 +95,15 @@ class TIFFVolumes(Layout):
     def default_task(num_classes: int) -> str:
         """Return `classification`: each volume has one class."""
         return "classification"
+
+    @classmethod
+    def elsewhere(cls, values: dict[str, Any], place: Path) -> dict[str, Any]:
+        """Take the samples of another folder, whose table has no other classes."""
+        common = super().elsewhere(values, place)
+        if values.get("class_filter") is None:
+            table = table_and_columns(values, Path(shown(place)), cls.Config)
+            refuse_other_classes(*table, names=[each["name"] for each in values["classes"]])
+        return common
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
@@ -364,16 +373,15 @@ def _check_root(root: Path, sample: str | None) -> None:
 
 def _classes_of_table(values: dict[str, Any]) -> tuple[list[dict[str, str]], list[Mistake]]:
     """Read the classes of the CSV, in alphabetical order, or find why it cannot be read."""
-    paths, keys = values.get("paths"), TIFFVolumes.Config.model_fields
+    paths = values.get("paths")
     root = paths.get("root") if isinstance(paths, dict) else None
     if not isinstance(root, str | Path):
         return [], []
-    table, *columns = (str(values.get(key, keys[key].default)) for key in ("classes_csv", "id_column", "class_column"))
     blamed, chosen = "paths", values.get("class_filter")
     try:
         _check_root(Path(root), values.get("sample"))
         blamed = "classes_csv"
-        found = classes_in(existing(Path(root), table), *columns)
+        found = classes_in(*table_and_columns(values, Path(root), TIFFVolumes.Config))
     except DataError as error:
         return [], [(blamed, error.message, error.hint)]
     return [{"name": name} for name in (chosen if isinstance(chosen, list) else found)], []

@@ -189,6 +189,28 @@ def test_an_exported_file_leaves_out_what_its_run_leaves_out(run_cli, eyes):
         assert 0.2 < (found > 0).mean() < 0.6
 
 
+def test_one_network_with_a_field_of_view_is_enough_in_an_ensemble_of_any_order(run_cli, eyes):
+    elsewhere(eyes, one=disc())
+    fields = []
+    for names in (("plain", "eye"), ("eye", "plain")):
+        runs = [word for name in names for word in ("--run", name)]
+        result = run_cli("predict", "photos", *runs, "--out", names[0], *ALL)
+        assert [entry["fov"] for entry in written(result)] == ["estimated from the photograph"]
+        fields.append(pixels(eyes / names[0] / "one.png") > 0)
+    np.testing.assert_array_equal(*fields)
+    assert not fields[0][~disc(30)].any()
+
+
+def test_data_without_masks_of_the_field_are_scored_as_the_message_says(run_cli, eyes):
+    shutil.copytree(eyes / "data/test", eyes / "other")
+    shutil.rmtree(eyes / "other/fov")
+    result = run_cli("eval", "eye", "--data", "other")
+    assert result.code == 3
+    assert "no folder `other/fov` with the field-of-view masks" in result.err
+    assert "`dataset.fov_folder=null` if there are none" in result.err
+    assert run_cli("eval", "eye", "--data", "other", "dataset.fov_folder=null", "--quiet").code == 0
+
+
 def test_a_large_image_in_bands_has_the_field_of_the_whole(run_cli, eyes, monkeypatch):
     tifffile.imwrite(eyes / "slide.tif", photograph(1, disc()), photometric="rgb", tile=(16, 16))
     tifffile.imwrite(eyes / "mine.tif", disc(10).astype(np.uint8), tile=(16, 16))

@@ -73,7 +73,9 @@ class PixelAnswers(Answers):
     def agree(self) -> str:
         """Combine several networks into one that averages their probabilities."""
         self.parts = ensemble(self.members)
-        self.fields = Fields(self.parts.layout, self.parts.inference.fov, self.options.fov)
+        has_field = [member for member in self.members if member.inference.fov == "auto"]
+        judge = has_field[0] if has_field else self.parts  # the order of the networks does not matter
+        self.fields = Fields(judge.layout, judge.inference.fov, self.options.fov)
         return self.parts.name
 
     @property
