@@ -4,6 +4,7 @@ The sampler yields (epoch, sample) keys. Persistent workers thus know the epoch,
 batches without reading them.
 """
 
+import gc
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -125,6 +126,7 @@ def _start_worker(_: int) -> None:
     A SIGTERM sent to a worker alone still ends it: PyTorch ends workers in this way when they do not answer.
     """
     os.setpgid(0, 0)
+    gc.freeze()  # a collection would copy the memory that is still shared with the main process
     for signum in STOPPING:
         signal.signal(signum, signal.SIG_DFL if signum == signal.SIGTERM else signal.SIG_IGN)
     torch.set_num_threads(1)
