@@ -222,7 +222,8 @@ class ImageFolders(Pictures):
     def _files(self, folder: Path, suffix: str | list[str], what: str, split: str) -> dict[str, list[Path]]:
         """Find the files of a folder by their stem without the suffix."""
         if not folder.is_dir():
-            key = split if self.config.split.by == "folders" else "root"
+            is_apart = self.config.split.by == "folders" and (self._given(split) is not None or self.root.is_dir())
+            key = split if is_apart else "root"
             raise self.missing_root() or DataError(
                 f"no folder `{folder}` with the {what} of split `{split}`",
                 hint=f"set `dataset.paths.{key}`, or the folder's name with `dataset.{_folder_key(what)}`",
