@@ -61,11 +61,10 @@ def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Lis
                 contents.setdefault(result.digest, []).append((split, case))
         summaries.append(_summary(layout, task, split, cases, examined))
         findings += _intensities(layout, split, examined)
-    findings += layout.compared()
+    with suppress(DataError):  # reported with the split that cannot be read
+        findings += layout.compared([entry.split for entry in summaries])
     findings += layout.foreign_links(everything)
     findings += _scale(layout)
-    with suppress(DataError):  # reported with the split that cannot be read
-        findings += layout.notes([entry.split for entry in summaries])
     findings += _left_out(layout)
     findings += [] if run is None else [*_unusable_batches(run, layout), *_remarks(run)]
     findings += _same_content(contents)

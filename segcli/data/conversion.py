@@ -11,7 +11,7 @@ from segcli.core.errors import DataError
 from segcli.core.types import Array
 from segcli.data.channels import chosen_count, chosen_of, more_channels_hint
 from segcli.data.checks import Finding
-from segcli.files import Header
+from segcli.files import Header, read_header
 
 __all__ = ["Color", "Conversion"]
 
@@ -52,7 +52,7 @@ class Conversion:
         Raises:
             DataError: The image has another number of channels, or values outside 0 to 1 without `intensity_range`.
         """
-        image = chosen_of(image, self.chosen, f"image `{path}`")
+        image = chosen_of(image, self.chosen, self._named(path, image.shape[2]))
         stored = image.shape[2]
         if self.color == "green" and stored == 3:
             image = image[:, :, 1:2]
@@ -62,8 +62,12 @@ class Conversion:
         elif self.color == "rgb" and stored == 1:
             image = np.repeat(image, 3, axis=2)
         if image.shape[2] != self.channels:
-            raise DataError(_differs(path, stored, self.channels), hint=_hint(stored, self.channels))
+            raise DataError(_differs(path, stored, self.channels), hint=_hint(path, stored, self.channels))
         return self._to_range(np.ascontiguousarray(image), path)
+
+    def _named(self, path: Path, stored: int) -> str:
+        """Name an image, and its alpha channel if the channels of the file do not suffice."""
+        return f"image `{path}`{_alpha(path)}" if self.chosen and max(self.chosen) >= stored else f"image `{path}`"
 
     def _to_range(self, image: Array, path: Path) -> Array:
         if self.intensity_range is not None:
@@ -84,14 +88,14 @@ class Conversion:
     def inspect(self, header: Header, path: Path) -> Iterator[Finding]:
         """Report channels that cannot be converted, from the header alone."""
         try:
-            count = chosen_count(header.channels, self.chosen, f"image `{path}`")
+            count = chosen_count(header.channels, self.chosen, self._named(path, header.channels))
         except DataError as error:
             yield Finding("wrong_channels", "error", path, error.message, error.hint or "")
             return
         converted = COLOURS.get(self.color, count)
         if converted != self.channels or count not in (1, 3, self.channels):
             message = _differs(path, count, self.channels)
-            yield Finding("wrong_channels", "error", path, message, _hint(count, self.channels))
+            yield Finding("wrong_channels", "error", path, message, _hint(path, count, self.channels))
 
     def examine(self, image: Array, path: Path) -> Iterator[Finding]:
         """Report stored intensities that look wrong."""
@@ -109,10 +113,25 @@ class Conversion:
 
 def _differs(path: Path, channels: int, stated: int) -> str:
     count = f"{channels} channel{'s' * (channels != 1)}"
-    return f"image `{path}` has {count}, but the data set states `num_channels: {stated}`"
+    alpha = _alpha(path) if channels < stated else ""
+    return f"image `{path}`{alpha} has {count}, but the data set states `num_channels: {stated}`"
 
 
-def _hint(channels: int, stated: int) -> str:
+def _alpha(path: Path) -> str:
+    """Tell that an alpha channel is not counted; empty for a file that declares none."""
+    try:
+        there = read_header(path).has_alpha
+    except DataError:  # a file of several pages
+        return ""
+    return " without its alpha channel" if there else ""
+
+
+def _hint(path: Path, channels: int, stated: int) -> str:
+    if channels == stated - 1 and _alpha(path):
+        return (
+            f"set `num_channels: {channels}` in the data-set file; if the last channel was measured, save it without "
+            "declaring alpha, such as `extrasamples=['unspecified']` of `tifffile.imwrite`"
+        )
     convert = {(3, 1): "`color: grey` (or `green`) to convert", (1, 3): "`color: rgb` to convert"}
     if (channels, stated) in convert:
         return f"set `num_channels: {channels}` in the data-set file, or {convert[channels, stated]}"

@@ -10,7 +10,7 @@ import numpy as np
 
 from segcli.core.errors import DataError
 from segcli.core.types import Array, Mask
-from segcli.data.images import read_labels
+from segcli.data.images import read_marks
 from segcli.data.samples import as_unit, interpolated
 from segcli.files import open_picture
 
@@ -124,7 +124,8 @@ def _strips(path: Path, page: int | None) -> Iterator[Array]:
             for top in range(0, height, STEP):
                 yield picture.read((slice(top, min(top + STEP, height)), slice(0, width)))[:, :, 0]
             return
-    yield read_labels(path, page)
+    marks = read_marks(path, page).spread
+    yield marks.astype(np.uint8) if marks.dtype == bool else marks
 
 
 def estimated(size: tuple[int, ...], read: Callable[[tuple[slice, ...]], Array]) -> Field | None:

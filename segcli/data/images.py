@@ -1,6 +1,7 @@
 """Pixels of 2D images and masks, from files of any supported format."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from segcli.files import endings, open_picture
 
 __all__ = [
     "EXTENSIONS",
+    "Marks",
     "as_rgb",
     "natural_key",
     "read_image",
@@ -53,8 +55,27 @@ def read_image(path: Path, page: int | None = None) -> Array:
         return np.ascontiguousarray(supported(picture.read(), path))
 
 
-def read_marks(path: Path, page: int | None = None) -> Array:
-    """Read a label image `(H, W)` of integers as stored, upright, bool for one bit per pixel; palettes give indices.
+@dataclass(frozen=True)
+class Marks:
+    """Holds the numbers of a label image."""
+
+    values: Array
+    """Integers as stored, `(H, W)`, upright; bool for one bit per pixel; indices of a palette."""
+    top: int | None = None
+    """Largest number that the file can store, if it states one below the range of its type."""
+    loss: str | None = None
+    """Compression that changes numbers, such as `JPEG`; None for exact numbers."""
+
+    @property
+    def spread(self) -> Array:
+        """Return the values; those of 2 to 7 bits as 0 to 255, unless they are only 0 and 1."""
+        if self.top is None or not 1 < self.top < 255 or self.values.max(initial=0) <= 1:
+            return self.values
+        return (self.values.astype(np.uint16) * np.uint16(255) // np.uint16(self.top)).astype(np.uint8)
+
+
+def read_marks(path: Path, page: int | None = None) -> Marks:
+    """Read a label image upright, with the numbers that its writer stored.
 
     Args:
         path: The file.
@@ -64,7 +85,7 @@ def read_marks(path: Path, page: int | None = None) -> Array:
         DataError: The file is missing, damaged, or its colour channels differ.
     """
     with open_picture(path, 2, page) as picture:
-        pixels = picture.read_labels()
+        pixels, top, loss = picture.read_labels(), picture.top, picture.loss
     if pixels.ndim == 3:
         if any((pixels[:, :, 0] != pixels[:, :, channel]).any() for channel in range(1, pixels.shape[2])):
             raise DataError(
@@ -72,7 +93,7 @@ def read_marks(path: Path, page: int | None = None) -> Array:
                 hint="save the mask as a grey image with 0 for background and 255 for foreground",
             )
         pixels = pixels[:, :, 0]
-    return np.ascontiguousarray(whole(pixels, f"label `{path}`"))
+    return Marks(np.ascontiguousarray(whole(pixels, f"label `{path}`")), top, loss)
 
 
 def read_labels(path: Path, page: int | None = None) -> Array:
@@ -85,7 +106,7 @@ def read_labels(path: Path, page: int | None = None) -> Array:
     Raises:
         DataError: The file is missing, damaged, or its colour channels differ.
     """
-    marks = read_marks(path, page)
+    marks = read_marks(path, page).values
     return marks.astype(np.uint8) if marks.dtype == bool else marks
 
 

@@ -314,12 +314,14 @@ class Layout(ABC):
     def inspect(self, split: str) -> Iterator[Finding]:
         """Find faults without decoding images: missing partners, headers, sizes."""
 
-    def compared(self) -> list[Finding]:
-        """Find faults that show only when cases are compared; called after all were examined."""
-        return []
+    def compared(self, splits: Sequence[str]) -> Iterator[Finding]:
+        """Tell what is done to the files of these splits, and find faults that show only when cases are compared.
 
-    def notes(self, splits: Sequence[str]) -> Iterator[Finding]:
-        """Tell what is done to the files of these splits, and what is unusual in all of them; for checks."""
+        Training calls it after `inspect`, so it knows headers; checks call it after `examine`, so it knows pixels, too.
+
+        Raises:
+            DataError: The cases of a split cannot be found.
+        """
         yield from ()
 
     @abstractmethod

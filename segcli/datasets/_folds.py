@@ -1,6 +1,6 @@
 """Cross-validation of any layout: a fold replaces the split into training and validation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from segcli.data.checks import Finding, raise_on_error
@@ -52,6 +52,10 @@ class Folded:
         """Find the faults of all cases that are divided into folds."""
         for each in [split] if split == "test" else self._shared:
             yield from self._layout.inspect(each)
+
+    def compared(self, splits: Sequence[str]) -> Iterator[Finding]:
+        """Compare all cases that are divided into folds."""
+        yield from self._layout.compared([*self._shared, *(["test"] if "test" in splits else [])])
 
     @property
     def _shared(self) -> list[str]:

@@ -1,9 +1,10 @@
-"""Notes on the files of a data set of 2D images: which are turned, and which have a single page."""
+"""Notes on the files of a data set of 2D images: which are turned, inverted, of other bits, or have a single page."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from segcli.data.checks import Finding, Severity
+from segcli.data.classes.coding import white_is_zero
 from segcli.files import Header
 
 __all__ = ["notes_of"]
@@ -11,13 +12,25 @@ __all__ = ["notes_of"]
 UPRIGHT, LAST = 1, 8
 
 
-def notes_of(headers: dict[str, dict[Path, Header]], page: int | None) -> Iterator[Finding]:
-    """Tell which files state an orientation, and which have a single page where `page` chooses one of several.
+def notes_of(headers: dict[str, dict[Path, Header]], page: int | None, *, numbered: bool) -> Iterator[Finding]:
+    """Tell what is done to files, and which differ from the others.
 
     Args:
         headers: Headers of the files, by the word for what they hold.
         page: Key `page` of the data set.
+        numbered: Whether masks hold the numbers of classes, which mean the same in any grey.
     """
+    yield from _turned(headers)
+    for word, files in headers.items():
+        any_grey = numbered and word == "mask"
+        white = [path for path, header in files.items() if header.white_is_zero and (header.bilevel or not any_grey)]
+        yield from white_is_zero(word, white, as_shown=word == "image")
+    yield from _mixed_bits(headers["image"])
+    if page:
+        yield from _single_pages(headers, page)
+
+
+def _turned(headers: dict[str, dict[Path, Header]]) -> Iterator[Finding]:
     turned, strange = {}, {}
     for word, files in headers.items():
         turned[word] = [path for path, header in files.items() if UPRIGHT < header.orientation <= LAST]
@@ -31,8 +44,25 @@ def notes_of(headers: dict[str, dict[Path, Header]], page: int | None) -> Iterat
         yield _note(
             "unknown_orientation", "warning", strange, message, "look at the files, and correct their EXIF data"
         )
-    if not page:
-        return
+
+
+def _mixed_bits(images: dict[Path, Header]) -> Iterator[Finding]:
+    """Find images of 8 bits beside images of 16 bits."""
+    by_bits: dict[int, list[Path]] = {8: [], 16: []}
+    for path, header in images.items():
+        by_bits.setdefault(8 * header.itemsize, []).append(path)
+    if by_bits[8] and by_bits[16]:
+        shown = " and ".join(
+            f"{len(by_bits[bits])} with {bits} bits (such as `{by_bits[bits][0]}`)" for bits in (8, 16)
+        )
+        message = f"images differ in their bits: {shown}; their scales differ by 257"
+        yield Finding(
+            "mixed_bits", "warning", by_bits[16][0], message, "export all images with the same number of bits"
+        )
+
+
+def _single_pages(headers: dict[str, dict[Path, Header]], page: int) -> Iterator[Finding]:
+    """Find files of a single page where `page` chooses one of several."""
     for word, files in headers.items():
         single = [path for path, header in files.items() if header.page_count == 1]
         if single and len(single) < len(files):

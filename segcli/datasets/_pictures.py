@@ -20,7 +20,7 @@ from segcli.core.types import Array
 from segcli.data.checks import Finding, raise_on_error, size_mismatch, tried
 from segcli.data.classes.binary_masks import BinaryMasks
 from segcli.data.classes.class_list import Mistake, completed_classes
-from segcli.data.classes.coding import Codings, white_is_zero
+from segcli.data.classes.coding import FIELD_HINT, Codings
 from segcli.data.classes.masks import MaskKeys, MaskReader
 from segcli.data.conversion import Color, Conversion
 from segcli.data.field_of_view import read_field
@@ -58,7 +58,7 @@ class Pictures(Layout):
         self.convert.check(spec.name)
         self.page = config.page
         self.masks = replace(self.reader(), page=config.page)
-        self.fields = Codings("field-of-view mask")
+        self.fields = Codings("field-of-view mask", FIELD_HINT)
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
@@ -137,7 +137,7 @@ class Pictures(Layout):
 
     def _examined_field(self, path: Path) -> Array:
         """Read a field of view, and note how its mask stores what is inside."""
-        self.fields.add(path, read_marks(path, self.page))
+        self.fields.add(path, read_marks(path, self.page).spread)
         return self._field(path)
 
     def inputs(self, path: Path) -> list[Case]:
@@ -164,62 +164,17 @@ class Pictures(Layout):
         yield from findings
         for case in cases:
             yield from self._inspect_headers(case)
-        yield from self._white_is_zero(cases)
-        yield from self._mixed_bits(cases, split)
 
-    def _white_is_zero(self, cases: list[Case]) -> Iterator[Finding]:
-        """Report the files that declare 0 as white; the number of a class means the same in any grey."""
-        for word, paths in (
-            ("image", [case.image for case in cases]),
-            ("mask", [case.label for case in cases]),
-            ("field-of-view mask", [case.fov for case in cases]),
-        ):
-            found = []
-            for path in paths:
-                header = None if path is None else self._header_or_none(path)
-                numbered = word == "mask" and self.spec.num_classes > 1
-                if path is not None and header is not None and header.white_is_zero:
-                    found += [path] if header.bilevel or not numbered else []
-            yield from white_is_zero(word, found, as_shown=word == "image")
-
-    def _header_or_none(self, path: Path) -> Header | None:
-        try:
-            return self.header(path)
-        except DataError:
-            return None  # reported by `_inspect_headers`
-
-    def compared(self) -> list[Finding]:
-        """Report masks that are coded in different ways."""
-        return [*self.masks.compared(), *self.fields.findings()]
-
-    def notes(self, splits: Sequence[str]) -> Iterator[Finding]:
-        """Tell which files are turned, or have one page where others have several."""
+    def compared(self, splits: Sequence[str]) -> Iterator[Finding]:
+        """Tell which files are turned, or have one page where others have several; report different codings."""
+        yield from self.masks.compared()
+        yield from self.fields.findings()
         headers: dict[str, dict[Path, Header]] = {"image": {}, "mask": {}, "field-of-view mask": {}}
         for case in (case for split in splits for case in self.all_cases(split)):
-            for word, path in (("image", case.image), ("mask", case.label), ("field-of-view mask", case.fov)):
+            for word, path in zip(headers, (case.image, case.label, case.fov), strict=True):
                 with suppress(DataError):  # reported by `inspect`
                     headers[word] |= {} if path is None else {path: self.header(path)}
-        yield from notes_of(headers, self.page)
-
-    def _mixed_bits(self, cases: list[Case], split: str) -> Iterator[Finding]:
-        """Find images of 8 bits in a split with images of 16 bits, or beside such images for training."""
-        others: list[Case] = []
-        with suppress(DataError):  # other data need no training images
-            others = [] if split == "train" else self.found("train")[0][:1]
-        by_bits: dict[int, list[Path]] = {}
-        for case in [*cases, *others]:
-            try:
-                by_bits.setdefault(8 * self.header(case.image).itemsize, []).append(case.image)
-            except DataError:
-                continue  # reported with its image
-        if 8 in by_bits and 16 in by_bits:
-            shown = " and ".join(
-                f"{len(by_bits[bits])} with {bits} bits (such as `{by_bits[bits][0]}`)" for bits in (8, 16)
-            )
-            message = f"images differ in their bits: {shown}; their scales differ by 257"
-            yield Finding(
-                "mixed_bits", "warning", by_bits[16][0], message, "export all images with the same number of bits"
-            )
+        yield from notes_of(headers, self.page, numbered=self.spec.num_classes > 1)
 
     def unusable(self, split: str, error: DataError) -> Finding:
         """Report a split whose cases cannot be found."""

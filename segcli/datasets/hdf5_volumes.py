@@ -283,9 +283,9 @@ class HDF5Volumes(Volumes):
 
     # ---- checks
 
-    def compared(self) -> list[Finding]:
+    def compared(self, splits: Sequence[str]) -> Iterator[Finding]:
         """Report masks that store the foreground in different ways."""
-        return list(self.codings.findings())
+        yield from self.codings.findings()
 
     def inspect(self, split: str) -> Iterator[Finding]:
         """Find faults of the file, of `metadata.json`, and presence flags that contradict their masks."""

@@ -5,6 +5,7 @@ Each pixel of a mask has the colour or the number of its class. Splits keep sequ
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cache, cached_property
 from pathlib import Path
@@ -78,7 +79,7 @@ class Sequences(Pictures):
 
     def reader(self) -> MaskReader:
         """Make the reader of the masks, which always have many classes."""
-        return self.config.reader(self.spec)
+        return replace(self.config.reader(self.spec), may_be_binary=False)
 
     # ---- finding cases
 

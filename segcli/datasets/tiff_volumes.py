@@ -4,7 +4,7 @@ A volume is a folder of slices or one file of many pages. It is cut into crops o
 of its sample. Finding cases reads only headers; reading a crop opens only its slices.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
@@ -347,9 +347,9 @@ class TIFFVolumes(Layout):
                 self.root, {name: self.stacks.of(self._raw(self.places[name])) for name in self.taken}
             )
 
-    def compared(self) -> list[Finding]:
+    def compared(self, splits: Sequence[str]) -> Iterator[Finding]:
         """Report slices that are coded in different ways, or declare 0 as white."""
-        return list(self.stacks.findings())
+        yield from self.stacks.findings()
 
     def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:
         """Decode a crop, and check its contents."""

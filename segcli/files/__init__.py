@@ -7,6 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -71,6 +72,12 @@ class Picture(ABC):
     """True for one bit per pixel."""
     white_is_zero: bool = False
     """True if the file declares that 0 is white and a larger number is black."""
+    has_alpha: bool = False
+    """True if the file declares an alpha channel, which is left out."""
+    loss: str | None = None
+    """Compression that changes values, such as `JPEG`; None for exact values."""
+    top: int | None = None
+    """Largest number that the file can store, if it states one below the range of its type: 3 for two bits."""
     spacing: tuple[float, ...] | None = None
     """Millimetres between pixels along each axis; None if the file does not store them."""
     orientation: int = 1
@@ -336,17 +343,7 @@ def read_header(path: Path, ndim: int = 2, index: int | None = None) -> Header:
         DataError: The file is missing, damaged, or holds something else.
     """
     with open_picture(path, ndim, index) as picture:
-        return Header(
-            picture.size,
-            picture.channels,
-            picture.itemsize,
-            picture.spacing,
-            grid=picture.grid,
-            bilevel=picture.bilevel,
-            white_is_zero=picture.white_is_zero,
-            orientation=picture.orientation,
-            page_count=picture.page_count,
-        )
+        return Header(**{each.name: getattr(picture, each.name) for each in fields(Header)})
 
 
 @contextmanager

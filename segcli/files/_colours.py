@@ -1,10 +1,11 @@
 """Meaning of stored samples: colours, alpha, and 0 and 1. One rule holds for all formats and layouts.
 
-- **Images** are what a viewer shows. White-is-zero is inverted, 1, 2 and 4 bits are scaled to 0 to 255, and palettes,
-  CMYK and YCbCr become RGB. Other colour spaces are refused.
-- **Masks** are the numbers that their writer stored: palette indices, 0 to 3 of 2 bits, 0 and 1 of one bit. They are
-  never inverted: `tifffile.imwrite(path, mask.astype(bool))` declares white-is-zero, and stores True as 1. Only
-  formats that cannot store grey without a palette (GIF, BMP) give the greys of a grey palette.
+- **Images** are what a viewer shows. White-is-zero is inverted, 1, 2 and 4 bits are scaled to 0 to 255, colours that
+  were multiplied by alpha are divided by it, and palettes, CMYK and YCbCr become RGB. Other colour spaces are refused.
+- **Masks** are the numbers that their writer stored: palette indices, 0 to 3 of 2 bits, 0 to the stated largest number
+  of PGM, 0 and 1 of one bit. They are never inverted: `tifffile.imwrite(path, mask.astype(bool))` declares
+  white-is-zero, and stores True as 1. Only formats that cannot store grey without a palette (GIF, BMP) give the greys
+  of a grey palette.
 - **ImageJ** stores a table of colours for the display beside measured values; the values are read.
 - **Alpha** is what the file declares as alpha; it is left out. All other channels are measured, however many there are.
 """
@@ -19,6 +20,7 @@ from PIL import Image
 
 from segcli.core.errors import DataError
 from segcli.core.types import Array
+from segcli.files._stored import declares_alpha, largest, loss_of
 
 __all__ = ["PillowColours", "TiffColours"]
 
@@ -26,8 +28,13 @@ PALETTE_ONLY = {"GIF", "BMP", "DIB", "PCX"}
 """Formats of Pillow that store grey images with a palette."""
 GREY_MODES = {"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
 COLOUR_MODES = {"RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "CMYK", "YCbCr"}
+LOSSY = {6: "JPEG", 7: "JPEG", 33007: "JPEG", 34892: "JPEG"}
+"""TIFF compressions that change values."""
 DECODED_AS_RGB = {6, 7, 33003, 33004, 33005, 33007, 34712, 34892}
 """TIFF compressions, of the families of JPEG and JPEG 2000, whose decoders turn YCbCr into RGB."""
+PREMULTIPLIED = 1
+ALPHA = (PREMULTIPLIED, 2)
+"""Values of ExtraSamples that declare alpha."""
 P = tifffile.PHOTOMETRIC
 KNOWN = {P.MINISWHITE, P.MINISBLACK, P.RGB, P.PALETTE, P.SEPARATED, P.YCBCR}
 
@@ -61,7 +68,10 @@ class PillowColours:
         self.has_greys = image.mode == "P" and image.format in PALETTE_ONLY and self._is_grey()
         """True for a palette that only stores greys."""
         is_grey = image.mode in GREY_MODES or self.has_greys or self.stored.startswith("LA")
-        self.channels = 1 if is_grey else 3
+        self.has_alpha = declares_alpha(image, path)
+        measured = image.mode in {"LA", "RGBA"} and not self.has_alpha and not self.is_deep
+        self.channels = (1 if is_grey else 3) + int(measured)
+        self.loss, self.top = loss_of(image, path), largest(image, path)
 
     @property
     def white_is_zero(self) -> bool:
@@ -90,16 +100,24 @@ class PillowColours:
         """Return the loaded pixels as their writer stored them; bool for one bit."""
         if self.image.mode == "1":
             return np.asarray(self.image.convert("L")) > 0  # Pillow's own array of bool holds bytes of 255
-        if self.image.mode == "P" and not self.has_greys:
+        is_ramp = self.top is not None and self.image.mode == "P"
+        if self.image.mode == "P" and (is_ramp or not self.has_greys):
             return np.asarray(self.image)
         if self.image.mode == "PA":
             return np.asarray(self.image)[:, :, 0]
-        steps = {"L;2": 85, "L;4": 17}.get(self.stored, 1)
-        return self.pixels() // np.uint8(steps) if steps > 1 else self.pixels()
+        return self.pixels() if self.top is None else self._unstretched(self.top)
 
     def without_alpha(self, pixels: Array) -> Array:
         """Leave out the alpha channel of `(H, W, C)`."""
         return pixels if pixels.ndim == 2 else pixels[:, :, : self.channels]
+
+    def _unstretched(self, top: int) -> Array:
+        """Return numbers that Pillow stretched to the range of their type; it shifts those of JPEG 2000."""
+        pixels = self.pixels()
+        full = 255 if self.image.mode == "L" else 65535
+        if self.image.format == "JPEG2000":
+            return pixels >> (full.bit_length() - top.bit_length())
+        return np.rint(pixels * (top / full)).astype(np.uint8 if top <= 255 else np.uint16)
 
     def _is_grey(self) -> bool:
         palette = np.array(self.image.getpalette() or [], dtype=np.uint8).reshape(-1, 3)
@@ -127,12 +145,18 @@ class TiffColours:
         self.photometric = page.photometric if "PhotometricInterpretation" in page.tags else P.MINISBLACK
         self.bilevel = self.bits == 1
         self.white_is_zero = self.photometric == P.MINISWHITE
-        self.is_palette = self.photometric == P.PALETTE and stored == 1 and not page.is_imagej
-        self._check()
         extra = [int(kind) for kind in page.extrasamples] if page.samplesperpixel == stored else []
-        first = stored - len(extra)
-        self.kept = [index for index in range(stored) if index < first or extra[index - first] not in (1, 2)]
+        self.colours = stored - len(extra)
+        """Number of samples that are neither alpha nor further measurements."""
+        self.kept = [at for at in range(stored) if at < self.colours or extra[at - self.colours] not in ALPHA]
         """Samples that are not declared as alpha."""
+        self.has_alpha = len(self.kept) < stored
+        self.premultiplied = next((at + self.colours for at, kind in enumerate(extra) if kind == PREMULTIPLIED), None)
+        """Sample of alpha by which the colours were multiplied."""
+        self.loss = LOSSY.get(int(page.compression))
+        self.top = 2**self.bits - 1 if self.bits not in (1, 8, 16) and self.bits < 16 else None
+        self.is_palette = self.photometric == P.PALETTE and len(self.kept) == 1 and not page.is_imagej
+        self._check()
         self.channels = 3 if self.is_palette or self._is_ink else len(self.kept)
 
     @property
@@ -161,15 +185,22 @@ class TiffColours:
         if self.is_palette:
             table = self.page.colormap.T
             eight: Array = (table >> 8 if table.max() > 255 else table).astype(np.uint8)  # some writers store 8 bits
-            return eight[raw[..., 0]]
+            return eight[raw[..., self.kept[0]]]
         if self._is_ink:
             return _rgb_of_inks(raw[..., :4])
         if self._is_ycbcr:
             return _with_pillow(raw, "YCbCr")
+        top = 2**self.bits - 1
+        if self.premultiplied is not None:
+            raw = _divided(raw, self.colours, raw[..., self.premultiplied], top)
         pixels = raw if len(self.kept) == raw.shape[-1] else raw[..., self.kept]
         if pixels.dtype.kind not in "bu":
+            if self.white_is_zero:
+                raise DataError(
+                    f"`{self.path}` declares that 0 is white, and holds {pixels.dtype} values, of which none is black",
+                    hint="save it with 0 as black (`photometric='minisblack'` of tifffile)",
+                )
             return pixels
-        top = 2**self.bits - 1
         if self.bits < 8:
             pixels = (pixels.astype(np.uint16) * 255 // top).astype(np.uint8)
             top = 255
@@ -180,6 +211,17 @@ class TiffColours:
         if self._is_ink or self._is_ycbcr:
             return self.pixels(raw)
         return raw if len(self.kept) == raw.shape[-1] else raw[..., self.kept]
+
+
+def _divided(raw: Array, colours: int, alpha: Array, top: int) -> Array:
+    """Divide colours that were multiplied by alpha, with the numbers of Pillow for 8 bits; alpha 0 makes them 0."""
+    divided, alpha = raw.copy(), alpha[..., None]
+    if raw.dtype.kind in "bu":
+        wide = raw[..., :colours].astype(np.uint64) * np.uint64(top) // np.maximum(alpha, 1)
+        divided[..., :colours] = np.where(alpha == 0, 0, np.minimum(wide, top))
+    else:
+        divided[..., :colours] = np.where(alpha == 0, 0, raw[..., :colours] / np.where(alpha == 0, 1, alpha))
+    return divided
 
 
 def _tag(page: Any, name: str, default: Any) -> Any:

@@ -27,6 +27,8 @@ class Header:
     """True for one bit per pixel."""
     white_is_zero: bool = False
     """True if the file declares that 0 is white and a larger number is black."""
+    has_alpha: bool = False
+    """True if the file declares an alpha channel, which is left out."""
     orientation: int = 1
     """Orientation that the file states, in the numbers of EXIF; pixels and size are turned already."""
     page_count: int = 1

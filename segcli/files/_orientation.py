@@ -3,6 +3,7 @@
 The numbers are those of EXIF. 1 is upright; 2 to 4 are mirrored or upside down; 5 to 8 also exchange rows and columns.
 """
 
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from segcli.files import Picture, Window
 __all__ = ["TAG", "as_shown", "of_image", "of_page", "shown_size", "upright"]
 
 TAG = 274
+XMP = 700
 TURNS = {
     2: (False, False, True),
     3: (False, True, True),
@@ -61,8 +63,9 @@ class _Upright(Picture):
     def __init__(self, picture: Picture, orientation: int) -> None:
         self.picture, self.orientation = picture, orientation
         self.path, self.hint, self.page_count = picture.path, picture.hint, picture.page_count
-        self.channels, self.itemsize = picture.channels, picture.itemsize
+        self.channels, self.itemsize, self.top = picture.channels, picture.itemsize, picture.top
         self.bilevel, self.white_is_zero = picture.bilevel, picture.white_is_zero
+        self.has_alpha, self.loss = picture.has_alpha, picture.loss
         self.size = shown_size(picture.size, orientation)
         self.spacing = None if picture.spacing is None else shown_size(picture.spacing, orientation)
         self.rows = len(self.size) - 2
@@ -104,9 +107,12 @@ def upright(picture: Picture, orientation: int) -> Picture:
 
 
 def of_page(page: Any) -> int:
-    """Read the orientation of a page of a TIFF file; 1 if it states none."""
-    tag = page.tags.get(TAG)
-    return 1 if tag is None else _number(tag.value)
+    """Read the orientation of a page of a TIFF file, from its tag or else its XMP data; 1 if it states none."""
+    tag, xmp = page.tags.get(TAG), page.tags.get(XMP)
+    if tag is not None:
+        return _number(tag.value)
+    stated = re.search(rb'tiff:Orientation(?:="|>)([0-9])', xmp.value) if xmp and isinstance(xmp.value, bytes) else None
+    return int(stated[1]) if stated else 1
 
 
 def of_image(image: Image.Image, path: Path) -> int:

@@ -11,10 +11,13 @@ from typing import Any, cast
 import numpy as np
 import tifffile
 
+from segcli.core.errors import DataError
 from segcli.files._frames import chosen
 
 __all__ = ["one_picture"]
 
+FEW = 8
+"""With at most this many columns, pages are taken for rows of pixels."""
 SLIDES = {"svs", "scn", "ndpi", "bif", "avs", "philips", "qpi", "indica"}
 """Whole slides: their first series is the picture."""
 
@@ -42,6 +45,8 @@ def one_picture(path: Path, file: tifffile.TiffFile, page: int | None) -> tuple[
     """
     pictures = _pictures(file)
     counts = [math.prod(_apart(series).values()) for series in pictures]
+    if page is None and sum(counts) > 1 and len(pictures) == 1 and pictures[0].axes[-1] == "X":
+        _refuse_columns(path, pictures[0].shape)
     number = chosen(path, sum(counts), page)
     for series, count in zip(pictures, counts, strict=True):
         if number < count:
@@ -49,6 +54,20 @@ def one_picture(path: Path, file: tifffile.TiffFile, page: int | None) -> tuple[
             return cast("tifffile.TiffFile", found), sum(counts)
         number -= count
     raise IndexError("the file holds no page")
+
+
+def _refuse_columns(path: Path, shape: tuple[int, ...]) -> None:
+    """Refuse pages of so few columns that they are rows of an image whose channels come last.
+
+    Raises:
+        DataError: They are.
+    """
+    if len(shape) == 3 and shape[2] <= FEW < min(shape[:2]):
+        raise DataError(
+            f"`{path}` holds {shape[0]} pages of {shape[1]}x{shape[2]} pixels, but one 2D image was expected",
+            hint=f"if it is one image of {shape[2]} channels, save it with `tifffile.imwrite(path, array, "
+            "photometric='minisblack', planarconfig='contig')`; else choose a page with `page: 0`",
+        )
 
 
 def _pictures(file: tifffile.TiffFile) -> list[Any]:

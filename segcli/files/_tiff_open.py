@@ -12,7 +12,7 @@ import tifffile
 
 from segcli.core.errors import DataError
 
-__all__ = ["Directories", "directories", "open_tiff"]
+__all__ = ["Directories", "directories", "is_tiff", "open_tiff"]
 
 PAGES = 100_000
 """Largest number of pages of a file, those below other pages included."""
@@ -22,6 +22,8 @@ SUB_PAGES = 330
 """Code of the entry that lists pages below a page."""
 WIDTHS = np.array([0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8], np.uint64)
 """Bytes of a value of each type."""
+ORDERS = {b"II": "<", b"MM": ">", b"EP": "<"}
+"""Orders of bytes, by the first two of a file."""
 NEEDED = {256: "columns", 257: "rows", 277: "samples per pixel"}
 """Codes of the entries that cannot be 0."""
 HINT = "replace the file, or remove it from the data set"
@@ -75,6 +77,13 @@ def open_tiff(path: Path) -> tifffile.TiffFile:
     return file
 
 
+def is_tiff(path: Path) -> bool:
+    """Tell whether a file begins like a TIFF file, or is too short to tell."""
+    with path.open("rb") as stream:
+        head = stream.read(4)
+    return len(head) < 4 or head[:2] in ORDERS
+
+
 def names_other_files(file: tifffile.TiffFile) -> bool:
     """Tell whether the OME metadata of a file spread its planes over several files."""
     return bool(file.is_ome) and "<UUID" in (file.ome_metadata or "") and "FileName=" in (file.ome_metadata or "")
@@ -100,7 +109,7 @@ def _followed(path: Path, _changed: int, size: int) -> Directories:
 def _form(stream: BinaryIO, path: Path) -> _Form | None:
     """Read the header; None for a file that is no TIFF, which tifffile says in its own words."""
     head = stream.read(16)
-    order = {b"II": "<", b"MM": ">", b"EP": "<"}.get(head[:2])
+    order = ORDERS.get(head[:2])
     if order is None or len(head) < 8:
         return None
     if struct.unpack(f"{order}H", head[2:4])[0] == 43:

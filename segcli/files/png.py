@@ -84,8 +84,10 @@ class _Decoded(Picture):
             image.close()
             raise
         self.size, self.channels = (image.height, image.width), colours.channels
-        self.itemsize = 4 if image.mode in {"I", "F"} else 2 if image.mode.startswith("I;16") or colours.is_deep else 1
+        is_wide = image.mode == "F" or (image.mode == "I" and image.format != "PPM")
+        self.itemsize = 4 if is_wide else 2 if image.mode[0] == "I" or colours.is_deep else 1
         self.bilevel, self.white_is_zero = colours.bilevel, colours.white_is_zero
+        self.has_alpha, self.loss, self.top = colours.has_alpha, colours.loss, colours.top
 
     def whole(self) -> Array:
         self.image.load()

@@ -12,13 +12,14 @@ import numpy.typing as npt
 import tifffile
 
 from segcli.core.errors import DataError
+from segcli.core.registry import FILES
 from segcli.core.types import Array
 from segcli.files import HINT, Add, FileFormat, Picture, Window, reading
 from segcli.files._colours import TiffColours
 from segcli.files._mapped import Mapped, map_file
 from segcli.files._orientation import as_shown, of_page, shown_size, upright
 from segcli.files._tiff_choice import one_picture
-from segcli.files._tiff_open import directories, open_tiff
+from segcli.files._tiff_open import directories, is_tiff, open_tiff
 from segcli.files._tiff_pages import TiffPages, TiffPlanes
 from segcli.files._tiff_slices import named_axes, own_place, slices_of
 from segcli.files._tiff_sparse import share_left_out
@@ -43,7 +44,10 @@ class TIFF(FileFormat):
 
     @classmethod
     def open(cls, path: Path, ndim: int, index: int | None = None) -> Picture:
-        """Read the tags of the pages."""
+        """Read the tags of the pages. A 2D file with the content of another format is opened as that."""
+        if ndim == 2 and not is_tiff(path):
+            other: Picture = FILES.load("png").open(path, ndim, index)
+            return other
         file = open_tiff(path)
         try:
             if ndim == 2:
@@ -198,6 +202,7 @@ class _Image(Picture):
         self.colours = TiffColours(path, file.series[0].keyframe, self.stored_channels)
         self.size, self.channels = (height, width), self.colours.channels
         self.bilevel, self.white_is_zero = self.colours.bilevel, self.colours.white_is_zero
+        self.has_alpha, self.loss, self.top = self.colours.has_alpha, self.colours.loss, self.colours.top
         dtype = file.series[0].dtype
         self.itemsize = dtype.itemsize if dtype else 1
 

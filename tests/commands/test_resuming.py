@@ -37,7 +37,7 @@ def test_a_run_whose_data_moved_goes_on_with_the_same_bits(run_cli, tiny_run, wo
     (workplace / "data").rename(workplace / "moved")
     lost = run_cli("resume", "tiny", "training.epochs=3")
     assert lost.code == 3
-    assert "set `dataset.paths." in lost.err
+    assert "set `dataset.paths.root`" in lost.err
     found = run_cli("resume", "tiny", "training.epochs=3", "dataset.paths.root=moved")
     assert found.code == 0, found.err
     again = weights(tiny_run)

@@ -126,7 +126,7 @@ def test_a_large_mask_is_read_strip_by_strip(tmp_path, monkeypatch):
     tifffile.imwrite(tmp_path / "mask.tif", mask, tile=(16, 16))
     monkeypatch.setattr(files, "LARGE", 1)
     monkeypatch.setattr(field_of_view, "STEP", 32)
-    monkeypatch.setattr(field_of_view, "read_labels", None)  # it would read the whole
+    monkeypatch.setattr(field_of_view, "read_marks", None)  # it would read the whole
     np.testing.assert_array_equal(read_field(tmp_path / "mask.tif").inside, mask > 0)
 
 

@@ -74,7 +74,13 @@ def test_its_faults_are_found_without_a_line_of_its_own(pairs):
 
 def test_a_fold_keeps_everything_of_its_layout_but_the_splits(pairs):
     fold = Folded(pairs, Fold(index=0, of=2))
-    public = {name for name in dir(pairs) if not name.startswith("_")} - {"has", "cases", "all_cases", "inspect"}
+    public = {name for name in dir(pairs) if not name.startswith("_")} - {
+        "has",
+        "cases",
+        "all_cases",
+        "inspect",
+        "compared",
+    }
     assert [name for name in public if getattr(fold, name) != getattr(pairs, name)] == []
     assert fold.has("train")
     assert not fold.has("test")

@@ -10,16 +10,17 @@ from segcli.core.errors import DataError
 from segcli.core.types import Array
 from segcli.data.checks import Finding, tried
 from segcli.data.classes.coding import Codings
-from segcli.data.images import read_marks
+from segcli.data.images import Marks, read_marks
+from segcli.files import read_header
 
 __all__ = ["BinaryMasks"]
 
 TOPS = ({1}, {255}, {65535})
 """Values of the foreground that a binary mask may use; background is 0."""
-VALUES_HINT = (
-    "write 0 for background and 255 (or 1) for foreground, or set `mask_threshold: 127` in the data-set file if the "
-    "values between come from JPEG or smoothing"
-)
+EXACT_TOPS = ({255},)
+"""Those that survive a compression that changes values."""
+SHARP = 64
+"""A smaller largest value of a blurred mask does not tell its foreground from its background."""
 
 
 @dataclass(frozen=True)
@@ -51,36 +52,61 @@ class BinaryMasks:
     def examine(self, path: Path) -> tuple[dict[str, Array], list[Finding]]:
         """Read a mask, with findings instead of errors; report masks that are empty or all foreground."""
         findings: list[Finding] = []
-        labels = tried(findings, "unreadable_label", path, lambda path: read_marks(path, self.page))
-        if labels is None:
-            return {}, findings
-        self.codings.add(path, labels)
+        try:
+            labels = read_marks(path, self.page)
+        except DataError as error:
+            return {}, [Finding("unreadable_label", "error", path, error.message, error.hint or "")]
+        self.codings.add(path, labels.spread)
         mask = tried(findings, "unexpected_values", path, lambda path: self._mask(labels, path))
         if mask is not None and not mask.any():
             message, hint = f"mask `{path}` is empty", "check that the image shows no foreground"
-            findings.append(Finding("empty_mask", "warning", path, message, hint))
+            findings.append(Finding("empty_mask", "warning", path, message, hint + self._alpha(path)))
         elif mask is not None and mask.all():
             message, hint = f"mask `{path}` is all foreground", "check that the background is 0"
-            findings.append(Finding("full_mask", "warning", path, message, hint))
+            findings.append(Finding("full_mask", "warning", path, message, hint + self._alpha(path)))
         return {} if mask is None else {"mask": mask}, findings
 
     def compared(self) -> Iterator[Finding]:
         """Report masks that store the foreground in different ways."""
         yield from self.codings.findings()
 
-    def _mask(self, labels: Array, path: Path) -> Array:
+    def _mask(self, marks: Marks, path: Path) -> Array:
+        labels = marks.spread
         if labels.dtype == bool:  # one bit per pixel has no other values
             return labels.astype(np.uint8)
         if self.threshold is not None:
             return (labels > self.threshold).astype(np.uint8)
         values, counts = np.unique(labels, return_counts=True)
-        if not any({int(value) for value in values} - {0} <= top for top in TOPS):
-            raise DataError(_unexpected(path, values, counts), hint=VALUES_HINT)
+        tops = TOPS if marks.loss is None else EXACT_TOPS
+        if not any({int(value) for value in values} - {0} <= top for top in tops):
+            raise DataError(_unexpected(path, values, counts, marks.loss), hint=_way_out(values, marks.loss))
         return (labels > 0).astype(np.uint8)
 
+    def _alpha(self, path: Path) -> str:
+        """Name the alpha channel as a place where the mask may be; empty for a file without one."""
+        there = read_header(path, 2, self.page).has_alpha
+        return "; its alpha channel is not read: save what marks the foreground as grey" if there else ""
 
-def _unexpected(path: Path, values: Array, counts: Array) -> str:
+
+def _unexpected(path: Path, values: Array, counts: Array, loss: str | None) -> str:
     order = np.argsort(-counts)
     shown = ", ".join(f"{values[index]} ({counts[index]} pixels)" for index in order[:5])
     more = f" and {len(values) - 5} more" if len(values) > 5 else ""
+    if loss is not None:
+        how = f"is stored as {loss}, which changes its numbers: it"
+        return f"mask `{path}` {how} holds {len(values)} value{'s' * (len(values) > 1)}, {shown}{more}"
+    if len(values) <= 2:
+        return f"mask `{path}` holds {shown}, but a binary mask holds 0 and 1, or 0 and 255"
     return f"mask `{path}` holds {len(values)} values, a binary mask has two: {shown}{more}"
+
+
+def _way_out(values: Array, loss: str | None) -> str:
+    """Suggest a threshold at half of the largest value, where it separates foreground from background."""
+    top = int(values.max())
+    if loss is not None and top < SHARP:
+        return "export it again, as PNG with 0 for background and 255 for foreground"
+    keep = "write 0 for background and 255 (or 1) for foreground"
+    if top < 2:
+        return keep
+    why = f"{top} is the foreground" if len(values) <= 2 else "the values between come from JPEG or smoothing"
+    return f"{keep}, or set `mask_threshold: {top // 2}` in the data-set file if {why}"

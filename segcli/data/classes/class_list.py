@@ -16,7 +16,7 @@ from segcli.core.types import Array, ConfigModel
 from segcli.data.classes.colors import MAX_COLORS, RGB, UNKNOWN
 from segcli.data.settings import ClassSpec, DatasetSpec
 
-__all__ = ["ClassList", "IgnoredClass", "Mistake", "class_colors", "class_names", "completed_classes"]
+__all__ = ["NUMBERS", "ClassList", "IgnoredClass", "Mistake", "class_colors", "class_names", "completed_classes"]
 
 Mistake = tuple[str, str, str | None]
 """Key, message and hint."""

@@ -8,13 +8,14 @@ from typing import Any
 from segcli.core.types import Array
 from segcli.data.checks import Finding
 
-__all__ = ["Codings", "white_is_zero"]
+__all__ = ["FIELD_HINT", "Codings", "white_is_zero"]
 
 TOPS = (1, 255, 65535)
 MARGIN_HINT = (
     "look at them together and export all in one coding; if 255 marks a margin that does not count, state the classes "
     "with `ignore: [{name: void, number: 255}]`"
 )
+FIELD_HINT = "all are read alike; export them in one coding, so that no other program takes one for empty"
 SHOWN = 5
 """Files of a list that are named."""
 

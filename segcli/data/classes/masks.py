@@ -12,7 +12,7 @@ from pydantic import Field
 from segcli.core.errors import DataError
 from segcli.core.types import Array, ConfigModel, FilePath
 from segcli.data.checks import Finding
-from segcli.data.classes.class_list import ClassList, IgnoredClass
+from segcli.data.classes.class_list import NUMBERS, ClassList, IgnoredClass
 from segcli.data.classes.coding import Codings, named
 from segcli.data.classes.colors import UNKNOWN, ColorTable, Stray
 from segcli.data.images import read_image, read_marks
@@ -115,6 +115,8 @@ class MaskReader:
     mask_format: MaskFormat
     unknown_colors: UnknownColors
     page: int | None = None
+    may_be_binary: bool = True
+    """Whether the layout also reads masks of one class."""
     codings: Codings = field(default_factory=lambda: Codings(hint=CODING_HINT), compare=False)
     """Codings of the examined masks of two classes."""
 
@@ -167,7 +169,7 @@ class MaskReader:
                 files[0],
                 f"no mask holds class 1, and {named(files, 'mask')} hold{'s' * (len(files) == 1)} 0 and {FOREGROUND}, "
                 "which does not count",
-                f"if {FOREGROUND} is the foreground, set `num_classes: 1` without `classes` and `ignore`",
+                f"if {FOREGROUND} is the foreground, {self._two_classes(FOREGROUND)}, without `ignore`",
             )
 
     def _finding(self, strays: _Strays) -> Finding:
@@ -182,7 +184,10 @@ class MaskReader:
         return ColorTable(self.classes.colors)
 
     def _rgb(self, path: Path) -> Array:
+        """Read colours; a grey file holds greys, because programs save colours that are all grey like that."""
         rgb = read_image(path, self.page)
+        if rgb.shape[2] == 1 and rgb.dtype == np.uint8 and not (self._table.indices(_repeated(rgb)) == UNKNOWN).any():
+            return _repeated(rgb)
         if rgb.shape[2] != 3 or rgb.dtype != np.uint8:
             has = f"{rgb.shape[2]} channel{'s' * (rgb.shape[2] != 1)} of {8 * rgb.dtype.itemsize} bits"
             raise DataError(
@@ -223,11 +228,17 @@ class MaskReader:
                 f"mask `{path}` is a colour image, but `mask_format: index` expects one number per pixel",
                 hint="set `mask_format: rgb` and give each class a colour",
             ) from None
-        if marks.dtype != bool:
-            return marks
-        first, second = self.classes.numbers[:2]
-        of_two = self.classes.num_counted == 2 and first == 0 and 1 not in self.classes.numbers
-        return marks.astype(np.uint16) * np.uint16(second if of_two else 1)  # one bit: class 0 and class 1
+        labels = marks.values
+        if labels.dtype == bool:
+            first, second = self.classes.numbers[:2]
+            of_two = self.classes.num_counted == 2 and first == 0 and 1 not in self.classes.numbers
+            return labels.astype(np.uint16) * np.uint16(second if of_two else 1)  # one bit: class 0 and class 1
+        if marks.loss is not None and labels.size and labels.min() != labels.max():
+            raise DataError(
+                f"mask `{path}` is stored as {marks.loss}, which changes the numbers of classes",
+                hint="export it again, as PNG",
+            )
+        return labels
 
     def _positions(self, labels: Array, path: Path) -> Array:
         positions = self.classes.positions(labels)
@@ -244,20 +255,30 @@ class MaskReader:
 
     def _hint(self, labels: Array) -> str:
         """Suggest what to do about numbers of no class; never to ignore the only foreground of a mask."""
-        if len(self.classes.numbers) > 1 and set(np.unique(labels).tolist()) <= {0, FOREGROUND}:
-            two = ", ".join(self.classes.names[:2])
-            return (
-                f"if {FOREGROUND} is the foreground, set `num_classes: 1` without `classes`, or `classes: [{two}]` "
-                f"with `numbers: [0, {FOREGROUND}]`; if it does not count, set "
-                f"`ignore: [{{name: void, number: {FOREGROUND}}}]`"
-            )
+        values = set(np.unique(labels).tolist())
+        top = max(values)
+        if self.classes.num_counted == 2 and values <= {0, top} and 1 < top < NUMBERS:
+            void = f"`ignore: [{{name: void, number: {top}}}]`"
+            return f"if {top} is the foreground, {self._two_classes(top)}; if it does not count, set {void}"
         return (
-            f"numbers of the classes: {', '.join(map(str, self.classes.numbers))}; "
-            "add the class to `classes`, or set `unknown_colors: ignore`"
+            f"numbers of the classes: {', '.join(map(str, self.classes.numbers))}; add the class to `classes`, "
+            "state all numbers with `numbers`, or set `unknown_colors: ignore`, which leaves these pixels out"
         )
+
+    def _two_classes(self, number: int) -> str:
+        """Tell the keys with which a number is the foreground, or the second class."""
+        two = f"`classes: [{', '.join(self.classes.names[:2])}]` with `numbers: [0, {number}]`"
+        if not self.may_be_binary:
+            return f"set {two}"
+        cut = "" if number in (1, FOREGROUND, NUMBERS - 1) else f" and `mask_threshold: {number // 2}`"
+        return f"set `num_classes: 1`{cut} without `classes`, or {two}"
 
 
 NO_CLASS = "numbers that belong to no class"
+
+
+def _repeated(grey: Array) -> Array:
+    return np.repeat(grey, 3, axis=2)
 
 
 def _emptiness(maps: dict[str, Array], path: Path) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from segcli.config.agreement import doubts, without_effect
 from segcli.config.schema import Run
 from segcli.core.errors import DataError
 from segcli.core.files import shown
-from segcli.data.checks import raise_on_error
+from segcli.data.checks import Finding, raise_on_error
 from segcli.data.fingerprint import fingerprint
 from segcli.data.samples import Case
 from segcli.datasets import scale_mistake
@@ -62,8 +62,7 @@ def open_session(
         listener.warn(parts.precision.slow)
     # of a resumed run, a checkpoint would say where
     _keep_split(parts, listener, write=not (rehearsal or resumed))
-    train_cases = _checked(parts, "train", listener)
-    val_cases = _checked(parts, "val", listener) if parts.layout.has("val") else []
+    train_cases, val_cases = _checked(parts, listener)
     if not val_cases:
         listener.notice("no validation images: no validation, no best checkpoint, no pictures, no early stopping")
     check_batches(run, parts.layout, train_cases)
@@ -86,13 +85,19 @@ def open_session(
     )
 
 
-def _checked(parts: Assembly, split: str, listener: Listener) -> list[Case]:
-    """List the cases of a split after the checks that need no decoding."""
-    cases = parts.layout.cases(split)
-    for finding in raise_on_error([*parts.layout.inspect(split), *parts.layout.foreign_links(cases)]):
+def _checked(parts: Assembly, listener: Listener) -> tuple[list[Case], list[Case]]:
+    """List the training and validation cases after the checks that need no decoding."""
+    layout, cases = parts.layout, {}
+    found: list[Finding] = []
+    splits = ["train", *(["val"] if layout.has("val") else [])]
+    for split in splits:
+        cases[split] = layout.cases(split)
+        found += raise_on_error([*layout.inspect(split), *layout.foreign_links(cases[split])])
+    found += layout.compared(splits)
+    for finding in found:
         if finding.severity == "warning":
             listener.warn(f"{finding.message} ({finding.hint})")
-    return cases
+    return cases["train"], cases.get("val", [])
 
 
 def _fingerprint(parts: Assembly, cases: Sequence[Case]) -> dict[str, Any]:
