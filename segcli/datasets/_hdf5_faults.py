@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
+from segcli.core.machine_memory import too_large
 from segcli.data.checks import Finding
 from segcli.files._hdf5_content import never_written, numbers_in, unwritten
 
@@ -31,9 +31,8 @@ def content_faults(file: Any, path: Path, case_names: list[str], structures: lis
 
 def _too_large(path: Path, images: Any, masks: Any) -> Iterator[Finding]:
     needed = sum(math.prod(each.shape[1:]) * each.dtype.itemsize for each in (images, masks))
-    memory = psutil.virtual_memory().total
-    if needed > memory:
-        message = f"a case of `{path}` takes {needed / 2**30:,.0f} GiB, but this machine has {memory / 2**30:,.0f} GiB"
+    message = too_large(f"a case of `{path}`", needed)
+    if message is not None:
         yield Finding("too_large", "error", path, message, "write smaller volumes, such as crops")
 
 
