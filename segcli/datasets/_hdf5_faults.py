@@ -9,6 +9,7 @@ import numpy as np
 
 from segcli.core.machine_memory import too_large
 from segcli.data.checks import Finding
+from segcli.data.whole_numbers import NEAR
 from segcli.files._hdf5_content import never_written, numbers_in, unwritten
 
 __all__ = ["content_faults"]
@@ -56,7 +57,8 @@ def _never_written(path: Path, images: Any, masks: Any, flags: Any) -> Iterator[
 
 def _faulty_flags(path: Path, flags: Any, case_names: list[str], structures: list[str]) -> Iterator[Finding]:
     values = flags[:]
-    faulty = np.argwhere((values != 0) & (values != 1))
+    near = np.abs(values - (values.astype(np.float64) > 0.5)) <= NEAR  # False for NaN
+    faulty = np.argwhere(~near)
     if faulty.size:
         case, structure = faulty[0]
         more = f" (and {len(faulty) - 1} more such flags)" if len(faulty) > 1 else ""

@@ -10,6 +10,7 @@ from segcli.core.files import shown
 from segcli.data.checks import raise_on_error
 from segcli.data.fingerprint import fingerprint
 from segcli.data.samples import Case
+from segcli.data.sources import chunks_left_out
 from segcli.datasets import scale_mistake
 from segcli.engine.assembly import Assembly, assemble
 from segcli.engine.events import Listener
@@ -21,7 +22,7 @@ from segcli.engine.training.balance import with_class_weights
 from segcli.engine.training.batches import check_batches
 from segcli.engine.training.trainer import Trainer
 
-__all__ = ["open_session"]
+__all__ = ["checked_cases", "open_session"]
 
 
 def open_session(
@@ -62,8 +63,8 @@ def open_session(
         listener.warn(parts.precision.slow)
     # of a resumed run, a checkpoint would say where
     _keep_split(parts, listener, write=not (rehearsal or resumed))
-    train_cases = _checked(parts, "train", listener)
-    val_cases = _checked(parts, "val", listener) if parts.layout.has("val") else []
+    train_cases = checked_cases(parts, "train", listener)
+    val_cases = checked_cases(parts, "val", listener) if parts.layout.has("val") else []
     if not val_cases:
         listener.notice("no validation images: no validation, no best checkpoint, no pictures, no early stopping")
     check_batches(run, parts.layout, train_cases)
@@ -86,10 +87,16 @@ def open_session(
     )
 
 
-def _checked(parts: Assembly, split: str, listener: Listener) -> list[Case]:
-    """List the cases of a split after the checks that need no decoding."""
+def checked_cases(parts: Assembly, split: str, listener: Listener) -> list[Case]:
+    """List the cases of a split after the checks that need no decoding; warn of what may be read wrongly.
+
+    Raises:
+        DataError: The split has faults.
+    """
     cases = parts.layout.cases(split)
-    for finding in raise_on_error([*parts.layout.inspect(split), *parts.layout.foreign_links(cases)]):
+    layout = parts.layout
+    faults = (*layout.inspect(split), *layout.foreign_links(cases), *chunks_left_out(split, cases, layout.ndim))
+    for finding in raise_on_error(faults):
         if finding.severity == "warning":
             listener.warn(f"{finding.message} ({finding.hint})")
     return cases
