@@ -171,8 +171,9 @@ class HDF5Volumes(Volumes):
                 count = shapes["images"][0] if shapes["images"] else 0
                 counts = {shape[0] if shape else 0 for shape in shapes.values()}  # several are told as such
                 scenarios = strings_in(file, path, "scenarios", count) if len(counts) == 1 else None
+                absent: list[str | None] = [None] * count
                 names, unused = HDF5.names_in(file, count), HDF5.fault_of_names(file, count)
-                self._headers[split] = _Header(shapes, names, [*(scenarios or [None] * count)], unused)
+                self._headers[split] = _Header(shapes, names, list(absent if scenarios is None else scenarios), unused)
         return self._headers[split]
 
     def _misfits(self, split: str, header: _Header) -> Iterator[Finding]:
