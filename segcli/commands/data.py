@@ -258,7 +258,7 @@ def _shares_differ(summaries: list[SplitSummary]) -> list[Finding]:
 
 
 def _absent_classes(summaries: list[SplitSummary]) -> list[Finding]:
-    """Find classes without a pixel, of splits with masks that could be read."""
+    """Find classes without a pixel."""
     findings = []
     for entry in summaries:
         for name in (name for name, share in entry.class_shares.items() if share == 0):

@@ -139,7 +139,9 @@ def test_train_eval_and_predict_tell_of_chunks_in_the_words_of_the_check(run_cli
     keys = {"dataset__num_channels": 1, "dataset__mean": [0.5], "dataset__std": [0.2], "dataset__extensions": ["zarr"]}
     write_experiment(workplace / "a.yaml", experiment(workplace / "data", **keys))
     findings = json.loads(run_cli("data", "check", "a.yaml", "--json").out)["findings"]
-    (told,) = (each["message"] for each in findings if each["code"] == "chunks_left_out" and "val" in each["message"])
+    (told,) = (
+        each["message"] for each in findings if each["code"] == "chunks_left_out" and "of `val`)" in each["message"]
+    )
     trained = run_cli("train", "a.yaml")
     assert trained.code == 0, trained.err
     scored = run_cli("eval", "--split", "val")
