@@ -25,7 +25,7 @@ from segcli.data.whole_numbers import whole
 from segcli.datasets import SPLITS
 from segcli.datasets._volumes import decathlon_names
 from segcli.engine.events import Listener
-from segcli.files import ending_of, endings, open_picture, read_header, stem_of
+from segcli.files import ending_of, endings, is_picture_folder, open_picture, read_header, stem_of
 from segcli.files.tiff import TIFF
 
 __all__ = ["ConvertOptions", "convert"]
@@ -179,7 +179,7 @@ def _entries(folder: Path) -> dict[str, Path]:
         if path.name.startswith("."):
             continue
         if path.is_dir() or ending_of(path) in (*_volume_endings(), *endings(2)):
-            name = composed(path.name if path.is_dir() else stem_of(path))
+            name = composed(stem_of(path))
             other = found.setdefault(name, path)
             if other != path:
                 raise DataError(
@@ -194,17 +194,17 @@ def _entries(folder: Path) -> dict[str, Path]:
 
 def _image(path: Path) -> tuple[Array, tuple[float, ...] | None]:
     """Read voxels `(*S, C)` and spacing; the slices of a folder are stacked, a picture is one slice."""
-    if path.is_dir():
-        return stacked(_slices(path), read_image, one_type=True), None
     if _is_volume(path):
         with open_picture(path, 3) as picture:
             return picture.read(), picture.spacing
+    if path.is_dir():
+        return stacked(_slices(path), read_image, one_type=True), None
     return read_image(path)[:, :, None], None
 
 
 def _labels(path: Path) -> Array:
     """Read label numbers `(*S)`."""
-    if path.is_dir():
+    if path.is_dir() and not _is_volume(path):
         return stacked(_slices(path), read_labels, one_type=False)
     if _is_volume(path):
         voxels = read_voxels(path, labels=True)
@@ -220,7 +220,9 @@ def _volume_endings() -> tuple[str, ...]:
 
 
 def _is_volume(path: Path) -> bool:
-    """Tell whether a file is a volume; a TIFF is one if it has several pages."""
+    """Tell whether a file or folder is one volume; a TIFF is one if it has several pages."""
+    if path.is_dir():
+        return is_picture_folder(path, 3)
     return ending_of(path) in _volume_endings() or (ending_of(path) in TIFF.endings and TIFF.is_stack(path))
 
 
@@ -232,7 +234,8 @@ def _slices(folder: Path) -> list[Path]:
 
 
 def _facts(case: _Source) -> _Facts:
-    if case.image.is_dir() and case.label.is_dir():
+    both = (case.image, case.label)
+    if all(path.is_dir() and not _is_volume(path) for path in both):
         fault = partner_fault(_slices(case.image), _slices(case.label))
         if fault is not None:
             raise fault
@@ -241,7 +244,7 @@ def _facts(case: _Source) -> _Facts:
     if labels.shape != image.shape[:3]:
         sizes = ["x".join(map(str, shape)) for shape in (labels.shape, image.shape[:3])]
         raise DataError(f"`{case.label}` has {sizes[0]} voxels, but its image `{case.image}` has {sizes[1]}")
-    if all(path.is_file() and ending_of(path) in _volume_endings() for path in (case.image, case.label)):
+    if all(map(_is_volume, both)):
         headers = (read_header(path, 3) for path in (case.label, case.image))
         raise_on_error(placement(case.label, next(headers), case.image, next(headers)))
     numbers = tuple(int(number) for number in np.unique(labels) if number != 0)

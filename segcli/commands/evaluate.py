@@ -18,7 +18,6 @@ from segcli.core.errors import ConfigError
 from segcli.core.files import shown, write_yaml
 from segcli.core.registry import DATASETS, METRICS, TASKS
 from segcli.core.types import Array
-from segcli.data.checks import raise_on_error
 from segcli.data.samples import Case
 from segcli.engine.assembly import Assembly, assemble, load_weights
 from segcli.engine.checkpoint import read_checkpoint
@@ -29,6 +28,7 @@ from segcli.engine.inference.thresholds import best_threshold
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import out_of_memory
 from segcli.engine.stopping import StopSignal
+from segcli.engine.training.session import checked_cases
 from segcli.engine.training.tracking import Tracking
 from segcli.metrics import Metric, Score, Scored
 from segcli.report.classes import MOST_MISTAKES, Row, write_answers, write_curves, write_mistakes
@@ -80,7 +80,7 @@ def evaluate_run(
         parts = _assembled(run, threshold, tta, listener)
         load_weights(parts.network, checkpoint, path)
         chosen = choose_split(parts.layout, split, data, listener)
-        cases = _cases(parts, chosen)
+        cases = checked_cases(parts, [chosen], listener)[chosen]
     folder = out or TESTS / results_name(run.name, chosen, data=data, mark=located.mark)
     digest, notes = look_at_data(checkpoint.header, chosen, cases, parts.layout, folder, own=data is None)
     for text in notes:
@@ -310,7 +310,7 @@ def _with_best_threshold(parts: Assembly, own: Run, split: str | None, listener:
     refuse_without(
         judge.layout, "val", "validation split to choose the threshold on", "give a number with `--threshold`"
     )
-    cases = _cases(judge, "val")
+    cases = checked_cases(judge, ["val"], listener)["val"]
     with StopSignal():
         best = best_threshold(judge, cases, listener)
     note = f"threshold {best} has the best Dice over all pixels of {len(cases)} validation images"
@@ -321,13 +321,6 @@ def _with_best_threshold(parts: Assembly, own: Run, split: str | None, listener:
 
 def _unique(metrics: list[Metric]) -> list[Metric]:
     return list({metric.name: metric for metric in metrics}.values())
-
-
-def _cases(parts: Assembly, split: str) -> list[Case]:
-    """List the images of a split; refuse a split with faults."""
-    cases = parts.layout.cases(split)
-    raise_on_error([*parts.layout.inspect(split), *parts.layout.foreign_links(cases)])
-    return cases
 
 
 def _predict(

@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ MARKS = (
 LONGEST = 2**26
 """Bytes of a text file."""
 SEPARATORS = ",;\t"
+STATED = re.compile(r"sep=([^\w\s\"]|\t)", re.IGNORECASE)
+"""First line with which spreadsheets state the separator."""
 SAVE = "save the file as UTF-8"
 
 
@@ -87,7 +90,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_table(path: Path) -> tuple[list[str], list[Row]]:
     """Read a CSV table: its columns and its rows.
 
-    The header decides whether commas, semicolons or tabs separate the cells. Rows without any text are left out.
+    The header decides whether commas, semicolons or tabs separate the cells, unless a line such as `sep=;` before it
+    does. Rows without any text are left out.
 
     Raises:
         OSError: The file cannot be opened.
@@ -95,8 +99,12 @@ def read_table(path: Path) -> tuple[list[str], list[Row]]:
     """
     text = io.StringIO(read_text(path), newline=None)
     header = next((line for line in text if line.strip()), "")
-    text.seek(0)
-    reader = csv.reader(text, delimiter=_separator(header), skipinitialspace=True, strict=True)
+    stated = STATED.fullmatch(header.strip(" \n"))
+    if stated is None:
+        text.seek(0)
+    before = text.getvalue()[: text.tell()].count("\n")
+    separator = _separator(header) if stated is None else stated[1]
+    reader = csv.reader(text, delimiter=separator, skipinitialspace=True, strict=True)
     columns: list[str] = []
     rows: list[Row] = []
     try:
@@ -109,15 +117,15 @@ def read_table(path: Path) -> tuple[list[str], list[Row]]:
                 continue
             if any(stripped[len(columns) :]):
                 raise DataError(
-                    f"`{path}:{reader.line_num}` has {len(stripped)} cells, but the table has {len(columns)} columns: "
-                    f"{', '.join(columns)}",
+                    f"`{path}:{reader.line_num + before}` has {len(stripped)} cells, but the table has {len(columns)} "
+                    f"columns: {', '.join(columns)}",
                     hint='put a text that holds the separator in quotes, such as `"a, b"`',
                 )
             filled = stripped + [""] * (len(columns) - len(stripped))
-            rows.append(Row(reader.line_num, dict(zip(columns, filled, strict=False))))
+            rows.append(Row(reader.line_num + before, dict(zip(columns, filled, strict=False))))
     except csv.Error as error:
         raise DataError(
-            f"`{path}:{reader.line_num}` is not a row of a table ({error})", hint="correct this line"
+            f"`{path}:{reader.line_num + before}` is not a row of a table ({error})", hint="correct this line"
         ) from None
     return columns, rows
 

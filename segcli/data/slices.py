@@ -3,6 +3,7 @@
 Headers are read once. Slices are read when they are needed; those of the most recent volumes are cached.
 """
 
+import re
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
@@ -24,6 +25,9 @@ from segcli.files import Window, format_of, is_picture_folder, open_picture, rea
 from segcli.files.tiff import TIFF
 
 __all__ = ["Plane", "SliceStacks", "Stack", "stacked"]
+
+ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
+"""Zeros before a number."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +195,7 @@ def _looked_at(folder: Path) -> Stack:
     files = [folder]
     if folder.is_dir():
         inside = (path for path in folder.iterdir() if path.suffix.lower() in TIFF.listed and path.name[0] != ".")
-        files = sorted(inside, key=natural_key)
+        files = sorted(sorted(inside), key=natural_key)  # `z3` and `z03` in one order everywhere
     planes: list[Plane] = []
     sizes: list[tuple[int, int]] = []
     bits: list[int] = []
@@ -212,12 +216,13 @@ def _looked_at(folder: Path) -> Stack:
 
 
 def _same_names(files: list[Path]) -> Iterator[DataError]:
-    """Find slices that have the same name without its extension."""
+    """Find slices that have the same name without its extension, or names that differ only in the zeros of a number."""
     seen: dict[str, Path] = {}
     for file in files:
-        other = seen.setdefault(name_of(file), file)
+        other = seen.setdefault(ZEROS.sub("", name_of(file)), file)
         if other != file:
-            message = f"two slices in `{file.parent}` have the same name: `{other.name}` and `{file.name}`"
+            what = "name" if name_of(other) == name_of(file) else "number"
+            message = f"two slices in `{file.parent}` have the same {what}: `{other.name}` and `{file.name}`"
             yield DataError(message, hint="rename or remove one of them")
 
 

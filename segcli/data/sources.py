@@ -54,8 +54,14 @@ def _links(path: Path, stops: set[Path], known: dict[Path, bool]) -> Iterator[Pa
             yield from (place for name in (*folders, *files) if (place := Path(folder, name)).is_symlink())
 
 
-def chunks_left_out(split: str, cases: Iterable[Case], ndim: int) -> Iterator[Finding]:
-    """Find images whose format lets a writer leave out chunks; such chunks are read as one value."""
+def chunks_left_out(split: str | None, cases: Iterable[Case], ndim: int) -> Iterator[Finding]:
+    """Find images whose format lets a writer leave out chunks; such chunks are read as one value.
+
+    Args:
+        split: Split of the cases; None for images to predict.
+        cases: The cases.
+        ndim: Spatial axes of the images.
+    """
     shares: dict[Path, float] = {}
     for path in dict.fromkeys(case.image for case in cases):
         kind = format_of(path, ndim)
@@ -70,7 +76,8 @@ def chunks_left_out(split: str, cases: Iterable[Case], ndim: int) -> Iterator[Fi
     lacking = {path: share for path, share in shares.items() if share}
     if lacking:
         first = max(lacking, key=lambda path: lacking[path])
-        more = f" (so do {len(lacking) - 1} more images of `{split}`)" if len(lacking) > 1 else ""
+        others = "images" if split is None else f"images of `{split}`"
+        more = f" (so do {len(lacking) - 1} more {others})" if len(lacking) > 1 else ""
         message = f"`{first}` lacks {lacking[first]:.0%} of its chunks or tiles, which are read as one value{more}"
         hint = "right where the image is empty, because writers leave such chunks out; otherwise copy the folder again"
         yield Finding("chunks_left_out", "warning", first, message, hint)

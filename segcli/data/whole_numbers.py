@@ -5,7 +5,7 @@ import numpy as np
 from segcli.core.errors import DataError
 from segcli.core.types import Array
 
-__all__ = ["whole"]
+__all__ = ["NEAR", "whole"]
 
 NEAR = 1e-3
 """A value this close to a whole number is that number: `1.0000001` in float32 is 1."""

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
+from segcli.core.machine_memory import too_large
 from segcli.data.checks import Finding
+from segcli.data.whole_numbers import NEAR
 from segcli.files._hdf5_content import never_written, numbers_in, unwritten
 
 __all__ = ["content_faults"]
@@ -31,9 +32,8 @@ def content_faults(file: Any, path: Path, case_names: list[str], structures: lis
 
 def _too_large(path: Path, images: Any, masks: Any) -> Iterator[Finding]:
     needed = sum(math.prod(each.shape[1:]) * each.dtype.itemsize for each in (images, masks))
-    memory = psutil.virtual_memory().total
-    if needed > memory:
-        message = f"a case of `{path}` takes {needed / 2**30:,.0f} GiB, but this machine has {memory / 2**30:,.0f} GiB"
+    message = too_large(f"a case of `{path}`", needed)
+    if message is not None:
         yield Finding("too_large", "error", path, message, "write smaller volumes, such as crops")
 
 
@@ -57,7 +57,8 @@ def _never_written(path: Path, images: Any, masks: Any, flags: Any) -> Iterator[
 
 def _faulty_flags(path: Path, flags: Any, case_names: list[str], structures: list[str]) -> Iterator[Finding]:
     values = flags[:]
-    faulty = np.argwhere((values != 0) & (values != 1))
+    near = np.abs(values - (values.astype(np.float64) > 0.5)) <= NEAR  # False for NaN
+    faulty = np.argwhere(~near)
     if faulty.size:
         case, structure = faulty[0]
         more = f" (and {len(faulty) - 1} more such flags)" if len(faulty) > 1 else ""

@@ -71,7 +71,10 @@ class SampleTable:
         seen: dict[str, tuple[int, str]] = {}
         for line, sample, label in self.lines:
             place = f"`{self.path}:{line}`"
-            if _bare(sample) not in known:
+            if not sample:
+                message = f"{place} has no name of a sample in the column `{self.id_column}`"
+                yield Finding("missing_sample", "warning", self.path, message, "write its name, or remove the line")
+            elif _bare(sample) not in known:
                 message = f"{place}: there is no sample `{sample}`"
                 yield Finding("missing_sample", "warning", self.path, message, "add its folder, or remove the line")
             if not label:
@@ -145,9 +148,10 @@ def _rows_of(path: Path, *needed: str) -> list[Row]:
     for key in needed:
         if key not in columns:
             there = f"it has {', '.join(columns)}" if columns else "it is empty"
+            hint = "set `id_column` and `class_column` of the data set"
             raise DataError(
                 f"`{path}` has no column `{key}`; {there}",
-                hint="set `id_column` and `class_column` of the data set",
+                hint=hint if len(columns) > 1 else "separate the columns by commas, semicolons or tabs",
             )
     return rows
 

@@ -290,7 +290,7 @@ def flags_against(flags: Array, masks: Iterator[Array], names: list[str], cases:
     for row, (case, mask) in enumerate(zip(cases, masks, strict=True)):
         there = (mask > 0).reshape(len(mask), -1).max(axis=1)
         for position, name in enumerate(names):
-            flag = bool(flags[row, position])
+            flag = bool(flags[row, position] > 0.5)
             if flag != bool(there[position]):
                 what = "is empty" if flag else f"has {int((mask[position] > 0).sum())} voxels"
                 message = (

@@ -5,7 +5,7 @@ A file has `images [N, *S]` or `[N, C, *S]`, `masks [N, K, *S]`, `presence_label
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -173,9 +173,11 @@ class HDF5Volumes(Volumes):
                         )
                     shapes[key] = tuple(map(int, found.shape))
                 count = shapes["images"][0] if shapes["images"] else 0
-                scenarios: Sequence[str | None] = strings_in(file, path, "scenarios", count) or [None] * count
+                counts = {shape[0] if shape else 0 for shape in shapes.values()}  # several are told as such
+                scenarios = strings_in(file, path, "scenarios", count) if len(counts) == 1 else None
+                absent: list[str | None] = [None] * count
                 names, unused = HDF5.names_in(file, count), HDF5.fault_of_names(file, count)
-                self._headers[split] = _Header(shapes, names, list(scenarios), unused)
+                self._headers[split] = _Header(shapes, names, list(absent if scenarios is None else scenarios), unused)
         return self._headers[split]
 
     def _misfits(self, split: str, header: _Header) -> Iterator[Finding]:
@@ -196,6 +198,16 @@ class HDF5Volumes(Volumes):
         if images[0] != masks[0] or images[0] != flags[0]:
             message = f"`{path}` has {images[0]} images, {masks[0]} masks and {flags[0]} presence flags"
             yield wrong("wrong_count", message, "write one of each for every case")
+        last = [
+            key
+            for key, shape, size in (("images", images, masks[2:]), ("masks", masks, images[-3:]))
+            if len(shape) == 5 and images[-3:] != masks[2:] and shape[1:4] == size
+        ]
+        if last:
+            message = f"`{path}`: `images` are {sizes['images']}, `masks` {sizes['masks']}: `{last[0]}` have their "
+            message += "channels last" if last[0] == "images" else "structures last"
+            yield wrong("wrong_axes", message, f"write them second, such as with `numpy.moveaxis({last[0]}, -1, 1)`")
+            return
         if images[-3:] != masks[2:]:
             message = f"`{path}`: `images` are {sizes['images']}, `masks` {sizes['masks']}: their sizes differ"
             yield wrong("size_mismatch", message, "write the masks at the size of the images")
@@ -269,16 +281,8 @@ class HDF5Volumes(Volumes):
         """Read one volume and its masks, without the rest of the file."""
         with self.files[self._split_of[case.image]].reading() as file:
             image = self.image(_channels_last(file["images"][case.index]), case.place)
-            masks = whole(file["masks"][case.index], f"mask of `{case.place}`")
+            masks = _masks(file["masks"][case.index], case)
         self.codings.add(Path(case.place), masks)
-        if masks.size and (masks.max() > 1 or masks.min() < 0):
-            values = np.unique(masks)
-            if not set(values.tolist()) <= {0, 1, 255} or set(values.tolist()) >= {1, 255}:
-                shown = ", ".join(f"{value:g}" for value in values[:5])
-                raise DataError(
-                    f"the masks of `{case.place}` hold {shown}, but a mask holds 0 and 1",
-                    hint="write the masks as 0 and 1",
-                )
         return Sample(image, {"mask": np.ascontiguousarray(np.moveaxis(masks > 0, 0, -1)).view(np.uint8)})
 
     # ---- checks
@@ -326,9 +330,25 @@ class HDF5Volumes(Volumes):
     def _inspect_flags(self, split: str, cases: list[Case]) -> Iterator[Finding]:
         with self.files[split].reading() as file:
             flags, masks = file["presence_labels"][:], file["masks"]
-            yield from flags_against(
-                flags, (whole(masks[case.index], f"mask of `{case.place}`") for case in cases), self.names, cases
+            yield from flags_against(flags, (_masks(masks[case.index], case) for case in cases), self.names, cases)
+
+
+def _masks(stored: Array, case: Case) -> Array:
+    """Check that the masks of a case hold 0 and 1, or 0 and 255.
+
+    Raises:
+        DataError: They hold other numbers.
+    """
+    masks = whole(stored, f"mask of `{case.place}`")
+    if masks.size and (masks.max() > 1 or masks.min() < 0):
+        values = np.unique(masks)
+        if not set(values.tolist()) <= {0, 1, 255} or set(values.tolist()) >= {1, 255}:
+            shown = ", ".join(f"{value:g}" for value in values[:5])
+            raise DataError(
+                f"the masks of `{case.place}` hold {shown}, but a mask holds 0 and 1",
+                hint="write the masks as 0 and 1",
             )
+    return masks
 
 
 def _channels_last(voxels: Array) -> Array:
@@ -340,7 +360,10 @@ def _channels(path: Path) -> int:
     """Read the channels of the images in a file; 1 if it cannot be read, which a later check reports."""
     try:
         with HDF5(path).reading() as file:
-            images = numbers_in(file, path, "images")
-            return int(images.shape[1]) if images is not None and len(images.shape) == 5 else 1
+            images, masks = numbers_in(file, path, "images"), numbers_in(file, path, "masks")
+            if images is None or len(images.shape) != 5:
+                return 1
+            is_last = masks is not None and images.shape[1:4] == masks.shape[2:] != images.shape[2:]
+            return int(images.shape[-1 if is_last else 1])
     except DataError:
         return 1

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segcli.core.errors import DataError, SegcliError, Stopped
+from segcli.core.machine_memory import too_large
 from segcli.core.registry import FILES
 from segcli.core.types import Array
 from segcli.files._endings import ending_of, endings, other_volume, stated_formats, stem_of
@@ -118,6 +119,8 @@ class Picture(ABC):
             DataError: The pixels cannot be decoded.
         """
         with reading(self.path, WORDS[len(self.size)], hint=self.hint):
+            if window is None:
+                self._refuse_larger_than_memory()
             pixels = self._plain(self.whole() if window is None else self.part(window))
             return pixels.astype(np.uint8) * np.uint8(255) if pixels.dtype == bool else pixels
 
@@ -128,7 +131,13 @@ class Picture(ABC):
             DataError: The pixels cannot be decoded.
         """
         with reading(self.path, WORDS[len(self.size)], hint=self.hint):
+            self._refuse_larger_than_memory()
             return self._plain(self.numbers())
+
+    def _refuse_larger_than_memory(self) -> None:
+        fault = too_large(f"`{self.path}`", math.prod(self.size) * self.channels * self.itemsize)
+        if fault is not None:
+            raise DataError(fault, hint="if the file is not damaged, cut it into smaller files")
 
     def _plain(self, values: Array) -> Array:
         if values.dtype.kind not in "buif":
@@ -333,7 +342,11 @@ def open_picture(path: Path, ndim: int, index: int | None = None) -> Picture:
         hint = other_volume(path) or f"volumes end in {known}; 2D images need a 2D model"
         raise DataError(f"`{path}` is not a volume that can be read", hint=hint)
     with reading(path, WORDS[ndim]):
-        return kind.open(path, ndim, index)
+        picture = kind.open(path, ndim, index)
+    if min(picture.size) < 1:
+        picture.close()
+        raise DataError(f"`{path}` holds no pixels: its size is {'x'.join(map(str, picture.size))}", hint=HINT)
+    return picture
 
 
 def read_header(path: Path, ndim: int = 2, index: int | None = None) -> Header:

@@ -1,7 +1,7 @@
 """Slices of a TIFF stack: the pages that hold them, in order, or the reason why a file is no stack."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import tifffile
 
 from segcli.core.errors import DataError
 from segcli.files._ome import OwnPlanes, own_planes
+from segcli.files._orientation import TAG, of_page
 from segcli.files._tiff_open import Directories, directories, names_other_files
 
 __all__ = ["named_axes", "own_place", "slices_of"]
@@ -23,6 +24,11 @@ WORDS = {"Z": "slices", "T": "time points", "C": "channels", "S": "channels"}
 """Word for what lies along an axis."""
 NAMED_CHANNEL = re.compile(r"<Channel\b[^>]*\s(Name|Color|Fluor|EmissionWavelength|ExcitationWavelength)=")
 """Start of a channel in OME metadata that says what it shows."""
+MEANING: dict[str, Callable[[Any], Any]] = {
+    "orientation": lambda page: of_page(page) if TAG in page.tags else None,
+    "photometric interpretation": lambda page: getattr(page.photometric, "name", page.photometric),
+}
+"""What the pages of a stack must agree in, beside size and type, if they state it: some writers tag the first only."""
 HINT = "export one volume of one channel and one time point to a file"
 
 
@@ -129,7 +135,7 @@ def _of_pages(path: Path, file: tifffile.TiffFile, found: Directories) -> tifffi
 
 
 def _refuse_unlike(path: Path, pages: Sequence[Any]) -> None:
-    """Refuse pages of another size or type than the first; tifffile would decode them like the first."""
+    """Refuse pages of another size, type or meaning than the first; tifffile would decode them like the first."""
     first = pages[0].aspage()
     for page in (each.aspage() for each in pages):
         if (page.shape, page.dtype) != (first.shape, first.dtype):
@@ -137,6 +143,13 @@ def _refuse_unlike(path: Path, pages: Sequence[Any]) -> None:
                 f"page {page.index + 1} of `{path}` is {_shown(page)}, but page {first.index + 1} is {_shown(first)}",
                 hint="all pages of a stack are slices of one size and type; remove the others",
             )
+        for what, of in MEANING.items():
+            ours, others = of(page), of(first) or "none"
+            if ours is not None and ours != others:
+                raise DataError(
+                    f"page {page.index + 1} of `{path}` has the {what} {ours}, but page {first.index + 1} has {others}",
+                    hint="export all pages of the stack alike, or each to a file of its own",
+                )
 
 
 def _shown(page: tifffile.TiffPage) -> str:

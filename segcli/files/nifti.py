@@ -12,7 +12,7 @@ Axes are read in one order: left to right, posterior to anterior, inferior to su
 
 import gzip
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,6 +35,10 @@ BLOCK = 2**24
 AT_ONCE = 2**26
 """Bytes to write at once."""
 NO_PLACE = "write the file again with an affine that nibabel or SimpleITK can read"
+GZIP = b"\x1f\x8b"
+"""Start of a compressed file."""
+EXTRA = 4
+"""Blocks after the voxels that are unpacked to reach the checksum."""
 PACKED = 1100
 """At most this many bytes are packed into one by gzip."""
 UNIT_NAMES = {1: "meter", 2: "mm", 3: "micron"}
@@ -87,8 +91,14 @@ class _Volume(Picture):
         return self.has_many_pixels
 
     def whole(self) -> Array:
-        data = self.image.dataobj
-        stored = np.asarray(data) if _scaling_of(self.image) is None else np.asarray(data, dtype=np.float32)
+        with ExitStack() as stack:
+            data, rest = self.image.dataobj, None
+            if ending_of(self.path) == ".nii.gz":  # nibabel would stop after the voxels, before the checksum
+                rest = stack.enter_context(gzip.open(self.path))
+                data = type(data)(rest, (data.shape, data.dtype, data.offset, data.slope, data.inter))
+            stored = np.asarray(data) if _scaling_of(self.image) is None else np.asarray(data, dtype=np.float32)
+            if rest is not None:
+                _read_on(rest)
         stored = stored.reshape(self.shape, order="F")
         voxels = self.grid.as_read(stored.astype(stored.dtype.newbyteorder("="), copy=False))
         return voxels if voxels.ndim == 4 else voxels[..., None]
@@ -116,7 +126,7 @@ class _Volume(Picture):
 
     def _whole_on_disk(self, scratch: Path | None) -> Scratch:
         data = self.image.dataobj
-        size = int(np.prod(self.image.shape, dtype=np.int64)) * data.dtype.itemsize
+        size = _bytes_of(self.image)
         unpacked = Scratch((size,), np.uint8, scratch)
         try:
             with gzip.open(self.path) as stream:
@@ -125,6 +135,7 @@ class _Volume(Picture):
                 while block := stream.read(min(BLOCK, size - done)):
                     unpacked.write((slice(done, done + len(block)),), np.frombuffer(block, np.uint8))
                     done += len(block)
+                _read_on(stream)
             if done < size:
                 raise DataError(f"`{self.path}` is truncated: it ends before its data", hint="copy the file again")
         except BaseException:
@@ -139,12 +150,32 @@ class _Volume(Picture):
 
 def _opened(path: Path) -> Any:
     """Open a file with nibabel, which reads the header."""
+    with path.open("rb") as stream:
+        is_packed, should_be = stream.read(2) == GZIP, ending_of(path) == ".nii.gz"
+    if is_packed != should_be and path.stat().st_size:
+        is_now, ending = ("is compressed", ".nii.gz") if is_packed else ("is not compressed", ".nii")
+        raise DataError(
+            f"`{path}` {is_now}, but its name ends in {ending_of(path)}",
+            hint=f"if it is NIfTI, rename it to `NAME{ending}`",
+        )
     try:
         return nibabel_module().load(path)
     except ValueError as error:
         if "w2 should be positive" not in str(error):
             raise
         raise DataError(f"the qform of `{path}` is no rotation, so its position is unknown", hint=NO_PLACE) from error
+
+
+def _bytes_of(image: Any) -> int:
+    """Compute the bytes of the stored voxels."""
+    return int(np.prod(image.shape, dtype=np.int64)) * int(image.dataobj.dtype.itemsize)
+
+
+def _read_on(stream: gzip.GzipFile) -> None:
+    """Read what follows the voxels, which compares the checksum; much more than that is left unread."""
+    for _ in range(EXTRA):
+        if not stream.read(BLOCK):
+            break
 
 
 def _shape_of(image: Any, path: Path) -> tuple[int, ...]:

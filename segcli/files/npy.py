@@ -59,7 +59,8 @@ class _Numbers(Picture):
         array = self._mapped()
         self.axes = axes_of(array.shape, spatial)
         lengths = dict(zip(self.axes, array.shape, strict=False))
-        if set(self.axes) - set(f"{spatial}c") or len(self.axes) != array.ndim or 0 in array.shape:
+        misfits = set(self.axes) - set(f"{spatial}c") or not set(spatial) <= set(self.axes)
+        if misfits or len(self.axes) != array.ndim or 0 in array.shape:
             what = "one 2D image" if spatial == "yx" else "one volume"
             raise DataError(
                 f"`{path}` holds an array of shape {tuple(array.shape)}, but {what} was expected",

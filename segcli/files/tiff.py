@@ -29,7 +29,9 @@ __all__ = ["TIFF"]
 
 UNITS = {"micron": 1e-3, "um": 1e-3, "\\u00B5m": 1e-3, "µm": 1e-3, "mm": 1.0}
 """Millimetres of each unit, by its names in ImageJ."""
+WHOLE = "export it with 8 or 16 bits without a sign (uint8 or uint16)"
 GREY = "export one channel as a grey slice or stack"
+ONE_FILE = "write the slices, in their order, as pages of one file: `tifffile.imwrite(NAME, numpy.stack(slices))`"
 NO_SLICES = "a 2D image needs a 2D model; in ImageJ, `Image > Properties` turns channels into slices"
 SLICE_HINT = "replace the file, or remove the sample"
 
@@ -101,7 +103,7 @@ class TIFF(FileFormat):
             TiffColours(path, series.keyframe, 1)
             kind = series.dtype
             if kind is None or kind.kind not in "ub" or kind.itemsize > 2:
-                raise DataError(f"`{path}` holds {kind} values", hint="export it with 8 or 16 bits")
+                raise DataError(f"`{path}` holds {kind} values, but a slice holds whole numbers from 0", hint=WHOLE)
             part = own_place(path, tiff)
             rows, columns = shown_size(shape[-2:], of_page(series.keyframe))
         return Slices(shape[0] if len(shape) == 3 else 1, (rows, columns), kind, None if part is None else part.places)
@@ -286,6 +288,8 @@ class _Stack(Picture):
         if not planes and self.colour_axis is not None and len(shape) == 3:
             count = shape[self.colour_axis]
             raise DataError(f"`{path}` holds {count} channels of one plane, but no slices", hint=NO_SLICES)
+        if not planes and self.colour_axis is None:
+            raise DataError(f"`{path}` holds one page, but a volume is a stack of several", hint=ONE_FILE)
         if len(planes) != 1 or len(shape) != (3 if self.colour_axis is None else 4):
             raise DataError(f"`{path}` of shape {shape} is not a stack of planes", hint=HINT)
         self.axes, self.shape = axes, shape

@@ -1,5 +1,6 @@
 """Zarr arrays and OME-Zarr groups (their finest level); needs the extra `slides`."""
 
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from segcli.core.errors import DataError
 from segcli.core.files import told_when_full
+from segcli.core.names import printable
 from segcli.core.optional import optional
 from segcli.core.types import Array
 from segcli.files import Add, FileFormat, Picture, Window
@@ -21,8 +23,11 @@ from segcli.files._gathered import Gathered
 
 __all__ = ["Zarr"]
 
-DESCRIPTIONS = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
-"""Files of an array or group that hold no pixels."""
+DESCRIPTION = "zarr.json"
+"""File that describes an array or group; those of version 2 are hidden."""
+PLAIN = "give the folder of the array itself, or write an OME-Zarr group"
+FEWEST, MANY = 1e-3, 10_000
+"""An image of at least `MANY` chunks, of which a smaller share than `FEWEST` is stored, was not copied whole."""
 CHUNK = 64
 """Largest length of a chunk along each axis."""
 
@@ -87,7 +92,7 @@ class _ZarrArray(Picture):
         zarr = optional("zarr", extra="slides", purpose=f"`{path}`")
         self.path, self.spatial = path, spatial
         self.node = zarr.open(path, mode="r")  # a Path, because zarr would take the string `http::x` for an address
-        self.array, axes = _finest(self.node)
+        self.array, axes = _finest(self.node, path)
         shape = self.array.shape
         self.axes = axes or axes_of(shape, spatial)
         lengths = dict(zip(self.axes, shape, strict=True))
@@ -109,13 +114,19 @@ class _ZarrArray(Picture):
 
     def share_left_out(self) -> float:
         """Compute the share of chunks that are not stored; they are read as the fill value."""
-        return 1 - float(self.array.nchunks_initialized) / self.array.nchunks if self.array.nchunks else 0.0
+        return 1 - min(self._stored / self._chunks, 1.0)
 
     @cached_property
-    def _has_chunks(self) -> bool:
-        """Tell whether any chunk is stored, that is, a file that does not describe the array."""
+    def _stored(self) -> int:
+        """Count the files of the array that do not describe it; zarr would look for each possible chunk."""
         stored = os.walk(self.path / self.array.path)
-        return any(name not in DESCRIPTIONS for _, _, files in stored for name in files)
+        return sum(not name.startswith(".") and name != DESCRIPTION for _, _, files in stored for name in files)
+
+    @property
+    def _chunks(self) -> int:
+        """Return the number of chunks, or of files that hold several, if all are stored."""
+        lengths = self.array.shards or self.array.chunks
+        return math.prod(-(-size // length) for size, length in zip(self.array.shape, lengths, strict=True))
 
     def whole(self) -> Array:
         return self.part(self._everything)
@@ -128,16 +139,24 @@ class _ZarrArray(Picture):
         return self._pixels(self._everything)  # a mask of zeros has no chunks
 
     def part(self, window: Window) -> Array:
-        if not self._has_chunks:
+        again = "copy the whole folder again, or remove it from the data set"
+        if not self._stored:
             raise DataError(
                 f"`{self.path}` has no chunks: every pixel would be read as the fill value {self.array.fill_value}",
-                hint="copy the whole folder again, or remove it from the data set",
+                hint=again,
+            )
+        if self._chunks >= MANY and self._stored < FEWEST * self._chunks:
+            sizes = "x".join(map(str, self.array.shape))
+            raise DataError(
+                f"`{self.path}` states {sizes} pixels, but stores only {self._stored:,} of its {self._chunks:,} chunks",
+                hint=again,
             )
         return self._pixels(window)
 
     def _pixels(self, window: Window) -> Array:
         chosen: dict[str, Any] = {**dict(zip(self.spatial, window, strict=True)), "c": slice(None)}
         part = np.asarray(self.array[tuple(chosen.get(axis, 0) for axis in self.axes)])
+        part = part.astype(part.dtype.newbyteorder("="), copy=False)
         pixels = as_channels_last(part, "".join(axis for axis in self.axes if axis in chosen), self.spatial)
         return np.ascontiguousarray(pixels)
 
@@ -164,13 +183,33 @@ def _multiscales(group: Any) -> Any:
     return attributes.get("multiscales") or attributes.get("ome", {}).get("multiscales")
 
 
-def _finest(node: Any) -> tuple[Any, str]:
-    """Return the array of full resolution, and its axes if the group names them."""
+def _finest(node: Any, path: Path) -> tuple[Any, str]:
+    """Return the array of full resolution, and its axes if the group names them.
+
+    Raises:
+        DataError: The group has no such array.
+    """
     if hasattr(node, "shape"):
         return node, ""
     scales = _multiscales(node)
     if not scales:
-        return node["0"], ""
-    axes = scales[0].get("axes", [])
-    names = "".join(str(axis["name"] if isinstance(axis, dict) else axis).lower() for axis in axes)
-    return node[scales[0]["datasets"][0]["path"]], names
+        return _level(node, "0", path), ""
+    try:
+        axes, levels = scales[0].get("axes", []), [str(level["path"]) for level in scales[0]["datasets"]]
+        names = "".join(str(axis["name"] if isinstance(axis, dict) else axis).lower() for axis in axes)
+    except (AttributeError, TypeError, LookupError):
+        raise DataError(f"`{path}` has `multiscales` that name no arrays", hint=PLAIN) from None
+    # the first one by the standard, which writers have not always kept
+    return max((_level(node, level, path) for level in levels[:1] + levels), key=lambda array: array.size), names
+
+
+def _level(group: Any, name: str, path: Path) -> Any:
+    inside = ", ".join(f"`{printable(each)}`" for each in list(group)[:5]) or "nothing"
+    try:
+        array = group[name]
+    except (KeyError, ValueError):
+        array = None
+    if not hasattr(array, "shape"):
+        message = f"`{path}` is a group without the array `{printable(name)}`; it holds {inside}"
+        raise DataError(message, hint=PLAIN)
+    return array

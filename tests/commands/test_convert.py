@@ -187,3 +187,21 @@ def test_a_tiff_stack_is_a_volume_with_its_pages_in_order(run_cli, workplace, ap
             np.testing.assert_array_equal(
                 file["masks"][index, 0], tifffile.imread(f"from/labels/{name}.tif", key=slice(None))
             )
+
+
+def test_a_zarr_folder_is_a_volume_as_image_and_as_label(run_cli, workplace):
+    zarr = pytest.importorskip("zarr")
+    for index in range(4):
+        image, masks, _ = bodies(index)
+        numbers = (masks[0] + 2 * masks[1]).astype(np.uint8)
+        for kind, voxels in (("images", image), ("labels", numbers)):
+            place = workplace / f"from/{kind}/case{index}.zarr"
+            zarr.create_array(place, shape=voxels.shape, dtype=voxels.dtype)[...] = voxels
+    made = converted(run_cli, "from", "to", "--val", 0.5)
+    assert made["images"] == {"train": 2, "val": 2}
+    for split in ("train", "val"):
+        with h5py.File(f"to/{split}.h5") as file:
+            for index, name in enumerate(file["case_ids"].asstr()[:]):
+                image, masks, _ = bodies(int(name.removeprefix("case")))
+                np.testing.assert_array_equal(file["images"][index], image)
+                np.testing.assert_array_equal(file["masks"][index], masks)

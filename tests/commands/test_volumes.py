@@ -227,6 +227,18 @@ def test_a_stack_that_was_written_page_by_page_is_predicted_like_one_that_was_wr
     np.testing.assert_array_equal(*found)
 
 
+def test_volumes_of_a_format_that_is_not_read_are_counted_where_a_folder_is_predicted(trained, run_cli, workplace):
+    (workplace / "scans").mkdir()
+    tifffile.imwrite(workplace / "scans/a.tif", bodies(0)[0].astype(np.float32), photometric="minisblack")
+    for name in ("b.nrrd", "c.mha", "notes.txt", ".hidden.mha"):
+        (workplace / "scans" / name).touch()
+    trained()
+    result = run_cli("predict", "scans", "--out", "found")
+    assert result.code == 0, result.err
+    message = "`scans` holds 2 files of a format that is not read, such as `b.nrrd` (convert it to NIfTI: `SimpleITK"
+    assert message in " ".join(result.err.split())
+
+
 def test_a_broken_volume_is_passed_over_and_named(trained, run_cli, workplace):
     trained()
     (workplace / "broken.h5").write_bytes(b"nothing")

@@ -127,3 +127,28 @@ def test_tiles_that_a_writer_of_tiff_left_out_are_counted(tmp_path, options):
             tag.overwrite((0, *tag.value[1:]))
     (told,) = chunks_left_out("train", [Case("a", path)], 3)
     assert f"lacks {1 / (12 if 'tile' in options else 24):.0%} of its chunks or tiles" in told.message
+
+
+def test_train_eval_and_predict_tell_of_chunks_in_the_words_of_the_check(run_cli, workplace):
+    for split in ("train", "val"):
+        for index in range(2):
+            path = workplace / f"data/{split}/image/{index}.zarr"
+            made = zarr.create_array(path, shape=(32, 32), chunks=(16, 16), dtype="u1")
+            made[:16] = index + 1 + 10 * (split == "val")
+            zarr.create_array(workplace / f"data/{split}/label/{index}.zarr", shape=(32, 32), dtype="u1")[:4] = 1
+    keys = {"dataset__num_channels": 1, "dataset__mean": [0.5], "dataset__std": [0.2], "dataset__extensions": ["zarr"]}
+    write_experiment(workplace / "a.yaml", experiment(workplace / "data", **keys))
+    findings = json.loads(run_cli("data", "check", "a.yaml", "--json").out)["findings"]
+    (told,) = (
+        each["message"] for each in findings if each["code"] == "chunks_left_out" and "of `val`)" in each["message"]
+    )
+    trained = run_cli("train", "a.yaml")
+    assert trained.code == 0, trained.err
+    scored = run_cli("eval", "--split", "val")
+    for result in (trained, scored):
+        assert told in " ".join(result.err.split())
+    predicted = run_cli("predict", "data/val/image", "--out", "found")
+    assert predicted.code == 0
+    assert "0.zarr` lacks 50% of its chunks or tiles, which are read as one value (so do 1 more images)" in " ".join(
+        predicted.err.split()
+    )

@@ -93,6 +93,13 @@ FAULTS = {
         "`images` are 6x16x16x8, `masks` 6x2x16x16x9: their sizes differ",
     ),
     "other count": ({"presence_labels": np.zeros((5, 2), np.uint8)}, "has 6 images, 6 masks and 5 presence flags"),
+    "other count than scenarios": ({"images": np.zeros((5, 16, 16, 8))}, "has 5 images, 6 masks and 6 presence flags"),
+    "negative masks": (
+        {"masks": np.full((6, 2, 16, 16, 8), -1, np.int8)},
+        r"the masks of `.*train.h5\[0\]` hold -1, but a mask holds 0 and 1",
+    ),
+    "channels last": ({"images": np.zeros((6, 16, 16, 8, 1))}, "`images` have their channels last"),
+    "structures last": ({"masks": np.zeros((6, 16, 16, 8, 2))}, "`masks` have their structures last"),
     "axes": ({"images": np.zeros((6, 16, 16))}, "`images` are 6x16x16, `masks`"),
 }
 
@@ -239,3 +246,34 @@ def test_nothing_open_is_pickled_and_the_main_process_keeps_no_handle(make):
     assert isinstance(again, HDF5)
     assert layout.files["train"]._kept is None
     h5py.File(case.image, "a").close()  # which HDF5 refuses while it is open elsewhere
+
+
+def test_flags_that_are_whole_within_a_thousandth_count_as_0_and_1(make, workplace):
+    make()
+    with h5py.File(workplace / "data/train.h5") as file:
+        flags = file["presence_labels"][:].astype(np.float32)
+    change(workplace, presence_labels=np.abs(flags - np.float32(1e-6)))
+    assert errors(make()) == []
+    change(workplace, presence_labels=np.abs(flags - np.float32(0.01)))
+    assert errors(make())[0].endswith("is 0.99, but a flag is 0 or 1 (and 11 more such flags)")
+
+
+def test_channels_that_come_last_are_counted_as_channels_and_the_hint_gives_the_right_order(make, workplace):
+    make()
+    with h5py.File(workplace / "data/train.h5") as file:
+        images = np.stack([file["images"][:]] * 2, -1)
+    change(workplace, images=images)
+    layout = make()
+    assert layout.spec.num_channels == 2
+    (told,) = [finding for finding in layout.inspect("train") if finding.severity == "error"]
+    assert told.hint == "write them second, such as with `numpy.moveaxis(images, -1, 1)`"
+    change(workplace, images=np.moveaxis(images, -1, 1))
+    assert errors(make()) == []
+
+
+def test_a_class_is_not_called_absent_where_no_mask_could_be_read(make, workplace, run_cli):
+    make()
+    change(workplace, images=np.full((6, 16, 16, 8), np.nan, np.float32))
+    found = json.loads(run_cli("data", "check", "set.yaml", "--json").out)["findings"]
+    assert "unreadable_case" in [each["code"] for each in found]
+    assert [each["message"] for each in found if each["code"] == "absent_class"] == []

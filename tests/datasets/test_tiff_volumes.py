@@ -228,6 +228,36 @@ def test_slices_are_paired_by_number_and_those_without_a_partner_are_named(root)
     assert caught.value.message.startswith(said)
 
 
+def test_two_slices_of_one_number_are_refused(root):
+    for kind in ("raw", "mask"):
+        (root / f"0004/{kind}/z3.tif").rename(root / f"0004/{kind}/z03.tif")
+        tifffile.imwrite(root / f"0004/{kind}/z3.tif", np.zeros(SIZE[1:], np.uint8))
+    assert everywhere(root)["unreadable_image"] == (
+        f"two slices in `{root / '0004/raw'}` have the same number: `z03.tif` and `z3.tif`"
+    )
+
+
+def test_a_row_without_a_name_is_told_as_such(root):
+    table = root / "classes.csv"
+    table.write_text(table.read_text() + ",small\n")
+    line = len(table.read_text().split())
+    assert everywhere(root)["missing_sample"] == f"`{table}:{line}` has no name of a sample in the column `sample_id`"
+
+
+def test_a_sample_of_mixed_bits_is_not_counted_among_those_of_8_and_of_16_bits(root):
+    tifffile.imwrite(root / "0004/raw/z3.tif", np.zeros(SIZE[1:], np.uint8))
+    found = everywhere(root)
+    assert "slices_of_mixed_bits" in found
+    assert "mixed_bits" not in found
+
+
+def test_slices_that_are_not_whole_numbers_from_0_are_told_which_type_is_expected(root):
+    for kind in (np.float32, np.int16):
+        tifffile.imwrite(root / "0004/raw/z3.tif", np.zeros(SIZE[1:], kind))
+        said = everywhere(root)["unreadable_image"]
+        assert f"z3.tif` holds {np.dtype(kind)} values, but a slice holds whole numbers from 0" in said
+
+
 def test_a_number_that_no_slice_has_is_a_warning(root):
     for kind in ("raw", "mask"):
         (root / f"0004/{kind}/z3.tif").unlink()
@@ -311,6 +341,8 @@ def test_memory_stays_flat_while_two_workers_read_many_volumes(tmp_path):
         lambda text: text.replace(",", "\t").encode("utf-16"),
         lambda text: text.replace("\n", "\r\n").encode("utf-8-sig"),
         lambda text: text.replace("\n", "\n\n").encode(),
+        lambda text: ("sep=;\r\n" + text.replace(",", ";")).encode("utf-8-sig"),
+        lambda text: ("\nsep=\t\n" + text.replace(",", "\t")).encode(),
         lambda text: ("sample_id,class,note\n" + "".join(f'"{line.replace(",", chr(34) + "," + chr(34))}","a, b"\n'
                       for line in text.split()[1:])).encode(),
     ],
@@ -332,6 +364,9 @@ def test_the_table_of_classes_is_read_as_programs_write_it(root, change):
         (lambda text: text.replace("small", "größe").encode("latin-1"), "classes.csv:3` is not UTF-8 text (byte 0xf6)"),
         (lambda text: text.replace("0001,", "0001,x,").encode(), "classes.csv:2` has 3 cells, but the table has 2"),
         (lambda text: b"", "classes.csv` has no column `sample_id`; it is empty"),
+        (lambda text: text.split()[0].encode(), "classes.csv` names no class, but a classification tells at least two"),
+        (lambda text: text.replace("large", "small").encode(), "classes.csv` names one class, `small`, but a class"),
+        (lambda text: ("sep=,\n\n" + text.replace("0001,", "0001,x,")).encode(), "classes.csv:4` has 3 cells"),
         (None, "no table"),
     ],
 )

@@ -143,7 +143,8 @@ def test_inks_of_16_bits_keep_their_depth(tmp_path):
 
 def retagged(path, tag, value):
     with tifffile.TiffFile(path, mode="r+") as tiff:
-        tiff.pages[0].tags[tag].overwrite(value)
+        for number in range(len(tiff.pages)):
+            tiff.pages[number].aspage().tags[tag].overwrite(value)
 
 
 @pytest.mark.parametrize(

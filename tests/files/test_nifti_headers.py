@@ -181,3 +181,33 @@ def test_other_formats_of_volumes_are_refused_with_the_way_to_nifti(tmp_path, na
     with pytest.raises(DataError, match="is not a volume that can be read") as caught:
         open_picture(tmp_path / name, 3)
     assert way in caught.value.hint
+
+
+# ---- compression
+
+WHOLE = (slice(0, 50), slice(0, 40), slice(0, 60))
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_compressed_file_whose_checksum_does_not_fit_is_refused(tmp_path, large):
+    path = write(tmp_path / "a.nii.gz", np.tile(VOXELS, (10, 10, 10)))
+    good = read_voxels(path)
+    with open_picture(path, 3) as picture:
+        np.testing.assert_array_equal(picture.read(WHOLE if large else None), good)
+    stored = bytearray(path.read_bytes())
+    stored[-6] ^= 255  # of the checksum; every voxel can still be unpacked
+    path.write_bytes(stored)
+    with open_picture(path, 3) as picture, pytest.raises(DataError, match=r"cannot read volume `.*a.nii.gz` \(CRC"):
+        picture.read(WHOLE if large else None)
+
+
+def test_a_file_whose_name_and_compression_disagree_is_told_its_right_name(tmp_path):
+    path = write(tmp_path / "a.nii.gz")
+    packed = path.rename(tmp_path / "b.nii")
+    with pytest.raises(DataError, match=r"b.nii` is compressed, but its name ends in .nii") as told:
+        read_voxels(packed)
+    assert told.value.hint == "if it is NIfTI, rename it to `NAME.nii.gz`"
+    plain = write(tmp_path / "c.nii").rename(tmp_path / "d.nii.gz")
+    with pytest.raises(DataError, match=r"d.nii.gz` is not compressed, but its name ends in .nii.gz"):
+        read_voxels(plain)
+    np.testing.assert_array_equal(read_voxels(plain.rename(tmp_path / "e.nii")), read_voxels(packed.rename(path)))

@@ -67,3 +67,12 @@ def test_a_second_array_in_the_file_is_not_passed_over(tmp_path):
         np.save(stream, IMAGE)
     with pytest.raises(DataError, match=r"a.npy` holds 317 more bytes after its array, such as a second array"):
         read_image(tmp_path / "a.npy")
+
+
+def test_a_picture_is_no_volume_and_a_single_number_is_no_picture(tmp_path):
+    np.save(tmp_path / "a.npy", IMAGE[:, :, 0])
+    with pytest.raises(DataError, match=r"a.npy` holds an array of shape \(9, 7\), but one volume was expected"):
+        read_voxels(tmp_path / "a.npy")
+    np.save(tmp_path / "b.npy", np.float32(3))
+    with pytest.raises(DataError, match=r"b.npy` holds an array of shape \(\), but one 2D image was expected"):
+        read_image(tmp_path / "b.npy")

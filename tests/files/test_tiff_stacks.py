@@ -284,3 +284,39 @@ def test_pages_of_no_pixels_are_refused_in_one_sentence(tmp_path, code, word):
         with pytest.raises(DataError) as caught:
             open_picture(path, ndim)
         assert caught.value.message == f"page 1 of `{path}` has 0 {word}"
+
+
+@pytest.mark.parametrize(
+    ("options", "odd", "text"),
+    [
+        (
+            {"photometric": "minisblack"},
+            {"photometric": "miniswhite"},
+            "photometric interpretation MINISWHITE, but page 1 has MINISBLACK",
+        ),
+        (
+            {"extratags": [(274, 3, 1, 1, False)]},
+            {"extratags": [(274, 3, 1, 3, False)]},
+            "orientation 3, but page 1 has 1",
+        ),
+        ({}, {"extratags": [(274, 3, 1, 3, False)]}, "orientation 3, but page 1 has none"),
+    ],
+)
+def test_pages_that_state_another_meaning_than_the_first_are_refused(tmp_path, options, odd, text):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for number, plane in enumerate(VOLUME):
+            writer.write(plane, contiguous=False, metadata=None, **(odd if number == 5 else options))
+    for read in (lambda: open_picture(path, 3), lambda: TIFF.planes(path)):
+        with pytest.raises(DataError, match=rf"page 6 of `.*a.tif` has the {text}"):
+            read()
+
+
+def test_a_single_page_is_told_to_be_no_volume(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", VOLUME[0])
+    with pytest.raises(DataError, match=r"a.tif` holds one page, but a volume is a stack of several") as told:
+        open_picture(tmp_path / "a.tif", 3)
+    assert "`tifffile.imwrite(NAME, numpy.stack(slices))`" in told.value.hint
+    tifffile.imwrite(tmp_path / "b.tif", np.stack([VOLUME[0], VOLUME[1]]))  # what the hint says
+    with open_picture(tmp_path / "b.tif", 3) as picture:
+        np.testing.assert_array_equal(picture.read()[..., 0], VOLUME[:2])

@@ -1,14 +1,14 @@
 """Image files named on the command line."""
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from segcli.core.errors import DataError
 from segcli.data.images import natural_key
-from segcli.files import endings, is_picture_folder
+from segcli.files import endings, is_picture_folder, other_volume
 
-__all__ = ["files_of"]
+__all__ = ["files_of", "passed_over"]
 
 
 def files_of(inputs: Sequence[str], ndim: int, extensions: Sequence[str] = ()) -> list[Path]:
@@ -44,3 +44,20 @@ def files_of(inputs: Sequence[str], ndim: int, extensions: Sequence[str] = ()) -
                 raise DataError(f"no file, folder or match for `{text}`")
             found |= dict.fromkeys(match for match in matches if match.is_file() or is_picture_folder(match, ndim))
     return list(found)
+
+
+def passed_over(inputs: Sequence[str], taken: Sequence[Path]) -> Iterator[str]:
+    """Say how many volumes of a folder are of a format that is not read.
+
+    Args:
+        inputs: Files, folders and globs.
+        taken: Files and folders that are predicted.
+    """
+    for folder in dict.fromkeys(map(Path, inputs)):
+        if not folder.is_dir() or folder in taken:
+            continue
+        left = (path for path in folder.iterdir() if path not in taken and path.is_file() and path.name[0] != ".")
+        hints = {path: hint for path in sorted(left, key=natural_key) if (hint := other_volume(path)) is not None}
+        if hints:
+            path, hint = next(iter(hints.items()))
+            yield f"`{folder}` holds {len(hints)} files of a format that is not read, such as `{path.name}` ({hint})"

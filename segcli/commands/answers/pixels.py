@@ -7,12 +7,13 @@ from pathlib import Path
 
 from segcli.commands.answers import Answers, note
 from segcli.commands.answers.claims import Claims
-from segcli.commands.answers.inputs import files_of
+from segcli.commands.answers.inputs import files_of, passed_over
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import remove_leftovers
 from segcli.core.types import Array
 from segcli.data.field_of_view import Field
 from segcli.data.samples import Case, Sample
+from segcli.data.sources import chunks_left_out
 from segcli.datasets import Layout
 from segcli.engine.events import Listener
 from segcli.engine.inference.fields import Fields
@@ -111,6 +112,10 @@ class PixelAnswers(Answers):
             self.done.skipped.extend(str(path) for path, target in targets.items() if target.exists())
             targets = {path: target for path, target in targets.items() if not target.exists()}
         cases = [case for path in targets for case in self._cases(path, listener)]
+        for message in passed_over(self.inputs, self.files) if self.ndim == 3 else ():
+            listener.warn(message)
+        for finding in chunks_left_out(None, cases, self.ndim):
+            listener.warn(f"{finding.message} ({finding.hint})")
         for case in cases:
             for what, file in self.beside(case).items():
                 claims.take(file, case.place, what)

@@ -10,6 +10,7 @@ from segcli.core.files import shown
 from segcli.data.checks import Finding, raise_on_error
 from segcli.data.fingerprint import fingerprint
 from segcli.data.samples import Case
+from segcli.data.sources import chunks_left_out
 from segcli.datasets import scale_mistake
 from segcli.engine.assembly import Assembly, assemble
 from segcli.engine.events import Listener
@@ -21,7 +22,7 @@ from segcli.engine.training.balance import with_class_weights
 from segcli.engine.training.batches import check_batches
 from segcli.engine.training.trainer import Trainer
 
-__all__ = ["open_session"]
+__all__ = ["checked_cases", "open_session"]
 
 
 def open_session(
@@ -62,7 +63,8 @@ def open_session(
         listener.warn(parts.precision.slow)
     # of a resumed run, a checkpoint would say where
     _keep_split(parts, listener, write=not (rehearsal or resumed))
-    train_cases, val_cases = _checked(parts, listener)
+    cases = checked_cases(parts, ["train", *(["val"] if parts.layout.has("val") else [])], listener)
+    train_cases, val_cases = cases["train"], cases.get("val", [])
     if not val_cases:
         listener.notice("no validation images: no validation, no best checkpoint, no pictures, no early stopping")
     check_batches(run, parts.layout, train_cases)
@@ -85,19 +87,22 @@ def open_session(
     )
 
 
-def _checked(parts: Assembly, listener: Listener) -> tuple[list[Case], list[Case]]:
-    """List the training and validation cases after the checks that need no decoding."""
+def checked_cases(parts: Assembly, splits: Sequence[str], listener: Listener) -> dict[str, list[Case]]:
+    """List the cases of splits after the checks that need no decoding; warn of what may be read wrongly.
+
+    Raises:
+        DataError: A split has faults.
+    """
     layout, cases = parts.layout, {}
     found: list[Finding] = []
-    splits = ["train", *(["val"] if layout.has("val") else [])]
     for split in splits:
-        cases[split] = layout.cases(split)
-        found += raise_on_error([*layout.inspect(split), *layout.foreign_links(cases[split])])
-    found += layout.compared(splits)
-    for finding in found:
+        cases[split] = here = layout.cases(split)
+        faults = (*layout.inspect(split), *layout.foreign_links(here), *chunks_left_out(split, here, layout.ndim))
+        found += raise_on_error(faults)
+    for finding in [*found, *layout.compared(splits)]:
         if finding.severity == "warning":
             listener.warn(f"{finding.message} ({finding.hint})")
-    return cases["train"], cases.get("val", [])
+    return cases
 
 
 def _fingerprint(parts: Assembly, cases: Sequence[Case]) -> dict[str, Any]:
