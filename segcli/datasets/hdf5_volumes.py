@@ -5,7 +5,7 @@ A file has `images [N, *S]` or `[N, C, *S]`, `masks [N, K, *S]`, `presence_label
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path

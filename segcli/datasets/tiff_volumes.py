@@ -381,12 +381,13 @@ def _classes_of_table(values: dict[str, Any]) -> tuple[list[dict[str, str]], lis
     try:
         _check_root(Path(root), values.get("sample"))
         blamed = "classes_csv"
-        found = classes_in(*table_and_columns(values, Path(root), TIFFVolumes.Config))
+        table, *columns = table_and_columns(values, Path(root), TIFFVolumes.Config)
+        found = classes_in(table, *columns)
     except DataError as error:
         return [], [(blamed, error.message, error.hint)]
     if len(found) < 2 and "num_classes" not in values and values.get("task") in (None, "classification"):
         named = f"names one class, `{found[0]}`" if found else "names no class"
-        message = f"`{existing(Path(root), table)}` {named}, but a classification tells at least two apart"
+        message = f"`{table}` {named}, but a classification tells at least two apart"
         return [], [(blamed, message, f"write the class of each sample into the column `{columns[1]}`")]
     return [{"name": name} for name in (chosen if isinstance(chosen, list) else found)], []
 
