@@ -97,7 +97,7 @@ def _describe(trainer: Trainer) -> None:
         trainer.listener.warn(f"{error.message}: later commands on this run need `--model-file`")
 
 
-def _trained(trainer: Trainer, *, done_before: bool = False) -> Trained:
+def _trained(trainer: Trainer) -> Trained:
     return Trained(
         run=trainer.run.name,
         folder=trainer.folder.path,
@@ -106,7 +106,6 @@ def _trained(trainer: Trainer, *, done_before: bool = False) -> Trained:
         best=trainer.monitor.best,
         best_epoch=trainer.monitor.best_epoch,
         early=trainer.progress.epoch < trainer.run.training.epochs,
-        done_before=done_before,
     )
 
 
@@ -168,7 +167,8 @@ def resume(
         refuse_changes(before, run)
         refuse_fewer_epochs(run, snapshot)
         run = with_own_places(run, located, overrides, listener)
-        run = run.model_copy(update={"output": run.output.model_copy(update={"dir": folder.path})})
+        if run.folder.absolute() != folder.path.absolute():  # the folder was moved
+            run = run.model_copy(update={"output": run.output.model_copy(update={"dir": folder.path})})
         warn_of_edited_config(folder, snapshot, run, listener)
         position = snapshot.progress
         listener.notice(f"resuming from `{path}`: epoch {position.epoch + 1}, batch {position.batch + 1}")
@@ -176,7 +176,9 @@ def resume(
         refuse_other_data(snapshot, trainer, moved=before.dataset != run.dataset)
         trainer.restore(snapshot)
         if trainer.progress.finished and run.training.epochs == before.training.epochs:
-            return _done_before(trainer, notes)
+            # A run that was killed after its last checkpoint lacks the end of its curves, or its report.
+            done = _trained(trainer) if folder.is_complete else _fitted(trainer, notes)
+            return replace(done, done_before=True)
         trainer.progress.finished = False
         _describe(trainer)
         return _fitted(trainer, notes)
@@ -189,11 +191,3 @@ def _refuse_stray(located: Located) -> None:
             f"`{located.checkpoint}` is not in a run folder",
             hint="put it into the folder `checkpoints` of a run: `segcli resume RUN/checkpoints/FILE`",
         )
-
-
-def _done_before(trainer: Trainer, notes: Noting) -> Trained:
-    """Return a finished run; write its report if the run was killed before that."""
-    report, done = TrainingReport(notes), _trained(trainer, done_before=True)
-    if not trainer.folder.report.exists():
-        report.write(trainer, done)
-    return replace(done, report=report.written)

@@ -7,10 +7,12 @@ outdated file is ever read.
 
 import hashlib
 import shutil
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import psutil
@@ -107,9 +109,9 @@ class DiskCache:
     def read(self, case: Case) -> Sample:
         """Return the decoded case, from its file or, the first time, from the source."""
         path = self.path(case)
-        if path.exists():
-            with np.load(path, allow_pickle=False) as stored:
-                return _from_arrays({name: stored[name] for name in stored.files})
+        kept = _kept(path)
+        if kept is not None:
+            return kept
         sample = self.source.read(case)
         with replacing(path) as temporary, temporary.open("wb") as stream:
             np.savez(stream, allow_pickle=False, **_as_arrays(sample))
@@ -123,6 +125,15 @@ class DiskCache:
                 status = source.stat()
                 identity.append(f"{source.absolute()}|{status.st_mtime_ns}|{status.st_size}")
         return self.folder / f"{hashlib.sha256('|'.join(identity).encode()).hexdigest()[:32]}.npz"
+
+
+def _kept(path: Path) -> Sample | None:
+    """Read the arrays of a case; None if there is no file, or a damaged one."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return _from_arrays({name: stored[name] for name in stored.files})
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error):
+        return None
 
 
 def _as_arrays(sample: Sample) -> dict[str, Array]:

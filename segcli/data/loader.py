@@ -4,6 +4,7 @@ The sampler yields (epoch, sample) keys. Persistent workers thus know the epoch,
 batches without reading them.
 """
 
+import errno
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -12,6 +13,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import queues
 from typing import Any
 
 import numpy as np
@@ -29,8 +31,11 @@ from segcli.data.settings import DataSettings
 
 __all__ = ["EvaluationLoader", "Loaded", "Loader", "TrainLoader", "batch_sizes"]
 
+FULL, CROWDED, MUTE = 71, 72, 73
+"""Exit codes of a worker that cannot send a batch: no shared memory, too many open files, any other reason."""
 DYING_S = 2.0
 """Seconds to wait for a worker process to end after its connection broke."""
+ENLARGE = "enlarge it, or set `data.num_workers=0`"
 Key = tuple[int, int]
 """Epoch, and position in the list of samples of that epoch."""
 
@@ -128,6 +133,13 @@ def _start_worker(_: int) -> None:
     for signum in STOPPING:
         signal.signal(signum, signal.SIG_DFL if signum == signal.SIGTERM else signal.SIG_IGN)
     torch.set_num_threads(1)
+    queues.Queue._on_queue_feeder_error = staticmethod(_end_unheard)  # type: ignore[attr-defined]
+
+
+def _end_unheard(error: Exception, _: Any) -> None:
+    """End a worker that cannot send a batch; Python would drop the batch, and the training would wait for ever."""
+    full, crowded = (os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EMFILE))
+    os._exit(FULL if full else CROWDED if crowded else MUTE)
 
 
 class _Order(Sampler[list[Key]]):
@@ -225,6 +237,8 @@ class Loader:
         position, kilobytes = self.cases.log[2 * number], self.cases.log[2 * number + 1]
         doing = "while reading" if position > 0 else "after reading"
         what = f"{doing} `{self.cases.cases[abs(position) - 1].place}`" if position else "before it read anything"
+        if code in (FULL, CROWDED):
+            return _unheard(number, full=code == FULL)
         name = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
         free = psutil.virtual_memory().available / 2**20
         message = (
@@ -234,9 +248,16 @@ class Loader:
         if name == "SIGKILL":
             return DeviceError(message, hint="lower `data.num_workers` or `data.batch_size`, or free memory")
         if name == "SIGBUS":
-            hint = "shared memory (/dev/shm) is full: enlarge it, or set `data.num_workers=0`"
-            return DeviceError(message, hint=hint)
+            return DeviceError(message, hint=f"shared memory (/dev/shm) is full: {ENLARGE}")
         return DataError(message, hint="try `data.num_workers=0` to see the cause; the file may be damaged")
+
+
+def _unheard(number: int, *, full: bool) -> DeviceError:
+    """Tell that a worker could not send a batch to the training."""
+    begun = f"loader worker {number} cannot send a batch"
+    if full:
+        return DeviceError(f"{begun}: shared memory (/dev/shm) is full", hint=ENLARGE)
+    return DeviceError(f"{begun}: too many open files", hint="raise `ulimit -n`, or set `data.num_workers=0`")
 
 
 def batch_sizes(count: int, settings: DataSettings) -> list[int]:

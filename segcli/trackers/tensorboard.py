@@ -35,6 +35,9 @@ class TensorBoard(Tracker):
     def __init__(self, folder: Path, *, first_step: int | None, config: Any = None) -> None:
         self.folder = folder / "tensorboard"
         self.first_step = first_step
+        if first_step == 1:  # what a run killed in its first epoch left, perhaps in the midst of the graph
+            for path in self.folder.rglob(EVENTS):
+                path.unlink()
         self.is_new = not any(self.folder.glob(EVENTS))
         self.writers: dict[str, SummaryWriter] = {}
         threading.excepthook = _without_writers

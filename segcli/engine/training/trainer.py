@@ -107,6 +107,7 @@ class Trainer:
         """Restore the state of a stopped run."""
         self.step.stepper.restore(snapshot.stepper, snapshot.scaler)
         self.progress = snapshot.progress
+        self.memory.rewind(epoch=self.progress.epoch + 1, batch=self.progress.batch)
         self.history = snapshot.history
         self.best_validation = snapshot.best_validation
         if snapshot.scheduler:
@@ -329,8 +330,10 @@ class Trainer:
         self.step.totals.clear()
         entry = {"epoch": progress.epoch, "train": train, "val": val, "learning_rate": rate}
         self.history.append({**entry, "val_per_class": per_class} if per_class else entry)
-        self._write(best=improved)
+        self.step.guard.settle()
+        # Before the checkpoint: a run killed in between repeats the epoch, and trackers discard what they have of it.
         watching.epoch_over(self.history[-1], self.step.stepper.best_network, improved=improved)
+        self._write(best=improved)
         self._tell_epoch(self.history[-1], time.monotonic() - started, improved=improved, skipped=skipped)
         if not progress.finished:
             self.stop.raise_if_asked()
@@ -369,7 +372,6 @@ class Trainer:
     def _write(self, *, best: bool) -> None:
         settings, epoch = self.run.checkpoint, self.progress.epoch
         keep = settings.save_every is not None and not settings.keep_best_only and epoch % settings.save_every == 0
-        self.step.guard.settle()
         write_yaml(self.folder.history, self.history)
         self.save(best=best, keep=keep)
 

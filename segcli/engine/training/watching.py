@@ -21,7 +21,7 @@ from segcli.engine.runfolder import RunFolder
 from segcli.engine.training.activations import observed, observed_layers, undisturbed
 from segcli.engine.training.monitor import Monitor
 from segcli.engine.training.panels import Panels, picked
-from segcli.engine.training.tracking import Tracking
+from segcli.engine.training.tracking import Tracking, raise_if_elsewhere
 from segcli.files.png import PNG
 from segcli.metrics import Scored
 
@@ -164,6 +164,7 @@ class Watching:
         try:
             call()
         except Exception as error:
+            raise_if_elsewhere(error)
             for key in keys:
                 self.on[key] = False
                 self.listener.warn(f"`{key}` failed and is switched off: {error}")
