@@ -7,6 +7,7 @@ outdated file is ever read.
 
 import hashlib
 import shutil
+import struct
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,19 @@ __all__ = ["DiskCache", "Forecast", "MemoryCache", "Resizing", "forecast"]
 
 READING = 2
 """Increase this when files are decoded differently, so that no outdated cache is read."""
+DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    RuntimeError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    BadZipFile,
+)
+"""Errors of a file that was changed or cut off; its checksums are compared when it is read."""
 HEADROOM = 0.8
 """Share of the free memory or disk that a cache may take."""
 
@@ -108,7 +122,10 @@ class DiskCache:
 
     def read(self, case: Case) -> Sample:
         """Return the decoded case, from its file or, the first time, from the source."""
-        path = self.path(case)
+        try:
+            path = self.path(case)
+        except OSError:  # the files vanished: the source says so
+            return self.source.read(case)
         kept = _kept(path)
         if kept is not None:
             return kept
@@ -132,7 +149,7 @@ def _kept(path: Path) -> Sample | None:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return _from_arrays({name: stored[name] for name in stored.files})
-    except (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error):
+    except DAMAGED:
         return None
 
 

@@ -34,6 +34,10 @@ WRITTEN = (
 """Files and folders that a run writes, and that `--overwrite` removes."""
 
 
+UNFINISHED = ".tmp??????"
+"""Names of the files that safetensors renames when they are complete."""
+
+
 class RunFolder:
     """Paths of one run's files."""
 
@@ -133,6 +137,8 @@ class RunFolder:
     def _tidy(self) -> None:
         """Remove what a killed process left unfinished: its temporary files, as large as a checkpoint."""
         remove_leftovers(self.checkpoints, locked=True)
+        for path in self.checkpoints.glob(UNFINISHED):
+            path.unlink()
         for folder in (self.path, *self.path.glob("visualizations/*")):
             remove_leftovers(folder)
 

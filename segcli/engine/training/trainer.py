@@ -24,7 +24,7 @@ from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import give_memory_back, out_of_memory, random_state, restore_random_state, seed_everything
 from segcli.engine.stopping import StopSignal
 from segcli.engine.training.batches import one_value
-from segcli.engine.training.monitor import Monitor
+from segcli.engine.training.monitor import Monitor, other_meaning
 from segcli.engine.training.snapshot import Progress, Snapshot
 from segcli.engine.training.step import training_step
 from segcli.engine.training.watching import Watching
@@ -112,7 +112,9 @@ class Trainer:
         self.best_validation = snapshot.best_validation
         if snapshot.scheduler:
             self.schedule.state = snapshot.scheduler
-        message = self.monitor.restore(snapshot.monitor, snapshot.history)
+        is_loss = self.monitor.name in self.parts.loss_values
+        why = other_meaning(snapshot.config, self.run.resolved(), is_loss=is_loss)
+        message = self.monitor.restore(snapshot.monitor, snapshot.history, why=why)
         if message is not None:
             self.listener.warn(message)
             self.schedule.forget_monitored()
