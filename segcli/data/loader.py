@@ -4,6 +4,7 @@ The sampler yields (epoch, sample) keys. Persistent workers thus know the epoch,
 batches without reading them.
 """
 
+import ctypes
 import errno
 import multiprocessing
 import multiprocessing.connection
@@ -33,6 +34,8 @@ __all__ = ["EvaluationLoader", "Loaded", "Loader", "TrainLoader", "batch_sizes"]
 
 FULL, CROWDED, MUTE = 71, 72, 73
 """Exit codes of a worker that cannot send a batch: no shared memory, too many open files, any other reason."""
+PR_SET_PDEATHSIG = 1
+"""Number of the option of Linux's `prctl` that sets the signal for the death of the parent."""
 DYING_S = 2.0
 """Seconds to wait for a worker process to end after its connection broke."""
 ENLARGE = "enlarge it, or set `data.num_workers=0`"
@@ -130,10 +133,23 @@ def _start_worker(_: int) -> None:
     A SIGTERM sent to a worker alone still ends it: PyTorch ends workers in this way when they do not answer.
     """
     os.setpgid(0, 0)
+    _die_with_parent()
     for signum in STOPPING:
         signal.signal(signum, signal.SIG_DFL if signum == signal.SIGTERM else signal.SIG_IGN)
     torch.set_num_threads(1)
     queues.Queue._on_queue_feeder_error = staticmethod(_end_unheard)  # type: ignore[attr-defined]
+
+
+def _die_with_parent() -> None:
+    """Let Linux kill this worker when the main process is killed.
+
+    By itself, a worker notices it after 5 s, and then may wait for ever until its last batch is taken from the pipe.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        parent = multiprocessing.parent_process()
+        if parent is not None and os.getppid() != parent.pid:  # it was killed before
+            os._exit(MUTE)
 
 
 def _end_unheard(error: Exception, _: Any) -> None:
