@@ -80,9 +80,9 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
         if old != version:
             yield f"{'PyTorch' if name == 'torch' else name} {old} before, {version} now"
     for key, what in (("device", "device"), ("processor", "processor"), ("gpu", "GPU")):
-        old, new = (_described(each[key]) if each.get(key) else None for each in (before, now))
-        if old is not None and new is not None and old != new:
-            yield f"{what} {old} before, {new} now"
+        old, new = before.get(key), now.get(key)
+        if old and new and old != new:
+            yield f"{what} {_described(old)} before, {_described(new)} now"
     old, threads = before.get("threads"), now["threads"]
     if now["device"] == "cpu" and _is_count(old) and old != threads:
         yield f"{_threads(old)} before, {threads} now on {usable_processors()} processors"

@@ -147,7 +147,7 @@ class DiskCache:
 def _kept(path: Path) -> Sample | None:
     """Read the arrays of a case; None if there is no file, or a damaged one."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             return _from_arrays({name: stored[name] for name in stored.files})
     except DAMAGED:
         return None

@@ -224,7 +224,11 @@ def test_the_workers_of_a_killed_process_end_at_once():
     ],
 )
 def test_a_worker_that_cannot_send_a_batch_ends_the_training_in_one_sentence(monkeypatch, reason, message):
-    def refused(*_):
+    main, dumps = os.getpid(), ForkingPickler.dumps
+
+    def refused(value, protocol=None):
+        if os.getpid() == main:
+            return dumps(value, protocol)
         raise RuntimeError(reason)
 
     monkeypatch.setattr(ForkingPickler, "dumps", refused)  # the workers are forked from this process
