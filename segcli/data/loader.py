@@ -38,6 +38,9 @@ PR_SET_PDEATHSIG = 1
 """Number of the option of Linux's `prctl` that sets the signal for the death of the parent."""
 DYING_S = 2.0
 """Seconds to wait for a worker process to end after its connection broke."""
+NO_DESCRIPTOR = "items of ancillary data"
+"""Part of Python's message when a process may not open the file that another sends."""
+OPEN_MORE = "raise `ulimit -n`, or set `data.num_workers=0`"
 ENLARGE = "enlarge it, or set `data.num_workers=0`"
 Key = tuple[int, int]
 """Epoch, and position in the list of samples of that epoch."""
@@ -238,14 +241,15 @@ class Loader:
         return [(number, worker) for number, worker in enumerate(self.workers) if not worker.is_alive()]
 
     def explained(self, error: Exception) -> SegcliError | None:
-        """Turn the error of a dead worker of this loader into a message; None for any other error.
+        """Turn the error of a dead worker, or too many open files, into a message; None for any other error.
 
         PyTorch raises the error from a signal handler, so it can occur anywhere in the main process. Instead, the
         connection to the dead worker may break first.
         """
-        if not (isinstance(error, OSError | EOFError) or "DataLoader worker" in str(error)):
-            return None
-        dead = self._dead_workers()
+        if os.strerror(errno.EMFILE) in str(error) or NO_DESCRIPTOR in str(error):
+            return DeviceError("too many open files", hint=OPEN_MORE)
+        is_theirs = isinstance(error, OSError | EOFError) or "DataLoader worker" in str(error)
+        dead = self._dead_workers() if is_theirs else []
         if not dead:
             return None
         number, worker = next(((n, w) for n, w in dead if (w.exitcode or 0) < 0), dead[0])
@@ -273,7 +277,7 @@ def _unheard(number: int, *, full: bool) -> DeviceError:
     begun = f"loader worker {number} cannot send a batch"
     if full:
         return DeviceError(f"{begun}: shared memory (/dev/shm) is full", hint=ENLARGE)
-    return DeviceError(f"{begun}: too many open files", hint="raise `ulimit -n`, or set `data.num_workers=0`")
+    return DeviceError(f"{begun}: too many open files", hint=OPEN_MORE)
 
 
 def batch_sizes(count: int, settings: DataSettings) -> list[int]:

@@ -139,7 +139,8 @@ class RunFolder:
         remove_leftovers(self.checkpoints, locked=True)
         for path in self.checkpoints.glob(UNFINISHED):
             path.unlink()
-        for folder in (self.path, *self.path.glob("visualizations/*")):
+        parts = (*self.path.glob("tensorboard/*"), *self.path.glob("visualizations/*"))
+        for folder in (self.path, self.tensorboard, *parts):
             remove_leftovers(folder)
 
     def newest(self) -> tuple[Checkpoint, Path, list[str]]:

@@ -270,3 +270,17 @@ def test_files_that_vanish_are_told_by_the_source_with_a_disk_cache_too(tmp_path
 
     with pytest.raises(DataError, match=r"no file `9\.png`"):
         DiskCache(Gone(), tmp_path / "cache", "settings").read(Case("9", tmp_path / "9.png"))
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(24, "Too many open files"), RuntimeError("received 0 items of ancillary data")]
+)
+def test_a_main_process_with_too_many_open_files_says_so(monkeypatch, error):
+    def refused(_):
+        raise error
+
+    loader = train(num_workers=2)
+    monkeypatch.setattr(type(loader.loader), "__iter__", refused)
+    with pytest.raises(DeviceError, match="too many open files") as failure:
+        next(loader.epoch(0))
+    assert failure.value.hint == "raise `ulimit -n`, or set `data.num_workers=0`"

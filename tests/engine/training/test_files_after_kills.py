@@ -60,7 +60,7 @@ def events(folder):
 
 def report(folder):
     text = (folder / "report.html").read_text().replace(folder.name, "RUN")
-    for times in (r"\d+(\.\d+)? (s|min)\b", r"<dt>training time.*?</dd>", r"memory_gib: [\d.]+"):
+    for times in (r"<time.*?</time>", r"\d+(\.\d+)? (s|min)\b", r"<dt>training time.*?</dd>", r"memory_gib: [\d.]+"):
         text = re.sub(times, "TIME", text)
     return re.sub(r"segcli train tiny.yaml name=RUN|segcli train tiny.yaml|- name=RUN\n", "", text)
 
@@ -122,11 +122,26 @@ def test_a_run_killed_after_its_last_checkpoint_gets_its_hyper_parameters_and_it
     assert_same_files(workplace / "outputs/experiments/cut", workplace / "outputs/experiments/whole")
 
 
+def test_a_clock_that_was_set_back_mixes_up_no_curves(run_cli, tiny, workplace, killed):
+    config, folder = tiny(**FULL), workplace / "outputs/experiments/cut"
+    assert run_cli("train", config, "name=whole").code == 0
+    train = lambda: run_cli("train", config, "name=cut")  # noqa: E731
+    assert killed(watching.Watching, "epoch_over", 2, train, after=True).code == 130
+    for path in (folder / "tensorboard").rglob("events*"):
+        path.write_bytes(path.read_bytes() + path.read_bytes()[:20])  # and the last event was cut off
+        later = path.with_name(re.sub(r"tfevents\.\d+", "tfevents.9999999999", path.name))
+        path.rename(later)
+    assert run_cli("resume", "cut").code == 0
+    assert_same_files(folder, workplace / "outputs/experiments/whole")
+
+
 def test_unfinished_files_of_a_killed_process_are_removed(run_cli, tiny_run):
     left = [".last.safetensors.1.part", ".best.safetensors.99999999.part", ".tmpA1b2C3"]
     for name in left:
         (tiny_run / "checkpoints" / name).write_bytes(b"half a checkpoint")
     (tiny_run / ".report.html.99999999.part").write_bytes(b"half a report")
+    (tiny_run / "tensorboard/train").mkdir(parents=True, exist_ok=True)
+    (tiny_run / "tensorboard/train/.events.out.tfevents.1.99999999.part").write_bytes(b"half a file")
     assert run_cli("resume", "tiny").code == 0
     assert sorted(path.name for path in tiny_run.rglob(".*")) == [".lock"]
 
