@@ -38,7 +38,7 @@ CONFIGS: dict[str, tuple[str, dict[str, dict[str, object]]]] = {
         "training": {"scheduler": {"type": "plateau", "patience": 1}}, "data": {"num_workers": 2, "cache": "memory"},
     }),
     "sa_unet, one-cycle, disk cache": ("vessels", {
-        "model": {"type": "sa_unet", "depths": [8, 16], "dropout": 0.0}, "training": {"scheduler": "one_cycle"},
+        "model": {"type": "sa_unet", "depths": [8, 16], "keep_prob": 0.8}, "training": {"scheduler": "one_cycle"},
         "data": {"num_workers": 2, "cache": "disk", "cache_dir": "cache"},
     }),
     "roinet, SGD, steps": ("vessels", {
@@ -65,7 +65,8 @@ CONFIGS: dict[str, tuple[str, dict[str, dict[str, object]]]] = {
 
 
 def write_config(work: Path, kind: str, changes: dict[str, dict[str, object]]) -> Path:
-    values = {"dataset": f"{kind}_sample", **BASE}
+    """Write a configuration: `BASE` with changed sections."""
+    values = {"dataset": f"data/{kind}_sample/dataset.yaml", **BASE}
     for section, keys in changes.items():
         kept = {} if section == "model" else dict(BASE.get(section, {}))  # type: ignore[call-overload]
         values[section] = {**kept, **keys}
@@ -93,6 +94,7 @@ class Running:
                 os._exit(code)
 
     def ended(self, *, wait: bool = False) -> bool:
+        """Tell if the command is over, or wait until it is."""
         if self.code is None:
             found, status = os.waitpid(self.child, 0 if wait else os.WNOHANG)
             self.code = os.waitstatus_to_exitcode(status) if found else None
@@ -121,27 +123,25 @@ def wait(running: Running, folder: Path, seconds: float, *, aimed: bool) -> None
 
 
 def differences(whole: Path, cut: Path) -> Iterator[str]:
+    """List what differs between two run folders."""
     names = [{str(p.relative_to(f)) for p in f.rglob("*") if "tfevents" not in p.name} for f in (whole, cut)]
     if names[0] != names[1]:
         yield f"files {sorted(names[0] ^ names[1])[:3]}"
     for path in sorted((whole / "checkpoints").glob("*.safetensors")):
         one, other = (dict(tensors(f / "checkpoints" / path.name)) for f in (whole, cut))
         keys = [k for k in {**one, **other} if not k.startswith(("segcli.config.name", "segcli.config.output"))]
-        if any(k not in one or k not in other or _raw(one[k]) != _raw(other[k]) for k in keys if "elapsed_s" not in k):
+        if any(k not in one or k not in other or _raw(one[k]) != _raw(other[k]) for k in keys):
             yield path.name
     if (whole / "metrics_history.yaml").read_bytes() != (cut / "metrics_history.yaml").read_bytes():
         yield "metrics_history.yaml"
     if _places(whole) != _places(cut):
         yield "memory.csv"
-    if any(
-        _events(whole / "tensorboard" / line) != _events(cut / "tensorboard" / line) for line in ("", "train", "val")
-    ):
+    boards = [[_events(f / "tensorboard" / line) for line in ("", "train", "val")] for f in (whole, cut)]
+    if boards[0] != boards[1]:
         yield "TensorBoard"
 
 
 def _raw(value: object) -> object:
-    if isinstance(value, str) and value.startswith("{"):  # the header as text holds names and seconds
-        return None
     return value if isinstance(value, str) else value.tobytes()  # type: ignore[attr-defined]
 
 
@@ -158,9 +158,14 @@ def _events(folder: Path) -> list[tuple[object, ...]]:
     tags = shown.Tags()
     found = [(tag, e.step, repr(e.value)) for tag in tags["scalars"] for e in shown.Scalars(tag)]
     found += [(tag, e.step, repr(e.encoded_image_string)) for tag in tags["images"] for e in shown.Images(tag)]
-    return sorted(
-        found + [(t, e.step, repr(e.histogram_value)) for t in tags["histograms"] for e in shown.Histograms(t)]
-    )
+    found += [(tag, e.step, repr(e.histogram_value)) for tag in tags["histograms"] for e in shown.Histograms(tag)]
+    return sorted(found)
+
+
+def next_words(config: Path, cut: Path) -> list[str]:
+    """Choose the command that goes on with the run, or begins it."""
+    begun = (cut / "checkpoints/last.safetensors").exists()
+    return ["resume", "cut"] if begun else ["train", str(config), "name=cut"]
 
 
 def attack(config: Path, log: Path, rng: random.Random, kills: int, aimed: int) -> tuple[int, int, list[str]]:
@@ -175,25 +180,26 @@ def attack(config: Path, log: Path, rng: random.Random, kills: int, aimed: int) 
     shutil.rmtree(cut, ignore_errors=True)
     done = {True: 0, False: 0}
     while sum(done.values()) < kills + aimed:
-        words = (
-            ["resume", "cut"] if (cut / "checkpoints/last.safetensors").exists() else ["train", str(config), "name=cut"]
-        )
-        running = Running(words, log)
+        running = Running(next_words(config, cut), log)
         aim = rng.random() < (aimed - done[True]) / (kills + aimed - sum(done.values()))
         wait(running, cut, rng.uniform(0.0, 0.6) * duration, aimed=aim)
         if running.kill():
             done[aim] += 1
-        elif running.code or list(differences(whole, cut)):
-            break
-        else:  # it came to its end: once more from the beginning
-            shutil.rmtree(cut)
-    if cut.exists() and not running.code:
-        running = Running(["resume", "cut"], log)
-        running.ended(wait=True)
-    return done[False], done[True], [f"exit code {running.code}"] if running.code else list(differences(whole, cut))
+            continue
+        if wrong := _after_the_end(running, whole, cut):
+            return done[False], done[True], wrong
+        shutil.rmtree(cut)  # it came to its end: once more from the beginning
+    running = Running(next_words(config, cut), log)
+    running.ended(wait=True)
+    return done[False], done[True], _after_the_end(running, whole, cut)
+
+
+def _after_the_end(running: Running, whole: Path, cut: Path) -> list[str]:
+    return [f"exit code {running.code}"] if running.code else list(differences(whole, cut))
 
 
 def main() -> None:
+    """Attack each configuration; exit with 1 if anything differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=17, help="at random moments, for each configuration")
     parser.add_argument("--aimed", type=int, default=9, help="while a checkpoint is written, for each configuration")

@@ -53,6 +53,10 @@ class Tracking:
         """Record values by tag."""
         self._each(lambda tracker: tracker.scalars(values, step))
 
+    def earlier_scalars(self, values: dict[str, float], step: int) -> None:
+        """Record values of an epoch before this process, for trackers that begin anew."""
+        self._each(lambda tracker: tracker.scalars(values, step) if tracker.begins_anew else None)
+
     def comparisons(self, values: dict[str, dict[str, float]], step: int) -> None:
         """Record several lines per chart by tag."""
         self._each(lambda tracker: tracker.comparisons(values, step))

@@ -159,7 +159,7 @@ class Trainer:
         cases = self.val.cases.cases if self.val else []
         watching = Watching(self.parts, self.folder, cases, self.listener, epochs=self.progress.epoch)
         try:
-            watching.begin(self.parts.network)
+            watching.begin(self.parts.network, self.history)
             while not self.progress.finished:
                 started = time.monotonic()
                 self.memory.epoch_begins()
