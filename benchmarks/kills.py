@@ -41,8 +41,9 @@ CONFIGS: dict[str, tuple[str, dict[str, dict[str, object]]]] = {
         "model": {"type": "sa_unet", "depths": [8, 16], "keep_prob": 0.8}, "training": {"scheduler": "one_cycle"},
         "data": {"num_workers": 2, "cache": "disk", "cache_dir": "cache"},
     }),
-    "roinet, SGD, steps": ("vessels", {
-        "model": {"type": "roinet", "depths": [8, 16]}, "training": {"optimizer": "sgd", "scheduler": "step"},
+    "utrans, SGD, steps": ("vessels", {
+        "model": {"type": "utrans", "depths": [8, 16], "transformer_depth": 1, "transformer_heads": 2},
+        "training": {"optimizer": "sgd", "scheduler": {"type": "step", "step_size": 2}},
     }),
     "pictures and activations": ("vessels", {
         "logging": {"log_images": True, "image_log_frequency": 1, "log_activations": True},
