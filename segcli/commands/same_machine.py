@@ -6,7 +6,7 @@ PyTorch and the same kind of processor, because sums of floating-point numbers d
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import yaml
@@ -92,7 +92,7 @@ def _described(value: Any) -> str:
     return ", ".join(str(each) for each in value.values()) if isinstance(value, dict) else str(value)
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
