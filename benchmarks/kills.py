@@ -44,6 +44,7 @@ CONFIGS: dict[str, tuple[str, dict[str, dict[str, object]]]] = {
     "utrans, SGD, steps": ("vessels", {
         "model": {"type": "utrans", "depths": [8, 16], "transformer_depth": 1, "transformer_heads": 2},
         "training": {"optimizer": "sgd", "scheduler": {"type": "step", "step_size": 2}},
+        "data": {"image_size": [64, 64], "patch_size": [32, 32]},
     }),
     "pictures and activations": ("vessels", {
         "logging": {"log_images": True, "image_log_frequency": 1, "log_activations": True},
