@@ -28,7 +28,7 @@ BASE = {
     "training": {"epochs": 4, "metrics": ["dice"], "loss": {"bce": 0.5, "dice": 0.5}},
     "checkpoint": {"every_minutes": 0.0, "save_every": 2},
 }
-VOLUMES = {"batch_size": 2, "patch_size": None, "augmentation": None}
+VOLUMES = {"batch_size": 2, "patch_size": None, "augmentation": {"noise_std": 0.05}}
 SCENES = {"batch_size": 2, "patch_size": None, "image_size": [64, 96], "augmentation": "street", "num_workers": 2}
 CONFIGS: dict[str, tuple[str, dict[str, dict[str, object]]]] = {
     "unet, EMA, accumulation, cosine": ("vessels", {
