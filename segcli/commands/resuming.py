@@ -15,7 +15,7 @@ from segcli.engine.runfolder import RunFolder
 from segcli.engine.training.snapshot import Snapshot
 from segcli.engine.training.trainer import Trainer
 
-__all__ = ["refuse_changes", "refuse_fewer_epochs", "refuse_other_data", "warn_of_edited_config"]
+__all__ = ["differing_keys", "refuse_changes", "refuse_fewer_epochs", "refuse_other_data", "warn_of_edited_config"]
 
 FIXED = ("name", "model", "seed", "output")
 """Sections that a resumed run cannot change."""
@@ -34,8 +34,8 @@ def refuse_changes(before: Run, after: Run) -> None:
         ConfigError: An override changes a key that a resumed run cannot change.
     """
     changed = [key for key in FIXED if getattr(before, key) != getattr(after, key)]
-    changed += _differing("dataset", before.dataset.model_dump(), after.dataset.model_dump(), PLACES)
-    changed += _differing("data", before.data.model_dump(), after.data.model_dump(), LOADING)
+    changed += differing_keys("dataset", before.dataset.model_dump(), after.dataset.model_dump(), PLACES)
+    changed += differing_keys("data", before.data.model_dump(), after.data.model_dump(), LOADING)
     if before.training.gradient_accumulation_steps != after.training.gradient_accumulation_steps:
         changed.append("training.gradient_accumulation_steps")
     if changed:
@@ -45,8 +45,8 @@ def refuse_changes(before: Run, after: Run) -> None:
         )
 
 
-def _differing(section: str, old: dict[str, Any], new: dict[str, Any], free: Sequence[str]) -> list[str]:
-    """List the keys of a section that differ, except those that may."""
+def differing_keys(section: str, old: dict[str, Any], new: dict[str, Any], free: Sequence[str]) -> list[str]:
+    """List the keys of a section that differ, as `section.key`, except those that are `free` to."""
     return [f"{section}.{key}" for key in {**old, **new} if key not in free and old.get(key) != new.get(key)]
 
 

@@ -10,6 +10,12 @@ from segcli.commands.locate import Located
 from segcli.commands.places import with_own_places
 from segcli.commands.report import TrainingReport
 from segcli.commands.resuming import refuse_changes, refuse_fewer_epochs, refuse_other_data, warn_of_edited_config
+from segcli.commands.same_machine import (
+    environment_of,
+    set_threads_back,
+    tell_of_another_machine,
+    tell_of_other_keys,
+)
 from segcli.config.load import run_from_values
 from segcli.config.own_network import NetworkPermit, remember_network
 from segcli.config.schema import Run
@@ -52,7 +58,7 @@ def train(run: Run, *, overwrite: bool, listener: Listener) -> Trained:
             trainer = open_session(run, folder, listener, stop)
             if overwrite:
                 folder.clear()
-            _describe(trainer)
+            _describe(trainer, _environment(trainer))
             if run.debug.profile_training_step:
                 for path in traced(run, inputs_of(run), folder.trace).files:
                     listener.notice(f"wrote {shown(path)}")
@@ -86,18 +92,22 @@ def _remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
 
 
-def _describe(trainer: Trainer) -> None:
+def _environment(trainer: Trainer) -> dict[str, Any]:
+    parts, data = trainer.parts, {split: summary(each) for split, each in trainer.dataset.items()}
+    return environment(parts.device, precision=parts.precision.name, seed=trainer.run.seed, data=data)
+
+
+def _describe(trainer: Trainer, described: dict[str, Any]) -> None:
     folder, run = trainer.folder, trainer.run
-    data = {split: summary(each) for split, each in trainer.dataset.items()}
     write_yaml(folder.config, run.resolved())
-    write_yaml(folder.environment, environment(trainer.parts.device, seed=run.seed, data=data))
+    write_yaml(folder.environment, described)
     try:
         remember_network(folder.path, run.model)
     except DataError as error:
         trainer.listener.warn(f"{error.message}: later commands on this run need `--model-file`")
 
 
-def _trained(trainer: Trainer, *, done_before: bool = False) -> Trained:
+def _trained(trainer: Trainer) -> Trained:
     return Trained(
         run=trainer.run.name,
         folder=trainer.folder.path,
@@ -106,7 +116,6 @@ def _trained(trainer: Trainer, *, done_before: bool = False) -> Trained:
         best=trainer.monitor.best,
         best_epoch=trainer.monitor.best_epoch,
         early=trainer.progress.epoch < trainer.run.training.epochs,
-        done_before=done_before,
     )
 
 
@@ -168,17 +177,25 @@ def resume(
         refuse_changes(before, run)
         refuse_fewer_epochs(run, snapshot)
         run = with_own_places(run, located, overrides, listener)
-        run = run.model_copy(update={"output": run.output.model_copy(update={"dir": folder.path})})
+        if run.folder.absolute() != folder.path.absolute():  # the folder was moved
+            run = run.model_copy(update={"output": run.output.model_copy(update={"dir": folder.path})})
         warn_of_edited_config(folder, snapshot, run, listener)
         position = snapshot.progress
         listener.notice(f"resuming from `{path}`: epoch {position.epoch + 1}, batch {position.batch + 1}")
+        began = environment_of(folder)
+        set_threads_back(began, listener)
         trainer = open_session(run, folder, listener, stop, resumed=True)
         refuse_other_data(snapshot, trainer, moved=before.dataset != run.dataset)
         trainer.restore(snapshot)
         if trainer.progress.finished and run.training.epochs == before.training.epochs:
-            return _done_before(trainer, notes)
+            # A run that was killed after its last checkpoint lacks the end of its curves, or its report.
+            done = _trained(trainer) if folder.is_complete else _fitted(trainer, notes)
+            return replace(done, done_before=True)
         trainer.progress.finished = False
-        _describe(trainer)
+        now = _environment(trainer)
+        tell_of_another_machine(began, now, run.training.amp, listener)
+        tell_of_other_keys(before, trainer)
+        _describe(trainer, now | {key: began[key] for key in ("command_line", "working_folder") if key in began})
         return _fitted(trainer, notes)
 
 
@@ -189,11 +206,3 @@ def _refuse_stray(located: Located) -> None:
             f"`{located.checkpoint}` is not in a run folder",
             hint="put it into the folder `checkpoints` of a run: `segcli resume RUN/checkpoints/FILE`",
         )
-
-
-def _done_before(trainer: Trainer, notes: Noting) -> Trained:
-    """Return a finished run; write its report if the run was killed before that."""
-    report, done = TrainingReport(notes), _trained(trainer, done_before=True)
-    if not trainer.folder.report.exists():
-        report.write(trainer, done)
-    return replace(done, report=report.written)

@@ -38,11 +38,17 @@ def replacing(path: Path, *, synced: bool = True) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the unfinished temporary files of killed processes from a folder."""
+def remove_leftovers(folder: Path, *, locked: bool = False) -> None:
+    """Remove the unfinished temporary files of killed processes from a folder.
+
+    Args:
+        folder: The folder.
+        locked: No other process may write there, so that files of a process with a used number are left over, too: in
+            a container, many processes have the same number.
+    """
     for path in folder.glob(".*.part"):
         number = path.name.removesuffix(".part").rpartition(".")[2]
-        if number.isdigit() and not _is_running(int(number)):
+        if number.isdigit() and (locked or not _is_running(int(number))):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:

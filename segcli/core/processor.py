@@ -1,8 +1,10 @@
 """Abilities of the processor."""
 
+import os
+import platform
 from pathlib import Path
 
-__all__ = ["has_fast_bf16", "processor_flags"]
+__all__ = ["has_fast_bf16", "processor_flags", "processor_kind", "usable_processors"]
 
 CPUINFO = Path("/proc/cpuinfo")
 """File in which Linux lists the abilities of each processor."""
@@ -23,6 +25,22 @@ def processor_flags(cpuinfo: Path = CPUINFO) -> frozenset[str] | None:
         return None
     listed = (line.partition(":") for line in lines)
     return next((frozenset(flags.split()) for key, _, flags in listed if key.strip() in ("flags", "Features")), None)
+
+
+def processor_kind(cpuinfo: Path = CPUINFO) -> str:
+    """Name the architecture of the processor and, where Linux lists it, its maker."""
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    listed = (line.partition(":") for line in lines)
+    makers = (value.strip() for key, _, value in listed if key.strip() in ("vendor_id", "CPU implementer"))
+    return " ".join([platform.machine(), *list(makers)[:1]])
+
+
+def usable_processors() -> int:
+    """Count the processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def has_fast_bf16() -> bool | None:

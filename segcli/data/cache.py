@@ -7,10 +7,13 @@ outdated file is ever read.
 
 import hashlib
 import shutil
+import struct
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import psutil
@@ -25,6 +28,19 @@ __all__ = ["DiskCache", "Forecast", "MemoryCache", "Resizing", "forecast"]
 
 READING = 2
 """Increase this when files are decoded differently, so that no outdated cache is read."""
+DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    RuntimeError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    BadZipFile,
+)
+"""Errors of a file that was changed or cut off; its checksums are compared when it is read."""
 HEADROOM = 0.8
 """Share of the free memory or disk that a cache may take."""
 
@@ -106,10 +122,13 @@ class DiskCache:
 
     def read(self, case: Case) -> Sample:
         """Return the decoded case, from its file or, the first time, from the source."""
-        path = self.path(case)
-        if path.exists():
-            with np.load(path, allow_pickle=False) as stored:
-                return _from_arrays({name: stored[name] for name in stored.files})
+        try:
+            path = self.path(case)
+        except OSError:  # the files vanished: the source says so
+            return self.source.read(case)
+        kept = _kept(path)
+        if kept is not None:
+            return kept
         sample = self.source.read(case)
         with replacing(path) as temporary, temporary.open("wb") as stream:
             np.savez(stream, allow_pickle=False, **_as_arrays(sample))
@@ -123,6 +142,15 @@ class DiskCache:
                 status = source.stat()
                 identity.append(f"{source.absolute()}|{status.st_mtime_ns}|{status.st_size}")
         return self.folder / f"{hashlib.sha256('|'.join(identity).encode()).hexdigest()[:32]}.npz"
+
+
+def _kept(path: Path) -> Sample | None:
+    """Read the arrays of a case; None if there is no file, or a damaged one."""
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            return _from_arrays({name: stored[name] for name in stored.files})
+    except DAMAGED:
+        return None
 
 
 def _as_arrays(sample: Sample) -> dict[str, Array]:

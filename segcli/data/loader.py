@@ -4,6 +4,8 @@ The sampler yields (epoch, sample) keys. Persistent workers thus know the epoch,
 batches without reading them.
 """
 
+import ctypes
+import errno
 import gc
 import multiprocessing
 import multiprocessing.connection
@@ -13,6 +15,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import queues
 from typing import Any
 
 import numpy as np
@@ -30,8 +33,16 @@ from segcli.data.settings import DataSettings
 
 __all__ = ["EvaluationLoader", "Loaded", "Loader", "TrainLoader", "batch_sizes"]
 
+FULL, CROWDED, MUTE = 71, 72, 73
+"""Exit codes of a worker that cannot send a batch: no shared memory, too many open files, any other reason."""
+PR_SET_PDEATHSIG = 1
+"""Number of the option of Linux's `prctl` that sets the signal for the death of the parent."""
 DYING_S = 2.0
 """Seconds to wait for a worker process to end after its connection broke."""
+NO_DESCRIPTOR = "items of ancillary data"
+"""Part of Python's message when a process may not open the file that another sends."""
+OPEN_MORE = "raise `ulimit -n`, or set `data.num_workers=0`"
+ENLARGE = "enlarge it, or set `data.num_workers=0`"
 Key = tuple[int, int]
 """Epoch, and position in the list of samples of that epoch."""
 
@@ -127,9 +138,29 @@ def _start_worker(_: int) -> None:
     """
     os.setpgid(0, 0)
     gc.freeze()  # a collection would copy the memory that is still shared with the main process
+    _die_with_parent()
     for signum in STOPPING:
         signal.signal(signum, signal.SIG_DFL if signum == signal.SIGTERM else signal.SIG_IGN)
     torch.set_num_threads(1)
+    queues.Queue._on_queue_feeder_error = staticmethod(_end_unheard)  # type: ignore[attr-defined]
+
+
+def _die_with_parent() -> None:
+    """Let Linux kill this worker when the main process is killed.
+
+    By itself, a worker notices it after 5 s, and then may wait for ever until its last batch is taken from the pipe.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        parent = multiprocessing.parent_process()
+        if parent is not None and os.getppid() != parent.pid:  # it was killed before
+            os._exit(MUTE)
+
+
+def _end_unheard(error: Exception, _: Any) -> None:
+    """End a worker that cannot send a batch; Python would drop the batch, and the training would wait for ever."""
+    full, crowded = (os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EMFILE))
+    os._exit(FULL if full else CROWDED if crowded else MUTE)
 
 
 class _Order(Sampler[list[Key]]):
@@ -212,14 +243,15 @@ class Loader:
         return [(number, worker) for number, worker in enumerate(self.workers) if not worker.is_alive()]
 
     def explained(self, error: Exception) -> SegcliError | None:
-        """Turn the error of a dead worker of this loader into a message; None for any other error.
+        """Turn the error of a dead worker, or too many open files, into a message; None for any other error.
 
         PyTorch raises the error from a signal handler, so it can occur anywhere in the main process. Instead, the
         connection to the dead worker may break first.
         """
-        if not (isinstance(error, OSError | EOFError) or "DataLoader worker" in str(error)):
-            return None
-        dead = self._dead_workers()
+        if os.strerror(errno.EMFILE) in str(error) or NO_DESCRIPTOR in str(error):
+            return DeviceError("too many open files", hint=OPEN_MORE)
+        is_theirs = isinstance(error, OSError | EOFError) or "DataLoader worker" in str(error)
+        dead = self._dead_workers() if is_theirs else []
         if not dead:
             return None
         number, worker = next(((n, w) for n, w in dead if (w.exitcode or 0) < 0), dead[0])
@@ -227,6 +259,8 @@ class Loader:
         position, kilobytes = self.cases.log[2 * number], self.cases.log[2 * number + 1]
         doing = "while reading" if position > 0 else "after reading"
         what = f"{doing} `{self.cases.cases[abs(position) - 1].place}`" if position else "before it read anything"
+        if code in (FULL, CROWDED):
+            return _unheard(number, full=code == FULL)
         name = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
         free = psutil.virtual_memory().available / 2**20
         message = (
@@ -236,9 +270,16 @@ class Loader:
         if name == "SIGKILL":
             return DeviceError(message, hint="lower `data.num_workers` or `data.batch_size`, or free memory")
         if name == "SIGBUS":
-            hint = "shared memory (/dev/shm) is full: enlarge it, or set `data.num_workers=0`"
-            return DeviceError(message, hint=hint)
+            return DeviceError(message, hint=f"shared memory (/dev/shm) is full: {ENLARGE}")
         return DataError(message, hint="try `data.num_workers=0` to see the cause; the file may be damaged")
+
+
+def _unheard(number: int, *, full: bool) -> DeviceError:
+    """Tell that a worker could not send a batch to the training."""
+    begun = f"loader worker {number} cannot send a batch"
+    if full:
+        return DeviceError(f"{begun}: shared memory (/dev/shm) is full", hint=ENLARGE)
+    return DeviceError(f"{begun}: too many open files", hint=OPEN_MORE)
 
 
 def batch_sizes(count: int, settings: DataSettings) -> list[int]:

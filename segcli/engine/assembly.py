@@ -82,9 +82,14 @@ class Assembly:
         """Map each value that can be monitored to True if higher is better; the first one is the default."""
         metrics = {metric.name: metric.higher_is_better for metric in self.metrics}
         whole = {f"{self.layout.whole}_{name}": rises for name, rises in metrics.items() if self.layout.whole}
+        values = {f"val_{name}": rises for name, rises in {**metrics, **whole}.items()}
+        return {**values, **dict.fromkeys(self.loss_values, False)}
+
+    @property
+    def loss_values(self) -> list[str]:
+        """List the values of a validation that the loss gives."""
         parts = part_names({name: LOSSES.load(name) for name in self.run.training.loss})
-        losses = dict.fromkeys(["loss", *(f"loss_{part}" for part in parts)], False)
-        return {f"val_{name}": rises for name, rises in {**metrics, **whole, **losses}.items()}
+        return [f"val_{name}" for name in ("loss", *(f"loss_{part}" for part in parts))]
 
     def scored(
         self,

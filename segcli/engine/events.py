@@ -89,7 +89,7 @@ class Silent:
 
 
 class Noting:
-    """Passes all events on and keeps warnings for a report.
+    """Passes all events on and keeps warnings for a report, each once.
 
     Args:
         listener: Receives all events.
@@ -99,13 +99,22 @@ class Noting:
         self.listener = listener
         self.warnings: list[str] = []
 
+    def keep(self, *warnings: str) -> None:
+        """Keep warnings without passing them on."""
+        self.warnings += [text for text in warnings if text not in self.warnings]
+
+    def go_on_from(self, earlier: list[str]) -> None:
+        """Put the warnings of the processes that trained a run so far before those of this one."""
+        self.warnings, new = list(earlier), self.warnings
+        self.keep(*new)
+
     def notice(self, text: str) -> None:
         """Pass on."""
         self.listener.notice(text)
 
     def warn(self, text: str) -> None:
         """Keep and pass on."""
-        self.warnings.append(text)
+        self.keep(text)
         self.listener.warn(text)
 
     def stage(self, text: str, total: int | None = None) -> None:
@@ -122,5 +131,5 @@ class Noting:
 
     def epoch(self, event: EpochDone) -> None:
         """Keep the notes of the epoch, and pass on."""
-        self.warnings += [f"epoch {event.epoch}: {note}" for note in event.notes]
+        self.keep(*(f"epoch {event.epoch}: {note}" for note in event.notes))
         self.listener.epoch(event)

@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import torch
 
-from segcli.core.files import told_when_full
+from segcli.core.files import told_when_full, write_text
 
 __all__ = ["COLUMNS", "Memory", "MemoryLog", "memory_of"]
 
@@ -62,7 +62,7 @@ def memory_of(device: torch.device) -> Memory:
 class MemoryLog:
     """Writes `memory.csv`: a line every few seconds, and one at the end of each epoch's training and validation.
 
-    A resumed run appends to the same file, so that the lines before a crash are kept.
+    A resumed run appends to the same file, after the lines up to the place where it goes on.
 
     Args:
         path: File to write.
@@ -73,6 +73,20 @@ class MemoryLog:
         self.path = path
         self.device = device
         self.written = time.monotonic()
+
+    def rewind(self, *, epoch: int, batch: int) -> None:
+        """Remove the lines that a run will write again when it goes on after `batch` of `epoch`, and unfinished lines.
+
+        Args:
+            epoch: Epoch that the run is in, counted from 1.
+            batch: Number of batches of this epoch that are done.
+        """
+        if not self.path.exists():
+            return
+        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        kept = [line for line in lines[1:] if _is_before(line, (epoch, batch))]
+        if len(kept) < len(lines) - 1:
+            write_text(self.path, "".join([f"{COLUMNS}\n", *kept]))
 
     def epoch_begins(self) -> None:
         """Reset the peak at the start of an epoch."""
@@ -96,3 +110,11 @@ class MemoryLog:
             begun = self.path.exists()
             with self.path.open("a", encoding="utf-8") as stream:
                 stream.write(line + "\n" if begun else f"{COLUMNS}\n{line}\n")
+
+
+def _is_before(line: str, place: tuple[int, int]) -> bool:
+    """Tell if a whole line of `memory.csv` lies before a place, given as epoch and batch."""
+    cells = line.split(",")
+    if len(cells) != len(COLUMNS.split(",")) or not line.endswith("\n"):
+        return False
+    return cells[1].isdigit() and cells[2].isdigit() and (int(cells[1]), int(cells[2])) < place

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from segcli.core.errors import CheckpointError, ConfigError
-from segcli.core.files import told_when_full
+from segcli.core.files import remove_leftovers, told_when_full
 from segcli.engine.checkpoint import Checkpoint, read_checkpoint, read_header
 
 if sys.platform != "win32":
@@ -32,6 +32,10 @@ WRITTEN = (
     "visualizations",
 )
 """Files and folders that a run writes, and that `--overwrite` removes."""
+
+
+UNFINISHED = ".tmp??????"
+"""Names of the files that safetensors renames when they are complete."""
 
 
 class RunFolder:
@@ -69,6 +73,11 @@ class RunFolder:
     def has_run(self) -> bool:
         """Tell if the folder already holds a run."""
         return self.history.exists() or any(self.checkpoints.glob("*.safetensors"))
+
+    @property
+    def is_complete(self) -> bool:
+        """Tell if the report, a finished run's last file, was written after its last checkpoint."""
+        return self.report.exists() and self.report.stat().st_mtime >= self.last.stat().st_mtime
 
     def refuse_if_used(self) -> None:
         """Refuse to overwrite a run in this folder.
@@ -120,9 +129,19 @@ class RunFolder:
             with suppress(OSError):  # on a full disk, the lock counts without the number of its process
                 os.ftruncate(descriptor, 0)
                 os.write(descriptor, str(os.getpid()).encode())
+            self._tidy()
             yield
         finally:
             os.close(descriptor)
+
+    def _tidy(self) -> None:
+        """Remove what a killed process left unfinished: its temporary files, as large as a checkpoint."""
+        remove_leftovers(self.checkpoints, locked=True)
+        for path in self.checkpoints.glob(UNFINISHED):
+            path.unlink()
+        parts = (*self.path.glob("tensorboard/*"), *self.path.glob("visualizations/*"))
+        for folder in (self.path, self.tensorboard, *parts):
+            remove_leftovers(folder)
 
     def newest(self) -> tuple[Checkpoint, Path, list[str]]:
         """Read the newest intact checkpoint; return it with its path and a warning for each that cannot be used.

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from segcli import __version__
 from segcli.core.errors import DeviceError, DeviceMemoryError
-from segcli.core.processor import has_fast_bf16
+from segcli.core.processor import has_fast_bf16, processor_kind
 
 __all__ = [
     "Precision",
@@ -209,7 +209,7 @@ def out_of_memory(error: Exception) -> DeviceMemoryError | None:
     return None
 
 
-def environment(device: torch.device, *, seed: int, data: dict[str, Any]) -> dict[str, Any]:
+def environment(device: torch.device, *, precision: str, seed: int, data: dict[str, Any]) -> dict[str, Any]:
     """Describe machine and software of a run, for the file beside its config."""
     described: dict[str, Any] = {
         "segcli": __version__,
@@ -217,7 +217,9 @@ def environment(device: torch.device, *, seed: int, data: dict[str, Any]) -> dic
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in PACKAGES},
         "device": str(device),
+        "processor": {"kind": processor_kind(), "instructions": torch.backends.cpu.get_cpu_capability()},
         "threads": torch.get_num_threads(),
+        "precision": precision,
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "command_line": ["segcli", *sys.argv[1:]],
         "working_folder": str(Path.cwd()),

@@ -12,6 +12,8 @@ from segcli.core.types import Array
 
 __all__ = ["video_to"]
 
+ROOM = 4096
+"""Bytes that are written to see if there is any room."""
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 """Codecs that OpenCV has on every system, by file suffix."""
 
@@ -52,6 +54,7 @@ class _Frames:
     def __init__(self, path: Path, file: Path, codec: str, fps: float) -> None:
         self.path, self.file, self.codec, self.fps = path, file, codec, fps
         self.writer: cv2.VideoWriter | None = None
+        self.count = 0
         self.first: tuple[Path, tuple[int, ...]] | None = None
 
     def add(self, source: Path, frame: Array) -> None:
@@ -59,6 +62,7 @@ class _Frames:
         height, width = frame.shape[:2]
         if self.first is None:
             self.first = source, (height, width)
+            self.file.write_bytes(bytes(ROOM))  # raises an error on a full disk; OpenCV tells of none
             code = cv2.VideoWriter.fourcc(*self.codec)
             self.writer = cv2.VideoWriter(str(self.file), code, self.fps, (width, height))
             if not self.writer.isOpened():
@@ -70,13 +74,22 @@ class _Frames:
                 hint="predict images of one size, or leave `--video` out",
             )
         assert self.writer is not None
+        self.count += 1
         self.writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
 
     def finish(self) -> None:
-        """Finish the video; refuse a video without frames."""
+        """Finish the video; refuse a video without frames, or with fewer than it was given."""
         if self.first is None:
             raise DataError(f"no frame for the video `{self.path}`: every image failed")
         self.close()
+        reader = cv2.VideoCapture(str(self.file))
+        found = max(int(reader.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+        reader.release()
+        if found != self.count:  # the disk became full
+            raise DataError(
+                f"cannot write the video `{self.path}`: {found} of {self.count} frames are in it",
+                hint="free space there",
+            )
 
     def close(self) -> None:
         """Close the writer, which completes the file."""

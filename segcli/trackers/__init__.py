@@ -22,6 +22,8 @@ class Tracker:
 
     Config: ClassVar[type[ConfigModel]] = ConfigModel
     """Keys of `logging.trackers`."""
+    begins_anew: ClassVar[bool] = False
+    """True if each process begins a record of its own, so that a resumed run repeats the scalars of earlier epochs."""
 
     def __init__(self, folder: Path, *, first_step: int | None, config: Any = None) -> None: ...
 

@@ -23,6 +23,8 @@ LONGEST = 500
 class MLflow(Tracker):
     """Metrics by epoch, config as parameters by dotted key, files of the run folder as artefacts."""
 
+    begins_anew = True
+
     class Config(ConfigModel):
         """Keys of `trackers: [{type: mlflow}]`."""
 

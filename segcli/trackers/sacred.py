@@ -36,6 +36,8 @@ Job = Callable[[Any], None]
 class Sacred(Tracker):
     """Values by epoch as Sacred metrics; at the end, files of the run folder as artefacts."""
 
+    begins_anew = True
+
     class Config(ConfigModel):
         """Keys of `trackers: [{type: sacred}]`."""
 

@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.summary.writer import event_file_writer
+from tensorboard.summary.writer.record_writer import RecordWriter
 from torch import Tensor, nn
 from torch.utils.tensorboard import FileWriter, SummaryWriter
 from torch.utils.tensorboard.summary import hparams, scalar
 
+from segcli.core.files import replacing
 from segcli.core.types import Array
 from segcli.trackers import Tracker
 
@@ -35,6 +39,12 @@ class TensorBoard(Tracker):
     def __init__(self, folder: Path, *, first_step: int | None, config: Any = None) -> None:
         self.folder = folder / "tensorboard"
         self.first_step = first_step
+        if first_step is not None:
+            for path in sorted(self.folder.rglob(EVENTS)):
+                if first_step == 1:  # what a run killed in its first epoch left, perhaps in the midst of the graph
+                    path.unlink()
+                elif path.parent.name != TEST and not path.name.endswith(HPARAMS):
+                    _cut(path, first_step)
         self.is_new = not any(self.folder.glob(EVENTS))
         self.writers: dict[str, SummaryWriter] = {}
         threading.excepthook = _without_writers
@@ -116,6 +126,24 @@ class TensorBoard(Tracker):
         """Close the event files."""
         for writer in self.writers.values():
             writer.close()
+
+
+def _cut(path: Path, first_step: int) -> None:
+    """Remove the events of an interrupted run from an epoch on, and an event that was written in part only.
+
+    TensorBoard can discard them, too, but only if its files sort by time: not after a clock was set back.
+    """
+    records = list(RawEventFileLoader(str(path)).Load())
+    events = [Event.FromString(record) for record in records]
+    kept = [
+        record
+        for record, event in zip(records, events, strict=True)
+        if event.step < first_step and not event.HasField("session_log")  # which would discard values of other files
+    ]
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        writer = RecordWriter(stream)
+        for record in kept:
+            writer.write(record)
 
 
 def _without_writers(failure: threading.ExceptHookArgs) -> None:

@@ -18,6 +18,8 @@ __all__ = ["Wandb"]
 class Wandb(Tracker):
     """Metrics and images by epoch, and the config."""
 
+    begins_anew = True
+
     class Config(ConfigModel):
         """Keys of `trackers: [{type: wandb}]`."""
 

@@ -1,5 +1,9 @@
 import os
+import re
 import signal
+import sys
+import time
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
@@ -183,3 +187,100 @@ def test_a_cache_says_what_it_takes_and_is_refused_when_that_does_not_fit(tmp_pa
     monkeypatch.setattr(caches.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 100}))
     with pytest.raises(ConfigError, match=r"data.cache=none"):
         forecast("disk", Drawn(), CASES, lambda case: 256, tmp_path / "not/there").check()
+
+
+def ended(pids, within_s):
+    deadline = time.monotonic() + within_s
+    while alive := [pid for pid in pids if Path(f"/proc/{pid}").exists()]:
+        if time.monotonic() > deadline:
+            return alive
+        time.sleep(0.02)
+    return []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of the death of its parent")
+def test_the_workers_of_a_killed_process_end_at_once():
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        loader = train(num_workers=2)
+        batches = loader.epoch(0)
+        next(batches)
+        os.write(writing, " ".join(str(worker.pid) for worker in loader.workers).encode())
+        time.sleep(60)
+        os._exit(0)
+    workers = [int(word) for word in os.read(reading, 100).split()]
+    assert len(workers) == 2
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert ended(workers, within_s=3.0) == []  # by themselves, they look for their parent every 5 s
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("unable to allocate shared memory(shm): No space left on device (28)", "shared memory (/dev/shm) is full"),
+        ("[Errno 24] Too many open files", "too many open files"),
+    ],
+)
+def test_a_worker_that_cannot_send_a_batch_ends_the_training_in_one_sentence(monkeypatch, reason, message):
+    main, dumps = os.getpid(), ForkingPickler.dumps
+
+    def refused(value, protocol=None):
+        if os.getpid() == main:
+            return dumps(value, protocol)
+        raise RuntimeError(reason)
+
+    monkeypatch.setattr(ForkingPickler, "dumps", refused)  # the workers are forked from this process
+    loader = train(num_workers=1)
+    try:
+        with pytest.raises(DeviceError, match=re.escape(message)) as failure:
+            next(loader.epoch(0))
+        assert "data.num_workers=0" in str(failure.value.hint)
+    finally:
+        loader.close()
+
+
+def test_a_damaged_file_of_the_disk_cache_is_decoded_anew(tmp_path):
+    source = DiskCache(Drawn(), tmp_path / "cache", "settings")
+    case = Case("1", tmp_path / "1.png")
+    case.image.write_bytes(b"x")
+    whole = source.read(case)
+    path = source.path(case)
+    content = path.read_bytes()
+    rng = np.random.default_rng(10)
+    damages = [b"", content[:50], content[: len(content) // 2], b"\x93NUMPY" + content]
+    damages += [
+        content[:place] + bytes([content[place] ^ rng.integers(1, 256)]) + content[place + 1 :]
+        for place in rng.integers(0, len(content), 200)
+    ]
+    for damaged in damages:
+        path.write_bytes(damaged)
+        again = source.read(case)
+        assert np.array_equal(again.image, whole.image)
+        assert {name: values.tobytes() for name, values in again.maps.items()} == {
+            name: values.tobytes() for name, values in whole.maps.items()
+        }
+
+
+def test_files_that_vanish_are_told_by_the_source_with_a_disk_cache_too(tmp_path):
+    class Gone:
+        def read(self, case):
+            raise DataError(f"no file `{case.image.name}`")
+
+    with pytest.raises(DataError, match=r"no file `9\.png`"):
+        DiskCache(Gone(), tmp_path / "cache", "settings").read(Case("9", tmp_path / "9.png"))
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(24, "Too many open files"), RuntimeError("received 0 items of ancillary data")]
+)
+def test_a_main_process_with_too_many_open_files_says_so(monkeypatch, error):
+    def refused(_):
+        raise error
+
+    loader = train(num_workers=2)
+    monkeypatch.setattr(type(loader.loader), "__iter__", refused)
+    with pytest.raises(DeviceError, match="too many open files") as failure:
+        next(loader.epoch(0))
+    assert failure.value.hint == "raise `ulimit -n`, or set `data.num_workers=0`"

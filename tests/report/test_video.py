@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from segcli.core.errors import ConfigError, DataError
+from segcli.report import video
 from segcli.report.video import video_to
 
 
@@ -18,11 +19,11 @@ def test_frames_become_a_video_that_opencv_reads_back(tmp_path, ending):
     with video_to(path, 5.0) as add:
         for value in (250, 20, 120):
             add(Path("x.png"), frame(value))
-    video = cv2.VideoCapture(str(path))
-    assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(5.0)
+    played = cv2.VideoCapture(str(path))
+    assert played.get(cv2.CAP_PROP_FPS) == pytest.approx(5.0)
     reds = []
     while True:
-        more, picture = video.read()
+        more, picture = played.read()
         if not more:
             break
         assert picture.shape == (32, 48, 3)
@@ -53,3 +54,24 @@ def test_an_unknown_ending_and_no_frames_are_told(tmp_path):
 def test_without_a_path_there_is_no_video():
     with video_to(None, 5) as add:
         assert add is None
+
+
+@pytest.mark.parametrize("ending", ["mp4", "avi"])
+def test_a_video_that_is_cut_off_by_a_full_disk_is_told_and_removed(tmp_path, monkeypatch, ending):
+    close = video._Frames.close
+
+    def cut_off(frames):
+        close(frames)
+        if frames.file.exists():
+            frames.file.write_bytes(frames.file.read_bytes()[:300])
+
+    monkeypatch.setattr(video._Frames, "close", cut_off)
+
+    def write():
+        with video_to(tmp_path / f"clip.{ending}", 5.0) as add:
+            for value in range(4):
+                add(Path("x.png"), frame(value))
+
+    with pytest.raises(DataError, match=r"cannot write the video .*: 0 of 4 frames are in it"):
+        write()
+    assert list(tmp_path.iterdir()) == []

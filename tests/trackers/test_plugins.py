@@ -43,6 +43,15 @@ def test_a_sacred_run_has_config_metrics_artefacts_console_output_and_host(sacre
     assert "epoch 2/2" in (folder / "cout.txt").read_text()
 
 
+def test_the_record_of_a_resumed_run_has_every_epoch_once(sacred, run_cli, tiny):
+    assert run_cli("train", tiny(logging__trackers=["sacred"])).code == 0
+    assert run_cli("resume", "tiny", "training.epochs=4").code == 0
+    metrics = json.loads(Path("outputs/experiments/tiny/sacred/2/metrics.json").read_text())
+    for name, series in metrics.items():
+        assert series["steps"] == [1, 2, 3, 4], name
+    assert metrics["val/loss"]["values"] == [entry["val"]["val_loss"] for entry in history()]
+
+
 def test_sacreds_own_reader_opens_the_run(sacred, run_cli, tiny, workplace):
     assert run_cli("train", tiny(logging__trackers=[{"type": "sacred", "folder": str(workplace / "runs")}])).code == 0
     from sacred.observers import FileStorageObserver

@@ -6,7 +6,20 @@ from typing import Any
 
 from segcli.config.schema import EarlyStopping
 
-__all__ = ["Monitor"]
+__all__ = ["Monitor", "other_meaning"]
+
+
+def other_meaning(before: Mapping[str, Any], now: Mapping[str, Any], *, is_loss: bool) -> str | None:
+    """Name the key of a config whose change gives the monitored value another meaning; None if there is none.
+
+    Args:
+        before: Config of the checkpoint.
+        now: Config of the resumed run.
+        is_loss: The monitored value is the loss or a part of it.
+    """
+    if is_loss and before["training"]["loss"] != now["training"]["loss"]:
+        return "training.loss"
+    return "inference" if before["inference"] != now["inference"] else None
 
 
 class Monitor:
@@ -61,24 +74,32 @@ class Monitor:
             "waited": self.waited,
         }
 
-    def restore(self, state: dict[str, Any], history: Sequence[dict[str, Any]]) -> str | None:
+    def restore(
+        self, state: dict[str, Any], history: Sequence[dict[str, Any]], *, why: str | None = None
+    ) -> str | None:
         """Restore the state from a checkpoint.
 
         If another value is monitored now, the best value so far is that of the epoch that the best checkpoint holds,
-        and patience begins anew.
+        and patience begins anew. A value that is computed in another way is not known for the best checkpoint.
+
+        Args:
+            state: State from the checkpoint.
+            history: Values of all epochs so far.
+            why: Key that changed how the monitored value is computed; None if none did.
 
         Returns:
             A message if another value is monitored now.
         """
         self.best, self.best_epoch, self.waited = state["best"], state["best_epoch"], state["waited"]
         before, rose = state["monitor"], not state.get("lower_is_better", self.lower_is_better)
-        if before == self.name and rose is not self.lower_is_better:
+        if before == self.name and rose is not self.lower_is_better and why is None:
             return None
         values = {entry["epoch"]: entry["val"].get(self.name, math.nan) for entry in history}
-        known = values.get(self.best_epoch, math.nan)
+        known = math.nan if why else values.get(self.best_epoch, math.nan)
         self.waited = 0
         what = f"`{self.name}` is monitored from now on, {'lower' if self.lower_is_better else 'higher'} is better"
         what += f" (`{before}` before)" if before != self.name else ""
+        what = what if why is None else f"`{self.name}` is another value with another `{why}`"
         if self.best_epoch is None or math.isnan(known):
             self.best, self.best_epoch = None, None
             return f"{what}: it is not known for the best checkpoint, which the next validation replaces"

@@ -46,6 +46,8 @@ class Snapshot:
     history: list[dict[str, Any]] = field(default_factory=list)
     best_validation: dict[str, Any] = field(default_factory=dict)
     """`Evaluation.remembered` of the best validation; empty before the first validation."""
+    warnings: list[str] = field(default_factory=list)
+    """Warnings so far, for the report."""
     dataset: dict[str, Any] = field(default_factory=dict)
     """Fingerprint of the training data; order and random numbers depend on the list of cases."""
 
@@ -66,6 +68,7 @@ class Snapshot:
             "early_stopping": self.monitor,
             "history": self.history,
             "best_validation": self.best_validation,
+            "warnings": self.warnings,
             "dataset": self.dataset,
         }
         random = {f"random/{name}": value for name, value in self.random.items()}
@@ -91,5 +94,6 @@ class Snapshot:
             monitor=header["early_stopping"],
             history=header["history"],
             best_validation=header.get("best_validation", {}),  # missing in checkpoints of older versions
+            warnings=header.get("warnings", []),
             dataset=header["dataset"],
         )

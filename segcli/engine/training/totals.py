@@ -55,9 +55,10 @@ class Totals:
         self.sums, self.tally = {}, Tally(self.tally.metrics)
 
     def losses(self) -> dict[str, float]:
-        """Compute the mean of each loss over the images; empty before the first batch."""
+        """Compute the mean of each loss over the images, by name; empty before the first batch."""
         images = float(self.sums.get("images", torch.tensor(0.0)))
-        return {name: float(value) / images for name, value in self.sums.items() if name != "images" and images}
+        names = sorted(self.sums.keys() - {"images"})  # a checkpoint keeps no order
+        return {name: float(self.sums[name]) / images for name in names if images}
 
     def averages(self) -> dict[str, float]:
         """Compute the mean of each loss, then the headline value of each metric."""

@@ -7,13 +7,23 @@ from typing import Any
 from torch import Tensor, nn
 
 from segcli.config.schema import Run
+from segcli.core.errors import Stopped
 from segcli.core.files import plain
 from segcli.core.registry import TRACKERS
 from segcli.core.types import Array
 from segcli.engine.events import Listener
 from segcli.trackers import Tracker
 
-__all__ = ["Tracking"]
+__all__ = ["Tracking", "raise_if_elsewhere"]
+
+
+def raise_if_elsewhere(error: Exception) -> None:
+    """Raise an error again that no logging caused: a stop, or the death of a loader worker.
+
+    Both are raised in signal handlers, and so wherever the main process is at that moment.
+    """
+    if isinstance(error, Stopped) or "DataLoader worker" in str(error):
+        raise error
 
 
 class Tracking:
@@ -43,6 +53,10 @@ class Tracking:
         """Record values by tag."""
         self._each(lambda tracker: tracker.scalars(values, step))
 
+    def earlier_scalars(self, values: dict[str, float], step: int) -> None:
+        """Record values of an epoch before this process, for trackers that begin anew."""
+        self._each(lambda tracker: tracker.scalars(values, step) if tracker.begins_anew else None)
+
     def comparisons(self, values: dict[str, dict[str, float]], step: int) -> None:
         """Record several lines per chart by tag."""
         self._each(lambda tracker: tracker.comparisons(values, step))
@@ -61,6 +75,7 @@ class Tracking:
             try:
                 tracker.graph(network, image)
             except Exception as error:
+                raise_if_elsewhere(error)
                 reason = (str(error).strip() or repr(error)).splitlines()[0]
                 self.listener.warn(f"tracker `{name}` cannot record the network graph: {reason[:160]}")
 
@@ -81,5 +96,6 @@ class Tracking:
             try:
                 call(tracker)
             except Exception as error:
+                raise_if_elsewhere(error)
                 del self.trackers[name]
                 self.listener.warn(f"tracker `{name}` failed and is switched off: {error}")

@@ -17,14 +17,14 @@ from segcli.core.randomness import seed_of
 from segcli.data.loader import EvaluationLoader, Loaded, TrainLoader
 from segcli.engine.assembly import Assembly
 from segcli.engine.checkpoint import write_checkpoint
-from segcli.engine.events import EpochDone, Listener, StepDone
+from segcli.engine.events import EpochDone, Listener, Noting, StepDone
 from segcli.engine.inference.evaluator import Evaluation, evaluate
 from segcli.engine.memory import MemoryLog, memory_of
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import give_memory_back, out_of_memory, random_state, restore_random_state, seed_everything
 from segcli.engine.stopping import StopSignal
 from segcli.engine.training.batches import one_value
-from segcli.engine.training.monitor import Monitor
+from segcli.engine.training.monitor import Monitor, other_meaning
 from segcli.engine.training.snapshot import Progress, Snapshot
 from segcli.engine.training.step import training_step
 from segcli.engine.training.watching import Watching
@@ -68,7 +68,7 @@ class Trainer:
         self.train = train
         self.val = val
         self.dataset = dataset
-        self.listener = listener
+        self.listener = listener if isinstance(listener, Noting) else Noting(listener)
         self.stop = stop
         self.step = training_step(parts, listener.warn)
         self.progress = Progress()
@@ -100,6 +100,7 @@ class Trainer:
             monitor=self.monitor.state,
             history=self.history,
             best_validation=self.best_validation,
+            warnings=self.listener.warnings,
             dataset=self.dataset,
         )
 
@@ -107,11 +108,15 @@ class Trainer:
         """Restore the state of a stopped run."""
         self.step.stepper.restore(snapshot.stepper, snapshot.scaler)
         self.progress = snapshot.progress
+        self.memory.rewind(epoch=self.progress.epoch + 1, batch=self.progress.batch)
         self.history = snapshot.history
         self.best_validation = snapshot.best_validation
+        self.listener.go_on_from(snapshot.warnings)
         if snapshot.scheduler:
             self.schedule.state = snapshot.scheduler
-        message = self.monitor.restore(snapshot.monitor, snapshot.history)
+        is_loss = self.monitor.name in self.parts.loss_values
+        why = other_meaning(snapshot.config, self.run.resolved(), is_loss=is_loss)
+        message = self.monitor.restore(snapshot.monitor, snapshot.history, why=why)
         if message is not None:
             self.listener.warn(message)
             self.schedule.forget_monitored()
@@ -154,7 +159,7 @@ class Trainer:
         cases = self.val.cases.cases if self.val else []
         watching = Watching(self.parts, self.folder, cases, self.listener, epochs=self.progress.epoch)
         try:
-            watching.begin(self.parts.network)
+            watching.begin(self.parts.network, self.history)
             while not self.progress.finished:
                 started = time.monotonic()
                 self.memory.epoch_begins()
@@ -319,8 +324,9 @@ class Trainer:
         if validated:
             self.memory.close_stage(**self._place("val", started))
         rate = self.schedule.rate(max(progress.step - 1, 0))
-        skipped, progress.skipped = progress.skipped, 0
-        progress.epoch, progress.batch = progress.epoch + 1, 0
+        notes = [f"{progress.skipped} batches skipped: loss not finite"] if progress.skipped else []
+        progress.epoch, progress.batch, progress.skipped = progress.epoch + 1, 0, 0
+        self.listener.keep(*(f"epoch {progress.epoch}: {note}" for note in notes))
         progress.elapsed_s += time.monotonic() - started
         improved = self._judge(val)
         if improved and validated:
@@ -329,9 +335,11 @@ class Trainer:
         self.step.totals.clear()
         entry = {"epoch": progress.epoch, "train": train, "val": val, "learning_rate": rate}
         self.history.append({**entry, "val_per_class": per_class} if per_class else entry)
-        self._write(best=improved)
+        self.step.guard.settle()
+        # Before the checkpoint: a run killed in between repeats the epoch, and trackers discard what they have of it.
         watching.epoch_over(self.history[-1], self.step.stepper.best_network, improved=improved)
-        self._tell_epoch(self.history[-1], time.monotonic() - started, improved=improved, skipped=skipped)
+        self._write(best=improved)
+        self._tell_epoch(self.history[-1], time.monotonic() - started, improved=improved, notes=notes)
         if not progress.finished:
             self.stop.raise_if_asked()
 
@@ -369,11 +377,10 @@ class Trainer:
     def _write(self, *, best: bool) -> None:
         settings, epoch = self.run.checkpoint, self.progress.epoch
         keep = settings.save_every is not None and not settings.keep_best_only and epoch % settings.save_every == 0
-        self.step.guard.settle()
         write_yaml(self.folder.history, self.history)
         self.save(best=best, keep=keep)
 
-    def _tell_epoch(self, entry: dict[str, Any], elapsed_s: float, *, improved: bool, skipped: int) -> None:
+    def _tell_epoch(self, entry: dict[str, Any], elapsed_s: float, *, improved: bool, notes: list[str]) -> None:
         progress = self.progress
         left = self.run.training.epochs - progress.epoch
         self.listener.epoch(
@@ -387,7 +394,7 @@ class Trainer:
                 remaining_s=progress.elapsed_s / max(progress.epoch, 1) * left,
                 improved=improved,
                 patience_left=self.monitor.patience_left if entry["val"] else None,
-                notes=[f"{skipped} batches skipped: loss not finite"] if skipped else [],
+                notes=notes,
                 per_class=entry.get("val_per_class", {}),
             )
         )

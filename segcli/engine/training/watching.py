@@ -21,7 +21,7 @@ from segcli.engine.runfolder import RunFolder
 from segcli.engine.training.activations import observed, observed_layers, undisturbed
 from segcli.engine.training.monitor import Monitor
 from segcli.engine.training.panels import Panels, picked
-from segcli.engine.training.tracking import Tracking
+from segcli.engine.training.tracking import Tracking, raise_if_elsewhere
 from segcli.files.png import PNG
 from segcli.metrics import Scored
 
@@ -69,8 +69,10 @@ class Watching:
 
         self.on[PICTURES] = bool(cases) and drawn and self.settings.visualization_interval is not None
 
-    def begin(self, network: nn.Module) -> None:
-        """Log the network graph before the first step."""
+    def begin(self, network: nn.Module, history: Sequence[dict[str, Any]]) -> None:
+        """Log the network graph and earlier epochs, before the first step."""
+        for entry in history:
+            self.tracking.earlier_scalars(_scalars(entry), entry["epoch"])
         if self.tracking.is_on:
             io, stride = self.parts.network.io, self.parts.network.stride
             length = stride * max(4, -(-SMALL // stride))
@@ -87,20 +89,8 @@ class Watching:
     def epoch_over(self, entry: dict[str, Any], network: nn.Module, *, improved: bool) -> None:
         """Log an epoch, with its history entry and the network that was validated."""
         epoch, train = entry["epoch"], entry["train"]
-        val = {name.removeprefix("val_"): value for name, value in entry["val"].items()}
-        self.tracking.scalars(
-            {
-                **{f"train/{name}": value for name, value in train.items()},
-                **{f"val/{name}": value for name, value in val.items()},
-                **{
-                    f"val_per_class/{name}/{label}": value
-                    for name, classes in entry.get("val_per_class", {}).items()
-                    for label, value in classes.items()
-                },
-                "learning_rate": entry["learning_rate"],
-            },
-            epoch,
-        )
+        val = _validated(entry)
+        self.tracking.scalars(_scalars(entry), epoch)
         both = {f"comparison/{name}": {"train": train[name], "val": val[name]} for name in train if name in val}
         self.tracking.comparisons(both, epoch)
         if self.on[IMAGES] and val and (improved or self._are_due(epoch, self.settings.image_log_frequency)):
@@ -164,9 +154,28 @@ class Watching:
         try:
             call()
         except Exception as error:
+            raise_if_elsewhere(error)
             for key in keys:
                 self.on[key] = False
                 self.listener.warn(f"`{key}` failed and is switched off: {error}")
+
+
+def _validated(entry: dict[str, Any]) -> dict[str, float]:
+    return {name.removeprefix("val_"): value for name, value in entry["val"].items()}
+
+
+def _scalars(entry: dict[str, Any]) -> dict[str, float]:
+    """List the values of an epoch by tag."""
+    return {
+        **{f"train/{name}": value for name, value in entry["train"].items()},
+        **{f"val/{name}": value for name, value in _validated(entry).items()},
+        **{
+            f"val_per_class/{name}/{label}": value
+            for name, classes in entry.get("val_per_class", {}).items()
+            for label, value in classes.items()
+        },
+        "learning_rate": entry["learning_rate"],
+    }
 
 
 def _hyperparameters(run: Run) -> dict[str, str | float | bool]:
