@@ -61,7 +61,7 @@ class _Upright(Picture):
     def __init__(self, picture: Picture, orientation: int) -> None:
         self.picture, self.orientation = picture, orientation
         self.path, self.hint, self.page_count = picture.path, picture.hint, picture.page_count
-        self.channels, self.itemsize = picture.channels, picture.itemsize
+        self.channels, self.itemsize, self.at_once = picture.channels, picture.itemsize, picture.at_once
         self.bilevel, self.white_is_zero = picture.bilevel, picture.white_is_zero
         self.size = shown_size(picture.size, orientation)
         self.spacing = None if picture.spacing is None else shown_size(picture.spacing, orientation)
