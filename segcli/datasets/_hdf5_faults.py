@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from segcli.core.machine_memory import too_large
+from segcli.core.free_memory import too_large
 from segcli.data.checks import Finding
 from segcli.data.whole_numbers import NEAR
 from segcli.files._hdf5_content import never_written, numbers_in, unwritten

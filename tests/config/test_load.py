@@ -1,4 +1,5 @@
 import json
+import os
 import random
 from pathlib import Path
 
@@ -377,3 +378,29 @@ def test_an_experiment_file_that_is_no_text_is_blamed_by_line(tmp_path):
     path.write_bytes(b"name: tiny\nmodel: r\xe9seau\n")
     with pytest.raises(ConfigError, match=r"run.yaml:2` is not UTF-8 text \(byte 0xe9\)"):
         load_run(path)
+
+
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        (f"dataset.paths.root={LONG}", "cannot be the name of a file"),
+        (f"dataset.classes_file={LONG}.csv", "no file"),
+        (f"dataset={LONG}.yaml", "no data-set file"),
+        ("logging.trackers=-1", "logging.trackers: "),
+        ("logging.trackers=.nan", "logging.trackers: "),
+        ("logging.trackers=sacred", "logging.trackers: "),
+        ("training.loss={null: 2}", "unknown loss `None`"),
+        ("training.loss={true: {weight: 1}}", "unknown loss `True`"),
+    ],
+)
+def test_a_name_too_long_for_a_file_and_trackers_that_are_no_list_are_told(load, override, text):
+    assert text in mistakes(load, override)
+
+
+def test_a_pipe_that_nobody_writes_is_no_config(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(ConfigError, match="is a pipe, not a file"):
+        load_run(tmp_path / "pipe.yaml", [])

@@ -251,7 +251,7 @@ def test_chunks_that_hold_several_cases_count_for_each(tmp_path):
 
 
 def test_a_case_larger_than_the_memory_is_refused_before_it_is_read(data, run_cli, monkeypatch):
-    monkeypatch.setattr("segcli.core.machine_memory.psutil.virtual_memory", lambda: SimpleNamespace(total=2**10))
+    monkeypatch.setattr("segcli.core.free_memory.psutil.virtual_memory", lambda: SimpleNamespace(total=2**10))
     assert "a case of `data/train.h5` takes" in checked(run_cli)[0]["message"]
 
 

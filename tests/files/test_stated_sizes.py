@@ -1,7 +1,6 @@
 """Sizes that headers state: none is 0, and none is larger than the memory or than what is stored."""
 
 import json
-from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -52,9 +51,9 @@ def write_tiff(path):
 def test_a_volume_larger_than_the_memory_is_refused_before_it_is_read(tmp_path, monkeypatch, name, write, labels):
     write(tmp_path / name)
     assert read_voxels(tmp_path / name, labels=labels).shape == (*VOXELS.shape, 1)
-    memory = SimpleNamespace(total=VOXELS.nbytes - 1)
-    monkeypatch.setattr("segcli.core.machine_memory.psutil.virtual_memory", lambda: memory)
-    with pytest.raises(DataError, match=rf"`.*{name}` takes 0 GiB, but this machine has 0 GiB"):
+    monkeypatch.setattr("segcli.core.free_memory.CHECKED", 0)
+    monkeypatch.setattr("segcli.core.free_memory.free_bytes", lambda: VOXELS.nbytes - 1)
+    with pytest.raises(DataError, match=rf"`.*{name}` states 12x16x20x1 values, .* of memory are free"):
         read_voxels(tmp_path / name, labels=labels)
 
 
