@@ -5,10 +5,12 @@ from collections.abc import Sequence
 
 from segcli.cli.app import app
 from segcli.core.addresses import refuse_addresses
-from segcli.core.errors import SegcliError, Stopped
+from segcli.core.errors import DeviceMemoryError, SegcliError, Stopped
 from segcli.core.paths import expanded_arguments
 
 __all__ = ["run"]
+
+OUT_OF_MEMORY = "stop other programs, or set a smaller `data.batch_size`, `data.num_workers` or `--tile`"
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -26,6 +28,12 @@ def run(arguments: Sequence[str]) -> int:
     except SegcliError as error:
         from segcli.cli import console
 
+        console.error(error)
+        return error.exit_code
+    except MemoryError:
+        from segcli.cli import console
+
+        error = DeviceMemoryError("the memory of this machine is exhausted", hint=OUT_OF_MEMORY)
         console.error(error)
         return error.exit_code
     except Stopped as stopped:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from segcli.core.errors import CheckpointError, nearest
 from segcli.core.names import safe_name
+from segcli.core.paths import exists, is_file
 
 __all__ = ["EXPERIMENTS", "Located", "checkpoint_names", "locate_run", "run_names"]
 
@@ -103,10 +104,10 @@ def _located(text: str | None) -> Located:
             )
         return Located(EXPERIMENTS / names[0], newest=True)
     path = Path(text)
-    if path.is_file() or path.suffix in {".safetensors", ".pt", ".pth", ".ckpt"}:
+    if is_file(path) or path.suffix in {".safetensors", ".pt", ".pth", ".ckpt"}:
         return Located(path.absolute().parent.parent, path)
     for folder in (path, EXPERIMENTS / text):
-        if (folder / "config.yaml").is_file() or (folder / "checkpoints").is_dir():
+        if is_file(folder / "config.yaml") or exists(folder / "checkpoints"):
             return Located(folder)
     close = nearest(text, run_names())
     hint = f"did you mean `{close}`?" if close else f"runs are folders under `{EXPERIMENTS}`"

@@ -39,7 +39,8 @@ def _chosen(values: dict[str, Any]) -> Iterator[_Chosen]:
     if isinstance(training, dict):
         yield from _chosen_in_training(training)
     logging = values.get("logging")
-    for index, entry in enumerate(logging.get("trackers") or [] if isinstance(logging, dict) else []):
+    trackers = logging.get("trackers") if isinstance(logging, dict) else None
+    for index, entry in enumerate(trackers if isinstance(trackers, list) else []):
         if isinstance(entry, dict) and isinstance(entry.get("type"), str):
             here: Loc = ("logging", "trackers", index)
             yield _Chosen(TRACKERS, entry["type"], here, here, entry, Component)

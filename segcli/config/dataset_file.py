@@ -8,7 +8,7 @@ from segcli.config.document import Document, Origin, Problem, read_document
 from segcli.config.overrides import Override
 from segcli.core.addresses import is_address
 from segcli.core.errors import ConfigError
-from segcli.core.paths import expanded
+from segcli.core.paths import exists, expanded, is_file
 
 __all__ = ["expand_network", "inline_dataset", "resolve_paths"]
 
@@ -47,7 +47,7 @@ def inline_dataset(document: Document, experiment: Path, overrides: Sequence[Ove
 def _find(given: str, experiment: Path, origin: Origin) -> Path:
     candidates = [experiment.parent / given, Path(given)]
     for candidate in candidates:
-        if candidate.is_file():
+        if is_file(candidate):
             return candidate
     looked = " and ".join(f"`{candidate}`" for candidate in dict.fromkeys(candidates))
     raise ConfigError(f"{origin.text}: no data-set file `{given}`", hint=f"looked for {looked}")
@@ -80,7 +80,7 @@ def _absolute(given: str, folder: Path | None) -> Path | str:
     except ValueError:
         return given
     beside = path if folder is None else folder / path
-    return (beside if beside.exists() else path).absolute()
+    return (beside if exists(beside) else path).absolute()
 
 
 def expand_network(document: Document) -> None:
@@ -100,7 +100,7 @@ def _resolve_network(model: dict[str, Any], folder: Path | None) -> None:
     name = model.get("type")
     if folder is not None and isinstance(name, str) and ".py:" in name:
         file, _, kind = name.rpartition(":")
-        if (folder / file).is_file():
+        if is_file(folder / file):
             model["type"] = f"{(folder / file).absolute()}:{kind}"
 
 
@@ -113,4 +113,4 @@ def _resolve_classes(dataset: dict[str, Any], folder: Path | None) -> None:
         return  # the schema refuses it
     if path is not None:
         beside = path if folder is None else folder / path
-        dataset["classes_file"] = beside.absolute() if beside.is_file() else path
+        dataset["classes_file"] = beside.absolute() if is_file(beside) else path

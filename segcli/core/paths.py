@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segcli.core.errors import ConfigError
 
-__all__ = ["escaped", "expanded", "expanded_arguments"]
+__all__ = ["escaped", "exists", "expanded", "expanded_arguments", "is_file"]
 
 VARIABLE = re.compile(r"\$(?:(?P<literal>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)\})", re.ASCII)
 OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
@@ -64,7 +64,7 @@ def _argument(word: str) -> str:
     option = OPTION.match(word)
     start = option.end() if option else 0
     value = word[start:]
-    if OVERRIDE.match(word) or not (value.startswith("~") or "$" in value) or _exists(value):
+    if OVERRIDE.match(word) or not (value.startswith("~") or "$" in value) or exists(Path(value)):
         return word
     try:
         return word[:start] + expanded(value)
@@ -72,8 +72,17 @@ def _argument(word: str) -> str:
         raise ConfigError(f"`{value}`: {error}", hint="set the variable, or name the path in full") from None
 
 
-def _exists(text: str) -> bool:
+def exists(path: Path) -> bool:
+    """Tell whether a path that somebody typed leads somewhere; one that is no name of a file leads nowhere."""
     try:
-        return Path(text).exists()
+        return path.exists()
+    except (OSError, ValueError):  # too long, or below a folder that cannot be read
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether a path that somebody typed is a file, as `exists`."""
+    try:
+        return path.is_file()
     except (OSError, ValueError):
         return False

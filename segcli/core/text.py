@@ -23,6 +23,8 @@ MARKS = (
 """Byte order marks at the beginning of a file."""
 LONGEST = 2**26
 """Bytes of a text file."""
+LONGEST_HEADER = 2**16
+"""Characters of the first line of a table."""
 SEPARATORS = ",;\t"
 STATED = re.compile(r"sep=([^\w\s\"]|\t)", re.IGNORECASE)
 """First line with which spreadsheets state the separator."""
@@ -80,6 +82,8 @@ def read_json(path: Path) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         message = f"`{path}:{error.lineno}` is not valid JSON ({error.msg}, column {error.colno})"
         raise DataError(message, hint="correct this line") from None
+    except ValueError:  # more digits than Python converts
+        raise DataError(f"`{path}` holds a number of too many digits", hint="write it anew") from None
     except RecursionError:
         raise DataError(f"`{path}` is not usable JSON (it is nested too deeply)", hint="write it anew") from None
     if not isinstance(values, dict):
@@ -103,10 +107,14 @@ def read_table(path: Path) -> tuple[list[str], list[Row]]:
     if stated is None:
         text.seek(0)
     before = text.getvalue()[: text.tell()].count("\n")
-    separator = _separator(header) if stated is None else stated[1]
-    reader = csv.reader(text, delimiter=separator, skipinitialspace=True, strict=True)
     columns: list[str] = []
     rows: list[Row] = []
+    if len(header) > LONGEST_HEADER:
+        raise DataError(
+            f"`{path}` has a first line of {len(header):,} characters", hint="give the table that you meant"
+        )
+    separator = _separator(header) if stated is None else stated[1]
+    reader = csv.reader(text, delimiter=separator, skipinitialspace=True, strict=True)
     try:
         for cells in reader:
             stripped = [cell.strip() for cell in cells]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from segcli.core.addresses import is_address
+from segcli.core.names import printable
 from segcli.core.paths import escaped, expanded
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ __all__ = ["Array", "Batch", "ConfigModel", "FilePath", "IOSpec", "Mask", "Outpu
 
 Array: TypeAlias = npt.NDArray[Any]
 Mask: TypeAlias = npt.NDArray[np.bool_]
+LONGEST_NAME = 255
+"""Longest name of a file in bytes."""
 Outputs: TypeAlias = "dict[str, Tensor]"
 """Raw logits of a network by name, each `(B, K, *S)` or `(B, K)`."""
 Batch: TypeAlias = "dict[str, Tensor]"
@@ -27,11 +30,13 @@ Batch: TypeAlias = "dict[str, Tensor]"
 
 
 def _path(typed: Any) -> Any:
-    if not isinstance(typed, str):
+    if not isinstance(typed, str | Path):
         return typed
-    path = expanded(typed)
+    path = expanded(typed) if isinstance(typed, str) else str(typed)
     if is_address(path):
         raise ValueError(f"`{path}` is an address, and segcli opens no connection")
+    if "\0" in path or any(len(part.encode("utf-8", "surrogatepass")) > LONGEST_NAME for part in Path(path).parts):
+        raise ValueError(f"`{printable(path)}` cannot be the name of a file")
     return Path(path)
 
 

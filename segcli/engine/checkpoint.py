@@ -3,7 +3,6 @@
 Writing needs no pickle, and reading runs no code from the file.
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -12,20 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
 from segcli.core.errors import CheckpointError
 from segcli.core.files import plain, replacing
+from segcli.core.names import printable
+from segcli.engine.checkpoint_header import Header, refuse_odd
+from segcli.nn.tensor_files import CHECKSUM, KEY, checksum, metadata
 
 __all__ = ["FORMAT", "Checkpoint", "read_checkpoint", "read_header", "write_checkpoint"]
 
 FORMAT = 1
-KEY = "segcli"
-LONGEST_HEADER = 2**28
-"""Longest header in bytes; a larger length means that the file is not a safetensors file."""
 
 
 @dataclass
@@ -48,12 +46,12 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     _unshare(tensors)
     header = {"format": FORMAT, **plain(checkpoint.header)}
     text = json.dumps(_encode(header), separators=(",", ":"), allow_nan=False)
-    checksum = _checksum(text, tensors)
+    whole = checksum(text, tensors)
     with replacing(path) as temporary:
         temporary.touch()
         usual = temporary.stat().st_mode  # safetensors hides its files from everybody but their owner
         try:
-            save_file(tensors, temporary, metadata={KEY: text, "checksum": checksum})
+            save_file(tensors, temporary, metadata={KEY: text, CHECKSUM: whole})
         except SafetensorError as error:  # raised when the disk is full
             raise OSError(str(error)) from error
         temporary.chmod(usual)
@@ -85,17 +83,6 @@ def _decode(value: Any) -> Any:
     return [_decode(item) for item in value] if isinstance(value, list) else value
 
 
-def _checksum(text: str, tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        if tensor.numel():
-            bytes_of: Any = tensor.reshape(-1).view(torch.uint8).numpy()
-            digest.update(bytes_of)
-    return digest.hexdigest()
-
-
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read and verify a checkpoint; its tensors are on the CPU.
 
@@ -104,13 +91,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     # Open and read once: a training may replace the file between two openings, or while it is memory-mapped.
     with _opened(path) as stream:
-        text, checksum = _metadata(stream, path)
+        text, stated = _metadata(stream, path)
         stream.seek(0)
         try:
             tensors = load(stream.read())
         except (SafetensorError, ValueError, RuntimeError) as error:
             raise _damaged(path, str(error)) from error
-    if _checksum(text, tensors) != checksum:
+    if checksum(text, tensors) != stated:
         raise _damaged(path, "its checksum does not match its content")
     return Checkpoint(_header(path, text), tensors)
 
@@ -142,28 +129,30 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 def _metadata(stream: BinaryIO, path: Path) -> tuple[str, str]:
     """Read segcli's header and the checksum from the JSON at the start of the safetensors file."""
-    size = int.from_bytes(stream.read(8), "little")
-    text = stream.read(min(size, LONGEST_HEADER))
     try:
-        whole = json.loads(text)
+        found = metadata(stream)
     except ValueError as error:
-        raise _damaged(path, "it does not start like a safetensors file") from error
-    metadata = whole.get("__metadata__", {}) if isinstance(whole, dict) else {}
-    if KEY not in metadata or "checksum" not in metadata:
+        raise _damaged(path, str(error)) from error
+    if KEY not in found or CHECKSUM not in found:
         raise CheckpointError(f"`{path}` holds weights but no segcli header", hint="use a checkpoint of a segcli run")
-    return metadata[KEY], metadata["checksum"]
+    return found[KEY], found[CHECKSUM]
 
 
 def _header(path: Path, text: str) -> dict[str, Any]:
     try:
-        header: dict[str, Any] = _decode(json.loads(text))
-    except ValueError as error:
+        values = _decode(json.loads(text))
+    except (ValueError, TypeError, RecursionError) as error:
         raise _damaged(path, "its header is not JSON") from error
-    if header.get("format") != FORMAT:
+    if not isinstance(values, dict):
+        raise _damaged(path, "its header holds no keys")
+    version = values.get("format")
+    if version != FORMAT:
         raise CheckpointError(
-            f"`{path}` has checkpoint format {header.get('format')}, this segcli reads {FORMAT}",
+            f"`{path}` has checkpoint format {printable(str(version))}, this segcli reads {FORMAT}",
             hint="use the segcli version that wrote it",
         )
+    header = Header(path, values)
+    refuse_odd(header)
     return header
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segcli.core.errors import DataError, SegcliError, Stopped
+from segcli.core.free_memory import TOO_LARGE, refuse_more_than_free
 from segcli.core.machine_memory import too_large
 from segcli.core.registry import FILES
 from segcli.core.types import Array
@@ -69,6 +70,8 @@ class Picture(ABC):
     """Channels as stored, without a declared alpha channel."""
     itemsize: int
     """Bytes per value."""
+    at_once: int = 0
+    """Bytes of the largest chunk or tile that is unpacked as a whole; 0 if it is not larger than what is read."""
     bilevel: bool = False
     """True for one bit per pixel."""
     white_is_zero: bool = False
@@ -118,9 +121,7 @@ class Picture(ABC):
         Raises:
             DataError: The pixels cannot be decoded.
         """
-        with reading(self.path, WORDS[len(self.size)], hint=self.hint):
-            if window is None:
-                self._refuse_larger_than_memory()
+        with self._reading(window):
             pixels = self._plain(self.whole() if window is None else self.part(window))
             return pixels.astype(np.uint8) * np.uint8(255) if pixels.dtype == bool else pixels
 
@@ -130,14 +131,20 @@ class Picture(ABC):
         Raises:
             DataError: The pixels cannot be decoded.
         """
-        with reading(self.path, WORDS[len(self.size)], hint=self.hint):
-            self._refuse_larger_than_memory()
+        with self._reading(None):
             return self._plain(self.numbers())
 
-    def _refuse_larger_than_memory(self) -> None:
-        fault = too_large(f"`{self.path}`", math.prod(self.size) * self.channels * self.itemsize)
+    @contextmanager
+    def _reading(self, window: Window | None) -> Iterator[None]:
+        """Read within the free memory, and turn errors into messages."""
+        taken = self.size if window is None else tuple(len(range(*part.indices(10**12))) for part in window)
+        fault = too_large(f"`{self.path}`", math.prod(taken) * self.channels * self.itemsize)
         if fault is not None:
             raise DataError(fault, hint="if the file is not damaged, cut it into smaller files")
+        refuse_more_than_free(self.path, (*taken, self.channels), self.itemsize)
+        refuse_more_than_free(self.path, (self.at_once,), 1)
+        with reading(self.path, WORDS[len(self.size)], hint=self.hint):
+            yield
 
     def _plain(self, values: Array) -> Array:
         if values.dtype.kind not in "buif":
@@ -262,8 +269,10 @@ def reading(path: Path, word: str = "image", *, hint: str = HINT, longest: int =
     """
     try:
         yield
-    except (SegcliError, Stopped, MemoryError):
+    except (SegcliError, Stopped):
         raise
+    except MemoryError as error:
+        raise DataError(f"the memory is too small to read `{path}`", hint=TOO_LARGE) from error
     except FileNotFoundError:
         raise DataError(f"no file `{path}`") from None
     except PermissionError:

@@ -11,6 +11,7 @@ from segcli.core.names import printable
 from segcli.core.optional import optional
 from segcli.core.types import Array
 from segcli.files import reading
+from segcli.files._promises import refuse_more_than_slice
 
 __all__ = ["Slice", "read_slice"]
 
@@ -92,9 +93,14 @@ def read_slice(path: Path, reader: Any) -> Slice:
     Raises:
         DataError: The file is damaged, or no single grey slice with a position.
     """
+    # elements are decoded when they are used, so all of them may be damaged
     with reading(path, "DICOM file", hint="replace the file"):
-        head = _Header(path, reader.dcmread(path, stop_before_pixels=True, specific_tags=list(ABOUT)))
+        return _sliced(path, _Header(path, reader.dcmread(path, stop_before_pixels=True, specific_tags=list(ABOUT))))
+
+
+def _sliced(path: Path, head: "_Header") -> Slice:
     _check_kind(head)
+    refuse_more_than_slice(path, [int(head.number(name)) for name in ("Rows", "Columns")])
     slope, intercept = head.number("RescaleSlope", 1.0), head.number("RescaleIntercept", 0.0)
     is_inverted = str(head.data.get("PhotometricInterpretation", "")) == "MONOCHROME1"
     if slope == 0:

@@ -36,6 +36,8 @@ PLUGINS = {
     32028: "sperr",
 }
 """Filters by their registered number; the package `hdf5plugin` brings them."""
+PACKED = 1100
+"""At most this many bytes are packed into one by gzip."""
 
 
 def dataset_in(file: h5py.File, path: Path, key: str) -> Any:
@@ -52,9 +54,20 @@ def dataset_in(file: h5py.File, path: Path, key: str) -> Any:
         raise DataError(f"`{key}` of `{path}` is {kind}, but it must be a dataset", hint=f"write the dataset `{key}`")
     if found.shape is None:
         raise DataError(f"`{key}` of `{path}` is empty: it has no shape and no values", hint=f"write values to `{key}`")
+    _refuse_more_than_file(found, path, key)
     _refuse_other_files(found, path, key)
     _refuse_missing_filters(found, path, key)
     return found
+
+
+def _refuse_more_than_file(dataset: h5py.Dataset, path: Path, key: str) -> None:
+    """Refuse more cases than the bytes of the file can hold."""
+    count, stored = int(dataset.shape[0]) if dataset.shape else 0, path.stat().st_size
+    if count > stored * PACKED:
+        raise DataError(
+            f"`{path}` states {count:,} cases in `{key}`, but its {stored:,} bytes cannot hold them",
+            hint="write the file again",
+        )
 
 
 def numbers_in(file: h5py.File, path: Path, key: str) -> Any:

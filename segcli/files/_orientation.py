@@ -64,6 +64,7 @@ class _Upright(Picture):
         self.picture, self.orientation = picture, orientation
         self.path, self.hint, self.page_count = picture.path, picture.hint, picture.page_count
         self.channels, self.itemsize, self.top = picture.channels, picture.itemsize, picture.top
+        self.at_once = picture.at_once
         self.bilevel, self.white_is_zero = picture.bilevel, picture.white_is_zero
         self.has_alpha, self.loss = picture.has_alpha, picture.loss
         self.size = shown_size(picture.size, orientation)

@@ -1,5 +1,6 @@
 """HDF5 files of many volumes: `images [N, *S]` or `[N, C, *S]`, read in parts."""
 
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -188,6 +189,7 @@ class _Volume(Picture):
             self.size = tuple(map(int, self.data.shape[-3:]))
             self.channels = int(self.data.shape[1]) if self.has_channels else 1
             self.itemsize = self.data.dtype.itemsize
+            self.at_once = math.prod(self.data.chunks or ()) * self.itemsize
         except BaseException:
             self.file.close()
             raise

@@ -20,6 +20,7 @@ from segcli.files import Add, FileFormat, Picture
 from segcli.files._colours import PillowColours
 from segcli.files._frames import open_frame
 from segcli.files._orientation import of_image, upright
+from segcli.files._promises import refuse_more_than_stored
 
 __all__ = ["PNG"]
 
@@ -79,6 +80,7 @@ class _Decoded(Picture):
         self.path = path
         self.image, self.page_count = image, _ = open_frame(path, index)
         try:
+            refuse_more_than_stored(path, image)
             self.colours = colours = PillowColours(path, image)
         except BaseException:
             image.close()

@@ -22,7 +22,7 @@ from segcli.files._tiff_choice import one_picture
 from segcli.files._tiff_open import directories, is_tiff, open_tiff
 from segcli.files._tiff_pages import TiffPages, TiffPlanes
 from segcli.files._tiff_slices import named_axes, own_place, slices_of
-from segcli.files._tiff_sparse import share_left_out
+from segcli.files._tiff_sparse import share_left_out, unpacked_at_once
 from segcli.files._tiles import tiled_tiff
 
 __all__ = ["TIFF"]
@@ -207,6 +207,7 @@ class _Image(Picture):
         self.has_alpha, self.loss, self.top = self.colours.has_alpha, self.colours.loss, self.colours.top
         dtype = file.series[0].dtype
         self.itemsize = dtype.itemsize if dtype else 1
+        self.at_once = unpacked_at_once(path, file.series[0])
 
     @cached_property
     def pages(self) -> TiffPages | None:
@@ -298,6 +299,7 @@ class _Stack(Picture):
         self.channels, self.white_is_zero = self.colours.channels, self.colours.white_is_zero
         self.size = tuple(length for axis, length in enumerate(shape) if axis != self.colour_axis)
         self.itemsize = series.dtype.itemsize if series.dtype else 1
+        self.at_once = unpacked_at_once(path, series)
         self.spacing = _spacing(file)
 
     @cached_property

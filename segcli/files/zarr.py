@@ -106,6 +106,7 @@ class _ZarrArray(Picture):
         self.size = tuple(lengths[axis] for axis in spatial)
         self.channels = lengths.get("c", 1)
         self.itemsize, self.bilevel = np.dtype(self.array.dtype).itemsize, self.array.dtype == bool
+        self.at_once = math.prod(self.array.chunks) * self.itemsize
 
     @property
     def is_large(self) -> bool:

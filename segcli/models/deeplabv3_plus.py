@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from segcli.core.types import ConfigModel, FilePath, IOSpec, Positive
 from segcli.models import Network
 from segcli.nn.resnet import ResNet
+from segcli.nn.state_dict import Sha256
 
 __all__ = ["DeepLabV3Plus"]
 
@@ -53,6 +54,8 @@ class DeepLabV3Plus(Network):
         weights: Literal["imagenet"] | FilePath | None = None
         """Pretrained backbone: `imagenet` (TorchVision's file in PyTorch's cache; nothing is downloaded), or the path
         of a state dict in TorchVision's format."""
+        weights_sha256: Sha256 | None = None
+        """SHA-256 that the file of `weights` must have, as `sha256sum` prints it."""
         channels: Positive = 256
         """Channels of ASPP and decoder."""
         dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
@@ -65,7 +68,7 @@ class DeepLabV3Plus(Network):
 
     def __init__(self, config: Config, *, io: IOSpec) -> None:
         super().__init__(io)
-        self.weights = config.weights
+        self.weights, self.weights_sha256 = config.weights, config.weights_sha256
         width, activation = config.channels, ACTIVATIONS[config.activation]
         self.backbone = ResNet(config.backbone, in_channels=io.in_channels, output_stride=config.output_stride)
         deep = self.backbone.deep_channels
@@ -91,7 +94,7 @@ class DeepLabV3Plus(Network):
     def load_pretrained(self) -> list[str]:
         """Load the weights that the config names into the backbone."""
         if self.weights is not None:
-            self.backbone.load_pretrained(self.weights)
+            self.backbone.load_pretrained(self.weights, sha256=self.weights_sha256)
         return []
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from segcli.core.errors import CheckpointError, ConfigError
 from segcli.core.types import ConfigModel, FilePath, IOSpec, Positive
 from segcli.models import Network
 from segcli.nn.dims import BATCH_NORM, CONV, POOL
-from segcli.nn.state_dict import fitted, read_state_dict
+from segcli.nn.state_dict import Sha256, fitted, read_state_dict
 
 __all__ = ["VGG3D"]
 
@@ -51,6 +51,8 @@ class VGG3D(Network):
         weights: FilePath | None = None
         """Checkpoint with pretrained features to load: a `.safetensors` of an earlier run, or a state dict saved by
         PyTorch, plain or under `state_dict` or `model_state_dict`."""
+        weights_sha256: Sha256 | None = None
+        """SHA-256 that the file of `weights` must have, as `sha256sum` prints it."""
         keep_classifier: bool = False
         """Also load the classifier layers of the checkpoint that have the same shape as in this network."""
         freeze_features: bool = False
@@ -139,7 +141,7 @@ class VGG3D(Network):
         if self.config.weights is None:
             return []
         path = self.config.weights
-        tensors = read_state_dict(path)
+        tensors = read_state_dict(path, sha256=self.config.weights_sha256)
         fit = fitted(
             self._without_biases(tensors), self.state_dict(), within="" if self.config.keep_classifier else FEATURES
         )

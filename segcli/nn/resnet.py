@@ -49,11 +49,15 @@ class ResNet(nn.Module):
         low = body.layer1(x)
         return low, body.layer4(body.layer3(body.layer2(low)))
 
-    def load_pretrained(self, weights: str | Path) -> None:
+    def load_pretrained(self, weights: str | Path, *, sha256: str | None = None) -> None:
         """Load weights in TorchVision's format from a file, or for `imagenet` from the cache of PyTorch.
 
         Nothing is downloaded. For images that do not have three channels, the first convolution is adapted: its weights
         are repeated over the channels and scaled, so that a grey image gives the same output as three equal channels.
+
+        Args:
+            weights: The file, or `imagenet`.
+            sha256: SHA-256 that the file must have; None for any.
 
         Raises:
             ConfigError: The file is not there.
@@ -62,7 +66,8 @@ class ResNet(nn.Module):
         path = _cached(self.name) if weights == "imagenet" else Path(weights)
         if not path.is_file():
             raise ConfigError(f"no file `{path}` with weights of `{self.name}`", hint="set `model.weights`")
-        tensors = {name: value for name, value in read_tensors(path, hint=HINT).items() if not name.startswith("fc.")}
+        read = read_tensors(path, hint=HINT, sha256=sha256)
+        tensors = {name: value for name, value in read.items() if not name.startswith("fc.")}
         expected = self.body.state_dict()
         first = tensors.get("conv1.weight")
         if first is not None and first.shape[1] == 3 != expected["conv1.weight"].shape[1]:

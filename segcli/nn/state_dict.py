@@ -1,59 +1,72 @@
 """Weights of other programs: state dicts from files, with the usual prefixes and wrappers removed."""
 
+import hashlib
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from safetensors.torch import load_file
+from pydantic import Field
+from safetensors.torch import load
 from torch import Tensor
 
 from segcli.core.errors import CheckpointError, ConfigError
+from segcli.nn.tensor_files import OWN_PREFIXES, matches, metadata
 
-__all__ = ["Fit", "fitted", "read_state_dict", "read_tensors"]
+__all__ = ["Fit", "Sha256", "fitted", "read_state_dict", "read_tensors"]
 
 HINT = "give a state dict of tensors: a `.safetensors` of segcli, or a `.pt` saved with `torch.save(net.state_dict())`"
 WRAPPERS = ("state_dict", "model_state_dict")
 PREFIXES = ("module.", "_orig_mod.")
 """Prefixes that DataParallel and `torch.compile` add to every name."""
 NAMES_SHOWN = 4
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+"""SHA-256 of a file, as `sha256sum` prints it."""
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
+def read_state_dict(path: Path, *, sha256: str | None = None) -> dict[str, Tensor]:
     """Read the tensors of a checkpoint by their names in the network; no code in the file is run.
 
     Accepted are a plain state dict, one under `state_dict` or `model_state_dict`, names that begin with `module.`, and
     safetensors written by segcli, from which averaged (EMA) weights are preferred.
 
+    Args:
+        path: The file.
+        sha256: SHA-256 that the file must have; None for any.
+
     Raises:
         ConfigError: There is no such file.
-        CheckpointError: The file holds no weights.
+        CheckpointError: The file holds no weights, or others than stated.
     """
     if not path.is_file():
         raise ConfigError(f"no file `{path}` with pretrained weights", hint="set `model.weights`")
-    return _bare(read_tensors(path, hint=HINT, within=WRAPPERS))
+    return _bare(read_tensors(path, hint=HINT, within=WRAPPERS, sha256=sha256))
 
 
-def read_tensors(path: Path, *, hint: str, within: Sequence[str] = ()) -> dict[str, Tensor]:
+def read_tensors(path: Path, *, hint: str, within: Sequence[str] = (), sha256: str | None = None) -> dict[str, Tensor]:
     """Read the tensors of a file by name; no code in the file is run.
+
+    The checksums in the file are compared: those that segcli writes, and those of each part of a file of PyTorch.
 
     Args:
         path: A `.safetensors`, or a file written by `torch.save`.
         hint: Hint of the error message: what the file must be.
         within: Keys; the tensors may be in a dict under one of them.
+        sha256: SHA-256 that the file must have; None for any.
 
     Raises:
-        CheckpointError: The file holds no tensors.
+        CheckpointError: The file holds no tensors, is damaged, or is another one than stated.
     """
+    if sha256 is not None:
+        _refuse_other(path, sha256)
     try:
-        content: Any = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
+        content, fault = _of_safetensors(path) if path.suffix == ".safetensors" else _of_pytorch(path)
     except Exception as error:  # many kinds of exceptions: a damaged archive, code in a pickle
         raise CheckpointError(f"`{path}` holds no weights ({str(error).strip()[:80]})", hint=hint) from error
+    if fault is not None:
+        raise CheckpointError(f"the weights in `{path}` are damaged ({fault})", hint="copy the file again")
     for key in within:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -63,9 +76,38 @@ def read_tensors(path: Path, *, hint: str, within: Sequence[str] = ()) -> dict[s
     return dict(content)
 
 
+def _refuse_other(path: Path, sha256: str) -> None:
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != sha256:
+        raise CheckpointError(
+            f"the SHA-256 of `{path}` is {found}, but `model.weights_sha256` is {sha256}",
+            hint="copy the file again, or correct the key if you trust this file",
+        )
+
+
+def _of_safetensors(path: Path) -> tuple[Any, str | None]:
+    """Read the tensors; return a fault if they are not those that segcli wrote."""
+    with path.open("rb") as stream:
+        found = metadata(stream)
+        stream.seek(0)
+        tensors = load(stream.read())
+    return tensors, None if matches(found, tensors) else "their checksum does not match"
+
+
+def _of_pytorch(path: Path) -> tuple[Any, str | None]:
+    """Read what `torch.save` wrote; return a fault if a part differs from its checksum, which PyTorch does not read."""
+    content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    if not zipfile.is_zipfile(path):
+        return content, None
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    return content, None if damaged is None else f"`{damaged}` differs from its checksum"
+
+
 def _bare(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Remove the prefixes of the names."""
-    for prefix in ("ema/", "model/"):  # a checkpoint of segcli
+    for prefix in reversed(OWN_PREFIXES):  # a checkpoint of segcli; averaged weights first
         below = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
         if below:
             return below

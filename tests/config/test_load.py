@@ -377,3 +377,21 @@ def test_an_experiment_file_that_is_no_text_is_blamed_by_line(tmp_path):
     path.write_bytes(b"name: tiny\nmodel: r\xe9seau\n")
     with pytest.raises(ConfigError, match=r"run.yaml:2` is not UTF-8 text \(byte 0xe9\)"):
         load_run(path)
+
+
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        (f"dataset.paths.root={LONG}", "cannot be the name of a file"),
+        (f"dataset.classes_file={LONG}.csv", "no file"),
+        (f"dataset={LONG}.yaml", "no data-set file"),
+        ("logging.trackers=-1", "logging.trackers: "),
+        ("logging.trackers=.nan", "logging.trackers: "),
+        ("logging.trackers=sacred", "logging.trackers: "),
+    ],
+)
+def test_a_name_too_long_for_a_file_and_trackers_that_are_no_list_are_told(load, override, text):
+    assert text in mistakes(load, override)

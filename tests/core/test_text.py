@@ -98,3 +98,12 @@ def test_a_text_is_read_up_to_a_bound(tmp_path):
     assert len(read_text(path, 100)) == 100
     with pytest.raises(DataError, match="is larger than 0 MiB"):
         read_text(path, 99)
+
+
+def test_a_number_of_too_many_digits_and_an_endless_first_line_are_told(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": ' + "1" * 5000 + "}")
+    with pytest.raises(DataError, match="holds a number of too many digits"):
+        read_json(tmp_path / "a.json")
+    (tmp_path / "a.csv").write_text("name," + "x" * 200_000 + "\n1,2\n")
+    with pytest.raises(DataError, match="has a first line of 200,006 characters"):
+        read_table(tmp_path / "a.csv")

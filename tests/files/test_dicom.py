@@ -243,3 +243,19 @@ def test_a_folder_of_other_files_is_no_series(tmp_path):
     assert not is_dicom(tmp_path)
     (tmp_path / "IM0002").write_bytes(bytes(128) + b"DICM")
     assert is_dicom(tmp_path)
+
+
+@pytest.mark.parametrize("tag", [b"\x20\x00\x37\x00", b"\x28\x00\x04\x00", b"\x28\x00\x52\x10", b"\x28\x00\x10\x00"])
+def test_an_element_of_an_unknown_kind_or_of_a_wrong_length_is_told(tmp_path, tag):
+    folder = write_series(tmp_path / "a")
+    path = folder / "90.dcm"
+    stored = path.read_bytes()
+    at = stored.index(tag)
+    for change in ((4, b"XX"), (4, b"US"), (6, b"\x03\x00")):
+        content = bytearray(stored)
+        content[at + change[0] : at + change[0] + 2] = change[1]
+        path.write_bytes(content)
+        try:
+            DICOMSeries(folder)
+        except DataError as error:
+            assert str(folder) in error.message  # noqa: PT017 - whether a change can be read depends on its kind

@@ -1,10 +1,10 @@
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from segcli.core.errors import CheckpointError, ConfigError
 from segcli.core.types import IOSpec
+from segcli.engine.checkpoint import Checkpoint, write_checkpoint
 from segcli.models.vgg3d import VGG3D
 
 TINY = {"depths": [2, 4, 6], "convolutions": 1, "classifier_size": 8, "dropout": 0.0}
@@ -86,7 +86,7 @@ def test_features_are_taken_from_a_run_of_our_own_the_averaged_ones_where_there_
     tensors = {f"model/{name}": value for name, value in decoy.state_dict().items()}
     tensors |= {f"{section}/{name}": value for name, value in other.state_dict().items()}
     tensors |= {"optimizer/features.0.weight/step": torch.tensor(3.0)}
-    save_file({name: value.contiguous().clone() for name, value in tensors.items()}, tmp_path / "best.safetensors")
+    write_checkpoint(tmp_path / "best.safetensors", Checkpoint({}, tensors))
     model = build(weights=str(tmp_path / "best.safetensors"))
     model.load_pretrained()
     assert equal(features_of(model), features_of(other))

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from segcli.core.errors import DataError, nearest
+from segcli.core.paths import is_file
 from segcli.core.text import read_table
 from segcli.core.types import Array, ConfigModel
 from segcli.data.classes.colors import MAX_COLORS, RGB, UNKNOWN
@@ -237,7 +238,7 @@ def _located(file: str | Path, values: dict[str, Any]) -> Path:
     paths = values.get("paths")
     root = paths.get("root") if isinstance(paths, dict) else None
     candidates = [Path(folder) / file for folder in (root, ".") if isinstance(folder, str | Path)]
-    found = next((path for path in candidates if path.is_file()), None)
+    found = next((path for path in candidates if is_file(path)), None)
     if found is None:
         raise DataError(f"no file `{file}`", hint=f"looked for {' and '.join(f'`{path}`' for path in candidates)}")
     return found
