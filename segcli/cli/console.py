@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.text import Text
 
 from segcli.cli.progress import PlainProgress, QuietProgress, RichProgress
 from segcli.core.errors import SegcliError, Stopped
+from segcli.core.names import visible
 
 if TYPE_CHECKING:
     from segcli.commands.locate import Located
@@ -22,10 +24,18 @@ PLAIN_WIDTH = 110
 """Width in columns when the output is not a terminal."""
 
 
+class _Shown(Console):
+    """Console that shows control characters in names of files as escapes, and no word as a picture."""
+
+    def render_str(self, text: str, *arguments: Any, **options: Any) -> Text:
+        return super().render_str(visible(text), *arguments, **options)
+
+
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     # looked up for every line, because a tracker may have replaced the stream to record it
-    return Console(stderr=stderr, highlight=False, soft_wrap=False, width=None if stream.isatty() else PLAIN_WIDTH)
+    width = None if stream.isatty() else PLAIN_WIDTH
+    return _Shown(stderr=stderr, highlight=False, soft_wrap=False, emoji=False, width=width)
 
 
 def error(mistake: SegcliError) -> None:
@@ -45,13 +55,18 @@ def _escape(text: str) -> str:
 def result(values: dict[str, Any], tables: Iterable[Any], *, as_json: bool, quiet: bool) -> None:
     """Print a command's result: one JSON document, or tables unless quiet."""
     if as_json:
-        sys.stdout.write(json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        text = json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False)
+        sys.stdout.write("".join(map(_json_letter, text)) + "\n")
         return
     if quiet:
         return
     console = _console(stderr=False)
     for table in tables:
         console.print(table, soft_wrap=isinstance(table, str))
+
+
+def _json_letter(letter: str) -> str:
+    return letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1]
 
 
 def aside(tables: Iterable[Any]) -> None:

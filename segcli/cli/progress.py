@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from segcli.core.names import visible
+
 if TYPE_CHECKING:
     from segcli.engine.events import EpochDone, StepDone
 
@@ -90,11 +92,11 @@ class RichProgress(PlainProgress):
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self.bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[info]}"),
+            TextColumn("{task.fields[info]}", markup=False),
             console=console,
             transient=True,
         )
@@ -110,7 +112,7 @@ class RichProgress(PlainProgress):
 
     def stage(self, text: str, total: int | None = None) -> None:
         """Begin a new bar."""
-        self.bars.reset(self.work, description=text, total=total, visible=True, info="")
+        self.bars.reset(self.work, description=visible(text), total=total, visible=True, info="")
 
     def advance(self, count: int = 1) -> None:
         """Move the bar."""

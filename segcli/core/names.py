@@ -6,7 +6,7 @@ import sys
 import unicodedata
 from pathlib import Path
 
-__all__ = ["LONGEST", "composed", "existing", "printable", "safe_name", "safe_path"]
+__all__ = ["LONGEST", "composed", "existing", "printable", "safe_name", "safe_path", "visible"]
 
 LONGEST = 224
 """Longest name in bytes of UTF-8; file systems allow 255, and temporary names are longer than final names."""
@@ -92,6 +92,18 @@ def existing(folder: Path, name: str) -> Path:
         except OSError:
             return path
     return folder if folder.exists() else path
+
+
+def visible(text: str) -> str:
+    r"""Escape characters that control a terminal, change the writing direction or cannot be written; keep line ends.
+
+    Example:
+        >>> print(visible("caf\u00e9 \x1b[31m"))
+        café \x1b[31m
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else ascii(letter)[1:-1] for letter in text)
 
 
 def printable(text: str, longest: int = 60) -> str:

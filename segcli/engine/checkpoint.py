@@ -24,6 +24,8 @@ from segcli.nn.tensor_files import CHECKSUM, KEY, checksum, metadata
 __all__ = ["FORMAT", "Checkpoint", "read_checkpoint", "read_header", "write_checkpoint"]
 
 FORMAT = 1
+OF_HEADER = "header_checksum"
+"""Key of the checksum over the header alone, which is also read without the tensors."""
 
 
 @dataclass
@@ -51,7 +53,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         temporary.touch()
         usual = temporary.stat().st_mode  # safetensors hides its files from everybody but their owner
         try:
-            save_file(tensors, temporary, metadata={KEY: text, CHECKSUM: whole})
+            save_file(tensors, temporary, metadata={KEY: text, CHECKSUM: whole, OF_HEADER: checksum(text, {})})
         except SafetensorError as error:  # raised when the disk is full
             raise OSError(str(error)) from error
         temporary.chmod(usual)
@@ -135,6 +137,8 @@ def _metadata(stream: BinaryIO, path: Path) -> tuple[str, str]:
         raise _damaged(path, str(error)) from error
     if KEY not in found or CHECKSUM not in found:
         raise CheckpointError(f"`{path}` holds weights but no segcli header", hint="use a checkpoint of a segcli run")
+    if found.get(OF_HEADER, checksum(found[KEY], {})) != checksum(found[KEY], {}):  # older files have none
+        raise _damaged(path, "the checksum of its header does not match")
     return found[KEY], found[CHECKSUM]
 
 

@@ -1,7 +1,5 @@
 """Write files of a classification: predicted classes as CSV, the most confident mistakes, and training curves."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from segcli.core.files import replacing, write_text
+from segcli.core.files import replacing
+from segcli.core.spreadsheet import write_cells
 from segcli.core.types import Array
 
 __all__ = ["MOST_MISTAKES", "Row", "write_answers", "write_curves", "write_mistakes"]
@@ -38,17 +37,17 @@ class Row:
 def write_answers(path: Path, rows: Sequence[Row], classes: Sequence[str], word: str) -> None:
     """Write a CSV: name, predicted class, its probability, all probabilities, number of crops, and truth if known."""
     known = any(row.truth is not None for row in rows)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     shares = [f"probability_{name}" for name in classes]
-    writer.writerow([word, "class", "probability", *shares, "crops", *(["true_class", "right"] if known else [])])
+    table: list[list[object]] = [
+        [word, "class", "probability", *shares, "crops", *(["true_class", "right"] if known else [])]
+    ]
     for row in rows:
         probs = [f"{value:.6f}" for value in row.probs.tolist()]
-        line = [row.name, classes[row.found], probs[row.found], *probs, row.parts]
+        line: list[object] = [row.name, classes[row.found], probs[row.found], *probs, row.parts]
         if row.truth is not None:
             line += [classes[row.truth], int(row.truth == row.found)]
-        writer.writerow(line)
-    write_text(path, text.getvalue())
+        table.append(line)
+    write_cells(path, table)
 
 
 def write_mistakes(path: Path, pictures: Sequence[tuple[Row, Array]], classes: Sequence[str]) -> None:

@@ -1,13 +1,13 @@
 """Write the confusion matrix as a picture and as a table for a spreadsheet."""
 
-import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from segcli.core.files import replacing, write_text
+from segcli.core.files import replacing
+from segcli.core.spreadsheet import write_cells
 from segcli.core.types import Array
 
 __all__ = ["drawn_matrix", "write_matrix"]
@@ -36,11 +36,7 @@ def write_matrix(folder: Path, pixels: Array, names: Sequence[str], unit: str = 
 
 
 def _write_table(path: Path, rows: Sequence[Sequence[float]], names: Sequence[str]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["true \\ found", *names])
-    writer.writerows([name, *row] for name, row in zip(names, rows, strict=True))
-    write_text(path, text.getvalue())
+    write_cells(path, [["true \\ found", *names], *([name, *row] for name, row in zip(names, rows, strict=True))])
 
 
 def _shares(pixels: Array) -> Array:

@@ -42,6 +42,13 @@ def test_a_value_of_an_impossible_type_is_told_with_its_key(tmp_path, header, te
         assert caught.value.message.startswith(f"checkpoint `{path}` has an impossible header: {text}")
 
 
+def test_a_changed_header_is_told_although_the_tensors_are_not_read(tmp_path):
+    path = written(tmp_path, progress=PROGRESS)
+    path.write_bytes(path.read_bytes().replace(b"step", b"stfp"))
+    with pytest.raises(CheckpointError, match="the checksum of its header does not match"):
+        read_header(path)
+
+
 def test_a_key_that_is_missing_is_told_where_it_is_needed(tmp_path):
     checkpoint = read_checkpoint(written(tmp_path, progress=PROGRESS))
     with pytest.raises(CheckpointError, match="has an impossible header: `config` is missing"):

@@ -1,7 +1,5 @@
 """Results for volumes: masks in the format and geometry of their input, and a table of present structures."""
 
-import csv
-import io
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,8 +10,8 @@ import numpy as np
 from segcli.commands.answers import PredictOptions
 from segcli.commands.answers.pixels import Found, PixelAnswers
 from segcli.core.errors import ConfigError
-from segcli.core.files import write_text
 from segcli.core.names import safe_name
+from segcli.core.spreadsheet import read_cells, write_cells
 from segcli.core.types import Array
 from segcli.data.planes import Planes
 from segcli.data.samples import Case
@@ -171,7 +169,7 @@ class _Table:
     def keep(self) -> None:
         """Keep the rows of an existing table."""
         if self.path.is_file():
-            for row in list(csv.reader(io.StringIO(self.path.read_text(encoding="utf-8"))))[1:]:
+            for row in read_cells(self.path)[1:]:
                 if len(row) == len(COLUMNS):
                     self.rows.setdefault((row[0], row[1]), []).append(row)
 
@@ -182,9 +180,4 @@ class _Table:
             [*place, name, str(int(found["present"])), f"{found['volume']:.6g}", found["unit"]]
             for name, found in entry["structures"].items()
         ]
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for rows in self.rows.values():
-            writer.writerows(rows)
-        write_text(self.path, stream.getvalue())
+        write_cells(self.path, [COLUMNS, *(row for rows in self.rows.values() for row in rows)])
