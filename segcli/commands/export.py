@@ -27,7 +27,7 @@ from segcli.datasets import SPLITS
 from segcli.engine.assembly import Assembly, assemble, load_weights, make_metrics
 from segcli.engine.checkpoint import Checkpoint, read_checkpoint
 from segcli.engine.events import Listener
-from segcli.engine.export.description import Description, Difference
+from segcli.engine.export.description import SCALES, Description, Difference
 from segcli.engine.export.exporter import Exportable, ExportedNetwork, Normalization, describe, quantise, write_file
 from segcli.engine.export.formats import FORMATS, Format
 from segcli.engine.export.parity import Tried, compared, run_in_fresh_process
@@ -188,7 +188,13 @@ def _baked_dtype(parts: Assembly, real: tuple[str, Sample] | None) -> str:
             "`--bake` needs an image of the data set, to find the data type of its pixels",
             hint="set the folder of the data set with `dataset.paths.root=FOLDER`",
         )
-    return real[1].image.dtype.name
+    dtype = real[1].image.dtype.name
+    if dtype not in SCALES:
+        raise ConfigError(
+            f"`--bake` takes pixels of {', '.join(SCALES)}, but `{real[0]}` has {dtype}",
+            hint="export without `--bake`, or convert the images",
+        )
+    return dtype
 
 
 def _sizes(parts: Assembly) -> list[tuple[int, ...]]:

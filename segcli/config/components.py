@@ -57,7 +57,7 @@ def _chosen_in_training(training: dict[str, Any]) -> Iterator[_Chosen]:
         for name, part in loss.items():
             if isinstance(part, dict):
                 part_loc: Loc = ("training", "loss", name)
-                yield _Chosen(LOSSES, name, part_loc, part_loc, part, LossPart)
+                yield _Chosen(LOSSES, str(name), part_loc, part_loc, part, LossPart)
     metrics = training.get("metrics")
     if isinstance(metrics, list):
         for index, entry in enumerate(metrics):

@@ -134,6 +134,8 @@ def read_document(path: Path) -> Document:
         ConfigError: The file is missing or no YAML.
     """
     try:
+        if path.is_fifo() and not path.is_relative_to("/dev"):  # would wait for a writer without end
+            raise ConfigError(f"config file `{path}` is a pipe, not a file")
         text = read_text(path, LONGEST)
     except FileNotFoundError:
         raise ConfigError(f"no config file `{path}`", hint=_neighbours(path)) from None

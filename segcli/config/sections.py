@@ -132,13 +132,13 @@ class LossPart(ConfigModel):
             (True, False)
         """
         try:
-            own = LOSSES.load(name).Config.model_fields
+            own = LOSSES.load(str(name)).Config.model_fields  # a key of YAML may be no text
         except ConfigError:
             return True
         if key in own or key in cls.model_fields:
             return True
         try:
-            LOSSES.canonical(key)
+            LOSSES.canonical(str(key))
         except ConfigError:
             return True
         return False

@@ -9,7 +9,7 @@ from segcli.core.files import write_text
 
 __all__ = ["read_cells", "write_cells"]
 
-COMPUTED = ("=", "+", "-", "@", "\t", "\r", "\n")
+COMPUTED = ("=", "+", "-", "@", "\t", "\n")
 """Beginnings of cells that a spreadsheet computes, or looks at after it has removed blanks."""
 
 
@@ -31,7 +31,10 @@ def read_cells(path: Path) -> list[list[str]]:
 
 
 def _quoted(cell: object) -> object:
-    return f"'{cell}" if isinstance(cell, str) and _is_computed(cell.lstrip("'")) else cell
+    if not isinstance(cell, str):
+        return cell
+    text = cell.replace("\r", "\\r")  # a row would end there
+    return f"'{text}" if _is_computed(text.lstrip("'")) else text
 
 
 def _is_computed(text: str) -> bool:

@@ -3,6 +3,7 @@ import json
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -12,8 +13,14 @@ import torch
 import yaml
 
 from segcli.commands import export as command
+from segcli.core.errors import ConfigError
 from segcli.core.onnx_runtime import load_onnxruntime
+from segcli.core.registry import MODELS
+from segcli.core.types import IOSpec
+from segcli.data.samples import as_unit
 from segcli.engine.checkpoint import read_checkpoint
+from segcli.engine.export.description import SCALES
+from segcli.engine.export.exporter import Exportable, Normalization
 from segcli.engine.export.portable import open_portable
 
 FOLDER = "outputs/exports/tiny"
@@ -245,3 +252,24 @@ def test_a_missing_package_is_named_with_the_way_to_install_it(run_cli, monkeypa
     assert result.code == 2
     assert "`--format onnx` needs the package `onnx`" in result.err
     assert "`pip install 'segcli[export]'`" in result.err
+
+
+@pytest.mark.parametrize(("dtype", "text"), [("int16", None), ("int32", "has int32"), ("float64", "has float64")])
+def test_the_type_of_pixels_that_a_baked_file_takes_is_one_that_it_can_scale(dtype, text):
+    preprocessing = SimpleNamespace(by_image=False, normalize=True)
+    parts = SimpleNamespace(run=SimpleNamespace(data=SimpleNamespace(preprocessing=preprocessing)))
+    real = ("a.nii", SimpleNamespace(image=np.zeros((2, 2, 2, 1), dtype)))
+    if text is None:
+        assert command._baked_dtype(parts, real) == dtype
+        return
+    with pytest.raises(ConfigError, match=text):
+        command._baked_dtype(parts, real)
+
+
+def test_stored_values_of_16_bits_with_a_sign_are_normalised_as_in_training():
+    stored = np.array([-1000, 0, 400, 32767], np.int16).reshape(1, 1, 1, 4, 1)
+    normalisation = Normalization("int16", np.array([-50.0], np.float32), np.array([300.0], np.float32))
+    network = MODELS.load("unet")(MODELS.load("unet").Config(depths=[2]), io=IOSpec(3, 1, {"mask": 1}))
+    ready = Exportable(network, SimpleNamespace(), baked=normalisation)
+    found = ready._normalized(torch.from_numpy(stored), SCALES["int16"]).numpy().reshape(-1)
+    np.testing.assert_allclose(found, (as_unit(stored).reshape(-1) + 50) / 300, rtol=1e-6)

@@ -1,4 +1,5 @@
 import json
+import os
 import random
 from pathlib import Path
 
@@ -391,7 +392,15 @@ LONG = "a" * 300
         ("logging.trackers=-1", "logging.trackers: "),
         ("logging.trackers=.nan", "logging.trackers: "),
         ("logging.trackers=sacred", "logging.trackers: "),
+        ("training.loss={null: 2}", "unknown loss `None`"),
+        ("training.loss={true: {weight: 1}}", "unknown loss `True`"),
     ],
 )
 def test_a_name_too_long_for_a_file_and_trackers_that_are_no_list_are_told(load, override, text):
     assert text in mistakes(load, override)
+
+
+def test_a_pipe_that_nobody_writes_is_no_config(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(ConfigError, match="is a pipe, not a file"):
+        load_run(tmp_path / "pipe.yaml", [])

@@ -26,6 +26,7 @@ from segcli.config.schema import DatasetSection
 from segcli.core.names import safe_name
 from segcli.data.samples import Case
 from segcli.engine.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from segcli.engine.export.seal import seal
 
 HOSTILE = ["../../x", "ABSOLUTE/x", "..", "x\0y", "y" * 300, "\x1b[2Jx"]
 KINDRED = ["a/b", "a\\b", ".x", "x\ny", "CON", " "]
@@ -134,6 +135,7 @@ def described(path, **changes):
         if entry.key == "segcli":
             entry.value = json.dumps({**json.loads(entry.value), **changes})
     onnx.save(model, str(path))
+    seal(path)
     return path
 
 

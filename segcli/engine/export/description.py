@@ -20,11 +20,11 @@ __all__ = ["KEY", "SCALES", "Description", "Difference", "told_of_file"]
 
 KEY = "segcli"
 """Key of segcli's description in the metadata of a file."""
-VERSION = 3
-READABLE = (2, 3)
-"""Versions that can be read; version 2 has no `fov`."""
-SCALES = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
-"""Largest stored value by data type; it is normalised to 1."""
+VERSION = 4
+READABLE = (2, 3, 4)
+"""Versions that can be read; version 2 has no `fov`, and files of versions before 4 hold no checksum."""
+SCALES = {"uint8": 255.0, "uint16": 65535.0, "int16": 1.0, "float32": 1.0}
+"""Divisor of stored values by data type: the largest value of unsigned integers, none for others."""
 
 
 LONGEST = 2**22
@@ -187,7 +187,7 @@ class Description(ConfigModel):
         if version not in READABLE:
             raise CheckpointError(
                 f"`{path}` has description format {printable(str(version))}, this segcli reads "
-                f"{' and '.join(map(str, READABLE))}",
+                f"{READABLE[0]} to {READABLE[-1]}",
                 hint="use the segcli version that wrote it",
             )
         with told_of_file(path):

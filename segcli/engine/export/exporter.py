@@ -23,6 +23,7 @@ from segcli.engine.assembly import Assembly
 from segcli.engine.export.description import KEY, SCALES, Description
 from segcli.engine.export.formats import Format
 from segcli.engine.export.portable import PortableNetwork
+from segcli.engine.export.seal import EMPTY, SEAL, seal
 from segcli.models import Network
 from segcli.tasks import Task
 
@@ -227,6 +228,7 @@ def _write_onnx(path: Path, network: Exportable, description: Description, image
     model = program.model_proto
     _fill_in(onnx, model, description)
     onnx.save(model, str(path))
+    seal(path)
 
 
 def _fill_in(onnx: Any, model: Any, description: Description) -> None:
@@ -238,6 +240,7 @@ def _fill_in(onnx: Any, model: Any, description: Description) -> None:
         "std": json.dumps(description.std),
         "stride": str(description.stride),
         "threshold": str(description.threshold),
+        SEAL: EMPTY,
     }
     onnx.helper.set_model_props(model, entries)
     model.producer_name, model.producer_version = "segcli", description.segcli
@@ -253,3 +256,4 @@ def quantise(source: Path, target: Path, description: Description) -> None:
     model = onnx.load(str(target))
     _fill_in(onnx, model, description)
     onnx.save(model, str(target))
+    seal(target)

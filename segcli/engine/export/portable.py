@@ -17,8 +17,12 @@ from segcli.core.optional import optional
 from segcli.core.types import Array
 from segcli.engine.export.description import KEY, Description
 from segcli.engine.export.formats import FORMATS, Format
+from segcli.engine.export.seal import is_sealed
 
 __all__ = ["PortableNetwork", "open_portable"]
+
+SEALED_SINCE = 4
+"""Version of the description since which every ONNX file holds a checksum."""
 
 
 class PortableNetwork:
@@ -83,6 +87,7 @@ def _described(text: str | bytes | None, path: Path) -> Description:
 
 def _open_onnx(path: Path, threads: int) -> PortableNetwork:
     runtime = load_onnxruntime(purpose="an ONNX file")
+    sealed = is_sealed(path)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads or int(os.environ.get("OMP_NUM_THREADS") or 0)
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # no busy waiting
@@ -92,6 +97,10 @@ def _open_onnx(path: Path, threads: int) -> PortableNetwork:
     except Exception as error:  # a different class for each reason
         raise _damaged(path, error) from error
     description = _described(session.get_modelmeta().custom_metadata_map.get(KEY), path)
+    if not sealed and description.format >= SEALED_SINCE:
+        raise CheckpointError(
+            f"exported network `{path}` is damaged (it has lost its checksum)", hint="copy the file again"
+        )
     names = [output.name for output in session.get_outputs()]
 
     def forward(image: Array) -> dict[str, Array]:

@@ -15,7 +15,7 @@ GOOD = {
     "normalize": True, "mean": [0.5], "std": [0.2], "threshold": 0.5, "tile": [64, 64], "overlap": 0.25, "tta": False,
     "scales": [1.0], "postprocess": {}, "preprocessing": {"image_size": [64, 64]}, "segcli": "0", "class_offsets": [],
     "dataset": {"format": "image_folders", "num_channels": 1, "mean": [0.5], "std": [0.2]}, "size": None, "fov": "auto",
-    "format": 3,
+    "format": 4,
 }  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def test_the_chosen_channels_are_written_only_where_there_is_a_choice():
         ({"dataset": {**GOOD["dataset"], "channels": [3]}}, "`dataset.channels` is not `channels`"),
         ({"later": 1}, "`later` is an unknown key"),
         ({"later\x1b[2J": 1}, r"`later\x1b[2J` is an unknown key"),
-        ({"format": 4}, "has description format 4, this segcli reads 2 and 3"),
+        ({"format": 5}, "has description format 5, this segcli reads 2 to 4"),
         ({"fov": "circle"}, "`fov` must be 'auto' or 'none', got `circle`"),
     ],
 )  # fmt: skip
