@@ -2,9 +2,9 @@
 
     python benchmarks/trust_files.py --configs 20000 --files 20000 --checkpoints 600 --exports 150 --seed 1
 
-Needs no data: it makes small files of every format, trains a run for one epoch, and changes bytes at random. A fault is
-whatever is raised and is no error in words, more than 10 s of the processor, more than 2 GiB of memory beyond those of the
-program, and a checkpoint or a network that is read with another content. Each batch of files is read in a process of its own.
+Needs no data: it makes small files, trains a run for one epoch, and changes bytes at random. A fault is
+whatever is raised and is no error in words, more than 10 s of the processor, more than 2 GiB beyond the memory of the
+program, and a checkpoint or a network that is read with another content. Each batch is read in its own process.
 """
 
 import argparse
@@ -36,7 +36,30 @@ from segcli.files import create, open_picture
 from segcli.nn.state_dict import read_tensors
 
 LONGEST_S, MOST_BYTES, BATCH = 10.0, 2**31, 25
-NASTY = ["", "null", "[]", "{}", "-1", "1e400", ".nan", "1" * 5000, "!!int x", "&a [*a]", "[" * 2000, "a" * 100_000, "../../x", "\x1b[31m", "{1: 2}", "{null: 2}", "[1, 2, 3]", "[0, 0]", "cuda:9", "(a+)+$", "2001-01-01", "{type: [a]}"]  # fmt: skip
+NASTY = [
+    "",
+    "null",
+    "[]",
+    "{}",
+    "-1",
+    "1e400",
+    ".nan",
+    "1" * 5000,
+    "!!int x",
+    "&a [*a]",
+    "[" * 2000,
+    "a" * 100_000,
+    "../../x",
+    "\x1b[31m",
+    "{1: 2}",
+    "{null: 2}",
+    "[1, 2, 3]",
+    "[0, 0]",
+    "cuda:9",
+    "(a+)+$",
+    "2001-01-01",
+    "{type: [a]}",
+]
 NUMBERS = [b"\xff" * 4, b"\0" * 4, b"\xff\xff\xff\x7f", struct.pack("<I", 10**5), struct.pack(">I", 10**5), b"\xff" * 8]
 Case = tuple[str, Callable[[], bytes], Callable[[Path], object]]
 """Name of the file, its damaged content, and the call that reads it."""
@@ -67,7 +90,14 @@ def damaged_text(rng: random.Random, text: str) -> bytes:
         lines = text.split("\n")
         at = rng.randrange(len(lines))
         key, colon, value = lines[at].partition(":")
-        lines[at] = rng.choice([f"{key}: {rng.choice(NASTY)}", lines[at][: rng.randrange(len(lines[at]) + 1)], f"{key}{colon}{value}{rng.choice(NASTY)}", f" {lines[at]}"])  # fmt: skip
+        lines[at] = rng.choice(
+            [
+                f"{key}: {rng.choice(NASTY)}",
+                lines[at][: rng.randrange(len(lines[at]) + 1)],
+                f"{key}{colon}{value}{rng.choice(NASTY)}",
+                f" {lines[at]}",
+            ]
+        )
         text = "\n".join(lines)
     return text.encode("utf-8", "replace")
 
@@ -88,7 +118,14 @@ def samples(folder: Path) -> dict[str, tuple[bytes, Callable[[Path], object]]]:
 
         return read
 
-    for name, size in (("a.tif", (40, 30)), ("a.npy", (40, 30)), ("b.tif", (6, 12, 9)), ("b.npy", (6, 12, 9)), ("b.nii", (6, 12, 9)), ("b.nii.gz", (6, 12, 9))):  # fmt: skip
+    for name, size in (
+        ("a.tif", (40, 30)),
+        ("a.npy", (40, 30)),
+        ("b.tif", (6, 12, 9)),
+        ("b.npy", (6, 12, 9)),
+        ("b.nii", (6, 12, 9)),
+        ("b.nii.gz", (6, 12, 9)),
+    ):
         voxels = rng.integers(0, 255, size).astype(np.uint8)
         with create(folder / name, size, np.uint8) as add:
             add(voxels)
@@ -126,7 +163,10 @@ def judged(case: Case, folder: Path) -> tuple[str, str, float]:
         verdict, place = "refused", ""
     except BaseException as error:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/segcli/" in frame.filename]
-        verdict, place = "FAULT", f"{type(error).__name__} in {Path(frames[-1].filename).name if frames else '?'}: {str(error)[:80]}"  # fmt: skip
+        verdict, place = (
+            "FAULT",
+            f"{type(error).__name__} in {Path(frames[-1].filename).name if frames else '?'}: {str(error)[:80]}",
+        )
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
     return verdict, place, time.process_time() - begun
@@ -164,7 +204,10 @@ def tried(what: str, count: int, make: Callable[[], Case], folder: Path) -> int:
             verdicts[verdict] += 1
             longest = max(longest, seconds)
             faults.update([place] if place else [])
-    print(f"| {what} | {count:,} | {verdicts['refused']:,} | {verdicts['read']:,} | {verdicts['FAULT']:,} | {longest:.1f} | {most:,.0f} |", flush=True)  # fmt: skip
+    print(
+        f"| {what} | {count:,} | {verdicts['refused']:,} | {verdicts['read']:,} | {verdicts['FAULT']:,} | {longest:.1f} | {most:,.0f} |",
+        flush=True,
+    )
     for place, number in faults.most_common():
         print(f"    {number} times: {place}", flush=True)
     return verdicts["FAULT"]
@@ -186,17 +229,32 @@ def main() -> None:
         folder = Path(name)
         os.chdir(folder)
         run(["data", "sample", "vessels", "vessels", "--size", "64"])
-        config = {"name": "base", "dataset": "vessels/dataset.yaml", "data": {"batch_size": 2, "num_workers": 0, "patch_size": [32, 32], "limit_batches": 1}, "model": {"type": "unet", "depths": [2, 4]}, "training": {"epochs": 1, "loss": {"bce": 1.0, "dice": {"weight": 2.0}}, "metrics": ["dice"]}, "logging": {"tensorboard": False, "visualization_interval": None}, "inference": {"tile": [64, 64], "overlap": 0.25}, "seed": 1, "device": "cpu"}  # fmt: skip
+        config = {
+            "name": "base",
+            "dataset": "vessels/dataset.yaml",
+            "data": {"batch_size": 2, "num_workers": 0, "patch_size": [32, 32], "limit_batches": 1},
+            "model": {"type": "unet", "depths": [2, 4]},
+            "training": {"epochs": 1, "loss": {"bce": 1.0, "dice": {"weight": 2.0}}, "metrics": ["dice"]},
+            "logging": {"tensorboard": False, "visualization_interval": None},
+            "inference": {"tile": [64, 64], "overlap": 0.25},
+            "seed": 1,
+            "device": "cpu",
+        }
         Path("base.yaml").write_text(yaml.safe_dump(config))
         if run(["train", "base.yaml"]) or run(["export", "base"]):
             raise SystemExit("the run could not be made")
-        last, network = Path("outputs/experiments/base/checkpoints/last.safetensors"), Path("outputs/exports/base/base.onnx")  # fmt: skip
+        last, network = (
+            Path("outputs/experiments/base/checkpoints/last.safetensors"),
+            Path("outputs/exports/base/base.onnx"),
+        )
         right, files, text = read_checkpoint(last), samples(folder), Path("base.yaml").read_text()
 
         def same_checkpoint(path: Path) -> None:
             found = read_checkpoint(path) if rng.random() < 0.5 else None
             tensors = read_tensors(path, hint="") if found is None else found.tensors
-            whole = tensors.keys() == right.tensors.keys() and all(torch.equal(tensors[key], right.tensors[key]) for key in tensors)  # fmt: skip
+            whole = tensors.keys() == right.tensors.keys() and all(
+                torch.equal(tensors[key], right.tensors[key]) for key in tensors
+            )
             if not whole or (found is not None and json.dumps(found.header) != json.dumps(right.header)):
                 raise Other("another content")
 
@@ -216,10 +274,25 @@ def main() -> None:
         print(
             "| what | tried | refused in words | read | faults | longest s | most MiB |\n|---|---|---|---|---|---|---|"
         )
-        faults = tried("configs", counts.configs, lambda: one_of("m.yaml", damaged_text(rng, text), lambda path: load_run(path, [])), folder)  # fmt: skip
+        faults = tried(
+            "configs",
+            counts.configs,
+            lambda: one_of("m.yaml", damaged_text(rng, text), lambda path: load_run(path, [])),
+            folder,
+        )
         faults += tried("data files", counts.files, one_file, folder)
-        faults += tried("checkpoints", counts.checkpoints, lambda: one_of("m.safetensors", damaged(rng, last.read_bytes()), same_checkpoint), folder)  # fmt: skip
-        faults += tried("exported files", counts.exports, lambda: one_of("m.onnx", damaged(rng, network.read_bytes()), same_network), folder)  # fmt: skip
+        faults += tried(
+            "checkpoints",
+            counts.checkpoints,
+            lambda: one_of("m.safetensors", damaged(rng, last.read_bytes()), same_checkpoint),
+            folder,
+        )
+        faults += tried(
+            "exported files",
+            counts.exports,
+            lambda: one_of("m.onnx", damaged(rng, network.read_bytes()), same_network),
+            folder,
+        )
         os.chdir("/")
     raise SystemExit(bool(faults))
 
