@@ -33,9 +33,8 @@ def run(arguments: Sequence[str]) -> int:
     except MemoryError:
         from segcli.cli import console
 
-        error = DeviceMemoryError("the memory of this machine is exhausted", hint=OUT_OF_MEMORY)
-        console.error(error)
-        return error.exit_code
+        console.error(DeviceMemoryError("the memory of this machine is exhausted", hint=OUT_OF_MEMORY))
+        return DeviceMemoryError.exit_code
     except Stopped as stopped:
         return stopped.exit_code
     except BrokenPipeError:
