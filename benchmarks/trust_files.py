@@ -204,10 +204,9 @@ def tried(what: str, count: int, make: Callable[[], Case], folder: Path) -> int:
             verdicts[verdict] += 1
             longest = max(longest, seconds)
             faults.update([place] if place else [])
-    print(
-        f"| {what} | {count:,} | {verdicts['refused']:,} | {verdicts['read']:,} | {verdicts['FAULT']:,} | {longest:.1f} | {most:,.0f} |",
-        flush=True,
-    )
+    numbers = [count, *(verdicts[word] for word in ("refused", "read", "FAULT"))]
+    cells = [what, *(f"{number:,}" for number in numbers), f"{longest:.1f}", f"{most:,.0f}"]
+    print(f"| {' | '.join(cells)} |", flush=True)
     for place, number in faults.most_common():
         print(f"    {number} times: {place}", flush=True)
     return verdicts["FAULT"]

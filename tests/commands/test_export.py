@@ -269,7 +269,7 @@ def test_the_type_of_pixels_that_a_baked_file_takes_is_one_that_it_can_scale(dty
 def test_stored_values_of_16_bits_with_a_sign_are_normalised_as_in_training():
     stored = np.array([-1000, 0, 400, 32767], np.int16).reshape(1, 1, 1, 4, 1)
     normalisation = Normalization("int16", np.array([-50.0], np.float32), np.array([300.0], np.float32))
-    network = MODELS.load("unet")(MODELS.load("unet").Config(depths=[2]), io=IOSpec(3, 1, {"mask": 1}))
+    network = MODELS.load("unet")(MODELS.load("unet").Config(depths=[2, 4]), io=IOSpec(3, 1, {"mask": 1}))
     ready = Exportable(network, SimpleNamespace(), baked=normalisation)
     found = ready._normalized(torch.from_numpy(stored), SCALES["int16"]).numpy().reshape(-1)
     np.testing.assert_allclose(found, (as_unit(stored).reshape(-1) + 50) / 300, rtol=1e-6)
