@@ -92,9 +92,8 @@ def evaluate_run(
     predictions = folder / "predictions" if run.output.save_predictions and parts.task.has_pixels else None
     result = _predict(parts, cases, predictions, showcase, listener)
     notes += _field_notes(parts, listener)
-    epoch = checkpoint.header["progress"]["epoch"]
-    where = _Where(chosen, path, epoch, folder, predictions, None if data is None else shown(data), digest)
-    done = _scored(parts, result, where, notes)
+    epoch, shown_data = checkpoint.header["progress"]["epoch"], None if data is None else shown(data)
+    done = _scored(parts, result, _Where(chosen, path, epoch, folder, predictions, shown_data, digest), notes)
     if not parts.task.has_pixels:
         done = replace(_with_wholes(done, parts, result, checkpoint.header["history"]), notes=notes)
     _write_scores(done)

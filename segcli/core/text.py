@@ -111,10 +111,14 @@ def read_table(path: Path) -> tuple[list[str], list[Row]]:
     if stated is None:
         text.seek(0)
     before = text.getvalue()[: text.tell()].count("\n")
-    separator = _separator(header) if stated is None else stated[1]
-    reader = csv.reader(text, delimiter=separator, skipinitialspace=True, strict=True)
     columns: list[str] = []
     rows: list[Row] = []
+    if len(header) > LONGEST_HEADER:
+        raise DataError(
+            f"`{path}` has a first line of {len(header):,} characters", hint="give the table that you meant"
+        )
+    separator = _separator(header) if stated is None else stated[1]
+    reader = csv.reader(text, delimiter=separator, skipinitialspace=True, strict=True)
     try:
         for cells in reader:
             stripped = [cell.strip() for cell in cells]

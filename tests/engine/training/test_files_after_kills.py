@@ -6,6 +6,7 @@ import re
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.summary.writer import event_file_writer
 
 from segcli.engine.memory import COLUMNS, MemoryLog
 from segcli.engine.runfolder import RunFolder
@@ -17,6 +18,12 @@ FULL = {
     "checkpoint": {"every_minutes": 0.0, "save_every": 2},
     "logging": {"log_images": True, "image_log_frequency": 1, "log_activations": True, "activation_log_frequency": 1},
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def numbers_of_one_length():
+    """Number the event files so that they sort as they were written; a process of a user writes fewer than ten."""
+    event_file_writer._global_uid = event_file_writer.AtomicCounter(10**6)
 
 
 @pytest.fixture
