@@ -56,8 +56,8 @@ def _never_written(path: Path, images: Any, masks: Any, flags: Any) -> Iterator[
 
 
 def _faulty_flags(path: Path, flags: Any, case_names: list[str], structures: list[str]) -> Iterator[Finding]:
-    values = flags[:]
-    near = np.abs(values - (values.astype(np.float64) > 0.5)) <= NEAR  # False for NaN
+    values = np.asarray(flags[:], np.float64)
+    near = np.abs(values - (values > 0.5)) <= NEAR  # False for NaN
     faulty = np.argwhere(~near)
     if faulty.size:
         case, structure = faulty[0]
