@@ -137,6 +137,8 @@ def _metadata(stream: BinaryIO, path: Path) -> tuple[str, str]:
         raise _damaged(path, str(error)) from error
     if KEY not in found or CHECKSUM not in found:
         raise CheckpointError(f"`{path}` holds weights but no segcli header", hint="use a checkpoint of a segcli run")
+    if found.keys() - {KEY, CHECKSUM, OF_HEADER}:
+        raise _damaged(path, "it holds entries that segcli does not write")
     if found.get(OF_HEADER, checksum(found[KEY], {})) != checksum(found[KEY], {}):  # older files have none
         raise _damaged(path, "the checksum of its header does not match")
     return found[KEY], found[CHECKSUM]
