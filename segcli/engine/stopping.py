@@ -15,8 +15,8 @@ __all__ = ["StopSignal"]
 class StopSignal:
     """Turns a stop signal into `Stopped`: at once, or if `deferred` is set, at the next `raise_if_asked`.
 
-    With `deferred`, a second signal stops at once, except after a closed terminal, which may send several. A signal
-    that was ignored before, as SIGHUP is below `nohup`, stays ignored.
+    With `deferred`, a second signal stops at once, except after a closed terminal, which may send several. A closed
+    terminal stops nothing below `nohup`, which ignores SIGHUP.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class StopSignal:
         if threading.current_thread() is threading.main_thread():
             self._terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
             for signum in STOPPING:
-                if signal.getsignal(signum) != signal.SIG_IGN:
+                if signum != HANGUP or signal.getsignal(signum) != signal.SIG_IGN:
                     self._before[signum] = signal.signal(signum, self._note)
         return self
 

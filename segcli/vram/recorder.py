@@ -114,6 +114,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.references[key] = weakref.ref(storage, lambda _: self._storage_died(key))
         return number
 
+    def finish(self) -> Log:
+        """End the recording: what the collector frees later, at any time, does not belong to the step."""
+        self.references.clear()
+        self.log.settle()
+        return self.log
+
     def _storage_died(self, key: int) -> None:
         del self.references[key]
         number = self.alive.pop(key)

@@ -224,6 +224,6 @@ def _staged(recorder: Recorder, network: nn.Module, phase: str = "training") -> 
 
 
 def _played(parts: Assembly, recorder: Recorder, reads: int) -> Played:
-    recorder.log.settle()
+    log = recorder.finish()
     trainable = sum(p.numel() for p in parts.network.parameters() if p.requires_grad)
-    return Played(recorder.log, _layers(parts.network), trainable, _multiple(parts), reads)
+    return Played(log, _layers(parts.network), trainable, _multiple(parts), reads)
