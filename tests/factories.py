@@ -28,6 +28,8 @@ class _Small(Mapping[str, dict[str, object]]):
         return len(MODELS.names())
 
 
+OBLIQUE = np.array([[0.0, -1.5, 0.0, 10.0], [-2.0, 0.0, 0.0, -20.0], [0.0, 0.0, 3.0, 5.0], [0.0, 0.0, 0.0, 1.0]])
+"""Axes that are exchanged and reversed."""
 SMALL = _Small()
 
 
