@@ -16,13 +16,12 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 from _same_bits_files import tensors
 
-BASE = {
-    "seed": 3,
-    "device": "cpu",
+BASE: dict[str, dict[str, object]] = {
     "data": {"batch_size": 2, "patch_size": [64, 64], "augmentation": "heavy", "num_workers": 0, "limit_batches": 6},
     "model": {"type": "unet", "depths": [8, 16], "dropout": 0.2},
     "training": {"epochs": 4, "metrics": ["dice"], "loss": {"bce": 0.5, "dice": 0.5}},
@@ -68,9 +67,11 @@ CONFIGS: dict[str, tuple[str, dict[str, dict[str, object]]]] = {
 
 def write_config(work: Path, kind: str, changes: dict[str, dict[str, object]]) -> Path:
     """Write a configuration: `BASE` with changed sections."""
-    values = {"dataset": f"data/{kind}_sample/dataset.yaml", **BASE}
+    values: dict[str, object] = {
+        "dataset": f"data/{kind}_sample/dataset.yaml", "seed": 3, "device": "cpu", **BASE,
+    }  # fmt: skip
     for section, keys in changes.items():
-        kept = {} if section == "model" else dict(BASE.get(section, {}))  # type: ignore[call-overload]
+        kept = {} if section == "model" else BASE.get(section, {})
         values[section] = {**kept, **keys}
     path = work / "kills.yaml"
     path.write_text(yaml.safe_dump({"name": "kills", **values}, sort_keys=False))
@@ -143,8 +144,8 @@ def differences(whole: Path, cut: Path) -> Iterator[str]:
         yield "TensorBoard"
 
 
-def _raw(value: object) -> object:
-    return value if isinstance(value, str) else value.tobytes()  # type: ignore[attr-defined]
+def _raw(value: Any) -> object:
+    return value if isinstance(value, str) else value.tobytes()
 
 
 def _places(folder: Path) -> list[tuple[str, ...]]:
@@ -213,7 +214,7 @@ def main() -> None:
     os.chdir(args.work)
     import torch.utils.tensorboard
 
-    import segcli.commands.train  # noqa: F401
+    import segcli.commands.train  # noqa: F401 - once, for all forks
 
     torch.set_num_threads(1)  # before the first fork: a fork of a process with threads may stop
     log, rng, total = Path("log.txt").absolute(), random.Random(args.seed), [0, 0, 0]

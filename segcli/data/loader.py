@@ -142,6 +142,7 @@ def _start_worker(_: int) -> None:
     for signum in STOPPING:
         signal.signal(signum, signal.SIG_DFL if signum == signal.SIGTERM else signal.SIG_IGN)
     torch.set_num_threads(1)
+    # Python's own hook for this, which the types do not list
     queues.Queue._on_queue_feeder_error = staticmethod(_end_unheard)  # type: ignore[attr-defined]
 
 
