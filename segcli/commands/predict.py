@@ -93,7 +93,7 @@ def write_all(answers: Answers, listener: Listener) -> Predicted:
                 try:
                     found = answers.find(job, reading.result())
                 except DataError as error:
-                    note(answers.done, job.image, error.message, listener)
+                    note(answers.done, job.image, error, listener)
                 else:
                     behind.write(job, found)
                 listener.advance()
@@ -134,7 +134,7 @@ class _Behind:
         try:
             self.answers.write(job, found)
         except DataError as error:
-            note(self.answers.done, job.image, error.message, self.listener)
+            note(self.answers.done, job.image, error, self.listener)
 
     def settle(self) -> None:
         """Wait until a result is written, and record a failure."""
@@ -146,4 +146,4 @@ class _Behind:
         except DataError as error:
             if not self.answers.notes_writing:
                 raise
-            note(self.answers.done, job.image, error.message, self.listener)
+            note(self.answers.done, job.image, error, self.listener)

@@ -95,6 +95,7 @@ def test_a_file_that_cannot_be_read_is_passed_over_and_told_at_the_end(run_cli, 
     result = run_cli("predict", "data/test/image")
     assert result.code == 3
     assert "cannot read image `data/test/image/02.png`" in result.err
+    assert "replace the file, or remove it from the data set" in " ".join(result.err.split())
     assert "wrote 2 masks" in result.out
     assert "1 image failed" in result.out
 

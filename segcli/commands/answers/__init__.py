@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from segcli.core.errors import SegcliError
 from segcli.core.names import safe_name
 from segcli.engine.events import Listener
 from segcli.engine.inference.predictor import Overrides, Predictor
@@ -157,7 +158,7 @@ class Answers(ABC):
         return
 
 
-def note(done: Predicted, path: Path, message: str, listener: Listener) -> None:
-    """Record a failure, and warn."""
-    done.failed.append({"file": str(path), "message": message})
-    listener.warn(message)
+def note(done: Predicted, path: Path, error: SegcliError, listener: Listener) -> None:
+    """Record a failure, and warn with the way out."""
+    done.failed.append({"file": str(path), "message": error.message})
+    listener.warn(f"{error.message} ({error.hint})" if error.hint else error.message)

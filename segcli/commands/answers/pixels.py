@@ -135,7 +135,7 @@ class PixelAnswers(Answers):
         try:
             return self.parts.layout.inputs(path)
         except DataError as error:
-            note(self.done, path, error.message, listener)
+            note(self.done, path, error, listener)
             return []
 
     # ---- an image
