@@ -167,9 +167,9 @@ def _assembled(run: Run, threshold: float | str | None, tta: bool | None, listen
         )
     fixed = None if isinstance(threshold, str) else threshold
     parts = assemble(_with_all_metrics(run.predicting(threshold=fixed, tta=tta)))
-    wanted, parts.precision = parts.precision, parts.precision.for_prediction()
-    if wanted.slow is not None and parts.precision.refused is not None:
-        listener.notice(parts.precision.refused)
+    notice = parts.prepare_prediction()
+    if notice is not None:
+        listener.notice(notice)
     return parts
 
 

@@ -103,6 +103,11 @@ class Assembly:
         threshold = self.run.inference.threshold
         return self.task.scored(probs, batch, threshold=threshold, spacing=spacing, presence=presence)
 
+    def prepare_prediction(self) -> str | None:
+        """Change to the precision of predictions; return a notice if the run asks for another one."""
+        wanted, self.precision = self.precision, self.precision.for_prediction()
+        return None if self.precision is wanted else self.precision.refused
+
     def on_cpu(self, network: nn.Module) -> tuple["Assembly", nn.Module]:
         """Return parts for a validation on the CPU, with a copy of the network there."""
         cpu = torch.device("cpu")

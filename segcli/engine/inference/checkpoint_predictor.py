@@ -38,7 +38,7 @@ def of_checkpoint(path: Path, overrides: Overrides, permit: NetworkPermit | None
     run = run_from_values(checkpoint.header["config"], source=str(path), permit=permit)
     run = run.predicting(threshold=overrides.threshold, tta=overrides.tta, tile=overrides.tile)
     parts = assemble(run)
-    wanted, parts.precision = parts.precision, parts.precision.for_prediction()
+    notice = parts.prepare_prediction()
     load_weights(parts.network, checkpoint, path)
     parts.network.eval()
     return Predictor(
@@ -50,7 +50,7 @@ def of_checkpoint(path: Path, overrides: Overrides, permit: NetworkPermit | None
         inference=run.inference,
         forward=_forward(parts),
         batch_size=1 if parts.device.type == "cpu" else run.data.batch_size,
-        notice=parts.precision.refused if wanted.slow is not None else None,
+        notice=notice,
     )
 
 
