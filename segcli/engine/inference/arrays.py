@@ -61,7 +61,7 @@ class Arrays(ABC, Generic[A]):
     xp: ClassVar[Any]
     """Library of these arrays."""
     streams: ClassVar[bool]
-    """Whether an image may be larger than the memory: tiles are read ahead, and rows are returned as soon as they are
+    """True if an image may be larger than the memory: tiles are read ahead, and rows are returned as soon as they are
     complete, not all at once."""
 
     @abstractmethod

@@ -89,9 +89,9 @@ class Prediction:
     every: Array
     """Probabilities `(N, K, *S)` of each of N networks, before postprocessing."""
     exclude: bool
-    """Whether classes exclude each other."""
+    """True if classes exclude each other."""
     present: Mask | None = None
-    """`(K)`, whether the network judges each structure present; None if the mask decides."""
+    """Mask `(K)`, true for each structure that the network judges present; None if the mask of pixels decides."""
     inside: Mask | None = None
     """Field of view `(*S)`; None if the whole image is inside."""
 
@@ -144,13 +144,13 @@ class Predictor:
     inference: Inference
     forward: Forward
     takes_stored: bool = False
-    """Whether the network itself normalises the pixels and takes `(B, *S, C)`."""
+    """True if the network itself normalises the pixels and takes `(B, *S, C)`."""
     batch_size: int = 1
     """Tiles per call of the network."""
     members: tuple[Task, ...] = ()
     """Task of each network in `forward`, which concatenates their outputs as channels; empty for a single network."""
     notice: str | None = None
-    """What the user should know of the way in which it predicts."""
+    """Notice for the user about the way in which the network predicts; None if there is nothing to say."""
 
     def predict(self, sample: Sample, field: Field | None = None) -> Prediction:
         """Predict probabilities at the size of the file, with nothing outside the field of view."""

@@ -67,7 +67,7 @@ class Outputs:
     """All outputs of a layer, in pieces: a layer may be called several times, and for several images."""
 
     pieces: list[tuple[int, Tensor]] = field(default_factory=list)
-    """Of each piece: number of values, and a tensor of mean, variance, minimum and maximum."""
+    """Pieces of the activations, each as number of values, and a tensor of mean, variance, minimum and maximum."""
     samples: list[Tensor] = field(default_factory=list)
 
     def add(self, values: Tensor) -> None:
