@@ -155,37 +155,36 @@ def test_looking_at_batches_draws_no_random_number(one_left):
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_halves_that_leave_one_value_end_with_the_error_of_the_memory(one_left, monkeypatch):
-    config = one_left(debug__on_oom="halve", data={"batch_size": 4, "num_workers": 0, "image_size": [2, 2]})
-    run = load_run(config)
-    trainer = open_session(run, RunFolder(run.folder), Silent(), StopSignal())
-    sizes, forward = [], type(trainer.step.stepper).forward_loss
+@pytest.fixture
+def halving(one_left, monkeypatch):
+    """Open a training that halves batches of 4 on a device with memory for fewer images; it notes the sizes tried."""
 
-    def exhausted(self, batch):
-        sizes.append(len(batch["image"]))
-        if sizes[-1] > 1:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return forward(self, batch)
+    def opened(*, largest):
+        run = load_run(one_left(debug__on_oom="halve", data={"batch_size": 4, "num_workers": 0, "image_size": [2, 2]}))
+        trainer = open_session(run, RunFolder(run.folder), Silent(), StopSignal())
+        sizes, forward = [], type(trainer.step.stepper).forward_loss
 
-    monkeypatch.setattr(type(trainer.step.stepper), "forward_loss", exhausted)
+        def exhausted(self, batch):
+            sizes.append(len(batch["image"]))
+            if sizes[-1] > largest:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            return forward(self, batch)
+
+        monkeypatch.setattr(type(trainer.step.stepper), "forward_loss", exhausted)
+        return trainer, sizes
+
+    return opened
+
+
+def test_halves_that_leave_one_value_end_with_the_error_of_the_memory(halving):
+    trainer, sizes = halving(largest=1)
     with pytest.raises(DeviceError, match="out of memory"):
         trainer.fit()
     assert sizes == [4, 2, 1]
 
 
-def test_a_smaller_last_batch_is_not_cut_where_its_images_fit_together(one_left, monkeypatch):
-    config = one_left(debug__on_oom="halve", data={"batch_size": 4, "num_workers": 0, "image_size": [2, 2]})
-    run = load_run(config)
-    trainer = open_session(run, RunFolder(run.folder), Silent(), StopSignal())
-    sizes, forward = [], type(trainer.step.stepper).forward_loss
-
-    def exhausted(self, batch):
-        sizes.append(len(batch["image"]))
-        if sizes[-1] > 3:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return forward(self, batch)
-
-    monkeypatch.setattr(type(trainer.step.stepper), "forward_loss", exhausted)
+def test_a_smaller_last_batch_is_not_cut_where_its_images_fit_together(halving):
+    trainer, sizes = halving(largest=3)
     trainer.train.count = 6  # batches of 4 and 2: by pieces instead of images, the second would be cut into single ones
     trainer._train_epoch()
     trainer.close()
