@@ -91,15 +91,17 @@ class Monitor:
             A message if another value is monitored now.
         """
         self.best, self.best_epoch, self.waited = state["best"], state["best_epoch"], state["waited"]
-        before, rose = state["monitor"], not state.get("lower_is_better", self.lower_is_better)
-        if before == self.name and rose is not self.lower_is_better and why is None:
+        before, lower_was_better = state["monitor"], state.get("lower_is_better", self.lower_is_better)
+        if before == self.name and lower_was_better == self.lower_is_better and why is None:
             return None
         values = {entry["epoch"]: entry["val"].get(self.name, math.nan) for entry in history}
         known = math.nan if why else values.get(self.best_epoch, math.nan)
         self.waited = 0
-        what = f"`{self.name}` is monitored from now on, {'lower' if self.lower_is_better else 'higher'} is better"
-        what += f" (`{before}` before)" if before != self.name else ""
-        what = what if why is None else f"`{self.name}` is another value with another `{why}`"
+        if why is None:
+            what = f"`{self.name}` is monitored from now on, {'lower' if self.lower_is_better else 'higher'} is better"
+            what += f" (`{before}` before)" if before != self.name else ""
+        else:
+            what = f"`{self.name}` is another value with another `{why}`"
         if self.best_epoch is None or math.isnan(known):
             self.best, self.best_epoch = None, None
             return f"{what}: it is not known for the best checkpoint, which the next validation replaces"
