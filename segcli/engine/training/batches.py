@@ -116,7 +116,8 @@ def _ways_out(run: Run, network: Network, small: tuple[int, ...], count: int, *,
         return bool(batches) and (batches[-1] > 1 and _trains(network, batches[-1], small))
 
     others = sorted(range(2, count + 1), key=lambda size: (abs(size - data.batch_size), size)) if one_size else []
-    ways += [f"data.batch_size={size}" for size in others if works(batch_size=size)][:1]
+    size = next((size for size in others if works(batch_size=size)), None)
+    ways += [] if size is None else [f"data.batch_size={size}"]
     ways += ["data.drop_last=true"] if data.batch_size > 1 and works(drop_last=True) else []
     ways += ["data.patches_per_image=2"] if not ways and works(patches_per_image=2) else []
     larger = [2 * length for length in small]

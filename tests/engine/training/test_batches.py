@@ -15,6 +15,7 @@ from segcli.engine.assembly import assemble
 from segcli.engine.events import Silent
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.stopping import StopSignal
+from segcli.engine.training import batches
 from segcli.engine.training.batches import _trains, check_batches
 from segcli.engine.training.session import open_session
 
@@ -146,6 +147,22 @@ def test_a_network_without_memory_refuses_what_the_network_refuses(name, ndim):
     assert told[-1]
 
 
+def test_the_first_batch_size_that_works_ends_the_search_for_others(one_left, monkeypatch):
+    sizes, trains = [], batches._trains
+
+    def noted(network, images, size):
+        sizes.append(images)
+        return trains(network, images, size)
+
+    monkeypatch.setattr(batches, "_trains", noted)
+    run = load_run(one_left())
+    layout = run.dataset.build()
+    with pytest.raises(ConfigError, match=TOO_FEW) as refused:
+        check_batches(run, layout, layout.cases("train"))
+    assert refused.value.hint.startswith("set `data.batch_size=4`")
+    assert 7 not in sizes
+
+
 def test_looking_at_batches_draws_no_random_number(one_left):
     run = load_run(one_left())
     layout = run.dataset.build()
@@ -181,6 +198,10 @@ def test_halves_that_leave_one_value_end_with_the_error_of_the_memory(halving):
     with pytest.raises(DeviceError, match="out of memory"):
         trainer.fit()
     assert sizes == [4, 2, 1]
+    assert [text.partition(": ")[2] for text in trainer.listener.warnings] == [
+        f"from now on a batch of 4 goes through the network in {pieces} pieces (`debug.on_oom: halve`)"
+        for pieces in (2, 4)
+    ]
 
 
 def test_a_smaller_last_batch_is_not_cut_where_its_images_fit_together(halving):
