@@ -70,7 +70,7 @@ class Trainer:
         self.dataset = dataset
         self.listener = listener if isinstance(listener, Noting) else Noting(listener)
         self.stop = stop
-        self.step = training_step(parts, listener.warn)
+        self.step = training_step(parts, self.listener.warn)
         self.progress = Progress()
         self.history: list[dict[str, Any]] = []
         self.best_validation: dict[str, Any] = {}
