@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from segcli.cli.progress import PlainProgress, QuietProgress, RichProgress
+from segcli.commands.locate import BEGUN
 from segcli.core.errors import SegcliError, Stopped
 from segcli.core.names import visible
 
@@ -107,7 +108,7 @@ def listener(*, quiet: bool, resumed_by: Path | None = None) -> Iterator["Listen
         with shown:
             yield shown
     except Stopped:
-        begun = () if resumed_by is None else (resumed_by / "checkpoints", resumed_by / "folds.yaml")
+        begun = () if resumed_by is None else (resumed_by / "checkpoints", resumed_by / BEGUN)
         can_go_on = any(path.exists() for path in begun)
         console.print(f"stopped; go on with: segcli resume {resumed_by}" if can_go_on else "stopped", soft_wrap=True)
         raise

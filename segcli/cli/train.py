@@ -99,19 +99,18 @@ def resume(
     Example: segcli resume exp training.epochs=40
     """
     from segcli.cli import console
-    from segcli.commands.locate import locate_run
+    from segcli.commands.locate import begun_in, locate_run
 
     name, overrides = run_and_overrides(words)
-
-    from segcli.commands import train as command
-    from segcli.commands.crossval import begun_in
-    from segcli.report import tables
-
     folds = begun_in(name)
     if folds is not None:
         _resume_folds(folds, overrides, model_file or [], as_json=as_json, quiet=quiet)
         return
     located = locate_run(name)
+
+    from segcli.commands import train as command
+    from segcli.report import tables
+
     with console.listener(quiet=quiet or as_json, resumed_by=located.folder) as listener:
         console.took(located, listener)
         trained = command.resume(located, overrides, model_files=model_file or [], listener=listener)
@@ -119,16 +118,18 @@ def resume(
 
 
 def _resume_folds(folder: Path, overrides: list[str], model_files: list[Path], *, as_json: bool, quiet: bool) -> None:
-    from segcli.cli import console
-    from segcli.commands.crossval import resume_folds
     from segcli.core.errors import ConfigError
-    from segcli.report import tables
 
     if overrides:
         raise ConfigError(
             f"`{overrides[0]}`: a cross-validation goes on as it was begun",
             hint=f"leave it out, or resume a single fold: `segcli resume {folder}/fold_1 {overrides[0]}`",
         )
+
+    from segcli.cli import console
+    from segcli.commands.crossval import resume_folds
+    from segcli.report import tables
+
     with console.listener(quiet=quiet or as_json, resumed_by=folder) as listener:
         validated = resume_folds(folder, model_files=model_files, listener=listener)
     console.result(validated.as_dict(), tables.cross_validated(validated), as_json=as_json, quiet=quiet)

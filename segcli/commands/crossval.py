@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from segcli.commands.locate import EXPERIMENTS, Located
+from segcli.commands.locate import BEGUN, Located
 from segcli.commands.places import with_own_places
 from segcli.commands.train import resume, train
 from segcli.config.load import run_from_values
@@ -24,10 +24,10 @@ from segcli.engine.runfolder import RunFolder
 from segcli.engine.training.batches import check_batches
 from segcli.report.results import CrossValidated, FoldScore, Trained
 
-__all__ = ["begun_in", "cross_validate", "fold_run", "resume_folds"]
+__all__ = ["cross_validate", "fold_run", "resume_folds"]
 
-BEGUN, RESULT = "folds.yaml", "cross_validation.yaml"
-"""Files of a cross-validation: what was begun, and its scores."""
+RESULT = "cross_validation.yaml"
+"""File with the scores of a cross-validation."""
 
 
 def fold_run(run: Run, index: int, folds: int) -> Run:
@@ -36,12 +36,6 @@ def fold_run(run: Run, index: int, folds: int) -> Run:
     dataset = run.dataset.model_copy(update={"fold": Fold(index=index, of=folds, seed=run.seed)})
     output = run.output.model_copy(update={"dir": run.folder / name})
     return run.model_copy(update={"name": f"{run.name}_{name}", "dataset": dataset, "output": output})
-
-
-def begun_in(text: str | None) -> Path | None:
-    """Find the folder of a cross-validation by its path or name; None for anything else."""
-    folders = [] if text is None else [Path(text), EXPERIMENTS / text]
-    return next((folder for folder in folders if (folder / BEGUN).is_file()), None)
 
 
 def cross_validate(run: Run, folds: int, *, overwrite: bool, listener: Listener) -> CrossValidated:

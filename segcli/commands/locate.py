@@ -7,9 +7,11 @@ from segcli.core.errors import CheckpointError, nearest
 from segcli.core.names import safe_name
 from segcli.core.paths import exists, is_file
 
-__all__ = ["EXPERIMENTS", "Located", "checkpoint_names", "locate_run", "run_names"]
+__all__ = ["BEGUN", "EXPERIMENTS", "Located", "begun_in", "checkpoint_names", "locate_run", "run_names"]
 
 EXPERIMENTS = Path("outputs") / "experiments"
+BEGUN = "folds.yaml"
+"""File in the folder of a cross-validation that tells how it was begun."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,12 @@ def locate_run(text: str | None, checkpoint: str | None = None) -> Located:
     """
     located = _located(text)
     return located if checkpoint is None else located.at(checkpoint)
+
+
+def begun_in(text: str | None) -> Path | None:
+    """Find the folder of a cross-validation by its path or name; None for anything else."""
+    folders = [] if text is None else [Path(text), EXPERIMENTS / text]
+    return next((folder for folder in folders if is_file(folder / BEGUN)), None)
 
 
 def _located(text: str | None) -> Located:

@@ -83,13 +83,24 @@ def test_the_meaning_of_each_option_fits_one_line(place, command):
     assert [word for word in candidates(place, f"segcli {command} --") if not word.startswith("--")] == []
 
 
+WITH_HEAVY_MODULES = (
+    "import sys\n"
+    "from segcli.cli.main import run\n"
+    "run(sys.argv[1:])\n"
+    "print([name for name in ('torch', 'cv2', 'albumentations', 'numpy') if name in sys.modules], file=sys.stderr)"
+)
+"""Runs a command, and lists the slow modules that it has loaded."""
+
+
+@pytest.mark.parametrize("words", [["resume"], ["eval"], ["export"], ["predict", "a.png", "--run"]])
+def test_a_run_that_does_not_exist_is_reported_before_pytorch_is_loaded(place, words):
+    command = [sys.executable, "-c", WITH_HEAVY_MODULES, *words, "nosuch"]
+    done = subprocess.run(command, env=environment(place), cwd=place, capture_output=True, text=True, check=False)
+    assert "no run `nosuch`" in done.stderr
+    assert "torch" not in done.stderr.strip().splitlines()[-1]
+
+
 def test_completion_and_help_load_nothing_heavy(place):
-    code = (
-        "import sys\n"
-        "from segcli.cli.main import run\n"
-        "run(sys.argv[1:])\n"
-        "print([name for name in ('torch', 'cv2', 'albumentations', 'numpy') if name in sys.modules], file=sys.stderr)"
-    )
     asking = {"_SEGCLI_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
     for arguments, extra in (
         (["--help"], {}),
@@ -98,7 +109,7 @@ def test_completion_and_help_load_nothing_heavy(place):
         ([], {**asking, "_TYPER_COMPLETE_ARGS": "segcli train "}),
     ):
         done = subprocess.run(
-            [sys.executable, "-c", code, *arguments],
+            [sys.executable, "-c", WITH_HEAVY_MODULES, *arguments],
             env={**environment(place), **extra},
             capture_output=True,
             text=True,
