@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from segcli.config.document import Document, Loc, Problem
+from segcli.config.monitored import monitored
 from segcli.config.schema import Run
 from segcli.config.sections import Component, DatasetSection, LossPart
 from segcli.core.errors import ConfigError
 from segcli.core.registry import DATASETS, LOSSES, METRICS, TASKS
 from segcli.data.settings import Augmentation
-from segcli.losses import part_names
 
 __all__ = ["check_root", "check_together", "doubts", "without_effect"]
 
@@ -186,17 +186,10 @@ def _check_inference(chosen: _Agreement) -> None:
         )
 
 
-def _rises(chosen: _Agreement) -> dict[str, bool]:
-    """Map each value that can be monitored to True if higher is better; the default comes first."""
-    metrics = {name: kind.higher_is_better for name, kind in chosen.metrics.items()}
-    whole = chosen.layout.whole
-    over_whole = {f"{whole}_{name}": rises for name, rises in metrics.items() if whole is not None}
-    losses = dict.fromkeys(["loss", *(f"loss_{part}" for part in part_names(chosen.losses))], False)
-    return {f"val_{name}": rises for name, rises in {**metrics, **over_whole, **losses}.items()}
-
-
 def _check_monitor(chosen: _Agreement) -> None:
-    stopping, rises = chosen.run.training.early_stopping, _rises(chosen)
+    stopping = chosen.run.training.early_stopping
+    metrics = {name: kind.higher_is_better for name, kind in chosen.metrics.items()}
+    rises = monitored(metrics, chosen.layout.whole, chosen.losses)
     monitor = stopping.monitor or next(iter(rises))
     if monitor not in rises:
         chosen.wrong(

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from segcli.config.monitored import loss_values, monitored
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, ConfigError
 from segcli.core.registry import LOSSES, TASKS
@@ -28,7 +29,7 @@ from segcli.engine.inference.fields import Fields
 from segcli.engine.inference.inferer import Inferer
 from segcli.engine.inference.views import views_of
 from segcli.engine.runtime import Precision, choose_device, choose_precision, seed_everything
-from segcli.losses import WeightedSum, part_names
+from segcli.losses import Loss, WeightedSum
 from segcli.metrics import Metric, Scored
 from segcli.models import Network
 from segcli.tasks import Task
@@ -81,15 +82,16 @@ class Assembly:
     def rises(self) -> dict[str, bool]:
         """Map each value that can be monitored to True if higher is better; the first one is the default."""
         metrics = {metric.name: metric.higher_is_better for metric in self.metrics}
-        whole = {f"{self.layout.whole}_{name}": rises for name, rises in metrics.items() if self.layout.whole}
-        values = {f"val_{name}": rises for name, rises in {**metrics, **whole}.items()}
-        return {**values, **dict.fromkeys(self.loss_values, False)}
+        return monitored(metrics, self.layout.whole, self._losses)
 
     @property
     def loss_values(self) -> list[str]:
         """List the values of a validation that the loss gives."""
-        parts = part_names({name: LOSSES.load(name) for name in self.run.training.loss})
-        return [f"val_{name}" for name in ("loss", *(f"loss_{part}" for part in parts))]
+        return loss_values(self._losses)
+
+    @property
+    def _losses(self) -> dict[str, type[Loss]]:
+        return {name: LOSSES.load(name) for name in self.run.training.loss}
 
     def scored(
         self,

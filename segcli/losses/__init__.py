@@ -20,7 +20,6 @@ __all__ = [
     "counted",
     "foreground_and_truth",
     "mean_over_images",
-    "part_names",
     "probabilities_and_truth",
 ]
 
@@ -105,18 +104,6 @@ def mean_over_images(values: Tensor, valid: Tensor) -> Tensor:
     weight = valid.to(values.dtype).expand_as(values)
     per_image = (values * weight).flatten(1).sum(1) / weight.flatten(1).sum(1).clamp(min=1.0)
     return per_image.mean()
-
-
-def part_names(losses: Mapping[str, type[Loss]]) -> list[str]:
-    """List the parts of a sum of losses as `WeightedSum` names them; empty if there is only one part.
-
-    Args:
-        losses: Each loss by its name.
-    """
-    names: list[str] = []
-    for name, kind in losses.items():
-        names += [f"{name}_{part}" if part in names else part for part in kind.parts or (name,)]
-    return names if len(names) > 1 else []
 
 
 class WeightedSum(nn.Module):

@@ -100,6 +100,13 @@ def test_a_run_that_does_not_exist_is_reported_before_pytorch_is_loaded(place, w
     assert "torch" not in done.stderr.strip().splitlines()[-1]
 
 
+def test_a_config_file_that_does_not_exist_is_reported_before_pytorch_is_loaded(place):
+    command = [sys.executable, "-c", WITH_HEAVY_MODULES, "train", "nosuch.yaml"]
+    done = subprocess.run(command, env=environment(place), cwd=place, capture_output=True, text=True, check=False)
+    assert "no config file `nosuch.yaml`" in done.stderr
+    assert "torch" not in done.stderr.strip().splitlines()[-1]
+
+
 def test_completion_and_help_load_nothing_heavy(place):
     asking = {"_SEGCLI_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
     for arguments, extra in (
