@@ -7,17 +7,16 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import nn
 
 from segcli.commands.chosen_split import refuse_without
 from segcli.commands.evaluate import TESTS
 from segcli.commands.locate import Located
-from segcli.commands.other_data import results_name
+from segcli.commands.other_data import SCORES, results_name
 from segcli.commands.places import run_of_checkpoint
 from segcli.config.schema import MetricSection, Run
 from segcli.core.errors import CheckpointError, ConfigError, DataError
-from segcli.core.files import replacing
+from segcli.core.files import read_keys, replacing
 from segcli.core.names import safe_name
 from segcli.core.randomness import generator
 from segcli.core.types import Array
@@ -346,10 +345,9 @@ def _facts(run: Run, located: Located, checkpoint: Checkpoint) -> dict[str, Any]
     """Collect config, data set and scores for the model card."""
     scores, path = {}, located.for_prediction()
     for split in SPLITS:
-        table = TESTS / results_name(run.name, split, mark=located.mark) / "test_metrics.yaml"
-        if table.is_file():
-            values = yaml.safe_load(table.read_text(encoding="utf-8"))
-            same = values.get("epoch") == checkpoint.header["progress"]["epoch"]
-            if same and Path(values.get("checkpoint", "")).absolute() == path.absolute():
-                scores[split] = values
+        table = TESTS / results_name(run.name, split, mark=located.mark) / SCORES
+        values = read_keys(table)
+        same = values.get("epoch") == checkpoint.header["progress"]["epoch"]
+        if same and Path(str(values.get("checkpoint", ""))).absolute() == path.absolute():
+            scores[split] = values
     return {"config": run.resolved(), "dataset": checkpoint.header["dataset"], "scores": scores}

@@ -6,14 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from segcli.config.load import load_dataset
 from segcli.config.schema import Run
 from segcli.config.sections import DatasetSection
 from segcli.core.errors import ConfigError, DataError
-from segcli.core.files import shown
+from segcli.core.files import read_keys, shown
 from segcli.core.names import printable, safe_name
 from segcli.core.registry import DATASETS
 from segcli.data.classes.class_list import class_names
@@ -144,19 +143,10 @@ def look_at_data(
     if own and isinstance(then, dict) and {"num_images", "digest"} <= then.keys():
         fact = difference(then, now, cases)
         notes += [] if fact is None else [f"the {kind} images are not those of the training run ({fact})"]
-    before = _digest_in(folder / SCORES)
+    before = read_keys(folder / SCORES).get("data_digest")
     if not notes and before not in (None, now["digest"]):
         notes.append(
             f"the {kind} images differ from those of the earlier results in `{shown(folder)}`, which are replaced "
             f"(`data_digest` {printable(str(before), 20)} then, {now['digest']} now)"
         )
     return now["digest"], notes
-
-
-def _digest_in(scores: Path) -> Any:
-    """Read the digest of the data of earlier results; None if there are none, or if they do not hold it."""
-    try:
-        values = yaml.safe_load(scores.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
-        return None
-    return values.get("data_digest") if isinstance(values, dict) else None

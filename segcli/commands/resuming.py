@@ -7,7 +7,7 @@ import yaml
 
 from segcli.config.schema import Run
 from segcli.core.errors import ConfigError, DataError
-from segcli.core.files import plain, shown
+from segcli.core.files import plain, read_keys, shown
 from segcli.core.names import printable
 from segcli.data.fingerprint import difference
 from segcli.engine.events import Listener
@@ -110,16 +110,11 @@ def warn_of_edited_config(folder: RunFolder, snapshot: Snapshot, run: Run, liste
     if not folder.config.is_file():
         return
     checkpoint, resumed = _flat(plain(snapshot.config)), _flat(plain(run.resolved()))
-    try:
-        values = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
-        edited = _flat(values) if isinstance(values, dict) else {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
-        edited = {}
-    name = shown(folder.config)
-    if not edited:
+    values, name = read_keys(folder.config), shown(folder.config)
+    if not values:
         listener.warn(f"`{name}` cannot be read: the config in the checkpoint counts, and is written there again")
         return
-    missing = object()
+    edited, missing = _flat(values), object()
     changed = [
         f"{key}={_text(edited.get(key))}"
         for key in {**edited, **checkpoint}

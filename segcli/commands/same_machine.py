@@ -9,31 +9,20 @@ from dataclasses import replace
 from typing import Any, TypeGuard
 
 import torch
-import yaml
 
 from segcli.commands.resuming import differing_keys
 from segcli.config.schema import Run
 from segcli.core.files import plain
 from segcli.core.processor import usable_processors
 from segcli.engine.events import Listener
-from segcli.engine.runfolder import RunFolder
 from segcli.engine.training.trainer import Trainer
 
-__all__ = ["environment_of", "set_threads_back", "tell_of_another_machine", "tell_of_other_keys"]
+__all__ = ["set_threads_back", "tell_of_another_machine", "tell_of_other_keys"]
 
 HARMLESS = ("epochs", "metrics", "val_interval", "validate_on", "memory_cleanup_frequency", "early_stopping")
 """Keys of `training` that do not change how the weights are trained."""
 DECIDING = ("debug.on_nan", "debug.on_oom")
 """Keys outside `training` that change how the weights are trained."""
-
-
-def environment_of(folder: RunFolder) -> dict[str, Any]:
-    """Read `environment.yaml` of a run; empty if it cannot be read."""
-    try:
-        found = yaml.safe_load(folder.environment.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def set_threads_back(before: dict[str, Any], listener: Listener) -> None:

@@ -11,7 +11,6 @@ from segcli.commands.places import with_own_places
 from segcli.commands.report import TrainingReport
 from segcli.commands.resuming import refuse_changes, refuse_fewer_epochs, refuse_other_data, warn_of_edited_config
 from segcli.commands.same_machine import (
-    environment_of,
     set_threads_back,
     tell_of_another_machine,
     tell_of_other_keys,
@@ -20,7 +19,7 @@ from segcli.config.load import run_from_values
 from segcli.config.own_network import NetworkPermit, remember_network
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, DataError
-from segcli.core.files import shown, write_yaml
+from segcli.core.files import read_keys, shown, write_yaml
 from segcli.data.fingerprint import summary
 from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.events import Listener, Noting
@@ -182,7 +181,7 @@ def resume(
         warn_of_edited_config(folder, snapshot, run, listener)
         position = snapshot.progress
         listener.notice(f"resuming from `{path}`: epoch {position.epoch + 1}, batch {position.batch + 1}")
-        began = environment_of(folder)
+        began = read_keys(folder.environment)
         set_threads_back(began, listener)
         trainer = open_session(run, folder, listener, stop, resumed=True)
         refuse_other_data(snapshot, trainer, moved=before.dataset != run.dataset)

@@ -1,4 +1,4 @@
-"""Atomic writing: a file is written completely or not at all."""
+"""Files of segcli: each is written completely or not at all, and YAML is read back."""
 
 import json
 import os
@@ -12,7 +12,17 @@ import yaml
 
 from segcli.core.errors import DataError
 
-__all__ = ["plain", "remove_leftovers", "replacing", "shown", "told_when_full", "write_text", "write_yaml", "yaml_text"]
+__all__ = [
+    "plain",
+    "read_keys",
+    "remove_leftovers",
+    "replacing",
+    "shown",
+    "told_when_full",
+    "write_text",
+    "write_yaml",
+    "yaml_text",
+]
 
 
 @contextmanager
@@ -108,6 +118,15 @@ def write_yaml(path: Path, value: Any, *, comment: str | None = None) -> None:
     """Write `value` to `path` as YAML, keys in the given order, below a comment line."""
     text = yaml_text(value)
     write_text(path, text if comment is None else f"# {comment}\n{text}")
+
+
+def read_keys(path: Path) -> dict[str, Any]:
+    """Read the keys of a YAML file that segcli wrote; empty if it is missing, unreadable, or damaged."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def yaml_text(value: Any) -> str:

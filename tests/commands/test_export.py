@@ -213,6 +213,18 @@ def test_nothing_is_overwritten_unasked_and_what_was_filled_in_stays(run_cli, wo
     assert card.read_text() == "mine"
 
 
+@pytest.mark.usefixtures("exported", "forked_parity")
+def test_damaged_scores_are_left_out_of_the_card(run_cli, workplace):
+    words = ("export", "tiny", "--format", "torchscript", "--overwrite")
+    card = workplace / FOLDER / "README.md"
+    assert run_cli(*words).code == 0
+    assert "2 images of split test" in card.read_text()
+    (workplace / "outputs/tests/tiny/test_metrics.yaml").write_text("- no scores: [")
+    result = run_cli(*words)
+    assert result.code == 0, result.err
+    assert "2 images of split test" not in card.read_text()
+
+
 @pytest.mark.parametrize("kind", ["plain", "baked"])
 def test_the_card_has_the_scores_and_its_program_runs_and_finds_the_mask_of_predict(run_cli, workplace, exported, kind):
     assert run_cli("predict", "data/test/image/00.png").code == 0

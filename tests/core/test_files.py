@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from segcli.core.files import plain, replacing, shown, write_yaml
+from segcli.core.files import plain, read_keys, replacing, shown, write_yaml
 from segcli.core.randomness import generator, seed_of
 
 
@@ -25,6 +25,16 @@ def test_a_writer_that_fails_leaves_the_old_file_whole(tmp_path):
         write_half(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", [b"- a: [", b"- 1", b"", b"\xff\xfe\x00", b"a: 2026-99-99", b"[" * 20000, None])
+def test_a_file_without_readable_keys_has_none(tmp_path, content):
+    path = tmp_path / "a.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    assert read_keys(path) == {}
+    write_yaml(path, {"a": 1})
+    assert read_keys(path) == {"a": 1}
 
 
 @pytest.mark.parametrize("synced", [True, False])
