@@ -7,8 +7,6 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-import yaml
-
 from segcli.commands.locate import BEGUN, Located
 from segcli.commands.places import with_own_places
 from segcli.commands.train import resume, train
@@ -16,9 +14,10 @@ from segcli.config.load import run_from_values
 from segcli.config.own_network import NetworkPermit, remember_network
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, ConfigError, DataError
-from segcli.core.files import plain, write_yaml
+from segcli.core.files import plain, read_keys, write_yaml
 from segcli.data.settings import Fold
 from segcli.datasets._folds import units
+from segcli.engine.checkpoint import read_header
 from segcli.engine.events import Listener
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.training.batches import check_batches
@@ -69,13 +68,7 @@ def resume_folds(folder: Path, *, model_files: Sequence[Path], listener: Listene
         CheckpointError: The folder does not say what was begun.
         SegcliError: The same errors as `train` and `resume`.
     """
-    try:
-        begun = yaml.safe_load((folder / BEGUN).read_text(encoding="utf-8"))
-        folds, config = int(begun["folds"]), dict(begun["config"])
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
-        raise CheckpointError(
-            f"`{folder / BEGUN}` is damaged", hint="repeat the command that began it: `segcli train CONFIG --folds K`"
-        ) from None
+    folds, config = _begun(folder)
     permit = NetworkPermit(model_files, listener.notice)
     run = with_own_places(
         run_from_values(config, source=str(folder / BEGUN), permit=permit), Located(folder), [], listener
@@ -100,7 +93,7 @@ def _all_folds(run: Run, folds: int, model_files: Sequence[Path], listener: List
     for index, each in enumerate(runs):
         listener.notice(f"fold {index + 1} of {folds}")
         trained = _one_fold(each, model_files, listener)
-        history = yaml.safe_load(RunFolder(each.folder).history.read_text(encoding="utf-8"))
+        history = read_header(RunFolder(each.folder).last)["history"]
         validated = [entry for entry in history if entry["val"]]
         last.append(validated[-1]["val"])
         best.append(next((entry["val"] for entry in validated if entry["epoch"] == trained.best_epoch), last[-1]))
@@ -154,14 +147,27 @@ def _refuse(run: Run, begun: dict[str, Any], *, overwrite: bool) -> None:
         check_batches(each, layout, layout.cases("train"))
 
 
+def _begun(folder: Path) -> tuple[int, dict[str, Any]]:
+    """Read the number of folds and the config with which a cross-validation was begun.
+
+    Raises:
+        CheckpointError: The file is damaged.
+    """
+    values = read_keys(folder / BEGUN)
+    folds, config = values.get("folds"), values.get("config")
+    if not isinstance(folds, int) or not isinstance(config, dict):
+        raise CheckpointError(
+            f"`{folder / BEGUN}` is damaged",
+            hint=f"go on with each fold, such as `segcli resume {folder}/fold_1`, or begin anew with `--overwrite`",
+        )
+    return folds, config
+
+
 def _refuse_another(folder: Path, begun: dict[str, Any]) -> None:
     """Refuse to go on with a cross-validation that was begun with other settings."""
-    try:
-        before = yaml.safe_load((folder / BEGUN).read_text(encoding="utf-8"))
-        other = [key for key in begun["config"] if before["config"].get(key) != begun["config"][key]]
-        other += ["--folds"] if before["folds"] != begun["folds"] else []
-    except (AttributeError, ValueError, TypeError, KeyError, yaml.YAMLError):
-        other = [BEGUN]
+    folds, config = _begun(folder)
+    other = [key for key in begun["config"] if config.get(key) != begun["config"][key]]
+    other += ["--folds"] if folds != begun["folds"] else []
     if other:
         raise ConfigError(
             f"`{folder}` holds a cross-validation that was begun with another `{'`, `'.join(other)}`",

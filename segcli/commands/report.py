@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from segcli.core.errors import SegcliError
+from segcli.core.errors import DataError, SegcliError
 from segcli.core.files import shown, write_text, yaml_text
 from segcli.data.samples import Case
 from segcli.engine.assembly import Assembly
@@ -164,7 +164,7 @@ def write_evaluation_report(
     is_run = run.holds(result.checkpoint)
     history = checkpoint.header["history"]
     if is_run and run.history.is_file():
-        history = yaml.safe_load(run.history.read_text(encoding="utf-8"))
+        history = _history(run.history)
     page = evaluation_page(
         result,
         _facts(parts, history, run if is_run else None),
@@ -177,3 +177,19 @@ def write_evaluation_report(
     path = result.folder / REPORT
     write_text(path, page)
     return path
+
+
+def _history(path: Path) -> Any:
+    """Read the history of a run.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        values = None
+    if not isinstance(values, list):
+        hint = "remove it: the checkpoint holds the history up to its own epoch"
+        raise DataError(f"`{path}` is damaged, and the report draws its curves", hint=hint)
+    return values

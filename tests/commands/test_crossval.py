@@ -1,3 +1,4 @@
+import re
 from statistics import mean, stdev
 
 import pytest
@@ -128,5 +129,10 @@ def test_a_begun_cross_validation_is_not_mixed_with_another(tiny, run_cli, workp
     assert changed.code == 2
     assert "a cross-validation goes on as it was begun" in changed.err
     (workplace / "outputs/experiments/tiny/folds.yaml").write_text("folds: [")
-    assert run_cli("resume", "tiny").code == 4
-    assert run_cli("train", config, "--folds", 3).code == 2
+    for words in (["resume", "tiny"], ["train", config, "--folds", 3]):
+        damaged = run_cli(*words)
+        assert damaged.code == 4
+        assert "folds.yaml` is damaged" in damaged.err
+    advised = re.search(r"`segcli (resume \S+fold_1)`", " ".join(damaged.err.split()))[1]
+    assert run_cli(*advised.split()).code == 0
+    assert run_cli("train", config, "--folds", 3, "--overwrite").code == 0

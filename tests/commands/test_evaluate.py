@@ -154,3 +154,14 @@ def test_distances_are_scored_on_request_in_validation_and_evaluation_only(run_c
     history = yaml.safe_load((workplace / "outputs/experiments/tiny/metrics_history.yaml").read_text())
     assert "val_assd" in history[0]["val"]
     assert "train_assd" not in history[0]["train"]
+
+
+@pytest.mark.usefixtures("tiny_run")
+def test_a_damaged_history_is_told_and_the_advice_leads_on(run_cli, workplace):
+    history = workplace / "outputs/experiments/tiny/metrics_history.yaml"
+    history.write_text("- [")
+    result = run_cli("eval", "tiny")
+    assert result.code == 3
+    assert "metrics_history.yaml` is damaged" in result.err
+    history.unlink()
+    assert run_cli("eval", "tiny").code == 0
