@@ -10,7 +10,6 @@ from segcli.config.sections import Component, DatasetSection, LossPart
 from segcli.core.errors import ConfigError
 from segcli.core.registry import DATASETS, LOSSES, METRICS, TASKS
 from segcli.data.settings import Augmentation
-from segcli.losses import part_names
 
 __all__ = ["check_root", "check_together", "doubts", "without_effect"]
 
@@ -188,6 +187,8 @@ def _check_inference(chosen: _Agreement) -> None:
 
 def _rises(chosen: _Agreement) -> dict[str, bool]:
     """Map each value that can be monitored to True if higher is better; the default comes first."""
+    from segcli.losses import part_names  # noqa: PLC0415 - a mistake in the file is reported without PyTorch
+
     metrics = {name: kind.higher_is_better for name, kind in chosen.metrics.items()}
     whole = chosen.layout.whole
     over_whole = {f"{whole}_{name}": rises for name, rises in metrics.items() if whole is not None}
