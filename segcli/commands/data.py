@@ -52,7 +52,7 @@ def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Lis
         findings += first
         cases = _cases(layout, split)
         everything += cases
-        findings += chunks_left_out(split, cases, layout.ndim)
+        findings += chunks_left_out(split, cases, layout.ndim, layout.page)
         listener.stage(f"reading {split}", len(cases))
         examined = _each(lambda case, known=first: _examine(layout, task, case, known), cases, listener)
         for case, result in zip(cases, examined, strict=True):
