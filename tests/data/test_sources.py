@@ -114,18 +114,28 @@ def test_the_check_counts_images_that_lack_chunks(run_cli, workplace):
     assert "(so do 1 more images of `train`)" in found[0]["message"]
 
 
+def turned(path):
+    """Let the pages of a file state that they are to be turned."""
+    with tifffile.TiffFile(path, mode="r+") as file:
+        for page in file.pages:
+            page.tags["Orientation"].overwrite(6)
+    return path
+
+
 @pytest.mark.parametrize(
     "options", [{"rowsperstrip": 4, "compression": "zlib"}, {"tile": (16, 16), "compression": "zlib"}]
 )
 def test_tiles_that_a_writer_of_tiff_left_out_are_counted(tmp_path, options):
     path = tmp_path / "a.tif"
-    tifffile.imwrite(path, np.full((3, 32, 32), 9, np.uint8), photometric="minisblack", **options)
+    pages = np.full((3, 32, 32), 9, np.uint8)
+    tifffile.imwrite(path, pages, photometric="minisblack", extratags=[(274, "H", 1, 1, False)], **options)
     assert list(chunks_left_out("train", [Case("a", path)], 3)) == []
     with tifffile.TiffFile(path, mode="r+") as file:
         for name in ("TileByteCounts", "TileOffsets") if "tile" in options else ("StripByteCounts", "StripOffsets"):
             tag = file.pages[1].tags[name]
             tag.overwrite((0, *tag.value[1:]))
     (told,) = chunks_left_out("train", [Case("a", path)], 3)
+    assert list(chunks_left_out("train", [Case("a", turned(path))], 3)) == [told]
     assert f"lacks {1 / (12 if 'tile' in options else 24):.0%} of its chunks or tiles" in told.message
 
 
