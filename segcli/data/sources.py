@@ -1,4 +1,4 @@
-"""Where the values of a data set come from: links that leave its folder, and chunks that are not stored."""
+"""Tells where the values of a data set come from: links that leave its folder, and chunks that are not stored."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
