@@ -52,9 +52,11 @@ def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Lis
         findings += first
         cases = _cases(layout, split)
         everything += cases
-        findings += chunks_left_out(split, cases, layout.ndim)
+        findings += chunks_left_out(split, cases, layout.ndim, layout.page)
         listener.stage(f"reading {split}", len(cases))
-        examined = _each(lambda case, known=first: _examine(layout, task, case, known), cases, listener)
+        # a fault of the header is found again in the pixels
+        seen = {each for finding in first if finding.severity == "error" for each in (finding.file, finding.message)}
+        examined = _each(lambda case, known=seen: _examine(layout, task, case, known), cases, listener)
         for case, result in zip(cases, examined, strict=True):
             findings += result.findings
             if result.digest:
@@ -146,10 +148,8 @@ class _Examined:
     """Value that 0.5 % of the pixels exceed; None for 8-bit images."""
 
 
-def _examine(layout: Layout, task: Task, case: Case, known: list[Finding]) -> _Examined:
+def _examine(layout: Layout, task: Task, case: Case, seen: set[Path | str | None]) -> _Examined:
     sample, found = layout.examine(case)
-    # a fault of the header is found again in the pixels
-    seen = {each for finding in known if finding.severity == "error" for each in (finding.file, finding.message)}
     result = _Examined([each for each in found if each.severity != "error" or not seen & {each.file, each.message}])
     if sample is None:
         return result

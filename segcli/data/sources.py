@@ -1,4 +1,4 @@
-"""Where the values of a data set come from: links that leave its folder, and chunks that are not stored."""
+"""Tells where the values of a data set come from: links that leave its folder, and chunks that are not stored."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -54,20 +54,24 @@ def _links(path: Path, stops: set[Path], known: dict[Path, bool]) -> Iterator[Pa
             yield from (place for name in (*folders, *files) if (place := Path(folder, name)).is_symlink())
 
 
-def chunks_left_out(split: str | None, cases: Iterable[Case], ndim: int) -> Iterator[Finding]:
+def chunks_left_out(split: str | None, cases: Iterable[Case], ndim: int, page: int | None = None) -> Iterator[Finding]:
     """Find images whose format lets a writer leave out chunks; such chunks are read as one value.
 
     Args:
         split: Split of the cases; None for images to predict.
         cases: The cases.
         ndim: Spatial axes of the images.
+        page: Page of 2D files of several pages, for cases that state none.
     """
+    pages: dict[Path, int | None] = {}
+    for case in cases:  # the first page of a file stands for the others
+        pages.setdefault(case.image, page if case.index is None else case.index)
     shares: dict[Path, float] = {}
-    for path in dict.fromkeys(case.image for case in cases):
+    for path, index in pages.items():
         kind = format_of(path, ndim)
         if kind is not None and kind.may_leave_out and path.exists():
             try:
-                with open_picture(path, ndim) as picture:
+                with open_picture(path, ndim, index) as picture:
                     shares[path] = picture.share_left_out()
             except DataError:
                 continue  # reported with the image

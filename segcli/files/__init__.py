@@ -191,17 +191,17 @@ class FileFormat(ABC):
     axes: ClassVar[tuple[int, ...]] = (2,)
     """Numbers of spatial axes: 2 for images, 3 for volumes."""
     is_folder: ClassVar[bool] = False
-    """Whether an image is a folder, which `claims` recognises."""
+    """An image is a folder, which `claims` recognises."""
     holds_many: ClassVar[bool] = False
-    """Whether a file can hold many images, which `members` names."""
+    """A file can hold many images, which `members` names."""
     writes: ClassVar[bool] = True
-    """Whether `create` can write files of one image."""
+    """`create` can write files of one image."""
     answer_ending: ClassVar[str] = ".tif"
     """Extension of predictions if this format cannot be written."""
     keeps_grid: ClassVar[bool] = False
-    """Whether files store the geometry in patient space, so that probabilities are written as NIfTI with it."""
+    """Files store the geometry in patient space, so that probabilities are written as NIfTI with it."""
     may_leave_out: ClassVar[bool] = False
-    """Whether writers may leave out chunks or tiles, which are then read as one value."""
+    """Writers may leave out chunks or tiles, which are then read as one value."""
 
     @classmethod
     def claims(cls, folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""What an HDF5 file itself holds, and what HDF5 would take from other files or fill in.
+"""Tells what an HDF5 file itself holds, and what HDF5 would take from other files or fill in.
 
 Links, sources, filters and chunks are looked at before values are read: HDF5 gives zeros for values that are missing,
 and reads any file of the machine that a dataset names.

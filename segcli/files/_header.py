@@ -1,4 +1,4 @@
-"""What the header of a file says about its image."""
+"""Holds what the header of a file says about its image."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING

@@ -94,6 +94,10 @@ class _Upright(Picture):
         )
         return as_shown(self.picture.part(shown_size(tuple(stored), self.orientation)), self.orientation, self.rows)
 
+    def share_left_out(self) -> float:
+        """Compute the share of chunks or tiles that are not stored."""
+        return self.picture.share_left_out()
+
     def close(self) -> None:
         self.picture.close()
 

@@ -128,6 +128,22 @@ def test_completion_and_help_load_nothing_heavy(place):
         assert heavy == "[]" or extra.get("_TYPER_COMPLETE_ARGS", "").endswith("yaml ")
 
 
+def test_a_missing_or_mistyped_experiment_is_reported_without_loading_pytorch(place):
+    code = (
+        "import sys\nfrom segcli.cli.main import run\nstatus = run(sys.argv[1:])\nprint(status, 'torch' in sys.modules)"
+    )
+    for arguments in (["train", "missing.yaml"], ["data", "check", "configs/exp.yaml", "training.epoch=5"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            env=environment(place),
+            cwd=place,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout.splitlines()[-1:] == ["2 False"], (arguments, done.stdout, done.stderr)
+
+
 def typed(shell, text, expected):
     """Type into the shell and wait for what TAB makes of it."""
     shell.send(text)

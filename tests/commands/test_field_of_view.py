@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import shutil
+import weakref
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from segcli import files
 from segcli.cli.main import run
 from segcli.data.postprocess import Postprocess
 from segcli.data.settings import DatasetSpec
+from segcli.engine.inference.fields import Fields
 from segcli.tasks.binary import Binary
 
 SIZE = (64, 80)
@@ -122,6 +124,24 @@ def test_the_line_on_stderr_counts_what_was_estimated_and_names_what_was_not_fou
     assert "field of view: 1 estimated from the photograph, 1 not found (whole image)" in result.err
     assert "`photos/full.png`: no round field of view on a dark border was found, so nothing is left out" in result.err
     assert (pixels(eyes / "out/full.png") > 0).all()
+
+
+def test_a_prediction_of_many_photographs_does_not_keep_their_fields(run_cli, eyes, monkeypatch):
+    found, alive, find = [], [], Fields._found
+
+    def watched(self, *arguments):
+        field, source = find(self, *arguments)
+        found.append(weakref.ref(field))
+        alive.append(sum(each() is not None for each in found))
+        return field, source
+
+    monkeypatch.setattr(Fields, "_found", watched)
+    for index in range(12):
+        save(eyes / f"many/{index}.png", photograph(index, disc()))
+    result = run_cli("predict", "many", "--run", "eye", "--out", "found")
+    assert result.code == 0, result.err
+    assert len(found) == 12
+    assert max(alive) <= 6  # images are read ahead
 
 
 def test_masks_of_a_folder_come_first_with_the_suffix_of_the_data_set_or_without(run_cli, eyes):

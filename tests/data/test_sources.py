@@ -114,19 +114,52 @@ def test_the_check_counts_images_that_lack_chunks(run_cli, workplace):
     assert "(so do 1 more images of `train`)" in found[0]["message"]
 
 
+def turned(path):
+    """Let the pages of a file state that they are to be turned."""
+    with tifffile.TiffFile(path, mode="r+") as file:
+        for page in file.pages:
+            page.tags["Orientation"].overwrite(6)
+    return path
+
+
 @pytest.mark.parametrize(
     "options", [{"rowsperstrip": 4, "compression": "zlib"}, {"tile": (16, 16), "compression": "zlib"}]
 )
 def test_tiles_that_a_writer_of_tiff_left_out_are_counted(tmp_path, options):
     path = tmp_path / "a.tif"
-    tifffile.imwrite(path, np.full((3, 32, 32), 9, np.uint8), photometric="minisblack", **options)
+    pages = np.full((3, 32, 32), 9, np.uint8)
+    tifffile.imwrite(path, pages, photometric="minisblack", extratags=[(274, "H", 1, 1, False)], **options)
     assert list(chunks_left_out("train", [Case("a", path)], 3)) == []
     with tifffile.TiffFile(path, mode="r+") as file:
         for name in ("TileByteCounts", "TileOffsets") if "tile" in options else ("StripByteCounts", "StripOffsets"):
             tag = file.pages[1].tags[name]
             tag.overwrite((0, *tag.value[1:]))
     (told,) = chunks_left_out("train", [Case("a", path)], 3)
+    assert list(chunks_left_out("train", [Case("a", turned(path))], 3)) == [told]
     assert f"lacks {1 / (12 if 'tile' in options else 24):.0%} of its chunks or tiles" in told.message
+
+
+def test_tiles_left_out_of_the_stated_page_of_a_file_of_several_are_counted(run_cli, workplace):
+    for split, name in (("train", "0"), ("val", "1")):
+        for folder in ("image", "label"):
+            path = workplace / f"data/{split}/{folder}/{name}.tif"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.full((3, 32, 32), int(name) + 1 if folder == "image" else 0, np.uint8)
+            pixels[:, :8, :8] = 1
+            tifffile.imwrite(path, pixels, photometric="minisblack", tile=(16, 16), compression="zlib")
+    with tifffile.TiffFile(workplace / "data/train/image/0.tif", mode="r+") as file:
+        for name in ("TileByteCounts", "TileOffsets"):
+            tag = file.pages[2].tags[name]
+            tag.overwrite((*tag.value[:-1], 0))
+    keys = {"dataset__num_channels": 1, "dataset__mean": [0.5], "dataset__std": [0.2], "dataset__extensions": ["tif"]}
+    write_experiment(workplace / "a.yaml", experiment(workplace / "data", **keys))
+    for page, count in ((1, 0), (2, 1)):
+        checked = run_cli("data", "check", "a.yaml", f"dataset.page={page}", "--json")
+        found = [each for each in json.loads(checked.out)["findings"] if each["code"] == "chunks_left_out"]
+        assert len(found) == count, (page, found)
+    assert "0.tif` lacks 25% of its chunks or tiles" in found[0]["message"]
+    trained = run_cli("train", "a.yaml", "dataset.page=2", "--dry-run")
+    assert found[0]["message"] in " ".join(trained.err.split())
 
 
 def test_train_eval_and_predict_tell_of_chunks_in_the_words_of_the_check(run_cli, workplace):

@@ -76,7 +76,7 @@ class PixelAnswers(Answers):
         self.parts = ensemble(self.members)
         has_field = [member for member in self.members if member.inference.fov == "auto"]
         judge = has_field[0] if has_field else self.parts  # the order of the networks does not matter
-        self.fields = Fields(judge.layout, judge.inference.fov, self.options.fov)
+        self.fields = Fields(judge.layout, judge.inference.fov, self.options.fov, keeps=False)
         return self.parts.name
 
     @property

@@ -28,16 +28,26 @@ class Fields:
         layout: Layout of the run's data set.
         setting: `inference.fov`.
         folder: Folder of masks that are named as the images, with the `fov_suffix` of the data set.
+        keeps: Keep each field, because images are asked for again, as in each validation.
 
     Raises:
         DataError: The folder is missing or has no mask.
     """
 
-    def __init__(self, layout: Layout, setting: Literal["auto", "none"] | None, folder: Path | None = None) -> None:
-        self.layout, self.setting, self.folder = layout, setting, folder
+    def __init__(
+        self,
+        layout: Layout,
+        setting: Literal["auto", "none"] | None,
+        folder: Path | None = None,
+        *,
+        keeps: bool = True,
+    ) -> None:
+        self.layout, self.setting, self.folder, self.keeps = layout, setting, folder, keeps
         self.masks = {} if folder is None else _masks_in(folder)
-        self.known: dict[Path, tuple[Field | None, str | None]] = {}
-        """Field of each image, and where it came from."""
+        self.known: dict[Path, Field | None] = {}
+        """Field of each image, if fields are kept."""
+        self.sources: dict[Path, str | None] = {}
+        """Where the field of each image came from."""
 
     def of(self, image: Path, size: tuple[int, ...], read: Read, mask: Path | None = None) -> Field | None:
         """Find the field of an image; None if nothing is left out.
@@ -51,13 +61,16 @@ class Fields:
         Raises:
             DataError: The mask is missing, unreadable, empty, or of another size.
         """
-        if image not in self.known:
-            self.known[image] = self._found(image, size, read, mask)
-        return self.known[image][0]
+        if image in self.known:
+            return self.known[image]
+        field, self.sources[image] = self._found(image, size, read, mask)
+        if self.keeps:
+            self.known[image] = field
+        return field
 
     def source(self, image: Path) -> str | None:
         """Tell where the field of an image came from: a folder, `estimated`, or `whole image`; None without a field."""
-        return self.known[image][1] if image in self.known else None
+        return self.sources.get(image)
 
     def _found(
         self, image: Path, size: tuple[int, ...], read: Read, mask: Path | None
@@ -105,7 +118,7 @@ class Fields:
     @property
     def summary(self) -> str | None:
         """Tell in one line where the fields came from; None if no image has one."""
-        counts = Counter(source for _, source in self.known.values() if source is not None)
+        counts = Counter(source for source in self.sources.values() if source is not None)
         estimates = (ESTIMATED, WHOLE)
         parts = [f"{count} from {source}" for source, count in counts.items() if source not in estimates]
         parts += [f"{counts[source]} {source}" for source in estimates if counts[source]]
@@ -114,7 +127,7 @@ class Fields:
     @property
     def warning(self) -> str | None:
         """Name the photographs on which no field was found; None if there are none."""
-        unsure = [path for path, (_, source) in self.known.items() if source == WHOLE]
+        unsure = [path for path, source in self.sources.items() if source == WHOLE]
         if not unsure:
             return None
         more = f" and {len(unsure) - MOST_NAMED} more" if len(unsure) > MOST_NAMED else ""

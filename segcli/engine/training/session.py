@@ -97,8 +97,8 @@ def checked_cases(parts: Assembly, splits: Sequence[str], listener: Listener) ->
     found: list[Finding] = []
     for split in splits:
         cases[split] = here = layout.cases(split)
-        faults = (*layout.inspect(split), *layout.foreign_links(here), *chunks_left_out(split, here, layout.ndim))
-        found += raise_on_error(faults)
+        left_out = chunks_left_out(split, here, layout.ndim, layout.page)
+        found += raise_on_error([*layout.inspect(split), *layout.foreign_links(here), *left_out])
     for finding in [*found, *layout.compared(splits)]:
         if finding.severity == "warning":
             listener.warn(f"{finding.message} ({finding.hint})")
