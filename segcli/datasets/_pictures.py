@@ -29,7 +29,8 @@ from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.datasets import Layout
 from segcli.datasets._notes import notes_of
-from segcli.files import Header, read_header, stated_formats
+from segcli.files import Header, read_header
+from segcli.files._endings import stated_formats
 
 __all__ = ["PictureKeys", "Pictures", "by_stem", "unread_by_stem", "way_to_mask"]
 
