@@ -30,8 +30,12 @@ from segcli.data.settings import DatasetSpec
 from segcli.datasets import Layout
 from segcli.datasets._notes import notes_of
 from segcli.files import Header, read_header
+from segcli.files._endings import stated_formats
 
-__all__ = ["PictureKeys", "Pictures", "by_stem"]
+__all__ = ["PictureKeys", "Pictures", "by_stem", "unread_by_stem", "way_to_mask"]
+
+ON_REQUEST = (".webp", ".jp2", ".pbm", ".pgm", ".ppm")
+"""Extensions of pictures that are read if `extensions` names them, beside those of the formats."""
 
 
 class PictureKeys(MaskKeys):
@@ -237,6 +241,28 @@ def by_stem(folder: Path, extensions: Sequence[str], suffixes: Sequence[str] = (
         if suffix is not None:
             found.setdefault(stem[: len(stem) - len(suffix)], []).append(path)
     return found
+
+
+def unread_by_stem(folder: Path, extensions: Sequence[str]) -> dict[str, Path]:
+    """Find the images and masks of a folder that do not count for their extension, by their stem in normal form."""
+    read = {f".{extension.lower().lstrip('.')}" for extension in extensions}
+    stated = (ending for each in stated_formats() if 2 in each.axes for ending in each.endings)
+    readable = {*ON_REQUEST, *stated} - read
+    return {composed(path.stem): path for path in folder.iterdir() if path.suffix.lower() in readable}
+
+
+def way_to_mask(unread: Path | None, otherwise: str) -> str:
+    """Advise on an image without mask.
+
+    Args:
+        unread: File with the name of the mask whose extension does not count; None if there is none.
+        otherwise: What to advise without such a file.
+    """
+    if unread is None:
+        return otherwise
+    return (
+        f"`{unread.name}` is there: add `{unread.suffix[1:].lower()}` to `extensions` in the data-set file to read it"
+    )
 
 
 def _inside(field: Array, valid: Array | None) -> Array:

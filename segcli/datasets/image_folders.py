@@ -24,7 +24,7 @@ from segcli.data.samples import Case
 from segcli.data.settings import DatasetSpec
 from segcli.data.split_settings import SplitSettings
 from segcli.data.splits import Division, divide
-from segcli.datasets._pictures import PictureKeys, Pictures, by_stem
+from segcli.datasets._pictures import PictureKeys, Pictures, by_stem, unread_by_stem, way_to_mask
 from segcli.datasets._small import COUNTS, picture
 from segcli.files.png import PNG
 
@@ -246,16 +246,20 @@ class ImageFolders(Pictures):
         return divide(list(self._images("train")), settings, self.root, fresh=fresh) if settings.draws else None
 
     def _missing(self, cases: list[Case], folder: Path) -> Iterator[Finding]:
-        config = self.config
+        config, masks = self.config, existing(folder, self.config.label_folder)
+        unread = unread_by_stem(masks, config.extensions) if any(case.label is None for case in cases) else {}
         for case in cases:
             if case.label is None:
-                expected = existing(folder, config.label_folder) / f"{case.id}{_first(config.label_suffix)}.*"
+                stem = f"{case.id}{_first(config.label_suffix)}"
+                hint = (
+                    "add the mask or remove the image; `label_folder` and `label_suffix` are keys of the data-set file"
+                )
                 yield Finding(
                     "missing_label",
                     "error",
                     case.image,
-                    f"image `{case.image}` has no mask (looked for `{expected}`)",
-                    "add the mask or remove the image; `label_folder` and `label_suffix` are keys of the data-set file",
+                    f"image `{case.image}` has no mask (looked for `{masks / stem}.*`)",
+                    way_to_mask(unread.get(stem), hint),
                 )
             if config.fov_folder is not None and case.fov is None:
                 expected = existing(folder, config.fov_folder) / f"{case.id}{_first(config.fov_suffix)}.*"

@@ -22,7 +22,7 @@ from segcli.data.samples import Case
 from segcli.data.settings import DatasetSpec
 from segcli.data.split_settings import SequenceSplit
 from segcli.data.splits import Division, divide
-from segcli.datasets._pictures import PictureKeys, Pictures, by_stem
+from segcli.datasets._pictures import PictureKeys, Pictures, by_stem, unread_by_stem, way_to_mask
 from segcli.datasets._small import COUNTS, picture
 from segcli.files.png import PNG
 
@@ -139,11 +139,13 @@ class Sequences(Pictures):
                 findings.append(_empty(folder, self.config.extensions))
             if images and not masks.is_dir():
                 findings.append(_without_masks(name, masks))
+            lacks_mask = masks.is_dir() and not images.keys() <= labels.keys()
+            unread = unread_by_stem(masks, self.config.extensions) if lacks_mask else {}
             for stem, paths in images.items():
                 case = Case(f"{name}/{stem}", paths[0], labels.get(stem, [None])[0])
                 cases[case.id] = case
                 if case.label is None and masks.is_dir():
-                    findings.append(_without_mask(case, masks / f"{stem}.*"))
+                    findings.append(_without_mask(case, masks / f"{stem}.*", unread.get(stem)))
         return cases, findings
 
     def _files(self, folder: Path) -> dict[str, list[Path]]:
@@ -223,7 +225,7 @@ def _without_masks(name: str, folder: Path) -> Finding:
     )
 
 
-def _without_mask(case: Case, expected: Path) -> Finding:
+def _without_mask(case: Case, expected: Path, unread: Path | None) -> Finding:
     message = f"image `{case.image}` has no mask (looked for `{expected}`)"
     hint = "add the mask or remove the image; `labels` is a key of the data-set file"
-    return Finding("missing_label", "error", case.image, message, hint)
+    return Finding("missing_label", "error", case.image, message, way_to_mask(unread, hint))

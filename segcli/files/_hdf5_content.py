@@ -21,6 +21,9 @@ __all__ = ["dataset_in", "never_written", "numbers_in", "strings_in", "unwritten
 
 MOST_LINKS = 32
 """Links and groups on the way to one dataset."""
+KINDS = {"S": "text", "O": "text or objects", "V": "compound or opaque values", "c": "complex numbers"}
+"""Words for what a dataset holds, by the kind of its data type."""
+
 PLUGINS = {
     307: "bzip2",
     32000: "lzf",
@@ -78,8 +81,7 @@ def numbers_in(file: h5py.File, path: Path, key: str) -> Any:
     """
     found = dataset_in(file, path, key)
     if found is not None and found.dtype.kind not in "buif":
-        kind = {"S": "text", "O": "text or objects", "V": "compound or opaque values", "c": "complex numbers"}
-        held = kind.get(found.dtype.kind, str(found.dtype))
+        held = KINDS.get(found.dtype.kind, str(found.dtype))
         raise DataError(f"`{key}` of `{path}` holds {held}, but it must hold numbers", hint=f"write `{key}` as numbers")
     return found
 
@@ -88,11 +90,14 @@ def strings_in(file: h5py.File, path: Path, key: str, count: int) -> list[str] |
     """Read a dataset of one text for each case; None if there is no such dataset.
 
     Raises:
-        DataError: It has another shape, or a text is not UTF-8.
+        DataError: It has another shape, holds compound values or objects, or a text is not UTF-8.
     """
     found = dataset_in(file, path, key)
     if found is None:
         return None
+    if found.dtype.kind == "V" or (found.dtype.kind == "O" and h5py.check_string_dtype(found.dtype) is None):
+        held = "objects" if found.dtype.kind == "O" else KINDS["V"]
+        raise DataError(f"`{key}` of `{path}` holds {held}, but it must hold text", hint=f"write `{key}` as text")
     if found.shape != (count,):
         shape = "x".join(map(str, found.shape)) or "a single value"
         raise DataError(f"`{key}` of `{path}` is {shape}, but there are {count} cases", hint="write one for each case")

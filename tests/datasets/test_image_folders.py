@@ -155,6 +155,17 @@ def test_an_image_without_mask_is_told_with_what_was_looked_for(workplace):
     assert "train/image/01.png` has no mask (looked for `train/label/01.*`)" in text
 
 
+def test_a_mask_whose_extension_is_not_read_is_named_with_the_key_that_reads_it(workplace):
+    write_folders(workplace, {"train": 3})
+    label = workplace / "train/label/01.png"
+    Image.open(label).save(label.with_suffix(".webp"), lossless=True)
+    label.unlink()
+    text = told(layout(workplace).cases, "train")
+    assert "train/image/01.png` has no mask" in text
+    assert "`01.webp` is there: add `webp` to `extensions` in the data-set file to read it" in text
+    assert len(layout(workplace, extensions=["png", "webp"]).cases("train")) == 3
+
+
 def test_a_mask_of_another_size_is_told_with_both_sizes(workplace):
     write_folders(workplace, {"train": 1})
     cv2.imwrite(str(workplace / "train/label/00.png"), np.zeros((48, 40), np.uint8))

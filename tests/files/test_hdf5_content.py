@@ -333,3 +333,18 @@ def test_the_plugins_are_imported_only_where_a_filter_is_missing(data, run_cli, 
     changed(data, filtered(32099))
     checked(run_cli)
     assert set(tried) == {"hdf5plugin"}
+
+
+@pytest.mark.parametrize("key", ["case_ids", "scenarios"])
+@pytest.mark.parametrize("held", ["compound or opaque values", "objects"])
+def test_names_that_are_no_texts_are_told_with_what_they_are(key, held, data, run_cli):
+    with h5py.File(data / "train.h5", "a") as file:
+        if key in file:
+            del file[key]
+        if held == "objects":
+            file[key] = np.array([file["images"].ref] * SHAPE[0], h5py.ref_dtype)
+        else:
+            file[key] = np.array([(number, b"x") for number in range(SHAPE[0])], [("n", "i4"), ("s", "S3")])
+    found = json.loads(run_cli("data", "check", "set.yaml", "--json").out)["findings"]
+    (told,) = [finding for finding in found if finding["severity"] != "info"]
+    assert told["message"] == f"`{key}` of `data/train.h5` holds {held}, but it must hold text"

@@ -198,6 +198,18 @@ def damage(name, root):
             shutil.copy(image, root / "Images/Video_003/0001.png")
 
 
+@pytest.mark.usefixtures("clips")
+def test_a_mask_whose_extension_is_not_read_is_named_with_the_key_that_reads_it(check):
+    label = Path(MASK)
+    Image.open(label).save(label.with_suffix(".webp"), lossless=True)
+    label.unlink()
+    code, findings = check()
+    assert code == 1
+    assert findings["missing_label"][0]["hint"] == (
+        f"`{label.stem}.webp` is there: add `webp` to `extensions` in the data-set file to read it"
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "severity", "text"),
     [
