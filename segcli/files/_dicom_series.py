@@ -10,9 +10,12 @@ from segcli.core.errors import DataError
 from segcli.core.optional import optional
 from segcli.core.types import Array
 from segcli.files import reading
-from segcli.files._dicom_slice import Slice, read_slice
+from segcli.files._dicom_slice import AGAIN, Slice, read_slice
 
 __all__ = ["DICOMSeries", "is_dicom"]
+
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+"""Elements that may hold the pixels."""
 
 ENDINGS = {".dcm", ".ima", ".dicom"}
 OFFSET, MAGIC = 128, b"DICM"
@@ -173,7 +176,10 @@ class DICOMSeries:
 
     def _plane(self, entry: Slice) -> Array:
         with reading(entry.path, "DICOM file", hint="replace the file", longest=160):
-            stored = np.asarray(self._reader.dcmread(entry.path).pixel_array)
+            dataset = self._reader.dcmread(entry.path)
+            if not any(dataset.get(name) for name in PIXELS):
+                raise DataError(f"`{entry.path}` holds no pixels (`PixelData` is missing or empty)", hint=AGAIN)
+            stored = np.asarray(dataset.pixel_array)
         if stored.shape != (self.rows, self.columns):
             raise DataError(f"`{entry.path}` holds pixels of shape {stored.shape}, but grey slices were expected")
         return entry.rescaled(stored)

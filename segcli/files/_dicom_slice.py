@@ -13,7 +13,7 @@ from segcli.core.types import Array
 from segcli.files import reading
 from segcli.files._promises import refuse_more_than_slice
 
-__all__ = ["Slice", "read_slice"]
+__all__ = ["AGAIN", "Slice", "read_slice"]
 
 UNEVEN = 0.01
 """Largest deviation of the axes of a slice from unit vectors that are perpendicular."""

@@ -50,6 +50,22 @@ def write_series(folder, numbers=range(5), **changes):
     return folder
 
 
+@pytest.mark.parametrize("pixels", [None, b""])
+def test_a_file_without_pixels_is_named(tmp_path, pixels):
+    write_series(tmp_path / "series")
+    path = sorted((tmp_path / "series").iterdir())[2]
+    changed = pydicom.dcmread(path)
+    del changed.PixelData
+    if pixels is not None:
+        changed.add_new("PixelData", "OW", pixels)
+    changed.save_as(path)
+    with (
+        pytest.raises(DataError, match=rf"`{path}` holds no pixels \(`PixelData` is missing or empty\)"),
+        open_picture(tmp_path / "series", 3) as series,
+    ):
+        series.read()
+
+
 def test_slices_are_sorted_by_position_and_rescaled(tmp_path):
     series = DICOMSeries(write_series(tmp_path / "ct"))
     planes = np.stack(list(series.planes()))
