@@ -29,7 +29,7 @@ class Division:
     file: Path
     """Path of the split file, even if the file does not exist."""
     kept: bool = False
-    """Whether the names were read from the split file."""
+    """Tells whether the names were read from the split file."""
     left_out: tuple[str, ...] = ()
     """Names of the data set that are in no split of the file."""
 

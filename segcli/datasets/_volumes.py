@@ -52,7 +52,7 @@ class Volumes(Layout):
         self.keys = config
         self._collected: dict[Path, Path] = {}
         self.excludes = spec.task == "multiclass"
-        """Whether classes exclude each other."""
+        """Tells whether classes exclude each other."""
 
     @staticmethod
     def default_task(num_classes: int) -> str:

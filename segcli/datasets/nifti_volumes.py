@@ -50,8 +50,8 @@ class NIfTIVolumes(Volumes):
         """Number of each of `classes` in the label maps; default: 1, 2, 3 and so on, or 0, 1, 2 and so on if classes
         exclude each other (`task: multiclass`)."""
         other_labels: Literal["error", "ignore"] = "error"
-        """What to do with numbers that belong to no class. `error`: refuse the case. `ignore`: treat them as background
-        (with `task: multiclass`, leave the voxels out)."""
+        """Decides what to do with numbers that belong to no class. `error`: refuse the case. `ignore`: treat them as
+        background (with `task: multiclass`, leave the voxels out)."""
         split: ShareSettings = ShareSettings()
         """Split of the cases into training, validation and test: names, or shares such as `{val: 0.2}`."""
 

@@ -60,7 +60,7 @@ class Slice:
     """Bits of a stored value."""
     is_signed: bool
     is_inverted: bool
-    """Whether the lowest value is white (`MONOCHROME1`)."""
+    """Tells whether the lowest value is white (`MONOCHROME1`)."""
 
     @property
     def ends(self) -> tuple[int, int]:

@@ -55,7 +55,7 @@ class Grid:
     unit: str = "mm"
     """Unit of `affine` and `qform`, one of `UNITS_MM`."""
     remark: str = ""
-    """What a user should know about the geometry, as a sentence without its end."""
+    """Says what a user should know about the geometry, as a sentence without its end."""
 
     @cached_property
     def axes(self) -> list[int]:

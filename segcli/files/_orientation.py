@@ -27,7 +27,7 @@ TURNS = {
     7: (True, True, True),
     8: (True, True, False),
 }
-"""Whether to exchange rows and columns, and then to reverse the rows and the columns."""
+"""States whether to exchange rows and columns, and then to reverse the rows and the columns."""
 UNREADABLE = 0
 """Orientation of a file whose EXIF data are damaged."""
 LATE = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")

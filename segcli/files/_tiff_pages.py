@@ -33,7 +33,7 @@ class TiffPages:
             and None not in self.pages
             and all(_cut(each) == _cut(page) for each in self.pages)
         )
-        """Whether windows can be decoded; `TiffColours` tells what the samples mean."""
+        """Tells whether windows can be decoded; `TiffColours` tells what the samples mean."""
         self.tile = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
         self.across = -(-self.size[1] // self.tile[1])
         self.per_page = self.across * -(-self.size[0] // self.tile[0])

@@ -28,7 +28,7 @@ MEANING: dict[str, Callable[[Any], Any]] = {
     "orientation": lambda page: of_page(page) if TAG in page.tags else None,
     "photometric interpretation": lambda page: getattr(page.photometric, "name", page.photometric),
 }
-"""What the pages of a stack must agree in, beside size and type, if they state it: some writers tag the first only."""
+"""Lists what the pages of a stack must agree in, beside size and type, if stated: some writers tag the first only."""
 HINT = "export one volume of one channel and one time point to a file"
 
 

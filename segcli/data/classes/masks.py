@@ -44,8 +44,8 @@ class MaskKeys(ConfigModel):
     numbers: list[Annotated[int, Field(ge=0, le=65535)]] | None = None
     """Number of each of `classes` in index masks; default: 0, 1, 2 and so on."""
     unknown_colors: UnknownColors = "error"
-    """What to do with colours (or numbers) that belong to no class. `error`: refuse the mask. `ignore`: leave these
-    pixels out. `nearest`: take the class of the nearest colour."""
+    """Decides what to do with colours (or numbers) that belong to no class. `error`: refuse the mask. `ignore`: leave
+    these pixels out. `nearest`: take the class of the nearest colour."""
 
     def reader(self, spec: DatasetSpec) -> "MaskReader":
         """Make the reader for the masks of a data set.
@@ -116,7 +116,7 @@ class MaskReader:
     unknown_colors: UnknownColors
     page: int | None = None
     may_be_binary: bool = True
-    """Whether the layout also reads masks of one class."""
+    """Tells whether the layout also reads masks of one class."""
     codings: Codings = field(default_factory=lambda: Codings(hint=CODING_HINT), compare=False)
     """Codings of the examined masks of two classes."""
 

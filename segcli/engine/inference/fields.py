@@ -47,7 +47,7 @@ class Fields:
         self.known: dict[Path, Field | None] = {}
         """Field of each image, if fields are kept."""
         self.sources: dict[Path, str | None] = {}
-        """Where the field of each image came from."""
+        """Tells where the field of each image came from."""
 
     def of(self, image: Path, size: tuple[int, ...], read: Read, mask: Path | None = None) -> Field | None:
         """Find the field of an image; None if nothing is left out.
