@@ -1,9 +1,9 @@
 # python benchmarks/recipe.py em_membrane data/em_membrane
-"""Trains a shipped recipe on real data, scores it, and draws the picture of the README.
+"""Trains a shipped recipe on real data, scores it, and draws the picture of the documentation.
 
 NAME is a file in `configs/experiments`; DATA is the folder of its data set, laid out as the data-set file says. Prints
 the time of training, in seconds by the clock and of all processors, and the table of `segcli eval`, and writes
-`benchmarks/NAME.png`: image, truth, prediction, and of one mask errors (red missed, blue false) of one scored image.
+`docs/images/NAME.png`: image, truth, prediction, and of one mask errors (red missed, blue false) of one scored image.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def draw(config: Path, words: list[str], results: Path) -> None:
         height = min(SIDE, picture.shape[0])
         size = (round(picture.shape[1] * height / picture.shape[0]), height)
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    target = ROOT / f"benchmarks/{config.stem}.png"
+    target = ROOT / f"docs/images/{config.stem}.png"
     cv2.imwrite(str(target), np.ascontiguousarray(picture[:, :, ::-1]))
     print(f"wrote {target}")
 

@@ -1,4 +1,4 @@
-"""Write the generated parts of README.md: commands, components and configuration keys.
+"""Write the generated pages of `docs/reference`: commands, components, configuration keys, messages.
 
 Run: python -m segcli.cli.reference [--check]
 """
@@ -14,32 +14,38 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from segcli.cli.app import app
+from segcli.cli.messages_page import messages
 from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, Registry
 
 __all__ = ["main", "rendered"]
 
-README = Path(__file__).parents[2] / "README.md"
+PAGES = Path(__file__).parents[2] / "docs/reference"
 ROOMS = (MODELS, LOSSES, METRICS, OPTIMIZERS, SCHEDULERS, DATASETS)
 
 
 def main(arguments: list[str]) -> int:
-    """Rewrite the README, or with `--check` say whether it is up to date."""
-    old = README.read_text(encoding="utf-8")
-    new = rendered(old)
-    if "--check" not in arguments:
-        README.write_text(new, encoding="utf-8")
-    elif old != new:
-        sys.stderr.write("README.md is stale: run `python -m segcli.cli.reference`\n")
-        return 1
-    return 0
+    """Write the pages, or with `--check` say which of them are not up to date."""
+    stale = []
+    for page in sorted(PAGES.glob("*.md")):
+        old = page.read_text(encoding="utf-8")
+        new = rendered(old)
+        if "--check" not in arguments:
+            page.write_text(new, encoding="utf-8")
+        elif old != new:
+            stale.append(f"docs/reference/{page.name}")
+    if stale:
+        sys.stderr.write(f"stale: {', '.join(stale)}; run `python -m segcli.cli.reference`\n")
+    return int(bool(stale))
 
 
 def rendered(text: str) -> str:
-    """Give the README with new generated parts."""
-    for name, lines in (("commands", _commands()), ("keys", _keys()), ("components", _components())):
-        body = "\n".join(lines)
-        pattern = re.compile(rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        text = pattern.sub(lambda found, body=body: f"{found[1]}{body}\n{found[2]}", text)  # type: ignore[misc]
+    """Give a page with new generated parts."""
+    parts = {"commands": _commands, "keys": _keys, "components": _components, "messages": _messages}
+    for name, written in parts.items():
+        if f"<!-- generated: {name} -->" in text:
+            body = "\n".join(written())
+            pattern = re.compile(rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+            text = pattern.sub(lambda found, body=body: f"{found[1]}{body}\n{found[2]}", text)  # type: ignore[misc]
     return text
 
 
@@ -53,7 +59,7 @@ def _commands() -> Iterator[str]:
             continue
         arguments = [entry for entry in command.params if entry.param_type_name == "argument"]
         options = [entry for entry in command.params if entry.param_type_name == "option" and entry.name != "help"]
-        yield f"#### `{' '.join([name, *(_metavar(entry) for entry in arguments)])}`"
+        yield f"## `{' '.join([name, *(_metavar(entry) for entry in arguments)])}`"
         yield ""
         summary, _, example = (command.help or "").partition("Example: ")
         yield " ".join(summary.split())
@@ -128,22 +134,36 @@ def _one_line(text: str | None) -> str:
 def _components() -> Iterator[str]:
     for registry in ROOMS:
         plural = "losses" if registry.word == "loss" else f"{registry.word}s"
-        yield f"**{plural[0].upper()}{plural[1:]}**"
+        yield f"## {plural[0].upper()}{plural[1:]}"
         yield ""
-        yield "| `type` | what it is | keys |"
-        yield "|---|---|---|"
-        yield from (_component(registry, name) for name in registry.names())
-        yield ""
+        for name in registry.names():
+            yield from _component(registry, name)
 
 
-def _component(registry: Registry, name: str) -> str:
+def _component(registry: Registry, name: str) -> Iterator[str]:
     kind = registry.load(name)
-    summary = (kind.__doc__ or "").strip().splitlines()[0]
-    keys = [
-        f"`{key}` ({_default(field)})" if _default(field) else f"`{key}`"
-        for key, field in kind.Config.model_fields.items()
-    ]
-    return f"| `{name}` | {_one_line(summary)} | {', '.join(keys)} |"
+    yield f"### `{name}`"
+    yield ""
+    yield _one_line((kind.__doc__ or "").strip().splitlines()[0])
+    yield ""
+    rows = list(_rows(kind.Config, ""))
+    if rows:
+        yield "| key | default | meaning |"
+        yield "|---|---|---|"
+        yield from rows
+        yield ""
+
+
+# ---- messages
+
+
+def _messages() -> Iterator[str]:
+    chapter = None
+    for message in messages():
+        if message.chapter != chapter:
+            chapter = message.chapter
+            yield from ("", f"## {chapter}", "", "| message | what to do |", "|---|---|")
+        yield f"| {_one_line(message.text)} | {_one_line(message.hint)} |"
 
 
 if __name__ == "__main__":

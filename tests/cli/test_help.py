@@ -1,13 +1,9 @@
 import re
-from pathlib import Path
 
 import pytest
-from factories import write_hdf5
 
 from segcli import __version__
-from segcli.cli.reference import main, rendered
 
-README = Path(__file__).parents[2] / "README.md"
 COMMANDS = ["data", "train", "resume", "eval", "predict", "profile-memory", "export"]
 
 
@@ -33,31 +29,3 @@ def test_each_command_shows_an_example(run_cli, command):
     result = run_cli(*command, "--help")
     assert result.code == 0
     assert f"Example: segcli {' '.join(command)}" in " ".join(result.out.split())
-
-
-def test_the_generated_parts_of_the_readme_are_fresh():
-    assert main(["--check"]) == 0
-
-
-def test_a_stale_readme_is_noticed():
-    text = README.read_text()
-    assert rendered(text.replace("| `--overwrite` | Replace what is there. |", "")) == text
-
-
-def test_the_examples_of_the_readme_are_legal(workplace):
-    from segcli.config.load import load_dataset, load_run
-
-    blocks = re.findall(r"```yaml\n# (\S+)\n(.*?)```", README.read_text(), re.DOTALL)
-    for name, text in blocks:
-        (workplace / name).write_text(text)
-    assert [name for name, _ in blocks] == [
-        "my_data.yaml",
-        "my_run.yaml",
-        "my_roads.yaml",
-        "my_nuclei.yaml",
-        "my_organs.yaml",
-    ]
-    write_hdf5(workplace / "data/organs")
-    organs = load_dataset(workplace / "my_organs.yaml", whole_run=False)
-    assert (organs.num_classes, organs.num_channels) == (2, 1)
-    assert load_run(workplace / "my_run.yaml").dataset.label_suffix == "_manual1"

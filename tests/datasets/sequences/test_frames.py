@@ -114,9 +114,9 @@ def test_shares_of_classes_and_mean_and_std_are_those_of_the_pixels_that_count(r
 
 
 # ---- documentation
-def test_the_example_of_the_readme_works_as_it_stands(workplace, run_cli):
-    readme = (Path(__file__).parents[3] / "README.md").read_text()
-    (block,) = re.findall(r"```yaml\n(# my_roads.yaml\n.*?)```", readme, re.DOTALL)
+def test_the_example_of_the_documentation_works_as_it_stands(workplace, run_cli):
+    page = (Path(__file__).parents[3] / "docs/start/frames.md").read_text()
+    (block,) = re.findall(r"```yaml\n(# my_roads.yaml\n.*?)```", page, re.DOTALL)
     (workplace / "my_roads.yaml").write_text(block)
     write_sequences(workplace / "data/roads")
     for path in (workplace / "data/roads/Labels").rglob("*.png"):
