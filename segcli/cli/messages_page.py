@@ -46,9 +46,9 @@ def _of_file(path: Path) -> Iterator[Message]:
             texts = constants | _texts(ast.walk(function))
             checks_keys = any("validator" in ast.unparse(decorator) for decorator in function.decorator_list)
             for call in ast.walk(function):
-                if isinstance(call, ast.Call) and (message := _message(call, texts)):
-                    if checks_keys or message.chapter != KINDS["ValueError"]:
-                        yield message
+                message = _message(call, texts) if isinstance(call, ast.Call) else None
+                if message is not None and (checks_keys or message.chapter != KINDS["ValueError"]):
+                    yield message
 
 
 def _texts(statements: Iterator[ast.AST] | list[ast.stmt]) -> Texts:

@@ -1,15 +1,12 @@
 """`segcli data check`, `data stats`, `data split` and `data sample`."""
 
 import hashlib
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from segcli.config.agreement import doubts, without_effect
 from segcli.config.schema import DatasetSection, Run
@@ -19,9 +16,11 @@ from segcli.core.registry import SAMPLES, TASKS
 from segcli.core.types import Array
 from segcli.data.checks import Finding, Severity
 from segcli.data.classes.weights import SCHEMES, class_weights
+from segcli.data.moments import Moments
 from segcli.data.samples import Case
 from segcli.data.sources import chunks_left_out
 from segcli.datasets import SPLITS, Layout, scale_mistake
+from segcli.engine.each_case import each_case
 from segcli.engine.events import Listener
 from segcli.engine.training.batches import check_batches
 from segcli.report.results import Checked, SplitDrawn, SplitSummary, Stats
@@ -56,7 +55,7 @@ def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Lis
         listener.stage(f"reading {split}", len(cases))
         # a fault of the header is found again in the pixels
         seen = {each for finding in first if finding.severity == "error" for each in (finding.file, finding.message)}
-        examined = _each(lambda case, known=seen: _examine(layout, task, case, known), cases, listener)
+        examined = each_case(lambda case, known=seen: _examine(layout, task, case, known), cases, listener)
         for case, result in zip(cases, examined, strict=True):
             findings += result.findings
             if result.digest:
@@ -160,16 +159,6 @@ def _examine(layout: Layout, task: Task, case: Case, seen: set[Path | str | None
     if sample.image.dtype != np.uint8:
         result.bright = float(np.percentile(sample.image, 99.5))
     return result
-
-
-def _each(function: Any, cases: Sequence[Case], listener: Listener) -> list[Any]:
-    """Call `function` on every case, in several threads, because decoders release the interpreter lock."""
-    results = []
-    with ThreadPoolExecutor(max_workers=min(8, psutil.cpu_count() or 1)) as pool:
-        for result in pool.map(function, cases):
-            results.append(result)
-            listener.advance()
-    return results
 
 
 def _summary(layout: Layout, task: Task, split: str, cases: list[Case], examined: list[_Examined]) -> SplitSummary:
@@ -285,16 +274,15 @@ def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
     task = _task(dataset)
     cases = layout.cases("train")
     listener.stage("reading train", len(cases))
-    rows = _each(lambda case: _moments(layout, task, case), cases, listener)
-    sums, squares, pixels = (sum(column) for column in list(zip(*rows, strict=True))[:3])
-    labelled = np.stack([row[3] for row in rows])
+    rows = each_case(lambda case: _moments(layout, task, case), cases, listener)
+    moments = Moments.together(row[0] for row in rows)
+    labelled = np.stack([row[1] for row in rows])
     foreground, shares = _shares(task, labelled.sum(axis=0))
     weights: dict[str, dict[str, float]] = {
         scheme: dict(zip(shares, class_weights(scheme, labelled), strict=True))
         for scheme in SCHEMES
         if shares and scheme != "none" and task.target == "classes"
     }
-    mean = sums / pixels
     sizes: dict[str, int] = {}
     for case in cases:
         size = "x".join(map(str, layout.size(case)))
@@ -302,8 +290,8 @@ def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
     return Stats(
         dataset=dataset.name,
         num_images=len(cases),
-        mean=mean.tolist(),
-        std=np.sqrt(np.maximum(squares / pixels - mean**2, 0.0)).tolist(),
+        mean=moments.mean,
+        std=moments.std,
         foreground_share=foreground,
         class_shares=shares,
         class_weights=weights,
@@ -311,13 +299,11 @@ def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
     )
 
 
-def _moments(layout: Layout, task: Task, case: Case) -> tuple[Array, Array, int, Array]:
-    """Compute sums and sums of squares of each channel, the number of values, and the pixels of each class."""
+def _moments(layout: Layout, task: Task, case: Case) -> tuple[Moments, Array]:
+    """Sum the pixels of a case, and count those of each class."""
     sample = layout.read(case)
-    scale = {"uint8": 255.0, "uint16": 65535.0}.get(sample.image.dtype.name, 1.0)
-    values = sample.image[sample.valid].astype(np.float64) / scale
     counts = task.counts(sample)
-    return values.sum(axis=0), (values**2).sum(axis=0), len(values), task.no_counts if counts is None else counts
+    return Moments.of(sample), task.no_counts if counts is None else counts
 
 
 def split_data(dataset: DatasetSection) -> SplitDrawn:

@@ -73,7 +73,6 @@ def check_together(run: Run, document: Document) -> None:
     _check_losses(chosen)
     _check_inference(chosen)
     _check_monitor(chosen)
-    _check_normalization(chosen)
 
 
 def _check_model(chosen: _Agreement) -> None:
@@ -206,15 +205,6 @@ def _check_monitor(chosen: _Agreement) -> None:
             f"is `{stopping.mode}`, but {'higher' if rises[monitor] else 'lower'} is better for `{monitor}`: the worst "
             "epoch would be kept as the best checkpoint",
             f"set `training.early_stopping.mode={better}`, or leave `mode` out",
-        )
-
-
-def _check_normalization(chosen: _Agreement) -> None:
-    if chosen.run.data.preprocessing.normalize is True and chosen.run.dataset.mean is None:
-        chosen.wrong(
-            ("dataset", "mean"),
-            "is missing, and `data.preprocessing.normalize` needs it",
-            "`segcli data stats` prints `mean` and `std`; or set `data.preprocessing.normalize=per_image`",
         )
 
 

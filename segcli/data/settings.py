@@ -94,7 +94,7 @@ class DatasetSpec(ConfigModel):
     classes: list[ClassSpec] = []
     """Names of the classes, or `{name, color}`, in the order of their indices."""
     mean: list[float] | None = None
-    """Mean of each channel on the scale 0 to 1 (`segcli data stats` prints it)."""
+    """Mean of each channel on the scale 0 to 1; default: measured on the training images by the first training."""
     std: list[Annotated[float, Field(gt=0.0)]] | None = None
     """Standard deviation of each channel on the scale 0 to 1."""
 

@@ -206,10 +206,6 @@ def test_a_data_set_is_looked_up_beside_the_experiment_and_then_from_the_working
         ({"model__out_channels": 4}, "model.out_channels: is 4, the data set with `num_classes: 1` needs 1"),
         ({"model__final_activation": "softmax"}, "model.final_activation: is `softmax`, task `binary` has `sigmoid`"),
         ({"training__early_stopping": {"monitor": "val_auc"}}, "`val_auc` is not computed in this run"),
-        (
-            {"dataset__mean": None, "dataset__std": None},
-            "dataset.mean: is missing, and `data.preprocessing.normalize` needs",
-        ),
         ({"data__patch_size": [8, 8, 8]}, "data.patch_size: has 3 sizes, images of format `image_folders` have 2 axes"),
         ({"inference__tta": "vertical"}, "inference.tta: must be one of false, true, horizontal, got `'vertical'`"),
         ({"inference__scales": []}, "inference.scales: must have at least 1 entries, got `[]`"),

@@ -65,6 +65,10 @@ def test_the_yaml_of_a_page_can_be_read(page, workplace):
         if name:
             Path(name[1]).write_text(text)
     write_hdf5(workplace / "data/organs")
+    nuclei()
+    for name in ("train.txt", "val.txt"):
+        Path("data/cells", name).parent.mkdir(exist_ok=True)
+        Path("data/cells", name).write_text("001\n")
     for name, text in zip(named, blocks(page, "yaml"), strict=True):
         if name and re.search(r"^dataset:", text, re.MULTILINE):
             load_run(workplace / name[1])

@@ -18,8 +18,8 @@ from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import described_device, overlooked_gpu
 from segcli.engine.stopping import StopSignal
 from segcli.engine.training.activations import observed_layers
-from segcli.engine.training.balance import with_class_weights
 from segcli.engine.training.batches import check_batches
+from segcli.engine.training.measured import with_measured_numbers
 from segcli.engine.training.trainer import Trainer
 
 __all__ = ["checked_cases", "open_session"]
@@ -51,7 +51,7 @@ def open_session(
         listener.warn(message)
     for message in without_effect(run):
         listener.notice(message)
-    run = with_class_weights(run, listener, keep=not rehearsal)
+    run = with_measured_numbers(run, listener, keep=not rehearsal)
     parts = assemble(run, pretrained=not resumed)
     listener.notice(_described(parts))
     for note in parts.notes:
