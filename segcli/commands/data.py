@@ -3,6 +3,7 @@
 import hashlib
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Lis
         listener.stage(f"reading {split}", len(cases))
         # a fault of the header is found again in the pixels
         seen = {each for finding in first if finding.severity == "error" for each in (finding.file, finding.message)}
-        examined = each_case(lambda case, known=seen: _examine(layout, task, case, known), cases, listener)
+        examined = each_case(partial(_examine, layout, task, seen), cases, listener)
         for case, result in zip(cases, examined, strict=True):
             findings += result.findings
             if result.digest:
@@ -147,7 +148,7 @@ class _Examined:
     """Value that 0.5 % of the pixels exceed; None for 8-bit images."""
 
 
-def _examine(layout: Layout, task: Task, case: Case, seen: set[Path | str | None]) -> _Examined:
+def _examine(layout: Layout, task: Task, seen: set[Path | str | None], case: Case) -> _Examined:
     sample, found = layout.examine(case)
     result = _Examined([each for each in found if each.severity != "error" or not seen & {each.file, each.message}])
     if sample is None:

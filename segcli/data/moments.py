@@ -1,7 +1,7 @@
 """Mean and standard deviation of the pixels of many images, without holding more than one image."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +15,8 @@ ROUNDING = 1e-9
 """Share of the mean below which a deviation is rounding."""
 
 
-class Moments(NamedTuple):
+@dataclass(frozen=True)
+class Moments:
     """Moments of the valid pixels of images on the scale 0 to 1 (of other types: as they are).
 
     They are combined by the formula of Chan, Golub and LeVeque (1983): sums of squares would lose digits.
