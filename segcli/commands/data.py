@@ -23,7 +23,7 @@ from segcli.data.sources import chunks_left_out
 from segcli.datasets import SPLITS, Layout, scale_mistake
 from segcli.engine.each_case import each_case
 from segcli.engine.events import Listener
-from segcli.engine.training.batches import check_batches
+from segcli.engine.training.session import refusals
 from segcli.report.results import Checked, SplitDrawn, SplitSummary, Stats
 from segcli.samples import SampleSet
 from segcli.tasks import Task
@@ -68,7 +68,7 @@ def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Lis
     findings += layout.foreign_links(everything)
     findings += _scale(layout)
     findings += _left_out(layout)
-    findings += [] if run is None else [*_unusable_batches(run, layout), *_remarks(run)]
+    findings += [] if run is None else [*_refusals(run, layout), *_remarks(run)]
     findings += _same_content(contents)
     findings += _shares_differ(summaries)
     findings += _absent_classes(summaries)
@@ -110,15 +110,9 @@ def _left_out(layout: Layout) -> list[Finding]:
     return [Finding("not_in_split_file", "warning", division.file, *division.warning)]
 
 
-def _unusable_batches(run: Run, layout: Layout) -> list[Finding]:
-    """Find what keeps the training images from being cut into batches that the network can train on."""
-    try:
-        check_batches(run, layout, layout.cases("train"))
-    except ConfigError as error:
-        return [Finding("unusable_batches", "error", None, error.message, error.hint or "")]
-    except DataError:
-        pass  # reported with the split that cannot be read
-    return []
+def _refusals(run: Run, layout: Layout) -> list[Finding]:
+    """Find why `segcli train` would not begin, beside the faults of the data."""
+    return [Finding("refused_by_train", "error", None, each.message, each.hint or "") for each in refusals(run, layout)]
 
 
 def _remarks(run: Run) -> list[Finding]:

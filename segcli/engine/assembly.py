@@ -171,22 +171,35 @@ class Assembly:
 
     def source(self, cases: Sequence[Case], listener: Listener) -> Source:
         """Make the source of decoded, resized cases: files, or the cache that the run asks for."""
-        data, pipeline = self.run.data, self.pipeline
-        direct = Resizing(self.layout, pipeline)
+        data, direct = self.run.data, Resizing(self.layout, self.pipeline)
         if data.cache == "none":
             return direct
-        folder = data.cache_dir or Path("outputs") / "cache"
+        listener.notice(self.cache_notice(cases))
+        if data.cache == "memory":
+            return MemoryCache(direct, cases)
+        return DiskCache(direct, self._cache_dir, f"{self.run.dataset.model_dump_json()}|{self.pipeline.image_size}")
+
+    def cache_notice(self, cases: Sequence[Case]) -> str:
+        """Describe the size of the cache that the run asks for; empty without a cache.
+
+        Raises:
+            ConfigError: There is less memory, or space on the disk.
+        """
+        if self.run.data.cache == "none":
+            return ""
 
         def pixels(case: Case) -> int:
             product = 1
-            for length in pipeline.image_size or self.layout.size(case):
+            for length in self.pipeline.image_size or self.layout.size(case):
                 product *= length
             return product
 
-        listener.notice(forecast(data.cache, direct, cases, pixels, folder).check())
-        if data.cache == "memory":
-            return MemoryCache(direct, cases)
-        return DiskCache(direct, folder, f"{self.run.dataset.model_dump_json()}|{pipeline.image_size}")
+        direct = Resizing(self.layout, self.pipeline)
+        return forecast(self.run.data.cache, direct, cases, pixels, self._cache_dir).check()
+
+    @property
+    def _cache_dir(self) -> Path:
+        return self.run.data.cache_dir or Path("outputs") / "cache"
 
     def train_loader(self, cases: Sequence[Case], source: Source) -> TrainLoader:
         """Make the loader of shuffled training batches."""

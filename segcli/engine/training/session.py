@@ -1,17 +1,18 @@
 """Preparation of a training: check the data, make the loaders and the trainer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from segcli.config.agreement import doubts, without_effect
 from segcli.config.schema import Run
-from segcli.core.errors import DataError
+from segcli.core.errors import ConfigError, DataError, SegcliError
 from segcli.core.files import shown
 from segcli.data.checks import Finding, raise_on_error
 from segcli.data.fingerprint import fingerprint
 from segcli.data.samples import Case
 from segcli.data.sources import chunks_left_out
-from segcli.datasets import scale_mistake
+from segcli.datasets import Layout, scale_mistake
 from segcli.engine.assembly import Assembly, assemble
 from segcli.engine.events import Listener
 from segcli.engine.runfolder import RunFolder
@@ -22,7 +23,7 @@ from segcli.engine.training.batches import check_batches
 from segcli.engine.training.measured import with_measured_numbers
 from segcli.engine.training.trainer import Trainer
 
-__all__ = ["checked_cases", "open_session"]
+__all__ = ["check_parts", "checked_cases", "open_session", "refusals"]
 
 
 def open_session(
@@ -72,9 +73,7 @@ def open_session(
     if mistake is not None:
         listener.warn("{} ({})".format(*mistake))
     listener.notice(f"data: {len(train_cases)} training and {len(val_cases)} validation images")
-    _ = parts.pipeline  # an error in the augmentation shows here, before files are decoded
-    if run.logging.log_activations:
-        observed_layers(run, parts.network)  # an unknown layer shows here
+    check_parts(parts)
     source = parts.source([*train_cases, *val_cases], listener)
     return Trainer(
         parts,
@@ -85,6 +84,45 @@ def open_session(
         listener=listener,
         stop=stop,
     )
+
+
+def check_parts(parts: Assembly) -> None:
+    """Refuse an augmentation that cannot be made, and layers that the network does not have.
+
+    Raises:
+        ConfigError: A key of the run has no meaning for this network or these images.
+    """
+    _ = parts.pipeline
+    if parts.run.logging.log_activations:
+        observed_layers(parts.run, parts.network)
+
+
+def refusals(run: Run, layout: Layout) -> Iterator[SegcliError]:
+    """Find why a training would not begin, beside the faults of its data.
+
+    Each reason is looked for by itself, on the CPU: that a GPU is missing here says nothing about the machine of the
+    training.
+    """
+    here, cases = run.model_copy(update={"device": "cpu"}), []
+    with suppress(DataError):  # reported with the split that cannot be read
+        cases = [case for split in ("train", "val") if layout.has(split) for case in layout.cases(split)]
+        yield from _raised(lambda: check_batches(run, layout, layout.cases("train")))
+    try:
+        parts = assemble(here, pretrained=True)
+    except SegcliError as error:
+        yield error
+        return
+    yield from _raised(lambda: check_parts(parts))
+    yield from _raised(lambda: parts.cache_notice(cases))
+
+
+def _raised(check: Callable[[], object]) -> Iterator[SegcliError]:
+    try:
+        check()
+    except ConfigError as error:
+        yield error
+    except DataError:
+        pass  # reported with the case that cannot be read
 
 
 def checked_cases(parts: Assembly, splits: Sequence[str], listener: Listener) -> dict[str, list[Case]]:

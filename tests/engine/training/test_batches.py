@@ -66,7 +66,7 @@ def test_the_check_of_the_data_tells_it_in_the_same_words(one_left, run_cli):
     refused = run_cli("train", one_left(), "--dry-run").err
     checked = run_cli("data", "check", one_left(), "--json")
     assert checked.code == 1
-    (finding,) = [each for each in json.loads(checked.out)["findings"] if each["code"] == "unusable_batches"]
+    (finding,) = [each for each in json.loads(checked.out)["findings"] if each["code"] == "refused_by_train"]
     assert f"error: {finding['message']}" in refused
     assert f"hint: {finding['hint']}" in refused
 
