@@ -20,7 +20,7 @@ from segcli.data.classes.weights import SCHEMES, class_weights
 from segcli.data.moments import Moments
 from segcli.data.samples import Case
 from segcli.data.sources import chunks_left_out
-from segcli.datasets import SPLITS, Layout, scale_mistake
+from segcli.datasets import SPLITS, Layout, divided_subjects, scale_mistake
 from segcli.engine.each_case import each_case
 from segcli.engine.events import Listener
 from segcli.engine.training.session import refusals
@@ -65,6 +65,7 @@ def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Lis
         findings += _intensities(layout, split, examined)
     with suppress(DataError):  # reported with the split that cannot be read
         findings += layout.compared([entry.split for entry in summaries])
+        findings += divided_subjects(layout, [entry.split for entry in summaries])
     findings += layout.foreign_links(everything)
     findings += _scale(layout)
     findings += _left_out(layout)
@@ -105,9 +106,9 @@ def _left_out(layout: Layout) -> list[Finding]:
         division = layout.division()
     except DataError:
         return []  # reported with the split that cannot be read
-    if division is None or division.warning is None:
+    if division is None:
         return []
-    return [Finding("not_in_split_file", "warning", division.file, *division.warning)]
+    return [Finding(code, "warning", division.file, *told) for code, *told in division.warnings]
 
 
 def _refusals(run: Run, layout: Layout) -> list[Finding]:

@@ -34,32 +34,63 @@ def stratified(names: list[str], seed: int, stratum: Callable[[str], str] | None
 
 
 def assign(
-    keys: list[str], settings: ShareSettings, stratum: Callable[[str], str] | None = None
+    keys: list[str],
+    settings: ShareSettings,
+    stratum: Callable[[str], str] | None = None,
+    weight: Callable[[str], int] | None = None,
 ) -> dict[str, list[str]]:
     """Draw the splits from whole groups; each split keeps the order of `keys`.
 
+    Shares are shares of the images, and are reached as nearly as whole groups allow.
+
+    Args:
+        keys: Names of the images (or sequences).
+        settings: The `split` section.
+        stratum: As in `stratified`.
+        weight: Returns the number of images of a name; default: 1.
+
     Raises:
-        DataError: A requested split gets no image.
+        DataError: A requested split gets no image, or none are left for training.
     """
     groups: dict[str, list[str]] = {}
     for key in keys:
         groups.setdefault(group_of(key, settings), []).append(key)
-    names = list(groups)
-    order = stratified(names, settings.seed, None if stratum is None else lambda name: stratum(groups[name][0]))
-    counts = {split: _count(settings.share(split), len(names)) for split in ("test", "val")}
-    if settings.draws and sum(counts.values()) >= len(names) and names:
+    sizes = {name: sum(1 if weight is None else weight(key) for key in members) for name, members in groups.items()}
+    rest = stratified(list(groups), settings.seed, None if stratum is None else lambda name: stratum(groups[name][0]))
+    sides: dict[str, set[str]] = {}
+    for split in ("test", "val"):
+        drawn = _nearest(rest, sizes, settings.share(split) * sum(sizes.values()))
+        sides[split] = set(drawn)
+        rest = [name for name in rest if name not in sides[split]]
+    if settings.draws and not rest and groups:
         raise DataError(
-            f"{len(names)} {settings.unit}s (or groups) are too few to draw {counts['val']} for validation, "
-            f"{counts['test']} for test and any for training",
+            f"{len(groups)} {settings.unit}s (or groups) are too few to draw {len(sides['val'])} for validation, "
+            f"{len(sides['test'])} for test and any for training",
             hint=f"lower `split.val` and `split.test`, or add {settings.unit}s",
         )
-    test, rest = order[: counts["test"]], order[counts["test"] :]
-    sides = {"test": set(test), "val": set(rest[: counts["val"]]), "train": set(rest[counts["val"] :])}
-    return {split: [key for key in keys if group_of(key, settings) in members] for split, members in sides.items()}
+    sides["train"] = set(rest)
+    return {
+        split: [key for key in keys if group_of(key, settings) in sides[split]] for split in ("test", "val", "train")
+    }
 
 
-def _count(share: float, total: int) -> int:
-    return max(round(share * total), 1) if share > 0 else 0
+def _nearest(order: list[str], sizes: dict[str, int], target: float) -> list[str]:
+    """Choose groups in their order so that their images come as near to `target` as whole groups allow; one at least.
+
+    Example:
+        >>> _nearest(["long", "short"], {"long": 94, "short": 21}, 14.9)
+        ['short']
+    """
+    chosen: list[str] = []
+    total = 0
+    for name in order if target > 0 else ():
+        gained = abs(total - target) - abs(total + sizes[name] - target)
+        if gained > 0 or (gained == 0 and len(chosen) % 2 == 1):  # of two equal choices, an even number of groups
+            chosen.append(name)
+            total += sizes[name]
+    if target > 0 and not chosen and order:
+        return [min(order, key=sizes.__getitem__)]
+    return chosen
 
 
 def group_of(key: str, settings: ShareSettings) -> str:

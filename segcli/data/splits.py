@@ -1,8 +1,8 @@
 """Division of cases into training, validation and test."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from segcli.data.split_settings import SIDES, ShareSettings
 
 __all__ = ["Division", "divide"]
 
+FAR, FAR_POINTS = 0.5, 0.05
+"""A split is told if it differs from its share by more than half of the share and by more than five points."""
+
 
 @dataclass(frozen=True)
 class Division:
@@ -33,16 +36,40 @@ class Division:
     left_out: tuple[str, ...] = ()
     """Names of the data set that are in no split of the file."""
 
+    images: dict[str, int] = field(default_factory=dict)
+    """Number of images of each name, where names stand for several."""
+
     @property
-    def warning(self) -> tuple[str, str] | None:
-        """Return message and hint for names that are in no split, or None."""
-        if not self.left_out:
-            return None
+    def warnings(self) -> list[tuple[str, str, str]]:
+        """List code, message and hint of what is probably not meant."""
+        return [
+            *([("not_in_split_file", *self._strangers())] if self.left_out else []),
+            *(("far_from_share", *each) for each in self._far_from_shares()),
+        ]
+
+    def _strangers(self) -> tuple[str, str]:
         count, unit = len(self.left_out), self.settings.unit
         subject = f"{count} {unit}s are" if count > 1 else f"{unit} `{self.left_out[0]}` is"
         such = f", such as `{self.left_out[0]}`" if count > 1 else ""
         hint = "ignore this if it is intended, or draw the split again with `segcli data split CONFIG`"
         return f"{subject} in no split of `{shown(self.file)}`{such}", hint
+
+    def _far_from_shares(self) -> Iterator[tuple[str, str]]:
+        """Find splits of whole groups with much more or fewer images than their share."""
+        counts = {split: sum(self.images.get(name, 1) for name in names) for split, names in self.sides.items()}
+        total = sum(counts.values())
+        names = [name for members in self.sides.values() for name in members]
+        groups = {group_of(name, self.settings) for name in names}
+        if not total or len(groups) == total:
+            return  # single images come as near to the shares as there are images
+        for split in ("val", "test"):
+            asked, got = self.settings.share(split), counts[split] / total
+            if asked and abs(got - asked) > max(FAR * asked, FAR_POINTS):
+                yield (
+                    f"`split.{split}: {asked:g}` asks for {asked:.0%} of the images, but {got:.0%} are in `{split}` "
+                    f"({counts[split]} of {total}): {len(groups)} groups are not divided",
+                    "ignore this if it is intended; more and smaller groups, or lists of names, come nearer",
+                )
 
     def known(self) -> dict[str, str]:
         """Read the split of each name from the file; empty if the file cannot be read."""
@@ -76,6 +103,7 @@ def divide(
     *,
     fresh: bool = False,
     stratum: Callable[[str], str] | None = None,
+    images: dict[str, int] | None = None,
 ) -> Division:
     """Divide names into splits: by the split file, by lists, or by drawing the remaining names.
 
@@ -85,6 +113,7 @@ def divide(
         root: Folder of the list files and of the split file.
         fresh: Ignore the split file.
         stratum: Returns the stratum of a name, such as its class; each split gets the same share of each stratum.
+        images: Number of images of each name; default: 1.
 
     Raises:
         DataError: A list or the split file names a missing image, a group is in two splits, a split gets no image, or
@@ -95,16 +124,18 @@ def divide(
         if file.exists():
             sides = _kept(keys, settings, file)
             taken = {name for names in sides.values() for name in names}
-            return Division(sides, settings, file, kept=True, left_out=tuple(key for key in keys if key not in taken))
+            left_out = tuple(key for key in keys if key not in taken)
+            return Division(sides, settings, file, kept=True, left_out=left_out, images=images or {})
         if not settings.draws:
             raise DataError(f"no split file `{shown(file)}`", hint="set `split.val` or `split.test` to draw one")
     sides = {split: _listed(settings, split, root, keys) for split in SIDES}
     if settings.train is None:
         taken = {name for names in sides.values() for name in names}
-        drawn = assign([key for key in keys if key not in taken], settings, stratum)
+        weight = None if images is None else images.__getitem__
+        drawn = assign([key for key in keys if key not in taken], settings, stratum, weight)
         sides = {split: sides[split] + drawn[split] for split in SIDES}
     _refuse_divided_groups(sides, settings)
-    return Division(sides, settings, file)
+    return Division(sides, settings, file, images=images or {})
 
 
 # ---- the split file

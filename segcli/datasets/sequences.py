@@ -4,6 +4,7 @@ Each pixel of a mask has the colour or the number of its class. Splits keep sequ
 `split.by: frame`.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -155,8 +156,11 @@ class Sequences(Pictures):
     def division(self, *, fresh: bool = False) -> Division:
         """Return how sequences or frames were split."""
         settings = self.config.split
-        names = self.names if settings.by == "sequence" else list(self._all[0])
-        return divide(names, settings, self.root, fresh=fresh)
+        frames = self._all[0].values()
+        if settings.by == "frame":
+            return divide([case.id for case in frames], settings, self.root, fresh=fresh)
+        counts = Counter(_sequence(case) for case in frames)
+        return divide(self.names, settings, self.root, fresh=fresh, images={name: counts[name] for name in self.names})
 
     def together(self, case: Case) -> str:
         """Return the sequence of a frame, which stays in one split; with `split.by: frame`, the frame itself."""

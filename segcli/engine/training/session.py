@@ -12,7 +12,7 @@ from segcli.data.checks import Finding, raise_on_error
 from segcli.data.fingerprint import fingerprint
 from segcli.data.samples import Case
 from segcli.data.sources import chunks_left_out
-from segcli.datasets import Layout, scale_mistake
+from segcli.datasets import Layout, divided_subjects, scale_mistake
 from segcli.engine.assembly import Assembly, assemble
 from segcli.engine.events import Listener
 from segcli.engine.runfolder import RunFolder
@@ -137,7 +137,7 @@ def checked_cases(parts: Assembly, splits: Sequence[str], listener: Listener) ->
         cases[split] = here = layout.cases(split)
         left_out = chunks_left_out(split, here, layout.ndim, layout.page)
         found += raise_on_error([*layout.inspect(split), *layout.foreign_links(here), *left_out])
-    for finding in [*found, *layout.compared(splits)]:
+    for finding in [*found, *layout.compared(splits), *divided_subjects(layout, splits)]:
         if finding.severity == "warning":
             listener.warn(f"{finding.message} ({finding.hint})")
     return cases
@@ -152,8 +152,8 @@ def _keep_split(parts: Assembly, listener: Listener, *, write: bool) -> None:
     division = parts.layout.division()
     if division is None:
         return
-    if division.warning is not None:
-        listener.warn("{} ({})".format(*division.warning))
+    for _, message, hint in division.warnings:
+        listener.warn(f"{message} ({hint})")
     if write and parts.layout.keeps_split and division.settings.draws and not division.kept:
         try:
             division.write()

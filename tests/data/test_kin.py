@@ -1,0 +1,100 @@
+"""Names of one subject in two splits, and splits by the number of images."""
+
+import json
+import re
+from pathlib import Path
+
+import cv2
+import pytest
+from factories import blobs, experiment, scenes_experiment, write_experiment, write_sequences
+
+from segcli.data.draws import assign
+from segcli.data.kin import divided_kin
+from segcli.data.split_settings import SequenceSplit, SplitSettings
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alone"),
+    [
+        ("Image_01L", "Image_01R", "Image_02L"),
+        ("07_left", "07_right", "08_left"),
+        ("plate3_x10_y20", "plate3_x10_y40", "plate4_x10_y20"),
+        ("slide7_tile_3", "slide7_tile_12", "slide9_tile_1"),
+        ("patient5_2", "patient5_1", "patient7_1"),
+        ("culture12b", "culture12a", "culture13a"),
+        ("12-b", "12-a", "13-a"),
+    ],
+)
+def test_names_of_one_subject_in_two_splits_are_found(one, other, alone):
+    rest = [re.sub(r"\d+", str(number), alone, count=1) for number in range(51, 57)]
+    kin = divided_kin({"train": [one, alone, *rest], "val": [other]})
+    assert kin is not None
+    assert (kin.one, kin.other, kin.count) == (("train", one), ("val", other), 1)
+    groups = {re.match(kin.pattern, name)[1] for name in (one, other)}
+    assert len(groups) == 1
+    assert all(re.match(kin.pattern, name)[1] not in groups for name in (alone, *rest))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"image_{number:03d}" for number in range(40)],
+        [f"{number}" for number in range(40)],
+        [f"{number}_training" for number in range(21, 41)],
+        [f"{17**number:x}" for number in range(20, 40)],
+        ["road", "car", "tree", "house", "sky", "person"],
+        [f"hippocampus_{number:03d}" for number in (1, 3, 4, 6, 7, 8, 11, 14, 15, 17)],
+    ],
+)
+def test_numbers_of_single_images_are_no_subjects(names):
+    assert divided_kin({"train": names[::2], "val": names[1::2]}) is None
+
+
+def test_left_and_right_eye_are_told_by_check_and_training_and_the_line_to_paste_mends_it(workplace, run_cli):
+    for number in range(8):
+        for side in "LR":
+            image, mask = blobs(2 * number + (side == "R"))
+            for kind, pixels in (("image", image), ("label", mask)):
+                path = Path(f"data/{kind}/Image_{number:02d}{side}.png")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(path), pixels)
+    split = {"by": "fraction", "val": 0.3}
+    config = write_experiment(workplace / "eyes.yaml", experiment(Path("data"), dataset__split=split))
+    trained = run_cli("train", config, "--dry-run")
+    assert "differ only in their ending" in " ".join(trained.err.split())
+    found = json.loads(run_cli("data", "check", config, "--json").out)["findings"]
+    (finding,) = [each for each in found if each["code"] == "divided_subjects"]
+    pasted = re.search(r"`split.group: '(.*)'`", finding["hint"])[1]
+    write_experiment(config, experiment(Path("data"), dataset__split={**split, "group": pasted}))
+    found = json.loads(run_cli("data", "check", config, "--json").out)["findings"]
+    assert "divided_subjects" not in {each["code"] for each in found}
+    sides = json.loads(run_cli("data", "split", config, "--json").out)["names"]
+    assert not {name[:-1] for name in sides["train"]} & {name[:-1] for name in sides["val"]}
+
+
+# ---- shares of images
+def test_shares_are_of_images_as_nearly_as_whole_groups_allow():
+    sizes = {"a": 21, "b": 34, "c": 94}
+    for seed in range(5):
+        sides = assign(list(sizes), SequenceSplit(val=0.1, seed=seed), weight=sizes.__getitem__)
+        assert sides == {"train": ["b", "c"], "val": ["a"], "test": []}
+
+
+@pytest.mark.parametrize("share", [0.1, 0.15, 0.2, 0.25, 0.5])
+@pytest.mark.parametrize("count", [3, 7, 10, 30])
+def test_single_images_and_equal_groups_are_drawn_as_before(count, share):
+    names = [f"{number:02d}{side}" for number in range(count) for side in "ab"]
+    single = assign(names[::2], SplitSettings(by="fraction", val=share, seed=3))
+    pairs = assign(names, SplitSettings(by="fraction", val=share, seed=3, group=r"(\d+)"))
+    assert len(single["val"]) == max(round(share * count), 1)
+    assert len(pairs["val"]) == 2 * len(single["val"])
+
+
+def test_a_split_far_from_its_share_is_told(workplace, run_cli):
+    write_sequences(workplace / "data", {"Video_000": 12, "Video_001": 9})
+    values = scenes_experiment(Path("data"), dataset__split={"val": 0.1})
+    config = write_experiment(workplace / "scenes.yaml", values)
+    expected = "`split.val: 0.1` asks for 10% of the images, but 43% are in `val` (9 of 21): 2 groups are not divided"
+    found = json.loads(run_cli("data", "check", config, "--json").out)["findings"]
+    assert [each["message"] for each in found if each["code"] == "far_from_share"] == [expected]
+    assert expected in " ".join(run_cli("train", config, "--dry-run").err.split())
