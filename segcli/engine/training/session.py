@@ -21,6 +21,8 @@ from segcli.engine.training.activations import observed_layers
 from segcli.engine.training.balance import with_class_weights
 from segcli.engine.training.batches import check_batches
 from segcli.engine.training.trainer import Trainer
+from segcli.engine.weights import with_weights_file
+from segcli.nn.rates import described_rates
 
 __all__ = ["checked_cases", "open_session"]
 
@@ -52,9 +54,9 @@ def open_session(
     for message in without_effect(run):
         listener.notice(message)
     run = with_class_weights(run, listener, keep=not rehearsal)
-    parts = assemble(run, pretrained=not resumed)
+    parts = assemble(run if resumed else with_weights_file(run), pretrained=not resumed)
     listener.notice(_described(parts))
-    for note in parts.notes:
+    for note in [*parts.notes, *_rates(parts)]:
         listener.notice(note)
     for reason in (parts.precision.refused, overlooked_gpu() if run.device == "auto" else None):
         if reason is not None:
@@ -103,6 +105,10 @@ def checked_cases(parts: Assembly, splits: Sequence[str], listener: Listener) ->
         if finding.severity == "warning":
             listener.warn(f"{finding.message} ({finding.hint})")
     return cases
+
+
+def _rates(parts: Assembly) -> list[str]:
+    return described_rates(parts.network, parts.run.training.optimizer.rates, parts.network.activation_layers())
 
 
 def _fingerprint(parts: Assembly, cases: Sequence[Case]) -> dict[str, Any]:
