@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from segcli.commands.fine_tuning import fine_tuning_findings
 from segcli.config.agreement import doubts, without_effect
 from segcli.config.schema import DatasetSection, Run
 from segcli.core.errors import ConfigError, DataError
@@ -69,7 +70,7 @@ def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Lis
     findings += layout.foreign_links(everything)
     findings += _scale(layout)
     findings += _left_out(layout)
-    findings += [] if run is None else [*_refusals(run, layout), *_remarks(run)]
+    findings += [] if run is None else [*_refusals(run, layout), *_remarks(run), *fine_tuning_findings(run)]
     findings += _same_content(contents)
     findings += _shares_differ(summaries)
     findings += _absent_classes(summaries)

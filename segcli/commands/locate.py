@@ -5,11 +5,10 @@ from pathlib import Path
 
 from segcli.core.errors import CheckpointError, nearest
 from segcli.core.names import safe_name
-from segcli.core.paths import exists, is_file
+from segcli.core.paths import EXPERIMENTS, exists, is_file
 
 __all__ = ["BEGUN", "EXPERIMENTS", "Located", "begun_in", "checkpoint_names", "locate_run", "run_names"]
 
-EXPERIMENTS = Path("outputs") / "experiments"
 BEGUN = "folds.yaml"
 """File in the folder of a cross-validation that tells how it was begun."""
 

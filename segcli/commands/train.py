@@ -58,6 +58,7 @@ def train(run: Run, *, overwrite: bool, listener: Listener) -> Trained:
             if overwrite:
                 folder.clear()
             _describe(trainer, _environment(trainer))
+            _list_weights(trainer)
             if run.debug.profile_training_step:
                 for path in traced(run, inputs_of(run), folder.trace).files:
                     listener.notice(f"wrote {shown(path)}")
@@ -104,6 +105,14 @@ def _describe(trainer: Trainer, described: dict[str, Any]) -> None:
         remember_network(folder.path, run.model)
     except DataError as error:
         trainer.listener.warn(f"{error.message}: later commands on this run need `--model-file`")
+
+
+def _list_weights(trainer: Trainer) -> None:
+    """List all names of the weights that the training starts from."""
+    model, fit = trainer.run.model, trainer.parts.fit
+    if fit is not None:
+        origin = {"file": str(model.weights), "sha256": model.weights_sha256}
+        write_yaml(trainer.folder.weights, origin | fit.as_dict())
 
 
 def _trained(trainer: Trainer) -> Trained:

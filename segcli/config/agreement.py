@@ -276,6 +276,11 @@ IDLE = (
         lambda run: _scheduler_key(run, "step_size") >= run.training.epochs,
         "the training has no more epochs than that",
     ),
+    *(
+        _Idle(f"model.{key}", lambda run: run.model.weights is None, "`model.weights` is not set")
+        for key in ("weights_map", "weights_sha256")
+    ),
+    _Idle("training.unfreeze_every", lambda run: not run.training.freeze, "`training.freeze` is not set"),
     _Idle("training.validate_on", lambda run: run.device == "cpu", "`device` is `cpu`"),
     _Idle("data.foreground_share", lambda run: not run.data.patch_size, "`data.patch_size` is not set"),
     _Idle(

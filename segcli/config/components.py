@@ -8,9 +8,9 @@ from pydantic import BaseModel, ValidationError
 
 from segcli.config.document import Document, Loc, Problem
 from segcli.config.messages import problems_of
-from segcli.config.sections import Component, DatasetSection, LossPart, ModelSection
+from segcli.config.sections import Component, DatasetSection, LossPart, ModelSection, OptimizerSection, SchedulerSection
 from segcli.core.errors import ConfigError
-from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, TRACKERS, Registry
+from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, TRACKERS, Registry
 
 __all__ = ["check_components"]
 
@@ -47,11 +47,11 @@ def _chosen(values: dict[str, Any]) -> Iterator[_Chosen]:
 
 
 def _chosen_in_training(training: dict[str, Any]) -> Iterator[_Chosen]:
-    for key, registry in (("optimizer", OPTIMIZERS), ("scheduler", SCHEDULERS)):
+    for key, kind in (("optimizer", OptimizerSection), ("scheduler", SchedulerSection)):
         section = training.get(key)
         if isinstance(section, dict) and isinstance(section.get("type"), str):
             loc: Loc = ("training", key)
-            yield _Chosen(registry, section["type"], (*loc, "type"), loc, section, Component)
+            yield _Chosen(kind.registry, section["type"], (*loc, "type"), loc, section, kind)
     loss = training.get("loss")
     if isinstance(loss, dict):
         for name, part in loss.items():
@@ -106,7 +106,9 @@ def check_components(document: Document) -> None:
 
 
 def _check_own_keys(document: Document, chosen: _Chosen, kind: Any) -> list[Problem]:
-    beside = set(chosen.keys_beside.model_fields)
+    section = chosen.keys_beside
+    shared = section.shared(kind) if issubclass(section, Component) else set()
+    beside = set(section.model_fields) - shared
     options = {key: value for key, value in chosen.section.items() if key not in beside}
     try:
         checked = kind.Config.model_validate(options)

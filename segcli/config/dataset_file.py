@@ -58,6 +58,7 @@ def resolve_paths(document: Document) -> None:
     dataset, model = document.values.get("dataset"), document.values.get("model")
     if isinstance(model, dict):
         _resolve_network(model, document.origin(("model", "type")).folder)
+        _resolve_weights(model, document.origin(("model", "weights")).folder)
     if not isinstance(dataset, dict):
         return
     _resolve_classes(dataset, document.origin(("dataset", "classes_file")).folder)
@@ -102,6 +103,19 @@ def _resolve_network(model: dict[str, Any], folder: Path | None) -> None:
         file, _, kind = name.rpartition(":")
         if is_file(folder / file):
             model["type"] = f"{(folder / file).absolute()}:{kind}"
+
+
+def _resolve_weights(model: dict[str, Any], folder: Path | None) -> None:
+    """Make the path of weights absolute that lie beside the file that names them; a run is looked up later."""
+    weights = model.get("weights")
+    if folder is None or not isinstance(weights, str) or is_address(weights):
+        return
+    try:
+        path = folder / expanded(weights)
+    except ValueError:
+        return  # the schema refuses it
+    if is_file(path):
+        model["weights"] = path.absolute()
 
 
 def _resolve_classes(dataset: dict[str, Any], folder: Path | None) -> None:

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from segcli.config.sections import (
     Component,
@@ -18,6 +18,7 @@ from segcli.config.sections import (
     TrackerSection,
 )
 from segcli.core.names import printable, safe_name
+from segcli.core.paths import EXPERIMENTS
 from segcli.core.registry import DATASETS
 from segcli.core.types import ConfigModel, FilePath, Positive, Share
 from segcli.data.postprocess import Postprocess
@@ -68,6 +69,13 @@ class EMA(ConfigModel):
         return {"decay": given} if isinstance(given, float) else given
 
 
+def _patterns(given: Any) -> Any:
+    """Write out one pattern alone, and patterns without epochs."""
+    given = [given] if isinstance(given, str) else given
+    is_list = isinstance(given, list) and all(isinstance(each, str) for each in given)
+    return dict.fromkeys(given) if is_list else given
+
+
 class Training(ConfigModel):
     """Set how the network is trained."""
 
@@ -104,6 +112,13 @@ class Training(ConfigModel):
     """Exponential moving average of the weights."""
     early_stopping: EarlyStopping = EarlyStopping()
     """Loss or metric that decides on the best checkpoint and on stopping early."""
+    freeze: Annotated[dict[str, Positive | None], BeforeValidator(_patterns)] = {}
+    """Parameters to freeze, by name, module or pattern, `[down.*, bottom]`, or with the number of epochs after which
+    they are unfrozen, `{"down.0": 10, "down.*": 5}`; the first pattern that matches counts. Frozen batch norms keep
+    their running statistics."""
+    unfreeze_every: Positive | None = None
+    """Number of epochs after which the last frozen block of `freeze` is unfrozen; after as many again, the block before
+    it, and so on. Blocks with a number of epochs of their own have no part in it."""
 
 
 class CheckpointSettings(ConfigModel):
@@ -252,7 +267,7 @@ class Run(ConfigModel):
     @property
     def folder(self) -> Path:
         """Folder that the run is written to."""
-        return self.output.dir or Path("outputs") / "experiments" / self.name
+        return self.output.dir or EXPERIMENTS / self.name
 
     @property
     def task_name(self) -> str:

@@ -1,12 +1,12 @@
 """Sections that choose a component: its name, its own keys beside the section's, and the short forms of both."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from segcli.core.errors import ConfigError
 from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, TRACKERS, Registry
-from segcli.core.types import ConfigModel, Positive
+from segcli.core.types import ConfigModel, FilePath, Positive, Sha256
 from segcli.data.settings import DatasetSpec
 
 __all__ = [
@@ -26,6 +26,8 @@ class Component(ConfigModel):
 
     model_config = ConfigDict(extra="allow")
     registry: ClassVar[Registry]
+    shareable: ClassVar[tuple[str, ...]] = ()
+    """Keys of the section that a component may have itself, with other values."""
 
     type: str
     """Name of the component."""
@@ -37,13 +39,19 @@ class Component(ConfigModel):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Keys of the component itself."""
-        return dict(self.model_extra or {})
+        """Keys of the component itself, those included that the section has for all components."""
+        own = dict(self.model_extra or {})
+        return own | self.model_dump(include=self.shared(self.kind)) if self.shareable else own
+
+    @classmethod
+    def shared(cls, kind: Any) -> set[str]:
+        """Return the keys of the section that a component takes itself, because its own keys have the same names."""
+        return set(cls.shareable) & set(kind.Config.model_fields)
 
     @property
     def kind(self) -> Any:
         """Import the component and give its class."""
-        return self.registry.load(self.type, digest=self.options.get("sha256"))
+        return self.registry.load(self.type, digest=(self.model_extra or {}).get("sha256"))
 
     def build(self, **program: Any) -> Any:
         """Import the component and make it; `program` is what the user does not type."""
@@ -55,7 +63,17 @@ class ModelSection(Component):
     """Choose the network."""
 
     registry = MODELS
+    shareable = ("weights", "weights_sha256")
 
+    weights: FilePath | None = None
+    """Weights that a new training starts from: an earlier run (its name or folder; the best checkpoint), its
+    checkpoint, or a state dict of PyTorch (`.pt`, `.pth`, `.safetensors`; also under `state_dict`, `model_state_dict`
+    or `model`). What is loaded, left out and missing is told; layers that depend on the classes begin anew."""
+    weights_sha256: Sha256 | None = None
+    """SHA-256 that the file of `weights` must have, as `sha256sum` prints it; a training writes it down."""
+    weights_map: Literal["order"] | dict[str, str] | None = None
+    """Pairs for tensors of `weights` with other names: `order` pairs by shape and order, `{"enc.*": "down.*"}` by
+    patterns of old and new names. Each pair is told."""
     in_channels: Positive | None = None
     """Channels of an image; follows from the data set, and must agree with it if given."""
     out_channels: Positive | None = None
@@ -73,6 +91,9 @@ class OptimizerSection(Component):
     registry = OPTIMIZERS
     type: str = "adam"
     """Name of the optimizer."""
+    rates: dict[str, Annotated[float, Field(gt=0.0)]] = {}
+    """Factors of the learning rate by pattern of parameters or modules, such as `{"down.*": 0.1}`; the first pattern
+    that matches counts."""
 
 
 class SchedulerSection(Component):

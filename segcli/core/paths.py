@@ -7,8 +7,10 @@ from pathlib import Path
 
 from segcli.core.errors import ConfigError
 
-__all__ = ["escaped", "exists", "expanded", "expanded_arguments", "is_file"]
+__all__ = ["EXPERIMENTS", "escaped", "exists", "expanded", "expanded_arguments", "is_file"]
 
+EXPERIMENTS = Path("outputs") / "experiments"
+"""Folder of the runs, below the working folder."""
 VARIABLE = re.compile(r"\$(?:(?P<literal>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)\})", re.ASCII)
 OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 OPTION = re.compile(r"--[a-z-]+=")

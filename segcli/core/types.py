@@ -17,7 +17,19 @@ from segcli.core.paths import escaped, expanded
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Array", "Batch", "ConfigModel", "FilePath", "IOSpec", "Mask", "Output", "Outputs", "Positive", "Share"]
+__all__ = [
+    "Array",
+    "Batch",
+    "ConfigModel",
+    "FilePath",
+    "IOSpec",
+    "Mask",
+    "Output",
+    "Outputs",
+    "Positive",
+    "Sha256",
+    "Share",
+]
 
 Array: TypeAlias = npt.NDArray[Any]
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -50,6 +62,8 @@ FilePath = Annotated[Path, Field(strict=False), BeforeValidator(_path), PlainSer
 It is stored as text that gives the same path again.
 """
 Positive = Annotated[int, Field(ge=1)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+"""SHA-256 of a file, as `sha256sum` prints it."""
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 """A number from 0 to 1."""
 

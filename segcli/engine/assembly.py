@@ -29,9 +29,11 @@ from segcli.engine.inference.fields import Fields
 from segcli.engine.inference.inferer import Inferer
 from segcli.engine.inference.views import views_of
 from segcli.engine.runtime import Precision, choose_device, choose_precision, seed_everything
+from segcli.engine.weights import load_pretrained
 from segcli.losses import Loss, WeightedSum
 from segcli.metrics import Metric, Scored
 from segcli.models import Network
+from segcli.nn.fitting import Fit
 from segcli.tasks import Task
 
 __all__ = ["Assembly", "Site", "assemble", "load_weights", "make_losses", "make_metrics", "make_network"]
@@ -75,6 +77,8 @@ class Assembly:
     memory_format: torch.memory_format
     notes: list[str] = field(default_factory=list)
     """Notices for the user about how the parts were made."""
+    fit: Fit | None = None
+    """Names of the pretrained weights that were loaded, left out and missing."""
     passes: int | None = None
     """Largest number of forward passes of a tiled image, as in `Site`."""
 
@@ -261,7 +265,7 @@ def assemble(run: Run, *, pretrained: bool = False, site: Site | None = None) ->
     run.inference.postprocess.check(task.classes)
     seed_everything(run.seed)
     network = make_network(run, layout, task)
-    notes = network.load_pretrained() if pretrained else []
+    notes, fit = load_pretrained(run.model, network) if pretrained else ([], None)
     if run.model.checkpoint_activations:
         network.checkpoint_activations()
     memory_format = _memory_format(run, layout.ndim)
@@ -277,6 +281,7 @@ def assemble(run: Run, *, pretrained: bool = False, site: Site | None = None) ->
         metrics=make_metrics(run),
         memory_format=memory_format,
         notes=notes,
+        fit=fit,
         passes=site.passes,
     )
 

@@ -19,6 +19,7 @@ __all__ = ["RunFolder"]
 WRITTEN = (
     "config.yaml",
     "environment.yaml",
+    "weights.yaml",
     "metrics_history.yaml",
     "memory.csv",
     "report.html",
@@ -45,6 +46,7 @@ class RunFolder:
         self.path = path
         self.config = path / "config.yaml"
         self.environment = path / "environment.yaml"
+        self.weights = path / "weights.yaml"
         self.history = path / "metrics_history.yaml"
         self.memory = path / "memory.csv"
         self.checkpoints = path / "checkpoints"

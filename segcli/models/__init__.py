@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from segcli.core.errors import ConfigError
 from segcli.core.types import ConfigModel, IOSpec
+from segcli.nn.freezing import Freezing
 from segcli.nn.recompute import recompute
 
 __all__ = ["Network"]
@@ -27,6 +28,10 @@ class Network(nn.Module):
     needs_size: ClassVar[bool] = False
     """True if the network is made for images of one fixed size, which is `IOSpec.size`."""
 
+    begins_anew: ClassVar[tuple[str, ...]] = ()
+    """Patterns of tensors that begin anew if weights of another size are loaded, besides those whose size follows from
+    the number of outputs."""
+
     stride: int = 1
     """Each spatial size of the input must be a multiple of this."""
 
@@ -40,24 +45,58 @@ class Network(nn.Module):
                 raise ConfigError(f"model `{name}` has no `{output}` output", hint=f"it gives {', '.join(given)}")
         super().__init__()
         self.io = io
+        self.freezing = Freezing()
+        """Parameters that the training freezes."""
         self.frozen_norms: list[nn.Module] = []
         """Batch norms that stay in evaluation mode."""
 
-    def load_pretrained(self) -> list[str]:
-        """Load the pretrained weights that the config names; called once before a new training, not when it resumes.
+    def load_pretrained(self) -> list[str] | None:
+        """Load pretrained weights in a format of this network's own, which its own key `weights` names.
+
+        Called once before a new training, not when it resumes.
 
         Returns:
-            Lines for the user about what was loaded.
+            Lines for the user about what was loaded; None if `model.weights` has to be loaded by name, as for every
+            network.
 
         Raises:
             ConfigError: There is no such file.
             CheckpointError: The weights do not fit the network.
         """
-        return []
+        return None
+
+    def never_loaded(self) -> tuple[str, ...]:
+        """Return patterns of tensors that begin anew even if those of a checkpoint fit."""
+        return ()
+
+    def parameter_blocks(self) -> list[list[str]]:
+        """Return the parameter names of each block, in the order of the network."""
+        blocks, groups = self.activation_layers(), dict[str, list[str]]()
+        for name, _ in self.named_parameters():
+            block = next((block for block in blocks if name.startswith(f"{block}.")), name)
+            groups.setdefault(block, []).append(name)
+        return list(groups.values())
+
+    def freeze(self, freezing: Freezing) -> None:
+        """Freeze parameters in a training; `epoch_begins` applies it.
+
+        Raises:
+            ConfigError: A pattern matches no parameter, or nothing would be learnt.
+        """
+        names = [name for name, _ in self.named_parameters()]
+        freezing.check(names, self.activation_layers())
+        self.freezing = freezing
+        if len(self._frozen(0)) == len(names):
+            raise ConfigError(
+                "`training.freeze` freezes every parameter: nothing would be learnt", hint="leave some out"
+            )
 
     def frozen(self, epoch: int) -> frozenset[str]:
-        """Return the names of the parameters that are frozen in an epoch (first epoch: 0), from the config alone."""
+        """Return the names of the parameters that keys of this network's own freeze in an epoch (first epoch: 0)."""
         return frozenset()
+
+    def _frozen(self, epoch: int) -> frozenset[str]:
+        return self.frozen(epoch) | self.freezing.frozen(self.parameter_blocks(), epoch)
 
     def epoch_begins(self, epoch: int) -> str | None:
         """Freeze the parameters that do not learn in this epoch, and unfreeze all others.
@@ -68,7 +107,7 @@ class Network(nn.Module):
         Returns:
             A message about the change; None if nothing changed.
         """
-        frozen = self.frozen(epoch)
+        frozen = self._frozen(epoch)
         changed = [name for name, each in self.named_parameters() if each.requires_grad == (name in frozen)]
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(name not in frozen)

@@ -7,6 +7,7 @@ Differs from the paper: a ResNet instead of Xception, plain instead of separable
 the image pooling: its output is one pixel per image, so a batch of one image has no batch statistics.
 """
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import torch
@@ -14,10 +15,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segcli.core.types import ConfigModel, FilePath, IOSpec, Positive
+from segcli.core.types import ConfigModel, FilePath, IOSpec, Positive, Sha256
 from segcli.models import Network
+from segcli.nn.pairing import paired_names
 from segcli.nn.resnet import ResNet
-from segcli.nn.state_dict import Sha256
+from segcli.nn.state_dict import read_state_dict
 
 __all__ = ["DeepLabV3Plus"]
 
@@ -52,8 +54,8 @@ class DeepLabV3Plus(Network):
         activation: Literal["relu", "leaky_relu", "silu", "gelu"] = "relu"
         """Activation of ASPP and decoder; the backbone keeps ReLU."""
         weights: Literal["imagenet"] | FilePath | None = None
-        """Pretrained backbone: `imagenet` (TorchVision's file in PyTorch's cache; nothing is downloaded), or the path
-        of a state dict in TorchVision's format."""
+        """Pretrained weights: `imagenet` (TorchVision's file in PyTorch's cache; nothing is downloaded) or a state dict
+        in TorchVision's format for the backbone, or an earlier run or file for the whole network."""
         weights_sha256: Sha256 | None = None
         """SHA-256 that the file of `weights` must have, as `sha256sum` prints it."""
         channels: Positive = 256
@@ -91,11 +93,19 @@ class DeepLabV3Plus(Network):
         )
         self.head = nn.Conv2d(width, io.outputs[io.pixels], kernel_size=1)
 
-    def load_pretrained(self) -> list[str]:
-        """Load the weights that the config names into the backbone."""
-        if self.weights is not None:
-            self.backbone.load_pretrained(self.weights, sha256=self.weights_sha256)
+    def load_pretrained(self) -> list[str] | None:
+        """Load the weights that the config names into the backbone, unless they are those of a whole network."""
+        if self.weights is None or self._is_whole(self.weights):
+            return None
+        self.backbone.load_pretrained(self.weights, sha256=self.weights_sha256)
         return []
+
+    def _is_whole(self, weights: str | Path) -> bool:
+        """Tell whether a file holds tensors of this network, and not of the backbone alone."""
+        if not Path(weights).is_file():
+            return False  # `imagenet`, or a file that is missing, which the backbone tells
+        own, there = self.state_dict(), read_state_dict(Path(weights), sha256=self.weights_sha256)
+        return any(name in own for name in paired_names(there, own, None).tensors)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Return the raw logits of the mask."""

@@ -7,17 +7,16 @@ Differs from the paper: volumes, batch normalisation, and convolutions without b
 """
 
 import math
-from fnmatch import fnmatchcase
 from typing import Annotated, Any, Self
 
 from pydantic import Field
 from torch import Tensor, nn
 
-from segcli.core.errors import CheckpointError, ConfigError
-from segcli.core.types import ConfigModel, FilePath, IOSpec, Positive
+from segcli.core.errors import ConfigError
+from segcli.core.types import ConfigModel, IOSpec, Positive
 from segcli.models import Network
 from segcli.nn.dims import BATCH_NORM, CONV, POOL
-from segcli.nn.state_dict import Sha256, fitted, read_state_dict
+from segcli.nn.freezing import Freezing
 
 __all__ = ["VGG3D"]
 
@@ -36,6 +35,7 @@ class VGG3D(Network):
     can_output = ("class",)
     can_ndim = (3,)
     needs_size = True
+    begins_anew = ("classifier.*",)
 
     class Config(ConfigModel):
         """Keys of `model: {type: vgg3d}`."""
@@ -48,13 +48,8 @@ class VGG3D(Network):
         """Units in each of the two hidden layers of the classifier."""
         dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
         """Dropout rate of the hidden layers, in training."""
-        weights: FilePath | None = None
-        """Checkpoint with pretrained features to load: a `.safetensors` of an earlier run, or a state dict saved by
-        PyTorch, plain or under `state_dict` or `model_state_dict`."""
-        weights_sha256: Sha256 | None = None
-        """SHA-256 that the file of `weights` must have, as `sha256sum` prints it."""
         keep_classifier: bool = False
-        """Also load the classifier layers of the checkpoint that have the same shape as in this network."""
+        """Also load the classifier layers of the file in `weights` that have the same shape as in this network."""
         freeze_features: bool = False
         """Freeze the convolutions; their batch norms keep their running statistics."""
         freeze: list[str] = []
@@ -126,47 +121,13 @@ class VGG3D(Network):
         """Return the logits of each class."""
         return {"class": self.classifier(self.features(image).flatten(1))}
 
-    # ---- pretrained features
-
-    def load_pretrained(self) -> list[str]:
-        """Load the features from `weights`; the classifier keeps its random initial weights.
-
-        Returns:
-            One line each for the loaded, skipped and missing tensors.
-
-        Raises:
-            ConfigError: There is no such file.
-            CheckpointError: The file holds no weights, or none that fits.
-        """
-        if self.config.weights is None:
-            return []
-        path = self.config.weights
-        tensors = read_state_dict(path, sha256=self.config.weights_sha256)
-        fit = fitted(
-            self._without_biases(tensors), self.state_dict(), within="" if self.config.keep_classifier else FEATURES
-        )
-        if not any(name.startswith(FEATURES) for name in fit.loaded):
-            reason = f"; it has {', '.join(list(tensors)[:3])}" if tensors else "; it is empty"
-            raise CheckpointError(
-                f"nothing in `{path}` fits the features of `VGG3D`{reason}",
-                hint="`model.depths` and `model.convolutions` must be the same as in its training",
-            )
-        self.load_state_dict(fit.loaded, strict=False)
-        return fit.lines(path)
-
-    def _without_biases(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Remove convolution biases without a change of the output: each is subtracted from a running mean."""
-        tensors = dict(tensors)
-        for position, module in enumerate(self.features):
-            bias, mean = f"{FEATURES}{position}.bias", f"{FEATURES}{position + 1}.running_mean"
-            both = isinstance(module, nn.Conv3d) and bias in tensors and mean in tensors
-            if both and tensors[bias].shape == tensors[mean].shape:
-                tensors[mean] = tensors[mean] - tensors.pop(bias)
-        return tensors
+    def never_loaded(self) -> tuple[str, ...]:
+        """Return the classifier, unless the user keeps it."""
+        return () if self.config.keep_classifier else self.begins_anew
 
     # ---- freezing
 
-    def _groups(self) -> list[list[str]]:
+    def parameter_blocks(self) -> list[list[str]]:
         """Return the parameter names of each block, then those of the classifier."""
         groups: list[list[str]] = [[] for _ in range(len(self.blocks) + 1)]
         for name, _ in self.named_parameters():
@@ -179,25 +140,14 @@ class VGG3D(Network):
         """Return the names of the parameters that are frozen in an epoch (first epoch: 0)."""
         config = self.config
         patterns = [*config.freeze, *([f"{FEATURES}*"] if config.freeze_features else [])]
-        groups = [[name for name in group if _matches(name, patterns)] for group in self._groups()]
-        groups = [group for group in groups if group]
-        freed = epoch // config.unfreeze_every if config.unfreeze_every else 0
-        return frozenset(name for group in groups[: max(len(groups) - freed, 0)] for name in group)
+        freezing = Freezing(dict.fromkeys(patterns), config.unfreeze_every, key="model.freeze")
+        return freezing.frozen(self.parameter_blocks(), epoch)
 
     def _check_freezing(self) -> None:
         names = [name for name, _ in self.named_parameters()]
-        for pattern in self.config.freeze:
-            if not any(fnmatchcase(name, pattern) for name in names):
-                raise ConfigError(
-                    f"`model.freeze` has `{pattern}`, which matches no parameter",
-                    hint=f"names look like `{names[0]}` and `{names[-1]}`",
-                )
+        Freezing(dict.fromkeys(self.config.freeze), key="model.freeze").check(names, ["features", "classifier"])
         if len(self.frozen(0)) == len(names):
             raise ConfigError("`model.freeze` freezes every parameter: nothing would be learnt", hint="leave some out")
-
-
-def _matches(name: str, patterns: list[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _width(features: nn.Sequential, image: tuple[int, ...]) -> int:

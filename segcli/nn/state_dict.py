@@ -1,36 +1,29 @@
-"""Weights of other programs: state dicts from files, with the usual prefixes and wrappers removed."""
+"""Weights of other programs: state dicts from files, with the usual wrappers removed."""
 
 import hashlib
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
 from safetensors.torch import load
 from torch import Tensor
 
 from segcli.core.errors import CheckpointError, ConfigError
 from segcli.nn.tensor_files import OWN_PREFIXES, matches, metadata
 
-__all__ = ["Fit", "Sha256", "fitted", "read_state_dict", "read_tensors"]
+__all__ = ["read_state_dict", "read_tensors"]
 
 HINT = "give a state dict of tensors: a `.safetensors` of segcli, or a `.pt` saved with `torch.save(net.state_dict())`"
-WRAPPERS = ("state_dict", "model_state_dict")
-PREFIXES = ("module.", "_orig_mod.")
-"""Prefixes that DataParallel and `torch.compile` add to every name."""
-NAMES_SHOWN = 4
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-"""SHA-256 of a file, as `sha256sum` prints it."""
+WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 
 def read_state_dict(path: Path, *, sha256: str | None = None) -> dict[str, Tensor]:
     """Read the tensors of a checkpoint by their names in the network; no code in the file is run.
 
-    Accepted are a plain state dict, one under `state_dict` or `model_state_dict`, names that begin with `module.`, and
-    safetensors written by segcli, from which averaged (EMA) weights are preferred.
+    Accepted are a plain state dict, one under `state_dict`, `model_state_dict` or `model`, and safetensors written by
+    segcli, from which averaged (EMA) weights are preferred.
 
     Args:
         path: The file.
@@ -106,61 +99,9 @@ def _of_pytorch(path: Path) -> tuple[Any, str | None]:
 
 
 def _bare(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Remove the prefixes of the names."""
+    """Keep only the weights of a checkpoint of segcli, without their prefix."""
     for prefix in reversed(OWN_PREFIXES):  # a checkpoint of segcli; averaged weights first
         below = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
         if below:
             return below
-    for prefix in PREFIXES:
-        if tensors and all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     return tensors
-
-
-@dataclass
-class Fit:
-    """Tensors that a network can load from a checkpoint, by name."""
-
-    loaded: dict[str, Tensor] = field(default_factory=dict)
-    skipped: list[str] = field(default_factory=list)
-    """Tensors of the checkpoint that are not loaded: unknown, of another shape, or excluded."""
-    missing: list[str] = field(default_factory=list)
-    """Tensors of the network that are not in the checkpoint; they keep their random initial values."""
-
-    def lines(self, path: Path) -> list[str]:
-        """Return one line for the user for each kind: loaded, skipped, missing."""
-        kinds = {"loaded": list(self.loaded), "skipped": self.skipped, "missing, new from the seed": self.missing}
-        return [f"weights of `{path}`, {_listed(names)} {kind}" for kind, names in kinds.items()]
-
-
-def fitted(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, within: str = "") -> Fit:
-    """Match the tensors of a checkpoint with those of a network by name and shape.
-
-    Args:
-        tensors: Tensors of the checkpoint.
-        expected: Tensors of the network.
-        within: Prefix; tensors with other names are left out.
-    """
-    fit = Fit()
-    for name, value in tensors.items():
-        if name in expected and name.startswith(within) and value.shape == expected[name].shape:
-            fit.loaded[name] = value
-        elif name in expected and value.shape != expected[name].shape:
-            fit.skipped.append(f"{name} {_shape(value)} instead of {_shape(expected[name])}")
-        else:
-            fit.skipped.append(name)
-    fit.loaded = {name: fit.loaded[name] for name in expected if name in fit.loaded}
-    fit.missing = [name for name in expected if name not in fit.loaded and not name.endswith("num_batches_tracked")]
-    return fit
-
-
-def _shape(value: Tensor) -> str:
-    return "x".join(map(str, value.shape)) or "scalar"
-
-
-def _listed(names: list[str]) -> str:
-    """Count names and list the first few."""
-    if not names:
-        return "none"
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return f"{len(names)} ({', '.join(names[:NAMES_SHOWN])}{more})"

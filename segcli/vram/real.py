@@ -31,7 +31,9 @@ def _training_step(run: Run) -> Iterator[TrainingStep]:
     device = choose_device(run.device)
     before = random_state(device)
     try:
-        yield TrainingStep(assemble(run))
+        step = TrainingStep(assemble(run))
+        step.parts.network.epoch_begins(run.training.epochs - 1)  # as the forecast: the fewest layers are frozen
+        yield step
     except (RuntimeError, MemoryError) as error:
         raise out_of_memory(error) or error from error
     finally:

@@ -1,10 +1,14 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from segcli.config.sections import ModelSection
 from segcli.core.errors import CheckpointError, ConfigError
 from segcli.core.types import IOSpec
 from segcli.engine.checkpoint import Checkpoint, write_checkpoint
+from segcli.engine.weights import load_pretrained
 from segcli.models.vgg3d import VGG3D
 
 TINY = {"depths": [2, 4, 6], "convolutions": 1, "classifier_size": 8, "dropout": 0.0}
@@ -48,6 +52,14 @@ def test_images_of_no_common_size_or_of_too_small_a_size_are_refused():
 # ---- pretrained features
 
 
+def loaded(path, **config):
+    """A network with the weights of a file, and the lines that tell what was loaded."""
+    section = ModelSection.model_validate({"type": "vgg3d", "weights": path, **TINY, **config})
+    torch.manual_seed(0)
+    model = section.build(io=IOSpec(3, 1, {"class": 3}, size=(8, 8, 8)))
+    return model, load_pretrained(section, model)[0]
+
+
 def features_of(model):
     return {name: value for name, value in model.state_dict().items() if name.startswith("features.")}
 
@@ -69,13 +81,13 @@ WRAPPED = {
 def test_features_are_taken_from_a_checkpoint_however_it_is_wrapped(wrapping, tmp_path):
     other = build(seed=1, classes=7, classifier_size=32)
     torch.save(WRAPPED[wrapping](other.state_dict()), tmp_path / "net.pt")
-    model = build(weights=str(tmp_path / "net.pt"))
-    before = model.classifier[0].weight.clone()
-    assert not equal(features_of(model), features_of(other))
-    loaded, skipped, missing = model.load_pretrained()
+    before = build().classifier[0].weight
+    model, lines = loaded(tmp_path / "net.pt")
+    taken, skipped, missing = lines[-3:]
+    assert ("prefix `module.` of the names removed" in lines[0]) == ("module" in wrapping.split())
     assert equal(features_of(model), features_of(other))
     assert torch.equal(model.classifier[0].weight, before)
-    assert "18 (features.0.weight" in loaded
+    assert "18 (features.0.weight" in taken
     assert "6 (classifier.0.weight 32x6 instead of 8x6" in skipped
     assert "6 (classifier.0.weight, classifier.0.bias" in missing
 
@@ -87,16 +99,15 @@ def test_features_are_taken_from_a_run_of_our_own_the_averaged_ones_where_there_
     tensors |= {f"{section}/{name}": value for name, value in other.state_dict().items()}
     tensors |= {"optimizer/features.0.weight/step": torch.tensor(3.0)}
     write_checkpoint(tmp_path / "best.safetensors", Checkpoint({}, tensors))
-    model = build(weights=str(tmp_path / "best.safetensors"))
-    model.load_pretrained()
+    model, _ = loaded(tmp_path / "best.safetensors")
     assert equal(features_of(model), features_of(other))
 
 
 def test_a_classifier_of_the_same_shape_is_taken_only_on_request(tmp_path):
     other = build(seed=1)
     torch.save(other.state_dict(), tmp_path / "net.pt")
-    model = build(weights=str(tmp_path / "net.pt"), keep_classifier=True)
-    assert "missing, new from the seed" in model.load_pretrained()[2]
+    model, lines = loaded(tmp_path / "net.pt", keep_classifier=True)
+    assert lines[2].endswith("none missing, new from the seed")
     assert equal(other.state_dict(), model.state_dict())
 
 
@@ -109,8 +120,7 @@ def test_biases_of_a_checkpoint_go_into_the_batch_norm_that_follows(tmp_path):
     features(volume())  # statistics that are not 0 and 1
     features.eval()
     torch.save({f"features.{name}": value for name, value in features.state_dict().items()}, tmp_path / "net.pt")
-    model = build(weights=str(tmp_path / "net.pt")).eval()
-    model.load_pretrained()
+    model = loaded(tmp_path / "net.pt")[0].eval()
     torch.testing.assert_close(model.features(volume(2)), features(volume(2)))
 
 
@@ -125,19 +135,19 @@ class Code:
         ({"a": Code()}, "holds no weights"),
         ([1, 2], "holds no state dict of tensors"),
         ({"epoch": 3}, "holds no state dict of tensors"),
-        ({"encoder.weight": torch.zeros(3)}, "nothing in .* fits the features of `VGG3D`; it has encoder.weight"),
+        ({"encoder.weight": torch.zeros(3)}, "nothing in .* fits model `vgg3d`; it has encoder.weight"),
     ],
 )
 def test_what_is_no_checkpoint_of_such_a_network_is_told_in_one_sentence(content, message, tmp_path, capsys):
     torch.save(content, tmp_path / "net.pt")
     with pytest.raises(CheckpointError, match=message):
-        build(weights=str(tmp_path / "net.pt")).load_pretrained()
+        loaded(tmp_path / "net.pt")
     assert "run" not in capsys.readouterr().out
 
 
 def test_weights_that_are_not_there_are_a_mistake_of_the_config():
     with pytest.raises(ConfigError, match=r"no file `nowhere.pt` with pretrained weights"):
-        build(weights="nowhere.pt").load_pretrained()
+        loaded(Path("nowhere.pt"))
 
 
 # ---- freezing

@@ -6,7 +6,7 @@ from typing import Any
 
 from segcli.config.agreement import doubts, without_effect
 from segcli.config.schema import Run
-from segcli.core.errors import ConfigError, DataError, SegcliError
+from segcli.core.errors import CheckpointError, ConfigError, DataError, SegcliError
 from segcli.core.files import shown
 from segcli.data.checks import Finding, raise_on_error
 from segcli.data.fingerprint import fingerprint
@@ -21,7 +21,10 @@ from segcli.engine.stopping import StopSignal
 from segcli.engine.training.activations import observed_layers
 from segcli.engine.training.batches import check_batches
 from segcli.engine.training.measured import with_measured_numbers
+from segcli.engine.training.stepper import freezing_of
 from segcli.engine.training.trainer import Trainer
+from segcli.engine.weights import with_weights_file
+from segcli.nn.rates import described_rates
 
 __all__ = ["check_parts", "checked_cases", "open_session", "refusals"]
 
@@ -53,9 +56,9 @@ def open_session(
     for message in without_effect(run):
         listener.notice(message)
     run = with_measured_numbers(run, listener, keep=not rehearsal)
-    parts = assemble(run, pretrained=not resumed)
+    parts = assemble(run if resumed else with_weights_file(run), pretrained=not resumed)
     listener.notice(_described(parts))
-    for note in parts.notes:
+    for note in [*parts.notes, *_rates(parts)]:
         listener.notice(note)
     for reason in (parts.precision.refused, overlooked_gpu() if run.device == "auto" else None):
         if reason is not None:
@@ -108,10 +111,12 @@ def refusals(run: Run, layout: Layout) -> Iterator[SegcliError]:
         cases = [case for split in ("train", "val") if layout.has(split) for case in layout.cases(split)]
         yield from _raised(lambda: check_batches(run, layout, layout.cases("train")))
     try:
-        parts = assemble(here, pretrained=True)
+        parts = assemble(with_weights_file(here), pretrained=True)
     except SegcliError as error:
         yield error
         return
+    yield from _raised(lambda: parts.network.freeze(freezing_of(run)))
+    yield from _raised(lambda: _rates(parts))
     yield from _raised(lambda: check_parts(parts))
     yield from _raised(lambda: parts.cache_notice(cases))
 
@@ -119,7 +124,7 @@ def refusals(run: Run, layout: Layout) -> Iterator[SegcliError]:
 def _raised(check: Callable[[], object]) -> Iterator[SegcliError]:
     try:
         check()
-    except ConfigError as error:
+    except (CheckpointError, ConfigError) as error:
         yield error
     except DataError:
         pass  # reported with the case that cannot be read
@@ -141,6 +146,10 @@ def checked_cases(parts: Assembly, splits: Sequence[str], listener: Listener) ->
         if finding.severity == "warning":
             listener.warn(f"{finding.message} ({finding.hint})")
     return cases
+
+
+def _rates(parts: Assembly) -> list[str]:
+    return described_rates(parts.network, parts.run.training.optimizer.rates, parts.network.activation_layers())
 
 
 def _fingerprint(parts: Assembly, cases: Sequence[Case]) -> dict[str, Any]:

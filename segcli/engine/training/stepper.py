@@ -6,12 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError
 from segcli.core.registry import OPTIMIZERS
 from segcli.core.types import Batch, Outputs
 from segcli.engine.assembly import Assembly
+from segcli.nn.freezing import Freezing
+from segcli.nn.rates import RATE, factors_of, split_groups
 
-__all__ = ["Stepper"]
+__all__ = ["Stepper", "freezing_of"]
 
 
 class Stepper:
@@ -21,10 +24,14 @@ class Stepper:
         training = parts.run.training
         self.parts = parts
         self.network = parts.network
+        parts.network.freeze(freezing_of(parts.run))
         self.forward: Any = torch.compile(parts.network) if training.compile else parts.network
         factory = OPTIMIZERS.load(training.optimizer.type)
         self.base_lr: float = factory.Config.model_validate(training.optimizer.options).learning_rate
         self.optimizer: torch.optim.Optimizer = training.optimizer.build().build(parts.network.parameters())
+        if training.optimizer.rates:
+            modules = parts.network.activation_layers()
+            split_groups(self.optimizer, parts.network, factors_of(parts.network, training.optimizer.rates, modules))
         self.scaler = torch.amp.GradScaler(parts.device.type, enabled=parts.precision.scales)
         self.clip_norm = training.gradient_clip_norm
         self.averaged: nn.Module | None = deepcopy(parts.network) if training.ema.enabled else None
@@ -71,12 +78,12 @@ class Stepper:
             buffer.copy_(old)
 
     def update(self, rate: float, step: int) -> None:
-        """Take optimizer step `step` with learning rate `rate`.
+        """Take optimizer step `step` with learning rate `rate`, times the factor of each group of parameters.
 
         If every batch of this step was skipped, there is no gradient, and the weights do not change.
         """
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get(RATE, 1.0)
         if self.has_gradient:
             self._step()
         if self.averaged is not None:
@@ -149,6 +156,11 @@ class Stepper:
                 # fused kernels keep the step count on the device of the parameter
                 restored[key] = value.to(parameter.device if self.optimizer.defaults.get("fused") else "cpu")
         self.optimizer.state[parameter] = restored
+
+
+def freezing_of(run: Run) -> Freezing:
+    """Return what the run freezes."""
+    return Freezing(run.training.freeze, run.training.unfreeze_every)
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
