@@ -10,6 +10,7 @@ import typer
 
 from segcli import __version__
 from segcli.cli import complete
+from segcli.cli.config_app import config_app
 from segcli.cli.data_app import data_app
 from segcli.cli.evaluate import evaluate
 from segcli.cli.export import export
@@ -29,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data_app, name="data")
+app.add_typer(config_app, name="config")
 app.command("train")(train)
 app.command("resume")(resume)
 app.command("eval")(evaluate)

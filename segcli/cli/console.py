@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from segcli.commands.locate import Located
     from segcli.engine.events import Listener
 
-__all__ = ["aside", "error", "listener", "result", "took"]
+__all__ = ["aside", "error", "listener", "result", "text", "took"]
 
 PLAIN_WIDTH = 110
 """Width in columns when the output is not a terminal."""
@@ -64,6 +64,11 @@ def result(values: dict[str, Any], tables: Iterable[Any], *, as_json: bool, quie
     console = _console(stderr=False)
     for table in tables:
         console.print(table, soft_wrap=isinstance(table, str))
+
+
+def text(content: str) -> None:
+    """Print the content of a file as it is, to be stored."""
+    sys.stdout.write(content)
 
 
 def _json_letter(letter: str) -> str:

@@ -1,0 +1,86 @@
+"""Commands of `segcli config`."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segcli.cli.options import JsonOpt, OverwriteOpt, QuietOpt
+
+__all__ = ["config_app"]
+
+config_app = typer.Typer(help="Translate old configs.", no_args_is_help=True, rich_markup_mode=None)
+
+OldArg = Annotated[
+    Path,
+    typer.Argument(metavar="OLD", help="Old YAML or JSON, or a script with the old command.", show_default=False),
+]
+WordsArg = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[WORD ...]",
+        help="Words of the old command, such as with a.b=c; after -- also --lr 1e-4.",
+        show_default=False,
+    ),
+]
+WithOpt = Annotated[
+    list[str] | None,
+    typer.Option("--with", metavar="a.b=c", help="Value that Sacred was given; repeatable.", show_default=False),
+]
+FromOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="vessels | scenes | organs | nuclei | cells",
+        help="Earlier pipeline; default: recognised by its keys.",
+        show_default=False,
+    ),
+]
+FileOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="NEW.yaml",
+        help="Experiment file to write, with a data-set file beside it; default: print.",
+        show_default=False,
+    ),
+]
+
+
+@config_app.callback()
+def _group() -> None:
+    """Translate old configs."""
+
+
+@config_app.command("translate")
+def config_translate(
+    old: OldArg,
+    words: WordsArg = None,
+    with_: WithOpt = None,
+    pipeline: FromOpt = None,
+    out: FileOpt = None,
+    overwrite: OverwriteOpt = False,
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Translate the config of an earlier pipeline into an experiment file.
+
+    Comments in the new file list what was translated, what has no counterpart, and what you must decide.
+
+    Example: segcli config translate old.yaml --out new.yaml
+    """
+    from segcli.cli import console
+    from segcli.commands.translate import translate_config
+    from segcli.report import translation as tables
+
+    extra = [word for text in with_ or [] for word in shlex.split(text)]
+    done = translate_config(old, [*(words or []), *extra], pipeline=pipeline, out=out, overwrite=overwrite)
+    result = done.as_dict()
+    if out is not None or as_json:
+        console.result(result, tables.translated(result), as_json=as_json, quiet=quiet)
+        return
+    console.text(done.experiment)
+    if not quiet:
+        console.aside(tables.verdict(result))
