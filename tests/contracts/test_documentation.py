@@ -65,6 +65,7 @@ def test_the_yaml_of_a_page_can_be_read(page, workplace):
         if name:
             Path(name[1]).write_text(text)
     write_hdf5(workplace / "data/organs")
+    Path("configs").symlink_to(ROOT / "configs")
     nuclei()
     for name in ("train.txt", "val.txt"):
         Path("data/cells", name).parent.mkdir(exist_ok=True)
