@@ -14,7 +14,7 @@ from segcli.config.earlier.shared import SHARED
 
 __all__ = ["main", "rendered"]
 
-PAGE = Path(__file__).parents[2] / "docs" / "notes" / "old_keys.md"
+PAGE = Path(__file__).parents[2] / "docs" / "old_keys.md"
 MOST_NAMES = 6
 """Names of one key that the page lists; more are understood."""
 

@@ -43,6 +43,7 @@ CASES: list[tuple[str, str, int]] = [  # in this order: onnxruntime reports some
     ("data check", "tiny.yaml", 0),
     ("data stats", "tiny.yaml", 0),
     ("data split", "split.yaml", 0),
+    ("config translate", "old.yaml --from cells", 0),
     ("data convert", "data/train converted --images image --labels label", 0),
     ("predict", "foreign.ome.tif foreign.zarr --run tiny --out foreign", 0),
     ("data convert", "volumes converted_volumes", 0),
@@ -130,6 +131,8 @@ def prepare(folder):
     write_experiment(folder / "pretrained.yaml", {**values, "name": "pretrained", "model": pretrained})
     split = {"paths": {"root": "data/train"}, "split": {"by": "fraction", "val": 0.3}}
     write_experiment(folder / "split.yaml", {**values["dataset"], **split})
+    old = {"dataset": {"root": "data"}, "model": "unet", "epochs": 3, "lr": 0.001, "loss": "bce_dice"}
+    write_experiment(folder / "old.yaml", old)
     write_foreign(folder)
 
 
