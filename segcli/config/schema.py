@@ -2,10 +2,11 @@
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, PrivateAttr, field_validator
 
 from segcli.config.sections import (
     Component,
@@ -234,6 +235,7 @@ class Run(ConfigModel):
     """Seed that all randomness follows from."""
     device: str = "auto"
     """Device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`."""
+    _readings: tuple[str, ...] = PrivateAttr(())
 
     @field_validator("name")
     @classmethod
@@ -248,6 +250,17 @@ class Run(ConfigModel):
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
             raise ValueError(f"must be auto, cpu, cuda, cuda:N or mps, got `{device}`")
         return device
+
+    @property
+    def readings(self) -> tuple[str, ...]:
+        """Sentences for the user about names that are not ours; empty for a config that segcli wrote."""
+        return self._readings
+
+    def with_readings(self, readings: Sequence[str]) -> "Run":
+        """Copy the run with sentences about names that are not ours."""
+        run = self.model_copy()
+        run._readings = tuple(dict.fromkeys(readings))
+        return run
 
     @property
     def folder(self) -> Path:

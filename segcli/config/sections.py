@@ -5,7 +5,17 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field, model_validator
 
 from segcli.core.errors import ConfigError
-from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, TRACKERS, Registry
+from segcli.core.registry import (
+    DATASETS,
+    LOSSES,
+    METRICS,
+    MODELS,
+    OPTIMIZERS,
+    SCHEDULERS,
+    TRACKERS,
+    Registry,
+    same_name,
+)
 from segcli.core.types import ConfigModel, Positive
 from segcli.data.settings import DatasetSpec
 
@@ -100,6 +110,14 @@ class TrackerSection(Component):
     registry = TRACKERS
 
 
+SUMS: dict[str, dict[str, float]] = {
+    **dict.fromkeys(("combined", "combinedloss"), {"bce": 0.5, "dice": 0.5}),
+    **dict.fromkeys(("bcedice", "bcediceloss", "dicebce", "dicebceloss"), {"bce": 0.5, "dice": 0.5}),
+    **dict.fromkeys(("dicece", "diceceloss", "cedice"), {"cross_entropy": 1.0, "dice": 1.0}),
+}
+"""Names of sums elsewhere, normalised, with our parts and their weights."""
+
+
 class LossPart(ConfigModel):
     """Weigh one part of the loss; the loss's own keys stand beside the weight."""
 
@@ -117,11 +135,29 @@ class LossPart(ConfigModel):
     @classmethod
     def named_form(cls, given: Any) -> Any:
         """Write out one loss alone, `dice` or `{type: dice, smooth: 1.0}`, as a sum of one part."""
+        parts = cls._sum_named(given)
+        if parts is not None:
+            return {name: {"weight": weight} for name, weight in parts.items()}
         if isinstance(given, str):
             return {given: {}}
         if not isinstance(given, dict) or "type" not in given:
             return given
         return {str(given["type"]): {key: value for key, value in given.items() if key != "type"}}
+
+    @classmethod
+    def _sum_named(cls, given: Any) -> dict[str, float] | None:
+        """Find the parts of a sum that a name alone means; None for anything else."""
+        name = given["type"] if isinstance(given, dict) and given.keys() == {"type"} else given
+        return SUMS.get(same_name(name)) if isinstance(name, str) else None
+
+    @classmethod
+    def reading(cls, given: Any) -> tuple[str, str] | None:
+        """Say which name stands for which sum."""
+        parts = cls._sum_named(given)
+        if parts is None:
+            return None
+        inside = ", ".join(f"{name}: {weight}" for name, weight in parts.items())
+        return str(given["type"] if isinstance(given, dict) else given), f"{{{inside}}}"
 
     @classmethod
     def takes(cls, name: str, key: str) -> bool:

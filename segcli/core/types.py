@@ -80,6 +80,11 @@ class ConfigModel(BaseModel):
         return given
 
     @classmethod
+    def reading(cls, given: Any) -> tuple[str, str] | None:
+        """Return a name that is not ours and how `named_form` expands it; None if there is nothing to say."""
+        return None
+
+    @classmethod
     def named_form(cls, given: Any) -> Any:
         """Expand the short form of a mapping from names to such sections; any other value stays as it is."""
         return given

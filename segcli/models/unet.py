@@ -19,6 +19,8 @@ from segcli.nn.dims import CONV, CONV_TRANSPOSE, POOL
 
 __all__ = ["UNet"]
 
+ALIASES = ("unet2d", "unet3d")
+
 
 class UNet(Network):
     """Encoder and decoder joined by skip connections.

@@ -14,6 +14,11 @@ from segcli.schedulers import Schedule
 
 __all__ = ["Cosine"]
 
+ALIASES = ("cosine_annealing", "CosineAnnealingLR", "cosine_decay")
+RELATED = (
+    ("CosineAnnealingWarmRestarts", "`cosine` decays once, without restarts"),
+)
+
 
 class Cosine(Schedule):
     """Decay along half a cosine from the base rate to `min_lr`, updated at every optimizer step."""

@@ -16,6 +16,8 @@ from segcli.schedulers import Schedule
 
 __all__ = ["OneCycle"]
 
+ALIASES = ("OneCycleLR",)
+
 
 class OneCycle(Schedule):
     """Rise to the base rate, then fall far below the first rate, both along a cosine."""

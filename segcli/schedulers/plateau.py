@@ -9,6 +9,8 @@ from segcli.schedulers import Schedule
 
 __all__ = ["Plateau"]
 
+ALIASES = ("ReduceLROnPlateau", "reduce_on_plateau")
+
 
 class Plateau(Schedule):
     """Multiply the rate by `factor` after `patience` epochs without improvement of the monitored value.

@@ -13,6 +13,11 @@ from segcli.schedulers import Schedule
 
 __all__ = ["Poly"]
 
+ALIASES = ("PolynomialLR", "polynomial", "PolyLR")
+RELATED = (
+    ("LinearLR", "`{type: poly, power: 1.0}` decays linearly"),
+)
+
 
 class Poly(Schedule):
     """Decay as `(1 - progress) ** power` from the base rate to `min_lr`."""

@@ -9,6 +9,12 @@ from segcli.schedulers import Schedule
 
 __all__ = ["Step"]
 
+ALIASES = ("StepLR",)
+RELATED = (
+    ("MultiStepLR", "`step` reduces the rate after every `step_size` epochs, and has no list of milestones"),
+    ("ExponentialLR", "`{type: step, step_size: 1, gamma: ...}` reduces the rate after every epoch"),
+)
+
 
 class Step(Schedule):
     """Multiply the rate by `gamma` every `step_size` epochs."""

@@ -47,6 +47,8 @@ def open_session(
     Raises:
         SegcliError: A problem that can be found before the training starts.
     """
+    for message in run.readings:
+        listener.notice(message)
     for message in doubts(run):
         listener.warn(message)
     for message in without_effect(run):
