@@ -131,8 +131,8 @@ def _rename_monitored(document: Document, stopping: Any) -> None:
 
 
 def _check_own_keys(document: Document, chosen: _Chosen, kind: Any) -> list[Problem]:
-    beside = set(chosen.keys_beside.model_fields)
-    options = {key: value for key, value in chosen.section.items() if key not in beside}
+    beside = chosen.keys_beside
+    options = {key: value for key, value in chosen.section.items() if key not in beside.model_fields}
     try:
         checked = kind.Config.model_validate(options)
     except ValidationError as error:

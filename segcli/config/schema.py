@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr, field_validator
 
@@ -71,6 +71,28 @@ class EMA(ConfigModel):
 
 class Training(ConfigModel):
     """Set how the network is trained."""
+
+    other_keys: ClassVar[dict[str, str]] = {
+        "num_epochs": "epochs",
+        "max_epochs": "epochs",
+        "n_epochs": "epochs",
+        "lr": "set `training.optimizer.learning_rate`",
+        "learning_rate": "set `training.optimizer.learning_rate`",
+        "weight_decay": "set `training.optimizer.weight_decay`",
+        "batch_size": "set `data.batch_size`",
+        "num_workers": "set `data.num_workers`",
+        "image_size": "set `data.image_size`",
+        "lr_scheduler": "scheduler",
+        "loss_function": "loss",
+        "criterion": "loss",
+        "mixed_precision": "amp",
+        "use_amp": "amp",
+        "grad_clip": "gradient_clip_norm",
+        "max_grad_norm": "gradient_clip_norm",
+        "accumulation_steps": "gradient_accumulation_steps",
+        "patience": "set `training.early_stopping.patience`",
+        "seed": "set `seed` at the top",
+    }
 
     epochs: Positive = 50
     """Number of passes over the training images."""

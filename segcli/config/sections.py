@@ -64,6 +64,17 @@ class Component(ConfigModel):
 class ModelSection(Component):
     """Choose the network."""
 
+    other_keys: ClassVar[dict[str, str]] = {
+        "name": "type",
+        "architecture": "type",
+        "n_channels": "in_channels",
+        "input_channels": "in_channels",
+        "n_classes": "out_channels",
+        "num_classes": "out_channels",
+        "output_channels": "out_channels",
+        "activation_function": "activation",
+    }
+
     registry = MODELS
 
     in_channels: Positive | None = None

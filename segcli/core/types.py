@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +65,9 @@ class ConfigModel(BaseModel):
         use_attribute_docstrings=True,
         protected_namespaces=(),
     )
+
+    other_keys: ClassVar[dict[str, str]] = {}
+    """Keys with other names elsewhere, each with our key, or with advice."""
 
     @classmethod
     def small(cls) -> Self:

@@ -1,6 +1,6 @@
 """Keys of the data-set file and of `data:` in the experiment file."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -146,9 +146,11 @@ class Augmentation(ConfigModel):
 
     @classmethod
     def long_form(cls, given: Any) -> Any:
-        """Expand short forms such as `heavy` and `true`."""
+        """Expand short forms such as `heavy`, `none` and `true`; presets match without regard to case."""
         if isinstance(given, str):
-            return {"preset": given}
+            given = {"enabled": False} if given.lower() in ("none", "off") else {"preset": given}
+        if isinstance(given, dict) and isinstance(given.get("preset"), str):
+            return {**given, "preset": given["preset"].lower()}
         return {"enabled": given} if isinstance(given, bool) else given
 
     @field_validator("transforms")
@@ -178,6 +180,13 @@ class Preprocessing(ConfigModel):
 
 class DataSettings(ConfigModel):
     """Sets how images are loaded and cut into batches."""
+
+    other_keys: ClassVar[dict[str, str]] = {
+        "train_batch_size": "batch_size",
+        "workers": "num_workers",
+        "img_size": "image_size",
+        "crop_size": "patch_size",
+    }
 
     batch_size: Positive = 4
     """Images per training step and per forward pass of validation; `auto` takes the largest that fits on the GPU."""

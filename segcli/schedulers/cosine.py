@@ -5,7 +5,7 @@ Paper: Loshchilov and Hutter, "SGDR", ICLR 2017, https://arxiv.org/abs/1608.0398
 """
 
 import math
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -25,6 +25,13 @@ class Cosine(Schedule):
 
     class Config(ConfigModel):
         """Keys of `scheduler: {type: cosine}`."""
+
+        other_keys: ClassVar[dict[str, str]] = {
+            "T_max": "leave it out: the decay ends with the training (`training.epochs`)",
+            "t_max": "leave it out: the decay ends with the training (`training.epochs`)",
+            "eta_min": "min_lr",
+            "warmup_epochs": "set `training.warmup_epochs`",
+        }
 
         min_lr: Annotated[float, Field(ge=0.0)] = 0.0
         """Learning rate that the decay reaches after the last step."""

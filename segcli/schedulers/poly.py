@@ -4,7 +4,7 @@ Paper: Chen et al., "DeepLab", https://arxiv.org/abs/1606.00915.
 
 """
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -24,6 +24,13 @@ class Poly(Schedule):
 
     class Config(ConfigModel):
         """Keys of `scheduler: {type: poly}`."""
+
+        other_keys: ClassVar[dict[str, str]] = {
+            "total_iters": "leave it out: the decay ends with the training (`training.epochs`)",
+            "gamma": "power",
+            "eta_min": "min_lr",
+            "warmup_epochs": "set `training.warmup_epochs`",
+        }
 
         power: Annotated[float, Field(gt=0.0)] = 0.9
         """Exponent; 1 is linear decay."""

@@ -1,6 +1,6 @@
 """Reduction of the learning rate every few epochs."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -21,6 +21,12 @@ class Step(Schedule):
 
     class Config(ConfigModel):
         """Keys of `scheduler: {type: step}`."""
+
+        other_keys: ClassVar[dict[str, str]] = {
+            "factor": "gamma",
+            "step": "step_size",
+            "milestones": "`step` has no list of epochs: `step_size` is the number of epochs between two reductions",
+        }
 
         step_size: Positive = 10
         """Epochs between two reductions."""

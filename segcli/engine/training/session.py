@@ -47,12 +47,7 @@ def open_session(
     Raises:
         SegcliError: A problem that can be found before the training starts.
     """
-    for message in run.readings:
-        listener.notice(message)
-    for message in doubts(run):
-        listener.warn(message)
-    for message in without_effect(run):
-        listener.notice(message)
+    _remark_on(run, listener)
     run = with_class_weights(run, listener, keep=not rehearsal)
     parts = assemble(run, pretrained=not resumed)
     listener.notice(_described(parts))
@@ -87,6 +82,16 @@ def open_session(
         listener=listener,
         stop=stop,
     )
+
+
+def _remark_on(run: Run, listener: Listener) -> None:
+    """Tell of names that are not ours, values that are probably not meant, and keys without effect."""
+    for message in run.readings:
+        listener.notice(message)
+    for message in doubts(run):
+        listener.warn(message)
+    for message in without_effect(run):
+        listener.notice(message)
 
 
 def checked_cases(parts: Assembly, splits: Sequence[str], listener: Listener) -> dict[str, list[Case]]:
