@@ -121,10 +121,11 @@ class TrackerSection(Component):
     registry = TRACKERS
 
 
-SUMS: dict[str, dict[str, float]] = {
-    **dict.fromkeys(("combined", "combinedloss"), {"bce": 0.5, "dice": 0.5}),
-    **dict.fromkeys(("bcedice", "bcediceloss", "dicebce", "dicebceloss"), {"bce": 0.5, "dice": 0.5}),
-    **dict.fromkeys(("dicece", "diceceloss", "cedice"), {"cross_entropy": 1.0, "dice": 1.0}),
+BCE_AND_DICE = {"bce": 0.5, "dice": 0.5}
+CROSS_ENTROPY_AND_DICE = {"cross_entropy": 1.0, "dice": 1.0}
+SUMS = {
+    **dict.fromkeys(("combined", "combinedloss", "bcedice", "bcediceloss", "dicebce", "dicebceloss"), BCE_AND_DICE),
+    **dict.fromkeys(("dicece", "diceceloss", "cedice"), CROSS_ENTROPY_AND_DICE),
 }
 """Names of sums elsewhere, normalised, with our parts and their weights."""
 

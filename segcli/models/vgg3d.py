@@ -8,9 +8,11 @@ Differs from the paper: volumes, batch normalisation, and convolutions without b
 
 import math
 from fnmatch import fnmatchcase
+from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from segcli.core.errors import CheckpointError, ConfigError
@@ -22,6 +24,9 @@ from segcli.nn.state_dict import Sha256, fitted, read_state_dict
 __all__ = ["VGG3D"]
 
 FEATURES = "features."
+KERNEL_AXES = 5
+"""Axes of the weights of a 3D convolution."""
+LAYERS_PER_CONVOLUTION = 3
 
 
 class VGG3D(Network):
@@ -42,8 +47,8 @@ class VGG3D(Network):
 
         depths: Annotated[list[Positive], Field(min_length=1)] = [32, 64, 128, 256, 512]
         """Channels of each block."""
-        convolutions: Positive = 2
-        """Convolutions in each block."""
+        convolutions: Positive | Annotated[list[Positive], Field(min_length=1)] = 2
+        """Convolutions in each block: one number for all, or a number for each, such as `[2, 2, 3, 3, 3]`."""
         classifier_size: Positive = 4096
         """Units in each of the two hidden layers of the classifier."""
         dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
@@ -62,6 +67,20 @@ class VGG3D(Network):
         unfreeze_every: Positive | None = None
         """Number of epochs after which the last frozen block is unfrozen; after as many again, the block before it, and
         so on. Nothing is unfrozen when left out."""
+
+        @field_validator("convolutions")
+        @classmethod
+        def _one_for_each_block(cls, given: int | list[int], info: ValidationInfo) -> int | list[int]:
+            depths = info.data.get("depths")
+            if isinstance(given, list) and depths is not None and len(given) != len(depths):
+                raise ValueError(f"has {len(given)} numbers for the {len(depths)} blocks of `depths`")
+            return given
+
+        @property
+        def counts(self) -> list[int]:
+            """Return the number of convolutions of each block."""
+            given = self.convolutions
+            return given if isinstance(given, list) else [given] * len(self.depths)
 
         @classmethod
         def small(cls) -> Self:
@@ -86,9 +105,9 @@ class VGG3D(Network):
         self.blocks: list[range] = []
         """Indices of each block's layers in `features`."""
         channels = io.in_channels
-        for width in config.depths:
+        for width, count in zip(config.depths, config.counts, strict=True):
             first = len(layers)
-            for _ in range(config.convolutions):
+            for _ in range(count):
                 layers += [
                     CONV[io.ndim](channels, width, kernel_size=3, padding=1, bias=False),
                     BATCH_NORM[io.ndim](width),
@@ -142,6 +161,7 @@ class VGG3D(Network):
             return []
         path = self.config.weights
         tensors = read_state_dict(path, sha256=self.config.weights_sha256)
+        self._refuse_other_blocks(tensors, path)
         fit = fitted(
             self._without_biases(tensors), self.state_dict(), within="" if self.config.keep_classifier else FEATURES
         )
@@ -153,6 +173,17 @@ class VGG3D(Network):
             )
         self.load_state_dict(fit.loaded, strict=False)
         return fit.lines(path)
+
+    def _refuse_other_blocks(self, tensors: dict[str, Tensor], path: Path) -> None:
+        """Refuse features whose blocks have other numbers of convolutions: layers would be taken for other layers."""
+        theirs, ours = _counted_blocks(tensors), self.config.counts
+        if any(one != other for one, other in zip(theirs, ours, strict=False)):
+            fitting = theirs[: len(ours)] + ours[len(theirs) :]
+            raise CheckpointError(
+                f"the blocks of `{path}` have {_listed(theirs)} convolutions, those of `model.convolutions` "
+                f"{_listed(ours)}",
+                hint=f"set `model.convolutions={fitting}`",
+            )
 
     def _without_biases(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Remove convolution biases without a change of the output: each is subtracted from a running mean."""
@@ -194,6 +225,29 @@ class VGG3D(Network):
                 )
         if len(self.frozen(0)) == len(names):
             raise ConfigError("`model.freeze` freezes every parameter: nothing would be learnt", hint="leave some out")
+
+
+def _counted_blocks(tensors: dict[str, Tensor]) -> list[int]:
+    """Count the convolutions of each block of stored features; empty if they are not built like ours.
+
+    A convolution, its batch norm and its ReLU are three layers; the pooling at the end of a block is a fourth.
+    """
+    names = (name.split(".") for name, value in tensors.items() if value.ndim == KERNEL_AXES)
+    at = sorted(int(name[1]) for name in names if len(name) == 3 and f"{name[0]}." == FEATURES and name[1].isdecimal())
+    steps = [after - before for before, after in pairwise(at)]
+    if not at or not set(steps) <= {LAYERS_PER_CONVOLUTION, LAYERS_PER_CONVOLUTION + 1}:
+        return []
+    counts = [1]
+    for step in steps:
+        if step == LAYERS_PER_CONVOLUTION:
+            counts[-1] += 1
+        else:
+            counts.append(1)
+    return counts
+
+
+def _listed(counts: list[int]) -> str:
+    return ", ".join(map(str, counts))
 
 
 def _matches(name: str, patterns: list[str]) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from segcli.core.types import ConfigModel
 from segcli.nn.dims import BATCH_NORM
 
-__all__ = ["Layers", "LayerKeys"]
+__all__ = ["LayerKeys", "Layers"]
 
 ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "prelu"]
 NormName = Literal["batch", "instance", "group", "layer", "none"]
@@ -64,11 +64,11 @@ class Layers:
             case "batch":
                 return BATCH_NORM[ndim](channels)
             case "instance":
-                return INSTANCE_NORM[ndim](channels, affine=True)
+                return _ImageNorm(channels, channels)
             case "group":
-                return nn.GroupNorm(_groups(channels), channels)
+                return _ImageNorm(_groups(channels), channels)
             case "layer":
-                return nn.GroupNorm(1, channels)
+                return _ImageNorm(1, channels)
             case "none":
                 return nn.Identity()
 
@@ -83,32 +83,15 @@ def _groups(channels: int) -> int:
     return max(count for count in range(1, MOST_GROUPS + 1) if channels % count == 0 and count <= max(channels // 2, 1))
 
 
-class _OneValue:
-    """Normalises a map of one value in evaluation, too; the result is the shift of its channel.
+class _ImageNorm(nn.GroupNorm):
+    """Group normalisation; one group for each channel is instance normalisation, one group in all layer normalisation.
 
-    In training PyTorch's error stays, because nothing can be learnt from such a map.
+    In training PyTorch refuses a group of one value, of which nothing can be learnt. In evaluation the result of such a
+    group is the shift of its channel.
     """
 
-    training: bool
-    weight: Tensor
-    bias: Tensor
-    eps: float
-
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise each channel of each image."""
+        """Normalise each group of channels of each image."""
         if self.training:
-            return super().forward(x)  # type: ignore[misc, no-any-return]
-        return torch.instance_norm(
-            x, self.weight, self.bias, None, None, True, 0.0, self.eps, torch.backends.cudnn.enabled
-        )
-
-
-class _InstanceNorm2d(_OneValue, nn.InstanceNorm2d):
-    """Instance normalisation of 2D images."""
-
-
-class _InstanceNorm3d(_OneValue, nn.InstanceNorm3d):
-    """Instance normalisation of volumes."""
-
-
-INSTANCE_NORM: dict[int, type[_InstanceNorm2d] | type[_InstanceNorm3d]] = {2: _InstanceNorm2d, 3: _InstanceNorm3d}
+            return super().forward(x)
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps, torch.backends.cudnn.enabled)

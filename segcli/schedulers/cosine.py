@@ -15,9 +15,7 @@ from segcli.schedulers import Schedule
 __all__ = ["Cosine"]
 
 ALIASES = ("cosine_annealing", "CosineAnnealingLR", "cosine_decay")
-RELATED = (
-    ("CosineAnnealingWarmRestarts", "`cosine` decays once, without restarts"),
-)
+RELATED = (("CosineAnnealingWarmRestarts", "`cosine` decays once, without restarts"),)
 
 
 class Cosine(Schedule):

@@ -14,9 +14,7 @@ from segcli.schedulers import Schedule
 __all__ = ["Poly"]
 
 ALIASES = ("PolynomialLR", "polynomial", "PolyLR")
-RELATED = (
-    ("LinearLR", "`{type: poly, power: 1.0}` decays linearly"),
-)
+RELATED = (("LinearLR", "`{type: poly, power: 1.0}` decays linearly"),)
 
 
 class Poly(Schedule):
