@@ -1,5 +1,6 @@
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from segcli.core.errors import CheckpointError, ConfigError
@@ -45,7 +46,32 @@ def test_images_of_no_common_size_or_of_too_small_a_size_are_refused():
         build((8, 8, 7))
 
 
+def test_each_block_may_have_its_own_number_of_convolutions():
+    model = build(convolutions=[1, 3, 2])
+    kinds = "".join({nn.Conv3d: "c", nn.MaxPool3d: "p"}.get(type(layer), "") for layer in model.features)
+    assert kinds == "cpcccpccp"
+    assert build(convolutions=[2, 2, 2]).state_dict().keys() == build(convolutions=2).state_dict().keys()
+    with pytest.raises(ValidationError, match="has 2 numbers for the 3 blocks of `depths`"):
+        VGG3D.Config(**{**TINY, "convolutions": [2, 2]})
+
+
 # ---- pretrained features
+
+
+def test_features_of_blocks_with_other_convolutions_are_refused_with_the_numbers_that_fit(tmp_path):
+    other = build(seed=1, convolutions=[1, 3, 2])
+    torch.save(other.state_dict(), tmp_path / "net.pt")
+    model = build(weights=str(tmp_path / "net.pt"), convolutions=2)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(
+        CheckpointError, match=r"have 1, 3, 2 convolutions, those of `model.convolutions` 2, 2, 2"
+    ) as it:
+        model.load_pretrained()
+    assert it.value.hint == "set `model.convolutions=[1, 3, 2]`"
+    assert equal(model.state_dict(), before)
+    fitting = build(weights=str(tmp_path / "net.pt"), convolutions=[1, 3, 2])
+    fitting.load_pretrained()
+    assert equal(features_of(fitting), features_of(other))
 
 
 def features_of(model):
