@@ -131,7 +131,9 @@ def _message(detail: Any, loc: Loc, near: Sequence[Any]) -> tuple[str, str | Non
 def _way_out(key: str, near: Sequence[Any]) -> str | None:
     """Advise on an unknown key: our name of it, what to do without it, the nearest key, or all keys."""
     legal = [name for model in near for name in getattr(model, "model_fields", {})]
-    elsewhere = {name: advice for model in near for name, advice in getattr(model, "other_keys", {}).items()}
+    elsewhere: dict[str, str] = {
+        name: advice for model in near for name, advice in getattr(model, "other_keys", {}).items()
+    }
     advice = elsewhere.get(key, "")
     if " " in advice:
         return advice
