@@ -120,6 +120,7 @@ def _refusals(run: Run, layout: Layout) -> list[Finding]:
 def _remarks(run: Run) -> list[Finding]:
     """Describe keys of the run that are probably not meant, or have no effect."""
     return [
+        *(Finding("other_name", "info", None, message, "") for message in run.readings),
         *(Finding("doubtful_value", "warning", None, message, "") for message in doubts(run)),
         *(Finding("no_effect", "info", None, message, "") for message in without_effect(run)),
     ]

@@ -21,7 +21,7 @@ FIXED = ("name", "model", "seed", "output")
 """Sections that a resumed run cannot change."""
 PLACES = ("paths", "split")
 """Keys of `dataset` that say where the cases are; the fingerprint tells whether they are still the same cases."""
-LOADING = ("num_workers", "pin_memory", "cache", "cache_dir")
+LOADING = ("val_batch_size", "num_workers", "pin_memory", "cache", "cache_dir")
 """Keys of `data` that change no result."""
 MOST = 5
 """Largest number of edited keys in a message."""

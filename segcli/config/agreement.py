@@ -248,6 +248,11 @@ def _has_noise(augmentation: Augmentation) -> bool:
     return bool(augmentation.preset or augmentation.noise_std or augmentation.noise_up_to)
 
 
+def _ndim(run: Run) -> int:
+    axes: int = DATASETS.load(run.dataset.format).ndim
+    return axes
+
+
 def _scheduler_key(run: Run, key: str) -> int:
     """Value of a key of the scheduler; 0 if it has no such key."""
     value: int = run.training.scheduler.options.get(key, 0)
@@ -292,6 +297,17 @@ IDLE = (
         "data.drop_last",
         lambda run: run.data.batch_size == 1 and not run.data.fit_batch_size,
         "`data.batch_size` is 1",
+    ),
+    _Idle("data.val_batch_size", lambda run: run.device == "cpu", "the CPU takes one image at a time"),
+    _Idle(
+        "data.augmentation.flip_probability",
+        lambda run: not run.data.augmentation.flips(_ndim(run)),
+        "nothing is flipped",
+    ),
+    _Idle(
+        "data.augmentation.turn_probability",
+        lambda run: not run.data.augmentation.turns(_ndim(run)),
+        "nothing is turned",
     ),
     _Idle(
         "data.augmentation.noise_share",

@@ -95,14 +95,39 @@ def check_components(document: Document) -> None:
         except ConfigError as error:
             document.problems.append(document.problem(chosen.name_loc, error.message, error.hint))
             continue
+        if chosen.registry.read_as(chosen.name) is not None:
+            document.read_as(chosen.name, canonical)
         if chosen.registry is LOSSES:
-            renamed[chosen.name] = canonical
+            _note_loss(document, chosen, canonical, renamed)
         else:
             chosen.section["format" if chosen.registry is DATASETS else "type"] = canonical
         document.problems += _check_own_keys(document, chosen, kind)
     training = document.values.get("training")
-    if isinstance(training, dict) and isinstance(training.get("loss"), dict):
+    if not isinstance(training, dict):
+        return
+    if isinstance(training.get("loss"), dict):
         training["loss"] = {renamed.get(name, name): part for name, part in training["loss"].items()}
+    _rename_monitored(document, training.get("early_stopping"))
+
+
+def _note_loss(document: Document, chosen: _Chosen, canonical: str, renamed: dict[str, str]) -> None:
+    """Remember our name of a part of the loss; refuse a second part of the same loss, which would replace the first."""
+    first = next((name for name, ours in renamed.items() if ours == canonical), None)
+    renamed[chosen.name] = canonical
+    if first is not None:
+        message = f"is the loss `{canonical}`, as `{first}` is"
+        document.problems.append(document.problem(chosen.name_loc, message, "remove one of the two"))
+
+
+def _rename_monitored(document: Document, stopping: Any) -> None:
+    """Give the monitored metric our name, such as `val_mean_iou` for `val_miou`."""
+    monitor = stopping.get("monitor") if isinstance(stopping, dict) else None
+    if not isinstance(monitor, str) or not monitor.startswith("val_"):
+        return
+    ours = METRICS.read_as(monitor.removeprefix("val_"))
+    if ours is not None:
+        document.read_as(monitor, f"val_{ours}")
+        stopping["monitor"] = f"val_{ours}"
 
 
 def _check_own_keys(document: Document, chosen: _Chosen, kind: Any) -> list[Problem]:
@@ -113,6 +138,6 @@ def _check_own_keys(document: Document, chosen: _Chosen, kind: Any) -> list[Prob
     try:
         checked = kind.Config.model_validate(options)
     except ValidationError as error:
-        return problems_of(error, document, kind.Config, loc=chosen.loc, beside=beside, options=options)
+        return problems_of(error, document, kind.Config, loc=chosen.loc, beside=section, options=options)
     chosen.section.update(checked.model_dump(mode="python"))
     return []

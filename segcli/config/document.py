@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from segcli.core.errors import ConfigError, DataError
+from segcli.core.names import printable
 from segcli.core.strict_yaml import LONGEST, StrictLoader, Unreadable, said
 from segcli.core.text import read_text
 
@@ -60,6 +61,8 @@ class Document:
     moved: dict[Loc, Loc] = field(default_factory=dict)
     """Section of the long form -> place where the user typed its keys."""
     problems: list[Problem] = field(default_factory=list)
+    readings: list[str] = field(default_factory=list)
+    """Names that are not ours and how they were read, in sentences."""
     dataset_folder: Path | None = None
     """Folder of the file that holds the data set; None of stored values."""
 
@@ -80,6 +83,10 @@ class Document:
         """Blame a key of the long form where the user typed it."""
         typed = self.as_typed(loc)
         return Problem(self.origin(typed), ".".join(map(str, typed)), message, hint)
+
+    def read_as(self, given: str, ours: str) -> None:
+        """Note how a name that is not ours was read."""
+        self.readings.append(f"`{printable(given)}` is read as `{ours}`")
 
     def section_around(self, loc: Loc, text: str) -> dict[str, Any] | None:
         """Find the section that an override sets a key in; one that is not there yet is made.

@@ -125,7 +125,7 @@ def _run(document: Document, overrides: list[Override], source: str, permit: Net
         check_together(run, document)
     document.refuse(source)
     assert run is not None
-    return run
+    return run.with_readings(document.readings)
 
 
 def _dataset(document: Document, overrides: list[Override], source: str) -> DatasetSection:

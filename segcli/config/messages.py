@@ -1,5 +1,6 @@
 """Describe the problems that pydantic finds: key, value, and the nearest legal key."""
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -50,7 +51,7 @@ def problems_of(
     model: type[BaseModel],
     *,
     loc: Loc = (),
-    beside: set[str] | None = None,
+    beside: type[BaseModel] | None = None,
     options: Any = None,
 ) -> list[Problem]:
     """List the problems in the order of the keys, one per key.
@@ -60,7 +61,7 @@ def problems_of(
         document: Values and origins.
         model: The model that was validated.
         loc: Where its values stand in the document.
-        beside: Keys that are legal in the same section although the model does not have them.
+        beside: Model of further keys that are legal in the same section.
         options: The validated values; those of the document when left out.
     """
     values = document.values if options is None else options
@@ -69,11 +70,11 @@ def problems_of(
     for number, detail in enumerate(error.errors()):
         below = _existing(detail["loc"], values, missing=detail["type"] == "missing")
         # To look for the nearest key of many wrong ones would take long, and few of them are listed.
-        legal = [*_legal(model, below[:-1]), *(beside or ())] if number < MOST_TOLD else []
+        near = [_model_at(model, below[:-1]), beside] if number < MOST_TOLD else []
         kind = kinds.setdefault(below, detail["type"])
         if below not in problems or (kind == "literal_error" and detail["type"] == "value_error"):
             # of a word or a path, what is wrong with the path says more than the list of words
-            problems[below] = document.problem((*loc, *below), *_message(detail, below, legal))
+            problems[below] = document.problem((*loc, *below), *_message(detail, below, near))
     return list(problems.values())
 
 
@@ -90,12 +91,12 @@ def _existing(loc: Loc, values: Any, *, missing: bool) -> Loc:
     return tuple(kept)
 
 
-def _legal(model: Any, loc: Loc) -> list[str]:
-    """List the keys that are legal at a place below `model`."""
+def _model_at(model: Any, loc: Loc) -> Any:
+    """Find the model of the keys at a place below `model`."""
     for step in loc:
         fields = getattr(model, "model_fields", {})
         model = _model_within(fields[step].annotation) if step in fields else model
-    return list(getattr(model, "model_fields", {}))
+    return model
 
 
 def _model_within(annotation: Any) -> Any:
@@ -105,12 +106,10 @@ def _model_within(annotation: Any) -> Any:
     return next((found for found in inner if found is not None), None)
 
 
-def _message(detail: Any, loc: Loc, legal: list[str]) -> tuple[str, str | None]:
+def _message(detail: Any, loc: Loc, near: Sequence[Any]) -> tuple[str, str | None]:
     kind, value, context = detail["type"], detail.get("input"), detail.get("ctx", {})
     if kind == "extra_forbidden":
-        close = nearest(str(loc[-1]), legal)
-        others = f"legal keys: {', '.join(sorted(legal))}" if legal else None
-        return "unknown key", f"did you mean `{close}`?" if close else others
+        return "unknown key", _way_out(str(loc[-1]), near)
     if kind == "missing":
         return "required key is missing", None
     if kind == "value_error":
@@ -127,6 +126,21 @@ def _message(detail: Any, loc: Loc, legal: list[str]) -> tuple[str, str | None]:
         return words.format(context.get(name)) + got, None
     words = WORDS.get(kind, detail["msg"][:1].lower() + detail["msg"][1:])
     return f"{words}, got {_shown(value)}", None
+
+
+def _way_out(key: str, near: Sequence[Any]) -> str | None:
+    """Advise on an unknown key: our name of it, what to do without it, the nearest key, or all keys."""
+    legal = [name for model in near for name in getattr(model, "model_fields", {})]
+    elsewhere: dict[str, str] = {
+        name: advice for model in near for name, advice in getattr(model, "other_keys", {}).items()
+    }
+    advice = elsewhere.get(key, "")
+    if " " in advice:
+        return advice
+    close = advice if advice in legal else nearest(key, legal)
+    if close is not None:
+        return f"did you mean `{close}`?"
+    return f"legal keys: {', '.join(sorted(legal))}" if legal else None
 
 
 def _yaml_word(value: bool | None) -> str:

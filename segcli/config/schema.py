@@ -2,10 +2,11 @@
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, field_validator
 
 from segcli.config.sections import (
     Component,
@@ -78,6 +79,28 @@ def _patterns(given: Any) -> Any:
 
 class Training(ConfigModel):
     """Set how the network is trained."""
+
+    other_keys: ClassVar[dict[str, str]] = {
+        "num_epochs": "epochs",
+        "max_epochs": "epochs",
+        "n_epochs": "epochs",
+        "lr": "set `training.optimizer.learning_rate`",
+        "learning_rate": "set `training.optimizer.learning_rate`",
+        "weight_decay": "set `training.optimizer.weight_decay`",
+        "batch_size": "set `data.batch_size`",
+        "num_workers": "set `data.num_workers`",
+        "image_size": "set `data.image_size`",
+        "lr_scheduler": "scheduler",
+        "loss_function": "loss",
+        "criterion": "loss",
+        "mixed_precision": "amp",
+        "use_amp": "amp",
+        "grad_clip": "gradient_clip_norm",
+        "max_grad_norm": "gradient_clip_norm",
+        "accumulation_steps": "gradient_accumulation_steps",
+        "patience": "set `training.early_stopping.patience`",
+        "seed": "set `seed` at the top",
+    }
 
     epochs: Positive = 50
     """Number of passes over the training images."""
@@ -249,6 +272,7 @@ class Run(ConfigModel):
     """Seed that all randomness follows from."""
     device: str = "auto"
     """Device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`."""
+    _readings: tuple[str, ...] = PrivateAttr(())
 
     @field_validator("name")
     @classmethod
@@ -263,6 +287,17 @@ class Run(ConfigModel):
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
             raise ValueError(f"must be auto, cpu, cuda, cuda:N or mps, got `{device}`")
         return device
+
+    @property
+    def readings(self) -> tuple[str, ...]:
+        """Sentences for the user about names that are not ours; empty for a config that segcli wrote."""
+        return self._readings
+
+    def with_readings(self, readings: Sequence[str]) -> "Run":
+        """Copy the run with sentences about names that are not ours."""
+        run = self.model_copy()
+        run._readings = tuple(dict.fromkeys(readings))
+        return run
 
     @property
     def folder(self) -> Path:

@@ -5,7 +5,17 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from segcli.core.errors import ConfigError
-from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, TRACKERS, Registry
+from segcli.core.registry import (
+    DATASETS,
+    LOSSES,
+    METRICS,
+    MODELS,
+    OPTIMIZERS,
+    SCHEDULERS,
+    TRACKERS,
+    Registry,
+    same_name,
+)
 from segcli.core.types import ConfigModel, FilePath, Positive, Sha256
 from segcli.data.settings import DatasetSpec
 
@@ -61,6 +71,17 @@ class Component(ConfigModel):
 
 class ModelSection(Component):
     """Choose the network."""
+
+    other_keys: ClassVar[dict[str, str]] = {
+        "name": "type",
+        "architecture": "type",
+        "n_channels": "in_channels",
+        "input_channels": "in_channels",
+        "n_classes": "out_channels",
+        "num_classes": "out_channels",
+        "output_channels": "out_channels",
+        "activation_function": "activation",
+    }
 
     registry = MODELS
     shareable = ("weights", "weights_sha256")
@@ -121,6 +142,15 @@ class TrackerSection(Component):
     registry = TRACKERS
 
 
+BCE_AND_DICE = {"bce": 0.5, "dice": 0.5}
+CROSS_ENTROPY_AND_DICE = {"cross_entropy": 1.0, "dice": 1.0}
+SUMS = {
+    **dict.fromkeys(("combined", "combinedloss", "bcedice", "bcediceloss", "dicebce", "dicebceloss"), BCE_AND_DICE),
+    **dict.fromkeys(("dicece", "diceceloss", "cedice"), CROSS_ENTROPY_AND_DICE),
+}
+"""Names of sums elsewhere, normalised, with our parts and their weights."""
+
+
 class LossPart(ConfigModel):
     """Weigh one part of the loss; the loss's own keys stand beside the weight."""
 
@@ -138,11 +168,29 @@ class LossPart(ConfigModel):
     @classmethod
     def named_form(cls, given: Any) -> Any:
         """Write out one loss alone, `dice` or `{type: dice, smooth: 1.0}`, as a sum of one part."""
+        parts = cls._sum_named(given)
+        if parts is not None:
+            return {name: {"weight": weight} for name, weight in parts.items()}
         if isinstance(given, str):
             return {given: {}}
         if not isinstance(given, dict) or "type" not in given:
             return given
         return {str(given["type"]): {key: value for key, value in given.items() if key != "type"}}
+
+    @classmethod
+    def _sum_named(cls, given: Any) -> dict[str, float] | None:
+        """Find the parts of a sum that a name alone means; None for anything else."""
+        name = given["type"] if isinstance(given, dict) and given.keys() == {"type"} else given
+        return SUMS.get(same_name(name)) if isinstance(name, str) else None
+
+    @classmethod
+    def reading(cls, given: Any) -> tuple[str, str] | None:
+        """Say which name stands for which sum."""
+        parts = cls._sum_named(given)
+        if parts is None:
+            return None
+        inside = ", ".join(f"{name}: {weight}" for name, weight in parts.items())
+        return str(given["type"] if isinstance(given, dict) else given), f"{{{inside}}}"
 
     @classmethod
     def takes(cls, name: str, key: str) -> bool:

@@ -52,6 +52,9 @@ def _named(document: Document, section: type[ConfigModel], given: Any, loc: Loc)
     named = section.named_form(given)
     if not isinstance(named, dict):
         return named
+    reading = section.reading(given)
+    if reading is not None:
+        document.read_as(*reading)
     if named is not given:
         document.moved |= {(*loc, name): loc for name in named}
     return {name: written_out(document, section, part, (*loc, name)) for name, part in named.items()}

@@ -5,12 +5,14 @@ PyTorch, and a component may import its optional package at the top.
 """
 
 import hashlib
+from collections.abc import Iterator
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from segcli.core.errors import ConfigError, nearest
+from segcli.core.other_names import stated_names, without_package
 
 __all__ = [
     "DATASETS",
@@ -70,6 +72,39 @@ class Registry:
         """List the names of all components in alphabetical order."""
         return tuple(self._files.values())
 
+    def _stated(self, kind: str) -> Iterator[tuple[str, Any]]:
+        """Find what the files of the components state as `ALIASES` or `RELATED`."""
+        for stem in self.names():
+            stated = stated_names(Path(__file__).parents[1] / self.room / f"{stem}.py")
+            yield from ((stem, entry) for entry in stated.get(kind, ()))
+
+    @cached_property
+    def aliases(self) -> dict[str, str]:
+        """Names of the components by their other names, each normalised; the files are read and not imported."""
+        return {same_name(alias): stem for stem, alias in self._stated("ALIASES")}
+
+    def read_as(self, name: str) -> str | None:
+        """Return the name of the component that another name means; None for a component's own name, or no name.
+
+        Example:
+            >>> SCHEDULERS.read_as("ReduceLROnPlateau"), SCHEDULERS.read_as("plateau")
+            ('plateau', None)
+        """
+        if same_name(name) in self._files:
+            return None
+        other = same_name(without_package(name))
+        return self._files.get(other) or self.aliases.get(other)
+
+    def _advice(self, name: str) -> str:
+        """Advise on an unknown name: what comes near to it, the nearest name, or all names."""
+        related = {same_name(other): advice for _, (other, advice) in self._stated("RELATED")}
+        if same_name(without_package(name)) in related:
+            return str(related[same_name(without_package(name))])
+        close = nearest(name, list(self.names()))
+        other = None if close else nearest(same_name(name), list(self.aliases))
+        close = close or (self.aliases[other] if other else None)
+        return f"did you mean `{close}`?" if close else f"one of {', '.join(self.names())}"
+
     def own_file(self, name: Any) -> tuple[Path, str] | None:
         """Split `path/to/file.py:ClassName` of a user's component into file and class; None for a built-in one."""
         file, sign, kind = name.rpartition(".py:") if isinstance(name, str) else ("", "", "")
@@ -105,11 +140,9 @@ class Registry:
         own = self._own(name)
         if own is not None:
             return f"{own[0]}:{own[1]}"
-        stem = self._files.get(same_name(name))
+        stem = self._files.get(same_name(name)) or self.read_as(name)
         if stem is None:
-            close = nearest(name, list(self.names()))
-            hint = f"did you mean `{close}`?" if close else f"one of {', '.join(self.names())}"
-            raise ConfigError(f"unknown {self.word} `{name}`", hint=hint)
+            raise ConfigError(f"unknown {self.word} `{name}`", hint=self._advice(name))
         return stem
 
     def load(self, name: str, *, digest: Any = None) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +80,9 @@ class ConfigModel(BaseModel):
         protected_namespaces=(),
     )
 
+    other_keys: ClassVar[dict[str, str]] = {}
+    """Keys with other names elsewhere, each with our key, or with advice."""
+
     @classmethod
     def small(cls) -> Self:
         """Choose small settings for a quick test: the defaults, unless a component overrides this method.
@@ -92,6 +95,11 @@ class ConfigModel(BaseModel):
     def long_form(cls, given: Any) -> Any:
         """Expand the short form that users may write for this section; any other value stays as it is."""
         return given
+
+    @classmethod
+    def reading(cls, given: Any) -> tuple[str, str] | None:
+        """Return a name that is not ours and how `named_form` expands it; None if there is nothing to say."""
+        return None
 
     @classmethod
     def named_form(cls, given: Any) -> Any:

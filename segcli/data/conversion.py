@@ -1,7 +1,7 @@
 """Conversion of stored images: channels and intensity range."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -64,6 +64,18 @@ class Conversion:
         if image.shape[2] != self.channels:
             raise DataError(_differs(path, stored, self.channels), hint=_hint(path, stored, self.channels))
         return self._to_range(np.ascontiguousarray(image), path)
+
+    def of_input(self, image: Array, path: Path) -> Array:
+        """Convert an image to predict; one in RGB becomes grey for a network of grey images.
+
+        Raises:
+            DataError: As for an image of the data set.
+        """
+        return (replace(self, color="grey") if self.greys(image.shape[2]) else self)(image, path)
+
+    def greys(self, stored: int) -> bool:
+        """Tell whether an image to predict with `stored` channels is RGB, and the network takes grey images."""
+        return self.color == "as_stored" and self.chosen is None and (stored, self.channels) == (3, 1)
 
     def _named(self, path: Path, stored: int) -> str:
         """Name an image, and its alpha channel if the channels of the file do not suffice."""

@@ -1,6 +1,6 @@
 """Keys of the data-set file and of `data:` in the experiment file."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -121,6 +121,11 @@ class Augmentation(ConfigModel):
     scale 0.9 to 1.1; `medium` is 0.05, 0.8 to 1.2 and rotation up to 10 degrees; `heavy` is 0.1, 0.7 to 1.4 and 20
     degrees; the keys below change single values. `nuclei`, for volumes without a fixed top and bottom: flips of every
     axis, quarter turns in the plane, gamma and contrast of 0.8 to 1.2, noise of up to 5 % in 30 % of the volumes."""
+    flip_probability: Share | None = None
+    """Probability of each flip of the preset, or of each axis in `flip_axes`; default: 0.5."""
+    turn_probability: Share | None = None
+    """Probability of the preset's quarter turns; default: 0.5. Volumes: probability of `quarter_turns`, and of a
+    rotation by `rotation_degrees`, each drawn by itself; default: 1."""
     transforms: list[dict[str, Any]] = []
     """2D images: albumentations transforms after those of the preset, such as `{type: GaussianBlur, p: 0.3}`."""
     noise_std: Annotated[float, Field(ge=0.0)] | None = None
@@ -146,10 +151,32 @@ class Augmentation(ConfigModel):
 
     @classmethod
     def long_form(cls, given: Any) -> Any:
-        """Expand short forms such as `heavy` and `true`."""
+        """Expand short forms such as `heavy`, `none` and `true`; presets match without regard to case."""
         if isinstance(given, str):
-            return {"preset": given}
+            given = {"enabled": False} if given.lower() in ("none", "off") else {"preset": given}
+        if isinstance(given, dict) and isinstance(given.get("preset"), str):
+            return {**given, "preset": given["preset"].lower()}
         return {"enabled": given} if isinstance(given, bool) else given
+
+    @property
+    def has_own_keys(self) -> bool:
+        """Tell whether keys take the place of the default preset of volumes."""
+        return self.preset is None and any(getattr(self, key) is not None for key in VOLUME_KEYS)
+
+    def flips(self, ndim: int) -> bool:
+        """Tell whether images are flipped."""
+        if ndim == 3:
+            return self.preset == "nuclei" if self.flip_axes is None else bool(self.flip_axes)
+        return self.preset is not None or not self.transforms
+
+    def turns(self, ndim: int) -> bool:
+        """Tell whether images are turned, if they are square."""
+        preset = self.preset or (None if self.transforms or self.has_own_keys else "medium")
+        if ndim == 2:
+            return preset in ("medium", "heavy")
+        quarters = preset == "nuclei" if self.quarter_turns is None else self.quarter_turns
+        degrees = preset in ("medium", "heavy") if self.rotation_degrees is None else self.rotation_degrees > 0
+        return quarters or degrees
 
     @field_validator("transforms")
     @classmethod
@@ -179,8 +206,18 @@ class Preprocessing(ConfigModel):
 class DataSettings(ConfigModel):
     """Sets how images are loaded and cut into batches."""
 
+    other_keys: ClassVar[dict[str, str]] = {
+        "train_batch_size": "batch_size",
+        "workers": "num_workers",
+        "img_size": "image_size",
+        "crop_size": "patch_size",
+    }
+
     batch_size: Positive = 4
-    """Images per training step and per forward pass of validation; `auto` takes the largest that fits on the GPU."""
+    """Images per training step; `auto` takes the largest that fits on the GPU."""
+    val_batch_size: Positive | None = None
+    """Images, or tiles, per forward pass of validation, `eval` and `predict` on a GPU; default: `batch_size`. The CPU
+    takes one at a time. Results do not depend on it."""
     fit_batch_size: bool = False
     """Set by `batch_size: auto`; training writes the chosen batch size into the run's config."""
     max_batch_size: Positive = 64
@@ -212,6 +249,11 @@ class DataSettings(ConfigModel):
     """Random augmentation of training images."""
     preprocessing: Preprocessing = Preprocessing()
     """Normalisation and padding."""
+
+    @property
+    def evaluated_at_once(self) -> int:
+        """Images, or tiles, per forward pass outside of training on a GPU."""
+        return self.val_batch_size or self.batch_size
 
     @classmethod
     def long_form(cls, given: Any) -> Any:

@@ -104,6 +104,7 @@ def divide(
     fresh: bool = False,
     stratum: Callable[[str], str] | None = None,
     images: dict[str, int] | None = None,
+    leaves_out: Callable[[str], bool] | None = None,
 ) -> Division:
     """Divide names into splits: by the split file, by lists, or by drawing the remaining names.
 
@@ -114,6 +115,8 @@ def divide(
         fresh: Ignore the split file.
         stratum: Returns the stratum of a name, such as its class; each split gets the same share of each stratum.
         images: Number of images of each name; default: 1.
+        leaves_out: Tells whether the data set has a name that its keys leave out; such names are taken from the split
+            file, which stays as it is.
 
     Raises:
         DataError: A list or the split file names a missing image, a group is in two splits, a split gets no image, or
@@ -122,7 +125,7 @@ def divide(
     file = settings.file(root)
     if settings.has_file and not (fresh or settings.force_resplit):
         if file.exists():
-            sides = _kept(keys, settings, file)
+            sides = _kept(keys, settings, file, leaves_out or (lambda _: False))
             taken = {name for names in sides.values() for name in names}
             left_out = tuple(key for key in keys if key not in taken)
             return Division(sides, settings, file, kept=True, left_out=left_out, images=images or {})
@@ -149,8 +152,10 @@ def _drawn(settings: ShareSettings) -> dict[str, Any]:
     return settled
 
 
-def _kept(keys: list[str], settings: ShareSettings, file: Path) -> dict[str, list[str]]:
-    """Read the names of the split file and check each name."""
+def _kept(
+    keys: list[str], settings: ShareSettings, file: Path, leaves_out: Callable[[str], bool]
+) -> dict[str, list[str]]:
+    """Read the names of the split file and check each name; names that the data set leaves out are dropped."""
     where = f"split file `{shown(file)}`"
     again = "draw it again with `segcli data split CONFIG`"
     try:
@@ -169,13 +174,15 @@ def _kept(keys: list[str], settings: ShareSettings, file: Path) -> dict[str, lis
     sides: dict[str, list[str]] = {
         split: [known.get(composed(name), name) for name in values.get(split, [])] for split in SIDES
     }
-    strangers = [name for names in sides.values() for name in names if composed(name) not in known]
+    others = [name for names in sides.values() for name in names if composed(name) not in known]
+    strangers = [name for name in others if not leaves_out(composed(name))]
     if strangers:
         more = f" (and {len(strangers) - 1} more)" if len(strangers) > 1 else ""
         raise DataError(
             f"{where} names {settings.unit} `{strangers[0]}`{more}, which is missing in the data set",
             hint=f"restore the missing files, or {again}",
         )
+    sides = {split: [name for name in names if name not in others] for split, names in sides.items()}
     _refuse_divided_groups(sides, settings)
     return sides
 

@@ -122,7 +122,14 @@ def _preset(settings: Augmentation, *, channels: int, square: bool) -> tuple[dic
     if name is None:
         return ()
     turns = (QUARTER_TURN,) if square and name in TURNING else ()
-    return (*PRESETS[name], *turns, *(COLOUR if name in COLOURED and channels == 3 else ()))
+    entries = (*PRESETS[name], *turns, *(COLOUR if name in COLOURED and channels == 3 else ()))
+    shares = {
+        "HorizontalFlip": settings.flip_probability,
+        "VerticalFlip": settings.flip_probability,
+        "RandomRotate90": settings.turn_probability,
+    }
+    stated = {name: share for name, share in shares.items() if share is not None}
+    return tuple({**entry, "p": stated.get(entry["type"], entry["p"])} for entry in entries)
 
 
 def _build(position: int, options: dict[str, Any]) -> A.BasicTransform:

@@ -63,8 +63,7 @@ class VolumeAugmenter:
             key = "transforms" if settings.transforms else "preset: street"
             legal = ", ".join(f"`{name}`" for name in ("preset: light", "medium", "heavy", "nuclei", *VOLUME_KEYS))
             raise ConfigError(f"`data.augmentation.{key}` is for 2D images", hint=f"for volumes, use {legal}")
-        alone = settings.preset is None and any(getattr(settings, key) is not None for key in VOLUME_KEYS)
-        base = _Strength() if alone else PRESETS[settings.preset or "medium"]
+        base = _Strength() if settings.has_own_keys else PRESETS[settings.preset or "medium"]
         self.noise_std = base.noise_std if settings.noise_std is None else settings.noise_std
         self.noise_up_to = base.noise_up_to if settings.noise_up_to is None else settings.noise_up_to
         self.noise_share = base.noise_share if settings.noise_share is None else settings.noise_share
@@ -74,6 +73,8 @@ class VolumeAugmenter:
         self.turns = base.quarter_turns if settings.quarter_turns is None else settings.quarter_turns
         self.degrees = base.rotation_degrees if settings.rotation_degrees is None else settings.rotation_degrees
         self.flip_axes = base.flip_axes if settings.flip_axes is None else tuple(settings.flip_axes)
+        self.flip_share = 0.5 if settings.flip_probability is None else settings.flip_probability
+        self.turn_share = 1.0 if settings.turn_probability is None else settings.turn_probability
         self.spacing = np.array(spacing or (1.0, 1.0, 1.0))
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
@@ -81,20 +82,21 @@ class VolumeAugmenter:
         # Draw every number, used or not, so that one key does not change the random numbers of the others.
         rng = np.random.default_rng(seed)
         angles = np.deg2rad(rng.uniform(-1.0, 1.0, 3) * self.degrees)
-        flips = rng.random(3) < 0.5
+        flips = rng.random(3) < self.flip_share
         scale = rng.uniform(*self.scales)
         more = np.random.default_rng((seed, 1))
         gamma, contrast = more.uniform(*self.gammas), more.uniform(*self.contrasts)
         turns, noisy, level = int(more.integers(4)), more.random() < self.noise_share, more.random()
+        rotates, turns_by_quarters = np.random.default_rng((seed, 2)).random(2) < self.turn_share
         image, maps = as_unit(sample.image), sample.maps
-        if self.degrees:
+        if self.degrees and rotates:
             grid = self._grid(sample.size, angles)
             image = _resampled(image, grid, smooth=True)
             maps = {name: _resampled(values, grid, smooth=False) for name, values in maps.items()}
         for axis in self.flip_axes:
             if flips[axis]:
                 image, maps = np.flip(image, axis), {name: np.flip(values, axis) for name, values in maps.items()}
-        if self.turns:
+        if self.turns and turns_by_quarters:
             count = turns if image.shape[1] == image.shape[2] else turns // 2 * 2
             image, maps = np.rot90(image, count, (1, 2)), {n: np.rot90(v, count, (1, 2)) for n, v in maps.items()}
         image = _brightened(image, gamma, contrast) * np.float32(scale)

@@ -219,6 +219,10 @@ class Layout(ABC):
         """
         return [Case(path.stem, path)]
 
+    def made_grey(self, cases: Sequence[Case]) -> int:
+        """Count the RGB images to predict that become grey."""
+        return 0
+
     def read_unlabelled(self, case: Case) -> Sample:
         """Decode one of `inputs`.
 

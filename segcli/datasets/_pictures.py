@@ -34,6 +34,8 @@ from segcli.files._endings import stated_formats
 
 __all__ = ["PictureKeys", "Pictures", "by_stem", "unread_by_stem", "way_to_mask"]
 
+RGB = 3
+"""Channels of a colour image."""
 ON_REQUEST = (".webp", ".jp2", ".pbm", ".pgm", ".ppm")
 """Extensions of pictures that are read if `extensions` names them, beside those of the formats."""
 
@@ -149,8 +151,16 @@ class Pictures(Layout):
         return [Case(path.stem, path, index=self.page)]
 
     def converted(self, pixels: Array, path: Path) -> Array:
-        """Convert pixels by `color` and `intensity_range`."""
-        return self.convert(supported(pixels, path), path)
+        """Convert pixels by `color` and `intensity_range`; an RGB image becomes grey if the network takes grey ones."""
+        return self.convert.of_input(supported(pixels, path), path)
+
+    def made_grey(self, cases: Sequence[Case]) -> int:
+        """Count the images to predict that `converted` turns from RGB to grey, by their headers."""
+        count = 0
+        for case in cases if self.convert.greys(RGB) else ():
+            with suppress(DataError):  # reported when the image is read
+                count += self.convert.greys(read_header(case.image, 2, case.index).channels)
+        return count
 
     def as_stored(self, answer: Array) -> Array:
         """Turn class indices into the numbers or colours of the masks of the data set."""

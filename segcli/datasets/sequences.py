@@ -158,9 +158,16 @@ class Sequences(Pictures):
         settings = self.config.split
         frames = self._all[0].values()
         if settings.by == "frame":
-            return divide([case.id for case in frames], settings, self.root, fresh=fresh)
+            names = [case.id for case in frames]
+            return divide(names, settings, self.root, fresh=fresh, leaves_out=self._leaves_out)
         counts = Counter(_sequence(case) for case in frames)
-        return divide(self.names, settings, self.root, fresh=fresh, images={name: counts[name] for name in self.names})
+        images = {name: counts[name] for name in self.names}
+        return divide(self.names, settings, self.root, fresh=fresh, images=images, leaves_out=self._leaves_out)
+
+    def _leaves_out(self, name: str) -> bool:
+        """Tell whether `include` and `exclude` leave out a sequence, or the sequence of a frame, that is there."""
+        sequence = name if self.config.split.by == "sequence" else name.rpartition("/")[0]
+        return sequence in self._folders and sequence not in self.names
 
     def together(self, case: Case) -> str:
         """Return the sequence of a frame, which stays in one split; with `split.by: frame`, the frame itself."""
@@ -178,8 +185,16 @@ class Sequences(Pictures):
         findings = [finding for finding in self._all[1] if finding.file and _concerns(finding.file, sequences)]
         if not cases:
             message = f"split `{split}` is empty: no frames in `{existing(self.root, self.config.images)}` belong to it"
-            findings.append(Finding("empty_split", "error", self.root, message, "check `split` and `include`"))
+            findings.append(Finding("empty_split", "error", self.root, message, self._way_to_cases(split)))
         return cases, [*findings, *self._divided_sequences(split)]
+
+    def _way_to_cases(self, split: str) -> str:
+        """Advise on a split without frames: a drawn split has sequences that `include` and `exclude` may leave out."""
+        division = self.division()
+        if not division.kept:
+            return "check `split` and `include`"
+        there = [name for name, side in division.known().items() if side == split]
+        return f"let `include` and `exclude` leave one of {', '.join(there[:4])}{' ...' * (len(there) > 4)}"
 
     def _frames(self, split: str) -> list[Case]:
         side, frames = set(self.division().sides[split]), self._all[0]

@@ -219,10 +219,15 @@ class Assembly:
             self.pipeline,
             cases,
             [self.pipeline.network_size(self.layout.size(case)) for case in cases],
-            batch_size=1 if self.device.type == "cpu" else self.run.data.batch_size,
+            batch_size=self.at_once,
             num_workers=self.run.data.num_workers,
             pin_memory=self._pins,
         )
+
+    @property
+    def at_once(self) -> int:
+        """Images, or tiles, per forward pass outside of training."""
+        return 1 if self.device.type == "cpu" else self.run.data.evaluated_at_once
 
     @property
     def _pins(self) -> bool:
@@ -238,7 +243,7 @@ class Assembly:
             overlap=settings.overlap,
             multiple=self.pipeline.multiple,
             precision=self.precision,
-            batch_size=1 if self.device.type == "cpu" else self.run.data.batch_size,
+            batch_size=self.at_once,
             views=views_of(self.layout.ndim, settings.tta),
             scales=settings.scales,
             passes=self.passes,

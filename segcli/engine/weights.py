@@ -90,8 +90,10 @@ def load_pretrained(model: ModelSection, network: Network) -> tuple[list[str], F
     expected = network.state_dict()
     stem, head = _depending(model, network, _more_channels), _depending(model, network, _more_outputs)
     head |= {name for name in expected if first_match(name, network.begins_anew)}
+    tensors = read_state_dict(weights, sha256=model.weights_sha256)
+    network.check_weights(tensors, shown(weights))
     names = paired_names(
-        read_state_dict(weights, sha256=model.weights_sha256),
+        tensors,
         expected,
         model.weights_map,
         stem=stem,

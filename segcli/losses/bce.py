@@ -11,6 +11,16 @@ from segcli.losses import MaskLoss, mean_over_images
 
 __all__ = ["BCE"]
 
+ALIASES = ("BCEWithLogitsLoss", "bce_with_logits", "BCELoss", "binary_cross_entropy")
+RELATED = (
+    ("combined", "a sum is written with its parts and weights: `loss: {bce: 0.5, dice: 0.5}`"),
+    ("combined_loss", "a sum is written with its parts and weights: `loss: {bce: 0.5, dice: 0.5}`"),
+    ("bce_dice", "a sum is written with its parts and weights: `loss: {bce: 0.5, dice: 0.5}`"),
+    ("dice_bce", "a sum is written with its parts and weights: `loss: {bce: 0.5, dice: 0.5}`"),
+    ("bce_dice_loss", "a sum is written with its parts and weights: `loss: {bce: 0.5, dice: 0.5}`"),
+    ("dice_bce_loss", "a sum is written with its parts and weights: `loss: {bce: 0.5, dice: 0.5}`"),
+)
+
 
 class BCE(MaskLoss):
     """Mean cross-entropy of the valid pixels of each image, averaged over images.

@@ -16,6 +16,8 @@ from segcli.nn.distance import distance_to
 
 __all__ = ["Boundary"]
 
+ALIASES = ("BoundaryLoss",)
+
 
 class Boundary(MaskLoss):
     """Distance in pixels to the true boundary, summed where the prediction is wrong; mean over pixels, then images.

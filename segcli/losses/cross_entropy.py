@@ -13,6 +13,13 @@ from segcli.losses import MaskLoss, mean_over_images
 
 __all__ = ["CrossEntropy"]
 
+ALIASES = ("CrossEntropyLoss", "ce", "categorical_cross_entropy")
+RELATED = (
+    ("dice_ce", "a sum is written with its parts and weights: `loss: {cross_entropy: 1.0, dice: 1.0}`"),
+    ("ce_dice", "a sum is written with its parts and weights: `loss: {cross_entropy: 1.0, dice: 1.0}`"),
+    ("dice_ce_loss", "a sum is written with its parts and weights: `loss: {cross_entropy: 1.0, dice: 1.0}`"),
+)
+
 
 class CrossEntropy(MaskLoss):
     """Negative log probability of the true class, times the weight of that class.

@@ -15,6 +15,8 @@ from segcli.losses import MaskLoss, counted, probabilities_and_truth
 
 __all__ = ["Dice"]
 
+ALIASES = ("DiceLoss", "soft_dice", "SoftDiceLoss")
+
 
 class Dice(MaskLoss):
     """Soft Dice loss: `1 - Dice` of probabilities and truth, averaged over images and channels.

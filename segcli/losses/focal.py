@@ -14,6 +14,8 @@ from segcli.losses import MaskLoss, mean_over_images
 
 __all__ = ["Focal"]
 
+ALIASES = ("FocalLoss",)
+
 
 class Focal(MaskLoss):
     """Cross-entropy that gives little weight to well-classified pixels, averaged over pixels, then images.

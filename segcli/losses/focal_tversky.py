@@ -16,6 +16,8 @@ from segcli.losses.tversky import Tversky
 
 __all__ = ["FocalTversky"]
 
+ALIASES = ("FocalTverskyLoss",)
+
 FLOOR = 1e-6
 """Smallest value under the root, whose slope is infinite at 0; below it the gradient is 0."""
 

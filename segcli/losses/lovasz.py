@@ -15,6 +15,8 @@ from segcli.losses import MaskLoss
 
 __all__ = ["Lovasz"]
 
+ALIASES = ("LovaszLoss", "lovasz_softmax", "lovasz_hinge")
+
 
 class Lovasz(MaskLoss):
     """Convex surrogate of `1 - IoU` per image: Lovász hinge for separate masks, Lovász softmax for class indices.

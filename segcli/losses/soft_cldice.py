@@ -16,6 +16,8 @@ from segcli.nn.dims import MAX_POOL
 
 __all__ = ["SoftClDice"]
 
+ALIASES = ("soft_cldice_loss", "cldice_loss", "cldice")
+
 
 class SoftClDice(MaskLoss):
     """`1 - soft-clDice`: overlap of each mask with the centre lines of the other, averaged over images and channels.

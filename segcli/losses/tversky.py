@@ -14,6 +14,14 @@ from segcli.losses import MaskLoss, counted, probabilities_and_truth
 
 __all__ = ["Tversky"]
 
+ALIASES = ("TverskyLoss",)
+RELATED = (
+    ("jaccard", "`{type: tversky, alpha: 1.0, beta: 1.0}` is the Jaccard loss"),
+    ("jaccard_loss", "`{type: tversky, alpha: 1.0, beta: 1.0}` is the Jaccard loss"),
+    ("iou", "`{type: tversky, alpha: 1.0, beta: 1.0}` is the Jaccard loss"),
+    ("iou_loss", "`{type: tversky, alpha: 1.0, beta: 1.0}` is the Jaccard loss"),
+)
+
 
 class Tversky(MaskLoss):
     """`1 - Tversky index`: Dice with separate weights for false positives and negatives; mean over images, channels.

@@ -5,6 +5,8 @@ from segcli.metrics import ConfusionMetric, ratio
 
 __all__ = ["Accuracy"]
 
+ALIASES = ("acc",)
+
 
 class Accuracy(ConfusionMetric):
     """Share of pixels that are classified correctly; always high where the foreground is rare.

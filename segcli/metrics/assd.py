@@ -5,6 +5,8 @@ from segcli.metrics import OutlineMetric
 
 __all__ = ["ASSD"]
 
+ALIASES = ("average_symmetric_surface_distance",)
+
 
 class ASSD(OutlineMetric):
     """Mean distance from the outline pixels of each mask to the outline of the other mask; lower is better.

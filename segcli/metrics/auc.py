@@ -7,6 +7,8 @@ from segcli.metrics import HistogramMetric, ratio
 
 __all__ = ["AUC"]
 
+ALIASES = ("auroc", "roc_auc", "auc_roc")
+
 
 class AUC(HistogramMetric):
     """Probability that a foreground pixel scores higher than a background pixel, over all pixels of the data set.

@@ -7,6 +7,8 @@ from segcli.metrics import HistogramMetric, ratio
 
 __all__ = ["AveragePrecision"]
 
+ALIASES = ("average_precision_score",)
+
 
 class AveragePrecision(HistogramMetric):
     """Precision averaged over all thresholds, each weighted by the recall it adds, over all pixels of the data set.

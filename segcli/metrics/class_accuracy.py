@@ -9,6 +9,8 @@ from segcli.metrics import ConfusionMetric, ratio
 
 __all__ = ["ClassAccuracy"]
 
+ALIASES = ("mean_class_accuracy", "macc")
+
 
 class ClassAccuracy(ConfusionMetric):
     """Recall of each class, averaged over classes.

@@ -5,6 +5,8 @@ from segcli.metrics import ConfusionMetric, ratio
 
 __all__ = ["Dice"]
 
+ALIASES = ("dice_score", "dice_coefficient", "dsc")
+
 
 class Dice(ConfusionMetric):
     """Twice the overlap over the sum of both areas; NaN where both masks are empty."""

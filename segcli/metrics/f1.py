@@ -5,6 +5,8 @@ from segcli.metrics import ConfusionMetric, ratio
 
 __all__ = ["F1"]
 
+ALIASES = ("f1_score",)
+
 
 class F1(ConfusionMetric):
     """Harmonic mean of precision and recall; with several classes, mean over the classes in the truth (macro).

@@ -9,6 +9,8 @@ from segcli.metrics import ConfusionMetric, ratio
 
 __all__ = ["FrequencyWeightedIoU"]
 
+ALIASES = ("fwiou",)
+
 
 class FrequencyWeightedIoU(ConfusionMetric):
     """Intersection over union, averaged over classes with their number of true pixels as weight.

@@ -7,6 +7,8 @@ from segcli.metrics import OutlineMetric
 
 __all__ = ["HD95"]
 
+ALIASES = ("hausdorff95", "hausdorff_distance_95")
+
 
 class HD95(OutlineMetric):
     """95th percentile of the distances from each outline to the other, the larger of the two; lower is better.

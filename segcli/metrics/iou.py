@@ -5,6 +5,8 @@ from segcli.metrics import ConfusionMetric, ratio
 
 __all__ = ["IoU"]
 
+ALIASES = ("jaccard", "jaccard_index")
+
 
 class IoU(ConfusionMetric):
     """Overlap over the union of both areas; NaN where both masks are empty."""

@@ -11,6 +11,8 @@ from segcli.metrics import ConfusionMetric, ratio
 
 __all__ = ["MCC"]
 
+ALIASES = ("matthews_corrcoef",)
+
 
 class MCC(ConfusionMetric):
     """Correlation of found and true mask, from -1 to 1; NaN where either mask is empty or covers all pixels."""

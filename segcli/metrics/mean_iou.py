@@ -8,6 +8,8 @@ from segcli.metrics import ConfusionMetric, ratio
 
 __all__ = ["MeanIoU"]
 
+ALIASES = ("miou",)
+
 
 class MeanIoU(ConfusionMetric):
     """Intersection over union, averaged over classes.

@@ -5,6 +5,8 @@ from segcli.metrics import ConfusionMetric, ratio
 
 __all__ = ["Recall"]
 
+ALIASES = ("sensitivity",)
+
 
 class Recall(ConfusionMetric):
     """Share of the true pixels that were found; NaN where the truth is empty."""

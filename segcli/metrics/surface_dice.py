@@ -15,6 +15,8 @@ from segcli.metrics import OutlineMetric
 
 __all__ = ["SurfaceDice"]
 
+ALIASES = ("normalized_surface_dice", "nsd")
+
 ROUNDING = 1.0 + 1e-6
 """Factor on the tolerance: three steps of 0.1 mm are 0.30000000000000004 mm and must be within 0.3 mm."""
 

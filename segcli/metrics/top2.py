@@ -8,6 +8,8 @@ from segcli.metrics import Metric, Scored, ScoredClasses, ratio
 
 __all__ = ["Top2"]
 
+ALIASES = ("top2_accuracy",)
+
 
 class Top2(Metric):
     """Share of the images (or pixels) whose class is one of the two most probable."""

@@ -65,6 +65,17 @@ class Network(nn.Module):
         """
         return None
 
+    def check_weights(self, tensors: dict[str, Tensor], source: str) -> None:
+        """Refuse weights whose names and shapes fit by chance, but belong to other layers.
+
+        Args:
+            tensors: Tensors of the file by their names there.
+            source: Name of the file.
+
+        Raises:
+            CheckpointError: The layers are others.
+        """
+
     def never_loaded(self) -> tuple[str, ...]:
         """Return patterns of tensors that begin anew even if those of a checkpoint fit."""
         return ()

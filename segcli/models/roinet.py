@@ -17,10 +17,11 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from segcli.core.types import ConfigModel, IOSpec, Positive
+from segcli.core.types import IOSpec, Positive
 from segcli.models import Network
 from segcli.nn.blocks import ConvBlock, ResidualBlock
 from segcli.nn.dims import CONV, CONV_TRANSPOSE, POOL
+from segcli.nn.layers import LayerKeys, Layers
 
 __all__ = ["RoiNet"]
 
@@ -46,7 +47,7 @@ class RoiNet(Network):
 
     stride = 4
 
-    class Config(ConfigModel):
+    class Config(LayerKeys):
         """Keys of `model: {type: roinet}`."""
 
         depths: Annotated[list[Positive], Field(min_length=6, max_length=6), AfterValidator(_halvable)] = [
@@ -64,10 +65,10 @@ class RoiNet(Network):
 
     def __init__(self, config: Config, *, io: IOSpec) -> None:
         super().__init__(io)
-        ndim, (first, second, third, fourth, fifth, last) = io.ndim, config.depths
+        ndim, (first, second, third, fourth, fifth, last), layers = io.ndim, config.depths, Layers.of(config)
 
         def residual(in_channels: int, out_channels: int) -> ResidualBlock:
-            return ResidualBlock(ndim, in_channels, out_channels, config.kernel_size)
+            return ResidualBlock(ndim, in_channels, out_channels, config.kernel_size, layers)
 
         def halved(channels: int) -> nn.Sequential:
             return nn.Sequential(POOL[ndim](2), CONV[ndim](channels, 2 * channels, kernel_size=1))
@@ -81,11 +82,11 @@ class RoiNet(Network):
         self.bottom = nn.Sequential(
             residual(2 * third, 2 * third), self.between(config, 2 * third), residual(2 * third, 2 * third)
         )
-        self.merge2 = ConvBlock(ndim, 4 * third, 2 * third)
+        self.merge2 = ConvBlock(ndim, 4 * third, 2 * third, layers=layers)
         self.up1 = nn.Sequential(residual(2 * third, fourth), doubled(fourth))
-        self.merge1 = ConvBlock(ndim, fourth // 2 + 2 * second, second)
+        self.merge1 = ConvBlock(ndim, fourth // 2 + 2 * second, second, layers=layers)
         self.up0 = nn.Sequential(residual(second, fifth), doubled(fifth))
-        self.merge0 = ConvBlock(ndim, fifth // 2 + first, first)
+        self.merge0 = ConvBlock(ndim, fifth // 2 + first, first, layers=layers)
         self.last = residual(first, last)
         self.head = CONV[ndim](last, io.outputs[io.pixels], kernel_size=1)
 

@@ -15,11 +15,12 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from segcli.core.types import ConfigModel, IOSpec, Positive, Share
+from segcli.core.types import IOSpec, Positive, Share
 from segcli.models import Network
 from segcli.nn.attention import SpatialAttention
-from segcli.nn.dims import BATCH_NORM, CONV, CONV_TRANSPOSE, POOL
+from segcli.nn.dims import CONV, CONV_TRANSPOSE, POOL
 from segcli.nn.dropblock import DropBlock
+from segcli.nn.layers import LayerKeys, Layers
 
 __all__ = ["SAUNet"]
 
@@ -37,7 +38,7 @@ class SAUNet(Network):
         `(B, in_channels, *S) -> {"mask": (B, K, *S)}`; each size in `S` is a multiple of `stride`.
     """
 
-    class Config(ConfigModel):
+    class Config(LayerKeys):
         """Keys of `model: {type: sa_unet}`."""
 
         depths: Annotated[list[Positive], Field(min_length=2)] = [16, 32, 64, 128]
@@ -56,7 +57,7 @@ class SAUNet(Network):
 
     def __init__(self, config: Config, *, io: IOSpec) -> None:
         super().__init__(io)
-        ndim, widths = io.ndim, config.depths
+        ndim, widths, layers = io.ndim, config.depths, Layers.of(config)
         self.stride = 2 ** (len(widths) - 1)
         self.pool = POOL[ndim](2)
 
@@ -64,8 +65,8 @@ class SAUNet(Network):
             return nn.Sequential(
                 CONV[ndim](in_channels, out_channels, kernel_size=3, padding=1),
                 DropBlock(ndim, block_size=config.block_size, keep_prob=config.keep_prob, ramp=config.drop_ramp),
-                BATCH_NORM[ndim](out_channels),
-                nn.ReLU(inplace=True),
+                layers.norm(ndim, out_channels),
+                layers.activation(),
             )
 
         levels = [io.in_channels, *widths]

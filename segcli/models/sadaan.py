@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segcli.core.errors import ConfigError
-from segcli.core.types import ConfigModel, IOSpec, Positive, Share
+from segcli.core.types import IOSpec, Positive, Share
 from segcli.models import Network
 from segcli.nn.blocks import ConvBlock, DoubleConv, UpBlock
 from segcli.nn.dims import ADAPTIVE_MAX_POOL, CONV, INTERPOLATION, POOL
+from segcli.nn.layers import LayerKeys, Layers
 
 __all__ = ["SADAAN"]
 
@@ -41,7 +42,7 @@ class SADAAN(Network):
 
     can_output = ("mask", "presence", "gate", "attention", "confidence")
 
-    class Config(ConfigModel):
+    class Config(LayerKeys):
         """Keys of `model: {type: sadaan}`."""
 
         depths: Annotated[list[Positive], Field(min_length=2)] = [32, 64, 128, 256, 512]
@@ -67,14 +68,14 @@ class SADAAN(Network):
     def __init__(self, config: Config, *, io: IOSpec) -> None:
         super().__init__(io)
         ndim, widths, structures = io.ndim, config.depths, io.outputs[io.pixels]
-        self.config = config
+        self.config, layers = config, Layers.of(config)
         self.stride = 2 ** (len(widths) - 1)
         self.pool = POOL[ndim](2)
         self.down = nn.ModuleList(
-            DoubleConv(ndim, below, here, config.dropout) for below, here in pairwise([io.in_channels, *widths])
+            DoubleConv(ndim, below, here, config.dropout, layers) for below, here in pairwise([io.in_channels, *widths])
         )
-        self.up = nn.ModuleList(UpBlock(ndim, deep, skip, config.dropout) for skip, deep in pairwise(widths))
-        self.features = ConvBlock(ndim, widths[0], config.features, kernel_size=1)
+        self.up = nn.ModuleList(UpBlock(ndim, deep, skip, config.dropout, layers) for skip, deep in pairwise(widths))
+        self.features = ConvBlock(ndim, widths[0], config.features, 1, layers)
         self.head = CONV[ndim](config.features, structures, kernel_size=1)
         self.attention = CONV[ndim](config.features, structures, kernel_size=1)
         self.response = CONV[ndim](config.features, structures, kernel_size=1)

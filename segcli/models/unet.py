@@ -7,17 +7,20 @@ Differs from the paper: padded convolutions, batch normalisation, and widths tha
 """
 
 from itertools import pairwise
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field
 from torch import Tensor, nn
 
-from segcli.core.types import ConfigModel, IOSpec, Positive
+from segcli.core.types import IOSpec, Positive
 from segcli.models import Network
 from segcli.nn.blocks import DoubleConv, UpBlock
 from segcli.nn.dims import CONV, CONV_TRANSPOSE, POOL
+from segcli.nn.layers import LayerKeys, Layers
 
 __all__ = ["UNet"]
+
+ALIASES = ("unet2d", "unet3d")
 
 
 class UNet(Network):
@@ -27,8 +30,18 @@ class UNet(Network):
         `(B, in_channels, *S) -> {"mask": (B, K, *S)}`; each size in `S` is a multiple of `stride`.
     """
 
-    class Config(ConfigModel):
+    class Config(LayerKeys):
         """Keys of `model: {type: unet}`."""
+
+        other_keys: ClassVar[dict[str, str]] = {
+            "features": "depths",
+            "channels": "depths",
+            "filters": "depths",
+            "widths": "depths",
+            "base_channels": "depths",
+            "init_features": "depths",
+            "base_filters": "depths",
+        }
 
         depths: Annotated[list[Positive], Field(min_length=2)] = [32, 64, 128, 256, 512]
         """Channels at each level, from full resolution down to the bottleneck."""
@@ -45,16 +58,16 @@ class UNet(Network):
 
     def __init__(self, config: Config, *, io: IOSpec) -> None:
         super().__init__(io)
-        widths, side = config.depths, config.stem_stride
+        widths, side, layers = config.depths, config.stem_stride, Layers.of(config)
         self.stride = side * 2 ** (len(widths) - 1)
         self.pool = POOL[io.ndim](2)
         first = io.in_channels * side**io.ndim
         self.stem = CONV[io.ndim](io.in_channels, first, side, stride=side) if side > 1 else nn.Identity()
         self.down = nn.ModuleList(
-            DoubleConv(io.ndim, below, here, config.dropout) for below, here in pairwise([first, *widths])
+            DoubleConv(io.ndim, below, here, config.dropout, layers) for below, here in pairwise([first, *widths])
         )
         self.bottom: nn.Module = nn.Identity()
-        self.up = nn.ModuleList(UpBlock(io.ndim, deep, skip, config.dropout) for skip, deep in pairwise(widths))
+        self.up = nn.ModuleList(UpBlock(io.ndim, deep, skip, config.dropout, layers) for skip, deep in pairwise(widths))
         head = CONV_TRANSPOSE if side > 1 else CONV
         self.head = head[io.ndim](widths[0], io.outputs[io.pixels], kernel_size=side, stride=side)
 

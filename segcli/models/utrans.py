@@ -16,6 +16,7 @@ from segcli.core.types import IOSpec, Positive
 from segcli.models.unet import UNet
 from segcli.nn.attention import TransformerEncoder, check_heads
 from segcli.nn.blocks import DoubleConv
+from segcli.nn.layers import Layers
 
 __all__ = ["UTrans"]
 
@@ -61,5 +62,5 @@ class UTrans(UNet):
                 mlp_ratio=config.transformer_mlp_ratio,
                 dropout=config.transformer_dropout,
             ),
-            DoubleConv(io.ndim, width, width, config.dropout),
+            DoubleConv(io.ndim, width, width, config.dropout, Layers.of(config)),
         )

@@ -7,12 +7,14 @@ Differs from the paper: volumes, batch normalisation, and convolutions without b
 """
 
 import math
+from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
-from segcli.core.errors import ConfigError
+from segcli.core.errors import CheckpointError, ConfigError
 from segcli.core.types import ConfigModel, IOSpec, Positive
 from segcli.models import Network
 from segcli.nn.dims import BATCH_NORM, CONV, POOL
@@ -21,6 +23,9 @@ from segcli.nn.freezing import Freezing
 __all__ = ["VGG3D"]
 
 FEATURES = "features."
+KERNEL_AXES = 5
+"""Axes of the weights of a 3D convolution."""
+LAYERS_PER_CONVOLUTION = 3
 
 
 class VGG3D(Network):
@@ -42,8 +47,8 @@ class VGG3D(Network):
 
         depths: Annotated[list[Positive], Field(min_length=1)] = [32, 64, 128, 256, 512]
         """Channels of each block."""
-        convolutions: Positive = 2
-        """Convolutions in each block."""
+        convolutions: Positive | Annotated[list[Positive], Field(min_length=1)] = 2
+        """Convolutions in each block: one number for all, or a number for each, such as `[2, 2, 3, 3, 3]`."""
         classifier_size: Positive = 4096
         """Units in each of the two hidden layers of the classifier."""
         dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
@@ -57,6 +62,20 @@ class VGG3D(Network):
         unfreeze_every: Positive | None = None
         """Number of epochs after which the last frozen block is unfrozen; after as many again, the block before it, and
         so on. Nothing is unfrozen when left out."""
+
+        @field_validator("convolutions")
+        @classmethod
+        def _one_for_each_block(cls, given: int | list[int], info: ValidationInfo) -> int | list[int]:
+            depths = info.data.get("depths")
+            if isinstance(given, list) and depths is not None and len(given) != len(depths):
+                raise ValueError(f"has {len(given)} numbers for the {len(depths)} blocks of `depths`")
+            return given
+
+        @property
+        def counts(self) -> list[int]:
+            """Return the number of convolutions of each block."""
+            given = self.convolutions
+            return given if isinstance(given, list) else [given] * len(self.depths)
 
         @classmethod
         def small(cls) -> Self:
@@ -81,9 +100,9 @@ class VGG3D(Network):
         self.blocks: list[range] = []
         """Indices of each block's layers in `features`."""
         channels = io.in_channels
-        for width in config.depths:
+        for width, count in zip(config.depths, config.counts, strict=True):
             first = len(layers)
-            for _ in range(config.convolutions):
+            for _ in range(count):
                 layers += [
                     CONV[io.ndim](channels, width, kernel_size=3, padding=1, bias=False),
                     BATCH_NORM[io.ndim](width),
@@ -125,6 +144,17 @@ class VGG3D(Network):
         """Return the classifier, unless the user keeps it."""
         return () if self.config.keep_classifier else self.begins_anew
 
+    def check_weights(self, tensors: dict[str, Tensor], source: str) -> None:
+        """Refuse features whose blocks have other numbers of convolutions: layers would be taken for other layers."""
+        theirs, ours = _counted_blocks(tensors), self.config.counts
+        if any(one != other for one, other in zip(theirs, ours, strict=False)):
+            fitting = theirs[: len(ours)] + ours[len(theirs) :]
+            raise CheckpointError(
+                f"the blocks of `{source}` have {_listed(theirs)} convolutions, those of `model.convolutions` "
+                f"{_listed(ours)}",
+                hint=f"set `model.convolutions={fitting}`",
+            )
+
     # ---- freezing
 
     def parameter_blocks(self) -> list[list[str]]:
@@ -148,6 +178,29 @@ class VGG3D(Network):
         Freezing(dict.fromkeys(self.config.freeze), key="model.freeze").check(names, ["features", "classifier"])
         if len(self.frozen(0)) == len(names):
             raise ConfigError("`model.freeze` freezes every parameter: nothing would be learnt", hint="leave some out")
+
+
+def _counted_blocks(tensors: dict[str, Tensor]) -> list[int]:
+    """Count the convolutions of each block of stored features; empty if they are not built like ours.
+
+    A convolution, its batch norm and its ReLU are three layers; the pooling at the end of a block is a fourth.
+    """
+    names = (name.split(".") for name, value in tensors.items() if value.ndim == KERNEL_AXES)
+    at = sorted(int(name[1]) for name in names if len(name) == 3 and f"{name[0]}." == FEATURES and name[1].isdecimal())
+    steps = [after - before for before, after in pairwise(at)]
+    if not at or not set(steps) <= {LAYERS_PER_CONVOLUTION, LAYERS_PER_CONVOLUTION + 1}:
+        return []
+    counts = [1]
+    for step in steps:
+        if step == LAYERS_PER_CONVOLUTION:
+            counts[-1] += 1
+        else:
+            counts.append(1)
+    return counts
+
+
+def _listed(counts: list[int]) -> str:
+    return ", ".join(map(str, counts))
 
 
 def _width(features: nn.Sequential, image: tuple[int, ...]) -> int:

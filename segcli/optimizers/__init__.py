@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -15,6 +15,15 @@ __all__ = ["AdamConfig", "OptimizerConfig", "OptimizerFactory"]
 
 class OptimizerConfig(ConfigModel):
     """Keys that all optimizers share."""
+
+    other_keys: ClassVar[dict[str, str]] = {
+        "lr": "learning_rate",
+        "initial_lr": "learning_rate",
+        "base_lr": "learning_rate",
+        "l2": "weight_decay",
+        "beta1": "betas",
+        "beta2": "betas",
+    }
 
     learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
     """Peak learning rate of the schedule."""

@@ -4,6 +4,8 @@ from segcli.schedulers import Schedule
 
 __all__ = ["Constant"]
 
+ALIASES = ("none",)
+
 
 class Constant(Schedule):
     """Keep the base rate at every step."""

@@ -5,7 +5,7 @@ Paper: Loshchilov and Hutter, "SGDR", ICLR 2017, https://arxiv.org/abs/1608.0398
 """
 
 import math
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -14,12 +14,22 @@ from segcli.schedulers import Schedule
 
 __all__ = ["Cosine"]
 
+ALIASES = ("cosine_annealing", "CosineAnnealingLR", "cosine_decay")
+RELATED = (("CosineAnnealingWarmRestarts", "`cosine` decays once, without restarts"),)
+
 
 class Cosine(Schedule):
     """Decay along half a cosine from the base rate to `min_lr`, updated at every optimizer step."""
 
     class Config(ConfigModel):
         """Keys of `scheduler: {type: cosine}`."""
+
+        other_keys: ClassVar[dict[str, str]] = {
+            "T_max": "leave it out: the decay ends with the training (`training.epochs`)",
+            "t_max": "leave it out: the decay ends with the training (`training.epochs`)",
+            "eta_min": "min_lr",
+            "warmup_epochs": "set `training.warmup_epochs`",
+        }
 
         min_lr: Annotated[float, Field(ge=0.0)] = 0.0
         """Learning rate that the decay reaches after the last step."""

@@ -7,7 +7,7 @@ Differs from the paper: only the learning rate changes; momentum stays constant.
 """
 
 import math
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -16,12 +16,22 @@ from segcli.schedulers import Schedule
 
 __all__ = ["OneCycle"]
 
+ALIASES = ("OneCycleLR",)
+
 
 class OneCycle(Schedule):
     """Rise to the base rate, then fall far below the first rate, both along a cosine."""
 
     class Config(ConfigModel):
         """Keys of `scheduler: {type: one_cycle}`."""
+
+        other_keys: ClassVar[dict[str, str]] = {
+            "max_lr": "set `training.optimizer.learning_rate`",
+            "pct_start": "rise",
+            "total_steps": "leave it out: the cycle ends with the training (`training.epochs`)",
+            "div_factor": "`start_factor` is 1 / `div_factor`",
+            "final_div_factor": "`end_factor` is 1 / (`div_factor` * `final_div_factor`)",
+        }
 
         rise: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.3
         """Share of the training during which the rate rises."""

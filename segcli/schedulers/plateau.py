@@ -1,6 +1,6 @@
 """Reduction of the learning rate when the monitored value stops improving."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -8,6 +8,8 @@ from segcli.core.types import ConfigModel, Positive
 from segcli.schedulers import Schedule
 
 __all__ = ["Plateau"]
+
+ALIASES = ("ReduceLROnPlateau", "reduce_on_plateau")
 
 
 class Plateau(Schedule):
@@ -18,6 +20,13 @@ class Plateau(Schedule):
 
     class Config(ConfigModel):
         """Keys of `scheduler: {type: plateau}`."""
+
+        other_keys: ClassVar[dict[str, str]] = {
+            "mode": "leave it out: it follows from `training.early_stopping.monitor`",
+            "gamma": "factor",
+            "threshold": "min_delta",
+            "monitor": "set `training.early_stopping.monitor`",
+        }
 
         factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
         """Factor by which the rate is multiplied at each reduction."""

@@ -4,7 +4,7 @@ Paper: Chen et al., "DeepLab", https://arxiv.org/abs/1606.00915.
 
 """
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -13,12 +13,22 @@ from segcli.schedulers import Schedule
 
 __all__ = ["Poly"]
 
+ALIASES = ("PolynomialLR", "polynomial", "PolyLR")
+RELATED = (("LinearLR", "`{type: poly, power: 1.0}` decays linearly"),)
+
 
 class Poly(Schedule):
     """Decay as `(1 - progress) ** power` from the base rate to `min_lr`."""
 
     class Config(ConfigModel):
         """Keys of `scheduler: {type: poly}`."""
+
+        other_keys: ClassVar[dict[str, str]] = {
+            "total_iters": "leave it out: the decay ends with the training (`training.epochs`)",
+            "gamma": "power",
+            "eta_min": "min_lr",
+            "warmup_epochs": "set `training.warmup_epochs`",
+        }
 
         power: Annotated[float, Field(gt=0.0)] = 0.9
         """Exponent; 1 is linear decay."""

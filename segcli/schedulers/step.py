@@ -1,6 +1,6 @@
 """Reduction of the learning rate every few epochs."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -9,12 +9,24 @@ from segcli.schedulers import Schedule
 
 __all__ = ["Step"]
 
+ALIASES = ("StepLR",)
+RELATED = (
+    ("MultiStepLR", "`step` reduces the rate after every `step_size` epochs, and has no list of milestones"),
+    ("ExponentialLR", "`{type: step, step_size: 1, gamma: ...}` reduces the rate after every epoch"),
+)
+
 
 class Step(Schedule):
     """Multiply the rate by `gamma` every `step_size` epochs."""
 
     class Config(ConfigModel):
         """Keys of `scheduler: {type: step}`."""
+
+        other_keys: ClassVar[dict[str, str]] = {
+            "factor": "gamma",
+            "step": "step_size",
+            "milestones": "`step` has no list of epochs: `step_size` is the number of epochs between two reductions",
+        }
 
         step_size: Positive = 10
         """Epochs between two reductions."""

@@ -55,7 +55,7 @@ class Inputs:
     def validation_batch(self, run: Run, multiple: int) -> Loaded:
         """Make a batch of whole images as the validation loader does."""
         padded = padded_size(self.val_resized, multiple)
-        loaded = self._batch(run.data.batch_size, Geometry(self.val_stored, self.val_resized, padded))
+        loaded = self._batch(run.data.evaluated_at_once, Geometry(self.val_stored, self.val_resized, padded))
         del loaded.cases[SCORED:]  # each scored image adds only a few numbers: two images are enough
         stored: dict[str, Array] = {
             name: np.zeros((*lead, *self.val_stored, *self.after.get(name, ())), kind)

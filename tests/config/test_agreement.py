@@ -60,6 +60,15 @@ PAIRS = [
         {"data__augmentation": {"enabled": False, "preset": "heavy"}},
         {"data__augmentation": {"enabled": True, "preset": "heavy"}},
     ),
+    ({"data__val_batch_size": 2}, {"data__val_batch_size": 2, "device": "cuda"}),
+    (
+        {"data__augmentation": {"transforms": [{"type": "GaussianBlur"}], "flip_probability": 0.2}},
+        {"data__augmentation": {"flip_probability": 0.2}},
+    ),
+    (
+        {"data__augmentation": {"preset": "light", "turn_probability": 0.2}},
+        {"data__augmentation": {"preset": "medium", "turn_probability": 0.2}},
+    ),
     ({"inference": {"overlap": 0.5, "tile": None}}, {"inference": {"overlap": 0.5}}),
     ({"checkpoint": {"save_every": 2, "keep_best_only": True}}, {"checkpoint": {"save_every": 2}}),
     ({"checkpoint": {"save_every": 3}, "training__epochs": 2}, {"checkpoint": {"save_every": 2}}),

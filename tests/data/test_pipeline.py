@@ -200,6 +200,19 @@ def test_crops_are_centred_on_the_foreground_as_often_as_asked(share):
     assert np.mean(hits) == pytest.approx(share, abs=0.08)
 
 
+@pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
+def test_flips_and_quarter_turns_of_pictures_have_the_probability_that_is_stated(probability):
+    def entries(square=True, **keys):
+        made = Augmenter(Augmentation(preset="heavy", **keys), channels=3, square=square)
+        return {type(transform).__name__: transform.p for transform in made.compose.transforms}
+
+    usual = entries()
+    assert usual["HorizontalFlip"] == usual["VerticalFlip"] == usual["RandomRotate90"] == 0.5
+    flips, turns = entries(flip_probability=probability), entries(turn_probability=probability)
+    assert flips == {**usual, "HorizontalFlip": probability, "VerticalFlip": probability}
+    assert turns == {**usual, "RandomRotate90": probability}
+
+
 def augmenter(preset=None, channels=3, transforms=(), square=True):
     return Augmenter(Augmentation(preset=preset, transforms=list(transforms)), channels=channels, square=square)
 

@@ -38,6 +38,36 @@ def test_flips_move_image_and_all_masks_and_happen_half_of_the_time():
     assert 70 < count < 130
 
 
+def shares(preset, **keys):
+    """Share of 60 volumes whose masks were moved."""
+    before = sample((10, 10, 10))
+    moved = [
+        np.any(augmented(seed, given=before, preset=preset, **keys).maps["mask"] != before.maps["mask"])
+        for seed in range(60)
+    ]
+    return np.mean(moved)
+
+
+def test_flips_and_turns_of_volumes_have_the_probability_that_is_stated():
+    still = {"quarter_turns": False}
+    for probability in (0.0, 0.2, 1.0):
+        flipped = shares("nuclei", **still, flip_axes=[0], flip_probability=probability)
+        assert flipped == pytest.approx(probability, abs=0.15)
+        turned = shares("nuclei", flip_axes=[], turn_probability=probability)
+        assert turned == pytest.approx(0.75 * probability, abs=0.15)  # a quarter of the turns is by 0 degrees
+        assert shares(None, rotation_degrees=90.0, turn_probability=probability) == pytest.approx(probability, abs=0.15)
+
+
+def test_a_probability_changes_no_other_random_number():
+    for keys in ({"preset": "heavy", "flip_axes": [0, 2]}, {"preset": "nuclei"}):
+        usual = augmented(3, **keys)
+        stated = augmented(3, **keys, flip_probability=0.5, turn_probability=1.0)
+        np.testing.assert_array_equal(usual.image, stated.image)
+    noise = {"noise_std": 0.1, "intensity_scale_range": [0.5, 2.0]}
+    still = augmented(4, **noise)
+    np.testing.assert_array_equal(augmented(4, **noise, rotation_degrees=20.0, turn_probability=0.0).image, still.image)
+
+
 def test_noise_is_measured_in_deviations_of_the_volume_and_values_are_scaled():
     before = sample()
     before.image = before.image * 1000

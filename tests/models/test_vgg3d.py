@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from segcli.config.sections import ModelSection
@@ -49,6 +50,15 @@ def test_images_of_no_common_size_or_of_too_small_a_size_are_refused():
         build((8, 8, 7))
 
 
+def test_each_block_may_have_its_own_number_of_convolutions():
+    model = build(convolutions=[1, 3, 2])
+    kinds = "".join({nn.Conv3d: "c", nn.MaxPool3d: "p"}.get(type(layer), "") for layer in model.features)
+    assert kinds == "cpcccpccp"
+    assert build(convolutions=[2, 2, 2]).state_dict().keys() == build(convolutions=2).state_dict().keys()
+    with pytest.raises(ValidationError, match="has 2 numbers for the 3 blocks of `depths`"):
+        VGG3D.Config(**{**TINY, "convolutions": [2, 2]})
+
+
 # ---- pretrained features
 
 
@@ -58,6 +68,16 @@ def loaded(path, **config):
     torch.manual_seed(0)
     model = section.build(io=IOSpec(3, 1, {"class": 3}, size=(8, 8, 8)))
     return model, load_pretrained(section, model)[0]
+
+
+def test_features_of_blocks_with_other_convolutions_are_refused_with_the_numbers_that_fit(tmp_path):
+    other = build(seed=1, convolutions=[1, 3, 2])
+    torch.save(other.state_dict(), tmp_path / "net.pt")
+    with pytest.raises(CheckpointError, match="have 1, 3, 2 convolutions, those of `model.convolutions` 2, 2, 2") as it:
+        loaded(tmp_path / "net.pt", convolutions=2)
+    assert it.value.hint == "set `model.convolutions=[1, 3, 2]`"
+    fitting, _ = loaded(tmp_path / "net.pt", convolutions=[1, 3, 2])
+    assert equal(features_of(fitting), features_of(other))
 
 
 def features_of(model):

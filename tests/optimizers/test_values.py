@@ -11,6 +11,11 @@ from segcli.core.registry import OPTIMIZERS
         ("adam", {"weight_decay": 0.1}, lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1)),
         ("adamw", {"betas": [0.8, 0.9]}, lambda p: torch.optim.AdamW(p, lr=0.01, betas=(0.8, 0.9), weight_decay=0.01)),
         ("sgd", {"nesterov": True}, lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, nesterov=True)),
+        (
+            "rmsprop",
+            {"momentum": 0.5, "alpha": 0.9, "centered": True, "weight_decay": 0.1},
+            lambda p: torch.optim.RMSprop(p, lr=0.01, alpha=0.9, momentum=0.5, centered=True, weight_decay=0.1),
+        ),
     ],
 )
 def test_three_steps_agree_with_pytorch(name, options, reference):

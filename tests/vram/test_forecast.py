@@ -56,6 +56,27 @@ def test_the_largest_batch_fits_and_one_more_does_not(forecaster, extra_mib, amp
     assert extra_mib == 2 or best > 0
 
 
+def test_the_forecast_takes_the_larger_of_both_batches(forecaster):
+    model = {"type": "unet", "depths": [8, 16]}
+    stages = {
+        count: {f"{stage.phase}/{stage.stage}": stage.peak for stage in forecast.stages}
+        for count in (1, 2, 32)
+        for forecast in [Forecaster(make(model=model, training__ema=0.9, data__val_batch_size=count)).forecast()]
+    }
+    usual = forecaster.forecast()
+    assert stages[2] == {f"{stage.phase}/{stage.stage}": stage.peak for stage in usual.stages}
+    assert stages[1]["validation/forward"] < stages[2]["validation/forward"] < stages[32]["validation/forward"]
+    assert max(stages[1].values()) == usual.peak < stages[32]["validation/forward"] == max(stages[32].values())
+
+
+@pytest.mark.parametrize("norm", ["instance", "group", "layer", "none"])
+def test_other_norms_keep_no_less_for_backward_than_none(norm):
+    model = {"type": "unet", "depths": [8, 16], "norm": norm, "activation": "elu"}
+    forecast = Forecaster(make(model=model, training__optimizer={"type": "rmsprop"})).forecast()
+    assert forecast.activations >= Forecaster(make(model={**model, "norm": "none"})).forecast().activations
+    assert forecast.kinds["optimizer"] >= forecast.kinds["parameters"]
+
+
 def test_a_batch_that_fits_reserves_no_more_than_there_is():
     run = make(model={"type": "unet", "depths": [8, 16]})
     needed = Forecaster(run).forecast().device

@@ -39,7 +39,12 @@ class PictureAnswers(PixelAnswers):
         self._targets: dict[Path, Path] = {}
         if video is not None and video.exists() and not self.options.overwrite:
             raise ConfigError(f"`{video}` exists", hint="replace it with `--overwrite`, or give another name")
-        return super().jobs(listener)
+        cases = super().jobs(listener)
+        count = self.parts.layout.made_grey(cases)
+        if count:
+            images = "1 RGB image is" if count == 1 else f"{count} RGB images are"
+            listener.notice(f"{images} converted to grey: the network takes one channel")
+        return cases
 
     def target(self, path: Path) -> Path:
         """Name the mask after the image."""

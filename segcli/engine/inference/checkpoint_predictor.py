@@ -49,7 +49,7 @@ def of_checkpoint(path: Path, overrides: Overrides, permit: NetworkPermit | None
         task=parts.task,
         inference=run.inference,
         forward=_forward(parts),
-        batch_size=1 if parts.device.type == "cpu" else run.data.batch_size,
+        batch_size=parts.at_once,
         notice=notice,
     )
 

@@ -39,14 +39,17 @@ def check_batches(run: Run, layout: Layout, cases: Sequence[Case]) -> None:
             hint=f"leave out `data.drop_last`, or set `data.batch_size={count}`",
         )
     fixed = data.patch_size or data.image_size or run.dataset.image_size or layout.case_size
-    if batches[-1] > 1 and (fixed or data.batch_size == 1):
+    alone = run.model.options.get("norm", "batch") != "batch"  # other images of the batch do not help such a norm
+    if batches[-1] > 1 and (fixed or data.batch_size == 1) and not alone:
         return
     network = _without_memory(run, layout)
     if network is None:
         return  # a network that needs values; the first step tells
     sizes = _sizes(run, network, layout, cases)
     _check_one_size(run, sizes)
-    if batches[-1] == 1:
+    if alone:
+        _check_one_value_of_image(run, network, sizes)
+    elif batches[-1] == 1:
         _check_one_value(run, network, sizes, count)
 
 
@@ -104,6 +107,18 @@ def _check_one_value(run: Run, network: Network, sizes: Sizes, count: int) -> No
         "which a batch norm cannot be computed",
         hint=f"set {' or '.join(f'`{way}`' for way in ways)}" if ways else "take larger images, or more of them",
     )
+
+
+def _check_one_value_of_image(run: Run, network: Network, sizes: Sizes) -> None:
+    """Make sure that a norm of single images gets more than one value."""
+    small = next((size for size in sorted(sizes) if not _trains(network, 1, size)), None)
+    if small is not None:
+        key = "patch_size" if run.data.patch_size else "image_size"
+        raise ConfigError(
+            f"model `{run.model.type}` reduces images of {_shown(small)} to one value per channel, of which "
+            f"`model.norm: {run.model.options.get('norm')}` cannot be computed",
+            hint=f"set a larger `data.{key}`, or `model.norm=group`",
+        )
 
 
 def _ways_out(run: Run, network: Network, small: tuple[int, ...], count: int, *, one_size: bool) -> list[str]:

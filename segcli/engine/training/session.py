@@ -51,10 +51,7 @@ def open_session(
     Raises:
         SegcliError: A problem that can be found before the training starts.
     """
-    for message in doubts(run):
-        listener.warn(message)
-    for message in without_effect(run):
-        listener.notice(message)
+    _remark_on(run, listener)
     run = with_measured_numbers(run, listener, keep=not rehearsal)
     parts = assemble(run if resumed else with_weights_file(run), pretrained=not resumed)
     listener.notice(_described(parts))
@@ -128,6 +125,16 @@ def _raised(check: Callable[[], object]) -> Iterator[SegcliError]:
         yield error
     except DataError:
         pass  # reported with the case that cannot be read
+
+
+def _remark_on(run: Run, listener: Listener) -> None:
+    """Tell of names that are not ours, values that are probably not meant, and keys without effect."""
+    for message in run.readings:
+        listener.notice(message)
+    for message in doubts(run):
+        listener.warn(message)
+    for message in without_effect(run):
+        listener.notice(message)
 
 
 def checked_cases(parts: Assembly, splits: Sequence[str], listener: Listener) -> dict[str, list[Case]]:

@@ -1,6 +1,7 @@
 """How sequences are split, and training on them."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -173,3 +174,32 @@ def test_training_on_a_mask_saved_as_jpeg_stops_with_its_name(train):
     assert result.code == 3
     assert f"mask `{MASK.replace('.png', '.jpg')}` holds" in result.err
     assert "it was saved as JPEG and its classes are blurred" in result.err
+
+
+@pytest.mark.usefixtures("clips")
+@pytest.mark.parametrize("by", ["sequence", "frame"])
+def test_include_and_exclude_take_from_a_drawn_split_and_other_runs_keep_it(layout, run_cli, config, workplace, by):
+    keys = {"split": {"by": by, "val": 0.25, "test": 0.25}}
+    assert run_cli("data", "split", config(**keys)).code == 0
+    file = workplace / "data/split.yaml"
+    written, drawn = file.read_bytes(), ids(layout(**keys))
+    for choice in ({"exclude": ["Video_001"]}, {"include": ["Video_00[023]"]}):
+        fewer = layout(**keys, **choice)
+        left = {split: [key for key in keys_of if "Video_001" not in key] for split, keys_of in drawn.items()}
+        assert {split: [case.id for case in fewer.all_cases(split)] for split in drawn} == left
+        assert fewer.division().warning is None
+    assert file.read_bytes() == written
+    assert ids(layout(**keys)) == drawn
+
+
+@pytest.mark.usefixtures("clips")
+def test_a_split_that_include_empties_names_what_was_drawn_for_it(layout, run_cli, config, workplace):
+    keys = {"split": {"val": 0.25, "test": 0.25}}
+    run_cli("data", "split", config(**keys))
+    (val,) = yaml.safe_load((workplace / "data/split.yaml").read_text())["val"]
+    text = told(layout(**keys, exclude=[val]).cases, "val")
+    assert "split `val` is empty" in text
+    assert f"let `include` and `exclude` leave one of {val}" in text
+    assert "draw" not in text  # a new draw would change the split of all other runs
+    shutil.rmtree(workplace / "data/Images" / val)
+    assert f"names sequence `{val}`, which is missing in the data set" in told(layout(**keys).cases, "train")

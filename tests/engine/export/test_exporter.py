@@ -54,20 +54,20 @@ def describe(network):
     )
 
 
-def small(name, ndim):
+def small(name, ndim, **keys):
     """A small network, ready to be written, and its description."""
     family = MODELS.load(name)
     torch.manual_seed(0)
     outputs = dict.fromkeys(family.can_output, 1 if "mask" in family.can_output else 3)
     task = "binary" if "mask" in outputs else "classification"
     io = IOSpec(ndim, 2, outputs, size=SIZE if family.needs_size else None)
-    network = family(family.Config.model_validate(SMALL[name]), io=io).eval()
+    network = family(family.Config.model_validate({**SMALL[name], **keys}), io=io).eval()
     return Exportable(network, TASKS.load(task)(DatasetSpec(num_classes=io.outputs.get("class", 1)))), describe(network)
 
 
-def written(path, name, ndim, kind):
+def written(path, name, ndim, kind, **keys):
     """A small network as it is and as a file."""
-    exportable, description = small(name, ndim)
+    exportable, description = small(name, ndim, **keys)
     network = exportable.network
     image = np.random.default_rng(0).standard_normal((2, 2, *[2 * network.stride + 16] * ndim), dtype=np.float32)
     image = image[(slice(None), slice(None), *[slice(0, 32 + network.stride * axis) for axis in range(ndim)])]
@@ -77,8 +77,8 @@ def written(path, name, ndim, kind):
     return network, open_portable(path, kind)
 
 
-def check(path, name, ndim, kind):
-    network, file = written(path, name, ndim, kind)
+def check(path, name, ndim, kind, **keys):
+    network, file = written(path, name, ndim, kind, **keys)
     rng = np.random.default_rng(1)
     for batch, steps in ((1, 2), (3, 3), (2, 5)):
         size = [network.stride * (max(steps, 16 // network.stride) + axis) for axis in range(ndim)]
@@ -100,6 +100,11 @@ def test_a_file_gives_what_the_network_gives_for_other_batches_and_sizes(name, n
 @pytest.mark.parametrize(("name", "ndim"), ONNX)
 def test_an_onnx_file_gives_what_the_network_gives_for_other_batches_and_sizes(name, ndim, tmp_path):
     check(tmp_path / "network", name, ndim, "onnx")
+
+
+@pytest.mark.parametrize(("norm", "activation"), [("instance", "leaky_relu"), ("group", "prelu")])
+def test_an_onnx_file_has_the_norm_and_the_activation_of_the_network(norm, activation, tmp_path):
+    check(tmp_path / "network", "unet", 2, "onnx", norm=norm, activation=activation)
 
 
 def test_a_difference_counts_in_proportion_and_a_nan_always():

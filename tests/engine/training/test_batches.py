@@ -62,6 +62,18 @@ def test_a_last_batch_of_one_value_is_told_with_ways_out_that_work(accumulation,
         assert result.code == 0, result.err
 
 
+def test_a_norm_of_single_images_that_gets_one_value_is_told_whatever_the_batch_size(tiny, workplace, run_cli):
+    write_folders(workplace / "data", {"train": 6, "val": 2})
+    config = tiny(data={"batch_size": 2, "num_workers": 0, "image_size": [2, 2]}, model__norm="instance")
+    for words in (["train", config], ["data", "check", config, "--json"]):
+        told = run_cli(*words)
+        assert told.code == (2 if words[0] == "train" else 1)
+        text = " ".join((told.out + told.err).split())
+        assert "model `unet` reduces images of 2x2 to one value per channel" in text
+        assert "set a larger `data.image_size`, or `model.norm=group`" in text
+    assert run_cli("train", config, "model.norm=group", "training.epochs=1").code == 0
+
+
 def test_the_check_of_the_data_tells_it_in_the_same_words(one_left, run_cli):
     refused = run_cli("train", one_left(), "--dry-run").err
     checked = run_cli("data", "check", one_left(), "--json")
