@@ -1,7 +1,6 @@
 """Common part of layouts of volumes: several structures per case; predictions keep the format of their input."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from segcli.core.errors import DataError
+from segcli.core.files import remove_leftovers, unfinished
 from segcli.core.names import printable, safe_name
 from segcli.core.text import read_json
 from segcli.core.types import Array, ConfigModel
@@ -201,7 +201,8 @@ class Volumes(Layout):
     def _part(self, target: Path) -> Path:
         """Name the temporary file that collects predictions; remove one that an interrupted prediction left."""
         if target not in self._collected:
-            part = target.with_name(f".{target.name}.{os.getpid()}.part")
+            part = unfinished(target)
+            remove_leftovers(target.parent)
             part.unlink(missing_ok=True)
             self._collected[target] = part
         return self._collected[target]
