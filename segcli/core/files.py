@@ -28,6 +28,8 @@ __all__ = [
 ]
 
 
+LONGEST_NAME = 255
+"""Longest name of a file in bytes."""
 _tidied: set[Path] = set()
 """Folders from which this process has removed leftovers."""
 
@@ -60,7 +62,9 @@ def replacing(path: Path, *, synced: bool = True) -> Iterator[Path]:
 
 def unfinished(path: Path) -> Path:
     """Name the temporary file beside `path` by this machine and this process, which write it."""
-    return path.with_name(f".{path.name}.{_machine()}-{os.getpid()}.part")
+    end = f".{_machine()}-{os.getpid()}.part"
+    fits = len(path.name.encode()) + len(end) < LONGEST_NAME
+    return path.with_name(f".{path.name if fits else f'{zlib.crc32(path.name.encode()):08x}'}{end}")
 
 
 def _machine() -> str:

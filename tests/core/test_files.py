@@ -37,6 +37,13 @@ def test_the_first_write_into_a_folder_removes_what_killed_processes_of_this_mac
     assert set(tmp_path.iterdir()) == kept | {tmp_path / "b.txt"}
 
 
+def test_the_longest_name_has_an_unfinished_file_beside_it_too(tmp_path):
+    for letter in "ab":
+        write_text(tmp_path / (letter * 255), letter)
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"a", "b"}
+    assert len({unfinished(tmp_path / (letter * length)) for letter in "ab" for length in (230, 231, 254, 255)}) == 8
+
+
 @pytest.mark.parametrize("content", [b"- a: [", b"- 1", b"", b"\xff\xfe\x00", b"a: 2026-99-99", b"[" * 20000, None])
 def test_a_file_without_readable_keys_has_none(tmp_path, content):
     path = tmp_path / "a.yaml"
