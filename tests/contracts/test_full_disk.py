@@ -15,12 +15,6 @@ LARGEST = 100
 refusing: list[Path] = []
 """Folder that cannot be written to, while there is one."""
 SLOW = {"export to ONNX", "export to TorchScript", "cross-validation", "report of the memory forecast"}
-    "export to ONNX",
-    "cross-validation",
-    "export to TorchScript",
-    "report of the memory forecast",
-    "generated stacks",
-}
 
 
 def refuse(event, arguments):
