@@ -35,6 +35,7 @@ POINTS: dict[str, str] = {
     "classes as CSV": f"predict nuclei/0001 --run nuclei --out {NEW}/csv",
     "export to ONNX": f"export tiny --out {NEW}/onnx",
     "export to TorchScript": f"export tiny --format torchscript --out {NEW}/script",
+    "export to PT2": f"export tiny --format pt2 --out {NEW}/pt2",
     "generated images": f"data sample vessels {NEW}/vessels --size 64",
     "generated volumes": f"data sample organs {NEW}/organs --size 32",
     "generated stacks": f"data sample nuclei {NEW}/nuclei --size 32",

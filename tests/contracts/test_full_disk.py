@@ -14,7 +14,7 @@ LARGEST = 100
 """Bytes that a file may have on the full disk; the kernel refuses more, to libraries of C++ too."""
 refusing: list[Path] = []
 """Folder that cannot be written to, while there is one."""
-SLOW = {"export to ONNX", "export to TorchScript", "cross-validation", "report of the memory forecast"}
+SLOW = {"export to ONNX", "export to PT2", "cross-validation", "report of the memory forecast"}
 
 
 def refuse(event, arguments):
