@@ -85,5 +85,5 @@ def unfinished(folder: Path) -> list[str]:
     """Name files that a failed write left behind."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     hidden = [path for path in folder.rglob(".*") if path.name.endswith(".part") or path.name.startswith(".tmp")]
-    empty = [path for path in files if not path.stat().st_size and path.name != ".lock"]
+    empty = [path for path in files if not path.stat().st_size and path.name != ".lock" and "tfevents" not in path.name]
     return sorted({str(path) for path in [*hidden, *empty]})
