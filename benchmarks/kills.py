@@ -3,32 +3,51 @@
     python benchmarks/kills.py [--kills 17] [--aimed 9] [--only NAME ...] [--seed 1] [--work kills]
 
 Each configuration trains on generated data, once undisturbed and once with kills: at random moments, and while a
-checkpoint is being written. Compared are all tensors and headers of all checkpoints, the history, the places in
-`memory.csv`, every value, picture and histogram of TensorBoard, and the list of files. Prints one line for each.
+checkpoint is being written. Compared are all tensors and headers of all checkpoints, every value, picture and histogram
+of TensorBoard, the places in `memory.csv`, and every other file byte for byte, names, dates and durations aside; a file
+that only one of them has is a difference, in the folder of a cache too. Prints one line for each.
 """
 
 import argparse
 import csv
 import os
 import random
+import re
 import shutil
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import yaml
 from _same_bits_files import tensors
 
+OWN = """
+from torch import nn
+
+
+class Own(nn.Module):
+    def __init__(self, in_channels, out_channels, width):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(in_channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(), nn.Dropout2d(0.2)
+        )
+        self.head = nn.Conv2d(width, out_channels, 1)
+
+    def forward(self, image):
+        return self.head(self.layers(image))
+"""
+SAMPLES = {"vessels": 64, "scenes": 48, "organs": 32, "nuclei": 32}
+"""Kinds of generated data, with the height of an image."""
 BASE: dict[str, dict[str, object]] = {
-    "data": {"batch_size": 2, "patch_size": [64, 64], "augmentation": "heavy", "num_workers": 0, "limit_batches": 6},
+    "data": {"batch_size": 2, "patch_size": [32, 32], "augmentation": "heavy", "num_workers": 0, "limit_batches": 6},
     "model": {"type": "unet", "depths": [8, 16], "dropout": 0.2},
     "training": {"epochs": 4, "metrics": ["dice"], "loss": {"bce": 0.5, "dice": 0.5}},
     "checkpoint": {"every_minutes": 0.0, "save_every": 2},
 }
 VOLUMES = {"batch_size": 2, "patch_size": None, "augmentation": {"noise_std": 0.05}}
-SCENES = {"batch_size": 2, "patch_size": None, "image_size": [64, 96], "augmentation": "street", "num_workers": 2}
+SCENES = {"batch_size": 2, "patch_size": None, "image_size": [32, 48], "augmentation": "street", "num_workers": 2}
+NUCLEI = {"batch_size": 2, "patch_size": None, "augmentation": "nuclei", "limit_batches": 6, "num_workers": 0}
 CONFIGS: dict[str, tuple[str, dict[str, dict[str, object]]]] = {
     "unet, EMA, accumulation, cosine": ("vessels", {
         "training": {"ema": 0.9, "gradient_accumulation_steps": 3, "scheduler": "cosine", "warmup_epochs": 1.0},
@@ -62,7 +81,23 @@ CONFIGS: dict[str, tuple[str, dict[str, dict[str, object]]]] = {
         "data": VOLUMES, "model": {"type": "sadaan", "depths": [4, 8, 16], "features": 8},
         "training": {"loss": "sadaan", "val_interval": 2},
     }),
+    "vgg3d, unfreezing": ("nuclei", {
+        "data": NUCLEI, "model": {
+            "type": "vgg3d", "depths": [4, 8], "convolutions": 1, "classifier_size": 16, "freeze_features": True,
+            "unfreeze_every": 1,
+        },
+        "training": {"loss": "cross_entropy", "metrics": ["accuracy"], "scheduler": "cosine"},
+    }),
+    "own network": ("vessels", {"model": {"type": "own.py:Own", "width": 4}, "training": {"ema": 0.9}}),
+    "cross-validation, disk cache": ("vessels", {
+        "training": {"epochs": 2}, "data": {"cache": "disk", "cache_dir": "cache"},
+    }),
 }  # fmt: skip
+
+
+RUN, CACHE = Path("outputs/experiments/run"), Path("cache")
+MOMENTS = re.compile(rb"<time [^>]*>[^<]*</time>|<span>training time</span><b>[^<]*</b><span>[^<]*</span>")
+"""Parts of a report that tell when it was written, and how long the training took."""
 
 
 def write_config(work: Path, kind: str, changes: dict[str, dict[str, object]]) -> Path:
@@ -113,44 +148,45 @@ class Running:
 
 
 def writes(folder: Path) -> bool:
-    """Tell if a checkpoint is being written."""
-    checkpoints = folder / "checkpoints"
-    return checkpoints.is_dir() and any(entry.name.startswith(".") for entry in os.scandir(checkpoints))
+    """Tell if a checkpoint is being written, or was when the writer was killed."""
+    places = [folder / "checkpoints", *folder.glob("fold_*/checkpoints")]
+    return any(entry.name.startswith(".") for place in places if place.is_dir() for entry in os.scandir(place))
 
 
-def wait(running: Running, folder: Path, seconds: float, *, aimed: bool) -> None:
+def wait(running: Running, seconds: float, *, aimed: bool) -> None:
     """Wait for a moment; if `aimed`, then for the next write of a checkpoint."""
     until = time.monotonic() + seconds
-    while not running.ended() and (time.monotonic() < until or (aimed and not writes(folder))):
+    while not running.ended() and (time.monotonic() < until or (aimed and not writes(RUN))):
         time.sleep(0.0005)
 
 
 def differences(whole: Path, cut: Path) -> Iterator[str]:
-    """List what differs between two run folders."""
-    names = [{str(p.relative_to(f)) for p in f.rglob("*") if "tfevents" not in p.name} for f in (whole, cut)]
-    if names[0] != names[1]:
-        yield f"files {sorted(names[0] ^ names[1])[:3]}"
-    for path in sorted((whole / "checkpoints").glob("*.safetensors")):
-        one, other = (dict(tensors(f / "checkpoints" / path.name)) for f in (whole, cut))
-        keys = [k for k in {**one, **other} if not k.startswith(("segcli.config.name", "segcli.config.output"))]
-        if any(k not in one or k not in other or _raw(one[k]) != _raw(other[k]) for k in keys):
-            yield path.name
-    if (whole / "metrics_history.yaml").read_bytes() != (cut / "metrics_history.yaml").read_bytes():
-        yield "metrics_history.yaml"
-    if _places(whole) != _places(cut):
-        yield "memory.csv"
-    boards = [[_events(f / "tensorboard" / line) for line in ("", "train", "val")] for f in (whole, cut)]
-    if boards[0] != boards[1]:
-        yield "TensorBoard"
+    """List what differs between two folders: of a run, of a cross-validation, or of a cache."""
+    files = [{str(p.relative_to(f)) for p in f.rglob("*") if "tfevents" not in p.name} for f in (whole, cut)]
+    if files[0] != files[1]:
+        yield f"files {sorted(files[0] ^ files[1])[:3]}"
+    for name in sorted(files[0] & files[1]):
+        if (whole / name).is_file() and content(whole / name) != content(cut / name):
+            yield name
+    for board in sorted({path.parent.relative_to(whole) for path in whole.rglob("*tfevents*")}):
+        if _events(whole / board) != _events(cut / board):
+            yield str(board)
 
 
-def _raw(value: Any) -> object:
-    return value if isinstance(value, str) else value.tobytes()
-
-
-def _places(folder: Path) -> list[tuple[str, ...]]:
-    with (folder / "memory.csv").open(newline="") as stream:
-        return [(row["epoch"], row["batch"], row["stage"]) for row in csv.DictReader(stream)]
+def content(path: Path) -> object:
+    """Read what must be equal in a file: all its bytes, but no moments, durations and amounts of memory."""
+    if path.suffix == ".safetensors":
+        return {name: leaf if isinstance(leaf, str) else leaf.tobytes() for name, leaf in tensors(path)}
+    if path.name == "memory.csv":
+        with path.open(newline="") as stream:
+            return [(row["epoch"], row["batch"], row["stage"]) for row in csv.DictReader(stream)]
+    if path.name == "environment.yaml":  # names the command, and each command after it
+        values = yaml.safe_load(path.read_text())
+        return {key: value for key, value in values.items() if key not in ("command_line", "resumed", "memory_gib")}
+    if path.name == ".lock":
+        return "the number of the process that wrote it"
+    written = path.read_bytes()
+    return MOMENTS.sub(b"", written) if path.suffix == ".html" else written
 
 
 def _events(folder: Path) -> list[tuple[object, ...]]:
@@ -165,40 +201,68 @@ def _events(folder: Path) -> list[tuple[object, ...]]:
     return sorted(found)
 
 
-def next_words(config: Path, cut: Path) -> list[str]:
-    """Choose the command that goes on with the run, or begins it."""
-    begun = (cut / "checkpoints/last.safetensors").exists()
-    return ["resume", "cut"] if begun else ["train", str(config), "name=cut"]
+class Experiment:
+    """The commands that train a configuration, and go on with it after a kill."""
 
+    def __init__(self, config: Path, log: Path, rng: random.Random, *, folds: bool) -> None:
+        self.log, self.rng = log, rng
+        self.train = ["train", str(config), "name=run", *(["--folds", "2"] if folds else [])]
+        self.folds = folds
 
-def attack(config: Path, log: Path, rng: random.Random, kills: int, aimed: int) -> tuple[int, int, list[str]]:
-    """Train once undisturbed and once with kills; return the numbers of random and aimed kills, and what differs."""
-    whole, cut = (Path("outputs/experiments") / name for name in ("whole", "cut"))
-    begun = time.monotonic()
-    running = Running(["train", str(config), "name=whole", "--overwrite"], log)
-    running.ended(wait=True)
-    duration = time.monotonic() - begun
-    if running.code:
-        raise SystemExit(f"the training failed: {log.read_text()[-500:]}")
-    shutil.rmtree(cut, ignore_errors=True)
-    done = {True: 0, False: 0}
-    while sum(done.values()) < kills + aimed:
-        running = Running(next_words(config, cut), log)
-        aim = rng.random() < (aimed - done[True]) / (kills + aimed - sum(done.values()))
-        wait(running, cut, rng.uniform(0.0, 0.6) * duration, aimed=aim)
-        if running.kill():
-            done[aim] += 1
-            continue
-        if wrong := _after_the_end(running, whole, cut):
-            return done[False], done[True], wrong
-        shutil.rmtree(cut)  # it came to its end: once more from the beginning
-    running = Running(next_words(config, cut), log)
-    running.ended(wait=True)
-    return done[False], done[True], _after_the_end(running, whole, cut)
+    def begin(self) -> Running:
+        """Begin the run, or go on with what is left of it."""
+        if self.folds:
+            again = (RUN / "folds.yaml").exists() and self.rng.random() < 0.5
+        else:
+            again = (RUN / "checkpoints/last.safetensors").exists()
+        return Running(["resume", "run"] if again else self.train, self.log)
 
+    def whole(self) -> float:
+        """Train without any kill, and put the folders away; return the seconds it took."""
+        self.clear()
+        begun = time.monotonic()
+        running = self.begin()
+        running.ended(wait=True)
+        if running.code:
+            raise SystemExit(f"the training failed: {self.log.read_text()[-500:]}")
+        shutil.rmtree("whole", ignore_errors=True)
+        for folder in (RUN, CACHE):
+            if folder.exists():
+                folder.rename(Path("whole") / folder.name if folder == CACHE else Path("whole"))
+        return time.monotonic() - begun
 
-def _after_the_end(running: Running, whole: Path, cut: Path) -> list[str]:
-    return [f"exit code {running.code}"] if running.code else list(differences(whole, cut))
+    def clear(self) -> None:
+        """Remove the run and its cache."""
+        for folder in (RUN, CACHE):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def attack(self, kills: int, aimed: int) -> tuple[int, int, list[str]]:
+        """Train once undisturbed, then with kills; return the numbers of random and aimed kills, and what differs.
+
+        A kill counts as aimed if it left a checkpoint half written.
+        """
+        duration, done = self.whole(), {True: 0, False: 0}
+        while done[False] < kills or done[True] < aimed:
+            running = self.begin()
+            aim = done[True] < aimed and (done[False] >= kills or self.rng.random() < 0.5)
+            wait(running, self.rng.uniform(0.0, 0.6) * duration, aimed=aim)
+            if running.kill():
+                done[writes(RUN)] += 1
+                continue
+            if wrong := self.after_the_end(running):
+                return done[False], done[True], wrong
+            self.clear()  # it came to its end: once more from the beginning
+        running = self.begin()
+        running.ended(wait=True)
+        return done[False], done[True], self.after_the_end(running)
+
+    def after_the_end(self, running: Running) -> list[str]:
+        """Compare the run that was killed with the other."""
+        if running.code:
+            return [f"exit code {running.code}: {self.log.read_text()[-500:]}"]
+        if CACHE.exists():
+            CACHE.rename(RUN / CACHE.name)
+        return list(differences(Path("whole"), RUN))
 
 
 def main() -> None:
@@ -218,12 +282,13 @@ def main() -> None:
 
     torch.set_num_threads(1)  # before the first fork: a fork of a process with threads may stop
     log, rng, total = Path("log.txt").absolute(), random.Random(args.seed), [0, 0, 0]
-    for kind in ("vessels", "scenes", "organs"):
-        Running(["data", "sample", kind, "--overwrite"], log).ended(wait=True)
+    Path("own.py").write_text(OWN)
+    for kind, size in SAMPLES.items():
+        Running(["data", "sample", kind, "--size", str(size), "--overwrite"], log).ended(wait=True)
     for name in args.only or CONFIGS:
-        random_kills, aimed_kills, wrong = attack(
-            write_config(Path(), *CONFIGS[name]), log, rng, args.kills, args.aimed
-        )
+        config = write_config(Path(), *CONFIGS[name])
+        tried = Experiment(config, log, rng, folds=name.startswith("cross-validation"))
+        random_kills, aimed_kills, wrong = tried.attack(args.kills, args.aimed)
         total = [total[0] + random_kills, total[1] + aimed_kills, total[2] + bool(wrong)]
         print(f"{name}: {random_kills} random and {aimed_kills} aimed kills; differs: {wrong or 'nothing'}", flush=True)
     print(f"{total[0]} random and {total[1]} aimed kills; {total[2]} configurations differ", flush=True)

@@ -1,6 +1,6 @@
-"""Damaged configs, data files, checkpoints and exported files: how many end in anything but an answer or a sentence.
+"""Damaged configs, data files, checkpoints, weights and exports: how many end in anything but an answer or a sentence.
 
-    python benchmarks/trust_files.py --configs 20000 --files 20000 --checkpoints 600 --exports 150 --seed 1
+    python benchmarks/trust_files.py [--configs 2000] [--overrides 2000] [--files 2000] [--checkpoints 600] [--seed 1]
 
 Needs no data: it makes small files, trains a run for one epoch, and changes bytes at random. A fault is
 whatever is raised and is no error in words, more than 10 s of the processor, more than 2 GiB beyond the memory of the
@@ -14,7 +14,6 @@ import pickle
 import random
 import resource
 import signal
-import struct
 import time
 import traceback
 from collections import Counter
@@ -22,131 +21,24 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import torch
 import yaml
+from _trust_damage import damaged, damaged_text, damaged_words, nasty
+from _trust_samples import refused, samples
 
 from segcli.cli.main import run
 from segcli.config.load import load_run
 from segcli.core.errors import SegcliError
-from segcli.data.images import read_image, read_labels, read_voxels
 from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.export.portable import open_portable
-from segcli.files import create, open_picture
-from segcli.nn.state_dict import read_tensors
+from segcli.nn.state_dict import read_state_dict, read_tensors
 
 LONGEST_S, MOST_BYTES, BATCH = 10.0, 2**31, 25
-NASTY = [
-    "",
-    "null",
-    "[]",
-    "{}",
-    "-1",
-    "1e400",
-    ".nan",
-    "1" * 5000,
-    "!!int x",
-    "&a [*a]",
-    "[" * 2000,
-    "a" * 100_000,
-    "../../x",
-    "\x1b[31m",
-    "{1: 2}",
-    "{null: 2}",
-    "[1, 2, 3]",
-    "[0, 0]",
-    "cuda:9",
-    "(a+)+$",
-    "2001-01-01",
-    "{type: [a]}",
-]
-NUMBERS = [b"\xff" * 4, b"\0" * 4, b"\xff\xff\xff\x7f", struct.pack("<I", 10**5), struct.pack(">I", 10**5), b"\xff" * 8]
+DEFAULTS = {
+    "configs": 2000, "overrides": 2000, "files": 2000, "checkpoints": 600, "weights": 600, "exports": 150, "seed": 1,
+}  # fmt: skip
 Case = tuple[str, Callable[[], bytes], Callable[[Path], object]]
 """Name of the file, its damaged content, and the call that reads it."""
-
-
-def damaged(rng: random.Random, content: bytes) -> bytes:
-    """Change, cut, insert or remove bytes."""
-    data = bytearray(content)
-    for _ in range(rng.choice([1, 1, 2, 4])):
-        at = rng.randrange(len(data)) if data else 0
-        kind = rng.randrange(6)
-        if kind <= 1 and data:
-            data[at] ^= 1 << rng.randrange(8)
-        elif kind == 2:
-            data[at : at + 4] = rng.choice(NUMBERS)
-        elif kind == 3:
-            del data[at:]
-        elif kind == 4:
-            del data[at : at + rng.randrange(1, 20)]
-        else:
-            data[at:at] = rng.randbytes(rng.randrange(1, 20))
-    return bytes(data)
-
-
-def damaged_text(rng: random.Random, text: str) -> bytes:
-    """Replace values of a config by values that cannot be."""
-    for _ in range(rng.choice([1, 1, 2, 3])):
-        lines = text.split("\n")
-        at = rng.randrange(len(lines))
-        key, colon, value = lines[at].partition(":")
-        lines[at] = rng.choice(
-            [
-                f"{key}: {rng.choice(NASTY)}",
-                lines[at][: rng.randrange(len(lines[at]) + 1)],
-                f"{key}{colon}{value}{rng.choice(NASTY)}",
-                f" {lines[at]}",
-            ]
-        )
-        text = "\n".join(lines)
-    return text.encode("utf-8", "replace")
-
-
-def samples(folder: Path) -> dict[str, tuple[bytes, Callable[[Path], object]]]:
-    """Make a small file of every format, each with the call that reads it."""
-    import h5py
-    from PIL import Image
-
-    rng, found = np.random.default_rng(0), {}
-
-    def reader(ndim: int) -> Callable[[Path], object]:
-        def read(path: Path) -> object:
-            whole = (read_image, read_labels)[path.stat().st_size % 2] if ndim == 2 else read_voxels
-            with open_picture(path, ndim) as picture:
-                picture.read(tuple(slice(0, min(length, 4)) for length in picture.size))
-            return whole(path)
-
-        return read
-
-    for name, size in (
-        ("a.tif", (40, 30)),
-        ("a.npy", (40, 30)),
-        ("b.tif", (6, 12, 9)),
-        ("b.npy", (6, 12, 9)),
-        ("b.nii", (6, 12, 9)),
-        ("b.nii.gz", (6, 12, 9)),
-    ):
-        voxels = rng.integers(0, 255, size).astype(np.uint8)
-        with create(folder / name, size, np.uint8) as add:
-            add(voxels)
-        found[name] = (folder / name).read_bytes(), reader(len(size))
-    for ending in ("png", "jpg", "bmp", "gif"):
-        for kind, shape in (("grey", (24, 20)), ("rgb", (24, 20, 3))):
-            path = folder / f"{kind}.{ending}"
-            Image.fromarray(rng.integers(0, 255, shape, dtype=np.uint8)).save(path)
-            found[path.name] = path.read_bytes(), reader(2)
-    with h5py.File(folder / "c.h5", "w") as file:
-        file.create_dataset("images", data=rng.random((2, 6, 5, 4), np.float32), compression="gzip")
-
-    def first_case(path: Path) -> object:
-        from segcli.files.hdf5 import HDF5
-
-        HDF5.members(path)
-        with HDF5.open(path, 3, 0) as volume:
-            return volume.read()
-
-    found["c.h5"] = (folder / "c.h5").read_bytes(), first_case
-    return found
 
 
 def judged(case: Case, folder: Path) -> tuple[str, str, float]:
@@ -156,9 +48,10 @@ def judged(case: Case, folder: Path) -> tuple[str, str, float]:
     path.write_bytes(make())
     begun = time.process_time()
     signal.setitimer(signal.ITIMER_PROF, LONGEST_S)
+    refused.clear()
     try:
         read(path)
-        verdict, place = "read", ""
+        verdict, place = "refused" if refused else "read", ""
     except SegcliError:
         verdict, place = "refused", ""
     except BaseException as error:
@@ -177,12 +70,16 @@ def batch(cases: list[Case], folder: Path) -> tuple[list[tuple[str, str, float]]
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MOST_BYTES, resource.RLIM_INFINITY))
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        with os.fdopen(write, "wb") as stream:
-            pickle.dump([judged(case, folder) for case in cases], stream)
-        os._exit(0)
+        try:
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            resource.setrlimit(
+                resource.RLIMIT_AS, (pages * resource.getpagesize() + MOST_BYTES, resource.RLIM_INFINITY)
+            )
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            with os.fdopen(write, "wb") as stream:
+                pickle.dump([judged(case, folder) for case in cases], stream)
+        finally:
+            os._exit(0)
     os.close(write)
     with os.fdopen(read, "rb") as stream:
         content = stream.read()
@@ -216,10 +113,103 @@ class Other(Exception):  # noqa: N818 - a fault of the program under test
     """A file was read with another content."""
 
 
+CONFIG = {
+    "name": "base",
+    "dataset": "vessels/dataset.yaml",
+    "data": {"batch_size": 2, "num_workers": 0, "patch_size": [32, 32], "limit_batches": 1},
+    "model": {"type": "unet", "depths": [2, 4]},
+    "training": {"epochs": 1, "loss": {"bce": 1.0, "dice": {"weight": 2.0}}, "metrics": ["dice"]},
+    "logging": {"tensorboard": False, "visualization_interval": None},
+    "inference": {"tile": [64, 64], "overlap": 0.25},
+    "seed": 1,
+    "device": "cpu",
+}
+RUN, EXPORT = "outputs/experiments/base/checkpoints/last.safetensors", "outputs/exports/base/base.onnx"
+
+
+class Tries:
+    """Makes damaged cases of everything that is read, from a run of one epoch and small files of every kind."""
+
+    def __init__(self, rng: random.Random, folder: Path) -> None:
+        self.rng = rng
+        Path("base.yaml").write_text(yaml.safe_dump(CONFIG))
+        for words in (
+            ["data", "sample", "vessels", "vessels", "--size", "64"],
+            ["train", "base.yaml"],
+            ["export", "base"],
+        ):
+            if run(words):
+                raise SystemExit("the run could not be made")
+        self.text, self.network = Path("base.yaml").read_text(), Path(EXPORT).read_bytes()
+        self.right, self.files = read_checkpoint(Path(RUN)), samples(folder / "whole")
+        self.weights, self.expected = {"m.safetensors": Path(RUN).read_bytes()}, {}
+        for name, content in (
+            ("m.pth", self.right.tensors), ("w.pth", {"state_dict": self.right.tensors, "epoch": 3}),
+        ):  # fmt: skip
+            torch.save(content, name)
+            self.weights[name] = Path(name).read_bytes()
+        for name, written in self.weights.items():
+            Path(name).write_bytes(written)
+            self.expected[name] = read_state_dict(Path(name))
+
+    def config(self) -> Case:
+        """Damage a config."""
+        content = damaged_text(self.rng, self.text)
+        return "m.yaml", lambda: content, lambda path: load_run(path, [])
+
+    def override(self) -> Case:
+        """Give a whole config overrides that cannot be."""
+        words = damaged_words(self.rng, self.text)
+        return "m.yaml", self.text.encode, lambda path: load_run(path, words)
+
+    def file(self) -> Case:
+        """Damage a data file."""
+        name = self.rng.choice(list(self.files))
+        content, read, is_text = self.files[name]
+        changed = (nasty if is_text and self.rng.random() < 0.7 else damaged)(self.rng, content)
+        return name, lambda: changed, read
+
+    def checkpoint(self) -> Case:
+        """Damage a checkpoint, which is read whole or for its tensors alone."""
+        content = damaged(self.rng, self.weights["m.safetensors"])
+        whole, right = self.rng.random() < 0.5, self.right
+
+        def same(path: Path) -> None:
+            found = read_checkpoint(path) if whole else None
+            refuse_others(read_tensors(path, hint="") if found is None else found.tensors, right.tensors)
+            if found is not None and json.dumps(found.header) != json.dumps(right.header):
+                raise Other("another header")
+
+        return "m.safetensors", lambda: content, same
+
+    def pretrained(self) -> Case:
+        """Damage a file of pretrained weights, of PyTorch or of segcli."""
+        name = self.rng.choice(list(self.weights))
+        content = damaged(self.rng, self.weights[name])
+        return name, lambda: content, lambda path: refuse_others(read_state_dict(path), self.expected[name])
+
+    def export(self) -> Case:
+        """Damage an exported network."""
+        content = damaged(self.rng, self.network)
+
+        def same(path: Path) -> None:
+            open_portable(path)
+            if content != self.network:
+                raise Other("another content")
+
+        return "m.onnx", lambda: content, same
+
+
+def refuse_others(tensors: dict[str, torch.Tensor], whole: dict[str, torch.Tensor]) -> None:
+    """Raise an error if a damaged file was read with other tensors."""
+    if tensors.keys() != whole.keys() or not all(torch.equal(tensors[key], whole[key]) for key in whole):
+        raise Other("other tensors")
+
+
 def main() -> None:
     """Make the files, try them, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, count in (("configs", 2000), ("files", 2000), ("checkpoints", 600), ("exports", 150), ("seed", 1)):
+    for name, count in DEFAULTS.items():
         parser.add_argument(f"--{name}", type=int, default=count)
     counts, rng = parser.parse_args(), random.Random()
     rng.seed(counts.seed)
@@ -227,71 +217,20 @@ def main() -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)
         os.chdir(folder)
-        run(["data", "sample", "vessels", "vessels", "--size", "64"])
-        config = {
-            "name": "base",
-            "dataset": "vessels/dataset.yaml",
-            "data": {"batch_size": 2, "num_workers": 0, "patch_size": [32, 32], "limit_batches": 1},
-            "model": {"type": "unet", "depths": [2, 4]},
-            "training": {"epochs": 1, "loss": {"bce": 1.0, "dice": {"weight": 2.0}}, "metrics": ["dice"]},
-            "logging": {"tensorboard": False, "visualization_interval": None},
-            "inference": {"tile": [64, 64], "overlap": 0.25},
-            "seed": 1,
-            "device": "cpu",
-        }
-        Path("base.yaml").write_text(yaml.safe_dump(config))
-        if run(["train", "base.yaml"]) or run(["export", "base"]):
-            raise SystemExit("the run could not be made")
-        last, network = (
-            Path("outputs/experiments/base/checkpoints/last.safetensors"),
-            Path("outputs/exports/base/base.onnx"),
-        )
-        right, files, text = read_checkpoint(last), samples(folder), Path("base.yaml").read_text()
-
-        def same_checkpoint(path: Path) -> None:
-            found = read_checkpoint(path) if rng.random() < 0.5 else None
-            tensors = read_tensors(path, hint="") if found is None else found.tensors
-            whole = tensors.keys() == right.tensors.keys() and all(
-                torch.equal(tensors[key], right.tensors[key]) for key in tensors
-            )
-            if not whole or (found is not None and json.dumps(found.header) != json.dumps(right.header)):
-                raise Other("another content")
-
-        def same_network(path: Path) -> None:
-            open_portable(path)
-            if path.read_bytes() != network.read_bytes():
-                raise Other("another content")
-
-        def one_file() -> Case:
-            name = rng.choice(list(files))
-            content = damaged(rng, files[name][0])
-            return name, lambda: content, files[name][1]
-
-        def one_of(name: str, content: bytes, read: Callable[[Path], object]) -> Case:
-            return name, lambda: content, read
-
+        tries = Tries(rng, folder)
         print(
             "| what | tried | refused in words | read | faults | longest s | most MiB |\n|---|---|---|---|---|---|---|"
         )
-        faults = tried(
-            "configs",
-            counts.configs,
-            lambda: one_of("m.yaml", damaged_text(rng, text), lambda path: load_run(path, [])),
-            folder,
-        )
-        faults += tried("data files", counts.files, one_file, folder)
-        faults += tried(
-            "checkpoints",
-            counts.checkpoints,
-            lambda: one_of("m.safetensors", damaged(rng, last.read_bytes()), same_checkpoint),
-            folder,
-        )
-        faults += tried(
-            "exported files",
-            counts.exports,
-            lambda: one_of("m.onnx", damaged(rng, network.read_bytes()), same_network),
-            folder,
-        )
+        faults = 0
+        for what, count, make in (
+            ("configs", counts.configs, tries.config),
+            ("overrides", counts.overrides, tries.override),
+            (f"data files of {len(tries.files)} kinds", counts.files, tries.file),
+            ("checkpoints", counts.checkpoints, tries.checkpoint),
+            ("pretrained weights", counts.weights, tries.pretrained),
+            ("exported files", counts.exports, tries.export),
+        ):
+            faults += tried(what, count, make, folder)
         os.chdir("/")
     raise SystemExit(bool(faults))
 

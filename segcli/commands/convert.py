@@ -26,6 +26,7 @@ from segcli.datasets import SPLITS
 from segcli.datasets._volumes import decathlon_names
 from segcli.engine.events import Listener
 from segcli.files import ending_of, endings, is_picture_folder, open_picture, read_header, stem_of
+from segcli.files._hdf5_writing import writing
 from segcli.files.tiff import TIFF
 
 __all__ = ["ConvertOptions", "convert"]
@@ -304,7 +305,7 @@ def _write(
     dtype = like.dtype if like.dtype in (np.uint8, np.uint16) else np.float32
     channels = () if like.channels == 1 else (like.channels,)
     count, masks = len(cases), (len(cases), len(numbers), *size)
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with replacing(path) as temporary, writing(temporary) as file:
         file.create_dataset(
             "images", (count, *channels, *size), dtype, chunks=(1, *channels, *size), compression="gzip"
         )

@@ -2,9 +2,11 @@
 
 import json
 import os
+import platform
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +21,34 @@ __all__ = [
     "replacing",
     "shown",
     "told_when_full",
+    "unfinished",
     "write_text",
     "write_yaml",
     "yaml_text",
 ]
 
 
+LONGEST_NAME = 255
+"""Longest name of a file in bytes."""
+_tidied: set[Path] = set()
+"""Folders from which this process has removed leftovers."""
+
+
 @contextmanager
 def replacing(path: Path, *, synced: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; afterwards the written file replaces `path` atomically.
+
+    The first file that a process writes into a folder removes what killed processes left unfinished there.
 
     Args:
         path: The file to replace.
         synced: Flush the data to the disk before the rename, so that a power cut leaves either the old or the new
             file. Switch it off for many small files that can be made again: waiting for the disk takes time.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = unfinished(path)
     with told_when_full(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _tidy_once(path.parent)
         try:
             yield temporary
             if synced:
@@ -48,6 +60,26 @@ def replacing(path: Path, *, synced: bool = True) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def unfinished(path: Path) -> Path:
+    """Name the temporary file beside `path` by this machine and this process, which write it."""
+    end = f".{_machine()}-{os.getpid()}.part"
+    fits = len(path.name.encode()) + len(end) < LONGEST_NAME
+    return path.with_name(f".{path.name if fits else f'{zlib.crc32(path.name.encode()):08x}'}{end}")
+
+
+def _machine() -> str:
+    """Return a short name of this machine: others may write to the same folder, and their processes are not ours."""
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+def _tidy_once(folder: Path) -> None:
+    place = folder.absolute()
+    if place not in _tidied:
+        _tidied.add(place)
+        with suppress(OSError):
+            remove_leftovers(folder)
+
+
 def remove_leftovers(folder: Path, *, locked: bool = False) -> None:
     """Remove the unfinished temporary files of killed processes from a folder.
 
@@ -57,8 +89,8 @@ def remove_leftovers(folder: Path, *, locked: bool = False) -> None:
             a container, many processes have the same number.
     """
     for path in folder.glob(".*.part"):
-        number = path.name.removesuffix(".part").rpartition(".")[2]
-        if number.isdigit() and (locked or not _is_running(int(number))):
+        machine, _, number = path.name.removesuffix(".part").rpartition(".")[2].rpartition("-")
+        if number.isdigit() and (locked or (machine in ("", _machine()) and not _is_running(int(number)))):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:

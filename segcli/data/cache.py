@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 
 from segcli.core.errors import ConfigError
-from segcli.core.files import replacing
+from segcli.core.files import remove_leftovers, replacing
 from segcli.core.types import Array
 from segcli.data.pipeline import Pipeline, Source
 from segcli.data.samples import Case, Sample
@@ -119,6 +119,7 @@ class DiskCache:
         self.folder = folder
         self.settings = settings
         """All settings that change the decoded pixels, as text."""
+        remove_leftovers(folder)  # a full cache writes nothing, and no write would remove them
 
     def read(self, case: Case) -> Sample:
         """Return the decoded case, from its file or, the first time, from the source."""

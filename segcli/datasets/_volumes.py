@@ -1,7 +1,6 @@
 """Common part of layouts of volumes: several structures per case; predictions keep the format of their input."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from segcli.core.errors import DataError
+from segcli.core.files import remove_leftovers, shown, told_when_full, unfinished
 from segcli.core.names import printable, safe_name
 from segcli.core.text import read_json
 from segcli.core.types import Array, ConfigModel
@@ -51,6 +51,7 @@ class Volumes(Layout):
         super().__init__(config, spec)
         self.keys = config
         self._collected: dict[Path, Path] = {}
+        self._lost: set[Path] = set()
         self.excludes = spec.task == "multiclass"
         """Tells whether classes exclude each other."""
 
@@ -170,8 +171,14 @@ class Volumes(Layout):
         count = self.spec.num_classes
         if case.index is not None:
             masks = 1 if self.excludes else count
-            with HDF5.appending(self._part(target), case.image, case.index, size, masks) as add:
-                yield add
+            part = self._part(target)
+            with told_when_full(target):
+                try:
+                    with HDF5.appending(part, case.image, case.index, size, masks) as add:
+                        yield add
+                except OSError:
+                    self._lost |= set() if part.exists() else {target}
+                    raise
             return
         example = np.zeros((1, 1, 1) if self.excludes else (1, 1, 1, count), np.uint8)
         with create(target, size, self.labels(example).dtype, like=case.image) as add:
@@ -200,8 +207,13 @@ class Volumes(Layout):
 
     def _part(self, target: Path) -> Path:
         """Name the temporary file that collects predictions; remove one that an interrupted prediction left."""
+        if target in self._lost:  # a new file would lack the volumes before
+            raise DataError(
+                f"cannot write `{shown(target)}` (an earlier write failed)", hint="free space there, and predict again"
+            )
         if target not in self._collected:
-            part = target.with_name(f".{target.name}.{os.getpid()}.part")
+            part = unfinished(target)
+            remove_leftovers(target.parent)
             part.unlink(missing_ok=True)
             self._collected[target] = part
         return self._collected[target]

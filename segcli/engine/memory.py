@@ -1,6 +1,8 @@
 """Memory use of a run's device, for the progress line and for `memory.csv` in the run folder."""
 
+import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,8 +87,9 @@ class MemoryLog:
             return
         lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
         kept = [line for line in lines[1:] if _is_before(line, (epoch, batch))]
-        if len(kept) < len(lines) - 1:
-            write_text(self.path, "".join([f"{COLUMNS}\n", *kept]))
+        whole = [f"{COLUMNS}\n", *kept]
+        if whole != lines:
+            write_text(self.path, "".join(whole))
 
     def epoch_begins(self) -> None:
         """Reset the peak at the start of an epoch."""
@@ -107,9 +110,21 @@ class MemoryLog:
         sizes = (memory.allocated, memory.reserved, memory.peak, memory.free, memory.total)
         line = f"{elapsed_s:.1f},{epoch},{batch},{stage}," + ",".join(f"{size / 2**20:.1f}" for size in sizes)
         with told_when_full(self.path):
-            begun = self.path.exists()
-            with self.path.open("a", encoding="utf-8") as stream:
-                stream.write(line + "\n" if begun else f"{COLUMNS}\n{line}\n")
+            size = self.path.stat().st_size if self.path.exists() else 0
+            try:
+                with self.path.open("a", encoding="utf-8") as stream:
+                    stream.write(f"{line}\n" if size else f"{COLUMNS}\n{line}\n")
+            except OSError:
+                self._undo(size)
+                raise
+
+    def _undo(self, size: int) -> None:
+        """Remove what of a line was written before the disk was full."""
+        with suppress(OSError):
+            if size:
+                os.truncate(self.path, size)
+            else:
+                self.path.unlink(missing_ok=True)
 
 
 def _is_before(line: str, place: tuple[int, int]) -> bool:

@@ -12,11 +12,11 @@ import h5py
 import numpy as np
 
 from segcli.core.errors import DataError
-from segcli.core.files import told_when_full
 from segcli.core.names import printable, safe_name
 from segcli.core.types import Array
 from segcli.files import HINT, KEPT, LARGE, Add, FileFormat, Picture, Window, reading
 from segcli.files._hdf5_content import never_written, numbers_in, strings_in, unwritten
+from segcli.files._hdf5_writing import writing
 
 __all__ = ["HDF5"]
 
@@ -93,13 +93,16 @@ class HDF5(FileFormat):
             index: Position of the volume.
             size: Size of the volume.
             count: Masks of each volume.
+
+        Raises:
+            OSError: The file cannot be written; it is removed.
         """
         with HDF5(source).reading() as volumes:
             cases = len(_images(source, volumes))
             names = HDF5.names_in(volumes, cases)
         part.parent.mkdir(parents=True, exist_ok=True)
         most = CHUNK if np.prod(size, dtype=np.int64) >= LARGE else max(size)
-        with told_when_full(part), h5py.File(part, "a") as file:
+        with writing(part) as file:
             if "masks" not in file:
                 chunks = (1, 1, *(min(length, most) for length in size))
                 file.create_dataset("masks", (cases, count, *size), np.uint8, chunks=chunks, compression="gzip")

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segcli.core.errors import DataError
-from segcli.core.files import told_when_full
+from segcli.core.files import remove_leftovers, told_when_full, unfinished
 from segcli.core.names import printable
 from segcli.core.optional import optional
 from segcli.core.types import Array
@@ -57,9 +57,10 @@ class Zarr(FileFormat):
     ) -> Iterator[Add]:
         """Write chunks as planes arrive; keep the axes and the scale of an OME-Zarr group."""
         zarr = optional("zarr", extra="slides", purpose=f"`{path}`")
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        temporary = unfinished(path)
         with told_when_full(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(path.parent)
             shutil.rmtree(temporary, ignore_errors=True)
             try:
                 scales = like.scales() if isinstance(like, _ZarrArray) else None

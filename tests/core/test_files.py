@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from segcli.core.files import plain, read_keys, replacing, shown, write_yaml
+from segcli.core.files import plain, read_keys, replacing, shown, unfinished, write_text, write_yaml
 from segcli.core.randomness import generator, seed_of
 
 
@@ -25,6 +25,23 @@ def test_a_writer_that_fails_leaves_the_old_file_whole(tmp_path):
         write_half(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_first_write_into_a_folder_removes_what_killed_processes_of_this_machine_left(tmp_path):
+    mine, other = unfinished(tmp_path / "a.txt"), tmp_path / ".a.txt.0123abcd-99999999.part"
+    killed = mine.with_name(mine.name.replace(f"-{os.getpid()}.", "-99999999."))
+    kept = {mine, other, tmp_path / ".a.part", tmp_path / "b.99999999.part", tmp_path / "sub"}
+    for path in (*kept, killed, tmp_path / ".a.99999999.part"):
+        path.write_text("half")
+    write_text(tmp_path / "b.txt", "whole")
+    assert set(tmp_path.iterdir()) == kept | {tmp_path / "b.txt"}
+
+
+def test_the_longest_name_has_an_unfinished_file_beside_it_too(tmp_path):
+    for letter in "ab":
+        write_text(tmp_path / (letter * 255), letter)
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"a", "b"}
+    assert len({unfinished(tmp_path / (letter * length)) for letter in "ab" for length in (230, 231, 254, 255)}) == 8
 
 
 @pytest.mark.parametrize("content", [b"- a: [", b"- 1", b"", b"\xff\xfe\x00", b"a: 2026-99-99", b"[" * 20000, None])

@@ -263,6 +263,17 @@ def test_a_damaged_file_of_the_disk_cache_is_decoded_anew(tmp_path):
         }
 
 
+def test_a_full_disk_cache_keeps_no_file_that_a_killed_process_left(tmp_path):
+    folder = tmp_path / "cache"
+    case = Case("1", tmp_path / "1.png")
+    case.image.write_bytes(b"x")
+    DiskCache(Drawn(), folder, "settings").read(case)
+    whole = set(folder.iterdir())
+    (folder / ".1.npz.99999999.part").write_bytes(b"half")
+    assert DiskCache(Drawn(), folder, "settings").read(case) is not None
+    assert set(folder.iterdir()) == whole
+
+
 def test_files_that_vanish_are_told_by_the_source_with_a_disk_cache_too(tmp_path):
     class Gone:
         def read(self, case):

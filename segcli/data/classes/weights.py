@@ -1,6 +1,7 @@
 """Class weights that compensate for how often each class occurs."""
 
 import json
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -66,13 +67,22 @@ def class_pixels(reader: _Reader, cases: Sequence[Case], num_classes: int, cache
     Raises:
         DataError: A mask cannot be read.
     """
-    if cache is not None and cache.is_file():
-        kept = np.array(json.loads(cache.read_text(encoding="utf-8")), np.int64)
-        if kept.shape == (len(cases), num_classes):
-            return kept
+    kept = None if cache is None else _kept(cache)
+    if kept is not None and kept.shape == (len(cases), num_classes):
+        return kept
 
     with ThreadPoolExecutor() as pool:  # decoders release the interpreter lock
         pixels = np.stack(list(pool.map(reader.truth_of, cases)))
     if cache is not None:
-        write_text(cache, json.dumps(pixels.tolist()))
+        write_text(cache, json.dumps({"pixels": pixels.tolist(), "checksum": zlib.crc32(pixels.tobytes())}))
     return pixels
+
+
+def _kept(cache: Path) -> Array | None:
+    """Read the counts of a cache; None if there is no file, or a damaged one."""
+    try:
+        stored = json.loads(cache.read_text(encoding="utf-8"))
+        pixels = np.array(stored["pixels"], np.int64)
+        return pixels if zlib.crc32(pixels.tobytes()) == stored["checksum"] else None
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None

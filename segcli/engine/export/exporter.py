@@ -1,6 +1,7 @@
 """Write a network to a portable file: ONNX, TorchScript, torch.export."""
 
 import copy
+import io
 import json
 import logging
 import warnings
@@ -168,6 +169,8 @@ def describe(parts: Assembly, *, epoch: int, precision: str, baked: str | None) 
 def write_file(path: Path, kind: Format, network: Exportable, description: Description, example: Array) -> None:
     """Write the network to a file; batch and spatial sizes stay variable.
 
+    PyTorch writes into memory: its own writer aborts the process when the disk is full.
+
     Args:
         path: File to write.
         kind: Format of the file.
@@ -179,15 +182,16 @@ def write_file(path: Path, kind: Format, network: Exportable, description: Descr
     with torch.no_grad(), _hushed():
         if kind == "torchscript":
             traced = torch.jit.trace(network, (image,), strict=False, check_trace=False)  # type: ignore[no-untyped-call]
-            traced.save(str(path), _extra_files={f"{KEY}.json": description.as_json()})
+            path.write_bytes(traced.save_to_buffer(_extra_files={f"{KEY}.json": description.as_json()}))
             return
         sizes = _free_sizes(description)
         if kind == "onnx":
             _write_onnx(path, network, description, image, sizes)
             return
         program = torch.export.export(network, (image,), dynamic_shapes={"image": sizes})
-        with path.open("wb") as stream:
-            torch.export.save(program, stream, extra_files={f"{KEY}.json": description.as_json()})
+        content = io.BytesIO()
+        torch.export.save(program, content, extra_files={f"{KEY}.json": description.as_json()})
+        path.write_bytes(content.getbuffer())
 
 
 @contextmanager

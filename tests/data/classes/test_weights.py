@@ -61,6 +61,9 @@ def test_only_valid_pixels_are_counted_and_masks_are_read_once(tmp_path):
     assert first.tolist() == [[1, 1, 0], [1, 2, 0]]
     assert np.array_equal(class_pixels(masks, cases, 3, cache), first)
     assert masks.reads == 2
-    cache.write_text("[[1]]")  # of another data set
-    assert np.array_equal(class_pixels(masks, cases, 3, cache), first)
-    assert masks.reads == 4
+    written = cache.read_text()
+    for damaged in ("[[1]]", "", "[" * 20000, written.replace("2", "3", 1), written.replace("[", "{"), "{}"):
+        masks.reads = 0
+        cache.write_text(damaged)
+        assert np.array_equal(class_pixels(masks, cases, 3, cache), first)
+        assert (masks.reads, cache.read_text()) == (2, written)

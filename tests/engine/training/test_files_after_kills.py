@@ -2,12 +2,15 @@
 
 import csv
 import re
+import resource
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.summary.writer import event_file_writer
 
+from segcli.core.errors import DataError
 from segcli.engine.memory import COLUMNS, MemoryLog
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.training import trainer, watching
@@ -162,3 +165,30 @@ def test_lines_of_memory_after_the_checkpoint_and_half_lines_are_removed(tmp_pat
     assert folder.memory.read_text() == "".join([f"{COLUMNS}\n", *lines[:3]])
     MemoryLog(folder.memory, "cpu").rewind(epoch=1, batch=0)
     assert folder.memory.read_text() == f"{COLUMNS}\n"
+
+
+@pytest.mark.parametrize("cut", ["", "elapsed_s,epo", COLUMNS])
+def test_a_table_of_memory_that_was_cut_off_in_its_heading_gets_it_back(tmp_path, cut):
+    log = MemoryLog(tmp_path / "memory.csv", torch.device("cpu"))
+    log.path.write_text(cut)
+    log.rewind(epoch=1, batch=0)
+    log.close_stage(elapsed_s=1.0, epoch=1, batch=3, stage="train")
+    heading, line = log.path.read_text().splitlines()
+    assert (heading, line.split(",")[1:4]) == (COLUMNS, ["1", "3", "train"])
+
+
+def test_a_line_of_memory_that_does_not_fit_on_the_disk_is_taken_back(tmp_path):
+    log = MemoryLog(tmp_path / "memory.csv", torch.device("cpu"))
+    place = {"elapsed_s": 1.0, "epoch": 1, "batch": 3, "stage": "train"}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for room, content in ((30, None), (len(COLUMNS) + 70, f"{COLUMNS}\n")):
+        if content is not None:
+            log.close_stage(**place)
+        whole = log.path.read_bytes() if content else None
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+        try:
+            with pytest.raises(DataError, match="cannot write"):
+                log.close_stage(**place)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert (log.path.read_bytes() if log.path.exists() else None) == whole
