@@ -8,7 +8,6 @@ Differs from the paper: volumes, batch normalisation, and convolutions without b
 
 import math
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationInfo, field_validator

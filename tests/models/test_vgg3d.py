@@ -73,7 +73,8 @@ def loaded(path, **config):
 def test_features_of_blocks_with_other_convolutions_are_refused_with_the_numbers_that_fit(tmp_path):
     other = build(seed=1, convolutions=[1, 3, 2])
     torch.save(other.state_dict(), tmp_path / "net.pt")
-    with pytest.raises(CheckpointError, match="have 1, 3, 2 convolutions, those of `model.convolutions` 2, 2, 2") as it:
+    told = r"have 1, 3, 2 convolutions, those of `model.convolutions` 2, 2, 2"
+    with pytest.raises(CheckpointError, match=told) as it:
         loaded(tmp_path / "net.pt", convolutions=2)
     assert it.value.hint == "set `model.convolutions=[1, 3, 2]`"
     fitting, _ = loaded(tmp_path / "net.pt", convolutions=[1, 3, 2])

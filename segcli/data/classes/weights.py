@@ -1,7 +1,5 @@
 """Class weights that compensate for how often each class occurs."""
 
-import json
-import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +7,7 @@ from typing import Literal, Protocol, get_args
 
 import numpy as np
 
-from segcli.core.files import write_text
+from segcli.core.kept import keep, kept
 from segcli.core.types import Array
 from segcli.data.samples import Case
 
@@ -67,22 +65,20 @@ def class_pixels(reader: _Reader, cases: Sequence[Case], num_classes: int, cache
     Raises:
         DataError: A mask cannot be read.
     """
-    kept = None if cache is None else _kept(cache)
-    if kept is not None and kept.shape == (len(cases), num_classes):
-        return kept
+    counts = None if cache is None else _kept(cache)
+    if counts is not None and counts.shape == (len(cases), num_classes):
+        return counts
 
     with ThreadPoolExecutor() as pool:  # decoders release the interpreter lock
         pixels = np.stack(list(pool.map(reader.truth_of, cases)))
     if cache is not None:
-        write_text(cache, json.dumps({"pixels": pixels.tolist(), "checksum": zlib.crc32(pixels.tobytes())}))
+        keep(cache, {"pixels": pixels.tolist()})
     return pixels
 
 
 def _kept(cache: Path) -> Array | None:
     """Read the counts of a cache; None if there is no file, or a damaged one."""
     try:
-        stored = json.loads(cache.read_text(encoding="utf-8"))
-        pixels = np.array(stored["pixels"], np.int64)
-        return pixels if zlib.crc32(pixels.tobytes()) == stored["checksum"] else None
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return np.array((kept(cache) or {})["pixels"], np.int64)
+    except (KeyError, ValueError, TypeError, OverflowError):
         return None

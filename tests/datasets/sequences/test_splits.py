@@ -187,7 +187,7 @@ def test_include_and_exclude_take_from_a_drawn_split_and_other_runs_keep_it(layo
         fewer = layout(**keys, **choice)
         left = {split: [key for key in keys_of if "Video_001" not in key] for split, keys_of in drawn.items()}
         assert {split: [case.id for case in fewer.all_cases(split)] for split in drawn} == left
-        assert fewer.division().warning is None
+        assert fewer.division().warnings == []
     assert file.read_bytes() == written
     assert ids(layout(**keys)) == drawn
 
