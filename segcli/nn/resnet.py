@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from segcli.core.errors import CheckpointError, ConfigError
 from segcli.core.torchvision_ops import torchvision_models
-from segcli.nn.state_dict import read_tensors
+from segcli.nn.state_dict import for_channels, read_tensors
 
 __all__ = ["ResNet"]
 
@@ -69,9 +69,8 @@ class ResNet(nn.Module):
         read = read_tensors(path, hint=HINT, sha256=sha256)
         tensors = {name: value for name, value in read.items() if not name.startswith("fc.")}
         expected = self.body.state_dict()
-        first = tensors.get("conv1.weight")
-        if first is not None and first.shape[1] == 3 != expected["conv1.weight"].shape[1]:
-            tensors["conv1.weight"] = _for_channels(first, expected["conv1.weight"].shape[1])
+        if "conv1.weight" in tensors:
+            tensors["conv1.weight"] = for_channels(tensors["conv1.weight"], like=expected["conv1.weight"])
         _refuse_others(tensors, expected, path, self.name)
         self.body.load_state_dict(tensors, strict=False)  # old files lack `num_batches_tracked`, which is never read
 
@@ -117,9 +116,3 @@ def _refuse_others(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
     found = [f"{len(keys)} {word}: {', '.join(keys[:3])}" for word, keys in faults.items() if keys]
     if found:
         raise CheckpointError(f"`{path}` does not fit the backbone `{name}` ({'; '.join(found)})", hint=HINT)
-
-
-def _for_channels(weight: Tensor, channels: int) -> Tensor:
-    """Convert weights `(K, 3, h, w)` to another number of input channels."""
-    repeated = weight.repeat(1, -(-channels // 3), 1, 1)[:, :channels]
-    return weight.sum(dim=1, keepdim=True) if channels == 1 else repeated * (3.0 / channels)

@@ -15,7 +15,7 @@ from torch import Tensor
 from segcli.core.errors import CheckpointError, ConfigError
 from segcli.nn.tensor_files import OWN_PREFIXES, matches, metadata
 
-__all__ = ["Fit", "Sha256", "fitted", "read_state_dict", "read_tensors"]
+__all__ = ["Fit", "Sha256", "fitted", "for_channels", "read_state_dict", "read_tensors"]
 
 HINT = "give a state dict of tensors: a `.safetensors` of segcli, or a `.pt` saved with `torch.save(net.state_dict())`"
 WRAPPERS = ("state_dict", "model_state_dict")
@@ -152,6 +152,21 @@ def fitted(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, wit
     fit.loaded = {name: fit.loaded[name] for name in expected if name in fit.loaded}
     fit.missing = [name for name in expected if name not in fit.loaded and not name.endswith("num_batches_tracked")]
     return fit
+
+
+def for_channels(weight: Tensor, *, like: Tensor) -> Tensor:
+    """Convert first weights `(K, 3, *kernel)` to the input channels of `like`; other weights stay as they are.
+
+    The weights are repeated over the channels and scaled, so that a grey image gives the same output as three equal
+    channels.
+    """
+    channels = like.shape[1]
+    if weight.shape[1] != 3 or channels == 3 or weight.shape[0] != like.shape[0] or weight.shape[2:] != like.shape[2:]:
+        return weight
+    if channels == 1:
+        return weight.sum(dim=1, keepdim=True)
+    repeats = [1, -(-channels // 3), *[1] * (weight.ndim - 2)]
+    return weight.repeat(repeats)[:, :channels] * (3.0 / channels)
 
 
 def _shape(value: Tensor) -> str:
