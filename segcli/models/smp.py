@@ -136,7 +136,7 @@ class SMP(Network):
         @classmethod
         def small(cls) -> Self:
             """Choose few stages and few channels."""
-            return cls(encoder="mobilenet_v2", encoder_depth=2, decoder_channels=[8, 4])
+            return cls(encoder="resnet18", encoder_depth=2, decoder_channels=[8, 4])
 
         @field_validator("encoder")
         @classmethod
