@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from torch import Tensor, nn
 
-from segcli.core.errors import ConfigError
+from segcli.core.errors import ConfigError, Stopped
 from segcli.core.registry import same_name
 from segcli.core.types import ConfigModel, FilePath, IOSpec, Positive
 from segcli.models import Network
@@ -185,10 +185,10 @@ class SMP(Network):
         config = self.config
         if config.weights is None:
             return []
+        path = config.weights
+        if isinstance(path, str):
+            path = cached(config.encoder, path, self.encoder)
         named = isinstance(config.weights, str)
-        path = (
-            cached(config.encoder, config.weights, self.encoder) if isinstance(config.weights, str) else config.weights
-        )
         return load_encoder(self, path, name=config.encoder, sha256=config.weights_sha256, only_encoder=named)
 
     def activation_layers(self) -> list[str]:
@@ -230,6 +230,8 @@ def _made(config: SMP.Config, io: IOSpec) -> tuple[Any, int]:
             channels = io.in_channels, io.outputs[io.pixels]
             stride = least_multiple(network, channels, network.encoder.output_stride)
             return without_unused(network, channels, stride), stride
+    except (MemoryError, Stopped):
+        raise
     except Exception as error:  # of many kinds: each encoder checks what it can do in its own way
         raise ConfigError(
             f"model `smp` cannot join `architecture: {config.architecture}` and `encoder: {config.encoder}` ({error})",
@@ -247,7 +249,9 @@ def _of_any_size(kind: Any, arguments: dict[str, Any]) -> Any:
     for more in ANY_SIZE:
         try:
             network = kind(**arguments, **more)
-        except TypeError:
+        except TypeError as error:
+            if not any(f"'{key}'" in str(error) for key in more):
+                raise
             continue
         if arguments.get("decoder_readout") == "cat" and not network.encoder.has_prefix_tokens:
             return kind(**{**arguments, "decoder_readout": "ignore"}, **more)
