@@ -160,9 +160,10 @@ def for_channels(weight: Tensor, *, like: Tensor) -> Tensor:
     The weights are repeated over the channels and scaled, so that a grey image gives the same output as three equal
     channels.
     """
-    channels = like.shape[1]
-    if weight.shape[1] != 3 or channels == 3 or weight.shape[0] != like.shape[0] or weight.shape[2:] != like.shape[2:]:
+    is_first = weight.ndim > 2 and weight.shape[1] == 3
+    if not is_first or weight.ndim != like.ndim or weight[:, 0].shape != like[:, 0].shape or like.shape[1] == 3:
         return weight
+    channels = like.shape[1]
     if channels == 1:
         return weight.sum(dim=1, keepdim=True)
     repeats = [1, -(-channels // 3), *[1] * (weight.ndim - 2)]

@@ -166,7 +166,7 @@ def load_encoder(
     known = {_plain(key): key for key in expected}
     tensors = {known.get(_plain(key), key): value for key, value in read_state_dict(path, sha256=sha256).items()}
     for key, value in tensors.items():
-        if key.startswith(ENCODER) and key in expected and value.ndim == 4:
+        if key.startswith(ENCODER) and key in expected:
             tensors[key] = for_channels(value, like=expected[key])
     fit = fitted(tensors, expected)
     missing = [key for key in fit.missing if key.startswith(ENCODER)]
