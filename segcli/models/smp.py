@@ -3,8 +3,8 @@
 Source: Iakubovskii, "Segmentation Models PyTorch", https://github.com/qubvel-org/segmentation_models.pytorch; Wightman,
 "PyTorch Image Models", https://github.com/huggingface/pytorch-image-models.
 
-Differs from the source: nothing is downloaded, layers that no output depends on are left out, and vision transformers
-take images of any size.
+Differs from the source: nothing is downloaded, layers that are never called are left out, and vision transformers take
+images of any size.
 """
 
 import warnings

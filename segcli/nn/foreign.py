@@ -1,4 +1,4 @@
-"""Networks of other packages: made also where tensors have no values, and without layers that nothing depends on."""
+"""Networks of other packages: made also where tensors have no values, and without layers that are never called."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -66,19 +66,26 @@ def least_multiple(network: nn.Module, channels: tuple[int, int], stride: int) -
 
 
 def without_unused(network: Made, channels: tuple[int, int], size: int) -> Made:
-    """Take layers out that no output depends on, such as the last norm of an encoder that is made for classification.
+    """Take layers out that are never called, such as the last norm of an encoder that is made for classification.
 
     Args:
         network: A network as in `least_multiple`.
         channels: Channels of the image and of the mask.
         size: Height and width that the network takes.
     """
-    found, weights = _tried(network, channels, (size, size))
+    called: set[nn.Module] = set()
+    hooks = [each.register_forward_pre_hook(lambda module, _: called.add(module)) for each in network.modules()]
+    try:
+        found, weights = _tried(network, channels, (size, size))
+    finally:
+        for hook in hooks:
+            hook.remove()
     found.sum().backward()  # type: ignore[no-untyped-call]
     unused = {name for name, value in weights.items() if value.grad is None}
     for path, module in list(network.named_modules()):
         own = [f"{path}.{name}" for name, _ in module.named_parameters(recurse=False)]
-        if own and unused.issuperset(own) and not list(module.children()):
+        # what is called stays, even if its output is dropped: the layers behind it need its shape
+        if own and unused.issuperset(own) and module not in called and not list(module.children()):
             network.set_submodule(path, nn.Identity())
     return network
 
