@@ -7,10 +7,10 @@ from typing import Any
 
 from segcli.core.files import write_text
 
-__all__ = ["keep", "kept"]
+__all__ = ["read_kept", "write_kept"]
 
 
-def keep(path: Path, values: dict[str, Any]) -> None:
+def write_kept(path: Path, values: dict[str, Any]) -> None:
     """Write values with their checksum.
 
     Raises:
@@ -20,7 +20,7 @@ def keep(path: Path, values: dict[str, Any]) -> None:
     write_text(path, json.dumps({"values": values, "checksum": zlib.crc32(content.encode())}))
 
 
-def kept(path: Path) -> dict[str, Any] | None:
+def read_kept(path: Path) -> dict[str, Any] | None:
     """Read values; None if there is no file, or a damaged one."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))

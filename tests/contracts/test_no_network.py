@@ -26,6 +26,9 @@ ROOT = Path(__file__).parents[2]
 HOMES = {
     "onnxruntime": ("segcli/core/onnx_runtime.py", "ORT_DISABLE_TELEMETRY"),
     "albumentations": ("segcli/data/transforms.py", "NO_ALBUMENTATIONS_UPDATE"),
+    "segmentation_models_pytorch": ("segcli/nn/zoo.py", "HF_HUB_OFFLINE"),
+    "timm": ("segcli/nn/zoo.py", "HF_HUB_OFFLINE"),
+    "huggingface_hub": ("segcli/nn/zoo.py", "HF_HUB_OFFLINE"),
 }
 """The only file that imports a package which would call home, and the variable that keeps it quiet."""
 SWITCHES = [switch for _, switch in HOMES.values()]
@@ -51,6 +54,8 @@ CASES: list[tuple[str, str, int]] = [  # in this order: onnxruntime reports some
     ("predict", "data/test/image/00.png --model=https://example.invalid/a.onnx", 2),
     ("train", "tiny.yaml dataset.paths.root=https://example.invalid/data", 2),
     ("train", "pretrained.yaml", 2),
+    ("train", "zoo.yaml", 2),
+    ("train", "zoo.yaml model.encoder=tu-resnet18", 2),
 ]
 ADDRESS = "http://example.invalid/a.tif"
 DRIVER = """
@@ -129,6 +134,8 @@ def prepare(folder):
     write_experiment(folder / "tiny.yaml", values)
     pretrained = {"type": "deeplabv3_plus", "backbone": "resnet18", "weights": "imagenet"}
     write_experiment(folder / "pretrained.yaml", {**values, "name": "pretrained", "model": pretrained})
+    zoo = {"type": "smp", "encoder": "resnet18", "weights": "imagenet"}
+    write_experiment(folder / "zoo.yaml", {**values, "name": "zoo", "model": zoo})
     split = {"paths": {"root": "data/train"}, "split": {"by": "fraction", "val": 0.3}}
     write_experiment(folder / "split.yaml", {**values["dataset"], **split})
     old = {"dataset": {"root": "data"}, "model": "unet", "epochs": 3, "lr": 0.001, "loss": "bce_dice"}
@@ -163,6 +170,11 @@ def test_no_command_reaches_for_another_machine_from_a_library(watched):
 def test_no_library_keeps_an_identifier_of_this_machine(watched, cache):
     assert watched.done.returncode == 0
     assert [path for path in cache.rglob("*") if re.search(r"microsoft|onnxruntime|device.?id", path.name, re.I)] == []
+
+
+def test_no_library_of_the_zoo_writes_a_cache(watched, cache):
+    assert watched.done.stderr.count("and segcli downloads nothing") == 3
+    assert [path for path in cache.rglob("*") if re.search(r"huggingface|timm|smp", path.name, re.I)] == []
 
 
 @pytest.mark.parametrize("tool", network.TOOLS)

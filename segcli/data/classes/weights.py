@@ -7,7 +7,7 @@ from typing import Literal, Protocol, get_args
 
 import numpy as np
 
-from segcli.core.kept import keep, kept
+from segcli.core.kept import read_kept, write_kept
 from segcli.core.types import Array
 from segcli.data.samples import Case
 
@@ -72,13 +72,13 @@ def class_pixels(reader: _Reader, cases: Sequence[Case], num_classes: int, cache
     with ThreadPoolExecutor() as pool:  # decoders release the interpreter lock
         pixels = np.stack(list(pool.map(reader.truth_of, cases)))
     if cache is not None:
-        keep(cache, {"pixels": pixels.tolist()})
+        write_kept(cache, {"pixels": pixels.tolist()})
     return pixels
 
 
 def _kept(cache: Path) -> Array | None:
     """Read the counts of a cache; None if there is no file, or a damaged one."""
     try:
-        return np.array((kept(cache) or {})["pixels"], np.int64)
+        return np.array((read_kept(cache) or {})["pixels"], np.int64)
     except (KeyError, ValueError, TypeError, OverflowError):
         return None

@@ -7,7 +7,7 @@ from typing import Any
 
 from segcli.config.schema import LossPart, Run
 from segcli.core.errors import DataError
-from segcli.core.kept import keep, kept
+from segcli.core.kept import read_kept, write_kept
 from segcli.data.classes.class_list import class_names
 from segcli.data.classes.weights import SCHEMES, class_pixels, class_weights
 from segcli.data.fingerprint import fingerprint
@@ -67,7 +67,7 @@ def with_measured_scale(run: Run, listener: Listener, *, keep: bool = True) -> R
             raise DataError("`mean` and `std` cannot be measured: no pixel of the training images counts")
         values = {"mean": moments.mean, "std": moments.std}
         if cache is not None:
-            keep(cache, values)
+            write_kept(cache, values)
     mean, std = ([float(f"{value:.{DIGITS}g}") for value in values[key]] for key in ("mean", "std"))
     for channel in (channel for channel, value in enumerate(std) if value == 0):
         listener.warn(f"channel {channel} has the same value in all training images: its `std` is set to 1")
@@ -79,7 +79,7 @@ def with_measured_scale(run: Run, listener: Listener, *, keep: bool = True) -> R
 def _cached(cache: Path | None, channels: int) -> dict[str, list[float]] | None:
     """Read the numbers of an earlier run; None if there are none that fit."""
     try:
-        values: Any = None if cache is None else kept(cache)
+        values: Any = None if cache is None else read_kept(cache)
         found = {key: [float(value) for value in values[key]] for key in ("mean", "std")}
     except (KeyError, TypeError, ValueError):
         return None
