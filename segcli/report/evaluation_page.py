@@ -25,6 +25,7 @@ from segcli.report.html import (
     table,
 )
 from segcli.report.pictures import CasePicture
+from segcli.report.presence import reliability_section
 from segcli.report.results import Evaluated
 from segcli.report.run_sections import (
     RunFacts,
@@ -116,6 +117,7 @@ def evaluation_page(
         sections.append((heading, _metrics(scored)))
         kind = "Structures" if _has_presence(scored) else "Classes"
         sections.append((f"{kind}{level}", _classes(scored) if len(classes) > 1 else Markup()))
+        sections.append((f"Confidence in presence{level}", reliability_section(scored.presence)))
         sections.append((f"Scenarios{level}", _scenarios(scored)))
         sections.append((f"Confusion matrix{level}", confusion_section(scored.confusion, classes, counted)))
     if answers is not None:

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from segcli.report.cells import interval, number, plural, short
+from segcli.report.presence import TABLE
 from segcli.report.results import Evaluated
 
 __all__ = ["CLASS_METRICS", "STRUCTURE_METRICS", "evaluated"]
@@ -22,6 +23,7 @@ STRUCTURE_METRICS = {
     "presence_accuracy": "presence",
     "presence_sensitivity": "sens.",
     "presence_specificity": "spec.",
+    "presence_ece": "ECE",
     "false_positive_volume": "false vol.",
 }
 """Metrics that are columns of the table of structures, with their headings."""
@@ -67,6 +69,8 @@ def evaluated(result: Evaluated) -> Iterator[Any]:
         yield f"wrote {escape(str(result.folder / 'confusion_matrix.png'))} and .csv"
     for name in result.files:
         yield f"wrote {escape(str(result.folder / name))}"
+    if result.presence:
+        yield f"wrote {escape(str(result.folder / TABLE))}"
     if result.predictions is not None:
         yield f"wrote {plural(result.num_images, 'mask')} to {escape(str(result.predictions))}"
     if result.report is not None:
