@@ -31,6 +31,7 @@ from segcli.engine.stopping import StopSignal
 from segcli.engine.training.session import checked_cases
 from segcli.engine.training.tracking import Tracking
 from segcli.metrics import Metric, Score, Scored
+from segcli.report.cells import images_behind
 from segcli.report.classes import MOST_MISTAKES, Row, write_answers, write_curves, write_mistakes
 from segcli.report.confusion import write_matrix
 from segcli.report.presence import TABLE, Judgement, write_judgements
@@ -91,12 +92,10 @@ def evaluate_run(
         notes = [note, *notes]
     showcase = Showcase(parts, CASES)
     predictions = folder / "predictions" if run.output.save_predictions and parts.task.has_pixels else None
-    result, judgements = _predict(parts, cases, predictions, showcase, listener)
+    result, judged = _predict(parts, cases, predictions, showcase, listener)
     notes += _field_notes(parts, listener)
     epoch, shown_data = checkpoint.header["progress"]["epoch"], None if data is None else shown(data)
-    done = _scored(
-        parts, result, judgements, _Where(chosen, path, epoch, folder, predictions, shown_data, digest), notes
-    )
+    done = _scored(parts, result, judged, _Where(chosen, path, epoch, folder, predictions, shown_data, digest), notes)
     if not parts.task.has_pixels:
         done = replace(_with_wholes(done, parts, result, checkpoint.header["history"]), notes=notes)
     _write_scores(done)
@@ -388,5 +387,5 @@ def _undefined(scores: list[Score], count: int) -> list[str]:
     return [
         f"{entry.name} is not defined for {count - entry.num_images} of {count} images; its mean leaves them out"
         for entry in scores
-        if entry.num_images < count
+        if entry.num_images < count and images_behind(entry) != "-"
     ]

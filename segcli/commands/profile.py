@@ -19,6 +19,7 @@ from segcli.vram.watch import Watcher
 __all__ = [
     "FIRST",
     "Sweep",
+    "difference_of",
     "find_config",
     "forecasts",
     "load_runs",
@@ -153,6 +154,21 @@ def parse_sweep(text: str) -> Sweep:
             hint="write `--sweep batch=1,2,4,8` or `--sweep image_size=256,512`",
         )
     return Sweep(key, values)
+
+
+def difference_of(run: Run, forecast: Forecast) -> str | None:
+    """Tell where the run computes in another way than its forecast, which is always for a GPU; None if it does not.
+
+    Raises:
+        DeviceError: The device of the run does not exist.
+    """
+    from segcli.engine.runtime import choose_device, choose_precision  # noqa: PLC0415 - a list needs no PyTorch
+
+    device = choose_device(run.device)
+    precision = choose_precision(run.training.amp, device).name
+    if device.type == "cuda" and precision == forecast.precision:
+        return None
+    return f"this forecast is for a GPU in {forecast.precision}; the run itself computes on {device} in {precision}"
 
 
 def forecasts(

@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 from segcli.core.types import Array
 from segcli.data.images import as_rgb
 from segcli.data.samples import resize
+from segcli.report.cells import class_heading, images_behind
 from segcli.report.html import (
     Cell,
     Section,
@@ -172,7 +173,7 @@ def _metrics(result: Evaluated) -> Markup:
             entry.scope,
             number(entry.mean),
             number(entry.pooled),
-            entry.num_images,
+            images_behind(entry),
         ]
         for entry in result.scores
     ]
@@ -200,7 +201,7 @@ def _classes(result: Evaluated) -> Markup:
     """Show a row for each class: values, intervals, and the number of images if the value is undefined for some."""
     chosen = _chosen(result)
     counts = None if result.confusion is None else result.confusion.sum(axis=1)
-    headings = ["class", *([] if counts is None else ["share"]), *(entry.name for entry in chosen)]
+    headings = ["class", *([] if counts is None else ["share"]), *(class_heading(entry.name) for entry in chosen)]
     rows: list[list[Cell]] = []
     for index, name in enumerate(result.classes):
         share: list[Cell] = []

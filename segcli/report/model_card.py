@@ -157,7 +157,8 @@ def _scores(scores: dict[str, Any], run: str) -> Iterator[str]:
         yield f"Not measured on this checkpoint: `segcli eval {run}`, then export again with `--overwrite`.\n"
     for split, values in scores.items():
         count = values[f"num_{split}_images"]
-        yield f"{count} images of split {split}; 95 % intervals are bootstrap intervals over images.\n"
+        unit = "crops" if any(key.startswith("per_") and "num" in values[key] for key in values) else "images"
+        yield f"{count} {unit} of split {split}; 95 % intervals are bootstrap intervals over {unit}.\n"
         yield "| metric | value | interval | scope |\n|---|---|---|---|"
         for name, value in values["average_metrics"].items():
             interval = values["confidence_intervals"].get(name)

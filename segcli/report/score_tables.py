@@ -6,7 +6,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from segcli.report.cells import interval, number, plural, short
+from segcli.report.cells import class_heading, images_behind, interval, number, plural, short
 from segcli.report.presence import TABLE
 from segcli.report.results import Evaluated
 
@@ -50,7 +50,7 @@ def evaluated(result: Evaluated) -> Iterator[Any]:
             interval(entry),
             entry.scope,
             number(entry.pooled),
-            str(entry.num_images),
+            images_behind(entry),
         )
     yield averages
     if any(entry.name == "presence_accuracy" for entry in result.scores):
@@ -102,7 +102,7 @@ def _classes(result: Evaluated) -> Table:
     table.add_column(result.unit, justify="right")
     chosen = [entry for entry in result.scores if entry.name in CLASS_METRICS] or result.scores[:4]
     for position, entry in enumerate(chosen):
-        table.add_column(entry.name, justify="right")
+        table.add_column(class_heading(entry.name), justify="right")
         if not position:
             table.add_column("95 % interval", justify="right", no_wrap=True)
     pixels = None if result.confusion is None else result.confusion.sum(axis=1)

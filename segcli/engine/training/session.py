@@ -71,7 +71,7 @@ def open_session(
     mistake = scale_mistake(parts.layout, train_cases) if run.data.preprocessing.normalize is True else None
     if mistake is not None:
         listener.warn("{} ({})".format(*mistake))
-    listener.notice(f"data: {len(train_cases)} training and {len(val_cases)} validation images")
+    listener.notice(f"data: {_counted(train_cases, val_cases, parts.layout.whole or 'image')}")
     _ = parts.pipeline  # an error in the augmentation shows here, before files are decoded
     if run.logging.log_activations:
         observed_layers(run, parts.network)  # an unknown layer shows here
@@ -103,6 +103,17 @@ def checked_cases(parts: Assembly, splits: Sequence[str], listener: Listener) ->
         if finding.severity == "warning":
             listener.warn(f"{finding.message} ({finding.hint})")
     return cases
+
+
+def _counted(train: Sequence[Case], val: Sequence[Case], word: str) -> str:
+    """Count the images of both splits; crops are counted as crops, with the number of their samples."""
+    wholes = [len({case.part_of or case.id for case in cases}) for cases in (train, val)]
+    counts = [len(train), len(val)]
+    if counts == wholes:
+        unit = f"{word}s" if any(case.part_of for case in train) else "images"
+        return f"{counts[0]} training and {counts[1]} validation {unit}"
+    crops = [f"crops of {whole} {word}{'s' * (whole != 1)}" for whole in wholes]
+    return f"{counts[0]} training {crops[0]}, {counts[1]} validation {crops[1]}"
 
 
 def _fingerprint(parts: Assembly, cases: Sequence[Case]) -> dict[str, Any]:
