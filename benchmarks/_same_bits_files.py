@@ -119,11 +119,13 @@ def video(path: Path) -> Iterator[tuple[str, Leaf]]:
 
 
 def events(path: Path) -> Iterator[tuple[str, Leaf]]:
-    """Values and pictures of TensorBoard by tag and step; its graph names lines of source code."""
+    """Values and pictures of TensorBoard by tag and step, without memory; its graph names lines of source code."""
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
     for event in EventFileLoader(str(path)).Load():
         for value in (value for value in event.summary.value if value.tag != "__run_graph__"):
+            if value.tag.startswith("memory/"):
+                continue
             yield f"{value.tag} at {event.step}", hashlib.sha256(value.tensor.SerializeToString()).hexdigest()
 
 

@@ -137,7 +137,13 @@ WORKS: dict[str, Work] = {
             {
                 "scheduler": {"type": "cosine", "min_lr": 0.0001},
                 "warmup_epochs": 0.5,
-                "loss": {"type": "sadaan", "dice": 4.0, "absence": 0.2, "false_positive_suppression": 0.1},
+                "loss": {  # `confidence`: the loss of the first versions
+                    "type": "sadaan",
+                    "dice": 4.0,
+                    "absence": 0.2,
+                    "false_positive_suppression": 0.1,
+                    "confidence": 0.1,
+                },
                 "metrics": ["dice", "presence_accuracy", "surface_dice", "false_positive_volume"],
                 "gradient_clip_norm": 5.0,
                 "ema": {"decay": 0.9},

@@ -29,7 +29,7 @@ from segcli.losses.sadaan import SADAAN
 def loop(outputs: Outputs, batch: Batch, config: SADAAN.Config, *, at_once: bool) -> Tensor:
     """Total loss with a loop over images and structures: one for each part, or one around all parts."""
     groups = [list(PARTS)] if at_once else [[name] for name in PARTS]
-    total = outputs["mask"].new_zeros(())
+    total, weights = outputs["mask"].new_zeros(()), SADAAN(config).part_weights
     for names in groups:
         images: dict[str, list[Tensor]] = {name: [] for name in names}
         for image in range(len(batch["presence"])):
@@ -42,7 +42,7 @@ def loop(outputs: Outputs, batch: Batch, config: SADAAN.Config, *, at_once: bool
                     of[name] += [] if value is None else [value]
             for name, values in of.items():
                 images[name].append(torch.stack(values).mean() if values else total.new_zeros(()))
-        total = total + sum(getattr(config, name) * torch.stack(values).mean() for name, values in images.items())
+        total = total + sum(weights[name] * torch.stack(values).mean() for name, values in images.items())
     return total
 
 
@@ -63,7 +63,7 @@ def _focal(one: Outputs, truth: Tensor, config: SADAAN.Config) -> Tensor:
 
 def _confidence(one: Outputs, present: bool) -> Tensor:
     wrong = (one["gate"].item() >= 0) != present
-    return one["confidence"].sigmoid() ** 2 * float(wrong)
+    return _entropy(one["confidence"], one["confidence"].new_tensor(float(not wrong)))
 
 
 PARTS: dict[str, Callable[..., Tensor | None]] = {

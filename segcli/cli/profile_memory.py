@@ -1,12 +1,15 @@
 """`segcli profile-memory`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from segcli.cli import complete
 from segcli.cli.options import JsonOpt, ModelFileOpt, QuietOpt
+
+if TYPE_CHECKING:
+    from segcli.vram.watch import Watcher
 
 __all__ = ["profile_memory"]
 
@@ -48,6 +51,18 @@ TraceOpt = Annotated[
     typer.Option("--trace", help="Also run the step, and write a trace to this folder.", show_default=False),
 ]
 ProcessesOpt = Annotated[bool, typer.Option("--processes", help="List the GPU memory of each process on this machine.")]
+EveryOpt = Annotated[
+    float | None,
+    typer.Option("--every", metavar="SECONDS", min=0.01, help="With --processes: seconds between samples; default: 1."),
+]
+ForOpt = Annotated[
+    float | None,
+    typer.Option("--for", metavar="SECONDS", min=0.0, help="With --processes: sample this long; default: till Ctrl-C."),
+]
+OutOpt = Annotated[
+    Path | None,
+    typer.Option("--out", help="With --processes: CSV file for samples of the memory.", show_default=False),
+]
 
 
 def profile_memory(
@@ -60,6 +75,9 @@ def profile_memory(
     measure: MeasureOpt = False,
     trace: TraceOpt = None,
     processes: ProcessesOpt = False,
+    every: EveryOpt = None,
+    for_: ForOpt = None,
+    out: OutOpt = None,
     model_file: ModelFileOpt = None,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
@@ -73,6 +91,10 @@ def profile_memory(
     from segcli.cli import console
     from segcli.commands import profile
 
+    watcher = profile.watcher(out, every_s=every, for_s=for_, listed=processes)
+    if watcher is not None:
+        _watch(watcher, as_json=as_json, quiet=quiet)
+        return
     if processes:
         from segcli.report import memory
 
@@ -97,3 +119,22 @@ def profile_memory(
     tables = report.forecast(done[0], top=top) if len(done) == 1 else report.comparison(done)
     values = done[0].as_dict() if len(done) == 1 else {"runs": [one.as_dict() for one in done]}
     console.result(values, tables, as_json=as_json, quiet=quiet)
+
+
+def _watch(watcher: "Watcher", *, as_json: bool, quiet: bool) -> None:
+    """Sample until the time is over or a signal stops it, and print the peak."""
+    from segcli.cli import console
+    from segcli.engine.stopping import StopSignal
+    from segcli.report import memory
+
+    with console.listener(quiet=quiet or as_json) as listener:
+        end = "" if watcher.for_s is None else f" for {watcher.for_s:g} s"
+        listener.notice(
+            f"sampling every {watcher.every_s:g} s{end}; Ctrl-C ends it, and `{watcher.watched.file}` stays"
+        )
+        try:
+            with StopSignal() as stop:
+                watcher.run(stop)
+        finally:
+            if watcher.watched.samples:
+                console.result(watcher.watched.as_dict(), memory.watched(watcher.watched), as_json=as_json, quiet=quiet)

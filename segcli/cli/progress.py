@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from segcli.core.names import visible
+from segcli.report.cells import class_heading, plural
 
 if TYPE_CHECKING:
     from segcli.engine.events import EpochDone, StepDone
@@ -140,9 +141,16 @@ def _epoch_text(event: "EpochDone") -> str:
     if event.improved:
         parts.append("best")
     elif event.patience_left is not None:
-        parts.append(f"stops in {event.patience_left} without improvement")
+        parts.append(_patience(event.patience_left))
     parts.append(f"{event.elapsed_s:.1f} s, {_duration(event.remaining_s)} left")
     return escape("  ".join([*parts, *event.notes]))
+
+
+def _patience(left: int) -> str:
+    """Tell how many more validations may pass without improvement."""
+    if left == 0:
+        return "stops now: too many validations without improvement"
+    return f"stops after {plural(left, 'more validation')} without improvement"
 
 
 def _class_table(per_class: dict[str, dict[str, float]]) -> Table:
@@ -155,7 +163,7 @@ def _class_table(per_class: dict[str, dict[str, float]]) -> Table:
         table.add_row("", *(f"[dim]{escape(name)}[/]" for name in some))
         for metric, values in per_class.items():
             cells = ("absent" if math.isnan(values[name]) else f"{values[name]:.3f}" for name in some)
-            table.add_row(metric, *cells)
+            table.add_row(class_heading(metric), *cells)
     return table
 
 

@@ -84,8 +84,10 @@ def _tell_memory(run: "Run", *, quiet: bool) -> None:
 
     if not quiet:
         (forecast,) = profile.forecasts([run])
+        note = profile.difference_of(run, forecast)
         debug = run.debug
         console.aside(report.forecast(forecast, layers=debug.detailed_memory, activations=debug.estimate_activations))
+        console.aside([] if note is None else [note])
 
 
 def resume(

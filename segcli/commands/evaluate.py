@@ -1,6 +1,6 @@
 """`segcli eval`: score a trained network on a split."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from segcli.core.files import shown, write_yaml
 from segcli.core.registry import DATASETS, METRICS, TASKS
 from segcli.core.types import Array
 from segcli.data.samples import Case
-from segcli.engine.assembly import Assembly, assemble, load_weights
+from segcli.engine.assembly import Assembly, assemble, calibrated_outputs, load_weights
 from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.events import Listener
 from segcli.engine.inference.evaluator import Evaluation, evaluate
@@ -31,8 +31,10 @@ from segcli.engine.stopping import StopSignal
 from segcli.engine.training.session import checked_cases
 from segcli.engine.training.tracking import Tracking
 from segcli.metrics import Metric, Score, Scored
+from segcli.report.cells import images_behind
 from segcli.report.classes import MOST_MISTAKES, Row, write_answers, write_curves, write_mistakes
 from segcli.report.confusion import write_matrix
+from segcli.report.presence import TABLE, Judgement, write_judgements
 from segcli.report.results import Evaluated
 from segcli.report.showcase import Showcase
 
@@ -90,10 +92,10 @@ def evaluate_run(
         notes = [note, *notes]
     showcase = Showcase(parts, CASES)
     predictions = folder / "predictions" if run.output.save_predictions and parts.task.has_pixels else None
-    result = _predict(parts, cases, predictions, showcase, listener)
+    result, judged = _predict(parts, cases, predictions, showcase, listener)
     notes += _field_notes(parts, listener)
     epoch, shown_data = checkpoint.header["progress"]["epoch"], None if data is None else shown(data)
-    done = _scored(parts, result, _Where(chosen, path, epoch, folder, predictions, shown_data, digest), notes)
+    done = _scored(parts, result, judged, _Where(chosen, path, epoch, folder, predictions, shown_data, digest), notes)
     if not parts.task.has_pixels:
         done = replace(_with_wholes(done, parts, result, checkpoint.header["history"]), notes=notes)
     _write_scores(done)
@@ -126,7 +128,9 @@ class _Where:
     digest: str
 
 
-def _scored(parts: Assembly, result: Evaluation, where: _Where, notes: Sequence[str]) -> Evaluated:
+def _scored(
+    parts: Assembly, result: Evaluation, presence: list[Judgement], where: _Where, notes: Sequence[str]
+) -> Evaluated:
     """Compute the scores and their intervals."""
     scores = [score(metric, result.tally.statistics(metric), seed=parts.run.seed) for metric in _unique(parts.metrics)]
     return Evaluated(
@@ -148,6 +152,7 @@ def _scored(parts: Assembly, result: Evaluation, where: _Where, notes: Sequence[
         resamples=RESAMPLES,
         classes=parts.task.classes,
         confusion=result.confusion,
+        presence=presence,
         image_groups=[case.group for case in result.cases],
         groups=_by_group(result, parts.metrics),
         notes=[*notes, *_undefined(scores, len(result.cases))],
@@ -177,6 +182,8 @@ def _write_scores(done: Evaluated) -> None:
     """Write the scores, and the confusion matrix if classes exclude each other."""
     write_yaml(done.folder / SCORES, done.summary())
     write_yaml(done.folder / "per_image_metrics.yaml", done.per_image())
+    if done.presence:
+        write_judgements(done.folder / TABLE, done.presence)
     levels = {"": done} if done.whole is None else {"": done.whole, "crops": done}
     for below, level in levels.items():
         if level.confusion is not None:
@@ -285,10 +292,14 @@ def _with_all_metrics(run: Run) -> Run:
     """Add every metric of the task that can score these images."""
     have = [section.type for section in run.training.metrics]
     ndim = DATASETS.load(run.dataset.format).ndim
+    calibrated = (None, *calibrated_outputs(run))
+    kinds = {name: METRICS.load(name) for name in TASKS.load(run.task_name).evaluation_metrics}
     more = [
         MetricSection(type=METRICS.canonical(name))
-        for name in TASKS.load(run.task_name).evaluation_metrics
-        if ndim in METRICS.load(name).can_ndim
+        for name, kind in kinds.items()
+        if ndim in kind.can_ndim
+        and run.dataset.num_classes >= kind.least_classes
+        and kind.needs_calibrated in calibrated
     ]
     metrics = [*run.training.metrics, *(section for section in more if section.type not in have)]
     return run.model_copy(update={"training": run.training.model_copy(update={"metrics": metrics})})
@@ -324,11 +335,14 @@ def _unique(metrics: list[Metric]) -> list[Metric]:
 
 def _predict(
     parts: Assembly, cases: list[Case], predictions: Path | None, showcase: Showcase, listener: Listener
-) -> Evaluation:
+) -> tuple[Evaluation, list[Judgement]]:
     threshold = parts.run.inference.threshold
+    judgements: list[Judgement] = []
 
     def save(case: Case, probs: Tensor, scored: Scored) -> None:
         showcase.hear(case, probs, scored)
+        if parts.layout.overlaps:
+            judgements.extend(_judged(parts, case, scored))
         if predictions is not None:
             field = parts.field_of(case)
             answer = parts.task.decided(probs.cpu().numpy(), threshold, None if field is None else field.inside)
@@ -346,7 +360,16 @@ def _predict(
             loader.close()
     if predictions is not None:
         parts.layout.close_answers(predictions)
-    return result
+    return result, judgements
+
+
+def _judged(parts: Assembly, case: Case, scored: Scored) -> Iterator[Judgement]:
+    """Tell the presence of each structure of a case, true and predicted."""
+    found, truth = scored.found_presence[0].tolist(), scored.true_presence[0].tolist()
+    certainty = {name: values[0].tolist() for name, values in scored.certainty.items()}
+    for index, structure in enumerate(parts.task.classes):
+        numbers = {name: values[index] for name, values in certainty.items()}
+        yield Judgement(parts.layout.shown(case), structure, found[index], truth[index], numbers)
 
 
 def _by_group(result: Evaluation, metrics: list[Metric]) -> dict[str, dict[str, float]]:
@@ -364,5 +387,5 @@ def _undefined(scores: list[Score], count: int) -> list[str]:
     return [
         f"{entry.name} is not defined for {count - entry.num_images} of {count} images; its mean leaves them out"
         for entry in scores
-        if entry.num_images < count
+        if entry.num_images < count and images_behind(entry) != "-"
     ]

@@ -14,8 +14,20 @@ from segcli.core.files import write_text
 from segcli.vram.gpu_processes import gpu_holders
 from segcli.vram.gpus import Holders
 from segcli.vram.results import Forecast, parse_size
+from segcli.vram.watch import Watcher
 
-__all__ = ["FIRST", "Sweep", "find_config", "forecasts", "load_runs", "parse_sweep", "parse_vram", "processes"]
+__all__ = [
+    "FIRST",
+    "Sweep",
+    "difference_of",
+    "find_config",
+    "forecasts",
+    "load_runs",
+    "parse_sweep",
+    "parse_vram",
+    "processes",
+    "watcher",
+]
 
 FIRST = Path("configs") / "exp.yaml"
 """Experiment that is profiled if there is no run."""
@@ -36,6 +48,28 @@ def processes() -> Holders:
         DeviceError: No driver answers.
     """
     return gpu_holders(EXPERIMENTS)
+
+
+def watcher(out: Path | None, *, every_s: float | None, for_s: float | None, listed: bool) -> Watcher | None:
+    """Prepare to sample GPU memory by process over time; None if no option asks for it.
+
+    Args:
+        out: CSV file to write, as `--out`.
+        every_s: Seconds between two samples, as `--every`; default: 1.
+        for_s: Seconds to sample for, as `--for`; default: until the command is stopped.
+        listed: `--processes` is given.
+
+    Raises:
+        ConfigError: An option lacks another one, or the file exists.
+    """
+    given = [name for name, value in (("--every", every_s), ("--for", for_s), ("--out", out)) if value is not None]
+    if not given:
+        return None
+    if not listed:
+        raise ConfigError(f"`{given[0]}` is an option of `--processes`", hint="add `--processes`, or leave it out")
+    if out is None:
+        raise ConfigError(f"`{given[0]}` takes samples, and no file is named for them", hint="add `--out gpu.csv`")
+    return Watcher(processes, out, every_s=every_s or 1.0, for_s=for_s)
 
 
 def find_config(word: str | None) -> Path:
@@ -120,6 +154,21 @@ def parse_sweep(text: str) -> Sweep:
             hint="write `--sweep batch=1,2,4,8` or `--sweep image_size=256,512`",
         )
     return Sweep(key, values)
+
+
+def difference_of(run: Run, forecast: Forecast) -> str | None:
+    """Tell where the run computes in another way than its forecast, which is always for a GPU; None if it does not.
+
+    Raises:
+        DeviceError: The device of the run does not exist.
+    """
+    from segcli.engine.runtime import choose_device, choose_precision  # noqa: PLC0415 - a list needs no PyTorch
+
+    device = choose_device(run.device)
+    precision = choose_precision(run.training.amp, device).name
+    if device.type == "cuda" and precision == forecast.precision:
+        return None
+    return f"this forecast is for a GPU in {forecast.precision}; the run itself computes on {device} in {precision}"
 
 
 def forecasts(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segcli.core.files import write_text
 
-__all__ = ["read_cells", "write_cells"]
+__all__ = ["quoted", "read_cells", "write_cells"]
 
 COMPUTED = ("=", "+", "-", "@", "\t", "\n")
 """Beginnings of cells that a spreadsheet computes, or looks at after it has removed blanks."""
@@ -16,7 +16,7 @@ COMPUTED = ("=", "+", "-", "@", "\t", "\n")
 def write_cells(path: Path, rows: Iterable[Sequence[object]]) -> None:
     """Write a table atomically; a text that a spreadsheet would compute gets an apostrophe before it."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([_quoted(cell) for cell in row] for row in rows)
+    csv.writer(text, lineterminator="\n").writerows([quoted(cell) for cell in row] for row in rows)
     write_text(path, text.getvalue())
 
 
@@ -30,7 +30,8 @@ def read_cells(path: Path) -> list[list[str]]:
     return [[cell.removeprefix("'") if _is_computed(cell.lstrip("'")) else cell for cell in row] for row in rows]
 
 
-def _quoted(cell: object) -> object:
+def quoted(cell: object) -> object:
+    """Put an apostrophe before a text that a spreadsheet would compute; leave any other cell as it is."""
     if not isinstance(cell, str):
         return cell
     text = cell.replace("\r", "\\r")  # a row would end there

@@ -115,6 +115,9 @@ class Output:
     channels: int
     has_pixels: bool = True
     """True if the output has a value for each pixel, `(B, K, *S)`, False if one per image, `(B, K)`."""
+    follows: str | None = None
+    """Of an image in tiles, an output without pixels is that of the tile where this one is highest; None: the highest
+    value counts."""
 
 
 @dataclass(frozen=True)

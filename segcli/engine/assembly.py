@@ -102,12 +102,26 @@ class Assembly:
         probs: Tensor,
         batch: Batch,
         *,
-        presence: Tensor | None = None,
+        outputs: dict[str, Tensor] | None = None,
         spacing: tuple[float, ...] | None = None,
     ) -> Scored:
-        """Combine probabilities and truth of a batch for the metrics, with the threshold of the run."""
-        threshold = self.run.inference.threshold
-        return self.task.scored(probs, batch, threshold=threshold, spacing=spacing, presence=presence)
+        """Combine probabilities and truth of a batch for the metrics, with the threshold of the run.
+
+        Args:
+            probs: Probabilities.
+            batch: Batch with targets.
+            outputs: Raw outputs, for what the network tells about presence.
+            spacing: Pixel or voxel spacing along each axis in millimetres; None if unknown.
+        """
+        task, raw = self.task, outputs or {}
+        return task.scored(
+            probs,
+            batch,
+            threshold=self.run.inference.threshold,
+            spacing=spacing,
+            presence=task.presence(raw),
+            certainty=task.certainty(raw),
+        )
 
     def prepare_prediction(self) -> str | None:
         """Change to the precision of predictions; return a notice if the run asks for another one."""
@@ -266,7 +280,7 @@ def assemble(run: Run, *, pretrained: bool = False, site: Site | None = None) ->
     """
     site = site or _site(run)
     layout: Layout = run.dataset.build()
-    task: Task = TASKS.load(run.task_name)(run.dataset.spec, run.class_offsets)
+    task: Task = TASKS.load(run.task_name)(run.dataset.spec, run.class_offsets, calibrated_outputs(run))
     run.inference.postprocess.check(task.classes)
     seed_everything(run.seed)
     network = make_network(run, layout, task)
@@ -321,6 +335,15 @@ def make_network(run: Run, layout: Layout, task: Task) -> Network:
             hint=f"set it to {-(-multiple // network.stride) * network.stride}, or leave it out",
         )
     return network
+
+
+def calibrated_outputs(run: Run) -> list[str]:
+    """List the outputs that the losses of a run train to be calibrated probabilities."""
+    kinds = {name: LOSSES.load(name) for name, part in run.training.loss.items() if part.weight > 0.0}
+    options = {name: run.training.loss[name].options for name in kinds}
+    return [
+        output for name, kind in kinds.items() for output in kind.calibrates(kind.Config.model_validate(options[name]))
+    ]
 
 
 def make_losses(run: Run) -> list[tuple[float, Any]]:

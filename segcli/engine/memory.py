@@ -1,5 +1,6 @@
-"""Memory use of a run's device, for the progress line and for `memory.csv` in the run folder."""
+"""Memory use of a run's device, for the progress line, for `memory.csv` in the run folder, and for trackers."""
 
+import csv
 import os
 import time
 from contextlib import suppress
@@ -16,7 +17,10 @@ __all__ = ["COLUMNS", "Memory", "MemoryLog", "memory_of"]
 
 EVERY_S = 10.0
 """Seconds between two lines in an epoch; the end of the epoch always gets a line."""
-COLUMNS = "elapsed_s,epoch,batch,stage,allocated_mib,reserved_mib,peak_mib,free_mib,total_mib"
+COLUMNS = "elapsed_s,epoch,batch,stage,allocated_mib,reserved_mib,peak_mib,free_mib,total_mib,process_mib"
+
+FIGURES = ("allocated_mib", "reserved_mib", "peak_mib", "process_mib")
+"""Columns that trackers get, as `memory/allocated_mib`."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Memory:
     free: int
     """Free bytes of the whole device, with all processes counted."""
     total: int
+    process: int = 0
+    """Bytes of the training process in the machine's memory."""
 
     def __str__(self) -> str:
         free = f"{self.free / 2**30:.1f} of {self.total / 2**30:.1f} GiB free"
@@ -42,7 +48,8 @@ class Memory:
 
 
 def memory_of(device: torch.device) -> Memory:
-    """Measure the memory of the device now."""
+    """Measure the memory of the device and of the process now."""
+    held = psutil.Process().memory_info().rss
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         return Memory(
@@ -52,13 +59,14 @@ def memory_of(device: torch.device) -> Memory:
             torch.cuda.max_memory_allocated(device),
             free,
             total,
+            held,
         )
     if device.type == "mps":
         total, reserved = torch.mps.recommended_max_memory(), torch.mps.driver_allocated_memory()
         allocated = torch.mps.current_allocated_memory()
-        return Memory("mps", allocated, reserved, allocated, max(total - reserved, 0), total)
-    held, machine = psutil.Process().memory_info().rss, psutil.virtual_memory()
-    return Memory("cpu", held, held, held, machine.available, machine.total)
+        return Memory("mps", allocated, reserved, allocated, max(total - reserved, 0), total, held)
+    machine = psutil.virtual_memory()
+    return Memory("cpu", held, held, held, machine.available, machine.total, held)
 
 
 class MemoryLog:
@@ -75,6 +83,8 @@ class MemoryLog:
         self.path = path
         self.device = device
         self.written = time.monotonic()
+        self.by_epoch: dict[int, dict[str, float]] = {}
+        """Figures for trackers by epoch: the largest values of the lines of each epoch, in MiB."""
 
     def rewind(self, *, epoch: int, batch: int) -> None:
         """Remove the lines that a run will write again when it goes on after `batch` of `epoch`, and unfinished lines.
@@ -86,10 +96,14 @@ class MemoryLog:
         if not self.path.exists():
             return
         lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-        kept = [line for line in lines[1:] if _is_before(line, (epoch, batch))]
+        earlier = lines[:1] == [f"{COLUMNS.rpartition(',')[0]}\n"]  # an earlier version had no last column
+        rows = [f"{line[:-1]},\n" if earlier and line.endswith("\n") else line for line in lines[1:]]
+        kept = [line for line in rows if _is_before(line, (epoch, batch))]
         whole = [f"{COLUMNS}\n", *kept]
         if whole != lines:
             write_text(self.path, "".join(whole))
+        for row in csv.DictReader([COLUMNS, *kept]):
+            self._remember(int(row["epoch"]), {name: float(row[name]) for name in FIGURES if row[name]})
 
     def epoch_begins(self) -> None:
         """Reset the peak at the start of an epoch."""
@@ -107,7 +121,9 @@ class MemoryLog:
 
     def _write(self, memory: Memory, *, elapsed_s: float, epoch: int, batch: int, stage: str) -> None:
         self.written = time.monotonic()
-        sizes = (memory.allocated, memory.reserved, memory.peak, memory.free, memory.total)
+        sizes = (memory.allocated, memory.reserved, memory.peak, memory.free, memory.total, memory.process)
+        figures = (memory.allocated, memory.reserved, memory.peak, memory.process)
+        self._remember(epoch, {name: size / 2**20 for name, size in zip(FIGURES, figures, strict=True)})
         line = f"{elapsed_s:.1f},{epoch},{batch},{stage}," + ",".join(f"{size / 2**20:.1f}" for size in sizes)
         with told_when_full(self.path):
             size = self.path.stat().st_size if self.path.exists() else 0
@@ -125,6 +141,12 @@ class MemoryLog:
                 os.truncate(self.path, size)
             else:
                 self.path.unlink(missing_ok=True)
+
+    def _remember(self, epoch: int, figures: dict[str, float]) -> None:
+        """Keep the largest figures of an epoch, as `memory.csv` rounds them: a resumed run knows no others."""
+        known = self.by_epoch.setdefault(epoch, {})
+        for name, value in figures.items():
+            known[name] = max(known.get(name, 0.0), round(value, 1))
 
 
 def _is_before(line: str, place: tuple[int, int]) -> bool:

@@ -50,6 +50,11 @@ class Loss(nn.Module, ABC):
         """Say what is wrong with the keys for a data set of `num_classes` classes; None when they fit."""
         return None
 
+    @classmethod
+    def calibrates(cls, config: Any) -> tuple[str, ...]:
+        """List the outputs without pixels that these keys train to be the logit of a calibrated probability."""
+        return ()
+
     @abstractmethod
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return the parts by name, each a scalar in float32."""

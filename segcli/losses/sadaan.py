@@ -1,13 +1,20 @@
 """Loss of SADAAN: masks, presence and attention of several structures that may be absent.
 
 It has seven parts. Each is one expression over batch and structures at once and never waits for the device.
+
+The confidence is trained against whether the predicted presence is right, which has no gradient itself: with the
+cross-entropy, a proper scoring rule, its best value is the probability of being right. A confidence
+that is learned beside the prediction: DeVries and Taylor, "Learning Confidence for Out-of-Distribution Detection in
+Neural Networks", 2018, https://arxiv.org/abs/1802.04865. Differs from that paper: the prediction is not mixed with the
+truth, and the target is whether it is right. Earlier versions lowered the confidence where presence was wrong and never
+raised it; the key `confidence` keeps that loss.
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
@@ -19,6 +26,8 @@ __all__ = ["SADAAN"]
 
 CPU_BLOCK, GPU_BLOCK = 2**17, 2**25
 """Values per block: on a CPU, per core, so that they fit its cache; a GPU is fastest with large blocks."""
+CALIBRATION = 0.1
+"""Weight of the loss of confidence when none is set."""
 Weight = Annotated[float, Field(ge=0.0)]
 
 
@@ -59,8 +68,11 @@ class SADAAN(Loss):
         """Weight of the cross-entropy of attention against the mask."""
         false_positive_suppression: Weight = 0.5
         """Weight of the mean probability of the masks of absent structures."""
-        confidence: Weight = 0.1
-        """Weight of the squared confidence where the predicted presence is wrong."""
+        calibration: Weight | None = None
+        """Weight of the cross-entropy of confidence against whether the predicted presence is right; default: 0.1."""
+        confidence: Weight | None = None
+        """Instead of `calibration`, as in earlier versions: weight of the squared confidence where the predicted
+        presence is wrong. Nothing raises this confidence, so it is not shown."""
         alpha: Share = 0.25
         """Weight of the foreground in the focal loss; the background has weight `1 - alpha`."""
         gamma: Annotated[float, Field(ge=0.0)] = 2.0
@@ -68,10 +80,31 @@ class SADAAN(Loss):
         smooth: Annotated[float, Field(gt=0.0)] = 1.0
         """Added to numerator and denominator of Dice."""
 
+        @model_validator(mode="after")
+        def _one_loss_of_confidence(self) -> Self:
+            if self.calibration is not None and self.confidence is not None:
+                raise ValueError("`calibration` and `confidence` are two losses of one output: set one of them to null")
+            if self.calibration is None and self.confidence is None:
+                object.__setattr__(self, "calibration", CALIBRATION)
+            return self
+
+        @model_serializer(mode="wrap")
+        def _without_the_other(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+            """Leave out the key that is not set: the config of an earlier version stays as it was."""
+            unset = [name for name in ("calibration", "confidence") if getattr(self, name) is None]
+            return {name: value for name, value in handler(self).items() if name not in unset}
+
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.part_weights = config.model_dump(include=set(self.parts))
+        weight = config.calibration if config.confidence is None else config.confidence
+        assert weight is not None
+        self.part_weights = {**config.model_dump(include=set(self.parts)), "confidence": weight}
+
+    @classmethod
+    def calibrates(cls, config: Any) -> tuple[str, ...]:
+        """List `confidence`, unless its loss is off or the one of earlier versions."""
+        return ("confidence",) if config.calibration else ()
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return the seven parts by name."""
@@ -92,8 +125,14 @@ class SADAAN(Loss):
             "absence": _mean(presence, every),
             "attention_supervision": _mean(attended / count, every),
             "false_positive_suppression": _mean(found / count, 1.0 - present),
-            "confidence": _mean(wrong * outputs["confidence"].float().sigmoid().square(), every),
+            "confidence": _mean(self._confidence_loss(outputs["confidence"].float(), wrong), every),
         }
+
+    def _confidence_loss(self, confidence: Tensor, wrong: Tensor) -> Tensor:
+        """Compute the loss of each confidence `(B, K)`, by whether the predicted presence is wrong."""
+        if self.config.confidence is not None:
+            return wrong * confidence.sigmoid().square()
+        return F.binary_cross_entropy_with_logits(confidence, (~wrong).to(confidence.dtype), reduction="none")
 
 
 def _mean(values: Tensor, counted: Tensor) -> Tensor:

@@ -99,6 +99,10 @@ class Metric(ABC):
     """True if the metric makes sense only where each pixel belongs to one of several classes."""
     needs_pixels: ClassVar[bool] = False
     """True if the metric needs masks and cannot score image classification."""
+    needs_calibrated: ClassVar[str | None] = None
+    """Output of the network that `eval` needs as a calibrated probability to add the metric by itself."""
+    least_classes: ClassVar[int] = 1
+    """Smallest number of classes for which `eval` adds the metric by itself."""
     can_ndim: ClassVar[tuple[int, ...]] = (2, 3)
     """Numbers of spatial axes of the images that the metric can score."""
 

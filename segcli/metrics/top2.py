@@ -15,6 +15,7 @@ class Top2(Metric):
     """Share of the images (or pixels) whose class is one of the two most probable."""
 
     needs_classes = True
+    least_classes = 3  # of two, the true class is always among the two most probable
     by_frequency = True
 
     def statistics(self, scored: Scored) -> Tensor:

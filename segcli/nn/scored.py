@@ -1,5 +1,6 @@
 """Prediction and truth of a batch: tasks make it, metrics read it."""
 
+from collections.abc import Mapping
 from functools import cached_property
 
 import torch
@@ -21,11 +22,13 @@ class Scored:
         threshold: A pixel belongs to the mask if its probability is at least this.
         spacing: Pixel or voxel spacing along each axis in millimetres, in the order of `S`; 1 when left out, so that
             distances are in pixels.
-        presence: True where the network predicts a channel as present, `(B, K)` boolean; when left out, a channel is
-            present if its predicted mask has a pixel.
+        presence: True where the network predicts a channel as present, `(B, K)` boolean; when left out, only the
+            predicted mask decides.
+        certainty: Probability of presence and confidence in it, `(B, K)` each; empty if the network gives none.
     """
 
     judged: Tensor | None = None
+    certainty: Mapping[str, Tensor] = {}
     matrix: Tensor | None = None
     """Confusion matrices of the images if classes exclude each other."""
 
@@ -37,8 +40,10 @@ class Scored:
         threshold: float,
         spacing: tuple[float, ...] | None = None,
         presence: Tensor | None = None,
+        certainty: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.judged = presence
+        self.certainty = certainty or {}
         self.probs = probs
         self.truth = truth
         self.valid = valid.expand_as(probs)
@@ -63,9 +68,9 @@ class Scored:
 
     @property
     def found_presence(self) -> Tensor:
-        """Tell for each channel whether it was predicted as present, `(B, K)` boolean."""
+        """Tell for each channel whether it is found: predicted as present, with a valid pixel; `(B, K)` boolean."""
         found: Tensor = self.confusion[:, :, 0] + self.confusion[:, :, 1] > 0
-        return found if self.judged is None else self.judged
+        return found if self.judged is None else found & self.judged
 
     @cached_property
     def masks(self) -> tuple[Array, Array]:

@@ -27,6 +27,8 @@ TIMM = "tu-"
 """Prefix of the names of timm's encoders, which SMP has introduced."""
 ENCODER = "encoder."
 RGB = 3
+PREFIXES = (ENCODER, "model.", "module.", "_orig_mod.")
+"""Prefixes of SMP, timm, DataParallel and `torch.compile`."""
 WEIGHTS = "model.safetensors"
 
 
@@ -167,7 +169,8 @@ def load_encoder(
     expected = {key: value for key, value in network.state_dict().items() if key.startswith(ENCODER)}
     known = {_plain(key): key for key in expected}
     tensors = {known.get(_plain(key), key): value for key, value in read_state_dict(path, sha256=sha256).items()}
-    if not only_encoder and any(not key.startswith(ENCODER) and key in network.state_dict() for key in tensors):
+    elsewhere = {_plain(key) for key in network.state_dict() if key not in expected}
+    if not only_encoder and any(_plain(key) in elsewhere for key in tensors if key not in expected):
         return None
     fit = Fit()
     for key, there in expected.items():
@@ -209,7 +212,5 @@ def _plain(name: str) -> str:
         >>> _plain("encoder.model.stages_0.blocks.0.bias") == _plain("stages.0.blocks.0.bias")
         True
     """
-    name = name.removeprefix(ENCODER)
-    while name.startswith("model."):
-        name = name.removeprefix("model.")
-    return name.replace(".", "_")
+    prefix = next((each for each in PREFIXES if name.startswith(each)), None)
+    return _plain(name.removeprefix(prefix)) if prefix else name.replace(".", "_")

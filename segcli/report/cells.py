@@ -6,7 +6,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from segcli.metrics import ClassScore, Score
 
-__all__ = ["interval", "number", "plural", "short"]
+__all__ = ["class_heading", "images_behind", "interval", "number", "plural", "short"]
+
+
+def class_heading(metric: str) -> str:
+    """Name a metric in a table of classes: the accuracy of one class is another number than that of all classes.
+
+    Example:
+        >>> class_heading("accuracy"), class_heading("iou")
+        ('accuracy against the rest', 'iou')
+    """
+    return "accuracy against the rest" if metric == "accuracy" else metric
+
+
+def images_behind(score: "Score") -> str:
+    """Write the number of images behind a score; `-` for a value over all images that no single image has."""
+    return str(score.num_images) if score.num_images or math.isnan(score.value) else "-"
 
 
 def number(value: float | None) -> str:

@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 from segcli.core.types import Array
 from segcli.data.images import as_rgb
 from segcli.data.samples import resize
+from segcli.report.cells import class_heading, images_behind
 from segcli.report.html import (
     Cell,
     Section,
@@ -25,6 +26,7 @@ from segcli.report.html import (
     table,
 )
 from segcli.report.pictures import CasePicture
+from segcli.report.presence import reliability_section
 from segcli.report.results import Evaluated
 from segcli.report.run_sections import (
     RunFacts,
@@ -116,6 +118,7 @@ def evaluation_page(
         sections.append((heading, _metrics(scored)))
         kind = "Structures" if _has_presence(scored) else "Classes"
         sections.append((f"{kind}{level}", _classes(scored) if len(classes) > 1 else Markup()))
+        sections.append((f"Confidence in presence{level}", reliability_section(scored.presence)))
         sections.append((f"Scenarios{level}", _scenarios(scored)))
         sections.append((f"Confusion matrix{level}", confusion_section(scored.confusion, classes, counted)))
     if answers is not None:
@@ -170,7 +173,7 @@ def _metrics(result: Evaluated) -> Markup:
             entry.scope,
             number(entry.mean),
             number(entry.pooled),
-            entry.num_images,
+            images_behind(entry),
         ]
         for entry in result.scores
     ]
@@ -198,7 +201,7 @@ def _classes(result: Evaluated) -> Markup:
     """Show a row for each class: values, intervals, and the number of images if the value is undefined for some."""
     chosen = _chosen(result)
     counts = None if result.confusion is None else result.confusion.sum(axis=1)
-    headings = ["class", *([] if counts is None else ["share"]), *(entry.name for entry in chosen)]
+    headings = ["class", *([] if counts is None else ["share"]), *(class_heading(entry.name) for entry in chosen)]
     rows: list[list[Cell]] = []
     for index, name in enumerate(result.classes):
         share: list[Cell] = []

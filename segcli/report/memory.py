@@ -6,9 +6,11 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from segcli.report.cells import plural
 from segcli.vram.gpus import GPU, Holder, Holders
+from segcli.vram.watch import Watched
 
-__all__ = ["holders", "size"]
+__all__ = ["holders", "size", "watched"]
 
 
 def size(count: float | None) -> str:
@@ -37,6 +39,19 @@ def holders(result: Holders) -> Iterator[Any]:
         yield _table("On one of the GPUs (rocm-smi does not say which)", result.unplaced)
     if any(holder.run for gpu in result.gpus for holder in gpu.holders):
         yield "[dim]allocated and reserved: counted by PyTorch (last line of memory.csv); outside: libraries[/]"
+
+
+def watched(result: Watched) -> Iterator[str]:
+    """Write one line for the samples, with the peak of each GPU and the process that held most then."""
+    peaks = []
+    for peak in result.peaks.values():
+        text = f"GPU {peak.gpu} peak {size(peak.used)} of {size(peak.total)} after {peak.elapsed_s:.1f} s"
+        if peak.largest is not None:
+            run = f" of run {peak.largest.run}" if peak.largest.run else ""
+            text += f" (most: {size(peak.largest.held)} in {peak.largest.name}, PID {peak.largest.pid}{run})"
+        peaks.append(text)
+    taken = f"{plural(result.samples, 'sample')} in {result.elapsed_s:.1f} s"
+    yield escape(f"wrote {result.file}: {taken}; {'; '.join(peaks) or 'no GPU'}")
 
 
 def _gpu(gpu: GPU, source: str) -> Table:

@@ -122,10 +122,23 @@ def _input(description: Description) -> Iterator[str]:
         yield "- Pixels on the scale 0 to 1."
     names = ", ".join(f"`{name}`" for name in description.outputs)
     yield f"- Outputs: {names}. `{_task(description).output}` is raw: before sigmoid or softmax."
+    yield from _presence(description)
     yield f"- Foreground: probability of at least {description.threshold:g}, for tasks with a threshold."
     if description.fov == "auto":
         yield "- Outside the field of view of a photograph the outputs mean nothing; `segcli predict` leaves it empty."
     yield ""
+
+
+def _presence(description: Description) -> Iterator[str]:
+    """Tell how the outputs about whole structures are read."""
+    if "gate" in description.outputs:
+        yield "- A structure is present if `gate` is at least 0 and its mask has a voxel; below 0 its mask is empty."
+    if "presence" in description.outputs:
+        yield "- `presence` is the logit of the probability that a structure is present."
+    if "confidence" in description.outputs:
+        known = "confidence" in description.calibrated
+        means = "is the logit of the probability that the prediction of presence is right"
+        yield f"- `confidence` {means if known else 'was not trained to be a probability: ignore it'}."
 
 
 def _training(description: Description, facts: dict[str, Any]) -> Iterator[str]:
@@ -144,7 +157,8 @@ def _scores(scores: dict[str, Any], run: str) -> Iterator[str]:
         yield f"Not measured on this checkpoint: `segcli eval {run}`, then export again with `--overwrite`.\n"
     for split, values in scores.items():
         count = values[f"num_{split}_images"]
-        yield f"{count} images of split {split}; 95 % intervals are bootstrap intervals over images.\n"
+        unit = "crops" if any(key.startswith("per_") and "num" in values[key] for key in values) else "images"
+        yield f"{count} {unit} of split {split}; 95 % intervals are bootstrap intervals over {unit}.\n"
         yield "| metric | value | interval | scope |\n|---|---|---|---|"
         for name, value in values["average_metrics"].items():
             interval = values["confidence_intervals"].get(name)

@@ -10,6 +10,7 @@ from segcli.core.types import Array
 from segcli.data.checks import Finding
 from segcli.engine.export.description import Difference
 from segcli.report.classes import Row
+from segcli.report.presence import Judgement
 
 if TYPE_CHECKING:
     from segcli.metrics import Score
@@ -217,6 +218,8 @@ class Evaluated(Result):
     confusion: Array | None = None
     """Counts `(K, K)` by true class (row) and predicted class (column); None unless classes exclude each other."""
     notes: list[str] = field(default_factory=list)
+    presence: list[Judgement] = field(default_factory=list)
+    """Presence of each structure in each case, true and predicted; empty unless structures may be absent."""
     groups: dict[str, dict[str, float]] = field(default_factory=dict)
     """Number of images and value of each metric by scenario; empty without scenarios."""
     image_groups: list[str | None] = field(default_factory=list)

@@ -6,7 +6,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from segcli.report.cells import interval, number, plural, short
+from segcli.report.cells import class_heading, images_behind, interval, number, plural, short
+from segcli.report.presence import TABLE
 from segcli.report.results import Evaluated
 
 __all__ = ["CLASS_METRICS", "STRUCTURE_METRICS", "evaluated"]
@@ -22,6 +23,7 @@ STRUCTURE_METRICS = {
     "presence_accuracy": "presence",
     "presence_sensitivity": "sens.",
     "presence_specificity": "spec.",
+    "presence_ece": "ECE",
     "false_positive_volume": "false vol.",
 }
 """Metrics that are columns of the table of structures, with their headings."""
@@ -48,7 +50,7 @@ def evaluated(result: Evaluated) -> Iterator[Any]:
             interval(entry),
             entry.scope,
             number(entry.pooled),
-            str(entry.num_images),
+            images_behind(entry),
         )
     yield averages
     if any(entry.name == "presence_accuracy" for entry in result.scores):
@@ -67,6 +69,8 @@ def evaluated(result: Evaluated) -> Iterator[Any]:
         yield f"wrote {escape(str(result.folder / 'confusion_matrix.png'))} and .csv"
     for name in result.files:
         yield f"wrote {escape(str(result.folder / name))}"
+    if result.presence:
+        yield f"wrote {escape(str(result.folder / TABLE))}"
     if result.predictions is not None:
         yield f"wrote {plural(result.num_images, 'mask')} to {escape(str(result.predictions))}"
     if result.report is not None:
@@ -98,7 +102,7 @@ def _classes(result: Evaluated) -> Table:
     table.add_column(result.unit, justify="right")
     chosen = [entry for entry in result.scores if entry.name in CLASS_METRICS] or result.scores[:4]
     for position, entry in enumerate(chosen):
-        table.add_column(entry.name, justify="right")
+        table.add_column(class_heading(entry.name), justify="right")
         if not position:
             table.add_column("95 % interval", justify="right", no_wrap=True)
     pixels = None if result.confusion is None else result.confusion.sum(axis=1)

@@ -94,14 +94,17 @@ def _found_structures(result: Predicted) -> Table:
         for entry in cases:
             table.add_row(escape(entry["case"]), *map(_found, entry["structures"].values()))
     more = len(result.presence) - len(cases)
-    table.title = "Volume of the structures that are present" + (
+    confident = any("confidence" in found for found in cases[0]["structures"].values())
+    told = " (in brackets: confidence in presence or absence)" if confident else ""
+    table.title = f"Volume of the structures that are present{told}" + (
         f"; {more} more cases are in `presence.csv`" if more else ""
     )
     return table
 
 
 def _found(structure: dict[str, Any]) -> str:
-    return f"{structure['volume']:,.0f} {structure['unit']}" if structure["present"] else "[dim]absent[/]"
+    found = f"{structure['volume']:,.0f} {structure['unit']}" if structure["present"] else "[dim]absent[/]"
+    return f"{found} ({structure['confidence']:.2f})" if "confidence" in structure else found
 
 
 def exported(result: Exported) -> Iterator[Any]:

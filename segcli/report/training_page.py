@@ -7,6 +7,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from segcli.core.types import Array
+from segcli.report.cells import class_heading
 from segcli.report.html import (
     Cell,
     Section,
@@ -155,4 +156,4 @@ def _classes(entry: Entry | None) -> Markup:
         return Markup()
     classes = list(next(iter(values.values())))
     rows: Iterable[list[Cell]] = ([name, *(by_class[name] for by_class in values.values())] for name in classes)
-    return table(f"Validation of epoch {entry['epoch']} by class", ["class", *values], rows)
+    return table(f"Validation of epoch {entry['epoch']} by class", ["class", *map(class_heading, values)], rows)

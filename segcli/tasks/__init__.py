@@ -4,7 +4,7 @@ The engine never asks which task it runs; all that differs between masks, classe
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -37,6 +37,7 @@ class Task(ABC):
         spec: The data set, with its classes.
         offsets: With classes that exclude each other: numbers subtracted from the logits of the classes before the
             softmax (`inference.undo_class_weights`); nothing when empty.
+        calibrated: Outputs that the loss of the run trains to be probabilities; others of `extras` mean nothing.
     """
 
     activation: ClassVar[str]
@@ -64,9 +65,10 @@ class Task(ABC):
     single: ClassVar[bool] = False
     """True if the answer is a single mask, whose share is the foreground share."""
 
-    def __init__(self, spec: DatasetSpec, offsets: Sequence[float] = ()) -> None:
+    def __init__(self, spec: DatasetSpec, offsets: Sequence[float] = (), calibrated: Collection[str] = ()) -> None:
         self.spec = spec
         self.offsets = tuple(offsets)
+        self.calibrated = tuple(calibrated)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -105,6 +107,13 @@ class Task(ABC):
     def presence(self, outputs: dict[str, A]) -> A | None:
         """Predict presence for each channel of the mask, `(B, K)` boolean; None if only the mask decides."""
         return None
+
+    def certainty(self, outputs: dict[str, A]) -> dict[str, A]:
+        """Compute numbers about each presence, `(B, K)` from 0 to 1, by name; empty if the network gives none.
+
+        `probability` is that of presence, `confidence` that the prediction of presence is right.
+        """
+        return {}
 
     def cleaned(self, probs: Array, settings: Postprocess, threshold: float, inside: Mask | None = None) -> Array:
         """Apply `inference.postprocess` to probabilities `(K, *S)`, within the field of view `inside` `(*S)`."""
@@ -166,6 +175,7 @@ class Task(ABC):
         threshold: float,
         spacing: tuple[float, ...] | None = None,
         presence: "Tensor | None" = None,
+        certainty: "Mapping[str, Tensor] | None" = None,
     ) -> "Scored":
         """Combine probabilities `(B, K, *S)` and truth of a batch for the metrics.
 
@@ -175,10 +185,11 @@ class Task(ABC):
             threshold: A pixel belongs to a mask if its probability is at least this; ignored for exclusive classes.
             spacing: Pixel or voxel spacing along each axis in millimetres; None if unknown.
             presence: Result of `presence` for the same images.
+            certainty: Result of `certainty` for the same images.
         """
         from segcli.nn.scored import Scored  # noqa: PLC0415 - a task is read without PyTorch
 
-        return Scored(probs, batch[self.output], self.scored_pixels(batch), threshold, spacing, presence)
+        return Scored(probs, batch[self.output], self.scored_pixels(batch), threshold, spacing, presence, certainty)
 
     @staticmethod
     def scored_pixels(batch: Batch) -> "Tensor":

@@ -1,7 +1,7 @@
 """Base of tasks whose classes exclude each other."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -73,7 +73,7 @@ class Exclusive(Task):
         *,
         threshold: float,
         spacing: tuple[float, ...] | None = None,
-        presence: "Tensor | None" = None,
+        **_: Any,
     ) -> "Scored":
         """Combine probabilities and truth; the most probable class is found, and the threshold is ignored."""
         from segcli.nn.scored import ScoredClasses  # noqa: PLC0415 - a task is read without PyTorch

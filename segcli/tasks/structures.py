@@ -11,9 +11,9 @@ __all__ = ["Structures"]
 
 
 class Structures(Task):
-    """Sigmoid on each channel; a structure is present if the network's gate, or else a non-empty mask, says so.
+    """Sigmoid on each channel; a structure is present if its mask has a voxel.
 
-    The mask of a structure that the network predicts as absent is empty.
+    The mask of a structure that the network's gate predicts as absent is empty.
     """
 
     activation = "sigmoid"
@@ -30,6 +30,7 @@ class Structures(Task):
         "presence_accuracy",
         "presence_sensitivity",
         "presence_specificity",
+        "presence_ece",
         "false_positive_volume",
     )
     present_only = True
@@ -42,8 +43,13 @@ class Structures(Task):
     @property
     def extras(self) -> tuple[Output, ...]:
         """Optional outputs of networks that predict the presence of structures."""
-        pixels = {"presence": False, "gate": False, "attention": True, "confidence": False}
-        return tuple(Output(name, self.spec.num_classes, has_pixels) for name, has_pixels in pixels.items())
+        count = self.spec.num_classes
+        return (
+            Output("presence", count, has_pixels=False),
+            Output("gate", count, has_pixels=False),
+            Output("attention", count),
+            Output("confidence", count, has_pixels=False, follows="gate" if "confidence" in self.calibrated else None),
+        )
 
     def targets(self, batch: Batch) -> Batch:
         """Convert masks `(B, K, *S)` and valid voxels `(B, 1, *S)` to boolean and add presence `(B, K)`.
@@ -61,6 +67,11 @@ class Structures(Task):
     def presence(self, outputs: dict[str, A]) -> A | None:
         """Predict presence from the gate of the network; None if it has no gate."""
         return outputs["gate"] >= 0 if "gate" in outputs else None
+
+    def certainty(self, outputs: dict[str, A]) -> dict[str, A]:
+        """Compute the probability of presence, and the confidence in it if the loss of the run has calibrated it."""
+        named = {"probability": "presence"} | ({"confidence": "confidence"} if "confidence" in self.calibrated else {})
+        return {name: sigmoid(outputs[output]) for name, output in named.items() if output in outputs}
 
     def decide(self, probs: Array, threshold: float) -> Array:
         """Return 1 in each mask `(*S, K)` and 0 elsewhere."""

@@ -146,7 +146,10 @@ def _running(experiments: Path) -> dict[int, Path]:
     """Find the run folders by the process that holds their lock."""
     found = {}
     for lock in experiments.glob("*/.lock"):
-        pid = lock.read_text().strip()
+        try:
+            pid = lock.read_text().strip()
+        except OSError:  # the run has ended meanwhile
+            continue
         if pid.isdigit() and psutil.pid_exists(int(pid)):
             found[int(pid)] = lock.parent
     return found
@@ -154,10 +157,11 @@ def _running(experiments: Path) -> dict[int, Path]:
 
 def _last_noted(path: Path) -> tuple[int | None, int | None]:
     """Read allocated and reserved bytes from the last line of a run's `memory.csv`."""
-    if not path.exists():
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError:
         return None, None
-    with path.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = list(csv.DictReader(text.splitlines()[: text.count("\n")]))  # without a line that is being written
     if not rows:
         return None, None
     allocated, reserved = (round(float(rows[-1][key]) * 2**20) for key in ("allocated_mib", "reserved_mib"))

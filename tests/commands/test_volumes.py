@@ -19,9 +19,10 @@ from scipy import ndimage
 
 from segcli import files
 from segcli.commands.answers import PredictOptions
-from segcli.commands.answers.volumes import VolumeAnswers
+from segcli.commands.answers.volumes import VolumeAnswers, _Table
 from segcli.commands.predict import write_all
 from segcli.config.schema import DatasetSection, Inference
+from segcli.core.onnx_runtime import load_onnxruntime
 from segcli.data.images import read_image
 from segcli.data.pipeline import Pipeline
 from segcli.data.samples import Sample
@@ -616,3 +617,75 @@ def test_an_exported_file_has_every_output_and_the_presence_in_its_probabilities
     card = Path(told["card"]).read_text()
     assert "segcli predict volumes/ --run tiny" in card
     assert "probabilities[outputs['gate'][0] < 0] = 0" in card
+
+
+# ---- presence
+
+
+def presence(folder):
+    """Rows of `presence.csv` by case and structure."""
+    rows = csv.DictReader((Path(folder) / "presence.csv").read_text().splitlines())
+    return {(row["case"], row["structure"]): row for row in rows}
+
+
+def logistic(values):
+    return 1.0 / (1.0 + np.exp(-values.astype(np.float64)))
+
+
+def test_a_structure_without_a_voxel_is_absent_in_predict_eval_and_exported_files_and_all_tell_how_sure_it_is(
+    trained, run_cli
+):
+    """The gate of this network is always open."""
+    trained(training__loss={"type": "sadaan"}, data__preprocessing={"normalize": False})
+    assert run_cli("export", "tiny", "--format", "onnx").code == 0
+    onnx = "outputs/exports/tiny/tiny.onnx"
+    for limit, some in (("1.0", False), ("0.0", True)):
+        words = ("data/test.h5", "--threshold", limit)
+        table = run_cli("predict", *words, "--run", "tiny", "--out", f"found{limit}").out
+        assert "in brackets: confidence in presence or absence" in " ".join(table.split())
+        assert ("absent" in table) is not some
+        assert run_cli("predict", *words, "--model", onnx, "--out", f"exported{limit}").code == 0
+        scored = run_cli("eval", "tiny", "--split", "test", "--threshold", limit, "--out", f"scored{limit}", "--json")
+        told = json.loads(scored.out)
+        found, exported, judged = (presence(f"{name}{limit}") for name in ("found", "exported", "scored"))
+        assert {row["present"] for row in (*found.values(), *exported.values(), *judged.values())} == {str(int(some))}
+        assert all((float(row["volume"]) > 0) is some for row in found.values())
+        right = np.array([row["present"] == row["truth"] for row in judged.values()])
+        assert told["average_metrics"]["presence_accuracy"] == pytest.approx(right.mean())
+        assert len(judged) == len(right) == 4
+    session, names = load_onnxruntime(purpose="a test").InferenceSession(onnx), ("presence", "confidence")
+    with h5py.File("data/test.h5") as file:
+        image = file["images"][:].astype(np.float32)[:, None]
+    raw = dict(zip(names, session.run(names, {session.get_inputs()[0].name: image}), strict=True))
+    for column, output in (("probability", "presence"), ("confidence", "confidence")):
+        expected = logistic(raw[output]).ravel()
+        for told_by in (found, exported, judged):
+            np.testing.assert_allclose([float(row[column]) for row in told_by.values()], expected, atol=2e-4)
+    error = abs(np.array([float(row["confidence"]) for row in judged.values()]) - right)
+    per_image = [entry["presence_ece"] for entry in told["per_image"]]
+    np.testing.assert_allclose(per_image, error.reshape(2, 2).mean(axis=1), atol=1e-4)
+    assert "Confidence in presence, all structures together" in Path("scored0.0/report.html").read_text()
+
+
+def test_a_confidence_that_was_not_calibrated_is_not_shown(trained, run_cli):
+    trained(training__loss={"type": "sadaan", "confidence": 0.1})
+    table = run_cli("predict", "data/test.h5", "--run", "tiny", "--out", "found").out
+    assert "confidence" not in table
+    assert {row["confidence"] for row in presence("found").values()} == {""}
+    assert all(0.0 < float(row["probability"]) < 1.0 for row in presence("found").values())
+    told = json.loads(run_cli("eval", "tiny", "--split", "test", "--json").out)
+    assert "presence_ece" not in told["average_metrics"]
+
+
+def test_rows_of_a_table_of_an_earlier_version_are_kept(tmp_path):
+    path = tmp_path / "presence.csv"
+    path.write_text("file,case,structure,present,volume,unit\na.h5,0,ball,1,6,mm³\n")
+    table = _Table(path)
+    table.keep()
+    found = {"present": True, "volume": 3.0, "unit": "mm³", "probability": 0.75, "confidence": 0.5}
+    table.write({"file": "b.h5", "case": "0", "structures": {"box": found}})
+    assert path.read_text().splitlines() == [
+        "file,case,structure,present,volume,unit,probability,confidence",
+        "a.h5,0,ball,1,6,mm³,,",
+        "b.h5,0,box,1,3,mm³,0.7500,0.5000",
+    ]

@@ -151,7 +151,7 @@ def sure(truth, height=1.0):
 def value(loss, logits, truth, valid):
     """Total of a loss whose network says the same with each of its outputs."""
     highest = logits.where(valid, 0.0).flatten(2).amax(2)
-    outputs = {"mask": logits, "attention": logits, "presence": highest, "gate": highest, "confidence": highest * 0}
+    outputs = {"mask": logits, "attention": logits, "presence": highest, "gate": highest, "confidence": highest.abs()}
     batch = {"mask": truth, "valid": valid}
     if truth.dtype == torch.bool:
         batch["presence"] = (truth & valid).flatten(2).any(2)

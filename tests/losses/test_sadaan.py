@@ -42,7 +42,7 @@ def mean(values):
     return sum(values) / len(values) if values else 0.0
 
 
-def looped(outputs, batch, alpha=0.25, gamma=2.0, smooth=1.0):
+def looped(outputs, batch, alpha=0.25, gamma=2.0, smooth=1.0, confidence=None):
     """The seven parts as one would write them down: a loop over images, structures and voxels."""
     parts = {name: [] for name in SADAAN(SADAAN.Config()).part_weights}
     for image in range(len(batch["mask"])):
@@ -70,13 +70,14 @@ def looped(outputs, batch, alpha=0.25, gamma=2.0, smooth=1.0):
             of["absence"].append(entropy(outputs["presence"][image, structure].item(), present))
             of["attention_supervision"].append(mean(map(entropy, attention, truth)))
             wrong = (outputs["gate"][image, structure].item() >= 0) != present
-            of["confidence"].append(wrong * sigmoid(outputs["confidence"][image, structure].item()) ** 2)
+            trust = outputs["confidence"][image, structure].item()
+            of["confidence"].append(entropy(trust, not wrong) if confidence is None else wrong * sigmoid(trust) ** 2)
         for name, values in of.items():
             parts[name].append(mean(values))
     return {name: mean(values) for name, values in parts.items()}
 
 
-@pytest.mark.parametrize("options", [{}, {"alpha": 0.6, "gamma": 1.0, "smooth": 0.1}])
+@pytest.mark.parametrize("options", [{}, {"alpha": 0.6, "gamma": 1.0, "smooth": 0.1}, {"confidence": 0.1}])
 def test_each_part_has_the_value_of_a_plain_loop(options):
     outputs, batch = case()
     # its own arithmetic is in float32, whatever it is given
@@ -118,10 +119,38 @@ def test_every_output_learns_and_an_absent_structure_is_pushed_to_nothing():
     assert (of_absent > 0).all()
 
 
-def test_a_right_judgement_costs_no_confidence():
+def test_a_right_judgement_costs_nothing_in_the_loss_of_earlier_versions():
     outputs, batch = case()
     outputs["gate"] = batch["presence"].double() * 2 - 1
-    assert SADAAN(SADAAN.Config())(outputs, batch)["confidence"].item() == 0.0
+    assert SADAAN(SADAAN.Config(confidence=0.1))(outputs, batch)["confidence"].item() == 0.0
+
+
+def test_the_best_confidence_is_the_share_of_right_judgements_and_judgements_get_no_gradient_from_it():
+    outputs, batch = case()
+    trust = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    outputs["gate"] = outputs["gate"].requires_grad_()
+    right = ((outputs["gate"] >= 0) == batch["presence"]).double().mean().item()
+    assert 0.1 < right < 0.9
+    for confidence, slope in ((right, 0.0), (0.99, 1.0), (0.01, -1.0)):
+        logit = (trust + math.log(confidence / (1 - confidence))).expand_as(outputs["gate"])
+        loss = SADAAN(SADAAN.Config())({**outputs, "confidence": logit}, batch)["confidence"]
+        gradient, of_gate = torch.autograd.grad(loss, [trust, outputs["gate"]], allow_unused=True)
+        assert of_gate is None
+        assert (gradient.item() > 1e-6) - (gradient.item() < -1e-6) == slope
+
+
+def test_the_stored_config_of_an_earlier_version_keeps_its_loss_and_its_keys():
+    stored = {**SADAAN.Config(confidence=0.1).model_dump()}
+    assert "calibration" not in stored
+    assert SADAAN.Config.model_validate(stored).model_dump() == stored
+    assert SADAAN.calibrates(SADAAN.Config.model_validate(stored)) == ()
+    new = SADAAN.Config().model_dump()
+    assert new["calibration"] == 0.1
+    assert "confidence" not in new
+    assert SADAAN.Config.model_validate(new) == SADAAN.Config()
+    assert SADAAN.calibrates(SADAAN.Config()) == ("confidence",)
+    with pytest.raises(ValueError, match="two losses of one output"):
+        SADAAN.Config(calibration=0.1, confidence=0.1)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 2.0, 3.5])

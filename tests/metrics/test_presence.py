@@ -10,6 +10,7 @@ from segcli.metrics import Scored
 from segcli.metrics.dice import Dice
 from segcli.metrics.false_positive_volume import FalsePositiveVolume
 from segcli.metrics.presence_accuracy import PresenceAccuracy
+from segcli.metrics.presence_ece import PresenceECE
 from segcli.metrics.presence_sensitivity import PresenceSensitivity
 from segcli.metrics.presence_specificity import PresenceSpecificity
 from segcli.metrics.surface_dice import SurfaceDice
@@ -46,13 +47,26 @@ def test_presence_of_each_structure_is_that_of_scikit_learn():
             assert by_class(metric, metric.statistics(scored).numpy())[position] == pytest.approx(value)
 
 
-def test_what_the_network_judged_comes_before_what_the_mask_shows():
+def test_a_structure_is_found_if_the_network_judges_it_present_and_its_mask_has_a_voxel():
     probs, truth, valid = random_case()
-    judged = truth.flatten(2).any(2)
-    metric = made(PresenceAccuracy)
-    by_mask = headline(metric, metric.statistics(Scored(probs, truth, valid, 0.5)).numpy())
-    by_head = headline(metric, metric.statistics(Scored(probs, truth, valid, 0.5, presence=judged)).numpy())
-    assert by_mask < by_head == 1.0
+    judged = torch.rand(40, 3, generator=torch.Generator().manual_seed(1)) < 0.5
+    by_mask = probs.flatten(2).amax(2) > 0
+    assert torch.equal(Scored(probs, truth, valid, 0.5).found_presence, by_mask)
+    assert torch.equal(Scored(probs, truth, valid, 0.5, presence=judged).found_presence, by_mask & judged)
+
+
+def test_the_calibration_error_is_that_of_torchmetrics():
+    calibration = pytest.importorskip("torchmetrics.classification").BinaryCalibrationError(n_bins=15, norm="l1")
+    probs, truth, valid = random_case(cases=200)
+    confidence = torch.rand(200, 3, generator=torch.Generator().manual_seed(2)) ** 0.3
+    scored = Scored(probs, truth, valid, 0.5, certainty={"confidence": confidence})
+    right = scored.found_presence == truth.flatten(2).any(2)
+    metric = made(PresenceECE)
+    found = by_class(metric, metric.statistics(scored).numpy())
+    expected = [float(calibration(confidence[:, k], right[:, k].long())) for k in range(3)]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    sure = by_class(metric, metric.statistics(Scored(probs, truth, valid, 0.5)).numpy())
+    np.testing.assert_allclose(sure, 1.0 - right.double().mean(0).numpy(), atol=1e-6)
 
 
 def test_false_volume_is_in_cubic_millimetres_and_about_absent_structures_only():

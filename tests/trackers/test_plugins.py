@@ -1,5 +1,6 @@
 """Trackers that are plug-ins: the real Sacred where it is installed, fakes at the boundary of the others."""
 
+import csv
 import json
 import os
 import sys
@@ -13,9 +14,21 @@ import yaml
 
 from segcli.core.files import plain
 
+FIGURES = ("allocated_mib", "reserved_mib", "peak_mib", "process_mib")
+
 
 def history():
     return yaml.safe_load(Path("outputs/experiments/tiny/metrics_history.yaml").read_text())
+
+
+def memory():
+    """Largest figures of each epoch in `memory.csv`."""
+    with Path("outputs/experiments/tiny/memory.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return [
+        {name: max(float(row[name]) for row in rows if row["epoch"] == epoch) for name in FIGURES}
+        for epoch in dict.fromkeys(row["epoch"] for row in rows)
+    ]
 
 
 @pytest.fixture
@@ -50,6 +63,7 @@ def test_the_record_of_a_resumed_run_has_every_epoch_once(sacred, run_cli, tiny)
     for name, series in metrics.items():
         assert series["steps"] == [1, 2, 3, 4], name
     assert metrics["val/loss"]["values"] == [entry["val"]["val_loss"] for entry in history()]
+    assert metrics["memory/process_mib"]["values"] == [largest["process_mib"] for largest in memory()]
 
 
 def test_sacreds_own_reader_opens_the_run(sacred, run_cli, tiny, workplace):
@@ -137,6 +151,8 @@ def test_mlflow_is_told_parameters_metrics_and_artefacts_and_stays_on_this_machi
     assert mlflow["params"]["model.depths"] == "[4, 8]"
     by_step = [values for step, values in mlflow["metrics"] if "train/loss" in values]
     assert [values["train/loss"] for values in by_step] == [entry["train"]["loss"] for entry in history()]
+    figures = [{name: values[f"memory/{name}"] for name in FIGURES} for values in by_step]
+    assert figures == memory()
     assert "metrics_history.yaml" in mlflow["artifacts"]
     assert mlflow["status"] == "FINISHED"
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
@@ -185,6 +201,8 @@ def test_wandb_is_offline_unless_asked_for_and_told_every_epoch(wandb, run_cli, 
     assert wandb["options"]["config"]["model"]["depths"] == [4, 8]
     losses = [values["val/loss"] for _, values in wandb["logged"] if "val/loss" in values]
     assert losses == [entry["val"]["val_loss"] for entry in history()]
+    processes = [values["memory/process_mib"] for _, values in wandb["logged"] if "val/loss" in values]
+    assert processes == [largest["process_mib"] for largest in memory()]
     assert "best/val_dice" in wandb["summary"]
     assert wandb["exit"] == 0
     assert os.environ["WANDB_ERROR_REPORTING"] == "false"

@@ -143,6 +143,7 @@ def test_debug_keys_print_the_forecast_before_the_first_epoch(run_cli, tiny):
     assert result.code == 0, result.err
     assert result.err.index("activations kept for backward") < result.err.index("epoch 1/1")
     assert "By layer" not in result.err
+    assert "this forecast is for a GPU in bf16; the run itself computes on cpu in fp32" in result.err
     assert "activations kept" not in result.out
     result = run_cli("train", tiny(debug__detailed_memory=True, name="two"), "--dry-run")
     assert "By layer" in result.err

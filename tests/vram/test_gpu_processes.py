@@ -1,7 +1,10 @@
+import csv
 import json
 import os
+import signal
 import sys
 import types
+from pathlib import Path
 
 import psutil
 import pytest
@@ -133,3 +136,91 @@ def test_without_a_driver_the_command_says_whom_it_asked(run_cli, monkeypatch, m
     assert text in result.err
     assert "there is no command `rocm-smi`" in result.err
     assert "pip install 'segcli[gpu]'" in result.err
+
+
+# ---- over time
+
+
+def samples(path="gpu.csv"):
+    """Rows of the file by sample, each `{process: MiB}`."""
+    found = {}
+    for row in csv.DictReader(Path(path).read_text().splitlines()):
+        found.setdefault((row["time"], float(row["elapsed_s"])), {})[row["pid"] or "all"] = row["used_mib"]
+    return found
+
+
+def changing(sizes, then=None):
+    """A module like `pynvml` in which the process 4,000,001 holds another size at each sample."""
+    module, told = nvml({}, used=0), iter(sizes)
+
+    def memory(handle):
+        held = next(told, None)
+        if held is None:
+            then()
+            held = sizes[-1]
+        module.nvmlDeviceGetComputeRunningProcesses = lambda handle: [
+            types.SimpleNamespace(pid=4_000_001, usedGpuMemory=held)
+        ]
+        return types.SimpleNamespace(total=24 * GIB, used=held + GIB, free=0)
+
+    module.nvmlDeviceGetMemoryInfo = memory
+    return module
+
+
+WATCH = ("profile-memory", "--processes", "--every", "0.02")
+
+
+def test_memory_over_time_is_a_table_of_every_sample_and_one_line_with_the_peak(run_cli, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", changing([2 * GIB, 7 * GIB, 3 * GIB]))
+    result = run_cli(*WATCH, "--for", "0.04", "--out", "gpu.csv")
+    assert result.code == 0, result.err
+    found = samples()
+    expected = [("3072.0", "2048.0"), ("8192.0", "7168.0"), ("4096.0", "3072.0")]
+    assert [(entry["all"], entry["4000001"]) for entry in found.values()] == expected
+    elapsed = [seconds for _, seconds in found]
+    assert elapsed[0] < 0.01
+    assert elapsed[1] >= 0.02
+    assert elapsed[2] >= 0.04
+    (line,) = result.out.splitlines()
+    assert line.startswith("wrote gpu.csv: 3 samples in ")
+    assert "GPU 0 peak 8.00 GiB of 24.00 GiB after 0.0 s (most: 7.00 GiB in (another user's" in line
+    assert "PID 4000001" in line
+
+
+def test_a_signal_ends_the_samples_with_a_whole_file_and_the_peak_so_far(run_cli, monkeypatch):
+    monkeypatch.setitem(
+        sys.modules, "pynvml", changing([GIB, 2 * GIB], then=lambda: os.kill(os.getpid(), signal.SIGINT))
+    )
+    result = run_cli(*WATCH, "--out", "gpu.csv", "--json")
+    assert result.code == 130
+    told = json.loads(result.out)
+    assert (told["samples"], told["peaks"][0]["used_bytes"], told["peaks"][0]["largest_pid"]) == (2, 3 * GIB, 4_000_001)
+    assert [entry["4000001"] for entry in samples().values()] == ["1024.0", "2048.0"]
+    assert Path("gpu.csv").read_text().endswith("\n")
+    assert "stopped" in result.err
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--every", "1"), "`--every` is an option of `--processes`"),
+        (("--processes", "--for", "5"), "`--for` takes samples, and no file is named for them"),
+        (("--processes", "--out", "there.csv"), "`there.csv` exists"),
+    ],
+)
+def test_options_of_samples_that_cannot_be_meant_are_refused(run_cli, workplace, monkeypatch, words, text):
+    monkeypatch.setitem(sys.modules, "pynvml", nvml({}, used=0))
+    (workplace / "there.csv").write_text("mine")
+    result = run_cli("profile-memory", *words)
+    assert result.code == 2
+    assert text in result.err
+    assert (workplace / "there.csv").read_text() == "mine"
+
+
+def test_without_a_driver_no_file_is_left(run_cli, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    monkeypatch.setenv("PATH", "/nowhere")
+    result = run_cli(*WATCH, "--out", "gpu.csv")
+    assert result.code == 5
+    assert "cannot list the processes of a GPU" in result.err
+    assert not Path("gpu.csv").exists()

@@ -22,7 +22,9 @@ from segcli.files.png import PNG
 __all__ = ["VolumeAnswers"]
 
 TABLE = "presence.csv"
-COLUMNS = ("file", "case", "structure", "present", "volume", "unit")
+COLUMNS = ("file", "case", "structure", "present", "volume", "unit", "probability", "confidence")
+EARLIER = COLUMNS[:-2]
+"""Columns of tables of an earlier version."""
 
 
 class VolumeAnswers(PixelAnswers):
@@ -122,13 +124,20 @@ class VolumeAnswers(PixelAnswers):
     def _presence(self, case: Case, tally: "_Tally") -> dict[str, Any]:
         spacing = self.parts.layout.input_spacing(case)
         size, unit = (1.0, "voxels") if spacing is None else (float(np.prod(spacing)), "mm³")
-        present = tally.voxels > 0 if tally.present is None else tally.present
+        present = tally.voxels > 0 if tally.present is None else tally.present & (tally.voxels > 0)
         return {
             "case": case.id,
             "file": str(case.image),
             "structures": {
-                name: {"present": bool(there), "volume": float(count) * size, "unit": unit}
-                for name, there, count in zip(self.parts.task.classes, present, tally.voxels, strict=True)
+                name: {
+                    "present": bool(there),
+                    "volume": float(count) * size,
+                    "unit": unit,
+                    **{key: float(values[index]) for key, values in tally.certainty.items()},
+                }
+                for index, (name, there, count) in enumerate(
+                    zip(self.parts.task.classes, present, tally.voxels, strict=True)
+                )
             },
         }
 
@@ -142,6 +151,7 @@ class _Tally:
         self.voxels = np.zeros(len(parts.task.classes), np.int64)
         """Voxels of each structure."""
         self.present: Array | None = None
+        self.certainty: dict[str, Array] = {}
         self._shares: dict[str, float] = {}
         self._planes = 0
 
@@ -152,7 +162,7 @@ class _Tally:
         self._planes += len(answer)
         if self.overlaps:
             self.voxels += answer.reshape(-1, answer.shape[-1]).sum(axis=0, dtype=np.int64)
-        self.present = prediction.present
+        self.present, self.certainty = prediction.present, prediction.certainty
 
     def shares(self) -> dict[str, float]:
         """Return the share of the voxels of each class."""
@@ -170,14 +180,20 @@ class _Table:
         """Keep the rows of an existing table."""
         if self.path.is_file():
             for row in read_cells(self.path)[1:]:
-                if len(row) == len(COLUMNS):
-                    self.rows.setdefault((row[0], row[1]), []).append(row)
+                if len(row) in (len(EARLIER), len(COLUMNS)):
+                    padded = [*row, *[""] * (len(COLUMNS) - len(row))]
+                    self.rows.setdefault((row[0], row[1]), []).append(padded)
 
     def write(self, entry: dict[str, Any]) -> None:
         """Add a case, or replace its rows."""
         place = entry["file"], entry["case"]
         self.rows[place] = [
-            [*place, name, str(int(found["present"])), f"{found['volume']:.6g}", found["unit"]]
+            [*place, name, str(int(found["present"])), f"{found['volume']:.6g}", found["unit"], *_certainty(found)]
             for name, found in entry["structures"].items()
         ]
         write_cells(self.path, [COLUMNS, *(row for rows in self.rows.values() for row in rows)])
+
+
+def _certainty(found: dict[str, Any]) -> list[str]:
+    """Write probability and confidence; a cell is empty if the network does not give the number."""
+    return [f"{found[key]:.4f}" if key in found else "" for key in ("probability", "confidence")]

@@ -113,6 +113,8 @@ class Description(ConfigModel):
     """Channels of the files to give to the network, counted from 0, in this order; None for all."""
     class_offsets: Annotated[list[float], Field(max_length=65536)] = []
     """Numbers subtracted from the logits of the classes before the softmax; nothing when empty."""
+    calibrated: Annotated[list[Text], Field(max_length=64)] = []
+    """Outputs that the loss trained to be logits of calibrated probabilities; others mean nothing."""
     fov: Literal["auto", "none"] = "none"
     """Field of view of photographs without a mask of it, as `inference.fov`."""
     size: Sizes | None = None
@@ -168,8 +170,9 @@ class Description(ConfigModel):
                 yield key, f"must be {self.ndim} sizes of together at most {MOST_PIXELS:,} pixels, got {size}"
 
     def as_json(self) -> str:
-        """Convert the description to JSON, without `channels` if all are used."""
-        values = self.model_dump(exclude={"channels"} if self.channels is None else None)
+        """Convert the description to JSON, without `channels` if all are used, and without an empty `calibrated`."""
+        unused = {"channels": self.channels is None, "calibrated": not self.calibrated}
+        values = self.model_dump(exclude={key for key, is_unused in unused.items() if is_unused})
         return json.dumps(values, ensure_ascii=False)
 
     @classmethod

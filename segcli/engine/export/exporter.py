@@ -153,6 +153,7 @@ def describe(parts: Assembly, *, epoch: int, precision: str, baked: str | None) 
         tta=run.inference.tta,
         scales=run.inference.scales,
         class_offsets=list(parts.task.offsets),
+        calibrated=[name for name in parts.task.calibrated if name in parts.network.io.outputs],
         postprocess=run.inference.postprocess.model_dump(),
         fov=run.inference.fov or "none",
         dataset=plain(dataset),

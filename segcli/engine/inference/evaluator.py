@@ -166,7 +166,7 @@ class _Scores:
             logits = geometry.restore(logits, resized)
         probs = parts.cleaned(task.probabilities(logits, presence), self.field_of(case))
         truth = task.targets({name: torch.from_numpy(values)[None].to(parts.device) for name, values in stored.items()})
-        scored = parts.scored(probs, truth, presence=presence, spacing=self.spacing_of(case))
+        scored = parts.scored(probs, truth, outputs=outputs, spacing=self.spacing_of(case))
         self.tally.add(scored)
         self.cases.append(case)
         if scored.matrix is not None:

@@ -54,7 +54,7 @@ def of_exported(path: Path, overrides: Overrides, *, threads: int = 0) -> Predic
     with told_of_file(path, "dataset"):
         dataset = DatasetSection.model_validate(described.dataset)
         layout: Layout = dataset.build()
-    task: Task = TASKS.load(described.task)(dataset.spec, described.class_offsets)
+    task: Task = TASKS.load(described.task)(dataset.spec, described.class_offsets, described.calibrated)
     with told_of_file(path, "preprocessing"):
         settings = DataSettings.model_validate(described.preprocessing)
     keys = ("threshold", "tile", "overlap", "tta", "scales", "postprocess", "fov")

@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, product
 from pathlib import Path
 from typing import Any, Protocol
@@ -92,6 +92,8 @@ class Prediction:
     """True if classes exclude each other."""
     present: Mask | None = None
     """Mask `(K)`, true for each structure that the network judges present; None if the mask of pixels decides."""
+    certainty: dict[str, Array] = field(default_factory=dict)
+    """Probability of each presence and confidence in it, `(K)` each, as `Task.certainty`; a mean over networks."""
     inside: Mask | None = None
     """Field of view `(*S)`; None if the whole image is inside."""
 
@@ -159,7 +161,7 @@ class Predictor:
         bands = [band[self.task.output] for _, band in sliding.bands(self._reader(pixels, size), size)]
         geometry = Geometry(stored=sample.size, resized=pixels.size, padded=size)
         logits = geometry.restore(np.concatenate(bands, axis=2), interpolated)
-        found = self._prediction(logits, self._present(sliding))
+        found = self._prediction(logits, sliding.highest)
         settings, inside = self.inference, None if field is None else field.inside
         probs = self.task.cleaned(found.probs, settings.postprocess, settings.threshold, inside)
         return replace(found, probs=probs, inside=inside)
@@ -207,7 +209,7 @@ class Predictor:
         first = next(logits)
         if not sliding.highest:
             for rows, values in chain([first], logits):
-                yield rows, self._prediction(values, None)
+                yield rows, self._prediction(values, {})
             return
         kept = Scratch((*first[1].shape[:2], *pixels.size), np.float32, scratch)
         with closing(kept):
@@ -215,9 +217,8 @@ class Predictor:
             for rows, values in chain([first], logits):
                 kept.write((..., rows, *rest), values)
                 places.append(rows)
-            present = self._present(sliding)
             for rows in places:
-                yield rows, self._prediction(kept.read((..., rows, *rest)), present)
+                yield rows, self._prediction(kept.read((..., rows, *rest)), sliding.highest)
 
     def _logits(self, sliding: Sliding[Array], pixels: Pixels) -> Iterator[tuple[slice, Array]]:
         """Compute rows with their raw output `(1, K, rows, *rest)`, without the padding."""
@@ -243,19 +244,22 @@ class Predictor:
         scale = self.pipeline.scale_of(as_unit(pixels.read(window)) for window in windows)
         return lambda part: self.pipeline.normalised(part, scale)
 
-    def _present(self, sliding: Sliding[Array]) -> Mask | None:
-        """Judge which structures are present, `(1, K)`, after all tiles."""
-        classes = len(self.task.classes)
-        outputs = {name: _joint(values.reshape(-1, classes)) for name, values in sliding.highest.items()}
-        return self.task.presence(outputs)
+    def _prediction(self, logits: Array, of_whole: dict[str, Array]) -> Prediction:
+        """Compute probabilities from the raw outputs of the networks, concatenated as channels.
 
-    def _prediction(self, logits: Array, present: Mask | None) -> Prediction:
-        """Compute probabilities from the raw outputs `(1, K, *S)` of the networks, concatenated as channels."""
+        Args:
+            logits: Outputs with pixels, `(1, K, *S)`.
+            of_whole: Outputs without pixels after all tiles, `(1, K)`; they tell which structures are present.
+        """
+        each = {name: values.reshape(-1, len(self.task.classes)) for name, values in of_whole.items()}
+        present = self.task.presence({name: _joint(values) for name, values in each.items()})
+        certainty = {name: values.mean(axis=0) for name, values in self.task.certainty(each).items()}
         tasks = self.members or (self.task,)
         parts = np.split(logits, len(tasks), axis=1)
         every = np.concatenate([task.probabilities(part, present) for task, part in zip(tasks, parts, strict=True)])
         probs = every.mean(axis=0) if len(every) > 1 else every[0]
-        return Prediction(probs, every, self.task.target == "classes", None if present is None else present[0])
+        judged = None if present is None else present[0]
+        return Prediction(probs, every, self.task.target == "classes", judged, certainty)
 
     @property
     def can_stream(self) -> bool:

@@ -22,7 +22,8 @@ __all__ = ["Sliding"]
 class Sliding(Generic[A]):
     """Runs a network over images in overlapping tiles, and blends them with Gaussian weights.
 
-    Outputs without pixels, such as presence, take the maximum over all tiles.
+    Outputs without pixels, such as presence, take the maximum over all tiles, or the value of the tile where the output
+    that they follow is highest.
 
     Args:
         forward: Network: maps inputs `(B, C, *S)` to raw outputs in float32 by name.
@@ -62,7 +63,7 @@ class Sliding(Generic[A]):
         self.scales = scales
         self.passes = passes
         self.highest: dict[str, A] = {}
-        """Highest value over the tiles so far of each output without pixels, `(B, K)`."""
+        """Value over the tiles so far of each output without pixels, `(B, K)`."""
 
     def fits(self, size: tuple[int, ...]) -> bool:
         """Tell whether the network sees an image of this size at once, without tiles."""
@@ -98,11 +99,23 @@ class Sliding(Generic[A]):
         images = len(next(iter(outputs.values()))) // count
         for first in range(0, count * images, images):
             part = {name: values[first : first + images] for name, values in outputs.items()}
-            for name in [name for name, values in part.items() if not self._has_pixels(name, values, axes)]:
-                values = part.pop(name)
-                known = self.highest.get(name)
-                self.highest[name] = values if known is None else self.arrays.xp.maximum(known, values)
+            names = [name for name, values in part.items() if not self._has_pixels(name, values, axes)]
+            self.highest = self._highest(self.highest, {name: part.pop(name) for name in names})
             yield part
+
+    def _highest(self, known: dict[str, A], found: dict[str, A]) -> dict[str, A]:
+        """Combine the outputs without pixels of the tiles so far with those of one more tile."""
+        if not known:
+            return found
+        highest: dict[str, A] = {}
+        for name, values in found.items():
+            declared = self.outputs.get(name)
+            leader = None if declared is None else declared.follows
+            if leader in found:
+                highest[name] = self.arrays.xp.where(found[leader] > known[leader], values, known[name])
+            else:
+                highest[name] = self.arrays.xp.maximum(known[name], values)
+        return highest
 
     def _has_pixels(self, name: str, values: A, axes: int) -> bool:
         """Ask the output; the shape tells of one that a user's network gives besides."""

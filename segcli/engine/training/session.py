@@ -72,7 +72,7 @@ def open_session(
     mistake = scale_mistake(parts.layout, train_cases) if run.data.preprocessing.normalize is True else None
     if mistake is not None:
         listener.warn("{} ({})".format(*mistake))
-    listener.notice(f"data: {len(train_cases)} training and {len(val_cases)} validation images")
+    listener.notice(f"data: {_counted(train_cases, val_cases, parts.layout.whole or 'image')}")
     check_parts(parts)
     source = parts.source([*train_cases, *val_cases], listener)
     return Trainer(
@@ -157,6 +157,17 @@ def checked_cases(parts: Assembly, splits: Sequence[str], listener: Listener) ->
 
 def _rates(parts: Assembly) -> list[str]:
     return described_rates(parts.network, parts.run.training.optimizer.rates, parts.network.activation_layers())
+
+
+def _counted(train: Sequence[Case], val: Sequence[Case], word: str) -> str:
+    """Count the images of both splits; crops are counted as crops, with the number of their samples."""
+    wholes = [len({case.part_of or case.id for case in cases}) for cases in (train, val)]
+    counts = [len(train), len(val)]
+    if counts == wholes:
+        unit = f"{word}s" if any(case.part_of for case in train) else "images"
+        return f"{counts[0]} training and {counts[1]} validation {unit}"
+    crops = [f"crops of {whole} {word}{'s' * (whole != 1)}" for whole in wholes]
+    return f"{counts[0]} training {crops[0]}, {counts[1]} validation {crops[1]}"
 
 
 def _fingerprint(parts: Assembly, cases: Sequence[Case]) -> dict[str, Any]:

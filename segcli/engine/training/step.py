@@ -84,7 +84,7 @@ class TrainingStep:
         with torch.no_grad():
             presence = self.parts.task.presence(outputs)
             probs = self.parts.task.probabilities(outputs[self.parts.task.output].detach(), presence)
-            self.totals.add(losses, self.parts.scored(probs, batch, presence=presence), len(batch["image"]))
+            self.totals.add(losses, self.parts.scored(probs, batch, outputs=outputs), len(batch["image"]))
         return True
 
 

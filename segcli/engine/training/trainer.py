@@ -157,7 +157,7 @@ class Trainer:
         if self.parts.device.type == "cpu":
             keep_freed_memory()
         cases = self.val.cases.cases if self.val else []
-        watching = Watching(self.parts, self.folder, cases, self.listener, epochs=self.progress.epoch)
+        watching = Watching(self.parts, self.folder, cases, self.listener, self.memory, epochs=self.progress.epoch)
         try:
             watching.begin(self.parts.network, self.history)
             while not self.progress.finished:

@@ -17,6 +17,7 @@ from segcli.core.names import safe_name
 from segcli.data.samples import Case
 from segcli.engine.assembly import Assembly
 from segcli.engine.events import Listener
+from segcli.engine.memory import MemoryLog
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.training.activations import observed, observed_layers, undisturbed
 from segcli.engine.training.monitor import Monitor
@@ -43,13 +44,22 @@ class Watching:
         folder: Run folder.
         cases: Validation cases.
         listener: Receives a warning when logging fails.
+        memory: Memory figures of each epoch.
         epochs: Number of completed epochs.
     """
 
     def __init__(
-        self, parts: Assembly, folder: RunFolder, cases: Sequence[Case], listener: Listener, *, epochs: int
+        self,
+        parts: Assembly,
+        folder: RunFolder,
+        cases: Sequence[Case],
+        listener: Listener,
+        memory: MemoryLog,
+        *,
+        epochs: int,
     ) -> None:
         self.parts = parts
+        self.memory = memory
         self.listener = listener
         self.settings = parts.run.logging
         self.tracking = Tracking(parts.run, folder.path, listener, first_step=epochs + 1)
@@ -72,7 +82,7 @@ class Watching:
     def begin(self, network: nn.Module, history: Sequence[dict[str, Any]]) -> None:
         """Log the network graph and earlier epochs, before the first step."""
         for entry in history:
-            self.tracking.earlier_scalars(_scalars(entry), entry["epoch"])
+            self.tracking.earlier_scalars(self._values(entry), entry["epoch"])
         if self.tracking.is_on:
             io, stride = self.parts.network.io, self.parts.network.stride
             length = stride * max(4, -(-SMALL // stride))
@@ -90,7 +100,7 @@ class Watching:
         """Log an epoch, with its history entry and the network that was validated."""
         epoch, train = entry["epoch"], entry["train"]
         val = _validated(entry)
-        self.tracking.scalars(_scalars(entry), epoch)
+        self.tracking.scalars(self._values(entry), epoch)
         both = {f"comparison/{name}": {"train": train[name], "val": val[name]} for name in train if name in val}
         self.tracking.comparisons(both, epoch)
         if self.on[IMAGES] and val and (improved or self._are_due(epoch, self.settings.image_log_frequency)):
@@ -100,6 +110,11 @@ class Watching:
             self._attempt(lambda: self._write_pictures(epoch), PICTURES)
         if self.on[ACTIVATIONS] and epoch % self.settings.activation_log_frequency == 0:
             self._attempt(lambda: self._record_activations(network, epoch), ACTIVATIONS)
+
+    def _values(self, entry: dict[str, Any]) -> dict[str, float]:
+        """List losses, metrics and memory of an epoch by tag."""
+        memory = self.memory.by_epoch.get(entry["epoch"], {})
+        return {**_scalars(entry), **{f"memory/{name}": value for name, value in memory.items()}}
 
     def training_over(self, entry: dict[str, Any], monitor: Monitor) -> None:
         """Log the end of the training, with the last history entry."""

@@ -96,6 +96,22 @@ def test_an_output_is_asked_whether_it_has_pixels_and_of_others_the_shape_tells(
     assert given["tokens"].shape == (2, 3, 8)
 
 
+def test_an_output_that_follows_another_is_that_of_the_tile_where_the_other_is_highest(kind):
+    arrays, make = kind
+    outputs = [Output("mask", 3), Output("gate", 3, has_pixels=False), Output("trust", 3, False, follows="gate")]
+
+    def forward(images):
+        return {"mask": images, "gate": images[:, :, 0, 0], "trust": images[:, :, 1, 1]}
+
+    image = image_of(24, 8)
+    given = found(Sliding(forward, arrays, outputs, tile=(8, 8), overlap=0.0, multiple=1), make(image))
+    gates, trusts = image[:, :, ::8, 0], image[:, :, 1::8, 1]
+    np.testing.assert_array_equal(given["gate"], gates.max(2))
+    decisive = gates.argmax(2)[..., None]
+    np.testing.assert_array_equal(given["trust"], np.take_along_axis(trusts, decisive, 2)[..., 0])
+    assert (given["trust"] < trusts.max(2)).any()
+
+
 def test_the_next_image_knows_nothing_of_the_highest_of_the_last(kind):
     arrays, make = kind
     outputs = [Output("mask", 3), Output("gate", 3, has_pixels=False)]

@@ -57,7 +57,11 @@ def events(folder):
     shown = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0, "histograms": 0})
     shown.Reload()
     tags = shown.Tags()
-    found = {(tag, event.step, event.value) for tag in tags["scalars"] for event in shown.Scalars(tag)}
+    found = {  # the memory of a process is another one each time
+        (tag, event.step, None if tag.startswith("memory/") else event.value)
+        for tag in tags["scalars"]
+        for event in shown.Scalars(tag)
+    }
     steps = [(tag, event.step) for tag in tags["scalars"] for event in shown.Scalars(tag)]
     assert len(steps) == len(set(steps))
     pictures = [(tag, e.step, e.encoded_image_string) for tag in tags["images"] for e in shown.Images(tag)]
@@ -81,6 +85,8 @@ def places(folder):
 
 
 def assert_same_files(folder, whole):
+    told = {entry[1] for entry in events(folder / "tensorboard")[0] if entry[0] == "memory/peak_mib"}
+    assert told == {1, 2, 3}
     for line in ("", "train", "val"):
         assert events(folder / "tensorboard" / line) == events(whole / "tensorboard" / line)
     assert (folder / "metrics_history.yaml").read_text() == (whole / "metrics_history.yaml").read_text()
@@ -158,7 +164,7 @@ def test_unfinished_files_of_a_killed_process_are_removed(run_cli, tiny_run):
 
 def test_lines_of_memory_after_the_checkpoint_and_half_lines_are_removed(tmp_path, monkeypatch):
     folder = RunFolder(tmp_path)
-    sizes = "1.0,2.0,3.0,4.0,5.0\n"
+    sizes = "1.0,2.0,3.0,4.0,5.0,6.0\n"
     lines = [f"1.0,1,3,train,{sizes}", f"1.0,1,3,val,{sizes}", f"2.0,2,1,train,{sizes}", f"2.0,2,2,train,{sizes}"]
     folder.memory.write_text("".join([f"{COLUMNS}\n", *lines, "2.5,2,2,tr"]))
     MemoryLog(folder.memory, "cpu").rewind(epoch=2, batch=2)
@@ -192,3 +198,13 @@ def test_a_line_of_memory_that_does_not_fit_on_the_disk_is_taken_back(tmp_path):
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         assert (log.path.read_bytes() if log.path.exists() else None) == whole
+
+
+def test_the_memory_of_a_run_of_an_earlier_version_goes_on_with_the_new_column(tmp_path):
+    path, earlier = tmp_path / "memory.csv", COLUMNS.removesuffix(",process_mib")
+    path.write_text(f"{earlier}\n1.0,1,3,train,7.0,8.0,9.0,4.0,5.0\n1.5,1,3,val,1.0,2.0,11.0,4.0,5.0\n2.0,2,1,tr")
+    log = MemoryLog(path, "cpu")
+    log.rewind(epoch=2, batch=0)
+    lines = ["1.0,1,3,train,7.0,8.0,9.0,4.0,5.0,", "1.5,1,3,val,1.0,2.0,11.0,4.0,5.0,"]
+    assert path.read_text().splitlines() == [COLUMNS, *lines]
+    assert log.by_epoch == {1: {"allocated_mib": 7.0, "reserved_mib": 8.0, "peak_mib": 11.0}}

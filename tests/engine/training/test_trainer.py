@@ -70,7 +70,8 @@ def test_early_stopping_counts_down_and_stops(run_cli, tiny, workplace):
     )
     assert result.code == 0
     assert len(history(workplace)) == 3
-    assert "stops in 1 without improvement" in result.err
+    assert "stops after 1 more validation without improvement" in result.err
+    assert "stops now: too many validations without improvement" in result.err
     assert "trained tiny for 3 epochs (early stopping)" in result.out
 
 
