@@ -5,9 +5,10 @@ from pathlib import Path
 
 from segcli.commands.locate import EXPERIMENTS, Located
 from segcli.config.load import run_from_values
-from segcli.config.own_network import NetworkPermit
+from segcli.config.own_code import CodePermit
 from segcli.config.schema import Run, TrackerSection
 from segcli.core.names import printable
+from segcli.core.registry import Registry
 from segcli.engine.checkpoint import Checkpoint
 from segcli.engine.events import Listener
 
@@ -23,6 +24,7 @@ def run_of_checkpoint(
     overrides: Sequence[str],
     *,
     model_files: Sequence[Path],
+    needs: Sequence[Registry],
     listener: Listener,
 ) -> Run:
     """Check the run in a checkpoint, with overrides.
@@ -31,14 +33,15 @@ def run_of_checkpoint(
         checkpoint: The checkpoint.
         located: The run folder or the file that the user named.
         overrides: `KEY=VALUE` on the run's config.
-        model_files: Files of the user's own networks that may run.
+        model_files: Files of the user's own code that may run.
+        needs: Kinds of components that the command needs.
         listener: Receives a notice of each file that runs and of each place that is dropped.
 
     Raises:
         CheckpointError: The checkpoint names a network file that may not run.
         ConfigError: A key or an override is wrong.
     """
-    permit = NetworkPermit(model_files, listener.notice)
+    permit = CodePermit(model_files, listener.notice, needs)
     source = str(located.for_prediction())
     run = run_from_values(checkpoint.header["config"], overrides, source=source, permit=permit)
     permit.refuse_unused()

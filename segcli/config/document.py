@@ -62,6 +62,8 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
     dataset_folder: Path | None = None
     """Folder of the file that holds the data set; None of stored values."""
+    left_out: set[str] = field(default_factory=set)
+    """Components of the user's own that are not imported, because the command does not need them or may not run them."""
 
     def origin(self, loc: Loc) -> Origin:
         """Find the origin of a key, or of the nearest key around it."""

@@ -3,6 +3,7 @@
 from copy import deepcopy
 from typing import Any
 
+from segcli.config.components import compared_digest
 from segcli.config.dataset_file import resolve_paths
 from segcli.config.document import Document, Problem
 from segcli.config.sections import DatasetSection, OptimizerSection, SchedulerSection
@@ -20,7 +21,10 @@ def fill_dataset(document: Document) -> Any:
     _fill_channels(document, dataset)
     name = dataset.setdefault("format", DatasetSection.model_fields["format"].default)
     try:
-        layout = DATASETS.load(str(name))
+        digest = compared_digest(DATASETS, str(name), dataset)
+        if digest is None:
+            return None
+        layout = DATASETS.load(str(name), digest=digest or None)
     except ConfigError:
         return None  # the check of components tells it
     changes, mistakes = layout.completed(dataset)

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from segcli.core.errors import CheckpointError
-from segcli.core.registry import OPTIMIZERS
 from segcli.core.types import Batch, Outputs
 from segcli.engine.assembly import Assembly
 
@@ -22,8 +21,7 @@ class Stepper:
         self.parts = parts
         self.network = parts.network
         self.forward: Any = torch.compile(parts.network) if training.compile else parts.network
-        factory = OPTIMIZERS.load(training.optimizer.type)
-        self.base_lr: float = factory.Config.model_validate(training.optimizer.options).learning_rate
+        self.base_lr: float = training.optimizer.kind.Config.model_validate(training.optimizer.options).learning_rate
         self.optimizer: torch.optim.Optimizer = training.optimizer.build().build(parts.network.parameters())
         self.scaler = torch.amp.GradScaler(parts.device.type, enabled=parts.precision.scales)
         self.clip_norm = training.gradient_clip_norm
