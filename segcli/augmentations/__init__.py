@@ -1,7 +1,7 @@
 """Augmentations of the user's own. This file holds the contract of each.
 
-An augmentation stands in `data.augmentation.transforms`, `{type: my_augmentation.py:Name, ...}`, for images and volumes.
-Those of the user's own come after all others, in their order.
+They stand in `data.augmentation.transforms`, `{type: my_augmentation.py:Name, ...}`, for images and volumes, and come
+after all others, in their order.
 """
 
 from abc import ABC, abstractmethod

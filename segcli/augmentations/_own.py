@@ -26,13 +26,13 @@ def adapted(found: Any, code: Code) -> type[Transform]:
         kind: type[Transform] = of_contract(found, code, contract=Transform)
         inner = kind.__call__
 
-        def __call__(
+        def call(
             self: Any, image: Array, maps: dict[str, Array], rng: np.random.Generator
         ) -> tuple[Array, dict[str, Array]]:
             with blamed(code):
                 return inner(self, image, maps, rng)
 
-        kind.__call__ = __call__  # type: ignore[method-assign]
+        kind.__call__ = call  # type: ignore[method-assign]
     elif callable(found) and (not inspect.isclass(found) or "__call__" in vars(found)):
         kind = _wrapped(found, code)
     else:

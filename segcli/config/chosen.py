@@ -63,6 +63,7 @@ class Chosen:
 
 
 def chosen(values: dict[str, Any]) -> Iterator[Chosen]:
+    """Find each component that the values of a run choose, in their long form."""
     model, dataset, training, data = (values.get(key) for key in ("model", "dataset", "training", "data"))
     if isinstance(model, dict) and isinstance(model.get("type"), str):
         yield Chosen(MODELS, model["type"], ("model", "type"), ("model",), model, ModelSection)

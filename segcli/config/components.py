@@ -34,8 +34,8 @@ def _blame_other_file(document: Document, chosen: Chosen) -> None:
     document.problems.append(
         document.problem(
             loc,
-            f"the file is not the one that the run was trained with: `{chosen.name.rpartition(':')[0]}` has the SHA-256 "
-            f"`{digest}`, not `{chosen.section['sha256']}`",
+            f"the file is not the one that the run was trained with: `{chosen.name.rpartition(':')[0]}` has the "
+            f"SHA-256 `{digest}`, not `{chosen.section['sha256']}`",
             f"put the old file back; {_way_out(chosen, digest)}",
         )
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from segcli.config.chosen import chosen
 from segcli.config.document import Document, Origin, Problem, read_document

@@ -20,7 +20,7 @@ from segcli.config.document import Document
 from segcli.config.overrides import Override
 from segcli.core.errors import CheckpointError, ConfigError, DataError
 from segcli.core.files import write_yaml
-from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, Registry
+from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, TRACKERS, Registry
 
 __all__ = ["EVALUATING", "FORECASTING", "PREDICTING", "CodePermit", "is_typed", "remember_code"]
 
@@ -112,7 +112,7 @@ class CodePermit:
 
     def _leave_out(self, document: Document, each: Chosen, why: str) -> None:
         document.left_out.add(each.name)
-        if self.needs is not None and METRICS in self.needs:  # the results lack something
+        if self.needs is EVALUATING and each.registry in (LOSSES, METRICS, TRACKERS):  # the results lack them
             self._tell(f"the {each.registry.spoken} `{_printable(each.name)}` is left out, {why}")
 
     def _named(self, document: Document, each: Chosen) -> Path | None:
@@ -143,7 +143,7 @@ class CodePermit:
         for path in self.files:
             if path.absolute() not in self.used:
                 raise ConfigError(
-                    f"`--model-file {path}` is no code that this command needs of these runs",
+                    f"`--model-file {path}` is code that none of these runs needs here",
                     hint="leave it out; a run asks for it when it was trained with code of your own",
                 )
 
@@ -159,7 +159,8 @@ def is_typed(each: Chosen, overrides: Sequence[Override]) -> bool:
 
 def _unnamed(source: str, each: Chosen) -> CheckpointError:
     return CheckpointError(
-        f"`{source}` asks for the code in `{_printable(each.name)}`, and what comes in a file does not choose what runs",
+        f"`{source}` asks for the code in `{_printable(each.name)}`, and what comes in a file does not choose what "
+        "runs",
         hint=f"look into the {each.registry.spoken}'s file, then name it yourself with `--model-file PATH`",
     )
 

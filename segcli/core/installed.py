@@ -1,8 +1,8 @@
 """Components of installed packages: entry points of the group `segcli.components`.
 
 An entry point is `NAME = "package.module:Class"`, or `KIND.NAME`, where KIND is `model`, `loss`, `metric`, `optimizer`,
-`scheduler`, `format`, `tracker` or `augmentation`. Without KIND the section of the config that names it decides, and the
-class must fit. Only the metadata of packages are read here; a package is imported when a config names its component.
+`scheduler`, `format`, `tracker` or `augmentation`. Without KIND the section of the config that names it decides, and
+the class must fit. Only metadata of packages are read here; a package is imported when a config names its component.
 """
 
 import sys

@@ -122,12 +122,6 @@ def refuse_kind(code: Code, found: Any, accepts: str) -> ConfigError:
 # ---- keys
 
 
-class _Arguments(ConfigModel):
-    """Hold keys that are the arguments of a user's own class or function."""
-
-    model_config = ConfigDict(extra="allow")
-
-
 def options_of(
     found: Callable[..., Any],
     code: Code,
@@ -148,7 +142,9 @@ def options_of(
     signature = inspect.signature(found)
     first = list(signature.parameters)[:given]
 
-    class Arguments(_Arguments, base):  # type: ignore[misc, valid-type]
+    class Arguments(base):  # type: ignore[misc, valid-type]
+        model_config = ConfigDict(extra="allow")
+
         @model_validator(mode="after")
         def _fit(self) -> "Arguments":
             keys = arguments(self, signature, dict.fromkeys(program))
@@ -191,13 +187,13 @@ def of_contract(kind: Any, code: Code, *, contract: Any = None) -> Any:
         names["Config"] = _remembering(getattr(kind, "Config", ConfigModel), code)
         return type(kind.__name__, (kind,), names)
 
-    def __init__(self: Any, config: ConfigModel, **program: Any) -> None:
+    def made(self: Any, config: ConfigModel, **program: Any) -> None:
         if contract is not None:
             contract.__init__(self, config, **program)
         kind.__init__(self, **arguments(config, signature, program))
 
     base = vars(contract).get("Config", ConfigModel) if contract is not None else ConfigModel
-    names |= {"Config": options_of(kind, code, base=base), "__init__": __init__}
+    names |= {"Config": options_of(kind, code, base=base), "__init__": made}
     return type(kind.__name__, (kind,), names)
 
 
@@ -255,11 +251,11 @@ def _line(error: BaseException, code: Code) -> str:
 def travels(kind: Any, code: Code) -> Any:
     """Let objects of a derived class be pickled for loader workers that are started afresh, as on macOS."""
 
-    def __reduce__(self: Any) -> Any:
+    def reduced(self: Any) -> Any:
         state = {key: value for key, value in vars(self).items() if key != "config"}
         return _restored, (code, self.config.model_dump()), state
 
-    kind.__reduce__ = __reduce__
+    kind.__reduce__ = reduced
     return kind
 
 

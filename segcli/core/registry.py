@@ -152,12 +152,12 @@ class Registry:
         """
         own = self._own(name)
         if own is not None:
-            from segcli.core.own_code import Code, component  # noqa: PLC0415 - only where it is needed
+            from segcli.core.own_code import Code, component
 
             return component(Code(self.room, self.spoken, own[1], own[0], digest))
         stem = self.canonical(name)
         if stem not in self._files.values():
-            from segcli.core.own_code import Code, component  # noqa: PLC0415
+            from segcli.core.own_code import Code, component
 
             return component(Code(self.room, self.spoken, stem, kind=self.key))
         try:

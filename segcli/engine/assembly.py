@@ -20,7 +20,7 @@ from segcli.data.cache import DiskCache, MemoryCache, Resizing, forecast
 from segcli.data.field_of_view import Field
 from segcli.data.loader import EvaluationLoader, TrainLoader
 from segcli.data.pipeline import Pipeline, Source
-from segcli.data.samples import Case, Sample
+from segcli.data.samples import Case
 from segcli.datasets import Layout
 from segcli.engine.augmentation import make_augmentation
 from segcli.engine.checkpoint import Checkpoint

@@ -17,8 +17,8 @@ def adapted(found: Any, code: Code) -> type[Loss]:
     """Make `found` a loss: a subclass of `Loss`, a module of PyTorch, or a function, called with logits and truth.
 
     Logits are `(B, K, *S)`. The truth is `(B, K, *S)` of 0 and 1 in float32 where every channel is a separate mask, or
-    int64 classes `(B, *S)`. A loss that takes `valid`, `(B, 1, *S)` boolean, says what pixels that are False count: they
-    must not count at all. One without it is used only for batches whose pixels all count. It returns a scalar.
+    int64 classes `(B, *S)`. A loss that takes `valid`, `(B, 1, *S)` boolean, leaves out pixels that are False. One
+    without it is refused as soon as a batch has such pixels. It returns a scalar.
 
     Raises:
         ConfigError: It is neither.

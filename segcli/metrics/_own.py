@@ -22,9 +22,9 @@ NAMED = ("spacing", "probs")
 def adapted(found: Any, code: Code) -> type[Metric]:
     """Make `found` a metric: a subclass of `Metric`, or a class or function called with one mask of one image.
 
-    It is called with `(prediction, truth)`, both boolean arrays `(*S)` in which pixels that do not count are False, once
-    for each class, and returns a number; NaN where it is not defined. If it takes them, it gets `spacing`, in
-    millimetres, and `probs`, the probabilities `(*S)`. An attribute `higher_is_better = False` says that lower is better.
+    It is called with `(prediction, truth)`, both boolean arrays `(*S)` in which pixels that do not count are False, for
+    each class, and returns a number; NaN where it is not defined. If it takes them, it gets `spacing`, in millimetres,
+    and `probs`, the probabilities `(*S)`. An attribute `higher_is_better = False` says that lower is better.
 
     Raises:
         ConfigError: It is neither.

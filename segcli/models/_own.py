@@ -22,9 +22,9 @@ LEAST = 32
 def adapted(found: Any, code: Code) -> type[Network]:
     """Make `found` a network: a subclass of `Network` or of `torch.nn.Module`, or a function that makes a module.
 
-    A module is built from the keys beside `type`, and from `in_channels`, `out_channels` (or `num_classes`) and `ndim` if
-    its constructor takes them. It must return logits `(B, K, *S)`, or a dict with these logits under `mask` or `out`. If
-    it has an attribute `stride`, each image size must be a multiple of it.
+    A module is built from the keys beside `type`, and from `in_channels`, `out_channels` (or `num_classes`) and `ndim`
+    if its constructor takes them. It must return logits `(B, K, *S)`, or a dict with these under `mask` or `out`. If it
+    has an attribute `stride`, each image size must be a multiple of it.
 
     Raises:
         ConfigError: It is neither.

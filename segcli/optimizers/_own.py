@@ -18,8 +18,9 @@ PROGRAM = ("lr", "weight_decay")
 def adapted(found: Any, code: Code) -> type[OptimizerFactory]:
     """Make `found` an optimizer: a subclass of `OptimizerFactory` or of `torch.optim.Optimizer`, or a function.
 
-    An optimizer of PyTorch and a function are called with the parameters, `lr` (the key `learning_rate`), `weight_decay`
-    if they take it, and the other keys beside `type`. For an exact resume its state may hold tensors and numbers.
+    An optimizer of PyTorch and a function are called with the parameters, `lr` (the key `learning_rate`),
+    `weight_decay` if they take it, and the other keys beside `type`. The state may hold tensors and numbers, which
+    checkpoints store.
 
     Raises:
         ConfigError: It is neither, or its step needs a closure.

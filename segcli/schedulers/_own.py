@@ -15,8 +15,8 @@ __all__ = ["adapted"]
 def adapted(found: Any, code: Code) -> type[Schedule]:
     """Make `found` a schedule: a subclass of `Schedule`, or a class or function from progress to a factor of the rate.
 
-    The progress is 0 at the first step after the warm-up and 1 at the end of the training. So a schedule needs no state,
-    and a resumed run goes on with the same rates.
+    The progress is 0 at the first step after the warm-up and 1 at the end of the training. So it needs no state, and a
+    resumed run goes on with the same rates.
 
     Raises:
         ConfigError: It is neither.

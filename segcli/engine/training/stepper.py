@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from segcli.core.errors import CheckpointError
 from segcli.core.types import Batch, Outputs
 from segcli.engine.assembly import Assembly
+from segcli.engine.training.optimizer_state import below, optimizer_tensors, restore_optimizer
 
 __all__ = ["Stepper"]
 
@@ -111,10 +112,7 @@ class Stepper:
         tensors = {f"model/{name}": value for name, value in self.network.state_dict().items()}
         if self.averaged is not None:
             tensors |= {f"ema/{name}": value for name, value in self.averaged.state_dict().items()}
-        for name, parameter in self.network.named_parameters():
-            state = self.optimizer.state.get(parameter, {})
-            tensors |= {f"optimizer/{name}/{key}": value for key, value in state.items() if isinstance(value, Tensor)}
-        return tensors
+        return tensors | optimizer_tensors(self.optimizer, self.network)
 
     def restore(self, tensors: dict[str, Tensor], scaler: dict[str, Any]) -> None:
         """Load the tensors that `tensors()` returned.
@@ -123,11 +121,10 @@ class Stepper:
             CheckpointError: Tensors are missing or have another shape.
         """
         try:
-            self.network.load_state_dict(_below(tensors, "model/"))
+            self.network.load_state_dict(below(tensors, "model/"))
             if self.averaged is not None:
-                self.averaged.load_state_dict(_below(tensors, "ema/") or _below(tensors, "model/"))
-            for name, parameter in self.network.named_parameters():
-                self._restore_optimizer(parameter, _below(tensors, f"optimizer/{name}/"))
+                self.averaged.load_state_dict(below(tensors, "ema/") or below(tensors, "model/"))
+            restore_optimizer(self.optimizer, self.network, tensors)
         except (RuntimeError, KeyError) as error:
             detail = " ".join(str(error).split())[:160]
             raise CheckpointError(
@@ -135,19 +132,3 @@ class Stepper:
             ) from error
         if scaler:
             self.scaler.load_state_dict(scaler)
-
-    def _restore_optimizer(self, parameter: nn.Parameter, state: dict[str, Tensor]) -> None:
-        if not state:
-            return
-        restored = {}
-        for key, value in state.items():
-            if value.shape == parameter.shape:
-                restored[key] = torch.empty_like(parameter).copy_(value)
-            else:
-                # fused kernels keep the step count on the device of the parameter
-                restored[key] = value.to(parameter.device if self.optimizer.defaults.get("fused") else "cpu")
-        self.optimizer.state[parameter] = restored
-
-
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
