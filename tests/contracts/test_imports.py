@@ -11,6 +11,7 @@ import segcli
 
 PACKAGE = Path(segcli.__file__).parent
 ORDER = (
+    {"testing"},
     {"cli"},
     {"commands"},
     {"report"},

@@ -41,8 +41,8 @@ def _stored(name: str, value: Any, optimizer: torch.optim.Optimizer) -> dict[str
     if isinstance(value, bool | int | float):
         return {f"{name}{NUMBER}": torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)}
     raise ConfigError(
-        f"optimizer `{type(optimizer).__name__}` keeps {type(value).__name__} `{name.rpartition('/')[2]}` in its state, "
-        "which no checkpoint can hold",
+        f"optimizer `{type(optimizer).__name__}` keeps {type(value).__name__} `{name.rpartition('/')[2]}` in its "
+        "state, which no checkpoint can hold",
         hint="keep tensors and numbers only",
     )
 
