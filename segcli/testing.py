@@ -173,7 +173,7 @@ def _is_scalar(built: Callable[[], Any], target: str) -> None:
         logits.requires_grad_()
         result = value(built(), logits, truth, torch.ones_like(valid))
         assert result.shape == (), f"the loss has the shape {tuple(result.shape)}"
-        assert 0 <= float(result) < float("inf"), f"the loss is {float(result)}"
+        assert 0 <= result.item() < float("inf"), f"the loss is {result.item()}"
         (gradient,) = torch.autograd.grad(result, logits)
         assert gradient.isfinite().all(), "the gradient is not finite"
         assert gradient.any(), "there is no gradient"

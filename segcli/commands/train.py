@@ -16,7 +16,7 @@ from segcli.commands.same_machine import (
     tell_of_other_keys,
 )
 from segcli.config.load import run_from_values
-from segcli.config.own_code import CodePermit, remember_code
+from segcli.config.own_code import UNCHANGEABLE, CodePermit, remember_code
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, DataError
 from segcli.core.files import read_keys, shown, write_yaml
@@ -170,7 +170,9 @@ def resume(
                 listener.warn(warning)
         snapshot = Snapshot.from_checkpoint(checkpoint)
         permit = CodePermit(model_files, listener.notice)
-        before = run_from_values(snapshot.config, source=str(path), permit=permit)
+        # of the training before, only values are compared: a file that changed since then may be taken as it is
+        unchanged = CodePermit(model_files, needs=UNCHANGEABLE)
+        before = run_from_values(snapshot.config, source=str(path), permit=unchanged)
         run = run_from_values(snapshot.config, overrides, source=str(path), permit=permit)
         permit.refuse_unused()
         refuse_changes(before, run)

@@ -20,14 +20,16 @@ from segcli.config.document import Document
 from segcli.config.overrides import Override
 from segcli.core.errors import CheckpointError, ConfigError, DataError
 from segcli.core.files import write_yaml
-from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, TRACKERS, Registry
+from segcli.core.registry import AUGMENTATIONS, DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, TRACKERS, Registry
 
-__all__ = ["EVALUATING", "FORECASTING", "PREDICTING", "CodePermit", "is_typed", "remember_code"]
+__all__ = ["EVALUATING", "FORECASTING", "PREDICTING", "UNCHANGEABLE", "CodePermit", "is_typed", "remember_code"]
 
 PREDICTING = (MODELS, DATASETS)
 """Kinds that `predict` and `export` need."""
 EVALUATING = (*PREDICTING, METRICS)
 FORECASTING = (*PREDICTING, LOSSES, OPTIMIZERS)
+UNCHANGEABLE = (*PREDICTING, AUGMENTATIONS)
+"""Kinds that a resumed run cannot change."""
 
 
 @dataclass
