@@ -133,7 +133,9 @@ class LossPart(ConfigModel):
         """
         try:
             # a key of YAML may be no text; code of the user's own is imported only after it is permitted
-            own = {} if LOSSES.is_foreign(str(name)) else LOSSES.load(str(name)).Config.model_fields
+            is_file = LOSSES.own_file(str(name)) is not None
+            canonical = str(name) if is_file else LOSSES.canonical(str(name))
+            own = {} if LOSSES.is_foreign(canonical) else LOSSES.load(canonical).Config.model_fields
         except ConfigError:
             return True
         if key in own or key in cls.model_fields:

@@ -137,6 +137,13 @@ def test_a_needed_component_that_a_stranger_ships_is_not_run(command, kind, tiny
     assert "name it yourself with `--model-file PATH`" in told(result)
 
 
+def test_a_layout_is_not_run_to_find_the_loss_that_a_strangers_config_lacks(tiny_run, workplace, run_cli):
+    ask_for_evil(tiny_run, ["layout"], workplace)
+    change(tiny_run, lambda values: {**values, "training": {**values["training"], "loss": None}})
+    assert run_cli("eval", tiny_run, "training.loss.dice=1").code == 4
+    assert not (workplace / "ran").exists()
+
+
 @pytest.mark.parametrize("command", ["eval", "predict", "export", "profile-memory"])
 def test_what_a_command_does_not_need_is_neither_run_nor_asked_for(command, tiny_run, workplace, run_cli):
     kinds = {"loss", "metric", "optimizer", "scheduler", "augmentation", "tracker"} - NEEDED[command]
@@ -231,7 +238,7 @@ def test_overrides_reach_the_keys_of_components_in_files(workplace):
     run_ = load_run(config, ["training.loss.alpha=0.9", "training.optimizer.momentum=0.1"])
     ((name, part),) = run_.training.loss.items()
     assert (part.options["alpha"], run_.training.optimizer.options["momentum"]) == (0.9, 0.1)
-    run_ = load_run(config, ["training.loss.mine/loss.py:Sharp=2", "training.loss.dice=1"])
+    run_ = load_run(config, ["training.loss.loss.py:Sharp=2", "training.loss.dice=1"])
     assert {key: part.weight for key, part in run_.training.loss.items()} == {name: 2.0, "dice": 1.0}
 
 

@@ -31,10 +31,10 @@ class Tracking:
     def __init__(self, run: Run, folder: Path, listener: Listener, *, first_step: int | None) -> None:
         self.listener = listener
         self.trackers: dict[str, Tracker] = {}
-        chosen = [TrackerSection(type="tensorboard")] if run.logging.tensorboard else []
-        chosen += [section for section in run.trackers if section.type != "tensorboard" or not chosen]
-        for section in chosen:
-            kind, name = section.kind, label(section.type)
+        chosen = {"tensorboard": TrackerSection(type="tensorboard")} if run.logging.tensorboard else {}
+        chosen |= {label(section.type): section for section in run.trackers}
+        for name, section in chosen.items():
+            kind = section.kind
             try:
                 tracker = kind(folder, first_step=first_step, config=kind.Config.model_validate(section.options))
                 if first_step is not None:
