@@ -13,7 +13,7 @@ from segcli.commands.locate import Located
 from segcli.commands.other_data import SCORES, advice_on, look_at_data, results_name, with_other_data
 from segcli.commands.places import run_of_checkpoint
 from segcli.commands.report import CASES, write_evaluation_report
-from segcli.config.own_code import EVALUATING
+from segcli.config.own_code import EVALUATING, CodePermit
 from segcli.config.schema import MetricSection, Run
 from segcli.core.errors import ConfigError
 from segcli.core.files import shown, write_yaml
@@ -73,11 +73,9 @@ def evaluate_run(
     Raises:
         SegcliError: The checkpoint, the data or the device fail.
     """
-    path = located.for_prediction()
+    path, permit = located.for_prediction(), CodePermit(model_files, listener.notice, EVALUATING)
     checkpoint = read_checkpoint(path)
-    own = run_of_checkpoint(
-        checkpoint, located, overrides, model_files=model_files, needs=EVALUATING, listener=listener
-    )
+    own = run_of_checkpoint(checkpoint, located, overrides, permit, listener)
     run = own if data is None else with_other_data(own, data)
     with advice_on(data):
         parts = _assembled(run, threshold, tta, listener)

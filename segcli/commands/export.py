@@ -14,7 +14,7 @@ from segcli.commands.evaluate import TESTS
 from segcli.commands.locate import Located
 from segcli.commands.other_data import SCORES, results_name
 from segcli.commands.places import run_of_checkpoint
-from segcli.config.own_code import PREDICTING
+from segcli.config.own_code import PREDICTING, CodePermit
 from segcli.config.schema import MetricSection, Run
 from segcli.core.errors import CheckpointError, ConfigError, DataError
 from segcli.core.files import read_keys, replacing
@@ -101,11 +101,8 @@ def export(located: Located, options: ExportOptions, *, overrides: Sequence[str]
     options.check()
     path = located.for_prediction()
     checkpoint = read_checkpoint(path)
-    run = _on_cpu(
-        run_of_checkpoint(
-            checkpoint, located, overrides, model_files=options.model_files, needs=PREDICTING, listener=listener
-        )
-    )
+    permit = CodePermit(options.model_files, listener.notice, PREDICTING)
+    run = _on_cpu(run_of_checkpoint(checkpoint, located, overrides, permit, listener))
     folder = options.out or EXPORTS / f"{run.name}{located.mark}"
     target = _target(folder, run, options)
     card = Card(folder / "README.md", overwrite=options.overwrite)

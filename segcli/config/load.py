@@ -121,11 +121,12 @@ def _run(document: Document, overrides: list[Override], source: str, permit: Cod
     fill_run(document)
     check_components(document)
     run = validated(document, Run)
+    run = None if run is None else run.without(document.left_out)
     if run is not None and not document.problems:
         check_together(run, document)
     document.refuse(source)
     assert run is not None
-    return run.without(document.left_out)
+    return run
 
 
 def _dataset(document: Document, overrides: list[Override], source: str) -> DatasetSection:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from segcli.core.errors import CheckpointError
 from segcli.core.types import Batch, Outputs
 from segcli.engine.assembly import Assembly
-from segcli.engine.training.optimizer_state import below, optimizer_tensors, restore_optimizer
+from segcli.engine.optimizer_state import below, optimizer_tensors, restore_optimizer
 
 __all__ = ["Stepper"]
 

@@ -20,19 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from segcli.augmentations import Augmentations
+from segcli.core import registry
 from segcli.core.own_code import Code
-from segcli.core.registry import (
-    AUGMENTATIONS,
-    DATASETS,
-    LOSSES,
-    METRICS,
-    MODELS,
-    OPTIMIZERS,
-    SCHEDULERS,
-    TRACKERS,
-    Registry,
-    label,
-)
+from segcli.core.registry import Registry, label
 from segcli.core.types import Array, IOSpec
 from segcli.data.samples import Sample
 from segcli.datasets import SPLITS, Layout
@@ -54,15 +44,15 @@ __all__ = [
 CLASSES = 4
 
 
-def _kind(registry: Registry, component: Any) -> Any:
+def _kind(room: Registry, component: Any) -> Any:
     """Find a component by its name, or make the class or function of a user one."""
     if isinstance(component, str):
-        name = registry.canonical(component)
-        return registry.load(name, digest=registry.digest(name))
-    if str(getattr(component, "__module__", "")).startswith(f"segcli.{registry.room}."):
+        name = room.canonical(component)
+        return room.load(name, digest=room.digest(name))
+    if str(getattr(component, "__module__", "")).startswith(f"segcli.{room.room}."):
         return component
-    code = Code(registry.room, registry.spoken, component.__name__)
-    return import_module(f"segcli.{registry.room}._own").adapted(component, code)
+    code = Code(room.room, room.spoken, component.__name__)
+    return import_module(f"segcli.{room.room}._own").adapted(component, code)
 
 
 def _config(kind: Any, options: dict[str, Any]) -> Any:
@@ -84,7 +74,7 @@ def check_network(component: Any, *, channels: Iterable[int] = (1, 3), **options
         channels: Numbers of channels of the images.
         options: Its keys.
     """
-    kind = _kind(MODELS, component)
+    kind = _kind(registry.MODELS, component)
     for ndim in kind.can_ndim:
         for count in channels:
             torch.manual_seed(0)
@@ -155,7 +145,7 @@ def check_loss(component: Any, *, targets: Iterable[str] | None = None, **option
         targets: `masks` that are apart, `classes` that exclude each other, or both; default: as the loss says.
         options: Its keys.
     """
-    kind = _kind(LOSSES, component)
+    kind = _kind(registry.LOSSES, component)
 
     def built() -> Any:
         loss = kind(_config(kind, options))
@@ -246,7 +236,7 @@ def check_metric(component: Any, *, targets: Iterable[str] = ("masks", "classes"
         targets: `masks` that are apart, `classes` that exclude each other, or both.
         options: Its keys.
     """
-    kind = _kind(METRICS, component)
+    kind = _kind(registry.METRICS, component)
     made = kind(_config(kind, options))
     made.name = _named(component)
     for target in targets:
@@ -286,7 +276,7 @@ def _check_perfect(made: Any, target: str) -> None:
 
 def check_optimizer(component: Any, **options: Any) -> None:
     """Check that an optimizer lowers a loss and takes its learning rate."""
-    kind = _kind(OPTIMIZERS, component)
+    kind = _kind(registry.OPTIMIZERS, component)
     torch.manual_seed(0)
     layer = nn.Linear(4, 1)
     optimizer = kind(_config(kind, options).model_copy(update={"learning_rate": 0.01})).build(layer.parameters())
@@ -300,7 +290,7 @@ def check_optimizer(component: Any, **options: Any) -> None:
 
 def check_scheduler(component: Any, **options: Any) -> None:
     """Check that a schedule warms up in a straight line and stays positive and below its peak."""
-    kind = _kind(SCHEDULERS, component)
+    kind = _kind(registry.SCHEDULERS, component)
     horizon = Horizon(epochs=10, steps_per_epoch=5, warmup_epochs=2)
     schedule = kind(_config(kind, options), base_lr=0.1, horizon=horizon)
     rates = [schedule.rate(step) for step in range(50)]
@@ -317,7 +307,7 @@ def check_tracker(component: Any, folder: Path, **options: Any) -> None:
         folder: An empty folder to write to.
         options: Its keys.
     """
-    kind = _kind(TRACKERS, component)
+    kind = _kind(registry.TRACKERS, component)
     tracker = kind(folder, first_step=1, config=_config(kind, options))
     tracker.begin("run", {"name": "run"})
     tracker.scalars({"train/loss": 0.5, "val/dice": float("nan")}, 1)
@@ -329,7 +319,7 @@ def check_tracker(component: Any, folder: Path, **options: Any) -> None:
 
 def check_augmentation(component: Any, **options: Any) -> None:
     """Check that an augmentation keeps sizes and types, and that the same seed gives the same pixels."""
-    kind = _kind(AUGMENTATIONS, component)
+    kind = _kind(registry.AUGMENTATIONS, component)
     made = Augmentations(None, [kind(_config(kind, options))], (32, 24, 3))
     for dtype in (np.uint8, np.float32):
         image: Array = np.random.default_rng(0).integers(0, 255, (32, 24, 3)).astype(dtype)
@@ -349,7 +339,7 @@ def check_layout(layout: Layout, counts: dict[str, int] | None = None) -> None:
         layout: The layout on its files: `load_dataset(path, whole_run=False).build()`, for one.
         counts: Cases in each split; None if they are not known.
     """
-    assert DATASETS.canonical(layout.spec.format)
+    assert registry.DATASETS.canonical(layout.spec.format)
     found = {split: layout.cases(split) for split in SPLITS if layout.has(split)}
     assert counts is None or {split: len(cases) for split, cases in found.items()} == counts
     for split, cases in found.items():
