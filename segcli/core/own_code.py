@@ -116,7 +116,7 @@ def _of_package(code: Code) -> Any:
 def refuse_kind(code: Code, found: Any, accepts: str) -> ConfigError:
     """Make the error for a class or function that is no component of this kind."""
     what = "a class" if inspect.isclass(found) else "a function" if callable(found) else "neither class nor function"
-    return ConfigError(f"`{code.shown}` is {what} that cannot be a {code.word}", hint=f"a {code.word} is {accepts}")
+    return ConfigError(f"`{code.shown}` is {what}, and no {code.word}", hint=f"a {code.word} is {accepts}")
 
 
 # ---- keys
