@@ -21,7 +21,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, network: nn.Module) -> d
     Raises:
         ConfigError: The state holds something else.
     """
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for name, parameter in network.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors |= _stored(f"optimizer/{name}/{key}", value, optimizer)
