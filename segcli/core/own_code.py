@@ -204,9 +204,11 @@ def accepted(call: Callable[..., Any], named: Sequence[str]) -> list[str]:
 
 def called(found: Any, config: ConfigModel) -> Callable[..., Any]:
     """Make what is called: a function with the keys of the user, or an object of a class made from them."""
+    keys = arguments(config, inspect.signature(found), {})
     if not inspect.isclass(found):
-        return partial(found, **arguments(config, inspect.signature(found), {}))
-    made: Callable[..., Any] = found(**arguments(config, inspect.signature(found), {}))
+        return partial(found, **keys)
+    make: Any = found
+    made: Callable[..., Any] = make(**keys)
     return made
 
 
