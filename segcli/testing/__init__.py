@@ -91,7 +91,7 @@ def _check_outputs(network: Any, names: tuple[str, ...]) -> None:
     shapes = {key: tuple(value.shape) for key, value in outputs.items()}
     assert set(shapes.values()) <= {(2, 1, *size), (2, 1)}, f"sizes are not kept: {shapes}"
     assert shapes.get("mask", (2, 1, *size)) == (2, 1, *size), f"the size is not kept: {shapes}"
-    torch.stack([value.square().mean() for value in outputs.values()]).sum().backward()
+    torch.stack([value.square().mean() for value in outputs.values()]).sum().backward()  # type: ignore[no-untyped-call]
     assert all(value.isfinite().all() for value in outputs.values()), "not every logit is finite"
     idle = [key for key, each in network.named_parameters() if each.grad is None or not each.grad.any()]
     assert not idle, f"these parameters do not learn: {idle}"
