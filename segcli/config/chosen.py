@@ -19,6 +19,7 @@ from segcli.core.registry import (
     SCHEDULERS,
     TRACKERS,
     Registry,
+    label,
 )
 
 __all__ = ["Chosen", "chosen", "is_own_augmentation"]
@@ -42,6 +43,11 @@ class Chosen:
     def own_file(self) -> tuple[Path, str] | None:
         """File and name of a component in a file of the user's own."""
         return self.registry.own_file(self.name)
+
+    @property
+    def dotted(self) -> str:
+        """Key for overrides; a loss in a file goes by its own name."""
+        return ".".join(label(str(key)) for key in self.loc)
 
     @property
     def in_list(self) -> bool:

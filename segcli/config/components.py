@@ -47,10 +47,9 @@ def _way_out(chosen: Chosen, digest: str | None) -> str:
         return "or start a new run with `segcli train` and another `name`"
     commands = {MODELS: "`train`, `eval`, `export` and `profile-memory`", DATASETS: "`train` and `eval`"}
     taking = commands.get(chosen.registry, "`train` and `resume`")
-    *section, key = map(str, chosen.loc)
     if chosen.in_list:
-        return f"{taking} take it as it is with `{'.'.join(section)}=[...]`, where it is named anew"
-    return f"{taking} take it as it is with `{'.'.join((*section, key))}.sha256={digest}`"
+        return f"{taking} take it as it is with `{chosen.dotted.rpartition('.')[0]}=[...]`, where it is named anew"
+    return f"{taking} take it as it is with `{chosen.dotted}.sha256={digest}`"
 
 
 def check_components(document: Document) -> None:

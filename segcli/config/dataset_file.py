@@ -12,7 +12,7 @@ from segcli.core.addresses import is_address
 from segcli.core.errors import ConfigError
 from segcli.core.paths import exists, expanded, is_file
 
-__all__ = ["expand_code", "inline_dataset", "resolve_paths"]
+__all__ = ["expand_code", "inline_dataset", "resolve_code", "resolve_paths"]
 
 PATH_KEYS = ("root", "train", "val", "test")
 
@@ -58,7 +58,7 @@ def _find(given: str, experiment: Path, origin: Origin) -> Path:
 def resolve_paths(document: Document) -> None:
     """Make paths absolute: beside the file that names them where they exist there, else from the working folder."""
     dataset = document.values.get("dataset")
-    _resolve_code(document)
+    resolve_code(document)
     if not isinstance(dataset, dict):
         return
     _resolve_classes(dataset, document.origin(("dataset", "classes_file")).folder)
@@ -100,7 +100,7 @@ def expand_code(document: Document, overrides: Sequence[Override] | None) -> Non
             document.problems.append(document.problem(each.name_loc, str(error)))
 
 
-def _resolve_code(document: Document) -> None:
+def resolve_code(document: Document) -> None:
     """Resolve the paths of files of the user's own code; the registry looks for others from the working folder."""
     for each in list(chosen(document.values)):
         folder = document.origin(document.as_typed(each.name_loc)).folder

@@ -7,7 +7,7 @@ from typing import Any
 
 from segcli.config.agreement import check_root, check_together
 from segcli.config.components import check_components
-from segcli.config.dataset_file import expand_code, inline_dataset, resolve_paths
+from segcli.config.dataset_file import expand_code, inline_dataset, resolve_code, resolve_paths
 from segcli.config.document import Document, Origin, read_document
 from segcli.config.fill import fill_dataset, fill_loss, fill_run
 from segcli.config.messages import validated
@@ -106,6 +106,8 @@ def _run_of(document: Document, path: Path, overrides: Sequence[str], permit: Co
 def _run(document: Document, overrides: list[Override], source: str, permit: CodePermit | None) -> Run:
     """Turn values as typed into a checked run."""
     write_out(document, Run)
+    if permit is None:
+        resolve_code(document)  # beside the file, before overrides change where its keys come from
     trained = deepcopy(document.values)
     apply_overrides(document, [override for override in overrides if not override.names_part_of_loss], Run)
     of_loss = [override for override in overrides if override.names_part_of_loss]

@@ -14,7 +14,7 @@ from segcli.config.sections import Component, LossPart
 from segcli.config.short_forms import field_at, written_out
 from segcli.core.errors import ConfigError
 from segcli.core.files import plain
-from segcli.core.registry import LOSSES, Registry
+from segcli.core.registry import LOSSES, Registry, label
 from segcli.core.strict_yaml import Unreadable, parse
 from segcli.core.types import ConfigModel
 
@@ -108,8 +108,9 @@ def _loc(values: dict[str, Any], keys: tuple[str, ...]) -> Loc:
     loss = training.get("loss") if isinstance(training, dict) else None
     if keys[:2] != LOSS or len(keys) == len(LOSS) or not isinstance(loss, dict):
         return keys
-    known = [name for name in loss if LOSSES.own_file(name) and f"/{name}".endswith(f"/{keys[2]}")]
-    if len(known) == 1:  # a stored config has the whole path
+    files = [name for name in loss if LOSSES.own_file(name)]
+    known = [name for name in files if keys[2] == label(name) or f"/{name}".endswith(f"/{keys[2]}")]
+    if len(known) == 1:  # its own name is enough
         return (*LOSS, known[0], *keys[3:])
     if len(loss) != 1:
         return keys

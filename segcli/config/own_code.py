@@ -98,10 +98,9 @@ class CodePermit:
     def _tell_of_file(self, each: Chosen, path: Path, source: str, stored: dict[str, Any] | None) -> None:
         digest, stated = each.registry.digest(each.name), each.section.get("sha256")
         if stored is not None and stated is None and source.endswith(".safetensors"):
-            key = ".".join(map(str, (*each.loc, "sha256")))
             raise CheckpointError(
                 f"`{source}` names a {each.registry.spoken} of your own without the SHA-256 of its file",
-                hint=f"`eval`, `export` and `profile-memory` take `{path}` as it is with `{key}={digest}`",
+                hint=f"`eval`, `export` and `profile-memory` take `{path}` as it is with `{each.dotted}.sha256={digest}`",
             )
         if stated in (None, digest):
             self._tell(f"the {each.registry.spoken} is the code in `{path}`, which runs now")

@@ -144,6 +144,7 @@ def test_a_layout_is_not_run_to_find_the_loss_that_a_strangers_config_lacks(tiny
     assert not (workplace / "ran").exists()
 
 
+@pytest.mark.usefixtures("forked_parity")
 @pytest.mark.parametrize("command", ["eval", "predict", "export", "profile-memory"])
 def test_what_a_command_does_not_need_is_neither_run_nor_asked_for(command, tiny_run, workplace, run_cli):
     kinds = {"loss", "metric", "optimizer", "scheduler", "augmentation", "tracker"} - NEEDED[command]
@@ -237,8 +238,9 @@ def test_overrides_reach_the_keys_of_components_in_files(workplace):
     run_ = load_run(config, ["training.loss.alpha=0.9", "training.optimizer.momentum=0.1"])
     ((name, part),) = run_.training.loss.items()
     assert (part.options["alpha"], run_.training.optimizer.options["momentum"]) == (0.9, 0.1)
-    run_ = load_run(config, ["training.loss.loss.py:Sharp=2", "training.loss.dice=1"])
+    run_ = load_run(config, ["training.loss.Sharp=2", "training.loss.dice=1", "training.loss.loss.py:Sharp.alpha=0.7"])
     assert {key: part.weight for key, part in run_.training.loss.items()} == {name: 2.0, "dice": 1.0}
+    assert run_.training.loss[name].options["alpha"] == 0.7
 
 
 def test_a_layout_and_an_augmentation_travel_to_a_worker_that_is_started_afresh(workplace):
