@@ -100,7 +100,8 @@ class CodePermit:
         if stored is not None and stated is None and source.endswith(".safetensors"):
             raise CheckpointError(
                 f"`{source}` names a {each.registry.spoken} of your own without the SHA-256 of its file",
-                hint=f"`eval`, `export` and `profile-memory` take `{path}` as it is with `{each.dotted}.sha256={digest}`",
+                hint=f"`eval`, `export` and `profile-memory` take `{path}` as it is with "
+                f"`{each.dotted}.sha256={digest}`",
             )
         if stated in (None, digest):
             self._tell(f"the {each.registry.spoken} is the code in `{path}`, which runs now")

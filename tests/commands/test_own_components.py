@@ -144,8 +144,9 @@ def test_a_layout_is_not_run_to_find_the_loss_that_a_strangers_config_lacks(tiny
     assert not (workplace / "ran").exists()
 
 
-@pytest.mark.usefixtures("forked_parity")
-@pytest.mark.parametrize("command", ["eval", "predict", "export", "profile-memory"])
+@pytest.mark.parametrize(
+    "command", ["eval", "predict", pytest.param("export", marks=pytest.mark.slow), "profile-memory"]
+)
 def test_what_a_command_does_not_need_is_neither_run_nor_asked_for(command, tiny_run, workplace, run_cli):
     kinds = {"loss", "metric", "optimizer", "scheduler", "augmentation", "tracker"} - NEEDED[command]
     ask_for_evil(tiny_run, kinds, workplace)
