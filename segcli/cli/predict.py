@@ -144,12 +144,12 @@ def _networks(
         return [exported(path, overrides) for path in exports]
 
     from segcli.cli import console
-    from segcli.config.own_network import NetworkPermit
+    from segcli.config.own_code import PREDICTING, CodePermit
     from segcli.engine.inference.checkpoint_predictor import trained
 
     for run in runs:
         console.took(run, listener)
-    permit = NetworkPermit(model_files, listener.notice)
+    permit = CodePermit(model_files, listener.notice, PREDICTING)
     networks = [trained(run.for_prediction(), overrides, permit) for run in runs]
     permit.refuse_unused()
     return networks

@@ -104,10 +104,10 @@ def profile_memory(
     limit = None if vram is None else profile.parse_vram(vram)
     swept = None if sweep is None else profile.parse_sweep(sweep)
 
-    from segcli.config.own_network import NetworkPermit
+    from segcli.config.own_code import FORECASTING, CodePermit
 
     with console.listener(quiet=quiet or as_json) as listener:
-        runs, taken = profile.load_runs(words or [], NetworkPermit(model_file or [], listener.notice))
+        runs, taken = profile.load_runs(words or [], CodePermit(model_file or [], listener.notice, FORECASTING))
 
         from segcli.report import vram as report
 

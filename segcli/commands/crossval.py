@@ -11,7 +11,7 @@ from segcli.commands.locate import BEGUN, Located
 from segcli.commands.places import with_own_places
 from segcli.commands.train import resume, train
 from segcli.config.load import run_from_values
-from segcli.config.own_network import NetworkPermit, remember_network
+from segcli.config.own_code import CodePermit, remember_code
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, ConfigError, DataError
 from segcli.core.files import plain, read_keys, write_yaml
@@ -52,7 +52,7 @@ def cross_validate(run: Run, folds: int, *, overwrite: bool, listener: Listener)
         _clear(run.folder)
     write_yaml(run.folder / BEGUN, begun)
     with suppress(DataError):  # each fold warns of it
-        remember_network(run.folder, run.model)
+        remember_code(run.folder, run)
     return _all_folds(run, folds, [], listener)
 
 
@@ -61,7 +61,7 @@ def resume_folds(folder: Path, *, model_files: Sequence[Path], listener: Listene
 
     Args:
         folder: Its folder, which `begun_in` found.
-        model_files: Python files of the user's own networks that may run.
+        model_files: Python files of the user's own code that may run.
         listener: Receives progress and messages.
 
     Raises:
@@ -69,7 +69,7 @@ def resume_folds(folder: Path, *, model_files: Sequence[Path], listener: Listene
         SegcliError: The same errors as `train` and `resume`.
     """
     folds, config = _begun(folder)
-    permit = NetworkPermit(model_files, listener.notice)
+    permit = CodePermit(model_files, listener.notice)
     run = with_own_places(
         run_from_values(config, source=str(folder / BEGUN), permit=permit), Located(folder), [], listener
     )

@@ -13,10 +13,11 @@ from segcli.commands.locate import Located
 from segcli.commands.other_data import SCORES, advice_on, look_at_data, results_name, with_other_data
 from segcli.commands.places import run_of_checkpoint
 from segcli.commands.report import CASES, write_evaluation_report
+from segcli.config.own_code import EVALUATING, CodePermit
 from segcli.config.schema import MetricSection, Run
 from segcli.core.errors import ConfigError
 from segcli.core.files import shown, write_yaml
-from segcli.core.registry import DATASETS, METRICS, TASKS
+from segcli.core.registry import METRICS, TASKS
 from segcli.core.types import Array
 from segcli.data.samples import Case
 from segcli.engine.assembly import Assembly, assemble, calibrated_outputs, load_weights
@@ -68,15 +69,15 @@ def evaluate_run(
         tta: Test-time augmentation on or off, instead of the run's own setting.
         data: Other data: a folder or a file whose cases become the split `test`, or a data-set file.
         out: Folder of the results instead of `outputs/tests/<name>`.
-        model_files: Python files of the user's own networks that may run.
+        model_files: Python files of the user's own code that may run.
         listener: Receives progress and messages.
 
     Raises:
         SegcliError: The checkpoint, the data or the device fail.
     """
-    path = located.for_prediction()
+    path, permit = located.for_prediction(), CodePermit(model_files, listener.notice, EVALUATING)
     checkpoint = read_checkpoint(path)
-    own = run_of_checkpoint(checkpoint, located, overrides, model_files=model_files, listener=listener)
+    own = run_of_checkpoint(checkpoint, located, overrides, permit, listener)
     run = own if data is None else with_other_data(own, data)
     with advice_on(data):
         parts = _assembled(run, threshold, tta, listener)
@@ -291,7 +292,7 @@ def _track(done: Evaluated, run: Run, folder: Path, listener: Listener) -> None:
 def _with_all_metrics(run: Run) -> Run:
     """Add every metric of the task that can score these images."""
     have = [section.type for section in run.training.metrics]
-    ndim = DATASETS.load(run.dataset.format).ndim
+    ndim = run.dataset.kind.ndim
     calibrated = (None, *calibrated_outputs(run))
     kinds = {name: METRICS.load(name) for name in TASKS.load(run.task_name).evaluation_metrics}
     more = [

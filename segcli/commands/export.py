@@ -14,6 +14,7 @@ from segcli.commands.evaluate import TESTS
 from segcli.commands.locate import Located
 from segcli.commands.other_data import SCORES, results_name
 from segcli.commands.places import run_of_checkpoint
+from segcli.config.own_code import PREDICTING, CodePermit
 from segcli.config.schema import MetricSection, Run
 from segcli.core.errors import CheckpointError, ConfigError, DataError
 from segcli.core.files import read_keys, replacing
@@ -68,7 +69,7 @@ class ExportOptions:
     """Largest accepted loss of Dice on the validation images with `int8`."""
     overwrite: bool = False
     model_files: Sequence[Path] = ()
-    """Python files of the user's own networks that may run."""
+    """Python files of the user's own code that may run."""
 
     @property
     def precision(self) -> str:
@@ -100,7 +101,8 @@ def export(located: Located, options: ExportOptions, *, overrides: Sequence[str]
     options.check()
     path = located.for_prediction()
     checkpoint = read_checkpoint(path)
-    run = _on_cpu(run_of_checkpoint(checkpoint, located, overrides, model_files=options.model_files, listener=listener))
+    permit = CodePermit(options.model_files, listener.notice, PREDICTING)
+    run = _on_cpu(run_of_checkpoint(checkpoint, located, overrides, permit, listener))
     folder = options.out or EXPORTS / f"{run.name}{located.mark}"
     target = _target(folder, run, options)
     card = Card(folder / "README.md", overwrite=options.overwrite)

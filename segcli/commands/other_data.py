@@ -14,7 +14,6 @@ from segcli.config.sections import DatasetSection
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import read_keys, shown
 from segcli.core.names import printable, safe_name
-from segcli.core.registry import DATASETS
 from segcli.data.classes.class_list import class_names
 from segcli.data.fingerprint import difference, fingerprint
 from segcli.data.samples import Case
@@ -54,7 +53,7 @@ def with_other_data(run: Run, place: Path) -> Run:
         return run.model_copy(update={"dataset": _described(run, place)})
     values = {**run.dataset.model_dump(), "name": shown(place)}
     try:
-        other = DatasetSection.model_validate(DATASETS.load(run.dataset.format).elsewhere(values, place))
+        other = DatasetSection.model_validate(run.dataset.kind.elsewhere(values, place))
         other.build()
     except ValidationError as error:
         raise DataError(
@@ -84,7 +83,7 @@ def _described(run: Run, file: Path) -> DatasetSection:
     """Read a data-set file, and check that its data fit the network of the run."""
     own, other = run.dataset, load_dataset(file, whole_run=False)
     facts = {
-        "axes of an image": (DATASETS.load(own.format).ndim, DATASETS.load(other.format).ndim),
+        "axes of an image": (own.kind.ndim, other.kind.ndim),
         "task": (own.task_name, other.task_name),
         "channels": (own.num_channels, other.num_channels),
         "number of classes": (own.num_classes, other.num_classes),

@@ -1,11 +1,10 @@
 """Read the run in a checkpoint, and decide where it may write: its own folder, `outputs`, and what the user names."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from segcli.commands.locate import EXPERIMENTS, Located
 from segcli.config.load import run_from_values
-from segcli.config.own_network import NetworkPermit
+from segcli.config.own_code import CodePermit
 from segcli.config.schema import Run, TrackerSection
 from segcli.core.names import printable
 from segcli.engine.checkpoint import Checkpoint
@@ -21,8 +20,7 @@ def run_of_checkpoint(
     checkpoint: Checkpoint,
     located: Located,
     overrides: Sequence[str],
-    *,
-    model_files: Sequence[Path],
+    permit: CodePermit,
     listener: Listener,
 ) -> Run:
     """Check the run in a checkpoint, with overrides.
@@ -31,14 +29,13 @@ def run_of_checkpoint(
         checkpoint: The checkpoint.
         located: The run folder or the file that the user named.
         overrides: `KEY=VALUE` on the run's config.
-        model_files: Files of the user's own networks that may run.
-        listener: Receives a notice of each file that runs and of each place that is dropped.
+        permit: Files of the user's own code that may run, and the kinds of components that the command needs.
+        listener: Receives a notice of each place that is dropped.
 
     Raises:
         CheckpointError: The checkpoint names a network file that may not run.
         ConfigError: A key or an override is wrong.
     """
-    permit = NetworkPermit(model_files, listener.notice)
     source = str(located.for_prediction())
     run = run_from_values(checkpoint.header["config"], overrides, source=source, permit=permit)
     permit.refuse_unused()

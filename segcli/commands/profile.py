@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segcli.commands.locate import EXPERIMENTS, run_names
 from segcli.config.load import load_run, run_from_values
-from segcli.config.own_network import NetworkPermit
+from segcli.config.own_code import CodePermit
 from segcli.config.schema import Run
 from segcli.core.errors import ConfigError, nearest
 from segcli.core.files import write_text
@@ -99,7 +99,7 @@ def find_config(word: str | None) -> Path:
     raise ConfigError(f"no experiment file and no run `{word}`", hint=hint)
 
 
-def load_runs(words: Sequence[str], permit: NetworkPermit) -> tuple[list[Run], str | None]:
+def load_runs(words: Sequence[str], permit: CodePermit) -> tuple[list[Run], str | None]:
     """Load the runs that the words name, with overrides; returns also the file that was chosen if none is named.
 
     Args:

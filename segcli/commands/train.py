@@ -16,7 +16,7 @@ from segcli.commands.same_machine import (
     tell_of_other_keys,
 )
 from segcli.config.load import run_from_values
-from segcli.config.own_network import NetworkPermit, remember_network
+from segcli.config.own_code import UNCHANGEABLE, CodePermit, remember_code
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, DataError
 from segcli.core.files import read_keys, shown, write_yaml
@@ -102,7 +102,7 @@ def _describe(trainer: Trainer, described: dict[str, Any]) -> None:
     write_yaml(folder.config, run.resolved())
     write_yaml(folder.environment, described)
     try:
-        remember_network(folder.path, run.model)
+        remember_code(folder.path, run)
     except DataError as error:
         trainer.listener.warn(f"{error.message}: later commands on this run need `--model-file`")
 
@@ -155,7 +155,7 @@ def resume(
     Args:
         located: The run.
         overrides: `KEY=VALUE` on the run's config, such as `training.epochs=40`.
-        model_files: Python files of the user's own networks that may run.
+        model_files: Python files of the user's own code that may run.
         listener: Receives progress and messages.
 
     Raises:
@@ -178,8 +178,10 @@ def resume(
             for warning in warnings:
                 listener.warn(warning)
         snapshot = Snapshot.from_checkpoint(checkpoint)
-        permit = NetworkPermit(model_files, listener.notice)
-        before = run_from_values(snapshot.config, source=str(path), permit=permit)
+        permit = CodePermit(model_files, listener.notice)
+        # of the training before, only values are compared: a file that changed since then may be taken as it is
+        unchanged = CodePermit(model_files, needs=UNCHANGEABLE)
+        before = run_from_values(snapshot.config, source=str(path), permit=unchanged)
         run = run_from_values(snapshot.config, overrides, source=str(path), permit=permit)
         permit.refuse_unused()
         refuse_changes(before, run)

@@ -9,7 +9,7 @@ from segcli.config.monitored import monitored
 from segcli.config.schema import Run
 from segcli.config.sections import Component, DatasetSection, LossPart
 from segcli.core.errors import ConfigError
-from segcli.core.registry import DATASETS, LOSSES, METRICS, TASKS
+from segcli.core.registry import LOSSES, TASKS, label
 from segcli.data.settings import Augmentation
 
 __all__ = ["check_root", "check_together", "doubts", "without_effect"]
@@ -57,11 +57,11 @@ def check_together(run: Run, document: Document) -> None:
     chosen = _Agreement(
         run,
         document,
-        layout=DATASETS.load(run.dataset.format),
+        layout=run.dataset.kind,
         task=task(run.dataset.spec),
         model=run.model.kind,
-        losses={name: LOSSES.load(name) for name in run.training.loss},
-        metrics={section.type: METRICS.load(section.type) for section in run.training.metrics},
+        losses={name: kind for name, (_, kind) in run.losses.items()},
+        metrics={name: section.kind for name, section in run.metrics.items()},
     )
     _check_model(chosen)
     check_root(run.dataset, document)
@@ -127,10 +127,12 @@ def _check_sizes(chosen: _Agreement) -> None:
 
 def _check_metrics(chosen: _Agreement) -> None:
     run, ndim = chosen.run, chosen.layout.ndim
-    names = [section.type for section in run.training.metrics]
+    names = [label(section.type) for section in run.training.metrics]
     for index, section in enumerate(run.training.metrics):
-        kind = chosen.metrics[section.type]
-        if section.type in names[:index]:
+        kind = chosen.metrics.get(names[index])
+        if kind is None:
+            continue  # left out
+        if names[index] in names[:index]:
             chosen.wrong(("training", "metrics", index), f"`{section.type}` stands twice", "remove one of them")
         if kind.needs_classes and run.dataset.num_classes == 1:
             message = f"`{section.type}` is a metric of many classes, the data set has one mask"
@@ -145,8 +147,13 @@ def _check_metrics(chosen: _Agreement) -> None:
 
 def _check_losses(chosen: _Agreement) -> None:
     run, task = chosen.run, chosen.task
+    names = [label(name) for name in run.training.loss]
     for name, part in run.training.loss.items():
-        kind = chosen.losses[name]
+        kind = chosen.losses.get(label(name))
+        if kind is None:
+            continue  # left out
+        if names.count(label(name)) > 1:
+            chosen.wrong(("training", "loss", name), f"`{label(name)}` stands twice", "give one of them another name")
         mistake = kind.mistake(kind.Config.model_validate(part.options), run.dataset.num_classes)
         if mistake is not None:
             chosen.wrong(("training", "loss", name), mistake)
@@ -190,6 +197,8 @@ def _check_monitor(chosen: _Agreement) -> None:
     metrics = {name: kind.higher_is_better for name, kind in chosen.metrics.items()}
     rises = monitored(metrics, chosen.layout.whole, chosen.losses)
     monitor = stopping.monitor or next(iter(rises))
+    if chosen.run.leaves_out:
+        return  # nothing is monitored, because this is no training
     if monitor not in rises:
         chosen.wrong(
             (*STOPPING, "monitor"),
@@ -249,7 +258,7 @@ def _has_noise(augmentation: Augmentation) -> bool:
 
 
 def _ndim(run: Run) -> int:
-    axes: int = DATASETS.load(run.dataset.format).ndim
+    axes: int = run.dataset.kind.ndim
     return axes
 
 

@@ -1,122 +1,86 @@
 """Check the components that a run chooses: their names and their own keys."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from segcli.config.chosen import Chosen, chosen
 from segcli.config.document import Document, Loc, Problem
 from segcli.config.messages import problems_of
-from segcli.config.sections import Component, DatasetSection, LossPart, ModelSection, OptimizerSection, SchedulerSection
+from segcli.config.sections import Component
 from segcli.core.errors import ConfigError
-from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, TRACKERS, Registry
+from segcli.core.registry import AUGMENTATIONS, DATASETS, LOSSES, METRICS, MODELS, Registry, label
 
-__all__ = ["check_components"]
-
-
-@dataclass
-class _Chosen:
-    """Hold a component as the user chose it."""
-
-    registry: Registry
-    name: str
-    name_loc: Loc
-    loc: Loc
-    section: dict[str, Any]
-    keys_beside: type[BaseModel]
-    """Keys of the section that are not the component's own."""
+__all__ = ["check_components", "compared_digest"]
 
 
-def _chosen(values: dict[str, Any]) -> Iterator[_Chosen]:
-    model, dataset, training = (values.get(key) for key in ("model", "dataset", "training"))
-    if isinstance(model, dict) and isinstance(model.get("type"), str):
-        yield _Chosen(MODELS, model["type"], ("model", "type"), ("model",), model, ModelSection)
-    if isinstance(dataset, dict):
-        name = dataset.get("format")
-        if isinstance(name, str):
-            yield _Chosen(DATASETS, name, ("dataset", "format"), ("dataset",), dataset, DatasetSection)
-    if isinstance(training, dict):
-        yield from _chosen_in_training(training)
-    logging = values.get("logging")
-    trackers = logging.get("trackers") if isinstance(logging, dict) else None
-    for index, entry in enumerate(trackers if isinstance(trackers, list) else []):
-        if isinstance(entry, dict) and isinstance(entry.get("type"), str):
-            here: Loc = ("logging", "trackers", index)
-            yield _Chosen(TRACKERS, entry["type"], here, here, entry, Component)
+def compared_digest(registry: Registry, name: str, section: dict[str, Any]) -> str | None:
+    """Compare the file of a user's own component with the digest in its section; None if it is another file.
+
+    A section without a digest gets that of the file; nothing is imported. For a component without a file it is empty.
+
+    Raises:
+        ConfigError: There is no such component, or its file cannot be read.
+    """
+    digest = registry.digest(name)
+    if digest is None:
+        return ""
+    return digest if section.setdefault("sha256", digest) == digest else None
 
 
-def _chosen_in_training(training: dict[str, Any]) -> Iterator[_Chosen]:
-    for key, kind in (("optimizer", OptimizerSection), ("scheduler", SchedulerSection)):
-        section = training.get(key)
-        if isinstance(section, dict) and isinstance(section.get("type"), str):
-            loc: Loc = ("training", key)
-            yield _Chosen(kind.registry, section["type"], (*loc, "type"), loc, section, kind)
-    loss = training.get("loss")
-    if isinstance(loss, dict):
-        for name, part in loss.items():
-            if isinstance(part, dict):
-                part_loc: Loc = ("training", "loss", name)
-                yield _Chosen(LOSSES, str(name), part_loc, part_loc, part, LossPart)
-    metrics = training.get("metrics")
-    if isinstance(metrics, list):
-        for index, entry in enumerate(metrics):
-            if isinstance(entry, dict) and isinstance(entry.get("type"), str):
-                here: Loc = ("training", "metrics", index)
-                yield _Chosen(METRICS, entry["type"], here, here, entry, Component)
-
-
-def _blame_other_file(document: Document, chosen: _Chosen, digest: str) -> None:
+def _blame_other_file(document: Document, chosen: Chosen) -> None:
     """Blame the file of a user's own component that has other bytes than the run was trained with; nothing ran."""
+    digest = chosen.registry.digest(chosen.name)
     loc: Loc = (*chosen.loc, "sha256")
-    key, path = ".".join(map(str, loc)), chosen.name.rpartition(":")[0]
     document.problems.append(
         document.problem(
             loc,
-            f"the file is not the one that the run was trained with: `{path}` has the SHA-256 `{digest}`, not "
-            f"`{chosen.section['sha256']}`",
-            f"put the old file back; `train`, `eval`, `export` and `profile-memory` take it as it is with "
-            f"`{key}={digest}`",
+            f"the file is not the one that the run was trained with: `{chosen.name.rpartition(':')[0]}` has the "
+            f"SHA-256 `{digest}`, not `{chosen.section['sha256']}`",
+            f"put the old file back; {_way_out(chosen, digest)}",
         )
     )
 
 
+def _way_out(chosen: Chosen, digest: str | None) -> str:
+    """Say how the file is taken as it is."""
+    if chosen.registry is AUGMENTATIONS:
+        return "or start a new run with `segcli train` and another `name`"
+    commands = {MODELS: "`train`, `eval`, `export` and `profile-memory`", DATASETS: "`train` and `eval`"}
+    taking = commands.get(chosen.registry, "`train` and `resume`")
+    if chosen.in_list:
+        return f"{taking} take it as it is with `{chosen.dotted.rpartition('.')[0]}=[...]`, where it is named anew"
+    return f"{taking} take it as it is with `{chosen.dotted}.sha256={digest}`"
+
+
 def check_components(document: Document) -> None:
     """Check each component's name and its own keys; write canonical names and all defaults into the values."""
-    renamed: dict[str, str] = {}
-    for chosen in list(_chosen(document.values)):
-        try:
-            canonical = chosen.registry.canonical(chosen.name)
-            digest = chosen.registry.digest(canonical)
-            if digest is not None and chosen.section.setdefault("sha256", digest) != digest:
-                _blame_other_file(document, chosen, digest)
-                continue
-            kind = chosen.registry.load(canonical, digest=digest)
-        except ConfigError as error:
-            document.problems.append(document.problem(chosen.name_loc, error.message, error.hint))
+    losses: dict[str, str] = {}
+    for each in list(chosen(document.values)):
+        if each.name in document.left_out:
             continue
-        if chosen.registry.read_as(chosen.name) is not None:
-            document.read_as(chosen.name, canonical)
-        if chosen.registry is LOSSES:
-            _note_loss(document, chosen, canonical, renamed)
-        else:
-            chosen.section["format" if chosen.registry is DATASETS else "type"] = canonical
-        document.problems += _check_own_keys(document, chosen, kind)
+        try:
+            canonical = each.registry.canonical(each.name)
+            digest = compared_digest(each.registry, canonical, each.section)
+            if digest is None:
+                _blame_other_file(document, each)
+                continue
+            kind = each.registry.load(canonical, digest=digest or None)
+            _refuse_taken(each.registry, canonical)
+        except ConfigError as error:
+            document.problems.append(document.problem(each.name_loc, error.message, error.hint))
+            continue
+        if each.registry.read_as(each.name) == canonical:
+            document.read_as(each.name, canonical)
+        if each.registry is LOSSES and losses.setdefault(canonical, each.name) != each.name:
+            message = f"is the loss `{canonical}`, as `{losses[canonical]}` is"
+            document.problems.append(document.problem(each.name_loc, message, "remove one of the two"))
+            continue  # it would replace the first
+        each.rename(document, canonical)
+        document.problems += _check_own_keys(document, each, kind)
     training = document.values.get("training")
-    if not isinstance(training, dict):
-        return
-    if isinstance(training.get("loss"), dict):
-        training["loss"] = {renamed.get(name, name): part for name, part in training["loss"].items()}
-    _rename_monitored(document, training.get("early_stopping"))
-
-
-def _note_loss(document: Document, chosen: _Chosen, canonical: str, renamed: dict[str, str]) -> None:
-    """Remember our name of a part of the loss; refuse a second part of the same loss, which would replace the first."""
-    first = next((name for name, ours in renamed.items() if ours == canonical), None)
-    renamed[chosen.name] = canonical
-    if first is not None:
-        message = f"is the loss `{canonical}`, as `{first}` is"
-        document.problems.append(document.problem(chosen.name_loc, message, "remove one of the two"))
+    if isinstance(training, dict):
+        _rename_monitored(document, training.get("early_stopping"))
 
 
 def _rename_monitored(document: Document, stopping: Any) -> None:
@@ -130,7 +94,15 @@ def _rename_monitored(document: Document, stopping: Any) -> None:
         stopping["monitor"] = f"val_{ours}"
 
 
-def _check_own_keys(document: Document, chosen: _Chosen, kind: Any) -> list[Problem]:
+def _refuse_taken(registry: Registry, name: str) -> None:
+    """Refuse a component of the user's own whose values would be logged under the name of one of ours."""
+    if registry in (LOSSES, METRICS) and registry.own_file(name) and not registry.is_foreign(label(name)):
+        raise ConfigError(
+            f"`{label(name)}` is the name of a {registry.word} of segcli", hint="give the class another name"
+        )
+
+
+def _check_own_keys(document: Document, chosen: Chosen, kind: Any) -> list[Problem]:
     section = chosen.keys_beside
     shared = section.shared(kind) if issubclass(section, Component) else set()
     beside = set(section.model_fields) - shared

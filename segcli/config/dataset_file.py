@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from segcli.config.chosen import chosen
 from segcli.config.document import Document, Origin, Problem, read_document
 from segcli.config.overrides import Override
+from segcli.config.own_code import is_typed
 from segcli.core.addresses import is_address
 from segcli.core.errors import ConfigError
 from segcli.core.paths import exists, expanded, is_file
 
-__all__ = ["expand_network", "inline_dataset", "resolve_paths"]
+__all__ = ["expand_code", "inline_dataset", "resolve_code", "resolve_paths"]
 
 PATH_KEYS = ("root", "train", "val", "test")
 
@@ -56,8 +58,8 @@ def _find(given: str, experiment: Path, origin: Origin) -> Path:
 def resolve_paths(document: Document) -> None:
     """Make paths absolute: beside the file that names them where they exist there, else from the working folder."""
     dataset, model = document.values.get("dataset"), document.values.get("model")
+    resolve_code(document)
     if isinstance(model, dict):
-        _resolve_network(model, document.origin(("model", "type")).folder)
         _resolve_weights(model, document.origin(("model", "weights")).folder)
     if not isinstance(dataset, dict):
         return
@@ -84,25 +86,31 @@ def _absolute(given: str, folder: Path | None) -> Path | str:
     return (beside if exists(beside) else path).absolute()
 
 
-def expand_network(document: Document) -> None:
-    """Expand `~` and variables in the path of a user's own network, as the user typed it."""
-    model = document.values.get("model")
-    name = model.get("type") if isinstance(model, dict) else None
-    if not isinstance(model, dict) or not isinstance(name, str) or ".py:" not in name:
-        return
-    try:
-        model["type"] = expanded(name)
-    except ValueError as error:
-        document.problems.append(document.problem(("model", "type"), str(error)))
+def expand_code(document: Document, overrides: Sequence[Override] | None) -> None:
+    """Expand `~` and variables in the paths of files of the user's own code, as the user typed them.
+
+    Args:
+        document: Values with overrides.
+        overrides: Only what these name is typed by the user; None if all is.
+    """
+    for each in list(chosen(document.values)):
+        if each.own_file is None or not (overrides is None or is_typed(each, overrides)):
+            continue
+        try:
+            each.rename(document, expanded(each.name))
+        except ValueError as error:
+            document.problems.append(document.problem(each.name_loc, str(error)))
 
 
-def _resolve_network(model: dict[str, Any], folder: Path | None) -> None:
-    """Resolve the path of a user's own network; the registry looks for others from the working folder."""
-    name = model.get("type")
-    if folder is not None and isinstance(name, str) and ".py:" in name:
-        file, _, kind = name.rpartition(":")
+def resolve_code(document: Document) -> None:
+    """Resolve the paths of files of the user's own code; the registry looks for others from the working folder."""
+    for each in list(chosen(document.values)):
+        folder = document.origin(document.as_typed(each.name_loc)).folder
+        if each.own_file is None or folder is None or each.name in document.left_out:
+            continue
+        file, _, kind = each.name.rpartition(":")
         if is_file(folder / file):
-            model["type"] = f"{(folder / file).absolute()}:{kind}"
+            each.rename(document, f"{(folder / file).absolute()}:{kind}")
 
 
 def _resolve_weights(model: dict[str, Any], folder: Path | None) -> None:

@@ -65,6 +65,8 @@ class Document:
     """Names that are not ours and how they were read, in sentences."""
     dataset_folder: Path | None = None
     """Folder of the file that holds the data set; None of stored values."""
+    left_out: set[str] = field(default_factory=set)
+    """Components of the user's own that the command does not need, or may not run."""
 
     def origin(self, loc: Loc) -> Origin:
         """Find the origin of a key, or of the nearest key around it."""

@@ -3,6 +3,7 @@
 from copy import deepcopy
 from typing import Any
 
+from segcli.config.components import compared_digest
 from segcli.config.dataset_file import resolve_paths
 from segcli.config.document import Document, Problem
 from segcli.config.sections import DatasetSection, OptimizerSection, SchedulerSection
@@ -20,7 +21,10 @@ def fill_dataset(document: Document) -> Any:
     _fill_channels(document, dataset)
     name = dataset.setdefault("format", DatasetSection.model_fields["format"].default)
     try:
-        layout = DATASETS.load(str(name))
+        digest = compared_digest(DATASETS, str(name), dataset)
+        if digest is None:
+            return None
+        layout = DATASETS.load(str(name), digest=digest or None)
     except ConfigError:
         return None  # the check of components tells it
     changes, mistakes = layout.completed(dataset)
@@ -46,12 +50,20 @@ def _fill_channels(document: Document, dataset: dict[str, Any]) -> None:
         dataset["num_channels"] = len(dataset["channels"])
 
 
-def fill_loss(document: Document) -> None:
-    """Fill in the default loss of the task, and nothing else, where none is set."""
+def fill_loss(document: Document, *, is_typed: bool) -> None:
+    """Fill in the default loss of the task, and nothing else, where none is set.
+
+    Args:
+        document: Values without overrides of the loss.
+        is_typed: The user typed the values; a layout that a stored config names is not imported yet.
+    """
     training = document.values.setdefault("training", {})
     if training is None:
         training = document.values["training"] = {}
     if not isinstance(training, dict) or training.get("loss") is not None:
+        return
+    dataset = document.values.get("dataset")
+    if not is_typed and isinstance(dataset, dict) and DATASETS.own_file(dataset.get("format")) is not None:
         return
     tried = Document(deepcopy(document.values), document.origins, dataset_folder=document.dataset_folder)
     resolve_paths(tried)

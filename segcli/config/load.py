@@ -7,12 +7,12 @@ from typing import Any
 
 from segcli.config.agreement import check_root, check_together
 from segcli.config.components import check_components
-from segcli.config.dataset_file import expand_network, inline_dataset, resolve_paths
+from segcli.config.dataset_file import expand_code, inline_dataset, resolve_code, resolve_paths
 from segcli.config.document import Document, Origin, read_document
 from segcli.config.fill import fill_dataset, fill_loss, fill_run
 from segcli.config.messages import validated
 from segcli.config.overrides import Override, apply_overrides, parse_overrides
-from segcli.config.own_network import NetworkPermit
+from segcli.config.own_code import CodePermit
 from segcli.config.schema import DatasetSection, Run
 from segcli.config.short_forms import write_out
 from segcli.core.names import safe_name
@@ -27,7 +27,7 @@ class _DatasetAlone(ConfigModel):
     dataset: DatasetSection
 
 
-def load_run(path: Path, overrides: Sequence[str] = (), *, permit: NetworkPermit | None = None) -> Run:
+def load_run(path: Path, overrides: Sequence[str] = (), *, permit: CodePermit | None = None) -> Run:
     """Read an experiment file, with its data-set file, and apply overrides.
 
     Args:
@@ -43,7 +43,7 @@ def load_run(path: Path, overrides: Sequence[str] = (), *, permit: NetworkPermit
 
 
 def run_from_values(
-    values: dict[str, Any], overrides: Sequence[str] = (), *, source: str, permit: NetworkPermit | None = None
+    values: dict[str, Any], overrides: Sequence[str] = (), *, source: str, permit: CodePermit | None = None
 ) -> Run:
     """Check a run that was resolved before, as a checkpoint or a run folder holds it; its name becomes a safe one.
 
@@ -54,7 +54,7 @@ def run_from_values(
     document = Document(deepcopy(values), {(key,): Origin(source) for key in values})
     if isinstance(values.get("name"), str):
         document.values["name"] = safe_name(values["name"])
-    return _run(document, parse_overrides(overrides), source, permit or NetworkPermit())
+    return _run(document, parse_overrides(overrides), source, permit or CodePermit())
 
 
 def load_dataset(path: Path, overrides: Sequence[str] = (), *, whole_run: bool) -> DatasetSection:
@@ -97,30 +97,33 @@ def load_for_check(path: Path, overrides: Sequence[str] = ()) -> tuple[DatasetSe
     return run.dataset, run
 
 
-def _run_of(document: Document, path: Path, overrides: Sequence[str], permit: NetworkPermit | None) -> Run:
+def _run_of(document: Document, path: Path, overrides: Sequence[str], permit: CodePermit | None) -> Run:
     wanted = parse_overrides(overrides)
     inline_dataset(document, path, wanted)
     return _run(document, [override for override in wanted if not override.names_dataset], str(path), permit)
 
 
-def _run(document: Document, overrides: list[Override], source: str, permit: NetworkPermit | None) -> Run:
+def _run(document: Document, overrides: list[Override], source: str, permit: CodePermit | None) -> Run:
     """Turn values as typed into a checked run."""
     write_out(document, Run)
-    trained = deepcopy(document.values.get("model"))
+    if permit is None:
+        resolve_code(document)  # beside the file, before overrides change where its keys come from
+    trained = deepcopy(document.values)
     apply_overrides(document, [override for override in overrides if not override.names_part_of_loss], Run)
     of_loss = [override for override in overrides if override.names_part_of_loss]
     if of_loss:
-        fill_loss(document)  # what they change is the loss that the run would have without them
+        fill_loss(
+            document, is_typed=permit is None
+        )  # what they change is the loss that the run would have without them
         apply_overrides(document, of_loss, Run)
-    typed = any(override.names_network for override in overrides)
-    if permit is None or typed:
-        expand_network(document)
+    expand_code(document, None if permit is None else overrides)
     if permit is not None:
-        permit.check(document.values.get("model"), source, trained=trained, typed=typed)
+        permit.check(document, source, trained=trained, overrides=overrides)
     resolve_paths(document)
     fill_run(document)
     check_components(document)
     run = validated(document, Run)
+    run = None if run is None else run.without(document.left_out)
     if run is not None and not document.problems:
         check_together(run, document)
     document.refuse(source)
@@ -132,6 +135,7 @@ def _dataset(document: Document, overrides: list[Override], source: str) -> Data
     """Turn values as typed into a checked data set."""
     write_out(document, _DatasetAlone)
     apply_overrides(document, overrides, _DatasetAlone)
+    expand_code(document, None)
     resolve_paths(document)
     fill_dataset(document)
     check_components(document)

@@ -14,7 +14,7 @@ from segcli.config.sections import Component, LossPart
 from segcli.config.short_forms import field_at, written_out
 from segcli.core.errors import ConfigError
 from segcli.core.files import plain
-from segcli.core.registry import LOSSES, Registry
+from segcli.core.registry import LOSSES, Registry, label
 from segcli.core.strict_yaml import Unreadable, parse
 from segcli.core.types import ConfigModel
 
@@ -42,11 +42,6 @@ class Override:
         """Say whether it sets a key below the loss."""
         return self.keys[:2] == LOSS and len(self.keys) > len(LOSS)
 
-    @property
-    def names_network(self) -> bool:
-        """Say whether it chooses the network."""
-        return self.keys in (("model",), ("model", "type"))
-
 
 def parse_overrides(texts: Sequence[str], *, below: str | None = None) -> list[Override]:
     """Parse `KEY=VALUE`, the value as YAML.
@@ -65,7 +60,7 @@ def _parsed(text: str, below: str | None) -> Override:
     key, sign, value = text.partition("=")
     if not sign or not key:
         raise ConfigError(f"override `{text}` is not KEY=VALUE", hint="such as `training.epochs=20`")
-    keys = tuple(key.split("."))
+    keys = _keys(key)
     if below is not None and keys[0] != below:
         keys = (below, "channels") if keys == ("data", "channels") else (below, *keys)
     try:
@@ -74,6 +69,21 @@ def _parsed(text: str, below: str | None) -> Override:
         raise ConfigError(f"override `{text[:200]}`: {error.problem}") from None
     except yaml.YAMLError:
         raise ConfigError(f"override `{text}`: the value is not valid YAML", hint="quote it for the shell") from None
+
+
+def _keys(key: str) -> tuple[str, ...]:
+    """Split a key at its dots, except within a loss `path/to/file.py:Name`.
+
+    Example:
+        >>> _keys("training.loss.a/my.loss.py:Sharp.alpha")
+        ('training', 'loss', 'a/my.loss.py:Sharp', 'alpha')
+    """
+    file, sign, rest = key.partition(".py:")
+    head = ".".join(LOSS) + "."
+    if not sign or not file.startswith(head):
+        return tuple(key.split("."))
+    name, *below = rest.split(".")
+    return (*LOSS, f"{file.removeprefix(head)}.py:{name}", *below)
 
 
 def apply_overrides(document: Document, overrides: Sequence[Override], schema: type[ConfigModel]) -> None:
@@ -96,7 +106,13 @@ def _loc(values: dict[str, Any], keys: tuple[str, ...]) -> Loc:
     """Find the place of a key in the long form: a loss of one part lends its name to the keys of that part."""
     training = values.get("training")
     loss = training.get("loss") if isinstance(training, dict) else None
-    if keys[:2] != LOSS or len(keys) == len(LOSS) or not isinstance(loss, dict) or len(loss) != 1:
+    if keys[:2] != LOSS or len(keys) == len(LOSS) or not isinstance(loss, dict):
+        return keys
+    files = [name for name in loss if LOSSES.own_file(name)]
+    known = [name for name in files if keys[2] == label(name) or f"/{name}".endswith(f"/{keys[2]}")]
+    if len(known) == 1:  # its own name is enough
+        return (*LOSS, known[0], *keys[3:])
+    if len(loss) != 1:
         return keys
     (name,) = loss
     in_part = keys[2] not in (name, "type") and LossPart.takes(name, keys[2])

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -20,7 +20,7 @@ from segcli.config.sections import (
 )
 from segcli.core.names import printable, safe_name
 from segcli.core.paths import EXPERIMENTS
-from segcli.core.registry import DATASETS
+from segcli.core.registry import label
 from segcli.core.types import ConfigModel, FilePath, Positive, Share
 from segcli.data.postprocess import Postprocess
 from segcli.data.settings import DataSettings, Size
@@ -273,6 +273,7 @@ class Run(ConfigModel):
     device: str = "auto"
     """Device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`."""
     _readings: tuple[str, ...] = PrivateAttr(())
+    _left_out: frozenset[str] = PrivateAttr(frozenset())
 
     @field_validator("name")
     @classmethod
@@ -309,6 +310,35 @@ class Run(ConfigModel):
         """Task of the data set."""
         return self.dataset.task_name
 
+    def without(self, left_out: Iterable[str]) -> "Run":
+        """Copy the run for a command that does not import these components of the user's own."""
+        changed = self.model_copy()
+        changed._left_out = frozenset(left_out)
+        return changed
+
+    @property
+    def leaves_out(self) -> bool:
+        """Tell whether components of the user's own are left out."""
+        return bool(self._left_out)
+
+    @property
+    def losses(self) -> dict[str, tuple[LossPart, Any]]:
+        """Parts of the loss and their classes by the names under which they are logged; none if one is left out."""
+        parts = self.training.loss
+        if self._left_out & parts.keys():
+            return {}
+        return {label(name): (part, part.kind(name)) for name, part in parts.items()}
+
+    @property
+    def metrics(self) -> dict[str, MetricSection]:
+        """Metrics that are not left out by the names under which they are logged."""
+        return {label(each.type): each for each in self.training.metrics if each.type not in self._left_out}
+
+    @property
+    def trackers(self) -> list[TrackerSection]:
+        """Trackers that are not left out."""
+        return [each for each in self.logging.trackers if each.type not in self._left_out]
+
     @property
     def class_offsets(self) -> list[float]:
         """Numbers to subtract from the logits of the classes; empty if none, or if weights are not computed yet."""
@@ -319,7 +349,7 @@ class Run(ConfigModel):
 
     def predicting(self, *, threshold: float | None = None, tta: bool | None = None, tile: int | None = None) -> "Run":
         """Copy the run with other keys of `inference`; None keeps what it has."""
-        ndim: int = DATASETS.load(self.dataset.format).ndim
+        ndim: int = self.dataset.kind.ndim
         return self.model_copy(update={"inference": self.inference.changed(ndim, threshold, tta, tile)})
 
     def resolved(self) -> dict[str, Any]:

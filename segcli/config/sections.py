@@ -201,7 +201,10 @@ class LossPart(ConfigModel):
             (True, False)
         """
         try:
-            own = LOSSES.load(str(name)).Config.model_fields  # a key of YAML may be no text
+            # a key of YAML may be no text; code of the user's own is imported only after it is permitted
+            is_file = LOSSES.own_file(str(name)) is not None
+            canonical = str(name) if is_file else LOSSES.canonical(str(name))
+            own = {} if LOSSES.is_foreign(canonical) else LOSSES.load(canonical).Config.model_fields
         except ConfigError:
             return True
         if key in own or key in cls.model_fields:
@@ -216,6 +219,10 @@ class LossPart(ConfigModel):
     def options(self) -> dict[str, Any]:
         """Keys of the loss itself."""
         return dict(self.model_extra or {})
+
+    def kind(self, name: str) -> Any:
+        """Import the loss of this name and give its class."""
+        return LOSSES.load(name, digest=self.options.get("sha256"))
 
     @property
     def class_weights(self) -> str | list[float]:
@@ -252,12 +259,17 @@ class DatasetSection(DatasetSpec):
     @property
     def task_name(self) -> str:
         """Task as stated, or as the format has it."""
-        name: str = self.task or DATASETS.load(self.format).default_task(self.num_classes)
+        name: str = self.task or self.kind.default_task(self.num_classes)
         return name
+
+    @property
+    def kind(self) -> Any:
+        """Import the layout and give its class."""
+        return DATASETS.load(self.format, digest=(self.model_extra or {}).get("sha256"))
 
     def build(self) -> Any:
         """Make the layout that reads this data set."""
-        kind = DATASETS.load(self.format)
+        kind = self.kind
         layout = kind(kind.Config.model_validate(dict(self.model_extra or {})), self.spec)
         if self.fold is None:
             return layout

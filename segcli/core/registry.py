@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from segcli.core.errors import ConfigError, nearest
+from segcli.core.installed import entry_of, same_name, source_of
 from segcli.core.other_names import stated_names, without_package
 
 __all__ = [
+    "AUGMENTATIONS",
     "DATASETS",
     "FILES",
     "LOSSES",
@@ -26,6 +28,7 @@ __all__ = [
     "TASKS",
     "TRACKERS",
     "Registry",
+    "label",
     "same_name",
 ]
 
@@ -42,14 +45,15 @@ EXTRAS = {
 """Optional package -> extra of segcli that installs it."""
 
 
-def same_name(name: str) -> str:
-    """Normalise a name for comparison: without case, `-`, `_`, `+` and blanks.
+def label(name: str) -> str:
+    """Return the name under which a component's values are logged: of `path/to/file.py:Name` the last part.
 
     Example:
-        >>> same_name("SA-UNet") == same_name("sa_unet")
-        True
+        >>> label("losses/mine.py:Sharp"), label("dice")
+        ('Sharp', 'dice')
     """
-    return "".join(letter for letter in name.lower().replace("+", "plus") if letter.isalnum())
+    file, sign, kind = name.rpartition(".py:")
+    return kind if sign and file else name
 
 
 class Registry:
@@ -60,7 +64,14 @@ class Registry:
         self.word = word
         """Word for one component in messages, such as `model`."""
         self.takes_files = takes_files
-        """True if a file of the user can be a component too."""
+        """True if a file of the user, or a component of an installed package, can be one too."""
+        self.key = word.replace("data-set ", "")
+        """Kind in the names of entry points."""
+
+    @property
+    def spoken(self) -> str:
+        """Word for a component of the user's own in messages."""
+        return "network" if self.room == "models" else self.word
 
     @cached_property
     def _files(self) -> dict[str, str]:
@@ -110,6 +121,15 @@ class Registry:
         file, sign, kind = name.rpartition(".py:") if isinstance(name, str) else ("", "", "")
         return (Path(f"{file}.py").absolute(), kind) if sign and self.takes_files else None
 
+    def is_foreign(self, name: str) -> bool:
+        """Tell whether a component is none of segcli's own; nothing is imported."""
+        return self.takes_files and (self.own_file(name) is not None or same_name(name) not in self._files)
+
+    def package(self, name: str) -> str | None:
+        """Name the installed package, with its version, that offers a component; None if there is none."""
+        entry = entry_of(self.key, name) if self.is_foreign(name) and self.own_file(name) is None else None
+        return None if entry is None else source_of(entry)
+
     def _own(self, name: str) -> tuple[Path, str] | None:
         """Split `path/to/file.py:ClassName` and make sure that the file exists; None for a built-in component."""
         own = self.own_file(name)
@@ -140,7 +160,16 @@ class Registry:
         own = self._own(name)
         if own is not None:
             return f"{own[0]}:{own[1]}"
-        stem = self._files.get(same_name(name)) or self.read_as(name)
+        stem = self._files.get(same_name(name))
+        entry = entry_of(self.key, name) if self.takes_files else None
+        if stem is not None and entry is not None:
+            raise ConfigError(
+                f"the package `{source_of(entry)}` offers a {self.word} `{stem}`, which is a {self.word} of segcli",
+                hint="rename its entry point, or uninstall the package",
+            )
+        if entry is not None:
+            return entry.name.rpartition(".")[2]
+        stem = stem or self.read_as(name)
         if stem is None:
             raise ConfigError(f"unknown {self.word} `{name}`", hint=self._advice(name))
         return stem
@@ -157,8 +186,14 @@ class Registry:
         """
         own = self._own(name)
         if own is not None:
-            return import_module(f"segcli.{self.room}._own").own_model(*own, digest)
+            from segcli.core.own_code import Code, component
+
+            return component(Code(self.room, self.spoken, own[1], own[0], digest))
         stem = self.canonical(name)
+        if stem not in self._files.values():
+            from segcli.core.own_code import Code, component
+
+            return component(Code(self.room, self.spoken, stem, kind=self.key))
         try:
             module = import_module(f"segcli.{self.room}.{stem}")
         except ModuleNotFoundError as error:
@@ -174,12 +209,14 @@ class Registry:
 
 
 MODELS = Registry("models", "model", takes_files=True)
-LOSSES = Registry("losses", "loss")
-METRICS = Registry("metrics", "metric")
-OPTIMIZERS = Registry("optimizers", "optimizer")
-SCHEDULERS = Registry("schedulers", "scheduler")
+LOSSES = Registry("losses", "loss", takes_files=True)
+METRICS = Registry("metrics", "metric", takes_files=True)
+OPTIMIZERS = Registry("optimizers", "optimizer", takes_files=True)
+SCHEDULERS = Registry("schedulers", "scheduler", takes_files=True)
 TASKS = Registry("tasks", "task")
-DATASETS = Registry("datasets", "data-set format")
+DATASETS = Registry("datasets", "data-set format", takes_files=True)
 FILES = Registry("files", "file format")
-TRACKERS = Registry("trackers", "tracker")
+TRACKERS = Registry("trackers", "tracker", takes_files=True)
 SAMPLES = Registry("samples", "sample data set")
+AUGMENTATIONS = Registry("augmentations", "augmentation", takes_files=True)
+"""Augmentations of the user's own; those of segcli are in `data/`, and those of albumentations have their own names."""

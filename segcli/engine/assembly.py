@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from segcli.config.monitored import loss_values, monitored
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, ConfigError
-from segcli.core.registry import LOSSES, TASKS
+from segcli.core.registry import TASKS
 from segcli.core.types import Array, Batch, IOSpec
 from segcli.data.cache import DiskCache, MemoryCache, Resizing, forecast
 from segcli.data.field_of_view import Field
 from segcli.data.loader import EvaluationLoader, TrainLoader
 from segcli.data.pipeline import Pipeline, Source
-from segcli.data.samples import Case, Sample
-from segcli.data.volume_transforms import VolumeAugmenter
+from segcli.data.samples import Case
 from segcli.datasets import Layout
+from segcli.engine.augmentation import make_augmentation
 from segcli.engine.checkpoint import Checkpoint
 from segcli.engine.events import Listener
 from segcli.engine.inference.fields import Fields
@@ -95,7 +95,7 @@ class Assembly:
 
     @property
     def _losses(self) -> dict[str, type[Loss]]:
-        return {name: LOSSES.load(name) for name in self.run.training.loss}
+        return {name: kind for name, (_, kind) in self.run.losses.items()}
 
     def scored(
         self,
@@ -171,21 +171,10 @@ class Assembly:
     @cached_property
     def pipeline(self) -> Pipeline:
         """Preprocessing of images, with augmentation for training."""
-        settings = self.run.data.augmentation
-        augment: Callable[[Sample, int], Sample] | None = None
-        if settings.enabled and self.layout.ndim == 3:
-            augment = VolumeAugmenter(settings, spacing=self.layout.stated_spacing)
-        elif settings.enabled:
-            from segcli.data.transforms import Augmenter  # noqa: PLC0415 - albumentations takes seconds to import
-
-            augment = Augmenter(settings, channels=self.run.dataset.num_channels, square=self._is_square())
+        augment = make_augmentation(self.run, self.layout)
         return Pipeline(
             self.run.data, self.run.dataset.spec, stride=self.network.stride, seed=self.run.seed, augment=augment
         )
-
-    def _is_square(self) -> bool:
-        size = self.run.data.patch_size or self.run.data.image_size or self.run.dataset.image_size
-        return size is not None and len(set(size)) == 1
 
     def source(self, cases: Sequence[Case], listener: Listener) -> Source:
         """Make the source of decoded, resized cases: files, or the cache that the run asks for."""
@@ -339,19 +328,15 @@ def make_network(run: Run, layout: Layout, task: Task) -> Network:
 
 def calibrated_outputs(run: Run) -> list[str]:
     """List the outputs that the losses of a run train to be calibrated probabilities."""
-    kinds = {name: LOSSES.load(name) for name, part in run.training.loss.items() if part.weight > 0.0}
-    options = {name: run.training.loss[name].options for name in kinds}
-    return [
-        output for name, kind in kinds.items() for output in kind.calibrates(kind.Config.model_validate(options[name]))
-    ]
+    losses = [(part, kind) for part, kind in run.losses.values() if part.weight > 0.0]
+    return [output for part, kind in losses for output in kind.calibrates(kind.Config.model_validate(part.options))]
 
 
 def make_losses(run: Run) -> list[tuple[float, Any]]:
     """Make the losses of a run with their weights, each named as in YAML."""
     output = TASKS.load(run.task_name).output
     made = []
-    for name, part in run.training.loss.items():
-        kind = LOSSES.load(name)
+    for name, (part, kind) in run.losses.items():
         loss = kind(kind.Config.model_validate(part.options))
         loss.name, loss.output = name, output
         made.append((part.weight, loss))
@@ -362,9 +347,9 @@ def make_metrics(run: Run) -> list[Metric]:
     """Make the metrics of a run, each named as in YAML."""
     task = TASKS.load(run.task_name)
     made = []
-    for section in run.training.metrics:
+    for name, section in run.metrics.items():
         metric: Metric = section.build()
-        metric.name = section.type
+        metric.name = name
         metric.headline = task.headline or metric.headline
         metric.present_only = task.present_only
         metric.exclusive = task.target == "classes"

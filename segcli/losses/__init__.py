@@ -131,5 +131,7 @@ class WeightedSum(nn.Module):
             summands += [weight * loss.part_weights.get(name, 1.0) * value for name, value in values.items()]
             # two losses may both have a part named `dice`
             parts |= {f"{loss.name}_{name}" if name in parts else name: value for name, value in values.items()}
+        if not summands:
+            return {}  # the loss of the training is left out
         total = torch.stack(summands).sum()
         return {"loss": total, **{f"loss_{name}": value for name, value in parts.items() if len(parts) > 1}}

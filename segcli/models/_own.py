@@ -1,27 +1,17 @@
-"""A user's own network in one file, chosen by `model: {type: path/to/file.py:ClassName, ...}`.
+"""Make a class or function of the user's own a network."""
 
-A checkpoint holds no code. It stores the path and the SHA-256 of the file, and only a file with this digest is run: the
-file is read once, its digest is compared, and the very same bytes are executed. `config/own_network.py` decides which
-configs may name a file.
-"""
-
-import hashlib
 import inspect
-import sys
-from functools import cache
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
-from pydantic import ConfigDict, create_model, model_validator
 from torch import Tensor, nn
 
-from segcli.core.errors import ConfigError, nearest
+from segcli.core.errors import ConfigError
+from segcli.core.own_code import Code, arguments, of_contract, options_of, refuse_kind
 from segcli.core.types import ConfigModel, IOSpec
 from segcli.models import Network
 
-__all__ = ["own_model"]
+__all__ = ["adapted"]
 
 PROGRAM = ("in_channels", "out_channels", "num_classes", "ndim")
 """Constructor arguments that the program fills in."""
@@ -29,93 +19,53 @@ LEAST = 32
 """Smallest size along each axis, in pixels, of the image that tests a new network."""
 
 
-@cache
-def own_model(path: Path, name: str, digest: str) -> type[Network]:
-    """Load a class from a user's file and make it a `Network`.
+def adapted(found: Any, code: Code) -> type[Network]:
+    """Make `found` a network: a subclass of `Network` or of `torch.nn.Module`, or a function that makes a module.
 
-    A subclass of `Network` is used as it is. Any other `torch.nn.Module` is built from the keys beside `type`, and from
-    `in_channels`, `out_channels` (or `num_classes`) and `ndim` if its constructor takes them. It must return logits
-    `(B, K, *S)`, or a dict with these logits under `mask`. If it has an attribute `stride`, each image size must be a
-    multiple of it.
+    A module is built from the keys beside `type`, and from `in_channels`, `out_channels` (or `num_classes`) and `ndim`
+    if its constructor takes them. It must return logits `(B, K, *S)`, or a dict with these under `mask` or `out`. If it
+    has an attribute `stride`, each image size must be a multiple of it.
 
     Raises:
-        ConfigError: The file has another digest, there is no such class, or the file cannot be imported.
+        ConfigError: It is neither.
     """
-    module = _imported(path, digest)
-    kind = getattr(module, name, None)
-    if not (inspect.isclass(kind) and issubclass(kind, nn.Module)):
-        known = [key for key, value in vars(module).items() if inspect.isclass(value) and issubclass(value, nn.Module)]
-        close = nearest(name, known)
-        hint = f"did you mean `{close}`?" if close else f"it has {', '.join(known) or 'none'}"
-        raise ConfigError(f"`{path}` has no network `{name}`", hint=hint)
-    return _ours(kind, digest) if issubclass(kind, Network) else _wrapped(kind, digest, f"{path.name}:{name}")
+    if inspect.isclass(found) and issubclass(found, Network):
+        kind: type[Network] = of_contract(found, code)
+        return kind
+    if inspect.isfunction(found) or (inspect.isclass(found) and issubclass(found, nn.Module)):
+        return _wrapped(found, code)
+    raise refuse_kind(code, found, "a subclass of `torch.nn.Module`, or a function that makes one")
 
 
-def _imported(path: Path, digest: str) -> ModuleType:
-    """Run the bytes of the file as a module; never use a cached compiled copy."""
-    code = path.read_bytes()
-    if hashlib.sha256(code).hexdigest() != digest:
-        raise ConfigError(f"`{path}` changed while it was checked", hint="start again")
-    module = ModuleType(f"segcli_own_{digest[:16]}")
-    module.__file__ = str(path)
-    sys.modules[module.__name__] = module  # dataclasses look up their module
-    try:
-        exec(compile(code, str(path), "exec", dont_inherit=True), module.__dict__)
-    except Exception as error:
-        del sys.modules[module.__name__]
-        raise ConfigError(f"`{path}` cannot be imported ({type(error).__name__}: {error})") from error
-    return module
-
-
-def _remembering(base: type[ConfigModel], digest: str) -> type[ConfigModel]:
-    """Add the digest of the file to the config keys of a network."""
-    return create_model(base.__name__, __base__=base, sha256=(str, digest))
-
-
-def _ours(kind: type[Network], digest: str) -> type[Network]:
-    config: type[ConfigModel] = getattr(kind, "Config", ConfigModel)
-    return type(kind.__name__, (kind,), {"Config": _remembering(config, digest), "__doc__": kind.__doc__})
-
-
-def _wrapped(kind: type[nn.Module], digest: str, shown: str) -> type[Network]:
-    """Wrap any `nn.Module` class as a `Network` class."""
-    signature = inspect.signature(kind)
-
-    class Arguments(ConfigModel):
-        model_config = ConfigDict(extra="allow")
-
-        @model_validator(mode="after")
-        def _fit(self) -> "Arguments":
-            try:
-                signature.bind(**_arguments(self, signature, IOSpec(2, 1, {"mask": 1})))
-            except TypeError as error:
-                raise ValueError(f"`{shown}` cannot be made from these keys: {error}") from None
-            return self
+def _wrapped(found: Any, code: Code) -> type[Network]:
+    """Wrap any `nn.Module` class, or a function that makes a module, as a `Network` class."""
+    signature = inspect.signature(found)
 
     class Own(Network):
-        Config = _remembering(Arguments, digest)
-        can_ndim = tuple(getattr(kind, "can_ndim", (2, 3)))
+        Config = options_of(found, code, program=PROGRAM)
+        can_ndim = tuple(getattr(found, "can_ndim", (2, 3)))
 
         def __init__(self, config: ConfigModel, *, io: IOSpec) -> None:
             super().__init__(io)
-            self.network = kind(**_arguments(config, signature, io))
+            classes = io.outputs.get(io.pixels, 1)
+            program = dict(zip(PROGRAM, (io.in_channels, classes, classes, io.ndim), strict=True))
+            self.network = found(**arguments(config, signature, program))
             self.stride = int(getattr(self.network, "stride", 1))
-            _try_out(self, shown)
+            _try_out(self, code.shown)
 
         def forward(self, image: Tensor) -> dict[str, Tensor]:
             """Return the outputs of the module by name."""
             outputs: Any = self.network(image)
-            return outputs if isinstance(outputs, dict) else {self.io.pixels: outputs}
+            if not isinstance(outputs, dict):
+                return {self.io.pixels: outputs}
+            if self.io.pixels in outputs:
+                return outputs
+            # of TorchVision, which gives more beside `out` in training
+            name = next((name for name in ("mask", "out") if name in outputs), None)
+            return outputs if name is None else {self.io.pixels: outputs[name]}
 
-    Own.__name__, Own.__doc__ = kind.__name__, kind.__doc__
+    Own.__name__, Own.__doc__ = found.__name__, found.__doc__
     return Own
-
-
-def _arguments(config: ConfigModel, signature: inspect.Signature, io: IOSpec) -> dict[str, Any]:
-    given = {key: value for key, value in (config.model_extra or {}).items() if key != "sha256"}
-    classes = io.outputs.get(io.pixels, 1)
-    program = dict(zip(PROGRAM, (io.in_channels, classes, classes, io.ndim), strict=True))
-    return {**{key: value for key, value in program.items() if key in signature.parameters}, **given}
 
 
 @torch.no_grad()

@@ -193,7 +193,7 @@ def test_networks_of_several_files_are_averaged(away, run_cli):
     assert run_cli(*three, "--model-file", "second.py", "--model-file", "net.py").code == 0
     result = run_cli("predict", "data/test/image", "--run", "built_in", "--model-file", "net.py")
     assert result.code == 2
-    assert "`--model-file net.py` is the network of none of these runs" in result.err
+    assert "`--model-file net.py` is code that none of these runs needs here" in result.err
     result = run_cli("eval", "tiny", "--model-file", "nowhere.py")
     assert result.code == 2
     assert f"no Python file `{away / 'nowhere.py'}`" in result.err

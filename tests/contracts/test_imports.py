@@ -11,13 +11,25 @@ import segcli
 
 PACKAGE = Path(segcli.__file__).parent
 ORDER = (
+    {"testing"},
     {"cli"},
     {"commands"},
     {"report"},
     {"vram"},
     {"engine"},
     {"config"},
-    {"tasks", "models", "losses", "metrics", "datasets", "trackers", "samples", "optimizers", "schedulers"},
+    {
+        "tasks",
+        "models",
+        "losses",
+        "metrics",
+        "datasets",
+        "trackers",
+        "samples",
+        "optimizers",
+        "schedulers",
+        "augmentations",
+    },
     {"data"},
     {"nn", "files"},
     {"core"},

@@ -5,6 +5,8 @@ import torch
 import yaml
 from factories import experiment, write_experiment
 
+from segcli.core.registry import MODELS
+from segcli.core.types import IOSpec
 from segcli.engine.checkpoint import read_checkpoint
 
 PLAIN = """
@@ -121,7 +123,24 @@ def test_a_file_that_cannot_be_imported_is_told(mine, run_cli):
     assert "did you mean" in run_cli("train", mine("Thim")).err
 
 
-def test_other_components_take_no_files(mine, run_cli):
-    result = run_cli("train", mine("Thin"), "training.optimizer.type=net.py:Thin")
-    assert result.code == 2
-    assert "unknown optimizer `net.py:Thin`" in result.err
+@pytest.mark.parametrize("answer", ["logits", "{'mask': logits}", "{'out': logits, 'aux': logits.mean()}"])
+@pytest.mark.parametrize("arguments", ["num_classes", "in_channels, num_classes, ndim", "**unused"])
+def test_a_network_returns_logits_alone_or_by_name_and_gets_only_the_arguments_that_it_has(answer, arguments, tmp_path):
+    path = tmp_path / "net.py"
+    path.write_text(f"""
+from torch import nn
+
+class Any(nn.Module):
+    def __init__(self, {arguments}):
+        super().__init__()
+        self.body = nn.Conv2d(3, 1, 1)
+
+    def forward(self, image):
+        logits = self.body(image)
+        return {answer}
+""")
+    name = f"{path}:Any"
+    kind = MODELS.load(name, digest=MODELS.digest(name))
+    made = kind(kind.Config(), io=IOSpec(2, 3, {"depth": 1}, pixels="depth"))
+    found = made(torch.ones(1, 3, 8, 8))
+    torch.testing.assert_close(found["depth"], made.network.body(torch.ones(1, 3, 8, 8)))

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 
 from segcli.config.load import run_from_values
-from segcli.config.own_network import NetworkPermit
-from segcli.core.registry import DATASETS, TASKS
+from segcli.config.own_code import CodePermit
+from segcli.core.registry import TASKS
 from segcli.core.types import Array
 from segcli.engine.assembly import Assembly, assemble, load_weights
 from segcli.engine.checkpoint import read_checkpoint, read_header
@@ -16,19 +16,19 @@ from segcli.engine.runtime import out_of_memory
 __all__ = ["of_checkpoint", "trained"]
 
 
-def trained(path: Path, overrides: Overrides, permit: NetworkPermit | None = None) -> Candidate:
+def trained(path: Path, overrides: Overrides, permit: CodePermit | None = None) -> Candidate:
     """Take a checkpoint as a candidate; only its header is read.
 
     Raises:
         SegcliError: The checkpoint cannot be read.
     """
     run = run_from_values(read_header(path)["config"], source=str(path), permit=permit)
-    layout, task = DATASETS.load(run.dataset.format), TASKS.load(run.task_name)
+    layout, task = run.dataset.kind, TASKS.load(run.task_name)
     extensions = (run.dataset.model_extra or {}).get("extensions", ())
     return Candidate(path, layout, task, lambda: of_checkpoint(path, overrides, permit), extensions)
 
 
-def of_checkpoint(path: Path, overrides: Overrides, permit: NetworkPermit | None = None) -> Predictor:
+def of_checkpoint(path: Path, overrides: Overrides, permit: CodePermit | None = None) -> Predictor:
     """Open a checkpoint as a predictor, on the run's device and in its precision.
 
     Raises:

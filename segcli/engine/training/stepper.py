@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError
-from segcli.core.registry import OPTIMIZERS
 from segcli.core.types import Batch, Outputs
 from segcli.engine.assembly import Assembly
+from segcli.engine.optimizer_state import below, optimizer_tensors, restore_optimizer
 from segcli.nn.freezing import Freezing
 from segcli.nn.rates import RATE, factors_of, split_groups
 
@@ -26,8 +26,7 @@ class Stepper:
         self.network = parts.network
         parts.network.freeze(freezing_of(parts.run))
         self.forward: Any = torch.compile(parts.network) if training.compile else parts.network
-        factory = OPTIMIZERS.load(training.optimizer.type)
-        self.base_lr: float = factory.Config.model_validate(training.optimizer.options).learning_rate
+        self.base_lr: float = training.optimizer.kind.Config.model_validate(training.optimizer.options).learning_rate
         self.optimizer: torch.optim.Optimizer = training.optimizer.build().build(parts.network.parameters())
         if training.optimizer.rates:
             modules = parts.network.activation_layers()
@@ -120,10 +119,7 @@ class Stepper:
         tensors = {f"model/{name}": value for name, value in self.network.state_dict().items()}
         if self.averaged is not None:
             tensors |= {f"ema/{name}": value for name, value in self.averaged.state_dict().items()}
-        for name, parameter in self.network.named_parameters():
-            state = self.optimizer.state.get(parameter, {})
-            tensors |= {f"optimizer/{name}/{key}": value for key, value in state.items() if isinstance(value, Tensor)}
-        return tensors
+        return tensors | optimizer_tensors(self.optimizer, self.network)
 
     def restore(self, tensors: dict[str, Tensor], scaler: dict[str, Any]) -> None:
         """Load the tensors that `tensors()` returned.
@@ -132,11 +128,10 @@ class Stepper:
             CheckpointError: Tensors are missing or have another shape.
         """
         try:
-            self.network.load_state_dict(_below(tensors, "model/"))
+            self.network.load_state_dict(below(tensors, "model/"))
             if self.averaged is not None:
-                self.averaged.load_state_dict(_below(tensors, "ema/") or _below(tensors, "model/"))
-            for name, parameter in self.network.named_parameters():
-                self._restore_optimizer(parameter, _below(tensors, f"optimizer/{name}/"))
+                self.averaged.load_state_dict(below(tensors, "ema/") or below(tensors, "model/"))
+            restore_optimizer(self.optimizer, self.network, tensors)
         except (RuntimeError, KeyError) as error:
             detail = " ".join(str(error).split())[:160]
             raise CheckpointError(
@@ -145,23 +140,7 @@ class Stepper:
         if scaler:
             self.scaler.load_state_dict(scaler)
 
-    def _restore_optimizer(self, parameter: nn.Parameter, state: dict[str, Tensor]) -> None:
-        if not state:
-            return
-        restored = {}
-        for key, value in state.items():
-            if value.shape == parameter.shape:
-                restored[key] = torch.empty_like(parameter).copy_(value)
-            else:
-                # fused kernels keep the step count on the device of the parameter
-                restored[key] = value.to(parameter.device if self.optimizer.defaults.get("fused") else "cpu")
-        self.optimizer.state[parameter] = restored
-
 
 def freezing_of(run: Run) -> Freezing:
     """Return what the run freezes."""
     return Freezing(run.training.freeze, run.training.unfreeze_every)
-
-
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
-from segcli.config.schema import Run
+from segcli.config.schema import Run, TrackerSection
 from segcli.core.errors import Stopped
 from segcli.core.files import plain
-from segcli.core.registry import TRACKERS
+from segcli.core.registry import label
 from segcli.core.types import Array
 from segcli.engine.events import Listener
 from segcli.trackers import Tracker
@@ -32,12 +31,12 @@ class Tracking:
     def __init__(self, run: Run, folder: Path, listener: Listener, *, first_step: int | None) -> None:
         self.listener = listener
         self.trackers: dict[str, Tracker] = {}
-        chosen: dict[str, dict[str, Any]] = {"tensorboard": {}} if run.logging.tensorboard else {}
-        chosen |= {section.type: section.options for section in run.logging.trackers}
-        for name, options in chosen.items():
-            kind = TRACKERS.load(name)
+        chosen = {"tensorboard": TrackerSection(type="tensorboard")} if run.logging.tensorboard else {}
+        chosen |= {label(section.type): section for section in run.trackers}
+        for name, section in chosen.items():
+            kind = section.kind
             try:
-                tracker = kind(folder, first_step=first_step, config=kind.Config.model_validate(options))
+                tracker = kind(folder, first_step=first_step, config=kind.Config.model_validate(section.options))
                 if first_step is not None:
                     tracker.begin(run.name, plain(run.resolved()))
                 self.trackers[name] = tracker

@@ -1,0 +1,1 @@
+"""Components for segcli: a loss, a metric and a network."""
