@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from segcli.core.errors import ConfigError, DataError
+from segcli.core.platform import is_pipe
 from segcli.core.strict_yaml import LONGEST, StrictLoader, Unreadable, said
 from segcli.core.text import read_text
 
@@ -134,7 +135,7 @@ def read_document(path: Path) -> Document:
         ConfigError: The file is missing or no YAML.
     """
     try:
-        if path.is_fifo() and not path.is_relative_to("/dev"):  # would wait for a writer without end
+        if is_pipe(path):
             raise ConfigError(f"config file `{path}` is a pipe, not a file")
         text = read_text(path, LONGEST)
     except FileNotFoundError:
