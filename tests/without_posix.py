@@ -27,22 +27,22 @@ from types import ModuleType
 
 MODULES = frozenset({"fcntl", "resource", "pwd", "grp", "pty", "tty", "termios", "syslog", "posix", "readline"})
 """Modules of Python that Windows lacks."""
-FUNCTIONS = frozenset(
-    "fork forkpty register_at_fork setpgid setpgrp setsid getpgid getpgrp getsid getuid geteuid getgid getegid "
-    "getgroups setuid setgid killpg nice getpriority setpriority mkfifo mknod statvfs fstatvfs sync fdatasync pread "
-    "pwrite preadv pwritev posix_fallocate posix_fadvise posix_spawn posix_spawnp sched_getaffinity sched_setaffinity "
-    "sched_yield wait wait3 wait4 waitid WNOHANG WIFEXITED WEXITSTATUS WIFSIGNALED WTERMSIG fchmod fchown chown lchown "
-    "chroot fchdir getloadavg uname sysconf confstr openpty ttyname tcgetpgrp tcsetpgrp ctermid lockf sendfile pipe2 "
-    "copy_file_range memfd_create eventfd getxattr setxattr listxattr removexattr O_NONBLOCK O_DIRECTORY O_NOFOLLOW "
-    "O_CLOEXEC O_SYNC O_DSYNC O_NOCTTY O_TMPFILE O_NOATIME O_PATH O_ASYNC".split()
-)
+FUNCTIONS = """
+fork forkpty register_at_fork setpgid setpgrp setsid getpgid getpgrp getsid getuid geteuid getgid getegid getgroups
+setuid setgid killpg nice getpriority setpriority mkfifo mknod statvfs fstatvfs sync fdatasync pread pwrite preadv
+pwritev posix_fallocate posix_fadvise posix_spawn posix_spawnp sched_getaffinity sched_setaffinity sched_yield wait
+wait3 wait4 waitid WNOHANG WIFEXITED WEXITSTATUS WIFSIGNALED WTERMSIG fchmod fchown chown lchown chroot fchdir
+getloadavg uname sysconf confstr openpty ttyname tcgetpgrp tcsetpgrp ctermid lockf sendfile pipe2 copy_file_range
+memfd_create eventfd getxattr setxattr listxattr removexattr O_NONBLOCK O_DIRECTORY O_NOFOLLOW O_CLOEXEC O_SYNC
+O_DSYNC O_NOCTTY O_TMPFILE O_NOATIME O_PATH O_ASYNC
+"""
 """Names of `os` that Windows lacks."""
-SIGNALS = frozenset(
-    "SIGHUP SIGUSR1 SIGUSR2 SIGXCPU SIGXFSZ SIGKILL SIGALRM SIGCHLD SIGCLD SIGPIPE SIGQUIT SIGBUS SIGSTOP SIGCONT "
-    "SIGTSTP SIGTTIN SIGTTOU SIGURG SIGVTALRM SIGPROF SIGWINCH SIGIO SIGPOLL SIGPWR SIGSYS SIGTRAP SIGSTKFLT SIGRTMIN "
-    "SIGRTMAX alarm setitimer getitimer pause pthread_kill pthread_sigmask sigpending sigwait sigwaitinfo sigtimedwait "
-    "siginterrupt ITIMER_REAL".split()
-)
+SIGNALS = """
+SIGHUP SIGUSR1 SIGUSR2 SIGXCPU SIGXFSZ SIGKILL SIGALRM SIGCHLD SIGCLD SIGPIPE SIGQUIT SIGBUS SIGSTOP SIGCONT SIGTSTP
+SIGTTIN SIGTTOU SIGURG SIGVTALRM SIGPROF SIGWINCH SIGIO SIGPOLL SIGPWR SIGSYS SIGTRAP SIGSTKFLT SIGRTMIN SIGRTMAX
+alarm setitimer getitimer pause pthread_kill pthread_sigmask sigpending sigwait sigwaitinfo sigtimedwait
+siginterrupt ITIMER_REAL
+"""
 """Names of `signal` that Windows lacks."""
 STARTED = "import sys; sys.path.append({tests!r}); import without_posix; without_posix.block()\n"
 """What a process that is started runs first."""
@@ -51,9 +51,9 @@ STARTED = "import sys; sys.path.append({tests!r}); import without_posix; without
 class _Lesser(ModuleType):
     """A module without some of its names; everything else is that of the whole module, also what tests replace."""
 
-    def __init__(self, whole: ModuleType, missing: frozenset[str]) -> None:
+    def __init__(self, whole: ModuleType, missing: str) -> None:
         super().__init__(whole.__name__)
-        self.__dict__["_whole"], self.__dict__["_missing"] = whole, missing
+        self._whole, self._missing = whole, frozenset(missing.split())
 
     def __getattr__(self, name: str) -> object:
         if name in self._missing:
@@ -66,10 +66,17 @@ def _locking(descriptor: int, mode: int, count: int) -> None:
     fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, count, os.lseek(descriptor, 0, os.SEEK_CUR))
 
 
+def _open(path, flags, *arguments, **options):
+    if os.path.isdir(path):  # noqa: PTH112 - as the function of `os` that it is
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+    return os.open(path, flags, *arguments, **options)
+
+
 def _stands_in() -> dict[str, ModuleType]:
-    msvcrt = ModuleType("msvcrt")
+    lesser, msvcrt = _Lesser(os, FUNCTIONS), ModuleType("msvcrt")
+    lesser.open = _open
     msvcrt.LK_NBLCK, msvcrt.locking = 2, _locking
-    return {"os": _Lesser(os, FUNCTIONS), "signal": _Lesser(signal, SIGNALS), "msvcrt": msvcrt}
+    return {"os": lesser, "signal": _Lesser(signal, SIGNALS), "msvcrt": msvcrt}
 
 
 def _block_modules() -> None:
@@ -97,39 +104,33 @@ def _block_modules() -> None:
 def _is_open(path: str) -> bool:
     """Tell whether this process has the file open or mapped."""
     try:
-        found = os.stat(path)
+        found = Path(path).stat()
     except OSError:
         return False
     if not stat.S_ISREG(found.st_mode):
         return False
-    for descriptor in os.listdir("/proc/self/fd"):
+    for descriptor in Path("/proc/self/fd").iterdir():
         try:
-            opened = os.stat(f"/proc/self/fd/{descriptor}")
+            opened = descriptor.stat()
         except OSError:
             continue
         if (opened.st_dev, opened.st_ino) == (found.st_dev, found.st_ino):
             return True
     number = f" {found.st_ino} "
-    with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:  # noqa: PTH123 - runs for each file
+    with Path("/proc/self/maps").open(encoding="utf-8", errors="replace") as maps:
         return any(number in line for line in maps)
 
 
 def _watch_files() -> None:
-    """Refuse to replace, rename or remove open files, and to open folders."""
+    """Refuse to replace, rename or remove open files."""
     busy = False
 
     def refuse(event: str, arguments: tuple[object, ...]) -> None:
         nonlocal busy
-        if busy or event not in ("os.rename", "os.remove", "open"):
+        if busy or event not in ("os.rename", "os.remove"):
             return
         busy = True
         try:
-            if event == "open":
-                path, mode, flags = arguments
-                # open() states a mode; os.open() states none, and Windows opens no folder with it
-                if mode is None and isinstance(path, str) and flags & ~os.O_CLOEXEC == 0 and os.path.isdir(path):
-                    raise PermissionError(errno.EACCES, "Permission denied", path)
-                return
             places = arguments[:2] if event == "os.rename" else arguments[:1]
             if arguments[-1] != -1:  # relative to an open folder, which Windows has not
                 return

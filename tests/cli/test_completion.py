@@ -151,6 +151,7 @@ def typed(shell, text, expected):
     shell.send("\x15")  # clear the line
 
 
+@pytest.mark.posix
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 def test_bash_completes(place):
     shell = pexpect.spawn(
@@ -172,6 +173,7 @@ def test_bash_completes(place):
     shell.close(force=True)
 
 
+@pytest.mark.posix
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
 def test_zsh_completes(place):
     shell = pexpect.spawn("zsh", ["-f", "-i"], env=environment(place), cwd=str(place), encoding="utf-8", timeout=15)

@@ -71,16 +71,16 @@ def test_an_exporter_that_catches_the_stop_cannot_keep_it(
 
 @pytest.mark.parametrize("ends", ["normally", "with an error"])
 def test_what_leaves_after_a_swallowed_stop_is_the_stop(ends):
-    with pytest.raises(Stopped) as caught, StopSignal():
+    with pytest.raises(Stopped) as caught, StopSignal():  # noqa: PT012 - what happens within is the test
         swallowed(signal.SIGTERM)
         if ends != "normally":
             raise ValueError
     assert caught.value.exit_code == 143
 
 
-def test_cleaning_up_is_not_interrupted_by_the_repetition(monkeypatch):
+def test_cleaning_up_is_not_interrupted_by_the_repetition():
     done = []
-    with pytest.raises(Stopped), StopSignal():
+    with pytest.raises(Stopped), StopSignal():  # noqa: PT012
         try:
             signal.raise_signal(signal.SIGINT)
         finally:
@@ -89,7 +89,7 @@ def test_cleaning_up_is_not_interrupted_by_the_repetition(monkeypatch):
     assert done == [True]
 
 
-def test_no_signal_comes_after_the_end(monkeypatch):
+def test_no_signal_comes_after_the_end():
     with pytest.raises(Stopped), StopSignal():
         signal.raise_signal(signal.SIGINT)
     time.sleep(0.4)
