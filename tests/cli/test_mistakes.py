@@ -1,6 +1,5 @@
 """A user's mistake: one message that names file or key and the hint, the right exit code, nothing written."""
 
-import os
 import subprocess
 import sys
 import textwrap
