@@ -44,7 +44,8 @@ alarm setitimer getitimer pause pthread_kill pthread_sigmask sigpending sigwait 
 siginterrupt ITIMER_REAL
 """
 """Names of `signal` that Windows lacks."""
-STARTED = "import sys; sys.path.append({tests!r}); import without_posix; without_posix.block()\n"
+STAMP = "without_posix_"
+STARTED = "import sys; sys.path.append({tests!r}); import without_posix; del sys.modules['without_posix']\n"
 """What a process that is started runs first."""
 
 
@@ -155,7 +156,9 @@ def block() -> None:
 
 def pytest_configure() -> None:
     """Take it away from processes that tests start, too."""
-    folder = Path(tempfile.mkdtemp(prefix="without_posix_"))
+    if STAMP in os.environ.get("PYTHONPATH", ""):  # a worker of pytest-xdist
+        return
+    folder = Path(tempfile.mkdtemp(prefix=STAMP))
     (folder / "sitecustomize.py").write_text(STARTED.format(tests=str(Path(__file__).parent)), encoding="utf-8")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
 
@@ -163,7 +166,7 @@ def pytest_configure() -> None:
 def pytest_unconfigure() -> None:
     """Remove the folder that `pytest_configure` made."""
     folder = Path(os.environ["PYTHONPATH"].split(os.pathsep)[0])
-    if folder.name.startswith("without_posix_"):
+    if folder.name.startswith(STAMP) and "PYTEST_XDIST_WORKER" not in os.environ:
         (folder / "sitecustomize.py").unlink(missing_ok=True)
         folder.rmdir()
 

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from segcli.core.errors import ConfigError, DataError
+from segcli.core.paths import of_windows
 from segcli.core.platform import is_pipe
 from segcli.core.strict_yaml import LONGEST, StrictLoader, Unreadable, said
 from segcli.core.text import read_text
@@ -139,7 +140,8 @@ def read_document(path: Path) -> Document:
             raise ConfigError(f"config file `{path}` is a pipe, not a file")
         text = read_text(path, LONGEST)
     except FileNotFoundError:
-        raise ConfigError(f"no config file `{path}`", hint=_neighbours(path)) from None
+        message, hint = of_windows(str(path)) or (f"no config file `{path}`", _neighbours(path))
+        raise ConfigError(message, hint=hint) from None
     except DataError as error:
         raise ConfigError(error.message, hint=error.hint) from None
     except OSError as error:
