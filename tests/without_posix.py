@@ -25,7 +25,7 @@ import tempfile
 from pathlib import Path
 from types import ModuleType
 
-MODULES = frozenset({"fcntl", "resource", "pwd", "grp", "pty", "tty", "termios", "syslog", "posix", "readline"})
+MODULES = "fcntl resource pwd grp pty tty termios syslog posix readline"
 """Modules of Python that Windows lacks."""
 FUNCTIONS = """
 fork forkpty register_at_fork setpgid setpgrp setsid getpgid getpgrp getsid getuid geteuid getgid getegid getgroups
@@ -87,7 +87,7 @@ def _block_modules() -> None:
     def found(name: str, importer: str) -> ModuleType | None:
         if not importer.startswith("segcli"):
             return None
-        if name in MODULES:
+        if name in MODULES.split():
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return lesser.get(name)
 
