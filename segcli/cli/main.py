@@ -8,6 +8,7 @@ from segcli.cli.app import app
 from segcli.core.addresses import refuse_addresses
 from segcli.core.errors import DeviceMemoryError, SegcliError, Stopped
 from segcli.core.paths import expanded_arguments
+from segcli.core.platform import show_all_letters
 from segcli.engine.stopping import StopSignal
 
 __all__ = ["run"]
@@ -21,6 +22,8 @@ def run(arguments: Sequence[str]) -> int:
         from typer.completion import completion_init  # type: ignore[attr-defined]
 
         completion_init()
+    show_all_letters(sys.stdout)
+    show_all_letters(sys.stderr)
     try:
         with StopSignal():
             arguments = expanded_arguments(arguments)

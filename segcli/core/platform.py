@@ -5,6 +5,7 @@ Most abilities are looked for, not derived from the name of the system, so that 
 
 import _thread
 import ctypes
+import io
 import os
 import signal
 import sys
@@ -40,6 +41,7 @@ __all__ = [
     "peak_memory_kib",
     "replace",
     "reserve",
+    "show_all_letters",
     "signal_name",
     "usable_processors",
     "why_not_written",
@@ -82,6 +84,7 @@ LONGEST_PATH = 259
 """Longest path in characters on Windows, unless long paths are enabled in its registry."""
 PR_SET_PDEATHSIG = 1
 """Number of the option of Linux's `prctl` that sets the signal for the death of the parent."""
+KILL = getattr(signal, "SIGKILL", None)
 LOCKED_BYTE = 2**30
 """Place of the byte that is locked on Windows, beyond the content: nobody can read a locked byte there."""
 PATIENCE_S = 2.0
@@ -103,7 +106,7 @@ def die_with_parent(parent: int | None, code: int) -> None:
     By itself, a worker notices it after 5 s, and then may wait for ever until its last batch is taken from the pipe.
     """
     if LINUX and not WINDOWS:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, KILL)
         if parent is not None and os.getppid() != parent:  # it was killed before
             os._exit(code)
 
@@ -113,7 +116,7 @@ def interrupt_main(signum: int) -> None:
     if hasattr(signal, "pthread_kill"):
         signal.pthread_kill(threading.main_thread().ident or 0, signum)
     else:
-        _thread.interrupt_main(signum)
+        _thread.interrupt_main(signal.Signals(signum))
 
 
 def is_running(process: int) -> bool:
@@ -244,6 +247,12 @@ def reserve(stream: IO[bytes], size: int) -> None:
         os.posix_fallocate(stream.fileno(), 0, size)
     else:
         stream.truncate(size)
+
+
+def show_all_letters(stream: object) -> None:
+    """Let a stream write letters that its encoding lacks as escapes; Windows does not pipe UTF-8 by itself."""
+    if isinstance(stream, io.TextIOWrapper) and not stream.encoding.lower().startswith("utf"):
+        stream.reconfigure(errors="backslashreplace")
 
 
 def is_link(path: Path) -> bool:

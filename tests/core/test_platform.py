@@ -1,8 +1,10 @@
 """What differs between systems: the code for Windows is tried here on any system, as far as that is possible."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path, PureWindowsPath
 
 import psutil
@@ -44,6 +46,25 @@ def test_a_process_that_runs_is_told_from_one_that_ended_and_survives_the_questi
 def test_the_peak_of_the_memory_is_about_what_the_system_says():
     now = psutil.Process().memory_info().rss / 1024
     assert 0.9 * now < platform.peak_memory_kib() < 50 * now
+
+
+@pytest.fixture
+def reached():
+    """Signals that reached the main thread."""
+    seen = []
+    before = signal.signal(signal.SIGTERM, lambda signum, frame: seen.append(signum))
+    yield seen
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("kills", [True, False])
+def test_the_main_thread_gets_a_signal_from_another_thread(reached, monkeypatch, kills):
+    if not kills:
+        monkeypatch.delattr(platform.signal, "pthread_kill", raising=False)
+    thread = threading.Thread(target=platform.interrupt_main, args=(signal.SIGTERM,))
+    thread.start()
+    thread.join()
+    assert reached == [signal.SIGTERM]
 
 
 @pytest.fixture
@@ -100,6 +121,14 @@ def test_text_has_the_same_bytes_on_every_system(tmp_path, monkeypatch):
     write_cells(tmp_path / "a.csv", [["naïve", "1"], ["two\nlines", "2"]])
     assert (tmp_path / "a.csv").read_bytes() == 'naïve,1\n"two\nlines",2\n'.encode()
     assert read_cells(tmp_path / "a.csv") == [["naïve", "1"], ["two\nlines", "2"]]
+
+
+def test_letters_that_a_pipe_of_windows_cannot_take_become_escapes(workplace):
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "segcli", "train", "größe_漢.yaml"]
+    done = subprocess.run(command, env=environment, cwd=workplace, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert r"no config file `größe_\u6f22.yaml`".encode("cp1252") in done.stderr
 
 
 def test_a_path_is_stored_as_every_system_reads_it():
