@@ -136,8 +136,11 @@ def _watch_files() -> None:
             if arguments[-1] != -1:  # relative to an open folder, which Windows has not
                 return
             for place in places:
-                if isinstance(place, str | bytes | os.PathLike) and _is_open(os.fsdecode(place)):
-                    raise PermissionError(errno.EACCES, "The file is open", os.fsdecode(place))
+                if not isinstance(place, str | bytes | os.PathLike):
+                    continue
+                path = os.fsdecode(place)
+                if not path.startswith("/dev/shm/") and _is_open(path):  # Python's own shared memory
+                    raise PermissionError(errno.EACCES, "The file is open", path)
         finally:
             busy = False
 

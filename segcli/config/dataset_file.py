@@ -8,7 +8,8 @@ from segcli.config.document import Document, Loc, Origin, Problem, read_document
 from segcli.config.overrides import Override
 from segcli.core.addresses import is_address
 from segcli.core.errors import ConfigError
-from segcli.core.paths import exists, expanded, is_file, of_windows
+from segcli.core.foreign_paths import of_windows
+from segcli.core.paths import exists, expanded, is_file
 
 __all__ = ["expand_network", "inline_dataset", "resolve_paths"]
 

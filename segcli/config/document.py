@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from segcli.core.errors import ConfigError, DataError
-from segcli.core.paths import of_windows
+from segcli.core.foreign_paths import of_windows
 from segcli.core.platform import is_pipe
 from segcli.core.strict_yaml import LONGEST, StrictLoader, Unreadable, said
 from segcli.core.text import read_text

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from segcli.core.errors import ConfigError
-from segcli.core.platform import WINDOWS
 
-__all__ = ["escaped", "exists", "expanded", "expanded_arguments", "is_file", "of_windows"]
+__all__ = ["escaped", "exists", "expanded", "expanded_arguments", "is_file"]
 
 VARIABLE = re.compile(r"\$(?:(?P<literal>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)\})", re.ASCII)
 OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 OPTION = re.compile(r"--[a-z-]+=")
-DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\")
-"""Beginning of a path with a drive, or of a network folder of Windows."""
 
 
 def expanded(text: str) -> str:
@@ -38,32 +35,6 @@ def expanded(text: str) -> str:
 
     home, slash, rest = text.partition("/") if text.startswith("~") else ("", "", text)
     return os.path.expanduser(home) + slash + VARIABLE.sub(value, rest)  # noqa: PTH111 - knows `~name`, too
-
-
-def of_windows(text: str, *, folder: Path | None = None, windows: bool = WINDOWS) -> tuple[str, str] | None:
-    r"""Say that a path is written as on Windows, on another system; None if it is not, or leads somewhere.
-
-    Args:
-        text: The path as typed.
-        folder: Folder from which the path may lead somewhere, beside the working folder.
-        windows: This system is Windows.
-
-    Returns:
-        The message and the hint.
-
-    Example:
-        >>> of_windows(r"data\images", windows=False)
-        ('`data\\images` separates folders by `\\`, as only Windows does', 'write `data/images`, also for Windows')
-    """
-    if windows or not ("\\" in text or DRIVE.match(text)) or exists(Path(text)) or exists((folder or Path()) / text):
-        return None
-    if DRIVE.match(text):
-        return f"`{text}` is a path of Windows, and this system has no drives", "give the path on this machine"
-    proper = text.replace("\\", "/")
-    return (
-        f"`{text}` separates folders by `\\`, as only Windows does",
-        f"write `{proper}`, also for Windows",
-    )
 
 
 def escaped(path: PurePath) -> str:

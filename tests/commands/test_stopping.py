@@ -14,6 +14,13 @@ from segcli.core.errors import Stopped
 from segcli.engine.stopping import StopSignal
 
 
+def work(seconds):
+    """Run Python code; Windows does not wake a single long sleep."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 def swallowed(signum):
     """Catches what a stop raises, and goes on; returns nothing that could be exported."""
     try:
@@ -30,10 +37,10 @@ def swallowed_often(signum):
         try:
             if not caught:
                 signal.raise_signal(signum)
-            time.sleep(5)
+            work(5)
         except BaseException:
             caught += 1
-    time.sleep(5)
+    work(5)
 
 
 def turned_into_another_error(signum):
@@ -46,7 +53,7 @@ def turned_into_another_error(signum):
 def raised_in_a_destructor(signum):
     freed = type("Freed", (), {"__del__": lambda self: signal.raise_signal(signum)})()
     del freed
-    time.sleep(5)
+    work(5)
 
 
 @pytest.mark.parametrize("exporter", [swallowed, swallowed_often, turned_into_another_error, raised_in_a_destructor])

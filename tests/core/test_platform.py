@@ -13,7 +13,8 @@ import pytest
 from segcli.core import platform
 from segcli.core.errors import DataError
 from segcli.core.files import replacing, write_text
-from segcli.core.paths import escaped, of_windows
+from segcli.core.foreign_paths import of_windows
+from segcli.core.paths import escaped
 from segcli.core.spreadsheet import read_cells, write_cells
 
 LOCKING = """
