@@ -16,6 +16,7 @@ import yaml
 
 from segcli.cli.main import run
 from segcli.core.errors import CheckpointError, DataError
+from segcli.core.platform import WINDOWS
 from segcli.engine.checkpoint import Checkpoint, read_checkpoint, read_header
 from segcli.engine.stopping import StopSignal
 
@@ -304,7 +305,8 @@ def test_a_run_folder_that_cannot_be_locked_or_written_is_told_in_one_sentence(r
     (workplace / "locked/.lock").mkdir(parents=True)
     result = run_cli("train", config, "output.dir=locked")
     assert result.code == 3
-    assert "cannot write `locked/.lock` (Is a directory)" in result.err
+    reason = "Permission denied" if WINDOWS else "Is a directory"
+    assert f"cannot write `locked/.lock` ({reason})" in result.err
 
     def full(path, value, **_):
         raise DataError(f"cannot write `{path.name}` (No space left on device)")
