@@ -219,6 +219,7 @@ def test_the_workers_of_a_killed_process_end_at_once():
     assert ended(workers, within_s=3.0) == []  # by themselves, they look for their parent every 5 s
 
 
+@pytest.mark.posix  # a forked worker shares what the test replaces
 @pytest.mark.parametrize(
     ("reason", "message"),
     [
