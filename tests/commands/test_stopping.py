@@ -147,7 +147,11 @@ def test_a_signal_while_pytorch_exports_ends_with_one_line_and_no_file(tiny_run,
 
 @pytest.mark.posix
 def test_ctrl_c_before_a_command_has_begun_ends_with_one_line(workplace):
-    command = [sys.executable, "-X", "importtime", "-m", "segcli", "export", "--json"]
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell may have it ignored
+        "from segcli.__main__ import main; main()"
+    )
+    command = [sys.executable, "-X", "importtime", "-c", code, "export", "--json"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         next(line for line in process.stderr if "segcli.core.errors" in line)  # in the middle of its imports
         process.send_signal(signal.SIGINT)
