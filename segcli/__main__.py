@@ -2,13 +2,16 @@
 
 import sys
 
-from segcli.cli.main import run
-
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    try:
+        from segcli.cli.main import run  # noqa: PLC0415 - Ctrl-C may come while this is imported
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        sys.exit(130)
     sys.exit(run(sys.argv[1:]))
 
 

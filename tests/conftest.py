@@ -1,12 +1,12 @@
 """What all tests share: the real entry point and a tiny experiment."""
 
 import contextlib
-import fcntl
 import gc
 import io
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from factories import experiment, write_experiment, write_folders
 
 from segcli.cli.main import run
 from segcli.commands.data import make_sample
+from segcli.core.platform import lock
 from segcli.engine.checkpoint import read_checkpoint, write_checkpoint
 from segcli.engine.events import Silent
 from segcli.engine.export import parity
@@ -29,6 +30,14 @@ from segcli.engine.export import parity
 torch.set_num_threads(1)
 # No test pulls the plug, and waiting for the disk took a minute of them all.
 os.fsync = lambda descriptor: None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what only POSIX can do."""
+    if not hasattr(os, "fork"):
+        for item in items:
+            if item.get_closest_marker("posix"):
+                item.add_marker(pytest.mark.skip(reason="needs POSIX"))
 
 
 def pytest_collection_finish() -> None:
@@ -89,8 +98,9 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
     """Give the folder that one worker fills for all; the others wait for it."""
     shared = factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else factory.getbasetemp()
     folder, done = shared / name, shared / f"{name}.done"
-    with (shared / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with (shared / f"{name}.lock").open("w") as held:
+        while not lock(held.fileno()):
+            time.sleep(0.05)
         if not done.exists():
             shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
             folder.mkdir()
@@ -182,4 +192,5 @@ def forked_parity(monkeypatch: pytest.MonkeyPatch) -> None:
             os._exit(0)
         return subprocess.CompletedProcess(command, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), "", "")
 
-    monkeypatch.setattr(parity, "subprocess", SimpleNamespace(run=forked))
+    if hasattr(os, "fork"):
+        monkeypatch.setattr(parity, "subprocess", SimpleNamespace(run=forked))

@@ -68,7 +68,7 @@ def _root(
             metavar="SHELL",
             callback=_completion,
             is_eager=True,
-            help="Print the completion script for bash, zsh or fish.",
+            help="Print the completion script for bash, zsh, fish or PowerShell.",
             autocompletion=complete.shells,
             show_default=False,
         ),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import typer
 
+from segcli.core.platform import WINDOWS
 from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SAMPLES, SCHEDULERS, Registry
 from segcli.engine.export.formats import FORMATS
 
@@ -36,11 +37,16 @@ VALUES = {"device": ("auto", "cpu", "cuda", "mps"), "training.amp": ("auto", "bf
 
 def configs(incomplete: str) -> list[str]:
     """List experiment files under `configs/`, and files and folders that begin as typed."""
-    shipped = [str(path) for path in sorted(Path("configs").glob("**/*.yaml")) if "datasets" not in path.parts]
+    shipped = [path.as_posix() for path in sorted(Path("configs").glob("**/*.yaml")) if "datasets" not in path.parts]
+    incomplete = incomplete.replace("\\", "/") if WINDOWS else incomplete
     typed = Path(incomplete)
     folder = typed if incomplete.endswith("/") else typed.parent
     near = sorted(folder.glob("*")) if incomplete and folder.is_dir() else []
-    beside = [f"{path}/" if path.is_dir() else str(path) for path in near if path.is_dir() or path.suffix == ".yaml"]
+    beside = [
+        f"{path.as_posix()}/" if path.is_dir() else path.as_posix()
+        for path in near
+        if path.is_dir() or path.suffix == ".yaml"
+    ]
     # a folder is left out when its files are offered: the word would stop half-way
     more = [word for word in beside if not any(path.startswith(word) for path in shipped)]
     return _starting([*shipped, *more], incomplete)
@@ -97,7 +103,7 @@ def config_run_or_key(incomplete: str) -> list[str]:
 
 def shells(incomplete: str) -> list[str]:
     """List shells with a completion script."""
-    return _starting(("bash", "fish", "zsh"), incomplete)
+    return _starting(("bash", "fish", "powershell", "zsh"), incomplete)
 
 
 def _keys() -> list[str]:

@@ -112,8 +112,9 @@ def listener(*, quiet: bool, resumed_by: Path | None = None) -> Iterator["Listen
     try:
         with shown:
             yield shown
-    except Stopped:
+    except Stopped as stopped:
         begun = () if resumed_by is None else (resumed_by / "checkpoints", resumed_by / BEGUN)
         can_go_on = any(path.exists() for path in begun)
         console.print(f"stopped; go on with: segcli resume {resumed_by}" if can_go_on else "stopped", soft_wrap=True)
+        stopped.is_shown = True
         raise

@@ -1,12 +1,15 @@
 """Run the command line; a user's mistake becomes one message and an exit code."""
 
 import os
+import sys
 from collections.abc import Sequence
 
 from segcli.cli.app import app
 from segcli.core.addresses import refuse_addresses
 from segcli.core.errors import DeviceMemoryError, SegcliError, Stopped
 from segcli.core.paths import expanded_arguments
+from segcli.core.platform import show_all_letters
+from segcli.engine.stopping import StopSignal
 
 __all__ = ["run"]
 
@@ -19,10 +22,13 @@ def run(arguments: Sequence[str]) -> int:
         from typer.completion import completion_init  # type: ignore[attr-defined]
 
         completion_init()
+    show_all_letters(sys.stdout)
+    show_all_letters(sys.stderr)
     try:
-        arguments = expanded_arguments(arguments)
-        refuse_addresses(arguments)
-        app(arguments, prog_name="segcli")
+        with StopSignal():
+            arguments = expanded_arguments(arguments)
+            refuse_addresses(arguments)
+            app(arguments, prog_name="segcli")
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(bool(leaving.code))
     except SegcliError as error:
@@ -36,6 +42,8 @@ def run(arguments: Sequence[str]) -> int:
         console.error(DeviceMemoryError("the memory of this machine is exhausted", hint=OUT_OF_MEMORY))
         return DeviceMemoryError.exit_code
     except Stopped as stopped:
+        if not stopped.is_shown:
+            sys.stderr.write("stopped\n")
         return stopped.exit_code
     except BrokenPipeError:
         # the reader of our output, such as `head`, has exited; nothing may be written at exit either

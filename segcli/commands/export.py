@@ -121,12 +121,13 @@ def export(located: Located, options: ExportOptions, *, overrides: Sequence[str]
         parts, epoch=checkpoint.header["progress"]["epoch"], precision=options.precision, baked=baked
     )
     tried = _inputs(parts, real, baked)
-    with StopSignal(), replacing(target) as temporary:
+    with StopSignal() as stop, replacing(target) as temporary:
         listener.notice(f"writing {target}")
         rows = _write(temporary, parts, description, options, tried)
         dice = _dice(parts, temporary, listener) if options.int8 else None
         _refuse(rows, dice, options)
         size = temporary.stat().st_size
+        stop.raise_if_asked()  # the exporter may have caught it
     done = Exported(
         run=run.name,
         checkpoint=path,

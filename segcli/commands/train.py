@@ -66,7 +66,7 @@ def train(run: Run, *, overwrite: bool, listener: Listener) -> Trained:
         except BaseException:
             if made:
                 folder.clear()
-            (folder.path / ".lock").unlink(missing_ok=True)
+            folder.discard_lock()
             _remove_empty(made)
             raise
         return _fitted(trainer, notes)

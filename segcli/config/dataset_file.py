@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from segcli.config.chosen import chosen
-from segcli.config.document import Document, Origin, Problem, read_document
+from segcli.config.document import Document, Loc, Origin, Problem, read_document
 from segcli.config.overrides import Override
 from segcli.config.own_code import is_typed
 from segcli.core.addresses import is_address
 from segcli.core.errors import ConfigError
+from segcli.core.foreign_paths import of_windows
 from segcli.core.paths import exists, expanded, is_file
 
 __all__ = ["expand_code", "inline_dataset", "resolve_code", "resolve_paths"]
@@ -51,6 +52,9 @@ def _find(given: str, experiment: Path, origin: Origin) -> Path:
     for candidate in candidates:
         if is_file(candidate):
             return candidate
+    foreign = of_windows(given)
+    if foreign is not None:
+        raise ConfigError(f"{origin.text}: {foreign[0]}", hint=foreign[1])
     looked = " and ".join(f"`{candidate}`" for candidate in dict.fromkeys(candidates))
     raise ConfigError(f"{origin.text}: no data-set file `{given}`", hint=f"looked for {looked}")
 
@@ -63,7 +67,9 @@ def resolve_paths(document: Document) -> None:
         _resolve_weights(model, document.origin(("model", "weights")).folder)
     if not isinstance(dataset, dict):
         return
-    _resolve_classes(dataset, document.origin(("dataset", "classes_file")).folder)
+    classes = document.origin(("dataset", "classes_file")).folder
+    _refuse_foreign(document, ("dataset", "classes_file"), dataset.get("classes_file"), classes)
+    _resolve_classes(dataset, classes)
     if document.dataset_folder is not None:
         dataset.setdefault("paths", {})
     paths = dataset.get("paths")
@@ -71,9 +77,18 @@ def resolve_paths(document: Document) -> None:
         return
     for key in PATH_KEYS:
         if isinstance(paths.get(key), str) and not is_address(paths[key]):
-            paths[key] = _absolute(paths[key], document.origin(("dataset", "paths", key)).folder)
+            folder = document.origin(("dataset", "paths", key)).folder
+            _refuse_foreign(document, ("dataset", "paths", key), paths[key], folder)
+            paths[key] = _absolute(paths[key], folder)
     if document.dataset_folder is not None:
         paths.setdefault("root", document.dataset_folder.absolute())
+
+
+def _refuse_foreign(document: Document, loc: Loc, given: object, folder: Path | None) -> None:
+    """Note a path of Windows as a problem on another system; stored values may name a folder that is not needed."""
+    foreign = of_windows(given, folder=folder) if isinstance(given, str) else None
+    if foreign is not None and document.dataset_folder is not None:
+        document.problems.append(document.problem(loc, *foreign))
 
 
 def _absolute(given: str, folder: Path | None) -> Path | str:

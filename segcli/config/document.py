@@ -10,7 +10,9 @@ from typing import Any
 import yaml
 
 from segcli.core.errors import ConfigError, DataError
+from segcli.core.foreign_paths import of_windows
 from segcli.core.names import printable
+from segcli.core.platform import is_pipe
 from segcli.core.strict_yaml import LONGEST, StrictLoader, Unreadable, said
 from segcli.core.text import read_text
 
@@ -143,11 +145,12 @@ def read_document(path: Path) -> Document:
         ConfigError: The file is missing or no YAML.
     """
     try:
-        if path.is_fifo() and not path.is_relative_to("/dev"):  # would wait for a writer without end
+        if is_pipe(path):
             raise ConfigError(f"config file `{path}` is a pipe, not a file")
         text = read_text(path, LONGEST)
     except FileNotFoundError:
-        raise ConfigError(f"no config file `{path}`", hint=_neighbours(path)) from None
+        message, hint = of_windows(str(path)) or (f"no config file `{path}`", _neighbours(path))
+        raise ConfigError(message, hint=hint) from None
     except DataError as error:
         raise ConfigError(error.message, hint=error.hint) from None
     except OSError as error:

@@ -64,12 +64,17 @@ class DeviceMemoryError(DeviceError):
     """The memory of a device is exhausted."""
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: the user asked for it
-    """The work stopped because of a signal, with everything saved."""
+class Stopped(BaseException):  # not an error: the user asked for it
+    """The work stopped because of a signal, with everything saved.
+
+    As `KeyboardInterrupt`, it is no `Exception`, so that code which survives all errors does not catch it.
+    """
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"stopped by signal {signum}")
         self.exit_code = 128 + signum
+        self.is_shown = False
+        """True when the user was told."""
 
 
 def nearest(word: str, legal: list[str]) -> str | None:

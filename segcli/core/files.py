@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from segcli.core.errors import DataError
+from segcli.core.platform import flush, is_running, replace, why_not_written
 
 __all__ = [
     "plain",
@@ -52,10 +53,10 @@ def replacing(path: Path, *, synced: bool = True) -> Iterator[Path]:
         try:
             yield temporary
             if synced:
-                _sync(temporary)
-            temporary.replace(path)
+                flush(temporary)
+            replace(temporary, path)
             if synced:
-                _sync(path.parent)
+                flush(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -90,21 +91,11 @@ def remove_leftovers(folder: Path, *, locked: bool = False) -> None:
     """
     for path in folder.glob(".*.part"):
         machine, _, number = path.name.removesuffix(".part").rpartition(".")[2].rpartition("-")
-        if number.isdigit() and (locked or (machine in ("", _machine()) and not _is_running(int(number)))):
+        if number.isdigit() and (locked or (machine in ("", _machine()) and not is_running(int(number)))):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # a process of another user
-        return True
-    return True
 
 
 @contextmanager
@@ -118,18 +109,7 @@ def told_when_full(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise DataError(
-            f"cannot write `{shown(path)}` ({reason})", hint="free space or grant rights there; nothing was overwritten"
-        ) from error
-
-
-def _sync(path: Path) -> None:
-    """Flush a file, or the names in a folder, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        raise DataError(f"cannot write `{shown(path)}` ({reason})", hint=why_not_written(path, error)) from error
 
 
 def shown(path: Path) -> str:
@@ -143,7 +123,7 @@ def shown(path: Path) -> str:
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` atomically."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_yaml(path: Path, value: Any, *, comment: str | None = None) -> None:

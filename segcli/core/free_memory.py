@@ -1,7 +1,6 @@
 """Memory of this machine and of this process, and the refusal of files that cannot fit in it."""
 
 import math
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -9,13 +8,12 @@ from pathlib import Path
 import psutil
 
 from segcli.core.errors import DataError
+from segcli.core.platform import CGROUP, memory_limit
 
 __all__ = ["TOO_LARGE", "free_bytes", "refuse_more_than_free", "too_large"]
 
 CHECKED = 2**26
 """Bytes from which the free memory is looked up, which takes time."""
-GROUP = Path("/sys/fs/cgroup")
-"""Limits of a container or of a job of Slurm."""
 TOO_LARGE = "cut the file into smaller ones, or use a machine with more memory"
 
 
@@ -23,13 +21,10 @@ def free_bytes() -> int:
     """Return the bytes that this process can still take: of the machine, of its container, and below `ulimit -v`."""
     free = [psutil.virtual_memory().available]
     with suppress(OSError, ValueError):  # no container, or one without a limit
-        free.append(int((GROUP / "memory.max").read_text()) - int((GROUP / "memory.current").read_text()))
-    if sys.platform != "win32":
-        import resource  # noqa: PLC0415 - Windows has none
-
-        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-        if limit != resource.RLIM_INFINITY:
-            free.append(limit - psutil.Process().memory_info().vms)
+        free.append(int((CGROUP / "memory.max").read_text()) - int((CGROUP / "memory.current").read_text()))
+    limit = memory_limit()
+    if limit is not None:
+        free.append(limit - psutil.Process().memory_info().vms)
     return max(min(free), 0)
 
 

@@ -6,8 +6,9 @@ to a third of the step.
 """
 
 import ctypes
-import sys
 from contextlib import suppress
+
+from segcli.core.platform import LINUX
 
 __all__ = ["keep_freed_memory"]
 
@@ -23,7 +24,7 @@ def keep_freed_memory() -> bool:
     Returns:
         True if the C library of this system supports it (GNU on Linux).
     """
-    if sys.platform != "linux":
+    if not LINUX:
         return False
     with suppress(OSError, AttributeError):  # other C libraries, such as musl, have no `mallopt`
         mallopt = ctypes.CDLL(None).mallopt

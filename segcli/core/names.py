@@ -2,15 +2,16 @@
 
 import hashlib
 import re
-import sys
 import unicodedata
 from pathlib import Path
+
+from segcli.core.platform import WINDOWS
 
 __all__ = ["LONGEST", "composed", "existing", "printable", "safe_name", "safe_path", "visible"]
 
 LONGEST = 224
 """Longest name in bytes of UTF-8; file systems allow 255, and temporary names are longer than final names."""
-SEPARATORS = "/\\" + ('<>:"|?*' if sys.platform == "win32" else "")
+SEPARATORS = "/\\" + ('<>:"|?*' if WINDOWS else "")
 TURNS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Invisible characters that change the writing direction and can make a name look like another one."""
 DEVICES = frozenset(

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from segcli.core.errors import ConfigError
 
@@ -39,14 +39,14 @@ def expanded(text: str) -> str:
     return os.path.expanduser(home) + slash + VARIABLE.sub(value, rest)  # noqa: PTH111 - knows `~name`, too
 
 
-def escaped(path: Path) -> str:
-    """Write a path so that `expanded` gives it back.
+def escaped(path: PurePath) -> str:
+    """Write a path so that `expanded` gives it back, on every system.
 
     Example:
         >>> escaped(Path("a$b")), expanded(escaped(Path("a$b")))
         ('a$$b', 'a$b')
     """
-    text = str(path)
+    text = path.as_posix()
     return ("./" if text.startswith("~") else "") + text.replace("$", "$$")
 
 

@@ -1,13 +1,12 @@
 """Abilities of the processor."""
 
-import os
 import platform
 from pathlib import Path
 
+from segcli.core.platform import CPUINFO, usable_processors
+
 __all__ = ["has_fast_bf16", "processor_flags", "processor_kind", "usable_processors"]
 
-CPUINFO = Path("/proc/cpuinfo")
-"""File in which Linux lists the abilities of each processor."""
 FAST_BF16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 """Flags of processors that multiply numbers in bf16: of x86 the first two, of ARM the last."""
 
@@ -36,11 +35,6 @@ def processor_kind(cpuinfo: Path = CPUINFO) -> str:
     listed = (line.partition(":") for line in lines)
     makers = (value.strip() for key, _, value in listed if key.strip() in ("vendor_id", "CPU implementer"))
     return " ".join([platform.machine(), *list(makers)[:1]])
-
-
-def usable_processors() -> int:
-    """Count the processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def has_fast_bf16() -> bool | None:

@@ -1,6 +1,5 @@
 """Arrays on the disk that are read and written in parts, so that they never fill the memory."""
 
-import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segcli.core.files import told_when_full
+from segcli.core.platform import reserve
 from segcli.core.types import Array
 
 __all__ = ["Scratch"]
@@ -37,10 +37,7 @@ class Scratch:
             self._file: Any = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `close`
             size = max(int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize, 1)
             try:
-                if hasattr(os, "posix_fallocate"):  # else a full disk would kill the process at a mapped write
-                    os.posix_fallocate(self._file.fileno(), 0, size)
-                else:
-                    self._file.truncate(size)
+                reserve(self._file, size)
             except OSError:
                 self.close()
                 raise

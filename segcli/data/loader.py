@@ -4,15 +4,12 @@ The sampler yields (epoch, sample) keys. Persistent workers thus know the epoch,
 batches without reading them.
 """
 
-import ctypes
 import errno
 import gc
 import multiprocessing
 import multiprocessing.connection
 import os
-import resource
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import queues
@@ -24,8 +21,16 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from segcli.core.errors import DataError, DeviceError, SegcliError
+from segcli.core.platform import (
+    SHARED_MEMORY,
+    START_METHOD,
+    STOPPING,
+    die_with_parent,
+    leave_group,
+    peak_memory_kib,
+    signal_name,
+)
 from segcli.core.randomness import generator
-from segcli.core.signals import STOPPING
 from segcli.core.types import Array, Batch
 from segcli.data.pipeline import Pipeline, Ready, Scale, Source
 from segcli.data.samples import Case, Geometry, Sample
@@ -35,8 +40,6 @@ __all__ = ["EvaluationLoader", "Loaded", "Loader", "TrainLoader", "batch_sizes"]
 
 FULL, CROWDED, MUTE = 71, 72, 73
 """Exit codes of a worker that cannot send a batch: no shared memory, too many open files, any other reason."""
-PR_SET_PDEATHSIG = 1
-"""Number of the option of Linux's `prctl` that sets the signal for the death of the parent."""
 DYING_S = 2.0
 """Seconds to wait for a worker process to end after its connection broke."""
 NO_DESCRIPTOR = "items of ancillary data"
@@ -105,7 +108,7 @@ class _Cases(Dataset[Any]):
         worker = get_worker_info()
         if worker is not None and self.log is not None:
             self.log[2 * worker.id] = position
-            self.log[2 * worker.id + 1] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            self.log[2 * worker.id + 1] = peak_memory_kib()
 
 
 def _collate(samples: list[tuple[Case, Ready] | SegcliError]) -> Loaded | SegcliError:
@@ -136,26 +139,15 @@ def _start_worker(_: int) -> None:
 
     A SIGTERM sent to a worker alone still ends it: PyTorch ends workers in this way when they do not answer.
     """
-    os.setpgid(0, 0)
+    leave_group()
     gc.freeze()  # a collection would copy the memory that is still shared with the main process
-    _die_with_parent()
+    parent = multiprocessing.parent_process()
+    die_with_parent(None if parent is None else parent.pid, MUTE)
     for signum in STOPPING:
         signal.signal(signum, signal.SIG_DFL if signum == signal.SIGTERM else signal.SIG_IGN)
     torch.set_num_threads(1)
     # Python's own hook for this, which the types do not list
     queues.Queue._on_queue_feeder_error = staticmethod(_end_unheard)  # type: ignore[attr-defined]
-
-
-def _die_with_parent() -> None:
-    """Let Linux kill this worker when the main process is killed.
-
-    By itself, a worker notices it after 5 s, and then may wait for ever until its last batch is taken from the pipe.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        parent = multiprocessing.parent_process()
-        if parent is not None and os.getppid() != parent.pid:  # it was killed before
-            os._exit(MUTE)
 
 
 def _end_unheard(error: Exception, _: Any) -> None:
@@ -181,7 +173,6 @@ class Loader:
     """Wraps a PyTorch loader; its errors name the sample."""
 
     def __init__(self, cases: _Cases, *, num_workers: int, pin_memory: bool) -> None:
-        context = multiprocessing.get_context("fork") if sys.platform == "linux" else None
         self.cases = cases
         self.order = _Order()
         if num_workers:
@@ -194,7 +185,7 @@ class Loader:
             pin_memory=pin_memory,
             persistent_workers=num_workers > 0,
             worker_init_fn=_start_worker,
-            multiprocessing_context=context if num_workers else None,
+            multiprocessing_context=START_METHOD if num_workers else None,
             # a separate generator: by default each pass draws a number from the one that dropout uses
             generator=torch.Generator(),
         )
@@ -262,7 +253,7 @@ class Loader:
         what = f"{doing} `{self.cases.cases[abs(position) - 1].place}`" if position else "before it read anything"
         if code in (FULL, CROWDED):
             return _unheard(number, full=code == FULL)
-        name = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+        name = signal_name(code)
         free = psutil.virtual_memory().available / 2**20
         message = (
             f"loader worker {number} died of {name} {what} "
@@ -271,7 +262,7 @@ class Loader:
         if name == "SIGKILL":
             return DeviceError(message, hint="lower `data.num_workers` or `data.batch_size`, or free memory")
         if name == "SIGBUS":
-            return DeviceError(message, hint=f"shared memory (/dev/shm) is full: {ENLARGE}")
+            return DeviceError(message, hint=f"{SHARED_MEMORY} is full: {ENLARGE}")
         return DataError(message, hint="try `data.num_workers=0` to see the cause; the file may be damaged")
 
 
@@ -279,7 +270,7 @@ def _unheard(number: int, *, full: bool) -> DeviceError:
     """Tell that a worker could not send a batch to the training."""
     begun = f"loader worker {number} cannot send a batch"
     if full:
-        return DeviceError(f"{begun}: shared memory (/dev/shm) is full", hint=ENLARGE)
+        return DeviceError(f"{begun}: {SHARED_MEMORY} is full", hint=ENLARGE)
     return DeviceError(f"{begun}: too many open files", hint=OPEN_MORE)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.names import printable
+from segcli.core.platform import is_link
 from segcli.data.checks import Finding
 from segcli.data.samples import Case
 from segcli.files import format_of, open_picture
@@ -46,12 +47,12 @@ def _links(path: Path, stops: set[Path], known: dict[Path, bool]) -> Iterator[Pa
         if place.absolute() in stops:
             break
         if place not in known:
-            known[place] = place.is_symlink()
+            known[place] = is_link(place)
         if known[place]:
             yield place
     if path.is_dir():
         for folder, folders, files in os.walk(path):
-            yield from (place for name in (*folders, *files) if (place := Path(folder, name)).is_symlink())
+            yield from (place for name in (*folders, *files) if is_link(place := Path(folder, name)))
 
 
 def chunks_left_out(split: str | None, cases: Iterable[Case], ndim: int, page: int | None = None) -> Iterator[Finding]:

@@ -2,17 +2,14 @@
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from segcli.core.errors import CheckpointError, ConfigError
 from segcli.core.files import remove_leftovers, told_when_full
+from segcli.core.platform import discard, lock
 from segcli.engine.checkpoint import Checkpoint, read_checkpoint, read_header
-
-if sys.platform != "win32":
-    import fcntl
 
 __all__ = ["RunFolder"]
 
@@ -55,6 +52,8 @@ class RunFolder:
         self.tensorboard = path / "tensorboard"
         self.trace = path / "trace"
         self.report = path / "report.html"
+        self._lock: int | None = None
+        """Open file of the lock that this process holds."""
 
     def periodic(self, epoch: int) -> Path:
         """Return the path of the periodic checkpoint of an epoch."""
@@ -112,21 +111,16 @@ class RunFolder:
         """
         with told_when_full(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        if sys.platform == "win32":
-            yield
-            return
-        # POSIX record locks, unlike flock, are not inherited by loader workers, which may outlive a killed process.
         with told_when_full(self.path / ".lock"):
             descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not lock(descriptor):
             holder = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
             os.close(descriptor)
             raise ConfigError(
                 f"run folder `{self.path}` is in use by process {holder}",
                 hint="wait for it or stop it, or give another `name`",
-            ) from None
+            )
+        self._lock = descriptor
         try:
             with suppress(OSError):  # on a full disk, the lock counts without the number of its process
                 os.ftruncate(descriptor, 0)
@@ -134,7 +128,15 @@ class RunFolder:
             self._tidy()
             yield
         finally:
-            os.close(descriptor)
+            if self._lock is not None:
+                os.close(descriptor)
+            self._lock = None
+
+    def discard_lock(self) -> None:
+        """Remove the lock before the end of `locked`, so that an empty folder is left."""
+        assert self._lock is not None
+        discard(self._lock, self.path / ".lock")
+        self._lock = None
 
     def _tidy(self) -> None:
         """Remove what a killed process left unfinished: its temporary files, as large as a checkpoint."""

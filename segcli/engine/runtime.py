@@ -19,6 +19,7 @@ from torch import Tensor
 
 from segcli import __version__
 from segcli.core.errors import DeviceError, DeviceMemoryError
+from segcli.core.platform import GPU_DRIVERS
 from segcli.core.processor import has_fast_bf16, processor_kind
 
 __all__ = [
@@ -35,8 +36,6 @@ __all__ = [
     "seed_everything",
 ]
 
-DRIVERS = {Path("/proc/driver/nvidia/version"): "NVIDIA", Path("/dev/kfd"): "AMD"}
-"""Files that exist when the GPU driver of a vendor is loaded."""
 PACKAGES = ("torch", "numpy", "albumentations", "opencv-python-headless", "pillow", "tifffile", "safetensors")
 
 
@@ -71,7 +70,7 @@ def overlooked_gpu() -> str | None:
     """Explain why PyTorch cannot use a GPU that is present; None if it can, or if there is no GPU."""
     if torch.cuda.is_available():
         return None
-    for path, maker in DRIVERS.items():
+    for path, maker in GPU_DRIVERS.items():
         if path.exists():
             return (
                 f"this machine has a driver of {maker}, but PyTorch {torch.__version__} finds no GPU: it may be "

@@ -2,14 +2,18 @@
 
 import os
 import signal
+import sys
 import threading
 from types import FrameType, TracebackType
 from typing import Any
 
 from segcli.core.errors import Stopped
-from segcli.core.signals import HANGUP, STOPPING
+from segcli.core.platform import HANGUP, STOPPING, interrupt_main
 
 __all__ = ["StopSignal"]
+
+REPEATED_S = 0.2
+"""Seconds after which `Stopped` is raised again if other code has caught it and goes on."""
 
 
 class StopSignal:
@@ -17,6 +21,9 @@ class StopSignal:
 
     With `deferred`, a second signal stops at once, except after a closed terminal, which may send several. A closed
     terminal stops nothing below `nohup`, which ignores SIGHUP.
+
+    Other packages may catch `Stopped` and go on, or turn it into an error of their own. Therefore it is raised again
+    until it leaves this context, and whatever leaves the context after it becomes `Stopped`.
     """
 
     def __init__(self) -> None:
@@ -24,10 +31,15 @@ class StopSignal:
         self.deferred = False
         self._before: dict[int, Any] = {}
         self._terminals: list[int] = []
+        self._repeating: threading.Thread | None = None
+        self._repeats = False
+        """True while the signal that arrives is our own repetition."""
+        self._over = threading.Event()
 
     def __enter__(self) -> "StopSignal":
         if threading.current_thread() is threading.main_thread():
             self._terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
+            self._unraisable, sys.unraisablehook = sys.unraisablehook, self._show_unraisable
             for signum in STOPPING:
                 if signum != HANGUP or signal.getsignal(signum) != signal.SIG_IGN:
                     self._before[signum] = signal.signal(signum, self._note)
@@ -36,15 +48,43 @@ class StopSignal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._over.set()
+        if self._repeating is not None:
+            self._repeating.join()
         for signum, handler in self._before.items():
             signal.signal(signum, handler)
+        if self._before:
+            sys.unraisablehook = self._unraisable
+        if self._repeating is not None and not isinstance(error, Stopped):
+            assert self.signum is not None
+            raise Stopped(self.signum) from None
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
+        if self._repeats:
+            self._repeats = False
+            if self._over.is_set() or _is_leaving():
+                return
+            raise Stopped(signum)
         if signum == HANGUP:
             self._drop_output()
-        if not self.deferred or self.signum not in (None, HANGUP):
-            raise Stopped(signum)
-        self.signum = self.signum or signum
+        if self.deferred and self.signum in (None, HANGUP):
+            self.signum = self.signum or signum
+            return
+        self.signum = signum
+        if self._repeating is None:
+            self._repeating = threading.Thread(target=self._repeat, args=(signum,), daemon=True)
+            self._repeating.start()
+        raise Stopped(signum)
+
+    def _repeat(self, signum: int) -> None:
+        while not self._over.wait(REPEATED_S):
+            self._repeats = True
+            interrupt_main(signum)
+
+    def _show_unraisable(self, found: Any) -> None:
+        """Show an error that Python cannot raise, such as one in a destructor; `Stopped` is raised again anyway."""
+        if not isinstance(found.exc_value, Stopped):
+            self._unraisable(found)
 
     def _drop_output(self) -> None:
         """Send what is still printed to nowhere: writing to a terminal that is gone fails, and would end the work."""
@@ -61,3 +101,11 @@ class StopSignal:
         """
         if self.signum is not None:
             raise Stopped(self.signum)
+
+
+def _is_leaving() -> bool:
+    """Tell whether the interrupted code is cleaning up after `Stopped`, in an `except`, `finally` or `with`."""
+    error = sys.exception()
+    while error is not None and not isinstance(error, Stopped):
+        error = error.__context__
+    return error is not None

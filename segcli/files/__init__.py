@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from segcli.core.errors import DataError, SegcliError, Stopped
+from segcli.core.errors import DataError, SegcliError
 from segcli.core.free_memory import TOO_LARGE, refuse_more_than_free
 from segcli.core.registry import FILES
 from segcli.core.types import Array
@@ -265,7 +265,7 @@ def reading(path: Path, word: str = "image", *, hint: str = HINT, longest: int =
     """
     try:
         yield
-    except (SegcliError, Stopped):
+    except SegcliError:
         raise
     except MemoryError as error:
         raise DataError(f"the memory is too small to read `{path}`", hint=TOO_LARGE) from error

@@ -5,7 +5,6 @@ which operators need although there is no device to switch. And a step that read
 """
 
 import ctypes
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
 from segcli.core.errors import DeviceError
+from segcli.core.platform import LIBRARY_ENDING
 from segcli.engine.runtime import random_state, restore_random_state
 from segcli.vram.kernels import attention
 
@@ -61,8 +61,7 @@ def stand_in() -> Iterator[FakeTensorMode]:
 @contextmanager
 def _guard() -> Iterator[None]:
     """Use the device guard of the CPU, which does nothing, also for CUDA."""
-    suffix = "dylib" if sys.platform == "darwin" else "so"
-    library = Path(torch.__file__).parent / "lib" / f"libc10.{suffix}"
+    library = Path(torch.__file__).parent / "lib" / f"libc10.{LIBRARY_ENDING}"
     try:
         registry = (ctypes.c_void_p * 2).in_dll(ctypes.CDLL(str(library)), REGISTRY)
     except (OSError, ValueError) as error:

@@ -1,6 +1,8 @@
 """TAB in real shells, and what it costs."""
 
+import importlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -78,6 +80,52 @@ def test_tab_offers(place, line, expected):
     assert candidates(place, line) == expected
 
 
+@pytest.mark.parametrize(
+    ("line", "word", "expected"),
+    [
+        ("segcli res", "res", ["resume"]),
+        ("segcli data ", "", ["check", "stats", "split", "sample", "convert"]),
+        ("segcli train configs/exp.yaml model.type=un", "model.type=un", ["model.type=unet"]),
+        ("segcli resume retina_t", "retina_t", ["retina_two"]),
+        ("segcli eval --thr", "--thr", ["--threshold"]),
+    ],
+)
+def test_powershell_gets_words_and_their_meaning(place, line, word, expected):
+    asking = {
+        "_SEGCLI_COMPLETE": "complete_powershell",
+        "_TYPER_COMPLETE_ARGS": line,
+        "_TYPER_COMPLETE_WORD_TO_COMPLETE": word,
+    }
+    command, environ = [sys.executable, "-m", "segcli"], {**environment(place), **asking}
+    answer = subprocess.check_output(command, env=environ, text=True).splitlines()
+    assert sorted(entry.split(":::")[0] for entry in answer) == sorted(expected)
+    assert [entry for entry in answer if entry.count(":::") != 1] == []
+
+
+def test_the_script_for_powershell_asks_as_typers_own_does():
+    template = importlib.import_module("typer._completion_shared").COMPLETION_SCRIPT_POWER_SHELL
+    theirs = template % {"autocomplete_var": "_SEGCLI_COMPLETE", "prog_name": "segcli", "complete_func": "x"}
+    names = re.compile(r"\$Env:(\w+) = ")
+    ours = SCRIPTS["powershell"]
+    asked = set(names.findall(theirs))
+    assert len(asked) == 3
+    assert set(names.findall(ours)) == asked
+    assert {name for name in asked if f"Env:{name}\n" in ours} == asked  # removed, so that `segcli` runs afterwards
+    for part in ("complete_powershell", ":::", "-Native -CommandName segcli", "'ParameterValue'"):
+        assert part in theirs, part
+        assert part in ours, part
+    for opening, closing in ("{}", "()", "[]"):
+        assert ours.count(opening) == ours.count(closing)
+
+
+@pytest.mark.skipif(shutil.which("pwsh") is None, reason="PowerShell is not installed")
+def test_powershell_completes(place):
+    line = "segcli resume retina_t"
+    script = f". '{COMPLETIONS / 'segcli.ps1'}'; (TabExpansion2 '{line}' {len(line)}).CompletionMatches.CompletionText"
+    command = ["pwsh", "-NoProfile", "-NonInteractive", "-Command", script]
+    assert subprocess.check_output(command, env=environment(place), cwd=place, text=True).split() == ["retina_two"]
+
+
 @pytest.mark.parametrize("command", ["train", "eval", "predict", "profile-memory", "export", "data convert"])
 def test_the_meaning_of_each_option_fits_one_line(place, command):
     assert [word for word in candidates(place, f"segcli {command} --") if not word.startswith("--")] == []
@@ -151,6 +199,7 @@ def typed(shell, text, expected):
     shell.send("\x15")  # clear the line
 
 
+@pytest.mark.posix
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 def test_bash_completes(place):
     shell = pexpect.spawn(
@@ -172,6 +221,7 @@ def test_bash_completes(place):
     shell.close(force=True)
 
 
+@pytest.mark.posix
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
 def test_zsh_completes(place):
     shell = pexpect.spawn("zsh", ["-f", "-i"], env=environment(place), cwd=str(place), encoding="utf-8", timeout=15)

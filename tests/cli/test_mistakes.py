@@ -1,6 +1,5 @@
 """A user's mistake: one message that names file or key and the hint, the right exit code, nothing written."""
 
-import os
 import subprocess
 import sys
 import textwrap
@@ -305,7 +304,7 @@ def test_ctrl_c_ends_a_command_at_once(run_cli, trained, workplace, monkeypatch,
     from segcli.engine.inference.predictor import Predictor
 
     def interrupted(*_):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(*((Inferer, "logits") if command == "eval" else (Predictor, "predict")), interrupted)
     result = run_cli(*(["eval"] if command == "eval" else ["predict", workplace / "data/test/image"]))
@@ -313,6 +312,7 @@ def test_ctrl_c_ends_a_command_at_once(run_cli, trained, workplace, monkeypatch,
     assert result.err.rstrip().endswith("stopped")
 
 
+@pytest.mark.posix
 def test_a_worker_killed_at_any_moment_ends_the_training_with_one_sentence(tiny, workplace):
     import time
 

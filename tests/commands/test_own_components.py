@@ -127,7 +127,9 @@ NEEDED = {
 """Kinds besides the network whose file a command asks for."""
 
 
-@pytest.mark.parametrize(("command", "kind"), [(command, kind) for command in NEEDED for kind in NEEDED[command]])
+@pytest.mark.parametrize(
+    ("command", "kind"), [(command, kind) for command in NEEDED for kind in sorted(NEEDED[command])]
+)
 def test_a_needed_component_that_a_stranger_ships_is_not_run(command, kind, tiny_run, workplace, run_cli):
     ask_for_evil(tiny_run, [kind], workplace)
     result = run_cli(*[tiny_run if word == "RUN" else word for word in COMMANDS[command]])

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -113,7 +112,7 @@ def test_a_killed_prediction_leaves_no_half_file_and_does_none_twice(run_cli, wo
             assert time.monotonic() < end
             time.sleep(0.01)
     finally:
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
     times = {path.name: path.stat().st_mtime_ns for path in (workplace / "found").glob("???.png")}
     assert 0 < len(times) < 200

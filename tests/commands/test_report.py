@@ -212,6 +212,7 @@ def test_an_evaluation_has_a_report_with_the_numbers_of_its_tables(evaluated, ru
     assert again["report"] == "outputs/tests/tiny/report.html"
 
 
+@pytest.mark.posix  # Windows has no such names
 def test_the_pictures_show_what_the_saved_masks_hold(evaluated, workplace):
     pictures = evaluated.pictures()
     names = [path.name for path in (workplace / "data/test/image").iterdir()]

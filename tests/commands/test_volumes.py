@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -466,7 +465,7 @@ def test_a_prediction_of_volumes_goes_on_where_it_was_killed(trained, run_cli, w
             assert time.monotonic() < end
             time.sleep(0.005)
     finally:
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
     times = {path.name: path.stat().st_mtime_ns for path in (workplace / "found").glob("case_??.nii.gz")}
     assert 0 < len(times) < 23

@@ -396,6 +396,7 @@ def test_a_name_too_long_for_a_file_and_trackers_that_are_no_list_are_told(load,
     assert text in mistakes(load, override)
 
 
+@pytest.mark.posix
 def test_a_pipe_that_nobody_writes_is_no_config(tmp_path):
     os.mkfifo(tmp_path / "pipe.yaml")
     with pytest.raises(ConfigError, match="is a pipe, not a file"):

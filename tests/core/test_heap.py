@@ -38,12 +38,12 @@ def test_large_blocks_are_not_fetched_from_the_system_again():
 
 
 def test_another_system_is_left_alone(monkeypatch):
-    monkeypatch.setattr(heap.sys, "platform", "darwin")
+    monkeypatch.setattr(heap, "LINUX", False)
     assert heap.keep_freed_memory() is False
 
 
 def test_a_c_library_without_the_setting_is_left_alone(monkeypatch):
-    monkeypatch.setattr(heap.sys, "platform", "linux")
+    monkeypatch.setattr(heap, "LINUX", True)
     monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: object())
     assert heap.keep_freed_memory() is False
 

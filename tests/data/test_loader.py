@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from segcli.core.errors import ConfigError, DataError, DeviceError
+from segcli.core.platform import SHARED_MEMORY
 from segcli.data import cache as caches
 from segcli.data.cache import DiskCache, Forecast, MemoryCache, forecast
 from segcli.data.loader import EvaluationLoader, TrainLoader
@@ -106,19 +107,20 @@ class Dying(Drawn):
         return super().read(case)
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
-    ("signum", "kind", "hint"),
+    ("name", "kind", "hint"),
     [
-        (signal.SIGKILL, DeviceError, "lower `data.num_workers`"),
-        (signal.SIGSEGV, DataError, "try `data.num_workers=0`"),
+        ("SIGKILL", DeviceError, "lower `data.num_workers`"),
+        ("SIGSEGV", DataError, "try `data.num_workers=0`"),
     ],
 )
-def test_a_worker_that_dies_is_told_with_signal_sample_and_memory(signum, kind, hint):
-    loader = train(Dying(signum), num_workers=1)
+def test_a_worker_that_dies_is_told_with_signal_sample_and_memory(name, kind, hint):
+    loader = train(Dying(getattr(signal, name)), num_workers=1)
     with pytest.raises(kind) as caught:
         list(loader.epoch(0))
     told = str(caught.value)
-    assert f"loader worker 0 died of {signal.Signals(signum).name} while reading `images/3.png`" in told
+    assert f"loader worker 0 died of {name} while reading `images/3.png`" in told
     assert "MiB" in told
     assert hint in told
 
@@ -198,6 +200,7 @@ def ended(pids, within_s):
     return []
 
 
+@pytest.mark.posix
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of the death of its parent")
 def test_the_workers_of_a_killed_process_end_at_once():
     reading, writing = os.pipe()
@@ -216,10 +219,11 @@ def test_the_workers_of_a_killed_process_end_at_once():
     assert ended(workers, within_s=3.0) == []  # by themselves, they look for their parent every 5 s
 
 
+@pytest.mark.posix  # a forked worker shares what the test replaces
 @pytest.mark.parametrize(
     ("reason", "message"),
     [
-        ("unable to allocate shared memory(shm): No space left on device (28)", "shared memory (/dev/shm) is full"),
+        ("unable to allocate shared memory(shm): No space left on device (28)", f"{SHARED_MEMORY} is full"),
         ("[Errno 24] Too many open files", "too many open files"),
     ],
 )

@@ -120,6 +120,7 @@ def test_a_checkpoint_that_is_replaced_all_the_time_is_read_whole(tmp_path):
         writer.join()
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
 def test_a_checkpoint_can_be_read_by_whom_the_umask_allows(tmp_path, umask):
     before = os.umask(umask)

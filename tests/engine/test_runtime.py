@@ -146,7 +146,7 @@ def test_no_shipped_experiment_relies_on_bf16():
 def test_training_says_which_device_auto_chose(run_cli, tiny, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    monkeypatch.setattr(runtime, "DRIVERS", {Path(__file__): "NVIDIA"})
+    monkeypatch.setattr(runtime, "GPU_DRIVERS", {Path(__file__): "NVIDIA"})
     result = run_cli("train", tiny(device="auto"), "--dry-run")
     assert re.search(r"parameters on the CPU, chosen by `device: auto`, fp32", result.err)
     assert "this machine has a driver of NVIDIA, but PyTorch" in result.err

@@ -120,7 +120,6 @@ def test_spawned_workers_read_the_same_as_forked_ones(config):
     source, cases = parts.source(parts.layout.cases("train"), Silent()), parts.layout.cases("train")
     forked = _first_batch(TrainLoader(source, parts.pipeline, cases, seed=1, pin_memory=False))
     loader = TrainLoader(source, parts.pipeline, cases, seed=1, pin_memory=False)
-    loader.cases.log = None  # shared memory of forked workers
     loader.loader.multiprocessing_context = multiprocessing.get_context("spawn")
     spawned = _first_batch(loader)
     for name, values in forked.items():

@@ -120,6 +120,7 @@ def test_exhausted_memory_is_blamed_on_the_file(tmp_path):
         raise MemoryError
 
 
+@pytest.mark.posix
 def test_the_limit_of_the_process_counts_as_free_memory(monkeypatch):
     resource = pytest.importorskip("resource")
     before = free_memory.free_bytes()

@@ -97,6 +97,7 @@ def test_a_driver_that_does_not_tell_sizes_explains_nothing(run_cli, monkeypatch
     assert gpu["unexplained_bytes"] is None
 
 
+@pytest.mark.posix
 def test_rocm_smi_is_asked_where_there_is_no_nvml(run_cli, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", nvml({}, used=0, fault="Driver Not Loaded"))
     cards = [("AMD Radeon RX 7900 XTX", 24 * GIB, 9 * GIB)]
@@ -110,6 +111,7 @@ def test_rocm_smi_is_asked_where_there_is_no_nvml(run_cli, tmp_path, monkeypatch
     assert gpu["unexplained_bytes"] == 1 * GIB
 
 
+@pytest.mark.posix
 def test_rocm_smi_does_not_place_processes_on_several_gpus(run_cli, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", None)
     cards = [("AMD Instinct MI300X", 192 * GIB, GIB)] * 2

@@ -6,7 +6,6 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from segcli.config.schema import Run, TrackerSection
-from segcli.core.errors import Stopped
 from segcli.core.files import plain
 from segcli.core.registry import label
 from segcli.core.types import Array
@@ -17,11 +16,11 @@ __all__ = ["Tracking", "raise_if_elsewhere"]
 
 
 def raise_if_elsewhere(error: Exception) -> None:
-    """Raise an error again that no logging caused: a stop, or the death of a loader worker.
+    """Raise an error again that no logging caused: the death of a loader worker.
 
-    Both are raised in signal handlers, and so wherever the main process is at that moment.
+    PyTorch raises it in a signal handler, and so wherever the main process is at that moment.
     """
-    if isinstance(error, Stopped) or "DataLoader worker" in str(error):
+    if "DataLoader worker" in str(error):
         raise error
 
 
