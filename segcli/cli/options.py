@@ -81,7 +81,7 @@ ModelFileOpt = Annotated[
     typer.Option(
         "--model-file",
         metavar="FILE.py",
-        help="Python file of your own network or component; needed if the run was trained elsewhere.",
+        help="Python file of your own component; needed if the run was trained elsewhere.",
         show_default=False,
     ),
 ]

@@ -103,7 +103,7 @@ def test_the_workflow_runs_every_check_of_the_script(workflow):
     script = (ROOT / ".ci/run").read_text(encoding="utf-8")
     checks = script[script.index("style, types, imports") :].splitlines()
     wanted = [line for line in checks if line.startswith(("ruff", "mypy", "lint-imports", "python -m segcli"))]
-    assert len(wanted) == 6
+    assert len(wanted) == 7
     assert [check for check in wanted if check not in steps] == []
     assert any("-p without_posix" in step for step in steps)
     assert any(step.startswith("python -m pytest") for step in steps)
