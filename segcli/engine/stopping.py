@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -14,6 +15,8 @@ __all__ = ["StopSignal"]
 
 REPEATED_S = 0.2
 """Seconds after which `Stopped` is raised again if other code has caught it and goes on."""
+STOPPING_SOON = "stopping after this batch"
+AGAIN = "Ctrl-C again stops at once, without saving"
 
 
 class StopSignal:
@@ -29,6 +32,8 @@ class StopSignal:
     def __init__(self) -> None:
         self.signum: int | None = None
         self.deferred = False
+        self._say: Callable[[str], None] | None = None
+        self._saying: threading.Thread | None = None
         self._before: dict[int, Any] = {}
         self._terminals: list[int] = []
         self._repeating: threading.Thread | None = None
@@ -59,6 +64,14 @@ class StopSignal:
             assert self.signum is not None
             raise Stopped(self.signum) from None
 
+    def defer(self, say: Callable[[str], None]) -> None:
+        """Set `deferred`, and tell the user of the first signal at once.
+
+        Args:
+            say: Receives the message.
+        """
+        self.deferred, self._say = True, say
+
     def _note(self, signum: int, frame: FrameType | None) -> None:
         if self._repeats:
             self._repeats = False
@@ -68,13 +81,22 @@ class StopSignal:
         if signum == HANGUP:
             self._drop_output()
         if self.deferred and self.signum in (None, HANGUP):
-            self.signum = self.signum or signum
+            if self.signum is None:
+                self.signum = signum
+                self._answer(signum)
             return
         self.signum = signum
         if self._repeating is None:
             self._repeating = threading.Thread(target=self._repeat, args=(signum,), daemon=True)
             self._repeating.start()
         raise Stopped(signum)
+
+    def _answer(self, signum: int) -> None:
+        """Tell of the signal, in a thread: it may have interrupted this one in the middle of printing."""
+        if self._say is not None and signum != HANGUP:
+            text = f"{STOPPING_SOON}; {AGAIN}" if signum == signal.SIGINT else STOPPING_SOON
+            self._saying = threading.Thread(target=self._say, args=(text,), daemon=True)
+            self._saying.start()
 
     def _repeat(self, signum: int) -> None:
         while not self._over.wait(REPEATED_S):
@@ -100,6 +122,8 @@ class StopSignal:
             Stopped: A stop signal was received.
         """
         if self.signum is not None:
+            if self._saying is not None:
+                self._saying.join()
             raise Stopped(self.signum)
 
 

@@ -153,7 +153,7 @@ class Trainer:
             DataError: A loss is not finite, or a file cannot be read.
             DeviceMemoryError: The device's memory is exhausted.
         """
-        self.stop.deferred = True
+        self.stop.defer(self.listener.notice)
         if self.parts.device.type == "cpu":
             keep_freed_memory()
         cases = self.val.cases.cases if self.val else []

@@ -225,7 +225,9 @@ def test_a_stop_signal_ends_with_a_checkpoint_and_the_command_that_resumes(tiny,
     os.killpg(process.pid, getattr(signal, name))
     err = process.communicate(timeout=60)[1]
     assert process.returncode == code, err
-    assert "segcli resume" in err
+    answer, resume = "stopping after this batch", "segcli resume"
+    assert (answer in err.partition(resume)[0]) == (name != "SIGHUP")
+    assert resume in err
     assert "Traceback" not in err
     assert steps_done(workplace / "outputs/experiments/tiny") > 0
 
