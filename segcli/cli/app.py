@@ -16,6 +16,7 @@ from segcli.cli.evaluate import evaluate
 from segcli.cli.export import export
 from segcli.cli.predict import predict
 from segcli.cli.profile_memory import profile_memory
+from segcli.cli.starting import moving
 from segcli.cli.train import resume, train
 
 __all__ = ["app"]
@@ -31,12 +32,12 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(config_app, name="config")
-app.command("train")(train)
-app.command("resume")(resume)
-app.command("eval")(evaluate)
-app.command("predict")(predict)
-app.command("profile-memory")(profile_memory)
-app.command("export")(export)
+app.command("train")(moving(train))
+app.command("resume")(moving(resume))
+app.command("eval")(moving(evaluate))
+app.command("predict")(moving(predict))
+app.command("profile-memory")(moving(profile_memory))
+app.command("export")(moving(export))
 
 
 def _version(asked: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from segcli.cli.options import JsonOpt, OverwriteOpt, QuietOpt
+from segcli.cli.starting import moving
 
 __all__ = ["config_app"]
 
@@ -55,6 +56,7 @@ def _group() -> None:
 
 
 @config_app.command("translate")
+@moving
 def config_translate(
     old: OldArg,
     words: WordsArg = None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from segcli.cli import starting
 from segcli.cli.progress import PlainProgress, QuietProgress, RichProgress
 from segcli.commands.locate import BEGUN
 from segcli.core.errors import SegcliError, Stopped
@@ -33,6 +34,7 @@ class _Shown(Console):
 
 
 def _console(*, stderr: bool) -> Console:
+    starting.end()
     stream = sys.stderr if stderr else sys.stdout
     # looked up for every line, because a tracker may have replaced the stream to record it
     width = None if stream.isatty() else PLAIN_WIDTH
@@ -68,6 +70,7 @@ def result(values: dict[str, Any], tables: Iterable[Any], *, as_json: bool, quie
 
 def text(content: str) -> None:
     """Print the content of a file as it is, to be stored."""
+    starting.end()
     sys.stdout.write(content)
 
 
@@ -105,9 +108,14 @@ def listener(*, quiet: bool, resumed_by: Path | None = None) -> Iterator["Listen
         quiet: Show nothing but warnings.
         resumed_by: Run folder for the `resume` command that is printed when a signal stops the work.
     """
+    began = starting.end()
     console = _console(stderr=True)
     shown = (
-        QuietProgress(console) if quiet else RichProgress(console) if console.is_terminal else PlainProgress(console)
+        QuietProgress(console)
+        if quiet
+        else RichProgress(console, began)
+        if console.is_interactive
+        else PlainProgress(console)
     )
     try:
         with shown:

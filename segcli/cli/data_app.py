@@ -13,6 +13,7 @@ from segcli.cli.options import (
     OverwriteOpt,
     QuietOpt,
 )
+from segcli.cli.starting import moving
 
 __all__ = ["data_app"]
 
@@ -22,6 +23,7 @@ data_app = typer.Typer(
 
 
 @data_app.command("check")
+@moving
 def data_check(
     config: ConfigArg, overrides: OverridesArg = None, as_json: JsonOpt = False, quiet: QuietOpt = False
 ) -> None:
@@ -49,6 +51,7 @@ def data_check(
 
 
 @data_app.command("sample")
+@moving
 def data_sample(
     kind: Annotated[
         str,
@@ -79,6 +82,7 @@ def data_sample(
 
 
 @data_app.command("convert")
+@moving
 def data_convert(
     source: Annotated[Path, typer.Argument(metavar="FROM", help="Folder with images and labels.")],
     target: Annotated[Path, typer.Argument(metavar="TO", help="Folder of the HDF5 files.")],
@@ -137,6 +141,7 @@ def data_convert(
 
 
 @data_app.command("stats")
+@moving
 def data_stats(
     config: ConfigArg, overrides: OverridesArg = None, as_json: JsonOpt = False, quiet: QuietOpt = False
 ) -> None:
@@ -158,6 +163,7 @@ def data_stats(
 
 
 @data_app.command("split")
+@moving
 def data_split(
     config: ConfigArg, overrides: OverridesArg = None, as_json: JsonOpt = False, quiet: QuietOpt = False
 ) -> None:

@@ -113,6 +113,7 @@ def profile_memory(
 
         if taken is not None:
             listener.notice(f"experiment: {taken}")
+        listener.stage("forecast")
         done = profile.forecasts(runs, vram=limit, sweep=swept, depth=depth, page=page, measure=measure, trace=trace)
         if page is not None:
             listener.notice(f"wrote {page}")
@@ -132,6 +133,7 @@ def _watch(watcher: "Watcher", *, as_json: bool, quiet: bool) -> None:
         listener.notice(
             f"sampling every {watcher.every_s:g} s{end}; Ctrl-C ends it, and `{watcher.watched.file}` stays"
         )
+        listener.stage("sampling")
         try:
             with StopSignal() as stop:
                 watcher.run(stop)

@@ -1,17 +1,18 @@
 """Show progress: live bars on a terminal, plain lines elsewhere, nothing when quiet."""
 
 import math
+import threading
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from segcli.core.names import visible
+from segcli.cli.board import GLUE, Board, Place, duration, folded
 from segcli.report.cells import class_heading, plural
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ CLASSES_PER_ROW = 6
 """Classes side by side in a table that fits 80 columns."""
 PLAIN_EVERY_S = 10.0
 """Seconds between two lines within an epoch."""
+STAGE_EVERY_S = 30.0
+"""Seconds between two lines within any other stage, such as a validation or a prediction."""
+DRAWN_PER_S = 4
+"""Times per second that the moving lines are drawn."""
 
 
 class QuietProgress:
@@ -60,90 +65,139 @@ class QuietProgress:
 
 
 class PlainProgress(QuietProgress):
-    """Progress as lines for logs: one line per epoch, and one within an epoch now and then."""
+    """Progress as lines for logs: one line per epoch, and one within an epoch or another stage now and then."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
+        self.place = Place("starting")
         self.reported = time.monotonic()
+        self._over = threading.Event()
+        self._clock = threading.Thread(target=self._watch, name="progress", daemon=True)
+
+    def __enter__(self) -> None:
+        self._clock.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._clock.join()
+
+    def _watch(self) -> None:
+        """Print where the work is when no other line did, even while a single image takes long."""
+        due = STAGE_EVERY_S
+        while not self._over.wait(due):
+            due = self.reported + STAGE_EVERY_S - time.monotonic()
+            if due <= 0:
+                due = STAGE_EVERY_S
+                self._report(self.place.count)
+
+    def _report(self, *parts: str) -> None:
+        self.reported = time.monotonic()
+        line = "  ".join(part for part in (self.place.text, *parts, self.place.time) if part)
+        self.console.print(escape(line), soft_wrap=True)
 
     def notice(self, text: str) -> None:
         """Print a line."""
         self.console.print(escape(text), soft_wrap=True)
 
+    def stage(self, text: str, total: int | None = None) -> None:
+        """Begin to count."""
+        self.place = Place(text, total)
+
+    def advance(self, count: int = 1) -> None:
+        """Count."""
+        self.place.done += count
+
     def step(self, event: "StepDone") -> None:
         """Print a line now and then."""
+        self._move(event)
         if time.monotonic() - self.reported >= PLAIN_EVERY_S:
-            self.reported = time.monotonic()
-            self.console.print(
-                f"epoch {event.epoch}/{event.epochs}  batch {event.batch}/{event.batches}  {_step_text(event)}",
-                soft_wrap=True,
-            )
+            values = " ".join(_values(event.values))
+            self._report(f"batch {self.place.count}", values, *_speed_and_memory(event))
+
+    def _move(self, event: "StepDone") -> None:
+        """Move to the place of a step."""
+        text = f"epoch {event.epoch}/{event.epochs}"
+        self.place = Place(text, event.batches, event.batch, event.remaining_s, self.place.began)
 
     def epoch(self, event: "EpochDone") -> None:
         """Print the epoch's results."""
         self.reported = time.monotonic()
-        self.console.print(_epoch_text(event), soft_wrap=True)
+        parts = _epoch_parts(event)
+        text = folded(parts, self.console.width) if self.console.is_terminal else "  ".join(parts)
+        self.console.print(escape(text.replace(GLUE, " ")), soft_wrap=True)
         if event.per_class:
             self.console.print(_class_table(event.per_class))
 
 
 class RichProgress(PlainProgress):
-    """Progress as moving bars for a terminal."""
+    """Progress as moving lines for a terminal.
 
-    def __init__(self, console: Console) -> None:
+    Args:
+        console: Terminal.
+        began: When the command began, as `time.monotonic`; now by default.
+    """
+
+    def __init__(self, console: Console, began: float | None = None) -> None:
         super().__init__(console)
-        self.bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[info]}", markup=False),
+        if began is not None:
+            self.place.began = began
+        self.values: list[str] = []
+        self.live = Live(
+            get_renderable=lambda: Board(self.place, self.values),
             console=console,
+            refresh_per_second=DRAWN_PER_S,
             transient=True,
         )
-        self.work = self.bars.add_task("", total=None, visible=False, info="")
 
     def __enter__(self) -> None:
-        self.bars.start()
+        self.live.start(refresh=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.bars.stop()
+        self.live.stop()
 
     def stage(self, text: str, total: int | None = None) -> None:
         """Begin a new bar."""
-        self.bars.reset(self.work, description=visible(text), total=total, visible=True, info="")
-
-    def advance(self, count: int = 1) -> None:
-        """Move the bar."""
-        self.bars.advance(self.work, count)
+        super().stage(text, total)
+        self.values = []
 
     def step(self, event: "StepDone") -> None:
         """Move the epoch's bar."""
-        description = f"epoch {event.epoch}/{event.epochs}"
-        if self.bars.tasks[0].description != description:
-            self.stage(description, event.batches)
-        self.bars.update(self.work, completed=event.batch, info=_step_text(event))
+        self._move(event)
+        self.values = [*_values(event.values), *_speed_and_memory(event)]
 
 
-def _step_text(event: "StepDone") -> str:
-    speed = f"{event.images_per_s:.1f} images/s  {event.memory}"
-    return f"{_values(event.values)}  {speed}  {_duration(event.remaining_s)} left"
+def _speed_and_memory(event: "StepDone") -> list[str]:
+    return [f"{event.images_per_s:.1f} images/s", str(event.memory)]
 
 
-def _epoch_text(event: "EpochDone") -> str:
-    """Write one line; the parts of the loss are only in the history and in TensorBoard."""
-    parts = [f"epoch {event.epoch:>{len(str(event.epochs))}}/{event.epochs}", f"train {_values(event.train)}"]
-    if event.val:
-        parts.append(f"val {_values(event.val)}")
-    parts.append(f"lr {event.learning_rate:.2g}")
+def _epoch_parts(event: "EpochDone") -> list[str]:
+    """Write the results of an epoch; the parts of the loss are only in the history and in TensorBoard."""
+    parts = [
+        _whole(f"epoch {event.epoch:>{len(str(event.epochs))}}/{event.epochs}"),
+        _scores("train", event.train),
+        *([_scores("val", event.val)] if event.val else []),
+        _whole(f"lr {event.learning_rate:.2g}"),
+    ]
     if event.improved:
         parts.append("best")
     elif event.patience_left is not None:
         parts.append(_patience(event.patience_left))
-    parts.append(f"{event.elapsed_s:.1f} s, {_duration(event.remaining_s)} left")
-    return escape("  ".join([*parts, *event.notes]))
+    parts.append(_whole(f"{event.elapsed_s:.1f} s, {duration(event.remaining_s)} left"))
+    return [*parts, *event.notes]
+
+
+def _scores(split: str, values: dict[str, float]) -> str:
+    first, *others = _values(values) or [""]
+    return " ".join([_whole(f"{split} {first}"), *map(_whole, others)])
+
+
+def _whole(text: str) -> str:
+    """Keep a text on one line."""
+    return text.replace(" ", GLUE)
 
 
 def _patience(left: int) -> str:
@@ -167,16 +221,11 @@ def _class_table(per_class: dict[str, dict[str, float]]) -> Table:
     return table
 
 
-def _values(values: dict[str, float]) -> str:
+def _values(values: dict[str, float]) -> list[str]:
+    """Write each value with its name; the parts of the loss are left out."""
     shown = {name.removeprefix("val_"): value for name, value in values.items()}
-    return " ".join(
+    return [
         f"{name} {'-' if math.isnan(value) else f'{value:.4f}'}"
         for name, value in shown.items()
         if not name.startswith("loss_")
-    )
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    ]

@@ -359,6 +359,7 @@ def _predict(
             raise out_of_memory(error) or loader.explained(error) or error from error
         finally:
             loader.close()
+    listener.stage("writing scores and report")
     if predictions is not None:
         parts.layout.close_answers(predictions)
     return result, judgements

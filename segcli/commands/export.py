@@ -123,6 +123,7 @@ def export(located: Located, options: ExportOptions, *, overrides: Sequence[str]
     tried = _inputs(parts, real, baked)
     with StopSignal() as stop, replacing(target) as temporary:
         listener.notice(f"writing {target}")
+        listener.stage("writing and comparing")
         rows = _write(temporary, parts, description, options, tried)
         dice = _dice(parts, temporary, listener) if options.int8 else None
         _refuse(rows, dice, options)

@@ -43,6 +43,7 @@ class TrainingReport:
 
     def write(self, trainer: Trainer, trained: Trained) -> None:
         """Write the report, or warn. All other files of the run are already on the disk."""
+        self.notes.stage("writing the report")
         try:
             page = self._page(trainer, trained)
             write_text(trainer.folder.report, page)

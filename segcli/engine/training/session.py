@@ -68,6 +68,7 @@ def open_session(
     train_cases, val_cases = cases["train"], cases.get("val", [])
     if not val_cases:
         listener.notice("no validation images: no validation, no best checkpoint, no pictures, no early stopping")
+    listener.stage("preparing")
     check_batches(run, parts.layout, train_cases)
     mistake = scale_mistake(parts.layout, train_cases) if run.data.preprocessing.normalize is True else None
     if mistake is not None:
@@ -146,6 +147,7 @@ def checked_cases(parts: Assembly, splits: Sequence[str], listener: Listener) ->
     layout, cases = parts.layout, {}
     found: list[Finding] = []
     for split in splits:
+        listener.stage(f"listing {split}")
         cases[split] = here = layout.cases(split)
         left_out = chunks_left_out(split, here, layout.ndim, layout.page)
         found += raise_on_error([*layout.inspect(split), *layout.foreign_links(here), *left_out])

@@ -221,6 +221,7 @@ class Trainer:
     def _train_epoch(self) -> None:
         self._begin_epoch()
         progress, total = self.progress, len(self.train)
+        self.listener.stage(f"epoch {progress.epoch + 1}/{self.run.training.epochs}", total)
         reported = started = time.monotonic()
         images = 0
         for loaded in self._batches():
@@ -344,13 +345,12 @@ class Trainer:
             self.stop.raise_if_asked()
 
     def _is_validated(self) -> bool:
-        epoch = self.progress.epoch + 1
-        last = epoch == self.run.training.epochs
-        return self.val is not None and (last or epoch % self.run.training.val_interval == 0)
+        epoch, training = self.progress.epoch + 1, self.run.training
+        return self.val is not None and (epoch == training.epochs or epoch % training.val_interval == 0)
 
     def _validate(self, watching: Watching) -> Evaluation:
         assert self.val is not None
-        self.listener.stage(f"validation {self.progress.epoch + 1}", self.val.count)
+        self.listener.stage(f"validation {self.progress.epoch + 1}/{self.run.training.epochs}", self.val.count)
 
         def after_batch(count: int) -> None:
             self.listener.advance(count)
