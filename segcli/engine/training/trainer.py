@@ -307,7 +307,7 @@ class Trainer:
         epochs = self.run.training.epochs - progress.epoch - progress.batch / len(self.train)
         if progress.epoch:
             return epochs * progress.elapsed_s / progress.epoch
-        return epochs * self.train.count / max(images_per_s, 1e-9)
+        return epochs * sum(map(self.train.images, range(len(self.train)))) / max(images_per_s, 1e-9)
 
     def _running(self) -> dict[str, float]:
         """Return loss and metrics of the current epoch so far, without the parts of the loss."""

@@ -8,8 +8,13 @@ import torch
 import yaml
 from factories import scenes_experiment, write_experiment, write_folders, write_sequences
 
+from segcli.config.load import load_run
 from segcli.core.registry import LOSSES
 from segcli.engine.checkpoint import read_checkpoint
+from segcli.engine.events import Silent
+from segcli.engine.runfolder import RunFolder
+from segcli.engine.stopping import StopSignal
+from segcli.engine.training.session import open_session
 
 
 def history(workplace, name="tiny"):
@@ -236,3 +241,15 @@ def test_the_last_batches_of_an_epoch_weigh_as_much_when_they_are_too_few_to_acc
         read_checkpoint(workplace / f"outputs/experiments/by{steps}/checkpoints/last.safetensors") for steps in (1, 4)
     )
     assert torch.equal(one.tensors["model/head.weight"], four.tensors["model/head.weight"])
+
+
+def test_the_time_left_of_the_first_epoch_counts_the_images_of_an_epoch_with_few_batches(tiny, monkeypatch):
+    run = load_run(tiny(), ["data.batch_size=2", "data.limit_batches=1", "training.epochs=5"])
+    trainer = open_session(run, RunFolder(run.folder), Silent(), StopSignal())
+    told = []
+    monkeypatch.setattr(trainer.listener, "step", told.append)
+    trainer._train_epoch()
+    trainer.close()
+    (event,) = told
+    assert len(trainer.train.cases.cases) == 6
+    assert event.remaining_s == pytest.approx(4 * 2 / event.images_per_s)  # 4 epochs of 2 images
