@@ -9,6 +9,7 @@ from segcli.core.addresses import refuse_addresses
 from segcli.core.errors import DeviceMemoryError, SegcliError, Stopped
 from segcli.core.paths import expanded_arguments
 from segcli.core.platform import show_all_letters
+from segcli.core.process import command_line
 from segcli.engine.stopping import StopSignal
 
 __all__ = ["run"]
@@ -25,7 +26,7 @@ def run(arguments: Sequence[str]) -> int:
     show_all_letters(sys.stdout)
     show_all_letters(sys.stderr)
     try:
-        with StopSignal():
+        with command_line(), StopSignal():
             arguments = expanded_arguments(arguments)
             refuse_addresses(arguments)
             app(arguments, prog_name="segcli")

@@ -37,8 +37,14 @@ from segcli.vram.real import traced
 __all__ = ["dry_run", "resume", "train"]
 
 
-def train(run: Run, *, overwrite: bool, listener: Listener) -> Trained:
+def train(run: Run, *, overwrite: bool, listener: Listener, stop: StopSignal | None = None) -> Trained:
     """Train a run from its beginning.
+
+    Args:
+        run: The run.
+        overwrite: Replace the run in the run folder.
+        listener: Receives progress and messages.
+        stop: Asks for a stop; default: the signals of a command.
 
     Raises:
         ConfigError: The run folder is in use, or holds a run and `overwrite` is not set.
@@ -47,7 +53,7 @@ def train(run: Run, *, overwrite: bool, listener: Listener) -> Trained:
     folder = RunFolder(run.folder)
     listener = notes = Noting(listener)
     with ExitStack() as stack:
-        stop = stack.enter_context(StopSignal())
+        stop = stack.enter_context(stop or StopSignal())
         if not overwrite:
             folder.refuse_if_used()
         made = _missing_parents(folder.path)
@@ -148,7 +154,12 @@ def dry_run(run: Run, *, force: bool = False, listener: Listener) -> dict[str, A
 
 
 def resume(
-    located: Located, overrides: Sequence[str], *, model_files: Sequence[Path] = (), listener: Listener
+    located: Located,
+    overrides: Sequence[str],
+    *,
+    model_files: Sequence[Path] = (),
+    listener: Listener,
+    stop: StopSignal | None = None,
 ) -> Trained:
     """Continue a run exactly where it stopped.
 
@@ -157,6 +168,7 @@ def resume(
         overrides: `KEY=VALUE` on the run's config, such as `training.epochs=40`.
         model_files: Python files of the user's own code that may run.
         listener: Receives progress and messages.
+        stop: Asks for a stop; default: the signals of a command.
 
     Raises:
         CheckpointError: There is no intact checkpoint, or it does not fit the run.
@@ -166,7 +178,7 @@ def resume(
     folder = RunFolder(located.folder)
     listener = notes = Noting(listener)
     with ExitStack() as stack:
-        stop = stack.enter_context(StopSignal())
+        stop = stack.enter_context(stop or StopSignal())
         if not folder.path.is_dir():
             raise CheckpointError(f"no run folder `{folder.path}`")
         _refuse_stray(located)

@@ -9,6 +9,7 @@ import ctypes
 from contextlib import suppress
 
 from segcli.core.platform import LINUX
+from segcli.core.process import is_command_line
 
 __all__ = ["keep_freed_memory"]
 
@@ -22,9 +23,9 @@ def keep_freed_memory() -> bool:
     """Keep freed memory in the process for later requests; the process then stays at its peak size.
 
     Returns:
-        True if the C library of this system supports it (GNU on Linux).
+        True if the process is that of a command, and the C library of this system supports it (GNU on Linux).
     """
-    if not LINUX:
+    if not LINUX or not is_command_line():
         return False
     with suppress(OSError, AttributeError):  # other C libraries, such as musl, have no `mallopt`
         mallopt = ctypes.CDLL(None).mallopt

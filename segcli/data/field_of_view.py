@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from segcli.data.images import read_marks
 from segcli.data.samples import as_unit, interpolated
 from segcli.files import open_picture
 
-__all__ = ["Field", "estimated", "read_field"]
+__all__ = ["Field", "estimated", "field_of_mask", "read_field"]
 
 SIDE = 1024
 """The field is estimated on a picture whose longer side has at most this many pixels."""
@@ -100,16 +100,34 @@ def read_field(path: Path, page: int | None = None) -> Field:
     Raises:
         DataError: The file is unreadable, or marks no pixel.
     """
+    return _painted(_strips(path, page), str(path))
+
+
+def field_of_mask(mask: Array, name: str) -> Field:
+    """Take a field of view from a mask in memory, `(H, W)`, as `read_field` does from a file.
+
+    Raises:
+        DataError: The mask is no array of numbers `(H, W)`, or marks no pixel.
+    """
+    if mask.ndim != 2 or mask.dtype.kind not in "bui":
+        raise DataError(
+            f"field-of-view mask `{name}` is {mask.dtype} of shape {mask.shape}, but it must be whole numbers (H, W)",
+            hint="mark the pixels of the field with True, 1 or 255",
+        )
+    return _painted([mask], name)
+
+
+def _painted(strips: Iterable[Array], name: str) -> "_Painted":
     packed: dict[int, list[Array]] = {0: [], 127: []}
     width, top = 0, 0
-    for strip in _strips(path, page):
+    for strip in strips:
         width, top = strip.shape[1], max(top, int(strip.max(initial=0)))
         for limit, rows in packed.items():
             rows.append(np.packbits(strip > limit, axis=1))
     bits = np.concatenate(packed[127 if top > 1 else 0])
     if not bits.any():
         raise DataError(
-            f"field-of-view mask `{path}` is empty: it marks no pixel as inside",
+            f"field-of-view mask `{name}` is empty: it marks no pixel as inside",
             hint="mark the pixels of the field with 1 or 255, or remove the mask",
         )
     return _Painted((len(bits), width), bits)

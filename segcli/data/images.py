@@ -9,6 +9,7 @@ import numpy as np
 
 from segcli.core.errors import DataError
 from segcli.core.names import composed
+from segcli.core.process import is_command_line
 from segcli.core.types import Array
 from segcli.data.whole_numbers import whole
 from segcli.files import endings, open_picture
@@ -25,7 +26,8 @@ __all__ = [
     "supported",
 ]
 
-cv2.setNumThreads(0)  # its threads do not survive the fork of a loader worker
+if is_command_line():
+    cv2.setNumThreads(0)  # several images are read at once in any case
 EXTENSIONS = tuple(ending.removeprefix(".") for ending in endings(2))
 """File extensions of images."""
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from multiprocessing import queues
 from typing import Any
 
+import cv2
 import numpy as np
 import psutil
 import torch
@@ -146,6 +147,7 @@ def _start_worker(_: int) -> None:
     for signum in STOPPING:
         signal.signal(signum, signal.SIG_DFL if signum == signal.SIGTERM else signal.SIG_IGN)
     torch.set_num_threads(1)
+    cv2.setNumThreads(0)  # the threads of the main process do not survive a fork
     # Python's own hook for this, which the types do not list
     queues.Queue._on_queue_feeder_error = staticmethod(_end_unheard)  # type: ignore[attr-defined]
 

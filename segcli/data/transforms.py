@@ -4,9 +4,6 @@ import os
 import warnings
 from typing import Any
 
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # albumentations must not contact its server
-
-import albumentations as A
 import cv2
 import numpy as np
 
@@ -14,6 +11,16 @@ from segcli.core.errors import ConfigError, nearest
 from segcli.core.types import Array
 from segcli.data.samples import Sample
 from segcli.data.settings import VOLUME_KEYS, Augmentation
+
+_stated = os.environ.get("NO_ALBUMENTATIONS_UPDATE")
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # albumentations contacts its server when it is imported
+
+import albumentations as A  # noqa: E402 - below the switch
+
+if _stated is None:
+    del os.environ["NO_ALBUMENTATIONS_UPDATE"]
+else:
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = _stated
 
 __all__ = ["Augmenter"]
 

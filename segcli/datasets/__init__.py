@@ -23,9 +23,11 @@ from segcli.data.splits import Division
 from segcli.files import Add, open_picture
 from segcli.files.png import PNG
 
-__all__ = ["SPLITS", "Layout", "divided_subjects", "scale_mistake"]
+__all__ = ["IN_MEMORY", "SPLITS", "Layout", "divided_subjects", "scale_mistake"]
 
 SPLITS = ("train", "val", "test")
+IN_MEMORY = Path("<array>")
+"""Stands for an image in memory where messages name its file."""
 
 
 class Layout(ABC):
@@ -310,6 +312,14 @@ class Layout(ABC):
             DataError: The image has the wrong channels, or this layout cannot read parts.
         """
         raise DataError(f"`{path}` cannot be read in parts with `format: {self.spec.format}`")
+
+    def of_array(self, pixels: Array) -> list[Sample]:
+        """Convert an image in memory, `(*S, C)`, as one of a file; a layout of crops gives each crop.
+
+        Raises:
+            DataError: The image has the wrong channels.
+        """
+        return [Sample(self.converted(pixels, IN_MEMORY))]
 
     @abstractmethod
     def size(self, case: Case) -> tuple[int, ...]:

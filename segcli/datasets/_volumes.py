@@ -225,6 +225,10 @@ class Volumes(Layout):
                 part.replace(target)
         self._collected.clear()
 
+    def as_stored(self, answer: Array) -> Array:
+        """Return the number of the structure in each voxel."""
+        return self.labels(answer)
+
     def labels(self, answer: Array) -> Array:
         """Write the number of the structure in each voxel, like the label files of this data set."""
         if answer.ndim == 3:

@@ -6,7 +6,6 @@ of its sample. Finding cases reads only headers; reading a crop opens only its s
 
 from collections.abc import Iterator, Sequence
 from functools import cache, cached_property
-from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -26,7 +25,8 @@ from segcli.data.settings import DatasetSpec
 from segcli.data.slices import SliceStacks
 from segcli.data.split_settings import ShareSettings
 from segcli.data.splits import Division, divide
-from segcli.datasets import Layout
+from segcli.datasets import IN_MEMORY, Layout
+from segcli.datasets._crops import padded, windows
 from segcli.datasets._sample_faults import mask_faults, mixed_bits, sample_faults
 from segcli.datasets._sample_table import SampleTable, classes_in, refuse_other_classes, table_and_columns
 from segcli.datasets._small import COUNTS, volume
@@ -263,18 +263,8 @@ class TIFFVolumes(Layout):
         return self.crop
 
     def _windows(self, size: tuple[int, ...]) -> list[Window]:
-        """Cut a volume into crops: as many as fit side by side inside the margin, centred, but at least one."""
-        axes = []
-        for length, margin, crop in zip(size, self.margin, self.crop, strict=True):
-            room = max(length - 2 * margin, 1)
-            first = min(margin, max(length - 1, 0) // 2)
-            if room <= crop:
-                axes.append([slice(first, first + room)])
-                continue
-            count = room // crop
-            start = first + (room - count * crop) // 2
-            axes.append([slice(start + crop * i, start + crop * (i + 1)) for i in range(count)])
-        return list(product(*axes))
+        """Cut a volume into crops."""
+        return windows(size, self.margin, self.crop)
 
     # ---- reading
 
@@ -294,10 +284,25 @@ class TIFFVolumes(Layout):
         voxels = self.stacks.voxels(case.image, window)
         if self.config.apply_mask:
             voxels = np.where(self._mask(case, stack.size, window), voxels, 0).astype(voxels.dtype)
+        return self._crop_of(voxels)
+
+    def _crop_of(self, voxels: Array) -> Sample:
         if self.config.intensity_range is not None:
             low, high = self.config.intensity_range
             voxels = np.clip((voxels.astype(np.float32) - low) / np.float32(high - low), 0.0, 1.0)
-        return Sample(_padded(voxels, self.crop)[..., None])
+        return Sample(padded(voxels, self.crop)[..., None])
+
+    def of_array(self, pixels: Array) -> list[Sample]:
+        """Cut a volume in memory into crops."""
+        if pixels.shape[-1] != 1:
+            message = f"`{IN_MEMORY}` has {pixels.shape[-1]} channels, but `tiff_volumes` are grey slices"
+            raise DataError(message, hint="give one channel")
+        if self.config.apply_mask:
+            message = f"`{IN_MEMORY}` has no mask, but `apply_mask` is set"
+            raise DataError(message, hint="use `segcli predict` on the folder of the sample")
+        voxels = pixels[..., 0]
+        voxels = voxels if voxels.dtype in (np.uint8, np.uint16, np.int16) else voxels.astype(np.float32)
+        return [self._crop_of(voxels[window]) for window in self._windows(voxels.shape)]
 
     def _mask(self, case: Case, size: tuple[int, ...], window: Window) -> Array:
         if case.label is None:
@@ -390,11 +395,3 @@ def _classes_of_table(values: dict[str, Any]) -> tuple[list[dict[str, str]], lis
         message = f"`{table}` {named}, but a classification tells at least two apart"
         return [], [(blamed, message, f"write the class of each sample into the column `{columns[1]}`")]
     return [{"name": name} for name in (chosen if isinstance(chosen, list) else found)], []
-
-
-def _padded(voxels: Array, size: tuple[int, ...]) -> Array:
-    """Pad voxels on both sides to the size of a crop, with the smallest value."""
-    widths = [
-        ((want - have) // 2, want - have - (want - have) // 2) for have, want in zip(voxels.shape, size, strict=True)
-    ]
-    return np.pad(voxels, widths, constant_values=voxels.min()) if any(map(any, widths)) else voxels

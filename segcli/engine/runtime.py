@@ -20,6 +20,7 @@ from torch import Tensor
 from segcli import __version__
 from segcli.core.errors import DeviceError, DeviceMemoryError
 from segcli.core.platform import GPU_DRIVERS
+from segcli.core.process import is_command_line
 from segcli.core.processor import has_fast_bf16, processor_kind
 
 __all__ = [
@@ -220,7 +221,7 @@ def environment(device: torch.device, *, precision: str, seed: int, data: dict[s
         "threads": torch.get_num_threads(),
         "precision": precision,
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "command_line": ["segcli", *sys.argv[1:]],
+        "command_line": ["segcli", *sys.argv[1:]] if is_command_line() else ["python", *sys.argv],
         "working_folder": str(Path.cwd()),
         "git": _git_state(),
         "seed": seed,

@@ -10,6 +10,7 @@ from typing import Any
 
 from segcli.core.errors import Stopped
 from segcli.core.platform import HANGUP, STOPPING, interrupt_main
+from segcli.core.process import is_command_line
 
 __all__ = ["StopSignal"]
 
@@ -27,9 +28,14 @@ class StopSignal:
 
     Other packages may catch `Stopped` and go on, or turn it into an error of their own. Therefore it is raised again
     until it leaves this context, and whatever leaves the context after it becomes `Stopped`.
+
+    Args:
+        handles: Install signal handlers for as long as the work takes; default: only where a command runs, because a
+            library leaves the signals of a program alone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, handles: bool | None = None) -> None:
+        self.handles = is_command_line() if handles is None else handles
         self.signum: int | None = None
         self.deferred = False
         self._say: Callable[[str], None] | None = None
@@ -42,7 +48,7 @@ class StopSignal:
         self._over = threading.Event()
 
     def __enter__(self) -> "StopSignal":
-        if threading.current_thread() is threading.main_thread():
+        if self.handles and threading.current_thread() is threading.main_thread():
             self._terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
             self._unraisable, sys.unraisablehook = sys.unraisablehook, self._show_unraisable
             for signum in STOPPING:

@@ -12,7 +12,7 @@ import segcli
 PACKAGE = Path(segcli.__file__).parent
 ORDER = (
     {"testing"},
-    {"cli"},
+    {"cli", "api"},
     {"commands"},
     {"report"},
     {"vram"},

@@ -7,13 +7,17 @@ import sys
 import pytest
 
 from segcli.core import heap
+from segcli.core.process import command_line
 
 FAULTS = """
 import ctypes, resource
 from segcli.core.heap import keep_freed_memory
+from segcli.core.process import command_line
 
+assert not keep_freed_memory()
 if {keep}:
-    assert keep_freed_memory()
+    with command_line():
+        assert keep_freed_memory()
 library, size = ctypes.CDLL(None), 48 * 2**20
 library.malloc.restype = ctypes.c_void_p
 for step in range(16):
@@ -39,13 +43,15 @@ def test_large_blocks_are_not_fetched_from_the_system_again():
 
 def test_another_system_is_left_alone(monkeypatch):
     monkeypatch.setattr(heap, "LINUX", False)
-    assert heap.keep_freed_memory() is False
+    with command_line():
+        assert heap.keep_freed_memory() is False
 
 
 def test_a_c_library_without_the_setting_is_left_alone(monkeypatch):
     monkeypatch.setattr(heap, "LINUX", True)
     monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: object())
-    assert heap.keep_freed_memory() is False
+    with command_line():
+        assert heap.keep_freed_memory() is False
 
 
 def test_training_on_a_cpu_keeps_it(run_cli, tiny, monkeypatch):

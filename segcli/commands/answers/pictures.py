@@ -141,7 +141,7 @@ class PictureAnswers(PixelAnswers):
         self, paths: dict[str, Path], source: Path, image: Array, prediction: Prediction
     ) -> dict[str, float]:
         task = self.parts.task
-        answer = task.decided(prediction.probs, self.parts.inference.threshold, prediction.inside)
+        answer = self.parts.decided(prediction)
         pictures: dict[str, Callable[[], Array]] = {
             "mask": lambda: self.parts.layout.as_stored(answer),
             **task.pictures(answer),
@@ -174,7 +174,7 @@ class PictureAnswers(PixelAnswers):
             for kind in [kind for kind in ORDER[::-1] if kind in paths and kind != "mask"]:
                 add[kind] = stack.enter_context(create(paths[kind], size, np.uint16))
             for rows, prediction in found.bands:
-                answer = task.decided(prediction.probs, self.parts.inference.threshold, prediction.inside)
+                answer = self.parts.decided(prediction)
                 add["mask"](self.parts.layout.as_stored(answer))
                 if "probability" in add:
                     add["probability"](_probability(prediction))

@@ -96,7 +96,7 @@ class VolumeAnswers(PixelAnswers):
                     values = parts.layout.writing_values(paths[kind], case, pixels.size, channels)
                     add[kind] = stack.enter_context(values)
                 for rows, prediction in found.bands:
-                    answer = parts.task.decide(prediction.probs, parts.inference.threshold)
+                    answer = parts.decided(prediction)
                     add_answer(answer)
                     tally.add(answer, prediction)
                     if slices is not None:
@@ -124,16 +124,17 @@ class VolumeAnswers(PixelAnswers):
     def _presence(self, case: Case, tally: "_Tally") -> dict[str, Any]:
         spacing = self.parts.layout.input_spacing(case)
         size, unit = (1.0, "voxels") if spacing is None else (float(np.prod(spacing)), "mm³")
-        present = tally.voxels > 0 if tally.present is None else tally.present & (tally.voxels > 0)
+        assert tally.last is not None
+        present, certainty = tally.last.there(tally.voxels > 0), tally.last.certainty
         return {
             "case": case.id,
             "file": str(case.image),
             "structures": {
                 name: {
-                    "present": bool(there),
+                    "present": there,
                     "volume": float(count) * size,
                     "unit": unit,
-                    **{key: float(values[index]) for key, values in tally.certainty.items()},
+                    **{key: float(values[index]) for key, values in certainty.items()},
                 }
                 for index, (name, there, count) in enumerate(
                     zip(self.parts.task.classes, present, tally.voxels, strict=True)
@@ -150,8 +151,8 @@ class _Tally:
         self.overlaps = parts.layout.overlaps
         self.voxels = np.zeros(len(parts.task.classes), np.int64)
         """Voxels of each structure."""
-        self.present: Array | None = None
-        self.certainty: dict[str, Array] = {}
+        self.last: Prediction | None = None
+        """Prediction of the last planes; what it tells of presence is about the whole case."""
         self._shares: dict[str, float] = {}
         self._planes = 0
 
@@ -162,7 +163,7 @@ class _Tally:
         self._planes += len(answer)
         if self.overlaps:
             self.voxels += answer.reshape(-1, answer.shape[-1]).sum(axis=0, dtype=np.int64)
-        self.present, self.certainty = prediction.present, prediction.certainty
+        self.last = prediction
 
     def shares(self) -> dict[str, float]:
         """Return the share of the voxels of each class."""

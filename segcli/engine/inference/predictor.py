@@ -115,6 +115,15 @@ class Prediction:
             spread = _entropy(self.every[0], exclude=self.exclude)
         return self._within(np.clip(spread, 0.0, 1.0))
 
+    def there(self, has_voxels: Mask) -> list[bool]:
+        """Tell which structures are there: the network judges them present, and they have a voxel.
+
+        Args:
+            has_voxels: True for each structure with a voxel, `(K)`.
+        """
+        there: list[bool] = (has_voxels if self.present is None else self.present & has_voxels).tolist()
+        return there
+
     def _within(self, values: Array) -> Array:
         return values if self.inside is None else values * self.inside
 
@@ -165,6 +174,10 @@ class Predictor:
         settings, inside = self.inference, None if field is None else field.inside
         probs = self.task.cleaned(found.probs, settings.postprocess, settings.threshold, inside)
         return replace(found, probs=probs, inside=inside)
+
+    def decided(self, found: Prediction) -> Array:
+        """Decide for each pixel as `Task.decide`, with nothing outside the field of view."""
+        return self.task.decided(found.probs, self.inference.threshold, found.inside)
 
     def of_whole(self, sample: Sample) -> Array:
         """Predict the class probabilities `(K)` of a whole image, without tiles."""
