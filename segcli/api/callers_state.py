@@ -12,7 +12,10 @@ __all__ = ["callers_state"]
 
 @contextmanager
 def callers_state() -> Iterator[None]:
-    """Restore the random generators of Python, NumPy and PyTorch, and the threads of PyTorch, after the work."""
+    """Restore the random generators of Python, NumPy and PyTorch, and the threads of PyTorch, after the work.
+
+    Libraries draw random numbers when they are imported; the work imports them.
+    """
     cpu, threads = torch.device("cpu"), torch.get_num_threads()
     before = random_state(cpu)
     on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None

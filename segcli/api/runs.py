@@ -38,10 +38,13 @@ def check(run: Run, *, listener: Listener | None = None) -> Checked:
         run: The run.
         listener: Receives progress and messages.
     """
-    from segcli.commands.data import check_data
+    from segcli.api.callers_state import callers_state
     from segcli.engine.events import Silent
 
-    return check_data(run.dataset, run, listener=listener or Silent())
+    with callers_state():
+        from segcli.commands.data import check_data
+
+        return check_data(run.dataset, run, listener=listener or Silent())
 
 
 def train(
@@ -65,11 +68,12 @@ def train(
     """
     from segcli.api.callers_state import callers_state
     from segcli.api.interrupts import interruptible
-    from segcli.commands.train import train as command
     from segcli.engine.events import Silent
 
     hears = listener or Silent()
     with callers_state():
+        from segcli.commands.train import train as command
+
         return interruptible(
             lambda stop: command(run, overwrite=overwrite, listener=hears, stop=stop), handle_signals=handle_signals
         )
@@ -99,11 +103,12 @@ def resume(
     from segcli.api.callers_state import callers_state
     from segcli.api.interrupts import interruptible
     from segcli.api.named import located, paths
-    from segcli.commands.train import resume as command
     from segcli.engine.events import Silent
 
     there, files, hears = located(run), paths(model_files), listener or Silent()
     with callers_state():
+        from segcli.commands.train import resume as command
+
         return interruptible(
             lambda stop: command(there, overrides, model_files=files, listener=hears, stop=stop),
             handle_signals=handle_signals,
@@ -141,11 +146,12 @@ def evaluate(
     """
     from segcli.api.callers_state import callers_state
     from segcli.api.named import as_path, located, paths, refuse_wrong_share
-    from segcli.commands.evaluate import BEST_ON_VAL, evaluate_run
     from segcli.engine.events import Silent
 
-    refuse_wrong_share("threshold", None if threshold == BEST_ON_VAL else threshold)
+    refuse_wrong_share("threshold", None if threshold == "best-on-val" else threshold)
     with callers_state():
+        from segcli.commands.evaluate import evaluate_run
+
         return evaluate_run(
             located(run, checkpoint),
             split=split,
@@ -196,20 +202,21 @@ def export(
     """
     from segcli.api.callers_state import callers_state
     from segcli.api.named import as_path, located, paths
-    from segcli.commands.export import ExportOptions
-    from segcli.commands.export import export as command
     from segcli.engine.events import Silent
 
-    options = ExportOptions(
-        format=format,
-        out=None if out is None else as_path(out),
-        half=half,
-        int8=int8,
-        bake=bake,
-        tolerance=tolerance,
-        max_dice_loss=max_dice_loss,
-        overwrite=overwrite,
-        model_files=paths(model_files),
-    )
     with callers_state():
+        from segcli.commands.export import ExportOptions
+        from segcli.commands.export import export as command
+
+        options = ExportOptions(
+            format=format,
+            out=None if out is None else as_path(out),
+            half=half,
+            int8=int8,
+            bake=bake,
+            tolerance=tolerance,
+            max_dice_loss=max_dice_loss,
+            overwrite=overwrite,
+            model_files=paths(model_files),
+        )
         return command(located(run, checkpoint), options, overrides=overrides, listener=listener or Silent())

@@ -295,7 +295,7 @@ class TIFFVolumes(Layout):
     def of_array(self, pixels: Array) -> list[Sample]:
         """Cut a volume in memory into crops."""
         if pixels.shape[-1] != 1:
-            message = f"`{IN_MEMORY}` has {pixels.shape[-1]} channels, but `tiff_volumes` are grey slices"
+            message = f"`{IN_MEMORY}` has {pixels.shape[-1]} channels, but a grey volume was expected"
             raise DataError(message, hint="give one channel")
         if self.config.apply_mask:
             message = f"`{IN_MEMORY}` has no mask, but `apply_mask` is set"
