@@ -156,11 +156,11 @@ def test_scores_checks_and_exports_are_those_of_the_commands(run_cli):
     checked = json.loads(run_cli("data", "check", "outputs/experiments/tiny/config.yaml", "--json").out)
     assert segcli.check(run).as_dict() == checked
     assert segcli.evaluate("tiny", checkpoint=1, out="first").epoch == 1
-    exported = segcli.export("tiny", bake=True)
-    assert exported.file == Path("outputs/exports/tiny/tiny_baked.onnx")
+    exported = segcli.export("tiny", format="torchscript", bake=True)
+    assert exported.file == Path("outputs/exports/tiny/tiny_baked.torchscript")
     assert exported.file.exists()
     with pytest.raises(segcli.ConfigError, match="exists"):
-        segcli.export("tiny", bake=True)
+        segcli.export("tiny", format="torchscript", bake=True)
     with pytest.raises(segcli.ConfigError, match=r"`threshold=2` is not a number from 0 to 1"):
         segcli.evaluate("tiny", threshold=2)
 
