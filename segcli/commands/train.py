@@ -21,7 +21,7 @@ from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, DataError
 from segcli.core.files import read_keys, shown, write_yaml
 from segcli.data.fingerprint import summary
-from segcli.engine.checkpoint import read_checkpoint
+from segcli.engine.checkpoint import Checkpoint, read_checkpoint
 from segcli.engine.events import Listener, Noting
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import environment
@@ -183,12 +183,7 @@ def resume(
             raise CheckpointError(f"no run folder `{folder.path}`")
         _refuse_stray(located)
         stack.enter_context(folder.locked())
-        if located.checkpoint is not None:
-            checkpoint, path = read_checkpoint(located.checkpoint), located.checkpoint
-        else:
-            checkpoint, path, warnings = folder.newest()
-            for warning in warnings:
-                listener.warn(warning)
+        checkpoint, path = _chosen_checkpoint(located, folder, listener)
         snapshot = Snapshot.from_checkpoint(checkpoint)
         permit = CodePermit(model_files, listener.notice)
         # of the training before, only values are compared: a file that changed since then may be taken as it is
@@ -219,6 +214,16 @@ def resume(
         tell_of_other_keys(before, trainer)
         _describe(trainer, now | {key: began[key] for key in ("command_line", "working_folder") if key in began})
         return _fitted(trainer, notes)
+
+
+def _chosen_checkpoint(located: Located, folder: RunFolder, listener: Listener) -> tuple[Checkpoint, Path]:
+    """Read the checkpoint that the user named, or the newest intact one."""
+    if located.checkpoint is not None:
+        return read_checkpoint(located.checkpoint), located.checkpoint
+    checkpoint, path, warnings = folder.newest()
+    for warning in warnings:
+        listener.warn(warning)
+    return checkpoint, path
 
 
 def _refuse_stray(located: Located) -> None:

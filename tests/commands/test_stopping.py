@@ -82,7 +82,7 @@ def test_an_exporter_that_catches_the_stop_cannot_keep_it(
 
 @pytest.mark.parametrize("ends", ["normally", "with an error"])
 def test_what_leaves_after_a_swallowed_stop_is_the_stop(ends):
-    with pytest.raises(Stopped) as caught, StopSignal():  # noqa: PT012 - what happens within is the test
+    with pytest.raises(Stopped) as caught, StopSignal(handles=True):  # noqa: PT012 - what happens within is the test
         swallowed(signal.SIGTERM)
         if ends != "normally":
             raise ValueError
@@ -91,7 +91,7 @@ def test_what_leaves_after_a_swallowed_stop_is_the_stop(ends):
 
 def test_cleaning_up_is_not_interrupted_by_the_repetition():
     done = []
-    with pytest.raises(Stopped), StopSignal():  # noqa: PT012
+    with pytest.raises(Stopped), StopSignal(handles=True):  # noqa: PT012
         try:
             signal.raise_signal(signal.SIGINT)
         finally:
@@ -101,7 +101,7 @@ def test_cleaning_up_is_not_interrupted_by_the_repetition():
 
 
 def test_no_signal_comes_after_the_end():
-    with pytest.raises(Stopped), StopSignal():
+    with pytest.raises(Stopped), StopSignal(handles=True):
         signal.raise_signal(signal.SIGINT)
     time.sleep(0.4)
 

@@ -18,7 +18,7 @@ def test_the_first_signal_is_answered_at_once_and_the_second_stops_at_once(signu
     said, reached = [], []
 
     def work():
-        with StopSignal() as stop:
+        with StopSignal(handles=True) as stop:
             stop.defer(said.append)
             stop.raise_if_asked()
             os.kill(os.getpid(), signum)

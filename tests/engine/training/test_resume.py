@@ -259,7 +259,7 @@ def test_a_run_whose_terminal_is_closed_saves_and_goes_on_later(tiny, workplace)
 def test_a_hangup_that_nohup_ignores_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with StopSignal() as stop:
+        with StopSignal(handles=True) as stop:
             assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
             os.kill(os.getpid(), signal.SIGHUP)
         assert stop.signum is None
