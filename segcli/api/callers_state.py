@@ -18,7 +18,7 @@ def callers_state() -> Iterator[None]:
     """
     cpu, threads = torch.device("cpu"), torch.get_num_threads()
     before = random_state(cpu)
-    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
     try:
         yield
     finally:

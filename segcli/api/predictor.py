@@ -63,8 +63,7 @@ class Predictor:
             raise ConfigError(f"`tile={tile}` is too small", hint=f"give {SMALLEST_TILE} or more")
         if fov not in ("auto", "none", None):
             raise ConfigError(f"`fov={fov!r}` is not `auto`, `none` or None", hint="give a mask to `predict` instead")
-        several = isinstance(source, Sequence) and not isinstance(source, str)
-        sources: Sequence[Any] = source if several else [source]
+        sources: Sequence[AnyRun] = [source] if isinstance(source, str) or not isinstance(source, Sequence) else source
         if not sources:
             raise ConfigError("no network to predict with", hint="name a run")
         overrides = Overrides(threshold=threshold, tile=tile, tta=tta)

@@ -160,7 +160,8 @@ class ArrayPredictor:
 
 
 def _there(found: engine.Prediction, structures: Mask) -> list[bool]:
-    return found.there(structures.reshape(len(structures), -1).any(axis=1))
+    has_voxels: Mask = np.array([mask.any() for mask in structures])
+    return found.there(has_voxels)
 
 
 def _channels_last(pixels: Array, ndim: int) -> Array:

@@ -197,8 +197,7 @@ def resume(
         if run.folder.absolute() != folder.path.absolute():  # the folder was moved
             run = run.model_copy(update={"output": run.output.model_copy(update={"dir": folder.path})})
         warn_of_edited_config(folder, snapshot, run, listener)
-        position = snapshot.progress
-        listener.notice(f"resuming from `{path}`: epoch {position.epoch + 1}, batch {position.batch + 1}")
+        listener.notice(f"resuming from `{path}`: {_place(snapshot)}")
         began = read_keys(folder.environment)
         set_threads_back(began, listener)
         trainer = open_session(run, folder, listener, stop, resumed=True)
@@ -224,6 +223,10 @@ def _chosen_checkpoint(located: Located, folder: RunFolder, listener: Listener) 
     for warning in warnings:
         listener.warn(warning)
     return checkpoint, path
+
+
+def _place(snapshot: Snapshot) -> str:
+    return f"epoch {snapshot.progress.epoch + 1}, batch {snapshot.progress.batch + 1}"
 
 
 def _refuse_stray(located: Located) -> None:
