@@ -72,15 +72,28 @@ def check_components(document: Document) -> None:
             continue
         if each.registry.read_as(each.name) == canonical:
             document.read_as(each.name, canonical)
-        if each.registry is LOSSES and losses.setdefault(canonical, each.name) != each.name:
-            message = f"is the loss `{canonical}`, as `{losses[canonical]}` is"
-            document.problems.append(document.problem(each.name_loc, message, "remove one of the two"))
-            continue  # it would replace the first
+        if each.registry is LOSSES and _is_taken(document, each, canonical, losses):
+            continue
         each.rename(document, canonical)
         document.problems += _check_own_keys(document, each, kind)
     training = document.values.get("training")
     if isinstance(training, dict):
         _rename_monitored(document, training.get("early_stopping"))
+
+
+def _is_taken(document: Document, each: Chosen, canonical: str, first: dict[str, str]) -> bool:
+    """Blame a part of the loss that is in the loss under another name, too: one would replace the other."""
+    names = document.values["training"]["loss"]
+    other = first.setdefault(canonical, each.name)
+    if other != each.name:
+        place = each.name_loc
+    elif canonical != each.name and canonical in names:
+        place, other = (*each.name_loc[:-1], canonical), each.name
+    else:
+        return False
+    message = f"is the loss `{canonical}`, as `{other}` is"
+    document.problems.append(document.problem(place, message, "remove one of the two"))
+    return True
 
 
 def _rename_monitored(document: Document, stopping: Any) -> None:

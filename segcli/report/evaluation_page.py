@@ -173,7 +173,7 @@ def _metrics(result: Evaluated) -> Markup:
             entry.scope,
             number(entry.mean),
             number(entry.pooled),
-            images_behind(entry),
+            entry.num_images if images_behind(entry) != "-" else "-",
         ]
         for entry in result.scores
     ]

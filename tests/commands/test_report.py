@@ -44,7 +44,7 @@ def holds_summary(page, folder):
         assert equal(table.value(name, "value"), value)
         assert table.text(name, "scope") == summary["scope"][name]
         assert equal(table.value(name, "over all"), summary["over_all_pixels"][name])
-        assert table.value(name, "images") == summary["num_defined"][name]
+        assert table.value(name, "images") == (summary["num_defined"][name] or None)
         interval = summary["confidence_intervals"].get(name)
         told = f"{interval['low']:,.4f} to {interval['high']:,.4f}" if interval else "\N{EN DASH}"
         assert table.text(name, "95 % interval") == told or max(interval.values()) >= 1000
