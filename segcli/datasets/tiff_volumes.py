@@ -6,7 +6,6 @@ of its sample. Finding cases reads only headers; reading a crop opens only its s
 
 from collections.abc import Iterator, Sequence
 from functools import cache, cached_property
-from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -27,6 +26,7 @@ from segcli.data.slices import SliceStacks
 from segcli.data.split_settings import ShareSettings
 from segcli.data.splits import Division, divide
 from segcli.datasets import Layout
+from segcli.datasets._crops import MUCH, Cut, Window, much_padding, padded, padding_share, proposed_crop, windows
 from segcli.datasets._sample_faults import mask_faults, mixed_bits, sample_faults
 from segcli.datasets._sample_table import SampleTable, classes_in, refuse_other_classes, table_and_columns
 from segcli.datasets._small import COUNTS, volume
@@ -36,7 +36,6 @@ __all__ = ["TIFFVolumes"]
 
 Size3 = Annotated[list[Positive], Field(min_length=3, max_length=3)]
 Margin = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=3, max_length=3)]
-Window = tuple[slice, ...]
 
 
 class SampleSplit(ShareSettings):
@@ -263,18 +262,18 @@ class TIFFVolumes(Layout):
         return self.crop
 
     def _windows(self, size: tuple[int, ...]) -> list[Window]:
-        """Cut a volume into crops: as many as fit side by side inside the margin, centred, but at least one."""
-        axes = []
-        for length, margin, crop in zip(size, self.margin, self.crop, strict=True):
-            room = max(length - 2 * margin, 1)
-            first = min(margin, max(length - 1, 0) // 2)
-            if room <= crop:
-                axes.append([slice(first, first + room)])
-                continue
-            count = room // crop
-            start = first + (room - count * crop) // 2
-            axes.append([slice(start + crop * i, start + crop * (i + 1)) for i in range(count)])
-        return list(product(*axes))
+        return windows(size, self.margin, self.crop)
+
+    def before_cropping(self, case: Case) -> Cut:
+        """Return the size of the sample, and the size of its part in a crop."""
+        assert case.index is not None
+        size = self.stacks.of(case.image).size
+        return size, tuple(each.stop - each.start for each in self._windows(size)[case.index])
+
+    def proposed_crop(self, cases: Sequence[Case]) -> tuple[int, ...] | None:
+        """Propose a `crop_size` near the median size of the samples if most of the present crops is padding."""
+        cuts = [self.before_cropping(case) for case in cases]
+        return proposed_crop(cuts, self.margin) if padding_share(cuts, self.crop) > MUCH else None
 
     # ---- reading
 
@@ -297,7 +296,17 @@ class TIFFVolumes(Layout):
         if self.config.intensity_range is not None:
             low, high = self.config.intensity_range
             voxels = np.clip((voxels.astype(np.float32) - low) / np.float32(high - low), 0.0, 1.0)
-        return Sample(_padded(voxels, self.crop)[..., None])
+        return Sample(padded(voxels, self.crop)[..., None])
+
+    def counted(self, case: Case) -> Sample:
+        """Read one crop for statistics: neither padding nor voxels that the mask hides count."""
+        sample = self.read(case)
+        window = self._windows(self.stacks.of(case.image).size)[case.index or 0]
+        inside = np.ones([each.stop - each.start for each in window], np.uint8)
+        if self.config.apply_mask:
+            inside &= self._mask(case, self.stacks.of(case.image).size, window)
+        sample.maps = {"valid": padded(inside, self.crop, 0)}
+        return sample
 
     def _mask(self, case: Case, size: tuple[int, ...], window: Window) -> Array:
         if case.label is None:
@@ -348,8 +357,11 @@ class TIFFVolumes(Layout):
             )
 
     def compared(self, splits: Sequence[str]) -> Iterator[Finding]:
-        """Report slices that are coded in different ways, or declare 0 as white."""
+        """Report slices that are coded in different ways or declare 0 as white, and crops that are mostly padding."""
         yield from self.stacks.findings()
+        if "train" in splits:
+            cuts = [self.before_cropping(case) for case in self.all_cases("train")]
+            yield from much_padding(cuts, self.crop, self.margin)
 
     def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:
         """Decode a crop, and check its contents."""
@@ -390,11 +402,3 @@ def _classes_of_table(values: dict[str, Any]) -> tuple[list[dict[str, str]], lis
         message = f"`{table}` {named}, but a classification tells at least two apart"
         return [], [(blamed, message, f"write the class of each sample into the column `{columns[1]}`")]
     return [{"name": name} for name in (chosen if isinstance(chosen, list) else found)], []
-
-
-def _padded(voxels: Array, size: tuple[int, ...]) -> Array:
-    """Pad voxels on both sides to the size of a crop, with the smallest value."""
-    widths = [
-        ((want - have) // 2, want - have - (want - have) // 2) for have, want in zip(voxels.shape, size, strict=True)
-    ]
-    return np.pad(voxels, widths, constant_values=voxels.min()) if any(map(any, widths)) else voxels
