@@ -134,5 +134,13 @@ def _weighted(run: Run, part: LossPart, listener: Listener, *, keep: bool) -> Lo
 
 def _cache_file(run: Run, cases: Sequence[Case], kind: str) -> Path:
     """Name the file that keeps numbers measured on cases: other data or keys of the data set have another file."""
-    digest = hashlib.sha256(f"{run.dataset.model_dump_json()}|{fingerprint(cases)['digest']}".encode()).hexdigest()[:16]
+    known = [run.dataset.model_dump_json(), fingerprint(cases)["digest"], *_states(cases)]
+    digest = hashlib.sha256("|".join(known).encode()).hexdigest()[:16]
     return (run.data.cache_dir or Path("outputs") / "cache") / f"{kind}_{digest}.json"
+
+
+def _states(cases: Sequence[Case]) -> list[str]:
+    """List size and time of all files of the cases: a fingerprint reads only parts of large files."""
+    paths = dict.fromkeys(path for case in cases for path in (case.image, case.label, case.fov) if path is not None)
+    files = (file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path]))
+    return [f"{state.st_size} {state.st_mtime_ns}" for state in map(Path.stat, files)]
