@@ -9,7 +9,7 @@ import numpy as np
 from segcli.core.types import Array
 from segcli.data.checks import Finding
 
-__all__ = ["MUCH", "Cut", "Window", "much_padding", "padded", "padding_share", "proposed_crop", "windows"]
+__all__ = ["Cut", "Window", "better_crop", "much_padding", "padded", "windows"]
 
 Window = tuple[slice, ...]
 Cut = tuple[tuple[int, ...], tuple[int, ...]]
@@ -50,46 +50,51 @@ def padded(voxels: Array, size: tuple[int, ...], value: int | None = None) -> Ar
     return np.pad(voxels, widths, constant_values=voxels.min() if value is None else value)
 
 
-def padding_share(cuts: Sequence[Cut], crop: tuple[int, ...]) -> float:
+def _padding_share(cuts: Sequence[Cut], crop: tuple[int, ...]) -> float:
     """Compute the share of the voxels of all crops that are padding; 0 without crops.
 
     Example:
-        >>> padding_share([((4, 8), (4, 8)), ((8, 8), (8, 8))], (8, 8))
+        >>> _padding_share([((4, 8), (4, 8)), ((8, 8), (8, 8))], (8, 8))
         0.25
     """
     total = len(cuts) * math.prod(crop)
     return 1.0 - sum(math.prod(part) for _, part in cuts) / total if total else 0.0
 
 
-def proposed_crop(cuts: Sequence[Cut], margin: tuple[int, ...]) -> tuple[int, ...]:
-    """Propose the size of the crops: along each axis the median length within the margin, in steps of 4.
-
-    Args:
-        cuts: Each crop; one at least.
-        margin: Voxels that are cut off at each end of each axis.
+def _near_median(cuts: Sequence[Cut], crop: tuple[int, ...], margin: tuple[int, ...]) -> tuple[int, ...]:
+    """Propose a smaller size of the crops: the median length within the margin, in steps of 4, along each axis.
 
     Example:
-        >>> proposed_crop([(size, size) for size in [(16, 24, 24), (17, 23, 40), (18, 27, 26)]], (0, 0, 1))
-        (16, 24, 24)
+        >>> _near_median([(size, size) for size in [(16, 24, 24), (17, 23, 99), (18, 27, 90)]], (20, 40, 40), (0, 0, 1))
+        (16, 24, 40)
     """
     inside = np.array([[max(n - 2 * cut, 1) for n, cut in zip(size, margin, strict=True)] for size, _ in cuts])
-    return tuple(int(middle) // STEP * STEP or int(middle) for middle in np.median(inside, axis=0))
+    steps = [int(middle) // STEP * STEP or int(middle) for middle in np.median(inside, axis=0)]
+    return tuple(min(pair) for pair in zip(steps, crop, strict=True))
+
+
+def better_crop(cuts: Sequence[Cut], crop: tuple[int, ...], margin: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Propose another size of the crops if more than 40 % of their voxels are padding; None if they fit.
+
+    Args:
+        cuts: Each crop.
+        crop: Present size of the crops.
+        margin: Voxels that are cut off at each end of each axis.
+    """
+    return _near_median(cuts, crop, margin) if _padding_share(cuts, crop) > MUCH else None
 
 
 def much_padding(cuts: Sequence[Cut], crop: tuple[int, ...], margin: tuple[int, ...]) -> Iterator[Finding]:
     """Report crops that hold mostly padding, with a size that fits the volumes.
 
-    Args:
-        cuts: Each crop.
-        crop: Size of the crops.
-        margin: As in `proposed_crop`.
+    Arguments as of `better_crop`.
     """
-    share = padding_share(cuts, crop)
-    if share <= MUCH:
+    better = better_crop(cuts, crop, margin)
+    if better is None:
         return
     middle = "x".join(str(int(length)) for length in np.median([whole for whole, _ in cuts], axis=0))
     message = (
-        f"{share:.0%} of the voxels of the crops are padding: `crop_size: {list(crop)}` is larger than most samples, "
-        f"whose median size is {middle}"
+        f"{_padding_share(cuts, crop):.0%} of the voxels of the crops are padding: `crop_size: {list(crop)}` is larger "
+        f"than most samples, whose median size is {middle}"
     )
-    yield Finding("much_padding", "warning", None, message, f"set `crop_size: {list(proposed_crop(cuts, margin))}`")
+    yield Finding("much_padding", "warning", None, message, f"set `crop_size: {list(better)}`")

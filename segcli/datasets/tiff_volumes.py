@@ -26,7 +26,7 @@ from segcli.data.slices import SliceStacks
 from segcli.data.split_settings import ShareSettings
 from segcli.data.splits import Division, divide
 from segcli.datasets import Layout
-from segcli.datasets._crops import MUCH, Cut, Window, much_padding, padded, padding_share, proposed_crop, windows
+from segcli.datasets._crops import Cut, Window, better_crop, much_padding, padded, windows
 from segcli.datasets._sample_faults import mask_faults, mixed_bits, sample_faults
 from segcli.datasets._sample_table import SampleTable, classes_in, refuse_other_classes, table_and_columns
 from segcli.datasets._small import COUNTS, volume
@@ -266,14 +266,12 @@ class TIFFVolumes(Layout):
 
     def before_cropping(self, case: Case) -> Cut:
         """Return the size of the sample, and the size of its part in a crop."""
-        assert case.index is not None
         size = self.stacks.of(case.image).size
-        return size, tuple(each.stop - each.start for each in self._windows(size)[case.index])
+        return size, tuple(each.stop - each.start for each in self._windows(size)[case.index or 0])
 
     def proposed_crop(self, cases: Sequence[Case]) -> tuple[int, ...] | None:
         """Propose a `crop_size` near the median size of the samples if most of the present crops is padding."""
-        cuts = [self.before_cropping(case) for case in cases]
-        return proposed_crop(cuts, self.margin) if padding_share(cuts, self.crop) > MUCH else None
+        return better_crop(list(map(self.before_cropping, cases)), self.crop, self.margin)
 
     # ---- reading
 
@@ -300,11 +298,10 @@ class TIFFVolumes(Layout):
 
     def counted(self, case: Case) -> Sample:
         """Read one crop for statistics: neither padding nor voxels that the mask hides count."""
-        sample = self.read(case)
-        window = self._windows(self.stacks.of(case.image).size)[case.index or 0]
-        inside = np.ones([each.stop - each.start for each in window], np.uint8)
+        sample, (size, part) = self.read(case), self.before_cropping(case)
+        inside = np.ones(part, np.uint8)
         if self.config.apply_mask:
-            inside &= self._mask(case, self.stacks.of(case.image).size, window)
+            inside &= self._mask(case, size, self._windows(size)[case.index or 0])
         sample.maps = {"valid": padded(inside, self.crop, 0)}
         return sample
 
@@ -360,8 +357,7 @@ class TIFFVolumes(Layout):
         """Report slices that are coded in different ways or declare 0 as white, and crops that are mostly padding."""
         yield from self.stacks.findings()
         if "train" in splits:
-            cuts = [self.before_cropping(case) for case in self.all_cases("train")]
-            yield from much_padding(cuts, self.crop, self.margin)
+            yield from much_padding(list(map(self.before_cropping, self.all_cases("train"))), self.crop, self.margin)
 
     def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:
         """Decode a crop, and check its contents."""
