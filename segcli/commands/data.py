@@ -25,7 +25,7 @@ from segcli.data.sources import chunks_left_out
 from segcli.datasets import SPLITS, Layout, divided_subjects, scale_mistake
 from segcli.engine.each_case import each_case
 from segcli.engine.events import Listener
-from segcli.engine.training.session import refusals
+from segcli.engine.training.session import refusals, split_findings
 from segcli.report.results import Checked, SplitDrawn, SplitSummary, Stats
 from segcli.samples import SampleSet
 from segcli.tasks import Task
@@ -70,7 +70,8 @@ def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Lis
         findings += divided_subjects(layout, [entry.split for entry in summaries])
     findings += layout.foreign_links(everything)
     findings += _scale(layout)
-    findings += _left_out(layout)
+    with suppress(DataError):  # reported with the split that cannot be read
+        findings += split_findings(layout)
     findings += [] if run is None else [*refusals(run, layout), *_remarks(run), *fine_tuning_findings(run)]
     findings += _same_content(contents)
     findings += _shares_differ(summaries)
@@ -100,17 +101,6 @@ def _scale(layout: Layout) -> list[Finding]:
     except DataError:
         return []  # reported with the case that cannot be read
     return [] if mistake is None else [Finding("other_scale", "warning", None, *mistake)]
-
-
-def _left_out(layout: Layout) -> list[Finding]:
-    """Find images that are not in the split file."""
-    try:
-        division = layout.division()
-    except DataError:
-        return []  # reported with the split that cannot be read
-    if division is None:
-        return []
-    return [Finding(code, "warning", division.file, *told) for code, *told in division.warnings]
 
 
 def _remarks(run: Run) -> list[Finding]:

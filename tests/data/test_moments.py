@@ -18,10 +18,15 @@ def test_images_are_converted_in_parts_and_the_numbers_are_those_of_numpy(kind, 
     seen = []
     real = Moments._of_pixels
     monkeypatch.setattr(Moments, "_of_pixels", lambda pixels: seen.append(len(pixels)) or real(pixels))
-    parts = [Moments.of(Sample(image, {"valid": inside.astype(np.uint8)})) for image, inside in zip(images, valid)]
+    parts = [
+        Moments.of(Sample(image, {"valid": inside.astype(np.uint8)}))
+        for image, inside in zip(images, valid, strict=True)
+    ]
     found = Moments.of_all(parts)
     top = {np.uint8: 255, np.uint16: 65535}.get(kind, 1)
-    pixels = np.concatenate([image[inside] for image, inside in zip(images, valid)]).astype(np.float64) / top
+    pixels = (
+        np.concatenate([image[inside] for image, inside in zip(images, valid, strict=True)]).astype(np.float64) / top
+    )
     assert max(seen) <= 100
     assert found.count == len(pixels)
     np.testing.assert_allclose(found.mean, pixels.mean(axis=0), rtol=1e-12)

@@ -27,7 +27,7 @@ from segcli.engine.training.trainer import Trainer
 from segcli.engine.weights import with_weights_file
 from segcli.nn.rates import described_rates
 
-__all__ = ["check_parts", "checked_cases", "open_session", "refusals"]
+__all__ = ["check_parts", "checked_cases", "open_session", "refusals", "split_findings"]
 
 
 def open_session(
@@ -167,6 +167,19 @@ def checked_cases(parts: Assembly, splits: Sequence[str], listener: Listener) ->
     return cases
 
 
+def split_findings(layout: Layout) -> list[Finding]:
+    """Find what is probably not meant in a drawn split; folds have other shares than those of the split.
+
+    Raises:
+        DataError: The split cannot be drawn, or its file cannot be used.
+    """
+    division = layout.division()
+    if division is None:
+        return []
+    told = [each for each in division.warnings if each[0] != "far_from_share" or layout.spec.fold is None]
+    return [Finding(code, "warning", division.file, message, hint) for code, message, hint in told]
+
+
 def _divided(layout: Layout, splits: Sequence[str]) -> list[Finding]:
     """Find subjects in two splits; training looks at the test split, too, because that is what its scores are for."""
     if "train" not in splits:
@@ -200,9 +213,8 @@ def _keep_split(parts: Assembly, listener: Listener, *, write: bool) -> None:
     division = parts.layout.division()
     if division is None:
         return
-    for code, message, hint in division.warnings:
-        if code != "far_from_share" or parts.run.dataset.fold is None:  # folds have other shares
-            listener.warn(f"{message} ({hint})")
+    for finding in split_findings(parts.layout):
+        listener.warn(f"{finding.message} ({finding.hint})")
     if write and parts.layout.keeps_split and division.settings.draws and not division.kept:
         try:
             division.write()
