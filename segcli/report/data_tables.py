@@ -134,7 +134,7 @@ def _proposed(result: Stats) -> Iterator[str]:
         yield f"# crop_size: {proposal['crop_size']}  # near the median size: less padding"
     if "model" in proposal:
         keys = ", ".join(f"{key}: {value}" for key, value in proposal["model"].items())
-        yield f"# model: {{{keys}}}  # of the experiment file: sized to the crops and to the number of samples"
+        yield f"# model: {{{keys}}}  # experiment file; fits the crops and the samples"
 
 
 def split(result: SplitDrawn) -> Iterator[Any]:

@@ -110,11 +110,13 @@ def test_every_fold_measures_its_own_training_images(tiny, run_cli, workplace):
 
 def test_images_that_changed_are_measured_again(tiny, run_cli, workplace):
     path = tiny(**UNSTATED)
+    first, plain = next((workplace / "data/train/image").glob("*.png")), [cv2.IMWRITE_PNG_COMPRESSION, 0]
+    cv2.imwrite(str(first), cv2.imread(str(first)), plain)
     assert run_cli("train", path).code == 0
-    first = next((workplace / "data/train/image").glob("*.png"))
-    times = first.stat()
-    cv2.imwrite(str(first), 255 - cv2.imread(str(first)))
-    os.utime(first, ns=(times.st_atime_ns, times.st_mtime_ns))
+    before = first.stat()
+    cv2.imwrite(str(first), 255 - cv2.imread(str(first)), plain)
+    os.utime(first, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert first.stat().st_size == before.st_size  # only the content tells
     mean, _ = moments(workplace / "data/train/image")
     listed = "mean [{}]".format(", ".join(f"{value:.4g}" for value in mean))
     assert listed in " ".join(run_cli("train", path, "--dry-run").err.split())
