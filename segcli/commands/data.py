@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from segcli.commands.fine_tuning import fine_tuning_findings
+from segcli.commands.shapes import shapes
 from segcli.config.agreement import doubts, without_effect
 from segcli.config.schema import DatasetSection, Run
 from segcli.core.errors import ConfigError, DataError
@@ -24,7 +25,7 @@ from segcli.data.sources import chunks_left_out
 from segcli.datasets import SPLITS, Layout, divided_subjects, scale_mistake
 from segcli.engine.each_case import each_case
 from segcli.engine.events import Listener
-from segcli.engine.training.session import refusals
+from segcli.engine.training.session import refusals, split_findings
 from segcli.report.results import Checked, SplitDrawn, SplitSummary, Stats
 from segcli.samples import SampleSet
 from segcli.tasks import Task
@@ -69,8 +70,9 @@ def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Lis
         findings += divided_subjects(layout, [entry.split for entry in summaries])
     findings += layout.foreign_links(everything)
     findings += _scale(layout)
-    findings += _left_out(layout)
-    findings += [] if run is None else [*_refusals(run, layout), *_remarks(run), *fine_tuning_findings(run)]
+    with suppress(DataError):  # reported with the split that cannot be read
+        findings += split_findings(layout)
+    findings += [] if run is None else [*refusals(run, layout), *_remarks(run), *fine_tuning_findings(run)]
     findings += _same_content(contents)
     findings += _shares_differ(summaries)
     findings += _absent_classes(summaries)
@@ -99,22 +101,6 @@ def _scale(layout: Layout) -> list[Finding]:
     except DataError:
         return []  # reported with the case that cannot be read
     return [] if mistake is None else [Finding("other_scale", "warning", None, *mistake)]
-
-
-def _left_out(layout: Layout) -> list[Finding]:
-    """Find images that are not in the split file."""
-    try:
-        division = layout.division()
-    except DataError:
-        return []  # reported with the split that cannot be read
-    if division is None:
-        return []
-    return [Finding(code, "warning", division.file, *told) for code, *told in division.warnings]
-
-
-def _refusals(run: Run, layout: Layout) -> list[Finding]:
-    """Find why `segcli train` would not begin, beside the faults of the data."""
-    return [Finding("refused_by_train", "error", None, each.message, each.hint or "") for each in refusals(run, layout)]
 
 
 def _remarks(run: Run) -> list[Finding]:
@@ -263,7 +249,7 @@ def _absent_classes(summaries: list[SplitSummary]) -> list[Finding]:
 def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
     """Compute mean and standard deviation per channel over all training pixels, on the scale 0 to 1, and class shares.
 
-    Pixels outside the field of view and pixels of ignored classes are left out.
+    Pixels outside the field of view, pixels of ignored classes and padding are left out.
 
     Raises:
         DataError: A file of the training split is missing or unreadable.
@@ -273,7 +259,7 @@ def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
     cases = layout.cases("train")
     listener.stage("reading train", len(cases))
     rows = each_case(lambda case: _moments(layout, task, case), cases, listener)
-    moments = Moments.together(row[0] for row in rows)
+    moments = Moments.of_all(row[0] for row in rows)
     labelled = np.stack([row[1] for row in rows])
     foreground, shares = _shares(task, labelled.sum(axis=0))
     weights: dict[str, dict[str, float]] = {
@@ -281,10 +267,6 @@ def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
         for scheme in SCHEMES
         if shares and scheme != "none" and task.target == "classes"
     }
-    sizes: dict[str, int] = {}
-    for case in cases:
-        size = "x".join(map(str, layout.size(case)))
-        sizes[size] = sizes.get(size, 0) + 1
     return Stats(
         dataset=dataset.name,
         num_images=len(cases),
@@ -293,13 +275,13 @@ def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
         foreground_share=foreground,
         class_shares=shares,
         class_weights=weights,
-        sizes=sizes,
+        **vars(shapes(layout, task, cases)),
     )
 
 
 def _moments(layout: Layout, task: Task, case: Case) -> tuple[Moments, Array]:
     """Sum the pixels of a case, and count those of each class."""
-    sample = layout.read(case)
+    sample = layout.counted(case)
     counts = task.counts(sample)
     return Moments.of(sample), task.no_counts if counts is None else counts
 

@@ -248,8 +248,9 @@ def _validations(run: Run) -> int:
     return -(-training.epochs // training.val_interval)
 
 
-def _weighs_classes(run: Run) -> bool:
-    return any(part.class_weights != "none" for part in run.training.loss.values())
+def _measures(run: Run) -> bool:
+    unstated = run.data.preprocessing.normalize is True and run.dataset.mean is None
+    return unstated or any(part.class_weights != "none" for part in run.training.loss.values())
 
 
 def _has_noise(augmentation: Augmentation) -> bool:
@@ -299,7 +300,7 @@ IDLE = (
     _Idle("data.foreground_share", lambda run: not run.data.patch_size, "`data.patch_size` is not set"),
     _Idle(
         "data.cache_dir",
-        lambda run: run.data.cache != "disk" and not _weighs_classes(run),  # the pixels of classes are kept there, too
+        lambda run: run.data.cache != "disk" and not _measures(run),  # measured numbers are kept there, too
         "`data.cache` is not `disk`",
     ),
     _Idle(

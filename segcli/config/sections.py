@@ -245,9 +245,10 @@ class DatasetSection(DatasetSpec):
     def _as_many_as_chosen(self) -> "DatasetSection":
         stated, chosen = self.num_channels, self.channels
         if chosen is not None and len(chosen) != stated and not _converts(self.model_extra or {}):
+            numbers = "" if self.mean is None else ", and `mean` and `std` of the chosen channels"
             raise ValueError(
                 f"`num_channels` is {stated}, but `channels: {chosen}` chooses {len(chosen)}: set "
-                f"`num_channels: {len(chosen)}`, and `mean` and `std` of the chosen channels"
+                f"`num_channels: {len(chosen)}`{numbers}"
             )
         return self
 

@@ -1,15 +1,21 @@
 """Mean and standard deviation of the pixels of many images, without holding more than one image."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from segcli.core.errors import DataError
 from segcli.core.types import Array
 from segcli.data.samples import Sample
 
-__all__ = ["Moments"]
+__all__ = ["Moments", "rounded"]
 
+DIGITS = 6
+"""Significant digits of a mean or deviation: more would not change an image of 8 or 16 bits."""
+CHUNK = 2**20
+"""Pixels that are converted at once: a large photograph in float64 would take gigabytes in each thread."""
 TOPS = {"uint8": 255.0, "uint16": 65535.0}
 ROUNDING = 1e-9
 """Share of the mean below which a deviation is rounding."""
@@ -32,10 +38,14 @@ class Moments:
     @classmethod
     def of(cls, sample: Sample) -> "Moments":
         """Compute the moments of one image."""
-        scale = TOPS.get(sample.image.dtype.name, 1.0)
-        values = sample.image[sample.valid].astype(np.float64) / scale
-        if not len(values):
-            return cls(0, np.zeros(values.shape[-1]), np.zeros(values.shape[-1]))
+        channels = sample.image.shape[-1]
+        parts = (cls._of_pixels(pixels) for pixels in _chunks(sample))
+        return cls.together([cls(0, np.zeros(channels), np.zeros(channels)), *parts])
+
+    @classmethod
+    def _of_pixels(cls, pixels: Array) -> "Moments":
+        """Compute the moments of pixels `(N, C)` as stored; there is one at least."""
+        values = pixels.astype(np.float64) / TOPS.get(pixels.dtype.name, 1.0)
         means = values.mean(axis=0)
         return cls(len(values), means, ((values - means) ** 2).sum(axis=0))
 
@@ -50,6 +60,21 @@ class Moments:
             count += part.count
         return cls(count, means, squares)
 
+    @classmethod
+    def of_all(cls, parts: Iterable["Moments"]) -> "Moments":
+        """Combine the moments of all training images.
+
+        Raises:
+            DataError: No pixel counts.
+        """
+        moments = cls.together(parts)
+        if moments.count == 0:
+            raise DataError(
+                "`mean` and `std` cannot be measured: no pixel of the training images counts",
+                hint="look at the masks of the field of view, and at the classes that are ignored",
+            )
+        return moments
+
     @property
     def mean(self) -> list[float]:
         """Return the mean of each channel."""
@@ -62,3 +87,32 @@ class Moments:
         deviations = np.sqrt(self.squares / max(self.count, 1))
         found: list[float] = np.where(deviations <= ROUNDING * np.abs(self.means), 0.0, deviations).tolist()
         return found
+
+
+def rounded(mean: Sequence[float], std: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Round mean and standard deviation of each channel to the digits that are kept.
+
+    A mean that is far from 0 keeps the digits of the deviation, because pixels are divided by it.
+    """
+    pairs = list(zip(mean, std, strict=True))
+    return [_rounded(one, (one, other)) for one, other in pairs], [_rounded(other, (other,)) for _, other in pairs]
+
+
+def _rounded(value: float, beside: Iterable[float]) -> float:
+    """Round to the significant digits of the smallest of these numbers.
+
+    Example:
+        >>> _rounded(0.000123456789, [0.000123456789]), _rounded(1000.123456, [1000.123456, 0.002])
+        (0.000123457, 1000.123456)
+    """
+    sizes = [abs(number) for number in beside if number]
+    return round(value, DIGITS - 1 - math.floor(math.log10(min(sizes)))) if sizes else value
+
+
+def _chunks(sample: Sample) -> Iterator[Array]:
+    """Cut the valid pixels of an image into parts `(N, C)`."""
+    pixels, valid = sample.image.reshape(-1, sample.image.shape[-1]), sample.valid.ravel()
+    for start in range(0, len(pixels), CHUNK):
+        chosen = pixels[start : start + CHUNK][valid[start : start + CHUNK]]
+        if len(chosen):
+            yield chosen

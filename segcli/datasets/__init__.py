@@ -325,6 +325,22 @@ class Layout(ABC):
     def size(self, case: Case) -> tuple[int, ...]:
         """Read the spatial size as stored, from the file's header."""
 
+    def counted(self, case: Case) -> Sample:
+        """Read a case for statistics: its map `valid` also leaves out pixels that no image has, such as padding.
+
+        Raises:
+            DataError: The case cannot be read.
+        """
+        return self.read(case)
+
+    def before_cropping(self, case: Case) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the size of the whole image, and the size of its part in the case without padding."""
+        return self.size(case), self.size(case)
+
+    def proposed_crop(self, cases: Sequence[Case]) -> tuple[int, ...] | None:
+        """Propose another `crop_size` if most of the present crops is padding; None if they fit, or without crops."""
+        return None
+
     @abstractmethod
     def inspect(self, split: str) -> Iterator[Finding]:
         """Find faults without decoding images: missing partners, headers, sizes."""
@@ -350,7 +366,7 @@ def divided_subjects(layout: Layout, splits: Sequence[str]) -> list[Finding]:
     Raises:
         DataError: The cases of a split cannot be found.
     """
-    cases = {split: layout.cases(split) for split in splits}
+    cases = {split: layout.all_cases(split) for split in splits}
     if any(layout.together(case) != case.id for members in cases.values() for case in members):
         return []  # groups are stated, or follow from the layout
     kin = divided_kin({split: [case.id for case in members] for split, members in cases.items()})

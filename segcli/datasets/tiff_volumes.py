@@ -26,7 +26,7 @@ from segcli.data.slices import SliceStacks
 from segcli.data.split_settings import ShareSettings
 from segcli.data.splits import Division, divide
 from segcli.datasets import IN_MEMORY, Layout
-from segcli.datasets._crops import padded, windows
+from segcli.datasets._crops import Cut, Window, better_crop, much_padding, padded, windows
 from segcli.datasets._sample_faults import mask_faults, mixed_bits, sample_faults
 from segcli.datasets._sample_table import SampleTable, classes_in, refuse_other_classes, table_and_columns
 from segcli.datasets._small import COUNTS, volume
@@ -36,7 +36,6 @@ __all__ = ["TIFFVolumes"]
 
 Size3 = Annotated[list[Positive], Field(min_length=3, max_length=3)]
 Margin = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=3, max_length=3)]
-Window = tuple[slice, ...]
 
 
 class SampleSplit(ShareSettings):
@@ -263,8 +262,16 @@ class TIFFVolumes(Layout):
         return self.crop
 
     def _windows(self, size: tuple[int, ...]) -> list[Window]:
-        """Cut a volume into crops."""
         return windows(size, self.margin, self.crop)
+
+    def before_cropping(self, case: Case) -> Cut:
+        """Return the size of the sample, and the size of its part in a crop."""
+        size = self.stacks.of(case.image).size
+        return size, tuple(each.stop - each.start for each in self._windows(size)[case.index or 0])
+
+    def proposed_crop(self, cases: Sequence[Case]) -> tuple[int, ...] | None:
+        """Propose a `crop_size` near the median size of the samples if most of the present crops is padding."""
+        return better_crop(list(map(self.before_cropping, cases)), self.crop, self.margin)
 
     # ---- reading
 
@@ -303,6 +310,15 @@ class TIFFVolumes(Layout):
         voxels = pixels[..., 0]
         voxels = voxels if voxels.dtype in (np.uint8, np.uint16, np.int16) else voxels.astype(np.float32)
         return [self._crop_of(voxels[window]) for window in self._windows(voxels.shape)]
+
+    def counted(self, case: Case) -> Sample:
+        """Read one crop for statistics: neither padding nor voxels that the mask hides count."""
+        sample, (size, part) = self.read(case), self.before_cropping(case)
+        inside = np.ones(part, np.uint8)
+        if self.config.apply_mask:
+            inside &= self._mask(case, size, self._windows(size)[case.index or 0])
+        sample.maps = {"valid": padded(inside, self.crop, 0)}
+        return sample
 
     def _mask(self, case: Case, size: tuple[int, ...], window: Window) -> Array:
         if case.label is None:
@@ -353,8 +369,10 @@ class TIFFVolumes(Layout):
             )
 
     def compared(self, splits: Sequence[str]) -> Iterator[Finding]:
-        """Report slices that are coded in different ways, or declare 0 as white."""
+        """Report slices that are coded in different ways or declare 0 as white, and crops that are mostly padding."""
         yield from self.stacks.findings()
+        if "train" in splits:
+            yield from much_padding(list(map(self.before_cropping, self.all_cases("train"))), self.crop, self.margin)
 
     def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:
         """Decode a crop, and check its contents."""

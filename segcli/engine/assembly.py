@@ -82,6 +82,10 @@ class Assembly:
     passes: int | None = None
     """Largest number of forward passes of a tiled image, as in `Site`."""
 
+    def with_numbers(self, run: Run) -> "Assembly":
+        """Return these parts for a run in which numbers were measured; network and layout are the same objects."""
+        return replace(self, run=run, loss=WeightedSum(make_losses(run)).to(self.device))
+
     @property
     def rises(self) -> dict[str, bool]:
         """Map each value that can be monitored to True if higher is better; the first one is the default."""

@@ -4,7 +4,7 @@ A network takes an image `(B, C, *S)` and returns raw logits by name; sigmoid, s
 to the task. `Config` holds what a user may set and `IOSpec` what the program knows.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -49,6 +49,20 @@ class Network(nn.Module):
         """Parameters that the training freezes."""
         self.frozen_norms: list[nn.Module] = []
         """Batch norms that stay in evaluation mode."""
+
+    @classmethod
+    def sized(cls, io: IOSpec, most: int, config: Any = None) -> "tuple[dict[str, Any], int] | None":
+        """Propose keys that size the network to the images and to a number of parameters.
+
+        Args:
+            io: Images of one size, and the outputs.
+            most: Number of parameters; if even the smallest network has more, that one is proposed.
+            config: Keys that stay, if the proposal does not change them; default: those of an empty section.
+
+        Returns:
+            The keys, and the number of parameters; None if this network has no proposal.
+        """
+        return None
 
     def load_pretrained(self) -> list[str] | None:
         """Load pretrained weights in a format of this network's own, which its own key `weights` names.

@@ -10,6 +10,7 @@ import math
 from itertools import pairwise
 from typing import Annotated, Any, Self
 
+import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
@@ -25,6 +26,10 @@ FEATURES = "features."
 KERNEL_AXES = 5
 """Axes of the weights of a 3D convolution."""
 LAYERS_PER_CONVOLUTION = 3
+WIDTHS = (32, 16, 8, 4)
+"""Proposed channels of the first block; the hidden layers of the classifier have eight times as many units."""
+MOST_HALVINGS = 5
+"""Largest number of proposed blocks, as many as the default has."""
 
 
 class VGG3D(Network):
@@ -93,7 +98,7 @@ class VGG3D(Network):
             raise ConfigError(
                 f"model `VGG3D` halves its input {halvings} times, and images of "
                 f"{'x'.join(map(str, io.size))} voxels are too small for that",
-                hint="give `model.depths` fewer entries, or make `crop_size` larger",
+                hint=_way_to_fit(config, min(io.size)),
             )
         layers: list[nn.Module] = []
         self.blocks: list[range] = []
@@ -123,6 +128,24 @@ class VGG3D(Network):
         )
         self._begin()
         self._check_freezing()
+
+    @classmethod
+    def sized(cls, io: IOSpec, most: int, config: Any = None) -> tuple[dict[str, Any], int] | None:
+        """Propose `depths` that leave two voxels or more of the shortest axis, and a `classifier_size`."""
+        if io.size is None or min(io.size) < 2:
+            return None
+        base = config or cls.Config()
+        halvings = min(max(min(io.size).bit_length() - 2, 1), MOST_HALVINGS)
+        found: tuple[dict[str, Any], int] | None = None
+        for width in WIDTHS:
+            depths = [width * 2**level for level in range(halvings)]
+            keys = {**_blocks(depths, base), "classifier_size": 8 * width}
+            with torch.device("meta"):  # counts parameters without memory for them
+                network = cls(base.model_copy(update={**keys, "freeze": []}), io=io)
+            found = keys, sum(parameter.numel() for parameter in network.parameters())
+            if found[1] <= most:
+                break
+        return found
 
     def _begin(self) -> None:
         """Initialise as TorchVision's VGG: He initialisation for convolutions, small weights for the last layer."""
@@ -177,6 +200,23 @@ class VGG3D(Network):
         Freezing(dict.fromkeys(self.config.freeze), key="model.freeze").check(names, ["features", "classifier"])
         if len(self.frozen(0)) == len(names):
             raise ConfigError("`model.freeze` freezes every parameter: nothing would be learnt", hint="leave some out")
+
+
+def _blocks(depths: list[int], config: VGG3D.Config) -> dict[str, Any]:
+    """List the keys of these blocks; a number of convolutions for each block is shortened or continued."""
+    given = config.convolutions
+    if not isinstance(given, list):
+        return {"depths": depths}
+    return {"depths": depths, "convolutions": (given + given[-1:] * len(depths))[: len(depths)]}
+
+
+def _way_to_fit(config: VGG3D.Config, shortest: int) -> str:
+    """Name the keys with which images of this shortest length are not halved below one voxel."""
+    depths = config.depths[: shortest.bit_length() - 1]
+    if not depths:
+        return "make `crop_size` larger"
+    keys = " and ".join(f"`model.{key}: {value}`" for key, value in _blocks(depths, config).items())
+    return f"set {keys}, or make `crop_size` larger"
 
 
 def _counted_blocks(tensors: dict[str, Tensor]) -> list[int]:

@@ -15,6 +15,8 @@ from segcli.report.results import Checked, SplitDrawn, Stats
 __all__ = ["checked", "converted", "faults", "sample", "split", "stats"]
 
 ROWS_PER_CODE = 4
+SIZES = 6
+"""Most sizes of images that are listed."""
 SEVERITY = {"error": "[bold red]error[/]", "warning": "[yellow]warning[/]", "info": "[dim]info[/]"}
 
 
@@ -104,18 +106,35 @@ def _findings(found: list[Finding]) -> Table:
 
 def stats(result: Stats) -> Iterator[Any]:
     """Print lines to paste into the data-set file, with comments."""
-    sizes = ", ".join(f"{size} ({count})" for size, count in list(result.sizes.items())[:6])
-    yield f"# {escape(result.dataset)}: {result.num_images} training images, {sizes}"
+    yield f"# {escape(result.dataset)}: {result.num_images} training images, {_sizes(result.sizes)}"
+    if result.true_sizes != result.sizes:
+        yield f"# before cropping: {_sizes(result.true_sizes)}; {result.padding_share:.1%} of the crops is padding"
     if not result.class_shares:
-        yield f"# foreground share {result.foreground_share:.4f}"
+        yield f"# foreground share {result.foreground_share:.4g}"
     if result.class_shares:
         width = max(map(len, result.class_shares))
         weighed = f"  class_weights: {', '.join(result.class_weights)}" if result.class_weights else ""
         yield f"# {'share':>9}  {'class':{width}}{weighed}"
     for name, share in result.class_shares.items():
         weights = "  ".join(f"{values[name]:{len(scheme)}.4g}" for scheme, values in result.class_weights.items())
-        yield escape(f"# {share:9.4%}  {name:{width}}  {'':14} {weights}".rstrip())
+        yield escape(f"# {100 * share:8.4g}%  {name:{width}}  {'':14} {weights}".rstrip())
     yield escape(result.yaml())
+    yield from (escape(line) for line in _proposed(result))
+
+
+def _sizes(sizes: dict[str, int]) -> str:
+    more = f" and {len(sizes) - SIZES} more" if len(sizes) > SIZES else ""
+    return ", ".join(f"{size} ({count})" for size, count in list(sizes.items())[:SIZES]) + more
+
+
+def _proposed(result: Stats) -> Iterator[str]:
+    """Write proposed keys as comments to paste."""
+    proposal = result.proposal
+    if "crop_size" in proposal:
+        yield f"# crop_size: {proposal['crop_size']}  # near the median size: less padding"
+    if "model" in proposal:
+        keys = ", ".join(f"{key}: {value}" for key, value in proposal["model"].items())
+        yield f"# model: {{{keys}}}  # experiment file; fits the crops and the samples"
 
 
 def split(result: SplitDrawn) -> Iterator[Any]:

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segcli.core.files import plain
+from segcli.core.files import plain, yaml_text
 from segcli.core.types import Array
 from segcli.data.checks import Finding
+from segcli.data.moments import rounded
 from segcli.engine.export.description import Difference
 from segcli.report.classes import Row
 from segcli.report.presence import Judgement
@@ -101,14 +102,18 @@ class Stats(Result):
     class_weights: dict[str, dict[str, float]]
     """Class weights by scheme (`class_weights` of the loss), then by class; empty for one mask."""
     sizes: dict[str, int]
+    """Number of images of each size; of a format that cuts crops, number of crops."""
+    true_sizes: dict[str, int]
+    """Number of images of each size as stored, before they are cut into crops."""
+    padding_share: float
+    """Share of the pixels of all crops that are padding."""
+    proposal: dict[str, Any]
+    """Keys that fit the images: `crop_size`, and `model` with keys of a network; empty if there are none."""
 
     def yaml(self) -> str:
-        """Write the lines to paste into the data-set file."""
-
-        def numbers(values: list[float]) -> str:
-            return f"[{', '.join(f'{value:.4f}' for value in values)}]"
-
-        return f"mean: {numbers(self.mean)}\nstd: {numbers(self.std)}"
+        """Write the lines to paste into the data-set file, with the digits that a training keeps."""
+        mean, std = rounded(self.mean, self.std)
+        return yaml_text({"mean": mean, "std": [value or 1.0 for value in std]}).rstrip()
 
     def values(self) -> dict[str, Any]:
         """List the fields; an undefined share is None."""

@@ -98,3 +98,35 @@ def test_a_split_far_from_its_share_is_told(workplace, run_cli):
     found = json.loads(run_cli("data", "check", config, "--json").out)["findings"]
     assert [each["message"] for each in found if each["code"] == "far_from_share"] == [expected]
     assert expected in " ".join(run_cli("train", config, "--dry-run").err.split())
+
+
+def write_eyes(folder: Path) -> None:
+    """Writes both eyes of six persons, `00L.png` to `05R.png`."""
+    for number in range(12):
+        for kind, pixels in zip(("image", "label"), blobs(number), strict=True):
+            path = folder / kind / f"{number // 2:02d}{'LR'[number % 2]}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), pixels)
+
+
+def test_training_looks_at_the_test_split_too(workplace, run_cli):
+    write_eyes(workplace / "data")
+    split = {"by": "lists", "train": ["00*", "01*", "02L", "03*"], "val": ["04*"], "test": ["02R", "05*"]}
+    config = write_experiment(workplace / "eyes.yaml", experiment(Path("data"), dataset__split=split))
+    expected = "`02L` (train) and `02R` (test) differ only in their ending"
+    assert expected in " ".join(run_cli("train", config, "--dry-run").err.split())
+    (workplace / "data/label/05L.png").unlink()  # a fault of the test split hides nothing, and stops no training
+    result = run_cli("train", config, "--dry-run")
+    assert (result.code, expected in " ".join(result.err.split())) == (0, True)
+    found = json.loads(run_cli("data", "check", config, "--json").out)["findings"]
+    assert {"divided_subjects", "missing_label"} <= {each["code"] for each in found}
+
+
+def test_folds_have_no_shares_that_they_could_miss(workplace, run_cli):
+    write_sequences(workplace / "data", {"Video_000": 12, "Video_001": 9})
+    values = scenes_experiment(Path("data"), dataset__split={"val": 0.1})
+    config = write_experiment(workplace / "scenes.yaml", values)
+    fold = ("dataset.fold.index=0", "dataset.fold.of=2")
+    result = run_cli("train", config, "--dry-run", *fold)
+    assert (result.code, "asks for 10% of the images" in result.err) == (0, False)
+    assert "far_from_share" not in run_cli("data", "check", config, "--json", *fold).out

@@ -7,20 +7,18 @@ from typing import Any
 
 from segcli.config.schema import LossPart, Run
 from segcli.core.errors import DataError
+from segcli.core.files import shown
 from segcli.core.kept import read_kept, write_kept
 from segcli.data.classes.class_list import class_names
 from segcli.data.classes.weights import SCHEMES, class_pixels, class_weights
 from segcli.data.fingerprint import fingerprint
-from segcli.data.moments import Moments
+from segcli.data.moments import Moments, rounded
 from segcli.data.samples import Case
 from segcli.datasets import Layout
 from segcli.engine.each_case import each_case
 from segcli.engine.events import Listener
 
 __all__ = ["with_class_weights", "with_measured_numbers", "with_measured_scale"]
-
-DIGITS = 6
-"""Significant digits of the numbers: more would not change an 8-bit image."""
 
 
 def with_measured_numbers(run: Run, listener: Listener, *, keep: bool = True) -> Run:
@@ -42,9 +40,9 @@ def with_measured_numbers(run: Run, listener: Listener, *, keep: bool = True) ->
 def with_measured_scale(run: Run, listener: Listener, *, keep: bool = True) -> Run:
     """Measure `mean` and `std` on the training split, if the run needs them and the data set states none.
 
-    Each image is read once, and no more than a few are held. Pixels outside the field of view and pixels of ignored
-    classes do not count, as in `segcli data stats`. A resumed run, or an evaluation on another machine, finds the
-    numbers in its config.
+    Each image is read once, and no more than a few are held. Pixels outside the field of view, pixels of ignored
+    classes and padding do not count, as in `segcli data stats`. A resumed run, or an evaluation on another machine,
+    finds the numbers in its config.
 
     Args:
         run: The run.
@@ -58,17 +56,15 @@ def with_measured_scale(run: Run, listener: Listener, *, keep: bool = True) -> R
         return run
     layout: Layout = run.dataset.build()
     cases = layout.cases("train")
-    cache = _cache_file(run, cases, "mean_and_std") if keep else None
+    cache = _cache_file(run, cases, "mean_and_std")
     values = _cached(cache, run.dataset.num_channels)
     if values is None:
         listener.stage("measuring mean and std", len(cases))
-        moments = Moments.together(each_case(lambda case: Moments.of(layout.read(case)), cases, listener))
-        if moments.count == 0:
-            raise DataError("`mean` and `std` cannot be measured: no pixel of the training images counts")
-        values = {"mean": moments.mean, "std": moments.std}
-        if cache is not None:
-            write_kept(cache, values)
-    mean, std = ([float(f"{value:.{DIGITS}g}") for value in values[key]] for key in ("mean", "std"))
+        moments = Moments.of_all(each_case(lambda case: Moments.of(layout.counted(case)), cases, listener))
+        values = dict(zip(("mean", "std"), rounded(moments.mean, moments.std), strict=True))
+        if keep:
+            _write(cache, values, listener)
+    mean, std = values["mean"], values["std"]
     for channel in (channel for channel, value in enumerate(std) if value == 0):
         listener.warn(f"channel {channel} has the same value in all training images: its `std` is set to 1")
         std[channel] = 1.0
@@ -76,10 +72,18 @@ def with_measured_scale(run: Run, listener: Listener, *, keep: bool = True) -> R
     return run.model_copy(update={"dataset": run.dataset.model_copy(update={"mean": mean, "std": std})})
 
 
-def _cached(cache: Path | None, channels: int) -> dict[str, list[float]] | None:
+def _write(cache: Path, values: dict[str, list[float]], listener: Listener) -> None:
+    """Write the numbers to their file; without it, the next run measures again."""
+    try:
+        write_kept(cache, values)
+    except (OSError, DataError):
+        listener.notice(f"`{shown(cache.parent)}` cannot be written: the next training measures mean and std again")
+
+
+def _cached(cache: Path, channels: int) -> dict[str, list[float]] | None:
     """Read the numbers of an earlier run; None if there are none that fit."""
     try:
-        values: Any = None if cache is None else read_kept(cache)
+        values: Any = read_kept(cache)
         found = {key: [float(value) for value in values[key]] for key in ("mean", "std")}
     except (KeyError, TypeError, ValueError):
         return None
@@ -130,5 +134,13 @@ def _weighted(run: Run, part: LossPart, listener: Listener, *, keep: bool) -> Lo
 
 def _cache_file(run: Run, cases: Sequence[Case], kind: str) -> Path:
     """Name the file that keeps numbers measured on cases: other data or keys of the data set have another file."""
-    digest = hashlib.sha256(f"{run.dataset.model_dump_json()}|{fingerprint(cases)['digest']}".encode()).hexdigest()[:16]
+    known = [run.dataset.model_dump_json(), fingerprint(cases)["digest"], *_states(cases)]
+    digest = hashlib.sha256("|".join(known).encode()).hexdigest()[:16]
     return (run.data.cache_dir or Path("outputs") / "cache") / f"{kind}_{digest}.json"
+
+
+def _states(cases: Sequence[Case]) -> list[str]:
+    """List size and time of all files of the cases: a fingerprint reads only parts of large files."""
+    paths = dict.fromkeys(path for case in cases for path in (case.image, case.label, case.fov) if path is not None)
+    files = (file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path]))
+    return [f"{state.st_size} {state.st_mtime_ns}" for state in map(Path.stat, files)]

@@ -14,6 +14,7 @@ from segcli.data.samples import Case
 from segcli.data.sources import chunks_left_out
 from segcli.datasets import Layout, divided_subjects, scale_mistake
 from segcli.engine.assembly import Assembly, assemble
+from segcli.engine.capacity import many_parameters
 from segcli.engine.events import Listener
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import described_device, overlooked_gpu
@@ -26,7 +27,7 @@ from segcli.engine.training.trainer import Trainer
 from segcli.engine.weights import with_weights_file
 from segcli.nn.rates import described_rates
 
-__all__ = ["check_parts", "checked_cases", "open_session", "refusals"]
+__all__ = ["check_parts", "checked_cases", "open_session", "refusals", "split_findings"]
 
 
 def open_session(
@@ -52,7 +53,6 @@ def open_session(
         SegcliError: A problem that can be found before the training starts.
     """
     _remark_on(run, listener)
-    run = with_measured_numbers(run, listener, keep=not rehearsal)
     parts = assemble(run if resumed else with_weights_file(run), pretrained=not resumed)
     listener.notice(_described(parts))
     for note in [*parts.notes, *_rates(parts)]:
@@ -70,11 +70,15 @@ def open_session(
         listener.notice("no validation images: no validation, no best checkpoint, no pictures, no early stopping")
     listener.stage("preparing")
     check_batches(run, parts.layout, train_cases)
+    check_parts(parts)
+    for finding in many_parameters(run, parts.network, parts.task, train_cases):
+        listener.notice(f"{finding.message} ({finding.hint})")
+    # all images are read now: whatever is refused without that was refused before
+    parts = parts.with_numbers(with_measured_numbers(parts.run, listener, keep=not rehearsal))
     mistake = scale_mistake(parts.layout, train_cases) if run.data.preprocessing.normalize is True else None
     if mistake is not None:
         listener.warn("{} ({})".format(*mistake))
     listener.notice(f"data: {_counted(train_cases, val_cases, parts.layout.whole or 'image')}")
-    check_parts(parts)
     source = parts.source([*train_cases, *val_cases], listener)
     return Trainer(
         parts,
@@ -98,32 +102,38 @@ def check_parts(parts: Assembly) -> None:
         observed_layers(parts.run, parts.network)
 
 
-def refusals(run: Run, layout: Layout) -> Iterator[SegcliError]:
-    """Find why a training would not begin, beside the faults of its data.
+def refusals(run: Run, layout: Layout) -> Iterator[Finding]:
+    """Find why a training would not begin, beside the faults of its data, and what it would say about its network.
 
     Each reason is looked for by itself, on the CPU: that a GPU is missing here says nothing about the machine of the
     training.
     """
-    here, cases = run.model_copy(update={"device": "cpu"}), []
+    here, cases, training = run.model_copy(update={"device": "cpu"}), [], []
     with suppress(DataError):  # reported with the split that cannot be read
-        cases = [case for split in ("train", "val") if layout.has(split) for case in layout.cases(split)]
-        yield from _raised(lambda: check_batches(run, layout, layout.cases("train")))
+        training = layout.cases("train")
+        cases = [*training, *(layout.cases("val") if layout.has("val") else [])]
+        yield from _raised(lambda: check_batches(run, layout, training))
     try:
         parts = assemble(with_weights_file(here), pretrained=True)
     except SegcliError as error:
-        yield error
+        yield _refusal(error)
         return
+    yield from many_parameters(run, parts.network, parts.task, training)
     yield from _raised(lambda: parts.network.freeze(freezing_of(run)))
     yield from _raised(lambda: _rates(parts))
     yield from _raised(lambda: check_parts(parts))
     yield from _raised(lambda: parts.cache_notice(cases))
 
 
-def _raised(check: Callable[[], object]) -> Iterator[SegcliError]:
+def _refusal(error: SegcliError) -> Finding:
+    return Finding("refused_by_train", "error", None, error.message, error.hint or "")
+
+
+def _raised(check: Callable[[], object]) -> Iterator[Finding]:
     try:
         check()
     except (CheckpointError, ConfigError) as error:
-        yield error
+        yield _refusal(error)
     except DataError:
         pass  # reported with the case that cannot be read
 
@@ -151,10 +161,32 @@ def checked_cases(parts: Assembly, splits: Sequence[str], listener: Listener) ->
         cases[split] = here = layout.cases(split)
         left_out = chunks_left_out(split, here, layout.ndim, layout.page)
         found += raise_on_error([*layout.inspect(split), *layout.foreign_links(here), *left_out])
-    for finding in [*found, *layout.compared(splits), *divided_subjects(layout, splits)]:
+    for finding in [*found, *layout.compared(splits), *_divided(layout, splits)]:
         if finding.severity == "warning":
             listener.warn(f"{finding.message} ({finding.hint})")
     return cases
+
+
+def split_findings(layout: Layout) -> list[Finding]:
+    """Find what is probably not meant in a drawn split; folds have other shares than those of the split.
+
+    Raises:
+        DataError: The split cannot be drawn, or its file cannot be used.
+    """
+    division = layout.division()
+    if division is None:
+        return []
+    told = [each for each in division.warnings if each[0] != "far_from_share" or layout.spec.fold is None]
+    return [Finding(code, "warning", division.file, message, hint) for code, message, hint in told]
+
+
+def _divided(layout: Layout, splits: Sequence[str]) -> list[Finding]:
+    """Find subjects in two splits; training looks at the test split, too, because that is what its scores are for."""
+    if "train" not in splits:
+        return []
+    with suppress(DataError):  # `eval` tells the faults of the test split
+        return divided_subjects(layout, [*splits, *(["test"] if layout.has("test") else [])])
+    return divided_subjects(layout, splits)
 
 
 def _rates(parts: Assembly) -> list[str]:
@@ -181,8 +213,8 @@ def _keep_split(parts: Assembly, listener: Listener, *, write: bool) -> None:
     division = parts.layout.division()
     if division is None:
         return
-    for _, message, hint in division.warnings:
-        listener.warn(f"{message} ({hint})")
+    for finding in split_findings(parts.layout):
+        listener.warn(f"{finding.message} ({finding.hint})")
     if write and parts.layout.keeps_split and division.settings.draws and not division.kept:
         try:
             division.write()
