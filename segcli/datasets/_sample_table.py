@@ -8,11 +8,12 @@ from typing import Any
 
 from segcli.core.errors import DataError
 from segcli.core.names import composed, existing, printable
+from segcli.core.paths import expanded
 from segcli.core.text import Row, read_table
 from segcli.core.types import ConfigModel
 from segcli.data.checks import Finding
 
-__all__ = ["SampleTable", "classes_in", "refuse_other_classes", "table_and_columns"]
+__all__ = ["SampleTable", "classes_in", "refuse_other_classes", "table_and_columns", "table_in"]
 
 
 @dataclass
@@ -95,11 +96,26 @@ def table_and_columns(values: Mapping[str, Any], root: Path, config: type[Config
         values: Keys of the data set.
         root: Folder of the samples.
         config: Shape of the keys, with their defaults.
+
+    Raises:
+        DataError: The path of the table has a variable that is not set.
     """
     table, samples, classes = (
-        str(values.get(key, config.model_fields[key].default)) for key in ("classes_csv", "id_column", "class_column")
+        values.get(key, config.model_fields[key].default) for key in ("classes_csv", "id_column", "class_column")
     )
-    return existing(root, table), samples, classes
+    return table_in(root, table), str(samples), str(classes)
+
+
+def table_in(root: Path, given: str | Path) -> Path:
+    """Find the table; text is expanded as every other path of a config, a relative path begins at `root`.
+
+    Raises:
+        DataError: A variable in the text is not set.
+    """
+    try:
+        return existing(root, str(given) if isinstance(given, Path) else expanded(given))
+    except ValueError as error:
+        raise DataError(f"`{given}`: {error}") from None
 
 
 def classes_in(path: Path, id_column: str, class_column: str) -> list[str]:

@@ -15,7 +15,7 @@ from pydantic import Field
 from segcli.core.errors import DataError
 from segcli.core.files import shown, write_text
 from segcli.core.names import composed, existing
-from segcli.core.types import Array, ConfigModel, Positive
+from segcli.core.types import Array, ConfigModel, FilePath, Positive
 from segcli.data.checks import Finding, by_name, raise_on_error
 from segcli.data.classes.class_list import Mistake, class_names
 from segcli.data.draws import stratified
@@ -28,7 +28,7 @@ from segcli.data.splits import Division, divide
 from segcli.datasets import IN_MEMORY, Layout
 from segcli.datasets._crops import padded, windows
 from segcli.datasets._sample_faults import mask_faults, mixed_bits, sample_faults
-from segcli.datasets._sample_table import SampleTable, classes_in, refuse_other_classes, table_and_columns
+from segcli.datasets._sample_table import SampleTable, classes_in, refuse_other_classes, table_and_columns, table_in
 from segcli.datasets._small import COUNTS, volume
 from segcli.files import create, is_picture_folder, stem_of
 
@@ -57,7 +57,7 @@ class TIFFVolumes(Layout):
     class Config(ConfigModel):
         """Defines the keys of `format: tiff_volumes`."""
 
-        classes_csv: str = "classes.csv"
+        classes_csv: FilePath = Path("classes.csv")
         """CSV table of the samples and their classes, in `root`."""
         id_column: str = "sample_id"
         """Column of the table with the names of the folders; leading zeros may be missing."""
@@ -156,7 +156,7 @@ class TIFFVolumes(Layout):
     def table(self) -> SampleTable:
         """Return the table of existing samples and their classes."""
         config = self.config
-        return SampleTable(existing(self.root, config.classes_csv), config.id_column, config.class_column, self.folders)
+        return SampleTable(table_in(self.root, config.classes_csv), config.id_column, config.class_column, self.folders)
 
     @cached_property
     def places(self) -> dict[str, Path]:
