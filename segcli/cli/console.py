@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from segcli.commands.locate import Located
     from segcli.engine.events import Listener
 
-__all__ = ["aside", "error", "listener", "result", "text", "took"]
+__all__ = ["aside", "error", "listener", "next_step", "result", "text", "took"]
 
 PLAIN_WIDTH = 110
 """Width in columns when the output is not a terminal."""
@@ -83,6 +83,12 @@ def aside(tables: Iterable[Any]) -> None:
     console = _console(stderr=True)
     for table in tables:
         console.print(table, soft_wrap=isinstance(table, str))
+
+
+def next_step(command: str | None, *, quiet: bool) -> None:
+    """Print the command that comes next, in one piece."""
+    if command is not None and not quiet:
+        _console(stderr=True).print(f"[dim]next:[/] {_escape(command)}", soft_wrap=True)
 
 
 def _finite(value: Any) -> Any:

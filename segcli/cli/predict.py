@@ -132,6 +132,10 @@ def predict(
     console.result(done.as_dict(), tables.predicted(done), as_json=as_json, quiet=quiet)
     if done.failed:
         raise typer.Exit(3)
+    if located:
+        from segcli.commands.next_steps import after_predict
+
+        console.next_step(after_predict(done, inputs, located, model_file or []), quiet=quiet or as_json)
 
 
 def _networks(

@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 
 from segcli.core.errors import ConfigError
 
-__all__ = ["EXPERIMENTS", "escaped", "exists", "expanded", "expanded_arguments", "has_escapes", "is_file"]
+__all__ = ["EXPERIMENTS", "OVERRIDE", "escaped", "exists", "expanded", "expanded_arguments", "has_escapes", "is_file"]
 
 EXPERIMENTS = Path("outputs") / "experiments"
 """Folder of the runs, below the working folder."""

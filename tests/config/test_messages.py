@@ -105,7 +105,9 @@ def test_the_table_of_classes_is_expanded_as_other_paths_are(run_cli, workplace,
 def test_a_class_without_a_colour_is_a_mistake_in_the_config(run_cli, workplace):
     dataset = {"format": "sequences", "paths": {"root": str(write_sequences(workplace / "data"))}}
     dataset |= {"classes": [*street_classes()[:3], "void"], "mean": [0.4] * 3, "std": [0.2] * 3}
-    config = write_experiment(workplace / "tiny.yaml", {**experiment(workplace), "dataset": dataset})
+    config = write_experiment(
+        workplace / "tiny.yaml", {**experiment(workplace, training__loss="cross_entropy"), "dataset": dataset}
+    )
     for command in (["data", "check"], ["data", "stats"], ["train"]):
         result = run_cli(*command, config)
         assert result.code == 2
