@@ -14,25 +14,6 @@ from segcli.core.registry import DATASETS, LOSSES, Registry
 
 __all__ = ["place_of"]
 
-OTHER_NAMES = {
-    "lr": "learning_rate",
-    "base_lr": "learning_rate",
-    "wd": "weight_decay",
-    "batch": "batch_size",
-    "bs": "batch_size",
-    "num_epochs": "epochs",
-    "n_epochs": "epochs",
-    "max_epochs": "epochs",
-    "workers": "num_workers",
-    "n_workers": "num_workers",
-    "img_size": "image_size",
-    "input_size": "image_size",
-    "crop_size": "patch_size",
-    "accumulate_grad_batches": "gradient_accumulation_steps",
-    "mixed_precision": "amp",
-    "grad_clip": "gradient_clip_norm",
-}
-"""Names that other programs have for keys."""
 COMMON = {"enabled", "type", "weight", "name", "sha256"}
 """Keys of so many sections that their places say nothing."""
 OF_THE_PROGRAM = {"fold"}
@@ -57,14 +38,13 @@ def place_of(loc: Loc, values: dict[str, Any]) -> str | None:
     key = str(loc[-1])
     if key in COMMON:
         return None
-    word = OTHER_NAMES.get(key, key)
-    found = [place for place in _places(Run, values, ()) if place[-1] == word and place != loc]
+    found = list(dict.fromkeys(place for name, place in _places(Run, values, ()) if name == key and place != loc))
     if not found:
         return None
     dotted = [f"`{'.'.join(place)}`" for place in found[:MOST]]
     if len(found) > 1:
         return f"there are {', '.join(dotted[:-1])} and {dotted[-1]}"
-    if word != key:
+    if found[0][-1] != key:
         return f"it is called {dotted[0]}"
     section, file = ".".join(found[0][:-1]), ""
     if loc[0] == "dataset" and found[0][0] != "dataset":
@@ -76,31 +56,39 @@ def place_of(loc: Loc, values: dict[str, Any]) -> str | None:
     )
 
 
-def _places(model: type[BaseModel], values: Any, loc: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """List all keys of a section, and of those below it."""
+def _places(model: type[BaseModel], values: Any, loc: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """List all keys of a section, and of those below it, by their own and by other names, with their places."""
     given = values if isinstance(values, dict) else {}
+    yield from _named(model, loc)
     if issubclass(model, Component | DatasetSection):
-        own, word = (DATASETS, "format") if issubclass(model, DatasetSection) else (model.registry, "type")
-        name = given.get(word, model.model_fields[word].default)
-        yield from ((*loc, key) for key in _own_keys(own, name) if key not in model.model_fields)
+        registry, word = (DATASETS, "format") if issubclass(model, DatasetSection) else (model.registry, "type")
+        yield from _named(_keys_of(registry, given.get(word, model.model_fields[word].default)), loc)
     for key, field in model.model_fields.items():
-        if key in OF_THE_PROGRAM:
-            continue
-        yield (*loc, key)
         section, below = section_in(field.annotation), given.get(key)
+        if section is None or key in OF_THE_PROGRAM or isinstance(below, list):
+            continue
         if section is LossPart:
             for name, part in (below if isinstance(below, dict) else {}).items():
-                yield from ((*loc, key, str(name), each) for each in _own_keys(LOSSES, name))
+                yield from _named(_keys_of(LOSSES, name), (*loc, key, str(name)))
                 yield from _places(LossPart, part, (*loc, key, str(name)))
-        elif section is not None and not isinstance(below, list):
+        else:
             yield from _places(section, below, (*loc, key))
 
 
-def _own_keys(registry: Registry, name: Any) -> list[str]:
-    """List the keys of a component; none of a user's file or of an installed package, which are not imported here."""
+def _named(model: type[BaseModel] | None, loc: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """List the keys of one model, by their own names and by other names."""
+    keys = [] if model is None else [key for key in model.model_fields if key not in OF_THE_PROGRAM]
+    yield from ((key, (*loc, key)) for key in keys)
+    others: dict[str, str] = getattr(model, "other_keys", {})
+    yield from ((name, (*loc, key)) for name, key in others.items() if key in keys)
+
+
+def _keys_of(registry: Registry, name: Any) -> type[BaseModel] | None:
+    """Find the keys of a component; None for a user's file or an installed package, which are not imported here."""
     try:
         if not isinstance(name, str) or registry.is_foreign(name):
-            return []
-        return list(registry.load(name).Config.model_fields)
+            return None
+        keys: type[BaseModel] = registry.load(name).Config
     except ConfigError:
-        return []
+        return None
+    return keys

@@ -17,15 +17,17 @@ def refused(path, *overrides):
 @pytest.mark.parametrize(
     ("override", "hint"),
     [
-        ("training.lr=0.1", "it is called `training.optimizer.learning_rate`"),
+        ("training.lr=0.1", "set `training.optimizer.learning_rate`"),
+        ("lr=0.1", "it is called `training.optimizer.learning_rate`"),
         ("training.optimizer.lr=0.1", "did you mean `learning_rate`?"),
-        ("training.batch_size=2", "it belongs in the section `data`: `data.batch_size`"),
+        ("training.batch_size=2", "set `data.batch_size`"),
+        ("batch_size=2", "it belongs in the section `data`: `data.batch_size`"),
         ("epochs=3", "it belongs in the section `training`: `training.epochs`"),
         ("training.depths=[4,8]", "it belongs in the section `model`: `model.depths`"),
         ("training.smooth=1.0", "it belongs in the section `training.loss.dice`: `training.loss.dice.smooth`"),
         ("model.mask_threshold=3", "it belongs in the section `dataset`: `dataset.mask_threshold`"),
         ("training.seed=1", "it belongs at the top: `seed`"),
-        ("training.image_size=[32,32]", "there are `dataset.image_size` and `data.image_size`"),
+        ("model.image_size=[32,32]", "there are `dataset.image_size` and `data.image_size`"),
     ],
 )
 def test_a_key_in_the_wrong_section_is_told_with_its_place(tiny, override, hint):
