@@ -26,7 +26,7 @@ def refused(path, *overrides):
         ("training.depths=[4,8]", "it belongs in the section `model`: `model.depths`"),
         ("training.smooth=1.0", "it belongs in the section `training.loss.dice`: `training.loss.dice.smooth`"),
         ("model.mask_threshold=3", "it belongs in the section `dataset`: `dataset.mask_threshold`"),
-        ("training.seed=1", "it belongs at the top: `seed`"),
+        ("model.seed=1", "it belongs at the top: `seed`"),
         ("model.image_size=[32,32]", "there are `dataset.image_size` and `data.image_size`"),
     ],
 )
