@@ -105,7 +105,7 @@ def predict(
     for option, given in (("--run", run), ("--checkpoint", checkpoint), ("--model-file", model_file)):
         if model and given:
             raise typer.BadParameter(f"--model and {option} exclude each other: the file is the network")
-    located = [] if model else [locate_run(name, checkpoint) for name in run or [None]]
+    located = [] if model else [locate_run(name, checkpoint) for name in tuple(run or ()) or (None,)]
 
     from segcli.commands.answers import PredictOptions
     from segcli.commands.predict import predict as command
