@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from segcli.cli import starting
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from segcli.commands.locate import Located
     from segcli.engine.events import Listener
 
-__all__ = ["aside", "error", "listener", "result", "text", "took"]
+__all__ = ["aside", "error", "listener", "next_step", "result", "text", "took"]
 
 PLAIN_WIDTH = 110
 """Width in columns when the output is not a terminal."""
@@ -65,7 +66,7 @@ def result(values: dict[str, Any], tables: Iterable[Any], *, as_json: bool, quie
         return
     console = _console(stderr=False)
     for table in tables:
-        console.print(table, soft_wrap=isinstance(table, str))
+        console.print(table, soft_wrap=not isinstance(table, Table))
 
 
 def text(content: str) -> None:
@@ -82,7 +83,13 @@ def aside(tables: Iterable[Any]) -> None:
     """Print tables that are not the result of the command."""
     console = _console(stderr=True)
     for table in tables:
-        console.print(table, soft_wrap=isinstance(table, str))
+        console.print(table, soft_wrap=not isinstance(table, Table))
+
+
+def next_step(command: str | None, *, quiet: bool) -> None:
+    """Print the command that comes next, in one piece."""
+    if command is not None and not quiet:
+        _console(stderr=True).print(f"[dim]next:[/] {_escape(command)}", soft_wrap=True)
 
 
 def _finite(value: Any) -> Any:

@@ -49,6 +49,10 @@ def data_check(
     if checked.has_errors:
         raise typer.Exit(1)
 
+    from segcli.commands.next_steps import after_check
+
+    console.next_step(after_check(checked, config, overrides or [], run), quiet=quiet or as_json)
+
 
 @data_app.command("sample")
 @moving
@@ -160,6 +164,10 @@ def data_stats(
     with console.listener(quiet=quiet or as_json) as listener:
         stats = command(dataset, listener=listener)
     console.result(stats.as_dict(), tables.stats(stats), as_json=as_json, quiet=quiet)
+
+    from segcli.commands.next_steps import after_stats
+
+    console.next_step(after_stats(config, overrides or []), quiet=quiet or as_json)
 
 
 @data_app.command("split")

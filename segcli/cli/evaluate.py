@@ -69,6 +69,7 @@ def evaluate(
     located = locate_run(name, checkpoint)
 
     from segcli.commands.evaluate import evaluate_run
+    from segcli.commands.next_steps import after_eval
     from segcli.report import score_tables as tables
 
     with console.listener(quiet=quiet or as_json) as listener:
@@ -85,3 +86,4 @@ def evaluate(
             listener=listener,
         )
     console.result(done.as_dict(), tables.evaluated(done), as_json=as_json, quiet=quiet)
+    console.next_step(after_eval(done, located, model_file or []), quiet=quiet or as_json)

@@ -74,6 +74,7 @@ def export(
 
     from segcli.commands.export import ExportOptions
     from segcli.commands.export import export as command
+    from segcli.commands.next_steps import after_export
     from segcli.report import tables
 
     options = ExportOptions(
@@ -91,3 +92,4 @@ def export(
         console.took(located, listener)
         done = command(located, options, overrides=overrides, listener=listener)
     console.result(done.as_dict(), tables.exported(done), as_json=as_json, quiet=quiet)
+    console.next_step(after_export(done), quiet=quiet or as_json)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from segcli.commands.locate import Located
     from segcli.engine.events import Listener
     from segcli.engine.inference.predictor import Candidate, Overrides
+    from segcli.report.results import Predicted
 
 __all__ = ["predict"]
 
@@ -104,8 +105,7 @@ def predict(
     for option, given in (("--run", run), ("--checkpoint", checkpoint), ("--model-file", model_file)):
         if model and given:
             raise typer.BadParameter(f"--model and {option} exclude each other: the file is the network")
-    names: list[str | None] = [*run] if run else [None]
-    located = [] if model else [locate_run(name, checkpoint) for name in names]
+    located = [] if model else [locate_run(name, checkpoint) for name in tuple(run or ()) or (None,)]
 
     from segcli.commands.answers import PredictOptions
     from segcli.commands.predict import predict as command
@@ -132,6 +132,18 @@ def predict(
     console.result(done.as_dict(), tables.predicted(done), as_json=as_json, quiet=quiet)
     if done.failed:
         raise typer.Exit(3)
+    _tell_next(done, inputs, located, model_file or [], quiet=quiet or as_json)
+
+
+def _tell_next(
+    done: "Predicted", inputs: list[str], located: "list[Located]", model_files: list[Path], *, quiet: bool
+) -> None:
+    """Print the command that comes next; an exported file has none, and is run without PyTorch."""
+    if located:
+        from segcli.cli import console
+        from segcli.commands.next_steps import after_predict
+
+        console.next_step(after_predict(done, inputs, located, model_files), quiet=quiet)
 
 
 def _networks(

@@ -114,10 +114,15 @@ def profile_memory(
         if taken is not None:
             listener.notice(f"experiment: {taken}")
         listener.stage("forecast")
-        done = profile.forecasts(runs, vram=limit, sweep=swept, depth=depth, page=page, measure=measure, trace=trace)
+        told = limit is None and len(runs) == 1 and not (quiet or as_json)
+        done = profile.forecasts(
+            runs, vram=limit, sweep=swept, depth=depth, page=page, measure=measure, trace=trace, advise=told
+        )
         if page is not None:
             listener.notice(f"wrote {page}")
-    tables = report.forecast(done[0], top=top) if len(done) == 1 else report.comparison(done)
+    is_open = limit is None  # no GPU was named that the memory is compared with
+    alone = report.forecast(done[0], top=top, in_words=is_open) if len(done) == 1 else None
+    tables = alone or report.comparison(done, in_words=is_open)
     values = done[0].as_dict() if len(done) == 1 else {"runs": [one.as_dict() for one in done]}
     console.result(values, tables, as_json=as_json, quiet=quiet)
 

@@ -54,6 +54,7 @@ def train(
 
     run = load_run(config, overrides or [])
 
+    from segcli.commands import next_steps
     from segcli.commands import train as command
     from segcli.report import tables
 
@@ -63,6 +64,7 @@ def train(
         with console.listener(quiet=quiet or as_json) as listener:
             rehearsed = command.dry_run(run, force=force, listener=listener)
         console.result(rehearsed, tables.rehearsed(rehearsed), as_json=as_json, quiet=quiet)
+        console.next_step(next_steps.train_again(config, overrides or [], run), quiet=quiet or as_json)
         return
     if folds is not None:
         from segcli.commands.crossval import cross_validate
@@ -70,10 +72,12 @@ def train(
         with console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener:
             validated = cross_validate(run, folds, overwrite=overwrite, listener=listener)
         console.result(validated.as_dict(), tables.cross_validated(validated), as_json=as_json, quiet=quiet)
+        console.next_step(next_steps.after_folds(validated), quiet=quiet or as_json)
         return
     with console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener:
         trained = command.train(run, overwrite=overwrite, listener=listener)
     console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
+    console.next_step(next_steps.after_train(trained), quiet=quiet or as_json)
 
 
 def _tell_memory(run: "Run", *, quiet: bool) -> None:
@@ -110,6 +114,7 @@ def resume(
         return
     located = locate_run(name)
 
+    from segcli.commands import next_steps
     from segcli.commands import train as command
     from segcli.report import tables
 
@@ -117,6 +122,7 @@ def resume(
         console.took(located, listener)
         trained = command.resume(located, overrides, model_files=model_file or [], listener=listener)
     console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
+    console.next_step(next_steps.after_train(trained), quiet=quiet or as_json)
 
 
 def _resume_folds(folder: Path, overrides: list[str], model_files: list[Path], *, as_json: bool, quiet: bool) -> None:
@@ -129,9 +135,11 @@ def _resume_folds(folder: Path, overrides: list[str], model_files: list[Path], *
         )
 
     from segcli.cli import console
+    from segcli.commands import next_steps
     from segcli.commands.crossval import resume_folds
     from segcli.report import tables
 
     with console.listener(quiet=quiet or as_json, resumed_by=folder) as listener:
         validated = resume_folds(folder, model_files=model_files, listener=listener)
     console.result(validated.as_dict(), tables.cross_validated(validated), as_json=as_json, quiet=quiet)
+    console.next_step(next_steps.after_folds(validated), quiet=quiet or as_json)

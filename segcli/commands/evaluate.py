@@ -19,7 +19,7 @@ from segcli.core.errors import ConfigError
 from segcli.core.files import shown, write_yaml
 from segcli.core.registry import METRICS, TASKS
 from segcli.core.types import Array
-from segcli.data.samples import Case
+from segcli.data.samples import Case, example_of
 from segcli.engine.assembly import Assembly, assemble, calibrated_outputs, load_weights
 from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.events import Listener
@@ -106,7 +106,7 @@ def evaluate_run(
         path, chosen, overrides, threshold=threshold, tta=tta, data=data, out=out, model_files=model_files
     )
     report = write_evaluation_report(done, parts, showcase.shown(), checkpoint, folder=located.folder, command=command)
-    return replace(done, report=report)
+    return replace(done, report=report, example=example_of(cases))
 
 
 def _field_notes(parts: Assembly, listener: Listener) -> list[str]:

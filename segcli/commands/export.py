@@ -11,7 +11,7 @@ from torch import nn
 
 from segcli.commands.chosen_split import refuse_without
 from segcli.commands.evaluate import TESTS
-from segcli.commands.locate import Located
+from segcli.commands.locate import EXPORTS, Located
 from segcli.commands.other_data import SCORES, results_name
 from segcli.commands.places import run_of_checkpoint
 from segcli.config.own_code import PREDICTING, CodePermit
@@ -22,7 +22,7 @@ from segcli.core.names import safe_name
 from segcli.core.randomness import generator
 from segcli.core.types import Array
 from segcli.data.checks import raise_on_error
-from segcli.data.samples import Sample, pad_end, padded_size
+from segcli.data.samples import Sample, example_of, pad_end, padded_size
 from segcli.datasets import SPLITS
 from segcli.engine.assembly import Assembly, assemble, load_weights, make_metrics
 from segcli.engine.checkpoint import Checkpoint, read_checkpoint
@@ -37,9 +37,8 @@ from segcli.engine.stopping import StopSignal
 from segcli.report.model_card import Card, write_card
 from segcli.report.results import Exported
 
-__all__ = ["EXPORTS", "ExportOptions", "export"]
+__all__ = ["ExportOptions", "export"]
 
-EXPORTS = Path("outputs") / "exports"
 TOLERANCE = {"float32": 1e-4, "float16": 2e-2}
 """Largest accepted difference of an exported network, by precision."""
 LEAST = {2: 32, 3: 16}
@@ -141,6 +140,7 @@ def export(located: Located, options: ExportOptions, *, overrides: Sequence[str]
         tolerance=None if options.int8 else _tolerance(options),
         differences=rows,
         dice=dice,
+        example=_example(parts),
     )
     write_card(card, done, description, _facts(run, located, checkpoint))
     return done
@@ -169,11 +169,22 @@ def _target(folder: Path, run: Run, options: ExportOptions) -> Path:
 def _real_image(parts: Assembly, listener: Listener) -> tuple[str, Sample] | None:
     """Read an image of the data set, from the validation split if there is one; None if its files are missing."""
     try:
-        split = next(name for name in ("val", "test", "train") if parts.layout.has(name))
-        case = parts.layout.cases(split)[0]
+        case = parts.layout.cases(_usual_split(parts))[0]
         return case.image.name, parts.pipeline.resized(parts.layout.read(case))
     except DataError as error:
         listener.warn(f"compared on random inputs only: {error.message}")
+        return None
+
+
+def _usual_split(parts: Assembly) -> str:
+    return next(name for name in ("val", "test", "train") if parts.layout.has(name))
+
+
+def _example(parts: Assembly) -> Path | None:
+    """Choose an image to predict; None if the files of the data set are missing."""
+    try:
+        return example_of(parts.layout.cases(_usual_split(parts)))
+    except DataError:
         return None
 
 

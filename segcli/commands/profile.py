@@ -180,6 +180,7 @@ def forecasts(
     page: Path | None = None,
     measure: bool = False,
     trace: Path | None = None,
+    advise: bool = False,
 ) -> list[Forecast]:
     """Forecast each run.
 
@@ -191,6 +192,7 @@ def forecasts(
         page: HTML file of the timeline.
         measure: Run the same step on the GPU, too.
         trace: Folder for a trace of the real step.
+        advise: List overrides that lower the memory; this takes one more forecast.
 
     Raises:
         ConfigError: The image size is unknown, the step depends on values, or several runs would share one file.
@@ -201,6 +203,7 @@ def forecasts(
     from segcli.report.timeline import timeline_page  # noqa: PLC0415
     from segcli.vram.forecast import Forecaster, gpu_present  # noqa: PLC0415 - the file is checked before PyTorch loads
     from segcli.vram.inputs import with_batch_size  # noqa: PLC0415
+    from segcli.vram.levers import levers  # noqa: PLC0415
     from segcli.vram.real import measured, traced  # noqa: PLC0415
 
     limit = vram if vram is not None else gpu_present()
@@ -211,6 +214,8 @@ def forecasts(
             run = with_batch_size(run, max(best, 1))  # noqa: PLW2901 - the batch that `auto` takes
         forecaster = Forecaster(run)
         forecast = forecaster.forecast(depth=depth)
+        if advise:
+            forecast = replace(forecast, levers=levers(forecaster, forecast))
         if limit is not None:
             forecast = replace(forecast, limits=forecaster.limits(limit))
         if sweep is not None:

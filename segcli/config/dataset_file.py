@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from segcli.config.chosen import chosen
-from segcli.config.document import Document, Loc, Origin, Problem, read_document
+from segcli.config.document import Document, Loc, Origin, Problem, files_of_folder, read_document
 from segcli.config.overrides import Override
 from segcli.config.own_code import is_typed
 from segcli.core.addresses import is_address
 from segcli.core.errors import ConfigError
 from segcli.core.foreign_paths import of_windows
-from segcli.core.paths import exists, expanded, is_file
+from segcli.core.paths import exists, expanded, has_escapes, is_file
 
 __all__ = ["expand_code", "inline_dataset", "resolve_code", "resolve_paths"]
 
@@ -52,6 +52,10 @@ def _find(given: str, experiment: Path, origin: Origin) -> Path:
     for candidate in candidates:
         if is_file(candidate):
             return candidate
+    folder = next((candidate for candidate in candidates if exists(candidate) and candidate.is_dir()), None)
+    if folder is not None:
+        message = f"{origin.text}: data set `{given}` is a folder, not a data-set file"
+        raise ConfigError(message, hint=files_of_folder(folder))
     foreign = of_windows(given)
     if foreign is not None:
         raise ConfigError(f"{origin.text}: {foreign[0]}", hint=foreign[1])
@@ -92,7 +96,9 @@ def _refuse_foreign(document: Document, loc: Loc, given: object, folder: Path | 
 
 
 def _absolute(given: str, folder: Path | None) -> Path | str:
-    """Make a path absolute; one with an unknown variable stays text, which the schema refuses."""
+    """Make a path absolute; one with an unknown variable or read escapes stays text, which the schema refuses."""
+    if has_escapes(given):
+        return given
     try:
         path = Path(expanded(given))
     except ValueError:

@@ -13,10 +13,10 @@ from segcli.core.errors import ConfigError, DataError
 from segcli.core.foreign_paths import of_windows
 from segcli.core.names import printable
 from segcli.core.platform import is_pipe
-from segcli.core.strict_yaml import LONGEST, StrictLoader, Unreadable, said
+from segcli.core.strict_yaml import LONGEST, StrictLoader, Unreadable, said, said_with_hint
 from segcli.core.text import read_text
 
-__all__ = ["Document", "Loc", "Origin", "Problem", "read_document"]
+__all__ = ["Document", "Loc", "Origin", "Problem", "files_of_folder", "read_document"]
 
 Loc = tuple[str | int, ...]
 """Way to a key, such as `("training", "metrics", 0)`."""
@@ -151,6 +151,8 @@ def read_document(path: Path) -> Document:
     except FileNotFoundError:
         message, hint = of_windows(str(path)) or (f"no config file `{path}`", _neighbours(path))
         raise ConfigError(message, hint=hint) from None
+    except IsADirectoryError:
+        raise ConfigError(f"`{path}` is a folder, not a config file", hint=files_of_folder(path)) from None
     except DataError as error:
         raise ConfigError(error.message, hint=error.hint) from None
     except OSError as error:
@@ -165,10 +167,19 @@ def read_document(path: Path) -> Document:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         what = "" if isinstance(error, Unreadable) else "not valid YAML: "
-        raise ConfigError(f"{path}:{line}: {what}{error.problem}") from None
+        problem, hint = said_with_hint(error)
+        raise ConfigError(f"{path}:{line}: {what}{problem}", hint=hint) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {said(error)}") from None
     return document
+
+
+def files_of_folder(folder: Path) -> str:
+    """Say which file to name instead of a folder: the YAML files in it, or one to write for its data."""
+    found = sorted(str(entry) for entry in folder.glob("*.y*ml"))[:5]
+    if found:
+        return f"name a file: {', '.join(f'`{each}`' for each in found)}"
+    return f"name a data-set file; for the data in this folder, write one with the line `paths: {{root: {folder}}}`"
 
 
 def _neighbours(path: Path) -> str | None:

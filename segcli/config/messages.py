@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from segcli.config.document import MOST_TOLD, Document, Loc, Problem
+from segcli.config.elsewhere import place_of
 from segcli.core.errors import nearest
 
 __all__ = ["problems_of", "validated"]
@@ -74,7 +75,8 @@ def problems_of(
         kind = kinds.setdefault(below, detail["type"])
         if below not in problems or (kind == "literal_error" and detail["type"] == "value_error"):
             # of a word or a path, what is wrong with the path says more than the list of words
-            problems[below] = document.problem((*loc, *below), *_message(detail, below, near))
+            place = place_of((*loc, *below), document.values) if near and detail["type"] == "extra_forbidden" else None
+            problems[below] = document.problem((*loc, *below), *_message(detail, below, near, place))
     return list(problems.values())
 
 
@@ -106,10 +108,10 @@ def _model_within(annotation: Any) -> Any:
     return next((found for found in inner if found is not None), None)
 
 
-def _message(detail: Any, loc: Loc, near: Sequence[Any]) -> tuple[str, str | None]:
+def _message(detail: Any, loc: Loc, near: Sequence[Any], place: str | None) -> tuple[str, str | None]:
     kind, value, context = detail["type"], detail.get("input"), detail.get("ctx", {})
     if kind == "extra_forbidden":
-        return "unknown key", _way_out(str(loc[-1]), near)
+        return "unknown key", _way_out(str(loc[-1]), near, place)
     if kind == "missing":
         return "required key is missing", None
     if kind == "value_error":
@@ -128,8 +130,8 @@ def _message(detail: Any, loc: Loc, near: Sequence[Any]) -> tuple[str, str | Non
     return f"{words}, got {_shown(value)}", None
 
 
-def _way_out(key: str, near: Sequence[Any]) -> str | None:
-    """Advise on an unknown key: our name of it, what to do without it, the nearest key, or all keys."""
+def _way_out(key: str, near: Sequence[Any], place: str | None) -> str | None:
+    """Advise on an unknown key: our name of it, what to do without it, its place, the nearest key, or all keys."""
     legal = [name for model in near for name in getattr(model, "model_fields", {})]
     elsewhere: dict[str, str] = {
         name: advice for model in near for name, advice in getattr(model, "other_keys", {}).items()
@@ -137,6 +139,8 @@ def _way_out(key: str, near: Sequence[Any]) -> str | None:
     advice = elsewhere.get(key, "")
     if " " in advice:
         return advice
+    if advice not in legal and place is not None:
+        return place
     close = advice if advice in legal else nearest(key, legal)
     if close is not None:
         return f"did you mean `{close}`?"

@@ -15,7 +15,7 @@ from segcli.config.short_forms import field_at, written_out
 from segcli.core.errors import ConfigError
 from segcli.core.files import plain
 from segcli.core.registry import LOSSES, Registry, label
-from segcli.core.strict_yaml import Unreadable, parse
+from segcli.core.strict_yaml import Unreadable, parse, said_with_hint
 from segcli.core.types import ConfigModel
 
 __all__ = ["Override", "apply_overrides", "parse_overrides"]
@@ -67,8 +67,10 @@ def _parsed(text: str, below: str | None) -> Override:
         return Override(keys, parse(value), text)
     except Unreadable as error:
         raise ConfigError(f"override `{text[:200]}`: {error.problem}") from None
-    except yaml.YAMLError:
-        raise ConfigError(f"override `{text}`: the value is not valid YAML", hint="quote it for the shell") from None
+    except yaml.YAMLError as error:
+        mended = said_with_hint(error)[1] if isinstance(error, yaml.MarkedYAMLError) else None
+        hint = mended or "quote it for the shell"
+        raise ConfigError(f"override `{text}`: the value is not valid YAML", hint=hint) from None
 
 
 def _keys(key: str) -> tuple[str, ...]:
@@ -125,6 +127,9 @@ def _set(document: Document, section: dict[str, Any], loc: Loc, value: Any, sche
     if loc[:-1] == LOSS and isinstance(section.get(key), dict) and _is_number(value):
         value = {**section[key], "weight": float(value)}  # the number alone is the weight; the keys of the part stay
     added = {key: value}
+    if loc == (*LOSS, "type") and len(section) > 1:
+        _refuse_type_of_sum(document, section, value)
+        return
     if loc == (*LOSS, "type"):  # another loss in the place of the only part, with the keys of that part
         (name,) = section if len(section) == 1 else (None,)
         kept = section[name] if name is not None else dict(section)
@@ -138,6 +143,18 @@ def _set(document: Document, section: dict[str, Any], loc: Loc, value: Any, sche
     elif key != "enabled" and section.get("enabled") is False and _turns_on(shape):
         section["enabled"] = True
     section |= written_out(document, shape, added, loc[:-1])
+
+
+def _refuse_type_of_sum(document: Document, section: dict[str, Any], value: Any) -> None:
+    """Report that a sum of losses has no `type`, with both commands that may be meant."""
+    parts = " and ".join(f"`{name}`" for name in section)
+    document.problems.append(
+        document.problem(
+            (*LOSS, "type"),
+            f"the loss is the sum of {parts}, which has no `type`",
+            f"write `training.loss={value}` for this loss alone, or `training.loss.{value}=1.0` to add it to the sum",
+        )
+    )
 
 
 def _is_number(value: Any) -> bool:

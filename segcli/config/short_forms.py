@@ -7,7 +7,7 @@ from pydantic.fields import FieldInfo
 from segcli.config.document import Document, Loc
 from segcli.core.types import ConfigModel
 
-__all__ = ["field_at", "write_out", "written_out"]
+__all__ = ["field_at", "section_in", "write_out", "written_out"]
 
 
 def write_out(document: Document, schema: type[ConfigModel]) -> None:
@@ -24,7 +24,7 @@ def written_out(document: Document, annotation: Any, given: Any, loc: Loc = ()) 
         given: The value as typed.
         loc: Place of the value.
     """
-    section = _section_in(annotation)
+    section = section_in(annotation)
     if section is None:
         return given
     kind = get_origin(annotation)
@@ -60,23 +60,23 @@ def _named(document: Document, section: type[ConfigModel], given: Any, loc: Loc)
     return {name: written_out(document, section, part, (*loc, name)) for name, part in named.items()}
 
 
-def _section_in(annotation: Any) -> type[ConfigModel] | None:
+def section_in(annotation: Any) -> type[ConfigModel] | None:
     """Find the section in a type such as `EMA`, `list[MetricSection]` or `Fold | None`.
 
     Example:
-        >>> _section_in(list[int]) is None
+        >>> section_in(list[int]) is None
         True
     """
     if isinstance(annotation, type) and issubclass(annotation, ConfigModel):
         return annotation
-    inner = (_section_in(argument) for argument in get_args(annotation))
+    inner = (section_in(argument) for argument in get_args(annotation))
     return next((found for found in inner if found is not None), None)
 
 
 def field_at(annotation: Any, loc: Loc) -> Any:
     """Type of a key below a type of the schema; None where the schema has none, as for a component's own keys."""
     for key in loc:
-        section = _section_in(annotation)
+        section = section_in(annotation)
         if section is None:
             return None
         if get_origin(annotation) in (dict, list):

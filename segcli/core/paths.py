@@ -7,12 +7,13 @@ from pathlib import Path, PurePath
 
 from segcli.core.errors import ConfigError
 
-__all__ = ["EXPERIMENTS", "escaped", "exists", "expanded", "expanded_arguments", "is_file"]
+__all__ = ["EXPERIMENTS", "OVERRIDE", "escaped", "exists", "expanded", "expanded_arguments", "has_escapes", "is_file"]
 
 EXPERIMENTS = Path("outputs") / "experiments"
 """Folder of the runs, below the working folder."""
 VARIABLE = re.compile(r"\$(?:(?P<literal>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)\})", re.ASCII)
 OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
+DRIVE = re.compile(r"[A-Za-z]:")
 OPTION = re.compile(r"--[a-z-]+=")
 
 
@@ -88,3 +89,13 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):
         return False
+
+
+def has_escapes(path: str) -> bool:
+    r"""Tell whether YAML read the backslashes of a Windows path as escapes, as it does in double quotes.
+
+    Example:
+        >>> has_escapes("C:\\new"), has_escapes("C:\new"), has_escapes("a\tb")
+        (False, True, False)
+    """
+    return DRIVE.match(path) is not None and not path.isprintable()

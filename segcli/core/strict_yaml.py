@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-__all__ = ["LONGEST", "StrictLoader", "Unreadable", "parse", "parse_words", "said"]
+__all__ = ["LONGEST", "StrictLoader", "Unreadable", "parse", "parse_words", "said", "said_with_hint"]
 
 LONGEST = 2**20
 """Bytes of a config file."""
@@ -135,5 +135,26 @@ def said(error: yaml.YAMLError) -> str:
     """Say in one line what is wrong, and in which line of the file if that is known."""
     if isinstance(error, yaml.MarkedYAMLError):
         line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
-        return f"{error.problem}{line}"
+        return f"{said_with_hint(error)[0]}{line}"
     return " ".join(str(error).split())
+
+
+def said_with_hint(error: yaml.MarkedYAMLError) -> tuple[str, str | None]:
+    r"""Say what is wrong, and what to write instead where the mistake is a common one.
+
+    Example:
+        >>> try:
+        ...     parse("a:\n\tb: 1")
+        ... except yaml.MarkedYAMLError as error:
+        ...     print(said_with_hint(error))
+        ('a tab stands where YAML takes only spaces', 'replace the tabs by spaces')
+    """
+    problem = str(error.problem)
+    if r"'\t' that cannot start" in problem:
+        return "a tab stands where YAML takes only spaces", "replace the tabs by spaces"
+    if "escape" in problem and "double-quoted" in str(error.context):
+        return (
+            r"a backslash in double quotes begins an escape such as `\n`",
+            r"write a path of Windows in single quotes, 'C:\data', or with slashes, C:/data",
+        )
+    return problem, None

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from segcli.core.addresses import is_address
 from segcli.core.names import printable
-from segcli.core.paths import escaped, expanded
+from segcli.core.paths import escaped, expanded, has_escapes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +47,11 @@ def _path(typed: Any) -> Any:
     path = expanded(typed) if isinstance(typed, str) else str(typed)
     if is_address(path):
         raise ValueError(f"`{path}` is an address, and segcli opens no connection")
+    if has_escapes(path):
+        raise ValueError(
+            f"`{printable(path)}` was read with control characters, because a backslash in double quotes begins an "
+            "escape: write single quotes, or slashes as in C:/data"
+        )
     if "\0" in path or any(len(part.encode("utf-8", "surrogatepass")) > LONGEST_NAME for part in Path(path).parts):
         raise ValueError(f"`{printable(path)}` cannot be the name of a file")
     return Path(path)

@@ -1,6 +1,6 @@
 """A case of a data set, its pixels, and resizing to the network's size and back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from segcli.core.arrays import A
 from segcli.core.types import Array, Mask
 
-__all__ = ["Case", "Geometry", "Sample", "as_unit", "interpolated", "pad_end", "padded_size", "resize"]
+__all__ = ["Case", "Geometry", "Sample", "as_unit", "example_of", "interpolated", "pad_end", "padded_size", "resize"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,20 @@ class Sample:
         """Return the pixels that count, `(*S)`; all pixels if there is no map `valid`."""
         mask: Mask = self.maps.get("valid", np.ones(self.size, np.uint8)) > 0
         return mask
+
+
+def example_of(cases: Sequence[Case]) -> Path | None:
+    """Choose what a prediction can be tried on: the folder of the images if no mask lies in it, else one image.
+
+    One volume is enough.
+    """
+    if not cases:
+        return None
+    first = cases[0]
+    folder = first.image.parent
+    masks = (path.parent for case in cases for path in (case.label, case.fov) if path is not None)
+    is_volume = first.index is not None or first.image.is_dir()
+    return first.image if is_volume or folder in masks else folder
 
 
 @dataclass(frozen=True)

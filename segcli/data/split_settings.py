@@ -3,9 +3,9 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from segcli.core.files import shown
 from segcli.core.names import printable, safe_name
@@ -45,6 +45,14 @@ class ShareSettings(ConfigModel):
     def unit(self) -> str:
         """Return the word for what is split."""
         return "image"
+
+    @field_validator("train", "val", "test", mode="before")
+    @classmethod
+    def _names_are_text(cls, given: Any) -> Any:
+        other = next((each for each in given if not isinstance(each, str)), None) if isinstance(given, list) else None
+        if isinstance(other, int | float):
+            raise ValueError(f"`{other}` is not text: write names in quotes, such as ['{other}']")
+        return given
 
     @model_validator(mode="after")
     def _can_be_drawn(self) -> "ShareSettings":

@@ -75,7 +75,7 @@ class Pictures(Layout):
         """Make the reader of the masks.
 
         Raises:
-            DataError: The classes are not stated correctly.
+            ConfigError: The classes are not stated correctly.
         """
         several = self.spec.num_classes > 1
         made: MaskReader | BinaryMasks = self.config.reader(self.spec) if several else BinaryMasks()

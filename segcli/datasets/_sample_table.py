@@ -8,11 +8,13 @@ from typing import Any
 
 from segcli.core.errors import DataError
 from segcli.core.names import composed, existing, printable
+from segcli.core.paths import expanded
 from segcli.core.text import Row, read_table
 from segcli.core.types import ConfigModel
 from segcli.data.checks import Finding
+from segcli.data.classes.class_list import Mistake
 
-__all__ = ["SampleTable", "classes_in", "refuse_other_classes", "table_and_columns"]
+__all__ = ["SampleTable", "check_root", "classes_in", "classes_of_table", "refuse_other_classes", "table_in"]
 
 
 @dataclass
@@ -95,11 +97,26 @@ def table_and_columns(values: Mapping[str, Any], root: Path, config: type[Config
         values: Keys of the data set.
         root: Folder of the samples.
         config: Shape of the keys, with their defaults.
+
+    Raises:
+        DataError: The path of the table has a variable that is not set.
     """
     table, samples, classes = (
-        str(values.get(key, config.model_fields[key].default)) for key in ("classes_csv", "id_column", "class_column")
+        values.get(key, config.model_fields[key].default) for key in ("classes_csv", "id_column", "class_column")
     )
-    return existing(root, table), samples, classes
+    return table_in(root, table), str(samples), str(classes)
+
+
+def table_in(root: Path, given: str | Path) -> Path:
+    """Find the table; text is expanded as every other path of a config, a relative path begins at `root`.
+
+    Raises:
+        DataError: A variable in the text is not set.
+    """
+    try:
+        return existing(root, str(given) if isinstance(given, Path) else expanded(given))
+    except ValueError as error:
+        raise DataError(f"`{given}`: {error}") from None
 
 
 def classes_in(path: Path, id_column: str, class_column: str) -> list[str]:
@@ -159,3 +176,31 @@ def _rows_of(path: Path, *needed: str) -> list[Row]:
 def _bare(name: str) -> str:
     """Return a sample's name in normal form and without leading zeros, which spreadsheets drop."""
     return composed(name).lstrip("0") or name
+
+
+def check_root(root: Path, sample: str | None) -> None:
+    """Refuse a data set without its folder, which `segcli data sample` may make."""
+    if not root.is_dir():
+        hint = f"make it with `segcli data sample {sample} {root}`" if sample else "set `dataset.paths.root`"
+        raise DataError(f"no folder `{root}` with the samples", hint=hint)
+
+
+def classes_of_table(values: dict[str, Any], keys: type[ConfigModel]) -> tuple[list[dict[str, str]], list[Mistake]]:
+    """Read the classes of the CSV, in alphabetical order, or find why it cannot be read."""
+    paths = values.get("paths")
+    root = paths.get("root") if isinstance(paths, dict) else None
+    if not isinstance(root, str | Path):
+        return [], []
+    blamed, chosen = "paths", values.get("class_filter")
+    try:
+        check_root(Path(root), values.get("sample"))
+        blamed = "classes_csv"
+        table, *columns = table_and_columns(values, Path(root), keys)
+        found = classes_in(table, *columns)
+    except DataError as error:
+        return [], [(blamed, error.message, error.hint)]
+    if len(found) < 2 and "num_classes" not in values and values.get("task") in (None, "classification"):
+        named = f"names one class, `{found[0]}`" if found else "names no class"
+        message = f"`{table}` {named}, but a classification tells at least two apart"
+        return [], [(blamed, message, f"write the class of each sample into the column `{columns[1]}`")]
+    return [{"name": name} for name in (chosen if isinstance(chosen, list) else found)], []

@@ -15,7 +15,7 @@ from pydantic import Field
 from segcli.core.errors import DataError
 from segcli.core.files import shown, write_text
 from segcli.core.names import composed, existing
-from segcli.core.types import Array, ConfigModel, Positive
+from segcli.core.types import Array, ConfigModel, FilePath, Positive
 from segcli.data.checks import Finding, by_name, raise_on_error
 from segcli.data.classes.class_list import Mistake, class_names
 from segcli.data.draws import stratified
@@ -28,7 +28,13 @@ from segcli.data.splits import Division, divide
 from segcli.datasets import IN_MEMORY, Layout
 from segcli.datasets._crops import Cut, Window, better_crop, much_padding, padded, windows
 from segcli.datasets._sample_faults import mask_faults, mixed_bits, sample_faults
-from segcli.datasets._sample_table import SampleTable, classes_in, refuse_other_classes, table_and_columns
+from segcli.datasets._sample_table import (
+    SampleTable,
+    check_root,
+    classes_of_table,
+    refuse_other_classes,
+    table_in,
+)
 from segcli.datasets._small import COUNTS, volume
 from segcli.files import create, is_picture_folder, stem_of
 
@@ -56,7 +62,7 @@ class TIFFVolumes(Layout):
     class Config(ConfigModel):
         """Defines the keys of `format: tiff_volumes`."""
 
-        classes_csv: str = "classes.csv"
+        classes_csv: FilePath = Path("classes.csv")
         """CSV table of the samples and their classes, in `root`."""
         id_column: str = "sample_id"
         """Column of the table with the names of the folders; leading zeros may be missing."""
@@ -108,7 +114,7 @@ class TIFFVolumes(Layout):
     def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
         """Set one channel, and take the classes of the CSV, where they are not stated."""
         changes: dict[str, Any] = {} if "num_channels" in values else {"num_channels": 1}
-        classes, mistakes = (values["classes"], []) if values.get("classes") else _classes_of_table(values)
+        classes, mistakes = (values["classes"], []) if values.get("classes") else classes_of_table(values, cls.Config)
         if not isinstance(classes, list) or not classes:
             return changes, mistakes
         if values.get("num_classes", len(classes)) != len(classes):
@@ -155,7 +161,7 @@ class TIFFVolumes(Layout):
     def table(self) -> SampleTable:
         """Return the table of existing samples and their classes."""
         config = self.config
-        return SampleTable(existing(self.root, config.classes_csv), config.id_column, config.class_column, self.folders)
+        return SampleTable(table_in(self.root, config.classes_csv), config.id_column, config.class_column, self.folders)
 
     @cached_property
     def places(self) -> dict[str, Path]:
@@ -164,7 +170,7 @@ class TIFFVolumes(Layout):
         Raises:
             DataError: Two folders have the same name.
         """
-        _check_root(self.root, self.spec.sample)
+        check_root(self.root, self.spec.sample)
         inside = by_name(path for path in self.root.iterdir() if path.is_dir())
         return {name: path for name, path in inside.items() if self._raw(path).exists()}
 
@@ -385,31 +391,3 @@ class TIFFVolumes(Layout):
             message = f"crop `{case.id}` of `{case.image}` has the same value in every voxel"
             findings.append(Finding("constant_image", "warning", case.image, message, "look at the file"))
         return sample, findings
-
-
-def _check_root(root: Path, sample: str | None) -> None:
-    """Refuse a data set without its folder, which `segcli data sample` may make."""
-    if not root.is_dir():
-        hint = f"make it with `segcli data sample {sample} {root}`" if sample else "set `dataset.paths.root`"
-        raise DataError(f"no folder `{root}` with the samples", hint=hint)
-
-
-def _classes_of_table(values: dict[str, Any]) -> tuple[list[dict[str, str]], list[Mistake]]:
-    """Read the classes of the CSV, in alphabetical order, or find why it cannot be read."""
-    paths = values.get("paths")
-    root = paths.get("root") if isinstance(paths, dict) else None
-    if not isinstance(root, str | Path):
-        return [], []
-    blamed, chosen = "paths", values.get("class_filter")
-    try:
-        _check_root(Path(root), values.get("sample"))
-        blamed = "classes_csv"
-        table, *columns = table_and_columns(values, Path(root), TIFFVolumes.Config)
-        found = classes_in(table, *columns)
-    except DataError as error:
-        return [], [(blamed, error.message, error.hint)]
-    if len(found) < 2 and "num_classes" not in values and values.get("task") in (None, "classification"):
-        named = f"names one class, `{found[0]}`" if found else "names no class"
-        message = f"`{table}` {named}, but a classification tells at least two apart"
-        return [], [(blamed, message, f"write the class of each sample into the column `{columns[1]}`")]
-    return [{"name": name} for name in (chosen if isinstance(chosen, list) else found)], []

@@ -1,12 +1,13 @@
 """Numbers and words in the cells of terminal tables."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from segcli.metrics import ClassScore, Score
 
-__all__ = ["class_heading", "images_behind", "interval", "number", "plural", "short"]
+__all__ = ["class_heading", "images_behind", "interval", "number", "numbered", "plural", "short"]
 
 
 def class_heading(metric: str) -> str:
@@ -47,3 +48,18 @@ def plural(count: int, word: str) -> str:
 def interval(entry: "Score | ClassScore") -> str:
     """Write the confidence interval of a score; `-` where there is none."""
     return "-" if entry.interval is None else f"{number(entry.interval[0])} to {number(entry.interval[1])}"
+
+
+def numbered(names: Sequence[str], room: int = 24) -> tuple[list[str], list[str]]:
+    """Give the cells of a column of names, and lines below the table with the names that are too long for it.
+
+    Example:
+        >>> numbered(["01.png", "02.png"])
+        (['01.png', '02.png'], [])
+        >>> numbered(["a.png", "long.png"], room=6)
+        (['1)', '2)'], ['1) a.png', '2) long.png'])
+    """
+    if all(len(name) <= room for name in names):
+        return list(names), []
+    cells = [f"{number})" for number in range(1, len(names) + 1)]
+    return cells, [f"{cell} {name}" for cell, name in zip(cells, names, strict=True)]

@@ -8,13 +8,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from segcli.core.files import shown
-from segcli.data.checks import Finding
 from segcli.report.cells import plural
+from segcli.report.findings import rows_of
 from segcli.report.results import Checked, SplitDrawn, Stats
 
 __all__ = ["checked", "converted", "faults", "sample", "split", "stats"]
 
-ROWS_PER_CODE = 4
 SIZES = 6
 """Most sizes of images that are listed."""
 SEVERITY = {"error": "[bold red]error[/]", "warning": "[yellow]warning[/]", "info": "[dim]info[/]"}
@@ -38,20 +37,19 @@ def checked(result: Checked) -> Iterator[Any]:
         yield _presence(result)
     shown = [finding for finding in result.findings if finding.hint]
     if shown:
-        yield _findings(shown)
+        yield "[italic]Findings[/]"
+        yield from rows_of(shown)
     yield _verdict(result)
 
 
 def faults(result: Checked) -> Iterator[Any]:
     """Show errors and warnings as lines, and the verdict if there are errors, for `--quiet`."""
-    found = [finding for finding in result.findings if finding.severity != "info"]
-    for code in dict.fromkeys(finding.code for finding in found):
-        same = [finding for finding in found if finding.code == code]
-        for finding in same[:ROWS_PER_CODE]:
-            hint = f" [dim]({escape(finding.hint)})[/]" if finding.hint else ""
-            yield f"{SEVERITY[finding.severity]}: {escape(finding.message)}{hint}"
-        if len(same) > ROWS_PER_CODE:
-            yield f"and {len(same) - ROWS_PER_CODE} more like this: `--json` lists all"
+    for row in rows_of([finding for finding in result.findings if finding.severity != "info"]):
+        hint = f" [dim]({escape(row.hint)})[/]" if row.hint else ""
+        for message in row.messages:
+            yield f"{SEVERITY[row.severity]}: {escape(message)}{hint}"
+        if row.more:
+            yield f"and {row.more} more like this: `--json` lists all"
     if result.has_errors:
         yield _verdict(result)
 
@@ -85,22 +83,6 @@ def _presence(result: Checked) -> Table:
     table.add_section()
     for group in dict.fromkeys(group for entry in result.splits for group in entry.groups):
         table.add_row(f"scenario {escape(group)}", *(str(entry.groups.get(group, 0)) for entry in result.splits))
-    return table
-
-
-def _findings(found: list[Finding]) -> Table:
-    """Show one row for each finding; of findings with the same code only the first few."""
-    table = Table(title="Findings", title_justify="left", show_lines=True)
-    for heading in ("severity", "code", "message", "hint"):
-        table.add_column(heading, overflow="fold")
-    codes = list(dict.fromkeys(finding.code for finding in found))
-    for code in codes:
-        same = [finding for finding in found if finding.code == code]
-        for finding in same[:ROWS_PER_CODE]:
-            message, hint = escape(finding.message), escape(finding.hint)
-            table.add_row(SEVERITY[finding.severity], finding.code, message, hint)
-        if len(same) > ROWS_PER_CODE:
-            table.add_row("", code, f"and {len(same) - ROWS_PER_CODE} more like this", "`--json` lists all")
     return table
 
 

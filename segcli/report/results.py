@@ -243,6 +243,8 @@ class Evaluated(Result):
     """Predicted class of each image, or of each sample; empty unless the task is `classification`."""
     mistakes: list[tuple[Row, Array]] = field(default_factory=list)
     """Wrong predictions, the most confident first, each with a slice `(H, W)` as stored."""
+    example: Path | None = None
+    """Scored image, or the folder of these, on which a prediction can be tried."""
 
     def worst(self, count: int = 5) -> list[int]:
         """Find the positions of the images with the worst score; undefined scores are left out."""
@@ -359,7 +361,10 @@ class Exported(Result):
     differences: list[Difference]
     dice: dict[str, float] | None
     """Dice on the validation images, of the checkpoint and of the exported file; only for `--int8`."""
+    example: Path | None = None
+    """Image of the data set, or the folder of these, on which a prediction can be tried."""
 
     def values(self) -> dict[str, Any]:
-        """List the fields, and those of each difference."""
-        return {**vars(self), "differences": [vars(entry) for entry in self.differences]}
+        """List the fields but the example, and those of each difference."""
+        values = {name: value for name, value in vars(self).items() if name != "example"}
+        return {**values, "differences": [vars(entry) for entry in self.differences]}

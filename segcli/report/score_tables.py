@@ -6,12 +6,14 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from segcli.report.cells import class_heading, images_behind, interval, number, plural, short
+from segcli.report.cells import class_heading, images_behind, interval, number, numbered, plural, short
 from segcli.report.presence import TABLE
 from segcli.report.results import Evaluated
 
 __all__ = ["CLASS_METRICS", "STRUCTURE_METRICS", "evaluated"]
 
+NARROW = 76
+"""Columns of a narrow terminal without the lines of a table."""
 METRICS_PER_IMAGE = 6
 """Columns that fit a terminal; `per_image_metrics.yaml` has all."""
 CLASS_METRICS = ("iou", "dice", "f1", "precision", "recall")
@@ -59,7 +61,7 @@ def evaluated(result: Evaluated) -> Iterator[Any]:
         yield _classes(result)
     if result.groups:
         yield _scenarios(result)
-    yield _wrong(result) if result.answers else _images(result, result.worst())
+    yield from [_wrong(result)] if result.answers else _images(result, result.worst())
     for note in result.notes:
         yield f"[dim]{escape(note)}[/]"
     yield f"checkpoint: {escape(str(result.checkpoint))} (epoch {result.epoch})"
@@ -143,12 +145,15 @@ def _scenarios(result: Evaluated) -> Table:
     return table
 
 
-def _images(result: Evaluated, positions: list[int]) -> Table:
+def _images(result: Evaluated, positions: list[int]) -> Iterator[Any]:
     table = Table(title=f"Worst {len(positions)} by {result.ranked_by}", title_justify="left")
-    table.add_column("image", overflow="fold")
     shown = result.scores[:METRICS_PER_IMAGE]
+    room = NARROW - sum(max(len(entry.name), len("0.0000")) + 3 for entry in shown)
+    names, below = numbered([result.images[position] for position in positions], room)
+    table.add_column("image", overflow="fold")
     for entry in shown:
         table.add_column(entry.name, justify="right", no_wrap=True)
-    for position in positions:
-        table.add_row(escape(result.images[position]), *(number(entry.per_image[position]) for entry in shown))
-    return table
+    for name, position in zip(names, positions, strict=True):
+        table.add_row(escape(name), *(number(entry.per_image[position]) for entry in shown))
+    yield table
+    yield from map(escape, below)

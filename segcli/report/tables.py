@@ -7,12 +7,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from segcli.core.files import shown
-from segcli.report.cells import number, plural
+from segcli.report.cells import number, numbered, plural
 from segcli.report.results import CrossValidated, Exported, Predicted, Trained
 
 __all__ = ["cross_validated", "exported", "predicted", "rehearsed", "trained"]
 
 CASES_SHOWN = 20
+CASE = 14
+"""Letters of the name of a case that fit into a table of structures."""
 MANY_STRUCTURES = 8
 """With more structures a table has one row for each structure."""
 
@@ -68,38 +70,41 @@ def predicted(result: Predicted) -> Iterator[Any]:
     if result.skipped:
         yield f"skipped {plural(len(result.skipped), 'image')} that already had a mask"
     if result.presence:
-        yield _found_structures(result)
+        yield from _found_structures(result)
     if result.failed:
         yield f"[bold red]{plural(len(result.failed), 'image')} failed:[/]"
         for entry in result.failed:
             yield f"  {escape(entry['message'])}"
 
 
-def _found_structures(result: Predicted) -> Table:
+def _found_structures(result: Predicted) -> Iterator[Any]:
     """Show the volume of each structure that is present: a row per case, or per structure if these are many."""
     names, cases = list(result.presence[0]["structures"]), result.presence
-    table = Table(title_justify="left")
+    table, below = Table(title_justify="left"), list[str]()
     if len(names) > MANY_STRUCTURES:
         cases = cases[: MANY_STRUCTURES // 2]
         table.add_column("structure", no_wrap=True)
-        for entry in cases:
-            table.add_column(escape(entry["case"]), justify="right", overflow="fold")
+        headings, below = numbered([entry["case"] for entry in cases], CASE)
+        for heading in headings:
+            table.add_column(escape(heading), justify="right", overflow="fold")
         for name in names:
             table.add_row(escape(name), *(_found(entry["structures"][name]) for entry in cases))
     else:
         cases = cases[:CASES_SHOWN]
+        titles, below = numbered([entry["case"] for entry in cases], CASE)
         table.add_column("case", overflow="fold")
         for name in names:
             table.add_column(escape(name), justify="right")
-        for entry in cases:
-            table.add_row(escape(entry["case"]), *map(_found, entry["structures"].values()))
+        for title, entry in zip(titles, cases, strict=True):
+            table.add_row(escape(title), *map(_found, entry["structures"].values()))
     more = len(result.presence) - len(cases)
     confident = any("confidence" in found for found in cases[0]["structures"].values())
     told = " (in brackets: confidence in presence or absence)" if confident else ""
     table.title = f"Volume of the structures that are present{told}" + (
         f"; {more} more cases are in `presence.csv`" if more else ""
     )
-    return table
+    yield table
+    yield from map(escape, below)
 
 
 def _found(structure: dict[str, Any]) -> str:
@@ -112,11 +117,13 @@ def exported(result: Exported) -> Iterator[Any]:
     table = Table(title=f"{escape(result.run)} as {result.format}, {result.precision}", title_justify="left")
     for heading in ("input", "shape", "raw outputs differ by", "of up to", "probabilities differ by"):
         table.add_column(heading, justify="left" if heading in ("input", "shape") else "right", overflow="fold")
-    for entry in result.differences:
+    inputs, below = numbered([entry.input for entry in result.differences])
+    for name, entry in zip(inputs, result.differences, strict=True):
         shape = "x".join(map(str, entry.shape))
         figures = (entry.logits, entry.largest_logit, entry.probabilities)
-        table.add_row(escape(entry.input), shape, *(f"{value:.2g}" for value in figures))
+        table.add_row(escape(name), shape, *(f"{value:.2g}" for value in figures))
     yield table
+    yield from map(escape, below)
     if result.tolerance is not None:
         yield f"checked in a separate process: every difference is at most {result.tolerance:g}"
     if result.dice is not None:

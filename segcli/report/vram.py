@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from segcli.report.memory import size
+from segcli.report.vram_verdict import WEIGHTS, cards, verdict
 from segcli.vram.results import CONTEXT, LIBRARIES, Forecast, Limits, Measured, Traced
 
 __all__ = ["comparison", "forecast", "shape"]
@@ -25,10 +26,6 @@ KINDS = {
 }
 
 
-WEIGHTS = ("parameters", "buffers", "gradients", "optimizer", "ema")
-"""Kinds of memory that do not depend on the images."""
-
-
 def shape(sizes: Sequence[int]) -> str:
     """Write a size with `x` between the axes.
 
@@ -39,7 +36,9 @@ def shape(sizes: Sequence[int]) -> str:
     return "x".join(map(str, sizes))
 
 
-def forecast(result: Forecast, *, top: int = 15, layers: bool = True, activations: bool = True) -> Iterator[Any]:
+def forecast(
+    result: Forecast, *, top: int = 15, layers: bool = True, activations: bool = True, in_words: bool = False
+) -> Iterator[Any]:
     """Show totals, stages, layers, and the largest batch and image that fit.
 
     Args:
@@ -47,10 +46,13 @@ def forecast(result: Forecast, *, top: int = 15, layers: bool = True, activation
         top: Number of layers to show; the largest ones.
         layers: Show the table of layers.
         activations: Show memory that depends on the batch too; else only the memory of the weights.
+        in_words: Begin with a verdict in words, and end with the GPUs that have room.
     """
     if not activations:
         yield _weights(result)
         return
+    if in_words:
+        yield from verdict(result)
     yield _totals(result)
     yield _stages(result)
     if layers:
@@ -65,6 +67,8 @@ def forecast(result: Forecast, *, top: int = 15, layers: bool = True, activation
         yield from _traced(result.traced)
     for note in result.notes:
         yield f"[dim]{escape(note)}[/]"
+    if in_words:
+        yield f"{escape(result.run)}, {size(result.device)}: {cards(result)}"
 
 
 def _measured(result: Forecast, measured: Measured) -> Table:
@@ -171,8 +175,13 @@ def _limits(result: Forecast, limits: Limits) -> Iterator[str]:
     yield f"largest image size at batch {result.batch_size}: [bold]{largest}[/]"
 
 
-def comparison(results: Sequence[Forecast]) -> Iterator[Any]:
-    """Show one row for each run, then the sweeps and measurements of each run."""
+def comparison(results: Sequence[Forecast], *, in_words: bool = False) -> Iterator[Any]:
+    """Show one row for each run, then the sweeps and measurements of each run.
+
+    Args:
+        results: The forecasts.
+        in_words: End with the GPUs that have room for each run.
+    """
     limited = any(result.limits for result in results)
     table = Table(title="GPU memory of a training", title_justify="left")
     table.add_column("run", overflow="fold")
@@ -204,3 +213,5 @@ def comparison(results: Sequence[Forecast]) -> Iterator[Any]:
             yield extra
     for note in dict.fromkeys(note for result in results for note in result.notes):
         yield f"[dim]{escape(note)}[/]"
+    for result in results if in_words else ():
+        yield f"{escape(result.run)}, {size(result.device)}: {cards(result)}"

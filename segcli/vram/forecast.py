@@ -11,15 +11,14 @@ from segcli.config.schema import Run
 from segcli.vram.inputs import Inputs, inputs_of, with_batch_size, with_image_size
 from segcli.vram.recorder import TOP, Log
 from segcli.vram.replay import Replay, fits, replayed
-from segcli.vram.results import CONTEXT, LIBRARIES, Forecast, LayerUse, Limits, StageUse, SweepRow, Timeline
+from segcli.vram.results import CONTEXT, LIBRARIES, OUTSIDE, Forecast, LayerUse, Limits, StageUse, SweepRow, Timeline
 from segcli.vram.scenario import Played, play_prediction, play_training, precision_of
 from segcli.vram.stand_in import GPU
 
-__all__ = ["Forecaster", "gpu_present"]
+__all__ = ["FIXED", "Forecaster", "gpu_present"]
 
 PHASES = ("training", "validation", "prediction")
 STAGES = ("batch", "forward", "loss", "backward", "metrics", "optimizer")
-OUTSIDE = "(loss, metrics, optimizer)"
 FIXED = ("parameters", "buffers", "gradients", "optimizer", "ema", "workspace")
 """Kinds of memory that do not grow with the image."""
 MOST_STRIDES = 2**12
@@ -56,6 +55,11 @@ class Forecaster:
         return replayed(play_prediction(self.run, self.inputs).log)
 
     # ---- memory of the run
+
+    @property
+    def device(self) -> int:
+        """Bytes on the GPU during training and validation, as `Forecast.device`."""
+        return self.replay.reserved + CONTEXT + LIBRARIES
 
     def forecast(self, *, depth: int | None = None) -> Forecast:
         """Forecast everything except limits and sweeps.

@@ -7,8 +7,10 @@ from typing import Any
 __all__ = [
     "CONTEXT",
     "LIBRARIES",
+    "OUTSIDE",
     "Forecast",
     "LayerUse",
+    "Lever",
     "Limits",
     "Measured",
     "StageUse",
@@ -22,6 +24,8 @@ CONTEXT = 512 * 2**20
 """Allowance for the CUDA context and kernel code, which the allocator does not count."""
 LIBRARIES = 64 * 2**20
 """Allowance for cuDNN workspaces, which depend on the algorithm that cuDNN chooses on the GPU."""
+OUTSIDE = "(loss, metrics, optimizer)"
+"""Name of the row for memory that belongs to no layer."""
 UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
@@ -81,6 +85,15 @@ class Limits:
     by_precision: dict[str, int]
     max_image_size: tuple[int, ...] | None
     """Largest image, or patch, at the run's batch size; None if none fits."""
+
+
+@dataclass(frozen=True)
+class Lever:
+    """Overrides that lower the memory of a run."""
+
+    overrides: str
+    device: int | None
+    """Forecast of the bytes on the GPU with them; None where it was not made."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +182,13 @@ class Forecast:
     measured: Measured | None = None
     traced: Traced | None = None
     notes: tuple[str, ...] = ()
+    levers: tuple[Lever, ...] = ()
+    """What lowers the memory; not in `--json`."""
+
+    @property
+    def peak_stage(self) -> StageUse:
+        """Find the stage of training or validation with the peak."""
+        return max((stage for stage in self.stages if stage.phase != "prediction"), key=lambda stage: stage.peak)
 
     @property
     def device(self) -> int:

@@ -1,8 +1,10 @@
 """`segcli profile-memory` through the entry point: limits, sweeps, comparisons, volumes."""
 
 import json
+import re
 
 import pytest
+import torch
 import yaml
 from factories import volumes_experiment, write_experiment, write_hdf5
 
@@ -116,7 +118,8 @@ def test_a_sweep_of_image_sizes_is_a_table_that_says_what_fits(run_cli, tiny, mo
     table = result.out[result.out.index("By image size") :]
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in table.splitlines() if line.startswith("│")]
     assert [(row[0], row[-1]) for row in cells] == [("32", "yes"), ("512", "no")]
-    assert "fits" not in run_cli("profile-memory", tiny(), "--sweep", "image_size=32,512").out
+    assert "┃ fits" in table
+    assert "┃ fits" not in run_cli("profile-memory", tiny(), "--sweep", "image_size=32,512").out
 
 
 @pytest.mark.usefixtures("of_batches")
@@ -161,3 +164,61 @@ def test_volumes_of_unknown_size_are_told_with_three_sizes(run_cli, volumes, wor
     result = run_cli("profile-memory", config)
     assert result.code == 2
     assert "give `data.image_size=[64,64,64]`, or `data.patch_size`" in result.err.replace("\n", " ")
+
+
+def test_without_a_gpu_the_forecast_begins_with_a_verdict_in_words(run_cli, tiny, forecast, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    config = tiny(data__batch_size=4)
+    words = (config, "data.patch_size=[512,512]", "data.image_size=[512,512]")
+    told = run_cli("profile-memory", *words).out.splitlines()
+    now = forecast(*words)
+    mib = now["device_bytes"] / 2**20
+    layer = max(now["layers"], key=lambda each: each["peak_bytes"])["name"]
+    near = "" if layer.startswith("(") else f", near layer `{layer}`"
+    assert told[0] == f"peak: {mib:.1f} MiB on the GPU, in the backward pass of the training{near}"
+    assert told[1].startswith(f"fits GPUs with 8 GiB ({mib / 2**13:.0%} used), 12, 16, 24, 40 and 80 GiB")
+    assert told[2] == "what lowers it:"
+    levers = {line.split("  (")[0].strip(): line for line in told[3:6]}
+    assert list(levers) == [
+        "data.batch_size=2 training.gradient_accumulation_steps=2",
+        "model.checkpoint_activations=true",
+        "data.patch_size=[256,256]",
+    ]
+    assert told[6].startswith("tiny: unet")
+    assert told[-1] == f"tiny, {mib:.1f} MiB: {told[1]}"
+    for lever, line in levers.items():
+        lowered = forecast(*words[:1], words[2], words[1], *lever.split())["device_bytes"]
+        assert lowered < now["device_bytes"]
+        shown = f"({lowered / 2**20:.1f} MiB)"
+        assert (shown in line) == (line == told[3])
+    assert "levers" not in now
+
+
+def test_only_what_lowers_the_memory_is_proposed(run_cli, tiny, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    def proposed(*overrides):
+        return [
+            line.split("  (")[0].strip()
+            for line in run_cli("profile-memory", tiny(), *overrides).out.splitlines()
+            if line.startswith("  ")
+        ]
+
+    small = ("data.image_size=[64,64]", "data.batch_size=1")
+    assert proposed(*small, "training.amp=off") == ["training.amp=bf16", "model.checkpoint_activations=true"]
+    assert proposed(*small, "model.checkpoint_activations=true") == []
+    large = run_cli("profile-memory", tiny(), *small, "model.checkpoint_activations=true", "model.depths=[8,1024]").out
+    assert re.search(
+        r"\nwhat lowers it: a smaller network, because \d\d% of the peak are its weights, gradients", large
+    )
+    validated = proposed("data.patch_size=[32,32]", "data.image_size=[512,512]", "data.batch_size=1")
+    assert validated == ["training.validate_on=cpu"]
+
+
+def test_of_several_runs_each_is_told_with_the_gpus_that_have_room(run_cli, tiny, workplace, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    config = tiny()
+    told = run_cli("profile-memory", config, config).out.splitlines()
+    assert [line.partition(": ")[2][:29] for line in told[-2:]] == ["fits GPUs with 8 GiB (7% used"] * 2
+    monkeypatch.setattr(Forecaster, "limits", lambda self, vram: Limits(vram, 1, {}, None))
+    assert "fits GPUs" not in run_cli("profile-memory", config, config, "--vram", "8GiB").out

@@ -30,34 +30,56 @@ def test_volumes_of_structures_fit_a_terminal_however_many_they_are(structures, 
     assert (told in " ".join(text.split())) == (shown < cases)
 
 
-def test_scores_are_whole_in_a_terminal_of_80_columns():
-    names = ("dice", "balanced_accuracy", "average_precision")
+METRICS = ("dice", "balanced_accuracy", "average_precision")
+
+
+def scored(images):
+    """Scores of these images."""
+    count = len(images)
     scores = [
-        Score(name, 0.1234, "mean over images", (0.1111, 0.2222), 0.1234, 0.3333, 8, [0.1234] * 8, True, [])
-        for name in names
+        Score(name, 0.1234, "mean over images", (0.1111, 0.2222), 0.1234, 0.3333, count, [0.1234] * count, True, [])
+        for name in METRICS
     ]
-    result = Evaluated(
+    return Evaluated(
         run="run",
         split="test",
         checkpoint=Path("best.safetensors"),
         epoch=1,
         folder=Path("out"),
         threshold=0.5,
-        num_images=8,
+        num_images=count,
         losses={},
         scores=scores,
-        images=[f"{number:02d}.png" for number in range(8)],
+        images=images,
         ranked_by="dice",
         predictions=None,
         level=0.95,
         resamples=1000,
         classes=("foreground",),
     )
+
+
+def test_scores_are_whole_in_a_terminal_of_80_columns():
     console = Console(width=80)
     with console.capture() as captured:
-        for line in evaluated(result):
+        for line in evaluated(scored([f"{number:02d}.png" for number in range(8)])):
             console.print(line)
     text = captured.get()
-    for shown in (*names, "0.1234", "0.1111 to 0.2222", "0.3333"):
+    for shown in (*METRICS, "0.1234", "0.1111 to 0.2222", "0.3333"):
         assert text.count(shown) >= 1, text
     assert "…" not in text
+
+
+def test_names_too_long_for_a_table_stand_below_it():
+    names = [f"patient_0123456789/visit_{number}/an_image_with_a_long_name.png" for number in range(3)]
+    console = Console(width=80)
+    with console.capture() as captured:
+        for line in evaluated(scored(names)):
+            console.print(line, soft_wrap=isinstance(line, str))
+    lines = captured.get().splitlines()
+    assert [any(f") {name}" in line for line in lines) for name in names] == [True] * 3
+    short = [Path(name).name[:8] for name in names]
+    with console.capture() as captured:
+        for line in evaluated(scored(short)):
+            console.print(line, soft_wrap=isinstance(line, str))
+    assert f"│ {short[0]}" in captured.get()

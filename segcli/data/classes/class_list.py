@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from segcli.core.errors import DataError, nearest
+from segcli.core.errors import ConfigError, DataError, nearest
 from segcli.core.paths import is_file
 from segcli.core.text import read_table
 from segcli.core.types import Array, ConfigModel
@@ -57,7 +57,7 @@ class ClassList:
         """List the classes of a data set.
 
         Raises:
-            DataError: There are fewer than two classes, a class has no colour or number, or two classes share one.
+            ConfigError: There are fewer than two classes, a class has no colour or number, or two classes share one.
         """
         counted = spec.classes
         if not counted and spec.num_classes > 1 and not colored:
@@ -65,17 +65,17 @@ class ClassList:
         left_out = [entry if isinstance(entry, IgnoredClass) else IgnoredClass(name=entry) for entry in ignored]
         names = (*(entry.name for entry in counted), *(entry.name for entry in left_out))
         if not counted:
-            raise DataError(
+            raise ConfigError(
                 f"data set `{spec.name}` has no classes",
                 hint="set `classes: [{name: road, color: [128, 64, 128]}, ...]`, or `classes_file: classes.csv`",
             )
         if len(counted) == 1:
-            raise DataError(
+            raise ConfigError(
                 f"data set `{spec.name}` has only one class that counts, `{counted[0].name}`; at least two are needed",
                 hint="list the background under `classes` too, instead of ignoring it",
             )
         if len(names) > MAX_COLORS:
-            raise DataError(f"data set `{spec.name}` has {len(names)} classes, at most {MAX_COLORS} are possible")
+            raise ConfigError(f"data set `{spec.name}` has {len(names)} classes, at most {MAX_COLORS} are possible")
         values = [*(numbers or range(len(counted))), *(NO_NUMBER if e.number is None else e.number for e in left_out)]
         colors = [*(entry.color for entry in counted), *(entry.color for entry in left_out)]
         if not colored:
@@ -83,7 +83,7 @@ class ClassList:
             return cls(names, [], values, len(counted))
         for name, color in zip(names, colors, strict=True):
             if color is None:
-                raise DataError(
+                raise ConfigError(
                     f"class `{name}` of data set `{spec.name}` has no colour",
                     hint=f"write `{{name: {name}, color: [R, G, B]}}`, or set `mask_format: index`",
                 )
@@ -91,7 +91,7 @@ class ClassList:
         for position, paint in enumerate(painted):
             if paint in painted[:position]:
                 other = names[painted.index(paint)]
-                raise DataError(
+                raise ConfigError(
                     f"the classes `{other}` and `{names[position]}` of data set `{spec.name}` share the colour {paint}",
                     hint="give each class a colour of its own",
                 )
@@ -116,13 +116,13 @@ def _check_numbers(dataset: str, names: Sequence[str], numbers: list[int]) -> No
     """Check that each class has a number of its own."""
     for position, number in enumerate(numbers):
         if number == NO_NUMBER:
-            raise DataError(
+            raise ConfigError(
                 f"class `{names[position]}` of data set `{dataset}` has no number",
                 hint=f"write `ignore: [{{name: {names[position]}, number: 255}}]`, or list it under `classes`",
             )
         if number in numbers[:position]:
             other = names[numbers.index(number)]
-            raise DataError(
+            raise ConfigError(
                 f"the classes `{other}` and `{names[position]}` of data set `{dataset}` share the number {number}",
                 hint="give each class a number of its own",
             )

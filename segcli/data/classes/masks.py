@@ -51,7 +51,7 @@ class MaskKeys(ConfigModel):
         """Make the reader for the masks of a data set.
 
         Raises:
-            DataError: There are no classes, a class has no colour, or two classes share one.
+            ConfigError: There are no classes, a class has no colour, or two classes share one.
         """
         listed = ClassList.of(spec, self.ignore, self.numbers, colored=self.mask_format == "rgb")
         return MaskReader(listed, self.mask_format, self.unknown_colors)

@@ -168,4 +168,4 @@ def test_a_csv_without_ids_numbers_its_lines_and_one_with_ids_is_sorted_by_them(
     ],
 )
 def test_classes_that_cannot_be_told_apart_are_refused(layout, keys, text):
-    assert text in told(lambda: layout(**keys))
+    assert text in told(lambda: layout(**keys), kind=ConfigError)
