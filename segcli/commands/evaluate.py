@@ -26,6 +26,7 @@ from segcli.engine.events import Listener
 from segcli.engine.inference.evaluator import Evaluation, evaluate
 from segcli.engine.inference.scores import LEVEL, RESAMPLES, headline, score
 from segcli.engine.inference.thresholds import best_threshold
+from segcli.engine.inference.units import units_of
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import out_of_memory
 from segcli.engine.stopping import StopSignal
@@ -157,6 +158,7 @@ def _scored(
         image_groups=[case.group for case in result.cases],
         groups=_by_group(result, parts.metrics),
         notes=[*notes, *_undefined(scores, len(result.cases))],
+        units=units_of(parts.metrics, parts.layout, result.cases),
     )
 
 

@@ -1,12 +1,13 @@
 """Numbers and words in the cells of terminal tables."""
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from segcli.metrics import ClassScore, Score
 
-__all__ = ["class_heading", "images_behind", "interval", "number", "plural", "short"]
+__all__ = ["class_heading", "images_behind", "interval", "number", "plural", "short", "with_unit"]
 
 
 def class_heading(metric: str) -> str:
@@ -32,6 +33,21 @@ def number(value: float | None) -> str:
 def short(value: float) -> str:
     """Write a number in five characters or less, for tables with many columns; `-` where it is not defined."""
     return "-" if math.isnan(value) else f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def with_unit(name: str, units: Mapping[str, str], shown: str | None = None) -> str:
+    """Write the name of a metric with its unit.
+
+    Args:
+        name: Name of the metric.
+        units: Unit of each metric that has one.
+        shown: Other words for the metric, for a table with many columns.
+
+    Example:
+        >>> with_unit("hd95", {"hd95": "mm"}), with_unit("dice", {"hd95": "mm"})
+        ('hd95 (mm)', 'dice')
+    """
+    return f"{shown or name} ({units[name]})" if name in units else shown or name
 
 
 def plural(count: int, word: str) -> str:

@@ -238,6 +238,8 @@ class Evaluated(Result):
     """Predicted class of each image, or of each sample; empty unless the task is `classification`."""
     mistakes: list[tuple[Row, Array]] = field(default_factory=list)
     """Wrong predictions, the most confident first, each with a slice `(H, W)` as stored."""
+    units: dict[str, str] = field(default_factory=dict)
+    """Unit of each metric that has one, such as `mm`."""
 
     def worst(self, count: int = 5) -> list[int]:
         """Find the positions of the images with the worst score; undefined scores are left out."""
@@ -266,6 +268,7 @@ class Evaluated(Result):
             "average_metrics": {entry.name: entry.value for entry in self.scores},
             "scope": {entry.name: entry.scope for entry in self.scores},
             "mean_over_images": {entry.name: entry.mean for entry in self.scores},
+            **({"units": self.units} if self.units else {}),
             "over_all_pixels": {entry.name: entry.pooled for entry in self.scores},
             "num_defined": {entry.name: entry.num_images for entry in self.scores},
             "confidence_intervals": {

@@ -1,6 +1,7 @@
 import numpy as np
 
-from segcli.data.classes.painting import legend_below, overlay
+from segcli.data.classes.lettering import legend_below
+from segcli.data.classes.painting import overlay
 
 RED, BLUE = (200, 0, 0), (0, 0, 200)
 
