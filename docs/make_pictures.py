@@ -127,7 +127,7 @@ def watch(*words: str) -> Iterator[list[str]]:
         yield screen(written.decode(errors="ignore"))
     os.close(outer)
     if process.wait():
-        raise SystemExit(f"failed: segcli {' '.join(words)}")
+        raise SystemExit(f"failed: segcli {' '.join(words)}\n{written.decode(errors='ignore')}")
 
 
 def screen(written: str) -> list[str]:

@@ -26,8 +26,8 @@ def images_behind(score: "Score") -> str:
 
 
 def number(value: float | None) -> str:
-    """Write a number with four decimals; `-` where it is not defined."""
-    return "-" if value is None or math.isnan(value) else f"{value:.4f}"
+    """Write a number with four decimals, a large one with one; `-` where it is not defined."""
+    return "-" if value is None or math.isnan(value) else f"{value:.{1 if abs(value) >= 1000 else 4}f}"
 
 
 def short(value: float) -> str:

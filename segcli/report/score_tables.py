@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.markup import escape
-from rich.table import Table
 
 from segcli.report.cells import class_heading, images_behind, interval, number, plural, short, with_unit
-from segcli.report.narrow import table_of
+from segcli.report.narrow import FittedTable
 from segcli.report.presence import TABLE
 from segcli.report.results import Evaluated
 
@@ -52,7 +51,7 @@ def evaluated(result: Evaluated) -> Iterator[Any]:
         ]
         for entry in result.scores
     ]
-    yield table_of(title, headings, rows, left=("metric", "scope"))
+    yield FittedTable(title, headings, rows, left=("metric", "scope"))
     if any(entry.name == "presence_accuracy" for entry in result.scores):
         yield _structures(result)
     elif len(result.classes) > 1:
@@ -87,11 +86,11 @@ def _wholes(result: Evaluated, word: str) -> Iterator[Any]:
     """Show averages over samples, where the images are crops of samples."""
     title = f"{escape(result.run)}: {plural(result.num_images, word)} of split {result.split}, the mean over its crops"
     rows = [[entry.name, f"[bold]{number(entry.value)}[/]", interval(entry)] for entry in result.scores]
-    yield table_of(title, ["metric", "value", INTERVAL], rows)
+    yield FittedTable(title, ["metric", "value", INTERVAL], rows)
     yield _classes(result)
 
 
-def _classes(result: Evaluated) -> Table:
+def _classes(result: Evaluated) -> FittedTable:
     """Show one row for each class; a class without true pixels is marked as absent."""
     chosen = [entry for entry in result.scores if entry.name in CLASS_METRICS] or result.scores[:4]
     first, *others = [with_unit(entry.name, result.units, class_heading(entry.name)) for entry in chosen]
@@ -104,10 +103,10 @@ def _classes(result: Evaluated) -> Table:
         cells = [number(value.value) for value in values]
         cells.insert(1, interval(values[0]))
         rows.append([escape(name), "absent" if absent else share, *cells])
-    return table_of("Classes", ["class", result.unit, first, INTERVAL, *others], rows)
+    return FittedTable("Classes", ["class", result.unit, first, INTERVAL, *others], rows)
 
 
-def _structures(result: Evaluated) -> Table:
+def _structures(result: Evaluated) -> FittedTable:
     """Show one row for each structure; the number of cases is beside each value."""
     chosen = [entry for entry in result.scores if entry.name in STRUCTURE_METRICS]
     named = [with_unit(entry.name, result.units, STRUCTURE_METRICS[entry.name]) for entry in chosen]
@@ -116,10 +115,10 @@ def _structures(result: Evaluated) -> Table:
         values = [entry.per_class[index] for entry in chosen]
         rows.append([escape(name), *(f"{short(value.value)} [dim]({value.num_images})[/]" for value in values)])
     title = "Structures (in brackets: number of cases behind each value)"
-    return table_of(title, ["structure", *named], rows)
+    return FittedTable(title, ["structure", *named], rows)
 
 
-def _scenarios(result: Evaluated) -> Table:
+def _scenarios(result: Evaluated) -> FittedTable:
     """Show one row for each scenario."""
     chosen = [entry.name for entry in result.scores if entry.name in STRUCTURE_METRICS]
     named = [with_unit(metric, result.units, STRUCTURE_METRICS[metric]) for metric in chosen]
@@ -127,10 +126,10 @@ def _scenarios(result: Evaluated) -> Table:
         [escape(name), str(int(values["num_images"])), *(short(values[metric]) for metric in chosen)]
         for name, values in result.groups.items()
     ]
-    return table_of("Scenarios", ["scenario", "cases", *named], rows)
+    return FittedTable("Scenarios", ["scenario", "cases", *named], rows)
 
 
-def _images(result: Evaluated, positions: list[int]) -> Table:
+def _images(result: Evaluated, positions: list[int]) -> FittedTable:
     """Show the scores of some images, of as many metrics as fit beside a short name."""
     shown, room = [], ROOM
     for entry in result.scores[:METRICS_PER_IMAGE]:
@@ -142,4 +141,6 @@ def _images(result: Evaluated, positions: list[int]) -> Table:
         for position in positions
     ]
     named = [with_unit(entry.name, result.units) for entry in shown]
-    return table_of(f"Worst {len(positions)} by {with_unit(result.ranked_by, result.units)}", ["image", *named], rows)
+    return FittedTable(
+        f"Worst {len(positions)} by {with_unit(result.ranked_by, result.units)}", ["image", *named], rows
+    )
