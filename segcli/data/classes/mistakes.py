@@ -25,7 +25,7 @@ class MistakeColors(NamedTuple):
 MISTAKES = MistakeColors(right=(140, 220, 150), missed=(220, 40, 30), false=(60, 120, 255))
 """Green, red and blue; they also differ in brightness, for eyes that do not tell red from green."""
 OTHERS = (
-    MistakeColors(right=(255, 235, 0), missed=(255, 0, 200), false=(0, 230, 255)),
+    MistakeColors(right=(255, 235, 0), missed=(230, 0, 160), false=(0, 190, 255)),
     MistakeColors(right=(255, 255, 255), missed=(255, 140, 0), false=(150, 90, 255)),
 )
 """Colours for data sets whose own colours look like `MISTAKES`."""
