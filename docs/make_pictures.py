@@ -69,8 +69,7 @@ def main() -> None:
 
 def vessels() -> None:
     """Show training and evaluation of vessels: two terminals, and a report on two screens."""
-    if not Path("outputs/experiments/exp").exists():
-        run("data", "sample", "vessels")
+    sample("vessels")
     screens = list(watch("train", EXP, "--overwrite"))
     terminal("terminal_train.svg", f"segcli train {EXP}", screens[len(screens) * 4 // 5])
     *_, scores = watch("eval", "exp")
@@ -84,7 +83,7 @@ def scenes() -> None:
     """Show a predicted scene."""
     Path("scenes.yaml").write_text(SCENES)
     if not Path("outputs/experiments/scenes/report.html").exists():
-        run("data", "sample", "scenes")
+        sample("scenes")
         run("train", "scenes.yaml", "--overwrite")
     run("predict", "data/scenes_sample/Images/Video_004", "--run", "scenes", "--overlay", "--overwrite")
     save("overlay_scene.png", Image.open("outputs/predictions/scenes/0003_overlay.png"))
@@ -93,10 +92,16 @@ def scenes() -> None:
 def organs() -> None:
     """Show the planes of a predicted volume."""
     if not Path("outputs/experiments/organs_sadaan/report.html").exists():
-        run("data", "sample", "organs")
+        sample("organs")
         run("train", ORGANS, "--overwrite")
     run("predict", "data/organs_sample/test.h5", "--run", "organs_sadaan", "--overlay", "--overwrite")
     save("overlay_volume.png", Image.open("outputs/predictions/organs_sadaan/test_0000_overlay.png"))
+
+
+def sample(kind: str) -> None:
+    """Generate a sample data set, unless it is there."""
+    if not Path("data", f"{kind}_sample").exists():
+        run("data", "sample", kind)
 
 
 def run(*words: str) -> None:
