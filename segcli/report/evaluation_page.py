@@ -173,7 +173,7 @@ def _metrics(result: Evaluated) -> Markup:
             entry.scope,
             number(entry.mean),
             number(entry.pooled),
-            images_behind(entry),
+            Markup(images_behind(entry)),
         ]
         for entry in result.scores
     ]
