@@ -31,6 +31,8 @@ class Layout:
 )
 def test_lengths_and_volumes_have_the_unit_of_the_spacing(ndim, known, length, volume):
     metrics = [METRICS.load(name)(METRICS.load(name).Config()) for name in NAMES]
+    for metric, name in zip(metrics, NAMES, strict=True):
+        metric.name = name
     cases = [Case(str(index), Path(f"{index}.png")) for index in range(len(known))]
     units = units_of(metrics, Layout(ndim, known), cases)
     assert units == {
