@@ -1,7 +1,7 @@
 """Scores of `segcli eval` as tables for a terminal."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
@@ -9,6 +9,9 @@ from segcli.report.cells import class_heading, images_behind, interval, number, 
 from segcli.report.narrow import FittedTable
 from segcli.report.presence import TABLE
 from segcli.report.results import Evaluated
+
+if TYPE_CHECKING:
+    from segcli.metrics import Score
 
 __all__ = ["CLASS_METRICS", "STRUCTURE_METRICS", "evaluated"]
 
@@ -131,7 +134,8 @@ def _scenarios(result: Evaluated) -> FittedTable:
 
 def _images(result: Evaluated, positions: list[int]) -> FittedTable:
     """Show the scores of some images, of as many metrics as fit beside a short name."""
-    shown, room = [], ROOM
+    shown: list[Score] = []
+    room = ROOM
     for entry in result.scores[:METRICS_PER_IMAGE]:
         room -= max(len(entry.name), len("0.0000")) + 2
         if room >= 0 or not shown:

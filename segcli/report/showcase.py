@@ -126,7 +126,8 @@ class Showcase:
         still = still_of(self.parts, kept.case, depth=kept.depth, largest=KEPT)
         masks = _compared_masks(still.truth, kept.answer, exclude=task.target == "classes")
         photo = np.where(still.valid[:, :, None], still.photo, 0)
-        mistakes = compared(photo, *(mask & still.valid for mask in masks), colors=task.mistakes)
+        right, missed, false = (mask & still.valid for mask in masks)
+        mistakes = compared(photo, right, missed, false, task.mistakes)
         pictures = dict(zip(PANELS, side_by_side(task, still, kept.answer), strict=True)) | {"mistakes": mistakes}
         size = _drawn_size(mistakes.shape[:2], self.parts.layout.spacing(kept.case))
         upright = self.parts.layout.is_upright(kept.case)
