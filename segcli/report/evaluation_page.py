@@ -173,7 +173,7 @@ def _metrics(result: Evaluated) -> Markup:
             entry.scope,
             number(entry.mean),
             number(entry.pooled),
-            Markup(images_behind(entry)),
+            number(None if images_behind(entry) == "-" else entry.num_images),
         ]
         for entry in result.scores
     ]
