@@ -26,7 +26,6 @@ from segcli.engine.events import Listener
 from segcli.engine.inference.evaluator import Evaluation, evaluate
 from segcli.engine.inference.scores import LEVEL, RESAMPLES, headline, score
 from segcli.engine.inference.thresholds import best_threshold
-from segcli.engine.inference.units import units_of
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import out_of_memory
 from segcli.engine.stopping import StopSignal
@@ -39,6 +38,7 @@ from segcli.report.confusion import write_matrix
 from segcli.report.presence import TABLE, Judgement, write_judgements
 from segcli.report.results import Evaluated
 from segcli.report.showcase import Showcase
+from segcli.report.units import units_of
 
 __all__ = ["BEST_ON_VAL", "evaluate_run"]
 

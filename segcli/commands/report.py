@@ -14,7 +14,6 @@ from segcli.data.samples import Case
 from segcli.engine.assembly import Assembly
 from segcli.engine.checkpoint import Checkpoint
 from segcli.engine.events import Noting
-from segcli.engine.inference.units import units_of
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import described_device
 from segcli.engine.training.trainer import Trainer
@@ -23,6 +22,7 @@ from segcli.report.results import Evaluated, Trained
 from segcli.report.run_sections import RunFacts
 from segcli.report.showcase import Shown, shown_again
 from segcli.report.training_page import BestValidation, training_page
+from segcli.report.units import units_of
 
 __all__ = ["CASES", "REPORT", "TrainingReport", "write_evaluation_report"]
 

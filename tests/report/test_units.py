@@ -5,7 +5,7 @@ import pytest
 
 from segcli.core.registry import METRICS
 from segcli.data.samples import Case
-from segcli.engine.inference.units import units_of
+from segcli.report.units import units_of
 
 NAMES = ("dice", "hd95", "assd", "surface_dice", "false_positive_volume")
 
