@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-VOID = {"meta", "img", "br", "line", "polyline"}
+VOID = {"meta", "img", "br", "line", "polyline", "wbr"}
 """Elements without an end; in SVG they close themselves."""
 
 
@@ -78,10 +78,14 @@ class Page(HTMLParser):
         assert self.open.pop() == tag, f"</{tag}> closes another element"
 
     def handle_data(self, data):
+        after_break = bool(self.attributes) and self.attributes[-1][0] == "wbr" and bool(self.texts)
         if "style" in self.open:
             self.style += data
             return
-        self.texts.append(data)
+        if after_break and self.texts[-1].endswith("_"):
+            self.texts[-1] += data  # one word
+        else:
+            self.texts.append(data)
         if "caption" in self.open:
             self.tables[-1].caption += data
         elif "td" in self.open or "th" in self.open:

@@ -38,6 +38,7 @@ from segcli.report.confusion import write_matrix
 from segcli.report.presence import TABLE, Judgement, write_judgements
 from segcli.report.results import Evaluated
 from segcli.report.showcase import Showcase
+from segcli.report.units import units_of
 
 __all__ = ["BEST_ON_VAL", "evaluate_run"]
 
@@ -157,6 +158,7 @@ def _scored(
         image_groups=[case.group for case in result.cases],
         groups=_by_group(result, parts.metrics),
         notes=[*notes, *_undefined(scores, len(result.cases))],
+        units=units_of(parts.metrics, parts.layout, result.cases),
     )
 
 

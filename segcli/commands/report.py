@@ -22,6 +22,7 @@ from segcli.report.results import Evaluated, Trained
 from segcli.report.run_sections import RunFacts
 from segcli.report.showcase import Shown, shown_again
 from segcli.report.training_page import BestValidation, training_page
+from segcli.report.units import units_of
 
 __all__ = ["CASES", "REPORT", "TrainingReport", "write_evaluation_report"]
 
@@ -56,7 +57,10 @@ class TrainingReport:
     def _page(self, trainer: Trainer, trained: Trained) -> str:
         folder = trainer.folder
         validation = self._validation(trainer)
-        run = _facts(trainer.parts, trainer.history, folder)
+        cases = trainer.val.cases.cases if trainer.val else []
+        run = _facts(
+            trainer.parts, trainer.history, folder, units_of(trainer.parts.metrics, trainer.parts.layout, cases)
+        )
         return training_page(
             trained,
             run,
@@ -102,7 +106,9 @@ def _blamed(error: Exception) -> str:
     return f"{type(error).__name__}: {error}{place}"
 
 
-def _facts(parts: Assembly, history: Sequence[dict[str, Any]], folder: RunFolder | None) -> RunFacts:
+def _facts(
+    parts: Assembly, history: Sequence[dict[str, Any]], folder: RunFolder | None, units: dict[str, str]
+) -> RunFacts:
     run, classes = parts.run, parts.task.classes
     environment = None if folder is None or not folder.environment.is_file() else folder.environment
     return RunFacts(
@@ -114,7 +120,9 @@ def _facts(parts: Assembly, history: Sequence[dict[str, Any]], folder: RunFolder
         environment=None if environment is None else environment.read_text(encoding="utf-8"),
         history=history,
         colors=dict(zip(classes, parts.task.colors, strict=True)) if len(classes) > 1 else {},
+        mistakes=parts.task.mistakes,
         unit=_unit(parts),
+        units=units,
         is_exclusive=parts.task.target == "classes",
     )
 
@@ -168,7 +176,7 @@ def write_evaluation_report(
         history = _history(run.history)
     page = evaluation_page(
         result,
-        _facts(parts, history, run if is_run else None),
+        _facts(parts, history, run if is_run else None, result.units),
         command=shlex.join(command),
         worst=found.worst,
         best=found.best,

@@ -33,6 +33,7 @@ from segcli.datasets._sample_table import (
     check_root,
     classes_of_table,
     refuse_other_classes,
+    table_and_columns,
     table_in,
 )
 from segcli.datasets._small import COUNTS, volume

@@ -114,6 +114,15 @@ class Metric(ABC):
         """Name the statistics; metrics that give the same name share their statistics, which are computed once."""
         return self.name
 
+    def unit(self, length: str, volume: str) -> str:
+        """Name the unit of the value; empty for a share.
+
+        Args:
+            length: Unit of lengths, such as `mm`.
+            volume: Unit of volumes, such as `mm³`.
+        """
+        return ""
+
     @abstractmethod
     def statistics(self, scored: Scored) -> Tensor:
         """Compute additive numbers per image and channel, `(B, K, n)`, without waiting for the device."""

@@ -18,6 +18,10 @@ class ASSD(OutlineMetric):
     higher_is_better = False
     perfect = 0.0
 
+    def unit(self, length: str, volume: str) -> str:
+        """Name the unit of distances."""
+        return length
+
     def from_distances(self, to_truth: Array, to_found: Array) -> tuple[float, float]:
         """Return the sum of the distances and their number."""
         if not to_truth.size or not to_found.size:

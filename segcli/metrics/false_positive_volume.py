@@ -24,6 +24,10 @@ class FalsePositiveVolume(Metric):
     pool = "all cases"
     of_absence = True
 
+    def unit(self, length: str, volume: str) -> str:
+        """Name the unit of volumes."""
+        return volume
+
     def statistics(self, scored: Scored) -> Tensor:
         """Return the volume found where the structure is absent, and 1 if it is absent, `(B, K, 2)`."""
         absent = ~scored.true_presence & scored.valid.flatten(2).any(2)

@@ -20,6 +20,10 @@ class HD95(OutlineMetric):
     higher_is_better = False
     perfect = 0.0
 
+    def unit(self, length: str, volume: str) -> str:
+        """Name the unit of distances."""
+        return length
+
     def from_distances(self, to_truth: Array, to_found: Array) -> tuple[float, float]:
         """Return the 95th percentile and 1."""
         if not to_truth.size or not to_found.size:

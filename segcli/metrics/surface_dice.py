@@ -42,6 +42,10 @@ class SurfaceDice(OutlineMetric):
         """Return one name for each tolerance."""
         return f"{self.name}_{self.tolerance_mm:g}mm"
 
+    def unit(self, length: str, volume: str) -> str:
+        """Name the unit of the tolerance."""
+        return f"within {self.tolerance_mm:g} {length}"
+
     def from_distances(self, to_truth: Array, to_found: Array) -> tuple[float, float]:
         """Count outline pixels within the tolerance, and all outline pixels."""
         near = sum(float((distances <= self.tolerance_mm * ROUNDING).sum()) for distances in (to_truth, to_found))

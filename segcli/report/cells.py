@@ -1,13 +1,13 @@
 """Numbers and words in the cells of terminal tables."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from segcli.metrics import ClassScore, Score
 
-__all__ = ["class_heading", "images_behind", "interval", "number", "numbered", "plural", "short"]
+__all__ = ["class_heading", "images_behind", "interval", "number", "numbered", "plural", "short", "with_unit"]
 
 
 def class_heading(metric: str) -> str:
@@ -26,13 +26,28 @@ def images_behind(score: "Score") -> str:
 
 
 def number(value: float | None) -> str:
-    """Write a number with four decimals; `-` where it is not defined."""
-    return "-" if value is None or math.isnan(value) else f"{value:.4f}"
+    """Write a number with four decimals, a large one with one; `-` where it is not defined."""
+    return "-" if value is None or math.isnan(value) else f"{value:.{1 if abs(value) >= 1000 else 4}f}"
 
 
 def short(value: float) -> str:
     """Write a number in five characters or less, for tables with many columns; `-` where it is not defined."""
     return "-" if math.isnan(value) else f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def with_unit(name: str, units: Mapping[str, str], shown: str | None = None) -> str:
+    """Write the name of a metric with its unit.
+
+    Args:
+        name: Name of the metric.
+        units: Unit of each metric that has one.
+        shown: Other words for the metric, for a table with many columns.
+
+    Example:
+        >>> with_unit("hd95", {"hd95": "mm"}), with_unit("dice", {"hd95": "mm"})
+        ('hd95 (mm)', 'dice')
+    """
+    return f"{shown or name} ({units[name]})" if name in units else shown or name
 
 
 def plural(count: int, word: str) -> str:

@@ -119,7 +119,7 @@ class _Scale:
         for epoch in ticks(self.first, self.last, 5, whole=True):
             x = self.x(epoch)
             parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{epoch:g}</text>')
-        parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 2}" text-anchor="end">epoch</text>')
+        parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 4}" text-anchor="end">epoch</text>')
         return parts
 
     def marked(self, epoch: int) -> str:

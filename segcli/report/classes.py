@@ -15,6 +15,10 @@ __all__ = ["MOST_MISTAKES", "Row", "write_answers", "write_curves", "write_mista
 
 MOST_MISTAKES = 12
 COLUMNS = 4
+TITLE = 0.65
+"""Inches above each cell for its title."""
+FEW = 30
+"""Curves of fewer epochs have a dot for each."""
 
 
 @dataclass(frozen=True)
@@ -54,24 +58,30 @@ def write_mistakes(path: Path, pictures: Sequence[tuple[Row, Array]], classes: S
     """Draw the middle slice `(H, W)` of each wrong prediction, the most confident first."""
     figure, cells = _grid(min(len(pictures), MOST_MISTAKES))
     for axes, (row, picture) in zip(cells, pictures, strict=False):
+        axes.set_axis_on()  # the layout makes no room for the title of hidden axes
+        axes.set(xticks=[], yticks=[])
         axes.imshow(picture, cmap="gray")
         truth = "?" if row.truth is None else classes[row.truth]
-        axes.set_title(f"{row.name}: {truth}\npredicted {classes[row.found]} ({row.probs.max():.0%})", fontsize=8)
+        told = f"{row.name}\ntrue {truth}\npredicted {classes[row.found]} ({row.probs.max():.0%})"
+        axes.set_title(told, fontsize=8, loc="left")
     _save(figure, path)
 
 
 def write_curves(path: Path, history: Sequence[dict[str, Any]]) -> None:
     """Draw each loss and metric by epoch, training and validation in one diagram."""
     names = list(dict.fromkeys(name for entry in history for name in entry["train"]))
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - takes half a second to import
+
     figure, cells = _grid(len(names), side=3.2)
     for axes, name in zip(cells, names, strict=False):
         axes.set_axis_on()
-        for label, values in (
-            ("training", {entry["epoch"]: entry["train"].get(name) for entry in history}),
-            ("validation", {entry["epoch"]: entry["val"].get(f"val_{name}") for entry in history}),
+        for label, dashes, values in (
+            ("training", "-", {entry["epoch"]: entry["train"].get(name) for entry in history}),
+            ("validation", "--", {entry["epoch"]: entry["val"].get(f"val_{name}") for entry in history}),
         ):
             known = {epoch: value for epoch, value in values.items() if value is not None}
-            axes.plot(list(known), list(known.values()), label=label)
+            axes.plot(list(known), list(known.values()), dashes, label=label, marker="." if len(known) < FEW else "")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         axes.set_title(name, loc="left", fontsize=9)
         axes.set_xlabel("epoch")
         axes.legend(fontsize=7)
@@ -83,7 +93,7 @@ def _grid(count: int, side: float = 1.8) -> tuple[Any, list[Any]]:
 
     columns = max(min(count, COLUMNS), 1)
     rows = max(-(-count // columns), 1)
-    figure = Figure(figsize=(side * columns, side * 1.15 * rows), dpi=110, layout="constrained")
+    figure = Figure(figsize=(side * columns, (side + TITLE) * rows), dpi=110, layout="constrained")
     cells = np.atleast_1d(figure.subplots(rows, columns)).ravel().tolist()
     for axes in cells:
         axes.set_axis_off()

@@ -13,7 +13,7 @@ from segcli.core.types import Array
 __all__ = ["drawn_matrix", "write_matrix"]
 
 CELL_INCHES = 0.42
-DARK = 0.55
+DARK = 0.65
 """Cells with a larger share are dark and have white numbers."""
 MOST_NUMBERS = 30
 """With more classes the cells have no numbers, which would be too small to read."""
@@ -55,6 +55,7 @@ def drawn_matrix(pixels: Array, names: Sequence[str], *, unit: str = "pixels", c
         counts: Write counts into the cells, not percentages.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - takes half a second to import
+    from matplotlib.ticker import PercentFormatter  # noqa: PLC0415
 
     true = pixels.sum(axis=1, keepdims=True)
     shares = _shares(pixels)
@@ -67,7 +68,7 @@ def drawn_matrix(pixels: Array, names: Sequence[str], *, unit: str = "pixels", c
     axes.set_yticks(range(len(names)), labels)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title("Number" if counts else f"Share of each true class, by {unit}", loc="left")
+    axes.set_title("Number" if counts else f"Share of each true class in %, by {unit}", loc="left")
     if len(names) <= MOST_NUMBERS:
         for (row, column), share in np.ndenumerate(shares):
             if true[row]:
@@ -81,7 +82,7 @@ def drawn_matrix(pixels: Array, names: Sequence[str], *, unit: str = "pixels", c
                     color=colour,
                     fontsize=8,
                 )
-    figure.colorbar(picture, ax=axes, shrink=0.7)
+    figure.colorbar(picture, ax=axes, shrink=0.7, format=PercentFormatter(1.0))
     written = io.BytesIO()
     figure.savefig(written, format="png")
     return written.getvalue()

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from segcli.core.types import Array
 from segcli.data.images import as_rgb
 from segcli.data.samples import resize
-from segcli.report.cells import class_heading, images_behind
+from segcli.report.cells import class_heading, images_behind, with_unit
 from segcli.report.html import (
     Cell,
     Section,
@@ -128,7 +128,7 @@ def evaluation_page(
     sections += [
         ("Worst and best cases", pictures),
         ("Every case", _images(result)),
-        ("Curves of the training", curves_section(run.history, mark=result.epoch)),
+        ("Curves of the training", curves_section(run.history, mark=result.epoch, units=run.units)),
         ("How to repeat it", commands_section({"the same scores": command})),
         ("Config and environment", details_section(run)),
     ]
@@ -140,7 +140,7 @@ def _cards(result: Evaluated) -> Markup:
     """Show the first four metrics with their intervals."""
     return cards(
         (
-            entry.name,
+            with_unit(entry.name, result.units),
             number(entry.value),
             bounds(entry.interval) if entry.interval else "no interval",
         )
@@ -167,13 +167,13 @@ def _metrics(result: Evaluated) -> Markup:
     headings = ["metric", "value", f"{100 * result.level:.0f} % interval", "scope", "mean over images"]
     rows: list[list[Cell]] = [
         [
-            entry.name,
+            with_unit(entry.name, result.units),
             Markup(f"<b>{number(entry.value)}</b>"),
             bounds(entry.interval),
             entry.scope,
             number(entry.mean),
             number(entry.pooled),
-            entry.num_images if images_behind(entry) != "-" else "-",
+            number(None if images_behind(entry) == "-" else entry.num_images),
         ]
         for entry in result.scores
     ]
@@ -201,7 +201,8 @@ def _classes(result: Evaluated) -> Markup:
     """Show a row for each class: values, intervals, and the number of images if the value is undefined for some."""
     chosen = _chosen(result)
     counts = None if result.confusion is None else result.confusion.sum(axis=1)
-    headings = ["class", *([] if counts is None else ["share"]), *(class_heading(entry.name) for entry in chosen)]
+    named = [with_unit(entry.name, result.units, class_heading(entry.name)) for entry in chosen]
+    headings = ["class", *([] if counts is None else ["share"]), *named]
     rows: list[list[Cell]] = []
     for index, name in enumerate(result.classes):
         share: list[Cell] = []
@@ -225,7 +226,9 @@ def _scenarios(result: Evaluated) -> Markup:
     rows: Iterable[list[Cell]] = (
         [group, int(values["num_images"]), *(values[name] for name in names)] for group, values in result.groups.items()
     )
-    return table("Scores of each scenario", ["scenario", "cases", *names], rows)
+    return table(
+        "Scores of each scenario", ["scenario", "cases", *(with_unit(name, result.units) for name in names)], rows
+    )
 
 
 def _images(result: Evaluated) -> Markup:
@@ -243,7 +246,7 @@ def _images(result: Evaluated) -> Markup:
         ]
         for index in shown
     )
-    names = [entry.name for entry in result.scores]
+    names = [with_unit(entry.name, result.units) for entry in result.scores]
     made = table(f"By {result.ranked_by}, the worst first{more}", ["image", *grouped, *names], rows)
     return folded(f"{len(shown)} images", made)
 

@@ -20,6 +20,7 @@ __all__ = [
     "Cell",
     "Section",
     "bounds",
+    "breakable",
     "cards",
     "code",
     "data_uri",
@@ -52,11 +53,15 @@ a { color: var(--train); }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .7rem; margin: 1.2rem 0; }
 .cards div { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .8rem; }
 .cards b { display: block; font-size: 1.45rem; line-height: 1.3; font-variant-numeric: tabular-nums; }
-.cards span { display: block; overflow-wrap: anywhere; color: var(--soft); font-size: .85rem; }
+.cards span { display: block; overflow-wrap: break-word; color: var(--soft); font-size: .85rem; }
 dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .15rem 1.2rem; margin: .6rem 0; }
 dt { color: var(--soft); }
 dd { margin: 0; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; margin: .6rem 0; }
+.scroll { overflow-x: auto; margin: .6rem 0; container-type: inline-size; }
+.all { width: max-content; min-width: 100%; }
+.hint { position: sticky; left: 0; width: 18rem; max-width: 100%; height: 0; overflow: hidden; white-space: nowrap;
+  padding-bottom: clamp(0px, (100% - 100cqi) * 999, 1.5rem); color: var(--train); font-size: .85rem; }
+caption span { position: sticky; left: 0; display: inline-block; max-width: 100cqi; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
 caption { text-align: left; padding-bottom: .3rem; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
@@ -69,7 +74,7 @@ td:not(.t) { white-space: nowrap; }
 td.t { min-width: 9rem; }
 td small { display: block; color: var(--soft); white-space: nowrap; }
 .matrix td { text-align: center; min-width: 2.8rem; border: 1px solid var(--line); }
-.matrix thead th { text-align: center; white-space: normal; overflow-wrap: anywhere; max-width: 7rem; }
+.matrix thead th { text-align: center; white-space: normal; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: 1rem 1.4rem; }
 figure { margin: 0; min-width: 0; }
 figcaption { font-size: .88rem; overflow-wrap: anywhere; }
@@ -95,7 +100,9 @@ circle.val { fill: var(--val); stroke: none; }
 img.tiny { image-rendering: pixelated; }
 .mistakes { display: grid; grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)); gap: .9rem; }
 @media (max-width: 40rem) { .panels { grid-template-columns: repeat(2, minmax(0, 1fr)); }
-  dl { grid-template-columns: minmax(0, 1fr); } dd { margin-bottom: .35rem; } }
+  dl { grid-template-columns: minmax(0, 1fr); } dd { margin-bottom: .35rem; }
+  th[scope=row], thead th:first-child { position: sticky; left: 0; max-width: 10rem; background: var(--paper);
+    box-shadow: inset 0 -1px var(--line); } }
 details { margin: .5rem 0; }
 summary { cursor: pointer; font-weight: 600; }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: .4rem; padding: .7rem; overflow-x: auto;
@@ -103,7 +110,7 @@ pre { background: var(--card); border: 1px solid var(--line); border-radius: .4r
 code { font: .92em ui-monospace, monospace; overflow-wrap: anywhere; }
 ul.warnings { background: var(--warn); border-radius: .4rem; padding: .6rem .6rem .6rem 1.8rem; }
 footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; }
-@media print { nav { display: none; } .case, .grid figure { break-inside: avoid; } }
+@media print { .hint { display: none; } nav { display: none; } .case, .grid figure { break-inside: avoid; } }
 """
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """Forbids the browser to load or run anything, whatever the page holds."""
@@ -112,6 +119,10 @@ PASSWORD = re.compile(r"(?<=://)[^/\s\"]*@")
 QUOTE = '"'
 TINY = 200
 """Pixels of the longer side; smaller pictures are shown with their pixels as squares."""
+
+
+HINT = "\N{LEFTWARDS ARROW} this table scrolls sideways \N{RIGHTWARDS ARROW}"
+"""Line above a table that is wider than the page; CSS compares the two widths, so that no script is needed."""
 
 
 Cell = str | int | float | None
@@ -138,6 +149,16 @@ def number(value: float | None, digits: int = 4) -> Markup:
     return Markup(f'<data value="{float(value)!r}">{value:,.{1 if large else digits}f}</data>')
 
 
+def breakable(name: str) -> Markup:
+    """Let a long name be broken after its underscores.
+
+    Example:
+        >>> print(breakable("mean_iou <b>"))
+        mean_<wbr>iou &lt;b&gt;
+    """
+    return Markup(escape(name).replace("_", Markup("_<wbr>")))
+
+
 def bounds(interval: tuple[float, float] | None) -> Markup:
     """Write an interval."""
     return number(None) if interval is None else Markup("{} to {}").format(*map(number, interval))
@@ -155,21 +176,22 @@ def table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[Cell]],
     lines = list(rows)
     texts = [isinstance(cell, str) and not isinstance(cell, Markup) for cell in lines[0]] if lines else []
     head = "".join(
-        f'<th scope="col"{f" class={QUOTE}t{QUOTE}" if is_text else ""}>{escape(heading)}</th>'
+        f'<th scope="col"{f" class={QUOTE}t{QUOTE}" if is_text else ""}>{breakable(heading)}</th>'
         for heading, is_text in zip_longest(headings, texts)
     )
     body = "\n".join(map(_row, lines))
     label = escape(caption.striptags() if isinstance(caption, Markup) else caption)
     return Markup(
         f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">\n'
-        f"<table{f' class={QUOTE}{kind}{QUOTE}' if kind else ''}>\n<caption>{escape(caption)}</caption>\n"
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>"
+        f'<div class="all">\n<p class="hint" aria-hidden="true">{HINT}</p>\n'
+        f"<table{f' class={QUOTE}{kind}{QUOTE}' if kind else ''}>\n<caption><span>{escape(caption)}</span></caption>\n"
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>\n</div>"
     )
 
 
 def _row(cells: Sequence[Cell]) -> str:
     first, *others = cells
-    name = escape(first) if isinstance(first, str) else number(first)
+    name = breakable(first) if isinstance(first, str) else number(first)
     return f'<tr><th scope="row">{name}</th>{"".join(map(_cell, others))}</tr>'
 
 
@@ -182,7 +204,8 @@ def _cell(value: Cell) -> str:
 def cards(entries: Iterable[tuple[str, str, str]]) -> Markup:
     """Show values in large print, each with its name above and a remark below."""
     card = Markup("<div><span>{}</span><b>{}</b><span>{}</span></div>")
-    return Markup('<div class="cards">{}</div>').format(Markup().join(card.format(*entry) for entry in entries))
+    filled = (card.format(breakable(name), value, remark) for name, value, remark in entries)
+    return Markup('<div class="cards">{}</div>').format(Markup().join(filled))
 
 
 def facts(values: Mapping[str, str]) -> Markup:

@@ -9,6 +9,7 @@ from segcli.core.errors import ConfigError
 from segcli.core.files import shown, write_text
 from segcli.core.registry import TASKS
 from segcli.engine.export.description import SCALES, Description
+from segcli.report.cells import with_unit
 from segcli.report.results import Exported
 from segcli.tasks import Task
 
@@ -163,7 +164,7 @@ def _scores(scores: dict[str, Any], run: str) -> Iterator[str]:
         for name, value in values["average_metrics"].items():
             interval = values["confidence_intervals"].get(name)
             bounds = "-" if interval is None else f"{interval['low']:.4f} to {interval['high']:.4f}"
-            yield f"| {name} | {value:.4f} | {bounds} | {values['scope'][name]} |"
+            yield f"| {with_unit(name, values.get('units', {}))} | {value:.4f} | {bounds} | {values['scope'][name]} |"
         yield ""
 
 

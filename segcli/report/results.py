@@ -245,6 +245,8 @@ class Evaluated(Result):
     """Wrong predictions, the most confident first, each with a slice `(H, W)` as stored."""
     example: Path | None = None
     """Scored image, or the folder of these, on which a prediction can be tried."""
+    units: dict[str, str] = field(default_factory=dict)
+    """Unit of each metric that has one, such as `mm`."""
 
     def worst(self, count: int = 5) -> list[int]:
         """Find the positions of the images with the worst score; undefined scores are left out."""
@@ -273,6 +275,7 @@ class Evaluated(Result):
             "average_metrics": {entry.name: entry.value for entry in self.scores},
             "scope": {entry.name: entry.scope for entry in self.scores},
             "mean_over_images": {entry.name: entry.mean for entry in self.scores},
+            **({"units": self.units} if self.units else {}),
             "over_all_pixels": {entry.name: entry.pooled for entry in self.scores},
             "num_defined": {entry.name: entry.num_images for entry in self.scores},
             "confidence_intervals": {

@@ -10,7 +10,8 @@ from markupsafe import Markup, escape
 
 from segcli.core.types import Array
 from segcli.data.classes.colors import RGB
-from segcli.data.classes.painting import FALSE, FOUND, MISSED
+from segcli.data.classes.mistakes import MISTAKES, MistakeColors
+from segcli.report.cells import with_unit
 from segcli.report.charts import Curve, chart
 from segcli.report.html import (
     code,
@@ -38,6 +39,8 @@ __all__ = [
 LINES = (
     '<p class="keys"><span><i class="key train"></i>training</span><span><i class="key val"></i>validation</span></p>'
 )
+WRONG = "found, not true"
+"""Name of false positives in legends."""
 MOST_CLASSES = 40
 """With more classes the report lists the most frequent confusions and has no matrix."""
 STRONGEST = 0.75
@@ -60,8 +63,12 @@ class RunFacts:
     """Entries of `metrics_history.yaml`."""
     colors: Mapping[str, RGB] = field(default_factory=dict)
     """Colour of each class in pictures; empty for a single mask."""
+    mistakes: MistakeColors = MISTAKES
+    """Colours of mistakes in pictures."""
     unit: str = "pixels"
     """Unit that has a class: `pixels`, `voxels`, `images` or `crops`."""
+    units: Mapping[str, str] = field(default_factory=dict)
+    """Unit of each metric that has one, such as `mm`."""
     is_exclusive: bool = False
     """True if each pixel has exactly one class."""
 
@@ -71,19 +78,26 @@ class RunFacts:
         return f"{self.model}, {self.parameters:,} parameters"
 
 
-def curves_section(history: Sequence[Mapping[str, Any]], *, mark: int | None, monitor: str | None = None) -> Markup:
+def curves_section(
+    history: Sequence[Mapping[str, Any]],
+    *,
+    mark: int | None,
+    monitor: str | None = None,
+    units: Mapping[str, str] | None = None,
+) -> Markup:
     """Draw a chart for each loss and metric: the loss and the monitored value first, the learning rate last.
 
     Args:
         history: Entries of `metrics_history.yaml`.
         mark: Epoch with a vertical line.
         monitor: Value that decides which epoch is the best, such as `val_dice`.
+        units: Unit of each metric that has one.
     """
     if not history:
         return Markup()
     names = dict.fromkeys(name for entry in history for name in (*entry["train"], *map(_bare, entry["val"])))
     first = [name for name in ("loss", _bare(monitor or "")) if name in names]
-    charts = [_figure(name, history, mark) for name in dict.fromkeys([*first, *names])]
+    charts = [_figure(name, history, mark, units or {}) for name in dict.fromkeys([*first, *names])]
     rates = [(entry["epoch"], entry["learning_rate"]) for entry in history if "learning_rate" in entry]
     if rates:
         charts.append(chart("learning rate", [Curve("learning rate", "train", rates)], mark=mark))
@@ -94,7 +108,7 @@ def _bare(name: str) -> str:
     return name.removeprefix("val_")
 
 
-def _figure(name: str, history: Sequence[Mapping[str, Any]], mark: int | None) -> Markup:
+def _figure(name: str, history: Sequence[Mapping[str, Any]], mark: int | None, units: Mapping[str, str]) -> Markup:
     train = [(entry["epoch"], entry["train"][name]) for entry in history if name in entry["train"]]
     val = [(entry["epoch"], entry["val"][f"val_{name}"]) for entry in history if f"val_{name}" in entry["val"]]
     curves = [Curve("training", "train", train), Curve("validation", "val", val)]
@@ -105,7 +119,7 @@ def _figure(name: str, history: Sequence[Mapping[str, Any]], mark: int | None) -
         if epoch == mark and math.isfinite(value)
     ]
     caption = f"epoch {mark}: {', '.join(values)}" if values else ""
-    return chart(name, [curve for curve in curves if curve.points], mark=mark, caption=caption)
+    return chart(with_unit(name, units), [curve for curve in curves if curve.points], mark=mark, caption=caption)
 
 
 def cases_section(
@@ -115,7 +129,9 @@ def cases_section(
     if not worst and not best:
         return Markup()
     sliced = "; the slice with the most mistakes" if any(case.place for case in (*worst, *best)) else ""
-    mistakes = {"another class": MISSED} if run.is_exclusive else {"right": FOUND, "missed": MISSED, "not there": FALSE}
+    right, missed, false = run.mistakes
+    mistakes = {"another class": missed} if run.is_exclusive else {"right": right, "missed": missed, WRONG: false}
+    ranked_by = with_unit(ranked_by, run.units)
     parts: list[Markup] = [note(f"By {ranked_by}{sliced}."), legend(run.colors), legend(mistakes)]
     for heading, cases in (("Worst", worst), ("Best", best)):
         if cases:

@@ -1,19 +1,25 @@
 """Scores of `segcli eval` as tables for a terminal."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
-from rich.table import Table
 
-from segcli.report.cells import class_heading, images_behind, interval, number, numbered, plural, short
+from segcli.report.cells import class_heading, images_behind, interval, number, numbered, plural, short, with_unit
+from segcli.report.narrow import FittedTable
 from segcli.report.presence import TABLE
 from segcli.report.results import Evaluated
 
+if TYPE_CHECKING:
+    from segcli.metrics import Score
+
 __all__ = ["CLASS_METRICS", "STRUCTURE_METRICS", "evaluated"]
 
-NARROW = 76
-"""Columns of a narrow terminal without the lines of a table."""
+INTERVAL = "95 % interval"
+ROOM = 58
+"""Columns of a terminal of 80 that the metrics of an image may take, beside its name."""
+NAMES = 20
+"""Columns of a name."""
 METRICS_PER_IMAGE = 6
 """Columns that fit a terminal; `per_image_metrics.yaml` has all."""
 CLASS_METRICS = ("iou", "dice", "f1", "precision", "recall")
@@ -38,23 +44,19 @@ def evaluated(result: Evaluated) -> Iterator[Any]:
         yield from _wholes(result.whole, result.word or "image")
     threshold = "" if result.threshold is None else f", threshold {result.threshold:g}"
     title = f"{escape(result.run)}: {count} of {escape(result.scored)}{threshold}"
-    averages = Table(title=title, title_justify="left")
-    averages.add_column("metric", no_wrap=True)
-    averages.add_column("value", justify="right", no_wrap=True)
-    averages.add_column("95 % interval", justify="right", no_wrap=True)
-    averages.add_column("scope")  # broken into two lines in a narrow terminal, where numbers must stay whole
-    averages.add_column(f"all {result.unit}", justify="right", max_width=max(len(result.unit), len("0.0000")))
-    averages.add_column("images", justify="right", no_wrap=True)
-    for entry in result.scores:
-        averages.add_row(
-            entry.name,
+    headings = ["metric", "value", INTERVAL, "scope", f"all {result.unit}", "images"]
+    rows = [
+        [
+            with_unit(entry.name, result.units),
             f"[bold]{number(entry.value)}[/]",
             interval(entry),
             entry.scope,
             number(entry.pooled),
             images_behind(entry),
-        )
-    yield averages
+        ]
+        for entry in result.scores
+    ]
+    yield FittedTable(title, headings, rows, left=("metric", "scope"))
     if any(entry.name == "presence_accuracy" for entry in result.scores):
         yield _structures(result)
     elif len(result.classes) > 1:
@@ -88,25 +90,16 @@ def _wrong(result: Evaluated) -> str:
 def _wholes(result: Evaluated, word: str) -> Iterator[Any]:
     """Show averages over samples, where the images are crops of samples."""
     title = f"{escape(result.run)}: {plural(result.num_images, word)} of split {result.split}, the mean over its crops"
-    averages = Table(title=title, title_justify="left")
-    for heading in ("metric", "value", "95 % interval"):
-        averages.add_column(heading, justify="left" if heading == "metric" else "right", no_wrap=True)
-    for entry in result.scores:
-        averages.add_row(entry.name, f"[bold]{number(entry.value)}[/]", interval(entry))
-    yield averages
+    rows = [[entry.name, f"[bold]{number(entry.value)}[/]", interval(entry)] for entry in result.scores]
+    yield FittedTable(title, ["metric", "value", INTERVAL], rows)
     yield _classes(result)
 
 
-def _classes(result: Evaluated) -> Table:
+def _classes(result: Evaluated) -> FittedTable:
     """Show one row for each class; a class without true pixels is marked as absent."""
-    table = Table(title="Classes", title_justify="left")
-    table.add_column("class", no_wrap=True)
-    table.add_column(result.unit, justify="right")
     chosen = [entry for entry in result.scores if entry.name in CLASS_METRICS] or result.scores[:4]
-    for position, entry in enumerate(chosen):
-        table.add_column(class_heading(entry.name), justify="right")
-        if not position:
-            table.add_column("95 % interval", justify="right", no_wrap=True)
+    first, *others = [with_unit(entry.name, result.units, class_heading(entry.name)) for entry in chosen]
+    rows = []
     pixels = None if result.confusion is None else result.confusion.sum(axis=1)
     for index, name in enumerate(result.classes):
         share = "-" if pixels is None or not pixels.sum() else f"{pixels[index] / pixels.sum():.2%}"
@@ -114,46 +107,46 @@ def _classes(result: Evaluated) -> Table:
         values = [entry.per_class[index] for entry in chosen]
         cells = [number(value.value) for value in values]
         cells.insert(1, interval(values[0]))
-        table.add_row(escape(name), "absent" if absent else share, *cells)
-    return table
+        rows.append([escape(name), "absent" if absent else share, *cells])
+    return FittedTable("Classes", ["class", result.unit, first, INTERVAL, *others], rows)
 
 
-def _structures(result: Evaluated) -> Table:
+def _structures(result: Evaluated) -> FittedTable:
     """Show one row for each structure; the number of cases is beside each value."""
-    table = Table(title="Structures (in brackets: number of cases behind each value)", title_justify="left")
-    table.add_column("structure", no_wrap=True)
     chosen = [entry for entry in result.scores if entry.name in STRUCTURE_METRICS]
-    for entry in chosen:
-        table.add_column(STRUCTURE_METRICS[entry.name], justify="right")
+    named = [with_unit(entry.name, result.units, STRUCTURE_METRICS[entry.name]) for entry in chosen]
+    rows = []
     for index, name in enumerate(result.classes):
         values = [entry.per_class[index] for entry in chosen]
-        table.add_row(escape(name), *(f"{short(value.value)} [dim]({value.num_images})[/]" for value in values))
-    return table
+        rows.append([escape(name), *(f"{short(value.value)} [dim]({value.num_images})[/]" for value in values)])
+    title = "Structures (in brackets: number of cases behind each value)"
+    return FittedTable(title, ["structure", *named], rows)
 
 
-def _scenarios(result: Evaluated) -> Table:
+def _scenarios(result: Evaluated) -> FittedTable:
     """Show one row for each scenario."""
-    table = Table(title="Scenarios", title_justify="left")
-    table.add_column("scenario", no_wrap=True)
-    table.add_column("cases", justify="right")
     chosen = [entry.name for entry in result.scores if entry.name in STRUCTURE_METRICS]
-    for metric in chosen:
-        table.add_column(STRUCTURE_METRICS[metric], justify="right")
-    for name, values in result.groups.items():
-        row = (short(values[metric]) for metric in chosen)
-        table.add_row(escape(name), str(int(values["num_images"])), *row)
-    return table
+    named = [with_unit(metric, result.units, STRUCTURE_METRICS[metric]) for metric in chosen]
+    rows = [
+        [escape(name), str(int(values["num_images"])), *(short(values[metric]) for metric in chosen)]
+        for name, values in result.groups.items()
+    ]
+    return FittedTable("Scenarios", ["scenario", "cases", *named], rows)
 
 
 def _images(result: Evaluated, positions: list[int]) -> Iterator[Any]:
-    table = Table(title=f"Worst {len(positions)} by {result.ranked_by}", title_justify="left")
-    shown = result.scores[:METRICS_PER_IMAGE]
-    room = NARROW - sum(max(len(entry.name), len("0.0000")) + 3 for entry in shown)
-    names, below = numbered([result.images[position] for position in positions], room)
-    table.add_column("image", overflow="fold")
-    for entry in shown:
-        table.add_column(entry.name, justify="right", no_wrap=True)
-    for name, position in zip(names, positions, strict=True):
-        table.add_row(escape(name), *(number(entry.per_image[position]) for entry in shown))
-    yield table
+    """Show the scores of some images, of as many metrics as fit beside a name; longer names stand below."""
+    shown: list[Score] = []
+    room = ROOM
+    for entry in result.scores[:METRICS_PER_IMAGE]:
+        room -= max(len(entry.name), len("0.0000")) + 2
+        if room >= 0 or not shown:
+            shown.append(entry)
+    names, below = numbered([result.images[position] for position in positions], NAMES + max(room, 0))
+    rows = [
+        [escape(name), *(number(entry.per_image[position]) for entry in shown)]
+        for name, position in zip(names, positions, strict=True)
+    ]
+    named = [with_unit(entry.name, result.units) for entry in shown]
+    yield FittedTable(f"Worst {len(positions)} by {with_unit(result.ranked_by, result.units)}", ["image", *named], rows)
     yield from map(escape, below)

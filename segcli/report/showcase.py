@@ -16,6 +16,7 @@ from segcli.core.types import Array, Mask
 from segcli.data.cache import Resizing
 from segcli.data.classes.painting import compared
 from segcli.data.loader import EvaluationLoader
+from segcli.data.planes import plane_name
 from segcli.data.samples import Case, resize
 from segcli.engine.assembly import Assembly, load_weights
 from segcli.engine.checkpoint import read_checkpoint
@@ -124,14 +125,18 @@ class Showcase:
         task = self.parts.task
         still = still_of(self.parts, kept.case, depth=kept.depth, largest=KEPT)
         masks = _compared_masks(still.truth, kept.answer, exclude=task.target == "classes")
-        mistakes = compared(np.where(still.valid[:, :, None], still.photo, 0), *(mask & still.valid for mask in masks))
-        pictures = dict(zip(PANELS, side_by_side(task, still, kept.answer), strict=True))
+        photo = np.where(still.valid[:, :, None], still.photo, 0)
+        right, missed, false = (mask & still.valid for mask in masks)
+        mistakes = compared(photo, right, missed, false, task.mistakes)
+        pictures = dict(zip(PANELS, side_by_side(task, still, kept.answer), strict=True)) | {"mistakes": mistakes}
         size = _drawn_size(mistakes.shape[:2], self.parts.layout.spacing(kept.case))
+        upright = self.parts.layout.is_upright(kept.case)
+        place = "" if kept.depth is None else plane_name(0, kept.depth, kept.depths, upright=upright)
         return CasePicture(
             name=self.parts.layout.shown(kept.case),
             value=kept.value,
-            panels={name: _reduced(picture, size) for name, picture in {**pictures, "mistakes": mistakes}.items()},
-            place="" if kept.depth is None else f"slice {kept.depth + 1} of {kept.depths}",
+            panels={name: _turned(_reduced(picture, size), upright=upright) for name, picture in pictures.items()},
+            place=place,
         )
 
 
@@ -201,6 +206,11 @@ def _drawn_size(size: tuple[int, ...], spacing: tuple[float, ...] | None) -> tup
         return panel_size(size, DRAWN)
     lengths = [length * step / min(spacing[-2:]) for length, step in zip(size, spacing[-2:], strict=True)]
     return panel_size(tuple(round(length) for length in lengths), DRAWN)
+
+
+def _turned(picture: Array, *, upright: bool) -> Array:
+    """Turn a slice of a patient so that the head or the front is at the top."""
+    return np.ascontiguousarray(np.rot90(picture)) if upright else picture
 
 
 def _reduced(picture: Array, size: tuple[int, ...]) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from segcli.core.types import Array
-from segcli.report.cells import class_heading
+from segcli.report.cells import class_heading, with_unit
 from segcli.report.html import (
     Cell,
     Section,
@@ -70,11 +70,11 @@ def training_page(
     epoch = trained.best_epoch or trained.epochs
     entry = next((entry for entry in run.history if entry["epoch"] == epoch), None)
     sections: list[Section] = [
-        ("", joined([_cards(trained, elapsed_s), _facts(trained, run)])),
+        ("", joined([_cards(trained, elapsed_s, run.units), _facts(trained, run)])),
         ("Warnings", _warnings(warnings)),
-        ("Curves", curves_section(run.history, mark=trained.best_epoch, monitor=trained.monitor)),
-        (f"Losses and metrics of epoch {epoch}", _figures(entry, run.history)),
-        (f"Classes in epoch {epoch}", _classes(entry)),
+        ("Curves", curves_section(run.history, mark=trained.best_epoch, monitor=trained.monitor, units=run.units)),
+        (f"Losses and metrics of epoch {epoch}", _figures(entry, run.history, run.units)),
+        (f"Classes in epoch {epoch}", _classes(entry, run.units)),
     ]
     if validation is not None:
         at = f" in validation {epoch}"
@@ -85,10 +85,11 @@ def training_page(
     return page(f"{trained.run}: training", f"{run.network}, on {run.dataset}", sections)
 
 
-def _cards(trained: Trained, elapsed_s: float) -> Markup:
+def _cards(trained: Trained, elapsed_s: float, units: Mapping[str, str]) -> Markup:
     found: list[tuple[str, str, str]] = []
     if trained.best is not None:
-        found.append((f"best {trained.monitor}", number(trained.best), f"in epoch {trained.best_epoch}"))
+        monitored = with_unit(trained.monitor, {f"val_{name}": unit for name, unit in units.items()})
+        found.append((f"best {monitored}", number(trained.best), f"in epoch {trained.best_epoch}"))
     early = "ended by early stopping" if trained.early else "as configured"
     found.append(("epochs", number(trained.epochs), early))
     each = f"{_duration(elapsed_s / max(trained.epochs, 1))} per epoch"
@@ -128,7 +129,7 @@ def _warnings(warnings: Sequence[str]) -> Markup:
     return joined([note("Warnings of the last call of train or resume."), Markup(f'<ul class="warnings">{items}</ul>')])
 
 
-def _figures(entry: Entry | None, history: Sequence[Entry]) -> Markup:
+def _figures(entry: Entry | None, history: Sequence[Entry], units: Mapping[str, str]) -> Markup:
     """Show losses and metrics of the best epoch beside those of the last."""
     if entry is None:
         return Markup()
@@ -136,7 +137,10 @@ def _figures(entry: Entry | None, history: Sequence[Entry]) -> Markup:
     names = dict.fromkeys(name for each in shown for name in (*each["train"], *(_bare(name) for name in each["val"])))
     headings = [f"{what}, epoch {each['epoch']}" for each in shown for what in ("training", "validation")]
     rows: Iterable[list[Cell]] = (
-        [name, *(value for each in shown for value in (each["train"].get(name), each["val"].get(f"val_{name}")))]
+        [
+            with_unit(name, units),
+            *(value for each in shown for value in (each["train"].get(name), each["val"].get(f"val_{name}"))),
+        ]
         for name in names
     )
     caption = "Losses and metrics"
@@ -149,11 +153,12 @@ def _bare(name: str) -> str:
     return name.removeprefix("val_")
 
 
-def _classes(entry: Entry | None) -> Markup:
+def _classes(entry: Entry | None, units: Mapping[str, str]) -> Markup:
     """Show each metric of each class in the validation of an epoch."""
     values: Mapping[str, Mapping[str, float]] = (entry or {}).get("val_per_class", {})
     if entry is None or not values:
         return Markup()
     classes = list(next(iter(values.values())))
     rows: Iterable[list[Cell]] = ([name, *(by_class[name] for by_class in values.values())] for name in classes)
-    return table(f"Validation of epoch {entry['epoch']} by class", ["class", *map(class_heading, values)], rows)
+    headings = ["class", *(with_unit(name, units, class_heading(name)) for name in values)]
+    return table(f"Validation of epoch {entry['epoch']} by class", headings, rows)

@@ -14,6 +14,7 @@ from segcli.core.arrays import A, sigmoid, softmax
 from segcli.core.types import Array, Batch, Mask, Output
 from segcli.data.classes.class_list import class_colors, class_names
 from segcli.data.classes.colors import RGB
+from segcli.data.classes.mistakes import MistakeColors, mistake_colors
 from segcli.data.postprocess import Postprocess, clean
 from segcli.data.samples import Sample
 from segcli.data.settings import DatasetSpec
@@ -160,6 +161,20 @@ class Task(ABC):
     def colors(self) -> list[RGB]:
         """Colour of each class in `tinted`: from the data set, or by class number."""
         return class_colors(self.spec)
+
+    @cached_property
+    def mistakes(self) -> MistakeColors:
+        """Colours of mistakes in pictures; no class has one of them."""
+        return mistake_colors(self.colors, exclusive=self.target == "classes")
+
+    def legend(self, shares: Mapping[str, float]) -> tuple[list[str], list[RGB]]:
+        """Return names and colours of the classes that an answer shows.
+
+        Args:
+            shares: Share of the pixels of each class.
+        """
+        shown = [(name, color) for name, color in zip(self.classes, self.colors, strict=True) if shares[name] > 0]
+        return [name for name, _ in shown], [color for _, color in shown]
 
     @abstractmethod
     def shares(self, answer: Array) -> dict[str, float]:

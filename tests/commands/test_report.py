@@ -16,11 +16,12 @@ from pages import Page
 from sklearn.metrics import confusion_matrix
 
 from segcli.core.errors import CheckpointError
+from segcli.data.classes.mistakes import MISTAKES
 from segcli.data.images import read_labels
 
 RUN, TESTS = Path("outputs/experiments/tiny"), Path("outputs/tests/tiny")
 NASTY = "<script>alert(1)</script> & 'x'"
-GREEN, RED, BLUE = (60, 200, 90), (255, 70, 70), (70, 130, 255)
+GREEN, RED, BLUE = MISTAKES
 NEVER_BETTER = {"min_delta": 0.99, "patience": 9}
 """The first epoch stays the best one."""
 SADAAN = {"type": "sadaan", **SMALL["sadaan"], "presence_threshold": 0.0, "absence_bias": 0.0}
@@ -39,21 +40,25 @@ def holds_summary(page, folder):
     """The table of metrics, compared number by number with `test_metrics.yaml`."""
     summary = yaml.safe_load((folder / "test_metrics.yaml").read_text())
     table = page.table(f"{summary['num_' + summary['split'] + '_images']} images of split {summary['split']}")
-    assert [row[0] for row in table.rows[1:]] == list(summary["average_metrics"])
+    units = summary.get("units", {})
+    shown = {name: f"{name} ({units[name]})" if name in units else name for name in summary["average_metrics"]}
+    assert [row[0] for row in table.rows[1:]] == list(shown.values())
     for name, value in summary["average_metrics"].items():
-        assert equal(table.value(name, "value"), value)
-        assert table.text(name, "scope") == summary["scope"][name]
-        assert equal(table.value(name, "over all"), summary["over_all_pixels"][name])
-        assert table.value(name, "images") == (summary["num_defined"][name] or None)
+        row = shown[name]
+        assert equal(table.value(row, "value"), value)
+        assert table.text(row, "scope") == summary["scope"][name]
+        assert equal(table.value(row, "over all"), summary["over_all_pixels"][name])
+        count, is_defined = summary["num_defined"][name], value is not None and not np.isnan(value)
+        assert table.value(row, "images") == (None if is_defined and not count else count)
         interval = summary["confidence_intervals"].get(name)
         told = f"{interval['low']:,.4f} to {interval['high']:,.4f}" if interval else "\N{EN DASH}"
-        assert table.text(name, "95 % interval") == told or max(interval.values()) >= 1000
+        assert table.text(row, "95 % interval") == told or max(interval.values()) >= 1000
     for name, value in summary["losses"].items():
         assert page.table("Losses").value(name, "value") == value
     rows = yaml.safe_load((folder / "per_image_metrics.yaml").read_text())
     images = page.table(f"By {next(iter(summary['average_metrics']))}")
     for row in rows:
-        assert all(equal(images.value(row["image"], name), row[name]) for name in summary["average_metrics"])
+        assert all(equal(images.value(row["image"], shown[name]), row[name]) for name in summary["average_metrics"])
     for note in summary["notes"]:
         assert note in page.text
     return summary
@@ -296,14 +301,22 @@ def test_structures_have_presence_scenarios_and_slices(run_cli, workplace):
     structures = page.table("Value, 95 % interval")
     for name, told in summary["per_class"].items():
         for metric in ("dice", "presence_accuracy", "false_positive_volume"):
-            assert equal(structures.value(name, metric), told[metric])
+            column = "false_positive_volume (mm³)" if metric == "false_positive_volume" else metric
+            assert equal(structures.value(name, column), told[metric])
             if told["num_defined"][metric] < 4:
-                assert structures.text(name, metric).endswith(f"{told['num_defined'][metric]} of 4")
+                assert structures.text(name, column).endswith(f"{told['num_defined'][metric]} of 4")
     scenarios = page.table("Scores of each scenario")
     for name, told in summary["per_scenario"].items():
         assert scenarios.value(name, "cases") == told["num_images"]
         assert equal(scenarios.value(name, "dice"), told["dice"])
-    places = re.findall(r"mistakes of \d{4}, slice (\d+) of 16", " ".join(page.pictures()))
+    assert summary["units"] == {
+        "hd95": "mm",
+        "assd": "mm",
+        "surface_dice": "within 1 mm",
+        "false_positive_volume": "mm³",
+    }
+    assert "found, not true" in page.text
+    places = re.findall(r"mistakes of \d{4}, axis 1, slice (\d+) of 16", " ".join(page.pictures()))
     assert len(places) == 4
     assert Page(RUN / "report.html").pictures()
 

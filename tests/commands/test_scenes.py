@@ -188,6 +188,10 @@ def test_a_prediction_has_the_coding_of_the_masks_with_the_indices_beside_it(tra
     index = read_labels(found / "0001_index.png")
     assert np.array_equal(index_of(read_image(found / "0001.png")), index)
     assert (read_image(found / "0001_probability.png") > 65535 // 4).all()  # of the most probable of four classes
+    overlay = read_image(found / "0001_overlay.png")
+    legend = overlay[len(index) :].reshape(-1, 3).tolist()
+    for number, color in enumerate(COLORS.values()):
+        assert (list(color) in legend) == bool((index == number).any())
 
 
 def test_a_folder_of_frames_becomes_a_video(trained, run_cli, workplace):

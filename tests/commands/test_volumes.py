@@ -539,11 +539,15 @@ def test_a_picture_shows_nine_planes_of_what_was_found(trained, run_cli):
     trained(model={"type": "unet", **SMALL["unet"]})
     predicted(run_cli, "found", "data/test.h5", "--run", "tiny", "--overlay")
     picture = read_image(Path("found/test_0000_overlay.png"))
-    # of 16x16x8 voxels of 2x1x3 mm: planes of 16x24, 32x24 and 32x16, with gaps of 6 around
-    assert picture.shape == ((16 + 12) + (32 + 12) + (32 + 12), 3 * (24 + 12), 3)
+    # of 16x16x8 voxels of 2x1x3 mm: planes of 16x24, 32x24 and 32x16 mm, enlarged until 32 mm are 256 pixels, with gaps
+    # of 6 around, 20 lines above for their names, and a legend below
+    planes = (128 + 32) + (256 + 32) + (256 + 32)
+    assert picture.shape[1] == 3 * (192 + 12)
+    assert picture.shape[0] > planes
+    assert (picture[planes:] == 255).all(axis=2).mean() > 0.5
     masks, image = masks_of("found")[0], h5py.File("data/test.h5")["images"][0]
-    first = picture[6:22, 6:30]  # the plane at a quarter of the first axis, each voxel three columns wide
-    shown = masks[:, 4].any(0).repeat(3, axis=1)
+    first = picture[26:154, 6:198]  # the plane at a quarter of the first axis, each voxel 8x24 pixels
+    shown = masks[:, 4].any(0).repeat(8, axis=0).repeat(24, axis=1)
     colour = first.max(axis=2) != first.min(axis=2)
     assert (colour & ~shown).sum() == 0
     assert (colour & shown).sum() > 0.8 * shown.sum() > 0

@@ -16,11 +16,12 @@ PACKAGE = Path(segcli.__file__).parent
 READERS = {"PIL", "tifffile", "h5py", "zarr", "nibabel", "pydicom", "imageio", "skimage"}
 WRITERS = {
     "commands/convert.py": {"h5py"},
+    "data/classes/lettering.py": {"PIL"},
     "datasets/hdf5_volumes.py": {"h5py"},
     "samples/nuclei.py": {"tifffile"},
     "samples/organs.py": {"h5py"},
 }
-"""Files that write data sets, and never open one with the package."""
+"""Files that write data sets, or words on pictures, and never open a file of images with the package."""
 DECODERS = {"imread", "imdecode", "imreadmulti", "open_memmap"}
 """Functions of packages that do much else, such as OpenCV, that decode a file."""
 

@@ -1,3 +1,5 @@
+import re
+
 import cv2
 import numpy as np
 import pytest
@@ -39,6 +41,16 @@ def test_numbers_are_rounded_to_read_and_whole_to_compute(tmp_path):
     assert [row[1:] for row in found.rows[1:]] == [["0.3333", "12,345"], ["\N{EN DASH}"] * 2, ["12,345.7", "-0.0000"]]
     assert (found.value("a", "x"), found.value("a", "y"), found.value("b", "x")) == (1 / 3, 12345, None)
     assert number(float("inf")).endswith(">inf</data>")
+
+
+def test_a_wide_table_can_be_scrolled_and_says_so(tmp_path):
+    found = read(tmp_path, table("wide", ["frequency_weighted_iou", *"abcdef"], [["a_b", *range(6)]]))
+    assert found.table("wide").rows[0][0] == "frequency_weighted_iou"  # may be broken after `_`, and is one word
+    assert "frequency_<wbr>weighted_<wbr>iou" in found.source
+    assert "this table scrolls sideways" in found.text
+    hint, _ = re.findall(r"\.hint \{[^}]*\}", found.style)
+    assert "height: 0" in hint
+    assert "(100% - 100cqi)" in hint  # the line takes room only if the table is wider than the page
 
 
 def test_a_section_without_content_is_left_out(tmp_path):

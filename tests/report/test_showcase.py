@@ -6,11 +6,12 @@ import torch
 from factories import blobs, experiment, scenes_experiment, volumes_experiment, write_hdf5, write_sequences
 
 from segcli.config.load import run_from_values
+from segcli.data.classes.mistakes import MISTAKES
 from segcli.data.samples import Case, Sample
 from segcli.engine.assembly import assemble
 from segcli.report.showcase import DRAWN, Showcase, Shown, per_case
 
-GREEN, RED, BLUE = (60, 200, 90), (255, 70, 70), (70, 130, 255)
+GREEN, RED, BLUE = MISTAKES
 
 
 def binary(size=(12, 12), **changes):
@@ -124,9 +125,9 @@ def test_of_a_volume_the_slice_with_the_most_mistakes_is_shown_in_its_proportion
         batch = parts.task.targets({"mask": torch.from_numpy(truth)[None], "valid": valid})
         showcase.hear(case, probs, parts.scored(probs[None], batch))
     shown = showcase.shown()
-    assert shown.worst[0].place == "slice 10 of 16"
+    assert shown.worst[0].place == "axis 1, slice 10 of 16"
     fullest = int(truth.reshape(16, -1).sum(axis=1).argmax())
-    assert shown.best[0].place == f"slice {fullest + 1} of 16"
+    assert shown.best[0].place == f"axis 1, slice {fullest + 1} of 16"
     assert shown.worst[0].panels["mistakes"].shape == (16, 24, 3)  # 16 x 8 voxels of 1 x 3 mm
     assert not (shown.best[0].panels["mistakes"] == RED).all(axis=2).any()
 

@@ -13,6 +13,7 @@ from segcli.commands.answers.pixels import Found, PixelAnswers
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.names import safe_name
 from segcli.core.types import Array
+from segcli.data.classes.lettering import legend_below
 from segcli.data.classes.painting import overlay
 from segcli.data.samples import Case
 from segcli.engine.events import Listener
@@ -150,7 +151,9 @@ class PictureAnswers(PixelAnswers):
         }
         if "overlay" in paths or self.add_frame is not None:
             over = overlay(image, *task.tinted(answer))
-            pictures["overlay"] = lambda: over
+            pictures["overlay"] = lambda: (
+                over if len(task.classes) == 1 else legend_below(over, *task.legend(task.shares(answer)))
+            )
             if self.add_frame is not None:
                 self.add_frame(source, over)
         for kind in ORDER:

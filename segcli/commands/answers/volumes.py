@@ -13,6 +13,7 @@ from segcli.core.errors import ConfigError
 from segcli.core.names import safe_name
 from segcli.core.spreadsheet import read_cells, write_cells
 from segcli.core.types import Array
+from segcli.data.classes.lettering import legend_below
 from segcli.data.planes import Planes
 from segcli.data.samples import Case
 from segcli.engine.events import Listener
@@ -107,7 +108,8 @@ class VolumeAnswers(PixelAnswers):
                         add["uncertainty"](prediction.uncertainty)
             if slices is not None:
                 spacing, upright = parts.layout.input_spacing(case), parts.layout.is_upright(case)
-                PNG.write(paths["overlay"], slices.picture(pixels.read, parts.task.tinted, spacing, upright=upright))
+                picture = slices.picture(pixels.read, parts.task.tinted, spacing, upright=upright)
+                PNG.write(paths["overlay"], legend_below(picture, *parts.task.legend(tally.shares())))
             if parts.layout.overlaps:
                 entry = self._presence(case, tally)
                 self.done.presence.append(entry)

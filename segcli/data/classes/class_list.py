@@ -15,6 +15,7 @@ from segcli.core.paths import is_file
 from segcli.core.text import read_table
 from segcli.core.types import Array, ConfigModel
 from segcli.data.classes.colors import MAX_COLORS, RGB, UNKNOWN
+from segcli.data.classes.mistakes import FAR, MISTAKES, difference
 from segcli.data.settings import ClassSpec, DatasetSpec
 
 __all__ = ["NUMBERS", "ClassList", "IgnoredClass", "Mistake", "class_colors", "class_names", "completed_classes"]
@@ -25,6 +26,19 @@ NO_NUMBER = -1
 NUMBERS = 1 << 16
 """Index masks have at most 16 bits."""
 FIRST_LINE = "the first line is `id,name,r,g,b`; each class is a line such as `3,road,128,64,128`"
+FIRST: tuple[RGB, ...] = (
+    (255, 230, 0),
+    (150, 205, 255),
+    (200, 90, 190),
+    (255, 145, 0),
+    (0, 150, 160),
+    (255, 180, 205),
+    (150, 110, 70),
+    (175, 150, 255),
+    (100, 250, 240),
+    (130, 75, 130),
+)
+"""Colours of the first classes: yellow, light blue, purple, orange, teal, pink, brown, violet, cyan, plum."""
 Level = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -143,10 +157,16 @@ def class_colors(spec: DatasetSpec) -> list[RGB]:
 
 
 def _distinct() -> Iterator[RGB]:
-    """Generate endless colours that are easy to distinguish: hues by the golden ratio, in three brightnesses."""
+    """Generate endless colours that are easy to distinguish, from each other and from those of mistakes.
+
+    After `FIRST`, hues follow by the golden ratio, in three brightnesses.
+    """
+    yield from FIRST
     for number in itertools.count():
         red, green, blue = colorsys.hsv_to_rgb(number * 0.618 % 1.0, (0.85, 0.55)[number // 9 % 2], 1 - number % 3 / 4)
-        yield round(255 * red), round(255 * green), round(255 * blue)
+        color = round(255 * red), round(255 * green), round(255 * blue)
+        if color not in FIRST and min(difference(color, mistake) for mistake in MISTAKES) >= FAR:
+            yield color
 
 
 # ---- from the data-set file

@@ -1,24 +1,17 @@
-"""Predictions in colours on their image, with a legend."""
-
-import unicodedata
-from collections.abc import Sequence
+"""Predictions and mistakes in colours on their image."""
 
 import cv2
 import numpy as np
 
 from segcli.core.types import Array, Mask
 from segcli.data.classes.colors import RGB
+from segcli.data.classes.mistakes import MISTAKES, MistakeColors
 from segcli.data.images import as_rgb
 
-__all__ = ["FALSE", "FOREGROUND", "FOUND", "MISSED", "compared", "legend_below", "overlay"]
+__all__ = ["FOREGROUND", "compared", "overlay"]
 
-FOREGROUND: RGB = (0, 255, 120)
-"""Colour of a single mask on its image."""
-FOUND, MISSED, FALSE = (60, 200, 90), (255, 70, 70), (70, 130, 255)
-"""Colours of true positives, false negatives and false positives."""
-ROW, MARGIN = 22, 8
-"""Height of a line of the legend and margin around its words, in pixels."""
-FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.45
+FOREGROUND: RGB = (0, 220, 255)
+"""Colour of a single mask on its image; it stands out on red, orange and grey."""
 
 
 def overlay(image: Array, painted: Array, shown: Mask, alpha: float = 0.45) -> Array:
@@ -37,17 +30,18 @@ def overlay(image: Array, painted: Array, shown: Mask, alpha: float = 0.45) -> A
     return picture
 
 
-def compared(image: Array, right: Mask, missed: Mask, false: Mask) -> Array:
+def compared(image: Array, right: Mask, missed: Mask, false: Mask, colors: MistakeColors = MISTAKES) -> Array:
     """Darken the image and colour true and false positives and false negatives, `(H, W, C) -> (H, W, 3)` uint8.
 
     Args:
         image: The image.
-        right: True positives, green; each mask is `(H, W)`.
-        missed: False negatives, red; drawn over `right`.
-        false: False positives, blue; drawn over both.
+        right: True positives; each mask is `(H, W)`.
+        missed: False negatives; drawn over `right`.
+        false: False positives; drawn over both.
+        colors: Colours of the three masks.
     """
     picture = as_rgb(image) // 2
-    picture[right], picture[missed], picture[false] = FOUND, MISSED, FALSE
+    picture[right], picture[missed], picture[false] = colors
     return picture
 
 
@@ -57,30 +51,3 @@ def _outlines(colours: Array, width: int) -> Mask:
     kernel = np.ones((3, 3), np.uint8)
     edge = cv2.dilate(packed, kernel, iterations=width) != cv2.erode(packed, kernel, iterations=width)
     return np.asarray(edge)
-
-
-def legend_below(picture: Array, names: Sequence[str], colors: Sequence[RGB]) -> Array:
-    """Add a white strip below the picture with the colour and the name of each class."""
-    width = picture.shape[1]
-    places: list[tuple[int, int, str, RGB]] = []
-    x, y = MARGIN, 0
-    for name, color in zip(map(_in_ascii, names), colors, strict=True):
-        (text_width, _), _ = cv2.getTextSize(name, FONT, FONT_SCALE, 1)
-        needed = ROW + text_width + 2 * MARGIN
-        if x > MARGIN and x + needed > width:
-            x, y = MARGIN, y + ROW
-        places.append((x, y, name, color))
-        x += needed
-    strip = np.full((y + ROW + 2 * MARGIN, width, 3), 255, np.uint8)
-    for left, top, name, color in places:
-        square = (left, top + MARGIN + 3), (left + ROW - 8, top + MARGIN + ROW - 5)
-        cv2.rectangle(strip, *square, color, cv2.FILLED)
-        cv2.rectangle(strip, *square, (90, 90, 90), 1)
-        cv2.putText(strip, name, (left + ROW, top + MARGIN + ROW - 7), FONT, FONT_SCALE, (0, 0, 0), 1, cv2.LINE_AA)
-    return np.concatenate([picture, strip])
-
-
-def _in_ascii(text: str) -> str:
-    """Reduce text to the letters of OpenCV's font; accents are dropped."""
-    plain = unicodedata.normalize("NFKD", text.replace("ß", "ss"))
-    return plain.encode("ascii", "ignore").decode() or "?"

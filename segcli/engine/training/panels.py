@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segcli.core.types import Array, Mask
-from segcli.data.classes.painting import legend_below, overlay
+from segcli.data.classes.lettering import legend_below
+from segcli.data.classes.painting import overlay
 from segcli.data.images import as_rgb
 from segcli.data.samples import Case, resize
 from segcli.engine.assembly import Assembly

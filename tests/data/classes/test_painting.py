@@ -1,6 +1,7 @@
 import numpy as np
 
-from segcli.data.classes.painting import legend_below, overlay
+from segcli.data.classes.lettering import legend_below
+from segcli.data.classes.painting import overlay
 
 RED, BLUE = (200, 0, 0), (0, 0, 200)
 
@@ -38,3 +39,14 @@ def test_the_legend_names_each_class_in_its_colour_and_wraps():
     for color in (RED, BLUE, (0, 200, 0)):
         assert (three[40:] == color).all(axis=2).sum() > 50
     assert (one[40:] < 100).all(axis=2).any()  # the name in black
+
+
+def test_the_legend_has_room_for_the_longest_name_and_letters_of_other_scripts():
+    picture = np.zeros((40, 30, 3), np.uint8)
+    drawn = legend_below(picture, ["gallbladder", "желчный пузырь"], [RED, BLUE])
+    assert drawn.shape[1] > 120
+    assert np.array_equal(drawn[:40, :30], picture)
+    assert (drawn[:40, 30:] == 255).all()
+    assert (drawn[40:, -3:] == 255).all()  # nothing is cut off
+    assert not np.array_equal(drawn, legend_below(picture, ["gallbladder", "жёлчный лузырь"], [RED, BLUE]))
+    assert legend_below(picture, [], []) is picture
