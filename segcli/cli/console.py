@@ -16,6 +16,7 @@ from segcli.cli.progress import PlainProgress, QuietProgress, RichProgress
 from segcli.commands.locate import BEGUN
 from segcli.core.errors import SegcliError, Stopped
 from segcli.core.names import visible
+from segcli.report.narrow import FittedTable
 
 if TYPE_CHECKING:
     from segcli.commands.locate import Located
@@ -66,7 +67,7 @@ def result(values: dict[str, Any], tables: Iterable[Any], *, as_json: bool, quie
         return
     console = _console(stderr=False)
     for table in tables:
-        console.print(table, soft_wrap=not isinstance(table, Table))
+        console.print(table, soft_wrap=not isinstance(table, Table | FittedTable))
 
 
 def text(content: str) -> None:
@@ -83,7 +84,7 @@ def aside(tables: Iterable[Any]) -> None:
     """Print tables that are not the result of the command."""
     console = _console(stderr=True)
     for table in tables:
-        console.print(table, soft_wrap=not isinstance(table, Table))
+        console.print(table, soft_wrap=not isinstance(table, Table | FittedTable))
 
 
 def next_step(command: str | None, *, quiet: bool) -> None:

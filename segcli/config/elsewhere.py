@@ -1,5 +1,6 @@
 """Find the place of a key that was typed in a section that does not have it."""
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -84,9 +85,11 @@ def _named(model: type[BaseModel] | None, loc: tuple[str, ...]) -> Iterator[tupl
 
 
 def _keys_of(registry: Registry, name: Any) -> type[BaseModel] | None:
-    """Find the keys of a component; None for a user's file or an installed package, which are not imported here."""
+    """Find the keys of a component of ours that is imported; a message is not worth importing one."""
     try:
         if not isinstance(name, str) or registry.is_foreign(name):
+            return None
+        if f"segcli.{registry.room}.{registry.canonical(name)}" not in sys.modules:
             return None
         keys: type[BaseModel] = registry.load(name).Config
     except ConfigError:

@@ -82,4 +82,4 @@ def test_names_too_long_for_a_table_stand_below_it():
     with console.capture() as captured:
         for line in evaluated(scored(short)):
             console.print(line, soft_wrap=isinstance(line, str))
-    assert f"│ {short[0]}" in captured.get()
+    assert any(line.startswith(short[0]) for line in captured.get().splitlines())
