@@ -31,8 +31,6 @@ def place_of(loc: Loc, values: dict[str, Any]) -> str | None:
         values: Values of the run in their long form, which choose the components.
 
     Example:
-        >>> place_of(("training", "lr"), {"training": {"optimizer": {"type": "adam"}}})
-        'it is called `training.optimizer.learning_rate`'
         >>> place_of(("epochs",), {})
         'it belongs in the section `training`: `training.epochs`'
     """

@@ -101,7 +101,7 @@ def test_pictures_of_validation_frames_are_written_now_and_then(trained):
     pictures = sorted((trained / "visualizations/epoch_002").iterdir())
     assert [path.name for path in pictures] == ["Video_001_0001.png", "Video_001_0002.png"]
     picture = read_image(pictures[0])
-    assert picture.shape[1] == 32 + 4 + 32
+    assert 32 + 4 + 32 <= picture.shape[1] <= 32 + 4 + 32 + 8  # a legend may be wider than so small a picture
     assert picture.shape[0] > 24 + 20  # the legend
 
 
