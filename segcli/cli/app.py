@@ -10,10 +10,13 @@ import typer
 
 from segcli import __version__
 from segcli.cli import complete
+from segcli.cli.catalog import formats, losses, metrics, models
 from segcli.cli.config_app import config_app
+from segcli.cli.configs_app import configs_app
 from segcli.cli.data_app import data_app
 from segcli.cli.evaluate import evaluate
 from segcli.cli.export import export
+from segcli.cli.plain_help import App
 from segcli.cli.predict import predict
 from segcli.cli.profile_memory import profile_memory
 from segcli.cli.starting import moving
@@ -21,7 +24,7 @@ from segcli.cli.train import resume, train
 
 __all__ = ["app"]
 
-app = typer.Typer(
+app = App(
     name="segcli",
     help="Train, check, evaluate and run segmentation models.",
     no_args_is_help=True,
@@ -31,6 +34,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data_app, name="data")
+app.add_typer(configs_app, name="configs")
 app.add_typer(config_app, name="config")
 app.command("train")(moving(train))
 app.command("resume")(moving(resume))
@@ -38,6 +42,10 @@ app.command("eval")(moving(evaluate))
 app.command("predict")(moving(predict))
 app.command("profile-memory")(moving(profile_memory))
 app.command("export")(moving(export))
+app.command("models")(models)
+app.command("losses")(losses)
+app.command("metrics")(metrics)
+app.command("formats")(formats)
 
 
 def _version(asked: bool) -> None:

@@ -2,13 +2,16 @@
 
 Each script asks `segcli`, which answers with one line for each candidate: the word, a tab, and its meaning. The scripts
 differ from Typer's own in three points. Overrides (`model.type=un<TAB>`) work in bash, although readline cuts words at
-`=`. No space follows a key or a folder. A TAB without candidates completes file names.
+`=`. No space follows a key or a folder. The shell completes names of files where, and only where,
+the answer ends in `:files`.
 
 Run: python -m segcli.cli.completion_scripts [--check]
 """
 
 import sys
 from pathlib import Path
+
+from segcli.cli.complete_keys import FILES as FILES_WANTED
 
 __all__ = ["FILES", "SCRIPTS", "main"]
 
@@ -24,12 +27,13 @@ _segcli() {{
         if [[ -n $glued || $word == [=:]* ]]; then line+=$word; else line+="${{line:+ }}$word"; fi
         if [[ $word == *[=:] ]]; then glued=1; else glued=""; fi
     done
-    local current=${{line##* }} IFS=$'\\n'
-    COMPREPLY=($({ASK} _TYPER_COMPLETE_ARGS="$line" "$1" 2>/dev/null | cut -f1))
+    local current=${{line##* }}
+    mapfile -t COMPREPLY < <({ASK} _TYPER_COMPLETE_ARGS="$line" "$1" 2>/dev/null | cut -f1 | grep .)
+    if [[ ${{COMPREPLY[0]-}} == *{FILES_WANTED} ]]; then COMPREPLY=(); compopt -o default; return; fi
     COMPREPLY=("${{COMPREPLY[@]#"${{current%"${{current##*[=:]}}"}}"}}")
     if [[ ${{#COMPREPLY[@]}} -eq 1 && ${{COMPREPLY[0]}} == *[=/] ]]; then compopt -o nospace; fi
 }}
-complete -o default -F _segcli segcli
+complete -F _segcli segcli
 """
 
 ZSH = f"""\
@@ -41,16 +45,18 @@ _segcli() {{
     for entry in "${{(@f)$({ASK} _TYPER_COMPLETE_ARGS="${{(j: :)words[1,CURRENT]}}" $words[1] 2>/dev/null)}}"; do
         word=${{entry%%$'\\t'*}}
         [[ -z $word ]] && continue
+        if [[ $word == *{FILES_WANTED} ]]; then
+            compset -P '*='
+            _files
+            return
+        fi
         if [[ $word == *[=/] ]]; then
             open+=("$word"); open_told+=("${{entry/$'\\t'/  -- }}")
         else
             closed+=("$word"); closed_told+=("${{entry/$'\\t'/  -- }}")
         fi
     done
-    if (( ${{#open}} + ${{#closed}} == 0 )); then
-        _files
-        return
-    fi
+    (( ${{#open}} + ${{#closed}} )) || return 1
     (( ${{#closed}} )) && compadd -Q -l -d closed_told -- "${{closed[@]}}"
     (( ${{#open}} )) && compadd -Q -S '' -l -d open_told -- "${{open[@]}}"
     return 0
@@ -64,10 +70,13 @@ function __segcli_candidates
     set -l line (commandline -cp)
     set -l program (commandline -opc)[1]
     set -l found ({ASK} _TYPER_COMPLETE_ARGS="$line" $program 2>/dev/null)
+    if string match --quiet -- '*{FILES_WANTED}' "$found[1]"
+        set -l word (commandline -ct)
+        set -l key (string match --regex '^[\\w.-]*=' -- $word; or echo)
+        set found $key(__fish_complete_path (string replace --regex '^[\\w.-]*=' '' -- $word))
+    end
     if test -n "$found"
         printf '%s\\n' $found
-    else
-        __fish_complete_path (commandline -ct)
     end
 end
 complete --command segcli --no-files --arguments '(__segcli_candidates)'

@@ -14,6 +14,7 @@ from rich.text import Text
 from segcli.cli import starting
 from segcli.cli.progress import PlainProgress, QuietProgress, RichProgress
 from segcli.commands.locate import BEGUN
+from segcli.config.shipped import shipped as find_shipped
 from segcli.core.errors import SegcliError, Stopped
 from segcli.core.names import visible
 from segcli.report.narrow import FittedTable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from segcli.commands.locate import Located
     from segcli.engine.events import Listener
 
-__all__ = ["aside", "error", "listener", "next_step", "result", "text", "took"]
+__all__ = ["aside", "error", "listener", "next_step", "result", "shipped", "text", "took"]
 
 PLAIN_WIDTH = 110
 """Width in columns when the output is not a terminal."""
@@ -78,6 +79,13 @@ def text(content: str) -> None:
 
 def _json_letter(letter: str) -> str:
     return letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1]
+
+
+def shipped(config: Path, *, quiet: bool, datasets: bool = False) -> None:
+    """Print the file that was taken for the name of a shipped config."""
+    found = find_shipped(config, datasets=datasets)
+    if found is not None and not quiet:
+        _console(stderr=True).print(f"config: {_escape(str(found))}", soft_wrap=True)
 
 
 def aside(tables: Iterable[Any]) -> None:

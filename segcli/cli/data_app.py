@@ -7,25 +7,110 @@ import typer
 
 from segcli.cli import complete
 from segcli.cli.options import (
-    ConfigArg,
+    DataConfigArg,
+    DataOverridesArg,
     JsonOpt,
-    OverridesArg,
     OverwriteOpt,
     QuietOpt,
 )
+from segcli.cli.plain_help import App
 from segcli.cli.starting import moving
 
 __all__ = ["data_app"]
 
-data_app = typer.Typer(
+data_app = App(
     help="Check, describe, split, convert and generate data sets.", no_args_is_help=True, rich_markup_mode=None
 )
+SeedOpt = Annotated[
+    int,
+    typer.Option(
+        "--seed", metavar="N", min=0, help="Seed of what is drawn at random.", autocompletion=complete.nothing
+    ),
+]
+HeightOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--size",
+        metavar="N",
+        min=32,
+        max=4096,
+        help="Height of an image in pixels.",
+        autocompletion=complete.nothing,
+        show_default=False,
+    ),
+]
+ImagesOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--images",
+        metavar="NAME",
+        help="Folder of the images in FROM.",
+        autocompletion=complete.nothing,
+        show_default=False,
+    ),
+]
+LabelsOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        metavar="NAME",
+        help="Folder of the labels in FROM.",
+        autocompletion=complete.nothing,
+        show_default=False,
+    ),
+]
+StructuresOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--structures",
+        metavar="NAME=N,...",
+        help="Names and label values, such as liver=5,spleen=1; default: all values.",
+        autocompletion=complete.nothing,
+        show_default=False,
+    ),
+]
+SizeOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--size",
+        metavar="N,N,N",
+        help="Size of all volumes in voxels, such as 64,64,32; default: the largest.",
+        autocompletion=complete.nothing,
+        show_default=False,
+    ),
+]
+FitOpt = Annotated[
+    str,
+    typer.Option("--fit", metavar="pad | resize", help="How volumes get this size.", autocompletion=complete.fits),
+]
+ValOpt = Annotated[
+    float,
+    typer.Option(
+        "--val",
+        metavar="X",
+        min=0.0,
+        max=0.9,
+        help="Share of the cases for validation.",
+        autocompletion=complete.nothing,
+    ),
+]
+TestOpt = Annotated[
+    float,
+    typer.Option(
+        "--test",
+        metavar="X",
+        min=0.0,
+        max=0.9,
+        help="Share of the cases for the test.",
+        autocompletion=complete.nothing,
+    ),
+]
 
 
 @data_app.command("check")
 @moving
 def data_check(
-    config: ConfigArg, overrides: OverridesArg = None, as_json: JsonOpt = False, quiet: QuietOpt = False
+    config: DataConfigArg, overrides: DataOverridesArg = None, as_json: JsonOpt = False, quiet: QuietOpt = False
 ) -> None:
     """Check a data set for faults before a training.
 
@@ -37,6 +122,7 @@ def data_check(
     from segcli.config.load import load_for_check
 
     dataset, run = load_for_check(config, overrides or [])
+    console.shipped(config, quiet=quiet or as_json, datasets=True)
 
     from segcli.commands.data import check_data
     from segcli.report import data_tables as tables
@@ -63,11 +149,12 @@ def data_sample(
             metavar="KIND", help="Kind of data: vessels, scenes, organs, nuclei.", autocompletion=complete.kinds
         ),
     ],
-    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Folder; default: data/KIND_sample.")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the images.")] = 0,
-    size: Annotated[
-        int | None, typer.Option("--size", min=32, max=4096, help="Height of an image in pixels.", show_default=False)
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="Folder; default: data/KIND_sample.", autocompletion=complete.files),
     ] = None,
+    seed: SeedOpt = 0,
+    size: HeightOpt = None,
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
@@ -88,30 +175,21 @@ def data_sample(
 @data_app.command("convert")
 @moving
 def data_convert(
-    source: Annotated[Path, typer.Argument(metavar="FROM", help="Folder with images and labels.")],
-    target: Annotated[Path, typer.Argument(metavar="TO", help="Folder of the HDF5 files.")],
-    images: Annotated[
-        str | None, typer.Option("--images", help="Folder of the images in FROM.", show_default=False)
-    ] = None,
-    labels: Annotated[
-        str | None, typer.Option("--labels", help="Folder of the labels in FROM.", show_default=False)
-    ] = None,
-    structures: Annotated[
-        str | None,
-        typer.Option(
-            "--structures",
-            help="Names and label values, such as liver=5,spleen=1; default: all values.",
-            show_default=False,
-        ),
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option("--size", help="Size of all volumes, such as 64,64,32; default: the largest.", show_default=False),
-    ] = None,
-    fit: Annotated[str, typer.Option("--fit", help="How volumes get this size: pad or resize.")] = "pad",
-    val: Annotated[float, typer.Option("--val", min=0.0, max=0.9, help="Share of the cases for validation.")] = 0.2,
-    test: Annotated[float, typer.Option("--test", min=0.0, max=0.9, help="Share of the cases for the test.")] = 0.0,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random split.")] = 0,
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="FROM", help="Folder with images and labels.", autocompletion=complete.files),
+    ],
+    target: Annotated[
+        Path, typer.Argument(metavar="TO", help="Folder of the HDF5 files.", autocompletion=complete.files)
+    ],
+    images: ImagesOpt = None,
+    labels: LabelsOpt = None,
+    structures: StructuresOpt = None,
+    size: SizeOpt = None,
+    fit: FitOpt = "pad",
+    val: ValOpt = 0.2,
+    test: TestOpt = 0.0,
+    seed: SeedOpt = 0,
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
@@ -147,9 +225,11 @@ def data_convert(
 @data_app.command("stats")
 @moving
 def data_stats(
-    config: ConfigArg, overrides: OverridesArg = None, as_json: JsonOpt = False, quiet: QuietOpt = False
+    config: DataConfigArg, overrides: DataOverridesArg = None, as_json: JsonOpt = False, quiet: QuietOpt = False
 ) -> None:
-    """Compute mean, std and class shares of the training images, ready to paste.
+    """Compute mean, std and class shares of the training images.
+
+    They are printed ready to paste.
 
     Example: segcli data stats configs/exp.yaml
     """
@@ -157,6 +237,7 @@ def data_stats(
     from segcli.config.load import load_dataset
 
     dataset = load_dataset(config, overrides or [], whole_run=False)
+    console.shipped(config, quiet=quiet or as_json, datasets=True)
 
     from segcli.commands.data import data_stats as command
     from segcli.report import data_tables as tables
@@ -173,9 +254,11 @@ def data_stats(
 @data_app.command("split")
 @moving
 def data_split(
-    config: ConfigArg, overrides: OverridesArg = None, as_json: JsonOpt = False, quiet: QuietOpt = False
+    config: DataConfigArg, overrides: DataOverridesArg = None, as_json: JsonOpt = False, quiet: QuietOpt = False
 ) -> None:
-    """Draw the splits and write the split file; an existing file is replaced.
+    """Draw the splits and write the split file.
+
+    An existing file is replaced.
 
     Example: segcli data split configs/datasets/hrf.yaml split.seed=1
     """
@@ -183,6 +266,7 @@ def data_split(
     from segcli.config.load import load_dataset
 
     dataset = load_dataset(config, overrides or [], whole_run=False)
+    console.shipped(config, quiet=quiet or as_json, datasets=True)
 
     from segcli.commands.data import split_data
     from segcli.report import data_tables as tables

@@ -26,7 +26,8 @@ SplitOpt = Annotated[
     typer.Option(
         "--split",
         "-s",
-        help="train, val or test; default: test if there is a test split, else val.",
+        metavar="train | val | test",
+        help="Split to score; default: test if there is a test split, else val.",
         autocompletion=complete.splits,
         show_default=False,
     ),
@@ -36,7 +37,8 @@ DataOpt = Annotated[
     typer.Option(
         "--data",
         "-d",
-        metavar="FOLDER_OR_FILE",
+        metavar="FOLDER | FILE",
+        autocompletion=complete.files,
         help="Score other data: a folder or file as the run reads it, or a data-set file.",
         show_default=False,
     ),

@@ -16,13 +16,18 @@ from segcli.cli.options import (
     format_of,
     run_and_overrides,
 )
+from segcli.engine.export.formats import FORMATS
 
 __all__ = ["export"]
 
 FormatOpt = Annotated[
     str,
     typer.Option(
-        "--format", "-f", help="File format: onnx, torchscript or pt2 (torch.export).", autocompletion=complete.formats
+        "--format",
+        "-f",
+        metavar=" | ".join(FORMATS.values()),
+        help="File format; pt2 is that of torch.export.",
+        autocompletion=complete.formats,
     ),
 ]
 BakeOpt = Annotated[
@@ -34,13 +39,22 @@ ToleranceOpt = Annotated[
     float | None,
     typer.Option(
         "--tolerance",
+        metavar="X",
+        autocompletion=complete.nothing,
         min=0.0,
         help="Largest accepted difference from the original; default: 1e-4, or 2e-2 with --half.",
         show_default=False,
     ),
 ]
 MaxDiceLossOpt = Annotated[
-    float, typer.Option("--max-dice-loss", min=0.0, help="Largest accepted loss of validation Dice with --int8.")
+    float,
+    typer.Option(
+        "--max-dice-loss",
+        metavar="X",
+        min=0.0,
+        help="Largest accepted loss of validation Dice with --int8.",
+        autocompletion=complete.nothing,
+    ),
 ]
 
 
@@ -59,9 +73,10 @@ def export(
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Export a trained network to a file that runs without segcli.
+    """Export a trained network to ONNX, TorchScript or pt2.
 
-    The file is run in a new process and compared with the original. A file that differs is deleted.
+    The file runs without segcli. It is tried in a new process and compared with the original; one that differs is
+    deleted.
 
     Example: segcli export exp --format onnx --bake
     """

@@ -12,6 +12,8 @@ from segcli.engine.export.formats import FORMATS, Format
 __all__ = [
     "CheckpointOpt",
     "ConfigArg",
+    "DataConfigArg",
+    "DataOverridesArg",
     "EvalThresholdOpt",
     "JsonOpt",
     "ModelFileOpt",
@@ -31,14 +33,38 @@ __all__ = [
 ]
 
 ConfigArg = Annotated[
-    Path, typer.Argument(metavar="CONFIG", help="Experiment file.", autocompletion=complete.configs, show_default=False)
+    Path,
+    typer.Argument(
+        metavar="CONFIG",
+        help="Experiment file, or name of a shipped experiment.",
+        autocompletion=complete.configs,
+        show_default=False,
+    ),
+]
+DataConfigArg = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CONFIG",
+        help="Experiment or data-set file, or name of a shipped one.",
+        autocompletion=complete.data_configs,
+        show_default=False,
+    ),
 ]
 OverridesArg = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[KEY=VALUE ...]",
-        help="Overrides, such as training.epochs=5.",
+        help="Overrides, such as training.epochs=5; all keys: segcli config keys.",
         autocompletion=complete.config_or_key,
+        show_default=False,
+    ),
+]
+DataOverridesArg = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE ...]",
+        help="Overrides, such as split.seed=1; all keys: segcli config keys.",
+        autocompletion=complete.data_or_key,
         show_default=False,
     ),
 ]
@@ -46,7 +72,7 @@ RunAndOverridesArg = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[RUN] [KEY=VALUE ...]",
-        help="Run folder, run name or checkpoint; default: the newest run. Then overrides.",
+        help="Run folder, run name or checkpoint; default: the newest run. Then overrides; keys: segcli config keys.",
         autocompletion=complete.run_or_key,
         show_default=False,
     ),
@@ -56,6 +82,7 @@ RunsOpt = Annotated[
     typer.Option(
         "--run",
         "-r",
+        metavar="RUN",
         help="Run folder, name or checkpoint (default: newest run); several are averaged.",
         autocompletion=complete.runs,
         show_default=False,
@@ -75,12 +102,23 @@ CheckpointOpt = Annotated[
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 QuietOpt = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")]
 OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
-OutOpt = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the results.", show_default=False)]
+OutOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FOLDER",
+        help="Folder of the results.",
+        autocompletion=complete.files,
+        show_default=False,
+    ),
+]
 ModelFileOpt = Annotated[
     list[Path] | None,
     typer.Option(
         "--model-file",
         metavar="FILE.py",
+        autocompletion=complete.networks,
         help="Python file of your own component; needed if the run was trained elsewhere.",
         show_default=False,
     ),
@@ -95,13 +133,22 @@ TTAOpt = Annotated[
 ]
 ThresholdOpt = Annotated[
     float | None,
-    typer.Option("--threshold", min=0.0, max=1.0, help="Smallest probability of the foreground.", show_default=False),
+    typer.Option(
+        "--threshold",
+        metavar="0..1",
+        min=0.0,
+        max=1.0,
+        help="Smallest probability of the foreground.",
+        autocompletion=complete.nothing,
+        show_default=False,
+    ),
 ]
 EvalThresholdOpt = Annotated[
     str | None,
     typer.Option(
         "--threshold",
         metavar="0..1 | best-on-val",
+        autocompletion=complete.thresholds,
         help="Smallest foreground probability; best-on-val: chosen on validation images.",
         show_default=False,
     ),

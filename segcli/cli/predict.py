@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from segcli.cli import complete
 from segcli.cli.options import (
     CheckpointOpt,
     JsonOpt,
@@ -25,12 +26,17 @@ if TYPE_CHECKING:
 
 __all__ = ["predict"]
 
-InputsArg = Annotated[list[str], typer.Argument(metavar="INPUT ...", help="Image or volume files, folders or globs.")]
+InputsArg = Annotated[
+    list[str],
+    typer.Argument(metavar="INPUT ...", help="Image or volume files, folders or globs.", autocompletion=complete.files),
+]
 ModelsOpt = Annotated[
     list[Path] | None,
     typer.Option(
         "--model",
         "-m",
+        metavar="FILE.onnx",
+        autocompletion=complete.export_files,
         help="Exported ONNX file instead of a run, or several files; PyTorch is not loaded.",
         show_default=False,
     ),
@@ -50,22 +56,53 @@ UncertaintyOpt = Annotated[
 ]
 TileOpt = Annotated[
     int | None,
-    typer.Option("--tile", min=32, help="Cut larger images into tiles of this size.", show_default=False),
+    typer.Option(
+        "--tile",
+        metavar="N",
+        min=32,
+        help="Cut larger images into tiles of this size.",
+        autocompletion=complete.nothing,
+        show_default=False,
+    ),
 ]
 VideoOpt = Annotated[
     Path | None,
-    typer.Option("--video", help="Also write the images with their masks as a video (.mp4).", show_default=False),
+    typer.Option(
+        "--video",
+        metavar="FILE.mp4",
+        help="Also write the images with their masks as a video (.mp4).",
+        autocompletion=complete.files,
+        show_default=False,
+    ),
 ]
-FpsOpt = Annotated[float, typer.Option("--fps", min=0.1, max=240, help="Frames per second of the video.")]
+FpsOpt = Annotated[
+    float,
+    typer.Option(
+        "--fps",
+        metavar="N",
+        min=0.1,
+        max=240,
+        help="Frames per second of the video.",
+        autocompletion=complete.nothing,
+    ),
+]
 PageOpt = Annotated[
     int | None,
-    typer.Option("--page", min=0, help="Page of images with several pages, counted from 0.", show_default=False),
+    typer.Option(
+        "--page",
+        metavar="N",
+        min=0,
+        help="Page of images with several pages, counted from 0.",
+        autocompletion=complete.nothing,
+        show_default=False,
+    ),
 ]
 FovOpt = Annotated[
     Path | None,
     typer.Option(
         "--fov",
         metavar="FOLDER",
+        autocompletion=complete.files,
         help="Masks of the field of view, named as the images; nothing is predicted outside.",
         show_default=False,
     ),
@@ -95,7 +132,7 @@ def predict(
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Segment images and volumes of any size; each mask has the name and size of its image.
+    """Segment images and volumes; masks keep names and sizes.
 
     Example: segcli predict photos/ --run exp --overlay
     """

@@ -17,7 +17,7 @@ RunsAndOverridesArg = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[CONFIG | RUN ...] [KEY=VALUE ...]",
-        help="Experiment files, runs or checkpoints; default: the newest run, or configs/exp.yaml. Then overrides.",
+        help="Experiments, runs or checkpoints; default: the newest run, or configs/exp.yaml. Then overrides.",
         autocompletion=complete.config_run_or_key,
         show_default=False,
     ),
@@ -27,28 +27,60 @@ VramOpt = Annotated[
     typer.Option(
         "--vram",
         metavar="SIZE",
+        autocompletion=complete.vram,
         help="Memory of the GPU, such as 24GiB; default: the GPU of this machine.",
     ),
 ]
 SweepOpt = Annotated[
     str | None,
     typer.Option(
-        "--sweep", metavar="KEY=N,N,...", help="Forecast other sizes too: batch=1,2,4,8 or image_size=256,512."
+        "--sweep",
+        metavar="KEY=N,N,...",
+        help="Forecast other sizes too: batch=1,2,4,8 or image_size=256,512.",
+        autocompletion=complete.sweeps,
     ),
 ]
-TopOpt = Annotated[int, typer.Option("--top", min=1, help="Number of layers in the table; the largest ones.")]
+TopOpt = Annotated[
+    int,
+    typer.Option(
+        "--top",
+        metavar="N",
+        min=1,
+        help="Number of layers in the table; the largest ones.",
+        autocompletion=complete.nothing,
+    ),
+]
 DepthOpt = Annotated[
     int | None,
-    typer.Option("--depth", min=1, help="Levels of submodules that are listed as layers.", show_default=False),
+    typer.Option(
+        "--depth",
+        metavar="N",
+        min=1,
+        help="Levels of submodules that are listed as layers.",
+        autocompletion=complete.nothing,
+        show_default=False,
+    ),
 ]
 PageOpt = Annotated[
     Path | None,
-    typer.Option("--html", help="Write an HTML page with the memory over time to this file.", show_default=False),
+    typer.Option(
+        "--html",
+        metavar="FILE.html",
+        help="Write an HTML page with the memory over time to this file.",
+        autocompletion=complete.files,
+        show_default=False,
+    ),
 ]
 MeasureOpt = Annotated[bool, typer.Option("--measure", help="Also run the step on the GPU, and compare.")]
 TraceOpt = Annotated[
     Path | None,
-    typer.Option("--trace", help="Also run the step, and write a trace to this folder.", show_default=False),
+    typer.Option(
+        "--trace",
+        metavar="FOLDER",
+        help="Also run the step, and write a trace to this folder.",
+        autocompletion=complete.files,
+        show_default=False,
+    ),
 ]
 ProcessesOpt = Annotated[bool, typer.Option("--processes", help="List the GPU memory of each process on this machine.")]
 EveryOpt = Annotated[
@@ -61,7 +93,13 @@ ForOpt = Annotated[
 ]
 OutOpt = Annotated[
     Path | None,
-    typer.Option("--out", help="With --processes: CSV file for samples of the memory.", show_default=False),
+    typer.Option(
+        "--out",
+        metavar="FILE.csv",
+        autocompletion=complete.files,
+        help="With --processes: CSV file for samples of the memory.",
+        show_default=False,
+    ),
 ]
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from segcli.cli import complete
 from segcli.cli.options import (
     ConfigArg,
     JsonOpt,
@@ -25,7 +26,12 @@ DryRunOpt = Annotated[bool, typer.Option("--dry-run", help="Check everything and
 FoldsOpt = Annotated[
     int | None,
     typer.Option(
-        "--folds", min=2, help="Cross-validate: train this number of runs; reports mean ± sd.", show_default=False
+        "--folds",
+        metavar="K",
+        min=2,
+        help="Cross-validate: train this number of runs; reports mean ± sd.",
+        autocompletion=complete.nothing,
+        show_default=False,
     ),
 ]
 ForceOpt = Annotated[
@@ -53,6 +59,7 @@ def train(
     from segcli.config.load import load_run
 
     run = load_run(config, overrides or [])
+    console.shipped(config, quiet=quiet or as_json)
 
     from segcli.commands import next_steps
     from segcli.commands import train as command

@@ -9,6 +9,7 @@ from segcli.commands.locate import EXPERIMENTS, run_names
 from segcli.config.load import load_run, run_from_values
 from segcli.config.own_code import CodePermit
 from segcli.config.schema import Run
+from segcli.config.shipped import named, shipped
 from segcli.core.errors import ConfigError, nearest
 from segcli.core.files import write_text
 from segcli.vram.gpu_processes import gpu_holders
@@ -73,7 +74,9 @@ def watcher(out: Path | None, *, every_s: float | None, for_s: float | None, lis
 
 
 def find_config(word: str | None) -> Path:
-    """Find an experiment file by its path, a run folder or a run's name; None finds the newest run, or `FIRST`.
+    """Find an experiment file by its path, a run folder, or the name of a run or of a shipped experiment.
+
+    None finds the newest run, or `FIRST`, here or as it is shipped.
 
     Raises:
         ConfigError: There is no such file.
@@ -82,16 +85,14 @@ def find_config(word: str | None) -> Path:
     if word is None:
         if names:
             return EXPERIMENTS / names[0] / "config.yaml"
-        if FIRST.is_file():
-            return FIRST
-        raise ConfigError(
-            f"no run under `{EXPERIMENTS}` and no `{FIRST}`",
-            hint="name an experiment file: `segcli profile-memory CONFIG`",
-        )
+        return FIRST if FIRST.is_file() else named(FIRST.stem)
     path = Path(word)
     for candidate in (path, path / "config.yaml", EXPERIMENTS / word / "config.yaml"):
         if candidate.is_file():
             return candidate
+    found = shipped(path)
+    if found is not None:
+        return found
     close = nearest(word, names)
     hint = (
         f"did you mean `{close}`?" if close else f"experiments are YAML files, runs are folders under `{EXPERIMENTS}`"
@@ -100,7 +101,7 @@ def find_config(word: str | None) -> Path:
 
 
 def load_runs(words: Sequence[str], permit: CodePermit) -> tuple[list[Run], str | None]:
-    """Load the runs that the words name, with overrides; returns also the file that was chosen if none is named.
+    """Load the runs that the words name, with overrides; returns also the files that no path names.
 
     Args:
         words: Experiment files, runs and checkpoints, and overrides.
@@ -111,11 +112,12 @@ def load_runs(words: Sequence[str], permit: CodePermit) -> tuple[list[Run], str 
         ConfigError: One cannot be read.
     """
     overrides = [word for word in words if re.match(r"[A-Za-z_][\w.]*=", word)]
-    named = [word for word in words if word not in overrides]
-    places: list[str | None] = [*named] or [None]
-    runs = []
+    places: list[str | None] = [word for word in words if word not in overrides] or [None]
+    runs, taken = [], list[str]()
     for word in places:
         file = find_config(word)
+        if word is None or shipped(Path(word)) is not None:
+            taken.append(str(file))
         if file.suffix == ".safetensors":
             from segcli.engine.checkpoint import read_header  # noqa: PLC0415 - an experiment file needs no PyTorch
 
@@ -125,7 +127,7 @@ def load_runs(words: Sequence[str], permit: CodePermit) -> tuple[list[Run], str 
             is_named = word is not None and file == Path(word)
             runs.append(load_run(file, overrides, permit=None if is_named else permit))
     permit.refuse_unused()
-    return runs, None if named else str(file)
+    return runs, ", ".join(taken) or None
 
 
 def parse_vram(text: str) -> int:

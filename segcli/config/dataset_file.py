@@ -8,6 +8,7 @@ from segcli.config.chosen import chosen
 from segcli.config.document import Document, Loc, Origin, Problem, files_of_folder, read_document
 from segcli.config.overrides import Override
 from segcli.config.own_code import is_typed
+from segcli.config.shipped import dataset_file
 from segcli.core.addresses import is_address
 from segcli.core.errors import ConfigError
 from segcli.core.foreign_paths import of_windows
@@ -48,7 +49,8 @@ def inline_dataset(document: Document, experiment: Path, overrides: Sequence[Ove
 
 
 def _find(given: str, experiment: Path, origin: Origin) -> Path:
-    candidates = [experiment.parent / given, Path(given)]
+    shipped = dataset_file(given, experiment)
+    candidates = [experiment.parent / given, Path(given), *([] if shipped is None else [shipped])]
     for candidate in candidates:
         if is_file(candidate):
             return candidate

@@ -14,6 +14,7 @@ from segcli.config.messages import validated
 from segcli.config.overrides import Override, apply_overrides, parse_overrides
 from segcli.config.own_code import CodePermit
 from segcli.config.schema import DatasetSection, Run
+from segcli.config.shipped import located
 from segcli.config.short_forms import write_out
 from segcli.core.names import safe_name
 from segcli.core.types import ConfigModel
@@ -31,7 +32,7 @@ def load_run(path: Path, overrides: Sequence[str] = (), *, permit: CodePermit | 
     """Read an experiment file, with its data-set file, and apply overrides.
 
     Args:
-        path: The experiment file.
+        path: The experiment file, or the name of a shipped one.
         overrides: `KEY=VALUE`, parsed as YAML, such as `data.image_size=[256,256]`.
         permit: What may run of a config that lies in a run folder; one that the user wrote may name any file.
 
@@ -39,6 +40,7 @@ def load_run(path: Path, overrides: Sequence[str] = (), *, permit: CodePermit | 
         CheckpointError: The config of a run folder names a file that may not run.
         ConfigError: Every mistake, each with file, line, key, value and the nearest legal key.
     """
+    path = located(path)
     return _run_of(read_document(path), path, overrides, permit)
 
 
@@ -61,13 +63,14 @@ def load_dataset(path: Path, overrides: Sequence[str] = (), *, whole_run: bool) 
     """Read the data set of an experiment file, or a data-set file by itself.
 
     Args:
-        path: Either kind of file; an experiment has the key `dataset`.
+        path: Either kind of file, or the name of a shipped one; an experiment has the key `dataset`.
         overrides: `KEY=VALUE`, of the experiment or of the data set (`dataset.mean=[0.5]` or `mean=[0.5]`).
         whole_run: Also check the rest of the experiment.
 
     Raises:
         ConfigError: As `load_run`.
     """
+    path = located(path, datasets=True)
     document = read_document(path)
     if "dataset" not in document.values:
         document.values = {"dataset": document.values}
@@ -90,6 +93,7 @@ def load_for_check(path: Path, overrides: Sequence[str] = ()) -> tuple[DatasetSe
     Raises:
         ConfigError: As `load_run`.
     """
+    path = located(path, datasets=True)
     document = read_document(path)
     if "dataset" not in document.values:
         return load_dataset(path, overrides, whole_run=False), None

@@ -29,7 +29,7 @@ def blocks(page: Path, language: str) -> list[str]:
 def commands(page: Path) -> list[list[str]]:
     """Find the commands of segcli, each as its words."""
     lines = [line for block in blocks(page, "sh") for line in re.sub(r"\\\n", "", block).splitlines()]
-    parts = [part for line in lines for part in re.split(r"&&|\|", line.partition(" #")[0])]
+    parts = [part for line in lines for part in re.split(r"&&|[|>]", line.partition(" #")[0])]
     return [words[1:] for words in map(shlex.split, parts) if words[:1] == ["segcli"]]
 
 

@@ -56,6 +56,15 @@ CASES: list[tuple[str, str, int]] = [  # in this order: onnxruntime reports some
     ("train", "pretrained.yaml", 2),
     ("train", "zoo.yaml", 2),
     ("train", "zoo.yaml model.encoder=tu-resnet18", 2),
+    ("models", "", 0),
+    ("losses", "dice", 0),
+    ("metrics", "", 0),
+    ("formats", "", 0),
+    ("configs list", "", 0),
+    ("configs show", "exp", 0),
+    ("configs copy", "exp", 0),
+    ("config keys", "data", 0),
+    ("config schema", "", 0),
 ]
 ADDRESS = "http://example.invalid/a.tif"
 DRIVER = """

@@ -7,6 +7,7 @@ import yaml
 from factories import experiment
 
 from segcli.config.load import load_run, run_from_values
+from segcli.config.shipped import folder
 from segcli.vram.forecast import Forecaster
 from segcli.vram.inputs import inputs_of, with_batch_size
 from segcli.vram.results import CONTEXT, LIBRARIES
@@ -165,10 +166,13 @@ def test_bare_it_takes_the_newest_run_and_says_so(run_cli, tiny, workplace):
 
 def test_bare_without_a_run_it_takes_the_first_experiment(run_cli, workplace):
     result = run_cli("profile-memory")
-    assert result.code == 2
-    assert "no run under `outputs/experiments` and no `configs/exp.yaml`" in result.err
-    (workplace / "configs").symlink_to(Path(__file__).parents[2] / "configs")
-    assert "exp: unet" in run_cli("profile-memory").out
+    assert f"experiment: {folder() / 'exp.yaml'}" in result.err
+    assert "exp: unet" in result.out
+    refused = run_cli("profile-memory", "exp001_basic_unet", "data.batch_size=0").err  # by its name
+    assert f"1 problem in `{folder() / 'experiments/exp001_basic_unet.yaml'}`" in refused
+    Path("configs").mkdir()
+    Path("configs/exp.yaml").write_text("nam: mine\n")  # of the user's own, it comes first
+    assert "configs/exp.yaml:1  nam: unknown key" in run_cli("profile-memory").err
 
 
 def test_images_of_unknown_size_are_told_with_the_key_that_gives_it(run_cli, workplace, tiny):

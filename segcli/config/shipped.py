@@ -1,0 +1,81 @@
+"""Experiments and data-set files that come with segcli, found by name from any folder."""
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+from segcli.core.errors import ConfigError, nearest
+from segcli.core.paths import exists
+
+__all__ = ["SCHEMA", "dataset_file", "folder", "located", "named", "names", "shipped"]
+
+PLACES = ("", "experiments", "datasets")
+SCHEMA = "segcli.schema.json"
+"""File in the folder of the shipped configs that editors check YAML with."""
+NAME = re.compile(r"[\w-]+(/[\w-]+)?")
+
+
+def folder() -> Path:
+    """Find the folder of the shipped configs: in the installed package, or beside it in the source code."""
+    package = Path(str(files("segcli")))
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def names(*, datasets: bool = False) -> dict[str, Path]:
+    """Map each name to its file: that of an experiment, and `datasets/NAME` for a data set."""
+    root = folder()
+    found = {path.stem: path for place in PLACES[:2] for path in sorted((root / place).glob("*.yaml"))}
+    if datasets:
+        found |= {f"datasets/{path.stem}": path for path in sorted((root / "datasets").glob("*.yaml"))}
+    return dict(sorted(found.items()))
+
+
+def shipped(path: Path, *, datasets: bool = False) -> Path | None:
+    """Find the shipped file that a name means; None for anything that exists, or that is no such name."""
+    if not NAME.fullmatch(path.as_posix()) or exists(path):
+        return None
+    return names(datasets=datasets).get(path.as_posix())
+
+
+def located(path: Path, *, datasets: bool = False) -> Path:
+    """Find the file of a config: the path itself if it exists, or else the shipped file of that name.
+
+    Args:
+        path: Path of a file, or name of a shipped one.
+        datasets: Data sets count too.
+
+    Raises:
+        ConfigError: It looks like a name, and nothing is called so.
+    """
+    found = shipped(path, datasets=datasets)
+    if found is not None:
+        return found
+    if not NAME.fullmatch(path.as_posix()) or exists(path):
+        return path
+    raise _unknown(f"no config file `{path}`, and no shipped config has this name", path.as_posix(), datasets=datasets)
+
+
+def named(name: str) -> Path:
+    """Find the shipped file of a name.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    found = names(datasets=True).get(name)
+    if found is None:
+        raise _unknown(f"no shipped config is called `{name}`", name, datasets=True)
+    return found
+
+
+def _unknown(message: str, name: str, *, datasets: bool) -> ConfigError:
+    close = nearest(name, list(names(datasets=datasets)))
+    return ConfigError(message, hint=f"did you mean `{close}`?" if close else "`segcli configs list` lists them")
+
+
+def dataset_file(given: str, experiment: Path) -> Path | None:
+    """Find the data-set file that a shipped experiment names by `configs/datasets/NAME.yaml`; None for others."""
+    root = folder()
+    if not experiment.absolute().is_relative_to(root.absolute()):
+        return None
+    return root / given.removeprefix("configs/")
