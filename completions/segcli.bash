@@ -7,9 +7,10 @@ _segcli() {
         if [[ -n $glued || $word == [=:]* ]]; then line+=$word; else line+="${line:+ }$word"; fi
         if [[ $word == *[=:] ]]; then glued=1; else glued=""; fi
     done
-    local current=${line##* } IFS=$'\n'
-    COMPREPLY=($(env _SEGCLI_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS="$line" "$1" 2>/dev/null | cut -f1))
+    local current=${line##* }
+    mapfile -t COMPREPLY < <(env _SEGCLI_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS="$line" "$1" 2>/dev/null | cut -f1 | grep .)
+    if [[ ${COMPREPLY[0]-} == *:files ]]; then COMPREPLY=(); compopt -o default; return; fi
     COMPREPLY=("${COMPREPLY[@]#"${current%"${current##*[=:]}"}"}")
     if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=/] ]]; then compopt -o nospace; fi
 }
-complete -o default -F _segcli segcli
+complete -F _segcli segcli

@@ -3,10 +3,13 @@ function __segcli_candidates
     set -l line (commandline -cp)
     set -l program (commandline -opc)[1]
     set -l found (env _SEGCLI_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS="$line" $program 2>/dev/null)
+    if string match --quiet -- '*:files' "$found[1]"
+        set -l word (commandline -ct)
+        set -l key (string match --regex '^[\w.-]*=' -- $word; or echo)
+        set found $key(__fish_complete_path (string replace --regex '^[\w.-]*=' '' -- $word))
+    end
     if test -n "$found"
         printf '%s\n' $found
-    else
-        __fish_complete_path (commandline -ct)
     end
 end
 complete --command segcli --no-files --arguments '(__segcli_candidates)'

@@ -22,7 +22,8 @@ from segcli.data.classes.weights import SCHEMES, class_weights
 from segcli.data.moments import Moments
 from segcli.data.samples import Case
 from segcli.data.sources import chunks_left_out
-from segcli.datasets import SPLITS, Layout, divided_subjects, scale_mistake
+from segcli.datasets import SPLITS, Layout
+from segcli.engine.doubtful_data import divided_subjects, scale_mistake
 from segcli.engine.each_case import each_case
 from segcli.engine.events import Listener
 from segcli.engine.training.session import refusals, split_findings

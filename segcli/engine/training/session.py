@@ -12,9 +12,10 @@ from segcli.data.checks import Finding, raise_on_error
 from segcli.data.fingerprint import fingerprint
 from segcli.data.samples import Case
 from segcli.data.sources import chunks_left_out
-from segcli.datasets import Layout, divided_subjects, scale_mistake
+from segcli.datasets import Layout
 from segcli.engine.assembly import Assembly, assemble
 from segcli.engine.capacity import many_parameters
+from segcli.engine.doubtful_data import divided_subjects, scale_mistake
 from segcli.engine.events import Listener
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import described_device, overlooked_gpu

@@ -1,0 +1,52 @@
+"""Doubts about data that only the layout and all its splits can raise: shared subjects, and another scale."""
+
+from collections.abc import Sequence
+
+from segcli.data.checks import Finding
+from segcli.data.kin import divided_kin
+from segcli.data.samples import Case
+from segcli.data.scale import other_scale
+from segcli.datasets import Layout
+
+__all__ = ["divided_subjects", "scale_mistake"]
+
+
+def divided_subjects(layout: Layout, splits: Sequence[str]) -> list[Finding]:
+    """Find names in different splits that probably show the same subject.
+
+    Raises:
+        DataError: The cases of a split cannot be found.
+    """
+    cases = {split: layout.all_cases(split) for split in splits}
+    if any(layout.together(case) != case.id for members in cases.values() for case in members):
+        return []  # groups are stated, or follow from the layout
+    kin = divided_kin({split: [case.id for case in members] for split, members in cases.items()})
+    if kin is None:
+        return []
+    (split, one), (other_split, other) = kin.one, kin.other
+    more = f", and {kin.count - 1} more like them" if kin.count > 1 else ""
+    message = f"`{one}` ({split}) and `{other}` ({other_split}) differ only in their ending{more}"
+    together = "put all images of a subject into one split"
+    if layout.division() is not None:
+        together = f"`split.group: '{kin.pattern}'` in the data-set file keeps them together"
+    hint = f"if they show the same subject, scores are too good: {together}"
+    return [Finding("divided_subjects", "warning", None, message, hint)]
+
+
+def scale_mistake(layout: Layout, cases: Sequence[Case] | None = None) -> tuple[str, str] | None:
+    """Compare the stated `mean` and `std` with the first training case; returns message and hint if they do not fit.
+
+    Args:
+        layout: The data set.
+        cases: Training cases; default: those of the layout.
+
+    Raises:
+        DataError: The case cannot be read.
+    """
+    if layout.spec.mean is None:
+        return None
+    first = next(iter(layout.cases("train") if cases is None else cases), None)
+    if first is None:
+        return None
+    is_unit = getattr(layout.config, "intensity_range", None) is not None
+    return other_scale(layout.spec, layout.read(first).image, is_unit=is_unit)
