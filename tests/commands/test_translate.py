@@ -309,7 +309,7 @@ def test_nothing_is_overwritten_unasked(run_cli, workplace):
             "fit `organs` (`presence_threshold`) as well as `nuclei` (`vgg3d`)",
         ),
         ("lr: 0.1\n", ["--from", "hearts"], "there is no pipeline `hearts`"),
-        ('model: deeplab\ndata_dir: "D:\\data"\n', [], "write the path in single quotes"),
+        ('model: deeplab\ndata_dir: "D:\\data"\n', [], "write a path of Windows in single quotes"),
         ("model: roinet\nlr: 0.1\nlr: 0.2\n", [], "duplicated key"),
         ("model: roinet\n", ["--out", "new.txt"], "`new.txt` does not end in `.yaml`"),
         ("model: roinet\ndataset: gone.yaml\n", [], "`dataset` names the file `gone.yaml`, which is not there"),

@@ -105,13 +105,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        document = read_document(path)
-    except ConfigError as error:
-        if "unknown escape character" in error.message:
-            hint = r"in double quotes, `\` has a meaning of its own: write the path in single quotes, 'D:\data'"
-            raise ConfigError(error.message, hint=hint) from None
-        raise
+    document = read_document(path)
     document.refuse(str(path))
     values: dict[str, Any] = _plain(document.values)
     return values
