@@ -80,7 +80,15 @@ def every_step(monkeypatch):
     monkeypatch.setattr("segcli.engine.training.trainer.REPORT_EVERY_S", -1.0)
 
 
-@pytest.mark.usefixtures("every_step")
+@pytest.fixture
+def answering():
+    """Let SIGINT raise, also where the suite runs in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("every_step", "answering")
 def test_ctrl_c_saves_a_checkpoint_from_which_the_run_goes_on_exactly(run_cli, config):
     assert run_cli("train", config, "name=whole").code == 0
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}

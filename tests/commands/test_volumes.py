@@ -512,7 +512,7 @@ def test_masks_of_volumes_are_cleaned_alike_in_eval_predict_and_an_exported_file
     np.testing.assert_array_equal(masks_of("scores/predictions"), run)
 
 
-@pytest.mark.parametrize("bake", [(), ("--bake",)])
+@pytest.mark.parametrize("bake", [(), pytest.param(("--bake",), marks=pytest.mark.slow)])
 def test_an_exported_file_predicts_volumes_and_their_presence_without_pytorch(trained, run_cli, bake):
     pytest.importorskip("onnxscript")
     trained(dataset__mean=[0.5], dataset__std=[0.2], inference__tile=[16, 16, 8], inference__overlap=0.5)

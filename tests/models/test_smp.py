@@ -49,7 +49,7 @@ def named(pair):
     return f"{pair['architecture']}-{pair['encoder']}"
 
 
-def check_run(pair, run_cli, tiny, workplace):
+def check_run(pair, run_cli, tiny, workplace, *, exported=True):
     """Train and resume, export to ONNX, which compares, and forecast the memory."""
     size = [128, 128] if pair["architecture"] == "pan" else [64, 64]
     config = tiny(
@@ -68,11 +68,12 @@ def check_run(pair, run_cli, tiny, workplace):
     again = read_checkpoint(folder / "last.safetensors").tensors
     assert whole.keys() == again.keys()
     assert [name for name, value in whole.items() if not torch.equal(value, again[name])] == []
-    result = run_cli("export", "tiny", "--json")
-    assert result.code == 0, result.err
-    compared = json.loads(result.out)["differences"]
-    assert len({tuple(row["shape"]) for row in compared}) > 2
-    assert max(row["probabilities"] for row in compared) < 1e-4
+    if exported:
+        result = run_cli("export", "tiny", "--json")
+        assert result.code == 0, result.err
+        compared = json.loads(result.out)["differences"]
+        assert len({tuple(row["shape"]) for row in compared}) > 2
+        assert max(row["probabilities"] for row in compared) < 1e-4
     result = run_cli("profile-memory", config, "--json", *(["--vram", "8GiB"] if pair not in PAIRS else []))
     assert result.code == 0, result.err
     assert json.loads(result.out)["parameters"]["total"] == sum(
@@ -82,7 +83,8 @@ def check_run(pair, run_cli, tiny, workplace):
 
 @pytest.mark.parametrize("pair", PAIRS, ids=named)
 def test_a_pair_resumes_exactly_exports_and_is_forecast(pair, run_cli, tiny, workplace):
-    check_run(pair, run_cli, tiny, workplace)
+    # an export takes five seconds and more: the other two are exported in the slow test
+    check_run(pair, run_cli, tiny, workplace, exported=pair is PAIRS[0])
 
 
 @pytest.mark.slow

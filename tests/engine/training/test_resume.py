@@ -205,7 +205,14 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_newest_whole_one_and_says_s
 
 @pytest.mark.posix
 @pytest.mark.parametrize(
-    ("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129), ("SIGUSR1", 138), ("SIGXCPU", 152)]
+    ("name", "code"),
+    [
+        ("SIGINT", 130),
+        ("SIGTERM", 143),
+        ("SIGHUP", 129),
+        pytest.param("SIGUSR1", 138, marks=pytest.mark.slow),
+        pytest.param("SIGXCPU", 152, marks=pytest.mark.slow),
+    ],
 )
 def test_a_stop_signal_ends_with_a_checkpoint_and_the_command_that_resumes(tiny, workplace, name, code):
     config = tiny(**{**EVERYTHING, "checkpoint__every_minutes": 10.0, "training__epochs": 200, "data__num_workers": 1})
