@@ -75,6 +75,8 @@ def batch(cases: list[Case], folder: Path) -> tuple[list[tuple[str, str, float]]
             resource.setrlimit(
                 resource.RLIMIT_AS, (pages * resource.getpagesize() + MOST_BYTES, resource.RLIM_INFINITY)
             )
+            # a library that hears no signal is ended with its batch
+            resource.setrlimit(resource.RLIMIT_CPU, (int(LONGEST_S) * 3, resource.RLIM_INFINITY))
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
             with os.fdopen(write, "wb") as stream:
                 pickle.dump([judged(case, folder) for case in cases], stream)

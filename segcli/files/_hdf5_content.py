@@ -16,6 +16,7 @@ import numpy as np
 from segcli.core.errors import DataError
 from segcli.core.names import printable
 from segcli.core.types import Array
+from segcli.files._hdf5_heap import refuse_endless_heap
 
 __all__ = ["dataset_in", "never_written", "numbers_in", "strings_in", "unwritten"]
 
@@ -101,6 +102,8 @@ def strings_in(file: h5py.File, path: Path, key: str, count: int) -> list[str] |
     if found.shape != (count,):
         shape = "x".join(map(str, found.shape)) or "a single value"
         raise DataError(f"`{key}` of `{path}` is {shape}, but there are {count} cases", hint="write one for each case")
+    if found.dtype.kind == "O":
+        refuse_endless_heap(found, path, key)
     return [_text(value, f"`{key}[{index}]` of `{path}`", path, key) for index, value in enumerate(found[:])]
 
 
