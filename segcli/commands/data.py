@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from segcli.commands.fine_tuning import fine_tuning_findings
 from segcli.commands.shapes import shapes
 from segcli.config.agreement import doubts, without_effect
 from segcli.config.schema import DatasetSection, Run
@@ -73,7 +72,7 @@ def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Lis
     findings += _scale(layout)
     with suppress(DataError):  # reported with the split that cannot be read
         findings += split_findings(layout)
-    findings += [] if run is None else [*refusals(run, layout), *_remarks(run), *fine_tuning_findings(run)]
+    findings += [] if run is None else [*_remarks(run), *refusals(run, layout)]
     findings += _same_content(contents)
     findings += _shares_differ(summaries)
     findings += _absent_classes(summaries)

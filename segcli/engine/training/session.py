@@ -120,10 +120,22 @@ def refusals(run: Run, layout: Layout) -> Iterator[Finding]:
         yield _refusal(error)
         return
     yield from many_parameters(run, parts.network, parts.task, training)
-    yield from _raised(lambda: parts.network.freeze(freezing_of(run)))
-    yield from _raised(lambda: _rates(parts))
+    refused = [*_raised(lambda: parts.network.freeze(freezing_of(run))), *_raised(lambda: _rates(parts))]
+    yield from refused
     yield from _raised(lambda: check_parts(parts))
     yield from _raised(lambda: parts.cache_notice(cases))
+    if not refused:
+        yield from _fine_tuning(parts)
+
+
+def _fine_tuning(parts: Assembly) -> Iterator[Finding]:
+    """Tell what a training would load, freeze, and train at other rates; the network is frozen as in epoch 1."""
+    training = parts.run.training
+    if parts.run.model.weights is None and not training.freeze and not training.optimizer.rates:
+        return
+    frozen = parts.network.epoch_begins(0)
+    for line in [*parts.notes, *([f"epoch 1: {frozen}"] if frozen else []), *_rates(parts)]:
+        yield Finding("fine_tuning", "info", None, line, "")
 
 
 def _refusal(error: SegcliError) -> Finding:
