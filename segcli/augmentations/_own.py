@@ -7,7 +7,18 @@ import numpy as np
 
 from segcli.augmentations import Transform
 from segcli.core.errors import ConfigError
-from segcli.core.own_code import Code, accepted, blamed, called, of_contract, options_of, refuse_kind, travels
+from segcli.core.own_code import (
+    Code,
+    accepted,
+    blame,
+    blamed,
+    called,
+    is_called,
+    of_contract,
+    options_of,
+    refuse_kind,
+    travels,
+)
 from segcli.core.types import Array, ConfigModel
 
 __all__ = ["adapted"]
@@ -24,16 +35,8 @@ def adapted(found: Any, code: Code) -> type[Transform]:
     """
     if inspect.isclass(found) and issubclass(found, Transform):
         kind: type[Transform] = of_contract(found, code, contract=Transform)
-        inner = kind.__call__
-
-        def call(
-            self: Any, image: Array, maps: dict[str, Array], rng: np.random.Generator
-        ) -> tuple[Array, dict[str, Array]]:
-            with blamed(code):
-                return inner(self, image, maps, rng)
-
-        kind.__call__ = call  # type: ignore[method-assign]
-    elif callable(found) and (not inspect.isclass(found) or "__call__" in vars(found)):
+        blame(kind, "__call__", code)
+    elif is_called(found):
         kind = _wrapped(found, code)
     else:
         raise refuse_kind(code, found, "a subclass of `Transform`, or is called with `(image, maps, rng)`")

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, partial, wraps
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -27,9 +27,11 @@ __all__ = [
     "Code",
     "accepted",
     "arguments",
+    "blame",
     "blamed",
     "called",
     "component",
+    "is_called",
     "of_contract",
     "options_of",
     "refuse_kind",
@@ -197,6 +199,13 @@ def of_contract(kind: Any, code: Code, *, contract: Any = None) -> Any:
     return type(kind.__name__, (kind,), names)
 
 
+def is_called(found: Any) -> bool:
+    """Tell whether this is a function, or a class whose objects are called like one."""
+    if inspect.isclass(found):
+        return any("__call__" in vars(base) for base in found.__mro__)
+    return inspect.isfunction(found)
+
+
 def accepted(call: Callable[..., Any], named: Sequence[str]) -> list[str]:
     """List the arguments by name that a function takes."""
     return [name for name in named if name in inspect.signature(call).parameters]
@@ -236,6 +245,18 @@ def blamed(code: Code, doing: str = "") -> Iterator[None]:
             raise
         line = _line(error, code)
         raise ConfigError(f"`{code.shown}` fails{doing}{line} ({type(error).__name__}: {text[:300]})") from error
+
+
+def blame(kind: Any, method: str, code: Code) -> None:
+    """Let a method of a derived class tell its errors as `blamed` does."""
+    inner: Callable[..., Any] = getattr(kind, method)
+
+    @wraps(inner)
+    def outer(*args: Any, **keys: Any) -> Any:
+        with blamed(code):
+            return inner(*args, **keys)
+
+    setattr(kind, method, outer)
 
 
 def _line(error: BaseException, code: Code) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from segcli.core.errors import ConfigError
-from segcli.core.own_code import Code, accepted, blamed, called, of_contract, options_of, refuse_kind
-from segcli.core.types import Batch, ConfigModel, Outputs
+from segcli.core.own_code import Code, accepted, blame, blamed, called, of_contract, options_of, refuse_kind
+from segcli.core.types import ConfigModel
 from segcli.losses import Loss, MaskLoss
 
 __all__ = ["adapted"]
@@ -24,22 +24,12 @@ def adapted(found: Any, code: Code) -> type[Loss]:
         ConfigError: It is neither.
     """
     if inspect.isclass(found) and issubclass(found, Loss):
-        return _blamed(of_contract(found, code), code)
+        kind: type[Loss] = of_contract(found, code)
+        blame(kind, "forward", code)
+        return kind
     if (inspect.isclass(found) and issubclass(found, nn.Module)) or inspect.isfunction(found):
         return _wrapped(found, code)
     raise refuse_kind(code, found, "a subclass of `Loss` or of `torch.nn.Module`, or a function")
-
-
-def _blamed(kind: type[Loss], code: Code) -> type[Loss]:
-    inner = kind.forward
-
-    def forward(self: Loss, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """Return the parts by name."""
-        with blamed(code):
-            return inner(self, outputs, batch)
-
-    kind.forward = forward  # type: ignore[method-assign]
-    return kind
 
 
 def _wrapped(found: Any, code: Code) -> type[Loss]:

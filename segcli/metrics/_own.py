@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from segcli.core.errors import ConfigError
-from segcli.core.own_code import Code, accepted, blamed, called, of_contract, options_of, refuse_kind
+from segcli.core.own_code import Code, accepted, blame, blamed, called, is_called, of_contract, options_of, refuse_kind
 from segcli.core.types import Array, ConfigModel
 from segcli.metrics import Metric, Scored
 
@@ -31,16 +31,9 @@ def adapted(found: Any, code: Code) -> type[Metric]:
     """
     if inspect.isclass(found) and issubclass(found, Metric):
         kind: type[Metric] = of_contract(found, code, contract=Metric)
-        inner = kind.statistics
-
-        def statistics(self: Metric, scored: Scored) -> Tensor:
-            """Compute additive numbers per image and channel."""
-            with blamed(code):
-                return inner(self, scored)
-
-        kind.statistics = statistics  # type: ignore[method-assign]
+        blame(kind, "statistics", code)
         return kind
-    if inspect.isfunction(found) or (inspect.isclass(found) and "__call__" in vars(found)):
+    if is_called(found):
         return _wrapped(found, code)
     raise refuse_kind(code, found, "a subclass of `Metric`, or is called with `(prediction, truth)`")
 

@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 from segcli.core.errors import ConfigError
-from segcli.core.own_code import Code, blamed, called, of_contract, options_of, refuse_kind
+from segcli.core.own_code import Code, blamed, called, is_called, of_contract, options_of, refuse_kind
 from segcli.core.types import ConfigModel
 from segcli.schedulers import Horizon, Schedule
 
@@ -24,7 +24,7 @@ def adapted(found: Any, code: Code) -> type[Schedule]:
     if inspect.isclass(found) and issubclass(found, Schedule):
         kind: type[Schedule] = of_contract(found, code, contract=Schedule)
         return kind
-    if inspect.isfunction(found) or (inspect.isclass(found) and "__call__" in vars(found)):
+    if is_called(found):
         return _wrapped(found, code)
     raise refuse_kind(code, found, "a subclass of `Schedule`, or is called with the progress, from 0 to 1")
 

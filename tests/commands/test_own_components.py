@@ -184,6 +184,39 @@ def test_a_changed_file_is_told_with_a_way_out_that_works(here, run_cli):
     assert run_cli("eval", "other", "training.metrics=[mine/metric.py:overlap]").code == 0
 
 
+INHERITING = """
+class Every:
+    def __init__(self, power):
+        self.power = power
+
+    def __call__(self, prediction, truth):
+        return float("inf")
+
+class overlap(Every):
+    pass
+"""
+FAILING = """
+from segcli.metrics import Metric
+
+class overlap(Metric):
+    def __init__(self, power):
+        self.power = power
+
+    def statistics(self, scored):
+        return scored.nothing
+
+    def values(self, statistics):
+        return statistics[..., 0]
+"""
+OBJECT = """
+class Every:
+    def __call__(self, image, maps):
+        return image, maps
+
+Dim = Every()
+"""
+
+
 @pytest.mark.parametrize(
     ("kind", "code", "keys", "text"),
     [
@@ -203,10 +236,13 @@ def test_a_changed_file_is_told_with_a_way_out_that_works(here, run_cli):
         ("loss", "def Sharp(logits, target, valid, alpha):\n    return logits", [], "expected a scalar tensor"),
         ("loss", "Sharp = 3", [], "`loss.py:Sharp` is neither class nor function, and no loss"),
         ("metric", "class overlap: pass", [], "`metric.py:overlap` is a class, and no metric"),
+        ("metric", INHERITING, [], "metric `metric.py:overlap` gives inf"),
+        ("metric", FAILING, [], "`metric.py:overlap` fails in line 9 (Attr"),
         ("optimizer", "def Walk(params, lr): return lr", [], "`optimizer.py:Walk` gives no `torch.optim"),
         ("scheduler", "def ramp(progress, low): return -1", [], "`scheduler.py:ramp` gives the factor -1.0"),
         ("augmentation", "def Dim(image, maps, rng, least): return image", [], "must return `image, maps`"),
         ("augmentation", "def Dim(image, maps, least): return image / 2, maps", [], "gives `image` as float64"),
+        ("augmentation", OBJECT, [], "and no augmentation"),
         ("layout", "class Renamed: pass", [], "`layout.py:Renamed` is a class, and no data-set format"),
         ("tracker", "class Lines: pass", [], "`tracker.py:Lines` is a class, and no tracker"),
         ("metric", "def dice(prediction, truth): return 1", ["training.metrics=[mine/metric.py:dice]"], "of segcli"),
