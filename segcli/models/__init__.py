@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from segcli.core.errors import ConfigError
 from segcli.core.types import ConfigModel, IOSpec
-from segcli.nn.freezing import Freezing
+from segcli.nn.freezing import Freezing, span
 from segcli.nn.recompute import recompute
 
 __all__ = ["Network"]
@@ -179,9 +179,7 @@ class Network(nn.Module):
 
 def _message(network: nn.Module, changed: list[str], frozen: frozenset[str]) -> str:
     """Describe which layers were frozen or unfrozen, and how many parameters learn."""
-    layers = list(dict.fromkeys(name.rpartition(".")[0] for name in changed))
-    span = f"`{layers[0]}`" if len(layers) == 1 else f"`{layers[0]}` to `{layers[-1]}`"
     sizes = {name: each.numel() for name, each in network.named_parameters()}
     verb = "frozen" if changed[0] in frozen else "unfrozen"
     learning = sum(size for name, size in sizes.items() if name not in frozen)
-    return f"{span} {verb}: {learning:,} of {sum(sizes.values()):,} parameters learn"
+    return f"{span(changed)} {verb}: {learning:,} of {sum(sizes.values()):,} parameters learn"

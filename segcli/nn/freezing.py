@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 from segcli.core.errors import ConfigError
 
-__all__ = ["Freezing", "first_match", "refuse_unmatched"]
+__all__ = ["Freezing", "first_match", "refuse_unmatched", "span"]
 
 NAMES_SHOWN = 12
 
@@ -59,6 +59,17 @@ def first_match(name: str, patterns: Iterable[str]) -> str | None:
         'down.0'
     """
     return next((each for each in patterns if fnmatchcase(name, each) or fnmatchcase(name, f"{each}.*")), None)
+
+
+def span(names: Iterable[str]) -> str:
+    """Name the first and the last layer of parameters, for messages; a parameter of the network itself stands for one.
+
+    Example:
+        >>> span(["down.0.weight", "down.0.bias", "scale"])
+        '`down.0` to `scale`'
+    """
+    layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
+    return f"`{layers[0]}`" if len(layers) == 1 else f"`{layers[0]}` to `{layers[-1]}`"
 
 
 def refuse_unmatched(key: str, patterns: Iterable[str], names: Sequence[str], modules: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from segcli.nn.freezing import first_match, refuse_unmatched
+from segcli.nn.freezing import first_match, refuse_unmatched, span
 
 __all__ = ["RATE", "described_rates", "factors_of", "split_groups"]
 
@@ -49,17 +49,13 @@ def described_rates(network: nn.Module, rates: Mapping[str, float], modules: Seq
     Raises:
         ConfigError: As `factors_of`.
     """
-    factors, sizes = (
-        factors_of(network, rates, modules),
-        {name: each.numel() for name, each in network.named_parameters()},
-    )
-    lines: list[str] = []
     if not rates:
-        return lines
+        return []
+    factors = factors_of(network, rates, modules)
+    sizes = {name: each.numel() for name, each in network.named_parameters()}
+    lines = []
     for value in dict.fromkeys(factors.values()):
         names = [name for name, factor in factors.items() if factor == value]
-        layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
-        span = f"`{layers[0]}`" if len(layers) == 1 else f"`{layers[0]}` to `{layers[-1]}`"
         count = sum(sizes[name] for name in names)
-        lines.append(f"learning rate times {value:g}: {span}, {len(names)} tensors with {count:,} parameters")
+        lines.append(f"learning rate times {value:g}: {span(names)}, {len(names)} tensors with {count:,} parameters")
     return lines
