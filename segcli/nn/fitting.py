@@ -10,7 +10,7 @@ from torch import Tensor
 
 from segcli.nn.pairing import COUNTER, STATISTIC, Names, layers
 
-__all__ = ["Fit", "fitted", "for_channels"]
+__all__ = ["Fit", "differing", "fitted", "for_channels"]
 
 NAMES_SHOWN = 4
 PAIRS_SHOWN = 20
@@ -88,7 +88,7 @@ def fitted(
         if there is not None and not any(fnmatchcase(name, pattern) for pattern in left_out):
             _fit(fit, name, value, there, adaptable=name in stem, free=name in head)
         elif there is not None and value.shape != there.shape:
-            fit.skipped.append(_differing(name, value, there))
+            fit.skipped.append(differing(name, value, there))
         elif not name.endswith(COUNTER) or there is not None:
             fit.skipped.append(name)
     fit.loaded = {name: fit.loaded[name] for name in expected if name in fit.loaded}
@@ -104,9 +104,9 @@ def _fit(fit: Fit, name: str, value: Tensor, there: Tensor, *, adaptable: bool, 
         fit.loaded[name] = for_channels(value, there.shape[1])
         fit.adapted.append(f"`{name}` adapted from {value.shape[1]} to {there.shape[1]} input channels")
     elif free or adaptable:
-        fit.skipped.append(_differing(name, value, there))
+        fit.skipped.append(differing(name, value, there))
     else:
-        fit.misfits.append(_differing(name, value, there))
+        fit.misfits.append(differing(name, value, there))
 
 
 def _but_input(value: Tensor) -> tuple[int, ...]:
@@ -138,7 +138,8 @@ def _without_biases(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor
     return tensors
 
 
-def _differing(name: str, value: Tensor, there: Tensor) -> str:
+def differing(name: str, value: Tensor, there: Tensor) -> str:
+    """Name a tensor with its shape, or its type where the shape is the same, and that of the network."""
     if value.shape != there.shape:
         return f"{name} {_shape(value)} instead of {_shape(there)}"
     return f"{name} {value.dtype} instead of {there.dtype}".replace("torch.", "")

@@ -11,13 +11,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from segcli.core.errors import CheckpointError, ConfigError, nearest
 from segcli.core.files import shown
 from segcli.core.optional import optional
 from segcli.core.torchvision_ops import declare_missing_operators
-from segcli.nn.fitting import Fit, for_channels
+from segcli.nn.fitting import Fit, differing, for_channels
 from segcli.nn.pairing import COUNTER
 from segcli.nn.state_dict import read_state_dict
 
@@ -183,7 +183,7 @@ def load_encoder(
             fit.loaded[key] = for_channels(value, there.shape[1])
             fit.adapted.append(f"`{key}` adapted from {RGB} to {there.shape[1]} input channels")
         else:
-            fit.missing.append(f"{key} {_shape(value)} instead of {_shape(there)}")
+            fit.missing.append(differing(key, value, there))
     fit.skipped = [key for key in tensors if key not in expected and not key.endswith(COUNTER)]
     if fit.missing:
         shapes = [line for line in fit.missing if " instead of " in line]
@@ -197,10 +197,6 @@ def load_encoder(
     if not only_encoder:
         fit.missing = [key for key in network.state_dict() if key not in expected and not key.endswith(COUNTER)]
     return fit.lines(shown(path))
-
-
-def _shape(value: Tensor) -> str:
-    return "x".join(map(str, value.shape)) or "scalar"
 
 
 def _plain(name: str) -> str:
