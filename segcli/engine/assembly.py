@@ -34,9 +34,10 @@ from segcli.losses import Loss, WeightedSum
 from segcli.metrics import Metric, Scored
 from segcli.models import Network
 from segcli.nn.fitting import Fit
+from segcli.nn.freezing import Freezing
 from segcli.tasks import Task
 
-__all__ = ["Assembly", "Site", "assemble", "load_weights", "make_losses", "make_metrics", "make_network"]
+__all__ = ["Assembly", "Site", "assemble", "freezing_of", "load_weights", "make_losses", "make_metrics", "make_network"]
 
 
 @dataclass(frozen=True)
@@ -328,6 +329,11 @@ def make_network(run: Run, layout: Layout, task: Task) -> Network:
             hint=f"set it to {-(-multiple // network.stride) * network.stride}, or leave it out",
         )
     return network
+
+
+def freezing_of(run: Run) -> Freezing:
+    """Return what the run freezes."""
+    return Freezing(run.training.freeze, run.training.unfreeze_every)
 
 
 def calibrated_outputs(run: Run) -> list[str]:

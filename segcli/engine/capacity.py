@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from segcli.config.schema import Run
 from segcli.data.checks import Finding
 from segcli.data.samples import Case
+from segcli.engine.assembly import freezing_of
 from segcli.models import Network
-from segcli.nn.freezing import Freezing
 from segcli.tasks import Task
 
 __all__ = ["MOST", "count_samples", "many_parameters"]
@@ -48,8 +48,7 @@ def many_parameters(run: Run, network: Network, task: Task, cases: Sequence[Case
 def _learning(run: Run, network: Network) -> int:
     """Count the parameters that learn in the last epoch; those that are never unfrozen do not."""
     last = run.training.epochs - 1
-    freezing = Freezing(run.training.freeze, run.training.unfreeze_every)
-    frozen = network.frozen(last) | freezing.frozen(network.parameter_blocks(), last)
+    frozen = network.frozen(last) | freezing_of(run).frozen(network.parameter_blocks(), last)
     return sum(parameter.numel() for name, parameter in network.named_parameters() if name not in frozen)
 
 

@@ -13,7 +13,7 @@ from segcli.data.fingerprint import fingerprint
 from segcli.data.samples import Case
 from segcli.data.sources import chunks_left_out
 from segcli.datasets import Layout
-from segcli.engine.assembly import Assembly, assemble
+from segcli.engine.assembly import Assembly, assemble, freezing_of
 from segcli.engine.capacity import many_parameters
 from segcli.engine.doubtful_data import divided_subjects, scale_mistake
 from segcli.engine.events import Listener
@@ -23,7 +23,6 @@ from segcli.engine.stopping import StopSignal
 from segcli.engine.training.activations import observed_layers
 from segcli.engine.training.batches import check_batches
 from segcli.engine.training.measured import with_measured_numbers
-from segcli.engine.training.stepper import freezing_of
 from segcli.engine.training.trainer import Trainer
 from segcli.engine.weights import with_weights_file
 from segcli.nn.rates import described_rates

@@ -6,15 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError
 from segcli.core.types import Batch, Outputs
-from segcli.engine.assembly import Assembly
+from segcli.engine.assembly import Assembly, freezing_of
 from segcli.engine.optimizer_state import below, optimizer_tensors, restore_optimizer
-from segcli.nn.freezing import Freezing
 from segcli.nn.rates import RATE, factors_of, split_groups
 
-__all__ = ["Stepper", "freezing_of"]
+__all__ = ["Stepper"]
 
 
 class Stepper:
@@ -139,8 +137,3 @@ class Stepper:
             ) from error
         if scaler:
             self.scaler.load_state_dict(scaler)
-
-
-def freezing_of(run: Run) -> Freezing:
-    """Return what the run freezes."""
-    return Freezing(run.training.freeze, run.training.unfreeze_every)
