@@ -11,6 +11,7 @@ from segcli.api.named import AnyPath, AnyRun, as_path, located, paths, refuse_wr
 from segcli.commands.arrays import ArrayPredictor, Prediction
 from segcli.core.errors import ConfigError
 from segcli.engine.events import Silent
+from segcli.engine.export.formats import FORMATS
 from segcli.engine.inference.predictor import Overrides
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Predictor"]
 
-EXPORTED = (".onnx", ".torchscript", ".pt2")
 SMALLEST_TILE = 32
 
 
@@ -115,7 +115,7 @@ def _opened(
 ) -> list[Engine]:
     """Open exported files, which need no PyTorch, and runs."""
     files = [as_path(each) for each in sources if isinstance(each, str | os.PathLike)]
-    exports = [file for file in files if file.suffix.lower() in EXPORTED]
+    exports = [file for file in files if file.suffix.lower() in FORMATS]
     if exports:
         from segcli.engine.inference.exported_predictor import of_exported
 
