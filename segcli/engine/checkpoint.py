@@ -19,7 +19,7 @@ from segcli.core.errors import CheckpointError
 from segcli.core.files import plain, replacing
 from segcli.core.names import printable
 from segcli.engine.checkpoint_header import Header, refuse_odd
-from segcli.nn.tensor_files import CHECKSUM, KEY, checksum, metadata
+from segcli.nn.tensor_files import CHECKSUM, KEY, below, checksum, metadata
 
 __all__ = ["FORMAT", "Checkpoint", "read_checkpoint", "read_header", "write_checkpoint"]
 
@@ -38,8 +38,7 @@ class Checkpoint:
 
     def below(self, prefix: str) -> dict[str, Tensor]:
         """Return the tensors whose name starts with `prefix/`, with this prefix removed."""
-        start = f"{prefix}/"
-        return {name.removeprefix(start): value for name, value in self.tensors.items() if name.startswith(start)}
+        return below(self.tensors, f"{prefix}/")
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

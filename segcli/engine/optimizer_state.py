@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from segcli.core.errors import ConfigError
 from segcli.nn.rates import RATE
+from segcli.nn.tensor_files import below
 
-__all__ = ["below", "optimizer_tensors", "restore_optimizer"]
+__all__ = ["optimizer_tensors", "restore_optimizer"]
 
 NUMBER = "=number"
 """End of the name of a number, which is stored as a tensor of one element."""
@@ -70,8 +71,3 @@ def _restored(parameter: nn.Parameter, state: dict[str, Tensor], *, is_fused: bo
             # fused kernels keep the step count on the device of the parameter
             restored[key] = value.to(parameter.device if is_fused else "cpu")
     return restored
-
-
-def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors whose names begin with a prefix, without it."""
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

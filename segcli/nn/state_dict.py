@@ -11,7 +11,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from segcli.core.errors import CheckpointError, ConfigError
-from segcli.nn.tensor_files import OWN_PREFIXES, matches, metadata
+from segcli.nn.tensor_files import OWN_PREFIXES, below, matches, metadata
 
 __all__ = ["read_state_dict", "read_tensors"]
 
@@ -101,7 +101,7 @@ def _of_pytorch(path: Path) -> tuple[Any, str | None]:
 def _bare(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Keep only the weights of a checkpoint of segcli, without their prefix."""
     for prefix in reversed(OWN_PREFIXES):  # a checkpoint of segcli; averaged weights first
-        below = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-        if below:
-            return below
+        found = below(tensors, prefix)
+        if found:
+            return found
     return tensors

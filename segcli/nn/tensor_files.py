@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-__all__ = ["CHECKSUM", "KEY", "OWN_PREFIXES", "checksum", "matches", "metadata"]
+__all__ = ["CHECKSUM", "KEY", "OWN_PREFIXES", "below", "checksum", "matches", "metadata"]
 
 KEY = "segcli"
 """Key of segcli's header in the metadata."""
@@ -17,6 +17,11 @@ LONGEST_HEADER = 2**28
 """Longest header in bytes; a larger length means that the file is not a safetensors file."""
 OWN_PREFIXES = ("model/", "ema/")
 """Prefixes of the names of weights in files that segcli writes."""
+
+
+def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def checksum(text: str, tensors: Mapping[str, Tensor]) -> str:

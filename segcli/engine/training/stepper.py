@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from segcli.core.errors import CheckpointError
 from segcli.core.types import Batch, Outputs
 from segcli.engine.assembly import Assembly, freezing_of
-from segcli.engine.optimizer_state import below, optimizer_tensors, restore_optimizer
+from segcli.engine.optimizer_state import optimizer_tensors, restore_optimizer
 from segcli.nn.rates import RATE, factors_of, split_groups
+from segcli.nn.tensor_files import below
 
 __all__ = ["Stepper"]
 
