@@ -52,7 +52,7 @@ VALUES = {
 
 
 class Chosen:
-    """What an experiment file and the overrides typed so far choose; a file that cannot be read chooses nothing."""
+    """Holds the choices of an experiment file and the overrides so far; a file that cannot be read chooses nothing."""
 
     def __init__(self, file: Path | None, typed: Sequence[str]) -> None:
         self.values = _read(file)

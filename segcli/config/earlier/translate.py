@@ -61,7 +61,7 @@ class Translation:
     left_out: list[Remark] = field(default_factory=list)
     """Old keys without a counterpart, with the reason."""
     undecided: list[Remark] = field(default_factory=list)
-    """What the user must decide or fill in."""
+    """Keys that the user must decide on or fill in."""
 
 
 def translate(old: Old, pipeline: str | None, name: str) -> Translation:

@@ -1,4 +1,4 @@
-"""How old values are read: sizes, paths of Windows, devices, switches."""
+"""Read old values: sizes, paths of Windows, devices, switches."""
 
 import math
 import re
