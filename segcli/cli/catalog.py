@@ -36,7 +36,7 @@ def models(name: ModelArg = None, as_json: JsonOpt = False) -> None:
 
     Example: segcli models unet
     """
-    _told("models", name, as_json=as_json)
+    _print("models", name, as_json=as_json)
 
 
 def losses(name: LossArg = None, as_json: JsonOpt = False) -> None:
@@ -44,7 +44,7 @@ def losses(name: LossArg = None, as_json: JsonOpt = False) -> None:
 
     Example: segcli losses dice
     """
-    _told("losses", name, as_json=as_json)
+    _print("losses", name, as_json=as_json)
 
 
 def metrics(name: MetricArg = None, as_json: JsonOpt = False) -> None:
@@ -52,7 +52,7 @@ def metrics(name: MetricArg = None, as_json: JsonOpt = False) -> None:
 
     Example: segcli metrics surface_dice
     """
-    _told("metrics", name, as_json=as_json)
+    _print("metrics", name, as_json=as_json)
 
 
 def formats(name: FormatArg = None, as_json: JsonOpt = False) -> None:
@@ -60,10 +60,10 @@ def formats(name: FormatArg = None, as_json: JsonOpt = False) -> None:
 
     Example: segcli formats image_folders
     """
-    _told("formats", name, as_json=as_json)
+    _print("formats", name, as_json=as_json)
 
 
-def _told(room: str, name: str | None, *, as_json: bool) -> None:
+def _print(room: str, name: str | None, *, as_json: bool) -> None:
     from segcli.cli import console
     from segcli.commands import catalog
     from segcli.report import catalog as tables

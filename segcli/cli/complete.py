@@ -235,7 +235,9 @@ def fits(incomplete: str) -> list[str]:
 
 def pipelines(incomplete: str) -> list[str]:
     """List earlier pipelines."""
-    return _starting(("vessels", "scenes", "organs", "nuclei", "cells"), incomplete)
+    from segcli.config.earlier.pipelines import PIPELINES
+
+    return _starting(PIPELINES, incomplete)
 
 
 def splits(incomplete: str) -> list[str]:

@@ -25,6 +25,8 @@ FILES = ":files"
 """End of the candidate that asks the shell to complete names of files itself; what is typed stands before it."""
 RUN = Section("config.schema", "Run")
 LOSS, MONITOR = "training.loss", "training.early_stopping.monitor"
+AUGMENTATION, DATASET = "data.augmentation", "dataset"
+"""Sections that may also be one word: a preset, and the path of a file."""
 COMPONENTS: dict[str, tuple[Registry, str, str]] = {
     "model": (MODELS, "type", ""),
     "training.optimizer": (OPTIMIZERS, "type", "adam"),
@@ -46,13 +48,12 @@ NAMES: dict[str, Registry] = {
 VALUES = {
     "device": ("auto", "cpu", "cuda", "mps"),
     "data.batch_size": ("auto",),
-    "data.augmentation": ("light", "medium", "heavy", "street", "nuclei", "false"),
 }
 """Values of keys whose type does not list them."""
 
 
 class Chosen:
-    """What an experiment file and the overrides typed so far choose; a file that cannot be read chooses nothing."""
+    """Holds the choices of an experiment file and the overrides so far; a file that cannot be read chooses nothing."""
 
     def __init__(self, file: Path | None, typed: Sequence[str]) -> None:
         self.values = _read(file)
@@ -136,8 +137,10 @@ def _below(section: Section, path: str, typed: str, chosen: Chosen) -> Iterator[
         elif key.section is None or key.is_list or key.by_name:
             yield name, key
         else:
-            if name in VALUES or name == "dataset":
-                yield name, Key(name, is_path=name == "dataset")
+            if name == AUGMENTATION:
+                yield name, Key(name, words=(*keys_of(key.section)["preset"].words, "false"))
+            if name == DATASET:
+                yield name, Key(name, is_path=True)
             own = chosen.component(name) if name in COMPONENTS else None
             for below in (key.section, *([own] if own is not None else [])):
                 yield from _below(below, f"{name}.", typed, chosen)

@@ -3,11 +3,11 @@
 Run: python -m segcli.cli.old_keys [--check]
 """
 
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from segcli.cli.generated import filled
 from segcli.config.earlier.pipelines import PIPELINES
 from segcli.config.earlier.row import Row
 from segcli.config.earlier.shared import SHARED
@@ -38,9 +38,7 @@ def rendered(text: str) -> str:
         about = [f"### {pipeline.title} (`--from {name}`)", "", pipeline.about, f"Example: `{pipeline.example}`"]
         parts[name] = iter([*about, "", *_table(pipeline.rows)])
     for name, lines in parts.items():
-        body = "\n".join(lines)
-        pattern = re.compile(rf"(<!-- generated: old keys of {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        text = pattern.sub(lambda found, body=body: f"{found[1]}{body}\n{found[2]}", text)  # type: ignore[misc]
+        text = filled(text, f"old keys of {name}", lines)
     return text
 
 

@@ -1,12 +1,12 @@
 """Arguments and options that commands share."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from segcli.cli import complete
+from segcli.core.paths import OVERRIDE
 from segcli.engine.export.formats import FORMATS, Format
 
 __all__ = [
@@ -190,7 +190,7 @@ def run_and_overrides(words: list[str] | None) -> tuple[str | None, list[str]]:
     Raises:
         typer.BadParameter: There are two runs.
     """
-    overrides = [word for word in words or [] if re.match(r"[A-Za-z_][\w.]*=", word)]
+    overrides = [word for word in words or [] if OVERRIDE.match(word)]
     named = [word for word in words or [] if word not in overrides]
     if len(named) > 1:
         raise typer.BadParameter(f"one run at a time, got `{'` and `'.join(named)}`; an override is KEY=VALUE")

@@ -152,9 +152,9 @@ def profile_memory(
         if taken is not None:
             listener.notice(f"experiment: {taken}")
         listener.stage("forecast")
-        told = limit is None and len(runs) == 1 and not (quiet or as_json)
+        advise = limit is None and len(runs) == 1 and not (quiet or as_json)
         done = profile.forecasts(
-            runs, vram=limit, sweep=swept, depth=depth, page=page, measure=measure, trace=trace, advise=told
+            runs, vram=limit, sweep=swept, depth=depth, page=page, measure=measure, trace=trace, advise=advise
         )
         if page is not None:
             listener.notice(f"wrote {page}")

@@ -3,7 +3,6 @@
 Run: python -m segcli.cli.reference [--check]
 """
 
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from segcli.cli.app import app
+from segcli.cli.generated import filled
 from segcli.cli.messages_page import messages
 from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, Registry
 
@@ -43,9 +43,7 @@ def rendered(text: str) -> str:
     parts = {"commands": _commands, "keys": _keys, "components": _components, "messages": _messages}
     for name, written in parts.items():
         if f"<!-- generated: {name} -->" in text:
-            body = "\n".join(written())
-            pattern = re.compile(rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-            text = pattern.sub(lambda found, body=body: f"{found[1]}{body}\n{found[2]}", text)  # type: ignore[misc]
+            text = filled(text, name, written())
     return text
 
 

@@ -1,6 +1,5 @@
 """`segcli profile-memory`: forecast and list GPU memory."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from segcli.config.schema import Run
 from segcli.config.shipped import named, shipped
 from segcli.core.errors import ConfigError, nearest
 from segcli.core.files import write_text
+from segcli.core.paths import OVERRIDE
 from segcli.vram.gpu_processes import gpu_holders
 from segcli.vram.gpus import Holders
 from segcli.vram.results import Forecast, parse_size
@@ -111,7 +111,7 @@ def load_runs(words: Sequence[str], permit: CodePermit) -> tuple[list[Run], str 
         CheckpointError: A run or a checkpoint names a file that may not run.
         ConfigError: One cannot be read.
     """
-    overrides = [word for word in words if re.match(r"[A-Za-z_][\w.]*=", word)]
+    overrides = [word for word in words if OVERRIDE.match(word)]
     places: list[str | None] = [word for word in words if word not in overrides] or [None]
     runs, taken = [], list[str]()
     for word in places:

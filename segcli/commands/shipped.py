@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from segcli.config.shipped import SCHEMA, folder, named, names
+from segcli.config.shipped import SCHEMA, dataset_file, folder, named, names
 from segcli.core.errors import ConfigError
 from segcli.core.files import write_text
 from segcli.core.strict_yaml import parse
@@ -48,7 +48,8 @@ def copy(name: str, target: Path, *, overwrite: bool) -> list[Path]:
     """
     path, root = named(name), folder()
     dataset = parse(path.read_text(encoding="utf-8")).get("dataset")
-    sources = [path, *([root / dataset.removeprefix("configs/")] if isinstance(dataset, str) else []), root / SCHEMA]
+    beside = dataset_file(dataset, path) if isinstance(dataset, str) else None
+    sources = [path, *([] if beside is None else [beside]), root / SCHEMA]
     texts = {target / source.relative_to(root): _moved(source, target) for source in sources}
     changed = {to: text for to, text in texts.items() if not _holds(to, text)}
     for to in changed:

@@ -116,9 +116,8 @@ def _run(document: Document, overrides: list[Override], source: str, permit: Cod
     apply_overrides(document, [override for override in overrides if not override.names_part_of_loss], Run)
     of_loss = [override for override in overrides if override.names_part_of_loss]
     if of_loss:
-        fill_loss(
-            document, is_typed=permit is None
-        )  # what they change is the loss that the run would have without them
+        # what they change is the loss that the run would have without them
+        fill_loss(document, is_typed=permit is None)
         apply_overrides(document, of_loss, Run)
     expand_code(document, None if permit is None else overrides)
     if permit is not None:

@@ -13,13 +13,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from segcli.config.chosen import LOSS, Chosen, chosen
 from segcli.config.document import Document
 from segcli.config.overrides import Override
 from segcli.core.errors import CheckpointError, ConfigError, DataError
-from segcli.core.files import write_yaml
+from segcli.core.files import read_keys, write_yaml
 from segcli.core.registry import AUGMENTATIONS, DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, TRACKERS, Registry
 
 __all__ = ["EVALUATING", "FORECASTING", "PREDICTING", "UNCHANGEABLE", "CodePermit", "is_typed", "remember_code"]
@@ -184,12 +182,12 @@ def _noted_file(source: str, section: dict[str, Any]) -> Path | None:
     path = Path(source).absolute()
     folder = path.parent.parent if path.parent.name == "checkpoints" else path.parent
     try:
-        note = yaml.safe_load(_note(folder).read_text(encoding="utf-8"))
+        note = read_keys(_note(folder))
         # notes of earlier versions know the network only
         files = note["files"] if "files" in note else {note["sha256"]: note["file"]}
         if note["run"] == str(folder.resolve()):
             return Path(files[section.get("sha256")])
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError, DataError):
+    except (OSError, ValueError, TypeError, KeyError, DataError):
         pass  # no note, or none that we wrote
     return None
 

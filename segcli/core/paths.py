@@ -13,6 +13,7 @@ EXPERIMENTS = Path("outputs") / "experiments"
 """Folder of the runs, below the working folder."""
 VARIABLE = re.compile(r"\$(?:(?P<literal>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)\})", re.ASCII)
 OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
+"""Beginning of an override, `KEY=`."""
 DRIVE = re.compile(r"[A-Za-z]:")
 OPTION = re.compile(r"--[a-z-]+=")
 

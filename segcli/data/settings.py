@@ -7,10 +7,11 @@ from pydantic import Field, field_validator, model_validator
 from segcli.core.types import ConfigModel, FilePath, Positive, Share
 from segcli.data.channels import ChosenChannels
 
-__all__ = ["VOLUME_KEYS", "Augmentation", "DataSettings", "DatasetSpec", "Fold", "Paths", "Preprocessing"]
+__all__ = ["VOLUME_KEYS", "Augmentation", "DataSettings", "DatasetSpec", "Fold", "Paths", "Preprocessing", "Preset"]
 
 Size = Annotated[list[Positive], Field(min_length=2, max_length=3)]
 """Height and width, or depth, height and width, in pixels."""
+Preset = Literal["light", "medium", "heavy", "street", "nuclei"]
 
 
 VOLUME_KEYS = (
@@ -113,7 +114,7 @@ class Augmentation(ConfigModel):
 
     enabled: bool = True
     """`false` turns augmentation off, whatever else the file sets; an override of another key turns it on."""
-    preset: Literal["light", "medium", "heavy", "street", "nuclei"] | None = None
+    preset: Preset | None = None
     """`light`: horizontal flip, brightness. `medium`: also vertical flip, quarter turns, shift, scale and turn.
     `heavy`: also elastic deformation, gamma, blur, noise and, for colour images, hue and saturation.
     `street`, for scenes with a fixed top and bottom: horizontal flip, scale 0.75 to 1.5, shift, small rotation,

@@ -1,5 +1,4 @@
 import json
-import os
 import random
 from pathlib import Path
 
@@ -165,24 +164,6 @@ def test_mistakes_in_the_data_set_file_are_blamed_on_its_lines(tmp_path):
     assert "`mean` has 1 numbers for 3 channels" in message
 
 
-def test_a_duplicated_key_is_a_mistake(tmp_path):
-    path = tmp_path / "run.yaml"
-    path.write_text("name: x\nseed: 1\nmodel: unet\nseed: 2\ndataset: {mean: [0, 0, 0], std: [1, 1, 1]}\n")
-    assert f"{path}:4  seed: duplicated key, first set in line 2" in mistakes(load_run, path)
-
-
-@pytest.mark.parametrize("text", ["name: [1, 2\n", "name: x\n  seed: 1\n", "\t- x", "", "- 1\n- 2\n", "name: \x00"])
-def test_what_is_no_yaml_mapping_is_told_with_its_file(tmp_path, text):
-    path = tmp_path / "run.yaml"
-    path.write_text(text)
-    assert str(path) in mistakes(load_run, path)
-
-
-def test_a_missing_file_names_those_beside_it(tmp_path):
-    (tmp_path / "right.yaml").write_text("name: x\n")
-    assert "right.yaml" in mistakes(load_run, tmp_path / "wrong.yaml")
-
-
 def test_a_data_set_is_looked_up_beside_the_experiment_and_then_from_the_working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder, name in (("a", "beside"), (".", "here")):
@@ -345,37 +326,6 @@ def test_a_data_set_without_a_root_is_told(tmp_path):
     assert "dataset.paths.root: is not set" in mistakes(load_dataset, path, ["paths.root=null"], whole_run=False)
 
 
-def test_a_config_that_never_ends_is_refused():
-    with pytest.raises(ConfigError, match="`/dev/zero` is larger than 1 MiB"):
-        load_run(Path("/dev/zero"))
-
-
-def test_a_config_with_many_wrong_keys_lists_the_first(tmp_path):
-    path = tmp_path / "run.yaml"
-    path.write_text("name: x\nmodel: unet\n" + "".join(f"key{number}: 1\n" for number in range(20_000)))
-    with pytest.raises(ConfigError) as raised:
-        load_run(path)
-    lines = str(raised.value).splitlines()
-    assert lines[0].startswith("20,00")
-    assert len(lines) <= 2 + 2 * 50
-    assert lines[-1].startswith("  - and 19,9")
-
-
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_an_experiment_file_may_begin_with_a_byte_order_mark(tmp_path, encoding):
-    path = write_experiment(tmp_path / "run.yaml", experiment(tmp_path))
-    expected = load_run(path)
-    path.write_text(path.read_text(), encoding=encoding)
-    assert load_run(path) == expected
-
-
-def test_an_experiment_file_that_is_no_text_is_blamed_by_line(tmp_path):
-    path = write_experiment(tmp_path / "run.yaml", experiment(tmp_path))
-    path.write_bytes(b"name: tiny\nmodel: r\xe9seau\n")
-    with pytest.raises(ConfigError, match=r"run.yaml:2` is not UTF-8 text \(byte 0xe9\)"):
-        load_run(path)
-
-
 LONG = "a" * 300
 
 
@@ -394,10 +344,3 @@ LONG = "a" * 300
 )
 def test_a_name_too_long_for_a_file_and_trackers_that_are_no_list_are_told(load, override, text):
     assert text in mistakes(load, override)
-
-
-@pytest.mark.posix
-def test_a_pipe_that_nobody_writes_is_no_config(tmp_path):
-    os.mkfifo(tmp_path / "pipe.yaml")
-    with pytest.raises(ConfigError, match="is a pipe, not a file"):
-        load_run(tmp_path / "pipe.yaml", [])

@@ -1,4 +1,7 @@
-"""Other names of networks, losses, optimizers, schedules and metrics, as scripts and papers have them."""
+"""Other names of networks, losses, optimizers, schedules and metrics that only earlier scripts had.
+
+Names that any config may use stand in the files of the components, as `ALIASES`.
+"""
 
 from typing import Any
 
@@ -10,33 +13,24 @@ __all__ = ["PARTS", "loss", "loss_part", "metrics", "model", "monitor", "optimiz
 
 
 def _by_name(table: dict[str, str]) -> dict[str, str]:
-    return {same_name(other): name for name, others in table.items() for other in (name, *others.split())}
+    return {same_name(other): name for name, others in table.items() for other in others.split()}
 
 
 MODEL_NAMES = _by_name(
     {
-        "unet": "basic_unet unet2d unet3d vanilla_unet unet_2d unet_3d",
-        "deeplabv3_plus": "deeplabv3plus deeplab_v3_plus deeplabv3plus_resnet50 deeplabv3plus_resnet101",
+        "unet": "basic_unet vanilla_unet",
+        "deeplabv3_plus": "deeplabv3plus_resnet50 deeplabv3plus_resnet101",
         "sa_unet": "spatial_attention_unet",
         "sadaan": "sadaan_net sadaan3d",
-        "vgg3d": "vgg_3d vgg16_3d vgg3d_classifier",
-        "roinet": "roi_net",
-        "utrans": "u_trans unet_transformer",
-        "transroinet": "trans_roi_net",
+        "vgg3d": "vgg16_3d vgg3d_classifier",
+        "utrans": "unet_transformer",
     }
 )
 LOSS_NAMES = _by_name(
     {
-        "bce": "bce_loss bce_with_logits bce_with_logits_loss binary_cross_entropy binary_crossentropy",
-        "dice": "dice_loss soft_dice soft_dice_loss",
-        "cross_entropy": "ce ce_loss cross_entropy_loss crossentropy categorical_crossentropy weighted_ce "
-        "weighted_cross_entropy",
-        "focal": "focal_loss",
-        "tversky": "tversky_loss",
-        "focal_tversky": "focal_tversky_loss",
-        "lovasz": "lovasz_loss lovasz_hinge lovasz_hinge_loss lovasz_softmax",
-        "soft_cldice": "cldice cl_dice cldice_loss soft_cldice_loss",
-        "boundary": "boundary_loss surface_loss",
+        "cross_entropy": "ce_loss weighted_ce weighted_cross_entropy",
+        "lovasz": "lovasz_hinge_loss",
+        "boundary": "surface_loss",
         "sadaan": "sadaan_loss",
     }
 )
@@ -52,34 +46,26 @@ SUMS = {
 """Losses that are sums of ours."""
 PARTS = ("combined", "combo", "combinedloss", "compound", "hybrid", "multi", "weighted", "sum")
 """Losses whose parts stand in other keys."""
-OPTIMIZER_NAMES = _by_name({"adam": "adam_optimizer", "adamw": "adam_w", "sgd": "sgd_momentum momentum"})
+OPTIMIZER_NAMES = _by_name({"adam": "adam_optimizer", "sgd": "sgd_momentum momentum"})
 SCHEDULER_NAMES = _by_name(
     {
-        "cosine": "cosine_annealing cosine_annealing_lr cosine_lr cosineannealing",
-        "plateau": "reduce_lr_on_plateau reduce_on_plateau reducelronplateau on_plateau",
-        "step": "step_lr steplr",
-        "poly": "polynomial poly_lr polynomial_lr",
-        "one_cycle": "one_cycle_lr onecycle",
-        "constant": "none constant_lr fixed no false",
+        "cosine": "cosine_lr",
+        "plateau": "on_plateau",
+        "constant": "constant_lr fixed no false",
     }
 )
 METRIC_NAMES = _by_name(
     {
-        "dice": "dice_score dice_coefficient dice_coef dsc",
-        "iou": "jaccard iou_score jaccard_index iou_coef",
-        "mean_iou": "miou m_iou",
+        "dice": "dice_coef",
+        "iou": "iou_score iou_coef",
         "pixel_accuracy": "pixel_acc global_accuracy pa",
-        "class_accuracy": "mean_accuracy macc mpa",
-        "accuracy": "acc",
-        "recall": "sensitivity sens tpr",
+        "class_accuracy": "mean_accuracy mpa",
+        "recall": "sens tpr",
         "specificity": "spec tnr",
-        "auc": "auroc roc_auc auc_roc",
         "average_precision": "ap auprc pr_auc",
-        "hd95": "hausdorff hausdorff95 hausdorff_distance",
-        "f1": "f1_score f1score",
+        "hd95": "hausdorff hausdorff_distance",
         "balanced_accuracy": "bacc",
         "presence_accuracy": "presence_acc",
-        "top2": "top2_accuracy",
     }
 )
 

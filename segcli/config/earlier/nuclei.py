@@ -9,24 +9,22 @@ from segcli.config.earlier.volumes import VOLUME_AUGMENTATION
 __all__ = ["NUCLEI"]
 
 
-def _table(value: Any, asked: Asked) -> str:
-    return path(value, asked)
-
-
-def _unfrozen(value: Any, asked: Asked) -> Any:
+def _epochs(value: Any, asked: Asked) -> int:
     if value in (None, False, 0, -1):
         raise LeftOut("nothing is unfrozen unless `model.unfreeze_every` is set")
-    if isinstance(value, list):
-        raise Undecided("a list of epochs: groups are unfrozen after every `model.unfreeze_every` epochs here")
     return amount(value, asked)
 
 
-def _unfrozen_at(value: Any, asked: Asked) -> Any:
+def _unfrozen(value: Any, asked: Asked) -> int:
+    if isinstance(value, list):
+        raise Undecided("a list of epochs: groups are unfrozen after every `model.unfreeze_every` epochs here")
+    return _epochs(value, asked)
+
+
+def _unfrozen_at(value: Any, asked: Asked) -> Sets:
     """Read the one epoch after which everything is unfrozen."""
-    if value in (None, False, 0, -1):
-        raise LeftOut("nothing is unfrozen unless `model.unfreeze_every` is set")
     note = "one group after every this many epochs, the last one first; not all at once"
-    return Sets({"model.unfreeze_every": amount(value, asked)}, note)
+    return Sets({"model.unfreeze_every": _epochs(value, asked)}, note)
 
 
 def _frozen_layers(value: Any, asked: Asked) -> Any:
@@ -60,7 +58,7 @@ NUCLEI = Pipeline(
             "data.labels_csv data.csv_file metadata_csv annotations",
             "~csv",
             "a table in the root, or the path to it",
-            _table,
+            path,
             keys="dataset.classes_csv",
         ),
         Row("id_column id_col sample_column sample_col data.id_column data.id_col", "dataset.id_column"),

@@ -71,9 +71,7 @@ def _read_dataset(old: Old, folder: Path, whole: Callable[[str], bool]) -> None:
         named = isinstance(value, str) and value.lower().endswith(CONFIGS)
         if not named or canonical(key) not in DATASET_FILES:
             continue
-        given = value.replace("\\", "/")
-        places = [above / given for above in (folder, *folder.absolute().parents[:3])]
-        found = next((place for place in (*places, Path(given), folder / Path(given).name) if is_file(place)), None)
+        found = _named_file(value, (folder, *folder.absolute().parents[:3]))
         if found is None:
             raise ConfigError(
                 f"`{key}` names the file `{value}`, which is not there", hint="copy it beside the old config"
@@ -83,6 +81,13 @@ def _read_dataset(old: Old, folder: Path, whole: Callable[[str], bool]) -> None:
         del old.values[key]
         old.values = {f"dataset.{name}": entry for name, entry in below.values.items()} | old.values
         old.files += below.files
+
+
+def _named_file(text: str, folders: Sequence[Path]) -> Path | None:
+    """Find a file by its path from one of the folders or from the working folder, or else by its name in the first."""
+    given = Path(text.replace("\\", "/"))
+    places = (*(folder / given for folder in folders), given, folders[0] / given.name)
+    return next((place for place in places if is_file(place)), None)
 
 
 def _read_file(old: Old, path: Path, whole: Callable[[str], bool]) -> None:
@@ -185,10 +190,7 @@ def _begins_option(word: str) -> bool:
 
 def _set_option(old: Old, key: str, values: list[str], folder: Path, whole: Callable[[str], bool]) -> None:
     if key in CONFIG_OPTIONS and len(values) == 1 and values[0].lower().endswith(CONFIGS):
-        given = values[0].replace("\\", "/")
-        found = next(
-            (place for place in (folder / given, Path(given), folder / Path(given).name) if is_file(place)), None
-        )
+        found = _named_file(values[0], (folder,))
         if found is None:
             raise ConfigError(
                 f"no config file `{values[0]}`", hint=f"looked for it in `{folder}` and the working folder"

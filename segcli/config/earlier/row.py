@@ -115,7 +115,7 @@ class Pipeline:
 
     title: str
     about: str
-    """What it was for, and how it was started."""
+    """Purpose of the pipeline, in one sentence of the page."""
     format: str
     """Our data-set format."""
     ndim: int
@@ -123,7 +123,7 @@ class Pipeline:
     signs: str
     """Names of networks and words in keys that only this pipeline had."""
     example: str
-    """How it was started, and the same by our command."""
+    """Command that started a training, or an old config, for the page."""
     model: str = "unet"
     """Network, if the old file names none."""
     loss: str = "dice"

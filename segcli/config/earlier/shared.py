@@ -1,6 +1,6 @@
 """Keys that all five earlier pipelines had, by the names that such scripts use."""
 
-from typing import Any
+from typing import Any, get_args
 
 from segcli.config.earlier import names
 from segcli.config.earlier.row import Asked, LeftOut, Row, Sets
@@ -15,6 +15,7 @@ from segcli.config.earlier.values import (
     size,
     switch,
 )
+from segcli.data.settings import Preset
 
 __all__ = ["SHARED"]
 
@@ -235,9 +236,7 @@ SHARED = (
         "data.augmentation.enabled",
         "true or false; or the name of a preset",
         lambda value, asked: (
-            Sets({"data.augmentation.preset": value})
-            if value in ("light", "medium", "heavy", "street", "nuclei")
-            else switch(value, asked)
+            Sets({"data.augmentation.preset": value}) if value in get_args(Preset) else switch(value, asked)
         ),
     ),
     Row(

@@ -42,7 +42,7 @@ TRAINING = (
     Row(
         "optimizer optimizer.type optimizer.name optim optim_name optimizer_name optimizer_type",
         "training.optimizer.type",
-        "`adam`, `adamw`, `sgd`",
+        "`adam`, `adamw`, `rmsprop`, `sgd`",
         names.optimizer,
     ),
     Row(
@@ -51,7 +51,7 @@ TRAINING = (
         read=number,
     ),
     Row("weight_decay optimizer.weight_decay wd decay l2 optimizer.wd", "training.optimizer.weight_decay", read=number),
-    Row("momentum optimizer.momentum", "training.optimizer.momentum", "of `sgd`", number),
+    Row("momentum optimizer.momentum", "training.optimizer.momentum", "of `sgd` and `rmsprop`", number),
     Row("nesterov optimizer.nesterov", "training.optimizer.nesterov", "of `sgd`", switch),
     Row(
         "betas optimizer.betas beta1 beta2 optimizer.beta1 optimizer.beta2 adam_beta1 adam_beta2 adam_betas",

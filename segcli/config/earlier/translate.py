@@ -61,7 +61,7 @@ class Translation:
     left_out: list[Remark] = field(default_factory=list)
     """Old keys without a counterpart, with the reason."""
     undecided: list[Remark] = field(default_factory=list)
-    """What the user must decide or fill in."""
+    """Keys that the user must decide on or fill in."""
 
 
 def translate(old: Old, pipeline: str | None, name: str) -> Translation:
@@ -112,8 +112,8 @@ def _translated(work: Work, key: str, value: Any) -> Change | None:
     ours = [new for new in sets.values if not new.startswith("~")]
     if ours == [key] and sets.values[key] == value:
         return Change(key, value, key)
-    told = row.keys.removeprefix("none").partition(":")[0] or row.new.partition("~")[0]
-    return Change(key, value, ", ".join(ours) or told, sets.note)
+    shown = row.keys.removeprefix("none").partition(":")[0] or row.new.partition("~")[0]
+    return Change(key, value, ", ".join(ours) or shown, sets.note)
 
 
 def _exact(pipeline: Pipeline, key: str, new: str) -> str:

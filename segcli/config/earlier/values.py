@@ -1,4 +1,4 @@
-"""How old values are read: sizes, paths of Windows, devices, switches."""
+"""Read old values: sizes, paths of Windows, devices, switches."""
 
 import math
 import re
@@ -24,7 +24,6 @@ __all__ = [
     "words",
 ]
 
-DRIVE = re.compile(r"^[A-Za-z]:[\\/]")
 WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -96,7 +95,7 @@ def path(value: Any, asked: Asked) -> str:
             f"{value!r} holds a control character: in double quotes, YAML reads `\\t` and `\\n` so; write the old path "
             "in single quotes"
         )
-    return value.replace("\\", "/") if "\\" in value or DRIVE.match(value) else value
+    return value.replace("\\", "/")
 
 
 def run_folder(value: Any, asked: Asked) -> str:

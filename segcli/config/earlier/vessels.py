@@ -130,7 +130,7 @@ FOLDERS = (
         binary_classes,
     ),
 )
-"""Where images and masks lie, in pipelines for folders of images."""
+"""Rows for the places of images and masks, in pipelines for folders of images."""
 
 VESSELS = Pipeline(
     title="Vessels",

@@ -1,4 +1,4 @@
-"""What a translation works on."""
+"""State of a translation: our keys so far, and the remarks on old keys."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,9 +31,9 @@ class Work:
     ours: dict[str, Any] = field(default_factory=dict)
     """Values by our dotted keys."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """What `~` keys say."""
+    """Values of `~` keys, by their names without `~`."""
     source: dict[str, str] = field(default_factory=dict)
-    """Our keys, and facts -> old key that set them."""
+    """Old key that set each of our keys, and each fact with its `~`."""
     left_out: list[Remark] = field(default_factory=list)
     undecided: list[Remark] = field(default_factory=list)
 
