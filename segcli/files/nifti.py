@@ -313,7 +313,7 @@ def _compressing(path: Path, *, packs: bool) -> Iterator[IO[bytes]]:
             path.open("wb") as plain,
             gzip.GzipFile("", "wb", 1, plain, 0) as stream,
         ):
-            yield stream  # type: ignore[misc]
+            yield stream  # type: ignore[misc]  # GzipFile is a stream, but no IO for the types
         return
     with path.open("wb") as stream:
         yield stream
