@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from segcli.core.errors import DataError
@@ -194,8 +195,6 @@ def _blocks(pixels: Array, step: int) -> Array:
 
 def _shape(bright: Array) -> Mask | None:
     """Find the bright convex shape on a dark border; None if there is none that looks like a field of view."""
-    import cv2  # noqa: PLC0415 - completion of keys imports this module and must be fast
-
     blur = max(max(bright.shape) / 500, 0.8)
     smooth = cv2.GaussianBlur(bright, (0, 0), blur)
     low = float(np.percentile(smooth, 0.5))
@@ -210,8 +209,6 @@ def _shape(bright: Array) -> Mask | None:
 
 def _hull(mask: Array) -> Array | None:
     """Close the largest component to a convex shape, without thin parts; None if that changes it much."""
-    import cv2  # noqa: PLC0415
-
     radius = max(round(max(mask.shape) / 100), 1)
     opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, _disc(radius))
     contours, _ = cv2.findContours(opened, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -223,16 +220,12 @@ def _hull(mask: Array) -> Array | None:
 
 
 def _disc(radius: int) -> Array:
-    import cv2  # noqa: PLC0415
-
     disc: Array = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     return disc
 
 
 def _is_disc(field: Array) -> bool:
     """Tell whether the outline is a circle, except where the sides of its bounding box cut it straight."""
-    import cv2  # noqa: PLC0415
-
     left, top, width, height = cv2.boundingRect(field)
     contours, _ = cv2.findContours(field, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     x, y = contours[0][:, 0].T.astype(float)

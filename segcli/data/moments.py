@@ -8,7 +8,7 @@ import numpy as np
 
 from segcli.core.errors import DataError
 from segcli.core.types import Array
-from segcli.data.samples import Sample
+from segcli.data.samples import TOPS, Sample
 
 __all__ = ["Moments", "rounded"]
 
@@ -16,7 +16,6 @@ DIGITS = 6
 """Significant digits of a mean or deviation: more would not change an image of 8 or 16 bits."""
 CHUNK = 2**20
 """Pixels that are converted at once: a large photograph in float64 would take gigabytes in each thread."""
-TOPS = {"uint8": 255.0, "uint16": 65535.0}
 ROUNDING = 1e-9
 """Share of the mean below which a deviation is rounding."""
 
@@ -39,11 +38,11 @@ class Moments:
     def of(cls, sample: Sample) -> "Moments":
         """Compute the moments of one image."""
         channels = sample.image.shape[-1]
-        parts = (cls._of_pixels(pixels) for pixels in _chunks(sample))
+        parts = (cls.of_pixels(pixels) for pixels in _chunks(sample))
         return cls.together([cls(0, np.zeros(channels), np.zeros(channels)), *parts])
 
     @classmethod
-    def _of_pixels(cls, pixels: Array) -> "Moments":
+    def of_pixels(cls, pixels: Array) -> "Moments":
         """Compute the moments of pixels `(N, C)` as stored; there is one at least."""
         values = pixels.astype(np.float64) / TOPS.get(pixels.dtype.name, 1.0)
         means = values.mean(axis=0)
@@ -82,10 +81,15 @@ class Moments:
         return found
 
     @property
+    def deviations(self) -> Array:
+        """Return the standard deviation of each channel as computed, `(C,)`."""
+        return np.sqrt(self.squares / max(self.count, 1))
+
+    @property
     def std(self) -> list[float]:
         """Return the standard deviation of each channel; 0 where only rounding differs."""
-        deviations = np.sqrt(self.squares / max(self.count, 1))
-        found: list[float] = np.where(deviations <= ROUNDING * np.abs(self.means), 0.0, deviations).tolist()
+        is_rounding = self.deviations <= ROUNDING * np.abs(self.means)
+        found: list[float] = np.where(is_rounding, 0.0, self.deviations).tolist()
         return found
 
 

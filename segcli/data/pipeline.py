@@ -8,6 +8,7 @@ import numpy as np
 
 from segcli.core.randomness import generator, seed_of
 from segcli.core.types import Array
+from segcli.data.moments import Moments
 from segcli.data.samples import Case, Geometry, Sample, as_unit, pad_end, padded_size, resize
 from segcli.data.settings import DatasetSpec, DataSettings
 
@@ -178,19 +179,10 @@ def _range_of(parts: Iterable[Array]) -> Scale:
 
 def _moments_of(parts: Iterable[Array]) -> Scale:
     """Compute mean and standard deviation of each channel; exact for images of any size."""
-    count, mean, squares = 0, np.zeros(1), np.zeros(1)
-    for part in parts:
-        flat = part.reshape(-1, part.shape[-1])
-        for start in range(0, len(flat), CHUNK):
-            chunk = flat[start : start + CHUNK].astype(np.float64)
-            # combined by the formula of Chan, Golub and LeVeque: sums of squares would lose digits
-            here, more = chunk.mean(axis=0), len(chunk)
-            apart, total = here - mean, count + more
-            mean = mean + apart * (more / total)
-            squares = squares + ((chunk - here) ** 2).sum(axis=0) + apart**2 * (count * more / total)
-            count = total
-    deviation = np.sqrt(squares / max(count, 1))
-    return mean.astype(np.float32), np.maximum(deviation, 1e-6).astype(np.float32)
+    flat = (part.reshape(-1, part.shape[-1]) for part in parts)
+    chunks = (pixels[start : start + CHUNK] for pixels in flat for start in range(0, len(pixels), CHUNK))
+    moments = Moments.together(map(Moments.of_pixels, chunks))
+    return moments.means.astype(np.float32), np.maximum(moments.deviations, 1e-6).astype(np.float32)
 
 
 def _crop(

@@ -11,7 +11,21 @@ import numpy as np
 from segcli.core.arrays import A
 from segcli.core.types import Array, Mask
 
-__all__ = ["Case", "Geometry", "Sample", "as_unit", "example_of", "interpolated", "pad_end", "padded_size", "resize"]
+__all__ = [
+    "TOPS",
+    "Case",
+    "Geometry",
+    "Sample",
+    "as_unit",
+    "example_of",
+    "interpolated",
+    "pad_end",
+    "padded_size",
+    "resize",
+]
+
+TOPS = {"uint8": 255.0, "uint16": 65535.0}
+"""Value that becomes 1, for each type of pixels that is scaled to 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +140,7 @@ def _along(values: Array, axis: int, size: int) -> Array:
 
 def as_unit(image: Array) -> Array:
     """Convert stored pixels to float32; scale uint8 and uint16 to 0 to 1."""
-    scale = {"uint8": 255.0, "uint16": 65535.0}.get(image.dtype.name, 1.0)
-    unit: Array = image.astype(np.float32) / np.float32(scale)
+    unit: Array = image.astype(np.float32) / np.float32(TOPS.get(image.dtype.name, 1.0))
     return unit
 
 

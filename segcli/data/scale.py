@@ -3,12 +3,11 @@
 import numpy as np
 
 from segcli.core.types import Array
-from segcli.data.samples import as_unit
+from segcli.data.samples import TOPS, as_unit
 from segcli.data.settings import DatasetSpec
 
 __all__ = ["other_scale"]
 
-TOPS = {"uint8": 255, "uint16": 65535}
 FAR, NARROW = 20.0, 0.01
 """Normalised images of other types have a mean within the first and a deviation above the second."""
 
@@ -49,7 +48,7 @@ def other_scale(spec: DatasetSpec, image: Array, *, is_unit: bool = False) -> tu
     return message, "`segcli data stats` prints `mean` and `std` of the data set"
 
 
-def _way_out(mean: list[float], std: list[float], top: int) -> str:
+def _way_out(mean: list[float], std: list[float], top: float) -> str:
     largest = max(*mean, *std)
     divisor = 255 if largest <= 255 else 65535
     one_scale = max(mean) > 1 and (max(std) > 1 or set(std) == {1})  # a deviation of 1 only subtracts the mean

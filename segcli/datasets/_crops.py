@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -20,12 +21,13 @@ STEP = 4
 """A proposed length is a multiple of this, unless the volumes are shorter."""
 
 
-def windows(size: tuple[int, ...], margin: tuple[int, ...], crop: tuple[int, ...]) -> list[Window]:
+@lru_cache(maxsize=64)  # each crop of a volume looks for its own among all of them
+def windows(size: tuple[int, ...], margin: tuple[int, ...], crop: tuple[int, ...]) -> tuple[Window, ...]:
     """Cut a volume into crops: as many as fit side by side inside the margin, centred, but at least one.
 
     Example:
         >>> windows((10,), (1,), (4,)), windows((3,), (0,), (4,))
-        ([(slice(1, 5, None),), (slice(5, 9, None),)], [(slice(0, 3, None),)])
+        (((slice(1, 5, None),), (slice(5, 9, None),)), ((slice(0, 3, None),),))
     """
     axes = []
     for length, cut_off, want in zip(size, margin, crop, strict=True):
@@ -37,7 +39,7 @@ def windows(size: tuple[int, ...], margin: tuple[int, ...], crop: tuple[int, ...
         count = room // want
         start = first + (room - count * want) // 2
         axes.append([slice(start + want * i, start + want * (i + 1)) for i in range(count)])
-    return list(product(*axes))
+    return tuple(product(*axes))
 
 
 def padded(voxels: Array, size: tuple[int, ...], value: int | None = None) -> Array:

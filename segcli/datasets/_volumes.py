@@ -279,7 +279,7 @@ def decathlon_names(root: Path) -> dict[int, str]:
     """
     labels = _facts(root / "dataset.json").get("labels")
     try:
-        return {int(number): printable(str(name), 200) for number, name in labels.items()}  # type: ignore[union-attr]
+        return {int(number): printable(str(name), 200) for number, name in labels.items()}  # type: ignore[union-attr]  # told below
     except (ValueError, TypeError, AttributeError):
         return {}
 

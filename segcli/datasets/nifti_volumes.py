@@ -198,7 +198,7 @@ class NIfTIVolumes(Volumes):
         """Return the spacing of the data-set file, or else of the header."""
         return self.stated_spacing or self._header(case.image).spacing
 
-    @cache  # noqa: B019
+    @cache  # noqa: B019 - a layout lives as long as its run
     def _header(self, path: Path) -> Header:
         return read_header(path, 3)
 

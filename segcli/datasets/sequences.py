@@ -177,7 +177,7 @@ class Sequences(Pictures):
         """Tell whether the data set has this split: named, drawn, or in the split file."""
         return self.config.split.gives(split, self.division)
 
-    @cache  # noqa: B019
+    @cache  # noqa: B019 - a layout lives as long as its run
     def found(self, split: str) -> tuple[list[Case], list[Finding]]:
         """Find the frames of a split, and the missing files of its sequences."""
         cases = self._frames(split)

@@ -268,7 +268,7 @@ class TIFFVolumes(Layout):
         """Return the size of every crop."""
         return self.crop
 
-    def _windows(self, size: tuple[int, ...]) -> list[Window]:
+    def _windows(self, size: tuple[int, ...]) -> tuple[Window, ...]:
         return windows(size, self.margin, self.crop)
 
     def before_cropping(self, case: Case) -> Cut:

@@ -17,6 +17,7 @@ from segcli.core.errors import DataError
 from segcli.core.names import printable
 from segcli.core.types import Array
 from segcli.files._hdf5_heap import refuse_endless_heap
+from segcli.files._promises import DEFLATE
 
 __all__ = ["dataset_in", "never_written", "numbers_in", "strings_in", "unwritten"]
 
@@ -40,8 +41,6 @@ PLUGINS = {
     32028: "sperr",
 }
 """Filters by their registered number; the package `hdf5plugin` brings them."""
-PACKED = 1100
-"""At most this many bytes are packed into one by gzip."""
 
 
 def dataset_in(file: h5py.File, path: Path, key: str) -> Any:
@@ -67,7 +66,7 @@ def dataset_in(file: h5py.File, path: Path, key: str) -> Any:
 def _refuse_more_than_file(dataset: h5py.Dataset, path: Path, key: str) -> None:
     """Refuse more cases than the bytes of the file can hold."""
     count, stored = int(dataset.shape[0]) if dataset.shape else 0, path.stat().st_size
-    if count > stored * PACKED:
+    if count > stored * DEFLATE:
         raise DataError(
             f"`{path}` states {count:,} cases in `{key}`, but its {stored:,} bytes cannot hold them",
             hint="write the file again",

@@ -8,10 +8,10 @@ from PIL import Image
 
 from segcli.core.errors import DataError
 
-__all__ = ["refuse_more_than_slice", "refuse_more_than_stored", "refuse_more_than_tiles"]
+__all__ = ["DEFLATE", "refuse_more_than_slice", "refuse_more_than_stored", "refuse_more_than_tiles"]
 
 DEFLATE = 1100.0
-"""At most this many bytes are packed into one by deflate, which ZIP, PNG and TIFF use."""
+"""At most this many bytes are packed into one by deflate, which ZIP, PNG, TIFF and HDF5 use."""
 LZW = 3000.0
 """At most this many bytes are packed into one by LZW."""
 MOST_PIXELS = {"PNG": 8 * DEFLATE, "GIF": LZW, "JPEG": 8192.0}

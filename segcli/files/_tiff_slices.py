@@ -95,7 +95,7 @@ def _has_colours(series: tifffile.TiffPageSeries) -> bool:
 
 def own_place(path: Path, file: tifffile.TiffFile) -> OwnPlanes | None:
     """Read which planes of a recording in several files are in this file; None for a recording in one file."""
-    description = file.pages[0].description  # type: ignore[union-attr]
+    description = file.pages[0].description  # type: ignore[union-attr]  # the first page is always read whole
     return own_planes(description, path.name) if "<UUID" in description and "FileName=" in description else None
 
 

@@ -27,6 +27,7 @@ from segcli.files import Add, FileFormat, Picture, Window, ending_of
 from segcli.files._gathered import Gathered
 from segcli.files._grid import UNITS_MM, Grid, is_usable, nibabel_module, unplaced
 from segcli.files._mapped import Mapped, map_file
+from segcli.files._promises import DEFLATE
 
 __all__ = ["NIfTI"]
 
@@ -39,8 +40,6 @@ GZIP = b"\x1f\x8b"
 """Start of a compressed file."""
 EXTRA = 4
 """Blocks after the voxels that are unpacked to reach the checksum."""
-PACKED = 1100
-"""At most this many bytes are packed into one by gzip."""
 UNIT_NAMES = {1: "meter", 2: "mm", 3: "micron"}
 """Units by their number in `xyzt_units`; any other number means millimetres."""
 
@@ -208,7 +207,7 @@ def _check_length(image: Any, path: Path) -> None:
     """Compare what the header states with the size of the file, before memory is taken for it."""
     stated = int(np.prod(image.shape, dtype=np.float64)) * image.get_data_dtype().itemsize
     have = path.stat().st_size
-    room = have - image.dataobj.offset if ending_of(path) == ".nii" else have * PACKED
+    room = have - image.dataobj.offset if ending_of(path) == ".nii" else have * DEFLATE
     if stated > room:
         sizes = "x".join(map(str, image.shape))
         raise DataError(
@@ -314,7 +313,7 @@ def _compressing(path: Path, *, packs: bool) -> Iterator[IO[bytes]]:
             path.open("wb") as plain,
             gzip.GzipFile("", "wb", 1, plain, 0) as stream,
         ):
-            yield stream  # type: ignore[misc]
+            yield stream  # type: ignore[misc]  # GzipFile is a stream, but no IO for the types
         return
     with path.open("wb") as stream:
         yield stream

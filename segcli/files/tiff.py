@@ -361,7 +361,7 @@ def _spacing(tiff: tifffile.TiffFile) -> tuple[float, ...] | None:
     shaped = tiff.shaped_metadata or ({},)
     stated = tiff.imagej_metadata or shaped[0]
     scale = UNITS.get(str(stated.get("unit", "")))
-    tags = tiff.pages[0].tags  # type: ignore[union-attr]
+    tags = tiff.pages[0].tags  # type: ignore[union-attr]  # the first page is always read whole
     if scale is None or "spacing" not in stated or "XResolution" not in tags or "YResolution" not in tags:
         return None
     across = [tags[name].value[1] / tags[name].value[0] for name in ("YResolution", "XResolution")]

@@ -16,8 +16,8 @@ def test_images_are_converted_in_parts_and_the_numbers_are_those_of_numpy(kind, 
     valid = [rng.random(image.shape[:2]) < 0.6 for image in images]
     valid[1][:30] = False  # whole parts without a pixel that counts
     seen = []
-    real = Moments._of_pixels
-    monkeypatch.setattr(Moments, "_of_pixels", lambda pixels: seen.append(len(pixels)) or real(pixels))
+    real = Moments.of_pixels
+    monkeypatch.setattr(Moments, "of_pixels", lambda pixels: seen.append(len(pixels)) or real(pixels))
     parts = [
         Moments.of(Sample(image, {"valid": inside.astype(np.uint8)}))
         for image, inside in zip(images, valid, strict=True)

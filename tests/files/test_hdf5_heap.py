@@ -25,20 +25,36 @@ try:
 except DataError as error:
     print(error)
 """
-LAYOUTS = {"contiguous": {}, "chunks": {"chunks": (4,)}, "packed": {"chunks": (4,), "compression": "gzip"}}
+LAYOUTS = {
+    "contiguous": {},
+    "compact": {},
+    "chunks": {"chunks": (4,)},
+    "packed": {"chunks": (4,), "compression": "gzip"},
+    "shuffled": {"chunks": (4,), "compression": "gzip", "shuffle": True},
+    "lzf": {"chunks": (4,), "compression": "lzf"},
+    "user block": {"userblock_size": 512},
+}
 
 
-def write(path, **layout):
+def write(path, layout="contiguous"):
     """Six texts of any length; returns the bytes of the file and the place of the first collection."""
-    with h5py.File(path, "w") as file:
-        file.create_dataset("scenarios", data=["both", "one", "none"] * 2, dtype=h5py.string_dtype(), **layout)
+    options = dict(LAYOUTS[layout])
+    with h5py.File(path, "w", userblock_size=options.pop("userblock_size", 0)) as file:
+        if layout == "compact":  # h5py writes them so through its lower half only
+            how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            how.set_layout(h5py.h5d.COMPACT)
+            kind = h5py.h5t.py_create(h5py.string_dtype(), logical=True)
+            texts = h5py.Dataset(h5py.h5d.create(file.id, b"scenarios", kind, h5py.h5s.create_simple((6,)), how))
+        else:
+            texts = file.create_dataset("scenarios", (6,), h5py.string_dtype(), **options)
+        texts[:] = ["both", "one", "none"] * 2
     content = bytearray(path.read_bytes())
     return content, content.index(b"GCOL")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_whole_texts_are_read(tmp_path, layout):
-    write(tmp_path / "a.h5", **LAYOUTS[layout])
+    write(tmp_path / "a.h5", layout)
     with h5py.File(tmp_path / "a.h5") as file:
         assert strings_in(file, tmp_path / "a.h5", "scenarios", 6) == ["both", "one", "none"] * 2
 
@@ -46,7 +62,7 @@ def test_whole_texts_are_read(tmp_path, layout):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_collection_of_texts_that_leads_nowhere_is_refused_at_once(tmp_path, layout):
     path = tmp_path / "a.h5"
-    content, place = write(path, **LAYOUTS[layout])
+    content, place = write(path, layout)
     at = place + 16
     while int.from_bytes(content[at : at + 2], "little"):  # to the free object at the end, whose index is 0
         at += 16 + -(-int.from_bytes(content[at + 8 : at + 16], "little") // 8) * 8
