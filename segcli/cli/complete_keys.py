@@ -192,8 +192,10 @@ def _monitors(chosen: Chosen) -> list[str]:
 
 def _section(registry: Registry, name: str) -> Section | None:
     """Find the keys of a component; None for an unknown one, or one in a file of the user's."""
-    try:
-        return component(registry, registry.canonical(name)) if name and ".py:" not in name else None
+    if not name or ".py:" in name:
+        return None
+    try:  # to list installed packages takes longer than to read a folder
+        return component(registry, name if name in registry.names() else registry.canonical(name))
     except (ConfigError, OSError):
         return None
 

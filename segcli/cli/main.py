@@ -20,9 +20,7 @@ OUT_OF_MEMORY = "stop other programs, or set a smaller `data.batch_size`, `data.
 def run(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code; a bug of segcli keeps its traceback."""
     if "_SEGCLI_COMPLETE" in os.environ:
-        from typer.completion import completion_init  # type: ignore[attr-defined]
-
-        completion_init()
+        _answer_at_once()
     show_all_letters(sys.stdout)
     show_all_letters(sys.stderr)
     try:
@@ -51,3 +49,13 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
     return 0
+
+
+def _answer_at_once() -> None:
+    """Prepare the answer to a TAB; meanings of words are plain text, for which Typer would import Rich."""
+    from typer import _completion_classes
+    from typer.completion import completion_init  # type: ignore[attr-defined]
+
+    completion_init()
+    if hasattr(_completion_classes, "_sanitize_help_text"):
+        _completion_classes._sanitize_help_text = str

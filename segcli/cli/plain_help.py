@@ -1,17 +1,37 @@
-"""Help texts in the words of users: `CONFIG` and `N` instead of `path` and `int range`."""
+"""Commands of Typer that show help in the words of users, and complete a word at once.
+
+Help has `CONFIG` and `N` instead of `path` and `int range`. For TAB the words are not converted to their types: Typer
+would import pydantic for that, which takes longer than all the rest.
+"""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 __all__ = ["App"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class _Command(TyperCommand):
+class _Quick:
+    """Takes the words of an unfinished command as they are typed."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        command: Any = self
+        if ctx.resilient_parsing:
+            for entry in command.get_params(ctx):
+                entry.process_value = _as_typed
+        return list(super().parse_args(ctx, args))  # type: ignore[misc]
+
+
+def _as_typed(ctx: Any, value: Any) -> Any:
+    """Return a value as it was typed."""
+    return value
+
+
+class _Command(_Quick, TyperCommand):
     """Shows each argument as users type it, once in the usage and once with its meaning."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
@@ -32,8 +52,15 @@ class _Command(TyperCommand):
                     formatter.write_dl(listed)
 
 
+class _Group(_Quick, TyperGroup):
+    """A group of commands."""
+
+
 class App(typer.Typer):
     """A group of commands with such help texts."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(cls=_Group, **settings)
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Command], Command]:
         """Register a command."""

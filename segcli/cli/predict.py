@@ -166,7 +166,7 @@ def predict(
     with console.listener(quiet=quiet or as_json) as listener:
         networks = _networks(model or [], located, model_file or [], overrides, listener)
         done = command(inputs, networks, overrides, options, listener=listener)
-    console.result(done.as_dict(), tables.predicted(done), as_json=as_json, quiet=quiet)
+    console.result(done.as_dict(), tables.predicted(done, video), as_json=as_json, quiet=quiet)
     if done.failed:
         raise typer.Exit(3)
     _tell_next(done, inputs, located, model_file or [], quiet=quiet or as_json)

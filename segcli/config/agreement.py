@@ -279,17 +279,17 @@ IDLE = (
     _Idle(
         "training.early_stopping.patience",
         lambda run: run.training.early_stopping.enabled and run.training.early_stopping.patience >= _validations(run),
-        "the training has no more validations than that",
+        "the training has too few validations to reach it",
     ),
     _Idle(
         "training.scheduler.patience",
         lambda run: _scheduler_key(run, "patience") >= _validations(run),
-        "the training has no more validations than that",
+        "the training has too few validations to reach it",
     ),
     _Idle(
         "training.scheduler.step_size",
         lambda run: _scheduler_key(run, "step_size") >= run.training.epochs,
-        "the training has no more epochs than that",
+        "the training has too few epochs to reach it",
     ),
     *(
         _Idle(f"model.{key}", lambda run: run.model.weights is None, "`model.weights` is not set")

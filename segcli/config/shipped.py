@@ -1,7 +1,6 @@
 """Experiments and data-set files that come with segcli, found by name from any folder."""
 
 import re
-from importlib.resources import files
 from pathlib import Path
 
 from segcli.core.errors import ConfigError, nearest
@@ -17,7 +16,7 @@ NAME = re.compile(r"[\w-]+(/[\w-]+)?")
 
 def folder() -> Path:
     """Find the folder of the shipped configs: in the installed package, or beside it in the source code."""
-    package = Path(str(files("segcli")))
+    package = Path(__file__).parents[1]
     installed = package / "configs"
     return installed if installed.is_dir() else package.parent / "configs"
 

@@ -7,9 +7,12 @@ the class must fit. Only metadata of packages are read here; a package is import
 
 import sys
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from segcli.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["GROUP", "entry_of", "offered", "same_name", "source_of"]
 
@@ -26,7 +29,7 @@ def same_name(name: str) -> str:
     return "".join(letter for letter in name.lower().replace("+", "plus") if letter.isalnum())
 
 
-def entry_of(kind: str, name: str) -> EntryPoint | None:
+def entry_of(kind: str, name: str) -> "EntryPoint | None":
     """Find the entry point of a component without importing it; None if no installed package offers it.
 
     Raises:
@@ -42,13 +45,15 @@ def entry_of(kind: str, name: str) -> EntryPoint | None:
     return found[0] if found else None
 
 
-def offered(kind: str) -> dict[str, list[EntryPoint]]:
+def offered(kind: str) -> "dict[str, list[EntryPoint]]":
     """Map the normalised names that installed packages offer for a kind to their entry points."""
     return _offered(kind, tuple(sys.path))
 
 
 @cache
-def _offered(kind: str, path: tuple[str, ...]) -> dict[str, list[EntryPoint]]:
+def _offered(kind: str, path: tuple[str, ...]) -> "dict[str, list[EntryPoint]]":
+    from importlib.metadata import entry_points  # noqa: PLC0415 - a TAB does not wait for it
+
     found: dict[str, list[EntryPoint]] = {}
     for entry in entry_points(group=GROUP):
         stated, _, name = entry.name.rpartition(".")
@@ -57,6 +62,6 @@ def _offered(kind: str, path: tuple[str, ...]) -> dict[str, list[EntryPoint]]:
     return found
 
 
-def source_of(entry: EntryPoint) -> str:
+def source_of(entry: "EntryPoint") -> str:
     """Name the package of an entry point and its version."""
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else entry.module

@@ -4,7 +4,6 @@ Most abilities are looked for, not derived from the name of the system, so that 
 """
 
 import _thread
-import ctypes
 import io
 import os
 import signal
@@ -106,6 +105,8 @@ def die_with_parent(parent: int | None, code: int) -> None:
     By itself, a worker notices it after 5 s, and then may wait for ever until its last batch is taken from the pipe.
     """
     if LINUX and not WINDOWS:
+        import ctypes  # noqa: PLC0415 - a TAB does not wait for it
+
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, KILL)
         if parent is not None and os.getppid() != parent:  # it was killed before
             os._exit(code)

@@ -4,7 +4,6 @@
 PyTorch, and a component may import its optional package at the top.
 """
 
-import hashlib
 from collections.abc import Iterator
 from functools import cached_property
 from importlib import import_module
@@ -147,6 +146,8 @@ class Registry:
         if own is None:
             return None
         try:
+            import hashlib  # a TAB does not wait for it
+
             return hashlib.sha256(own[0].read_bytes()).hexdigest()
         except OSError as error:
             raise ConfigError(f"`{own[0]}` cannot be read ({error.strerror or error})") from error

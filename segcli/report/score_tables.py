@@ -50,7 +50,7 @@ def evaluated(result: Evaluated) -> Iterator[Any]:
             with_unit(entry.name, result.units),
             f"[bold]{number(entry.value)}[/]",
             interval(entry),
-            entry.scope,
+            entry.scope.replace("mean over images", "per image"),
             number(entry.pooled),
             images_behind(entry),
         ]
@@ -89,7 +89,7 @@ def _wrong(result: Evaluated) -> str:
 
 def _wholes(result: Evaluated, word: str) -> Iterator[Any]:
     """Show averages over samples, where the images are crops of samples."""
-    title = f"{escape(result.run)}: {plural(result.num_images, word)} of split {result.split}, the mean over its crops"
+    title = f"{escape(result.run)}: {plural(result.num_images, word)} of split {result.split} (mean of the crops)"
     rows = [[entry.name, f"[bold]{number(entry.value)}[/]", interval(entry)] for entry in result.scores]
     yield FittedTable(title, ["metric", "value", INTERVAL], rows)
     yield _classes(result)

@@ -1,6 +1,7 @@
 """Results of `segcli train`, `predict` and `export` as tables for a terminal."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
@@ -61,12 +62,15 @@ def cross_validated(result: CrossValidated) -> Iterator[Any]:
     yield f"wrote {escape(str(result.folder / 'cross_validation.yaml'))}"
 
 
-def predicted(result: Predicted) -> Iterator[Any]:
-    """Print the number of masks, their folder, and the failures."""
+def predicted(result: Predicted, video: Path | None = None) -> Iterator[Any]:
+    """Print the number of masks, their folder, the other files, and the failures."""
     for path in result.tables:
         yield f"wrote {plural(len(result.written), 'prediction')} to {escape(str(path))}"
     if not result.tables:
         yield f"wrote {plural(len(result.written), 'mask')} to {escape(str(result.folder))}"
+        yield from _beside(result)
+    if video is not None and video.exists():
+        yield f"wrote {escape(str(video))}"
     if result.skipped:
         yield f"skipped {plural(len(result.skipped), 'image')} that already had a mask"
     if result.presence:
@@ -75,6 +79,18 @@ def predicted(result: Predicted) -> Iterator[Any]:
         yield f"[bold red]{plural(len(result.failed), 'image')} failed:[/]"
         for entry in result.failed:
             yield f"  {escape(entry['message'])}"
+
+
+def _beside(result: Predicted) -> Iterator[str]:
+    """Name the other files of each image or volume."""
+    names = {
+        f"NAME_{kind}{Path(file).suffix}"
+        for entry in result.written
+        for kind, file in entry.items()
+        if kind in ("overlay", "probability", "uncertainty", "index", "color")
+    }
+    if names:
+        yield f"beside the masks: {', '.join(sorted(names))}"
 
 
 def _found_structures(result: Predicted) -> Iterator[Any]:
@@ -116,8 +132,9 @@ def exported(result: Exported) -> Iterator[Any]:
     """Show the differences on each input, and the files."""
     table = Table(title=f"{escape(result.run)} as {result.format}, {result.precision}", title_justify="left")
     for heading in ("input", "shape", "raw outputs differ by", "of up to", "probabilities differ by"):
-        table.add_column(heading, justify="left" if heading in ("input", "shape") else "right", overflow="fold")
-    inputs, below = numbered([entry.input for entry in result.differences])
+        is_name = heading in ("input", "shape")
+        table.add_column(heading, justify="left" if is_name else "right", no_wrap=is_name, overflow="fold")
+    inputs, below = numbered([entry.input for entry in result.differences], CASE)
     for name, entry in zip(inputs, result.differences, strict=True):
         shape = "x".join(map(str, entry.shape))
         figures = (entry.logits, entry.largest_logit, entry.probabilities)

@@ -111,7 +111,8 @@ def _totals(result: Forecast) -> Table:
     )
     table = Table(title=title, title_justify="left")
     table.add_column("memory")
-    for heading in ("at most", "at the peak of training"):
+    of_training = [stage for stage in result.stages if stage.phase != "prediction"] or result.stages
+    for heading in ("at most", f"at the peak ({max(of_training, key=lambda stage: stage.peak).phase})"):
         table.add_column(heading, justify="right")
     for kind, words in KINDS.items():
         if kind in result.kinds or kind in result.at_peak:

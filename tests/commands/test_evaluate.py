@@ -79,7 +79,7 @@ def test_a_threshold_changes_the_masks_and_is_recorded(evaluated, run_cli):
 
 def test_the_tables_show_averages_and_the_worst_images(evaluated, run_cli):
     result = run_cli("eval", "tiny")
-    for text in ("95 % interval", "mean over images", "all pixels", "Worst 2 by dice", "test_metrics.yaml"):
+    for text in ("95 % interval", "per image", "all pixels", "Worst 2 by dice", "test_metrics.yaml"):
         assert text in result.out
     assert "…" not in result.out  # every heading and number can be read
 

@@ -66,10 +66,11 @@ def test_probabilities_agree_with_the_mask_at_any_threshold(run_cli, workplace):
 
 @pytest.mark.usefixtures("trained")
 def test_a_bare_folder_is_predicted_by_the_newest_run_which_is_named(run_cli):
-    result = run_cli("predict", "data/test/image")
+    result = run_cli("predict", "data/test/image", "--overlay")
     assert result.code == 0
     assert "run: tiny (the newest)" in result.err
     assert "wrote 2 masks to outputs/predictions/tiny" in result.out
+    assert "beside the masks: NAME_overlay.png" in result.out
 
 
 @pytest.mark.usefixtures("trained")

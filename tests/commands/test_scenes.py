@@ -196,6 +196,7 @@ def test_a_prediction_has_the_coding_of_the_masks_with_the_indices_beside_it(tra
 
 def test_a_folder_of_frames_becomes_a_video(trained, run_cli, workplace):
     result = run_cli("predict", "data/Images/Video_000", "--out", "found", "--video", "drive.mp4", "--fps", 5)
+    assert "wrote drive.mp4" in result.out
     assert result.code == 0, result.err
     video = cv2.VideoCapture("drive.mp4")
     assert (video.get(cv2.CAP_PROP_FRAME_COUNT), video.get(cv2.CAP_PROP_FPS)) == (6, 5)
