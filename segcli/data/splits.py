@@ -68,7 +68,7 @@ class Division:
                 yield (
                     f"`split.{split}: {asked:g}` asks for {asked:.0%} of the images, but {got:.0%} are in `{split}` "
                     f"({counts[split]} of {total}): {len(groups)} groups are not divided",
-                    "ignore this if it is intended; more and smaller groups, or lists of names, come nearer",
+                    "ignore this if it is intended; smaller groups or lists of names give closer shares",
                 )
 
     def known(self) -> dict[str, str]:

@@ -94,9 +94,11 @@ def much_padding(cuts: Sequence[Cut], crop: tuple[int, ...], margin: tuple[int, 
     better = better_crop(cuts, crop, margin)
     if better is None:
         return
-    middle = "x".join(str(int(length)) for length in np.median([whole for whole, _ in cuts], axis=0))
+    inside = np.median([whole for whole, _ in cuts], axis=0) - 2 * np.array(margin)
+    middle = "x".join(str(max(int(length), 1)) for length in inside)
+    within = " inside the margin" if any(margin) else ""
     message = (
         f"{_padding_share(cuts, crop):.0%} of the voxels of the crops are padding: `crop_size: {list(crop)}` is larger "
-        f"than most samples, whose median size is {middle}"
+        f"than most samples, whose median size{within} is {middle}"
     )
     yield Finding("much_padding", "warning", None, message, f"set `crop_size: {list(better)}`")

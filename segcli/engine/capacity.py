@@ -12,7 +12,7 @@ from segcli.tasks import Task
 __all__ = ["MOST", "count_samples", "many_parameters"]
 
 MOST = 1000
-"""Parameters for each training sample, above which a network learns samples by heart."""
+"""Parameters for each training sample, above which a network overfits easily."""
 
 
 def count_samples(cases: Sequence[Case]) -> int:
@@ -41,7 +41,7 @@ def many_parameters(run: Run, network: Network, task: Task, cases: Sequence[Case
         f"model `{run.model.type}` has {learning:,} parameters that learn from {samples:,} training samples: "
         f"{learning / samples:,.0f} for each"
     )
-    hint = f"a smaller network learns fewer samples by heart: {_way_out(run, network, learning, MOST * samples)}"
+    hint = f"a smaller network overfits less: {_way_out(run, network, learning, MOST * samples)}"
     return [Finding("many_parameters", "info", None, message, hint)]
 
 
