@@ -121,7 +121,7 @@ def _opened(
 
         if len(exports) < len(sources) or checkpoint is not None or model_files:
             raise ConfigError(
-                f"`{exports[0]}` is the network: `checkpoint`, `model_files` and runs do not go with it",
+                f"`{exports[0]}` is the network: `checkpoint`, `model_files` and runs cannot be combined with it",
                 hint="give exported files alone, or runs alone",
             )
         return [of_exported(file, overrides) for file in exports]

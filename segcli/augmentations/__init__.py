@@ -76,7 +76,7 @@ def _applied(transform: Transform, sample: Sample, seed: tuple[int, int]) -> Sam
             what = f"{new.dtype} {new.shape}" if isinstance(new, np.ndarray) else type(new).__name__
             raise ConfigError(
                 f"augmentation `{transform.name}` gives `{name}` as {what}, and got {old.dtype} {old.shape}",
-                hint="return `image, maps` with the sizes and types that came",
+                hint="return `image, maps` with the original sizes and types",
             )
     return Sample(
         image=np.ascontiguousarray(image), maps={name: np.ascontiguousarray(maps[name]) for name in sample.maps}

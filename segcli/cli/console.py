@@ -72,7 +72,7 @@ def result(values: dict[str, Any], tables: Iterable[Any], *, as_json: bool, quie
 
 
 def text(content: str) -> None:
-    """Print the content of a file as it is, to be stored."""
+    """Print the content of a file without formatting, for a redirection."""
     starting.end()
     sys.stdout.write(content)
 

@@ -7,7 +7,7 @@ __all__ = ["filled"]
 
 
 def filled(text: str, name: str, lines: Iterable[str]) -> str:
-    r"""Give a page new lines between the marks of a part; a page without the part stays as it is.
+    r"""Give a page new lines between the marks of a part; a page without the part does not change.
 
     Example:
         >>> filled("<!-- generated: keys -->\nold\n<!-- end -->", "keys", ["new"])

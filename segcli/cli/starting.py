@@ -52,7 +52,7 @@ _shown: list[_Spinner] = []
 
 
 def end() -> float | None:
-    """Remove the line from the terminal; whoever prints calls this first.
+    """Remove the line from the terminal; call this before printing.
 
     Returns:
         When the line began, as `time.monotonic`; None without a line.

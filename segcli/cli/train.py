@@ -137,7 +137,7 @@ def _resume_folds(folder: Path, overrides: list[str], model_files: list[Path], *
 
     if overrides:
         raise ConfigError(
-            f"`{overrides[0]}`: a cross-validation goes on as it was begun",
+            f"`{overrides[0]}`: a cross-validation continues with its first settings",
             hint=f"leave it out, or resume a single fold: `segcli resume {folder}/fold_1 {overrides[0]}`",
         )
 

@@ -88,7 +88,7 @@ def _registry_with(room: str, name: str) -> Registry:
 
 
 def keys(section: str | None) -> list[dict[str, Any]]:
-    """List the keys of a run, or those of a section of it such as `training` or `data.augmentation`.
+    """List the keys of a run, or of one section such as `training` or `data.augmentation`.
 
     Raises:
         ConfigError: There is no such key.

@@ -78,7 +78,7 @@ def resume_folds(folder: Path, *, model_files: Sequence[Path], listener: Listene
 
 
 def _clear(folder: Path) -> None:
-    """Remove the files of an earlier cross-validation: a fold of it must not count as finished."""
+    """Remove the files of an earlier cross-validation, so that none of its folds counts as finished."""
     for fold in folder.glob("fold_*"):
         with RunFolder(fold).locked():
             RunFolder(fold).clear()
@@ -171,5 +171,5 @@ def _refuse_another(folder: Path, begun: dict[str, Any]) -> None:
     if other:
         raise ConfigError(
             f"`{folder}` holds a cross-validation that was begun with another `{'`, `'.join(other)}`",
-            hint=f"go on with `segcli resume {folder}`, replace it with `--overwrite`, or give another `name`",
+            hint=f"continue with `segcli resume {folder}`, replace it with `--overwrite`, or give another `name`",
         )

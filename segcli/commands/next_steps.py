@@ -143,7 +143,7 @@ def _free(folder: Path) -> Path:
 
 
 def _free_name(run: Run) -> list[str]:
-    """Name a run anew where its folder holds a run."""
+    """Choose another name for a run if its folder holds a run."""
     if not RunFolder(run.folder).has_run():
         return []
     folder = _free(run.folder)

@@ -69,7 +69,7 @@ def watcher(out: Path | None, *, every_s: float | None, for_s: float | None, lis
     if not listed:
         raise ConfigError(f"`{given[0]}` is an option of `--processes`", hint="add `--processes`, or leave it out")
     if out is None:
-        raise ConfigError(f"`{given[0]}` takes samples, and no file is named for them", hint="add `--out gpu.csv`")
+        raise ConfigError(f"`{given[0]}` takes samples, which need a file", hint="add `--out gpu.csv`")
     return Watcher(processes, out, every_s=every_s or 1.0, for_s=for_s)
 
 

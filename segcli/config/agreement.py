@@ -66,7 +66,7 @@ def check_together(run: Run, document: Document) -> None:
     _check_model(chosen)
     check_root(run.dataset, document)
     if not any(part.weight for part in run.training.loss.values()):
-        chosen.wrong(("training", "loss"), "every part weighs 0: nothing would be learnt", "give one of them a weight")
+        chosen.wrong(("training", "loss"), "every part weighs 0: nothing would be trained", "give one of them a weight")
     _check_task(chosen)
     _check_sizes(chosen)
     _check_metrics(chosen)

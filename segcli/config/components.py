@@ -43,14 +43,14 @@ def _blame_other_file(document: Document, chosen: Chosen) -> None:
 
 
 def _way_out(chosen: Chosen, digest: str | None) -> str:
-    """Say how the file is taken as it is."""
+    """Say how to accept the file with its new content."""
     if chosen.registry is AUGMENTATIONS:
         return "or start a new run with `segcli train` and another `name`"
     commands = {MODELS: "`train`, `eval`, `export` and `profile-memory`", DATASETS: "`train` and `eval`"}
     taking = commands.get(chosen.registry, "`train` and `resume`")
     if chosen.in_list:
-        return f"{taking} take it as it is with `{chosen.dotted.rpartition('.')[0]}=[...]`, where it is named anew"
-    return f"{taking} take it as it is with `{chosen.dotted}.sha256={digest}`"
+        return f"{taking} accept the new content with `{chosen.dotted.rpartition('.')[0]}=[...]`, which names it again"
+    return f"{taking} accept the new content with `{chosen.dotted}.sha256={digest}`"
 
 
 def check_components(document: Document) -> None:

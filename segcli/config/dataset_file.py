@@ -91,7 +91,7 @@ def resolve_paths(document: Document) -> None:
 
 
 def _refuse_foreign(document: Document, loc: Loc, given: object, folder: Path | None) -> None:
-    """Note a path of Windows as a problem on another system; stored values may name a folder that is not needed."""
+    """Note a Windows path as a problem on another system, except in stored values that are not needed."""
     foreign = of_windows(given, folder=folder) if isinstance(given, str) else None
     if foreign is not None and document.dataset_folder is not None:
         document.problems.append(document.problem(loc, *foreign))

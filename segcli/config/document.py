@@ -89,11 +89,11 @@ class Document:
         return Problem(self.origin(typed), ".".join(map(str, typed)), message, hint)
 
     def read_as(self, given: str, ours: str) -> None:
-        """Note how a name that is not ours was read."""
+        """Note segcli's name for another name in the file."""
         self.readings.append(f"`{printable(given)}` is read as `{ours}`")
 
     def section_around(self, loc: Loc, text: str) -> dict[str, Any] | None:
-        """Find the section that an override sets a key in; one that is not there yet is made.
+        """Find the section of an override's key; a missing section is created.
 
         Args:
             loc: Place of the key.

@@ -45,7 +45,7 @@ class CodePermit:
     told: set[str] = field(default_factory=set)
 
     def check(self, document: Document, source: str, *, trained: dict[str, Any], overrides: Sequence[Override]) -> None:
-        """Write the files that may run into the document, leave out what is not needed, or refuse; nothing is imported.
+        """Write the permitted files into the document, drop unneeded ones, or refuse; nothing is imported.
 
         Args:
             document: Values with overrides.
@@ -98,8 +98,7 @@ class CodePermit:
         if stored is not None and stated is None and source.endswith(".safetensors"):
             raise CheckpointError(
                 f"`{source}` names a {each.registry.spoken} of your own without the SHA-256 of its file",
-                hint=f"`eval`, `export` and `profile-memory` take `{path}` as it is with "
-                f"`{each.dotted}.sha256={digest}`",
+                hint=f"`eval`, `export` and `profile-memory` accept `{path}` with `{each.dotted}.sha256={digest}`",
             )
         if stated in (None, digest):
             self._tell(f"the {each.registry.spoken} is the code in `{path}`, which runs now")
@@ -159,9 +158,8 @@ def is_typed(each: Chosen, overrides: Sequence[Override]) -> bool:
 
 def _unnamed(source: str, each: Chosen) -> CheckpointError:
     return CheckpointError(
-        f"`{source}` asks for the code in `{_printable(each.name)}`, and what comes in a file does not choose what "
-        "runs",
-        hint=f"look into the {each.registry.spoken}'s file, then name it yourself with `--model-file PATH`",
+        f"`{source}` asks for the code in `{_printable(each.name)}`, but a file cannot choose code to run",
+        hint=f"read the {each.registry.spoken}'s file, then name it yourself with `--model-file PATH`",
     )
 
 
@@ -197,7 +195,7 @@ def _note(folder: Path) -> Path:
     try:
         state = Path(given) if given else Path.home() / ".local" / "state"
     except RuntimeError:
-        raise DataError("there is no home folder to note the run's code in") from None
+        raise DataError("there is no home folder for the record of the run's code") from None
     return state / "segcli" / "networks" / f"{sha256(str(folder.resolve()).encode()).hexdigest()[:32]}.yaml"
 
 

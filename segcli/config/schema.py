@@ -141,7 +141,7 @@ class Training(ConfigModel):
     their running statistics."""
     unfreeze_every: Positive | None = None
     """Number of epochs after which the last frozen block of `freeze` is unfrozen; after as many again, the block before
-    it, and so on. Blocks with a number of epochs of their own have no part in it."""
+    it, and so on. Blocks with their own number of epochs are not affected."""
 
 
 class CheckpointSettings(ConfigModel):
@@ -174,15 +174,15 @@ class Inference(ConfigModel):
     undo_class_weights: Share = 0.0
     """Undo this share of the loss's `class_weights`. The share times the logarithm of a class's weight is subtracted
     from the logit of the class, except where the weight is 0 (Menon et al., "Long-tail learning via logit adjustment",
-    ICLR 2021). Class weights help to learn rare classes, but also cause false positives of them. Any share can be tried
-    without a new training."""
+    ICLR 2021). Class weights help to learn rare classes, but also cause false positives of these classes. Any share
+    can be tried without a new training."""
     postprocess: Postprocess = Postprocess()
     """Steps that clean the predicted masks."""
     fov: Literal["auto", "none"] | None = None
-    """Field of view of a photograph without a mask of it; nothing is predicted outside. `auto`: estimate the field from
-    the dark border of the photograph. `none`: take the whole image. Masks come first: those of `segcli predict --fov`,
-    or those in `fov_folder` for images of the data set. Default: `auto` if the data set has a `fov_folder`, else
-    `none`."""
+    """Field of view of a photograph that has no mask for it; the prediction is empty outside. `auto`: estimate the
+    field from the dark border of the photograph. `none`: take the whole image. Masks have priority: those of `segcli
+    predict --fov`, or those in `fov_folder` for images of the data set. Default: `auto` if the data set has a
+    `fov_folder`, else `none`."""
 
     def changed(self, ndim: int, threshold: float | None, tta: bool | None, tile: int | None) -> "Inference":
         """Change keys for one call; None keeps the value. `tta: false` also sets one scale."""
@@ -196,13 +196,13 @@ class Inference(ConfigModel):
 
 
 class Logging(ConfigModel):
-    """Choose what is recorded besides the metrics history."""
+    """Choose the records besides the metrics history."""
 
     tensorboard: bool = True
     """Write event files for TensorBoard."""
     trackers: list[TrackerSection] = []
     """More trackers by name, `[sacred]`, or with their keys, `[{type: mlflow, uri: ...}]`. A tracker
-    that fails is dropped with a warning, and the training goes on."""
+    that fails is dropped with a warning, and the training continues."""
     log_images: bool = False
     """Write input, truth and prediction of four validation images side by side."""
     image_log_frequency: Positive = 5

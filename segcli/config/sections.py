@@ -89,12 +89,13 @@ class ModelSection(Component):
     weights: FilePath | None = None
     """Weights that a new training starts from: an earlier run (its name or folder; the best checkpoint), its
     checkpoint, or a state dict of PyTorch (`.pt`, `.pth`, `.safetensors`; also under `state_dict`, `model_state_dict`
-    or `model`). What is loaded, left out and missing is told; layers that depend on the classes begin anew."""
+    or `model`). The log lists loaded, skipped and missing weights; layers that depend on the
+    classes start from random weights."""
     weights_sha256: Sha256 | None = None
     """SHA-256 that the file of `weights` must have, as `sha256sum` prints it; a training writes it down."""
     weights_map: Literal["order"] | dict[str, str] | None = None
     """Pairs for tensors of `weights` with other names: `order` pairs by shape and order, `{"enc.*": "down.*"}` by
-    patterns of old and new names. Each pair is told."""
+    patterns of old and new names. The log lists each pair."""
     in_channels: Positive | None = None
     """Channels of an image; follows from the data set, and must agree with it if given."""
     out_channels: Positive | None = None
@@ -126,7 +127,7 @@ class SchedulerSection(Component):
 
     @classmethod
     def long_form(cls, given: Any) -> Any:
-        """Write out a name alone; `null` keeps the rate as it is."""
+        """Write out a name alone; `null` keeps a constant rate."""
         return {"type": "constant"} if given is None else super().long_form(given)
 
 

@@ -222,7 +222,7 @@ def accepted(call: Callable[..., Any], named: Sequence[str]) -> list[str]:
 
 
 def called(found: Any, config: ConfigModel) -> Callable[..., Any]:
-    """Make what is called: a function with the keys of the user, or an object of a class made from them."""
+    """Make the callable: a function with the user's keys, or an object of a class made from them."""
     keys = arguments(config, inspect.signature(found), {})
     if not inspect.isclass(found):
         return partial(found, **keys)

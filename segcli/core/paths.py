@@ -77,7 +77,7 @@ def _argument(word: str) -> str:
 
 
 def exists(path: Path) -> bool:
-    """Tell whether a path that somebody typed leads somewhere; one that is no name of a file leads nowhere."""
+    """Tell whether a typed path exists; a text that cannot be a file name does not."""
     try:
         return path.exists()
     except (OSError, ValueError):  # too long, or below a folder that cannot be read
@@ -85,7 +85,7 @@ def exists(path: Path) -> bool:
 
 
 def is_file(path: Path) -> bool:
-    """Tell whether a path that somebody typed is a file, as `exists`."""
+    """Tell whether a typed path is a file, as `exists`."""
     try:
         return path.is_file()
     except (OSError, ValueError):

@@ -194,7 +194,7 @@ def lock(descriptor: int) -> bool:
 
 
 def discard(descriptor: int, path: Path) -> None:
-    """Close and remove a locked file; removed first where the system allows it, so that nobody locks it in between."""
+    """Close and remove a locked file; where possible removed first, so that no process locks it in between."""
     if WINDOWS:
         os.close(descriptor)
         with suppress(OSError):  # another process has opened it

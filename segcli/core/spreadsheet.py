@@ -31,7 +31,7 @@ def read_cells(path: Path) -> list[list[str]]:
 
 
 def quoted(cell: object) -> object:
-    """Put an apostrophe before a text that a spreadsheet would compute; leave any other cell as it is."""
+    """Put an apostrophe before a text that a spreadsheet would compute; leave other cells unchanged."""
     if not isinstance(cell, str):
         return cell
     text = cell.replace("\r", "\\r")  # a row would end there

@@ -132,7 +132,7 @@ def parse_words(text: str) -> Any:
 
 
 def said(error: yaml.YAMLError) -> str:
-    """Say in one line what is wrong, and in which line of the file if that is known."""
+    """Describe the mistake in one line, with its line in the file if that is known."""
     if isinstance(error, yaml.MarkedYAMLError):
         line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
         return f"{said_with_hint(error)[0]}{line}"
@@ -140,7 +140,7 @@ def said(error: yaml.YAMLError) -> str:
 
 
 def said_with_hint(error: yaml.MarkedYAMLError) -> tuple[str, str | None]:
-    r"""Say what is wrong, and what to write instead where the mistake is a common one.
+    r"""Describe the mistake, with the correction of a common one.
 
     Example:
         >>> try:

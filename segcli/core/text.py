@@ -83,9 +83,9 @@ def read_json(path: Path) -> dict[str, Any]:
         message = f"`{path}:{error.lineno}` is not valid JSON ({error.msg}, column {error.colno})"
         raise DataError(message, hint="correct this line") from None
     except ValueError:  # more digits than Python converts
-        raise DataError(f"`{path}` holds a number of too many digits", hint="write it anew") from None
+        raise DataError(f"`{path}` holds a number of too many digits", hint="write the file again") from None
     except RecursionError:
-        raise DataError(f"`{path}` is not usable JSON (it is nested too deeply)", hint="write it anew") from None
+        raise DataError(f"`{path}` is not usable JSON (it is nested too deeply)", hint="write the file again") from None
     if not isinstance(values, dict):
         raise DataError(f"`{path}` holds no keys", hint='it holds an object such as `{"key": "value"}`')
     return values
@@ -104,9 +104,7 @@ def read_table(path: Path) -> tuple[list[str], list[Row]]:
     text = io.StringIO(read_text(path), newline=None)
     header = next((line for line in text if line.strip()), "")
     if len(header) > LONGEST_HEADER:
-        raise DataError(
-            f"`{path}` has a first line of {len(header):,} characters", hint="give the table that you meant"
-        )
+        raise DataError(f"`{path}` has a first line of {len(header):,} characters", hint="give the right table")
     stated = STATED.fullmatch(header.strip(" \n"))
     if stated is None:
         text.seek(0)
@@ -114,9 +112,7 @@ def read_table(path: Path) -> tuple[list[str], list[Row]]:
     columns: list[str] = []
     rows: list[Row] = []
     if len(header) > LONGEST_HEADER:
-        raise DataError(
-            f"`{path}` has a first line of {len(header):,} characters", hint="give the table that you meant"
-        )
+        raise DataError(f"`{path}` has a first line of {len(header):,} characters", hint="give the right table")
     separator = _separator(header) if stated is None else stated[1]
     reader = csv.reader(text, delimiter=separator, skipinitialspace=True, strict=True)
     try:

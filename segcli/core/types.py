@@ -98,17 +98,17 @@ class ConfigModel(BaseModel):
 
     @classmethod
     def long_form(cls, given: Any) -> Any:
-        """Expand the short form that users may write for this section; any other value stays as it is."""
+        """Expand the short form that users may write for this section; return any other value unchanged."""
         return given
 
     @classmethod
     def reading(cls, given: Any) -> tuple[str, str] | None:
-        """Return a name that is not ours and how `named_form` expands it; None if there is nothing to say."""
+        """Return a name from elsewhere and its expansion by `named_form`; None for segcli's own names."""
         return None
 
     @classmethod
     def named_form(cls, given: Any) -> Any:
-        """Expand the short form of a mapping from names to such sections; any other value stays as it is."""
+        """Expand the short form of a mapping from names to such sections; return any other value unchanged."""
         return given
 
 

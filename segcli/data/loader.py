@@ -153,7 +153,7 @@ def _start_worker(_: int) -> None:
 
 
 def _end_unheard(error: Exception, _: Any) -> None:
-    """End a worker that cannot send a batch; Python would drop the batch, and the training would wait for ever."""
+    """End a worker that cannot send a batch; Python would drop the batch, and the training would wait without end."""
     full, crowded = (os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EMFILE))
     os._exit(FULL if full else CROWDED if crowded else MUTE)
 

@@ -43,7 +43,7 @@ class ShareSettings(ConfigModel):
 
     @property
     def unit(self) -> str:
-        """Return the word for what is split."""
+        """Return the word for the units of a split."""
         return "image"
 
     @field_validator("train", "val", "test", mode="before")
@@ -144,5 +144,5 @@ class SequenceSplit(ShareSettings):
 
     @property
     def unit(self) -> str:
-        """Return the word for what is split."""
+        """Return the word for the units of a split."""
         return self.by

@@ -41,7 +41,7 @@ class Division:
 
     @property
     def warnings(self) -> list[tuple[str, str, str]]:
-        """List code, message and hint of what is probably not meant."""
+        """List code, message and hint of probable mistakes."""
         return [
             *([("not_in_split_file", *self._strangers())] if self.left_out else []),
             *(("far_from_share", *each) for each in self._far_from_shares()),

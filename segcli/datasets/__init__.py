@@ -191,7 +191,7 @@ class Layout(ABC):
         """
 
     def field_of(self, image: Path) -> Path | None:
-        """Find the field-of-view mask of an image of this data set, or of a copy of it; None if there is none."""
+        """Find the field-of-view mask of an image of this data set or of its copy; None if there is none."""
         return None
 
     def field_stems(self, image: Path) -> list[str]:
@@ -344,7 +344,7 @@ class Layout(ABC):
         """Find faults without decoding images: missing partners, headers, sizes."""
 
     def compared(self, splits: Sequence[str]) -> Iterator[Finding]:
-        """Tell what is done to the files of these splits, and find faults that show only when cases are compared.
+        """Describe the conversion of the files of these splits, and find faults that only a comparison of cases shows.
 
         Training calls it after `inspect`, so it knows headers; checks call it after `examine`, so it knows pixels, too.
 

@@ -13,7 +13,7 @@ UPRIGHT, LAST = 1, 8
 
 
 def notes_of(headers: dict[str, dict[Path, Header]], page: int | None, *, numbered: bool) -> Iterator[Finding]:
-    """Tell what is done to files, and which differ from the others.
+    """Describe the conversion of files, and name files that differ from the others.
 
     Args:
         headers: Headers of the files, by the word for what they hold.

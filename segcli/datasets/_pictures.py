@@ -142,7 +142,7 @@ class Pictures(Layout):
         return read_field(path, self.page).inside.astype(np.uint8)
 
     def _examined_field(self, path: Path) -> Array:
-        """Read a field of view, and note how its mask stores what is inside."""
+        """Read a field of view, and note the value of its inside."""
         self.fields.add(path, read_marks(path, self.page).spread)
         return self._field(path)
 

@@ -86,7 +86,7 @@ def _gaps(raw: Path, image: Stack, label: Stack | None) -> Iterator[Finding]:
     if missing:
         what = f"slices {listed(missing)} are" if len(missing) > 1 else f"slice {listed(missing)} is"
         message = f"{what} missing in `{raw}` (numbers {listed(keys[:1])} to {listed(keys[-1:])})"
-        hint = "restore it: slices that seem to be neighbours have a larger distance; or number the slices anew"
+        hint = "restore it: slices that seem to be neighbours have a larger distance; or renumber the slices"
         yield Finding("missing_slices", "warning", raw, message, hint)
 
 

@@ -240,7 +240,7 @@ class HDF5Volumes(Volumes):
             return {}
 
     def _faults(self, split: str, header: _Header) -> Iterator[Finding]:
-        """Find shapes that do not fit and, if all do, values that are missing or that nobody meant."""
+        """Find shapes that do not fit; if all fit, find missing and implausible values."""
         misfits = list(self._misfits(split, header))
         yield from misfits
         if not misfits:

@@ -53,7 +53,7 @@ class SampleSplit(ShareSettings):
 
     @property
     def unit(self) -> str:
-        """Return the word for what is split."""
+        """Return the word for the units of a split."""
         return "sample"
 
 

@@ -87,7 +87,7 @@ class MemoryLog:
         """Figures for trackers by epoch: the largest values of the lines of each epoch, in MiB."""
 
     def rewind(self, *, epoch: int, batch: int) -> None:
-        """Remove the lines that a run will write again when it goes on after `batch` of `epoch`, and unfinished lines.
+        """Remove the lines that a run writes again when it continues after `batch` of `epoch`, and unfinished lines.
 
         Args:
             epoch: Epoch that the run is in, counted from 1.

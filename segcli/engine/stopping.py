@@ -115,7 +115,7 @@ class StopSignal:
             self._unraisable(found)
 
     def _drop_output(self) -> None:
-        """Send what is still printed to nowhere: writing to a terminal that is gone fails, and would end the work."""
+        """Discard further output: writing to a closed terminal fails, and would end the work."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for descriptor in self._terminals:
             os.dup2(nowhere, descriptor)

@@ -70,7 +70,7 @@ class Picture(ABC):
     itemsize: int
     """Bytes per value."""
     at_once: int = 0
-    """Bytes of the largest chunk or tile that is unpacked as a whole; 0 if it is not larger than what is read."""
+    """Bytes of the largest chunk or tile that is unpacked as a whole; 0 if it is not larger than the read part."""
     bilevel: bool = False
     """True for one bit per pixel."""
     white_is_zero: bool = False

@@ -165,7 +165,7 @@ class TiffColours:
 
     @cached_property
     def _is_ycbcr(self) -> bool:
-        """Tell whether the decoder leaves YCbCr as it is."""
+        """Tell whether the decoder does not convert YCbCr."""
         return self.photometric == P.YCBCR and int(self.page.compression) not in DECODED_AS_RGB
 
     def _check(self) -> None:

@@ -179,7 +179,7 @@ class _Header:
 
 
 def _check_kind(head: _Header) -> None:
-    """Refuse what is no single grey picture that can be decoded."""
+    """Refuse everything except a single grey picture that can be decoded."""
     path, frames = head.path, head.number("NumberOfFrames", 1)
     if frames > 1:
         raise DataError(

@@ -125,7 +125,7 @@ def unplaced(size: tuple[int, ...]) -> Grid:
 
 
 def is_usable(affine: Array) -> bool:
-    """Tell whether a matrix `(4, 4)` gives every voxel a place of its own."""
+    """Tell whether a matrix `(4, 4)` maps each voxel to its own position."""
     if not np.isfinite(affine).all():
         return False
     sizes = np.linalg.norm(affine[:3, :3], axis=0)

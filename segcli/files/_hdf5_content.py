@@ -120,9 +120,9 @@ def _text(value: Any, place: str, path: Path, key: str) -> str:
 
 
 def _rewritten(path: Path, key: str) -> str:
-    """Give a command that writes Latin-1 text anew as UTF-8."""
+    """Return a command that rewrites Latin-1 text as UTF-8."""
     change = f'v = [t.decode("latin-1") for t in f["{key}"][:]]; del f["{key}"]; f["{key}"] = v'
-    return f'if it is Latin-1, write it anew: `python -c \'import h5py; f = h5py.File("{path}", "a"); {change}\'`'
+    return f'if it is Latin-1, write it again: `python -c \'import h5py; f = h5py.File("{path}", "a"); {change}\'`'
 
 
 # ---- values of other files

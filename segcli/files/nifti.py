@@ -229,8 +229,8 @@ def _grid_of(image: Any, path: Path) -> Grid:
         source = "sform" if codes[0] > 0 else "qform" if codes[1] > 0 else "size of the voxels"
         rows = affine[:3].round(4).tolist()
         if qform is None or codes[0] <= 0:
-            raise DataError(f"the {source} of `{path}` gives its voxels no place: {rows}", hint=NO_PLACE)
-        remark = f"the sform of `{path}` gives its voxels no place ({rows}), so its qform is taken"
+            raise DataError(f"the {source} of `{path}` gives its voxels no position: {rows}", hint=NO_PLACE)
+        remark = f"the sform of `{path}` gives its voxels no position ({rows}), so its qform is taken"
         affine, codes = qform, (0, codes[1])
     unit = UNIT_NAMES.get(int(header["xyzt_units"]) & 7, "mm")
     zooms, sizes = header.get_zooms()[:3], nibabel_module().affines.voxel_sizes(affine)

@@ -59,7 +59,7 @@ class CrossEntropy(MaskLoss):
         if isinstance(given, list) and len(given) != num_classes:
             return f"`class_weights` has {len(given)} entries, the data set has {num_classes} classes"
         if isinstance(given, list) and not any(given):
-            return "every one of the `class_weights` is 0: nothing would be learnt"
+            return "every one of the `class_weights` is 0: nothing would be trained"
         return None
 
     def compute(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:

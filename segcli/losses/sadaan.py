@@ -90,7 +90,7 @@ class SADAAN(Loss):
 
         @model_serializer(mode="wrap")
         def _without_the_other(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-            """Leave out the key that is not set: the config of an earlier version stays as it was."""
+            """Leave out the unset key, so that configs of earlier versions do not change."""
             unset = [name for name in ("calibration", "confidence") if getattr(self, name) is None]
             return {name: value for name, value in handler(self).items() if name not in unset}
 

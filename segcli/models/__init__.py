@@ -106,14 +106,14 @@ class Network(nn.Module):
         """Freeze parameters in a training; `epoch_begins` applies it.
 
         Raises:
-            ConfigError: A pattern matches no parameter, or nothing would be learnt.
+            ConfigError: A pattern matches no parameter, or nothing would be trained.
         """
         names = [name for name, _ in self.named_parameters()]
         freezing.check(names, self.activation_layers())
         self.freezing = freezing
         if len(self._frozen(0)) == len(names):
             raise ConfigError(
-                "`training.freeze` freezes every parameter: nothing would be learnt", hint="leave some out"
+                "`training.freeze` freezes every parameter: nothing would be trained", hint="leave some out"
             )
 
     def frozen(self, epoch: int) -> frozenset[str]:

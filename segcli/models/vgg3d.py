@@ -199,7 +199,7 @@ class VGG3D(Network):
         names = [name for name, _ in self.named_parameters()]
         Freezing(dict.fromkeys(self.config.freeze), key="model.freeze").check(names, ["features", "classifier"])
         if len(self.frozen(0)) == len(names):
-            raise ConfigError("`model.freeze` freezes every parameter: nothing would be learnt", hint="leave some out")
+            raise ConfigError("`model.freeze` freezes every parameter: nothing would be trained", hint="leave some out")
 
 
 def _blocks(depths: list[int], config: VGG3D.Config) -> dict[str, Any]:

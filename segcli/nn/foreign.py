@@ -40,7 +40,7 @@ def really(make: Callable[[], tuple[Made, int]]) -> tuple[Made, int]:
 
 
 def least_multiple(network: nn.Module, channels: tuple[int, int], stride: int) -> int:
-    """Find the number of which image sizes must be multiples; each multiple of it works, the smallest included.
+    """Find the smallest number whose multiples all work as image sizes.
 
     Decoders may halve the features further than the encoder states, and attention may need a smallest size.
 

@@ -34,7 +34,7 @@ def adapted(found: Any, code: Code) -> type[OptimizerFactory]:
         raise refuse_kind(code, found, accepts)
     closure = inspect.signature(found.step).parameters.get("closure") if is_class else None
     if closure is not None and closure.default is inspect.Parameter.empty:
-        raise ConfigError(f"the step of optimizer `{code.shown}` needs a `closure`, which segcli does not give")
+        raise ConfigError(f"the step of optimizer `{code.shown}` needs a `closure`, which segcli does not provide")
     return _wrapped(found, code)
 
 

@@ -42,7 +42,7 @@ def holders(result: Holders) -> Iterator[Any]:
 
 
 def watched(result: Watched) -> Iterator[str]:
-    """Write one line for the samples, with the peak of each GPU and the process that held most then."""
+    """Write one line for the samples, with the peak of each GPU and its largest process at that time."""
     peaks = []
     for peak in result.peaks.values():
         text = f"GPU {peak.gpu} peak {size(peak.used)} of {size(peak.total)} after {peak.elapsed_s:.1f} s"

@@ -13,7 +13,7 @@ __all__ = ["translated", "verdict"]
 
 
 def translated(result: dict[str, Any]) -> Iterator[Any]:
-    """Show the table of old keys and ours, what has no counterpart, and what is to be decided."""
+    """Show the table of old and new keys, keys without a counterpart, and open decisions."""
     table = Table(title=f"Keys of {escape(result['source'])}, read as {result['pipeline']}", title_justify="left")
     for heading in ("old key", "value", "our key", "remark"):
         table.add_column(heading, overflow="fold")
@@ -27,7 +27,7 @@ def translated(result: dict[str, Any]) -> Iterator[Any]:
 
 
 def verdict(result: dict[str, Any]) -> Iterator[str]:
-    """Say what was written, what is open, and how to go on."""
+    """List the written files, the open decisions, and the next command."""
     counts = ", ".join(f"{len(result[key])} {word}" for key, word in _COUNTED if result[key])
     yield f"read as {result['pipeline']}: {counts}"
     if result["files"]:

@@ -59,7 +59,7 @@ class Organs(SampleSet):
     default_counts = {"train": 24, "val": 8, "test": 8}
 
     def shape(self, size: int) -> tuple[int, ...]:
-        """Return the volume shape: two sides of `size` and a height of two thirds of it, in multiples of 8."""
+        """Return the volume shape: two sides of `size` and a height of two thirds of `size`, in multiples of 8."""
         return size, size, max(size * 2 // 3 // 8 * 8, 8)
 
     def write(self, folder: Path, seed: int, size: int) -> Iterator[None]:

@@ -55,7 +55,7 @@ class Plateau(Schedule):
             self._scale, self._waited = self._scale * self.config.factor, 0
 
     def forget_monitored(self) -> None:
-        """Keep the rate, and begin to count anew."""
+        """Keep the rate, and restart the count."""
         self._best, self._waited = None, 0
 
     @property

@@ -147,7 +147,7 @@ def _cut(path: Path, first_step: int) -> None:
 
 
 def _without_writers(failure: threading.ExceptHookArgs) -> None:
-    """Print no traceback of a thread that writes events: the next write raises the same error, which is told."""
+    """Print no traceback of a thread that writes events: the next write raises the same error, which is reported."""
     if type(failure.thread).__module__ != event_file_writer.__name__:
         threading.__excepthook__(failure)
 

@@ -34,7 +34,7 @@ def _forecaster(run: Run) -> Forecaster:
 
 
 def with_fitting_batch(run: Run, listener: Listener) -> Run:
-    """Replace `data.batch_size: auto` by the largest batch that fits; any other run stays as it is.
+    """Replace `data.batch_size: auto` by the largest batch that fits; other runs do not change.
 
     Raises:
         ConfigError: The run has no GPU whose memory could decide.

@@ -241,7 +241,7 @@ def test_what_cannot_be_predicted_is_told_in_one_sentence_with_the_exit_code_of_
             segcli.Predictor("tiny", **{options: message[0]})
     with pytest.raises(segcli.CheckpointError, match=r"no exported network at `none\.onnx`"):
         segcli.Predictor("none.onnx")
-    with pytest.raises(segcli.ConfigError, match="runs do not go with it"):
+    with pytest.raises(segcli.ConfigError, match="runs cannot be combined with it"):
         segcli.Predictor(["none.onnx", "tiny"])
 
 

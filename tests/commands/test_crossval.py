@@ -127,7 +127,7 @@ def test_a_begun_cross_validation_is_not_mixed_with_another(tiny, run_cli, workp
     assert "begun with another `--folds`" in more.err
     changed = run_cli("resume", "tiny", "training.epochs=2")
     assert changed.code == 2
-    assert "a cross-validation goes on as it was begun" in changed.err
+    assert "a cross-validation continues with its first settings" in changed.err
     (workplace / "outputs/experiments/tiny/folds.yaml").write_text("folds: [")
     for words in (["resume", "tiny"], ["train", config, "--folds", 3]):
         damaged = run_cli(*words)

@@ -180,7 +180,7 @@ def test_a_changed_file_is_told_with_a_way_out_that_works(here, run_cli):
     assert run_cli("train", "mine/all.yaml", "name=other", "training.epochs=1").code == 0
     path.write_text(f"{CODE['metric']}\n# changed\n")
     result = run_cli("eval", "other")
-    assert "take it as it is with `training.metrics=[...]`, where it is named anew" in told(result)
+    assert "accept the new content with `training.metrics=[...]`, which names it again" in told(result)
     assert run_cli("eval", "other", "training.metrics=[mine/metric.py:overlap]").code == 0
 
 

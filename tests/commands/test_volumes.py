@@ -600,7 +600,7 @@ def test_broken_scans_do_not_take_the_good_ones_of_their_folder_along(trained, r
     assert "6 mm apart between `3.dcm` and `5.dcm`" in failed["gap"]
     assert "cannot read DICOM file `scans/junk/2.dcm`" in failed["junk"]
     assert "holds colours (RGB)" in failed["screenshot.nii.gz"]
-    assert "the sform of `scans/flat.nii` gives its voxels no place" in failed["flat.nii"]
+    assert "the sform of `scans/flat.nii` gives its voxels no position" in failed["flat.nii"]
     assert {path.name for path in Path("found").glob("*.nii.gz")} == {
         f"{name}{kind}.nii.gz" for name in ("good", "fine") for kind in ("", "_probabilities")
     }

@@ -253,7 +253,7 @@ def torch_model(folder, name):
         ("model.weights=tini", "`model.weights`: no file and no run `tini` with a checkpoint"),
         ("model.weights=gone.pth", "no file `gone.pth` with pretrained weights"),
         ("training.freeze=encoder.*", "`training.freeze` has `encoder.*`, which matches no parameter"),
-        ("training.freeze=['*']", "`training.freeze` freezes every parameter: nothing would be learnt"),
+        ("training.freeze=['*']", "`training.freeze` freezes every parameter: nothing would be trained"),
         ("training.optimizer.rates={enc: 0.1}", "`training.optimizer.rates` has `enc`, which matches no parameter"),
         ("training.optimizer.rates={up: 0}", "training.optimizer.rates.up: must be greater than 0.0, got 0"),
         ("training.freeze={up: 0}", "training.freeze.up: must be at least 1, got 0"),

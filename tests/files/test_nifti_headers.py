@@ -54,12 +54,15 @@ def test_a_stated_qform_replaces_an_sform_of_zeros(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"srow_x": 0, "srow_y": 0, "srow_z": 0}, r"the sform of `.*a.nii` gives its voxels no place: \[\[0.0, 0.0"),
-        ({"srow_x": np.nan}, r"the sform of `.*a.nii` gives its voxels no place: \[\[nan"),
+        ({"srow_x": 0, "srow_y": 0, "srow_z": 0}, r"the sform of `.*a.nii` gives its voxels no position: \[\[0.0, 0.0"),
+        ({"srow_x": np.nan}, r"the sform of `.*a.nii` gives its voxels no position: \[\[nan"),
         ({"srow_x": [1, 0, 0, 0], "srow_y": [1, 0, 0, 0]}, r"the sform of `.*a.nii` gives"),
         ({"srow_x": np.inf}, r"the sform of `.*a.nii` gives"),
         ({"sform_code": 0, "qform_code": 1, "quatern_b": 1, "quatern_c": 1}, "the qform of `.*a.nii` is no rotation"),
-        ({"sform_code": 0, "qform_code": 1, "qoffset_x": np.nan}, "the qform of `.*a.nii` gives its voxels no place"),
+        (
+            {"sform_code": 0, "qform_code": 1, "qoffset_x": np.nan},
+            "the qform of `.*a.nii` gives its voxels no position",
+        ),
         ({"sform_code": 0, "qform_code": 0, "pixdim": np.nan}, "the size of the voxels of `.*a.nii` gives"),
     ],
 )

@@ -206,7 +206,7 @@ def test_a_signal_ends_the_samples_with_a_whole_file_and_the_peak_so_far(run_cli
     ("words", "text"),
     [
         (("--every", "1"), "`--every` is an option of `--processes`"),
-        (("--processes", "--for", "5"), "`--for` takes samples, and no file is named for them"),
+        (("--processes", "--for", "5"), "`--for` takes samples, which need a file"),
         (("--processes", "--out", "there.csv"), "`there.csv` exists"),
     ],
 )

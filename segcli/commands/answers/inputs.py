@@ -47,7 +47,7 @@ def files_of(inputs: Sequence[str], ndim: int, extensions: Sequence[str] = ()) -
 
 
 def passed_over(inputs: Sequence[str], taken: Sequence[Path]) -> Iterator[str]:
-    """Say how many volumes of a folder are of a format that is not read.
+    """Count the volumes of a folder in formats that are not read.
 
     Args:
         inputs: Files, folders and globs.

@@ -154,7 +154,7 @@ class _Tally:
         self.voxels = np.zeros(len(parts.task.classes), np.int64)
         """Voxels of each structure."""
         self.last: Prediction | None = None
-        """Prediction of the last planes; what it tells of presence is about the whole case."""
+        """Prediction of the last planes; its presence is that of the whole case."""
         self._shares: dict[str, float] = {}
         self._planes = 0
 

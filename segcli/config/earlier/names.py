@@ -71,7 +71,7 @@ METRIC_NAMES = _by_name(
 
 
 def _ours(registry: Registry, table: dict[str, str], name: Any) -> str | None:
-    """Find our name of a component: one that we have, or another name of it."""
+    """Find the name of a component in segcli from its own or another name."""
     if not isinstance(name, str):
         return None
     try:

@@ -210,7 +210,7 @@ def _set_option(old: Old, key: str, values: list[str], folder: Path, whole: Call
 
 
 def _set(old: Old, key: str, value: Any, whole: Callable[[str], bool]) -> None:
-    """Set a key anew, whatever its section was called, with the keys below it."""
+    """Set a key again, with the keys below it, whatever its old section was."""
     plain = canonical(key)
     old.values = {
         known: kept

@@ -97,7 +97,7 @@ class Row:
     note: str = ""
     """Remark for the page; without a counterpart, the reason or the nearest way."""
     read: Callable[[Any, Asked], Any] | None = None
-    """Reads the value; default: as it is."""
+    """Reads the value; default: without a change."""
     keys: str = ""
     """Our keys on the page, if `new` does not say them."""
     mapping: bool = False

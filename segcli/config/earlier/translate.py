@@ -82,7 +82,7 @@ def translate(old: Old, pipeline: str | None, name: str) -> Translation:
     work = Work(PIPELINES[chosen], values)
     changes = [change for key in old.values if (change := _translated(work, key, old.values[key])) is not None]
     if not changes:
-        raise ConfigError("no key of it is known", hint=f"is it the config of a training? Read as `{chosen}`")
+        raise ConfigError("none of its keys is known", hint=f"is it the config of a training? Read as `{chosen}`")
     work.undecided += [Remark(word, None, "not understood: neither a key nor a file") for word in old.unclear]
     return Translation(chosen, signs, combine(work, name), changes, work.left_out, work.undecided)
 

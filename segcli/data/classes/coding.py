@@ -91,7 +91,7 @@ def white_is_zero(word: str, files: Sequence[Path], *, as_shown: bool) -> Iterat
         return
     subject = f"{named(files, word)} declare{'s' * (len(files) == 1)} that 0 is white"
     if as_shown:
-        yield Finding("white_is_zero", "info", files[0], f"{subject}: read as a viewer shows, white is high", "")
+        yield Finding("white_is_zero", "info", files[0], f"{subject}: read as in a viewer: white is high", "")
         return
     yield Finding(
         "white_is_zero",

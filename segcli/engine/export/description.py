@@ -116,7 +116,7 @@ class Description(ConfigModel):
     calibrated: Annotated[list[Text], Field(max_length=64)] = []
     """Outputs that the loss trained to be logits of calibrated probabilities; others mean nothing."""
     fov: Literal["auto", "none"] = "none"
-    """Field of view of photographs without a mask of it, as `inference.fov`."""
+    """Field of view of photographs that have no mask for it, as `inference.fov`."""
     size: Sizes | None = None
     """Fixed spatial size of the input; None if sizes are free."""
     format: Positive = VERSION

@@ -333,7 +333,7 @@ def _entropy(probs: Array, *, exclude: bool) -> Array:
 
 
 def ensemble(members: Sequence[Predictor]) -> Predictor:
-    """Join several networks into one, which gives the mean of their probabilities.
+    """Join several networks into one that returns the mean of their probabilities.
 
     Threshold, tiles and the reading of images are those of the first network. The field of view of images is that of
     the first network with one, as `PixelAnswers.agree` chooses.

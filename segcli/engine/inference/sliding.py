@@ -118,7 +118,7 @@ class Sliding(Generic[A]):
         return highest
 
     def _has_pixels(self, name: str, values: A, axes: int) -> bool:
-        """Ask the output; the shape tells of one that a user's network gives besides."""
+        """Read the output; the shape shows a further output of a user's network."""
         declared = self.outputs.get(name)
         return bool(values.ndim == axes + 2) if declared is None else declared.has_pixels
 

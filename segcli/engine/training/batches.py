@@ -96,15 +96,15 @@ def _shown(size: Iterable[int]) -> str:
 
 
 def _check_one_value(run: Run, network: Network, sizes: Sizes, count: int) -> None:
-    """Make sure that no norm gets one value per channel from a batch of one image."""
+    """Make sure that every norm gets more than one value per channel."""
     small = next((size for size in sorted(sizes) if not _trains(network, 1, size)), None)
     if small is None:
         return
     which = "every batch" if run.data.batch_size == 1 else "the last batch of an epoch"
     ways = _ways_out(run, network, small, count, one_size=len(sizes) == 1)
     raise ConfigError(
-        f"{which} has 1 image of {_shown(small)}, and model `{run.model.type}` reduces it to one value per channel, of "
-        "which a batch norm cannot be computed",
+        f"{which} has 1 image of {_shown(small)}, and model `{run.model.type}` reduces it to one value per channel, "
+        "which is too few for a batch norm",
         hint=f"set {' or '.join(f'`{way}`' for way in ways)}" if ways else "take larger images, or more of them",
     )
 
@@ -115,8 +115,8 @@ def _check_one_value_of_image(run: Run, network: Network, sizes: Sizes) -> None:
     if small is not None:
         key = "patch_size" if run.data.patch_size else "image_size"
         raise ConfigError(
-            f"model `{run.model.type}` reduces images of {_shown(small)} to one value per channel, of which "
-            f"`model.norm: {run.model.options.get('norm')}` cannot be computed",
+            f"model `{run.model.type}` reduces images of {_shown(small)} to one value per channel, which is "
+            f"too few for `model.norm: {run.model.options.get('norm')}`",
             hint=f"set a larger `data.{key}`, or `model.norm=group`",
         )
 
@@ -158,6 +158,6 @@ def one_value(error: Exception) -> ConfigError | None:
     if not (isinstance(error, ValueError) and str(error).startswith("Expected more than 1 ")):
         return None
     return ConfigError(
-        f"a norm of the network gets one value per channel, of which it cannot be computed ({error})",
+        f"a norm of the network gets one value per channel, which is too few ({error})",
         hint="set a larger `data.batch_size` or `data.image_size` (or `data.patch_size`), or `data.drop_last=true`",
     )

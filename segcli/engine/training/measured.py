@@ -22,7 +22,7 @@ __all__ = ["with_class_weights", "with_measured_numbers", "with_measured_scale"]
 
 
 def with_measured_numbers(run: Run, listener: Listener, *, keep: bool = True) -> Run:
-    """Replace what is left to be measured by numbers: `mean` and `std`, and methods of class weights.
+    """Measure `mean`, `std` and class weights, where the config leaves them open, and write the numbers into it.
 
     So a resumed run, or an evaluation on another machine, uses exactly the same numbers and needs no training data.
 

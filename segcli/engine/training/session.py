@@ -180,7 +180,7 @@ def checked_cases(parts: Assembly, splits: Sequence[str], listener: Listener) ->
 
 
 def split_findings(layout: Layout) -> list[Finding]:
-    """Find what is probably not meant in a drawn split; folds have other shares than those of the split.
+    """Find probable mistakes in a drawn split; folds have other shares than the split.
 
     Raises:
         DataError: The split cannot be drawn, or its file cannot be used.

@@ -52,7 +52,7 @@ class Tracking:
         self._each(lambda tracker: tracker.scalars(values, step))
 
     def earlier_scalars(self, values: dict[str, float], step: int) -> None:
-        """Record values of an epoch before this process, for trackers that begin anew."""
+        """Record values of an epoch before this process, for trackers that start again."""
         self._each(lambda tracker: tracker.scalars(values, step) if tracker.begins_anew else None)
 
     def comparisons(self, values: dict[str, dict[str, float]], step: int) -> None:
@@ -68,7 +68,7 @@ class Tracking:
         self._each(lambda tracker: tracker.histograms(values, step))
 
     def graph(self, network: nn.Module, image: Tensor) -> None:
-        """Record the graph of the network; if it cannot be traced, the tracker goes on without the graph."""
+        """Record the graph of the network; if it cannot be traced, the tracker continues without the graph."""
         for name, tracker in self.trackers.items():
             try:
                 tracker.graph(network, image)

@@ -177,7 +177,7 @@ class Trainer:
             self.close()
 
     def _explained(self, error: Exception) -> Exception:
-        """Turn known causes into an error that a user understands; any other error is returned as it is."""
+        """Turn known causes into an error that a user understands; return any other error unchanged."""
         causes = [loader.explained(error) for loader in (self.train, self.val) if loader is not None]
         return out_of_memory(error) or one_value(error) or next(filter(None, causes), None) or error
 

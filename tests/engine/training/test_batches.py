@@ -19,7 +19,7 @@ from segcli.engine.training import batches
 from segcli.engine.training.batches import _trains, check_batches
 from segcli.engine.training.session import open_session
 
-TOO_FEW = "of which a batch norm cannot be computed"
+TOO_FEW = "which is too few for a batch norm"
 REDUCED = "the last batch of an epoch has 1 image of 2x2, and model `unet` reduces it to one value per channel"
 
 
