@@ -30,7 +30,8 @@ class FittedTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Give a table whose columns have the widths that fit."""
-        made = Table(title=self.title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+        yield Text.from_markup(self.title, style="table.title")  # a table breaks its title at its own width
+        made = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
         widths = self.widths(options.max_width)
         for position, (heading, width) in enumerate(zip(self.headings, widths, strict=True)):
             is_left = position == 0 or heading in self.left

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from segcli.core.files import shown
 from segcli.report.cells import number, numbered, plural
@@ -96,7 +97,7 @@ def _beside(result: Predicted) -> Iterator[str]:
 def _found_structures(result: Predicted) -> Iterator[Any]:
     """Show the volume of each structure that is present: a row per case, or per structure if these are many."""
     names, cases = list(result.presence[0]["structures"]), result.presence
-    table, below = Table(title_justify="left"), list[str]()
+    table, below = Table(), list[str]()
     if len(names) > MANY_STRUCTURES:
         cases = cases[: MANY_STRUCTURES // 2]
         table.add_column("structure", no_wrap=True)
@@ -116,9 +117,8 @@ def _found_structures(result: Predicted) -> Iterator[Any]:
     more = len(result.presence) - len(cases)
     confident = any("confidence" in found for found in cases[0]["structures"].values())
     told = " (in brackets: confidence in presence or absence)" if confident else ""
-    table.title = f"Volume of the structures that are present{told}" + (
-        f"; {more} more cases are in `presence.csv`" if more else ""
-    )
+    more_told = f"; {more} more cases are in `presence.csv`" if more else ""
+    yield Text(f"Volume of the structures that are present{told}{more_told}", style="table.title")
     yield table
     yield from map(escape, below)
 
