@@ -44,6 +44,7 @@ training:
   metrics: [mean_iou]
 """
 ORGANS = "configs/experiments/organs_sadaan.yaml"
+NUCLEI = "configs/experiments/nuclei_vgg3d.yaml"
 PALETTES = (Image.Quantize.MEDIANCUT, Image.Quantize.FASTOCTREE)
 """Ways to choose 256 colours: the second one makes smaller files of pictures with noise."""
 CONTROL = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|\r|\n|[^\x1b\r\n]+|\x1b")
@@ -64,6 +65,7 @@ def main() -> None:
         vessels()
         scenes()
         organs()
+        nuclei()
 
 
 # ---- what is shown
@@ -98,6 +100,14 @@ def organs() -> None:
         run("train", ORGANS, "--overwrite")
     run("predict", "data/organs_sample/test.h5", "--run", "organs_sadaan", "--overlay", "--overwrite")
     save("overlay_volume.png", Image.open("outputs/predictions/organs_sadaan/test_0000_overlay.png"))
+
+
+def nuclei() -> None:
+    """Show the confusion matrix of classified nuclei."""
+    sample("nuclei")
+    run("train", NUCLEI, "name=nuclei", "dataset=data/nuclei_sample/dataset.yaml", "--overwrite")
+    run("eval", "nuclei")
+    save("confusion_matrix.png", Image.open("outputs/tests/nuclei/confusion_matrix.png"))
 
 
 def sample(kind: str) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -27,6 +27,8 @@ __all__ = ["aside", "error", "listener", "next_step", "result", "shipped", "text
 
 PLAIN_WIDTH = 110
 """Width in columns when the output is not a terminal."""
+WRAPPED = (Table, FittedTable, Group, Text)
+"""Parts of a result that are broken at the width; a line of plain text is left to the terminal, to be copied whole."""
 
 
 class _Shown(Console):
@@ -68,7 +70,7 @@ def result(values: dict[str, Any], tables: Iterable[Any], *, as_json: bool, quie
         return
     console = _console(stderr=False)
     for table in tables:
-        console.print(table, soft_wrap=not isinstance(table, Table | FittedTable))
+        console.print(table, soft_wrap=not isinstance(table, WRAPPED))
 
 
 def text(content: str) -> None:
@@ -92,7 +94,7 @@ def aside(tables: Iterable[Any]) -> None:
     """Print tables that are not the result of the command."""
     console = _console(stderr=True)
     for table in tables:
-        console.print(table, soft_wrap=not isinstance(table, Table | FittedTable))
+        console.print(table, soft_wrap=not isinstance(table, WRAPPED))
 
 
 def next_step(command: str | None, *, quiet: bool) -> None:
@@ -139,6 +141,6 @@ def listener(*, quiet: bool, resumed_by: Path | None = None) -> Iterator["Listen
     except Stopped as stopped:
         begun = () if resumed_by is None else (resumed_by / "checkpoints", resumed_by / BEGUN)
         can_go_on = any(path.exists() for path in begun)
-        console.print(f"stopped; go on with: segcli resume {resumed_by}" if can_go_on else "stopped", soft_wrap=True)
+        console.print(f"stopped; continue with: segcli resume {resumed_by}" if can_go_on else "stopped", soft_wrap=True)
         stopped.is_shown = True
         raise

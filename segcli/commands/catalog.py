@@ -94,6 +94,11 @@ def keys(section: str | None) -> list[dict[str, Any]]:
         ConfigError: There is no such key.
     """
     rows = [row for row in rows_of(Run) if section is None or f"{row.key}.".startswith(f"{section}.")]
+    if not rows and (section or "").startswith("dataset."):
+        raise ConfigError(
+            f"no key `{section}` in every format of data sets",
+            hint="keys of one format: `segcli formats NAME`, such as `segcli formats image_folders`",
+        )
     if not rows:
         known = {row.key for row in rows_of(Run)}
         known |= {".".join(key.split(".")[:end]) for key in known for end in range(1, key.count(".") + 1)}

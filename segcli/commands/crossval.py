@@ -158,7 +158,7 @@ def _begun(folder: Path) -> tuple[int, dict[str, Any]]:
     if not isinstance(folds, int) or not isinstance(config, dict):
         raise CheckpointError(
             f"`{folder / BEGUN}` is damaged",
-            hint=f"go on with each fold, such as `segcli resume {folder}/fold_1`, or begin anew with `--overwrite`",
+            hint=f"continue each fold, such as `segcli resume {folder}/fold_1`, or start again with `--overwrite`",
         )
     return folds, config
 

@@ -30,7 +30,7 @@ class FittedTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Give a table whose columns have the widths that fit."""
-        yield Text.from_markup(self.title, style="table.title")  # a table breaks its title at its own width
+        yield console.render_str(self.title, style="table.title")  # a table breaks its title at its own width
         made = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
         widths = self.widths(options.max_width)
         for position, (heading, width) in enumerate(zip(self.headings, widths, strict=True)):

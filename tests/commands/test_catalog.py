@@ -44,12 +44,22 @@ def test_one_component_is_told_with_paper_keys_types_and_defaults(run_cli):
     assert "no keys of its own" in run_cli("metrics", "dice").out
 
 
+@pytest.mark.parametrize("words", [("formats", "image_folders"), ("models", "unet"), ("config", "keys", "training")])
+def test_the_meaning_of_a_key_is_not_cut_at_the_width(run_cli, words):
+    found = json.loads(run_cli(*words, "--json").out)
+    shown = " ".join(run_cli(*words).out.split())
+    keys = found["keys"]
+    assert max(len(row["about"]) for row in keys) > 150
+    assert [row["key"] for row in keys if " ".join(row["about"].split()) not in shown] == []
+
+
 @pytest.mark.parametrize(
     ("words", "message", "hint"),
     [
         (["models", "unett"], "unknown model `unett`", "did you mean `unet`?"),
         (["models", "mine.py:Net"], "`mine.py:Net` is a file of your own", "one of deeplabv3_plus"),
         (["formats", "nify"], "unknown format `nify`", "did you mean `nifti`?"),
+        (["config", "keys", "dataset.split"], "no key `dataset.split` in every format", "`segcli formats NAME`"),
         (["config", "keys", "training.emma"], "no key `training.emma`", "did you mean `training.ema`?"),
     ],
 )
