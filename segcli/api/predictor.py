@@ -32,11 +32,11 @@ class Predictor:
         source: Name or folder of a run, a checkpoint or ONNX file, or the loaded or trained run; several of them are
             averaged; None is the newest run.
         checkpoint: `best`, `last` or the number of an epoch; default: the best.
-        threshold: Smallest probability of the foreground; default: as the run has it.
-        tta: Test-time augmentation on or off; default: as the run has it.
-        tile: Side of the tiles into which larger images are cut; default: as the run has it.
-        fov: `auto` estimates the field of view of photographs, `none` takes the whole image; default: as the run has
-            it.
+        threshold: Smallest probability of the foreground; default: the value of the run.
+        tta: Test-time augmentation on or off; default: the value of the run.
+        tile: Side of the tiles into which larger images are cut; default: the value of the run.
+        fov: `auto` estimates the field of view of photographs, `none` takes the whole image; default: the value of
+            the run.
         model_files: Python files of the user's own code that may run.
         listener: Receives notices.
 
@@ -92,8 +92,8 @@ class Predictor:
         Args:
             image: Array `(H, W)`, `(H, W, C)`, `(D, H, W)` or `(D, H, W, C)` with the values of the stored images, such
                 as uint8 from 0 to 255 for 8-bit files. It is not changed.
-            fov: Mask `(H, W)` of the field of view, outside of which nothing is predicted; default: as the predictor
-                was told.
+            fov: Mask `(H, W)` of the field of view, outside of which the mask is empty; default: the setting of
+                the predictor.
 
         Raises:
             DataError: The array does not fit the network, or the mask does not fit the image.
