@@ -58,4 +58,4 @@ def _answer_at_once() -> None:
 
     completion_init()
     if hasattr(_completion_classes, "_sanitize_help_text"):
-        _completion_classes._sanitize_help_text = str
+        _completion_classes._sanitize_help_text = lambda text: text
