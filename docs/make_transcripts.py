@@ -28,7 +28,8 @@ TOP = """\
 
 The commands of the five start pages, typed by a new user: an empty folder, a fresh environment with
 `pip install '.[export,medical]'`, real data, a terminal of 80 columns. Only the paths, the classes and the
-pattern of `group` were adapted. Each training has three epochs only, so the scores show nothing about accuracy.
+pattern of `group` were adapted, and one hint of `data check` was followed.
+Each training has three epochs only, so the scores show nothing about accuracy.
 `[…]` marks lines that are left out.
 
 `python docs/make_transcripts.py --data FOLDER` made this page on {day} with segcli {segcli}, PyTorch {torch} and Python
