@@ -12,6 +12,7 @@ from torch import Tensor
 
 from segcli.core.types import ConfigModel
 from segcli.losses import MaskLoss, counted, probabilities_and_truth
+from segcli.nn.class_sums import class_sums
 
 __all__ = ["Dice"]
 
@@ -39,10 +40,17 @@ class Dice(MaskLoss):
 
     def compute(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
         """Compute the scalar loss."""
-        probs, target = probabilities_and_truth(logits, truth)
-        probs, target = counted(probs, target, valid)
-        axes = [0, *range(2, probs.ndim)] if self.config.pooled else list(range(2, probs.ndim))
-        overlap = (probs * target).sum(axes)
-        total = probs.sum(axes) + target.sum(axes)
+        overlap, total = self._sums(logits, truth, valid)
+        if self.config.pooled:
+            overlap, total = overlap.sum(0), total.sum(0)
         smooth = self.config.smooth
         return (1.0 - (2.0 * overlap + smooth) / (total + smooth)).mean()
+
+    @staticmethod
+    def _sums(logits: Tensor, truth: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Sum the overlap, and both areas, over the pixels of each image and channel, `(B, K)` each."""
+        if truth.ndim < logits.ndim and logits.device.type == "cpu":  # a GPU adds by index in an order that varies
+            overlap, predicted, true = class_sums(logits, truth, valid)
+            return overlap, predicted + true
+        probs, target = counted(*probabilities_and_truth(logits, truth), valid)
+        return (probs * target).flatten(2).sum(2), probs.flatten(2).sum(2) + target.flatten(2).sum(2)
