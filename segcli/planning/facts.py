@@ -54,6 +54,17 @@ class Recognised:
     notes: list[str] = field(default_factory=list)
     """Sentences about what was found and is not used, such as a folder of instances."""
 
+    def state(self, key: str, value: Any, reason: str | None = None, sure: Sure = "certain") -> None:
+        """Set a key, which may be dotted, with its reason and its certainty."""
+        place, (*sections, last) = self.keys, key.split(".")
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[last] = value
+        if reason is not None:
+            self.reasons[key] = reason
+        if sure != "certain":
+            self.sure[key] = sure
+
 
 @dataclass(frozen=True)
 class Spread:

@@ -1,0 +1,287 @@
+"""Recognise images and masks in folders, with or without a folder for each split, and masks beside their images."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segcli.core.errors import DataError
+from segcli.core.files import shown
+from segcli.planning.channels import state_channels
+from segcli.planning.classes import classes_of
+from segcli.planning.clock import Clock
+from segcli.planning.facts import Option, Question, Recognised
+from segcli.planning.listing import Listing
+from segcli.planning.looks import look_at, named_mask
+from segcli.planning.pairs import Affix, Pairing, beside, paired, stems
+from segcli.planning.roles import Roles, Side, roles_of
+from segcli.planning.sides import draw, side_of_name, split_of_lists
+from segcli.planning.surveys import survey
+
+__all__ = ["Places", "image_folders", "places_of"]
+
+SURVEY_S = 6.0
+"""Processor seconds to read masks."""
+LARGEST_FIRST = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Holds the files of each split by folder; `.` stands for the whole data set where there are no split folders."""
+
+    splits: Mapping[str, str]
+    """Folder of each split; empty if there are none."""
+    files: Mapping[str, Mapping[str, list[Path]]]
+    """Files by split, then by folder in the folder of the split."""
+    sure: bool = True
+
+    @property
+    def together(self) -> dict[str, list[Path]]:
+        """Join the files of all splits by folder."""
+        joined: dict[str, list[Path]] = {}
+        for folders in self.files.values():
+            for name, files in folders.items():
+                joined.setdefault(name, []).extend(files)
+        return joined
+
+
+def places_of(listing: Listing) -> Places:
+    """Find folders of splits: named so, or alike inside with images and masks in each."""
+    inside = {child: _inside(listing, child) for child in listing.children}
+    inside = {child: folders for child, folders in inside.items() if folders}
+    named = {child: side for child in inside if (side := side_of_name(child)) is not None}
+    distinct = len(set(named.values())) == len(named)
+    if distinct and "train" in named.values() and _alike({child: inside[child] for child in named}):
+        splits = {side: child for side in LARGEST_FIRST for child, each in named.items() if each == side}
+        return Places(splits, {side: inside[child] for side, child in splits.items()})
+    if 2 <= len(inside) <= 3 and "." not in listing.pictures and not named and _are_splits(inside):
+        counts = {child: sum(map(len, folders.values())) for child, folders in inside.items()}
+        order = sorted(counts, key=lambda child: -counts[child])  # of equal ones, the first in natural order
+        splits = dict(zip(LARGEST_FIRST, order, strict=False))
+        return Places(splits, {side: inside[child] for side, child in splits.items()}, sure=False)
+    return Places({}, {".": listing.pictures})
+
+
+def _inside(listing: Listing, child: str) -> dict[str, list[Path]]:
+    return listing.below(child).pictures
+
+
+def _alike(inside: Mapping[str, Mapping[str, list[Path]]]) -> bool:
+    """Tell whether folders hold the same folders, at least two, or images directly."""
+    common = set.intersection(*(set(folders) for folders in inside.values()))
+    return bool(common) and (len(common) > 1 or common == {"."})
+
+
+def _are_splits(inside: Mapping[str, Mapping[str, list[Path]]]) -> bool:
+    """Tell whether folders with equal folders in them each hold images and masks."""
+    common = set.intersection(*(set(folders) for folders in inside.values())) - {"."}
+    if len(common) < 2:
+        return False
+    first = next(iter(inside.values()))
+    with suppress(DataError):
+        return len({look_at(first[name]).is_mask for name in common}) == 2
+    return False
+
+
+def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Recognised | None:
+    """Recognise 2D images with masks; None if there are no 2D images.
+
+    Raises:
+        DataError: There are images, but no masks that belong to them, or something else that a person must mend.
+    """
+    if not listing.pictures:
+        return None
+    places = places_of(listing)
+    joined = places.together
+    found = Recognised(listing.root, name, "", {}, "binary")
+    found.state("format", "image_folders")
+    found.state("paths.root", listing.root.absolute().as_posix())
+    _state_splits(found, places, listing.root)
+    roles = _same_folder(joined) if len(joined) == 1 else None
+    if roles is None:
+        roles = roles_of(joined, image=given.get("image_folder"), mask=given.get("label_folder"))
+    affixes = _state_folders(found, roles, places)
+    images, masks = _files(roles, joined)
+    names = [affixes.key(stem) or stem for stem in stems(images)]
+    coloured = roles.masks[0].look.kind == "colours"
+    marks = survey(masks, coloured=coloured, clock=Clock(SURVEY_S))
+    classes = classes_of(marks, listing.tables, given, always_many=False)
+    state_channels(found, images)
+    found.task = classes.task
+    for key, value in classes.keys.items():
+        found.state(key, value, classes.reasons.get(key), classes.sure.get(key, "certain"))
+    found.questions += classes.questions
+    found.notes += [*classes.notes, *marks.broken[:3]]
+    _state_split(found, listing, places, roles, names)
+    found.about = _about(found, len(images), places)
+    _missing(found, len(images), len(masks), roles)
+    return found
+
+
+# ---- folders
+
+
+def _same_folder(joined: Mapping[str, list[Path]]) -> Roles | None:
+    """Find images and masks in one folder by their affixes; None for a data set of more folders."""
+    ((folder, files),) = joined.items()
+    names = stems(files)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(
+            f"`{folder}` holds two files of the name `{twice}`, such as an image and its mask",
+            hint="put the masks into a folder of their own",
+        )
+    pairing = beside(names)
+    if pairing is None:
+        raise DataError(
+            f"no masks beside the {len(files)} images of `{shown(files[0].parent)}`",
+            hint="put them into a folder beside that of the images, or give them a suffix such as `_mask`",
+        )
+    second = [file for file, stem in zip(files, names, strict=True) if pairing.mask.key(stem) is not None]
+    first = [file for file, stem in zip(files, names, strict=True) if file not in set(second)]
+    looks = look_at(first), look_at(second)
+    words = named_mask(pairing.image.suffix + pairing.image.prefix), named_mask(pairing.mask.suffix + pairing.mask.prefix)
+    turned = (looks[0].is_mask and not looks[1].is_mask) or (looks[0].is_mask == looks[1].is_mask and words == (True, False))
+    if not any(look.is_mask for look in looks):
+        raise DataError(
+            f"no masks beside the {len(files)} images of `{shown(files[0].parent)}`: every file has the many colours or "
+            "values of a photograph",
+            hint="a mask has a few values or colours",
+        )
+    if turned:
+        pairing, looks = Pairing(pairing.mask, pairing.image, pairing.count), looks[::-1]
+    return Roles(folder, looks[0], [Side(folder, looks[1], pairing)])
+
+
+def _files(roles: Roles, joined: Mapping[str, list[Path]]) -> tuple[list[Path], list[Path]]:
+    """Return the images, and the masks that belong to them."""
+    side = roles.masks[0]
+    files, every = joined[roles.image], joined[side.folder]
+    if side.folder == roles.image:
+        is_mask = {file for file, stem in zip(every, stems(every), strict=True) if side.pairing.mask.key(stem) is not None}
+        files = [file for file in files if file not in is_mask]
+    keys = {side.pairing.image.key(stem) for stem in stems(files)} - {None}
+    masks = [file for file, stem in zip(every, stems(every), strict=True) if side.pairing.mask.key(stem) in keys]
+    return files, masks
+
+
+def _state_splits(found: Recognised, places: Places, root: Path) -> None:
+    """State the folders of splits whose names are not the usual ones."""
+    for side, folder in places.splits.items():
+        if folder != side:
+            where = (root / folder).absolute().as_posix()
+            found.state(f"paths.{side}", where, sure="certain" if places.sure else "guess")
+    if places.splits and not places.sure:
+        chosen = ", ".join(f"`{folder}` as {side}" for side, folder in places.splits.items())
+        text = f"Folders with images and masks each: {chosen}?"
+        answer = " ".join(f"paths.{side}={root / folder}" for side, folder in places.splits.items())
+        found.questions.append(Question("paths.train", text, (Option("yes, these are the splits", answer),)))
+
+
+def _state_folders(found: Recognised, roles: Roles, places: Places) -> Affix:
+    """State folders and affixes of images, masks and fields of view; returns the affix of the images."""
+    side = roles.masks[0]
+    image = side.pairing.image
+    field = roles.fov
+    if field is not None and field.pairing.image.length > image.length:
+        image = field.pairing.image
+    found.state("image_folder", roles.image, f"{_sample(roles)}", "certain" if roles.look.sure else "likely")
+    found.state("label_folder", side.folder)
+    _tell_others(found, roles)
+    suffixes = {"image": image, "label": side.pairing.for_image(image)}
+    if field is not None:
+        suffixes["fov"] = field.pairing.for_image(image)
+        found.state("fov_folder", field.folder, "one convex region that holds the masks: pixels outside do not count", "likely")
+    per_split = _by_split(roles, places)
+    for word, affix in suffixes.items():
+        if affix is not None and per_split is None:
+            for kind in ("prefix", "suffix"):
+                if getattr(affix, kind):
+                    found.state(f"{word}_{kind}", getattr(affix, kind))
+    for key, values in (per_split or {}).items():
+        if any(values):
+            found.state(key, values[0] if len(values) == 1 else values)
+    return image
+
+
+def _by_split(roles: Roles, places: Places) -> dict[str, list[str]] | None:
+    """Find suffixes that differ from split to split; None if one pairing fits all."""
+    side = roles.masks[0]
+    if len(places.splits) < 2 or side.folder == roles.image:
+        return None
+    found: dict[str, dict[str, None]] = {"image_suffix": {}, "label_suffix": {}, "fov_suffix": {}}
+    whole = True
+    for folders in places.files.values():
+        images = stems(folders.get(roles.image, []))
+        masks = folders.get(side.folder, [])
+        whole &= len(side.pairing.partners(images, masks)) == len(images)
+        pairing = paired(images, stems(masks))
+        if pairing is None or pairing.image.prefix or pairing.mask.prefix:
+            return None
+        found["image_suffix"][pairing.image.suffix] = None
+        found["label_suffix"][pairing.mask.suffix] = None
+        if roles.fov is not None:
+            field = paired(images, stems(folders.get(roles.fov.folder, [])))
+            affix = None if field is None else field.for_image(pairing.image)
+            if affix is None:
+                return None
+            found["fov_suffix"][affix.suffix] = None
+    return None if whole else {key: list(values) for key, values in found.items()}
+
+
+def _sample(roles: Roles) -> str:
+    words = {"binary": "0 and 1, or 0 and 255", "soft": "black and white, blurred", "colours": "a few colours"}
+    look = roles.masks[0].look
+    return f"photographs by their pixels; the masks hold {words.get(look.kind, 'a few numbers')}"
+
+
+def _tell_others(found: Recognised, roles: Roles) -> None:
+    """Ask which of several folders of masks is the truth, and tell of folders that are not used."""
+    if len(roles.masks) > 1:
+        first, *others = roles.masks
+        plain = first.look.kind == "binary" and all(side.look.kind == "index" for side in others)
+        names = ", ".join(f"`{side.folder}`" for side in others)
+        if plain and roles.same:
+            found.notes.append(f"{names} numbers the objects of `{first.folder}` and is not used")
+            found.reasons["label_folder"] = f"{names} holds the same with a number for each object"
+        else:
+            what = "show the same, perhaps by several observers" if roles.same else "show different things"
+            text = f"{len(roles.masks)} folders of masks {what}: which is the truth?"
+            options = tuple(Option(f"masks of `{side.folder}`", f"label_folder={side.folder}") for side in roles.masks)
+            found.questions.append(Question("label_folder", text, options))
+            found.sure["label_folder"] = "guess"
+            found.reasons["label_folder"] = f"the first of {len(roles.masks)} folders of masks that {what}; the other: {names}"
+            found.notes.append(f"{names} is not used")
+    if roles.other_images:
+        names = ", ".join(f"`{name}`" for name in roles.other_images)
+        found.notes.append(f"images in {names} are not used: they have no masks, or those of `{roles.image}`")
+
+
+# ---- split and summary
+
+
+def _state_split(found: Recognised, listing: Listing, places: Places, roles: Roles, names: Sequence[str]) -> None:
+    if not places.splits:
+        if not split_of_lists(found, listing, names, by="lists"):
+            draw(found, names, by="fraction", unit="image")
+        return
+    if "val" not in places.splits:
+        here = stems(places.files["train"].get(roles.image, []))
+        keys = [roles.masks[0].pairing.image.key(stem) or stem for stem in here]
+        draw(found, keys, by=None, unit="image", val_only=True)
+
+
+def _about(found: Recognised, count: int, places: Places) -> str:
+    colour = {1: "grey ", 3: "colour "}.get(found.keys["num_channels"], "")
+    classes = found.keys.get("classes")
+    what = f"masks of {len(classes)} classes" if classes else "one mask each"
+    splits = f" in the folders {', '.join(places.splits.values())}" if places.splits else ""
+    return f"{count} {colour}images with {what}{splits}"
+
+
+def _missing(found: Recognised, images: int, masks: int, roles: Roles) -> None:
+    if masks < images:
+        found.notes.append(
+            f"{images - masks} of {images} images in `{roles.image}` have no mask: `data check` names them"
+        )
