@@ -178,7 +178,7 @@ def _with_black(names: dict[RGB, str], found: Survey, given: Mapping[str, Any]) 
     name = "void" if is_void else "background"
     result = _painted({**names, BLACK: name}, f"colours of {found.seen}; rename the classes as you like", found, "likely")
     if len(names) > 1:
-        options = (Option("they do not count", "ignore=[void]"), Option("they are a class, the background", "ignore=[]"))
+        options = (Option("they do not count", ("ignore=[void]",)), Option("they are a class, the background", ("ignore=[]",)))
         text = f"Black is {share:.0%} of the pixels of the masks: what are black pixels?"
         result.questions.append(Question("ignore", text, options if is_void else options[::-1]))
         result.sure["ignore"] = "guess"

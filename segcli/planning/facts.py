@@ -17,8 +17,8 @@ class Option:
 
     words: str
     """Answer in words, such as `masks of the folder 1stHO`."""
-    given: str
-    """Override that gives this answer on the command line, such as `label_folder=1stHO`."""
+    given: tuple[str, ...]
+    """Overrides that give this answer on the command line, such as `label_folder=1stHO`."""
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,13 @@ class Places:
         return joined
 
 
-def places_of(listing: Listing) -> Places:
-    """Find folders of splits: named so, or alike inside with images and masks in each."""
+def places_of(listing: Listing, given: Mapping[str, Any]) -> Places:
+    """Find folders of splits: stated, named so, or alike inside with images and masks in each."""
+    root = listing.root.absolute()
+    stated = {side: Path(given[f"paths.{side}"]).absolute() for side in LARGEST_FIRST if f"paths.{side}" in given}
+    inner = {side: path.relative_to(root).as_posix() for side, path in stated.items() if root in path.parents}
+    if "train" in inner:
+        return Places(inner, {side: _inside(listing, folder) for side, folder in inner.items()})
     inside = {child: _inside(listing, child) for child in listing.children}
     inside = {child: folders for child, folders in inside.items() if folders}
     named = {child: side for child in inside if (side := side_of_name(child)) is not None}
@@ -92,7 +97,7 @@ def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
     """
     if not listing.pictures:
         return None
-    places = places_of(listing)
+    places = places_of(listing, given)
     joined = places.together
     found = Recognised(listing.root, name, "", {}, "binary")
     found.state("format", "image_folders")
@@ -175,7 +180,7 @@ def _state_splits(found: Recognised, places: Places, root: Path) -> None:
     if places.splits and not places.sure:
         chosen = ", ".join(f"`{folder}` as {side}" for side, folder in places.splits.items())
         text = f"Folders with images and masks each: {chosen}?"
-        answer = " ".join(f"paths.{side}={root / folder}" for side, folder in places.splits.items())
+        answer = tuple(f"paths.{side}={shown(root / folder)}" for side, folder in places.splits.items())
         found.questions.append(Question("paths.train", text, (Option("yes, these are the splits", answer),)))
 
 
@@ -248,7 +253,7 @@ def _tell_others(found: Recognised, roles: Roles) -> None:
         else:
             what = "show the same, perhaps by several observers" if roles.same else "show different things"
             text = f"{len(roles.masks)} folders of masks {what}: which is the truth?"
-            options = tuple(Option(f"masks of `{side.folder}`", f"label_folder={side.folder}") for side in roles.masks)
+            options = tuple(Option(f"masks of `{side.folder}`", (f"label_folder={side.folder}",)) for side in roles.masks)
             found.questions.append(Question("label_folder", text, options))
             found.sure["label_folder"] = "guess"
             found.reasons["label_folder"] = f"the first of {len(roles.masks)} folders of masks that {what}; the other: {names}"

@@ -95,9 +95,18 @@ def recognise(root: Path, name: str, given: Mapping[str, Any]) -> Recognised:
 def _settled(found: Recognised, given: Mapping[str, Any]) -> Recognised:
     """Lay stated keys over those found, drop answered questions, and put the keys into their order."""
     for key, value in given.items():
-        found.state(key, value, "stated on the command line")
+        stated = _named(value, found.keys.get("classes")) if key == "classes" else value
+        found.state(key, stated, "stated on the command line")
         found.sure.pop(key, None)
     found.questions = [each for each in found.questions if each.key not in given]
     place = {key: position for position, key in enumerate(ORDER)}
     found.keys = dict(sorted(found.keys.items(), key=lambda item: place.get(item[0], len(ORDER))))
     return found
+
+
+def _named(names: Any, classes: Any) -> Any:
+    """Give classes that have colours the stated names, if there are as many."""
+    fits = isinstance(names, list) and isinstance(classes, list) and len(names) == len(classes)
+    if not fits or not all(isinstance(each, dict) for each in classes):
+        return names
+    return [{**each, "name": name} if isinstance(name, str) else name for each, name in zip(classes, names, strict=True)]

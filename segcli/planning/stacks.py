@@ -33,14 +33,15 @@ def hdf5_volumes(listing: Listing, given: Mapping[str, Any], name: str) -> Recog
     found = Recognised(listing.root, name, "", {}, "structures")
     found.state("format", "hdf5_volumes")
     found.state("paths.root", files[0].parent.absolute().as_posix())
-    sides = _sides(files, shapes)
+    stated = {side: Path(given[f"paths.{side}"]).absolute() for side in SIDES if f"paths.{side}" in given}
+    sides = _sides(files, shapes, {side: file for file in files for side, path in stated.items() if file.absolute() == path})
     for side, file in sides.items():
         if file.name != f"{side}.h5":
             sure = "certain" if side_of_name(file.stem) == side else "guess"
             found.state(f"paths.{side}", file.absolute().as_posix(), f"{_count(shapes[file])} volumes", sure)
     guessed = [side for side in sides if found.sure.get(f"paths.{side}") == "guess"]
     if guessed and len(sides) > 1:
-        answer = " ".join(f"paths.{side}={shown(file)}" for side, file in sides.items())
+        answer = tuple(f"paths.{side}={shown(file)}" for side, file in sides.items())
         text = f"Is {', '.join(f'`{file.name}` for {side}' for side, file in sides.items())}?"
         found.questions.append(Question(f"paths.{guessed[0]}", text, (Option("yes", answer),)))
     images, masks = (shapes[sides["train"]][key] for key in ("images", "masks"))
@@ -75,15 +76,17 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def _sides(files: list[Path], shapes: Mapping[Path, Mapping[str, tuple[int, ...]]]) -> dict[str, Path]:
-    """Assign a file to each split, by name, and by size where names say nothing.
+def _sides(
+    files: list[Path], shapes: Mapping[Path, Mapping[str, tuple[int, ...]]], stated: dict[str, Path]
+) -> dict[str, Path]:
+    """Assign a file to each split: as stated, by name, and by size where names say nothing.
 
     Raises:
         DataError: There are more files than splits.
     """
     if len(files) > len(SIDES):
         raise DataError(f"{len(files)} HDF5 files, but there are three splits", hint="name a folder of at most three")
-    sides = {side: file for file in files if (side := side_of_name(file.stem)) is not None}
+    sides = stated or {side: file for file in files if (side := side_of_name(file.stem)) is not None}
     rest = [file for file in files if file not in sides.values()]
     rest.sort(key=lambda file: -_count(shapes[file]))  # of equal ones, the first in natural order
     for side in SIDES:

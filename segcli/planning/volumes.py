@@ -148,10 +148,10 @@ def _other_channels(found: Recognised, files: Sequence[Path], pairing: Pairing, 
     others = {_stem(file)[len(key) :] for file in files for key in (_stem(file).rpartition("_")[0],) if key in known}
     rest = sorted(others - {pairing.image.suffix})
     if rest:
-        options = tuple(Option(f"files that end in `{each}`", f"image_suffix={each}") for each in sorted(others))
+        options = tuple(Option(f"files that end in `{each}`", (f"image_suffix={each}",)) for each in sorted(others))
         text = "Each case has a file for each channel, and one of them can be read: which?"
         found.questions.append(Question("image_suffix", text, options))
-        found.state("image_suffix", options[0].given.partition("=")[2], "one channel in each file; one is read", "guess")
+        found.state("image_suffix", sorted(others)[0], "one channel in each file; one is read", "guess")
         found.notes.append(f"files that end in {', '.join(rest)} are not used; one file of four axes holds all channels")
 
 
