@@ -21,8 +21,8 @@ from segcli.report.narrow import FittedTable
 
 if TYPE_CHECKING:
     from segcli.commands.locate import Located
-    from segcli.planning.facts import Option, Question
     from segcli.engine.events import Listener
+    from segcli.planning.facts import Option, Question
 
 __all__ = ["aside", "ask", "error", "listener", "next_step", "result", "shipped", "text", "took"]
 

@@ -49,7 +49,9 @@ class Begun:
             "keys": rows,
             "counts": self.facts.counts,
             "notes": [*found.notes, *self.plan.notes],
-            "assumed": [{"key": each.key, "question": each.text, "answer": each.options[0].words} for each in found.questions],
+            "assumed": [
+                {"key": each.key, "question": each.text, "answer": each.options[0].words} for each in found.questions
+            ],
             "seconds": self.facts.elapsed_s,
         }
 
@@ -57,7 +59,9 @@ class Begun:
 def _flat(keys: dict[str, Any]) -> list[tuple[str, Any]]:
     rows: list[tuple[str, Any]] = []
     for key, value in keys.items():
-        rows += [(f"{key}.{inner}", each) for inner, each in value.items()] if isinstance(value, dict) else [(key, value)]
+        rows += (
+            [(f"{key}.{inner}", each) for inner, each in value.items()] if isinstance(value, dict) else [(key, value)]
+        )
     return rows
 
 
@@ -91,7 +95,8 @@ def init_data(
     for path in (dataset, experiment):
         if path.exists() and not overwrite:
             raise ConfigError(
-                f"`{shown(path)}` exists", hint=f"`segcli init {shown(folder)} OTHER_NAME`, or replace it with `--overwrite`"
+                f"`{shown(path)}` exists",
+                hint=f"`segcli init {shown(folder)} OTHER_NAME`, or replace it with `--overwrite`",
             )
     found, facts = look(folder, name, overrides, ask=ask, yes=yes)
     plan = default_plan(found, facts)
@@ -127,9 +132,12 @@ def _given(overrides: Sequence[str]) -> dict[str, Any]:
 
 def _unanswered(questions: Sequence[Question]) -> ConfigError:
     """Refuse to guess; the message holds the questions and the hint their answers."""
+    several = len(questions) > 1
     answers = [
-        f"{each.text}: " + " or ".join(f"`{' '.join(option.given)}` ({option.words})" for option in each.options)
+        (f"{each.text} " if several else "")
+        + " or ".join(f"`{' '.join(option.given)}` ({option.words})" for option in each.options)
         for each in questions
     ]
-    what = questions[0].text if len(questions) == 1 else f"{len(questions)} questions are open"
-    return ConfigError(what, hint=f"{'; '.join(answers)}; `--yes` takes the first of each")
+    what = f"{len(questions)} questions are open" if several else questions[0].text
+    first = "the first of each" if several else "the first"
+    return ConfigError(what, hint=f"answer with {'; '.join(answers)}; `--yes` takes {first}")

@@ -51,7 +51,9 @@ def state_channels(found: Recognised, images: Sequence[Path]) -> None:
         )
     if kinds == {"uint16"} and high <= DEPTHS[-1]:
         depth = next(depth for depth in DEPTHS if high <= depth)
-        found.state("intensity_range", [0, depth], f"16-bit files with values up to {high:g}: these become 0 and 1", "likely")
+        found.state(
+            "intensity_range", [0, depth], f"16-bit files with values up to {high:g}: these become 0 and 1", "likely"
+        )
     elif "float32" in kinds and (low < 0 or high > 1):
         found.state(
             "intensity_range",

@@ -81,8 +81,10 @@ def _binary(found: Survey) -> Classes | None:
     tops = values - {0}
     if not tops:
         raise DataError(f"the masks are empty: {found.seen} hold nothing but 0", hint="check that they are masks")
-    if found.most_values <= 2 and (tops in EXACT or found.mixed_tops and tops <= {1, 255}) and not (
-        found.lossy and top != VOID
+    if (
+        found.most_values <= 2
+        and (tops in EXACT or (found.mixed_tops and tops <= {1, 255}))
+        and not (found.lossy and top != VOID)
     ):
         reason = f"one mask: {found.seen} hold 0 and {' or '.join(map(str, sorted(tops)))}; {_share(found)} foreground"
         return Classes("binary", keys, {"num_classes": reason})
@@ -93,7 +95,9 @@ def _binary(found: Survey) -> Classes | None:
     if len(values) > 8 and top > 64 and _blurred(found, top):
         keys["mask_threshold"] = top // 2
         why = "JPEG" if found.lossy else "smoothing"
-        reason = f"nearly all pixels are near 0 or near {top}; the values between come from {why} and are cut in the middle"
+        reason = (
+            f"nearly all pixels are near 0 or near {top}; the values between come from {why} and are cut in the middle"
+        )
         return Classes("binary", keys, {"mask_threshold": reason}, {"mask_threshold": "likely"})
     return None
 
@@ -128,7 +132,11 @@ def _numbered(found: Survey, named: Sequence[Named], given: Mapping[str, Any]) -
     kept = [number for number in numbers if number != void]
     if len(kept) < 2:
         raise DataError(f"the masks hold one value, {kept[0]}, and no second class", hint="check that they are masks")
-    names = {each.number: each.name for each in named if each.number is not None and each.color is None or each.number in kept}
+    names = {
+        each.number: each.name
+        for each in named
+        if (each.number is not None and each.color is None) or each.number in kept
+    }
     stated = [names.get(number) or _name_of(number, found) for number in kept]
     keys: dict[str, Any] = {"mask_format": "index", "classes": _unlike(stated)}
     reason = f"numbers of {found.seen}" + ("" if names else "; rename the classes as you like, the order counts")
@@ -176,9 +184,14 @@ def _with_black(names: dict[RGB, str], found: Survey, given: Mapping[str, Any]) 
     share = found.colours[BLACK] / sum(found.colours.values())
     is_void = share < MOST_VOID and len(names) > 2
     name = "void" if is_void else "background"
-    result = _painted({**names, BLACK: name}, f"colours of {found.seen}; rename the classes as you like", found, "likely")
+    result = _painted(
+        {**names, BLACK: name}, f"colours of {found.seen}; rename the classes as you like", found, "likely"
+    )
     if len(names) > 1:
-        options = (Option("they do not count", ("ignore=[void]",)), Option("they are a class, the background", ("ignore=[]",)))
+        options = (
+            Option("they do not count", ("ignore=[void]",)),
+            Option("they are a class, the background", ("ignore=[]",)),
+        )
         text = f"Black is {share:.0%} of the pixels of the masks: what are black pixels?"
         result.questions.append(Question("ignore", text, options if is_void else options[::-1]))
         result.sure["ignore"] = "guess"
@@ -199,7 +212,9 @@ def _painted(names: Mapping[RGB, str], reason: str, found: Survey, sure: Sure) -
         keys["ignore"] = void
         total = sum(found.colours.values())
         share = sum(found.colours[color] for color, name in names.items() if name in void) / total
-        reasons["ignore"] = f"{share:.1%} of the pixels, which nobody labelled: they count neither in the loss nor in scores"
+        reasons["ignore"] = (
+            f"{share:.1%} of the pixels, which nobody labelled: they count neither in the loss nor in scores"
+        )
     return Classes("multiclass", keys, reasons, {"classes": sure})
 
 

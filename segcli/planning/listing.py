@@ -30,9 +30,7 @@ class Listing:
 
     def ending(self, *endings: str) -> dict[str, list[Path]]:
         """Find the files with one of these extensions, by folder; folders without such files are left out."""
-        found = {
-            name: [file for file in files if ending_of(file) in endings] for name, files in self.folders.items()
-        }
+        found = {name: [file for file in files if ending_of(file) in endings] for name, files in self.folders.items()}
         return {name: files for name, files in found.items() if files}
 
     @cached_property
@@ -63,8 +61,11 @@ class Listing:
 
     def below(self, name: str) -> "Listing":
         """List a folder of this folder as a whole of its own."""
-        inside = {"." if each == name else each[len(name) + 1 :]: files for each, files in self.folders.items()
-                  if each == name or each.startswith(f"{name}/")}
+        inside = {
+            "." if each == name else each[len(name) + 1 :]: files
+            for each, files in self.folders.items()
+            if each == name or each.startswith(f"{name}/")
+        }
         return Listing(self.root / name, inside)
 
     @property

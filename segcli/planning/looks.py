@@ -28,7 +28,9 @@ MANY = 256
 """More different colours are no classes."""
 SOFT = 0.93
 """Smallest share of the pixels of a blurred binary mask that are nearly black or nearly white."""
-IMAGE_WORDS = re.compile(r"(^|[^a-z])(im(g|age)?s?|raw|photos?|pictures?|pics?|inputs?|data|scans?|frames?|rgb|src)($|[^a-z]|tr)")
+IMAGE_WORDS = re.compile(
+    r"(^|[^a-z])(im(g|age)?s?|raw|photos?|pictures?|pics?|inputs?|data|scans?|frames?|rgb|src)($|[^a-z]|tr)"
+)
 MASK_WORDS = re.compile(
     r"(^|[^a-z])(masks?|labels?|lbls?|seg(mentations?|s)?|gt|ground|truth|annot(ation)?s?|manual\d?|targets?|ho)($|[^a-z]|tr)"
 )

@@ -181,7 +181,9 @@ def _summary(
 ) -> Measures:
     counts = np.sum(tally.counts, axis=0) if tally.counts else task.no_counts
     shares = _shares(task, counts)
-    background = next((n for i, n in enumerate(task.classes) if task.target == "classes" and _is_background(i, n)), None)
+    background = next(
+        (n for i, n in enumerate(task.classes) if task.target == "classes" and _is_background(i, n)), None
+    )
     scene = _is_scene(tally, task, background, shares)
     moments = Moments.of_all(tally.moments)
     mean, std = rounded(moments.mean, moments.std)
@@ -299,7 +301,11 @@ def state_moments(found: Recognised, facts: Measures) -> None:
     if facts.normalize is not True or "mean" in found.keys or facts.seen < facts.counts["train"]:
         return
     split = found.keys.pop("split", None)
-    found.state("mean", list(facts.mean), f"of the {facts.seen} training samples, on the scale 0 to 1; `data stats` measures them")
+    found.state(
+        "mean",
+        list(facts.mean),
+        f"of the {facts.seen} training samples, on the scale 0 to 1; `data stats` measures them",
+    )
     found.state("std", list(facts.std))
     if split is not None:
         found.keys["split"] = split

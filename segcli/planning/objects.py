@@ -82,4 +82,6 @@ def _measured(mask: Array, spacing: tuple[float, ...] | None) -> tuple[list[floa
     far = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=steps)
     ridge = (far >= ndimage.maximum_filter(far, 3)) & (far > 0)
     unit = math.prod(steps)
-    return [2 * (3 * volume * unit / (4 * math.pi)) ** (1 / 3) for volume in volumes if volume >= SPECK], 2 * far[ridge] - 1
+    return [2 * (3 * volume * unit / (4 * math.pi)) ** (1 / 3) for volume in volumes if volume >= SPECK], 2 * far[
+        ridge
+    ] - 1

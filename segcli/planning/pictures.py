@@ -146,8 +146,13 @@ def _same_folder(joined: Mapping[str, list[Path]]) -> Roles | None:
     second = [file for file, stem in zip(files, names, strict=True) if pairing.mask.key(stem) is not None]
     first = [file for file, stem in zip(files, names, strict=True) if file not in set(second)]
     looks = look_at(first), look_at(second)
-    words = named_mask(pairing.image.suffix + pairing.image.prefix), named_mask(pairing.mask.suffix + pairing.mask.prefix)
-    turned = (looks[0].is_mask and not looks[1].is_mask) or (looks[0].is_mask == looks[1].is_mask and words == (True, False))
+    words = (
+        named_mask(pairing.image.suffix + pairing.image.prefix),
+        named_mask(pairing.mask.suffix + pairing.mask.prefix),
+    )
+    turned = (looks[0].is_mask and not looks[1].is_mask) or (
+        looks[0].is_mask == looks[1].is_mask and words == (True, False)
+    )
     if not any(look.is_mask for look in looks):
         raise DataError(
             f"no masks beside the {len(files)} images of `{shown(files[0].parent)}`: every file has the many colours or "
@@ -164,7 +169,9 @@ def _files(roles: Roles, joined: Mapping[str, list[Path]]) -> tuple[list[Path], 
     side = roles.masks[0]
     files, every = joined[roles.image], joined[side.folder]
     if side.folder == roles.image:
-        is_mask = {file for file, stem in zip(every, stems(every), strict=True) if side.pairing.mask.key(stem) is not None}
+        is_mask = {
+            file for file, stem in zip(every, stems(every), strict=True) if side.pairing.mask.key(stem) is not None
+        }
         files = [file for file in files if file not in is_mask]
     keys = {side.pairing.image.key(stem) for stem in stems(files)} - {None}
     masks = [file for file, stem in zip(every, stems(every), strict=True) if side.pairing.mask.key(stem) in keys]
@@ -197,7 +204,9 @@ def _state_folders(found: Recognised, roles: Roles, places: Places) -> Affix:
     suffixes = {"image": image, "label": side.pairing.for_image(image)}
     if field is not None:
         suffixes["fov"] = field.pairing.for_image(image)
-        found.state("fov_folder", field.folder, "one convex region that holds the masks: pixels outside do not count", "likely")
+        found.state(
+            "fov_folder", field.folder, "one convex region that holds the masks: pixels outside do not count", "likely"
+        )
     per_split = _by_split(roles, places)
     for word, affix in suffixes.items():
         if affix is not None and per_split is None:
@@ -253,10 +262,14 @@ def _tell_others(found: Recognised, roles: Roles) -> None:
         else:
             what = "show the same, perhaps by several observers" if roles.same else "show different things"
             text = f"{len(roles.masks)} folders of masks {what}: which is the truth?"
-            options = tuple(Option(f"masks of `{side.folder}`", (f"label_folder={side.folder}",)) for side in roles.masks)
+            options = tuple(
+                Option(f"masks of `{side.folder}`", (f"label_folder={side.folder}",)) for side in roles.masks
+            )
             found.questions.append(Question("label_folder", text, options))
             found.sure["label_folder"] = "guess"
-            found.reasons["label_folder"] = f"the first of {len(roles.masks)} folders of masks that {what}; the other: {names}"
+            found.reasons["label_folder"] = (
+                f"the first of {len(roles.masks)} folders of masks that {what}; the other: {names}"
+            )
             found.notes.append(f"{names} is not used")
     if roles.other_images:
         names = ", ".join(f"`{name}`" for name in roles.other_images)

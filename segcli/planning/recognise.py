@@ -109,4 +109,6 @@ def _named(names: Any, classes: Any) -> Any:
     fits = isinstance(names, list) and isinstance(classes, list) and len(names) == len(classes)
     if not fits or not all(isinstance(each, dict) for each in classes):
         return names
-    return [{**each, "name": name} if isinstance(name, str) else name for each, name in zip(classes, names, strict=True)]
+    return [
+        {**each, "name": name} if isinstance(name, str) else name for each, name in zip(classes, names, strict=True)
+    ]

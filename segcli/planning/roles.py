@@ -133,7 +133,10 @@ def _chosen(candidates: Mapping[str, list[Side]], places: Files) -> str:
     """
     names = sorted(candidates, key=lambda name: -max(side.pairing.count for side in candidates[name]))
     for other in names[1:]:
-        near = [{side.folder for side in candidates[name] if _parent(side.folder) == _parent(name)} for name in (names[0], other)]
+        near = [
+            {side.folder for side in candidates[name] if _parent(side.folder) == _parent(name)}
+            for name in (names[0], other)
+        ]
         if near[0] and near[1] and not near[0] & near[1] and _parent(names[0]) != _parent(other):
             raise DataError(
                 f"there are two data sets: images in `{names[0]}` and in `{other}`, each with masks of their own",

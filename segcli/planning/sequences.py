@@ -95,6 +95,8 @@ def _state_split(found: Recognised, listing: Listing, clips: list[str], frames: 
         found.state("split.val", 0.2)
         return
     val, test = drawn_share(len(clips))
-    found.state("split.val", min(val, 0.2), "shares of the frames, in whole sequences: neighbouring frames look alike", "likely")
+    found.state(
+        "split.val", min(val, 0.2), "shares of the frames, in whole sequences: neighbouring frames look alike", "likely"
+    )
     if test:
         found.state("split.test", test)

@@ -79,7 +79,9 @@ def draw(found: Recognised, names: Sequence[str], *, by: str | None, unit: str, 
         found.state("split.test", test)
     if groups is not None:
         one, other = groups.example
-        reason = f"keeps names together that differ only in their ending, such as {one} and {other}: {groups.count} groups"
+        reason = (
+            f"keeps names together that differ only in their ending, such as {one} and {other}: {groups.count} groups"
+        )
         found.state("split.group", groups.pattern, reason, "likely")
 
 

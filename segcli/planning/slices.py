@@ -140,7 +140,11 @@ def _state_table(found: Recognised, table: _Table) -> None:
         ("class_column", table.class_column, "class"),
     ):
         if column != usual:
-            others = f"; other columns that repeat: {', '.join(table.others)}" if table.others and key == "class_column" else ""
+            others = (
+                f"; other columns that repeat: {', '.join(table.others)}"
+                if table.others and key == "class_column"
+                else ""
+            )
             found.state(key, column, f"column of `{table.path.name}`{others}", "likely" if others else "certain")
     counts = ", ".join(f"{count} {name}" for name, count in table.classes.items())
     found.state("classes", list(table.classes), f"column `{table.class_column}` of `{table.path.name}`: {counts}")

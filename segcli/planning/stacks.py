@@ -34,7 +34,9 @@ def hdf5_volumes(listing: Listing, given: Mapping[str, Any], name: str) -> Recog
     found.state("format", "hdf5_volumes")
     found.state("paths.root", files[0].parent.absolute().as_posix())
     stated = {side: Path(given[f"paths.{side}"]).absolute() for side in SIDES if f"paths.{side}" in given}
-    sides = _sides(files, shapes, {side: file for file in files for side, path in stated.items() if file.absolute() == path})
+    sides = _sides(
+        files, shapes, {side: file for file in files for side, path in stated.items() if file.absolute() == path}
+    )
     for side, file in sides.items():
         if file.name != f"{side}.h5":
             sure = "certain" if side_of_name(file.stem) == side else "guess"
@@ -48,7 +50,9 @@ def hdf5_volumes(listing: Listing, given: Mapping[str, Any], name: str) -> Recog
     found.state("num_channels", 1 if len(images) == 4 else images[1])
     _state_classes(found, files[0].parent, masks[1])
     if "val" not in sides:
-        found.notes.append("there is no file for validation, so that no best epoch is chosen: `segcli data convert` draws one")
+        found.notes.append(
+            "there is no file for validation, so that no best epoch is chosen: `segcli data convert` draws one"
+        )
     total = sum(_count(shapes[file]) for file in sides.values())
     found.about = f"{total} volumes in {len(sides)} HDF5 files with masks of {masks[1]} structures"
     return found

@@ -69,7 +69,9 @@ def nifti_volumes(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
         draw(found, keys, by=None, unit="case")
     found.about = f"{len(keys)} NIfTI volumes with label maps of {len(found.keys['numbers'])} structures"
     if len(keys) < len(files):
-        found.notes.append(f"{len(files) - len(keys)} of {len(files)} images have no label map: `data check` names them")
+        found.notes.append(
+            f"{len(files) - len(keys)} of {len(files)} images have no label map: `data check` names them"
+        )
     return found
 
 
@@ -152,13 +154,17 @@ def _other_channels(found: Recognised, files: Sequence[Path], pairing: Pairing, 
         text = "Each case has a file for each channel, and one of them can be read: which?"
         found.questions.append(Question("image_suffix", text, options))
         found.state("image_suffix", sorted(others)[0], "one channel in each file; one is read", "guess")
-        found.notes.append(f"files that end in {', '.join(rest)} are not used; one file of four axes holds all channels")
+        found.notes.append(
+            f"files that end in {', '.join(rest)} are not used; one file of four axes holds all channels"
+        )
 
 
 def _state_image(found: Recognised, images: Sequence[Path]) -> None:
     """State channels, and the range of values of CT."""
     channels = {read_header(images[index], 3).channels for index in spread(len(images))[:20]}
-    found.state("num_channels", min(channels), None if len(channels) == 1 else "the fewest that a volume has", "certain")
+    found.state(
+        "num_channels", min(channels), None if len(channels) == 1 else "the fewest that a volume has", "certain"
+    )
     lows = [float(read_voxels(images[index]).min()) for index in spread(len(images))[:5]]
     if max(lows) <= AIR:
         reason = "values down to air, so these are Hounsfield units of CT; soft tissue becomes 0 to 1"
