@@ -67,7 +67,7 @@ def init(
         raise typer.BadParameter(f"one name at a time, got `{'` and `'.join(named)}`; a key is KEY=VALUE")
 
     from segcli.commands.init import init_data
-    from segcli.report.beginning import begun
+    from segcli.report.beginning import assumed, begun
 
     can_ask = sys.stdin.isatty() and sys.stderr.isatty() and not (quiet or as_json)
     made = init_data(
@@ -82,4 +82,6 @@ def init(
     end()
     result = made.as_dict()
     console.result(result, begun(result), as_json=as_json, quiet=quiet)
+    if quiet and not as_json:
+        console.aside(assumed(result))
     console.next_step(f"segcli train {made.experiment.as_posix()} --dry-run", quiet=quiet or as_json)

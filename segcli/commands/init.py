@@ -49,11 +49,16 @@ class Begun:
             "keys": rows,
             "counts": self.facts.counts,
             "notes": [*found.notes, *self.plan.notes],
-            "assumed": [
-                {"key": each.key, "question": each.text, "answer": each.options[0].words} for each in found.questions
-            ],
+            "assumed": [_assumed(each) for each in found.questions],
             "seconds": self.facts.elapsed_s,
         }
+
+
+def _assumed(question: Question) -> dict[str, str]:
+    """Describe a question that nobody was asked; `other` tells how to give another answer."""
+    first, *others = question.options
+    other = f" (else: {', '.join('`' + ' '.join(each.given) + '`' for each in others)})" if others else ""
+    return {"key": question.key, "question": question.text, "answer": first.words, "other": other}
 
 
 def _flat(keys: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -81,7 +86,8 @@ def init_data(
         folder: Folder of the data.
         name: Name of the data set and of the run; default: that of the folder.
         overrides: Keys of the data-set file that the user states, `KEY=VALUE`.
-        ask: Asks about what the files do not say; None without a terminal.
+        ask: Asks about what the files do not say; None without a terminal: then proposals are taken, and a question
+            without a likely answer is refused.
         yes: Take the proposals instead of asking.
         out: Folder whose folders `datasets` and `experiments` get the files.
         overwrite: Replace files that are there.
@@ -117,7 +123,9 @@ def look(
     found = recognise(folder, name, given)
     while found.questions and not yes:
         if ask is None:
-            raise _unanswered(found.questions)
+            if open_ones := [each for each in found.questions if each.is_open]:
+                raise _unanswered(open_ones)
+            break
         answer = ask(found.questions[0])
         given |= _given(answer.given)
         found = recognise(folder, name, given)

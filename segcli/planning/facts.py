@@ -30,6 +30,8 @@ class Question:
     text: str
     """Question in words, such as `Which of two folders of masks is the truth?`."""
     options: tuple[Option, ...]
+    is_open: bool = False
+    """True if no option is likelier than another: without an answer nothing is written."""
 
 
 @dataclass
@@ -123,7 +125,7 @@ class Measures:
     """Mean of each channel as `data stats` measures it: integers on the scale 0 to 1, inside the field of view."""
     std: tuple[float, ...]
     normalize: Literal[True, False, "per_image", "min_max"]
-    """`data.preprocessing.normalize` that fits: `per_image` where intensities differ from sample to sample, else true."""
+    """`data.preprocessing.normalize` that fits: `per_image` where intensities differ between samples, else true."""
     normalize_reason: str
     brightness_ratio: float
     """Brightest sample by darkest sample, each by its 99.5th percentile; 1 if all are alike."""

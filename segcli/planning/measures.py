@@ -1,9 +1,7 @@
 """Measure a recognised data set through its own layout: headers of all samples, and the pixels of many."""
 
-import math
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -14,13 +12,14 @@ from segcli.core.errors import DataError
 from segcli.core.registry import TASKS
 from segcli.core.types import Array
 from segcli.data.moments import Moments, rounded
-from segcli.data.samples import Case, Sample
+from segcli.data.samples import Case
 from segcli.datasets import SPLITS, Layout
 from segcli.files import read_header
 from segcli.planning.clock import Clock
 from segcli.planning.facts import Measures, Recognised, Spread
 from segcli.planning.objects import ObjectTally
 from segcli.planning.surveys import spread
+from segcli.planning.tally import Tally, add_sample, is_background, object_masks, object_names
 from segcli.tasks import Task
 
 __all__ = ["measured", "state_moments"]
@@ -31,32 +30,12 @@ PIXELS_S = 7.0
 OBJECTS = 12
 """Samples whose objects are measured."""
 OBJECTS_S = 3.0
-DRAWN = 20_000
-"""Pixels of a sample from which percentiles are computed."""
 DIFFER = 3.0
 """Largest ratio of the brightest to the darkest sample that one mean and deviation fit."""
 SCENE = (3, 0.35)
 """Of a scene: fewest classes, and smallest share of the pixels whose class differs between top and bottom third."""
 FILLS = 0.5
 """Classes that exclude each other without one that covers so much fill the image."""
-
-
-@dataclass
-class _Tally:
-    """Collects what the pixels of samples say."""
-
-    moments: list[Moments] = field(default_factory=list)
-    counts: list[Array] = field(default_factory=list)
-    present: list[Array] = field(default_factory=list)
-    drawn: list[Array] = field(default_factory=list)
-    bright: list[float] = field(default_factory=list)
-    valid: list[float] = field(default_factory=list)
-    thirds: list[tuple[Array, Array]] = field(default_factory=list)
-    """Pixels of each class in the top and in the bottom third."""
-    low: float = math.inf
-    high: float = -math.inf
-    has_field: bool = False
-    is_float: bool = False
 
 
 def measured(found: Recognised, clock: Clock) -> Measures:
@@ -78,8 +57,8 @@ def measured(found: Recognised, clock: Clock) -> Measures:
     if not train:
         raise DataError(f"no training samples in `{found.root}`", hint="look at `split` in the data-set file")
     spacings = _spacings(layout, train)
-    objects = ObjectTally(_object_names(task), None if spacings is None else spacings.median)
-    tally, error = _Tally(), None
+    objects = ObjectTally(object_names(task), None if spacings is None else spacings.median)
+    tally, error = Tally(), None
     limit, for_objects, total = Clock(PIXELS_S), 0.0, 0
     for index in spread(len(train)):
         if limit.over and total >= 3:
@@ -89,10 +68,10 @@ def measured(found: Recognised, clock: Clock) -> Measures:
         except DataError as wrong:
             error = error or wrong
             continue
-        _add(tally, task, layout, train[index], sample)
+        add_sample(tally, task, layout, train[index], sample)
         if task.has_pixels and total < OBJECTS and for_objects < OBJECTS_S:
             timed = Clock(OBJECTS_S)
-            objects.add(_masks(task, sample))
+            objects.add(object_masks(task, sample))
             for_objects += timed.spent
         total += 1
     if not total:
@@ -118,53 +97,6 @@ def _spread(values: Sequence[Sequence[float]]) -> Spread:
     return Spread(low, middle, high)
 
 
-def _add(tally: _Tally, task: Task, layout: Layout, case: Case, sample: Sample) -> None:
-    tally.moments.append(Moments.of(sample))
-    counts = task.counts(sample) if task.has_pixels else layout.truth_of(case)
-    if counts is not None:
-        tally.counts.append(counts)
-        there = task.present(counts)
-        tally.present.append(counts[len(counts) - len(task.classes) :] > 0 if there is None else there)
-    inside = sample.image[sample.valid]
-    drawn = inside[:: max(len(inside) // DRAWN, 1)]
-    if len(drawn):
-        tally.drawn.append(drawn.ravel())
-        tally.bright.append(float(np.percentile(drawn, 99.5)))
-        tally.low, tally.high = min(tally.low, float(inside.min())), max(tally.high, float(inside.max()))
-    tally.valid.append(float(sample.valid.mean()))
-    tally.has_field |= case.fov is not None
-    tally.is_float |= sample.image.dtype.kind == "f"
-    mask = sample.maps.get("mask")
-    if mask is not None and mask.ndim == 2 and task.target == "classes":
-        third = max(len(mask) // 3, 1)
-        length = len(task.classes)
-        parts = [(mask[rows][sample.valid[rows]]).ravel() for rows in (slice(0, third), slice(-third, None))]
-        top, bottom = (np.bincount(part, minlength=length)[:length] for part in parts)
-        tally.thirds.append((top, bottom))
-
-
-# ---- objects
-
-
-def _object_names(task: Task) -> list[str]:
-    if task.target != "classes":
-        return ["foreground"] if task.single else list(task.classes)
-    return [name for number, name in enumerate(task.classes) if not _is_background(number, name)]
-
-
-def _is_background(number: int, name: str) -> bool:
-    return name.lower() in ("background", "bg") or (number == 0 and name.lower() in ("none", "other", "class_0"))
-
-
-def _masks(task: Task, sample: Sample) -> list[Array]:
-    """Return the mask of each class that has objects, `(*S)` booleans, at valid pixels."""
-    mask, valid = sample.maps["mask"], sample.valid
-    if task.target != "classes":
-        return [mask.astype(bool) & valid] if task.single else [mask[..., k] > 0 for k in range(mask.shape[-1])]
-    numbers = [number for number, name in enumerate(task.classes) if not _is_background(number, name)]
-    return [(mask == number) & valid for number in numbers]
-
-
 # ---- the summary
 
 
@@ -174,16 +106,14 @@ def _summary(
     layout: Layout,
     task: Task,
     cases: dict[str, list[Case]],
-    tally: _Tally,
+    tally: Tally,
     objects: ObjectTally,
     spacings: Spread | None,
     clock: Clock,
 ) -> Measures:
     counts = np.sum(tally.counts, axis=0) if tally.counts else task.no_counts
     shares = _shares(task, counts)
-    background = next(
-        (n for i, n in enumerate(task.classes) if task.target == "classes" and _is_background(i, n)), None
-    )
+    background = next((n for i, n in enumerate(task.classes) if task.target == "classes" and is_background(i, n)), None)
     scene = _is_scene(tally, task, background, shares)
     moments = Moments.of_all(tally.moments)
     mean, std = rounded(moments.mean, moments.std)
@@ -249,7 +179,7 @@ def _shares(task: Task, counts: Array) -> dict[str, float]:
     return {"foreground": next(iter(shares.values()))} if task.single else shares
 
 
-def _presence(task: Task, tally: _Tally) -> dict[str, float]:
+def _presence(task: Task, tally: Tally) -> dict[str, float]:
     names = ["foreground"] if task.single else list(task.classes)
     rows = np.mean(tally.present, axis=0) if tally.present else np.zeros(len(names))
     return dict(zip(names, rows[-len(names) :].tolist(), strict=True))
@@ -261,7 +191,7 @@ def _foreground(task: Task, shares: dict[str, float], background: str | None) ->
     return float(min(sum(share for name, share in shares.items() if name != background), 1.0))
 
 
-def _is_scene(tally: _Tally, task: Task, background: str | None, shares: dict[str, float]) -> bool:
+def _is_scene(tally: Tally, task: Task, background: str | None, shares: dict[str, float]) -> bool:
     """Tell whether classes fill the images and lie at a fixed height: sky above, road below."""
     if not tally.thirds or len(task.classes) < SCENE[0] or shares.get(background or "", 0.0) > FILLS:
         return False
@@ -276,7 +206,7 @@ def _orientation(layout: Layout, task: Task, *, scene: bool) -> tuple[tuple[int,
     return ((1,), False) if scene else ((0, 1), True)
 
 
-def _normalize(layout: Layout, tally: _Tally) -> tuple[Literal[True, "per_image", "min_max"], str, float]:
+def _normalize(layout: Layout, tally: Tally) -> tuple[Literal[True, "per_image", "min_max"], str, float]:
     """Choose the normalisation: one mean and deviation for all, or those of each sample."""
     bright = [value for value in tally.bright if value > 0] or [1.0]
     ratio = max(bright) / min(bright)

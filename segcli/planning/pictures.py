@@ -1,92 +1,26 @@
 """Recognise images and masks in folders, with or without a folder for each split, and masks beside their images."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segcli.core.errors import DataError
 from segcli.core.files import shown
+from segcli.planning.beside import roles_within
 from segcli.planning.channels import state_channels
 from segcli.planning.classes import classes_of
 from segcli.planning.clock import Clock
 from segcli.planning.facts import Option, Question, Recognised
 from segcli.planning.listing import Listing
-from segcli.planning.looks import look_at, named_mask
-from segcli.planning.pairs import Affix, Pairing, beside, paired, stems
-from segcli.planning.roles import Roles, Side, roles_of
-from segcli.planning.sides import draw, side_of_name, split_of_lists
+from segcli.planning.pairs import Affix, paired, stems
+from segcli.planning.places import Places, places_of
+from segcli.planning.roles import Roles, roles_of
+from segcli.planning.sides import draw, split_of_lists
 from segcli.planning.surveys import survey
 
-__all__ = ["Places", "image_folders", "places_of"]
+__all__ = ["image_folders"]
 
 SURVEY_S = 6.0
 """Processor seconds to read masks."""
-LARGEST_FIRST = ("train", "val", "test")
-
-
-@dataclass(frozen=True)
-class Places:
-    """Holds the files of each split by folder; `.` stands for the whole data set where there are no split folders."""
-
-    splits: Mapping[str, str]
-    """Folder of each split; empty if there are none."""
-    files: Mapping[str, Mapping[str, list[Path]]]
-    """Files by split, then by folder in the folder of the split."""
-    sure: bool = True
-
-    @property
-    def together(self) -> dict[str, list[Path]]:
-        """Join the files of all splits by folder."""
-        joined: dict[str, list[Path]] = {}
-        for folders in self.files.values():
-            for name, files in folders.items():
-                joined.setdefault(name, []).extend(files)
-        return joined
-
-
-def places_of(listing: Listing, given: Mapping[str, Any]) -> Places:
-    """Find folders of splits: stated, named so, or alike inside with images and masks in each."""
-    root = listing.root.absolute()
-    stated = {side: Path(given[f"paths.{side}"]).absolute() for side in LARGEST_FIRST if f"paths.{side}" in given}
-    inner = {side: path.relative_to(root).as_posix() for side, path in stated.items() if root in path.parents}
-    if "train" in inner:
-        return Places(inner, {side: _inside(listing, folder) for side, folder in inner.items()})
-    inside = {child: _inside(listing, child) for child in listing.children}
-    inside = {child: folders for child, folders in inside.items() if folders}
-    named = {child: side for child in inside if (side := side_of_name(child)) is not None}
-    distinct = len(set(named.values())) == len(named)
-    if distinct and "train" in named.values() and _alike({child: inside[child] for child in named}):
-        splits = {side: child for side in LARGEST_FIRST for child, each in named.items() if each == side}
-        return Places(splits, {side: inside[child] for side, child in splits.items()})
-    if 2 <= len(inside) <= 3 and "." not in listing.pictures and not named and _are_splits(inside):
-        counts = {child: sum(map(len, folders.values())) for child, folders in inside.items()}
-        order = sorted(counts, key=lambda child: -counts[child])  # of equal ones, the first in natural order
-        splits = dict(zip(LARGEST_FIRST, order, strict=False))
-        return Places(splits, {side: inside[child] for side, child in splits.items()}, sure=False)
-    return Places({}, {".": listing.pictures})
-
-
-def _inside(listing: Listing, child: str) -> dict[str, list[Path]]:
-    return listing.below(child).pictures
-
-
-def _alike(inside: Mapping[str, Mapping[str, list[Path]]]) -> bool:
-    """Tell whether folders hold the same folders, at least two, or images directly."""
-    common = set.intersection(*(set(folders) for folders in inside.values()))
-    return bool(common) and (len(common) > 1 or common == {"."})
-
-
-def _are_splits(inside: Mapping[str, Mapping[str, list[Path]]]) -> bool:
-    """Tell whether folders with equal folders in them each hold images and masks."""
-    common = set.intersection(*(set(folders) for folders in inside.values())) - {"."}
-    if len(common) < 2:
-        return False
-    first = next(iter(inside.values()))
-    with suppress(DataError):
-        return len({look_at(first[name]).is_mask for name in common}) == 2
-    return False
 
 
 def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Recognised | None:
@@ -103,7 +37,7 @@ def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
     found.state("format", "image_folders")
     found.state("paths.root", listing.root.absolute().as_posix())
     _state_splits(found, places, listing.root)
-    roles = _same_folder(joined) if len(joined) == 1 else None
+    roles = roles_within(joined) if len(joined) == 1 else None
     if roles is None:
         roles = roles_of(joined, image=given.get("image_folder"), mask=given.get("label_folder"))
     affixes = _state_folders(found, roles, places)
@@ -125,43 +59,6 @@ def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
 
 
 # ---- folders
-
-
-def _same_folder(joined: Mapping[str, list[Path]]) -> Roles | None:
-    """Find images and masks in one folder by their affixes; None for a data set of more folders."""
-    ((folder, files),) = joined.items()
-    names = stems(files)
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(
-            f"`{folder}` holds two files of the name `{twice}`, such as an image and its mask",
-            hint="put the masks into a folder of their own",
-        )
-    pairing = beside(names)
-    if pairing is None:
-        raise DataError(
-            f"no masks beside the {len(files)} images of `{shown(files[0].parent)}`",
-            hint="put them into a folder beside that of the images, or give them a suffix such as `_mask`",
-        )
-    second = [file for file, stem in zip(files, names, strict=True) if pairing.mask.key(stem) is not None]
-    first = [file for file, stem in zip(files, names, strict=True) if file not in set(second)]
-    looks = look_at(first), look_at(second)
-    words = (
-        named_mask(pairing.image.suffix + pairing.image.prefix),
-        named_mask(pairing.mask.suffix + pairing.mask.prefix),
-    )
-    turned = (looks[0].is_mask and not looks[1].is_mask) or (
-        looks[0].is_mask == looks[1].is_mask and words == (True, False)
-    )
-    if not any(look.is_mask for look in looks):
-        raise DataError(
-            f"no masks beside the {len(files)} images of `{shown(files[0].parent)}`: every file has the many colours or "
-            "values of a photograph",
-            hint="a mask has a few values or colours",
-        )
-    if turned:
-        pairing, looks = Pairing(pairing.mask, pairing.image, pairing.count), looks[::-1]
-    return Roles(folder, looks[0], [Side(folder, looks[1], pairing)])
 
 
 def _files(roles: Roles, joined: Mapping[str, list[Path]]) -> tuple[list[Path], list[Path]]:
@@ -188,7 +85,8 @@ def _state_splits(found: Recognised, places: Places, root: Path) -> None:
         chosen = ", ".join(f"`{folder}` as {side}" for side, folder in places.splits.items())
         text = f"Folders with images and masks each: {chosen}?"
         answer = tuple(f"paths.{side}={shown(root / folder)}" for side, folder in places.splits.items())
-        found.questions.append(Question("paths.train", text, (Option("yes, these are the splits", answer),)))
+        option = Option("yes, these are the splits", answer)
+        found.questions.append(Question("paths.train", text, (option,), is_open=not places.is_clear))
 
 
 def _state_folders(found: Recognised, roles: Roles, places: Places) -> Affix:
@@ -265,7 +163,7 @@ def _tell_others(found: Recognised, roles: Roles) -> None:
             options = tuple(
                 Option(f"masks of `{side.folder}`", (f"label_folder={side.folder}",)) for side in roles.masks
             )
-            found.questions.append(Question("label_folder", text, options))
+            found.questions.append(Question("label_folder", text, options, is_open=not roles.same))
             found.sure["label_folder"] = "guess"
             found.reasons["label_folder"] = (
                 f"the first of {len(roles.masks)} folders of masks that {what}; the other: {names}"

@@ -20,7 +20,7 @@ Files = Mapping[str, Sequence[Path]]
 LOOKED = 3
 """Pairs of masks that are compared."""
 FIELD = (0.25, 0.9, 0.97)
-"""Of a field of view: smallest share of the picture, smallest share of its convex shape, share of the other mask inside."""
+"""Smallest shares of a field of view: of the picture, of its own convex shape, and of the other mask inside it."""
 SAME = 0.5
 """Masks that overlap more, by Dice, show the same: of two observers, or of instances and their union."""
 CLEARER = 3.0

@@ -11,7 +11,7 @@ from segcli.data.split_settings import SIDES
 from segcli.datasets._volumes import metadata
 from segcli.files._hdf5_content import numbers_in
 from segcli.files.hdf5 import HDF5
-from segcli.planning.facts import Option, Question, Recognised
+from segcli.planning.facts import Option, Question, Recognised, Sure
 from segcli.planning.listing import Listing
 from segcli.planning.sides import side_of_name
 
@@ -39,7 +39,7 @@ def hdf5_volumes(listing: Listing, given: Mapping[str, Any], name: str) -> Recog
     )
     for side, file in sides.items():
         if file.name != f"{side}.h5":
-            sure = "certain" if side_of_name(file.stem) == side else "guess"
+            sure = _certainty(side, file, sides, shapes)
             found.state(f"paths.{side}", file.absolute().as_posix(), f"{_count(shapes[file])} volumes", sure)
     guessed = [side for side in sides if found.sure.get(f"paths.{side}") == "guess"]
     if guessed and len(sides) > 1:
@@ -56,6 +56,17 @@ def hdf5_volumes(listing: Listing, given: Mapping[str, Any], name: str) -> Recog
     total = sum(_count(shapes[file]) for file in sides.values())
     found.about = f"{total} volumes in {len(sides)} HDF5 files with masks of {masks[1]} structures"
     return found
+
+
+def _certainty(
+    side: str, file: Path, sides: Mapping[str, Path], shapes: Mapping[Path, Mapping[str, tuple[int, ...]]]
+) -> Sure:
+    """Tell how sure it is that a file is for a split: by its name, or because training has by far the most volumes."""
+    if side_of_name(file.stem) == side:
+        return "certain"
+    most = _count(shapes[sides["train"]])
+    others = [_count(shapes[other]) for name, other in sides.items() if name != "train"]
+    return "likely" if all(most >= 2 * count for count in others) else "guess"
 
 
 def _count(shapes: Mapping[str, tuple[int, ...]]) -> int:

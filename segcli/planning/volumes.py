@@ -1,5 +1,6 @@
 """Recognise volumes in HDF5 and NIfTI files, also in the folders of nnU-Net and of the Decathlon."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,8 @@ AIR = -900
 """CT stores air as about -1000; no other scanner has values that low."""
 SOFT_TISSUE = [-200, 300]
 """Hounsfield units between fat and contrast agent."""
+CHANNEL = re.compile(r"_\d{4}")
+"""End of the name of a file of one channel, in the folders of nnU-Net."""
 UNLABELLED = ("imagesTs",)
 """Folders of images without labels."""
 
@@ -101,7 +104,7 @@ def _pair(places: Mapping[str, list[Path]], given: Mapping[str, Any], root: Path
             return name, name, _turned(same, files)
     raise DataError(
         f"no label maps for the NIfTI images of `{shown(root)}`: none have the names of images",
-        hint="put images and label maps into two folders, with one name for each case; a folder for each case is not read",
+        hint="put images and label maps into two folders, with one name for each case; a folder a case is not read",
     )
 
 
@@ -144,16 +147,17 @@ def _numbers(maps: Sequence[Path]) -> tuple[list[int], str]:
 
 def _other_channels(found: Recognised, files: Sequence[Path], pairing: Pairing, keys: Sequence[str]) -> None:
     """Ask which of several files of a case is the image; nnU-Net stores a channel in each: `_0000`, `_0001`."""
-    if len(files) < 2 * len(keys) or not pairing.image.suffix:
+    if not CHANNEL.fullmatch(pairing.image.suffix):
         return
     known = set(keys)
-    others = {_stem(file)[len(key) :] for file in files for key in (_stem(file).rpartition("_")[0],) if key in known}
-    rest = sorted(others - {pairing.image.suffix})
+    parts = [_stem(file).rpartition("_") for file in files]
+    others = {f"_{end}" for key, _, end in parts if key in known and CHANNEL.fullmatch(f"_{end}")}
+    rest = sorted(others - {min(others)})
     if rest:
         options = tuple(Option(f"files that end in `{each}`", (f"image_suffix={each}",)) for each in sorted(others))
         text = "Each case has a file for each channel, and one of them can be read: which?"
         found.questions.append(Question("image_suffix", text, options))
-        found.state("image_suffix", sorted(others)[0], "one channel in each file; one is read", "guess")
+        found.state("image_suffix", min(others), "one channel in each file; one is read", "guess")
         found.notes.append(
             f"files that end in {', '.join(rest)} are not used; one file of four axes holds all channels"
         )

@@ -7,7 +7,7 @@ import yaml
 from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["begun"]
+__all__ = ["assumed", "begun"]
 
 LONGEST = 60
 """Letters of a value that are shown; the file holds all."""
@@ -24,11 +24,16 @@ def begun(made: Mapping[str, Any]) -> Iterator[Any]:
     for row in made["keys"]:
         table.add_row(escape(row["key"]), escape(_value(row["value"])), escape(row["reason"]), SURE[row["sure"]])
     yield table
-    for each in made["assumed"]:
-        yield f"[yellow]assumed[/]: {escape(each['question'])} {escape(each['answer'])}"
+    yield from assumed(made)
     for note in made["notes"]:
         yield f"note: {escape(note)}"
     yield f"written: {escape(made['dataset'])} and {escape(made['experiment'])}"
+
+
+def assumed(made: Mapping[str, Any]) -> Iterator[str]:
+    """Show the questions that nobody was asked, with the answers that were taken."""
+    for each in made["assumed"]:
+        yield f"[yellow]assumed[/]: {escape(each['question'])} {escape(each['answer'])}{escape(each['other'])}"
 
 
 def _value(value: Any) -> str:
