@@ -162,7 +162,9 @@ def _coloured(found: Survey, named: Sequence[Named], given: Mapping[str, Any]) -
     if palette is not None:
         names = {color: name for color, name in palette.colours.items() if color in found.colours}
         return _painted(names, f"the colours are those of {palette.name}", found, "likely")
-    names = {color: f"class_{number}" for number, color in enumerate(c for c in sorted(colours) if c != BLACK)}
+    names = {
+        color: f"class_{number}" for number, color in enumerate((c for c in sorted(colours) if c != BLACK), start=1)
+    }
     if BLACK in found.colours:
         return _with_black(names, found, given)
     return _painted(names, f"colours of {found.seen}; rename the classes as you like", found, "likely")

@@ -91,9 +91,9 @@ def _images(looks: Mapping[str, Look], mask: str | None) -> list[str]:
     """Find the folders of images; names decide where pixels do not."""
     looks = {name: look for name, look in looks.items() if name != mask}
     by_pixels = [name for name, look in looks.items() if not look.is_mask]
-    unsure = [name for name in by_pixels if named_mask(_last(name))]
-    if by_pixels and len(unsure) < len(by_pixels):
-        return [name for name in by_pixels if name not in unsure]
+    plain = [name for name in by_pixels if not named_mask(_last(name))]
+    if len(by_pixels) == 1 or plain:
+        return plain or by_pixels
     named = [name for name in looks if named_image(_last(name))]
     if named:
         return named

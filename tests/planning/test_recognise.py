@@ -201,7 +201,7 @@ def test_grey_images_in_three_channels_and_twelve_bits_are_noticed(tmp_path):
 
 
 def test_sequences_are_told_from_split_folders_and_use_the_table_of_colours(tmp_path):
-    write_sequences(tmp_path / "d", {"c1": 4, "c2": 2, "c3": 2})
+    write_sequences(tmp_path / "d", {"c001": 4, "c002": 2, "c003": 2})
     (tmp_path / "d/Images").rename(tmp_path / "d/p")
     (tmp_path / "d/Labels").rename(tmp_path / "d/q")
     lines = [f"{n},{name},{r},{g},{b}" for n, (name, (r, g, b)) in enumerate(STREET.items())]
