@@ -174,20 +174,17 @@ def _with_black(names: dict[RGB, str], found: Survey, given: Mapping[str, Any]) 
     """Decide whether black is a class of its own, or marks pixels that nobody labelled."""
     share = found.colours[BLACK] / sum(found.colours.values())
     is_void = share < MOST_VOID and len(names) > 2
-    name = "void" if is_void else "background"
-    result = _painted(
-        {**names, BLACK: name}, f"colours of {found.seen}; rename the classes as you like", found, "likely"
-    )
+    if "ignore" in given:
+        is_void = "void" in (given["ignore"] or [])
+    painted = {**names, BLACK: "void"} if is_void else {BLACK: "background", **names}
+    result = _painted(painted, f"colours of {found.seen}; rename the classes as you like", found, "likely")
     if len(names) > 1:
-        options = (
-            Option("they do not count", ("ignore=[void]",)),
-            Option("they are a class, the background", ("ignore=[]",)),
-        )
+        void = Option("they do not count", ("ignore=[void]",))
+        background = Option("they are a class, the background", ("ignore=[]",))
         text = f"Black is {share:.0%} of the pixels of the masks: what are black pixels?"
-        result.questions.append(Question("ignore", text, options if is_void else options[::-1]))
+        options = (void, background) if is_void else (background, void)
+        result.questions.append(Question("ignore", text, options))
         result.sure["ignore"] = "guess"
-        if given.get("ignore") == ["void"] and not is_void:
-            return _painted({**names, BLACK: "void"}, result.reasons["classes"], found, "likely")
     return result
 
 

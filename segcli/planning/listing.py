@@ -85,6 +85,7 @@ def listed(root: Path) -> Listing:
         what = "is a file, not a folder" if root.exists() else "does not exist"
         raise DataError(f"`{shown(root)}` {what}", hint="name the folder that holds the images and masks")
     folders: dict[str, list[Path]] = {}
+    linked: list[str] = []
     count = 0
 
     def refuse(error: OSError) -> None:
@@ -92,12 +93,18 @@ def listed(root: Path) -> Listing:
 
     for place, names, files in os.walk(root, onerror=refuse):
         names[:] = [name for name in names if not name.startswith((".", "__MACOSX"))]
+        linked += [name for name in names if Path(place, name).is_symlink()]
         kept = [Path(place, name) for name in files if not name.startswith(".")]
         count += len(kept)
         if count > MOST:
             raise DataError(f"`{shown(root)}` holds more than {MOST:,} files", hint="name the folder of one data set")
         if kept:
             folders[Path(place).relative_to(root).as_posix()] = sorted(kept, key=natural_key)
+    if not folders and linked:
+        raise DataError(
+            f"`{shown(root)}` holds nothing but links to other folders, such as `{linked[0]}`",
+            hint="name the folder that a link leads to, or copy the files",
+        )
     if not folders:
         raise DataError(f"`{shown(root)}` holds no files", hint="name the folder that holds the images and masks")
     ordered = sorted(folders, key=lambda name: natural_key(Path(name.replace("/", "\0"))))

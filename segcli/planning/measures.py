@@ -69,7 +69,7 @@ def measured(found: Recognised, clock: Clock) -> Measures:
             error = error or wrong
             continue
         add_sample(tally, task, layout, train[index], sample)
-        if task.has_pixels and total < OBJECTS and for_objects < OBJECTS_S:
+        if "mask" in sample.maps and total < OBJECTS and for_objects < OBJECTS_S:
             timed = Clock(OBJECTS_S)
             objects.add(object_masks(task, sample))
             for_objects += timed.spent

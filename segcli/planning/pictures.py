@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from segcli.core.errors import DataError
 from segcli.core.files import shown
 from segcli.planning.beside import roles_within
 from segcli.planning.channels import state_channels
@@ -11,6 +12,7 @@ from segcli.planning.classes import classes_of
 from segcli.planning.clock import Clock
 from segcli.planning.facts import Option, Question, Recognised
 from segcli.planning.listing import Listing
+from segcli.planning.looks import look_at
 from segcli.planning.pairs import Affix, paired, stems
 from segcli.planning.places import Places, places_of
 from segcli.planning.roles import Roles, roles_of
@@ -19,6 +21,8 @@ from segcli.planning.surveys import survey
 
 __all__ = ["image_folders"]
 
+CASES, PER_CASE = 4, 8
+"""So many folders with so few files of the same names are folders of single images."""
 SURVEY_S = 6.0
 """Processor seconds to read masks."""
 
@@ -31,6 +35,7 @@ def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
     """
     if not listing.pictures:
         return None
+    _refuse_folders_of_cases(listing)
     places = places_of(listing, given)
     joined = places.together
     found = Recognised(listing.root, name, "", {}, "binary")
@@ -56,6 +61,19 @@ def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
     found.about = _about(found, len(images), places)
     _missing(found, len(images), len(masks), roles)
     return found
+
+
+def _refuse_folders_of_cases(listing: Listing) -> None:
+    """Refuse a folder for each image, with its mask in it."""
+    folders = [files for name, files in listing.pictures.items() if name != "."]
+    contents = [tuple(sorted(stems(files))) for files in folders]
+    several = len(contents) >= CASES and len(contents[0]) <= PER_CASE
+    if several and len(set(contents)) == 1 and {look_at([file]).is_mask for file in folders[0]} == {True, False}:
+        names = ", ".join(contents[0])
+        raise DataError(
+            f"`{shown(listing.root)}` has {len(contents)} folders with the same files ({names}), one for each image",
+            hint="put all images into one folder and all masks into another, with one name for each image",
+        )
 
 
 # ---- folders

@@ -98,7 +98,8 @@ def _pair(places: Mapping[str, list[Path]], given: Mapping[str, Any], root: Path
                 found.append((one, other, pairing))
     if found:
         return max(found, key=lambda each: each[2].count)
-    for name, files in places.items():
+    if len(places) == 1:
+        ((name, files),) = places.items()
         same = beside(list(map(_stem, files)))
         if same is not None:
             return name, name, _turned(same, files)

@@ -58,7 +58,8 @@ def test_every_choice_has_a_reason_and_doubt_is_told(run_cli, workplace):
     assert made.code == 0, made.err
     text = (workplace / "configs/datasets/data.yaml").read_text()
     assert "paths: {root: data}" in text
-    assert "perhaps by several observers; the other: `c` (a guess: please look)\nlabel_folder: b" in text
+    words = " ".join(text.replace("\n#", "").split())
+    assert "perhaps by several observers; the other: `c` (a guess: please look) label_folder: b" in words
     assert "such as 0L and 0R: 4 groups (likely)\n  group:" in text
     assert "masks of `b` (else: `label_folder=c`)" in " ".join(made.out.split())
 

@@ -1,6 +1,7 @@
 """What is recognised in folders of every layout, by pixels where names say nothing."""
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -221,9 +222,9 @@ def test_colours_without_a_table_get_names_and_black_is_asked_about(tmp_path):
     keys, found = keys_of(tmp_path)
     assert (keys["mask_format"], keys["ignore"], found.sure["ignore"]) == ("rgb", ["void"], "guess")
     assert [each["name"] for each in keys["classes"]] == ["class_1", "class_2", "class_3", "void"]
-    keys, _ = keys_of(tmp_path, ignore=[], classes=["sky", "road", "car", "margin"])
-    assert [each["name"] for each in keys["classes"]] == ["sky", "road", "car", "margin"]
-    assert keys["classes"][0]["color"] == [0, 0, 255]
+    keys, _ = keys_of(tmp_path, ignore=[], classes=["margin", "sky", "road", "car"])
+    assert [each["name"] for each in keys["classes"]] == ["margin", "sky", "road", "car"]
+    assert [each["color"] for each in keys["classes"][:2]] == [[0, 0, 0], [0, 0, 255]]
 
 
 def test_the_colours_of_a_known_data_set_give_its_names(tmp_path):
@@ -341,6 +342,11 @@ def two_sets(root):
     write_pairs(root / "q", image="images/{}.png", mask="masks/{}.png")
 
 
+def folders_of_cases(root):
+    for case in "pqrst":
+        write_pairs(root / case, 1, image="image.png", mask="mask.png")
+
+
 def no_images(root):
     root.mkdir()
     (root / "notes.docx").write_bytes(b"x")
@@ -361,11 +367,12 @@ def other_names(root):
         (alone, "no masks beside the 6 images"),
         (broken, "cannot read image"),
         (two_sets, "two data sets: images in `p/photos` and in `q/images`"),
+        (folders_of_cases, r"5 folders with the same files (image, mask), one for each image"),
         (other_names, "do not belong together by their names"),
     ],
 )
 def test_what_cannot_be_used_is_said_in_one_sentence(tmp_path, make, message):
     make(tmp_path / "d")
-    with pytest.raises(DataError, match=message.replace("(", r"\(")) as raised:
+    with pytest.raises(DataError, match=re.escape(message)) as raised:
         recognise(tmp_path / "d", "x", {})
     assert raised.value.hint
