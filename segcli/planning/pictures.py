@@ -209,7 +209,8 @@ def _state_split(found: Recognised, listing: Listing, places: Places, roles: Rol
 def _about(found: Recognised, count: int, places: Places) -> str:
     colour = {1: "grey ", 3: "colour "}.get(found.keys["num_channels"], "")
     classes = found.keys.get("classes")
-    what = f"masks of {len(classes)} classes" if classes else "one mask each"
+    ignored = len(found.keys.get("ignore", [])) if found.keys.get("mask_format") == "rgb" else 0
+    what = f"masks of {len(classes) - ignored} classes" if classes else "one mask each"
     splits = f" in the folders {', '.join(places.splits.values())}" if places.splits else ""
     return f"{count} {colour}images with {what}{splits}"
 

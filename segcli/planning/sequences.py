@@ -55,7 +55,9 @@ def sequences(listing: Listing, given: Mapping[str, Any], name: str) -> Recognis
     found.notes += [*classes.notes, *marks.broken[:3]]
     state_channels(found, [file for clip in common for file in images[clip]])
     _state_split(found, listing, common, frames)
-    found.about = f"{len(frames)} frames in {len(common)} sequences with masks of {len(found.keys['classes'])} classes"
+    ignored = len(found.keys.get("ignore", [])) if coloured else 0
+    count = len(found.keys["classes"]) - ignored
+    found.about = f"{len(frames)} frames in {len(common)} sequences with masks of {count} classes"
     return found
 
 
