@@ -52,7 +52,7 @@ def init(
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Look at the data in a folder and write both files of an experiment.
+    """Look at a folder and write both files of an experiment.
 
     Every key has a comment that says why. What the files do not say is asked.
 

@@ -27,6 +27,8 @@ __all__ = ["measured", "state_moments"]
 HEADERS_S = 2.0
 PIXELS_S = 7.0
 """Processor seconds for headers and for pixels."""
+BUDGET_S = 16.0
+"""Processor seconds after which no more pixels are read; the rest is for the plan."""
 OBJECTS = 12
 """Samples whose objects are measured."""
 OBJECTS_S = 3.0
@@ -59,7 +61,7 @@ def measured(found: Recognised, clock: Clock) -> Measures:
     spacings = _spacings(layout, train)
     objects = ObjectTally(object_names(task), None if spacings is None else spacings.median)
     tally, error = Tally(), None
-    limit, for_objects, total = Clock(PIXELS_S), 0.0, 0
+    limit, for_objects, total = Clock(min(PIXELS_S, BUDGET_S - clock.spent)), 0.0, 0
     for index in spread(len(train)):
         if limit.over and total >= 3:
             break

@@ -34,8 +34,8 @@ class Affix:
         """Return the shared name; None if the stem has another form.
 
         Example:
-            >>> Affix(suffix="_manual1").key("01_manual1")
-            '01'
+            >>> Affix(suffix="_manual1").key("01_manual1"), Affix(prefix="img_").key("mask_01")
+            ('01', None)
         """
         fits = stem.startswith(self.prefix) and stem.endswith(self.suffix)
         end = len(stem) - len(self.suffix)

@@ -38,8 +38,6 @@ SOFT_TISSUE = [-200, 300]
 """Hounsfield units between fat and contrast agent."""
 CHANNEL = re.compile(r"_\d{4}")
 """End of the name of a file of one channel, in the folders of nnU-Net."""
-UNLABELLED = ("imagesTs",)
-"""Folders of images without labels."""
 
 
 def nifti_volumes(listing: Listing, given: Mapping[str, Any], name: str) -> Recognised | None:
@@ -48,8 +46,8 @@ def nifti_volumes(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
     Raises:
         DataError: No label maps belong to the images.
     """
-    places = {name: files for name, files in listing.volumes.items() if name.split("/")[-1] not in UNLABELLED}
-    if not listing.volumes:
+    places = listing.volumes
+    if not places:
         return None
     images, masks, pairing = _pair(places, given, listing.root)
     found = Recognised(listing.root, name, "", {}, "structures")
