@@ -12,6 +12,7 @@ import tifffile
 from factories import STREET, blobs, street, write_hdf5, write_nifti, write_nuclei, write_sequences
 from PIL import Image
 
+from segcli.config.load import dataset_from_values
 from segcli.core.errors import DataError
 from segcli.planning.recognise import recognise
 
@@ -265,6 +266,18 @@ def test_the_folders_of_nnunet_are_read_one_channel_at_a_time(tmp_path):
     assert (keys["image_suffix"], keys["classes"], keys["numbers"]) == ("_0000", ["ball", "box"], [1, 2])
     assert [each.key for each in found.questions] == ["image_suffix"]
     assert "_0001" in found.notes[0]
+
+
+def test_label_maps_beside_their_images_are_found_and_read_with_a_prefix(tmp_path):
+    write_nifti(tmp_path, 3)
+    for folder, prefix in (("imagesTr", "mr-"), ("labelsTr", "seg-")):
+        for path in (tmp_path / folder).iterdir():
+            path.rename(tmp_path / f"{prefix}{path.name}")
+        (tmp_path / folder).rmdir()
+    keys, found = keys_of(tmp_path)
+    assert (keys["image_prefix"], keys["label_prefix"], keys["image_folder"]) == ("mr-", "seg-", ".")
+    cases = dataset_from_values({"name": "x", **found.keys}, source="test").build().cases("train")
+    assert [(case.image.name[:3], case.label.name[:4]) for case in cases] == [("mr-", "seg-")] * len(cases)
 
 
 def test_hounsfield_units_are_noticed(tmp_path):
