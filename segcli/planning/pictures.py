@@ -35,16 +35,22 @@ def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
     """
     if not listing.pictures:
         return None
+    whole = listing
     _refuse_folders_of_cases(listing)
     places = places_of(listing, given)
-    joined = places.together
-    found = Recognised(listing.root, name, "", {}, "binary")
-    found.state("format", "image_folders")
-    found.state("paths.root", listing.root.absolute().as_posix())
-    _state_splits(found, places, listing.root)
+    joined = places.of_training
     roles = roles_within(joined) if len(joined) == 1 else None
     if roles is None:
         roles = roles_of(joined, image=given.get("image_folder"), mask=given.get("label_folder"))
+    lacking = places.lacking({roles.image, roles.masks[0].folder})
+    if lacking:
+        places, listing = places.without(lacking), listing.below(places.splits["train"])
+        joined = places.of_training
+    found = Recognised(listing.root, name, "", {}, "binary")
+    found.state("format", "image_folders")
+    found.state("paths.root", listing.root.absolute().as_posix())
+    found.notes += [f"`{folder}` has no masks and is not used" for folder in lacking.values()]
+    _state_splits(found, places, whole.root)
     affixes = _state_folders(found, roles, places)
     images, masks = _files(roles, joined)
     names = [affixes.key(stem) or stem for stem in stems(images)]
@@ -96,7 +102,7 @@ def _files(roles: Roles, joined: Mapping[str, list[Path]]) -> tuple[list[Path], 
 def _state_splits(found: Recognised, places: Places, root: Path) -> None:
     """State the folders of splits whose names are not the usual ones."""
     for side, folder in places.splits.items():
-        if folder != side:
+        if (root / folder).absolute() != Path(found.keys["paths"]["root"]) / side:
             where = (root / folder).absolute().as_posix()
             found.state(f"paths.{side}", where, sure="certain" if places.sure else "guess")
     if places.splits and not places.sure:

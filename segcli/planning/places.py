@@ -34,13 +34,25 @@ class Places:
         return len(counts) < 2 or counts[-1] >= 2 * counts[-2]
 
     @property
-    def together(self) -> dict[str, list[Path]]:
-        """Join the files of all splits by folder."""
+    def of_training(self) -> dict[str, list[Path]]:
+        """Join the files of all splits by those folders that the training folder has."""
         joined: dict[str, list[Path]] = {}
         for folders in self.files.values():
             for name, files in folders.items():
                 joined.setdefault(name, []).extend(files)
-        return joined
+        wanted = next(iter(self.files.values()))
+        return {name: files for name, files in joined.items() if name in wanted}
+
+    def lacking(self, needed: set[str]) -> dict[str, str]:
+        """Return the splits whose folder lacks a needed folder, such as a test without masks."""
+        return {side: folder for side, folder in self.splits.items() if not needed <= self.files[side].keys()}
+
+    def without(self, left_out: Mapping[str, str]) -> "Places":
+        """Leave splits out; if training alone remains, there are no folders of splits."""
+        splits = {side: folder for side, folder in self.splits.items() if side not in left_out}
+        if list(splits) == ["train"]:
+            return Places({}, {".": self.files["train"]})
+        return Places(splits, {side: self.files[side] for side in splits}, self.sure)
 
 
 def places_of(listing: Listing, given: Mapping[str, Any]) -> Places:
@@ -70,9 +82,9 @@ def _inside(listing: Listing, child: str) -> dict[str, list[Path]]:
 
 
 def _alike(inside: Mapping[str, Mapping[str, list[Path]]]) -> bool:
-    """Tell whether folders hold the same folders, at least two, or images directly."""
+    """Tell whether folders hold images directly, or a common folder, with another one in one of them at least."""
     common = set.intersection(*(set(folders) for folders in inside.values()))
-    return bool(common) and (len(common) > 1 or common == {"."})
+    return bool(common) and (max(map(len, inside.values())) > 1 or common == {"."})
 
 
 def _are_splits(inside: Mapping[str, Mapping[str, list[Path]]]) -> bool:

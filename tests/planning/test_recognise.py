@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import cv2
@@ -78,6 +79,17 @@ def test_folders_of_splits_are_used_by_name_and_by_content(tmp_path):
     _, found = keys_of(tmp_path / "unnamed")
     assert [Path(found.keys["paths"][split]).name for split in ("train", "val", "test")] == ["q", "p", "r"]
     assert [(each.key, each.is_open) for each in found.questions] == [("paths.train", False)]
+
+
+def test_a_test_folder_without_masks_is_left_out(tmp_path):
+    for folder in ("training", "test"):
+        write_pairs(tmp_path / folder, 4)
+    shutil.rmtree(tmp_path / "test/b")
+    (tmp_path / "test/c").mkdir()
+    keys, found = keys_of(tmp_path)
+    assert found.keys["paths"] == {"root": (tmp_path / "training").as_posix()}
+    assert (keys["image_folder"], keys["label_folder"], keys["split"]) == ("a", "b", {"by": "fraction", "val": 0.25})
+    assert found.notes == ["`test` has no masks and is not used"]
 
 
 @pytest.mark.parametrize("form", ["text files", "table"])
