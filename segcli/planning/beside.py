@@ -20,10 +20,13 @@ def roles_within(joined: Mapping[str, list[Path]]) -> Roles:
     """
     ((folder, files),) = joined.items()
     names = stems(files)
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+    seen: set[tuple[Path, str]] = set()
+    for file, stem in zip(files, names, strict=True):
+        if (file.parent, stem) not in seen:
+            seen.add((file.parent, stem))
+            continue
         raise DataError(
-            f"`{folder}` holds two files of the name `{twice}`, such as an image and its mask",
+            f"`{shown(file.parent)}` holds two files of the name `{stem}`, such as an image and its mask",
             hint="put the masks into a folder of their own",
         )
     pairing = beside(names)

@@ -143,6 +143,8 @@ def _numbered(found: Survey, named: Sequence[Named], given: Mapping[str, Any]) -
 
 
 def _name_of(number: int, found: Survey) -> str:
+    if len(found.values) == 2 and number and 0 in found.values:
+        return "foreground"
     is_most = number == 0 and found.values[0] >= max(found.values.values())
     return "background" if is_most else f"class_{number}"
 

@@ -23,8 +23,8 @@ __all__ = ["image_folders"]
 
 CASES, PER_CASE = 4, 8
 """So many folders with so few files of the same names are folders of single images."""
-SURVEY_S = 6.0
-"""Processor seconds to read masks."""
+SURVEY_S, OBJECTS_S = 5.0, 1.0
+"""Processor seconds to read masks, and to find out whether they number objects."""
 
 
 def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Recognised | None:
@@ -122,7 +122,7 @@ def _state_folders(found: Recognised, roles: Roles, places: Places) -> Affix:
         image = field.pairing.image
     found.state("image_folder", roles.image, f"{_sample(roles)}", "certain" if roles.look.sure else "likely")
     found.state("label_folder", side.folder)
-    _tell_others(found, roles)
+    _tell_others(found, roles, places.of_training)
     suffixes = {"image": image, "label": side.pairing.for_image(image)}
     if field is not None:
         suffixes["fov"] = field.pairing.for_image(image)
@@ -172,22 +172,29 @@ def _sample(roles: Roles) -> str:
     return f"photographs by their pixels; the masks hold {words.get(look.kind, 'a few numbers')}"
 
 
-def _tell_others(found: Recognised, roles: Roles) -> None:
+def _numbers_objects(masks: Sequence[Path]) -> bool:
+    """Tell whether masks hold a number for each object."""
+    return look_at(masks).kind == "index" and survey(masks, coloured=False, clock=Clock(OBJECTS_S)).instances
+
+
+def _tell_others(found: Recognised, roles: Roles, joined: Mapping[str, list[Path]]) -> None:
     """Ask which of several folders of masks is the truth, and tell of folders that are not used."""
     if len(roles.masks) > 1:
         first, *others = roles.masks
-        plain = first.look.kind == "binary" and all(side.look.kind == "index" for side in others)
+        plain = first.look.kind == "binary" and all(_numbers_objects(joined[side.folder]) for side in others)
         names = ", ".join(f"`{side.folder}`" for side in others)
         if plain and roles.same:
             found.notes.append(f"{names} numbers the objects of `{first.folder}` and is not used")
             found.reasons["label_folder"] = f"{names} holds the same with a number for each object"
         else:
-            what = "show the same, perhaps by several observers" if roles.same else "show different things"
+            alike = roles.same and len({side.look.kind for side in roles.masks}) == 1
+            coded = "mark the same pixels in different codings" if roles.same else "show different things"
+            what = "show the same, perhaps by several observers" if alike else coded
             text = f"{len(roles.masks)} folders of masks {what}: which is the truth?"
             options = tuple(
                 Option(f"masks of `{side.folder}`", (f"label_folder={side.folder}",)) for side in roles.masks
             )
-            found.questions.append(Question("label_folder", text, options, is_open=not roles.same))
+            found.questions.append(Question("label_folder", text, options, is_open=not alike))
             found.sure["label_folder"] = "guess"
             found.reasons["label_folder"] = (
                 f"the first of {len(roles.masks)} folders of masks that {what}; the other: {names}"
@@ -222,7 +229,7 @@ def _about(found: Recognised, count: int, places: Places) -> str:
 
 
 def _missing(found: Recognised, images: int, masks: int, roles: Roles) -> None:
-    if masks < images:
+    if masks < images and found.keys.get("split", {}).get("by") != "lists":
         found.notes.append(
             f"{images - masks} of {images} images in `{roles.image}` have no mask: `data check` names them"
         )
