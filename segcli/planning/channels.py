@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-
 from segcli.core.errors import DataError
 from segcli.data.images import read_image
 from segcli.files import read_header
@@ -90,7 +88,8 @@ def _of_headers(images: Sequence[Path]) -> tuple[set[int], bool]:
 
 def _of_pixels(images: Sequence[Path]) -> tuple[bool, set[str], float, float]:
     """Decode some images: are the channels equal, types of numbers, smallest and largest value."""
-    copies, kinds, low, high = True, set(), np.inf, -np.inf
+    kinds: set[str] = set()
+    copies, low, high = True, float("inf"), float("-inf")
     seen = 0
     for number, index in enumerate(spread(len(images))):
         if seen >= PIXELS and number >= FEWEST:

@@ -157,7 +157,8 @@ def _summary(
 
 
 def _sizes(layout: Layout, cases: Sequence[Case]) -> list[tuple[int, ...]]:
-    clock, sizes = Clock(HEADERS_S), []
+    clock = Clock(HEADERS_S)
+    sizes: list[tuple[int, ...]] = []
     for index in spread(len(cases)):
         if clock.over and sizes:
             break

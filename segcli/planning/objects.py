@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -60,7 +61,7 @@ class ObjectTally:
         )
 
 
-def _rounded(value: float | np.floating) -> float:
+def _rounded(value: Any) -> float:
     return round(float(value), 1)
 
 

@@ -64,7 +64,7 @@ def roles_of(places: Files, *, image: str | None, mask: str | None) -> Roles:
         DataError: There are no images or no masks, none belong together, or there are two data sets.
     """
     looks = {name: look_at(files) for name, files in places.items()}
-    images = [image] if image in places else _images(looks, mask)
+    images = [image] if image is not None and image in places else _images(looks, mask)
     candidates: dict[str, list[Side]] = {}
     for name in images:
         here = stems(places[name])

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -64,7 +65,7 @@ def spread(count: int) -> list[int]:
         >>> spread(5)
         [0, 4, 2, 1, 3]
     """
-    order = dict.fromkeys([0, count - 1]) if count else {}
+    order: dict[int, Any] = dict.fromkeys([0, count - 1]) if count else {}
     step = count - 1
     while len(order) < count and step > 1:
         step = (step + 1) // 2

@@ -37,6 +37,6 @@ def assumed(made: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _value(value: Any) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6)
+    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6)
     text = text.removesuffix("\n").removesuffix("\n...")
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ..."
