@@ -16,6 +16,7 @@ from segcli.cli.configs_app import configs_app
 from segcli.cli.data_app import data_app
 from segcli.cli.evaluate import evaluate
 from segcli.cli.export import export
+from segcli.cli.init import init
 from segcli.cli.plain_help import App
 from segcli.cli.predict import predict
 from segcli.cli.profile_memory import profile_memory
@@ -36,6 +37,7 @@ app = App(
 app.add_typer(data_app, name="data")
 app.add_typer(configs_app, name="configs")
 app.add_typer(config_app, name="config")
+app.command("init")(moving(init))
 app.command("train")(moving(train))
 app.command("resume")(moving(resume))
 app.command("eval")(moving(evaluate))

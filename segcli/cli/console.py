@@ -22,8 +22,9 @@ from segcli.report.narrow import FittedTable
 if TYPE_CHECKING:
     from segcli.commands.locate import Located
     from segcli.engine.events import Listener
+    from segcli.planning.facts import Option, Question
 
-__all__ = ["aside", "error", "listener", "next_step", "result", "shipped", "text", "took"]
+__all__ = ["aside", "ask", "error", "listener", "next_step", "result", "shipped", "text", "took"]
 
 PLAIN_WIDTH = 110
 """Width in columns when the output is not a terminal."""
@@ -101,6 +102,20 @@ def next_step(command: str | None, *, quiet: bool) -> None:
     """Print the command that comes next, in one piece."""
     if command is not None and not quiet:
         _console(stderr=True).print(f"[dim]next:[/] {_escape(command)}", soft_wrap=True)
+
+
+def ask(question: "Question") -> "Option":
+    """Ask on the terminal; the first option is taken by Enter alone."""
+    import typer
+
+    console = _console(stderr=True)
+    console.print(f"[bold]{_escape(question.text)}[/]", soft_wrap=True)
+    for number, option in enumerate(question.options, start=1):
+        console.print(f"  {number}  {_escape(option.words)} [dim]{_escape(' '.join(option.given))}[/]", soft_wrap=True)
+    while True:
+        answer = typer.prompt("answer", default=1, type=int, err=True)
+        if 1 <= answer <= len(question.options):
+            return question.options[answer - 1]
 
 
 def _finite(value: Any) -> Any:

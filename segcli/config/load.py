@@ -19,7 +19,7 @@ from segcli.config.short_forms import write_out
 from segcli.core.names import safe_name
 from segcli.core.types import ConfigModel
 
-__all__ = ["load_dataset", "load_for_check", "load_run", "run_from_values"]
+__all__ = ["dataset_from_values", "load_dataset", "load_for_check", "load_run", "run_from_values"]
 
 
 class _DatasetAlone(ConfigModel):
@@ -85,6 +85,20 @@ def load_dataset(path: Path, overrides: Sequence[str] = (), *, whole_run: bool) 
         document.values["dataset"]["channels"] = chosen
     document.values = {"dataset": document.values["dataset"]}
     return _dataset(document, [override for override in wanted if not override.names_dataset], str(path))
+
+
+def dataset_from_values(values: dict[str, Any], *, source: str) -> DatasetSection:
+    """Check the keys of a data set that are in no file yet.
+
+    Args:
+        values: Keys as a data-set file holds them; paths are absolute.
+        source: Words for them in messages.
+
+    Raises:
+        ConfigError: As `load_run`.
+    """
+    origins = {("dataset", key): Origin(source) for key in values}
+    return _dataset(Document({"dataset": deepcopy(values)}, dict(origins)), [], source)
 
 
 def load_for_check(path: Path, overrides: Sequence[str] = ()) -> tuple[DatasetSection, Run | None]:

@@ -3,11 +3,12 @@
 import hashlib
 import re
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 from segcli.core.platform import WINDOWS
 
-__all__ = ["LONGEST", "composed", "existing", "printable", "safe_name", "safe_path", "visible"]
+__all__ = ["LONGEST", "composed", "existing", "printable", "safe_name", "safe_path", "visible", "without_affixes"]
 
 LONGEST = 224
 """Longest name in bytes of UTF-8; file systems allow 255, and temporary names are longer than final names."""
@@ -93,6 +94,20 @@ def existing(folder: Path, name: str) -> Path:
         except OSError:
             return path
     return folder if folder.exists() else path
+
+
+def without_affixes(stem: str, prefix: str, suffixes: Sequence[str]) -> str | None:
+    """Return a stem without its prefix and the first suffix that it has; None if it lacks them.
+
+    Example:
+        >>> without_affixes("img_07_training", "img_", ["_test", "_training"])
+        '07'
+    """
+    prefix = composed(prefix)
+    suffix = next((each for each in map(composed, suffixes) if stem.endswith(each)), None)
+    if suffix is None or not stem.startswith(prefix) or len(prefix) + len(suffix) > len(stem):
+        return None
+    return stem[len(prefix) : len(stem) - len(suffix)]
 
 
 def visible(text: str) -> str:

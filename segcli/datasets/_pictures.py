@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from segcli.core.errors import DataError
-from segcli.core.names import composed
+from segcli.core.names import composed, without_affixes
 from segcli.core.types import Array
 from segcli.data.checks import Finding, raise_on_error, size_mismatch, tried
 from segcli.data.classes.binary_masks import BinaryMasks
@@ -233,23 +233,25 @@ class Pictures(Layout):
         return image
 
 
-def by_stem(folder: Path, extensions: Sequence[str], suffixes: Sequence[str] = ("",)) -> dict[str, list[Path]]:
-    """Find the files of a folder by their stem without its suffix, in natural order; stems are in normal form.
+def by_stem(
+    folder: Path, extensions: Sequence[str], suffixes: Sequence[str] = ("",), prefix: str = ""
+) -> dict[str, list[Path]]:
+    """Find the files of a folder by their stem without prefix and suffix, in natural order, in normal form.
 
     Args:
         folder: An existing folder.
         extensions: Endings of file names that count, with or without a dot.
         suffixes: Ends of stems; a file counts if it has one of them.
+        prefix: Begin of stems; a file counts if it has it.
     """
     endings = {f".{extension.lower().lstrip('.')}" for extension in extensions}
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir(), key=natural_key):
         if path.name.startswith(".") or path.suffix.lower() not in endings:
             continue
-        stem = composed(path.stem)
-        suffix = next((each for each in map(composed, suffixes) if stem.endswith(each)), None)
-        if suffix is not None:
-            found.setdefault(stem[: len(stem) - len(suffix)], []).append(path)
+        key = without_affixes(composed(path.stem), prefix, suffixes)
+        if key is not None:
+            found.setdefault(key, []).append(path)
     return found
 
 

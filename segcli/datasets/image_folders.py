@@ -14,7 +14,7 @@ from pydantic import Field
 
 from segcli.core.errors import DataError
 from segcli.core.files import shown
-from segcli.core.names import existing
+from segcli.core.names import existing, without_affixes
 from segcli.data.checks import Finding, doubles, extra_label
 from segcli.data.classes.binary_masks import BinaryMasks
 from segcli.data.classes.class_list import Mistake
@@ -30,7 +30,7 @@ from segcli.files.png import PNG
 
 __all__ = ["ImageFolders"]
 
-FIELDS = "field-of-view masks"
+WORDS = {"image": "images", "label": "masks", "fov": "field-of-view masks"}
 
 
 class ImageFolders(Pictures):
@@ -46,6 +46,12 @@ class ImageFolders(Pictures):
         fov_folder: str | None = None
         """Folder of field-of-view masks. Pixels outside count neither in the loss nor in the metrics, and nothing is
         predicted there."""
+        image_prefix: str = ""
+        """Begin of the stem of an image that its mask does not have, such as `img_`."""
+        label_prefix: str = ""
+        """Begin of the stem of a mask, such as `mask_`."""
+        fov_prefix: str = ""
+        """Begin of the stem of a field-of-view mask."""
         image_suffix: str | list[str] = ""
         """End of the stem of an image that its mask does not have, such as `_training`."""
         label_suffix: str | list[str] = ""
@@ -157,10 +163,10 @@ class ImageFolders(Pictures):
         """Find the cases of a split with their masks, and the missing files."""
         config, folder = self.config, self._folder(split)
         images = self._images(split)
-        labels = self._files(existing(folder, config.label_folder), config.label_suffix, "masks", split)
+        labels = self._files(existing(folder, config.label_folder), "label", split)
         fovs: dict[str, list[Path]] = {}
         if config.fov_folder is not None:
-            fovs = self._files(existing(folder, config.fov_folder), config.fov_suffix, FIELDS, split)
+            fovs = self._files(existing(folder, config.fov_folder), "fov", split)
         members = self._in_split(split, list(images))
         findings = [*doubles(images, "image"), *doubles(labels, "mask")]
         cases = [
@@ -199,40 +205,46 @@ class ImageFolders(Pictures):
     @cache  # noqa: B019 - a layout lives as long as its run
     def _masks_of_fields(self, folder: Path) -> dict[str, list[Path]]:
         folder = Path(shown(folder))
-        return by_stem(folder, self.config.extensions, _all(self.config.fov_suffix)) if folder.is_dir() else {}
+        return by_stem(folder, self.config.extensions, *self._affixes("fov")) if folder.is_dir() else {}
 
     def _keys(self, image: Path) -> list[str]:
-        """List what may be the name of an image: its stem without one of the suffixes."""
-        return [image.stem.removesuffix(each) for each in _all(self.config.image_suffix) if image.stem.endswith(each)]
+        """List what may be the name of an image: its stem without the prefix and one of the suffixes."""
+        suffixes, prefix = self._affixes("image")
+        keys = (without_affixes(image.stem, prefix, [each]) for each in suffixes)
+        return [key for key in keys if key is not None]
 
     def field_stems(self, image: Path) -> list[str]:
-        """Replace `image_suffix` by `fov_suffix`."""
+        """Replace prefix and suffix of the image by those of its field of view."""
         keys = self._keys(image) or [image.stem]
-        return [f"{key}{each}" for key in keys for each in _all(self.config.fov_suffix)]
+        return [f"{self.config.fov_prefix}{key}{each}" for key in keys for each in _all(self.config.fov_suffix)]
 
     def _images(self, split: str) -> dict[str, list[Path]]:
         """Find the images of a folder by their stem, without masks in the same folder."""
         config, folder = self.config, self._folder(split)
-        images = self._files(existing(folder, config.image_folder), config.image_suffix, "images", split)
-        if config.image_folder != config.label_folder or not config.label_suffix:
+        images = self._files(existing(folder, config.image_folder), "image", split)
+        if config.image_folder != config.label_folder or not (config.label_suffix or config.label_prefix):
             return images
-        labels = self._files(existing(folder, config.label_folder), config.label_suffix, "masks", split)
+        labels = self._files(existing(folder, config.label_folder), "label", split)
         labelled = {path for paths in labels.values() for path in paths}
         images = {key: [path for path in paths if path not in labelled] for key, paths in images.items()}
         return {key: paths for key, paths in images.items() if paths}
 
-    def _files(self, folder: Path, suffix: str | list[str], what: str, split: str) -> dict[str, list[Path]]:
-        """Find the files of a folder by their stem without the suffix."""
+    def _files(self, folder: Path, kind: str, split: str) -> dict[str, list[Path]]:
+        """Find the files of a folder by their stem without prefix and suffix; `kind` is image, label or fov."""
         if not folder.is_dir():
             moved = self._given(split) is None and not self.root.exists()
             key = "root" if moved or self.config.split.by != "folders" else split
-            hint = f"set `dataset.paths.{key}`, or the folder's name with `dataset.{_folder_key(what)}`"
-            if what == FIELDS:
+            hint = f"set `dataset.paths.{key}`, or the folder's name with `dataset.{kind}_folder`"
+            if kind == "fov":
                 hint += "; `dataset.fov_folder=null` if there are none"
             raise self.missing_root() or DataError(
-                f"no folder `{folder}` with the {what} of split `{split}`", hint=hint
+                f"no folder `{folder}` with the {WORDS[kind]} of split `{split}`", hint=hint
             )
-        return by_stem(folder, self.config.extensions, _all(suffix))
+        return by_stem(folder, self.config.extensions, *self._affixes(kind))
+
+    def _affixes(self, kind: str) -> tuple[list[str], str]:
+        """Return suffixes and prefix of the files of a kind."""
+        return _all(getattr(self.config, f"{kind}_suffix")), getattr(self.config, f"{kind}_prefix")
 
     def _in_split(self, split: str, keys: list[str]) -> list[str]:
         settings = self.config.split
@@ -250,7 +262,7 @@ class ImageFolders(Pictures):
         unread = unread_by_stem(masks, config.extensions) if any(case.label is None for case in cases) else {}
         for case in cases:
             if case.label is None:
-                stem = f"{case.id}{_first(config.label_suffix)}"
+                stem = f"{config.label_prefix}{case.id}{_first(config.label_suffix)}"
                 hint = (
                     "add the mask or remove the image; `label_folder` and `label_suffix` are keys of the data-set file"
                 )
@@ -262,7 +274,8 @@ class ImageFolders(Pictures):
                     way_to_mask(unread.get(stem), hint),
                 )
             if config.fov_folder is not None and case.fov is None:
-                expected = existing(folder, config.fov_folder) / f"{case.id}{_first(config.fov_suffix)}.*"
+                name = f"{config.fov_prefix}{case.id}{_first(config.fov_suffix)}.*"
+                expected = existing(folder, config.fov_folder) / name
                 yield Finding(
                     "missing_fov",
                     "error",
@@ -274,10 +287,6 @@ class ImageFolders(Pictures):
     def unusable(self, split: str, error: DataError) -> Finding:
         """Report a folder that is missing."""
         return Finding("missing_folder", "error", self._folder(split), error.message, error.hint or "")
-
-
-def _folder_key(what: str) -> str:
-    return {"images": "image_folder", "masks": "label_folder"}.get(what, "fov_folder")
 
 
 def _first(suffix: str | list[str]) -> str:

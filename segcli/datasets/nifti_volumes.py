@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from segcli.core.errors import DataError
-from segcli.core.names import composed, existing
+from segcli.core.names import composed, existing, without_affixes
 from segcli.core.types import Array
 from segcli.data.checks import Finding, doubles, extra_label, raise_on_error
 from segcli.data.classes.class_list import Mistake
@@ -42,6 +42,10 @@ class NIfTIVolumes(Volumes):
         """Folder of the images, in `paths.root`."""
         label_folder: str = "labelsTr"
         """Folder of the label maps."""
+        image_prefix: str = ""
+        """Begin of the stem of an image that its label map does not have."""
+        label_prefix: str = ""
+        """Begin of the stem of a label map, such as `seg_`."""
         image_suffix: str = ""
         """End of the stem of an image that its label map does not have, such as `_0000`."""
         label_suffix: str = ""
@@ -114,10 +118,14 @@ class NIfTIVolumes(Volumes):
     def _found(self) -> tuple[dict[str, Case], list[Finding]]:
         config = self.config
         images, labels = existing(self.root, config.image_folder), existing(self.root, config.label_folder)
-        there = self._files(images, config.image_suffix, "images", "image_folder")
-        maps = self._files(labels, config.label_suffix, "label maps", "label_folder")
+        there = self._files(images, "image")
+        maps = self._files(labels, "label")
         if images.resolve() == labels.resolve():  # then only suffixes distinguish them
-            taken = {path for paths in maps.values() for path in paths} if config.label_suffix else set()
+            taken = (
+                {path for paths in maps.values() for path in paths}
+                if config.label_suffix or config.label_prefix
+                else set()
+            )
             there = {key: [path for path in paths if path not in taken] for key, paths in there.items()}
         there = {key: paths for key, paths in there.items() if paths}
         findings = [*doubles(there, "image"), *doubles(maps, "label map")]
@@ -127,9 +135,8 @@ class NIfTIVolumes(Volumes):
         cases = {key: Case(key, paths[0], maps.get(key, [None])[0]) for key, paths in there.items()}
         for case in cases.values():
             if case.label is None:
-                message = (
-                    f"image `{case.image}` has no label map (looked for `{labels / case.id}{config.label_suffix}.*`)"
-                )
+                expected = labels / f"{config.label_prefix}{case.id}{config.label_suffix}.*"
+                message = f"image `{case.image}` has no label map (looked for `{expected}`)"
                 findings.append(
                     Finding("missing_label", "error", case.image, message, "add the label map, or remove the image")
                 )
@@ -143,18 +150,22 @@ class NIfTIVolumes(Volumes):
             findings.append(Finding("empty_split", "error", images, message, hint))
         return cases, findings
 
-    def _files(self, folder: Path, suffix: str, what: str, key: str) -> dict[str, list[Path]]:
+    def _files(self, folder: Path, kind: str) -> dict[str, list[Path]]:
+        """Find the files of a folder by their stem without prefix and suffix; `kind` is image or label."""
         if not folder.is_dir():
+            what = {"image": "images", "label": "label maps"}[kind]
             missing = self.missing_root()
             raise missing or DataError(
                 f"no folder `{folder}` with the {what}",
-                hint=f"set `dataset.paths.root`, or the folder's name with `dataset.{key}`",
+                hint=f"set `dataset.paths.root`, or the folder's name with `dataset.{kind}_folder`",
             )
+        prefix, suffix = getattr(self.config, f"{kind}_prefix"), getattr(self.config, f"{kind}_suffix")
         found: dict[str, list[Path]] = {}
         for path in sorted(folder.iterdir(), key=natural_key):
-            stem, end = composed(path.name[: -len(ending_of(path))]), composed(suffix)
-            if ending_of(path) in NIfTI.endings and not path.name.startswith(".") and stem.endswith(end):
-                found.setdefault(stem[: len(stem) - len(end)], []).append(path)
+            if ending_of(path) in NIfTI.endings and not path.name.startswith("."):
+                key = without_affixes(composed(_stem(path)), prefix, [suffix])
+                if key is not None:
+                    found.setdefault(key, []).append(path)
         return found
 
     @cache  # noqa: B019 - a layout lives as long as its run

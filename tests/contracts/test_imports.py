@@ -14,6 +14,7 @@ ORDER = (
     {"testing"},
     {"cli", "api"},
     {"commands"},
+    {"planning"},
     {"report"},
     {"vram"},
     {"engine"},

@@ -66,6 +66,32 @@ def test_the_layout_of_drive_is_read_with_suffixes_and_field_of_view(workplace):
     assert 0.3 < sample.maps["valid"].mean() < 0.7
 
 
+def test_names_may_differ_by_a_prefix_and_messages_tell_the_name_with_it(workplace):
+    for index in range(3):
+        image, mask = blobs(index)
+        for name, pixels in (
+            (f"img_{index}_a", image),
+            (f"gt_{index}", mask),
+            (f"fov_{index}", np.full_like(mask, 255)),
+        ):
+            cv2.imwrite(str(workplace / f"{name}.png"), pixels)
+    (workplace / "gt_2.png").unlink()
+    keys = {"image_prefix": "img_", "image_suffix": "_a", "label_prefix": "gt_", "fov_prefix": "fov_"}
+    made = layout(
+        workplace,
+        image_folder=".",
+        label_folder=".",
+        fov_folder=".",
+        split={"by": "lists", "train": ["0", "1"], "val": ["2"]},
+        **keys,
+    )
+    pairs = [(case.image.stem, case.label.stem, case.fov.stem) for case in made.cases("train")]
+    assert pairs == [("img_0_a", "gt_0", "fov_0"), ("img_1_a", "gt_1", "fov_1")]
+    assert made.field_of(workplace / "img_2_a.png").stem == "fov_2"
+    assert made.field_stems(workplace / "img_7_a.png") == ["fov_7"]
+    assert "gt_2.*" in told(made.cases, "val")
+
+
 def test_images_and_masks_may_share_a_folder(workplace):
     for index in range(3):
         image, mask = blobs(index)

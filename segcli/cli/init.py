@@ -1,0 +1,87 @@
+"""`segcli init`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segcli.cli import complete
+from segcli.cli.options import JsonOpt, OverwriteOpt, QuietOpt
+from segcli.core.paths import OVERRIDE
+
+__all__ = ["init"]
+
+FolderArg = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FOLDER",
+        help="Folder of the images and masks, or volumes.",
+        autocompletion=complete.files,
+        show_default=False,
+    ),
+]
+WordsArg = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[NAME] [KEY=VALUE ...]",
+        help="Name of the data set and the run; default: that of FOLDER. Then keys of the data set that you know.",
+        autocompletion=complete.data_or_key,
+        show_default=False,
+    ),
+]
+YesOpt = Annotated[bool, typer.Option("--yes", "-y", help="Take the proposals instead of asking.")]
+OutOpt = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FOLDER",
+        help="Folder whose `datasets` and `experiments` get the two files.",
+        autocompletion=complete.files,
+    ),
+]
+
+
+def init(
+    folder: FolderArg,
+    words: WordsArg = None,
+    yes: YesOpt = False,
+    out: OutOpt = Path("configs"),
+    overwrite: OverwriteOpt = False,
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Look at a folder and write both files of an experiment.
+
+    Every key has a comment that says why. What the files do not say is asked.
+
+    Example: segcli init data/retina
+    """
+    from segcli.cli import console
+    from segcli.cli.starting import end
+
+    overrides = [word for word in words or [] if OVERRIDE.match(word)]
+    named = [word for word in words or [] if word not in overrides]
+    if len(named) > 1:
+        raise typer.BadParameter(f"one name at a time, got `{'` and `'.join(named)}`; a key is KEY=VALUE")
+
+    from segcli.commands.init import init_data
+    from segcli.report.beginning import assumed, begun
+
+    can_ask = sys.stdin.isatty() and sys.stderr.isatty() and not (quiet or as_json)
+    made = init_data(
+        folder,
+        named[0] if named else None,
+        overrides,
+        ask=console.ask if can_ask else None,
+        yes=yes,
+        out=out,
+        overwrite=overwrite,
+    )
+    end()
+    result = made.as_dict()
+    console.result(result, begun(result), as_json=as_json, quiet=quiet)
+    if quiet and not as_json:
+        console.aside(assumed(result))
+    console.next_step(f"segcli train {made.experiment.as_posix()} --dry-run", quiet=quiet or as_json)

@@ -1,0 +1,235 @@
+"""Recognise images and masks in folders, with or without a folder for each split, and masks beside their images."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from segcli.core.errors import DataError
+from segcli.core.files import shown
+from segcli.planning.beside import roles_within
+from segcli.planning.channels import state_channels
+from segcli.planning.classes import classes_of
+from segcli.planning.clock import Clock
+from segcli.planning.facts import Option, Question, Recognised
+from segcli.planning.listing import Listing
+from segcli.planning.looks import look_at
+from segcli.planning.pairs import Affix, paired, stems
+from segcli.planning.places import Places, places_of
+from segcli.planning.roles import Roles, roles_of
+from segcli.planning.sides import draw, split_of_lists
+from segcli.planning.surveys import survey
+
+__all__ = ["image_folders"]
+
+CASES, PER_CASE = 4, 8
+"""So many folders with so few files of the same names are folders of single images."""
+SURVEY_S, OBJECTS_S = 5.0, 1.0
+"""Processor seconds to read masks, and to find out whether they number objects."""
+
+
+def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Recognised | None:
+    """Recognise 2D images with masks; None if there are no 2D images.
+
+    Raises:
+        DataError: There are images, but no masks that belong to them, or something else that a person must mend.
+    """
+    if not listing.pictures:
+        return None
+    whole = listing
+    _refuse_folders_of_cases(listing)
+    places = places_of(listing, given)
+    joined = places.of_training
+    roles = roles_within(joined) if len(joined) == 1 else None
+    if roles is None:
+        roles = roles_of(joined, image=given.get("image_folder"), mask=given.get("label_folder"))
+    lacking = places.lacking({roles.image, roles.masks[0].folder})
+    if lacking:
+        places, listing = places.without(lacking), listing.below(places.splits["train"])
+        joined = places.of_training
+    found = Recognised(listing.root, name, "", {}, "binary")
+    found.state("format", "image_folders")
+    found.state("paths.root", listing.root.absolute().as_posix())
+    found.notes += [f"`{folder}` has no masks and is not used" for folder in lacking.values()]
+    _state_splits(found, places, whole.root)
+    affixes = _state_folders(found, roles, places)
+    images, masks = _files(roles, joined)
+    names = [affixes.key(stem) or stem for stem in stems(images)]
+    coloured = roles.masks[0].look.kind == "colours"
+    marks = survey(masks, coloured=coloured, clock=Clock(SURVEY_S))
+    classes = classes_of(marks, listing.tables, given, always_many=False)
+    state_channels(found, images)
+    found.task = classes.task
+    for key, value in classes.keys.items():
+        found.state(key, value, classes.reasons.get(key), classes.sure.get(key, "certain"))
+    found.questions += classes.questions
+    found.notes += [*classes.notes, *marks.broken[:3]]
+    _state_split(found, listing, places, roles, names)
+    found.about = _about(found, len(images), places)
+    _missing(found, len(images), len(masks), roles)
+    return found
+
+
+def _refuse_folders_of_cases(listing: Listing) -> None:
+    """Refuse a folder for each image, with its mask in it."""
+    folders = [files for name, files in listing.pictures.items() if name != "."]
+    contents = [tuple(sorted(stems(files))) for files in folders]
+    several = len(contents) >= CASES and len(contents[0]) <= PER_CASE
+    if several and len(set(contents)) == 1 and {look_at([file]).is_mask for file in folders[0]} == {True, False}:
+        names = ", ".join(contents[0])
+        raise DataError(
+            f"`{shown(listing.root)}` has {len(contents)} folders with the same files ({names}), one for each image",
+            hint="put all images into one folder and all masks into another, with one name for each image",
+        )
+
+
+# ---- folders
+
+
+def _files(roles: Roles, joined: Mapping[str, list[Path]]) -> tuple[list[Path], list[Path]]:
+    """Return the images, and the masks that belong to them."""
+    side = roles.masks[0]
+    files, every = joined[roles.image], joined[side.folder]
+    if side.folder == roles.image:
+        is_mask = {
+            file for file, stem in zip(every, stems(every), strict=True) if side.pairing.mask.key(stem) is not None
+        }
+        files = [file for file in files if file not in is_mask]
+    keys = {side.pairing.image.key(stem) for stem in stems(files)} - {None}
+    masks = [file for file, stem in zip(every, stems(every), strict=True) if side.pairing.mask.key(stem) in keys]
+    return files, masks
+
+
+def _state_splits(found: Recognised, places: Places, root: Path) -> None:
+    """State the folders of splits whose names are not the usual ones."""
+    for side, folder in places.splits.items():
+        if (root / folder).absolute() != Path(found.keys["paths"]["root"]) / side:
+            where = (root / folder).absolute().as_posix()
+            found.state(f"paths.{side}", where, sure="certain" if places.sure else "guess")
+    if places.splits and not places.sure:
+        chosen = ", ".join(f"`{folder}` as {side}" for side, folder in places.splits.items())
+        text = f"Folders with images and masks each: {chosen}?"
+        answer = tuple(f"paths.{side}={shown(root / folder)}" for side, folder in places.splits.items())
+        option = Option("yes, these are the splits", answer)
+        found.questions.append(Question("paths.train", text, (option,), is_open=not places.is_clear))
+
+
+def _state_folders(found: Recognised, roles: Roles, places: Places) -> Affix:
+    """State folders and affixes of images, masks and fields of view; returns the affix of the images."""
+    side = roles.masks[0]
+    image = side.pairing.image
+    field = roles.fov
+    if field is not None and field.pairing.image.length > image.length:
+        image = field.pairing.image
+    found.state("image_folder", roles.image, f"{_sample(roles)}", "certain" if roles.look.sure else "likely")
+    found.state("label_folder", side.folder)
+    _tell_others(found, roles, places.of_training)
+    suffixes = {"image": image, "label": side.pairing.for_image(image)}
+    if field is not None:
+        suffixes["fov"] = field.pairing.for_image(image)
+        found.state(
+            "fov_folder", field.folder, "one convex region that holds the masks: pixels outside do not count", "likely"
+        )
+    per_split = _by_split(roles, places)
+    for word, affix in suffixes.items():
+        if affix is not None and per_split is None:
+            for kind in ("prefix", "suffix"):
+                if getattr(affix, kind):
+                    found.state(f"{word}_{kind}", getattr(affix, kind))
+    for key, values in (per_split or {}).items():
+        if any(values):
+            found.state(key, values[0] if len(values) == 1 else values)
+    return image
+
+
+def _by_split(roles: Roles, places: Places) -> dict[str, list[str]] | None:
+    """Find suffixes that differ from split to split; None if one pairing fits all."""
+    side = roles.masks[0]
+    if len(places.splits) < 2 or side.folder == roles.image:
+        return None
+    found: dict[str, dict[str, None]] = {"image_suffix": {}, "label_suffix": {}, "fov_suffix": {}}
+    whole = True
+    for folders in places.files.values():
+        images = stems(folders.get(roles.image, []))
+        masks = folders.get(side.folder, [])
+        whole &= len(side.pairing.partners(images, masks)) == len(images)
+        pairing = paired(images, stems(masks))
+        if pairing is None or pairing.image.prefix or pairing.mask.prefix:
+            return None
+        found["image_suffix"][pairing.image.suffix] = None
+        found["label_suffix"][pairing.mask.suffix] = None
+        if roles.fov is not None:
+            field = paired(images, stems(folders.get(roles.fov.folder, [])))
+            affix = None if field is None else field.for_image(pairing.image)
+            if affix is None:
+                return None
+            found["fov_suffix"][affix.suffix] = None
+    return None if whole else {key: list(values) for key, values in found.items()}
+
+
+def _sample(roles: Roles) -> str:
+    words = {"binary": "0 and 1, or 0 and 255", "soft": "black and white, blurred", "colours": "a few colours"}
+    look = roles.masks[0].look
+    return f"photographs by their pixels; the masks hold {words.get(look.kind, 'a few numbers')}"
+
+
+def _numbers_objects(masks: Sequence[Path]) -> bool:
+    """Tell whether masks hold a number for each object."""
+    return look_at(masks).kind == "index" and survey(masks, coloured=False, clock=Clock(OBJECTS_S)).instances
+
+
+def _tell_others(found: Recognised, roles: Roles, joined: Mapping[str, list[Path]]) -> None:
+    """Ask which of several folders of masks is the truth, and tell of folders that are not used."""
+    if len(roles.masks) > 1:
+        first, *others = roles.masks
+        plain = first.look.kind == "binary" and all(_numbers_objects(joined[side.folder]) for side in others)
+        names = ", ".join(f"`{side.folder}`" for side in others)
+        if plain and roles.same:
+            found.notes.append(f"{names} numbers the objects of `{first.folder}` and is not used")
+            found.reasons["label_folder"] = f"{names} holds the same with a number for each object"
+        else:
+            alike = roles.same and len({side.look.kind for side in roles.masks}) == 1
+            coded = "mark the same pixels in different codings" if roles.same else "show different things"
+            what = "show the same, perhaps by several observers" if alike else coded
+            text = f"{len(roles.masks)} folders of masks {what}: which is the truth?"
+            options = tuple(
+                Option(f"masks of `{side.folder}`", (f"label_folder={side.folder}",)) for side in roles.masks
+            )
+            found.questions.append(Question("label_folder", text, options, is_open=not alike))
+            found.sure["label_folder"] = "guess"
+            found.reasons["label_folder"] = (
+                f"the first of {len(roles.masks)} folders of masks that {what}; the other: {names}"
+            )
+            found.notes.append(f"{names} is not used")
+    if roles.other_images:
+        names = ", ".join(f"`{name}`" for name in roles.other_images)
+        found.notes.append(f"images in {names} are not used: they have no masks, or those of `{roles.image}`")
+
+
+# ---- split and summary
+
+
+def _state_split(found: Recognised, listing: Listing, places: Places, roles: Roles, names: Sequence[str]) -> None:
+    if not places.splits:
+        if not split_of_lists(found, listing, names, by="lists"):
+            draw(found, names, by="fraction", unit="image")
+        return
+    if "val" not in places.splits:
+        here = stems(places.files["train"].get(roles.image, []))
+        keys = [roles.masks[0].pairing.image.key(stem) or stem for stem in here]
+        draw(found, keys, by=None, unit="image", val_only=True)
+
+
+def _about(found: Recognised, count: int, places: Places) -> str:
+    colour = {1: "grey ", 3: "colour "}.get(found.keys["num_channels"], "")
+    classes = found.keys.get("classes")
+    ignored = len(found.keys.get("ignore", [])) if found.keys.get("mask_format") == "rgb" else 0
+    what = f"masks of {len(classes) - ignored} classes" if classes else "one mask each"
+    splits = f" in the folders {', '.join(places.splits.values())}" if places.splits else ""
+    return f"{count} {colour}images with {what}{splits}"
+
+
+def _missing(found: Recognised, images: int, masks: int, roles: Roles) -> None:
+    if masks < images and found.keys.get("split", {}).get("by") != "lists":
+        found.notes.append(
+            f"{images - masks} of {images} images in `{roles.image}` have no mask: `data check` names them"
+        )

@@ -1,0 +1,98 @@
+"""Find the folders of splits: images and masks lie in each of them, or in one place for all."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segcli.core.errors import DataError
+from segcli.planning.listing import Listing
+from segcli.planning.looks import look_at
+from segcli.planning.sides import side_of_name
+
+__all__ = ["Places", "places_of"]
+
+LARGEST_FIRST = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Holds the files of each split by folder; `.` stands for the whole data set where there are no split folders."""
+
+    splits: Mapping[str, str]
+    """Folder of each split; empty if there are none."""
+    files: Mapping[str, Mapping[str, list[Path]]]
+    """Files by split, then by folder in the folder of the split."""
+    sure: bool = True
+    """False if the names of the folders say nothing about splits."""
+
+    @property
+    def is_clear(self) -> bool:
+        """Tell whether one folder holds at least twice as many files as each other, as training folders do."""
+        counts = sorted(sum(map(len, folders.values())) for folders in self.files.values())
+        return len(counts) < 2 or counts[-1] >= 2 * counts[-2]
+
+    @property
+    def of_training(self) -> dict[str, list[Path]]:
+        """Join the files of all splits by those folders that the training folder has."""
+        joined: dict[str, list[Path]] = {}
+        for folders in self.files.values():
+            for name, files in folders.items():
+                joined.setdefault(name, []).extend(files)
+        wanted = next(iter(self.files.values()))
+        return {name: files for name, files in joined.items() if name in wanted}
+
+    def lacking(self, needed: set[str]) -> dict[str, str]:
+        """Return the splits whose folder lacks a needed folder, such as a test without masks."""
+        return {side: folder for side, folder in self.splits.items() if not needed <= self.files[side].keys()}
+
+    def without(self, left_out: Mapping[str, str]) -> "Places":
+        """Leave splits out; if training alone remains, there are no folders of splits."""
+        splits = {side: folder for side, folder in self.splits.items() if side not in left_out}
+        if list(splits) == ["train"]:
+            return Places({}, {".": self.files["train"]})
+        return Places(splits, {side: self.files[side] for side in splits}, self.sure)
+
+
+def places_of(listing: Listing, given: Mapping[str, Any]) -> Places:
+    """Find folders of splits: stated, named so, or alike inside with images and masks in each."""
+    root = listing.root.absolute()
+    stated = {side: Path(given[f"paths.{side}"]).absolute() for side in LARGEST_FIRST if f"paths.{side}" in given}
+    inner = {side: path.relative_to(root).as_posix() for side, path in stated.items() if root in path.parents}
+    if "train" in inner:
+        return Places(inner, {side: _inside(listing, folder) for side, folder in inner.items()})
+    inside = {child: _inside(listing, child) for child in listing.children}
+    inside = {child: folders for child, folders in inside.items() if folders}
+    named = {child: side for child in inside if (side := side_of_name(child)) is not None}
+    distinct = len(set(named.values())) == len(named)
+    if distinct and "train" in named.values() and _alike({child: inside[child] for child in named}):
+        splits = {side: child for side in LARGEST_FIRST for child, each in named.items() if each == side}
+        return Places(splits, {side: inside[child] for side, child in splits.items()})
+    if 2 <= len(inside) <= 3 and "." not in listing.pictures and not named and _are_splits(inside):
+        counts = {child: sum(map(len, folders.values())) for child, folders in inside.items()}
+        order = sorted(counts, key=lambda child: -counts[child])  # of equal ones, the first in natural order
+        splits = dict(zip(LARGEST_FIRST, order, strict=False))
+        return Places(splits, {side: inside[child] for side, child in splits.items()}, sure=False)
+    return Places({}, {".": listing.pictures})
+
+
+def _inside(listing: Listing, child: str) -> dict[str, list[Path]]:
+    return listing.below(child).pictures
+
+
+def _alike(inside: Mapping[str, Mapping[str, list[Path]]]) -> bool:
+    """Tell whether folders hold images directly, or a common folder, with another one in one of them at least."""
+    common = set.intersection(*(set(folders) for folders in inside.values()))
+    return bool(common) and (max(map(len, inside.values())) > 1 or common == {"."})
+
+
+def _are_splits(inside: Mapping[str, Mapping[str, list[Path]]]) -> bool:
+    """Tell whether folders with equal folders in them each hold images and masks."""
+    common = set.intersection(*(set(folders) for folders in inside.values())) - {"."}
+    if len(common) < 2:
+        return False
+    first = next(iter(inside.values()))
+    with suppress(DataError):
+        return len({look_at(first[name]).is_mask for name in common}) == 2
+    return False

@@ -1,0 +1,124 @@
+"""`segcli init`: two files that can be checked and trained on without a change."""
+
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from factories import blobs, write_folders, write_hdf5, write_nifti, write_nuclei, write_sequences
+from PIL import Image
+
+from segcli.cli import console
+
+
+def eyes(root: Path) -> None:
+    """Left and right eye of four persons, two observers."""
+    for index, name in enumerate(f"{person}{side}" for person in range(4) for side in "LR"):
+        image, mask = blobs(index, (64, 64))
+        for folder, pixels in (("a", image), ("b", mask), ("c", cv2.dilate(mask, np.ones((3, 3), np.uint8)))):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(root / folder / f"{name}.png")
+
+
+def sequences(root: Path) -> None:
+    """Frames of three clips, without a table of the classes."""
+    write_sequences(root, {"c000": 3, "c001": 2, "c002": 2}, size=(48, 64))
+
+
+LAYOUTS = {
+    "folders": write_folders,
+    "eyes": eyes,
+    "sequences": sequences,
+    "hdf5": write_hdf5,
+    "nifti": write_nifti,
+    "nuclei": write_nuclei,
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_init_writes_is_checked_and_trained_on_unchanged(run_cli, workplace, layout):
+    LAYOUTS[layout](workplace / "there")
+    made = run_cli("init", "there", "mine", "--json")
+    assert made.code == 0, made.err
+    paths = json.loads(made.out)
+    assert (paths["dataset"], paths["experiment"]) == ("configs/datasets/mine.yaml", "configs/experiments/mine.yaml")
+    checked = run_cli("data", "check", paths["experiment"], "--json")
+    assert [each for each in json.loads(checked.out)["findings"] if each["severity"] == "error"] == []
+    assert checked.code == 0
+    tried = run_cli("train", paths["experiment"], "--dry-run", "device=cpu")
+    assert tried.code == 0, tried.err
+
+
+def test_every_choice_has_a_reason_and_doubt_is_told(run_cli, workplace):
+    eyes(workplace / "data")
+    made = run_cli("init", "data")
+    assert made.code == 0, made.err
+    text = (workplace / "configs/datasets/data.yaml").read_text()
+    assert "paths: {root: data}" in text
+    words = " ".join(text.replace("\n#", "").split())
+    assert "perhaps by several observers; the other: `c` (a guess: please look) label_folder: b" in words
+    assert "such as 0L and 0R: 4 groups (likely)\n  group:" in text
+    assert "masks of `b` (else: `label_folder=c`)" in " ".join(made.out.split())
+
+
+def test_a_file_that_is_there_is_kept(run_cli, workplace):
+    write_folders(workplace / "data")
+    (workplace / "configs/experiments").mkdir(parents=True)
+    (workplace / "configs/experiments/data.yaml").write_text("mine")
+    refused = run_cli("init", "data")
+    assert refused.code == 2
+    assert "`configs/experiments/data.yaml` exists" in refused.err
+    assert not (workplace / "configs/datasets").exists()
+    assert run_cli("init", "data", "--overwrite", "--quiet").code == 0
+
+
+def test_keys_of_the_user_decide_and_their_mistakes_are_named(run_cli, workplace):
+    eyes(workplace / "data")
+    assert run_cli("init", "data", "label_folder=c", "split.val=0.5", "--quiet").err == ""
+    keys = yaml.safe_load((workplace / "configs/datasets/data.yaml").read_text())
+    assert (keys["label_folder"], keys["split"]["val"]) == ("c", 0.5)
+    wrong = run_cli("init", "data", "other", "lable_folder=c")
+    assert wrong.code == 2
+    assert "did you mean `label_folder`?" in wrong.err
+
+
+def different(root: Path) -> None:
+    """Two folders of masks that show different things."""
+    eyes(root)
+    for path in (root / "c").iterdir():
+        Image.fromarray(255 - np.array(Image.open(path))).save(path)
+
+
+def test_where_no_answer_is_likelier_nothing_is_written_without_one(run_cli, workplace, monkeypatch):
+    different(workplace / "data")
+    refused = run_cli("init", "data")
+    assert refused.code == 2
+    assert "show different things: which is the truth?" in refused.err
+    assert "answer with `label_folder=b`" in refused.err
+    assert not (workplace / "configs").exists()
+    assert run_cli("init", "data", "--yes", "--quiet").code == 0
+
+
+def test_a_terminal_is_asked(run_cli, workplace, monkeypatch):
+    different(workplace / "data")
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    asked = []
+    monkeypatch.setattr(console, "ask", lambda question: asked.append(question.text) or question.options[1])
+    assert run_cli("init", "data").code == 0
+    assert len(asked) == 1
+    assert yaml.safe_load((workplace / "configs/datasets/data.yaml").read_text())["label_folder"] == "c"
+
+
+def test_a_wrong_answer_is_asked_again(monkeypatch, capsys):
+    from segcli.planning.facts import Option, Question
+
+    answers = iter(["7", "2"])
+    monkeypatch.setattr("builtins.input", lambda *_: next(answers))
+    monkeypatch.setattr("typer.prompt", lambda *_, **__: int(next(answers)))
+    question = Question("a", "Which?", (Option("one", ("a=1",)), Option("two", ("a=2",))))
+    assert console.ask(question).words == "two"
+    assert "2  two a=2" in capsys.readouterr().err
