@@ -1,9 +1,9 @@
 """Make a plan for a folder of images: choices by the facts, batch by the memory forecast, epochs by the clock."""
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
+from segcli.commands.train import report_of_timing
 from segcli.config.load import run_from_values
 from segcli.config.schema import Run
 from segcli.core.errors import DeviceError
@@ -11,8 +11,8 @@ from segcli.engine.events import Listener, Silent
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.stopping import StopSignal
 from segcli.engine.training.clock import measured_costs, with_length
+from segcli.engine.training.length import fitted_interval
 from segcli.engine.training.session import open_session
-from segcli.engine.training.trainer import Trainer
 from segcli.planning.facts import Measures, Plan, Recognised
 from segcli.planning.machine import GIB, Machine, this_machine
 from segcli.planning.plan import planned
@@ -32,7 +32,6 @@ def plan_for(
     minutes: float | None = None,
     vram: int | None = None,
     listener: Listener,
-    over: Callable[[Trainer], None] = lambda trainer: None,
 ) -> Plan:
     """Plan an experiment for this machine, or for a GPU with other memory.
 
@@ -42,7 +41,6 @@ def plan_for(
         minutes: Minutes that the training takes; the epochs that fit are timed here and written down.
         vram: Bytes of the memory of a GPU; that of the GPU here, if there is one, when left out.
         listener: Receives progress.
-        over: Does what comes after the last epoch of a training, to be timed.
 
     Raises:
         ConfigError: The minutes are not enough for a single step.
@@ -54,7 +52,7 @@ def plan_for(
     if machine.is_gpu:
         _fit_memory(plan, run_of(found, plan), machine)
     if minutes is not None and vram is None:
-        _fit_clock(plan, run_of(found, plan), minutes, listener, over)
+        _fit_clock(plan, run_of(found, plan), minutes, listener)
     return plan
 
 
@@ -80,19 +78,26 @@ def _fit_memory(plan: Plan, run: Run, machine: Machine) -> None:
     plan.reasons["data.batch_size"] = reason
 
 
-def _fit_clock(plan: Plan, run: Run, minutes: float, listener: Listener, over: Callable[[Trainer], None]) -> None:
+def _fit_clock(plan: Plan, run: Run, minutes: float, listener: Listener) -> None:
     """Time the plan here, and write down the epochs that fit into the minutes."""
     seconds = 60.0 * minutes
     with tempfile.TemporaryDirectory() as place, StopSignal() as stop:
         trainer = open_session(run, RunFolder(Path(place)), Silent(), stop, rehearsal=True)
         listener.stage("timing a few steps")
-        costs = measured_costs(trainer, seconds, over)
-        fitted, text = with_length(run, costs, seconds, len(trainer.train))
+        costs = measured_costs(trainer, seconds, report_of_timing)
+        batches, group = len(trainer.train), trainer.step.group
+        interval = fitted_interval(costs, seconds, batches=batches, group=group)
+        run = run.model_copy(update={"training": run.training.model_copy(update={"val_interval": interval})})
+        fitted, text = with_length(run, costs, seconds, batches)
     training = plan.keys["training"]
-    keys = list(training)
-    training["epochs"] = fitted.training.epochs
-    del training["minutes"]
-    plan.keys["training"] = {key: training[key] for key in ["epochs", *(key for key in keys if key != "minutes")]}
+    epochs = fitted.training.epochs
+    plan.keys["training"] = training = {"epochs": epochs, **training}
+    for key in ("minutes", "val_interval"):
+        training.pop(key, None)
+    plan.reasons.pop("training.val_interval", None)
+    if costs.val_s and interval > 1:
+        training["val_interval"] = min(interval, epochs)
+        plan.reasons["training.val_interval"] = f"validations of {costs.val_s:.2g} s take about a tenth of the time"
     plan.reasons.pop("training.minutes", None)
     plan.reasons["training.epochs"] = text
     if fitted.data.limit_batches is not None:

@@ -36,7 +36,7 @@ from segcli.vram.choice import explained_by_forecast, refuse_what_cannot_fit, wi
 from segcli.vram.inputs import inputs_of
 from segcli.vram.real import traced
 
-__all__ = ["dry_run", "resume", "train"]
+__all__ = ["dry_run", "report_of_timing", "resume", "train"]
 
 
 def train(run: Run, *, overwrite: bool, listener: Listener, stop: StopSignal | None = None) -> Trained:
@@ -66,7 +66,7 @@ def train(run: Run, *, overwrite: bool, listener: Listener, stop: StopSignal | N
             trainer = open_session(run, folder, listener, stop)
             if overwrite:
                 folder.clear()
-            trainer = fitted_to_clock(trainer, began, over=_report_of_timing)
+            trainer = fitted_to_clock(trainer, began, over=report_of_timing)
             _describe(trainer, _environment(trainer))
             _list_weights(trainer)
             if run.debug.profile_training_step:
@@ -90,7 +90,7 @@ def _fitted(trainer: Trainer, notes: Noting) -> Trained:
     return replace(_trained(trainer), report=report.written)
 
 
-def _report_of_timing(trainer: Trainer) -> None:
+def report_of_timing(trainer: Trainer) -> None:
     """Write the report of a timed rehearsal, because a training ends with one."""
     TrainingReport(Noting(Silent())).write(trainer, _trained(trainer))
 

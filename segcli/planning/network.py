@@ -133,7 +133,7 @@ def _strides(measures: Measures, size: list[int], stem: int, least: int) -> list
 
 
 def _reach(measures: Measures, stem: int) -> float:
-    """Choose how many pixels the lowest level sees as one: a fair part of an object, and 8 to 16 pixels after the stem."""
+    """Choose how many pixels the lowest level sees as one: a fair part of an object, 8 to 16 pixels after the stem."""
     if measures.is_scene:
         return 16.0 * stem
     diameter = measures.objects.median_diameter if measures.objects is not None else 48.0

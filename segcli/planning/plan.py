@@ -14,8 +14,6 @@ USUAL_MINUTES = 30.0
 """Minutes that a plan is made for if none are given."""
 CHECKING = 0.1
 """Share of the time for validations."""
-VALIDATIONS = 10
-"""Validations of a training, at least: the best of them is kept."""
 CACHED = 0.2
 """Share of the memory that decoded images may fill."""
 
@@ -170,6 +168,6 @@ def _check(plan: Plan, measures: Measures, machine: Machine, shape: Shape) -> No
     per_epoch = max(1, -(-measures.counts.get("train", 1) * shape.patches // shape.batch))
     share = pixels * each / max(3.0 * seen * each, 1.0)
     epochs = plan.keys["training"].get("epochs", max(1, shape.steps // per_epoch))
-    interval = max(1, min(round(share / CHECKING), epochs // VALIDATIONS))
+    interval = max(1, min(round(share / CHECKING), epochs))
     if interval > 1:
         _put(plan, "training.val_interval", interval, f"a validation takes {share:.2g} times as long as an epoch")

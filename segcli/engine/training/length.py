@@ -1,11 +1,14 @@
 """Choose epochs and batches of a training that fill a given time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-__all__ = ["Costs", "Length", "fitted_length", "least_seconds", "told"]
+__all__ = ["Costs", "Length", "fitted_interval", "fitted_length", "least_seconds", "told"]
 
 MOST_CHECKING = 0.2
 """Largest share of the time for the validations of a training that has only a few epochs."""
+CHECKING = 0.1
+"""Share of the time for the validations of a training whose plan is free to choose their number."""
+MOST_VALIDATIONS = 20
 FEW = 8
 """Epochs that a training should have at least, so that the best of some validations is kept."""
 CLOSE = 0.01
@@ -67,7 +70,7 @@ def fitted_length(
 
     Example:
         >>> fitted_length(Costs(step_s=0.5, epoch_s=1.0, val_s=3.0), 600.0, batches=100)
-        Length(epochs=12, batches=92)
+        Length(epochs=11, batches=100)
     """
     whole = _whole_epochs(costs, seconds, batches, val_interval)
     least = max(whole, 1)
@@ -85,6 +88,18 @@ def fitted_length(
         if best_gap <= CLOSE * seconds:
             break
     return best
+
+
+def fitted_interval(costs: Costs, seconds: float, *, batches: int, group: int = 1) -> int:
+    """Choose the epochs between two validations, so that these take a tenth of the time, and are 20 at most.
+
+    Example:
+        >>> fitted_interval(Costs(step_s=0.5, epoch_s=1.0, val_s=20.0), 600.0, batches=20)
+        18
+    """
+    length = fitted_length(replace(costs, val_s=0.0), seconds, batches=batches, group=group)
+    count = max(1, min(MOST_VALIDATIONS, int(CHECKING * seconds / max(costs.val_s, 1e-9))))
+    return 1 if length is None else max(1, -(-length.epochs // count))
 
 
 def _whole_epochs(costs: Costs, seconds: float, batches: int, val_interval: int) -> int:
