@@ -66,16 +66,17 @@ def _fit_memory(plan: Plan, run: Run, machine: Machine) -> None:
     """Lower the batch size until the forecast fits."""
     vram = int(FREE * machine.memory_gib * GIB)
     data = plan.keys["data"]
-    best = Forecaster(run).max_batch_size(vram, most=data["batch_size"])
-    if not best:
-        raise DeviceError(
-            f"by the forecast, not even one patch of the plan fits {machine.words}",
-            hint="plan for another GPU with `--vram`, or on the CPU",
-        )
-    peak = Forecaster(with_batch_size(run, best)).forecast().device / GIB
-    data["batch_size"] = best
-    reason = f"{machine.words}, and the forecast of a step is {peak:.1f} GiB"
-    plan.reasons["data.batch_size"] = reason
+    forecaster = Forecaster(run)
+    if not forecaster.fits(vram):
+        best = forecaster.max_batch_size(vram, most=data["batch_size"])
+        if not best:
+            raise DeviceError(
+                f"by the forecast, not even one patch of the plan fits {machine.words}",
+                hint="plan for another GPU with `--vram`, or on the CPU",
+            )
+        data["batch_size"], forecaster = best, Forecaster(with_batch_size(run, best))
+    peak = forecaster.device / GIB
+    plan.reasons["data.batch_size"] = f"{machine.words}, and the forecast of a step is {peak:.1f} GiB"
 
 
 def _fit_clock(plan: Plan, run: Run, minutes: float, listener: Listener) -> None:
