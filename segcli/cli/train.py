@@ -66,11 +66,8 @@ def train(
     from segcli.cli.train_folder import is_data, train_folder
 
     if is_data(config):
-        from segcli.commands.folder import refuse_options
-
-        refuse_options(config, dry_run=dry_run, folds=folds)
-        shown = {"as_json": as_json, "quiet": quiet}
-        train_folder(config, overrides or [], minutes=minutes, vram=vram, yes=yes, overwrite=overwrite, **shown)
+        options = {"dry_run": dry_run, "yes": yes, "overwrite": overwrite, "as_json": as_json, "quiet": quiet}
+        train_folder(config, overrides or [], folds=folds, minutes=minutes, vram=vram, **options)
         return
 
     from segcli.config.load import load_run

@@ -15,8 +15,10 @@ def train_folder(
     folder: Path,
     overrides: list[str],
     *,
+    folds: int | None,
     minutes: float | None,
     vram: str | None,
+    dry_run: bool,
     yes: bool,
     overwrite: bool,
     as_json: bool,
@@ -25,15 +27,17 @@ def train_folder(
     """Write both files of an experiment on the data in a folder, train it and score it.
 
     Raises:
+        ConfigError: An option is for experiment files.
         SegcliError: One of the steps fails; the files of the steps before stay.
     """
     from segcli.cli import console
     from segcli.cli.starting import end
-    from segcli.commands.folder import begin, split_overrides, train_and_score
+    from segcli.commands.folder import begin, refuse_options, split_overrides, train_and_score
     from segcli.commands.next_steps import after_eval
     from segcli.report import score_tables, tables
     from segcli.report.beginning import begun
 
+    refuse_options(folder, dry_run=dry_run, folds=folds)
     hushed = quiet or as_json
     can_ask = sys.stdin.isatty() and sys.stderr.isatty() and not hushed
     words = split_overrides(overrides)

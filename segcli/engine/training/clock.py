@@ -18,9 +18,9 @@ from segcli.data.loader import EvaluationLoader, Loaded, TrainLoader
 from segcli.data.samples import Case
 from segcli.engine.events import Silent
 from segcli.engine.inference.evaluator import Evaluation
+from segcli.engine.length import Costs, fitted_length, least_seconds, told
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import give_memory_back
-from segcli.engine.training.length import Costs, fitted_length, least_seconds, told
 from segcli.engine.training.trainer import Trainer
 from segcli.engine.training.watching import Watching
 from segcli.schedulers import Horizon, Schedule
