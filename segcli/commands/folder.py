@@ -70,8 +70,9 @@ def begin(
         SegcliError: As `init_data`.
     """
     size = None if vram is None else parse_vram(vram)
-    options = {"yes": yes, "overwrite": overwrite}
-    return init_data(folder, words.name, words.of_data, ask=ask, minutes=minutes, vram=size, **options)
+    return init_data(
+        folder, words.name, words.of_data, ask=ask, yes=yes, overwrite=overwrite, minutes=minutes, vram=size
+    )
 
 
 def train_and_score(

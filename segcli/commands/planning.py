@@ -8,10 +8,10 @@ from segcli.config.load import run_from_values
 from segcli.config.schema import Run
 from segcli.core.errors import DeviceError
 from segcli.engine.events import Listener, Silent
-from segcli.engine.length import fitted_interval
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.stopping import StopSignal
-from segcli.engine.training.clock import measured_costs, with_length
+from segcli.engine.training.clock.length import fitted_interval
+from segcli.engine.training.clock.rehearsal import measured_costs, with_length
 from segcli.engine.training.session import open_session
 from segcli.planning.facts import Measures, Plan, Recognised
 from segcli.planning.machine import GIB, Machine, this_machine

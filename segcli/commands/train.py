@@ -27,7 +27,7 @@ from segcli.engine.events import Listener, Noting, Silent
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import environment
 from segcli.engine.stopping import StopSignal
-from segcli.engine.training.clock import fitted_to_clock
+from segcli.engine.training.clock.rehearsal import fitted_to_clock
 from segcli.engine.training.session import open_session
 from segcli.engine.training.snapshot import Snapshot
 from segcli.engine.training.trainer import Trainer

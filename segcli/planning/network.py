@@ -146,7 +146,8 @@ def _volume_strides(spacing: list[float], size: list[int]) -> list[list[int]]:
     Paper: Isensee et al., "nnU-Net", Nature Methods 18, 2021, https://arxiv.org/abs/1904.08128: an axis is halved if
     its spacing is less than twice the smallest.
     """
-    spacing, left, strides = list(spacing), [float(each) for each in size], []
+    spacing, left = list(spacing), [float(each) for each in size]
+    strides: list[list[int]] = []
     while len(strides) < 4:
         finest = min(each for each, have in zip(spacing, left, strict=True) if have >= 8.0) if max(left) >= 8.0 else 0.0
         stride = [2 if have >= 8.0 and each < 2.0 * finest else 1 for each, have in zip(spacing, left, strict=True)]

@@ -60,7 +60,8 @@ def _put(plan: Plan, dotted: str, value: Any, reason: str = "") -> None:
 def _per_epoch(plan: Plan, measures: Measures) -> int:
     """Count the optimizer steps of an epoch."""
     data = plan.keys["data"]
-    return max(1, -(-measures.counts.get("train", 1) * data.get("patches_per_image", 1) // data["batch_size"]))
+    steps: int = max(1, -(-measures.counts.get("train", 1) * data.get("patches_per_image", 1) // data["batch_size"]))
+    return steps
 
 
 def _classify(plan: Plan, measures: Measures) -> None:

@@ -9,7 +9,7 @@ import yaml
 from factories import write_folders
 
 from segcli.commands import planning
-from segcli.engine.length import Costs
+from segcli.engine.training.clock.length import Costs
 
 COSTS = Costs(step_s=2.0, epoch_s=1.0, val_s=9.0)
 

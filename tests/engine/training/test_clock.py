@@ -10,8 +10,8 @@ import torch
 import yaml
 
 from segcli.engine.checkpoint import read_checkpoint
-from segcli.engine.length import Costs, Length, fitted_length
 from segcli.engine.training import trainer
+from segcli.engine.training.clock.length import Costs, Length, fitted_length
 from segcli.engine.training.step import TrainingStep
 
 TOLERANCE = 0.03

@@ -18,9 +18,9 @@ from segcli.data.loader import EvaluationLoader, Loaded, TrainLoader
 from segcli.data.samples import Case
 from segcli.engine.events import Silent
 from segcli.engine.inference.evaluator import Evaluation
-from segcli.engine.length import Costs, fitted_length, least_seconds, told
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import give_memory_back
+from segcli.engine.training.clock.length import Costs, fitted_length, least_seconds, told
 from segcli.engine.training.trainer import Trainer
 from segcli.engine.training.watching import Watching
 from segcli.schedulers import Horizon, Schedule
@@ -56,7 +56,8 @@ def fitted_to_clock(trainer: Trainer, began: float, over: Callable[[Trainer], No
     trainer.listener.notice(text)
     parts, train = trainer.parts.with_numbers(run), trainer.train
     loader = parts.train_loader(train.cases.cases, train.cases.source)
-    return _like(Trainer, trainer, parts=parts, folder=trainer.folder, train=loader, val=trainer.val)
+    fitted: Trainer = _like(Trainer, trainer, parts=parts, folder=trainer.folder, train=loader, val=trainer.val)
+    return fitted
 
 
 def with_length(run: Run, costs: Costs, seconds: float, batches: int) -> tuple[Run, str]:
