@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from segcli.cli import complete
-from segcli.cli.options import JsonOpt, OverwriteOpt, QuietOpt
+from segcli.cli.options import JsonOpt, MinutesOpt, OverwriteOpt, PlanVramOpt, QuietOpt, YesOpt
 from segcli.core.paths import OVERRIDE
 
 __all__ = ["init"]
@@ -30,7 +30,6 @@ WordsArg = Annotated[
         show_default=False,
     ),
 ]
-YesOpt = Annotated[bool, typer.Option("--yes", "-y", help="Take the proposals instead of asking.")]
 OutOpt = Annotated[
     Path,
     typer.Option(
@@ -47,6 +46,8 @@ def init(
     folder: FolderArg,
     words: WordsArg = None,
     yes: YesOpt = False,
+    minutes: MinutesOpt = None,
+    vram: PlanVramOpt = None,
     out: OutOpt = Path("configs"),
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,
@@ -56,7 +57,7 @@ def init(
 
     Every key has a comment that says why. What the files do not say is asked.
 
-    Example: segcli init data/retina
+    Example: segcli init data/retina --minutes 10
     """
     from segcli.cli import console
     from segcli.cli.starting import end
@@ -67,6 +68,7 @@ def init(
         raise typer.BadParameter(f"one name at a time, got `{'` and `'.join(named)}`; a key is KEY=VALUE")
 
     from segcli.commands.init import init_data
+    from segcli.commands.profile import parse_vram
     from segcli.report.beginning import assumed, begun
 
     can_ask = sys.stdin.isatty() and sys.stderr.isatty() and not (quiet or as_json)
@@ -78,6 +80,8 @@ def init(
         yes=yes,
         out=out,
         overwrite=overwrite,
+        minutes=minutes,
+        vram=None if vram is None else parse_vram(vram),
     )
     end()
     result = made.as_dict()

@@ -11,20 +11,23 @@ from segcli.engine.export.formats import FORMATS, Format
 
 __all__ = [
     "CheckpointOpt",
-    "ConfigArg",
     "DataConfigArg",
     "DataOverridesArg",
     "EvalThresholdOpt",
     "JsonOpt",
+    "MinutesOpt",
     "ModelFileOpt",
     "OutOpt",
     "OverridesArg",
     "OverwriteOpt",
+    "PlanVramOpt",
     "QuietOpt",
     "RunAndOverridesArg",
     "RunsOpt",
     "TTAOpt",
     "ThresholdOpt",
+    "TrainArg",
+    "YesOpt",
     "fit_of",
     "format_of",
     "run_and_overrides",
@@ -32,15 +35,36 @@ __all__ = [
     "threshold_or_best",
 ]
 
-ConfigArg = Annotated[
+TrainArg = Annotated[
     Path,
     typer.Argument(
-        metavar="CONFIG",
-        help="Experiment file, or name of a shipped experiment.",
+        metavar="CONFIG | FOLDER",
+        help="Experiment file, name of a shipped experiment, or folder of data.",
         autocompletion=complete.configs,
         show_default=False,
     ),
 ]
+MinutesOpt = Annotated[
+    float | None,
+    typer.Option(
+        "--minutes",
+        metavar="M",
+        min=0.0,
+        help="Minutes of the training: a few steps are timed here, and the epochs that fit are written down.",
+        autocompletion=complete.nothing,
+        show_default=False,
+    ),
+]
+PlanVramOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--vram",
+        metavar="SIZE",
+        autocompletion=complete.vram,
+        help="Plan for a GPU with this memory, such as 24GiB; default: the GPU or CPU of this machine.",
+    ),
+]
+YesOpt = Annotated[bool, typer.Option("--yes", "-y", help="Take the proposals instead of asking.")]
 DataConfigArg = Annotated[
     Path,
     typer.Argument(

@@ -7,13 +7,16 @@ import typer
 
 from segcli.cli import complete
 from segcli.cli.options import (
-    ConfigArg,
     JsonOpt,
+    MinutesOpt,
     ModelFileOpt,
     OverridesArg,
     OverwriteOpt,
+    PlanVramOpt,
     QuietOpt,
     RunAndOverridesArg,
+    TrainArg,
+    YesOpt,
     run_and_overrides,
 )
 
@@ -40,8 +43,11 @@ ForceOpt = Annotated[
 
 
 def train(
-    config: ConfigArg,
+    config: TrainArg,
     overrides: OverridesArg = None,
+    minutes: MinutesOpt = None,
+    vram: PlanVramOpt = None,
+    yes: YesOpt = False,
     dry_run: DryRunOpt = False,
     folds: FoldsOpt = None,
     force: ForceOpt = False,
@@ -51,13 +57,23 @@ def train(
 ) -> None:
     """Train a network.
 
-    At the end, report.html in the run folder shows curves, scores and pictures.
+    At the end, report.html in the run folder shows curves, scores and pictures. A folder of data is looked at first, as
+    `segcli init` does, and the trained network is scored.
 
     Example: segcli train configs/exp.yaml training.epochs=5 device=cpu
     """
     from segcli.cli import console
+    from segcli.cli.train_folder import is_data, train_folder
+
+    if is_data(config):
+        options = {"dry_run": dry_run, "yes": yes, "overwrite": overwrite, "as_json": as_json, "quiet": quiet}
+        train_folder(config, overrides or [], folds=folds, minutes=minutes, vram=vram, **options)
+        return
+
     from segcli.config.load import load_run
 
+    if minutes is not None:
+        overrides = [*(overrides or []), f"training.minutes={minutes:g}"]
     run = load_run(config, overrides or [])
     console.shipped(config, quiet=quiet or as_json)
 

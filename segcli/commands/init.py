@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segcli.commands.planning import plan_for
 from segcli.config.overrides import parse_overrides
 from segcli.core.errors import ConfigError
 from segcli.core.files import shown, write_text
 from segcli.core.names import safe_name
+from segcli.core.paths import EXPERIMENTS
+from segcli.engine.events import Listener, Silent
 from segcli.planning.clock import Clock
-from segcli.planning.default import default_plan
 from segcli.planning.facts import Measures, Option, Plan, Question, Recognised
 from segcli.planning.measures import measured, state_moments
 from segcli.planning.recognise import recognise
@@ -21,6 +23,7 @@ __all__ = ["Ask", "Begun", "init_data", "look"]
 Ask = Callable[[Question], Option]
 """Asks a person."""
 SECONDS = 20.0
+SILENT = Silent()
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,11 @@ class Begun:
     plan: Plan
     dataset: Path
     experiment: Path
+
+    @property
+    def run_folder(self) -> Path:
+        """Folder of the run that the experiment file describes."""
+        return EXPERIMENTS / self.found.name
 
     def as_dict(self) -> dict[str, Any]:
         """Return the result as a dict for `--json`."""
@@ -79,6 +87,9 @@ def init_data(
     yes: bool,
     out: Path = Path("configs"),
     overwrite: bool = False,
+    minutes: float | None = None,
+    vram: int | None = None,
+    listener: Listener = SILENT,
 ) -> Begun:
     """Recognise the data in a folder and write a data-set file and an experiment file.
 
@@ -91,6 +102,9 @@ def init_data(
         yes: Take the proposals instead of asking.
         out: Folder whose folders `datasets` and `experiments` get the files.
         overwrite: Replace files that are there.
+        minutes: Minutes that the training takes; the epochs that fit are timed on this machine.
+        vram: Bytes of the GPU's memory; default: those of the GPU of this machine.
+        listener: Receives progress.
 
     Raises:
         ConfigError: A file is there already, or something is unsure and nobody can be asked.
@@ -105,7 +119,7 @@ def init_data(
                 hint=f"`segcli init {shown(folder)} OTHER_NAME`, or replace it with `--overwrite`",
             )
     found, facts = look(folder, name, overrides, ask=ask, yes=yes)
-    plan = default_plan(found, facts)
+    plan = plan_for(found, facts, minutes=minutes, vram=vram, listener=listener)
     write_text(dataset, dataset_text(found, dataset, Path.cwd()))
     write_text(experiment, experiment_text(plan, name, experiment, dataset))
     return Begun(found, facts, plan, dataset, experiment)

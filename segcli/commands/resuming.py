@@ -38,6 +38,8 @@ def refuse_changes(before: Run, after: Run) -> None:
     changed += differing_keys("data", before.data.model_dump(), after.data.model_dump(), LOADING)
     if before.training.gradient_accumulation_steps != after.training.gradient_accumulation_steps:
         changed.append("training.gradient_accumulation_steps")
+    if after.training.minutes is not None:
+        changed.append("training.minutes")
     if changed:
         raise ConfigError(
             f"a resumed run cannot change `{'`, `'.join(changed)}`",

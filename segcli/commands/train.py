@@ -20,12 +20,14 @@ from segcli.config.own_code import UNCHANGEABLE, CodePermit, remember_code
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, DataError
 from segcli.core.files import read_keys, shown, write_yaml
+from segcli.core.process import command_began
 from segcli.data.fingerprint import summary
 from segcli.engine.checkpoint import Checkpoint, read_checkpoint
-from segcli.engine.events import Listener, Noting
+from segcli.engine.events import Listener, Noting, Silent
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import environment
 from segcli.engine.stopping import StopSignal
+from segcli.engine.training.clock.rehearsal import fitted_to_clock
 from segcli.engine.training.session import open_session
 from segcli.engine.training.snapshot import Snapshot
 from segcli.engine.training.trainer import Trainer
@@ -34,7 +36,7 @@ from segcli.vram.choice import explained_by_forecast, refuse_what_cannot_fit, wi
 from segcli.vram.inputs import inputs_of
 from segcli.vram.real import traced
 
-__all__ = ["dry_run", "resume", "train"]
+__all__ = ["dry_run", "report_of_timing", "resume", "train"]
 
 
 def train(run: Run, *, overwrite: bool, listener: Listener, stop: StopSignal | None = None) -> Trained:
@@ -50,6 +52,7 @@ def train(run: Run, *, overwrite: bool, listener: Listener, stop: StopSignal | N
         ConfigError: The run folder is in use, or holds a run and `overwrite` is not set.
         SegcliError: `open_session` or `Trainer.fit` fails.
     """
+    began = command_began()
     folder = RunFolder(run.folder)
     listener = notes = Noting(listener)
     with ExitStack() as stack:
@@ -63,6 +66,7 @@ def train(run: Run, *, overwrite: bool, listener: Listener, stop: StopSignal | N
             trainer = open_session(run, folder, listener, stop)
             if overwrite:
                 folder.clear()
+            trainer = fitted_to_clock(trainer, began, over=report_of_timing)
             _describe(trainer, _environment(trainer))
             _list_weights(trainer)
             if run.debug.profile_training_step:
@@ -84,6 +88,11 @@ def _fitted(trainer: Trainer, notes: Noting) -> Trained:
     with explained_by_forecast(trainer.run):
         trainer.fit(when_over=lambda: report.write(trainer, _trained(trainer)))
     return replace(_trained(trainer), report=report.written)
+
+
+def report_of_timing(trainer: Trainer) -> None:
+    """Write the report of a timed rehearsal, because a training ends with one."""
+    TrainingReport(Noting(Silent())).write(trainer, _trained(trainer))
 
 
 def _missing_parents(path: Path) -> list[Path]:

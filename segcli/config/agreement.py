@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from segcli.config.document import Document, Loc, Problem
+from segcli.config.duration import check_length, epochs_of
 from segcli.config.monitored import monitored
 from segcli.config.schema import Run
 from segcli.config.sections import Component, DatasetSection, LossPart
@@ -72,6 +73,7 @@ def check_together(run: Run, document: Document) -> None:
     _check_metrics(chosen)
     _check_losses(chosen)
     _check_inference(chosen)
+    check_length(run, document)
     _check_monitor(chosen)
 
 
@@ -244,8 +246,7 @@ class _Idle:
 
 
 def _validations(run: Run) -> int:
-    training = run.training
-    return -(-training.epochs // training.val_interval)
+    return -(-epochs_of(run) // run.training.val_interval)
 
 
 def _measures(run: Run) -> bool:
@@ -259,8 +260,7 @@ def _has_noise(augmentation: Augmentation) -> bool:
 
 
 def _ndim(run: Run) -> int:
-    axes: int = run.dataset.kind.ndim
-    return axes
+    return int(run.dataset.kind.ndim)
 
 
 def _scheduler_key(run: Run, key: str) -> int:
@@ -288,7 +288,7 @@ IDLE = (
     ),
     _Idle(
         "training.scheduler.step_size",
-        lambda run: _scheduler_key(run, "step_size") >= run.training.epochs,
+        lambda run: _scheduler_key(run, "step_size") >= epochs_of(run),
         "the training has too few epochs to reach it",
     ),
     *(
@@ -347,7 +347,7 @@ IDLE = (
     _Idle("checkpoint.save_every", lambda run: run.checkpoint.keep_best_only, "`checkpoint.keep_best_only` is true"),
     _Idle(
         "checkpoint.save_every",
-        lambda run: (run.checkpoint.save_every or 0) > run.training.epochs,
+        lambda run: (run.checkpoint.save_every or 0) > epochs_of(run),
         "the training has fewer epochs than that",
     ),
     _Idle(
@@ -356,12 +356,12 @@ IDLE = (
     _Idle("checkpoint.keep_best_only", lambda run: not run.checkpoint.save_every, "`checkpoint.save_every` is not set"),
     _Idle(
         "logging.log_activations",
-        lambda run: run.logging.activation_log_frequency > run.training.epochs,
+        lambda run: run.logging.activation_log_frequency > epochs_of(run),
         "the training has fewer epochs than `logging.activation_log_frequency`",
     ),
     _Idle(
         "logging.visualization_interval",
-        lambda run: (run.logging.visualization_interval or 0) > run.training.epochs,
+        lambda run: (run.logging.visualization_interval or 0) > epochs_of(run),
         "the training has fewer epochs than that",
     ),
     _Idle("logging.image_log_frequency", lambda run: not run.logging.log_images, "`logging.log_images` is false"),

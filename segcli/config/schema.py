@@ -104,6 +104,9 @@ class Training(ConfigModel):
 
     epochs: Positive = 50
     """Number of passes over the training images."""
+    minutes: Annotated[float, Field(gt=0.0)] | None = None
+    """Minutes that the whole training takes, from the start of the command to the report. Before the first epoch a few
+    steps are timed on this machine; the epochs that fit take the place of this key in the run's config."""
     optimizer: OptimizerSection = OptimizerSection()
     """Optimizer and its keys."""
     scheduler: SchedulerSection = SchedulerSection()
@@ -142,6 +145,11 @@ class Training(ConfigModel):
     unfreeze_every: Positive | None = None
     """Number of epochs after which the last frozen block of `freeze` is unfrozen; after as many again, the block before
     it, and so on. Blocks with their own number of epochs are not affected."""
+
+    @classmethod
+    def long_form(cls, given: Any) -> Any:
+        """Let a number of epochs alone turn `minutes` off, so that the last setting counts."""
+        return {"minutes": None, **given} if isinstance(given, dict) and "epochs" in given else given
 
 
 class CheckpointSettings(ConfigModel):

@@ -3,19 +3,23 @@
 The command line may set what counts for the whole process, such as signal handlers. A library leaves that alone.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["command_line", "is_command_line"]
+__all__ = ["command_began", "command_line", "is_command_line"]
 
 _running = 0
 """Number of commands that run in this process."""
+_began = 0.0
+"""Time at which the newest of them began."""
 
 
 @contextmanager
 def command_line() -> Iterator[None]:
     """Mark the process as that of a command."""
-    global _running  # noqa: PLW0603 - a fact about the process
+    global _began, _running  # noqa: PLW0603 - facts about the process
+    _began = time.monotonic()
     _running += 1
     try:
         yield
@@ -32,3 +36,8 @@ def is_command_line() -> bool:
         True
     """
     return _running > 0
+
+
+def command_began() -> float:
+    """Return the time of `time.monotonic` at which the command of this process began; now if there is none."""
+    return _began if is_command_line() else time.monotonic()

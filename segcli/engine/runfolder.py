@@ -28,6 +28,7 @@ WRITTEN = (
     "wandb",
     "trace",
     "visualizations",
+    ".timing",
 )
 """Files and folders that a run writes, and that `--overwrite` removes."""
 
@@ -52,6 +53,7 @@ class RunFolder:
         self.tensorboard = path / "tensorboard"
         self.trace = path / "trace"
         self.report = path / "report.html"
+        self.timing = path / ".timing"
         self._lock: int | None = None
         """Open file of the lock that this process holds."""
 

@@ -26,9 +26,9 @@ def writing(path: Path) -> Iterator[h5py.File]:
         except Exception:  # HDF5 reads back what it could not write, and fails in many ways
             if disk.fault is None:
                 raise
-        if disk.fault is not None:
-            path.unlink(missing_ok=True)
-            raise disk.fault
+    if disk.fault is not None:
+        path.unlink(missing_ok=True)  # it is closed; Windows does not remove an open file
+        raise disk.fault
 
 
 class _Disk(io.FileIO):

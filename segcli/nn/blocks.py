@@ -44,13 +44,22 @@ class DoubleConv(nn.Sequential):
 
 
 class UpBlock(nn.Module):
-    """Double the size, join the skip connection, convolve twice; `(B, C, *S/2), (B, K, *S) -> (B, K, *S)`."""
+    """Double the size, join the skip connection, convolve twice; `(B, C, *S/2), (B, K, *S) -> (B, K, *S)`.
+
+    With another `stride`, one number for each axis, the size grows by it.
+    """
 
     def __init__(
-        self, ndim: int, in_channels: int, skip_channels: int, dropout: float = 0.0, layers: Layers = USUAL
+        self,
+        ndim: int,
+        in_channels: int,
+        skip_channels: int,
+        dropout: float = 0.0,
+        layers: Layers = USUAL,
+        stride: int | tuple[int, ...] = 2,
     ) -> None:
         super().__init__()
-        self.up = CONV_TRANSPOSE[ndim](in_channels, skip_channels, kernel_size=2, stride=2)
+        self.up = CONV_TRANSPOSE[ndim](in_channels, skip_channels, kernel_size=stride, stride=stride)
         self.conv = DoubleConv(ndim, 2 * skip_channels, skip_channels, dropout, layers)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:

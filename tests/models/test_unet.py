@@ -1,5 +1,7 @@
+import pytest
 import torch
 
+from segcli.core.errors import ConfigError
 from segcli.core.types import IOSpec
 from segcli.models.unet import UNet
 
@@ -51,3 +53,24 @@ def test_a_stem_keeps_the_full_resolution_of_the_mask_and_every_pixel_its_own_sa
 def test_a_stem_works_on_volumes_too():
     outputs = build(3, 1, depths=[2, 4], stem_stride=2)(torch.randn(1, 1, 8, 12, 16))
     assert outputs["mask"].shape == (1, 1, 8, 12, 16)
+
+
+def test_strides_of_an_axis_keep_coarse_slices_and_the_names_of_all_parameters():
+    plain, coarse = build(3, 1, depths=[2, 4, 8]), build(3, 1, depths=[2, 4, 8], strides=[[1, 2, 2], 2])
+    sizes = []
+    coarse.down[2].register_forward_hook(lambda module, inputs, output: sizes.append(tuple(output.shape[2:])))
+    assert coarse(torch.randn(1, 1, 4, 16, 24))["mask"].shape == (1, 1, 4, 16, 24)
+    assert sizes == [(2, 4, 6)]
+    assert coarse.stride == 4
+    assert plain.state_dict().keys() == coarse.state_dict().keys()
+    assert plain.up[0].up.weight.shape == (4, 2, 2, 2, 2)
+    assert coarse.up[0].up.weight.shape == (4, 2, 1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("strides", "said"),
+    [([2], "`model.strides` has 1 entries, and `model.depths` has 2 levels"), ([[2, 2], 2], "for images of 3 axes")],
+)
+def test_strides_that_do_not_fit_the_network_are_refused(strides, said):
+    with pytest.raises(ConfigError, match=said):
+        build(3, 1, depths=[2, 4, 8], strides=strides)

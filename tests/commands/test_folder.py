@@ -1,0 +1,56 @@
+"""`segcli train FOLDER` is init, train and eval; the two files stay, and the minutes stand in them as epochs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from factories import write_folders
+
+from segcli.commands import planning
+from segcli.engine.training.clock.length import Costs
+
+COSTS = Costs(step_s=2.0, epoch_s=1.0, val_s=9.0)
+
+
+def test_a_folder_is_trained_and_scored_and_the_two_files_stay(
+    run_cli: Callable[..., Any], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folders(workplace / "cells")
+    monkeypatch.setattr(planning, "measured_costs", lambda trainer, seconds, over: COSTS)
+    result = run_cli("train", "cells", "--minutes", "5", "--yes", "training.epochs=1", "training.val_interval=1")
+    assert result.code == 0, result.err
+    file = workplace / "configs/experiments/cells.yaml"
+    written = yaml.safe_load(file.read_text())
+    assert (workplace / "configs/datasets/cells.yaml").is_file()
+    training, data = written["training"], written["data"]
+    assert "minutes" not in training
+    batches = data.get("limit_batches", 2)
+    spent = COSTS.seconds(training["epochs"], batches, training["val_interval"])
+    assert 0.97 * 300.0 <= spent <= 300.0
+    assert f"{training['epochs']} epochs" in file.read_text()
+    assert "a batch takes 2 s, a validation 9 s, measured here" in file.read_text().replace("\n# ", " ")
+    assert (workplace / "outputs/experiments/cells/report.html").is_file()
+    assert (workplace / "outputs/tests/cells/test_metrics.yaml").is_file()
+    again = run_cli("train", "cells", "--yes")
+    assert again.code == 2
+    assert "configs/experiments/cells.yaml` exists" in again.err or "configs/datasets/cells.yaml` exists" in again.err
+
+
+def test_a_plan_for_another_gpu_is_sized_by_its_memory_and_not_timed_here(
+    run_cli: Callable[..., Any], workplace: Path
+) -> None:
+    write_folders(workplace / "cells")
+    result = run_cli("init", "cells", "--yes", "--vram", "24GiB", "--minutes", "5")
+    assert result.code == 0, result.err
+    text = (workplace / "configs/experiments/cells.yaml").read_text()
+    assert "a GPU of 24 GiB, and the forecast of a step is" in text
+    assert yaml.safe_load(text)["training"]["minutes"] == 5.0
+
+
+def test_options_of_experiment_files_are_refused_for_a_folder(run_cli: Callable[..., Any], workplace: Path) -> None:
+    write_folders(workplace / "cells")
+    result = run_cli("train", "cells", "--dry-run")
+    assert result.code == 2
+    assert "`--dry-run` is for an experiment file, and `cells` is a folder of data" in result.err
