@@ -68,6 +68,8 @@ class Checked(Result):
     dataset: str
     splits: list[SplitSummary]
     findings: list[Finding]
+    measured: tuple[list[float], list[float]] | None = None
+    """Mean and standard deviation of the training images; None where nothing is normalised by them."""
 
     @property
     def has_errors(self) -> bool:
@@ -80,6 +82,7 @@ class Checked(Result):
         return {
             "dataset": self.dataset,
             "splits": splits,
+            "measured": None if self.measured is None else dict(zip(("mean", "std"), self.measured, strict=True)),
             "findings": [finding.as_dict() for finding in self.findings],
         }
 
