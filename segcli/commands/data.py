@@ -71,7 +71,8 @@ def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Lis
     findings += share_findings(summaries)
     order = {"error": 0, "warning": 1, "info": 2}
     findings = list(dict.fromkeys(findings))  # a fault of all splits is found in each
-    return Checked(dataset.name, summaries, sorted(findings, key=lambda finding: order[finding.severity]), numbers)
+    findings.sort(key=lambda finding: order[finding.severity])
+    return Checked(dataset.name, summaries, findings, numbers, states_numbers=dataset.mean is not None)
 
 
 def _task(dataset: DatasetSection) -> Task:

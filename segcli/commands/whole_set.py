@@ -46,9 +46,16 @@ def of_whole_set(
     every = list(chain.from_iterable(cases.values()))
     paths = (path for case in every for path in (case.image, case.label, case.fov) if path is not None)
     yield from names_to_confuse(dict.fromkeys(paths))
-    yield from numbers_missing(dict.fromkeys(case.part_of or case.id for case in every), layout.root)
+    if not _leaves_out(layout):
+        yield from numbers_missing(dict.fromkeys(case.part_of or case.id for case in every), layout.root)
     if layout.ndim == 3:
         yield from spacings_differ(_spacings(layout, every))
+
+
+def _leaves_out(layout: Layout) -> bool:
+    """Tell whether keys of the data set leave out cases, so that numbers are missing on purpose."""
+    chosen = ("class_filter", "sample_fraction")
+    return any(getattr(layout.config, key, None) not in (None, 1.0) for key in chosen)
 
 
 def _spacings(layout: Layout, cases: Sequence[Case]) -> dict[str, tuple[float, ...]]:

@@ -22,6 +22,7 @@ __all__ = [
     "Evaluated",
     "Exported",
     "FoldScore",
+    "Mended",
     "Predicted",
     "SplitDrawn",
     "SplitSummary",
@@ -70,11 +71,18 @@ class Checked(Result):
     findings: list[Finding]
     measured: tuple[list[float], list[float]] | None = None
     """Mean and standard deviation of the training images; None where nothing is normalised by them."""
+    states_numbers: bool = True
+    """True if the data set states `mean` and `std`."""
 
     @property
     def has_errors(self) -> bool:
         """True if a finding is an error: training would fail or learn something wrong."""
         return any(finding.severity == "error" for finding in self.findings)
+
+    @property
+    def has_warnings(self) -> bool:
+        """True if a finding is a warning: training would work, but probably not as meant."""
+        return any(finding.severity == "warning" for finding in self.findings)
 
     def values(self) -> dict[str, Any]:
         """List the splits and the findings."""
@@ -85,6 +93,18 @@ class Checked(Result):
             "measured": None if self.measured is None else dict(zip(("mean", "std"), self.measured, strict=True)),
             "findings": [finding.as_dict() for finding in self.findings],
         }
+
+
+@dataclass(frozen=True)
+class Mended(Result):
+    """Result of `data check --fix`: the corrected copy of a data set."""
+
+    folder: Path
+    num_images: int
+    done: list[str]
+    """What was done, for each file that changed."""
+    left: list[str]
+    """Files that could not be mended, and why."""
 
 
 def _or_none(value: float) -> float | None:

@@ -59,7 +59,7 @@ def _digest(image: Array) -> str:
 
 
 def _plane(sample: Sample) -> tuple[Array, Array] | None:
-    """Choose a plane of an image `(H, W, C)` with its mask `(H, W)`; of a volume, that with most of the foreground."""
+    """Choose a plane of an image `(H, W, C)` with its mask `(H, W)`; of a volume, that which shows both best."""
     image, mask = sample.image, sample.maps.get("mask")
     if mask is None:
         return None
@@ -68,7 +68,8 @@ def _plane(sample: Sample) -> tuple[Array, Array] | None:
         mask = mask.max(axis=-1)
     if mask.ndim == 2:
         return image, mask
-    best = int(np.count_nonzero(mask.reshape(len(mask), -1), axis=1).argmax())
+    counts = np.count_nonzero(mask.reshape(len(mask), -1), axis=1)
+    best = int((counts * (mask[0].size - counts)).argmax())  # neither all background nor all foreground
     return image[best], np.ascontiguousarray(mask[best])
 
 

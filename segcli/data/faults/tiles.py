@@ -17,8 +17,10 @@ __all__ = ["Edges", "divided_pictures", "edges_of"]
 
 SAMPLES = 64
 """Numbers to which a line is averaged."""
-RUN_ALIKE = 0.96
-"""Correlation of the lines on both sides of a cut: 0.984 and more where pictures were cut, 0.93 elsewhere."""
+RUN_ALIKE = 0.85
+"""Smallest correlation of the lines on both sides of a cut."""
+AS_ALIKE = 0.98
+"""The correlation, as a share of that between neighbouring lines within the tiles, which noise makes smaller."""
 AS_NEAR = 1.5
 """Difference across a cut, as a multiple of that between neighbouring lines within the tiles."""
 LEAST_SPREAD = 0.1
@@ -100,7 +102,10 @@ def _with_contrast(images: Sequence[Edges | None], side: str) -> list[tuple[int,
 def _is_cut(one: tuple[Array, Array], other: tuple[Array, Array]) -> bool:
     across = float(np.abs(one[0] - other[0]).mean())
     within = float(np.abs(one[0] - one[1]).mean() + np.abs(other[0] - other[1]).mean()) / 2
-    return across <= AS_NEAR * within
+    if across > AS_NEAR * within:
+        return False
+    outer, inner = _units([one[0], other[0]]), _units([one[1], other[1]])
+    return float(outer[0] @ outer[1]) >= AS_ALIKE * float((outer * inner).sum(axis=1).min())
 
 
 def _averaged(line: Array) -> Array:
