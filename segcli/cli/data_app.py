@@ -107,6 +107,9 @@ TestOpt = Annotated[
 ]
 
 
+WriteOpt = Annotated[
+    bool, typer.Option("--write", help="Write mean and std into the data-set file; its comments stay.")
+]
 StrictOpt = Annotated[bool, typer.Option("--strict", help="Exit with 1 if there are warnings, too.")]
 HtmlOpt = Annotated[
     Path | None,
@@ -266,9 +269,13 @@ def data_convert(
 @data_app.command("stats")
 @moving
 def data_stats(
-    config: DataConfigArg, overrides: DataOverridesArg = None, as_json: JsonOpt = False, quiet: QuietOpt = False
+    config: DataConfigArg,
+    overrides: DataOverridesArg = None,
+    write: WriteOpt = False,
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
 ) -> None:
-    """Compute mean, std and class shares of the training images.
+    """Compute mean, std, class shares and sizes of objects of the training images.
 
     They are printed ready to paste.
 
@@ -286,6 +293,10 @@ def data_stats(
     with console.listener(quiet=quiet or as_json) as listener:
         stats = command(dataset, listener=listener)
     console.result(stats.as_dict(), tables.stats(stats), as_json=as_json, quiet=quiet)
+    if write:
+        from segcli.commands.write_numbers import write_numbers
+
+        console.aside([f"wrote mean and std into {write_numbers(config, stats)}"])
 
     from segcli.commands.next_steps import after_stats
 

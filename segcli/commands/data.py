@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from segcli.commands.examined import Examined, examined
+from segcli.commands.examined import LOOKED_AT, Examined, examined
+from segcli.commands.more_stats import object_sizes, percentiles, spacings, values_of_sample
 from segcli.commands.shapes import shapes
 from segcli.commands.shares import share_findings, shares_of, summary
 from segcli.commands.whole_set import intensities, measured_numbers, of_whole_set, with_network
@@ -50,7 +51,7 @@ def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Lis
         cases[split] = _cases(layout, split)
         findings += chunks_left_out(split, cases[split], layout.ndim, layout.page)
         listener.stage(f"reading {split}", len(cases[split]))
-        read[split] = examined(layout, task, split, cases[split], first, listener)
+        read[split] = examined(layout, task, split, cases[split], first, listener, with_objects=run is not None)
         findings += [finding for entry in read[split] for finding in entry.findings]
         summaries.append(summary(layout, task, split, cases[split], read[split]))
         findings += intensities(layout, split, read[split])
@@ -125,7 +126,8 @@ def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
     task = _task(dataset)
     cases = layout.cases("train")
     listener.stage("reading train", len(cases))
-    rows = each_case(lambda case: _moments(layout, task, case), cases, listener)
+    of_objects = set(cases[:: max(len(cases) // LOOKED_AT, 1)])
+    rows = each_case(lambda case: _described(layout, task, case, case in of_objects), cases, listener)
     moments = Moments.of_all(row[0] for row in rows)
     labelled = np.stack([row[1] for row in rows])
     foreground, shares = shares_of(task, labelled.sum(axis=0))
@@ -143,14 +145,23 @@ def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
         class_shares=shares,
         class_weights=weights,
         **vars(shapes(layout, task, cases)),
+        percentiles=percentiles([row[2] for row in rows]),
+        spacing=spacings(layout, cases),
+        objects=object_sizes(task, [row[3] for row in rows if row[3] is not None]),
     )
 
 
-def _moments(layout: Layout, task: Task, case: Case) -> tuple[Moments, Array]:
-    """Sum the pixels of a case, and count those of each class."""
+def _described(
+    layout: Layout,
+    task: Task,
+    case: Case,
+    keeps_mask: bool,  # noqa: FBT001 - bound by the loop
+) -> tuple[Moments, Array, Array, Array | None]:
+    """Sum the pixels of a case, count those of each class, choose some of them, and keep the mask."""
     sample = layout.counted(case)
     counts = task.counts(sample)
-    return Moments.of(sample), task.no_counts if counts is None else counts
+    mask = sample.maps.get("mask") if keeps_mask else None
+    return Moments.of(sample), task.no_counts if counts is None else counts, values_of_sample(sample), mask
 
 
 def split_data(dataset: DatasetSection) -> SplitDrawn:

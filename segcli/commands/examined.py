@@ -20,9 +20,9 @@ from segcli.engine.events import Listener
 from segcli.engine.training.objects import Objects
 from segcli.tasks import Task
 
-__all__ = ["Examined", "examined"]
+__all__ = ["LOOKED_AT", "Examined", "brightest", "examined"]
 
-LOOKED_AT = 60
+LOOKED_AT = 40
 """Training images whose objects are measured: their sizes hardly differ between more."""
 
 
@@ -43,7 +43,14 @@ class Examined:
 
 
 def examined(
-    layout: Layout, task: Task, split: str, cases: Sequence[Case], first: Sequence[Finding], listener: Listener
+    layout: Layout,
+    task: Task,
+    split: str,
+    cases: Sequence[Case],
+    first: Sequence[Finding],
+    listener: Listener,
+    *,
+    with_objects: bool = False,
 ) -> list[Examined]:
     """Read all cases of a split, in several threads.
 
@@ -54,10 +61,11 @@ def examined(
         cases: Its cases.
         first: Findings from headers; a fault of the header is found again in the pixels.
         listener: Receives the progress.
+        with_objects: Measure the objects in training masks, which a network is compared with.
     """
     known = {each for finding in first if finding.severity == "error" for each in (finding.file, finding.message)}
     is_training = split == "train"
-    of_objects = set(cases[:: max(len(cases) // LOOKED_AT, 1)]) if is_training else set()
+    of_objects = set(cases[:: max(len(cases) // LOOKED_AT, 1)]) if is_training and with_objects else set()
     measures = is_training and (layout.normalizes is True or layout.spec.mean is not None)
     reader = partial(_examine, layout, task, known, split, measures, of_objects.__contains__)
     return each_case(reader, cases, listener)

@@ -132,6 +132,12 @@ class Stats(Result):
     """Share of the pixels of all crops that are padding."""
     proposal: dict[str, Any]
     """Keys that fit the images: `crop_size`, and `model` with keys of a network; empty if there are none."""
+    percentiles: dict[str, list[float]] = field(default_factory=dict)
+    """Percentiles of each channel, on the scale of `mean`, of pixels at equal distances."""
+    spacing: dict[str, int] = field(default_factory=dict)
+    """Number of images of each spacing in millimetres."""
+    objects: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Number, length and pixels of the objects of each class (5th, 50th and 95th percentile), in some of the masks."""
 
     def yaml(self) -> str:
         """Write the lines to paste into the data-set file, with the digits that a training keeps."""

@@ -132,6 +132,6 @@ def _outline(mask: Array) -> Array:
 def _edges(grey: Array) -> Array | None:
     """Compute the strength of the edges, cut off so that no single one decides; None for a picture without edges."""
     strength = cv2.magnitude(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
-    strength = np.minimum(strength, np.percentile(strength, 95))
+    strength = np.minimum(strength, strength.mean() + 2 * strength.std())
     spread = float(strength.std())
     return None if spread <= 1e-6 else (strength - strength.mean()) / spread

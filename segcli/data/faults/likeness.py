@@ -128,7 +128,9 @@ def _reduced(image: Array) -> Array:
     if len(size) == 2:
         if min(size) > 8 * grid[0] and channels <= 4 and image.dtype in (np.uint8, np.uint16, np.float32):
             image = cv2.resize(image, (4 * grid[1], 4 * grid[0]), interpolation=cv2.INTER_AREA)
-        flat = image.reshape(*image.shape[:2], channels).mean(axis=2, dtype=np.float32)
+            image = image.reshape(*image.shape[:2], channels)  # OpenCV drops a single channel
+        flat = sum((image[:, :, each] for each in range(channels)), np.zeros(image.shape[:2], np.float32))
+        flat /= channels
         method = cv2.INTER_AREA if min(flat.shape) >= grid[0] else cv2.INTER_LINEAR
         small: Array = cv2.resize(flat, grid[::-1], interpolation=method)
         return small

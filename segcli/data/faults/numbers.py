@@ -10,7 +10,7 @@ from segcli.data.checks import Finding
 
 __all__ = ["IMAGENET", "far_numbers", "padded_patches", "spacings_differ"]
 
-FAR_MEAN = 0.5
+FAR_MEAN = 1.0
 """Distance of a stated mean from the measured one that is told, in measured standard deviations."""
 FAR_STD = 2.5
 """Ratio of a stated to a measured deviation that is told."""

@@ -55,7 +55,7 @@ def edges_of(image: Array) -> Edges | None:
     lengths = {"top": width, "bottom": width, "left": height, "right": height}
     lines = {side: (_averaged(outer), _averaged(inner)) for side, (outer, inner) in sides.items()}
     step = max(1, min(height, width) // 128)
-    return Edges(lines, lengths, float(image[::step, ::step].mean(axis=2).std()))
+    return Edges(lines, lengths, float(image[::step, ::step, image.shape[2] // 2].std()))
 
 
 def divided_pictures(edges: Mapping[str, Sequence[Edges | None]]) -> Iterator[list[Place]]:
