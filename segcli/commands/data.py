@@ -155,7 +155,7 @@ def _described(
     layout: Layout,
     task: Task,
     case: Case,
-    keeps_mask: bool,  # noqa: FBT001 - bound by the loop
+    keeps_mask: bool,
 ) -> tuple[Moments, Array, Array, Array | None]:
     """Sum the pixels of a case, count those of each class, choose some of them, and keep the mask."""
     sample = layout.counted(case)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from segcli.config.dataset_file import find_dataset
 from segcli.config.document import read_document
-from segcli.config.shipped import find_shipped, located
+from segcli.config.shipped import located, shipped
 from segcli.config.yaml_edit import with_keys
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import shown, write_text
@@ -22,7 +22,7 @@ def write_numbers(config: Path, stats: Stats) -> Path:
         ConfigError: The file belongs to the installed package, or has no place for new keys.
         DataError: The file cannot be written.
     """
-    if find_shipped(config, datasets=True) is not None:
+    if shipped(config, datasets=True) is not None:
         raise ConfigError(
             f"`{config}` is the name of a shipped config, which stays as it is",
             hint="copy it with `segcli configs copy`, and name the copy",

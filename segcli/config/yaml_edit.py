@@ -11,7 +11,7 @@ __all__ = ["with_keys"]
 
 
 def with_keys(text: str, section: Sequence[str], values: Mapping[str, Sequence[float]], comment: str) -> str:
-    """Set keys of a section to lists of numbers.
+    r"""Set keys of a section to lists of numbers.
 
     A key that is there gets its new value in its old place; a key that is not there is added behind the last one.
 
@@ -25,7 +25,7 @@ def with_keys(text: str, section: Sequence[str], values: Mapping[str, Sequence[f
         ConfigError: A section is missing or written in braces, so that no line can be added.
 
     Example:
-        >>> print(with_keys("a: 1  # one\\nmean: [0.5]  # half\\n", [], {"mean": [0.2], "std": [0.1]}, "measured"))
+        >>> print(with_keys("a: 1  # one\nmean: [0.5]  # half\n", [], {"mean": [0.2], "std": [0.1]}, "measured"))
         a: 1  # one
         mean: [0.2]  # half
         std: [0.1]  # measured
