@@ -172,10 +172,11 @@ def data_check(
         console.aside([] if silent else [f"wrote {html}"])
     if fix is not None:
         from segcli.commands.mend import mend
+        from segcli.report.mended import mended
 
         with console.listener(quiet=silent) as listener:
             made = mend(dataset, fix, listener=listener)
-        console.aside([] if silent else tables.mended(made))
+        console.aside([] if silent else mended(made))
     if checked.has_errors or (strict and checked.has_warnings):
         raise typer.Exit(1)
 

@@ -18,7 +18,7 @@ from segcli.engine.each_case import each_case
 from segcli.engine.events import Listener
 from segcli.files import read_header
 from segcli.files.png import PNG
-from segcli.report.results import Mended
+from segcli.report.mended import Mended
 
 __all__ = ["mend"]
 

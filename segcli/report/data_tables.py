@@ -1,7 +1,6 @@
 """Results of `segcli data` as tables for a terminal."""
 
 import math
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,9 +10,9 @@ from rich.table import Table
 from segcli.core.files import shown
 from segcli.report.cells import plural
 from segcli.report.findings import rows_of
-from segcli.report.results import Checked, Mended, SplitDrawn, Stats
+from segcli.report.results import Checked, SplitDrawn, Stats
 
-__all__ = ["checked", "converted", "faults", "mended", "sample", "split", "stats"]
+__all__ = ["checked", "converted", "faults", "sample", "split", "stats"]
 
 SIZES = 6
 """Most sizes of images that are listed."""
@@ -56,17 +55,6 @@ def faults(result: Checked) -> Iterator[Any]:
             yield f"and {row.more} more like this: `--json` lists all"
     if result.has_errors:
         yield _verdict(result)
-
-
-def mended(result: Mended) -> Iterator[Any]:
-    """Count what was done to the files of the copy."""
-    changed = Counter(what for line in result.done for what in line.rpartition(": ")[2].split(", "))
-    yield f"wrote {plural(result.num_images, 'image')} to {escape(shown(result.folder))}"
-    for what, count in changed.most_common():
-        yield f"  {plural(count, 'file')}: {escape(what)}"
-    yield f"[dim]each file is listed in {escape(shown(result.folder / 'mended.txt'))}[/]"
-    if result.left:
-        yield f"  {plural(len(result.left), 'file')} copied as they are, such as {escape(result.left[0])}"
 
 
 def _verdict(result: Checked) -> str:

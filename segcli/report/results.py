@@ -22,7 +22,6 @@ __all__ = [
     "Evaluated",
     "Exported",
     "FoldScore",
-    "Mended",
     "Predicted",
     "SplitDrawn",
     "SplitSummary",
@@ -93,18 +92,6 @@ class Checked(Result):
             "measured": None if self.measured is None else dict(zip(("mean", "std"), self.measured, strict=True)),
             "findings": [finding.as_dict() for finding in self.findings],
         }
-
-
-@dataclass(frozen=True)
-class Mended(Result):
-    """Result of `data check --fix`: the corrected copy of a data set."""
-
-    folder: Path
-    num_images: int
-    done: list[str]
-    """What was done, for each file that changed."""
-    left: list[str]
-    """Files that could not be mended, and why."""
 
 
 def _or_none(value: float) -> float | None:
