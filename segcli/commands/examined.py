@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from segcli.commands.tiny_objects import Objects
 from segcli.core.errors import DataError
 from segcli.core.types import Array
 from segcli.data.checks import Finding
@@ -17,7 +18,6 @@ from segcli.data.samples import Case, Sample
 from segcli.datasets import Layout
 from segcli.engine.each_case import each_case
 from segcli.engine.events import Listener
-from segcli.engine.training.objects import Objects
 from segcli.tasks import Task
 
 __all__ = ["LOOKED_AT", "Examined", "brightest", "examined"]

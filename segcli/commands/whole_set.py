@@ -5,6 +5,7 @@ from contextlib import suppress
 from itertools import chain
 
 from segcli.commands.examined import Examined, brightest
+from segcli.commands.tiny_objects import tiny_objects
 from segcli.config.schema import Run
 from segcli.core.errors import DataError, SegcliError
 from segcli.data.checks import Finding
@@ -17,7 +18,6 @@ from segcli.data.moments import Moments, rounded
 from segcli.data.samples import Case
 from segcli.datasets import Layout
 from segcli.engine.training.batches import stride_of
-from segcli.engine.training.objects import tiny_objects
 from segcli.tasks import Task
 
 __all__ = ["Numbers", "intensities", "measured_numbers", "of_whole_set", "with_network"]
