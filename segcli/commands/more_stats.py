@@ -57,7 +57,7 @@ def object_sizes(task: Task, masks: Sequence[Array]) -> dict[str, dict[str, Any]
     described = {}
     for number, sizes in sorted(found.items()):
         low, middle, high = np.percentile(np.array(sizes), [5, 50, 95], axis=0).tolist()
-        lengths, pixels = ([round(row[column], 1) for row in (low, middle, high)] for column in (0, 1))
+        lengths, areas = ([round(row[column], 1) for row in (low, middle, high)] for column in (0, 1))
         name = names[number] if number < len(names) else str(number)
-        described[name] = {"count": len(sizes), "length": lengths, "pixels": pixels}
+        described[name] = {"count": len(sizes), "length": lengths, "pixels": areas}
     return described

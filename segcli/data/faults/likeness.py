@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, product
+from typing import Any
 
 import cv2
 import numpy as np
@@ -120,7 +121,8 @@ def _signs(length: int) -> Array:
 
 def _projected(rows: Array) -> Array:
     short: Array = rows @ _signs(rows.shape[1])
-    return short / np.maximum(np.linalg.norm(short, axis=1, keepdims=True), LEAST_DETAIL)
+    units: Array = short / np.maximum(np.linalg.norm(short, axis=1, keepdims=True), LEAST_DETAIL)
+    return units
 
 
 def _reduced(image: Array) -> Array:
@@ -145,7 +147,8 @@ def _reduced(image: Array) -> Array:
 def _along(values: Array, axis: int, have: int, want: int) -> Array:
     """Average blocks along an axis that is longer than the grid; repeat the values of a shorter one."""
     if have <= want:
-        return values.take(np.arange(want) * have // want, axis)
+        repeats: Array = values.take(np.arange(want) * have // want, axis)
+        return repeats
     starts = np.arange(want) * have // want
     lengths = np.diff(np.append(starts, have)).astype(np.float32)
     shape = [-1 if each == axis else 1 for each in range(values.ndim)]
@@ -158,8 +161,9 @@ def _blurred(grid: Array) -> Array:
     if grid.ndim == 2:
         blurred: Array = cv2.blur(grid, (5, 5), borderType=cv2.BORDER_REFLECT)
         return blurred
-    padded = np.pad(grid, 2, mode="symmetric")
+    padded: Any = np.pad(grid, 2, mode="symmetric")
     for axis in range(grid.ndim):
         length = grid.shape[axis]
         padded = sum(padded.take(range(step, step + length), axis) for step in range(5)) / np.float32(5)
-    return padded
+    smooth: Array = padded
+    return smooth

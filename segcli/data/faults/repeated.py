@@ -28,7 +28,7 @@ def repeated(images: Sequence[Seen]) -> Iterator[Finding]:
 
 
 def _same(images: Sequence[Seen]) -> Iterator[Finding]:
-    first: dict[str, Seen] = {}
+    first: dict[tuple[int, ...], Seen] = {}
     for other in images:
         one = first.setdefault(other.digest, other)
         if one is other:
