@@ -107,10 +107,42 @@ TestOpt = Annotated[
 ]
 
 
+WriteOpt = Annotated[
+    bool, typer.Option("--write", help="Write mean and std into the data-set file; its comments stay.")
+]
+StrictOpt = Annotated[bool, typer.Option("--strict", help="Exit with 1 if there are warnings, too.")]
+HtmlOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        help="Write a page with pictures of the findings.",
+        autocompletion=complete.files,
+        show_default=False,
+    ),
+]
+FixOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--fix",
+        metavar="DIR",
+        help="Write a corrected copy of the images and masks into a new folder.",
+        autocompletion=complete.files,
+        show_default=False,
+    ),
+]
+
+
 @data_app.command("check")
 @moving
 def data_check(
-    config: DataConfigArg, overrides: DataOverridesArg = None, as_json: JsonOpt = False, quiet: QuietOpt = False
+    config: DataConfigArg,
+    overrides: DataOverridesArg = None,
+    strict: StrictOpt = False,
+    html: HtmlOpt = None,
+    fix: FixOpt = None,
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
 ) -> None:
     """Check a data set for faults before a training.
 
@@ -122,22 +154,35 @@ def data_check(
     from segcli.config.load import load_for_check
 
     dataset, run = load_for_check(config, overrides or [])
-    console.shipped(config, quiet=quiet or as_json, datasets=True)
+    silent = quiet or as_json
+    console.shipped(config, quiet=silent, datasets=True)
 
     from segcli.commands.data import check_data
     from segcli.report import data_tables as tables
 
-    with console.listener(quiet=quiet or as_json) as listener:
+    with console.listener(quiet=silent) as listener:
         checked = check_data(dataset, run, listener=listener)
     console.result(checked.as_dict(), tables.checked(checked), as_json=as_json, quiet=quiet)
     if quiet and not as_json:
         console.aside(tables.faults(checked))
-    if checked.has_errors:
+    if html is not None:
+        from segcli.commands.check_pictures import write_check_page
+
+        write_check_page(html, checked, dataset)
+        console.aside([] if silent else [f"wrote {html}"])
+    if fix is not None:
+        from segcli.commands.mend import mend
+        from segcli.report.mended import mended
+
+        with console.listener(quiet=silent) as listener:
+            made = mend(dataset, fix, listener=listener)
+        console.aside([] if silent else mended(made))
+    if checked.has_errors or (strict and checked.has_warnings):
         raise typer.Exit(1)
 
     from segcli.commands.next_steps import after_check
 
-    console.next_step(after_check(checked, config, overrides or [], run), quiet=quiet or as_json)
+    console.next_step(after_check(checked, config, overrides or [], run), quiet=silent)
 
 
 @data_app.command("sample")
@@ -225,9 +270,13 @@ def data_convert(
 @data_app.command("stats")
 @moving
 def data_stats(
-    config: DataConfigArg, overrides: DataOverridesArg = None, as_json: JsonOpt = False, quiet: QuietOpt = False
+    config: DataConfigArg,
+    overrides: DataOverridesArg = None,
+    write: WriteOpt = False,
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
 ) -> None:
-    """Compute mean, std and class shares of the training images.
+    """Compute mean, std, class shares and sizes of objects of the training images.
 
     They are printed ready to paste.
 
@@ -245,6 +294,10 @@ def data_stats(
     with console.listener(quiet=quiet or as_json) as listener:
         stats = command(dataset, listener=listener)
     console.result(stats.as_dict(), tables.stats(stats), as_json=as_json, quiet=quiet)
+    if write:
+        from segcli.commands.write_numbers import write_numbers
+
+        console.aside([f"wrote mean and std into {write_numbers(config, stats)}"])
 
     from segcli.commands.next_steps import after_stats
 

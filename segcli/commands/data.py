@@ -1,22 +1,23 @@
 """`segcli data check`, `data stats`, `data split` and `data sample`."""
 
-import hashlib
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from segcli.commands.examined import LOOKED_AT, Examined, examined
+from segcli.commands.more_stats import object_sizes, percentiles, spacings, values_of_sample
 from segcli.commands.shapes import shapes
+from segcli.commands.shares import share_findings, shares_of, summary
+from segcli.commands.whole_set import intensities, measured_numbers, of_whole_set, with_network
 from segcli.config.agreement import doubts, without_effect
 from segcli.config.schema import DatasetSection, Run
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import write_text
 from segcli.core.registry import SAMPLES, TASKS
 from segcli.core.types import Array
-from segcli.data.checks import Finding, Severity
+from segcli.data.checks import Finding
 from segcli.data.classes.weights import SCHEMES, class_weights
 from segcli.data.moments import Moments
 from segcli.data.samples import Case
@@ -32,11 +33,6 @@ from segcli.tasks import Task
 
 __all__ = ["check_data", "data_stats", "make_sample", "split_data"]
 
-SPREAD = 10.0
-"""Largest ratio of the brightest to the darkest case that one normalisation fits."""
-RARE = 0.02
-"""A foreground with a smaller share is hard to learn with a loss that averages over pixels."""
-
 
 def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Listener) -> Checked:
     """Look for faults in file lists, headers and pixels that would spoil a training, and in the batches of a run."""
@@ -44,41 +40,40 @@ def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Lis
     task = _task(dataset)
     findings: list[Finding] = []
     summaries: list[SplitSummary] = []
-    contents: dict[str, list[tuple[str, Case]]] = {}
-    everything: list[Case] = []
+    cases: dict[str, list[Case]] = {}
+    read: dict[str, list[Examined]] = {}
     for split in SPLITS:
         if not layout.has(split):
             findings.append(_no_split(split))
             continue
         first = list(layout.inspect(split))
         findings += first
-        cases = _cases(layout, split)
-        everything += cases
-        findings += chunks_left_out(split, cases, layout.ndim, layout.page)
-        listener.stage(f"reading {split}", len(cases))
-        # a fault of the header is found again in the pixels
-        seen = {each for finding in first if finding.severity == "error" for each in (finding.file, finding.message)}
-        examined = each_case(partial(_examine, layout, task, seen), cases, listener)
-        for case, result in zip(cases, examined, strict=True):
-            findings += result.findings
-            if result.digest:
-                contents.setdefault(result.digest, []).append((split, case))
-        summaries.append(_summary(layout, task, split, cases, examined))
-        findings += _intensities(layout, split, examined)
+        cases[split] = _cases(layout, split)
+        findings += chunks_left_out(split, cases[split], layout.ndim, layout.page)
+        listener.stage(f"reading {split}", len(cases[split]))
+        read[split] = examined(layout, task, split, cases[split], first, listener, with_objects=run is not None)
+        findings += [finding for entry in read[split] for finding in entry.findings]
+        summaries.append(summary(layout, task, split, cases[split], read[split]))
+        findings += intensities(layout, split, read[split])
     with suppress(DataError):  # reported with the split that cannot be read
-        findings += layout.compared([entry.split for entry in summaries])
-        findings += divided_subjects(layout, [entry.split for entry in summaries])
-    findings += layout.foreign_links(everything)
+        findings += layout.compared(list(cases))
+        findings += divided_subjects(layout, list(cases))
+    findings += layout.foreign_links(case for members in cases.values() for case in members)
     findings += _scale(layout)
     with suppress(DataError):  # reported with the split that cannot be read
         findings += split_findings(layout)
     findings += [] if run is None else [*_remarks(run), *refusals(run, layout)]
-    findings += _same_content(contents)
-    findings += _shares_differ(summaries)
-    findings += _absent_classes(summaries)
+    numbers = measured_numbers(layout, read.get("train", []))
+    findings += of_whole_set(layout, cases, read)
+    off_scale = any(finding.code == "other_scale" for finding in findings)
+    findings += with_network(
+        run, layout, task, cases.get("train", []), read.get("train", []), None if off_scale else numbers
+    )
+    findings += share_findings(summaries)
     order = {"error": 0, "warning": 1, "info": 2}
     findings = list(dict.fromkeys(findings))  # a fault of all splits is found in each
-    return Checked(dataset.name, summaries, sorted(findings, key=lambda finding: order[finding.severity]))
+    findings.sort(key=lambda finding: order[finding.severity])
+    return Checked(dataset.name, summaries, findings, numbers, states_numbers=dataset.mean is not None)
 
 
 def _task(dataset: DatasetSection) -> Task:
@@ -119,133 +114,6 @@ def _cases(layout: Layout, split: str) -> list[Case]:
         return []
 
 
-@dataclass
-class _Examined:
-    findings: list[Finding] = field(default_factory=list)
-    digest: str | None = None
-    pixels: Array | None = None
-    """Valid pixels of each class; None where the mask could not be read."""
-    present: Array | None = None
-    """True for each mask that has a pixel, where several masks may overlap."""
-    bright: float | None = None
-    """Value that 0.5 % of the pixels exceed; None for 8-bit images."""
-
-
-def _examine(layout: Layout, task: Task, seen: set[Path | str | None], case: Case) -> _Examined:
-    sample, found = layout.examine(case)
-    result = _Examined([each for each in found if each.severity != "error" or not seen & {each.file, each.message}])
-    if sample is None:
-        return result
-    result.digest = hashlib.sha256(str(sample.image.shape).encode() + sample.image.tobytes()).hexdigest()
-    result.pixels = task.counts(sample)
-    if result.pixels is not None:
-        result.present = task.present(result.pixels)
-    if sample.image.dtype != np.uint8:
-        result.bright = float(np.percentile(sample.image, 99.5))
-    return result
-
-
-def _summary(layout: Layout, task: Task, split: str, cases: list[Case], examined: list[_Examined]) -> SplitSummary:
-    sizes: dict[str, int] = {}
-    for case in cases:
-        try:
-            size = "x".join(map(str, layout.size(case)))
-        except DataError:
-            size = "unreadable"
-        sizes[size] = sizes.get(size, 0) + 1
-    readable = [entry.pixels for entry in examined if entry.pixels is not None]
-    flags = [entry.present for entry in examined if entry.present is not None]
-    present = np.sum(flags, axis=0).tolist() if flags else []
-    groups = [case.group for case in cases if case.group is not None]
-    return SplitSummary(
-        split,
-        len(cases),
-        sizes,
-        *_shares(task, sum(readable, task.no_counts)),
-        present=dict(zip(task.classes, present, strict=False)),
-        groups={group: groups.count(group) for group in dict.fromkeys(groups)},
-    )
-
-
-def _intensities(layout: Layout, split: str, examined: list[_Examined]) -> list[Finding]:
-    """Find cases with so different intensities that one mean cannot normalise all of them."""
-    bright = [entry.bright for entry in examined if entry.bright is not None and entry.bright > 0]
-    if len(bright) < 2 or max(bright) < SPREAD * min(bright):
-        return []
-    message = (
-        f"intensities of `{split}` differ from case to case: the brightest voxels (99.5th percentile) range from "
-        f"{min(bright):.4g} to {max(bright):.4g}"
-    )
-    hint = "`data.preprocessing.normalize=per_image` gives each case a mean of 0 and a deviation of 1"
-    if layout.spec.mean is None and layout.normalizes == "per_image":
-        return [Finding("intensities_differ", "info", None, message, f"{hint}; it is the default of this format")]
-    return [Finding("intensities_differ", "warning", None, message, f"take `mean` and `std` out and set {hint}")]
-
-
-def _shares(task: Task, pixels: Array) -> tuple[float, dict[str, float]]:
-    """Share of the foreground of a single mask, else NaN; and of several classes their shares."""
-    shares = task.class_shares(pixels)
-    return (next(iter(shares.values())), {}) if task.single else (float("nan"), shares)
-
-
-def _same_content(contents: dict[str, list[tuple[str, Case]]]) -> list[Finding]:
-    findings = []
-    for places in contents.values():
-        if len(places) < 2:
-            continue
-        (split, case), *others = places
-        for other_split, other in others:
-            leak = split != other_split
-            findings.append(
-                Finding(
-                    "same_image_in_two_splits" if leak else "same_image_twice",
-                    "error" if leak else "warning",
-                    other.image,
-                    f"`{other.place}` ({other_split}) has the pixels of `{case.place}` ({split})",
-                    "remove it from one of the splits, else the scores are too good"
-                    if leak
-                    else "remove one of the two",
-                )
-            )
-    return findings
-
-
-def _shares_differ(summaries: list[SplitSummary]) -> list[Finding]:
-    train = next((entry.foreground_share for entry in summaries if entry.split == "train"), float("nan"))
-    findings = []
-    for entry in summaries:
-        share = entry.foreground_share
-        if np.isnan(share) or np.isnan(train):
-            continue
-        message = f"foreground is {share:.2%} of the `{entry.split}` pixels"
-        if entry.split != "train" and not (1 / 3 <= (share + 1e-9) / (train + 1e-9) <= 3):
-            hint = "check that the masks of both splits have the same meaning"
-            findings.append(
-                Finding("class_share_differs", "warning", None, f"{message}, but {train:.2%} in training", hint)
-            )
-        else:
-            hint = "for rare classes use a loss such as Dice, and crops around them (`data.foreground_share`)"
-            findings.append(Finding("class_share", "info", None, message, hint if share < RARE else ""))
-    return findings
-
-
-def _absent_classes(summaries: list[SplitSummary]) -> list[Finding]:
-    """Find classes without a pixel."""
-    findings = []
-    for entry in summaries:
-        for name in (name for name, share in entry.class_shares.items() if share == 0):
-            training = entry.split == "train"
-            message = f"class `{name}` does not occur in the masks of `{entry.split}`"
-            hint = (
-                "the network cannot learn it: add images, or list it in `ignore`"
-                if training
-                else "it is not scored there"
-            )
-            severity: Severity = "warning" if training else "info"
-            findings.append(Finding("absent_class", severity, None, message, hint))
-    return findings
-
-
 def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
     """Compute mean and standard deviation per channel over all training pixels, on the scale 0 to 1, and class shares.
 
@@ -258,10 +126,11 @@ def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
     task = _task(dataset)
     cases = layout.cases("train")
     listener.stage("reading train", len(cases))
-    rows = each_case(lambda case: _moments(layout, task, case), cases, listener)
+    of_objects = set(cases[:: max(len(cases) // LOOKED_AT, 1)])
+    rows = each_case(lambda case: _described(layout, task, case, case in of_objects), cases, listener)
     moments = Moments.of_all(row[0] for row in rows)
     labelled = np.stack([row[1] for row in rows])
-    foreground, shares = _shares(task, labelled.sum(axis=0))
+    foreground, shares = shares_of(task, labelled.sum(axis=0))
     weights: dict[str, dict[str, float]] = {
         scheme: dict(zip(shares, class_weights(scheme, labelled), strict=True))
         for scheme in SCHEMES
@@ -276,14 +145,23 @@ def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
         class_shares=shares,
         class_weights=weights,
         **vars(shapes(layout, task, cases)),
+        percentiles=percentiles([row[2] for row in rows]),
+        spacing=spacings(layout, cases),
+        objects=object_sizes(task, [row[3] for row in rows if row[3] is not None]),
     )
 
 
-def _moments(layout: Layout, task: Task, case: Case) -> tuple[Moments, Array]:
-    """Sum the pixels of a case, and count those of each class."""
+def _described(
+    layout: Layout,
+    task: Task,
+    case: Case,
+    keeps_mask: bool,
+) -> tuple[Moments, Array, Array, Array | None]:
+    """Sum the pixels of a case, count those of each class, choose some of them, and keep the mask."""
     sample = layout.counted(case)
     counts = task.counts(sample)
-    return Moments.of(sample), task.no_counts if counts is None else counts
+    mask = sample.maps.get("mask") if keeps_mask else None
+    return Moments.of(sample), task.no_counts if counts is None else counts, values_of_sample(sample), mask
 
 
 def split_data(dataset: DatasetSection) -> SplitDrawn:

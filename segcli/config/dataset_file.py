@@ -14,7 +14,7 @@ from segcli.core.errors import ConfigError
 from segcli.core.foreign_paths import of_windows
 from segcli.core.paths import exists, expanded, has_escapes, is_file
 
-__all__ = ["expand_code", "inline_dataset", "resolve_code", "resolve_paths"]
+__all__ = ["expand_code", "find_dataset", "inline_dataset", "resolve_code", "resolve_paths"]
 
 PATH_KEYS = ("root", "train", "val", "test")
 
@@ -38,7 +38,7 @@ def inline_dataset(document: Document, experiment: Path, overrides: Sequence[Ove
         given = expanded(given)
     except ValueError as error:
         raise ConfigError(f"{origin.text}: `{given}`: {error}") from None
-    file = _find(given, experiment, origin)
+    file = find_dataset(given, experiment, origin)
     below = read_document(file)
     document.dataset_folder = file.parent
     document.values["dataset"] = below.values
@@ -48,7 +48,17 @@ def inline_dataset(document: Document, experiment: Path, overrides: Sequence[Ove
     ]
 
 
-def _find(given: str, experiment: Path, origin: Origin) -> Path:
+def find_dataset(given: str, experiment: Path, origin: Origin) -> Path:
+    """Find the data-set file that an experiment names.
+
+    Args:
+        given: The path as written.
+        experiment: The experiment file.
+        origin: Where it was written, for messages.
+
+    Raises:
+        ConfigError: There is no such file.
+    """
     shipped = dataset_file(given, experiment)
     candidates = [experiment.parent / given, Path(given), *([] if shipped is None else [shipped])]
     for candidate in candidates:

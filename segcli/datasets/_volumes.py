@@ -125,6 +125,9 @@ class Volumes(Layout):
         if sample.image.min() == sample.image.max():
             message = f"volume `{case.place}` has the same value in every voxel"
             findings.append(Finding("constant_image", "warning", case.image, message, "look at the file"))
+        if case.label is not None and not sample.maps["mask"].any():
+            message, hint = f"label map `{case.label}` is empty", "check that the volume shows none of the structures"
+            findings.append(Finding("empty_mask", "warning", case.label, message, hint))
         return sample, findings
 
     # ---- prediction

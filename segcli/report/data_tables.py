@@ -39,6 +39,9 @@ def checked(result: Checked) -> Iterator[Any]:
     if shown:
         yield "[italic]Findings[/]"
         yield from rows_of(shown)
+    if result.measured is not None and result.states_numbers is False:
+        mean, std = result.measured
+        yield f"[dim]measured on the training images:[/] mean: {mean}, std: {std}"
     yield _verdict(result)
 
 
@@ -100,6 +103,17 @@ def stats(result: Stats) -> Iterator[Any]:
     for name, share in result.class_shares.items():
         weights = "  ".join(f"{values[name]:{len(scheme)}.4g}" for scheme, values in result.class_weights.items())
         yield escape(f"# {100 * share:8.4g}%  {name:{width}}  {'':14} {weights}".rstrip())
+    if result.spacing:
+        yield f"# spacing in mm: {_sizes(result.spacing)}"
+    if result.percentiles:
+        shown = (f"{point} % {' '.join(f'{value:.4g}' for value in row)}" for point, row in result.percentiles.items())
+        yield f"# percentiles: {', '.join(shown)}"
+    for name, about in result.objects.items():
+        sizes = " to ".join(f"{value:g}" for value in about["length"][::2])
+        yield escape(
+            f"# {about['count']} objects of {name}: {about['length'][1]:g} pixels long (90 % from {sizes}), "
+            f"{about['pixels'][1]:g} pixels in size"
+        )
     yield escape(result.yaml())
     yield from (escape(line) for line in _proposed(result))
 

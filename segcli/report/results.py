@@ -68,11 +68,20 @@ class Checked(Result):
     dataset: str
     splits: list[SplitSummary]
     findings: list[Finding]
+    measured: tuple[list[float], list[float]] | None = None
+    """Mean and standard deviation of the training images; None where nothing is normalised by them."""
+    states_numbers: bool = True
+    """True if the data set states `mean` and `std`."""
 
     @property
     def has_errors(self) -> bool:
         """True if a finding is an error: training would fail or learn something wrong."""
         return any(finding.severity == "error" for finding in self.findings)
+
+    @property
+    def has_warnings(self) -> bool:
+        """True if a finding is a warning: training would work, but probably not as meant."""
+        return any(finding.severity == "warning" for finding in self.findings)
 
     def values(self) -> dict[str, Any]:
         """List the splits and the findings."""
@@ -80,6 +89,7 @@ class Checked(Result):
         return {
             "dataset": self.dataset,
             "splits": splits,
+            "measured": None if self.measured is None else dict(zip(("mean", "std"), self.measured, strict=True)),
             "findings": [finding.as_dict() for finding in self.findings],
         }
 
@@ -109,6 +119,12 @@ class Stats(Result):
     """Share of the pixels of all crops that are padding."""
     proposal: dict[str, Any]
     """Keys that fit the images: `crop_size`, and `model` with keys of a network; empty if there are none."""
+    percentiles: dict[str, list[float]] = field(default_factory=dict)
+    """Percentiles of each channel, on the scale of `mean`, of pixels at equal distances."""
+    spacing: dict[str, int] = field(default_factory=dict)
+    """Number of images of each spacing in millimetres."""
+    objects: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Number, length and pixels of the objects of each class (5th, 50th and 95th percentile), in some of the masks."""
 
     def yaml(self) -> str:
         """Write the lines to paste into the data-set file, with the digits that a training keeps."""

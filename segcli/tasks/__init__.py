@@ -14,6 +14,7 @@ from segcli.core.arrays import A, sigmoid, softmax
 from segcli.core.types import Array, Batch, Mask, Output
 from segcli.data.classes.class_list import class_colors, class_names
 from segcli.data.classes.colors import RGB
+from segcli.data.classes.counts import class_counts
 from segcli.data.classes.mistakes import MistakeColors, mistake_colors
 from segcli.data.postprocess import Postprocess, clean
 from segcli.data.samples import Sample
@@ -221,8 +222,7 @@ class Task(ABC):
         mask = sample.maps.get(self.output)
         if mask is None:
             return None
-        length = len(self.no_counts)
-        return np.bincount(mask[sample.valid], minlength=length)[:length]
+        return class_counts(mask, sample.valid, len(self.no_counts))
 
     def present(self, counts: Array) -> Mask | None:
         """Tell from `counts` which classes have a pixel, `(K)`; None if classes cannot be absent in this task."""

@@ -10,6 +10,7 @@ from segcli.core.errors import DataError
 from segcli.core.types import Array
 from segcli.data.checks import Finding, tried
 from segcli.data.classes.coding import Codings
+from segcli.data.classes.counts import values_of
 from segcli.data.images import Marks, read_marks
 from segcli.files import read_header
 
@@ -76,7 +77,7 @@ class BinaryMasks:
             return labels.astype(np.uint8)
         if self.threshold is not None:
             return (labels > self.threshold).astype(np.uint8)
-        values, counts = np.unique(labels, return_counts=True)
+        values, counts = values_of(labels)
         tops = TOPS if marks.loss is None else EXACT_TOPS
         if not any({int(value) for value in values} - {0} <= top for top in tops):
             raise DataError(_unexpected(path, values, counts, marks.loss), hint=_way_out(values, marks.loss))

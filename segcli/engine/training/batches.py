@@ -15,7 +15,7 @@ from segcli.datasets import Layout
 from segcli.engine.assembly import make_network
 from segcli.models import Network
 
-__all__ = ["check_batches", "one_value"]
+__all__ = ["check_batches", "one_value", "stride_of"]
 
 Sizes = dict[tuple[int, ...], Case]
 """Sizes at which training images reach the network, each with the first case of that size."""
@@ -66,6 +66,16 @@ def _without_memory(run: Run, layout: Layout) -> Network | None:
         raise
     except Exception:  # whatever a network of the user's own does
         return None
+
+
+def stride_of(run: Run, layout: Layout) -> int | None:
+    """Tell of which number the sizes of the images must be multiples; None for a network that needs values.
+
+    Raises:
+        ConfigError: The network cannot be made.
+    """
+    network = _without_memory(run, layout)
+    return None if network is None else network.stride
 
 
 def _sizes(run: Run, network: Network, layout: Layout, cases: Sequence[Case]) -> Sizes:

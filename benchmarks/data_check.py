@@ -1,0 +1,105 @@
+"""Time of `segcli data check` against a loop that only decodes the same files with OpenCV, in processor time.
+
+Both are run in turn, several times, in the same process and with the same number of threads; the ratio of each pair is
+printed with its median and spread. Run it as `python benchmarks/data_check.py CONFIG [CONFIG ...] [--rounds 5]`;
+`--small 20000` makes that many small images first and checks them once.
+"""
+
+import argparse
+import resource
+import statistics
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+
+from segcli.commands.data import check_data
+from segcli.config.load import load_for_check
+from segcli.datasets import SPLITS
+from segcli.engine.events import Silent
+
+
+def files_of(config: Path, overrides: list[str]) -> list[Path]:
+    """List the images and masks that a check reads."""
+    layout = load_for_check(config, overrides)[0].build()
+    cases = [case for split in SPLITS if layout.has(split) for case in layout.cases(split)]
+    return [path for case in cases for path in (case.image, case.label, case.fov) if path is not None]
+
+
+def decode(files: list[Path]) -> None:
+    """Decode all files in as many threads as the check uses."""
+    with ThreadPoolExecutor(min(8, psutil.cpu_count() or 1)) as pool:
+        for pixels in pool.map(lambda path: cv2.imread(str(path), cv2.IMREAD_UNCHANGED), files):
+            del pixels  # None for formats that OpenCV does not read
+
+
+def timed(function) -> tuple[float, float]:
+    """Return processor seconds and seconds on the clock."""
+    cpu, clock = time.process_time(), time.perf_counter()
+    function()
+    return time.process_time() - cpu, time.perf_counter() - clock
+
+
+def compare(config: Path, overrides: list[str], rounds: int) -> None:
+    """Print the ratio of both times for a data set."""
+    files = files_of(config, overrides)
+    dataset, _ = load_for_check(config, overrides)
+    check_data(dataset, listener=Silent())  # the first call imports and fills caches of the disk
+    pairs = [
+        (timed(lambda: check_data(dataset, listener=Silent())), timed(lambda: decode(files))) for _ in range(rounds)
+    ]
+    cpu = [check[0] / loop[0] for check, loop in pairs]
+    clock = [check[1] / loop[1] for check, loop in pairs]
+    print(
+        f"{config.stem}: {len(files)} files; check {statistics.median(p[0][0] for p in pairs):.2f} s, decoding "
+        f"{statistics.median(p[1][0] for p in pairs):.2f} s of processor time; ratio {statistics.median(cpu):.2f} "
+        f"({min(cpu):.2f} to {max(cpu):.2f}), on the clock {statistics.median(clock):.2f}"
+    )
+
+
+def small(count: int) -> None:
+    """Check many images of 64 x 64 pixels once, and print time and memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        rng = np.random.default_rng(0)
+        for split, share in (("train", 0.8), ("val", 0.1), ("test", 0.1)):
+            for kind in ("image", "label"):
+                (Path(folder) / split / kind).mkdir(parents=True)
+            for index in range(int(count * share)):
+                mask = np.zeros((64, 64), np.uint8)
+                y, x = rng.integers(0, 40, 2)
+                mask[y : y + 20, x : x + 24] = 255
+                image = (rng.normal(90, 20, (64, 64, 3)) + (mask[..., None] > 0) * 80).clip(0, 255).astype(np.uint8)
+                cv2.imwrite(f"{folder}/{split}/image/{split}_{index}.png", image)
+                cv2.imwrite(f"{folder}/{split}/label/{split}_{index}.png", mask)
+        config = Path(folder) / "set.yaml"
+        config.write_text(f"paths: {{root: {folder}}}\nnum_channels: 3\nnum_classes: 1\n")
+        files = files_of(config, [])
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        cpu, clock = timed(lambda: check_data(load_for_check(config, [])[0], listener=Silent()))
+        more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        loop, _ = timed(lambda: decode(files))
+        print(
+            f"{count} images of 64x64: {clock:.1f} s on the clock, {cpu:.1f} s of processor time, {more:.0f} MiB more"
+        )
+        print(f"  decoding alone: {loop:.1f} s of processor time; ratio {cpu / loop:.2f}")
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("configs", nargs="*", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--small", type=int, default=0)
+    given = parser.parse_args()
+    for config in given.configs:
+        compare(config, [], given.rounds)
+    if given.small:
+        small(given.small)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Reads each case of a data set once for `segcli data check`, and keeps what is compared afterwards."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from segcli.commands.tiny_objects import Objects
+from segcli.core.errors import DataError
+from segcli.core.types import Array
+from segcli.data.checks import Finding
+from segcli.data.faults.objects import objects_of
+from segcli.data.faults.seen import Seen, moments_of, seen
+from segcli.data.moments import Moments
+from segcli.data.samples import Case, Sample
+from segcli.datasets import Layout
+from segcli.engine.each_case import each_case
+from segcli.engine.events import Listener
+from segcli.tasks import Task
+
+__all__ = ["LOOKED_AT", "Examined", "brightest", "examined"]
+
+LOOKED_AT = 40
+"""Training images whose objects are measured: their sizes hardly differ between more."""
+
+
+@dataclass
+class Examined:
+    """Holds what is kept of a case."""
+
+    findings: list[Finding] = field(default_factory=list)
+    seen: Seen | None = None
+    """None for an image that cannot be used."""
+    pixels: Array | None = None
+    """Valid pixels of each class; None where the mask could not be read."""
+    present: Array | None = None
+    """True for each mask that has a pixel, where several masks may overlap."""
+    moments: Moments | None = None
+    """Of training images, where `mean` and `std` are stated or would be measured."""
+    objects: Objects = field(default_factory=list)
+
+
+def examined(
+    layout: Layout,
+    task: Task,
+    split: str,
+    cases: Sequence[Case],
+    first: Sequence[Finding],
+    listener: Listener,
+    *,
+    with_objects: bool = False,
+) -> list[Examined]:
+    """Read all cases of a split, in several threads.
+
+    Args:
+        layout: The data set.
+        task: Its task.
+        split: Name of the split.
+        cases: Its cases.
+        first: Findings from headers; a fault of the header is found again in the pixels.
+        listener: Receives the progress.
+        with_objects: Measure the objects in training masks, which a network is compared with.
+    """
+    known = {each for finding in first if finding.severity == "error" for each in (finding.file, finding.message)}
+    is_training = split == "train"
+    of_objects = set(cases[:: max(len(cases) // LOOKED_AT, 1)]) if is_training and with_objects else set()
+    measures = is_training and (layout.normalizes is True or layout.spec.mean is not None)
+    reader = partial(_examine, layout, task, known, split, measures, of_objects.__contains__)
+    return each_case(reader, cases, listener)
+
+
+def _examine(
+    layout: Layout,
+    task: Task,
+    known: set[Path | str | None],
+    split: str,
+    measures: bool,
+    has_objects: Callable[[Case], bool],
+    case: Case,
+) -> Examined:
+    sample, found = layout.examine(case)
+    result = Examined([each for each in found if each.severity != "error" or not known & {each.file, each.message}])
+    if sample is None:
+        return result
+    result.seen = seen(split, case, sample)
+    result.pixels = task.counts(sample)
+    if result.pixels is not None:
+        result.present = task.present(result.pixels)
+    if measures:
+        result.moments = _moments(layout, case, sample)
+    if has_objects(case) and "mask" in sample.maps:
+        size = sample.maps["mask"].shape[: layout.ndim]
+        result.objects = [(number, extent, count, size) for number, extent, count in objects_of(sample.maps["mask"])]
+    return result
+
+
+def _moments(layout: Layout, case: Case, sample: Sample) -> Moments | None:
+    """Compute the moments of the pixels that count; of a crop without its padding, which needs another look."""
+    if layout.case_size is None:
+        return moments_of(sample)
+    try:
+        return moments_of(layout.counted(case))
+    except DataError:
+        return None  # reported with the case
+
+
+def brightest(entries: Sequence[Examined]) -> list[float]:
+    """List the values that 0.5 % of the pixels of each image exceed, where they are above 0; 8-bit images have none."""
+    values = [entry.seen.brightness.bright for entry in entries if entry.seen is not None]
+    return [value for value in values if value is not None and value > 0 and np.isfinite(value)]

@@ -1,0 +1,136 @@
+"""`segcli data check --fix`: a corrected copy of 2D images and masks, as far as mending is safe."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from segcli.config.schema import DatasetSection
+from segcli.core.errors import ConfigError, DataError
+from segcli.core.files import shown, told_when_full, write_text
+from segcli.core.names import composed
+from segcli.data.faults.mending import sharpened
+from segcli.data.images import read_image, read_marks
+from segcli.data.samples import Case
+from segcli.datasets import SPLITS, Layout
+from segcli.datasets._pictures import Pictures
+from segcli.engine.each_case import each_case
+from segcli.engine.events import Listener
+from segcli.files import read_header
+from segcli.files.png import PNG
+from segcli.report.mended import Mended
+
+__all__ = ["mend"]
+
+LIST = "mended.txt"
+"""File with what was done."""
+UPRIGHT = 1
+
+
+@dataclass
+class _Changes:
+    """Collects what was done to each file, and which files could not be read."""
+
+    done: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+
+def mend(dataset: DatasetSection, target: Path, *, listener: Listener) -> Mended:
+    """Write a corrected copy of the images and masks of a data set; the original stays as it is.
+
+    Images and masks are turned upright, a declared alpha channel is dropped, binary masks are written as 0 and 255
+    (those with smoothed outlines are cut at half of their largest value), and names get the normal form of Unicode.
+    All other files of the data set are copied as they are.
+
+    Raises:
+        ConfigError: The folder holds files, or lies in the data set.
+        DataError: The layout has nothing that can be mended safely, or a file cannot be written.
+    """
+    layout: Layout = dataset.build()
+    if not isinstance(layout, Pictures):
+        raise DataError(
+            f"`format: {dataset.spec.format}` has nothing that can be mended without knowing what is meant",
+            hint="correct the files by the hints of `segcli data check`",
+        )
+    root = layout.root.absolute()
+    if target.absolute().is_relative_to(root) or root.is_relative_to(target.absolute()):
+        raise ConfigError(f"`{target}` and the data set `{root}` lie in each other", hint="give another folder")
+    if target.exists() and any(target.iterdir()):
+        raise ConfigError(f"folder `{target}` is not empty", hint="give another folder")
+    cases = _cases(layout)
+    listener.stage("mending", len(cases))
+    binary = dataset.num_classes == 1 and getattr(layout.config, "mask_threshold", None) is None
+    with told_when_full(target):
+        _copy_others(root, target, cases)
+        results = each_case(lambda case: _mend_case(case, root, target, binary=binary), cases, listener)
+        done = [line for result in results for line in result.done]
+        left = [line for result in results for line in result.left]
+        write_text(target / LIST, "".join(f"{line}\n" for line in [*done, *left]) or "nothing had to be mended\n")
+    return Mended(target, len(cases), done, left)
+
+
+def _cases(layout: Layout) -> list[Case]:
+    found: dict[Path, Case] = {}
+    for split in SPLITS:
+        for case in layout.all_cases(split) if layout.has(split) else []:
+            found.setdefault(case.image, case)
+    return list(found.values())
+
+
+def _copy_others(root: Path, target: Path, cases: list[Case]) -> None:
+    """Copy lists of names, tables of classes and the split file."""
+    target.mkdir(parents=True, exist_ok=True)
+    pictures = {path.absolute() for case in cases for path in (case.image, case.label, case.fov) if path is not None}
+    for path in root.iterdir():
+        if (
+            path.is_file()
+            and path not in pictures
+            and path.suffix.lower() in (".csv", ".txt", ".yaml", ".yml", ".json")
+        ):
+            shutil.copyfile(path, target / composed(path.name))
+
+
+def _mend_case(case: Case, root: Path, target: Path, *, binary: bool) -> _Changes:
+    changes = _Changes()
+    for path, kind in ((case.image, "image"), (case.label, "label"), (case.fov, "label")):
+        if path is None:
+            continue
+        absolute = path.absolute()
+        if not absolute.is_relative_to(root):
+            raise DataError(f"`{path}` lies outside of `{root}`", hint="copy it into the folder of the data set")
+        goal = target / composed(absolute.relative_to(root).as_posix())
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            done = list(_mended(path, goal, kind, cut=binary or path == case.fov))
+        except DataError as error:
+            changes.left.append(f"{shown(path)}: copied as it is: {error.message}")
+            done = []
+            shutil.copyfile(path, goal)
+        if goal.name != path.name and goal.stem != path.stem:
+            done.append("name in the normal form of Unicode")
+        changes.done += [f"{shown(path)}: {', '.join(done)}"] if done else []
+    return changes
+
+
+def _mended(path: Path, goal: Path, kind: str, *, cut: bool) -> Iterator[str]:
+    """Write a file corrected, or copy it; tell what was done."""
+    header = read_header(path)
+    done = ["turned upright"] if UPRIGHT < header.orientation <= 8 else []
+    if kind == "image":
+        done += ["alpha channel dropped"] if header.has_alpha else []
+        pixels = read_image(path) if done else None
+    else:
+        marks = read_marks(path)
+        sharp = sharpened(marks.values) if cut else None
+        done += [] if sharp is None else [sharp[1]]
+        pixels = sharp[0] if sharp is not None else marks.values if done else None
+    if pixels is None:
+        shutil.copyfile(path, goal)
+        return
+    pixels = pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+    if pixels.dtype.name not in ("uint8", "uint16") or (pixels.ndim == 3 and pixels.shape[2] != 3):
+        raise DataError(f"{', '.join(done)} cannot be stored in PNG", hint="")
+    PNG.write(goal.with_suffix(".png"), pixels, synced=False)
+    yield from done
+    if path.suffix.lower() != ".png":
+        yield "written as PNG"

@@ -1,0 +1,125 @@
+"""Findings of `segcli data check` that show only when all cases of a data set were read."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
+
+from segcli.commands.examined import Examined, brightest
+from segcli.commands.tiny_objects import tiny_objects
+from segcli.config.schema import Run
+from segcli.core.errors import DataError, SegcliError
+from segcli.data.checks import Finding
+from segcli.data.faults.neighbours import divided_neighbours
+from segcli.data.faults.numbers import far_numbers, padded_patches, spacings_differ
+from segcli.data.faults.repeated import repeated
+from segcli.data.faults.spelling import names_to_confuse, numbers_missing
+from segcli.data.faults.unlike import unlike_the_others
+from segcli.data.moments import Moments, rounded
+from segcli.data.samples import Case
+from segcli.datasets import Layout
+from segcli.engine.training.batches import stride_of
+from segcli.tasks import Task
+
+__all__ = ["Numbers", "intensities", "measured_numbers", "of_whole_set", "with_network"]
+
+SPREAD = 10.0
+"""Largest ratio of the brightest to the darkest case that one normalisation fits."""
+Numbers = tuple[list[float], list[float]]
+"""Mean and standard deviation of each channel."""
+
+
+def of_whole_set(
+    layout: Layout, cases: Mapping[str, Sequence[Case]], read: Mapping[str, Sequence[Examined]]
+) -> Iterator[Finding]:
+    """Compare the cases of all splits with each other.
+
+    Args:
+        layout: The data set.
+        cases: Cases of each split.
+        read: What was kept of them.
+    """
+    images = [entry.seen for split in read for entry in read[split] if entry.seen is not None]
+    yield from repeated(images)
+    if not any(layout.together(case) != case.id for case in chain.from_iterable(cases.values())):
+        yield from divided_neighbours(images)
+    yield from unlike_the_others(images)
+    every = list(chain.from_iterable(cases.values()))
+    paths = (path for case in every for path in (case.image, case.label, case.fov) if path is not None)
+    yield from names_to_confuse(dict.fromkeys(paths))
+    if not _leaves_out(layout):
+        yield from numbers_missing(dict.fromkeys(case.part_of or case.id for case in every), layout.root)
+    if layout.ndim == 3:
+        yield from spacings_differ(_spacings(layout, every))
+
+
+def _leaves_out(layout: Layout) -> bool:
+    """Tell whether keys of the data set leave out cases, so that numbers are missing on purpose."""
+    chosen = ("class_filter", "sample_fraction")
+    return any(getattr(layout.config, key, None) not in (None, 1.0) for key in chosen)
+
+
+def _spacings(layout: Layout, cases: Sequence[Case]) -> dict[str, tuple[float, ...]]:
+    found = {}
+    for case in cases:
+        with suppress(DataError):  # reported with the case
+            spacing = layout.spacing(case)
+            if spacing is not None:
+                found[case.place] = spacing
+    return found
+
+
+def measured_numbers(layout: Layout, read: Sequence[Examined]) -> Numbers | None:
+    """Compute mean and deviation of the training images; None if none were measured."""
+    moments = [entry.moments for entry in read if entry.moments is not None]
+    if not moments:
+        return None
+    together = Moments.together(moments)
+    if together.count == 0 or len(together.means) != layout.spec.num_channels:
+        return None
+    mean, std = rounded(together.mean, together.std)
+    return mean, [value or 1.0 for value in std]
+
+
+def with_network(
+    run: Run | None,
+    layout: Layout,
+    task: Task,
+    cases: Sequence[Case],
+    read: Sequence[Examined],
+    numbers: Numbers | None,
+) -> Iterator[Finding]:
+    """Compare the training cases with the numbers of the data set and, of a run, with its patches and its network."""
+    spec = layout.spec
+    if numbers is not None and spec.mean is not None and spec.std is not None:
+        yield from far_numbers(spec.mean, spec.std, *numbers)
+    if run is None:
+        return
+    if run.data.patch_size is not None:
+        with suppress(DataError):
+            size = run.data.image_size or run.dataset.image_size
+            sizes = [tuple(size) if size else layout.size(case) for case in cases]
+            yield from padded_patches(run.data.patch_size, sizes)
+    objects = [each for entry in read for each in entry.objects]
+    if objects:
+        with suppress(SegcliError):  # a network that cannot be made is reported with the run
+            stride = stride_of(run, layout)
+            names = ["background", *task.classes] if task.single else list(task.classes)
+            yield from tiny_objects(run, stride or 1, objects, names)
+
+
+def intensities(layout: Layout, split: str, read: Sequence[Examined]) -> Iterator[Finding]:
+    """Find cases with so different intensities that one mean cannot normalise all of them."""
+    bright = brightest(read)
+    if len(bright) < 2 or max(bright) < SPREAD * min(bright):
+        return
+    message = (
+        f"intensities of `{split}` differ from case to case: the brightest voxels (99.5th percentile) range from "
+        f"{min(bright):.4g} to {max(bright):.4g}"
+    )
+    hint = "`data.preprocessing.normalize=per_image` gives each case a mean of 0 and a deviation of 1"
+    if layout.spec.mean is None and layout.normalizes == "per_image":
+        hint = f"{hint}; it is the default of this format"
+        yield Finding("intensities_differ", "info", None, message, hint)
+    else:
+        hint = f"take `mean` and `std` out and set {hint}"
+        yield Finding("intensities_differ", "warning", None, message, hint)

@@ -1,0 +1,60 @@
+"""Images that are saturated or hold extreme values."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from segcli.core.types import Array
+
+__all__ = ["Brightness", "brightness_of", "saturated"]
+
+SATURATED = 0.3
+"""Smallest share of the pixels at the largest value that is told."""
+UNUSUAL = 0.05
+"""It is told only where at most this share is usual in the data set."""
+EXTREME = 20.0
+"""Distance of the largest or smallest value from the range of 99 % of the pixels, as a multiple of this range."""
+
+
+@dataclass(frozen=True)
+class Brightness:
+    """Describes the range of the values of an image."""
+
+    at_top: float
+    """Share of the pixels whose channels all have the largest value."""
+    low: float
+    high: float
+    bright: float | None
+    """Value that 0.5 % of the pixels exceed; None for 8-bit images."""
+    extreme: bool
+    """True if the smallest or largest value is far from all others."""
+
+
+def brightness_of(image: Array) -> Brightness:
+    """Describe an image `(*S, C)`."""
+    if image.dtype == np.uint8:
+        return Brightness(_at_top_8(image), float(image.min()), float(image.max()), None, extreme=False)
+    low, high = float(image.min()), float(image.max())
+    dark, bright = (float(value) for value in np.percentile(image, [0.5, 99.5]))
+    far = max(high - bright, dark - low) > EXTREME * (bright - dark) > 0
+    at_top = float((image == image.max()).all(axis=-1).mean()) if high > low else 0.0
+    return Brightness(at_top, low, high, bright, extreme=bool(far))
+
+
+def saturated(images: Sequence[Brightness]) -> Iterator[int]:
+    """Find images of which an unusual share is saturated."""
+    shares = [each.at_top for each in images if each.high > each.low]
+    if not shares or float(np.median(shares)) > UNUSUAL:
+        return
+    for i, each in enumerate(images):
+        if each.at_top >= SATURATED and each.high > each.low:
+            yield i
+
+
+def _at_top_8(image: Array) -> float:
+    if image.ndim == 3 and image.shape[2] <= 4:
+        top = (255,) * 4
+        return float(cv2.countNonZero(cv2.inRange(image, top, top))) / (image.shape[0] * image.shape[1])
+    return float((image == 255).all(axis=-1).mean())

@@ -1,0 +1,84 @@
+"""What a check keeps of each image to compare it with the others: a few kilobytes, whatever the size of the image."""
+
+import zlib
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from segcli.core.types import Array
+from segcli.data.faults.alignment import Fit, fit_of
+from segcli.data.faults.brightness import Brightness, brightness_of
+from segcli.data.faults.likeness import look_of
+from segcli.data.faults.tiles import Edges, edges_of
+from segcli.data.moments import Moments
+from segcli.data.samples import TOPS, Case, Sample
+
+__all__ = ["Seen", "moments_of", "seen"]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Describes an image that was read."""
+
+    split: str
+    case: Case
+    digest: tuple[int, ...]
+    """Size, and checksums of the pixels and of the look: equal for the same pixels, and only then but for a chance of
+    less than one in a million."""
+    look: Array | None
+    edges: Edges | None
+    brightness: Brightness
+    fit: Fit | None
+    """How its mask lies on it; None for an image without outlines of a mask."""
+
+    @property
+    def name(self) -> str:
+        """Name the image and its split for messages."""
+        return f"`{self.case.place}` ({self.split})"
+
+
+def seen(split: str, case: Case, sample: Sample) -> Seen:
+    """Describe an image."""
+    image = sample.image
+    plane, look = _plane(sample), look_of(image)
+    return Seen(
+        split,
+        case,
+        _digest(image, look),
+        look,
+        edges_of(image),
+        brightness_of(image),
+        None if plane is None else fit_of(*plane),
+    )
+
+
+def _digest(image: Array, look: Array | None) -> tuple[int, ...]:
+    pixels = np.ascontiguousarray(image)
+    return (*image.shape, zlib.crc32(pixels.data), 0 if look is None else zlib.crc32(np.ascontiguousarray(look).data))
+
+
+def _plane(sample: Sample) -> tuple[Array, Array] | None:
+    """Choose a plane of an image `(H, W, C)` with its mask `(H, W)`; of a volume, that which shows both best."""
+    image, mask = sample.image, sample.maps.get("mask")
+    if mask is None:
+        return None
+    if mask.ndim == image.ndim:  # a mask for each class: later ones cover earlier ones
+        mask = (mask > 0).astype(np.uint8) * np.arange(1, mask.shape[-1] + 1, dtype=np.uint8)
+        mask = mask.max(axis=-1)
+    if mask.ndim == 2:
+        return image, mask
+    counts = np.count_nonzero(mask.reshape(len(mask), -1), axis=1)
+    best = int((counts * (mask[0].size - counts)).argmax())  # neither all background nor all foreground
+    return image[best], np.ascontiguousarray(mask[best])
+
+
+def moments_of(sample: Sample) -> Moments:
+    """Compute the moments of the valid pixels; those of 8 and 16 bits by OpenCV, which is as exact and much faster."""
+    image, valid = sample.image, sample.maps.get("valid")
+    channels = image.shape[-1]
+    if image.dtype.name not in TOPS or image.ndim != 3 or channels > 4:
+        return Moments.of(sample)
+    count = image.shape[0] * image.shape[1] if valid is None else cv2.countNonZero(valid)
+    mean, deviation = (each[:channels, 0] / TOPS[image.dtype.name] for each in cv2.meanStdDev(image, mask=valid))
+    return Moments(count, mean, deviation**2 * count)

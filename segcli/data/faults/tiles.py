@@ -1,0 +1,122 @@
+"""Tiles that were cut from one picture: where two of them continue each other at an edge.
+
+The last line of a tile is compared with the first line of its neighbour: they must run alike, and differ no more than
+neighbouring lines within the tiles do.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+import cv2
+import numpy as np
+
+from segcli.core.types import Array
+
+__all__ = ["Edges", "divided_pictures", "edges_of"]
+
+SAMPLES = 64
+"""Numbers to which a line is averaged."""
+RUN_ALIKE = 0.85
+"""Smallest correlation of the lines on both sides of a cut."""
+AS_ALIKE = 0.98
+"""The correlation, as a share of that between neighbouring lines within the tiles, which noise makes smaller."""
+AS_NEAR = 1.5
+"""Difference across a cut, as a multiple of that between neighbouring lines within the tiles."""
+LEAST_SPREAD = 0.1
+"""A line whose deviation is a smaller share of that of its image has nothing to compare."""
+SMALLEST = 64
+FACING = (("bottom", "top"), ("right", "left"))
+Place = tuple[str, int]
+"""Split and position of an image."""
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Holds the outermost line and the next one of each side of an image."""
+
+    lines: dict[str, tuple[Array, Array]]
+    lengths: dict[str, int]
+    spread: float
+    """Standard deviation of the pixels of the image."""
+
+
+def edges_of(image: Array) -> Edges | None:
+    """Read the edges of a 2D image `(H, W, C)`; None for small images and volumes."""
+    if image.ndim != 3 or min(image.shape[:2]) < SMALLEST:
+        return None
+    height, width = image.shape[:2]
+    sides = {
+        "top": (image[0], image[1]),
+        "bottom": (image[-1], image[-2]),
+        "left": (image[:, 0], image[:, 1]),
+        "right": (image[:, -1], image[:, -2]),
+    }
+    lengths = {"top": width, "bottom": width, "left": height, "right": height}
+    lines = {side: (_averaged(outer), _averaged(inner)) for side, (outer, inner) in sides.items()}
+    step = max(1, min(height, width) // 128)
+    return Edges(lines, lengths, float(image[::step, ::step, image.shape[2] // 2].std()))
+
+
+def divided_pictures(edges: Mapping[str, Sequence[Edges | None]]) -> Iterator[list[Place]]:
+    """Find tiles of one picture that are in different splits, as lists of such tiles."""
+    leader: dict[Place, Place] = {}
+
+    def first(place: Place) -> Place:
+        while leader.setdefault(place, place) != place:
+            place = leader[place]
+        return place
+
+    for split, other_split in permutations(edges, 2):
+        for one, other in _continued(edges[split], edges[other_split]):
+            leader[first((other_split, other))] = first((split, one))
+    pictures: dict[Place, list[Place]] = {}
+    for place in sorted(leader):
+        pictures.setdefault(first(place), []).append(place)
+    yield from pictures.values()
+
+
+def _continued(ones: Sequence[Edges | None], others: Sequence[Edges | None]) -> Iterator[tuple[int, int]]:
+    """Find images whose right or lower edge is continued by the left or upper edge of another."""
+    for side, facing in FACING:
+        rows, columns = _with_contrast(ones, side), _with_contrast(others, facing)
+        for length in {edges.lengths[side] for _, edges in rows}:
+            here = [(i, edges.lines[side]) for i, edges in rows if edges.lengths[side] == length]
+            there = [(j, edges.lines[facing]) for j, edges in columns if edges.lengths[facing] == length]
+            if not there:
+                continue
+            runs = _units([line for _, (line, _) in here]) @ _units([line for _, (line, _) in there]).T
+            for a, b in np.argwhere(runs >= RUN_ALIKE).tolist():
+                if _is_cut(here[a][1], there[b][1]):
+                    yield here[a][0], there[b][0]
+
+
+def _with_contrast(images: Sequence[Edges | None], side: str) -> list[tuple[int, Edges]]:
+    return [
+        (i, edges)
+        for i, edges in enumerate(images)
+        if edges is not None and edges.lines[side][0].std() > max(LEAST_SPREAD * edges.spread, 1e-6)
+    ]
+
+
+def _is_cut(one: tuple[Array, Array], other: tuple[Array, Array]) -> bool:
+    across = float(np.abs(one[0] - other[0]).mean())
+    within = float(np.abs(one[0] - one[1]).mean() + np.abs(other[0] - other[1]).mean()) / 2
+    if across > AS_NEAR * within:
+        return False
+    outer, inner = _units([one[0], other[0]]), _units([one[1], other[1]])
+    return float(outer[0] @ outer[1]) >= AS_ALIKE * float((outer * inner).sum(axis=1).min())
+
+
+def _averaged(line: Array) -> Array:
+    """Average the channels of a line `(N, C)`, and its pixels to a fixed number."""
+    flat = line.mean(axis=1, dtype=np.float32)
+    short: Array = cv2.resize(flat[None], (SAMPLES, 1), interpolation=cv2.INTER_AREA)[0]
+    return short
+
+
+def _units(lines: Sequence[Array]) -> Array:
+    rows = np.stack(lines)
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    units: Array = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+    return units

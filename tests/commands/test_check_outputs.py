@@ -1,0 +1,114 @@
+"""What `data check` writes beside its table, and `data stats --write`."""
+
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from planted import cells, folders
+
+
+@pytest.fixture
+def made(workplace):
+    """A clean data set in folders, with its file `set.yaml`."""
+    made = folders(workplace / "data")
+    (workplace / "set.yaml").write_text(yaml.safe_dump({**made.keys, "paths": {"root": "data"}}))
+    return made
+
+
+def test_strict_makes_a_warning_fail(run_cli, made):
+    made.write("train", 3, mask=np.zeros((96, 96), np.uint8))
+    assert run_cli("data", "check", "set.yaml").code == 0
+    assert run_cli("data", "check", "set.yaml", "--strict").code == 1
+
+
+def test_the_page_is_one_file_that_shows_both_images_of_a_pair(run_cli, made, workplace):
+    image, mask = made.read("train", 3)
+    made.write("test", 1, image=np.ascontiguousarray(image[:, ::-1]), mask=np.ascontiguousarray(mask[:, ::-1]))
+    assert run_cli("data", "check", "set.yaml", "--html", "page.html").code == 0
+    page = (workplace / "page.html").read_text()
+    section = page[page.index("<h2>nearly_same_image_in_two_splits") :].partition("</section>")[0]
+    assert section.count("<figure>") == 2
+    assert "train03.png" in section
+    assert "test01.png" in section
+    assert "width=device-width" in page
+    assert set(re.findall(r'(?:src|href)="(.{5})', page)) <= {"data:", '#s0">', '#s1">', '#s2">', '#s3">', '#s4">'}
+
+
+def test_a_fixed_copy_has_no_findings_and_the_original_stays(run_cli, made, workplace):
+    image, mask = cells(50, (80, 96))
+    for path in made.places["train"][0]:
+        path.unlink()
+    exif = Image.Exif()
+    exif[274] = 3
+    Image.fromarray(image[::-1, ::-1]).save(workplace / "data/train/image/train00.jpg", exif=exif, quality=95)
+    made.write("train", 0, mask=mask)
+    made.write("train", 1, mask=made.read("train", 1)[1] // 255)
+    made.write("train", 2, mask=cv2.blur(made.read("train", 2)[1], (2, 2)))
+    before = {path: path.read_bytes() for path in (workplace / "data").rglob("*.*")}
+    assert run_cli("data", "check", "set.yaml", "--fix", "mended").code == 1  # the original has errors
+    assert {path: path.read_bytes() for path in (workplace / "data").rglob("*.*")} == before
+    upright = np.asarray(Image.open(workplace / "mended/train/image/train00.png")).astype(int)
+    assert np.abs(upright - image).mean() < 3
+    for index in (1, 2):
+        mask = np.asarray(Image.open(workplace / f"mended/train/label/train0{index}.png"))
+        assert set(np.unique(mask)) == {0, 255}
+    listed = (workplace / "mended/mended.txt").read_text()
+    assert "data/train/image/train00.jpg: turned upright, written as PNG\n" in listed
+    assert "data/train/label/train01.png: 0 and 1 written as 0 and 255\n" in listed
+    assert "data/train/label/train02.png: smoothed outlines cut at 127\n" in listed
+    assert len(listed.splitlines()) == 3
+    result = run_cli("data", "check", "set.yaml", "dataset.paths.root=mended", "--json", "--strict")
+    assert (result.code, [each for each in json.loads(result.out)["findings"] if each["hint"]]) == (0, [])
+    again = run_cli("data", "check", "set.yaml", "--fix", "mended")
+    assert (again.code, "folder `mended` is not empty" in again.err) == (2, True)
+
+
+def test_written_numbers_are_the_measured_ones_and_comments_stay(run_cli, made, workplace):
+    path = workplace / "set.yaml"
+    path.write_text("# my data\n" + path.read_text() + "mean: [0.9]  # a guess\nstd: [0.1]\n# the end\n")
+    (finding,) = (
+        each
+        for each in json.loads(run_cli("data", "check", "set.yaml", "--json").out)["findings"]
+        if each["code"] == "far_numbers"
+    )
+    assert "--write` writes the measured ones" in finding["hint"]
+    assert run_cli("data", "stats", "set.yaml", "--write").code == 0
+    pixels = np.stack([made.read("train", index)[0] for index in range(8)]) / 255
+    text = path.read_text()
+    assert yaml.safe_load(text)["mean"] == pytest.approx([pixels.mean()], abs=1e-5)
+    assert yaml.safe_load(text)["std"] == pytest.approx([pixels.std()], abs=1e-5)
+    assert text.startswith("# my data\n")
+    assert re.search(r"mean: \[0\.\d+\]  # a guess\nstd: \[0\.\d+\]\n# the end\n$", text)
+    codes = {each["code"] for each in json.loads(run_cli("data", "check", "set.yaml", "--json").out)["findings"]}
+    assert "far_numbers" not in codes
+
+
+def test_numbers_are_added_to_the_data_set_in_an_experiment(run_cli, made, workplace):
+    path = workplace / "experiment.yaml"
+    path.write_text(
+        "name: mine\ndataset:\n  paths: {root: data}  # here\n  num_channels: 1\n\n# the network\nmodel: {type: unet}\n"
+    )
+    result = run_cli("data", "stats", path, "--write")
+    assert result.code == 0
+    values = yaml.safe_load(path.read_text())
+    assert set(values["dataset"]) == {"paths", "num_channels", "mean", "std"}
+    assert values["model"] == {"type": "unet"}
+    assert "# here\n  num_channels: 1\n  mean: [" in path.read_text()
+    assert "objects of" in result.out
+    assert "percentiles: 0.5 %" in result.out
+
+
+def test_a_patch_that_is_mostly_padding_and_tiny_objects_are_told(run_cli, made, workplace):
+    values = {"name": "mine", "dataset": "set.yaml", "data": {"patch_size": [128, 128]}, "device": "cpu"}
+    (workplace / "run.yaml").write_text(yaml.safe_dump({**values, "model": {"type": "unet", "depths": [4] * 6}}))
+    found = {each["code"] for each in json.loads(run_cli("data", "check", "run.yaml", "--json").out)["findings"]}
+    assert {"padded_patches", "tiny_objects"} <= found
+    fitting = ("data.patch_size=[96,96]", "model.depths=[4,8]")
+    found = {
+        each["code"] for each in json.loads(run_cli("data", "check", "run.yaml", "--json", *fitting).out)["findings"]
+    }
+    assert found & {"padded_patches", "tiny_objects"} == set()

@@ -1,0 +1,36 @@
+"""Each fault, planted by itself in a clean data set, is found by itself."""
+
+import json
+
+import pytest
+from planted import FAULTS, SETS, Set
+
+from segcli.commands.data import check_data
+from segcli.config.load import load_dataset
+from segcli.config.schema import DatasetSection
+from segcli.engine.events import Silent
+
+
+def found(made: Set) -> dict[str, str]:
+    """Severity of each kind of finding on which something can be done."""
+    path = made.root.parent / "set.yaml"
+    path.write_text(json.dumps({"name": "mine", **made.keys}))  # JSON is YAML, with names such as 0009 in quotes
+    dataset: DatasetSection = load_dataset(path, whole_run=False)
+    checked = check_data(dataset, listener=Silent())
+    return {finding.code: finding.severity for finding in checked.findings if finding.hint}
+
+
+@pytest.mark.parametrize("layout", SETS)
+def test_a_clean_data_set_gives_no_finding(workplace, layout):
+    assert found(SETS[layout](workplace / "data")) == {}
+
+
+CASES = [(name, layout) for name, (_, layouts, _) in FAULTS.items() for layout in layouts.split()]
+
+
+@pytest.mark.parametrize(("name", "layout"), CASES)
+def test_a_planted_fault_is_the_only_finding(workplace, name, layout):
+    made = SETS[layout](workplace / "data")
+    codes, _, plant = FAULTS[name]
+    plant(made)
+    assert list(found(made)) == codes.split()

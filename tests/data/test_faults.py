@@ -1,0 +1,63 @@
+import cv2
+import numpy as np
+import pytest
+from planted import cells
+
+from segcli.data.faults.likeness import alike, look_of
+from segcli.data.faults.seen import moments_of
+from segcli.data.faults.tiles import divided_pictures, edges_of
+from segcli.data.moments import Moments
+from segcli.data.samples import Sample
+
+
+def jpeg(image, quality):
+    return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE)
+
+
+CHANGES = {
+    "jpeg": lambda image: jpeg(image, 60),
+    "half": lambda image: cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
+    "twice": lambda image: cv2.resize(image, None, fx=2, fy=2),
+    "squeezed": lambda image: cv2.resize(image, (100, 160), interpolation=cv2.INTER_AREA),
+    "mirrored": lambda image: image[::-1],
+    "turned": np.rot90,
+    "darker": lambda image: (image * 0.6).astype(np.uint8),
+    "all": lambda image: jpeg(cv2.resize(np.ascontiguousarray(image[:, ::-1]), None, fx=0.7, fy=0.7), 70),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_copy_is_recognised_among_others_and_nothing_else(change):
+    images = [cells(seed, (160, 192), 14)[0] for seed in range(12)]
+    copy = CHANGES[change](images[5])
+    looks = {
+        "train": [look_of(image[:, :, None]) for image in images[:8]],
+        "val": [look_of(each[:, :, None]) for each in (*images[8:], np.ascontiguousarray(copy))],
+    }
+    (pair,) = alike(looks)
+    assert (pair.one, pair.other) == (("train", 5), ("val", 4))
+    assert pair.turned == (change in ("mirrored", "turned", "all"))
+
+
+def test_tiles_are_joined_to_pictures_and_tiles_of_one_split_are_left_alone():
+    whole, other = (
+        cv2.GaussianBlur(cells(seed, size, 60)[0], (0, 0), 1.5)[:, :, None]
+        for seed, size in ((3, (256, 384)), (4, (128, 256)))
+    )
+    tiles = {
+        "train": [edges_of(whole[:128, :128]), edges_of(other[:, :128]), edges_of(other[:, 128:])],
+        "val": [edges_of(whole[128:, :128]), edges_of(cells(9, (128, 128))[0][:, :, None])],
+        "test": [edges_of(whole[128:, 128:256])],
+    }
+    assert list(divided_pictures(tiles)) == [[("test", 0), ("train", 0), ("val", 0)]]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_fast_moments_equal_the_exact_ones(dtype):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, np.iinfo(dtype).max, (40, 30, 3)).astype(dtype)
+    sample = Sample(image, {"valid": (rng.random((40, 30)) > 0.4).astype(np.uint8)})
+    fast, exact = moments_of(sample), Moments.of(sample)
+    assert fast.count == exact.count
+    np.testing.assert_allclose(fast.means, exact.means)
+    np.testing.assert_allclose(fast.squares, exact.squares)
