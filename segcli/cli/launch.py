@@ -20,6 +20,7 @@ from segcli.core.process import arguments
 from segcli.core.ranks import FOLDER, LOST, place
 
 if TYPE_CHECKING:
+    from segcli.config.schema import Run
     from segcli.engine.world import World
 
 __all__ = ["Team"]
@@ -92,18 +93,20 @@ class Team:
             raise ConfigError(f"`device: {stated}` and several processes exclude each other", hint="set `device=auto`")
         return stated
 
-    def refuse_small_batch(self, batch_size: int) -> None:
-        """Refuse batches with fewer images than processes.
+    def placed(self, run: "Run") -> "Run":
+        """Put a run on the devices of the processes.
 
         Raises:
-            ConfigError: A process would have nothing to do in every batch.
+            ConfigError: The run has another kind of device, or batches with fewer images than processes.
         """
-        if batch_size < self.size:
+        batch_size = run.data.batch_size
+        if batch_size < self.size and not run.data.fit_batch_size:
             raise ConfigError(
                 f"`data.batch_size` is {batch_size}, and {self.size} processes share each batch",
                 hint=f"set `data.batch_size={self.size}` or more, or start {batch_size}"
                 f" process{'es' * (batch_size != 1)}",
             )
+        return run.model_copy(update={"device": self.device(run.device)})
 
     def world(self, device: str) -> "World":
         """Join the other processes.

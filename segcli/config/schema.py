@@ -127,6 +127,10 @@ class Training(ConfigModel):
     bf16 on CPUs with AVX-512 BF16 or AMX."""
     channels_last: bool = True
     """Memory layout in which convolutions are faster."""
+    sync_batchnorm: Literal["auto", True, False] = "auto"
+    """Take the statistics of batch norms over the images of all processes that share a batch. `auto`: with several
+    processes, so that their number changes nothing but the order of sums. `false`: each process takes those of its own
+    images."""
     compile: bool = False
     """Compile the network with `torch.compile`."""
     memory_cleanup_frequency: Positive | None = None

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["FOLDER", "LOST", "Place", "job", "place"]
+__all__ = ["FOLDER", "LOST", "Place", "job", "place", "share_of"]
 
 FOLDER = "SEGCLI_LAUNCHER"
 """Variable of the environment with the folder in which processes leave their mistakes for the one that started them."""
@@ -66,3 +66,15 @@ def job() -> str | None:
 
     parent = psutil.Process(os.getppid())
     return f"{os.environ.get('TORCHELASTIC_RUN_ID', '')}:{parent.pid}:{parent.create_time():.2f}"
+
+
+def share_of(count: int, rank: int, size: int) -> range:
+    """Give the positions of a list that one of `size` processes takes: neighbours, as many as the others or one more.
+
+    Example:
+        >>> [list(share_of(5, rank, 3)) for rank in range(3)]
+        [[0, 1], [2, 3], [4]]
+    """
+    each, more = divmod(count, size)
+    first = rank * each + min(rank, more)
+    return range(first, first + each + (rank < more))

@@ -21,7 +21,7 @@ from segcli import __version__
 from segcli.core.errors import ConfigError, DeviceError
 from segcli.core.ranks import LOST, Place, place
 
-__all__ = ["World", "is_claimed", "share_of", "was_lost"]
+__all__ = ["World", "is_claimed", "was_lost"]
 
 PATIENCE = timedelta(minutes=30)
 """Longest time to wait for another process, which may read or write large files meanwhile."""
@@ -29,7 +29,16 @@ WATCHED_S = 1.0
 """Seconds between two looks at the other processes of this machine."""
 NOTICED_S = 4.0
 """Seconds in which this process may notice by itself that another one has ended."""
-SIGNS = ("gloo", "closed by peer", "reset by peer", "broken pipe", "nccl", "failed to recv", "socket timeout")
+SIGNS = (
+    "gloo",
+    "closed by peer",
+    "reset by peer",
+    "broken pipe",
+    "nccl",
+    "failed to recv",
+    "socket timeout",
+    "another process is out of memory",
+)
 """What errors of PyTorch say, in small letters, when another process cannot be reached."""
 Value = TypeVar("Value")
 
@@ -49,18 +58,6 @@ def is_claimed(what: str) -> bool:
     with suppress(Exception):  # the process that keeps the list may have ended
         return int(torch.distributed.distributed_c10d._get_default_store().add(f"segcli/{what}", 1)) > 1
     return False
-
-
-def share_of(count: int, rank: int, size: int) -> range:
-    """Give the positions of a list that one of `size` processes takes: neighbours, as many as the others or one more.
-
-    Example:
-        >>> [list(share_of(5, rank, 3)) for rank in range(3)]
-        [[0, 1], [2, 3], [4]]
-    """
-    each, more = divmod(count, size)
-    first = rank * each + min(rank, more)
-    return range(first, first + each + (rank < more))
 
 
 class World:
