@@ -29,7 +29,8 @@ from segcli.data.settings import DataSettings
 from segcli.engine.events import Silent
 from segcli.engine.export.portable import open_portable
 from segcli.engine.inference import arrays, rows
-from segcli.engine.inference.predictor import InMemory, Predictor, ensemble
+from segcli.engine.inference.ensemble import ensemble
+from segcli.engine.inference.predictor import InMemory, Predictor
 from segcli.files import open_picture
 from segcli.tasks.structures import Structures
 

@@ -16,8 +16,9 @@ from segcli.data.samples import Case, Sample
 from segcli.data.sources import chunks_left_out
 from segcli.datasets import Layout
 from segcli.engine.events import Listener
+from segcli.engine.inference.ensemble import ensemble
 from segcli.engine.inference.fields import Fields
-from segcli.engine.inference.predictor import InMemory, Pixels, Prediction, ensemble
+from segcli.engine.inference.predictor import InMemory, Pixels, Prediction
 from segcli.files import Picture, Window, open_picture
 
 __all__ = ["Found", "PixelAnswers"]
