@@ -8,10 +8,12 @@ import typer
 from segcli.cli import complete
 from segcli.cli.options import (
     CheckpointOpt,
+    GpusOpt,
     JsonOpt,
     ModelFileOpt,
     OutOpt,
     OverwriteOpt,
+    ProcessesOpt,
     QuietOpt,
     RunsOpt,
     ThresholdOpt,
@@ -129,6 +131,8 @@ def predict(
     fov: FovOpt = None,
     overwrite: OverwriteOpt = False,
     skip_existing: SkipExistingOpt = False,
+    gpus: GpusOpt = None,
+    processes: ProcessesOpt = None,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -137,12 +141,20 @@ def predict(
     Example: segcli predict photos/ --run exp --overlay
     """
     from segcli.cli import console
+    from segcli.cli.launch import Team
     from segcli.commands.locate import locate_run
 
     for option, given in (("--run", run), ("--checkpoint", checkpoint), ("--model-file", model_file)):
         if model and given:
             raise typer.BadParameter(f"--model and {option} exclude each other: the file is the network")
+    if model and gpus:
+        raise typer.BadParameter("--model and --gpus exclude each other: ONNX files run on CPUs, take --processes")
     located = [] if model else [locate_run(name, checkpoint) for name in tuple(run or ()) or (None,)]
+    team = Team(gpus, processes)
+    device = team.device("cpu" if model else "auto")
+    if team.is_parent:
+        team.start()
+        return
 
     from segcli.commands.answers import PredictOptions
     from segcli.commands.predict import predict as command
@@ -162,10 +174,12 @@ def predict(
         skip_existing=skip_existing,
         mark="".join(dict.fromkeys(each.mark for each in located)),
     )
-    overrides = Overrides(threshold=threshold, tile=tile, tta=tta)
-    with console.listener(quiet=quiet or as_json) as listener:
+    overrides = Overrides(threshold=threshold, tile=tile, tta=tta, device=device)
+    with team.world(device) as world, console.listener(quiet=quiet or as_json) as listener:
         networks = _networks(model or [], located, model_file or [], overrides, listener)
-        done = command(inputs, networks, overrides, options, listener=listener)
+        done = command(inputs, networks, overrides, options, listener=listener, world=world)
+    if not world.is_first:
+        return
     console.result(done.as_dict(), tables.predicted(done), as_json=as_json, quiet=quiet)
     if done.failed:
         raise typer.Exit(3)

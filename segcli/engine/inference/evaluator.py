@@ -235,6 +235,7 @@ def evaluate(
     after_batch: Callable[[int], None] | None = None,
     spacing_of: Callable[[Case], tuple[float, ...] | None] | None = None,
     field_of: Callable[[Case], Field | None] | None = None,
+    when_done: Callable[[], None] | None = None,
     world: "World | None" = None,
 ) -> Evaluation:
     """Predict and score every image.
@@ -250,6 +251,7 @@ def evaluate(
         after_batch: Hears the number of images of each batch when it is done.
         spacing_of: Returns the millimetres between the pixels of a case; default: that of the layout.
         field_of: Returns the field of view of a case; nothing is predicted outside. Default: that of the parts.
+        when_done: Called when this process has scored its images, before it exchanges results with others.
         world: Processes that share out the batches of an `EvaluationLoader`; each calls `on_image` and `after_batch`
             for its own images, and all return the same evaluation. Default: this process predicts every image.
     """
@@ -278,6 +280,8 @@ def evaluate(
                     on_image(case, scored.probs[0], scored)
             if after_batch is not None:
                 after_batch(len(loaded.cases))
+        if when_done is not None:
+            when_done()
         if world is not None and world.size > 1:
             scores.share(world, positions)
     return scores.evaluation()

@@ -18,7 +18,7 @@ from segcli.data.samples import Geometry, Sample, as_unit, interpolated, pad_end
 from segcli.datasets import Layout
 from segcli.engine.inference.arrays import NumPyArrays
 from segcli.engine.inference.sliding import Sliding
-from segcli.engine.inference.team import Team
+from segcli.engine.inference.tile_team import TileTeam
 from segcli.engine.inference.views import views_of
 from segcli.tasks import Task
 
@@ -58,6 +58,7 @@ class Overrides:
     threshold: float | None = None
     tile: int | None = None
     tta: bool | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ class Predictor:
     """Task of each network in `forward`, which concatenates their outputs as channels; empty for a single network."""
     notice: str | None = None
     """Notice for the user about the way in which the network predicts; None if there is nothing to say."""
-    team: Team | None = None
+    team: TileTeam | None = None
     """Processes that share out the tiles of each image; None if this process sees all tiles."""
 
     def predict(self, sample: Sample, field: Field | None = None) -> Prediction:

@@ -14,7 +14,7 @@ from segcli.data.samples import padded_size
 from segcli.engine.inference.arrays import Arrays
 from segcli.engine.inference.grid import Corner, Grid, Window, scaled
 from segcli.engine.inference.rows import Rows
-from segcli.engine.inference.team import Team
+from segcli.engine.inference.tile_team import TileTeam
 from segcli.engine.inference.views import STRAIGHT, View
 
 __all__ = ["Sliding"]
@@ -53,7 +53,7 @@ class Sliding(Generic[A]):
         views: Sequence[View] = (STRAIGHT,),
         scales: Sequence[float] = (1.0,),
         passes: int | None = None,
-        team: Team | None = None,
+        team: TileTeam | None = None,
     ) -> None:
         self.forward: Callable[[A], dict[str, A]] = forward
         self.arrays: Arrays[A] = arrays

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from segcli.engine.world import World
 
-__all__ = ["Team"]
+__all__ = ["TileTeam"]
 
 Group = TypeVar("Group")
 
@@ -23,7 +23,7 @@ class _LeftError(Exception):
     """This process leaves the image, because another one cannot go on with it."""
 
 
-class Team:
+class TileTeam:
     """Lets every process run the network on some tiles of an image; the first process blends all of them.
 
     The processes work in rounds: in each, a process computes one group of tiles. The first process receives the outputs
