@@ -8,11 +8,14 @@ import typer
 from segcli.cli import complete
 from segcli.cli.options import (
     ConfigArg,
+    GpusOpt,
     JsonOpt,
     ModelFileOpt,
     OverridesArg,
     OverwriteOpt,
+    ProcessesOpt,
     QuietOpt,
+    RestartsOpt,
     RunAndOverridesArg,
     run_and_overrides,
 )
@@ -46,6 +49,9 @@ def train(
     folds: FoldsOpt = None,
     force: ForceOpt = False,
     overwrite: OverwriteOpt = False,
+    gpus: GpusOpt = None,
+    processes: ProcessesOpt = None,
+    max_restarts: RestartsOpt = None,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -56,9 +62,16 @@ def train(
     Example: segcli train configs/exp.yaml training.epochs=5 device=cpu
     """
     from segcli.cli import console
+    from segcli.cli.launch import Team
     from segcli.config.load import load_run
 
     run = load_run(config, overrides or [])
+    team = Team(gpus, processes, max_restarts)
+    run = run.model_copy(update={"device": team.device(run.device)})
+    team.refuse_small_batch(run.data.batch_size)
+    if team.is_parent:
+        team.start(resumed_by=run.folder)
+        return
     console.shipped(config, quiet=quiet or as_json)
 
     from segcli.commands import next_steps
@@ -81,8 +94,8 @@ def train(
         console.result(validated.as_dict(), tables.cross_validated(validated), as_json=as_json, quiet=quiet)
         console.next_step(next_steps.after_folds(validated), quiet=quiet or as_json)
         return
-    with console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener:
-        trained = command.train(run, overwrite=overwrite, listener=listener)
+    with team.world(run.device) as world, console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener:
+        trained = command.train(run, overwrite=overwrite, listener=listener, world=world)
     console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
     console.next_step(next_steps.after_train(trained), quiet=quiet or as_json)
 

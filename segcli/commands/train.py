@@ -29,6 +29,7 @@ from segcli.engine.stopping import StopSignal
 from segcli.engine.training.session import open_session
 from segcli.engine.training.snapshot import Snapshot
 from segcli.engine.training.trainer import Trainer
+from segcli.engine.world import World
 from segcli.report.results import Trained
 from segcli.vram.choice import explained_by_forecast, refuse_what_cannot_fit, with_fitting_batch
 from segcli.vram.inputs import inputs_of
@@ -37,7 +38,14 @@ from segcli.vram.real import traced
 __all__ = ["dry_run", "resume", "train"]
 
 
-def train(run: Run, *, overwrite: bool, listener: Listener, stop: StopSignal | None = None) -> Trained:
+def train(
+    run: Run,
+    *,
+    overwrite: bool,
+    listener: Listener,
+    stop: StopSignal | None = None,
+    world: World | None = None,
+) -> Trained:
     """Train a run from its beginning.
 
     Args:
@@ -45,6 +53,7 @@ def train(run: Run, *, overwrite: bool, listener: Listener, stop: StopSignal | N
         overwrite: Replace the run in the run folder.
         listener: Receives progress and messages.
         stop: Asks for a stop; default: the signals of a command.
+        world: Processes that share the work; default: this one alone.
 
     Raises:
         ConfigError: The run folder is in use, or holds a run and `overwrite` is not set.
