@@ -75,7 +75,7 @@ def evaluate(
     chosen = threshold_or_best(threshold)
     located = locate_run(name, checkpoint)
     team = Team(gpus, processes)
-    device = team.device(stated_device(overrides))
+    device = team.device_instead()
     if team.is_parent:
         team.start()
         return
@@ -84,7 +84,7 @@ def evaluate(
     from segcli.commands.next_steps import after_eval
     from segcli.report import score_tables as tables
 
-    with team.world(device) as world, console.listener(quiet=quiet or as_json) as listener:
+    with team.world(device or "auto") as world, console.listener(quiet=quiet or as_json) as listener:
         console.took(located, listener)
         done = evaluate_run(
             located,

@@ -1,5 +1,6 @@
 """`segcli predict`."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -151,7 +152,7 @@ def predict(
         raise typer.BadParameter("--model and --gpus exclude each other: ONNX files run on CPUs, take --processes")
     located = [] if model else [locate_run(name, checkpoint) for name in tuple(run or ()) or (None,)]
     team = Team(gpus, processes)
-    device = team.device("cpu" if model else "auto")
+    device = team.device_instead()
     if team.is_parent:
         team.start()
         return
@@ -175,10 +176,12 @@ def predict(
         mark="".join(dict.fromkeys(each.mark for each in located)),
     )
     overrides = Overrides(threshold=threshold, tile=tile, tta=tta, device=device)
-    with team.world(device) as world, console.listener(quiet=quiet or as_json) as listener:
+    # an exported file is run without PyTorch, unless several processes share the work
+    joined = team.world("cpu" if model else device or "auto") if team.here is not None else nullcontext()
+    with joined as world, console.listener(quiet=quiet or as_json) as listener:
         networks = _networks(model or [], located, model_file or [], overrides, listener)
         done = command(inputs, networks, overrides, options, listener=listener, world=world)
-    if not world.is_first:
+    if world is not None and not world.is_first:
         return
     console.result(done.as_dict(), tables.predicted(done), as_json=as_json, quiet=quiet)
     if done.failed:

@@ -179,9 +179,7 @@ class PictureAnswers(PixelAnswers):
         """Predict and write a large image band by band."""
         if self.options.overlays or self.options.video is not None:
             assert found.picture is not None
-            self.relay.warn(
-                f"`{found.picture.path}` is too large for an overlay or a video: only its mask is written"
-            )
+            self.relay.warn(f"`{found.picture.path}` is too large for an overlay or a video: only its mask is written")
         task, size = self.parts.task, found.pixels.size
         shares: dict[str, float] = {}
         with ExitStack() as stack:  # closes the mask last: if the mask exists, the result is complete

@@ -190,7 +190,7 @@ class _Tally:
 class _Table:
     """Keeps one row for each structure of each case; the file is rewritten after each case."""
 
-    def __init__(self, folder: Path, rank: int) -> None:
+    def __init__(self, folder: Path, rank: int = 0) -> None:
         self.folder = folder
         self.path = folder / (f"{PART}{rank}.csv" if rank else TABLE)
         """Table of this process."""

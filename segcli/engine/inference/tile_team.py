@@ -89,8 +89,7 @@ class TileTeam:
         if problems:
             raise problems[0] if self.world.is_first else _LeftError
         self.is_open = left > self.size
-        every = self.world.collected(found)
-        return [outputs for outputs in every or () if outputs is not None]
+        return [outputs for outputs in self.world.collected(found) if outputs is not None]
 
     def _problems(self, own: Exception | None) -> list[Exception]:
         """Hear whether the processes can go on, in the order of their ranks; all leave the image if one cannot."""
