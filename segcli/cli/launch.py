@@ -93,6 +93,10 @@ class Team:
             raise ConfigError(f"`device: {stated}` and several processes exclude each other", hint="set `device=auto`")
         return stated
 
+    def device_instead(self) -> str | None:
+        """Return the device on which a trained network works in each process; None for that of its run."""
+        return self.device("auto") if self.on_gpus or self.on_cpus else None
+
     def placed(self, run: "Run") -> "Run":
         """Put a run on the devices of the processes.
 
@@ -207,6 +211,9 @@ def _cause(codes: dict[int, int], folder: Path, size: int) -> BaseException:
             hint="the system kills a process when memory runs out; `segcli resume` goes on from the last checkpoint, "
             "and `--max-restarts N` does so by itself",
         )
+    told = next((code for code in codes.values() if code in ERRORS), None)
+    if told is not None:  # the first process has told what failed
+        return SystemExit(told)
     if 1 in codes.values():  # a bug, whose traceback is shown
         return SystemExit(1)
     stopped = [code for code in codes.values() if code - 128 in STOPPING]

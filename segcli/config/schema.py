@@ -356,6 +356,10 @@ class Run(ConfigModel):
         ndim: int = self.dataset.kind.ndim
         return self.model_copy(update={"inference": self.inference.changed(ndim, threshold, tta, tile)})
 
+    def on(self, device: str | None) -> "Run":
+        """Copy the run with another device; None keeps what it has."""
+        return self if device is None else self.model_copy(update={"device": device})
+
     def resolved(self) -> dict[str, Any]:
         """Write every key with its value, which is enough to repeat the run."""
         return self.model_dump(mode="python")

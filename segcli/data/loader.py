@@ -6,6 +6,7 @@ batches without reading them.
 
 import errno
 import gc
+import math
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -367,10 +368,20 @@ class EvaluationLoader(Loader):
         dataset = _Cases(source, pipeline, cases, 1, training=False)
         super().__init__(dataset, num_workers=num_workers, pin_memory=pin_memory)
         self.runs = _runs_of_equal_size(sizes, batch_size)
+        self.costs = [sum(math.prod(sizes[index]) for _, index in run) for run in self.runs]
+        """Pixels of each batch."""
         self.count = len(cases)
 
     def __iter__(self) -> Iterator[Loaded]:
         return self.batches(self.runs)
+
+    def only(self, numbers: Sequence[int]) -> Iterator[Loaded]:
+        """Load some of the batches, chosen by their numbers."""
+        return self.batches([self.runs[number] for number in numbers])
+
+    def positions(self, numbers: Sequence[int]) -> list[int]:
+        """List the position of each case of some batches in the list of all cases."""
+        return [index for number in numbers for _, index in self.runs[number]]
 
 
 def _runs_of_equal_size(sizes: Sequence[tuple[int, ...]], batch_size: int) -> list[list[Key]]:

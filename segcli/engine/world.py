@@ -130,6 +130,14 @@ class World:
         torch.distributed.all_gather_object(values, value)
         return values
 
+    def collected(self, value: Value) -> list[Value]:
+        """Give the values of all processes, by rank, to the first one, and none to the others."""
+        if self.is_alone:
+            return [value]
+        values: list[Any] | None = [None] * self.size if self.is_first else None
+        torch.distributed.gather_object(value, values)
+        return values or []
+
     def told(self, value: Value) -> Value:
         """Give the value of the first process to all of them."""
         if self.is_alone:
