@@ -110,6 +110,14 @@ class Team:
                 hint=f"set `data.batch_size={self.size}` or more, or start {batch_size}"
                 f" process{'es' * (batch_size != 1)}",
             )
+        return self.moved(run)
+
+    def moved(self, run: "Run") -> "Run":
+        """Put a run that is trained by a single process on the device of this process.
+
+        Raises:
+            ConfigError: The run has another kind of device.
+        """
         return run.model_copy(update={"device": self.device(run.device)})
 
     def world(self, device: str) -> "World":

@@ -21,6 +21,7 @@ from segcli.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from segcli.cli.launch import Team
     from segcli.config.schema import Run
 
 __all__ = ["resume", "train"]
@@ -66,7 +67,8 @@ def train(
     from segcli.config.load import load_run
 
     team = Team(gpus, processes, max_restarts)
-    run = team.placed(load_run(config, overrides or []))
+    stated = load_run(config, overrides or [])
+    run = team.placed(stated) if folds is None else team.moved(stated)
     if team.is_parent:
         team.start(resumed_by=run.folder)
         return
@@ -87,8 +89,15 @@ def train(
     if folds is not None:
         from segcli.commands.crossval import cross_validate
 
-        with console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener:
-            validated = cross_validate(run, folds, overwrite=overwrite, listener=listener)
+        with (
+            team.world(run.device) as world,
+            console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener,
+        ):
+            validated = cross_validate(
+                stated, folds, overwrite=overwrite, listener=listener, world=world, placed=team.moved
+            )
+        if validated is None:
+            return
         console.result(validated.as_dict(), tables.cross_validated(validated), as_json=as_json, quiet=quiet)
         console.next_step(next_steps.after_folds(validated), quiet=quiet or as_json)
         return
@@ -132,11 +141,11 @@ def resume(
 
     name, overrides = run_and_overrides(words)
     folds = begun_in(name)
+    team = Team(gpus, processes, max_restarts)
     if folds is not None:
-        _resume_folds(folds, overrides, model_file or [], as_json=as_json, quiet=quiet)
+        _resume_folds(folds, overrides, model_file or [], team, as_json=as_json, quiet=quiet)
         return
     located = locate_run(name)
-    team = Team(gpus, processes, max_restarts)
     stated = str(read_keys(located.folder / "config.yaml").get("device", "auto"))
     device = team.device(next((each.partition("=")[2] for each in overrides if each.startswith("device=")), stated))
     if team.is_parent:
@@ -157,7 +166,9 @@ def resume(
     console.next_step(next_steps.after_train(trained), quiet=quiet or as_json)
 
 
-def _resume_folds(folder: Path, overrides: list[str], model_files: list[Path], *, as_json: bool, quiet: bool) -> None:
+def _resume_folds(
+    folder: Path, overrides: list[str], model_files: list[Path], team: "Team", *, as_json: bool, quiet: bool
+) -> None:
     from segcli.core.errors import ConfigError
 
     if overrides:
@@ -165,13 +176,21 @@ def _resume_folds(folder: Path, overrides: list[str], model_files: list[Path], *
             f"`{overrides[0]}`: a cross-validation goes on as it was begun",
             hint=f"leave it out, or resume a single fold: `segcli resume {folder}/fold_1 {overrides[0]}`",
         )
+    if team.is_parent:
+        team.start(resumed_by=folder)
+        return
 
     from segcli.cli import console
     from segcli.commands import next_steps
     from segcli.commands.crossval import resume_folds
     from segcli.report import tables
 
-    with console.listener(quiet=quiet or as_json, resumed_by=folder) as listener:
-        validated = resume_folds(folder, model_files=model_files, listener=listener)
+    with (
+        team.world(team.device_instead() or "auto") as world,
+        console.listener(quiet=quiet or as_json, resumed_by=folder) as listener,
+    ):
+        validated = resume_folds(folder, model_files=model_files, listener=listener, world=world, placed=team.moved)
+    if validated is None:
+        return
     console.result(validated.as_dict(), tables.cross_validated(validated), as_json=as_json, quiet=quiet)
     console.next_step(next_steps.after_folds(validated), quiet=quiet or as_json)

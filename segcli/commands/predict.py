@@ -90,7 +90,7 @@ def write_all(answers: Answers, listener: Listener, world: "World | None" = None
     answers.world = None if world is None or world.is_alone else world
     jobs = answers.jobs(listener)
     planned = len(answers.done.failed)
-    answers.relay = relay = Relay(answers.world, listener, "prediction")
+    answers.relay = relay = Relay(answers.world, listener)
     listener.stage("prediction", len(jobs))
     with StopSignal(), answers.opened():
         _predict_each(answers, jobs, relay)

@@ -52,7 +52,7 @@ def score_cases(
     threshold = parts.run.inference.threshold
     judged: dict[Case, list[Judgement]] = {}
     writer = None if predictions is None else _Writer(parts.layout, predictions, world)
-    relay = Relay(world, listener, "evaluation")
+    relay = Relay(world, listener)
 
     def save(case: Case, probs: Tensor, scored: Scored) -> None:
         showcase.hear(case, probs, scored)

@@ -42,6 +42,8 @@ class EpochDone:
     notes: list[str] = field(default_factory=list)
     per_class: dict[str, dict[str, float]] = field(default_factory=dict)
     """Value of each class for each metric; empty for a single mask and without a validation."""
+    name: str = ""
+    """Name of the training, if several are told of at once."""
 
 
 class Listener(Protocol):

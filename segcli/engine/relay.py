@@ -1,17 +1,17 @@
 """Progress of several processes on the bar of the first one."""
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from segcli.engine.events import Listener, Silent
 
 if TYPE_CHECKING:
     from segcli.engine.world import World
 
-__all__ = ["Relay", "heard_by"]
+__all__ = ["POLLED_S", "Relay", "heard_by"]
 
 POLLED_S = 0.1
-"""Seconds between two looks at the progress of the others while the first process waits for them."""
+"""Seconds between two looks at the progress of the others while a process waits for them."""
 
 
 def heard_by(world: "World | None", listener: Listener) -> Listener:
@@ -30,24 +30,19 @@ class Relay(Silent):
     Args:
         world: The processes; None for a single one.
         listener: Receives the progress; that of the first process.
-        name: Name of the work; no other work of this command has it.
     """
 
-    def __init__(self, world: "World | None", listener: Listener, name: str) -> None:
+    def __init__(self, world: "World | None", listener: Listener) -> None:
         self.world = None if world is None or world.is_alone else world
         self.listener = listener
-        self.count, self.done = f"segcli/progress/{name}", f"segcli/done/{name}"
+        if self.world is not None:
+            self.world.works += 1
+            self.count, self.done = (f"segcli/{what}/{self.world.works}" for what in ("progress", "done"))
         self.seen = 0
         self.position = 0
         """Item that the next messages are about."""
         self.messages: list[tuple[int, str, str]] = []
         """Item, kind and text of each message of this process."""
-
-    @property
-    def _store(self) -> Any:
-        from torch.distributed import distributed_c10d  # noqa: PLC0415 - a single process may work without PyTorch
-
-        return distributed_c10d._get_default_store()
 
     def notice(self, text: str) -> None:
         """Keep a notice."""
@@ -71,25 +66,25 @@ class Relay(Silent):
             self.listener.advance(count)
             self._look()
         else:
-            self._store.add(self.count, count)
+            self.world.store.add(self.count, count)
 
     def _look(self) -> None:
         """Show what the other processes have finished since the last look."""
-        total = self._store.add(self.count, 0)
-        if total > self.seen:
+        assert self.world is not None
+        total = self.world.store.add(self.count, 0)
+        if self.world.is_first and total > self.seen:
             self.listener.advance(total - self.seen)
             self.seen = total
 
     def wait(self) -> None:
-        """Wait in the first process until the others have finished, and show their progress meanwhile."""
+        """Wait until all processes have finished, and show their progress meanwhile."""
         if self.world is None:
             return
-        if not self.world.is_first:
-            self._store.add(self.done, 1)
-            return
-        while self._store.add(self.done, 0) < self.world.size - 1:
-            self._look()
+        done = self.world.store.add(self.done, 1)
+        while done < self.world.size:
             time.sleep(POLLED_S)
+            self._look()
+            done = self.world.store.add(self.done, 0)
         self._look()
 
     def tell(self, messages: list[list[tuple[int, str, str]]]) -> None:

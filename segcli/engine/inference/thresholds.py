@@ -37,7 +37,7 @@ def best_threshold(parts: Assembly, cases: Sequence[Case], listener: Listener, w
     scores = AUC(AUC.Config())
     scores.name = "auc"
     world = world or World.alone()
-    relay = Relay(world, listener, "threshold")
+    relay = Relay(world, listener)
     listener.stage("threshold", len(cases))
     loader = parts.evaluation_loader(cases, parts.source(cases, listener))
     try:
