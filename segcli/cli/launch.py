@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from segcli.cli import starting
 from segcli.core.errors import CheckpointError, ConfigError, DataError, DeviceError, SegcliError, Stopped
 from segcli.core.platform import HANGUP, STOPPING, usable_processors
 from segcli.core.process import arguments
@@ -139,6 +140,7 @@ class Team:
         from torch.distributed.elastic.multiprocessing import SignalException
         from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+        starting.end()
         with tempfile.TemporaryDirectory(prefix="segcli_") as folder, _quiet(), _none_left(), _own_signals():
             try:
                 self._launch(Path(folder))
