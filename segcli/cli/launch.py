@@ -283,6 +283,6 @@ def _none_left() -> Iterator[None]:
         yield
     finally:
         for child in me.children(recursive=True):
-            if child.pid not in before and child.cmdline()[1:4] == ["-P", "-m", "segcli"]:
-                with suppress(psutil.NoSuchProcess):
+            with suppress(psutil.Error):
+                if child.pid not in before and child.cmdline()[1:4] == ["-P", "-m", "segcli"]:
                     child.kill()

@@ -236,7 +236,7 @@ class Trainer:
             raise self._explained(error) from error
         finally:
             self.close()
-        return {"train": self.step.totals.averages(), "val": val}
+        return {"train": self._averages(), "val": val}
 
     def _glance(self) -> dict[str, float]:
         """Compute the scores of the first validation batch."""
