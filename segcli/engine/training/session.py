@@ -18,7 +18,7 @@ from segcli.engine.capacity import many_parameters
 from segcli.engine.doubtful_data import divided_subjects, scale_mistake
 from segcli.engine.events import Listener
 from segcli.engine.runfolder import RunFolder
-from segcli.engine.runtime import described_device, overlooked_gpu
+from segcli.engine.runtime import described_device, overlooked_gpu, unused_gpus
 from segcli.engine.stopping import StopSignal
 from segcli.engine.training.activations import observed_layers
 from segcli.engine.training.batches import check_batches
@@ -61,7 +61,13 @@ def open_session(
     listener.notice(_described(parts))
     for note in [*parts.notes, *_rates(parts)]:
         listener.notice(note)
-    for reason in (parts.precision.refused, overlooked_gpu() if run.device == "auto" else None):
+    is_auto = run.device == "auto" and world.is_alone
+    for reason in (
+        parts.precision.refused,
+        overlooked_gpu() if run.device == "auto" else None,
+        unused_gpus(parts.device) if is_auto else None,
+        None if world.is_alone else f"{world.size} processes share each batch of {run.data.batch_size}",
+    ):
         if reason is not None:
             listener.notice(reason)
     if parts.precision.slow is not None:
