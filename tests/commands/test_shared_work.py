@@ -207,7 +207,9 @@ def done(tmp_path_factory):
 
 def contents(folder, which, place):
     """All files below a place, without the name of their copy and the time at which a report was written."""
-    differs = re.compile(rb"<time .*?</time>|" + b"|".join(re.escape(str(folder / each).encode()) for each in ("one", "two")))
+    differs = re.compile(
+        rb"<time .*?</time>|" + b"|".join(re.escape(str(folder / each).encode()) for each in ("one", "two"))
+    )
     paths = [path for path in (folder / which / place).rglob("*") if path.is_file()]
     return {str(path.relative_to(folder / which)): differs.sub(b"", path.read_bytes()) for path in paths}
 
