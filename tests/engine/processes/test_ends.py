@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from factories import SMALL
 from processes import free_port
 
+from segcli.cli.main import run
 from segcli.core.randomness import generator
 from segcli.engine import world as worlds
 from segcli.engine.checkpoint import read_checkpoint
@@ -146,8 +148,8 @@ def test_what_cannot_work_is_refused_before_anything_starts(run_cli, tiny):
     assert not Path("outputs").exists()
 
 
-def test_a_port_in_use_is_told(run_cli, tiny, workplace, monkeypatch, capfd):
-    config, port = tiny(), free_port()
+def test_a_port_in_use_is_told(tiny, workplace):
+    config, port, told = tiny(), free_port(), workplace / "told.txt"
     with socket.socket() as held:
         held.bind(("localhost", port))
         held.listen()
@@ -155,9 +157,10 @@ def test_a_port_in_use_is_told(run_cli, tiny, workplace, monkeypatch, capfd):
         if not child:
             names = {"RANK": 0, "WORLD_SIZE": 2, "LOCAL_RANK": 0, "MASTER_ADDR": "localhost", "MASTER_PORT": port}
             os.environ.update({name: str(value) for name, value in names.items()})
-            os._exit(run_cli("train", config, "device=cpu").code)
+            with told.open("w", buffering=1) as sys.stderr:
+                os._exit(run(["train", str(config), "device=cpu"]))
         _, status = os.waitpid(child, 0)
-    told = capfd.readouterr().err
     assert os.waitstatus_to_exitcode(status) == 2
-    assert f"port {port} of this machine is in use" in told
-    assert "Traceback" not in told
+    assert f"port {port} of this machine is in use" in told.read_text()
+    assert told.read_text().count("error:") == 1
+    assert "Traceback" not in told.read_text()

@@ -88,8 +88,9 @@ def stopped(trainer: Trainer) -> list[Any]:
 
 def moved(settings: dict[str, Any], folder: Path, world: World, other: World) -> dict[str, Any]:
     """Begin with some processes, and go on with others from the checkpoint."""
-    where = folder / f"{world.size}_to_{other.size}_{world.rank}"
+    where = folder / f"{world.size}_to_{other.size}"
     before = stopped(opened(settings, world, where))
+    world.barrier()  # the first process writes
     if not world.is_alone and other.is_alone and not world.is_first:
         return {"before": before}
     checkpoint = read_checkpoint(where / "checkpoints/last.safetensors")
