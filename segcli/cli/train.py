@@ -21,8 +21,11 @@ from segcli.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from segcli.cli.launch import Team
     from segcli.config.schema import Run
+    from segcli.report.results import CrossValidated
 
 __all__ = ["resume", "train"]
 
@@ -87,24 +90,46 @@ def train(
         console.next_step(next_steps.train_again(config, overrides or [], run), quiet=quiet or as_json)
         return
     if folds is not None:
-        from segcli.commands.crossval import cross_validate
-
-        with (
-            team.world(run.device) as world,
-            console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener,
-        ):
-            validated = cross_validate(
-                stated, folds, overwrite=overwrite, listener=listener, world=world, placed=team.moved
-            )
-        if validated is None:
-            return
-        console.result(validated.as_dict(), tables.cross_validated(validated), as_json=as_json, quiet=quiet)
-        console.next_step(next_steps.after_folds(validated), quiet=quiet or as_json)
+        _train_folds(stated, folds, team, overwrite=overwrite, as_json=as_json, quiet=quiet)
         return
     with team.world(run.device) as world, console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener:
         trained = command.train(run, overwrite=overwrite, listener=listener, world=world)
     console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
     console.next_step(next_steps.after_train(trained), quiet=quiet or as_json)
+
+
+def _train_folds(run: "Run", folds: int, team: "Team", *, overwrite: bool, as_json: bool, quiet: bool) -> None:
+    from segcli.commands.crossval import cross_validate
+
+    _tell_folds(
+        run.folder,
+        team,
+        team.moved(run).device,
+        lambda **shared: cross_validate(run, folds, overwrite=overwrite, placed=team.moved, **shared),
+        as_json=as_json,
+        quiet=quiet,
+    )
+
+
+def _tell_folds(
+    folder: Path,
+    team: "Team",
+    device: str,
+    work: "Callable[..., CrossValidated | None]",
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Train folds, and print their scores."""
+    from segcli.cli import console
+    from segcli.commands import next_steps
+    from segcli.report import tables
+
+    with team.world(device) as world, console.listener(quiet=quiet or as_json, resumed_by=folder) as listener:
+        validated = work(listener=listener, world=world)
+    if validated is not None:
+        console.result(validated.as_dict(), tables.cross_validated(validated), as_json=as_json, quiet=quiet)
+        console.next_step(next_steps.after_folds(validated), quiet=quiet or as_json)
 
 
 def _tell_memory(run: "Run", *, quiet: bool) -> None:
@@ -180,17 +205,13 @@ def _resume_folds(
         team.start(resumed_by=folder)
         return
 
-    from segcli.cli import console
-    from segcli.commands import next_steps
     from segcli.commands.crossval import resume_folds
-    from segcli.report import tables
 
-    with (
-        team.world(team.device_instead() or "auto") as world,
-        console.listener(quiet=quiet or as_json, resumed_by=folder) as listener,
-    ):
-        validated = resume_folds(folder, model_files=model_files, listener=listener, world=world, placed=team.moved)
-    if validated is None:
-        return
-    console.result(validated.as_dict(), tables.cross_validated(validated), as_json=as_json, quiet=quiet)
-    console.next_step(next_steps.after_folds(validated), quiet=quiet or as_json)
+    _tell_folds(
+        folder,
+        team,
+        team.device_instead() or "auto",
+        lambda **shared: resume_folds(folder, model_files=model_files, placed=team.moved, **shared),
+        as_json=as_json,
+        quiet=quiet,
+    )

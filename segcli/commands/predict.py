@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from segcli.commands.answers import Answers, Job, PredictOptions, note
 from segcli.core.errors import ConfigError, DataError
-from segcli.engine.events import Listener
+from segcli.engine.events import Listener, Relay, heard_by
 from segcli.engine.inference.predictor import Candidate, Overrides, Predictor
-from segcli.engine.relay import Relay, heard_by
 from segcli.engine.stopping import StopSignal
 from segcli.report.results import Predicted
 

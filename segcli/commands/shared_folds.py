@@ -5,8 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from segcli.engine.events import EpochDone, Listener, StepDone
-from segcli.engine.relay import POLLED_S
+from segcli.engine.events import POLLED_S, EpochDone, Listener, StepDone
 from segcli.engine.world import World
 
 __all__ = ["Folds"]

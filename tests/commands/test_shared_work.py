@@ -37,12 +37,11 @@ from segcli.commands.evaluate import evaluate_run
 from segcli.commands.locate import locate_run
 from segcli.commands.predict import predict
 from segcli.config.load import load_run
-from segcli.engine.events import Silent
+from segcli.engine.events import Relay, Silent
 from segcli.engine.inference import scores
 from segcli.engine.inference.checkpoint_predictor import trained
 from segcli.engine.inference.exported_predictor import exported
 from segcli.engine.inference.predictor import Overrides
-from segcli.engine.relay import Relay
 from segcli.engine.world import World
 
 pytestmark = pytest.mark.posix
