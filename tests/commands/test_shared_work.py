@@ -99,10 +99,17 @@ def large(size):
         files.LARGE = before
 
 
-def in_parts(world):
+def in_parts(name, world):
+    """One file, so that both processes compute tiles of it."""
     with large(10000):
         return predicted(
-            ["slides"], [BEST, LAST], world, Overrides(tile=64), out=Path("slides_out"), uncertainty=True, overlays=True
+            [f"slides/{name}.tif"],
+            [BEST, LAST],
+            world,
+            Overrides(tile=64),
+            out=Path("slides_out"),
+            uncertainty=True,
+            overlays=True,
         )
 
 
@@ -114,8 +121,11 @@ WORKS = {
     "photos": lambda world: predicted(
         ["photos"], [BEST], world, out=Path("photos_out"), overlays=True, probabilities=True, video=Path("photos.avi")
     ),
-    "tiles": lambda world: predicted(["wide"], ["tiny.onnx"], world, Overrides(tile=64), out=Path("wide_out")),
-    "parts": in_parts,
+    "tiles": lambda world: predicted(
+        ["wide"], ["tiny.onnx"], world, Overrides(tile=64), out=Path("wide_out"), probabilities=True
+    ),
+    "parts": lambda world: in_parts("a", world),
+    "damaged": lambda world: in_parts("damaged", world),
     "hdf5": lambda world: predicted(
         ["vol/test.h5"],
         ["outputs/experiments/v/checkpoints/best.safetensors"],
@@ -127,8 +137,6 @@ WORKS = {
         ["nuc"], ["outputs/experiments/n/checkpoints/best.safetensors"], world, out=Path("samples_out")
     ),
 }
-TOGETHER = {"tiles", "parts", "hdf5"}
-"""Works with images whose tiles are shared out."""
 
 
 def prepare(folder, exports):
@@ -234,7 +242,7 @@ def test_the_video_of_two_processes_has_the_frames_in_order(done):
 
 
 def test_what_cannot_be_read_is_told_once_and_the_rest_is_predicted(done):
-    for work, name in (("photos", "3b.png"), ("parts", "damaged.tif")):
+    for work, name in (("photos", "3b.png"), ("damaged", "damaged.tif")):
         result, words = done.shared[work]["result"], done.shared[work]["words"]
         assert [Path(entry["file"]).name for entry in result["failed"]] == [name]
         assert len([text for text in words if name in text and "cannot read" in text]) == 1
