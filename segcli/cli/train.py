@@ -7,13 +7,16 @@ import typer
 
 from segcli.cli import complete
 from segcli.cli.options import (
+    GpusOpt,
     JsonOpt,
     MinutesOpt,
     ModelFileOpt,
     OverridesArg,
     OverwriteOpt,
     PlanVramOpt,
+    ProcessesOpt,
     QuietOpt,
+    RestartsOpt,
     RunAndOverridesArg,
     TrainArg,
     YesOpt,
@@ -21,7 +24,11 @@ from segcli.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from segcli.cli.launch import Team
     from segcli.config.schema import Run
+    from segcli.report.results import CrossValidated
 
 __all__ = ["resume", "train"]
 
@@ -52,6 +59,9 @@ def train(
     folds: FoldsOpt = None,
     force: ForceOpt = False,
     overwrite: OverwriteOpt = False,
+    gpus: GpusOpt = None,
+    processes: ProcessesOpt = None,
+    max_restarts: RestartsOpt = None,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -63,9 +73,12 @@ def train(
     Example: segcli train configs/exp.yaml training.epochs=5 device=cpu
     """
     from segcli.cli import console
+    from segcli.cli.launch import Team
     from segcli.cli.train_folder import is_data, train_folder
 
+    team = Team(gpus, processes, max_restarts)
     if is_data(config):
+        team.refuse_several("a folder of data", hint="`segcli init FOLDER` writes the experiment, and `train` takes it")
         options = {"dry_run": dry_run, "yes": yes, "overwrite": overwrite, "as_json": as_json, "quiet": quiet}
         train_folder(config, overrides or [], folds=folds, minutes=minutes, vram=vram, **options)
         return
@@ -74,7 +87,11 @@ def train(
 
     if minutes is not None:
         overrides = [*(overrides or []), f"training.minutes={minutes:g}"]
-    run = load_run(config, overrides or [])
+    stated = load_run(config, overrides or [])
+    run = team.placed(stated) if folds is None else team.moved(stated)
+    if team.is_parent:
+        team.start(resumed_by=run.folder)
+        return
     console.shipped(config, quiet=quiet or as_json)
 
     from segcli.commands import next_steps
@@ -84,23 +101,52 @@ def train(
     if run.debug.profile_memory or run.debug.detailed_memory:
         _tell_memory(run, quiet=quiet or as_json)
     if dry_run:
-        with console.listener(quiet=quiet or as_json) as listener:
-            rehearsed = command.dry_run(run, force=force, listener=listener)
+        with team.world(run.device) as world, console.listener(quiet=quiet or as_json) as listener:
+            rehearsed = command.dry_run(run, force=force, listener=listener, world=world)
         console.result(rehearsed, tables.rehearsed(rehearsed), as_json=as_json, quiet=quiet)
         console.next_step(next_steps.train_again(config, overrides or [], run), quiet=quiet or as_json)
         return
     if folds is not None:
-        from segcli.commands.crossval import cross_validate
-
-        with console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener:
-            validated = cross_validate(run, folds, overwrite=overwrite, listener=listener)
-        console.result(validated.as_dict(), tables.cross_validated(validated), as_json=as_json, quiet=quiet)
-        console.next_step(next_steps.after_folds(validated), quiet=quiet or as_json)
+        _train_folds(stated, folds, team, overwrite=overwrite, as_json=as_json, quiet=quiet)
         return
-    with console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener:
-        trained = command.train(run, overwrite=overwrite, listener=listener)
+    with team.world(run.device) as world, console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener:
+        trained = command.train(run, overwrite=overwrite, listener=listener, world=world)
     console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
     console.next_step(next_steps.after_train(trained), quiet=quiet or as_json)
+
+
+def _train_folds(run: "Run", folds: int, team: "Team", *, overwrite: bool, as_json: bool, quiet: bool) -> None:
+    from segcli.commands.crossval import cross_validate
+
+    _tell_folds(
+        run.folder,
+        team,
+        team.moved(run).device,
+        lambda **shared: cross_validate(run, folds, overwrite=overwrite, placed=team.moved, **shared),
+        as_json=as_json,
+        quiet=quiet,
+    )
+
+
+def _tell_folds(
+    folder: Path,
+    team: "Team",
+    device: str,
+    work: "Callable[..., CrossValidated | None]",
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Train folds, and print their scores."""
+    from segcli.cli import console
+    from segcli.commands import next_steps
+    from segcli.report import tables
+
+    with team.world(device) as world, console.listener(quiet=quiet or as_json, resumed_by=folder) as listener:
+        validated = work(listener=listener, world=world)
+    if validated is not None:
+        console.result(validated.as_dict(), tables.cross_validated(validated), as_json=as_json, quiet=quiet)
+        console.next_step(next_steps.after_folds(validated), quiet=quiet or as_json)
 
 
 def _tell_memory(run: "Run", *, quiet: bool) -> None:
@@ -120,6 +166,9 @@ def _tell_memory(run: "Run", *, quiet: bool) -> None:
 def resume(
     words: RunAndOverridesArg = None,
     model_file: ModelFileOpt = None,
+    gpus: GpusOpt = None,
+    processes: ProcessesOpt = None,
+    max_restarts: RestartsOpt = None,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -128,27 +177,40 @@ def resume(
     Example: segcli resume exp training.epochs=40
     """
     from segcli.cli import console
+    from segcli.cli.launch import Team
     from segcli.commands.locate import begun_in, locate_run
+    from segcli.core.files import read_keys
 
     name, overrides = run_and_overrides(words)
     folds = begun_in(name)
+    team = Team(gpus, processes, max_restarts)
     if folds is not None:
-        _resume_folds(folds, overrides, model_file or [], as_json=as_json, quiet=quiet)
+        _resume_folds(folds, overrides, model_file or [], team, as_json=as_json, quiet=quiet)
         return
     located = locate_run(name)
+    stated = str(read_keys(located.folder / "config.yaml").get("device", "auto"))
+    device = team.device(next((each.partition("=")[2] for each in overrides if each.startswith("device=")), stated))
+    if team.is_parent:
+        team.start(resumed_by=located.folder)
+        return
 
     from segcli.commands import next_steps
     from segcli.commands import train as command
     from segcli.report import tables
 
-    with console.listener(quiet=quiet or as_json, resumed_by=located.folder) as listener:
+    quiet_or_json = quiet or as_json
+    with team.world(device) as world, console.listener(quiet=quiet_or_json, resumed_by=located.folder) as listener:
         console.took(located, listener)
-        trained = command.resume(located, overrides, model_files=model_file or [], listener=listener)
+        trained = command.resume(
+            located, overrides, model_files=model_file or [], listener=listener, world=world, placed=team.placed
+        )
     console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
     console.next_step(next_steps.after_train(trained), quiet=quiet or as_json)
 
 
-def _resume_folds(folder: Path, overrides: list[str], model_files: list[Path], *, as_json: bool, quiet: bool) -> None:
+def _resume_folds(
+    folder: Path, overrides: list[str], model_files: list[Path], team: "Team", *, as_json: bool, quiet: bool
+) -> None:
     from segcli.core.errors import ConfigError
 
     if overrides:
@@ -156,13 +218,17 @@ def _resume_folds(folder: Path, overrides: list[str], model_files: list[Path], *
             f"`{overrides[0]}`: a cross-validation continues with its first settings",
             hint=f"leave it out, or resume a single fold: `segcli resume {folder}/fold_1 {overrides[0]}`",
         )
+    if team.is_parent:
+        team.start(resumed_by=folder)
+        return
 
-    from segcli.cli import console
-    from segcli.commands import next_steps
     from segcli.commands.crossval import resume_folds
-    from segcli.report import tables
 
-    with console.listener(quiet=quiet or as_json, resumed_by=folder) as listener:
-        validated = resume_folds(folder, model_files=model_files, listener=listener)
-    console.result(validated.as_dict(), tables.cross_validated(validated), as_json=as_json, quiet=quiet)
-    console.next_step(next_steps.after_folds(validated), quiet=quiet or as_json)
+    _tell_folds(
+        folder,
+        team,
+        team.device_instead() or "auto",
+        lambda **shared: resume_folds(folder, model_files=model_files, placed=team.moved, **shared),
+        as_json=as_json,
+        quiet=quiet,
+    )

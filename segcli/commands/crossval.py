@@ -1,7 +1,7 @@
 """`segcli train --folds K`: train a run for each fold, and average their scores; a stopped one goes on."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from statistics import mean, stdev
@@ -9,18 +9,21 @@ from typing import Any
 
 from segcli.commands.locate import BEGUN, Located
 from segcli.commands.places import with_own_places
+from segcli.commands.shared_folds import Folds
 from segcli.commands.train import resume, train
 from segcli.config.load import run_from_values
 from segcli.config.own_code import CodePermit, remember_code
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, ConfigError, DataError
 from segcli.core.files import plain, read_keys, write_yaml
+from segcli.core.ranks import place
 from segcli.data.settings import Fold
 from segcli.datasets._folds import units
 from segcli.engine.checkpoint import read_header
 from segcli.engine.events import Listener
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.training.batches import check_batches
+from segcli.engine.world import World
 from segcli.report.results import CrossValidated, FoldScore, Trained
 
 __all__ = ["cross_validate", "fold_run", "resume_folds"]
@@ -37,32 +40,63 @@ def fold_run(run: Run, index: int, folds: int) -> Run:
     return run.model_copy(update={"name": f"{run.name}_{name}", "dataset": dataset, "output": output})
 
 
-def cross_validate(run: Run, folds: int, *, overwrite: bool, listener: Listener) -> CrossValidated:
+def cross_validate(
+    run: Run,
+    folds: int,
+    *,
+    overwrite: bool,
+    listener: Listener,
+    world: World | None = None,
+    placed: Callable[[Run], Run] = lambda run: run,
+) -> CrossValidated | None:
     """Train every fold, and write mean and standard deviation of the validation scores.
 
     Of a cross-validation that was stopped, finished folds are kept and a begun one is resumed.
+
+    Args:
+        run: Run of all folds.
+        folds: Number of folds.
+        overwrite: Replace the run in the run folder.
+        listener: Receives progress and messages.
+        world: Processes that share out the folds; the first one returns the scores, and the others return None.
+            Default: this process alone.
+        placed: Puts a run on the device of its process.
 
     Raises:
         ConfigError: The data set is too small, or the folder holds another run and `overwrite` is not set.
         SegcliError: The same errors as `train` and `resume`.
     """
-    begun = {"folds": folds, "config": plain(run.resolved())}
-    _refuse(run, begun, overwrite=overwrite)
-    if overwrite:
-        _clear(run.folder)
-    write_yaml(run.folder / BEGUN, begun)
-    with suppress(DataError):  # each fold warns of it
-        remember_code(run.folder, run)
-    return _all_folds(run, folds, [], listener)
+    world = world or World.alone()
+    if world.is_first:
+        begun = {"folds": folds, "config": plain(run.resolved())}
+        here = place()
+        overwrite = overwrite and not (here is not None and here.restarts)  # started again, it goes on
+        _refuse(run, begun, overwrite=overwrite)
+        if overwrite:
+            _clear(run.folder)
+        write_yaml(run.folder / BEGUN, begun)
+        with suppress(DataError):  # each fold warns of it
+            remember_code(run.folder, run)
+    world.barrier()
+    return _all_folds(run, folds, [], listener, world, placed)
 
 
-def resume_folds(folder: Path, *, model_files: Sequence[Path], listener: Listener) -> CrossValidated:
+def resume_folds(
+    folder: Path,
+    *,
+    model_files: Sequence[Path],
+    listener: Listener,
+    world: World | None = None,
+    placed: Callable[[Run], Run] = lambda run: run,
+) -> CrossValidated | None:
     """Go on with a cross-validation that was stopped.
 
     Args:
         folder: Its folder, which `begun_in` found.
         model_files: Python files of the user's own code that may run.
         listener: Receives progress and messages.
+        world: Processes, as for `cross_validate`.
+        placed: Puts a run on the device of its process.
 
     Raises:
         CheckpointError: The folder does not say what was begun.
@@ -74,7 +108,7 @@ def resume_folds(folder: Path, *, model_files: Sequence[Path], listener: Listene
         run_from_values(config, source=str(folder / BEGUN), permit=permit), Located(folder), [], listener
     )
     run = run.model_copy(update={"output": run.output.model_copy(update={"dir": folder})})
-    return _all_folds(run, folds, model_files, listener)
+    return _all_folds(run, folds, model_files, listener, world or World.alone(), placed)
 
 
 def _clear(folder: Path) -> None:
@@ -86,17 +120,29 @@ def _clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _all_folds(run: Run, folds: int, model_files: Sequence[Path], listener: Listener) -> CrossValidated:
+def _all_folds(
+    run: Run,
+    folds: int,
+    model_files: Sequence[Path],
+    listener: Listener,
+    world: World,
+    placed: Callable[[Run], Run],
+) -> CrossValidated | None:
     runs = [fold_run(run, index, folds) for index in range(folds)]
+    shared, mine = Folds(world, folds, listener), {}
+    for index, told in shared.mine():
+        mine[index] = _one_fold(runs[index], model_files, told, placed).best_epoch
+    shared.wait()
+    best_epochs = {index: epoch for found in world.gathered(mine) for index, epoch in found.items()}
+    if not world.is_first:
+        return None
     last: list[dict[str, float]] = []
     best: list[dict[str, float]] = []
     for index, each in enumerate(runs):
-        listener.notice(f"fold {index + 1} of {folds}")
-        trained = _one_fold(each, model_files, listener)
         history = read_header(RunFolder(each.folder).last)["history"]
         validated = [entry for entry in history if entry["val"]]
         last.append(validated[-1]["val"])
-        best.append(next((entry["val"] for entry in validated if entry["epoch"] == trained.best_epoch), last[-1]))
+        best.append(next((entry["val"] for entry in validated if entry["epoch"] == best_epochs[index]), last[-1]))
     done = CrossValidated(
         run=run.name,
         folder=run.folder,
@@ -115,12 +161,12 @@ def _score(name: str, folds: list[dict[str, float]]) -> FoldScore:
     return FoldScore(name, values, mean(known) if known else math.nan, spread)
 
 
-def _one_fold(run: Run, model_files: Sequence[Path], listener: Listener) -> Trained:
+def _one_fold(run: Run, model_files: Sequence[Path], listener: Listener, placed: Callable[[Run], Run]) -> Trained:
     """Train a fold, or go on where it was stopped."""
     folder = RunFolder(run.folder)
     if not folder.has_run():
-        return train(run, overwrite=False, listener=listener)
-    return resume(Located(folder.path), [], model_files=model_files, listener=listener)
+        return train(placed(run), overwrite=False, listener=listener)
+    return resume(Located(folder.path), [], model_files=model_files, listener=listener, placed=placed)
 
 
 def _refuse(run: Run, begun: dict[str, Any], *, overwrite: bool) -> None:

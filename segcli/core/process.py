@@ -4,27 +4,27 @@ The command line may set what counts for the whole process, such as signal handl
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-__all__ = ["command_began", "command_line", "is_command_line"]
+__all__ = ["arguments", "command_began", "command_line", "is_command_line"]
 
-_running = 0
-"""Number of commands that run in this process."""
-_began = 0.0
-"""Time at which the newest of them began."""
+_running: list[tuple[list[str], float]] = []
+"""Arguments of the commands that run in this process, and the times at which they began."""
 
 
 @contextmanager
-def command_line() -> Iterator[None]:
-    """Mark the process as that of a command."""
-    global _began, _running  # noqa: PLW0603 - facts about the process
-    _began = time.monotonic()
-    _running += 1
+def command_line(given: Sequence[str] = ()) -> Iterator[None]:
+    """Mark the process as that of a command.
+
+    Args:
+        given: Arguments of the command, as they were typed.
+    """
+    _running.append((list(given), time.monotonic()))
     try:
         yield
     finally:
-        _running -= 1
+        _running.pop()
 
 
 def is_command_line() -> bool:
@@ -35,9 +35,14 @@ def is_command_line() -> bool:
         ...     is_command_line()
         True
     """
-    return _running > 0
+    return bool(_running)
+
+
+def arguments() -> list[str]:
+    """Return the arguments of the command that runs in this process, as they were typed."""
+    return list(_running[-1][0]) if _running else []
 
 
 def command_began() -> float:
     """Return the time of `time.monotonic` at which the command of this process began; now if there is none."""
-    return _began if is_command_line() else time.monotonic()
+    return _running[-1][1] if _running else time.monotonic()

@@ -52,10 +52,12 @@ def fitted_to_clock(trainer: Trainer, began: float, over: Callable[[Trainer], No
     if minutes is None:
         return trainer
     costs = measured_costs(trainer, 60.0 * minutes, over)
-    run, text = with_length(trainer.run, costs, 60.0 * minutes - (time.monotonic() - began), len(trainer.train))
+    costs, elapsed_s = trainer.world.told((costs, time.monotonic() - began))  # by the clock of the first process
+    run, text = with_length(trainer.run, costs, 60.0 * minutes - elapsed_s, len(trainer.train))
     trainer.listener.notice(text)
     parts, train = trainer.parts.with_numbers(run), trainer.train
-    loader = parts.train_loader(train.cases.cases, train.cases.source)
+    world = trainer.world
+    loader = parts.train_loader(train.cases.cases, train.cases.source, rank=world.rank, size=world.size)
     fitted: Trainer = _like(Trainer, trainer, parts=parts, folder=trainer.folder, train=loader, val=trainer.val)
     return fitted
 
@@ -109,7 +111,7 @@ def measured_costs(trainer: Trainer, seconds: float, over: Callable[[Trainer], N
     first, second = rough.laps
     step_s = max((second.train_s - second.first_s) / len(rough.train), SHORTEST_S)
     image_s = second.val_s / max(len(_cases(rough.val)), 1)
-    batches, images = _affordable(trainer, SHARE * seconds / EPOCHS, step_s, image_s)
+    batches, images = trainer.world.told(_affordable(trainer, SHARE * seconds / EPOCHS, step_s, image_s))
     timed = _Timed.on(trainer, epochs=EPOCHS, batches=batches, cases=_spread(_cases(trainer.val), images))
     began = time.monotonic()
     timed.fit(when_over=lambda: over(timed))
@@ -160,7 +162,7 @@ def _scale(timed: EvaluationLoader | None, whole: EvaluationLoader | None) -> fl
 
 def _like(kind: type[Any], trainer: Trainer, **changes: Any) -> Any:
     """Make a trainer of the same data."""
-    kept = {"dataset": trainer.dataset, "listener": trainer.listener, "stop": trainer.stop}
+    kept = {each: getattr(trainer, each) for each in ("dataset", "listener", "stop", "world")}
     return kind(**(kept | changes))
 
 
@@ -200,9 +202,10 @@ class _Timed(Trainer):
         run = _shortened(trainer.run, epochs, batches)
         parts = replace(trainer.parts.with_numbers(run), network=deepcopy(trainer.parts.network))
         folder = RunFolder(trainer.folder.timing)
-        shutil.rmtree(folder.path, ignore_errors=True)
-        source = trainer.train.cases.source
-        train = parts.train_loader(trainer.train.cases.cases, source)
+        source, world = trainer.train.cases.source, trainer.world
+        if world.is_first:
+            shutil.rmtree(folder.path, ignore_errors=True)
+        train = parts.train_loader(trainer.train.cases.cases, source, rank=world.rank, size=world.size)
         val = parts.evaluation_loader(cases, source) if cases else None
         made: _Timed = _like(cls, trainer, parts=parts, folder=folder, train=train, val=val, listener=Silent())
         made.laps = []
@@ -211,11 +214,13 @@ class _Timed(Trainer):
 
     def fit(self, *, when_over: Callable[[], None] | None = None) -> None:
         """Train, and remove all files."""
-        self.folder.path.mkdir(parents=True)
+        if self.world.is_first:
+            self.folder.path.mkdir(parents=True)
         try:
-            super().fit(when_over=when_over)
+            super().fit(when_over=when_over if self.world.is_first else None)
         finally:
-            shutil.rmtree(self.folder.path, ignore_errors=True)
+            if self.world.is_first:
+                shutil.rmtree(self.folder.path, ignore_errors=True)
 
     def _train_epoch(self) -> None:
         self.laps.append(_Lap())
