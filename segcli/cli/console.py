@@ -114,7 +114,7 @@ def ask(question: "Question") -> "Option":
     for number, option in enumerate(question.options, start=1):
         console.print(f"  {number}  {_escape(option.words)} [dim]{_escape(' '.join(option.given))}[/]", soft_wrap=True)
     while True:
-        answer = typer.prompt("answer", default=1, type=int, err=True)
+        answer: int = typer.prompt("answer", default=1, type=int, err=True)
         if 1 <= answer <= len(question.options):
             return question.options[answer - 1]
 

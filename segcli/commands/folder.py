@@ -85,4 +85,6 @@ def train_and_score(
     """
     trained = train(load_run(made.experiment, overrides), overwrite=overwrite, listener=listener)
     located = Located(trained.folder)
-    return trained, evaluate_run(located, split=None, listener=listener), located
+    scored = evaluate_run(located, split=None, listener=listener)
+    assert scored is not None  # as this process is alone
+    return trained, scored, located

@@ -97,8 +97,8 @@ def dataset_from_values(values: dict[str, Any], *, source: str) -> DatasetSectio
     Raises:
         ConfigError: As `load_run`.
     """
-    origins = {("dataset", key): Origin(source) for key in values}
-    return _dataset(Document({"dataset": deepcopy(values)}, dict(origins)), [], source)
+    origins: dict[tuple[str | int, ...], Origin] = {("dataset", key): Origin(source) for key in values}
+    return _dataset(Document({"dataset": deepcopy(values)}, origins), [], source)
 
 
 def load_for_check(path: Path, overrides: Sequence[str] = ()) -> tuple[DatasetSection, Run | None]:

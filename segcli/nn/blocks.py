@@ -1,5 +1,7 @@
 """Convolution blocks for 2D and 3D."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -59,7 +61,8 @@ class UpBlock(nn.Module):
         stride: int | tuple[int, ...] = 2,
     ) -> None:
         super().__init__()
-        self.up = CONV_TRANSPOSE[ndim](in_channels, skip_channels, kernel_size=stride, stride=stride)
+        step: Any = stride  # PyTorch types one tuple for each number of axes
+        self.up = CONV_TRANSPOSE[ndim](in_channels, skip_channels, kernel_size=step, stride=step)
         self.conv = DoubleConv(ndim, 2 * skip_channels, skip_channels, dropout, layers)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:

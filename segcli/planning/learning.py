@@ -28,10 +28,10 @@ def loss(measures: Measures, task: str) -> Choice:
     if task in ("binary", "structures"):
         return {"bce": 0.5, "dice": 0.5}, f"BCE for each pixel, Dice against the imbalance ({listed})"
     if measures.background is None and len(shares) > 1:
-        weights = _root_weights(measures.class_shares)
-        if max(weights) > 3.0 * min(each for each in weights if each):
+        by_root = _root_weights(measures.class_shares)
+        if max(by_root) > 3.0 * min(each for each in by_root if each):
             told = f"square roots of median frequency: pixels by class are {listed}"
-            return {"cross_entropy": {"class_weights": weights}, "dice": 1.0}, told
+            return {"cross_entropy": {"class_weights": by_root}, "dice": 1.0}, told
     return {"cross_entropy": 1.0, "dice": 1.0}, f"cross-entropy for each pixel, Dice against the imbalance ({listed})"
 
 

@@ -141,7 +141,8 @@ def _reduced(image: Array) -> Array:
     values = image.mean(axis=-1, dtype=np.float32)
     for axis, (have, want) in enumerate(zip(size, grid, strict=True)):
         values = _along(values, axis, have, want)
-    return values
+    found: Array = values
+    return found
 
 
 def _along(values: Array, axis: int, have: int, want: int) -> Array:
