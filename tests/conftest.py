@@ -1,8 +1,10 @@
 """What all tests share: the real entry point and a tiny experiment."""
 
 import contextlib
+import functools
 import gc
 import io
+import itertools
 import os
 import shutil
 import subprocess
@@ -17,6 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+import typer
 import yaml
 from factories import experiment, write_experiment, write_folders
 
@@ -31,6 +34,8 @@ collect_ignore = ["without_posix.py"]  # an option: to import it takes POSIX awa
 torch.set_num_threads(1)
 # No test pulls the plug, and waiting for the disk took a minute of them all.
 os.fsync = lambda descriptor: None
+STATES = itertools.count()
+"""Numbers of the folders of `state`; pytest's own would list all folders to find the next."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -45,6 +50,21 @@ def pytest_collection_finish() -> None:
     """Leave what was imported out of garbage collections: it stays, and going through it took a twelfth of the time."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(100_000, 50, 1000)  # as often as Python does, an export and a forecast took an eighth longer
+    keep_what_never_changes()
+
+
+def keep_what_never_changes() -> None:
+    """Build once what each command and each export of a process would build again.
+
+    Typer makes the tree of all commands for each call, and PyTorch's exporter reads the sources of five hundred
+    operators for each network, a quarter of a small export.
+    """
+    typer.main.get_command = functools.cache(typer.main.get_command)
+    with contextlib.suppress(ImportError, AttributeError):  # another PyTorch is only slower
+        from torch.onnx._internal.exporter import _registration
+
+        _registration.ONNXRegistry.from_torchlib = functools.cache(_registration.ONNXRegistry.from_torchlib)
 
 
 @dataclass(frozen=True)
@@ -58,8 +78,8 @@ class Result:
 
 @pytest.fixture(autouse=True)
 def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep what commands note below the user's home out of there."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+    """Keep what commands note below the user's home out of there; few tests make the folder."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / f"state{next(STATES)}"))
 
 
 @pytest.fixture

@@ -89,6 +89,7 @@ def watch(
         command = [
             "strace",
             "-f",
+            "--seccomp-bpf",  # other calls are not even stopped
             "-qq",
             "-e",
             "trace=%network",

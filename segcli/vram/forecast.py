@@ -1,8 +1,10 @@
 """Memory forecast of a run: peaks, stages, layers, and the largest batch and image that fit."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
+from math import prod
 
 import numpy as np
 import torch
@@ -156,11 +158,7 @@ class Forecaster:
         one, two = (self._with_batch(number).training.log for number in (count, count + 1))
         if one.events != two.events:
             return count
-        first, second = (np.array([block.size for block in log.blocks]) for log in (one, two))
-        growth = second - first
-        return _largest(
-            lambda number: fits(one.events, (first + (number - count) * growth).tolist(), _capacity(vram)), most
-        )
+        return _largest(lambda number: fits(one.events, _extended(one, two, number - count), _capacity(vram)), most)
 
     def max_image_size(self, vram: int) -> tuple[int, ...] | None:
         """Find the largest image with the same aspect ratio that fits at the run's batch size; None if none does."""
@@ -170,12 +168,31 @@ class Forecaster:
         def size(number: int) -> tuple[int, ...]:
             return tuple(max(round(number * length / shortest), 1) * stride for length in self.inputs.train)
 
+        @cache
+        def resized(number: int) -> Forecaster:
+            return self.with_image_size(size(number))
+
         # all memory that is not fixed grows with the number of pixels
         fixed = sum(self.replay.kinds.get(kind, 0) for kind in FIXED)
         share = max(_capacity(vram) - fixed, 0) / max(self.replay.peak - fixed, 1)
-        guess = int(shortest / stride * share ** (1 / axes))
-        best = _largest(lambda number: _fits_or_fails(self.with_image_size(size(number)), vram), MOST_STRIDES, guess)
+        guess = min(max(int(shortest / stride * share ** (1 / axes)), 1), MOST_STRIDES)
+        with suppress(ValueError):  # batch norm may refuse so small an image
+            guess = self._guessed_number(vram, resized, guess)
+        best = _largest(lambda number: _fits_or_fails(resized(number), vram), MOST_STRIDES, guess)
         return size(best) if best else None
+
+    def _guessed_number(self, vram: int, resized: "Callable[[int], Forecaster]", guess: int) -> int:
+        """Improve a guess by two image sizes, assuming that every block grows linearly with the pixels."""
+        one, two = resized(guess), resized(guess // 2 or 2)
+        if one.training.log.events != two.training.log.events:
+            return guess
+        here, there = prod(one.inputs.train), prod(two.inputs.train)
+
+        def fitting(number: int) -> bool:
+            steps = (prod(resized(number).inputs.train) - here) / (there - here)
+            return fits(one.training.log.events, _extended(one.training.log, two.training.log, steps), _capacity(vram))
+
+        return _largest(fitting, MOST_STRIDES, guess)
 
     def with_image_size(self, size: tuple[int, ...]) -> "Forecaster":
         """Make a forecaster of the same run with images, or patches, of another size."""
@@ -206,6 +223,13 @@ class Names(dict[str, int]):
 def gpu_present() -> int | None:
     """Return the total memory of this machine's GPU in bytes; None without a GPU."""
     return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else None
+
+
+def _extended(one: Log, two: Log, steps: float) -> list[int]:
+    """Extend the sizes of blocks on a straight line: those of `one` for 0 steps, those of `two` for one step."""
+    first, second = (np.array([block.size for block in log.blocks]) for log in (one, two))
+    sizes: list[int] = np.maximum(first + steps * (second - first), 1).astype(np.int64).tolist()
+    return sizes
 
 
 def _capacity(vram: int) -> int:

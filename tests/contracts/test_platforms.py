@@ -3,6 +3,7 @@
 import ast
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ ELSEWHERE = {"fsync": "flush", "kill": "is_running", "is_symlink": "is_link", "i
 """Functions that exist everywhere but do something else on Windows, and those of the module to use instead."""
 
 
+@cache
 def missing() -> dict[str, set[str]]:
     """What Windows lacks, as the plugin of the tests lists it; it is not imported, because it would take it away."""
     tree = ast.parse(PLUGIN.read_text(encoding="utf-8"))
