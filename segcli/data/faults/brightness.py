@@ -56,6 +56,6 @@ def saturated(images: Sequence[Brightness]) -> Iterator[int]:
 def _at_top_8(image: Array) -> float:
     if image.ndim == 3 and image.shape[2] <= 4:
         top = (255,) * 4
-        found: float = cv2.countNonZero(cv2.inRange(image, top, top))
-        return found / (image.shape[0] * image.shape[1])
+        share: float = cv2.countNonZero(cv2.inRange(image, top, top)) / (image.shape[0] * image.shape[1])
+        return share
     return float((image == 255).all(axis=-1).mean())

@@ -91,8 +91,16 @@ def check(path, name, ndim, kind, **keys):
             np.testing.assert_allclose(found[output], values.numpy(), atol=1e-4, rtol=0, err_msg=output)
 
 
-@pytest.mark.parametrize("kind", ["torchscript", "pt2"])
-@pytest.mark.parametrize(("name", "ndim"), CASES)
+def in_format(name, ndim, kind):
+    """A network in a format; `pt2`, which takes seconds too, once for each network and for volumes with `unet`."""
+    first = next(axes for network, axes in CASES if network == name)
+    often = kind == "torchscript" or ndim == first or name == "unet"
+    return pytest.param(name, ndim, kind, marks=() if often else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    ("name", "ndim", "kind"), [in_format(*case, kind) for case in CASES for kind in ("torchscript", "pt2")]
+)
 def test_a_file_gives_what_the_network_gives_for_other_batches_and_sizes(name, ndim, kind, tmp_path):
     check(tmp_path / "network", name, ndim, kind)
 
@@ -132,9 +140,8 @@ def test_a_file_that_is_none_of_ours_is_refused(tmp_path):
             open_portable(tmp_path / name)
 
 
-def test_a_network_without_our_description_is_refused(tmp_path):
-    write_file(tmp_path / "ours.onnx", "onnx", *small("unet", 2), np.zeros((2, 2, 32, 34), np.float32))
-    model = onnx.load(tmp_path / "ours.onnx")
+def test_a_network_without_our_description_is_refused(tmp_path, tiny_exports):
+    model = onnx.load(tiny_exports.folder / "outputs/exports/tiny/tiny.onnx")
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "foreign.onnx")
     with pytest.raises(CheckpointError, match="no segcli description"):
