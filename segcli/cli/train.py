@@ -34,6 +34,17 @@ FoldsOpt = Annotated[
         show_default=False,
     ),
 ]
+FoldOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--fold",
+        metavar="I",
+        min=1,
+        help="With --folds: train only this fold, from 1 to K, or go on with it.",
+        autocompletion=complete.nothing,
+        show_default=False,
+    ),
+]
 ForceOpt = Annotated[
     bool, typer.Option("--force", help="With --dry-run: try even if the forecast does not fit the GPU.")
 ]
@@ -44,6 +55,7 @@ def train(
     overrides: OverridesArg = None,
     dry_run: DryRunOpt = False,
     folds: FoldsOpt = None,
+    fold: FoldOpt = None,
     force: ForceOpt = False,
     overwrite: OverwriteOpt = False,
     as_json: JsonOpt = False,
@@ -72,6 +84,14 @@ def train(
             rehearsed = command.dry_run(run, force=force, listener=listener)
         console.result(rehearsed, tables.rehearsed(rehearsed), as_json=as_json, quiet=quiet)
         console.next_step(next_steps.train_again(config, overrides or [], run), quiet=quiet or as_json)
+        return
+    if fold is not None:
+        from segcli.commands.crossval import one_fold
+
+        with console.listener(quiet=quiet or as_json, resumed_by=run.folder / f"fold_{fold}") as listener:
+            trained = one_fold(run, fold, folds, overwrite=overwrite, listener=listener)
+        console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
+        console.next_step(next_steps.after_train(trained), quiet=quiet or as_json)
         return
     if folds is not None:
         from segcli.commands.crossval import cross_validate

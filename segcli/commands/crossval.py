@@ -23,7 +23,7 @@ from segcli.engine.runfolder import RunFolder
 from segcli.engine.training.batches import check_batches
 from segcli.report.results import CrossValidated, FoldScore, Trained
 
-__all__ = ["cross_validate", "fold_run", "resume_folds"]
+__all__ = ["cross_validate", "fold_run", "one_fold", "resume_folds"]
 
 RESULT = "cross_validation.yaml"
 """File with the scores of a cross-validation."""
@@ -47,13 +47,63 @@ def cross_validate(run: Run, folds: int, *, overwrite: bool, listener: Listener)
         SegcliError: The same errors as `train` and `resume`.
     """
     begun = {"folds": folds, "config": plain(run.resolved())}
+    if not overwrite and (run.folder / RESULT).exists():
+        raise ConfigError(
+            f"`{run.folder}` holds a cross-validation", hint="replace it with `--overwrite`, or give another `name`"
+        )
     _refuse(run, begun, overwrite=overwrite)
     if overwrite:
         _clear(run.folder)
-    write_yaml(run.folder / BEGUN, begun)
+    _begin(run, begun)
+    return _all_folds(run, folds, [], listener)
+
+
+def one_fold(run: Run, number: int, folds: int | None, *, overwrite: bool, listener: Listener) -> Trained:
+    """Train one fold of a cross-validation, or go on with it; the last one to end writes the scores of all.
+
+    Args:
+        run: The run that is cross-validated.
+        number: Fold to train, from 1 on.
+        folds: Number of folds.
+        overwrite: Refused, because several jobs train the folds of one folder.
+        listener: Receives progress and messages.
+
+    Raises:
+        ConfigError: There is no such fold, or the folder holds something else.
+        SegcliError: The same errors as `train` and `resume`.
+    """
+    if folds is None or number > folds:
+        what = "is one of several" if folds is None else f"is not one of {folds} folds"
+        hint = "add `--folds K`, the number of folds" if folds is None else f"give a number from 1 to {folds}"
+        raise ConfigError(f"`--fold {number}` {what}", hint=hint)
+    if overwrite:
+        raise ConfigError(
+            "`--overwrite` would also replace what other jobs train in this folder",
+            hint=f"remove `{run.folder}` before the first job starts, or give another `name`",
+        )
+    begun = {"folds": folds, "config": plain(run.resolved())}
+    _refuse(run, begun, overwrite=False)
+    _begin(run, begun)
+    runs = [fold_run(run, index, folds) for index in range(folds)]
+    listener.notice(f"fold {number} of {folds}")
+    trained = _one_fold(runs[number - 1], [], listener)
+    if all(_is_finished(each) for each in runs):
+        _averaged(run, runs)
+        listener.notice(f"all {folds} folds are trained: wrote {run.folder / RESULT}")
+    return trained
+
+
+def _begin(run: Run, begun: dict[str, Any]) -> None:
+    """Note what is begun, unless another job of it has."""
+    if not (run.folder / BEGUN).exists():
+        write_yaml(run.folder / BEGUN, begun)
     with suppress(DataError):  # each fold warns of it
         remember_code(run.folder, run)
-    return _all_folds(run, folds, [], listener)
+
+
+def _is_finished(run: Run) -> bool:
+    last = RunFolder(run.folder).last
+    return last.exists() and bool(read_header(last)["progress"]["finished"])
 
 
 def resume_folds(folder: Path, *, model_files: Sequence[Path], listener: Listener) -> CrossValidated:
@@ -88,15 +138,22 @@ def _clear(folder: Path) -> None:
 
 def _all_folds(run: Run, folds: int, model_files: Sequence[Path], listener: Listener) -> CrossValidated:
     runs = [fold_run(run, index, folds) for index in range(folds)]
-    last: list[dict[str, float]] = []
-    best: list[dict[str, float]] = []
     for index, each in enumerate(runs):
         listener.notice(f"fold {index + 1} of {folds}")
-        trained = _one_fold(each, model_files, listener)
-        history = read_header(RunFolder(each.folder).last)["history"]
-        validated = [entry for entry in history if entry["val"]]
+        _one_fold(each, model_files, listener)
+    return _averaged(run, runs)
+
+
+def _averaged(run: Run, runs: Sequence[Run]) -> CrossValidated:
+    """Average the scores of folds that are trained, and write the file with them."""
+    last: list[dict[str, float]] = []
+    best: list[dict[str, float]] = []
+    for each in runs:
+        header = read_header(RunFolder(each.folder).last)
+        validated = [entry for entry in header["history"] if entry["val"]]
         last.append(validated[-1]["val"])
-        best.append(next((entry["val"] for entry in validated if entry["epoch"] == trained.best_epoch), last[-1]))
+        best_epoch = header["early_stopping"]["best_epoch"]
+        best.append(next((entry["val"] for entry in validated if entry["epoch"] == best_epoch), last[-1]))
     done = CrossValidated(
         run=run.name,
         folder=run.folder,
@@ -126,10 +183,6 @@ def _one_fold(run: Run, model_files: Sequence[Path], listener: Listener) -> Trai
 def _refuse(run: Run, begun: dict[str, Any], *, overwrite: bool) -> None:
     """Refuse what cannot work, before the first fold is trained."""
     folds = begun["folds"]
-    if not overwrite and (run.folder / RESULT).exists():
-        raise ConfigError(
-            f"`{run.folder}` holds a cross-validation", hint="replace it with `--overwrite`, or give another `name`"
-        )
     if not overwrite and (run.folder / BEGUN).exists():
         _refuse_another(run.folder, begun)
     elif not overwrite:

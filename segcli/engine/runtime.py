@@ -22,6 +22,7 @@ from segcli.core.errors import DeviceError, DeviceMemoryError
 from segcli.core.platform import GPU_DRIVERS
 from segcli.core.process import is_command_line
 from segcli.core.processor import has_fast_bf16, processor_kind
+from segcli.engine.cluster import cluster_job
 
 __all__ = [
     "Precision",
@@ -227,6 +228,9 @@ def environment(device: torch.device, *, precision: str, seed: int, data: dict[s
         "seed": seed,
         "data": data,
     }
+    job = cluster_job()
+    if job:
+        described["cluster"] = job
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         described["gpu"] = {
