@@ -18,6 +18,7 @@ from segcli.engine.training.step import TrainingStep
 from segcli.vram.backward import Saved, backward
 from segcli.vram.inputs import Inputs
 from segcli.vram.recorder import Log, Recorder
+from segcli.vram.sharing import ALONE, Group, Sharing, sharing
 from segcli.vram.stand_in import GPU, Stepping, placed, stand_in
 
 __all__ = ["Played", "play_prediction", "play_training", "precision_of"]
@@ -94,14 +95,15 @@ def _stage(run: Run, device: torch.device) -> Iterator[Assembly]:
         ) from error
 
 
-def _layers(network: nn.Module) -> dict[str, Layer]:
+def _layers(network: nn.Module, shared: Sharing | None) -> dict[str, Layer]:
     seen: set[int] = set()
     layers = {}
     for name, module in network.named_modules():
         own = [p for p in module.parameters(recurse=False) if id(p) not in seen]
         seen.update(map(id, own))
         buffers = list(module.buffers(recurse=False))
-        size = sum(tensor.numel() * tensor.element_size() for tensor in [*own, *buffers])
+        size = sum(tensor.numel() * tensor.element_size() for tensor in buffers)
+        size += sum(shared.held(each) if shared else each.numel() * each.element_size() for each in own)
         layers[name] = Layer(sum(parameter.numel() for parameter in own), size)
     return layers
 
@@ -114,40 +116,60 @@ def _recorder(parts: Assembly) -> Recorder:
     return recorder
 
 
-def play_training(run: Run, inputs: Inputs, *, validate: bool = True, device: torch.device = GPU) -> Played:
+def play_training(
+    run: Run, inputs: Inputs, *, validate: bool = True, device: torch.device = GPU, group: Group = ALONE
+) -> Played:
     """Simulate two optimizer steps with the trainer's own step, then the validation of a batch.
 
     Two steps, because in the first step there is no optimizer state yet. With gradient accumulation two batches per
     step, because for the first batch there are no gradients yet.
+
+    Args:
+        run: The run, with the share of a batch that one GPU takes.
+        inputs: Sizes of its batches.
+        validate: Simulate the validation, too.
+        device: Device of the simulation.
+        group: GPUs that train together.
 
     Raises:
         ConfigError: The step depends on values, which fake tensors do not have.
     """
     with _stage(run, device) as parts:
         recorder, saved = _recorder(parts), Saved()
+        shared = sharing(group, recorder, parts.network)
         trained = _staged(recorder, parts.network)
+
+        def enter_node(number: int) -> None:
+            recorder.enter_node(number)
+            shared.node_begins(number)
 
         def run_backward(loss: Tensor) -> None:
             with recorder.during("training/backward"):
                 recorder.note_saved()
-                backward(loss, saved, recorder.enter_node)
+                shared.backward_begins()
+                backward(loss, saved, enter_node, shared.accumulated)
+                shared.backward_over()
                 recorder.leave_nodes()
                 recorder.adopt((p.grad for p in parts.network.parameters() if p.grad is not None), "gradients")
             recorder.enter_stage("training/metrics", "temporary")
 
         stepping = Stepping(run_backward)
-        with recorder, stepping, recorder.following(), trained:
+        with recorder, stepping, recorder.following(), trained, shared.watching():
             step = _training_step(parts, recorder)
-            group = min(step.group, 2)
+            shared.stepper_made(step.stepper.averaged)
+            batches = min(step.group, 2)
             for number in range(2):
-                for _ in range(group):
+                for batch in range(batches):
+                    shared.batch_begins(is_last=batch == batches - 1)
                     with saved.hooks, recorder.during("training/batch", "batch"):
-                        step.take(inputs.training_batch(run, _multiple(parts)), share=1.0 / group, place="forecast")
+                        step.take(inputs.training_batch(run, _multiple(parts)), share=1.0 / batches, place="forecast")
+                shared.updating()
                 _update(step, number, recorder)
+                shared.updated()
             reads = stepping.reads
             if validate:
                 _validate(step, inputs, recorder)
-        return _played(parts, recorder, reads)
+        return _played(parts, recorder, reads, shared)
 
 
 def _training_step(parts: Assembly, recorder: Recorder) -> TrainingStep:
@@ -223,7 +245,7 @@ def _staged(recorder: Recorder, network: nn.Module, phase: str = "training") -> 
             handle.remove()
 
 
-def _played(parts: Assembly, recorder: Recorder, reads: int) -> Played:
+def _played(parts: Assembly, recorder: Recorder, reads: int, shared: Sharing | None = None) -> Played:
     log = recorder.finish()
     trainable = sum(p.numel() for p in parts.network.parameters() if p.requires_grad)
-    return Played(log, _layers(parts.network), trainable, _multiple(parts), reads)
+    return Played(log, _layers(parts.network, shared), trainable, _multiple(parts), reads)
