@@ -152,7 +152,7 @@ def evaluate(
     with callers_state():
         from segcli.commands.evaluate import evaluate_run
 
-        return evaluate_run(
+        done = evaluate_run(
             located(run, checkpoint),
             split=split,
             overrides=overrides,
@@ -163,6 +163,8 @@ def evaluate(
             model_files=paths(model_files),
             listener=listener or Silent(),
         )
+    assert done is not None
+    return done
 
 
 def export(

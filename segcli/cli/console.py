@@ -17,13 +17,14 @@ from segcli.commands.locate import BEGUN
 from segcli.config.shipped import shipped as find_shipped
 from segcli.core.errors import SegcliError, Stopped
 from segcli.core.names import visible
+from segcli.core.ranks import place
 from segcli.report.narrow import FittedTable
 
 if TYPE_CHECKING:
     from segcli.commands.locate import Located
     from segcli.engine.events import Listener
 
-__all__ = ["aside", "error", "listener", "next_step", "result", "shipped", "text", "took"]
+__all__ = ["aside", "error", "listener", "next_step", "result", "shipped", "stopped", "text", "took"]
 
 PLAIN_WIDTH = 110
 """Width in columns when the output is not a terminal."""
@@ -136,9 +137,24 @@ def listener(*, quiet: bool, resumed_by: Path | None = None) -> Iterator["Listen
     try:
         with shown:
             yield shown
-    except Stopped as stopped:
+    except Stopped as error:
+        stopped(error, resumed_by)
+        raise
+
+
+def stopped(error: Stopped, resumed_by: Path | None) -> None:
+    """Tell that a signal has stopped the work.
+
+    Of processes that segcli has started, the one that started them tells: they may be stopped because one has failed.
+
+    Args:
+        error: The stop.
+        resumed_by: Run folder for the `resume` command.
+    """
+    here = place()
+    if here is None or here.folder is None:
         begun = () if resumed_by is None else (resumed_by / "checkpoints", resumed_by / BEGUN)
         can_go_on = any(path.exists() for path in begun)
-        console.print(f"stopped; go on with: segcli resume {resumed_by}" if can_go_on else "stopped", soft_wrap=True)
-        stopped.is_shown = True
-        raise
+        text = f"stopped; go on with: segcli resume {resumed_by}" if can_go_on else "stopped"
+        _console(stderr=True).print(text, soft_wrap=True)
+    error.is_shown = True

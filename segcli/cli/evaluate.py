@@ -9,9 +9,11 @@ from segcli.cli import complete
 from segcli.cli.options import (
     CheckpointOpt,
     EvalThresholdOpt,
+    GpusOpt,
     JsonOpt,
     ModelFileOpt,
     OutOpt,
+    ProcessesOpt,
     QuietOpt,
     RunAndOverridesArg,
     TTAOpt,
@@ -54,6 +56,8 @@ def evaluate(
     tta: TTAOpt = None,
     out: OutOpt = None,
     model_file: ModelFileOpt = None,
+    gpus: GpusOpt = None,
+    processes: ProcessesOpt = None,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -64,17 +68,23 @@ def evaluate(
     Example: segcli eval exp --split test --json
     """
     from segcli.cli import console
+    from segcli.cli.launch import Team
     from segcli.commands.locate import locate_run
 
     name, overrides = run_and_overrides(words)
     chosen = threshold_or_best(threshold)
     located = locate_run(name, checkpoint)
+    team = Team(gpus, processes)
+    device = team.device_instead()
+    if team.is_parent:
+        team.start()
+        return
 
     from segcli.commands.evaluate import evaluate_run
     from segcli.commands.next_steps import after_eval
     from segcli.report import score_tables as tables
 
-    with console.listener(quiet=quiet or as_json) as listener:
+    with team.world(device or "auto") as world, console.listener(quiet=quiet or as_json) as listener:
         console.took(located, listener)
         done = evaluate_run(
             located,
@@ -86,6 +96,10 @@ def evaluate(
             out=out,
             model_files=model_file or [],
             listener=listener,
+            device=device,
+            world=world,
         )
+    if done is None:
+        return
     console.result(done.as_dict(), tables.evaluated(done), as_json=as_json, quiet=quiet)
     console.next_step(after_eval(done, located, model_file or []), quiet=quiet or as_json)

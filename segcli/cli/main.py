@@ -2,14 +2,16 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from segcli.cli.app import app
+from segcli.cli.member import Member
 from segcli.core.addresses import refuse_addresses
 from segcli.core.errors import DeviceMemoryError, SegcliError, Stopped
 from segcli.core.paths import expanded_arguments
 from segcli.core.platform import show_all_letters
 from segcli.core.process import command_line
+from segcli.core.ranks import place
 from segcli.engine.stopping import StopSignal
 
 __all__ = ["run"]
@@ -18,32 +20,54 @@ OUT_OF_MEMORY = "stop other programs, or set a smaller `data.batch_size`, `data.
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command and return its exit code; a bug of segcli keeps its traceback."""
+    """Run a command and return its exit code; a bug of segcli keeps its traceback.
+
+    One of several processes of a command leaves at once if it fails.
+    """
     if "_SEGCLI_COMPLETE" in os.environ:
         from typer.completion import completion_init  # type: ignore[attr-defined]
 
         completion_init()
     show_all_letters(sys.stdout)
     show_all_letters(sys.stderr)
+    here = place()
+    if here is None:
+        return _run(arguments, _tell)
+    member = Member(here)
+    member.begin()
     try:
-        with command_line(), StopSignal():
+        code = _run(arguments, member.mistake)
+    except Exception as error:
+        member.bug(error)
+    if code:
+        member.end(code)
+    return code
+
+
+def _tell(error: SegcliError) -> None:
+    from segcli.cli import console
+
+    console.error(error)
+
+
+def _run(arguments: Sequence[str], tell: Callable[[SegcliError], None]) -> int:
+    """Run a command; a user's mistake is passed to `tell`."""
+    try:
+        with command_line(arguments), StopSignal():
             arguments = expanded_arguments(arguments)
             refuse_addresses(arguments)
             app(arguments, prog_name="segcli")
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(bool(leaving.code))
     except SegcliError as error:
-        from segcli.cli import console
-
-        console.error(error)
+        tell(error)
         return error.exit_code
     except MemoryError:
-        from segcli.cli import console
-
-        console.error(DeviceMemoryError("the memory of this machine is exhausted", hint=OUT_OF_MEMORY))
+        tell(DeviceMemoryError("the memory of this machine is exhausted", hint=OUT_OF_MEMORY))
         return DeviceMemoryError.exit_code
     except Stopped as stopped:
-        if not stopped.is_shown:
+        here = place()
+        if not stopped.is_shown and (here is None or here.folder is None):
             sys.stderr.write("stopped\n")
         return stopped.exit_code
     except BrokenPipeError:

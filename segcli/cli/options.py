@@ -15,12 +15,15 @@ __all__ = [
     "DataConfigArg",
     "DataOverridesArg",
     "EvalThresholdOpt",
+    "GpusOpt",
     "JsonOpt",
     "ModelFileOpt",
     "OutOpt",
     "OverridesArg",
     "OverwriteOpt",
+    "ProcessesOpt",
     "QuietOpt",
+    "RestartsOpt",
     "RunAndOverridesArg",
     "RunsOpt",
     "TTAOpt",
@@ -120,6 +123,38 @@ ModelFileOpt = Annotated[
         metavar="FILE.py",
         autocompletion=complete.networks,
         help="Python file of your own component; needed if the run was trained elsewhere.",
+        show_default=False,
+    ),
+]
+GpusOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--gpus",
+        metavar="N | all",
+        help="Share the work among this number of GPUs, one process each.",
+        autocompletion=complete.nothing,
+        show_default=False,
+    ),
+]
+ProcessesOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--processes",
+        metavar="N",
+        min=1,
+        help="Share the work among this number of processes on CPUs.",
+        autocompletion=complete.nothing,
+        show_default=False,
+    ),
+]
+RestartsOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--max-restarts",
+        metavar="N",
+        min=0,
+        help="With --gpus or --processes: go on from the newest checkpoint up to N times if a process dies.",
+        autocompletion=complete.nothing,
         show_default=False,
     ),
 ]

@@ -1,5 +1,6 @@
 """`segcli predict`."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,10 +9,12 @@ import typer
 from segcli.cli import complete
 from segcli.cli.options import (
     CheckpointOpt,
+    GpusOpt,
     JsonOpt,
     ModelFileOpt,
     OutOpt,
     OverwriteOpt,
+    ProcessesOpt,
     QuietOpt,
     RunsOpt,
     ThresholdOpt,
@@ -129,6 +132,8 @@ def predict(
     fov: FovOpt = None,
     overwrite: OverwriteOpt = False,
     skip_existing: SkipExistingOpt = False,
+    gpus: GpusOpt = None,
+    processes: ProcessesOpt = None,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -137,12 +142,20 @@ def predict(
     Example: segcli predict photos/ --run exp --overlay
     """
     from segcli.cli import console
+    from segcli.cli.launch import Team
     from segcli.commands.locate import locate_run
 
     for option, given in (("--run", run), ("--checkpoint", checkpoint), ("--model-file", model_file)):
         if model and given:
             raise typer.BadParameter(f"--model and {option} exclude each other: the file is the network")
+    if model and gpus:
+        raise typer.BadParameter("--model and --gpus exclude each other: ONNX files run on CPUs, take --processes")
     located = [] if model else [locate_run(name, checkpoint) for name in tuple(run or ()) or (None,)]
+    team = Team(gpus, processes)
+    device = team.device_instead()
+    if team.is_parent:
+        team.start()
+        return
 
     from segcli.commands.answers import PredictOptions
     from segcli.commands.predict import predict as command
@@ -162,10 +175,14 @@ def predict(
         skip_existing=skip_existing,
         mark="".join(dict.fromkeys(each.mark for each in located)),
     )
-    overrides = Overrides(threshold=threshold, tile=tile, tta=tta)
-    with console.listener(quiet=quiet or as_json) as listener:
+    overrides = Overrides(threshold=threshold, tile=tile, tta=tta, device=device)
+    # an exported file is run without PyTorch, unless several processes share the work
+    joined = team.world("cpu" if model else device or "auto") if team.here is not None else nullcontext()
+    with joined as world, console.listener(quiet=quiet or as_json) as listener:
         networks = _networks(model or [], located, model_file or [], overrides, listener)
-        done = command(inputs, networks, overrides, options, listener=listener)
+        done = command(inputs, networks, overrides, options, listener=listener, world=world)
+    if world is not None and not world.is_first:
+        return
     console.result(done.as_dict(), tables.predicted(done), as_json=as_json, quiet=quiet)
     if done.failed:
         raise typer.Exit(3)

@@ -8,11 +8,14 @@ import typer
 from segcli.cli import complete
 from segcli.cli.options import (
     ConfigArg,
+    GpusOpt,
     JsonOpt,
     ModelFileOpt,
     OverridesArg,
     OverwriteOpt,
+    ProcessesOpt,
     QuietOpt,
+    RestartsOpt,
     RunAndOverridesArg,
     run_and_overrides,
 )
@@ -58,6 +61,9 @@ def train(
     fold: FoldOpt = None,
     force: ForceOpt = False,
     overwrite: OverwriteOpt = False,
+    gpus: GpusOpt = None,
+    processes: ProcessesOpt = None,
+    max_restarts: RestartsOpt = None,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -68,9 +74,14 @@ def train(
     Example: segcli train configs/exp.yaml training.epochs=5 device=cpu
     """
     from segcli.cli import console
+    from segcli.cli.launch import Team
     from segcli.config.load import load_run
 
-    run = load_run(config, overrides or [])
+    team = Team(gpus, processes, max_restarts)
+    run = team.placed(load_run(config, overrides or []))
+    if team.is_parent:
+        team.start(resumed_by=run.folder)
+        return
     console.shipped(config, quiet=quiet or as_json)
 
     from segcli.commands import next_steps
@@ -80,8 +91,8 @@ def train(
     if run.debug.profile_memory or run.debug.detailed_memory:
         _tell_memory(run, quiet=quiet or as_json)
     if dry_run:
-        with console.listener(quiet=quiet or as_json) as listener:
-            rehearsed = command.dry_run(run, force=force, listener=listener)
+        with team.world(run.device) as world, console.listener(quiet=quiet or as_json) as listener:
+            rehearsed = command.dry_run(run, force=force, listener=listener, world=world)
         console.result(rehearsed, tables.rehearsed(rehearsed), as_json=as_json, quiet=quiet)
         console.next_step(next_steps.train_again(config, overrides or [], run), quiet=quiet or as_json)
         return
@@ -101,8 +112,8 @@ def train(
         console.result(validated.as_dict(), tables.cross_validated(validated), as_json=as_json, quiet=quiet)
         console.next_step(next_steps.after_folds(validated), quiet=quiet or as_json)
         return
-    with console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener:
-        trained = command.train(run, overwrite=overwrite, listener=listener)
+    with team.world(run.device) as world, console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener:
+        trained = command.train(run, overwrite=overwrite, listener=listener, world=world)
     console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
     console.next_step(next_steps.after_train(trained), quiet=quiet or as_json)
 
@@ -124,6 +135,9 @@ def _tell_memory(run: "Run", *, quiet: bool) -> None:
 def resume(
     words: RunAndOverridesArg = None,
     model_file: ModelFileOpt = None,
+    gpus: GpusOpt = None,
+    processes: ProcessesOpt = None,
+    max_restarts: RestartsOpt = None,
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -132,7 +146,9 @@ def resume(
     Example: segcli resume exp training.epochs=40
     """
     from segcli.cli import console
+    from segcli.cli.launch import Team
     from segcli.commands.locate import begun_in, locate_run
+    from segcli.core.files import read_keys
 
     name, overrides = run_and_overrides(words)
     folds = begun_in(name)
@@ -140,14 +156,23 @@ def resume(
         _resume_folds(folds, overrides, model_file or [], as_json=as_json, quiet=quiet)
         return
     located = locate_run(name)
+    team = Team(gpus, processes, max_restarts)
+    stated = str(read_keys(located.folder / "config.yaml").get("device", "auto"))
+    device = team.device(next((each.partition("=")[2] for each in overrides if each.startswith("device=")), stated))
+    if team.is_parent:
+        team.start(resumed_by=located.folder)
+        return
 
     from segcli.commands import next_steps
     from segcli.commands import train as command
     from segcli.report import tables
 
-    with console.listener(quiet=quiet or as_json, resumed_by=located.folder) as listener:
+    quiet_or_json = quiet or as_json
+    with team.world(device) as world, console.listener(quiet=quiet_or_json, resumed_by=located.folder) as listener:
         console.took(located, listener)
-        trained = command.resume(located, overrides, model_files=model_file or [], listener=listener)
+        trained = command.resume(
+            located, overrides, model_files=model_file or [], listener=listener, world=world, placed=team.placed
+        )
     console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
     console.next_step(next_steps.after_train(trained), quiet=quiet or as_json)
 

@@ -1,18 +1,18 @@
 """`segcli eval`: score a trained network on a split."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from segcli.commands.chosen_split import choose_split, refuse_without
 from segcli.commands.locate import Located
 from segcli.commands.other_data import SCORES, advice_on, look_at_data, results_name, with_other_data
 from segcli.commands.places import run_of_checkpoint
 from segcli.commands.report import CASES, write_evaluation_report
+from segcli.commands.scored_cases import score_cases
 from segcli.config.own_code import EVALUATING, CodePermit
 from segcli.config.schema import MetricSection, Run
 from segcli.core.errors import ConfigError
@@ -23,15 +23,16 @@ from segcli.data.samples import Case, example_of
 from segcli.engine.assembly import Assembly, assemble, calibrated_outputs, load_weights
 from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.events import Listener
-from segcli.engine.inference.evaluator import Evaluation, evaluate
+from segcli.engine.inference.evaluator import Evaluation
 from segcli.engine.inference.scores import LEVEL, RESAMPLES, headline, score
 from segcli.engine.inference.thresholds import best_threshold
+from segcli.engine.relay import heard_by
 from segcli.engine.runfolder import RunFolder
-from segcli.engine.runtime import out_of_memory
 from segcli.engine.stopping import StopSignal
 from segcli.engine.training.session import checked_cases
 from segcli.engine.training.tracking import Tracking
-from segcli.metrics import Metric, Score, Scored
+from segcli.engine.world import World
+from segcli.metrics import Metric, Score
 from segcli.report.cells import images_behind
 from segcli.report.classes import MOST_MISTAKES, Row, write_answers, write_curves, write_mistakes
 from segcli.report.confusion import write_matrix
@@ -59,7 +60,9 @@ def evaluate_run(
     out: Path | None = None,
     model_files: Sequence[Path] = (),
     listener: Listener,
-) -> Evaluated:
+    device: str | None = None,
+    world: World | None = None,
+) -> Evaluated | None:
     """Score a checkpoint on a split, and write tables, masks and the report.
 
     Args:
@@ -72,13 +75,18 @@ def evaluate_run(
         out: Folder of the results instead of `outputs/tests/<name>`.
         model_files: Python files of the user's own code that may run.
         listener: Receives progress and messages.
+        device: Device instead of the run's own.
+        world: Processes that share out the cases; the first one writes and returns the results, and the others return
+            None. Default: this process alone.
 
     Raises:
         SegcliError: The checkpoint, the data or the device fail.
     """
+    world = world or World.alone()
+    listener = heard_by(world, listener)
     path, permit = located.for_prediction(), CodePermit(model_files, listener.notice, EVALUATING)
     checkpoint = read_checkpoint(path)
-    own = run_of_checkpoint(checkpoint, located, overrides, permit, listener)
+    own = run_of_checkpoint(checkpoint, located, overrides, permit, listener).on(device)
     run = own if data is None else with_other_data(own, data)
     with advice_on(data):
         parts = _assembled(run, threshold, tta, listener)
@@ -90,11 +98,13 @@ def evaluate_run(
     for text in notes:
         listener.warn(text)
     if threshold == BEST_ON_VAL:
-        parts, note = _with_best_threshold(parts, own, chosen if data is None else None, listener)
+        parts, note = _with_best_threshold(parts, own, chosen if data is None else None, listener, world)
         notes = [note, *notes]
     showcase = Showcase(parts, CASES)
     predictions = folder / "predictions" if run.output.save_predictions and parts.task.has_pixels else None
-    result, judged = _predict(parts, cases, predictions, showcase, listener)
+    result, judged = score_cases(parts, cases, predictions, showcase, listener, world)
+    if not world.is_first:
+        return None
     notes += _field_notes(parts, listener)
     epoch, shown_data = checkpoint.header["progress"]["epoch"], None if data is None else shown(data)
     done = _scored(parts, result, judged, _Where(chosen, path, epoch, folder, predictions, shown_data, digest), notes)
@@ -308,7 +318,9 @@ def _with_all_metrics(run: Run) -> Run:
     return run.model_copy(update={"training": run.training.model_copy(update={"metrics": metrics})})
 
 
-def _with_best_threshold(parts: Assembly, own: Run, split: str | None, listener: Listener) -> tuple[Assembly, str]:
+def _with_best_threshold(
+    parts: Assembly, own: Run, split: str | None, listener: Listener, world: World
+) -> tuple[Assembly, str]:
     """Choose the threshold with the best Dice on the validation images of the run; returns the parts and a note.
 
     Args:
@@ -316,6 +328,7 @@ def _with_best_threshold(parts: Assembly, own: Run, split: str | None, listener:
         own: The run with its own data.
         split: Split that is scored; None for other data.
         listener: Receives progress.
+        world: Processes that share out the validation images.
     """
     judge = parts
     if split is None:
@@ -325,7 +338,7 @@ def _with_best_threshold(parts: Assembly, own: Run, split: str | None, listener:
     )
     cases = checked_cases(judge, ["val"], listener)["val"]
     with StopSignal():
-        best = best_threshold(judge, cases, listener)
+        best = best_threshold(judge, cases, listener, world)
     note = f"threshold {best} has the best Dice over all pixels of {len(cases)} validation images"
     if split == "val":
         note += "; the scores are too good, because the same images are scored here"
@@ -334,46 +347,6 @@ def _with_best_threshold(parts: Assembly, own: Run, split: str | None, listener:
 
 def _unique(metrics: list[Metric]) -> list[Metric]:
     return list({metric.name: metric for metric in metrics}.values())
-
-
-def _predict(
-    parts: Assembly, cases: list[Case], predictions: Path | None, showcase: Showcase, listener: Listener
-) -> tuple[Evaluation, list[Judgement]]:
-    threshold = parts.run.inference.threshold
-    judgements: list[Judgement] = []
-
-    def save(case: Case, probs: Tensor, scored: Scored) -> None:
-        showcase.hear(case, probs, scored)
-        if parts.layout.overlaps:
-            judgements.extend(_judged(parts, case, scored))
-        if predictions is not None:
-            field = parts.field_of(case)
-            answer = parts.task.decided(probs.cpu().numpy(), threshold, None if field is None else field.inside)
-            parts.layout.save_answer(predictions, case, answer)
-
-    listener.stage("evaluation", len(cases))
-    loader = parts.evaluation_loader(cases, parts.source(cases, listener))
-
-    with StopSignal():
-        try:
-            result = evaluate(parts, parts.network, loader, on_image=save, after_batch=listener.advance)
-        except (RuntimeError, MemoryError) as error:
-            raise out_of_memory(error) or loader.explained(error) or error from error
-        finally:
-            loader.close()
-    listener.stage("writing scores and report")
-    if predictions is not None:
-        parts.layout.close_answers(predictions)
-    return result, judgements
-
-
-def _judged(parts: Assembly, case: Case, scored: Scored) -> Iterator[Judgement]:
-    """Tell the presence of each structure of a case, true and predicted."""
-    found, truth = scored.found_presence[0].tolist(), scored.true_presence[0].tolist()
-    certainty = {name: values[0].tolist() for name, values in scored.certainty.items()}
-    for index, structure in enumerate(parts.task.classes):
-        numbers = {name: values[index] for name, values in certainty.items()}
-        yield Judgement(parts.layout.shown(case), structure, found[index], truth[index], numbers)
 
 
 def _by_group(result: Evaluation, metrics: list[Metric]) -> dict[str, dict[str, float]]:

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from segcli.commands.answers import Answers, Job, PredictOptions, note
 from segcli.core.errors import ConfigError, DataError
 from segcli.engine.events import Listener
 from segcli.engine.inference.predictor import Candidate, Overrides, Predictor
+from segcli.engine.relay import Relay, heard_by
 from segcli.engine.stopping import StopSignal
 from segcli.report.results import Predicted
+
+if TYPE_CHECKING:
+    from segcli.engine.world import World
 
 __all__ = ["predict", "write_all"]
 
@@ -21,6 +25,7 @@ def predict(
     options: PredictOptions,
     *,
     listener: Listener,
+    world: "World | None" = None,
 ) -> Predicted:
     """Predict the inputs with one network or an ensemble, and write masks or a table of classes.
 
@@ -30,13 +35,14 @@ def predict(
         overrides: Settings that replace those of the networks.
         options: Selects the results to write.
         listener: Receives progress and warnings.
+        world: Processes that share out the inputs; all of them return the results. Default: this process alone.
 
     Raises:
         ConfigError: The networks do not fit together, a result would overwrite a file, or an option does not apply.
         DataError: No input can be predicted.
         SegcliError: A network or the device fails.
     """
-    first = networks[0]
+    first, listener = networks[0], heard_by(world, listener)
     for other in networks[1:]:
         if other.task is not first.task:
             raise ConfigError(
@@ -53,7 +59,7 @@ def predict(
 
     kind = _kind_for(first)
     kind.refuse(overrides, options)
-    return write_all(kind(inputs, opened, options, extensions=first.extensions), listener)
+    return write_all(kind(inputs, opened, options, extensions=first.extensions), listener, world)
 
 
 def _kind_for(network: Candidate) -> type[Answers]:
@@ -71,36 +77,59 @@ def _kind_for(network: Candidate) -> type[Answers]:
     return PictureAnswers
 
 
-def write_all(answers: Answers, listener: Listener) -> Predicted:
+def write_all(answers: Answers, listener: Listener, world: "World | None" = None) -> Predicted:
     """Predict all inputs; read the next one and write the last one in threads, and record failures.
+
+    Of several processes, each predicts and writes some of the inputs, and the first one tells of all.
 
     Raises:
         ConfigError: A result would overwrite a file.
         DataError: There is nothing to predict, or a result that the other results need cannot be written.
         SegcliError: The device fails.
     """
+    answers.world = None if world is None or world.is_alone else world
     jobs = answers.jobs(listener)
+    planned = len(answers.done.failed)
+    answers.relay = relay = Relay(answers.world, listener, "prediction")
     listener.stage("prediction", len(jobs))
-    with (
-        StopSignal(),
-        answers.opened(),
-        ThreadPoolExecutor(1, "read") as reader,
-        ThreadPoolExecutor(1, "write") as pool,
-    ):
-        behind = _Behind(answers, pool, listener)
+    with StopSignal(), answers.opened():
+        _predict_each(answers, jobs, relay)
+        answers.close()
+        if answers.world is not None:
+            relay.wait()
+            states = answers.world.gathered((answers.state(planned), relay.messages))
+            answers.join([state for state, _ in states], jobs)
+            relay.tell([messages for _, messages in states])
+    if answers.is_first:
+        answers.finish()
+    return answers.done
+
+
+def _predict_each(answers: Answers, jobs: Sequence[Any], relay: Relay) -> None:
+    """Predict all jobs, or this process's share of them."""
+    with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as pool:
+        behind = _Behind(answers, pool, relay)
         try:
-            for job, reading in _read_ahead(reader, jobs, answers.read):
+            mine: Sequence[int] = range(len(jobs))
+            if answers.world is not None:
+                from segcli.commands.answers.sharing import plan_of, predict_together  # noqa: PLC0415 - with PyTorch
+
+                answers.world.barrier()  # now all have looked at the folder of the results
+                plan = answers.world.told(plan_of(answers, jobs, answers.world) if answers.is_first else None)
+                assert plan is not None
+                predict_together(answers, jobs, plan.together, answers.world, relay, behind.write)
+                mine = plan.shares[answers.world.rank]
+            for position, reading in _read_ahead(reader, mine, lambda index: answers.read(jobs[index])):
+                relay.position, job = position, jobs[position]
                 try:
                     found = answers.find(job, reading.result())
                 except DataError as error:
-                    note(answers.done, job.image, error, listener)
+                    note(answers.done, job.image, error, relay)
                 else:
                     behind.write(job, found)
-                listener.advance()
+                relay.advance()
         finally:
             behind.settle()
-    answers.finish()
-    return answers.done
 
 
 Given = TypeVar("Given")

@@ -25,13 +25,18 @@ DECIDING = ("debug.on_nan", "debug.on_oom")
 """Keys outside `training` that change how the weights are trained."""
 
 
-def set_threads_back(before: dict[str, Any], listener: Listener) -> None:
+def set_threads_back(before: dict[str, Any], listener: Listener, processes: int = 1) -> None:
     """Compute with as many threads as the run did, if there are as many processors; this must precede all computing.
+
+    On another number of processes, the sums have another order anyway.
 
     Args:
         before: The environment of the run so far.
         listener: Receives a notice if the number changes.
+        processes: Number of processes now.
     """
+    if (before.get("processes") or 1) != processes:
+        return
     threads, here = before.get("threads"), torch.get_num_threads()
     if before.get("device") != "cpu" or not _is_count(threads) or not here != threads <= usable_processors():
         return
@@ -72,6 +77,10 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
         old, new = before.get(key), now.get(key)
         if old and new and old != new:
             yield f"{what} {_described(old)} before, {_described(new)} now"
+    old, new = (each.get("processes") or 1 for each in (before, now))
+    if old != new:
+        yield f"{old} process{'es' * (old != 1)} before, {new} now"
+        return
     old, threads = before.get("threads"), now["threads"]
     if now["device"] == "cpu" and _is_count(old) and old != threads:
         yield f"{_threads(old)} before, {threads} now on {usable_processors()} processors"

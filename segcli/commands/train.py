@@ -1,6 +1,6 @@
 """`segcli train`, `segcli train --dry-run` and `segcli resume`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +15,13 @@ from segcli.commands.same_machine import (
     tell_of_another_machine,
     tell_of_other_keys,
 )
+from segcli.commands.several import chosen_checkpoint, facts, fitting_for_all, goes_on
 from segcli.config.load import run_from_values
 from segcli.config.own_code import UNCHANGEABLE, CodePermit, remember_code
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, DataError
 from segcli.core.files import read_keys, shown, write_yaml
 from segcli.data.fingerprint import summary
-from segcli.engine.checkpoint import Checkpoint, read_checkpoint
 from segcli.engine.events import Listener, Noting
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import environment
@@ -29,15 +29,23 @@ from segcli.engine.stopping import StopSignal
 from segcli.engine.training.session import open_session
 from segcli.engine.training.snapshot import Snapshot
 from segcli.engine.training.trainer import Trainer
+from segcli.engine.world import World
 from segcli.report.results import Trained
-from segcli.vram.choice import explained_by_forecast, refuse_what_cannot_fit, with_fitting_batch
+from segcli.vram.choice import explained_by_forecast, refuse_what_cannot_fit
 from segcli.vram.inputs import inputs_of
 from segcli.vram.real import traced
 
 __all__ = ["dry_run", "resume", "train"]
 
 
-def train(run: Run, *, overwrite: bool, listener: Listener, stop: StopSignal | None = None) -> Trained:
+def train(
+    run: Run,
+    *,
+    overwrite: bool,
+    listener: Listener,
+    stop: StopSignal | None = None,
+    world: World | None = None,
+) -> Trained:
     """Train a run from its beginning.
 
     Args:
@@ -45,44 +53,57 @@ def train(run: Run, *, overwrite: bool, listener: Listener, stop: StopSignal | N
         overwrite: Replace the run in the run folder.
         listener: Receives progress and messages.
         stop: Asks for a stop; default: the signals of a command.
+        world: Processes that share the work; default: this one alone.
 
     Raises:
         ConfigError: The run folder is in use, or holds a run and `overwrite` is not set.
         SegcliError: `open_session` or `Trainer.fit` fails.
     """
+    world = world or World.alone()
     folder = RunFolder(run.folder)
+    if goes_on(folder, world, listener):
+        return resume(Located(folder.path), [], listener=listener, stop=stop, world=world)
     listener = notes = Noting(listener)
     with ExitStack() as stack:
         stop = stack.enter_context(stop or StopSignal())
-        if not overwrite:
+        if world.is_first and not overwrite:
             folder.refuse_if_used()
-        made = _missing_parents(folder.path)
-        stack.enter_context(folder.locked())
+        made = _missing_parents(folder.path) if world.is_first else []
+        if world.is_first:
+            stack.enter_context(folder.locked())
         try:
-            run = with_fitting_batch(run, listener)
-            trainer = open_session(run, folder, listener, stop)
-            if overwrite:
-                folder.clear()
-            _describe(trainer, _environment(trainer))
-            _list_weights(trainer)
-            if run.debug.profile_training_step:
-                for path in traced(run, inputs_of(run), folder.trace).files:
-                    listener.notice(f"wrote {shown(path)}")
+            run = fitting_for_all(run, listener, world)
+            trainer = open_session(run, folder, listener, stop, world=world)
+            if world.is_first:
+                if overwrite:
+                    folder.clear()
+                _describe(trainer, _environment(trainer))
+                _list_weights(trainer)
+                _trace(trainer, listener)
             trainer.save()  # from here on the run can be resumed
         except BaseException:
             if made:
                 folder.clear()
-            folder.discard_lock()
+            if world.is_first:
+                folder.discard_lock()
             _remove_empty(made)
             raise
         return _fitted(trainer, notes)
 
 
+def _trace(trainer: Trainer, listener: Listener) -> None:
+    """Write a trace of one step, if the run asks for it."""
+    if trainer.run.debug.profile_training_step:
+        for path in traced(trainer.run, inputs_of(trainer.run), trainer.folder.trace).files:
+            listener.notice(f"wrote {shown(path)}")
+
+
 def _fitted(trainer: Trainer, notes: Noting) -> Trained:
     """Train to the end and write the report."""
     report = TrainingReport(notes)
+    is_first = trainer.world.is_first
     with explained_by_forecast(trainer.run):
-        trainer.fit(when_over=lambda: report.write(trainer, _trained(trainer)))
+        trainer.fit(when_over=(lambda: report.write(trainer, _trained(trainer))) if is_first else None)
     return replace(_trained(trainer), report=report.written)
 
 
@@ -100,7 +121,8 @@ def _remove_empty(folders: list[Path]) -> None:
 
 def _environment(trainer: Trainer) -> dict[str, Any]:
     parts, data = trainer.parts, {split: summary(each) for split, each in trainer.dataset.items()}
-    return environment(parts.device, precision=parts.precision.name, seed=trainer.run.seed, data=data)
+    described = environment(parts.device, precision=parts.precision.name, seed=trainer.run.seed, data=data)
+    return described | facts(trainer.world)
 
 
 def _describe(trainer: Trainer, described: dict[str, Any]) -> None:
@@ -133,21 +155,23 @@ def _trained(trainer: Trainer) -> Trained:
     )
 
 
-def dry_run(run: Run, *, force: bool = False, listener: Listener) -> dict[str, Any]:
+def dry_run(run: Run, *, force: bool = False, listener: Listener, world: World | None = None) -> dict[str, Any]:
     """Check everything, train two batches and validate one image, and write nothing.
 
     Args:
         run: The run.
         force: Try even if the forecast does not fit the GPU.
         listener: Receives progress and messages.
+        world: Processes that share the work; default: this one alone.
 
     Raises:
         SegcliError: The training would fail.
     """
+    world = world or World.alone()
     with StopSignal() as stop:
-        run = with_fitting_batch(run, listener)
+        run = fitting_for_all(run, listener, world)
         refuse_what_cannot_fit(run, listener, force=force)
-        trainer = open_session(run, RunFolder(run.folder), listener, stop, rehearsal=True)
+        trainer = open_session(run, RunFolder(run.folder), listener, stop, rehearsal=True, world=world)
         with explained_by_forecast(trainer.run):
             figures = trainer.rehearse()
         return {"run": run.name, "batches_per_epoch": len(trainer.train), **figures}
@@ -160,6 +184,8 @@ def resume(
     model_files: Sequence[Path] = (),
     listener: Listener,
     stop: StopSignal | None = None,
+    world: World | None = None,
+    placed: Callable[[Run], Run] = lambda run: run,
 ) -> Trained:
     """Continue a run exactly where it stopped.
 
@@ -169,21 +195,27 @@ def resume(
         model_files: Python files of the user's own code that may run.
         listener: Receives progress and messages.
         stop: Asks for a stop; default: the signals of a command.
+        world: Processes that share the work, as many as before or others; default: this one alone.
+        placed: Puts the run on the devices of the processes.
 
     Raises:
         CheckpointError: There is no intact checkpoint, or it does not fit the run.
         ConfigError: An override changes a key that a resumed run cannot change.
         DataError: The training data changed since the run began.
     """
+    world = world or World.alone()
     folder = RunFolder(located.folder)
+    if goes_on(folder, world, listener):
+        located = Located(folder.path)
     listener = notes = Noting(listener)
     with ExitStack() as stack:
         stop = stack.enter_context(stop or StopSignal())
         if not folder.path.is_dir():
             raise CheckpointError(f"no run folder `{folder.path}`")
         _refuse_stray(located)
-        stack.enter_context(folder.locked())
-        checkpoint, path = _chosen_checkpoint(located, folder, listener)
+        if world.is_first:
+            stack.enter_context(folder.locked())
+        checkpoint, path = chosen_checkpoint(located, folder, listener, world)
         snapshot = Snapshot.from_checkpoint(checkpoint)
         permit = CodePermit(model_files, listener.notice)
         # of the training before, only values are compared: a file that changed since then may be taken as it is
@@ -193,36 +225,28 @@ def resume(
         permit.refuse_unused()
         refuse_changes(before, run)
         refuse_fewer_epochs(run, snapshot)
-        run = with_own_places(run, located, overrides, listener)
+        run = placed(with_own_places(run, located, overrides, listener))
         if run.folder.absolute() != folder.path.absolute():  # the folder was moved
             run = run.model_copy(update={"output": run.output.model_copy(update={"dir": folder.path})})
         warn_of_edited_config(folder, snapshot, run, listener)
         listener.notice(f"resuming from `{path}`: {_place(snapshot)}")
         began = read_keys(folder.environment)
-        set_threads_back(began, listener)
-        trainer = open_session(run, folder, listener, stop, resumed=True)
+        set_threads_back(began, listener, world.size)
+        trainer = open_session(run, folder, listener, stop, resumed=True, world=world)
         refuse_other_data(snapshot, trainer, moved=before.dataset != run.dataset)
         trainer.restore(snapshot)
         if trainer.progress.finished and run.training.epochs == before.training.epochs:
             # A run that was killed after its last checkpoint lacks the end of its curves, or its report.
-            done = _trained(trainer) if folder.is_complete else _fitted(trainer, notes)
+            is_complete = world.told(world.is_first and folder.is_complete)
+            done = _trained(trainer) if is_complete else _fitted(trainer, notes)
             return replace(done, done_before=True)
         trainer.progress.finished = False
         now = _environment(trainer)
         tell_of_another_machine(began, now, run.training.amp, listener)
         tell_of_other_keys(before, trainer)
-        _describe(trainer, now | {key: began[key] for key in ("command_line", "working_folder") if key in began})
+        if world.is_first:
+            _describe(trainer, now | {key: began[key] for key in ("command_line", "working_folder") if key in began})
         return _fitted(trainer, notes)
-
-
-def _chosen_checkpoint(located: Located, folder: RunFolder, listener: Listener) -> tuple[Checkpoint, Path]:
-    """Read the checkpoint that the user named, or the newest intact one."""
-    if located.checkpoint is not None:
-        return read_checkpoint(located.checkpoint), located.checkpoint
-    checkpoint, path, warnings = folder.newest()
-    for warning in warnings:
-        listener.warn(warning)
-    return checkpoint, path
 
 
 def _place(snapshot: Snapshot) -> str:

@@ -127,6 +127,10 @@ class Training(ConfigModel):
     bf16 on CPUs with AVX-512 BF16 or AMX."""
     channels_last: bool = True
     """Memory layout in which convolutions are faster."""
+    sync_batchnorm: Literal["auto", True, False] = "auto"
+    """Take the statistics of batch norms over the images of all processes that share a batch. `auto`: with several
+    processes, so that their number changes nothing but the order of sums. `false`: each process takes those of its own
+    images."""
     compile: bool = False
     """Compile the network with `torch.compile`."""
     memory_cleanup_frequency: Positive | None = None
@@ -351,6 +355,10 @@ class Run(ConfigModel):
         """Copy the run with other keys of `inference`; None keeps what it has."""
         ndim: int = self.dataset.kind.ndim
         return self.model_copy(update={"inference": self.inference.changed(ndim, threshold, tta, tile)})
+
+    def on(self, device: str | None) -> "Run":
+        """Copy the run with another device; None keeps what it has."""
+        return self if device is None else self.model_copy(update={"device": device})
 
     def resolved(self) -> dict[str, Any]:
         """Write every key with its value, which is enough to repeat the run."""

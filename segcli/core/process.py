@@ -3,24 +3,27 @@
 The command line may set what counts for the whole process, such as signal handlers. A library leaves that alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-__all__ = ["command_line", "is_command_line"]
+__all__ = ["arguments", "command_line", "is_command_line"]
 
-_running = 0
-"""Number of commands that run in this process."""
+_running: list[list[str]] = []
+"""Arguments of the commands that run in this process."""
 
 
 @contextmanager
-def command_line() -> Iterator[None]:
-    """Mark the process as that of a command."""
-    global _running  # noqa: PLW0603 - a fact about the process
-    _running += 1
+def command_line(given: Sequence[str] = ()) -> Iterator[None]:
+    """Mark the process as that of a command.
+
+    Args:
+        given: Arguments of the command, as they were typed.
+    """
+    _running.append(list(given))
     try:
         yield
     finally:
-        _running -= 1
+        _running.pop()
 
 
 def is_command_line() -> bool:
@@ -31,4 +34,9 @@ def is_command_line() -> bool:
         ...     is_command_line()
         True
     """
-    return _running > 0
+    return bool(_running)
+
+
+def arguments() -> list[str]:
+    """Return the arguments of the command that runs in this process, as they were typed."""
+    return list(_running[-1]) if _running else []

@@ -6,12 +6,13 @@ batches without reading them.
 
 import errno
 import gc
+import math
 import multiprocessing
 import multiprocessing.connection
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import queues
 from typing import Any
 
@@ -32,6 +33,7 @@ from segcli.core.platform import (
     signal_name,
 )
 from segcli.core.randomness import generator
+from segcli.core.ranks import share_of
 from segcli.core.types import Array, Batch
 from segcli.data.pipeline import Pipeline, Ready, Scale, Source
 from segcli.data.samples import Case, Geometry, Sample
@@ -60,6 +62,10 @@ class Loaded:
     geometries: list[Geometry]
     stored_maps: list[dict[str, Array]]
     """Maps at the stored size, for each image; empty in training."""
+    batch: list[Case] | None = None
+    """Cases of the whole batch if other processes have loaded the rest."""
+    counts: bool = True
+    """False if none of the images is for this process: it only does what the others do."""
 
     def pin_memory(self) -> "Loaded":
         """Move the tensors to page-locked memory; PyTorch's loader calls this."""
@@ -296,14 +302,25 @@ class TrainLoader(Loader):
         pipeline: Crops, augments and normalises.
         cases: Training cases.
         seed: Seed of the run.
+        rank: Number of this process, which loads its share of each batch.
+        size: Number of processes.
     """
 
     def __init__(
-        self, source: Source, pipeline: Pipeline, cases: Sequence[Case], *, seed: int, pin_memory: bool
+        self,
+        source: Source,
+        pipeline: Pipeline,
+        cases: Sequence[Case],
+        *,
+        seed: int,
+        pin_memory: bool,
+        rank: int = 0,
+        size: int = 1,
     ) -> None:
         settings = pipeline.settings
         self.settings = settings
         self.seed = seed
+        self.rank, self.size = rank, size
         self.batch_size = settings.batch_size
         self.count = len(cases) * settings.patches_per_image
         dataset = _Cases(source, pipeline, cases, settings.patches_per_image, training=True)
@@ -322,7 +339,16 @@ class TrainLoader(Loader):
         order = generator(self.seed, "order", epoch).permutation(self.count)
         keys = [(epoch, int(index)) for index in order]
         batches = [keys[start : start + self.batch_size] for start in range(0, self.count, self.batch_size)]
-        return self.batches(batches[first_batch : len(self)])
+        batches = batches[first_batch : len(self)]
+        return self.batches(batches) if self.size == 1 else self._shared(batches)
+
+    def _shared(self, batches: list[list[Key]]) -> Iterator[Loaded]:
+        """Load the share of this process of each batch; if it is empty, an image that does not count."""
+        shares = [share_of(len(batch), self.rank, self.size) for batch in batches]
+        own = [batch[share.start : share.stop] or batch[:1] for batch, share in zip(batches, shares, strict=True)]
+        for loaded, batch, share in zip(self.batches(own), batches, shares, strict=True):
+            cases = [self.cases.cases[index // self.cases.repeat] for _, index in batch]
+            yield replace(loaded, batch=cases, counts=bool(share))
 
 
 class EvaluationLoader(Loader):
@@ -342,10 +368,20 @@ class EvaluationLoader(Loader):
         dataset = _Cases(source, pipeline, cases, 1, training=False)
         super().__init__(dataset, num_workers=num_workers, pin_memory=pin_memory)
         self.runs = _runs_of_equal_size(sizes, batch_size)
+        self.costs = [sum(math.prod(sizes[index]) for _, index in run) for run in self.runs]
+        """Pixels of each batch."""
         self.count = len(cases)
 
     def __iter__(self) -> Iterator[Loaded]:
         return self.batches(self.runs)
+
+    def only(self, numbers: Sequence[int]) -> Iterator[Loaded]:
+        """Load some of the batches, chosen by their numbers."""
+        return self.batches([self.runs[number] for number in numbers])
+
+    def positions(self, numbers: Sequence[int]) -> list[int]:
+        """List the position of each case of some batches in the list of all cases."""
+        return [index for number in numbers for _, index in self.runs[number]]
 
 
 def _runs_of_equal_size(sizes: Sequence[tuple[int, ...]], batch_size: int) -> list[list[Key]]:

@@ -295,6 +295,10 @@ class Layout(ABC):
         PNG.write(path, self.as_stored(answer))
         return path
 
+    def shares_file(self, case: Case) -> bool:
+        """Tell whether the prediction of a case goes into one file with those of other cases."""
+        return False
+
     def close_answers(self, folder: Path) -> None:
         """Give the collected predictions of a folder their final names; called after the last `save_answer`."""
         return

@@ -218,6 +218,10 @@ class Volumes(Layout):
             self._collected[target] = part
         return self._collected[target]
 
+    def shares_file(self, case: Case) -> bool:
+        """Tell whether the volume is one of many in an HDF5 file."""
+        return case.index is not None
+
     def close_answers(self, folder: Path) -> None:
         """Give files of many cases their final names; they are complete now."""
         for target, part in self._collected.items():

@@ -213,9 +213,11 @@ class Assembly:
     def _cache_dir(self) -> Path:
         return self.run.data.cache_dir or Path("outputs") / "cache"
 
-    def train_loader(self, cases: Sequence[Case], source: Source) -> TrainLoader:
-        """Make the loader of shuffled training batches."""
-        return TrainLoader(source, self.pipeline, cases, seed=self.run.seed, pin_memory=self._pins)
+    def train_loader(self, cases: Sequence[Case], source: Source, *, rank: int = 0, size: int = 1) -> TrainLoader:
+        """Make the loader of shuffled training batches, of which each process loads its share."""
+        return TrainLoader(
+            source, self.pipeline, cases, seed=self.run.seed, pin_memory=self._pins, rank=rank, size=size
+        )
 
     def evaluation_loader(self, cases: Sequence[Case], source: Source) -> EvaluationLoader:
         """Make the loader of whole images in order.

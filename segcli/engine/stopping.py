@@ -78,6 +78,10 @@ class StopSignal:
         """
         self.deferred, self._say = True, say
 
+    def join(self, signum: int) -> None:
+        """Take over a signal that another process has received; 0 for none."""
+        self.signum = self.signum or signum or None
+
     def _note(self, signum: int, frame: FrameType | None) -> None:
         if self._repeats:
             self._repeats = False

@@ -42,6 +42,9 @@ class Loss(nn.Module, ABC):
     """True where some valid pixels may get no gradient, for example pixels that are right by a margin."""
     parts: ClassVar[tuple[str, ...]] = ()
     """Names of the parts of a loss that has several; a loss of one part has the loss's own name."""
+    pools: bool = True
+    """False if the loss of a batch is the mean of the losses of its images, so that processes can share a batch; else
+    each of them computes the loss of the whole batch."""
     part_weights: Mapping[str, float] = {}
     """Weight of each part within this loss; a part that is not listed weighs 1."""
 
@@ -118,6 +121,7 @@ class WeightedSum(nn.Module):
         super().__init__()
         self.terms = nn.ModuleList(loss for _, loss in losses)
         self.weights = [weight for weight, _ in losses]
+        self.pools = any(loss.pools for _, loss in losses)
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return `{"loss": total, "loss_<part>": value, ...}`."""

@@ -30,6 +30,7 @@ class BCE(MaskLoss):
     """
 
     can_target = ("masks",)
+    pools = False
 
     class Config(ConfigModel):
         """Keys of `loss: {type: bce}`."""

@@ -30,6 +30,8 @@ class Boundary(MaskLoss):
         `(B, K, *S), (B, K, *S) or (B, *S) -> ()`.
     """
 
+    pools = False
+
     class Config(ConfigModel):
         """No keys beside `loss: {type: boundary}`."""
 

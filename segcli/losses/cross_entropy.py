@@ -33,6 +33,7 @@ class CrossEntropy(MaskLoss):
 
     can_target = ("classes",)
     can_answer = ("mask", "class")
+    pools = False
 
     class Config(ConfigModel):
         """Keys of `loss: {type: cross_entropy}`."""

@@ -36,6 +36,7 @@ class Dice(MaskLoss):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
+        self.pools = config.pooled
 
     def compute(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
         """Compute the scalar loss."""

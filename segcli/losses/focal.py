@@ -26,6 +26,8 @@ class Focal(MaskLoss):
         `(B, K, *S), (B, K, *S) or (B, *S) -> ()`.
     """
 
+    pools = False
+
     class Config(ConfigModel):
         """Keys of `loss: {type: focal}`."""
 

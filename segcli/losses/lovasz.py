@@ -29,6 +29,7 @@ class Lovasz(MaskLoss):
     """
 
     sparse_gradient = True  # pixels that are right by the margin get no gradient
+    pools = False
 
     class Config(ConfigModel):
         """Keys of `loss: {type: lovasz}`."""

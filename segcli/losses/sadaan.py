@@ -52,6 +52,7 @@ class SADAAN(Loss):
         "false_positive_suppression",
         "confidence",
     )
+    pools = False
 
     class Config(ConfigModel):
         """Keys of `loss: {type: sadaan}`."""

@@ -29,6 +29,7 @@ class SoftClDice(MaskLoss):
     """
 
     sparse_gradient = True  # min and max pass the gradient to one pixel only
+    pools = False
 
     class Config(ConfigModel):
         """Keys of `loss: {type: soft_cldice}`."""

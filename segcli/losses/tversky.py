@@ -30,6 +30,8 @@ class Tversky(MaskLoss):
         `(B, K, *S), (B, K, *S) or (B, *S) -> ()`, in `[0, 1]`.
     """
 
+    pools = False
+
     class Config(ConfigModel):
         """Keys of `loss: {type: tversky}`."""
 

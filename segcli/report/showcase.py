@@ -4,8 +4,8 @@ They are known only when all cases are scored. Until then the predictions of a f
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -94,6 +94,22 @@ class Showcase:
         if is_good:
             self.best = sorted([*self.best, kept], key=self._reverse_order)[: self.count]
 
+    @property
+    def kept(self) -> list[_Kept]:
+        """List the candidates so far."""
+        return [*self.worst, *self.best]
+
+    def join(self, kept: Iterable[_Kept], position_of: Mapping[Case, int]) -> None:
+        """Choose from the candidates of all processes, of which each has heard some of the cases.
+
+        Args:
+            kept: `kept` of each process, one after another.
+            position_of: Position of each case among all cases.
+        """
+        every = list({case.position: case for case in (_moved(each, position_of) for each in kept)}.values())
+        self.worst = sorted(every, key=self._order)[: self.count]
+        self.best = sorted(every, key=self._reverse_order)[: self.count]
+
     def shown(self) -> Shown:
         """Draw the cases that were kept; if they are few, the worse half is shown as the worst."""
         kept = sorted({entry.position: entry for entry in [*self.worst, *self.best]}.values(), key=self._order)
@@ -138,6 +154,10 @@ class Showcase:
             panels={name: _turned(_reduced(picture, size), upright=upright) for name, picture in pictures.items()},
             place=place,
         )
+
+
+def _moved(kept: _Kept, position_of: Mapping[Case, int]) -> _Kept:
+    return replace(kept, position=position_of[kept.case])
 
 
 def shown_again(parts: Assembly, checkpoint: Path, cases: Sequence[Case]) -> Shown:

@@ -29,7 +29,8 @@ from segcli.data.settings import DataSettings
 from segcli.engine.events import Silent
 from segcli.engine.export.portable import open_portable
 from segcli.engine.inference import arrays, rows
-from segcli.engine.inference.predictor import InMemory, Predictor, ensemble
+from segcli.engine.inference.ensemble import ensemble
+from segcli.engine.inference.predictor import InMemory, Predictor
 from segcli.files import open_picture
 from segcli.tasks.structures import Structures
 
@@ -683,7 +684,7 @@ def test_a_confidence_that_was_not_calibrated_is_not_shown(trained, run_cli):
 def test_rows_of_a_table_of_an_earlier_version_are_kept(tmp_path):
     path = tmp_path / "presence.csv"
     path.write_text("file,case,structure,present,volume,unit\na.h5,0,ball,1,6,mm³\n")
-    table = _Table(path)
+    table = _Table(tmp_path)
     table.keep()
     found = {"present": True, "volume": 3.0, "unit": "mm³", "probability": 0.75, "confidence": 0.5}
     table.write({"file": "b.h5", "case": "0", "structures": {"box": found}})

@@ -1,19 +1,23 @@
 """Results of `segcli predict`: pictures, volumes or classes. This file holds their common interface."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from segcli.core.errors import SegcliError
 from segcli.core.names import safe_name
 from segcli.engine.events import Listener
 from segcli.engine.inference.predictor import Overrides, Predictor
+from segcli.engine.inference.tile_team import TileTeam
 from segcli.report.results import Predicted
 
-__all__ = ["Answers", "Job", "PredictOptions", "note"]
+if TYPE_CHECKING:
+    from segcli.engine.world import World
+
+__all__ = ["Answers", "Cost", "Job", "PredictOptions", "note"]
 
 PREDICTIONS = Path("outputs") / "predictions"
 
@@ -58,6 +62,16 @@ class Job(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Cost:
+    """Tells how much work a job is, to share out jobs between processes."""
+
+    pixels: int
+    """Pixels, or another number that grows like the time of a job."""
+    groups: int = 1
+    """Calls of the network, each for a group of tiles, that can be shared out."""
+
+
 class Answers(ABC):
     """Finds the images to predict, and writes the predictions.
 
@@ -74,6 +88,11 @@ class Answers(ABC):
 
     notes_writing: ClassVar[bool] = False
     """True: if a result cannot be written, the other inputs are still predicted. False: the command ends."""
+
+    world: "World | None" = None
+    """Processes that share out the jobs; None for a single process."""
+    relay: Listener
+    """Receives messages about the current job."""
 
     def __init__(
         self,
@@ -153,9 +172,69 @@ class Answers(ABC):
             DataError: The result cannot be written, or a part of a large image cannot be read.
         """
 
-    def finish(self) -> None:
-        """Complete the shared files after the last result."""
+    def close(self) -> None:
+        """Complete the files of this process after its last result."""
         return
+
+    def finish(self) -> None:
+        """Complete the files of all results; of several processes, only the first one does."""
+        return
+
+    # ---- several processes
+
+    @property
+    def is_first(self) -> bool:
+        """Tell whether this process writes what belongs to all results."""
+        return self.world is None or self.world.is_first
+
+    @abstractmethod
+    def cost(self, job: Any) -> Cost:
+        """Estimate the work of a job."""
+
+    def block(self, job: Any) -> Hashable:
+        """Return what a job has in common with the others that the same process must predict."""
+        return self.key(job)
+
+    @abstractmethod
+    def key(self, job: Any) -> Hashable:
+        """Return what tells a job from all others."""
+
+    @abstractmethod
+    def key_of(self, entry: dict[str, Any]) -> Hashable:
+        """Return the key of the job of an entry of `done.written`."""
+
+    @contextmanager
+    def shared_by(self, team: TileTeam) -> Iterator[None]:
+        """Let several processes share out the tiles of the next jobs."""
+        yield
+
+    def help(self, job: Any) -> None:
+        """Compute this process's share of the tiles of a job that the first process predicts.
+
+        Raises:
+            DataError: The data cannot be read.
+        """
+        raise NotImplementedError
+
+    def state(self, planned: int) -> dict[str, Any]:
+        """Return what this process has to tell the others.
+
+        Args:
+            planned: Failures that all processes found before the jobs were shared out.
+        """
+        return {"written": self.done.written, "failed": self.done.failed[planned:], "presence": self.done.presence}
+
+    def join(self, states: Sequence[dict[str, Any]], jobs: Sequence[Any]) -> None:
+        """Take over the `state` of all processes, in the order of the jobs."""
+        position = {self.key(job): index for index, job in enumerate(jobs)}
+        files: dict[str, int] = {}
+        for index, job in enumerate(jobs):
+            files.setdefault(str(job.image), index)
+        planned = len(self.done.failed) - len(states[0 if self.world is None else self.world.rank]["failed"])
+        written = [entry for state in states for entry in state["written"]]
+        failed = [entry for state in states for entry in state["failed"]]
+        self.done.written[:] = sorted(written, key=lambda entry: position[self.key_of(entry)])
+        self.done.failed[planned:] = sorted(failed, key=lambda entry: files[entry["file"]])
 
 
 def note(done: Predicted, path: Path, error: SegcliError, listener: Listener) -> None:

@@ -1,12 +1,13 @@
 """Results for whole images: a table of classes with probabilities."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from segcli.commands.answers import Answers, PredictOptions
+from segcli.commands.answers import Answers, Cost, PredictOptions
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.types import Array
 from segcli.data.samples import Case
@@ -94,6 +95,33 @@ class ClassAnswers(Answers):
         self.rows.append(row)
         probs = dict(zip(classes, map(float, found), strict=True))
         self.done.written.append({"image": str(job.image), "class": classes[row.found], "probabilities": probs})
+
+    def cost(self, job: _Sample) -> Cost:
+        """Count the crops that the networks see."""
+        return Cost(sum(map(len, job.crops)))
+
+    def key(self, job: _Sample) -> Hashable:
+        """Return the file and the name of a sample."""
+        return str(job.image), job.name
+
+    def key_of(self, entry: dict[str, Any]) -> Hashable:
+        """Return the file and the name of the sample."""
+        return entry["image"], entry["sample"]
+
+    def state(self, planned: int) -> dict[str, Any]:
+        """Return results and rows."""
+        written = [{**entry, "sample": row.name} for entry, row in zip(self.done.written, self.rows, strict=True)]
+        return {**super().state(planned), "written": written, "rows": self.rows}
+
+    def join(self, states: Sequence[dict[str, Any]], jobs: Sequence[_Sample]) -> None:
+        """Take over results and rows."""
+        super().join(states, jobs)
+        rows = {}
+        for state in states:
+            rows |= {self.key_of(entry): row for entry, row in zip(state["written"], state["rows"], strict=True)}
+        self.rows = [rows[self.key_of(entry)] for entry in self.done.written]
+        for entry in self.done.written:
+            del entry["sample"]
 
     def finish(self) -> None:
         """Write the table."""

@@ -1,6 +1,6 @@
 """Results for 2D images: a mask with the name and the size of each image."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from segcli.commands.answers.frames import Frames
 from segcli.commands.answers.pixels import Found, PixelAnswers
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.names import safe_name
@@ -31,6 +32,8 @@ class PictureAnswers(PixelAnswers):
     ndim = 2
     add_frame: Callable[[Path, Array], None] | None = None
     """Function that adds a frame to the video; None without a video."""
+    frames: Frames | None = None
+    """Frames of several processes."""
 
     # ---- the plan
 
@@ -108,9 +111,20 @@ class PictureAnswers(PixelAnswers):
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Keep the video open."""
-        with video_to(self.options.video, self.options.fps) as self.add_frame:
+        """Keep the video open; of several processes, the frames wait for those of the others."""
+        if self.options.video is None or self.world is None:
+            with video_to(self.options.video, self.options.fps) as self.add_frame:
+                yield
+            return
+        self.frames = Frames(self.options.video, self.options.fps, self.folder, self.world)
+        with self.frames.opened() as self.add_frame:
             yield
+
+    def join(self, states: Sequence[dict[str, Any]], jobs: Sequence[Case]) -> None:
+        """Take over the results, and make the video."""
+        super().join(states, jobs)
+        if self.frames is not None:
+            self.frames.join({job.image: index for index, job in enumerate(jobs)})
 
     # ---- an image
 
@@ -165,9 +179,7 @@ class PictureAnswers(PixelAnswers):
         """Predict and write a large image band by band."""
         if self.options.overlays or self.options.video is not None:
             assert found.picture is not None
-            self.listener.warn(
-                f"`{found.picture.path}` is too large for an overlay or a video: only its mask is written"
-            )
+            self.relay.warn(f"`{found.picture.path}` is too large for an overlay or a video: only its mask is written")
         task, size = self.parts.task, found.pixels.size
         shares: dict[str, float] = {}
         with ExitStack() as stack:  # closes the mask last: if the mask exists, the result is complete

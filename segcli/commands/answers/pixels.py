@@ -1,11 +1,14 @@
 """Common part of the results for pictures and volumes: inputs, plan of the results, reading, and the network."""
 
+import math
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from segcli.commands.answers import Answers, note
+from segcli.commands.answers import Answers, Cost, note
 from segcli.commands.answers.claims import Claims
 from segcli.commands.answers.inputs import files_of, passed_over
 from segcli.core.errors import ConfigError, DataError
@@ -16,8 +19,10 @@ from segcli.data.samples import Case, Sample
 from segcli.data.sources import chunks_left_out
 from segcli.datasets import Layout
 from segcli.engine.events import Listener
+from segcli.engine.inference.ensemble import ensemble
 from segcli.engine.inference.fields import Fields
-from segcli.engine.inference.predictor import InMemory, Pixels, Prediction, ensemble
+from segcli.engine.inference.predictor import InMemory, Pixels, Prediction
+from segcli.engine.inference.tile_team import TileTeam
 from segcli.files import Picture, Window, open_picture
 
 __all__ = ["Found", "PixelAnswers"]
@@ -180,3 +185,53 @@ class PixelAnswers(Answers):
     @abstractmethod
     def write_found(self, case: Case, found: Found) -> None:
         """Write the prediction of a case."""
+
+    # ---- several processes
+
+    def cost(self, job: Case) -> Cost:
+        """Count the pixels that the network sees, and its calls; nothing for an image that cannot be read."""
+        try:
+            with open_picture(job.image, self.ndim, job.index) as picture:
+                size = picture.size
+        except DataError:  # told when the image is read
+            return Cost(0)
+        return Cost(math.prod(self.parts.pipeline.network_size(size)), self.parts.groups(size))
+
+    def key(self, job: Case) -> str:
+        """Return the place of an image."""
+        return job.place
+
+    def key_of(self, entry: dict[str, Any]) -> str:
+        """Return the place of the image."""
+        return str(entry["image"])
+
+    def block(self, job: Case) -> Hashable:
+        """Let one process write all volumes of a file."""
+        return job.image if self.parts.layout.shares_file(job) else job.place
+
+    @contextmanager
+    def shared_by(self, team: TileTeam) -> Iterator[None]:
+        """Let several processes share out the tiles of the next images."""
+        own, self.parts = self.parts, replace(self.parts, team=team)
+        try:
+            yield
+        finally:
+            self.parts = own
+
+    def help(self, job: Case) -> None:
+        """Compute this process's share of the tiles of an image."""
+        image = self.read(job).image
+        try:
+            self.parts.help(_Converted(image, self.parts.layout) if isinstance(image, Picture) else image)
+        finally:
+            if isinstance(image, Picture):
+                image.close()
+
+    def state(self, planned: int) -> dict[str, Any]:
+        """Return results, and where fields of view came from."""
+        return {**super().state(planned), "fields": self.fields.sources}
+
+    def join(self, states: Sequence[dict[str, Any]], jobs: Sequence[Case]) -> None:
+        """Take over results, and where fields of view came from."""
+        super().join(states, jobs)
+        self.fields.join((state["fields"] for state in states), (job.image for job in jobs))

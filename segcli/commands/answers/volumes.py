@@ -1,6 +1,6 @@
 """Results for volumes: masks in the format and geometry of their input, and a table of present structures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from segcli.files.png import PNG
 __all__ = ["VolumeAnswers"]
 
 TABLE = "presence.csv"
+PART = "presence.process"
+"""Begin of the name of the table of another process, until the first one has its rows."""
 COLUMNS = ("file", "case", "structure", "present", "volume", "unit", "probability", "confidence")
 EARLIER = COLUMNS[:-2]
 """Columns of tables of an earlier version."""
@@ -52,7 +54,7 @@ class VolumeAnswers(PixelAnswers):
 
     def jobs(self, listener: Listener) -> list[Case]:
         """Plan the results; with `--skip-existing`, keep the rows of the existing table."""
-        self.table = _Table(self.folder / TABLE)
+        self.table = _Table(self.folder, 0 if self.world is None else self.world.rank)
         cases = super().jobs(listener)
         if self.options.skip_existing:
             self.table.keep()
@@ -75,7 +77,7 @@ class VolumeAnswers(PixelAnswers):
 
     def shared(self) -> dict[str, Path]:
         """Name the table."""
-        return {"the table of structures": self.table.path} if self.parts.layout.overlaps else {}
+        return {"the table of structures": self.folder / TABLE} if self.parts.layout.overlaps else {}
 
     def _values(self) -> dict[str, int]:
         """Return the requested kinds of values with their channels."""
@@ -119,9 +121,22 @@ class VolumeAnswers(PixelAnswers):
         if self.last[case.image] is case:
             parts.layout.close_answers(self.folder)
 
-    def finish(self) -> None:
+    def close(self) -> None:
         """Give files of many cases their final names, even if their last case failed."""
         self.parts.layout.close_answers(self.folder)
+
+    def join(self, states: Sequence[dict[str, Any]], jobs: Sequence[Case]) -> None:
+        """Take over the results, and put the rows of the table into the order of the cases."""
+        super().join(states, jobs)
+        order = {(str(case.image), case.id): index for index, case in enumerate(jobs)}
+        presence = [entry for state in states for entry in state["presence"]]
+        self.done.presence[:] = sorted(presence, key=lambda entry: order[entry["file"], entry["case"]])
+
+    def finish(self) -> None:
+        """Write the rows of other processes, too."""
+        if self.world is not None and self.done.presence:
+            self.table.write_anew(self.done.presence)
+        self.table.remove_parts()
 
     def _presence(self, case: Case, tally: "_Tally") -> dict[str, Any]:
         spacing = self.parts.layout.input_spacing(case)
@@ -175,26 +190,51 @@ class _Tally:
 class _Table:
     """Keeps one row for each structure of each case; the file is rewritten after each case."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, folder: Path, rank: int = 0) -> None:
+        self.folder = folder
+        self.path = folder / (f"{PART}{rank}.csv" if rank else TABLE)
+        """Table of this process."""
+        self.kept: dict[tuple[str, str], list[list[str]]] = {}
+        """Rows of an earlier prediction."""
         self.rows: dict[tuple[str, str], list[list[str]]] = {}
+
+    @property
+    def _parts(self) -> list[Path]:
+        """List the tables of other processes; some are left over if a prediction was killed."""
+        return sorted(self.folder.glob(f"{PART}*.csv"))
 
     def keep(self) -> None:
         """Keep the rows of an existing table."""
-        if self.path.is_file():
-            for row in read_cells(self.path)[1:]:
+        for path in (self.folder / TABLE, *self._parts):
+            for row in read_cells(path)[1:] if path.is_file() else ():
                 if len(row) in (len(EARLIER), len(COLUMNS)):
                     padded = [*row, *[""] * (len(COLUMNS) - len(row))]
-                    self.rows.setdefault((row[0], row[1]), []).append(padded)
+                    self.kept.setdefault((row[0], row[1]), []).append(padded)
+        self.rows = dict(self.kept)
 
     def write(self, entry: dict[str, Any]) -> None:
         """Add a case, or replace its rows."""
+        self._add(entry)
+        write_cells(self.path, [COLUMNS, *(row for rows in self.rows.values() for row in rows)])
+
+    def write_anew(self, entries: Sequence[dict[str, Any]]) -> None:
+        """Write the rows of the cases of all processes."""
+        self.rows = dict(self.kept)
+        for entry in entries:
+            self._add(entry)
+        write_cells(self.path, [COLUMNS, *(row for rows in self.rows.values() for row in rows)])
+
+    def remove_parts(self) -> None:
+        """Remove the tables of other processes, whose rows are in this one."""
+        for path in self._parts:
+            path.unlink(missing_ok=True)
+
+    def _add(self, entry: dict[str, Any]) -> None:
         place = entry["file"], entry["case"]
         self.rows[place] = [
             [*place, name, str(int(found["present"])), f"{found['volume']:.6g}", found["unit"], *_certainty(found)]
             for name, found in entry["structures"].items()
         ]
-        write_cells(self.path, [COLUMNS, *(row for rows in self.rows.values() for row in rows)])
 
 
 def _certainty(found: dict[str, Any]) -> list[str]:

@@ -36,7 +36,7 @@ def of_checkpoint(path: Path, overrides: Overrides, permit: CodePermit | None = 
     """
     checkpoint = read_checkpoint(path)
     run = run_from_values(checkpoint.header["config"], source=str(path), permit=permit)
-    run = run.predicting(threshold=overrides.threshold, tta=overrides.tta, tile=overrides.tile)
+    run = run.predicting(threshold=overrides.threshold, tta=overrides.tta, tile=overrides.tile).on(overrides.device)
     parts = assemble(run)
     notice = parts.prepare_prediction()
     load_weights(parts.network, checkpoint, path)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -10,12 +11,15 @@ from torch import Tensor, nn
 
 from segcli.core.types import Array, Batch, Outputs
 from segcli.data.field_of_view import Field
-from segcli.data.loader import Loaded
+from segcli.data.loader import EvaluationLoader, Loaded
 from segcli.data.samples import Case, Geometry
 from segcli.engine.assembly import Assembly
 from segcli.engine.inference.scores import Tally, by_class
 from segcli.engine.inference.torch_arrays import resized
 from segcli.metrics import Scored, ScoredClasses
+
+if TYPE_CHECKING:
+    from segcli.engine.world import World
 
 __all__ = ["Answer", "Evaluation", "evaluate"]
 
@@ -90,35 +94,31 @@ class Answer:
         return int(self.probs.argmax())
 
 
-class _Joined:
-    """Collects the probabilities of crops by their sample."""
+@dataclass(frozen=True)
+class _Image:
+    """Holds everything that is averaged over images, of one image; tensors stay on the device."""
 
-    def __init__(self) -> None:
-        self.cases: dict[str, Case] = {}
-        self.probs: dict[str, list[Tensor]] = {}
-        self.truth: dict[str, Batch] = {}
+    case: Case
+    losses: dict[str, Tensor]
+    statistics: dict[str, Tensor]
+    """Statistics `(1, K, n)` of metrics, by their name."""
+    matrix: Tensor | None
+    """Confusion matrix `(K, K)`, if classes exclude each other."""
+    probs: Tensor | None
+    """Probabilities `(1, K)` of a whole image; None for masks."""
+    truth: Batch
+    """True class of a whole image; empty for masks."""
 
-    def add(self, case: Case, probs: Tensor, truth: Batch) -> None:
-        """Add one case."""
-        if case.part_of is not None:
-            self.cases.setdefault(case.part_of, replace(case, id=case.part_of))
-            self.probs.setdefault(case.part_of, []).append(probs)
-            self.truth.setdefault(case.part_of, truth)
-
-    def evaluation(self, parts: Assembly) -> Evaluation | None:
-        """Score the mean probabilities of each sample; None if no case is a crop."""
-        if not self.cases:
-            return None
-        tally, answers, matrices = Tally(parts.metrics), [], []
-        for name, truth in self.truth.items():
-            mean = torch.stack(self.probs[name]).mean(0)
-            scored = parts.scored(mean, truth)
-            tally.add(scored)
-            assert isinstance(scored, ScoredClasses)
-            matrices.append(scored.matrix[0])
-            answers.append(Answer(mean[0].cpu().numpy(), int(scored.true_class), len(self.probs[name])))
-        confusion = torch.stack(matrices).sum(0).cpu().numpy()
-        return Evaluation(list(self.cases.values()), {}, tally, confusion, answers)
+    def moved(self, move: Callable[[Any], Any]) -> "_Image":
+        """Apply `move` to every tensor."""
+        return _Image(
+            self.case,
+            {name: move(value) for name, value in self.losses.items()},
+            {name: move(value) for name, value in self.statistics.items()},
+            None if self.matrix is None else move(self.matrix),
+            None if self.probs is None else move(self.probs),
+            {name: move(value) for name, value in self.truth.items()},
+        )
 
 
 class _Scores:
@@ -140,11 +140,7 @@ class _Scores:
         self.field_of = field_of
         self.spacing_of = spacing_of
         self.tally = Tally(parts.metrics)
-        self.cases: list[Case] = []
-        self.losses: list[dict[str, Tensor]] = []
-        self.matrices: list[Tensor] = []
-        self.answers: list[tuple[Tensor, Tensor]] = []
-        self.joined = _Joined()
+        self.images: list[_Image] = []
 
     def add(self, case: Case, outputs: Outputs, batch: Batch, geometry: Geometry, stored: dict[str, Array]) -> Scored:
         """Score one image.
@@ -160,37 +156,74 @@ class _Scores:
             Probabilities `(1, K, *S)` beside the truth, at the stored size.
         """
         parts, task = self.parts, self.parts.task
-        self.losses.append(parts.loss(outputs, batch))
+        losses = parts.loss(outputs, batch)
         presence, logits = task.presence(outputs), outputs[task.output]
         if task.has_pixels:
             logits = geometry.restore(logits, resized)
         probs = parts.cleaned(task.probabilities(logits, presence), self.field_of(case))
         truth = task.targets({name: torch.from_numpy(values)[None].to(parts.device) for name, values in stored.items()})
         scored = parts.scored(probs, truth, outputs=outputs, spacing=self.spacing_of(case))
-        self.tally.add(scored)
-        self.cases.append(case)
-        if scored.matrix is not None:
-            self.matrices.append(scored.matrix[0])
-        if not task.has_pixels:
-            self.answers.append((probs[0], truth[task.output][0]))
-            self.joined.add(case, probs, truth)
+        statistics, matrix = self.tally.of(scored), None if scored.matrix is None else scored.matrix[0]
+        whole = (None, {}) if task.has_pixels else (probs, truth)
+        self.images.append(_Image(case, losses, statistics, matrix, *whole))
         return scored
+
+    def share(self, world: "World", positions: Sequence[int]) -> None:
+        """Give the images to the other processes and take theirs, and put all of them into the order of the cases.
+
+        Args:
+            world: The processes.
+            positions: Position in the split of each image that this process scored.
+        """
+        mine = [image.moved(lambda tensor: tensor.cpu().numpy()) for image in self.images]
+        every = world.gathered(list(zip(positions, mine, strict=True)))
+        in_order = sorted((entry for entries in every for entry in entries), key=itemgetter(0))
+        device = self.parts.device
+        self.images = [image.moved(lambda values: torch.from_numpy(values).to(device)) for _, image in in_order]
 
     def evaluation(self) -> Evaluation:
         """Average the losses over images and sum the confusion matrices."""
-        names = self.losses[0] if self.losses else {}
+        images = self.images
+        for image in images:
+            self.tally.append(image.statistics)
+        names = images[0].losses if images else {}
+        matrices = [image.matrix for image in images if image.matrix is not None]
         return Evaluation(
-            cases=self.cases,
+            cases=[image.case for image in images],
             losses={
-                name: float(torch.stack([losses[name] for losses in self.losses]).cpu().double().mean())
+                name: float(torch.stack([image.losses[name] for image in images]).cpu().double().mean())
                 for name in names
             },
             tally=self.tally,
-            confusion=torch.stack(self.matrices).sum(0).cpu().numpy() if self.matrices else None,
-            answers=[Answer(probs.cpu().numpy(), int(index)) for probs, index in self.answers],
-            whole=self.joined.evaluation(self.parts),
+            confusion=torch.stack(matrices).sum(0).cpu().numpy() if matrices else None,
+            answers=[
+                Answer(image.probs[0].cpu().numpy(), int(image.truth[self.parts.task.output][0]))
+                for image in images
+                if image.probs is not None
+            ],
+            whole=_of_samples(images, self.parts),
             word=self.parts.layout.whole,
         )
+
+
+def _of_samples(images: Sequence[_Image], parts: Assembly) -> Evaluation | None:
+    """Score the mean probabilities of the crops of each sample; None if no case is a crop."""
+    crops: dict[str, list[_Image]] = {}
+    for image in images:
+        if image.case.part_of is not None and image.probs is not None:
+            crops.setdefault(image.case.part_of, []).append(image)
+    if not crops:
+        return None
+    tally, cases, answers, matrices = Tally(parts.metrics), [], [], []
+    for name, of_sample in crops.items():
+        mean = torch.stack([image.probs for image in of_sample if image.probs is not None]).mean(0)
+        scored = parts.scored(mean, of_sample[0].truth)
+        tally.append(tally.of(scored))
+        assert isinstance(scored, ScoredClasses)
+        cases.append(replace(of_sample[0].case, id=name))
+        matrices.append(scored.matrix[0])
+        answers.append(Answer(mean[0].cpu().numpy(), int(scored.true_class), len(of_sample)))
+    return Evaluation(cases, {}, tally, torch.stack(matrices).sum(0).cpu().numpy(), answers)
 
 
 def evaluate(
@@ -202,6 +235,8 @@ def evaluate(
     after_batch: Callable[[int], None] | None = None,
     spacing_of: Callable[[Case], tuple[float, ...] | None] | None = None,
     field_of: Callable[[Case], Field | None] | None = None,
+    when_done: Callable[[], None] | None = None,
+    world: "World | None" = None,
 ) -> Evaluation:
     """Predict and score every image.
 
@@ -216,10 +251,18 @@ def evaluate(
         after_batch: Hears the number of images of each batch when it is done.
         spacing_of: Returns the millimetres between the pixels of a case; default: that of the layout.
         field_of: Returns the field of view of a case; nothing is predicted outside. Default: that of the parts.
+        when_done: Called when this process has scored its images, before it exchanges results with others.
+        world: Processes that share out the batches of an `EvaluationLoader`; each calls `on_image` and `after_batch`
+            for its own images, and all return the same evaluation. Default: this process predicts every image.
     """
     network.eval()
     inferer = parts.inferer(network)
     scores = _Scores(parts, spacing_of or parts.layout.spacing, field_of or parts.field_of)
+    positions: list[int] = []
+    if world is not None and world.size > 1:
+        assert isinstance(batches, EvaluationLoader)
+        share = world.shares(batches.costs)[world.rank]
+        positions, batches = batches.positions(share), batches.only(share)
     with torch.inference_mode():
         for loaded in batches:
             tensors = {name: tensor.to(parts.device, non_blocking=True) for name, tensor in loaded.tensors.items()}
@@ -237,6 +280,10 @@ def evaluate(
                     on_image(case, scored.probs[0], scored)
             if after_batch is not None:
                 after_batch(len(loaded.cases))
+        if when_done is not None:
+            when_done()
+        if world is not None and world.size > 1:
+            scores.share(world, positions)
     return scores.evaluation()
 
 

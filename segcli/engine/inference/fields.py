@@ -1,7 +1,7 @@
 """Field of view of each image: from a mask or from the photograph, by one rule for evaluation and prediction."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -71,6 +71,11 @@ class Fields:
     def source(self, image: Path) -> str | None:
         """Tell where the field of an image came from: a folder, `estimated`, or `whole image`; None without a field."""
         return self.sources.get(image)
+
+    def join(self, others: Iterable[dict[Path, str | None]], order: Iterable[Path]) -> None:
+        """Take over where other processes found the fields of their images, and put all into the order of images."""
+        known = {image: source for sources in others for image, source in sources.items()}
+        self.sources = {image: known[image] for image in order if image in known}
 
     def _found(
         self, image: Path, size: tuple[int, ...], read: Read, mask: Path | None

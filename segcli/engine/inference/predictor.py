@@ -1,18 +1,15 @@
 """Prediction: probabilities of whole images, from one or several networks. This module does not load PyTorch."""
 
-import copy
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import chain, product
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from segcli.config.schema import Inference
-from segcli.core.errors import ConfigError
 from segcli.core.scratch import Scratch
 from segcli.core.types import Array, Mask
 from segcli.data.field_of_view import Field
@@ -21,6 +18,7 @@ from segcli.data.samples import Geometry, Sample, as_unit, interpolated, pad_end
 from segcli.datasets import Layout
 from segcli.engine.inference.arrays import NumPyArrays
 from segcli.engine.inference.sliding import Sliding
+from segcli.engine.inference.tile_team import TileTeam
 from segcli.engine.inference.views import views_of
 from segcli.tasks import Task
 
@@ -32,7 +30,6 @@ __all__ = [
     "Pixels",
     "Prediction",
     "Predictor",
-    "ensemble",
 ]
 
 Forward = Callable[[Array], dict[str, Array]]
@@ -61,6 +58,7 @@ class Overrides:
     threshold: float | None = None
     tile: int | None = None
     tta: bool | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +160,8 @@ class Predictor:
     """Task of each network in `forward`, which concatenates their outputs as channels; empty for a single network."""
     notice: str | None = None
     """Notice for the user about the way in which the network predicts; None if there is nothing to say."""
+    team: TileTeam | None = None
+    """Processes that share out the tiles of each image; None if this process sees all tiles."""
 
     def predict(self, sample: Sample, field: Field | None = None) -> Prediction:
         """Predict probabilities at the size of the file, with nothing outside the field of view."""
@@ -185,6 +185,27 @@ class Predictor:
         image = self._reader(pixels, size)(tuple(slice(0, length) for length in size))
         probs: Array = self.task.probabilities(self._sliding().look(image)[self.task.output])[0]
         return probs
+
+    def help(self, image: Sample | Pixels) -> None:
+        """Compute this process's share of the tiles of an image that the first process predicts.
+
+        Args:
+            image: The image, in memory for `predict`, or to be read in parts for `bands`.
+
+        Raises:
+            DataError: A part of the image cannot be read.
+        """
+        if isinstance(image, Sample):
+            pixels, size = self._prepared(image)
+            self._sliding().help(self._reader(pixels, size), size)
+            return
+        size = padded_size(image.size, self.pipeline.multiple)
+        normalise = None if self.takes_stored else self._normaliser(image)
+        self._sliding().help(self._reader(image, size, normalise), size)
+
+    def groups(self, size: tuple[int, ...]) -> int:
+        """Count the calls of the network for an image of this size, for a single view."""
+        return self._sliding().groups(self.pipeline.network_size(size))
 
     def _prepared(self, sample: Sample) -> tuple[InMemory, tuple[int, ...]]:
         """Prepare an image for the network without padding, and compute its padded size."""
@@ -291,6 +312,7 @@ class Predictor:
             batch_size=self.batch_size,
             views=views_of(self.layout.ndim, settings.tta),
             scales=settings.scales,
+            team=self.team,
         )
 
     @staticmethod
@@ -330,50 +352,3 @@ def _entropy(probs: Array, *, exclude: bool) -> Array:
     single = -(inside * np.log(inside) + (1.0 - inside) * np.log(1.0 - inside)) / np.float32(np.log(2.0))
     most: Array = single.max(axis=0)
     return most
-
-
-def ensemble(members: Sequence[Predictor]) -> Predictor:
-    """Join several networks into one, which gives the mean of their probabilities.
-
-    Threshold, tiles and the reading of images are those of the first network. The field of view of images is that of
-    the first network with one, as `PixelAnswers.agree` chooses.
-
-    Raises:
-        ConfigError: The networks differ in their images or in their classes.
-    """
-    first = members[0]
-    if len(members) == 1:
-        return first
-    for other in members[1:]:
-        for what, of in AGREE.items():
-            if of(other) != of(first):
-                raise ConfigError(
-                    f"`{first.source}` and `{other.source}` differ in {what} ({of(first)} and {of(other)})",
-                    hint="all networks of an ensemble must be trained on the same kind of images and classes",
-                )
-
-    def forward(images: Array) -> dict[str, Array]:
-        outputs = [member.forward(images) for member in members]
-        names = dict.fromkeys(name for given in outputs for name in given)
-        return {name: np.concatenate([given[name] for given in outputs if name in given], axis=1) for name in names}
-
-    pipeline = copy.copy(first.pipeline)
-    pipeline.multiple = math.lcm(*(member.pipeline.multiple for member in members))
-    batch_size = min(member.batch_size for member in members)
-    name = "+".join(dict.fromkeys(member.name for member in members))
-    tasks = tuple(member.task for member in members)
-    return replace(first, name=name, pipeline=pipeline, forward=forward, batch_size=batch_size, members=tasks)
-
-
-AGREE: dict[str, Callable[[Predictor], Any]] = {
-    "the task": lambda member: type(member.task).__name__,
-    "the classes": lambda member: list(member.task.classes),
-    "the channels of images": lambda member: len(member.pipeline.mean),
-    "`image_size`": lambda member: member.pipeline.image_size,
-    "`data.preprocessing.normalize`": lambda member: member.pipeline.settings.preprocessing.normalize,
-    "`mean`": lambda member: member.pipeline.mean.tolist(),
-    "`std`": lambda member: member.pipeline.std.tolist(),
-    "the number of axes": lambda member: member.layout.ndim,
-    "who normalises the image": lambda member: "the file" if member.takes_stored else "segcli",
-}
-"""Properties that all networks of an ensemble must share."""

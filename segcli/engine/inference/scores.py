@@ -22,16 +22,23 @@ class Tally:
 
     def __init__(self, metrics: Sequence[Metric]) -> None:
         self.metrics = metrics
+        self._by_name: dict[str, Metric] = {}
+        for metric in metrics:
+            self._by_name.setdefault(metric.statistics_name, metric)
         self.rows: dict[str, list[Tensor]] = {metric.statistics_name: [] for metric in metrics}
+
+    def of(self, scored: Scored) -> dict[str, Tensor]:
+        """Compute the statistics of a batch by their name, without adding them."""
+        return {name: metric.statistics(scored) for name, metric in self._by_name.items()}
+
+    def append(self, statistics: dict[str, Tensor]) -> None:
+        """Add the result of `of`."""
+        for name, rows in statistics.items():
+            self.rows[name].append(rows)
 
     def add(self, scored: Scored) -> None:
         """Add the statistics of a batch."""
-        done = set()
-        for metric in self.metrics:
-            name = metric.statistics_name
-            if name not in done:
-                done.add(name)
-                self.rows[name].append(metric.statistics(scored))
+        self.append(self.of(scored))
 
     def statistics(self, metric: Metric) -> Array:
         """Return the statistics `(N, K, n)` of all images so far."""

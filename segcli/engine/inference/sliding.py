@@ -4,7 +4,7 @@ Validation (tensors) and prediction (NumPy arrays, without PyTorch) use the same
 images that may be larger than the memory, rows are returned as soon as they are complete.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic
 
@@ -14,6 +14,7 @@ from segcli.data.samples import padded_size
 from segcli.engine.inference.arrays import Arrays
 from segcli.engine.inference.grid import Corner, Grid, Window, scaled
 from segcli.engine.inference.rows import Rows
+from segcli.engine.inference.tile_team import TileTeam
 from segcli.engine.inference.views import STRAIGHT, View
 
 __all__ = ["Sliding"]
@@ -36,6 +37,7 @@ class Sliding(Generic[A]):
         views: Views of each image or tile; the outputs are averaged over them.
         scales: Factors by which each view is resized.
         passes: Largest number of groups of tiles to process; None for all.
+        team: Processes that share out the tiles of an image; None if this process sees all tiles.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Sliding(Generic[A]):
         views: Sequence[View] = (STRAIGHT,),
         scales: Sequence[float] = (1.0,),
         passes: int | None = None,
+        team: TileTeam | None = None,
     ) -> None:
         self.forward: Callable[[A], dict[str, A]] = forward
         self.arrays: Arrays[A] = arrays
@@ -62,6 +65,7 @@ class Sliding(Generic[A]):
         self.views = views
         self.scales = scales
         self.passes = passes
+        self.team = team
         self.highest: dict[str, A] = {}
         """Value over the tiles so far of each output without pixels, `(B, K)`."""
 
@@ -77,12 +81,10 @@ class Sliding(Generic[A]):
             size: Size of the whole input; a multiple of `multiple` along each axis.
         """
         self.highest = {}
-        tile = size if self.tile is None else tuple(min(pair) for pair in zip(size, self.tile, strict=True))
-        grid = Grid(size, tile, self.overlap)
-        groups = grid.groups(self.batch_size, within_rows=self.arrays.streams)[: self.passes]
+        grid, groups = self._grid(size)
         rows: Rows[A] | None = None
         try:
-            for group, outputs in zip(groups, self._outputs(read, grid, groups), strict=True):
+            for group, outputs in zip(groups, self._shared_outputs(read, grid, groups), strict=True):
                 for corner, part in zip(group, self._parts(outputs, len(group), len(size)), strict=True):
                     rows = rows or Rows(self.arrays, grid, part)
                     if self.arrays.streams:
@@ -93,6 +95,30 @@ class Sliding(Generic[A]):
         finally:
             if rows is not None:
                 rows.close()
+
+    def help(self, read: Callable[[Window], A], size: tuple[int, ...]) -> None:
+        """Run the network on this process's share of the tiles of an image whose `bands` the first process yields."""
+        assert self.team is not None
+        grid, groups = self._grid(size)
+        self.team.help(self._outputs(read, grid, self.team.share(groups)), len(groups))
+
+    def groups(self, size: tuple[int, ...]) -> int:
+        """Count the groups of tiles that the network sees of an image."""
+        return len(self._grid(size)[1])
+
+    def _grid(self, size: tuple[int, ...]) -> tuple[Grid, list[list[Corner]]]:
+        """Cut an image into tiles, and group those that the network sees together."""
+        tile = size if self.tile is None else tuple(min(pair) for pair in zip(size, self.tile, strict=True))
+        grid = Grid(size, tile, self.overlap)
+        return grid, grid.groups(self.batch_size, within_rows=self.arrays.streams)[: self.passes]
+
+    def _shared_outputs(
+        self, read: Callable[[Window], A], grid: Grid, groups: list[list[Corner]]
+    ) -> Iterator[dict[str, A]]:
+        """Yield the raw outputs of all groups of tiles, with the help of the other processes."""
+        if self.team is None:
+            return self._outputs(read, grid, groups)
+        return self.team.outputs(self._outputs(read, grid, self.team.share(groups)), len(groups))
 
     def _parts(self, outputs: dict[str, A], count: int, axes: int) -> Iterator[dict[str, A]]:
         """Yield the outputs with pixels of each of `count` tiles; add those without pixels to `highest`."""
@@ -124,7 +150,7 @@ class Sliding(Generic[A]):
 
     def _outputs(
         self, read: Callable[[Window], A], grid: Grid, groups: Sequence[list[Corner]]
-    ) -> Iterator[dict[str, A]]:
+    ) -> Generator[dict[str, A]]:
         """Yield the raw outputs of each group of tiles."""
 
         def images_of(group: list[Corner]) -> A:

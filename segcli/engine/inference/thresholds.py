@@ -11,6 +11,8 @@ from segcli.data.samples import Case
 from segcli.engine.assembly import Assembly
 from segcli.engine.events import Listener
 from segcli.engine.inference.evaluator import evaluate
+from segcli.engine.relay import Relay
+from segcli.engine.world import World
 from segcli.metrics import HistogramMetric
 from segcli.metrics.auc import AUC
 from segcli.metrics.dice import Dice
@@ -20,19 +22,32 @@ __all__ = ["best_threshold"]
 CANDIDATES = [percent / 100 for percent in range(1, 100)]
 
 
-def best_threshold(parts: Assembly, cases: Sequence[Case], listener: Listener) -> float:
+def best_threshold(parts: Assembly, cases: Sequence[Case], listener: Listener, world: World | None = None) -> float:
     """Find the threshold, in steps of 0.01, with the best Dice over all pixels of these images.
+
+    Args:
+        parts: Parts of the run.
+        cases: The images.
+        listener: Receives progress.
+        world: Processes that share out the images, and find the same threshold. Default: this process alone.
 
     Raises:
         SegcliError: An image cannot be read, or the device fails.
     """
     scores = AUC(AUC.Config())
     scores.name = "auc"
+    world = world or World.alone()
+    relay = Relay(world, listener, "threshold")
     listener.stage("threshold", len(cases))
     loader = parts.evaluation_loader(cases, parts.source(cases, listener))
     try:
         found = evaluate(
-            replace(_uncleaned(parts), metrics=[scores]), parts.network, loader, after_batch=listener.advance
+            replace(_uncleaned(parts), metrics=[scores]),
+            parts.network,
+            loader,
+            after_batch=relay.advance,
+            when_done=relay.wait,
+            world=world,
         )
     except (RuntimeError, MemoryError) as error:
         raise loader.explained(error) or error from error

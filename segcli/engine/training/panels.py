@@ -1,6 +1,6 @@
 """Image, truth and prediction of a few validation images, side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,13 +60,13 @@ class Panels:
 
     def __init__(self, parts: Assembly, cases: Sequence[Case]) -> None:
         self.parts = parts
-        self.ids = {case.id for case in picked(cases)}
+        self.chosen = {case.id: case for case in picked(cases)}
         self.stills: dict[str, Still] = {}
         self.probs: dict[str, Tensor] = {}
 
     def wants(self, case: Case) -> bool:
         """Tell if the image of this case will be shown."""
-        return case.id in self.ids
+        return case.id in self.chosen
 
     def hear(self, case: Case, probs: Tensor) -> None:
         """Keep the probabilities `(K, *S)` of a chosen image, without waiting for the device."""
@@ -77,6 +77,13 @@ class Panels:
         if flat.shape[1:] != still.truth.shape[:2]:
             flat = F.interpolate(flat[None], size=still.truth.shape[:2], mode="nearest-exact")[0]
         self.probs[case.id] = flat
+
+    def join(self, others: Iterable[dict[str, Tensor]]) -> None:
+        """Take over the predictions of other processes, by the names of their cases."""
+        for name, probs in (each for other in others for each in other.items()):
+            if name not in self.stills:
+                self.stills[name] = still_of(self.parts, self.chosen[name])
+            self.probs[name] = probs
 
     def drawn(self) -> dict[str, Array]:
         """Draw image, truth and prediction, `(H, 3 W + gaps, 3)`, of each image with a prediction."""

@@ -25,6 +25,7 @@ from segcli.engine.training.batches import check_batches
 from segcli.engine.training.measured import with_measured_numbers
 from segcli.engine.training.trainer import Trainer
 from segcli.engine.weights import with_weights_file
+from segcli.engine.world import World
 from segcli.nn.rates import described_rates
 
 __all__ = ["check_parts", "checked_cases", "open_session", "refusals", "split_findings"]
@@ -38,6 +39,7 @@ def open_session(
     *,
     resumed: bool = False,
     rehearsal: bool = False,
+    world: World | None = None,
 ) -> Trainer:
     """Check the data, make all parts, and return the trainer before its first step.
 
@@ -48,10 +50,12 @@ def open_session(
         stop: Signal that asks for a stop at the next safe point.
         resumed: The weights will come from a checkpoint, so pretrained weights are not loaded.
         rehearsal: Write no files: neither the split nor the pixel counts of the training masks.
+        world: Processes that share the training; the first one measures and writes. Default: this one alone.
 
     Raises:
         SegcliError: A problem that can be found before the training starts.
     """
+    world = world or World.alone()
     _remark_on(run, listener)
     parts = assemble(run if resumed else with_weights_file(run), pretrained=not resumed)
     listener.notice(_described(parts))
@@ -63,7 +67,7 @@ def open_session(
     if parts.precision.slow is not None:
         listener.warn(parts.precision.slow)
     # of a resumed run, a checkpoint would say where
-    _keep_split(parts, listener, write=not (rehearsal or resumed))
+    _keep_split(parts, listener, write=world.is_first and not (rehearsal or resumed))
     cases = checked_cases(parts, ["train", *(["val"] if parts.layout.has("val") else [])], listener)
     train_cases, val_cases = cases["train"], cases.get("val", [])
     if not val_cases:
@@ -74,21 +78,41 @@ def open_session(
     for finding in many_parameters(run, parts.network, parts.task, train_cases):
         listener.notice(f"{finding.message} ({finding.hint})")
     # all images are read now: whatever is refused without that was refused before
-    parts = parts.with_numbers(with_measured_numbers(parts.run, listener, keep=not rehearsal))
+    numbers = with_measured_numbers(parts.run, listener, keep=not rehearsal) if world.is_first else None
+    measured = world.told(numbers)
+    assert measured is not None
+    parts = parts.with_numbers(measured)
     mistake = scale_mistake(parts.layout, train_cases) if run.data.preprocessing.normalize is True else None
     if mistake is not None:
         listener.warn("{} ({})".format(*mistake))
     listener.notice(f"data: {_counted(train_cases, val_cases, parts.layout.whole or 'image')}")
+    _refuse_other_cases(world, train_cases, val_cases)
     source = parts.source([*train_cases, *val_cases], listener)
     return Trainer(
         parts,
         folder,
-        parts.train_loader(train_cases, source),
+        parts.train_loader(train_cases, source, rank=world.rank, size=world.size),
         parts.evaluation_loader(val_cases, source) if val_cases else None,
         dataset={"train": _fingerprint(parts, train_cases), "val": _fingerprint(parts, val_cases)},
         listener=listener,
         stop=stop,
+        world=world,
     )
+
+
+def _refuse_other_cases(world: World, *splits: Sequence[Case]) -> None:
+    """Make sure that all processes share the same images.
+
+    Raises:
+        DataError: Another machine has other images.
+    """
+    lists = world.gathered([[case.id for case in cases] for cases in splits])
+    other = next((rank for rank, found in enumerate(lists) if found != lists[0]), None)
+    if other is not None:
+        raise DataError(
+            f"process {other} finds other images than process 0",
+            hint="the data set must be the same on all machines",
+        )
 
 
 def check_parts(parts: Assembly) -> None:

@@ -1,13 +1,18 @@
 """Complete state of a run, so that a resumed run continues as if it had never stopped."""
 
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torch import Tensor
 
 from segcli.engine.checkpoint import Checkpoint
+from segcli.engine.training.totals import joined
 
-__all__ = ["Progress", "Snapshot"]
+__all__ = ["OfRank", "Progress", "Snapshot"]
+
+OF_RANK = re.compile(r"rank\d+/")
+"""Beginning of the names of state that another process than the first one has."""
 
 
 @dataclass
@@ -29,6 +34,14 @@ class Progress:
 
 
 @dataclass
+class OfRank:
+    """State that each process has for itself."""
+
+    random: dict[str, Tensor]
+    tally: dict[str, Tensor]
+
+
+@dataclass
 class Snapshot:
     """State of a run between two optimizer steps."""
 
@@ -40,6 +53,8 @@ class Snapshot:
     """State of all random generators."""
     tally: dict[str, Tensor]
     """Metric statistics and loss sums of the current epoch."""
+    others: list["OfRank"] = field(default_factory=list)
+    """What processes 1, 2 and so on have besides; all else is the same in all of them."""
     scaler: dict[str, Any] = field(default_factory=dict)
     scheduler: dict[str, Any] = field(default_factory=dict)
     monitor: dict[str, Any] = field(default_factory=dict)
@@ -73,7 +88,30 @@ class Snapshot:
         }
         random = {f"random/{name}": value for name, value in self.random.items()}
         tally = {f"progress/{name}": value for name, value in self.tally.items()}
-        return Checkpoint(header, {**self.stepper, **random, **tally})
+        others = {
+            f"{room}/rank{rank}/{name}": value
+            for rank, other in enumerate(self.others, 1)
+            for room, values in (("random", other.random), ("progress", other.tally))
+            for name, value in values.items()
+        }
+        return Checkpoint(header, {**self.stepper, **random, **tally, **others})
+
+    @property
+    def processes(self) -> int:
+        """Number of processes that the state comes from."""
+        return 1 + len(self.others)
+
+    def random_of(self, rank: int) -> dict[str, Tensor] | None:
+        """Return the state of the random generators of a process; None if there was no such process."""
+        states = [self.random, *(other.random for other in self.others)]
+        return states[rank] if rank < len(states) else None
+
+    def tally_of(self, rank: int, size: int) -> dict[str, Tensor]:
+        """Return the statistics for one of `size` processes; the first one takes all if their number has changed."""
+        tallies = [self.tally, *(other.tally for other in self.others)]
+        if len(tallies) == size:
+            return tallies[rank]
+        return {} if rank else joined(tallies)
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> "Snapshot":
@@ -87,8 +125,9 @@ class Snapshot:
                 for name, value in checkpoint.tensors.items()
                 if name.startswith(("model/", "ema/", "optimizer/"))
             },
-            random=checkpoint.below("random"),
-            tally=checkpoint.below("progress"),
+            random=_first(checkpoint.below("random")),
+            tally=_first(checkpoint.below("progress")),
+            others=_others(checkpoint),
             scaler=header["scaler"],
             scheduler=header["scheduler"],
             monitor=header["early_stopping"],
@@ -97,3 +136,14 @@ class Snapshot:
             warnings=header.get("warnings", []),
             dataset=header["dataset"],
         )
+
+
+def _first(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in values.items() if not OF_RANK.match(name)}
+
+
+def _others(checkpoint: Checkpoint) -> list[OfRank]:
+    others: list[OfRank] = []
+    while random := checkpoint.below(f"random/rank{len(others) + 1}"):
+        others.append(OfRank(random, checkpoint.below(f"progress/rank{len(others) + 1}")))
+    return others

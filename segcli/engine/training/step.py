@@ -12,8 +12,11 @@ from segcli.engine.assembly import Assembly
 from segcli.engine.runtime import out_of_memory
 from segcli.engine.training.batches import one_value
 from segcli.engine.training.guard import FiniteGuard
+from segcli.engine.training.sharing import Part
 from segcli.engine.training.stepper import Stepper
 from segcli.engine.training.totals import Totals
+from segcli.engine.world import World
+from segcli.nn.sync_norm import ExhaustedElsewhereError
 
 __all__ = ["Guard", "HalvingStep", "TrainingStep", "training_step"]
 
@@ -38,11 +41,12 @@ class TrainingStep:
         parts: Parts of the run.
         guard: Checks each loss if the run stops at a loss that is not finite; a `FiniteGuard`, which raises a
             `DataError`, when left out.
+        world: Processes that share each batch; default: this one alone.
     """
 
-    def __init__(self, parts: Assembly, *, guard: Guard | None = None) -> None:
+    def __init__(self, parts: Assembly, *, guard: Guard | None = None, world: World | None = None) -> None:
         self.parts = parts
-        self.stepper = Stepper(parts)
+        self.stepper = Stepper(parts, world)
         self.guard: Guard = guard or FiniteGuard(parts.device)
         self.totals = Totals([metric for metric in parts.metrics if not metric.costly])
         self.group: int = parts.run.training.gradient_accumulation_steps
@@ -65,26 +69,34 @@ class TrainingStep:
         device = self.parts.device
         tensors = {name: tensor.to(device, non_blocking=True) for name, tensor in loaded.tensors.items()}
         tensors["image"] = tensors["image"].to(memory_format=self.parts.memory_format)
-        return self._add(self.parts.task.targets(tensors), share, f"{place}: {_cases(loaded)}")
+        count = len(loaded.cases)
+        part = Part(count, count) if loaded.batch is None else Part(count * loaded.counts, len(loaded.batch))
+        return self._add(self.parts.task.targets(tensors), share, f"{place}: {_cases(loaded)}", part)
 
     def update(self, rate: float, number: int) -> None:
         """Take optimizer step `number` with learning rate `rate` and the accumulated gradients."""
         self.stepper.update(rate, number)
 
-    def _add(self, batch: Batch, share: float, place: str) -> bool:
+    def _add(self, batch: Batch, share: float, place: str, part: Part) -> bool:
+        if not part.own:
+            batch = {**batch, "image": torch.zeros_like(batch["image"])}
         skips = self.parts.run.debug.on_nan == "skip"
         buffers = self.stepper.buffers() if skips else []
+        sharing = self.stepper.sharing
+        sharing.begin(part)
         losses, outputs = self.stepper.forward_loss(batch)
         if not skips:
             self.guard.watch(losses["loss"], place)
-        elif not bool(losses["loss"].isfinite()):
+        elif not sharing.all_finite(losses["loss"]):
             self.stepper.restore_buffers(buffers)  # one such batch would spoil the running statistics for ever
             return False
-        self.stepper.backward(losses["loss"], share)
-        with torch.no_grad():
-            presence = self.parts.task.presence(outputs)
-            probs = self.parts.task.probabilities(outputs[self.parts.task.output].detach(), presence)
-            self.totals.add(losses, self.parts.scored(probs, batch, outputs=outputs), len(batch["image"]))
+        self.stepper.backward(sharing.summand(losses["loss"], outputs, batch), share)
+        sharing.end()
+        if part.own:
+            with torch.no_grad():
+                presence = self.parts.task.presence(outputs)
+                probs = self.parts.task.probabilities(outputs[self.parts.task.output].detach(), presence)
+                self.totals.add(losses, self.parts.scored(probs, batch, outputs=outputs), part.own)
         return True
 
 
@@ -95,16 +107,24 @@ class HalvingStep(TrainingStep):
         parts: Parts of the run.
         warn: Called with a message when batches are split from now on.
         guard: As in `TrainingStep`.
+        world: As in `TrainingStep`.
     """
 
-    def __init__(self, parts: Assembly, warn: Callable[[str], None], *, guard: Guard | None = None) -> None:
-        super().__init__(parts, guard=guard)
+    def __init__(
+        self,
+        parts: Assembly,
+        warn: Callable[[str], None],
+        *,
+        guard: Guard | None = None,
+        world: World | None = None,
+    ) -> None:
+        super().__init__(parts, guard=guard, world=world)
         self.warn = warn
         self.most: int | None = None
-        """Largest number of images that go through the network at once; None for whole batches."""
+        """Largest number of images that go through the network of a process at once; None for whole batches."""
 
-    def _add(self, batch: Batch, share: float, place: str) -> bool:
-        count, whole = len(batch["image"]), super()._add
+    def _add(self, batch: Batch, share: float, place: str, part: Part) -> bool:
+        sharing, whole = self.stepper.sharing, super()._add
         kept, buffers, mark = self.stepper.gradients(), self.stepper.buffers(), self.totals.mark()
         exhausted: Exception | None = None
 
@@ -115,16 +135,20 @@ class HalvingStep(TrainingStep):
 
         while True:
             try:
-                for part in torch.arange(count).chunk(self._pieces(count)):
-                    window = slice(int(part[0]), int(part[-1]) + 1)
-                    piece = {name: values[window] for name, values in batch.items()}
-                    if not whole(piece, share * len(part) / count, place):
+                for window, piece in sharing.pieces(part, self._pieces(part)):
+                    values = {name: values[window] for name, values in batch.items()}
+                    if not whole(values, share * piece.total / part.total, place, piece):
                         undo()  # a batch is skipped as a whole, also if it is split
                         return False
             except (RuntimeError, MemoryError) as error:
-                if out_of_memory(error) is None or self._pieces(count) >= count:
+                elsewhere = isinstance(error, ExhaustedElsewhereError)
+                if not elsewhere and out_of_memory(error) is None:
+                    raise
+                if self._pieces(part) >= sharing.largest(part):
                     raise
                 exhausted = error
+                if not elsewhere:
+                    sharing.alarm()
             except ValueError as error:
                 if exhausted is None or one_value(error) is None:
                     raise
@@ -132,29 +156,33 @@ class HalvingStep(TrainingStep):
             else:
                 return True
             undo()
-            self._cut_finer(count, place)
+            self._cut_finer(part, place)
 
-    def _pieces(self, count: int) -> int:
-        """Count the pieces in which a batch of `count` images goes through the network."""
-        return 1 if self.most is None else -(-count // self.most)
+    def _pieces(self, part: Part) -> int:
+        """Count the pieces in which a batch goes through the network."""
+        return 1 if self.most is None else -(-self.stepper.sharing.largest(part) // self.most)
 
-    def _cut_finer(self, count: int, place: str) -> None:
-        pieces = min(2 * self._pieces(count), count)
+    def _cut_finer(self, part: Part, place: str) -> None:
+        count = self.stepper.sharing.largest(part)
+        pieces = min(2 * self._pieces(part), count)
         self.most = -(-count // pieces)
         if self.parts.device.type == "cuda":
             torch.cuda.empty_cache()
         self.warn(
-            f"out of memory in {place.partition(':')[0]}: from now on a batch of {count} goes through the network in "
-            f"{self._pieces(count)} pieces (`debug.on_oom: halve`)"
+            f"out of memory in {place.partition(':')[0]}: from now on a batch of {part.total} goes through the network "
+            f"in {self._pieces(part)} pieces (`debug.on_oom: halve`)"
         )
 
 
-def training_step(parts: Assembly, warn: Callable[[str], None]) -> TrainingStep:
+def training_step(parts: Assembly, warn: Callable[[str], None], world: World | None = None) -> TrainingStep:
     """Make the step that the run's `debug.on_oom` asks for."""
-    return HalvingStep(parts, warn) if parts.run.debug.on_oom == "halve" else TrainingStep(parts)
+    if parts.run.debug.on_oom == "halve":
+        return HalvingStep(parts, warn, world=world)
+    return TrainingStep(parts, world=world)
 
 
 def _cases(loaded: Loaded) -> str:
-    names = ", ".join(f"`{case.place}`" for case in loaded.cases[:NAMED])
-    more = len(loaded.cases) - NAMED
+    cases = loaded.cases if loaded.batch is None else loaded.batch
+    names = ", ".join(f"`{case.place}`" for case in cases[:NAMED])
+    more = len(cases) - NAMED
     return f"{names} and {more} more" if more > 0 else names

@@ -10,6 +10,8 @@ from segcli.core.errors import CheckpointError
 from segcli.core.types import Batch, Outputs
 from segcli.engine.assembly import Assembly, freezing_of
 from segcli.engine.optimizer_state import optimizer_tensors, restore_optimizer
+from segcli.engine.training.sharing import Sharing
+from segcli.engine.world import World
 from segcli.nn.rates import RATE, factors_of, split_groups
 from segcli.nn.tensor_files import below
 
@@ -19,9 +21,10 @@ __all__ = ["Stepper"]
 class Stepper:
     """Holds the state that changes with every step: weights, optimizer, loss scale and averaged weights."""
 
-    def __init__(self, parts: Assembly) -> None:
+    def __init__(self, parts: Assembly, world: World | None = None) -> None:
         training = parts.run.training
         self.parts = parts
+        self.sharing = Sharing(parts, world or World.alone())
         self.network = parts.network
         parts.network.freeze(freezing_of(parts.run))
         self.forward: Any = torch.compile(parts.network) if training.compile else parts.network
@@ -47,7 +50,7 @@ class Stepper:
         """Compute the loss with its parts, and return them with the raw outputs."""
         with self.parts.precision.autocast():
             outputs: Outputs = self.forward(batch["image"])
-        return self.parts.loss(outputs, batch), outputs
+        return self.sharing.losses(outputs, batch), outputs
 
     def backward(self, loss: Tensor, share: float) -> None:
         """Add the gradient of `share * loss`."""
@@ -88,6 +91,7 @@ class Stepper:
             self._average(step)
 
     def _step(self) -> None:
+        self.sharing.add_gradients(self.network.parameters())
         if self.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)

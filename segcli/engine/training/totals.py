@@ -9,7 +9,7 @@ from torch import Tensor
 from segcli.engine.inference.scores import Tally
 from segcli.metrics import Metric, Scored
 
-__all__ = ["Mark", "Totals"]
+__all__ = ["Mark", "Totals", "joined"]
 
 SUMS = "sums/"
 """Prefix of the loss sums in the saved state of an epoch."""
@@ -72,3 +72,19 @@ class Totals:
         """Restore the tensors that `state` returned."""
         self.sums = {name.removeprefix(SUMS): value for name, value in state.items() if name.startswith(SUMS)}
         self.tally.restore({name: value for name, value in state.items() if not name.startswith(SUMS)})
+
+    def joined(self, states: Sequence[dict[str, Tensor]]) -> "Totals":
+        """Join what several processes have collected, as `state` returns it."""
+        whole = Totals(self.tally.metrics)
+        whole.restore(joined(states))
+        return whole
+
+
+def joined(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Join what several processes have collected: loss sums are added, statistics of images follow each other."""
+    names = dict.fromkeys(name for state in states for name in state)
+    found = {name: [state[name] for state in states if name in state] for name in names}
+    return {
+        name: torch.stack(values).sum(0) if name.startswith(SUMS) else torch.cat(values)
+        for name, values in found.items()
+    }

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
+from torch import Tensor
+
 from segcli.config.schema import Run
 from segcli.core.errors import DataError, SegcliError
 from segcli.core.files import write_yaml
@@ -17,17 +19,19 @@ from segcli.core.randomness import seed_of
 from segcli.data.loader import EvaluationLoader, Loaded, TrainLoader
 from segcli.engine.assembly import Assembly
 from segcli.engine.checkpoint import write_checkpoint
-from segcli.engine.events import EpochDone, Listener, Noting, StepDone
+from segcli.engine.events import Listener, Noting
 from segcli.engine.inference.evaluator import Evaluation, evaluate
-from segcli.engine.memory import MemoryLog, memory_of
+from segcli.engine.memory import MemoryLog
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import give_memory_back, out_of_memory, random_state, restore_random_state, seed_everything
 from segcli.engine.stopping import StopSignal
 from segcli.engine.training.batches import one_value
 from segcli.engine.training.monitor import Monitor, other_meaning
-from segcli.engine.training.snapshot import Progress, Snapshot
+from segcli.engine.training.snapshot import OfRank, Progress, Snapshot
 from segcli.engine.training.step import training_step
+from segcli.engine.training.telling import Telling
 from segcli.engine.training.watching import Watching
+from segcli.engine.world import World, was_lost
 from segcli.schedulers import Horizon, Schedule
 
 __all__ = ["Trainer"]
@@ -49,6 +53,7 @@ class Trainer:
         dataset: Fingerprint of the data.
         listener: Receives progress, notices and warnings.
         stop: Signal that asks for a stop at the next safe point.
+        world: Processes that share each batch and each validation; the first one writes. Default: this one alone.
     """
 
     def __init__(
@@ -61,8 +66,10 @@ class Trainer:
         dataset: dict[str, Any],
         listener: Listener,
         stop: StopSignal,
+        world: World | None = None,
     ) -> None:
         self.parts = parts
+        self.world = world or World.alone()
         self.run: Run = parts.run
         self.folder = folder
         self.train = train
@@ -70,7 +77,7 @@ class Trainer:
         self.dataset = dataset
         self.listener = listener if isinstance(listener, Noting) else Noting(listener)
         self.stop = stop
-        self.step = training_step(parts, self.listener.warn)
+        self.step = training_step(parts, self.listener.warn, self.world)
         self.progress = Progress()
         self.history: list[dict[str, Any]] = []
         self.best_validation: dict[str, Any] = {}
@@ -79,22 +86,28 @@ class Trainer:
         horizon = Horizon(training.epochs, -(-len(train) // self.step.group), training.warmup_epochs)
         self.num_steps = horizon.steps
         self.schedule: Schedule = training.scheduler.build(base_lr=self.step.stepper.base_lr, horizon=horizon)
-        self.memory = MemoryLog(folder.memory, parts.device)
+        self.memory = MemoryLog(folder.memory, parts.device) if self.world.is_first else None
+        self.telling = Telling(self.listener, self.memory, train, training.epochs, parts.device)
         self.saved_at = time.monotonic()
         # Seed again, so that training does not depend on the random numbers used to build the network.
-        seed_everything(seed_of(self.run.seed, "training"))
+        rank = self.world.rank
+        seed_everything(seed_of(self.run.seed, "training", *([rank] if rank else [])))
 
     # ---- state
 
     def snapshot(self) -> Snapshot:
-        """Return the state of the run between two optimizer steps."""
+        """Return the state of the run between two optimizer steps, in which all processes are."""
         stepper = self.step.stepper
+        first, *others = self.world.gathered(
+            OfRank(random_state(self.parts.device), _on_host(self.step.totals.state(), self.world))
+        )
         return Snapshot(
             config=self.run.resolved(),
             progress=self.progress,
             stepper=stepper.tensors(),
-            random=random_state(self.parts.device),
-            tally=self.step.totals.state(),
+            random=first.random,
+            tally=first.tally,
+            others=others,
             scaler=stepper.scaler.state_dict(),
             scheduler=self.schedule.state,
             monitor=self.monitor.state,
@@ -108,7 +121,8 @@ class Trainer:
         """Restore the state of a stopped run."""
         self.step.stepper.restore(snapshot.stepper, snapshot.scaler)
         self.progress = snapshot.progress
-        self.memory.rewind(epoch=self.progress.epoch + 1, batch=self.progress.batch)
+        if self.memory is not None:
+            self.memory.rewind(epoch=self.progress.epoch + 1, batch=self.progress.batch)
         self.history = snapshot.history
         self.best_validation = snapshot.best_validation
         self.listener.go_on_from(snapshot.warnings)
@@ -121,8 +135,13 @@ class Trainer:
             self.listener.warn(message)
             self.schedule.forget_monitored()
         device = self.parts.device
-        self.step.totals.restore({name: value.to(device) for name, value in snapshot.tally.items()})
-        restore_random_state(snapshot.random, device)
+        tally = snapshot.tally_of(self.world.rank, self.world.size)
+        self.step.totals.restore({name: value.to(device) for name, value in tally.items()})
+        random = snapshot.random_of(self.world.rank)
+        if random is not None:
+            restore_random_state(random, device)
+        else:  # there were fewer processes
+            seed_everything(seed_of(self.run.seed, "training", self.world.rank, self.progress.step))
 
     def save(self, *, best: bool = False, keep: bool = False) -> None:
         """Write checkpoints: on request `best` and one for this epoch, then always `last`.
@@ -130,7 +149,11 @@ class Trainer:
         The order matters: a run that is killed in between resumes from the older `last` and writes the others again.
         """
         self.step.guard.settle()
-        checkpoint = self.snapshot().to_checkpoint()
+        snapshot = self.snapshot()
+        self.saved_at = time.monotonic()
+        if not self.world.is_first:
+            return
+        checkpoint = snapshot.to_checkpoint()
         if best:
             write_checkpoint(self.folder.best, checkpoint)
         if keep:
@@ -138,7 +161,6 @@ class Trainer:
             for old in self.folder.kept()[: -self.run.checkpoint.max_checkpoints]:
                 old.unlink()
         write_checkpoint(self.folder.last, checkpoint)
-        self.saved_at = time.monotonic()
 
     # ---- the loop
 
@@ -157,19 +179,29 @@ class Trainer:
         if self.parts.device.type == "cpu":
             keep_freed_memory()
         cases = self.val.cases.cases if self.val else []
-        watching = Watching(self.parts, self.folder, cases, self.listener, self.memory, epochs=self.progress.epoch)
+        watching = Watching(
+            self.parts,
+            self.folder,
+            cases,
+            self.listener,
+            self.memory,
+            epochs=self.progress.epoch,
+            records=self.world.is_first,
+        )
         try:
             watching.begin(self.parts.network, self.history)
             while not self.progress.finished:
                 started = time.monotonic()
-                self.memory.epoch_begins()
+                self.telling.epoch_begins()
                 self._train_epoch()
-                self.memory.close_stage(**self._place("train", started))
+                self.telling.stage_over(self.progress, "train", started)
                 self._finish_epoch(watching, started)
             watching.training_over(self.history[-1], self.monitor)
             if when_over is not None:
                 when_over()
         except (RuntimeError, MemoryError, ValueError) as error:
+            if was_lost(error):
+                raise
             self.stop.raise_if_asked()  # the workers may have died from the signal that asked us to stop
             raise self._explained(error) from error
         finally:
@@ -227,13 +259,14 @@ class Trainer:
         for loaded in self._batches():
             progress.skipped += not self._take(loaded, share=self._share(progress.batch, total))
             progress.batch += 1
-            images += len(loaded.cases)
+            images += self.train.images(progress.batch - 1)
             if progress.batch % self.step.group == 0 or progress.batch == total:
                 self._update()
                 self._settle()
             if time.monotonic() - reported > REPORT_EVERY_S or progress.batch == total:
                 reported = time.monotonic()
-                self._tell(images / max(reported - started, 1e-9), started)
+                speed = images / max(reported - started, 1e-9)
+                self.telling.step(progress, self._running(), speed, started)
         if progress.skipped == total:
             raise DataError(
                 f"no batch of epoch {progress.epoch + 1} had a finite loss",
@@ -246,7 +279,10 @@ class Trainer:
             yield from self.train.epoch(self.progress.epoch, first_batch=self.progress.batch)
         except SegcliError:
             # A cluster scheduler signals every process of a job, so the workers die from the same signal.
-            if self.stop.signum is not None and self.progress.batch % self.step.group == 0:
+            if self.stop.signum is not None and not self.world.is_alone:
+                self.train.close()  # the others wait for this process; all of them stop after this step
+                yield from self.train.epoch(self.progress.epoch, first_batch=self.progress.batch)
+            elif self.stop.signum is not None and self.progress.batch % self.step.group == 0:
                 self.save()
             self.stop.raise_if_asked()
             raise
@@ -272,45 +308,15 @@ class Trainer:
         frequency = self.run.training.memory_cleanup_frequency
         if frequency is not None and self.progress.step % frequency == 0:
             give_memory_back(self.parts.device)
-        every_s = 60.0 * self.run.checkpoint.every_minutes
-        if self.stop.signum is not None:
+        is_due = time.monotonic() - self.saved_at >= 60.0 * self.run.checkpoint.every_minutes
+        signum, saves = self.world.most(self.stop.signum or 0, int(is_due and self.world.is_first))
+        if signum or saves:
+            self.stop.join(signum)
             self.save()
-            self.stop.raise_if_asked()
-        elif time.monotonic() - self.saved_at >= every_s:
-            self.save()
-
-    def _place(self, stage: str, started: float) -> dict[str, Any]:
-        """Return the position in the run as columns of `memory.csv`."""
-        elapsed_s = self.progress.elapsed_s + time.monotonic() - started
-        return {"elapsed_s": elapsed_s, "epoch": self.progress.epoch + 1, "batch": self.progress.batch, "stage": stage}
-
-    def _tell(self, images_per_s: float, started: float) -> None:
-        progress = self.progress
-        memory = memory_of(self.parts.device)
-        self.memory.note(memory, **self._place("train", started))
-        self.listener.step(
-            StepDone(
-                epoch=progress.epoch + 1,
-                epochs=self.run.training.epochs,
-                batch=progress.batch,
-                batches=len(self.train),
-                values={"loss": math.nan, **self._running()},
-                images_per_s=images_per_s,
-                memory=memory,
-                remaining_s=self._remaining_s(images_per_s),
-            )
-        )
-
-    def _remaining_s(self, images_per_s: float) -> float:
-        """Estimate the remaining seconds from earlier epochs, or in the first epoch from the current speed."""
-        progress = self.progress
-        epochs = self.run.training.epochs - progress.epoch - progress.batch / len(self.train)
-        if progress.epoch:
-            return epochs * progress.elapsed_s / progress.epoch
-        return epochs * sum(map(self.train.images, range(len(self.train)))) / max(images_per_s, 1e-9)
+        self.stop.raise_if_asked()
 
     def _running(self) -> dict[str, float]:
-        """Return loss and metrics of the current epoch so far, without the parts of the loss."""
+        """Return loss and metrics of the current epoch so far, of the images of this process, without parts."""
         totals = self.step.totals
         return {name: value for name, value in totals.losses().items() if name == "loss"} | totals.tally.averages()
 
@@ -318,12 +324,12 @@ class Trainer:
 
     def _finish_epoch(self, watching: Watching, started: float) -> None:
         progress, training = self.progress, self.run.training
-        train = self.step.totals.averages()
+        train = self._averages()
         validated = self._validate(watching) if self._is_validated() else None
         val = validated.averages() if validated else {}
         per_class = validated.per_class(self.parts.task.classes) if validated else {}
         if validated:
-            self.memory.close_stage(**self._place("val", started))
+            self.telling.stage_over(progress, "val", started)
         rate = self.schedule.rate(max(progress.step - 1, 0))
         notes = [f"{progress.skipped} batches skipped: loss not finite"] if progress.skipped else []
         progress.epoch, progress.batch, progress.skipped = progress.epoch + 1, 0, 0
@@ -340,9 +346,20 @@ class Trainer:
         # Before the checkpoint: a run killed in between repeats the epoch, and trackers discard what they have of it.
         watching.epoch_over(self.history[-1], self.step.stepper.best_network, improved=improved)
         self._write(best=improved)
-        self._tell_epoch(self.history[-1], time.monotonic() - started, improved=improved, notes=notes)
+        elapsed_s = time.monotonic() - started
+        self.telling.epoch(
+            progress, self.history[-1], self.monitor, elapsed_s=elapsed_s, improved=improved, notes=notes
+        )
         if not progress.finished:
+            self.stop.join(*self.world.most(self.stop.signum or 0))
             self.stop.raise_if_asked()
+
+    def _averages(self) -> dict[str, float]:
+        """Compute losses and metrics of the epoch over the images of all processes."""
+        totals = self.step.totals
+        if self.world.is_alone:
+            return totals.averages()
+        return totals.joined(self.world.gathered(_on_host(totals.state(), self.world))).averages()
 
     def _is_validated(self) -> bool:
         epoch, training = self.progress.epoch + 1, self.run.training
@@ -355,14 +372,32 @@ class Trainer:
         def after_batch(count: int) -> None:
             self.listener.advance(count)
             if self.stop.signum is not None:
-                self.save()  # the epoch is trained but not validated: resuming begins with the validation
-                self.stop.raise_if_asked()
+                self._stop_together()
 
         network, hook = self.step.stepper.best_network, watching.image_scored
         parts = self.parts
+        self.step.stepper.sharing.adopt_statistics(network, self.parts.network)
         if self.run.training.validate_on == "cpu":
             parts, network = parts.on_cpu(network)
-        return evaluate(parts, network, self.val, on_image=hook, after_batch=after_batch)
+        done = evaluate(
+            parts,
+            network,
+            self.val,
+            on_image=hook,
+            after_batch=after_batch,
+            when_done=None if self.world.is_alone else self._stop_together,
+            world=self.world,
+        )
+        watching.join(self.world)
+        return done
+
+    def _stop_together(self) -> None:
+        """Stop if a process was asked to: the epoch is trained, and resuming begins with its validation."""
+        (signum,) = self.world.most(self.stop.signum or 0)
+        if signum:
+            self.stop.join(signum)
+            self.save()
+            self.stop.raise_if_asked()
 
     def _judge(self, val: dict[str, float]) -> bool:
         """Pass a validation to schedule and monitor; return True if it is the best so far."""
@@ -377,24 +412,11 @@ class Trainer:
     def _write(self, *, best: bool) -> None:
         settings, epoch = self.run.checkpoint, self.progress.epoch
         keep = settings.save_every is not None and not settings.keep_best_only and epoch % settings.save_every == 0
-        write_yaml(self.folder.history, self.history)
+        if self.world.is_first:
+            write_yaml(self.folder.history, self.history)
         self.save(best=best, keep=keep)
 
-    def _tell_epoch(self, entry: dict[str, Any], elapsed_s: float, *, improved: bool, notes: list[str]) -> None:
-        progress = self.progress
-        left = self.run.training.epochs - progress.epoch
-        self.listener.epoch(
-            EpochDone(
-                epoch=progress.epoch,
-                epochs=self.run.training.epochs,
-                train=entry["train"],
-                val=entry["val"],
-                learning_rate=entry["learning_rate"],
-                elapsed_s=elapsed_s,
-                remaining_s=progress.elapsed_s / max(progress.epoch, 1) * left,
-                improved=improved,
-                patience_left=self.monitor.patience_left if entry["val"] else None,
-                notes=notes,
-                per_class=entry.get("val_per_class", {}),
-            )
-        )
+
+def _on_host(tensors: dict[str, Tensor], world: World) -> dict[str, Tensor]:
+    """Move tensors to where processes exchange objects; a process alone exchanges none."""
+    return tensors if world.is_alone else {name: value.cpu() for name, value in tensors.items()}

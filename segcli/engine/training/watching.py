@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segcli.config.schema import Run
+from segcli.config.schema import Logging, Run
 from segcli.core.files import plain
 from segcli.core.names import safe_name
 from segcli.data.samples import Case
@@ -23,6 +23,7 @@ from segcli.engine.training.activations import observed, observed_layers, undist
 from segcli.engine.training.monitor import Monitor
 from segcli.engine.training.panels import Panels, picked
 from segcli.engine.training.tracking import Tracking, raise_if_elsewhere
+from segcli.engine.world import World
 from segcli.files.png import PNG
 from segcli.metrics import Scored
 
@@ -44,8 +45,9 @@ class Watching:
         folder: Run folder.
         cases: Validation cases.
         listener: Receives a warning when logging fails.
-        memory: Memory figures of each epoch.
+        memory: Memory figures of each epoch; None in a process that records nothing.
         epochs: Number of completed epochs.
+        records: False in all processes but the first: they only pass on their predictions of chosen images.
     """
 
     def __init__(
@@ -54,22 +56,25 @@ class Watching:
         folder: RunFolder,
         cases: Sequence[Case],
         listener: Listener,
-        memory: MemoryLog,
+        memory: MemoryLog | None,
         *,
         epochs: int,
+        records: bool = True,
     ) -> None:
         self.parts = parts
         self.memory = memory
         self.listener = listener
         self.settings = parts.run.logging
-        self.tracking = Tracking(parts.run, folder.path, listener, first_step=epochs + 1)
+        self.records = records
+        run = parts.run if records else parts.run.model_copy(update={"logging": Logging(tensorboard=False)})
+        self.tracking = Tracking(run, folder.path, listener, first_step=epochs + 1)
         self.cases = picked(cases)
         self.panels = Panels(parts, cases)
         self.layers = observed_layers(parts.run, parts.network) if self.settings.log_activations else []
         self.on = {IMAGES: self.settings.log_images, ACTIVATIONS: self.settings.log_activations}
         self.folder = folder
         drawn = parts.task.has_pixels
-        for key, asked in self.on.items():
+        for key, asked in self.on.items() if records else ():
             if asked and not (cases and self.tracking.is_on and (drawn or key != IMAGES)):
                 why = "there are no validation images" if self.tracking.is_on else "no tracker is on"
                 if cases and self.tracking.is_on:
@@ -96,8 +101,17 @@ class Watching:
         if keys and self.panels.wants(case):
             self._attempt(lambda: self.panels.hear(case, probs), *keys)
 
+    def join(self, world: World) -> None:
+        """Give the first process what the others have predicted of the chosen images."""
+        if not world.is_alone and any(self.on[key] for key in (IMAGES, PICTURES)):
+            known = world.gathered({name: probs.cpu() for name, probs in self.panels.probs.items()})
+            if self.records:
+                self._attempt(lambda: self.panels.join(known[1:]), IMAGES, PICTURES)
+
     def epoch_over(self, entry: dict[str, Any], network: nn.Module, *, improved: bool) -> None:
         """Log an epoch, with its history entry and the network that was validated."""
+        if not self.records:
+            return
         epoch, train = entry["epoch"], entry["train"]
         val = _validated(entry)
         self.tracking.scalars(self._values(entry), epoch)
@@ -113,7 +127,7 @@ class Watching:
 
     def _values(self, entry: dict[str, Any]) -> dict[str, float]:
         """List losses, metrics and memory of an epoch by tag."""
-        memory = self.memory.by_epoch.get(entry["epoch"], {})
+        memory = {} if self.memory is None else self.memory.by_epoch.get(entry["epoch"], {})
         return {**_scalars(entry), **{f"memory/{name}": value for name, value in memory.items()}}
 
     def training_over(self, entry: dict[str, Any], monitor: Monitor) -> None:
