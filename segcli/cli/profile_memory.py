@@ -82,6 +82,16 @@ TraceOpt = Annotated[
         show_default=False,
     ),
 ]
+GpusOpt = Annotated[
+    int,
+    typer.Option(
+        "--gpus",
+        metavar="N",
+        min=1,
+        help="Forecast one of this number of GPUs that share each batch.",
+        autocompletion=complete.nothing,
+    ),
+]
 ProcessesOpt = Annotated[bool, typer.Option("--processes", help="List the GPU memory of each process on this machine.")]
 EveryOpt = Annotated[
     float | None,
@@ -106,6 +116,7 @@ OutOpt = Annotated[
 def profile_memory(
     words: RunsAndOverridesArg = None,
     vram: VramOpt = None,
+    gpus: GpusOpt = 1,
     sweep: SweepOpt = None,
     top: TopOpt = 15,
     depth: DepthOpt = None,
@@ -154,7 +165,15 @@ def profile_memory(
         listener.stage("forecast")
         advise = limit is None and len(runs) == 1 and not (quiet or as_json)
         done = profile.forecasts(
-            runs, vram=limit, sweep=swept, depth=depth, page=page, measure=measure, trace=trace, advise=advise
+            runs,
+            vram=limit,
+            sweep=swept,
+            depth=depth,
+            page=page,
+            measure=measure,
+            trace=trace,
+            advise=advise,
+            gpus=gpus,
         )
         if page is not None:
             listener.notice(f"wrote {page}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from segcli.commands.locate import EXPERIMENTS, run_names
 from segcli.config.load import load_run, run_from_values
 from segcli.config.own_code import CodePermit
+from segcli.config.processes import refuse_fewer_images
 from segcli.config.schema import Run
 from segcli.config.shipped import named, shipped
 from segcli.core.errors import ConfigError, nearest
@@ -183,6 +184,7 @@ def forecasts(
     measure: bool = False,
     trace: Path | None = None,
     advise: bool = False,
+    gpus: int = 1,
 ) -> list[Forecast]:
     """Forecast each run.
 
@@ -195,13 +197,18 @@ def forecasts(
         measure: Run the same step on the GPU, too.
         trace: Folder for a trace of the real step.
         advise: List overrides that lower the memory; this takes one more forecast.
+        gpus: Number of GPUs that share each batch; the forecast is for one of them.
 
     Raises:
-        ConfigError: The image size is unknown, the step depends on values, or several runs would share one file.
+        ConfigError: The image size is unknown, the step depends on values, several runs would share one file, a batch
+            has fewer images than there are GPUs, or several GPUs are to be measured.
         DeviceError: There is no GPU to measure on.
     """
     if len(runs) > 1 and (page is not None or trace is not None):
         raise ConfigError("`--html` and `--trace` take one experiment at a time")
+    if gpus > 1 and (measure or trace is not None):
+        option = "--measure" if measure else "--trace"
+        raise ConfigError(f"`{option}` runs the step on one GPU", hint="leave `--gpus` out")
     from segcli.report.timeline import timeline_page  # noqa: PLC0415
     from segcli.vram.forecast import Forecaster, gpu_present  # noqa: PLC0415 - the file is checked before PyTorch loads
     from segcli.vram.inputs import with_batch_size  # noqa: PLC0415
@@ -212,9 +219,10 @@ def forecasts(
     found = []
     for run in runs:
         if run.data.fit_batch_size and limit is not None:
-            best = Forecaster(run).max_batch_size(limit, most=run.data.max_batch_size)
-            run = with_batch_size(run, max(best, 1))  # noqa: PLW2901 - the batch that `auto` takes
-        forecaster = Forecaster(run)
+            best = Forecaster(run, gpus=gpus).max_batch_size(limit, most=max(run.data.max_batch_size, gpus))
+            run = with_batch_size(run, max(best, gpus))  # noqa: PLW2901 - the batch that `auto` takes
+        refuse_fewer_images(run, gpus)
+        forecaster = Forecaster(run, gpus=gpus)
         forecast = forecaster.forecast(depth=depth)
         if advise:
             forecast = replace(forecast, levers=levers(forecaster, forecast))

@@ -14,7 +14,7 @@ WHOLE = 2**20
 def units(network: nn.Module) -> dict[str, nn.Module]:
     """Return the units of a network by name: its stages.
 
-    Each child of the network is a unit. Lists of modules and long sequences of them are no units, but their members are.
+    Each child of the network is a unit. Lists of modules and long sequences are no units, but their members are.
     Parameters of the network itself belong to no unit; they are sharded with the network.
 
     Example:

@@ -75,19 +75,13 @@ class Saved:
 # without an id of the backward pass, `torch.utils.checkpoint` would recompute a block for each unpacked tensor
 @patch("torch._C._current_graph_task_id", lambda: 0)
 @torch.no_grad()
-def backward(
-    loss: Tensor,
-    saved: Saved,
-    enter: Callable[[int], None],
-    accumulated: Callable[[torch.nn.Parameter], None] = lambda _: None,
-) -> None:
+def backward(loss: Tensor, saved: Saved, enter: Callable[[int], None]) -> None:
     """Compute the gradients of `loss` for all parameters.
 
     Args:
         loss: Scalar loss.
         saved: Tensors that the forward pass saved.
         enter: Called with the number of each node before the node runs.
-        accumulated: Called with each parameter after its gradient was added.
     """
     root: Any = loss.grad_fn
     waiting = _dependencies(root)
@@ -116,8 +110,6 @@ def backward(
                 if following.name() == "torch::autograd::AccumulateGrad":
                     enter(number)
                     _accumulate(following.variable, inputs.pop(following, {}).pop(0, None))
-                    if following.variable.grad is not None:
-                        accumulated(following.variable)
                 else:
                     heapq.heappush(ready, (-following._sequence_nr(), pushed, following))
                     pushed += 1

@@ -32,8 +32,8 @@ class Block:
     size: int
     """Requested bytes, before the allocator rounds up."""
     kind: str
-    """`parameters`, `buffers`, `gradients`, `gathered`, `optimizer`, `ema`, `batch`, `activations`, `temporary` or
-    `workspace`."""
+    """`parameters`, `buffers`, `gradients`, `buckets`, `gathered`, `optimizer`, `ema`, `batch`, `activations`,
+    `temporary` or `workspace`."""
     layer: str
     """Module that allocated the block; empty outside of all modules."""
 

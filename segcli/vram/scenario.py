@@ -73,13 +73,14 @@ class _Unwatched:
 
 
 @contextmanager
-def _stage(run: Run, device: torch.device) -> Iterator[Assembly]:
-    """Make the parts of the run on the simulated GPU."""
-    site = Site(device, precision_of(run, device), placed, passes=PASSES)
+def _stage(run: Run, device: torch.device, *, shards: bool = False) -> Iterator[Assembly]:
+    """Make the parts of the run on the simulated GPU; shards keep the usual layout."""
+    place = (lambda network, _: network) if shards else placed
+    site = Site(device, precision_of(run, device), place, passes=PASSES)
     # switch off `on_nan: skip`, which decides by the value of the loss, and torch.compile, which takes long
     quiet = run.model_copy(
         update={
-            "training": run.training.model_copy(update={"compile": False}),
+            "training": run.training.model_copy(update={"compile": False, "strategy": "ddp"}),
             "debug": run.debug.model_copy(update={"on_nan": "stop"}),
         }
     )
@@ -134,7 +135,7 @@ def play_training(
     Raises:
         ConfigError: The step depends on values, which fake tensors do not have.
     """
-    with _stage(run, device) as parts:
+    with _stage(run, device, shards=group.shards) as parts:
         recorder, saved = _recorder(parts), Saved()
         shared = sharing(group, recorder, parts.network)
         trained = _staged(recorder, parts.network)
@@ -147,7 +148,7 @@ def play_training(
             with recorder.during("training/backward"):
                 recorder.note_saved()
                 shared.backward_begins()
-                backward(loss, saved, enter_node, shared.accumulated)
+                backward(loss, saved, enter_node)
                 shared.backward_over()
                 recorder.leave_nodes()
                 recorder.adopt((p.grad for p in parts.network.parameters() if p.grad is not None), "gradients")
@@ -155,12 +156,10 @@ def play_training(
 
         stepping = Stepping(run_backward)
         with recorder, stepping, recorder.following(), trained, shared.watching():
-            step = _training_step(parts, recorder)
-            shared.stepper_made(step.stepper.averaged)
+            step = _training_step(parts, recorder, shared)
             batches = min(step.group, 2)
             for number in range(2):
-                for batch in range(batches):
-                    shared.batch_begins(is_last=batch == batches - 1)
+                for _ in range(batches):
                     with saved.hooks, recorder.during("training/batch", "batch"):
                         step.take(inputs.training_batch(run, _multiple(parts)), share=1.0 / batches, place="forecast")
                 shared.updating()
@@ -168,16 +167,18 @@ def play_training(
                 shared.updated()
             reads = stepping.reads
             if validate:
+                shared.validating()
                 _validate(step, inputs, recorder)
         return _played(parts, recorder, reads, shared)
 
 
-def _training_step(parts: Assembly, recorder: Recorder) -> TrainingStep:
-    step = TrainingStep(parts, guard=_Unwatched())
+def _training_step(parts: Assembly, recorder: Recorder, shared: Sharing) -> TrainingStep:
+    step = TrainingStep(parts, guard=_Unwatched(), world=shared.world)
     parts.network.epoch_begins(parts.run.training.epochs - 1)  # the last epoch, in which the fewest layers are frozen
     if step.stepper.averaged is not None:
         recorder.adopt(step.stepper.averaged.parameters(), "ema")
         recorder.adopt(step.stepper.averaged.buffers(), "ema")
+    shared.begin(step)
     return step
 
 

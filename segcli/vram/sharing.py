@@ -1,26 +1,27 @@
-"""Memory that one GPU of several needs for training together: buckets of gradients, or shards and what is gathered.
+"""Memory that one GPU of several needs for training together.
 
-Both classes follow PyTorch. `Replicated` follows DistributedDataParallel (`reducer.cpp`), `Sharded` follows FSDP2
-(`_fsdp_param_group.py`, `_fsdp_collectives.py`). The step itself is played on one GPU, with its share of the batch.
+The trainer's own step is played on one GPU, with its share of the batch and with a world in which nothing is sent. Its
+buckets of gradients and its batch norms over all processes are therefore those of a training. `Sharded` adds what
+PyTorch's FSDP2 does (`_fsdp_param_group.py`, `_fsdp_collectives.py`), which cannot run on tensors without data.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 
+from segcli.engine.training.step import TrainingStep
+from segcli.engine.world import World
 from segcli.nn.units import padded_share, units
 from segcli.vram.recorder import Recorder
 
-__all__ = ["ALONE", "Group", "Replicated", "Sharded", "Sharing", "buckets", "sharing"]
+__all__ = ["ALONE", "Group", "Sharded", "Sharing", "sharing"]
 
-FIRST_BUCKET = 2**20
-"""Bytes after which the first bucket of gradients is full."""
-BUCKET = 25 * 2**20
-"""Bytes after which every other bucket is full."""
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class Group:
 
     gpus: int = 1
     strategy: Literal["ddp", "fsdp"] = "ddp"
+
+    @property
+    def shards(self) -> bool:
+        """Tell whether each GPU has only a share of the network."""
+        return self.gpus > 1 and self.strategy == "fsdp"
 
     def share(self, batch_size: int) -> int:
         """Return the largest number of images of a batch that one GPU takes.
@@ -43,8 +49,31 @@ class Group:
 ALONE = Group()
 
 
+class _Pretended(World):
+    """Processes that are not there: each of them would have what this one has."""
+
+    def gathered(self, value: Value) -> list[Value]:
+        """Give as many times the own value as there are processes."""
+        return [value] * self.size
+
+    def told(self, value: Value) -> Value:
+        """Give the own value."""
+        return value
+
+    def most(self, *numbers: int) -> list[int]:
+        """Give the own numbers."""
+        return list(numbers)
+
+    def add(self, values: Tensor) -> None:
+        """Send nothing."""
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    """Send nothing."""
+
+
 class Sharing:
-    """Training on one GPU: nothing is shared.
+    """Training in which each GPU has the whole network.
 
     Args:
         recorder: Records the memory.
@@ -55,25 +84,35 @@ class Sharing:
     def __init__(self, recorder: Recorder, network: nn.Module, gpus: int) -> None:
         self.recorder, self.network, self.gpus = recorder, network, gpus
 
+    @property
+    def world(self) -> World:
+        """Processes for the step: one, or as many as there are GPUs, none of which is there."""
+        return World.alone() if self.gpus == 1 else _Pretended(0, self.gpus, 0)
+
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Follow the units of the network through forward passes."""
-        yield
+        """Send nothing in this context."""
+        with ExitStack() as stack:
+            for name in ("all_reduce", "all_gather") if self.gpus > 1 else ():
+                stack.enter_context(patch(f"torch.distributed.{name}", _nothing))
+            yield
 
-    def stepper_made(self, averaged: nn.Module | None) -> None:
-        """Note that optimizer and averaged network were made."""
+    def begin(self, step: TrainingStep) -> None:
+        """Note what the step has made, and follow how it adds gradients."""
+        shared, add = step.stepper.sharing, step.stepper.sharing.add_gradients
 
-    def batch_begins(self, *, is_last: bool) -> None:
-        """Note that a batch begins; the last one of an optimizer step adds up the gradients of all GPUs."""
+        def add_gradients(parameters: Iterable[nn.Parameter]) -> None:
+            with self.recorder.during(self.recorder.stage, "buckets"):
+                add(parameters)
+
+        if self.gpus > 1:
+            shared.add_gradients = add_gradients  # type: ignore[method-assign]
 
     def backward_begins(self) -> None:
         """Note that a backward pass begins."""
 
     def node_begins(self, number: int) -> None:
         """Note that the backward pass of the node with this number begins."""
-
-    def accumulated(self, parameter: nn.Parameter) -> None:
-        """Note that a parameter has its gradient."""
 
     def backward_over(self) -> None:
         """Note that the backward pass is over."""
@@ -84,6 +123,9 @@ class Sharing:
     def updated(self) -> None:
         """Note that the optimizer is done and the gradients are gone."""
 
+    def validating(self) -> None:
+        """Note that the validation begins."""
+
     def held(self, parameter: Tensor) -> int:
         """Return the bytes of a parameter that this GPU holds."""
         return parameter.numel() * parameter.element_size()
@@ -91,73 +133,8 @@ class Sharing:
 
 def sharing(group: Group, recorder: Recorder, network: nn.Module) -> Sharing:
     """Make what follows the group's strategy."""
-    kind = Sharing if group.gpus == 1 else {"ddp": Replicated, "fsdp": Sharded}[group.strategy]
+    kind = Sharded if group.shards else Sharing
     return kind(recorder, network, group.gpus)
-
-
-def buckets(sizes: Sequence[int]) -> list[list[int]]:
-    """Put gradients of these sizes into buckets, in order; returns their positions.
-
-    Example:
-        >>> buckets([600_000, 600_000, 20_000_000, 20_000_000, 1])
-        [[0, 1], [2, 3], [4]]
-    """
-    found: list[list[int]] = [[]]
-    size = 0
-    for position, each in enumerate(sizes):
-        found[-1].append(position)
-        size += each
-        if size >= (FIRST_BUCKET if len(found) == 1 else BUCKET):
-            found.append([])
-            size = 0
-    return [bucket for bucket in found if bucket]
-
-
-class Replicated(Sharing):
-    """DistributedDataParallel: gradients live in buckets, which are there from the first step to the last.
-
-    Before the first backward pass, PyTorch has one bucket for all; then it makes buckets in the order in which the
-    gradients came.
-    """
-
-    def __init__(self, recorder: Recorder, network: nn.Module, gpus: int) -> None:
-        super().__init__(recorder, network, gpus)
-        self.views: dict[nn.Parameter, Tensor] = {}
-        self.order: list[nn.Parameter] = []
-        """Parameters in the order in which their gradients came."""
-        self.is_last = True
-        self.is_rebuilt = False
-
-    def batch_begins(self, *, is_last: bool) -> None:
-        """Make the buckets, or make them anew after the first backward pass."""
-        self.is_last = is_last
-        if not self.views:
-            parameters = [each for each in self.network.parameters() if each.requires_grad]
-            self._make([parameters])
-        elif self.order and not self.is_rebuilt and is_last:
-            self.is_rebuilt = True
-            sizes = [each.numel() * each.element_size() for each in self.order]
-            self.views.clear()
-            self._make([[self.order[position] for position in bucket] for bucket in buckets(sizes)])
-
-    def _make(self, parts: list[list[nn.Parameter]]) -> None:
-        with self.recorder.during("training/batch", "gradients"), torch.no_grad():
-            for part in parts:
-                flat = torch.empty(sum(each.numel() for each in part), dtype=part[0].dtype, device=part[0].device)
-                start = 0
-                for each in part:
-                    self.views[each] = flat.as_strided(each.shape, each.stride(), start)
-                    start += each.numel()
-
-    def accumulated(self, parameter: nn.Parameter) -> None:
-        """Copy the gradient into its bucket."""
-        view = self.views[parameter]
-        if self.is_last and parameter.grad is not view:
-            assert parameter.grad is not None
-            view.copy_(parameter.grad)
-            parameter.grad = view
-            if not self.is_rebuilt:
-                self.order.append(parameter)
 
 
 @dataclass(eq=False)
@@ -185,7 +162,7 @@ class _Unit:
 
 
 class Sharded(Sharing):
-    """FSDP2: each GPU keeps a share of parameters, gradients and optimizer state, and gathers a unit when it is used."""
+    """FSDP2: each GPU keeps a share of weights, gradients and optimizer state, and gathers a unit when it is used."""
 
     def __init__(self, recorder: Recorder, network: nn.Module, gpus: int) -> None:
         super().__init__(recorder, network, gpus)
@@ -219,32 +196,33 @@ class Sharded(Sharing):
         for each in network.parameters():
             self.recorder.resize(each, self.held(each))
 
-    def stepper_made(self, averaged: nn.Module | None) -> None:
-        """Shard the averaged network, too."""
-        if averaged is not None:
-            self._shrink(averaged)
+    def begin(self, step: TrainingStep) -> None:
+        """Shard the averaged network, too; gradients are added in the backward pass, and not again."""
+        step.stepper.sharing.add_gradients = _nothing  # type: ignore[method-assign]
+        if step.stepper.averaged is not None:
+            self._shrink(step.stepper.averaged)
 
     # ---- forward
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Gather each unit before its forward pass, and free it afterwards."""
-        handles = []
-        for module, unit in self.units.items():
-            handles.append(module.register_forward_pre_hook(self._enter(unit), prepend=True))
-            handles.append(module.register_forward_hook(self._leave(unit, is_root=module is self.network)))
-        try:
+        with super().watching(), ExitStack() as stack:
+            # what optimizers do with shards: no fused kernel, except where there is one for shards, and no lists
+            stack.enter_context(patch("segcli.optimizers.is_shard", lambda _: True))
+            stack.enter_context(patch("torch.optim.optimizer._get_foreach_kernels_supported_devices", list))
+            for module, unit in self.units.items():
+                leave = self._leave(unit, is_root=module is self.network)
+                stack.callback(module.register_forward_pre_hook(self._enter(unit), prepend=True).remove)
+                stack.callback(module.register_forward_hook(leave).remove)
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def _enter(self, unit: _Unit) -> Any:
         def enter(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            if self.is_backward:
-                return  # activations are computed again
+            if self.is_backward or not torch.is_grad_enabled():
+                return  # activations are computed again, or the network is there as a whole
             unit.first = torch._C._autograd._get_sequence_nr()
-            unit.fed = torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+            unit.fed = any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
             self._gather(unit)
             self.lingering, unit.buffer = unit.buffer, None
 
@@ -252,12 +230,11 @@ class Sharded(Sharing):
 
     def _leave(self, unit: _Unit, *, is_root: bool) -> Any:
         def leave(*_: Any) -> None:
-            if self.is_backward:
+            if self.is_backward or not torch.is_grad_enabled():
                 return
             unit.last = torch._C._autograd._get_sequence_nr() - 1
-            if torch.is_grad_enabled():
-                self.order.append(unit)
-            if not is_root or not torch.is_grad_enabled():
+            self.order.append(unit)
+            if not is_root:
                 self._free(unit)
 
         return leave
@@ -364,3 +341,11 @@ class Sharded(Sharing):
         for number in self.shards:
             self.recorder.end(number)
         self.shards.clear()
+
+    def validating(self) -> None:
+        """Gather the whole network: processes validate different numbers of images, and cannot meet in between."""
+        for unit in self.units.values():
+            self._gather(unit)
+            if unit.buffer is not None:
+                self.recorder.end(unit.buffer)
+                unit.buffer = None
