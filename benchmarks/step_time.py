@@ -158,9 +158,8 @@ def main() -> None:
         medians = {name: statistics.median(values[1:]) for name, values in times.items()}
         ratios = [a / b for a, b in zip(times["segcli"][1:], times["bare"][1:], strict=True)]
         how = f"{options.amp}{', compiled' * options.compile}"
-        print(
-            f"{options.device}, {how}, U-Net {options.depths}, batch {options.batch_size}, {options.size}x{options.size}"
-        )
+        size = f"batch {options.batch_size}, {options.size}x{options.size}"
+        print(f"{options.device}, {how}, U-Net {options.depths}, {size}")
         print(f"bare loop {medians['bare'] * 1e3:8.2f} ms per step")
         print(f"segcli    {medians['segcli'] * 1e3:8.2f} ms per step")
         print(f"ratio     {statistics.median(ratios):8.3f} (median of {options.rounds} pairs)")

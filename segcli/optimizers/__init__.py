@@ -9,13 +9,9 @@ from pydantic import Field
 from torch import nn
 
 from segcli.core.types import ConfigModel, Share
+from segcli.nn.shards import is_shard
 
-__all__ = ["AdamConfig", "OptimizerConfig", "OptimizerFactory", "is_shard"]
-
-
-def is_shard(parameter: torch.Tensor) -> bool:
-    """Tell whether this process has only a share of a parameter (`training.strategy: fsdp`)."""
-    return hasattr(parameter, "full_tensor")
+__all__ = ["AdamConfig", "OptimizerConfig", "OptimizerFactory"]
 
 
 class OptimizerConfig(ConfigModel):

@@ -212,9 +212,8 @@ class Sharded(Sharing):
             stack.enter_context(patch("segcli.optimizers.is_shard", lambda _: True))
             stack.enter_context(patch("torch.optim.optimizer._get_foreach_kernels_supported_devices", list))
             for module, unit in self.units.items():
-                leave = self._leave(unit, is_root=module is self.network)
                 stack.callback(module.register_forward_pre_hook(self._enter(unit), prepend=True).remove)
-                stack.callback(module.register_forward_hook(leave).remove)
+                stack.callback(module.register_forward_hook(self._leave(unit)).remove)
             yield
 
     def _enter(self, unit: _Unit) -> Any:
@@ -228,14 +227,13 @@ class Sharded(Sharing):
 
         return enter
 
-    def _leave(self, unit: _Unit, *, is_root: bool) -> Any:
+    def _leave(self, unit: _Unit) -> Any:
         def leave(*_: Any) -> None:
             if self.is_backward or not torch.is_grad_enabled():
                 return
             unit.last = torch._C._autograd._get_sequence_nr() - 1
             self.order.append(unit)
-            if not is_root:
-                self._free(unit)
+            self._free(unit)
 
         return leave
 
