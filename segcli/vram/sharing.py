@@ -19,7 +19,7 @@ from segcli.engine.world import World
 from segcli.nn.units import padded_share, units
 from segcli.vram.recorder import Recorder
 
-__all__ = ["ALONE", "Group", "Sharded", "Sharing", "sharing"]
+__all__ = ["ALONE", "Group", "Pretended", "Sharded", "Sharing", "sharing"]
 
 Value = TypeVar("Value")
 
@@ -49,7 +49,7 @@ class Group:
 ALONE = Group()
 
 
-class _Pretended(World):
+class Pretended(World):
     """Processes that are not there: each of them would have what this one has."""
 
     def gathered(self, value: Value) -> list[Value]:
@@ -87,7 +87,7 @@ class Sharing:
     @property
     def world(self) -> World:
         """Processes for the step: one, or as many as there are GPUs, none of which is there."""
-        return World.alone() if self.gpus == 1 else _Pretended(0, self.gpus, 0)
+        return World.alone() if self.gpus == 1 else Pretended(0, self.gpus, 0)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
