@@ -149,20 +149,19 @@ def test_json_has_the_promised_keys(run_cli, tiny):
 def test_a_forecast_for_several_gpus_tells_what_each_of_them_takes(run_cli, tiny, workplace):
     model = "model={type: unet, depths: [32, 64, 128]}"
     words = ("profile-memory", tiny(data__batch_size=5), model, "--gpus", "4")
-    alone = json.loads(run_cli("profile-memory", tiny(data__batch_size=5), model, "--json").out)
     kept, shared = (json.loads(run_cli(*words, f"training.strategy={way}", "--json").out) for way in ("ddp", "fsdp"))
-    assert [each["gpus"] for each in (alone, kept, shared)] == [1, 4, 4]
-    assert (alone["strategy"], kept["strategy"], shared["strategy"]) == (None, "ddp", "fsdp")
-    assert [each["batch_size_per_gpu"] for each in (alone, kept, shared)] == [5, 2, 2]
-    assert kept["activations_bytes"] < 0.6 * alone["activations_bytes"]
-    assert kept["bytes_by_kind"]["buckets"] >= kept["parameters"]["bytes"] == alone["parameters"]["bytes"]
-    assert shared["parameters"]["bytes"] < 0.3 * alone["parameters"]["bytes"]
+    assert (kept["strategy"], shared["strategy"]) == ("ddp", "fsdp")
+    assert [(each["gpus"], each["batch_size"], each["batch_size_per_gpu"]) for each in (kept, shared)] == [
+        (4, 5, 2)
+    ] * 2
+    assert kept["bytes_by_kind"]["buckets"] >= kept["parameters"]["bytes"] == 4 * kept["parameters"]["total"]
+    assert shared["parameters"]["bytes"] < 0.3 * kept["parameters"]["bytes"]
     assert kept["device_bytes"] - kept["reserved_bytes"] == OVERHEAD + kept["allowances"]["nccl_bytes"]
     verdict = run_cli(*words, "--top", "1")
     assert re.search(r"peak: [\d.]+ MiB on each of 4 GPUs", verdict.out), verdict.out
-    assert "batch 5 on 4 GPUs (ddp, 2 images on each)" in verdict.out
-    assert "training.strategy=fsdp" in verdict.out
-    assert "256 MiB for NCCL" in verdict.out
+    told = " ".join(verdict.out.split())
+    for text in ("batch 5 on 4 GPUs (ddp, 2 images on each)", "training.strategy=fsdp", "256 MiB for NCCL"):
+        assert text in told
     refused = run_cli(*words[:2], "--gpus", "6")
     assert "`data.batch_size` is 5, and 6 processes share each batch" in refused.err
     assert "`--measure` runs the step on one GPU" in run_cli(*words, "--measure").err
@@ -173,8 +172,7 @@ def test_the_largest_batch_of_several_gpus_gives_each_the_largest_share():
     vram = OVERHEAD + NCCL + 24 * MIB
     best = Forecaster(run, gpus=3).max_batch_size(vram)
     assert best % 3 == 0
-    assert [Forecaster(with_batch_size(run, n), gpus=3).fits(vram) for n in (best - 2, best, best + 1)] == [1, 1, 0]
-    assert Forecaster(run, gpus=3).max_batch_size(vram, most=best - 1) == best - 1
+    assert [Forecaster(with_batch_size(run, count), gpus=3).fits(vram) for count in (best, best + 1)] == [True, False]
 
 
 def test_several_experiments_are_compared_row_by_row(run_cli, tiny, workplace):
