@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from segcli.cli import starting
 from segcli.config.processes import refuse_fewer_images
 from segcli.core.errors import CheckpointError, ConfigError, DataError, DeviceError, SegcliError, Stopped
 from segcli.core.platform import HANGUP, STOPPING, usable_processors
@@ -135,6 +136,7 @@ class Team:
         from torch.distributed.elastic.multiprocessing import SignalException
         from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+        starting.end()
         with tempfile.TemporaryDirectory(prefix="segcli_") as folder, _quiet(), _none_left(), _own_signals():
             try:
                 self._launch(Path(folder))
@@ -277,6 +279,6 @@ def _none_left() -> Iterator[None]:
         yield
     finally:
         for child in me.children(recursive=True):
-            if child.pid not in before and child.cmdline()[1:4] == ["-P", "-m", "segcli"]:
-                with suppress(psutil.NoSuchProcess):
+            with suppress(psutil.Error):
+                if child.pid not in before and child.cmdline()[1:4] == ["-P", "-m", "segcli"]:
                     child.kill()

@@ -21,6 +21,7 @@ from segcli.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from segcli.cli.launch import Team
     from segcli.config.schema import Run
 
 __all__ = ["resume", "train"]
@@ -97,12 +98,7 @@ def train(
         console.next_step(next_steps.train_again(config, overrides or [], run), quiet=quiet or as_json)
         return
     if fold is not None:
-        from segcli.commands.crossval import one_fold
-
-        with console.listener(quiet=quiet or as_json, resumed_by=run.folder / f"fold_{fold}") as listener:
-            trained = one_fold(run, fold, folds, overwrite=overwrite, listener=listener)
-        console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
-        console.next_step(next_steps.after_train(trained), quiet=quiet or as_json)
+        _one_fold(run, fold, folds, team, overwrite=overwrite, as_json=as_json, quiet=quiet)
         return
     if folds is not None:
         from segcli.commands.crossval import cross_validate
@@ -114,6 +110,21 @@ def train(
         return
     with team.world(run.device) as world, console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener:
         trained = command.train(run, overwrite=overwrite, listener=listener, world=world)
+    console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
+    console.next_step(next_steps.after_train(trained), quiet=quiet or as_json)
+
+
+def _one_fold(
+    run: "Run", fold: int, folds: int | None, team: "Team", *, overwrite: bool, as_json: bool, quiet: bool
+) -> None:
+    from segcli.cli import console
+    from segcli.commands import next_steps
+    from segcli.commands.crossval import one_fold
+    from segcli.report import tables
+
+    folder = run.folder / f"fold_{fold}"
+    with team.world(run.device) as world, console.listener(quiet=quiet or as_json, resumed_by=folder) as listener:
+        trained = one_fold(run, fold, folds, overwrite=overwrite, listener=listener, world=world)
     console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
     console.next_step(next_steps.after_train(trained), quiet=quiet or as_json)
 

@@ -21,6 +21,7 @@ from segcli.engine.checkpoint import read_header
 from segcli.engine.events import Listener
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.training.batches import check_batches
+from segcli.engine.world import World
 from segcli.report.results import CrossValidated, FoldScore, Trained
 
 __all__ = ["cross_validate", "fold_run", "one_fold", "resume_folds"]
@@ -58,7 +59,15 @@ def cross_validate(run: Run, folds: int, *, overwrite: bool, listener: Listener)
     return _all_folds(run, folds, [], listener)
 
 
-def one_fold(run: Run, number: int, folds: int | None, *, overwrite: bool, listener: Listener) -> Trained:
+def one_fold(
+    run: Run,
+    number: int,
+    folds: int | None,
+    *,
+    overwrite: bool,
+    listener: Listener,
+    world: World | None = None,
+) -> Trained:
     """Train one fold of a cross-validation, or go on with it; the last one to end writes the scores of all.
 
     Args:
@@ -67,6 +76,7 @@ def one_fold(run: Run, number: int, folds: int | None, *, overwrite: bool, liste
         folds: Number of folds.
         overwrite: Refused, because several jobs train the folds of one folder.
         listener: Receives progress and messages.
+        world: Processes that share the work; default: this one alone.
 
     Raises:
         ConfigError: There is no such fold, or the folder holds something else.
@@ -82,12 +92,14 @@ def one_fold(run: Run, number: int, folds: int | None, *, overwrite: bool, liste
             hint=f"remove `{run.folder}` before the first job starts, or give another `name`",
         )
     begun = {"folds": folds, "config": plain(run.resolved())}
-    _refuse(run, begun, overwrite=False)
-    _begin(run, begun)
+    world = world or World.alone()
+    if world.is_first:
+        _refuse(run, begun, overwrite=False)
+        _begin(run, begun)
     runs = [fold_run(run, index, folds) for index in range(folds)]
     listener.notice(f"fold {number} of {folds}")
-    trained = _one_fold(runs[number - 1], [], listener)
-    if all(_is_finished(each) for each in runs):
+    trained = _one_fold(runs[number - 1], [], listener, world)
+    if world.is_first and all(_is_finished(each) for each in runs):
         _averaged(run, runs)
         listener.notice(f"all {folds} folds are trained: wrote {run.folder / RESULT}")
     return trained
@@ -140,7 +152,7 @@ def _all_folds(run: Run, folds: int, model_files: Sequence[Path], listener: List
     runs = [fold_run(run, index, folds) for index in range(folds)]
     for index, each in enumerate(runs):
         listener.notice(f"fold {index + 1} of {folds}")
-        _one_fold(each, model_files, listener)
+        _one_fold(each, model_files, listener, World.alone())
     return _averaged(run, runs)
 
 
@@ -172,12 +184,12 @@ def _score(name: str, folds: list[dict[str, float]]) -> FoldScore:
     return FoldScore(name, values, mean(known) if known else math.nan, spread)
 
 
-def _one_fold(run: Run, model_files: Sequence[Path], listener: Listener) -> Trained:
+def _one_fold(run: Run, model_files: Sequence[Path], listener: Listener, world: World) -> Trained:
     """Train a fold, or go on where it was stopped."""
     folder = RunFolder(run.folder)
-    if not folder.has_run():
-        return train(run, overwrite=False, listener=listener)
-    return resume(Located(folder.path), [], model_files=model_files, listener=listener)
+    if not world.told(folder.has_run()):
+        return train(run, overwrite=False, listener=listener, world=world)
+    return resume(Located(folder.path), [], model_files=model_files, listener=listener, world=world)
 
 
 def _refuse(run: Run, begun: dict[str, Any], *, overwrite: bool) -> None:

@@ -13,7 +13,7 @@ from segcli.engine.runfolder import RunFolder
 from segcli.engine.world import World
 from segcli.vram.choice import with_fitting_batch
 
-__all__ = ["chosen_checkpoint", "facts", "fitting_for_all", "goes_on"]
+__all__ = ["chosen_checkpoint", "facts", "fitting_for_all", "goes_on", "newest_after_restart"]
 
 
 def facts(world: World) -> dict[str, Any]:
@@ -21,16 +21,21 @@ def facts(world: World) -> dict[str, Any]:
     return {} if world.is_alone else {"processes": world.size, "job": job()}
 
 
-def goes_on(folder: RunFolder, world: World, listener: Listener) -> bool:
+def goes_on(folder: RunFolder, world: World) -> bool:
     """Tell whether this command has begun the run in the folder, and was started again since then."""
     here = place()
     if here is None or not here.restarts:
         return False
-    found = world.is_first and folder.last.exists() and read_keys(folder.environment).get("job") == job()
-    if not world.told(found):
-        return False
+    return world.told(world.is_first and folder.last.exists() and read_keys(folder.environment).get("job") == job())
+
+
+def newest_after_restart(located: Located, world: World, listener: Listener) -> Located:
+    """Return the run with its newest checkpoint if this command has begun it or gone on with it before."""
+    here = place()
+    if here is None or not goes_on(RunFolder(located.folder), world):
+        return located
     listener.notice(f"a process has ended: all were started again ({here.restarts}), from the newest checkpoint")
-    return True
+    return Located(located.folder)
 
 
 def fitting_for_all(run: Run, listener: Listener, world: World) -> Run:

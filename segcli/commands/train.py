@@ -15,7 +15,7 @@ from segcli.commands.same_machine import (
     tell_of_another_machine,
     tell_of_other_keys,
 )
-from segcli.commands.several import chosen_checkpoint, facts, fitting_for_all, goes_on
+from segcli.commands.several import chosen_checkpoint, facts, fitting_for_all, goes_on, newest_after_restart
 from segcli.config.load import run_from_values
 from segcli.config.own_code import UNCHANGEABLE, CodePermit, remember_code
 from segcli.config.schema import Run
@@ -61,7 +61,7 @@ def train(
     """
     world = world or World.alone()
     folder = RunFolder(run.folder)
-    if goes_on(folder, world, listener):
+    if goes_on(folder, world):
         return resume(Located(folder.path), [], listener=listener, stop=stop, world=world)
     listener = notes = Noting(listener)
     with ExitStack() as stack:
@@ -204,9 +204,8 @@ def resume(
         DataError: The training data changed since the run began.
     """
     world = world or World.alone()
+    located = newest_after_restart(located, world, listener)
     folder = RunFolder(located.folder)
-    if goes_on(folder, world, listener):
-        located = Located(folder.path)
     listener = notes = Noting(listener)
     with ExitStack() as stack:
         stop = stack.enter_context(stop or StopSignal())
@@ -217,14 +216,7 @@ def resume(
             stack.enter_context(folder.locked())
         checkpoint, path = chosen_checkpoint(located, folder, listener, world)
         snapshot = Snapshot.from_checkpoint(checkpoint)
-        permit = CodePermit(model_files, listener.notice)
-        # of the training before, only values are compared: a file that changed since then may be taken as it is
-        unchanged = CodePermit(model_files, needs=UNCHANGEABLE)
-        before = run_from_values(snapshot.config, source=str(path), permit=unchanged)
-        run = run_from_values(snapshot.config, overrides, source=str(path), permit=permit)
-        permit.refuse_unused()
-        refuse_changes(before, run)
-        refuse_fewer_epochs(run, snapshot)
+        before, run = _runs(snapshot, path, overrides, model_files, listener)
         run = placed(with_own_places(run, located, overrides, listener))
         if run.folder.absolute() != folder.path.absolute():  # the folder was moved
             run = run.model_copy(update={"output": run.output.model_copy(update={"dir": folder.path})})
@@ -247,6 +239,25 @@ def resume(
         if world.is_first:
             _describe(trainer, now | {key: began[key] for key in ("command_line", "working_folder") if key in began})
         return _fitted(trainer, notes)
+
+
+def _runs(
+    snapshot: Snapshot, path: Path, overrides: Sequence[str], model_files: Sequence[Path], listener: Listener
+) -> tuple[Run, Run]:
+    """Return the run of a checkpoint as it was, and as it goes on.
+
+    Raises:
+        ConfigError: An override changes a key that a resumed run cannot change.
+    """
+    permit = CodePermit(model_files, listener.notice)
+    # of the training before, only values are compared: a file that changed since then may be taken as it is
+    unchanged = CodePermit(model_files, needs=UNCHANGEABLE)
+    before = run_from_values(snapshot.config, source=str(path), permit=unchanged)
+    run = run_from_values(snapshot.config, overrides, source=str(path), permit=permit)
+    permit.refuse_unused()
+    refuse_changes(before, run)
+    refuse_fewer_epochs(run, snapshot)
+    return before, run
 
 
 def _place(snapshot: Snapshot) -> str:

@@ -36,6 +36,7 @@ __all__ = [
     "random_state",
     "restore_random_state",
     "seed_everything",
+    "unused_gpus",
 ]
 
 PACKAGES = ("torch", "numpy", "albumentations", "opencv-python-headless", "pillow", "tifffile", "safetensors")
@@ -79,6 +80,12 @@ def overlooked_gpu() -> str | None:
                 "built for the CPU only, the driver too old for it, or `CUDA_VISIBLE_DEVICES` empty"
             )
     return None
+
+
+def unused_gpus(device: torch.device) -> str | None:
+    """Tell of further GPUs beside the one that a process alone uses; None if there are none."""
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    return f"this machine has {count} GPUs, and one is used: `--gpus all` uses all of them" if count > 1 else None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 from segcli.core.errors import Stopped
 from segcli.core.platform import HANGUP, STOPPING, interrupt_main
 from segcli.core.process import is_command_line
+from segcli.core.ranks import place
 
 __all__ = ["StopSignal"]
 
@@ -23,8 +24,9 @@ AGAIN = "Ctrl-C again stops at once, without saving"
 class StopSignal:
     """Turns a stop signal into `Stopped`: at once, or if `deferred` is set, at the next `raise_if_asked`.
 
-    With `deferred`, a second signal stops at once, except after a closed terminal, which may send several. A closed
-    terminal stops nothing below `nohup`, which ignores SIGHUP.
+    With `deferred`, a second signal stops at once, except after a closed terminal, which may send several, and in one
+    of several processes, which may receive one from each of several senders. A closed terminal stops nothing below
+    `nohup`, which ignores SIGHUP.
 
     Other packages may catch `Stopped` and go on, or turn it into an error of their own. Therefore it is raised again
     until it leaves this context, and whatever leaves the context after it becomes `Stopped`.
@@ -95,6 +97,8 @@ class StopSignal:
                 self.signum = signum
                 self._answer(signum)
             return
+        if self.deferred and place() is not None:
+            return  # a scheduler signals every process, and whoever started this one passes the signal on
         self.signum = signum
         if self._repeating is None:
             self._repeating = threading.Thread(target=self._repeat, args=(signum,), daemon=True)

@@ -125,7 +125,7 @@ class SyncNorm(_BatchNorm):
 
     link: Link
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, x: Tensor) -> Tensor:
         """Normalise each channel."""
         if not self.training:

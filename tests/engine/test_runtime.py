@@ -7,7 +7,7 @@ import torch
 from segcli.core.processor import has_fast_bf16, processor_flags
 from segcli.engine import runtime
 from segcli.engine.checkpoint import read_checkpoint, write_checkpoint
-from segcli.engine.runtime import choose_device, choose_precision, described_device
+from segcli.engine.runtime import choose_device, choose_precision, described_device, unused_gpus
 
 
 @pytest.fixture
@@ -151,3 +151,12 @@ def test_training_says_which_device_auto_chose(run_cli, tiny, monkeypatch):
     assert re.search(r"parameters on the CPU, chosen by `device: auto`, fp32", result.err)
     assert "this machine has a driver of NVIDIA, but PyTorch" in result.err
     assert "driver of NVIDIA" not in run_cli("train", tiny(device="cpu"), "--dry-run").err
+
+
+def test_a_process_alone_tells_of_the_gpus_that_it_does_not_use(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    told = unused_gpus(torch.device("cuda"))
+    assert told == "this machine has 4 GPUs, and one is used: `--gpus all` uses all of them"
+    assert unused_gpus(torch.device("cpu")) is None
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert unused_gpus(torch.device("cuda")) is None

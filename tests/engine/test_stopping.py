@@ -31,3 +31,14 @@ def test_the_first_signal_is_answered_at_once_and_the_second_stops_at_once(signu
     with pytest.raises(Stopped):
         work()
     assert reached == said == [f"stopping after this batch{advice}"]
+
+
+@pytest.mark.posix
+def test_one_of_several_processes_saves_although_the_signal_comes_from_several_senders(monkeypatch):
+    for name, value in {"RANK": 1, "WORLD_SIZE": 2, "MASTER_ADDR": "localhost", "MASTER_PORT": 1}.items():
+        monkeypatch.setenv(name, str(value))
+    with StopSignal(handles=True) as stop:
+        stop.defer(lambda _: None)
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.signum == signal.SIGTERM

@@ -18,7 +18,7 @@ from segcli.engine.capacity import many_parameters
 from segcli.engine.doubtful_data import divided_subjects, scale_mistake
 from segcli.engine.events import Listener
 from segcli.engine.runfolder import RunFolder
-from segcli.engine.runtime import described_device, overlooked_gpu
+from segcli.engine.runtime import described_device, overlooked_gpu, unused_gpus
 from segcli.engine.stopping import StopSignal
 from segcli.engine.training.activations import observed_layers
 from segcli.engine.training.batches import check_batches
@@ -58,14 +58,7 @@ def open_session(
     world = world or World.alone()
     _remark_on(run, listener)
     parts = assemble(run if resumed else with_weights_file(run), pretrained=not resumed)
-    listener.notice(_described(parts))
-    for note in [*parts.notes, *_rates(parts)]:
-        listener.notice(note)
-    for reason in (parts.precision.refused, overlooked_gpu() if run.device == "auto" else None):
-        if reason is not None:
-            listener.notice(reason)
-    if parts.precision.slow is not None:
-        listener.warn(parts.precision.slow)
+    _tell_of(parts, listener, world)
     # of a resumed run, a checkpoint would say where
     _keep_split(parts, listener, write=world.is_first and not (rehearsal or resumed))
     cases = checked_cases(parts, ["train", *(["val"] if parts.layout.has("val") else [])], listener)
@@ -98,6 +91,25 @@ def open_session(
         stop=stop,
         world=world,
     )
+
+
+def _tell_of(parts: Assembly, listener: Listener, world: World) -> None:
+    """Tell of network, device and processes."""
+    run = parts.run
+    listener.notice(_described(parts))
+    is_auto = run.device == "auto"
+    for note in (
+        *parts.notes,
+        *_rates(parts),
+        parts.precision.refused,
+        overlooked_gpu() if is_auto else None,
+        unused_gpus(parts.device) if is_auto and world.is_alone else None,
+        None if world.is_alone else f"{world.size} processes share each batch of {run.data.batch_size}",
+    ):
+        if note is not None:
+            listener.notice(note)
+    if parts.precision.slow is not None:
+        listener.warn(parts.precision.slow)
 
 
 def _refuse_other_cases(world: World, *splits: Sequence[Case]) -> None:

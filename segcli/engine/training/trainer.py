@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from torch import Tensor
-
 from segcli.config.schema import Run
 from segcli.core.errors import DataError, SegcliError
 from segcli.core.files import write_yaml
@@ -23,11 +21,12 @@ from segcli.engine.events import Listener, Noting
 from segcli.engine.inference.evaluator import Evaluation, evaluate
 from segcli.engine.memory import MemoryLog
 from segcli.engine.runfolder import RunFolder
-from segcli.engine.runtime import give_memory_back, out_of_memory, random_state, restore_random_state, seed_everything
+from segcli.engine.runtime import give_memory_back, out_of_memory, seed_everything
 from segcli.engine.stopping import StopSignal
 from segcli.engine.training.batches import one_value
-from segcli.engine.training.monitor import Monitor, other_meaning
-from segcli.engine.training.snapshot import OfRank, Progress, Snapshot
+from segcli.engine.training.keeping import on_host, restore, snapshot_of
+from segcli.engine.training.monitor import Monitor
+from segcli.engine.training.snapshot import Progress, Snapshot
 from segcli.engine.training.step import training_step
 from segcli.engine.training.telling import Telling
 from segcli.engine.training.watching import Watching
@@ -97,51 +96,11 @@ class Trainer:
 
     def snapshot(self) -> Snapshot:
         """Return the state of the run between two optimizer steps, in which all processes are."""
-        stepper = self.step.stepper
-        first, *others = self.world.gathered(
-            OfRank(random_state(self.parts.device), _on_host(self.step.totals.state(), self.world))
-        )
-        return Snapshot(
-            config=self.run.resolved(),
-            progress=self.progress,
-            stepper=stepper.tensors(),
-            random=first.random,
-            tally=first.tally,
-            others=others,
-            scaler=stepper.scaler.state_dict(),
-            scheduler=self.schedule.state,
-            monitor=self.monitor.state,
-            history=self.history,
-            best_validation=self.best_validation,
-            warnings=self.listener.warnings,
-            dataset=self.dataset,
-        )
+        return snapshot_of(self)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Restore the state of a stopped run."""
-        self.step.stepper.restore(snapshot.stepper, snapshot.scaler)
-        self.progress = snapshot.progress
-        if self.memory is not None:
-            self.memory.rewind(epoch=self.progress.epoch + 1, batch=self.progress.batch)
-        self.history = snapshot.history
-        self.best_validation = snapshot.best_validation
-        self.listener.go_on_from(snapshot.warnings)
-        if snapshot.scheduler:
-            self.schedule.state = snapshot.scheduler
-        is_loss = self.monitor.name in self.parts.loss_values
-        why = other_meaning(snapshot.config, self.run.resolved(), is_loss=is_loss)
-        message = self.monitor.restore(snapshot.monitor, snapshot.history, why=why)
-        if message is not None:
-            self.listener.warn(message)
-            self.schedule.forget_monitored()
-        device = self.parts.device
-        tally = snapshot.tally_of(self.world.rank, self.world.size)
-        self.step.totals.restore({name: value.to(device) for name, value in tally.items()})
-        random = snapshot.random_of(self.world.rank)
-        if random is not None:
-            restore_random_state(random, device)
-        else:  # there were fewer processes
-            seed_everything(seed_of(self.run.seed, "training", self.world.rank, self.progress.step))
+        restore(self, snapshot)
 
     def save(self, *, best: bool = False, keep: bool = False) -> None:
         """Write checkpoints: on request `best` and one for this epoch, then always `last`.
@@ -236,7 +195,7 @@ class Trainer:
             raise self._explained(error) from error
         finally:
             self.close()
-        return {"train": self.step.totals.averages(), "val": val}
+        return {"train": self._averages(), "val": val}
 
     def _glance(self) -> dict[str, float]:
         """Compute the scores of the first validation batch."""
@@ -361,7 +320,7 @@ class Trainer:
         totals = self.step.totals
         if self.world.is_alone:
             return totals.averages()
-        return totals.joined(self.world.gathered(_on_host(totals.state(), self.world))).averages()
+        return totals.joined(self.world.gathered(on_host(totals.state(), self.world))).averages()
 
     def _is_validated(self) -> bool:
         epoch, training = self.progress.epoch + 1, self.run.training
@@ -418,8 +377,3 @@ class Trainer:
         if self.world.is_first:
             write_yaml(self.folder.history, self.history)
         self.save(best=best, keep=keep)
-
-
-def _on_host(tensors: dict[str, Tensor], world: World) -> dict[str, Tensor]:
-    """Move tensors to where processes exchange objects; a process alone exchanges none."""
-    return tensors if world.is_alone else {name: value.cpu() for name, value in tensors.items()}
