@@ -5,8 +5,6 @@ Run: python benchmarks/_gpu_parts.py PART [OPTIONS]; the variable DEVICE names t
 
 import argparse
 import os
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -31,7 +29,6 @@ ON_GPU = DEVICE != "cpu"
 FORECAST = [("unet", "off"), ("unet", "bf16"), ("sa_unet", "bf16"), ("utrans", "bf16"), ("deeplabv3_plus", "bf16")]
 SIZE, BATCH = (512, 4) if ON_GPU else (64, 2)
 WARM_UP, STEPS = (5, 30) if ON_GPU else (1, 2)
-HERE = Path(__file__)
 Row = tuple[str, str]
 
 
@@ -93,16 +90,6 @@ def forecast() -> Iterator[Row]:
         yield what, f"{told}, measured {found.peak / 2**20:,.0f} MiB: {error:+.1%} (reserved {reserved:+.1%})"
 
 
-def step(options: list[str]) -> Iterator[Row]:
-    """Training step of the trainer against a bare loop."""
-    command = [sys.executable, str(HERE.with_name("step_time.py")), "--device", DEVICE, *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(done.stderr.strip().splitlines()[-1])
-    what, bare, ours, ratio = (" ".join(line.split()) for line in done.stdout.splitlines())
-    yield f"step on {what}", f"{bare}; {ours}; {ratio}"
-
-
 def waits() -> Iterator[Row]:
     """Places where a training step waits for the GPU."""
     taken = TrainingStep(assemble(make(small())))
@@ -140,12 +127,6 @@ def breaks() -> Iterator[Row]:
             yield f"graphs of {name} with `torch.compile`", f"**failed**: {str(error).splitlines()[0][:160]}"
 
 
-def several(gpus: int, strategy: str) -> None:
-    """Start the step on several GPUs; the first process prints the row."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(gpus)]
-    raise SystemExit(subprocess.run([*launch, str(HERE), "member", "--strategy", strategy], check=False).returncode)
-
-
 def member(strategy: str) -> Iterator[Row]:
     """Time the step in one of several processes."""
     with World.joined(DEVICE) as world:
@@ -175,16 +156,12 @@ def member(strategy: str) -> Iterator[Row]:
 def main() -> None:
     """Run a part and print its rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["machine", "forecast", "step", "waits", "breaks", "several", "member"])
-    parser.add_argument("--gpus", type=int, default=1)
+    parser.add_argument("part", choices=["machine", "forecast", "waits", "breaks", "member"])
     parser.add_argument("--strategy", default="ddp")
-    chosen, rest = parser.parse_known_args()
-    if chosen.part == "several":
-        several(chosen.gpus, chosen.strategy)
+    chosen = parser.parse_args()
     rows = {
         "machine": machine,
         "forecast": forecast,
-        "step": lambda: step(rest),
         "waits": waits,
         "breaks": breaks,
         "member": lambda: member(chosen.strategy),

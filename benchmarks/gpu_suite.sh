@@ -43,14 +43,16 @@ part() {
 parts=("$python" benchmarks/_gpu_parts.py)
 part "machine" 40 "${parts[@]}" machine
 part "forecast" 150 "${parts[@]}" forecast
-part "step, fp32" 60 "${parts[@]}" step "${small[@]}"
-part "step, bf16" 60 "${parts[@]}" step "${small[@]}" --amp bf16
-part "step, bf16, compiled" 120 "${parts[@]}" step "${small[@]}" --amp bf16 --compile
+step=("$python" benchmarks/step_time.py --row --device "$DEVICE" "${small[@]}")
+part "step, fp32" 60 "${step[@]}"
+part "step, bf16" 60 "${step[@]}" --amp bf16
+part "step, bf16, compiled" 120 "${step[@]}" --amp bf16 --compile
 part "waits for the device" 40 "${parts[@]}" waits
 part "graph breaks" 60 "${parts[@]}" breaks
 for strategy in ddp fsdp; do
   for count in 1 $([ "$gpus" -gt 1 ] && echo "$gpus"); do
-    part "$strategy on $count" 60 "${parts[@]}" several --gpus "$count" --strategy "$strategy"
+    part "$strategy on $count" 60 "$python" -m torch.distributed.run --standalone --nproc-per-node "$count" \
+      benchmarks/_gpu_parts.py member --strategy "$strategy"
   done
 done
 

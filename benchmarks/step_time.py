@@ -107,6 +107,7 @@ def main() -> None:
     parser.add_argument("--depths", type=int, nargs="+", default=[16, 32, 64, 128])
     parser.add_argument("--amp", choices=["off", "bf16"], default="off")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--row", action="store_true", help="print one row of a Markdown table")
     options = parser.parse_args()
     values = {
         "name": "bench",
@@ -159,10 +160,15 @@ def main() -> None:
         ratios = [a / b for a, b in zip(times["segcli"][1:], times["bare"][1:], strict=True)]
         how = f"{options.amp}{', compiled' * options.compile}"
         size = f"batch {options.batch_size}, {options.size}x{options.size}"
+        ratio = statistics.median(ratios)
+        if options.row:
+            figures = f"bare loop {medians['bare'] * 1e3:.2f} ms, segcli {medians['segcli'] * 1e3:.2f} ms: {ratio:.3f}"
+            print(f"| step on {options.device}, {how}, U-Net {options.depths}, {size} | {figures} |")
+            return
         print(f"{options.device}, {how}, U-Net {options.depths}, {size}")
         print(f"bare loop {medians['bare'] * 1e3:8.2f} ms per step")
         print(f"segcli    {medians['segcli'] * 1e3:8.2f} ms per step")
-        print(f"ratio     {statistics.median(ratios):8.3f} (median of {options.rounds} pairs)")
+        print(f"ratio     {ratio:8.3f} (median of {options.rounds} pairs)")
 
 
 if __name__ == "__main__":

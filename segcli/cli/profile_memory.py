@@ -1,5 +1,6 @@
 """`segcli profile-memory`."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -164,17 +165,8 @@ def profile_memory(
             listener.notice(f"experiment: {taken}")
         listener.stage("forecast")
         advise = limit is None and len(runs) == 1 and not (quiet or as_json)
-        done = profile.forecasts(
-            runs,
-            vram=limit,
-            sweep=swept,
-            depth=depth,
-            page=page,
-            measure=measure,
-            trace=trace,
-            advise=advise,
-            gpus=gpus,
-        )
+        forecasts = partial(profile.forecasts, runs, vram=limit, sweep=swept, depth=depth, gpus=gpus)
+        done = forecasts(page=page, measure=measure, trace=trace, advise=advise)
         if page is not None:
             listener.notice(f"wrote {page}")
     is_open = limit is None  # no GPU was named that the memory is compared with

@@ -200,15 +200,12 @@ def forecasts(
         gpus: Number of GPUs that share each batch; the forecast is for one of them.
 
     Raises:
-        ConfigError: The image size is unknown, the step depends on values, several runs would share one file, a batch
-            has fewer images than there are GPUs, or several GPUs are to be measured.
+        ConfigError: The image size is unknown, the step depends on values, or options do not fit each other or the run.
         DeviceError: There is no GPU to measure on.
     """
     if len(runs) > 1 and (page is not None or trace is not None):
         raise ConfigError("`--html` and `--trace` take one experiment at a time")
-    if gpus > 1 and (measure or trace is not None):
-        option = "--measure" if measure else "--trace"
-        raise ConfigError(f"`{option}` runs the step on one GPU", hint="leave `--gpus` out")
+    _refuse_several(gpus, {"--measure": measure, "--trace": trace is not None})
     from segcli.report.timeline import timeline_page  # noqa: PLC0415
     from segcli.vram.forecast import Forecaster, gpu_present  # noqa: PLC0415 - the file is checked before PyTorch loads
     from segcli.vram.inputs import with_batch_size  # noqa: PLC0415
@@ -238,3 +235,10 @@ def forecasts(
             forecast = replace(forecast, traced=traced(run, forecaster.inputs, trace))
         found.append(forecast)
     return found
+
+
+def _refuse_several(gpus: int, given: dict[str, bool]) -> None:
+    """Refuse options that run the step, which one process cannot do for several GPUs."""
+    option = next((option for option, is_given in given.items() if is_given), None)
+    if gpus > 1 and option is not None:
+        raise ConfigError(f"`{option}` runs the step on one GPU", hint="leave `--gpus` out")

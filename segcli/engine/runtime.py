@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from segcli import __version__
+from segcli.core.cluster import cluster_job
 from segcli.core.errors import DeviceError, DeviceMemoryError
 from segcli.core.platform import GPU_DRIVERS
 from segcli.core.process import is_command_line
 from segcli.core.processor import has_fast_bf16, processor_kind
-from segcli.engine.cluster import cluster_job
 
 __all__ = [
     "Precision",

@@ -7,15 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segcli.core.errors import CheckpointError
+from segcli.core.errors import CheckpointError, ConfigError
 from segcli.core.types import Batch, Outputs
 from segcli.engine.assembly import Assembly, freezing_of
 from segcli.engine.optimizer_state import optimizer_tensors, restore_optimizer
-from segcli.engine.training.sharding import gathered, load_whole, shard
 from segcli.engine.training.sharing import Sharing
 from segcli.engine.world import World
 from segcli.nn.rates import RATE, factors_of, split_groups
-from segcli.nn.shards import own_share, whole
+from segcli.nn.shards import gathered, load_whole, own_share, shard, whole
 from segcli.nn.tensor_files import below
 
 __all__ = ["Stepper"]
@@ -35,9 +34,8 @@ class Stepper:
             self.averaged.requires_grad_(requires_grad=False)
         self.is_sharded = training.strategy == "fsdp" and not world.is_alone
         """True if each process has only a share of the networks and of the optimizer's state."""
-        for each in (self.network, self.averaged) if self.is_sharded else ():
-            if each is not None:
-                shard(each, parts, world)
+        if self.is_sharded:
+            self._shard(world)
         compiles = training.compile and not self.is_sharded
         self.forward: Any = torch.compile(parts.network) if compiles else parts.network
         self.base_lr: float = training.optimizer.kind.Config.model_validate(training.optimizer.options).learning_rate
@@ -49,6 +47,16 @@ class Stepper:
         self.clip_norm = training.gradient_clip_norm
         self.has_gradient = False
         """True if a batch has added a gradient since the last update."""
+
+    def _shard(self, world: World) -> None:
+        if self.parts.precision.scales:
+            raise ConfigError(
+                "`training.strategy: fsdp` does not work in fp16", hint="set `training.amp=bf16` or `training.amp=off`"
+            )
+        compiles, device = self.parts.run.training.compile, self.parts.device
+        shard(self.network, device, world.size, compiles=compiles)
+        if self.averaged is not None:
+            shard(self.averaged, device, world.size, compiles=False)
 
     @property
     def best_network(self) -> nn.Module:
