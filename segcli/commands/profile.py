@@ -212,8 +212,7 @@ def forecasts(
     from segcli.vram.levers import levers  # noqa: PLC0415
     from segcli.vram.real import measured, traced  # noqa: PLC0415
 
-    limit = vram if vram is not None else gpu_present()
-    found = []
+    limit, found = vram if vram is not None else gpu_present(), []
     for run in runs:
         if run.data.fit_batch_size and limit is not None:
             best = Forecaster(run, gpus=gpus).max_batch_size(limit, most=max(run.data.max_batch_size, gpus))

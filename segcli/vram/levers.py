@@ -60,7 +60,7 @@ def _changed(forecaster: Forecaster, forecast: Forecast) -> Iterator[tuple[str, 
         changed = run.model_copy(update={"data": data})
         words = f"data.patch_size=[{','.join(map(str, patch))}]"
         yield words, forecaster.of(changed).with_image_size(patch)
-    if not in_training and training.validate_on == "device":
+    if not in_training and training.validate_on == "device" and training.strategy == "ddp":
         changed = run.model_copy(update={"training": training.model_copy(update={"validate_on": "cpu"})})
         yield "training.validate_on=cpu", forecaster.of(changed)
 

@@ -241,11 +241,7 @@ class Forecast:
             "peak_bytes": self.peak,
             "reserved_bytes": self.reserved,
             "device_bytes": self.device,
-            "allowances": {
-                "context_bytes": CONTEXT,
-                "cudnn_bytes": LIBRARIES,
-                "nccl_bytes": allowance(self.gpus) - CONTEXT - LIBRARIES,
-            },
+            "allowances": _allowances(self.gpus),
             "bytes_by_kind": self.kinds,
             "bytes_at_peak": self.at_peak,
             "activations_bytes": self.activations,
@@ -277,6 +273,10 @@ class Forecast:
             "trace": [str(path) for path in self.traced.files] if self.traced else None,
             "notes": list(self.notes),
         }
+
+
+def _allowances(gpus: int) -> dict[str, int]:
+    return {"context_bytes": CONTEXT, "cudnn_bytes": LIBRARIES, "nccl_bytes": allowance(gpus) - CONTEXT - LIBRARIES}
 
 
 def _measured_as_dict(forecast: Forecast, measured: Measured) -> dict[str, Any]:

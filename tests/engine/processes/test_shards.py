@@ -71,10 +71,10 @@ def make(folder: Path) -> None:
                     done["held"] = held(trainer)
             mine = list(experiments)[world.rank]
             done["alone"][mine] = fitted(opened(experiments[mine], World.alone(), folder / f"{mine}_1"))
-            # begun by one process, and gone on with by two that share the network
             last = Snapshot.from_checkpoint(read_checkpoint(folder / "masks_2/checkpoints/last.safetensors"))
-            again = restored(opened(experiments["masks"], world, folder / "again"), last)
-            done["again"] = {name: value.numpy() for name, value in again.step.stepper.tensors().items()}
+            for name, those in (("again", world), ("on_one", World.alone())):
+                trainer = restored(opened(experiments["masks"], those, folder / f"{name}_{world.rank}"), last)
+                done[name] = {name: value.numpy() for name, value in trainer.step.stepper.tensors().items()}
         return done
 
     (folder / "done").write_bytes(pickle.dumps(together(2, work, folder / "processes")))
@@ -111,7 +111,7 @@ def test_each_process_keeps_about_half_of_weights_and_optimizer_state(done):
         assert state == 2 * own
 
 
-def test_the_checkpoint_holds_whole_tensors_and_two_processes_take_their_shares_of_it(done, made):
+def test_the_checkpoint_holds_whole_tensors_and_one_process_or_two_take_what_is_theirs(done, made):
     checkpoint = read_checkpoint(made / "masks_2/checkpoints/last.safetensors")
     alone = read_checkpoint(made / "masks_1/checkpoints/last.safetensors")
     names = {name: value.shape for name, value in alone.tensors.items()}
@@ -119,3 +119,4 @@ def test_the_checkpoint_holds_whole_tensors_and_two_processes_take_their_shares_
     for name, values in done[0]["again"].items():
         assert np.array_equal(values, checkpoint.tensors[name].numpy()), name
         assert np.array_equal(values, done[1]["again"][name]), name
+        assert np.array_equal(values, done[0]["on_one"][name]), name
