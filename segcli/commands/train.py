@@ -217,9 +217,7 @@ def resume(
         checkpoint, path = chosen_checkpoint(located, folder, listener, world)
         snapshot = Snapshot.from_checkpoint(checkpoint)
         before, run = _runs(snapshot, path, overrides, model_files, listener)
-        run = placed(with_own_places(run, located, overrides, listener))
-        if run.folder.absolute() != folder.path.absolute():  # the folder was moved
-            run = run.model_copy(update={"output": run.output.model_copy(update={"dir": folder.path})})
+        run = _written_to(folder, placed(with_own_places(run, located, overrides, listener)))
         warn_of_edited_config(folder, snapshot, run, listener)
         listener.notice(f"resuming from `{path}`: {_place(snapshot)}")
         began = read_keys(folder.environment)
@@ -239,6 +237,13 @@ def resume(
         if world.is_first:
             _describe(trainer, now | {key: began[key] for key in ("command_line", "working_folder") if key in began})
         return _fitted(trainer, notes)
+
+
+def _written_to(folder: RunFolder, run: Run) -> Run:
+    """Let a run write to its folder, which may have been moved."""
+    if run.folder.absolute() == folder.path.absolute():
+        return run
+    return run.model_copy(update={"output": run.output.model_copy(update={"dir": folder.path})})
 
 
 def _runs(

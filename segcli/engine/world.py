@@ -5,7 +5,6 @@ the host through Gloo, gradients on GPUs through NCCL.
 """
 
 import os
-import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -100,7 +99,7 @@ class World:
         _meet("cpu:gloo,cuda:nccl" if on_gpus else "gloo", here)
         world = cls(here.rank, here.size, here.local_rank)
         _refuse_mixed(world.gathered((__version__, torch.__version__)))
-        world._watch(world.gathered((socket.gethostname(), os.getpid())))
+        world._watch(world.gathered(os.getpid()))
         return world
 
     def __enter__(self) -> "World":
@@ -201,12 +200,15 @@ class World:
         self.barrier()
         torch.distributed.destroy_process_group()
 
-    def _watch(self, processes: list[tuple[str, int]]) -> None:
-        """Watch the other processes of this machine, and end a while after one of them.
+    def _watch(self, processes: list[int]) -> None:
+        """Watch the other processes with the same parent, and end a while after one of them.
 
         This process may wait for the dead one in a place where neither a signal nor an error reaches it.
+
+        Args:
+            processes: Numbers of all processes; those of other machines mean nothing here.
         """
-        others = [pid for host, pid in processes if host == socket.gethostname() and pid != os.getpid()]
+        others = [pid for pid in processes if pid != os.getpid() and _is_sibling(pid)]
 
         def look() -> None:
             while not self._over.wait(WATCHED_S):
@@ -221,6 +223,12 @@ class World:
 def _lives(pid: int) -> bool:
     with suppress(psutil.NoSuchProcess):
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def _is_sibling(pid: int) -> bool:
+    with suppress(psutil.Error):
+        return psutil.Process(pid).ppid() == os.getppid()
     return False
 
 
