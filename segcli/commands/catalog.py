@@ -50,6 +50,11 @@ def described(room: str, name: str) -> dict[str, Any]:
         ConfigError: There is no such component, or it needs a package that is not installed.
     """
     registry = _registry_with(room, name)
+    if registry.own_file(name) is not None:
+        raise ConfigError(
+            f"`{name}` is a file of your own, which is not described here",
+            hint=f"one of {', '.join(registry.names())}",
+        )
     canonical = registry.canonical(name)
     kind = registry.load(canonical)
     module = inspect.getmodule(kind)

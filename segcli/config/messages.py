@@ -144,7 +144,7 @@ def _way_out(key: str, near: Sequence[Any], place: str | None) -> str | None:
     close = advice if advice in legal else nearest(key, legal)
     if close is not None:
         return f"did you mean `{close}`?"
-    return f"legal keys: {', '.join(sorted(legal))}" if legal else None
+    return f"legal keys: {', '.join(sorted(set(legal)))}" if legal else None
 
 
 def _yaml_word(value: bool | None) -> str:

@@ -69,6 +69,9 @@ def component(code: Code) -> Any:
         ConfigError: The file has another digest, cannot be imported, or what it holds does not fit.
     """
     found = _of_package(code) if code.file is None else _in_file(code)
+    lacks = sorted(getattr(found, "__abstractmethods__", ())) if inspect.isclass(found) else []
+    if lacks:
+        raise ConfigError(f"the {code.word} `{code.shown}` lacks {', '.join(f'`{name}`' for name in lacks)}")
     return import_module(f"segcli.{code.room}._own").adapted(found, code)
 
 
@@ -97,7 +100,7 @@ def _imported(path: Path, digest: str | None) -> ModuleType:
     sys.modules[name] = module  # dataclasses look up their module
     try:
         exec(compile(code, str(path), "exec", dont_inherit=True), module.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise ConfigError(f"`{path}` cannot be imported ({type(error).__name__}: {error})") from error
     return module
@@ -118,7 +121,13 @@ def _of_package(code: Code) -> Any:
 def refuse_kind(code: Code, found: Any, accepts: str) -> ConfigError:
     """Make the error for a class or function that is no component of this kind."""
     what = "a class" if inspect.isclass(found) else "a function" if callable(found) else "neither class nor function"
-    return ConfigError(f"`{code.shown}` is {what}, and no {code.word}", hint=f"a {code.word} is {accepts}")
+    return ConfigError(
+        f"`{code.shown}` is {what}, and no {code.word}", hint=f"{_article(code.word)} {code.word} is {accepts}"
+    )
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
 
 
 # ---- keys
@@ -192,7 +201,8 @@ def of_contract(kind: Any, code: Code, *, contract: Any = None) -> Any:
     def made(self: Any, config: ConfigModel, **program: Any) -> None:
         if contract is not None:
             contract.__init__(self, config, **program)
-        kind.__init__(self, **arguments(config, signature, program))
+        with blamed(code):
+            kind.__init__(self, **arguments(config, signature, program))
 
     base = vars(contract).get("Config", ConfigModel) if contract is not None else ConfigModel
     names |= {"Config": options_of(kind, code, base=base), "__init__": made}

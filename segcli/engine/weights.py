@@ -1,7 +1,7 @@
 """Weights that a new training starts from: an earlier run, a checkpoint, or a file of another program."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,11 @@ def _find(weights: Path) -> Path | None:
 def _missing(weights: Path) -> ConfigError:
     if weights.suffix in ENDINGS:
         return ConfigError(f"no file `{weights}` with pretrained weights", hint="set `model.weights`")
+    if any(folder.is_dir() for folder in (weights, EXPERIMENTS / weights)):
+        return ConfigError(
+            f"`model.weights`: no file and no run `{weights}` with a checkpoint",
+            hint="the folder is there, and has no `checkpoints/best.safetensors` or `last.safetensors`",
+        )
     runs = [folder.name for folder in EXPERIMENTS.iterdir()] if EXPERIMENTS.is_dir() else []
     close = nearest(str(weights), runs)
     return ConfigError(
@@ -100,7 +105,7 @@ def load_pretrained(model: ModelSection, network: Network) -> tuple[list[str], F
         ordered=weights.suffix != ".safetensors",
     )
     fit = fitted(names, expected, stem=stem, head=head, excluded=network.never_loaded())
-    _refuse_misfits(model, weights, fit, list(names.tensors), head)
+    _refuse_misfits(model, weights, fit, names.tensors, expected, head)
     network.load_state_dict(fit.loaded, strict=False)
     return fit.lines(shown(weights)), fit
 
@@ -123,7 +128,14 @@ def _depending(model: ModelSection, network: Network, change: Callable[[IOSpec],
     return {name for name, value in network.state_dict().items() if name in other and other[name].shape != value.shape}
 
 
-def _refuse_misfits(model: ModelSection, weights: Path, fit: Fit, names: list[str], head: set[str]) -> None:
+def _refuse_misfits(
+    model: ModelSection,
+    weights: Path,
+    fit: Fit,
+    names: Iterable[str],
+    expected: Mapping[str, Tensor],
+    head: set[str],
+) -> None:
     name, kind = shown(weights), model.type
     if fit.misfits:
         more = f" and {len(fit.misfits) - MISFITS_SHOWN} more" if len(fit.misfits) > MISFITS_SHOWN else ""
@@ -132,14 +144,15 @@ def _refuse_misfits(model: ModelSection, weights: Path, fit: Fit, names: list[st
             hint="the keys of `model` must be the same as in its training",
         )
     if not any(each not in head for each in fit.loaded):
-        has = f"it has {', '.join(names[:3])}" if names else "it is empty"
+        first = list(names)[:3]
+        has = f"it has {', '.join(first)}" if first else "it is empty"
         raise CheckpointError(
             f"nothing in `{name}` fits model `{kind}`; {has}",
             hint="`model.weights_map: order` pairs tensors by shape and order where names differ"
             if model.weights_map is None
             else "the keys of `model` must be the same as in its training",
         )
-    odd = [each for each, value in fit.loaded.items() if not bool(value.isfinite().all())]
+    odd = [each for each, value in fit.loaded.items() if not bool(value.to(expected[each].dtype).isfinite().all())]
     if odd:
         raise CheckpointError(
             f"`{name}` holds values that are not finite ({', '.join(odd[:3])})", hint="take an earlier checkpoint"

@@ -57,6 +57,11 @@ def _wrapped(found: Any, code: Code) -> type[Loss]:
             if not isinstance(value, Tensor) or value.ndim:
                 shape = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
                 raise ConfigError(f"loss `{code.shown}` gives {shape}, expected a scalar tensor")
+            if logits.requires_grad and not value.requires_grad:
+                raise ConfigError(
+                    f"loss `{code.shown}` has no gradient",
+                    hint="compute it from the logits, without `detach` or `item`",
+                )
             return value
 
     Own.__name__, Own.__doc__ = found.__name__, found.__doc__

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from segcli.core.errors import ConfigError
-from segcli.core.own_code import Code, arguments, of_contract, options_of, refuse_kind
+from segcli.core.own_code import Code, arguments, blamed, of_contract, options_of, refuse_kind
 from segcli.core.types import ConfigModel, IOSpec
 from segcli.models import Network
 
@@ -49,8 +49,9 @@ def _wrapped(found: Any, code: Code) -> type[Network]:
             super().__init__(io)
             classes = io.outputs.get(io.pixels, 1)
             program = dict(zip(PROGRAM, (io.in_channels, classes, classes, io.ndim), strict=True))
-            self.network = found(**arguments(config, signature, program))
-            self.stride = int(getattr(self.network, "stride", 1))
+            with blamed(code):
+                self.network = found(**arguments(config, signature, program))
+            self.stride = _stride(self.network, code)
             _try_out(self, code.shown)
 
         def forward(self, image: Tensor) -> dict[str, Tensor]:
@@ -66,6 +67,13 @@ def _wrapped(found: Any, code: Code) -> type[Network]:
 
     Own.__name__, Own.__doc__ = found.__name__, found.__doc__
     return Own
+
+
+def _stride(network: Any, code: Code) -> int:
+    stride = getattr(network, "stride", 1)
+    if not isinstance(stride, int) or stride < 1:
+        raise ConfigError(f"`{code.shown}` has the `stride` {stride!r}, expected a whole number of at least 1")
+    return stride
 
 
 @torch.no_grad()

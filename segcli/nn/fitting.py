@@ -100,7 +100,7 @@ def _fit(fit: Fit, name: str, value: Tensor, there: Tensor, *, adaptable: bool, 
     alike = value.layout is torch.strided and value.is_floating_point() == there.is_floating_point()
     if alike and value.shape == there.shape:
         fit.loaded[name] = value
-    elif alike and adaptable and value.ndim > 2 and _but_input(value) == _but_input(there):
+    elif alike and adaptable and value.ndim > 2 and value.shape[1] and _but_input(value) == _but_input(there):
         fit.loaded[name] = for_channels(value, there.shape[1])
         fit.adapted.append(f"`{name}` adapted from {value.shape[1]} to {there.shape[1]} input channels")
     elif free or adaptable:

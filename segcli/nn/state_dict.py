@@ -64,8 +64,16 @@ def read_tensors(path: Path, *, hint: str, within: Sequence[str] = (), sha256: s
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
             break
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+    if (
+        not isinstance(content, Mapping)
+        or not all(isinstance(each, str) for each in content)
+        or not all(isinstance(value, Tensor) for value in content.values())
+    ):
         raise CheckpointError(f"`{path}` holds no state dict of tensors", hint=hint)
+    without = [name for name, value in content.items() if value.is_meta or value.layout is not torch.strided]
+    if without:
+        kind = "has no values" if content[without[0]].is_meta else "is a sparse tensor"
+        raise CheckpointError(f"`{without[0]}` in `{path}` {kind}", hint="save the tensors with all their values")
     return dict(content)
 
 

@@ -1,5 +1,6 @@
 """Results of a memory forecast, for tables and JSON. Sizes are bytes."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def parse_size(text: str) -> int:
     for unit, factor in UNITS.items():
         number = text.strip().removesuffix(unit)
         if number != text.strip():
-            size = int(float(number) * factor)
+            size = int(float(number) * factor) if math.isfinite(float(number) * factor) else 0
             if size > 0:
                 return size
     raise ValueError(text)

@@ -221,6 +221,7 @@ def test_a_finished_run_says_so_and_can_be_trained_on(run_cli, trained):
         (["profile-memory", "none"], 2, "no experiment file and no run `none`"),
         (["profile-memory", "tinny"], 2, "did you mean `tiny`?"),
         (["profile-memory", "--vram", "much"], 2, "`--vram much` is not a size"),
+        (["profile-memory", "--vram", "1e400GiB"], 2, "`--vram 1e400GiB` is not a size"),
         (["profile-memory", "--sweep", "epochs=1,2"], 2, "`--sweep epochs=1,2` is not a list of sizes"),
         (["profile-memory", "--sweep", "batch=0,2"], 2, "`--sweep batch=0,2` is not a list of sizes"),
         (["export", "tinny"], 4, "did you mean `tiny`?"),

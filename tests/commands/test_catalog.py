@@ -48,6 +48,7 @@ def test_one_component_is_told_with_paper_keys_types_and_defaults(run_cli):
     ("words", "message", "hint"),
     [
         (["models", "unett"], "unknown model `unett`", "did you mean `unet`?"),
+        (["models", "mine.py:Net"], "`mine.py:Net` is a file of your own", "one of deeplabv3_plus"),
         (["formats", "nify"], "unknown format `nify`", "did you mean `nifti`?"),
         (["config", "keys", "training.emma"], "no key `training.emma`", "did you mean `training.ema`?"),
     ],

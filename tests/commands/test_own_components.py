@@ -234,6 +234,26 @@ Dim = Every()
             "`loss.py:Sharp` fails in line 2 (Attr",
         ),
         ("loss", "def Sharp(logits, target, valid, alpha):\n    return logits", [], "expected a scalar tensor"),
+        (
+            "loss",
+            "def Sharp(logits, target, valid):\n    return logits.detach().sum()",
+            [],
+            "`loss.py:Sharp` has no gradient",
+        ),
+        ("loss", "raise SystemExit(0)", [], "loss.py` cannot be imported (SystemExit: 0)"),
+        (
+            "loss",
+            "from segcli.losses import Loss\nclass Sharp(Loss): pass",
+            [],
+            "the loss `loss.py:Sharp` lacks `forward`",
+        ),
+        (
+            "loss",
+            "from segcli.losses import MaskLoss\nclass Sharp(MaskLoss):\n    def compute(self, *_): pass\n"
+            "    def __init__(self, alpha): raise ValueError('no')",
+            [],
+            "`loss.py:Sharp` fails in line 4 (ValueError: no)",
+        ),
         ("loss", "Sharp = 3", [], "`loss.py:Sharp` is neither class nor function, and no loss"),
         ("metric", "class overlap: pass", [], "`metric.py:overlap` is a class, and no metric"),
         ("metric", INHERITING, [], "metric `metric.py:overlap` gives inf"),

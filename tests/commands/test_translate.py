@@ -368,6 +368,18 @@ def test_what_a_value_leaves_open_is_asked_and_not_guessed(run_cli, workplace):
     assert "scheduler" not in told["config"]["training"]
 
 
+def test_a_value_in_the_place_of_a_section_is_asked(run_cli, workplace):
+    old = (
+        "model: sa_unet\ntraining.loss.dice: [1]\ntraining.loss.bce: 2.0\ntraining: 5\n"
+        "dataset.paths.train: [a]\ndataset.paths.val: {b: c}\n"
+    )
+    told = translated(run_cli, workplace, old)
+    asked = {entry["key"]: entry["question"] for entry in told["to_decide"]}
+    assert asked["training.loss.dice"] == "it must be a weight, or a section with keys"
+    assert asked["training"] == "it is a section with keys here"
+    assert told["config"]["training"]["loss"] == {"bce": 2.0}
+
+
 def test_two_old_keys_that_are_one_here_are_told_when_they_differ(run_cli, workplace):
     told = translated(run_cli, workplace, "model: roinet\nlr: 0.1\noptimizer: {type: sgd, lr: 0.2}\nin_channels: 3\n")
     (question,) = questions(told, "optimizer.lr")

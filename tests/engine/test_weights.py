@@ -177,6 +177,14 @@ def spoilt(state):
         (lambda _: {"model_state_dict": Code()}, {}, "net.pt` holds no weights"),
         (lambda _: {"a.weight": torch.zeros(3)}, {}, r"nothing in .*net.pt` fits model `unet`; it has a.weight\n"),
         (lambda _: {}, {}, "it is empty"),
+        (lambda state: {1: torch.zeros(3), **state}, {}, "net.pt` holds no state dict of tensors"),
+        (lambda state: {name: value.to("meta") for name, value in state.items()}, {}, "` has no values"),
+        (lambda state: {**state, "head.weight": state["head.weight"].to_sparse()}, {}, "net.pt` is a sparse tensor"),
+        (
+            lambda state: {**state, "up.0.up.bias": torch.full((4,), 1e300, dtype=torch.float64)},
+            {},
+            "that are not finite",
+        ),
         (spoilt, {}, r"holds values that are not finite \(up.0.up.bias\)"),
         (lambda state: state, {"depths": [4, 8, 32]}, r"down.2.0.weight 16x8x3x3 instead of 32x8x3x3.* and 6 more"),
         (lambda state: state, {"weights_sha256": "0" * 64}, "but `model.weights_sha256` is 0000"),
@@ -190,6 +198,22 @@ def test_weights_that_do_not_fit_are_refused_in_one_sentence(wrap, keys, message
     with pytest.raises((CheckpointError, ConfigError), match=message):
         fine_tuned(path, **keys)
     assert "run" not in capsys.readouterr().out
+
+
+def test_a_first_layer_without_channels_is_not_adapted(tmp_path):
+    path = saved(
+        tmp_path / "net.pt", made(section(**UNET)), lambda state: {**state, "down.0.0.weight": torch.zeros(4, 0, 3, 3)}
+    )
+    lines = fine_tuned(path)[1]
+    assert any("1 (down.0.0.weight 4x0x3x3 instead of 4x3x3x3) skipped" in line for line in lines), lines
+
+
+def test_a_run_without_a_checkpoint_is_told_and_not_proposed(workplace, run_cli, tiny_run):
+    (workplace / "outputs/experiments/bare/checkpoints").mkdir(parents=True)
+    said = run_cli("train", workplace / "tiny.yaml", "name=next", "model.weights=bare")
+    assert said.code == 2
+    assert "no file and no run `bare` with a checkpoint" in said.err
+    assert "the folder is there, and has no `checkpoints/best.safetensors`" in " ".join(said.err.split())
 
 
 def test_weights_of_a_run_come_from_its_best_checkpoint_and_are_no_longer_needed_then(run_cli, tiny_run, workplace):

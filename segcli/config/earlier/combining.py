@@ -163,6 +163,8 @@ def _fit(work: Work, section: str, registry: Registry, beside: set[str]) -> None
 
 
 def _nested(work: Work) -> dict[str, Any]:
+    for key in [key for key, value in work.ours.items() if not isinstance(value, dict) and work.below(key)]:
+        work.ask(key, "it is a section with keys here", work.ours.pop(key))
     order = list(Run.model_fields)
     values: dict[str, Any] = {}
     for key in sorted(work.ours, key=lambda key: (order.index(key.partition(".")[0]), _place(key))):

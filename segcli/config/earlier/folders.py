@@ -105,13 +105,14 @@ def _below_root(work: Work) -> None:
 
 def _root(work: Work) -> None:
     """Take the folder above those of the splits, if no root is stated."""
-    given = [work.ours[f"dataset.paths.{side}"] for side in SIDES if f"dataset.paths.{side}" in work.ours]
+    stated = [work.ours.get(f"dataset.paths.{side}") for side in SIDES]
+    given = [each for each in stated if isinstance(each, str)]
     if given and "dataset.paths.root" not in work.ours:
-        above = given[0]
-        for other in given:
-            above = _common(above, other)[0]
-            if above is None:
-                return
+        above: str | None = given[0]
+        for other in given[1:]:
+            above = None if above is None else _common(above, other)[0]
+        if above is None:
+            return
         work.ours["dataset.paths.root"] = above if len(set(given)) > 1 else str(PurePosixPath(above).parent)
 
 

@@ -1,5 +1,6 @@
 """Make the sum of losses out of names, weights and options."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from segcli.config.earlier import names
@@ -18,8 +19,11 @@ def combine_loss(work: Work) -> None:
     for key, value in work.below(LOSS).items():
         name, _, option = key.partition(".")
         del work.ours[f"{LOSS}.{key}"]
+        if not (option or isinstance(value, Mapping | int | float)) or isinstance(value, bool):
+            work.ask(f"{LOSS}.{key}", "it must be a weight, or a section with keys", value)
+            continue
         part = parts.setdefault(name, {})
-        part |= {option: value} if option else value
+        part |= {option: value} if option else value if isinstance(value, Mapping) else {"weight": value}
         named |= {name} if not option or option == "weight" else set()
     _weights(work, parts)
     for name in [name for name in parts if named and name not in named]:
