@@ -107,6 +107,14 @@ class Team:
         """
         if not run.data.fit_batch_size:
             refuse_fewer_images(run, self.size)
+        return self.moved(run)
+
+    def moved(self, run: "Run") -> "Run":
+        """Put a run that is trained by a single process on the device of this process.
+
+        Raises:
+            ConfigError: The run has another kind of device.
+        """
         return run.model_copy(update={"device": self.device(run.device)})
 
     def world(self, device: str) -> "World":
@@ -144,7 +152,7 @@ class Team:
                 raise _told(Stopped(int(stopped.sigval)), resumed_by) from None
             except ChildFailedError as failed:
                 codes = {rank: failure.exitcode for rank, failure in failed.failures.items()}
-                raise _told(_cause(codes, Path(folder), self.size), resumed_by) from None
+                raise _told(_cause(codes, Path(folder), self.size, resumed_by), resumed_by) from None
 
     def _launch(self, folder: Path) -> None:
         from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
@@ -195,7 +203,7 @@ def _count_of(gpus: str) -> int:
     return wanted
 
 
-def _cause(codes: dict[int, int], folder: Path, size: int) -> BaseException:
+def _cause(codes: dict[int, int], folder: Path, size: int, resumed_by: Path | None) -> BaseException:
     """Find why all processes have ended, of what each of them left behind."""
     left = [json.loads(path.read_text()) for path in folder.glob("mistakes/*.json")]
     if left:
@@ -206,8 +214,12 @@ def _cause(codes: dict[int, int], folder: Path, size: int) -> BaseException:
         rank, signum = next(iter(killed.items()))
         return DeviceError(
             f"process {rank} of {size} was killed by {signal.Signals(signum).name}",
-            hint="the system kills a process when memory runs out; `segcli resume` goes on from the last checkpoint, "
-            "and `--max-restarts N` does so by itself",
+            hint="the system kills a process when memory runs out; "
+            + (
+                "start fewer processes"
+                if resumed_by is None
+                else "`segcli resume` goes on from the last checkpoint, and `--max-restarts N` does so by itself"
+            ),
         )
     told = next((code for code in codes.values() if code in ERRORS), None)
     if told is not None:  # the first process has told what failed
@@ -218,7 +230,8 @@ def _cause(codes: dict[int, int], folder: Path, size: int) -> BaseException:
     if stopped:
         return Stopped(stopped[0] - 128)
     code = next((code for code in codes.values() if code not in (LOST, -signal.SIGTERM)), LOST)
-    return DeviceError(f"{size} processes lost each other (exit code {code})", hint="`segcli resume` goes on")
+    again = "start the command again" if resumed_by is None else "`segcli resume` goes on"
+    return DeviceError(f"{size} processes lost each other (exit code {code})", hint=again)
 
 
 def _told(error: BaseException, resumed_by: Path | None) -> BaseException:

@@ -22,9 +22,14 @@ from segcli.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from segcli.cli.launch import Team
+    from segcli.commands.answers import PredictOptions
     from segcli.commands.locate import Located
     from segcli.engine.events import Listener
     from segcli.engine.inference.predictor import Candidate, Overrides
+    from segcli.engine.world import World
     from segcli.report.results import Predicted
 
 __all__ = ["predict"]
@@ -141,26 +146,19 @@ def predict(
 
     Example: segcli predict photos/ --run exp --overlay
     """
-    from segcli.cli import console
     from segcli.cli.launch import Team
     from segcli.commands.locate import locate_run
 
-    for option, given in (("--run", run), ("--checkpoint", checkpoint), ("--model-file", model_file)):
-        if model and given:
-            raise typer.BadParameter(f"--model and {option} exclude each other: the file is the network")
-    if model and gpus:
-        raise typer.BadParameter("--model and --gpus exclude each other: ONNX files run on CPUs, take --processes")
+    if model:
+        _refuse_with_export({"--run": run, "--checkpoint": checkpoint, "--model-file": model_file, "--gpus": gpus})
     located = [] if model else [locate_run(name, checkpoint) for name in tuple(run or ()) or (None,)]
     team = Team(gpus, processes)
-    device = team.device_instead()
     if team.is_parent:
         team.start()
         return
 
     from segcli.commands.answers import PredictOptions
-    from segcli.commands.predict import predict as command
     from segcli.engine.inference.predictor import Overrides
-    from segcli.report import tables
 
     options = PredictOptions(
         out=out,
@@ -175,18 +173,64 @@ def predict(
         skip_existing=skip_existing,
         mark="".join(dict.fromkeys(each.mark for each in located)),
     )
-    overrides = Overrides(threshold=threshold, tile=tile, tta=tta, device=device)
-    # an exported file is run without PyTorch, unless several processes share the work
-    joined = team.world("cpu" if model else device or "auto") if team.here is not None else nullcontext()
-    with joined as world, console.listener(quiet=quiet or as_json) as listener:
-        networks = _networks(model or [], located, model_file or [], overrides, listener)
+    overrides = Overrides(threshold=threshold, tile=tile, tta=tta, device=team.device_instead())
+    _predict(team, inputs, model or [], located, model_file or [], overrides, options, as_json=as_json, quiet=quiet)
+
+
+def _predict(
+    team: "Team",
+    inputs: list[str],
+    exports: list[Path],
+    located: "list[Located]",
+    model_files: list[Path],
+    overrides: "Overrides",
+    options: "PredictOptions",
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Predict alone or together with other processes, and print the results."""
+    from segcli.cli import console
+    from segcli.commands.predict import predict as command
+
+    world_of = _joined(team, "cpu" if exports else overrides.device or "auto")
+    with world_of as world, console.listener(quiet=quiet or as_json) as listener:
+        networks = _networks(exports, located, model_files, overrides, listener)
         done = command(inputs, networks, overrides, options, listener=listener, world=world)
-    if world is not None and not world.is_first:
-        return
+    if world is None or world.is_first:
+        _tell(done, inputs, located, model_files, as_json=as_json, quiet=quiet)
+
+
+def _joined(team: "Team", device: str) -> "AbstractContextManager[World | None]":
+    """Join the other processes; a single one gets None, because an exported file is run without PyTorch."""
+    return nullcontext() if team.here is None else team.world(device)
+
+
+def _refuse_with_export(options: dict[str, object]) -> None:
+    """Refuse options that an exported file does not have."""
+    for option, given in options.items():
+        if given:
+            why = "ONNX files run on CPUs, take --processes" if option == "--gpus" else "the file is the network"
+            raise typer.BadParameter(f"--model and {option} exclude each other: {why}")
+
+
+def _tell(
+    done: "Predicted",
+    inputs: list[str],
+    located: "list[Located]",
+    model_files: list[Path],
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Print the results; the command fails if a file has failed."""
+    from segcli.cli import console
+    from segcli.report import tables
+
     console.result(done.as_dict(), tables.predicted(done), as_json=as_json, quiet=quiet)
     if done.failed:
         raise typer.Exit(3)
-    _tell_next(done, inputs, located, model_file or [], quiet=quiet or as_json)
+    _tell_next(done, inputs, located, model_files, quiet=quiet or as_json)
 
 
 def _tell_next(

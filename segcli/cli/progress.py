@@ -177,6 +177,7 @@ def _speed_and_memory(event: "StepDone") -> list[str]:
 def _epoch_parts(event: "EpochDone") -> list[str]:
     """Write the results of an epoch; the parts of the loss are only in the history and in TensorBoard."""
     parts = [
+        *([_whole(event.name)] if event.name else []),
         _whole(f"epoch {event.epoch:>{len(str(event.epochs))}}/{event.epochs}"),
         _scores("train", event.train),
         *([_scores("val", event.val)] if event.val else []),

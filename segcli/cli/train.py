@@ -21,8 +21,11 @@ from segcli.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from segcli.cli.launch import Team
     from segcli.config.schema import Run
+    from segcli.report.results import CrossValidated
 
 __all__ = ["resume", "train"]
 
@@ -79,7 +82,8 @@ def train(
     from segcli.config.load import load_run
 
     team = Team(gpus, processes, max_restarts)
-    run = team.placed(load_run(config, overrides or []))
+    stated = load_run(config, overrides or [])
+    run = team.moved(stated) if folds is not None and fold is None else team.placed(stated)
     if team.is_parent:
         team.start(resumed_by=run.folder)
         return
@@ -98,15 +102,10 @@ def train(
         console.next_step(next_steps.train_again(config, overrides or [], run), quiet=quiet or as_json)
         return
     if fold is not None:
-        _one_fold(run, fold, folds, team, overwrite=overwrite, as_json=as_json, quiet=quiet)
+        _one_fold(stated, fold, folds, team, overwrite=overwrite, as_json=as_json, quiet=quiet)
         return
     if folds is not None:
-        from segcli.commands.crossval import cross_validate
-
-        with console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener:
-            validated = cross_validate(run, folds, overwrite=overwrite, listener=listener)
-        console.result(validated.as_dict(), tables.cross_validated(validated), as_json=as_json, quiet=quiet)
-        console.next_step(next_steps.after_folds(validated), quiet=quiet or as_json)
+        _train_folds(stated, folds, team, overwrite=overwrite, as_json=as_json, quiet=quiet)
         return
     with team.world(run.device) as world, console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener:
         trained = command.train(run, overwrite=overwrite, listener=listener, world=world)
@@ -123,10 +122,45 @@ def _one_fold(
     from segcli.report import tables
 
     folder = run.folder / f"fold_{fold}"
-    with team.world(run.device) as world, console.listener(quiet=quiet or as_json, resumed_by=folder) as listener:
-        trained = one_fold(run, fold, folds, overwrite=overwrite, listener=listener, world=world)
+    device = team.placed(run).device
+    with team.world(device) as world, console.listener(quiet=quiet or as_json, resumed_by=folder) as listener:
+        trained = one_fold(run, fold, folds, overwrite=overwrite, listener=listener, world=world, placed=team.placed)
     console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
     console.next_step(next_steps.after_train(trained), quiet=quiet or as_json)
+
+
+def _train_folds(run: "Run", folds: int, team: "Team", *, overwrite: bool, as_json: bool, quiet: bool) -> None:
+    from segcli.commands.crossval import cross_validate
+
+    _tell_folds(
+        run.folder,
+        team,
+        team.moved(run).device,
+        lambda **shared: cross_validate(run, folds, overwrite=overwrite, placed=team.moved, **shared),
+        as_json=as_json,
+        quiet=quiet,
+    )
+
+
+def _tell_folds(
+    folder: Path,
+    team: "Team",
+    device: str,
+    work: "Callable[..., CrossValidated | None]",
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Train folds, and print their scores."""
+    from segcli.cli import console
+    from segcli.commands import next_steps
+    from segcli.report import tables
+
+    with team.world(device) as world, console.listener(quiet=quiet or as_json, resumed_by=folder) as listener:
+        validated = work(listener=listener, world=world)
+    if validated is not None:
+        console.result(validated.as_dict(), tables.cross_validated(validated), as_json=as_json, quiet=quiet)
+        console.next_step(next_steps.after_folds(validated), quiet=quiet or as_json)
 
 
 def _tell_memory(run: "Run", *, quiet: bool) -> None:
@@ -163,11 +197,11 @@ def resume(
 
     name, overrides = run_and_overrides(words)
     folds = begun_in(name)
+    team = Team(gpus, processes, max_restarts)
     if folds is not None:
-        _resume_folds(folds, overrides, model_file or [], as_json=as_json, quiet=quiet)
+        _resume_folds(folds, overrides, model_file or [], team, as_json=as_json, quiet=quiet)
         return
     located = locate_run(name)
-    team = Team(gpus, processes, max_restarts)
     stated = str(read_keys(located.folder / "config.yaml").get("device", "auto"))
     device = team.device(next((each.partition("=")[2] for each in overrides if each.startswith("device=")), stated))
     if team.is_parent:
@@ -188,7 +222,9 @@ def resume(
     console.next_step(next_steps.after_train(trained), quiet=quiet or as_json)
 
 
-def _resume_folds(folder: Path, overrides: list[str], model_files: list[Path], *, as_json: bool, quiet: bool) -> None:
+def _resume_folds(
+    folder: Path, overrides: list[str], model_files: list[Path], team: "Team", *, as_json: bool, quiet: bool
+) -> None:
     from segcli.core.errors import ConfigError
 
     if overrides:
@@ -196,13 +232,17 @@ def _resume_folds(folder: Path, overrides: list[str], model_files: list[Path], *
             f"`{overrides[0]}`: a cross-validation goes on as it was begun",
             hint=f"leave it out, or resume a single fold: `segcli resume {folder}/fold_1 {overrides[0]}`",
         )
+    if team.is_parent:
+        team.start(resumed_by=folder)
+        return
 
-    from segcli.cli import console
-    from segcli.commands import next_steps
     from segcli.commands.crossval import resume_folds
-    from segcli.report import tables
 
-    with console.listener(quiet=quiet or as_json, resumed_by=folder) as listener:
-        validated = resume_folds(folder, model_files=model_files, listener=listener)
-    console.result(validated.as_dict(), tables.cross_validated(validated), as_json=as_json, quiet=quiet)
-    console.next_step(next_steps.after_folds(validated), quiet=quiet or as_json)
+    _tell_folds(
+        folder,
+        team,
+        team.device_instead() or "auto",
+        lambda **shared: resume_folds(folder, model_files=model_files, placed=team.moved, **shared),
+        as_json=as_json,
+        quiet=quiet,
+    )

@@ -1,7 +1,7 @@
 """`segcli train --folds K`: train a run for each fold, and average their scores; a stopped one goes on."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from statistics import mean, stdev
@@ -9,12 +9,14 @@ from typing import Any
 
 from segcli.commands.locate import BEGUN, Located
 from segcli.commands.places import with_own_places
+from segcli.commands.shared_folds import Folds
 from segcli.commands.train import resume, train
 from segcli.config.load import run_from_values
 from segcli.config.own_code import CodePermit, remember_code
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, ConfigError, DataError
 from segcli.core.files import plain, read_keys, write_yaml
+from segcli.core.ranks import place
 from segcli.data.settings import Fold
 from segcli.datasets._folds import units
 from segcli.engine.checkpoint import read_header
@@ -38,25 +40,47 @@ def fold_run(run: Run, index: int, folds: int) -> Run:
     return run.model_copy(update={"name": f"{run.name}_{name}", "dataset": dataset, "output": output})
 
 
-def cross_validate(run: Run, folds: int, *, overwrite: bool, listener: Listener) -> CrossValidated:
+def cross_validate(
+    run: Run,
+    folds: int,
+    *,
+    overwrite: bool,
+    listener: Listener,
+    world: World | None = None,
+    placed: Callable[[Run], Run] = lambda run: run,
+) -> CrossValidated | None:
     """Train every fold, and write mean and standard deviation of the validation scores.
 
     Of a cross-validation that was stopped, finished folds are kept and a begun one is resumed.
+
+    Args:
+        run: Run of all folds.
+        folds: Number of folds.
+        overwrite: Replace the run in the run folder.
+        listener: Receives progress and messages.
+        world: Processes that share out the folds; the first one returns the scores, and the others return None.
+            Default: this process alone.
+        placed: Puts a run on the device of its process.
 
     Raises:
         ConfigError: The data set is too small, or the folder holds another run and `overwrite` is not set.
         SegcliError: The same errors as `train` and `resume`.
     """
-    begun = {"folds": folds, "config": plain(run.resolved())}
-    if not overwrite and (run.folder / RESULT).exists():
-        raise ConfigError(
-            f"`{run.folder}` holds a cross-validation", hint="replace it with `--overwrite`, or give another `name`"
-        )
-    _refuse(run, begun, overwrite=overwrite)
-    if overwrite:
-        _clear(run.folder)
-    _begin(run, begun)
-    return _all_folds(run, folds, [], listener)
+    world = world or World.alone()
+    if world.is_first:
+        begun = {"folds": folds, "config": plain(run.resolved())}
+        here = place()
+        overwrite = overwrite and not (here is not None and here.restarts)  # started again, it goes on
+        if not overwrite and (run.folder / RESULT).exists():
+            raise ConfigError(
+                f"`{run.folder}` holds a cross-validation", hint="replace it with `--overwrite`, or give another `name`"
+            )
+        _refuse(run, begun, overwrite=overwrite)
+        if overwrite:
+            _clear(run.folder)
+        _begin(run, begun)
+    world.barrier()
+    return _all_folds(run, folds, [], listener, world, placed)
 
 
 def one_fold(
@@ -67,6 +91,7 @@ def one_fold(
     overwrite: bool,
     listener: Listener,
     world: World | None = None,
+    placed: Callable[[Run], Run] = lambda run: run,
 ) -> Trained:
     """Train one fold of a cross-validation, or go on with it; the last one to end writes the scores of all.
 
@@ -76,7 +101,8 @@ def one_fold(
         folds: Number of folds.
         overwrite: Refused, because several jobs train the folds of one folder.
         listener: Receives progress and messages.
-        world: Processes that share the work; default: this one alone.
+        world: Processes that share the training of the fold; default: this one alone.
+        placed: Puts a run on the devices of the processes.
 
     Raises:
         ConfigError: There is no such fold, or the folder holds something else.
@@ -91,14 +117,14 @@ def one_fold(
             "`--overwrite` would also replace what other jobs train in this folder",
             hint=f"remove `{run.folder}` before the first job starts, or give another `name`",
         )
-    begun = {"folds": folds, "config": plain(run.resolved())}
     world = world or World.alone()
     if world.is_first:
+        begun = {"folds": folds, "config": plain(run.resolved())}
         _refuse(run, begun, overwrite=False)
         _begin(run, begun)
     runs = [fold_run(run, index, folds) for index in range(folds)]
     listener.notice(f"fold {number} of {folds}")
-    trained = _one_fold(runs[number - 1], [], listener, world)
+    trained = _one_fold(runs[number - 1], [], listener, placed, world)
     if world.is_first and all(_is_finished(each) for each in runs):
         _averaged(run, runs)
         listener.notice(f"all {folds} folds are trained: wrote {run.folder / RESULT}")
@@ -118,13 +144,22 @@ def _is_finished(run: Run) -> bool:
     return last.exists() and bool(read_header(last)["progress"]["finished"])
 
 
-def resume_folds(folder: Path, *, model_files: Sequence[Path], listener: Listener) -> CrossValidated:
+def resume_folds(
+    folder: Path,
+    *,
+    model_files: Sequence[Path],
+    listener: Listener,
+    world: World | None = None,
+    placed: Callable[[Run], Run] = lambda run: run,
+) -> CrossValidated | None:
     """Go on with a cross-validation that was stopped.
 
     Args:
         folder: Its folder, which `begun_in` found.
         model_files: Python files of the user's own code that may run.
         listener: Receives progress and messages.
+        world: Processes, as for `cross_validate`.
+        placed: Puts a run on the device of its process.
 
     Raises:
         CheckpointError: The folder does not say what was begun.
@@ -136,7 +171,7 @@ def resume_folds(folder: Path, *, model_files: Sequence[Path], listener: Listene
         run_from_values(config, source=str(folder / BEGUN), permit=permit), Located(folder), [], listener
     )
     run = run.model_copy(update={"output": run.output.model_copy(update={"dir": folder})})
-    return _all_folds(run, folds, model_files, listener)
+    return _all_folds(run, folds, model_files, listener, world or World.alone(), placed)
 
 
 def _clear(folder: Path) -> None:
@@ -148,12 +183,21 @@ def _clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _all_folds(run: Run, folds: int, model_files: Sequence[Path], listener: Listener) -> CrossValidated:
+def _all_folds(
+    run: Run,
+    folds: int,
+    model_files: Sequence[Path],
+    listener: Listener,
+    world: World,
+    placed: Callable[[Run], Run],
+) -> CrossValidated | None:
     runs = [fold_run(run, index, folds) for index in range(folds)]
-    for index, each in enumerate(runs):
-        listener.notice(f"fold {index + 1} of {folds}")
-        _one_fold(each, model_files, listener, World.alone())
-    return _averaged(run, runs)
+    shared = Folds(world, folds, listener)
+    for index, told in shared.mine():
+        _one_fold(runs[index], model_files, told, placed)
+    shared.wait()
+    world.barrier()
+    return _averaged(run, runs) if world.is_first else None
 
 
 def _averaged(run: Run, runs: Sequence[Run]) -> CrossValidated:
@@ -184,12 +228,19 @@ def _score(name: str, folds: list[dict[str, float]]) -> FoldScore:
     return FoldScore(name, values, mean(known) if known else math.nan, spread)
 
 
-def _one_fold(run: Run, model_files: Sequence[Path], listener: Listener, world: World) -> Trained:
+def _one_fold(
+    run: Run,
+    model_files: Sequence[Path],
+    listener: Listener,
+    placed: Callable[[Run], Run],
+    world: World | None = None,
+) -> Trained:
     """Train a fold, or go on where it was stopped."""
-    folder = RunFolder(run.folder)
+    folder, world = RunFolder(run.folder), world or World.alone()
     if not world.told(folder.has_run()):
-        return train(run, overwrite=False, listener=listener, world=world)
-    return resume(Located(folder.path), [], model_files=model_files, listener=listener, world=world)
+        return train(placed(run), overwrite=False, listener=listener, world=world)
+    located = Located(folder.path)
+    return resume(located, [], model_files=model_files, listener=listener, world=world, placed=placed)
 
 
 def _refuse(run: Run, begun: dict[str, Any], *, overwrite: bool) -> None:

@@ -13,6 +13,7 @@ from segcli.commands.other_data import SCORES, advice_on, look_at_data, results_
 from segcli.commands.places import run_of_checkpoint
 from segcli.commands.report import CASES, write_evaluation_report
 from segcli.commands.scored_cases import score_cases
+from segcli.commands.thresholds import best_threshold
 from segcli.config.own_code import EVALUATING, CodePermit
 from segcli.config.schema import MetricSection, Run
 from segcli.core.errors import ConfigError
@@ -22,11 +23,9 @@ from segcli.core.types import Array
 from segcli.data.samples import Case, example_of
 from segcli.engine.assembly import Assembly, assemble, calibrated_outputs, load_weights
 from segcli.engine.checkpoint import read_checkpoint
-from segcli.engine.events import Listener
+from segcli.engine.events import Listener, heard_by
 from segcli.engine.inference.evaluator import Evaluation
 from segcli.engine.inference.scores import LEVEL, RESAMPLES, headline, score
-from segcli.engine.inference.thresholds import best_threshold
-from segcli.engine.relay import heard_by
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.stopping import StopSignal
 from segcli.engine.training.session import checked_cases
@@ -76,14 +75,12 @@ def evaluate_run(
         model_files: Python files of the user's own code that may run.
         listener: Receives progress and messages.
         device: Device instead of the run's own.
-        world: Processes that share out the cases; the first one writes and returns the results, and the others return
-            None. Default: this process alone.
+        world: Processes that share out the cases; all but the first return None. Default: this process alone.
 
     Raises:
         SegcliError: The checkpoint, the data or the device fail.
     """
-    world = world or World.alone()
-    listener = heard_by(world, listener)
+    world, listener = world or World.alone(), heard_by(world, listener)
     path, permit = located.for_prediction(), CodePermit(model_files, listener.notice, EVALUATING)
     checkpoint = read_checkpoint(path)
     own = run_of_checkpoint(checkpoint, located, overrides, permit, listener).on(device)
@@ -98,25 +95,18 @@ def evaluate_run(
     for text in notes:
         listener.warn(text)
     if threshold == BEST_ON_VAL:
-        parts, note = _with_best_threshold(parts, own, chosen if data is None else None, listener, world)
-        notes = [note, *notes]
+        parts, notes = _with_best_threshold(parts, own, chosen if data is None else None, notes, listener, world)
     showcase = Showcase(parts, CASES)
     predictions = folder / "predictions" if run.output.save_predictions and parts.task.has_pixels else None
     result, judged = score_cases(parts, cases, predictions, showcase, listener, world)
     if not world.is_first:
         return None
     notes += _field_notes(parts, listener)
-    epoch, shown_data = checkpoint.header["progress"]["epoch"], None if data is None else shown(data)
-    done = _scored(parts, result, judged, _Where(chosen, path, epoch, folder, predictions, shown_data, digest), notes)
-    if not parts.task.has_pixels:
-        done = replace(_with_wholes(done, parts, result, checkpoint.header["history"]), notes=notes)
-    _write_scores(done)
-    if chosen == "test" and data is None:
-        _track(done, run, located.folder, listener)
-    command = _command(
-        path, chosen, overrides, threshold=threshold, tta=tta, data=data, out=out, model_files=model_files
-    )
-    report = write_evaluation_report(done, parts, showcase.shown(), checkpoint, folder=located.folder, command=command)
+    where = _Where(chosen, path, folder, predictions, None if data is None else shown(data), digest)
+    done = _scored(parts, result, judged, where, notes, checkpoint.header)
+    _track(done, run, located.folder, listener)
+    words = _command(path, chosen, overrides, threshold=threshold, tta=tta, data=data, out=out, model_files=model_files)
+    report = write_evaluation_report(done, parts, showcase.shown(), checkpoint, folder=located.folder, command=words)
     return replace(done, report=report, example=example_of(cases))
 
 
@@ -133,7 +123,6 @@ class _Where:
 
     split: str
     checkpoint: Path
-    epoch: int
     folder: Path
     predictions: Path | None
     data: str | None
@@ -141,17 +130,31 @@ class _Where:
 
 
 def _scored(
-    parts: Assembly, result: Evaluation, presence: list[Judgement], where: _Where, notes: Sequence[str]
+    parts: Assembly,
+    result: Evaluation,
+    presence: list[Judgement],
+    where: _Where,
+    notes: list[str],
+    header: dict[str, Any],
 ) -> Evaluated:
-    """Compute the scores and their intervals."""
+    """Compute the scores and their intervals, and write them.
+
+    Args:
+        parts: Parts of the run.
+        result: Statistics of the cases.
+        presence: Presence of each structure of each case.
+        where: What was scored, and places of the results.
+        notes: Notes for the report.
+        header: Header of the checkpoint.
+    """
     scores = [score(metric, result.tally.statistics(metric), seed=parts.run.seed) for metric in _unique(parts.metrics)]
-    return Evaluated(
+    done = Evaluated(
         run=parts.run.name,
         split=where.split,
         data=where.data,
         digest=where.digest,
         checkpoint=where.checkpoint,
-        epoch=where.epoch,
+        epoch=header["progress"]["epoch"],
         folder=where.folder,
         threshold=parts.run.inference.threshold if parts.task.target == "masks" else None,
         num_images=len(result.cases),
@@ -170,6 +173,10 @@ def _scored(
         notes=[*notes, *_undefined(scores, len(result.cases))],
         units=units_of(parts.metrics, parts.layout, result.cases),
     )
+    if not parts.task.has_pixels:
+        done = replace(_with_wholes(done, parts, result, header["history"]), notes=notes)
+    _write_scores(done)
+    return done
 
 
 def _assembled(run: Run, threshold: float | str | None, tta: bool | None, listener: Listener) -> Assembly:
@@ -291,7 +298,9 @@ def _slice(parts: Assembly, case: Case) -> Array:
 
 
 def _track(done: Evaluated, run: Run, folder: Path, listener: Listener) -> None:
-    """Send the scores to the trackers of the run; a checkpoint outside a run folder has none."""
+    """Send the scores of the test split to the trackers of the run; a checkpoint outside a run folder has none."""
+    if done.split != "test" or done.data is not None:
+        return
     if not RunFolder(folder).holds(done.checkpoint):
         listener.notice(f"`{done.checkpoint}` is not in a run folder: its scores are not sent to trackers")
         return
@@ -319,14 +328,15 @@ def _with_all_metrics(run: Run) -> Run:
 
 
 def _with_best_threshold(
-    parts: Assembly, own: Run, split: str | None, listener: Listener, world: World
-) -> tuple[Assembly, str]:
-    """Choose the threshold with the best Dice on the validation images of the run; returns the parts and a note.
+    parts: Assembly, own: Run, split: str | None, notes: list[str], listener: Listener, world: World
+) -> tuple[Assembly, list[str]]:
+    """Choose the threshold with the best Dice on the validation images of the run; returns the parts and the notes.
 
     Args:
         parts: Parts of the run that is scored.
         own: The run with its own data.
         split: Split that is scored; None for other data.
+        notes: Notes so far.
         listener: Receives progress.
         world: Processes that share out the validation images.
     """
@@ -342,7 +352,7 @@ def _with_best_threshold(
     note = f"threshold {best} has the best Dice over all pixels of {len(cases)} validation images"
     if split == "val":
         note += "; the scores are too good, because the same images are scored here"
-    return replace(parts, run=parts.run.predicting(threshold=best)), note
+    return replace(parts, run=parts.run.predicting(threshold=best)), [note, *notes]
 
 
 def _unique(metrics: list[Metric]) -> list[Metric]:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from segcli.commands.answers import Answers, Job, PredictOptions, note
 from segcli.core.errors import ConfigError, DataError
-from segcli.engine.events import Listener
+from segcli.engine.events import Listener, Relay, heard_by
 from segcli.engine.inference.predictor import Candidate, Overrides, Predictor
-from segcli.engine.relay import Relay, heard_by
 from segcli.engine.stopping import StopSignal
 from segcli.report.results import Predicted
 
@@ -90,7 +89,7 @@ def write_all(answers: Answers, listener: Listener, world: "World | None" = None
     answers.world = None if world is None or world.is_alone else world
     jobs = answers.jobs(listener)
     planned = len(answers.done.failed)
-    answers.relay = relay = Relay(answers.world, listener, "prediction")
+    answers.relay = relay = Relay(answers.world, listener)
     listener.stage("prediction", len(jobs))
     with StopSignal(), answers.opened():
         _predict_each(answers, jobs, relay)

@@ -12,9 +12,8 @@ from segcli.core.types import Array
 from segcli.data.samples import Case
 from segcli.datasets import Layout
 from segcli.engine.assembly import Assembly
-from segcli.engine.events import Listener
+from segcli.engine.events import Listener, Relay
 from segcli.engine.inference.evaluator import Evaluation, evaluate
-from segcli.engine.relay import Relay
 from segcli.engine.runtime import out_of_memory
 from segcli.engine.stopping import StopSignal
 from segcli.engine.world import World
@@ -49,19 +48,16 @@ def score_cases(
     Raises:
         SegcliError: A file cannot be read or written, or the device fails.
     """
-    threshold = parts.run.inference.threshold
     judged: dict[Case, list[Judgement]] = {}
     writer = None if predictions is None else _Writer(parts.layout, predictions, world)
-    relay = Relay(world, listener, "evaluation")
+    relay = Relay(world, listener)
 
     def save(case: Case, probs: Tensor, scored: Scored) -> None:
         showcase.hear(case, probs, scored)
         if parts.layout.overlaps:
             judged[case] = list(_judged(parts, case, scored))
         if writer is not None:
-            field = parts.field_of(case)
-            answer = parts.task.decided(probs.cpu().numpy(), threshold, None if field is None else field.inside)
-            writer.save(case, answer)
+            writer.save(case, _answer(parts, case, probs))
 
     listener.stage("evaluation", len(cases))
     loader = parts.evaluation_loader(cases, parts.source(cases, listener))
@@ -80,16 +76,33 @@ def score_cases(
             raise out_of_memory(error) or loader.explained(error) or error from error
         finally:
             loader.close()
-        position = {case: index for index, case in enumerate(cases)}
         if not world.is_alone:
-            found = world.gathered((judged, showcase.kept, parts.fields.sources))
-            judged = {case: entries for each, _, _ in found for case, entries in each.items()}
-            showcase.join((kept for _, each, _ in found for kept in each), position)
-            parts.fields.join((sources for _, _, sources in found), (case.image for case in cases))
+            judged = _joined(judged, showcase, parts, cases, world)
         listener.stage("writing scores and report")
         if writer is not None:
-            writer.finish(position)
+            writer.finish(_positions(cases))
     return result, [entry for case in cases for entry in judged.get(case, [])]
+
+
+def _answer(parts: Assembly, case: Case, probs: Tensor) -> Array:
+    """Decide for each pixel of a case, with nothing outside its field of view."""
+    field = parts.field_of(case)
+    threshold, inside = parts.run.inference.threshold, None if field is None else field.inside
+    return parts.task.decided(probs.cpu().numpy(), threshold, inside)
+
+
+def _positions(cases: Sequence[Case]) -> dict[Case, int]:
+    return {case: index for index, case in enumerate(cases)}
+
+
+def _joined(
+    judged: dict[Case, list[Judgement]], showcase: Showcase, parts: Assembly, cases: Sequence[Case], world: World
+) -> dict[Case, list[Judgement]]:
+    """Take over what the processes have found besides scores; returns the judgements of all."""
+    found = world.gathered((judged, showcase.kept, parts.fields.sources))
+    showcase.join((kept for _, each, _ in found for kept in each), _positions(cases))
+    parts.fields.join((sources for _, _, sources in found), (case.image for case in cases))
+    return {case: entries for each, _, _ in found for case, entries in each.items()}
 
 
 def _judged(parts: Assembly, case: Case, scored: Scored) -> Iterator[Judgement]:

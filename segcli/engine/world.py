@@ -72,6 +72,8 @@ class World:
         self.rank = rank
         self.size = size
         self.local_rank = local_rank
+        self.works = 0
+        """Number of pieces of work so far whose progress the processes have counted together."""
         self._over = threading.Event()
 
     @classmethod
@@ -118,6 +120,11 @@ class World:
     def is_alone(self) -> bool:
         """Tell whether there is no other process."""
         return self.size == 1
+
+    @property
+    def store(self) -> Any:
+        """Return PyTorch's store of numbers and bytes by name, which no process waits for."""
+        return torch.distributed.distributed_c10d._get_default_store()
 
     # ---- exchange of objects and numbers on the host; every process must come to the same call
 

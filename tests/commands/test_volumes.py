@@ -19,6 +19,7 @@ from scipy import ndimage
 from segcli import files
 from segcli.commands.answers import PredictOptions
 from segcli.commands.answers.volumes import VolumeAnswers, _Table
+from segcli.commands.ensemble import ensemble
 from segcli.commands.predict import write_all
 from segcli.config.schema import DatasetSection, Inference
 from segcli.core.onnx_runtime import load_onnxruntime
@@ -29,7 +30,6 @@ from segcli.data.settings import DataSettings
 from segcli.engine.events import Silent
 from segcli.engine.export.portable import open_portable
 from segcli.engine.inference import arrays, rows
-from segcli.engine.inference.ensemble import ensemble
 from segcli.engine.inference.predictor import InMemory, Predictor
 from segcli.files import open_picture
 from segcli.tasks.structures import Structures

@@ -116,7 +116,7 @@ class ClassAnswers(Answers):
     def join(self, states: Sequence[dict[str, Any]], jobs: Sequence[_Sample]) -> None:
         """Take over results and rows."""
         super().join(states, jobs)
-        rows = {}
+        rows: dict[Hashable, Row] = {}
         for state in states:
             rows |= {self.key_of(entry): row for entry, row in zip(state["written"], state["rows"], strict=True)}
         self.rows = [rows[self.key_of(entry)] for entry in self.done.written]

@@ -11,6 +11,7 @@ from typing import Any
 from segcli.commands.answers import Answers, Cost, note
 from segcli.commands.answers.claims import Claims
 from segcli.commands.answers.inputs import files_of, passed_over
+from segcli.commands.ensemble import ensemble
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import remove_leftovers
 from segcli.core.types import Array
@@ -19,7 +20,6 @@ from segcli.data.samples import Case, Sample
 from segcli.data.sources import chunks_left_out
 from segcli.datasets import Layout
 from segcli.engine.events import Listener
-from segcli.engine.inference.ensemble import ensemble
 from segcli.engine.inference.fields import Fields
 from segcli.engine.inference.predictor import InMemory, Pixels, Prediction
 from segcli.engine.inference.tile_team import TileTeam

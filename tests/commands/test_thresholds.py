@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
+from segcli.commands.thresholds import CANDIDATES, _best
 from segcli.data.images import read_image, read_labels
-from segcli.engine.inference.thresholds import CANDIDATES, _best
 from segcli.metrics import Scored
 from segcli.metrics.auc import AUC
 

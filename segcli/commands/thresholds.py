@@ -9,9 +9,8 @@ from segcli.core.types import Array
 from segcli.data.postprocess import Postprocess
 from segcli.data.samples import Case
 from segcli.engine.assembly import Assembly
-from segcli.engine.events import Listener
+from segcli.engine.events import Listener, Relay
 from segcli.engine.inference.evaluator import evaluate
-from segcli.engine.relay import Relay
 from segcli.engine.world import World
 from segcli.metrics import HistogramMetric
 from segcli.metrics.auc import AUC
@@ -37,7 +36,7 @@ def best_threshold(parts: Assembly, cases: Sequence[Case], listener: Listener, w
     scores = AUC(AUC.Config())
     scores.name = "auc"
     world = world or World.alone()
-    relay = Relay(world, listener, "threshold")
+    relay = Relay(world, listener)
     listener.stage("threshold", len(cases))
     loader = parts.evaluation_loader(cases, parts.source(cases, listener))
     try:
