@@ -1,6 +1,6 @@
 """Step time of `segcli train` against a bare PyTorch loop with the same model, batches, loss and optimizer.
 
-Run: python benchmarks/step_time.py [--device cuda] [--size 128] [--rounds 7]
+Run: python benchmarks/step_time.py [--device cuda] [--amp bf16] [--compile] [--size 128] [--rounds 7]
 
 Both loops train on the same tensors in memory, in turns and in one process, so that a noisy machine hits both alike.
 The bare loop is what a user writes: no metrics, no checks, the loss read every 50 steps. The trainer's loop also
@@ -62,6 +62,10 @@ class FromMemory:
         """Batches in an epoch."""
         return len(self.loaded)
 
+    def images(self, index: int) -> int:
+        """Images of a batch."""
+        return len(self.loaded[index].cases)
+
     def explained(self, error: Exception) -> None:
         """Nothing can die."""
 
@@ -73,7 +77,9 @@ class FromMemory:
         return iter(self.loaded[first_batch:])
 
 
-def bare_epoch(network: Any, optimizer: Any, loss: Any, loaded: list[Loaded], device: torch.device) -> None:
+def bare_epoch(
+    network: Any, optimizer: Any, loss: Any, loaded: list[Loaded], device: torch.device, kind: torch.dtype | None
+) -> None:
     """What a user would write."""
     network.train()
     for number, batch in enumerate(loaded):
@@ -81,7 +87,9 @@ def bare_epoch(network: Any, optimizer: Any, loss: Any, loaded: list[Loaded], de
         mask = batch.tensors["mask"].to(device, non_blocking=True)[:, None].bool()
         valid = batch.tensors["valid"].to(device, non_blocking=True)[:, None].bool()
         optimizer.zero_grad(set_to_none=True)
-        value = loss(network(image), {"mask": mask, "valid": valid})["loss"]
+        with torch.autocast(device.type, kind, enabled=kind is not None):
+            outputs = network(image)
+        value = loss(outputs, {"mask": mask, "valid": valid})["loss"]
         value.backward()
         optimizer.step()
         if number % 50 == 0:
@@ -97,13 +105,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--depths", type=int, nargs="+", default=[16, 32, 64, 128])
+    parser.add_argument("--amp", choices=["off", "bf16"], default="off")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--row", action="store_true", help="print one row of a Markdown table")
     options = parser.parse_args()
     values = {
         "name": "bench",
         "dataset": {"paths": {"root": "."}, "mean": [0.0] * 3, "std": [1.0] * 3},
         "data": {"batch_size": options.batch_size},
         "model": {"type": "unet", "depths": options.depths},
-        "training": {"loss": {"bce": 0.5, "dice": 0.5}, "amp": "off"},
+        "training": {"loss": {"bce": 0.5, "dice": 0.5}, "amp": options.amp, "compile": options.compile},
         "logging": {"tensorboard": False},
         "device": options.device,
     }
@@ -122,6 +133,8 @@ def main() -> None:
         )
         theirs = assemble(run)
         optimizer = run.training.optimizer.build().build(theirs.network.parameters())
+        network = torch.compile(theirs.network) if options.compile else theirs.network
+        kind = torch.bfloat16 if options.amp == "bf16" else None
 
         def wait() -> None:
             if ours.device.type == "cuda":
@@ -135,7 +148,7 @@ def main() -> None:
         times: dict[str, list[float]] = {"segcli": [], "bare": []}
         for _ in range(options.rounds + 1):
             for name, epoch in (
-                ("bare", lambda: bare_epoch(theirs.network, optimizer, theirs.loss, loaded, ours.device)),
+                ("bare", lambda: bare_epoch(network, optimizer, theirs.loss, loaded, ours.device, kind)),
                 ("segcli", ours_epoch),
             ):
                 wait()
@@ -145,10 +158,17 @@ def main() -> None:
                 times[name].append((time.perf_counter() - started) / options.steps)
         medians = {name: statistics.median(values[1:]) for name, values in times.items()}
         ratios = [a / b for a, b in zip(times["segcli"][1:], times["bare"][1:], strict=True)]
-        print(f"{options.device}, U-Net {options.depths}, batch {options.batch_size}, {options.size}x{options.size}")
+        how = f"{options.amp}{', compiled' * options.compile}"
+        size = f"batch {options.batch_size}, {options.size}x{options.size}"
+        ratio = statistics.median(ratios)
+        if options.row:
+            figures = f"bare loop {medians['bare'] * 1e3:.2f} ms, segcli {medians['segcli'] * 1e3:.2f} ms: {ratio:.3f}"
+            print(f"| step on {options.device}, {how}, U-Net {options.depths}, {size} | {figures} |")
+            return
+        print(f"{options.device}, {how}, U-Net {options.depths}, {size}")
         print(f"bare loop {medians['bare'] * 1e3:8.2f} ms per step")
         print(f"segcli    {medians['segcli'] * 1e3:8.2f} ms per step")
-        print(f"ratio     {statistics.median(ratios):8.3f} (median of {options.rounds} pairs)")
+        print(f"ratio     {ratio:8.3f} (median of {options.rounds} pairs)")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from segcli.cli.complete_keys import FILES, Chosen, overrides
-from segcli.config.shipped import located, names
+from segcli.config.shipped import jobs, located, names
 from segcli.core.errors import ConfigError
 from segcli.core.paths import EXPERIMENTS
 from segcli.core.platform import WINDOWS
@@ -82,8 +82,8 @@ def data_configs(incomplete: str) -> list[str]:
 
 
 def shipped(incomplete: str) -> list[str]:
-    """List names of shipped experiments and data sets."""
-    return _starting(names(datasets=True), incomplete)
+    """List names of shipped experiments, data sets and jobs."""
+    return _starting([*names(datasets=True), *jobs()], incomplete)
 
 
 def _configs(incomplete: str, *, datasets: bool) -> list[str]:

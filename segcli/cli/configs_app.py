@@ -25,7 +25,7 @@ FolderArg = Annotated[
 
 @configs_app.command("list")
 def configs_list(as_json: JsonOpt = False) -> None:
-    """List the shipped experiments and data-set files.
+    """List the shipped experiments, data-set files and jobs for clusters.
 
     Example: segcli configs list
     """

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from segcli.cli import starting
+from segcli.config.processes import refuse_fewer_images
 from segcli.core.errors import CheckpointError, ConfigError, DataError, DeviceError, SegcliError, Stopped
 from segcli.core.platform import HANGUP, STOPPING, usable_processors
 from segcli.core.process import arguments
@@ -113,13 +114,8 @@ class Team:
         Raises:
             ConfigError: The run has another kind of device, or batches with fewer images than processes.
         """
-        batch_size = run.data.batch_size
-        if batch_size < self.size and not run.data.fit_batch_size:
-            raise ConfigError(
-                f"`data.batch_size` is {batch_size}, and {self.size} processes share each batch",
-                hint=f"set `data.batch_size={self.size}` or more, or start {batch_size}"
-                f" process{'es' * (batch_size != 1)}",
-            )
+        if not run.data.fit_batch_size:
+            refuse_fewer_images(run, self.size)
         return self.moved(run)
 
     def moved(self, run: "Run") -> "Run":

@@ -1,5 +1,6 @@
 """`segcli profile-memory`."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -82,6 +83,16 @@ TraceOpt = Annotated[
         show_default=False,
     ),
 ]
+GpusOpt = Annotated[
+    int,
+    typer.Option(
+        "--gpus",
+        metavar="N",
+        min=1,
+        help="Forecast one of this number of GPUs that share each batch.",
+        autocompletion=complete.nothing,
+    ),
+]
 ProcessesOpt = Annotated[bool, typer.Option("--processes", help="List the GPU memory of each process on this machine.")]
 EveryOpt = Annotated[
     float | None,
@@ -106,6 +117,7 @@ OutOpt = Annotated[
 def profile_memory(
     words: RunsAndOverridesArg = None,
     vram: VramOpt = None,
+    gpus: GpusOpt = 1,
     sweep: SweepOpt = None,
     top: TopOpt = 15,
     depth: DepthOpt = None,
@@ -153,9 +165,8 @@ def profile_memory(
             listener.notice(f"experiment: {taken}")
         listener.stage("forecast")
         advise = limit is None and len(runs) == 1 and not (quiet or as_json)
-        done = profile.forecasts(
-            runs, vram=limit, sweep=swept, depth=depth, page=page, measure=measure, trace=trace, advise=advise
-        )
+        forecasts = partial(profile.forecasts, runs, vram=limit, sweep=swept, depth=depth, gpus=gpus)
+        done = forecasts(page=page, measure=measure, trace=trace, advise=advise)
         if page is not None:
             listener.notice(f"wrote {page}")
     is_open = limit is None  # no GPU was named that the memory is compared with

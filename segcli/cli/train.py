@@ -44,6 +44,17 @@ FoldsOpt = Annotated[
         show_default=False,
     ),
 ]
+FoldOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--fold",
+        metavar="I",
+        min=1,
+        help="With --folds: train only this fold, from 1 to K, or go on with it.",
+        autocompletion=complete.nothing,
+        show_default=False,
+    ),
+]
 ForceOpt = Annotated[
     bool, typer.Option("--force", help="With --dry-run: try even if the forecast does not fit the GPU.")
 ]
@@ -57,6 +68,7 @@ def train(
     yes: YesOpt = False,
     dry_run: DryRunOpt = False,
     folds: FoldsOpt = None,
+    fold: FoldOpt = None,
     force: ForceOpt = False,
     overwrite: OverwriteOpt = False,
     gpus: GpusOpt = None,
@@ -88,7 +100,7 @@ def train(
     if minutes is not None:
         overrides = [*(overrides or []), f"training.minutes={minutes:g}"]
     stated = load_run(config, overrides or [])
-    run = team.placed(stated) if folds is None else team.moved(stated)
+    run = team.moved(stated) if folds is not None and fold is None else team.placed(stated)
     if team.is_parent:
         team.start(resumed_by=run.folder)
         return
@@ -106,11 +118,30 @@ def train(
         console.result(rehearsed, tables.rehearsed(rehearsed), as_json=as_json, quiet=quiet)
         console.next_step(next_steps.train_again(config, overrides or [], run), quiet=quiet or as_json)
         return
+    if fold is not None:
+        _one_fold(stated, fold, folds, team, overwrite=overwrite, as_json=as_json, quiet=quiet)
+        return
     if folds is not None:
         _train_folds(stated, folds, team, overwrite=overwrite, as_json=as_json, quiet=quiet)
         return
     with team.world(run.device) as world, console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener:
         trained = command.train(run, overwrite=overwrite, listener=listener, world=world)
+    console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
+    console.next_step(next_steps.after_train(trained), quiet=quiet or as_json)
+
+
+def _one_fold(
+    run: "Run", fold: int, folds: int | None, team: "Team", *, overwrite: bool, as_json: bool, quiet: bool
+) -> None:
+    from segcli.cli import console
+    from segcli.commands import next_steps
+    from segcli.commands.crossval import one_fold
+    from segcli.report import tables
+
+    folder = run.folder / f"fold_{fold}"
+    device = team.placed(run).device
+    with team.world(device) as world, console.listener(quiet=quiet or as_json, resumed_by=folder) as listener:
+        trained = one_fold(run, fold, folds, overwrite=overwrite, listener=listener, world=world, placed=team.placed)
     console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
     console.next_step(next_steps.after_train(trained), quiet=quiet or as_json)
 

@@ -26,7 +26,7 @@ from segcli.engine.training.batches import check_batches
 from segcli.engine.world import World
 from segcli.report.results import CrossValidated, FoldScore, Trained
 
-__all__ = ["cross_validate", "fold_run", "resume_folds"]
+__all__ = ["cross_validate", "fold_run", "one_fold", "resume_folds"]
 
 RESULT = "cross_validation.yaml"
 """File with the scores of a cross-validation."""
@@ -71,14 +71,77 @@ def cross_validate(
         begun = {"folds": folds, "config": plain(run.resolved())}
         here = place()
         overwrite = overwrite and not (here is not None and here.restarts)  # started again, it goes on
+        if not overwrite and (run.folder / RESULT).exists():
+            raise ConfigError(
+                f"`{run.folder}` holds a cross-validation", hint="replace it with `--overwrite`, or give another `name`"
+            )
         _refuse(run, begun, overwrite=overwrite)
         if overwrite:
             _clear(run.folder)
-        write_yaml(run.folder / BEGUN, begun)
-        with suppress(DataError):  # each fold warns of it
-            remember_code(run.folder, run)
+        _begin(run, begun)
     world.barrier()
     return _all_folds(run, folds, [], listener, world, placed)
+
+
+def one_fold(
+    run: Run,
+    number: int,
+    folds: int | None,
+    *,
+    overwrite: bool,
+    listener: Listener,
+    world: World | None = None,
+    placed: Callable[[Run], Run] = lambda run: run,
+) -> Trained:
+    """Train one fold of a cross-validation, or go on with it; the last one to end writes the scores of all.
+
+    Args:
+        run: The run that is cross-validated.
+        number: Fold to train, from 1 on.
+        folds: Number of folds.
+        overwrite: Refused, because several jobs train the folds of one folder.
+        listener: Receives progress and messages.
+        world: Processes that share the training of the fold; default: this one alone.
+        placed: Puts a run on the devices of the processes.
+
+    Raises:
+        ConfigError: There is no such fold, or the folder holds something else.
+        SegcliError: The same errors as `train` and `resume`.
+    """
+    if folds is None or number > folds:
+        what = "is one of several" if folds is None else f"is not one of {folds} folds"
+        hint = "add `--folds K`, the number of folds" if folds is None else f"give a number from 1 to {folds}"
+        raise ConfigError(f"`--fold {number}` {what}", hint=hint)
+    if overwrite:
+        raise ConfigError(
+            "`--overwrite` would also replace what other jobs train in this folder",
+            hint=f"remove `{run.folder}` before the first job starts, or give another `name`",
+        )
+    world = world or World.alone()
+    if world.is_first:
+        begun = {"folds": folds, "config": plain(run.resolved())}
+        _refuse(run, begun, overwrite=False)
+        _begin(run, begun)
+    runs = [fold_run(run, index, folds) for index in range(folds)]
+    listener.notice(f"fold {number} of {folds}")
+    trained = _one_fold(runs[number - 1], [], listener, placed, world)
+    if world.is_first and all(_is_finished(each) for each in runs):
+        _averaged(run, runs)
+        listener.notice(f"all {folds} folds are trained: wrote {run.folder / RESULT}")
+    return trained
+
+
+def _begin(run: Run, begun: dict[str, Any]) -> None:
+    """Note what is begun, unless another job of it has."""
+    if not (run.folder / BEGUN).exists():
+        write_yaml(run.folder / BEGUN, begun)
+    with suppress(DataError):  # each fold warns of it
+        remember_code(run.folder, run)
+
+
+def _is_finished(run: Run) -> bool:
+    last = RunFolder(run.folder).last
+    return last.exists() and bool(read_header(last)["progress"]["finished"])
 
 
 def resume_folds(
@@ -129,20 +192,24 @@ def _all_folds(
     placed: Callable[[Run], Run],
 ) -> CrossValidated | None:
     runs = [fold_run(run, index, folds) for index in range(folds)]
-    shared, mine = Folds(world, folds, listener), {}
+    shared = Folds(world, folds, listener)
     for index, told in shared.mine():
-        mine[index] = _one_fold(runs[index], model_files, told, placed).best_epoch
+        _one_fold(runs[index], model_files, told, placed)
     shared.wait()
-    best_epochs = {index: epoch for found in world.gathered(mine) for index, epoch in found.items()}
-    if not world.is_first:
-        return None
+    world.barrier()
+    return _averaged(run, runs) if world.is_first else None
+
+
+def _averaged(run: Run, runs: Sequence[Run]) -> CrossValidated:
+    """Average the scores of folds that are trained, and write the file with them."""
     last: list[dict[str, float]] = []
     best: list[dict[str, float]] = []
-    for index, each in enumerate(runs):
-        history = read_header(RunFolder(each.folder).last)["history"]
-        validated = [entry for entry in history if entry["val"]]
+    for each in runs:
+        header = read_header(RunFolder(each.folder).last)
+        validated = [entry for entry in header["history"] if entry["val"]]
         last.append(validated[-1]["val"])
-        best.append(next((entry["val"] for entry in validated if entry["epoch"] == best_epochs[index]), last[-1]))
+        best_epoch = header["early_stopping"]["best_epoch"]
+        best.append(next((entry["val"] for entry in validated if entry["epoch"] == best_epoch), last[-1]))
     done = CrossValidated(
         run=run.name,
         folder=run.folder,
@@ -161,21 +228,24 @@ def _score(name: str, folds: list[dict[str, float]]) -> FoldScore:
     return FoldScore(name, values, mean(known) if known else math.nan, spread)
 
 
-def _one_fold(run: Run, model_files: Sequence[Path], listener: Listener, placed: Callable[[Run], Run]) -> Trained:
+def _one_fold(
+    run: Run,
+    model_files: Sequence[Path],
+    listener: Listener,
+    placed: Callable[[Run], Run],
+    world: World | None = None,
+) -> Trained:
     """Train a fold, or go on where it was stopped."""
-    folder = RunFolder(run.folder)
-    if not folder.has_run():
-        return train(placed(run), overwrite=False, listener=listener)
-    return resume(Located(folder.path), [], model_files=model_files, listener=listener, placed=placed)
+    folder, world = RunFolder(run.folder), world or World.alone()
+    if not world.told(folder.has_run()):
+        return train(placed(run), overwrite=False, listener=listener, world=world)
+    located = Located(folder.path)
+    return resume(located, [], model_files=model_files, listener=listener, world=world, placed=placed)
 
 
 def _refuse(run: Run, begun: dict[str, Any], *, overwrite: bool) -> None:
     """Refuse what cannot work, before the first fold is trained."""
     folds = begun["folds"]
-    if not overwrite and (run.folder / RESULT).exists():
-        raise ConfigError(
-            f"`{run.folder}` holds a cross-validation", hint="replace it with `--overwrite`, or give another `name`"
-        )
     if not overwrite and (run.folder / BEGUN).exists():
         _refuse_another(run.folder, begun)
     elif not overwrite:

@@ -7,6 +7,7 @@ from pathlib import Path
 from segcli.commands.locate import EXPERIMENTS, run_names
 from segcli.config.load import load_run, run_from_values
 from segcli.config.own_code import CodePermit
+from segcli.config.processes import refuse_fewer_images
 from segcli.config.schema import Run
 from segcli.config.shipped import named, shipped
 from segcli.core.errors import ConfigError, nearest
@@ -183,6 +184,7 @@ def forecasts(
     measure: bool = False,
     trace: Path | None = None,
     advise: bool = False,
+    gpus: int = 1,
 ) -> list[Forecast]:
     """Forecast each run.
 
@@ -195,26 +197,28 @@ def forecasts(
         measure: Run the same step on the GPU, too.
         trace: Folder for a trace of the real step.
         advise: List overrides that lower the memory; this takes one more forecast.
+        gpus: Number of GPUs that share each batch; the forecast is for one of them.
 
     Raises:
-        ConfigError: The image size is unknown, the step depends on values, or several runs would share one file.
+        ConfigError: The image size is unknown, the step depends on values, or options do not fit each other or the run.
         DeviceError: There is no GPU to measure on.
     """
     if len(runs) > 1 and (page is not None or trace is not None):
         raise ConfigError("`--html` and `--trace` take one experiment at a time")
+    _refuse_several(gpus, {"--measure": measure, "--trace": trace is not None})
     from segcli.report.timeline import timeline_page  # noqa: PLC0415
     from segcli.vram.forecast import Forecaster, gpu_present  # noqa: PLC0415 - the file is checked before PyTorch loads
     from segcli.vram.inputs import with_batch_size  # noqa: PLC0415
     from segcli.vram.levers import levers  # noqa: PLC0415
     from segcli.vram.real import measured, traced  # noqa: PLC0415
 
-    limit = vram if vram is not None else gpu_present()
-    found = []
+    limit, found = vram if vram is not None else gpu_present(), []
     for run in runs:
         if run.data.fit_batch_size and limit is not None:
-            best = Forecaster(run).max_batch_size(limit, most=run.data.max_batch_size)
-            run = with_batch_size(run, max(best, 1))  # noqa: PLW2901 - the batch that `auto` takes
-        forecaster = Forecaster(run)
+            best = Forecaster(run, gpus=gpus).max_batch_size(limit, most=max(run.data.max_batch_size, gpus))
+            run = with_batch_size(run, max(best, gpus))  # noqa: PLW2901 - the batch that `auto` takes
+        refuse_fewer_images(run, gpus)
+        forecaster = Forecaster(run, gpus=gpus)
         forecast = forecaster.forecast(depth=depth)
         if advise:
             forecast = replace(forecast, levers=levers(forecaster, forecast))
@@ -230,3 +234,10 @@ def forecasts(
             forecast = replace(forecast, traced=traced(run, forecaster.inputs, trace))
         found.append(forecast)
     return found
+
+
+def _refuse_several(gpus: int, given: dict[str, bool]) -> None:
+    """Refuse options that run the step, which one process cannot do for several GPUs."""
+    option = next((option for option, is_given in given.items() if is_given), None)
+    if gpus > 1 and option is not None:
+        raise ConfigError(f"`{option}` runs the step on one GPU", hint="leave `--gpus` out")

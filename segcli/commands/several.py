@@ -46,9 +46,7 @@ def fitting_for_all(run: Run, listener: Listener, world: World) -> Run:
     """
     if not run.data.fit_batch_size:
         return run
-    fitting = world.told(with_fitting_batch(run, listener) if world.is_first else run)
-    size = min(fitting.data.batch_size * world.size, max(run.data.max_batch_size, world.size))
-    return fitting.model_copy(update={"data": fitting.data.model_copy(update={"batch_size": size})})
+    return world.told(with_fitting_batch(run, listener) if world.is_first else run)
 
 
 def chosen_checkpoint(located: Located, folder: RunFolder, listener: Listener, world: World) -> tuple[Checkpoint, Path]:

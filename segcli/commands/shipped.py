@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from segcli.config.shipped import SCHEMA, dataset_file, folder, named, names
+from segcli.config.shipped import SCHEMA, dataset_file, folder, jobs, named, names
 from segcli.core.errors import ConfigError
 from segcli.core.files import write_text
 from segcli.core.strict_yaml import parse
@@ -12,15 +12,17 @@ __all__ = ["content", "copy", "listed"]
 
 
 def listed() -> list[dict[str, Any]]:
-    """List the shipped configs by name, each with what its comment says first."""
+    """List the shipped configs by name, each with what its comment says first: experiments, data sets, jobs."""
     found = names(datasets=True)
-    ordered = sorted(found, key=lambda name: (name.startswith("datasets/"), name))
+    ordered = [*sorted(found, key=lambda name: (name.startswith("datasets/"), name)), *jobs()]
+    found |= jobs()
     return [{"name": name, "about": _about(found[name]), "path": str(found[name])} for name in ordered]
 
 
 def _about(path: Path) -> str:
     """Return the first sentence after the command with which a file begins."""
-    lines = path.read_text(encoding="utf-8").splitlines()[1:]
+    text = path.read_text(encoding="utf-8").partition("\n#\n")[0]
+    lines = text.removeprefix("#!/bin/bash\n").splitlines()[1:]
     comment = " ".join(line.removeprefix("# ") for line in lines if line.startswith("# ") and "$schema=" not in line)
     end = comment.find(". ")
     return comment if end < 0 else comment[: end + 1]
@@ -36,7 +38,7 @@ def content(name: str) -> str:
 
 
 def copy(name: str, target: Path, *, overwrite: bool) -> list[Path]:
-    """Copy a shipped config, its data-set file and the JSON schema; returns what was written.
+    """Copy a shipped config, its data-set file and the JSON schema, or a job; returns what was written.
 
     Args:
         name: Name of the config.
@@ -47,9 +49,7 @@ def copy(name: str, target: Path, *, overwrite: bool) -> list[Path]:
         ConfigError: There is no such config, or a file with other content is there.
     """
     path, root = named(name), folder()
-    dataset = parse(path.read_text(encoding="utf-8")).get("dataset")
-    beside = dataset_file(dataset, path) if isinstance(dataset, str) else None
-    sources = [path, *([] if beside is None else [beside]), root / SCHEMA]
+    sources = [path] if name in jobs() else [path, *_dataset_of(path), root / SCHEMA]
     texts = {target / source.relative_to(root): _moved(source, target) for source in sources}
     changed = {to: text for to, text in texts.items() if not _holds(to, text)}
     for to in changed:
@@ -58,6 +58,12 @@ def copy(name: str, target: Path, *, overwrite: bool) -> list[Path]:
     for to, text in changed.items():
         write_text(to, text)
     return list(changed)
+
+
+def _dataset_of(path: Path) -> list[Path]:
+    dataset = parse(path.read_text(encoding="utf-8")).get("dataset")
+    beside = dataset_file(dataset, path) if isinstance(dataset, str) else None
+    return [] if beside is None else [beside]
 
 
 def _moved(source: Path, target: Path) -> str:

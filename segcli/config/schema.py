@@ -134,6 +134,9 @@ class Training(ConfigModel):
     """Take the statistics of batch norms over the images of all processes that share a batch. `auto`: with several
     processes, so that their number changes nothing but the order of sums. `false`: each process takes those of its own
     images."""
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    """What each of several processes keeps. `ddp`: the whole network. `fsdp`: a share of weights, gradients and
+    optimizer state, for networks that do not fit one GPU; stages are gathered when they are used."""
     compile: bool = False
     """Compile the network with `torch.compile`."""
     memory_cleanup_frequency: Positive | None = None

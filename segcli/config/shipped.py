@@ -6,7 +6,7 @@ from pathlib import Path
 from segcli.core.errors import ConfigError, nearest
 from segcli.core.paths import exists
 
-__all__ = ["SCHEMA", "dataset_file", "folder", "located", "named", "names", "shipped"]
+__all__ = ["SCHEMA", "dataset_file", "folder", "jobs", "located", "named", "names", "shipped"]
 
 PLACES = ("", "experiments", "datasets")
 SCHEMA = "segcli.schema.json"
@@ -28,6 +28,11 @@ def names(*, datasets: bool = False) -> dict[str, Path]:
     if datasets:
         found |= {f"datasets/{path.stem}": path for path in sorted((root / "datasets").glob("*.yaml"))}
     return dict(sorted(found.items()))
+
+
+def jobs() -> dict[str, Path]:
+    """Map `cluster/NAME` to its file, for each job of a cluster."""
+    return {f"cluster/{path.stem}": path for path in sorted((folder() / "cluster").glob("*.*"))}
 
 
 def shipped(path: Path, *, datasets: bool = False) -> Path | None:
@@ -56,19 +61,19 @@ def located(path: Path, *, datasets: bool = False) -> Path:
 
 
 def named(name: str) -> Path:
-    """Find the shipped file of a name.
+    """Find the shipped file of a name, which may be that of a job.
 
     Raises:
         ConfigError: There is none.
     """
-    found = names(datasets=True).get(name)
+    found = {**names(datasets=True), **jobs()}.get(name)
     if found is None:
         raise _unknown(f"no shipped config is called `{name}`", name, datasets=True)
     return found
 
 
 def _unknown(message: str, name: str, *, datasets: bool) -> ConfigError:
-    close = nearest(name, list(names(datasets=datasets)))
+    close = nearest(name, [*names(datasets=datasets), *(jobs() if datasets else ())])
     return ConfigError(message, hint=f"did you mean `{close}`?" if close else "`segcli configs list` lists them")
 
 

@@ -284,7 +284,9 @@ def assemble(run: Run, *, pretrained: bool = False, site: Site | None = None) ->
     if run.model.checkpoint_activations:
         network.checkpoint_activations()
     memory_format = _memory_format(run, layout.ndim)
-    placed: Any = site.place(network, memory_format)
+    # FSDP cuts weights into rows, and takes them in the usual layout only
+    layout_of_weights = torch.contiguous_format if run.training.strategy == "fsdp" else memory_format
+    placed: Any = site.place(network, layout_of_weights)
     return Assembly(
         run=run,
         device=site.device,

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from segcli.core.errors import ConfigError
 from segcli.nn.rates import RATE
+from segcli.nn.shards import take_share, whole
 from segcli.nn.tensor_files import below
 
 __all__ = ["optimizer_tensors", "restore_optimizer"]
@@ -25,7 +26,8 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, network: nn.Module) -> d
     """
     tensors: dict[str, Tensor] = {}
     for name, parameter in network.named_parameters():
-        for key, value in optimizer.state.get(parameter, {}).items():
+        # sorted, because all processes gather shares in one order, and a file may give the keys in any
+        for key, value in sorted(optimizer.state.get(parameter, {}).items()):
             tensors |= _stored(f"optimizer/{name}/{key}", value, optimizer)
     for index, group in enumerate(optimizer.param_groups):
         for key, value in group.items():
@@ -39,7 +41,7 @@ def _stored(name: str, value: Any, optimizer: torch.optim.Optimizer) -> dict[str
     if value is None:
         return {}
     if isinstance(value, Tensor):
-        return {name: value}
+        return {name: whole(value)}
     if isinstance(value, bool | int | float):
         return {f"{name}{NUMBER}": torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)}
     raise ConfigError(
@@ -66,7 +68,8 @@ def _restored(parameter: nn.Parameter, state: dict[str, Tensor], *, is_fused: bo
         if key.endswith(NUMBER):
             restored[key.removesuffix(NUMBER)] = value.item()
         elif value.shape == parameter.shape:
-            restored[key] = torch.empty_like(parameter).copy_(value)
+            restored[key] = torch.empty_like(parameter)
+            take_share(restored[key], value)
         else:
             # fused kernels keep the step count on the device of the parameter
             restored[key] = value.to(parameter.device if is_fused else "cpu")

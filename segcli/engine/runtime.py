@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from segcli import __version__
+from segcli.core.cluster import cluster_job
 from segcli.core.errors import DeviceError, DeviceMemoryError
 from segcli.core.platform import GPU_DRIVERS
 from segcli.core.process import is_command_line
@@ -234,6 +235,9 @@ def environment(device: torch.device, *, precision: str, seed: int, data: dict[s
         "seed": seed,
         "data": data,
     }
+    job = cluster_job()
+    if job:
+        described["cluster"] = job
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         described["gpu"] = {

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from segcli.core.types import ConfigModel, Share
+from segcli.nn.shards import is_shard
 
 __all__ = ["AdamConfig", "OptimizerConfig", "OptimizerFactory"]
 
@@ -53,6 +54,8 @@ class OptimizerFactory(ABC):
     """Makes the optimizer for a network's parameters."""
 
     Config: type[OptimizerConfig] = OptimizerConfig
+    fuses_shards: ClassVar[bool] = False
+    """True if PyTorch's fused kernel works on shards of parameters."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -61,6 +64,7 @@ class OptimizerFactory(ABC):
         """Build the optimizer for `parameters`; fused into one kernel if PyTorch has one for their device."""
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         fused = all(p.device.type in {"cpu", "cuda"} and p.is_floating_point() for p in trained)
+        fused = fused and (self.fuses_shards or not any(map(is_shard, trained)))
         return self.make(trained, fused=fused)
 
     @abstractmethod

@@ -14,6 +14,8 @@ __all__ = ["Adam"]
 class Adam(OptimizerFactory):
     """Adam; weight decay is added to the gradient (L2 regularisation)."""
 
+    fuses_shards = True
+
     class Config(AdamConfig):
         """Keys of `optimizer: {type: adam}`."""
 

@@ -17,6 +17,8 @@ __all__ = ["AdamW"]
 class AdamW(OptimizerFactory):
     """Adam with decoupled weight decay."""
 
+    fuses_shards = True
+
     class Config(AdamConfig):
         """Keys of `optimizer: {type: adamw}`."""
 

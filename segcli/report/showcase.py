@@ -18,12 +18,13 @@ from segcli.data.classes.painting import compared
 from segcli.data.loader import EvaluationLoader
 from segcli.data.planes import plane_name
 from segcli.data.samples import Case, resize
-from segcli.engine.assembly import Assembly, load_weights
+from segcli.engine.assembly import Assembly, assemble, load_weights
 from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.inference.evaluator import evaluate
 from segcli.engine.runtime import out_of_memory
 from segcli.engine.training.panels import panel_size, side_by_side, still_of
 from segcli.metrics import Metric, Scored
+from segcli.nn.shards import is_shard
 from segcli.report.pictures import CasePicture
 
 __all__ = ["Showcase", "Shown", "per_case", "shown_again"]
@@ -163,9 +164,13 @@ def _moved(kept: _Kept, position_of: Mapping[Case, int]) -> _Kept:
 def shown_again(parts: Assembly, checkpoint: Path, cases: Sequence[Case]) -> Shown:
     """Predict a few cases with the weights of a checkpoint and draw them; the network keeps these weights.
 
+    A network of which this process has only a share is made again, as a whole.
+
     Raises:
         SegcliError: The checkpoint or a file cannot be read, or the device fails.
     """
+    if any(map(is_shard, parts.network.parameters())):
+        parts = assemble(parts.run)
     load_weights(parts.network, read_checkpoint(checkpoint), checkpoint)
     showcase = Showcase(parts, -(-len(cases) // 2))
     loader = EvaluationLoader(

@@ -7,8 +7,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from segcli.report.memory import size
-from segcli.report.vram_verdict import WEIGHTS, cards, verdict
-from segcli.vram.results import CONTEXT, LIBRARIES, Forecast, Limits, Measured, Traced
+from segcli.report.vram_verdict import WEIGHTS, cards, several, verdict
+from segcli.vram.results import Forecast, Limits, Measured, Traced, allowance
 
 __all__ = ["comparison", "forecast", "shape"]
 
@@ -16,6 +16,8 @@ KINDS = {
     "parameters": "parameters",
     "buffers": "buffers",
     "gradients": "gradients",
+    "buckets": "buckets of gradients that are sent",
+    "gathered": "stages gathered from all GPUs, and gradients sent",
     "optimizer": "optimizer state",
     "ema": "averaged weights",
     "batch": "images and masks",
@@ -107,7 +109,7 @@ def _totals(result: Forecast) -> Table:
     accumulated = f" x {result.accumulation} accumulated" if result.accumulation > 1 else ""
     title = (
         f"{escape(result.run)}: {escape(result.model)}, {result.parameters:,} parameters, {result.precision}, "
-        f"{result.optimizer}, batch {result.batch_size}{accumulated}, {shape(result.image_size)}"
+        f"{result.optimizer}, batch {result.batch_size}{accumulated}{several(result)}, {shape(result.image_size)}"
     )
     table = Table(title=title, title_justify="left")
     table.add_column("memory")
@@ -120,8 +122,8 @@ def _totals(result: Forecast) -> Table:
     table.add_section()
     table.add_row("[bold]peak of allocated memory[/]", "", f"[bold]{size(result.peak)}[/]")
     table.add_row("reserved by the allocator, not allocated", "", size(result.reserved - result.peak))
-    table.add_row("context and libraries (allowance)", "", size(CONTEXT + LIBRARIES))
-    table.add_row("[bold]on the GPU[/]", "", f"[bold]{size(result.device)}[/]")
+    table.add_row("context and libraries (allowance)", "", size(allowance(result.gpus)))
+    table.add_row(f"[bold]on {'the' if result.gpus == 1 else 'each'} GPU[/]", "", f"[bold]{size(result.device)}[/]")
     return table
 
 
@@ -169,7 +171,7 @@ def _sweep(result: Forecast) -> Table:
 def _limits(result: Forecast, limits: Limits) -> Iterator[str]:
     share = result.device / limits.vram
     colour = "green" if limits.max_batch_size >= result.batch_size else "bold red"
-    yield f"[{colour}]{share:.0%}[/] of {size(limits.vram)} used at batch {result.batch_size}"
+    yield f"[{colour}]{share:.0%}[/] of {size(limits.vram)} used at batch {result.batch_size}{several(result)}"
     batches = ", ".join(f"{count or 'none'} with {name}" for name, count in limits.by_precision.items())
     yield f"largest batch size at {shape(result.image_size)}: [bold]{batches}[/]"
     largest = "none" if limits.max_image_size is None else shape(limits.max_image_size)

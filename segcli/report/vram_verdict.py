@@ -7,7 +7,7 @@ from rich.markup import escape
 from segcli.report.memory import size
 from segcli.vram.results import OUTSIDE, Forecast
 
-__all__ = ["CARDS", "WEIGHTS", "cards", "verdict"]
+__all__ = ["CARDS", "WEIGHTS", "cards", "several", "verdict"]
 
 CARDS = (8, 12, 16, 24, 40, 80)
 """GiB of usual GPUs."""
@@ -33,7 +33,8 @@ def verdict(result: Forecast) -> Iterator[str]:
     layer = max(result.layers, key=lambda each: each.peak, default=None)
     named = layer is not None and layer.name != OUTSIDE and stage.stage in ("forward", "backward")
     at = f", near layer `{escape(layer.name)}`" if named and layer is not None else ""
-    yield f"[bold]peak: {size(result.device)} on the GPU[/], {STAGES[stage.stage]} of the {stage.phase}{at}"
+    which = "the GPU" if result.gpus == 1 else f"each of {result.gpus} GPUs"
+    yield f"[bold]peak: {size(result.device)} on {which}[/], {STAGES[stage.stage]} of the {stage.phase}{at}"
     yield cards(result)
     if not result.levers:
         share = sum(result.at_peak.get(kind, 0) for kind in WEIGHTS) / result.peak
@@ -46,6 +47,20 @@ def verdict(result: Forecast) -> Iterator[str]:
     for lever in result.levers:
         forecast = "" if lever.device is None else f"  ({size(lever.device)})"
         yield f"  {escape(lever.overrides)}{forecast}"
+
+
+def several(result: Forecast) -> str:
+    """Tell what each of several GPUs takes of a batch, and what it keeps; nothing for one GPU.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> several(SimpleNamespace(gpus=4, strategy="fsdp", batch_per_gpu=3))
+        ' on 4 GPUs (fsdp, 3 images on each)'
+    """
+    if result.gpus == 1:
+        return ""
+    images = "1 image" if result.batch_per_gpu == 1 else f"{result.batch_per_gpu} images"
+    return f" on {result.gpus} GPUs ({result.strategy}, {images} on each)"
 
 
 def cards(result: Forecast) -> str:

@@ -7,6 +7,7 @@ import torch
 
 from segcli.config.schema import Run
 from segcli.core.errors import ConfigError, DeviceError, DeviceMemoryError, SegcliError
+from segcli.core.ranks import place
 from segcli.engine.events import Listener
 from segcli.engine.runtime import choose_device, choose_precision
 from segcli.vram.forecast import Forecaster
@@ -30,7 +31,13 @@ def _forecaster(run: Run) -> Forecaster:
     """Make a forecaster with the precision of the run's own device."""
     name = choose_precision(run.training.amp, choose_device(run.device)).name
     training = run.training.model_copy(update={"amp": "off" if name == "fp32" else name})
-    return Forecaster(run.model_copy(update={"training": training}))
+    return Forecaster(run.model_copy(update={"training": training}), gpus=_gpus())
+
+
+def _gpus() -> int:
+    """Count the GPUs that this command shares its batches among: one for each process."""
+    here = place()
+    return 1 if here is None else here.size
 
 
 def with_fitting_batch(run: Run, listener: Listener) -> Run:
@@ -48,7 +55,8 @@ def with_fitting_batch(run: Run, listener: Listener) -> Run:
             f"`data.batch_size: auto` needs a GPU, and the run is on `{choose_device(run.device)}`",
             hint="give a number, such as `data.batch_size=4`",
         )
-    most = run.data.max_batch_size
+    gpus = _gpus()
+    most = max(run.data.max_batch_size, gpus)
     best = _forecaster(run).max_batch_size(vram, most=most)
     if best == 0:
         raise DeviceError(
@@ -56,7 +64,8 @@ def with_fitting_batch(run: Run, listener: Listener) -> Run:
             hint="lower `data.image_size` or `data.patch_size`, or choose a smaller network",
         )
     held = ", limited by `data.max_batch_size`" if best == most else ""
-    listener.notice(f"batch size {best}: the largest that the forecast fits into {_gib(vram)}{held}")
+    each = f" on each of {gpus} GPUs" if gpus > 1 else ""
+    listener.notice(f"batch size {best}: the largest that the forecast fits into {_gib(vram)}{each}{held}")
     changed = with_batch_size(run, best)
     return changed.model_copy(update={"data": changed.data.model_copy(update={"fit_batch_size": False})})
 

@@ -13,15 +13,28 @@ from segcli.config.schema import Run
 from segcli.vram.inputs import Inputs, inputs_of, with_batch_size, with_image_size
 from segcli.vram.recorder import TOP, Log
 from segcli.vram.replay import Replay, fits, replayed
-from segcli.vram.results import CONTEXT, LIBRARIES, OUTSIDE, Forecast, LayerUse, Limits, StageUse, SweepRow, Timeline
+from segcli.vram.results import (
+    CONTEXT,
+    LIBRARIES,
+    NCCL,
+    OUTSIDE,
+    Forecast,
+    LayerUse,
+    Limits,
+    StageUse,
+    SweepRow,
+    Timeline,
+    allowance,
+)
 from segcli.vram.scenario import Played, play_prediction, play_training, precision_of
+from segcli.vram.sharing import Group
 from segcli.vram.stand_in import GPU
 
 __all__ = ["FIXED", "Forecaster", "gpu_present"]
 
 PHASES = ("training", "validation", "prediction")
 STAGES = ("batch", "forward", "loss", "backward", "metrics", "optimizer")
-FIXED = ("parameters", "buffers", "gradients", "optimizer", "ema", "workspace")
+FIXED = ("parameters", "buffers", "gradients", "optimizer", "ema", "workspace", "buckets", "gathered")
 """Kinds of memory that do not grow with the image."""
 MOST_STRIDES = 2**12
 """Largest image in the search, in strides along its shorter side."""
@@ -30,21 +43,28 @@ MOST = 2**16
 
 
 class Forecaster:
-    """Forecasts the GPU memory of one run.
+    """Forecasts the GPU memory of one run: that of the GPU with most to do, if several share it.
 
     Args:
         run: The run.
         inputs: Sizes of its batches; from its config and data set when left out.
+        gpus: Number of GPUs that share each batch.
     """
 
-    def __init__(self, run: Run, inputs: Inputs | None = None) -> None:
+    def __init__(self, run: Run, inputs: Inputs | None = None, *, gpus: int = 1) -> None:
         self.run = run
+        self.group = Group(gpus, run.training.strategy)
         self.inputs = inputs_of(run) if inputs is None else inputs
 
     @cached_property
     def training(self) -> Played:
         """Recorded run of two training steps and a validation."""
-        return play_training(self.run, self.inputs)
+        run = with_batch_size(self.run, self.group.share(self.run.data.batch_size))
+        return play_training(run, self.inputs, group=self.group)
+
+    def of(self, run: Run) -> "Forecaster":
+        """Make a forecaster of a changed run with batches of the same images, on the same GPUs."""
+        return Forecaster(run, self.inputs, gpus=self.group.gpus)
 
     @cached_property
     def replay(self) -> Replay:
@@ -61,7 +81,7 @@ class Forecaster:
     @property
     def device(self) -> int:
         """Bytes on the GPU during training and validation, as `Forecast.device`."""
-        return self.replay.reserved + CONTEXT + LIBRARIES
+        return self.replay.reserved + allowance(self.group.gpus)
 
     def forecast(self, *, depth: int | None = None) -> Forecast:
         """Forecast everything except limits and sweeps.
@@ -75,8 +95,10 @@ class Forecaster:
             notes.append("`training.compile` is on: the forecast is for the network without compilation")
         if played.reads:
             notes.append(f"training reads the values of {played.reads} tensors; the forecast uses 0 for each")
+        several = f", {NCCL // 2**20} MiB for NCCL" if self.group.gpus > 1 else ""
         notes.append(
             f"allowances, not forecast: {CONTEXT // 2**20} MiB for CUDA's context, {LIBRARIES // 2**20} MiB for cuDNN"
+            + several
         )
         return Forecast(
             run=run.name,
@@ -96,6 +118,9 @@ class Forecaster:
             stages=_stages({**replay.stages, **self.prediction.stages}),
             layers=_layers(played, replay, depth),
             notes=tuple(notes),
+            gpus=self.group.gpus,
+            strategy=self.group.strategy,
+            batch_per_gpu=self.group.share(run.data.batch_size),
         )
 
     def timeline(self) -> Timeline:
@@ -122,7 +147,10 @@ class Forecaster:
     def fits(self, vram: int) -> bool:
         """Tell if training and validation fit a GPU with `vram` bytes."""
         log = self.training.log
-        return fits(log.events, [block.size for block in log.blocks], _capacity(vram))
+        return fits(log.events, [block.size for block in log.blocks], self._capacity(vram))
+
+    def _capacity(self, vram: int) -> int:
+        return vram - allowance(self.group.gpus)
 
     def limits(self, vram: int) -> Limits:
         """Find the largest batch with and without mixed precision, and the largest image, for `vram` bytes."""
@@ -130,35 +158,43 @@ class Forecaster:
         batches = {own: self.max_batch_size(vram)}
         other = "off" if own != "fp32" else "bf16"
         training = self.run.training.model_copy(update={"amp": other})
-        changed = Forecaster(self.run.model_copy(update={"training": training}), self.inputs)
+        changed = self.of(self.run.model_copy(update={"training": training}))
         batches["fp32" if other == "off" else other] = changed.max_batch_size(vram)
         return Limits(vram, batches[own], batches, self.max_image_size(vram))
 
     def max_batch_size(self, vram: int, *, most: int = MOST) -> int:
-        """Find the largest batch that fits; 0 if none does.
+        """Find the largest batch that fits, over all GPUs; 0 if none does.
 
-        Block sizes are extrapolated from two batch sizes, which gives a first guess. The guess is then verified: the
-        returned batch was simulated and fits, and the next one was simulated and does not.
+        Each GPU has the largest share that fits. Block sizes are extrapolated from two shares, which gives a first
+        guess. The guess is then verified: the returned share was simulated and fits, and the next one does not.
         """
         tried: dict[int, bool] = {}
 
         def fitting(count: int) -> bool:
             if count not in tried:
-                tried[count] = _fits_or_fails(self._with_batch(count), vram)
+                tried[count] = _fits_or_fails(self._with_share(count), vram)
             return tried[count]
 
-        return _largest(fitting, most, guess=self._guessed_batch(vram, most))
+        shares = self.group.share(most)
+        share = _largest(fitting, shares, guess=self._guessed_share(vram, shares))
+        return min(share * self.group.gpus, most)
+
+    def _with_share(self, count: int) -> "Forecaster":
+        """Make a forecaster in which each GPU has this number of images."""
+        return self._with_batch(count * self.group.gpus)
 
     def _with_batch(self, count: int) -> "Forecaster":
-        return self if count == self.run.data.batch_size else Forecaster(with_batch_size(self.run, count), self.inputs)
+        return self if count == self.run.data.batch_size else self.of(with_batch_size(self.run, count))
 
-    def _guessed_batch(self, vram: int, most: int) -> int:
-        """Estimate the largest batch, assuming that every block grows linearly with it."""
-        count = max(self.run.data.batch_size, 2)
-        one, two = (self._with_batch(number).training.log for number in (count, count + 1))
+    def _guessed_share(self, vram: int, most: int) -> int:
+        """Estimate the largest share of a batch, assuming that every block grows linearly with it."""
+        count = max(self.group.share(self.run.data.batch_size), 2)
+        one, two = (self._with_share(number).training.log for number in (count, count + 1))
         if one.events != two.events:
             return count
-        return _largest(lambda number: fits(one.events, _extended(one, two, number - count), _capacity(vram)), most)
+        return _largest(
+            lambda number: fits(one.events, _extended(one, two, number - count), self._capacity(vram)), most
+        )
 
     def max_image_size(self, vram: int) -> tuple[int, ...] | None:
         """Find the largest image with the same aspect ratio that fits at the run's batch size; None if none does."""
@@ -174,7 +210,7 @@ class Forecaster:
 
         # all memory that is not fixed grows with the number of pixels
         fixed = sum(self.replay.kinds.get(kind, 0) for kind in FIXED)
-        share = max(_capacity(vram) - fixed, 0) / max(self.replay.peak - fixed, 1)
+        share = max(self._capacity(vram) - fixed, 0) / max(self.replay.peak - fixed, 1)
         guess = min(max(int(shortest / stride * share ** (1 / axes)), 1), MOST_STRIDES)
         with suppress(ValueError):  # batch norm may refuse so small an image
             guess = self._guessed_number(vram, resized, guess)
@@ -190,7 +226,9 @@ class Forecaster:
 
         def fitting(number: int) -> bool:
             steps = (prod(resized(number).inputs.train) - here) / (there - here)
-            return fits(one.training.log.events, _extended(one.training.log, two.training.log, steps), _capacity(vram))
+            return fits(
+                one.training.log.events, _extended(one.training.log, two.training.log, steps), self._capacity(vram)
+            )
 
         return _largest(fitting, MOST_STRIDES, guess)
 
@@ -198,7 +236,7 @@ class Forecaster:
         """Make a forecaster of the same run with images, or patches, of another size."""
         run = with_image_size(self.run, size)
         whole = self.inputs.val_resized if self.run.data.patch_size else size
-        return Forecaster(run, replace(self.inputs, train=size, val_resized=whole))
+        return Forecaster(run, replace(self.inputs, train=size, val_resized=whole), gpus=self.group.gpus)
 
     def sweep(self, key: str, values: Sequence[int], vram: int | None) -> list[SweepRow]:
         """Forecast other batch sizes (`batch`) or image sizes (`image_size`)."""
@@ -230,10 +268,6 @@ def _extended(one: Log, two: Log, steps: float) -> list[int]:
     first, second = (np.array([block.size for block in log.blocks]) for log in (one, two))
     sizes: list[int] = np.maximum(first + steps * (second - first), 1).astype(np.int64).tolist()
     return sizes
-
-
-def _capacity(vram: int) -> int:
-    return vram - CONTEXT - LIBRARIES
 
 
 def _fits_or_fails(forecaster: Forecaster, vram: int) -> bool:

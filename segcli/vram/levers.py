@@ -31,10 +31,14 @@ def _changed(forecaster: Forecaster, forecast: Forecast) -> Iterator[tuple[str, 
     """Give the overrides, and the forecaster of each."""
     run, inputs = forecaster.run, forecaster.inputs
     training, fixed = run.training, sum(forecast.at_peak.get(kind, 0) for kind in FIXED)
+    gpus = forecaster.group.gpus
+    if gpus > 1 and training.strategy == "ddp" and fixed > LARGE * forecast.peak:
+        sharded = training.model_copy(update={"strategy": "fsdp"})
+        yield "training.strategy=fsdp", forecaster.of(run.model_copy(update={"training": sharded}))
     if fixed > (1 - LARGE) * forecast.peak:
         return  # almost nothing depends on the images
     in_training = forecast.peak_stage.phase == "training"
-    if run.data.batch_size > 1:
+    if run.data.batch_size >= 2 * gpus:
         half = -(-run.data.batch_size // 2)
         steps = 2 * training.gradient_accumulation_steps
         fewer = with_batch_size(run, half)
@@ -42,23 +46,23 @@ def _changed(forecaster: Forecaster, forecast: Forecast) -> Iterator[tuple[str, 
             update={"training": training.model_copy(update={"gradient_accumulation_steps": steps})}
         )
         words = f"data.batch_size={half} training.gradient_accumulation_steps={steps}"
-        yield words, Forecaster(changed, inputs)
+        yield words, forecaster.of(changed)
     if forecast.precision == "fp32":
         changed = run.model_copy(update={"training": training.model_copy(update={"amp": "bf16"})})
-        yield "training.amp=bf16", Forecaster(changed, inputs)
+        yield "training.amp=bf16", forecaster.of(changed)
     if in_training and not run.model.checkpoint_activations and forecast.activations > LARGE * forecast.peak:
         model = run.model.model_copy(update={"checkpoint_activations": True})
         changed = run.model_copy(update={"model": model})
-        yield "model.checkpoint_activations=true", Forecaster(changed, inputs)
+        yield "model.checkpoint_activations=true", forecaster.of(changed)
     patch = _smaller(inputs.train, forecaster.training.stride)
     if in_training and patch is not None and TASKS.load(run.task_name).has_pixels:
         data = run.data.model_copy(update={"patch_size": list(patch)})
         changed = run.model_copy(update={"data": data})
         words = f"data.patch_size=[{','.join(map(str, patch))}]"
-        yield words, Forecaster(changed, inputs).with_image_size(patch)
-    if not in_training and training.validate_on == "device":
+        yield words, forecaster.of(changed).with_image_size(patch)
+    if not in_training and training.validate_on == "device" and training.strategy == "ddp":
         changed = run.model_copy(update={"training": training.model_copy(update={"validate_on": "cpu"})})
-        yield "training.validate_on=cpu", Forecaster(changed, inputs)
+        yield "training.validate_on=cpu", forecaster.of(changed)
 
 
 def _smaller(size: tuple[int, ...], stride: int) -> tuple[int, ...] | None:

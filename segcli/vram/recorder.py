@@ -32,7 +32,8 @@ class Block:
     size: int
     """Requested bytes, before the allocator rounds up."""
     kind: str
-    """`parameters`, `buffers`, `gradients`, `optimizer`, `ema`, `batch`, `activations`, `temporary` or `workspace`."""
+    """`parameters`, `buffers`, `gradients`, `buckets`, `gathered`, `optimizer`, `ema`, `batch`, `activations`,
+    `temporary` or `workspace`."""
     layer: str
     """Module that allocated the block; empty outside of all modules."""
 
@@ -113,6 +114,24 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             number = self.alive[key] = self._begin(storage.nbytes(), self.kind)
             self.references[key] = weakref.ref(storage, lambda _: self._storage_died(key))
         return number
+
+    def begin(self, size: int, kind: str) -> int:
+        """Record a block that no tensor of this process shows, and return its number."""
+        return self._begin(size, kind)
+
+    def end(self, number: int) -> None:
+        """Record the release of a block that `begin` has recorded."""
+        self.log.events.append(~number)
+
+    def resize(self, tensor: Tensor, size: int) -> None:
+        """Record less for a tensor than it has, because this GPU holds only a share of it."""
+        self.log.blocks[self.alive[tensor.untyped_storage()._cdata]].size = size
+
+    def disown(self, tensor: Tensor) -> None:
+        """Record the release of a tensor that stays only because the simulation needs it."""
+        key = tensor.untyped_storage()._cdata
+        self.log.events.append(~self.alive[key])
+        self.alive[key] = self._begin(0, "temporary")
 
     def finish(self) -> Log:
         """End the recording: what the collector frees later, at any time, does not belong to the step."""

@@ -8,6 +8,7 @@ from typing import Any
 __all__ = [
     "CONTEXT",
     "LIBRARIES",
+    "NCCL",
     "OUTSIDE",
     "Forecast",
     "LayerUse",
@@ -18,6 +19,7 @@ __all__ = [
     "SweepRow",
     "Timeline",
     "Traced",
+    "allowance",
     "parse_size",
 ]
 
@@ -25,9 +27,16 @@ CONTEXT = 512 * 2**20
 """Allowance for the CUDA context and kernel code, which the allocator does not count."""
 LIBRARIES = 64 * 2**20
 """Allowance for cuDNN workspaces, which depend on the algorithm that cuDNN chooses on the GPU."""
+NCCL = 256 * 2**20
+"""Allowance for the buffers of NCCL, which moves tensors between GPUs; their size depends on GPUs and links."""
 OUTSIDE = "(loss, metrics, optimizer)"
 """Name of the row for memory that belongs to no layer."""
 UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def allowance(gpus: int) -> int:
+    """Return the bytes on a GPU that are not forecast: context, cuDNN and, with several GPUs, NCCL."""
+    return CONTEXT + LIBRARIES + (NCCL if gpus > 1 else 0)
 
 
 def parse_size(text: str) -> int:
@@ -183,6 +192,12 @@ class Forecast:
     measured: Measured | None = None
     traced: Traced | None = None
     notes: tuple[str, ...] = ()
+    gpus: int = 1
+    """GPUs that share each batch; the forecast is for one of them."""
+    strategy: str = "ddp"
+    """What each of several GPUs keeps, as `training.strategy`."""
+    batch_per_gpu: int = 0
+    """Most images of a batch on one GPU."""
     levers: tuple[Lever, ...] = ()
     """What lowers the memory; not in `--json`."""
 
@@ -194,7 +209,7 @@ class Forecast:
     @property
     def device(self) -> int:
         """Bytes on the GPU as shown by `nvidia-smi`: reserved plus the allowances for context and libraries."""
-        return self.reserved + CONTEXT + LIBRARIES
+        return self.reserved + allowance(self.gpus)
 
     def phase(self, name: str) -> tuple[int, int]:
         """Return peak and reserved bytes of training, validation or prediction."""
@@ -212,7 +227,10 @@ class Forecast:
             "run": self.run,
             "model": self.model,
             "precision": self.precision,
+            "gpus": self.gpus,
+            "strategy": self.strategy if self.gpus > 1 else None,
             "batch_size": self.batch_size,
+            "batch_size_per_gpu": self.batch_per_gpu,
             "image_size": list(self.image_size),
             "gradient_accumulation_steps": self.accumulation,
             "optimizer": self.optimizer,
@@ -224,7 +242,7 @@ class Forecast:
             "peak_bytes": self.peak,
             "reserved_bytes": self.reserved,
             "device_bytes": self.device,
-            "allowances": {"context_bytes": CONTEXT, "cudnn_bytes": LIBRARIES},
+            "allowances": _allowances(self.gpus),
             "bytes_by_kind": self.kinds,
             "bytes_at_peak": self.at_peak,
             "activations_bytes": self.activations,
@@ -256,6 +274,10 @@ class Forecast:
             "trace": [str(path) for path in self.traced.files] if self.traced else None,
             "notes": list(self.notes),
         }
+
+
+def _allowances(gpus: int) -> dict[str, int]:
+    return {"context_bytes": CONTEXT, "cudnn_bytes": LIBRARIES, "nccl_bytes": allowance(gpus) - CONTEXT - LIBRARIES}
 
 
 def _measured_as_dict(forecast: Forecast, measured: Measured) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from segcli.engine.training.step import TrainingStep
 from segcli.vram.backward import Saved, backward
 from segcli.vram.inputs import Inputs
 from segcli.vram.recorder import Log, Recorder
+from segcli.vram.sharing import ALONE, Group, Sharing, sharing
 from segcli.vram.stand_in import GPU, Stepping, placed, stand_in
 
 __all__ = ["Played", "play_prediction", "play_training", "precision_of"]
@@ -72,13 +73,14 @@ class _Unwatched:
 
 
 @contextmanager
-def _stage(run: Run, device: torch.device) -> Iterator[Assembly]:
-    """Make the parts of the run on the simulated GPU."""
-    site = Site(device, precision_of(run, device), placed, passes=PASSES)
+def _stage(run: Run, device: torch.device, *, shards: bool = False) -> Iterator[Assembly]:
+    """Make the parts of the run on the simulated GPU; shards keep the usual layout."""
+    place = (lambda network, _: network) if shards else placed
+    site = Site(device, precision_of(run, device), place, passes=PASSES)
     # switch off `on_nan: skip`, which decides by the value of the loss, and torch.compile, which takes long
     quiet = run.model_copy(
         update={
-            "training": run.training.model_copy(update={"compile": False}),
+            "training": run.training.model_copy(update={"compile": False, "strategy": "ddp"}),
             "debug": run.debug.model_copy(update={"on_nan": "stop"}),
         }
     )
@@ -94,14 +96,15 @@ def _stage(run: Run, device: torch.device) -> Iterator[Assembly]:
         ) from error
 
 
-def _layers(network: nn.Module) -> dict[str, Layer]:
+def _layers(network: nn.Module, shared: Sharing | None) -> dict[str, Layer]:
     seen: set[int] = set()
     layers = {}
     for name, module in network.named_modules():
         own = [p for p in module.parameters(recurse=False) if id(p) not in seen]
         seen.update(map(id, own))
         buffers = list(module.buffers(recurse=False))
-        size = sum(tensor.numel() * tensor.element_size() for tensor in [*own, *buffers])
+        size = sum(tensor.numel() * tensor.element_size() for tensor in buffers)
+        size += sum(shared.held(each) if shared else each.numel() * each.element_size() for each in own)
         layers[name] = Layer(sum(parameter.numel() for parameter in own), size)
     return layers
 
@@ -114,48 +117,68 @@ def _recorder(parts: Assembly) -> Recorder:
     return recorder
 
 
-def play_training(run: Run, inputs: Inputs, *, validate: bool = True, device: torch.device = GPU) -> Played:
+def play_training(
+    run: Run, inputs: Inputs, *, validate: bool = True, device: torch.device = GPU, group: Group = ALONE
+) -> Played:
     """Simulate two optimizer steps with the trainer's own step, then the validation of a batch.
 
     Two steps, because in the first step there is no optimizer state yet. With gradient accumulation two batches per
     step, because for the first batch there are no gradients yet.
 
+    Args:
+        run: The run, with the share of a batch that one GPU takes.
+        inputs: Sizes of its batches.
+        validate: Simulate the validation, too.
+        device: Device of the simulation.
+        group: GPUs that train together.
+
     Raises:
         ConfigError: The step depends on values, which fake tensors do not have.
     """
-    with _stage(run, device) as parts:
+    with _stage(run, device, shards=group.shards) as parts:
         recorder, saved = _recorder(parts), Saved()
+        shared = sharing(group, recorder, parts.network)
         trained = _staged(recorder, parts.network)
+
+        def enter_node(number: int) -> None:
+            recorder.enter_node(number)
+            shared.node_begins(number)
 
         def run_backward(loss: Tensor) -> None:
             with recorder.during("training/backward"):
                 recorder.note_saved()
-                backward(loss, saved, recorder.enter_node)
+                shared.backward_begins()
+                backward(loss, saved, enter_node)
+                shared.backward_over()
                 recorder.leave_nodes()
                 recorder.adopt((p.grad for p in parts.network.parameters() if p.grad is not None), "gradients")
             recorder.enter_stage("training/metrics", "temporary")
 
         stepping = Stepping(run_backward)
-        with recorder, stepping, recorder.following(), trained:
-            step = _training_step(parts, recorder)
-            group = min(step.group, 2)
+        with recorder, stepping, recorder.following(), trained, shared.watching():
+            step = _training_step(parts, recorder, shared)
+            batches = min(step.group, 2)
             for number in range(2):
-                for _ in range(group):
+                for _ in range(batches):
                     with saved.hooks, recorder.during("training/batch", "batch"):
-                        step.take(inputs.training_batch(run, _multiple(parts)), share=1.0 / group, place="forecast")
+                        step.take(inputs.training_batch(run, _multiple(parts)), share=1.0 / batches, place="forecast")
+                shared.updating()
                 _update(step, number, recorder)
+                shared.updated()
             reads = stepping.reads
             if validate:
+                shared.validating()
                 _validate(step, inputs, recorder)
-        return _played(parts, recorder, reads)
+        return _played(parts, recorder, reads, shared)
 
 
-def _training_step(parts: Assembly, recorder: Recorder) -> TrainingStep:
-    step = TrainingStep(parts, guard=_Unwatched())
+def _training_step(parts: Assembly, recorder: Recorder, shared: Sharing) -> TrainingStep:
+    step = TrainingStep(parts, guard=_Unwatched(), world=shared.world)
     parts.network.epoch_begins(parts.run.training.epochs - 1)  # the last epoch, in which the fewest layers are frozen
     if step.stepper.averaged is not None:
         recorder.adopt(step.stepper.averaged.parameters(), "ema")
         recorder.adopt(step.stepper.averaged.buffers(), "ema")
+    shared.begin(step)
     return step
 
 
@@ -223,7 +246,7 @@ def _staged(recorder: Recorder, network: nn.Module, phase: str = "training") -> 
             handle.remove()
 
 
-def _played(parts: Assembly, recorder: Recorder, reads: int) -> Played:
+def _played(parts: Assembly, recorder: Recorder, reads: int, shared: Sharing | None = None) -> Played:
     log = recorder.finish()
     trainable = sum(p.numel() for p in parts.network.parameters() if p.requires_grad)
-    return Played(log, _layers(parts.network), trainable, _multiple(parts), reads)
+    return Played(log, _layers(parts.network, shared), trainable, _multiple(parts), reads)

@@ -192,3 +192,15 @@ def test_training_and_the_check_of_the_data_say_it_in_the_same_words(run_cli, ti
     checked = run_cli("data", "check", config, "--json")
     assert checked.code == 0
     assert told in checked.out
+
+
+def test_keys_that_do_not_work_with_shares_of_a_network_are_refused_together():
+    shares = {"training__strategy": "fsdp"}
+    keys = {"training__amp": "fp16", "training__validate_on": "cpu", "debug__on_oom": "halve"}
+    with pytest.raises(ConfigError) as refused:
+        run(**shares, **keys)
+    for key, value in keys.items():
+        told = f"{key.replace('__', '.')}: is `{value}`, which does not work with `training.strategy: fsdp`"
+        assert told in str(refused.value)
+        assert run(**{key: value}).training.strategy == "ddp"
+    assert run(**shares, training__amp="bf16").training.strategy == "fsdp"

@@ -13,7 +13,9 @@ from segcli.core.registry import METRICS
 
 ROOT = Path(__file__).parents[2]
 PAIR = ROOT / "configs/experiments/exp001_basic_unet.yaml"
-EXPERIMENTS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "datasets")
+EXPERIMENTS = sorted(
+    path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name not in ("cluster", "datasets")
+)
 DATASETS = sorted((ROOT / "configs/datasets").glob("*.yaml"))
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from segcli.config.load import load_run, run_from_values
 from segcli.config.shipped import folder
 from segcli.vram.forecast import Forecaster
 from segcli.vram.inputs import inputs_of, with_batch_size
-from segcli.vram.results import CONTEXT, LIBRARIES
+from segcli.vram.results import CONTEXT, LIBRARIES, NCCL
 
 MIB = 2**20
 OVERHEAD = CONTEXT + LIBRARIES
@@ -143,6 +144,35 @@ def test_json_has_the_promised_keys(run_cli, tiny):
     assert found["max_batch_size"] == most["bf16"] > most["fp32"] > 50
     assert [row["image_size"] for row in found["sweep"]] == ["32", "64"]
     assert found["sweep"][0]["peak_bytes"] < found["sweep"][1]["peak_bytes"]
+
+
+def test_a_forecast_for_several_gpus_tells_what_each_of_them_takes(run_cli, tiny, workplace):
+    model = "model={type: unet, depths: [32, 64, 128]}"
+    words = ("profile-memory", tiny(data__batch_size=5), model, "--gpus", "4")
+    kept, shared = (json.loads(run_cli(*words, f"training.strategy={way}", "--json").out) for way in ("ddp", "fsdp"))
+    assert (kept["strategy"], shared["strategy"]) == ("ddp", "fsdp")
+    assert [(each["gpus"], each["batch_size"], each["batch_size_per_gpu"]) for each in (kept, shared)] == [
+        (4, 5, 2)
+    ] * 2
+    assert kept["bytes_by_kind"]["buckets"] >= kept["parameters"]["bytes"] == 4 * kept["parameters"]["total"]
+    assert shared["parameters"]["bytes"] < 0.3 * kept["parameters"]["bytes"]
+    assert kept["device_bytes"] - kept["reserved_bytes"] == OVERHEAD + kept["allowances"]["nccl_bytes"]
+    verdict = run_cli(*words, "--top", "1")
+    assert re.search(r"peak: [\d.]+ MiB on each of 4 GPUs", verdict.out), verdict.out
+    told = " ".join(verdict.out.split())
+    for text in ("batch 5 on 4 GPUs (ddp, 2 images on each)", "training.strategy=fsdp", "256 MiB for NCCL"):
+        assert text in told
+    refused = run_cli(*words[:2], "--gpus", "6")
+    assert "`data.batch_size` is 5, and 6 processes share each batch" in refused.err
+    assert "`--measure` runs the step on one GPU" in run_cli(*words, "--measure").err
+
+
+def test_the_largest_batch_of_several_gpus_gives_each_the_largest_share():
+    run = make(model={"type": "unet", "depths": [8, 16]}, data__batch_size=8)
+    vram = OVERHEAD + NCCL + 24 * MIB
+    best = Forecaster(run, gpus=3).max_batch_size(vram)
+    assert best % 3 == 0
+    assert [Forecaster(with_batch_size(run, count), gpus=3).fits(vram) for count in (best, best + 1)] == [True, False]
 
 
 def test_several_experiments_are_compared_row_by_row(run_cli, tiny, workplace):

@@ -10,6 +10,7 @@ from factories import SMALL, experiment, nuclei_experiment
 from torch.autograd.graph import register_multi_grad_hook
 from torch.distributed._tools.mem_tracker import MemTracker
 from torch.profiler import ProfilerActivity, profile
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from segcli.config.load import load_run, run_from_values
 from segcli.core.registry import MODELS
@@ -18,10 +19,12 @@ from segcli.engine.training.step import TrainingStep
 from segcli.vram.inputs import inputs_of
 from segcli.vram.replay import replayed
 from segcli.vram.scenario import _Unwatched, play_training, precision_of
+from segcli.vram.sharing import ALONE, Group, Pretended
 from segcli.vram.stand_in import Stepping, placed, stand_in
 
 CPU = torch.device("cpu")
 MODEL_CASES = [(name, ndim) for name in MODELS.names() for ndim in MODELS.load(name).can_ndim]
+WIDE = {"type": "unet", "depths": [16, 32, 64]}
 ORGANS = {"format": "hdf5_volumes", "paths": {"root": "."}, "num_channels": 1, "classes": ["ball", "box"]}
 
 
@@ -56,9 +59,9 @@ LARGE = [
 ]
 
 
-def forecast(run):
+def forecast(run, group=ALONE):
     """Peak without rounding, and the most of each kind."""
-    log = play_training(run, inputs_of(run), validate=False, device=CPU).log
+    log = play_training(run, inputs_of(run), validate=False, device=CPU, group=group).log
     used = peak = 0
     for event in log.events:
         used += log.blocks[event].size if event >= 0 else -log.blocks[~event].size
@@ -66,28 +69,30 @@ def forecast(run):
     return {"peak": peak, **replayed(log).kinds}
 
 
-def train(run, parts, after_batch=lambda: None):
+def train(run, parts, after_batch=lambda: None, step=None):
     """Train two steps, and give what took them."""
     inputs = inputs_of(run)
-    step = TrainingStep(parts, guard=_Unwatched())  # a loss has no value to look at
+    step = step or TrainingStep(parts, guard=_Unwatched())  # a loss has no value to look at
     for _ in range(2):
         for _ in range(step.group):
             loaded = inputs.training_batch(run, parts.network.stride)
             for name, values in loaded.tensors.items():
                 values.normal_() if name == "image" else values.fill_(1) if name == "valid" else values.random_(0, 2)
             step.take(loaded, share=1.0 / step.group, place="test")
+            del loaded, values  # on a GPU, only the step has a copy
             after_batch()
         step.update(1e-4, 0)
     return step
 
 
-def tracked(run, site=None):
+def tracked(run, site=None, world=None):
     """MemTracker's peak of a step, and what took it."""
     parts = assemble(run, site=site)
+    step = None if world is None else TrainingStep(parts, guard=_Unwatched(), world=world)  # shares out the network
     tracker = MemTracker()
     tracker.track_external(parts.network)
     with tracker:
-        step = train(run, parts, tracker.reset_mod_stats)
+        step = train(run, parts, tracker.reset_mod_stats, step)
     return tracker.get_tracker_snapshot("peak")[CPU]["Total"], step
 
 
@@ -133,6 +138,35 @@ def test_the_peak_of_a_shipped_experiment_in_full_size_is_that_of_memtracker(pat
     # the step and the engine are PyTorch's and run without data; only reads of values are led aside
     with stand_in(), Stepping(torch.autograd.backward):
         assert_same(found, *tracked(run, Site(CPU, precision_of(run, CPU), placed)))
+
+
+@pytest.mark.usefixtures("watched_alike")
+@pytest.mark.parametrize(
+    ("strategy", "gpus", "model", "changes"),
+    [
+        ("ddp", 2, WIDE, {}),
+        ("fsdp", 4, WIDE, {"training__gradient_accumulation_steps": 2}),
+        ("fsdp", 3, {**WIDE, "checkpoint_activations": True}, {"training__optimizer": {"type": "sgd"}}),
+        ("fsdp", 2, {"type": "sadaan", **SMALL["sadaan"]}, {}),  # the network has parameters outside of its units
+    ],
+)
+def test_the_peak_on_one_gpu_of_several_is_that_of_memtracker(strategy, gpus, model, changes):
+    """All that is left out is what is sent: the processes are PyTorch's fake ones."""
+    size = {"data__image_size": [32, 32], "data__batch_size": 2, "training__strategy": strategy}
+    run = make(model["type"], model=model, **size, **changes)
+    found = forecast(run, Group(gpus, strategy))
+    torch.distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=gpus)
+    try:
+        measured, step = tracked(run, world=Pretended(0, gpus, 0))
+    finally:
+        torch.distributed.destroy_process_group()
+    assert found["peak"] == pytest.approx(measured, rel=2e-3)
+    whole = bytes_of(step.stepper.network.parameters())
+    if strategy == "fsdp":
+        assert found["parameters"] < 1.2 * whole / gpus
+        assert found["gathered"] > 0
+    else:
+        assert found["parameters"] == found["gradients"] == whole <= found["buckets"]
 
 
 @pytest.mark.usefixtures("watched_alike")

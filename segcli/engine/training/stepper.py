@@ -1,18 +1,20 @@
 """Parts of an optimizer step: forward, backward, gradient accumulation, clipping, update, weight averaging (EMA)."""
 
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from segcli.core.errors import CheckpointError
+from segcli.core.errors import CheckpointError, ConfigError
 from segcli.core.types import Batch, Outputs
 from segcli.engine.assembly import Assembly, freezing_of
 from segcli.engine.optimizer_state import optimizer_tensors, restore_optimizer
 from segcli.engine.training.sharing import Sharing
 from segcli.engine.world import World
 from segcli.nn.rates import RATE, factors_of, split_groups
+from segcli.nn.shards import gathered, load_whole, own_share, shard, whole
 from segcli.nn.tensor_files import below
 
 __all__ = ["Stepper"]
@@ -22,12 +24,20 @@ class Stepper:
     """Holds the state that changes with every step: weights, optimizer, loss scale and averaged weights."""
 
     def __init__(self, parts: Assembly, world: World | None = None) -> None:
-        training = parts.run.training
+        training, world = parts.run.training, world or World.alone()
         self.parts = parts
-        self.sharing = Sharing(parts, world or World.alone())
+        self.sharing = Sharing(parts, world)
         self.network = parts.network
         parts.network.freeze(freezing_of(parts.run))
-        self.forward: Any = torch.compile(parts.network) if training.compile else parts.network
+        self.averaged: nn.Module | None = deepcopy(parts.network) if training.ema.enabled else None
+        if self.averaged is not None:
+            self.averaged.requires_grad_(requires_grad=False)
+        self.is_sharded = training.strategy == "fsdp" and not world.is_alone
+        """True if each process has only a share of the networks and of the optimizer's state."""
+        if self.is_sharded:
+            self._shard(world)
+        compiles = training.compile and not self.is_sharded
+        self.forward: Any = torch.compile(parts.network) if compiles else parts.network
         self.base_lr: float = training.optimizer.kind.Config.model_validate(training.optimizer.options).learning_rate
         self.optimizer: torch.optim.Optimizer = training.optimizer.build().build(parts.network.parameters())
         if training.optimizer.rates:
@@ -35,16 +45,27 @@ class Stepper:
             split_groups(self.optimizer, parts.network, factors_of(parts.network, training.optimizer.rates, modules))
         self.scaler = torch.amp.GradScaler(parts.device.type, enabled=parts.precision.scales)
         self.clip_norm = training.gradient_clip_norm
-        self.averaged: nn.Module | None = deepcopy(parts.network) if training.ema.enabled else None
-        if self.averaged is not None:
-            self.averaged.requires_grad_(requires_grad=False)
         self.has_gradient = False
         """True if a batch has added a gradient since the last update."""
+
+    def _shard(self, world: World) -> None:
+        if self.parts.precision.scales:
+            raise ConfigError(
+                "`training.strategy: fsdp` does not work in fp16", hint="set `training.amp=bf16` or `training.amp=off`"
+            )
+        compiles, device = self.parts.run.training.compile, self.parts.device
+        shard(self.network, device, world.size, compiles=compiles)
+        if self.averaged is not None:
+            shard(self.averaged, device, world.size, compiles=False)
 
     @property
     def best_network(self) -> nn.Module:
         """Network for the validation: the averaged (EMA) network if there is one."""
         return self.averaged if self.averaged is not None else self.network
+
+    def whole(self) -> AbstractContextManager[None]:
+        """Hold the whole of `best_network` in each process, so that each may run it for itself."""
+        return gathered(self.best_network) if self.is_sharded else nullcontext()
 
     def forward_loss(self, batch: Batch) -> tuple[dict[str, Tensor], Outputs]:
         """Compute the loss with its parts, and return them with the raw outputs."""
@@ -91,7 +112,8 @@ class Stepper:
             self._average(step)
 
     def _step(self) -> None:
-        self.sharing.add_gradients(self.network.parameters())
+        if not self.is_sharded:  # else the backward pass has added them
+            self.sharing.add_gradients(self.network.parameters())
         if self.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
@@ -105,8 +127,8 @@ class Stepper:
         # The decay grows with the steps, so that the mean soon forgets the random initial weights.
         assert self.averaged is not None
         decay = min(self.parts.run.training.ema.decay, (1.0 + step) / (10.0 + step))
-        old: list[Tensor] = list(self.averaged.parameters())
-        new: list[Tensor] = list(self.network.parameters())
+        old: list[Tensor] = [own_share(each) for each in self.averaged.parameters()]
+        new: list[Tensor] = [own_share(each) for each in self.network.parameters()]
         torch._foreach_lerp_(old, new, 1.0 - decay)
         for kept, buffer in zip(self.averaged.buffers(), self.network.buffers(), strict=True):
             # running statistics belong to the weights of their step, so they are averaged in the same way
@@ -118,10 +140,10 @@ class Stepper:
     # ---- state
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return weights, averaged weights and optimizer state by their names in a checkpoint."""
-        tensors = {f"model/{name}": value for name, value in self.network.state_dict().items()}
+        """Return weights, averaged weights and optimizer state by their names in a checkpoint, each as a whole."""
+        tensors = {f"model/{name}": whole(value) for name, value in self.network.state_dict().items()}
         if self.averaged is not None:
-            tensors |= {f"ema/{name}": value for name, value in self.averaged.state_dict().items()}
+            tensors |= {f"ema/{name}": whole(value) for name, value in self.averaged.state_dict().items()}
         return tensors | optimizer_tensors(self.optimizer, self.network)
 
     def restore(self, tensors: dict[str, Tensor], scaler: dict[str, Any]) -> None:
@@ -131,9 +153,9 @@ class Stepper:
             CheckpointError: Tensors are missing or have another shape.
         """
         try:
-            self.network.load_state_dict(below(tensors, "model/"))
+            self._load(self.network, below(tensors, "model/"))
             if self.averaged is not None:
-                self.averaged.load_state_dict(below(tensors, "ema/") or below(tensors, "model/"))
+                self._load(self.averaged, below(tensors, "ema/") or below(tensors, "model/"))
             restore_optimizer(self.optimizer, self.network, tensors)
         except (RuntimeError, KeyError) as error:
             detail = " ".join(str(error).split())[:160]
@@ -142,3 +164,9 @@ class Stepper:
             ) from error
         if scaler:
             self.scaler.load_state_dict(scaler)
+
+    def _load(self, network: nn.Module, tensors: dict[str, Tensor]) -> None:
+        if self.is_sharded:
+            load_whole(network, tensors)
+        else:
+            network.load_state_dict(tensors)

@@ -148,7 +148,7 @@ class Trainer:
             records=self.world.is_first,
         )
         try:
-            watching.begin(self.parts.network, self.history)
+            watching.begin(None if self.step.stepper.is_sharded else self.parts.network, self.history)
             while not self.progress.finished:
                 started = time.monotonic()
                 self.telling.epoch_begins()
@@ -200,7 +200,8 @@ class Trainer:
     def _glance(self) -> dict[str, float]:
         """Compute the scores of the first validation batch."""
         assert self.val is not None
-        return evaluate(self.parts, self.step.stepper.best_network, islice(self.val, 1)).averages()
+        with self.step.stepper.whole():
+            return evaluate(self.parts, self.step.stepper.best_network, islice(self.val, 1)).averages()
 
     def _begin_epoch(self) -> None:
         """Enter training mode, and freeze or unfreeze layers for this epoch."""
@@ -303,7 +304,8 @@ class Trainer:
         self.history.append({**entry, "val_per_class": per_class} if per_class else entry)
         self.step.guard.settle()
         # Before the checkpoint: a run killed in between repeats the epoch, and trackers discard what they have of it.
-        watching.epoch_over(self.history[-1], self.step.stepper.best_network, improved=improved)
+        with self.step.stepper.whole():
+            watching.epoch_over(self.history[-1], self.step.stepper.best_network, improved=improved)
         self._write(best=improved)
         elapsed_s = time.monotonic() - started
         self.telling.epoch(
@@ -338,15 +340,16 @@ class Trainer:
         self.step.stepper.sharing.adopt_statistics(network, self.parts.network)
         if self.run.training.validate_on == "cpu":
             parts, network = parts.on_cpu(network)
-        done = evaluate(
-            parts,
-            network,
-            self.val,
-            on_image=hook,
-            after_batch=after_batch,
-            when_done=None if self.world.is_alone else self._stop_together,
-            world=self.world,
-        )
+        with self.step.stepper.whole():
+            done = evaluate(
+                parts,
+                network,
+                self.val,
+                on_image=hook,
+                after_batch=after_batch,
+                when_done=None if self.world.is_alone else self._stop_together,
+                world=self.world,
+            )
         watching.join(self.world)
         return done
 

@@ -84,11 +84,11 @@ class Watching:
 
         self.on[PICTURES] = bool(cases) and drawn and self.settings.visualization_interval is not None
 
-    def begin(self, network: nn.Module, history: Sequence[dict[str, Any]]) -> None:
-        """Log the network graph and earlier epochs, before the first step."""
+    def begin(self, network: nn.Module | None, history: Sequence[dict[str, Any]]) -> None:
+        """Log the network graph, if there is a network to run here, and earlier epochs, before the first step."""
         for entry in history:
             self.tracking.earlier_scalars(self._values(entry), entry["epoch"])
-        if self.tracking.is_on:
+        if self.tracking.is_on and network is not None:
             io, stride = self.parts.network.io, self.parts.network.stride
             length = stride * max(4, -(-SMALL // stride))
             image = torch.zeros(1, io.in_channels, *(io.size or [length] * io.ndim), device=self.parts.device)
