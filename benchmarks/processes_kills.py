@@ -2,7 +2,8 @@
 
     python benchmarks/processes_kills.py [--kills 20] [--processes 2] [--seed 1] [--work processes_kills]
 
-Each training is begun with `--max-restarts 1`; one of its processes is killed with SIGKILL after a random time.
+Each training is begun with `--max-restarts 1`; one of its processes is killed with SIGKILL at a random moment after a
+random step.
 Compared are the weights, the optimizer and the random states of all processes in `last.safetensors`, and the history.
 Prints one line for each kill.
 """
@@ -21,6 +22,8 @@ from pathlib import Path
 import psutil
 import yaml
 from safetensors import safe_open
+
+from segcli.engine.checkpoint import read_header
 
 SETTINGS: dict[str, object] = {
     "dataset": "vessels/dataset.yaml",
@@ -49,41 +52,51 @@ def main() -> None:
         [sys.executable, "-m", "segcli", "data", "sample", "vessels", "vessels", "--size", "64", "-q"], check=True
     )
     draws = random.Random(given.seed)
-    began = time.monotonic()
-    wanted, _ = trained("never", given.processes, None)
-    whole_s = time.monotonic() - began
+    wanted = trained("never", given.processes, None)
+    steps = step_of("never")
     same = 0
     for number in range(1, given.kills + 1):
-        moment, rank = draws.uniform(0.2, 1.0) * whole_s, draws.randrange(given.processes)
-        found, place = trained(f"killed_{number}", given.processes, (moment, rank))
+        kill = draws.randrange(steps), draws.uniform(0.0, 0.2), draws.randrange(given.processes)
+        found = trained(f"killed_{number}", given.processes, kill)
         same += found == wanted
         verdict = "same" if found == wanted else "DIFFERENT"
-        print(f"{number:2d}  process {rank} killed after {moment:4.1f} s, {place}: {verdict}", flush=True)
+        print(f"{number:2d}  process {kill[2]} killed after step {kill[0]} of {steps}: {verdict}", flush=True)
     print(f"{same} of {given.kills} runs end in the same bits")
     sys.exit(same != given.kills)
 
 
-def trained(name: str, count: int, kill: tuple[float, int] | None) -> tuple[object, str]:
-    """Train; returns what must be the same, and where the run was when a process was killed."""
+def trained(name: str, count: int, kill: tuple[int, float, int] | None) -> object:
+    """Train; returns what must be the same.
+
+    Args:
+        name: Name of the run.
+        count: Number of processes.
+        kill: Step after whose checkpoint a process is killed, seconds to wait then, and its rank.
+    """
     Path(f"{name}.yaml").write_text(yaml.safe_dump({**SETTINGS, "name": name}))
-    words = ["train", f"{name}.yaml", "--processes", str(count), "--max-restarts", "1"]
-    run = subprocess.Popen([sys.executable, "-m", "segcli", *words], stderr=subprocess.PIPE, text=True)
-    place = "over before"
+    words = ["train", f"{name}.yaml", "--processes", str(count), "--max-restarts", "1", "--quiet"]
+    run = subprocess.Popen([sys.executable, "-m", "segcli", *words])
     if kill is not None:
-        time.sleep(kill[0])
-        found = [
-            child for child in psutil.Process(run.pid).children() if environment(child).get("RANK") == str(kill[1])
-        ]
-        if found:
-            last = Path(f"outputs/experiments/{name}/checkpoints/last.safetensors")
-            place = "in the training" if last.exists() else "before the first checkpoint"
-            os.kill(found[0].pid, signal.SIGKILL)
-    _, told = run.communicate()
-    if run.returncode:
-        return told, place
+        step, delay_s, rank = kill
+        while run.poll() is None and step_of(name) < step:
+            time.sleep(0.01)
+        time.sleep(delay_s)
+        children = psutil.Process(run.pid).children() if run.poll() is None else []
+        found = [child for child in children if environment(child).get("RANK") == str(rank)]
+        if not found:
+            run.wait()
+            return "the run was over before the kill"
+        found[0].send_signal(signal.SIGKILL)
+    if run.wait():
+        return f"exit code {run.returncode}"
     folder = Path("outputs/experiments") / name
-    history = (folder / "metrics_history.yaml").read_text()
-    return (digest(folder / "checkpoints/last.safetensors"), history), place
+    return digest(folder / "checkpoints/last.safetensors"), (folder / "metrics_history.yaml").read_text()
+
+
+def step_of(name: str) -> int:
+    """Number of steps in the last checkpoint of a run; -1 without one."""
+    path = Path(f"outputs/experiments/{name}/checkpoints/last.safetensors")
+    return int(read_header(path)["progress"]["step"]) if path.exists() else -1
 
 
 def digest(path: Path) -> str:
