@@ -23,7 +23,7 @@ import yaml
 from segcli.config.load import load_run
 from segcli.engine.assembly import assemble
 from segcli.engine.events import Silent
-from segcli.engine.training.stepper import Stepper
+from segcli.engine.training.stepping.stepper import Stepper
 
 SIZE, STRUCTURES = 64, 4
 

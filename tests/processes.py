@@ -21,7 +21,7 @@ from segcli.engine.runfolder import RunFolder
 from segcli.engine.stopping import StopSignal
 from segcli.engine.training.session import open_session
 from segcli.engine.training.snapshot import Snapshot
-from segcli.engine.training.step import TrainingStep
+from segcli.engine.training.stepping.step import TrainingStep
 from segcli.engine.training.trainer import Trainer
 from segcli.engine.world import World
 

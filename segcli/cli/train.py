@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from segcli.cli.launch import Team
     from segcli.config.schema import Run
-    from segcli.report.results import CrossValidated
+    from segcli.report.results import CrossValidated, Trained
 
 __all__ = ["resume", "train"]
 
@@ -50,7 +50,7 @@ FoldOpt = Annotated[
         "--fold",
         metavar="I",
         min=1,
-        help="With --folds: train only this fold, from 1 to K, or go on with it.",
+        help="With --folds: train only this fold, from 1 to K, or continue it.",
         autocompletion=complete.nothing,
         show_default=False,
     ),
@@ -97,6 +97,9 @@ def train(
 
     from segcli.config.load import load_run
 
+    for option, given in (("--vram", vram), ("--yes", yes)):
+        if given:
+            raise typer.BadParameter(f"{option} is for a folder of data, and `{config}` is an experiment")
     if minutes is not None:
         overrides = [*(overrides or []), f"training.minutes={minutes:g}"]
     stated = load_run(config, overrides or [])
@@ -105,27 +108,46 @@ def train(
         team.start(resumed_by=run.folder)
         return
     console.shipped(config, quiet=quiet or as_json)
-
-    from segcli.commands import next_steps
-    from segcli.commands import train as command
-    from segcli.report import tables
-
     if run.debug.profile_memory or run.debug.detailed_memory:
         _tell_memory(run, quiet=quiet or as_json)
     if dry_run:
-        with team.world(run.device) as world, console.listener(quiet=quiet or as_json) as listener:
-            rehearsed = command.dry_run(run, force=force, listener=listener, world=world)
-        console.result(rehearsed, tables.rehearsed(rehearsed), as_json=as_json, quiet=quiet)
-        console.next_step(next_steps.train_again(config, overrides or [], run), quiet=quiet or as_json)
-        return
-    if fold is not None:
+        _rehearse(run, config, overrides or [], team, force=force, as_json=as_json, quiet=quiet)
+    elif fold is not None:
         _one_fold(stated, fold, folds, team, overwrite=overwrite, as_json=as_json, quiet=quiet)
-        return
-    if folds is not None:
+    elif folds is not None:
         _train_folds(stated, folds, team, overwrite=overwrite, as_json=as_json, quiet=quiet)
-        return
+    else:
+        _train_run(run, team, overwrite=overwrite, as_json=as_json, quiet=quiet)
+
+
+def _rehearse(
+    run: "Run", config: Path, overrides: list[str], team: "Team", *, force: bool, as_json: bool, quiet: bool
+) -> None:
+    from segcli.cli import console
+    from segcli.commands import next_steps
+    from segcli.commands.train import dry_run
+    from segcli.report import tables
+
+    with team.world(run.device) as world, console.listener(quiet=quiet or as_json) as listener:
+        rehearsed = dry_run(run, force=force, listener=listener, world=world)
+    console.result(rehearsed, tables.rehearsed(rehearsed), as_json=as_json, quiet=quiet)
+    console.next_step(next_steps.train_again(config, overrides, run), quiet=quiet or as_json)
+
+
+def _train_run(run: "Run", team: "Team", *, overwrite: bool, as_json: bool, quiet: bool) -> None:
+    from segcli.cli import console
+    from segcli.commands import train as command
+
     with team.world(run.device) as world, console.listener(quiet=quiet or as_json, resumed_by=run.folder) as listener:
         trained = command.train(run, overwrite=overwrite, listener=listener, world=world)
+    _tell_trained(trained, as_json=as_json, quiet=quiet)
+
+
+def _tell_trained(trained: "Trained", *, as_json: bool, quiet: bool) -> None:
+    from segcli.cli import console
+    from segcli.commands import next_steps
+    from segcli.report import tables
+
     console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
     console.next_step(next_steps.after_train(trained), quiet=quiet or as_json)
 
@@ -134,16 +156,13 @@ def _one_fold(
     run: "Run", fold: int, folds: int | None, team: "Team", *, overwrite: bool, as_json: bool, quiet: bool
 ) -> None:
     from segcli.cli import console
-    from segcli.commands import next_steps
     from segcli.commands.crossval import one_fold
-    from segcli.report import tables
 
     folder = run.folder / f"fold_{fold}"
     device = team.placed(run).device
     with team.world(device) as world, console.listener(quiet=quiet or as_json, resumed_by=folder) as listener:
         trained = one_fold(run, fold, folds, overwrite=overwrite, listener=listener, world=world, placed=team.placed)
-    console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
-    console.next_step(next_steps.after_train(trained), quiet=quiet or as_json)
+    _tell_trained(trained, as_json=as_json, quiet=quiet)
 
 
 def _train_folds(run: "Run", folds: int, team: "Team", *, overwrite: bool, as_json: bool, quiet: bool) -> None:
@@ -225,9 +244,7 @@ def resume(
         team.start(resumed_by=located.folder)
         return
 
-    from segcli.commands import next_steps
     from segcli.commands import train as command
-    from segcli.report import tables
 
     quiet_or_json = quiet or as_json
     with team.world(device) as world, console.listener(quiet=quiet_or_json, resumed_by=located.folder) as listener:
@@ -235,8 +252,7 @@ def resume(
         trained = command.resume(
             located, overrides, model_files=model_file or [], listener=listener, world=world, placed=team.placed
         )
-    console.result(trained.as_dict(), tables.trained(trained), as_json=as_json, quiet=quiet)
-    console.next_step(next_steps.after_train(trained), quiet=quiet or as_json)
+    _tell_trained(trained, as_json=as_json, quiet=quiet)
 
 
 def _resume_folds(

@@ -14,7 +14,7 @@ from segcli.core.errors import DeviceError
 from segcli.engine.assembly import Assembly, assemble
 from segcli.engine.inference.evaluator import evaluate
 from segcli.engine.runtime import choose_device, out_of_memory, random_state, restore_random_state
-from segcli.engine.training.step import TrainingStep
+from segcli.engine.training.stepping.step import TrainingStep
 from segcli.vram.inputs import Inputs
 from segcli.vram.results import Measured, Traced
 

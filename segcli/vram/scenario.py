@@ -14,7 +14,7 @@ from segcli.core.errors import ConfigError
 from segcli.engine.assembly import Assembly, Site, assemble
 from segcli.engine.inference.evaluator import evaluate
 from segcli.engine.runtime import Precision
-from segcli.engine.training.step import TrainingStep
+from segcli.engine.training.stepping.step import TrainingStep
 from segcli.vram.backward import Saved, backward
 from segcli.vram.inputs import Inputs
 from segcli.vram.recorder import Log, Recorder

@@ -14,7 +14,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from segcli.engine.training.step import TrainingStep
+from segcli.engine.training.stepping.step import TrainingStep
 from segcli.engine.world import World
 from segcli.nn.units import padded_share, units
 from segcli.vram.recorder import Recorder

@@ -79,7 +79,7 @@ def test_not_even_one_image(run_cli, tiny, gpu):
 def test_an_out_of_memory_error_is_told_beside_the_forecast_and_that_of_half_the_batch(
     options, run_cli, tiny, gpu, monkeypatch
 ):
-    from segcli.engine.training.stepper import Stepper
+    from segcli.engine.training.stepping.stepper import Stepper
 
     def exhausted(self, batch):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
@@ -104,7 +104,7 @@ def test_an_out_of_memory_error_is_told_beside_the_forecast_and_that_of_half_the
 
 def _played_before(run, made):
     """The forecast as it is without the fault that the test puts into the step."""
-    from segcli.engine.training.stepper import Stepper
+    from segcli.engine.training.stepping.stepper import Stepper
 
     broken, Stepper.forward_loss = Stepper.forward_loss, made
     forecaster = Forecaster(run)

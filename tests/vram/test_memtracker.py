@@ -15,7 +15,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from segcli.config.load import load_run, run_from_values
 from segcli.core.registry import MODELS
 from segcli.engine.assembly import Site, assemble
-from segcli.engine.training.step import TrainingStep
+from segcli.engine.training.stepping.step import TrainingStep
 from segcli.vram.inputs import inputs_of
 from segcli.vram.replay import replayed
 from segcli.vram.scenario import _Unwatched, play_training, precision_of

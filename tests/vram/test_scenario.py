@@ -12,7 +12,7 @@ from segcli.core.errors import ConfigError
 from segcli.core.registry import MODELS
 from segcli.engine.assembly import assemble
 from segcli.engine.runtime import random_state
-from segcli.engine.training.step import TrainingStep
+from segcli.engine.training.stepping.step import TrainingStep
 from segcli.vram.backward import Saved, backward
 from segcli.vram.inputs import inputs_of
 from segcli.vram.recorder import Log

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from segcli.engine.checkpoint import Checkpoint
-from segcli.engine.training.totals import joined
+from segcli.engine.training.stepping.totals import joined
 
 __all__ = ["OfRank", "Progress", "Snapshot"]
 

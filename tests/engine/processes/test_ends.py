@@ -16,7 +16,7 @@ from segcli.cli.main import run
 from segcli.core.randomness import generator
 from segcli.engine import world as worlds
 from segcli.engine.checkpoint import read_checkpoint
-from segcli.engine.training.stepper import Stepper
+from segcli.engine.training.stepping.stepper import Stepper
 
 pytestmark = pytest.mark.posix
 SOON_S = 10.0

@@ -15,8 +15,8 @@ from processes import fitted, in_float64, opened, together
 from segcli.core.errors import Stopped
 from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.training.snapshot import Snapshot
-from segcli.engine.training.step import TrainingStep
-from segcli.engine.training.stepper import Stepper
+from segcli.engine.training.stepping.step import TrainingStep
+from segcli.engine.training.stepping.stepper import Stepper
 from segcli.engine.training.trainer import Trainer
 from segcli.engine.world import World
 

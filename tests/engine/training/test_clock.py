@@ -12,7 +12,7 @@ import yaml
 from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.training import trainer
 from segcli.engine.training.clock.length import Costs, Length, fitted_length
-from segcli.engine.training.step import TrainingStep
+from segcli.engine.training.stepping.step import TrainingStep
 
 TOLERANCE = 0.03
 STEP_S, VALIDATION_S, CHECKPOINT_S = 1.0, 2.0, 0.5

@@ -8,7 +8,7 @@ from torch import nn
 from segcli.config.load import run_from_values
 from segcli.engine.assembly import assemble
 from segcli.engine.checkpoint import read_checkpoint
-from segcli.engine.training.stepper import Stepper
+from segcli.engine.training.stepping.stepper import Stepper
 from segcli.nn.rates import factors_of, split_groups
 from segcli.vram.forecast import Forecaster
 

@@ -15,7 +15,7 @@ from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import Precision
 from segcli.engine.stopping import StopSignal
 from segcli.engine.training.session import open_session
-from segcli.engine.training.stepper import Stepper
+from segcli.engine.training.stepping.stepper import Stepper
 
 
 def exhausted_above(monkeypatch, most, *, within):

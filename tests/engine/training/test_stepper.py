@@ -7,8 +7,8 @@ from factories import experiment
 from segcli.config.load import run_from_values
 from segcli.core.errors import CheckpointError, DataError
 from segcli.engine.assembly import assemble
-from segcli.engine.training.guard import FiniteGuard
-from segcli.engine.training.stepper import Stepper
+from segcli.engine.training.stepping.guard import FiniteGuard
+from segcli.engine.training.stepping.stepper import Stepper
 
 
 def stepper(**changes):

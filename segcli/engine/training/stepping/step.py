@@ -11,10 +11,10 @@ from segcli.data.loader import Loaded
 from segcli.engine.assembly import Assembly
 from segcli.engine.runtime import out_of_memory
 from segcli.engine.training.batches import one_value
-from segcli.engine.training.guard import FiniteGuard
-from segcli.engine.training.sharing import Part
-from segcli.engine.training.stepper import Stepper
-from segcli.engine.training.totals import Totals
+from segcli.engine.training.stepping.guard import FiniteGuard
+from segcli.engine.training.stepping.sharing import Part
+from segcli.engine.training.stepping.stepper import Stepper
+from segcli.engine.training.stepping.totals import Totals
 from segcli.engine.world import World
 from segcli.nn.sync_norm import ExhaustedElsewhereError
 

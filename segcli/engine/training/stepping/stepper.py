@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from segcli.core.errors import CheckpointError, ConfigError
 from segcli.core.types import Batch, Outputs
 from segcli.engine.assembly import Assembly, freezing_of
-from segcli.engine.optimizer_state import optimizer_tensors, restore_optimizer
-from segcli.engine.training.sharing import Sharing
+from segcli.engine.training.stepping.optimizer_state import optimizer_tensors, restore_optimizer
+from segcli.engine.training.stepping.sharing import Sharing
 from segcli.engine.world import World
 from segcli.nn.rates import RATE, factors_of, split_groups
 from segcli.nn.shards import gathered, load_whole, own_share, shard, whole

@@ -1,0 +1,1 @@
+"""One optimizer step: forward, loss, backward and update, alone or shared with other processes."""
