@@ -19,7 +19,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
-import typer
 import yaml
 from factories import experiment, write_experiment, write_folders
 
@@ -55,16 +54,15 @@ def pytest_collection_finish() -> None:
 
 
 def keep_what_never_changes() -> None:
-    """Build once what each command and each export of a process would build again.
+    """Build once what each export of a process would build again.
 
-    Typer makes the tree of all commands for each call, and PyTorch's exporter reads the sources of five hundred
-    operators for each network, a quarter of a small export.
+    PyTorch's exporter reads the sources of five hundred operators for each network, a quarter of a small export.
     """
-    typer.main.get_command = functools.cache(typer.main.get_command)
     with contextlib.suppress(ImportError, AttributeError):  # another PyTorch is only slower
         from torch.onnx._internal.exporter import _registration
 
-        _registration.ONNXRegistry.from_torchlib = functools.cache(_registration.ONNXRegistry.from_torchlib)
+        registry = _registration.ONNXRegistry
+        registry.from_torchlib = staticmethod(functools.cache(registry.from_torchlib))
 
 
 @dataclass(frozen=True)

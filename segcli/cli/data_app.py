@@ -115,7 +115,7 @@ HtmlOpt = Annotated[
     Path | None,
     typer.Option(
         "--html",
-        metavar="FILE",
+        metavar="FILE.html",
         help="Write a page with pictures of the findings.",
         autocompletion=complete.files,
         show_default=False,
@@ -276,7 +276,7 @@ def data_stats(
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Compute mean, std, class shares and sizes of objects of the training images.
+    """Compute mean, std, class shares and object sizes of training images.
 
     They are printed ready to paste.
 
