@@ -125,7 +125,7 @@ FixOpt = Annotated[
     Path | None,
     typer.Option(
         "--fix",
-        metavar="DIR",
+        metavar="FOLDER",
         help="Write a corrected copy of the images and masks into a new folder.",
         autocompletion=complete.files,
         show_default=False,
@@ -276,7 +276,7 @@ def data_stats(
     as_json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Compute mean, std, class shares and object sizes of training images.
+    """Compute mean, std, class shares and sizes of training images.
 
     They are printed ready to paste.
 
