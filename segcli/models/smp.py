@@ -43,6 +43,8 @@ class Architecture:
 
 
 STAGES = (256, 128, 64, 32, 16)
+GROUPS = 32
+"""Groups of channels that the decoder of `fpn` normalises."""
 ARCHITECTURES = {
     "unet": Architecture("Unet", channels=STAGES, attention=True),
     "unet_plus_plus": Architecture("UnetPlusPlus", channels=STAGES, attention=True),
@@ -168,6 +170,13 @@ class SMP(Network):
             if isinstance(channels, list) != bool(facts.channels):
                 form = "a list with a number for each stage" if facts.channels else "one number"
                 raise ValueError(f"{told} takes {form} as `decoder_channels`, got {channels}")
+            if (
+                self.architecture == "fpn"
+                and isinstance(channels, int)
+                and (channels % GROUPS or channels < 2 * GROUPS)
+            ):
+                # a group of one channel has a single value where the decoder sees one pixel, and cannot be normalised
+                raise ValueError(f"{told} takes {2 * GROUPS} or a larger multiple of {GROUPS} as `decoder_channels`")
             if isinstance(channels, list) and len(channels) != (self.encoder_depth or facts.depth):
                 stages = self.encoder_depth or facts.depth
                 raise ValueError(f"`decoder_channels` has {len(channels)} numbers for {stages} stages of the encoder")

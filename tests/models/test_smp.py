@@ -19,7 +19,7 @@ from segcli.nn.zoo import library
 
 PAIRS = [
     {"architecture": "unet", "encoder": "resnet18", "encoder_depth": 2, "decoder_channels": [16, 8]},
-    {"architecture": "fpn", "encoder": "tu-test_efficientnet", "encoder_depth": 4, "decoder_channels": 32},
+    {"architecture": "fpn", "encoder": "tu-test_efficientnet", "encoder_depth": 4, "decoder_channels": 64},
     {"architecture": "segformer", "encoder": "mit_b0", "encoder_depth": 3, "decoder_channels": 16},
 ]
 ENCODERS = ("resnet18", "tu-mobilenetv3_small_050", "mit_b0")
@@ -33,7 +33,7 @@ EVERY = [
     {
         "architecture": name,
         "encoder": encoder,
-        **({"decoder_channels": 32} if name in ("dpt", "fpn", "upernet") else {}),
+        **({"decoder_channels": 64} if name in ("dpt", "fpn", "upernet") else {}),
     }
     for name in ARCHITECTURES
     for encoder in OTHERS.get(name, ENCODERS)
@@ -105,7 +105,7 @@ def test_a_network_computes_what_that_of_the_package_computes(pair):
         in_channels=4,
         classes=2,
         **{arguments.get(pair["architecture"], "decoder_segmentation_channels"): width},
-        **({"decoder_pyramid_channels": 64, "upsampling": 2} if pair["architecture"] == "fpn" else {}),
+        **({"decoder_pyramid_channels": 128, "upsampling": 2} if pair["architecture"] == "fpn" else {}),
     ).eval()
     fit = theirs.load_state_dict(ours.state_dict(), strict=False)
     assert fit.unexpected_keys == []  # the names are the package's own
@@ -165,6 +165,7 @@ def test_a_network_without_memory_has_the_layers_of_the_network():
         ({"decoder_channels": 8}, "takes a list with a number for each stage as `decoder_channels`, got 8"),
         ({"decoder_channels": [8, 4]}, "`decoder_channels` has 2 numbers for 5 stages of the encoder"),
         ({"decoder_channels": 8, "architecture": "linknet"}, "`architecture: linknet` has fixed channels"),
+        ({"decoder_channels": 32, "architecture": "fpn"}, "takes 64 or a larger multiple of 32 as `decoder_channels`"),
         ({"architecture": "DPT"}, "`architecture: dpt` needs a vision transformer of timm"),
         ({"architecture": "unett"}, "hint: did you mean `unet`?"),
         ({"decoder_chanels": 8}, "hint: did you mean `decoder_channels`?"),

@@ -23,6 +23,7 @@ from segcli.core.types import Array
 from segcli.engine.assembly import Assembly
 from segcli.engine.export.description import KEY, SCALES, Description
 from segcli.engine.export.formats import Format
+from segcli.engine.export.pooling import of_any_size
 from segcli.engine.export.portable import PortableNetwork
 from segcli.engine.export.seal import EMPTY, SEAL, seal
 from segcli.models import Network
@@ -221,15 +222,16 @@ def _free_sizes(description: Description) -> dict[int, Any]:
 def _write_onnx(path: Path, network: Exportable, description: Description, image: Tensor, sizes: Any) -> None:
     onnx = optional("onnx", extra="export", purpose="`--format onnx`")
     optional("onnxscript", extra="export", purpose="`--format onnx`")
-    program: Any = torch.onnx.export(
-        network,
-        (image,),
-        dynamo=True,
-        dynamic_shapes={"image": sizes},
-        input_names=[description.input_name],
-        output_names=description.outputs,
-        verbose=False,
-    )
+    with of_any_size():
+        program: Any = torch.onnx.export(
+            network,
+            (image,),
+            dynamo=True,
+            dynamic_shapes={"image": sizes},
+            input_names=[description.input_name],
+            output_names=description.outputs,
+            verbose=False,
+        )
     model = program.model_proto
     _fill_in(onnx, model, description)
     onnx.save(model, str(path))

@@ -86,7 +86,8 @@ def run_in_fresh_process(path: Path, kind: Format, tried: Sequence[Tried]) -> li
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}  # works without an installed package too
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, env=environment)
         if done.returncode:
-            reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            said = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("  hint: ")]
+            reason = (said or [f"exit code {done.returncode}"])[-1]
             raise CheckpointError(
                 f"the exported network does not run ({reason[:200]})", hint="try another `--format`; nothing was kept"
             )
