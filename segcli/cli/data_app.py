@@ -191,7 +191,7 @@ def data_sample(
     kind: Annotated[
         str,
         typer.Argument(
-            metavar="KIND", help="Kind of data: vessels, scenes, organs, nuclei.", autocompletion=complete.kinds
+            metavar="KIND", help="Kind of data: vessels, scenes, organs, nuclei, cells.", autocompletion=complete.kinds
         ),
     ],
     folder: Annotated[

@@ -28,7 +28,7 @@ class Example:
     """Generated image with its reference mask.
 
     Shape:
-        `image` is `(H, W, 3)` in RGB, `label` and `fov` are `(H, W)` with 0 and 255.
+        `image` is `(H, W, 3)` in RGB or `(H, W)` in grey, `label` and `fov` are `(H, W)` with 0 and 255.
     """
 
     image: Pixels
