@@ -3,18 +3,13 @@
 import csv
 import re
 import resource
-import shutil
-from pathlib import Path
 
 import pytest
 import torch
-from conftest import made_once
-from factories import experiment, write_experiment, write_folders
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.summary.writer import event_file_writer
 
-from segcli.cli.main import run
 from segcli.core.errors import DataError
 from segcli.engine.memory import COLUMNS, MemoryLog
 from segcli.engine.runfolder import RunFolder
@@ -32,22 +27,6 @@ FULL = {
 def numbers_of_one_length():
     """Number the event files so that they sort as they were written; a process of a user writes fewer than ten."""
     event_file_writer._global_uid = event_file_writer.AtomicCounter(10**6)
-
-
-def make_whole(folder):
-    """Train a run that is never stopped, with its data."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        write_folders(folder / "data")
-        write_experiment(folder / "tiny.yaml", experiment(Path("data"), **FULL))
-        assert run(["train", "tiny.yaml", "name=whole", "--quiet"]) == 0
-
-
-@pytest.fixture
-def config(tmp_path_factory, workplace):
-    """The experiment file in the working folder, with the data and the run `whole`."""
-    shutil.copytree(made_once(tmp_path_factory, "files_of_whole", make_whole), workplace, dirs_exist_ok=True)
-    return "tiny.yaml"
 
 
 @pytest.fixture
@@ -121,8 +100,10 @@ def assert_same_files(folder, whole):
 
 @pytest.mark.parametrize("after", [False, True])
 def test_a_run_killed_at_every_fourth_checkpoint_has_every_epoch_once_in_every_file(
-    run_cli, config, workplace, killed, after
+    run_cli, tiny, workplace, killed, after
 ):
+    config = tiny(**FULL)
+    assert run_cli("train", config, "name=whole").code == 0
     code = killed(trainer, "write_checkpoint", 4, lambda: run_cli("train", config, "name=cut"), after=after).code
     kills = 0
     while code == 130:
@@ -135,8 +116,9 @@ def test_a_run_killed_at_every_fourth_checkpoint_has_every_epoch_once_in_every_f
 @pytest.mark.parametrize(
     ("what", "at"), [("Tracking.graph", 1), ("Tracking.scalars", 3), ("Tracking.images", 2), ("Watching.begin", 1)]
 )
-def test_a_run_killed_while_it_logs_has_every_epoch_once(run_cli, config, workplace, killed, what, at):
-    kind, method = what.split(".")
+def test_a_run_killed_while_it_logs_has_every_epoch_once(run_cli, tiny, workplace, killed, what, at):
+    config, (kind, method) = tiny(**FULL), what.split(".")
+    assert run_cli("train", config, "name=whole").code == 0
     place = getattr(watching, kind, None) or watching.Watching
     assert killed(place, method, at, lambda: run_cli("train", config, "name=cut"), after=method != "graph").code == 130
     assert run_cli("resume", "cut").code == 0
@@ -145,8 +127,10 @@ def test_a_run_killed_while_it_logs_has_every_epoch_once(run_cli, config, workpl
 
 @pytest.mark.parametrize("after", [False, True])
 def test_a_run_killed_after_its_last_checkpoint_gets_its_hyper_parameters_and_its_report(
-    run_cli, config, workplace, killed, after
+    run_cli, tiny, workplace, killed, after
 ):
+    config = tiny(**FULL)
+    assert run_cli("train", config, "name=whole").code == 0
     train = lambda: run_cli("train", config, "name=cut")  # noqa: E731
     assert killed(watching.Watching, "training_over", 1, train, after=after).code == 130
     result = run_cli("resume", "cut")
@@ -154,8 +138,9 @@ def test_a_run_killed_after_its_last_checkpoint_gets_its_hyper_parameters_and_it
     assert_same_files(workplace / "outputs/experiments/cut", workplace / "outputs/experiments/whole")
 
 
-def test_a_clock_that_was_set_back_mixes_up_no_curves(run_cli, config, workplace, killed):
-    folder = workplace / "outputs/experiments/cut"
+def test_a_clock_that_was_set_back_mixes_up_no_curves(run_cli, tiny, workplace, killed):
+    config, folder = tiny(**FULL), workplace / "outputs/experiments/cut"
+    assert run_cli("train", config, "name=whole").code == 0
     train = lambda: run_cli("train", config, "name=cut")  # noqa: E731
     assert killed(watching.Watching, "epoch_over", 2, train, after=True).code == 130
     for path in (folder / "tensorboard").rglob("events*"):
