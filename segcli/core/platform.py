@@ -29,6 +29,7 @@ __all__ = [
     "WINDOWS",
     "die_with_parent",
     "discard",
+    "end_process",
     "flush",
     "interrupt_main",
     "is_link",
@@ -118,6 +119,11 @@ def interrupt_main(signum: int) -> None:
         signal.pthread_kill(threading.main_thread().ident or 0, signum)
     else:
         _thread.interrupt_main(signal.Signals(signum))
+
+
+def end_process(process: Any) -> None:
+    """End a process of psutil at once; on every system it has no chance to clean up."""
+    process.kill()
 
 
 def is_running(process: int) -> bool:

@@ -35,6 +35,7 @@ SWITCHES = [switch for _, switch in HOMES.values()]
 """Taken out of the environment that the commands begin with."""
 CASES: list[tuple[str, str, int]] = [  # in this order: onnxruntime reports some seconds after its import
     ("data sample", "vessels made --size 64", 0),
+    ("init", "made planned --yes", 0),
     ("train", "tiny.yaml --overwrite", 0),
     ("export", "tiny", 0),
     ("predict", "data/test/image/00.png --model outputs/exports/tiny/tiny.onnx --out exported", 0),
