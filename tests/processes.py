@@ -58,9 +58,9 @@ def together(size: int, work: Callable[[World], Any], folder: Path) -> list[Any]
     return [pickle.loads((folder / f"{rank}.done").read_bytes()) for rank in range(size)]
 
 
-def exit_codes(size: int, work: Callable[[World], Any], folder: Path) -> list[int]:
+def exit_codes(size: int, work: Callable[[World], Any], folder: Path, port: int | None = None) -> list[int]:
     """Do `work` in forked processes that know each other, and wait until each has ended by itself."""
-    port = free_port()
+    port = port or free_port()
     children = [_forked(rank, size, port, work, folder) for rank in range(size)]
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
