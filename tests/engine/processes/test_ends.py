@@ -97,7 +97,7 @@ def test_a_mistake_is_not_made_again_by_starting_again(run_together, tiny, workp
     refused(ended, 3, rf"error: process \d of 2: .*{image.name}")
 
 
-def test_ctrl_c_saves_one_checkpoint_and_tells_once_how_to_go_on(run_together, tiny, workplace):
+def test_ctrl_c_saves_one_checkpoint_and_tells_once_how_to_go_on(run_together, tiny, workplace, caplog):
     def interrupted() -> None:
         if is_rank(0):
             os.kill(os.getppid(), signal.SIGINT)
@@ -106,6 +106,7 @@ def test_ctrl_c_saves_one_checkpoint_and_tells_once_how_to_go_on(run_together, t
     assert (ended.code, ended.left) == (130, 0), ended.err
     assert ended.err.count("stopped") == 1
     assert "stopped; go on with: segcli resume outputs/experiments/tiny" in ended.err
+    assert caplog.text == ""
     last = read_checkpoint(Path("outputs/experiments/tiny/checkpoints/last.safetensors"))
     assert last.header["progress"]["step"] >= 4
     ended = run_together("resume", "tiny", "--processes", 2, "--quiet")
