@@ -2,6 +2,7 @@
 
 import pickle
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 import torch
 from conftest import made_once
 from factories import SMALL, experiment, write_folders
-from processes import fitted, in_float64, opened, together
+from processes import fitted, in_float64, opened, restored, together
 
 from segcli.core.errors import Stopped
 from segcli.engine.checkpoint import read_checkpoint
+from segcli.engine.training.clock.rehearsal import fitted_to_clock
 from segcli.engine.training.snapshot import Snapshot
 from segcli.engine.training.stepping.step import TrainingStep
 from segcli.engine.training.stepping.stepper import Stepper
@@ -100,6 +102,37 @@ def moved(settings: dict[str, Any], folder: Path, world: World, other: World) ->
     return {"before": before, "place": checkpoint.header["progress"], **done}
 
 
+def timed(data: Path, folder: Path, world: World) -> dict[str, Any]:
+    """Fill 43 s by a clock that only steps move, each by one second, or by two in the second process."""
+    settings = values(data, training__minutes=43 / 60)
+    del settings["training"]["epochs"]
+    with pytest.MonkeyPatch.context() as patch:
+        take, now = TrainingStep.take, [0.0]
+
+        def slow(self: TrainingStep, *arguments: Any, **options: Any) -> bool:
+            now[0] += 1.0 + world.rank
+            return take(self, *arguments, **options)
+
+        patch.setattr(TrainingStep, "take", slow)
+        patch.setattr(time, "monotonic", lambda: now[0])
+        trainer = fitted_to_clock(opened(settings, world, folder / "minutes"), 0.0, over=lambda _: None)
+        stopped(trainer)
+        elapsed_s = now[0]
+    world.barrier()
+    checkpoint = read_checkpoint(folder / "minutes/checkpoints/last.safetensors")
+    config = checkpoint.header["config"]
+    stated = values(data, training__epochs=config["training"]["epochs"])
+    stated["data"]["limit_batches"] = config["data"]["limit_batches"]
+    resumed = restored(opened(stated, world, folder / "minutes"), Snapshot.from_checkpoint(checkpoint))
+    return {
+        "length": (trainer.run.training.epochs, len(trainer.train), trainer.run.training.minutes),
+        "elapsed_s": elapsed_s,
+        "resumed": fitted(resumed),
+        "stated": fitted(opened(stated, world, folder / "stated")),
+        "left": (folder / "minutes/.timing").exists(),
+    }
+
+
 def make(folder: Path) -> None:
     data = write_folders(folder / "data", {"train": 7, "val": 3}, size=(32, 32))
     random = values(data, training__epochs=3)
@@ -108,7 +141,7 @@ def make(folder: Path) -> None:
     def work(world: World) -> dict[str, Any]:
         alone = World.alone()
         done: dict[str, Any] = {
-            task.__name__: task(data, folder / task.__name__, world) for task in (skipped, halved, unsynchronised)
+            task.__name__: task(data, folder / task.__name__, world) for task in (skipped, halved, unsynchronised, timed)
         }
         done["never"] = fitted(opened(random, world, folder / "never"))
         done["2 to 2"] = moved(random, folder, world, world)
@@ -156,6 +189,19 @@ def test_without_synchronised_norms_all_processes_keep_the_same_weights_and_scor
     first, second = (each["unsynchronised"] for each in done)
     assert [name for name in differing(first, second) if "running" not in name and "tracked" not in name] == []
     assert repr(first["history"]) == repr(second["history"])
+
+
+def test_minutes_give_all_processes_the_length_of_the_clock_of_the_first_and_the_bits_of_its_epochs(done):
+    first, second = (each["timed"] for each in done)
+    assert first["length"] == second["length"]
+    epochs, batches, minutes = first["length"]
+    assert minutes is None
+    assert batches == 3, "the last batch has no image for the second process"
+    assert 1 < epochs * batches <= 43 - (first["elapsed_s"] - 5.0)  # 5 steps were taken after the timing
+    assert not first["left"]
+    for each in (first, second):
+        assert differing(each["stated"], each["resumed"]) == []
+        assert repr(each["stated"]["history"]) == repr(each["resumed"]["history"])
 
 
 def test_a_signal_in_one_process_stops_all_between_the_same_steps(done):
