@@ -22,6 +22,7 @@ from segcli.engine.stopping import StopSignal
 from segcli.engine.training.session import open_session
 from segcli.engine.training.snapshot import Snapshot
 from segcli.engine.training.stepping.step import TrainingStep
+from segcli.engine.training.stepping.stepper import Stepper
 from segcli.engine.training.trainer import Trainer
 from segcli.engine.world import World
 
@@ -91,6 +92,23 @@ def in_float64() -> Iterator[None]:
             yield
         finally:
             torch.set_default_dtype(torch.float32)
+
+
+@contextmanager
+def not_finite(world: World) -> Iterator[None]:
+    """Spoil the loss of the second batch in the last process."""
+    with pytest.MonkeyPatch.context() as patch:
+        forward, calls = Stepper.forward_loss, []
+
+        def spoilt(self: Stepper, batch: Any) -> Any:
+            calls.append(None)
+            losses, outputs = forward(self, batch)
+            if len(calls) == 2 and world.rank == world.size - 1:
+                losses = {**losses, "loss": losses["loss"] * float("nan")}
+            return losses, outputs
+
+        patch.setattr(Stepper, "forward_loss", spoilt)
+        yield
 
 
 def opened(values: dict[str, Any], world: World, folder: Path) -> Trainer:

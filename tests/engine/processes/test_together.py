@@ -11,14 +11,13 @@ import pytest
 import torch
 from conftest import made_once
 from factories import SMALL, experiment, write_folders
-from processes import fitted, in_float64, opened, restored, together
+from processes import fitted, in_float64, not_finite, opened, restored, together
 
 from segcli.core.errors import Stopped
 from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.training.clock.rehearsal import fitted_to_clock
 from segcli.engine.training.snapshot import Snapshot
 from segcli.engine.training.stepping.step import TrainingStep
-from segcli.engine.training.stepping.stepper import Stepper
 from segcli.engine.training.trainer import Trainer
 from segcli.engine.world import World
 
@@ -34,17 +33,7 @@ def values(folder: Path, **changes: Any) -> dict[str, Any]:
 
 def skipped(data: Path, folder: Path, world: World) -> dict[str, Any]:
     """Train where the loss of the second batch is not finite in the last process."""
-    with pytest.MonkeyPatch.context() as patch:
-        forward, calls = Stepper.forward_loss, []
-
-        def spoilt(self: Stepper, batch: Any) -> Any:
-            calls.append(None)
-            losses, outputs = forward(self, batch)
-            if len(calls) == 2 and world.rank == world.size - 1:
-                losses = {**losses, "loss": losses["loss"] * float("nan")}
-            return losses, outputs
-
-        patch.setattr(Stepper, "forward_loss", spoilt)
+    with not_finite(world):
         return fitted(opened(values(data, debug__on_nan="skip", training__epochs=1), world, folder))
 
 
