@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from factories import SMALL
 from processes import free_port
 
 from segcli.cli.main import run
+from segcli.commands import crossval
 from segcli.core.randomness import generator
 from segcli.engine import world as worlds
 from segcli.engine.checkpoint import read_checkpoint
@@ -87,6 +89,32 @@ def test_a_killed_process_is_started_again_and_the_run_ends_as_if_nothing_had_ha
     assert [name for name in never if not np.array_equal(never[name], once[name])] == []
     history = [Path(f"outputs/experiments/{name}/metrics_history.yaml").read_text() for name in ("never", "killed")]
     assert history[0] == history[1]
+
+
+def test_folds_that_are_started_again_replace_an_earlier_cross_validation_once(run_together, tiny, workplace):
+    def before() -> None:
+        attempt, clear = int(os.environ["TORCHELASTIC_RESTART_COUNT"]), crossval._clear
+
+        def cleared(folder: Path) -> None:
+            if attempt == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            with Path("cleared").open("a") as told:
+                told.write(f"{attempt}\n")
+            clear(folder)
+
+        crossval._clear = cleared
+        if attempt == 1 and is_rank(1):
+            at_step(1, lambda: os.kill(os.getpid(), signal.SIGKILL))()
+
+    result = workplace / "outputs/experiments/tiny/cross_validation.yaml"
+    result.parent.mkdir(parents=True)
+    result.write_text("of an earlier one")
+    words = ("train", tiny(training__epochs=1), "--folds", 2, "--processes", 2, "--overwrite", "--max-restarts", 2)
+    ended = run_together(*words, before=before)
+    assert (ended.code, ended.left) == (0, 0), ended.err
+    assert Path("cleared").read_text() == "1\n"
+    assert len(yaml.safe_load(result.read_text())["folds"]) == 2
+    assert "error:" not in ended.err
 
 
 def test_a_mistake_is_not_made_again_by_starting_again(run_together, tiny, workplace):
