@@ -121,7 +121,7 @@ def test_a_mistake_is_not_made_again_by_starting_again(run_together, tiny, workp
     config = tiny()
     image = sorted((workplace / "data/train/image").iterdir())[0]
     image.write_bytes(image.read_bytes()[:300])
-    ended = run_together("train", config, "--processes", 2, "--max-restarts", 3)
+    ended = run_together("train", config, "--processes", 2, "--max-restarts", 1)
     refused(ended, 3, rf"error: process \d of 2: .*{image.name}")
 
 

@@ -150,9 +150,7 @@ def test_the_checkpoint_holds_whole_tensors_and_one_process_or_two_take_what_is_
         assert np.array_equal(values, done[0]["on_one"][name]), name
 
 
-def test_a_fold_trained_in_shares_is_predicted_with_and_exported_by_one_process(
-    run_together, run_cli, tiny, workplace
-):
+def test_a_fold_trained_in_shares_is_predicted_with_and_exported_by_one_process(run_together, run_cli, tiny, workplace):
     config = tiny(training__strategy="fsdp", training__epochs=1, model__depths=[4, 8])
     ended = run_together("train", config, "--folds", 2, "--fold", 1, "--processes", 2)
     assert (ended.code, ended.left) == (0, 0), ended.err

@@ -1,8 +1,10 @@
 """What processes decide together: to skip a batch, to split it, to stop between two steps, and to go on elsewhere."""
 
+import functools
 import pickle
 import signal
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,24 @@ def timed(data: Path, folder: Path, world: World) -> dict[str, Any]:
     }
 
 
+def compiled(data: Path, folder: Path, world: World) -> dict[str, Any]:
+    """Train one batch with `torch.compile`, which stops at each norm over all processes, and without."""
+    settings = values(data, data__limit_batches=1, training__epochs=1, model={"type": "unet", "depths": [2, 4]})
+    graphs: list[None] = []
+
+    def backend(graph: Any, _: Any) -> Any:
+        graphs.append(None)
+        return graph.forward
+
+    plain = fitted(opened(settings, world, folder / "plain"))
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's own, of tensors that it looks at
+        patch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+        settings["training"]["compile"] = True
+        found = fitted(opened(settings, world, folder / "compiled"))
+    return {"plain": plain, "compiled": found, "graphs": len(graphs)}
+
+
 def make(folder: Path) -> None:
     data = write_folders(folder / "data", {"train": 7, "val": 3}, size=(32, 32))
     random = values(data, training__epochs=3)
@@ -130,7 +150,8 @@ def make(folder: Path) -> None:
     def work(world: World) -> dict[str, Any]:
         alone = World.alone()
         done: dict[str, Any] = {
-            task.__name__: task(data, folder / task.__name__, world) for task in (skipped, halved, unsynchronised, timed)
+            task.__name__: task(data, folder / task.__name__, world)
+            for task in (skipped, halved, unsynchronised, timed, compiled)
         }
         done["never"] = fitted(opened(random, world, folder / "never"))
         done["2 to 2"] = moved(random, folder, world, world)
@@ -191,6 +212,13 @@ def test_minutes_give_all_processes_the_length_of_the_clock_of_the_first_and_the
     for each in (first, second):
         assert differing(each["stated"], each["resumed"]) == []
         assert repr(each["stated"]["history"]) == repr(each["resumed"]["history"])
+
+
+def test_a_compiled_network_with_norms_over_all_processes_takes_the_same_step(done):
+    for each in (process["compiled"] for process in done):
+        assert each["graphs"] > 1
+        for name, array in each["plain"]["weights"].items():
+            np.testing.assert_allclose(each["compiled"]["weights"][name], array, rtol=1e-6, atol=1e-7, err_msg=name)
 
 
 def test_a_signal_in_one_process_stops_all_between_the_same_steps(done):
