@@ -38,7 +38,7 @@ def run(arguments: Sequence[str]) -> int:
         code = _run(arguments, member.mistake)
     except Exception as error:
         member.bug(error)
-    member.end(code)
+    return member.end(code)
 
 
 def _tell(error: SegcliError) -> None:

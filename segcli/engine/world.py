@@ -256,8 +256,9 @@ def _take_gpu(here: Place) -> None:
 def _meet(backend: str, here: Place) -> None:
     address, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
     try:
-        store, _, _ = next(torch.distributed.rendezvous("env://", timeout=PATIENCE))
-        store = torch.distributed.PrefixStore(_name_of_meeting(store, here), store)
+        distributed: Any = torch.distributed
+        store, _, _ = next(distributed.rendezvous("env://", timeout=PATIENCE))
+        store = distributed.PrefixStore(_name_of_meeting(store, here), store)
         torch.distributed.init_process_group(
             backend, store=store, rank=here.rank, world_size=here.size, timeout=PATIENCE
         )
