@@ -168,6 +168,8 @@ def main() -> None:
     }[chosen.part]
     for what, result in rows():
         print(f"| {what} | {result.replace('|', '/')} |", flush=True)
+    if chosen.part == "member":
+        os._exit(0)  # as `segcli` leaves: what is left of FSDP may abort the end of the interpreter
 
 
 if __name__ == "__main__":

@@ -3,13 +3,15 @@
 #
 # Run: benchmarks/gpu_suite.sh [TABLE.md]
 #      DEVICE=cpu benchmarks/gpu_suite.sh    # the same parts in small, without a GPU: shows only that they run
+#      SLOW=3 benchmarks/gpu_suite.sh        # every time limit three times as long, on a busy machine
 #
 # Each part has its own process and its own time limit. A part that fails is a row that says so; the others go on.
 
 cd "$(dirname "$0")/.." || exit 1
 out=${1:-benchmarks/gpu_suite.md}
 export DEVICE=${DEVICE:-cuda} PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} NO_ALBUMENTATIONS_UPDATE=1
-all_s=${LIMIT_S:-480}
+slow=${SLOW:-1}
+all_s=$((${LIMIT_S:-480} * slow))
 python=${PYTHON:-python}
 rows=$(mktemp)
 errors=$(mktemp)
@@ -23,7 +25,7 @@ fi
 
 # part NAME SECONDS COMMAND...: the rows that a command prints, or one that says why there are none
 part() {
-  local name=$1 limit=$2 left=$((all_s - SECONDS))
+  local name=$1 limit=$(($2 * slow)) left=$((all_s - SECONDS))
   shift 2
   [ "$left" -lt "$limit" ] && limit=$left
   echo "$name ..." >&2
@@ -32,10 +34,12 @@ part() {
   elif timeout --kill-after=5 "$limit" "$@" >"$rows.part" 2>"$errors"; then
     grep '^| ' "$rows.part" >>"$rows"
   else
-    local code=$?
+    local code=$? why
     [ "$code" -eq 124 ] && echo "took longer than $limit s" >"$errors"
     grep '^| ' "$rows.part" >>"$rows"
-    echo "| $name | **failed** (exit code $code): $(tail -n 1 "$errors" | tr '|' '/' | cut -c 1-200) |" >>"$rows"
+    why=$(grep -iE 'error|terminate|longer than|no such|not found' "$errors" | grep -v 'ChildFailedError' | tail -n 1)
+    [ -n "$why" ] || why=$(tail -n 1 "$errors")
+    echo "| $name | **failed** (exit code $code): $(echo "$why" | tr '|' '/' | cut -c 1-200) |" >>"$rows"
   fi
   rm -f "$rows.part"
 }

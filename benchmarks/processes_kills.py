@@ -3,9 +3,9 @@
     python benchmarks/processes_kills.py [--kills 20] [--processes 2] [--seed 1] [--work processes_kills]
 
 Each training is begun with `--max-restarts 1`; one of its processes is killed with SIGKILL at a random moment after a
-random step.
+random step. A run that was over before, or is not started again, does not count; another one takes its place.
 Compared are the weights, the optimizer and the random states of all processes in `last.safetensors`, and the history.
-Prints one line for each kill.
+Prints a table with one row for each kill.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -34,6 +35,9 @@ SETTINGS: dict[str, object] = {
     "logging": {"tensorboard": False, "visualization_interval": None},
     "device": "cpu",
 }
+
+LONGEST_S = 120.0
+"""Seconds after which a run hangs."""
 
 
 def main() -> None:
@@ -53,20 +57,34 @@ def main() -> None:
     )
     draws = random.Random(given.seed)
     wanted = trained("never", given.processes, None)
+    if isinstance(wanted, str):
+        sys.exit(f"the run that is never stopped fails: {wanted}")
     steps = step_of("never")
-    same = 0
-    for number in range(1, given.kills + 1):
+    print(
+        f"| kill | process | after step (of {steps}) | waited | ends after | result |\n|---|---|---|---|---|---|",
+        flush=True,
+    )
+    same = counted = 0
+    for number in range(1, 2 * given.kills + 1):
         kill = draws.randrange(steps), draws.uniform(0.0, 0.2), draws.randrange(given.processes)
+        began = time.monotonic()
         found = trained(f"killed_{number}", given.processes, kill)
+        if found is None:
+            continue
+        counted += 1
         same += found == wanted
-        verdict = "same" if found == wanted else "DIFFERENT"
-        print(f"{number:2d}  process {kill[2]} killed after step {kill[0]} of {steps}: {verdict}", flush=True)
-    print(f"{same} of {given.kills} runs end in the same bits")
+        verdict = "same bits" if found == wanted else found if isinstance(found, str) else "**other bits**"
+        step, delay_s, rank = kill
+        took_s = time.monotonic() - began
+        print(f"| {counted} | {rank} | {step} | {delay_s:.2f} s | {took_s:.1f} s | {verdict} |", flush=True)
+        if counted == given.kills:
+            break
+    print(f"\n{same} of {counted} killed runs end in the bits of the run never stopped", flush=True)
     sys.exit(same != given.kills)
 
 
-def trained(name: str, count: int, kill: tuple[int, float, int] | None) -> object:
-    """Train; returns what must be the same.
+def trained(name: str, count: int, kill: tuple[int, float, int] | None) -> tuple[str, str] | str | None:
+    """Train; returns what must be the same, or why there is nothing; None if the kill came too late.
 
     Args:
         name: Name of the run.
@@ -74,23 +92,38 @@ def trained(name: str, count: int, kill: tuple[int, float, int] | None) -> objec
         kill: Step after whose checkpoint a process is killed, seconds to wait then, and its rank.
     """
     Path(f"{name}.yaml").write_text(yaml.safe_dump({**SETTINGS, "name": name}))
-    words = ["train", f"{name}.yaml", "--processes", str(count), "--max-restarts", "1", "--quiet"]
-    run = subprocess.Popen([sys.executable, "-m", "segcli", *words])
-    if kill is not None:
-        step, delay_s, rank = kill
-        while run.poll() is None and step_of(name) < step:
-            time.sleep(0.01)
-        time.sleep(delay_s)
-        children = psutil.Process(run.pid).children() if run.poll() is None else []
-        found = [child for child in children if environment(child).get("RANK") == str(rank)]
-        if not found:
+    words = ["train", f"{name}.yaml", "--processes", str(count), "--max-restarts", "1"]
+    with Path(f"{name}.txt").open("w") as told:
+        run = subprocess.Popen([sys.executable, "-m", "segcli", *words], stdout=told, stderr=told)
+        try:
+            if kill is not None and not killed(run, name, *kill):
+                return None
+            code = run.wait(LONGEST_S)
+        except subprocess.TimeoutExpired:
+            return f"**not over after {LONGEST_S} s**"
+        finally:
+            run.terminate()
             run.wait()
-            return "the run was over before the kill"
-        found[0].send_signal(signal.SIGKILL)
-    if run.wait():
-        return f"exit code {run.returncode}"
+    text = Path(f"{name}.txt").read_text()
+    if code:
+        return f"**exit code {code}**: {text.splitlines()[-1]}"
+    if kill is not None and "all were started again (1)" not in text:
+        return None
     folder = Path("outputs/experiments") / name
     return digest(folder / "checkpoints/last.safetensors"), (folder / "metrics_history.yaml").read_text()
+
+
+def killed(run: subprocess.Popen[bytes], name: str, step: int, delay_s: float, rank: int) -> bool:
+    """Kill a process of a run some seconds after a step; False if it is no longer there."""
+    while run.poll() is None and step_of(name) < step:
+        time.sleep(0.01)
+    time.sleep(delay_s)
+    with suppress(psutil.Error):
+        for child in psutil.Process(run.pid).children():
+            if environment(child).get("RANK") == str(rank):
+                child.send_signal(signal.SIGKILL)
+                return True
+    return False
 
 
 def step_of(name: str) -> int:

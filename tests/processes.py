@@ -22,6 +22,7 @@ from segcli.engine.stopping import StopSignal
 from segcli.engine.training.session import open_session
 from segcli.engine.training.snapshot import Snapshot
 from segcli.engine.training.stepping.step import TrainingStep
+from segcli.engine.training.stepping.stepper import Stepper
 from segcli.engine.training.trainer import Trainer
 from segcli.engine.world import World
 
@@ -58,9 +59,9 @@ def together(size: int, work: Callable[[World], Any], folder: Path) -> list[Any]
     return [pickle.loads((folder / f"{rank}.done").read_bytes()) for rank in range(size)]
 
 
-def exit_codes(size: int, work: Callable[[World], Any], folder: Path) -> list[int]:
+def exit_codes(size: int, work: Callable[[World], Any], folder: Path, port: int | None = None) -> list[int]:
     """Do `work` in forked processes that know each other, and wait until each has ended by itself."""
-    port = free_port()
+    port = port or free_port()
     children = [_forked(rank, size, port, work, folder) for rank in range(size)]
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
@@ -91,6 +92,23 @@ def in_float64() -> Iterator[None]:
             yield
         finally:
             torch.set_default_dtype(torch.float32)
+
+
+@contextmanager
+def not_finite(world: World) -> Iterator[None]:
+    """Spoil the loss of the second batch in the last process."""
+    with pytest.MonkeyPatch.context() as patch:
+        forward, calls = Stepper.forward_loss, []
+
+        def spoilt(self: Stepper, batch: Any) -> Any:
+            calls.append(None)
+            losses, outputs = forward(self, batch)
+            if len(calls) == 2 and world.rank == world.size - 1:
+                losses = {**losses, "loss": losses["loss"] * float("nan")}
+            return losses, outputs
+
+        patch.setattr(Stepper, "forward_loss", spoilt)
+        yield
 
 
 def opened(values: dict[str, Any], world: World, folder: Path) -> Trainer:

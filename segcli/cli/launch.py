@@ -269,16 +269,19 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence PyTorch's own messages about processes, which repeat ours in many lines."""
-    loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.startswith(NOISY)]
-    loggers += [logging.getLogger(name) for name in NOISY]
-    before = [(each, each.disabled) for each in loggers]
+    # PyTorch makes more loggers below these while it works, and gives each its own level
+    loggers = [logging.getLogger(name) for name in NOISY]
+    nowhere = logging.NullHandler()
+    before = [each.propagate for each in loggers]
     for each in loggers:
-        each.disabled = True
+        each.addHandler(nowhere)
+        each.propagate = False
     try:
         yield
     finally:
-        for each, disabled in before:
-            each.disabled = disabled
+        for each, propagates in zip(loggers, before, strict=True):
+            each.removeHandler(nowhere)
+            each.propagate = propagates
 
 
 @contextmanager

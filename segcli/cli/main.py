@@ -22,7 +22,8 @@ OUT_OF_MEMORY = "stop other programs, or set a smaller `data.batch_size`, `data.
 def run(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code; a bug of segcli keeps its traceback.
 
-    One of several processes of a command leaves at once if it fails.
+    One of several processes of a command leaves at once, also after a success: what libraries leave behind, such as
+    threads of FSDP, may abort the end of the interpreter.
     """
     if "_SEGCLI_COMPLETE" in os.environ:
         _answer_at_once()
@@ -37,9 +38,7 @@ def run(arguments: Sequence[str]) -> int:
         code = _run(arguments, member.mistake)
     except Exception as error:
         member.bug(error)
-    if code:
-        member.end(code)
-    return code
+    return member.end(code)
 
 
 def _tell(error: SegcliError) -> None:

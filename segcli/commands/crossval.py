@@ -16,7 +16,7 @@ from segcli.config.own_code import CodePermit, remember_code
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, ConfigError, DataError
 from segcli.core.files import plain, read_keys, write_yaml
-from segcli.core.ranks import place
+from segcli.core.ranks import job, place
 from segcli.data.settings import Fold
 from segcli.datasets._folds import units
 from segcli.engine.checkpoint import read_header
@@ -69,16 +69,16 @@ def cross_validate(
     world = world or World.alone()
     if world.is_first:
         begun = {"folds": folds, "config": plain(run.resolved())}
-        here = place()
-        overwrite = overwrite and not (here is not None and here.restarts)  # started again, it goes on
-        if not overwrite and (run.folder / RESULT).exists():
-            raise ConfigError(
-                f"`{run.folder}` holds a cross-validation", hint="replace it with `--overwrite`, or give another `name`"
-            )
-        _refuse(run, begun, overwrite=overwrite)
-        if overwrite:
-            _clear(run.folder)
-        _begin(run, begun)
+        if not _was_begun_here(run.folder):
+            if not overwrite and (run.folder / RESULT).exists():
+                raise ConfigError(
+                    f"`{run.folder}` holds a cross-validation",
+                    hint="replace it with `--overwrite`, or give another `name`",
+                )
+            _refuse(run, begun, overwrite=overwrite)
+            if overwrite:
+                _clear(run.folder)
+            _begin(run, begun)
     world.barrier()
     return _all_folds(run, folds, [], listener, world, placed)
 
@@ -131,9 +131,17 @@ def one_fold(
     return trained
 
 
+def _was_begun_here(folder: Path) -> bool:
+    """Tell whether this command has begun the folds, and was started again since then."""
+    here = place()
+    return here is not None and here.restarts > 0 and read_keys(folder / BEGUN).get("job") == job()
+
+
 def _begin(run: Run, begun: dict[str, Any]) -> None:
     """Note what is begun, unless another job of it has."""
-    if not (run.folder / BEGUN).exists():
+    if place() is not None:
+        write_yaml(run.folder / BEGUN, {**begun, "job": job()})
+    elif not (run.folder / BEGUN).exists():
         write_yaml(run.folder / BEGUN, begun)
     with suppress(DataError):  # each fold warns of it
         remember_code(run.folder, run)

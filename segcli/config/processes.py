@@ -25,13 +25,15 @@ def check_shards(run: Run, document: Document) -> None:
     """Report keys that do not work with `training.strategy: fsdp`."""
     if run.training.strategy != "fsdp":
         return
-    for loc, value, chosen, why in (
-        (("debug", "on_oom"), run.debug.on_oom, "halve", "gradients that are shared out cannot be taken back"),
-        (("training", "validate_on"), run.training.validate_on, "cpu", "it takes a copy of the whole network"),
-        (("training", "amp"), run.training.amp, "fp16", "there is no loss scale for shares of a network"),
+    training = run.training
+    for loc, value, refused, why in (
+        (("debug", "on_oom"), run.debug.on_oom, {"halve"}, "gradients that are shared out cannot be taken back"),
+        (("training", "validate_on"), training.validate_on, {"cpu"}, "it takes a copy of the whole network"),
+        (("training", "amp"), training.amp, {"fp16"}, "there is no loss scale for shares of a network"),
+        (("training", "minutes"), training.minutes, {training.minutes} - {None}, "steps are timed on a copy of it"),
     ):
-        if value == chosen:
-            message = f"is `{chosen}`, which does not work with `training.strategy: fsdp`: {why}"
+        if value in refused:
+            message = f"is `{value}`, which does not work with `training.strategy: fsdp`: {why}"
             document.problems.append(
                 Problem(document.origin(loc), ".".join(loc), message, "leave it out, or set `training.strategy=ddp`")
             )

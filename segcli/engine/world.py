@@ -7,6 +7,7 @@ the host through Gloo, gradients on GPUs through NCCL.
 import os
 import threading
 import time
+import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -24,6 +25,8 @@ __all__ = ["World", "is_claimed", "was_lost"]
 
 PATIENCE = timedelta(minutes=30)
 """Longest time to wait for another process, which may read or write large files meanwhile."""
+MET_S = 0.01
+"""Seconds between two looks for processes that have not come yet."""
 WATCHED_S = 1.0
 """Seconds between two looks at the other processes of this machine."""
 NOTICED_S = 4.0
@@ -253,7 +256,12 @@ def _take_gpu(here: Place) -> None:
 def _meet(backend: str, here: Place) -> None:
     address, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
     try:
-        torch.distributed.init_process_group(backend, timeout=PATIENCE)
+        distributed: Any = torch.distributed
+        store, _, _ = next(distributed.rendezvous("env://", timeout=PATIENCE))
+        store = distributed.PrefixStore(_name_of_meeting(store, here), store)
+        torch.distributed.init_process_group(
+            backend, store=store, rank=here.rank, world_size=here.size, timeout=PATIENCE
+        )
     except (RuntimeError, ValueError) as error:
         if "EADDRINUSE" in str(error) or "address already in use" in str(error).lower():
             raise ConfigError(
@@ -265,6 +273,33 @@ def _meet(backend: str, here: Place) -> None:
             f"{here.name} cannot reach the others at `{address}:{port}` ({reason[:160]})",
             hint="`MASTER_ADDR` and `MASTER_PORT` name the machine of process 0, and a firewall must let it through",
         ) from error
+
+
+def _name_of_meeting(store: Any, here: Place) -> str:
+    """Agree on a name for what these processes leave in the store.
+
+    PyTorch keeps one store for processes that are started again, and with it the addresses of dead ones. So each
+    process asks by a name that nobody had before, and the first one answers until all have heard it.
+
+    Raises:
+        RuntimeError: A process did not come in time.
+    """
+    own, here_is, called, heard = uuid.uuid4().hex, "segcli/here/{}", "segcli/called/{}", "segcli/heard/{}/{}"
+    if here.rank:
+        store.set(here_is.format(here.rank), own)
+        name: str = store.get(called.format(own)).decode()
+        store.set(heard.format(name, here.rank), "")
+        return name
+    until = time.monotonic() + PATIENCE.total_seconds()
+    missing = set(range(1, here.size))
+    while missing:
+        for rank in [each for each in missing if store.check([here_is.format(each)])]:
+            store.set(called.format(store.get(here_is.format(rank)).decode()), own)
+            missing -= {rank} if store.check([heard.format(own, rank)]) else set()
+        if time.monotonic() > until:
+            raise RuntimeError(f"process {min(missing)} did not come")
+        time.sleep(MET_S)
+    return own
 
 
 def _refuse_mixed(versions: list[tuple[str, str]]) -> None:

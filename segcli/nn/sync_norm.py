@@ -157,7 +157,7 @@ def synchronised(network: nn.Module, link: Link) -> None:
     """Replace every batch norm in a network by one over all processes, with the same parameters and buffers."""
     for module in list(network.modules()):
         for name, child in module.named_children():
-            if isinstance(child, _BatchNorm) and not isinstance(child, SyncNorm):
+            if isinstance(child, _BatchNorm):  # also one that an earlier training has replaced
                 setattr(module, name, _like(child, link))
                 link.length = max(link.length, 2 * child.num_features + 1)
 

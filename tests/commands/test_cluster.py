@@ -2,9 +2,12 @@
 
 import os
 import re
+import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -25,6 +28,17 @@ STUBS = {
 }
 
 
+def left_of(session: int) -> list[str]:
+    """What still runs of a session, and is killed now."""
+    found = []
+    for pid in psutil.pids():
+        with suppress(psutil.Error, OSError):
+            if os.getsid(pid) == session and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(psutil.Process(pid).cmdline()))
+                os.kill(pid, signal.SIGKILL)
+    return found
+
+
 @pytest.fixture
 def job(workplace, monkeypatch):
     """Run a script as Slurm would; returns its exit code and the calls of the stand-ins."""
@@ -40,9 +54,14 @@ def job(workplace, monkeypatch):
             Path(name).unlink(missing_ok=True)
         environment = {"PATH": f"{programs}:{os.environ['PATH']}", **SLURM, **variables}
         command = ["bash", "-c", 'echo $$ > script; exec bash "$0" "$@"', str(script), *words]
-        done = subprocess.run(command, env=environment, timeout=20, check=False, capture_output=True, text=True)
-        assert done.stderr == ""
-        return done.returncode, Path("calls").read_text().splitlines()
+        with Path("told").open("w") as told:  # not a pipe: its reader would wait for whoever is left
+            script = subprocess.Popen(command, env=environment, stderr=told, start_new_session=True)
+            try:
+                code = script.wait(timeout=20)
+            finally:
+                left = left_of(script.pid)
+        assert (left, Path("told").read_text()) == ([], "")
+        return code, Path("calls").read_text().splitlines()
 
     return call
 

@@ -197,6 +197,7 @@ def test_training_and_the_check_of_the_data_say_it_in_the_same_words(run_cli, ti
 def test_keys_that_do_not_work_with_shares_of_a_network_are_refused_together():
     shares = {"training__strategy": "fsdp"}
     keys = {"training__amp": "fp16", "training__validate_on": "cpu", "debug__on_oom": "halve"}
+    keys["training__minutes"] = 5.0
     with pytest.raises(ConfigError) as refused:
         run(**shares, **keys)
     for key, value in keys.items():

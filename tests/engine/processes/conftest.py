@@ -36,7 +36,9 @@ class Copied:
             for stream, descriptor in (("out", 1), ("err", 2)):
                 name = output / f"{environment['RANK']}.{environment.get('TORCHELASTIC_RESTART_COUNT', 0)}.{stream}"
                 os.dup2(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_APPEND), descriptor)
-            sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
+            # `__stdout__` holds the descriptor, as in a new process, also when the command takes another stream
+            sys.stdout = sys.__stdout__ = os.fdopen(1, "w", buffering=1)
+            sys.stderr = sys.__stderr__ = os.fdopen(2, "w", buffering=1)
             before()
             code = run(arguments[arguments.index("segcli") + 1 :])
         finally:

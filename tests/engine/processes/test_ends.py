@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from factories import SMALL
 from processes import free_port
 
 from segcli.cli.main import run
+from segcli.commands import crossval
 from segcli.core.randomness import generator
 from segcli.engine import world as worlds
 from segcli.engine.checkpoint import read_checkpoint
@@ -89,15 +91,41 @@ def test_a_killed_process_is_started_again_and_the_run_ends_as_if_nothing_had_ha
     assert history[0] == history[1]
 
 
+def test_folds_that_are_started_again_replace_an_earlier_cross_validation_once(run_together, tiny, workplace):
+    def before() -> None:
+        attempt, clear = int(os.environ["TORCHELASTIC_RESTART_COUNT"]), crossval._clear
+
+        def cleared(folder: Path) -> None:
+            if attempt == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            with Path("cleared").open("a") as told:
+                told.write(f"{attempt}\n")
+            clear(folder)
+
+        crossval._clear = cleared
+        if attempt == 1 and is_rank(1):
+            at_step(1, lambda: os.kill(os.getpid(), signal.SIGKILL))()
+
+    result = workplace / "outputs/experiments/tiny/cross_validation.yaml"
+    result.parent.mkdir(parents=True)
+    result.write_text("of an earlier one")
+    words = ("train", tiny(training__epochs=1), "--folds", 2, "--processes", 2, "--overwrite", "--max-restarts", 2)
+    ended = run_together(*words, before=before)
+    assert (ended.code, ended.left) == (0, 0), ended.err
+    assert Path("cleared").read_text() == "1\n"
+    assert len(yaml.safe_load(result.read_text())["folds"]) == 2
+    assert "error:" not in ended.err
+
+
 def test_a_mistake_is_not_made_again_by_starting_again(run_together, tiny, workplace):
     config = tiny()
     image = sorted((workplace / "data/train/image").iterdir())[0]
     image.write_bytes(image.read_bytes()[:300])
-    ended = run_together("train", config, "--processes", 2, "--max-restarts", 3)
+    ended = run_together("train", config, "--processes", 2, "--max-restarts", 1)
     refused(ended, 3, rf"error: process \d of 2: .*{image.name}")
 
 
-def test_ctrl_c_saves_one_checkpoint_and_tells_once_how_to_go_on(run_together, tiny, workplace):
+def test_ctrl_c_saves_one_checkpoint_and_tells_once_how_to_go_on(run_together, tiny, workplace, caplog):
     def interrupted() -> None:
         if is_rank(0):
             os.kill(os.getppid(), signal.SIGINT)
@@ -105,7 +133,8 @@ def test_ctrl_c_saves_one_checkpoint_and_tells_once_how_to_go_on(run_together, t
     ended = run_together("train", tiny(), "--processes", 2, before=at_step(3, interrupted))
     assert (ended.code, ended.left) == (130, 0), ended.err
     assert ended.err.count("stopped") == 1
-    assert "stopped; go on with: segcli resume outputs/experiments/tiny" in ended.err
+    assert "stopped; continue with: segcli resume outputs/experiments/tiny" in ended.err
+    assert [record for record in caplog.records if record.name.startswith("torch.")] == []
     last = read_checkpoint(Path("outputs/experiments/tiny/checkpoints/last.safetensors"))
     assert last.header["progress"]["step"] >= 4
     ended = run_together("resume", "tiny", "--processes", 2, "--quiet")
@@ -145,6 +174,13 @@ def test_what_cannot_work_is_refused_before_anything_starts(run_cli, tiny):
         result = run_cli("train", config, *options)
         assert result.code == code
         assert re.search(f"error: {sentence}", result.err), result.err
+    result = run_cli("train", "data", "--processes", "2")
+    assert result.code == 2
+    assert "error: a folder of data is for one process, not for 2\n  hint: `segcli init FOLDER` writes" in result.err
+    for option in (["--vram", "8GiB"], ["--yes"]):
+        result = run_cli("train", config, *option)
+        assert result.code == 2
+        assert f"{option[0]} is for a folder of data, and `{config}` is an experiment" in " ".join(result.err.split())
     assert not Path("outputs").exists()
 
 

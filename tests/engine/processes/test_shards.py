@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import made_once
 from factories import SMALL, experiment, volumes_experiment, write_folders, write_hdf5
-from processes import fitted, in_float64, opened, restored, together
+from processes import fitted, in_float64, not_finite, opened, restored, together
 
 from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.training.snapshot import Snapshot
@@ -60,9 +60,21 @@ def held(trainer: Any) -> tuple[int, int]:
 
 def make(folder: Path) -> None:
     experiments = {name: kind(folder / name) for name, kind in KINDS.items()}
+    plain = experiment(folder / "masks", **SHARED, training__epochs=1)
+
+    def skipped(world: World) -> dict[str, Any]:
+        with in_float64(), not_finite(world):
+            values = {**plain, "debug": {"on_nan": "skip"}}
+            return fitted(opened(values, world, folder / f"skipped_{world.size}_{world.rank}"))
 
     def work(world: World) -> dict[str, Any]:
-        done: dict[str, Any] = {"shared": {}, "alone": {}}
+        bf16 = {**plain, "training": {**plain["training"], "amp": "bf16"}}
+        done: dict[str, Any] = {
+            "shared": {},
+            "alone": {},
+            "skipped": [skipped(world), skipped(World.alone())],
+            "bf16": [fitted(opened(bf16, those, folder / f"bf16_{world.rank}")) for those in (world, World.alone())],
+        }
         with in_float64():
             for name, values in experiments.items():
                 trainer = opened(values, world, folder / f"{name}_2")
@@ -103,6 +115,22 @@ def test_weights_state_and_history_are_those_of_one_process(done, name):
             assert other[split] == pytest.approx(entry[split], rel=0, abs=1e-9, nan_ok=True)
 
 
+def test_a_batch_that_is_not_finite_in_one_process_is_skipped_in_all(done):
+    shared, alone = done[0]["skipped"]
+    assert alone["history"][0]["train"]["loss"] > 0
+    for tensor, values in alone["weights"].items():
+        np.testing.assert_allclose(shared["weights"][tensor], values, rtol=0, atol=1e-9, err_msg=tensor)
+        assert np.array_equal(shared["weights"][tensor], done[1]["skipped"][0]["weights"][tensor]), tensor
+
+
+def test_half_precision_gives_the_losses_of_one_process(done):
+    shared, alone = done[0]["bf16"]
+    assert shared["history"][0]["train"]["loss"] == pytest.approx(alone["history"][0]["train"]["loss"], rel=0.02)
+    for tensor, values in shared["weights"].items():
+        assert values.dtype in (np.float32, np.int64)
+        assert np.array_equal(values, done[1]["bf16"][0]["weights"][tensor]), tensor
+
+
 def test_each_process_keeps_about_half_of_weights_and_optimizer_state(done):
     weights = sum(v.size for name, v in done[0]["alone"]["masks"]["weights"].items() if name.startswith("model/"))
     for (own, state), other in zip((each["held"] for each in done), (done[1]["held"], done[0]["held"]), strict=True):
@@ -120,3 +148,18 @@ def test_the_checkpoint_holds_whole_tensors_and_one_process_or_two_take_what_is_
         assert np.array_equal(values, checkpoint.tensors[name].numpy()), name
         assert np.array_equal(values, done[1]["again"][name]), name
         assert np.array_equal(values, done[0]["on_one"][name]), name
+
+
+def test_a_fold_trained_in_shares_is_predicted_with_and_exported_by_one_process(run_together, run_cli, tiny, workplace):
+    config = tiny(training__strategy="fsdp", training__epochs=1, model__depths=[4, 8])
+    ended = run_together("train", config, "--folds", 2, "--fold", 1, "--processes", 2)
+    assert (ended.code, ended.left) == (0, 0), ended.err
+    run, images = Path("outputs/experiments/tiny/fold_1"), workplace / "data/val/image"
+    assert not (run.parent / "fold_2").exists()
+    predicted = run_cli("predict", images, "--run", run, "--out", "masks")
+    assert predicted.code == 0, predicted.err
+    assert len(list(Path("masks").iterdir())) == len(list(images.iterdir()))
+    exported = run_cli("export", run)
+    assert exported.code == 0, exported.err
+    last = run_cli("train", config, "--folds", 2, "--fold", 2)
+    assert "all 2 folds are trained" in last.err

@@ -1,7 +1,10 @@
 """What processes decide together: to skip a batch, to split it, to stop between two steps, and to go on elsewhere."""
 
+import functools
 import pickle
 import signal
+import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +13,13 @@ import pytest
 import torch
 from conftest import made_once
 from factories import SMALL, experiment, write_folders
-from processes import fitted, in_float64, opened, together
+from processes import fitted, in_float64, not_finite, opened, restored, together
 
 from segcli.core.errors import Stopped
 from segcli.engine.checkpoint import read_checkpoint
+from segcli.engine.training.clock.rehearsal import fitted_to_clock
 from segcli.engine.training.snapshot import Snapshot
 from segcli.engine.training.stepping.step import TrainingStep
-from segcli.engine.training.stepping.stepper import Stepper
 from segcli.engine.training.trainer import Trainer
 from segcli.engine.world import World
 
@@ -32,17 +35,7 @@ def values(folder: Path, **changes: Any) -> dict[str, Any]:
 
 def skipped(data: Path, folder: Path, world: World) -> dict[str, Any]:
     """Train where the loss of the second batch is not finite in the last process."""
-    with pytest.MonkeyPatch.context() as patch:
-        forward, calls = Stepper.forward_loss, []
-
-        def spoilt(self: Stepper, batch: Any) -> Any:
-            calls.append(None)
-            losses, outputs = forward(self, batch)
-            if len(calls) == 2 and world.rank == world.size - 1:
-                losses = {**losses, "loss": losses["loss"] * float("nan")}
-            return losses, outputs
-
-        patch.setattr(Stepper, "forward_loss", spoilt)
+    with not_finite(world):
         return fitted(opened(values(data, debug__on_nan="skip", training__epochs=1), world, folder))
 
 
@@ -100,6 +93,55 @@ def moved(settings: dict[str, Any], folder: Path, world: World, other: World) ->
     return {"before": before, "place": checkpoint.header["progress"], **done}
 
 
+def timed(data: Path, folder: Path, world: World) -> dict[str, Any]:
+    """Fill 43 s by a clock that only steps move, each by one second, or by two in the second process."""
+    settings = values(data, training__minutes=43 / 60)
+    del settings["training"]["epochs"]
+    with pytest.MonkeyPatch.context() as patch:
+        take, now = TrainingStep.take, [0.0]
+
+        def slow(self: TrainingStep, *arguments: Any, **options: Any) -> bool:
+            now[0] += 1.0 + world.rank
+            return take(self, *arguments, **options)
+
+        patch.setattr(TrainingStep, "take", slow)
+        patch.setattr(time, "monotonic", lambda: now[0])
+        trainer = fitted_to_clock(opened(settings, world, folder / "minutes"), 0.0, over=lambda _: None)
+        stopped(trainer)
+        elapsed_s = now[0]
+    world.barrier()
+    checkpoint = read_checkpoint(folder / "minutes/checkpoints/last.safetensors")
+    config = checkpoint.header["config"]
+    stated = values(data, training__epochs=config["training"]["epochs"])
+    stated["data"]["limit_batches"] = config["data"]["limit_batches"]
+    resumed = restored(opened(stated, world, folder / "minutes"), Snapshot.from_checkpoint(checkpoint))
+    return {
+        "length": (trainer.run.training.epochs, len(trainer.train), trainer.run.training.minutes),
+        "elapsed_s": elapsed_s,
+        "resumed": fitted(resumed),
+        "stated": fitted(opened(stated, world, folder / "stated")),
+        "left": (folder / "minutes/.timing").exists(),
+    }
+
+
+def compiled(data: Path, folder: Path, world: World) -> dict[str, Any]:
+    """Train one batch with `torch.compile`, which stops at each norm over all processes, and without."""
+    settings = values(data, data__limit_batches=1, training__epochs=1, model={"type": "unet", "depths": [2, 4]})
+    graphs: list[None] = []
+
+    def backend(graph: Any, _: Any) -> Any:
+        graphs.append(None)
+        return graph.forward
+
+    plain = fitted(opened(settings, world, folder / "plain"))
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's own, of tensors that it looks at
+        patch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+        settings["training"]["compile"] = True
+        found = fitted(opened(settings, world, folder / "compiled"))
+    return {"plain": plain, "compiled": found, "graphs": len(graphs)}
+
+
 def make(folder: Path) -> None:
     data = write_folders(folder / "data", {"train": 7, "val": 3}, size=(32, 32))
     random = values(data, training__epochs=3)
@@ -108,7 +150,8 @@ def make(folder: Path) -> None:
     def work(world: World) -> dict[str, Any]:
         alone = World.alone()
         done: dict[str, Any] = {
-            task.__name__: task(data, folder / task.__name__, world) for task in (skipped, halved, unsynchronised)
+            task.__name__: task(data, folder / task.__name__, world)
+            for task in (skipped, halved, unsynchronised, timed, compiled)
         }
         done["never"] = fitted(opened(random, world, folder / "never"))
         done["2 to 2"] = moved(random, folder, world, world)
@@ -156,6 +199,26 @@ def test_without_synchronised_norms_all_processes_keep_the_same_weights_and_scor
     first, second = (each["unsynchronised"] for each in done)
     assert [name for name in differing(first, second) if "running" not in name and "tracked" not in name] == []
     assert repr(first["history"]) == repr(second["history"])
+
+
+def test_minutes_give_all_processes_the_length_of_the_clock_of_the_first_and_the_bits_of_its_epochs(done):
+    first, second = (each["timed"] for each in done)
+    assert first["length"] == second["length"]
+    epochs, batches, minutes = first["length"]
+    assert minutes is None
+    assert batches == 3, "the last batch has no image for the second process"
+    assert 1 < epochs * batches <= 43 - (first["elapsed_s"] - 5.0)  # 5 steps were taken after the timing
+    assert not first["left"]
+    for each in (first, second):
+        assert differing(each["stated"], each["resumed"]) == []
+        assert repr(each["stated"]["history"]) == repr(each["resumed"]["history"])
+
+
+def test_a_compiled_network_with_norms_over_all_processes_takes_the_same_step(done):
+    for each in (process["compiled"] for process in done):
+        assert each["graphs"] > 1
+        for name, array in each["plain"]["weights"].items():
+            np.testing.assert_allclose(each["compiled"]["weights"][name], array, rtol=1e-6, atol=1e-7, err_msg=name)
 
 
 def test_a_signal_in_one_process_stops_all_between_the_same_steps(done):
