@@ -1,14 +1,14 @@
 """What several processes, or GPUs, that share a run ask of it."""
 
-from segcli.config.document import Document, Problem
+from segcli.config.document import Document, Loc, Problem
 from segcli.config.schema import Run
 from segcli.core.errors import ConfigError
 
-__all__ = ["check_shards", "refuse_fewer_images"]
+__all__ = ["check_shards", "check_slots", "refuse_fewer_images"]
 
 
 def refuse_fewer_images(run: Run, processes: int) -> None:
-    """Refuse batches with fewer images than processes.
+    """Refuse batches with fewer images, or slots, than processes.
 
     Raises:
         ConfigError: A process would have no image.
@@ -19,19 +19,74 @@ def refuse_fewer_images(run: Run, processes: int) -> None:
             f"`data.batch_size` is {batch_size}, and {processes} processes share each batch",
             hint=f"set `data.batch_size={processes}` or more, or start {batch_size} process{'es' * (batch_size != 1)}",
         )
+    size = run.data.slot_size
+    slots = -(-batch_size // size)
+    if run.training.reduce == "exact" and slots < processes:
+        raise ConfigError(
+            f"`data.batch_size: {batch_size}` with `data.slot_size: {size}` makes {slots} slot{'s' * (slots != 1)}, and "
+            f"{processes} processes share each batch",
+            hint=f"set `data.slot_size={batch_size // processes}`, or start {slots} process{'es' * (slots != 1)}",
+        )
 
 
 def check_shards(run: Run, document: Document) -> None:
     """Report keys that do not work with `training.strategy: fsdp`."""
-    if run.training.strategy != "fsdp":
+    if run.training.strategy == "fsdp":
+        _refuse(
+            run,
+            document,
+            ("training", "strategy"),
+            "ddp",
+            {
+                ("debug", "on_oom"): ("halve", "gradients that are shared out cannot be taken back"),
+                ("training", "validate_on"): ("cpu", "it takes a copy of the whole network"),
+                ("training", "amp"): ("fp16", "there is no loss scale for shares of a network"),
+            },
+        )
+
+
+def check_slots(run: Run, document: Document) -> None:
+    """Report keys that do not work with `training.reduce: exact`."""
+    if run.training.reduce != "exact":
         return
-    for loc, value, chosen, why in (
-        (("debug", "on_oom"), run.debug.on_oom, "halve", "gradients that are shared out cannot be taken back"),
-        (("training", "validate_on"), run.training.validate_on, "cpu", "it takes a copy of the whole network"),
-        (("training", "amp"), run.training.amp, "fp16", "there is no loss scale for shares of a network"),
-    ):
-        if value == chosen:
-            message = f"is `{chosen}`, which does not work with `training.strategy: fsdp`: {why}"
-            document.problems.append(
-                Problem(document.origin(loc), ".".join(loc), message, "leave it out, or set `training.strategy=ddp`")
+    _refuse(
+        run,
+        document,
+        ("training", "reduce"),
+        "fast",
+        {
+            ("training", "strategy"): ("fsdp", "gradients are added as they are shared out"),
+            ("training", "compile"): (True, "compiled code adds in another order for another number of images"),
+            ("training", "amp"): ("fp16", "it works on CPUs, which do not train in fp16"),
+            ("training", "sync_batchnorm"): (False, "the statistics would depend on the number of processes"),
+            ("debug", "on_oom"): ("halve", "the slots have one size"),
+        },
+    )
+    size, batch_size = run.data.slot_size, run.data.batch_size
+    if size > batch_size and not run.data.fit_batch_size:
+        message = f"is {size}, and a batch has {batch_size} image{'s' * (batch_size != 1)}"
+        document.problems.append(
+            Problem(
+                document.origin(("data", "slot_size")), "data.slot_size", message, f"set `data.slot_size={batch_size}`"
             )
+        )
+
+
+def _refuse(run: Run, document: Document, switch: Loc, other: str, keys: dict[Loc, tuple[object, str]]) -> None:
+    """Report keys that do not work with the value of a switch.
+
+    Args:
+        run: The run.
+        document: Receives the problems.
+        switch: Place of the switch.
+        other: Value of the switch with which all keys work.
+        keys: The value that does not work, and the reason, for each key.
+    """
+    values = run.model_dump()
+    name, state = ".".join(map(str, switch)), values[switch[0]][switch[1]]
+    for loc, (chosen, why) in keys.items():
+        if values[loc[0]][loc[1]] == chosen and type(values[loc[0]][loc[1]]) is type(chosen):
+            word = str(chosen).lower()
+            message = f"is `{word}`, which does not work with `{name}: {state}`: {why}"
+            hint = f"leave it out, or set `{name}={other}`"
+            document.problems.append(Problem(document.origin(loc), ".".join(map(str, loc)), message, hint))

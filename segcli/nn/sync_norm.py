@@ -3,7 +3,7 @@
 PyTorch's own `SyncBatchNorm` works on GPUs only, and knows no process that takes part without an image.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,9 @@ class Link:
     others, wherever they are. Reading it waits for the device.
     """
 
+    shared: ClassVar[bool] = False
+    """True if several parts of a batch go through the same norms in turn."""
+
     def __init__(self) -> None:
         self.length = 0
         """Length of the longest vector."""
@@ -32,6 +35,11 @@ class Link:
         """False if the images of this process do not count; it takes part because the others would wait."""
         self.alone = False
         """True if the batch has a single image."""
+
+    @property
+    def remembers(self) -> bool:
+        """Tell whether running statistics are updated."""
+        return True
 
     def begin(self, *, own: int, total: int) -> None:
         """Begin a batch.
@@ -133,7 +141,7 @@ class SyncNorm(_BatchNorm):
         if self.link.alone and x.numel() == x.shape[1]:
             raise ValueError(f"Expected more than 1 value per channel when training, got input size {x.size()}")
         normalised, mean, variance, number = _Normalised.apply(x, self.weight, self.bias, self.eps, self.link)  # type: ignore[no-untyped-call]
-        if self.track_running_stats:
+        if self.track_running_stats and self.link.remembers:
             self._remember(mean, variance, number)
         result: Tensor = normalised
         return result

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
+import torch
+
 from segcli.config.agreement import doubts, without_effect
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, ConfigError, DataError, SegcliError
@@ -57,6 +59,9 @@ def open_session(
     """
     world = world or World.alone()
     _remark_on(run, listener)
+    if run.training.reduce == "exact":
+        torch.set_num_threads(1)
+        pass
     parts = assemble(run if resumed else with_weights_file(run), pretrained=not resumed)
     _tell_of(parts, listener, world)
     # of a resumed run, a checkpoint would say where
