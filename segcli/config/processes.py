@@ -23,7 +23,7 @@ def refuse_fewer_images(run: Run, processes: int) -> None:
     slots = -(-batch_size // size)
     if run.training.reduce == "exact" and slots < processes:
         raise ConfigError(
-            f"`data.batch_size: {batch_size}` with `data.slot_size: {size}` makes {slots} slot{'s' * (slots != 1)}, and "
+            f"`data.batch_size: {batch_size}` with `data.slot_size: {size}` has {slots} slot{'s' * (slots != 1)}, and "
             f"{processes} processes share each batch",
             hint=f"set `data.slot_size={batch_size // processes}`, or start {slots} process{'es' * (slots != 1)}",
         )

@@ -345,9 +345,7 @@ class TrainLoader(Loader):
         batches = [keys[start : start + self.batch_size] for start in range(0, self.count, self.batch_size)]
         batches = batches[first_batch : len(self)]
         loaded = self.batches(batches) if self.size == 1 else self._shared(batches)
-        for number, each in enumerate(loaded, first_batch):
-            each.key = (epoch, number)
-            yield each
+        yield from (replace(each, key=(epoch, number)) for number, each in enumerate(loaded, first_batch))
 
     def _shared(self, batches: list[list[Key]]) -> Iterator[Loaded]:
         """Load the share of this process of each batch; if it is empty, an image that does not count."""

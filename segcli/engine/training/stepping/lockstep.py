@@ -93,7 +93,7 @@ class Lockstep:
         self._brought[index] = value
         self._leave(index)
         if index == last:
-            self._refuse_uneven(here=last + 1)
+            self._refuse_uneven(len({each.shape for each in self._brought}) == 1 and len(self._open) == last + 1)
             self._taken = self.combine(self._brought)
         if last:
             self._turns[0 if index == last else index + 1].release()
@@ -111,7 +111,7 @@ class Lockstep:
             if index + 1 < len(works):
                 self._turns[index + 1].release()
             else:
-                self._refuse_uneven(here=0)
+                self._refuse_uneven(not self._open)
         except BaseException as error:
             self._open.discard(index)
             self._abandon(error)
@@ -125,8 +125,9 @@ class Lockstep:
     def _leave(self, index: int) -> None:
         self._states[index] = torch.get_rng_state()
 
-    def _refuse_uneven(self, *, here: int) -> None:
-        if len(self._open) != here:
+    @staticmethod
+    def _refuse_uneven(is_even: object) -> None:
+        if not is_even:
             raise ConfigError(
                 "the network takes other batch norms for other images, which does not work with "
                 "`training.reduce: exact`",
