@@ -70,7 +70,7 @@ def tell_of_another_machine(
         listener.warn(f"results may differ from those of a run that never stopped: {'; '.join(facts)}")
 
 
-def _differences(before: dict[str, Any], now: dict[str, Any], *, counts: bool) -> Iterator[str]:
+def _differences(before: dict[str, Any], now: dict[str, Any], *, counts: bool = True) -> Iterator[str]:
     """List what differs; what an older version did not note down counts as the same.
 
     Args:

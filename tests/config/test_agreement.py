@@ -208,7 +208,6 @@ def test_keys_that_do_not_work_with_shares_of_a_network_are_refused_together():
 
 def test_keys_that_do_not_work_with_slots_are_refused_together():
     keys = {
-        "training__strategy": "fsdp",
         "training__compile": True,
         "training__sync_batchnorm": False,
         "debug__on_oom": "halve",
@@ -220,6 +219,8 @@ def test_keys_that_do_not_work_with_slots_are_refused_together():
         told = f"{key.replace('__', '.')}: is `{str(value).lower()}`, which does not work with `training.reduce: exact`"
         assert told in str(refused.value)
     assert "data.slot_size: is 3, and a batch has 2 images" in str(refused.value)
+    with pytest.raises(ConfigError, match="strategy: is `fsdp`, which does not work with `training.reduce: exact`"):
+        run(training__reduce="exact", training__strategy="fsdp")
     for key, value in keys.items():
         assert run(**{key: value}).training.reduce == "fast"
     assert run(training__reduce="exact", data__slot_size=2).data.slot_size == 2
