@@ -219,7 +219,7 @@ def test_keys_that_do_not_work_with_slots_are_refused_together():
         told = f"{key.replace('__', '.')}: is `{str(value).lower()}`, which does not work with `training.reduce: exact`"
         assert told in str(refused.value)
     assert "data.slot_size: is 3, and a batch has 2 images" in str(refused.value)
-    with pytest.raises(ConfigError, match="strategy: is `fsdp`, which does not work with `training.reduce: exact`"):
+    with pytest.raises(ConfigError, match=r"strategy: is `fsdp`, which does not work with `training\.reduce: exact`"):
         run(training__reduce="exact", training__strategy="fsdp")
     for key, value in keys.items():
         assert run(**{key: value}).training.reduce == "fast"
