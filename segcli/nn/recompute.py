@@ -9,8 +9,6 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from segcli.nn.sync_norm import SyncNorm
-
 __all__ = ["recompute"]
 
 
@@ -33,9 +31,7 @@ def recompute(block: nn.Module) -> None:
 
 def _counted_once(block: nn.Module) -> AbstractContextManager[None]:
     """Stop batch norms from updating their running statistics a second time with the same batch."""
-    norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
-    # norms that are shared by parts of a batch look after that themselves
-    return _statistics_kept([norm for norm in norms if not (isinstance(norm, SyncNorm) and norm.link.shared)])
+    return _statistics_kept([module for module in block.modules() if isinstance(module, _BatchNorm)])
 
 
 @contextmanager

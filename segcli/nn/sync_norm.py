@@ -3,7 +3,7 @@
 PyTorch's own `SyncBatchNorm` works on GPUs only, and knows no process that takes part without an image.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +23,6 @@ class Link:
     With `alarmed`, every vector has one length and one more number: with it, a process that cannot go on tells the
     others, wherever they are. Reading it waits for the device.
     """
-
-    shared: ClassVar[bool] = False
-    """True if several parts of a batch go through the same norms in turn."""
 
     def __init__(self) -> None:
         self.length = 0

@@ -34,8 +34,6 @@ FAST = "set `training.reduce=fast`"
 class _SlotLink(Link):
     """Adds vectors of numbers over all slots."""
 
-    shared = True
-
     def __init__(self, lockstep: Lockstep) -> None:
         super().__init__()
         self.lockstep = lockstep
