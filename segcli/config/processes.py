@@ -1,10 +1,13 @@
 """What several processes, or GPUs, that share a run ask of it."""
 
-from segcli.config.document import Document, Loc, Problem
+from segcli.config.document import Document, Problem
 from segcli.config.schema import Run
 from segcli.core.errors import ConfigError
 
 __all__ = ["check_shards", "check_slots", "refuse_fewer_images"]
+
+Key = tuple[str, str]
+"""Section and name of a key."""
 
 
 def refuse_fewer_images(run: Run, processes: int) -> None:
@@ -72,21 +75,26 @@ def check_slots(run: Run, document: Document) -> None:
         )
 
 
-def _refuse(run: Run, document: Document, switch: Loc, other: str, keys: dict[Loc, tuple[object, str]]) -> None:
+def _refuse(run: Run, document: Document, switch: Key, other: str, keys: dict[Key, tuple[object, str]]) -> None:
     """Report keys that do not work with the value of a switch.
 
     Args:
         run: The run.
         document: Receives the problems.
-        switch: Place of the switch.
+        switch: Section and name of the switch.
         other: Value of the switch with which all keys work.
         keys: The value that does not work, and the reason, for each key.
     """
-    values = run.model_dump()
-    name, state = ".".join(map(str, switch)), values[switch[0]][switch[1]]
-    for loc, (chosen, why) in keys.items():
-        if values[loc[0]][loc[1]] == chosen and type(values[loc[0]][loc[1]]) is type(chosen):
+
+    def value_of(key: Key) -> object:
+        section, name = key
+        return getattr(getattr(run, section), name)
+
+    name = ".".join(switch)
+    for key, (chosen, why) in keys.items():
+        found = value_of(key)
+        if found == chosen and type(found) is type(chosen):  # 1 is not `true`
             word = str(chosen).lower()
-            message = f"is `{word}`, which does not work with `{name}: {state}`: {why}"
+            message = f"is `{word}`, which does not work with `{name}: {value_of(switch)}`: {why}"
             hint = f"leave it out, or set `{name}={other}`"
-            document.problems.append(Problem(document.origin(loc), ".".join(map(str, loc)), message, hint))
+            document.problems.append(Problem(document.origin(key), ".".join(key), message, hint))
