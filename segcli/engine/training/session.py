@@ -80,8 +80,7 @@ def open_session(
     measured = world.told(numbers)
     assert measured is not None
     parts = parts.with_numbers(measured)
-    mistake = scale_mistake(parts.layout, train_cases) if run.data.preprocessing.normalize is True else None
-    if mistake is not None:
+    if run.data.preprocessing.normalize is True and (mistake := scale_mistake(parts.layout, train_cases)):
         listener.warn("{} ({})".format(*mistake))
     listener.notice(f"data: {_counted(train_cases, val_cases, parts.layout.whole or 'image')}")
     _refuse_other_cases(world, train_cases, val_cases)
