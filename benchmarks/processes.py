@@ -1,15 +1,17 @@
 """Steps per second of a training, and seconds of a prediction, on 1 and 2 processes with one thread each.
 
-    python benchmarks/processes.py [--processes 1 2] [--epochs 4] [--images 200] [--work processes]
+    python benchmarks/processes.py [--processes 1 2] [--epochs 4] [--images 200] [--rounds 5] [--work processes]
 
 Trains a U-Net on generated vessels through the command line. Steps are counted from the end of the first epoch on, so
 that the start of the processes does not count; a prediction is timed as a whole, with its start. Efficiency is the
-speed on N processes over N times that on one. Prints one Markdown table.
+speed on N processes over N times that on one. A second table compares `training.reduce: exact` with `fast`, which take
+turns: the time of a step over that of its neighbour, as the median of all rounds with the smallest and the largest.
 """
 
 import argparse
 import csv
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -33,6 +35,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--work", type=Path, default=Path("processes"))
     given = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -54,13 +57,34 @@ def main() -> None:
     for count, speed, seconds in rows:
         ratio = speed / one
         print(f"| {count} | {speed:.2f} | {ratio:.2f} | {ratio / count:.0%} | {seconds:.1f} | {whole / seconds:.2f} |")
+    overheads(given.processes, given.epochs, given.rounds)
 
 
-def steps_per_s(name: str, epochs: int, shared: list[str]) -> float:
+def overheads(processes: list[int], epochs: int, rounds: int) -> None:
+    """Print how much longer a step takes with `training.reduce: exact`."""
+    print(
+        "\n| processes | `data.slot_size` | steps/s, `fast` | steps/s, `exact` | time of a step, `exact` over `fast` |"
+    )
+    print("|---|---|---|---|---|")
+    for count in processes:
+        shared = ["--processes", str(count)] if count > 1 else []
+        for size in (1, 4):
+            pairs = []
+            for _ in range(rounds):
+                fast = steps_per_s("fast", epochs, shared)
+                exact = steps_per_s("exact", epochs, [*shared, "training.reduce=exact", f"data.slot_size={size}"])
+                pairs.append((fast, exact))
+            ratios = [fast / exact for fast, exact in pairs]
+            speeds = " | ".join(f"{statistics.median(each):.2f}" for each in zip(*pairs, strict=True))
+            spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            print(f"| {count} | {size} | {speeds} | {spread} |", flush=True)
+
+
+def steps_per_s(name: str, epochs: int, options: list[str]) -> float:
     """Train and read the speed from the times of the epochs."""
     values = {**SETTINGS, "name": name, "dataset": "vessels/dataset.yaml", "training": {"epochs": epochs}}
     Path(f"{name}.yaml").write_text(yaml.safe_dump(values))
-    segcli("train", f"{name}.yaml", "--overwrite", *shared)
+    segcli("train", f"{name}.yaml", "--overwrite", *options)
     lines = Path(f"outputs/experiments/{name}/memory.csv").read_text().splitlines()
     rows = list(csv.DictReader(lines))
     ends = {(int(row["epoch"]), row["stage"]): row for row in rows}

@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 import torch
 
 from segcli.commands.resuming import differing_keys
-from segcli.config.schema import Run
+from segcli.config.schema import Run, Training
 from segcli.core.files import plain
 from segcli.core.processor import usable_processors
 from segcli.engine.events import Listener
@@ -44,13 +44,15 @@ def set_threads_back(before: dict[str, Any], listener: Listener, processes: int 
     listener.notice(f"computing with {_threads(threads)}, as the run did before (here: {here}), for the same bits")
 
 
-def tell_of_another_machine(before: dict[str, Any], now: dict[str, Any], amp: str | bool, listener: Listener) -> None:
+def tell_of_another_machine(
+    before: dict[str, Any], now: dict[str, Any], training: Training, listener: Listener
+) -> None:
     """Warn in one line of all that differs and can change results.
 
     Args:
         before: The environment of the run so far.
         now: The environment of this process.
-        amp: `training.amp`; it can mean another precision here.
+        training: Section `training` of the run.
         listener: Receives the warning.
     """
     if not before:
@@ -59,7 +61,8 @@ def tell_of_another_machine(before: dict[str, Any], now: dict[str, Any], amp: st
             "results may differ from those of a run that never stopped"
         )
         return
-    facts = list(_differences(before, now))
+    facts = list(_differences(before, now, counts=training.reduce == "fast"))
+    amp = training.amp  # it can mean another precision here
     if before.get("precision", now["precision"]) != now["precision"] and amp in ("auto", True):
         word = str(amp).lower()
         facts.append(f"`training.amp: {word}` meant {before['precision']} and now means {now['precision']}")
@@ -67,8 +70,14 @@ def tell_of_another_machine(before: dict[str, Any], now: dict[str, Any], amp: st
         listener.warn(f"results may differ from those of a run that never stopped: {'; '.join(facts)}")
 
 
-def _differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
-    """List what differs; what an older version did not note down counts as the same."""
+def _differences(before: dict[str, Any], now: dict[str, Any], *, counts: bool = True) -> Iterator[str]:
+    """List what differs; what an older version did not note down counts as the same.
+
+    Args:
+        before: As in `tell_of_another_machine`.
+        now: As in `tell_of_another_machine`.
+        counts: True if the number of processes counts.
+    """
     for name, version in now["packages"].items():
         old = (before.get("packages") or {}).get(name, version)
         if old != version:
@@ -79,6 +88,8 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
             yield f"{what} {_described(old)} before, {_described(new)} now"
     old, new = (each.get("processes") or 1 for each in (before, now))
     if old != new:
+        if not counts:
+            return
         yield f"{old} process{'es' * (old != 1)} before, {new} now"
         return
     old, threads = before.get("threads"), now["threads"]

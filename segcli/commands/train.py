@@ -241,7 +241,7 @@ def resume(
             return replace(done, done_before=True)
         trainer.progress.finished = False
         now = _environment(trainer)
-        tell_of_another_machine(began, now, run.training.amp, listener)
+        tell_of_another_machine(began, now, run.training, listener)
         tell_of_other_keys(before, trainer)
         if world.is_first:
             _describe(trainer, now | {key: began[key] for key in ("command_line", "working_folder") if key in began})

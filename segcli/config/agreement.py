@@ -265,8 +265,7 @@ def _ndim(run: Run) -> int:
 
 def _scheduler_key(run: Run, key: str) -> int:
     """Value of a key of the scheduler; 0 if it has no such key."""
-    value: int = run.training.scheduler.options.get(key, 0)
-    return value
+    return int(run.training.scheduler.options.get(key, 0))
 
 
 IDLE = (
@@ -308,6 +307,7 @@ IDLE = (
         lambda run: run.data.batch_size == 1 and not run.data.fit_batch_size,
         "`data.batch_size` is 1",
     ),
+    _Idle("data.slot_size", lambda run: run.training.reduce == "fast", "`training.reduce` is `fast`"),
     _Idle("data.val_batch_size", lambda run: run.device == "cpu", "the CPU takes one image at a time"),
     _Idle(
         "data.augmentation.flip_probability",

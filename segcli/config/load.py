@@ -13,7 +13,7 @@ from segcli.config.fill import fill_dataset, fill_loss, fill_run
 from segcli.config.messages import validated
 from segcli.config.overrides import Override, apply_overrides, parse_overrides
 from segcli.config.own_code import CodePermit
-from segcli.config.processes import check_shards
+from segcli.config.processes import check_shards, check_slots
 from segcli.config.schema import DatasetSection, Run
 from segcli.config.shipped import located
 from segcli.config.short_forms import write_out
@@ -145,6 +145,7 @@ def _run(document: Document, overrides: list[Override], source: str, permit: Cod
     if run is not None and not document.problems:
         check_together(run, document)
         check_shards(run, document)
+        check_slots(run, document)
     document.refuse(source)
     assert run is not None
     return run.with_readings(document.readings)

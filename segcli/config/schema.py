@@ -134,6 +134,10 @@ class Training(ConfigModel):
     """Take the statistics of batch norms over the images of all processes that share a batch. `auto`: with several
     processes, so that their number changes nothing but the order of sums. `false`: each process takes those of its own
     images."""
+    reduce: Literal["fast", "exact"] = "fast"
+    """Order in which gradients, losses and statistics of batch norms are added. `exact`, on CPUs: in slots of
+    `data.slot_size` images along one tree, so that the weights have the same bits on any number of processes. `fast`:
+    as the processes have them."""
     strategy: Literal["ddp", "fsdp"] = "ddp"
     """What each of several processes keeps. `ddp`: the whole network. `fsdp`: a share of weights, gradients and
     optimizer state, for networks that do not fit one GPU; stages are gathered when they are used."""

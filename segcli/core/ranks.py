@@ -68,13 +68,21 @@ def job() -> str | None:
     return f"{os.environ.get('TORCHELASTIC_RUN_ID', '')}:{parent.pid}:{parent.create_time():.2f}"
 
 
-def share_of(count: int, rank: int, size: int) -> range:
+def share_of(count: int, rank: int, size: int, unit: int = 1) -> range:
     """Give the positions of a list that one of `size` processes takes: neighbours, as many as the others or one more.
+
+    Args:
+        count: Length of the list.
+        rank: Number of the process, from 0.
+        size: Number of processes.
+        unit: Number of neighbours that stay together; as many units as the others, or one more.
 
     Example:
         >>> [list(share_of(5, rank, 3)) for rank in range(3)]
         [[0, 1], [2, 3], [4]]
+        >>> [list(share_of(5, rank, 2, unit=2)) for rank in range(2)]
+        [[0, 1, 2, 3], [4]]
     """
-    each, more = divmod(count, size)
+    each, more = divmod(-(-count // unit), size)
     first = rank * each + min(rank, more)
-    return range(first, first + each + (rank < more))
+    return range(min(first * unit, count), min((first + each + (rank < more)) * unit, count))

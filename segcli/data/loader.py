@@ -66,6 +66,8 @@ class Loaded:
     """Cases of the whole batch if other processes have loaded the rest."""
     counts: bool = True
     """False if none of the images is for this process: it only does what the others do."""
+    key: Key | None = None
+    """Epoch, and number of the batch in it, in training."""
 
     def pin_memory(self) -> "Loaded":
         """Move the tensors to page-locked memory; PyTorch's loader calls this."""
@@ -304,6 +306,7 @@ class TrainLoader(Loader):
         seed: Seed of the run.
         rank: Number of this process, which loads its share of each batch.
         size: Number of processes.
+        unit: Number of neighbours of a batch that stay in one process.
     """
 
     def __init__(
@@ -316,11 +319,12 @@ class TrainLoader(Loader):
         pin_memory: bool,
         rank: int = 0,
         size: int = 1,
+        unit: int = 1,
     ) -> None:
         settings = pipeline.settings
         self.settings = settings
         self.seed = seed
-        self.rank, self.size = rank, size
+        self.rank, self.size, self.unit = rank, size, unit
         self.batch_size = settings.batch_size
         self.count = len(cases) * settings.patches_per_image
         dataset = _Cases(source, pipeline, cases, settings.patches_per_image, training=True)
@@ -340,11 +344,12 @@ class TrainLoader(Loader):
         keys = [(epoch, int(index)) for index in order]
         batches = [keys[start : start + self.batch_size] for start in range(0, self.count, self.batch_size)]
         batches = batches[first_batch : len(self)]
-        return self.batches(batches) if self.size == 1 else self._shared(batches)
+        loaded = self.batches(batches) if self.size == 1 else self._shared(batches)
+        yield from (replace(each, key=(epoch, number)) for number, each in enumerate(loaded, first_batch))
 
     def _shared(self, batches: list[list[Key]]) -> Iterator[Loaded]:
         """Load the share of this process of each batch; if it is empty, an image that does not count."""
-        shares = [share_of(len(batch), self.rank, self.size) for batch in batches]
+        shares = [share_of(len(batch), self.rank, self.size, self.unit) for batch in batches]
         own = [batch[share.start : share.stop] or batch[:1] for batch, share in zip(batches, shares, strict=True)]
         for loaded, batch, share in zip(self.batches(own), batches, shares, strict=True):
             cases = [self.cases.cases[index // self.cases.repeat] for _, index in batch]

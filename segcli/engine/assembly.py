@@ -215,8 +215,10 @@ class Assembly:
 
     def train_loader(self, cases: Sequence[Case], source: Source, *, rank: int = 0, size: int = 1) -> TrainLoader:
         """Make the loader of shuffled training batches, of which each process loads its share."""
+        run, pins = self.run, self._pins
+        unit = run.data.slot_size if run.training.reduce == "exact" else 1
         return TrainLoader(
-            source, self.pipeline, cases, seed=self.run.seed, pin_memory=self._pins, rank=rank, size=size
+            source, self.pipeline, cases, seed=run.seed, pin_memory=pins, rank=rank, size=size, unit=unit
         )
 
     def evaluation_loader(self, cases: Sequence[Case], source: Source) -> EvaluationLoader:

@@ -117,9 +117,11 @@ class Precision:
         why = f"predictions are computed in float32: this processor emulates {self.name}"
         return Precision(None, self.device_type, refused=why)
 
-    def autocast(self) -> AbstractContextManager[Any]:
-        """Make the autocast context of the forward pass."""
-        return nullcontext() if self.dtype is None else torch.autocast(self.device_type, self.dtype)
+    def autocast(self, *, caches: bool = True) -> AbstractContextManager[Any]:
+        """Make the autocast context of the forward pass, in which each weight is converted once, or at each use."""
+        if self.dtype is None:
+            return nullcontext()
+        return torch.autocast(self.device_type, self.dtype, cache_enabled=caches)
 
 
 def choose_precision(amp: str | bool, device: torch.device) -> Precision:

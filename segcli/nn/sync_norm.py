@@ -33,6 +33,11 @@ class Link:
         self.alone = False
         """True if the batch has a single image."""
 
+    @property
+    def remembers(self) -> bool:
+        """Tell whether running statistics are updated."""
+        return True
+
     def begin(self, *, own: int, total: int) -> None:
         """Begin a batch.
 
@@ -133,7 +138,7 @@ class SyncNorm(_BatchNorm):
         if self.link.alone and x.numel() == x.shape[1]:
             raise ValueError(f"Expected more than 1 value per channel when training, got input size {x.size()}")
         normalised, mean, variance, number = _Normalised.apply(x, self.weight, self.bias, self.eps, self.link)  # type: ignore[no-untyped-call]
-        if self.track_running_stats:
+        if self.track_running_stats and self.link.remembers:
             self._remember(mean, variance, number)
         result: Tensor = normalised
         return result

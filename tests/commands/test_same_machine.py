@@ -110,6 +110,18 @@ def test_another_device_and_another_gpu_are_told():
     assert list(same_machine._differences(before, {**before, "device": "cpu"})) == ["device cuda:0 before, cpu now"]
 
 
+def test_another_number_of_processes_is_told_unless_sums_are_exact(run_cli, tiny_run, threads):
+    edited(tiny_run, processes=4)
+    told = "may differ from those of a run that never stopped: 4 processes before, 1 now"
+    assert told in run_cli("resume", "tiny", "training.epochs=3").err
+    edited(tiny_run, processes=4)
+    result = run_cli("resume", "tiny", "training.epochs=4", "training.reduce=exact")
+    assert result.code == 0
+    assert "may differ" not in result.err
+    assert "`training.reduce: exact` computes with 1 thread in each process" in result.err
+    assert "`training.reduce`, `training.epochs` changed: from here on, results differ" in result.err
+
+
 @pytest.mark.parametrize("content", [None, "packages: [", "5"])
 def test_an_environment_that_cannot_be_read_is_told(run_cli, tiny_run, content):
     path = tiny_run / "environment.yaml"

@@ -205,3 +205,24 @@ def test_keys_that_do_not_work_with_shares_of_a_network_are_refused_together():
         assert told in str(refused.value)
         assert run(**{key: value}).training.strategy == "ddp"
     assert run(**shares, training__amp="bf16").training.strategy == "fsdp"
+
+
+def test_keys_that_do_not_work_with_slots_are_refused_together():
+    keys = {
+        "training__compile": True,
+        "training__sync_batchnorm": False,
+        "debug__on_oom": "halve",
+        "data__slot_size": 3,
+    }
+    with pytest.raises(ConfigError) as refused:
+        run(training__reduce="exact", data__batch_size=2, **keys)
+    for key, value in list(keys.items())[:-1]:
+        told = f"{key.replace('__', '.')}: is `{str(value).lower()}`, which does not work with `training.reduce: exact`"
+        assert told in str(refused.value)
+    assert "data.slot_size: is 3, and a batch has 2 images" in str(refused.value)
+    with pytest.raises(ConfigError, match=r"strategy: is `fsdp`, which does not work with `training\.reduce: exact`"):
+        run(training__reduce="exact", training__strategy="fsdp")
+    for key, value in keys.items():
+        assert run(**{key: value}).training.reduce == "fast"
+    assert run(training__reduce="exact", data__slot_size=2).data.slot_size == 2
+    assert "`data.slot_size` has no effect: `training.reduce` is `fast`" in without_effect(run(data__slot_size=2))

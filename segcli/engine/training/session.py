@@ -4,10 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
+import torch
+
 from segcli.config.agreement import doubts, without_effect
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, ConfigError, DataError, SegcliError
 from segcli.core.files import shown
+from segcli.core.platform import usable_processors
 from segcli.data.checks import Finding, raise_on_error
 from segcli.data.fingerprint import fingerprint
 from segcli.data.samples import Case
@@ -23,6 +26,7 @@ from segcli.engine.stopping import StopSignal
 from segcli.engine.training.activations import observed_layers
 from segcli.engine.training.batches import check_batches
 from segcli.engine.training.measured import with_measured_numbers
+from segcli.engine.training.stepping.lockstep import THREADS
 from segcli.engine.training.trainer import Trainer
 from segcli.engine.weights import with_weights_file
 from segcli.engine.world import World
@@ -57,6 +61,7 @@ def open_session(
     """
     world = world or World.alone()
     _remark_on(run, listener)
+    _fix_threads(run, listener, world)
     parts = assemble(run if resumed else with_weights_file(run), pretrained=not resumed)
     _tell_of(parts, listener, world)
     # of a resumed run, a checkpoint would say where
@@ -75,8 +80,7 @@ def open_session(
     measured = world.told(numbers)
     assert measured is not None
     parts = parts.with_numbers(measured)
-    mistake = scale_mistake(parts.layout, train_cases) if run.data.preprocessing.normalize is True else None
-    if mistake is not None:
+    if run.data.preprocessing.normalize is True and (mistake := scale_mistake(parts.layout, train_cases)):
         listener.warn("{} ({})".format(*mistake))
     listener.notice(f"data: {_counted(train_cases, val_cases, parts.layout.whole or 'image')}")
     _refuse_other_cases(world, train_cases, val_cases)
@@ -91,6 +95,21 @@ def open_session(
         stop=stop,
         world=world,
     )
+
+
+def _fix_threads(run: Run, listener: Listener, world: World) -> None:
+    """Compute with a fixed number of threads if the bits of the sums must not depend on the machine."""
+    if run.training.reduce == "fast":
+        return
+    torch.set_num_threads(THREADS)
+    count = usable_processors()
+    if world.is_alone and count > THREADS:
+        listener.warn(
+            f"`training.reduce: exact` computes with 1 thread in each process, and this machine has {count} "
+            "processors: `--processes` uses more of them and gives the same bits"
+        )
+    else:
+        listener.notice("`training.reduce: exact` computes with 1 thread in each process")
 
 
 def _tell_of(parts: Assembly, listener: Listener, world: World) -> None:

@@ -27,7 +27,7 @@ from segcli.engine.training.batches import one_value
 from segcli.engine.training.keeping import on_host, restore, snapshot_of
 from segcli.engine.training.monitor import Monitor
 from segcli.engine.training.snapshot import Progress, Snapshot
-from segcli.engine.training.stepping.step import training_step
+from segcli.engine.training.stepping.chosen import training_step
 from segcli.engine.training.telling import Telling
 from segcli.engine.training.watching import Watching
 from segcli.engine.world import World, was_lost

@@ -167,6 +167,11 @@ def test_what_cannot_work_is_refused_before_anything_starts(run_cli, tiny):
     for options, code, sentence in (
         (["--gpus", "2"], 5, "`--gpus 2`: PyTorch .* sees 0 GPUs on this machine"),
         (["--processes", "3"], 2, "`data.batch_size` is 2, and 3 processes share each batch"),
+        (
+            ["--processes", "2", "training.reduce=exact", "data.slot_size=2"],
+            2,
+            "`data.batch_size: 2` with `data.slot_size: 2` has 1 slot, and 2 processes share each batch",
+        ),
         (["--processes", "2", "--gpus", "all"], 2, "`--gpus` and `--processes` exclude each other"),
         (["--processes", "2", "device=mps"], 2, "`--processes` and `device: mps` exclude each other"),
         (["--max-restarts", "1"], 2, "`--max-restarts` starts several processes again"),

@@ -4,7 +4,7 @@ A process computes its images of each batch. Batch norms take their statistics o
 the number of images behind them, and gradients are added before the update.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,7 @@ from segcli.engine.assembly import Assembly
 from segcli.engine.world import World
 from segcli.nn.sync_norm import Link, synchronised
 
-__all__ = ["Part", "Sharing"]
+__all__ = ["Part", "Sharing", "buckets"]
 
 BUCKET = 32 * 2**20
 """Bytes of gradients that are added at once."""
@@ -43,14 +43,18 @@ class Sharing:
     Args:
         parts: Parts of the run; the batch norms of its network are replaced.
         world: Processes that share each batch.
+        link: Adds the statistics of batch norms, of a step that adds gradients by itself; default: over the processes.
     """
 
-    def __init__(self, parts: Assembly, world: World) -> None:
+    def __init__(self, parts: Assembly, world: World, link: Link | None = None) -> None:
         self.parts = parts
         self.world = world
         self.part = Part(1, 1)
-        self.link = Link()
-        self.synchronises = not world.is_alone and parts.run.training.sync_batchnorm is not False
+        self.link = link or Link()
+        self.adds = not world.is_alone and link is None
+        """True if the gradients of all processes are added before the update."""
+        shares = not world.is_alone and parts.run.training.sync_batchnorm is not False
+        self.synchronises = shares or link is not None
         self.link.alarmed = not world.is_alone and parts.run.debug.on_oom == "halve"
         if self.synchronises:
             synchronised(parts.network, self.link)
@@ -78,7 +82,7 @@ class Sharing:
         if self.world.is_alone or not self.parts.loss.pools:
             losses: dict[str, Tensor] = self.parts.loss(outputs, batch)
             return losses
-        whole: dict[str, Tensor] = self.parts.loss(*self._joined(outputs, batch, self.part))
+        whole: dict[str, Tensor] = self.parts.loss(*self.joined(outputs, batch, self.part))
         return whole
 
     def summand(self, loss: Tensor, outputs: Outputs, batch: Batch) -> Tensor:
@@ -97,7 +101,7 @@ class Sharing:
             return (self.parts.loss(outputs, batch)["loss"] if pools else loss) * 0.0
         return loss if pools else loss * self.part.weight
 
-    def _joined(self, outputs: Outputs, batch: Batch, part: Part) -> tuple[Outputs, Batch]:
+    def joined(self, outputs: Outputs, batch: Batch, part: Part) -> tuple[Outputs, Batch]:
         """Join outputs and targets of all processes; only those of this one have a gradient."""
         counts = self.world.gathered(part.own)
         return (
@@ -145,7 +149,7 @@ class Sharing:
     @torch.no_grad()
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace the gradients of this process by the sum over all processes."""
-        if self.world.is_alone:
+        if not self.adds:
             return
         learning = [each for each in parameters if each.requires_grad]
         has_gradient = self.world.most(*(int(each.grad is not None) for each in learning))
@@ -155,7 +159,7 @@ class Sharing:
                 parameter.grad = torch.zeros_like(parameter)
             if parameter.grad is not None:
                 gradients.append(parameter.grad)
-        for bucket in _buckets(gradients):
+        for bucket in buckets(gradients):
             flat = torch.cat([each.flatten() for each in bucket])
             self.world.add(flat)
             start = 0
@@ -172,7 +176,7 @@ class Sharing:
                 torch.distributed.broadcast(buffer, 0)
 
 
-def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
+def buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
     """Put tensors of one type together until a bucket is full; backward gives the last parameters first."""
     bucket: list[Tensor] = []
     size = 0

@@ -16,9 +16,9 @@ from segcli.engine.training.stepping.sharing import Part
 from segcli.engine.training.stepping.stepper import Stepper
 from segcli.engine.training.stepping.totals import Totals
 from segcli.engine.world import World
-from segcli.nn.sync_norm import ExhaustedElsewhereError
+from segcli.nn.sync_norm import ExhaustedElsewhereError, Link
 
-__all__ = ["Guard", "HalvingStep", "TrainingStep", "training_step"]
+__all__ = ["Guard", "HalvingStep", "TrainingStep"]
 
 NAMED = 4
 """Largest number of cases of a batch that a message names."""
@@ -42,11 +42,14 @@ class TrainingStep:
         guard: Checks each loss if the run stops at a loss that is not finite; a `FiniteGuard`, which raises a
             `DataError`, when left out.
         world: Processes that share each batch; default: this one alone.
+        link: As in `Sharing`.
     """
 
-    def __init__(self, parts: Assembly, *, guard: Guard | None = None, world: World | None = None) -> None:
+    def __init__(
+        self, parts: Assembly, *, guard: Guard | None = None, world: World | None = None, link: Link | None = None
+    ) -> None:
         self.parts = parts
-        self.stepper = Stepper(parts, world)
+        self.stepper = Stepper(parts, world, link)
         self.guard: Guard = guard or FiniteGuard(parts.device)
         self.totals = Totals([metric for metric in parts.metrics if not metric.costly])
         self.group: int = parts.run.training.gradient_accumulation_steps
@@ -172,13 +175,6 @@ class HalvingStep(TrainingStep):
             f"out of memory in {place.partition(':')[0]}: from now on a batch of {part.total} goes through the network "
             f"in {self._pieces(part)} pieces (`debug.on_oom: halve`)"
         )
-
-
-def training_step(parts: Assembly, warn: Callable[[str], None], world: World | None = None) -> TrainingStep:
-    """Make the step that the run's `debug.on_oom` asks for."""
-    if parts.run.debug.on_oom == "halve":
-        return HalvingStep(parts, warn, world=world)
-    return TrainingStep(parts, world=world)
 
 
 def _cases(loaded: Loaded) -> str:

@@ -15,6 +15,7 @@ from segcli.engine.training.stepping.sharing import Sharing
 from segcli.engine.world import World
 from segcli.nn.rates import RATE, factors_of, split_groups
 from segcli.nn.shards import gathered, load_whole, own_share, shard, whole
+from segcli.nn.sync_norm import Link
 from segcli.nn.tensor_files import below
 
 __all__ = ["Stepper"]
@@ -23,10 +24,10 @@ __all__ = ["Stepper"]
 class Stepper:
     """Holds the state that changes with every step: weights, optimizer, loss scale and averaged weights."""
 
-    def __init__(self, parts: Assembly, world: World | None = None) -> None:
+    def __init__(self, parts: Assembly, world: World | None = None, link: Link | None = None) -> None:
         training, world = parts.run.training, world or World.alone()
         self.parts = parts
-        self.sharing = Sharing(parts, world)
+        self.sharing = Sharing(parts, world, link)
         self.network = parts.network
         parts.network.freeze(freezing_of(parts.run))
         self.averaged: nn.Module | None = deepcopy(parts.network) if training.ema.enabled else None

@@ -36,10 +36,14 @@ class Totals:
 
     def add(self, losses: dict[str, Tensor], scored: Scored, count: int) -> None:
         """Add a batch of `count` images with its losses, and its predictions with the truth."""
+        self.add_losses(losses, count)
+        self.tally.add(scored)
+
+    def add_losses(self, losses: dict[str, Tensor], count: int) -> None:
+        """Add the losses of a batch of `count` images."""
         for name, value in {**losses, "images": losses["loss"].new_tensor(1.0)}.items():
             amount = value.detach().float() * count
             self.sums[name] = self.sums[name] + amount if name in self.sums else amount
-        self.tally.add(scored)
 
     def mark(self) -> Mark:
         """Mark the current position."""
