@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from segcli.commands.examined import LOOKED_AT, Examined, examined
+from segcli.commands.examined import LOOKED_AT, Examined, beyond, examined
 from segcli.commands.more_stats import object_sizes, percentiles, spacings, values_of_sample
 from segcli.commands.shapes import shapes
 from segcli.commands.shares import share_findings, shares_of, summary
@@ -46,13 +46,13 @@ def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Lis
         if not layout.has(split):
             findings.append(_no_split(split))
             continue
-        first = list(layout.inspect(split))
-        findings += first
         cases[split] = _cases(layout, split)
-        findings += chunks_left_out(split, cases[split], layout.ndim, layout.page)
         listener.stage(f"reading {split}", len(cases[split]))
-        read[split] = examined(layout, task, split, cases[split], first, listener, with_objects=run is not None)
-        findings += [finding for entry in read[split] for finding in entry.findings]
+        read[split] = examined(layout, task, split, cases[split], listener, with_objects=run is not None)
+        first = list(layout.inspect(split))  # headers are known from reading the pixels
+        findings += first
+        findings += chunks_left_out(split, cases[split], layout.ndim, layout.page)
+        findings += beyond(first, read[split])
         summaries.append(summary(layout, task, split, cases[split], read[split]))
         findings += intensities(layout, split, read[split])
     with suppress(DataError):  # reported with the split that cannot be read

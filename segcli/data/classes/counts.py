@@ -59,5 +59,6 @@ def _histogram(values: Array, valid: Mask | None) -> Array:
     counts = np.zeros(NUMBERS, np.int64)
     for start in range(0, len(rows), step):
         part = None if inside is None else inside[start : start + step]
-        counts += cv2.calcHist([rows[start : start + step]], [0], part, [NUMBERS], [0, NUMBERS]).ravel().astype(np.int64)
+        found = cv2.calcHist([rows[start : start + step]], [0], part, [NUMBERS], [0, NUMBERS])
+        counts += found.ravel().astype(np.int64)
     return counts
