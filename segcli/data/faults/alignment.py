@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy import fft
 
 from segcli.core.types import Array
 from segcli.data.faults.reduced import mean_and_deviation
@@ -74,8 +73,7 @@ def fit_of(image: Array, mask: Array) -> Fit | None:
     outline, edges = _outline(small), _edges(grey)
     if not outline.any() or edges is None:
         return None
-    moved = fft.irfft2(np.conj(fft.rfft2(outline - outline.mean())) * fft.rfft2(edges), s=size)
-    moved = moved / np.float32(max(mean_and_deviation(moved)[1], 1e-9))
+    moved = _correlated(outline - outline.mean(), edges)
     reach = max(int(REACH * min(size)), NEAR + 1)
     window = moved[np.ix_(range(-reach, reach + 1), range(-reach, reach + 1))]
     row, column = np.unravel_index(int(window.argmax()), window.shape)
@@ -124,6 +122,15 @@ def inverted(fits: Sequence[Fit | None]) -> Iterator[int]:
     for i, fit in known:
         if np.sign(fit.contrast) != sign and abs(1 - fit.share - usual) < abs(fit.share - usual):
             yield i
+
+
+def _correlated(outline: Array, edges: Array) -> Array:
+    """Correlate two pictures under all shifts, in standard deviations over the shifts."""
+    product = cv2.mulSpectrums(cv2.dft(edges), cv2.dft(outline), 0, conjB=True)
+    moved = cv2.dft(product, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE | cv2.DFT_REAL_OUTPUT)
+    moved /= np.float32(max(mean_and_deviation(moved)[1], 1e-9))
+    found: Array = moved
+    return found
 
 
 def _lies(shift: Array, scale: float) -> tuple[int, int]:

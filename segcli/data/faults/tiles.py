@@ -114,7 +114,7 @@ def _is_cut(one: Array, other: Array) -> bool:
 
 def _averaged(lines: Array) -> Array:
     """Average the channels of lines `(L, N, C)`, and their pixels to a fixed number."""
-    flat = lines[:, :, 0].astype(np.float32) if lines.shape[2] == 1 else lines.mean(axis=2, dtype=np.float32)
+    flat = lines.astype(np.float32) @ np.full(lines.shape[2], 1 / lines.shape[2], np.float32)
     short: Array = cv2.resize(flat, (SAMPLES, len(flat)), interpolation=cv2.INTER_AREA)
     return short
 
