@@ -25,7 +25,7 @@ LOOKED_AT = 40
 """Training images whose objects are measured: their sizes hardly differ between more."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Examined:
     """Holds what is kept of a case."""
 

@@ -8,9 +8,20 @@ from typing import Literal
 from segcli.core.errors import DataError
 from segcli.core.names import composed
 from segcli.core.types import Array
+from segcli.data.draws import UnmatchedGroupError
 from segcli.data.images import natural_key
 
-__all__ = ["Finding", "Severity", "by_name", "doubles", "extra_label", "raise_on_error", "size_mismatch", "tried"]
+__all__ = [
+    "Finding",
+    "Severity",
+    "by_name",
+    "doubles",
+    "extra_label",
+    "raise_on_error",
+    "size_mismatch",
+    "tried",
+    "unusable_split",
+]
 
 SAME_LETTERS = ", which differ only in the Unicode form of their letters"
 Severity = Literal["error", "warning", "info"]
@@ -76,6 +87,12 @@ def by_name(folders: Iterable[Path]) -> dict[str, Path]:
                 hint="rename or remove one of them",
             )
     return found
+
+
+def unusable_split(code: str, path: Path, error: DataError) -> Finding:
+    """Report a split whose cases cannot be found; `code` names the cause, unless names have no group."""
+    code = "unmatched_group" if isinstance(error, UnmatchedGroupError) else code
+    return Finding(code, "error", path, error.message, error.hint or "")
 
 
 def doubles(files: dict[str, list[Path]], what: str) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from pydantic import Field
 from segcli.core.errors import DataError
 from segcli.core.names import composed, without_affixes
 from segcli.core.types import Array
-from segcli.data.checks import Finding, raise_on_error, size_mismatch, tried
+from segcli.data.checks import Finding, raise_on_error, size_mismatch, tried, unusable_split
 from segcli.data.classes.binary_masks import BinaryMasks
 from segcli.data.classes.class_list import Mistake, completed_classes
 from segcli.data.classes.coding import FIELD_HINT, Codings
@@ -195,7 +195,7 @@ class Pictures(Layout):
 
     def unusable(self, split: str, error: DataError) -> Finding:
         """Report a split whose cases cannot be found."""
-        return Finding("unusable_data", "error", self.root, error.message, error.hint or "")
+        return unusable_split("unusable_data", self.root, error)
 
     def _inspect_headers(self, case: Case) -> Iterator[Finding]:
         headers = {}
