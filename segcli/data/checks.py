@@ -1,7 +1,7 @@
 """Findings: faults of a data set that would spoil a training, reported before it starts."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -39,10 +39,20 @@ class Finding:
     file: Path | None
     message: str
     hint: str
+    others: tuple[Path, ...] = ()
+    """Further files that the message names, such as the image that `file` is a copy of."""
 
-    def as_dict(self) -> dict[str, str | None]:
-        """Return the finding as a dict for `--json`."""
-        return {**asdict(self), "file": None if self.file is None else str(self.file)}
+    def as_dict(self) -> dict[str, str | list[str] | None]:
+        """Return the finding as a dict for `--json`; `files` are `file` and the others."""
+        first = [] if self.file is None else [self.file]
+        return {
+            "code": self.code,
+            "severity": self.severity,
+            "file": None if self.file is None else str(self.file),
+            "files": [str(path) for path in (*first, *self.others)],
+            "message": self.message,
+            "hint": self.hint,
+        }
 
 
 def raise_on_error(findings: Iterable[Finding]) -> list[Finding]:

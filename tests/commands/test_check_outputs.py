@@ -45,6 +45,13 @@ def test_the_page_is_one_file_that_shows_both_images_of_a_pair(run_cli, made, wo
     assert "train03.png" in section
     assert "test01.png" in section
     assert "width=device-width" in page
+    assert (
+        "<code>data/test/image/test01.png</code> (test) looks nearly like <code>data/train/image/train03.png</code>"
+        in section
+    )
+    found = json.loads(run_cli("data", "check", "set.yaml", "--json").out)["findings"]
+    (pair,) = (each for each in found if each["code"] == "nearly_same_image_in_two_splits")
+    assert pair["files"] == ["data/test/image/test01.png", "data/train/image/train03.png"]
     assert set(re.findall(r'(?:src|href)="(.{5})', page)) <= {"data:", '#s0">', '#s1">', '#s2">', '#s3">', '#s4">'}
 
 
