@@ -227,6 +227,14 @@ def an_image_has_16_bits(made: Set) -> None:
     made.write("train", 3, image=made.read("train", 3)[0].astype(np.uint16) * 257)
 
 
+@fault("alpha", PICTURES)
+def an_image_has_an_alpha_channel(made: Set) -> None:
+    from PIL import Image
+
+    path = made.places["train"][3][0]
+    Image.fromarray(np.dstack([made.read("train", 3)[0], np.full(SIZE, 200, np.uint8)]), "LA").save(path)
+
+
 @fault("unexpected_values", "folders")
 def a_mask_is_smoothed(made: Set) -> None:
     made.write("train", 3, mask=cv2.blur(made.read("train", 3)[1], (3, 3)))

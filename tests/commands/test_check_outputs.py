@@ -84,6 +84,25 @@ def test_a_fixed_copy_has_no_findings_and_the_original_stays(run_cli, made, work
     assert (again.code, "folder `mended` is not empty" in again.err) == (2, True)
 
 
+def test_a_fixed_copy_has_no_alpha_and_names_in_the_normal_form(run_cli, made, workplace):
+    image = made.read("train", 3)[0]
+    Image.fromarray(np.dstack([image, np.full_like(image, 200)])).save(made.places["train"][3][0])
+    for path in made.places["train"][7]:
+        path.rename(path.with_name("zelle\N{COMBINING DIAERESIS}.png"))
+    assert run_cli("data", "check", "set.yaml", "--fix", "mended").code == 0
+    copy = Image.open(workplace / "mended/train/image/train03.png")
+    assert copy.mode == "L"
+    assert np.array_equal(np.asarray(copy), image)
+    named = "zell\N{LATIN SMALL LETTER E WITH DIAERESIS}.png"
+    for kind in ("image", "label"):
+        assert named in {path.name for path in (workplace / "mended/train" / kind).iterdir()}
+    listed = (workplace / "mended/mended.txt").read_text()
+    assert "data/train/image/train03.png: alpha channel dropped\n" in listed
+    assert listed.count("name in the normal form of Unicode\n") == 2
+    result = run_cli("data", "check", "set.yaml", "dataset.paths.root=mended", "--json", "--strict")
+    assert (result.code, [each for each in json.loads(result.out)["findings"] if each["hint"]]) == (0, [])
+
+
 def test_written_numbers_are_the_measured_ones_and_comments_stay(run_cli, made, workplace):
     path = workplace / "set.yaml"
     path.write_text("# my data\n" + path.read_text() + "mean: [0.9]  # a guess\nstd: [0.1]\n# the end\n")
