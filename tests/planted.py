@@ -227,6 +227,14 @@ def an_image_has_16_bits(made: Set) -> None:
     made.write("train", 3, image=made.read("train", 3)[0].astype(np.uint16) * 257)
 
 
+@fault("alpha", PICTURES)
+def an_image_has_an_alpha_channel(made: Set) -> None:
+    from PIL import Image
+
+    path = made.places["train"][3][0]
+    Image.fromarray(np.dstack([made.read("train", 3)[0], np.full(SIZE, 200, np.uint8)]), "LA").save(path)
+
+
 @fault("unexpected_values", "folders")
 def a_mask_is_smoothed(made: Set) -> None:
     made.write("train", 3, mask=cv2.blur(made.read("train", 3)[1], (3, 3)))
@@ -333,6 +341,21 @@ def two_names_differ_only_in_their_unicode_form(made: Set) -> None:
 def an_image_is_left_out(made: Set) -> None:
     for path in made.places["train"][4]:
         path.unlink()
+
+
+@fault("divided_neighbours", "folders")
+def slices_of_one_volume_are_strewn_over_the_splits(made: Set) -> None:
+    noise = np.random.default_rng(5).normal(0, 1, (14 + 8, *SIZE))
+    blurred = np.stack([cv2.GaussianBlur(plane, (0, 0), 3) for plane in noise])
+    weights = np.exp(-(np.arange(-4, 5) ** 2) / (2 * 1.1**2))
+    slices = [np.tensordot(weights, blurred[at : at + 9], 1) for at in range(14)]
+    places = [(split, index) for split, members in made.places.items() for index in range(len(members))]
+    for number, at in enumerate(np.random.default_rng(1).permutation(14)):
+        split, index = places[at]
+        unit = slices[number] / slices[number].std()
+        made.write(split, index, image=(90 + 40 * unit).clip(0, 254).astype(np.uint8), mask=(unit > 1) * np.uint8(255))
+        for path in made.places[split][index]:
+            path.rename(path.with_name(f"slice{number:02d}.png"))
 
 
 @fault("class_share_differs", PICTURES)

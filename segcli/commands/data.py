@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from segcli.commands.examined import LOOKED_AT, Examined, examined
+from segcli.commands.examined import LOOKED_AT, Examined, beyond, examined
 from segcli.commands.more_stats import object_sizes, percentiles, spacings, values_of_sample
 from segcli.commands.shapes import shapes
 from segcli.commands.shares import share_findings, shares_of, summary
@@ -23,10 +23,9 @@ from segcli.data.moments import Moments
 from segcli.data.samples import Case
 from segcli.data.sources import chunks_left_out
 from segcli.datasets import SPLITS, Layout
-from segcli.engine.doubtful_data import divided_subjects, scale_mistake
+from segcli.engine.doubtful_data import divided_subjects, scale_mistake, split_findings
 from segcli.engine.each_case import each_case
 from segcli.engine.events import Listener
-from segcli.engine.training.session import refusals, split_findings
 from segcli.report.results import Checked, SplitDrawn, SplitSummary, Stats
 from segcli.samples import SampleSet
 from segcli.tasks import Task
@@ -46,14 +45,15 @@ def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Lis
         if not layout.has(split):
             findings.append(_no_split(split))
             continue
-        first = list(layout.inspect(split))
-        findings += first
         cases[split] = _cases(layout, split)
-        findings += chunks_left_out(split, cases[split], layout.ndim, layout.page)
         listener.stage(f"reading {split}", len(cases[split]))
-        read[split] = examined(layout, task, split, cases[split], first, listener, with_objects=run is not None)
-        findings += [finding for entry in read[split] for finding in entry.findings]
-        summaries.append(summary(layout, task, split, cases[split], read[split]))
+        read[split] = examined(layout, task, split, cases[split], listener, with_objects=run is not None)
+        first = list(layout.inspect(split))  # headers are known from reading the pixels
+        findings += first
+        findings += chunks_left_out(split, cases[split], layout.ndim, layout.page)
+        findings += beyond(first, read[split])
+        if not any(finding.code == "unmatched_group" for finding in first):  # nobody knows the images of the split
+            summaries.append(summary(layout, task, split, cases[split], read[split]))
         findings += intensities(layout, split, read[split])
     with suppress(DataError):  # reported with the split that cannot be read
         findings += layout.compared(list(cases))
@@ -62,7 +62,7 @@ def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Lis
     findings += _scale(layout)
     with suppress(DataError):  # reported with the split that cannot be read
         findings += split_findings(layout)
-    findings += [] if run is None else [*_remarks(run), *refusals(run, layout)]
+    findings += [] if run is None else _of_run(run, layout)
     numbers = measured_numbers(layout, read.get("train", []))
     findings += of_whole_set(layout, cases, read)
     off_scale = any(finding.code == "other_scale" for finding in findings)
@@ -96,6 +96,12 @@ def _scale(layout: Layout) -> list[Finding]:
     except DataError:
         return []  # reported with the case that cannot be read
     return [] if mistake is None else [Finding("other_scale", "warning", None, *mistake)]
+
+
+def _of_run(run: Run, layout: Layout) -> list[Finding]:
+    from segcli.engine.training.session import refusals  # noqa: PLC0415 - a data set alone is checked without PyTorch
+
+    return [*_remarks(run), *refusals(run, layout)]
 
 
 def _remarks(run: Run) -> list[Finding]:

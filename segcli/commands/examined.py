@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -20,13 +19,13 @@ from segcli.engine.each_case import each_case
 from segcli.engine.events import Listener
 from segcli.tasks import Task
 
-__all__ = ["LOOKED_AT", "Examined", "brightest", "examined"]
+__all__ = ["LOOKED_AT", "Examined", "beyond", "brightest", "examined"]
 
 LOOKED_AT = 40
 """Training images whose objects are measured: their sizes hardly differ between more."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Examined:
     """Holds what is kept of a case."""
 
@@ -47,7 +46,6 @@ def examined(
     task: Task,
     split: str,
     cases: Sequence[Case],
-    first: Sequence[Finding],
     listener: Listener,
     *,
     with_objects: bool = False,
@@ -59,29 +57,38 @@ def examined(
         task: Its task.
         split: Name of the split.
         cases: Its cases.
-        first: Findings from headers; a fault of the header is found again in the pixels.
         listener: Receives the progress.
         with_objects: Measure the objects in training masks, which a network is compared with.
     """
-    known = {each for finding in first if finding.severity == "error" for each in (finding.file, finding.message)}
     is_training = split == "train"
     of_objects = set(cases[:: max(len(cases) // LOOKED_AT, 1)]) if is_training and with_objects else set()
     measures = is_training and (layout.normalizes is True or layout.spec.mean is not None)
-    reader = partial(_examine, layout, task, known, split, measures, of_objects.__contains__)
+    reader = partial(_examine, layout, task, split, measures, of_objects.__contains__)
     return each_case(reader, cases, listener)
+
+
+def beyond(first: Sequence[Finding], entries: Sequence[Examined]) -> list[Finding]:
+    """List the findings in pixels, without errors that headers show, too.
+
+    Args:
+        first: Findings in headers.
+        entries: What was kept of the cases.
+    """
+    known = {each for finding in first if finding.severity == "error" for each in (finding.file, finding.message)}
+    found = (finding for entry in entries for finding in entry.findings)
+    return [each for each in found if each.severity != "error" or not known & {each.file, each.message}]
 
 
 def _examine(
     layout: Layout,
     task: Task,
-    known: set[Path | str | None],
     split: str,
     measures: bool,
     has_objects: Callable[[Case], bool],
     case: Case,
 ) -> Examined:
     sample, found = layout.examine(case)
-    result = Examined([each for each in found if each.severity != "error" or not known & {each.file, each.message}])
+    result = Examined(found)
     if sample is None:
         return result
     result.seen = seen(split, case, sample)

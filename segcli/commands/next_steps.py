@@ -20,7 +20,6 @@ from segcli.core.names import safe_name
 from segcli.core.paths import OVERRIDE, escaped, is_file
 from segcli.data.samples import example_of
 from segcli.engine.export.formats import FORMATS
-from segcli.engine.runfolder import RunFolder
 from segcli.report.results import Checked, CrossValidated, Evaluated, Exported, Predicted, Trained
 
 __all__ = [
@@ -144,6 +143,8 @@ def _free(folder: Path) -> Path:
 
 def _free_name(run: Run) -> list[str]:
     """Choose another name for a run if its folder holds a run."""
+    from segcli.engine.runfolder import RunFolder  # noqa: PLC0415 - the step after a check is told without PyTorch
+
     if not RunFolder(run.folder).has_run():
         return []
     folder = _free(run.folder)

@@ -10,7 +10,6 @@ from segcli.core.registry import MODELS
 from segcli.core.types import IOSpec
 from segcli.data.samples import Case
 from segcli.datasets import Layout
-from segcli.engine.capacity import MOST, count_samples
 from segcli.tasks import Task
 
 __all__ = ["Shapes", "shapes"]
@@ -45,17 +44,19 @@ def shapes(layout: Layout, task: Task, cases: Sequence[Case]) -> Shapes:
     crop = layout.proposed_crop(cases)
     proposal: dict[str, Any] = {} if crop is None else {"crop_size": list(crop)}
     if not task.has_pixels:
-        proposal |= _network(layout, task, crop or layout.case_size, count_samples(cases))
+        proposal |= _network(layout, task, crop or layout.case_size, cases)
     return Shapes(_counted(sizes), _counted(wholes.values()), 1.0 - kept, proposal)
 
 
-def _network(layout: Layout, task: Task, size: tuple[int, ...] | None, samples: int) -> dict[str, Any]:
+def _network(layout: Layout, task: Task, size: tuple[int, ...] | None, cases: Sequence[Case]) -> dict[str, Any]:
     """Propose a network for volumes of one class each."""
+    from segcli.engine.capacity import MOST, count_samples  # noqa: PLC0415 - other data sets need no PyTorch
+
     kind = MODELS.load("vgg3d")
     if size is None or layout.ndim not in kind.can_ndim:
         return {}
     io = IOSpec(layout.ndim, layout.spec.num_channels, {each.name: each.channels for each in task.outputs}, size=size)
-    proposal = kind.sized(io, MOST * samples)
+    proposal = kind.sized(io, MOST * count_samples(cases))
     return {} if proposal is None else {"model": {"type": "vgg3d", **proposal[0]}}
 
 

@@ -17,7 +17,6 @@ from segcli.data.faults.unlike import unlike_the_others
 from segcli.data.moments import Moments, rounded
 from segcli.data.samples import Case
 from segcli.datasets import Layout
-from segcli.engine.training.batches import stride_of
 from segcli.tasks import Task
 
 __all__ = ["Numbers", "intensities", "measured_numbers", "of_whole_set", "with_network"]
@@ -101,6 +100,8 @@ def with_network(
             yield from padded_patches(run.data.patch_size, sizes)
     objects = [each for entry in read for each in entry.objects]
     if objects:
+        from segcli.engine.training.batches import stride_of  # noqa: PLC0415 - a data set alone needs no PyTorch
+
         with suppress(SegcliError):  # a network that cannot be made is reported with the run
             stride = stride_of(run, layout)
             names = ["background", *task.classes] if task.single else list(task.classes)

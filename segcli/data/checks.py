@@ -1,16 +1,27 @@
 """Findings: faults of a data set that would spoil a training, reported before it starts."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from segcli.core.errors import DataError
 from segcli.core.names import composed
 from segcli.core.types import Array
+from segcli.data.draws import UnmatchedGroupError
 from segcli.data.images import natural_key
 
-__all__ = ["Finding", "Severity", "by_name", "doubles", "extra_label", "raise_on_error", "size_mismatch", "tried"]
+__all__ = [
+    "Finding",
+    "Severity",
+    "by_name",
+    "doubles",
+    "extra_label",
+    "raise_on_error",
+    "size_mismatch",
+    "tried",
+    "unusable_split",
+]
 
 SAME_LETTERS = ", which differ only in the Unicode form of their letters"
 Severity = Literal["error", "warning", "info"]
@@ -28,10 +39,20 @@ class Finding:
     file: Path | None
     message: str
     hint: str
+    others: tuple[Path, ...] = ()
+    """Further files that the message names, such as the image that `file` is a copy of."""
 
-    def as_dict(self) -> dict[str, str | None]:
-        """Return the finding as a dict for `--json`."""
-        return {**asdict(self), "file": None if self.file is None else str(self.file)}
+    def as_dict(self) -> dict[str, str | list[str] | None]:
+        """Return the finding as a dict for `--json`; `files` are `file` and the others."""
+        first = [] if self.file is None else [self.file]
+        return {
+            "code": self.code,
+            "severity": self.severity,
+            "file": None if self.file is None else str(self.file),
+            "files": [str(path) for path in (*first, *self.others)],
+            "message": self.message,
+            "hint": self.hint,
+        }
 
 
 def raise_on_error(findings: Iterable[Finding]) -> list[Finding]:
@@ -76,6 +97,12 @@ def by_name(folders: Iterable[Path]) -> dict[str, Path]:
                 hint="rename or remove one of them",
             )
     return found
+
+
+def unusable_split(code: str, path: Path, error: DataError) -> Finding:
+    """Report a split whose cases cannot be found; `code` names the cause, unless names have no group."""
+    code = "unmatched_group" if isinstance(error, UnmatchedGroupError) else code
+    return Finding(code, "error", path, error.message, error.hint or "")
 
 
 def doubles(files: dict[str, list[Path]], what: str) -> Iterator[Finding]:

@@ -8,7 +8,11 @@ from segcli.core.names import composed
 from segcli.core.randomness import generator
 from segcli.data.split_settings import ShareSettings
 
-__all__ = ["assign", "group_of", "stratified"]
+__all__ = ["UnmatchedGroupError", "assign", "group_of", "stratified"]
+
+
+class UnmatchedGroupError(DataError):
+    """The name of an image or sequence does not match `split.group`."""
 
 
 def stratified(names: list[str], seed: int, stratum: Callable[[str], str] | None) -> list[str]:
@@ -97,14 +101,14 @@ def group_of(key: str, settings: ShareSettings) -> str:
     """Return the group of an image (or sequence) by `split.group`; without that key, its own name.
 
     Raises:
-        DataError: The name does not match the regular expression.
+        UnmatchedGroupError: The name does not match the regular expression.
     """
     if settings.group is None:
         return key
     match = re.search(composed(settings.group), composed(key))
     if match is None:
-        raise DataError(
-            f"{settings.unit} `{key}` does not match `split.group: {settings.group}`",
+        raise UnmatchedGroupError(
+            f"{settings.unit} `{key}` does not match `split.group: {settings.group}`, so it belongs to no group",
             hint="correct the regular expression",
         )
     return match.group(1) if match.groups() else match.group(0)

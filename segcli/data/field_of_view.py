@@ -11,7 +11,7 @@ import numpy as np
 
 from segcli.core.errors import DataError
 from segcli.core.types import Array, Mask
-from segcli.data.images import read_marks
+from segcli.data.images import Headers, read_marks
 from segcli.data.samples import as_unit, interpolated
 from segcli.files import open_picture
 
@@ -42,6 +42,8 @@ class Field(ABC):
 
     size: tuple[int, ...]
     """Height and width of the image."""
+    top: int | None = None
+    """Largest number of the mask that holds the field; None for one bit per pixel, and without a mask."""
 
     @abstractmethod
     def rows(self, rows: slice) -> Mask:
@@ -60,6 +62,8 @@ class _Painted(Field):
     size: tuple[int, ...]
     packed: Array
     """One bit per pixel, `(H, W / 8)` uint8."""
+    top: int | None = None
+    """Largest number of the mask; None for one bit per pixel."""
 
     def rows(self, rows: slice) -> Mask:
         """Unpack the bits of some rows."""
@@ -91,17 +95,18 @@ class _Estimated(Field):
         return inside
 
 
-def read_field(path: Path, page: int | None = None) -> Field:
+def read_field(path: Path, page: int | None = None, headers: Headers | None = None) -> Field:
     """Read a field of view from a mask; a mask of grey values is cut at middle grey.
 
     Args:
         path: The mask.
         page: Page to read of a file of several pages, counted from 0.
+        headers: Receives the header of the file.
 
     Raises:
         DataError: The file is unreadable, or marks no pixel.
     """
-    return _painted(_strips(path, page), str(path))
+    return _painted(_strips(path, page, headers), str(path))
 
 
 def field_of_mask(mask: Array, name: str) -> Field:
@@ -120,9 +125,9 @@ def field_of_mask(mask: Array, name: str) -> Field:
 
 def _painted(strips: Iterable[Array], name: str) -> "_Painted":
     packed: dict[int, list[Array]] = {0: [], 127: []}
-    width, top = 0, 0
+    width, top, is_bilevel = 0, 0, False
     for strip in strips:
-        width, top = strip.shape[1], max(top, int(strip.max(initial=0)))
+        width, top, is_bilevel = strip.shape[1], max(top, int(strip.max(initial=0))), strip.dtype == bool
         for limit, rows in packed.items():
             rows.append(np.packbits(strip > limit, axis=1))
     bits = np.concatenate(packed[127 if top > 1 else 0])
@@ -131,10 +136,10 @@ def _painted(strips: Iterable[Array], name: str) -> "_Painted":
             f"field-of-view mask `{name}` is empty: it marks no pixel as inside",
             hint="mark the pixels of the field with 1 or 255, or remove the mask",
         )
-    return _Painted((len(bits), width), bits)
+    return _Painted((len(bits), width), bits, None if is_bilevel else top)
 
 
-def _strips(path: Path, page: int | None) -> Iterator[Array]:
+def _strips(path: Path, page: int | None, headers: Headers | None) -> Iterator[Array]:
     """Read a mask as a whole or, if it is large, row by row of tiles, each `(h, W)`."""
     with open_picture(path, 2, page) as picture:
         if picture.is_large and not picture.white_is_zero:
@@ -143,8 +148,7 @@ def _strips(path: Path, page: int | None) -> Iterator[Array]:
             for top in range(0, height, STEP):
                 yield picture.read((slice(top, min(top + STEP, height)), slice(0, width)))[:, :, 0]
             return
-    marks = read_marks(path, page).spread
-    yield marks.astype(np.uint8) if marks.dtype == bool else marks
+    yield read_marks(path, page, headers).spread
 
 
 def estimated(size: tuple[int, ...], read: Callable[[tuple[slice, ...]], Array]) -> Field | None:

@@ -12,10 +12,11 @@ from segcli.core.names import composed
 from segcli.core.process import is_command_line
 from segcli.core.types import Array
 from segcli.data.whole_numbers import whole
-from segcli.files import endings, open_picture
+from segcli.files import Header, Picture, endings, header_of, open_picture
 
 __all__ = [
     "EXTENSIONS",
+    "Headers",
     "Marks",
     "as_rgb",
     "natural_key",
@@ -43,17 +44,23 @@ def natural_key(path: Path) -> tuple[tuple[int, int | str], ...]:
     return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts)
 
 
-def read_image(path: Path, page: int | None = None) -> Array:
+Headers = dict[Path, Header]
+"""Headers of files by their path."""
+
+
+def read_image(path: Path, page: int | None = None, headers: Headers | None = None) -> Array:
     """Read pixels `(H, W, C)` upright, without a declared alpha channel, in RGB order: uint8, uint16 or float32.
 
     Args:
         path: The file.
         page: Page to read of a file of several pages, counted from 0.
+        headers: Receives the header of the file.
 
     Raises:
         DataError: The file is missing, damaged or not an image.
     """
     with open_picture(path, 2, page) as picture:
+        _note(picture, path, headers)
         return np.ascontiguousarray(supported(picture.read(), path))
 
 
@@ -76,17 +83,24 @@ class Marks:
         return (self.values.astype(np.uint16) * np.uint16(255) // np.uint16(self.top)).astype(np.uint8)
 
 
-def read_marks(path: Path, page: int | None = None) -> Marks:
+def _note(picture: Picture, path: Path, headers: Headers | None) -> None:
+    if headers is not None:
+        headers[path] = header_of(picture)
+
+
+def read_marks(path: Path, page: int | None = None, headers: Headers | None = None) -> Marks:
     """Read a label image upright, with the numbers that its writer stored.
 
     Args:
         path: The file.
         page: Page to read of a file of several pages, counted from 0.
+        headers: Receives the header of the file.
 
     Raises:
         DataError: The file is missing, damaged, or its colour channels differ.
     """
     with open_picture(path, 2, page) as picture:
+        _note(picture, path, headers)
         pixels, top, loss = picture.read_labels(), picture.top, picture.loss
     if pixels.ndim == 3:
         if any((pixels[:, :, 0] != pixels[:, :, channel]).any() for channel in range(1, pixels.shape[2])):

@@ -23,7 +23,7 @@ def links_outside(roots: Sequence[Path], cases: Iterable[Case]) -> Iterator[Find
     """
     inside = [Path(os.path.realpath(root)) for root in roots]
     stops = {root.absolute() for root in roots}
-    known: dict[Path, bool] = {}
+    known: dict[Path, list[Path]] = {}
     links: dict[Path, None] = {}
     for case in cases:
         for path in (case.image, case.label, case.fov):
@@ -40,19 +40,36 @@ def links_outside(roots: Sequence[Path], cases: Iterable[Case]) -> Iterator[Find
         yield Finding("link_outside", "error", first, message, hint)
 
 
-def _links(path: Path, stops: set[Path], known: dict[Path, bool]) -> Iterator[Path]:
-    """Find symbolic links between the folder of the data set and a file, and within an image that is a folder."""
-    below = stops.intersection(path.absolute().parents)
-    for place in (path, *(path.parents if below else ())):
-        if place.absolute() in stops:
-            break
-        if place not in known:
-            known[place] = is_link(place)
-        if known[place]:
-            yield place
-    if path.is_dir():
+def _links(path: Path, stops: set[Path], known: dict[Path, list[Path]]) -> Iterator[Path]:
+    """Find symbolic links between the folder of the data set and a file, and within an image that is a folder.
+
+    Args:
+        path: The file.
+        stops: The folders that the user stated.
+        known: Links above the folders that were looked at; new folders are added.
+    """
+    is_folder = path.is_dir()
+    if not is_folder or path.absolute() not in stops:
+        if is_link(path):
+            yield path
+        folder = path.parent
+        if folder not in known:
+            known[folder] = list(_links_above(path, stops))
+        yield from known[folder]
+    if is_folder:
         for folder, folders, files in os.walk(path):
             yield from (place for name in (*folders, *files) if is_link(place := Path(folder, name)))
+
+
+def _links_above(path: Path, stops: set[Path]) -> Iterator[Path]:
+    """Find symbolic links among the folders of a file, up to the folder of the data set."""
+    if stops.isdisjoint(path.absolute().parents):
+        return
+    for place in path.parents:
+        if place.absolute() in stops:
+            return
+        if is_link(place):
+            yield place
 
 
 def chunks_left_out(split: str | None, cases: Iterable[Case], ndim: int, page: int | None = None) -> Iterator[Finding]:

@@ -25,6 +25,7 @@ def notes_of(headers: dict[str, dict[Path, Header]], page: int | None, *, number
         any_grey = numbered and word == "mask"
         white = [path for path, header in files.items() if header.white_is_zero and (header.bilevel or not any_grey)]
         yield from white_is_zero(word, white, as_shown=word == "image")
+    yield from _alpha(headers)
     yield from _mixed_bits(headers["image"])
     if page:
         yield from _single_pages(headers, page)
@@ -44,6 +45,20 @@ def _turned(headers: dict[str, dict[Path, Header]]) -> Iterator[Finding]:
         yield _note(
             "unknown_orientation", "warning", strange, message, "look at the files, and correct their EXIF data"
         )
+
+
+def _alpha(headers: dict[str, dict[Path, Header]]) -> Iterator[Finding]:
+    """Tell which files have an alpha channel; it is unexpected where others of their kind have none."""
+    for word, files in headers.items():
+        with_alpha = [path for path, header in files.items() if header.has_alpha]
+        if not with_alpha:
+            continue
+        message = f"{_counted({word: with_alpha})}, declare an alpha channel, which is left out"
+        if len(with_alpha) == len(files):
+            yield _note("alpha", "info", {word: with_alpha}, message, "")
+            continue
+        hint = "look at them: what alpha hides counts like all other pixels; `segcli data check --fix DIR` drops it"
+        yield _note("alpha", "warning", {word: with_alpha}, f"{message}; the other {word}s have none", hint)
 
 
 def _mixed_bits(images: dict[Path, Header]) -> Iterator[Finding]:

@@ -7,7 +7,6 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,14 +16,14 @@ from pydantic import Field
 from segcli.core.errors import DataError
 from segcli.core.names import composed, without_affixes
 from segcli.core.types import Array
-from segcli.data.checks import Finding, raise_on_error, size_mismatch, tried
+from segcli.data.checks import Finding, raise_on_error, size_mismatch, tried, unusable_split
 from segcli.data.classes.binary_masks import BinaryMasks
 from segcli.data.classes.class_list import Mistake, completed_classes
 from segcli.data.classes.coding import FIELD_HINT, Codings
 from segcli.data.classes.masks import MaskKeys, MaskReader
 from segcli.data.conversion import Color, Conversion
 from segcli.data.field_of_view import read_field
-from segcli.data.images import EXTENSIONS, natural_key, read_image, read_marks, supported
+from segcli.data.images import EXTENSIONS, Headers, natural_key, read_image, supported
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.datasets import Layout
@@ -63,7 +62,8 @@ class Pictures(Layout):
         self.convert = Conversion(config.color, spec.num_channels, config.intensity_range, spec.channels)
         self.convert.check(spec.name)
         self.page = config.page
-        self.masks = replace(self.reader(), page=config.page)
+        self.headers: Headers = {}
+        self.masks = replace(self.reader(), page=config.page, headers=self.headers)
         self.fields = Codings("field-of-view mask", FIELD_HINT)
 
     @classmethod
@@ -112,10 +112,11 @@ class Pictures(Layout):
         """Read height and width as stored."""
         return self.header(case.image).size
 
-    @cache  # noqa: B019 - a layout lives as long as its run
     def header(self, path: Path) -> Header:
-        """Read the header of a file, once."""
-        return read_header(path, 2, self.page)
+        """Read the header of a file, once; `examine` reads it with the pixels."""
+        if path not in self.headers:
+            self.headers[path] = read_header(path, 2, self.page)
+        return self.headers[path]
 
     def read(self, case: Case) -> Sample:
         """Decode image, mask and field of view, all of one size."""
@@ -143,8 +144,10 @@ class Pictures(Layout):
 
     def _examined_field(self, path: Path) -> Array:
         """Read a field of view, and note the value of its inside."""
-        self.fields.add(path, read_marks(path, self.page).spread)
-        return self._field(path)
+        field = read_field(path, self.page, self.headers)
+        if field.top is not None:
+            self.fields.note(path, field.top)
+        return field.inside.astype(np.uint8)
 
     def inputs(self, path: Path) -> list[Case]:
         """Take the image in a file to predict, at the page that the data set states."""
@@ -192,7 +195,7 @@ class Pictures(Layout):
 
     def unusable(self, split: str, error: DataError) -> Finding:
         """Report a split whose cases cannot be found."""
-        return Finding("unusable_data", "error", self.root, error.message, error.hint or "")
+        return unusable_split("unusable_data", self.root, error)
 
     def _inspect_headers(self, case: Case) -> Iterator[Finding]:
         headers = {}
@@ -227,7 +230,7 @@ class Pictures(Layout):
         return Sample(image=image, maps=fitting), findings
 
     def _examine_image(self, path: Path, findings: list[Finding]) -> Array:
-        stored = read_image(path, self.page)
+        stored = read_image(path, self.page, self.headers)
         image = self.convert(stored, path)
         findings += self.convert.examine(stored, path)
         return image

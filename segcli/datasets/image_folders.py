@@ -15,7 +15,7 @@ from pydantic import Field
 from segcli.core.errors import DataError
 from segcli.core.files import shown
 from segcli.core.names import existing, without_affixes
-from segcli.data.checks import Finding, doubles, extra_label
+from segcli.data.checks import Finding, doubles, extra_label, unusable_split
 from segcli.data.classes.binary_masks import BinaryMasks
 from segcli.data.classes.class_list import Mistake
 from segcli.data.classes.masks import MaskFormat, MaskReader
@@ -286,7 +286,7 @@ class ImageFolders(Pictures):
 
     def unusable(self, split: str, error: DataError) -> Finding:
         """Report a folder that is missing."""
-        return Finding("missing_folder", "error", self._folder(split), error.message, error.hint or "")
+        return unusable_split("missing_folder", self._folder(split), error)
 
 
 def _first(suffix: str | list[str]) -> str:

@@ -15,7 +15,7 @@ from pydantic import Field
 from segcli.core.errors import DataError
 from segcli.core.names import composed, existing, without_affixes
 from segcli.core.types import Array
-from segcli.data.checks import Finding, doubles, extra_label, raise_on_error
+from segcli.data.checks import Finding, doubles, extra_label, raise_on_error, unusable_split
 from segcli.data.classes.class_list import Mistake
 from segcli.data.images import natural_key, read_voxels
 from segcli.data.placement import placement, unusual
@@ -269,7 +269,7 @@ class NIfTIVolumes(Volumes):
         try:
             cases, findings = self.all_cases(split), self._findings(split)
         except DataError as error:
-            yield Finding("missing_folder", "error", self.root, error.message, error.hint or "")
+            yield unusable_split("missing_folder", self.root, error)
             return
         yield from findings
         for case in cases:

@@ -1,10 +1,12 @@
 """The number of parameters beside the number of samples."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from segcli.config.schema import Run
 from segcli.data.checks import Finding
 from segcli.data.samples import Case
+from segcli.datasets import Layout
 from segcli.engine.assembly import freezing_of
 from segcli.models import Network
 from segcli.tasks import Task
@@ -20,7 +22,7 @@ def count_samples(cases: Sequence[Case]) -> int:
     return len({case.part_of or case.id for case in cases})
 
 
-def many_parameters(run: Run, network: Network, task: Task, cases: Sequence[Case]) -> list[Finding]:
+def many_parameters(run: Run, network: Network, task: Task, layout: Layout, cases: Sequence[Case]) -> list[Finding]:
     """Find a network with very many parameters for the training samples, and tell the keys that lower their number.
 
     Only samples with one class each are counted: where every pixel has a class, a few images are many samples.
@@ -29,6 +31,7 @@ def many_parameters(run: Run, network: Network, task: Task, cases: Sequence[Case
         run: The run.
         network: Its network.
         task: Its task.
+        layout: The data set, which may propose another crop.
         cases: Training cases.
     """
     samples = count_samples(cases)
@@ -41,8 +44,9 @@ def many_parameters(run: Run, network: Network, task: Task, cases: Sequence[Case
         f"model `{run.model.type}` has {learning:,} parameters that learn from {samples:,} training samples: "
         f"{learning / samples:,.0f} for each"
     )
-    hint = f"a smaller network overfits less: {_way_out(run, network, learning, MOST * samples)}"
-    return [Finding("many_parameters", "info", None, message, hint)]
+    way = _way_out(run, network, learning, MOST * samples, layout.proposed_crop(cases))
+    hint = f"a smaller network overfits less: {way}"
+    return [Finding("many_parameters", "warning", None, message, hint)]
 
 
 def _learning(run: Run, network: Network) -> int:
@@ -52,12 +56,14 @@ def _learning(run: Run, network: Network) -> int:
     return sum(parameter.numel() for name, parameter in network.named_parameters() if name not in frozen)
 
 
-def _way_out(run: Run, network: Network, learning: int, most: int) -> str:
+def _way_out(run: Run, network: Network, learning: int, most: int, crop: tuple[int, ...] | None) -> str:
     """Name the keys that lower the number of parameters."""
     config = run.model.kind.Config.model_validate(run.model.options)
-    proposal = type(network).sized(network.io, most, config)
+    io = network.io if crop is None else replace(network.io, size=crop)
+    proposal = type(network).sized(io, most, config)
     if proposal is not None and proposal[1] < learning:
-        listed = " and ".join(f"`model.{key}: {value}`" for key, value in proposal[0].items())
+        keys = [] if crop is None else [f"`dataset.crop_size: {list(crop)}`"]
+        listed = " and ".join([*keys, *(f"`model.{key}: {value}`" for key, value in proposal[0].items())])
         return f"{listed} give {proposal[1]:,} parameters"
     sizes = [f"`model.{key}`" for key in type(config).model_fields if _is_size(getattr(config, key))]
     return f"lower {', '.join(sizes)}, or freeze layers" if sizes else "freeze layers with `training.freeze`"

@@ -8,7 +8,7 @@ from segcli.data.samples import Case
 from segcli.data.scale import other_scale
 from segcli.datasets import Layout
 
-__all__ = ["divided_subjects", "scale_mistake"]
+__all__ = ["divided_subjects", "scale_mistake", "split_findings"]
 
 
 def divided_subjects(layout: Layout, splits: Sequence[str]) -> list[Finding]:
@@ -50,3 +50,16 @@ def scale_mistake(layout: Layout, cases: Sequence[Case] | None = None) -> tuple[
         return None
     is_unit = getattr(layout.config, "intensity_range", None) is not None
     return other_scale(layout.spec, layout.read(first).image, is_unit=is_unit)
+
+
+def split_findings(layout: Layout) -> list[Finding]:
+    """Find probable mistakes in a drawn split; folds have other shares than the split.
+
+    Raises:
+        DataError: The split cannot be drawn, or its file cannot be used.
+    """
+    division = layout.division()
+    if division is None:
+        return []
+    told = [each for each in division.warnings if each[0] != "far_from_share" or layout.spec.fold is None]
+    return [Finding(code, "warning", division.file, message, hint) for code, message, hint in told]

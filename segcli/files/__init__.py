@@ -37,6 +37,7 @@ __all__ = [
     "ending_of",
     "endings",
     "format_of",
+    "header_of",
     "is_picture_folder",
     "open_picture",
     "other_volume",
@@ -51,6 +52,7 @@ KEPT = 2**27
 """Bytes of decoded tiles to cache, because windows overlap; twice as many for stacks and HDF5 files."""
 HINT = "replace the file, or remove it from the data set"
 WORDS = {2: "image", 3: "volume"}
+FIELDS = [each.name for each in fields(Header)]
 Window = tuple[slice, ...]
 Add = Callable[[Array], None]
 """Adds the next rows of an image, or the next planes `(d, *S)` or `(d, *S, C)` of a volume."""
@@ -361,7 +363,12 @@ def read_header(path: Path, ndim: int = 2, index: int | None = None) -> Header:
         DataError: The file is missing, damaged, or holds something else.
     """
     with open_picture(path, ndim, index) as picture:
-        return Header(**{each.name: getattr(picture, each.name) for each in fields(Header)})
+        return header_of(picture)
+
+
+def header_of(picture: Picture) -> Header:
+    """Take what the header of an open file says."""
+    return Header(**{name: getattr(picture, name) for name in FIELDS})
 
 
 @contextmanager

@@ -71,8 +71,17 @@ def ending_of(path: Path) -> str:
         '.nii.gz'
     """
     name = path.name.lower()
-    known = (ending for each in stated_formats() for ending in each.endings if name.endswith(ending))
-    return max(known, key=len, default=path.suffix.lower())
+    at = name.find(".")
+    while at >= 0:  # the longest ending first
+        if name[at:] in _all_endings():
+            return name[at:]
+        at = name.find(".", at + 1)
+    return path.suffix.lower()
+
+
+@cache
+def _all_endings() -> frozenset[str]:
+    return frozenset(ending for each in stated_formats() for ending in each.endings)
 
 
 def stem_of(path: Path) -> str:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 __all__ = ["Header"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Header:
     """Describes the image of a file without decoding it."""
 

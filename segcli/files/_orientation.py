@@ -6,7 +6,7 @@ The numbers are those of EXIF. 1 is upright; 2 to 4 are mirrored or upside down;
 import re
 import struct
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
@@ -128,7 +128,7 @@ def of_image(image: Image.Image, path: Path) -> int:
     Raises:
         OSError: The pixels must be decoded for it, and cannot be.
     """
-    if image.format == "PNG" and _has_late_text(path):
+    if image.format == "PNG" and _has_late_text(image, path):
         image.load()
     try:
         return _number(Image.Image.getexif(image).get(TAG, 1))  # that of PNG files would always decode the pixels
@@ -140,15 +140,26 @@ def _number(value: Any) -> int:
     return int(value) if isinstance(value, int) else UNREADABLE
 
 
-def _has_late_text(path: Path) -> bool:
+def _has_late_text(image: Image.Image, path: Path) -> bool:
     """Tell whether a PNG file has text or EXIF data after its pixels."""
+    stream = getattr(image, "fp", None)
+    if stream is None:  # a frame that was decoded
+        with path.open("rb") as other:
+            return _late_text_in(other)
+    at = stream.tell()
+    try:
+        return _late_text_in(stream)
+    finally:
+        stream.seek(at)
+
+
+def _late_text_in(stream: IO[bytes]) -> bool:
     after_pixels = False
-    with path.open("rb") as stream:
-        stream.seek(8)
-        while len(head := stream.read(8)) == 8:
-            length, kind = struct.unpack(">I4s", head)
-            if after_pixels and kind in LATE:
-                return True
-            after_pixels = after_pixels or kind == b"IDAT"
-            stream.seek(length + 4, 1)
+    stream.seek(8)
+    while len(head := stream.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if after_pixels and kind in LATE:
+            return True
+        after_pixels = after_pixels or kind == b"IDAT"
+        stream.seek(length + 4, 1)
     return False

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from segcli.core.names import visible
 from segcli.core.types import Array
@@ -62,12 +62,21 @@ def _kind(findings: Sequence[Finding], pictured: Pictured) -> Markup:
         parts.append(note(hints[0]))
     for finding in findings[:SHOWN]:
         hint = finding.hint if len(hints) > 1 else ""
-        parts.append(Markup("<p>{}</p>").format(visible(finding.message)) + (note(hint) if hint else Markup("")))
+        parts.append(Markup("<p>{}</p>").format(_sentence(finding.message)) + (note(hint) if hint else Markup("")))
         shown = [picture(pixels, f"picture of {caption}", caption) for caption, pixels in pictured(finding)]
         if shown:
             parts.append(Markup('<div class="mistakes">{}</div>').format(Markup("").join(shown)))
     rest = findings[SHOWN:]
     if rest:
-        lines = Markup("").join(Markup("<li>{}</li>").format(escape(visible(each.message))) for each in rest)
+        lines = Markup("").join(Markup("<li>{}</li>").format(_sentence(each.message)) for each in rest)
         parts.append(folded(f"and {len(rest)} more like this", Markup("<ul>{}</ul>").format(lines)))
     return joined(parts)
+
+
+def _sentence(message: str) -> Markup:
+    """Write what stands between backticks as code, which is broken where the page is narrow."""
+    parts = visible(message).split("`")
+    if len(parts) % 2 == 0:  # a name holds a backtick
+        return Markup("{}").format(visible(message))
+    marked = (Markup("<code>{}</code>" if at % 2 else "{}").format(part) for at, part in enumerate(parts))
+    return Markup("").join(marked)

@@ -222,7 +222,8 @@ class Task(ABC):
         mask = sample.maps.get(self.output)
         if mask is None:
             return None
-        return class_counts(mask, sample.valid, len(self.no_counts))
+        valid = sample.maps.get("valid")
+        return class_counts(mask, None if valid is None else valid > 0, len(self.no_counts))
 
     def present(self, counts: Array) -> Mask | None:
         """Tell from `counts` which classes have a pixel, `(K)`; None if classes cannot be absent in this task."""

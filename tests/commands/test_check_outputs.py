@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -17,6 +19,14 @@ def made(workplace):
     made = folders(workplace / "data")
     (workplace / "set.yaml").write_text(yaml.safe_dump({**made.keys, "paths": {"root": "data"}}))
     return made
+
+
+def test_a_data_set_alone_is_checked_without_pytorch(made, workplace):
+    code = "import sys; from segcli.__main__ import main; sys.argv[1:] = ['data', 'check', 'set.yaml', '--json']\n"
+    code += "try:\n    main()\nexcept SystemExit:\n    pass\nprint(sorted({'torch', 'scipy'} & sys.modules.keys()))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=workplace, check=True)
+    assert '"findings": [' in ended.stdout
+    assert ended.stdout.splitlines()[-1] == "[]"
 
 
 def test_strict_makes_a_warning_fail(run_cli, made):
@@ -35,6 +45,13 @@ def test_the_page_is_one_file_that_shows_both_images_of_a_pair(run_cli, made, wo
     assert "train03.png" in section
     assert "test01.png" in section
     assert "width=device-width" in page
+    assert (
+        "<code>data/test/image/test01.png</code> (test) looks nearly like <code>data/train/image/train03.png</code>"
+        in section
+    )
+    found = json.loads(run_cli("data", "check", "set.yaml", "--json").out)["findings"]
+    (pair,) = (each for each in found if each["code"] == "nearly_same_image_in_two_splits")
+    assert pair["files"] == ["data/test/image/test01.png", "data/train/image/train03.png"]
     assert set(re.findall(r'(?:src|href)="(.{5})', page)) <= {"data:", '#s0">', '#s1">', '#s2">', '#s3">', '#s4">'}
 
 
@@ -65,6 +82,25 @@ def test_a_fixed_copy_has_no_findings_and_the_original_stays(run_cli, made, work
     assert (result.code, [each for each in json.loads(result.out)["findings"] if each["hint"]]) == (0, [])
     again = run_cli("data", "check", "set.yaml", "--fix", "mended")
     assert (again.code, "folder `mended` is not empty" in again.err) == (2, True)
+
+
+def test_a_fixed_copy_has_no_alpha_and_names_in_the_normal_form(run_cli, made, workplace):
+    image = made.read("train", 3)[0]
+    Image.fromarray(np.dstack([image, np.full_like(image, 200)])).save(made.places["train"][3][0])
+    for path in made.places["train"][7]:
+        path.rename(path.with_name("zelle\N{COMBINING DIAERESIS}.png"))
+    assert run_cli("data", "check", "set.yaml", "--fix", "mended").code == 0
+    copy = Image.open(workplace / "mended/train/image/train03.png")
+    assert copy.mode == "L"
+    assert np.array_equal(np.asarray(copy), image)
+    named = "zell\N{LATIN SMALL LETTER E WITH DIAERESIS}.png"
+    for kind in ("image", "label"):
+        assert named in {path.name for path in (workplace / "mended/train" / kind).iterdir()}
+    listed = (workplace / "mended/mended.txt").read_text()
+    assert "data/train/image/train03.png: alpha channel dropped\n" in listed
+    assert listed.count("name in the normal form of Unicode\n") == 2
+    result = run_cli("data", "check", "set.yaml", "dataset.paths.root=mended", "--json", "--strict")
+    assert (result.code, [each for each in json.loads(result.out)["findings"] if each["hint"]]) == (0, [])
 
 
 def test_written_numbers_are_the_measured_ones_and_comments_stay(run_cli, made, workplace):
@@ -100,6 +136,31 @@ def test_numbers_are_added_to_the_data_set_in_an_experiment(run_cli, made, workp
     assert "# here\n  num_channels: 1\n  mean: [" in path.read_text()
     assert "objects of" in result.out
     assert "percentiles: 0.5 %" in result.out
+
+
+def test_numbers_of_imagenet_are_named_as_such_and_no_mistake(run_cli, workplace):
+    made = folders(workplace / "data")
+    for split, members in made.places.items():
+        for index in range(len(members)):
+            made.write(split, index, image=cv2.cvtColor(made.read(split, index)[0] // 8, cv2.COLOR_GRAY2BGR))
+    numbers = {"num_channels": 3, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    (workplace / "set.yaml").write_text(yaml.safe_dump({**made.keys, **numbers, "paths": {"root": "data"}}))
+    found = json.loads(run_cli("data", "check", "set.yaml", "--json").out)["findings"]
+    (about,) = (each for each in found if each["code"] in ("imagenet_numbers", "far_numbers"))
+    assert (about["code"], about["severity"]) == ("imagenet_numbers", "info")
+    assert "are those of ImageNet" in about["message"]
+
+
+def test_names_without_a_group_are_no_missing_folder(run_cli, made, workplace):
+    for kind in ("image", "label"):
+        (workplace / "data/train" / kind).rename(workplace / "data" / kind)
+    split = {"by": "fraction", "val": 0.25, "group": "^(p[0-9]+)_"}
+    (workplace / "set.yaml").write_text(yaml.safe_dump({**made.keys, "paths": {"root": "data"}, "split": split}))
+    shown = json.loads(run_cli("data", "check", "set.yaml", "--json").out)
+    errors = [(each["code"], each["message"]) for each in shown["findings"] if each["severity"] == "error"]
+    why = "image `train00` does not match `split.group: ^(p[0-9]+)_`, so it belongs to no group"
+    assert errors == [("unmatched_group", why)]
+    assert shown["splits"] == []
 
 
 def test_a_patch_that_is_mostly_padding_and_tiny_objects_are_told(run_cli, made, workplace):

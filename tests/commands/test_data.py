@@ -22,7 +22,7 @@ def check(run_cli, workplace):
         document = json.loads(result.out)
         findings = {}
         for finding in document["findings"]:
-            assert set(finding) == {"code", "severity", "file", "message", "hint"}
+            assert set(finding) == {"code", "severity", "file", "files", "message", "hint"}
             findings.setdefault(finding["code"], []).append(finding)
         return result.code, findings
 

@@ -84,7 +84,7 @@ def test_check_and_training_tell_of_crops_that_are_mostly_padding(nuclei, run_cl
 def test_check_and_training_tell_of_more_than_1000_parameters_for_each_sample(nuclei, run_cli):
     path = nuclei(model__classifier_size=256)
     found = finding(run_cli, path, "many_parameters")
-    assert found["severity"] == "info"
+    assert found["severity"] == "warning"
     assert "training samples: " in found["message"]
     assert f"{found['message']} ({found['hint']})" in " ".join(run_cli("train", path, "--dry-run").err.split())
     assert "`model.depths: [4, 8]` and `model.classifier_size: 32`" in found["hint"]

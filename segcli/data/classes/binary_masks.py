@@ -11,7 +11,7 @@ from segcli.core.types import Array
 from segcli.data.checks import Finding, tried
 from segcli.data.classes.coding import Codings
 from segcli.data.classes.counts import values_of
-from segcli.data.images import Marks, read_marks
+from segcli.data.images import Headers, Marks, read_marks
 from segcli.files import read_header
 
 __all__ = ["BinaryMasks"]
@@ -37,6 +37,8 @@ class BinaryMasks:
     page: int | None = None
     codings: Codings = field(default_factory=Codings, compare=False)
     """Codings of the examined masks."""
+    headers: Headers | None = field(default=None, compare=False)
+    """Receives the headers of the examined masks."""
 
     def read(self, path: Path) -> dict[str, Array]:
         """Read `mask`, `(H, W)` uint8.
@@ -54,7 +56,7 @@ class BinaryMasks:
         """Read a mask, with findings instead of errors; report masks that are empty or all foreground."""
         findings: list[Finding] = []
         try:
-            labels = read_marks(path, self.page)
+            labels = read_marks(path, self.page, self.headers)
         except DataError as error:
             return {}, [Finding("unreadable_label", "error", path, error.message, error.hint or "")]
         self.codings.add(path, labels.spread)

@@ -43,12 +43,12 @@ class Codings:
         """Add a mask as stored; one bit per pixel has only one coding and is left out."""
         if marks.dtype == bool or not marks.size:
             return
-        top = int(marks.max())
-        if top in TOPS:
-            self.note(path, top)
+        self.note(path, int(marks.max()))
 
     def note(self, path: Path, top: int) -> None:
-        """Add a mask with this number of its foreground."""
+        """Add a mask with this number of its foreground; one that no coding uses is left out."""
+        if top not in TOPS:
+            return
         with self.lock:
             self.files.setdefault(top, {})[path] = None
 

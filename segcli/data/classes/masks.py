@@ -15,7 +15,7 @@ from segcli.data.checks import Finding
 from segcli.data.classes.class_list import NUMBERS, ClassList, IgnoredClass
 from segcli.data.classes.coding import Codings, named
 from segcli.data.classes.colors import UNKNOWN, ColorTable, Stray
-from segcli.data.images import read_image, read_marks
+from segcli.data.images import Headers, read_image, read_marks
 from segcli.data.settings import DatasetSpec
 
 __all__ = ["MaskFormat", "MaskKeys", "MaskReader", "UnknownColors"]
@@ -119,6 +119,8 @@ class MaskReader:
     """Tells whether the layout also reads masks of one class."""
     codings: Codings = field(default_factory=lambda: Codings(hint=CODING_HINT), compare=False)
     """Codings of the examined masks of two classes."""
+    headers: Headers | None = field(default=None, compare=False)
+    """Receives the headers of the masks that are read."""
 
     def read(self, path: Path) -> dict[str, Array]:
         """Read `mask` and `valid`, each `(H, W)` uint8.
@@ -185,7 +187,7 @@ class MaskReader:
 
     def _rgb(self, path: Path) -> Array:
         """Read colours; a grey file holds greys, because programs save colours that are all grey like that."""
-        rgb = read_image(path, self.page)
+        rgb = read_image(path, self.page, self.headers)
         if rgb.shape[2] == 1 and rgb.dtype == np.uint8 and not (self._table.indices(_repeated(rgb)) == UNKNOWN).any():
             return _repeated(rgb)
         if rgb.shape[2] != 3 or rgb.dtype != np.uint8:
@@ -220,7 +222,7 @@ class MaskReader:
 
     def _labels(self, path: Path) -> Array:
         try:
-            marks = read_marks(path, self.page)
+            marks = read_marks(path, self.page, self.headers)
         except DataError as error:
             if "is a colour image" not in error.message:
                 raise

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy import fft
 
 from segcli.core.types import Array
+from segcli.data.faults.reduced import mean_and_deviation
 
 __all__ = ["Fit", "fit_of", "inverted", "shifted"]
 
@@ -33,7 +33,7 @@ OPPOSITE = 0.3
 """Smallest contrast that counts, in standard deviations of the image."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Fit:
     """Describes how a mask lies on its image."""
 
@@ -57,25 +57,32 @@ class Fit:
 
 
 def fit_of(image: Array, mask: Array) -> Fit | None:
-    """Compare the outlines of a mask `(H, W)` with the edges of its image `(H, W, C)`; None if there are none."""
+    """Compare the outlines of a mask with the edges of its image; None if there are none.
+
+    Args:
+        image: The image `(h, w, C)`, which may be a smaller copy.
+        mask: The mask `(H, W)`.
+    """
     height, width = mask.shape
     factor = min(SIDE / max(height, width), 1.0)
     size = max(round(height * factor), 8), max(round(width * factor), 8)
-    grey = image[:, :, image.shape[2] // 2]
+    grey = cv2.extractChannel(image, image.shape[2] // 2)
     grey = grey if grey.dtype in (np.uint8, np.uint16) else grey.astype(np.float32)
-    grey = cv2.resize(np.ascontiguousarray(grey), size[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
+    grey = cv2.resize(grey, size[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
     small = cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST)
     outline, edges = _outline(small), _edges(grey)
     if not outline.any() or edges is None:
         return None
-    moved = fft.irfft2(np.conj(fft.rfft2(outline - outline.mean())) * fft.rfft2(edges), s=size)
-    moved = moved / max(float(moved.std()), 1e-9)
+    moved = _correlated(outline - outline.mean(), edges)
     reach = max(int(REACH * min(size)), NEAR + 1)
     window = moved[np.ix_(range(-reach, reach + 1), range(-reach, reach + 1))]
     row, column = np.unravel_index(int(window.argmax()), window.shape)
-    inside = small > 0
-    share = float(inside.mean())
-    contrast = float(grey[inside].mean() - grey[~inside].mean()) / float(grey.std()) if 0 < share < 1 else 0.0
+    inside = (small > 0).astype(np.uint8)
+    share = cv2.countNonZero(inside) / inside.size
+    contrast = 0.0
+    if 0 < share < 1:
+        there, elsewhere = (cv2.mean(grey, mask=each)[0] for each in (inside, 1 - inside))
+        contrast = (there - elsewhere) / mean_and_deviation(grey)[1]
     here = float(moved[np.ix_(range(-NEAR, NEAR + 1), range(-NEAR, NEAR + 1))].max())
     return Fit((int(row) - reach, int(column) - reach), float(window.max()), here, 1 / factor, share, contrast)
 
@@ -117,6 +124,15 @@ def inverted(fits: Sequence[Fit | None]) -> Iterator[int]:
             yield i
 
 
+def _correlated(outline: Array, edges: Array) -> Array:
+    """Correlate two pictures under all shifts, in standard deviations over the shifts."""
+    product = cv2.mulSpectrums(cv2.dft(edges), cv2.dft(outline), 0, conjB=True)
+    moved = cv2.dft(product, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE | cv2.DFT_REAL_OUTPUT)
+    moved /= np.float32(max(mean_and_deviation(moved)[1], 1e-9))
+    found: Array = moved
+    return found
+
+
 def _lies(shift: Array, scale: float) -> tuple[int, int]:
     return round(-float(shift[0]) * scale), round(-float(shift[1]) * scale)
 
@@ -132,6 +148,7 @@ def _outline(mask: Array) -> Array:
 def _edges(grey: Array) -> Array | None:
     """Compute the strength of the edges, cut off so that no single one decides; None for a picture without edges."""
     strength = cv2.magnitude(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
-    strength = np.minimum(strength, strength.mean() + 2 * strength.std())
-    spread = float(strength.std())
-    return None if spread <= 1e-6 else (strength - strength.mean()) / spread
+    mean, spread = mean_and_deviation(strength)
+    strength = np.minimum(strength, np.float32(mean + 2 * spread))
+    mean, spread = mean_and_deviation(strength)
+    return None if spread <= 1e-6 else (strength - np.float32(mean)) / np.float32(spread)

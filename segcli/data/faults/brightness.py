@@ -14,11 +14,13 @@ SATURATED = 0.3
 """Smallest share of the pixels at the largest value that is told."""
 UNUSUAL = 0.05
 """It is told only where at most this share is usual in the data set."""
+TOP = 255
+"""Largest value of 8 bits."""
 EXTREME = 20.0
 """Distance of the largest or smallest value from the range of 99 % of the pixels, as a multiple of this range."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Brightness:
     """Describes the range of the values of an image."""
 
@@ -35,7 +37,8 @@ class Brightness:
 def brightness_of(image: Array) -> Brightness:
     """Describe an image `(*S, C)`."""
     if image.dtype == np.uint8:
-        return Brightness(_at_top_8(image), float(image.min()), float(image.max()), None, extreme=False)
+        low, high = float(image.min()), float(image.max())
+        return Brightness(_at_top_8(image) if high == TOP else 0.0, low, high, None, extreme=False)
     low, high = float(image.min()), float(image.max())
     dark, bright = (float(value) for value in np.percentile(image, [0.5, 99.5]))
     far = max(high - bright, dark - low) > EXTREME * (bright - dark) > 0
@@ -55,7 +58,7 @@ def saturated(images: Sequence[Brightness]) -> Iterator[int]:
 
 def _at_top_8(image: Array) -> float:
     if image.ndim == 3 and image.shape[2] <= 4:
-        top = (255,) * 4
+        top = (TOP,) * 4
         share: float = cv2.countNonZero(cv2.inRange(image, top, top)) / (image.shape[0] * image.shape[1])
         return share
-    return float((image == 255).all(axis=-1).mean())
+    return float((image == TOP).all(axis=-1).mean())

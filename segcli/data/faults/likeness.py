@@ -74,8 +74,9 @@ def alike(looks: Mapping[str, Sequence[Array | None]]) -> Iterator[Pair]:
     for (split, (rows, ones)), (other_split, (columns, others)) in combinations(known.items(), 2):
         if not ones or not others:
             continue
-        theirs = _units(np.stack(ones))
-        short = _projected(theirs)
+        theirs = np.stack(ones)
+        blocks = (theirs[start : start + BLOCK] for start in range(0, len(theirs), BLOCK))
+        short = np.concatenate([_projected(_units(block)) for block in blocks])
         for start in range(0, len(others), BLOCK):
             for i, j, likeness, turned in _compared(theirs, short, others[start : start + BLOCK]):
                 yield Pair((split, rows[i]), (other_split, columns[start + j]), likeness, turned)
@@ -88,7 +89,7 @@ def _compared(theirs: Array, short: Array, looks: Sequence[Array]) -> Iterator[t
     least = ALIKE[looks[0].ndim]
     for number, form in enumerate(forms):
         for i, j in np.argwhere(short @ _projected(form).T >= CANDIDATE).tolist():
-            likeness = float(theirs[i] @ form[j])
+            likeness = float(_units(theirs[i : i + 1])[0] @ form[j])
             if likeness >= least and likeness > best.get((i, j), (0.0, False))[0]:
                 best[i, j] = (likeness, number > 0)
     for (i, j), (likeness, turned) in sorted(best.items()):
@@ -107,7 +108,8 @@ def _units(looks: Array) -> Array:
     """Bring looks `(N, *S)` to rows of mean 0 and length 1."""
     rows = looks.reshape(len(looks), -1).astype(np.float32)
     rows -= rows.mean(axis=1, keepdims=True)
-    units: Array = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), LEAST_DETAIL)
+    units: Array = rows
+    units /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), LEAST_DETAIL)
     return units
 
 

@@ -36,7 +36,7 @@ def divided_neighbours(images: Sequence[Seen]) -> Iterator[Finding]:
         f"{other.name}; neighbours look alike (likeness {near:.2f}, others {far:.2f})"
     )
     hint = "they seem to be slices or frames of one thing: give each split whole stretches, with lists of names"
-    yield Finding("divided_neighbours", "warning", one.case.image, message, hint)
+    yield Finding("divided_neighbours", "warning", one.case.image, message, hint, (other.case.image,))
 
 
 def _numbered(images: Sequence[Seen]) -> list[Seen]:

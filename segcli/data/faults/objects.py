@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import cv2
 import numpy as np
-from scipy import ndimage
 
 from segcli.core.types import Array
 
@@ -31,6 +30,8 @@ def _regions(found: Array) -> Iterator[tuple[tuple[int, ...], int]]:
         for row in about[1:]:
             yield (int(row[cv2.CC_STAT_HEIGHT]), int(row[cv2.CC_STAT_WIDTH])), int(row[cv2.CC_STAT_AREA])
         return
+    from scipy import ndimage  # noqa: PLC0415 - only volumes need it
+
     labels, count = ndimage.label(found, np.ones((3,) * found.ndim, bool))
     pixels = np.bincount(labels.ravel(), minlength=count + 1)
     for number, window in enumerate(ndimage.find_objects(labels), start=1):

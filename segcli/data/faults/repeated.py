@@ -40,6 +40,7 @@ def _same(images: Sequence[Seen]) -> Iterator[Finding]:
             other.case.image,
             f"{other.name} has the pixels of {one.name}",
             LEAK if leak else "remove one of the two",
+            (one.case.image,),
         )
 
 
@@ -53,7 +54,8 @@ def _alike(images: dict[str, list[Seen]]) -> Iterator[Finding]:
             how = ", mirrored or turned" if pair.turned else ""
             message = f"{other.name} looks nearly like {one.name}{how} (likeness {pair.likeness:.2f} of 1)"
             hint = f"if one is a copy of the other, {LEAK}"
-            yield Finding("nearly_same_image_in_two_splits", "warning", other.case.image, message, hint)
+            path, others = other.case.image, (one.case.image,)
+            yield Finding("nearly_same_image_in_two_splits", "warning", path, message, hint, others)
 
 
 def _each(members: Sequence[Seen], of: Callable[[Seen], Of | None], ndim: int) -> list[Of | None]:
@@ -66,4 +68,5 @@ def _tiles(images: dict[str, list[Seen]]) -> Iterator[Finding]:
         shown = ", ".join(each.name for each in members[:SHOWN])
         more = f" and {len(members) - SHOWN} more" if len(members) > SHOWN else ""
         message = f"{shown}{more} are tiles of one picture: they continue each other at their edges"
-        yield Finding("tiles_in_two_splits", "warning", members[0].case.image, message, TILES)
+        first, *others = (each.case.image for each in members)
+        yield Finding("tiles_in_two_splits", "warning", first, message, TILES, tuple(others))

@@ -10,14 +10,18 @@ from segcli.core.types import Array
 from segcli.data.faults.alignment import Fit, fit_of
 from segcli.data.faults.brightness import Brightness, brightness_of
 from segcli.data.faults.likeness import look_of
+from segcli.data.faults.reduced import halved
 from segcli.data.faults.tiles import Edges, edges_of
 from segcli.data.moments import Moments
 from segcli.data.samples import TOPS, Case, Sample
 
 __all__ = ["Seen", "moments_of", "seen"]
 
+PICTURE = 3
+"""Axes of a 2D image `(H, W, C)`."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """Describes an image that was read."""
 
@@ -41,7 +45,8 @@ class Seen:
 def seen(split: str, case: Case, sample: Sample) -> Seen:
     """Describe an image."""
     image = sample.image
-    plane, look = _plane(sample), look_of(image)
+    small = halved(image) if image.ndim == PICTURE else image
+    plane, look = _plane(sample, small), look_of(small)
     return Seen(
         split,
         case,
@@ -58,9 +63,14 @@ def _digest(image: Array, look: Array | None) -> tuple[int, ...]:
     return (*image.shape, zlib.crc32(pixels.data), 0 if look is None else zlib.crc32(np.ascontiguousarray(look).data))
 
 
-def _plane(sample: Sample) -> tuple[Array, Array] | None:
-    """Choose a plane of an image `(H, W, C)` with its mask `(H, W)`; of a volume, that which shows both best."""
-    image, mask = sample.image, sample.maps.get("mask")
+def _plane(sample: Sample, image: Array) -> tuple[Array, Array] | None:
+    """Choose a plane of an image `(H, W, C)` with its mask `(H, W)`; of a volume, that which shows both best.
+
+    Args:
+        sample: The sample with the mask.
+        image: Its image, or a smaller copy.
+    """
+    mask = sample.maps.get("mask")
     if mask is None:
         return None
     if mask.ndim == image.ndim:  # a mask for each class: later ones cover earlier ones

@@ -26,19 +26,24 @@ AS_NEAR = 1.5
 LEAST_SPREAD = 0.1
 """A line whose deviation is a smaller share of that of its image has nothing to compare."""
 SMALLEST = 64
+SIDES = ("top", "bottom", "left", "right")
 FACING = (("bottom", "top"), ("right", "left"))
+BLOCK = 512
+"""Tiles that are compared with all others at once, so that memory stays small."""
 Place = tuple[str, int]
 """Split and position of an image."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Edges:
     """Holds the outermost line and the next one of each side of an image."""
 
-    lines: dict[str, tuple[Array, Array]]
-    lengths: dict[str, int]
-    spread: float
-    """Standard deviation of the pixels of the image."""
+    lines: Array
+    """`(4, 2, SAMPLES)` float32: top, bottom, left and right; the outermost line and the next one."""
+    lengths: tuple[int, ...]
+    """Pixels of each side."""
+    has_contrast: tuple[bool, ...]
+    """True for each side whose outermost line can be compared."""
 
 
 def edges_of(image: Array) -> Edges | None:
@@ -46,16 +51,13 @@ def edges_of(image: Array) -> Edges | None:
     if image.ndim != 3 or min(image.shape[:2]) < SMALLEST:
         return None
     height, width = image.shape[:2]
-    sides = {
-        "top": (image[0], image[1]),
-        "bottom": (image[-1], image[-2]),
-        "left": (image[:, 0], image[:, 1]),
-        "right": (image[:, -1], image[:, -2]),
-    }
-    lengths = {"top": width, "bottom": width, "left": height, "right": height}
-    lines = {side: (_averaged(outer), _averaged(inner)) for side, (outer, inner) in sides.items()}
+    rows = _averaged(np.stack([image[0], image[1], image[-1], image[-2]]))
+    columns = _averaged(np.stack([image[:, 0], image[:, 1], image[:, -1], image[:, -2]]))
+    lines = np.concatenate([rows, columns]).reshape(len(SIDES), 2, SAMPLES)
     step = max(1, min(height, width) // 128)
-    return Edges(lines, lengths, float(image[::step, ::step, image.shape[2] // 2].std()))
+    spread = float(image[::step, ::step, image.shape[2] // 2].std())
+    has_contrast = lines[:, 0].std(axis=1) > max(LEAST_SPREAD * spread, 1e-6)
+    return Edges(lines, (width, width, height, height), tuple(has_contrast.tolist()))
 
 
 def divided_pictures(edges: Mapping[str, Sequence[Edges | None]]) -> Iterator[list[Place]]:
@@ -79,27 +81,29 @@ def divided_pictures(edges: Mapping[str, Sequence[Edges | None]]) -> Iterator[li
 def _continued(ones: Sequence[Edges | None], others: Sequence[Edges | None]) -> Iterator[tuple[int, int]]:
     """Find images whose right or lower edge is continued by the left or upper edge of another."""
     for side, facing in FACING:
-        rows, columns = _with_contrast(ones, side), _with_contrast(others, facing)
-        for length in {edges.lengths[side] for _, edges in rows}:
-            here = [(i, edges.lines[side]) for i, edges in rows if edges.lengths[side] == length]
-            there = [(j, edges.lines[facing]) for j, edges in columns if edges.lengths[facing] == length]
-            if not there:
-                continue
-            runs = _units([line for _, (line, _) in here]) @ _units([line for _, (line, _) in there]).T
-            for a, b in np.argwhere(runs >= RUN_ALIKE).tolist():
-                if _is_cut(here[a][1], there[b][1]):
-                    yield here[a][0], there[b][0]
+        rows, columns = _by_length(ones, side), _by_length(others, facing)
+        for length in rows.keys() & columns.keys():
+            there = columns[length]
+            theirs = _units([line for _, (line, _) in there]).T
+            for start in range(0, len(rows[length]), BLOCK):
+                here = rows[length][start : start + BLOCK]
+                runs = _units([line for _, (line, _) in here]) @ theirs
+                for a, b in np.argwhere(runs >= RUN_ALIKE).tolist():
+                    if _is_cut(here[a][1], there[b][1]):
+                        yield here[a][0], there[b][0]
 
 
-def _with_contrast(images: Sequence[Edges | None], side: str) -> list[tuple[int, Edges]]:
-    return [
-        (i, edges)
-        for i, edges in enumerate(images)
-        if edges is not None and edges.lines[side][0].std() > max(LEAST_SPREAD * edges.spread, 1e-6)
-    ]
+def _by_length(images: Sequence[Edges | None], side: str) -> dict[int, list[tuple[int, Array]]]:
+    """Sort the lines of a side that have contrast by their length, with the position of their image."""
+    found: dict[int, list[tuple[int, Array]]] = {}
+    at = SIDES.index(side)
+    for i, edges in enumerate(images):
+        if edges is not None and edges.has_contrast[at]:
+            found.setdefault(edges.lengths[at], []).append((i, edges.lines[at]))
+    return found
 
 
-def _is_cut(one: tuple[Array, Array], other: tuple[Array, Array]) -> bool:
+def _is_cut(one: Array, other: Array) -> bool:
     across = float(np.abs(one[0] - other[0]).mean())
     within = float(np.abs(one[0] - one[1]).mean() + np.abs(other[0] - other[1]).mean()) / 2
     if across > AS_NEAR * within:
@@ -108,10 +112,10 @@ def _is_cut(one: tuple[Array, Array], other: tuple[Array, Array]) -> bool:
     return float(outer[0] @ outer[1]) >= AS_ALIKE * float((outer * inner).sum(axis=1).min())
 
 
-def _averaged(line: Array) -> Array:
-    """Average the channels of a line `(N, C)`, and its pixels to a fixed number."""
-    flat = line.mean(axis=1, dtype=np.float32)
-    short: Array = cv2.resize(flat[None], (SAMPLES, 1), interpolation=cv2.INTER_AREA)[0]
+def _averaged(lines: Array) -> Array:
+    """Average the channels of lines `(L, N, C)`, and their pixels to a fixed number."""
+    flat = lines.astype(np.float32) @ np.full(lines.shape[2], 1 / lines.shape[2], np.float32)
+    short: Array = cv2.resize(flat, (SAMPLES, len(flat)), interpolation=cv2.INTER_AREA)
     return short
 
 

@@ -18,7 +18,7 @@ from segcli.data.sources import chunks_left_out
 from segcli.datasets import Layout
 from segcli.engine.assembly import Assembly, assemble, freezing_of
 from segcli.engine.capacity import many_parameters
-from segcli.engine.doubtful_data import divided_subjects, scale_mistake
+from segcli.engine.doubtful_data import divided_subjects, scale_mistake, split_findings
 from segcli.engine.events import Listener
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import described_device, overlooked_gpu, unused_gpus
@@ -32,7 +32,7 @@ from segcli.engine.weights import with_weights_file
 from segcli.engine.world import World
 from segcli.nn.rates import described_rates
 
-__all__ = ["check_parts", "checked_cases", "open_session", "refusals", "split_findings"]
+__all__ = ["check_parts", "checked_cases", "open_session", "refusals"]
 
 
 def open_session(
@@ -73,8 +73,8 @@ def open_session(
     listener.stage("preparing")
     check_batches(run, parts.layout, train_cases)
     check_parts(parts)
-    for finding in many_parameters(run, parts.network, parts.task, train_cases):
-        listener.notice(f"{finding.message} ({finding.hint})")
+    for finding in many_parameters(run, parts.network, parts.task, parts.layout, train_cases):
+        listener.warn(f"{finding.message} ({finding.hint})")
     # all images are read now: whatever is refused without that was refused before
     numbers = with_measured_numbers(parts.run, listener, keep=not rehearsal) if world.is_first else None
     measured = world.told(numbers)
@@ -173,7 +173,7 @@ def refusals(run: Run, layout: Layout) -> Iterator[Finding]:
     except SegcliError as error:
         yield _refusal(error)
         return
-    yield from many_parameters(run, parts.network, parts.task, training)
+    yield from many_parameters(run, parts.network, parts.task, layout, training)
     refused = [*_raised(lambda: parts.network.freeze(freezing_of(run))), *_raised(lambda: _rates(parts))]
     yield from refused
     yield from _raised(lambda: check_parts(parts))
@@ -232,19 +232,6 @@ def checked_cases(parts: Assembly, splits: Sequence[str], listener: Listener) ->
         if finding.severity == "warning":
             listener.warn(f"{finding.message} ({finding.hint})")
     return cases
-
-
-def split_findings(layout: Layout) -> list[Finding]:
-    """Find probable mistakes in a drawn split; folds have other shares than the split.
-
-    Raises:
-        DataError: The split cannot be drawn, or its file cannot be used.
-    """
-    division = layout.division()
-    if division is None:
-        return []
-    told = [each for each in division.warnings if each[0] != "far_from_share" or layout.spec.fold is None]
-    return [Finding(code, "warning", division.file, message, hint) for code, message, hint in told]
 
 
 def _divided(layout: Layout, splits: Sequence[str]) -> list[Finding]:
