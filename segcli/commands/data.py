@@ -166,7 +166,7 @@ def _described(
     """Sum the pixels of a case, count those of each class, choose some of them, and keep the mask."""
     sample = layout.counted(case)
     counts = task.counts(sample)
-    mask = sample.maps.get("mask") if keeps_mask else None
+    mask = counted_mask(sample.maps) if keeps_mask else None
     return Moments.of(sample), task.no_counts if counts is None else counts, values_of_sample(sample), mask
 
 

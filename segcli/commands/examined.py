@@ -10,7 +10,7 @@ from segcli.commands.tiny_objects import Objects
 from segcli.core.errors import DataError
 from segcli.core.types import Array
 from segcli.data.checks import Finding
-from segcli.data.faults.objects import objects_of
+from segcli.data.faults.objects import counted_mask, objects_of
 from segcli.data.faults.seen import Seen, moments_of, seen
 from segcli.data.moments import Moments
 from segcli.data.samples import Case, Sample
@@ -97,9 +97,10 @@ def _examine(
         result.present = task.present(result.pixels)
     if measures:
         result.moments = _moments(layout, case, sample)
-    if has_objects(case) and "mask" in sample.maps:
-        size = sample.maps["mask"].shape[: layout.ndim]
-        result.objects = [(number, extent, count, size) for number, extent, count in objects_of(sample.maps["mask"])]
+    mask = counted_mask(sample.maps) if has_objects(case) else None
+    if mask is not None:
+        size = mask.shape[: layout.ndim]
+        result.objects = [(number, extent, count, size) for number, extent, count in objects_of(mask)]
     return result
 
 

@@ -1,15 +1,25 @@
 """Sizes of the objects in masks: connected regions of one class."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import cv2
 import numpy as np
 
 from segcli.core.types import Array
 
-__all__ = ["objects_of"]
+__all__ = ["counted_mask", "objects_of"]
 
 LARGEST = 255
+
+
+def counted_mask(maps: Mapping[str, Array]) -> Array | None:
+    """Return the mask of a sample with nothing at pixels that do not count; None if the sample has no mask."""
+    mask, valid = maps.get("mask"), maps.get("valid")
+    if mask is None or valid is None:
+        return mask
+    counts = valid > 0
+    counted: Array = mask * (counts if mask.ndim == counts.ndim else counts[..., None])
+    return counted
 
 
 def objects_of(mask: Array) -> Iterator[tuple[int, tuple[int, ...], int]]:
