@@ -19,6 +19,7 @@ from segcli.core.registry import SAMPLES, TASKS
 from segcli.core.types import Array
 from segcli.data.checks import Finding
 from segcli.data.classes.weights import SCHEMES, class_weights
+from segcli.data.faults.objects import counted_mask
 from segcli.data.moments import Moments
 from segcli.data.samples import Case
 from segcli.data.sources import chunks_left_out

@@ -57,8 +57,8 @@ def _links(path: Path, stops: set[Path], known: dict[Path, list[Path]]) -> Itera
             known[folder] = list(_links_above(path, stops))
         yield from known[folder]
     if is_folder:
-        for folder, folders, files in os.walk(path):
-            yield from (place for name in (*folders, *files) if is_link(place := Path(folder, name)))
+        for within, folders, files in os.walk(path):
+            yield from (place for name in (*folders, *files) if is_link(place := Path(within, name)))
 
 
 def _links_above(path: Path, stops: set[Path]) -> Iterator[Path]:
