@@ -217,8 +217,8 @@ class DataSettings(ConfigModel):
     batch_size: Positive = 4
     """Images per training step; `auto` takes the largest that fits on the GPU."""
     slot_size: Positive = 1
-    """Images that go through the network together with `training.reduce: exact`; another number gives other bits, and a
-    larger one is faster. A batch needs as many slots as there are processes."""
+    """Images that go through the network together with `training.reduce: exact`; another number gives other bits. A
+    batch needs as many slots as there are processes."""
     val_batch_size: Positive | None = None
     """Images, or tiles, per forward pass of validation, `eval` and `predict` on a GPU; default: `batch_size`. The CPU
     takes one at a time. Results do not depend on it."""
