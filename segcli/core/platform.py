@@ -28,6 +28,7 @@ __all__ = [
     "STOPPING",
     "WINDOWS",
     "die_with_parent",
+    "end_at_once",
     "discard",
     "flush",
     "interrupt_main",
@@ -133,6 +134,11 @@ def is_running(process: int) -> bool:
     except PermissionError:  # a process of another user
         return True
     return True
+
+
+def end_at_once(process: Any) -> None:
+    """End a process of `psutil`, whatever it is doing."""
+    process.kill()
 
 
 def signal_name(code: int | None) -> str:

@@ -1,6 +1,5 @@
 """The machine that a plan is made for: its device, memory and speed."""
 
-import os
 import time
 from dataclasses import dataclass
 
@@ -8,6 +7,7 @@ import psutil
 import torch
 from torch import nn
 
+from segcli.core.platform import usable_processors
 from segcli.engine.runtime import choose_precision
 
 __all__ = ["Machine", "this_machine"]
@@ -43,20 +43,13 @@ class Machine:
 def this_machine(vram: int | None = None) -> Machine:
     """Describe this machine, or one with a GPU of `vram` bytes in its place."""
     ram_gib = psutil.virtual_memory().total / GIB
-    cores = _cores()
+    cores = usable_processors()
     if vram is not None:
         return Machine(True, vram / GIB, cores, GPU_GFLOPS, ram_gib)
     if torch.cuda.is_available():
         total = torch.cuda.get_device_properties(0).total_memory
         return Machine(True, total / GIB, cores, _speed(torch.device("cuda")), ram_gib)
     return Machine(False, ram_gib, cores, _speed(torch.device("cpu")), ram_gib)
-
-
-def _cores() -> int:
-    """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _speed(device: torch.device) -> float:
