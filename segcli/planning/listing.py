@@ -7,6 +7,7 @@ from pathlib import Path
 
 from segcli.core.errors import DataError
 from segcli.core.files import shown
+from segcli.core.platform import is_link
 from segcli.data.images import EXTENSIONS, natural_key
 from segcli.files import ending_of
 
@@ -93,7 +94,7 @@ def listed(root: Path) -> Listing:
 
     for place, names, files in os.walk(root, onerror=refuse):
         names[:] = [name for name in names if not name.startswith((".", "__MACOSX"))]
-        linked += [name for name in names if Path(place, name).is_symlink()]
+        linked += [name for name in names if is_link(Path(place, name))]
         kept = [Path(place, name) for name in files if not name.startswith(".")]
         count += len(kept)
         if count > MOST:
