@@ -17,7 +17,7 @@ import psutil
 from segcli.cli import starting
 from segcli.config.processes import refuse_fewer_images
 from segcli.core.errors import CheckpointError, ConfigError, DataError, DeviceError, SegcliError, Stopped
-from segcli.core.platform import HANGUP, STOPPING, end_process, usable_processors
+from segcli.core.platform import HANGUP, STOPPING, end_at_once, usable_processors
 from segcli.core.process import arguments
 from segcli.core.ranks import FOLDER, LOST, place
 
@@ -306,4 +306,4 @@ def _none_left() -> Iterator[None]:
         for child in me.children(recursive=True):
             with suppress(psutil.Error):
                 if child.pid not in before and child.cmdline()[1:4] == ["-P", "-m", "segcli"]:
-                    end_process(child)
+                    end_at_once(child)

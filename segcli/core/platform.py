@@ -29,7 +29,7 @@ __all__ = [
     "WINDOWS",
     "die_with_parent",
     "discard",
-    "end_process",
+    "end_at_once",
     "flush",
     "interrupt_main",
     "is_link",
@@ -121,11 +121,6 @@ def interrupt_main(signum: int) -> None:
         _thread.interrupt_main(signal.Signals(signum))
 
 
-def end_process(process: Any) -> None:
-    """End a process of psutil at once; on every system it has no chance to clean up."""
-    process.kill()
-
-
 def is_running(process: int) -> bool:
     """Tell whether a process with this number runs."""
     if WINDOWS:
@@ -139,6 +134,11 @@ def is_running(process: int) -> bool:
     except PermissionError:  # a process of another user
         return True
     return True
+
+
+def end_at_once(process: Any) -> None:
+    """End a process of `psutil`, whatever it is doing."""
+    process.kill()
 
 
 def signal_name(code: int | None) -> str:
