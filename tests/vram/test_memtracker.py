@@ -51,7 +51,14 @@ def make(name, ndim=2, **changes):
 
 SHIPPED = sorted(Path(__file__).parents[2].glob("configs/experiments/*.yaml"))
 # Their networks are compared in small above, and one of the three that have SADAAN is here in full size.
-LONG = ("camvid_deeplabv3_plus", "brain_structures_sadaan", "organs_sadaan", "exp003_utrans", "exp004_transroinet")
+LONG = (
+    "camvid_deeplabv3_plus",
+    "brain_structures_sadaan",
+    "organs_sadaan",
+    "exp003_utrans",
+    "exp004_transroinet",
+    "exp002_roinet",
+)
 LARGE = [
     pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.stem in LONG else ())
     for path in SHIPPED

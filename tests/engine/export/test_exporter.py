@@ -15,7 +15,7 @@ from segcli.engine.export.exporter import Exportable, write_file
 from segcli.engine.export.portable import open_portable
 
 CASES = [(name, ndim) for name in MODELS.names() for ndim in (2, 3) if ndim in MODELS.load(name).can_ndim]
-ONNX = [("transroinet", 2), ("deeplabv3_plus", 2), ("unet", 3), ("vgg3d", 3)]
+ONNX = [pytest.param("transroinet", 2, marks=pytest.mark.slow), ("deeplabv3_plus", 2), ("unet", 3), ("vgg3d", 3)]
 SIZE = (16, 18, 20)
 """Of images for networks that are made for one size."""
 

@@ -106,7 +106,7 @@ def test_a_run_killed_at_several_moments_ends_with_the_bits_of_one_never_stopped
 
 
 @pytest.mark.posix
-@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
+@pytest.mark.parametrize("name", ["SIGINT", pytest.param("SIGHUP", marks=pytest.mark.slow)])
 def test_a_run_stopped_by_a_signal_in_an_epoch_ends_with_the_bits_of_one_never_stopped(tiny, workplace, name):
     signum = getattr(signal, name)
     changes = {"training__epochs": 2, "checkpoint__every_minutes": 10.0, "data__patches_per_image": 40}
