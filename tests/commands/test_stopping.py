@@ -126,7 +126,7 @@ def export_in_child(log):
 
 @pytest.mark.posix
 @pytest.mark.parametrize(
-    ("delay_s", "signum", "code"), [(0.1, signal.SIGINT, 130), (0.6, signal.SIGINT, 130), (1.2, signal.SIGTERM, 143)]
+    ("delay_s", "signum", "code"), [(0.1, signal.SIGINT, 130), (0.4, signal.SIGINT, 130), (0.7, signal.SIGTERM, 143)]
 )
 def test_a_signal_while_pytorch_exports_ends_with_one_line_and_no_file(tiny_run, workplace, delay_s, signum, code):
     log = workplace / "log"
