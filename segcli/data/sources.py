@@ -52,10 +52,9 @@ def _links(path: Path, stops: set[Path], known: dict[Path, list[Path]]) -> Itera
     if not is_folder or path.absolute() not in stops:
         if is_link(path):
             yield path
-        folder = path.parent
-        if folder not in known:
-            known[folder] = list(_links_above(path, stops))
-        yield from known[folder]
+        if path.parent not in known:
+            known[path.parent] = list(_links_above(path, stops))
+        yield from known[path.parent]
     if is_folder:
         for folder, folders, files in os.walk(path):
             yield from (place for name in (*folders, *files) if is_link(place := Path(folder, name)))

@@ -127,9 +127,8 @@ def inverted(fits: Sequence[Fit | None]) -> Iterator[int]:
 def _correlated(outline: Array, edges: Array) -> Array:
     """Correlate two pictures under all shifts, in standard deviations over the shifts."""
     product = cv2.mulSpectrums(cv2.dft(edges), cv2.dft(outline), 0, conjB=True)
-    moved = cv2.dft(product, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE | cv2.DFT_REAL_OUTPUT)
-    moved /= np.float32(max(mean_and_deviation(moved)[1], 1e-9))
-    found: Array = moved
+    moved: Array = cv2.dft(product, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE | cv2.DFT_REAL_OUTPUT)
+    found: Array = moved / np.float32(max(mean_and_deviation(moved)[1], 1e-9))
     return found
 
 
