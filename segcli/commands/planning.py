@@ -103,5 +103,5 @@ def _fit_clock(plan: Plan, run: Run, minutes: float, listener: Listener) -> None
     plan.reasons["training.epochs"] = text
     if fitted.data.limit_batches is not None:
         plan.keys["data"]["limit_batches"] = fitted.data.limit_batches
-        plan.reasons["data.limit_batches"] = f"so that whole epochs fill the {minutes:g} minutes"
+        plan.reasons["data.limit_batches"] = f"so that whole epochs fill {minutes:g} minute{'s' * (minutes != 1)}"
     plan.notes.append(text)

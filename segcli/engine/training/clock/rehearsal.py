@@ -92,7 +92,7 @@ def with_length(run: Run, costs: Costs, seconds: float, batches: int) -> tuple[R
         steps = f" of {length.batches} of {batches} batches (`data.limit_batches`)"
     word = "epoch fits" if length.epochs == 1 else "epochs fit"
     fit = f"{length.epochs} {word}" if not steps else f"{length.epochs} epoch{'s' * (length.epochs > 1)}{steps} fit"
-    return run, f"{fit} into {training.minutes:g} minutes ({told(costs)}, measured here)"
+    return run, f"{fit} into {training.minutes:g} minute{'s' * (training.minutes != 1)} ({told(costs)}, measured here)"
 
 
 def measured_costs(trainer: Trainer, seconds: float, over: Callable[[Trainer], None]) -> Costs:
