@@ -18,6 +18,7 @@ import fcntl
 import importlib
 import multiprocessing
 import os
+import shutil
 import signal
 import stat
 import sys
@@ -170,8 +171,7 @@ def pytest_unconfigure() -> None:
     """Remove the folder that `pytest_configure` made."""
     folder = Path(os.environ["PYTHONPATH"].split(os.pathsep)[0])
     if folder.name.startswith(STAMP) and "PYTEST_XDIST_WORKER" not in os.environ:
-        (folder / "sitecustomize.py").unlink(missing_ok=True)
-        folder.rmdir()
+        shutil.rmtree(folder)  # Python may have compiled what is in it
 
 
 block()
