@@ -273,7 +273,8 @@ class Trainer:
         if signum or saves:
             self.stop.join(signum)
             self.save()
-        self.stop.raise_if_asked()
+        if signum:  # not for a signal that has come meanwhile: the others have not heard of it
+            self.stop.raise_if_asked()
 
     def _running(self) -> dict[str, float]:
         """Return loss and metrics of the current epoch so far, of the images of this process, without parts."""
@@ -312,8 +313,10 @@ class Trainer:
             progress, self.history[-1], self.monitor, elapsed_s=elapsed_s, improved=improved, notes=notes
         )
         if not progress.finished:
-            self.stop.join(*self.world.most(self.stop.signum or 0))
-            self.stop.raise_if_asked()
+            (signum,) = self.world.most(self.stop.signum or 0)
+            self.stop.join(signum)
+            if signum:
+                self.stop.raise_if_asked()
 
     def _averages(self) -> dict[str, float]:
         """Compute losses and metrics of the epoch over the images of all processes."""

@@ -136,7 +136,7 @@ def test_ctrl_c_saves_one_checkpoint_and_tells_once_how_to_go_on(run_together, t
     assert "stopped; continue with: segcli resume outputs/experiments/tiny" in ended.err
     assert [record for record in caplog.records if record.name.startswith("torch.")] == []
     last = read_checkpoint(Path("outputs/experiments/tiny/checkpoints/last.safetensors"))
-    assert last.header["progress"]["step"] >= 3  # the signal goes through the process that started these
+    assert last.header["progress"]["step"] >= 4
     ended = run_together("resume", "tiny", "--processes", 2, "--quiet")
     assert (ended.code, ended.err, ended.out) == (0, "", "")
 
