@@ -6,6 +6,7 @@ from planted import cells
 from segcli.data.faults.alignment import Fit, inverted, shifted
 from segcli.data.faults.brightness import brightness_of, saturated
 from segcli.data.faults.likeness import alike, look_of
+from segcli.data.faults.numbers import IMAGENET, far_numbers
 from segcli.data.faults.seen import moments_of
 from segcli.data.faults.tiles import divided_pictures, edges_of
 from segcli.data.moments import Moments
@@ -103,3 +104,13 @@ def test_bright_images_are_not_saturated_where_all_images_are_bright():
     half = np.concatenate([dark, page])
     assert list(saturated([brightness_of(each) for each in (dark, dark, dark, half)])) == [3]
     assert list(saturated([brightness_of(each) for each in (page, page, page, half)])) == []
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
+def test_far_numbers_are_told_for_any_number_of_channels(channels):
+    measured = [0.1] * channels, [0.05] * channels
+    (finding,) = far_numbers([0.4] * channels, [0.2] * channels, *measured)
+    assert finding.code == "far_numbers"
+    mean, std = ((numbers + [0.4] * 4)[:channels] for numbers in IMAGENET)
+    (finding,) = far_numbers(mean, std, *measured)
+    assert finding.code == ("imagenet_numbers" if channels <= 3 else "far_numbers")

@@ -36,13 +36,20 @@ def far_numbers(
         return
     stated = f"`mean: {_listed(mean)}` and `std: {_listed(std)}`"
     measured = f"`mean: {_listed(measured_mean)}` and `std: {_listed(measured_std)}`"
-    if np.allclose(mean, IMAGENET[0][: len(mean)], atol=2e-3) and np.allclose(std, IMAGENET[1][: len(std)], atol=2e-3):
+    if _are_imagenet(mean, std):
         message = f"{stated} are those of ImageNet; the training images have {measured}"
         yield Finding("imagenet_numbers", "info", None, message, "right for a backbone that was trained on ImageNet")
         return
     message = f"{stated} are far from those of the training images: {measured}"
     hint = "`segcli data stats CONFIG --write` writes the measured ones into the data-set file"
     yield Finding("far_numbers", "warning", None, message, hint)
+
+
+def _are_imagenet(mean: Sequence[float], std: Sequence[float]) -> bool:
+    if len(mean) > len(IMAGENET[0]):
+        return False
+    pairs = zip((mean, std), IMAGENET, strict=True)
+    return all(np.allclose(stated, known[: len(stated)], atol=2e-3) for stated, known in pairs)
 
 
 def spacings_differ(spacings: Mapping[str, tuple[float, ...]]) -> Iterator[Finding]:
