@@ -138,6 +138,22 @@ def test_numbers_are_added_to_the_data_set_in_an_experiment(run_cli, made, workp
     assert "percentiles: 0.5 %" in result.out
 
 
+def test_numbers_are_written_through_a_link_and_not_into_a_read_only_file(run_cli, made, workplace):
+    (workplace / "real").mkdir()
+    real = (workplace / "set.yaml").rename(workplace / "real" / "set.yaml")
+    real.write_text(real.read_text().replace("root: data", f"root: {workplace / 'data'}"))
+    (workplace / "set.yaml").symlink_to(real)
+    real.chmod(0o444)
+    refused, before = run_cli("data", "stats", "set.yaml", "--write"), real.read_text()
+    assert refused.code == 3
+    assert "`set.yaml` is read-only" in refused.err
+    real.chmod(0o644)
+    assert run_cli("data", "stats", "set.yaml", "--write").code == 0
+    assert (workplace / "set.yaml").is_symlink()
+    assert real.read_text().startswith(before.rstrip("\n"))
+    assert "mean: [" in real.read_text()
+
+
 def test_numbers_of_imagenet_are_named_as_such_and_no_mistake(run_cli, workplace):
     made = folders(workplace / "data")
     for split, members in made.places.items():
