@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from segcli.commands.examined import LOOKED_AT, Examined, beyond, examined
+from segcli.commands.examined import Examined, beyond, examined, with_measured_objects
 from segcli.commands.more_stats import object_sizes, percentiles, spacings, values_of_sample
 from segcli.commands.shapes import shapes
 from segcli.commands.shares import share_findings, shares_of, summary
@@ -133,7 +133,7 @@ def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
     task = _task(dataset)
     cases = layout.cases("train")
     listener.stage("reading train", len(cases))
-    of_objects = set(cases[:: max(len(cases) // LOOKED_AT, 1)])
+    of_objects = with_measured_objects(cases)
     rows = each_case(lambda case: _described(layout, task, case, case in of_objects), cases, listener)
     moments = Moments.of_all(row[0] for row in rows)
     labelled = np.stack([row[1] for row in rows])

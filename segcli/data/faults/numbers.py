@@ -11,15 +11,15 @@ from segcli.data.checks import Finding
 __all__ = ["IMAGENET", "far_numbers", "padded_patches", "spacings_differ"]
 
 FAR_MEAN = 1.0
-"""Distance of a stated mean from the measured one that is told, in measured standard deviations."""
+"""Distance of a stated mean from the measured one that is reported, in measured standard deviations."""
 FAR_STD = 2.5
-"""Ratio of a stated to a measured deviation that is told."""
+"""Ratio of a stated to a measured deviation that is reported."""
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 """Numbers of ImageNet, which pretrained backbones expect."""
 ANISOTROPY = 1.5
-"""Ratio of the largest to the smallest spacing of the cases along one axis that is told."""
+"""Ratio of the largest to the smallest spacing of the cases along one axis that is reported."""
 MUCH_PADDING = 0.25
-"""Share of padding in the patches that is told."""
+"""Share of padding in the patches that is reported."""
 
 
 def far_numbers(
