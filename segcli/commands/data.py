@@ -14,7 +14,7 @@ from segcli.commands.whole_set import intensities, measured_numbers, of_whole_se
 from segcli.config.agreement import doubts, without_effect
 from segcli.config.schema import DatasetSection, Run
 from segcli.core.errors import ConfigError, DataError
-from segcli.core.files import write_text
+from segcli.core.files import refuse_occupied, write_text
 from segcli.core.registry import SAMPLES, TASKS
 from segcli.core.types import Array
 from segcli.data.checks import Finding
@@ -206,10 +206,7 @@ def make_sample(
     maker: SampleSet = SAMPLES.load(name)()
     pixels = size or maker.default_size
     target = folder or Path("data") / f"{name}_sample"
-    if target.exists() and any(target.iterdir()) and not overwrite:
-        raise ConfigError(
-            f"folder `{target}` is not empty", hint="replace the sample with `--overwrite`, or give another folder"
-        )
+    refuse_occupied(target, "replace the sample with `--overwrite`, or give another folder", overwrite=overwrite)
     counts = maker.default_counts
     listener.stage(f"drawing {name}", sum(counts.values()))
     for _ in maker.write(target, seed, pixels):
