@@ -56,6 +56,13 @@ def test_the_page_is_one_file_that_shows_both_images_of_a_pair(run_cli, made, wo
     assert set(re.findall(r'(?:src|href)="(.{5})', page)) <= {"data:", '#s0">', '#s1">', '#s2">', '#s3">', '#s4">'}
 
 
+def test_a_folder_in_place_of_the_page_is_refused(run_cli, made):
+    for folder in (".", "data"):
+        result = run_cli("data", "check", "set.yaml", "--html", folder)
+        assert result.code == 3
+        assert f"`{folder}` is a folder" in result.err
+
+
 def test_a_fixed_copy_has_no_findings_and_the_original_stays(run_cli, made, workplace):
     image, mask = cells(50, (80, 96))
     for path in made.places["train"][0]:
