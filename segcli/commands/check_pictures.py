@@ -33,8 +33,10 @@ def write_check_page(path: Path, checked: Checked, dataset: DatasetSection) -> N
     """Write the page of a check.
 
     Raises:
-        DataError: The file cannot be written.
+        DataError: The file is a folder, or cannot be written.
     """
+    if path.is_dir():
+        raise DataError(f"`{path}` is a folder", hint="give a file, such as `check.html`")
     layout: Layout = dataset.build()
     task: Task = TASKS.load(dataset.task_name)(dataset.spec)
     try:

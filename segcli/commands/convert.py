@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from segcli.core.errors import ConfigError, DataError
-from segcli.core.files import replacing, shown, write_text
+from segcli.core.files import refuse_occupied, replacing, shown, write_text
 from segcli.core.names import composed, existing
 from segcli.core.types import Array
 from segcli.data.checks import raise_on_error
@@ -83,10 +83,7 @@ def convert(source: Path, target: Path, options: ConvertOptions, *, listener: Li
         ConfigError: An option has a wrong value, or `target` contains files.
         DataError: The source has no cases, or one cannot be read.
     """
-    if target.exists() and any(target.iterdir()) and not options.overwrite:
-        raise ConfigError(
-            f"folder `{target}` is not empty", hint="replace its files with `--overwrite`, or give another folder"
-        )
+    refuse_occupied(target, "replace its files with `--overwrite`, or give another folder", overwrite=options.overwrite)
     splits = _splits(source, options)
     cases = [case for found in splits.values() for case in found]
     listener.stage("reading volumes", len(cases))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from segcli.commands.examined import LOOKED_AT, Examined, beyond, examined
+from segcli.commands.examined import Examined, beyond, examined, with_measured_objects
 from segcli.commands.more_stats import object_sizes, percentiles, spacings, values_of_sample
 from segcli.commands.shapes import shapes
 from segcli.commands.shares import share_findings, shares_of, summary
@@ -14,7 +14,7 @@ from segcli.commands.whole_set import intensities, measured_numbers, of_whole_se
 from segcli.config.agreement import doubts, without_effect
 from segcli.config.schema import DatasetSection, Run
 from segcli.core.errors import ConfigError, DataError
-from segcli.core.files import write_text
+from segcli.core.files import refuse_occupied, write_text
 from segcli.core.registry import SAMPLES, TASKS
 from segcli.core.types import Array
 from segcli.data.checks import Finding
@@ -133,7 +133,7 @@ def data_stats(dataset: DatasetSection, *, listener: Listener) -> Stats:
     task = _task(dataset)
     cases = layout.cases("train")
     listener.stage("reading train", len(cases))
-    of_objects = set(cases[:: max(len(cases) // LOOKED_AT, 1)])
+    of_objects = with_measured_objects(cases)
     rows = each_case(lambda case: _described(layout, task, case, case in of_objects), cases, listener)
     moments = Moments.of_all(row[0] for row in rows)
     labelled = np.stack([row[1] for row in rows])
@@ -206,10 +206,7 @@ def make_sample(
     maker: SampleSet = SAMPLES.load(name)()
     pixels = size or maker.default_size
     target = folder or Path("data") / f"{name}_sample"
-    if target.exists() and any(target.iterdir()) and not overwrite:
-        raise ConfigError(
-            f"folder `{target}` is not empty", hint="replace the sample with `--overwrite`, or give another folder"
-        )
+    refuse_occupied(target, "replace the sample with `--overwrite`, or give another folder", overwrite=overwrite)
     counts = maker.default_counts
     listener.stage(f"drawing {name}", sum(counts.values()))
     for _ in maker.write(target, seed, pixels):

@@ -19,10 +19,10 @@ from segcli.engine.each_case import each_case
 from segcli.engine.events import Listener
 from segcli.tasks import Task
 
-__all__ = ["LOOKED_AT", "Examined", "beyond", "brightest", "examined"]
+__all__ = ["Examined", "beyond", "brightest", "examined", "with_measured_objects"]
 
 LOOKED_AT = 40
-"""Training images whose objects are measured: their sizes hardly differ between more."""
+"""Training images whose objects are measured; more of them hardly change the sizes."""
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class Examined:
     present: Array | None = None
     """True for each mask that has a pixel, where several masks may overlap."""
     moments: Moments | None = None
-    """Of training images, where `mean` and `std` are stated or would be measured."""
+    """Moments of a training image; None where `mean` and `std` are neither stated nor measured."""
     objects: Objects = field(default_factory=list)
 
 
@@ -61,10 +61,15 @@ def examined(
         with_objects: Measure the objects in training masks, which a network is compared with.
     """
     is_training = split == "train"
-    of_objects = set(cases[:: max(len(cases) // LOOKED_AT, 1)]) if is_training and with_objects else set()
+    of_objects = with_measured_objects(cases) if is_training and with_objects else set()
     measures = is_training and (layout.normalizes is True or layout.spec.mean is not None)
     reader = partial(_examine, layout, task, split, measures, of_objects.__contains__)
     return each_case(reader, cases, listener)
+
+
+def with_measured_objects(cases: Sequence[Case]) -> set[Case]:
+    """Choose the training cases whose objects are measured, at equal distances."""
+    return set(cases[:: max(len(cases) // LOOKED_AT, 1)])
 
 
 def beyond(first: Sequence[Finding], entries: Sequence[Examined]) -> list[Finding]:

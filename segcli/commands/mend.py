@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segcli.config.schema import DatasetSection
 from segcli.core.errors import ConfigError, DataError
-from segcli.core.files import shown, told_when_full, write_text
+from segcli.core.files import refuse_occupied, shown, told_when_full, write_text
 from segcli.core.names import composed
 from segcli.data.faults.mending import sharpened
 from segcli.data.images import read_image, read_marks
@@ -55,18 +55,21 @@ def mend(dataset: DatasetSection, target: Path, *, listener: Listener) -> Mended
     root = layout.root.absolute()
     if target.absolute().is_relative_to(root) or root.is_relative_to(target.absolute()):
         raise ConfigError(f"`{target}` and the data set `{root}` lie in each other", hint="give another folder")
-    if target.exists() and any(target.iterdir()):
-        raise ConfigError(f"folder `{target}` is not empty", hint="give another folder")
+    refuse_occupied(target, "give another folder")
     cases = _cases(layout)
+    for path in (path for case in cases for path in _files(case)):
+        if not path.absolute().is_relative_to(root):
+            raise DataError(f"`{path}` lies outside of `{root}`", hint="copy it into the folder of the data set")
     listener.stage("mending", len(cases))
     binary = dataset.num_classes == 1 and getattr(layout.config, "mask_threshold", None) is None
     with told_when_full(target):
         _copy_others(root, target, cases)
-        results = each_case(lambda case: _mend_case(case, root, target, binary=binary), cases, listener)
+        results = each_case(lambda case: _mend_case(case, layout, target, binary=binary), cases, listener)
         done = [line for result in results for line in result.done]
         left = [line for result in results for line in result.left]
-        write_text(target / LIST, "".join(f"{line}\n" for line in [*done, *left]) or "nothing had to be mended\n")
-    return Mended(target, len(cases), done, left)
+        out = [f"{shown(path)}: not copied: it belongs to no image of the data set" for path in _strangers(cases)]
+        write_text(target / LIST, "".join(f"{line}\n" for line in [*done, *left, *out]) or "nothing had to be mended\n")
+    return Mended(target, len(cases), done, left, out)
 
 
 def _cases(layout: Layout) -> list[Case]:
@@ -80,7 +83,7 @@ def _cases(layout: Layout) -> list[Case]:
 def _copy_others(root: Path, target: Path, cases: list[Case]) -> None:
     """Copy lists of names, tables of classes and the split file."""
     target.mkdir(parents=True, exist_ok=True)
-    pictures = {path.absolute() for case in cases for path in (case.image, case.label, case.fov) if path is not None}
+    pictures = {path.absolute() for case in cases for path in _files(case)}
     for path in root.iterdir():
         if (
             path.is_file()
@@ -90,18 +93,26 @@ def _copy_others(root: Path, target: Path, cases: list[Case]) -> None:
             shutil.copyfile(path, target / composed(path.name))
 
 
-def _mend_case(case: Case, root: Path, target: Path, *, binary: bool) -> _Changes:
+def _files(case: Case) -> list[Path]:
+    return [path for path in (case.image, case.label, case.fov) if path is not None]
+
+
+def _strangers(cases: list[Case]) -> list[Path]:
+    """Find files beside images and masks that belong to no case."""
+    known = {path.absolute() for case in cases for path in _files(case)}
+    folders = dict.fromkeys(path.parent for case in cases for path in _files(case))
+    there = (path for folder in folders for path in sorted(folder.iterdir()))
+    return [path for path in there if path.is_file() and not path.name.startswith(".") and path.absolute() not in known]
+
+
+def _mend_case(case: Case, layout: Pictures, target: Path, *, binary: bool) -> _Changes:
     changes = _Changes()
-    for path, kind in ((case.image, "image"), (case.label, "label"), (case.fov, "label")):
-        if path is None:
-            continue
-        absolute = path.absolute()
-        if not absolute.is_relative_to(root):
-            raise DataError(f"`{path}` lies outside of `{root}`", hint="copy it into the folder of the data set")
-        goal = target / composed(absolute.relative_to(root).as_posix())
+    for path in _files(case):
+        goal = target / composed(path.absolute().relative_to(layout.root.absolute()).as_posix())
         goal.parent.mkdir(parents=True, exist_ok=True)
         try:
-            done = list(_mended(path, goal, kind, cut=binary or path == case.fov))
+            is_image = path == case.image
+            done = list(_mended(path, goal, layout, is_image=is_image, cut=binary or path == case.fov))
         except DataError as error:
             changes.left.append(f"{shown(path)}: copied as it is: {error.message}")
             done = []
@@ -112,15 +123,15 @@ def _mend_case(case: Case, root: Path, target: Path, *, binary: bool) -> _Change
     return changes
 
 
-def _mended(path: Path, goal: Path, kind: str, *, cut: bool) -> Iterator[str]:
+def _mended(path: Path, goal: Path, layout: Pictures, *, is_image: bool, cut: bool) -> Iterator[str]:
     """Write a file corrected, or copy it; tell what was done."""
-    header = read_header(path)
+    header = read_header(path, 2, layout.page)
     done = ["turned upright"] if UPRIGHT < header.orientation <= 8 else []
-    if kind == "image":
+    if is_image:
         done += ["alpha channel dropped"] if header.has_alpha else []
-        pixels = read_image(path) if done else None
+        pixels = read_image(path, layout.page) if done else None
     else:
-        marks = read_marks(path)
+        marks = read_marks(path, layout.page)
         sharp = sharpened(marks.values) if cut else None
         done += [] if sharp is None else [sharp[1]]
         pixels = sharp[0] if sharp is not None else marks.values if done else None
@@ -130,6 +141,8 @@ def _mended(path: Path, goal: Path, kind: str, *, cut: bool) -> Iterator[str]:
     pixels = pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
     if pixels.dtype.name not in ("uint8", "uint16") or (pixels.ndim == 3 and pixels.shape[2] != 3):
         raise DataError(f"{', '.join(done)} cannot be stored in PNG", hint="")
+    if "png" not in {each.lower().lstrip(".") for each in layout.config.extensions}:
+        raise DataError(f"{', '.join(done)} needs PNG, which `extensions` does not list", hint="")
     PNG.write(goal.with_suffix(".png"), pixels, synced=False)
     yield from done
     if path.suffix.lower() != ".png":

@@ -49,7 +49,7 @@ def spacings(layout: Layout, cases: Sequence[Case]) -> dict[str, int]:
 
 def object_sizes(task: Task, masks: Sequence[Array]) -> dict[str, dict[str, Any]]:
     """Describe the objects of each class: their number, and the 5th, 50th and 95th percentile of length and pixels."""
-    names = ["background", *task.classes] if task.single else list(task.classes)
+    names = task.names
     found: dict[int, list[tuple[int, int]]] = {}
     for mask in masks:
         for number, extent, pixels in objects_of(mask):

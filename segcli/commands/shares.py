@@ -16,14 +16,15 @@ from segcli.tasks import Task
 __all__ = ["share_findings", "shares_of", "summary"]
 
 RARE = 0.02
-"""A foreground with a smaller share is hard to learn with a loss that averages over pixels."""
+"""Share below which a foreground is hard to learn with a loss that averages over pixels."""
 FAR = 3.0
-"""Ratio of the shares of the foreground in two splits that is told."""
+"""Smallest ratio of the shares of the foreground in two splits that is reported."""
 FAR_CLASS = 4.0
-"""The same for one of several classes."""
+"""Smallest ratio of the shares of one of several classes in two splits that is reported."""
 LEAST = 0.002
 """A class with a smaller share in both splits is not compared: a few objects decide."""
 SHOWN = 4
+"""Classes that are named."""
 
 
 def summary(

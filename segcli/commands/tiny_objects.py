@@ -10,7 +10,7 @@ __all__ = ["Objects", "tiny_objects"]
 Objects = list[tuple[int, tuple[int, ...], int, tuple[int, ...]]]
 """Number of the class, extent along each axis, number of pixels, and size of the image, of each object."""
 MOST = 0.5
-"""Share of the pixels of a class in tiny objects that is told."""
+"""Share of the pixels of a class in tiny objects that is reported."""
 FEWEST = 5
 """Objects of a class that must be known."""
 

@@ -104,8 +104,7 @@ def with_network(
 
         with suppress(SegcliError):  # a network that cannot be made is reported with the run
             stride = stride_of(run, layout)
-            names = ["background", *task.classes] if task.single else list(task.classes)
-            yield from tiny_objects(run, stride or 1, objects, names)
+            yield from tiny_objects(run, stride or 1, objects, task.names)
 
 
 def intensities(layout: Layout, split: str, read: Sequence[Examined]) -> Iterator[Finding]:

@@ -14,13 +14,16 @@ from segcli.report.results import Stats
 
 __all__ = ["write_numbers"]
 
+WRITABLE = 0o222
+"""Rights to write of owner, group and others."""
+
 
 def write_numbers(config: Path, stats: Stats) -> Path:
     """Write `mean` and `std` into the data-set file of a config; return the file.
 
     Raises:
         ConfigError: The file belongs to the installed package, or has no place for new keys.
-        DataError: The file cannot be written.
+        DataError: The file is read-only, or cannot be written.
     """
     if shipped(config, datasets=True) is not None:
         raise ConfigError(
@@ -37,7 +40,9 @@ def write_numbers(config: Path, stats: Stats) -> Path:
     values = {"mean": mean, "std": [value or 1.0 for value in std]}
     comment = f"measured on {stats.num_images} training images by `segcli data stats`"
     try:
-        write_text(path, with_keys(read_text(path), section, values, comment))
+        if not path.stat().st_mode & WRITABLE:  # replacing a file heeds only the rights to its folder
+            raise DataError(f"`{shown(path)}` is read-only", hint="grant rights to it")
+        write_text(path.resolve(), with_keys(read_text(path), section, values, comment))  # a link stays one
     except OSError as error:
         raise DataError(
             f"cannot write `{shown(path)}` ({error.strerror or error})", hint="grant rights to it"

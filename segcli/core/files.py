@@ -12,12 +12,13 @@ from typing import Any
 
 import yaml
 
-from segcli.core.errors import DataError
+from segcli.core.errors import ConfigError, DataError
 from segcli.core.platform import flush, is_running, replace, why_not_written
 
 __all__ = [
     "plain",
     "read_keys",
+    "refuse_occupied",
     "remove_leftovers",
     "replacing",
     "shown",
@@ -118,6 +119,23 @@ def shown(path: Path) -> str:
         return str(path.absolute().relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+
+
+def refuse_occupied(folder: Path, hint: str, *, overwrite: bool = False) -> None:
+    """Refuse a folder for new files that is a file, or that holds files already.
+
+    Args:
+        folder: The folder, which need not exist.
+        hint: Way out for a folder that holds files.
+        overwrite: Allow files in it.
+
+    Raises:
+        ConfigError: It is occupied.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"`{folder}` is a file", hint="give a folder")
+    if folder.exists() and not overwrite and any(folder.iterdir()):
+        raise ConfigError(f"folder `{folder}` is not empty", hint=hint)
 
 
 def write_text(path: Path, text: str) -> None:

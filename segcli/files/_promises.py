@@ -47,7 +47,7 @@ def refuse_more_than_stored(path: Path, image: Image.Image) -> None:
 
 
 def refuse_more_than_tiles(
-    path: Path, shape: Sequence[int], tile: int, stored: Sequence[int], compression: int
+    path: Path, shape: Sequence[int], tile: int, stored: Sequence[int], compression: int, bits: int
 ) -> None:
     """Refuse a page whose header states far more pixels than its tiles or strips hold.
 
@@ -57,6 +57,7 @@ def refuse_more_than_tiles(
         tile: Bytes of a tile or strip, once it is unpacked.
         stored: Bytes of each tile or strip in the file; 0 for one that the writer left out.
         compression: Number of the compression in the file.
+        bits: Bits of a value in the file, which takes a byte or more once it is unpacked.
 
     Raises:
         DataError: It does.
@@ -65,7 +66,7 @@ def refuse_more_than_tiles(
     if most is not None and count:
         # the last strip may be shorter than the others
         stated = min(max(count - 1, 1) * tile, math.prod(shape))
-        _compare(path, shape, stated, sum(stored), most)
+        _compare(path, shape, stated, sum(stored), most * max(8 / max(bits, 1), 1.0))
 
 
 def _compare(path: Path, shape: Sequence[int], stated: float, stored: int, most: float) -> None:

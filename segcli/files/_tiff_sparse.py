@@ -26,5 +26,5 @@ def unpacked_at_once(path: Path, series: tifffile.TiffPageSeries) -> int:
     page = series.keyframe
     values = np.prod(page.chunks, dtype=object) if page.dtype is not None else 0
     tile = int(values) * (page.dtype.itemsize if page.dtype is not None else 0)
-    refuse_more_than_tiles(path, page.shape, tile, page.databytecounts, int(page.compression))
+    refuse_more_than_tiles(path, page.shape, tile, page.databytecounts, int(page.compression), page.bitspersample)
     return tile

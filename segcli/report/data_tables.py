@@ -111,7 +111,7 @@ def stats(result: Stats) -> Iterator[Any]:
     for name, about in result.objects.items():
         sizes = " to ".join(f"{value:g}" for value in about["length"][::2])
         yield escape(
-            f"# {about['count']} objects of {name}: {about['length'][1]:g} pixels long (90 % from {sizes}), "
+            f"# {plural(about['count'], 'object')} of {name}: {about['length'][1]:g} pixels long (90 % from {sizes}), "
             f"{about['pixels'][1]:g} pixels in size"
         )
     yield escape(result.yaml())

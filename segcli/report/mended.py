@@ -25,6 +25,8 @@ class Mended(Result):
     """What was done, for each file that changed."""
     left: list[str]
     """Files that could not be mended, and why."""
+    out: list[str]
+    """Files beside them that belong to no image, and were not copied."""
 
 
 def mended(result: Mended) -> Iterator[Any]:
@@ -36,3 +38,5 @@ def mended(result: Mended) -> Iterator[Any]:
     yield f"[dim]each file is listed in {escape(shown(result.folder / 'mended.txt'))}[/]"
     if result.left:
         yield f"  {plural(len(result.left), 'file')} copied as they are, such as {escape(result.left[0])}"
+    if result.out:
+        yield f"  {plural(len(result.out), 'file')} not copied, such as {escape(result.out[0])}"

@@ -217,6 +217,11 @@ class Task(ABC):
         """Return the counts of a case without pixels, in the form of `counts`: background first for a single mask."""
         return np.zeros(max(self.spec.num_classes, 2), np.int64)
 
+    @property
+    def names(self) -> list[str]:
+        """List the names of the numbers in a mask, or of the masks that may overlap."""
+        return ["background", *self.classes] if self.single else list(self.classes)
+
     def counts(self, sample: Sample) -> Array | None:
         """Count the valid pixels of each class; None if the truth could not be read."""
         mask = sample.maps.get(self.output)

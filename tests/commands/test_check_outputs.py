@@ -8,6 +8,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+import tifffile
 import yaml
 from PIL import Image
 from planted import cells, folders
@@ -55,6 +56,13 @@ def test_the_page_is_one_file_that_shows_both_images_of_a_pair(run_cli, made, wo
     assert set(re.findall(r'(?:src|href)="(.{5})', page)) <= {"data:", '#s0">', '#s1">', '#s2">', '#s3">', '#s4">'}
 
 
+def test_a_folder_in_place_of_the_page_is_refused(run_cli, made):
+    for folder in (".", "data"):
+        result = run_cli("data", "check", "set.yaml", "--html", folder)
+        assert result.code == 3
+        assert f"`{folder}` is a folder" in result.err
+
+
 def test_a_fixed_copy_has_no_findings_and_the_original_stays(run_cli, made, workplace):
     image, mask = cells(50, (80, 96))
     for path in made.places["train"][0]:
@@ -82,6 +90,58 @@ def test_a_fixed_copy_has_no_findings_and_the_original_stays(run_cli, made, work
     assert (result.code, [each for each in json.loads(result.out)["findings"] if each["hint"]]) == (0, [])
     again = run_cli("data", "check", "set.yaml", "--fix", "mended")
     assert (again.code, "folder `mended` is not empty" in again.err) == (2, True)
+
+
+def test_a_fixed_copy_keeps_the_page_that_the_data_set_reads(run_cli, made, workplace):
+    image, mask = cells(50, (80, 96))
+    for path, pixels in zip(made.places["train"][0], (image, mask), strict=True):
+        path.unlink()
+        turned = [(274, 3, 1, 3, True)] if pixels is image else []  # upside down
+        with tifffile.TiffWriter(path.with_suffix(".tif")) as file:
+            file.write(np.zeros_like(pixels), extratags=turned)
+            file.write(np.ascontiguousarray(pixels[::-1, ::-1]) if turned else pixels, extratags=turned)
+    keys = {**made.keys, "paths": {"root": "data"}, "page": 1}
+    (workplace / "set.yaml").write_text(yaml.safe_dump(keys))
+    assert run_cli("data", "check", "set.yaml", "--fix", "mended").code == 0
+    first = workplace / "mended/train/image/train00.png"
+    assert (cv2.imread(str(first), cv2.IMREAD_UNCHANGED) == image).all()
+    assert (workplace / "mended/mended.txt").read_text() == (
+        "data/train/image/train00.tif: turned upright, written as PNG\n"
+    )
+
+
+def test_a_fixed_copy_tells_what_it_cannot_mend_and_what_it_leaves_out(run_cli, made, workplace):
+    image, mask = made.read("train", 0)
+    for places in (pair for members in made.places.values() for pair in members):
+        for path, ending in zip(places, (".jpg", ".bmp"), strict=True):
+            Image.fromarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)).save(path.with_suffix(ending))
+            path.unlink()
+    exif = Image.Exif()
+    exif[274] = 3
+    Image.fromarray(np.ascontiguousarray(image[::-1, ::-1])).save(workplace / "data/train/image/train00.jpg", exif=exif)
+    Image.fromarray(mask).save(workplace / "data/train/label/other.bmp")
+    keys = {**made.keys, "paths": {"root": "data"}, "extensions": ["jpg", "bmp"]}
+    (workplace / "set.yaml").write_text(yaml.safe_dump(keys))
+    result = run_cli("data", "check", "set.yaml", "--fix", "mended")
+    assert (workplace / "mended/train/image/train00.jpg").exists()
+    assert (workplace / "mended/mended.txt").read_text().splitlines() == [
+        "data/train/image/train00.jpg: copied as it is: turned upright needs PNG, which `extensions` does not list",
+        "data/train/label/other.bmp: not copied: it belongs to no image of the data set",
+    ]
+    assert "1 file not copied, such as data/train/label/other.bmp" in result.err
+
+
+def test_a_copy_is_refused_before_anything_is_written(run_cli, made, workplace):
+    (workplace / "afile").write_text("mine")
+    result = run_cli("data", "check", "set.yaml", "--fix", "afile")
+    assert result.code == 2
+    assert "`afile` is a file" in result.err
+    (workplace / "data/val").rename(workplace / "val")
+    (workplace / "set.yaml").write_text(yaml.safe_dump({**made.keys, "paths": {"root": "data", "val": "val"}}))
+    result = run_cli("data", "check", "set.yaml", "--fix", "mended")
+    assert result.code == 3
+    assert "lies outside of" in result.err
+    assert not (workplace / "mended").exists()
 
 
 def test_a_fixed_copy_has_no_alpha_and_names_in_the_normal_form(run_cli, made, workplace):
@@ -136,6 +196,22 @@ def test_numbers_are_added_to_the_data_set_in_an_experiment(run_cli, made, workp
     assert "# here\n  num_channels: 1\n  mean: [" in path.read_text()
     assert "objects of" in result.out
     assert "percentiles: 0.5 %" in result.out
+
+
+def test_numbers_are_written_through_a_link_and_not_into_a_read_only_file(run_cli, made, workplace):
+    (workplace / "real").mkdir()
+    real = (workplace / "set.yaml").rename(workplace / "real" / "set.yaml")
+    real.write_text(real.read_text().replace("root: data", f"root: {workplace / 'data'}"))
+    (workplace / "set.yaml").symlink_to(real)
+    real.chmod(0o444)
+    refused, before = run_cli("data", "stats", "set.yaml", "--write"), real.read_text()
+    assert refused.code == 3
+    assert "`set.yaml` is read-only" in refused.err
+    real.chmod(0o644)
+    assert run_cli("data", "stats", "set.yaml", "--write").code == 0
+    assert (workplace / "set.yaml").is_symlink()
+    assert real.read_text().startswith(before.rstrip("\n"))
+    assert "mean: [" in real.read_text()
 
 
 def test_numbers_of_imagenet_are_named_as_such_and_no_mistake(run_cli, workplace):

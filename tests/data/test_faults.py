@@ -3,7 +3,10 @@ import numpy as np
 import pytest
 from planted import cells
 
+from segcli.data.faults.alignment import Fit, inverted, shifted
+from segcli.data.faults.brightness import brightness_of, saturated
 from segcli.data.faults.likeness import alike, look_of
+from segcli.data.faults.numbers import IMAGENET, far_numbers
 from segcli.data.faults.seen import moments_of
 from segcli.data.faults.tiles import divided_pictures, edges_of
 from segcli.data.moments import Moments
@@ -61,3 +64,53 @@ def test_fast_moments_equal_the_exact_ones(dtype):
     assert fast.count == exact.count
     np.testing.assert_allclose(fast.means, exact.means)
     np.testing.assert_allclose(fast.squares, exact.squares)
+
+
+def fit(shift=(0, 0), *, best=6.0, here=None, scale=1.0, share=0.2, contrast=1.0):
+    return Fit(shift, best, best if here is None else here, scale, share, contrast)
+
+
+def test_masks_that_are_all_shifted_alike_are_blamed_together_and_not_one_by_one():
+    assert list(shifted([fit((6, -3), scale=2.0, here=1.0)] * 5)) == [(None, (-12, 6))]
+
+
+def test_a_mask_is_blamed_only_if_it_fits_much_better_elsewhere():
+    good = [fit()] * 5
+    assert list(shifted([*good, fit((0, 8), best=6.0, here=5.5)])) == []
+    assert list(shifted([*good, fit((0, 8), best=6.0, here=4.5)])) == [(5, (0, -8))]
+
+
+def test_no_mask_is_blamed_where_the_masks_disagree_on_their_place():
+    apart = [fit(shift, here=1.0) for shift in ((9, 0), (0, 9), (-9, 0), (0, -9))]
+    assert list(shifted([*[fit()] * 5, *apart])) == []
+    assert list(shifted([*[fit()] * 10, *apart])) == [(10, (-9, 0)), (11, (0, -9)), (12, (9, 0)), (13, (0, 9))]
+
+
+def test_a_mask_of_usual_size_on_a_dark_structure_is_not_inverted():
+    usual = [fit(share=0.2)] * 5
+    assert list(inverted([*usual, fit(share=0.25, contrast=-1.0)])) == []
+    assert list(inverted([*usual, fit(share=0.75, contrast=-1.0)])) == [5]
+
+
+def test_no_mask_is_inverted_where_structures_are_as_often_dark_as_bright():
+    dark = [fit(share=0.8, contrast=-1.0)] * 3
+    assert list(inverted([*[fit()] * 4, *dark])) == []
+    assert list(inverted([*[fit()] * 7, *dark])) == [7, 8, 9]
+
+
+def test_bright_images_are_not_saturated_where_all_images_are_bright():
+    page, dark = np.full((20, 20, 1), 255, np.uint8), np.full((20, 20, 1), 90, np.uint8)
+    page[5:8], dark[0] = 0, 0
+    half = np.concatenate([dark, page])
+    assert list(saturated([brightness_of(each) for each in (dark, dark, dark, half)])) == [3]
+    assert list(saturated([brightness_of(each) for each in (page, page, page, half)])) == []
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
+def test_far_numbers_are_told_for_any_number_of_channels(channels):
+    measured = [0.1] * channels, [0.05] * channels
+    (finding,) = far_numbers([0.4] * channels, [0.2] * channels, *measured)
+    assert finding.code == "far_numbers"
+    mean, std = ((numbers + [0.4] * 4)[:channels] for numbers in IMAGENET)
+    (finding,) = far_numbers(mean, std, *measured)
+    assert finding.code == ("imagenet_numbers" if channels <= 3 else "far_numbers")

@@ -14,6 +14,7 @@ from PIL import Image
 
 from segcli.core import free_memory
 from segcli.core.errors import DataError
+from segcli.data.images import read_marks
 from segcli.files import create, open_picture, reading
 from segcli.files.hdf5 import HDF5
 
@@ -128,3 +129,10 @@ def test_the_limit_of_the_process_counts_as_free_memory(monkeypatch):
     used = 2**40 - 2**30
     monkeypatch.setattr(free_memory.psutil.Process, "memory_info", lambda _: type("M", (), {"vms": used})())
     assert free_memory.free_bytes() == min(2**30, before) or before < 2**30
+
+
+@pytest.mark.parametrize("options", [{}, {"rowsperstrip": 7}, {"compression": "packbits"}, {"compression": "lzw"}])
+def test_one_bit_per_pixel_is_not_taken_for_a_truncated_file(tmp_path, options):
+    mask = np.random.default_rng(0).random((300, 1000)) > 0.5
+    tifffile.imwrite(tmp_path / "mask.tif", mask, **options)
+    assert (read_marks(tmp_path / "mask.tif").values.astype(bool) == mask).all()

@@ -21,7 +21,7 @@ SIDE = 160
 REACH = 0.2
 """Largest shift that is looked for, as a share of the shorter side."""
 FAR = 3
-"""Smallest shift that is told, in pixels of the compared picture."""
+"""Smallest shift that is reported, in pixels of the compared picture."""
 NEAR = 2
 """Shifts up to this many pixels are none."""
 CLEAR, BETTER = 3.0, 1.0

@@ -11,9 +11,9 @@ from segcli.core.types import Array
 __all__ = ["Brightness", "brightness_of", "saturated"]
 
 SATURATED = 0.3
-"""Smallest share of the pixels at the largest value that is told."""
+"""Smallest share of the pixels at the largest value that is reported."""
 UNUSUAL = 0.05
-"""It is told only where at most this share is usual in the data set."""
+"""Largest median share of the data set with which an image is reported."""
 TOP = 255
 """Largest value of 8 bits."""
 EXTREME = 20.0

@@ -14,7 +14,7 @@ __all__ = ["divided_neighbours"]
 MORE_ALIKE = 0.2
 """By how much neighbours are more alike than other images before they count as slices or frames of one thing."""
 MANY = 0.15
-"""Share of the neighbours in different splits that is told: stretches that are cut once or twice have fewer."""
+"""Share of the neighbours in different splits that is reported: stretches that are cut once or twice have fewer."""
 FEWEST = 8
 
 

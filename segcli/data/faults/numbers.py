@@ -11,15 +11,15 @@ from segcli.data.checks import Finding
 __all__ = ["IMAGENET", "far_numbers", "padded_patches", "spacings_differ"]
 
 FAR_MEAN = 1.0
-"""Distance of a stated mean from the measured one that is told, in measured standard deviations."""
+"""Distance of a stated mean from the measured one that is reported, in measured standard deviations."""
 FAR_STD = 2.5
-"""Ratio of a stated to a measured deviation that is told."""
+"""Ratio of a stated to a measured deviation that is reported."""
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 """Numbers of ImageNet, which pretrained backbones expect."""
 ANISOTROPY = 1.5
-"""Ratio of the largest to the smallest spacing of the cases along one axis that is told."""
+"""Ratio of the largest to the smallest spacing of the cases along one axis that is reported."""
 MUCH_PADDING = 0.25
-"""Share of padding in the patches that is told."""
+"""Share of padding in the patches that is reported."""
 
 
 def far_numbers(
@@ -36,13 +36,20 @@ def far_numbers(
         return
     stated = f"`mean: {_listed(mean)}` and `std: {_listed(std)}`"
     measured = f"`mean: {_listed(measured_mean)}` and `std: {_listed(measured_std)}`"
-    if np.allclose(mean, IMAGENET[0][: len(mean)], atol=2e-3) and np.allclose(std, IMAGENET[1][: len(std)], atol=2e-3):
+    if _are_imagenet(mean, std):
         message = f"{stated} are those of ImageNet; the training images have {measured}"
         yield Finding("imagenet_numbers", "info", None, message, "right for a backbone that was trained on ImageNet")
         return
     message = f"{stated} are far from those of the training images: {measured}"
     hint = "`segcli data stats CONFIG --write` writes the measured ones into the data-set file"
     yield Finding("far_numbers", "warning", None, message, hint)
+
+
+def _are_imagenet(mean: Sequence[float], std: Sequence[float]) -> bool:
+    if len(mean) > len(IMAGENET[0]):
+        return False
+    pairs = zip((mean, std), IMAGENET, strict=True)
+    return all(np.allclose(stated, known[: len(stated)], atol=2e-3) for stated, known in pairs)
 
 
 def spacings_differ(spacings: Mapping[str, tuple[float, ...]]) -> Iterator[Finding]:

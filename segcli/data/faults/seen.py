@@ -1,4 +1,4 @@
-"""What a check keeps of each image to compare it with the others: a few kilobytes, whatever the size of the image."""
+"""Descriptions of images, by which a check compares them: a few kilobytes each, whatever the size of the image."""
 
 import zlib
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Seen:
     edges: Edges | None
     brightness: Brightness
     fit: Fit | None
-    """How its mask lies on it; None for an image without outlines of a mask."""
+    """Position of the mask on the image; None for an image without outlines of a mask."""
 
     @property
     def name(self) -> str:
