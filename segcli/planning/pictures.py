@@ -6,6 +6,7 @@ from typing import Any
 
 from segcli.core.errors import DataError
 from segcli.core.files import shown
+from segcli.core.paths import escaped
 from segcli.planning.beside import roles_within
 from segcli.planning.channels import state_channels
 from segcli.planning.classes import classes_of
@@ -48,7 +49,7 @@ def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
         joined = places.of_training
     found = Recognised(listing.root, name, "", {}, "binary")
     found.state("format", "image_folders")
-    found.state("paths.root", listing.root.absolute().as_posix())
+    found.state("paths.root", escaped(listing.root.absolute()))
     found.notes += [f"`{folder}` has no masks and is not used" for folder in lacking.values()]
     _state_splits(found, places, whole.root)
     affixes = _state_folders(found, roles, places)
@@ -102,13 +103,13 @@ def _files(roles: Roles, joined: Mapping[str, list[Path]]) -> tuple[list[Path], 
 def _state_splits(found: Recognised, places: Places, root: Path) -> None:
     """State the folders of splits whose names are not the usual ones."""
     for side, folder in places.splits.items():
-        if (root / folder).absolute() != Path(found.keys["paths"]["root"]) / side:
-            where = (root / folder).absolute().as_posix()
-            found.state(f"paths.{side}", where, sure="certain" if places.sure else "guess")
+        where = (root / folder).absolute()
+        if where != found.root.absolute() / side:
+            found.state(f"paths.{side}", escaped(where), sure="certain" if places.sure else "guess")
     if places.splits and not places.sure:
         chosen = ", ".join(f"`{folder}` as {side}" for side, folder in places.splits.items())
         text = f"Folders with images and masks each: {chosen}?"
-        answer = tuple(f"paths.{side}={shown(root / folder)}" for side, folder in places.splits.items())
+        answer = tuple(f"paths.{side}={escaped(Path(shown(root / folder)))}" for side, folder in places.splits.items())
         option = Option("yes, these are the splits", answer)
         found.questions.append(Question("paths.train", text, (option,), is_open=not places.is_clear))
 

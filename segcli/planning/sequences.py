@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from segcli.core.errors import DataError
+from segcli.core.paths import escaped
 from segcli.data.images import natural_key
 from segcli.planning.channels import state_channels
 from segcli.planning.classes import classes_of
@@ -38,7 +39,7 @@ def sequences(listing: Listing, given: Mapping[str, Any], name: str) -> Recognis
     found = Recognised(listing.root, name, "", {}, "multiclass")
     common = sorted((clip for clip in images if clip in masks), key=lambda clip: natural_key(Path(clip)))
     found.state("format", "sequences")
-    found.state("paths.root", listing.root.absolute().as_posix())
+    found.state("paths.root", escaped(listing.root.absolute()))
     found.state("images", pair[0], f"{len(common)} folders of the same names in both: a sequence of frames each")
     found.state("labels", pair[1])
     lacking = [clip for clip in images if clip not in masks]

@@ -11,6 +11,7 @@ import numpy as np
 from segcli.core.errors import DataError
 from segcli.core.files import shown
 from segcli.core.names import composed
+from segcli.core.paths import escaped
 from segcli.core.types import Array
 from segcli.data.images import read_voxels
 from segcli.data.whole_numbers import whole
@@ -52,7 +53,7 @@ def nifti_volumes(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
     images, masks, pairing = _pair(places, given, listing.root)
     found = Recognised(listing.root, name, "", {}, "structures")
     found.state("format", "nifti_volumes")
-    found.state("paths.root", listing.root.absolute().as_posix())
+    found.state("paths.root", escaped(listing.root.absolute()))
     found.state("image_folder", images, "voxels have many values")
     found.state("label_folder", masks, "voxels have a few whole numbers")
     for word, affix in (("image", pairing.image), ("label", pairing.mask)):
