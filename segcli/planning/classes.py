@@ -177,7 +177,7 @@ def _with_black(names: dict[RGB, str], found: Survey, given: Mapping[str, Any]) 
     share = found.colours[BLACK] / sum(found.colours.values())
     is_void = share < MOST_VOID and len(names) > 2
     if "ignore" in given:
-        is_void = "void" in (given["ignore"] or [])
+        is_void = isinstance(given["ignore"], list) and "void" in given["ignore"]
     painted = {**names, BLACK: "void"} if is_void else {BLACK: "background", **names}
     result = _painted(painted, f"colours of {found.seen}; rename the classes as you like", found, "likely")
     if len(names) > 1:

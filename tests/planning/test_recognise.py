@@ -334,6 +334,21 @@ def test_folders_of_slices_with_a_table_are_classified(tmp_path):
     assert (keys["crop_size"], keys["classes"], found.task) == ([8, 16, 16], ["large", "small"], "classification")
 
 
+def test_a_single_image_is_learnt_from_without_a_split(tmp_path):
+    keys, found = keys_of(write_pairs(tmp_path / "d", 1))
+    assert keys["split"] == {"by": "fraction", "val": 0.0}
+    layout = dataset_from_values({"name": "x", **found.keys}, source="a test").build()
+    assert [case.id for case in layout.all_cases("train")] == ["00"]
+    assert not layout.has("val")
+
+
+@pytest.mark.parametrize("folder", ["my $data", "a $$", "${HOME}"])
+def test_a_dollar_in_the_name_of_a_folder_is_no_variable(tmp_path, folder):
+    found = recognise(write_pairs(tmp_path / folder), "x", {})
+    layout = dataset_from_values({"name": "x", **found.keys}, source="a test").build()
+    assert layout.root == tmp_path / folder
+
+
 # ---- what cannot be used
 
 
