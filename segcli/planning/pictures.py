@@ -226,7 +226,7 @@ def _about(found: Recognised, count: int, places: Places) -> str:
     ignored = len(found.keys.get("ignore", [])) if found.keys.get("mask_format") == "rgb" else 0
     what = f"masks of {len(classes) - ignored} classes" if classes else "one mask each"
     splits = f" in the folders {', '.join(places.splits.values())}" if places.splits else ""
-    return f"{count} {colour}images with {what}{splits}"
+    return f"{count} {colour}image{'s' * (count != 1)} with {what}{splits}"
 
 
 def _missing(found: Recognised, images: int, masks: int, roles: Roles) -> None:
