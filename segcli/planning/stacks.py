@@ -9,8 +9,8 @@ from segcli.core.errors import DataError
 from segcli.core.files import shown
 from segcli.core.paths import escaped
 from segcli.data.split_settings import SIDES
+from segcli.datasets._hdf5_faults import shapes_in
 from segcli.datasets._volumes import metadata
-from segcli.files._hdf5_content import numbers_in
 from segcli.files.hdf5 import HDF5
 from segcli.planning.facts import Option, Question, Recognised, Sure
 from segcli.planning.listing import Listing
@@ -18,8 +18,6 @@ from segcli.planning.places import stated_places
 from segcli.planning.sides import side_of_name
 
 __all__ = ["hdf5_volumes"]
-
-NEEDED = ("images", "masks", "presence_labels")
 
 
 def hdf5_volumes(listing: Listing, given: Mapping[str, Any], name: str) -> Recognised | None:
@@ -77,15 +75,7 @@ def _count(shapes: Mapping[str, tuple[int, ...]]) -> int:
 
 def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
     with HDF5(path).reading() as file:
-        found = {}
-        for key in NEEDED:
-            numbers = numbers_in(file, path, key)
-            if numbers is None:
-                raise DataError(
-                    f"`{shown(path)}` has no dataset `{key}`; it has {', '.join(file) or 'none'}",
-                    hint="write `images`, `masks` and `presence_labels`, as `segcli data convert` does",
-                )
-            found[key] = tuple(map(int, numbers.shape))
+        found = shapes_in(file, Path(shown(path)))
     if len(found["images"]) not in (4, 5) or len(found["masks"]) != 5:
         sizes = "x".join(map(str, found["images"])), "x".join(map(str, found["masks"]))
         message = f"`{shown(path)}`: `images` are {sizes[0]}, `masks` {sizes[1]}"
