@@ -1,6 +1,7 @@
 """Print results to stdout and everything else to stderr; no other file prints."""
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -125,7 +126,7 @@ def _finite(value: Any) -> Any:
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_finite(item) for item in value]
-    return None if isinstance(value, float) and (value != value or abs(value) == float("inf")) else value  # noqa: PLR0124
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def took(located: "Located", listener: "Listener") -> None:
