@@ -8,7 +8,7 @@ from typing import Any
 
 from segcli.core.errors import DataError
 from segcli.data.classes.colors import MAX_COLORS, RGB
-from segcli.planning.facts import Option, Question, Sure
+from segcli.planning.facts import Option, Question, Recognised, Sure
 from segcli.planning.palettes import palette_of
 from segcli.planning.surveys import Survey
 from segcli.planning.tables import Named, named_in_tables
@@ -33,6 +33,13 @@ class Classes:
     sure: dict[str, Sure] = field(default_factory=dict)
     questions: list[Question] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def state_in(self, found: Recognised) -> None:
+        """State the keys, and add questions and notes."""
+        for key, value in self.keys.items():
+            found.state(key, value, self.reasons.get(key), self.sure.get(key, "certain"))
+        found.questions += self.questions
+        found.notes += self.notes
 
 
 def classes_of(found: Survey, tables: Sequence[Path], given: Mapping[str, Any], *, always_many: bool) -> Classes:

@@ -60,10 +60,8 @@ def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
     classes = classes_of(marks, listing.tables, given, always_many=False)
     state_channels(found, images)
     found.task = classes.task
-    for key, value in classes.keys.items():
-        found.state(key, value, classes.reasons.get(key), classes.sure.get(key, "certain"))
-    found.questions += classes.questions
-    found.notes += [*classes.notes, *marks.broken[:3]]
+    classes.state_in(found)
+    found.notes += marks.broken[:3]
     _state_split(found, listing, places, roles, names)
     found.about = _about(found, len(images), places)
     _missing(found, len(images), len(masks), roles)
@@ -133,9 +131,8 @@ def _state_folders(found: Recognised, roles: Roles, places: Places) -> Affix:
     per_split = _by_split(roles, places)
     for word, affix in suffixes.items():
         if affix is not None and per_split is None:
-            for kind in ("prefix", "suffix"):
-                if getattr(affix, kind):
-                    found.state(f"{word}_{kind}", getattr(affix, kind))
+            for kind, text in affix.parts.items():
+                found.state(f"{word}_{kind}", text)
     for key, values in (per_split or {}).items():
         if any(values):
             found.state(key, values[0] if len(values) == 1 else values)

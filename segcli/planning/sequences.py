@@ -50,10 +50,8 @@ def sequences(listing: Listing, given: Mapping[str, Any], name: str) -> Recognis
     coloured = look_at(files).kind == "colours"
     marks = survey(files, coloured=coloured, clock=Clock(SURVEY_S))
     classes = classes_of(marks, listing.tables, given, always_many=True)
-    for key, value in classes.keys.items():
-        found.state(key, value, classes.reasons.get(key), classes.sure.get(key, "certain"))
-    found.questions += classes.questions
-    found.notes += [*classes.notes, *marks.broken[:3]]
+    classes.state_in(found)
+    found.notes += marks.broken[:3]
     state_channels(found, [file for clip in common for file in images[clip]])
     _state_split(found, listing, common, frames)
     ignored = len(found.keys.get("ignore", [])) if coloured else 0
