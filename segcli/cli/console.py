@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from segcli.engine.events import Listener
     from segcli.planning.facts import Option, Question
 
-__all__ = ["aside", "ask", "error", "listener", "next_step", "result", "shipped", "stopped", "text", "took"]
+__all__ = ["aside", "ask", "asker", "error", "listener", "next_step", "result", "shipped", "stopped", "text", "took"]
 
 PLAIN_WIDTH = 110
 """Width in columns when the output is not a terminal."""
@@ -118,6 +118,11 @@ def ask(question: "Question") -> "Option":
         answer: int = typer.prompt("answer", default=1, type=int, err=True)
         if 1 <= answer <= len(question.options):
             return question.options[answer - 1]
+
+
+def asker(*, quiet: bool) -> Callable[["Question"], "Option"] | None:
+    """Return what asks a person; None without a terminal, and if quiet."""
+    return ask if sys.stdin.isatty() and sys.stderr.isatty() and not quiet else None
 
 
 def _finite(value: Any) -> Any:

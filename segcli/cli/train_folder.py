@@ -1,6 +1,5 @@
 """`segcli train FOLDER`: look at the data, write both files, train, and score."""
 
-import sys
 from pathlib import Path
 
 __all__ = ["is_data", "train_folder"]
@@ -39,9 +38,8 @@ def train_folder(
 
     refuse_options(folder, dry_run=dry_run, folds=folds)
     hushed = quiet or as_json
-    can_ask = sys.stdin.isatty() and sys.stderr.isatty() and not hushed
     words = split_overrides(overrides)
-    ask = console.ask if can_ask else None
+    ask = console.asker(quiet=hushed)
     made = begin(folder, words, ask=ask, yes=yes, overwrite=overwrite, minutes=minutes, vram=vram)
     end()
     if not hushed:
