@@ -88,7 +88,7 @@ def _binary(found: Survey) -> Classes | None:
         keys["mask_threshold"] = top // 2
         reason = f"{found.seen} hold 0 and {top}; numbers above {top // 2} are foreground"
         return Classes("binary", keys, {"mask_threshold": reason})
-    if len(values) > 8 and top > 64 and _blurred(found, top):
+    if (found.lossy or len(values) > 8) and top > 64 and _blurred(found, top):
         keys["mask_threshold"] = top // 2
         why = "JPEG" if found.lossy else "smoothing"
         reason = (

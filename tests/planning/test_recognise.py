@@ -174,6 +174,18 @@ def test_blurred_masks_are_cut_in_the_middle(tmp_path):
         assert (keys["num_classes"], keys["mask_threshold"], found.task) == (1, 127, "binary")
 
 
+def test_jpeg_masks_of_a_few_numbers_are_masks(tmp_path):
+    root = write_pairs(tmp_path / "d", mask="b/{}.jpg")
+    for path in (root / "b").iterdir():
+        pixels = np.full((48, 48), 4, np.uint8)
+        pixels[8:24, 8:32] = 250  # whole blocks of JPEG, which it keeps but for a few levels
+        pixels[40:, 40:] = 252
+        save(path, pixels)
+    keys, _ = keys_of(root)
+    assert (keys["label_folder"], keys["num_classes"]) == ("b", 1)
+    assert 100 < keys["mask_threshold"] < 150
+
+
 def test_a_palette_and_its_void_give_numbered_classes(tmp_path):
     for index in range(4):
         pixels, mask = blobs(index)
