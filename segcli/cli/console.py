@@ -1,8 +1,9 @@
 """Print results to stdout and everything else to stderr; no other file prints."""
 
 import json
+import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from segcli.engine.events import Listener
     from segcli.planning.facts import Option, Question
 
-__all__ = ["aside", "ask", "error", "listener", "next_step", "result", "shipped", "stopped", "text", "took"]
+__all__ = ["aside", "ask", "asker", "error", "listener", "next_step", "result", "shipped", "stopped", "text", "took"]
 
 PLAIN_WIDTH = 110
 """Width in columns when the output is not a terminal."""
@@ -119,13 +120,18 @@ def ask(question: "Question") -> "Option":
             return question.options[answer - 1]
 
 
+def asker(*, quiet: bool) -> Callable[["Question"], "Option"] | None:
+    """Return what asks a person; None without a terminal, and if quiet."""
+    return ask if sys.stdin.isatty() and sys.stderr.isatty() and not quiet else None
+
+
 def _finite(value: Any) -> Any:
     """Replace undefined values by None, because JSON has no NaN."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_finite(item) for item in value]
-    return None if isinstance(value, float) and (value != value or abs(value) == float("inf")) else value  # noqa: PLR0124
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def took(located: "Located", listener: "Listener") -> None:

@@ -1,6 +1,5 @@
 """`segcli init`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -71,12 +70,11 @@ def init(
     from segcli.commands.profile import parse_vram
     from segcli.report.beginning import assumed, begun
 
-    can_ask = sys.stdin.isatty() and sys.stderr.isatty() and not (quiet or as_json)
     made = init_data(
         folder,
         named[0] if named else None,
         overrides,
-        ask=console.ask if can_ask else None,
+        ask=console.asker(quiet=quiet or as_json),
         yes=yes,
         out=out,
         overwrite=overwrite,

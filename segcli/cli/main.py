@@ -77,7 +77,7 @@ def _run(arguments: Sequence[str], tell: Callable[[SegcliError], None]) -> int:
 def _answer_at_once() -> None:
     """Prepare the answer to a TAB; meanings of words are plain text, for which Typer would import Rich."""
     from typer import _completion_classes
-    from typer.completion import completion_init  # type: ignore[attr-defined]
+    from typer.completion import completion_init  # type: ignore[attr-defined]  # not in its `__all__`
 
     completion_init()
     if hasattr(_completion_classes, "_sanitize_help_text"):

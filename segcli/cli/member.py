@@ -6,6 +6,7 @@ import sys
 import time
 import traceback
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 from segcli.core.errors import SegcliError
@@ -39,8 +40,8 @@ class Member:
         if self.place.folder is not None and self.place.restarts:
             self._end_if_in_vain()
         if self.place.rank:
-            # kept open as long as the process
-            sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123
+            # never closed: the streams last as long as the process
+            sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
 
     def mistake(self, error: SegcliError) -> NoReturn:
         """Tell a user's mistake, unless another process has told one, and end."""

@@ -23,7 +23,7 @@ class _Quick:
         if ctx.resilient_parsing:
             for entry in command.get_params(ctx):
                 entry.process_value = _as_typed
-        return list(super().parse_args(ctx, args))  # type: ignore[misc]
+        return list(super().parse_args(ctx, args))  # type: ignore[misc]  # of the class that it is mixed into
 
 
 def _as_typed(ctx: Any, value: Any) -> Any:

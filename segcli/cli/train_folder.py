@@ -1,6 +1,5 @@
 """`segcli train FOLDER`: look at the data, write both files, train, and score."""
 
-import sys
 from pathlib import Path
 
 __all__ = ["is_data", "train_folder"]
@@ -33,22 +32,21 @@ def train_folder(
     from segcli.cli import console
     from segcli.cli.starting import end
     from segcli.commands.folder import begin, refuse_options, split_overrides, train_and_score
-    from segcli.commands.next_steps import after_eval
+    from segcli.commands.next_steps import after_eval, after_train
     from segcli.report import score_tables, tables
     from segcli.report.beginning import begun
 
     refuse_options(folder, dry_run=dry_run, folds=folds)
     hushed = quiet or as_json
-    can_ask = sys.stdin.isatty() and sys.stderr.isatty() and not hushed
     words = split_overrides(overrides)
-    ask = console.ask if can_ask else None
+    ask = console.asker(quiet=hushed)
     made = begin(folder, words, ask=ask, yes=yes, overwrite=overwrite, minutes=minutes, vram=vram)
     end()
     if not hushed:
         console.aside(begun(made.as_dict()))
     with console.listener(quiet=hushed, resumed_by=made.run_folder) as listener:
         trained, scored, located = train_and_score(made, words.of_run, overwrite=overwrite, listener=listener)
-    result = {"init": made.as_dict(), "train": trained.as_dict(), "eval": scored.as_dict()}
-    shown = [*tables.trained(trained), *score_tables.evaluated(scored)]
+    result = {"init": made.as_dict(), "train": trained.as_dict(), "eval": scored and scored.as_dict()}
+    shown = [*tables.trained(trained), *(score_tables.evaluated(scored) if scored else [])]
     console.result(result, shown, as_json=as_json, quiet=quiet)
-    console.next_step(after_eval(scored, located, []), quiet=hushed)
+    console.next_step(after_eval(scored, located, []) if scored else after_train(trained), quiet=hushed)

@@ -77,14 +77,16 @@ def begin(
 
 def train_and_score(
     made: Begun, overrides: Sequence[str], *, overwrite: bool, listener: Listener
-) -> tuple[Trained, Evaluated, Located]:
-    """Train the experiment, and score it on its test split, or else on its validation split.
+) -> tuple[Trained, Evaluated | None, Located]:
+    """Train the experiment, and score it on its test split, or else on its validation split; without both, on none.
 
     Raises:
         SegcliError: Training or scoring fails.
     """
     trained = train(load_run(made.experiment, overrides), overwrite=overwrite, listener=listener)
     located = Located(trained.folder)
+    if not made.facts.counts.keys() & {"val", "test"}:
+        return trained, None, located
     scored = evaluate_run(located, split=None, listener=listener)
     assert scored is not None  # as this process is alone
     return trained, scored, located

@@ -59,7 +59,7 @@ def plan_for(
 def run_of(found: Recognised, plan: Plan) -> Run:
     """Make the run that the two files of a plan describe."""
     values = {"name": found.name, "dataset": {"name": found.name, **found.keys}, **plan.keys}
-    return run_from_values(values, source=f"the plan for `{found.root}`")
+    return run_from_values(values, source=f"the plan for {found.root}")
 
 
 def _fit_memory(plan: Plan, run: Run, machine: Machine) -> None:

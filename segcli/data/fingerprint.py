@@ -53,22 +53,27 @@ def fingerprint(cases: Sequence[Case], classes: Mapping[str, str] | None = None)
                 digests[path] = _content(path, 2 * shares[path])
             parts.append("-" if path is None else digests[path])
         label = (classes or {}).get(case.id, "")
-        parts.append(_digest([label.encode()]) if label else "-")
+        parts.append(_digest([_bytes(label)]) if label else "-")
         name = case.part_of or case.id
         key = ("", case.image.name) if _shares_file(case) else (name, name)  # the name of a file of cases is no name
         found.setdefault(key, set()).add(" ".join(parts))
-    lines = [f"{name}|{parts}\n".encode() for (name, _), each in sorted(found.items()) for parts in sorted(each)]
+    lines = [_bytes(f"{name}|{parts}\n") for (name, _), each in sorted(found.items()) for parts in sorted(each)]
     return {
         "version": VERSION,
         "num_images": len(cases),
         "digest": _digest([f"{len(cases)}\n".encode(), *lines]),
-        "order": _digest(f"{case.id}\n".encode() for case in cases),
+        "order": _digest(_bytes(f"{case.id}\n") for case in cases),
         "cases": {
             shown + f" ({number})" * (number > 1): " ".join(part[:8] for part in parts.split())
             for (_, shown), each in found.items()
             for number, parts in enumerate(sorted(each), start=1)
         },
     }
+
+
+def _bytes(text: str) -> bytes:
+    """Encode names of files, which need not be UTF-8."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _shares_file(case: Case) -> bool:
@@ -134,7 +139,7 @@ def _content(path: Path, samples: int) -> str:
         if not path.is_dir():
             return _of_file(path, samples)
         inside = sorted((each.relative_to(path).as_posix(), each) for each in _files(path))
-        return _digest(part for name, each in inside for part in (f"{name}|".encode(), _of_file(each).encode()))
+        return _digest(part for name, each in inside for part in (_bytes(f"{name}|"), _of_file(each).encode()))
     except OSError as error:
         raise DataError(
             f"cannot read `{path}` ({error.strerror or error})", hint="restore the file, or grant rights to read it"
@@ -177,5 +182,5 @@ def _of_sizes(cases: Sequence[Case]) -> dict[str, Any]:
             if path is not None and path not in sizes:
                 inside = path.iterdir() if path.is_dir() else [path]
                 sizes[path] = sum(each.stat().st_size for each in inside)
-        digest.update(f"{case.id}|{sizes[case.image]}|{sizes[case.label]}\n".encode())
+        digest.update(_bytes(f"{case.id}|{sizes[case.image]}|{sizes[case.label]}\n"))
     return {"num_images": len(cases), "digest": digest.hexdigest()[:16]}

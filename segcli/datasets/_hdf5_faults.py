@@ -7,12 +7,33 @@ from typing import Any
 
 import numpy as np
 
+from segcli.core.errors import DataError
 from segcli.core.free_memory import too_large
 from segcli.data.checks import Finding
 from segcli.data.whole_numbers import NEAR
 from segcli.files._hdf5_content import never_written, numbers_in, unwritten
 
-__all__ = ["content_faults"]
+__all__ = ["NEEDED", "content_faults", "shapes_in"]
+
+NEEDED = ("images", "masks", "presence_labels")
+
+
+def shapes_in(file: Any, path: Path) -> dict[str, tuple[int, ...]]:
+    """Read the shapes of the datasets that every file has.
+
+    Raises:
+        DataError: The file lacks one of them, or it holds no numbers.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for key in NEEDED:
+        found = numbers_in(file, path, key)
+        if found is None:
+            raise DataError(
+                f"`{path}` has no dataset `{key}`; it has {', '.join(file) or 'none'}",
+                hint="write `images`, `masks` and `presence_labels`, as `segcli data convert` does",
+            )
+        shapes[key] = tuple(map(int, found.shape))
+    return shapes
 
 
 def content_faults(file: Any, path: Path, case_names: list[str], structures: list[str]) -> Iterator[Finding]:
@@ -24,7 +45,7 @@ def content_faults(file: Any, path: Path, case_names: list[str], structures: lis
         case_names: Names of the cases.
         structures: Names of the structures.
     """
-    images, masks, flags = (numbers_in(file, path, key) for key in ("images", "masks", "presence_labels"))
+    images, masks, flags = (numbers_in(file, path, key) for key in NEEDED)
     yield from _too_large(path, images, masks)
     yield from _never_written(path, images, masks, flags)
     yield from _faulty_flags(path, flags, case_names, structures)

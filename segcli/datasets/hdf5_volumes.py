@@ -24,7 +24,7 @@ from segcli.data.classes.coding import Codings
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.data.whole_numbers import whole
-from segcli.datasets._hdf5_faults import content_faults
+from segcli.datasets._hdf5_faults import NEEDED, content_faults, shapes_in
 from segcli.datasets._small import COUNTS, volume
 from segcli.datasets._volumes import (
     VolumeKeys,
@@ -36,8 +36,6 @@ from segcli.files._hdf5_content import numbers_in, strings_in
 from segcli.files.hdf5 import HDF5
 
 __all__ = ["HDF5Volumes"]
-
-NEEDED = ("images", "masks", "presence_labels")
 
 
 @dataclass(frozen=True)
@@ -163,15 +161,7 @@ class HDF5Volumes(Volumes):
                     f"no file `{path}`", hint=f"set `dataset.paths.root`, or the file with `dataset.paths.{split}`"
                 )
             with self.files[split].reading() as file:
-                shapes: dict[str, tuple[int, ...]] = {}
-                for key in NEEDED:
-                    found = numbers_in(file, path, key)
-                    if found is None:
-                        raise DataError(
-                            f"`{path}` has no dataset `{key}`; it has {', '.join(file) or 'none'}",
-                            hint="write `images`, `masks` and `presence_labels`, as `segcli data convert` does",
-                        )
-                    shapes[key] = tuple(map(int, found.shape))
+                shapes = shapes_in(file, path)
                 count = shapes["images"][0] if shapes["images"] else 0
                 counts = {shape[0] if shape else 0 for shape in shapes.values()}  # several are told as such
                 scenarios = strings_in(file, path, "scenarios", count) if len(counts) == 1 else None

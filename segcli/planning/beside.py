@@ -30,13 +30,15 @@ def roles_within(joined: Mapping[str, list[Path]]) -> Roles:
             hint="put the masks into a folder of their own",
         )
     pairing = beside(names)
+    images = f"the {len(files)} images" if len(files) > 1 else "the only image"
     if pairing is None:
         raise DataError(
-            f"no masks beside the {len(files)} images of `{shown(files[0].parent)}`",
+            f"no masks beside {images} of `{shown(files[0].parent)}`",
             hint="put them into a folder beside that of the images, or give them a suffix such as `_mask`",
         )
-    second = [file for file, stem in zip(files, names, strict=True) if pairing.mask.key(stem) is not None]
-    first = [file for file, stem in zip(files, names, strict=True) if file not in set(second)]
+    are_second = [pairing.mask.key(stem) is not None for stem in names]
+    second = [file for file, is_second in zip(files, are_second, strict=True) if is_second]
+    first = [file for file, is_second in zip(files, are_second, strict=True) if not is_second]
     looks = look_at(first), look_at(second)
     words = (
         named_mask(pairing.image.suffix + pairing.image.prefix),
@@ -47,7 +49,7 @@ def roles_within(joined: Mapping[str, list[Path]]) -> Roles:
     )
     if not any(look.is_mask for look in looks):
         raise DataError(
-            f"no masks beside the {len(files)} images of `{shown(files[0].parent)}`: "
+            f"no masks beside {images} of `{shown(files[0].parent)}`: "
             "every file has the many colours or values of a photograph",
             hint="a mask has a few values or colours",
         )

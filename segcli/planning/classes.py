@@ -8,7 +8,7 @@ from typing import Any
 
 from segcli.core.errors import DataError
 from segcli.data.classes.colors import MAX_COLORS, RGB
-from segcli.planning.facts import Option, Question, Sure
+from segcli.planning.facts import Option, Question, Recognised, Sure
 from segcli.planning.palettes import palette_of
 from segcli.planning.surveys import Survey
 from segcli.planning.tables import Named, named_in_tables
@@ -33,6 +33,13 @@ class Classes:
     sure: dict[str, Sure] = field(default_factory=dict)
     questions: list[Question] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def state_in(self, found: Recognised) -> None:
+        """State the keys, and add questions and notes."""
+        for key, value in self.keys.items():
+            found.state(key, value, self.reasons.get(key), self.sure.get(key, "certain"))
+        found.questions += self.questions
+        found.notes += self.notes
 
 
 def classes_of(found: Survey, tables: Sequence[Path], given: Mapping[str, Any], *, always_many: bool) -> Classes:
@@ -81,7 +88,7 @@ def _binary(found: Survey) -> Classes | None:
         keys["mask_threshold"] = top // 2
         reason = f"{found.seen} hold 0 and {top}; numbers above {top // 2} are foreground"
         return Classes("binary", keys, {"mask_threshold": reason})
-    if len(values) > 8 and top > 64 and _blurred(found, top):
+    if (found.lossy or len(values) > 8) and top > 64 and _blurred(found, top):
         keys["mask_threshold"] = top // 2
         why = "JPEG" if found.lossy else "smoothing"
         reason = (
@@ -177,7 +184,7 @@ def _with_black(names: dict[RGB, str], found: Survey, given: Mapping[str, Any]) 
     share = found.colours[BLACK] / sum(found.colours.values())
     is_void = share < MOST_VOID and len(names) > 2
     if "ignore" in given:
-        is_void = "void" in (given["ignore"] or [])
+        is_void = isinstance(given["ignore"], list) and "void" in given["ignore"]
     painted = {**names, BLACK: "void"} if is_void else {BLACK: "background", **names}
     result = _painted(painted, f"colours of {found.seen}; rename the classes as you like", found, "likely")
     if len(names) > 1:

@@ -162,16 +162,16 @@ def _of_marks(marks: Marks) -> Marked:
     two = len(values) <= 2 and (len(values) < 2 or values[0] == 0)
     if two and not (lossy and len(values) == 1 and top not in (0, 255)):
         return Marked("binary", few, top, lossy, detail)
-    if top > 64 and _is_soft(rows, top) and _flatness(rows > top // 2) >= FLAT:
+    if top > 64 and _is_soft(rows, top, lossy=lossy) and _flatness(rows > top // 2) >= FLAT:
         return Marked("soft", few, top, lossy, detail)
     return Marked("index" if not lossy and detail <= 1 - FLAT else "image", few, top, lossy, detail)
 
 
-def _is_soft(numbers: Array, top: int) -> bool:
-    """Tell whether nearly all of many numbers are near 0 or near the largest."""
+def _is_soft(numbers: Array, top: int, *, lossy: bool) -> bool:
+    """Tell whether nearly all of many numbers are near 0 or near the largest; of JPEG, a few numbers are enough."""
     margin = top // 8
     between = (numbers > margin) & (numbers < top - margin)
-    return 1 - between.mean() >= SOFT and len(np.unique(numbers)) > 8
+    return bool(1 - between.mean() >= SOFT) and (lossy or len(np.unique(numbers)) > 8)
 
 
 def _some_rows(pixels: Array) -> Array:

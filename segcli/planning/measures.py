@@ -51,7 +51,7 @@ def measured(found: Recognised, clock: Clock) -> Measures:
         ConfigError: The keys do not fit together.
         DataError: No training sample can be read.
     """
-    dataset = dataset_from_values({"name": found.name, **found.keys}, source=f"`{found.root}`")
+    dataset = dataset_from_values({"name": found.name, **found.keys}, source=str(found.root))
     layout: Layout = dataset.build()
     task: Task = TASKS.load(dataset.task_name)(dataset.spec)
     cases = {split: _cases(layout, split) for split in SPLITS if layout.has(split)}

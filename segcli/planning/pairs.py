@@ -42,6 +42,11 @@ class Affix:
         return stem[len(self.prefix) : end] if fits and end >= len(self.prefix) else None
 
     @property
+    def parts(self) -> dict[str, str]:
+        """Return `prefix` and `suffix`, those that are not empty."""
+        return {kind: text for kind, text in (("prefix", self.prefix), ("suffix", self.suffix)) if text}
+
+    @property
     def length(self) -> int:
         """Return the number of letters that are not shared."""
         return len(self.prefix) + len(self.suffix)

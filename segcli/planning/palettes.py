@@ -14,8 +14,6 @@ class Palette:
 
     name: str
     colours: Mapping[RGB, str]
-    void: RGB
-    """Colour of pixels that do not count."""
 
 
 PALETTES = (
@@ -36,7 +34,6 @@ PALETTES = (
             (0, 128, 192): "bicyclist",
             (0, 0, 0): "void",
         },
-        (0, 0, 0),
     ),
     Palette(
         "Cityscapes",
@@ -62,7 +59,6 @@ PALETTES = (
             (119, 11, 32): "bicycle",
             (0, 0, 0): "void",
         },
-        (0, 0, 0),
     ),
     Palette(
         "PASCAL VOC",
@@ -90,7 +86,6 @@ PALETTES = (
             (0, 64, 128): "tv_monitor",
             (224, 224, 192): "void",
         },
-        (224, 224, 192),
     ),
 )
 ENOUGH = 4

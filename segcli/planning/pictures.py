@@ -6,6 +6,7 @@ from typing import Any
 
 from segcli.core.errors import DataError
 from segcli.core.files import shown
+from segcli.core.paths import escaped
 from segcli.planning.beside import roles_within
 from segcli.planning.channels import state_channels
 from segcli.planning.classes import classes_of
@@ -48,7 +49,7 @@ def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
         joined = places.of_training
     found = Recognised(listing.root, name, "", {}, "binary")
     found.state("format", "image_folders")
-    found.state("paths.root", listing.root.absolute().as_posix())
+    found.state("paths.root", escaped(listing.root.absolute()))
     found.notes += [f"`{folder}` has no masks and is not used" for folder in lacking.values()]
     _state_splits(found, places, whole.root)
     affixes = _state_folders(found, roles, places)
@@ -59,10 +60,8 @@ def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
     classes = classes_of(marks, listing.tables, given, always_many=False)
     state_channels(found, images)
     found.task = classes.task
-    for key, value in classes.keys.items():
-        found.state(key, value, classes.reasons.get(key), classes.sure.get(key, "certain"))
-    found.questions += classes.questions
-    found.notes += [*classes.notes, *marks.broken[:3]]
+    classes.state_in(found)
+    found.notes += marks.broken[:3]
     _state_split(found, listing, places, roles, names)
     found.about = _about(found, len(images), places)
     _missing(found, len(images), len(masks), roles)
@@ -102,13 +101,13 @@ def _files(roles: Roles, joined: Mapping[str, list[Path]]) -> tuple[list[Path], 
 def _state_splits(found: Recognised, places: Places, root: Path) -> None:
     """State the folders of splits whose names are not the usual ones."""
     for side, folder in places.splits.items():
-        if (root / folder).absolute() != Path(found.keys["paths"]["root"]) / side:
-            where = (root / folder).absolute().as_posix()
-            found.state(f"paths.{side}", where, sure="certain" if places.sure else "guess")
+        where = (root / folder).absolute()
+        if where != found.root.absolute() / side:
+            found.state(f"paths.{side}", escaped(where), sure="certain" if places.sure else "guess")
     if places.splits and not places.sure:
         chosen = ", ".join(f"`{folder}` as {side}" for side, folder in places.splits.items())
         text = f"Folders with images and masks each: {chosen}?"
-        answer = tuple(f"paths.{side}={shown(root / folder)}" for side, folder in places.splits.items())
+        answer = tuple(f"paths.{side}={escaped(Path(shown(root / folder)))}" for side, folder in places.splits.items())
         option = Option("yes, these are the splits", answer)
         found.questions.append(Question("paths.train", text, (option,), is_open=not places.is_clear))
 
@@ -132,9 +131,8 @@ def _state_folders(found: Recognised, roles: Roles, places: Places) -> Affix:
     per_split = _by_split(roles, places)
     for word, affix in suffixes.items():
         if affix is not None and per_split is None:
-            for kind in ("prefix", "suffix"):
-                if getattr(affix, kind):
-                    found.state(f"{word}_{kind}", getattr(affix, kind))
+            for kind, text in affix.parts.items():
+                found.state(f"{word}_{kind}", text)
     for key, values in (per_split or {}).items():
         if any(values):
             found.state(key, values[0] if len(values) == 1 else values)
@@ -225,7 +223,7 @@ def _about(found: Recognised, count: int, places: Places) -> str:
     ignored = len(found.keys.get("ignore", [])) if found.keys.get("mask_format") == "rgb" else 0
     what = f"masks of {len(classes) - ignored} classes" if classes else "one mask each"
     splits = f" in the folders {', '.join(places.splits.values())}" if places.splits else ""
-    return f"{count} {colour}images with {what}{splits}"
+    return f"{count} {colour}image{'s' * (count != 1)} with {what}{splits}"
 
 
 def _missing(found: Recognised, images: int, masks: int, roles: Roles) -> None:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segcli.core.errors import DataError
+from segcli.core.errors import ConfigError, DataError
+from segcli.core.paths import expanded
+from segcli.data.split_settings import SIDES
 from segcli.planning.listing import Listing
 from segcli.planning.looks import look_at
 from segcli.planning.sides import side_of_name
 
-__all__ = ["Places", "places_of"]
-
-LARGEST_FIRST = ("train", "val", "test")
+__all__ = ["Places", "places_of", "stated_places"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Places:
 def places_of(listing: Listing, given: Mapping[str, Any]) -> Places:
     """Find folders of splits: stated, named so, or alike inside with images and masks in each."""
     root = listing.root.absolute()
-    stated = {side: Path(given[f"paths.{side}"]).absolute() for side in LARGEST_FIRST if f"paths.{side}" in given}
+    stated = stated_places(given)
     inner = {side: path.relative_to(root).as_posix() for side, path in stated.items() if root in path.parents}
     if "train" in inner:
         return Places(inner, {side: _inside(listing, folder) for side, folder in inner.items()})
@@ -67,14 +67,27 @@ def places_of(listing: Listing, given: Mapping[str, Any]) -> Places:
     named = {child: side for child in inside if (side := side_of_name(child)) is not None}
     distinct = len(set(named.values())) == len(named)
     if distinct and "train" in named.values() and _alike({child: inside[child] for child in named}):
-        splits = {side: child for side in LARGEST_FIRST for child, each in named.items() if each == side}
+        splits = {side: child for side in SIDES for child, each in named.items() if each == side}
         return Places(splits, {side: inside[child] for side, child in splits.items()})
     if 2 <= len(inside) <= 3 and "." not in listing.pictures and not named and _are_splits(inside):
         counts = {child: sum(map(len, folders.values())) for child, folders in inside.items()}
         order = sorted(counts, key=lambda child: -counts[child])  # of equal ones, the first in natural order
-        splits = dict(zip(LARGEST_FIRST, order, strict=False))
+        splits = dict(zip(SIDES, order, strict=False))
         return Places(splits, {side: inside[child] for side, child in splits.items()}, sure=False)
     return Places({}, {".": listing.pictures})
+
+
+def stated_places(given: Mapping[str, Any]) -> dict[str, Path]:
+    """Return the files or folders of splits that the user has stated as `paths.train` and so on.
+
+    Raises:
+        ConfigError: A path holds a variable that is not set.
+    """
+    stated = {side: given.get(f"paths.{side}") for side in SIDES}
+    try:
+        return {side: Path(expanded(path)).absolute() for side, path in stated.items() if isinstance(path, str)}
+    except ValueError as error:
+        raise ConfigError(f"`paths`: {error}", hint="set the variable, or name the path in full") from None
 
 
 def _inside(listing: Listing, child: str) -> dict[str, list[Path]]:

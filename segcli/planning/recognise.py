@@ -64,6 +64,9 @@ ORDER = (
 )
 """Keys of a data-set file in the order in which they are written."""
 
+WORDS = ("format", "image_folder", "label_folder", "class_column")
+"""Keys that decide as text; what is no text is refused with the other mistakes in the keys."""
+
 
 def recognise(root: Path, name: str, given: Mapping[str, Any]) -> Recognised:
     """Recognise the data set in a folder.
@@ -78,11 +81,12 @@ def recognise(root: Path, name: str, given: Mapping[str, Any]) -> Recognised:
         ConfigError: `format` names a layout that is not recognised.
     """
     listing = listed(root)
-    wanted = given.get("format")
+    known = {key: value for key, value in given.items() if key not in WORDS or isinstance(value, str)}
+    wanted = known.get("format")
     if wanted is not None and wanted not in LAYOUTS:
         raise ConfigError(f"`format={wanted}` is no layout that is recognised", hint=f"one of {', '.join(LAYOUTS)}")
     for layout, recogniser in LAYOUTS.items():
-        found = recogniser(listing, given, name) if wanted in (None, layout) else None
+        found = recogniser(listing, known, name) if wanted in (None, layout) else None
         if found is not None:
             return _settled(found, given)
     endings = sorted({file.suffix.lower() or "no extension" for files in listing.folders.values() for file in files})

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from segcli.core.errors import DataError
+from segcli.core.paths import escaped
 from segcli.data.images import natural_key
 from segcli.planning.channels import state_channels
 from segcli.planning.classes import classes_of
@@ -38,7 +39,7 @@ def sequences(listing: Listing, given: Mapping[str, Any], name: str) -> Recognis
     found = Recognised(listing.root, name, "", {}, "multiclass")
     common = sorted((clip for clip in images if clip in masks), key=lambda clip: natural_key(Path(clip)))
     found.state("format", "sequences")
-    found.state("paths.root", listing.root.absolute().as_posix())
+    found.state("paths.root", escaped(listing.root.absolute()))
     found.state("images", pair[0], f"{len(common)} folders of the same names in both: a sequence of frames each")
     found.state("labels", pair[1])
     lacking = [clip for clip in images if clip not in masks]
@@ -49,10 +50,8 @@ def sequences(listing: Listing, given: Mapping[str, Any], name: str) -> Recognis
     coloured = look_at(files).kind == "colours"
     marks = survey(files, coloured=coloured, clock=Clock(SURVEY_S))
     classes = classes_of(marks, listing.tables, given, always_many=True)
-    for key, value in classes.keys.items():
-        found.state(key, value, classes.reasons.get(key), classes.sure.get(key, "certain"))
-    found.questions += classes.questions
-    found.notes += [*classes.notes, *marks.broken[:3]]
+    classes.state_in(found)
+    found.notes += marks.broken[:3]
     state_channels(found, [file for clip in common for file in images[clip]])
     _state_split(found, listing, common, frames)
     ignored = len(found.keys.get("ignore", [])) if coloured else 0

@@ -67,11 +67,12 @@ def draw(found: Recognised, names: Sequence[str], *, by: str | None, unit: str, 
     val, test = drawn_share(count)
     if val_only:
         test = 0.0
-    if not val:
-        found.notes.append(f"one {unit} cannot be divided: there is no validation, and no score of unseen data")
-        return
     if by is not None:
         found.state("split.by", by)
+    if not val:
+        found.state("split.val", 0.0)
+        found.notes.append(f"one {unit} cannot be divided: there is no validation, and no score of unseen data")
+        return
     whole = f"{count} groups" if groups else f"{count} {unit}s"
     few = "; no test split, because every one is needed to learn" if not test and not val_only else ""
     found.state("split.val", val, f"shares of {whole}, drawn by `seed`{few}", "likely")

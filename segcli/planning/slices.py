@@ -9,6 +9,7 @@ from typing import Any
 
 from segcli.core.errors import DataError
 from segcli.core.names import composed
+from segcli.core.paths import escaped
 from segcli.core.text import Row, read_table
 from segcli.files import read_header
 from segcli.planning.facts import Recognised
@@ -57,7 +58,7 @@ def tiff_volumes(listing: Listing, given: Mapping[str, Any], name: str) -> Recog
     raw, mask = _roles(inside, sorted(common))
     found = Recognised(listing.root, name, "", {}, "classification")
     found.state("format", "tiff_volumes")
-    found.state("paths.root", listing.root.absolute().as_posix())
+    found.state("paths.root", escaped(listing.root.absolute()))
     found.state("raw_folder", raw, "slices of many values")
     if mask is not None:
         found.state("mask_folder", mask, "slices of two values")

@@ -7,17 +7,17 @@ from typing import Any
 
 from segcli.core.errors import DataError
 from segcli.core.files import shown
+from segcli.core.paths import escaped
 from segcli.data.split_settings import SIDES
+from segcli.datasets._hdf5_faults import shapes_in
 from segcli.datasets._volumes import metadata
-from segcli.files._hdf5_content import numbers_in
 from segcli.files.hdf5 import HDF5
 from segcli.planning.facts import Option, Question, Recognised, Sure
 from segcli.planning.listing import Listing
+from segcli.planning.places import stated_places
 from segcli.planning.sides import side_of_name
 
 __all__ = ["hdf5_volumes"]
-
-NEEDED = ("images", "masks", "presence_labels")
 
 
 def hdf5_volumes(listing: Listing, given: Mapping[str, Any], name: str) -> Recognised | None:
@@ -32,18 +32,18 @@ def hdf5_volumes(listing: Listing, given: Mapping[str, Any], name: str) -> Recog
     shapes = {file: _shapes(file) for file in files}
     found = Recognised(listing.root, name, "", {}, "structures")
     found.state("format", "hdf5_volumes")
-    found.state("paths.root", files[0].parent.absolute().as_posix())
-    stated = {side: Path(given[f"paths.{side}"]).absolute() for side in SIDES if f"paths.{side}" in given}
+    found.state("paths.root", escaped(files[0].parent.absolute()))
+    stated = stated_places(given)
     sides = _sides(
         files, shapes, {side: file for file in files for side, path in stated.items() if file.absolute() == path}
     )
     for side, file in sides.items():
         if file.name != f"{side}.h5":
             sure = _certainty(side, file, sides, shapes)
-            found.state(f"paths.{side}", file.absolute().as_posix(), f"{_count(shapes[file])} volumes", sure)
+            found.state(f"paths.{side}", escaped(file.absolute()), f"{_count(shapes[file])} volumes", sure)
     guessed = [side for side in sides if found.sure.get(f"paths.{side}") == "guess"]
     if guessed and len(sides) > 1:
-        answer = tuple(f"paths.{side}={shown(file)}" for side, file in sides.items())
+        answer = tuple(f"paths.{side}={escaped(Path(shown(file)))}" for side, file in sides.items())
         text = f"Is {', '.join(f'`{file.name}` for {side}' for side, file in sides.items())}?"
         found.questions.append(Question(f"paths.{guessed[0]}", text, (Option("yes", answer),)))
     images, masks = (shapes[sides["train"]][key] for key in ("images", "masks"))
@@ -75,15 +75,7 @@ def _count(shapes: Mapping[str, tuple[int, ...]]) -> int:
 
 def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
     with HDF5(path).reading() as file:
-        found = {}
-        for key in NEEDED:
-            numbers = numbers_in(file, path, key)
-            if numbers is None:
-                raise DataError(
-                    f"`{shown(path)}` has no dataset `{key}`; it has {', '.join(file) or 'none'}",
-                    hint="write `images`, `masks` and `presence_labels`, as `segcli data convert` does",
-                )
-            found[key] = tuple(map(int, numbers.shape))
+        found = shapes_in(file, Path(shown(path)))
     if len(found["images"]) not in (4, 5) or len(found["masks"]) != 5:
         sizes = "x".join(map(str, found["images"])), "x".join(map(str, found["masks"]))
         message = f"`{shown(path)}`: `images` are {sizes[0]}, `masks` {sizes[1]}"

@@ -1,5 +1,6 @@
 """Count the numbers or colours of all masks of a data set, as many as a few seconds allow."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -118,7 +119,7 @@ def _counts(numbers: Array) -> dict[int, int]:
 
 
 def _share_of_single_parts(numbers: Array, counts: dict[int, int]) -> float:
-    """Compute the share of the numbers, without 0, whose pixels are one connected part."""
+    """Compute the share of the numbers, without 0, whose pixels are one connected part; NaN of fewer than two."""
     others = [value for value in counts if value]
     if len(others) < 2:
         return float("nan")
@@ -132,7 +133,7 @@ def _are_instances(per_file: list[tuple[int, ...]], single: list[float]) -> bool
     """Tell whether masks number objects: from 1 without gaps, differently many, each number one connected part."""
     counts = {len(values) for values in per_file}
     gapless = [values[-1] - values[0] == len(values) - 1 for values in per_file if len(values) > 1]
-    shares = [share for share in single if share == share]  # noqa: PLR0124 - NaN where a mask has one object
+    shares = [share for share in single if not math.isnan(share)]
     if len(counts) < 2 or max(counts) < 8 or not gapless or not shares:
         return False
     return float(np.mean(gapless)) >= ONE_PART and float(np.mean(shares)) >= ONE_PART

@@ -11,6 +11,7 @@ import numpy as np
 from segcli.core.errors import DataError
 from segcli.core.files import shown
 from segcli.core.names import composed
+from segcli.core.paths import escaped
 from segcli.core.types import Array
 from segcli.data.images import read_voxels
 from segcli.data.whole_numbers import whole
@@ -52,13 +53,12 @@ def nifti_volumes(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
     images, masks, pairing = _pair(places, given, listing.root)
     found = Recognised(listing.root, name, "", {}, "structures")
     found.state("format", "nifti_volumes")
-    found.state("paths.root", listing.root.absolute().as_posix())
+    found.state("paths.root", escaped(listing.root.absolute()))
     found.state("image_folder", images, "voxels have many values")
     found.state("label_folder", masks, "voxels have a few whole numbers")
     for word, affix in (("image", pairing.image), ("label", pairing.mask)):
-        for kind in ("prefix", "suffix"):
-            if getattr(affix, kind):
-                found.state(f"{word}_{kind}", getattr(affix, kind))
+        for kind, text in affix.parts.items():
+            found.state(f"{word}_{kind}", text)
     files = {key: file for file in places[images] if (key := pairing.image.key(_stem(file)))}
     maps = {key: file for file in places[masks] if (key := pairing.mask.key(_stem(file)))}
     keys = [key for key in files if key in maps]
@@ -109,18 +109,14 @@ def _pair(places: Mapping[str, list[Path]], given: Mapping[str, Any], root: Path
 
 def _is_labels(files: Sequence[Path]) -> bool:
     """Tell whether files are label maps, by up to three of them; in a mixed folder they are not."""
-    return all(_holds_labels(_voxels(files[index])) for index in spread(len(files))[:3])
+    return all(_holds_labels(read_voxels(files[index])) for index in spread(len(files))[:3])
 
 
 def _turned(pairing: Pairing, files: Sequence[Path]) -> Pairing:
     """Put the images first."""
     first = next(file for file in files if pairing.image.key(_stem(file)) and not pairing.mask.key(_stem(file)))
-    is_turned = _holds_labels(_voxels(first))
+    is_turned = _holds_labels(read_voxels(first))
     return Pairing(pairing.mask, pairing.image, pairing.count) if is_turned else pairing
-
-
-def _voxels(path: Path) -> Array:
-    return read_voxels(path)
 
 
 def _holds_labels(voxels: Array) -> bool:

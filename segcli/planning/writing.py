@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from segcli.core.paths import escaped
 from segcli.planning.facts import Plan, Recognised, Sure
 
 __all__ = ["dataset_text", "experiment_text"]
@@ -44,7 +45,7 @@ def experiment_text(plan: Plan, name: str, path: Path, dataset: Path) -> str:
         dataset: Path of the data-set file.
     """
     beside = Path(*[".."] * len(_below(path, dataset)[0]), *_below(path, dataset)[1])
-    keys = {"name": name, "dataset": beside.as_posix(), **plan.keys}
+    keys = {"name": name, "dataset": escaped(beside), **plan.keys}
     lines = [f"# segcli train {path.as_posix()}", *(line for note in plan.notes for line in _comment(note))]
     return "\n".join([*lines, *_section(keys, plan.reasons)]) + "\n"
 
@@ -57,8 +58,11 @@ def _below(path: Path, other: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _relative(value: Any, folder: Path) -> Any:
-    path = Path(value)
-    return path.relative_to(folder).as_posix() if folder in path.parents else value
+    path, here = Path(value), Path(escaped(folder))
+    if here not in path.parents:
+        return value
+    text = path.relative_to(here).as_posix()
+    return f"./{text}" if text.startswith("~") else text
 
 
 def _comment(text: str, indent: str = "") -> list[str]:

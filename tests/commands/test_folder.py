@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
-from factories import write_folders
+from factories import blobs, write_folders
+from PIL import Image
 
-from segcli.commands import planning
+from segcli.commands import folder, planning
+from segcli.engine.events import Silent
 from segcli.engine.training.clock.length import Costs
 
 COSTS = Costs(step_s=2.0, epoch_s=1.0, val_s=9.0)
@@ -36,6 +39,22 @@ def test_a_folder_is_trained_and_scored_and_the_two_files_stay(
     again = run_cli("train", "cells", "--yes")
     assert again.code == 2
     assert "configs/experiments/cells.yaml` exists" in again.err or "configs/datasets/cells.yaml` exists" in again.err
+
+
+def test_what_has_no_split_to_score_is_trained_and_not_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("image", "mask"):
+        (tmp_path / "one" / name).mkdir(parents=True)
+    image, mask = blobs(0, (64, 64))
+    Image.fromarray(image).save(tmp_path / "one/image/a.png")
+    Image.fromarray(mask).save(tmp_path / "one/mask/a.png")
+    monkeypatch.chdir(tmp_path)
+    made = folder.begin(
+        Path("one"), folder.Words(None, [], []), ask=None, yes=True, overwrite=False, minutes=None, vram=None
+    )
+    trained = SimpleNamespace(folder=made.run_folder)
+    monkeypatch.setattr(folder, "train", lambda run, **_: trained)
+    monkeypatch.setattr(folder, "evaluate_run", lambda *_, **__: pytest.fail("nothing can be scored"))
+    assert folder.train_and_score(made, [], overwrite=False, listener=Silent())[:2] == (trained, None)
 
 
 def test_a_plan_for_another_gpu_is_sized_by_its_memory_and_not_timed_here(

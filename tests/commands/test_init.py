@@ -85,6 +85,20 @@ def test_keys_of_the_user_decide_and_their_mistakes_are_named(run_cli, workplace
     assert "did you mean `label_folder`?" in wrong.err
 
 
+@pytest.mark.parametrize("word", ["format=[a]", "image_folder=[a]", "label_folder=[a]", "ignore=5"])
+def test_a_key_of_another_type_is_named_and_no_bug(run_cli, workplace, word):
+    eyes(workplace / "data")
+    for path in (workplace / "data" / "b").iterdir():  # colours, whose `ignore` decides on black
+        mask = np.array(Image.open(path))
+        Image.fromarray(np.stack([mask // 2, mask, mask // 5], axis=-1)).save(path)
+    (workplace / "data" / "c").rename(workplace / "c")
+    wrong = run_cli("init", "data", word)
+    assert wrong.code == 2
+    key = word.partition("=")[0]
+    assert "1 problem in `data`\n" in wrong.err
+    assert f"data  dataset.{key}: must be" in wrong.err
+
+
 def different(root: Path) -> None:
     """Two folders of masks that show different things."""
     eyes(root)

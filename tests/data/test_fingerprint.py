@@ -55,6 +55,13 @@ def test_one_changed_byte_of_a_small_file_is_found_and_named(root, kind, part):
     assert fact == f"4 then, 4 now: the {part} of `02` has other content"
 
 
+def test_names_that_are_not_utf8_have_digests_of_their_own(root):
+    first = cases_in(root)[0]
+    names = [b"a\xff".decode("utf-8", "surrogateescape"), b"a\xfe".decode("utf-8", "surrogateescape")]
+    digests = {fingerprint([Case(name, first.image, first.label)])["digest"] for name in names}
+    assert len(digests) == 2
+
+
 def test_cases_that_are_missing_new_or_changed_are_counted_and_one_of_each_is_named(root):
     cases = cases_in(root)
     before = fingerprint(cases)

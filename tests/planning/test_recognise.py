@@ -174,6 +174,18 @@ def test_blurred_masks_are_cut_in_the_middle(tmp_path):
         assert (keys["num_classes"], keys["mask_threshold"], found.task) == (1, 127, "binary")
 
 
+def test_jpeg_masks_of_a_few_numbers_are_masks(tmp_path):
+    root = write_pairs(tmp_path / "d", mask="b/{}.jpg")
+    for path in (root / "b").iterdir():
+        pixels = np.full((48, 48), 4, np.uint8)
+        pixels[8:24, 8:32] = 250  # whole blocks of JPEG, which it keeps but for a few levels
+        pixels[40:, 40:] = 252
+        save(path, pixels)
+    keys, _ = keys_of(root)
+    assert (keys["label_folder"], keys["num_classes"]) == ("b", 1)
+    assert 100 < keys["mask_threshold"] < 150
+
+
 def test_a_palette_and_its_void_give_numbered_classes(tmp_path):
     for index in range(4):
         pixels, mask = blobs(index)
@@ -332,6 +344,21 @@ def test_folders_of_slices_with_a_table_are_classified(tmp_path):
     assert (keys["raw_folder"], keys["mask_folder"], keys["apply_mask"]) == ("q", "p", True)
     assert (keys["classes_csv"], keys["id_column"], keys["class_column"]) == ("t.csv", "nucleus", "kind")
     assert (keys["crop_size"], keys["classes"], found.task) == ([8, 16, 16], ["large", "small"], "classification")
+
+
+def test_a_single_image_is_learnt_from_without_a_split(tmp_path):
+    keys, found = keys_of(write_pairs(tmp_path / "d", 1))
+    assert keys["split"] == {"by": "fraction", "val": 0.0}
+    layout = dataset_from_values({"name": "x", **found.keys}, source="a test").build()
+    assert [case.id for case in layout.all_cases("train")] == ["00"]
+    assert not layout.has("val")
+
+
+@pytest.mark.parametrize("folder", ["my $data", "a $$", "${HOME}"])
+def test_a_dollar_in_the_name_of_a_folder_is_no_variable(tmp_path, folder):
+    found = recognise(write_pairs(tmp_path / folder), "x", {})
+    layout = dataset_from_values({"name": "x", **found.keys}, source="a test").build()
+    assert layout.root == tmp_path / folder
 
 
 # ---- what cannot be used
