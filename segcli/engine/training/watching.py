@@ -103,10 +103,12 @@ class Watching:
 
     def join(self, world: World) -> None:
         """Give the first process what the others have predicted of the chosen images."""
-        if not world.is_alone and any(self.on[key] for key in (IMAGES, PICTURES)):
-            known = world.gathered({name: probs.cpu() for name, probs in self.panels.probs.items()})
-            if self.records:
-                self._attempt(lambda: self.panels.join(known[1:]), IMAGES, PICTURES)
+        # the first process alone knows its trackers, and which logging has failed
+        if world.is_alone or not world.told(any(self.on[key] for key in (IMAGES, PICTURES))):
+            return
+        known = world.gathered({name: probs.cpu() for name, probs in self.panels.probs.items()})
+        if self.records:
+            self._attempt(lambda: self.panels.join(known[1:]), IMAGES, PICTURES)
 
     def epoch_over(self, entry: dict[str, Any], network: nn.Module, *, improved: bool) -> None:
         """Log an epoch, with its history entry and the network that was validated."""

@@ -19,6 +19,7 @@ from segcli.core.randomness import generator
 from segcli.engine import world as worlds
 from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.training.stepping.stepper import Stepper
+from segcli.engine.training.watching import Watching
 
 pytestmark = pytest.mark.posix
 SOON_S = 10.0
@@ -160,6 +161,21 @@ def test_a_bug_of_one_process_shows_one_traceback(run_together, tiny):
     assert ended.err.count("Traceback (most recent call last)") == 1
     assert "process 1 of 2:\nTraceback" in ended.err
     assert "KeyError: 'of a test'" in ended.err
+
+
+def test_logging_that_only_the_first_process_has_switched_off_leaves_all_at_the_same_place(run_together, tiny):
+    def before() -> None:
+        def failing(self, epoch):
+            raise OSError("no room for pictures")
+
+        if is_rank(0):
+            Watching._write_pictures = failing
+
+    logging = {"log_images": True, "tensorboard": False, "visualization_interval": 1}
+    ended = run_together("train", tiny(logging=logging), "--processes", 2, before=before)
+    assert (ended.code, ended.left) == (0, 0), ended.err
+    assert "`logging.log_images` has no effect: no tracker is on" in ended.err
+    assert "`logging.visualization_interval` failed and is switched off: no room for pictures" in ended.err
 
 
 def test_what_cannot_work_is_refused_before_anything_starts(run_cli, tiny):

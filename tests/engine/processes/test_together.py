@@ -53,6 +53,21 @@ def halved(data: Path, folder: Path, world: World) -> dict[str, Any]:
     return {**fitted(trainer), "warnings": trainer.listener.warnings}
 
 
+def halved_late(data: Path, folder: Path, world: World) -> dict[str, Any]:
+    """Train where the memory of the last process is exhausted by the metrics of its second batch."""
+    trainer = opened(values(data, debug__on_oom="halve", training__epochs=1), world, folder)
+    calls, add = [], trainer.step.totals.add
+
+    def exhausted(*arguments: Any) -> None:
+        calls.append(None)
+        if len(calls) == 2 and world.rank == world.size - 1:
+            raise torch.OutOfMemoryError("out of memory in a test")
+        add(*arguments)
+
+    trainer.step.totals.add = exhausted
+    return {**fitted(trainer), "warnings": trainer.listener.warnings}
+
+
 def unsynchronised(data: Path, folder: Path, world: World) -> dict[str, Any]:
     """Train with batch norms of each process's own images."""
     return fitted(opened(values(data, training__sync_batchnorm=False, training__epochs=1), world, folder))
@@ -151,7 +166,7 @@ def make(folder: Path) -> None:
         alone = World.alone()
         done: dict[str, Any] = {
             task.__name__: task(data, folder / task.__name__, world)
-            for task in (skipped, halved, unsynchronised, timed, compiled)
+            for task in (skipped, halved, halved_late, unsynchronised, timed, compiled)
         }
         done["never"] = fitted(opened(random, world, folder / "never"))
         done["2 to 2"] = moved(random, folder, world, world)
@@ -184,8 +199,9 @@ def test_a_batch_that_is_not_finite_in_one_process_is_skipped_in_all(done):
     assert repr(first["history"]) == repr(second["history"])
 
 
-def test_a_batch_that_does_not_fit_in_one_process_is_split_in_all(done):
-    first, second = (each["halved"] for each in done)
+@pytest.mark.parametrize("when", ["halved", "halved_late"])
+def test_a_batch_that_does_not_fit_in_one_process_is_split_in_all(done, when):
+    first, second = (each[when] for each in done)
     assert differing(first, second) == []
     assert repr(first["history"]) == repr(second["history"])
     for each in (first, second):

@@ -94,12 +94,12 @@ class TrainingStep:
             self.stepper.restore_buffers(buffers)  # one such batch would spoil the running statistics for ever
             return False
         self.stepper.backward(sharing.summand(losses["loss"], outputs, batch), share)
-        sharing.end()
         if part.own:
             with torch.no_grad():
                 presence = self.parts.task.presence(outputs)
                 probs = self.parts.task.probabilities(outputs[self.parts.task.output].detach(), presence)
                 self.totals.add(losses, self.parts.scored(probs, batch, outputs=outputs), part.own)
+        sharing.end()  # after the metrics, which need memory, too
         return True
 
 
