@@ -1,18 +1,21 @@
-# python benchmarks/folder.py ../shared/data em_membrane dsb2018_nuclei --minutes 5
+# python benchmarks/folder.py ../shared/data em_membrane dsb2018_nuclei
 """Compares `segcli train FOLDER --minutes M` with the hand-made recipe of the same data.
 
-DATA holds the folders of the data sets. Of each, a part that both trainings never see is set aside as a test. The
-recipe is trained first, and the plan gets the minutes that it took; with `--minutes` both get these minutes. Prints the
-test score of both, their ratio, and the processor time of both.
+DATA holds the folders of the data sets. Of each, a part that both trainings never see is set aside as a test. First
+the clock is read, for which the machine has to be quiet: how many minutes the recipe takes, and how many epochs of the
+plan fit into them, both timed by `segcli` itself. Then both are trained, with these numbers of epochs, so that a
+machine that is busy by then changes nothing but the waiting. Prints the test score of both, their ratio, and the
+processor time of both.
 """
 
 import argparse
+import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +23,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+SEGCLI = [sys.executable, "-m", "segcli"]
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,7 @@ CASES = {
         "dsb2018_nuclei", "dice", lambda path: _numbered(path, 3), ["dataset.split={by: fraction, val: 0.1}"]
     ),
     "em_membrane": Case("em_membrane", "dice", lambda path: path.parts[0] == "test"),
-    "hippocampus_hdf5": Case(
-        "hippocampus_sadaan", "dice", lambda path: path.stem.startswith("val"), ["dataset.split={val: 0.1}"]
-    ),
+    "hippocampus_hdf5": Case("hippocampus_sadaan", "dice", lambda path: path.stem.startswith("val")),
     "nuclei_tiff": Case("nuclei_vgg3d", "accuracy", lambda path: len(path.parts) > 1 and int(path.parts[0]) % 4 == 0),
     "camvid_sequences": Case(
         "camvid_unet_small",
@@ -68,35 +70,73 @@ SHARED = (".md", ".txt", ".csv", ".json")
 
 
 def main() -> None:
-    """Train both, score both, print the table."""
+    """Read the clock for all data sets, then train both, score both, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(CASES)}; default: all")
-    parser.add_argument("--minutes", type=float, help="minutes of both; default: what the recipe takes")
     options = parser.parse_args()
-    lines = []
-    for name in options.names or CASES:
-        with tempfile.TemporaryDirectory() as place:
-            lines.append(compared(Path(place), options.data.resolve() / name, CASES[name], options.minutes))
-        print("data set          hand-made  planned  ratio  goal   processor s, hand-made and planned   minutes")
-        print("\n".join(lines), flush=True)
+    with tempfile.TemporaryDirectory() as work:
+        trials = [Trial(name, Path(work) / name, options.data.resolve() / name) for name in options.names or CASES]
+        for trial in trials:
+            trial.read_clock()
+        lines = []
+        for trial in trials:
+            lines.append(trial.compare())
+            print("data set          hand-made  planned  ratio  goal   processor s, hand-made and planned   minutes")
+            print("\n".join(lines), flush=True)
 
 
-def compared(place: Path, data: Path, case: Case, minutes: float | None) -> str:
-    """Train and score both on one data set; return a row of the table."""
-    learnt, test = place / "data" / data.name, place / "test" / data.name
-    part(data, learnt, test, case.is_test)
-    recipe = ROOT / f"configs/experiments/{case.recipe}.yaml"
-    stated = ROOT / yaml.safe_load(recipe.read_text())["dataset"]
-    words = [f"dataset={stated}", f"dataset.paths.root={learnt}", "name=handmade", *case.overrides]
-    limit = [] if minutes is None else ["--minutes", f"{minutes:g}"]
-    hand_s, elapsed_s = timed(place, "train", str(recipe), *words, *limit)
-    hand = scored(place, "handmade", test, case.metric)
-    given = elapsed_s / 60.0 if minutes is None else minutes
-    plan_s, _ = timed(place, "train", str(learnt), "name=planned", "--minutes", f"{given:.2f}", "--yes")
-    plan = scored(place, "planned", test, case.metric)
-    ratio = f"{plan / hand:5.3f}  {case.goal:4.2f}"
-    return f"{data.name:17} {hand:9.4f} {plan:8.4f}  {ratio}   {hand_s:10.0f} {plan_s:10.0f} {given:24.1f}"
+class Trial:
+    """Compares the recipe and the plan of one data set.
+
+    Args:
+        name: The data set.
+        place: Folder to work in.
+        data: Folder of the data.
+    """
+
+    def __init__(self, name: str, place: Path, data: Path) -> None:
+        self._name, self._case, self._place = name, CASES[name], place
+        self._learnt, self._test = place / "data" / name, place / "test" / name
+        part(data, self._learnt, self._test, self._case.is_test)
+        recipe = ROOT / f"configs/experiments/{self._case.recipe}.yaml"
+        keys = yaml.safe_load(recipe.read_text())
+        self._epochs = keys["training"]["epochs"]
+        stated = [f"dataset={ROOT / keys['dataset']}", f"dataset.paths.root={self._learnt}"]
+        self._recipe = [str(recipe), *stated, "name=handmade", *self._case.overrides]
+        self._minutes = 0.0
+
+    def read_clock(self) -> None:
+        """Time the recipe, and let the plan be made for its minutes."""
+        half, whole = (epochs_that_fit(self._place, minutes, *self._recipe) for minutes in (30, 60))
+        self._minutes = 30.0 + 30.0 * (self._epochs - half) / (whole - half)
+        minutes = f"{self._minutes:.3f}"
+        subprocess.run(
+            [*SEGCLI, "init", str(self._learnt), "planned", "--yes", "--minutes", minutes], cwd=self._place, check=True
+        )
+
+    def compare(self) -> str:
+        """Train and score both; return a row of the table."""
+        hand_s = timed(self._place, "train", *self._recipe)
+        hand = scored(self._place, "handmade", self._test, self._case.metric)
+        plan_s = timed(self._place, "train", "configs/experiments/planned.yaml")
+        plan = scored(self._place, "planned", self._test, self._case.metric)
+        ratio = f"{plan / hand:5.3f}  {self._case.goal:4.2f}"
+        row = f"{self._name:17} {hand:9.4f} {plan:8.4f}  {ratio}"
+        return f"{row}   {hand_s:10.0f} {plan_s:10.0f} {self._minutes:24.1f}"
+
+
+def epochs_that_fit(place: Path, minutes: int, *words: str) -> int:
+    """Return the epochs of a recipe that fit into some minutes here; the training is stopped once it has told them."""
+    command = [*SEGCLI, "train", *words, "name=clocked", "--overwrite", "--minutes", str(minutes)]
+    with subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        told = ""
+        for line in process.stdout or []:
+            told += line
+            if found := re.search(r"(\d+) epochs? fit", told):
+                process.send_signal(signal.SIGINT)
+                return int(found[1])
+    raise SystemExit(told)
 
 
 def part(data: Path, learnt: Path, test: Path, is_test: Callable[[Path], bool]) -> None:
@@ -110,20 +150,19 @@ def part(data: Path, learnt: Path, test: Path, is_test: Callable[[Path], bool]) 
                 shutil.copy(file, folder / below)
 
 
-def timed(place: Path, *arguments: str) -> tuple[float, float]:
-    """Run a command; return its seconds on all processors, and by the clock."""
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([sys.executable, "-m", "segcli", *arguments], cwd=place, check=True)
+def timed(place: Path, *arguments: str) -> float:
+    """Run a command; return its seconds on all processors."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([*SEGCLI, *arguments], cwd=place, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return used, time.perf_counter() - began
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def scored(place: Path, run: str, test: Path, metric: str) -> float:
     """Score a run on the part that was set aside."""
     out = place / f"scores_{run}"
     command = ["eval", f"outputs/experiments/{run}", "--data", str(test), "--out", str(out), "--quiet"]
-    subprocess.run([sys.executable, "-m", "segcli", *command], cwd=place, check=True)
+    subprocess.run([*SEGCLI, *command], cwd=place, check=True)
     values = yaml.safe_load((out / "test_metrics.yaml").read_text())
     return float(values["average_metrics"][metric])
 
