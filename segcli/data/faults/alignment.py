@@ -1,9 +1,9 @@
 """Masks that do not lie on what their image shows: shifted, or with foreground and background exchanged.
 
-The outlines of the mask are moved over the edges of the image, and its areas over what is brighter or darker than its
-surroundings. Where most masks of a data set fit best without a shift, one that fits much better elsewhere is shifted. A
-mask is inverted if both its share of foreground and the contrast between its foreground and background are the opposite
-of those of the other masks.
+The outlines of the mask are moved over the edges of the image and, in doubt, its areas over what is brighter or darker
+than its surroundings. Where most masks of a data set fit best without a shift, one that fits much better elsewhere is
+shifted. A mask is inverted if both its share of foreground and the contrast between its foreground and background are
+the opposite of those of the other masks.
 """
 
 from collections.abc import Iterator, Sequence
@@ -82,11 +82,13 @@ def fit_of(image: Array, mask: Array) -> Fit | None:
         return None
     inside = (small > 0).astype(np.uint8)
     reach = max(int(REACH * min(size)), NEAR + 1)
-    outlines = _correlated(outline - outline.mean(), edges)
-    areas = _correlated(_details(inside.astype(np.float32)), _details(grey))
-    maps = [_in_deviations(outlines + sign * areas) for sign in (1, -1)]  # objects may be bright or dark
-    moved = max(maps, key=lambda fits: _window(fits, reach).max())
+    moved = _correlated(outline - outline.mean(), edges)
     window = _window(moved, reach)
+    if window.max() < CLEAR or window.max() > _window(moved, NEAR).max():  # in doubt, look at the areas, too
+        areas = _correlated(_details(inside.astype(np.float32)), _details(grey))
+        maps = [_in_deviations(moved + sign * areas) for sign in (1, -1)]  # objects may be bright or dark
+        moved = max(maps, key=lambda fits: _window(fits, reach).max())
+        window = _window(moved, reach)
     row, column = np.unravel_index(int(window.argmax()), window.shape)
     share = cv2.countNonZero(inside) / inside.size
     contrast = 0.0
