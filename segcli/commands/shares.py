@@ -24,7 +24,11 @@ FAR_CLASS = 4.0
 LEAST = 0.002
 """A class with a smaller share in both splits is not compared: a few objects decide."""
 SURE = 2.5
-"""Smallest difference of the mean shares of two splits that is reported, in standard errors."""
+"""Smallest difference of the mean logarithms of the shares in two splits that is reported, in standard errors."""
+LEAST_SHARE = 1e-4
+"""Share that is added, so that images without the class have a logarithm."""
+FEWEST = 4
+"""Images of both splits beyond two that are needed to tell chance from another meaning."""
 SHOWN = 4
 """Classes that are named."""
 Shares = Mapping[str, Sequence[Mapping[str, float]]]
@@ -93,9 +97,9 @@ def _by_chance(single: Shares, split: str, name: str | None = None) -> bool:
         np.array([each[name or next(iter(each))] for each in single.get(which, ())], float)
         for which in (split, "train")
     )
-    ours, others = ours[~np.isnan(ours)], others[~np.isnan(others)]
+    ours, others = (np.log(each[~np.isnan(each)] + LEAST_SHARE) for each in (ours, others))  # ratios count
     freedom = len(ours) + len(others) - 2
-    if min(len(ours), len(others)) < 1 or freedom < 1:
+    if min(len(ours), len(others)) < 1 or freedom < FEWEST:
         return True
     pooled = (ours.var() * len(ours) + others.var() * len(others)) / freedom
     error = float(np.sqrt(pooled * (1 / len(ours) + 1 / len(others))))

@@ -29,6 +29,8 @@ NEAR = 1
 """Shifts up to this many pixels are none."""
 CLEAR, BETTER = 4.5, 1.5
 """Fit at the best place, and by how much it exceeds the fit without a shift, in standard deviations over all shifts."""
+LEAST_OUTLINE = 40
+"""Pixels of the outlines of a mask; fewer fit well somewhere by chance."""
 MUCH_WORSE = 0.75
 """Largest fit without a shift, as a share of that at the best place, with which a mask is shifted."""
 MOST = 0.7
@@ -95,8 +97,9 @@ def fit_of(image: Array, mask: Array) -> Fit | None:
     if 0 < share < 1:
         there, elsewhere = (cv2.mean(grey, mask=each)[0] for each in (inside, 1 - inside))
         contrast = (there - elsewhere) / mean_and_deviation(grey)[1]
-    here = float(_window(moved, NEAR).max())
-    return Fit((int(row) - reach, int(column) - reach), float(window.max()), here, 1 / factor, share, contrast)
+    tells = cv2.countNonZero(outline) >= LEAST_OUTLINE
+    best, here = (float(each.max()) if tells else 0.0 for each in (window, _window(moved, NEAR)))
+    return Fit((int(row) - reach, int(column) - reach), best, here, 1 / factor, share, contrast)
 
 
 def shifted(fits: Sequence[Fit | None]) -> Iterator[tuple[int | None, tuple[int, int]]]:
