@@ -107,6 +107,13 @@ def test_a_mask_is_blamed_only_if_it_fits_much_better_elsewhere():
     assert list(shifted([*good, fit((0, 8), best=6.0, here=4.5)])) == [(5, (0, -8))]
 
 
+def test_no_mask_is_blamed_where_it_fits_badly_everywhere_or_most_masks_do():
+    assert list(shifted([*[fit(best=8.0)] * 5, fit((0, 8), best=5.5, here=1.0)])) == []
+    unclear = [fit(best=4.0)] * 8
+    assert list(shifted([*[fit()] * 5, *unclear, fit((0, 8), best=6.0, here=1.0)])) == []
+    assert list(shifted([*[fit()] * 5, *unclear[:3], fit((0, 8), best=6.0, here=1.0)])) == [(8, (0, -8))]
+
+
 def test_no_mask_is_blamed_where_the_masks_disagree_on_their_place():
     apart = [fit(shift, here=1.0) for shift in ((9, 0), (0, 9), (-9, 0), (0, -9))]
     assert list(shifted([*[fit()] * 5, *apart])) == []

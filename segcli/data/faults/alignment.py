@@ -33,6 +33,10 @@ LEAST_OUTLINE = 40
 """Pixels of the outlines of a mask; fewer fit well somewhere by chance."""
 MUCH_WORSE = 0.75
 """Largest fit without a shift, as a share of that at the best place, with which a mask is shifted."""
+CLEAR_ONES = 0.5
+"""Share of the masks whose best place must stand out before one is blamed."""
+AS_USUAL, CERTAIN = 0.8, 6.0
+"""Least fit of a shifted mask at the best place: a share of the median of all masks, or a number of deviations."""
 MOST = 0.7
 """Share of the masks that must agree before one is blamed."""
 FEWEST = 4
@@ -109,9 +113,11 @@ def shifted(fits: Sequence[Fit | None]) -> Iterator[tuple[int | None, tuple[int,
         Position of the mask, or None for all masks together, and the rows and columns of the image by which it lies
         too far down and right.
     """
+    known = [fit for fit in fits if fit is not None and fit.best > 0]
     clear = [(i, fit) for i, fit in enumerate(fits) if fit is not None and fit.is_clear]
-    if len(clear) < FEWEST:
-        return
+    if len(clear) < max(FEWEST, CLEAR_ONES * len(known)):
+        return  # edges of the images tell too little of where the masks are
+    least = min(AS_USUAL * float(np.median([fit.best for fit in known])), CERTAIN)
     middle = np.median([fit.shift for _, fit in clear], axis=0)
     agreeing = [fit for _, fit in clear if np.abs(np.array(fit.shift) - middle).max() <= SAME]
     if len(agreeing) < MOST * len(clear):
@@ -121,7 +127,7 @@ def shifted(fits: Sequence[Fit | None]) -> Iterator[tuple[int | None, tuple[int,
         return
     for i, fit in clear:
         fits_elsewhere = fit.best - fit.here >= BETTER and fit.here <= MUCH_WORSE * fit.best
-        if max(map(abs, fit.shift)) >= FAR and fits_elsewhere:
+        if max(map(abs, fit.shift)) >= FAR and fits_elsewhere and fit.best >= least:
             yield i, _lies(np.array(fit.shift), fit.scale)
 
 
