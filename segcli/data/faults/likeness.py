@@ -24,8 +24,9 @@ __all__ = ["ALIKE", "Pair", "alike", "look_of"]
 ALIKE = {2: 0.9, 3: 0.96}
 """Correlation from which two images count as nearly the same, by number of spatial axes; different drawn organs of the
 same shape reach 0.91 in 3D."""
-SURE = 0.97
-"""Correlation that a pair needs where other images look like one of the two, such as those of a fabric."""
+SURE = {2: 0.97, 3: 0.998}
+"""Correlation that a pair needs where other images look like one of the two, such as those of a fabric, or of one round
+object in the middle."""
 USUAL = 0.1
 """Images whose correlation is below `ALIKE` by no more than this look like each other, too."""
 FEW = 2
@@ -80,10 +81,10 @@ def alike(looks: Mapping[str, Sequence[Array | None]]) -> Iterator[Pair]:
     }
     ndim = next((look.ndim for _, members in known.values() for look in members), 2)
     near = list(_near(known))
-    usual = Counter(place for pair in near if pair.likeness < SURE for place in (pair.one, pair.other))
+    usual = Counter(place for pair in near if pair.likeness < SURE[ndim] for place in (pair.one, pair.other))
     for pair in near:
         is_usual = max(usual[pair.one], usual[pair.other]) > FEW
-        if pair.likeness >= (SURE if is_usual else ALIKE[ndim]):
+        if pair.likeness >= (SURE if is_usual else ALIKE)[ndim]:
             yield pair
 
 
