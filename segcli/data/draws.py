@@ -148,7 +148,8 @@ def _nearer(order: list[str], sizes: dict[str, int], target: float, most: int, g
     for total in sorted(last, key=lambda total: abs(total - target)):
         if abs(total - target) >= gap:
             return None
-        chosen, rest = [], total
+        chosen: list[str] = []
+        rest = total
         while rest:
             name, rest = last[rest]
             chosen.append(name)
