@@ -135,7 +135,7 @@ def _nearer(order: list[str], sizes: dict[str, int], target: float, most: int, g
 
     Many groups are left alone: there the first ones come near enough.
     """
-    if gap < 1 or len(order) * (target + gap) > SUMS:
+    if gap <= 0.5 or len(order) * (target + gap) > SUMS:
         return None
     last: dict[int, tuple[str, int]] = {}  # last group of each possible sum, and the sum of the groups before it
     sums = [0]
