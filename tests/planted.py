@@ -386,7 +386,63 @@ def only_the_image_states_an_orientation(made: Set) -> None:
     Image.fromarray(image).save(path.with_suffix(".jpg"), exif=exif)
 
 
+@fault("orientation_of_one turned", PICTURES)
+def only_the_image_is_turned_upside_down_by_its_header(made: Set) -> None:
+    from PIL import Image
+
+    path, image = made.places["train"][3][0], made.read("train", 3)[0]
+    exif = Image.Exif()
+    exif[274] = 3
+    path.unlink()
+    Image.fromarray(image).save(path.with_suffix(".jpg"), exif=exif)
+
+
+@fault("cut_off_file", PICTURES)
+def the_last_bytes_of_a_mask_are_missing(made: Set) -> None:
+    path = made.places["train"][3][1]
+    path.write_bytes(path.read_bytes()[:-6])
+
+
+@fault("shifted_mask", PICTURES)
+def a_mask_is_shifted_by_three_pixels(made: Set) -> None:
+    made.write("train", 3, mask=np.roll(made.read("train", 3)[1], 3, 1))
+
+
+@fault("saturated_image", "folders")
+def an_image_is_saturated_and_saved_as_jpeg(made: Set) -> None:
+    path, image = made.places["train"][3][0], made.read("train", 3)[0]
+    image[:, :40] = 255
+    path.unlink()
+    cv2.imwrite(str(path.with_suffix(".jpg")), image)
+
+
+@fault("divided_subjects", "folders")
+def a_group_is_in_two_folders(made: Set) -> None:
+    made.keys["split"] = {"group": "(.)$"}
+
+
+@fault("same_but_for_case", "sequences")
+def two_folders_differ_only_in_capital_letters(made: Set) -> None:
+    for kind in ("Images", "Labels"):
+        (made.root / kind / "Video_val").rename(made.root / kind / "VIDEO_TRAIN")
+    made.keys["split"]["val"] = ["VIDEO_TRAIN"]
+
+
 # ---- volumes
+
+
+@fault("orientation_of_one", "nifti")
+def a_label_map_states_a_mirrored_axis(made: Set) -> None:
+    path = made.places["train"][3][1]
+    affine = np.diag([3.0, 1, -1, 1])
+    affine[2, 3] = 63
+    save_nifti(path, load_nifti(path), affine)
+
+
+@fault("spacings_differ", "nifti")
+def a_case_has_another_distance_of_slices(made: Set) -> None:
+    for path in made.places["train"][3]:
+        save_nifti(path, load_nifti(path), np.diag([3.6, 1, 1, 1]))
 
 
 @fault("missing_label", "nifti")
@@ -602,3 +658,21 @@ def a_sample_is_in_two_splits(made: Set) -> None:
 def a_sample_is_constant(made: Set) -> None:
     for z in range(8):
         tifffile.imwrite(made.root / "0004" / "raw" / f"z{z}.tif", np.full((16, 16), 100, np.uint16))
+
+
+@fault("extreme_values", "stacks")
+def a_voxel_is_far_from_those_of_all_samples(made: Set) -> None:
+    path = made.root / "0004" / "raw" / "z3.tif"
+    voxels = tifffile.imread(path)
+    voxels[2, 2] = 65535
+    tifffile.imwrite(path, voxels)
+
+
+@fault("divided_subjects", "stacks")
+def two_samples_of_a_culture_are_in_two_splits(made: Set) -> None:
+    table = (made.root / "classes.csv").read_text()
+    for number, name in ((1, "c7_a"), (14, "c7_b")):
+        (made.root / f"{number:04d}").rename(made.root / name)
+        table = table.replace(f"{number:04d},", f"{name},")
+    (made.root / "classes.csv").write_text(table)
+    made.keys["split"]["test"] = ["0012", "0013", "c7_b"]

@@ -70,7 +70,7 @@ def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Lis
     findings += with_network(
         run, layout, task, cases.get("train", []), read.get("train", []), None if off_scale else numbers
     )
-    findings += share_findings(summaries)
+    findings += share_findings(task, summaries, read)
     order = {"error": 0, "warning": 1, "info": 2}
     findings = list(dict.fromkeys(findings))  # a fault of all splits is found in each
     findings.sort(key=lambda finding: order[finding.severity])

@@ -1,7 +1,7 @@
 """Reads each case of a data set once for `segcli data check`, and keeps what is compared afterwards."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -11,6 +11,7 @@ from segcli.core.errors import DataError
 from segcli.core.types import Array
 from segcli.data.checks import Finding
 from segcli.data.faults.objects import counted_mask, objects_of
+from segcli.data.faults.orientation import orientation_of_one
 from segcli.data.faults.seen import Seen, moments_of, seen
 from segcli.data.moments import Moments
 from segcli.data.samples import Case, Sample
@@ -97,6 +98,11 @@ def _examine(
     if sample is None:
         return result
     result.seen = seen(split, case, sample)
+    other = layout.turned_alike(case, sample)
+    misturned = [] if other is None else list(orientation_of_one(case, sample, other))
+    if misturned:
+        found += misturned
+        result.seen = replace(result.seen, fit=None)  # its mask is not shifted, too
     result.pixels = task.counts(sample)
     if result.pixels is not None:
         result.present = task.present(result.pixels)

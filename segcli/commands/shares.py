@@ -1,6 +1,6 @@
 """Summaries of the splits of a data set, and findings on shares of classes that differ between them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -23,8 +23,16 @@ FAR_CLASS = 4.0
 """Smallest ratio of the shares of one of several classes in two splits that is reported."""
 LEAST = 0.002
 """A class with a smaller share in both splits is not compared: a few objects decide."""
+SURE = 2.5
+"""Smallest difference of the mean logarithms of the shares in two splits that is reported, in standard errors."""
+LEAST_SHARE = 1e-4
+"""Share that is added, so that images without the class have a logarithm."""
+FEWEST = 4
+"""Images of both splits beyond two that are needed to tell chance from another meaning."""
 SHOWN = 4
 """Classes that are named."""
+Shares = Mapping[str, Sequence[Mapping[str, float]]]
+"""Share of each class in each image, by split."""
 
 
 def summary(
@@ -58,21 +66,55 @@ def shares_of(task: Task, pixels: Array) -> tuple[float, dict[str, float]]:
     return (next(iter(shares.values())), {}) if task.single else (float("nan"), shares)
 
 
-def share_findings(summaries: Sequence[SplitSummary]) -> Iterator[Finding]:
-    """Tell the share of the foreground; find shares that differ much from those in training, and absent classes."""
-    yield from _foreground(summaries)
-    yield from _class_shares(summaries)
+def share_findings(
+    task: Task, summaries: Sequence[SplitSummary], read: Mapping[str, Sequence[Examined]]
+) -> Iterator[Finding]:
+    """Tell the share of the foreground; find shares that differ much from those in training, and absent classes.
+
+    Args:
+        task: Task of the data set.
+        summaries: Summary of each split.
+        read: What was kept of the cases of each split.
+    """
+    single = {
+        split: [task.class_shares(entry.pixels) for entry in entries if entry.pixels is not None]
+        for split, entries in read.items()
+    }
+    yield from _foreground(summaries, single)
+    yield from _class_shares(summaries, single)
     yield from _absent(summaries)
 
 
-def _foreground(summaries: Sequence[SplitSummary]) -> Iterator[Finding]:
+def _by_chance(single: Shares, split: str, name: str | None = None) -> bool:
+    """Tell whether the mean share of a split may differ from that in training because few images have it by chance.
+
+    Args:
+        single: Share of each class in each image, by split.
+        split: The split.
+        name: The class; default: the only one.
+    """
+    ours, others = (
+        np.array([each[name or next(iter(each))] for each in single.get(which, ())], float)
+        for which in (split, "train")
+    )
+    ours, others = (np.log(each[~np.isnan(each)] + LEAST_SHARE) for each in (ours, others))  # ratios count
+    freedom = len(ours) + len(others) - 2
+    if min(len(ours), len(others)) < 1 or freedom < FEWEST:
+        return True
+    pooled = (ours.var() * len(ours) + others.var() * len(others)) / freedom
+    error = float(np.sqrt(pooled * (1 / len(ours) + 1 / len(others))))
+    return abs(float(ours.mean() - others.mean())) < SURE * error
+
+
+def _foreground(summaries: Sequence[SplitSummary], single: Shares) -> Iterator[Finding]:
     train = next((entry.foreground_share for entry in summaries if entry.split == "train"), float("nan"))
     for entry in summaries:
         share = entry.foreground_share
         if np.isnan(share) or np.isnan(train):
             continue
         message = f"foreground is {share:.2%} of the `{entry.split}` pixels"
-        if entry.split != "train" and not (1 / FAR <= (share + 1e-9) / (train + 1e-9) <= FAR):
+        is_far = not (1 / FAR <= (share + 1e-9) / (train + 1e-9) <= FAR)
+        if entry.split != "train" and is_far and not _by_chance(single, entry.split):
             hint = "check that the masks of both splits have the same meaning"
             yield Finding("class_share_differs", "warning", None, f"{message}, but {train:.2%} in training", hint)
         else:
@@ -80,7 +122,7 @@ def _foreground(summaries: Sequence[SplitSummary]) -> Iterator[Finding]:
             yield Finding("class_share", "info", None, message, hint if share < RARE else "")
 
 
-def _class_shares(summaries: Sequence[SplitSummary]) -> Iterator[Finding]:
+def _class_shares(summaries: Sequence[SplitSummary], single: Shares) -> Iterator[Finding]:
     """Find classes whose share of the pixels of a split differs much from that in training."""
     train = next((entry.class_shares for entry in summaries if entry.split == "train"), {})
     for entry in summaries:
@@ -88,7 +130,10 @@ def _class_shares(summaries: Sequence[SplitSummary]) -> Iterator[Finding]:
         far = {
             name: pair
             for name, pair in pairs.items()
-            if min(pair) > 0 and max(pair) >= LEAST and max(pair) > FAR_CLASS * min(pair)
+            if min(pair) > 0
+            and max(pair) >= LEAST
+            and max(pair) > FAR_CLASS * min(pair)
+            and not _by_chance(single, entry.split, name)
         }
         if entry.split == "train" or not far:
             continue

@@ -13,7 +13,7 @@ from segcli.core.types import Array
 from segcli.data.checks import Finding, Severity
 from segcli.files import Header
 
-__all__ = ["placement", "unusual"]
+__all__ = ["HINT", "placement", "unusual"]
 
 SPACING = 1e-3
 """Largest relative difference of the spacing: half a voxel over 512 voxels; headers round to float32 or to 4 digits."""

@@ -14,6 +14,7 @@ from segcli.core.names import safe_name, safe_path
 from segcli.core.types import Array, ConfigModel
 from segcli.data.checks import Finding
 from segcli.data.classes.class_list import Mistake
+from segcli.data.faults.orientation import OtherTurn
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.data.sources import links_outside
@@ -356,6 +357,10 @@ class Layout(ABC):
             DataError: The cases of a split cannot be found.
         """
         yield from ()
+
+    def turned_alike(self, case: Case, sample: Sample) -> OtherTurn | None:
+        """Turn the mask of a case as if its file stated the orientation of the image; None if it does."""
+        return None
 
     @abstractmethod
     def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:

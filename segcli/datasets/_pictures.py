@@ -22,6 +22,8 @@ from segcli.data.classes.class_list import Mistake, completed_classes
 from segcli.data.classes.coding import FIELD_HINT, Codings
 from segcli.data.classes.masks import MaskKeys, MaskReader
 from segcli.data.conversion import Color, Conversion
+from segcli.data.faults.endings import cut_ends
+from segcli.data.faults.orientation import OtherTurn
 from segcli.data.field_of_view import read_field
 from segcli.data.images import EXTENSIONS, Headers, natural_key, read_image, supported
 from segcli.data.samples import Case, Sample
@@ -30,9 +32,12 @@ from segcli.datasets import Layout
 from segcli.datasets._notes import notes_of
 from segcli.files import Header, read_header
 from segcli.files._endings import stated_formats
+from segcli.files._orientation import as_shown
 
 __all__ = ["PictureKeys", "Pictures", "by_stem", "unread_by_stem", "way_to_mask"]
 
+BACK = {6: 8, 8: 6}
+"""Orientations of EXIF that turn another one back; all others turn themselves back."""
 RGB = 3
 """Channels of a colour image."""
 ON_REQUEST = (".webp", ".jp2", ".pbm", ".pgm", ".ppm")
@@ -224,10 +229,23 @@ class Pictures(Layout):
         field = tried(findings, "unreadable_fov", case.fov, self._examined_field)
         if image is None:
             return None, findings
+        for path in (case.image, case.label, case.fov):
+            findings += cut_ends(path) if path not in {finding.file for finding in findings} else []
         fitting = {name: values for name, values in maps.items() if values.shape == image.shape[:2]}
         if field is not None and field.shape == image.shape[:2]:
             fitting["valid"] = _inside(field, fitting.get("valid"))
         return Sample(image=image, maps=fitting), findings
+
+    def turned_alike(self, case: Case, sample: Sample) -> OtherTurn | None:
+        """Turn a mask by the orientation of EXIF or TIFF of its image in place of its own."""
+        if case.label is None or "mask" not in sample.maps:
+            return None
+        ours, others = self.header(case.label).orientation, self.header(case.image).orientation
+        mask = as_shown(as_shown(sample.maps["mask"], BACK.get(ours, ours)), others)
+        if ours == others or mask.shape != sample.maps["mask"].shape:
+            return None
+        words = f"mask `{case.label}` states orientation {ours} (EXIF or TIFF), its image `{case.image}` {others}"
+        return mask, words, "turn the mask as a viewer shows the image, or remove a wrong orientation from the files"
 
     def _examine_image(self, path: Path, findings: list[Finding]) -> Array:
         stored = read_image(path, self.page, self.headers)

@@ -17,8 +17,9 @@ from segcli.core.names import composed, existing, without_affixes
 from segcli.core.types import Array
 from segcli.data.checks import Finding, doubles, extra_label, raise_on_error, unusable_split
 from segcli.data.classes.class_list import Mistake
+from segcli.data.faults.orientation import OtherTurn
 from segcli.data.images import natural_key, read_voxels
-from segcli.data.placement import placement, unusual
+from segcli.data.placement import HINT, placement, unusual
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.data.split_settings import ShareSettings
@@ -263,6 +264,19 @@ class NIfTIVolumes(Volumes):
         return numbers.astype(np.uint8 if numbers.max() <= 255 else np.uint16)[answer]
 
     # ---- checks
+
+    def turned_alike(self, case: Case, sample: Sample) -> OtherTurn | None:
+        """Turn a label map by the affine of its image in place of its own."""
+        if case.label is None or "mask" not in sample.maps:
+            return None
+        ours, others = self._header(case.label).grid, self._header(case.image).grid
+        if ours is None or others is None or (ours.axes, ours.flips) == (others.axes, others.flips):
+            return None
+        mask = np.ascontiguousarray(others.as_read(ours.as_stored(sample.maps["mask"])))
+        if mask.shape != sample.maps["mask"].shape:
+            return None
+        words = f"label map `{case.label}` has {ours.words}, its image `{case.image}` {others.words}"
+        return mask, words, HINT
 
     def inspect(self, split: str) -> Iterator[Finding]:
         """Find missing partners, and faults of sizes and spacings, from the headers."""

@@ -1,6 +1,6 @@
 """Doubts about data that only the layout and all its splits can raise: shared subjects, and another scale."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from segcli.data.checks import Finding
 from segcli.data.kin import divided_kin
@@ -12,25 +12,42 @@ __all__ = ["divided_subjects", "scale_mistake", "split_findings"]
 
 
 def divided_subjects(layout: Layout, splits: Sequence[str]) -> list[Finding]:
-    """Find names in different splits that probably show the same subject.
+    """Find groups in several splits, and names in different splits that probably show the same subject.
 
     Raises:
         DataError: The cases of a split cannot be found.
     """
-    cases = {split: layout.all_cases(split) for split in splits}
-    if any(layout.together(case) != case.id for members in cases.values() for case in members):
-        return []  # groups are stated, or follow from the layout
-    kin = divided_kin({split: [case.id for case in members] for split, members in cases.items()})
+    names = {split: list(dict.fromkeys(map(layout.together, layout.all_cases(split)))) for split in splits}
+    stated = getattr(getattr(layout.config, "split", None), "group", None)
+    if stated is not None:
+        return list(_divided_groups(names, stated))
+    kin = divided_kin(names)
     if kin is None:
         return []
     (split, one), (other_split, other) = kin.one, kin.other
     more = f", and {kin.count - 1} more like them" if kin.count > 1 else ""
     message = f"`{one}` ({split}) and `{other}` ({other_split}) differ only in their ending{more}"
     together = "put all images of a subject into one split"
-    if layout.division() is not None:
+    division = layout.division()
+    if division is not None and division.settings.draws:
         together = f"`split.group: '{kin.pattern}'` in the data-set file keeps them together"
     hint = f"if they show the same subject, scores are too good: {together}"
     return [Finding("divided_subjects", "warning", None, message, hint)]
+
+
+def _divided_groups(names: dict[str, list[str]], pattern: str) -> Iterator[Finding]:
+    """Find groups whose images are in several splits, where folders decide."""
+    splits: dict[str, list[str]] = {}
+    for split, members in names.items():
+        for name in members:
+            splits.setdefault(name, []).append(split)
+    divided = {name: where for name, where in splits.items() if len(where) > 1}
+    if divided:
+        name, where = next(iter(divided.items()))
+        more = f", and {len(divided) - 1} more groups are divided, too" if len(divided) > 1 else ""
+        message = f"group `{name}` (`split.group: {pattern}`) has images in `{where[0]}` and `{where[1]}`{more}"
+        hint = "put all images of a group into one split, else the scores are too good"
+        yield Finding("divided_subjects", "warning", None, message, hint)
 
 
 def scale_mistake(layout: Layout, cases: Sequence[Case] | None = None) -> tuple[str, str] | None:

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from planted import FAULTS, SETS, Set
+from planted import FAULTS, SETS, Set, cells
 
 from segcli.commands.data import check_data
 from segcli.config.load import load_dataset
@@ -23,6 +23,15 @@ def found(made: Set) -> dict[str, str]:
 @pytest.mark.parametrize("layout", SETS)
 def test_a_clean_data_set_gives_no_finding(workplace, layout):
     assert found(SETS[layout](workplace / "data")) == {}
+
+
+def test_shares_of_a_few_images_that_differ_by_chance_are_no_finding(workplace):
+    made = SETS["folders"](workplace / "data")
+    for split, counts in {"train": (1, 2, 3, 15, 1, 20, 2, 9), "val": (1, 2, 1)}.items():
+        for index, count in enumerate(counts):
+            image, mask = cells(100 * len(split) + index, count=count)
+            made.write(split, index, image=image, mask=mask)
+    assert found(made) == {}
 
 
 CASES = [(name, layout) for name, (_, layouts, _) in FAULTS.items() for layout in layouts.split()]

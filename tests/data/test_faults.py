@@ -55,6 +55,33 @@ def test_tiles_are_joined_to_pictures_and_tiles_of_one_split_are_left_alone():
     assert list(divided_pictures(tiles)) == [[("test", 0), ("train", 0), ("val", 0)]]
 
 
+def test_images_that_are_all_brighter_in_the_middle_are_no_tiles():
+    rows, columns = np.mgrid[-1:1:96j, -1:1:96j]
+    lamp = 200 - 60 * (rows**2 + columns**2)
+    noise = np.random.default_rng(0).normal(0, 2, (6, 96, 96, 1))
+    edges = [edges_of((lamp[:, :, None] + each).astype(np.uint8)) for each in noise]
+    assert list(divided_pictures({"train": edges[:4], "val": edges[4:]})) == []
+    assert list(divided_pictures({"train": edges[:1], "val": edges[1:2]})) == []
+
+
+def test_pieces_of_one_fabric_are_no_copies_but_a_copy_of_a_piece_is_found():
+    rows, columns = np.mgrid[:128, :128]
+
+    def piece(seed):
+        rng = np.random.default_rng(seed)
+        across, along = rng.random(2) * 2 * np.pi
+        threads = np.sin(2 * np.pi * columns / 7 + across) + np.sin(2 * np.pi * rows / 9 + along)
+        holes = cells(seed, (128, 128), 3)[1] > 0
+        return np.where(holes, 60, 128 + 35 * threads + rng.normal(0, 8, rows.shape)).clip(0, 255).astype(np.uint8)
+
+    pieces = [piece(seed) for seed in range(48)]
+    looks = [look_of(each[:, :, None]) for each in pieces]
+    assert list(alike({"train": looks[:32], "val": looks[32:]})) == []
+    copy = look_of(jpeg(pieces[3], 80)[:, :, None])
+    found = {(pair.one[1], pair.other[1]) for pair in alike({"train": looks[:32], "val": [*looks[32:], copy]})}
+    assert found == {(3, 16)}
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_fast_moments_equal_the_exact_ones(dtype):
     rng = np.random.default_rng(0)
@@ -78,6 +105,13 @@ def test_a_mask_is_blamed_only_if_it_fits_much_better_elsewhere():
     good = [fit()] * 5
     assert list(shifted([*good, fit((0, 8), best=6.0, here=5.5)])) == []
     assert list(shifted([*good, fit((0, 8), best=6.0, here=4.5)])) == [(5, (0, -8))]
+
+
+def test_no_mask_is_blamed_where_it_fits_badly_everywhere_or_most_masks_do():
+    assert list(shifted([*[fit(best=8.0)] * 5, fit((0, 8), best=5.5, here=1.0)])) == []
+    unclear = [fit(best=4.0)] * 8
+    assert list(shifted([*[fit()] * 5, *unclear, fit((0, 8), best=6.0, here=1.0)])) == []
+    assert list(shifted([*[fit()] * 5, *unclear[:3], fit((0, 8), best=6.0, here=1.0)])) == [(8, (0, -8))]
 
 
 def test_no_mask_is_blamed_where_the_masks_disagree_on_their_place():

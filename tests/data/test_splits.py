@@ -1,3 +1,5 @@
+from itertools import product
+
 import pytest
 from pydantic import ValidationError
 
@@ -30,6 +32,26 @@ def test_both_eyes_of_a_person_stay_on_one_side():
     people = {split: {key[:-1] for key in keys} for split, keys in drawn.items()}
     assert sum(map(len, people.values())) == len(set.union(*people.values())) == 10
     assert len(drawn["test"]) == 6
+
+
+@pytest.mark.parametrize(
+    "sizes", [(21, 34, 94), (60, 30, 10, 55, 5), (100, 2, 2, 2, 2, 2), tuple(range(1, 9)), (1, 2, 4, 8, 16, 32)]
+)
+@pytest.mark.parametrize(("val", "test"), [(0.1, None), (0.2, 0.2), (0.1, 0.3)])
+def test_shares_are_reached_as_nearly_as_any_choice_of_whole_groups(sizes, val, test):
+    keys = [f"{name}{number}" for name, size in zip("abcdefgh", sizes, strict=False) for number in range(size)]
+
+    def gap(*counts):
+        return sum(abs(count - (share or 0) * len(keys)) for count, share in zip(counts, (val, test), strict=True))
+
+    choices = [
+        choice for choice in product(range(3 if test else 2), repeat=len(sizes)) if len(set(choice)) == 2 + bool(test)
+    ]
+    totals = [
+        [sum(size for size, side in zip(sizes, choice, strict=True) if side == k) for k in (1, 2)] for choice in choices
+    ]
+    drawn = assign(keys, settings(val=val, test=test, group="^."))
+    assert gap(len(drawn["val"]), len(drawn["test"])) <= min(gap(*each) for each in totals) + 0.5
 
 
 def test_too_few_images_are_told():

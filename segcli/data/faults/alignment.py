@@ -1,8 +1,9 @@
 """Masks that do not lie on what their image shows: shifted, or with foreground and background exchanged.
 
-The outlines of the mask are moved over the edges of the image. Where most masks of a data set fit best without a shift,
-one that fits much better elsewhere is shifted. A mask is inverted if both its share of foreground and the contrast
-between its foreground and background are the opposite of those of the other masks.
+The outlines of the mask are moved over the edges of the image and, in doubt, its areas over what is brighter or darker
+than its surroundings. Where most masks of a data set fit best without a shift, one that fits much better elsewhere is
+shifted. A mask is inverted if both its share of foreground and the contrast between its foreground and background are
+the opposite of those of the other masks.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,17 +19,29 @@ __all__ = ["Fit", "fit_of", "inverted", "shifted"]
 
 SIDE = 160
 """Longer side of the pictures that are compared."""
-REACH = 0.2
+REACH = 0.25
 """Largest shift that is looked for, as a share of the shorter side."""
 FAR = 3
 """Smallest shift that is reported, in pixels of the compared picture."""
-NEAR = 2
+SAME = 2
+"""Shifts that differ by no more pixels are the same."""
+NEAR = 1
 """Shifts up to this many pixels are none."""
-CLEAR, BETTER = 3.0, 1.0
+CLEAR, BETTER = 4.5, 1.5
 """Fit at the best place, and by how much it exceeds the fit without a shift, in standard deviations over all shifts."""
+LEAST_OUTLINE = 40
+"""Pixels of the outlines of a mask; fewer fit well somewhere by chance."""
+MUCH_WORSE = 0.75
+"""Largest fit without a shift, as a share of that at the best place, with which a mask is shifted."""
+CLEAR_ONES = 0.5
+"""Share of the masks whose best place must stand out before one is blamed."""
+AS_USUAL, CERTAIN = 0.8, 6.0
+"""Least fit of a shifted mask at the best place: a share of the median of all masks, or a number of deviations."""
 MOST = 0.7
 """Share of the masks that must agree before one is blamed."""
 FEWEST = 4
+SURROUNDINGS = 15
+"""Side of the square around a pixel with which it is compared."""
 OPPOSITE = 0.3
 """Smallest contrast that counts, in standard deviations of the image."""
 
@@ -73,18 +86,24 @@ def fit_of(image: Array, mask: Array) -> Fit | None:
     outline, edges = _outline(small), _edges(grey)
     if not outline.any() or edges is None:
         return None
-    moved = _correlated(outline - outline.mean(), edges)
-    reach = max(int(REACH * min(size)), NEAR + 1)
-    window = moved[np.ix_(range(-reach, reach + 1), range(-reach, reach + 1))]
-    row, column = np.unravel_index(int(window.argmax()), window.shape)
     inside = (small > 0).astype(np.uint8)
+    reach = max(int(REACH * min(size)), NEAR + 1)
+    moved = _correlated(outline - outline.mean(), edges)
+    window = _window(moved, reach)
+    if window.max() < CLEAR or window.max() > _window(moved, NEAR).max():  # in doubt, look at the areas, too
+        areas = _correlated(_details(inside.astype(np.float32)), _details(grey))
+        maps = [_in_deviations(moved + sign * areas) for sign in (1, -1)]  # objects may be bright or dark
+        moved = max(maps, key=lambda fits: _window(fits, reach).max())
+        window = _window(moved, reach)
+    row, column = np.unravel_index(int(window.argmax()), window.shape)
     share = cv2.countNonZero(inside) / inside.size
     contrast = 0.0
     if 0 < share < 1:
         there, elsewhere = (cv2.mean(grey, mask=each)[0] for each in (inside, 1 - inside))
         contrast = (there - elsewhere) / mean_and_deviation(grey)[1]
-    here = float(moved[np.ix_(range(-NEAR, NEAR + 1), range(-NEAR, NEAR + 1))].max())
-    return Fit((int(row) - reach, int(column) - reach), float(window.max()), here, 1 / factor, share, contrast)
+    tells = cv2.countNonZero(outline) >= LEAST_OUTLINE
+    best, here = (float(each.max()) if tells else 0.0 for each in (window, _window(moved, NEAR)))
+    return Fit((int(row) - reach, int(column) - reach), best, here, 1 / factor, share, contrast)
 
 
 def shifted(fits: Sequence[Fit | None]) -> Iterator[tuple[int | None, tuple[int, int]]]:
@@ -94,18 +113,21 @@ def shifted(fits: Sequence[Fit | None]) -> Iterator[tuple[int | None, tuple[int,
         Position of the mask, or None for all masks together, and the rows and columns of the image by which it lies
         too far down and right.
     """
+    known = [fit for fit in fits if fit is not None and fit.best > 0]
     clear = [(i, fit) for i, fit in enumerate(fits) if fit is not None and fit.is_clear]
-    if len(clear) < FEWEST:
-        return
+    if len(clear) < max(FEWEST, CLEAR_ONES * len(known)):
+        return  # edges of the images tell too little of where the masks are
+    least = min(AS_USUAL * float(np.median([fit.best for fit in known])), CERTAIN)
     middle = np.median([fit.shift for _, fit in clear], axis=0)
-    agreeing = [fit for _, fit in clear if np.abs(np.array(fit.shift) - middle).max() <= NEAR]
+    agreeing = [fit for _, fit in clear if np.abs(np.array(fit.shift) - middle).max() <= SAME]
     if len(agreeing) < MOST * len(clear):
         return
     if np.abs(middle).max() >= FAR:
         yield None, _lies(middle, float(np.median([fit.scale for fit in agreeing])))
         return
     for i, fit in clear:
-        if max(map(abs, fit.shift)) >= FAR and fit.best - fit.here >= BETTER:
+        fits_elsewhere = fit.best - fit.here >= BETTER and fit.here <= MUCH_WORSE * fit.best
+        if max(map(abs, fit.shift)) >= FAR and fits_elsewhere and fit.best >= least:
             yield i, _lies(np.array(fit.shift), fit.scale)
 
 
@@ -127,9 +149,27 @@ def inverted(fits: Sequence[Fit | None]) -> Iterator[int]:
 def _correlated(outline: Array, edges: Array) -> Array:
     """Correlate two pictures under all shifts, in standard deviations over the shifts."""
     product = cv2.mulSpectrums(cv2.dft(edges), cv2.dft(outline), 0, conjB=True)
-    moved: Array = cv2.dft(product, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE | cv2.DFT_REAL_OUTPUT)
-    moved /= np.float32(max(mean_and_deviation(moved)[1], 1e-9))
-    return moved
+    return _in_deviations(cv2.dft(product, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE | cv2.DFT_REAL_OUTPUT))
+
+
+def _in_deviations(fits: Array) -> Array:
+    divided: Array = fits / np.float32(max(mean_and_deviation(fits)[1], 1e-9))
+    return divided
+
+
+def _window(fits: Array, reach: int) -> Array:
+    """Take the fits of shifts up to `reach`; the first is that of the largest shift up and left."""
+    window: Array = fits[np.ix_(range(-reach, reach + 1), range(-reach, reach + 1))]
+    return window
+
+
+def _details(picture: Array) -> Array:
+    """Subtract the mean of the surroundings, and cut off what is far from it, so that no bright spot decides."""
+    detail = cv2.blur(picture, (3, 3)) - cv2.blur(picture, (SURROUNDINGS, SURROUNDINGS))
+    mean, spread = mean_and_deviation(detail)
+    detail = np.clip(detail, mean - 2 * spread, mean + 2 * spread)
+    details: Array = detail - np.float32(detail.mean())
+    return details
 
 
 def _lies(shift: Array, scale: float) -> tuple[int, int]:

@@ -8,16 +8,23 @@ import numpy as np
 
 from segcli.core.types import Array
 
-__all__ = ["Brightness", "brightness_of", "saturated"]
+__all__ = ["Brightness", "brightness_of", "far_off", "saturated"]
 
-SATURATED = 0.3
+SATURATED = 0.33
 """Smallest share of the pixels at the largest value that is reported."""
 UNUSUAL = 0.05
 """Largest median share of the data set with which an image is reported."""
 TOP = 255
 """Largest value of 8 bits."""
+NEAR_TOP = 252
+"""Values from here on are saturated, too, in an image with the largest value: JPEG changes them a little."""
 EXTREME = 20.0
 """Distance of the largest or smallest value from the range of 99 % of the pixels, as a multiple of this range."""
+BEYOND = 8.0
+"""Largest value of an image, as a multiple of those of all others, that is reported if its other values are usual."""
+AS_USUAL = 2.0
+"""Value that 0.5 % of its pixels exceed then, at most, as a multiple of the median of all images."""
+FEWEST = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,18 @@ def brightness_of(image: Array) -> Brightness:
     return Brightness(at_top, low, high, bright, extreme=bool(far))
 
 
+def far_off(images: Sequence[Brightness]) -> Iterator[int]:
+    """Find images of which a few values are far from the other values of the image, or from those of all images."""
+    known = [i for i, each in enumerate(images) if each.bright is not None]
+    tops = sorted((images[i].high for i in known), reverse=True)
+    usual = float(np.median([images[i].bright or 0.0 for i in known])) if known else 0.0
+    for i in known:
+        each = images[i]
+        is_beyond = len(known) >= FEWEST and each.high == tops[0] > BEYOND * tops[1] > 0
+        if each.extreme or (is_beyond and (each.bright or 0.0) <= AS_USUAL * usual):
+            yield i
+
+
 def saturated(images: Sequence[Brightness]) -> Iterator[int]:
     """Find images of which an unusual share is saturated."""
     shares = [each.at_top for each in images if each.high > each.low]
@@ -58,7 +77,8 @@ def saturated(images: Sequence[Brightness]) -> Iterator[int]:
 
 def _at_top_8(image: Array) -> float:
     if image.ndim == 3 and image.shape[2] <= 4:
-        top = (TOP,) * 4
-        share: float = cv2.countNonZero(cv2.inRange(image, top, top)) / (image.shape[0] * image.shape[1])
+        share: float = cv2.countNonZero(cv2.inRange(image, (NEAR_TOP,) * 4, (TOP,) * 4)) / (
+            image.shape[0] * image.shape[1]
+        )
         return share
-    return float((image == TOP).all(axis=-1).mean())
+    return float((image >= NEAR_TOP).all(axis=-1).mean())

@@ -18,6 +18,10 @@ IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 """Numbers of ImageNet, which pretrained backbones expect."""
 ANISOTROPY = 1.5
 """Ratio of the largest to the smallest spacing of the cases along one axis that is reported."""
+ODD = 1.05
+"""Ratio that is reported where nearly all cases have one spacing."""
+ONE_SPACING = 0.75
+"""Share of the cases that have it then."""
 MUCH_PADDING = 0.25
 """Share of padding in the patches that is reported."""
 
@@ -63,7 +67,8 @@ def spacings_differ(spacings: Mapping[str, tuple[float, ...]]) -> Iterator[Findi
     places, values = list(spacings), np.array(list(spacings.values()))
     ratios = values.max(axis=0) / np.maximum(values.min(axis=0), 1e-12)
     axis = int(ratios.argmax())
-    if ratios[axis] < ANISOTROPY:
+    usual = np.isclose(values, np.median(values, axis=0), rtol=1e-3).all(axis=1).mean()
+    if ratios[axis] < (ODD if len(values) > 2 and usual >= ONE_SPACING else ANISOTROPY):
         return
     low, high = int(values[:, axis].argmin()), int(values[:, axis].argmax())
     message = (

@@ -21,10 +21,14 @@ TILES = (
 
 def repeated(images: Sequence[Seen]) -> Iterator[Finding]:
     """Find images with the same pixels, images of two splits that look nearly the same, and divided pictures."""
-    yield from _same(images)
     pixels = {split: [each for each in images if each.split == split] for split in {each.split: 0 for each in images}}
-    yield from _alike(pixels)
-    yield from _tiles(pixels)
+    again = [*_same(images), *_alike(pixels)]
+    yield from again
+    # the edges of a copy continue those of its original, if it is mirrored
+    copies = {path for finding in again for path in (finding.file, *finding.others)}
+    yield from _tiles(
+        {split: [each for each in members if each.case.image not in copies] for split, members in pixels.items()}
+    )
 
 
 def _same(images: Sequence[Seen]) -> Iterator[Finding]:

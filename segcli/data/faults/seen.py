@@ -15,7 +15,7 @@ from segcli.data.faults.tiles import Edges, edges_of
 from segcli.data.moments import Moments
 from segcli.data.samples import TOPS, Case, Sample
 
-__all__ = ["Seen", "moments_of", "seen"]
+__all__ = ["Seen", "fit_in", "moments_of", "seen"]
 
 PICTURE = 3
 """Axes of a 2D image `(H, W, C)`."""
@@ -58,6 +58,12 @@ def seen(split: str, case: Case, sample: Sample) -> Seen:
     )
 
 
+def fit_in(sample: Sample) -> Fit | None:
+    """Compare the outlines of the mask of a sample with the edges of its image; None if there are none."""
+    plane = _plane(sample, sample.image)
+    return None if plane is None else fit_of(*plane)
+
+
 def _digest(image: Array, look: Array | None) -> tuple[int, ...]:
     pixels = np.ascontiguousarray(image)
     return (*image.shape, zlib.crc32(pixels.data), 0 if look is None else zlib.crc32(np.ascontiguousarray(look).data))
@@ -78,9 +84,11 @@ def _plane(sample: Sample, image: Array) -> tuple[Array, Array] | None:
         mask = mask.max(axis=-1)
     if mask.ndim == 2:
         return image, mask
+    across = int(np.argmin(mask.shape))  # slices lie along the shortest axis, so that planes are large
+    mask, image = np.moveaxis(mask, across, 0), np.moveaxis(image, across, 0)
     counts = np.count_nonzero(mask.reshape(len(mask), -1), axis=1)
     best = int((counts * (mask[0].size - counts)).argmax())  # neither all background nor all foreground
-    return image[best], np.ascontiguousarray(mask[best])
+    return np.ascontiguousarray(image[best]), np.ascontiguousarray(mask[best])
 
 
 def moments_of(sample: Sample) -> Moments:

@@ -12,10 +12,11 @@ SHOWN = 4
 
 
 def names_to_confuse(paths: Iterable[Path]) -> Iterator[Finding]:
-    """Find files of one folder whose names differ only in capital letters."""
+    """Find files of one folder, and folders beside each other, whose names differ only in capital letters."""
     folders: dict[Path, dict[str, Path]] = {}
     for path in paths:
-        folders.setdefault(path.parent, {})[path.name] = path
+        for each in (path, path.parent, path.parent.parent):
+            folders.setdefault(each.parent, {})[each.name] = each
     for folder, names in folders.items():
         for same in same_but_for_case(names):
             listed = " and ".join(f"`{name}`" for name in same)

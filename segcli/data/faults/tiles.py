@@ -1,11 +1,12 @@
 """Tiles that were cut from one picture: where two of them continue each other at an edge.
 
 The last line of a tile is compared with the first line of its neighbour: they must run alike, and differ no more than
-neighbouring lines within the tiles do.
+neighbouring lines within the tiles do. Lines that run as in most images, such as those of a lamp that is brighter in
+the middle, tell nothing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 import cv2
@@ -25,6 +26,10 @@ AS_NEAR = 1.5
 """Difference across a cut, as a multiple of that between neighbouring lines within the tiles."""
 LEAST_SPREAD = 0.1
 """A line whose deviation is a smaller share of that of its image has nothing to compare."""
+COMMON = 0.5
+"""Median correlation of a line with those of other images from which it tells nothing."""
+ASKED = 64
+"""Other images that a line is compared with for this."""
 SMALLEST = 64
 SIDES = ("top", "bottom", "left", "right")
 FACING = (("bottom", "top"), ("right", "left"))
@@ -69,13 +74,37 @@ def divided_pictures(edges: Mapping[str, Sequence[Edges | None]]) -> Iterator[li
             place = leader[place]
         return place
 
-    for split, other_split in permutations(edges, 2):
-        for one, other in _continued(edges[split], edges[other_split]):
+    telling = _without_common_lines(edges)
+    for split, other_split in permutations(telling, 2):
+        for one, other in _continued(telling[split], telling[other_split]):
             leader[first((other_split, other))] = first((split, one))
     pictures: dict[Place, list[Place]] = {}
     for place in sorted(leader):
         pictures.setdefault(first(place), []).append(place)
     yield from pictures.values()
+
+
+def _without_common_lines(edges: Mapping[str, Sequence[Edges | None]]) -> dict[str, list[Edges | None]]:
+    """Mark the lines without contrast that run like those of most images, or like the opposite side of the same one."""
+    every = [each for members in edges.values() for each in members]
+    telling = {i: list(each.has_contrast) for i, each in enumerate(every) if each is not None}
+    for side, facing in (*FACING, *(pair[::-1] for pair in FACING)):
+        at = SIDES.index(side)
+        for found in _by_length(every, side).values():
+            lines = _units([line[0] for _, line in found])
+            asked = lines[:: -(-len(lines) // ASKED)]
+            alike = np.abs(lines @ asked.T)
+            alike[alike > 1 - 1e-6] = np.nan  # the line itself
+            for (i, _), row in zip(found, alike, strict=True):
+                own = every[i]
+                assert own is not None
+                turned = _units([own.lines[at, 0], own.lines[SIDES.index(facing), 0]])
+                others = row[~np.isnan(row)]
+                is_common = len(others) > 1 and float(np.median(others)) >= COMMON
+                telling[i][at] &= not is_common and float(turned[0] @ turned[1]) < RUN_ALIKE
+    marked = [None if each is None else replace(each, has_contrast=tuple(telling[i])) for i, each in enumerate(every)]
+    places = iter(marked)
+    return {split: [next(places) for _ in members] for split, members in edges.items()}
 
 
 def _continued(ones: Sequence[Edges | None], others: Sequence[Edges | None]) -> Iterator[tuple[int, int]]:

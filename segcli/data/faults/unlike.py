@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from segcli.data.checks import Finding
 from segcli.data.faults.alignment import inverted, shifted
-from segcli.data.faults.brightness import saturated
+from segcli.data.faults.brightness import far_off, saturated
 from segcli.data.faults.seen import Seen
 
 __all__ = ["unlike_the_others"]
@@ -23,9 +23,8 @@ def unlike_the_others(images: Sequence[Seen]) -> Iterator[Finding]:
         message = f"{images[i].brightness.at_top:.0%} of the pixels of {images[i].name} have the largest value"
         hint = "details are lost there: export the image again with less exposure, or leave it out"
         yield Finding("saturated_image", "warning", images[i].case.image, message, hint)
-    for each in images:
-        if each.brightness.extreme:
-            yield _extreme(each)
+    for i in far_off([each.brightness for each in images]):
+        yield _extreme(images[i])
 
 
 def _shifted(images: Sequence[Seen]) -> Iterator[Finding]:

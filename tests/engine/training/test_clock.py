@@ -11,7 +11,7 @@ import yaml
 
 from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.training import trainer
-from segcli.engine.training.clock.length import Costs, Length, fitted_length
+from segcli.engine.training.clock.length import Costs, Length, fitted_length, length_and_interval
 from segcli.engine.training.stepping.step import TrainingStep
 
 TOLERANCE = 0.03
@@ -29,12 +29,25 @@ STEP_S, VALIDATION_S, CHECKPOINT_S = 1.0, 2.0, 0.5
         # a validation is dear: only one of them
         (Costs(step_s=1.0, epoch_s=0.0, val_s=120.0), 1000, Length(1, 480)),
         (Costs(step_s=700.0, epoch_s=0.0), 4, None),
+        # steps are so long that eight epochs do not get one each
+        (Costs(step_s=100.0, epoch_s=0.0), 1000, Length(6, 1)),
+        (Costs(step_s=200.0, epoch_s=0.0), 2, Length(3, 1)),
     ],
 )
 def test_ten_minutes_are_filled_with_whole_epochs_or_with_parts_of_them(
     costs: Costs, batches: int, length: Length | None
 ) -> None:
     assert fitted_length(costs, 600.0, batches=batches) == length
+
+
+def test_long_validations_of_few_images_become_rare_instead_of_leaving_time_over() -> None:
+    costs = Costs(step_s=1.0, epoch_s=0.0, val_s=130.0)
+    assert fitted_length(costs, 600.0, batches=10) == Length(4, 10)  # 40 s over
+    length, interval = length_and_interval(costs, 600.0, batches=10, val_interval=1)
+    assert length is not None
+    assert 600.0 * (1.0 - TOLERANCE) <= costs.seconds(length.epochs, length.batches, interval) <= 600.0
+    cheap = Costs(step_s=1.0, epoch_s=0.0, val_s=1.0)
+    assert length_and_interval(cheap, 600.0, batches=10, val_interval=3)[1] == 3
 
 
 def test_the_length_leaves_little_of_the_time_and_never_takes_more() -> None:

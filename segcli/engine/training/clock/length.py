@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-__all__ = ["Costs", "Length", "fitted_interval", "fitted_length", "least_seconds", "told"]
+__all__ = ["Costs", "Length", "fitted_interval", "fitted_length", "least_seconds", "length_and_interval", "told"]
 
 MOST_CHECKING = 0.2
 """Largest share of the time for the validations of a training that has only a few epochs."""
@@ -13,6 +13,8 @@ FEW = 8
 """Epochs that a training should have at least, so that the best of some validations is kept."""
 CLOSE = 0.01
 """Share of the time that may be left over; otherwise more and shorter epochs are tried."""
+MOST_LEFT = 0.03
+"""Share of the time that may be left over; otherwise fewer epochs and fewer validations are tried."""
 
 
 @dataclass(frozen=True)
@@ -72,21 +74,22 @@ def fitted_length(
         >>> fitted_length(Costs(step_s=0.5, epoch_s=1.0, val_s=3.0), 600.0, batches=100)
         Length(epochs=11, batches=100)
     """
-    whole = _whole_epochs(costs, seconds, batches, val_interval)
-    least = max(whole, 1)
-    if whole < FEW:
+    fewest = least = max(_whole_epochs(costs, seconds, batches, val_interval), 1)
+    if least < FEW:
         cheap = int(MOST_CHECKING * seconds / max(costs.epoch_s + costs.val_s / val_interval, 1e-9))
         least = max(least, min(FEW, cheap))
     best, best_gap = None, seconds
-    for epochs in range(least, 2 * least + FEW):
-        count = _batches(costs, seconds, epochs, batches, val_interval, group)
-        if count < min(group, batches):
-            break
-        gap = seconds - costs.seconds(epochs, count, val_interval)
-        if gap < best_gap:
-            best, best_gap = Length(epochs, count), gap
-        if best_gap <= CLOSE * seconds:
-            break
+    more, fewer = range(least, 2 * least + FEW), range(least - 1, fewest - 1, -1)
+    for tried, enough in ((more, CLOSE), (fewer, MOST_LEFT)):
+        for epochs in tried:
+            if best_gap <= enough * seconds:
+                break
+            count = _batches(costs, seconds, epochs, batches, val_interval, group)
+            gap = seconds - costs.seconds(epochs, count, val_interval)
+            if count >= min(group, batches) and gap < best_gap:
+                best, best_gap = Length(epochs, count), gap
+            if count < min(group, batches) and tried is more:
+                break
     return best
 
 
@@ -100,6 +103,27 @@ def fitted_interval(costs: Costs, seconds: float, *, batches: int, group: int = 
     length = fitted_length(replace(costs, val_s=0.0), seconds, batches=batches, group=group)
     count = max(1, min(MOST_VALIDATIONS, int(CHECKING * seconds / max(costs.val_s, 1e-9))))
     return 1 if length is None else max(1, -(-length.epochs // count))
+
+
+def length_and_interval(
+    costs: Costs, seconds: float, *, batches: int, val_interval: int, group: int = 1
+) -> tuple[Length | None, int]:
+    """Choose the length, and fewer validations where these are so long that much of the time would be left over.
+
+    Arguments as of `fitted_length`.
+
+    Example:
+        >>> length_and_interval(Costs(step_s=1.0, epoch_s=0.0, val_s=300.0), 600.0, batches=10, val_interval=1)
+        (Length(epochs=30, batches=10), 60)
+    """
+    length = fitted_length(costs, seconds, batches=batches, val_interval=val_interval, group=group)
+    if length is None or seconds - costs.seconds(length.epochs, length.batches, val_interval) <= MOST_LEFT * seconds:
+        return length, val_interval
+    rarer = max(val_interval, fitted_interval(costs, seconds, batches=batches, group=group))
+    other = fitted_length(costs, seconds, batches=batches, val_interval=rarer, group=group)
+    if other is None or other.epochs * other.batches <= length.epochs * length.batches:
+        return length, val_interval
+    return other, rarer
 
 
 def _whole_epochs(costs: Costs, seconds: float, batches: int, val_interval: int) -> int:

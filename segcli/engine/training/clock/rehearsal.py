@@ -20,7 +20,7 @@ from segcli.engine.events import Silent
 from segcli.engine.inference.evaluator import Evaluation
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import give_memory_back
-from segcli.engine.training.clock.length import Costs, fitted_length, least_seconds, told
+from segcli.engine.training.clock.length import Costs, fitted_length, least_seconds, length_and_interval, told
 from segcli.engine.training.trainer import Trainer
 from segcli.engine.training.watching import Watching
 from segcli.schedulers import Horizon, Schedule
@@ -77,7 +77,10 @@ def with_length(run: Run, costs: Costs, seconds: float, batches: int) -> tuple[R
     training = run.training
     assert training.minutes is not None
     group, interval = training.gradient_accumulation_steps, training.val_interval
-    length = fitted_length(costs, seconds, batches=batches, val_interval=interval, group=group)
+    if "val_interval" in training.model_fields_set:
+        length = fitted_length(costs, seconds, batches=batches, val_interval=interval, group=group)
+    else:
+        length, interval = length_and_interval(costs, seconds, batches=batches, val_interval=interval, group=group)
     if length is None:
         least = (60.0 * training.minutes - seconds + least_seconds(costs, group)) / 60.0
         raise ConfigError(
@@ -85,6 +88,9 @@ def with_length(run: Run, costs: Costs, seconds: float, batches: int) -> tuple[R
             hint=f"give {1.05 * least + 0.05:.1f} minutes or more",
         )
     changed: dict[str, Any] = {"epochs": length.epochs, "minutes": None}
+    rarer = interval > training.val_interval
+    if rarer:
+        changed["val_interval"] = interval = min(interval, length.epochs)
     run = run.model_copy(update={"training": training.model_copy(update=changed)})
     steps = ""
     if length.batches < batches:
@@ -92,7 +98,9 @@ def with_length(run: Run, costs: Costs, seconds: float, batches: int) -> tuple[R
         steps = f" of {length.batches} of {batches} batches (`data.limit_batches`)"
     word = "epoch fits" if length.epochs == 1 else "epochs fit"
     fit = f"{length.epochs} {word}" if not steps else f"{length.epochs} epoch{'s' * (length.epochs > 1)}{steps} fit"
-    return run, f"{fit} into {training.minutes:g} minute{'s' * (training.minutes != 1)} ({told(costs)}, measured here)"
+    seldom = f"; validated every {interval} epochs (`training.val_interval`)" if rarer else ""
+    minutes = f"{training.minutes:g} minute{'s' * (training.minutes != 1)}"
+    return run, f"{fit} into {minutes} ({told(costs)}, measured here){seldom}"
 
 
 def measured_costs(trainer: Trainer, seconds: float, over: Callable[[Trainer], None]) -> Costs:
