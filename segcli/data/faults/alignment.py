@@ -75,7 +75,8 @@ def fit_of(image: Array, mask: Array) -> Fit | None:
         return None
     moved = _correlated(outline - outline.mean(), edges)
     reach = max(int(REACH * min(size)), NEAR + 1)
-    window = moved[np.ix_(range(-reach, reach + 1), range(-reach, reach + 1))]
+    places = np.arange(-reach, reach + 1)
+    window = moved.take(places, 0, mode="wrap").take(places, 1, mode="wrap")
     row, column = np.unravel_index(int(window.argmax()), window.shape)
     inside = (small > 0).astype(np.uint8)
     share = cv2.countNonZero(inside) / inside.size
@@ -83,7 +84,8 @@ def fit_of(image: Array, mask: Array) -> Fit | None:
     if 0 < share < 1:
         there, elsewhere = (cv2.mean(grey, mask=each)[0] for each in (inside, 1 - inside))
         contrast = (there - elsewhere) / mean_and_deviation(grey)[1]
-    here = float(moved[np.ix_(range(-NEAR, NEAR + 1), range(-NEAR, NEAR + 1))].max())
+    near = slice(reach - NEAR, reach + NEAR + 1)
+    here = float(window[near, near].max())
     return Fit((int(row) - reach, int(column) - reach), float(window.max()), here, 1 / factor, share, contrast)
 
 
@@ -148,6 +150,6 @@ def _edges(grey: Array) -> Array | None:
     """Compute the strength of the edges, cut off so that no single one decides; None for a picture without edges."""
     strength = cv2.magnitude(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
     mean, spread = mean_and_deviation(strength)
-    strength = np.minimum(strength, np.float32(mean + 2 * spread))
+    strength = cv2.min(strength, float(np.float32(mean + 2 * spread)))
     mean, spread = mean_and_deviation(strength)
     return None if spread <= 1e-6 else (strength - np.float32(mean)) / np.float32(spread)
