@@ -81,6 +81,8 @@ class Picture(ABC):
     """True if the file declares an alpha channel, which is left out."""
     loss: str | None = None
     """Compression that changes values, such as `JPEG`; None for exact values."""
+    palette: Array | None = None
+    """Colours `(N, 3)` uint8 of the indices that `read_labels` gives; None without a palette of colours."""
     top: int | None = None
     """Largest number that the file can store, if it states one below the range of its type: 3 for two bits."""
     spacing: tuple[float, ...] | None = None
@@ -93,6 +95,11 @@ class Picture(ABC):
     """Geometry in patient space; None if the file does not store it."""
     hint: str = HINT
     """Hint for a damaged file."""
+
+    @property
+    def has_palette(self) -> bool:
+        """Tell whether the file stores indices of a palette of colours."""
+        return self.palette is not None
 
     @property
     def has_many_pixels(self) -> bool:
