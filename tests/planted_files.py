@@ -28,7 +28,6 @@ def an_image_has_a_palette(made: Set) -> None:
     made.keys |= {"num_channels": 3, "color": "rgb"}
     path, image = made.places["train"][3][0], made.read("train", 3)[0]
     Image.fromarray(image).convert("RGB").quantize(200).save(path)
-    assert Image.open(path).mode == "P"
 
 
 @fault("palette_differs", PICTURES)
