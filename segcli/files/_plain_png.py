@@ -15,7 +15,11 @@ from segcli.core.types import Array
 
 __all__ = ["plain_png"]
 
-KINDS = {"L": (0, None, ()), "RGB": (2, cv2.COLOR_BGR2RGB, (3,)), "RGBA": (6, cv2.COLOR_BGRA2RGB, (4,))}
+KINDS: dict[str, tuple[int, int | None, tuple[int, ...]]] = {
+    "L": (0, None, ()),
+    "RGB": (2, cv2.COLOR_BGR2RGB, (3,)),
+    "RGBA": (6, cv2.COLOR_BGRA2RGB, (4,)),
+}
 """Number of the colour type in the header, conversion from the order of OpenCV, and channels, by mode of Pillow."""
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 SPECIAL = (b"tRNS", b"acTL")
@@ -52,8 +56,8 @@ def _is_plain(content: bytes, number: int) -> bool:
         return False
     at, view = len(SIGNATURE), memoryview(content)
     while at + 12 <= len(content):
-        kind, end = content[at + 4 : at + 8], at + 8 + int.from_bytes(content[at : at + 4])
-        if kind in SPECIAL or zlib.crc32(view[at + 4 : end]) != int.from_bytes(content[end : end + 4]):
+        kind, end = content[at + 4 : at + 8], at + 8 + int.from_bytes(content[at : at + 4], "big")
+        if kind in SPECIAL or zlib.crc32(view[at + 4 : end]) != int.from_bytes(content[end : end + 4], "big"):
             return False
         if kind == b"IEND":
             return True

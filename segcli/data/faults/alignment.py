@@ -150,6 +150,6 @@ def _edges(grey: Array) -> Array | None:
     """Compute the strength of the edges, cut off so that no single one decides; None for a picture without edges."""
     strength = cv2.magnitude(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
     mean, spread = mean_and_deviation(strength)
-    strength = cv2.min(strength, float(np.float32(mean + 2 * spread)))
+    strength = np.minimum(strength, np.float32(mean + 2 * spread))
     mean, spread = mean_and_deviation(strength)
     return None if spread <= 1e-6 else (strength - np.float32(mean)) / np.float32(spread)
