@@ -2,12 +2,15 @@
 
 Both are run in turn, several times, in the same process and with the same number of threads; the ratio of each pair is
 printed with its median and spread. Run it as `python benchmarks/data_check.py CONFIG [CONFIG ...] [--rounds 5]`;
-`--small 20000` makes that many small images first and checks them once.
+`--small 200 2000 20000` makes that many small images, checks them once, and prints time and memory.
 """
 
 import argparse
+import json
 import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -54,38 +57,55 @@ def compare(config: Path, overrides: list[str], rounds: int) -> None:
     ]
     cpu = [check[0] / loop[0] for check, loop in pairs]
     clock = [check[1] / loop[1] for check, loop in pairs]
+    seconds = [statistics.median(pair[which][0] for pair in pairs) for which in (0, 1)]
     print(
-        f"{config.stem}: {len(files)} files; check {statistics.median(p[0][0] for p in pairs):.2f} s, decoding "
-        f"{statistics.median(p[1][0] for p in pairs):.2f} s of processor time; ratio {statistics.median(cpu):.2f} "
-        f"({min(cpu):.2f} to {max(cpu):.2f}), on the clock {statistics.median(clock):.2f}"
+        f"| {config.stem} | {len(files)} | {seconds[0]:.2f} s | {seconds[1]:.2f} s | {statistics.median(cpu):.2f} "
+        f"| {min(cpu):.2f} to {max(cpu):.2f} | {statistics.median(clock):.2f} |"
     )
 
 
-def small(count: int) -> None:
-    """Check many images of 64 x 64 pixels once, and print time and memory."""
-    with tempfile.TemporaryDirectory() as folder:
-        rng = np.random.default_rng(0)
-        for split, share in (("train", 0.8), ("val", 0.1), ("test", 0.1)):
-            for kind in ("image", "label"):
-                (Path(folder) / split / kind).mkdir(parents=True)
-            for index in range(int(count * share)):
-                mask = np.zeros((64, 64), np.uint8)
-                y, x = rng.integers(0, 40, 2)
-                mask[y : y + 20, x : x + 24] = 255
-                image = (rng.normal(90, 20, (64, 64, 3)) + (mask[..., None] > 0) * 80).clip(0, 255).astype(np.uint8)
-                cv2.imwrite(f"{folder}/{split}/image/{split}_{index}.png", image)
-                cv2.imwrite(f"{folder}/{split}/label/{split}_{index}.png", mask)
-        config = Path(folder) / "set.yaml"
-        config.write_text(f"paths: {{root: {folder}}}\nnum_channels: 3\nnum_classes: 1\n")
-        files = files_of(config, [])
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        cpu, clock = timed(lambda: check_data(load_for_check(config, [])[0], listener=Silent()))
-        more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-        loop, _ = timed(lambda: decode(files))
+def make_small(folder: Path, count: int) -> Path:
+    """Write images of 64 x 64 pixels with a mask each; return their data-set file."""
+    rng = np.random.default_rng(0)
+    for split, share in (("train", 0.8), ("val", 0.1), ("test", 0.1)):
+        for kind in ("image", "label"):
+            (folder / split / kind).mkdir(parents=True)
+        for index in range(int(count * share)):
+            mask = np.zeros((64, 64), np.uint8)
+            y, x = rng.integers(0, 40, 2)
+            mask[y : y + 20, x : x + 24] = 255
+            image = (rng.normal(90, 20, (64, 64, 3)) + (mask[..., None] > 0) * 80).clip(0, 255).astype(np.uint8)
+            cv2.imwrite(f"{folder}/{split}/image/{split}_{index}.png", image)
+            cv2.imwrite(f"{folder}/{split}/label/{split}_{index}.png", mask)
+    config = folder / "set.yaml"
+    config.write_text(f"paths: {{root: {folder}}}\nnum_channels: 3\nnum_classes: 1\n")
+    return config
+
+
+def check_small(config: Path) -> None:
+    """Check small images once; print the seconds and the memory as JSON. Each count has a process of its own."""
+    files = files_of(config, [])
+    loop, _ = timed(lambda: decode(files))
+    cpu, clock = timed(lambda: check_data(load_for_check(config, [])[0], listener=Silent()))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"clock": clock, "cpu": cpu, "loop": loop, "peak": peak}))
+
+
+def small(counts: list[int]) -> None:
+    """Print a table of time and memory by the number of images."""
+    print("| images of 64x64 | on the clock | processor | decoding alone | ratio | memory | beyond the first row |")
+    print("|---:|---:|---:|---:|---:|---:|---:|")
+    first = 0.0
+    for count in counts:
+        with tempfile.TemporaryDirectory() as folder:
+            config = make_small(Path(folder), count)
+            command = [sys.executable, __file__, "--check", str(config)]
+            found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        first = first or found["peak"]
         print(
-            f"{count} images of 64x64: {clock:.1f} s on the clock, {cpu:.1f} s of processor time, {more:.0f} MiB more"
+            f"| {count} | {found['clock']:.1f} s | {found['cpu']:.1f} s | {found['loop']:.1f} s "
+            f"| {found['cpu'] / found['loop']:.2f} | {found['peak']:.0f} MiB | {found['peak'] - first:.0f} MiB |"
         )
-        print(f"  decoding alone: {loop:.1f} s of processor time; ratio {cpu / loop:.2f}")
 
 
 def main() -> None:
@@ -93,8 +113,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("configs", nargs="*", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--small", type=int, default=0)
+    parser.add_argument("--small", type=int, nargs="+", default=[])
+    parser.add_argument("--check", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.check is not None:
+        check_small(given.check)
+        return
+    if given.configs:
+        print("| data set | files | check | decoding | ratio | spread | ratio on the clock |")
+        print("|---|---:|---:|---:|---:|---|---:|")
     for config in given.configs:
         compare(config, [], given.rounds)
     if given.small:

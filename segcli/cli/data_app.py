@@ -160,23 +160,31 @@ def data_check(
     from segcli.commands.data import check_data
     from segcli.report import data_tables as tables
 
+    if html is not None:
+        from segcli.commands.check_pictures import refuse_page, write_check_page
+
+        refuse_page(html)
+    if fix is not None:
+        from segcli.commands.mend import mend, refuse_copy
+        from segcli.report.mended import mended
+
+        refuse_copy(dataset, fix)
     with console.listener(quiet=silent) as listener:
         checked = check_data(dataset, run, listener=listener)
-    console.result(checked.as_dict(), tables.checked(checked), as_json=as_json, quiet=quiet)
-    if quiet and not as_json:
-        console.aside(tables.faults(checked))
+    values = checked.as_dict()
+    if not as_json:
+        console.result(values, tables.checked(checked), as_json=False, quiet=quiet)
+        console.aside(tables.faults(checked) if quiet else [])
     if html is not None:
-        from segcli.commands.check_pictures import write_check_page
-
         write_check_page(html, checked, dataset)
         console.aside([] if silent else [f"wrote {html}"])
     if fix is not None:
-        from segcli.commands.mend import mend
-        from segcli.report.mended import mended
-
         with console.listener(quiet=silent) as listener:
             made = mend(dataset, fix, listener=listener)
+        values["mended"] = made.as_dict()
         console.aside([] if silent else mended(made))
+    if as_json:
+        console.result(values, [], as_json=True, quiet=quiet)
     if checked.has_errors or (strict and checked.has_warnings):
         raise typer.Exit(1)
 

@@ -20,7 +20,7 @@ from segcli.report.check_page import check_page
 from segcli.report.results import Checked
 from segcli.tasks import Task
 
-__all__ = ["write_check_page"]
+__all__ = ["refuse_page", "write_check_page"]
 
 SIDE = 220
 """Longer side of a picture."""
@@ -29,14 +29,26 @@ MOST = 4
 """Images of a finding that are shown."""
 
 
+def refuse_page(path: Path) -> None:
+    """Refuse a place where no page can be written, before the data are read.
+
+    Raises:
+        DataError: The page is a folder, or lies below a file.
+    """
+    if path.is_dir():
+        raise DataError(f"`{path}` is a folder", hint="give a file, such as `check.html`")
+    above = next((each for each in path.parents if each.exists()), None)
+    if above is not None and not above.is_dir():
+        raise DataError(f"cannot write `{path}`: `{above}` is a file", hint="give a file in a folder")
+
+
 def write_check_page(path: Path, checked: Checked, dataset: DatasetSection) -> None:
     """Write the page of a check.
 
     Raises:
         DataError: The file is a folder, or cannot be written.
     """
-    if path.is_dir():
-        raise DataError(f"`{path}` is a folder", hint="give a file, such as `check.html`")
+    refuse_page(path)
     layout: Layout = dataset.build()
     task: Task = TASKS.load(dataset.task_name)(dataset.spec)
     try:
@@ -59,7 +71,7 @@ def _pictures(layout: Layout, task: Task) -> Callable[[Finding], Sequence[tuple[
                     cases.setdefault(str(place), case)
 
     def of(finding: Finding) -> list[tuple[str, Array]]:
-        names = [*NAMED.findall(finding.message), str(finding.file)]
+        names = [*NAMED.findall(finding.message), *map(str, (finding.file, *finding.others))]
         named = dict.fromkeys(cases[name] for name in names if name in cases)
         shown = []
         for case in list(named)[:MOST]:

@@ -1,5 +1,6 @@
 """`segcli data check`, `data stats`, `data split` and `data sample`."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from segcli.data.moments import Moments
 from segcli.data.samples import Case
 from segcli.data.sources import chunks_left_out
 from segcli.datasets import SPLITS, Layout
-from segcli.engine.doubtful_data import divided_subjects, scale_mistake, split_findings
+from segcli.engine.doubtful_data import divided_subjects, split_findings
 from segcli.engine.each_case import each_case
 from segcli.engine.events import Listener
 from segcli.report.results import Checked, SplitDrawn, SplitSummary, Stats
@@ -60,7 +61,7 @@ def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Lis
         findings += layout.compared(list(cases))
         findings += divided_subjects(layout, list(cases))
     findings += layout.foreign_links(case for members in cases.values() for case in members)
-    findings += _scale(layout)
+    findings += _scale(layout, read.get("train", []))
     with suppress(DataError):  # reported with the split that cannot be read
         findings += split_findings(layout)
     findings += [] if run is None else _of_run(run, layout)
@@ -90,13 +91,16 @@ def _no_split(split: str) -> Finding:
     return Finding("no_split", "info", None, f"there is no `{split}` split", hints.get(split, ""))
 
 
-def _scale(layout: Layout) -> list[Finding]:
+def _scale(layout: Layout, read: Sequence[Examined]) -> list[Finding]:
     """Find a `mean` on another scale than the pixels."""
+    mistake = read[0].other_scale if read else None
+    if mistake is None:
+        return []
     try:
-        mistake = scale_mistake(layout)
+        layout.cases("train")
     except DataError:
-        return []  # reported with the case that cannot be read
-    return [] if mistake is None else [Finding("other_scale", "warning", None, *mistake)]
+        return []  # there are faults that come first
+    return [Finding("other_scale", "warning", None, *mistake)]
 
 
 def _of_run(run: Run, layout: Layout) -> list[Finding]:

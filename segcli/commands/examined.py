@@ -1,6 +1,6 @@
 """Reads each case of a data set once for `segcli data check`, and keeps what is compared afterwards."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -16,6 +16,7 @@ from segcli.data.faults.seen import Seen, moments_of, seen
 from segcli.data.moments import Moments
 from segcli.data.samples import Case, Sample
 from segcli.datasets import Layout
+from segcli.engine.doubtful_data import scale_of
 from segcli.engine.each_case import each_case
 from segcli.engine.events import Listener
 from segcli.tasks import Task
@@ -40,6 +41,19 @@ class Examined:
     moments: Moments | None = None
     """Moments of a training image; None where `mean` and `std` are neither stated nor measured."""
     objects: Objects = field(default_factory=list)
+    other_scale: tuple[str, str] | None = None
+    """Message and hint for the first training image, if `mean` and `std` are on another scale than its pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Tells what is measured beside the faults of a case."""
+
+    moments: bool
+    objects: set[Case]
+    """Cases whose objects are measured."""
+    scaled: Case | None
+    """Case whose pixels are compared with `mean` and `std`."""
 
 
 def examined(
@@ -64,8 +78,8 @@ def examined(
     is_training = split == "train"
     of_objects = with_measured_objects(cases) if is_training and with_objects else set()
     measures = is_training and (layout.normalizes is True or layout.spec.mean is not None)
-    reader = partial(_examine, layout, task, split, measures, of_objects.__contains__)
-    return each_case(reader, cases, listener)
+    wanted = _Wanted(measures, of_objects, cases[0] if is_training and cases else None)
+    return each_case(partial(_examine, layout, task, split, wanted), cases, listener)
 
 
 def with_measured_objects(cases: Sequence[Case]) -> set[Case]:
@@ -85,14 +99,7 @@ def beyond(first: Sequence[Finding], entries: Sequence[Examined]) -> list[Findin
     return [each for each in found if each.severity != "error" or not known & {each.file, each.message}]
 
 
-def _examine(
-    layout: Layout,
-    task: Task,
-    split: str,
-    measures: bool,
-    has_objects: Callable[[Case], bool],
-    case: Case,
-) -> Examined:
+def _examine(layout: Layout, task: Task, split: str, wanted: _Wanted, case: Case) -> Examined:
     sample, found = layout.examine(case)
     result = Examined(found)
     if sample is None:
@@ -106,9 +113,11 @@ def _examine(
     result.pixels = task.counts(sample)
     if result.pixels is not None:
         result.present = task.present(result.pixels)
-    if measures:
+    if case == wanted.scaled:
+        result.other_scale = scale_of(layout, sample.image)
+    if wanted.moments:
         result.moments = _moments(layout, case, sample)
-    mask = counted_mask(sample.maps) if has_objects(case) else None
+    mask = counted_mask(sample.maps) if case in wanted.objects else None
     if mask is not None:
         size = mask.shape[: layout.ndim]
         result.objects = [(number, extent, count, size) for number, extent, count in objects_of(mask)]

@@ -20,7 +20,7 @@ from segcli.files import read_header
 from segcli.files.png import PNG
 from segcli.report.mended import Mended
 
-__all__ = ["mend"]
+__all__ = ["mend", "refuse_copy"]
 
 LIST = "mended.txt"
 """File with what was done."""
@@ -29,10 +29,11 @@ UPRIGHT = 1
 
 @dataclass
 class _Changes:
-    """Collects what was done to each file, and which files could not be read."""
+    """Collects what was done to each file, which files could not be mended, and which are not there."""
 
     done: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    out: list[str] = field(default_factory=list)
 
 
 def mend(dataset: DatasetSection, target: Path, *, listener: Listener) -> Mended:
@@ -46,16 +47,8 @@ def mend(dataset: DatasetSection, target: Path, *, listener: Listener) -> Mended
         ConfigError: The folder holds files, or lies in the data set.
         DataError: The layout has nothing that can be mended safely, or a file cannot be written.
     """
-    layout: Layout = dataset.build()
-    if not isinstance(layout, Pictures):
-        raise DataError(
-            f"`format: {dataset.spec.format}` has nothing that can be mended without knowing what is meant",
-            hint="correct the files by the hints of `segcli data check`",
-        )
+    layout = refuse_copy(dataset, target)
     root = layout.root.absolute()
-    if target.absolute().is_relative_to(root) or root.is_relative_to(target.absolute()):
-        raise ConfigError(f"`{target}` and the data set `{root}` lie in each other", hint="give another folder")
-    refuse_occupied(target, "give another folder")
     cases = _cases(layout)
     for path in (path for case in cases for path in _files(case)):
         if not path.absolute().is_relative_to(root):
@@ -67,9 +60,33 @@ def mend(dataset: DatasetSection, target: Path, *, listener: Listener) -> Mended
         results = each_case(lambda case: _mend_case(case, layout, target, binary=binary), cases, listener)
         done = [line for result in results for line in result.done]
         left = [line for result in results for line in result.left]
-        out = [f"{shown(path)}: not copied: it belongs to no image of the data set" for path in _strangers(cases)]
+        out = [line for result in results for line in result.out]
+        out += [f"{shown(path)}: not copied: it belongs to no image of the data set" for path in _strangers(cases)]
         write_text(target / LIST, "".join(f"{line}\n" for line in [*done, *left, *out]) or "nothing had to be mended\n")
     return Mended(target, len(cases), done, left, out)
+
+
+def refuse_copy(dataset: DatasetSection, target: Path) -> Pictures:
+    """Refuse a folder to which no corrected copy can be written, before the data are read; return the layout.
+
+    Raises:
+        ConfigError: The folder is a file, holds files, or lies in the data set.
+        DataError: The layout has nothing that can be mended safely.
+    """
+    layout: Layout = dataset.build()
+    if not isinstance(layout, Pictures):
+        raise DataError(
+            f"`format: {dataset.spec.format}` has nothing that can be mended without knowing what is meant",
+            hint="correct the files by the hints of `segcli data check`",
+        )
+    root, place = layout.root.resolve(), target.resolve()
+    if place.is_relative_to(root) or root.is_relative_to(place):
+        raise ConfigError(f"`{target}` and the data set `{root}` lie in each other", hint="give another folder")
+    above = next((each for each in place.parents if each.exists()), place)
+    if not above.is_dir():
+        raise ConfigError(f"cannot write `{target}`: `{above}` is a file", hint="give a folder in a folder")
+    refuse_occupied(target, "give another folder")
+    return layout
 
 
 def _cases(layout: Layout) -> list[Case]:
@@ -114,9 +131,12 @@ def _mend_case(case: Case, layout: Pictures, target: Path, *, binary: bool) -> _
             is_image = path == case.image
             done = list(_mended(path, goal, layout, is_image=is_image, cut=binary or path == case.fov))
         except DataError as error:
-            changes.left.append(f"{shown(path)}: copied as it is: {error.message}")
             done = []
-            shutil.copyfile(path, goal)
+            if path.exists():
+                changes.left.append(f"{shown(path)}: copied as it is: {error.message}")
+                shutil.copyfile(path, goal)
+            else:  # a link that leads nowhere
+                changes.out.append(f"{shown(path)}: not copied: {error.message}")
         if goal.name != path.name and goal.stem != path.stem:
             done.append("name in the normal form of Unicode")
         changes.done += [f"{shown(path)}: {', '.join(done)}"] if done else []

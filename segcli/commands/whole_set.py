@@ -57,13 +57,13 @@ def _leaves_out(layout: Layout) -> bool:
     return any(getattr(layout.config, key, None) not in (None, 1.0) for key in chosen)
 
 
-def _spacings(layout: Layout, cases: Sequence[Case]) -> dict[str, tuple[float, ...]]:
+def _spacings(layout: Layout, cases: Sequence[Case]) -> dict[Case, tuple[float, ...]]:
     found = {}
     for case in cases:
         with suppress(DataError):  # reported with the case
             spacing = layout.spacing(case)
             if spacing is not None:
-                found[case.place] = spacing
+                found[case] = spacing
     return found
 
 

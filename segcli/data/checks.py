@@ -12,6 +12,7 @@ from segcli.data.draws import UnmatchedGroupError
 from segcli.data.images import natural_key
 
 __all__ = [
+    "QUARTER_TURNED",
     "Finding",
     "Severity",
     "by_name",
@@ -113,7 +114,8 @@ def doubles(files: dict[str, list[Path]], what: str) -> Iterator[Finding]:
             same = len({composed(path.name) for path in paths}) < len(paths)
             names += SAME_LETTERS if same else ""
             message = f"two {what}s in `{paths[0].parent}` have the same stem: {names}"
-            yield Finding("same_stem", "error", paths[1], message, "rename or remove one of them")
+            hint, others = "rename or remove one of them", (paths[0], *paths[2:])
+            yield Finding("same_stem", "error", paths[1], message, hint, others)
 
 
 def extra_label(path: Path, images: Path) -> Finding:
@@ -145,4 +147,4 @@ def size_mismatch(
         one, other = ("mask", "image")[which], ("image", "mask")[which]
         message += f": the {one} states orientation {orientations[which]} and is turned upright, the {other} is not"
         hint = f"turn the {other}, too, as a viewer shows the {one}, or remove a wrong orientation from the {one}"
-    return Finding("size_mismatch", "error", path, message, hint)
+    return Finding("size_mismatch", "error", path, message, hint, (image,))

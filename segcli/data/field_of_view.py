@@ -124,13 +124,14 @@ def field_of_mask(mask: Array, name: str) -> Field:
 
 
 def _painted(strips: Iterable[Array], name: str) -> "_Painted":
-    packed: dict[int, list[Array]] = {0: [], 127: []}
-    width, top, is_bilevel = 0, 0, False
+    packed: list[tuple[int, Array]] = []
+    width, is_bilevel = 0, False
     for strip in strips:
-        width, top, is_bilevel = strip.shape[1], max(top, int(strip.max(initial=0))), strip.dtype == bool
-        for limit, rows in packed.items():
-            rows.append(np.packbits(strip > limit, axis=1))
-    bits = np.concatenate(packed[127 if top > 1 else 0])
+        width, is_bilevel, own_top = strip.shape[1], strip.dtype == bool, int(strip.max(initial=0))
+        packed.append((own_top, np.packbits(strip if is_bilevel else strip > (127 if own_top > 1 else 0), axis=1)))
+    top = max((own_top for own_top, _ in packed), default=0)
+    # a strip of 0 and 1 is dark where other strips hold larger numbers
+    bits = np.concatenate([part * (own_top > 1 or top <= 1) for own_top, part in packed])
     if not bits.any():
         raise DataError(
             f"field-of-view mask `{name}` is empty: it marks no pixel as inside",

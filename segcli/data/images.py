@@ -74,6 +74,8 @@ class Marks:
     """Largest number that the file can store, if it states one below the range of its type."""
     loss: str | None = None
     """Compression that changes numbers, such as `JPEG`; None for exact numbers."""
+    palette: Array | None = None
+    """Colours `(N, 3)` of the numbers, if the file has a palette."""
 
     @property
     def spread(self) -> Array:
@@ -101,15 +103,20 @@ def read_marks(path: Path, page: int | None = None, headers: Headers | None = No
     """
     with open_picture(path, 2, page) as picture:
         _note(picture, path, headers)
-        pixels, top, loss = picture.read_labels(), picture.top, picture.loss
+        pixels, top, loss, palette = picture.read_labels(), picture.top, picture.loss, picture.palette
     if pixels.ndim == 3:
-        if any((pixels[:, :, 0] != pixels[:, :, channel]).any() for channel in range(1, pixels.shape[2])):
+        if _channels_differ(pixels):
             raise DataError(
                 f"label `{path}` is a colour image, but a mask has one value per pixel",
                 hint="save the mask as a grey image with 0 for background and 255 for foreground",
             )
         pixels = pixels[:, :, 0]
-    return Marks(np.ascontiguousarray(whole(pixels, f"label `{path}`")), top, loss)
+    return Marks(np.ascontiguousarray(whole(pixels, f"label `{path}`")), top, loss, palette)
+
+
+def _channels_differ(pixels: Array) -> bool:
+    first, *others = (np.ascontiguousarray(pixels[:, :, channel]) for channel in range(pixels.shape[2]))
+    return not all(np.array_equal(first, other) for other in others)
 
 
 def read_labels(path: Path, page: int | None = None) -> Array:

@@ -3,22 +3,25 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from segcli.data.checks import Finding, Severity
+from segcli.data.checks import QUARTER_TURNED, Finding, Severity
 from segcli.data.classes.coding import white_is_zero
 from segcli.files import Header
 
-__all__ = ["notes_of"]
+__all__ = ["notes_of", "turned_alone"]
 
 UPRIGHT, LAST = 1, 8
 
 
-def notes_of(headers: dict[str, dict[Path, Header]], page: int | None, *, numbered: bool) -> Iterator[Finding]:
+def notes_of(
+    headers: dict[str, dict[Path, Header]], page: int | None, *, numbered: bool, indexed: bool
+) -> Iterator[Finding]:
     """Describe the conversion of files, and name files that differ from the others.
 
     Args:
         headers: Headers of the files, by the word for what they hold.
         page: Key `page` of the data set.
         numbered: Whether masks hold the numbers of classes, which mean the same in any grey.
+        indexed: Whether the numbers of masks count, and not their colours.
     """
     yield from _turned(headers)
     for word, files in headers.items():
@@ -26,6 +29,7 @@ def notes_of(headers: dict[str, dict[Path, Header]], page: int | None, *, number
         white = [path for path, header in files.items() if header.white_is_zero and (header.bilevel or not any_grey)]
         yield from white_is_zero(word, white, as_shown=word == "image")
     yield from _alpha(headers)
+    yield from _palettes(headers, indexed=indexed)
     yield from _mixed_bits(headers["image"])
     if page:
         yield from _single_pages(headers, page)
@@ -61,6 +65,54 @@ def _alpha(headers: dict[str, dict[Path, Header]]) -> Iterator[Finding]:
         yield _note("alpha", "warning", {word: with_alpha}, f"{message}; the other {word}s have none", hint)
 
 
+def _palettes(headers: dict[str, dict[Path, Header]], *, indexed: bool) -> Iterator[Finding]:
+    """Tell which files have a palette; images were reduced to few colours where others of their set were not."""
+    for word, files in headers.items():
+        with_palette = [path for path, header in files.items() if header.has_palette]
+        if not with_palette:
+            continue
+        which = _counted({word: with_palette})
+        if word != "image":
+            what = "numbers, not its colours," if indexed or word != "mask" else "colours"
+            yield _note("palette", "info", {word: with_palette}, f"{which}, have a palette: its {what} count", "")
+        elif len(with_palette) == len(files):
+            yield _note("palette", "info", {word: with_palette}, f"{which}, have a palette: its colours are read", "")
+        else:
+            message = f"{which}, have a palette of at most 256 colours, which are read; the other images have none"
+            hint = "look at them: they were reduced to few colours, or hold numbers; export them like the others"
+            yield _note("palette", "warning", {word: with_palette}, message, hint)
+
+
+def turned_alone(word: str, path: Path, header: Header, image: Path, image_header: Header) -> Iterator[Finding]:
+    """Find a mask and an image of which only one is turned, where their sizes do not tell whether that is right.
+
+    Args:
+        word: Word for the mask.
+        path: The mask.
+        header: Its header.
+        image: The image.
+        image_header: Its header.
+    """
+    own, other = (
+        each.orientation if UPRIGHT <= each.orientation <= LAST else UPRIGHT for each in (header, image_header)
+    )
+    by_quarter = (own >= QUARTER_TURNED) != (other >= QUARTER_TURNED)
+    if own == other or header.size != image_header.size or (by_quarter and header.size[0] != header.size[1]):
+        return  # a turned mask of another size is reported as such; one of this size was drawn on the turned image
+    message = f"image `{image}` {_states(other)}, but its {word} `{path}` {_states(own)}"
+    hint = (
+        f"look at the {word} over the image, as viewers turn both; if it does not fit, state the same orientation in "
+        "both files, or in none"
+    )
+    yield Finding("turned_alone", "warning", path, message, hint, (image,))
+
+
+def _states(orientation: int) -> str:
+    if orientation == UPRIGHT:
+        return "is read as stored"
+    return f"states orientation {orientation} and is turned"
+
+
 def _mixed_bits(images: dict[Path, Header]) -> Iterator[Finding]:
     """Find images of 8 bits beside images of 16 bits."""
     by_bits: dict[int, list[Path]] = {8: [], 16: []}
@@ -71,9 +123,8 @@ def _mixed_bits(images: dict[Path, Header]) -> Iterator[Finding]:
             f"{len(by_bits[bits])} with {bits} bits (such as `{by_bits[bits][0]}`)" for bits in (8, 16)
         )
         message = f"images differ in their bits: {shown}; their scales differ by 257"
-        yield Finding(
-            "mixed_bits", "warning", by_bits[16][0], message, "export all images with the same number of bits"
-        )
+        hint = "export all images with the same number of bits"
+        yield Finding("mixed_bits", "warning", by_bits[16][0], message, hint, (by_bits[8][0],))
 
 
 def _single_pages(headers: dict[str, dict[Path, Header]], page: int) -> Iterator[Finding]:

@@ -29,7 +29,7 @@ from segcli.data.images import EXTENSIONS, Headers, natural_key, read_image, sup
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.datasets import Layout
-from segcli.datasets._notes import notes_of
+from segcli.datasets._notes import notes_of, turned_alone
 from segcli.files import Header, read_header
 from segcli.files._endings import stated_formats
 from segcli.files._orientation import as_shown
@@ -196,7 +196,8 @@ class Pictures(Layout):
             for word, path in zip(headers, (case.image, case.label, case.fov), strict=True):
                 with suppress(DataError):  # reported by `inspect`
                     headers[word] |= {} if path is None else {path: self.header(path)}
-        yield from notes_of(headers, self.page, numbered=self.spec.num_classes > 1)
+        indexed = self.spec.num_classes == 1 or self.config.mask_format == "index"
+        yield from notes_of(headers, self.page, numbered=self.spec.num_classes > 1, indexed=indexed)
 
     def unusable(self, split: str, error: DataError) -> Finding:
         """Report a split whose cases cannot be found."""
@@ -215,8 +216,11 @@ class Pictures(Layout):
         yield from self.convert.inspect(image, case.image)
         for kind, path in (("label", case.label), ("fov", case.fov)):
             header = headers.get(kind)
-            if header is not None and path is not None and header.size != image.size:
+            if header is None or path is None:
+                continue
+            if header.size != image.size:
                 yield size_mismatch(path, header.size, case.image, image.size, (header.orientation, image.orientation))
+            yield from turned_alone("mask" if kind == "label" else "field of view", path, header, case.image, image)
 
     def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:
         """Decode image, mask and field of view separately, and check their contents."""

@@ -9,6 +9,8 @@ from segcli.data.slices import SliceStacks, Stack
 
 __all__ = ["mask_faults", "mixed_bits", "sample_faults"]
 
+SAME_SIZE = "export the mask at the size of its raw volume"
+
 
 def sample_faults(stacks: SliceStacks, raw: Path, mask: Path, *, needed: bool) -> Iterator[Finding]:
     """Find the faults of a sample.
@@ -43,7 +45,8 @@ def _own_faults(kind: str, place: Path, stack: Stack) -> Iterator[Finding]:
         if size != stack.sizes[0]:
             first = stack.planes[0].file
             message = f"slice `{plane.file}` is {_by_axes(size)}, but `{first}` is {_by_axes(stack.sizes[0])}"
-            yield Finding("size_mismatch", "error", plane.file, message, "export all slices at one size")
+            hint = "export all slices at one size"
+            yield Finding("size_mismatch", "error", plane.file, message, hint, (first,))
 
 
 def mask_faults(stacks: SliceStacks, raw: Path, mask: Path, size: tuple[int, ...]) -> Iterator[Finding]:
@@ -55,8 +58,7 @@ def mask_faults(stacks: SliceStacks, raw: Path, mask: Path, size: tuple[int, ...
         return
     yield from _partners(raw, image, mask, label)
     if label.size != size:
-        message = _mask_misfit(mask, label.size, size)
-        yield Finding("mask_mismatch", "error", mask, message, "export the mask at the size of its raw volume")
+        yield Finding("mask_mismatch", "error", mask, _mask_misfit(mask, label.size, raw, size), SAME_SIZE, (raw,))
 
 
 def _partners(raw: Path, image: Stack, mask: Path, label: Stack) -> Iterator[Finding]:
@@ -68,12 +70,12 @@ def _partners(raw: Path, image: Stack, mask: Path, label: Stack) -> Iterator[Fin
         return
     fault = partner_fault(list(ours), list(theirs))
     if fault is not None:
-        yield Finding("slices_without_partner", "error", raw, fault.message, fault.hint or "")
+        yield Finding("slices_without_partner", "error", raw, fault.message, fault.hint or "", (mask,))
         return
     for (one, count), (other, more) in zip(ours.items(), theirs.items(), strict=True):
         if count != more:
             message = f"mask `{other}` has {more} slices, but its raw file `{one}` has {count}"
-            yield Finding("mask_mismatch", "error", other, message, "export the mask at the size of its raw volume")
+            yield Finding("mask_mismatch", "error", other, message, SAME_SIZE, (one,))
 
 
 def _gaps(raw: Path, image: Stack, label: Stack | None) -> Iterator[Finding]:
@@ -108,7 +110,7 @@ def _by_axes(size: tuple[int, ...]) -> str:
     return "x".join(map(str, size))
 
 
-def _mask_misfit(mask: Path, size: tuple[int, ...], raw: tuple[int, ...]) -> str:
-    if size[0] != raw[0]:
-        return f"mask `{mask}` has {size[0]} slices, but its raw volume has {raw[0]}"
-    return f"mask `{mask}` is {_by_axes(size)} voxels, but its raw volume is {_by_axes(raw)}"
+def _mask_misfit(mask: Path, size: tuple[int, ...], raw: Path, raw_size: tuple[int, ...]) -> str:
+    if size[0] != raw_size[0]:
+        return f"mask `{mask}` has {size[0]} slices, but its raw volume `{raw}` has {raw_size[0]}"
+    return f"mask `{mask}` is {_by_axes(size)} voxels, but its raw volume `{raw}` is {_by_axes(raw_size)}"

@@ -61,7 +61,7 @@ class SampleTable:
         for name in self.folders:
             if name not in self.class_of:
                 message = f"sample `{root / name}` has no class in `{self.path}`"
-                yield Finding("sample_without_class", "error", root / name, message, "add a line for it")
+                yield Finding("sample_without_class", "error", root / name, message, "add a line for it", (self.path,))
         for name in taken or names:
             if name not in self.class_of.values():
                 message = f"class `{name}` has no samples in `{self.path}`"

@@ -120,7 +120,8 @@ class Volumes(Layout):
         try:
             sample = self.read(case)
         except DataError as error:
-            return None, [Finding("unreadable_case", "error", case.image, error.message, error.hint or "")]
+            others = () if case.label is None or str(case.label) not in error.message else (case.label,)
+            return None, [Finding("unreadable_case", "error", case.image, error.message, error.hint or "", others)]
         findings = []
         if sample.image.min() == sample.image.max():
             message = f"volume `{case.place}` has the same value in every voxel"

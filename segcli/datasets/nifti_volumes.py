@@ -303,7 +303,7 @@ class NIfTIVolumes(Volumes):
         image, label = headers
         if image.size != label.size:
             message = _differ(case.label, label.size, case.image, image.size)
-            yield Finding("size_mismatch", "error", case.label, message, SAME_SIZE)
+            yield Finding("size_mismatch", "error", case.label, message, SAME_SIZE, (case.image,))
         yield from placement(case.label, label, case.image, image)
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
+from segcli.core.types import Array
 from segcli.data.checks import Finding
 from segcli.data.kin import divided_kin
 from segcli.data.samples import Case
 from segcli.data.scale import other_scale
 from segcli.datasets import Layout
 
-__all__ = ["divided_subjects", "scale_mistake", "split_findings"]
+__all__ = ["divided_subjects", "scale_mistake", "scale_of", "split_findings"]
 
 
 def divided_subjects(layout: Layout, splits: Sequence[str]) -> list[Finding]:
@@ -17,7 +18,8 @@ def divided_subjects(layout: Layout, splits: Sequence[str]) -> list[Finding]:
     Raises:
         DataError: The cases of a split cannot be found.
     """
-    names = {split: list(dict.fromkeys(map(layout.together, layout.all_cases(split)))) for split in splits}
+    cases = {split: layout.all_cases(split) for split in splits}
+    names = {split: list(dict.fromkeys(map(layout.together, members))) for split, members in cases.items()}
     stated = getattr(getattr(layout.config, "split", None), "group", None)
     if stated is not None:
         return list(_divided_groups(names, stated))
@@ -32,7 +34,10 @@ def divided_subjects(layout: Layout, splits: Sequence[str]) -> list[Finding]:
     if division is not None and division.settings.draws:
         together = f"`split.group: '{kin.pattern}'` in the data-set file keeps them together"
     hint = f"if they show the same subject, scores are too good: {together}"
-    return [Finding("divided_subjects", "warning", None, message, hint)]
+    first, second = (
+        next(case.image for case in cases[split] if layout.together(case) == name) for split, name in (kin.one, kin.other)
+    )
+    return [Finding("divided_subjects", "warning", second, message, hint, (first,))]
 
 
 def _divided_groups(names: dict[str, list[str]], pattern: str) -> Iterator[Finding]:
@@ -50,23 +55,21 @@ def _divided_groups(names: dict[str, list[str]], pattern: str) -> Iterator[Findi
         yield Finding("divided_subjects", "warning", None, message, hint)
 
 
-def scale_mistake(layout: Layout, cases: Sequence[Case] | None = None) -> tuple[str, str] | None:
+def scale_mistake(layout: Layout, cases: Sequence[Case]) -> tuple[str, str] | None:
     """Compare the stated `mean` and `std` with the first training case; returns message and hint if they do not fit.
-
-    Args:
-        layout: The data set.
-        cases: Training cases; default: those of the layout.
 
     Raises:
         DataError: The case cannot be read.
     """
-    if layout.spec.mean is None:
+    if layout.spec.mean is None or not cases:
         return None
-    first = next(iter(layout.cases("train") if cases is None else cases), None)
-    if first is None:
-        return None
+    return scale_of(layout, layout.read(cases[0]).image)
+
+
+def scale_of(layout: Layout, image: Array) -> tuple[str, str] | None:
+    """Compare the stated `mean` and `std` with an image; returns message and hint if they do not fit."""
     is_unit = getattr(layout.config, "intensity_range", None) is not None
-    return other_scale(layout.spec, layout.read(first).image, is_unit=is_unit)
+    return other_scale(layout.spec, image, is_unit=is_unit)
 
 
 def split_findings(layout: Layout) -> list[Finding]:

@@ -6,7 +6,7 @@ The extension of a file, or the content of a folder, decides the format. Only th
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -52,7 +52,7 @@ KEPT = 2**27
 """Bytes of decoded tiles to cache, because windows overlap; twice as many for stacks and HDF5 files."""
 HINT = "replace the file, or remove it from the data set"
 WORDS = {2: "image", 3: "volume"}
-FIELDS = [each.name for each in fields(Header)]
+FIELDS = [each.name for each in fields(Header) if each.name != "has_palette"]
 Window = tuple[slice, ...]
 Add = Callable[[Array], None]
 """Adds the next rows of an image, or the next planes `(d, *S)` or `(d, *S, C)` of a volume."""
@@ -81,6 +81,8 @@ class Picture(ABC):
     """True if the file declares an alpha channel, which is left out."""
     loss: str | None = None
     """Compression that changes values, such as `JPEG`; None for exact values."""
+    palette: Array | None = None
+    """Colours `(N, 3)` uint8 of the indices that `read_labels` gives; None without a palette of colours."""
     top: int | None = None
     """Largest number that the file can store, if it states one below the range of its type: 3 for two bits."""
     spacing: tuple[float, ...] | None = None
@@ -368,7 +370,7 @@ def read_header(path: Path, ndim: int = 2, index: int | None = None) -> Header:
 
 def header_of(picture: Picture) -> Header:
     """Take what the header of an open file says."""
-    return Header(**{name: getattr(picture, name) for name in FIELDS})
+    return Header(**{name: getattr(picture, name) for name in FIELDS}, has_palette=picture.palette is not None)
 
 
 @contextmanager
@@ -389,12 +391,6 @@ def create(
     """
     ending = ending_of(path)
     kind: type[FileFormat] = next(FILES.load(each.name) for each in stated_formats() if ending in each.endings)
-    if like is None:
-        with kind.create(path, size, dtype, channels=channels) as add:
-            yield add
-        return
-    with (
-        open_picture(like, len(size)) as example,
-        kind.create(path, size, dtype, like=example, channels=channels) as add,
-    ):
+    opened: AbstractContextManager[Picture | None] = nullcontext() if like is None else open_picture(like, len(size))
+    with opened as example, kind.create(path, size, dtype, like=example, channels=channels) as add:
         yield add

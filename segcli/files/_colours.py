@@ -74,6 +74,13 @@ class PillowColours:
         self.loss, self.top = loss_of(image, path), largest(image, path)
 
     @property
+    def palette(self) -> Array | None:
+        """Return the colours `(N, 3)` of the indices; None without a palette, and for one that only stores greys."""
+        if self.image.mode not in ("P", "PA") or self.has_greys:
+            return None
+        return np.array(self.image.getpalette() or [], dtype=np.uint8).reshape(-1, 3)
+
+    @property
     def white_is_zero(self) -> bool:
         """Tell whether index 0 of a palette is white and index 1 is black."""
         if self.image.mode != "P" or self.has_greys:
@@ -160,6 +167,15 @@ class TiffColours:
         self.channels = 3 if self.is_palette or self._is_ink else len(self.kept)
 
     @property
+    def palette(self) -> Array | None:
+        """Return the colours `(N, 3)` of the indices; None without a palette."""
+        if not self.is_palette:
+            return None
+        table = self.page.colormap.T
+        eight: Array = (table >> 8 if table.max() > 255 else table).astype(np.uint8)  # some writers store 8 bits
+        return eight
+
+    @property
     def _is_ink(self) -> bool:
         return bool(self.photometric == P.SEPARATED)
 
@@ -182,10 +198,10 @@ class TiffColours:
 
     def pixels(self, raw: Array) -> Array:
         """Turn decoded samples `(..., stored)` into what a viewer shows, `(..., channels)`."""
-        if self.is_palette:
-            table = self.page.colormap.T
-            eight: Array = (table >> 8 if table.max() > 255 else table).astype(np.uint8)  # some writers store 8 bits
-            return eight[raw[..., self.kept[0]]]
+        palette = self.palette
+        if palette is not None:
+            colours: Array = palette[raw[..., self.kept[0]]]
+            return colours
         if self._is_ink:
             return _rgb_of_inks(raw[..., :4])
         if self._is_ycbcr:

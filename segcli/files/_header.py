@@ -29,6 +29,8 @@ class Header:
     """True if the file declares that 0 is white and a larger number is black."""
     has_alpha: bool = False
     """True if the file declares an alpha channel, which is left out."""
+    has_palette: bool = False
+    """True for indices of a palette of colours."""
     orientation: int = 1
     """Orientation that the file states, in the numbers of EXIF; pixels and size are turned already."""
     page_count: int = 1

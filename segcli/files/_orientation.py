@@ -66,7 +66,7 @@ class _Upright(Picture):
         self.channels, self.itemsize, self.top = picture.channels, picture.itemsize, picture.top
         self.at_once = picture.at_once
         self.bilevel, self.white_is_zero = picture.bilevel, picture.white_is_zero
-        self.has_alpha, self.loss = picture.has_alpha, picture.loss
+        self.has_alpha, self.loss, self.palette = picture.has_alpha, picture.loss, picture.palette
         self.size = shown_size(picture.size, orientation)
         self.spacing = None if picture.spacing is None else shown_size(picture.spacing, orientation)
         self.rows = len(self.size) - 2

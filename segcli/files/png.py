@@ -1,7 +1,7 @@
 """PNG, JPEG and other images that Pillow can read.
 
-Unlike OpenCV, Pillow refuses a truncated file instead of filling the missing part with grey. Only 16-bit colour
-images are decoded by OpenCV, because Pillow would reduce them to 8 bits.
+Unlike OpenCV, Pillow refuses a truncated file instead of filling the missing part with grey. OpenCV decodes plain PNG
+files that are whole, because it is faster, and 16-bit colour images, because Pillow would reduce them to 8 bits.
 """
 
 from collections.abc import Iterator
@@ -20,6 +20,7 @@ from segcli.files import Add, FileFormat, Picture
 from segcli.files._colours import PillowColours
 from segcli.files._frames import open_frame
 from segcli.files._orientation import of_image, upright
+from segcli.files._plain_png import plain_png
 from segcli.files._promises import refuse_more_than_stored
 
 __all__ = ["PNG"]
@@ -90,8 +91,12 @@ class _Decoded(Picture):
         self.itemsize = 4 if is_wide else 2 if image.mode[0] == "I" or colours.is_deep else 1
         self.bilevel, self.white_is_zero = colours.bilevel, colours.white_is_zero
         self.has_alpha, self.loss, self.top = colours.has_alpha, colours.loss, colours.top
+        self.palette = colours.palette
 
     def whole(self) -> Array:
+        plain = plain_png(self.path, self.image)
+        if plain is not None:
+            return plain
         self.image.load()
         if self.colours.is_deep:
             return _with_channels(self.colours.without_alpha(_decode_deep_colour(self.path)))
@@ -99,6 +104,9 @@ class _Decoded(Picture):
 
     def numbers(self) -> Array:
         """Decode the numbers that the writer stored, such as the indices of a palette."""
+        plain = plain_png(self.path, self.image)
+        if plain is not None:
+            return plain
         self.image.load()
         return self.whole() if self.colours.is_deep else _with_channels(self.colours.numbers())
 

@@ -205,6 +205,7 @@ class _Image(Picture):
         self.size, self.channels = (height, width), self.colours.channels
         self.bilevel, self.white_is_zero = self.colours.bilevel, self.colours.white_is_zero
         self.has_alpha, self.loss, self.top = self.colours.has_alpha, self.colours.loss, self.colours.top
+        self.palette = self.colours.palette
         dtype = file.series[0].dtype
         self.itemsize = dtype.itemsize if dtype else 1
         self.at_once = unpacked_at_once(path, file.series[0])

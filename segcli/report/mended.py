@@ -26,7 +26,7 @@ class Mended(Result):
     left: list[str]
     """Files that could not be mended, and why."""
     out: list[str]
-    """Files beside them that belong to no image, and were not copied."""
+    """Files that were not copied: they belong to no image, or are links that lead nowhere."""
 
 
 def mended(result: Mended) -> Iterator[Any]:

@@ -56,11 +56,15 @@ def test_the_page_is_one_file_that_shows_both_images_of_a_pair(run_cli, made, wo
     assert set(re.findall(r'(?:src|href)="(.{5})', page)) <= {"data:", '#s0">', '#s1">', '#s2">', '#s3">', '#s4">'}
 
 
-def test_a_folder_in_place_of_the_page_is_refused(run_cli, made):
-    for folder in (".", "data"):
-        result = run_cli("data", "check", "set.yaml", "--html", folder)
-        assert result.code == 3
-        assert f"`{folder}` is a folder" in result.err
+def test_a_place_where_no_page_can_be_written_is_refused_before_the_check(run_cli, made):
+    for place, why in (
+        (".", "`.` is a folder"),
+        ("data", "`data` is a folder"),
+        ("set.yaml/a/b", "`set.yaml` is a file"),
+    ):
+        result = run_cli("data", "check", "set.yaml", "--html", place)
+        assert (result.code, result.out) == (3, "")
+        assert why in result.err
 
 
 def test_a_fixed_copy_has_no_findings_and_the_original_stays(run_cli, made, workplace):
@@ -74,14 +78,18 @@ def test_a_fixed_copy_has_no_findings_and_the_original_stays(run_cli, made, work
     made.write("train", 1, mask=made.read("train", 1)[1] // 255)
     made.write("train", 2, mask=cv2.blur(made.read("train", 2)[1], (2, 2)))
     before = {path: path.read_bytes() for path in (workplace / "data").rglob("*.*")}
-    assert run_cli("data", "check", "set.yaml", "--fix", "mended").code == 1  # the original has errors
+    result = run_cli("data", "check", "set.yaml", "--fix", "mended", "--json")
+    assert result.code == 1  # the original has errors
     assert {path: path.read_bytes() for path in (workplace / "data").rglob("*.*")} == before
     upright = np.asarray(Image.open(workplace / "mended/train/image/train00.png")).astype(int)
     assert np.abs(upright - image).mean() < 3
     for index in (1, 2):
         mask = np.asarray(Image.open(workplace / f"mended/train/label/train0{index}.png"))
         assert set(np.unique(mask)) == {0, 255}
+    told = json.loads(result.out)["mended"]
     listed = (workplace / "mended/mended.txt").read_text()
+    assert (told["folder"], told["num_images"], told["left"], told["out"]) == ("mended", 14, [], [])
+    assert told["done"] == listed.splitlines()
     assert "data/train/image/train00.jpg: turned upright, written as PNG\n" in listed
     assert "data/train/label/train01.png: 0 and 1 written as 0 and 255\n" in listed
     assert "data/train/label/train02.png: smoothed outlines cut at 127\n" in listed
@@ -120,22 +128,32 @@ def test_a_fixed_copy_tells_what_it_cannot_mend_and_what_it_leaves_out(run_cli, 
     exif[274] = 3
     Image.fromarray(np.ascontiguousarray(image[::-1, ::-1])).save(workplace / "data/train/image/train00.jpg", exif=exif)
     Image.fromarray(mask).save(workplace / "data/train/label/other.bmp")
+    lost = workplace / "data/train/label/train01.bmp"
+    lost.unlink()
+    lost.symlink_to("nowhere.bmp")
     keys = {**made.keys, "paths": {"root": "data"}, "extensions": ["jpg", "bmp"]}
     (workplace / "set.yaml").write_text(yaml.safe_dump(keys))
     result = run_cli("data", "check", "set.yaml", "--fix", "mended")
     assert (workplace / "mended/train/image/train00.jpg").exists()
     assert (workplace / "mended/mended.txt").read_text().splitlines() == [
         "data/train/image/train00.jpg: copied as it is: turned upright needs PNG, which `extensions` does not list",
+        "data/train/label/train01.bmp: not copied: no file `data/train/label/train01.bmp`",
         "data/train/label/other.bmp: not copied: it belongs to no image of the data set",
     ]
-    assert "1 file not copied, such as data/train/label/other.bmp" in result.err
+    assert "2 files not copied, such as data/train/label/train01.bmp" in result.err
 
 
 def test_a_copy_is_refused_before_anything_is_written(run_cli, made, workplace):
     (workplace / "afile").write_text("mine")
-    result = run_cli("data", "check", "set.yaml", "--fix", "afile")
-    assert result.code == 2
-    assert "`afile` is a file" in result.err
+    for place, why in (
+        ("afile", "`afile` is a file"),
+        ("afile/below", "afile` is a file"),
+        ("data/train/copy", "lie in each other"),
+        (".", "lie in each other"),
+    ):
+        result = run_cli("data", "check", "set.yaml", "--fix", place)
+        assert (result.code, result.out) == (2, "")
+        assert why in result.err
     (workplace / "data/val").rename(workplace / "val")
     (workplace / "set.yaml").write_text(yaml.safe_dump({**made.keys, "paths": {"root": "data", "val": "val"}}))
     result = run_cli("data", "check", "set.yaml", "--fix", "mended")

@@ -11,6 +11,7 @@ from segcli.core.types import Array
 from segcli.data.checks import Finding, tried
 from segcli.data.classes.coding import Codings
 from segcli.data.classes.counts import values_of
+from segcli.data.classes.palettes import Palettes
 from segcli.data.images import Headers, Marks, read_marks
 from segcli.files import read_header
 
@@ -37,6 +38,8 @@ class BinaryMasks:
     page: int | None = None
     codings: Codings = field(default_factory=Codings, compare=False)
     """Codings of the examined masks."""
+    palettes: Palettes = field(default_factory=Palettes, compare=False)
+    """Palettes of the examined masks."""
     headers: Headers | None = field(default=None, compare=False)
     """Receives the headers of the examined masks."""
 
@@ -61,6 +64,8 @@ class BinaryMasks:
             return {}, [Finding("unreadable_label", "error", path, error.message, error.hint or "")]
         self.codings.add(path, labels.spread)
         mask = tried(findings, "unexpected_values", path, lambda path: self._mask(labels, path))
+        if mask is not None and self.threshold is None:
+            self.palettes.note(path, labels)
         if mask is not None and not mask.any():
             message, hint = f"mask `{path}` is empty", "check that the image shows no foreground"
             findings.append(Finding("empty_mask", "warning", path, message, hint + self._alpha(path)))
@@ -72,6 +77,7 @@ class BinaryMasks:
     def compared(self) -> Iterator[Finding]:
         """Report masks that store the foreground in different ways."""
         yield from self.codings.findings()
+        yield from self.palettes.findings()
 
     def _mask(self, marks: Marks, path: Path) -> Array:
         labels = marks.spread

@@ -63,6 +63,8 @@ class ClassList:
     numbers: list[int]
     """Number of each class in index masks."""
     num_counted: int
+    stated: tuple[RGB | None, ...] = ()
+    """Colour that the data set states for each class, whatever masks hold."""
 
     @classmethod
     def of(
@@ -94,7 +96,8 @@ class ClassList:
         colors = [*(entry.color for entry in counted), *(entry.color for entry in left_out)]
         if not colored:
             _check_numbers(spec.name, names, values)
-            return cls(names, [], values, len(counted))
+            stated = tuple(None if color is None else (color[0], color[1], color[2]) for color in colors)
+            return cls(names, [], values, len(counted), stated)
         for name, color in zip(names, colors, strict=True):
             if color is None:
                 raise ConfigError(

@@ -8,7 +8,7 @@ from typing import Any
 from segcli.core.types import Array
 from segcli.data.checks import Finding
 
-__all__ = ["FIELD_HINT", "Codings", "white_is_zero"]
+__all__ = ["FIELD_HINT", "Codings", "files_named", "named", "white_is_zero"]
 
 TOPS = (1, 255, 65535)
 MARGIN_HINT = (
@@ -58,13 +58,14 @@ class Codings:
             return
         groups = sorted(((top, list(files)) for top, files in self.files.items()), key=lambda group: -len(group[1]))
         coded = " and ".join(f"{named(files, self.word)} with 0 and {top}" for top, files in groups)
-        yield Finding(
-            "mixed_mask_coding",
-            "warning",
-            groups[-1][1][0],
-            f"the {self.word}s of this data set are coded in {len(groups)} ways: {coded}",
-            self.hint,
-        )
+        message = f"the {self.word}s of this data set are coded in {len(groups)} ways: {coded}"
+        first, *others = (path for _, files in reversed(groups) for path in files_named(files))
+        yield Finding("mixed_mask_coding", "warning", first, message, self.hint, tuple(others))
+
+
+def files_named(files: Sequence[Path]) -> list[Path]:
+    """List the files that `named` names."""
+    return sorted(files)[:SHOWN]
 
 
 def named(files: Sequence[Path], word: str) -> str:
@@ -74,7 +75,7 @@ def named(files: Sequence[Path], word: str) -> str:
         >>> named([Path("a.png"), Path("b.png")], "mask")
         '2 masks (`a.png`, `b.png`)'
     """
-    shown = ", ".join(f"`{path}`" for path in sorted(files)[:SHOWN])
+    shown = ", ".join(f"`{path}`" for path in files_named(files))
     more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
     return f"{len(files)} {word}{'s' * (len(files) != 1)} ({shown}{more})"
 
@@ -89,14 +90,12 @@ def white_is_zero(word: str, files: Sequence[Path], *, as_shown: bool) -> Iterat
     """
     if not files:
         return
+    first, *others = files_named(files)
     subject = f"{named(files, word)} declare{'s' * (len(files) == 1)} that 0 is white"
     if as_shown:
-        yield Finding("white_is_zero", "info", files[0], f"{subject}: read as in a viewer: white is high", "")
+        message = f"{subject}: read as in a viewer: white is high"
+        yield Finding("white_is_zero", "info", first, message, "", tuple(others))
         return
-    yield Finding(
-        "white_is_zero",
-        "warning",
-        files[0],
-        f"{subject}: the stored numbers count, so the foreground is what a viewer shows in black",
-        "right for masks that tifffile or ImageJ wrote; if the foreground is white in a viewer, save them as PNG",
-    )
+    message = f"{subject}: the stored numbers count, so the foreground is what a viewer shows in black"
+    hint = "right for masks that tifffile or ImageJ wrote; if the foreground is white in a viewer, save them as PNG"
+    yield Finding("white_is_zero", "warning", first, message, hint, tuple(others))

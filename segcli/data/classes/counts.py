@@ -13,6 +13,8 @@ EXACT = 2**24
 """OpenCV counts in float32, which is exact up to this number."""
 FEW = 16
 """Classes up to which comparing the mask with each is faster than counting all at once."""
+FEW_OF_8_BITS = 4
+"""The same for masks of 8 bits, whose numbers OpenCV counts."""
 
 
 def values_of(labels: Array) -> tuple[Array, Array]:
@@ -43,9 +45,12 @@ def class_counts(mask: Array, valid: Mask | None, length: int) -> Array:
         valid: Pixels that count, `(*S)`; None for all.
         length: Number of classes K; larger numbers are not counted.
     """
-    if mask.dtype == np.uint8 and length <= NUMBERS:
+    is_small = mask.dtype == np.uint8 and length <= NUMBERS
+    if is_small and length > FEW_OF_8_BITS:
+        if valid is not None and length < NUMBERS:  # leaving pixels out is slow: they get a number that is not counted
+            mask, valid = mask | (valid.view(np.uint8) - np.uint8(1)), None
         return _histogram(mask, valid)[:length]
-    if length > FEW:
+    if length > FEW and not is_small:
         return np.bincount((mask if valid is None else mask[valid]).ravel(), minlength=length)[:length]
     same = (mask == number for number in range(length))
     return np.array([np.count_nonzero(each if valid is None else each & valid) for each in same], np.int64)

@@ -13,9 +13,10 @@ from segcli.core.errors import DataError
 from segcli.core.types import Array, ConfigModel, FilePath
 from segcli.data.checks import Finding
 from segcli.data.classes.class_list import NUMBERS, ClassList, IgnoredClass
-from segcli.data.classes.coding import Codings, named
+from segcli.data.classes.coding import Codings, files_named, named
 from segcli.data.classes.colors import UNKNOWN, ColorTable, Stray
-from segcli.data.images import Headers, read_image, read_marks
+from segcli.data.classes.palettes import Palettes
+from segcli.data.images import Headers, Marks, read_image, read_marks
 from segcli.data.settings import DatasetSpec
 
 __all__ = ["MaskFormat", "MaskKeys", "MaskReader", "UnknownColors"]
@@ -119,6 +120,8 @@ class MaskReader:
     """Tells whether the layout also reads masks of one class."""
     codings: Codings = field(default_factory=lambda: Codings(hint=CODING_HINT), compare=False)
     """Codings of the examined masks of two classes."""
+    palettes: Palettes = field(default_factory=Palettes, compare=False)
+    """Palettes of the examined masks of numbers."""
     headers: Headers | None = field(default=None, compare=False)
     """Receives the headers of the masks that are read."""
 
@@ -163,15 +166,18 @@ class MaskReader:
     def compared(self) -> Iterator[Finding]:
         """Report masks of two classes that store the second one in different ways, or only as an ignored number."""
         yield from self.codings.findings()
+        yield from self.palettes.findings(self.classes.names, self.classes.stated)
         if list(self.codings.files) == [FOREGROUND]:
             files = list(self.codings.files[FOREGROUND])
+            first, *others = files_named(files)
             yield Finding(
                 "ignored_foreground",
                 "warning",
-                files[0],
+                first,
                 f"no mask holds class 1, and {named(files, 'mask')} hold{'s' * (len(files) == 1)} 0 and {FOREGROUND}, "
                 "which does not count",
                 f"if {FOREGROUND} is the foreground, {self._two_classes(FOREGROUND)}, without `ignore`",
+                tuple(others),
             )
 
     def _finding(self, strays: _Strays) -> Finding:
@@ -208,8 +214,10 @@ class MaskReader:
 
     def _examined(self, path: Path) -> Array:
         """Read positions in the list of classes, and note how a mask of two classes stores the second one."""
-        labels = self._labels(path)
+        marks = self._marks(path)
+        labels = self._numbers(marks, path)
         positions = self._positions(labels, path)
+        self.palettes.note(path, marks, {number: at for at, number in enumerate(self.classes.numbers)})
         if self.classes.numbers[: self.classes.num_counted] == [0, 1]:
             if (labels == 1).any():
                 self.codings.note(path, 1)
@@ -218,11 +226,11 @@ class MaskReader:
         return positions
 
     def _numbered(self, path: Path) -> Array:
-        return self._positions(self._labels(path), path)
+        return self._positions(self._numbers(self._marks(path), path), path)
 
-    def _labels(self, path: Path) -> Array:
+    def _marks(self, path: Path) -> Marks:
         try:
-            marks = read_marks(path, self.page, self.headers)
+            return read_marks(path, self.page, self.headers)
         except DataError as error:
             if "is a colour image" not in error.message:
                 raise
@@ -230,6 +238,9 @@ class MaskReader:
                 f"mask `{path}` is a colour image, but `mask_format: index` expects one number per pixel",
                 hint="set `mask_format: rgb` and give each class a colour",
             ) from None
+
+    def _numbers(self, marks: Marks, path: Path) -> Array:
+        """Return the numbers of classes; one bit is 0 and 1, or the numbers of two classes."""
         labels = marks.values
         if labels.dtype == bool:
             first, second = self.classes.numbers[:2]

@@ -97,22 +97,21 @@ def _near(known: Mapping[str, tuple[list[int], list[Array]]]) -> Iterator[Pair]:
     for (split, (rows, ones)), (other_split, (columns, others)) in combinations(known.items(), 2):
         if not ones or not others:
             continue
-        theirs = np.stack(ones)
-        blocks = (theirs[start : start + BLOCK] for start in range(0, len(theirs), BLOCK))
+        blocks = (np.stack(ones[start : start + BLOCK]) for start in range(0, len(ones), BLOCK))
         short = np.concatenate([_projected(_units(block)) for block in blocks])
         for start in range(0, len(others), BLOCK):
-            for i, j, likeness, turned in _compared(theirs, short, others[start : start + BLOCK]):
+            for i, j, likeness, turned in _compared(ones, short, others[start : start + BLOCK]):
                 yield Pair((split, rows[i]), (other_split, columns[start + j]), likeness, turned)
 
 
-def _compared(theirs: Array, short: Array, looks: Sequence[Array]) -> Iterator[tuple[int, int, float, bool]]:
+def _compared(theirs: Sequence[Array], short: Array, looks: Sequence[Array]) -> Iterator[tuple[int, int, float, bool]]:
     """Compare images with all forms of some others; the best form of each pair counts."""
     forms = [_units(np.stack(same)) for same in zip(*map(_forms, looks), strict=True)]
     best: dict[tuple[int, int], tuple[float, bool]] = {}
     least = ALIKE[looks[0].ndim] - USUAL
     for number, form in enumerate(forms):
         for i, j in np.argwhere(short @ _projected(form).T >= CANDIDATE).tolist():
-            likeness = float(_units(theirs[i : i + 1])[0] @ form[j])
+            likeness = float(_units(theirs[i][None])[0] @ form[j])
             if likeness >= least and likeness > best.get((i, j), (0.0, False))[0]:
                 best[i, j] = (likeness, number > 0)
     for (i, j), (likeness, turned) in sorted(best.items()):

@@ -7,6 +7,7 @@ import numpy as np
 
 from segcli.core.types import Array
 from segcli.data.checks import Finding
+from segcli.data.samples import Case
 
 __all__ = ["IMAGENET", "far_numbers", "padded_patches", "spacings_differ"]
 
@@ -56,15 +57,15 @@ def _are_imagenet(mean: Sequence[float], std: Sequence[float]) -> bool:
     return all(np.allclose(stated, known[: len(stated)], atol=2e-3) for stated, known in pairs)
 
 
-def spacings_differ(spacings: Mapping[str, tuple[float, ...]]) -> Iterator[Finding]:
+def spacings_differ(spacings: Mapping[Case, tuple[float, ...]]) -> Iterator[Finding]:
     """Find cases whose voxels differ much in size.
 
     Args:
-        spacings: Millimetres along each axis, by the place of the case.
+        spacings: Millimetres along each axis, of each case.
     """
     if not spacings:
         return
-    places, values = list(spacings), np.array(list(spacings.values()))
+    cases, values = list(spacings), np.array(list(spacings.values()))
     ratios = values.max(axis=0) / np.maximum(values.min(axis=0), 1e-12)
     axis = int(ratios.argmax())
     usual = np.isclose(values, np.median(values, axis=0), rtol=1e-3).all(axis=1).mean()
@@ -72,11 +73,11 @@ def spacings_differ(spacings: Mapping[str, tuple[float, ...]]) -> Iterator[Findi
         return
     low, high = int(values[:, axis].argmin()), int(values[:, axis].argmax())
     message = (
-        f"the spacing differs from case to case: `{places[low]}` has {_by_axes(values[low])} mm, `{places[high]}` "
-        f"{_by_axes(values[high])} mm"
+        f"the spacing differs from case to case: `{cases[low].place}` has {_by_axes(values[low])} mm, "
+        f"`{cases[high].place}` {_by_axes(values[high])} mm"
     )
     hint = "resample all cases to one spacing: a network sees voxels, not millimetres"
-    yield Finding("spacings_differ", "warning", None, message, hint)
+    yield Finding("spacings_differ", "warning", cases[high].image, message, hint, (cases[low].image,))
 
 
 def padded_patches(patch: Sequence[int], sizes: Sequence[tuple[int, ...]]) -> Iterator[Finding]:

@@ -22,7 +22,8 @@ def names_to_confuse(paths: Iterable[Path]) -> Iterator[Finding]:
             listed = " and ".join(f"`{name}`" for name in same)
             message = f"names in `{folder}` differ only in capital letters: {listed}"
             hint = "rename one of them: Windows and macOS take them for one file"
-            yield Finding("same_but_for_case", "warning", folder / same[-1], message, hint)
+            first, *others = (folder / name for name in reversed(same))
+            yield Finding("same_but_for_case", "warning", first, message, hint, tuple(others))
 
 
 def numbers_missing(names: Iterable[str], root: Path) -> Iterator[Finding]:

@@ -31,9 +31,11 @@ COMMON = 0.5
 ASKED = 64
 """Other images that a line is compared with for this."""
 SMALLEST = 64
+TOP = 65535
+"""Largest number of 16 bits."""
 SIDES = ("top", "bottom", "left", "right")
 FACING = (("bottom", "top"), ("right", "left"))
-BLOCK = 512
+BLOCK = 64
 """Tiles that are compared with all others at once, so that memory stays small."""
 Place = tuple[str, int]
 """Split and position of an image."""
@@ -43,12 +45,22 @@ Place = tuple[str, int]
 class Edges:
     """Holds the outermost line and the next one of each side of an image."""
 
-    lines: Array
-    """`(4, 2, SAMPLES)` float32: top, bottom, left and right; the outermost line and the next one."""
+    packed: Array
+    """`(4, 2, SAMPLES)` uint16: top, bottom, left and right; the outermost line and the next one. Half the memory of
+    float32, and finer than the noise of any camera."""
+    low: float
+    """Value of 0."""
+    step: float
+    """Difference of following numbers."""
     lengths: tuple[int, ...]
     """Pixels of each side."""
     has_contrast: tuple[bool, ...]
     """True for each side whose outermost line can be compared."""
+
+    def lines(self, side: int) -> Array:
+        """Return the outermost line of a side and the next one, `(2, SAMPLES)` float32."""
+        unpacked: Array = self.packed[side] * np.float32(self.step) + np.float32(self.low)
+        return unpacked
 
 
 def edges_of(image: Array) -> Edges | None:
@@ -59,10 +71,13 @@ def edges_of(image: Array) -> Edges | None:
     rows = _averaged(np.stack([image[0], image[1], image[-1], image[-2]]))
     columns = _averaged(np.stack([image[:, 0], image[:, 1], image[:, -1], image[:, -2]]))
     lines = np.concatenate([rows, columns]).reshape(len(SIDES), 2, SAMPLES)
-    step = max(1, min(height, width) // 128)
-    spread = float(image[::step, ::step, image.shape[2] // 2].std())
+    apart = max(1, min(height, width) // 128)
+    spread = float(image[::apart, ::apart, image.shape[2] // 2].std())
     has_contrast = lines[:, 0].std(axis=1) > max(LEAST_SPREAD * spread, 1e-6)
-    return Edges(lines, (width, width, height, height), tuple(has_contrast.tolist()))
+    low, high = float(lines.min()), float(lines.max())
+    step = (high - low) / TOP
+    packed = np.rint((lines - low) / (step or 1.0)).astype(np.uint16)
+    return Edges(packed, low, step, (width, width, height, height), tuple(has_contrast.tolist()))
 
 
 def divided_pictures(edges: Mapping[str, Sequence[Edges | None]]) -> Iterator[list[Place]]:
@@ -110,25 +125,25 @@ def _without_common_lines(edges: Mapping[str, Sequence[Edges | None]]) -> dict[s
 def _continued(ones: Sequence[Edges | None], others: Sequence[Edges | None]) -> Iterator[tuple[int, int]]:
     """Find images whose right or lower edge is continued by the left or upper edge of another."""
     for side, facing in FACING:
-        rows, columns = _by_length(ones, side), _by_length(others, facing)
+        at, opposite = SIDES.index(side), SIDES.index(facing)
+        rows, columns = _by_length(ones, at), _by_length(others, opposite)
         for length in rows.keys() & columns.keys():
             there = columns[length]
-            theirs = _units([line for _, (line, _) in there]).T
+            theirs = _units([edges.lines(opposite)[0] for _, edges in there]).T
             for start in range(0, len(rows[length]), BLOCK):
                 here = rows[length][start : start + BLOCK]
-                runs = _units([line for _, (line, _) in here]) @ theirs
+                runs = _units([edges.lines(at)[0] for _, edges in here]) @ theirs
                 for a, b in np.argwhere(runs >= RUN_ALIKE).tolist():
-                    if _is_cut(here[a][1], there[b][1]):
+                    if _is_cut(here[a][1].lines(at), there[b][1].lines(opposite)):
                         yield here[a][0], there[b][0]
 
 
-def _by_length(images: Sequence[Edges | None], side: str) -> dict[int, list[tuple[int, Array]]]:
-    """Sort the lines of a side that have contrast by their length, with the position of their image."""
-    found: dict[int, list[tuple[int, Array]]] = {}
-    at = SIDES.index(side)
+def _by_length(images: Sequence[Edges | None], at: int) -> dict[int, list[tuple[int, Edges]]]:
+    """Sort the images whose line at a side has contrast by its length, with their positions."""
+    found: dict[int, list[tuple[int, Edges]]] = {}
     for i, edges in enumerate(images):
         if edges is not None and edges.has_contrast[at]:
-            found.setdefault(edges.lengths[at], []).append((i, edges.lines[at]))
+            found.setdefault(edges.lengths[at], []).append((i, edges))
     return found
 
 

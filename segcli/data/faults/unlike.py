@@ -36,13 +36,14 @@ def _shifted(images: Sequence[Seen]) -> Iterator[Finding]:
         ]
         where = " and ".join(ways)
         if i is None:
-            first = images[0].case.label or images[0].case.image
+            case = images[0].case
             message = f"the masks of this data set seem to lie {where}, compared with the edges in their images"
         else:
-            first = images[i].case.label or images[i].case.image
+            case = images[i].case
             message = f"the mask of {images[i].name} seems to lie {where}, compared with the edges in the image"
         hint = "look at the mask over its image, and export it again at the right place"
-        yield Finding("shifted_mask", "warning", first, message, hint)
+        others = () if i is None or case.label is None else (case.image,)
+        yield Finding("shifted_mask", "warning", case.label or case.image, message, hint, others)
 
 
 def _extreme(image: Seen) -> Finding:
