@@ -386,7 +386,7 @@ def only_the_image_states_an_orientation(made: Set) -> None:
     Image.fromarray(image).save(path.with_suffix(".jpg"), exif=exif)
 
 
-@fault("orientation_of_one turned", PICTURES)
+@fault("turned_alone turned", PICTURES)
 def only_the_image_is_turned_upside_down_by_its_header(made: Set) -> None:
     from PIL import Image
 
@@ -431,7 +431,7 @@ def two_folders_differ_only_in_capital_letters(made: Set) -> None:
 # ---- volumes
 
 
-@fault("orientation_of_one", "nifti")
+@fault("turned_alone", "nifti")
 def a_label_map_states_a_mirrored_axis(made: Set) -> None:
     path = made.places["train"][3][1]
     affine = np.diag([3.0, 1, -1, 1])

@@ -11,7 +11,7 @@ from segcli.core.errors import DataError
 from segcli.core.types import Array
 from segcli.data.checks import Finding
 from segcli.data.faults.objects import counted_mask, objects_of
-from segcli.data.faults.orientation import orientation_of_one
+from segcli.data.faults.orientation import turned_alone
 from segcli.data.faults.seen import Seen, moments_of, seen
 from segcli.data.moments import Moments
 from segcli.data.samples import Case, Sample
@@ -106,7 +106,7 @@ def _examine(layout: Layout, task: Task, split: str, wanted: _Wanted, case: Case
         return result
     result.seen = seen(split, case, sample)
     other = layout.turned_alike(case, sample)
-    misturned = [] if other is None else list(orientation_of_one(case, sample, other))
+    misturned = [] if other is None else list(turned_alone(case, sample, other))
     if misturned:
         found += misturned
         result.seen = replace(result.seen, fit=None)  # its mask is not shifted, too

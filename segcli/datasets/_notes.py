@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from segcli.data.checks import QUARTER_TURNED, Finding, Severity
+from segcli.data.checks import Finding, Severity
 from segcli.data.classes.coding import white_is_zero
 from segcli.files import Header
 
-__all__ = ["notes_of", "turned_alone"]
+__all__ = ["notes_of"]
 
 UPRIGHT, LAST = 1, 8
 
@@ -81,36 +81,6 @@ def _palettes(headers: dict[str, dict[Path, Header]], *, indexed: bool) -> Itera
             message = f"{which}, have a palette of at most 256 colours, which are read; the other images have none"
             hint = "look at them: they were reduced to few colours, or hold numbers; export them like the others"
             yield _note("palette", "warning", {word: with_palette}, message, hint)
-
-
-def turned_alone(word: str, path: Path, header: Header, image: Path, image_header: Header) -> Iterator[Finding]:
-    """Find a mask and an image of which only one is turned, where their sizes do not tell whether that is right.
-
-    Args:
-        word: Word for the mask.
-        path: The mask.
-        header: Its header.
-        image: The image.
-        image_header: Its header.
-    """
-    own, other = (
-        each.orientation if UPRIGHT <= each.orientation <= LAST else UPRIGHT for each in (header, image_header)
-    )
-    by_quarter = (own >= QUARTER_TURNED) != (other >= QUARTER_TURNED)
-    if own == other or header.size != image_header.size or (by_quarter and header.size[0] != header.size[1]):
-        return  # a turned mask of another size is reported as such; one of this size was drawn on the turned image
-    message = f"image `{image}` {_states(other)}, but its {word} `{path}` {_states(own)}"
-    hint = (
-        f"look at the {word} over the image, as viewers turn both; if it does not fit, state the same orientation in "
-        "both files, or in none"
-    )
-    yield Finding("turned_alone", "warning", path, message, hint, (image,))
-
-
-def _states(orientation: int) -> str:
-    if orientation == UPRIGHT:
-        return "is read as stored"
-    return f"states orientation {orientation} and is turned"
 
 
 def _mixed_bits(images: dict[Path, Header]) -> Iterator[Finding]:

@@ -29,7 +29,7 @@ from segcli.data.images import EXTENSIONS, Headers, natural_key, read_image, sup
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.datasets import Layout
-from segcli.datasets._notes import notes_of, turned_alone
+from segcli.datasets._notes import notes_of
 from segcli.files import Header, read_header
 from segcli.files._endings import stated_formats
 from segcli.files._orientation import as_shown
@@ -216,11 +216,8 @@ class Pictures(Layout):
         yield from self.convert.inspect(image, case.image)
         for kind, path in (("label", case.label), ("fov", case.fov)):
             header = headers.get(kind)
-            if header is None or path is None:
-                continue
-            if header.size != image.size:
+            if header is not None and path is not None and header.size != image.size:
                 yield size_mismatch(path, header.size, case.image, image.size, (header.orientation, image.orientation))
-            yield from turned_alone("mask" if kind == "label" else "field of view", path, header, case.image, image)
 
     def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:
         """Decode image, mask and field of view separately, and check their contents."""
@@ -249,7 +246,7 @@ class Pictures(Layout):
         if ours == others or mask.shape != sample.maps["mask"].shape:
             return None
         words = f"mask `{case.label}` states orientation {ours} (EXIF or TIFF), its image `{case.image}` {others}"
-        return mask, words, "turn the mask as a viewer shows the image, or remove a wrong orientation from the files"
+        return OtherTurn(mask, words, "state the same orientation in both files, or in none")
 
     def _examine_image(self, path: Path, findings: list[Finding]) -> Array:
         stored = read_image(path, self.page, self.headers)

@@ -276,7 +276,7 @@ class NIfTIVolumes(Volumes):
         if mask.shape != sample.maps["mask"].shape:
             return None
         words = f"label map `{case.label}` has {ours.words}, its image `{case.image}` {others.words}"
-        return mask, words, HINT
+        return OtherTurn(mask, words, HINT, is_usual=True)
 
     def inspect(self, split: str) -> Iterator[Finding]:
         """Find missing partners, and faults of sizes and spacings, from the headers."""

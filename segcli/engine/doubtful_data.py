@@ -35,7 +35,8 @@ def divided_subjects(layout: Layout, splits: Sequence[str]) -> list[Finding]:
         together = f"`split.group: '{kin.pattern}'` in the data-set file keeps them together"
     hint = f"if they show the same subject, scores are too good: {together}"
     first, second = (
-        next(case.image for case in cases[split] if layout.together(case) == name) for split, name in (kin.one, kin.other)
+        next(case.image for case in cases[split] if layout.together(case) == name)
+        for split, name in (kin.one, kin.other)
     )
     return [Finding("divided_subjects", "warning", second, message, hint, (first,))]
 
