@@ -73,16 +73,16 @@ def _turned(made: Set, kind: int, orientation: int, size: tuple[int, int]) -> No
         Image.fromarray(np.ascontiguousarray(pixels)).save(path, exif=exif)
 
 
-@fault("turned_alone turned", PICTURES)
+@fault("turned", PICTURES)
 def only_the_image_states_that_it_is_upside_down(made: Set) -> None:
     _turned(made, 0, 3, (96, 80))
 
 
-@fault("turned_alone turned", PICTURES)
+@fault("turned", PICTURES)
 def only_the_mask_states_that_it_is_mirrored(made: Set) -> None:
     _turned(made, 1, 2, (96, 80))
 
 
-@fault("turned_alone turned", PICTURES)
+@fault("turned", PICTURES)
 def only_a_square_image_states_a_quarter_turn(made: Set) -> None:
     _turned(made, 0, 6, (96, 96))

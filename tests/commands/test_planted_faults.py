@@ -40,7 +40,7 @@ def test_shares_of_a_few_images_that_differ_by_chance_are_no_finding(workplace):
         for index, count in enumerate(counts):
             image, mask = cells(100 * len(split) + index, count=count)
             made.write(split, index, image=image, mask=mask)
-    assert found(made) == {}
+    assert found(made) == []
 
 
 CASES = [(name, layout) for name, (_, layouts, _) in FAULTS.items() for layout in layouts.split()]

@@ -104,16 +104,14 @@ def _without_common_lines(edges: Mapping[str, Sequence[Edges | None]]) -> dict[s
     every = [each for members in edges.values() for each in members]
     telling = {i: list(each.has_contrast) for i, each in enumerate(every) if each is not None}
     for side, facing in (*FACING, *(pair[::-1] for pair in FACING)):
-        at = SIDES.index(side)
-        for found in _by_length(every, side).values():
-            lines = _units([line[0] for _, line in found])
+        at, opposite = SIDES.index(side), SIDES.index(facing)
+        for found in _by_length(every, at).values():
+            lines = _units([each.lines(at)[0] for _, each in found])
             asked = lines[:: -(-len(lines) // ASKED)]
             alike = np.abs(lines @ asked.T)
             alike[alike > 1 - 1e-6] = np.nan  # the line itself
-            for (i, _), row in zip(found, alike, strict=True):
-                own = every[i]
-                assert own is not None
-                turned = _units([own.lines[at, 0], own.lines[SIDES.index(facing), 0]])
+            for (i, own), row in zip(found, alike, strict=True):
+                turned = _units([own.lines(at)[0], own.lines(opposite)[0]])
                 others = row[~np.isnan(row)]
                 is_common = len(others) > 1 and float(np.median(others)) >= COMMON
                 telling[i][at] &= not is_common and float(turned[0] @ turned[1]) < RUN_ALIKE
