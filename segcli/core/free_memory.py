@@ -21,11 +21,17 @@ def free_bytes() -> int:
     """Return the bytes that this process can still take: of the machine, of its container, and below `ulimit -v`."""
     free = [psutil.virtual_memory().available]
     with suppress(OSError, ValueError):  # no container, or one without a limit
-        free.append(int((CGROUP / "memory.max").read_text()) - int((CGROUP / "memory.current").read_text()))
+        free.append(int((CGROUP / "memory.max").read_text()) - _used_by_container())
     limit = memory_limit()
     if limit is not None:
         free.append(limit - psutil.Process().memory_info().vms)
     return max(min(free), 0)
+
+
+def _used_by_container() -> int:
+    """Return the bytes that are in use, without those of files that the kernel keeps only as long as nobody asks."""
+    stated = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+    return int((CGROUP / "memory.current").read_text()) - int(stated.get("inactive_file", 0))
 
 
 def refuse_more_than_free(place: Path, shape: Sequence[int], itemsize: int) -> None:

@@ -11,7 +11,7 @@ import struct
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -20,11 +20,13 @@ import psutil
 
 from segcli.core.errors import ConfigError
 from segcli.core.files import remove_leftovers, replacing
+from segcli.core.free_memory import free_bytes
+from segcli.core.platform import START_METHOD
 from segcli.core.types import Array
-from segcli.data.pipeline import Pipeline, Source
+from segcli.data.pipeline import Pipeline, Scale, Source
 from segcli.data.samples import Case, Sample
 
-__all__ = ["DiskCache", "Forecast", "MemoryCache", "Resizing", "forecast"]
+__all__ = ["DiskCache", "Forecast", "MemoryCache", "Resizing", "copies_of", "forecast"]
 
 READING = 2
 """Increase this when files are decoded differently, so that no outdated cache is read."""
@@ -43,6 +45,8 @@ DAMAGED = (
 """Errors of a file that was changed or cut off; its checksums are compared when it is read."""
 HEADROOM = 0.8
 """Share of the free memory or disk that a cache may take."""
+EASY = 0.5
+"""Share of the free memory that a cache takes without being asked for."""
 
 
 class Resizing:
@@ -65,6 +69,11 @@ class Forecast:
     free_bytes: int
     place: str
 
+    @property
+    def fits_easily(self) -> bool:
+        """Tell whether so much is free that nobody need be asked."""
+        return self.needed_bytes <= EASY * self.free_bytes
+
     def check(self) -> str:
         """Return one sentence for the log.
 
@@ -81,30 +90,67 @@ class Forecast:
         return f"cache: decoded images take {needed:,.0f} MiB of {self.place} ({free:,.0f} MiB free)"
 
 
+def copies_of(place: str, processes: int, num_workers: int) -> int:
+    """Count the caches of a training; forked workers share that of their process, spawned ones have their own.
+
+    Args:
+        place: `memory` or `disk`, which all share.
+        processes: Processes that train.
+        num_workers: Workers of each loader, one of training and one of validation.
+    """
+    if place == "disk":
+        return 1
+    return processes * (1 if START_METHOD == "fork" else 1 + 2 * num_workers)
+
+
 def forecast(
-    place: str, source: Source, cases: Sequence[Case], pixels: Callable[[Case], int], folder: Path
+    place: str, source: Source, cases: Sequence[Case], pixels: Callable[[Case], int], folder: Path, copies: int = 1
 ) -> Forecast:
-    """Estimate the size of the cache from one decoded case and the number of pixels of each case."""
+    """Estimate the size of the cache from one decoded case and the number of pixels of each case.
+
+    Args:
+        place: `memory` or `disk`.
+        source: Decodes a case.
+        cases: The cases.
+        pixels: Counts the pixels of a case.
+        folder: Folder of the files.
+        copies: Processes on this machine that each hold the whole cache.
+    """
     first = source.read(cases[0])
-    bytes_per_pixel = _nbytes(first) / max(pixels(cases[0]), 1)
-    needed = int(bytes_per_pixel * sum(pixels(case) for case in cases))
+    bytes_per_pixel = first.nbytes / max(pixels(cases[0]), 1)
+    needed = copies * int(bytes_per_pixel * sum(pixels(case) for case in cases))
     if place == "memory":
-        return Forecast(needed, psutil.virtual_memory().available, place)
+        return Forecast(needed, free_bytes(), place)
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     return Forecast(needed, shutil.disk_usage(existing).free, place)
 
 
-def _nbytes(sample: Sample) -> int:
-    maps = [*sample.maps.values(), *sample.stored_maps.values()]
-    return sample.image.nbytes + sum(values.nbytes for values in maps)
-
-
 class MemoryCache:
-    """Holds all cases in memory, decoded before the first epoch."""
+    """Holds all cases in memory, decoded before the first epoch.
 
-    def __init__(self, source: Source, cases: Sequence[Case]) -> None:
+    Args:
+        source: Decodes the cases.
+        cases: The cases.
+        scale: Computes the scale of an image that is normalised by itself; None if the data set has one.
+        advance: Called after each case.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        cases: Sequence[Case],
+        scale: Callable[[Array], Scale] | None = None,
+        advance: Callable[[], None] = lambda: None,
+    ) -> None:
+        def read(case: Case) -> Sample:
+            sample = source.read(case)
+            return sample if scale is None else replace(sample, scale=scale(sample.image))
+
+        self.samples: dict[Case, Sample] = {}
         with ThreadPoolExecutor(max_workers=min(4, psutil.cpu_count() or 1)) as pool:
-            self.samples = dict(zip(cases, pool.map(source.read, cases), strict=True))
+            for case, sample in zip(cases, pool.map(read, cases), strict=True):
+                self.samples[case] = sample
+                advance()
 
     def read(self, case: Case) -> Sample:
         """Return the decoded case; its arrays are shared and must not be written to."""

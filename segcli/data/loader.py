@@ -5,174 +5,48 @@ batches without reading them.
 """
 
 import errno
-import gc
 import math
 import multiprocessing
 import multiprocessing.connection
 import os
-import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from multiprocessing import queues
+from dataclasses import replace
 from typing import Any
 
-import cv2
-import numpy as np
 import psutil
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+from torch.utils.data import DataLoader, Sampler
 
 from segcli.core.errors import DataError, DeviceError, SegcliError
-from segcli.core.platform import (
-    SHARED_MEMORY,
-    START_METHOD,
-    STOPPING,
-    die_with_parent,
-    leave_group,
-    peak_memory_kib,
-    signal_name,
-)
+from segcli.core.free_memory import free_bytes
+from segcli.core.platform import SHARED_MEMORY, START_METHOD, signal_name
 from segcli.core.randomness import generator
 from segcli.core.ranks import share_of
-from segcli.core.types import Array, Batch
-from segcli.data.pipeline import Pipeline, Ready, Scale, Source
-from segcli.data.samples import Case, Geometry, Sample
+from segcli.data.batches import Key, Loaded, collated
+from segcli.data.cache import MemoryCache
+from segcli.data.pipeline import Pipeline, Source
+from segcli.data.reading import Cases, Wanted, with_later
+from segcli.data.samples import Case
 from segcli.data.settings import DataSettings
+from segcli.data.workers import CROWDED, ENLARGE, FULL, OPEN_MORE, start_worker, unheard
 
 __all__ = ["EvaluationLoader", "Loaded", "Loader", "TrainLoader", "batch_sizes"]
 
-FULL, CROWDED, MUTE = 71, 72, 73
-"""Exit codes of a worker that cannot send a batch: no shared memory, too many open files, any other reason."""
 DYING_S = 2.0
 """Seconds to wait for a worker process to end after its connection broke."""
 NO_DESCRIPTOR = "items of ancillary data"
 """Part of Python's message when a process may not open the file that another sends."""
-OPEN_MORE = "raise `ulimit -n`, or set `data.num_workers=0`"
-ENLARGE = "enlarge it, or set `data.num_workers=0`"
-Key = tuple[int, int]
-"""Epoch, and position in the list of samples of that epoch."""
+HELD = 0.1
+"""Share of the free memory that crops may take which are cut before their turn, in all processes together."""
 
 
-@dataclass
-class Loaded:
-    """Holds one batch."""
-
-    tensors: Batch
-    cases: list[Case]
-    geometries: list[Geometry]
-    stored_maps: list[dict[str, Array]]
-    """Maps at the stored size, for each image; empty in training."""
-    batch: list[Case] | None = None
-    """Cases of the whole batch if other processes have loaded the rest."""
-    counts: bool = True
-    """False if none of the images is for this process: it only does what the others do."""
-    key: Key | None = None
-    """Epoch, and number of the batch in it, in training."""
-
-    def pin_memory(self) -> "Loaded":
-        """Move the tensors to page-locked memory; PyTorch's loader calls this."""
-        self.tensors = {name: tensor.pin_memory() for name, tensor in self.tensors.items()}
-        return self
-
-
-class _Cases(Dataset[Any]):
-    """Reads samples by key; returns a user's mistake as a value, because PyTorch would hide it in a traceback."""
-
-    def __init__(self, source: Source, pipeline: Pipeline, cases: Sequence[Case], repeat: int, training: bool) -> None:
-        self.source = source
-        self.pipeline = pipeline
-        self.cases = cases
-        self.repeat = repeat
-        self.training = training
-        self.log: Any = None
-        """Two numbers per worker: the case it reads, and its peak memory in KiB."""
-        self.scales: dict[int, Scale] = {}
-        """Scale of each case that this process has read, if each image is normalised by itself."""
-
-    def __getitem__(self, key: Key) -> tuple[Case, Ready] | SegcliError:
-        epoch, index = key
-        case = self.cases[index // self.repeat]
-        self._note(index // self.repeat + 1)
-        try:
-            sample = self.source.read(case)
-            scale = self._scale(index // self.repeat, sample)
-            if self.training:
-                return case, self.pipeline.for_training(sample, epoch=epoch, index=index, scale=scale)
-            return case, self.pipeline.for_evaluation(sample, scale=scale)
-        except SegcliError as error:
-            return error
-        finally:
-            self._note(-(index // self.repeat + 1))
-
-    def _scale(self, position: int, sample: Sample) -> Scale | None:
-        """Return the scale of the whole image, computed once in each process; None if the data set has one."""
-        if not self.pipeline.settings.preprocessing.by_image:
-            return None
-        if position not in self.scales:
-            self.scales[position] = self.pipeline.scale(sample.image)
-        return self.scales[position]
-
-    def _note(self, position: int) -> None:
-        """Log the case that this worker reads (negative: has read), in case the worker dies."""
-        worker = get_worker_info()
-        if worker is not None and self.log is not None:
-            self.log[2 * worker.id] = position
-            self.log[2 * worker.id + 1] = peak_memory_kib()
-
-
-def _collate(samples: list[tuple[Case, Ready] | SegcliError]) -> Loaded | SegcliError:
-    mistakes = [sample for sample in samples if isinstance(sample, SegcliError)]
-    if mistakes:
-        return mistakes[0]
-    ready = [sample for sample in samples if isinstance(sample, tuple)]
-    names = ready[0][1].arrays
-    sizes = {item.arrays["image"].shape: case for case, item in ready}
-    if len(sizes) > 1:
-        shown = " and ".join(
-            f"`{case.place}` {'x'.join(map(str, shape[1:]))}" for shape, case in list(sizes.items())[:2]
-        )
-        return DataError(
-            f"images of one batch differ in size: {shown}",
-            hint="set `data.image_size`, `data.patch_size`, or `data.batch_size=1`",
-        )
-    return Loaded(
-        tensors={name: torch.from_numpy(np.stack([item.arrays[name] for _, item in ready])) for name in names},
-        cases=[case for case, _ in ready],
-        geometries=[item.geometry for _, item in ready],
-        stored_maps=[item.stored_maps for _, item in ready],
-    )
-
-
-def _start_worker(_: int) -> None:
-    """Leave stop signals to the main process; a terminal or a scheduler sends them to the whole group.
-
-    A SIGTERM sent to a worker alone still ends it: PyTorch ends workers in this way when they do not answer.
-    """
-    leave_group()
-    gc.freeze()  # a collection would copy the memory that is still shared with the main process
-    parent = multiprocessing.parent_process()
-    die_with_parent(None if parent is None else parent.pid, MUTE)
-    for signum in STOPPING:
-        signal.signal(signum, signal.SIG_DFL if signum == signal.SIGTERM else signal.SIG_IGN)
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)  # the threads of the main process do not survive a fork
-    # Python's own hook for this, which the types do not list
-    queues.Queue._on_queue_feeder_error = staticmethod(_end_unheard)  # type: ignore[attr-defined]
-
-
-def _end_unheard(error: Exception, _: Any) -> None:
-    """End a worker that cannot send a batch; Python would drop the batch, and the training would wait without end."""
-    full, crowded = (os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EMFILE))
-    os._exit(FULL if full else CROWDED if crowded else MUTE)
-
-
-class _Order(Sampler[list[Key]]):
+class _Order(Sampler[list[Wanted]]):
     """Yields the batches of keys that the loader sets before each pass."""
 
     def __init__(self) -> None:
-        self.batches: list[list[Key]] = []
+        self.batches: list[list[Wanted]] = []
 
-    def __iter__(self) -> Iterator[list[Key]]:
+    def __iter__(self) -> Iterator[list[Wanted]]:
         return iter(self.batches)
 
     def __len__(self) -> int:
@@ -182,7 +56,7 @@ class _Order(Sampler[list[Key]]):
 class Loader:
     """Wraps a PyTorch loader; its errors name the sample."""
 
-    def __init__(self, cases: _Cases, *, num_workers: int, pin_memory: bool) -> None:
+    def __init__(self, cases: Cases, *, num_workers: int, pin_memory: bool) -> None:
         self.cases = cases
         self.order = _Order()
         if num_workers:
@@ -190,11 +64,11 @@ class Loader:
         self.loader: DataLoader[Any] = DataLoader(
             cases,
             batch_sampler=self.order,
-            collate_fn=_collate,
+            collate_fn=collated,
             num_workers=num_workers,
             pin_memory=pin_memory,
             persistent_workers=num_workers > 0,
-            worker_init_fn=_start_worker,
+            worker_init_fn=start_worker,
             multiprocessing_context=START_METHOD if num_workers else None,
             # a separate generator: by default each pass draws a number from the one that dropout uses
             generator=torch.Generator(),
@@ -208,7 +82,7 @@ class Loader:
             DataError: A file cannot be read, or a worker died while reading it.
             DeviceError: A worker was killed, as the kernel does when memory runs out.
         """
-        self.order.batches = order
+        self.order.batches = with_later(order, self.cases.crops_ahead, self.loader.num_workers)
         try:
             batches = iter(self.loader)
             self.workers = list(getattr(batches, "_workers", []))
@@ -262,7 +136,7 @@ class Loader:
         doing = "while reading" if position > 0 else "after reading"
         what = f"{doing} `{self.cases.cases[abs(position) - 1].place}`" if position else "before it read anything"
         if code in (FULL, CROWDED):
-            return _unheard(number, full=code == FULL)
+            return unheard(number, full=code == FULL)
         name = signal_name(code)
         free = psutil.virtual_memory().available / 2**20
         message = (
@@ -274,14 +148,6 @@ class Loader:
         if name == "SIGBUS":
             return DeviceError(message, hint=f"{SHARED_MEMORY} is full: {ENLARGE}")
         return DataError(message, hint="try `data.num_workers=0` to see the cause; the file may be damaged")
-
-
-def _unheard(number: int, *, full: bool) -> DeviceError:
-    """Tell that a worker could not send a batch to the training."""
-    begun = f"loader worker {number} cannot send a batch"
-    if full:
-        return DeviceError(f"{begun}: {SHARED_MEMORY} is full", hint=ENLARGE)
-    return DeviceError(f"{begun}: too many open files", hint=OPEN_MORE)
 
 
 def batch_sizes(count: int, settings: DataSettings) -> list[int]:
@@ -327,7 +193,11 @@ class TrainLoader(Loader):
         self.rank, self.size, self.unit = rank, size, unit
         self.batch_size = settings.batch_size
         self.count = len(cases) * settings.patches_per_image
-        dataset = _Cases(source, pipeline, cases, settings.patches_per_image, training=True)
+        repeat = settings.patches_per_image
+        # a source in memory costs nothing to read again
+        is_cheap = repeat == 1 or isinstance(source, MemoryCache)
+        held = 0 if is_cheap else int(HELD * free_bytes()) // (size * max(settings.num_workers, 1))
+        dataset = Cases(source, pipeline, cases, repeat, training=True, held_bytes=held)
         super().__init__(dataset, num_workers=settings.num_workers, pin_memory=pin_memory)
 
     def __len__(self) -> int:
@@ -370,7 +240,7 @@ class EvaluationLoader(Loader):
         num_workers: int,
         pin_memory: bool,
     ) -> None:
-        dataset = _Cases(source, pipeline, cases, 1, training=False)
+        dataset = Cases(source, pipeline, cases, 1, training=False)
         super().__init__(dataset, num_workers=num_workers, pin_memory=pin_memory)
         self.runs = _runs_of_equal_size(sizes, batch_size)
         self.costs = [sum(math.prod(sizes[index]) for _, index in run) for run in self.runs]

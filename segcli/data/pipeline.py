@@ -1,14 +1,16 @@
 """Turns a case into the arrays that a network sees: read, resize, crop, augment, normalise, pad."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from segcli.core.randomness import generator, seed_of
 from segcli.core.types import Array
+from segcli.data.crops import random_crop
 from segcli.data.moments import Moments
+from segcli.data.normalising import Scale, normalised_planes
 from segcli.data.samples import Case, Geometry, Sample, as_unit, pad_end, padded_size, resize
 from segcli.data.settings import DatasetSpec, DataSettings
 
@@ -16,8 +18,6 @@ __all__ = ["Pipeline", "Ready", "Scale", "Source"]
 
 CHUNK = 2**20
 """Pixels per step when the mean and the standard deviation are computed."""
-Scale = tuple[Array, Array]
-"""Values to subtract from each channel and to divide it by."""
 
 
 class Source(Protocol):
@@ -94,19 +94,35 @@ class Pipeline:
             index: Position among the samples of the epoch.
             scale: What `scale` gives for the whole image, if it is known.
         """
-        maps = {"valid": np.ones(sample.size, np.uint8), **sample.maps}
-        facts, sample = sample.facts, Sample(image=sample.image, maps=maps)
-        # Take the scale from the whole image, before cropping and augmentation: a crop then looks as in the whole
-        # image, and normalisation does not undo a change of intensity.
-        scale = scale or self.scale(sample.image)
+        cut, scale = self.cut(sample, epoch=epoch, index=index), scale or self.scale(sample.image)
+        return self.augmented(cut, epoch=epoch, index=index, scale=scale)
+
+    def cut(self, sample: Sample, *, epoch: int, index: int) -> Sample:
+        """Cut the random crop of `for_training`, a view of the image; the whole image without `patch_size`."""
         patch = self.settings.patch_size
-        if patch is not None:
-            rng = generator(self.seed, "crop", epoch, index)
-            sample = _crop(sample, tuple(patch), rng, self.settings.foreground_share, by_class=self.by_class)
+        if patch is None:
+            return sample
+        rng = generator(self.seed, "crop", epoch, index)
+        found = random_crop(sample, tuple(patch), rng, self.settings.foreground_share, by_class=self.by_class)
+        return replace(found, facts=sample.facts)
+
+    def augmented(self, cut: Sample, *, epoch: int, index: int, scale: Scale) -> Ready:
+        """Augment, normalise and pad what `cut` gave.
+
+        Args:
+            cut: The crop.
+            epoch: Epoch, counted from 0.
+            index: Position among the samples of the epoch.
+            scale: Scale of the whole image, before cropping and augmentation: a crop then looks as in the whole image,
+                and normalisation does not undo a change of intensity.
+        """
+        everywhere = np.broadcast_to(np.uint8(1), cut.size)  # takes no memory, however it is turned
+        sample = Sample(image=cut.image, maps={"valid": everywhere, **cut.maps})
         if self.augment is not None:
             sample = self.augment(sample, seed_of(self.seed, "augment", epoch, index))
+        patch = self.settings.patch_size
         ready = self._finished(sample, stored=sample.size, at_least=tuple(patch) if patch else None, scale=scale)
-        ready.arrays |= facts
+        ready.arrays |= cut.facts
         return ready
 
     def for_evaluation(self, sample: Sample, *, scale: Scale | None = None) -> Ready:
@@ -128,28 +144,32 @@ class Pipeline:
         scale: Scale | None = None,
     ) -> Ready:
         size = padded_size(sample.size, self.multiple, at_least)
-        image = pad_end(self.normalised(sample.image, scale), size, mirror=True)
+        scale = self._scale_in_use(sample.image, scale)  # of the image without its padding
+        image = normalised_planes(pad_end(sample.image, size, mirror=True), scale)
         arrays = {name: pad_end(values, size, mirror=False) for name, values in sample.maps.items()}
         outside = arrays.pop("outside", None)
         if outside is not None:  # counts in the loss, not in the metrics
             arrays |= {"scored": arrays["valid"], "valid": arrays["valid"] | outside}
-        arrays["image"] = np.ascontiguousarray(np.moveaxis(image, -1, 0))
+        arrays["image"] = image
         return Ready(arrays, Geometry(stored=stored, resized=sample.size, padded=size), stored_maps={})
 
     def normalised(self, image: Array, scale: Scale | None = None) -> Array:
-        """Scale stored pixels to 0 to 1, then normalise them by `preprocessing.normalize`; float32.
+        """Scale stored pixels to 0 to 1, then normalise them by `preprocessing.normalize`.
+
+        The result is `(*S, C)` float32, whose channels lie one after the other in memory.
 
         Args:
             image: `(*S, C)`.
             scale: Values to subtract from each channel and to divide it by; default: those of the data set or the
                 image.
         """
-        pixels = as_unit(image)
+        return np.moveaxis(normalised_planes(image, self._scale_in_use(image, scale)), 0, -1)
+
+    def _scale_in_use(self, image: Array, scale: Scale | None) -> Scale | None:
+        """Return the scale to normalise an image with; None without normalisation."""
         if not self.settings.preprocessing.normalize:
-            return pixels
-        mean, std = self.scale(image) if scale is None else scale
-        scaled: Array = (pixels - mean) / std
-        return scaled
+            return None
+        return self.scale(image) if scale is None else scale
 
     def scale(self, image: Array) -> Scale:
         """Return the scale of a whole image `(*S, C)` as stored: that of the data set, or of the image itself."""
@@ -183,44 +203,3 @@ def _moments_of(parts: Iterable[Array]) -> Scale:
     chunks = (pixels[start : start + CHUNK] for pixels in flat for start in range(0, len(pixels), CHUNK))
     moments = Moments.together(map(Moments.of_pixels, chunks))
     return moments.means.astype(np.float32), np.maximum(moments.deviations, 1e-6).astype(np.float32)
-
-
-def _crop(
-    sample: Sample, size: tuple[int, ...], rng: np.random.Generator, foreground_share: float, *, by_class: bool
-) -> Sample:
-    """Cut a random window of `size`, or the whole axis where the image is smaller."""
-    room = [max(have - want, 0) for have, want in zip(sample.size, size, strict=True)]
-    centred = rng.random() < foreground_share
-    start = [int(rng.integers(0, free + 1)) for free in room]
-    if centred and "mask" in sample.maps:
-        start = _around_foreground(sample.maps, size, room, rng, by_class=by_class) or start
-    window = tuple(slice(begin, begin + want) for begin, want in zip(start, size, strict=True))
-    return Sample(image=sample.image[window], maps={name: values[window] for name, values in sample.maps.items()})
-
-
-def _around_foreground(
-    maps: dict[str, Array], size: tuple[int, ...], room: list[int], rng: np.random.Generator, *, by_class: bool
-) -> list[int] | None:
-    """Choose the start of a window around a random foreground pixel; with classes, draw the class first.
-
-    None if the mask has no such pixel.
-    """
-    mask = maps["mask"]
-    if mask.ndim > len(size):
-        present = np.flatnonzero(mask.reshape(-1, mask.shape[-1]).any(0))
-        if not present.size:
-            return None
-        mask = mask[..., present[rng.integers(present.size)]]
-        flat = np.flatnonzero(mask)
-    elif by_class:
-        counts = maps["valid"] > 0
-        classes = np.unique(mask[counts])
-        if not classes.size:
-            return None
-        flat = np.flatnonzero((mask == classes[rng.integers(classes.size)]) & counts)
-    else:
-        flat = np.flatnonzero(mask)
-    if not flat.size:
-        return None
-    centre = np.unravel_index(int(flat[rng.integers(flat.size)]), mask.shape)
-    return [int(min(max(int(at) - want // 2, 0), free)) for at, want, free in zip(centre, size, room, strict=True)]

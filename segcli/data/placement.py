@@ -35,14 +35,17 @@ def placement(label: Path, label_header: Header, image: Path, image_header: Head
     ours, others = label_header.grid, image_header.grid
     if ours is None or others is None or ours.size != others.size:
         return
-    both = f"`{label}` has {ours.words}, but its image `{image}` has {others.words}"
+
+    def both() -> str:
+        return f"`{label}` has {ours.words}, but its image `{image}` has {others.words}"
+
     if not np.allclose(ours.spacing, others.spacing, rtol=SPACING, atol=0):
-        yield Finding("spacing_differs", "error", label, f"{both}: their voxels differ in size", HINT, (image,))
+        yield Finding("spacing_differs", "error", label, f"{both()}: their voxels differ in size", HINT, (image,))
         return
     turned = float(np.linalg.norm(_directions(ours.placed) - _directions(others.placed), axis=0).max())
     if turned > TURN:
         degrees = float(np.degrees(2 * np.arcsin(min(turned / 2, 1.0))))
-        message = f"{both}: they are turned by {degrees:.3g} degrees against each other"
+        message = f"{both()}: they are turned by {degrees:.3g} degrees against each other"
         yield Finding("geometry_differs", "error", label, message, HINT, (image,))
         return
     centre = np.array([*((length - 1) / 2 for length in others.size), 1.0])
@@ -50,7 +53,7 @@ def placement(label: Path, label_header: Header, image: Path, image_header: Head
     if apart.max() > SHIFT:
         voxels = "x".join(f"{value:.3g}" for value in apart.round(3) + 0.0)
         severity: Severity = "error" if apart.max() >= MISPLACED else "warning"
-        message = f"{both}: they lie {voxels} voxels apart"
+        message = f"{both()}: they lie {voxels} voxels apart"
         yield Finding("geometry_differs", severity, label, message, HINT, (image,))
 
 

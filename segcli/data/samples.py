@@ -1,7 +1,7 @@
 """A case of a data set, its pixels, and resizing to the network's size and back."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,21 @@ class Sample:
     """Values of the whole image, such as the number `class`; crops and turns do not change them."""
     stored_maps: dict[str, Array] = field(default_factory=dict)
     """Maps before resizing, if they were resized; predictions are scored on them."""
+    scale: tuple[Array, Array] | None = None
+    """Values to subtract from and to divide by, for an image that is normalised by itself; None if not yet computed."""
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes of the image and of all maps."""
+        return self.image.nbytes + sum(each.nbytes for each in (*self.maps.values(), *self.stored_maps.values()))
+
+    def copied(self) -> "Sample":
+        """Copy image and maps, so that a crop does not hold the memory of its whole image.
+
+        The order of axes in memory stays, because sums depend on it in their last bits.
+        """
+        maps = {name: values.copy(order="K") for name, values in self.maps.items()}
+        return replace(self, image=self.image.copy(order="K"), maps=maps)
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -140,7 +155,9 @@ def _along(values: Array, axis: int, size: int) -> Array:
 
 def as_unit(image: Array) -> Array:
     """Convert stored pixels to float32; scale uint8 and uint16 to 0 to 1."""
-    unit: Array = image.astype(np.float32) / np.float32(TOPS.get(image.dtype.name, 1.0))
+    unit: Array = image.astype(np.float32)
+    if image.dtype.name in TOPS:
+        unit /= np.float32(TOPS[image.dtype.name])
     return unit
 
 

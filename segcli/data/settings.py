@@ -245,8 +245,9 @@ class DataSettings(ConfigModel):
     foreground_share: Share = 0.5
     """Share of the crops that are centred on a foreground pixel. With several classes, a class of the image is drawn
     first, so that rare classes are seen."""
-    cache: Literal["none", "memory", "disk"] = "none"
-    """Keep decoded images: in memory shared by all workers, or in files under `cache_dir`."""
+    cache: Literal["auto", "none", "memory", "disk"] = "auto"
+    """Keep decoded images: in memory shared by all workers, or in files under `cache_dir`. `auto`: in memory if they
+    take at most half of what is free and are read more than once; the choice is written into the run's config."""
     cache_dir: FilePath | None = None
     """Folder of the disk cache; default: `outputs/cache`."""
     augmentation: Augmentation = Augmentation(enabled=False)

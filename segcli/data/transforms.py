@@ -100,7 +100,8 @@ class Augmenter:
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """Augment the sample; the same seed gives the same pixels."""
         names = list(sample.maps)
-        image = sample.image if sample.image.dtype == np.uint8 else _as_unit(sample.image)
+        # a copy, because a transform may change the image in place, and a cache holds it for the next epoch
+        image = _as_unit(sample.image) if sample.image.dtype == np.uint16 else sample.image.copy()
         self.compose.set_random_seed(seed % 2**32)
         # One stack for all maps: a transform may draw different random numbers for separate masks.
         changed = self.compose(image=image, mask=np.stack([sample.maps[name] for name in names], axis=-1))
@@ -121,7 +122,7 @@ class Augmenter:
 
 def _as_unit(image: Array) -> Array:
     """Convert 16-bit images to float32 from 0 to 1, which albumentations can handle."""
-    return image.astype(np.float32) / 65535.0 if image.dtype == np.uint16 else image
+    return image.astype(np.float32) / 65535.0
 
 
 def _preset(settings: Augmentation, *, channels: int, square: bool) -> tuple[dict[str, Any], ...]:

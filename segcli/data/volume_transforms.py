@@ -78,7 +78,7 @@ class VolumeAugmenter:
         self.spacing = np.array(spacing or (1.0, 1.0, 1.0))
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
-        """Augment the sample."""
+        """Augment the sample; the values stay as stored where nothing changes them, and arrays may be views."""
         # Draw every number, used or not, so that one key does not change the random numbers of the others.
         rng = np.random.default_rng(seed)
         angles = np.deg2rad(rng.uniform(-1.0, 1.0, 3) * self.degrees)
@@ -88,7 +88,10 @@ class VolumeAugmenter:
         gamma, contrast = more.uniform(*self.gammas), more.uniform(*self.contrasts)
         turns, noisy, level = int(more.integers(4)), more.random() < self.noise_share, more.random()
         rotates, turns_by_quarters = np.random.default_rng((seed, 2)).random(2) < self.turn_share
-        image, maps = as_unit(sample.image), sample.maps
+        lights, noises = (gamma, contrast, scale) != (1.0, 1.0, 1.0), noisy and (self.noise_std or self.noise_up_to)
+        computes = lights or noises or (self.degrees and rotates)
+        # before flips and turns, so that sums run over the voxels in one order
+        image, maps = as_unit(sample.image) if computes else sample.image, sample.maps
         if self.degrees and rotates:
             grid = self._grid(sample.size, angles)
             image = _resampled(image, grid, smooth=True)
@@ -99,14 +102,12 @@ class VolumeAugmenter:
         if self.turns and turns_by_quarters:
             count = turns if image.shape[1] == image.shape[2] else turns // 2 * 2
             image, maps = np.rot90(image, count, (1, 2)), {n: np.rot90(v, count, (1, 2)) for n, v in maps.items()}
-        image = _brightened(image, gamma, contrast) * np.float32(scale)
-        if noisy and (self.noise_std or self.noise_up_to):
+        if lights:
+            image = _brightened(image, gamma, contrast) * np.float32(scale)
+        if noises:
             deviation = self.noise_std * float(image.std()) + self.noise_up_to * level * float(np.ptp(image))
             image = image + rng.standard_normal(image.shape, dtype=np.float32) * np.float32(deviation)
-        return Sample(
-            image=np.ascontiguousarray(image),
-            maps={name: np.ascontiguousarray(values) for name, values in maps.items()},
-        )
+        return Sample(image=image, maps=maps)
 
     def _grid(self, size: tuple[int, ...], angles: Array) -> torch.Tensor:
         """Compute the source of each voxel for `grid_sample`: from -1 to 1, last axis first."""

@@ -23,6 +23,7 @@ from segcli.data.classes.class_list import Mistake
 from segcli.data.classes.coding import Codings
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
+from segcli.data.structures import channels_last
 from segcli.data.whole_numbers import whole
 from segcli.datasets._hdf5_faults import NEEDED, content_faults, shapes_in
 from segcli.datasets._small import COUNTS, volume
@@ -273,7 +274,7 @@ class HDF5Volumes(Volumes):
             image = self.image(_channels_last(file["images"][case.index]), case.place)
             masks = _masks(file["masks"][case.index], case)
         self.codings.add(Path(case.place), masks)
-        return Sample(image, {"mask": np.ascontiguousarray(np.moveaxis(masks > 0, 0, -1)).view(np.uint8)})
+        return Sample(image, {"mask": channels_last(list(masks > 0))})
 
     # ---- checks
 

@@ -18,12 +18,14 @@ from segcli.core.types import Array
 from segcli.data.checks import Finding, doubles, extra_label, raise_on_error, unusable_split
 from segcli.data.classes.class_list import Mistake
 from segcli.data.faults.orientation import OtherTurn
+from segcli.data.classes.counts import values_of
 from segcli.data.images import natural_key, read_voxels
 from segcli.data.placement import HINT, placement, unusual
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.data.split_settings import ShareSettings
 from segcli.data.splits import Division, divide
+from segcli.data.structures import channels_last
 from segcli.data.whole_numbers import whole
 from segcli.datasets._small import COUNTS, volume
 from segcli.datasets._volumes import VolumeKeys, Volumes, decathlon_names
@@ -230,9 +232,10 @@ class NIfTIVolumes(Volumes):
         stored = read_voxels(path, labels=True)
         if stored.shape[-1] != 1:
             raise DataError(f"label map `{path}` has {stored.shape[-1]} channels", hint="write one number per voxel")
-        labels = whole(stored[..., 0], f"label map `{path}`").astype(np.int64)
+        labels = whole(stored[..., 0], f"label map `{path}`")
+        labels = labels if labels.dtype == np.uint8 else labels.astype(np.int64)
         if self.config.other_labels == "error":
-            values, counts = np.unique(labels, return_counts=True)
+            values, counts = values_of(labels)
             strange = ~np.isin(values, [0, *self.numbers])
             if self.excludes:
                 strange = ~np.isin(values, self.numbers)
@@ -249,7 +252,7 @@ class NIfTIVolumes(Volumes):
 
     def _maps(self, labels: Array) -> dict[str, Array]:
         if not self.excludes:
-            return {"mask": (labels[..., None] == np.array(self.numbers)).view(np.uint8)}
+            return {"mask": channels_last([labels == number for number in self.numbers])}
         table = np.full(int(max(labels.max(), *self.numbers)) + 1, 255, np.uint8)
         table[self.numbers] = np.arange(len(self.numbers))
         mask = table[np.maximum(labels, 0)]

@@ -1,5 +1,6 @@
 """Build all objects of a run (network, loss, metrics, loaders) from its checked config."""
 
+import math
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, ConfigError
 from segcli.core.registry import TASKS
 from segcli.core.types import Array, Batch, IOSpec
-from segcli.data.cache import DiskCache, MemoryCache, Resizing, forecast
+from segcli.data.cache import DiskCache, Forecast, MemoryCache, Resizing, copies_of, forecast
 from segcli.data.field_of_view import Field
 from segcli.data.loader import EvaluationLoader, TrainLoader
 from segcli.data.pipeline import Pipeline, Source
@@ -182,13 +183,15 @@ class Assembly:
         )
 
     def source(self, cases: Sequence[Case], listener: Listener) -> Source:
-        """Make the source of decoded, resized cases: files, or the cache that the run asks for."""
+        """Make the source of decoded, resized cases: files, also for `auto` outside of training, or a cache."""
         data, direct = self.run.data, Resizing(self.layout, self.pipeline)
-        if data.cache == "none":
+        if data.cache in ("none", "auto"):
             return direct
         listener.notice(self.cache_notice(cases))
         if data.cache == "memory":
-            return MemoryCache(direct, cases)
+            listener.stage("decoding images", len(cases))
+            scale = self.pipeline.scale if data.preprocessing.by_image else None
+            return MemoryCache(direct, cases, scale, listener.advance)
         return DiskCache(direct, self._cache_dir, f"{self.run.dataset.model_dump_json()}|{self.pipeline.image_size}")
 
     def cache_notice(self, cases: Sequence[Case]) -> str:
@@ -197,17 +200,17 @@ class Assembly:
         Raises:
             ConfigError: There is less memory, or space on the disk.
         """
-        if self.run.data.cache == "none":
-            return ""
+        place = self.run.data.cache
+        return "" if place in ("none", "auto") else self.cache_forecast(place, cases).check()
+
+    def cache_forecast(self, place: str, cases: Sequence[Case], processes: int = 1) -> Forecast:
+        """Forecast the size of a cache of `processes` that each have one, in `memory` or on the `disk`."""
 
         def pixels(case: Case) -> int:
-            product = 1
-            for length in self.pipeline.image_size or self.layout.size(case):
-                product *= length
-            return product
+            return math.prod(self.pipeline.image_size or self.layout.size(case))
 
-        direct = Resizing(self.layout, self.pipeline)
-        return forecast(self.run.data.cache, direct, cases, pixels, self._cache_dir).check()
+        copies = copies_of(place, processes, self.run.data.num_workers)
+        return forecast(place, Resizing(self.layout, self.pipeline), cases, pixels, self._cache_dir, copies)
 
     @property
     def _cache_dir(self) -> Path:

@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -72,8 +72,7 @@ class Grid:
         # rounded, so that two files whose axes lie halfway between two directions are read alike
         directions = np.eye(4)
         directions[:3, :3] = (self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)).round(3)
-        turns: Array = nibabel_module().io_orientation(directions)
-        return turns
+        return _orientation(directions.tobytes())
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -117,6 +116,13 @@ class Grid:
     def as_stored(self, part: Array) -> Array:
         """Convert voxels back to the axes of the file."""
         return np.flip(part.transpose([*self.axes, *range(3, part.ndim)]), self.flips)
+
+
+@lru_cache(maxsize=1024)
+def _orientation(directions: bytes) -> Array:
+    """Find the axis and the direction in the patient of each stored axis; a matrix of many files is analysed once."""
+    turns: Array = nibabel_module().io_orientation(np.frombuffer(directions).reshape(4, 4))
+    return turns
 
 
 def unplaced(size: tuple[int, ...]) -> Grid:

@@ -11,11 +11,13 @@ Axes are read in one order: left to right, posterior to anterior, inferior to su
 """
 
 import gzip
+import io
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
@@ -34,7 +36,7 @@ __all__ = ["NIfTI"]
 BLOCK = 2**24
 """Bytes to unpack at once."""
 AT_ONCE = 2**26
-"""Bytes to write at once."""
+"""Bytes to write, or to unpack, at once."""
 NO_PLACE = "write the file again with an affine that nibabel or SimpleITK can read"
 GZIP = b"\x1f\x8b"
 """Start of a compressed file."""
@@ -93,7 +95,7 @@ class _Volume(Picture):
         with ExitStack() as stack:
             data, rest = self.image.dataobj, None
             if ending_of(self.path) == ".nii.gz":  # nibabel would stop after the voxels, before the checksum
-                rest = stack.enter_context(gzip.open(self.path))
+                rest = stack.enter_context(_unpacking(self.path, data.offset + _bytes_of(self.image)))
                 data = type(data)(rest, (data.shape, data.dtype, data.offset, data.slope, data.inter))
             stored = np.asarray(data) if _scaling_of(self.image) is None else np.asarray(data, dtype=np.float32)
             if rest is not None:
@@ -134,7 +136,7 @@ class _Volume(Picture):
                 while block := stream.read(min(BLOCK, size - done)):
                     unpacked.write((slice(done, done + len(block)),), np.frombuffer(block, np.uint8))
                     done += len(block)
-                _read_on(stream)
+                _read_on(cast("IO[bytes]", stream))
             if done < size:
                 raise DataError(f"`{self.path}` is truncated: it ends before its data", hint="copy the file again")
         except BaseException:
@@ -165,12 +167,26 @@ def _opened(path: Path) -> Any:
         raise DataError(f"the qform of `{path}` is no rotation, so its position is unknown", hint=NO_PLACE) from error
 
 
+def _unpacking(path: Path, size: int) -> IO[bytes]:
+    """Open a compressed file to read `size` bytes or more; a small one is unpacked at once, which is faster.
+
+    The last four bytes of a whole file state its unpacked size; any other file is unpacked piece by piece.
+    """
+    if size <= AT_ONCE:
+        content = path.read_bytes()
+        stated = int.from_bytes(content[-4:], "little")
+        if size <= stated <= size + BLOCK:
+            with suppress(Exception):  # whatever it raises for a damaged file, gzip tells it
+                return io.BytesIO(imagecodecs.gzip_decode(content, out=stated))
+    return cast("IO[bytes]", gzip.open(path))
+
+
 def _bytes_of(image: Any) -> int:
     """Compute the bytes of the stored voxels."""
     return int(np.prod(image.shape, dtype=np.int64)) * int(image.dataobj.dtype.itemsize)
 
 
-def _read_on(stream: gzip.GzipFile) -> None:
+def _read_on(stream: IO[bytes]) -> None:
     """Read what follows the voxels, which compares the checksum; much more than that is left unread."""
     for _ in range(EXTRA):
         if not stream.read(BLOCK):

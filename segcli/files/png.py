@@ -1,7 +1,8 @@
 """PNG, JPEG and other images that Pillow can read.
 
-Unlike OpenCV, Pillow refuses a truncated file instead of filling the missing part with grey. OpenCV decodes plain PNG
-files that are whole, because it is faster, and 16-bit colour images, because Pillow would reduce them to 8 bits.
+Unlike OpenCV, Pillow refuses a truncated file instead of filling the missing part with grey. Only 16-bit colour
+images are decoded by OpenCV, because Pillow would reduce them to 8 bits, and plain files by faster decoders that refuse
+the same files (`segcli/files/_codecs.py`).
 """
 
 from collections.abc import Iterator
@@ -17,10 +18,10 @@ from segcli.core.files import replacing
 from segcli.core.registry import FILES
 from segcli.core.types import Array
 from segcli.files import Add, FileFormat, Picture
+from segcli.files._codecs import decoded
 from segcli.files._colours import PillowColours
 from segcli.files._frames import open_frame
 from segcli.files._orientation import of_image, upright
-from segcli.files._plain_png import plain_png
 from segcli.files._promises import refuse_more_than_stored
 
 __all__ = ["PNG"]
@@ -94,9 +95,9 @@ class _Decoded(Picture):
         self.palette = colours.palette
 
     def whole(self) -> Array:
-        plain = plain_png(self.path, self.image)
-        if plain is not None:
-            return plain
+        pixels = decoded(self.path, self.image, self.colours.stored)
+        if pixels is not None:
+            return _with_channels(pixels)
         self.image.load()
         if self.colours.is_deep:
             return _with_channels(self.colours.without_alpha(_decode_deep_colour(self.path)))
@@ -104,9 +105,9 @@ class _Decoded(Picture):
 
     def numbers(self) -> Array:
         """Decode the numbers that the writer stored, such as the indices of a palette."""
-        plain = plain_png(self.path, self.image)
-        if plain is not None:
-            return plain
+        pixels = decoded(self.path, self.image, self.colours.stored)
+        if pixels is not None:
+            return _with_channels(pixels)
         self.image.load()
         return self.whole() if self.colours.is_deep else _with_channels(self.colours.numbers())
 

@@ -21,6 +21,7 @@ from segcli.files._orientation import as_shown, of_page, shown_size, upright
 from segcli.files._tiff_choice import one_picture
 from segcli.files._tiff_open import directories, is_tiff, open_tiff
 from segcli.files._tiff_pages import TiffPages, TiffPlanes
+from segcli.files._tiff_plain import PlainPages
 from segcli.files._tiff_slices import named_axes, own_place, slices_of
 from segcli.files._tiff_sparse import share_left_out, unpacked_at_once
 from segcli.files._tiles import tiled_tiff
@@ -130,16 +131,26 @@ class TIFF(FileFormat):
         Raises:
             DataError: The plane cannot be decoded.
         """
-        with reading(path, "slice", hint=SLICE_HINT), open_tiff(path) as tiff:
-            pixels, described = _stored_plane(path, tiff, page)
-            if labels:
+        with reading(path, "slice", hint=SLICE_HINT):
+            known = PLAIN.read((path, page, labels))
+            if known is not None:
+                return known
+            with open_tiff(path) as tiff:
+                stored, described = _stored_plane(path, tiff, page)
+                pixels = stored if labels else _as_shown(path, stored, described)
+                PLAIN.remember((path, page, labels), described, pixels)
                 return pixels
-            colours = TiffColours(path, described, 1)
-            if colours.channels != 1:
-                raise DataError(
-                    f"`{path}` has a colour palette, but a grey slice was expected", hint="export grey slices"
-                )
-            return colours.pixels(pixels[..., None])[..., 0]
+
+
+PLAIN = PlainPages()
+
+
+def _as_shown(path: Path, stored: Array, described: tifffile.TiffPage) -> Array:
+    """Turn the stored numbers of a grey plane into what a viewer shows."""
+    colours = TiffColours(path, described, 1)
+    if colours.channels != 1:
+        raise DataError(f"`{path}` has a colour palette, but a grey slice was expected", hint="export grey slices")
+    return colours.pixels(stored[..., None])[..., 0]
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,10 @@ def test_the_scripts_in_the_folder_are_those_that_the_code_writes():
         ("segcli data sample v", ["vessels"]),
         ("segcli eval --thr", ["--threshold"]),
         # words of a key
-        ("segcli train configs/exp.yaml data.cache=", ["data.cache=none", "data.cache=memory", "data.cache=disk"]),
+        (
+            "segcli train configs/exp.yaml data.cache=",
+            ["data.cache=auto", "data.cache=none", "data.cache=memory", "data.cache=disk"],
+        ),
         ("segcli train configs/exp.yaml data.augmentation=h", ["data.augmentation=heavy"]),
         ("segcli train configs/exp.yaml data.augmentation.preset=s", ["data.augmentation.preset=street"]),
         ("segcli train configs/exp.yaml data.pin_memory=", ["data.pin_memory=true", "data.pin_memory=false"]),

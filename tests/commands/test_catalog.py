@@ -77,4 +77,4 @@ def test_keys_of_a_section_are_listed_with_the_defaults_of_a_run(run_cli):
     assert rows.keys() == {"training.ema.enabled", "training.ema.decay"}
     every = run_cli("config", "keys").out
     assert "name  text, required" in every
-    assert "data.cache  none, memory or disk, default none" in every
+    assert "data.cache  auto, none, memory or disk, default auto" in every

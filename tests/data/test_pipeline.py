@@ -255,6 +255,23 @@ def test_an_augmented_sample_is_a_function_of_its_seed():
     assert not np.array_equal(one.image, other.image)
 
 
+def test_a_transform_that_writes_into_its_image_changes_no_cached_one():
+    class Blackening:
+        def set_random_seed(self, seed):
+            pass
+
+        def __call__(self, image, mask):
+            image[:], mask[:] = 0, 0
+            return {"image": image, "mask": mask}
+
+    made, source = augmenter(), sample((64, 64), channels=3)
+    image, mask = source.image.copy(), source.maps["mask"].copy()
+    made.compose = Blackening()
+    assert not made(source, 1).image.any()
+    np.testing.assert_array_equal(source.image, image)
+    np.testing.assert_array_equal(source.maps["mask"], mask)
+
+
 def test_samples_differ_by_epoch_and_index_and_nothing_else():
     made = pipeline(augmenter("heavy", 1), patch_size=[16, 16])
     pixels = {

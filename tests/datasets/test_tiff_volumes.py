@@ -77,13 +77,13 @@ def test_only_the_slices_of_a_crop_are_opened_and_each_once(tmp_path, monkeypatc
     made = layout(write_nuclei(tmp_path / "data", 4, size=(24, 16, 16)), split={"val": None}, cache_volumes=1)
     first, second, third = made.cases("train")[:3]
     opened = Counter()
-    real = tifffile.TiffFile
+    real = tiff.TIFF.plane
 
     def counting(path, *args, **kwargs):
         opened[path.name] += 1
         return real(path, *args, **kwargs)
 
-    monkeypatch.setattr(tiff.tifffile, "TiffFile", counting)
+    monkeypatch.setattr(tiff.TIFF, "plane", counting)
     made.read(second)
     assert opened == Counter(f"z{z}.tif" for z in range(8, 16))
     made.read(second)

@@ -131,6 +131,15 @@ def test_the_limit_of_the_process_counts_as_free_memory(monkeypatch):
     assert free_memory.free_bytes() == min(2**30, before) or before < 2**30
 
 
+def test_files_that_the_kernel_keeps_for_a_container_count_as_free_memory(tmp_path, monkeypatch):
+    values = {"memory.max": "5000", "memory.current": "4000", "memory.stat": "anon 900\ninactive_file 3000\nshmem 100"}
+    for name, text in values.items():
+        (tmp_path / name).write_text(text + "\n")
+    monkeypatch.setattr(free_memory, "CGROUP", tmp_path)
+    monkeypatch.setattr(free_memory, "memory_limit", lambda: None)
+    assert free_memory.free_bytes() == 5000 - 1000
+
+
 @pytest.mark.parametrize("options", [{}, {"rowsperstrip": 7}, {"compression": "packbits"}, {"compression": "lzw"}])
 def test_one_bit_per_pixel_is_not_taken_for_a_truncated_file(tmp_path, options):
     mask = np.random.default_rng(0).random((300, 1000)) > 0.5

@@ -84,12 +84,12 @@ class BinaryMasks:
         if labels.dtype == bool:  # one bit per pixel has no other values
             return labels.astype(np.uint8)
         if self.threshold is not None:
-            return (labels > self.threshold).astype(np.uint8)
+            return (labels > self.threshold).view(np.uint8)
         values, counts = values_of(labels)
         tops = TOPS if marks.loss is None else EXACT_TOPS
         if not any({int(value) for value in values} - {0} <= top for top in tops):
             raise DataError(_unexpected(path, values, counts, marks.loss), hint=_way_out(values, marks.loss))
-        return (labels > 0).astype(np.uint8)
+        return (labels > 0).view(np.uint8)
 
     def _alpha(self, path: Path) -> str:
         """Name the alpha channel as a place where the mask may be; empty for a file without one."""

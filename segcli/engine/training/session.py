@@ -13,6 +13,7 @@ from segcli.core.files import shown
 from segcli.core.platform import usable_processors
 from segcli.data.checks import Finding, raise_on_error
 from segcli.data.fingerprint import fingerprint
+from segcli.data.pipeline import Source
 from segcli.data.samples import Case
 from segcli.data.sources import chunks_left_out
 from segcli.datasets import Layout
@@ -25,6 +26,7 @@ from segcli.engine.runtime import described_device, overlooked_gpu, unused_gpus
 from segcli.engine.stopping import StopSignal
 from segcli.engine.training.activations import observed_layers
 from segcli.engine.training.batches import check_batches
+from segcli.engine.training.caching import with_chosen_cache
 from segcli.engine.training.measured import with_measured_numbers
 from segcli.engine.training.stepping.lockstep import THREADS
 from segcli.engine.training.trainer import Trainer
@@ -84,7 +86,7 @@ def open_session(
         listener.warn("{} ({})".format(*mistake))
     listener.notice(f"data: {_counted(train_cases, val_cases, parts.layout.whole or 'image')}")
     _refuse_other_cases(world, train_cases, val_cases)
-    source = parts.source([*train_cases, *val_cases], listener)
+    source = _source(parts, train_cases, val_cases, listener, world, reads_few=rehearsal)
     return Trainer(
         parts,
         folder,
@@ -144,6 +146,22 @@ def _refuse_other_cases(world: World, *splits: Sequence[Case]) -> None:
             f"process {other} finds other images than process 0",
             hint="the data set must be the same on all machines",
         )
+
+
+def _source(
+    parts: Assembly, train: Sequence[Case], val: Sequence[Case], listener: Listener, world: World, *, reads_few: bool
+) -> Source:
+    """Make the source of all images; the first process decides `data.cache: auto`, and the run's config keeps that."""
+    if not reads_few:
+        chosen = None
+        if world.is_first:
+            chosen = with_chosen_cache(parts, train, val, processes=world.size)
+        told = world.told(chosen)
+        assert told is not None
+        parts.run, reason = told
+        if reason:
+            listener.notice(reason)
+    return parts.source([*train, *val], listener)
 
 
 def check_parts(parts: Assembly) -> None:

@@ -1,0 +1,118 @@
+"""Time of segcli's loader against the loaders that users would write, in processor time per image.
+
+Run: python benchmarks/loader.py [--kinds png jpeg tiff16 hdf5 nifti slices] [--rounds 7] [--json FILE]
+
+Without a cache, the peer is a torch `Dataset` with OpenCV and albumentations (pictures), h5py, nibabel or tifffile
+(volumes), with the same crop, flip and normalisation. With `cache: memory`, it is MONAI's `CacheDataset`, which is
+left out where MONAI is not installed. All read the same files in one process and without workers, in turns; the
+fastest round of each counts, and the spread is that of the ratios of the rounds.
+"""
+
+import argparse
+import ctypes
+import gc
+import importlib.util
+import json
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from _loader_data import KINDS, Kind
+from _loader_peers import cached, usual
+
+from segcli.config.load import run_from_values
+from segcli.core.heap import M_MMAP_MAX, M_TRIM_THRESHOLD, NEVER
+from segcli.engine.assembly import assemble
+from segcli.engine.events import Silent
+
+Loading = Callable[[], Iterator[Any]]
+
+
+def ours(kind: Kind, root: Path, **data: Any) -> Loading:
+    """Make segcli's loader; each call reads the next epoch."""
+    run = run_from_values(kind.run(root, **data), source="benchmark")
+    parts = assemble(run)
+    cases = parts.layout.cases("train")
+    loader = parts.train_loader(cases, parts.source(cases, Silent()))
+    epochs = iter(range(10**6))
+    return lambda: loader.epoch(next(epochs))
+
+
+def seconds(loading: Loading) -> float:
+    """Return the processor time of an epoch."""
+    gc.collect()
+    start = time.process_time()
+    for batch in loading():
+        del batch
+    return time.process_time() - start
+
+
+def compared(one: Loading, other: Loading, count: int, rounds: int) -> dict[str, Any]:
+    """Read epochs in turns; return milliseconds per image of both, and the ratio with its spread."""
+    seconds(one), seconds(other)
+    pairs = [(seconds(one), seconds(other)) for _ in range(rounds)]
+    fastest = [1000 * min(column) / count for column in zip(*pairs, strict=True)]
+    ratios = [first / second for first, second in pairs]
+    return {
+        "ours_ms": fastest[0],
+        "theirs_ms": fastest[1],
+        "ratio": fastest[0] / fastest[1],
+        "median": statistics.median(ratios),
+        "lowest": min(ratios),
+        "highest": max(ratios),
+    }
+
+
+def measured(name: str, rounds: int) -> Iterator[dict[str, Any]]:
+    """Compare the loaders on one kind of data, without a cache and with one."""
+    kind = KINDS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        kind.write(root, kind.count)
+        found = compared(ours(kind, root), usual(name, kind, root), kind.count, rounds)
+        yield {"data": kind.title, "cache": "none", "peer": "usual loop", **found}
+        if importlib.util.find_spec("monai") is not None:
+            found = compared(ours(kind, root, cache="memory"), cached(name, kind, root), kind.count, rounds)
+            yield {"data": kind.title, "cache": "memory", "peer": "MONAI CacheDataset", **found}
+        if "patch_size" in kind.data:
+            several = ours(kind, root, patches_per_image=4)
+            found = compared(several, ours(kind, root), kind.count, rounds)
+            yield {"data": kind.title, "cache": "none", "peer": "4 crops an image to 1", **found}
+
+
+def main() -> None:
+    """Print a table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    with suppress(OSError, AttributeError):  # as `segcli train` does; for all loaders, which are in one process
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_MAX, 0), mallopt(M_TRIM_THRESHOLD, NEVER)
+    warnings.simplefilter("ignore")
+    print("| data | cache | compared with | ours, ms an image | theirs | ratio (rounds) |\n|---|---|---|---|---|---|")
+    rows = []
+    for name in options.kinds:
+        for row in measured(name, options.rounds):
+            rows.append(row)
+            print(
+                f"| {row['data']} | {row['cache']} | {row['peer']} | {row['ours_ms']:.2f} | {row['theirs_ms']:.2f} | "
+                f"{row['ratio']:.2f} ({row['lowest']:.2f} to {row['highest']:.2f}) |",
+                flush=True,
+            )
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Batches of samples, as the loader gives them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from segcli.core.errors import DataError, SegcliError
+from segcli.core.types import Array, Batch
+from segcli.data.pipeline import Ready
+from segcli.data.samples import Case, Geometry
+
+__all__ = ["Key", "Loaded", "collated"]
+
+Key = tuple[int, int]
+"""Epoch, and position in the list of samples of that epoch."""
+
+
+@dataclass
+class Loaded:
+    """Holds one batch."""
+
+    tensors: Batch
+    cases: list[Case]
+    geometries: list[Geometry]
+    stored_maps: list[dict[str, Array]]
+    """Maps at the stored size, for each image; empty in training."""
+    batch: list[Case] | None = None
+    """Cases of the whole batch if other processes have loaded the rest."""
+    counts: bool = True
+    """False if none of the images is for this process: it only does what the others do."""
+    key: Key | None = None
+    """Epoch, and number of the batch in it, in training."""
+
+    def pin_memory(self) -> "Loaded":
+        """Move the tensors to page-locked memory; PyTorch's loader calls this."""
+        self.tensors = {name: tensor.pin_memory() for name, tensor in self.tensors.items()}
+        return self
+
+
+def collated(samples: Sequence[tuple[Case, Ready] | SegcliError]) -> Loaded | SegcliError:
+    """Put samples into a batch; return the first mistake of a user, if there is one."""
+    mistakes = [sample for sample in samples if isinstance(sample, SegcliError)]
+    if mistakes:
+        return mistakes[0]
+    ready = [sample for sample in samples if isinstance(sample, tuple)]
+    names = ready[0][1].arrays
+    sizes = {item.arrays["image"].shape: case for case, item in ready}
+    if len(sizes) > 1:
+        shown = " and ".join(
+            f"`{case.place}` {'x'.join(map(str, shape[1:]))}" for shape, case in list(sizes.items())[:2]
+        )
+        return DataError(
+            f"images of one batch differ in size: {shown}",
+            hint="set `data.image_size`, `data.patch_size`, or `data.batch_size=1`",
+        )
+    return Loaded(
+        tensors={name: torch.from_numpy(_stacked([item.arrays[name] for _, item in ready])) for name in names},
+        cases=[case for case, _ in ready],
+        geometries=[item.geometry for _, item in ready],
+        stored_maps=[item.stored_maps for _, item in ready],
+    )
+
+
+def _stacked(arrays: Sequence[Array]) -> Array:
+    """Copy arrays of one shape into one, in the usual order of axes whatever that of the arrays is."""
+    found = np.empty((len(arrays), *arrays[0].shape), arrays[0].dtype)
+    for number, values in enumerate(arrays):
+        found[number] = values
+    return found

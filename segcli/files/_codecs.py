@@ -1,0 +1,81 @@
+"""Faster decoders of plain PNG and JPEG files, which give the pixels of Pillow.
+
+Pillow copies the pixels of a photograph three times before NumPy has them. The decoders here refuse what Pillow
+refuses; whatever they refuse is left to Pillow, which says what is wrong with it.
+"""
+
+import io
+from functools import cache
+from pathlib import Path
+
+import cv2
+import imagecodecs
+import numpy as np
+from PIL import Image
+
+from segcli.core.types import Array
+from segcli.files._png_grey import grey_png
+
+__all__ = ["decoded"]
+
+END_OF_JPEG = b"\xff\xd9"
+"""Last bytes of a JPEG file; one without them is truncated, and libjpeg would fill up the rest."""
+CHANNELS: dict[str, tuple[int, ...]] = {"L": (), "RGB": (3,), "RGBA": (3,)}
+"""Channels by the modes of Pillow whose pixels are those of the file; alpha of a PNG file does not count."""
+
+
+def decoded(path: Path, image: Image.Image, stored: str) -> Array | None:
+    """Decode the pixels of a plain file, `(H, W)` or `(H, W, 3)` uint8; None for a file that Pillow must decode.
+
+    Args:
+        path: The file.
+        image: The file as Pillow opened it, with the pixels not loaded.
+        stored: Coding of the samples in the file, as Pillow names it.
+    """
+    if image.mode not in CHANNELS or "transparency" in image.info or getattr(image, "n_frames", 1) > 1:
+        return None
+    if image.format == "PNG" and stored == image.mode:
+        content = path.read_bytes()
+        pixels = grey_png(content) if image.mode == "L" else None
+        pixels = _png(content) if pixels is None else pixels
+    elif image.format == "JPEG" and _jpeg_is_that_of_pillow():
+        pixels = _jpeg(path.read_bytes())
+    else:
+        return None
+    if pixels is not None and image.mode == "RGBA" and pixels.shape[2:] == (4,):
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)
+    shape = (image.height, image.width, *CHANNELS[image.mode])
+    return pixels if pixels is not None and pixels.shape == shape and pixels.dtype == np.uint8 else None
+
+
+def _png(content: bytes) -> Array | None:
+    try:
+        pixels: Array = imagecodecs.spng_decode(content)
+    except Exception:  # whatever it raises for a damaged file, Pillow tells it
+        return None
+    return pixels
+
+
+def _jpeg(content: bytes) -> Array | None:
+    if content[-2:] != END_OF_JPEG:
+        return None
+    try:
+        pixels: Array = imagecodecs.jpeg8_decode(content)
+    except Exception:  # whatever it raises for a damaged file, Pillow tells it
+        return None
+    return pixels
+
+
+@cache
+def _jpeg_is_that_of_pillow() -> bool:
+    """Tell whether both decode to the same bits, which depends on the versions of libjpeg that they were built with."""
+    noise = np.random.default_rng(0).integers(0, 256, (37, 53, 3), dtype=np.uint8)
+    noise[:20, :30] //= 4
+    kinds = [(noise, {"subsampling": number, "progressive": number == 2}) for number in range(3)]
+    for pixels, options in [*kinds, (noise[..., 0], {})]:
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "JPEG", quality=90, **options)
+        found = _jpeg(stream.getvalue())
+        if found is None or not np.array_equal(found, np.asarray(Image.open(stream))):
+            return False
+    return True

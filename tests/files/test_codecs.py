@@ -1,0 +1,116 @@
+"""Faster decoders give the pixels of Pillow, and refuse what Pillow refuses."""
+
+import io
+
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from segcli.core.errors import DataError
+from segcli.data.images import read_image, read_labels
+from segcli.files import _codecs, png
+from segcli.files._png_grey import grey_png
+
+NOISE = np.random.default_rng(5).integers(0, 256, (61, 83, 3), dtype=np.uint8)
+NOISE[:30, :40] //= 64
+MASK = np.zeros((61, 83), np.uint8)
+MASK[10:33, 20:70] = 255
+FILTERS = ("NO", "NONE", "SUB", "UP", "AVG", "PAETH", "FAST", "ALL")
+
+
+def as_pillow(content):
+    """What Pillow decodes; None if it refuses."""
+    try:
+        image = Image.open(io.BytesIO(content))
+        image.load()
+    except Exception:
+        return None
+    return np.asarray(image.convert("RGB") if image.mode == "RGBA" else image)
+
+
+def by_pillow(pixels, kind, **options):
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def gamma():
+    about = PngImagePlugin.PngInfo()
+    about.add(b"gAMA", (45455).to_bytes(4, "big"))
+    return about
+
+
+FILES = {
+    **{
+        f"grey with filter {name.lower()}": imagecodecs.png_encode(MASK, filter=imagecodecs.PNG.FILTER[name])
+        for name in FILTERS
+    },
+    "grey noise": by_pillow(NOISE[..., 0], "PNG"),
+    "colours": by_pillow(NOISE, "PNG"),
+    "colours and alpha": by_pillow(np.dstack([NOISE, NOISE[::-1, :, 0]]), "PNG"),
+    "gamma": by_pillow(NOISE, "PNG", pnginfo=gamma()),
+    "transparent colour": by_pillow(NOISE, "PNG", transparency=(0, 0, 0)),
+    "grey JPEG": by_pillow(NOISE[..., 0], "JPEG"),
+    **{f"JPEG {number}": by_pillow(NOISE, "JPEG", subsampling=number, progressive=number == 1) for number in range(3)},
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_pixels_are_those_of_pillow(name, tmp_path):
+    path = tmp_path / ("a.jpg" if "JPEG" in name else "a.png")
+    path.write_bytes(FILES[name])
+    expected = as_pillow(FILES[name])
+    assert np.array_equal(read_image(path), expected.reshape(*expected.shape[:2], -1))
+    if expected.ndim == 2:
+        assert np.array_equal(read_labels(path), expected)
+
+
+@pytest.mark.parametrize(
+    "name", ["grey noise", "grey with filter sub", "grey with filter up", "colours", "colours and alpha", "JPEG 2"]
+)
+def test_damaged_files_are_refused_as_by_pillow(name, tmp_path):
+    content, rng = FILES[name], np.random.default_rng(7)
+    path = tmp_path / ("a.jpg" if "JPEG" in name else "a.png")
+    for number in range(40):
+        place = int(rng.integers(20, len(content)))
+        damaged = bytearray(content)
+        if number % 3 == 0:
+            damaged[place] ^= int(rng.integers(1, 256))
+        elif number % 3 == 1:
+            damaged = damaged[:place]
+        else:
+            damaged[place:] = bytes(len(damaged) - place)
+        path.write_bytes(bytes(damaged))
+        expected = as_pillow(bytes(damaged))
+        try:
+            found = read_image(path)
+        except DataError:
+            assert expected is None
+        else:
+            assert np.array_equal(found, expected.reshape(*expected.shape[:2], -1))
+
+
+def test_most_masks_and_photographs_do_not_go_through_pillow(tmp_path, monkeypatch):
+    def refused(_):
+        raise AssertionError("Pillow decodes")
+
+    monkeypatch.setattr(png.PillowColours, "pixels", refused)
+    for name in ("grey with filter sub", "colours", "colours and alpha", "JPEG 0"):
+        path = tmp_path / ("a.jpg" if "JPEG" in name else "a.png")
+        path.write_bytes(FILES[name])
+        assert read_image(path).shape[:2] == MASK.shape
+    assert grey_png(FILES["grey with filter up"]) is not None
+    assert grey_png(FILES["grey with filter paeth"]) is None
+
+
+def test_pillow_decodes_jpeg_where_the_other_library_gives_other_bits(tmp_path, monkeypatch):
+    _codecs._jpeg_is_that_of_pillow.cache_clear()
+    other = _codecs.imagecodecs.jpeg8_decode
+    monkeypatch.setattr(_codecs.imagecodecs, "jpeg8_decode", lambda content: other(content) ^ 1)
+    path = tmp_path / "a.jpg"
+    path.write_bytes(FILES["JPEG 0"])
+    try:
+        assert np.array_equal(read_image(path), as_pillow(FILES["JPEG 0"]))
+    finally:
+        _codecs._jpeg_is_that_of_pillow.cache_clear()
