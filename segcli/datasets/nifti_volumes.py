@@ -17,8 +17,8 @@ from segcli.core.names import composed, existing, without_affixes
 from segcli.core.types import Array
 from segcli.data.checks import Finding, doubles, extra_label, raise_on_error, unusable_split
 from segcli.data.classes.class_list import Mistake
-from segcli.data.faults.orientation import OtherTurn
 from segcli.data.classes.counts import values_of
+from segcli.data.faults.orientation import OtherTurn
 from segcli.data.images import natural_key, read_voxels
 from segcli.data.placement import HINT, placement, unusual
 from segcli.data.samples import Case, Sample
