@@ -54,7 +54,8 @@ def nifti_volumes(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
     Raises:
         DataError: No label maps belong to the images.
     """
-    kind, places = "NIfTI volumes", listing.volumes
+    kind = "NIfTI volumes"
+    places: Places = listing.volumes
     if not places:
         kind, places = "TIFF stacks", _stacks(listing)
     if not places:
@@ -189,8 +190,8 @@ def _pair(places: Places, given: Mapping[str, Any], root: Path) -> tuple[str, st
     if len(places) == 1:
         ((name, files),) = places.items()
         looked = {_stem(path): _holds_labels(read_voxels(path)) for path in dict.fromkeys((*files[:2], *files[-2:]))}
-        kinds = ([stem for stem, is_mask in looked.items() if is_mask is each] for each in (False, True))
-        same = beside(list(map(_stem, files)), *kinds)
+        groups = ([stem for stem, is_mask in looked.items() if is_mask is each] for each in (False, True))
+        same = beside(list(map(_stem, files)), *groups)
         if same is not None:
             return name, name, same if len(set(looked.values())) == 2 else _turned(same, files)
     raise DataError(
