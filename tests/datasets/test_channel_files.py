@@ -63,6 +63,7 @@ def test_a_missing_channel_is_one_finding_and_stops_training_in_the_same_words(l
     (finding,) = layout().inspect("train")
     assert (finding.code, finding.severity, finding.file.name) == ("missing_channel", "error", "p1_t2.nii.gz")
     assert finding.message.endswith("has no file `p1_t1.nii.gz` (channel 2 of 2)")
+    assert [case.id for case in layout().all_cases("train")] == ["p0"]  # so no second finding tells of its channels
     with pytest.raises(DataError, match=r"has no file `p1_t1\.nii\.gz`"):
         layout().cases("train")
 
