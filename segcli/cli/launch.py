@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,8 +19,8 @@ from segcli.cli import starting
 from segcli.config.processes import refuse_fewer_images
 from segcli.core.errors import CheckpointError, ConfigError, DataError, DeviceError, SegcliError, Stopped
 from segcli.core.platform import HANGUP, STOPPING, end_at_once, usable_processors
-from segcli.core.process import arguments
-from segcli.core.ranks import FOLDER, LOST, place
+from segcli.core.process import arguments, command_began
+from segcli.core.ranks import BEGAN, FOLDER, LOST, place
 
 if TYPE_CHECKING:
     from segcli.config.schema import Run
@@ -184,7 +185,9 @@ class Team:
             local_addr="localhost",
         )
         threads = str(max(usable_processors() // self.size, 1))
-        with _environment({FOLDER: str(mistakes), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads)}):
+        began = str(time.time() - (time.monotonic() - command_began()))
+        threads = os.environ.get("OMP_NUM_THREADS", threads)
+        with _environment({FOLDER: str(mistakes), BEGAN: began, "OMP_NUM_THREADS": threads}):
             words = [word.replace("$", "$$") for word in arguments()]  # the launcher replaces `$` in them
             elastic_launch(config, sys.executable)("-P", "-m", "segcli", *words)
 

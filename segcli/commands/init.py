@@ -1,5 +1,6 @@
 """`segcli init`: look at a folder and write both files of an experiment."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,16 +114,27 @@ def init_data(
     name = safe_name(name or folder.resolve().name or "data")
     dataset, experiment = out / "datasets" / f"{name}.yaml", out / "experiments" / f"{name}.yaml"
     for path in (dataset, experiment):
-        if path.exists() and not overwrite:
-            raise ConfigError(
-                f"`{shown(path)}` exists",
-                hint=f"`segcli init {shown(folder)} OTHER_NAME`, or replace it with `--overwrite`",
-            )
+        _refuse_occupied(path, folder, overwrite=overwrite)
     found, facts = look(folder, name, overrides, ask=ask, yes=yes)
     plan = plan_for(found, facts, minutes=minutes, vram=vram, listener=listener)
     write_text(dataset, dataset_text(found, dataset, Path.cwd()))
     write_text(experiment, experiment_text(plan, name, experiment, dataset))
     return Begun(found, facts, plan, dataset, experiment)
+
+
+def _refuse_occupied(path: Path, folder: Path, *, overwrite: bool) -> None:
+    """Refuse to replace a file that is there, and to write where a file or a folder stands in the way."""
+    other = f"`segcli init {shown(folder)} OTHER_NAME`"
+    blocked = next((each for each in path.parents if each.exists() and not each.is_dir()), None)
+    if blocked is not None:
+        raise ConfigError(
+            f"`{shown(blocked)}` is a file, and `{shown(path)}` cannot be written below it",
+            hint="name a folder with `--out`",
+        )
+    if path.is_dir():
+        raise ConfigError(f"`{shown(path)}` is a folder", hint=f"move it, or {other}")
+    if os.path.lexists(path) and not overwrite:
+        raise ConfigError(f"`{shown(path)}` exists", hint=f"{other}, or replace it with `--overwrite`")
 
 
 def look(

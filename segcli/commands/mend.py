@@ -127,6 +127,9 @@ def _mend_case(case: Case, layout: Pictures, target: Path, *, binary: bool) -> _
     for path in _files(case):
         goal = target / composed(path.absolute().relative_to(layout.root.absolute()).as_posix())
         goal.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():  # masks of single objects
+            shutil.copytree(path, goal)
+            continue
         try:
             is_image = path == case.image
             done = list(_mended(path, goal, layout, is_image=is_image, cut=binary or path == case.fov))

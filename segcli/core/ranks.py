@@ -7,10 +7,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["FOLDER", "LOST", "Place", "job", "place", "share_of"]
+__all__ = ["BEGAN", "FOLDER", "LOST", "Place", "job", "place", "share_of"]
 
 FOLDER = "SEGCLI_LAUNCHER"
 """Variable of the environment with the folder in which processes leave their mistakes for the one that started them."""
+BEGAN = "SEGCLI_BEGAN"
+"""Variable of the environment with the time, of `time.time`, at which the process that started the others began."""
 LOST = 75
 """Exit code of a process that ends only because another one has ended."""
 

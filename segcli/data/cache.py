@@ -184,7 +184,7 @@ class DiskCache:
     def path(self, case: Case) -> Path:
         """Return the cache file of this case; it depends on size and time of the source files."""
         identity = [str(READING), self.settings, str(case.index)]
-        for source in (case.image, case.label, case.fov):
+        for source in (case.image, case.label, case.fov, *case.others):
             if source is not None:
                 status = source.stat()
                 identity.append(f"{source.absolute()}|{status.st_mtime_ns}|{status.st_size}")

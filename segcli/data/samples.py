@@ -44,6 +44,8 @@ class Case:
     """Scenario, if the data set has scenarios; results are also reported by group."""
     part_of: str | None = None
     """Name of the sample that this case is a crop of; the predictions of its crops are averaged."""
+    others: tuple[Path, ...] = ()
+    """Further files of the image: its next channels."""
 
     @property
     def place(self) -> str:

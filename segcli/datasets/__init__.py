@@ -19,7 +19,7 @@ from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.data.sources import links_outside
 from segcli.data.splits import Division
-from segcli.files import Add, open_picture
+from segcli.files import Add, Picture, open_picture
 from segcli.files.png import PNG
 
 __all__ = ["IN_MEMORY", "SPLITS", "Layout"]
@@ -209,8 +209,20 @@ class Layout(ABC):
         Raises:
             DataError: The file is unreadable or has the wrong channels.
         """
-        with open_picture(path, self.ndim, index) as picture:
+        with self.opened(path, index) as picture:
             return Sample(self.converted(picture.read(), picture.path))
+
+    def opened(self, path: Path, index: int | None = None) -> Picture:
+        """Open an image to predict, with all files that it consists of.
+
+        Raises:
+            DataError: A file is missing or unreadable.
+        """
+        return open_picture(path, self.ndim, index)
+
+    def leading(self, files: Sequence[Path]) -> list[Path]:
+        """Return one file of each image to predict, of those that consist of several."""
+        return list(files)
 
     def inputs(self, path: Path) -> list[Case]:
         """Find the cases in a file to predict.

@@ -30,11 +30,11 @@ from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.datasets import Layout
 from segcli.datasets._notes import notes_of
-from segcli.files import Header, read_header
+from segcli.files import Header, is_picture_folder, read_header
 from segcli.files._endings import stated_formats
 from segcli.files._orientation import as_shown
 
-__all__ = ["PictureKeys", "Pictures", "by_stem", "unread_by_stem", "way_to_mask"]
+__all__ = ["ON_REQUEST", "PictureKeys", "Pictures", "by_stem", "unread_by_stem", "way_to_mask"]
 
 BACK = {6: 8, 8: 6}
 """Orientations of EXIF that turn another one back; all others turn themselves back."""
@@ -256,7 +256,12 @@ class Pictures(Layout):
 
 
 def by_stem(
-    folder: Path, extensions: Sequence[str], suffixes: Sequence[str] = ("",), prefix: str = ""
+    folder: Path,
+    extensions: Sequence[str],
+    suffixes: Sequence[str] = ("",),
+    prefix: str = "",
+    *,
+    with_folders: bool = False,
 ) -> dict[str, list[Path]]:
     """Find the files of a folder by their stem without prefix and suffix, in natural order, in normal form.
 
@@ -265,11 +270,13 @@ def by_stem(
         extensions: Endings of file names that count, with or without a dot.
         suffixes: Ends of stems; a file counts if it has one of them.
         prefix: Begin of stems; a file counts if it has it.
+        with_folders: Folders that are one image, such as one of masks of single objects, count too.
     """
     endings = {f".{extension.lower().lstrip('.')}" for extension in extensions}
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir(), key=natural_key):
-        if path.name.startswith(".") or path.suffix.lower() not in endings:
+        is_folder = with_folders and is_picture_folder(path, 2)
+        if path.name.startswith(".") or not (is_folder or path.suffix.lower() in endings):
             continue
         key = without_affixes(composed(path.stem), prefix, suffixes)
         if key is not None:

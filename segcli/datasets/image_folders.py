@@ -1,7 +1,7 @@
 """Images and masks in folders: `<split>/image/*.png` with `<split>/label/*.png` of the same stems.
 
 Other folder names, suffixes (`21_training.tif` with `21_manual1.gif`) and extensions are keys. Splits are folders,
-list files, or seeded fractions of one folder.
+list files, or seeded fractions of one folder. Each case may have a folder: `case_01/image.png`, `case_01/mask.png`.
 """
 
 from collections.abc import Iterator
@@ -24,6 +24,7 @@ from segcli.data.samples import Case
 from segcli.data.settings import DatasetSpec
 from segcli.data.split_settings import SplitSettings
 from segcli.data.splits import Division, divide
+from segcli.datasets._case_folders import files_of_cases, for_each_case, places
 from segcli.datasets._pictures import PictureKeys, Pictures, by_stem, unread_by_stem, way_to_mask
 from segcli.datasets._small import COUNTS, picture
 from segcli.files.png import PNG
@@ -40,9 +41,10 @@ class ImageFolders(Pictures):
         """Defines the keys of `format: image_folders`."""
 
         image_folder: str = "image"
-        """Folder of the images, in the folder of a split (or in `root` for splits by lists or fractions)."""
+        """Folder of the images, in the folder of a split (or in `root` for splits by lists or fractions). A `*` stands
+        for the folder of each case, or for any part of a name, as in `*/images` or `images/*`."""
         label_folder: str = "label"
-        """Folder of the masks."""
+        """Folder of the masks; a `*` stands for the same folders as in `image_folder`."""
         fov_folder: str | None = None
         """Folder of field-of-view masks. Pixels outside count neither in the loss nor in the metrics, and nothing is
         predicted there."""
@@ -84,7 +86,7 @@ class ImageFolders(Pictures):
         """Take the folder that holds the image and label folders: `place`, or the only such folder in it."""
         common = super().elsewhere(values, place)
         images = str(values.get("image_folder", cls.Config.model_fields["image_folder"].default))
-        found = [each for each in (place, *sorted(place.iterdir())) if (each / images).is_dir()]
+        found = [each for each in (place, *sorted(place.iterdir())) if each.is_dir() and any(places(each, images))]
         found = [place] if place in found else found
         if len(found) != 1:
             what = f"{len(found)} folders with" if found else "no folder with"
@@ -163,10 +165,10 @@ class ImageFolders(Pictures):
         """Find the cases of a split with their masks, and the missing files."""
         config, folder = self.config, self._folder(split)
         images = self._images(split)
-        labels = self._files(existing(folder, config.label_folder), "label", split)
+        labels = self._files(folder, "label", split)
         fovs: dict[str, list[Path]] = {}
         if config.fov_folder is not None:
-            fovs = self._files(existing(folder, config.fov_folder), "fov", split)
+            fovs = self._files(folder, "fov", split)
         members = self._in_split(split, list(images))
         findings = [*doubles(images, "image"), *doubles(labels, "mask")]
         cases = [
@@ -221,16 +223,22 @@ class ImageFolders(Pictures):
     def _images(self, split: str) -> dict[str, list[Path]]:
         """Find the images of a folder by their stem, without masks in the same folder."""
         config, folder = self.config, self._folder(split)
-        images = self._files(existing(folder, config.image_folder), "image", split)
+        images = self._files(folder, "image", split)
         if config.image_folder != config.label_folder or not (config.label_suffix or config.label_prefix):
             return images
-        labels = self._files(existing(folder, config.label_folder), "label", split)
+        labels = self._files(folder, "label", split)
         labelled = {path for paths in labels.values() for path in paths}
         images = {key: [path for path in paths if path not in labelled] for key, paths in images.items()}
         return {key: paths for key, paths in images.items() if paths}
 
-    def _files(self, folder: Path, kind: str, split: str) -> dict[str, list[Path]]:
-        """Find the files of a folder by their stem without prefix and suffix; `kind` is image, label or fov."""
+    def _files(self, base: Path, kind: str, split: str) -> dict[str, list[Path]]:
+        """Find files in the folder of a split by the name of their case; `kind` is image, label or fov."""
+        pattern, affixes = getattr(self.config, f"{kind}_folder"), self._affixes(kind)
+        if for_each_case(pattern) and base.is_dir():
+            return files_of_cases(
+                base, pattern, lambda folder: by_stem(folder, self.config.extensions, *affixes, with_folders=True)
+            )
+        folder = existing(base, pattern)
         if not folder.is_dir():
             moved = self._given(split) is None and not self.root.exists()
             key = "root" if moved or self.config.split.by != "folders" else split
@@ -240,7 +248,11 @@ class ImageFolders(Pictures):
             raise self.missing_root() or DataError(
                 f"no folder `{folder}` with the {WORDS[kind]} of split `{split}`", hint=hint
             )
-        return by_stem(folder, self.config.extensions, *self._affixes(kind))
+        return by_stem(folder, self.config.extensions, *affixes)
+
+    def shown(self, case: Case) -> str:
+        """Name a case for tables; files of cases with folders may all have one name."""
+        return case.id if for_each_case(self.config.image_folder) else super().shown(case)
 
     def _affixes(self, kind: str) -> tuple[list[str], str]:
         """Return suffixes and prefix of the files of a kind."""
@@ -259,7 +271,8 @@ class ImageFolders(Pictures):
 
     def _missing(self, cases: list[Case], folder: Path) -> Iterator[Finding]:
         config, masks = self.config, existing(folder, self.config.label_folder)
-        unread = unread_by_stem(masks, config.extensions) if any(case.label is None for case in cases) else {}
+        lacking = any(case.label is None for case in cases) and masks.is_dir()
+        unread = unread_by_stem(masks, config.extensions) if lacking else {}
         for case in cases:
             if case.label is None:
                 stem = f"{config.label_prefix}{case.id}{_first(config.label_suffix)}"

@@ -2,37 +2,55 @@
 
 A label map holds the number of a structure in each voxel. Sizes and spacings may differ from case to case; axes are
 brought into one order (left to right, back to front, bottom to top). Reading needs the extra `medical`.
+
+Each channel may be a file of its own, each case may have a folder, and other formats of volumes, such as TIFF, are read
+if `extensions` names them.
 """
 
-from collections.abc import Iterator
-from functools import cache, cached_property
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from segcli.core.errors import DataError
-from segcli.core.names import composed, existing, without_affixes
+from segcli.core.names import composed, existing, safe_name
 from segcli.core.types import Array
 from segcli.data.checks import Finding, doubles, extra_label, raise_on_error, unusable_split
 from segcli.data.classes.class_list import Mistake
 from segcli.data.classes.counts import values_of
 from segcli.data.faults.orientation import OtherTurn
 from segcli.data.images import natural_key, read_voxels
-from segcli.data.placement import HINT, placement, unusual
+from segcli.data.placement import placement
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.data.split_settings import ShareSettings
 from segcli.data.splits import Division, divide
 from segcli.data.structures import channels_last
 from segcli.data.whole_numbers import whole
+from segcli.datasets._case_folders import case_name, files_of_cases, for_each_case
+from segcli.datasets._channel_files import ChannelFiles
 from segcli.datasets._small import COUNTS, volume
+from segcli.datasets._volume_faults import SAME_SIZE, differ, header_faults, turned_as_image, unread
 from segcli.datasets._volumes import VolumeKeys, Volumes, decathlon_names
-from segcli.files import Header, create, ending_of, other_volume, read_header
-from segcli.files.nifti import NIfTI
+from segcli.files import (
+    Header,
+    Picture,
+    answer_name,
+    create,
+    ending_of,
+    endings,
+    read_header,
+)
+from segcli.files._joined import open_joined
 
 __all__ = ["NIfTIVolumes"]
+
+Files = dict[str, list[Path]]
 
 
 class NIfTIVolumes(Volumes):
@@ -42,9 +60,9 @@ class NIfTIVolumes(Volumes):
         """Defines the keys of `format: nifti_volumes`."""
 
         image_folder: str = "imagesTr"
-        """Folder of the images, in `paths.root`."""
+        """Folder of the images, in `paths.root`. A `*` stands for the folder of each case, as in `*/images`."""
         label_folder: str = "labelsTr"
-        """Folder of the label maps."""
+        """Folder of the label maps; a `*` stands for the same folders as in `image_folder`."""
         image_prefix: str = ""
         """Begin of the stem of an image that its label map does not have."""
         label_prefix: str = ""
@@ -53,6 +71,13 @@ class NIfTIVolumes(Volumes):
         """End of the stem of an image that its label map does not have, such as `_0000`."""
         label_suffix: str = ""
         """End of the stem of a label map, such as `_seg`."""
+        channel_suffixes: list[str] = []
+        """Ends of the stems of files that hold one channel of an image each, in the order of the channels, such as
+        `[_0000, _0001]` or `[_flair, _t1, _t2]`. Without it, an image is one file."""
+        extensions: Annotated[list[str], Field(min_length=1)] = [".nii.gz", ".nii"]
+        """Extensions of images and label maps: those of any format of single volumes, such as `[.tif]`."""
+        exclude: list[str] = []
+        """Names of cases to leave out, with wildcards, such as `['*_4d']`."""
         numbers: list[Annotated[int, Field(ge=0, le=65535)]] | None = None
         """Number of each of `classes` in the label maps; default: 1, 2, 3 and so on, or 0, 1, 2 and so on if classes
         exclude each other (`task: multiclass`)."""
@@ -62,7 +87,18 @@ class NIfTIVolumes(Volumes):
         split: ShareSettings = ShareSettings()
         """Split of the cases into training, validation and test: names, or shares such as `{val: 0.2}`."""
 
+        @field_validator("extensions")
+        @classmethod
+        def _of_volumes(cls, given: list[str]) -> list[str]:
+            found = [f".{each.lower().lstrip('.')}" for each in given]
+            known = endings(3, many=False)
+            for each in found:
+                if each not in known:
+                    raise ValueError(f"`{each}` is no extension of a volume; those are {', '.join(known)}")
+            return found
+
     keeps_split = True
+    selecting = ("exclude",)
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
@@ -87,8 +123,13 @@ class NIfTIVolumes(Volumes):
                 message = f"has {len(numbers)} numbers for {len(classes)} classes"
                 return {}, [("numbers", message, "give one number for each of `classes`, in their order")]
             changes["num_classes"] = len(classes)
+        suffixes = values.get("channel_suffixes")
+        several = isinstance(suffixes, list) and len(suffixes) > 1
+        if several and values.get("image_suffix"):
+            message = "is for images of one file, and `channel_suffixes` names several"
+            return {}, [("image_suffix", message, "remove it, and put it before each of `channel_suffixes`")]
         if "num_channels" not in values:
-            changes["num_channels"] = 1
+            changes["num_channels"] = len(suffixes) if isinstance(suffixes, list) and several else 1
         return changes, []
 
     @classmethod
@@ -107,6 +148,7 @@ class NIfTIVolumes(Volumes):
     def __init__(self, config: Config, spec: DatasetSpec) -> None:
         super().__init__(config, spec)
         self.config: NIfTIVolumes.Config = config
+        self.channels = ChannelFiles(config.image_prefix, config.channel_suffixes or [config.image_suffix])
         first = 0 if self.excludes else 1
         self.numbers = config.numbers or list(range(first, first + spec.num_classes))
         if len(set(self.numbers)) != spec.num_classes:
@@ -121,40 +163,46 @@ class NIfTIVolumes(Volumes):
     def _found(self) -> tuple[dict[str, Case], list[Finding]]:
         config = self.config
         images, labels = existing(self.root, config.image_folder), existing(self.root, config.label_folder)
-        there = self._files(images, "image")
-        maps = self._files(labels, "label")
-        if images.resolve() == labels.resolve():  # then only suffixes distinguish them
-            taken = (
-                {path for paths in maps.values() for path in paths}
-                if config.label_suffix or config.label_prefix
-                else set()
-            )
-            there = {key: [path for path in paths if path not in taken] for key, paths in there.items()}
-        there = {key: paths for key, paths in there.items() if paths}
-        findings = [*doubles(there, "image"), *doubles(maps, "label map")]
-        findings += [
-            extra_label(paths[0], images) for key, paths in maps.items() if key not in there and images != labels
-        ]
-        cases = {key: Case(key, paths[0], maps.get(key, [None])[0]) for key, paths in there.items()}
+        channels = {each: self._files("image", config.image_prefix, each) for each in self.channels.suffixes}
+        maps = self._files("label", config.label_prefix, config.label_suffix)
+        taken: set[Path] = set()
+        if images.resolve() == labels.resolve() and (config.label_suffix or config.label_prefix):
+            taken = {path for paths in maps.values() for path in paths}  # only affixes distinguish them
+        channels = self._kept(channels, taken)
+        there, lacking = self.channels.complete(channels)
+        maps = {key: paths for key, paths in maps.items() if not self._is_excluded(key)}
+        findings = [*lacking, *(finding for files in channels.values() for finding in doubles(files, "image"))]
+        findings += doubles(maps, "label map")
+        known = {key for files in channels.values() for key in files}
+        findings += [extra_label(maps[key][0], images) for key in maps if key not in known and images != labels]
+        cases = {
+            key: Case(key, first, maps.get(key, [None])[0], others=tuple(others))
+            for key, (first, *others) in there.items()
+        }
         for case in cases.values():
             if case.label is None:
                 expected = labels / f"{config.label_prefix}{case.id}{config.label_suffix}.*"
                 message = f"image `{case.image}` has no label map (looked for `{expected}`)"
-                findings.append(
-                    Finding("missing_label", "error", case.image, message, "add the label map, or remove the image")
-                )
-        if images.resolve() != labels.resolve():
-            findings += [*_unread(images, config.image_suffix), *_unread(labels, config.label_suffix)]
+                hint = "add the label map, or remove the image"
+                findings.append(Finding("missing_label", "error", case.image, message, hint))
+        if images.resolve() != labels.resolve() and not for_each_case(f"{images}{labels}"):
+            read = config.extensions
+            findings += [*unread(images, self.channels.suffixes, read), *unread(labels, [config.label_suffix], read)]
         if not cases:
-            message, hint = (
-                f"no images in `{images}`",
-                f"files end in {', '.join(NIfTI.endings)}; `image_folder` is a key",
-            )
-            findings.append(Finding("empty_split", "error", images, message, hint))
+            hint = f"files end in {', '.join(config.extensions)}; `image_folder` is a key"
+            findings.append(Finding("empty_split", "error", images, f"no images in `{images}`", hint))
         return cases, findings
 
-    def _files(self, folder: Path, kind: str) -> dict[str, list[Path]]:
-        """Find the files of a folder by their stem without prefix and suffix; `kind` is image or label."""
+    def _files(self, kind: str, prefix: str, suffix: str) -> Files:
+        """Find the files of a folder by the name of their case; `kind` is image or label."""
+        pattern = getattr(self.config, f"{kind}_folder")
+        files = partial(self._files_in, channels=ChannelFiles(prefix, [suffix]), kind=kind)
+        if for_each_case(pattern) and self.root.is_dir():
+            return files_of_cases(self.root, pattern, files)
+        return files(existing(self.root, pattern))
+
+    def _files_in(self, folder: Path, channels: ChannelFiles, kind: str) -> Files:
+        """Find the files of one folder by their stem without prefix and suffix."""
         if not folder.is_dir():
             what = {"image": "images", "label": "label maps"}[kind]
             missing = self.missing_root()
@@ -162,14 +210,40 @@ class NIfTIVolumes(Volumes):
                 f"no folder `{folder}` with the {what}",
                 hint=f"set `dataset.paths.root`, or the folder's name with `dataset.{kind}_folder`",
             )
-        prefix, suffix = getattr(self.config, f"{kind}_prefix"), getattr(self.config, f"{kind}_suffix")
-        found: dict[str, list[Path]] = {}
+        found: Files = {}
         for path in sorted(folder.iterdir(), key=natural_key):
-            if ending_of(path) in NIfTI.endings and not path.name.startswith("."):
-                key = without_affixes(composed(_stem(path)), prefix, [suffix])
-                if key is not None:
-                    found.setdefault(key, []).append(path)
+            if ending_of(path) in self.config.extensions and not path.name.startswith("."):
+                key = channels.key(path)
+                if key is not None and (kind == "label" or self._is_longest(path, channels)):
+                    found.setdefault(key[0], []).append(path)
         return found
+
+    def _is_longest(self, path: Path, channels: ChannelFiles) -> bool:
+        """Tell whether a file belongs to this channel, and not to one of a longer suffix."""
+        found = self.channels.key(path)
+        return found is not None and self.channels.suffixes[found[1]] == channels.suffixes[0]
+
+    def _is_excluded(self, name: str) -> bool:
+        return any(fnmatchcase(name, composed(pattern)) for pattern in self.config.exclude)
+
+    def _kept(self, channels: dict[str, Files], taken: set[Path]) -> dict[str, Files]:
+        """Leave out label maps, and what `exclude` names.
+
+        Raises:
+            DataError: A pattern of `exclude` fits no case.
+        """
+        found = {
+            suffix: {name: kept for name, each in files.items() if (kept := [p for p in each if p not in taken])}
+            for suffix, files in channels.items()
+        }
+        names = {name for files in found.values() for name in files}
+        for pattern in self.config.exclude:
+            if not any(fnmatchcase(name, composed(pattern)) for name in names):
+                raise DataError(f"`exclude` names `{pattern}`, which fits no case", hint="correct it, or remove it")
+        return {
+            suffix: {name: paths for name, paths in files.items() if not self._is_excluded(name)}
+            for suffix, files in found.items()
+        }
 
     @cache  # noqa: B019 - a layout lives as long as its run
     def division(self, *, fresh: bool = False) -> Division:
@@ -183,7 +257,7 @@ class NIfTIVolumes(Volumes):
     def cases(self, split: str) -> list[Case]:
         """Find the cases of a split, each with its label map."""
         cases = self.all_cases(split)
-        headers = (finding for case in cases for finding in self._inspect_headers(case))
+        headers = (finding for case in cases for finding in header_faults(case, self._header))
         raise_on_error([*self._findings(split), *headers])
         return cases
 
@@ -218,14 +292,50 @@ class NIfTIVolumes(Volumes):
 
     def read(self, case: Case) -> Sample:
         """Read an image and its masks."""
-        image = self.image(read_voxels(case.image), str(case.image))
+        with open_joined([case.image, *case.others], 3) as picture:
+            image = self.image(picture.read(), str(case.image))
         if case.label is None:
             return Sample(image)
         labels = self._labels(case.label)
         if labels.shape != image.shape[:3]:
-            raise DataError(_differ(case.label, labels.shape, case.image, image.shape[:3]), hint=SAME_SIZE)
+            raise DataError(differ(case.label, labels.shape, case.image, image.shape[:3]), hint=SAME_SIZE)
         raise_on_error(placement(case.label, self._header(case.label), case.image, self._header(case.image)))
         return Sample(image, self._maps(labels))
+
+    def opened(self, path: Path, index: int | None = None) -> Picture:
+        """Open a volume to predict; the files of its other channels lie beside it."""
+        return super().opened(path, index) if index is not None else open_joined(self.channels.beside(path), 3)
+
+    def leading(self, files: Sequence[Path]) -> list[Path]:
+        """Return the file of the first channel of each volume."""
+        return self.channels.leading(files)
+
+    def inputs(self, path: Path) -> list[Case]:
+        """Name the case in a file without the suffix of its channel."""
+        return [replace(case, id=self._name_of(path) or case.id) for case in super().inputs(path)]
+
+    def shown(self, case: Case) -> str:
+        """Name a case for tables; files of cases with folders may all have one name."""
+        return case.id if self._name_of(case.image) else super().shown(case)
+
+    def answer_path(self, folder: Path, path: Path) -> Path:
+        """Name the prediction after the case if its files have longer or equal names."""
+        name = self._name_of(path)
+        written = Path(answer_name(path, 3))
+        return super().answer_path(folder, path) if name is None else folder / safe_name(f"{name}{ending_of(written)}")
+
+    def _name_of(self, path: Path) -> str | None:
+        """Name the case of a file if it has several files or a folder of its own; else None."""
+        found = self.channels.key(path)
+        pattern = Path(self.config.image_folder)
+        has_folder = for_each_case(str(pattern)) and len(path.absolute().parts) > len(pattern.parts)
+        if found is None or not (has_folder or self.channels.are_several):
+            return None
+        if has_folder and (not found[0] or path.absolute().is_relative_to(self.root.absolute())):
+            own = path.absolute().parent.parts[-len(pattern.parts) :]
+            stars = [name for name, part in zip(own, pattern.parts, strict=True) if for_each_case(part)]
+            return case_name("/".join(map(composed, stars)), found[0])
+        return found[0] or None
 
     def _labels(self, path: Path) -> Array:
         """Read integers `(*S)`, each the number of a class or 0."""
@@ -270,16 +380,7 @@ class NIfTIVolumes(Volumes):
 
     def turned_alike(self, case: Case, sample: Sample) -> OtherTurn | None:
         """Turn a label map by the affine of its image in place of its own."""
-        if case.label is None or "mask" not in sample.maps:
-            return None
-        ours, others = self._header(case.label).grid, self._header(case.image).grid
-        if ours is None or others is None or (ours.axes, ours.flips) == (others.axes, others.flips):
-            return None
-        mask = np.ascontiguousarray(others.as_read(ours.as_stored(sample.maps["mask"])))
-        if mask.shape != sample.maps["mask"].shape:
-            return None
-        words = f"label map `{case.label}` has {ours.words}, its image `{case.image}` {others.words}"
-        return OtherTurn(mask, words, HINT, is_usual=True)
+        return turned_as_image(case, sample, self._header)
 
     def inspect(self, split: str) -> Iterator[Finding]:
         """Find missing partners, and faults of sizes and spacings, from the headers."""
@@ -290,50 +391,7 @@ class NIfTIVolumes(Volumes):
             return
         yield from findings
         for case in cases:
-            yield from self._inspect_headers(case)
-
-    def _inspect_headers(self, case: Case) -> Iterator[Finding]:
-        headers = []
-        for kind, path in (("image", case.image), ("label", case.label)):
-            try:
-                if path is not None:
-                    headers.append(self._header(path))
-                    yield from unusual(path, headers[-1])
-            except DataError as error:
-                yield Finding(f"unreadable_{kind}", "error", path, error.message, error.hint or "")
-        if len(headers) < 2 or case.label is None:
-            return
-        image, label = headers
-        if image.size != label.size:
-            message = _differ(case.label, label.size, case.image, image.size)
-            yield Finding("size_mismatch", "error", case.label, message, SAME_SIZE, (case.image,))
-        yield from placement(case.label, label, case.image, image)
-
-
-def _unread(folder: Path, suffix: str) -> Iterator[Finding]:
-    """Report volumes that are passed over."""
-    names = [path for path in sorted(folder.iterdir(), key=natural_key) if not path.name.startswith(".")]
-    other = [path for path in names if other_volume(path)]
-    if other:
-        message = f"`{folder}` holds {len(other)} files of a format that is not read, such as `{other[0].name}`"
-        yield Finding("unread_files", "warning", folder, message, other_volume(other[0]) or "")
-    rest = [path for path in names if ending_of(path) in NIfTI.endings and not _stem(path).endswith(suffix)]
-    if rest:
-        message = f"`{folder}` holds {len(rest)} files without the suffix `{suffix}`, such as `{rest[0].name}`"
-        hint = "they are not read: a case has one image, with its channels along the fourth axis"
-        yield Finding("unread_files", "warning", folder, message, hint)
-
-
-def _stem(path: Path) -> str:
-    return path.name[: -len(ending_of(path))]
-
-
-SAME_SIZE = "export the label map at the size of its image"
-
-
-def _differ(label: Path, size: tuple[int, ...], image: Path, image_size: tuple[int, ...]) -> str:
-    sizes = ["x".join(map(str, each)) for each in (size, image_size)]
-    return f"`{label}` has {sizes[0]} voxels, but its image `{image}` has {sizes[1]}"
+            yield from header_faults(case, self._header)
 
 
 def _decathlon(paths: Any, *, background: bool) -> dict[int, str]:

@@ -12,6 +12,15 @@ from segcli.planning.roles import Roles, Side
 __all__ = ["roles_within"]
 
 
+FEW = 2
+"""Files at each end of a folder that are looked at before names are compared."""
+
+
+def _few(files: list[Path], names: list[str]) -> list[tuple[Path, str]]:
+    every = list(zip(files, names, strict=True))
+    return list(dict.fromkeys((*every[:FEW], *every[-FEW:])))
+
+
 def roles_within(joined: Mapping[str, list[Path]]) -> Roles:
     """Find images and masks in one folder by their affixes.
 
@@ -29,7 +38,9 @@ def roles_within(joined: Mapping[str, list[Path]]) -> Roles:
             f"`{shown(file.parent)}` holds two files of the name `{stem}`, such as an image and its mask",
             hint="put the masks into a folder of their own",
         )
-    pairing = beside(names)
+    looked = {stem: look_at([file]).is_mask for file, stem in _few(files, names)}
+    kinds = ([stem for stem, is_mask in looked.items() if is_mask is each] for each in (False, True))
+    pairing = beside(names, *kinds)
     images = f"the {len(files)} images" if len(files) > 1 else "the only image"
     if pairing is None:
         raise DataError(

@@ -9,11 +9,12 @@ from segcli.core.errors import DataError
 from segcli.core.files import shown
 from segcli.core.platform import is_link
 from segcli.data.images import EXTENSIONS, natural_key
+from segcli.datasets._pictures import ON_REQUEST
 from segcli.files import ending_of
 
 __all__ = ["Listing", "listed"]
 
-PICTURES = frozenset(f".{each}" for each in EXTENSIONS)
+PICTURES = frozenset((*(f".{each}" for each in EXTENSIONS), *ON_REQUEST))
 NIFTI = (".nii", ".nii.gz")
 HDF5 = (".h5", ".hdf5", ".hdf")
 TABLES = (".csv", ".tsv")
@@ -82,8 +83,14 @@ def listed(root: Path) -> Listing:
     Raises:
         DataError: There is no such folder, it holds no files, or it cannot be read.
     """
-    if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "does not exist"
+    try:
+        is_folder, exists = root.is_dir(), root.exists()
+    except OSError as error:
+        raise DataError(
+            f"cannot read the folder `{shown(root)}` ({error.strerror})", hint="grant rights to read it"
+        ) from None
+    if not is_folder:
+        what = "is a file, not a folder" if exists else "does not exist"
         raise DataError(f"`{shown(root)}` {what}", hint="name the folder that holds the images and masks")
     folders: dict[str, list[Path]] = {}
     linked: list[str] = []

@@ -2,9 +2,10 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import takewhile
 from pathlib import Path
 
 from segcli.core.names import composed
@@ -111,21 +112,29 @@ def paired(images: Sequence[str], masks: Sequence[str]) -> Pairing | None:
     return best if best.count >= needed else None
 
 
-def beside(names: Sequence[str]) -> Pairing | None:
+def beside(names: Sequence[str], images: Collection[str] = (), masks: Collection[str] = ()) -> Pairing | None:
     """Find two groups of names in one folder, such as `01` and `01_mask`; None if fewer than half have a partner.
 
     The names of the first group are those without, or with the earlier, affix.
+
+    Args:
+        names: All names.
+        images: Names that must be in the first group, if there are some in `masks` too.
+        masks: Names that must be in the second group.
 
     Example:
         >>> beside(["a", "a_mask", "b", "b_mask"])
         Pairing(image=Affix(prefix='', suffix=''), mask=Affix(prefix='', suffix='_mask'), count=2)
     """
     every = set(names)
+    known = bool(images) and bool(masks)
     if len(every) == 2:
-        return _of_two(*sorted(every))
+        return _of_two(*((*images, *masks) if known else sorted(every)))
     best: Pairing | None = None
     for one, other in _guesses(sorted(every), sorted(every), within=True):
         seconds = {name for name in every if other.key(name) is not None}
+        if known and not (seconds.issuperset(masks) and seconds.isdisjoint(images)):
+            continue
         firsts = every - seconds if one.length == 0 else {name for name in every if one.key(name) is not None}
         count = len(_keys(firsts - seconds, one) & _keys(seconds, other))
         if count and (best is None or (count, -one.length - other.length) > (best.count, -_length(best))):
@@ -158,8 +167,10 @@ def _guesses(here: list[str], there: list[str], *, within: bool = False) -> list
         middle = at if within else round(share * (len(there) - 1))
         same = numbered.get(tuple(NUMBERS.findall(here[at])), [])[:NEAR]
         for index in {*_partners(middle, len(there), half=within), *same}:
-            if not (within and there[index] == here[at]):
-                pair = _apart(here[at], there[index])
+            if within and there[index] == here[at]:
+                continue
+            pairs = [_apart(here[at], there[index]), *(_by_end(here[at], there[index]) if index in same else ())]
+            for pair in dict.fromkeys(pairs):
                 found[pair] += 1
                 if within and pair[0] != pair[1]:
                     found[pair[::-1]] += 1
@@ -187,6 +198,15 @@ def _apart(first: str, second: str) -> tuple[Affix, Affix]:
         start += 1
     begin, size = match.b + start - match.a, end - start
     return Affix(first[:start], first[end:]), Affix(second[:begin], second[begin + size :])
+
+
+def _by_end(first: str, second: str) -> Iterator[tuple[Affix, Affix]]:
+    """Split two names before the end that they share, such as the number of `volume-0` and `segmentation-0`."""
+    letters = zip(reversed(first), reversed(second), strict=False)
+    size = sum(1 for _ in takewhile(lambda both: both[0] == both[1], letters))
+    key = first[len(first) - size :].lstrip(SEPARATORS)
+    if key and len(key) < min(len(first), len(second)):
+        yield Affix(first[: -len(key)]), Affix(second[: -len(key)])
 
 
 def _spread(count: int, most: int) -> list[int]:

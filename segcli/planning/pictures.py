@@ -1,12 +1,13 @@
 """Recognise images and masks in folders, with or without a folder for each split, and masks beside their images."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segcli.core.errors import DataError
 from segcli.core.files import shown
 from segcli.core.paths import escaped
+from segcli.datasets._pictures import ON_REQUEST
 from segcli.planning.beside import roles_within
 from segcli.planning.channels import state_channels
 from segcli.planning.classes import classes_of
@@ -15,15 +16,16 @@ from segcli.planning.facts import Option, Question, Recognised
 from segcli.planning.listing import Listing
 from segcli.planning.looks import look_at
 from segcli.planning.pairs import Affix, paired, stems
-from segcli.planning.places import Places, places_of
+from segcli.planning.places import Places, places_of, stated_places
 from segcli.planning.roles import Roles, roles_of
 from segcli.planning.sides import draw, split_of_lists
+from segcli.planning.starred import Starred, starred, state_starred_split
 from segcli.planning.surveys import survey
 
 __all__ = ["image_folders"]
 
-CASES, PER_CASE = 4, 8
-"""So many folders with so few files of the same names are folders of single images."""
+OBJECTS = re.compile(r"object|instance")
+"""Folder of masks that number objects, by its name."""
 SURVEY_S, OBJECTS_S = 5.0, 1.0
 """Processor seconds to read masks, and to find out whether they number objects."""
 
@@ -37,8 +39,10 @@ def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
     if not listing.pictures:
         return None
     whole = listing
-    _refuse_folders_of_cases(listing)
     places = places_of(listing, given)
+    there = None if places.splits or stated_places(given) else starred(listing, given)
+    if there is not None:
+        return _of_stars(listing, given, name, there)
     joined = places.of_training
     roles = roles_within(joined) if len(joined) == 1 else None
     if roles is None:
@@ -55,30 +59,53 @@ def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
     affixes = _state_folders(found, roles, places)
     images, masks = _files(roles, joined)
     names = [affixes.key(stem) or stem for stem in stems(images)]
-    coloured = roles.masks[0].look.kind == "colours"
-    marks = survey(masks, coloured=coloured, clock=Clock(SURVEY_S))
-    classes = classes_of(marks, listing.tables, given, always_many=False)
-    state_channels(found, images)
-    found.task = classes.task
-    classes.state_in(found)
-    found.notes += marks.broken[:3]
+    _state_pixels(found, images, masks, roles, listing.tables, given)
     _state_split(found, listing, places, roles, names)
     found.about = _about(found, len(images), places)
     _missing(found, len(images), len(masks), roles)
     return found
 
 
-def _refuse_folders_of_cases(listing: Listing) -> None:
-    """Refuse a folder for each image, with its mask in it."""
-    folders = [files for name, files in listing.pictures.items() if name != "."]
-    contents = [tuple(sorted(stems(files))) for files in folders]
-    several = len(contents) >= CASES and len(contents[0]) <= PER_CASE
-    if several and len(set(contents)) == 1 and {look_at([file]).is_mask for file in folders[0]} == {True, False}:
-        names = ", ".join(contents[0])
-        raise DataError(
-            f"`{shown(listing.root)}` has {len(contents)} folders with the same files ({names}), one for each image",
-            hint="put all images into one folder and all masks into another, with one name for each image",
-        )
+def _of_stars(listing: Listing, given: Mapping[str, Any], name: str, there: Starred) -> Recognised:
+    """Recognise images in folders with `*`."""
+    found = Recognised(listing.root, name, "", {}, "binary")
+    found.state("format", "image_folders")
+    found.state("paths.root", escaped(listing.root.absolute()))
+    places = Places({}, {".": {}})
+    _state_folders(found, there.roles, places)
+    found.reasons["label_folder"] = "`*` stands for each folder; its name is part of the name of a case"
+    if there.question is not None:
+        found.questions.append(there.question)
+        found.sure["label_suffix"] = "guess"
+    found.notes += there.notes
+    images = list(there.images.values())
+    _state_pixels(found, images, there.masks, there.roles, listing.tables, given)
+    state_starred_split(found, there)
+    found.about = _about(found, len(images), places)
+    _missing(found, len(images), len(there.masks), there.roles)
+    return found
+
+
+def _state_pixels(
+    found: Recognised,
+    images: Sequence[Path],
+    masks: Sequence[Path],
+    roles: Roles,
+    tables: Sequence[Path],
+    given: Mapping[str, Any],
+) -> None:
+    """State the classes of the masks, the channels of the images, and unusual extensions."""
+    coloured = roles.masks[0].look.kind == "colours"
+    marks = survey(masks, coloured=coloured, clock=Clock(SURVEY_S))
+    classes = classes_of(marks, tables, given, always_many=False)
+    endings = {path.suffix.lower() for path in (*images, *masks)} & set(ON_REQUEST)
+    if endings:
+        every = sorted(path.suffix.lower().lstrip(".") for path in (*images, *masks))
+        found.state("extensions", list(dict.fromkeys(every)), "extensions of images and masks")
+    state_channels(found, images)
+    found.task = classes.task
+    classes.state_in(found)
+    found.notes += marks.broken[:3]
 
 
 # ---- folders
@@ -180,6 +207,7 @@ def _tell_others(found: Recognised, roles: Roles, joined: Mapping[str, list[Path
     if len(roles.masks) > 1:
         first, *others = roles.masks
         plain = first.look.kind == "binary" and all(_numbers_objects(joined[side.folder]) for side in others)
+        plain |= all(OBJECTS.search(side.folder.lower()) and side.look.kind == "index" for side in others)
         names = ", ".join(f"`{side.folder}`" for side in others)
         if plain and roles.same:
             found.notes.append(f"{names} numbers the objects of `{first.folder}` and is not used")
@@ -208,7 +236,10 @@ def _tell_others(found: Recognised, roles: Roles, joined: Mapping[str, list[Path
 
 def _state_split(found: Recognised, listing: Listing, places: Places, roles: Roles, names: Sequence[str]) -> None:
     if not places.splits:
-        if not split_of_lists(found, listing, names, by="lists"):
+        side = roles.masks[0]
+        with_mask = side.pairing.partners(stems(places.of_training[roles.image]), places.of_training[side.folder])
+        known = [side.pairing.image.key(stem) or stem for stem in with_mask]
+        if not split_of_lists(found, listing, known, by="lists"):
             draw(found, names, by="fraction", unit="image")
         return
     if "val" not in places.splits:

@@ -19,8 +19,8 @@ __all__ = ["recognise"]
 Recogniser = Callable[[Listing, Mapping[str, Any], str], Recognised | None]
 LAYOUTS: dict[str, Recogniser] = {
     "hdf5_volumes": hdf5_volumes,
-    "nifti_volumes": nifti_volumes,
     "tiff_volumes": tiff_volumes,
+    "nifti_volumes": nifti_volumes,
     "sequences": sequences,
     "image_folders": image_folders,
 }
@@ -33,12 +33,14 @@ ORDER = (
     "labels",
     "include",
     "exclude",
+    "extensions",
     "image_folder",
     "label_folder",
     "fov_folder",
     "image_prefix",
     "image_suffix",
     "label_prefix",
+    "channel_suffixes",
     "label_suffix",
     "fov_prefix",
     "fov_suffix",

@@ -10,7 +10,7 @@ from segcli.core.names import composed
 from segcli.core.text import read_table, read_text
 from segcli.data.split_settings import SIDES
 from segcli.planning.facts import Recognised
-from segcli.planning.groups import groups_of
+from segcli.planning.groups import Groups, groups_of
 from segcli.planning.listing import Listing
 
 __all__ = ["draw", "drawn_share", "side_of_name", "split_of_lists"]
@@ -52,7 +52,15 @@ def drawn_share(groups: int) -> tuple[float, float]:
     return (0.2, 0.0) if groups < MANY else (0.1, 0.1)
 
 
-def draw(found: Recognised, names: Sequence[str], *, by: str | None, unit: str, val_only: bool = False) -> None:
+def draw(
+    found: Recognised,
+    names: Sequence[str],
+    *,
+    by: str | None,
+    unit: str,
+    val_only: bool = False,
+    groups: Groups | None = None,
+) -> None:
     """State shares of whole groups for the splits that are not there.
 
     Args:
@@ -61,8 +69,9 @@ def draw(found: Recognised, names: Sequence[str], *, by: str | None, unit: str, 
         by: Value of `split.by`; None leaves it out.
         unit: Word for a sample.
         val_only: Draws no test split, because there is one.
+        groups: Groups that belong together; default: those that the names show.
     """
-    groups = groups_of(names)
+    groups = groups or groups_of(names)
     count = len(names) if groups is None else groups.count
     val, test = drawn_share(count)
     if val_only:
@@ -109,10 +118,13 @@ def split_of_lists(found: Recognised, listing: Listing, names: Sequence[str], *,
 
 
 def _text_files(listing: Listing, known: set[str]) -> dict[str, tuple[str, int]]:
-    """Find a text file of names for each split, relative to the folder, with the number of its names."""
-    lists: dict[str, tuple[str, int]] = {}
+    """Find a text file of names for each split, relative to the folder, with the number of its names.
+
+    All are of one folder, the one with lists of most splits: there may be lists for other tasks.
+    """
+    found: dict[Path, dict[str, tuple[str, int]]] = {}
     for file in listing.texts:
-        side = side_of_name(file.stem)
+        side, lists = side_of_name(file.stem), found.setdefault(file.parent, {})
         if side is None or side in lists:
             continue
         with suppress(DataError, OSError):
@@ -120,7 +132,7 @@ def _text_files(listing: Listing, known: set[str]) -> dict[str, tuple[str, int]]
             lines = [line for line in lines if line and not line.startswith("#")]
             if lines and sum(_is_known(line, known) for line in lines) >= KNOWN * len(lines):
                 lists[side] = file.relative_to(listing.root).as_posix(), len(lines)
-    return lists
+    return max(found.values(), key=len, default={})
 
 
 def _is_known(line: str, known: set[str]) -> bool:

@@ -75,6 +75,43 @@ def test_a_file_that_is_there_is_kept(run_cli, workplace):
     assert run_cli("init", "data", "--overwrite", "--quiet").code == 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "block", "message"),
+    [
+        (["data/a/0L.png"], None, "`data/a/0L.png` is a file, not a folder"),
+        (["data/a/0L.png/x"], None, "`data/a/0L.png/x` does not exist"),
+        (["nowhere"], None, "`nowhere` does not exist"),
+        (["empty"], None, "`empty` holds no files"),
+        (["x" * 300], None, "(File name too long)"),
+        (["data", "--out", "notes.txt"], None, "`notes.txt` is a file, and `notes.txt/datasets/data.yaml` cannot be"),
+        (["data", "--out", "."], "experiments", "`experiments` is a file, and `experiments/data.yaml` cannot be"),
+        (["data", "--overwrite"], "configs/datasets/data.yaml/", "`configs/datasets/data.yaml` is a folder"),
+        (["data"], "configs/datasets/data.yaml@", "`configs/datasets/data.yaml` exists"),
+    ],
+)
+def test_what_is_no_folder_of_data_and_what_stands_in_the_way_is_said_before_looking(
+    run_cli, workplace, arguments, block, message
+):
+    eyes(workplace / "data")
+    (workplace / "empty").mkdir()
+    (workplace / "notes.txt").write_text("mine")
+    if block is not None:
+        path = workplace / block.rstrip("/@")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if block.endswith("/"):
+            path.mkdir()
+        elif block.endswith("@"):
+            path.symlink_to("nowhere.yaml")  # whoever made it wants to write there
+        else:
+            path.write_text("mine")
+    refused = run_cli("init", *arguments)
+    assert refused.code in (2, 3)
+    assert message in " ".join(refused.err.split())
+    assert "hint: " in refused.err
+    assert not list(workplace.rglob("data.yaml/*"))
+    assert [path.read_text() for path in workplace.glob("*.txt")] == ["mine"]
+
+
 def test_keys_of_the_user_decide_and_their_mistakes_are_named(run_cli, workplace):
     eyes(workplace / "data")
     assert run_cli("init", "data", "label_folder=c", "split.val=0.5", "--quiet").err == ""

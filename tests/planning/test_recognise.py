@@ -276,7 +276,7 @@ def test_nifti_pairs_are_told_by_their_voxels_and_named_by_the_decathlon(tmp_pat
     assert keys_of(tmp_path / "d")[0]["classes"] == ["ball", "box"]
 
 
-def test_the_folders_of_nnunet_are_read_one_channel_at_a_time(tmp_path):
+def test_the_folders_of_nnunet_are_read_with_all_channels_or_with_the_stated_one(tmp_path):
     write_nifti(tmp_path, 4)
     for path in sorted((tmp_path / "imagesTr").iterdir()):
         stem = path.name.removesuffix(".nii.gz")
@@ -287,9 +287,10 @@ def test_the_folders_of_nnunet_are_read_one_channel_at_a_time(tmp_path):
     labels = {"background": 0, "ball": 1, "box": 2}
     (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels, "channel_names": {"0": "T1", "1": "T2"}}))
     keys, found = keys_of(tmp_path)
-    assert (keys["image_suffix"], keys["classes"], keys["numbers"]) == ("_0000", ["ball", "box"], [1, 2])
-    assert [each.key for each in found.questions] == ["image_suffix"]
-    assert "_0001" in found.notes[0]
+    assert (keys["channel_suffixes"], keys["num_channels"]) == (["_0000", "_0001"], 2)
+    assert (keys["classes"], keys["numbers"], found.questions) == (["ball", "box"], [1, 2], [])
+    keys, _ = keys_of(tmp_path, image_suffix="_0001")
+    assert (keys["image_suffix"], keys["num_channels"], "channel_suffixes" in keys) == ("_0001", 1, False)
 
 
 def test_label_maps_beside_their_images_are_found_and_read_with_a_prefix(tmp_path):
@@ -394,11 +395,6 @@ def two_sets(root):
     write_pairs(root / "q", image="images/{}.png", mask="masks/{}.png")
 
 
-def folders_of_cases(root):
-    for case in "pqrst":
-        write_pairs(root / case, 1, image="image.png", mask="mask.png")
-
-
 def no_images(root):
     root.mkdir()
     (root / "notes.docx").write_bytes(b"x")
@@ -419,7 +415,6 @@ def other_names(root):
         (alone, "no masks beside the 6 images"),
         (broken, "cannot read image"),
         (two_sets, "two data sets: images in `p/photos` and in `q/images`"),
-        (folders_of_cases, r"5 folders with the same files (image, mask), one for each image"),
         (other_names, "do not belong together by their names"),
     ],
 )

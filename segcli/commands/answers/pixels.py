@@ -106,7 +106,7 @@ class PixelAnswers(Answers):
     def jobs(self, listener: Listener) -> list[Case]:
         """Refuse two results with one file, skip existing results if asked, and find the cases of the other inputs."""
         options, claims = self.options, Claims([*self.files, *self.fields.files])
-        targets = {path: self.target(path) for path in self.files}
+        targets = {path: self.target(path) for path in self.parts.layout.leading(self.files)}
         for path, target in targets.items():
             claims.take(target, path)
             self._refuse_existing(target)
@@ -147,7 +147,7 @@ class PixelAnswers(Answers):
 
     def read(self, job: Case) -> "_Given":
         """Read an image and its field of view; only open a large image."""
-        picture = open_picture(job.image, self.ndim, job.index)
+        picture = self.parts.layout.opened(job.image, job.index)
         try:
             if self.parts.can_stream and picture.is_large:
                 picture.prepare(self.folder)

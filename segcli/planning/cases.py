@@ -1,0 +1,226 @@
+"""Find images and masks in a folder for each case, such as `case_01/image.png` and `case_01/mask.png`."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from segcli.core.errors import DataError
+from segcli.core.names import composed
+from segcli.datasets._case_folders import case_name
+from segcli.files import is_picture_folder, stem_of
+from segcli.planning.pairs import Affix, paired
+from segcli.planning.sides import side_of_name
+
+__all__ = ["CaseFolders", "Slot", "case_folders"]
+
+MANY, FEW_FILES = 4, 8
+"""From so many folders on, and in so few files each, folders are cases and no splits."""
+COMMON = 0.8
+"""Smallest share of the folders that have a file of one name, and of the files that have such a name."""
+FEW = 2
+"""Files at each end of a folder that tell whether it holds images, masks or both."""
+LOOKED = 3
+"""Folders whose files are opened."""
+AT_MOST = 40
+"""Files of a folder that are opened."""
+Inside = Mapping[str, Mapping[str, Sequence[Path]]]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Describes the files of one kind: their folder in that of a case, and what their names have beside it."""
+
+    inner: str
+    affix: Affix
+    depth: int = 1
+    """Folders down to that of a case."""
+
+    @property
+    def pattern(self) -> str:
+        """Return the folder with `*` for that of the case."""
+        return "/".join(["*"] * self.depth + [self.inner] * (self.inner != "."))
+
+
+@dataclass(frozen=True)
+class CaseFolders:
+    """Says what the folders of cases hold."""
+
+    inside: Inside
+    """Files by the folder of the case, then by the folder in it."""
+    images: list[Slot]
+    """Images; several are further channels or other pictures of the same."""
+    mask: Slot
+    other_masks: tuple[Slot, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """Names of images, with wildcards, that have no masks."""
+    are_objects: bool = False
+    """True if a folder holds a mask for each object."""
+
+    def with_mask(self, suffix: Any) -> "CaseFolders":
+        """Take the masks with this suffix, if there are some."""
+        every = [self.mask, *self.other_masks]
+        chosen = next((slot for slot in every if slot.affix.suffix == suffix), self.mask)
+        return replace(self, mask=chosen, other_masks=tuple(slot for slot in every if slot is not chosen))
+
+    def below(self, depth: int) -> "CaseFolders":
+        """Return the same so many folders below."""
+        images, others = ([replace(slot, depth=depth) for slot in each] for each in (self.images, self.other_masks))
+        return replace(self, images=images, mask=replace(self.mask, depth=depth), other_masks=tuple(others))
+
+    @property
+    def repeats(self) -> bool:
+        """Tell whether a folder holds several cases."""
+        return len(self.of_images()) > len(self.inside)
+
+    def of_masks(self) -> dict[str, Path]:
+        """Return the masks by the name of their case."""
+        if self.are_objects:
+            first = {child: next(iter(folders[self.images[0].inner])) for child, folders in self.inside.items()}
+            names = {child: case_name(child, composed(stem_of(file))) for child, file in first.items()}
+            return {names[child]: file.parent.parent / "masks" for child, file in first.items()}
+        return self._files(self.mask)
+
+    def of_images(self, position: int = 0) -> dict[str, Path]:
+        """Return the images by the name of their case."""
+        masks = set() if self.are_objects else set(self._files(self.mask).values())
+        found = self._files(self.images[position])
+        return {
+            name: path
+            for name, path in found.items()
+            if path not in masks and not any(fnmatchcase(name, each) for each in self.left_out)
+        }
+
+    def _files(self, slot: Slot) -> dict[str, Path]:
+        found = {}
+        for child, folders in self.inside.items():
+            for path in folders.get(slot.inner, ()):
+                key = slot.affix.key(composed(stem_of(path)))
+                if key is not None:
+                    found[case_name(composed(child), key)] = path
+        return found
+
+
+def case_folders(folders: Mapping[str, Sequence[Path]], is_mask: Callable[[Path], bool]) -> CaseFolders | None:
+    """Find images and masks in a folder for each case, or below folders of cases; None if there is something else.
+
+    Args:
+        folders: Files by the relative name of their folder.
+        is_mask: Tells whether a file is a mask by its pixels.
+    """
+    is_mask = cache(is_mask)
+    found = None if any(side_of_name(name.split("/")[0]) for name in folders) else _at(folders, is_mask, 1)
+    if found is None and all("/" in name for name in folders):
+        found = _at(folders, is_mask, 2)
+    return found
+
+
+def _at(folders: Mapping[str, Sequence[Path]], is_mask: Callable[[Path], bool], depth: int) -> CaseFolders | None:
+    """Find folders of cases so many folders below."""
+    inside: dict[str, dict[str, Sequence[Path]]] = {}
+    for name, files in folders.items():
+        parts = name.split("/")
+        inside.setdefault("/".join(parts[:depth]), {})["/".join(parts[depth:]) or "."] = files
+    if "." in inside or len(inside) < 2:
+        return None
+    if len(inside) < MANY and max(sum(map(len, each.values())) for each in inside.values()) > FEW_FILES:
+        return None
+    if not _is_mixed(next(iter(inside.values())), is_mask):
+        return None
+    looked = list(inside)[:: max(len(inside) // LOOKED, 1)][:LOOKED]
+    masks: dict[Path, bool] = {}
+    for child in looked:
+        for files in inside[child].values():
+            for path in files[:AT_MOST]:
+                with suppress(DataError):  # `data check` names it
+                    masks[path] = is_mask(path)
+    found = _of_fixed_names(inside, looked, masks) or _of_objects(inside) or _of_pairs(inside, looked, masks)
+    return None if found is None else found.below(depth)
+
+
+def _is_mixed(folders: Mapping[str, Sequence[Path]], is_mask: Callable[[Path], bool]) -> bool:
+    """Tell whether the folder of a case holds images and masks, by the ends of the folders in it."""
+    kinds = set()
+    for files in folders.values():
+        for path in (*files[:FEW], *files[-FEW:]):
+            with suppress(DataError):  # `data check` names it
+                kinds.add(is_mask(path))
+    return len(kinds) == 2
+
+
+def _of_fixed_names(inside: Inside, looked: Sequence[str], masks: Mapping[Path, bool]) -> CaseFolders | None:
+    """Find files that have one name in every folder, apart from the name of the folder."""
+    slots: Counter[tuple[str, str]] = Counter()
+    total = 0
+    for child, folders in inside.items():
+        mine = [(inner, _rest(child, path)) for inner, files in folders.items() for path in files]
+        slots.update(list(dict.fromkeys(mine)))
+        total += len(mine)
+    fixed = [slot for slot, count in slots.items() if count >= COMMON * len(inside)]
+    if sum(slots[slot] for slot in fixed) < COMMON * total:
+        return None
+    kinds: dict[tuple[str, str], list[bool]] = {slot: [] for slot in fixed}
+    for child in looked:
+        for inner, files in inside[child].items():
+            for path in files:
+                if path in masks and (inner, _rest(child, path)) in kinds:
+                    kinds[inner, _rest(child, path)].append(masks[path])
+    found = {slot: all(each) for slot, each in kinds.items() if each}
+    images = [Slot(inner, Affix(suffix=rest)) for (inner, rest), marks in found.items() if not marks]
+    marks = [Slot(inner, Affix(suffix=rest)) for (inner, rest), is_mask in found.items() if is_mask]
+    if not images or not marks or len(images) > 1 < len(marks):  # numbered frames of clips have the same names, too
+        return None
+    return CaseFolders(inside, images, marks[0], tuple(marks[1:]))
+
+
+def _rest(child: str, path: Path) -> str:
+    return composed(stem_of(path)).removeprefix(composed(child.rsplit("/", maxsplit=1)[-1]))
+
+
+def _of_objects(inside: Inside) -> CaseFolders | None:
+    """Find a folder `masks` with a mask of each object beside the folder `images` of one image."""
+    for folders in inside.values():
+        files = folders.get("masks", ())
+        if set(folders) != {"images", "masks"} or not is_picture_folder(files[0].parent, 2):
+            return None
+    if all(len(folders["masks"]) == 1 for folders in inside.values()):
+        return None
+    return CaseFolders(inside, [Slot("images", Affix())], Slot(".", Affix(suffix="masks")), are_objects=True)
+
+
+def _of_pairs(inside: Inside, looked: Sequence[str], masks: Mapping[Path, bool]) -> CaseFolders | None:
+    """Find images and masks whose names belong together, several in a folder."""
+    sides: dict[bool, list[tuple[str, Path]]] = {True: [], False: []}
+    for child in looked:
+        for inner, files in inside[child].items():
+            for path in files:
+                if path in masks:
+                    sides[masks[path]].append((inner, path))
+    inners = {is_mask: Counter(inner for inner, _ in found).most_common(1)[0][0] for is_mask, found in sides.items()}
+    stems = {
+        is_mask: [composed(stem_of(path)) for inner, path in found if inner == inners[is_mask]]
+        for is_mask, found in sides.items()
+    }
+    shares = [sum(inner in folders for folders in inside.values()) for inner in inners.values()]
+    pairing = paired(stems[False], stems[True]) if min(shares) >= COMMON * len(inside) else None
+    if pairing is None or (inners[True] == inners[False] and not pairing.mask.length):
+        return None
+    known = {pairing.mask.key(stem) for stem in stems[True]}
+    alone = {path for inner, path in sides[False] if _lacks(pairing.image, path, known) and inner == inners[False]}
+    rests = {_rest(child, path) for child in looked for path in inside[child].get(inners[False], ()) if path in alone}
+    left_out = tuple(f"*{rest}" for rest in sorted(rests) if rest)
+    return CaseFolders(
+        inside,
+        [Slot(inners[False], pairing.image)],
+        Slot(inners[True], pairing.mask),
+        left_out=left_out if len(alone) >= len(looked) * len(left_out) else (),
+    )
+
+
+def _lacks(affix: Affix, path: Path, known: set[str | None]) -> bool:
+    key = affix.key(composed(stem_of(path)))
+    return key is None or key not in known

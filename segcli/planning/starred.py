@@ -1,0 +1,203 @@
+"""Find images and masks in folders with `*`: a folder for each case, or folders below those of images and masks."""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segcli.core.errors import DataError
+from segcli.core.names import composed
+from segcli.datasets._case_folders import case_name
+from segcli.planning.cases import CaseFolders, case_folders
+from segcli.planning.facts import Option, Question, Recognised
+from segcli.planning.groups import Groups
+from segcli.planning.listing import Listing
+from segcli.planning.looks import Look, look_at
+from segcli.planning.pairs import Affix, Pairing, paired, stems
+from segcli.planning.roles import Roles, Side
+from segcli.planning.sides import draw, side_of_name
+
+__all__ = ["Starred", "of_folders", "starred", "state_starred_split", "which_mask"]
+
+SHARED = 0.8
+"""Smallest share of the folders below one folder that are below the other one too."""
+KIND = 0.5
+"""Smallest share of the images for which there is a mask of a kind."""
+ORDER = ("binary", "soft", "colours", "index", "image")
+
+
+@dataclass(frozen=True)
+class Starred:
+    """Holds images and masks that were found in folders with `*`."""
+
+    roles: Roles
+    images: Mapping[str, Path]
+    """Images by the name of their case."""
+    masks: Sequence[Path]
+    notes: tuple[str, ...] = ()
+    question: Question | None = None
+    sides: Mapping[str, Sequence[str]] | None = None
+    """Names of the cases of each split, with wildcards; None if the folders say nothing about splits."""
+    repeats: bool = False
+    """True if a folder holds several cases."""
+
+
+def starred(listing: Listing, given: Mapping[str, Any]) -> Starred | None:
+    """Find images and masks in folders with `*`; None if there are none.
+
+    Raises:
+        DataError: No file can be read.
+    """
+    if "." in listing.pictures:
+        return None
+    found = case_folders(listing.pictures, lambda path: look_at([path]).is_mask)
+    if found is None:
+        return _of_nested(listing, given)
+    return _of_cases(found.with_mask(given.get("label_suffix")))
+
+
+def _of_cases(found: CaseFolders) -> Starred:
+    image, mask = found.images[0], found.mask
+    images, masks = found.of_images(), found.of_masks()
+    looks = look_at(list(images.values())), look_at(list(masks.values()))
+    side = Side(mask.pattern, looks[1], Pairing(image.affix, mask.affix, len(images.keys() & masks.keys())))
+    notes = ["a mask for each object: touching objects become one"] if found.are_objects else []
+    notes += [
+        f"`{slot.pattern}/*{slot.affix.suffix}.*` is not used" for slot in (*found.images[1:], *found.other_masks)
+    ]
+    heads = {name.split("/")[0] for name in images} if image.depth > 1 else set()
+    sides = {split: [f"{head}/*"] for head in heads if (split := side_of_name(head)) is not None}
+    return Starred(
+        Roles(image.pattern, looks[0], [side]),
+        images,
+        [path for name, path in masks.items() if name in images],
+        tuple(notes),
+        which_mask(found),
+        sides if "train" in sides and len(sides) == len(heads) else None,
+        repeats=found.repeats,
+    )
+
+
+# ---- folders below those of images and masks
+
+
+def _of_nested(listing: Listing, given: Mapping[str, Any]) -> Starred | None:
+    """Find two folders with the same folders in them, one of images and one of masks, such as those of Cityscapes."""
+    inside = {child: listing.below(child).pictures for child in listing.children}
+    inside = {child: folders for child, folders in inside.items() if folders and "." not in folders}
+    looks: dict[str, Look] = {}
+    for child, folders in inside.items():
+        with suppress(DataError):
+            looks[child] = look_at(next(iter(folders.values())))
+    for one, look in looks.items():
+        for other, second in looks.items():
+            shared = set(inside[one]) & set(inside[other])
+            if look.is_mask or not second.is_mask or len(shared) < SHARED * len(inside[other]):
+                continue
+            depths = {name.count("/") for name in shared}
+            if len(depths) == 1:
+                stars = "/*" * (1 + depths.pop())
+                places = tuple({name: inside[each][name] for name in shared} for each in (one, other))
+                return _of_kinds((f"{one}{stars}", f"{other}{stars}"), places, given)
+    return None
+
+
+Folders = Mapping[str, Sequence[Path]]
+
+
+def _of_kinds(patterns: tuple[str, str], places: tuple[Folders, ...], given: Mapping[str, Any]) -> Starred | None:
+    """Choose between the kinds of masks that a folder may hold for each image, such as colours and numbers."""
+    images, masks = ([file for files in folders.values() for file in files] for folders in places)
+    pairing = paired(stems(images), stems(masks))
+    if pairing is None:
+        return None
+    keys = sorted({key for stem in stems(images) if (key := pairing.image.key(stem))})
+    kinds: dict[str, list[Path]] = {}
+    for file, stem in zip(masks, stems(masks), strict=True):
+        at = bisect_right(keys, stem) - 1
+        if at >= 0 and stem.startswith(keys[at]):
+            kinds.setdefault(stem[len(keys[at]) :], []).append(file)
+    found = {suffix: files for suffix, files in kinds.items() if len(files) >= KIND * len(keys)}
+    looks = {suffix: look for suffix, files in found.items() if (look := look_at(files)).is_mask}
+    if not looks:
+        return None
+    order = sorted(looks, key=lambda suffix: ORDER.index(looks[suffix].kind))
+    chosen = given["label_suffix"] if given.get("label_suffix") in looks else order[0]
+    side = Side(patterns[1], looks[chosen], Pairing(pairing.image, Affix(suffix=chosen), len(found[chosen])))
+    sides, empty = _sides(places[0], set(found[chosen]), places[1])
+    named = {
+        case_name(composed(folder), pairing.image.key(stem) or stem): file
+        for folder, files in places[0].items()
+        if folder.split("/")[0] not in empty
+        for file, stem in zip(files, stems(files), strict=True)
+    }
+    used = [file for folder, files in places[1].items() if folder.split("/")[0] not in empty for file in files]
+    return Starred(
+        Roles(patterns[0], look_at(images), [side]),
+        named,
+        [file for file in used if file in set(found[chosen])],
+        tuple(f"`{name}` has no masks, or empty ones, and is not used" for name in empty),
+        _which(chosen, order) if len(order) > 1 else None,
+        sides,
+        repeats=True,
+    )
+
+
+def which_mask(found: CaseFolders) -> Question | None:
+    """Ask which of several masks in the folder of a case is the truth; None if there is one."""
+    suffixes = [slot.affix.suffix for slot in (found.mask, *found.other_masks)]
+    return _which(suffixes[0], suffixes) if len(suffixes) > 1 else None
+
+
+def _which(chosen: str, order: Sequence[str]) -> Question:
+    options = [Option(f"`*{each}`", (f"label_suffix={each}",)) for each in (chosen, *(e for e in order if e != chosen))]
+    return Question("label_suffix", f"Each image has {len(order)} masks: which is the truth?", tuple(options))
+
+
+def _sides(images: Folders, chosen: set[Path], masks: Folders) -> tuple[dict[str, Sequence[str]] | None, list[str]]:
+    """Assign folders named after splits; the second list has those whose masks are missing or hold one value."""
+    heads = dict.fromkeys(name.split("/")[0] for name in images)
+    named = {side: head for head in heads if (side := side_of_name(head)) is not None}
+    if "train" not in named.values() and "train" not in named:
+        return None, []
+    empty = []
+    for side, head in named.items():
+        files = [file for name, each in masks.items() if name.split("/")[0] == head for file in each if file in chosen]
+        if side != "train" and (not files or _is_empty(files)):
+            empty.append(head)
+    return {side: [f"{head}/*"] for side, head in named.items() if head not in empty}, empty
+
+
+def _is_empty(files: Sequence[Path]) -> bool:
+    """Tell whether masks hold one value, as those of a test whose truth is kept secret."""
+    look = look_at(files)
+    return (look.kind in ("binary", "index") and len(look.values) == 1) or (look.kind == "colours" and not look.detail)
+
+
+def state_starred_split(found: Recognised, there: Starred) -> None:
+    """State the split by folders that are named after it, or draw shares of whole folders."""
+    if there.sides is not None:
+        found.state("split.by", "lists", "folders named after splits")
+        for side in ("train", "val", "test"):
+            if side in there.sides:
+                found.state(f"split.{side}", list(there.sides[side]))
+        if "val" not in there.sides:
+            found.notes.append(
+                "there is no validation, so that no best epoch is chosen: list some names as `split.val`"
+            )
+        return
+    names = list(there.images)
+    draw(found, names, by="fraction", unit="image", groups=of_folders(names) if there.repeats else None)
+
+
+def of_folders(names: Sequence[str]) -> Groups | None:
+    """Keep the cases of a folder together; None if their names do not have it."""
+    heads: dict[str, list[str]] = {}
+    for name in names:
+        heads.setdefault(name.rpartition("/")[0], []).append(name)
+    if "" in heads or len(heads) < 2:
+        return None
+    largest = max(heads.values(), key=len)
+    return Groups("^(.+)/", len(heads), (largest[0], largest[-1]), len(largest))
