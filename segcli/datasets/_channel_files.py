@@ -3,14 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from segcli.core.errors import DataError
 from segcli.core.names import composed, existing, without_affixes
 from segcli.data.checks import Finding
+from segcli.data.classes.class_list import Mistake
 from segcli.data.placement import placement
 from segcli.files import Header, ending_of
 
-__all__ = ["ChannelFiles", "channel_against", "stem"]
+__all__ = ["ChannelFiles", "channel_against", "counted_channels", "stem"]
 
 Files = dict[str, list[Path]]
 SAME_GRID = "resample the channels of a case to one grid"
@@ -101,12 +103,22 @@ class ChannelFiles:
         return f"image `{path}` has no file `{other.name}` (channel {position + 1} of {count})"
 
 
+def counted_channels(values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
+    """Complete the number of channels of a data set, as far as it is not stated; return mistakes in its keys, too."""
+    suffixes = values.get("channel_suffixes")
+    count = len(suffixes) if isinstance(suffixes, list) and suffixes else 1
+    if count > 1 and values.get("image_suffix"):
+        message = "is for images of one file, and `channel_suffixes` names several"
+        return {}, [("image_suffix", message, "remove it, and put it before each of `channel_suffixes`")]
+    return {} if "num_channels" in values else {"num_channels": count}, []
+
+
 def channel_against(other: Path, header: Header, first: Path, image: Header) -> Iterator[Finding]:
     """Find differences in size and geometry between a further channel and the first."""
     if header.size != image.size:
         sizes = ["x".join(map(str, each.size)) for each in (header, image)]
         message = f"`{other}` has {sizes[0]} voxels, but the first channel `{first}` has {sizes[1]}"
-        yield Finding("size_mismatch", "error", other, message, SAME_GRID)
+        yield Finding("size_mismatch", "error", other, message, SAME_GRID, (first,))
     for finding in placement(other, header, first, image):
         message = finding.message.replace("but its image", "but the first channel")
         yield replace(finding, message=message, hint=SAME_GRID)

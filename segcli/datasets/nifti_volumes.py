@@ -33,7 +33,7 @@ from segcli.data.splits import Division, divide
 from segcli.data.structures import channels_last
 from segcli.data.whole_numbers import whole
 from segcli.datasets._case_folders import case_name, files_of_cases, for_each_case
-from segcli.datasets._channel_files import ChannelFiles
+from segcli.datasets._channel_files import ChannelFiles, counted_channels
 from segcli.datasets._small import COUNTS, volume
 from segcli.datasets._volume_faults import SAME_SIZE, differ, header_faults, turned_as_image, unread
 from segcli.datasets._volumes import VolumeKeys, Volumes, decathlon_names
@@ -123,14 +123,8 @@ class NIfTIVolumes(Volumes):
                 message = f"has {len(numbers)} numbers for {len(classes)} classes"
                 return {}, [("numbers", message, "give one number for each of `classes`, in their order")]
             changes["num_classes"] = len(classes)
-        suffixes = values.get("channel_suffixes")
-        several = isinstance(suffixes, list) and len(suffixes) > 1
-        if several and values.get("image_suffix"):
-            message = "is for images of one file, and `channel_suffixes` names several"
-            return {}, [("image_suffix", message, "remove it, and put it before each of `channel_suffixes`")]
-        if "num_channels" not in values:
-            changes["num_channels"] = len(suffixes) if isinstance(suffixes, list) and several else 1
-        return changes, []
+        count, mistakes = counted_channels(values)
+        return changes | count, mistakes
 
     @classmethod
     def write_small(cls, root: Path) -> dict[str, Any]:
