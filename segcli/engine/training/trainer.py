@@ -11,12 +11,14 @@ from typing import Any
 
 from segcli.config.schema import Run
 from segcli.core.errors import DataError, SegcliError
-from segcli.core.files import write_yaml
+from segcli.core.files import write_text, yaml_text
+from segcli.core.header_text import HeaderText
 from segcli.core.heap import keep_freed_memory
+from segcli.core.once import Once
 from segcli.core.randomness import seed_of
 from segcli.data.loader import EvaluationLoader, Loaded, TrainLoader
 from segcli.engine.assembly import Assembly
-from segcli.engine.checkpoint import write_checkpoint
+from segcli.engine.checkpoint import sealed, write_checkpoint
 from segcli.engine.events import Listener, Noting
 from segcli.engine.inference.evaluator import Evaluation, evaluate
 from segcli.engine.memory import MemoryLog
@@ -79,6 +81,7 @@ class Trainer:
         self.step = training_step(parts, self.listener.warn, self.world)
         self.progress = Progress()
         self.history: list[dict[str, Any]] = []
+        self.history_text, self.header_text = Once(lambda entry: yaml_text([entry])), HeaderText()
         self.best_validation: dict[str, Any] = {}
         training = self.run.training
         self.monitor = Monitor(training.early_stopping, parts.rises)
@@ -112,7 +115,7 @@ class Trainer:
         self.saved_at = time.monotonic()
         if not self.world.is_first:
             return
-        checkpoint = snapshot.to_checkpoint()
+        checkpoint = sealed(snapshot.to_checkpoint(), self.header_text)
         if best:
             write_checkpoint(self.folder.best, checkpoint)
         if keep:
@@ -378,5 +381,5 @@ class Trainer:
         settings, epoch = self.run.checkpoint, self.progress.epoch
         keep = settings.save_every is not None and not settings.keep_best_only and epoch % settings.save_every == 0
         if self.world.is_first:
-            write_yaml(self.folder.history, self.history)
+            write_text(self.folder.history, "".join(self.history_text.texts(self.history)))
         self.save(best=best, keep=keep)
