@@ -89,7 +89,8 @@ class Trainer:
         self.num_steps = horizon.steps
         self.schedule: Schedule = training.scheduler.build(base_lr=self.step.stepper.base_lr, horizon=horizon)
         self.memory = MemoryLog(folder.memory, parts.device) if self.world.is_first else None
-        self.telling = Telling(self.listener, self.memory, train, training.epochs, parts.device)
+        interval = training.val_interval if val else None
+        self.telling = Telling(self.listener, self.memory, train, training.epochs, parts.device, val_interval=interval)
         self.saved_at = time.monotonic()
         # Seed again, so that training does not depend on the random numbers used to build the network.
         rank = self.world.rank
@@ -226,6 +227,7 @@ class Trainer:
             if progress.batch % self.step.group == 0 or progress.batch == total:
                 self._update()
                 self._settle()
+            self.telling.pace.batch_over()
             if time.monotonic() - reported > REPORT_EVERY_S or progress.batch == total:
                 reported = time.monotonic()
                 speed = images / max(reported - started, 1e-9)
