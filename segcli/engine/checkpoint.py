@@ -4,7 +4,6 @@ Writing needs no pickle, and reading runs no code from the file.
 """
 
 import json
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,12 +15,13 @@ from safetensors.torch import load, save_file
 from torch import Tensor
 
 from segcli.core.errors import CheckpointError
-from segcli.core.files import plain, replacing
+from segcli.core.files import replacing
+from segcli.core.header_text import HeaderText, decoded
 from segcli.core.names import printable
 from segcli.engine.checkpoint_header import Header, refuse_odd
 from segcli.nn.tensor_files import CHECKSUM, KEY, below, checksum, metadata
 
-__all__ = ["FORMAT", "Checkpoint", "read_checkpoint", "read_header", "write_checkpoint"]
+__all__ = ["FORMAT", "Checkpoint", "Sealed", "read_checkpoint", "read_header", "sealed", "write_checkpoint"]
 
 FORMAT = 1
 OF_HEADER = "header_checksum"
@@ -41,18 +41,35 @@ class Checkpoint:
         return below(self.tensors, f"{prefix}/")
 
 
-def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the file atomically and flush it to the disk."""
+@dataclass(frozen=True)
+class Sealed:
+    """Checkpoint as it is written, perhaps to several files: with its header as text, and its checksum."""
+
+    metadata: dict[str, str]
+    tensors: dict[str, Tensor]
+
+
+def sealed(checkpoint: Checkpoint, text: HeaderText | None = None) -> Sealed:
+    """Convert a checkpoint for its files; it must not change until they are written.
+
+    Args:
+        checkpoint: The checkpoint.
+        text: Converter of all headers of this training; default: a new one.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
     _unshare(tensors)
-    header = {"format": FORMAT, **plain(checkpoint.header)}
-    text = json.dumps(_encode(header), separators=(",", ":"), allow_nan=False)
-    whole = checksum(text, tensors)
+    header = (text or HeaderText()).of({"format": FORMAT, **checkpoint.header})
+    return Sealed({KEY: header, CHECKSUM: checksum(header, tensors), OF_HEADER: checksum(header, {})}, tensors)
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint | Sealed) -> None:
+    """Write the file atomically and flush it to the disk."""
+    ready = checkpoint if isinstance(checkpoint, Sealed) else sealed(checkpoint)
     with replacing(path) as temporary:
         temporary.touch()
         usual = temporary.stat().st_mode  # safetensors hides its files from everybody but their owner
         try:
-            save_file(tensors, temporary, metadata={KEY: text, CHECKSUM: whole, OF_HEADER: checksum(text, {})})
+            save_file(ready.tensors, temporary, metadata=ready.metadata)
         except SafetensorError as error:  # raised when the disk is full
             raise OSError(str(error)) from error
         temporary.chmod(usual)
@@ -65,23 +82,6 @@ def _unshare(tensors: dict[str, Tensor]) -> None:
         if tensor.numel() and tensor.data_ptr() in seen:
             tensors[name] = tensor.clone()
         seen.add(tensor.data_ptr())
-
-
-def _encode(value: Any) -> Any:
-    """Convert NaN and infinity to a form that JSON allows; `_decode` reverses it."""
-    if isinstance(value, dict):
-        return {key: _encode(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_encode(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"$float": repr(value)}
-    return value
-
-
-def _decode(value: Any) -> Any:
-    if isinstance(value, dict):
-        return float(value["$float"]) if set(value) == {"$float"} else {k: _decode(v) for k, v in value.items()}
-    return [_decode(item) for item in value] if isinstance(value, list) else value
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -145,7 +145,7 @@ def _metadata(stream: BinaryIO, path: Path) -> tuple[str, str]:
 
 def _header(path: Path, text: str) -> dict[str, Any]:
     try:
-        values = _decode(json.loads(text))
+        values = decoded(json.loads(text))
     except (ValueError, TypeError, RecursionError) as error:
         raise _damaged(path, "its header is not JSON") from error
     if not isinstance(values, dict):

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from segcli.core.types import Array
+from segcli.nn.best_class import best_class
 from segcli.nn.distance import outline_distances
 
 __all__ = ["Scored", "ScoredClasses"]
@@ -54,12 +56,14 @@ class Scored:
     @cached_property
     def confusion(self) -> Tensor:
         """Count true positive, false positive, false negative and true negative pixels, `(B, K, 4)`."""
-        code = self.found.to(torch.uint8) * 2 + self.truth.to(torch.uint8)
-        code = code.masked_fill(~self.valid, 4).flatten(2)
-        true_positive, false_positive, false_negative, true_negative = (
-            (code == value).sum(2) for value in (3, 2, 1, 0)
-        )
-        return torch.stack([true_positive, false_positive, false_negative, true_negative], dim=2)
+        if self.probs.device.type != "cpu":
+            code = self.found.to(torch.uint8) * 2 + self.truth.to(torch.uint8)
+            code = code.masked_fill(~self.valid, 4).flatten(2)
+            return torch.stack([(code == value).sum(2) for value in (3, 2, 1, 0)], dim=2)
+        found, true = self.found & self.valid, self.truth & self.valid
+        hit, positive, true_pixels, pixels = map(_counted, (found & true, found, true, self.valid))
+        missed = true_pixels - hit
+        return torch.from_numpy(np.stack([hit, positive - hit, missed, pixels - positive - missed], axis=2))
 
     @property
     def true_presence(self) -> Tensor:
@@ -99,7 +103,7 @@ class ScoredClasses(Scored):
     def __init__(self, probs: Tensor, truth: Tensor, valid: Tensor, spacing: tuple[float, ...] | None = None) -> None:
         self.probs = probs
         self.true_class = truth
-        self.found_class = probs.max(dim=1).indices  # argmax is eight times slower on a CPU
+        self.found_class = best_class(probs)
         self.valid = valid.expand_as(probs)
         self.spacing = (1.0,) * (probs.ndim - 2) if spacing is None else spacing
 
@@ -131,3 +135,8 @@ class ScoredClasses(Scored):
         hit, true, found = self.matrix.diagonal(dim1=1, dim2=2), self.matrix.sum(2), self.matrix.sum(1)
         total = self.matrix.sum((1, 2)).unsqueeze(1)
         return torch.stack([hit, found - hit, true - hit, total - true - found + hit], dim=2)
+
+
+def _counted(masks: Tensor) -> Array:
+    """Count the pixels of masks on the CPU, `(B, K, *S) -> (B, K)`; NumPy is twenty times as fast as a sum."""
+    return np.array([[np.count_nonzero(mask) for mask in image] for image in masks.numpy()], np.int64)

@@ -232,7 +232,8 @@ def folded(title: str, content: str) -> Markup:
 def data_uri(pixels: Array) -> str:
     """Encode RGB or grey pixels `(H, W, 3)` or `(H, W)` uint8 as a PNG within the page."""
     ordered = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
-    done, buffer = cv2.imencode(".png", ordered, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    # level 9 takes four times as long for pictures that are 1 to 4 % smaller
+    done, buffer = cv2.imencode(".png", ordered, [cv2.IMWRITE_PNG_COMPRESSION, 6])
     assert done
     return f"data:image/png;base64,{base64.b64encode(buffer.tobytes()).decode()}"
 

@@ -12,6 +12,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
@@ -89,7 +90,9 @@ class TensorBoard(Tracker):
             return
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")  # tracer warnings: shapes become constants, which is fine for a drawing
-            self._writer().add_graph(network, image, use_strict_trace=False)  # a strict trace refuses a dict of outputs
+            # `add_graph` would trace it a second time, to compare; a strict trace refuses a dict of outputs
+            trace: Any = torch.jit.trace(network, image, strict=False, check_trace=False)  # type: ignore[no-untyped-call]
+            self._writer().add_graph(trace, image, use_strict_trace=False)
         self._writer().flush()
 
     def hyperparameters(self, values: dict[str, str | float | bool], metrics: dict[str, float], step: int) -> None:

@@ -10,6 +10,7 @@ from segcli.data.loader import TrainLoader
 from segcli.engine.events import EpochDone, Listener, StepDone
 from segcli.engine.memory import MemoryLog, memory_of
 from segcli.engine.training.monitor import Monitor
+from segcli.engine.training.pace import Pace
 from segcli.engine.training.snapshot import Progress
 
 __all__ = ["Telling"]
@@ -24,24 +25,38 @@ class Telling:
         train: Loader of training batches.
         epochs: Number of epochs of the training.
         device: Device of the training.
+        val_interval: Epochs between two validations; None without a validation split.
     """
 
     def __init__(
-        self, listener: Listener, memory: MemoryLog | None, train: TrainLoader, epochs: int, device: torch.device
+        self,
+        listener: Listener,
+        memory: MemoryLog | None,
+        train: TrainLoader,
+        epochs: int,
+        device: torch.device,
+        *,
+        val_interval: int | None,
     ) -> None:
         self.listener = listener
         self.memory = memory
         self.train = train
         self.epochs = epochs
         self.device = device
+        self.pace = Pace(epochs=epochs, batches=len(train), val_interval=val_interval)
 
     def epoch_begins(self) -> None:
-        """Begin to watch the memory of an epoch."""
+        """Begin to watch time and memory of an epoch."""
+        self.pace.epoch_begins()
         if self.memory is not None:
             self.memory.epoch_begins()
 
     def stage_over(self, progress: Progress, stage: str, started: float) -> None:
-        """Write the memory of an epoch's training or validation, which began at `started`."""
+        """Note the end of an epoch's training or validation; write its memory. The epoch began at `started`."""
+        if stage == "train":
+            self.pace.training_over()
+        else:
+            self.pace.validation_over()
         if self.memory is not None:
             self.memory.close_stage(**self._place(progress, stage, started))
 
@@ -59,7 +74,7 @@ class Telling:
                 values={"loss": math.nan, **values},
                 images_per_s=images_per_s,
                 memory=memory,
-                remaining_s=self._remaining_s(progress, images_per_s),
+                remaining_s=self.pace.remaining_s(progress),
             )
         )
 
@@ -74,7 +89,7 @@ class Telling:
         notes: list[str],
     ) -> None:
         """Tell of an epoch that is over, with its entry in the history."""
-        left = self.epochs - progress.epoch
+        self.pace.epoch_over()
         self.listener.epoch(
             EpochDone(
                 epoch=progress.epoch,
@@ -83,7 +98,7 @@ class Telling:
                 val=entry["val"],
                 learning_rate=entry["learning_rate"],
                 elapsed_s=elapsed_s,
-                remaining_s=progress.elapsed_s / max(progress.epoch, 1) * left,
+                remaining_s=self.pace.remaining_s(progress),
                 improved=improved,
                 patience_left=monitor.patience_left if entry["val"] else None,
                 notes=notes,
@@ -95,10 +110,3 @@ class Telling:
         """Return the position in the run as columns of `memory.csv`."""
         elapsed_s = progress.elapsed_s + time.monotonic() - started
         return {"elapsed_s": elapsed_s, "epoch": progress.epoch + 1, "batch": progress.batch, "stage": stage}
-
-    def _remaining_s(self, progress: Progress, images_per_s: float) -> float:
-        """Estimate the remaining seconds from earlier epochs, or in the first epoch from the current speed."""
-        epochs = self.epochs - progress.epoch - progress.batch / len(self.train)
-        if progress.epoch:
-            return epochs * progress.elapsed_s / progress.epoch
-        return epochs * sum(map(self.train.images, range(len(self.train)))) / max(images_per_s, 1e-9)

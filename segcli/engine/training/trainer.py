@@ -11,12 +11,14 @@ from typing import Any
 
 from segcli.config.schema import Run
 from segcli.core.errors import DataError, SegcliError
-from segcli.core.files import write_yaml
+from segcli.core.files import write_text, yaml_text
+from segcli.core.header_text import HeaderText
 from segcli.core.heap import keep_freed_memory
+from segcli.core.once import Once
 from segcli.core.randomness import seed_of
 from segcli.data.loader import EvaluationLoader, Loaded, TrainLoader
 from segcli.engine.assembly import Assembly
-from segcli.engine.checkpoint import write_checkpoint
+from segcli.engine.checkpoint import sealed, write_checkpoint
 from segcli.engine.events import Listener, Noting
 from segcli.engine.inference.evaluator import Evaluation, evaluate
 from segcli.engine.memory import MemoryLog
@@ -79,6 +81,7 @@ class Trainer:
         self.step = training_step(parts, self.listener.warn, self.world)
         self.progress = Progress()
         self.history: list[dict[str, Any]] = []
+        self.history_text, self.header_text = Once(lambda entry: yaml_text([entry])), HeaderText()
         self.best_validation: dict[str, Any] = {}
         training = self.run.training
         self.monitor = Monitor(training.early_stopping, parts.rises)
@@ -86,7 +89,8 @@ class Trainer:
         self.num_steps = horizon.steps
         self.schedule: Schedule = training.scheduler.build(base_lr=self.step.stepper.base_lr, horizon=horizon)
         self.memory = MemoryLog(folder.memory, parts.device) if self.world.is_first else None
-        self.telling = Telling(self.listener, self.memory, train, training.epochs, parts.device)
+        interval = training.val_interval if val else None
+        self.telling = Telling(self.listener, self.memory, train, training.epochs, parts.device, val_interval=interval)
         self.saved_at = time.monotonic()
         # Seed again, so that training does not depend on the random numbers used to build the network.
         rank = self.world.rank
@@ -112,7 +116,7 @@ class Trainer:
         self.saved_at = time.monotonic()
         if not self.world.is_first:
             return
-        checkpoint = snapshot.to_checkpoint()
+        checkpoint = sealed(snapshot.to_checkpoint(), self.header_text)
         if best:
             write_checkpoint(self.folder.best, checkpoint)
         if keep:
@@ -223,6 +227,7 @@ class Trainer:
             if progress.batch % self.step.group == 0 or progress.batch == total:
                 self._update()
                 self._settle()
+            self.telling.pace.batch_over()
             if time.monotonic() - reported > REPORT_EVERY_S or progress.batch == total:
                 reported = time.monotonic()
                 speed = images / max(reported - started, 1e-9)
@@ -378,5 +383,5 @@ class Trainer:
         settings, epoch = self.run.checkpoint, self.progress.epoch
         keep = settings.save_every is not None and not settings.keep_best_only and epoch % settings.save_every == 0
         if self.world.is_first:
-            write_yaml(self.folder.history, self.history)
+            write_text(self.folder.history, "".join(self.history_text.texts(self.history)))
         self.save(best=best, keep=keep)

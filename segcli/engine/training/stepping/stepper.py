@@ -72,6 +72,8 @@ class Stepper:
         """Compute the loss with its parts, and return them with the raw outputs."""
         with self.parts.precision.autocast():
             outputs: Outputs = self.forward(batch["image"])
+        if self.parts.device.type == "cpu":  # once for losses and metrics; a softmax reorders its input by itself
+            outputs = {name: values.float().contiguous() for name, values in outputs.items()}
         return self.sharing.losses(outputs, batch), outputs
 
     def backward(self, loss: Tensor, share: float) -> None:
