@@ -76,7 +76,7 @@ class Trainer:
         self.dataset = dataset
         self.listener = listener if isinstance(listener, Noting) else Noting(listener)
         self.stop = stop
-        self.step = training_step(parts, self.listener.warn, self.world)
+        self.step = training_step(parts, self.listener, self.world)
         self.progress = Progress()
         self.history: list[dict[str, Any]] = []
         self.best_validation: dict[str, Any] = {}
