@@ -58,7 +58,7 @@ logits = network(torch.randn(4, 3, 128, 128))
 nn.functional.binary_cross_entropy_with_logits(logits, torch.ones(4, 1, 128, 128)).backward()
 optimizer.step()
 """
-TRAIN = ["exp.yaml", "data.num_workers=0", "device=cpu", "data.augmentation=null", "--overwrite", "--quiet"]
+TRAIN = ["exp.yaml", "data.num_workers=0", "device=cpu", "--overwrite", "--quiet"]
 IMAGE = "data/vessels_sample/test/image"
 GROUPS: dict[str, dict[str, tuple[list[str], dict[str, str]]]] = {
     "help": {

@@ -371,9 +371,14 @@ class Run(ConfigModel):
         return [share * math.log(weight) if weight else 0.0 for weight in weights] if share else []
 
     def predicting(self, *, threshold: float | None = None, tta: bool | None = None, tile: int | None = None) -> "Run":
-        """Copy the run with other keys of `inference`; None keeps what it has."""
+        """Copy the run with other keys of `inference`; None keeps what it has.
+
+        There is no augmentation in it, whose packages take a second to import.
+        """
         ndim: int = self.dataset.kind.ndim
-        return self.model_copy(update={"inference": self.inference.changed(ndim, threshold, tta, tile)})
+        augmentation = self.data.augmentation.model_copy(update={"enabled": False})
+        data = self.data.model_copy(update={"augmentation": augmentation})
+        return self.model_copy(update={"inference": self.inference.changed(ndim, threshold, tta, tile), "data": data})
 
     def on(self, device: str | None) -> "Run":
         """Copy the run with another device; None keeps what it has."""

@@ -39,7 +39,7 @@ LEAST_WORK = 2e9
 """Parameters times pixels of a timed step below which the steps of a network are too short to gain."""
 LONG_S = 0.1
 """Seconds of a step after which no larger image is tried."""
-TIMED_S = 0.8
+TIMED_S = 0.5
 """Seconds in which steps are timed; each precision has one step in any case."""
 seconds = time.process_time if LINUX else time.perf_counter
 """Clock of a step: that of the processor, which a busy machine does not disturb, where it is fine enough."""
