@@ -19,7 +19,7 @@ from segcli.config.schema import Run
 from segcli.core.errors import DeviceError, SegcliError
 from segcli.core.registry import MODELS
 from segcli.engine.assembly import assemble
-from segcli.engine.gpu_switches import set_gpu_switches
+from segcli.engine.training.precision.switches import set_gpu_switches
 from segcli.engine.training.stepping.step import TrainingStep
 from segcli.engine.world import World
 from segcli.vram.forecast import Forecaster

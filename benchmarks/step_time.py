@@ -23,9 +23,9 @@ from segcli.data.loader import Loaded
 from segcli.data.samples import Case, Geometry
 from segcli.engine.assembly import assemble
 from segcli.engine.events import Silent
-from segcli.engine.gpu_switches import set_gpu_switches
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.stopping import StopSignal
+from segcli.engine.training.precision.switches import set_gpu_switches
 from segcli.engine.training.trainer import Trainer
 
 

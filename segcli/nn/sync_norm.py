@@ -161,7 +161,7 @@ class SyncNorm(_BatchNorm):
 @cache
 def _hide_from_compiler() -> None:
     """Let `torch.compile` leave the exchange between processes out; called late, as it imports the compiler."""
-    SyncNorm.forward = torch.compiler.disable(SyncNorm.forward)  # type: ignore[method-assign]
+    SyncNorm.forward = torch.compiler.disable(SyncNorm.forward)  # type: ignore[method-assign, no-untyped-call]
 
 
 def synchronised(network: nn.Module, link: Link, *, compiles: bool = False) -> None:

@@ -6,7 +6,7 @@ first call. This takes longer than `import torch` itself, and only a compiled op
 
 import inspect
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 
@@ -17,12 +17,16 @@ DECORATED = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
 """Methods that PyTorch hides from its compiler."""
 
 
-@cache
 def eager(kind: Kind) -> Kind:
     """Make a class of optimizers that takes the same steps as `kind`, through the functions below the decorators.
 
     A version of PyTorch that does not decorate them is used as it is. Hooks and the profiler see each step as always.
     """
+    return cast("Kind", _made(kind))
+
+
+@cache
+def _made(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
     below = {name: inspect.unwrap(getattr(kind, name)) for name in DECORATED}
     plain = inspect.unwrap(kind.step)
 
@@ -30,5 +34,4 @@ def eager(kind: Kind) -> Kind:
         with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
             return plain(self, closure)
 
-    made: Any = type(kind.__name__, (kind,), {"__doc__": kind.__doc__, "__module__": __name__, **below, "step": step})
-    return made
+    return type(kind.__name__, (kind,), {"__doc__": kind.__doc__, "__module__": __name__, **below, "step": step})

@@ -20,15 +20,15 @@ from segcli.engine.assembly import Assembly, assemble, freezing_of
 from segcli.engine.capacity import many_parameters
 from segcli.engine.doubtful_data import divided_subjects, scale_mistake, split_findings
 from segcli.engine.events import Listener
-from segcli.engine.gpu_switches import set_gpu_switches
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import described_device, overlooked_gpu, unused_gpus
 from segcli.engine.stopping import StopSignal
 from segcli.engine.training.activations import observed_layers
 from segcli.engine.training.batches import check_batches
 from segcli.engine.training.measured import with_measured_numbers
+from segcli.engine.training.precision.switches import set_gpu_switches
+from segcli.engine.training.precision.timed import with_decided_precision
 from segcli.engine.training.stepping.lockstep import THREADS
-from segcli.engine.training.timed_precision import with_decided_precision
 from segcli.engine.training.trainer import Trainer
 from segcli.engine.weights import with_weights_file
 from segcli.engine.world import World
@@ -67,8 +67,7 @@ def open_session(
     parts = assemble(run if resumed else with_weights_file(run), pretrained=not resumed)
     parts = with_decided_precision(parts, listener, world, resumed=resumed, keep=not rehearsal)
     _tell_of(parts, listener, world)
-    # of a resumed run, a checkpoint would say where
-    _keep_split(parts, listener, write=world.is_first and not (rehearsal or resumed))
+    _keep_split(parts, listener, write=world.is_first and not (rehearsal or resumed))  # a checkpoint says where
     cases = checked_cases(parts, ["train", *(["val"] if parts.layout.has("val") else [])], listener)
     train_cases, val_cases = cases["train"], cases.get("val", [])
     if not val_cases:

@@ -8,8 +8,8 @@ import yaml
 from segcli.config.load import load_run
 from segcli.engine.assembly import assemble
 from segcli.engine.checkpoint import read_checkpoint, write_checkpoint
-from segcli.engine.training import timed_precision
-from segcli.engine.training.timed_precision import bf16_gain
+from segcli.engine.training.precision import timed as timed_precision
+from segcli.engine.training.precision.timed import bf16_gain
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def machine(monkeypatch):
 
     def make(*, fast, gain, smallest=0.0):
         timed = []
-        for module in ("segcli.engine.runtime", "segcli.engine.training.timed_precision"):
+        for module in ("segcli.engine.runtime", "segcli.engine.training.precision.timed"):
             monkeypatch.setattr(f"{module}.has_fast_bf16", lambda: fast)
         monkeypatch.setattr(timed_precision, "bf16_gain", lambda parts: timed.append(parts) or gain)
         monkeypatch.setattr(timed_precision, "LEAST_WORK", smallest)

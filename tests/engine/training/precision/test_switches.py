@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from segcli.config.schema import Training
-from segcli.engine.gpu_switches import set_gpu_switches
+from segcli.engine.training.precision.switches import set_gpu_switches
 
 
 @pytest.fixture(autouse=True)

@@ -35,6 +35,8 @@ IMAGES = 2
 """Images of a timed step: a batch norm needs two."""
 SIDE = {2: 256, 3: 64}
 """Largest side of a timed image, by the number of axes."""
+UNKNOWN = {2: 128, 3: 32}
+"""Side of a timed image if no key states the size of the images."""
 LEAST_WORK = 2e9
 """Parameters times pixels of a timed step below which the steps of a network are too short to gain."""
 LONG_S = 0.1
@@ -194,7 +196,7 @@ def _size(parts: Assembly) -> tuple[int, ...]:
     """Return the size of a timed image: that of a training, but not above `SIDE`."""
     run, ndim = parts.run, parts.layout.ndim
     size = run.data.patch_size or run.data.image_size or run.dataset.image_size or parts.layout.case_size
-    sides = tuple(size or [SIDE[ndim]] * ndim)
+    sides = tuple(size or [UNKNOWN[ndim]] * ndim)
     if parts.network.needs_size:
         return sides
     return padded_size(tuple(min(side, SIDE[ndim]) for side in sides), parts.network.stride)
