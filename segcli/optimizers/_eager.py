@@ -26,7 +26,7 @@ def eager(kind: Kind) -> Kind:
 
 
 @cache
-def _made(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+def _made(kind: Any) -> type[torch.optim.Optimizer]:
     below = {name: inspect.unwrap(getattr(kind, name)) for name in DECORATED}
     plain = inspect.unwrap(kind.step)
 
