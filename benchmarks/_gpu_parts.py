@@ -19,6 +19,7 @@ from segcli.config.schema import Run
 from segcli.core.errors import DeviceError, SegcliError
 from segcli.core.registry import MODELS
 from segcli.engine.assembly import assemble
+from segcli.engine.training.precision.switches import set_gpu_switches
 from segcli.engine.training.stepping.step import TrainingStep
 from segcli.engine.world import World
 from segcli.vram.forecast import Forecaster
@@ -64,7 +65,7 @@ def machine() -> Iterator[Row]:
     yield "PyTorch, CUDA, cuDNN", f"{torch.__version__}, {torch.version.cuda}, {cudnn}"
     parts = assemble(make(small()))
     yield "precision that `amp: auto` takes", parts.precision.name
-    TrainingStep(parts)
+    set_gpu_switches(parts.device, parts.run.training, parts.precision.name)
     yield "`torch.backends.cudnn.allow_tf32`", str(torch.backends.cudnn.allow_tf32)
     yield "`torch.backends.cuda.matmul.allow_tf32`", str(torch.backends.cuda.matmul.allow_tf32)
     yield "`torch.backends.cudnn.benchmark`", str(torch.backends.cudnn.benchmark)

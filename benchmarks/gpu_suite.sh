@@ -49,7 +49,9 @@ part "machine" 40 "${parts[@]}" machine
 part "forecast" 150 "${parts[@]}" forecast
 step=("$python" benchmarks/step_time.py --row --device "$DEVICE" "${small[@]}")
 part "step, fp32" 60 "${step[@]}"
+part "step, fp32, without TF32" 60 "${step[@]}" --no-tf32
 part "step, bf16" 60 "${step[@]}" --amp bf16
+part "step, bf16, cuDNN timed" 60 "${step[@]}" --amp bf16 --cudnn-benchmark
 part "step, bf16, compiled" 120 "${step[@]}" --amp bf16 --compile
 part "waits for the device" 40 "${parts[@]}" waits
 part "graph breaks" 60 "${parts[@]}" breaks

@@ -1,6 +1,7 @@
 """Step time of `segcli train` against a bare PyTorch loop with the same model, batches, loss and optimizer.
 
 Run: python benchmarks/step_time.py [--device cuda] [--amp bf16] [--compile] [--size 128] [--rounds 7]
+                                    [--cudnn-benchmark] [--no-tf32]
 
 Both loops train on the same tensors in memory, in turns and in one process, so that a noisy machine hits both alike; on
 a CPU, processor time is compared, and beside the median the ratio of the fastest rounds is printed.
@@ -25,6 +26,7 @@ from segcli.engine.assembly import assemble
 from segcli.engine.events import Silent
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.stopping import StopSignal
+from segcli.engine.training.precision.switches import set_gpu_switches
 from segcli.engine.training.trainer import Trainer
 
 
@@ -97,8 +99,8 @@ def bare_epoch(
             value.item()
 
 
-def main() -> None:
-    """Print the ratio of medians."""
+def asked() -> argparse.Namespace:
+    """Read the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--size", type=int, default=128)
@@ -108,8 +110,15 @@ def main() -> None:
     parser.add_argument("--depths", type=int, nargs="+", default=[16, 32, 64, 128])
     parser.add_argument("--amp", choices=["off", "bf16"], default="off")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--cudnn-benchmark", action="store_true", help="let cuDNN time its algorithms")
+    parser.add_argument("--no-tf32", action="store_true", help="compute float32 on a GPU without TF32")
     parser.add_argument("--row", action="store_true", help="print one row of a Markdown table")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print the ratio of medians."""
+    options = asked()
     values = {
         "name": "bench",
         "dataset": {"paths": {"root": "."}, "mean": [0.0] * 3, "std": [1.0] * 3},
@@ -123,6 +132,11 @@ def main() -> None:
     loaded = batches(options.steps, options.size, options.batch_size)
     with tempfile.TemporaryDirectory() as folder:
         ours = assemble(run)
+        set_gpu_switches(ours.device, run.training, ours.precision.name)
+        if options.cudnn_benchmark:
+            torch.backends.cudnn.benchmark = True
+        if options.no_tf32:
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         trainer = Trainer(
             ours,
             RunFolder(Path(folder)),
@@ -161,7 +175,9 @@ def main() -> None:
         medians = {name: statistics.median(values[1:]) for name, values in times.items()}
         ratios = [a / b for a, b in zip(times["segcli"][1:], times["bare"][1:], strict=True)]
         fastest = min(times["segcli"][1:]) / min(times["bare"][1:])
-        how = f"{options.amp}{', compiled' * options.compile}"
+        words = [options.amp, *(["compiled"] if options.compile else [])]
+        words += ["cuDNN timed"] * options.cudnn_benchmark + ["without TF32"] * options.no_tf32
+        how = ", ".join(words)
         size = f"batch {options.batch_size}, {options.size}x{options.size}"
         ratio = statistics.median(ratios)
         if options.row:

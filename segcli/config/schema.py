@@ -126,8 +126,9 @@ class Training(ConfigModel):
     gradient_clip_norm: Annotated[float, Field(gt=0.0)] | None = None
     """Largest norm of the gradient."""
     amp: Literal["auto", "bf16", "fp16", "off", True, False] = "auto"
-    """Mixed precision. `auto`: bf16 or, on older GPUs, fp16 on GPUs that are fast at it, off elsewhere. `true`: also
-    bf16 on CPUs with AVX-512 BF16 or AMX."""
+    """Mixed precision. `auto`: on GPUs that are fast at it bf16 or, on older ones, fp16; on CPUs bf16 if a step of this
+    network is at least 1.2 times as fast, which is timed before the first epoch. What was taken is written into the
+    run's config. `true`: bf16 on all CPUs with AVX-512 BF16 or AMX, without timing."""
     channels_last: bool = True
     """Memory layout in which convolutions are faster."""
     sync_batchnorm: Literal["auto", True, False] = "auto"
@@ -143,6 +144,9 @@ class Training(ConfigModel):
     optimizer state, for networks that do not fit one GPU; stages are gathered when they are used."""
     compile: bool = False
     """Compile the network with `torch.compile`."""
+    deterministic: bool = False
+    """On GPUs: add in one order wherever PyTorch knows one, and compute float32 without TF32; slower. On a CPU, every
+    training has the same bits when it is repeated."""
     memory_cleanup_frequency: Positive | None = None
     """Free Python's garbage and the GPU's cached memory after every this many optimizer steps; default: never."""
     ema: EMA = EMA(enabled=False)
@@ -367,9 +371,14 @@ class Run(ConfigModel):
         return [share * math.log(weight) if weight else 0.0 for weight in weights] if share else []
 
     def predicting(self, *, threshold: float | None = None, tta: bool | None = None, tile: int | None = None) -> "Run":
-        """Copy the run with other keys of `inference`; None keeps what it has."""
+        """Copy the run with other keys of `inference`; None keeps what it has.
+
+        There is no augmentation in it, whose packages take a second to import.
+        """
         ndim: int = self.dataset.kind.ndim
-        return self.model_copy(update={"inference": self.inference.changed(ndim, threshold, tta, tile)})
+        augmentation = self.data.augmentation.model_copy(update={"enabled": False})
+        data = self.data.model_copy(update={"augmentation": augmentation})
+        return self.model_copy(update={"inference": self.inference.changed(ndim, threshold, tta, tile), "data": data})
 
     def on(self, device: str | None) -> "Run":
         """Copy the run with another device; None keeps what it has."""

@@ -98,7 +98,7 @@ class Precision:
     refused: str | None = None
     """Reason why the requested mixed precision is off."""
     slow: str | None = None
-    """Reason why the requested mixed precision is slower than float32."""
+    """Reason why the requested mixed precision is slower than float32 here."""
 
     @property
     def scales(self) -> bool:
@@ -114,8 +114,7 @@ class Precision:
         """Replace a format that this processor emulates by float32, which is faster and more exact."""
         if self.slow is None:
             return self
-        why = f"predictions are computed in float32: this processor emulates {self.name}"
-        return Precision(None, self.device_type, refused=why)
+        return Precision(None, self.device_type, refused=f"predictions are computed in float32: {self.slow}")
 
     def autocast(self, *, caches: bool = True) -> AbstractContextManager[Any]:
         """Make the autocast context of the forward pass, in which each weight is converted once, or at each use."""
@@ -125,30 +124,24 @@ class Precision:
 
 
 def choose_precision(amp: str | bool, device: torch.device) -> Precision:
-    """Choose the precision that `training.amp` means on this device.
-
-    Raises:
-        DeviceError: The device does not support the requested precision.
-    """
+    """Choose the precision that `training.amp` means on this device, without timing anything."""
     if amp in ("off", False):
         return Precision(None, device.type)
     if amp in ("auto", True):
         return _best_precision(device, asked=amp is True)
-    if amp == "fp16" and device.type == "cpu":
-        raise DeviceError("`training.amp: fp16` does not train on the CPU", hint="set `training.amp=off`")
     slow = None
-    if device.type == "cpu" and has_fast_bf16() is False:
-        slow = (
-            "`training.amp: bf16` is emulated on this processor, which has neither AVX-512 BF16 nor AMX, and may take "
-            "several times as long as float32; set `training.amp=off`, or `true` for bf16 only where it is fast"
-        )
+    if amp == "fp16" and device.type == "cpu":
+        slow = "fp16 is for GPUs"
+    elif device.type == "cpu" and has_fast_bf16() is False:
+        slow = "this processor emulates bf16, as it has neither AVX-512 BF16 nor AMX"
     return Precision(torch.bfloat16 if amp == "bf16" else torch.float16, device.type, slow=slow)
 
 
 def _best_precision(device: torch.device, *, asked: bool) -> Precision:
     """Choose bf16 or fp16 if the device is fast at it, else float32, with a reason if `amp: true` was asked.
 
-    On the CPU, only `amp: true` takes bf16: it changes results, and saves time only in large networks.
+    On the CPU, only `amp: true` takes bf16 unasked: `auto` is decided by timed steps before a training begins, and
+    stands in the configs of runs that began without them.
     """
     if device.type == "cpu" and asked and has_fast_bf16():
         return Precision(torch.bfloat16, device.type)

@@ -44,7 +44,7 @@ class BCE(MaskLoss):
 
     def compute(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
         """Compute the scalar loss; an image without a valid pixel counts 0."""
-        positive = logits.new_tensor(self.config.pos_weight)
+        positive = logits.new_full((), self.config.pos_weight)
         values = F.binary_cross_entropy_with_logits(
             logits, truth.to(logits.dtype), reduction="none", pos_weight=positive
         )

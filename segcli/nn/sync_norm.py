@@ -3,6 +3,7 @@
 PyTorch's own `SyncBatchNorm` works on GPUs only, and knows no process that takes part without an image.
 """
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -130,7 +131,6 @@ class SyncNorm(_BatchNorm):
 
     link: Link
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, x: Tensor) -> Tensor:
         """Normalise each channel."""
         if not self.training:
@@ -158,8 +158,22 @@ class SyncNorm(_BatchNorm):
         """Take images of any number of axes."""
 
 
-def synchronised(network: nn.Module, link: Link) -> None:
-    """Replace every batch norm in a network by one over all processes, with the same parameters and buffers."""
+@cache
+def _hide_from_compiler() -> None:
+    """Let `torch.compile` leave the exchange between processes out; called late, as it imports the compiler."""
+    SyncNorm.forward = torch.compiler.disable(SyncNorm.forward)  # type: ignore[method-assign, no-untyped-call]
+
+
+def synchronised(network: nn.Module, link: Link, *, compiles: bool = False) -> None:
+    """Replace every batch norm in a network by one over all processes, with the same parameters and buffers.
+
+    Args:
+        network: The network.
+        link: Adds the statistics.
+        compiles: The network will be compiled.
+    """
+    if compiles:
+        _hide_from_compiler()
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, _BatchNorm):  # also one that an earlier training has replaced

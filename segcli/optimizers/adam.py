@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from segcli.optimizers import AdamConfig, OptimizerFactory
+from segcli.optimizers._eager import eager
 
 __all__ = ["Adam"]
 
@@ -21,4 +22,4 @@ class Adam(OptimizerFactory):
 
     def make(self, parameters: list[nn.Parameter], *, fused: bool) -> torch.optim.Optimizer:
         """Make the optimizer with this config."""
-        return torch.optim.Adam(parameters, **self.config.arguments(), fused=fused)
+        return eager(torch.optim.Adam)(parameters, **self.config.arguments(), fused=fused)

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import nn
 
 from segcli.optimizers import AdamConfig, OptimizerFactory
+from segcli.optimizers._eager import eager
 
 __all__ = ["AdamW"]
 
@@ -27,4 +28,4 @@ class AdamW(OptimizerFactory):
 
     def make(self, parameters: list[nn.Parameter], *, fused: bool) -> torch.optim.Optimizer:
         """Make the optimizer with this config."""
-        return torch.optim.AdamW(parameters, **self.config.arguments(), fused=fused)
+        return eager(torch.optim.AdamW)(parameters, **self.config.arguments(), fused=fused)

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import nn
 
 from segcli.optimizers import OptimizerConfig, OptimizerFactory
+from segcli.optimizers._eager import eager
 
 __all__ = ["RMSprop"]
 
@@ -32,7 +33,7 @@ class RMSprop(OptimizerFactory):
     def make(self, parameters: list[nn.Parameter], *, fused: bool) -> torch.optim.Optimizer:
         """Make the optimizer with this config; PyTorch has no fused kernel for it, and takes all tensors at once."""
         config, on_gpu = self.config, any(parameter.device.type == "cuda" for parameter in parameters)
-        return torch.optim.RMSprop(
+        return eager(torch.optim.RMSprop)(
             parameters,
             lr=config.learning_rate,
             alpha=config.alpha,

@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import nn
 
 from segcli.optimizers import OptimizerConfig, OptimizerFactory
+from segcli.optimizers._eager import eager
 
 __all__ = ["SGD"]
 
@@ -27,7 +28,7 @@ class SGD(OptimizerFactory):
     def make(self, parameters: list[nn.Parameter], *, fused: bool) -> torch.optim.Optimizer:
         """Make the optimizer with this config."""
         config = self.config
-        return torch.optim.SGD(
+        return eager(torch.optim.SGD)(
             parameters,
             lr=config.learning_rate,
             momentum=config.momentum,

@@ -151,7 +151,7 @@ def _learn(plan: Plan, measures: Measures, task: str, steps: int, minutes: float
     if measures.ndim == 3 and task != "classification":
         _put(plan, "training.gradient_clip_norm", 5.0, "small batches of volumes have steep steps now and then")
     if task != "classification":
-        _put(plan, "training.amp", True, "bf16 where GPU or CPU are fast at it, full precision elsewhere")
+        _put(plan, "training.amp", "auto", "bf16 where it is faster here, full precision elsewhere")
     if isinstance(plan.keys["training"]["loss"].get("cross_entropy"), dict) and measures.is_scene:
         _put(
             plan, "inference.undo_class_weights", 0.5, "half of the class weights is taken back: fewer false positives"

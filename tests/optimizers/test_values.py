@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -33,3 +36,36 @@ def test_three_steps_agree_with_pytorch(name, options, reference):
             optimizer.step()
         layers.append(layer)
     torch.testing.assert_close(layers[0].weight, layers[1].weight)
+
+
+STEPS = """
+import sys, torch
+from segcli.core.registry import OPTIMIZERS
+for name in OPTIMIZERS.names():
+    layer = torch.nn.Linear(5, 3)
+    optimizer = OPTIMIZERS.load(name)(OPTIMIZERS.load(name).Config()).build(layer.parameters())
+    for _ in range(2):
+        layer(torch.ones(2, 5)).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    optimizer.load_state_dict(optimizer.state_dict())
+print([name for name in ("torch._dynamo", "torch._inductor") if name in sys.modules])
+"""
+
+
+def test_no_optimizer_loads_the_compiler_of_pytorch():
+    assert subprocess.check_output([sys.executable, "-c", STEPS], text=True) == "[]\n"
+
+
+def test_a_step_computes_no_gradients_and_calls_its_hooks():
+    layer, seen = nn.Linear(5, 3), []
+    optimizer = OPTIMIZERS.load("sgd")(OPTIMIZERS.load("sgd").Config()).build(layer.parameters())
+    optimizer.register_step_pre_hook(lambda *_: seen.append("before"))
+    optimizer.register_step_post_hook(lambda *_: seen.append("after"))
+    layer(torch.ones(2, 5)).sum().backward()
+    optimizer.step()
+    assert seen == ["before", "after"]
+    assert layer.weight.is_leaf
+    assert torch.is_grad_enabled()
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert type(optimizer).__name__ == "SGD"

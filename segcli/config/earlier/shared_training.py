@@ -210,10 +210,8 @@ TRAINING = (
         "true or false, or the decay",
         lambda value, asked: value if isinstance(value, bool) else number(value, asked),
     ),
-    Row(
-        "deterministic cudnn_deterministic benchmark cudnn_benchmark cudnn.benchmark cudnn.deterministic",
-        note="on the CPU runs are exact; on a GPU cuDNN chooses",
-    ),
+    Row("deterministic cudnn_deterministic cudnn.deterministic", "training.deterministic", read=switch),
+    Row("benchmark cudnn_benchmark cudnn.benchmark", note="cuDNN does not time its algorithms"),
     Row(
         "multi_gpu data_parallel distributed ddp dist_backend local_rank world_size dist_url",
         note="set by `device`, not by a key of its own",

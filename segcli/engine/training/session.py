@@ -28,6 +28,8 @@ from segcli.engine.training.activations import observed_layers
 from segcli.engine.training.batches import check_batches
 from segcli.engine.training.caching import with_chosen_cache
 from segcli.engine.training.measured import with_measured_numbers
+from segcli.engine.training.precision.switches import set_gpu_switches
+from segcli.engine.training.precision.timed import with_decided_precision
 from segcli.engine.training.stepping.lockstep import THREADS
 from segcli.engine.training.trainer import Trainer
 from segcli.engine.weights import with_weights_file
@@ -65,9 +67,9 @@ def open_session(
     _remark_on(run, listener)
     _fix_threads(run, listener, world)
     parts = assemble(run if resumed else with_weights_file(run), pretrained=not resumed)
+    parts = with_decided_precision(parts, listener, world, resumed=resumed, keep=not rehearsal)
     _tell_of(parts, listener, world)
-    # of a resumed run, a checkpoint would say where
-    _keep_split(parts, listener, write=world.is_first and not (rehearsal or resumed))
+    _keep_split(parts, listener, write=world.is_first and not (rehearsal or resumed))  # a checkpoint says where
     cases = checked_cases(parts, ["train", *(["val"] if parts.layout.has("val") else [])], listener)
     train_cases, val_cases = cases["train"], cases.get("val", [])
     if not val_cases:
@@ -123,14 +125,13 @@ def _tell_of(parts: Assembly, listener: Listener, world: World) -> None:
         *parts.notes,
         *_rates(parts),
         parts.precision.refused,
+        set_gpu_switches(parts.device, run.training, parts.precision.name),
         overlooked_gpu() if is_auto else None,
         unused_gpus(parts.device) if is_auto and world.is_alone else None,
         None if world.is_alone else f"{world.size} processes share each batch of {run.data.batch_size}",
     ):
         if note is not None:
             listener.notice(note)
-    if parts.precision.slow is not None:
-        listener.warn(parts.precision.slow)
 
 
 def _refuse_other_cases(world: World, *splits: Sequence[Case]) -> None:

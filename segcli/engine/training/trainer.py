@@ -78,7 +78,7 @@ class Trainer:
         self.dataset = dataset
         self.listener = listener if isinstance(listener, Noting) else Noting(listener)
         self.stop = stop
-        self.step = training_step(parts, self.listener.warn, self.world)
+        self.step = training_step(parts, self.listener, self.world)
         self.progress = Progress()
         self.history: list[dict[str, Any]] = []
         self.history_text, self.header_text = Once(lambda entry: yaml_text([entry])), HeaderText()

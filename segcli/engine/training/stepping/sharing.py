@@ -57,7 +57,7 @@ class Sharing:
         self.synchronises = shares or link is not None
         self.link.alarmed = not world.is_alone and parts.run.debug.on_oom == "halve"
         if self.synchronises:
-            synchronised(parts.network, self.link)
+            synchronised(parts.network, self.link, compiles=parts.run.training.compile)
 
     def begin(self, part: Part) -> None:
         """Begin with what goes through the network at once."""

@@ -41,7 +41,7 @@ class Totals:
 
     def add_losses(self, losses: dict[str, Tensor], count: int) -> None:
         """Add the losses of a batch of `count` images."""
-        for name, value in {**losses, "images": losses["loss"].new_tensor(1.0)}.items():
+        for name, value in {**losses, "images": losses["loss"].new_ones(())}.items():
             amount = value.detach().float() * count
             self.sums[name] = self.sums[name] + amount if name in self.sums else amount
 
