@@ -59,12 +59,19 @@ def replacing(path: Path, *, synced: bool = True) -> Iterator[Path]:
             if synced:
                 flush(temporary)
             replace(temporary, path)
-            if synced and _unflushed is None:
-                flush(path.parent)
-            elif synced:
-                _unflushed.add(path.parent)
+            if synced:
+                _flush_names(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _flush_names(folder: Path) -> None:
+    """Flush the names in a folder, now or in the end."""
+    later = _unflushed
+    if later is None:
+        flush(folder)
+    else:
+        later.add(folder)
 
 
 @contextmanager
