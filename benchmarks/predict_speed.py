@@ -4,7 +4,8 @@
 `small` compares with OpenCV and a network in float32, image by image and in batches; `large` and `volume` with MONAI's
 `sliding_window_inference` (same tile, overlap and blending). Both sides have the same network, which is trained for a
 moment on the generated images, read the same files and write masks. They take turns in one process of one thread, so
-that other work on the machine disturbs both alike. segcli runs as `segcli predict` does, without its start.
+that other work on the machine disturbs both alike. segcli runs as `segcli predict` does, without its start. `large` and
+`volume` need `pip install monai`.
 """
 
 import argparse
