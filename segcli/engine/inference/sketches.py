@@ -39,7 +39,7 @@ def groups_of(histogram: Array, count: int) -> Array:
     shares = np.stack([*histogram, together / np.maximum(above, 1)])
     shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-9)
     below = np.cumsum(shares.sum(axis=0))
-    last = np.searchsorted(below, below[-1] * (np.arange(1, count + 1) / count))
+    last: Array = np.searchsorted(below, below[-1] * (np.arange(1, count + 1) / count))
     before = np.concatenate([[0], last[:-1]])
     begins_heavy = (last != before) & (last == np.concatenate([last[1:], [-1]]))
     last = np.where(begins_heavy, np.maximum(last - 1, before), last)
