@@ -25,7 +25,8 @@ from segcli.engine.assembly import Assembly, assemble, calibrated_outputs, load_
 from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.events import Listener, heard_by
 from segcli.engine.inference.evaluator import Evaluation
-from segcli.engine.inference.scores import LEVEL, RESAMPLES, headline, score
+from segcli.engine.inference.scores import LEVEL, RESAMPLES, headline, part_of, score
+from segcli.engine.inference.views import looks_at
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.stopping import StopSignal
 from segcli.engine.training.session import checked_cases
@@ -192,9 +193,10 @@ def _assembled(run: Run, threshold: float | str | None, tta: bool | None, listen
         )
     fixed = None if isinstance(threshold, str) else threshold
     parts = assemble(_with_all_metrics(run.predicting(threshold=fixed, tta=tta)))
-    notice = parts.prepare_prediction()
-    if notice is not None:
-        listener.notice(notice)
+    inference = parts.run.inference
+    for text in (parts.prepare_prediction(), looks_at(parts.layout.ndim, inference.tta, inference.scales)):
+        if text is not None:
+            listener.notice(text)
     return parts
 
 
@@ -365,7 +367,10 @@ def _by_group(result: Evaluation, metrics: list[Metric]) -> dict[str, dict[str, 
     found: dict[str, dict[str, float]] = {}
     for group in sorted({name for name in names if name is not None}):
         rows = np.array([name == group for name in names])
-        values = {metric.name: headline(metric, result.tally.statistics(metric)[rows]) for metric in _unique(metrics)}
+        values = {
+            metric.name: headline(metric, part_of(result.tally.statistics(metric), group, rows))
+            for metric in _unique(metrics)
+        }
         found[group] = {"num_images": int(rows.sum()), **values}
     return found
 

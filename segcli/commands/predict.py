@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from segcli.commands.answers import Answers, Job, PredictOptions, note
 from segcli.core.errors import ConfigError, DataError
+from segcli.core.files import names_flushed_once
 from segcli.engine.events import Listener, Relay, heard_by
 from segcli.engine.inference.predictor import Candidate, Overrides, Predictor
 from segcli.engine.stopping import StopSignal
@@ -52,7 +53,8 @@ def predict(
 
     def opened() -> list[Predictor]:
         predictors = [network.open() for network in networks]
-        for text in dict.fromkeys(each.notice for each in predictors if each.notice is not None):
+        notices = [text for each in predictors for text in (each.notice, each.looks)]
+        for text in dict.fromkeys(text for text in notices if text is not None):
             listener.notice(text)
         return predictors
 
@@ -91,7 +93,7 @@ def write_all(answers: Answers, listener: Listener, world: "World | None" = None
     planned = len(answers.done.failed)
     answers.relay = relay = Relay(answers.world, listener)
     listener.stage("prediction", len(jobs))
-    with StopSignal(), answers.opened():
+    with StopSignal(), names_flushed_once(), answers.opened():
         _predict_each(answers, jobs, relay)
         answers.close()
         if answers.world is not None:

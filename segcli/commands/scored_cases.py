@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from segcli.core.files import told_when_full, unfinished
+from segcli.core.files import names_flushed_once, told_when_full, unfinished
 from segcli.core.types import Array
 from segcli.data.samples import Case
 from segcli.datasets import Layout
@@ -61,7 +61,7 @@ def score_cases(
 
     listener.stage("evaluation", len(cases))
     loader = parts.evaluation_loader(cases, parts.source(cases, listener))
-    with StopSignal():
+    with StopSignal(), names_flushed_once():
         try:
             result = evaluate(
                 parts,

@@ -11,6 +11,7 @@ from segcli.data.samples import Case
 from segcli.engine.assembly import Assembly
 from segcli.engine.events import Listener, Relay
 from segcli.engine.inference.evaluator import evaluate
+from segcli.engine.inference.scores import pooled
 from segcli.engine.world import World
 from segcli.metrics import HistogramMetric
 from segcli.metrics.auc import AUC
@@ -52,7 +53,7 @@ def best_threshold(parts: Assembly, cases: Sequence[Case], listener: Listener, w
         raise loader.explained(error) or error from error
     finally:
         loader.close()
-    return _best(found.tally.statistics(scores).sum(axis=0))
+    return _best(pooled(found.tally.statistics(scores)))
 
 
 def _uncleaned(parts: Assembly) -> Assembly:

@@ -16,6 +16,7 @@ from segcli.core.errors import ConfigError, DataError
 from segcli.core.platform import flush, is_running, replace, why_not_written
 
 __all__ = [
+    "names_flushed_once",
     "plain",
     "read_keys",
     "refuse_occupied",
@@ -34,6 +35,8 @@ LONGEST_NAME = 255
 """Longest name of a file in bytes."""
 _tidied: set[Path] = set()
 """Folders from which this process has removed leftovers."""
+_unflushed: set[Path] | None = None
+"""Folders whose names are flushed later; None if each name is flushed at once."""
 
 
 @contextmanager
@@ -57,9 +60,40 @@ def replacing(path: Path, *, synced: bool = True) -> Iterator[Path]:
                 flush(temporary)
             replace(temporary, path)
             if synced:
-                flush(path.parent)
+                _flush_names(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _flush_names(folder: Path) -> None:
+    """Flush the names in a folder, now or in the end."""
+    later = _unflushed
+    if later is None:
+        flush(folder)
+    else:
+        later.add(folder)
+
+
+@contextmanager
+def names_flushed_once() -> Iterator[None]:
+    """Flush the names in each folder to the disk once in the end, not after each of many files.
+
+    A file that exists is whole all the same: its data are on the disk before it has its name. After a power cut, the
+    last files may be missing, or be the older ones of the same names.
+    """
+    global _unflushed  # noqa: PLW0603 - writers in threads and layouts need not know
+    if _unflushed is not None:
+        yield
+        return
+    _unflushed = set()
+    try:
+        yield
+    finally:
+        folders, _unflushed = _unflushed, None
+        for folder in folders:
+            with told_when_full(folder):
+                if folder.is_dir():
+                    flush(folder)
 
 
 def unfinished(path: Path) -> Path:

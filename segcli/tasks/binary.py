@@ -49,7 +49,8 @@ class Binary(Task):
 
     def decide(self, probs: Array, threshold: float) -> Array:
         """Return 255 in the foreground and 0 elsewhere."""
-        return np.where(probs[0] >= threshold, 255, 0).astype(np.uint8)
+        mask: Array = (probs[0] >= threshold) * np.uint8(255)
+        return mask
 
     def answer(self, truth: Array) -> Array:
         """Return 255 in the foreground and 0 elsewhere."""

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 import yaml
 
-from segcli.core.files import plain, read_keys, replacing, shown, unfinished, write_text, write_yaml
+from segcli.core.files import (
+    names_flushed_once,
+    plain,
+    read_keys,
+    replacing,
+    shown,
+    unfinished,
+    write_text,
+    write_yaml,
+)
 from segcli.core.platform import WINDOWS
 from segcli.core.randomness import generator, seed_of
 
@@ -72,6 +81,18 @@ def test_the_data_and_then_the_name_reach_the_disk_where_that_matters(synced, tm
         temporary.write_text("new")
     assert seen == (SYNCED if synced else [])
     assert (tmp_path / "a.txt").read_text() == "new"
+
+
+def test_the_names_of_many_files_reach_the_disk_once_in_the_end(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: seen.append(stat.S_ISDIR(os.fstat(descriptor).st_mode)))
+    with names_flushed_once(), names_flushed_once():
+        for name in ("a", "b", "c"):
+            write_text(tmp_path / "masks" / name, name)
+        assert seen == [False] * 3
+    assert seen == [False] * 3 + [True] * (not WINDOWS)
+    write_text(tmp_path / "d", "d")
+    assert seen[4 - WINDOWS :] == [flushed == "folder" for flushed, _ in SYNCED]
 
 
 def test_numbers_in_yaml_are_read_back_as_numbers_by_anyone(tmp_path):

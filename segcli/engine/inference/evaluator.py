@@ -1,8 +1,7 @@
 """Evaluation: scores a network on whole images, each at its stored size."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,8 @@ from segcli.data.field_of_view import Field
 from segcli.data.loader import EvaluationLoader, Loaded
 from segcli.data.samples import Case, Geometry
 from segcli.engine.assembly import Assembly
-from segcli.engine.inference.scores import Tally, by_class
+from segcli.engine.inference.figures import PROBS, Figures
+from segcli.engine.inference.scores import Tally, by_class, per_image
 from segcli.engine.inference.torch_arrays import resized
 from segcli.metrics import Scored, ScoredClasses
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from segcli.engine.world import World
 
 __all__ = ["Answer", "Evaluation", "evaluate"]
+
+MOST_WAITING = 16
+"""Largest number of images whose figures stay on a GPU, so that it is waited for once for all of them."""
 
 
 @dataclass
@@ -61,7 +64,7 @@ class Evaluation:
         if not self.tally.metrics:
             return {}
         metric = self.tally.metrics[0]
-        values = metric.over_classes(self.tally.statistics(metric)) * (1 if metric.higher_is_better else -1)
+        values = per_image(metric, self.tally.statistics(metric)) * (1 if metric.higher_is_better else -1)
         order = [int(index) for index in np.argsort(values, kind="stable") if not np.isnan(values[index])]
         chosen = order if len(order) <= 2 * count else [*order[:count], *order[-count:]]
         return {
@@ -109,17 +112,6 @@ class _Image:
     truth: Batch
     """True class of a whole image; empty for masks."""
 
-    def moved(self, move: Callable[[Any], Any]) -> "_Image":
-        """Apply `move` to every tensor."""
-        return _Image(
-            self.case,
-            {name: move(value) for name, value in self.losses.items()},
-            {name: move(value) for name, value in self.statistics.items()},
-            None if self.matrix is None else move(self.matrix),
-            None if self.probs is None else move(self.probs),
-            {name: move(value) for name, value in self.truth.items()},
-        )
-
 
 class _Scores:
     """Collects losses, statistics and answers over the images of a split, one by one.
@@ -140,7 +132,10 @@ class _Scores:
         self.field_of = field_of
         self.spacing_of = spacing_of
         self.tally = Tally(parts.metrics)
-        self.images: list[_Image] = []
+        self.figures = Figures(parts.metrics)
+        self.waiting: list[_Image] = []
+        """Images whose figures are still on the device."""
+        self.most_waiting = 1 if parts.device.type == "cpu" else MOST_WAITING
 
     def add(self, case: Case, outputs: Outputs, batch: Batch, geometry: Geometry, stored: dict[str, Array]) -> Scored:
         """Score one image.
@@ -165,65 +160,68 @@ class _Scores:
         scored = parts.scored(probs, truth, outputs=outputs, spacing=self.spacing_of(case))
         statistics, matrix = self.tally.of(scored), None if scored.matrix is None else scored.matrix[0]
         whole = (None, {}) if task.has_pixels else (probs, truth)
-        self.images.append(_Image(case, losses, statistics, matrix, *whole))
+        self.waiting.append(_Image(case, losses, statistics, matrix, *whole))
+        if len(self.waiting) == self.most_waiting:
+            self.settle()
         return scored
 
-    def share(self, world: "World", positions: Sequence[int]) -> None:
-        """Give the images to the other processes and take theirs, and put all of them into the order of the cases.
-
-        Args:
-            world: The processes.
-            positions: Position in the split of each image that this process scored.
-        """
-        mine = [image.moved(lambda tensor: tensor.cpu().numpy()) for image in self.images]
-        every = world.gathered(list(zip(positions, mine, strict=True)))
-        in_order = sorted((entry for entries in every for entry in entries), key=itemgetter(0))
-        device = self.parts.device
-        self.images = [image.moved(lambda values: torch.from_numpy(values).to(device)) for _, image in in_order]
+    def settle(self) -> None:
+        """Take the figures of the last images from the device."""
+        for image in self.waiting:
+            self.figures.add(
+                image.case,
+                losses=_on_host(image.losses),
+                statistics=_on_host(image.statistics),
+                matrix=None if image.matrix is None else image.matrix.cpu().numpy(),
+                whole={} if image.probs is None else {PROBS: image.probs.cpu().numpy(), **_on_host(image.truth)},
+            )
+        self.waiting = []
 
     def evaluation(self) -> Evaluation:
-        """Average the losses over images and sum the confusion matrices."""
-        images = self.images
-        for image in images:
-            self.tally.append(image.statistics)
-        names = images[0].losses if images else {}
-        matrices = [image.matrix for image in images if image.matrix is not None]
+        """Average the losses over images."""
+        figures = self.figures
         return Evaluation(
-            cases=[image.case for image in images],
-            losses={
-                name: float(torch.stack([image.losses[name] for image in images]).cpu().double().mean())
-                for name in names
-            },
-            tally=self.tally,
-            confusion=torch.stack(matrices).sum(0).cpu().numpy() if matrices else None,
-            answers=[
-                Answer(image.probs[0].cpu().numpy(), int(image.truth[self.parts.task.output][0]))
-                for image in images
-                if image.probs is not None
-            ],
-            whole=_of_samples(images, self.parts),
+            cases=figures.cases,
+            losses={name: float(values.double().mean()) for name, values in figures.losses().items()},
+            tally=figures.tally(self.tally),
+            confusion=figures.matrix,
+            answers=_answers(figures, self.parts.task.output),
+            whole=_of_samples(figures, self.parts),
             word=self.parts.layout.whole,
         )
 
 
-def _of_samples(images: Sequence[_Image], parts: Assembly) -> Evaluation | None:
+def _on_host(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
+    return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+
+
+def _answers(figures: Figures, output: str) -> list[Answer]:
+    """List the answers for whole images; none for masks."""
+    if not figures.whole:
+        return []
+    probs, truth = figures.whole[PROBS], figures.whole[output]
+    return [Answer(each, int(true)) for each, true in zip(probs, truth, strict=True)]
+
+
+def _of_samples(figures: Figures, parts: Assembly) -> Evaluation | None:
     """Score the mean probabilities of the crops of each sample; None if no case is a crop."""
-    crops: dict[str, list[_Image]] = {}
-    for image in images:
-        if image.case.part_of is not None and image.probs is not None:
-            crops.setdefault(image.case.part_of, []).append(image)
+    crops: dict[str, list[int]] = {}
+    for index, case in enumerate(figures.cases):
+        if case.part_of is not None and figures.whole:
+            crops.setdefault(case.part_of, []).append(index)
     if not crops:
         return None
-    tally, cases, answers, matrices = Tally(parts.metrics), [], [], []
-    for name, of_sample in crops.items():
-        mean = torch.stack([image.probs for image in of_sample if image.probs is not None]).mean(0)
-        scored = parts.scored(mean, of_sample[0].truth)
-        tally.append(tally.of(scored))
+    of_samples, answers = Figures(parts.metrics), []
+    tally = Tally(parts.metrics)
+    for name, indices in crops.items():
+        maps = {key: torch.from_numpy(rows[indices]).to(parts.device) for key, rows in figures.whole.items()}
+        mean = maps.pop(PROBS)[:, None].mean(0)
+        scored = parts.scored(mean, {key: rows[:1] for key, rows in maps.items()})
         assert isinstance(scored, ScoredClasses)
-        cases.append(replace(of_sample[0].case, id=name))
-        matrices.append(scored.matrix[0])
-        answers.append(Answer(mean[0].cpu().numpy(), int(scored.true_class), len(of_sample)))
-    return Evaluation(cases, {}, tally, torch.stack(matrices).sum(0).cpu().numpy(), answers)
+        case, matrix = replace(figures.cases[indices[0]], id=name), scored.matrix[0].cpu().numpy()
+        of_samples.add(case, losses={}, statistics=_on_host(tally.of(scored)), matrix=matrix, whole={})
+        answers.append(Answer(mean[0].cpu().numpy(), int(scored.true_class), len(indices)))
+    return Evaluation(of_samples.cases, {}, of_samples.tally(tally), of_samples.matrix, answers)
 
 
 def evaluate(
@@ -280,10 +278,11 @@ def evaluate(
                     on_image(case, scored.probs[0], scored)
             if after_batch is not None:
                 after_batch(len(loaded.cases))
+        scores.settle()
         if when_done is not None:
             when_done()
         if world is not None and world.size > 1:
-            scores.share(world, positions)
+            scores.figures = scores.figures.shared(world, positions)
     return scores.evaluation()
 
 

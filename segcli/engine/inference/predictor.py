@@ -19,7 +19,7 @@ from segcli.datasets import Layout
 from segcli.engine.inference.arrays import NumPyArrays
 from segcli.engine.inference.sliding import Sliding
 from segcli.engine.inference.tile_team import TileTeam
-from segcli.engine.inference.views import views_of
+from segcli.engine.inference.views import looks_at, views_of
 from segcli.tasks import Task
 
 __all__ = [
@@ -169,7 +169,7 @@ class Predictor:
         sliding = self._sliding()
         bands = [band[self.task.output] for _, band in sliding.bands(self._reader(pixels, size), size)]
         geometry = Geometry(stored=sample.size, resized=pixels.size, padded=size)
-        logits = geometry.restore(np.concatenate(bands, axis=2), interpolated)
+        logits = geometry.restore(bands[0] if len(bands) == 1 else np.concatenate(bands, axis=2), interpolated)
         found = self._prediction(logits, sliding.highest)
         settings, inside = self.inference, None if field is None else field.inside
         probs = self.task.cleaned(found.probs, settings.postprocess, settings.threshold, inside)
@@ -294,6 +294,11 @@ class Predictor:
         probs = every.mean(axis=0) if len(every) > 1 else every[0]
         judged = None if present is None else present[0]
         return Prediction(probs, every, self.task.target == "classes", judged, certainty)
+
+    @property
+    def looks(self) -> str | None:
+        """Tell how often the network sees each image; None if once."""
+        return looks_at(self.layout.ndim, self.inference.tta, self.inference.scales)
 
     @property
     def can_stream(self) -> bool:

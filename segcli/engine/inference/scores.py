@@ -6,15 +6,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segcli.core.types import Array
-from segcli.metrics import ClassScore, Metric, Score, Scored, averaged
+from segcli.core.types import Array, Mask
+from segcli.engine.inference.histograms import Histograms
+from segcli.metrics import ClassScore, HistogramMetric, Metric, Score, Scored, averaged
 
-__all__ = ["LEVEL", "RESAMPLES", "Tally", "by_class", "headline", "score"]
+__all__ = [
+    "LEVEL",
+    "RESAMPLES",
+    "Statistics",
+    "Tally",
+    "by_class",
+    "class_values",
+    "headline",
+    "part_of",
+    "per_image",
+    "pooled",
+    "score",
+]
 
 RESAMPLES = 1000
 LEVEL = 0.95
 CHUNK = 25
-"""Resamples per step when statistics are summed; those of the AUC take half a megabyte each."""
+"""Resamples per step when statistics are summed."""
+Statistics = Array | Histograms
+"""Statistics `(N, K, n)` of N images, or what takes the place of large ones."""
 
 
 class Tally:
@@ -26,6 +41,8 @@ class Tally:
         for metric in metrics:
             self._by_name.setdefault(metric.statistics_name, metric)
         self.rows: dict[str, list[Tensor]] = {metric.statistics_name: [] for metric in metrics}
+        self.histograms: dict[str, Histograms] = {}
+        """What takes the place of large statistics."""
 
     def of(self, scored: Scored) -> dict[str, Tensor]:
         """Compute the statistics of a batch by their name, without adding them."""
@@ -40,8 +57,10 @@ class Tally:
         """Add the statistics of a batch."""
         self.append(self.of(scored))
 
-    def statistics(self, metric: Metric) -> Array:
-        """Return the statistics `(N, K, n)` of all images so far."""
+    def statistics(self, metric: Metric) -> Statistics:
+        """Return the statistics of all images so far."""
+        if metric.statistics_name in self.histograms:
+            return self.histograms[metric.statistics_name]
         rows = self.rows[metric.statistics_name]
         if not rows:
             return np.zeros((0, 1, 1))
@@ -72,43 +91,70 @@ class Tally:
             self.rows[name] = [rows]
 
 
-def headline(metric: Metric, statistics: Array) -> float:
+def pooled(statistics: Statistics) -> Array:
+    """Add up the statistics of all images, `(K, n)`."""
+    if isinstance(statistics, Histograms):
+        return statistics.pooled
+    total: Array = statistics.sum(axis=0)
+    return total
+
+
+def part_of(statistics: Statistics, group: str, rows: Mask) -> Statistics:
+    """Choose the images of a scenario, which are those in `rows`."""
+    return statistics.of_group(group) if isinstance(statistics, Histograms) else statistics[rows]
+
+
+def class_values(metric: Metric, statistics: Statistics) -> Array:
+    """Compute the value of each class in each image, `(N, K)`."""
+    if isinstance(statistics, Histograms):
+        assert isinstance(metric, HistogramMetric)
+        return statistics.class_values(metric)
+    return metric.class_values(statistics)
+
+
+def per_image(metric: Metric, statistics: Statistics) -> Array:
+    """Compute the value of each image, over all classes, `(N)`."""
+    if isinstance(statistics, Histograms):
+        return averaged(class_values(metric, statistics), axis=1)
+    return metric.over_classes(statistics)
+
+
+def headline(metric: Metric, statistics: Statistics) -> float:
     """Compute the main value of a metric, over all classes."""
     if not len(statistics):
         return float("nan")
     if metric.headline == "pooled":
-        return float(metric.over_classes(statistics.sum(axis=0)))
-    return float(averaged(metric.over_classes(statistics)))
+        return float(metric.over_classes(pooled(statistics)))
+    return float(averaged(per_image(metric, statistics)))
 
 
-def by_class(metric: Metric, statistics: Array) -> Array:
-    """Compute the main value of each class, `(N, K, n) -> (K)`."""
+def by_class(metric: Metric, statistics: Statistics) -> Array:
+    """Compute the main value of each class, `(K)`."""
     if metric.headline == "pooled" and len(statistics):
-        return metric.class_values(statistics.sum(axis=0))
-    return averaged(metric.class_values(statistics), axis=0)
+        return metric.class_values(pooled(statistics))
+    return averaged(class_values(metric, statistics), axis=0)
 
 
-def score(metric: Metric, statistics: Array, *, seed: int) -> Score:
+def score(metric: Metric, statistics: Statistics, *, seed: int) -> Score:
     """Compute the averages of a metric with bootstrap intervals of its main value.
 
     Args:
         metric: The metric.
-        statistics: `(N, K, n)` for N images.
+        statistics: Statistics of the images.
         seed: Seed that draws the resamples.
     """
-    per_image = metric.over_classes(statistics)
-    pooled_headline = metric.headline == "pooled"
-    interval, class_intervals = _intervals(metric, statistics, per_image, seed=seed)
-    defined = (~np.isnan(metric.class_values(statistics))).sum(axis=0)
+    of_images, of_classes = per_image(metric, statistics), class_values(metric, statistics)
+    interval, class_intervals = _intervals(metric, statistics, of_images, of_classes, seed=seed)
+    defined = (~np.isnan(of_classes)).sum(axis=0)
     return Score(
         name=metric.name,
         value=headline(metric, statistics),
-        scope=metric.pool if pooled_headline else "mean over images",
+        scope=metric.pool if metric.headline == "pooled" else "mean over images",
         interval=interval,
-        mean=float(averaged(per_image)),
-        pooled=float(metric.over_classes(statistics.sum(axis=0))),
-        num_images=int((~np.isnan(per_image)).sum()),
-        per_image=per_image.tolist(),
+        mean=float(averaged(of_images)),
+        pooled=float(metric.over_classes(pooled(statistics))),
+        num_images=int((~np.isnan(of_images)).sum()),
+        per_image=of_images.tolist(),
         higher_is_better=metric.higher_is_better,
         per_class=[
             ClassScore(float(value), limits, int(count))
@@ -120,25 +166,37 @@ def score(metric: Metric, statistics: Array, *, seed: int) -> Score:
 Interval = tuple[float, float] | None
 
 
-def _intervals(metric: Metric, statistics: Array, per_image: Array, *, seed: int) -> tuple[Interval, list[Interval]]:
+def _intervals(
+    metric: Metric, statistics: Statistics, of_images: Array, of_classes: Array, *, seed: int
+) -> tuple[Interval, list[Interval]]:
     """Compute percentile bootstrap intervals of the main value and of each class; images are drawn with replacement."""
-    count, channels = statistics.shape[:2]
+    count, channels = of_classes.shape
     if count < 2:
         return None, [None] * channels
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1.0 / count), size=RESAMPLES)
     if metric.headline == "mean":
-        together = _means(per_image, drawn)
-        classes = [_means(column, drawn) for column in metric.class_values(statistics).T]
+        together = _means(of_images, drawn)
+        classes = [_means(column, drawn) for column in of_classes.T]
         return _limits(together), [_limits(values) for values in classes]
     # with few images, many resamples are equal
     distinct, place = np.unique(drawn, axis=0, return_inverse=True)
     place = place.ravel()  # NumPy 2.0 gives it a second axis
-    chunks = [_sums(statistics, distinct[start : start + CHUNK]) for start in range(0, len(distinct), CHUNK)]
-    together = np.concatenate([metric.over_classes(sums) for sums in chunks])[place]
+    together, columns = _resampled(metric, statistics, distinct)
     if channels == 1:
-        return _limits(together), [_limits(together)]
-    columns = np.concatenate([metric.class_values(sums) for sums in chunks])[place].T
-    return _limits(together), [_limits(values) for values in columns]
+        return _limits(together[place]), [_limits(together[place])]
+    return _limits(together[place]), [_limits(values) for values in columns[place].T]
+
+
+def _resampled(metric: Metric, statistics: Statistics, drawn: Array) -> tuple[Array, Array]:
+    """Compute the pooled values of resamples: of all classes together `(R)`, and of each class `(R, K)`."""
+    if isinstance(statistics, Histograms):
+        assert isinstance(metric, HistogramMetric)
+        return statistics.resampled(metric, drawn)
+    chunks = [_sums(statistics, drawn[start : start + CHUNK]) for start in range(0, len(drawn), CHUNK)]
+    together = np.concatenate([metric.over_classes(sums) for sums in chunks])
+    if statistics.shape[1] == 1:
+        return together, together[:, None]
+    return together, np.concatenate([metric.class_values(sums) for sums in chunks])
 
 
 def _means(per_image: Array, drawn: Array) -> Array:

@@ -82,6 +82,9 @@ class Sliding(Generic[A]):
         """
         self.highest = {}
         grid, groups = self._grid(size)
+        if self.arrays.streams and len(grid.corners) == 1:
+            yield slice(0, size[0]), self._whole(read, grid, groups)
+            return
         rows: Rows[A] | None = None
         try:
             for group, outputs in zip(groups, self._shared_outputs(read, grid, groups), strict=True):
@@ -95,6 +98,12 @@ class Sliding(Generic[A]):
         finally:
             if rows is not None:
                 rows.close()
+
+    def _whole(self, read: Callable[[Window], A], grid: Grid, groups: list[list[Corner]]) -> dict[str, A]:
+        """Compute the outputs with pixels of an image that is a single tile; there is nothing to blend."""
+        (outputs,) = self._shared_outputs(read, grid, groups)
+        (part,) = self._parts(outputs, 1, len(grid.size))
+        return {name: self.arrays.xp.ascontiguousarray(values) for name, values in part.items()}
 
     def help(self, read: Callable[[Window], A], size: tuple[int, ...]) -> None:
         """Run the network on this process's share of the tiles of an image whose `bands` the first process yields."""
