@@ -210,7 +210,8 @@ def fit(
             file.write(f"{epoch},{sums['train']},{sums['val']},{score}\n")
         print(f"epoch {epoch + 1}/{spec.epochs} {sums} dice {score:.4f}", flush=True)
         clock.epoch_over(score)
-    parameters = sum(each.numel() for each in network.parameters() if each.requires_grad)
+    # SMP keeps the stages of an encoder that it does not use; they have no gradient
+    parameters = sum(each.numel() for each in network.parameters() if each.grad is not None)
     (out / "parameters").write_text(str(parameters))
 
 

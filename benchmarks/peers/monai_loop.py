@@ -53,7 +53,11 @@ class Batches:
         size = spec.batch // crops if split == "train" else 1
         assert size or split != "train"
         self.loader = DataLoader(
-            cached, size, shuffle=split == "train", num_workers=spec.workers, collate_fn=list_data_collate
+            cached,
+            batch_size=size,
+            shuffle=split == "train",
+            num_workers=spec.workers,
+            collate_fn=list_data_collate,
         )
 
     def __iter__(self) -> Any:

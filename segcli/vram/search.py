@@ -59,7 +59,7 @@ class Search:
             line = self._line(first, guess) if guess else None
             if line is None:
                 break
-            first, guess = guess, max(_largest(line.fits, self.most, guess), 1)
+            first, guess = guess, max(_largest(line.fits, self.most), 1)
             log = self.log(guess)
             if guess == first or (log is not None and line.passes(guess, log)):
                 break
