@@ -80,7 +80,7 @@ CASES = [
     ),
     Case(
         "volumes-small", "NIfTI 48x48x48, crops of 32, U-Net [8, 16, 32]", UNETS, 3, 48, {"train": 4, "val": 2},
-        [8, 16, 32], epochs=5, batch=2, patch=32, patches=2, threads=(1, 2), quick=True,
+        [8, 16, 32], epochs=12, batch=2, patch=32, patches=2, threads=(1, 2), quick=True,
     ),
     Case(
         "pictures-full", "PNG 512x512, U-Net [16, 32, 64, 128, 256]", UNETS[1:], 2, 512, {"train": 6, "val": 2},
