@@ -9,8 +9,8 @@ all images, less `start`), `eval` and `predict` of as many other images.
 A command must grow no faster than its work. The slope is that of the logarithms of both increments since the smallest
 size: what a command costs anyhow is left out, and work that costs the same for each image, class, pixel or voxel has a
 slope of 1. Up to 1.1 is `ok`; an increment below half a second, or 32 MiB, is `flat`. A command that takes more seconds
-of the processor than `--most-s` is ended, and left out at larger sizes; the table says `too long`. The exit code is 1 if
-anything grows too fast or takes too long. Linux only, as it limits the processor time of a process.
+of the processor than `--most-s` is ended, and left out at larger sizes; the table says `too long`. The exit code is 1
+if anything grows too fast or takes too long. Linux only, as it limits the processor time of a process.
 """
 
 import argparse
@@ -158,7 +158,7 @@ def measured(part: str, size: int, most_s: float, skipped: set[str]) -> Iterator
         }
         start: Used | None = None
         for name, words in runs.items():
-            if name in skipped or name in ("eval", "predict") and not (folder / "run" / "checkpoints").exists():
+            if name in skipped or (name in ("eval", "predict") and not (folder / "run" / "checkpoints").exists()):
                 yield name, None
                 continue
             used = measure(words, folder, most_s)
