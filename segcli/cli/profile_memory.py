@@ -165,7 +165,7 @@ def profile_memory(
             listener.notice(f"experiment: {taken}")
         listener.stage("forecast")
         advise = limit is None and len(runs) == 1 and not (quiet or as_json)
-        forecasts = partial(profile.forecasts, runs, vram=limit, sweep=swept, depth=depth, gpus=gpus)
+        forecasts = partial(profile.forecasts, runs, vram=limit, sweep=swept, depth=depth, gpus=gpus, listener=listener)
         done = forecasts(page=page, measure=measure, trace=trace, advise=advise)
         if page is not None:
             listener.notice(f"wrote {page}")

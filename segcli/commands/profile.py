@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from segcli.commands.locate import EXPERIMENTS, run_names
+from segcli.commands.simulations import Simulations, expected
 from segcli.config.load import load_run, run_from_values
 from segcli.config.own_code import CodePermit
 from segcli.config.processes import refuse_fewer_images
@@ -13,10 +16,14 @@ from segcli.config.shipped import named, shipped
 from segcli.core.errors import ConfigError, nearest
 from segcli.core.files import write_text
 from segcli.core.paths import OVERRIDE
+from segcli.engine.events import Listener
 from segcli.vram.gpu_processes import gpu_holders
 from segcli.vram.gpus import Holders
 from segcli.vram.results import Forecast, parse_size
 from segcli.vram.watch import Watcher
+
+if TYPE_CHECKING:
+    from segcli.vram.forecast import Forecaster
 
 __all__ = [
     "FIRST",
@@ -185,6 +192,7 @@ def forecasts(
     trace: Path | None = None,
     advise: bool = False,
     gpus: int = 1,
+    listener: Listener | None = None,
 ) -> list[Forecast]:
     """Forecast each run.
 
@@ -198,6 +206,7 @@ def forecasts(
         trace: Folder for a trace of the real step.
         advise: List overrides that lower the memory; this takes one more forecast.
         gpus: Number of GPUs that share each batch; the forecast is for one of them.
+        listener: Receives the progress, in simulations.
 
     Raises:
         ConfigError: The image size is unknown, the step depends on values, or options do not fit each other or the run.
@@ -207,18 +216,16 @@ def forecasts(
         raise ConfigError("`--html` and `--trace` take one experiment at a time")
     _refuse_several(gpus, {"--measure": measure, "--trace": trace is not None})
     from segcli.report.timeline import timeline_page  # noqa: PLC0415
-    from segcli.vram.forecast import Forecaster, gpu_present  # noqa: PLC0415 - the file is checked before PyTorch loads
-    from segcli.vram.inputs import with_batch_size  # noqa: PLC0415
+    from segcli.vram.forecast import gpu_present  # noqa: PLC0415 - the file is checked before PyTorch loads
     from segcli.vram.levers import levers  # noqa: PLC0415
     from segcli.vram.real import measured, traced  # noqa: PLC0415
 
     limit, found = vram if vram is not None else gpu_present(), []
+    others = int(advise) + len(sweep.values if sweep else ())
     for run in runs:
-        if run.data.fit_batch_size and limit is not None:
-            best = Forecaster(run, gpus=gpus).max_batch_size(limit, most=max(run.data.max_batch_size, gpus))
-            run = with_batch_size(run, max(best, gpus))  # noqa: PLW2901 - the batch that `auto` takes
-        refuse_fewer_images(run, gpus)
-        forecaster = Forecaster(run, gpus=gpus)
+        text = "forecast" if len(runs) == 1 else f"forecast of {run.name}"
+        total = expected(limits=limit is not None, fit=run.data.fit_batch_size, others=others)
+        forecaster = _forecaster(run, limit, gpus, Simulations(text, total, listener))
         forecast = forecaster.forecast(depth=depth)
         if advise:
             forecast = replace(forecast, levers=levers(forecaster, forecast))
@@ -229,11 +236,24 @@ def forecasts(
         if page is not None:
             write_text(page, timeline_page(forecast, forecaster.timeline()))
         if measure:
-            forecast = replace(forecast, measured=measured(run, forecaster.inputs))
+            forecast = replace(forecast, measured=measured(forecaster.run, forecaster.inputs))
         if trace is not None:
-            forecast = replace(forecast, traced=traced(run, forecaster.inputs, trace))
+            forecast = replace(forecast, traced=traced(forecaster.run, forecaster.inputs, trace))
         found.append(forecast)
     return found
+
+
+def _forecaster(run: Run, limit: int | None, gpus: int, simulations: Simulations) -> "Forecaster":
+    """Make a forecaster of a run, with the batch size that `data.batch_size: auto` takes."""
+    from segcli.vram.forecast import Forecaster  # noqa: PLC0415 - the file is checked before PyTorch loads
+    from segcli.vram.inputs import with_batch_size  # noqa: PLC0415
+
+    make = partial(Forecaster, gpus=gpus, when_played=simulations.advance)
+    if run.data.fit_batch_size and limit is not None:
+        best = make(run).max_batch_size(limit, most=max(run.data.max_batch_size, gpus))
+        run = with_batch_size(run, max(best, gpus))
+    refuse_fewer_images(run, gpus)
+    return make(run)
 
 
 def _refuse_several(gpus: int, given: dict[str, bool]) -> None:

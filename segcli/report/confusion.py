@@ -13,8 +13,12 @@ from segcli.core.types import Array
 __all__ = ["drawn_matrix", "write_matrix"]
 
 CELL_INCHES = 0.42
+BARE_INCHES = 0.11
+"""Least height of a cell without a number, for which a name of six points is as high as its row."""
 DARK = 0.65
 """Cells with a larger share are dark and have white numbers."""
+POINTS = 72
+"""Points of type in an inch."""
 MOST_NUMBERS = 30
 """With more classes the cells have no numbers, which would be too small to read."""
 
@@ -59,13 +63,15 @@ def drawn_matrix(pixels: Array, names: Sequence[str], *, unit: str = "pixels", c
 
     true = pixels.sum(axis=1, keepdims=True)
     shares = _shares(pixels)
-    side = max(3.5, CELL_INCHES * len(names))
+    # the memory of the picture grows with the square of its side
+    side = max(3.5, CELL_INCHES * min(len(names), MOST_NUMBERS), BARE_INCHES * len(names))
+    letters = min(10.0, 0.8 * POINTS * side / len(names))
     figure = Figure(figsize=(side + 2.2, side + 1.2), dpi=110, layout="constrained")
     axes = figure.add_subplot()
     picture = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
     labels = [name if true[index] else f"{name} (absent)" for index, name in enumerate(names)]
-    axes.set_xticks(range(len(names)), list(names), rotation=60, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), labels)
+    axes.set_xticks(range(len(names)), list(names), rotation=60, ha="right", rotation_mode="anchor", size=letters)
+    axes.set_yticks(range(len(names)), labels, size=letters)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title("Number" if counts else f"Share of each true class in %, by {unit}", loc="left")

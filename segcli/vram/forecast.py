@@ -1,12 +1,10 @@
 """Memory forecast of a run: peaks, stages, layers, and the largest batch and image that fit."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cached_property
 from math import prod
 
-import numpy as np
 import torch
 
 from segcli.config.schema import Run
@@ -27,6 +25,7 @@ from segcli.vram.results import (
     allowance,
 )
 from segcli.vram.scenario import Played, play_prediction, play_training, precision_of
+from segcli.vram.search import Search
 from segcli.vram.sharing import Group
 from segcli.vram.stand_in import GPU
 
@@ -49,10 +48,19 @@ class Forecaster:
         run: The run.
         inputs: Sizes of its batches; from its config and data set when left out.
         gpus: Number of GPUs that share each batch.
+        when_played: Called after each simulation.
     """
 
-    def __init__(self, run: Run, inputs: Inputs | None = None, *, gpus: int = 1) -> None:
+    def __init__(
+        self,
+        run: Run,
+        inputs: Inputs | None = None,
+        *,
+        gpus: int = 1,
+        when_played: Callable[[], None] = lambda: None,
+    ) -> None:
         self.run = run
+        self.when_played = when_played
         self.group = Group(gpus, run.training.strategy)
         self.inputs = inputs_of(run) if inputs is None else inputs
 
@@ -60,11 +68,16 @@ class Forecaster:
     def training(self) -> Played:
         """Recorded run of two training steps and a validation."""
         run = with_batch_size(self.run, self.group.share(self.run.data.batch_size))
-        return play_training(run, self.inputs, group=self.group)
+        played = play_training(run, self.inputs, group=self.group)
+        self.when_played()
+        return played
 
     def of(self, run: Run) -> "Forecaster":
         """Make a forecaster of a changed run with batches of the same images, on the same GPUs."""
-        return Forecaster(run, self.inputs, gpus=self.group.gpus)
+        return self._made(run, self.inputs)
+
+    def _made(self, run: Run, inputs: Inputs) -> "Forecaster":
+        return Forecaster(run, inputs, gpus=self.group.gpus, when_played=self.when_played)
 
     @cached_property
     def replay(self) -> Replay:
@@ -74,7 +87,9 @@ class Forecaster:
     @cached_property
     def prediction(self) -> Replay:
         """Memory of a prediction in a separate process."""
-        return replayed(play_prediction(self.run, self.inputs).log)
+        played = play_prediction(self.run, self.inputs)
+        self.when_played()
+        return replayed(played.log)
 
     # ---- memory of the run
 
@@ -163,21 +178,15 @@ class Forecaster:
         return Limits(vram, batches[own], batches, self.max_image_size(vram))
 
     def max_batch_size(self, vram: int, *, most: int = MOST) -> int:
-        """Find the largest batch that fits, over all GPUs; 0 if none does.
-
-        Each GPU has the largest share that fits. Block sizes are extrapolated from two shares, which gives a first
-        guess. The guess is then verified: the returned share was simulated and fits, and the next one does not.
-        """
-        tried: dict[int, bool] = {}
-
-        def fitting(count: int) -> bool:
-            if count not in tried:
-                tried[count] = _fits_or_fails(self._with_share(count), vram)
-            return tried[count]
-
+        """Find the largest batch that fits, over all GPUs; 0 if none does. Each GPU has the largest share that fits."""
+        # a single image is laid out in memory in its own way, so that blocks of others do not follow from its own
         shares = self.group.share(most)
-        share = _largest(fitting, shares, guess=self._guessed_share(vram, shares))
-        return min(share * self.group.gpus, most)
+        first = min(max(self.group.share(self.run.data.batch_size), 2), shares)
+        begun = self._with_share(first)
+        search = Search(lambda count: self._with_share(count).log, float, self._capacity(vram), shares)
+        search.logs[first] = begun.log
+        guess = 1 if begun.log is None else int(first * begun.growth(vram))
+        return min(search.largest(first, guess) * self.group.gpus, most)
 
     def _with_share(self, count: int) -> "Forecaster":
         """Make a forecaster in which each GPU has this number of images."""
@@ -186,15 +195,20 @@ class Forecaster:
     def _with_batch(self, count: int) -> "Forecaster":
         return self if count == self.run.data.batch_size else self.of(with_batch_size(self.run, count))
 
-    def _guessed_share(self, vram: int, most: int) -> int:
-        """Estimate the largest share of a batch, assuming that every block grows linearly with it."""
-        count = max(self.group.share(self.run.data.batch_size), 2)
-        one, two = (self._with_share(number).training.log for number in (count, count + 1))
-        if one.events != two.events:
-            return count
-        return _largest(
-            lambda number: fits(one.events, _extended(one, two, number - count), self._capacity(vram)), most
-        )
+    @property
+    def log(self) -> Log | None:
+        """Memory of `training`; None if batch norm refuses to train on a single value per channel."""
+        try:
+            return self.training.log
+        except ValueError as error:
+            if "more than 1 value per channel" in str(error):
+                return None
+            raise
+
+    def growth(self, vram: int) -> float:
+        """Estimate how much more images or pixels fit, as if all memory that is not fixed grew with them."""
+        fixed = sum(self.replay.kinds.get(kind, 0) for kind in FIXED)
+        return max(self._capacity(vram) - fixed, 0) / max(self.replay.peak - fixed, 1)
 
     def max_image_size(self, vram: int) -> tuple[int, ...] | None:
         """Find the largest image with the same aspect ratio that fits at the run's batch size; None if none does."""
@@ -204,39 +218,30 @@ class Forecaster:
         def size(number: int) -> tuple[int, ...]:
             return tuple(max(round(number * length / shortest), 1) * stride for length in self.inputs.train)
 
-        @cache
-        def resized(number: int) -> Forecaster:
-            return self.with_image_size(size(number))
+        def pixels(number: int) -> float:
+            return float(prod(size(number)))
 
-        # all memory that is not fixed grows with the number of pixels
-        fixed = sum(self.replay.kinds.get(kind, 0) for kind in FIXED)
-        share = max(self._capacity(vram) - fixed, 0) / max(self.replay.peak - fixed, 1)
-        guess = min(max(int(shortest / stride * share ** (1 / axes)), 1), MOST_STRIDES)
-        with suppress(ValueError):  # batch norm may refuse so small an image
-            guess = self._guessed_number(vram, resized, guess)
-        best = _largest(lambda number: _fits_or_fails(resized(number), vram), MOST_STRIDES, guess)
+        guess = max(int(shortest / stride * self.growth(vram) ** (1 / axes)), 1)
+        search = Search(
+            lambda number: self.with_image_size(size(number)).log, pixels, self._capacity(vram), MOST_STRIDES
+        )
+        first = shortest // stride
+        if self._is_sized(size(first)):
+            search.logs[first] = self.log
+        else:
+            first = guess // 2 or 2
+        best = search.largest(first, guess)
         return size(best) if best else None
 
-    def _guessed_number(self, vram: int, resized: "Callable[[int], Forecaster]", guess: int) -> int:
-        """Improve a guess by two image sizes, assuming that every block grows linearly with the pixels."""
-        one, two = resized(guess), resized(guess // 2 or 2)
-        if one.training.log.events != two.training.log.events:
-            return guess
-        here, there = prod(one.inputs.train), prod(two.inputs.train)
-
-        def fitting(number: int) -> bool:
-            steps = (prod(resized(number).inputs.train) - here) / (there - here)
-            return fits(
-                one.training.log.events, _extended(one.training.log, two.training.log, steps), self._capacity(vram)
-            )
-
-        return _largest(fitting, MOST_STRIDES, guess)
+    def _is_sized(self, size: tuple[int, ...]) -> bool:
+        """Tell if this is already the forecaster of images of a size."""
+        return size == self.inputs.train and (bool(self.run.data.patch_size) or size == self.inputs.val_resized)
 
     def with_image_size(self, size: tuple[int, ...]) -> "Forecaster":
         """Make a forecaster of the same run with images, or patches, of another size."""
         run = with_image_size(self.run, size)
         whole = self.inputs.val_resized if self.run.data.patch_size else size
-        return Forecaster(run, replace(self.inputs, train=size, val_resized=whole), gpus=self.group.gpus)
+        return self._made(run, replace(self.inputs, train=size, val_resized=whole))
 
     def sweep(self, key: str, values: Sequence[int], vram: int | None) -> list[SweepRow]:
         """Forecast other batch sizes (`batch`) or image sizes (`image_size`)."""
@@ -261,37 +266,6 @@ class Names(dict[str, int]):
 def gpu_present() -> int | None:
     """Return the total memory of this machine's GPU in bytes; None without a GPU."""
     return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else None
-
-
-def _extended(one: Log, two: Log, steps: float) -> list[int]:
-    """Extend the sizes of blocks on a straight line: those of `one` for 0 steps, those of `two` for one step."""
-    first, second = (np.array([block.size for block in log.blocks]) for log in (one, two))
-    sizes: list[int] = np.maximum(first + steps * (second - first), 1).astype(np.int64).tolist()
-    return sizes
-
-
-def _fits_or_fails(forecaster: Forecaster, vram: int) -> bool:
-    try:
-        return forecaster.fits(vram)
-    except ValueError as error:  # batch norm refuses to train on a single value per channel
-        if "more than 1 value per channel" in str(error):
-            return False
-        raise
-
-
-def _largest(fitting: Callable[[int], bool], most: int, guess: int = 1) -> int:
-    """Find the largest number from 0 to `most` that fits, provided that all smaller numbers fit."""
-    low, high = 0, most + 1
-    number, step = min(max(guess, 1), most), 1
-    while high - low > 1:
-        if fitting(number):
-            low = number
-        else:
-            high = number
-        # move away from the guess in growing steps until there is a bound on each side, then bisect
-        ahead = low + step if high > most else high - step if low == 0 else (low + high) // 2
-        number, step = ahead if low < ahead < high else (low + high) // 2, step * 2
-    return low
 
 
 def _stages(stages: dict[str, tuple[int, int]]) -> list[StageUse]:

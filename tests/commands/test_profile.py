@@ -8,7 +8,9 @@ import torch
 import yaml
 from factories import volumes_experiment, write_experiment, write_hdf5
 
+from segcli.commands import profile
 from segcli.config.load import load_run
+from segcli.engine.events import Silent
 from segcli.vram.forecast import Forecaster
 from segcli.vram.inputs import inputs_of, with_batch_size
 from segcli.vram.replay import fits
@@ -222,3 +224,20 @@ def test_of_several_runs_each_is_told_with_the_gpus_that_have_room(run_cli, tiny
     assert [line.partition(": ")[2][:29] for line in told[-2:]] == ["fits GPUs with 8 GiB (7% used"] * 2
     monkeypatch.setattr(Forecaster, "limits", lambda self, vram: Limits(vram, 1, {}, None))
     assert "fits GPUs" not in run_cli("profile-memory", config, config, "--vram", "8GiB").out
+
+
+def test_progress_counts_the_simulations_up_to_the_expected_number(tiny):
+    class Heard(Silent):
+        stages, done = [], 0
+
+        def stage(self, text, total=None):
+            self.stages.append((text, total))
+
+        def advance(self, count=1):
+            self.done += count
+
+    heard = Heard()
+    (found,) = profile.forecasts([load_run(tiny())], vram=(OVERHEAD + 30) * 2**20, listener=heard)
+    assert found.limits.max_batch_size > 2
+    assert heard.stages == [("forecast", 9)]  # a training, a prediction, two batches, three in fp32, two images
+    assert 6 <= heard.done <= 9

@@ -26,3 +26,9 @@ def test_the_picture_is_dark_where_a_class_is_found_as_itself(tmp_path):
     nothing = cv2.imdecode(np.frombuffer(drawn_matrix(PIXELS * 0, NAMES), np.uint8), cv2.IMREAD_COLOR)
     colourbar_alone = (nothing[..., 0] > 80) & (nothing[..., 2] < 60)
     assert colourbar_alone.sum() < dark_blue.sum() / 2
+
+
+def test_the_picture_of_many_classes_stays_small():
+    names = [f"class {index}" for index in range(150)]
+    picture = cv2.imdecode(np.frombuffer(drawn_matrix(np.eye(150) * 9, names), np.uint8), cv2.IMREAD_COLOR)
+    assert max(picture.shape) < 2500  # 0.42 inches a class were 7000 pixels, and 2 GB to draw them

@@ -1,0 +1,327 @@
+"""Whole trainings beside those of others: segcli, bare PyTorch, segmentation-models-pytorch (SMP) and MONAI.
+
+Run: python benchmarks/peers/run.py --python smp=/path/to/python monai=/path/to/python [--quick] [--rounds 3]
+     [--only pictures-small/1 ...] [--json FILE] [--markdown FILE]
+
+Each training is a process of its own, and trains whole epochs as a user does: reading, augmentation, validation with a
+metric, checkpoints of the last and the best epoch, a log. All trainings of a case have the same network, number of
+steps, batches, learning rate, losses in kind, augmentation in kind and held-out images. The trainings of a case take
+turns, so that a busy machine hits all alike.
+
+What is compared is the time of an epoch after the first one (processor time, which other work on the machine disturbs
+least; with two threads also time by the clock, because idle threads wait busily), and the processor time of the whole
+process. A ratio of 1.5 means that segcli takes two thirds of the time. In brackets stands the spread: the smallest and
+the largest ratio of single epochs. About 10 minutes in all on two cores, with `--quick` 3.
+
+Environments: `--python` names one for each peer. In a new one: `pip install torch segmentation-models-pytorch
+albumentations opencv-python-headless` for smp, `pip install torch monai nibabel pillow` for monai; take the same
+version of PyTorch as segcli has. segcli and the bare loop run in the environment of this command, which needs the
+extras `smp` and `medical`. A peer that cannot be imported is left out, and the report says so.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import prod
+from pathlib import Path
+
+import data
+
+HERE = Path(__file__).parent
+PACKAGES = {"smp": "segmentation-models-pytorch", "monai": "monai", "here": "segcli"}
+KINDS = {
+    "segcli": ("here", "segcli_loop.py", {"amp": True}),
+    "segcli fp32": ("here", "segcli_loop.py", {"amp": "off"}),
+    "bare": ("here", "bare_loop.py", {}),
+    "bare, same tricks": ("here", "bare_loop.py", {"tricks": True}),
+    "SMP": ("smp", "smp_loop.py", {}),
+    "MONAI": ("monai", "monai_loop.py", {}),
+}
+"""Environment, program and own settings of each training; `amp: true` is bf16 where the processor computes it."""
+UNETS = ("bare", "bare, same tricks", "MONAI", "segcli fp32", "segcli")
+ENCODERS = ("SMP", "segcli fp32", "segcli")
+
+
+@dataclass
+class Case:
+    """One table: what is trained, on which data, by whom."""
+
+    name: str
+    title: str
+    who: tuple[str, ...]
+    ndim: int
+    side: int
+    counts: dict[str, int]
+    depths: list[int]
+    epochs: int
+    batch: int
+    encoder: str | None = None
+    patch: int | None = None
+    patches: int = 1
+    threads: tuple[int, ...] = (2,)
+    quick: bool = False
+
+
+CASES = [
+    Case(
+        "pictures-small", "PNG 256x256, U-Net [8, 16, 32]", UNETS, 2, 256, {"train": 24, "val": 8}, [8, 16, 32],
+        epochs=6, batch=2, threads=(1, 2), quick=True,
+    ),
+    Case(
+        "encoder-small", "PNG 256x256, SMP's U-Net on three stages of ResNet-18", ENCODERS, 2, 256,
+        {"train": 12, "val": 6}, [64, 32, 16], epochs=5, batch=2, encoder="resnet18", threads=(1, 2), quick=True,
+    ),
+    Case(
+        "volumes-small", "NIfTI 48x48x48, crops of 32, U-Net [8, 16, 32]", UNETS, 3, 48, {"train": 4, "val": 2},
+        [8, 16, 32], epochs=12, batch=2, patch=32, patches=2, threads=(1, 2), quick=True,
+    ),
+    Case(
+        "pictures-full", "PNG 512x512, U-Net [16, 32, 64, 128, 256]", UNETS[1:], 2, 512, {"train": 6, "val": 2},
+        [16, 32, 64, 128, 256], epochs=3, batch=2,
+    ),
+    Case(
+        "encoder-full", "PNG 512x512, SMP's U-Net on ResNet-34", ENCODERS, 2, 512, {"train": 4, "val": 2},
+        [256, 128, 64, 32, 16], epochs=3, batch=2, encoder="resnet34",
+    ),
+    Case(
+        "volumes-full", "NIfTI 72x72x72, crops of 48, U-Net [16, 32, 64, 128]", UNETS[1:], 3, 72,
+        {"train": 2, "val": 1}, [16, 32, 64, 128], epochs=3, batch=2, patch=48, patches=2,
+    ),
+]  # fmt: skip
+
+
+@dataclass
+class Trained:
+    """Measurements of one kind of training, over all rounds."""
+
+    epochs_cpu_s: list[float] = field(default_factory=list)
+    epochs_wall_s: list[float] = field(default_factory=list)
+    whole_cpu_s: list[float] = field(default_factory=list)
+    peak_mib: list[float] = field(default_factory=list)
+    dice: list[float] = field(default_factory=list)
+    best_dice: list[float] = field(default_factory=list)
+    parameters: int = 0
+
+
+def train(case: Case, kind: str, python: str, threads: int, seed: int, folder: Path, workers: int) -> Trained:
+    """Train once, in a process of its own."""
+    _, program, own = KINDS[kind]
+    out = folder / f"{case.name}-{kind}-{threads}-{seed}".replace(" ", "_").replace(",", "")
+    spec = {
+        "data": str(folder / case.name), "out": str(out), "ndim": case.ndim, "depths": case.depths,
+        "encoder": case.encoder, "batch": case.batch, "epochs": case.epochs, "seed": seed, "threads": threads,
+        "workers": workers, "rate": 0.004, "patch": case.patch, "patches": case.patches, **own,
+    }  # fmt: skip
+    if own.get("tricks"):
+        spec["amp"] = "bf16" if has_bf16() else "off"
+    counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    log = folder / "log.txt"
+    with log.open("w") as written:
+        process = subprocess.Popen(
+            [python, str(HERE / program), json.dumps(spec)],
+            env={**os.environ, **counts, "NO_ALBUMENTATIONS_UPDATE": "1"},
+            stdout=written,
+            stderr=subprocess.STDOUT,
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{case.name}: {kind} failed with exit code {process.returncode}\n{log.read_text()[-3000:]}")
+    marks = [json.loads(line) for line in (out / "clock.jsonl").read_text().splitlines()]
+    assert len(marks) == case.epochs, (kind, marks)
+    between = list(pairwise(marks))
+    return Trained(
+        [after["cpu_s"] - before["cpu_s"] for before, after in between],
+        [after["wall_s"] - before["wall_s"] for before, after in between],
+        [used.ru_utime + used.ru_stime],
+        [used.ru_maxrss / 1024],
+        [marks[-1]["dice"]],
+        [max(mark["dice"] for mark in marks)],
+        parameters_of(out),
+    )
+
+
+def parameters_of(out: Path) -> int:
+    """Read how many weights were trained, from the loop's note or from segcli's checkpoint."""
+    note = out / "parameters"
+    if note.exists():
+        return int(note.read_text())
+    with (out / "run" / "checkpoints" / "last.safetensors").open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    found = {name: entry["shape"] for name, entry in header.items() if name.startswith("model/")}
+    assert found, list(header)[:5]
+    return sum(prod(s) for name, s in found.items() if not name.rsplit(".", 1)[-1].startswith(("running_", "num_")))
+
+
+def has_bf16() -> bool:
+    """Tell whether the processor computes in bf16 (Linux only; elsewhere no)."""
+    info = Path("/proc/cpuinfo")
+    return info.exists() and any(flag in info.read_text() for flag in ("avx512_bf16", "amx_bf16"))
+
+
+def processor() -> str:
+    """Name the processor."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown processor")
+    return f"{name}, {os.cpu_count()} cores, {'with' if has_bf16() else 'without'} bf16"
+
+
+def usable(pythons: dict[str, str]) -> dict[str, str]:
+    """Ask each environment for its versions; one that lacks its library is left out."""
+    found = {}
+    for name, python in pythons.items():
+        code = "from importlib.metadata import version; import sys; print(*map(version, sys.argv[1:]))"
+        words = [python, "-c", code, "torch", PACKAGES[name]]
+        asked = subprocess.run(words, capture_output=True, text=True, check=False)
+        if asked.returncode == 0:
+            found[name] = " ".join(asked.stdout.split())
+    return found
+
+
+def ratio(theirs: list[float], ours: list[float]) -> tuple[float, float, float]:
+    """Ratio of medians, and the smallest and the largest ratio of single values."""
+    return statistics.median(theirs) / statistics.median(ours), min(theirs) / max(ours), max(theirs) / min(ours)
+
+
+def told(values: tuple[float, float, float]) -> str:
+    """Write a ratio with its spread."""
+    return f"{values[0]:.2f} ({values[1]:.2f} to {values[2]:.2f})"
+
+
+def table(case: Case, threads: int, found: dict[str, Trained]) -> tuple[str, list[dict[str, object]]]:
+    """Make the Markdown table of a case, and its rows."""
+    ours = found["segcli"]
+    rows, lines = [], []
+    for kind, each in found.items():
+        epoch, whole = ratio(each.epochs_cpu_s, ours.epochs_cpu_s), ratio(each.whole_cpu_s, ours.whole_cpu_s)
+        wall = ratio(each.epochs_wall_s, ours.epochs_wall_s)
+        rows.append({"case": case.name, "threads": threads, "kind": kind, **each.__dict__} | {
+            "epoch_cpu_ratio": epoch, "epoch_wall_ratio": wall, "whole_cpu_ratio": whole})  # fmt: skip
+        cells = [
+            kind, f"{statistics.median(each.epochs_cpu_s):.2f}", told(epoch), f"{wall[0]:.2f}",
+            f"{statistics.median(each.whole_cpu_s):.1f}", f"{whole[0]:.2f}", f"{max(each.peak_mib):,.0f}",
+            f"{statistics.mean(each.dice):.3f}", f"{statistics.mean(each.best_dice):.3f}",
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    train_images = case.counts["train"] * case.patches
+    steps = -(-train_images // case.batch) * case.epochs
+    head = (
+        f"**{case.title}**, {threads} thread{'s' * (threads > 1)}, {ours.parameters:,} parameters, "
+        f"{case.epochs} epochs, {steps} steps of {case.batch}"
+    )
+    names = (
+        "training", "epoch, s of processor", "its time to segcli's", "by the clock", "whole process, s of processor",
+        "its time to segcli's", "peak MiB", "Dice", "best Dice",
+    )  # fmt: skip
+    return "\n".join([head, "", "| " + " | ".join(names) + " |", "|---" * len(names) + "|", *lines, ""]), rows
+
+
+def verdicts(rows: list[dict[str, object]]) -> list[str]:
+    """Compare the ratios with the goals."""
+    bound = 1.5 if has_bf16() else 1.2
+    lines = []
+    for row in rows:
+        place = f"{row['case']}, {row['threads']} threads"
+        epoch, whole = row["epoch_cpu_ratio"][0], row["whole_cpu_ratio"][0]  # type: ignore[index]
+        if row["kind"] in ("SMP", "MONAI"):
+            lines.append(
+                f"- {place}: {row['kind']} takes {epoch:.2f} x an epoch of segcli: {_met(epoch >= bound)} {bound}"
+            )
+        if row["kind"] == "bare, same tricks":
+            lines.append(
+                f"- {place}: segcli takes {1 / epoch:.2f} x an epoch of the bare loop with the same tricks, "
+                f"{1 / whole:.2f} x its whole process: {_met(1 / whole <= 1.1)} 1.10"
+            )
+    for case, threads in dict.fromkeys((row["case"], row["threads"]) for row in rows):
+        own = {row["kind"]: row for row in rows if (row["case"], row["threads"]) == (case, threads)}
+        for peer in ("SMP", "MONAI"):
+            if peer in own:
+                plain = own[peer]["epoch_cpu_ratio"][0] / own["segcli fp32"]["epoch_cpu_ratio"][0]  # type: ignore[index]
+                lines.append(
+                    f"- {case}, {threads} threads, both in fp32: {peer} takes {plain:.2f} x an epoch of segcli: "
+                    f"{_met(plain >= 1.2)} 1.2"
+                )
+    return lines
+
+
+def _met(is_met: bool) -> str:
+    return "meets the goal of" if is_met else "MISSES the goal of"
+
+
+def main() -> None:
+    """Train in turns, and print everything."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--python", nargs="*", default=[], metavar="PEER=PYTHON")
+    parser.add_argument("--quick", action="store_true", help="the small cases with one thread")
+    parser.add_argument("--rounds", type=int, default=1, help="trainings of each kind, with other seeds")
+    parser.add_argument("--only", nargs="*", default=[], metavar="CASE[/THREADS]")
+    parser.add_argument("--workers", type=int, default=0, help="loader processes of every training")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--markdown", type=Path)
+    options = parser.parse_args()
+    pythons = {"here": sys.executable, "smp": sys.executable, "monai": sys.executable}
+    pythons |= dict(each.split("=", 1) for each in options.python)
+    versions = usable(pythons)
+    report = [f"{processor()}; PyTorch and library: " + "; ".join(f"{name} {text}" for name, text in versions.items())]
+    report += [f"{name} is left out: `{pythons[name]}` does not have it" for name in pythons if name not in versions]
+    print("\n".join(report), flush=True)
+    rows: list[dict[str, object]] = []
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as made:
+        for case, threads in chosen(options.only, quick=options.quick):
+            folder = Path(made)
+            if not (folder / case.name).exists():
+                (data.pictures if case.ndim == 2 else data.volumes)(folder / case.name, case.side, case.counts)
+            found: dict[str, Trained] = {}
+            for seed in range(options.rounds):
+                for kind in case.who:
+                    if KINDS[kind][0] not in versions:
+                        continue
+                    python = pythons[KINDS[kind][0]]
+                    more = train(case, kind, python, threads, seed, folder, options.workers)
+                    joined(found.setdefault(kind, Trained()), more)
+            refuse_other_networks(case, found)
+            text, own = table(case, threads, found)
+            report.append(text)
+            print(text, flush=True)
+            rows += own
+    report += verdicts(rows)
+    print("\n".join(verdicts(rows)))
+    print(f"{time.monotonic() - began:.0f} s in all", file=sys.stderr)
+    if options.json:
+        options.json.write_text(json.dumps({"machine": processor(), "versions": versions, "rows": rows}, indent=1))
+    if options.markdown:
+        options.markdown.write_text("\n".join(report) + "\n")
+
+
+def chosen(only: list[str], *, quick: bool) -> list[tuple[Case, int]]:
+    """List cases with their numbers of threads."""
+    every = [(case, threads) for case in CASES for threads in case.threads]
+    if quick:
+        every = [(case, threads) for case, threads in every if case.quick and threads == 1]
+    return [(case, n) for case, n in every if not only or case.name in only or f"{case.name}/{n}" in only]
+
+
+def joined(found: Trained, more: Trained) -> None:
+    """Add the measurements of another round."""
+    for name, values in more.__dict__.items():
+        setattr(found, name, values if name == "parameters" else [*getattr(found, name), *values])
+
+
+def refuse_other_networks(case: Case, found: dict[str, Trained]) -> None:
+    """End if the trainings of a case had networks of different sizes."""
+    sizes = {kind: each.parameters for kind, each in found.items()}
+    if len(set(sizes.values())) > 1:
+        sys.exit(f"{case.name}: networks differ: {sizes}")
+
+
+if __name__ == "__main__":
+    main()

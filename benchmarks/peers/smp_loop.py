@@ -1,0 +1,52 @@
+"""Train a U-Net of segmentation-models-pytorch in its usual loop: OpenCV, albumentations, its losses and its scores.
+
+Run by run.py, in an environment with segmentation-models-pytorch, albumentations and OpenCV.
+"""
+
+from typing import Any
+
+import torch
+from _shared import Spec, begin, fit, pictures
+
+# torchvision from PyPI is built for CUDA; beside PyTorch for CPUs it cannot be imported without these operators
+missing = torch.library.Library("torchvision", "FRAGMENT")
+for name, schema in (
+    ("nms", "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"),
+    ("qnms", "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"),
+):
+    if not hasattr(torch.ops.torchvision, name):
+        missing.define(schema)
+
+import segmentation_models_pytorch as smp  # noqa: E402 - below what its imports need
+
+soft_bce, soft_dice = smp.losses.SoftBCEWithLogitsLoss(), smp.losses.DiceLoss(mode="binary")
+
+
+def loss(logits: Any, mask: Any) -> Any:
+    """Half of each."""
+    return 0.5 * soft_bce(logits, mask) + 0.5 * soft_dice(logits, mask)
+
+
+def dice(logits: Any, mask: Any) -> list[float]:
+    """Dice of each picture."""
+    counts = smp.metrics.get_stats(logits.sigmoid(), mask.long(), mode="binary", threshold=0.5)
+    return smp.metrics.f1_score(*counts, reduction="none")[:, 0].tolist()
+
+
+def main() -> None:
+    """Train."""
+    spec = Spec.given()
+    begin(spec)
+    network = smp.Unet(
+        spec.encoder,
+        encoder_weights=None,
+        encoder_depth=len(spec.depths),
+        decoder_channels=spec.depths,
+        in_channels=3,
+        classes=1,
+    )
+    fit(spec, network, pictures(spec, "train"), pictures(spec, "val"), loss=loss, dice=dice)
+
+
+if __name__ == "__main__":
+    main()

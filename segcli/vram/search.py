@@ -1,0 +1,143 @@
+"""Search for the largest batch or image that fits, with as few simulations as possible.
+
+The size of a block grows linearly with the number of images or pixels, as a rule. Two simulations give the line of each
+block, and the lines give the answer without a simulation of every size on the way.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import combinations
+
+import numpy as np
+
+from segcli.core.types import Array
+from segcli.vram.recorder import Log
+from segcli.vram.replay import fits
+
+__all__ = ["Search"]
+
+REFINED = 3
+"""Most lines that are tried one after the other where blocks do not grow linearly; each begins at the last guess."""
+
+
+class Search:
+    """Finds the largest number that fits: of images in a batch, or of strides along the side of an image.
+
+    Args:
+        simulated: Simulates a number; None if training refuses it because it is too small.
+        work: Images or pixels of a number, in which the sizes of blocks are linear as a rule.
+        capacity: Bytes that the allocator may reserve.
+        most: Largest number to search.
+    """
+
+    def __init__(
+        self, simulated: Callable[[int], Log | None], work: Callable[[int], float], capacity: int, most: int
+    ) -> None:
+        self.simulated, self.work, self.capacity, self.most = simulated, work, capacity, most
+        self.logs: dict[int, Log | None] = {}
+        self.known: dict[int, bool] = {}
+
+    def log(self, number: int) -> Log | None:
+        """Return the log of a number, simulated once."""
+        if number not in self.logs:
+            self.logs[number] = self.simulated(number)
+        return self.logs[number]
+
+    def largest(self, first: int, guess: int) -> int:
+        """Find the largest number from 0 to `most` that fits, provided that all smaller numbers fit.
+
+        The answer was simulated and fits. The next number was simulated and does not fit; or its blocks follow from
+        three simulations that lie on one line to the byte, one of them that of the answer.
+
+        Args:
+            first: Number that is simulated anyhow, to begin with.
+            guess: Estimate of the answer, for the second simulation.
+        """
+        first, guess = (min(max(number, 1), self.most) for number in (first, guess))
+        if guess == first:
+            guess = first + 1 if first < self.most else first - 1
+        for _ in range(REFINED):
+            line = self._line(first, guess) if guess else None
+            if line is None:
+                break
+            first, guess = guess, max(_largest(line.fits, self.most), 1)
+            log = self.log(guess)
+            if guess == first or (log is not None and line.passes(guess, log)):
+                break
+        return _largest(self._fits, self.most, guess)
+
+    def _fits(self, number: int) -> bool:
+        """Tell if a number fits: by its simulation, or by a confirmed line that it does not."""
+        if number not in self.known:
+            is_over = number not in self.logs and any(not line.fits(number) for line in self._confirmed(number - 1))
+            self.known[number] = not is_over and self._simulation_fits(number)
+        return self.known[number]
+
+    def _simulation_fits(self, number: int) -> bool:
+        log = self.log(number)
+        return log is not None and fits(log.events, [block.size for block in log.blocks], self.capacity)
+
+    def _confirmed(self, number: int) -> "Iterator[Line]":
+        """Yield a line that passes through the simulation of a number and two others, if there is one."""
+        log = self.logs.get(number)
+        if log is None:
+            return
+        for one, two in combinations(self.logs.keys() - {number}, 2):
+            line = self._line(one, two)
+            if line is not None and line.passes(number, log):
+                yield line
+                return
+
+    def _line(self, one: int, two: int) -> "Line | None":
+        """Return the line through two simulations; None if they have other blocks, or take them in another order."""
+        first, second = self.log(one), self.log(two)
+        if first is None or second is None or first.events != second.events:
+            return None
+        return Line(first, second, (self.work(one), self.work(two)), self)
+
+
+class Line:
+    """Sizes of all blocks on the line through two simulations.
+
+    Args:
+        first: Log of one simulation.
+        second: Log of the other one, with the same events.
+        works: Images or pixels of both.
+        search: Search that the line belongs to.
+    """
+
+    def __init__(self, first: Log, second: Log, works: tuple[float, float], search: Search) -> None:
+        self.events, self.sizes, self.works, self.search = first.events, _sizes(first), works, search
+        self.growth = _sizes(second) - self.sizes
+
+    def at(self, number: int) -> Array:
+        """Compute the size of each block for a number."""
+        here, there = self.works
+        steps = (self.search.work(number) - here) / (there - here)
+        return np.maximum(np.rint(self.sizes + steps * self.growth), 1).astype(np.int64)
+
+    def fits(self, number: int) -> bool:
+        """Tell if a number fits by its blocks on the line."""
+        return fits(self.events, self.at(number).tolist(), self.search.capacity)
+
+    def passes(self, number: int, log: Log) -> bool:
+        """Tell if the line passes through a simulation, to the byte."""
+        return self.events == log.events and bool(np.array_equal(self.at(number), _sizes(log)))
+
+
+def _sizes(log: Log) -> Array:
+    return np.maximum(np.array([block.size for block in log.blocks], dtype=np.int64), 1)
+
+
+def _largest(fitting: Callable[[int], bool], most: int, guess: int = 1) -> int:
+    """Find the largest number from 0 to `most` that fits, provided that all smaller numbers fit."""
+    low, high = 0, most + 1
+    number, step = min(max(guess, 1), most), 1
+    while high - low > 1:
+        if fitting(number):
+            low = number
+        else:
+            high = number
+        # move away from the guess in growing steps until there is a bound on each side, then bisect
+        ahead = low + step if high > most else high - step if low == 0 else (low + high) // 2
+        number, step = ahead if low < ahead < high else (low + high) // 2, step * 2
+    return low
