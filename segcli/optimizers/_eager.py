@@ -22,7 +22,7 @@ def eager(kind: Kind) -> Kind:
 
     A version of PyTorch that does not decorate them is used as it is. Hooks and the profiler see each step as always.
     """
-    return cast("Kind", _made(kind))
+    return cast("Kind", _made(cast("Any", kind)))
 
 
 @cache
