@@ -69,3 +69,22 @@ def test_a_step_computes_no_gradients_and_calls_its_hooks():
     assert torch.is_grad_enabled()
     assert isinstance(optimizer, torch.optim.SGD)
     assert type(optimizer).__name__ == "SGD"
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS.names())
+def test_steps_have_the_bits_of_pytorchs_own_class(name):
+    layers = []
+    for own in (True, False):
+        torch.manual_seed(0)
+        layer, x = nn.Linear(5, 3), torch.randn(8, 5)
+        optimizer = OPTIMIZERS.load(name)(OPTIMIZERS.load(name).Config()).build(layer.parameters())
+        if not own:
+            optimizer.__class__ = type(optimizer).__mro__[1]
+            assert optimizer.__class__.__module__.startswith("torch.optim.")
+        for _ in range(3):
+            layer(x).square().sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        layers.append(layer)
+    assert torch.equal(layers[0].weight, layers[1].weight)
+    assert torch.equal(layers[0].bias, layers[1].bias)
