@@ -18,7 +18,7 @@ import torch
 
 from segcli.core.registry import METRICS
 from segcli.data.samples import Case
-from segcli.engine.inference.figures import Figures
+from segcli.engine.inference.kept.figures import Figures
 from segcli.engine.inference.scores import Tally, score
 from segcli.metrics import Metric, Scored
 

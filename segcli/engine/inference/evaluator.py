@@ -13,7 +13,7 @@ from segcli.data.field_of_view import Field
 from segcli.data.loader import EvaluationLoader, Loaded
 from segcli.data.samples import Case, Geometry
 from segcli.engine.assembly import Assembly
-from segcli.engine.inference.figures import PROBS, Figures
+from segcli.engine.inference.kept.figures import PROBS, Figures
 from segcli.engine.inference.scores import Tally, by_class, per_image
 from segcli.engine.inference.torch_arrays import resized
 from segcli.metrics import Scored, ScoredClasses

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from segcli.core.types import Array, Mask
-from segcli.engine.inference.histograms import Histograms
+from segcli.engine.inference.kept.histograms import Histograms
 from segcli.metrics import ClassScore, HistogramMetric, Metric, Score, Scored, averaged
 
 __all__ = [

@@ -12,7 +12,7 @@ from segcli.data.loader import Loaded
 from segcli.data.samples import Case, Geometry
 from segcli.engine.assembly import assemble
 from segcli.engine.inference.evaluator import _of_samples, evaluate
-from segcli.engine.inference.figures import Figures
+from segcli.engine.inference.kept.figures import Figures
 from segcli.metrics import ScoredClasses
 
 

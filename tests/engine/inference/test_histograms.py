@@ -9,9 +9,9 @@ import torch
 
 from segcli.core.registry import METRICS
 from segcli.data.samples import Case
-from segcli.engine.inference.figures import Figures
+from segcli.engine.inference.kept.figures import Figures
+from segcli.engine.inference.kept.sketches import GROUPS, groups_of, sketched
 from segcli.engine.inference.scores import Tally, headline, part_of, score
-from segcli.engine.inference.sketches import GROUPS, groups_of, sketched
 from segcli.metrics import Scored
 
 NEAR = 1e-3

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from segcli.core.types import Array
 from segcli.data.samples import Case
-from segcli.engine.inference.columns import Columns
-from segcli.engine.inference.histograms import Histograms
+from segcli.engine.inference.kept.columns import Columns
+from segcli.engine.inference.kept.histograms import Histograms
 from segcli.engine.inference.scores import Tally
 from segcli.metrics import HistogramMetric, Metric
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from segcli.core.types import Array
-from segcli.engine.inference.columns import Columns
-from segcli.engine.inference.sketches import JOINT_GROUPS, grouped, groups_of, sketched
+from segcli.engine.inference.kept.columns import Columns
+from segcli.engine.inference.kept.sketches import JOINT_GROUPS, grouped, groups_of, sketched
 from segcli.metrics import BINS, HistogramMetric, averaged
 
 __all__ = ["Histograms"]
