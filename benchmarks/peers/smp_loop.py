@@ -3,7 +3,10 @@
 Run by run.py, in an environment with segmentation-models-pytorch, albumentations and OpenCV.
 """
 
+import os
 from typing import Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is downloaded: the encoders begin with random weights
 
 import torch
 from _shared import Spec, begin, fit, pictures
