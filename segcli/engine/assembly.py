@@ -119,11 +119,11 @@ class Assembly:
             outputs: Raw outputs, for what the network tells about presence.
             spacing: Pixel or voxel spacing along each axis in millimetres; None if unknown.
         """
-        task, raw = self.task, outputs or {}
+        task, raw, threshold = self.task, outputs or {}, self.run.inference.threshold
         return task.scored(
             probs,
             batch,
-            threshold=self.run.inference.threshold,
+            threshold=threshold,
             spacing=spacing,
             presence=task.presence(raw),
             certainty=task.certainty(raw),
