@@ -6,7 +6,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -58,8 +58,7 @@ def _site(run: Run) -> Site:
     device = choose_device(run.device)
 
     def place(network: Any, memory_format: Any) -> nn.Module:
-        moved: nn.Module = network.to(device=device, memory_format=memory_format)
-        return moved
+        return cast("nn.Module", network.to(device=device, memory_format=memory_format))
 
     return Site(device, choose_precision(run.training.amp, device), place)
 
@@ -296,7 +295,7 @@ def assemble(run: Run, *, pretrained: bool = False, site: Site | None = None) ->
     return Assembly(
         run=run,
         device=site.device,
-        precision=site.precision,
+        precision=replace(site.precision, volumes=layout.ndim == 3),
         layout=layout,
         task=task,
         network=placed,

@@ -6,7 +6,8 @@ import platform
 import random
 import subprocess
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,6 +24,7 @@ from segcli.core.errors import DeviceError, DeviceMemoryError
 from segcli.core.platform import GPU_DRIVERS
 from segcli.core.process import is_command_line
 from segcli.core.processor import has_fast_bf16, processor_kind
+from segcli.nn.thin_volumes import ThinVolumesInFloat32
 
 __all__ = [
     "Precision",
@@ -99,6 +101,8 @@ class Precision:
     """Reason why the requested mixed precision is off."""
     slow: str | None = None
     """Reason why the requested mixed precision is slower than float32 here."""
+    volumes: bool = True
+    """Whether the network may convolve volumes, of which thin ones are computed in float32 on a CPU."""
 
     @property
     def scales(self) -> bool:
@@ -120,7 +124,14 @@ class Precision:
         """Make the autocast context of the forward pass, in which each weight is converted once, or at each use."""
         if self.dtype is None:
             return nullcontext()
-        return torch.autocast(self.device_type, self.dtype, cache_enabled=caches)
+        autocast = torch.autocast(self.device_type, self.dtype, cache_enabled=caches)
+        return _with_thin_volumes(autocast) if self.volumes and self.device_type == "cpu" else autocast
+
+
+@contextmanager
+def _with_thin_volumes(autocast: AbstractContextManager[Any]) -> Iterator[None]:
+    with autocast, ThinVolumesInFloat32():
+        yield
 
 
 def choose_precision(amp: str | bool, device: torch.device) -> Precision:

@@ -80,7 +80,8 @@ def with_decided_precision(
             listener.notice(f"precision {name}, chosen by `training.amp: auto`: {choice.why}")
         training = run.training.model_copy(update={"amp": choice.amp})
         run = run.model_copy(update={"training": training})
-        return replace(parts, run=run, precision=choose_precision(choice.amp, parts.device))
+        precision = replace(choose_precision(choice.amp, parts.device), volumes=parts.precision.volumes)
+        return replace(parts, run=run, precision=precision)
     if parts.precision.slow is not None and world.is_first:
         listener.warn(_slowness(parts, parts.precision.slow))
     return parts
