@@ -22,7 +22,7 @@ BITS = {(8, 0, 0, 0, 0): 8, (1, 0, 0, 0, 0): 1, (8, 2, 0, 0, 0): 24, (8, 6, 0, 0
 interlaced."""
 GREY = (1, 8)
 MEAN, PLAIN_FILTERS = 3, 2
-"""Rows as they are (0), differences from the pixel to the left (1) and from the row above (2) are decoded here at once."""
+"""Rows as they are (0), differences from the pixel to the left (1) and from the row above (2) are all decoded here."""
 MOST_MEANS = 4096
 """Bytes in rows of differences from the mean of both neighbours, which are decoded here one by one."""
 LARGEST = 2**24
