@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from segcli.core.types import Array
+from segcli.data.faults.reduced import mean_and_deviation
 
 __all__ = ["Edges", "divided_pictures", "edges_of"]
 
@@ -72,7 +73,7 @@ def edges_of(image: Array) -> Edges | None:
     columns = _averaged(np.stack([image[:, 0], image[:, 1], image[:, -1], image[:, -2]]))
     lines = np.concatenate([rows, columns]).reshape(len(SIDES), 2, SAMPLES)
     apart = max(1, min(height, width) // 128)
-    spread = float(image[::apart, ::apart, image.shape[2] // 2].std())
+    _, spread = mean_and_deviation(np.ascontiguousarray(image[::apart, ::apart, image.shape[2] // 2]))
     has_contrast = lines[:, 0].std(axis=1) > max(LEAST_SPREAD * spread, 1e-6)
     low, high = float(lines.min()), float(lines.max())
     step = (high - low) / TOP
