@@ -53,19 +53,22 @@ class Unpacked:
             return pixels
         return np.unpackbits(pixels, axis=1, count=HEAD.unpack_from(self.content)[3]).view(bool)
 
-    def as_file(self) -> bytes | None:
+    def as_file(self) -> bytearray | None:
         """Make a copy of the file whose pixels are not packed, of header and pixels only; None for a large file."""
         if self.rows.size > LARGEST:
             return None
         stored = self.rows.data.cast("B")
-        parts: list[bytes | memoryview] = [b"IDAT\x78\x01"]
+        packed = len(b"IDAT\x78\x01") + len(stored) + -(-len(stored) // MOST_STORED) * 5 + len(self.checksum)
+        start = HEAD.size + 4  # behind the checksum of the header
+        parts = [self.content[:start], struct.pack(">I", packed - 4), b"IDAT\x78\x01"]
         for at in range(0, len(stored), MOST_STORED):
             part = stored[at : at + MOST_STORED]
             is_last = at + MOST_STORED >= len(stored)
             parts += [struct.pack("<BHH", is_last, len(part), len(part) ^ MOST_STORED), part]
-        body = b"".join([*parts, self.checksum])
-        length, check = struct.pack(">I", len(body) - 4), struct.pack(">I", imagecodecs.deflate_crc32(body))
-        return b"".join([self.content[: HEAD.size + 4], length, body, check, END])
+        copied = bytearray().join([*parts, self.checksum, bytes(4), END])
+        pixels = slice(start + 4, start + 4 + packed)
+        struct.pack_into(">I", copied, pixels.stop, imagecodecs.deflate_crc32(memoryview(copied)[pixels]))
+        return copied
 
 
 def unpacked_png(content: bytes) -> Unpacked | None:
