@@ -7,6 +7,7 @@ another decoder sums up those of other files, from a copy of the file whose pixe
 import struct
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import cv2
 import imagecodecs
@@ -60,14 +61,15 @@ class Unpacked:
         stored = self.rows.data.cast("B")
         packed = len(b"IDAT\x78\x01") + len(stored) + -(-len(stored) // MOST_STORED) * 5 + len(self.checksum)
         start = HEAD.size + 4  # behind the checksum of the header
-        parts = [self.content[:start], struct.pack(">I", packed - 4), b"IDAT\x78\x01"]
+        parts: list[bytes | memoryview] = [self.content[:start], struct.pack(">I", packed - 4), b"IDAT\x78\x01"]
         for at in range(0, len(stored), MOST_STORED):
             part = stored[at : at + MOST_STORED]
             is_last = at + MOST_STORED >= len(stored)
             parts += [struct.pack("<BHH", is_last, len(part), len(part) ^ MOST_STORED), part]
         copied = bytearray().join([*parts, self.checksum, bytes(4), END])
-        pixels = slice(start + 4, start + 4 + packed)
-        struct.pack_into(">I", copied, pixels.stop, imagecodecs.deflate_crc32(memoryview(copied)[pixels]))
+        end = start + 4 + packed
+        pixels: Any = memoryview(copied)[start + 4 : end]
+        struct.pack_into(">I", copied, end, imagecodecs.deflate_crc32(pixels))
         return copied
 
 

@@ -168,7 +168,7 @@ def _is_cut(one: Array, other: Array) -> bool:
     within = float(np.abs(one[0] - one[1]).mean() + np.abs(other[0] - other[1]).mean()) / 2
     if across > AS_NEAR * within:
         return False
-    outer, inner = _units([one[0], other[0]]), _units([one[1], other[1]])
+    outer, inner = _units(np.stack([one[0], other[0]])), _units(np.stack([one[1], other[1]]))
     return float(outer[0] @ outer[1]) >= AS_ALIKE * float((outer * inner).sum(axis=1).min())
 
 
@@ -179,8 +179,7 @@ def _averaged(lines: Array) -> Array:
     return short
 
 
-def _units(lines: Sequence[Array] | Array) -> Array:
-    rows = np.stack(lines)
-    rows = rows - rows.mean(axis=1, keepdims=True)
+def _units(lines: Array) -> Array:
+    rows = lines - lines.mean(axis=1, keepdims=True)
     units: Array = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
     return units
