@@ -145,14 +145,14 @@ class Pictures(Layout):
 
     def _field(self, path: Path) -> Array:
         """Read a field of view as 0 and 1."""
-        return read_field(path, self.page).inside.astype(np.uint8)
+        return read_field(path, self.page).inside.view(np.uint8)
 
     def _examined_field(self, path: Path) -> Array:
         """Read a field of view, and note the value of its inside."""
         field = read_field(path, self.page, self.headers)
         if field.top is not None:
             self.fields.note(path, field.top)
-        return field.inside.astype(np.uint8)
+        return field.inside.view(np.uint8)
 
     def inputs(self, path: Path) -> list[Case]:
         """Take the image in a file to predict, at the page that the data set states."""

@@ -248,7 +248,12 @@ class ImageFolders(Pictures):
             raise self.missing_root() or DataError(
                 f"no folder `{folder}` with the {WORDS[kind]} of split `{split}`", hint=hint
             )
-        return by_stem(folder, self.config.extensions, *affixes)
+        return self._of_folder(folder, kind)
+
+    @cache  # noqa: B019 - a layout lives as long as its run
+    def _of_folder(self, folder: Path, kind: str) -> dict[str, list[Path]]:
+        """Find the files of a folder, which splits may share."""
+        return by_stem(folder, self.config.extensions, *self._affixes(kind))
 
     def shown(self, case: Case) -> str:
         """Name a case for tables; files of cases with folders may all have one name."""

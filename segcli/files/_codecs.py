@@ -14,18 +14,20 @@ import numpy as np
 from PIL import Image
 
 from segcli.core.types import Array
-from segcli.files._png_grey import grey_png
+from segcli.files._png_rows import unpacked_png
 
 __all__ = ["decoded"]
 
 END_OF_JPEG = b"\xff\xd9"
 """Last bytes of a JPEG file; one without them is truncated, and libjpeg would fill up the rest."""
-CHANNELS: dict[str, tuple[int, ...]] = {"L": (), "RGB": (3,), "RGBA": (3,)}
+CHANNELS: dict[str, tuple[int, ...]] = {"1": (), "L": (), "RGB": (3,), "RGBA": (3,)}
 """Channels by the modes of Pillow whose pixels are those of the file; alpha of a PNG file does not count."""
 
 
 def decoded(path: Path, image: Image.Image, stored: str) -> Array | None:
     """Decode the pixels of a plain file, `(H, W)` or `(H, W, 3)` uint8; None for a file that Pillow must decode.
+
+    One bit per pixel is bool.
 
     Args:
         path: The file.
@@ -35,9 +37,7 @@ def decoded(path: Path, image: Image.Image, stored: str) -> Array | None:
     if image.mode not in CHANNELS or "transparency" in image.info or getattr(image, "n_frames", 1) > 1:
         return None
     if image.format == "PNG" and stored == image.mode:
-        content = path.read_bytes()
-        pixels = grey_png(content) if image.mode == "L" else None
-        pixels = _png(content) if pixels is None else pixels
+        pixels = _png(path.read_bytes(), image.mode)
     elif image.format == "JPEG" and _jpeg_is_that_of_pillow():
         pixels = _jpeg(path.read_bytes())
     else:
@@ -45,12 +45,20 @@ def decoded(path: Path, image: Image.Image, stored: str) -> Array | None:
     if pixels is not None and image.mode == "RGBA" and pixels.shape[2:] == (4,):
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)
     shape = (image.height, image.width, *CHANNELS[image.mode])
-    return pixels if pixels is not None and pixels.shape == shape and pixels.dtype == np.uint8 else None
+    kind = np.bool_ if image.mode == "1" else np.uint8
+    return pixels if pixels is not None and pixels.shape == shape and pixels.dtype == kind else None
 
 
-def _png(content: bytes) -> Array | None:
+def _png(content: bytes, mode: str) -> Array | None:
+    unpacked = unpacked_png(content)
+    grey = None if unpacked is None else unpacked.grey()
+    if grey is not None or mode == "1":
+        return grey
+    copied = None if unpacked is None else unpacked.as_file()
+    # libpng sums up grey rows faster, and changes no pixel of a file without gamma and colours
+    decode = imagecodecs.png_decode if mode == "L" and copied is not None else imagecodecs.spng_decode
     try:
-        pixels: Array = imagecodecs.spng_decode(content)
+        pixels: Array = decode(content if copied is None else copied)
     except Exception:  # whatever it raises for a damaged file, Pillow tells it
         return None
     return pixels

@@ -1,6 +1,8 @@
 """Faster decoders give the pixels of Pillow, and refuse what Pillow refuses."""
 
 import io
+import struct
+import zlib
 
 import imagecodecs
 import numpy as np
@@ -10,7 +12,7 @@ from PIL import Image, PngImagePlugin
 from segcli.core.errors import DataError
 from segcli.data.images import read_image, read_labels
 from segcli.files import _codecs, png
-from segcli.files._png_grey import grey_png
+from segcli.files._png_rows import unpacked_png
 
 NOISE = np.random.default_rng(5).integers(0, 256, (61, 83, 3), dtype=np.uint8)
 NOISE[:30, :40] //= 64
@@ -41,7 +43,15 @@ def gamma():
     return about
 
 
+def of_one_bit(name):
+    """A file of one bit per pixel: the bytes of a grey one, with a header that says so."""
+    content = imagecodecs.png_encode(np.packbits(MASK > 0, axis=1), filter=imagecodecs.PNG.FILTER[name])
+    head = b"IHDR" + struct.pack(">II", *MASK.shape[::-1]) + bytes([1, 0, 0, 0, 0])
+    return content[:12] + head + struct.pack(">I", zlib.crc32(head)) + content[33:]
+
+
 FILES = {
+    **{f"one bit with filter {name.lower()}": of_one_bit(name) for name in FILTERS},
     **{
         f"grey with filter {name.lower()}": imagecodecs.png_encode(MASK, filter=imagecodecs.PNG.FILTER[name])
         for name in FILTERS
@@ -61,13 +71,18 @@ def test_pixels_are_those_of_pillow(name, tmp_path):
     path = tmp_path / ("a.jpg" if "JPEG" in name else "a.png")
     path.write_bytes(FILES[name])
     expected = as_pillow(FILES[name])
-    assert np.array_equal(read_image(path), expected.reshape(*expected.shape[:2], -1))
+    top = np.uint8(255 if expected.dtype == bool else 1)
+    assert np.array_equal(read_image(path), expected.reshape(*expected.shape[:2], -1) * top)
     if expected.ndim == 2:
         assert np.array_equal(read_labels(path), expected)
 
 
 @pytest.mark.parametrize(
-    "name", ["grey noise", "grey with filter sub", "grey with filter up", "colours", "colours and alpha", "JPEG 2"]
+    "name",
+    [
+        *("grey noise", "grey with filter sub", "grey with filter up", "one bit with filter avg"),
+        *("colours", "colours and alpha", "JPEG 2"),
+    ],
 )
 def test_damaged_files_are_refused_as_by_pillow(name, tmp_path):
     content, rng = FILES[name], np.random.default_rng(7)
@@ -88,7 +103,8 @@ def test_damaged_files_are_refused_as_by_pillow(name, tmp_path):
         except DataError:
             assert expected is None
         else:
-            assert np.array_equal(found, expected.reshape(*expected.shape[:2], -1))
+            top = np.uint8(255 if expected.dtype == bool else 1)
+            assert np.array_equal(found, expected.reshape(*expected.shape[:2], -1) * top)
 
 
 def test_most_masks_and_photographs_do_not_go_through_pillow(tmp_path, monkeypatch):
@@ -96,12 +112,19 @@ def test_most_masks_and_photographs_do_not_go_through_pillow(tmp_path, monkeypat
         raise AssertionError("Pillow decodes")
 
     monkeypatch.setattr(png.PillowColours, "pixels", refused)
-    for name in ("grey with filter sub", "colours", "colours and alpha", "JPEG 0"):
+    for name in ("grey with filter sub", "one bit with filter avg", "colours", "colours and alpha", "JPEG 0"):
         path = tmp_path / ("a.jpg" if "JPEG" in name else "a.png")
         path.write_bytes(FILES[name])
         assert read_image(path).shape[:2] == MASK.shape
-    assert grey_png(FILES["grey with filter up"]) is not None
-    assert grey_png(FILES["grey with filter paeth"]) is None
+    assert unpacked_png(FILES["grey with filter up"]).grey() is not None
+    assert unpacked_png(FILES["grey with filter paeth"]).grey() is None
+
+
+def test_a_file_that_is_unpacked_in_parts_keeps_its_pixels():
+    pixels = np.random.default_rng(8).integers(0, 9, (200, 331, 3), dtype=np.uint8)  # three parts
+    copied = unpacked_png(by_pillow(pixels, "PNG")).as_file()
+    assert len(copied) > pixels.size
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(copied))), pixels)
 
 
 def test_pillow_decodes_jpeg_where_the_other_library_gives_other_bits(tmp_path, monkeypatch):

@@ -82,7 +82,7 @@ class BinaryMasks:
     def _mask(self, marks: Marks, path: Path) -> Array:
         labels = marks.spread
         if labels.dtype == bool:  # one bit per pixel has no other values
-            return labels.astype(np.uint8)
+            return labels.view(np.uint8)
         if self.threshold is not None:
             return (labels > self.threshold).view(np.uint8)
         values, counts = values_of(labels)

@@ -59,11 +59,11 @@ class ColorTable:
     def indices(self, rgb: Array) -> Array:
         """Look up each pixel, `(H, W, 3)` uint8 -> `(H, W)` uint8; `UNKNOWN` where the colour is not in the table."""
         assert rgb.dtype == np.uint8
-        pixels = np.ascontiguousarray(rgb).reshape(-1, 1, 3)
-        found = np.empty(len(pixels), np.uint8)
-        for start in range(0, len(pixels), BLOCK):
+        pixels = np.ascontiguousarray(rgb).reshape(1, -1, 3)  # OpenCV is fast along rows
+        found = np.empty(pixels.shape[1], np.uint8)
+        for start in range(0, len(found), BLOCK):
             # a fourth byte makes each pixel one number, little-endian: red lowest, the fourth byte highest
-            packed = cv2.cvtColor(pixels[start : start + BLOCK], cv2.COLOR_RGB2RGBA).view("<u4").ravel()
+            packed = cv2.cvtColor(pixels[:, start : start + BLOCK], cv2.COLOR_RGB2RGBA).view("<u4").ravel()
             packed &= LOW_24_BITS
             np.take(self._table, packed, out=found[start : start + BLOCK], mode="clip")
         found -= 1  # 0 turns into 255, which is UNKNOWN

@@ -17,7 +17,7 @@ from segcli.data.faults.reduced import mean_and_deviation
 
 __all__ = ["Fit", "fit_of", "inverted", "shifted"]
 
-SIDE = 160
+SIDE = 128
 """Longer side of the pictures that are compared."""
 REACH = 0.25
 """Largest shift that is looked for, as a share of the shorter side."""
@@ -84,26 +84,26 @@ def fit_of(image: Array, mask: Array) -> Fit | None:
     grey = cv2.resize(grey, size[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
     small = cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST)
     outline, edges = _outline(small), _edges(grey)
-    if not outline.any() or edges is None:
+    length = cv2.countNonZero(outline)
+    if not length or edges is None:
         return None
     inside = (small > 0).astype(np.uint8)
     reach = max(int(REACH * min(size)), NEAR + 1)
-    moved = _correlated(outline - outline.mean(), edges)
-    window = _window(moved, reach)
-    if window.max() < CLEAR or window.max() > _window(moved, NEAR).max():  # in doubt, look at the areas, too
-        areas = _correlated(_details(inside.astype(np.float32)), _details(grey))
-        maps = [_in_deviations(moved + sign * areas) for sign in (1, -1)]  # objects may be bright or dark
-        moved = max(maps, key=lambda fits: _window(fits, reach).max())
-        window = _window(moved, reach)
-    row, column = np.unravel_index(int(window.argmax()), window.shape)
+    outlines = _Fits.of(outline.astype(np.float32) - np.float32(length / outline.size), edges)
+    window = outlines.window(reach)
+    if window.max() < CLEAR or window.max() > _near(window, reach).max():  # in doubt, look at the areas, too
+        areas = _Fits.of(_details(inside.astype(np.float32)), _details(grey))
+        windows = [outlines.and_window(areas, sign, reach) for sign in (1, -1)]  # objects may be bright or dark
+        window = max(windows, key=lambda fits: fits.max())
+    row, column = divmod(int(window.argmax()), window.shape[1])
     share = cv2.countNonZero(inside) / inside.size
     contrast = 0.0
     if 0 < share < 1:
         there, elsewhere = (cv2.mean(grey, mask=each)[0] for each in (inside, 1 - inside))
         contrast = (there - elsewhere) / mean_and_deviation(grey)[1]
-    tells = cv2.countNonZero(outline) >= LEAST_OUTLINE
-    best, here = (float(each.max()) if tells else 0.0 for each in (window, _window(moved, NEAR)))
-    return Fit((int(row) - reach, int(column) - reach), best, here, 1 / factor, share, contrast)
+    tells = length >= LEAST_OUTLINE
+    best, here = (float(each.max()) if tells else 0.0 for each in (window, _near(window, reach)))
+    return Fit((row - reach, column - reach), best, here, 1 / factor, share, contrast)
 
 
 def shifted(fits: Sequence[Fit | None]) -> Iterator[tuple[int | None, tuple[int, int]]]:
@@ -146,21 +146,44 @@ def inverted(fits: Sequence[Fit | None]) -> Iterator[int]:
             yield i
 
 
-def _correlated(outline: Array, edges: Array) -> Array:
-    """Correlate two pictures under all shifts, in standard deviations over the shifts."""
-    product = cv2.mulSpectrums(cv2.dft(edges), cv2.dft(outline), 0, conjB=True)
-    return _in_deviations(cv2.dft(product, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE | cv2.DFT_REAL_OUTPUT))
+@dataclass(frozen=True, slots=True)
+class _Fits:
+    """Holds how well two pictures fit under all shifts, with a mean of 0."""
+
+    fits: Array
+    """Correlation by rows and columns of the shift; those up and left are at the ends."""
+    deviation: float
+
+    @classmethod
+    def of(cls, shape: Array, picture: Array) -> "_Fits":
+        """Correlate a shape with a mean of 0 with a picture."""
+        product = cv2.mulSpectrums(cv2.dft(picture), cv2.dft(shape), 0, conjB=True)
+        fits = cv2.dft(product, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE | cv2.DFT_REAL_OUTPUT)
+        return cls(fits, max(float(np.vdot(fits, fits) / fits.size) ** 0.5, 1e-9))
+
+    def window(self, reach: int) -> Array:
+        """Take the fits of shifts up to `reach` in standard deviations over all shifts.
+
+        The first is that of the largest shift up and left.
+        """
+        parts = [np.concatenate([rows[:, -reach:], rows[:, : reach + 1]], axis=1) for rows in self._rows(reach)]
+        window: Array = np.concatenate(parts) / np.float32(self.deviation)
+        return window
+
+    def and_window(self, other: "_Fits", sign: int, reach: int) -> Array:
+        """Take the window of the sum of both, or of their difference, each in standard deviations."""
+        alike = float(np.vdot(self.fits, other.fits) / self.fits.size) / (self.deviation * other.deviation)
+        both: Array = self.window(reach) + np.float32(sign) * other.window(reach)
+        return both / np.float32(max(2 + 2 * sign * alike, 1e-9) ** 0.5)
+
+    def _rows(self, reach: int) -> tuple[Array, Array]:
+        return self.fits[-reach:], self.fits[: reach + 1]
 
 
-def _in_deviations(fits: Array) -> Array:
-    divided: Array = fits / np.float32(max(mean_and_deviation(fits)[1], 1e-9))
-    return divided
-
-
-def _window(fits: Array, reach: int) -> Array:
-    """Take the fits of shifts up to `reach`; the first is that of the largest shift up and left."""
-    window: Array = fits[np.ix_(range(-reach, reach + 1), range(-reach, reach + 1))]
-    return window
+def _near(window: Array, reach: int) -> Array:
+    """Take the fits of shifts that are none."""
+    middle = slice(reach - NEAR, reach + NEAR + 1)
+    return window[middle, middle]
 
 
 def _details(picture: Array) -> Array:
@@ -177,10 +200,13 @@ def _lies(shift: Array, scale: float) -> tuple[int, int]:
 
 
 def _outline(mask: Array) -> Array:
-    outline = np.zeros(mask.shape, np.float32)
-    rows, columns = mask[1:] != mask[:-1], mask[:, 1:] != mask[:, :-1]
-    outline[1:][rows] = outline[:-1][rows] = 1
-    outline[:, 1:][columns] = outline[:, :-1][columns] = 1
+    """Mark the pixels beside another value with 1, uint8."""
+    outline = np.zeros(mask.shape, np.uint8)
+    rows, columns = (mask[1:] != mask[:-1]).view(np.uint8), (mask[:, 1:] != mask[:, :-1]).view(np.uint8)
+    for beside in (outline[1:], outline[:-1]):
+        np.bitwise_or(beside, rows, out=beside)
+    for beside in (outline[:, 1:], outline[:, :-1]):
+        np.bitwise_or(beside, columns, out=beside)
     return outline
 
 
@@ -188,6 +214,4 @@ def _edges(grey: Array) -> Array | None:
     """Compute the strength of the edges, cut off so that no single one decides; None for a picture without edges."""
     strength = cv2.magnitude(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
     mean, spread = mean_and_deviation(strength)
-    strength = np.minimum(strength, np.float32(mean + 2 * spread))
-    mean, spread = mean_and_deviation(strength)
-    return None if spread <= 1e-6 else (strength - np.float32(mean)) / np.float32(spread)
+    return None if spread <= 1e-6 else np.minimum(strength, np.float32(mean + 2 * spread)) - np.float32(mean)

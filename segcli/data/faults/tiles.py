@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from segcli.core.types import Array
+from segcli.data.faults.reduced import mean_and_deviation
 
 __all__ = ["Edges", "divided_pictures", "edges_of"]
 
@@ -72,7 +73,7 @@ def edges_of(image: Array) -> Edges | None:
     columns = _averaged(np.stack([image[:, 0], image[:, 1], image[:, -1], image[:, -2]]))
     lines = np.concatenate([rows, columns]).reshape(len(SIDES), 2, SAMPLES)
     apart = max(1, min(height, width) // 128)
-    spread = float(image[::apart, ::apart, image.shape[2] // 2].std())
+    _, spread = mean_and_deviation(np.ascontiguousarray(image[::apart, ::apart, image.shape[2] // 2]))
     has_contrast = lines[:, 0].std(axis=1) > max(LEAST_SPREAD * spread, 1e-6)
     low, high = float(lines.min()), float(lines.max())
     step = (high - low) / TOP
@@ -106,15 +107,13 @@ def _without_common_lines(edges: Mapping[str, Sequence[Edges | None]]) -> dict[s
     for side, facing in (*FACING, *(pair[::-1] for pair in FACING)):
         at, opposite = SIDES.index(side), SIDES.index(facing)
         for found in _by_length(every, at).values():
-            lines = _units([each.lines(at)[0] for _, each in found])
+            lines = _units(_outermost(found, at))
             asked = lines[:: -(-len(lines) // ASKED)]
             alike = np.abs(lines @ asked.T)
             alike[alike > 1 - 1e-6] = np.nan  # the line itself
-            for (i, own), row in zip(found, alike, strict=True):
-                turned = _units([own.lines(at)[0], own.lines(opposite)[0]])
-                others = row[~np.isnan(row)]
-                is_common = len(others) > 1 and float(np.median(others)) >= COMMON
-                telling[i][at] &= not is_common and float(turned[0] @ turned[1]) < RUN_ALIKE
+            across = np.einsum("ij,ij->i", lines, _units(_outermost(found, opposite)))
+            for (i, _), usual, turned in zip(found, _medians(alike), across.tolist(), strict=True):
+                telling[i][at] &= not usual >= COMMON and turned < RUN_ALIKE
     marked = [None if each is None else replace(each, has_contrast=tuple(telling[i])) for i, each in enumerate(every)]
     places = iter(marked)
     return {split: [next(places) for _ in members] for split, members in edges.items()}
@@ -127,10 +126,10 @@ def _continued(ones: Sequence[Edges | None], others: Sequence[Edges | None]) -> 
         rows, columns = _by_length(ones, at), _by_length(others, opposite)
         for length in rows.keys() & columns.keys():
             there = columns[length]
-            theirs = _units([edges.lines(opposite)[0] for _, edges in there]).T
+            theirs = _units(_outermost(there, opposite)).T
             for start in range(0, len(rows[length]), BLOCK):
                 here = rows[length][start : start + BLOCK]
-                runs = _units([edges.lines(at)[0] for _, edges in here]) @ theirs
+                runs = _units(_outermost(here, at)) @ theirs
                 for a, b in np.argwhere(runs >= RUN_ALIKE).tolist():
                     if _is_cut(here[a][1].lines(at), there[b][1].lines(opposite)):
                         yield here[a][0], there[b][0]
@@ -145,12 +144,31 @@ def _by_length(images: Sequence[Edges | None], at: int) -> dict[int, list[tuple[
     return found
 
 
+def _outermost(found: Sequence[tuple[int, Edges]], at: int) -> Array:
+    """Unpack the outermost line of a side of each image, `(N, SAMPLES)` float32."""
+    steps, lows = (
+        np.array([[value] for value in values], np.float32)
+        for values in zip(*[(e.step, e.low) for _, e in found], strict=True)
+    )
+    lines: Array = np.stack([edges.packed[at, 0] for _, edges in found]) * steps + lows
+    return lines
+
+
+def _medians(rows: Array) -> list[float]:
+    """Compute the median of each row without NaN; -1 for a row with fewer than two numbers."""
+    known = np.count_nonzero(~np.isnan(rows), axis=1)
+    ordered, at = np.sort(rows, axis=1), np.arange(len(rows))  # NaN comes last
+    middle = (ordered[at, np.maximum(known - 1, 0) // 2] + ordered[at, np.minimum(known // 2, rows.shape[1] - 1)]) / 2
+    medians: list[float] = np.where(known > 1, middle, -1.0).tolist()
+    return medians
+
+
 def _is_cut(one: Array, other: Array) -> bool:
     across = float(np.abs(one[0] - other[0]).mean())
     within = float(np.abs(one[0] - one[1]).mean() + np.abs(other[0] - other[1]).mean()) / 2
     if across > AS_NEAR * within:
         return False
-    outer, inner = _units([one[0], other[0]]), _units([one[1], other[1]])
+    outer, inner = _units(np.stack([one[0], other[0]])), _units(np.stack([one[1], other[1]]))
     return float(outer[0] @ outer[1]) >= AS_ALIKE * float((outer * inner).sum(axis=1).min())
 
 
@@ -161,8 +179,7 @@ def _averaged(lines: Array) -> Array:
     return short
 
 
-def _units(lines: Sequence[Array]) -> Array:
-    rows = np.stack(lines)
-    rows = rows - rows.mean(axis=1, keepdims=True)
+def _units(lines: Array) -> Array:
+    rows = lines - lines.mean(axis=1, keepdims=True)
     units: Array = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
     return units
