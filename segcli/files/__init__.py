@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -20,7 +20,7 @@ from segcli.core.free_memory import TOO_LARGE, refuse_more_than_free
 from segcli.core.registry import FILES
 from segcli.core.types import Array
 from segcli.files._endings import ending_of, endings, other_volume, stated_formats, stem_of
-from segcli.files._header import Header
+from segcli.files._header import Header, once
 
 if TYPE_CHECKING:
     from segcli.files._grid import Grid
@@ -371,12 +371,7 @@ def read_header(path: Path, ndim: int = 2, index: int | None = None) -> Header:
 def header_of(picture: Picture) -> Header:
     """Take what the header of an open file says; headers of the same content are one object."""
     header = Header(**{name: getattr(picture, name) for name in FIELDS}, has_palette=picture.palette is not None)
-    return header if header.grid is not None else _once(header)
-
-
-@lru_cache(maxsize=256)
-def _once(header: Header) -> Header:
-    return header
+    return header if header.grid is not None else once(header)
 
 
 @contextmanager
