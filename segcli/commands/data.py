@@ -1,7 +1,6 @@
 """`segcli data check`, `data stats`, `data split` and `data sample`."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from segcli.core.registry import SAMPLES, TASKS
 from segcli.core.types import Array
 from segcli.data.checks import Finding
 from segcli.data.classes.weights import SCHEMES, class_weights
+from segcli.data.faults.kept import Images
 from segcli.data.faults.objects import counted_mask
 from segcli.data.moments import Moments
 from segcli.data.samples import Case
@@ -37,40 +37,45 @@ __all__ = ["check_data", "data_stats", "make_sample", "split_data"]
 
 def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Listener) -> Checked:
     """Look for faults in file lists, headers and pixels that would spoil a training, and in the batches of a run."""
+    with closing(Images()) as images:
+        return _checked(dataset, run, images, listener)
+
+
+def _checked(dataset: DatasetSection, run: Run | None, images: Images, listener: Listener) -> Checked:
     layout: Layout = dataset.build()
     task = _task(dataset)
     findings: list[Finding] = []
     summaries: list[SplitSummary] = []
     cases: dict[str, list[Case]] = {}
-    read: dict[str, list[Examined]] = {}
+    read: dict[str, Examined] = {}
     for split in SPLITS:
         if not layout.has(split):
             findings.append(_no_split(split))
             continue
         cases[split] = _cases(layout, split)
         listener.stage(f"reading {split}", len(cases[split]))
-        read[split] = examined(layout, task, split, cases[split], listener, with_objects=run is not None)
+        read[split] = examined(layout, task, split, cases[split], images, listener, with_objects=run is not None)
         first = list(layout.inspect(split))  # headers are known from reading the pixels
         findings += first
         findings += chunks_left_out(split, cases[split], layout.ndim, layout.page)
         findings += beyond(first, read[split])
         if not any(finding.code == "unmatched_group" for finding in first):  # nobody knows the images of the split
             summaries.append(summary(layout, task, split, cases[split], read[split]))
-        findings += intensities(layout, split, read[split])
+        findings += intensities(layout, split, read[split].bright)
     with suppress(DataError):  # reported with the split that cannot be read
         findings += layout.compared(list(cases))
         findings += divided_subjects(layout, list(cases))
     findings += layout.foreign_links(case for members in cases.values() for case in members)
-    findings += _scale(layout, read.get("train", []))
+    train = read.get("train", Examined(0))
+    findings += _scale(layout, train.other_scale)
     with suppress(DataError):  # reported with the split that cannot be read
         findings += split_findings(layout)
     findings += [] if run is None else _of_run(run, layout)
-    numbers = measured_numbers(layout, read.get("train", []))
-    findings += of_whole_set(layout, cases, read)
+    numbers = measured_numbers(layout, train.moments)
+    findings += of_whole_set(layout, cases, images)
     off_scale = any(finding.code == "other_scale" for finding in findings)
-    findings += with_network(
-        run, layout, task, cases.get("train", []), read.get("train", []), None if off_scale else numbers
-    )
+    known = None if off_scale else numbers
+    findings += with_network(run, layout, task, cases.get("train", []), train.objects, known)
     findings += share_findings(task, summaries, read)
     order = {"error": 0, "warning": 1, "info": 2}
     findings = list(dict.fromkeys(findings))  # a fault of all splits is found in each
@@ -91,9 +96,8 @@ def _no_split(split: str) -> Finding:
     return Finding("no_split", "info", None, f"there is no `{split}` split", hints.get(split, ""))
 
 
-def _scale(layout: Layout, read: Sequence[Examined]) -> list[Finding]:
-    """Find a `mean` on another scale than the pixels."""
-    mistake = read[0].other_scale if read else None
+def _scale(layout: Layout, mistake: tuple[str, str] | None) -> list[Finding]:
+    """Report a `mean` on another scale than the pixels."""
     if mistake is None:
         return []
     try:

@@ -1,6 +1,6 @@
 """Summaries of the splits of a data set, and findings on shares of classes that differ between them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -31,13 +31,11 @@ FEWEST = 4
 """Images of both splits beyond two that are needed to tell chance from another meaning."""
 SHOWN = 4
 """Classes that are named."""
-Shares = Mapping[str, Sequence[Mapping[str, float]]]
-"""Share of each class in each image, by split."""
+Shares = Callable[[str, str | None], Array]
+"""Returns the shares of a class in the images of a split, given the split and the class; default: the only one."""
 
 
-def summary(
-    layout: Layout, task: Task, split: str, cases: Sequence[Case], examined: Sequence[Examined]
-) -> SplitSummary:
+def summary(layout: Layout, task: Task, split: str, cases: Sequence[Case], examined: Examined) -> SplitSummary:
     """Count the images, sizes, classes and groups of a split."""
     sizes: dict[str, int] = {}
     for case in cases:
@@ -46,15 +44,13 @@ def summary(
         except DataError:
             size = "unreadable"
         sizes[size] = sizes.get(size, 0) + 1
-    readable = [entry.pixels for entry in examined if entry.pixels is not None]
-    flags = [entry.present for entry in examined if entry.present is not None]
-    present = np.sum(flags, axis=0).tolist() if flags else []
+    present = [] if examined.present is None else examined.present.tolist()
     groups = [case.group for case in cases if case.group is not None]
     return SplitSummary(
         split,
         len(cases),
         sizes,
-        *shares_of(task, sum(readable, task.no_counts)),
+        *shares_of(task, examined.pixels.sum(axis=0)),
         present=dict(zip(task.classes, present, strict=False)),
         groups={group: groups.count(group) for group in dict.fromkeys(groups)},
     )
@@ -66,9 +62,7 @@ def shares_of(task: Task, pixels: Array) -> tuple[float, dict[str, float]]:
     return (next(iter(shares.values())), {}) if task.single else (float("nan"), shares)
 
 
-def share_findings(
-    task: Task, summaries: Sequence[SplitSummary], read: Mapping[str, Sequence[Examined]]
-) -> Iterator[Finding]:
+def share_findings(task: Task, summaries: Sequence[SplitSummary], read: Mapping[str, Examined]) -> Iterator[Finding]:
     """Tell the share of the foreground; find shares that differ much from those in training, and absent classes.
 
     Args:
@@ -76,10 +70,11 @@ def share_findings(
         summaries: Summary of each split.
         read: What was kept of the cases of each split.
     """
-    single = {
-        split: [task.class_shares(entry.pixels) for entry in entries if entry.pixels is not None]
-        for split, entries in read.items()
-    }
+
+    def single(split: str, name: str | None) -> Array:
+        shares = (task.class_shares(pixels) for pixels in (read[split].pixels if split in read else ()))
+        return np.array([each[name or next(iter(each))] for each in shares], float)
+
     yield from _foreground(summaries, single)
     yield from _class_shares(summaries, single)
     yield from _absent(summaries)
@@ -89,14 +84,11 @@ def _by_chance(single: Shares, split: str, name: str | None = None) -> bool:
     """Tell whether the mean share of a split may differ from that in training because few images have it by chance.
 
     Args:
-        single: Share of each class in each image, by split.
+        single: Shares of a class in the images of a split.
         split: The split.
         name: The class; default: the only one.
     """
-    ours, others = (
-        np.array([each[name or next(iter(each))] for each in single.get(which, ())], float)
-        for which in (split, "train")
-    )
+    ours, others = single(split, name), single("train", name)
     ours, others = (np.log(each[~np.isnan(each)] + LEAST_SHARE) for each in (ours, others))  # ratios count
     freedom = len(ours) + len(others) - 2
     if min(len(ours), len(others)) < 1 or freedom < FEWEST:

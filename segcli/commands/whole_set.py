@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 
-from segcli.commands.examined import Examined, brightest
-from segcli.commands.tiny_objects import tiny_objects
+from segcli.commands.tiny_objects import Objects, tiny_objects
 from segcli.config.schema import Run
 from segcli.core.errors import DataError, SegcliError
 from segcli.data.checks import Finding
+from segcli.data.faults.kept import Images
 from segcli.data.faults.neighbours import divided_neighbours
 from segcli.data.faults.numbers import far_numbers, padded_patches, spacings_differ
 from segcli.data.faults.repeated import repeated
@@ -27,17 +27,14 @@ Numbers = tuple[list[float], list[float]]
 """Mean and standard deviation of each channel."""
 
 
-def of_whole_set(
-    layout: Layout, cases: Mapping[str, Sequence[Case]], read: Mapping[str, Sequence[Examined]]
-) -> Iterator[Finding]:
+def of_whole_set(layout: Layout, cases: Mapping[str, Sequence[Case]], images: Images) -> Iterator[Finding]:
     """Compare the cases of all splits with each other.
 
     Args:
         layout: The data set.
         cases: Cases of each split.
-        read: What was kept of them.
+        images: Descriptions of their images.
     """
-    images = [entry.seen for split in read for entry in read[split] if entry.seen is not None]
     yield from repeated(images)
     if not any(layout.together(case) != case.id for case in chain.from_iterable(cases.values())):
         yield from divided_neighbours(images)
@@ -67,13 +64,9 @@ def _spacings(layout: Layout, cases: Sequence[Case]) -> dict[Case, tuple[float, 
     return found
 
 
-def measured_numbers(layout: Layout, read: Sequence[Examined]) -> Numbers | None:
-    """Compute mean and deviation of the training images; None if none were measured."""
-    moments = [entry.moments for entry in read if entry.moments is not None]
-    if not moments:
-        return None
-    together = Moments.together(moments)
-    if together.count == 0 or len(together.means) != layout.spec.num_channels:
+def measured_numbers(layout: Layout, together: Moments | None) -> Numbers | None:
+    """Compute mean and deviation of the training images from their moments; None if none were measured."""
+    if together is None or together.count == 0 or len(together.means) != layout.spec.num_channels:
         return None
     mean, std = rounded(together.mean, together.std)
     return mean, [value or 1.0 for value in std]
@@ -84,7 +77,7 @@ def with_network(
     layout: Layout,
     task: Task,
     cases: Sequence[Case],
-    read: Sequence[Examined],
+    objects: Objects,
     numbers: Numbers | None,
 ) -> Iterator[Finding]:
     """Compare the training cases with the numbers of the data set and, of a run, with its patches and its network."""
@@ -98,7 +91,6 @@ def with_network(
             size = run.data.image_size or run.dataset.image_size
             sizes = [tuple(size) if size else layout.size(case) for case in cases]
             yield from padded_patches(run.data.patch_size, sizes)
-    objects = [each for entry in read for each in entry.objects]
     if objects:
         from segcli.engine.training.batches import stride_of  # noqa: PLC0415 - a data set alone needs no PyTorch
 
@@ -107,9 +99,8 @@ def with_network(
             yield from tiny_objects(run, stride or 1, objects, task.names)
 
 
-def intensities(layout: Layout, split: str, read: Sequence[Examined]) -> Iterator[Finding]:
+def intensities(layout: Layout, split: str, bright: Sequence[float]) -> Iterator[Finding]:
     """Find cases with so different intensities that one mean cannot normalise all of them."""
-    bright = brightest(read)
     if len(bright) < 2 or max(bright) < SPREAD * min(bright):
         return
     message = (

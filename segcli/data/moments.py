@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -51,13 +52,14 @@ class Moments:
     @classmethod
     def together(cls, parts: Iterable["Moments"]) -> "Moments":
         """Combine the moments of several images."""
-        count, means, squares = 0, np.zeros(1), np.zeros(1)
-        for part in parts:
-            apart, total = part.means - means, max(count + part.count, 1)
-            means = means + apart * (part.count / total)
-            squares = squares + part.squares + apart**2 * (count * part.count / total)
-            count += part.count
-        return cls(count, means, squares)
+        return reduce(cls.plus, parts, cls(0, np.zeros(1), np.zeros(1)))
+
+    def plus(self, other: "Moments") -> "Moments":
+        """Add the moments of another image."""
+        apart, total = other.means - self.means, max(self.count + other.count, 1)
+        means = self.means + apart * (other.count / total)
+        squares = self.squares + other.squares + apart**2 * (self.count * other.count / total)
+        return Moments(self.count + other.count, means, squares)
 
     @classmethod
     def of_all(cls, parts: Iterable["Moments"]) -> "Moments":

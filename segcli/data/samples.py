@@ -28,7 +28,7 @@ TOPS = {"uint8": 255.0, "uint16": 65535.0}
 """Value that becomes 1, for each type of pixels that is scaled to 0 to 1."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Case:
     """Describes one image of a data set and its label."""
 

@@ -1,7 +1,7 @@
 """A function of every case, in several threads, because decoders release the interpreter lock."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -10,25 +10,28 @@ import psutil
 from segcli.data.samples import Case
 from segcli.engine.events import Listener
 
-__all__ = ["each_case"]
+__all__ = ["each_case", "in_turn"]
 
 Found = TypeVar("Found")
 AHEAD = 16
 """Cases that wait for each thread: few enough that memory stays small."""
 
 
-def each_case(function: Callable[[Case], Found], cases: Sequence[Case], listener: Listener) -> list[Found]:
-    """Call `function` on every case; return the results in the order of the cases."""
-    results = []
+def in_turn(function: Callable[[Case], Found], cases: Sequence[Case], listener: Listener) -> Iterator[Found]:
+    """Call `function` on every case; yield the results in the order of the cases, of which few wait."""
     threads = min(8, psutil.cpu_count() or 1)
     waiting: deque[Future[Found]] = deque()
     with ThreadPoolExecutor(max_workers=threads) as pool:
         for case in cases:
             if len(waiting) >= AHEAD * threads:
-                results.append(waiting.popleft().result())
+                yield waiting.popleft().result()
                 listener.advance()
             waiting.append(pool.submit(function, case))
-        for future in waiting:
-            results.append(future.result())
+        while waiting:
+            yield waiting.popleft().result()
             listener.advance()
-    return results
+
+
+def each_case(function: Callable[[Case], Found], cases: Sequence[Case], listener: Listener) -> list[Found]:
+    """Call `function` on every case; return the results in the order of the cases."""
+    return list(in_turn(function, cases, listener))

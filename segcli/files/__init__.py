@@ -20,7 +20,7 @@ from segcli.core.free_memory import TOO_LARGE, refuse_more_than_free
 from segcli.core.registry import FILES
 from segcli.core.types import Array
 from segcli.files._endings import ending_of, endings, other_volume, stated_formats, stem_of
-from segcli.files._header import Header
+from segcli.files._header import Header, once
 
 if TYPE_CHECKING:
     from segcli.files._grid import Grid
@@ -369,8 +369,9 @@ def read_header(path: Path, ndim: int = 2, index: int | None = None) -> Header:
 
 
 def header_of(picture: Picture) -> Header:
-    """Take what the header of an open file says."""
-    return Header(**{name: getattr(picture, name) for name in FIELDS}, has_palette=picture.palette is not None)
+    """Take what the header of an open file says; headers of the same content are one object."""
+    header = Header(**{name: getattr(picture, name) for name in FIELDS}, has_palette=picture.palette is not None)
+    return header if header.grid is not None else once(header)
 
 
 @contextmanager

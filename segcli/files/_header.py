@@ -1,12 +1,13 @@
 """Holds what the header of a file says about its image."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from segcli.files._grid import Grid
 
-__all__ = ["Header"]
+__all__ = ["Header", "once"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +36,9 @@ class Header:
     """Orientation that the file states, in the numbers of EXIF; pixels and size are turned already."""
     page_count: int = 1
     """Pages or frames of a 2D file, one of which is read."""
+
+
+@lru_cache(maxsize=256)
+def once(header: Header) -> Header:
+    """Return the first of equal headers, so that many files share one object."""
+    return header

@@ -31,7 +31,7 @@ class ThinVolumesInFloat32(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is not torch.conv3d or not _is_thin(*args[:2]):
             return func(*args, **kwargs)
-        floats = [each.float() if isinstance(each, torch.Tensor) else each for each in args]
+        floats: list[Any] = [each.float() if isinstance(each, torch.Tensor) else each for each in args]
         with torch.autocast("cpu", enabled=False):
             return func(*floats, **kwargs)
 

@@ -1,3 +1,5 @@
+from contextlib import closing
+
 import cv2
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from segcli.data.faults.brightness import brightness_of, saturated
 from segcli.data.faults.likeness import alike, look_of
 from segcli.data.faults.numbers import IMAGENET, far_numbers
 from segcli.data.faults.seen import moments_of
-from segcli.data.faults.tiles import divided_pictures, edges_of
+from segcli.data.faults.tiles import KeptEdges, divided_pictures, edges_of
 from segcli.data.moments import Moments
 from segcli.data.samples import Sample
 
@@ -48,20 +50,22 @@ def test_tiles_are_joined_to_pictures_and_tiles_of_one_split_are_left_alone():
         for seed, size in ((3, (256, 384)), (4, (128, 256)))
     )
     tiles = {
-        "train": [edges_of(whole[:128, :128]), edges_of(other[:, :128]), edges_of(other[:, 128:])],
-        "val": [edges_of(whole[128:, :128]), edges_of(cells(9, (128, 128))[0][:, :, None])],
-        "test": [edges_of(whole[128:, 128:256])],
+        "train": [whole[:128, :128], other[:, :128], other[:, 128:]],
+        "val": [whole[128:, :128], cells(9, (128, 128))[0][:, :, None]],
+        "test": [whole[128:, 128:256]],
     }
-    assert list(divided_pictures(tiles)) == [[("test", 0), ("train", 0), ("val", 0)]]
+    splits = {"train": [0, 1, 2], "val": [3, 4], "test": [5]}
+    with closing(KeptEdges(edges_of(tile) for members in tiles.values() for tile in members)) as edges:
+        assert list(divided_pictures(edges, splits)) == [[("test", 5), ("train", 0), ("val", 3)]]
 
 
 def test_images_that_are_all_brighter_in_the_middle_are_no_tiles():
     rows, columns = np.mgrid[-1:1:96j, -1:1:96j]
     lamp = 200 - 60 * (rows**2 + columns**2)
     noise = np.random.default_rng(0).normal(0, 2, (6, 96, 96, 1))
-    edges = [edges_of((lamp[:, :, None] + each).astype(np.uint8)) for each in noise]
-    assert list(divided_pictures({"train": edges[:4], "val": edges[4:]})) == []
-    assert list(divided_pictures({"train": edges[:1], "val": edges[1:2]})) == []
+    with closing(KeptEdges(edges_of((lamp[:, :, None] + each).astype(np.uint8)) for each in noise)) as edges:
+        assert list(divided_pictures(edges, {"train": [0, 1, 2, 3], "val": [4, 5]})) == []
+        assert list(divided_pictures(edges, {"train": [0], "val": [1]})) == []
 
 
 def test_pieces_of_one_fabric_are_no_copies_but_a_copy_of_a_piece_is_found():

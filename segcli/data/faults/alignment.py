@@ -17,7 +17,7 @@ from segcli.data.faults.reduced import mean_and_deviation
 
 __all__ = ["Fit", "fit_of", "inverted", "shifted"]
 
-SIDE = 128
+SIDE = 160
 """Longer side of the pictures that are compared."""
 REACH = 0.25
 """Largest shift that is looked for, as a share of the shorter side."""

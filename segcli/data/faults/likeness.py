@@ -7,8 +7,10 @@ Measured on copies (JPEG of quality 70, mirrored, 0.6 times as large) and on dif
 reach 0.92 or more, different images 0.82 or less, and frames of one standing car 0.88.
 """
 
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, product
@@ -17,9 +19,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from segcli.core.spilled import Spilled
 from segcli.core.types import Array
 
-__all__ = ["ALIKE", "Pair", "alike", "look_of"]
+__all__ = ["ALIKE", "GRIDS", "Pair", "alike", "look_of"]
 
 ALIKE = {2: 0.9, 3: 0.96}
 """Correlation from which two images count as nearly the same, by number of spatial axes; different drawn organs of the
@@ -38,8 +41,8 @@ GRIDS = {2: (32, 32), 3: (12, 12, 12)}
 PROJECTED = 128
 """Numbers of a projected grid."""
 LEAST_DETAIL = 1e-6
-BLOCK = 128
-"""Images that are compared with all others at once, so that memory stays small."""
+BLOCK, OTHERS = 64, 2048
+"""Images that are compared at once with so many others, so that memory stays small."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +82,10 @@ def alike(looks: Mapping[str, Sequence[Array | None]]) -> Iterator[Pair]:
         looks: Looks of the images of each split, all with the same number of axes.
     """
     known = {
-        split: (
-            [i for i, look in enumerate(members) if look is not None],
-            [look for look in members if look is not None],
-        )
-        for split, members in looks.items()
+        split: array("i", (i for i, look in enumerate(members) if look is not None)) for split, members in looks.items()
     }
-    ndim = next((look.ndim for _, members in known.values() for look in members), 2)
-    near = list(_near(known))
+    ndim = next((_known(looks[split], places[:1])[0].ndim for split, places in known.items() if places), 2)
+    near = list(_near(looks, known))
     usual = Counter(place for pair in near if pair.likeness < SURE[ndim] for place in (pair.one, pair.other))
     for pair in near:
         is_usual = max(usual[pair.one], usual[pair.other]) > FEW
@@ -94,32 +93,52 @@ def alike(looks: Mapping[str, Sequence[Array | None]]) -> Iterator[Pair]:
             yield pair
 
 
-def _near(known: Mapping[str, tuple[list[int], list[Array]]]) -> Iterator[Pair]:
+def _near(looks: Mapping[str, Sequence[Array | None]], known: Mapping[str, Sequence[int]]) -> Iterator[Pair]:
     """Find pairs of images in different splits that look nearly the same, or a little less.
 
     Args:
-        known: Positions and looks of the images of each split.
+        looks: Looks of the images of each split.
+        known: Positions of those that have one.
     """
-    for (split, (rows, ones)), (other_split, (columns, others)) in combinations(known.items(), 2):
-        if not ones or not others:
+    for (split, rows), (other_split, columns) in combinations(known.items(), 2):
+        if not rows or not columns:
             continue
-        blocks = (np.stack(ones[start : start + BLOCK]) for start in range(0, len(ones), BLOCK))
-        short = np.concatenate([_projected(_units(block)) for block in blocks])
-        for start in range(0, len(others), BLOCK):
-            for i, j, likeness, turned in _compared(ones, short, others[start : start + BLOCK]):
-                yield Pair((split, rows[i]), (other_split, columns[start + j]), likeness, turned)
+        with closing(Spilled((PROJECTED,), np.float32)) as short:
+            for start in range(0, len(rows), BLOCK):
+                short.add(_projected(_units(np.stack(_known(looks[split], rows[start : start + BLOCK])))))
+            for start in range(0, len(columns), BLOCK):
+                others = _known(looks[other_split], columns[start : start + BLOCK])
+                for i, j, likeness, turned in _compared(looks[split], rows, short, others):
+                    yield Pair((split, rows[i]), (other_split, columns[start + j]), likeness, turned)
 
 
-def _compared(theirs: Sequence[Array], short: Array, looks: Sequence[Array]) -> Iterator[tuple[int, int, float, bool]]:
-    """Compare images with all forms of some others; the best form of each pair counts."""
+def _known(looks: Sequence[Array | None], places: Sequence[int]) -> list[Array]:
+    return [look for look in (looks[place] for place in places) if look is not None]
+
+
+def _compared(
+    theirs: Sequence[Array | None], places: Sequence[int], short: Spilled, looks: Sequence[Array]
+) -> Iterator[tuple[int, int, float, bool]]:
+    """Compare images with all forms of some others; the best form of each pair counts.
+
+    Args:
+        theirs: Looks of the images.
+        places: Positions of those that have one.
+        short: Projections of these.
+        looks: Looks of the others.
+    """
     forms = [_units(np.stack(same)) for same in zip(*map(_forms, looks), strict=True)]
+    projections = [_projected(form).T for form in forms]
     best: dict[tuple[int, int], tuple[float, bool]] = {}
     least = ALIKE[looks[0].ndim] - USUAL
-    for number, form in enumerate(forms):
-        for i, j in np.argwhere(short @ _projected(form).T >= CANDIDATE).tolist():
-            likeness = float(_units(theirs[i][None])[0] @ form[j])
-            if likeness >= least and likeness > best.get((i, j), (0.0, False))[0]:
-                best[i, j] = (likeness, number > 0)
+    for start in range(0, len(short), OTHERS):
+        part = short.part(start, start + OTHERS)
+        for number, (form, projection) in enumerate(zip(forms, projections, strict=True)):
+            for i, j in np.argwhere(part @ projection >= CANDIDATE).tolist():
+                (their,) = _known(theirs, [places[start + i]])
+                likeness = float(_units(their[None])[0] @ form[j])
+                if likeness >= least and likeness > best.get((start + i, j), (0.0, False))[0]:
+                    best[start + i, j] = (likeness, number > 0)
     for (i, j), (likeness, turned) in sorted(best.items()):
         yield i, j, likeness, turned
 

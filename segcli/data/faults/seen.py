@@ -13,7 +13,7 @@ from segcli.data.faults.likeness import look_of
 from segcli.data.faults.reduced import halved
 from segcli.data.faults.tiles import Edges, edges_of
 from segcli.data.moments import Moments
-from segcli.data.samples import TOPS, Case, Sample
+from segcli.data.samples import TOPS, Sample
 
 __all__ = ["Seen", "fit_in", "moments_of", "seen"]
 
@@ -25,8 +25,6 @@ PICTURE = 3
 class Seen:
     """Describes an image that was read."""
 
-    split: str
-    case: Case
     digest: tuple[int, ...]
     """Size, and checksums of the pixels and of the look: equal for the same pixels, and only then but for a chance of
     less than one in a million."""
@@ -36,20 +34,13 @@ class Seen:
     fit: Fit | None
     """Position of the mask on the image; None for an image without outlines of a mask."""
 
-    @property
-    def name(self) -> str:
-        """Name the image and its split for messages."""
-        return f"`{self.case.place}` ({self.split})"
 
-
-def seen(split: str, case: Case, sample: Sample) -> Seen:
+def seen(sample: Sample) -> Seen:
     """Describe an image."""
     image = sample.image
     small = halved(image) if image.ndim == PICTURE else image
     plane, look = _plane(sample, small), look_of(small)
     return Seen(
-        split,
-        case,
         _digest(image, look),
         look,
         edges_of(image),

@@ -5,17 +5,19 @@ neighbouring lines within the tiles do. Lines that run as in most images, such a
 the middle, tell nothing.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import permutations
 
 import cv2
 import numpy as np
 
+from segcli.core.spilled import Spilled
 from segcli.core.types import Array
 from segcli.data.faults.reduced import mean_and_deviation
 
-__all__ = ["Edges", "divided_pictures", "edges_of"]
+__all__ = ["Edges", "KeptEdges", "divided_pictures", "edges_of"]
 
 SAMPLES = 64
 """Numbers to which a line is averaged."""
@@ -36,8 +38,8 @@ TOP = 65535
 """Largest number of 16 bits."""
 SIDES = ("top", "bottom", "left", "right")
 FACING = (("bottom", "top"), ("right", "left"))
-BLOCK = 64
-"""Tiles that are compared with all others at once, so that memory stays small."""
+BLOCK, OTHERS = 128, 1024
+"""Tiles that are compared at once with so many others, so that memory stays small."""
 Place = tuple[str, int]
 """Split and position of an image."""
 
@@ -58,10 +60,58 @@ class Edges:
     has_contrast: tuple[bool, ...]
     """True for each side whose outermost line can be compared."""
 
-    def lines(self, side: int) -> Array:
-        """Return the outermost line of a side and the next one, `(2, SAMPLES)` float32."""
-        unpacked: Array = self.packed[side] * np.float32(self.step) + np.float32(self.low)
+
+class KeptEdges:
+    """Keeps the edges of many images in the order in which they are added: their lines in a temporary file.
+
+    Args:
+        edges: The first edges; None for images without any.
+    """
+
+    def __init__(self, edges: Iterable[Edges | None] = ()) -> None:
+        self._lines = Spilled((len(SIDES), 2, SAMPLES), np.uint16)
+        self._rows, self._scales = array("i"), array("d")
+        self._lengths, self._contrast = array("i"), array("b")
+        for each in edges:
+            self.add(each)
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self._rows)
+
+    def add(self, edges: Edges | None) -> None:
+        """Keep the edges of the next image.
+
+        Raises:
+            DataError: The disk is full.
+        """
+        self._rows.append(-1 if edges is None else len(self._lines))
+        self._scales.extend((0.0, 0.0) if edges is None else (edges.low, edges.step))
+        self._lengths.extend((0,) * len(SIDES) if edges is None else edges.lengths)
+        self._contrast.extend((False,) * len(SIDES) if edges is None else edges.has_contrast)
+        if edges is not None:
+            self._lines.add(edges.packed)
+
+    @property
+    def lengths(self) -> Array:
+        """Return the pixels of each side, `(N, 4)`."""
+        return np.array(self._lengths, np.int32).reshape(-1, len(SIDES))
+
+    @property
+    def has_contrast(self) -> Array:
+        """Tell which sides can be compared, `(N, 4)`; those of images without edges cannot."""
+        return np.array(self._contrast, bool).reshape(-1, len(SIDES))
+
+    def lines(self, images: Array, side: int) -> Array:
+        """Read the outermost line of a side of some images and the next one, `(N, 2, SAMPLES)` float32."""
+        packed = self._lines.rows([self._rows[i] for i in images])[:, side]
+        low, step = (np.array([self._scales[2 * i + which] for i in images], np.float32) for which in (0, 1))
+        unpacked: Array = packed * step[:, None, None] + low[:, None, None]
         return unpacked
+
+    def close(self) -> None:
+        """Free memory and disk."""
+        self._lines.close()
 
 
 def edges_of(image: Array) -> Edges | None:
@@ -81,8 +131,13 @@ def edges_of(image: Array) -> Edges | None:
     return Edges(packed, low, step, (width, width, height, height), tuple(has_contrast.tolist()))
 
 
-def divided_pictures(edges: Mapping[str, Sequence[Edges | None]]) -> Iterator[list[Place]]:
-    """Find tiles of one picture that are in different splits, as lists of such tiles."""
+def divided_pictures(edges: KeptEdges, splits: Mapping[str, Sequence[int]]) -> Iterator[list[Place]]:
+    """Find tiles of one picture that are in different splits, as lists of such tiles.
+
+    Args:
+        edges: Edges of all images.
+        splits: Positions of the images of each split that are compared.
+    """
     leader: dict[Place, Place] = {}
 
     def first(place: Place) -> Place:
@@ -90,9 +145,11 @@ def divided_pictures(edges: Mapping[str, Sequence[Edges | None]]) -> Iterator[li
             place = leader[place]
         return place
 
-    telling = _without_common_lines(edges)
-    for split, other_split in permutations(telling, 2):
-        for one, other in _continued(telling[split], telling[other_split]):
+    members = {split: np.array(positions, np.int64) for split, positions in splits.items()}
+    lengths = edges.lengths
+    telling = _without_common_lines(edges, np.concatenate([*members.values(), np.empty(0, np.int64)]), lengths)
+    for split, other_split in permutations(members, 2):
+        for one, other in _continued(edges, members[split], members[other_split], np.where(telling, lengths, 0)):
             leader[first((other_split, other))] = first((split, one))
     pictures: dict[Place, list[Place]] = {}
     for place in sorted(leader):
@@ -100,67 +157,62 @@ def divided_pictures(edges: Mapping[str, Sequence[Edges | None]]) -> Iterator[li
     yield from pictures.values()
 
 
-def _without_common_lines(edges: Mapping[str, Sequence[Edges | None]]) -> dict[str, list[Edges | None]]:
-    """Mark the lines without contrast that run like those of most images, or like the opposite side of the same one."""
-    every = [each for members in edges.values() for each in members]
-    telling = {i: list(each.has_contrast) for i, each in enumerate(every) if each is not None}
+def _without_common_lines(edges: KeptEdges, every: Array, lengths: Array) -> Array:
+    """Tell which sides `(N, 4)` have a line with contrast that does not run like most others, nor like the opposite."""
+    telling = edges.has_contrast
+    given = np.where(telling, lengths, 0)
     for side, facing in (*FACING, *(pair[::-1] for pair in FACING)):
         at, opposite = SIDES.index(side), SIDES.index(facing)
-        for found in _by_length(every, at).values():
-            lines = _units(_outermost(found, at))
-            asked = lines[:: -(-len(lines) // ASKED)]
-            alike = np.abs(lines @ asked.T)
-            alike[alike > 1 - 1e-6] = np.nan  # the line itself
-            across = np.einsum("ij,ij->i", lines, _units(_outermost(found, opposite)))
-            for (i, _), usual, turned in zip(found, _medians(alike), across.tolist(), strict=True):
-                telling[i][at] &= not usual >= COMMON and turned < RUN_ALIKE
-    marked = [None if each is None else replace(each, has_contrast=tuple(telling[i])) for i, each in enumerate(every)]
-    places = iter(marked)
-    return {split: [next(places) for _ in members] for split, members in edges.items()}
+        for found in _by_length(every, given[:, at]).values():
+            asked = _units(edges.lines(found[:: -(-len(found) // ASKED)], at)[:, 0])
+            for here in _blocks(found, BLOCK):
+                lines = _units(edges.lines(here, at)[:, 0])
+                own = (lines * _units(edges.lines(here, opposite)[:, 0])).sum(axis=1)
+                telling[here, at] &= ~_is_common(np.abs(lines @ asked.T)) & (own < RUN_ALIKE)
+    return telling
 
 
-def _continued(ones: Sequence[Edges | None], others: Sequence[Edges | None]) -> Iterator[tuple[int, int]]:
-    """Find images whose right or lower edge is continued by the left or upper edge of another."""
+def _is_common(alike: Array) -> Array:
+    """Tell which lines run like most others, by their correlations `(N, others)`; itself does not count."""
+    alike[alike > 1 - 1e-6] = np.nan
+    alike.sort(axis=1)  # puts NaN last
+    counts = np.count_nonzero(~np.isnan(alike), axis=1)
+    known, rows = np.maximum(counts, 1), np.arange(len(alike))
+    median = (alike[rows, (known - 1) // 2] + alike[rows, known // 2]) / 2
+    common: Array = (counts > 1) & (median >= COMMON)
+    return common
+
+
+def _continued(edges: KeptEdges, ones: Array, others: Array, lengths: Array) -> Iterator[tuple[int, int]]:
+    """Find images whose right or lower edge is continued by the left or upper edge of another.
+
+    Args:
+        edges: Edges of all images.
+        ones: Positions of the images of a split.
+        others: Those of another split.
+        lengths: Pixels of each side of all images `(N, 4)`; 0 for those that are not compared.
+    """
     for side, facing in FACING:
         at, opposite = SIDES.index(side), SIDES.index(facing)
-        rows, columns = _by_length(ones, at), _by_length(others, opposite)
+        rows, columns = _by_length(ones, lengths[:, at]), _by_length(others, lengths[:, opposite])
         for length in rows.keys() & columns.keys():
-            there = columns[length]
-            theirs = _units(_outermost(there, opposite)).T
-            for start in range(0, len(rows[length]), BLOCK):
-                here = rows[length][start : start + BLOCK]
-                runs = _units(_outermost(here, at)) @ theirs
-                for a, b in np.argwhere(runs >= RUN_ALIKE).tolist():
-                    if _is_cut(here[a][1].lines(at), there[b][1].lines(opposite)):
-                        yield here[a][0], there[b][0]
+            for there in _blocks(columns[length], OTHERS):
+                theirs = _units(edges.lines(there, opposite)[:, 0]).T
+                for here in _blocks(rows[length], BLOCK):
+                    lines = edges.lines(here, at)
+                    for a, b in np.argwhere(_units(lines[:, 0]) @ theirs >= RUN_ALIKE).tolist():
+                        if _is_cut(lines[a], edges.lines(there[b : b + 1], opposite)[0]):
+                            yield int(here[a]), int(there[b])
 
 
-def _by_length(images: Sequence[Edges | None], at: int) -> dict[int, list[tuple[int, Edges]]]:
-    """Sort the images whose line at a side has contrast by its length, with their positions."""
-    found: dict[int, list[tuple[int, Edges]]] = {}
-    for i, edges in enumerate(images):
-        if edges is not None and edges.has_contrast[at]:
-            found.setdefault(edges.lengths[at], []).append((i, edges))
-    return found
+def _blocks(positions: Array, size: int) -> Iterator[Array]:
+    return (positions[start : start + size] for start in range(0, len(positions), size))
 
 
-def _outermost(found: Sequence[tuple[int, Edges]], at: int) -> Array:
-    """Unpack the outermost line of a side of each image, `(N, SAMPLES)` float32."""
-    steps, lows = (
-        np.array([[value] for value in values], np.float32)
-        for values in zip(*[(e.step, e.low) for _, e in found], strict=True)
-    )
-    lines: Array = np.stack([edges.packed[at, 0] for _, edges in found]) * steps + lows
-    return lines
-
-
-def _medians(rows: Array) -> list[float]:
-    """Compute the median of each row without NaN; -1 for a row with fewer than two numbers."""
-    known = np.count_nonzero(~np.isnan(rows), axis=1)
-    ordered, at = np.sort(rows, axis=1), np.arange(len(rows))  # NaN comes last
-    middle = (ordered[at, np.maximum(known - 1, 0) // 2] + ordered[at, np.minimum(known // 2, rows.shape[1] - 1)]) / 2
-    medians: list[float] = np.where(known > 1, middle, -1.0).tolist()
-    return medians
+def _by_length(positions: Array, lengths: Array) -> dict[int, Array]:
+    """Sort the positions of images by the length of their line; those with 0 are left out."""
+    own = lengths[positions]
+    return {length: positions[own == length] for length in np.unique(own[own > 0]).tolist()}
 
 
 def _is_cut(one: Array, other: Array) -> bool:
