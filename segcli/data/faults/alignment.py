@@ -35,7 +35,7 @@ MUCH_WORSE = 0.75
 """Largest fit without a shift, as a share of that at the best place, with which a mask is shifted."""
 CLEAR_ONES = 0.5
 """Share of the masks whose best place must stand out before one is blamed."""
-AS_USUAL, CERTAIN = 0.8, 6.0
+AS_USUAL, CERTAIN = 0.9, 6.0
 """Least fit of a shifted mask at the best place: a share of the median of all masks, or a number of deviations."""
 MOST = 0.7
 """Share of the masks that must agree before one is blamed."""
