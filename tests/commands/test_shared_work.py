@@ -54,7 +54,7 @@ class Heard(Silent):
         self.words, self.done = [], {}
 
     def notice(self, text):
-        self.words.append(text)
+        self.words.append(re.sub(r"[\d,]+ MiB free", "memory free", text))
 
     def warn(self, text):
         self.words.append(text)

@@ -131,7 +131,7 @@ def test_a_structure_outside_the_crop_is_absent_in_it(config):
     seen = set()
     for index in range(20):
         ready = parts.pipeline.for_training(parts.layout.read(parts.layout.cases("train")[0]), epoch=0, index=index)
-        arrays = {name: torch.from_numpy(values)[None] for name, values in ready.arrays.items()}
+        arrays = {name: torch.tensor(values)[None] for name, values in ready.arrays.items()}
         batch = parts.task.targets(arrays)
         expected = ready.arrays["mask"].any(axis=(0, 1, 2))
         assert batch["presence"][0].tolist() == expected.tolist()
