@@ -1,7 +1,8 @@
-"""Time of `segcli data check` against a loop that only decodes the same files with OpenCV, in processor time.
+"""Time of `segcli data check` against a loop that only decodes the same files with OpenCV.
 
-Both are run in turn, several times, in the same process and with the same number of threads; the ratio of each pair is
-printed with its median and spread. Run it as `python benchmarks/data_check.py CONFIG [CONFIG ...] [--rounds 5]`;
+Check, a loop in as many threads, and a loop in one thread are run in turn, several times, in the same process. Printed
+are the ratio of check and loop in processor time with its spread, and both ratios by the clock. Run it as
+`python benchmarks/data_check.py CONFIG [CONFIG ...] [--rounds 5]`;
 `--small 200 2000 20000` makes that many small images, checks them once, and prints time and memory.
 """
 
@@ -40,6 +41,12 @@ def decode(files: list[Path]) -> None:
             del pixels  # None for formats that OpenCV does not read
 
 
+def loop(files: list[Path]) -> None:
+    """Decode all files one after the other, as a script does."""
+    for path in files:
+        cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+
+
 def timed(function) -> tuple[float, float]:
     """Return processor seconds and seconds on the clock."""
     cpu, clock = time.process_time(), time.perf_counter()
@@ -52,15 +59,21 @@ def compare(config: Path, overrides: list[str], rounds: int) -> None:
     files = files_of(config, overrides)
     dataset, _ = load_for_check(config, overrides)
     check_data(dataset, listener=Silent())  # the first call imports and fills caches of the disk
-    pairs = [
-        (timed(lambda: check_data(dataset, listener=Silent())), timed(lambda: decode(files))) for _ in range(rounds)
+    rows = [
+        (
+            timed(lambda: check_data(dataset, listener=Silent())),
+            timed(lambda: decode(files)),
+            timed(lambda: loop(files)),
+        )
+        for _ in range(rounds)
     ]
-    cpu = [check[0] / loop[0] for check, loop in pairs]
-    clock = [check[1] / loop[1] for check, loop in pairs]
-    seconds = [statistics.median(pair[which][0] for pair in pairs) for which in (0, 1)]
+    cpu = [check[0] / threads[0] for check, threads, _ in rows]
+    clock, plain = ([row[0][1] / row[which][1] for row in rows] for which in (1, 2))
+    seconds = [statistics.median(row[which][0] for row in rows) for which in (0, 1)]
     print(
         f"| {config.stem} | {len(files)} | {seconds[0]:.2f} s | {seconds[1]:.2f} s | {statistics.median(cpu):.2f} "
-        f"| {min(cpu):.2f} to {max(cpu):.2f} | {statistics.median(clock):.2f} |"
+        f"| {min(cpu):.2f} to {max(cpu):.2f} | {statistics.median(clock):.2f} "
+        f"| {statistics.median(plain):.2f} ({min(plain):.2f} to {max(plain):.2f}) |"
     )
 
 
@@ -91,8 +104,8 @@ def check_small(config: Path) -> None:
     cpu, clock = timed(lambda: check_data(dataset, listener=Silent()))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     files = files_of(config, [])
-    loop, _ = timed(lambda: decode(files))
-    print(json.dumps({"clock": clock, "cpu": cpu, "loop": loop, "peak": peak}))
+    decoding, _ = timed(lambda: decode(files))
+    print(json.dumps({"clock": clock, "cpu": cpu, "loop": decoding, "peak": peak}))
 
 
 def small(counts: list[int]) -> None:
@@ -124,8 +137,8 @@ def main() -> None:
         check_small(given.check)
         return
     if given.configs:
-        print("| data set | files | check | decoding | ratio | spread | ratio on the clock |")
-        print("|---|---:|---:|---:|---:|---|---:|")
+        print("| data set | files | check | decoding | ratio | spread | on the clock | to one thread, on the clock |")
+        print("|---|---:|---:|---:|---:|---|---:|---|")
     for config in given.configs:
         compare(config, [], given.rounds)
     if given.small:
