@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from segcli.commands.evaluate import evaluate_run
 from segcli.commands.init import Ask, Begun, init_data
@@ -70,9 +71,8 @@ def begin(
         SegcliError: As `init_data`.
     """
     size = None if vram is None else parse_vram(vram)
-    return init_data(
-        folder, words.name, words.of_data, ask=ask, yes=yes, overwrite=overwrite, minutes=minutes, vram=size
-    )
+    clock: dict[str, Any] = {"minutes": minutes, "vram": size, "trains": True}
+    return init_data(folder, words.name, words.of_data, ask=ask, yes=yes, overwrite=overwrite, **clock)
 
 
 def train_and_score(

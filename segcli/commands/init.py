@@ -90,6 +90,7 @@ def init_data(
     overwrite: bool = False,
     minutes: float | None = None,
     vram: int | None = None,
+    trains: bool = False,
     listener: Listener = SILENT,
 ) -> Begun:
     """Recognise the data in a folder and write a data-set file and an experiment file.
@@ -105,6 +106,7 @@ def init_data(
         overwrite: Replace files that are there.
         minutes: Minutes that the training takes; the epochs that fit are timed on this machine.
         vram: Bytes of the GPU's memory; default: those of the GPU of this machine.
+        trains: The training follows in the same command, whose minutes have begun.
         listener: Receives progress.
 
     Raises:
@@ -116,7 +118,7 @@ def init_data(
     for path in (dataset, experiment):
         _refuse_occupied(path, folder, overwrite=overwrite)
     found, facts = look(folder, name, overrides, ask=ask, yes=yes)
-    plan = plan_for(found, facts, minutes=minutes, vram=vram, listener=listener)
+    plan = plan_for(found, facts, minutes=minutes, vram=vram, trains=trains, listener=listener)
     write_text(dataset, dataset_text(found, dataset, Path.cwd()))
     write_text(experiment, experiment_text(plan, name, experiment, dataset))
     return Begun(found, facts, plan, dataset, experiment)

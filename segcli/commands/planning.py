@@ -1,12 +1,14 @@
 """Make a plan for a folder of images: choices by the facts, batch by the memory forecast, epochs by the clock."""
 
 import tempfile
+import time
 from pathlib import Path
 
 from segcli.commands.train import report_of_timing
 from segcli.config.load import run_from_values
 from segcli.config.schema import Run
 from segcli.core.errors import DeviceError
+from segcli.core.process import command_began
 from segcli.engine.events import Listener, Silent
 from segcli.engine.runfolder import RunFolder
 from segcli.engine.stopping import StopSignal
@@ -31,6 +33,7 @@ def plan_for(
     *,
     minutes: float | None = None,
     vram: int | None = None,
+    trains: bool = False,
     listener: Listener,
 ) -> Plan:
     """Plan an experiment for this machine, or for a GPU with other memory.
@@ -40,6 +43,7 @@ def plan_for(
         measures: What its pixels say.
         minutes: Minutes that the training takes; the epochs that fit are timed here and written down.
         vram: Bytes of the memory of a GPU; that of the GPU here, if there is one, when left out.
+        trains: The training follows in the same command, whose minutes have begun.
         listener: Receives progress.
 
     Raises:
@@ -52,7 +56,7 @@ def plan_for(
     if machine.is_gpu:
         _fit_memory(plan, run_of(found, plan), machine)
     if minutes is not None and vram is None:
-        _fit_clock(plan, run_of(found, plan), minutes, listener)
+        _fit_clock(plan, run_of(found, plan), minutes, listener, began=command_began() if trains else None)
     return plan
 
 
@@ -79,13 +83,18 @@ def _fit_memory(plan: Plan, run: Run, machine: Machine) -> None:
     plan.reasons["data.batch_size"] = f"{machine.words}, and the forecast of a step is {peak:.1f} GiB"
 
 
-def _fit_clock(plan: Plan, run: Run, minutes: float, listener: Listener) -> None:
-    """Time the plan here, and write down the epochs that fit into the minutes."""
-    seconds = 60.0 * minutes
+def _fit_clock(plan: Plan, run: Run, minutes: float, listener: Listener, *, began: float | None) -> None:
+    """Time the plan here, and write down the epochs that fit into the minutes.
+
+    The training opens its session again, which counts; `began` is the time from which all else counts as well.
+    """
+    seconds, opened = 60.0 * minutes, time.monotonic()
     with tempfile.TemporaryDirectory() as place, StopSignal() as stop:
         trainer = open_session(run, RunFolder(Path(place)), Silent(), stop, rehearsal=True)
+        opening_s = time.monotonic() - opened
         listener.stage("timing a few steps")
         costs = measured_costs(trainer, seconds, report_of_timing)
+        seconds -= opening_s + (0.0 if began is None else time.monotonic() - began)
         batches, group = len(trainer.train), trainer.step.group
         interval = fitted_interval(costs, seconds, batches=batches, group=group)
         run = run.model_copy(update={"training": run.training.model_copy(update={"val_interval": interval})})
