@@ -100,7 +100,7 @@ TRUTH: dict[str, tuple[Callable[[Path], Iterator[tuple[Path, str]]], dict[str, o
     "camvid_sequences": (
         clips,
         {"format": "sequences", "images": "a", "labels": "b", "mask_format": "rgb", "ignore": ["void"]},
-        {"train": 128, "val": 21},
+        {"train": 115, "val": 34},
     ),
     "hippocampus": (
         numbered("imagesTr", "labelsTr"),
