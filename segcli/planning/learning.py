@@ -1,5 +1,6 @@
 """Choose what a plan learns by: loss, sampling of rare classes, metrics, augmentation and test-time augmentation."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from segcli.planning.facts import Measures
@@ -68,16 +69,23 @@ def metrics(measures: Measures, task: str) -> Choice:
     return first, "the first one decides on the best checkpoint"
 
 
-def augmentation(measures: Measures, task: str) -> Choice:
-    """Choose the augmentation by what the data allow."""
+def augmentation(measures: Measures, task: str, crop: Sequence[float]) -> Choice:
+    """Choose the augmentation by what the data allow.
+
+    Args:
+        measures: Facts about the pixels.
+        task: Task of the data set.
+        crop: Size of what the network is trained on, which quarter turns must not change.
+    """
     if measures.ndim == 3:
         return _of_volumes(measures, task)
     if measures.is_scene:
         return {"transforms": _of_scenes(measures)}, (
             "a scene has a top and a bottom: only left and right are exchanged, and objects come at many sizes"
         )
-    allowed = "flips and quarter turns" if measures.turns else _flip_words(measures)
-    transforms = [*_moves(measures), *_lights(measures)]
+    is_square = len(set(crop)) == 1
+    allowed = "flips and quarter turns" if measures.turns and is_square else _flip_words(measures)
+    transforms = [*_moves(measures, is_square=is_square), *_lights(measures)]
     return {"transforms": transforms}, f"the data allow {allowed}; sizes, angles and light vary"
 
 
@@ -87,12 +95,12 @@ def _flip_words(measures: Measures) -> str:
     return f"the exchange of {listed}" if listed else "no flips"
 
 
-def _moves(measures: Measures) -> list[dict[str, Any]]:
+def _moves(measures: Measures, *, is_square: bool) -> list[dict[str, Any]]:
     """List flips, turns and changes of size."""
     flips = {1: "HorizontalFlip", 0: "VerticalFlip"}
     found: list[dict[str, Any]] = [{"type": name, "p": 0.5} for axis, name in flips.items() if axis in measures.flips]
     degrees = 45 if measures.turns else 10
-    if measures.turns:
+    if measures.turns and is_square:
         found.append({"type": "RandomRotate90", "p": 0.5})
     moved = {"scale": [0.8, 1.25], "rotate": [-degrees, degrees], "border_mode": 4}
     return [*found, {"type": "Affine", **moved, "p": 0.7}]

@@ -116,7 +116,8 @@ def _load(plan: Plan, measures: Measures, machine: Machine, task: str) -> None:
         _put(
             plan, "data.cache", "memory", f"decoded, all images are {gib:.2g} GiB; {machine.ram_gib:.0f} GiB are there"
         )
-    _put(plan, "data.augmentation", *augmentation(measures, task))
+    crop = plan.keys["data"].get("patch_size", measures.sizes.median)
+    _put(plan, "data.augmentation", *augmentation(measures, task, crop))
     normalize, reason = measures.normalize, measures.normalize_reason
     if measures.is_scene:
         normalize, reason = "per_image", "light differs from place to place and from hour to hour"

@@ -85,6 +85,8 @@ KINDS = replace(
 """Small volumes of one class each."""
 CASES = {
     "flat": (FLAT, "binary"),
+    "oblong": (replace(FLAT, sizes=Spread((64.0, 80.0), (64.0, 80.0), (64.0, 80.0))), "binary"),
+    "strip": (replace(FLAT, sizes=Spread((64.0, 900.0), (64.0, 900.0), (64.0, 900.0))), "binary"),
     "large": (LARGE, "binary"),
     "scene": (SCENE, "multiclass"),
     "thick": (THICK, "structures"),
@@ -129,6 +131,13 @@ def value(found: Plan, dotted: str) -> Any:
 def test_each_kind_of_data_gets_the_choices_that_its_facts_ask_for(name: str, choices: dict[str, Any]) -> None:
     found = plan(name)
     assert {dotted: value(found, dotted) for dotted in choices} == choices
+
+
+@pytest.mark.parametrize("name", ["oblong", "strip"])
+def test_crops_that_are_no_squares_are_flipped_and_not_turned_by_quarters(name: str) -> None:
+    types = {each["type"] for each in value(plan(name), "data.augmentation.transforms")}
+    assert {"HorizontalFlip", "VerticalFlip"} <= types
+    assert "RandomRotate90" not in types
 
 
 def test_a_scene_is_never_turned_upside_down_and_microscopy_is() -> None:
