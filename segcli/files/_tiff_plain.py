@@ -3,6 +3,7 @@
 Parsing the directories of a file takes many times as long as reading a small slice, in every epoch anew.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ class _Place:
 
     def read(self, path: Path) -> Array | None:
         """Read the pixels in the byte order of this machine; None if the file has changed."""
-        count = int(np.prod(self.shape))
+        count = math.prod(self.shape)
         with path.open("rb", buffering=0) as stream:
             content = bytearray(count * self.dtype.itemsize)
             stream.seek(self.offset)

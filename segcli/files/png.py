@@ -5,7 +5,7 @@ images are decoded by OpenCV, because Pillow would reduce them to 8 bits, and pl
 the same files (`segcli/files/_codecs.py`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -95,21 +95,19 @@ class _Decoded(Picture):
         self.palette = colours.palette
 
     def whole(self) -> Array:
-        pixels = decoded(self.path, self.image, self.colours.stored)
-        if pixels is not None:
-            return _with_channels(pixels)
-        self.image.load()
-        if self.colours.is_deep:
-            return _with_channels(self.colours.without_alpha(_decode_deep_colour(self.path)))
-        return _with_channels(self.colours.pixels())
+        return self._decoded(self.colours.pixels)
 
     def numbers(self) -> Array:
         """Decode the numbers that the writer stored, such as the indices of a palette."""
+        return self._decoded(self.colours.numbers)
+
+    def _decoded(self, by_pillow: Callable[[], Array]) -> Array:
         pixels = decoded(self.path, self.image, self.colours.stored)
-        if pixels is not None:
-            return _with_channels(pixels)
-        self.image.load()
-        return self.whole() if self.colours.is_deep else _with_channels(self.colours.numbers())
+        if pixels is None:
+            self.image.load()
+            is_deep = self.colours.is_deep
+            pixels = self.colours.without_alpha(_decode_deep_colour(self.path)) if is_deep else by_pillow()
+        return _with_channels(pixels)
 
     def close(self) -> None:
         self.image.close()

@@ -13,8 +13,10 @@ from torch.overrides import TorchFunctionMode
 
 __all__ = ["ThinVolumesInFloat32"]
 
-SLICES = 2
-"""Axis of the slices of a batch of volumes, and of the kernel in its weights."""
+SLICES = -3
+"""Axis of the slices of a volume, or of a batch of volumes, and of the kernel in its weights."""
+NAMES = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+"""Arguments of a convolution in their order."""
 
 
 class ThinVolumesInFloat32(TorchFunctionMode):
@@ -29,12 +31,16 @@ class ThinVolumesInFloat32(TorchFunctionMode):
     ) -> Any:
         """Call a function of PyTorch; a convolution of a thin volume without autocast."""
         kwargs = kwargs or {}
-        if func is not torch.conv3d or not _is_thin(*args[:2]):
-            return func(*args, **kwargs)
-        floats: list[Any] = [each.float() if isinstance(each, torch.Tensor) else each for each in args]
-        with torch.autocast("cpu", enabled=False):
-            return func(*floats, **kwargs)
+        if func is torch.conv3d:
+            given = {**dict(zip(NAMES, args, strict=False)), **kwargs}
+            if 1 < given["input"].shape[SLICES] < given["weight"].shape[SLICES]:
+                return _in_float32(given)
+        return func(*args, **kwargs)
 
 
-def _is_thin(volumes: torch.Tensor, weight: torch.Tensor, *_: Any) -> bool:
-    return 1 < volumes.shape[SLICES] < weight.shape[SLICES]
+def _in_float32(given: Mapping[str, Any]) -> torch.Tensor:
+    floats: dict[str, Any] = {
+        name: each.float() if isinstance(each, torch.Tensor) else each for name, each in given.items()
+    }
+    with torch.autocast("cpu", enabled=False):
+        return torch.conv3d(**floats)

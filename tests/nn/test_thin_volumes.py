@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from segcli.engine.runtime import Precision
 
@@ -27,6 +28,15 @@ def test_a_convolution_of_few_slices_is_computed_in_float32(size, kernel):
         dtype, found = gradient(layer, volume, Precision(torch.bfloat16, "cpu").autocast())
         assert dtype == torch.float32
         assert torch.allclose(found, exact, rtol=1e-4, atol=1e-3)
+
+
+def test_a_convolution_may_name_its_arguments_and_take_a_volume_without_a_batch():
+    volume, weight = torch.randn(1, 4, 2, 8, 8), torch.randn(4, 4, 3, 3, 3)
+    exact = F.conv3d(volume, weight, padding=1)
+    with Precision(torch.bfloat16, "cpu").autocast():
+        assert torch.allclose(F.conv3d(volume, weight=weight, padding=1), exact, atol=1e-5)
+        assert torch.allclose(F.conv3d(input=volume, weight=weight, bias=None, padding="same"), exact, atol=1e-5)
+        assert torch.allclose(F.conv3d(volume[0], weight, padding=1)[None], exact, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(1, 8, 8), (3, 8, 8), (8, 2, 2)])

@@ -29,7 +29,7 @@ LEVEL = 0.95
 CHUNK = 25
 """Resamples per step when statistics are summed."""
 Statistics = Array | Histograms
-"""Statistics `(N, K, n)` of N images, or what takes the place of large ones."""
+"""Statistics `(N, K, n)` of N images, or their histograms in little memory."""
 
 
 class Tally:
@@ -42,7 +42,7 @@ class Tally:
             self._by_name.setdefault(metric.statistics_name, metric)
         self.rows: dict[str, list[Tensor]] = {metric.statistics_name: [] for metric in metrics}
         self.histograms: dict[str, Histograms] = {}
-        """What takes the place of large statistics."""
+        """Histograms in little memory, in place of large statistics, by the name of these."""
 
     def of(self, scored: Scored) -> dict[str, Tensor]:
         """Compute the statistics of a batch by their name, without adding them."""

@@ -1,1 +1,1 @@
-"""What an evaluation keeps of each image: figures in few arrays, and sketches of histograms."""
+"""Figures that an evaluation keeps of each image, in few arrays, and sketches of histograms."""

@@ -37,7 +37,7 @@ class Figures:
         """Sum of the confusion matrices; None if classes do not exclude each other."""
         self.columns = Columns()
         self.histograms: dict[str, Histograms] = {}
-        """What takes the place of large statistics, by their name."""
+        """Histograms in little memory, in place of large statistics, by the name of these."""
         large: dict[str, list[HistogramMetric]] = {}
         for metric in metrics:
             if isinstance(metric, HistogramMetric):

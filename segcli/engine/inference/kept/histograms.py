@@ -93,19 +93,18 @@ class Histograms:
             Values of all classes together `(R)`, and of each class `(R, K)`.
         """
         pooled = self.pooled.reshape(-1, 2, BINS)
-        columns = [self._of_class(metric, index, pooled[index], drawn) for index in range(len(pooled))]
+        times = np.concatenate([np.ones((1, drawn.shape[1])), drawn])  # first, every image once
+        columns = [self._of_class(metric, index, pooled[index], times) for index in range(len(pooled))]
         values = np.stack(columns, axis=1)
         return averaged(values, axis=1), values
 
-    def _of_class(self, metric: HistogramMetric, index: int, pooled: Array, drawn: Array) -> Array:
+    def _of_class(self, metric: HistogramMetric, index: int, pooled: Array, times: Array) -> Array:
         last = groups_of(pooled, JOINT_GROUPS)
         sketches = self.columns[SKETCH][:, index]
-        once = np.ones((1, len(drawn[0])))
-        sums = np.zeros((1 + len(drawn), 2 * len(last)))
+        sums = np.zeros((len(times), 2 * len(last)))
         for start in range(0, len(sketches), CHUNK):
             counts = grouped(sketches[start : start + CHUNK], last)
-            times = np.concatenate([once, drawn])[:, start : start + CHUNK]
-            sums += times @ counts.reshape(len(counts), -1)
+            sums += times[:, start : start + CHUNK] @ counts.reshape(len(counts), -1)
         background, foreground = np.split(sums, 2, axis=1)
         coarse = metric.from_histograms(background, foreground)
         exact = metric.from_histograms(pooled[0].astype(float), pooled[1].astype(float))

@@ -1,4 +1,4 @@
-"""How cuDNN and cuBLAS compute in a training on a GPU: with timed algorithms or not, with TF32 or not."""
+"""Switches of cuDNN and cuBLAS for a training on a GPU: timed algorithms, one order of sums, and TF32."""
 
 import os
 

@@ -7,7 +7,7 @@ the same network on the same machine is computed in the same way.
 
 import hashlib
 import time
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from segcli.core.processor import has_fast_bf16, processor_flags, processor_kind
 from segcli.data.samples import padded_size
 from segcli.engine.assembly import Assembly
 from segcli.engine.events import Listener
-from segcli.engine.runtime import choose_precision
+from segcli.engine.runtime import Precision, choose_precision
 from segcli.engine.world import World
 
 __all__ = ["bf16_gain", "with_decided_precision"]
@@ -148,9 +148,10 @@ def bf16_gain(parts: Assembly) -> float | None:
     """
     keep_freed_memory()  # as in the training: else, clearing pages takes more of the time of float32
     network = deepcopy(parts.network).train()
+    bf16 = Precision(torch.bfloat16, "cpu", volumes=parts.precision.volumes)
     with torch.random.fork_rng(devices=[]):
         try:
-            return _gain(network, _images(parts))
+            return _gain(network, _images(parts), bf16)
         except (RuntimeError, ValueError):
             return None
 
@@ -166,23 +167,24 @@ def _images(parts: Assembly) -> list[Tensor]:
     return [image.to(parts.device, memory_format=parts.memory_format) for image in made]
 
 
-def _gain(network: nn.Module, images: list[Tensor]) -> float:
+def _gain(network: nn.Module, images: list[Tensor], bf16: Precision) -> float:
+    fp32 = replace(bf16, dtype=None)
     for image in images:
         # bf16 first: what only a first step takes is counted against it
-        times = {half: [_seconds(network, image, half=half)] for half in (True, False)}
-        if times[False][0] > LONG_S:
+        times = {each: [_seconds(network, image, each)] for each in (bf16, fp32)}
+        if times[fp32][0] > LONG_S:
             break
     began = time.perf_counter()
-    while time.perf_counter() - began + times[True][0] + times[False][0] < TIMED_S:
-        for half, found in times.items():
-            found.append(_seconds(network, image, half=half))
-    return min(times[False]) / min(times[True])
+    while time.perf_counter() - began + times[bf16][0] + times[fp32][0] < TIMED_S:
+        for precision, found in times.items():
+            found.append(_seconds(network, image, precision))
+    return min(times[fp32]) / min(times[bf16])
 
 
-def _seconds(network: nn.Module, image: Tensor, *, half: bool) -> float:
+def _seconds(network: nn.Module, image: Tensor, precision: Precision) -> float:
     """Time a step, without the optimizer."""
     began = seconds()
-    with torch.autocast("cpu", torch.bfloat16) if half else nullcontext():
+    with precision.autocast():
         outputs: dict[str, Tensor] = network(image)
     loss: Any = torch.stack([value.float().square().mean() for value in outputs.values()]).sum()
     loss.backward()

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import yaml
 from segcli.config.load import load_run
 from segcli.engine.assembly import assemble
 from segcli.engine.checkpoint import read_checkpoint, write_checkpoint
+from segcli.engine.runtime import Precision
 from segcli.engine.training.precision import timed as timed_precision
 from segcli.engine.training.precision.timed import bf16_gain
 
@@ -120,6 +122,14 @@ def test_a_run_in_fp16_does_not_train_on_a_cpu_but_predicts_in_float32(run_cli, 
     assert result.code == 0
     assert "predictions are computed in float32: fp16 is for GPUs" in result.err
     assert run_cli("train", tiny(training__amp="fp16"), "name=other").code == 5
+
+
+@pytest.mark.parametrize("volumes", [False, True])
+def test_a_step_is_timed_in_the_context_of_a_training_thin_volumes_included(tiny, monkeypatch, volumes):
+    parts, used, autocast = assemble(load_run(tiny(data__patch_size=[16, 16]))), [], Precision.autocast
+    monkeypatch.setattr(Precision, "autocast", lambda self: used.append(self) or autocast(self))
+    bf16_gain(replace(parts, precision=replace(parts.precision, volumes=volumes)))
+    assert {(each.dtype, each.volumes) for each in used} == {(torch.bfloat16, volumes), (None, volumes)}
 
 
 def test_timing_moves_no_random_generator_and_no_weight(tiny):
