@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segcli.config.schema import DatasetSection
 from segcli.core.errors import ConfigError, DataError
-from segcli.core.files import refuse_occupied, shown, told_when_full, write_text
+from segcli.core.files import file_above, refuse_occupied, shown, told_when_full, write_text
 from segcli.core.names import composed
 from segcli.data.faults.mending import sharpened
 from segcli.data.images import read_image, read_marks
@@ -82,8 +82,8 @@ def refuse_copy(dataset: DatasetSection, target: Path) -> Pictures:
     root, place = layout.root.resolve(), target.resolve()
     if place.is_relative_to(root) or root.is_relative_to(place):
         raise ConfigError(f"`{target}` and the data set `{root}` lie in each other", hint="give another folder")
-    above = next((each for each in place.parents if each.exists()), place)
-    if not above.is_dir():
+    above = file_above(place)
+    if above is not None:
         raise ConfigError(f"cannot write `{target}`: `{above}` is a file", hint="give a folder in a folder")
     refuse_occupied(target, "give another folder")
     return layout
