@@ -5,7 +5,7 @@ import numpy as np
 
 from segcli.core.types import Array, Mask
 
-__all__ = ["class_counts", "values_of"]
+__all__ = ["NUMBERS", "class_counts", "values_of"]
 
 NUMBERS = 256
 """Numbers of 8 bits."""
