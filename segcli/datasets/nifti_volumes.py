@@ -9,7 +9,6 @@ if `extensions` names them.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,7 +17,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from segcli.core.errors import DataError
-from segcli.core.names import composed, existing, safe_name
+from segcli.core.names import composed, existing, fits, safe_name
 from segcli.core.types import Array
 from segcli.data.checks import Finding, doubles, extra_label, raise_on_error, unusable_split
 from segcli.data.classes.class_list import Mistake
@@ -164,7 +163,7 @@ class NIfTIVolumes(Volumes):
             taken = {path for paths in maps.values() for path in paths}  # only affixes distinguish them
         channels = self._kept(channels, taken)
         there, lacking = self.channels.complete(channels)
-        maps = {key: paths for key, paths in maps.items() if not self._is_excluded(key)}
+        maps = {key: paths for key, paths in maps.items() if not fits(key, self.config.exclude)}
         findings = [*lacking, *(finding for files in channels.values() for finding in doubles(files, "image"))]
         findings += doubles(maps, "label map")
         known = {key for files in channels.values() for key in files}
@@ -217,9 +216,6 @@ class NIfTIVolumes(Volumes):
         found = self.channels.key(path)
         return found is not None and self.channels.suffixes[found[1]] == channels.suffixes[0]
 
-    def _is_excluded(self, name: str) -> bool:
-        return any(fnmatchcase(name, composed(pattern)) for pattern in self.config.exclude)
-
     def _kept(self, channels: dict[str, Files], taken: set[Path]) -> dict[str, Files]:
         """Leave out label maps, and what `exclude` names.
 
@@ -232,10 +228,10 @@ class NIfTIVolumes(Volumes):
         }
         names = {name for files in found.values() for name in files}
         for pattern in self.config.exclude:
-            if not any(fnmatchcase(name, composed(pattern)) for name in names):
+            if not any(fits(name, [pattern]) for name in names):
                 raise DataError(f"`exclude` names `{pattern}`, which fits no case", hint="correct it, or remove it")
         return {
-            suffix: {name: paths for name, paths in files.items() if not self._is_excluded(name)}
+            suffix: {name: paths for name, paths in files.items() if not fits(name, self.config.exclude)}
             for suffix, files in found.items()
         }
 
