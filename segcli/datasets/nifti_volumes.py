@@ -156,8 +156,8 @@ class NIfTIVolumes(Volumes):
     def _found(self) -> tuple[dict[str, Case], list[Finding]]:
         config = self.config
         images, labels = existing(self.root, config.image_folder), existing(self.root, config.label_folder)
-        channels = {each: self._files("image", config.image_prefix, each) for each in self.channels.suffixes}
-        maps = self._files("label", config.label_prefix, config.label_suffix)
+        channels = {each: self._files("image", self.channels, each) for each in self.channels.suffixes}
+        maps = self._files("label", ChannelFiles(config.label_prefix, [config.label_suffix]), config.label_suffix)
         taken: set[Path] = set()
         if images.resolve() == labels.resolve() and (config.label_suffix or config.label_prefix):
             taken = {path for paths in maps.values() for path in paths}  # only affixes distinguish them
@@ -186,16 +186,16 @@ class NIfTIVolumes(Volumes):
             findings.append(Finding("empty_split", "error", images, f"no images in `{images}`", hint))
         return cases, findings
 
-    def _files(self, kind: str, prefix: str, suffix: str) -> Files:
-        """Find the files of a folder by the name of their case; `kind` is image or label."""
+    def _files(self, kind: str, channels: ChannelFiles, suffix: str) -> Files:
+        """Find the files of one channel by the name of their case; `kind` is image or label."""
         pattern = getattr(self.config, f"{kind}_folder")
-        files = partial(self._files_in, channels=ChannelFiles(prefix, [suffix]), kind=kind)
+        files = partial(self._files_in, kind=kind, channels=channels, suffix=suffix)
         if for_each_case(pattern) and self.root.is_dir():
             return files_of_cases(self.root, pattern, files)
         return files(existing(self.root, pattern))
 
-    def _files_in(self, folder: Path, channels: ChannelFiles, kind: str) -> Files:
-        """Find the files of one folder by their stem without prefix and suffix."""
+    def _files_in(self, folder: Path, kind: str, channels: ChannelFiles, suffix: str) -> Files:
+        """Find the files of a channel in one folder by their stem without prefix and suffix."""
         if not folder.is_dir():
             what = {"image": "images", "label": "label maps"}[kind]
             missing = self.missing_root()
@@ -207,14 +207,9 @@ class NIfTIVolumes(Volumes):
         for path in sorted(folder.iterdir(), key=natural_key):
             if ending_of(path) in self.config.extensions and not path.name.startswith("."):
                 key = channels.key(path)
-                if key is not None and (kind == "label" or self._is_longest(path, channels)):
+                if key is not None and channels.suffixes[key[1]] == suffix:  # not one of a longer suffix
                     found.setdefault(key[0], []).append(path)
         return found
-
-    def _is_longest(self, path: Path, channels: ChannelFiles) -> bool:
-        """Tell whether a file belongs to this channel, and not to one of a longer suffix."""
-        found = self.channels.key(path)
-        return found is not None and self.channels.suffixes[found[1]] == channels.suffixes[0]
 
     def _kept(self, channels: dict[str, Files], taken: set[Path]) -> dict[str, Files]:
         """Leave out label maps, and what `exclude` names.
