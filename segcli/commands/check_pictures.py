@@ -8,7 +8,7 @@ import numpy as np
 
 from segcli.config.schema import DatasetSection
 from segcli.core.errors import DataError
-from segcli.core.files import write_text
+from segcli.core.files import file_above, write_text
 from segcli.core.registry import TASKS
 from segcli.core.types import Array
 from segcli.data.checks import Finding
@@ -37,8 +37,8 @@ def refuse_page(path: Path) -> None:
     """
     if path.is_dir():
         raise DataError(f"`{path}` is a folder", hint="give a file, such as `check.html`")
-    above = next((each for each in path.parents if each.exists()), None)
-    if above is not None and not above.is_dir():
+    above = file_above(path)
+    if above is not None:
         raise DataError(f"cannot write `{path}`: `{above}` is a file", hint="give a file in a folder")
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from segcli.commands.evaluate import evaluate_run
 from segcli.commands.init import Ask, Begun, init_data
@@ -71,8 +70,17 @@ def begin(
         SegcliError: As `init_data`.
     """
     size = None if vram is None else parse_vram(vram)
-    clock: dict[str, Any] = {"minutes": minutes, "vram": size, "trains": True}
-    return init_data(folder, words.name, words.of_data, ask=ask, yes=yes, overwrite=overwrite, **clock)
+    return init_data(
+        folder,
+        words.name,
+        words.of_data,
+        ask=ask,
+        yes=yes,
+        overwrite=overwrite,
+        minutes=minutes,
+        vram=size,
+        trains=True,
+    )
 
 
 def train_and_score(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segcli.config.schema import DatasetSection
 from segcli.core.errors import ConfigError, DataError
-from segcli.core.files import refuse_occupied, shown, told_when_full, write_text
+from segcli.core.files import file_above, refuse_occupied, shown, told_when_full, write_text
 from segcli.core.names import composed
 from segcli.data.faults.mending import sharpened
 from segcli.data.images import read_image, read_marks
@@ -56,12 +56,15 @@ def mend(dataset: DatasetSection, target: Path, *, listener: Listener) -> Mended
     listener.stage("mending", len(cases))
     binary = dataset.num_classes == 1 and getattr(layout.config, "mask_threshold", None) is None
     with told_when_full(target):
-        _copy_others(root, target, cases)
+        known = {path.absolute() for case in cases for path in _files(case)}
+        _copy_others(root, target, known)
         results = each_case(lambda case: _mend_case(case, layout, target, binary=binary), cases, listener)
         done = [line for result in results for line in result.done]
         left = [line for result in results for line in result.left]
         out = [line for result in results for line in result.out]
-        out += [f"{shown(path)}: not copied: it belongs to no image of the data set" for path in _strangers(cases)]
+        out += [
+            f"{shown(path)}: not copied: it belongs to no image of the data set" for path in _strangers(cases, known)
+        ]
         write_text(target / LIST, "".join(f"{line}\n" for line in [*done, *left, *out]) or "nothing had to be mended\n")
     return Mended(target, len(cases), done, left, out)
 
@@ -82,8 +85,8 @@ def refuse_copy(dataset: DatasetSection, target: Path) -> Pictures:
     root, place = layout.root.resolve(), target.resolve()
     if place.is_relative_to(root) or root.is_relative_to(place):
         raise ConfigError(f"`{target}` and the data set `{root}` lie in each other", hint="give another folder")
-    above = next((each for each in place.parents if each.exists()), place)
-    if not above.is_dir():
+    above = file_above(place)
+    if above is not None:
         raise ConfigError(f"cannot write `{target}`: `{above}` is a file", hint="give a folder in a folder")
     refuse_occupied(target, "give another folder")
     return layout
@@ -97,16 +100,11 @@ def _cases(layout: Layout) -> list[Case]:
     return list(found.values())
 
 
-def _copy_others(root: Path, target: Path, cases: list[Case]) -> None:
+def _copy_others(root: Path, target: Path, known: set[Path]) -> None:
     """Copy lists of names, tables of classes and the split file."""
     target.mkdir(parents=True, exist_ok=True)
-    pictures = {path.absolute() for case in cases for path in _files(case)}
     for path in root.iterdir():
-        if (
-            path.is_file()
-            and path not in pictures
-            and path.suffix.lower() in (".csv", ".txt", ".yaml", ".yml", ".json")
-        ):
+        if path.is_file() and path not in known and path.suffix.lower() in (".csv", ".txt", ".yaml", ".yml", ".json"):
             shutil.copyfile(path, target / composed(path.name))
 
 
@@ -114,9 +112,8 @@ def _files(case: Case) -> list[Path]:
     return [path for path in (case.image, case.label, case.fov) if path is not None]
 
 
-def _strangers(cases: list[Case]) -> list[Path]:
+def _strangers(cases: list[Case], known: set[Path]) -> list[Path]:
     """Find files beside images and masks that belong to no case."""
-    known = {path.absolute() for case in cases for path in _files(case)}
     folders = dict.fromkeys(path.parent for case in cases for path in _files(case))
     there = (path for folder in folders for path in sorted(folder.iterdir()))
     return [path for path in there if path.is_file() and not path.name.startswith(".") and path.absolute() not in known]

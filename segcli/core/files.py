@@ -16,6 +16,7 @@ from segcli.core.errors import ConfigError, DataError
 from segcli.core.platform import flush, is_running, replace, why_not_written
 
 __all__ = [
+    "file_above",
     "names_flushed_once",
     "plain",
     "read_keys",
@@ -153,6 +154,11 @@ def shown(path: Path) -> str:
         return str(path.absolute().relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+
+
+def file_above(path: Path) -> Path | None:
+    """Find the file that stands where `path` needs a folder; None if there is none."""
+    return next((each for each in path.parents if each.exists() and not each.is_dir()), None)
 
 
 def refuse_occupied(folder: Path, hint: str, *, overwrite: bool = False) -> None:

@@ -4,11 +4,22 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from segcli.core.platform import WINDOWS
 
-__all__ = ["LONGEST", "composed", "existing", "printable", "safe_name", "safe_path", "visible", "without_affixes"]
+__all__ = [
+    "LONGEST",
+    "composed",
+    "existing",
+    "fits",
+    "printable",
+    "safe_name",
+    "safe_path",
+    "visible",
+    "without_affixes",
+]
 
 LONGEST = 224
 """Longest name in bytes of UTF-8; file systems allow 255, and temporary names are longer than final names."""
@@ -94,6 +105,16 @@ def existing(folder: Path, name: str) -> Path:
         except OSError:
             return path
     return folder if folder.exists() else path
+
+
+def fits(name: str, patterns: Sequence[str]) -> bool:
+    """Tell whether a name in normal form fits one of some patterns with wildcards.
+
+    Example:
+        >>> fits("case_4d", ["*_3d", "*_4d"]), fits("case", ["Case"])
+        (True, False)
+    """
+    return any(fnmatchcase(name, composed(pattern)) for pattern in patterns)
 
 
 def without_affixes(stem: str, prefix: str, suffixes: Sequence[str]) -> str | None:

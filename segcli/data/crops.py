@@ -3,13 +3,11 @@
 import numpy as np
 
 from segcli.core.types import Array, Mask
-from segcli.data.classes.counts import class_counts
+from segcli.data.classes.counts import NUMBERS, class_counts
 from segcli.data.samples import Sample
 
 __all__ = ["random_crop"]
 
-NUMBERS = 256
-"""Numbers of 8 bits."""
 BLOCK = 4096
 """Pixels that are searched one by one."""
 

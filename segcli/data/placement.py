@@ -30,14 +30,29 @@ HINT = (
 )
 
 
-def placement(label: Path, label_header: Header, image: Path, image_header: Header) -> Iterator[Finding]:
-    """Find differences in spacing, directions and position; files of one size and with a geometry are compared."""
+def placement(
+    label: Path,
+    label_header: Header,
+    image: Path,
+    image_header: Header,
+    *,
+    other: str = "its image",
+) -> Iterator[Finding]:
+    """Find differences in spacing, directions and position; files of one size and with a geometry are compared.
+
+    Args:
+        label: Label map, or another file that must lie on the image.
+        label_header: Its header.
+        image: The image.
+        image_header: Its header.
+        other: Words for the image.
+    """
     ours, others = label_header.grid, image_header.grid
     if ours is None or others is None or ours.size != others.size:
         return
 
     def both() -> str:
-        return f"`{label}` has {ours.words}, but its image `{image}` has {others.words}"
+        return f"`{label}` has {ours.words}, but {other} `{image}` has {others.words}"
 
     if not np.allclose(ours.spacing, others.spacing, rtol=SPACING, atol=0):
         yield Finding("spacing_differs", "error", label, f"{both()}: their voxels differ in size", HINT, (image,))

@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 
 from segcli.core.errors import ConfigError, nearest
-from segcli.core.types import Array
-from segcli.data.samples import Sample
+from segcli.data.samples import Sample, as_unit
 from segcli.data.settings import VOLUME_KEYS, Augmentation
 
 _stated = os.environ.get("NO_ALBUMENTATIONS_UPDATE")
@@ -100,8 +99,9 @@ class Augmenter:
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """Augment the sample; the same seed gives the same pixels."""
         names = list(sample.maps)
-        # a copy, because a transform may change the image in place, and a cache holds it for the next epoch
-        image = _as_unit(sample.image) if sample.image.dtype == np.uint16 else sample.image.copy()
+        # albumentations cannot handle 16 bits; other images are copied, because a transform may change them in place,
+        # and a cache holds them for the next epoch
+        image = as_unit(sample.image) if sample.image.dtype == np.uint16 else sample.image.copy()
         self.compose.set_random_seed(seed % 2**32)
         # One stack for all maps: a transform may draw different random numbers for separate masks.
         changed = self.compose(image=image, mask=np.stack([sample.maps[name] for name in names], axis=-1))
@@ -118,11 +118,6 @@ class Augmenter:
                 for index, name in enumerate(names)
             },
         )
-
-
-def _as_unit(image: Array) -> Array:
-    """Convert 16-bit images to float32 from 0 to 1, which albumentations can handle."""
-    return image.astype(np.float32) / 65535.0
 
 
 def _preset(settings: Augmentation, *, channels: int, square: bool) -> tuple[dict[str, Any], ...]:

@@ -119,9 +119,8 @@ def channel_against(other: Path, header: Header, first: Path, image: Header) -> 
         sizes = ["x".join(map(str, each.size)) for each in (header, image)]
         message = f"`{other}` has {sizes[0]} voxels, but the first channel `{first}` has {sizes[1]}"
         yield Finding("size_mismatch", "error", other, message, SAME_GRID, (first,))
-    for finding in placement(other, header, first, image):
-        message = finding.message.replace("but its image", "but the first channel")
-        yield replace(finding, message=message, hint=SAME_GRID)
+    for finding in placement(other, header, first, image, other="the first channel"):
+        yield replace(finding, hint=SAME_GRID)
 
 
 def stem(path: Path) -> str:

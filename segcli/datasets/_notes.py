@@ -20,8 +20,8 @@ def notes_of(
     Args:
         headers: Headers of the files, by the word for what they hold.
         page: Key `page` of the data set.
-        numbered: Whether masks hold the numbers of classes, which mean the same in any grey.
-        indexed: Whether the numbers of masks count, and not their colours.
+        numbered: Masks hold the numbers of classes, which mean the same in any grey.
+        indexed: The numbers of masks count, and not their colours.
     """
     yield from _turned(headers)
     for word, files in headers.items():

@@ -9,7 +9,6 @@ if `extensions` names them.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,7 +17,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from segcli.core.errors import DataError
-from segcli.core.names import composed, existing, safe_name
+from segcli.core.names import composed, existing, fits, safe_name
 from segcli.core.types import Array
 from segcli.data.checks import Finding, doubles, extra_label, raise_on_error, unusable_split
 from segcli.data.classes.class_list import Mistake
@@ -157,14 +156,14 @@ class NIfTIVolumes(Volumes):
     def _found(self) -> tuple[dict[str, Case], list[Finding]]:
         config = self.config
         images, labels = existing(self.root, config.image_folder), existing(self.root, config.label_folder)
-        channels = {each: self._files("image", config.image_prefix, each) for each in self.channels.suffixes}
-        maps = self._files("label", config.label_prefix, config.label_suffix)
+        channels = {each: self._files("image", self.channels, each) for each in self.channels.suffixes}
+        maps = self._files("label", ChannelFiles(config.label_prefix, [config.label_suffix]), config.label_suffix)
         taken: set[Path] = set()
         if images.resolve() == labels.resolve() and (config.label_suffix or config.label_prefix):
             taken = {path for paths in maps.values() for path in paths}  # only affixes distinguish them
         channels = self._kept(channels, taken)
         there, lacking = self.channels.complete(channels)
-        maps = {key: paths for key, paths in maps.items() if not self._is_excluded(key)}
+        maps = {key: paths for key, paths in maps.items() if not fits(key, self.config.exclude)}
         findings = [*lacking, *(finding for files in channels.values() for finding in doubles(files, "image"))]
         findings += doubles(maps, "label map")
         known = {key for files in channels.values() for key in files}
@@ -187,16 +186,16 @@ class NIfTIVolumes(Volumes):
             findings.append(Finding("empty_split", "error", images, f"no images in `{images}`", hint))
         return cases, findings
 
-    def _files(self, kind: str, prefix: str, suffix: str) -> Files:
-        """Find the files of a folder by the name of their case; `kind` is image or label."""
+    def _files(self, kind: str, channels: ChannelFiles, suffix: str) -> Files:
+        """Find the files of one channel by the name of their case; `kind` is image or label."""
         pattern = getattr(self.config, f"{kind}_folder")
-        files = partial(self._files_in, channels=ChannelFiles(prefix, [suffix]), kind=kind)
+        files = partial(self._files_in, kind=kind, channels=channels, suffix=suffix)
         if for_each_case(pattern) and self.root.is_dir():
             return files_of_cases(self.root, pattern, files)
         return files(existing(self.root, pattern))
 
-    def _files_in(self, folder: Path, channels: ChannelFiles, kind: str) -> Files:
-        """Find the files of one folder by their stem without prefix and suffix."""
+    def _files_in(self, folder: Path, kind: str, channels: ChannelFiles, suffix: str) -> Files:
+        """Find the files of a channel in one folder by their stem without prefix and suffix."""
         if not folder.is_dir():
             what = {"image": "images", "label": "label maps"}[kind]
             missing = self.missing_root()
@@ -208,17 +207,9 @@ class NIfTIVolumes(Volumes):
         for path in sorted(folder.iterdir(), key=natural_key):
             if ending_of(path) in self.config.extensions and not path.name.startswith("."):
                 key = channels.key(path)
-                if key is not None and (kind == "label" or self._is_longest(path, channels)):
+                if key is not None and channels.suffixes[key[1]] == suffix:  # not one of a longer suffix
                     found.setdefault(key[0], []).append(path)
         return found
-
-    def _is_longest(self, path: Path, channels: ChannelFiles) -> bool:
-        """Tell whether a file belongs to this channel, and not to one of a longer suffix."""
-        found = self.channels.key(path)
-        return found is not None and self.channels.suffixes[found[1]] == channels.suffixes[0]
-
-    def _is_excluded(self, name: str) -> bool:
-        return any(fnmatchcase(name, composed(pattern)) for pattern in self.config.exclude)
 
     def _kept(self, channels: dict[str, Files], taken: set[Path]) -> dict[str, Files]:
         """Leave out label maps, and what `exclude` names.
@@ -232,10 +223,10 @@ class NIfTIVolumes(Volumes):
         }
         names = {name for files in found.values() for name in files}
         for pattern in self.config.exclude:
-            if not any(fnmatchcase(name, composed(pattern)) for name in names):
+            if not any(fits(name, [pattern]) for name in names):
                 raise DataError(f"`exclude` names `{pattern}`, which fits no case", hint="correct it, or remove it")
         return {
-            suffix: {name: paths for name, paths in files.items() if not self._is_excluded(name)}
+            suffix: {name: paths for name, paths in files.items() if not fits(name, self.config.exclude)}
             for suffix, files in found.items()
         }
 

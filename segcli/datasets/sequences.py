@@ -7,7 +7,6 @@ Each pixel of a mask has the colour or the number of its class. Splits keep sequ
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from segcli.core.errors import DataError
-from segcli.core.names import composed, existing
+from segcli.core.names import composed, existing, fits
 from segcli.data.checks import Finding, by_name, doubles, extra_label
 from segcli.data.classes.masks import MaskFormat, MaskReader
 from segcli.data.samples import Case
@@ -113,13 +112,13 @@ class Sequences(Pictures):
             )
         for key, patterns in (("include", self.config.include), ("exclude", self.config.exclude)):
             for pattern in patterns:
-                if not any(_fits(name, [pattern]) for name in there):
+                if not any(fits(name, [pattern]) for name in there):
                     raise DataError(
                         f"`{key}` names `{pattern}`, but there is no such sequence in `{folder}`",
                         hint=f"sequences: {', '.join(there[:8])}{' ...' * (len(there) > 8)}",
                     )
-        taken = [name for name in there if _fits(name, self.config.include)]
-        taken = [name for name in taken if not _fits(name, self.config.exclude)]
+        taken = [name for name in there if fits(name, self.config.include)]
+        taken = [name for name in taken if not fits(name, self.config.exclude)]
         if not taken:
             raise DataError(
                 "`include` and `exclude` together leave no sequence", hint="correct these keys in the data-set file"
@@ -226,10 +225,6 @@ def _sequence(case: Case) -> str:
 def _concerns(path: Path, sequences: set[str]) -> bool:
     """Tell whether a file, or the folder of a sequence, belongs to one of the sequences."""
     return composed(path.parent.name) in sequences or composed(path.name) in sequences
-
-
-def _fits(name: str, patterns: list[str]) -> bool:
-    return any(fnmatchcase(name, composed(pattern)) for pattern in patterns)
 
 
 def _empty(folder: Path, extensions: list[str]) -> Finding:

@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 
 import planted_files  # noqa: F401 - adds faults
+import planted_pictures  # noqa: F401 - adds faults
+import planted_volumes  # noqa: F401 - adds faults
 import pytest
 from planted import FAULTS, SETS, Set, cells
 
@@ -16,7 +18,7 @@ from segcli.engine.events import Silent
 
 
 def found(made: Set) -> list[Finding]:
-    """Findings on which something can be done."""
+    """Check a data set; return the findings on which something can be done."""
     path = made.root.parent / "set.yaml"
     path.write_text(json.dumps({"name": "mine", **made.keys}))  # JSON is YAML, with names such as 0009 in quotes
     dataset: DatasetSection = load_dataset(path, whole_run=False)
@@ -25,7 +27,7 @@ def found(made: Set) -> list[Finding]:
 
 
 def files_in(message: str) -> set[Path]:
-    """Files that a message names with their path."""
+    """Find the files that a message names with their path."""
     return {path for path in map(Path, re.findall("`([^`]+)`", message)) if path.is_file()}
 
 

@@ -8,7 +8,7 @@ from segcli.data.samples import Sample
 
 
 def listed(maps, size, rng, *, by_class):
-    """The start of a crop around the foreground, with a list of all its pixels."""
+    """Choose the start of a crop around the foreground from a list of all its pixels."""
     mask = maps["mask"]
     room = [max(have - want, 0) for have, want in zip(mask.shape, size, strict=False)]
     assert rng.random() < 1.0

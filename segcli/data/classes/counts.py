@@ -5,7 +5,7 @@ import numpy as np
 
 from segcli.core.types import Array, Mask
 
-__all__ = ["class_counts", "values_of"]
+__all__ = ["NUMBERS", "class_counts", "values_of"]
 
 NUMBERS = 256
 """Numbers of 8 bits."""
@@ -14,7 +14,7 @@ EXACT = 2**24
 FEW = 16
 """Classes up to which comparing the mask with each is faster than counting all at once."""
 FEW_OF_8_BITS = 4
-"""The same for masks of 8 bits, whose numbers OpenCV counts."""
+"""Classes up to which this is so for masks of 8 bits, whose numbers OpenCV counts all at once."""
 
 
 def values_of(labels: Array) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""What a check keeps of all images: small numbers in memory, looks and edges in temporary files."""
+"""Descriptions of all images that a check compares: numbers in memory, looks and edges in temporary files."""
 
 import math
 from array import array
@@ -22,7 +22,7 @@ __all__ = ["Images"]
 DIGEST = 6
 """Numbers of a digest: up to four of the size, and two checksums."""
 UNKNOWN = (math.nan,) * 7
-"""Stands for no fit."""
+"""Numbers in place of those of a fit, for an image without one."""
 _of_fit = attrgetter("best", "here", "scale", "share", "contrast")
 
 

@@ -21,10 +21,11 @@ class OtherTurn:
 
     mask: Array
     words: str
-    """Both orientations."""
+    """Clause that names both files with their orientations."""
     hint: str
+    """Way to make both files state the same orientation."""
     is_usual: bool = False
-    """Whether files of one data set usually differ in this, so that the headers alone are no reason for doubt."""
+    """True if files of one data set usually differ in this: then the headers alone are no reason for doubt."""
 
 
 def turned_alone(case: Case, sample: Sample, other: OtherTurn) -> Iterator[Finding]:

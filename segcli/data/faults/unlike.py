@@ -1,9 +1,9 @@
 """Findings on images and masks that differ from the others of the data set."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from segcli.data.checks import Finding
-from segcli.data.faults.alignment import inverted, shifted
+from segcli.data.faults.alignment import Fit, inverted, shifted
 from segcli.data.faults.brightness import Brightness, far_off, saturated
 from segcli.data.faults.kept import Images
 
@@ -12,13 +12,12 @@ __all__ = ["unlike_the_others"]
 
 def unlike_the_others(images: Images) -> Iterator[Finding]:
     """Find shifted and inverted masks, saturated images, and images with extreme values."""
-    turned_over = set(inverted(images.fits))
-    for i in sorted(turned_over):
+    fits, brightness = images.fits, images.brightness
+    for i in sorted(set(inverted(fits))):
         path = images.cases[i].label or images.cases[i].image
         message = f"mask `{path}` marks what is background in the other masks: foreground and background are exchanged"
         yield Finding("inverted_mask", "warning", path, message, "invert the mask, if the image confirms it")
-    yield from _shifted(images)
-    brightness = images.brightness
+    yield from _shifted(images, fits)
     for i in saturated(brightness):
         message = f"{brightness[i].at_top:.0%} of the pixels of {images.name(i)} have the largest value"
         hint = "details are lost there: export the image again with less exposure, or leave it out"
@@ -27,8 +26,8 @@ def unlike_the_others(images: Images) -> Iterator[Finding]:
         yield _extreme(images, i, brightness[i])
 
 
-def _shifted(images: Images) -> Iterator[Finding]:
-    for i, (rows, columns) in shifted(images.fits):
+def _shifted(images: Images, fits: Sequence[Fit | None]) -> Iterator[Finding]:
+    for i, (rows, columns) in shifted(fits):
         ways = [
             f"{abs(length)} pixels too far {one if length > 0 else other}"
             for length, one, other in ((rows, "down", "up"), (columns, "right", "left"))
