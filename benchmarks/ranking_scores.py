@@ -28,7 +28,7 @@ WHAT = {"whole": "whole histograms", "sketches": "sketches"}
 
 
 def metrics() -> list[Metric]:
-    """Both metrics."""
+    """Make both metrics."""
     made = []
     for name in NAMES:
         kind = METRICS.load(name)
@@ -39,7 +39,7 @@ def metrics() -> list[Metric]:
 
 
 def image(index: int) -> Scored:
-    """Foreground of a tenth of the pixels, found more or less well."""
+    """Draw foreground of a tenth of the pixels, found more or less well."""
     rng = np.random.default_rng(index)
     truth = rng.random((1, 1, SIDE, SIDE)) < rng.uniform(0.02, 0.2)
     logits = rng.normal(-3, 2, truth.shape) + truth * rng.normal(3.0, 1.0)

@@ -19,7 +19,7 @@ MEAN, STD = [0.35, 0.3, 0.3], [0.2, 0.2, 0.2]
 
 @dataclass
 class Spec:
-    """Settings of one training; all trainings of a case have the same, except `amp` and `tricks`."""
+    """Holds the settings of one training; all trainings of a case have the same, except `amp` and `tricks`."""
 
     data: str
     out: str

@@ -44,7 +44,7 @@ def steps(spec: Spec, split: str) -> list[Any]:
 
 
 class Batches:
-    """Pairs of image and mask from MONAI's loader."""
+    """Reads pairs of image and mask with MONAI's loader."""
 
     def __init__(self, spec: Spec, split: str) -> None:
         files = [{"image": image, "label": label} for image, label in pairs(spec, split)]

@@ -51,7 +51,7 @@ ENCODERS = ("SMP", "segcli fp32", "segcli")
 
 @dataclass
 class Case:
-    """One table: what is trained, on which data, by whom."""
+    """Describes one table: what is trained, on which data, by whom."""
 
     name: str
     title: str
@@ -99,7 +99,7 @@ CASES = [
 
 @dataclass
 class Trained:
-    """Measurements of one kind of training, over all rounds."""
+    """Holds the measurements of one kind of training, over all rounds."""
 
     epochs_cpu_s: list[float] = field(default_factory=list)
     epochs_wall_s: list[float] = field(default_factory=list)
@@ -187,7 +187,7 @@ def usable(pythons: dict[str, str]) -> dict[str, str]:
 
 
 def ratio(theirs: list[float], ours: list[float]) -> tuple[float, float, float]:
-    """Ratio of medians, and the smallest and the largest ratio of single values."""
+    """Return the ratio of medians, and the smallest and the largest ratio of single values."""
     return statistics.median(theirs) / statistics.median(ours), min(theirs) / max(ours), max(theirs) / min(ours)
 
 

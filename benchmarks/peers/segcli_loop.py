@@ -59,7 +59,7 @@ def config(spec: Spec) -> dict[str, Any]:
 
 
 def dice_of(event: Any, spec: Spec) -> float:
-    """Mean Dice on the held-out images, for volumes without the background."""
+    """Return the mean Dice on the held-out images, for volumes without the background."""
     if spec.ndim == 2:
         return float(event.val["val_dice"] if "val_dice" in event.val else event.val["dice"])
     (scores,) = event.per_class.values()
