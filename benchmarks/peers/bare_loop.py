@@ -79,10 +79,11 @@ def main() -> None:
     spec = Spec.given()
     begin(spec)
     if spec.tricks:
-        from segcli.core import heap
+        from segcli.core.heap import keep_freed_memory
+        from segcli.core.process import command_line
 
-        heap.is_command_line = lambda: True  # type: ignore[assignment]
-        assert heap.keep_freed_memory()
+        with command_line():  # only a command keeps freed memory
+            assert keep_freed_memory()
     if spec.ndim == 2:
         train, val = pictures(spec, "train"), pictures(spec, "val")
         fit(spec, unet(2, 3, 1, spec.depths), train, val, loss=bce_and_dice, dice=dice_of_mask)
