@@ -133,7 +133,7 @@ def pictures(spec: Spec, split: str) -> Any:
     steps = A.Compose([*(random if split == "train" else []), A.Normalize(MEAN, STD), ToTensorV2()], seed=spec.seed)
     found = pairs(spec, split)
 
-    class Pictures(Dataset):  # type: ignore[type-arg]
+    class Pictures(Dataset[tuple[Any, Any]]):
         def __len__(self) -> int:
             return len(found)
 

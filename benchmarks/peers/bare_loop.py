@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 
-class Volumes(Dataset):  # type: ignore[type-arg]
+class Volumes(Dataset[tuple[Any, Any]]):
     """Reads volumes once and keeps them; cuts random crops in training, half of them on a structure."""
 
     def __init__(self, spec: Spec, split: str) -> None:
