@@ -1,6 +1,7 @@
 """Small folders in the form of well-known public data sets."""
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,24 @@ def pair(root: Path, seed: int, image: str, mask: str, size: tuple[int, int] = (
     save(root / image, pixels)
     save(root / mask, truth)
     return truth
+
+
+def write_pairs(
+    root: Path,
+    count: int = 6,
+    *,
+    image: str = "a/{}.png",
+    mask: str = "b/{}.png",
+    names: Sequence[str] = (),
+    paint: Callable[[np.ndarray], np.ndarray] = lambda mask: mask,
+    size: tuple[int, int] = (48, 48),
+) -> Path:
+    """Write images and masks under the names that the patterns give; returns `root`."""
+    for index, name in enumerate(names or [f"{index:02d}" for index in range(count)]):
+        pixels, truth = blobs(index, size)
+        save(root / image.format(name), pixels)
+        save(root / mask.format(name), paint(truth))
+    return root
 
 
 def volume(path: Path, voxels: np.ndarray) -> None:
