@@ -18,14 +18,14 @@ SEED = 42
 
 
 def _photo(rng: np.random.Generator, size: tuple[int, int], channels: int) -> np.ndarray:
-    """Smooth light and shade with the noise of a camera, `(H, W, C)` uint8."""
+    """Draw smooth light and shade with the noise of a camera, `(H, W, C)` uint8."""
     coarse = rng.uniform(40, 215, (size[0] // 32, size[1] // 32, channels)).astype(np.float32)
     smooth = cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC).reshape(*size, channels)
     return (smooth + rng.normal(0, 4, smooth.shape)).clip(0, 255).astype(np.uint8)
 
 
 def _mask(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """Ellipses of 255 on 0."""
+    """Draw ellipses of 255 on 0."""
     mask = np.zeros(size, np.uint8)
     for _ in range(12):
         centre = (int(rng.integers(size[1])), int(rng.integers(size[0])))
@@ -50,7 +50,7 @@ def _pictures(root: Path, count: int, size: tuple[int, int], ending: str) -> Non
 
 
 def _volume(rng: np.random.Generator, size: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """A noisy volume of 12 bits and its mask of 0 and 1."""
+    """Make a noisy volume of 12 bits and its mask of 0 and 1."""
     grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, length) for length in size), indexing="ij"))
     centre = rng.uniform(-0.5, 0.5, 3)[:, None, None, None]
     mask = (((grid - centre) ** 2).sum(0) < 0.15).astype(np.uint8)

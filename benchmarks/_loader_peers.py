@@ -1,4 +1,4 @@
-"""What users write in place of segcli's loader: torch, OpenCV and albumentations, or MONAI with its cache."""
+"""Loaders that users write in place of segcli's: torch, OpenCV and albumentations, or MONAI with its cache."""
 
 import random
 from collections.abc import Callable, Iterator

@@ -27,7 +27,7 @@ METRICS = ("mean_iou", "iou", "dice", "precision", "recall")
 
 
 def entry(epoch: int, classes: int, rng: np.random.Generator) -> dict[str, Any]:
-    """Entry of an epoch, as the trainer makes it."""
+    """Make the entry of an epoch, as the trainer makes it."""
     losses = ("loss", "loss_cross_entropy", "loss_dice", *METRICS)
     made: dict[str, Any] = {
         "epoch": epoch,
@@ -42,7 +42,7 @@ def entry(epoch: int, classes: int, rng: np.random.Generator) -> dict[str, Any]:
 
 
 def dataset(cases: int) -> dict[str, Any]:
-    """Fingerprint of so many cases."""
+    """Make the fingerprint of so many cases."""
     return {"train": {"count": cases, "cases": {f"image_{index:06}": f"{index:032x}" for index in range(cases)}}}
 
 
@@ -83,7 +83,7 @@ def _finite(value: Any) -> Any:
 
 
 def seconds(way: Any, epochs: int, classes: int, data: dict[str, Any], folder: Path) -> tuple[float, str, str]:
-    """Processor seconds of the books of a training, and their last texts."""
+    """Return the processor seconds of the books of a training, and their last texts."""
     rng, history = np.random.default_rng(0), []
     text = header = ""
     began = time.process_time()
@@ -95,7 +95,7 @@ def seconds(way: Any, epochs: int, classes: int, data: dict[str, Any], folder: P
 
 
 def slope(by_epochs: dict[int, float]) -> float:
-    """Exponent of the epochs in the seconds, of the two longest trainings."""
+    """Return the exponent of the epochs in the seconds, of the two longest trainings."""
     shorter, longer = sorted(by_epochs)[-2:]
     return math.log(by_epochs[longer] / by_epochs[shorter]) / math.log(longer / shorter)
 

@@ -33,7 +33,7 @@ METRICS = ["mean_iou", "pixel_accuracy", "class_accuracy", "iou", "dice", "preci
 
 
 def frames(count: int, side: int) -> Iterator[Loaded]:
-    """Noise with stripes of classes."""
+    """Make noise with stripes of classes."""
     for index in range(count):
         rng = np.random.default_rng(index)
         mask = np.sort(rng.integers(0, CLASSES, (side, 1)), axis=0).repeat(side, 1).astype(np.uint8)

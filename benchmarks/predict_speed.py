@@ -39,7 +39,7 @@ Run = Callable[[list[Path], Path], None]
 
 
 def picture(seed: int, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Bright discs on noise, and their mask."""
+    """Draw bright discs on noise, and their mask."""
     rng = np.random.default_rng(seed)
     mask = np.zeros((side, side), np.uint8)
     for _ in range(max(side // 40, 2)):
@@ -49,7 +49,7 @@ def picture(seed: int, side: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def body(seed: int, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """A volume of such planes, each four times."""
+    """Stack such planes to a volume, each four times."""
     planes = [picture(seed + index, side) for index in range(side // 4)]
     image, mask = (np.stack(each).repeat(4, 0) for each in zip(*planes, strict=True))
     return image[..., 0], mask

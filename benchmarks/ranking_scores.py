@@ -11,6 +11,8 @@ import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -28,7 +30,7 @@ WHAT = {"whole": "whole histograms", "sketches": "sketches"}
 
 
 def metrics() -> list[Metric]:
-    """Both metrics."""
+    """Make both metrics."""
     made = []
     for name in NAMES:
         kind = METRICS.load(name)
@@ -39,7 +41,7 @@ def metrics() -> list[Metric]:
 
 
 def image(index: int) -> Scored:
-    """Foreground of a tenth of the pixels, found more or less well."""
+    """Draw foreground of a tenth of the pixels, found more or less well."""
     rng = np.random.default_rng(index)
     truth = rng.random((1, 1, SIDE, SIDE)) < rng.uniform(0.02, 0.2)
     logits = rng.normal(-3, 2, truth.shape) + truth * rng.normal(3.0, 1.0)
@@ -60,7 +62,7 @@ def child(what: str, count: int) -> None:
             tally.append(statistics)
         else:
             rows = {name: tensor.numpy() for name, tensor in statistics.items()}
-            figures.add(Case(str(index), None), losses={}, statistics=rows, matrix=None, whole={})  # type: ignore[arg-type]
+            figures.add(Case(str(index), Path()), losses={}, statistics=rows, matrix=None, whole={})
         spent += time.process_time() - start
     start = time.process_time()
     tally = tally if what == "whole" else figures.tally(tally)
@@ -82,7 +84,7 @@ def main() -> None:
     if given.child is not None:
         child(given.child, given.images)
         return
-    runs: dict[str, list[list[object]]] = {what: [] for what in WHAT}
+    runs: dict[str, list[list[Any]]] = {what: [] for what in WHAT}
     for _ in range(given.rounds):
         for what, done in runs.items():
             command = [sys.executable, __file__, "--child", what, "--images", str(given.images)]
@@ -93,10 +95,9 @@ def main() -> None:
     for what, done in runs.items():
         times = [each[0] for each in done]
         scores = done[0][2]
-        shown = " | ".join("{:.6f} ({:.6f} to {:.6f})".format(*scores[name]) for name in NAMES)  # type: ignore[index]
-        print(
-            f"| {WHAT[what]} | {min(times):.2f} to {max(times):.2f} | {max(each[1] for each in done):.0f} | {shown} |"
-        )  # type: ignore[type-var]
+        shown = " | ".join("{:.6f} ({:.6f} to {:.6f})".format(*scores[name]) for name in NAMES)
+        peak = max(each[1] for each in done)
+        print(f"| {WHAT[what]} | {min(times):.2f} to {max(times):.2f} | {peak:.0f} | {shown} |")
     whole, sketches = runs["whole"][0], runs["sketches"][0]
     print(f"equal values of the data set and of each image: {whole[3] == sketches[3]}")
 

@@ -48,14 +48,14 @@ SMALL = {"images": 32, "classes": 128}
 
 @dataclass
 class Used:
-    """What a process took; None if it was ended before it was done."""
+    """Holds what a process took."""
 
     cpu_s: float
     peak_mib: float
 
 
 def picture(rng: np.random.Generator, side: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """RGB noise with a brighter rectangle, or with a stripe for each class."""
+    """Draw RGB noise with a brighter rectangle, or with a stripe for each class."""
     image = rng.integers(0, 150, (side, side, 3), dtype=np.uint8)
     mask = np.zeros((side, side), np.uint8)
     if classes > 1:
@@ -170,7 +170,7 @@ def measured(part: str, size: int, most_s: float, skipped: set[str]) -> Iterator
 
 
 def slope(works: list[float], values: list[float | None], flat: float) -> float | None:
-    """Slope of the logarithms of both increments since the smallest size; None if there is no growth."""
+    """Return the slope of the logarithms of both increments since the smallest size; None if there is no growth."""
     if values[0] is None:
         return math.inf
     points = [
@@ -185,7 +185,7 @@ def slope(works: list[float], values: list[float | None], flat: float) -> float 
 
 
 def work_of(part: str, size: int) -> float:
-    """Work at a size: images, classes, pixels or voxels."""
+    """Return the work at a size: images, classes, pixels or voxels."""
     return float(size ** {"sides": 2, "volumes": 3}.get(part, 1))
 
 

@@ -86,7 +86,7 @@ training: {epochs: 1, optimizer: {type: adamw}, loss: {bce: 0.5, dice: 0.5}, met
 
 
 def spent_s(arguments: list[str], extra: dict[str, str], folder: Path) -> float:
-    """Processor time of one process."""
+    """Return the processor time of one process."""
     path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = {**os.environ, "PYTHONPATH": path, **extra}

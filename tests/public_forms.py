@@ -1,8 +1,7 @@
-"""Small folders in the form of well-known public data sets, and what is to be recognised in them."""
+"""Small folders in the form of well-known public data sets."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,6 @@ IDS = np.array([23, 7, 26, 0, 11], np.uint8)
 """Their numbers in `labelIds`."""
 
 
-@dataclass(frozen=True)
-class Form:
-    """Describes one form: how it is written, and what is to be found."""
-
-    write: Callable[[Path], None]
-    keys: dict[str, Any]
-    """Keys of the data-set file; None means that the key is absent."""
-    counts: dict[str, int]
-    """Samples in each split."""
-    answers: tuple[str, ...] = ()
-    """Words on the command line that the form needs."""
-    notes: tuple[str, ...] = field(default=())
-    """Parts of the notes."""
-
-
 def save(path: Path, pixels: np.ndarray, **options: Any) -> None:
     """Write an image with Pillow, JPEG in good quality."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +30,24 @@ def pair(root: Path, seed: int, image: str, mask: str, size: tuple[int, int] = (
     save(root / image, pixels)
     save(root / mask, truth)
     return truth
+
+
+def write_pairs(
+    root: Path,
+    count: int = 6,
+    *,
+    image: str = "a/{}.png",
+    mask: str = "b/{}.png",
+    names: Sequence[str] = (),
+    paint: Callable[[np.ndarray], np.ndarray] = lambda mask: mask,
+    size: tuple[int, int] = (48, 48),
+) -> Path:
+    """Write images and masks under the names that the patterns give; returns `root`."""
+    for index, name in enumerate(names or [f"{index:02d}" for index in range(count)]):
+        pixels, truth = blobs(index, size)
+        save(root / image.format(name), pixels)
+        save(root / mask.format(name), paint(truth))
+    return root
 
 
 def volume(path: Path, voxels: np.ndarray) -> None:
@@ -306,156 +308,3 @@ def stack_folders(root: Path) -> None:
         image, labels = organs(number)
         stack(root / f"{number:04d}/raw.tif", (image * 200).clip(0, 255).astype(np.uint8))
         stack(root / f"{number:04d}/mask.tif", (labels > 0).astype(np.uint8) * np.uint8(255))
-
-
-BINARY = {"format": "image_folders", "num_classes": 1, "num_channels": 3}
-VOLUMES = {"format": "nifti_volumes", "classes": ["label_1", "label_2"], "numbers": [1, 2]}
-FORMS = {
-    "DRIVE": Form(
-        drive,
-        BINARY
-        | {"image_folder": "images", "label_folder": "1st_manual", "fov_folder": "mask", "label_suffix": "_manual1"}
-        | {"image_suffix": ["_training", "_test"], "fov_suffix": ["_training_mask", "_test_mask"]},
-        {"train": 5, "val": 1, "test": 2},
-    ),
-    "STARE": Form(
-        stare,
-        BINARY
-        | {"image_folder": "stare-images", "label_folder": "labels-ah", "label_suffix": ".ah", "extensions": ["ppm"]},
-        {"train": 5, "val": 1},
-    ),
-    "ISIC": Form(
-        isic,
-        BINARY | {"image_folder": ".", "label_folder": ".", "label_suffix": "_segmentation"},
-        {"train": 5, "val": 1},
-    ),
-    "Cityscapes": Form(
-        cityscapes,
-        {
-            "format": "image_folders",
-            "image_folder": "leftImg8bit/*/*",
-            "label_folder": "gtFine/*/*",
-            "image_suffix": "_leftImg8bit",
-            "label_suffix": "_gtFine_color",
-            "mask_format": "rgb",
-            "ignore": ["void"],
-            "split": {"by": "lists", "train": ["train/*"], "val": ["val/*"]},
-        },
-        {"train": 4, "val": 2},
-    ),
-    "ADE20K": Form(
-        ade20k,
-        {
-            "format": "sequences",
-            "images": "images",
-            "labels": "annotations",
-            "mask_format": "index",
-            "numbers": [1, 2, 3, 4],
-            "split": {"train": ["training"], "val": ["validation"]},
-        },
-        {"train": 5, "val": 2},
-    ),
-    "Pascal VOC": Form(
-        voc,
-        {
-            "format": "image_folders",
-            "image_folder": "JPEGImages",
-            "label_folder": "SegmentationClass",
-            "numbers": [0, 7, 15],
-            "ignore": [{"name": "void", "number": 255}],
-            "split": {
-                "by": "lists",
-                "train": "ImageSets/Segmentation/train.txt",
-                "val": "ImageSets/Segmentation/val.txt",
-            },
-        },
-        {"train": 5, "val": 2},
-    ),
-    "Kvasir": Form(kvasir, BINARY | {"image_folder": "images", "label_folder": "masks"}, {"train": 5, "val": 1}),
-    "Oxford pets": Form(
-        pets,
-        {"image_folder": "images", "label_folder": "annotations/trimaps", "numbers": [1, 2, 3], "num_channels": 3},
-        {"train": 5, "val": 1},
-    ),
-    "MoNuSeg": Form(
-        monuseg,
-        BINARY | {"image_folder": "Tissue Images", "label_folder": "Labels", "mask_threshold": 0},
-        {"train": 4, "val": 1},
-    ),
-    "Carvana": Form(
-        carvana,
-        BINARY | {"image_folder": "train", "label_folder": "train_masks", "label_suffix": "_mask"},
-        {"train": 4, "val": 2},
-    ),
-    "a folder for each image": Form(
-        cases,
-        BINARY | {"image_folder": "*", "label_folder": "*", "image_suffix": "image", "label_suffix": "mask"},
-        {"train": 5, "val": 1},
-    ),
-    "DSB2018": Form(
-        bowl,
-        BINARY | {"image_folder": "*/images", "label_folder": "*", "label_suffix": "masks"},
-        {"train": 5, "val": 1},
-        notes=("touching objects become one",),
-    ),
-    "clips": Form(
-        clips,
-        BINARY | {"image_folder": "*/images", "label_folder": "*/masks"},
-        {"train": 9, "val": 3},
-    ),
-    "folders of splits with a folder for each image": Form(
-        sides_of_cases,
-        BINARY
-        | {"image_folder": "*/*", "label_folder": "*/*", "image_suffix": "photo", "label_suffix": "truth"}
-        | {"split": {"by": "lists", "train": ["train/*"], "val": ["val/*"]}},
-        {"train": 4, "val": 2},
-    ),
-    "BraTS 2018": Form(
-        brats18,
-        VOLUMES | {"image_folder": "*/*", "label_suffix": "_seg", "channel_suffixes": ["_flair", "_t1"]},
-        {"train": 3, "val": 1},
-    ),
-    "KiTS": Form(
-        kits,
-        VOLUMES | {"image_folder": "*", "image_suffix": "imaging", "label_suffix": "aggregated_AND_seg"},
-        {"train": 3, "val": 1},
-    ),
-    "LiTS": Form(
-        lits,
-        VOLUMES | {"image_prefix": "volume-", "label_prefix": "segmentation-", "intensity_range": [-200, 300]},
-        {"train": 3, "val": 1},
-    ),
-    "BraTS": Form(
-        brats,
-        VOLUMES
-        | {"image_folder": "*", "label_folder": "*", "label_suffix": "_seg", "numbers": [1, 4], "num_channels": 4}
-        | {"classes": ["label_1", "label_4"], "channel_suffixes": ["_flair", "_t1", "_t1ce", "_t2"]},
-        {"train": 3, "val": 1},
-    ),
-    "ACDC": Form(
-        acdc,
-        VOLUMES | {"image_folder": "*", "label_folder": "*", "label_suffix": "_gt", "exclude": ["*_4d"]},
-        {"train": 6, "val": 2},
-    ),
-    "Decathlon": Form(
-        decathlon,
-        VOLUMES | {"classes": ["edema", "tumour"], "num_channels": 2, "image_folder": "imagesTr"},
-        {"train": 3, "val": 1},
-    ),
-    "nnU-Net": Form(
-        nnunet,
-        VOLUMES | {"classes": ["ball", "box"], "num_channels": 2, "channel_suffixes": ["_0000", "_0001"]},
-        {"train": 3, "val": 1},
-    ),
-    "TIFF stacks": Form(
-        stacks,
-        VOLUMES | {"extensions": [".tif"], "image_folder": ".", "label_folder": ".", "label_suffix": "_mask"},
-        {"train": 3, "val": 1},
-    ),
-    "a folder for each TIFF stack": Form(
-        stack_folders,
-        {"extensions": [".tif"], "image_folder": "*", "label_folder": "*", "label_suffix": "mask", "numbers": [255]}
-        | {"image_suffix": "raw"},
-        {"train": 3, "val": 1},
-    ),
-}

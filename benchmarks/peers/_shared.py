@@ -19,7 +19,7 @@ MEAN, STD = [0.35, 0.3, 0.3], [0.2, 0.2, 0.2]
 
 @dataclass
 class Spec:
-    """Settings of one training; all trainings of a case have the same, except `amp` and `tricks`."""
+    """Holds the settings of one training; all trainings of a case have the same, except `amp` and `tricks`."""
 
     data: str
     out: str
@@ -133,7 +133,7 @@ def pictures(spec: Spec, split: str) -> Any:
     steps = A.Compose([*(random if split == "train" else []), A.Normalize(MEAN, STD), ToTensorV2()], seed=spec.seed)
     found = pairs(spec, split)
 
-    class Pictures(Dataset):  # type: ignore[type-arg]
+    class Pictures(Dataset[tuple[Any, Any]]):
         def __len__(self) -> int:
             return len(found)
 

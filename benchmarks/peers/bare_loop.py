@@ -13,8 +13,8 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 
-class Volumes(Dataset):  # type: ignore[type-arg]
-    """Volumes that are read once and kept; random crops in training, half of them on a structure."""
+class Volumes(Dataset[tuple[Any, Any]]):
+    """Reads volumes once and keeps them; cuts random crops in training, half of them on a structure."""
 
     def __init__(self, spec: Spec, split: str) -> None:
         self.patch = spec.patch if split == "train" else None
@@ -24,11 +24,11 @@ class Volumes(Dataset):  # type: ignore[type-arg]
         self.rng = np.random.default_rng(spec.seed)
 
     def __len__(self) -> int:
-        """Crops in an epoch."""
+        """Return the number of crops in an epoch."""
         return len(self.read) * self.patches
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
-        """Cut, augment."""
+        """Cut and augment a crop."""
         image, mask = self.read[index % len(self.read)]
         if self.patch is not None:
             centre = self.rng.integers(0, image.shape)
@@ -44,7 +44,7 @@ class Volumes(Dataset):  # type: ignore[type-arg]
 
 
 def bce_and_dice(logits: Any, mask: Any) -> Any:
-    """Half of each, for one mask."""
+    """Add half of each, for one mask."""
     probs = logits.sigmoid()
     overlap, total = (probs * mask).sum((1, 2, 3)), probs.sum((1, 2, 3)) + mask.sum((1, 2, 3))
     soft = (1 - (2 * overlap + 1) / (total + 1)).mean()
@@ -52,21 +52,21 @@ def bce_and_dice(logits: Any, mask: Any) -> Any:
 
 
 def cross_entropy_and_dice(logits: Any, mask: Any) -> Any:
-    """Sum, for exclusive classes."""
+    """Add both, for exclusive classes."""
     probs, truth = logits.softmax(1), functional.one_hot(mask, logits.shape[1]).movedim(-1, 1)
     overlap, total = (probs * truth).flatten(2).sum(2), probs.flatten(2).sum(2) + truth.flatten(2).sum(2)
     return functional.cross_entropy(logits, mask) + (1 - (2 * overlap + 1) / (total + 1)).mean()
 
 
 def dice_of_mask(logits: Any, mask: Any) -> list[float]:
-    """Dice of each picture."""
+    """Return the Dice of each picture."""
     found = logits >= 0
     both = (found & (mask > 0)).sum((1, 2, 3))
     return (2 * both / (found.sum((1, 2, 3)) + mask.sum((1, 2, 3)))).tolist()
 
 
 def dice_of_classes(logits: Any, mask: Any) -> list[float]:
-    """Mean Dice of the structures of each volume."""
+    """Return the mean Dice of the structures of each volume."""
     found, scores = logits.argmax(1), []
     for each, truth in zip(found, mask, strict=True):
         parts = [(each == k, truth == k) for k in range(1, logits.shape[1])]
@@ -79,10 +79,11 @@ def main() -> None:
     spec = Spec.given()
     begin(spec)
     if spec.tricks:
-        from segcli.core import heap
+        from segcli.core.heap import keep_freed_memory
+        from segcli.core.process import command_line
 
-        heap.is_command_line = lambda: True  # type: ignore[assignment]
-        assert heap.keep_freed_memory()
+        with command_line():  # only a command keeps freed memory
+            assert keep_freed_memory()
     if spec.ndim == 2:
         train, val = pictures(spec, "train"), pictures(spec, "val")
         fit(spec, unet(2, 3, 1, spec.depths), train, val, loss=bce_and_dice, dice=dice_of_mask)

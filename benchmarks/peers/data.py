@@ -10,7 +10,7 @@ __all__ = ["pictures", "volumes"]
 
 
 def _field(rng: np.random.Generator, size: tuple[int, ...], coarse: int) -> np.ndarray:
-    """Smooth noise: coarse random numbers, enlarged."""
+    """Make smooth noise: coarse random numbers, enlarged."""
     small = rng.random([-(-length // coarse) for length in size])
     for axis in range(len(size)):
         small = small.repeat(coarse, axis)
@@ -18,7 +18,7 @@ def _field(rng: np.random.Generator, size: tuple[int, ...], coarse: int) -> np.n
 
 
 def _ball(rng: np.random.Generator, size: tuple[int, ...], least: float, most: float) -> np.ndarray:
-    """One ellipsoid of random place and axes, in shares of the side."""
+    """Draw one ellipsoid of random place and axes, in shares of the side."""
     where = np.meshgrid(*(np.arange(length) for length in size), indexing="ij", sparse=True)
     squares = [
         ((at - rng.uniform(0.2, 0.8) * length) / (rng.uniform(least, most) * length)) ** 2

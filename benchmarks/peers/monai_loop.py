@@ -3,20 +3,16 @@
 Run by run.py, in an environment with MONAI, nibabel and Pillow.
 """
 
-import warnings
 from typing import Any
 
 from _shared import MEAN, STD, Spec, begin, fit, pairs, unet
-
-warnings.filterwarnings("ignore")
-
-from monai import transforms as t  # noqa: E402 - its import warns
-from monai.data import CacheDataset, DataLoader, decollate_batch, list_data_collate  # noqa: E402
-from monai.inferers import sliding_window_inference  # noqa: E402
-from monai.losses import DiceCELoss, DiceLoss  # noqa: E402
-from monai.metrics import DiceMetric  # noqa: E402
-from monai.utils import set_determinism  # noqa: E402
-from torch.nn import BCEWithLogitsLoss  # noqa: E402
+from monai import transforms as t
+from monai.data import CacheDataset, DataLoader, decollate_batch, list_data_collate
+from monai.inferers import sliding_window_inference
+from monai.losses import DiceCELoss, DiceLoss
+from monai.metrics import DiceMetric
+from monai.utils import set_determinism
+from torch.nn import BCEWithLogitsLoss
 
 BOTH = ["image", "label"]
 
@@ -44,7 +40,7 @@ def steps(spec: Spec, split: str) -> list[Any]:
 
 
 class Batches:
-    """Pairs of image and mask from MONAI's loader."""
+    """Reads pairs of image and mask with MONAI's loader."""
 
     def __init__(self, spec: Spec, split: str) -> None:
         files = [{"image": image, "label": label} for image, label in pairs(spec, split)]

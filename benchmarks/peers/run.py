@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import data
 
@@ -51,7 +52,7 @@ ENCODERS = ("SMP", "segcli fp32", "segcli")
 
 @dataclass
 class Case:
-    """One table: what is trained, on which data, by whom."""
+    """Describes one table: what is trained, on which data, by whom."""
 
     name: str
     title: str
@@ -99,7 +100,7 @@ CASES = [
 
 @dataclass
 class Trained:
-    """Measurements of one kind of training, over all rounds."""
+    """Holds the measurements of one kind of training, over all rounds."""
 
     epochs_cpu_s: list[float] = field(default_factory=list)
     epochs_wall_s: list[float] = field(default_factory=list)
@@ -187,7 +188,7 @@ def usable(pythons: dict[str, str]) -> dict[str, str]:
 
 
 def ratio(theirs: list[float], ours: list[float]) -> tuple[float, float, float]:
-    """Ratio of medians, and the smallest and the largest ratio of single values."""
+    """Return the ratio of medians, and the smallest and the largest ratio of single values."""
     return statistics.median(theirs) / statistics.median(ours), min(theirs) / max(ours), max(theirs) / min(ours)
 
 
@@ -196,7 +197,7 @@ def told(values: tuple[float, float, float]) -> str:
     return f"{values[0]:.2f} ({values[1]:.2f} to {values[2]:.2f})"
 
 
-def table(case: Case, threads: int, found: dict[str, Trained]) -> tuple[str, list[dict[str, object]]]:
+def table(case: Case, threads: int, found: dict[str, Trained]) -> tuple[str, list[dict[str, Any]]]:
     """Make the Markdown table of a case, and its rows."""
     ours = found["segcli"]
     rows, lines = [], []
@@ -224,13 +225,13 @@ def table(case: Case, threads: int, found: dict[str, Trained]) -> tuple[str, lis
     return "\n".join([head, "", "| " + " | ".join(names) + " |", "|---" * len(names) + "|", *lines, ""]), rows
 
 
-def verdicts(rows: list[dict[str, object]]) -> list[str]:
+def verdicts(rows: list[dict[str, Any]]) -> list[str]:
     """Compare the ratios with the goals."""
     bound = 1.5 if has_bf16() else 1.2
     lines = []
     for row in rows:
         place = f"{row['case']}, {row['threads']} threads"
-        epoch, whole = row["epoch_cpu_ratio"][0], row["whole_cpu_ratio"][0]  # type: ignore[index]
+        epoch, whole = row["epoch_cpu_ratio"][0], row["whole_cpu_ratio"][0]
         if row["kind"] in ("SMP", "MONAI"):
             lines.append(
                 f"- {place}: {row['kind']} takes {epoch:.2f} x an epoch of segcli: {_met(epoch >= bound)} {bound}"
@@ -244,7 +245,7 @@ def verdicts(rows: list[dict[str, object]]) -> list[str]:
         own = {row["kind"]: row for row in rows if (row["case"], row["threads"]) == (case, threads)}
         for peer in ("SMP", "MONAI"):
             if peer in own:
-                plain = own[peer]["epoch_cpu_ratio"][0] / own["segcli fp32"]["epoch_cpu_ratio"][0]  # type: ignore[index]
+                plain = own[peer]["epoch_cpu_ratio"][0] / own["segcli fp32"]["epoch_cpu_ratio"][0]
                 lines.append(
                     f"- {case}, {threads} threads, both in fp32: {peer} takes {plain:.2f} x an epoch of segcli: "
                     f"{_met(plain >= 1.2)} 1.2"
@@ -273,7 +274,7 @@ def main() -> None:
     report = [f"{processor()}; PyTorch and library: " + "; ".join(f"{name} {text}" for name, text in versions.items())]
     report += [f"{name} is left out: `{pythons[name]}` does not have it" for name in pythons if name not in versions]
     print("\n".join(report), flush=True)
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as made:
         for case, threads in chosen(options.only, quick=options.quick):

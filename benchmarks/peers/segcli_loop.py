@@ -4,8 +4,10 @@ Run by run.py, in the environment of segcli.
 """
 
 import sys
+from pathlib import Path
 from typing import Any
 
+import yaml
 from _shared import MEAN, STD, Clock, Spec, pairs
 
 
@@ -59,7 +61,7 @@ def config(spec: Spec) -> dict[str, Any]:
 
 
 def dice_of(event: Any, spec: Spec) -> float:
-    """Mean Dice on the held-out images, for volumes without the background."""
+    """Return the mean Dice on the held-out images, for volumes without the background."""
     if spec.ndim == 2:
         return float(event.val["val_dice"] if "val_dice" in event.val else event.val["dice"])
     (scores,) = event.per_class.values()
@@ -70,10 +72,6 @@ def dice_of(event: Any, spec: Spec) -> float:
 def main() -> None:
     """Write the config, and run the command."""
     spec = Spec.given()
-    from pathlib import Path
-
-    import yaml
-
     out = Path(spec.out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.yaml").write_text(yaml.safe_dump(config(spec)))
@@ -85,7 +83,7 @@ def main() -> None:
         shown(self, event)
         clock.epoch_over(dice_of(event, spec))
 
-    progress.PlainProgress.epoch = epoch  # type: ignore[method-assign]
+    progress.PlainProgress.epoch = epoch  # type: ignore[method-assign]  # the command has no hook for others
     sys.argv = ["segcli", "train", str(out / "config.yaml")]
     from segcli.__main__ import main as command
 

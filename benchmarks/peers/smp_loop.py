@@ -26,12 +26,12 @@ soft_bce, soft_dice = smp.losses.SoftBCEWithLogitsLoss(), smp.losses.DiceLoss(mo
 
 
 def loss(logits: Any, mask: Any) -> Any:
-    """Half of each."""
+    """Add half of each."""
     return 0.5 * soft_bce(logits, mask) + 0.5 * soft_dice(logits, mask)
 
 
 def dice(logits: Any, mask: Any) -> list[float]:
-    """Dice of each picture."""
+    """Return the Dice of each picture."""
     counts = smp.metrics.get_stats(logits.sigmoid(), mask.long(), mode="binary", threshold=0.5)
     return smp.metrics.f1_score(*counts, reduction="none")[:, 0].tolist()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from segcli.core.errors import DataError
 from segcli.core.names import composed
+from segcli.data.split_settings import SIDES
 from segcli.datasets._case_folders import case_name
 from segcli.planning.cases import CaseFolders, case_folders
 from segcli.planning.facts import Option, Question, Recognised
@@ -160,7 +161,7 @@ def _sides(images: Folders, chosen: set[Path], masks: Folders) -> tuple[dict[str
     """Assign folders named after splits; the second list has those whose masks are missing or hold one value."""
     heads = dict.fromkeys(name.split("/")[0] for name in images)
     named = {side: head for head in heads if (side := side_of_name(head)) is not None}
-    if "train" not in named.values() and "train" not in named:
+    if "train" not in named:
         return None, []
     empty = []
     for side, head in named.items():
@@ -180,7 +181,7 @@ def state_starred_split(found: Recognised, there: Starred) -> None:
     """State the split by folders that are named after it, or draw shares of whole folders."""
     if there.sides is not None:
         found.state("split.by", "lists", "folders named after splits")
-        for side in ("train", "val", "test"):
+        for side in SIDES:
             if side in there.sides:
                 found.state(f"split.{side}", list(there.sides[side]))
         if "val" not in there.sides:
