@@ -80,9 +80,11 @@ class CaseFolders:
     def of_masks(self) -> dict[str, Path]:
         """Return the masks by the name of their case."""
         if self.are_objects:
-            first = {child: next(iter(folders[self.images[0].inner])) for child, folders in self.inside.items()}
-            names = {child: case_name(child, composed(stem_of(file))) for child, file in first.items()}
-            return {names[child]: file.parent.parent / "masks" for child, file in first.items()}
+            first = ((child, next(iter(each[self.images[0].inner]))) for child, each in self.inside.items())
+            return {
+                case_name(composed(child), composed(stem_of(file))): file.parent.parent / "masks"
+                for child, file in first
+            }
         return self._files(self.mask)
 
     def of_images(self, position: int = 0) -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import unicodedata
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ import pytest
 import tifffile
 from factories import STREET, blobs, street, write_hdf5, write_nifti, write_nuclei, write_sequences
 from PIL import Image
-from public_forms import save, write_pairs
+from public_forms import bowl, save, write_pairs
 
 from segcli.config.load import dataset_from_values
 from segcli.planning.recognise import recognise
@@ -142,6 +143,19 @@ def test_numbered_objects_are_one_class_and_give_way_to_a_plain_mask(tmp_path):
     keys, found = keys_of(tmp_path)
     assert (keys["label_folder"], "mask_threshold" in keys) == ("c", False)
     assert "`b` numbers the objects of `c` and is not used" in found.notes
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_masks_of_objects_belong_to_their_image_in_folders_of_any_unicode_form(tmp_path, form):
+    bowl(tmp_path)
+    for folder in sorted(tmp_path.iterdir()):
+        name = unicodedata.normalize(form, f"é{folder.name}")
+        (folder / f"images/{folder.name}.png").rename(folder / f"images/{name}.png")
+        folder.rename(tmp_path / name)
+    keys, found = keys_of(tmp_path)
+    assert (keys["image_folder"], keys["label_suffix"]) == ("*/images", "masks")
+    cases = dataset_from_values({"name": "x", **found.keys}, source="a test").build().cases("train")
+    assert [case.label.name for case in cases] == ["masks"] * 5
 
 
 # ---- codings
