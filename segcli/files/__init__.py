@@ -52,7 +52,7 @@ KEPT = 2**27
 """Bytes of decoded tiles to cache, because windows overlap; twice as many for stacks and HDF5 files."""
 HINT = "replace the file, or remove it from the data set"
 WORDS = {2: "image", 3: "volume"}
-FIELDS = [each.name for each in fields(Header)]
+FIELDS = [each.name for each in fields(Header) if each.name != "has_palette"]
 Window = tuple[slice, ...]
 Add = Callable[[Array], None]
 """Adds the next rows of an image, or the next planes `(d, *S)` or `(d, *S, C)` of a volume."""
@@ -95,11 +95,6 @@ class Picture(ABC):
     """Geometry in patient space; None if the file does not store it."""
     hint: str = HINT
     """Hint for a damaged file."""
-
-    @property
-    def has_palette(self) -> bool:
-        """Tell whether the pixels are indices of a palette of colours."""
-        return self.palette is not None
 
     @property
     def has_many_pixels(self) -> bool:
@@ -375,7 +370,7 @@ def read_header(path: Path, ndim: int = 2, index: int | None = None) -> Header:
 
 def header_of(picture: Picture) -> Header:
     """Take what the header of an open file says; headers of the same content are one object."""
-    header = Header(**{name: getattr(picture, name) for name in FIELDS})
+    header = Header(**{name: getattr(picture, name) for name in FIELDS}, has_palette=picture.palette is not None)
     return header if header.grid is not None else once(header)
 
 
