@@ -85,6 +85,20 @@ def isbi(root: Path) -> None:
     stack(root / "train-labels.tif", (labels > 0).astype(np.uint8) * np.uint8(255))
 
 
+def two_observers(root: Path) -> None:
+    for number in range(4):
+        image, labels = organs(number)
+        volume(root / f"p{number}.nii.gz", image)
+        for observer in ("first", "second"):
+            volume(root / f"p{number}_{observer}.nii.gz", labels)
+
+
+def two_prefixes(root: Path) -> None:
+    for number in range(6):
+        truth = pair(root, number, f"img_{number}.png", f"gt1_{number}.png")
+        save(root / f"gt2_{number}.png", wider(truth))
+
+
 # ---- folders of images with a folder of masks each
 
 
@@ -231,6 +245,16 @@ def total(root: Path) -> None:
         volume(root / f"s{number:04d}/ct.nii.gz", image)
         for value, organ in ((1, "liver"), (2, "spleen")):
             volume(root / f"s{number:04d}/segmentations/{organ}.nii.gz", (labels == value).astype(np.uint8))
+
+
+def visits(root: Path) -> None:
+    for patient in range(3):
+        for visit in range(2):
+            image, labels = organs(3 * visit + patient)
+            name = f"p{patient:02d}_{visit:02d}"
+            for kind in ("flair", "t2"):
+                volume(root / f"p{patient:02d}/images/{name}_{kind}.nii", image)
+            volume(root / f"p{patient:02d}/masks/{name}_mask.nii", labels)
 
 
 def nnunet_of_folds(root: Path) -> None:
