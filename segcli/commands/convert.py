@@ -1,7 +1,7 @@
 """`segcli data convert`: folders of NIfTI volumes or 2D pictures become HDF5 files of format `hdf5_volumes`."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,10 +23,12 @@ from segcli.data.slices import stacked
 from segcli.data.split_settings import ShareSettings
 from segcli.data.whole_numbers import whole
 from segcli.datasets import SPLITS
+from segcli.datasets._channel_files import by_case
 from segcli.datasets._volumes import decathlon_names
 from segcli.engine.events import Listener
-from segcli.files import ending_of, endings, is_picture_folder, open_picture, read_header, stem_of
+from segcli.files import ending_of, endings, is_picture_folder, read_header, stem_of
 from segcli.files._hdf5_writing import writing
+from segcli.files._joined import open_joined
 from segcli.files.tiff import TIFF
 
 __all__ = ["ConvertOptions", "convert"]
@@ -60,6 +62,8 @@ class _Source:
     name: str
     image: Path
     label: Path
+    others: tuple[Path, ...] = ()
+    """Files of the further channels."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,9 @@ def _splits(source: Path, options: ConvertOptions) -> dict[str, list[_Source]]:
 def _cases(folder: Path, options: ConvertOptions) -> list[_Source]:
     images, labels = _folders(folder, options)
     found, truths = _entries(images), _entries(labels)
+    channels = {} if found.keys() & truths.keys() else by_case(found, list(truths))
+    if channels and all(_is_volume(path) for paths in channels.values() for path in paths):
+        return [_Source(name, first, truths[name], tuple(others)) for name, (first, *others) in channels.items()]
     for name, path in found.items():
         if name not in truths:
             raise DataError(
@@ -190,10 +197,10 @@ def _entries(folder: Path) -> dict[str, Path]:
 # ---- reading
 
 
-def _image(path: Path) -> tuple[Array, tuple[float, ...] | None]:
+def _image(path: Path, others: Sequence[Path] = ()) -> tuple[Array, tuple[float, ...] | None]:
     """Read voxels `(*S, C)` and spacing; the slices of a folder are stacked, a picture is one slice."""
     if _is_volume(path):
-        with open_picture(path, 3) as picture:
+        with open_joined([path, *others], 3) as picture:
             return picture.read(), picture.spacing
     if path.is_dir():
         return stacked(_slices(path), read_image, one_type=True), None
@@ -237,14 +244,15 @@ def _facts(case: _Source) -> _Facts:
         fault = partner_fault(_slices(case.image), _slices(case.label))
         if fault is not None:
             raise fault
-    image, spacing = _image(case.image)
+    image, spacing = _image(case.image, case.others)
     labels = _labels(case.label)
     if labels.shape != image.shape[:3]:
         sizes = ["x".join(map(str, shape)) for shape in (labels.shape, image.shape[:3])]
         raise DataError(f"`{case.label}` has {sizes[0]} voxels, but its image `{case.image}` has {sizes[1]}")
     if all(map(_is_volume, both)):
-        headers = (read_header(path, 3) for path in (case.label, case.image))
-        raise_on_error(placement(case.label, next(headers), case.image, next(headers)))
+        header = read_header(case.image, 3)
+        for path in (case.label, *case.others):
+            raise_on_error(placement(path, read_header(path, 3), case.image, header))
     numbers = tuple(int(number) for number in np.unique(labels) if number != 0)
     return _Facts(image.shape[:3], image.shape[3], numbers, spacing, image.dtype, case.label)
 
@@ -326,7 +334,7 @@ def _fitted(
 ) -> Iterator[tuple[_Source, Array, Array]]:
     """Yield each case with its image `(C, *S)` and masks `(K, *S)` at the common size."""
     for case in cases:
-        image, labels = _image(case.image)[0], _labels(case.label)
+        image, labels = _image(case.image, case.others)[0], _labels(case.label)
         if options.fit == "resize":
             labels = labels.astype(np.int32)
             image, labels = resize(image, size), resize(labels, size, labels=True)

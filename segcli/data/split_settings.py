@@ -118,11 +118,12 @@ class SplitSettings(ShareSettings):
 
     @model_validator(mode="after")
     def _fits(self) -> "SplitSettings":
+        lists = any(isinstance(getattr(self, name), Path | list) for name in ("val", "test"))
         for name in ("val", "test"):
             value = getattr(self, name)
             if self.by != "lists" and isinstance(value, Path | list):
                 raise ValueError(f"`{name}` is a share such as 0.2 with `by: {self.by}`, got `{value}`")
-            if self.by == "lists" and isinstance(value, float | int):
+            if self.by == "lists" and isinstance(value, float | int) and not lists:
                 raise ValueError(f"`{name}` is a list with `by: lists`, got {value}")
         if self.by != "lists" and self.train is not None:
             raise ValueError(f"`train` lists names, which needs `by: lists`, got `by: {self.by}`")

@@ -1,7 +1,7 @@
 """Division of cases into training, validation and test."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,10 +17,14 @@ from segcli.core.text import read_text
 from segcli.data.draws import assign, group_of
 from segcli.data.split_settings import SIDES, ShareSettings
 
-__all__ = ["Division", "divide"]
+__all__ = ["Division", "divide", "named_by"]
 
 FAR, FAR_POINTS = 0.5, 0.05
 """A split is told if it differs from its share by more than half of the share and by more than five points."""
+
+
+COLUMN = re.compile(r"^[-+.\d]+$|[/.]")
+"""Further column of a list: a number, or the path of a file."""
 
 
 @dataclass(frozen=True)
@@ -245,21 +249,41 @@ def _listed(settings: ShareSettings, split: str, root: Path, keys: list[str]) ->
     for line, place in zip(lines, where, strict=True):
         if not line or line.startswith("#"):
             continue
-        found = _meant(composed(line), known)
+        found = named_by(composed(line), known)
         if not found:
             raise DataError(f"{place}: no {settings.unit} named `{line}` in `{root}`", hint="correct the list")
         chosen |= dict.fromkeys(found)
     return list(chosen)
 
 
-def _meant(line: str, known: dict[str, str]) -> list[str]:
-    """Find the keys that a line of a list names.
+def named_by(line: str, known: Mapping[str, str]) -> list[str]:
+    """Find the keys that a line of a list names: by a name, a path, a pattern, or the first of several columns.
+
+    The last folder or the file of a path is enough if no other key has it.
 
     Args:
         line: A name or a pattern, in normal form.
         known: Keys by their normal form.
+
+    Example:
+        >>> known = {"cat_1": "cat_1", "train/cat_2": "train/cat_2"}
+        >>> named_by("images/cat_1.jpg masks/cat_1.png", known), named_by("cat_1 1 1 1", known)
+        (['cat_1'], ['cat_1'])
+        >>> named_by("./images/train/cat_2.nii.gz", known), named_by("train/*", known)
+        (['train/cat_2'], ['train/cat_2'])
     """
-    for name in (line, re.sub(r"\.\w+$", "", line), Path(line).stem):
-        if name in known:
-            return [known[name]]
-    return [key for name, key in known.items() if fnmatchcase(name, line)]
+    first, *others = re.split(r"[\s,;]+", line)
+    for text in (line, first) if others and all(COLUMN.search(each) for each in others) else (line,):
+        for name in _forms(text):
+            if name in known:
+                return [known[name]]
+    fitting = [key for name, key in known.items() if fnmatchcase(name, line)]
+    below = [key for name, key in known.items() if name.endswith(f"/{line}")] if not fitting else []
+    return below if len(below) == 1 else fitting
+
+
+def _forms(text: str) -> Iterator[str]:
+    """List what a line may name: itself, without its extension, and without the first folders of its path."""
+    for name in (text, re.sub(r"\.\w+$", "", text), re.sub(r"\.nii\.gz$", "", text)):
+        parts = name.split("/")
+        yield from ("/".join(parts[start:]) for start in range(len(parts)))

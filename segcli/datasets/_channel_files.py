@@ -1,6 +1,7 @@
 """Images whose channels are files of their own: `case_0000.nii.gz` with `case_0001.nii.gz`, or `_flair` with `_t1`."""
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from segcli.data.classes.class_list import Mistake
 from segcli.data.placement import placement
 from segcli.files import Header, ending_of
 
-__all__ = ["ChannelFiles", "channel_against", "counted_channels", "stem"]
+__all__ = ["ChannelFiles", "by_case", "channel_against", "counted_channels", "stem"]
 
 Files = dict[str, list[Path]]
 SAME_GRID = "resample the channels of a case to one grid"
@@ -49,6 +50,11 @@ class ChannelFiles:
             if key is not None:
                 return key, position
         return None
+
+    def name(self, path: Path) -> str | None:
+        """Return the name that all channels share; None for another name."""
+        found = self.key(path)
+        return None if found is None else found[0]
 
     def beside(self, path: Path) -> list[Path]:
         """Return the files of all channels, one of which is given.
@@ -101,6 +107,30 @@ class ChannelFiles:
     def _lacking(self, path: Path, other: Path, position: int) -> str:
         count = len(self.suffixes)
         return f"image `{path}` has no file `{other.name}` (channel {position + 1} of {count})"
+
+
+def by_case(files: Mapping[str, Path], cases: Sequence[str]) -> Files:
+    """Group files by the case whose name their stem begins with, such as `p1_0000` and `p1_0001` of `p1`.
+
+    Args:
+        files: Files by their stem.
+        cases: Names of the cases.
+
+    Returns:
+        The files of each case in their order; empty if one belongs to no case, or not all have the same channels.
+    """
+    found: dict[str, dict[str, Path]] = {}
+    known = sorted(cases)
+    for name, path in files.items():
+        at = bisect_right(known, name) - 1
+        while at >= 0 and not (name.startswith(known[at]) and name[len(known[at]) :][:1] in tuple("_-. ")):
+            at -= 1
+        if at < 0:
+            return {}
+        found.setdefault(known[at], {})[name[len(known[at]) :]] = path
+    if not found or len({tuple(sorted(each)) for each in found.values()}) > 1:
+        return {}
+    return {name: list(each.values()) for name, each in found.items()}
 
 
 def counted_channels(values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:

@@ -4,7 +4,7 @@ Other folder names, suffixes (`21_training.tif` with `21_manual1.gif`) and exten
 list files, or seeded fractions of one folder. Each case may have a folder: `case_01/image.png`, `case_01/mask.png`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +14,7 @@ from pydantic import Field
 
 from segcli.core.errors import DataError
 from segcli.core.files import shown
-from segcli.core.names import existing, without_affixes
+from segcli.core.names import composed, existing, fits, without_affixes
 from segcli.data.checks import Finding, doubles, extra_label, unusable_split
 from segcli.data.classes.binary_masks import BinaryMasks
 from segcli.data.classes.class_list import Mistake
@@ -24,7 +24,8 @@ from segcli.data.samples import Case
 from segcli.data.settings import DatasetSpec
 from segcli.data.split_settings import SplitSettings
 from segcli.data.splits import Division, divide
-from segcli.datasets._case_folders import files_of_cases, for_each_case, places
+from segcli.datasets._case_folders import files_of_cases, for_each_case, places, share_stars
+from segcli.datasets._masks_beside import without_masks
 from segcli.datasets._pictures import PictureKeys, Pictures, by_stem, unread_by_stem, way_to_mask
 from segcli.datasets._small import COUNTS, picture
 from segcli.files.png import PNG
@@ -44,7 +45,8 @@ class ImageFolders(Pictures):
         """Folder of the images, in the folder of a split (or in `root` for splits by lists or fractions). A `*` stands
         for the folder of each case, or for any part of a name, as in `*/images` or `images/*`."""
         label_folder: str = "label"
-        """Folder of the masks; a `*` stands for the same folders as in `image_folder`."""
+        """Folder of the masks; a `*` stands for the same folders as in `image_folder`, or for the same part of their
+        names, as in `*_images` and `*_masks`."""
         fov_folder: str | None = None
         """Folder of field-of-view masks. Pixels outside count neither in the loss nor in the metrics, and nothing is
         predicted there."""
@@ -60,6 +62,11 @@ class ImageFolders(Pictures):
         """End of the stem of a mask, such as `_manual1`."""
         fov_suffix: str | list[str] = ""
         """End of the stem of a field-of-view mask, such as `_training_mask`."""
+        label_extensions: list[str] | None = None
+        """Extensions of masks, such as `[png]` where `01.jpg` and its mask `01.png` lie in one folder; files with other
+        `extensions` are then images. Default: those of `extensions`."""
+        exclude: list[str] = []
+        """Names of images to leave out, with wildcards, such as `['*_overlay']`."""
         outside_fov: Literal["ignore", "background"] = "ignore"
         """Pixels outside the field of view in the loss, of training and of validation. `ignore`: they do not count.
         `background`: they count as background, whatever the mask holds there, so that the network learns that they are
@@ -85,6 +92,7 @@ class ImageFolders(Pictures):
     def elsewhere(cls, values: dict[str, Any], place: Path) -> dict[str, Any]:
         """Take the folder that holds the image and label folders: `place`, or the only such folder in it."""
         common = super().elsewhere(values, place)
+        common |= {"exclude": [each for each in values.get("exclude") or [] if "*" in each]}  # single names mean others
         images = str(values.get("image_folder", cls.Config.model_fields["image_folder"].default))
         found = [each for each in (place, *sorted(place.iterdir())) if each.is_dir() and any(places(each, images))]
         found = [place] if place in found else found
@@ -132,6 +140,23 @@ class ImageFolders(Pictures):
         config = self.config
         return config.reader(self.spec) if self.spec.num_classes > 1 else BinaryMasks(config.mask_threshold)
 
+    def leading(self, files: Sequence[Path]) -> list[Path]:
+        """Leave out masks that lie beside their images."""
+        config = self.config
+        if config.image_folder != config.label_folder:
+            return list(files)
+        (suffixes, prefix), masks = self._affixes("label"), config.label_extensions
+        return without_masks(
+            files,
+            lambda path: next(iter(self._keys(path)), None),
+            lambda path: (
+                without_affixes(composed(path.stem), prefix, suffixes)
+                if (suffixes != [""] or prefix or masks)
+                and (masks is None or path.suffix.lower().lstrip(".") in [each.lower().lstrip(".") for each in masks])
+                else None
+            ),
+        )
+
     # ---- finding cases
 
     def _given(self, split: str) -> Path | None:
@@ -165,7 +190,7 @@ class ImageFolders(Pictures):
         """Find the cases of a split with their masks, and the missing files."""
         config, folder = self.config, self._folder(split)
         images = self._images(split)
-        labels = self._files(folder, "label", split)
+        labels = self._kept(self._files(folder, "label", split))
         fovs: dict[str, list[Path]] = {}
         if config.fov_folder is not None:
             fovs = self._files(folder, "fov", split)
@@ -221,22 +246,29 @@ class ImageFolders(Pictures):
         return [f"{self.config.fov_prefix}{key}{each}" for key in keys for each in _all(self.config.fov_suffix)]
 
     def _images(self, split: str) -> dict[str, list[Path]]:
-        """Find the images of a folder by their stem, without masks in the same folder."""
+        """Find the images of a folder by their stem, without masks in the same folder and what `exclude` names."""
         config, folder = self.config, self._folder(split)
         images = self._files(folder, "image", split)
-        if config.image_folder != config.label_folder or not (config.label_suffix or config.label_prefix):
-            return images
-        labels = self._files(folder, "label", split)
-        labelled = {path for paths in labels.values() for path in paths}
-        images = {key: [path for path in paths if path not in labelled] for key, paths in images.items()}
-        return {key: paths for key, paths in images.items() if paths}
+        shared = config.image_folder == config.label_folder
+        by_name = config.label_suffix or config.label_prefix or config.label_extensions
+        if by_name if shared else for_each_case(config.image_folder):
+            labels = self._files(folder, "label", split)
+            labelled = {path for paths in labels.values() for path in paths}
+            images = {key: [path for path in paths if path not in labelled] for key, paths in images.items()}
+        return self._kept({key: paths for key, paths in images.items() if paths})
+
+    def _kept(self, files: dict[str, list[Path]]) -> dict[str, list[Path]]:
+        """Leave out the names that `exclude` names."""
+        return {key: paths for key, paths in files.items() if not fits(key, self.config.exclude)}
 
     def _files(self, base: Path, kind: str, split: str) -> dict[str, list[Path]]:
         """Find files in the folder of a split by the name of their case; `kind` is image, label or fov."""
-        pattern, affixes = getattr(self.config, f"{kind}_folder"), self._affixes(kind)
+        config = self.config
+        pattern, affixes = getattr(config, f"{kind}_folder"), self._affixes(kind)
         if for_each_case(pattern) and base.is_dir():
+            whole, read = share_stars(config.image_folder, config.label_folder, config.fov_folder), self._read(kind)
             return files_of_cases(
-                base, pattern, lambda folder: by_stem(folder, self.config.extensions, *affixes, with_folders=True)
+                base, pattern, lambda folder: by_stem(folder, read, *affixes, with_folders=True), whole=whole
             )
         folder = existing(base, pattern)
         if not folder.is_dir():
@@ -253,7 +285,12 @@ class ImageFolders(Pictures):
     @cache  # noqa: B019 - a layout lives as long as its run
     def _of_folder(self, folder: Path, kind: str) -> dict[str, list[Path]]:
         """Find the files of a folder, which splits may share."""
-        return by_stem(folder, self.config.extensions, *self._affixes(kind))
+        return by_stem(folder, self._read(kind), *self._affixes(kind))
+
+    def _read(self, kind: str) -> list[str]:
+        """Return the extensions of the files of a kind."""
+        masks = self.config.label_extensions
+        return masks if masks is not None and kind == "label" else self.config.extensions
 
     def shown(self, case: Case) -> str:
         """Name a case for tables; files of cases with folders may all have one name."""
@@ -267,12 +304,17 @@ class ImageFolders(Pictures):
         settings = self.config.split
         if self._folder(split) != self._folder("train") or (settings.by == "folders" and not settings.share("val")):
             return keys
-        return divide(keys, settings, self.root).sides[split]
+        return divide(keys, settings, self.root, leaves_out=self._leaves_out).sides[split]
+
+    def _leaves_out(self, name: str) -> bool:
+        return fits(name, self.config.exclude)
 
     def division(self, *, fresh: bool = False) -> Division | None:
         """Return how the images of the training folder were drawn; None if folders or lists decide."""
         settings = self.config.split
-        return divide(list(self._images("train")), settings, self.root, fresh=fresh) if settings.draws else None
+        if not settings.draws:
+            return None
+        return divide(list(self._images("train")), settings, self.root, fresh=fresh, leaves_out=self._leaves_out)
 
     def _missing(self, cases: list[Case], folder: Path) -> Iterator[Finding]:
         config, masks = self.config, existing(folder, self.config.label_folder)

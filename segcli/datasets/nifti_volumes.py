@@ -31,8 +31,9 @@ from segcli.data.split_settings import ShareSettings
 from segcli.data.splits import Division, divide
 from segcli.data.structures import channels_last
 from segcli.data.whole_numbers import whole
-from segcli.datasets._case_folders import case_name, files_of_cases, for_each_case
+from segcli.datasets._case_folders import case_name, files_of_cases, for_each_case, place_name, share_stars
 from segcli.datasets._channel_files import ChannelFiles, counted_channels
+from segcli.datasets._masks_beside import without_masks
 from segcli.datasets._small import COUNTS, volume
 from segcli.datasets._volume_faults import SAME_SIZE, differ, header_faults, turned_as_image, unread
 from segcli.datasets._volumes import VolumeKeys, Volumes, decathlon_names
@@ -142,6 +143,7 @@ class NIfTIVolumes(Volumes):
         super().__init__(config, spec)
         self.config: NIfTIVolumes.Config = config
         self.channels = ChannelFiles(config.image_prefix, config.channel_suffixes or [config.image_suffix])
+        self.maps = ChannelFiles(config.label_prefix, [config.label_suffix])
         first = 0 if self.excludes else 1
         self.numbers = config.numbers or list(range(first, first + spec.num_classes))
         if len(set(self.numbers)) != spec.num_classes:
@@ -157,7 +159,7 @@ class NIfTIVolumes(Volumes):
         config = self.config
         images, labels = existing(self.root, config.image_folder), existing(self.root, config.label_folder)
         channels = {each: self._files("image", self.channels, each) for each in self.channels.suffixes}
-        maps = self._files("label", ChannelFiles(config.label_prefix, [config.label_suffix]), config.label_suffix)
+        maps = self._files("label", self.maps, config.label_suffix)
         taken: set[Path] = set()
         if images.resolve() == labels.resolve() and (config.label_suffix or config.label_prefix):
             taken = {path for paths in maps.values() for path in paths}  # only affixes distinguish them
@@ -191,8 +193,12 @@ class NIfTIVolumes(Volumes):
         pattern = getattr(self.config, f"{kind}_folder")
         files = partial(self._files_in, kind=kind, channels=channels, suffix=suffix)
         if for_each_case(pattern) and self.root.is_dir():
-            return files_of_cases(self.root, pattern, files)
+            return files_of_cases(self.root, pattern, files, whole=self._whole)
         return files(existing(self.root, pattern))
+
+    @property
+    def _whole(self) -> bool:
+        return share_stars(self.config.image_folder, self.config.label_folder)
 
     def _files_in(self, folder: Path, kind: str, channels: ChannelFiles, suffix: str) -> Files:
         """Find the files of a channel in one folder by their stem without prefix and suffix."""
@@ -292,7 +298,9 @@ class NIfTIVolumes(Volumes):
         return super().opened(path, index) if index is not None else open_joined(self.channels.beside(path), 3)
 
     def leading(self, files: Sequence[Path]) -> list[Path]:
-        """Return the file of the first channel of each volume."""
+        """Return the file of the first channel of each volume, without label maps beside it."""
+        if self.config.image_folder == self.config.label_folder:
+            files = without_masks(files, self.channels.name, self.maps.name)
         return self.channels.leading(files)
 
     def inputs(self, path: Path) -> list[Case]:
@@ -318,8 +326,9 @@ class NIfTIVolumes(Volumes):
             return None
         if has_folder and (not found[0] or path.absolute().is_relative_to(self.root.absolute())):
             own = path.absolute().parent.parts[-len(pattern.parts) :]
-            stars = [name for name, part in zip(own, pattern.parts, strict=True) if for_each_case(part)]
-            return case_name("/".join(map(composed, stars)), found[0])
+            parts = ((part, composed(name)) for name, part in zip(own, pattern.parts, strict=True))
+            stars = [place_name(part, name, whole=self._whole) for part, name in parts if for_each_case(part)]
+            return case_name("/".join(stars).strip("/"), found[0])
         return found[0] or None
 
     def _labels(self, path: Path) -> Array:

@@ -1,7 +1,7 @@
 """Find images and masks in a folder for each case, such as `case_01/image.png` and `case_01/mask.png`."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -16,13 +16,13 @@ from segcli.files import is_picture_folder, stem_of
 from segcli.planning.pairs import Affix, paired
 from segcli.planning.sides import side_of_name
 
-__all__ = ["CaseFolders", "Slot", "case_folders"]
+__all__ = ["CaseFolders", "Slot", "case_folders", "hold_both"]
 
 MANY, FEW_FILES = 4, 8
 """From so many folders on, and in so few files each, folders are cases and no splits."""
 COMMON = 0.8
 """Smallest share of the folders that have a file of one name, and of the files that have such a name."""
-FEW = 2
+FEW = 3
 """Files at each end of a folder that tell whether it holds images, masks or both."""
 LOOKED = 3
 """Folders whose files are opened."""
@@ -39,6 +39,8 @@ class Slot:
     affix: Affix
     depth: int = 1
     """Folders down to that of a case."""
+    endings: frozenset[str] = frozenset()
+    """Extensions of the files if only they tell masks from images."""
 
     @property
     def pattern(self) -> str:
@@ -60,6 +62,8 @@ class CaseFolders:
     """Names of images, with wildcards, that have no masks."""
     are_objects: bool = False
     """True if a folder holds a mask for each object."""
+    unused: str = ""
+    """Name of an image that has another form and is not used; empty if there is none."""
 
     def with_mask(self, suffix: Any) -> "CaseFolders":
         """Take the masks with this suffix, if there are some."""
@@ -90,19 +94,25 @@ class CaseFolders:
     def of_images(self, position: int = 0) -> dict[str, Path]:
         """Return the images by the name of their case."""
         masks = set() if self.are_objects else set(self._files(self.mask).values())
-        found = self._files(self.images[position])
+        found = self._files(self.images[position], masks)
         return {
-            name: path
-            for name, path in found.items()
-            if path not in masks and not any(fnmatchcase(name, each) for each in self.left_out)
+            name: path for name, path in found.items() if not any(fnmatchcase(name, each) for each in self.left_out)
         }
 
-    def _files(self, slot: Slot) -> dict[str, Path]:
+    def of_kinds(self) -> list[dict[str, Path]]:
+        """Return the masks of each kind by the name of their case."""
+        return [self._files(slot) for slot in (self.mask, *self.other_masks)]
+
+    def _files(self, slot: Slot, without: Collection[Path] = ()) -> dict[str, Path]:
         found = {}
         for child, folders in self.inside.items():
             for path in folders.get(slot.inner, ()):
                 key = slot.affix.key(composed(stem_of(path)))
-                if key is not None:
+                if (
+                    key is not None
+                    and path not in without
+                    and (not slot.endings or path.suffix.lower() in slot.endings)
+                ):
                     found[case_name(composed(child), key)] = path
         return found
 
@@ -115,7 +125,9 @@ def case_folders(folders: Mapping[str, Sequence[Path]], is_mask: Callable[[Path]
         is_mask: Tells whether a file is a mask by its pixels.
     """
     is_mask = cache(is_mask)
-    found = None if any(side_of_name(name.split("/")[0]) for name in folders) else _at(folders, is_mask, 1)
+    is_flat = not any("/" in name for name in folders)
+    named = any(side_of_name(name.split("/")[0]) for name in folders)
+    found = _at(folders, is_mask, 1) if is_flat or not named else None
     if found is None and all("/" in name for name in folders):
         found = _at(folders, is_mask, 2)
     return found
@@ -129,9 +141,11 @@ def _at(folders: Mapping[str, Sequence[Path]], is_mask: Callable[[Path], bool], 
         inside.setdefault("/".join(parts[:depth]), {})["/".join(parts[depth:]) or "."] = files
     if "." in inside or len(inside) < 2:
         return None
-    if len(inside) < MANY and max(sum(map(len, each.values())) for each in inside.values()) > FEW_FILES:
+    few = len(inside) < MANY and max(sum(map(len, each.values())) for each in inside.values()) > FEW_FILES
+    if few and any(set(each) != {"."} for each in inside.values()):
         return None
-    if not _is_mixed(next(iter(inside.values())), is_mask):
+    looked_at = list(inside.values())[: None if few else 1]
+    if not all(hold_both(each.values(), is_mask) for each in looked_at):
         return None
     looked = list(inside)[:: max(len(inside) // LOOKED, 1)][:LOOKED]
     masks: dict[Path, bool] = {}
@@ -140,14 +154,17 @@ def _at(folders: Mapping[str, Sequence[Path]], is_mask: Callable[[Path], bool], 
             for path in files[:AT_MOST]:
                 with suppress(DataError):  # `data check` names it
                     masks[path] = is_mask(path)
-    found = _of_fixed_names(inside, looked, masks) or _of_objects(inside) or _of_pairs(inside, looked, masks)
+    found = _of_fixed_names(inside, looked, masks)
+    if found is None or all(mask.affix.suffix.isdigit() for mask in (found.mask, *found.other_masks)):
+        found = _of_objects(inside) or found
+    found = found or _of_pairs(inside, looked, masks)
     return None if found is None else found.below(depth)
 
 
-def _is_mixed(folders: Mapping[str, Sequence[Path]], is_mask: Callable[[Path], bool]) -> bool:
-    """Tell whether the folder of a case holds images and masks, by the ends of the folders in it."""
+def hold_both(folders: Iterable[Sequence[Path]], is_mask: Callable[[Path], bool]) -> bool:
+    """Tell whether folders hold images and masks, by the first and the last files of each."""
     kinds = set()
-    for files in folders.values():
+    for files in folders:
         for path in (*files[:FEW], *files[-FEW:]):
             with suppress(DataError):  # `data check` names it
                 kinds.add(is_mask(path))
@@ -209,8 +226,10 @@ def _of_pairs(inside: Inside, looked: Sequence[str], masks: Mapping[Path, bool])
     }
     shares = [sum(inner in folders for folders in inside.values()) for inner in inners.values()]
     pairing = paired(stems[False], stems[True]) if min(shares) >= COMMON * len(inside) else None
-    if pairing is None or (inners[True] == inners[False] and not pairing.mask.length):
+    endings = _endings(sides) if inners[True] == inners[False] else None
+    if pairing is None or (inners[True] == inners[False] and not (pairing.mask.length or endings)):
         return None
+    endings = None if pairing.mask.length else endings
     known = {pairing.mask.key(stem) for stem in stems[True]}
     alone = {path for inner, path in sides[False] if _lacks(pairing.image, path, known) and inner == inners[False]}
     rests = {_rest(child, path) for child in looked for path in inside[child].get(inners[False], ()) if path in alone}
@@ -218,11 +237,18 @@ def _of_pairs(inside: Inside, looked: Sequence[str], masks: Mapping[Path, bool])
     return CaseFolders(
         inside,
         [Slot(inners[False], pairing.image)],
-        Slot(inners[True], pairing.mask),
+        Slot(inners[True], pairing.mask, endings=endings or frozenset()),
+        unused=next((path.name for _, path in sides[False] if pairing.image.key(composed(stem_of(path))) is None), ""),
         left_out=left_out if len(alone) >= len(looked) * len(left_out) else (),
     )
 
 
+def _endings(sides: Mapping[bool, Sequence[tuple[str, Path]]]) -> frozenset[str] | None:
+    """Return the extensions of masks if no image has one of them."""
+    images, masks = ({path.suffix.lower() for _, path in sides[is_mask]} for is_mask in (False, True))
+    return None if images & masks else frozenset(masks)
+
+
 def _lacks(affix: Affix, path: Path, known: set[str | None]) -> bool:
     key = affix.key(composed(stem_of(path)))
-    return key is None or key not in known
+    return key is not None and key not in known

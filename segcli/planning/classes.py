@@ -55,6 +55,11 @@ def classes_of(found: Survey, tables: Sequence[Path], given: Mapping[str, Any], 
         DataError: The masks hold too many colours or a single value.
     """
     named = named_in_tables(tables)
+    if found.colours and found.instances:
+        raise DataError(
+            f"the masks number single objects in one colour channel, up to {found.most_values - 1} in one",
+            hint="save masks of 0 and 255, or of one channel, whose numbers above 0 are then foreground",
+        )
     if found.colours:
         return _coloured(found, named, given)
     if not always_many and (binary := _binary(found)) is not None:

@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+from segcli.core.errors import DataError
 from segcli.data.draws import group_of
 from segcli.data.kin import divided_kin
 from segcli.data.split_settings import ShareSettings
@@ -25,6 +27,13 @@ class Groups:
     """Two names of one group."""
     largest: int
     """Names of the largest group."""
+
+    def divides(self, names: Sequence[str], others: Sequence[str]) -> bool:
+        """Tell whether no group has members in both lists, and every name fits the pattern."""
+        settings = ShareSettings(group=self.pattern)
+        with suppress(DataError):
+            return not {group_of(name, settings) for name in names} & {group_of(name, settings) for name in others}
+        return False
 
 
 def groups_of(names: Sequence[str]) -> Groups | None:

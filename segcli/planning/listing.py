@@ -57,8 +57,8 @@ class Listing:
 
     @property
     def texts(self) -> list[Path]:
-        """Return the text files in the folder itself and one level below, such as `splits/train.txt`."""
-        found = self.ending(".txt", ".lst")
+        """Return the lists in the folder itself and below it, such as `splits/train.txt`."""
+        found = self.ending(".txt", ".lst", *TABLES)
         return [file for name in sorted(found, key=lambda name: name.count("/")) for file in found[name]]
 
     def below(self, name: str) -> "Listing":

@@ -13,11 +13,25 @@ from segcli.core.types import Array
 from segcli.data.images import Marks, read_image, read_marks
 from segcli.files import read_header
 
-__all__ = ["Kind", "Look", "Marked", "colours_of", "look_at", "marked", "named_image", "named_mask"]
+__all__ = [
+    "KINDS",
+    "Kind",
+    "Look",
+    "Marked",
+    "colours_of",
+    "is_mask",
+    "look_at",
+    "marked",
+    "named_image",
+    "named_mask",
+    "named_objects",
+]
 
 Kind = Literal["image", "binary", "soft", "index", "colours"]
 """`soft`: a mask of two values that JPEG or smoothing blurred. `index`: a number for each class or object. `colours`: a
 colour for each class."""
+KINDS: tuple[Kind, ...] = ("binary", "soft", "colours", "index", "image")
+"""Kinds in the order in which masks are proposed: plain ones, then those of classes."""
 LOOKED = 5
 """Files of a folder that are looked at."""
 ROWS = 400_000
@@ -34,6 +48,8 @@ IMAGE_WORDS = re.compile(
 MASK_WORDS = re.compile(
     r"(^|[^a-z])(masks?|labels?|lbls?|seg(mentations?|s)?|gt|ground|truth|annot(ation)?s?|manual\d?|targets?|ho)($|[^a-z]|tr)"
 )
+
+OBJECT_WORDS = re.compile(r"object|instance|panoptic")
 
 
 @dataclass(frozen=True)
@@ -88,6 +104,11 @@ def named_mask(name: str) -> bool:
     return MASK_WORDS.search(name.lower()) is not None
 
 
+def named_objects(name: str) -> bool:
+    """Tell whether a name says that masks number objects."""
+    return OBJECT_WORDS.search(name.lower()) is not None
+
+
 def look_at(files: Sequence[Path]) -> Look:
     """Look at some files of a folder.
 
@@ -132,6 +153,15 @@ def _common(kinds: set[Kind], values: tuple[int, ...]) -> Kind:
         if kind in kinds:
             return kind
     return "index" if "index" in kinds or len(set(values) - {0}) > 1 else "binary"
+
+
+def is_mask(path: Path) -> bool:
+    """Tell whether a file is a mask.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    return look_at([path]).is_mask
 
 
 def marked(path: Path) -> tuple[Marked, bool]:

@@ -1,10 +1,11 @@
 """Recognise images and masks in folders, with or without a folder for each split, and masks beside their images."""
 
-import re
 from collections.abc import Mapping, Sequence
+from glob import escape
 from pathlib import Path
 from typing import Any
 
+from segcli.core.errors import DataError
 from segcli.core.files import shown
 from segcli.core.paths import escaped
 from segcli.datasets._pictures import ON_REQUEST
@@ -14,18 +15,20 @@ from segcli.planning.classes import classes_of
 from segcli.planning.clock import Clock
 from segcli.planning.facts import Option, Question, Recognised
 from segcli.planning.listing import Listing
-from segcli.planning.looks import look_at
+from segcli.planning.lists import split_of_lists
+from segcli.planning.looks import look_at, named_objects
 from segcli.planning.pairs import Affix, paired, stems
 from segcli.planning.places import Places, places_of, stated_places
-from segcli.planning.roles import Roles, roles_of
-from segcli.planning.sides import draw, split_of_lists
-from segcli.planning.starred import Starred, starred, state_starred_split
+from segcli.planning.roles import NoMasksError, Roles, roles_of
+from segcli.planning.sides import INLINE, draw
+from segcli.planning.starred import Starred, starred, state_starred_split, which_suffix
 from segcli.planning.surveys import survey
+from segcli.planning.twin_folders import twin_folders
+from segcli.planning.unread import way_to_masks
 
 __all__ = ["image_folders"]
 
-OBJECTS = re.compile(r"object|instance")
-"""Folder of masks that number objects, by its name."""
+SAME_STEM = "image and mask of one stem differ in their extension"
 SURVEY_S, OBJECTS_S = 5.0, 1.0
 """Processor seconds to read masks, and to find out whether they number objects."""
 
@@ -40,14 +43,12 @@ def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
         return None
     whole = listing
     places = places_of(listing, given)
-    there = None if places.splits or stated_places(given) else starred(listing, given)
+    there = None if places.splits or stated_places(given) else starred(listing, given) or twin_folders(listing, given)
     if there is not None:
         return _of_stars(listing, given, name, there)
     joined = places.of_training
-    roles = roles_within(joined) if len(joined) == 1 else None
-    if roles is None:
-        roles = roles_of(joined, image=given.get("image_folder"), mask=given.get("label_folder"))
-    lacking = places.lacking({roles.image, roles.masks[0].folder})
+    roles = _roles(joined, given, whole)
+    lacking = _lacking(places, roles)
     if lacking:
         places, listing = places.without(lacking), listing.below(places.splits["train"])
         joined = places.of_training
@@ -58,31 +59,54 @@ def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
     _state_splits(found, places, whole.root)
     affixes = _state_folders(found, roles, places)
     images, masks = _files(roles, joined)
-    names = [affixes.key(stem) or stem for stem in stems(images)]
-    _state_pixels(found, images, masks, roles, listing.tables, given)
-    _state_split(found, listing, places, roles, names)
-    found.about = _about(found, len(images), places)
-    _missing(found, len(images), len(masks), roles)
+    if roles.files is not None and roles.masks[0].folder == roles.image:
+        _state_kinds(found, roles)
+    pairing = roles.masks[0].pairing
+    keys = {pairing.mask.key(stem) for stem in stems(masks)}
+    with_mask = [file for file, stem in zip(images, stems(images), strict=True) if pairing.image.key(stem) in keys]
+    _state_pixels(found, with_mask, masks, roles, listing.tables, given)
+    named = {affixes.key(stem) or stem: pairing.image.key(stem) in keys for stem in stems(images)}
+    _state_split(found, listing, places, roles, [name for name, has_mask in named.items() if has_mask])
+    count = _leave_out(found, [name for name, has_mask in named.items() if not has_mask], len(images), places)
+    found.about = _about(found, count, places)
     return found
+
+
+def _roles(joined: Mapping[str, list[Path]], given: Mapping[str, Any], whole: Listing) -> Roles:
+    """Decide what each folder holds; an error about missing masks says what to do with files of other formats."""
+    try:
+        if len(joined) == 1:
+            return roles_within(joined, given.get("label_suffix"))
+        return roles_of(joined, image=given.get("image_folder"), mask=given.get("label_folder"))
+    except NoMasksError as error:
+        raise DataError(error.message, hint=way_to_masks(whole) or error.hint) from None
 
 
 def _of_stars(listing: Listing, given: Mapping[str, Any], name: str, there: Starred) -> Recognised:
     """Recognise images in folders with `*`."""
+    listing = there.listing or listing
     found = Recognised(listing.root, name, "", {}, "binary")
     found.state("format", "image_folders")
     found.state("paths.root", escaped(listing.root.absolute()))
     places = Places({}, {".": {}})
+    if there.label_extensions:
+        found.state("label_extensions", list(there.label_extensions), SAME_STEM)
+    if there.exclude:
+        found.state("exclude", list(there.exclude), "folders that fit the pattern and have no masks")
     _state_folders(found, there.roles, places)
     found.reasons["label_folder"] = "`*` stands for each folder; its name is part of the name of a case"
     if there.question is not None:
         found.questions.append(there.question)
-        found.sure["label_suffix"] = "guess"
+        found.sure[there.question.key] = "guess"
     found.notes += there.notes
-    images = list(there.images.values())
+    images = [file for name, file in there.images.items() if name not in there.lacking]
     _state_pixels(found, images, there.masks, there.roles, listing.tables, given)
-    state_starred_split(found, there)
-    found.about = _about(found, len(images), places)
-    _missing(found, len(images), len(there.masks), there.roles)
+    names = [name for name in there.images if name not in there.lacking]
+    if there.sides is not None or not split_of_lists(found, listing, names, by="lists"):
+        state_starred_split(found, there)
+    lacking = [name for name in there.images if name in there.lacking]
+    count = _leave_out(found, lacking, len(there.images), places)
+    found.about = _about(found, count, places)
     return found
 
 
@@ -113,6 +137,8 @@ def _state_pixels(
 
 def _files(roles: Roles, joined: Mapping[str, list[Path]]) -> tuple[list[Path], list[Path]]:
     """Return the images, and the masks that belong to them."""
+    if roles.files is not None:
+        return roles.files
     side = roles.masks[0]
     files, every = joined[roles.image], joined[side.folder]
     if side.folder == roles.image:
@@ -204,10 +230,10 @@ def _numbers_objects(masks: Sequence[Path]) -> bool:
 
 def _tell_others(found: Recognised, roles: Roles, joined: Mapping[str, list[Path]]) -> None:
     """Ask which of several folders of masks is the truth, and tell of folders that are not used."""
-    if len(roles.masks) > 1:
+    if len(roles.masks) > 1 and roles.files is None:
         first, *others = roles.masks
         plain = first.look.kind == "binary" and all(_numbers_objects(joined[side.folder]) for side in others)
-        plain |= all(OBJECTS.search(side.folder.lower()) and side.look.kind == "index" for side in others)
+        plain |= all(named_objects(side.folder) and side.look.kind == "index" for side in others)
         names = ", ".join(f"`{side.folder}`" for side in others)
         if plain and roles.same:
             found.notes.append(f"{names} numbers the objects of `{first.folder}` and is not used")
@@ -257,8 +283,43 @@ def _about(found: Recognised, count: int, places: Places) -> str:
     return f"{count} {colour}image{'s' * (count != 1)} with {what}{splits}"
 
 
-def _missing(found: Recognised, images: int, masks: int, roles: Roles) -> None:
-    if masks < images and found.keys.get("split", {}).get("by") != "lists":
-        found.notes.append(
-            f"{images - masks} of {images} images in `{roles.image}` have no mask: `data check` names them"
-        )
+def _leave_out(found: Recognised, lacking: Sequence[str], count: int, places: Places) -> int:
+    """State `exclude` for images without a mask if they are few enough to name; returns the number of the others."""
+    split = found.keys.get("split", {})
+    if not lacking or (split.get("by") == "lists" and "train" in split):
+        return count
+    if places.splits and any(isinstance(found.keys.get(key), list) for key in ("image_suffix", "label_suffix")):
+        return count  # each split has a suffix of its own
+    if places.splits or len(lacking) > INLINE:
+        found.notes.append(f"{len(lacking)} of {count} images have no mask: `data check` names them")
+        return count
+    patterns = [*found.keys.get("exclude", []), *(escape(name) for name in lacking)]
+    found.state("exclude", patterns, "images without a mask, and other files that are not used")
+    found.notes.append(f"{len(lacking)} of {count} images have no mask and are left out with `exclude`")
+    return count - len(lacking)
+
+
+def _lacking(places: Places, roles: Roles) -> dict[str, str]:
+    """Return the splits without masks, by folder."""
+    side = roles.masks[0]
+    lacking = places.lacking({roles.image, side.folder})
+    for split, folder in places.splits.items():
+        if split not in lacking and side.folder == roles.image and not roles.label_extensions:
+            there = stems(places.files[split][side.folder])
+            if not any(side.pairing.mask.key(stem) for stem in there):
+                lacking[split] = folder
+    return lacking
+
+
+def _state_kinds(found: Recognised, roles: Roles) -> None:
+    """State what tells masks from images in one folder, and which of several masks is proposed."""
+    first, *others = roles.masks
+    if roles.label_extensions:
+        found.state("label_extensions", roles.label_extensions, SAME_STEM)
+    if roles.unused and not first.pairing.image.suffix:
+        found.state("exclude", [f"*{escape(end)}" for end in roles.unused], "other files of the same images")
+    found.notes += roles.notes
+    found.notes += [f"`*{end}` is not used: {count} files" for end, count in roles.unused.items()]
+    if others:
+        found.questions.append(which_suffix([side.pairing.mask.suffix for side in roles.masks], alike=roles.same))
+        found.sure["label_suffix"] = "guess"

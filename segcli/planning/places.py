@@ -1,6 +1,6 @@
 """Find the folders of splits: images and masks lie in each of them, or in one place for all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +9,12 @@ from typing import Any
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.paths import expanded
 from segcli.data.split_settings import SIDES
+from segcli.planning.cases import hold_both
 from segcli.planning.listing import Listing
-from segcli.planning.looks import look_at
+from segcli.planning.looks import is_mask, look_at
 from segcli.planning.sides import side_of_name
 
 __all__ = ["Places", "places_of", "stated_places"]
-
-FEW = 3
-"""Files at each end of a folder that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -101,17 +99,8 @@ def _alike(inside: Mapping[str, Mapping[str, list[Path]]]) -> bool:
     """Tell whether folders hold images directly, or a common folder, with another one in one of them at least."""
     common = set.intersection(*(set(folders) for folders in inside.values()))
     if common == {"."} and max(map(len, inside.values())) == 1:
-        return any(_are_mixed(folders["."]) for folders in inside.values())
+        return any(hold_both([folders["."]], is_mask) for folders in inside.values())
     return bool(common) and max(map(len, inside.values())) > 1
-
-
-def _are_mixed(files: Sequence[Path]) -> bool:
-    """Tell whether a folder holds images and masks, by its first and its last files."""
-    kinds = set()
-    for file in (*files[:FEW], *files[-FEW:]):
-        with suppress(DataError):  # `data check` names it
-            kinds.add(look_at([file]).is_mask)
-    return len(kinds) == 2
 
 
 def _are_splits(inside: Mapping[str, Mapping[str, list[Path]]]) -> bool:

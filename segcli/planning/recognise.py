@@ -12,6 +12,7 @@ from segcli.planning.pictures import image_folders
 from segcli.planning.sequences import sequences
 from segcli.planning.slices import tiff_volumes
 from segcli.planning.stacks import hdf5_volumes
+from segcli.planning.unread import way_to_images
 from segcli.planning.volumes import nifti_volumes
 
 __all__ = ["recognise"]
@@ -34,6 +35,7 @@ ORDER = (
     "include",
     "exclude",
     "extensions",
+    "label_extensions",
     "image_folder",
     "label_folder",
     "fov_folder",
@@ -94,7 +96,8 @@ def recognise(root: Path, name: str, given: Mapping[str, Any]) -> Recognised:
     endings = sorted({file.suffix.lower() or "no extension" for files in listing.folders.values() for file in files})
     raise DataError(
         f"`{shown(root)}` holds no images that can be read: its files end in {', '.join(endings[:6])}",
-        hint="images are PNG, JPEG, TIFF, GIF or BMP, volumes NIfTI or HDF5: `segcli formats` lists all",
+        hint=way_to_images(listing)
+        or "images are PNG, JPEG, TIFF, GIF or BMP, volumes NIfTI or HDF5: `segcli formats` lists all",
     )
 
 

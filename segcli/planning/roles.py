@@ -11,20 +11,23 @@ import numpy as np
 from segcli.core.errors import DataError
 from segcli.core.types import Array
 from segcli.data.images import read_marks
-from segcli.planning.looks import Look, look_at, named_image, named_mask
+from segcli.planning.alike import SAME, overlap
+from segcli.planning.looks import KINDS, Look, look_at, named_image, named_mask, named_objects
 from segcli.planning.pairs import Pairing, paired, stems
 
-__all__ = ["Roles", "Side", "roles_of"]
+__all__ = ["NoMasksError", "Roles", "Side", "foreground_of", "roles_of"]
 
 Files = Mapping[str, Sequence[Path]]
 LOOKED = 3
 """Pairs of masks that are compared."""
 FIELD = (0.25, 0.9, 0.97)
 """Smallest shares of a field of view: of the picture, of its own convex shape, and of the other mask inside it."""
-SAME = 0.5
-"""Masks that overlap more, by Dice, show the same: of two observers, or of instances and their union."""
 CLEARER = 3.0
 """A folder whose files have so many times the detail of the others holds the images."""
+
+
+class NoMasksError(DataError):
+    """No files are masks."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,14 @@ class Roles:
     """True if all folders of masks show the same, such as those of several observers."""
     other_images: list[str] = field(default_factory=list)
     """Folders of images with the same names that are not used."""
+    files: tuple[list[Path], list[Path]] | None = None
+    """Images and masks of one folder; None if those of folders and affixes are meant."""
+    label_extensions: list[str] = field(default_factory=list)
+    """Extensions of the masks if only they tell masks from images."""
+    notes: list[str] = field(default_factory=list)
+    """Sentences about files that are not used."""
+    unused: dict[str, int] = field(default_factory=dict)
+    """Files in the folder of the images that are not used, by the end of their names."""
 
 
 def roles_of(places: Files, *, image: str | None, mask: str | None) -> Roles:
@@ -115,7 +126,7 @@ def _nothing(looks: Mapping[str, Look], images: Sequence[str]) -> DataError:
             hint="name it with `image_folder=FOLDER`",
         )
     if not masks:
-        return DataError(
+        return NoMasksError(
             f"no masks for the images in `{shown[True]}`: every file has the many colours or values of a photograph",
             hint="a mask has a few values or colours; name its folder with `label_folder=FOLDER`",
         )
@@ -140,7 +151,9 @@ def _chosen(candidates: Mapping[str, list[Side]], places: Files) -> str:
         if near[0] and near[1] and not near[0] & near[1] and _parent(names[0]) != _parent(other):
             raise DataError(
                 f"there are two data sets: images in `{names[0]}` and in `{other}`, each with masks of their own",
-                hint="name the folder of one of them",
+                hint="give both folders of images the same name, with the same capital letters"
+                if _last(names[0]) != _last(other) and _last(names[0]).lower() == _last(other).lower()
+                else "name the folder of one of them",
             )
     return names[0]
 
@@ -150,9 +163,8 @@ def _parent(name: str) -> str:
 
 
 def _ordered(masks: list[Side]) -> list[Side]:
-    """Put plain masks first: binary ones before blurred ones, before those of classes or instances."""
-    order = ("binary", "soft", "colours", "index", "image")
-    return sorted(masks, key=lambda side: order.index(side.look.kind))
+    """Put plain masks first: binary ones before blurred ones, before those of classes, and numbered objects last."""
+    return sorted(masks, key=lambda side: (named_objects(side.folder), KINDS.index(side.look.kind)))
 
 
 # ---- the field of view
@@ -189,12 +201,7 @@ class _Masks:
 
     def dice(self, one: Side, other: Side) -> float:
         """Compute the mean Dice of the foreground of two folders; 0 where sizes differ."""
-        scores = [
-            2.0 * (first & second).sum() / max(int(first.sum() + second.sum()), 1)
-            if first.shape == second.shape
-            else 0.0
-            for first, second in self._pairs(one, other)
-        ]
+        scores = [overlap(first, second) for first, second in self._pairs(one, other)]
         return float(np.mean(scores)) if scores else 0.0
 
     def _pairs(self, one: Side, other: Side) -> Iterator[tuple[Array, Array]]:
@@ -203,7 +210,7 @@ class _Masks:
         common = [name for name in first if name in second]
         for name in common[:: max(len(common) // LOOKED, 1)][:LOOKED]:
             with suppress(DataError):  # masks of colours
-                yield _foreground(first[name]), _foreground(second[name])
+                yield foreground_of(first[name]), foreground_of(second[name])
 
 
 def _hull(mask: Array) -> float:
@@ -212,7 +219,12 @@ def _hull(mask: Array) -> float:
     return float(cv2.fillConvexPoly(np.zeros(mask.shape, np.uint8), cv2.convexHull(points), 1).sum())
 
 
-def _foreground(path: Path) -> Array:
+def foreground_of(path: Path) -> Array:
+    """Read where a mask is foreground.
+
+    Raises:
+        DataError: The mask holds colours, or cannot be read.
+    """
     marks = read_marks(path)
     top = int(marks.spread.max(initial=0))
     blurred = marks.loss is not None

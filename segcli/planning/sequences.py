@@ -13,9 +13,10 @@ from segcli.planning.classes import classes_of
 from segcli.planning.clock import Clock
 from segcli.planning.facts import Recognised
 from segcli.planning.listing import Listing
+from segcli.planning.lists import split_of_lists
 from segcli.planning.looks import look_at
 from segcli.planning.pairs import stems
-from segcli.planning.sides import drawn_share, side_of_name, split_of_lists
+from segcli.planning.sides import drawn_share, side_of_name
 from segcli.planning.surveys import survey
 
 __all__ = ["sequences"]

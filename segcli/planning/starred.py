@@ -1,32 +1,35 @@
 """Find images and masks in folders with `*`: a folder for each case, or folders below those of images and masks."""
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from segcli.core.errors import DataError
-from segcli.core.names import composed
+from segcli.core.names import composed, fits
+from segcli.core.types import Array
 from segcli.data.split_settings import SIDES
 from segcli.datasets._case_folders import case_name
+from segcli.planning.alike import are_alike
 from segcli.planning.cases import CaseFolders, case_folders
 from segcli.planning.facts import Option, Question, Recognised
 from segcli.planning.groups import Groups
 from segcli.planning.listing import Listing
-from segcli.planning.looks import Look, look_at
+from segcli.planning.looks import KINDS, Look, is_mask, look_at
 from segcli.planning.pairs import Affix, Pairing, paired, stems
-from segcli.planning.roles import Roles, Side
+from segcli.planning.roles import Roles, Side, foreground_of
 from segcli.planning.sides import draw, side_of_name
 
-__all__ = ["Starred", "of_folders", "starred", "state_starred_split", "which_mask"]
+__all__ = ["Starred", "of_folders", "starred", "state_starred_split", "which_mask", "which_suffix"]
 
+FEW = 6
+"""Folders that are looked at."""
 SHARED = 0.8
 """Smallest share of the folders below one folder that are below the other one too."""
 KIND = 0.5
 """Smallest share of the images for which there is a mask of a kind."""
-ORDER = ("binary", "soft", "colours", "index", "image")
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,17 @@ class Starred:
     sides: Mapping[str, Sequence[str]] | None = None
     """Names of the cases of each split, with wildcards; None if the folders say nothing about splits."""
     repeats: bool = False
-    """True if a folder holds several cases."""
+    """True if a folder holds several cases that belong together."""
+    listing: Listing | None = None
+    """Folder that the patterns start from; None for the whole folder."""
+    lacking: frozenset[str] = frozenset()
+    """Names of images without a mask."""
+    label_extensions: tuple[str, ...] = ()
+    """Extensions of the masks if only they tell masks from images."""
+    draws: bool = False
+    """True if the split that folders are named after lacks validation, and all other names are of the training."""
+    exclude: tuple[str, ...] = ()
+    """Names of images in these folders that are not used, with wildcards."""
 
 
 def starred(listing: Listing, given: Mapping[str, Any]) -> Starred | None:
@@ -51,12 +64,32 @@ def starred(listing: Listing, given: Mapping[str, Any]) -> Starred | None:
     Raises:
         DataError: No file can be read.
     """
-    if "." in listing.pictures:
+    if "." not in listing.pictures:
+        found = case_folders(listing.pictures, is_mask)
+        if found is not None:
+            return _of_cases(found.with_mask(given.get("label_suffix")))
+        there = _of_one_child(listing, given) or _of_nested(listing, given)
+        if there is not None:
+            return there
+    return None
+
+
+def _of_one_child(listing: Listing, given: Mapping[str, Any]) -> Starred | None:
+    """Find folders of cases in the only folder whose cases have masks, such as `stage1_train` and not `stage1_test`."""
+    found: dict[str, CaseFolders] = {}
+    for child in listing.children:
+        inside = listing.below(child)
+        cases = None if "." in inside.pictures else case_folders(inside.pictures, is_mask)
+        if cases is not None:
+            found[child] = cases
+    others = {child: listing.below(child).pictures for child in listing.children if child not in found}
+    others = {child: folders for child, folders in others.items() if folders}
+    if len(found) != 1 or not others or any(_hold_masks(folders) for folders in others.values()):
         return None
-    found = case_folders(listing.pictures, lambda path: look_at([path]).is_mask)
-    if found is None:
-        return _of_nested(listing, given)
-    return _of_cases(found.with_mask(given.get("label_suffix")))
+    ((child, cases),) = found.items()
+    there = _of_cases(cases.with_mask(given.get("label_suffix")))
+    notes = (*there.notes, *(f"`{other}` is not used: it has no masks in a folder for each image" for other in others))
+    return replace(there, listing=listing.below(child), notes=notes)
 
 
 def _of_cases(found: CaseFolders) -> Starred:
@@ -65,6 +98,7 @@ def _of_cases(found: CaseFolders) -> Starred:
     looks = look_at(list(images.values())), look_at(list(masks.values()))
     side = Side(mask.pattern, looks[1], Pairing(image.affix, mask.affix, len(images.keys() & masks.keys())))
     notes = ["a mask for each object: touching objects become one"] if found.are_objects else []
+    notes += [f"images of other names are not used, such as `{found.unused}`"] if found.unused else []
     notes += [
         f"`{slot.pattern}/*{slot.affix.suffix}.*` is not used" for slot in (*found.images[1:], *found.other_masks)
     ]
@@ -75,10 +109,21 @@ def _of_cases(found: CaseFolders) -> Starred:
         images,
         [path for name, path in masks.items() if name in images],
         tuple(notes),
-        which_mask(found),
+        which_mask(found, foreground_of),
         sides if "train" in sides and len(sides) == len(heads) else None,
         repeats=found.repeats,
+        lacking=frozenset(images.keys() - masks.keys()),
+        label_extensions=tuple(sorted(each.lstrip(".") for each in mask.endings)),
     )
+
+
+def _hold_masks(folders: Mapping[str, Sequence[Path]]) -> bool:
+    """Tell whether one of the first folders holds masks."""
+    for files in list(folders.values())[:FEW]:
+        with suppress(DataError):
+            if look_at(files).is_mask:
+                return True
+    return False
 
 
 # ---- folders below those of images and masks
@@ -92,17 +137,27 @@ def _of_nested(listing: Listing, given: Mapping[str, Any]) -> Starred | None:
     for child, folders in inside.items():
         with suppress(DataError):
             looks[child] = look_at(next(iter(folders.values())))
-    for one, look in looks.items():
-        for other, second in looks.items():
-            shared = set(inside[one]) & set(inside[other])
-            if look.is_mask or not second.is_mask or len(shared) < SHARED * len(inside[other]):
-                continue
-            depths = {name.count("/") for name in shared}
-            if len(depths) == 1:
-                stars = "/*" * (1 + depths.pop())
-                places = tuple({name: inside[each][name] for name in shared} for each in (one, other))
-                return _of_kinds((f"{one}{stars}", f"{other}{stars}"), places, given)
-    return None
+    pairs = [
+        (one, other, stars)
+        for one, look in looks.items()
+        for other, second in looks.items()
+        if not look.is_mask and second.is_mask and (stars := _stars(set(inside[one]), set(inside[other])))
+    ]
+    if not pairs:
+        return None
+    if len({one for one, *_ in pairs}) < len(pairs):
+        return None  # several folders of masks for the same images
+    one, other, stars = pairs[0]
+    shared = set(inside[one]) & set(inside[other])
+    places = tuple({name: inside[each][name] for name in shared} for each in (one, other))
+    return _of_kinds((f"{one}{stars}", f"{other}{stars}"), places, given)
+
+
+def _stars(first: set[str], second: set[str]) -> str:
+    """Return `/*` for each level of the folders that two folders share; nothing if they share few."""
+    shared = first & second
+    depths = {name.count("/") for name in shared}
+    return "/*" * (1 + depths.pop()) if len(depths) == 1 and len(shared) >= SHARED * len(second) else ""
 
 
 Folders = Mapping[str, Sequence[Path]]
@@ -124,7 +179,7 @@ def _of_kinds(patterns: tuple[str, str], places: tuple[Folders, ...], given: Map
     looks = {suffix: look for suffix, files in found.items() if (look := look_at(files)).is_mask}
     if not looks:
         return None
-    order = sorted(looks, key=lambda suffix: ORDER.index(looks[suffix].kind))
+    order = sorted(looks, key=lambda suffix: KINDS.index(looks[suffix].kind))
     chosen = given["label_suffix"] if given.get("label_suffix") in looks else order[0]
     side = Side(patterns[1], looks[chosen], Pairing(pairing.image, Affix(suffix=chosen), len(found[chosen])))
     sides, empty = _sides(places[0], set(found[chosen]), places[1])
@@ -146,15 +201,27 @@ def _of_kinds(patterns: tuple[str, str], places: tuple[Folders, ...], given: Map
     )
 
 
-def which_mask(found: CaseFolders) -> Question | None:
+def which_mask(found: CaseFolders, foreground: Callable[[Path], Array]) -> Question | None:
     """Ask which of several masks in the folder of a case is the truth; None if there is one."""
     suffixes = [slot.affix.suffix for slot in (found.mask, *found.other_masks)]
-    return _which(suffixes[0], suffixes) if len(suffixes) > 1 else None
+    return which_suffix(suffixes, alike=are_alike(found.of_kinds(), foreground)) if len(suffixes) > 1 else None
+
+
+def which_suffix(suffixes: Sequence[str], *, alike: bool) -> Question:
+    """Ask which of several masks of each image, told by their suffix, is the truth.
+
+    Args:
+        suffixes: Suffixes of the masks, the proposal first.
+        alike: They show the same; else none is likelier than another.
+    """
+    options = [Option(f"`*{each}`", (f"label_suffix={each}",)) for each in suffixes]
+    what = "masks" if alike else "masks that show different things"
+    text = f"Each image has {len(suffixes)} {what}: which is the truth?"
+    return Question("label_suffix", text, tuple(options), is_open=not alike)
 
 
 def _which(chosen: str, order: Sequence[str]) -> Question:
-    options = [Option(f"`*{each}`", (f"label_suffix={each}",)) for each in (chosen, *(e for e in order if e != chosen))]
-    return Question("label_suffix", f"Each image has {len(order)} masks: which is the truth?", tuple(options))
+    return which_suffix([chosen, *(each for each in order if each != chosen)], alike=True)
 
 
 def _sides(images: Folders, chosen: set[Path], masks: Folders) -> tuple[dict[str, Sequence[str]] | None, list[str]]:
@@ -182,15 +249,25 @@ def state_starred_split(found: Recognised, there: Starred) -> None:
     if there.sides is not None:
         found.state("split.by", "lists", "folders named after splits")
         for side in SIDES:
-            if side in there.sides:
+            if side in there.sides and not (side == "train" and there.draws):
                 found.state(f"split.{side}", list(there.sides[side]))
-        if "val" not in there.sides:
+        if "val" not in there.sides and there.draws:
+            rest = _rest(there)
+            others = [name for name in there.images if name not in {*rest, *there.lacking}]
+            draw(found, rest, by=None, unit="image", val_only=True, taken=others)
+        elif "val" not in there.sides:
             found.notes.append(
                 "there is no validation, so that no best epoch is chosen: list some names as `split.val`"
             )
         return
-    names = list(there.images)
+    names = [name for name in there.images if name not in there.lacking]
     draw(found, names, by="fraction", unit="image", groups=of_folders(names) if there.repeats else None)
+
+
+def _rest(there: Starred) -> list[str]:
+    """Return the names of the training, from which a share validates."""
+    others = [each for side, names in (there.sides or {}).items() if side != "train" for each in names]
+    return [name for name in there.images if not fits(name, others) and name not in there.lacking]
 
 
 def of_folders(names: Sequence[str]) -> Groups | None:

@@ -85,7 +85,9 @@ def survey(masks: Sequence[Path], *, coloured: bool, clock: Clock) -> Survey:
         path = masks[index]
         try:
             if coloured:
-                result.colours.update(_colours(path))
+                colours = _colours(path)
+                result.colours.update(colours)
+                per_file.append(_levels(colours))
             else:
                 marks = read_marks(path)
                 result.lossy |= marks.loss is not None
@@ -101,13 +103,20 @@ def survey(masks: Sequence[Path], *, coloured: bool, clock: Clock) -> Survey:
         result.read += 1
     result.most_values = max(map(len, per_file), default=0)
     result.mixed_tops = result.most_values <= 2 and len(result.values) > 2
-    result.instances = _are_instances(per_file, single)
+    result.instances = _are_instances(per_file, [1.0] if coloured else single)
     return result
 
 
 def _colours(path: Path) -> dict[RGB, int]:
     pixels = read_image(path)
     return colours_of(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels, MOST)
+
+
+def _levels(colours: dict[RGB, int]) -> tuple[int, ...]:
+    """Return the levels of the only channel that differs, if colours are numbers in one channel; else nothing."""
+    channels = [tuple(sorted(set(levels))) for levels in zip(*colours, strict=True)]
+    varying = [levels for levels in channels if len(levels) > 1]
+    return varying[0] if len(varying) == 1 and len(varying[0]) == len(colours) else ()
 
 
 def _counts(numbers: Array) -> dict[int, int]:

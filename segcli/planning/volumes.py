@@ -1,50 +1,42 @@
 """Recognise NIfTI volumes, also in folders of nnU-Net, of the Decathlon and of single cases, and TIFF stacks."""
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from segcli.core.errors import DataError
-from segcli.core.files import shown
-from segcli.core.names import composed
+from segcli.core.names import fits
 from segcli.core.paths import escaped
-from segcli.core.types import Array
-from segcli.data.images import natural_key, read_voxels
+from segcli.data.images import read_voxels
+from segcli.data.split_settings import SIDES
 from segcli.data.whole_numbers import whole
 from segcli.files import ending_of, read_header
 from segcli.files.tiff import TIFF
-from segcli.planning.cases import CaseFolders, case_folders
 from segcli.planning.clock import Clock
 from segcli.planning.facts import Recognised
 from segcli.planning.labels import described, state_structures
 from segcli.planning.listing import NIFTI, Listing
-from segcli.planning.looks import named_image, named_mask
-from segcli.planning.pairs import Pairing, beside, paired
-from segcli.planning.sides import draw, side_of_name, split_of_lists
-from segcli.planning.starred import of_folders, which_mask
+from segcli.planning.lists import split_of_lists
+from segcli.planning.sides import INLINE, draw, side_of_name
+from segcli.planning.starred import of_folders
 from segcli.planning.surveys import spread
+from segcli.planning.volume_files import flat_volumes, volumes_in_folders
 
 __all__ = ["nifti_volumes"]
 
 SURVEY_S = 6.0
 """Processor seconds to read label maps."""
-FLAT = 0.8
-"""Smallest share of equal neighbours of a label map."""
 LOOKED = 3
 """Folders, and files of each, that are looked at."""
-MOST = 256
-"""More different numbers are no labels."""
 AIR = -900
 """CT stores air as about -1000; no other scanner has values that low."""
 SOFT_TISSUE = [-200, 300]
 """Hounsfield units between fat and contrast agent."""
-CHANNEL = 0.9
-"""Smallest share of the cases that have a file of a channel."""
 STACKS = (".tif", ".tiff")
 
 
@@ -61,23 +53,20 @@ def nifti_volumes(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
     if not places:
         return None
     found = Recognised(listing.root, name, "", {}, "structures")
-    split = _split_folder(places)
+    there = volumes_in_folders(found, places, given)
+    split = _split_folder(places) if there is None else None
     if split is not None:
         found.notes += [
             f"`{other}` is not used: the cases of `{split}` are divided" for other in _others(places, split)
         ]
         listing = listing.below(split)
         places = {name[len(split) + 1 :]: files for name, files in places.items() if name.startswith(f"{split}/")}
+        there = volumes_in_folders(found, places, given)
     found.root = listing.root
     found.state("format", "nifti_volumes")
     found.state("paths.root", escaped(listing.root.absolute()))
-    cases = case_folders(places, lambda path: _holds_labels(read_voxels(path)))
-    if cases is not None:
-        cases = cases.with_mask(given.get("label_suffix"))
-        if (question := which_mask(cases)) is not None:
-            found.questions.append(question)
-            found.sure["label_suffix"] = "guess"
-    files, maps = _flat(found, places, given) if cases is None else _in_folders(found, cases)
+    there = there or flat_volumes(found, places, given)
+    files, maps = there.images, there.maps
     keys = [key for key in files if key in maps]
     endings = sorted({ending_of(path) for key in keys for path in (files[key][0], maps[key])})
     if not set(endings) <= set(NIFTI):
@@ -85,21 +74,40 @@ def nifti_volumes(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
     numbers, seen = _numbers([maps[key] for key in keys])
     state_structures(found, numbers, described(listing.root), seen)
     _state_image(found, [files[key] for key in keys])
-    if not split_of_lists(found, listing, keys, by=None):
-        draw(
-            found, keys, by=None, unit="case", groups=of_folders(keys) if cases is not None and cases.repeats else None
-        )
+    if there.sides is not None:
+        _state_sides(found, there.sides, keys)
+    elif not split_of_lists(found, listing, keys, by=None):
+        draw(found, keys, by=None, unit="case", groups=of_folders(keys) if there.repeats else None)
     found.about = f"{len(keys)} {kind} with label maps of {len(found.keys['numbers'])} structures"
-    if len(keys) < len(files):
-        found.notes.append(
-            f"{len(files) - len(keys)} of {len(files)} images have no label map: `data check` names them"
-        )
+    _leave_out(found, [escape(key) for key in files if key not in maps], len(files))
     return found
 
 
+def _state_sides(found: Recognised, sides: Mapping[str, Sequence[str]], names: Sequence[str]) -> None:
+    """State the splits that folders are named after; validation is drawn from training if there is none."""
+    if "val" in sides:
+        for side in SIDES:
+            if side in sides:
+                found.state(f"split.{side}", list(sides[side]), "folders named after splits")
+        return
+    rest = [name for name in names if not fits(name, sides.get("test", ()))]
+    draw(found, rest, by=None, unit="case", val_only=True, taken=[name for name in names if name not in rest])
+    found.state("split.test", list(sides["test"]), "folder named after its split")
+
+
+def _leave_out(found: Recognised, lacking: Sequence[str], count: int) -> None:
+    """State `exclude` for images without a label map if they are few enough to name."""
+    if not lacking:
+        return
+    if len(lacking) > INLINE:
+        found.notes.append(f"{len(lacking)} of {count} images have no label map: `data check` names them")
+        return
+    patterns = [*found.keys.get("exclude", []), *lacking]
+    found.state("exclude", patterns, "images without a label map, and other files that are not used")
+    found.notes.append(f"{len(lacking)} of {count} images have no label map and are left out with `exclude`")
+
+
 Places = Mapping[str, list[Path]]
-Images = dict[str, list[Path]]
-"""Files of the channels of each case."""
 
 
 def _stacks(listing: Listing) -> Places:
@@ -125,101 +133,6 @@ def _others(places: Places, split: str) -> list[str]:
     return [head for head in dict.fromkeys(name.split("/")[0] for name in places) if head != split]
 
 
-def _in_folders(found: Recognised, cases: CaseFolders) -> tuple[Images, dict[str, Path]]:
-    """State the folders and names of images and label maps that lie in a folder for each case."""
-    first = cases.images[0]
-    found.state("image_folder", first.pattern, "`*` stands for the folder of each case")
-    found.state("label_folder", cases.mask.pattern)
-    for kind, text in cases.mask.affix.parts.items():
-        found.state(f"label_{kind}", text)
-    channels = [slot for slot in cases.images if slot.inner == first.inner]
-    if len(channels) == 1:
-        for kind, text in first.affix.parts.items():
-            found.state(f"image_{kind}", text)
-    else:
-        suffixes = [slot.affix.suffix for slot in channels]
-        found.state("channel_suffixes", suffixes, "a file for each channel, in this order", "likely")
-    if cases.left_out:
-        found.state("exclude", list(cases.left_out), "images without a label map")
-    found.notes += [f"`{each.pattern}/*{each.affix.suffix}` is not used" for each in cases.other_masks]
-    files = [cases.of_images(position) for position in range(len(channels))]
-    return {name: [each[name] for each in files if name in each] for name in files[0]}, cases.of_masks()
-
-
-def _flat(found: Recognised, places: Places, given: Mapping[str, Any]) -> tuple[Images, dict[str, Path]]:
-    """State the folders and names of images and label maps that lie in one folder each, or both in one."""
-    images, masks, pairing = _pair(places, given, found.root)
-    found.state("image_folder", images, "voxels have many values")
-    found.state("label_folder", masks, "voxels have a few whole numbers")
-    for word, affix in (("image", pairing.image), ("label", pairing.mask)):
-        for kind, text in affix.parts.items():
-            found.state(f"{word}_{kind}", text)
-    maps = {key: file for file in places[masks] if (key := pairing.mask.key(_stem(file)))}
-    files = {key: [file] for file in places[images] if (key := pairing.image.key(_stem(file)))}
-    channels = (
-        {} if given.get("image_suffix") else _channels(places[images], pairing, [key for key in files if key in maps])
-    )
-    if len(channels) < 2:
-        return files, maps
-    found.keys.pop("image_suffix", None)
-    found.state("channel_suffixes", list(channels), "a file for each channel of a case, in this order")
-    every = {key: None for each in channels.values() for key in each}
-    return {key: [each[key] for each in channels.values() if key in each] for key in every}, maps
-
-
-def _stem(file: Path) -> str:
-    return composed(file.name[: -len(ending_of(file))])
-
-
-# ---- images and label maps
-
-
-def _pair(places: Places, given: Mapping[str, Any], root: Path) -> tuple[str, str, Pairing]:
-    """Find the folders of images and label maps, which may be one folder, and how their names belong together."""
-    kinds = {name: _is_labels(files) for name, files in places.items()}
-    images = [given["image_folder"]] if given.get("image_folder") in places else [n for n in places if not kinds[n]]
-    masks = [given["label_folder"]] if given.get("label_folder") in places else [n for n in places if kinds[n]]
-    found = []
-    for one in images or [name for name in places if named_image(name)]:
-        for other in masks or [name for name in places if named_mask(name)]:
-            pairing = None if one == other else paired(list(map(_stem, places[one])), list(map(_stem, places[other])))
-            if pairing is not None:
-                found.append((one, other, pairing))
-    if found:
-        return max(found, key=lambda each: each[2].count)
-    if len(places) == 1:
-        ((name, files),) = places.items()
-        looked = {_stem(path): _holds_labels(read_voxels(path)) for path in dict.fromkeys((*files[:2], *files[-2:]))}
-        groups = ([stem for stem, is_mask in looked.items() if is_mask is each] for each in (False, True))
-        same = beside(list(map(_stem, files)), *groups)
-        if same is not None:
-            return name, name, same if len(set(looked.values())) == 2 else _turned(same, files)
-    raise DataError(
-        f"no label maps for the NIfTI images of `{shown(root)}`: none have the names of images",
-        hint="put images and label maps into two folders, with one name for each case",
-    )
-
-
-def _is_labels(files: Sequence[Path]) -> bool:
-    """Tell whether files are label maps, by up to three of them; in a mixed folder they are not."""
-    return all(_holds_labels(read_voxels(files[index])) for index in spread(len(files))[:3])
-
-
-def _turned(pairing: Pairing, files: Sequence[Path]) -> Pairing:
-    """Put the images first."""
-    first = next(file for file in files if pairing.image.key(_stem(file)) and not pairing.mask.key(_stem(file)))
-    is_turned = _holds_labels(read_voxels(first))
-    return Pairing(pairing.mask, pairing.image, pairing.count) if is_turned else pairing
-
-
-def _holds_labels(voxels: Array) -> bool:
-    """Tell whether voxels hold a few whole numbers in flat regions."""
-    values = voxels[..., 0]
-    if not np.isfinite(values).all() or values.min() < 0 or (values != np.rint(values)).any():
-        return False
-    return len(np.unique(values)) <= MOST and float((values[1:] == values[:-1]).mean()) >= FLAT
-
-
 def _numbers(maps: Sequence[Path]) -> tuple[list[int], str]:
     """Read the numbers of all label maps, or of as many as the time allows."""
     clock, found, read = Clock(SURVEY_S), Counter[int](), 0
@@ -231,24 +144,6 @@ def _numbers(maps: Sequence[Path]) -> tuple[list[int], str]:
         read += 1
     every = f"all {len(maps)} label maps" if read == len(maps) else f"{read} of {len(maps)} label maps"
     return sorted(found), every
-
-
-def _channels(files: Sequence[Path], pairing: Pairing, keys: Sequence[str]) -> dict[str, dict[str, Path]]:
-    """Find the files of a case beside its first: nnU-Net stores a channel in each, `_0000`, `_0001`.
-
-    Returns:
-        Files by the name of the case, for each suffix that nearly all cases have.
-    """
-    known, prefix = sorted(keys), pairing.image.prefix
-    found: dict[str, dict[str, Path]] = {}
-    for file in files:
-        stem = _stem(file)
-        at = bisect_right(known, stem.removeprefix(prefix)) - 1
-        if at >= 0 and stem.startswith(f"{prefix}{known[at]}"):
-            found.setdefault(stem[len(prefix) + len(known[at]) :], {})[known[at]] = file
-    labels = pairing.mask.suffix if pairing.mask.prefix == prefix else None
-    usual = [each for each in found if each != labels and len(found[each]) >= CHANNEL * len(keys)]
-    return {suffix: found[suffix] for suffix in sorted(usual, key=lambda each: natural_key(Path(each or "_")))}
 
 
 def _state_image(found: Recognised, images: Sequence[Sequence[Path]]) -> None:

@@ -205,3 +205,26 @@ def test_a_zarr_folder_is_a_volume_as_image_and_as_label(run_cli, workplace):
                 image, masks, _ = bodies(int(name.removeprefix("case")))
                 np.testing.assert_array_equal(file["images"][index], image)
                 np.testing.assert_array_equal(file["masks"][index], masks)
+
+
+def test_channels_in_files_of_their_own_become_the_channels_of_a_case(run_cli, workplace):
+    nibabel = pytest.importorskip("nibabel")
+    write_nifti(workplace / "from", 4)
+    for path in sorted((workplace / "from/imagesTr").iterdir()):
+        image = nibabel.load(path)
+        for channel in range(2):
+            other = nibabel.Nifti1Image(image.get_fdata() * (1 + channel), image.affine)
+            nibabel.save(other, path.with_name(path.name.replace(".nii.gz", f"_{channel:04d}.nii.gz")))
+        path.unlink()
+    made = converted(run_cli, "from", "to", "--val", 0.25)
+    assert made["images"] == {"train": 3, "val": 1}
+    with h5py.File("to/train.h5") as file:
+        assert file["images"].shape[1] == 2
+        name = file["case_ids"].asstr()[0]
+        expected = [nibabel.load(f"from/imagesTr/{name}_{each:04d}.nii.gz").get_fdata() for each in range(2)]
+        np.testing.assert_allclose(file["images"][0], np.stack(expected), rtol=1e-6)
+    assert run_cli("data", "check", "to/dataset.yaml").code == 0
+    Path("from/imagesTr/case_02_0001.nii.gz").unlink()
+    result = run_cli("data", "convert", "from", "again")
+    assert result.code == 3
+    assert "has no labels" in result.err

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import public_forms as forms
+import public_forms_folders as more
 import pytest
 import yaml
 
@@ -103,6 +104,49 @@ FORMS = {
         BINARY | {"image_folder": "train", "label_folder": "train_masks", "label_suffix": "_mask"},
         {"train": 4, "val": 2},
     ),
+    "CHASE in one folder": Form(
+        more.chase,
+        BINARY | {"image_folder": ".", "label_folder": ".", "label_suffix": "_1stHO", "exclude": ["*_2ndHO"]},
+        {"train": 6, "val": 2},
+        notes=("`*_2ndHO` is not used: 8 files",),
+    ),
+    "image and mask of one stem": Form(
+        more.one_stem,
+        BINARY | {"image_folder": ".", "label_folder": ".", "label_extensions": ["png"]},
+        {"train": 5, "val": 1},
+    ),
+    "image and mask of one stem in a folder for each clip": Form(
+        more.one_stem_of_clips,
+        BINARY | {"image_folder": "*", "label_folder": "*", "label_extensions": ["png"]},
+        {"train": 8, "val": 4},
+    ),
+    "Massachusetts buildings": Form(
+        more.buildings,
+        BINARY
+        | {"image_folder": "*", "label_folder": "*_labels"}
+        | {"split": {"by": "lists", "train": ["train*"], "val": ["val*"], "test": ["test*"]}},
+        {"train": 5, "val": 2, "test": 2},
+    ),
+    "images and masks of training and test": Form(
+        more.masks_of_two,
+        BINARY
+        | {"image_folder": "*_images", "label_folder": "*_masks"}
+        | {"split": {"by": "lists", "val": 0.2, "test": ["test/*"]}},
+        {"train": 4, "val": 1, "test": 2},
+    ),
+    "FoodSeg103": Form(
+        more.food,
+        {"format": "image_folders", "image_folder": "Images/img_dir/*", "label_folder": "Images/ann_dir/*"}
+        | {"split": {"by": "lists", "val": 0.2, "test": ["test/*"]}},
+        {"train": 4, "val": 1, "test": 2},
+    ),
+    "Cell Tracking Challenge": Form(
+        more.tracking,
+        {"image_folder": "*", "label_folder": "*_GT/SEG", "image_prefix": "t", "label_prefix": "man_seg"}
+        | {"num_classes": 1, "mask_threshold": 0, "exclude": ["01/002", "01/005", "02/002", "02/005"]},
+        {"train": 4, "val": 4},
+        notes=("touching objects become one", "4 of 12 images have no mask and are left out"),
+    ),
     "a folder for each image": Form(
         forms.cases,
         BINARY | {"image_folder": "*", "label_folder": "*", "image_suffix": "image", "label_suffix": "mask"},
@@ -147,6 +191,27 @@ FORMS = {
         | {"image_folder": "*", "label_folder": "*", "label_suffix": "_seg", "numbers": [1, 4], "num_channels": 4}
         | {"classes": ["label_1", "label_4"], "channel_suffixes": ["_flair", "_t1", "_t1ce", "_t2"]},
         {"train": 3, "val": 1},
+    ),
+    "BraTS in one folder": Form(
+        more.flat_brats,
+        VOLUMES
+        | {"image_folder": ".", "label_folder": ".", "label_suffix": "_seg", "num_channels": 3}
+        | {"channel_suffixes": ["_flair", "_t1", "_t1ce"]},
+        {"train": 3, "val": 1},
+    ),
+    "AMOS": Form(
+        more.amos,
+        VOLUMES
+        | {"image_folder": "images*", "label_folder": "labels*", "exclude": ["Ts/*"]}
+        | {"split": {"train": ["Tr/*"], "val": ["Va/*"]}},
+        {"train": 4, "val": 2},
+        notes=("`imagesTs` is not used",),
+    ),
+    "volumes of training and testing": Form(
+        more.trained_and_tested,
+        VOLUMES
+        | {"image_folder": "*/images", "label_folder": "*/labels", "split": {"val": 0.2, "test": ["testing/*"]}},
+        {"train": 4, "val": 1, "test": 2},
     ),
     "ACDC": Form(
         forms.acdc,

@@ -33,6 +33,9 @@ def files_of(inputs: Sequence[str], ndim: int, extensions: Sequence[str] = ()) -
                 for entry in path.iterdir()
                 if (entry.name.lower().endswith(taken) or is_picture_folder(entry, ndim)) and entry.name[0] != "."
             ]
+            if ndim == 2 and all(entry.is_dir() for entry in inside) and (path / "images").is_dir():
+                found |= dict.fromkeys(files_of([str(path / "images")], ndim, extensions))  # beside masks of objects
+                continue
             if not inside:
                 raise DataError(f"no images in `{path}`", hint=f"files end in {', '.join(taken)}")
             found |= dict.fromkeys(sorted(inside, key=natural_key))
