@@ -9,6 +9,7 @@ import torch
 from segcli.core.errors import DataError, SegcliError
 from segcli.core.types import Array, Batch
 from segcli.data.pipeline import Ready
+from segcli.data.rows import in_rows
 from segcli.data.samples import Case, Geometry
 
 __all__ = ["Key", "Loaded", "collated"]
@@ -67,5 +68,8 @@ def _stacked(arrays: Sequence[Array]) -> Array:
     """Copy arrays of one shape into one, in the usual order of axes whatever that of the arrays is."""
     found = np.empty((len(arrays), *arrays[0].shape), arrays[0].dtype)
     for number, values in enumerate(arrays):
-        found[number] = values
+        if values.size and not any(values.strides):  # one value everywhere, such as `valid` of most images
+            found[number].fill(values.flat[0])
+        else:
+            found[number] = in_rows(values)
     return found
