@@ -32,16 +32,16 @@ def normalised_planes(image: Array, scale: Scale | None) -> Array:
     top = TOPS.get(image.dtype.name)
     is_byte = image.dtype == np.uint8
     for channel, stored in enumerate(split_channels(image)):
-        plane, values = found[channel].reshape(len(stored), -1), stored.reshape(len(stored), -1)
+        plane = found[channel]
         numbers = None if scale is None else (scale[0][channel], scale[1][channel])
         if is_byte:
             table = np.empty(EVERY_BYTE.shape, np.float32)
             _normalise(EVERY_BYTE, table, top, numbers)
-            cv2.LUT(values, table, dst=plane)
+            cv2.LUT(stored.reshape(-1, stored.shape[-1]), table, dst=plane.reshape(-1, plane.shape[-1]))
             continue
-        step = max(AT_ONCE // max(plane.shape[1], 1), 1)
+        step = max(AT_ONCE * len(plane) // plane.size, 1)
         for start in range(0, len(plane), step):
-            _normalise(values[start : start + step], plane[start : start + step], top, numbers)
+            _normalise(stored[start : start + step], plane[start : start + step], top, numbers)
     return found
 
 

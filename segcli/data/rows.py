@@ -1,4 +1,7 @@
-"""Copies of arrays in the usual order of axes, plane by plane: NumPy copies turned and mirrored arrays value by value."""
+"""Copies of arrays in the usual order of axes, plane by plane.
+
+NumPy copies turned and mirrored arrays value by value, which takes several times as long.
+"""
 
 from collections.abc import Sequence
 
@@ -16,35 +19,31 @@ FEW = 4
 
 
 def in_rows(values: Array) -> Array:
-    """Return the values with each row contiguous and the last axis fastest; copied unless they already are so.
+    """Return the values with contiguous rows along the last axis, copied unless they already lie so.
 
     Example:
         >>> turned = np.arange(6, dtype=np.uint8).reshape(2, 3).T[:, ::-1]
-        >>> in_rows(turned).flags.c_contiguous, in_rows(turned).tolist() == turned.tolist()
-        (True, True)
+        >>> rows = in_rows(turned)
+        >>> rows.strides, rows.tolist() == turned.tolist()
+        ((2, 1), True)
     """
-    if values.flags.c_contiguous:
+    if values.flags.c_contiguous or values.strides[-1] == values.itemsize:
         return values
     if 1 in values.shape:
         return in_rows(values.squeeze()).reshape(values.shape)
     if values.dtype.name not in QUICK or not all(values.strides) or not values.size:
-        return np.ascontiguousarray(values)
-    if values.ndim == 4 and values.strides[-1] != values.itemsize:  # masks that may overlap
+        return values
+    if values.ndim == 4:  # masks that may overlap
         return np.stack([in_rows(values[..., number]) for number in range(values.shape[-1])], axis=-1)
-    if values.ndim not in (2, 3):
-        return np.ascontiguousarray(values)
-    mirrored = [axis for axis, stride in enumerate(values.strides) if stride < 0]
-    ahead = np.flip(values, mirrored)
-    fastest = int(np.argmin(ahead.strides))
-    if ahead.strides[fastest] != values.itemsize:
-        return np.ascontiguousarray(values)
-    last = values.ndim - 1
-    if fastest == last:
-        rows = np.ascontiguousarray(np.flip(values, last) if last in mirrored else values)
-    else:
-        rows = np.ascontiguousarray(np.flip(_turned(ahead, fastest), [axis for axis in mirrored if axis != last]))
+    mirrored = tuple(axis for axis, stride in enumerate(values.strides) if stride < 0)
+    ahead: Array = np.flip(values, mirrored)
+    fastest, last = int(np.argmin(ahead.strides)), values.ndim - 1
+    if ahead.strides[fastest] != values.itemsize or values.ndim not in (2, 3):
+        return values
+    rest = tuple(axis for axis in mirrored if axis != last)
+    rows: Array = np.flip(ahead if fastest == last else _turned(ahead, fastest), rest)
     if last in mirrored:
-        rows = cv2.flip(rows.reshape(-1, rows.shape[-1]), 1).reshape(rows.shape)
+        rows = cv2.flip(np.ascontiguousarray(rows).reshape(-1, rows.shape[-1]), 1).reshape(rows.shape)
     return rows
 
 
@@ -66,7 +65,7 @@ def _transposed(plane: Array) -> Array:
 
 
 def split_channels(image: Array) -> Sequence[Array]:
-    """Separate an image `(*S, C)` into its channels, each contiguous."""
+    """Separate an image `(*S, C)` into its channels, each with contiguous rows."""
     channels = image.shape[-1]
     if image.ndim == 3 and 1 < channels <= FEW and image.dtype.name in QUICK and image.size:
         return cv2.split(image)

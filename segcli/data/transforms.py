@@ -105,7 +105,7 @@ class Augmenter:
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """Augment the sample; the same seed gives the same pixels."""
-        # a map of one value, as `valid` of most images is, takes no memory; flips and changes of colour leave it as it is
+        # flips and changes of colour leave a map of one value as it is, such as `valid` of most images
         varied = [name for name, values in sample.maps.items() if any(values.strides) or not self.keeps_pixels]
         names = varied or list(sample.maps)
         # albumentations cannot handle 16 bits; other images are copied, because a transform may change them in place,
