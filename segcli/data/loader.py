@@ -63,7 +63,7 @@ class Loader:
         self.cases = cases
         self.order = _Order()
         self.pins = pin_memory
-        self.in_parts = num_workers > 1 and cases.crops_ahead > 1
+        self.splits_batches = num_workers > 1 and cases.crops_ahead > 1
         """Whether each worker loads the part of a batch that is of its own images."""
         if num_workers:
             cases.log = multiprocessing.RawArray("q", 2 * num_workers)
@@ -72,8 +72,8 @@ class Loader:
             batch_sampler=self.order,
             collate_fn=collated,
             num_workers=num_workers,
-            pin_memory=pin_memory and not self.in_parts,
-            prefetch_factor=AHEAD * (num_workers if self.in_parts else 1) if num_workers else None,
+            pin_memory=pin_memory and not self.splits_batches,
+            prefetch_factor=AHEAD * (num_workers if self.splits_batches else 1) if num_workers else None,
             persistent_workers=num_workers > 0,
             worker_init_fn=start_worker,
             multiprocessing_context=START_METHOD if num_workers else None,
@@ -90,12 +90,12 @@ class Loader:
             DeviceError: A worker was killed, as the kernel does when memory runs out.
         """
         num_workers = self.loader.num_workers
-        keys = in_parts(order, self.cases.repeat, num_workers) if self.in_parts else order
+        keys = in_parts(order, self.cases.repeat, num_workers) if self.splits_batches else order
         self.order.batches = with_later(keys, self.cases.crops_ahead, num_workers)
         try:
             batches = iter(self.loader)
             self.workers = list(getattr(batches, "_workers", []))
-            for batch in self._joined(batches, order) if self.in_parts else batches:
+            for batch in self._joined(batches, order) if self.splits_batches else batches:
                 if isinstance(batch, SegcliError):
                     raise batch
                 yield batch

@@ -27,11 +27,16 @@ def in_rows(values: Array) -> Array:
         >>> rows.strides, rows.tolist() == turned.tolist()
         ((2, 1), True)
     """
-    if values.flags.c_contiguous or values.strides[-1] == values.itemsize:
+    if values.flags.c_contiguous:
         return values
     if 1 in values.shape:
         return in_rows(values.squeeze()).reshape(values.shape)
-    if values.dtype.name not in QUICK or not all(values.strides) or not values.size:
+    if (
+        values.strides[-1] == values.itemsize
+        or values.dtype.name not in QUICK
+        or not all(values.strides)
+        or not values.size
+    ):
         return values
     if values.ndim == 4:  # masks that may overlap
         return np.stack([in_rows(values[..., number]) for number in range(values.shape[-1])], axis=-1)
