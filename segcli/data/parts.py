@@ -70,13 +70,9 @@ def _joined(parts: Sequence[Loaded | None], owners: Sequence[int]) -> Loaded | D
     mistake = differing((part.cases[at], part.tensors["image"].shape[1:]) for part, at in found)
     if mistake is not None:
         return mistake
-    tensors = {}
-    for name, first in found[0][0].tensors.items():
-        tensors[name] = torch.empty((len(found), *first.shape[1:]), dtype=first.dtype)
-        for number, (part, at) in enumerate(found):
-            tensors[name][number] = part.tensors[name][at]
+    names = found[0][0].tensors
     return Loaded(
-        tensors=tensors,
+        tensors={name: torch.stack([part.tensors[name][at] for part, at in found]) for name in names},
         cases=[part.cases[at] for part, at in found],
         geometries=[part.geometries[at] for part, at in found],
         stored_maps=[part.stored_maps[at] for part, at in found],
