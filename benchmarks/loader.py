@@ -5,7 +5,8 @@ Run: python benchmarks/loader.py [--kinds png jpeg tiff16 hdf5 nifti slices] [--
 Without a cache, the peer is a torch `Dataset` with OpenCV and albumentations (pictures), h5py, nibabel or tifffile
 (volumes), with the same crop, flip and normalisation. With `cache: memory`, it is MONAI's `CacheDataset`, which is
 left out where MONAI is not installed. All read the same files in one process and without workers, in turns; the
-fastest round of each counts, and the spread is that of the ratios of the rounds.
+fastest round of each counts, and the spread is that of the ratios of the rounds. Where images are cropped, four crops
+of each are compared with one, without workers and with two, whose time counts, too.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import psutil
 import torch
 from _loader_data import KINDS, Kind
 from _loader_peers import cached, usual
@@ -46,12 +48,18 @@ def ours(kind: Kind, root: Path, **data: Any) -> Loading:
 
 
 def seconds(loading: Loading) -> float:
-    """Return the processor time of an epoch."""
+    """Return the processor time of an epoch, in this process and in its workers."""
     gc.collect()
-    start = time.process_time()
+    start = _used()
     for batch in loading():
         del batch
-    return time.process_time() - start
+    return _used() - start
+
+
+def _used() -> float:
+    """Return the processor time of this process and of its workers so far."""
+    times = [worker.cpu_times() for worker in psutil.Process().children()]
+    return time.process_time() + sum(each.user + each.system for each in times)
 
 
 def compared(one: Loading, other: Loading, count: int, rounds: int) -> dict[str, Any]:
@@ -82,9 +90,11 @@ def measured(name: str, rounds: int) -> Iterator[dict[str, Any]]:
             found = compared(ours(kind, root, cache="memory"), cached(name, kind, root), kind.count, rounds)
             yield {"data": kind.title, "cache": "memory", "peer": "MONAI CacheDataset", **found}
         if "patch_size" in kind.data:
-            several = ours(kind, root, patches_per_image=4)
-            found = compared(several, ours(kind, root), kind.count, rounds)
-            yield {"data": kind.title, "cache": "none", "peer": "4 crops an image to 1", **found}
+            for workers in (0, 2):
+                several = ours(kind, root, patches_per_image=4, num_workers=workers)
+                found = compared(several, ours(kind, root, num_workers=workers), kind.count, rounds)
+                peer = "4 crops an image to 1" + (f", {workers} workers" if workers else "")
+                yield {"data": kind.title, "cache": "none", "peer": peer, **found}
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Batches of samples, as the loader gives them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +9,10 @@ import torch
 from segcli.core.errors import DataError, SegcliError
 from segcli.core.types import Array, Batch
 from segcli.data.pipeline import Ready
+from segcli.data.rows import in_rows
 from segcli.data.samples import Case, Geometry
 
-__all__ = ["Key", "Loaded", "collated"]
+__all__ = ["Key", "Loaded", "collated", "differing"]
 
 Key = tuple[int, int]
 """Epoch, and position in the list of samples of that epoch."""
@@ -39,22 +40,18 @@ class Loaded:
         return self
 
 
-def collated(samples: Sequence[tuple[Case, Ready] | SegcliError]) -> Loaded | SegcliError:
-    """Put samples into a batch; return the first mistake of a user, if there is one."""
+def collated(samples: Sequence[tuple[Case, Ready] | SegcliError]) -> Loaded | SegcliError | None:
+    """Put samples into a batch; return the first mistake of a user, if there is one, and None without samples."""
+    if not samples:
+        return None
     mistakes = [sample for sample in samples if isinstance(sample, SegcliError)]
     if mistakes:
         return mistakes[0]
     ready = [sample for sample in samples if isinstance(sample, tuple)]
     names = ready[0][1].arrays
-    sizes = {item.arrays["image"].shape: case for case, item in ready}
-    if len(sizes) > 1:
-        shown = " and ".join(
-            f"`{case.place}` {'x'.join(map(str, shape[1:]))}" for shape, case in list(sizes.items())[:2]
-        )
-        return DataError(
-            f"images of one batch differ in size: {shown}",
-            hint="set `data.image_size`, `data.patch_size`, or `data.batch_size=1`",
-        )
+    mistake = differing((case, item.arrays["image"].shape) for case, item in ready)
+    if mistake is not None:
+        return mistake
     return Loaded(
         tensors={name: torch.from_numpy(_stacked([item.arrays[name] for _, item in ready])) for name in names},
         cases=[case for case, _ in ready],
@@ -63,9 +60,22 @@ def collated(samples: Sequence[tuple[Case, Ready] | SegcliError]) -> Loaded | Se
     )
 
 
+def differing(shapes: Iterable[tuple[Case, tuple[int, ...]]]) -> DataError | None:
+    """Tell which images of a batch differ in their shape `(C, *S)`; None if all have the same."""
+    sizes = {shape: case for case, shape in shapes}
+    if len(sizes) == 1:
+        return None
+    shown = " and ".join(f"`{case.place}` {'x'.join(map(str, shape[1:]))}" for shape, case in list(sizes.items())[:2])
+    return DataError(
+        f"images of one batch differ in size: {shown}",
+        hint="set `data.image_size`, `data.patch_size`, or `data.batch_size=1`",
+    )
+
+
 def _stacked(arrays: Sequence[Array]) -> Array:
     """Copy arrays of one shape into one, in the usual order of axes whatever that of the arrays is."""
     found = np.empty((len(arrays), *arrays[0].shape), arrays[0].dtype)
     for number, values in enumerate(arrays):
-        found[number] = values
+        is_one_value = values.ndim and values.size and not any(values.strides)  # such as `valid` of most images
+        found[number] = values.flat[0] if is_one_value else in_rows(values)
     return found

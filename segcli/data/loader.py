@@ -24,6 +24,7 @@ from segcli.core.randomness import generator
 from segcli.core.ranks import share_of
 from segcli.data.batches import Key, Loaded, collated
 from segcli.data.cache import MemoryCache
+from segcli.data.parts import in_parts, joined
 from segcli.data.pipeline import Pipeline, Source
 from segcli.data.reading import Cases, Wanted, with_later
 from segcli.data.samples import Case
@@ -36,6 +37,8 @@ DYING_S = 2.0
 """Seconds to wait for a worker process to end after its connection broke."""
 NO_DESCRIPTOR = "items of ancillary data"
 """Part of Python's message when a process may not open the file that another sends."""
+AHEAD = 2
+"""Batches that each worker loads before they are asked for."""
 HELD = 0.1
 """Share of the free memory that crops may take which are cut before their turn, in all processes together."""
 
@@ -59,6 +62,9 @@ class Loader:
     def __init__(self, cases: Cases, *, num_workers: int, pin_memory: bool) -> None:
         self.cases = cases
         self.order = _Order()
+        self.pins = pin_memory
+        self.splits_batches = num_workers > 1 and cases.crops_ahead > 1
+        """Whether each worker loads the part of a batch that is of its own images."""
         if num_workers:
             cases.log = multiprocessing.RawArray("q", 2 * num_workers)
         self.loader: DataLoader[Any] = DataLoader(
@@ -66,7 +72,8 @@ class Loader:
             batch_sampler=self.order,
             collate_fn=collated,
             num_workers=num_workers,
-            pin_memory=pin_memory,
+            pin_memory=pin_memory and not self.splits_batches,
+            prefetch_factor=AHEAD * (num_workers if self.splits_batches else 1) if num_workers else None,
             persistent_workers=num_workers > 0,
             worker_init_fn=start_worker,
             multiprocessing_context=START_METHOD if num_workers else None,
@@ -82,16 +89,23 @@ class Loader:
             DataError: A file cannot be read, or a worker died while reading it.
             DeviceError: A worker was killed, as the kernel does when memory runs out.
         """
-        self.order.batches = with_later(order, self.cases.crops_ahead, self.loader.num_workers)
+        num_workers = self.loader.num_workers
+        keys = in_parts(order, self.cases.repeat, num_workers) if self.splits_batches else order
+        self.order.batches = with_later(keys, self.cases.crops_ahead, num_workers)
         try:
             batches = iter(self.loader)
             self.workers = list(getattr(batches, "_workers", []))
-            for batch in batches:
+            for batch in self._joined(batches, order) if self.splits_batches else batches:
                 if isinstance(batch, SegcliError):
                     raise batch
                 yield batch
         except (RuntimeError, OSError, EOFError) as error:
             raise self.explained(error) or error from error
+
+    def _joined(self, parts: Iterator[Any], order: list[list[Key]]) -> Iterator[Loaded | SegcliError]:
+        """Put the parts of batches together that the workers loaded."""
+        for batch in joined(parts, order, self.cases.repeat, self.loader.num_workers):
+            yield batch.pin_memory() if self.pins and isinstance(batch, Loaded) else batch
 
     def close(self) -> None:
         """End the workers; the loader can be used again.

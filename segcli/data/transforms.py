@@ -2,12 +2,15 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 
 from segcli.core.errors import ConfigError, nearest
+from segcli.core.types import Array
+from segcli.data.rows import QUICK, split_channels
 from segcli.data.samples import Sample, as_unit
 from segcli.data.settings import VOLUME_KEYS, Augmentation
 
@@ -69,6 +72,8 @@ PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
 }
 TURNING, COLOURED = ("medium", "heavy"), ("heavy", "street")
 """Presets with quarter turns, and presets with changes of colour."""
+KEEPING = (A.ImageOnlyTransform, A.HorizontalFlip, A.VerticalFlip, A.Transpose, A.RandomRotate90, A.D4)
+"""Transforms that move whole pixels of a map, or none."""
 QUARTER_TURN = {"type": "RandomRotate90", "p": 0.5}
 
 
@@ -95,29 +100,39 @@ class Augmenter:
         for transform in transforms:
             _try_out(transform, channels)
         self.compose = A.Compose(transforms)
+        self.keeps_pixels = all(isinstance(transform, KEEPING) for transform in transforms)
+        """Whether each pixel of a map is one of the map before."""
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """Augment the sample; the same seed gives the same pixels."""
-        names = list(sample.maps)
+        # flips and changes of colour leave a map of one value as it is, such as `valid` of most images
+        varied = [name for name, values in sample.maps.items() if any(values.strides) or not self.keeps_pixels]
+        names = varied or list(sample.maps)
         # albumentations cannot handle 16 bits; other images are copied, because a transform may change them in place,
         # and a cache holds them for the next epoch
         image = as_unit(sample.image) if sample.image.dtype == np.uint16 else sample.image.copy()
         self.compose.set_random_seed(seed % 2**32)
         # One stack for all maps: a transform may draw different random numbers for separate masks.
-        changed = self.compose(image=image, mask=np.stack([sample.maps[name] for name in names], axis=-1))
-        pixels, maps = changed["image"], changed["mask"]
+        changed = self.compose(image=image, mask=_joined([sample.maps[name] for name in names]))
+        pixels, planes = changed["image"], split_channels(changed["mask"])
         if pixels.shape[:2] != sample.size:
             raise ConfigError(
                 f"`data.augmentation` changed the size of an image from {sample.size} to {pixels.shape[:2]}",
                 hint="use transforms that keep the size, or a square `data.patch_size`",
             )
-        return Sample(
-            image=pixels.reshape(*sample.size, -1),
-            maps={  # the stack has one type, wide enough for all
-                name: np.ascontiguousarray(maps[..., index], dtype=sample.maps[name].dtype)
-                for index, name in enumerate(names)
-            },
-        )
+        maps = sample.maps | {  # the stack has one type, wide enough for all
+            name: np.ascontiguousarray(plane, dtype=sample.maps[name].dtype)
+            for name, plane in zip(names, planes, strict=True)
+        }
+        return Sample(image=pixels.reshape(*sample.size, -1), maps=maps)
+
+
+def _joined(maps: Sequence[Array]) -> Array:
+    """Put maps `(H, W)` side by side as `(H, W, N)`, of one type that is wide enough for all."""
+    if len({values.dtype for values in maps}) > 1 or maps[0].dtype.name not in QUICK or len(maps) == 1:
+        return np.stack(maps, axis=-1)
+    joined: Array = cv2.merge([np.ascontiguousarray(values) for values in maps])
+    return joined
 
 
 def _preset(settings: Augmentation, *, channels: int, square: bool) -> tuple[dict[str, Any], ...]:

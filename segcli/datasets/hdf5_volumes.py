@@ -272,9 +272,12 @@ class HDF5Volumes(Volumes):
         """Read one volume and its masks, without the rest of the file."""
         with self.files[self._split_of[case.image]].reading() as file:
             image = self.image(_channels_last(file["images"][case.index]), case.place)
-            masks = _masks(file["masks"][case.index], case)
-        self.codings.add(Path(case.place), masks)
-        return Sample(image, {"mask": channels_last(list(masks > 0))})
+            masks, top = _masks(file["masks"][case.index], case)
+        if masks.dtype != bool:  # one bit per pixel has only one coding
+            self.codings.note(Path(case.place), top)
+        # bytes of 0 and 1 are truth values as they are
+        truth = masks.view(bool) if masks.dtype == np.uint8 and top <= 1 else masks > 0
+        return Sample(image, {"mask": channels_last(list(truth))})
 
     # ---- checks
 
@@ -321,17 +324,18 @@ class HDF5Volumes(Volumes):
     def _inspect_flags(self, split: str, cases: list[Case]) -> Iterator[Finding]:
         with self.files[split].reading() as file:
             flags, masks = file["presence_labels"][:], file["masks"]
-            yield from flags_against(flags, (_masks(masks[case.index], case) for case in cases), self.names, cases)
+            yield from flags_against(flags, (_masks(masks[case.index], case)[0] for case in cases), self.names, cases)
 
 
-def _masks(stored: Array, case: Case) -> Array:
-    """Check that the masks of a case hold 0 and 1, or 0 and 255.
+def _masks(stored: Array, case: Case) -> tuple[Array, int]:
+    """Return the masks of a case and their largest number; check that they hold 0 and 1, or 0 and 255.
 
     Raises:
         DataError: They hold other numbers.
     """
     masks = whole(stored, f"mask of `{case.place}`")
-    if masks.size and (masks.max() > 1 or masks.min() < 0):
+    top = int(masks.max(initial=0))
+    if top > 1 or (masks.dtype.kind == "i" and masks.min(initial=0) < 0):
         values = np.unique(masks)
         if not set(values.tolist()) <= {0, 1, 255} or set(values.tolist()) >= {1, 255}:
             shown = ", ".join(f"{value:g}" for value in values[:5])
@@ -339,7 +343,7 @@ def _masks(stored: Array, case: Case) -> Array:
                 f"the masks of `{case.place}` hold {shown}, but a mask holds 0 and 1",
                 hint="write the masks as 0 and 1",
             )
-    return masks
+    return masks, top
 
 
 def _channels_last(voxels: Array) -> Array:

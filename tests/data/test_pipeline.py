@@ -217,6 +217,26 @@ def augmenter(preset=None, channels=3, transforms=(), square=True):
     return Augmenter(Augmentation(preset=preset, transforms=list(transforms)), channels=channels, square=square)
 
 
+@pytest.mark.parametrize(
+    "transforms",
+    [
+        [{"type": "HorizontalFlip", "p": 0.5}, {"type": "RandomRotate90", "p": 0.5}, {"type": "GaussNoise", "p": 0.5}],
+        [{"type": "D4", "p": 1.0}, {"type": "Affine", "translate_percent": [0.3, 0.3], "p": 1.0}],
+    ],
+)
+def test_a_map_of_one_value_is_augmented_like_any_other_map(transforms):
+    made, stored, rng = augmenter(transforms=transforms), np.ones((32, 32), np.uint8), np.random.default_rng(1)
+    image, mask = (rng.integers(0, 255, size, dtype=np.uint8) for size in ((32, 32, 3), (32, 32)))
+    for seed in range(8):
+        light, heavy = (
+            made(Sample(image, {"valid": valid, "mask": mask}), seed)
+            for valid in (np.broadcast_to(np.uint8(1), mask.shape), stored)
+        )
+        assert np.array_equal(light.image, heavy.image)
+        assert all(np.array_equal(light.maps[name], heavy.maps[name]) for name in ("valid", "mask"))
+        assert bool(heavy.maps["valid"].all()) is (transforms[0]["type"] != "D4")
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])

@@ -1,14 +1,18 @@
 """An image is decoded once for all its crops, and nothing else changes by that."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from segcli.core.errors import DataError
+from segcli.data.batches import collated
 from segcli.data.loader import TrainLoader
+from segcli.data.parts import in_parts, joined
 from segcli.data.pipeline import Pipeline
-from segcli.data.reading import with_later
+from segcli.data.reading import Cases, with_later
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec, DataSettings
 
@@ -29,12 +33,12 @@ class Counted:
         return Sample(image, {"mask": image[..., 0] // 200}, facts={"class": np.array(int(case.id), np.uint8)})
 
 
-def loader(most_bytes, **settings):
+def loader(most_bytes, source=None, **settings):
     spec = DatasetSpec(num_channels=1, mean=[0.5], std=[0.25])
     data = DataSettings(
         **{"batch_size": 3, "patch_size": [8, 8], "patches_per_image": REPEAT, "num_workers": 0, **settings}
     )
-    made = TrainLoader(Counted(), Pipeline(data, spec, stride=4, seed=1), CASES, seed=1, pin_memory=False)
+    made = TrainLoader(source or Counted(), Pipeline(data, spec, stride=4, seed=1), CASES, seed=1, pin_memory=False)
     made.cases.crops.most_bytes = most_bytes
     return made
 
@@ -94,3 +98,43 @@ def test_a_sample_names_the_crops_that_come_to_the_same_worker():
     batches = [[(0, 4), (0, 0)], [(0, 5)], [(0, 1), (0, 6)], [(0, 7)]]
     later = {key.number: key.later for batch in with_later(batches, 4, 2) for key in batch}
     assert later == {4: (6,), 0: (1,), 5: (7,), 1: (), 6: (), 7: ()}
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_several_workers_decode_each_image_once_an_epoch_and_change_no_bit(tmp_path, workers):
+    class Logged(Counted):
+        def read(self, case):
+            with (tmp_path / case.id).open("a") as file:
+                file.write("x")
+            return super().read(case)
+
+    shared = loader(2**20, num_workers=workers, source=Logged())
+    alone = loader(2**20)
+    for epoch in (0, 1):
+        assert_equal(seen(shared.epoch(epoch)), seen(alone.epoch(epoch)))
+        assert [(tmp_path / case.id).read_text() for case in CASES] == ["x" * (epoch + 1)] * len(CASES)
+    assert_equal(seen(shared.epoch(2, first_batch=5)), seen(alone.epoch(2))[5:])
+    shared.close()
+
+
+def test_parts_of_a_batch_tell_the_mistake_of_a_user_and_sizes_that_differ():
+    class Odd(Counted):
+        def read(self, case):
+            if case.id == "3":
+                raise DataError("`3` is damaged")
+            sample = super().read(case)
+            return replace(sample, image=sample.image[:20], maps={}) if case.id == "4" else sample
+
+    def first_mistake(cases):
+        spec, data = DatasetSpec(num_channels=1), DataSettings(batch_size=4, num_workers=0)
+        reading = Cases(Odd(), Pipeline(data, spec, stride=4), cases, 2, training=True, held_bytes=2**20)
+        batches = [[(0, number) for number in range(2 * len(cases))]]
+        parts = [collated([reading[key] for key in part]) for part in with_later(in_parts(batches, 2, 3), 2, 3)]
+        return next(joined(parts, batches, 2, 3))
+
+    assert first_mistake([CASES[0], CASES[3]]).message == "`3` is damaged"
+    assert (
+        "images of one batch differ in size: `images/0.png` 40x40 and `images/4.png` 20x40"
+        in first_mistake([CASES[0], CASES[4]]).message
+    )
+    assert [case.id for case in first_mistake([CASES[0], CASES[1]]).cases] == ["0", "0", "1", "1"]
