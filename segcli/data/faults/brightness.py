@@ -81,6 +81,5 @@ def saturated(images: Sequence[Brightness]) -> Iterator[int]:
 def _at_top_8(image: Array) -> float:
     if image.ndim == 3 and image.shape[2] <= 4:
         darkest = reduce(cv2.min, cv2.split(image))
-        share = float(np.count_nonzero(darkest >= NEAR_TOP) / darkest.size)
-        return share
+        return float(np.count_nonzero(darkest >= NEAR_TOP) / darkest.size)
     return float((image >= NEAR_TOP).all(axis=-1).mean())
