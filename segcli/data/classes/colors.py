@@ -4,7 +4,10 @@ A table with one byte for each of the 2^24 colours makes the lookup exact and fa
 any colour are never written, so the kernel does not allocate them.
 """
 
+import mmap
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import cv2
@@ -52,7 +55,7 @@ class ColorTable:
         assert len(colors) <= MAX_COLORS
         assert len(set(colors)) == len(colors)
         self.colors = np.array(colors, dtype=np.int32).reshape(-1, 3)
-        self._table = np.zeros(1 << 24, np.uint8)
+        self._table = _zeros(1 << 24)
         """Index plus 1 for each packed colour; 0 means no class and takes no memory."""
         self._table[_packed(self.colors)] = np.arange(1, len(colors) + 1)
 
@@ -94,6 +97,20 @@ class ColorTable:
         squares = np.stack([((colors - color) ** 2).sum(axis=1) for color in self.colors])
         nearest = squares.argmin(axis=0)
         return colors, counts, nearest, np.sqrt(squares.min(axis=0)), inverse
+
+
+def _zeros(length: int) -> Array:
+    """Make zeros that take memory only where they are changed, a small page at a time.
+
+    NumPy takes large pages, and memory that was used before: then all of the table is written to.
+    """
+    if sys.platform == "win32":
+        return np.frombuffer(mmap.mmap(-1, length), np.uint8)
+    pages = mmap.mmap(-1, length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with suppress(OSError):  # a kernel without large pages
+            pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(pages, np.uint8)
 
 
 def _packed(colors: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import cv2
 import numpy as np
@@ -79,7 +80,6 @@ def saturated(images: Sequence[Brightness]) -> Iterator[int]:
 
 def _at_top_8(image: Array) -> float:
     if image.ndim == 3 and image.shape[2] <= 4:
-        white = cv2.countNonZero(cv2.inRange(image, (NEAR_TOP,) * 4, (TOP,) * 4))
-        share: float = white / (image.shape[0] * image.shape[1])
-        return share
+        darkest = reduce(cv2.min, cv2.split(image))
+        return float(np.count_nonzero(darkest >= NEAR_TOP) / darkest.size)
     return float((image >= NEAR_TOP).all(axis=-1).mean())

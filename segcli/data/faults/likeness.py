@@ -21,6 +21,7 @@ import numpy as np
 
 from segcli.core.spilled import Spilled
 from segcli.core.types import Array
+from segcli.data.faults.reduced import MOST_CHANNELS
 
 __all__ = ["ALIKE", "GRIDS", "Pair", "alike", "look_of"]
 
@@ -179,10 +180,10 @@ def _reduced(image: Array) -> Array:
     *size, channels = image.shape
     grid = GRIDS[len(size)]
     if len(size) == 2:
-        if min(size) > 8 * grid[0] and channels <= 4 and image.dtype in (np.uint8, np.uint16, np.float32):
+        if min(size) > 8 * grid[0] and channels <= MOST_CHANNELS and image.dtype in (np.uint8, np.uint16, np.float32):
             image = cv2.resize(image, (4 * grid[1], 4 * grid[0]), interpolation=cv2.INTER_AREA)
             image = image.reshape(*image.shape[:2], channels)  # OpenCV drops a single channel
-        flat = sum((image[:, :, each] for each in range(channels)), np.zeros(image.shape[:2], np.float32))
+        flat = _summed(image)
         flat /= channels
         method = cv2.INTER_AREA if min(flat.shape) >= grid[0] else cv2.INTER_LINEAR
         small: Array = cv2.resize(flat, grid[::-1], interpolation=method)
@@ -192,6 +193,19 @@ def _reduced(image: Array) -> Array:
         values = _along(values, axis, have, want)
     found: Array = values
     return found
+
+
+def _summed(image: Array) -> Array:
+    """Sum the channels of an image `(H, W, C)`, float32."""
+    if image.shape[2] > MOST_CHANNELS or image.dtype not in (np.uint8, np.uint16, np.float32):
+        planes = (image[:, :, each] for each in range(image.shape[2]))
+        slowly: Array = sum(planes, np.zeros(image.shape[:2], np.float32))
+        return slowly
+    first, *others = cv2.split(image)
+    total: Array = first.astype(np.float32)
+    for other in others:
+        total = cv2.add(total, other, dtype=cv2.CV_32F)
+    return total
 
 
 def _along(values: Array, axis: int, have: int, want: int) -> Array:

@@ -5,12 +5,12 @@ import numpy as np
 
 from segcli.core.types import Array
 
-__all__ = ["halved", "mean_and_deviation"]
+__all__ = ["MOST_CHANNELS", "halved", "mean_and_deviation"]
 
 LEAST = 160
 """Pixels of the shorter side that are left at least."""
 MOST_CHANNELS = 4
-"""Channels that OpenCV resizes at once."""
+"""Channels that OpenCV works on at once."""
 
 
 def halved(image: Array) -> Array:

@@ -1,22 +1,24 @@
 """Descriptions of images, by which a check compares them: a few kilobytes each, whatever the size of the image."""
 
-import zlib
 from dataclasses import dataclass
 
 import cv2
+import imagecodecs
 import numpy as np
 
 from segcli.core.types import Array
 from segcli.data.faults.alignment import Fit, fit_of
 from segcli.data.faults.brightness import Brightness, brightness_of
 from segcli.data.faults.likeness import look_of
-from segcli.data.faults.reduced import halved
+from segcli.data.faults.reduced import MOST_CHANNELS, halved, mean_and_deviation
 from segcli.data.faults.tiles import Edges, edges_of
 from segcli.data.moments import Moments
 from segcli.data.samples import TOPS, Sample
 
 __all__ = ["Seen", "fit_in", "moments_of", "seen"]
 
+EXACT = 2**33
+"""Values of 8 bits below which floating-point numbers tell the sum of their squares to less than a half."""
 PICTURE = 3
 """Axes of a 2D image `(H, W, C)`."""
 
@@ -56,8 +58,13 @@ def fit_in(sample: Sample) -> Fit | None:
 
 
 def _digest(image: Array, look: Array | None) -> tuple[int, ...]:
-    pixels = np.ascontiguousarray(image)
-    return (*image.shape, zlib.crc32(pixels.data), 0 if look is None else zlib.crc32(np.ascontiguousarray(look).data))
+    return (*image.shape, _checksum(image), 0 if look is None else _checksum(look))
+
+
+def _checksum(values: Array) -> int:
+    """Compute the CRC-32 of an array; that of libdeflate is much faster than that of zlib."""
+    checksum: int = imagecodecs.deflate_crc32(np.ascontiguousarray(values).data.cast("B"))
+    return checksum
 
 
 def _plane(sample: Sample, image: Array) -> tuple[Array, Array] | None:
@@ -86,8 +93,27 @@ def moments_of(sample: Sample) -> Moments:
     """Compute the moments of the valid pixels; those of 8 and 16 bits by OpenCV, which is as exact and much faster."""
     image, valid = sample.image, sample.maps.get("valid")
     channels = image.shape[-1]
-    if image.dtype.name not in TOPS or image.ndim != 3 or channels > 4:
+    if image.dtype.name not in TOPS or image.ndim != PICTURE or channels > MOST_CHANNELS:
         return Moments.of(sample)
+    if image.dtype == np.uint8 and image.size < EXACT:
+        return _moments_of_8_bits(image, valid)
     count = image.shape[0] * image.shape[1] if valid is None else cv2.countNonZero(valid)
     mean, deviation = (each[:channels, 0] / TOPS[image.dtype.name] for each in cv2.meanStdDev(image, mask=valid))
     return Moments(count, mean, deviation**2 * count)
+
+
+def _moments_of_8_bits(image: Array, valid: Array | None) -> Moments:
+    """Compute the moments of each channel by itself, with 0 at the pixels that do not count.
+
+    This is several times faster than to leave them out, and exact: both sums are whole numbers.
+    """
+    counts = None if valid is None else np.where(valid, np.uint8(255), np.uint8(0))
+    pixels = image.shape[0] * image.shape[1]
+    number = pixels if counts is None else cv2.countNonZero(counts)
+    means, squares = np.zeros((2, image.shape[2]))
+    for at, channel in enumerate(cv2.split(image) if number else ()):
+        mean, deviation = mean_and_deviation(channel if counts is None else channel & counts)
+        total, of_squares = round(mean * pixels), round((deviation**2 + mean**2) * pixels)
+        means[at] = total / number / TOPS["uint8"]
+        squares[at] = (number * of_squares - total**2) / number / TOPS["uint8"] ** 2
+    return Moments(number, means, squares)
