@@ -1,5 +1,7 @@
 """Faults of data sets of pictures: in their files, pixels, masks, names and splits."""
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import tifffile
@@ -262,3 +264,23 @@ def two_folders_differ_only_in_capital_letters(made: Set) -> None:
     for kind in ("Images", "Labels"):
         (made.root / kind / "Video_val").rename(made.root / kind / "VIDEO_TRAIN")
     made.keys["split"]["val"] = ["VIDEO_TRAIN"]
+
+
+def _copy(made: Set, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Write a changed copy of a training case into the test split."""
+    made.write("test", 1, **dict(zip(("image", "mask"), map(change, made.read("train", 3)), strict=True)))
+
+
+@fault("nearly_same_image_in_two_splits", PICTURES)
+def a_copy_without_its_upper_and_left_border_is_in_another_split(made: Set) -> None:
+    _copy(made, lambda pixels: pixels[9:, 6:])
+
+
+@fault("nearly_same_image_in_two_splits", PICTURES)
+def a_copy_without_its_borders_is_mirrored_and_brought_to_the_old_size(made: Set) -> None:
+    _copy(made, lambda pixels: cv2.resize(pixels[4:-5, 3:-6][:, ::-1], SIZE[::-1], interpolation=cv2.INTER_NEAREST))
+
+
+@fault("nearly_same_image_in_two_splits", PICTURES)
+def a_copy_with_a_black_border_is_in_another_split(made: Set) -> None:
+    _copy(made, lambda pixels: cv2.copyMakeBorder(pixels, 4, 4, 4, 4, cv2.BORDER_CONSTANT, value=0))
