@@ -295,3 +295,27 @@ def a_sample_with_a_quarter_turn_is_in_another_split(made: Set) -> None:
         for z in range(8):
             slices = tifffile.imread(made.root / "0004" / kind / f"z{z}.tif")
             tifffile.imwrite(made.root / "0012" / kind / f"z{z}.tif", np.rot90(slices).copy())
+
+
+@fault("shifted_mask", "nifti")
+def a_label_map_is_shifted_by_three_slices(made: Set) -> None:
+    path = made.places["train"][3][1]
+    save_nifti(path, np.roll(load_nifti(path), 3, 0))
+
+
+@fault("shifted_mask", "nifti")
+def a_label_map_is_reversed_along_an_axis(made: Set) -> None:
+    path = made.places["train"][3][1]
+    save_nifti(path, np.ascontiguousarray(load_nifti(path)[:, :, ::-1]))
+
+
+@fault("shifted_mask", "nifti")
+def a_label_map_has_exchanged_axes(made: Set) -> None:
+    path = made.places["train"][3][1]
+    save_nifti(path, np.ascontiguousarray(load_nifti(path).transpose(0, 2, 1)))
+
+
+@fault("shifted_mask", "hdf5")
+def a_mask_in_the_file_has_exchanged_axes(made: Set) -> None:
+    with _edit(made) as file:
+        file["masks"][3] = file["masks"][3].transpose(0, 1, 3, 2)

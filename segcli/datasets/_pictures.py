@@ -233,7 +233,7 @@ class Pictures(Layout):
             return None, findings
         for path in (case.image, case.label, case.fov):
             if path not in {finding.file for finding in findings}:
-                findings += list(cut_ends(path)) or damaged(path)
+                findings += list(cut_ends(path)) or damaged(path, image if path == case.image else None)
         fitting = {name: values for name, values in maps.items() if values.shape == image.shape[:2]}
         if field is not None and field.shape == image.shape[:2]:
             fitting["valid"] = _inside(field, fitting.get("valid"))

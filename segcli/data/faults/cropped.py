@@ -5,6 +5,7 @@ suspicion, which the pixels must confirm: photographs of one kind, such as eyes,
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -27,7 +28,9 @@ WAVES = 9
 """Cosine waves along each axis that describe the coarse structure."""
 COARSE, FINE = 0.6, 0.6
 """Correlations from which images are compared finely, and from which they are a suspicion."""
-MOST = 200
+OF_KIND, FEW = 0.7, 4
+"""Correlation that a pair needs where more images than a few look like one of the two, such as photographs of eyes."""
+MOST = 100
 """Pairs that are compared finely."""
 MOST_PAIRS = 400_000
 """Pairs of images beyond which only images as they are stored are compared, without those mirrored or turned."""
@@ -74,13 +77,18 @@ def cropped(looks: Mapping[str, Sequence[Array | None]]) -> Iterator[Suspicion]:
     if pairs > TOO_MANY:
         return
     forms = FORMS if pairs <= MOST_PAIRS else FORMS[:1]
+    near = []
     for _, _, whole, part, window, form in nlargest(MOST, _coarse(looks, known, forms)):
         one, other = (looks[split][place] for split, place in (whole, part))
         assert one is not None
         assert other is not None
-        found, windows = _fine(one.astype(np.float32), formed(other, form).astype(np.float32), window)
-        if found >= FINE:
-            yield Suspicion(whole, part, windows, form, found)
+        likeness, windows = _fine(one.astype(np.float32), formed(other, form).astype(np.float32), window)
+        if likeness >= FINE:
+            near.append(Suspicion(whole, part, windows, form, likeness))
+    usual = Counter(place for whole, part in {(each.whole, each.part) for each in near} for place in (whole, part))
+    for each in near:
+        if each.likeness >= (OF_KIND if max(usual[each.whole], usual[each.part]) > FEW else FINE):
+            yield each
 
 
 def formed(image: Array, form: Form) -> Array:

@@ -4,7 +4,10 @@ A decoder of JPEG goes on behind damaged bytes, at a wrong place. Where it has d
 or finds too few of them, the file is damaged. To see both, a copy whose header states one more row of blocks is decoded
 at an eighth of its size: of a whole file, the data end within the first block of this row, and all others stay grey.
 
-Not seen: damage after which as many blocks as before are decoded, and damage in progressive files.
+This takes half the time of decoding. So a large image is looked at before: behind damaged bytes, its blocks have edges.
+
+Not seen: damage without such edges, damage after which as many blocks as before are decoded, and damage in files that
+are progressive.
 """
 
 import io
@@ -12,6 +15,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +33,10 @@ SCAN, RESTARTS, REPEATED = 0xDA, 0xDD, 0xFF
 GREY = 128
 """Value of blocks without data."""
 MOST_ROWS = 65535
+SMALL = 2**17
+"""Values of an image that is always decoded again."""
+COLUMNS, STRETCH, CLEAR = 4, 8, 11.0
+"""Every which column is compared, how many of them together, and the excess at which their lines have an edge."""
 AGAIN = "copy the file again from where it is whole, or leave it out"
 FILLER = bytes(range(1, 65))
 """Data that would be decoded as further blocks."""
@@ -52,8 +60,13 @@ class _Frame:
         return -(-self.height // (8 * self.unit[0]))
 
 
-def damaged(path: Path | None) -> Iterator[Finding]:
-    """Find a JPEG or PNG file that can be decoded although some of its bytes were changed."""
+def damaged(path: Path | None, image: Array | None = None) -> Iterator[Finding]:
+    """Find a JPEG or PNG file that can be decoded although some of its bytes were changed.
+
+    Args:
+        path: The file.
+        image: Its pixels `(H, W, C)`, if they are known.
+    """
     if path is None or path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         return
     content = path.read_bytes()
@@ -62,11 +75,24 @@ def damaged(path: Path | None) -> Iterator[Finding]:
         if chunk is not None:
             message = f"`{path}` is damaged: the checksum of its part `{chunk}` is wrong, but its pixels can be read"
             yield Finding("damaged_file", "warning", path, message, AGAIN)
-    elif content.startswith(JPEG):
+    elif content.startswith(JPEG) and (image is None or image.size < SMALL or _has_edges(image)):
         fault = _fault_of_jpeg(content)
         if fault is not None:
             message = f"`{path}` is damaged: {fault}, so a part of the image is displaced or missing"
             yield Finding("damaged_file", "warning", path, message, AGAIN)
+
+
+def _has_edges(image: Array) -> bool:
+    """Tell whether two lines of blocks differ much more, over a stretch, than neighbouring lines elsewhere."""
+    count = (len(image) - 2) // 8
+    lines = [image[start::8, ::COLUMNS, image.shape[2] // 2][:count].astype(np.float32) for start in (6, 7, 8, 9)]
+    above, edge, below = (np.abs(one - other) for one, other in pairwise(lines))
+    excess = edge - (above + below) / 2
+    width = excess.shape[1] // STRETCH * STRETCH
+    if not excess[:, :width].size:
+        return True
+    stretches = excess[:, :width].reshape(count, -1, STRETCH).mean(axis=2)
+    return bool(stretches.max() > CLEAR * (float(np.abs(stretches).mean()) + 1))
 
 
 def _wrong_chunk(content: bytes) -> str | None:
@@ -149,7 +175,7 @@ def _blocks(content: bytes, frame: _Frame) -> Array | None:
     struct.pack_into(">H", longer, frame.at, rows * 8)
     try:
         with Image.open(io.BytesIO(longer), formats=["JPEG"]) as image:
-            image.draft("L", (columns, rows))
+            image.draft("L", (max(frame.width // 8, 1), rows))
             if image.mode != "L" or image.size != (columns, rows):
                 return None
             return np.asarray(image)
