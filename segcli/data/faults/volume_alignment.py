@@ -40,12 +40,6 @@ class Way:
     amount: int
     """Voxels of a shift; the other axis of an exchange."""
 
-    def moved(self, mask: Array) -> Array:
-        """Move a mask."""
-        if self.kind == "shift":
-            return np.roll(mask, self.amount, self.axis)
-        return np.flip(mask, self.axis) if self.kind == "reversed" else np.swapaxes(mask, self.axis, self.amount)
-
 
 Best = tuple[tuple[float, int], ...]
 """Largest correlation for each kind of way, with the number of the way; -1 for a kind that is not possible."""
@@ -72,10 +66,34 @@ def volume_fit_of(image: Array, mask: Array) -> VolumeFit | None:
     details, shape = _details(grey), _details((mask[reduced] > 0).astype(np.float32))
     if details is None or shape is None:
         return None
-    fits = [float(np.vdot(way.moved(shape), details)) if _can(way, mask.shape) else float("nan") for way in _ways()]
+    fits = _moved_fits(shape, details, mask.shape)
     bright, dark = _best(fits), _best([-fit for fit in fits])
     assert len(steps) == 3
     return VolumeFit(float(np.vdot(shape, details)), bright, dark, steps)
+
+
+def _moved_fits(shape: Array, details: Array, size: tuple[int, ...]) -> list[float]:
+    """Correlate a mask with details in each way; NaN for a way that is not possible.
+
+    Args:
+        shape: Details of the mask.
+        details: Those of the volume.
+        size: Size of both before they were reduced.
+    """
+    by_axis = []
+    for axis in range(3):
+        ours, theirs = (np.moveaxis(each, axis, 0).reshape(each.shape[axis], -1) for each in (shape, details))
+        by_axis.append(ours @ theirs.T)  # of each plane with each plane
+    fits = []
+    for way in _ways():
+        if not _can(way, size):
+            fits.append(float("nan"))
+        elif way.kind == "exchanged":
+            fits.append(float(np.vdot(np.swapaxes(shape, way.axis, way.amount), details)))
+        else:
+            planes = by_axis[way.axis][:: -1 if way.kind == "reversed" else 1]
+            fits.append(float(np.trace(planes, way.amount)))
+    return fits
 
 
 def _best(fits: Sequence[float]) -> Best:
@@ -143,7 +161,8 @@ def _details(values: Array) -> Array | None:
 def _mean(values: Array, side: int) -> Array:
     """Average each value with those of the cube around it."""
     depth, height, width = values.shape
-    planes = np.stack([cv2.blur(plane, (side, side), borderType=cv2.BORDER_REPLICATE) for plane in values])
-    rows = planes.reshape(depth, height * width)
-    mean: Array = cv2.blur(rows, (1, side), borderType=cv2.BORDER_REPLICATE)
-    return mean.reshape(depth, height, width)
+    planes = np.ascontiguousarray(values.transpose(1, 2, 0))  # slices are channels of one picture
+    planes = cv2.blur(planes, (side, side), borderType=cv2.BORDER_REPLICATE).reshape(height * width, depth)
+    lines = cv2.blur(planes, (side, 1), borderType=cv2.BORDER_REPLICATE)
+    mean: Array = lines.reshape(height, width, depth).transpose(2, 0, 1)
+    return mean
