@@ -103,7 +103,7 @@ def _wrong_chunk(content: bytes) -> str | None:
         if end + 4 > len(content):
             return None
         if zlib.crc32(memoryview(content)[at + 4 : end]) != int.from_bytes(content[end : end + 4], "big"):
-            return kind.decode("latin-1")
+            return str(kind, "latin-1")
         at = end + 4
     return None
 
@@ -131,11 +131,10 @@ def _fault_of_jpeg(content: bytes) -> str | None:
 
 def _is_grey(blocks: Array, frame: _Frame) -> Array:
     """Tell which units of a row of units have the grey of those without data."""
-    grey = (blocks == GREY).all(axis=0)
+    grey = np.asarray((blocks == GREY).all(axis=0))
     width = frame.unit[1]
-    padded = np.pad(grey, (0, -len(grey) % width), constant_values=True)
-    units: Array = padded.reshape(-1, width).all(axis=1)
-    return units
+    padded: Array = np.pad(grey, (0, -len(grey) % width), constant_values=True)
+    return np.asarray(padded.reshape(-1, width).all(axis=1))
 
 
 def _frame(content: bytes) -> _Frame | None:

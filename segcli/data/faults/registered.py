@@ -49,8 +49,9 @@ def agreement(whole: Array, part: Array, windows: tuple[Window, Window], form: F
     (high, top), (wide, left) = windows
     place = np.array([[wide, 0, SIDE * left + wide / 2 - 0.5], [0, high, SIDE * top + high / 2 - 0.5]], np.float32)
     until = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, STEPS, CLOSE_ENOUGH)
+    everywhere = np.full(one.shape, 255, np.uint8)
     try:
-        _, found = cv2.findTransformECC(other, one, place.copy(), cv2.MOTION_AFFINE, until, None, SMOOTH)
+        _, found = cv2.findTransformECC(other, one, place.copy(), cv2.MOTION_AFFINE, until, everywhere, SMOOTH)
     except cv2.error:  # it does not converge
         return 0.0
     if np.abs(found[:, :2] - place[:, :2]).max() > FAR:
