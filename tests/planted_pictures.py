@@ -1,5 +1,7 @@
 """Faults of data sets of pictures: in their files, pixels, masks, names and splits."""
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import tifffile
@@ -262,3 +264,53 @@ def two_folders_differ_only_in_capital_letters(made: Set) -> None:
     for kind in ("Images", "Labels"):
         (made.root / kind / "Video_val").rename(made.root / kind / "VIDEO_TRAIN")
     made.keys["split"]["val"] = ["VIDEO_TRAIN"]
+
+
+def _copy(made: Set, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Write a changed copy of a training case into the test split."""
+    made.write("test", 1, **dict(zip(("image", "mask"), map(change, made.read("train", 3)), strict=True)))
+
+
+@fault("nearly_same_image_in_two_splits", PICTURES)
+def a_copy_without_its_upper_and_left_border_is_in_another_split(made: Set) -> None:
+    _copy(made, lambda pixels: pixels[9:, 6:])
+
+
+@fault("nearly_same_image_in_two_splits", PICTURES)
+def a_copy_without_its_borders_is_mirrored_and_brought_to_the_old_size(made: Set) -> None:
+    _copy(made, lambda pixels: cv2.resize(pixels[4:-5, 3:-6][:, ::-1], SIZE[::-1], interpolation=cv2.INTER_NEAREST))
+
+
+@fault("nearly_same_image_in_two_splits", PICTURES)
+def a_copy_with_a_black_border_is_in_another_split(made: Set) -> None:
+    _copy(made, lambda pixels: cv2.copyMakeBorder(pixels, 4, 4, 4, 4, cv2.BORDER_CONSTANT, value=0))
+
+
+def _as_jpeg(made: Set, change: Callable[[bytes], bytes]) -> None:
+    """Store a training image as a JPEG file, and change its bytes; the first 600 are its header."""
+    path, image = made.places["train"][3][0], made.read("train", 3)[0]
+    path.unlink()
+    path.with_suffix(".jpg").write_bytes(change(cv2.imencode(".jpg", image)[1].tobytes()))
+
+
+@fault("damaged_file", PICTURES)
+def a_part_of_a_jpeg_file_is_missing(made: Set) -> None:
+    _as_jpeg(made, lambda content: content[:-700] + content[-600:])
+
+
+@fault("damaged_file", PICTURES)
+def a_part_of_a_jpeg_file_is_there_twice(made: Set) -> None:
+    _as_jpeg(made, lambda content: content[:-700] + content[-800:])
+
+
+@fault("damaged_file", PICTURES)
+def the_last_block_of_a_jpeg_file_is_missing_but_not_its_end(made: Set) -> None:
+    _as_jpeg(made, lambda content: content[:-60] + content[-2:])
+
+
+@fault("damaged_file", PICTURES)
+def a_checksum_of_a_mask_is_wrong(made: Set) -> None:
+    path = made.places["train"][3][1]
+    content = bytearray(path.read_bytes())
+    content[-13] ^= 255
+    path.write_bytes(content)

@@ -1,5 +1,6 @@
 """Faults of data sets of volumes: NIfTI files, HDF5 files and stacks of slices."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -259,3 +260,62 @@ def two_samples_of_a_culture_are_in_two_splits(made: Set) -> None:
         table = table.replace(f"{number:04d},", f"{name},")
     (made.root / "classes.csv").write_text(table)
     made.keys["split"]["test"] = ["0012", "0013", "c7_b"]
+
+
+def _copy_volume(made: Set, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Write a changed copy of a training case into the test split."""
+    for one, other in zip(made.places["train"][3], made.places["test"][1], strict=True):
+        save_nifti(other, np.ascontiguousarray(change(load_nifti(one))))
+
+
+@fault("nearly_same_image_in_two_splits", "nifti")
+def a_volume_whose_slices_are_reversed_is_in_another_split(made: Set) -> None:
+    _copy_volume(made, lambda voxels: voxels[::-1])
+
+
+@fault("nearly_same_image_in_two_splits", "nifti")
+def a_volume_with_a_quarter_turn_is_in_another_split(made: Set) -> None:
+    _copy_volume(made, lambda voxels: np.rot90(voxels, 1, (1, 2)))
+
+
+@fault("nearly_same_image_in_two_splits", "nifti")
+def a_volume_with_other_slices_is_in_another_split(made: Set) -> None:
+    _copy_volume(made, lambda voxels: voxels.transpose(2, 0, 1)[::-1])
+
+
+@fault("nearly_same_image_in_two_splits", "hdf5")
+def a_case_whose_slices_are_reversed_is_in_another_file(made: Set) -> None:
+    with _edit(made) as file, _edit(made, "test") as other:
+        other["images"][1], other["masks"][1] = file["images"][3][::-1], file["masks"][3][:, ::-1]
+
+
+@fault("nearly_same_image_in_two_splits", "stacks")
+def a_sample_with_a_quarter_turn_is_in_another_split(made: Set) -> None:
+    for kind in ("raw", "mask"):
+        for z in range(8):
+            slices = tifffile.imread(made.root / "0004" / kind / f"z{z}.tif")
+            tifffile.imwrite(made.root / "0012" / kind / f"z{z}.tif", np.rot90(slices).copy())
+
+
+@fault("shifted_mask", "nifti")
+def a_label_map_is_shifted_by_three_slices(made: Set) -> None:
+    path = made.places["train"][3][1]
+    save_nifti(path, np.roll(load_nifti(path), 3, 0))
+
+
+@fault("shifted_mask", "nifti")
+def a_label_map_is_reversed_along_an_axis(made: Set) -> None:
+    path = made.places["train"][3][1]
+    save_nifti(path, np.ascontiguousarray(load_nifti(path)[:, :, ::-1]))
+
+
+@fault("shifted_mask", "nifti")
+def a_label_map_has_exchanged_axes(made: Set) -> None:
+    path = made.places["train"][3][1]
+    save_nifti(path, np.ascontiguousarray(load_nifti(path).transpose(0, 2, 1)))
+
+
+@fault("shifted_mask", "hdf5")
+def a_mask_in_the_file_has_exchanged_axes(made: Set) -> None:
+    with _edit(made) as file:
+        file["masks"][3] = file["masks"][3].transpose(0, 1, 3, 2)

@@ -159,7 +159,7 @@ def _examine(layout: Layout, task: Task, wanted: _Wanted, case: Case) -> _Case:
     misturned = [] if other is None else list(turned_alone(case, sample, other))
     if misturned:
         found += misturned
-        result.seen = replace(result.seen, fit=None)  # its mask is not shifted, too
+        result.seen = replace(result.seen, fit=None, volume_fit=None)  # its mask is not shifted, too
     result.pixels = task.counts(sample)
     if result.pixels is not None:
         result.present = task.present(result.pixels)

@@ -7,6 +7,7 @@ from itertools import chain
 from segcli.commands.tiny_objects import Objects, tiny_objects
 from segcli.config.schema import Run
 from segcli.core.errors import DataError, SegcliError
+from segcli.core.types import Array
 from segcli.data.checks import Finding
 from segcli.data.faults.kept import Images
 from segcli.data.faults.neighbours import divided_neighbours
@@ -35,7 +36,7 @@ def of_whole_set(layout: Layout, cases: Mapping[str, Sequence[Case]], images: Im
         cases: Cases of each split.
         images: Descriptions of their images.
     """
-    yield from repeated(images)
+    yield from repeated(images, lambda i: _pixels(layout, images.cases[i]))
     if not any(layout.together(case) != case.id for case in chain.from_iterable(cases.values())):
         yield from divided_neighbours(images)
     yield from unlike_the_others(images)
@@ -46,6 +47,11 @@ def of_whole_set(layout: Layout, cases: Mapping[str, Sequence[Case]], images: Im
         yield from numbers_missing(dict.fromkeys(case.part_of or case.id for case in every), layout.root)
     if layout.ndim == 3:
         yield from spacings_differ(_spacings(layout, every))
+
+
+def _pixels(layout: Layout, case: Case) -> Array | None:
+    sample, _ = layout.examine(case)
+    return None if sample is None else sample.image
 
 
 def _leaves_out(layout: Layout) -> bool:

@@ -22,6 +22,7 @@ from segcli.data.classes.class_list import Mistake, completed_classes
 from segcli.data.classes.coding import FIELD_HINT, Codings
 from segcli.data.classes.masks import MaskKeys, MaskReader
 from segcli.data.conversion import Color, Conversion
+from segcli.data.faults.damaged import damaged
 from segcli.data.faults.endings import cut_ends
 from segcli.data.faults.orientation import OtherTurn
 from segcli.data.field_of_view import read_field
@@ -231,7 +232,8 @@ class Pictures(Layout):
         if image is None:
             return None, findings
         for path in (case.image, case.label, case.fov):
-            findings += cut_ends(path) if path not in {finding.file for finding in findings} else []
+            if path not in {finding.file for finding in findings}:
+                findings += list(cut_ends(path)) or damaged(path, image if path == case.image else None)
         fitting = {name: values for name, values in maps.items() if values.shape == image.shape[:2]}
         if field is not None and field.shape == image.shape[:2]:
             fitting["valid"] = _inside(field, fitting.get("valid"))

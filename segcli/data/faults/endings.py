@@ -1,4 +1,4 @@
-"""PNG files that end too early although all their pixels are there."""
+"""PNG and JPEG files that end too early although all their pixels are there."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,20 +10,38 @@ __all__ = ["cut_ends"]
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 END = b"IEND\xaeB`\x82"
 """Last bytes of a whole file."""
+JPEG = (".jpg", ".jpeg")
+SCAN, END_OF_JPEG = b"\xff\xda", b"\xff\xd9"
 
 
 def cut_ends(path: Path | None) -> Iterator[Finding]:
-    """Find a PNG file whose last bytes are missing; a file with something behind its end is whole."""
-    if path is None or path.suffix.lower() != ".png":
+    """Find a PNG or JPEG file whose last bytes are missing; a file with something behind its end is whole."""
+    if path is None or not (_png_is_cut(path) or _jpeg_is_cut(path)):
         return
-    with path.open("rb") as file:
-        if file.read(len(SIGNATURE)) != SIGNATURE:
-            return
-        file.seek(-len(END), 2)
-        if file.read() == END:
-            return
-        file.seek(0)
-        if END in file.read():
-            return
     message = f"`{path}` ends too early: its pixels can be read, but the last bytes are missing"
     yield Finding("cut_off_file", "warning", path, message, "copy the file again from where it is whole")
+
+
+def _png_is_cut(path: Path) -> bool:
+    if path.suffix.lower() != ".png":
+        return False
+    with path.open("rb") as file:
+        if file.read(len(SIGNATURE)) != SIGNATURE:
+            return False
+        file.seek(-len(END), 2)
+        if file.read() == END:
+            return False
+        file.seek(0)
+        return END not in file.read()
+
+
+def _jpeg_is_cut(path: Path) -> bool:
+    if path.suffix.lower() not in JPEG:
+        return False
+    with path.open("rb") as file:
+        file.seek(-len(END_OF_JPEG), 2)
+        if file.read() == END_OF_JPEG:
+            return False
+        file.seek(0)
+        content = file.read()
+    return content.startswith(END_OF_JPEG[:1]) and content.rfind(END_OF_JPEG) < content.rfind(SCAN)

@@ -15,6 +15,7 @@ from segcli.data.faults.brightness import Brightness
 from segcli.data.faults.likeness import GRIDS
 from segcli.data.faults.seen import Seen
 from segcli.data.faults.tiles import KeptEdges
+from segcli.data.faults.volume_alignment import VolumeFit
 from segcli.data.samples import Case
 
 __all__ = ["Images"]
@@ -34,6 +35,7 @@ class Images:
         self.splits: list[str] = []
         self.edges = KeptEdges()
         self._fits, self._brightness = array("d"), array("d")
+        self._volume_fits: dict[int, VolumeFit] = {}
         self._digests = array("I")
         self._look_rows = array("i")
         self._look_axes = array("b")
@@ -52,6 +54,8 @@ class Images:
         self.cases.append(case)
         self.splits.append(split)
         self._fits.extend(UNKNOWN if image.fit is None else (*image.fit.shift, *_of_fit(image.fit)))
+        if image.volume_fit is not None:
+            self._volume_fits[len(self.cases) - 1] = image.volume_fit
         about = image.brightness
         bright = (0.0, False) if about.bright is None else (about.bright, True)
         self._brightness.extend((about.at_top, about.low, about.high, *bright, about.extreme))
@@ -69,6 +73,11 @@ class Images:
         """List how the mask of each image lies on it."""
         rows = (self._fits[start : start + len(UNKNOWN)] for start in range(0, len(self._fits), len(UNKNOWN)))
         return [None if math.isnan(down) else Fit((int(down), int(right)), *rest) for down, right, *rest in rows]
+
+    @property
+    def volume_fits(self) -> list[VolumeFit | None]:
+        """List how the mask of each volume lies in it."""
+        return [self._volume_fits.get(i) for i in range(len(self.cases))]
 
     @property
     def brightness(self) -> list[Brightness]:

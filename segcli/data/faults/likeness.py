@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
-from itertools import combinations, product
+from itertools import combinations, permutations, product
 from typing import Any
 
 import cv2
@@ -128,8 +128,8 @@ def _compared(
         short: Projections of these.
         looks: Looks of the others.
     """
-    forms = [_units(np.stack(same)) for same in zip(*map(_forms, looks), strict=True)]
-    projections = [_projected(form).T for form in forms]
+    forms = [np.stack(same) for same in zip(*map(_forms, looks), strict=True)]
+    projections = [_projected(_units(form)).T for form in forms]
     best: dict[tuple[int, int], tuple[float, bool]] = {}
     least = ALIKE[looks[0].ndim] - USUAL
     for start in range(0, len(short), OTHERS):
@@ -137,7 +137,7 @@ def _compared(
         for number, (form, projection) in enumerate(zip(forms, projections, strict=True)):
             for i, j in np.argwhere(part @ projection >= CANDIDATE).tolist():
                 (their,) = _known(theirs, [places[start + i]])
-                likeness = float(_units(their[None])[0] @ form[j])
+                likeness = float(_units(their[None])[0] @ _units(form[j : j + 1])[0])
                 if likeness >= least and likeness > best.get((start + i, j), (0.0, False))[0]:
                     best[start + i, j] = (likeness, number > 0)
     for (i, j), (likeness, turned) in sorted(best.items()):
@@ -145,11 +145,12 @@ def _compared(
 
 
 def _forms(look: Array) -> list[Array]:
-    """List a look and its mirrored forms; of a 2D image the quarter turns, too."""
+    """List a look, and its mirrored forms and those with quarter turns."""
     if look.ndim == 2:
         return [np.rot90(each, turn) for each in (look, look[:, ::-1]) for turn in range(4)]
-    steps = product((1, -1), repeat=look.ndim)
-    return [look[tuple(slice(None, None, step) for step in each)] for each in steps]
+    orders, steps = permutations(range(look.ndim)), list(product((1, -1), repeat=look.ndim))
+    turned = (look.transpose(order) for order in orders)
+    return [each[tuple(slice(None, None, step) for step in signs)] for each in turned for signs in steps]
 
 
 def _units(looks: Array) -> Array:
@@ -211,8 +212,9 @@ def _summed(image: Array) -> Array:
 def _along(values: Array, axis: int, have: int, want: int) -> Array:
     """Average blocks along an axis that is longer than the grid; repeat the values of a shorter one."""
     if have <= want:
-        middles = ((np.arange(want) + 0.5) * have / want).astype(int)  # the same from both ends
-        repeats: Array = values.take(middles, axis)
+        places = (np.arange(want) + 0.5) * have / want
+        ends = places.astype(int), np.ceil(places).astype(int) - 1  # they differ between two values
+        repeats: Array = (values.take(ends[0], axis) + values.take(ends[1], axis)) / np.float32(2)
         return repeats
     starts = np.rint(np.arange(want) * have / want).astype(int)
     lengths = np.diff(np.append(starts, have)).astype(np.float32)

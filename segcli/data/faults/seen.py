@@ -12,6 +12,7 @@ from segcli.data.faults.brightness import Brightness, brightness_of
 from segcli.data.faults.likeness import look_of
 from segcli.data.faults.reduced import MOST_CHANNELS, halved, mean_and_deviation
 from segcli.data.faults.tiles import Edges, edges_of
+from segcli.data.faults.volume_alignment import VolumeFit, volume_fit_of
 from segcli.data.moments import Moments
 from segcli.data.samples import TOPS, Sample
 
@@ -35,6 +36,8 @@ class Seen:
     brightness: Brightness
     fit: Fit | None
     """Position of the mask on the image; None for an image without outlines of a mask."""
+    volume_fit: VolumeFit | None = None
+    """Position of the mask in a volume."""
 
 
 def seen(sample: Sample) -> Seen:
@@ -48,7 +51,15 @@ def seen(sample: Sample) -> Seen:
         edges_of(image),
         brightness_of(image),
         None if plane is None else fit_of(*plane),
+        _volume_fit(sample),
     )
+
+
+def _volume_fit(sample: Sample) -> VolumeFit | None:
+    mask = sample.maps.get("mask")
+    if mask is None or sample.image.ndim == PICTURE:
+        return None
+    return volume_fit_of(sample.image, mask.max(axis=-1) if mask.ndim == sample.image.ndim else mask)
 
 
 def fit_in(sample: Sample) -> Fit | None:

@@ -1,13 +1,17 @@
 """Findings on images and masks that differ from the others of the data set."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from segcli.data.checks import Finding
 from segcli.data.faults.alignment import Fit, inverted, shifted
 from segcli.data.faults.brightness import Brightness, far_off, saturated
 from segcli.data.faults.kept import Images
+from segcli.data.faults.volume_alignment import misplaced
 
 __all__ = ["unlike_the_others"]
+
+AXES = ("first", "second", "third")
 
 
 def unlike_the_others(images: Images) -> Iterator[Finding]:
@@ -17,7 +21,9 @@ def unlike_the_others(images: Images) -> Iterator[Finding]:
         path = images.cases[i].label or images.cases[i].image
         message = f"mask `{path}` marks what is background in the other masks: foreground and background are exchanged"
         yield Finding("inverted_mask", "warning", path, message, "invert the mask, if the image confirms it")
-    yield from _shifted(images, fits)
+    in_planes = list(_shifted(images, fits))
+    yield from in_planes
+    yield from _misplaced(images, {finding.file for finding in in_planes})
     for i in saturated(brightness):
         message = f"{brightness[i].at_top:.0%} of the pixels of {images.name(i)} have the largest value"
         hint = "details are lost there: export the image again with less exposure, or leave it out"
@@ -43,6 +49,30 @@ def _shifted(images: Images, fits: Sequence[Fit | None]) -> Iterator[Finding]:
         hint = "look at the mask over its image, and export it again at the right place"
         others = () if i is None or case.label is None else (case.image,)
         yield Finding("shifted_mask", "warning", case.label or case.image, message, hint, others)
+
+
+def _misplaced(images: Images, known: set[Path | None]) -> Iterator[Finding]:
+    """Find masks of volumes that are shifted along any axis, reversed, or have exchanged axes.
+
+    Args:
+        images: Descriptions of all images.
+        known: Masks whose shift is known.
+    """
+    for i, way, step in misplaced(images.volume_fits):
+        case = images.cases[i]
+        path = case.label or case.image
+        if path in known and case.label is not None:
+            continue
+        axis = f"its {AXES[way.axis]} axis"
+        how = {
+            "shift": f"lie {abs(way.amount) * step} voxels too far {'back' if way.amount > 0 else 'on'} along {axis}",
+            "reversed": f"be reversed along {axis}",
+            "exchanged": f"have its {AXES[way.axis]} and {AXES[way.amount % 3]} axis exchanged",
+        }[way.kind]
+        message = f"the mask of {images.name(i)} seems to {how}, compared with the image and with the other masks"
+        hint = "look at the mask over its image, and export it again at the right place"
+        others = () if case.label is None else (case.image,)
+        yield Finding("shifted_mask", "warning", path, message, hint, others)
 
 
 def _extreme(images: Images, i: int, about: Brightness) -> Finding:

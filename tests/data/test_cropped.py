@@ -1,0 +1,52 @@
+"""Images that show a part of another image."""
+
+from itertools import combinations
+
+import cv2
+import numpy as np
+import pytest
+
+from segcli.data.faults.cropped import cropped
+from segcli.data.faults.likeness import look_of
+from segcli.data.faults.registered import CONFIRMED, agreement, grey_of
+
+
+def eye(seed: int) -> np.ndarray:
+    """A bright disc as in every photograph of an eye, with details of its own."""
+    rng = np.random.default_rng(seed)
+    image = np.zeros((200, 200), np.float32)
+    cv2.circle(image, (100, 100), 90, 110, -1)
+    details = cv2.GaussianBlur(rng.normal(0, 200, image.shape).astype(np.float32), (0, 0), 3)
+    return (image + details * (image > 0)).clip(0, 255).astype(np.uint8)[:, :, None]
+
+
+def copy(image: np.ndarray) -> np.ndarray:
+    """An eye without borders, mirrored."""
+    return np.ascontiguousarray(image[18:190, 4:180][:, ::-1])
+
+
+def test_a_part_is_found_with_its_place_and_confirmed_by_its_pixels():
+    eyes = [eye(seed) for seed in range(8)]
+    part = copy(eyes[2])
+    train, test = ([look_of(image) for image in images] for images in (eyes[:4], [*eyes[4:], part]))
+    best = max(cropped({"train": train, "test": test}), key=lambda found: found.likeness)
+    assert (best.whole, best.part) == (("train", 2), ("test", 4))
+    rows, columns = best.windows
+    assert rows == pytest.approx((172 / 200, 18 / 200), abs=0.03)
+    assert columns == pytest.approx((176 / 200, 4 / 200), abs=0.03)
+    assert best.form in ((False, False, True), (True, True, False))
+    assert agreement(grey_of(eyes[2]), grey_of(part), best.windows, best.form) > 0.9
+
+
+def test_images_of_one_kind_are_no_parts_of_each_other():
+    eyes = [grey_of(eye(seed)) for seed in range(6)]
+    for windows in (((0.9, 0.05), (0.9, 0.05)), ((1.0, 0.0), (0.95, 0.0))):
+        for one, other in combinations(eyes, 2):
+            assert agreement(one, other, windows, (False, False, False)) < CONFIRMED / 2
+
+
+def test_neighbouring_slices_that_agree_in_place_are_no_parts_of_each_other():
+    rng = np.random.default_rng(0)
+    one, other = (cv2.GaussianBlur(rng.normal(0, 60, (128, 128)), (0, 0), 2).astype(np.float32) for _ in range(2))
+    windows = ((1.0, 0.0), (1.0, 0.0))
+    assert agreement(one, one + other / 3, windows, (False, False, False)) == 0.0
