@@ -263,7 +263,7 @@ class HistogramMetric(Metric):
         Args:
             background: Background pixels in each bin.
             foreground: Foreground pixels in each bin.
-            bins: Place of each of the n bins among `BINS`, if empty bins are left out; the value is the same to the bit.
+            bins: Place of each of the n bins among `BINS`, if empty bins are left out. The value has the same bits.
         """
 
 
@@ -302,7 +302,7 @@ class OutlineMetric(Metric):
 
 def _occupied(counts: Array) -> Array:
     """Tell which bins hold pixels in any row, `(..., BINS) -> (BINS)`."""
-    occupied: Array = counts.reshape(-1, counts.shape[-1]).any(axis=0)
+    occupied: Array = np.any(counts.reshape(-1, counts.shape[-1]), axis=0)
     return occupied
 
 

@@ -66,7 +66,7 @@ class _Known(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         """Multiply the gradient by the derivative of the probabilities."""
         (probs,) = context.saved_tensors
         if context.name == "softmax":
