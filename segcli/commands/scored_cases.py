@@ -17,7 +17,7 @@ from segcli.engine.inference.evaluator import Evaluation, evaluate
 from segcli.engine.runtime import out_of_memory
 from segcli.engine.stopping import StopSignal
 from segcli.engine.world import World
-from segcli.metrics import Scored
+from segcli.metrics import Scored, ScoredClasses
 from segcli.report.presence import Judgement
 from segcli.report.showcase import Showcase
 
@@ -57,7 +57,7 @@ def score_cases(
         if parts.layout.overlaps:
             judged[case] = list(_judged(parts, case, scored))
         if writer is not None:
-            writer.save(case, _answer(parts, case, probs))
+            writer.save(case, _answer(parts, case, probs, scored))
 
     listener.stage("evaluation", len(cases))
     loader = parts.evaluation_loader(cases, parts.source(cases, listener))
@@ -84,9 +84,11 @@ def score_cases(
     return result, [entry for case in cases for entry in judged.get(case, [])]
 
 
-def _answer(parts: Assembly, case: Case, probs: Tensor) -> Array:
+def _answer(parts: Assembly, case: Case, probs: Tensor, scored: Scored) -> Array:
     """Decide for each pixel of a case, with nothing outside its field of view."""
     field = parts.field_of(case)
+    if field is None and isinstance(scored, ScoredClasses):  # the metrics have found the most probable class
+        return scored.found_class[0].cpu().numpy().astype(np.uint8)
     threshold, inside = parts.run.inference.threshold, None if field is None else field.inside
     return parts.task.decided(probs.cpu().numpy(), threshold, inside)
 

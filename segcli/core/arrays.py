@@ -10,16 +10,19 @@ from segcli.core.types import Array
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["A", "by_channel", "sigmoid", "softmax", "spread"]
+__all__ = ["KNOWN", "A", "by_channel", "sigmoid", "softmax", "spread"]
 
 A = TypeVar("A", Array, "Tensor")
 """A NumPy array or a tensor; a function returns the same kind that it takes."""
+KNOWN = "known_probs"
+"""Attribute of a tensor whose probabilities are computed once: those known so far, by name (`nn/shared_probs.py`)."""
 
 
 def sigmoid(logits: A) -> A:
     """Compute the sigmoid in float32; for arrays on the side that does not overflow."""
     if not isinstance(logits, np.ndarray):
-        return logits.float().sigmoid()
+        known: A | None = getattr(logits, KNOWN, {}).get("sigmoid")
+        return logits.float().sigmoid() if known is None else known
     logits = np.asarray(logits, np.float32)
     small = np.exp(-np.abs(logits))
     probs: Array = np.where(logits >= 0, 1, small) / (1 + small)
@@ -29,7 +32,8 @@ def sigmoid(logits: A) -> A:
 def softmax(logits: A) -> A:
     """Compute the softmax in float32 over the channels of `(B, K, *S)`."""
     if not isinstance(logits, np.ndarray):
-        return logits.float().softmax(dim=1)
+        known: A | None = getattr(logits, KNOWN, {}).get("softmax")
+        return logits.float().softmax(dim=1) if known is None else known
     logits = np.asarray(logits, np.float32)
     exponentials: Array = np.exp(logits - logits.max(axis=1, keepdims=True))
     exponentials /= exponentials.sum(axis=1, keepdims=True)

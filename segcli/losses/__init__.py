@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from segcli.core.types import Batch, ConfigModel, Outputs
+from segcli.nn.shared_probs import sigmoid, softmax
 
 __all__ = [
     "Loss",
@@ -85,9 +86,9 @@ class MaskLoss(Loss):
 def probabilities_and_truth(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     """Return probabilities and 0/1 truth, both `(B, K, *S)`, for separate masks (sigmoid) or classes (softmax)."""
     if truth.ndim == logits.ndim:
-        return logits.sigmoid(), truth.to(logits.dtype)
+        return sigmoid(logits), truth.to(logits.dtype)
     one_hot = torch.zeros_like(logits).scatter_(1, truth.long().unsqueeze(1), 1.0)
-    return logits.softmax(dim=1), one_hot
+    return softmax(logits), one_hot
 
 
 def counted(probs: Tensor, target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from segcli.core.types import ConfigModel
 from segcli.losses import MaskLoss
+from segcli.nn.shared_probs import softmax
 
 __all__ = ["Lovasz"]
 
@@ -48,7 +49,7 @@ class Lovasz(MaskLoss):
             errors = (1.0 - logits.where(foreground, -logits)).relu()
             return _extended_jaccard(errors * valid, foreground).mean()
         foreground = F.one_hot(truth.long(), logits.shape[1]).movedim(-1, 1).bool() & valid
-        errors = (foreground.to(logits.dtype) - logits.softmax(dim=1)).abs()
+        errors = (foreground.to(logits.dtype) - softmax(logits)).abs()
         per_class = _extended_jaccard(errors * valid, foreground)
         if self.config.classes == "all":
             return per_class.mean()

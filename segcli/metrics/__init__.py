@@ -234,8 +234,12 @@ class HistogramMetric(Metric):
         return counts.scatter_add_(2, position.reshape(rows, columns, -1), weight.reshape(rows, columns, -1))
 
     def values(self, statistics: Array) -> Array:
-        """Compute the value of each row of counts."""
-        return self.from_histograms(statistics[..., :BINS].astype(float), statistics[..., BINS:].astype(float))
+        """Compute the value of each row of counts; bins that are empty in every row are left out."""
+        background, foreground = statistics[..., :BINS], statistics[..., BINS:]
+        occupied = _occupied(background) | _occupied(foreground)
+        occupied[0] = True  # one bin at least
+        bins = np.flatnonzero(occupied)
+        return self.from_histograms(background[..., bins].astype(float), foreground[..., bins].astype(float), bins)
 
     @staticmethod
     def counts_from(statistics: Array, threshold: float) -> tuple[Array, Array, Array]:
@@ -253,8 +257,14 @@ class HistogramMetric(Metric):
         )
 
     @abstractmethod
-    def from_histograms(self, background: Array, foreground: Array) -> Array:
-        """Compute the value from the pixels in each bin, bins in rising order, `(..., BINS), (..., BINS) -> (...)`."""
+    def from_histograms(self, background: Array, foreground: Array, bins: Array | None = None) -> Array:
+        """Compute the value from the pixels in each bin, bins in rising order, `(..., n), (..., n) -> (...)`.
+
+        Args:
+            background: Background pixels in each bin.
+            foreground: Foreground pixels in each bin.
+            bins: Place of each of the n bins among `BINS`, if empty bins are left out. The value has the same bits.
+        """
 
 
 class OutlineMetric(Metric):
@@ -288,6 +298,12 @@ class OutlineMetric(Metric):
     @abstractmethod
     def from_distances(self, to_truth: Array, to_found: Array) -> tuple[float, float]:
         """Compute numerator and denominator from the distances of each outline to the other one."""
+
+
+def _occupied(counts: Array) -> Array:
+    """Tell which bins hold pixels in any row, `(..., BINS) -> (BINS)`."""
+    occupied: Array = np.any(counts.reshape(-1, counts.shape[-1]), axis=0)
+    return occupied
 
 
 def averaged(values: Array, axis: int | None = None) -> Array:

@@ -16,7 +16,7 @@ class AUC(HistogramMetric):
     It agrees with the exact rank statistic to 2e-4. NaN where foreground or background is empty.
     """
 
-    def from_histograms(self, background: Array, foreground: Array) -> Array:
+    def from_histograms(self, background: Array, foreground: Array, bins: Array | None = None) -> Array:
         """Compute the Mann-Whitney statistic; scores within a bin count as ties."""
         below = np.cumsum(background, axis=-1) - 0.5 * background
         wins = (foreground * below).sum(axis=-1)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from segcli.core.types import Array
-from segcli.metrics import HistogramMetric, ratio
+from segcli.metrics import BINS, HistogramMetric, ratio
 
 __all__ = ["AveragePrecision"]
 
@@ -18,9 +18,14 @@ class AveragePrecision(HistogramMetric):
     network. NaN where there is no foreground.
     """
 
-    def from_histograms(self, background: Array, foreground: Array) -> Array:
+    def from_histograms(self, background: Array, foreground: Array, bins: Array | None = None) -> Array:
         """Sum precision times gain in recall over the bins, from the highest score down."""
         hits = np.cumsum(foreground[..., ::-1], axis=-1)
         alarms = np.cumsum(background[..., ::-1], axis=-1)
         precision = hits / np.maximum(hits + alarms, 1.0)
-        return ratio((foreground[..., ::-1] * precision).sum(axis=-1), hits[..., -1])
+        gains = foreground[..., ::-1] * precision
+        if bins is not None:
+            spread = np.zeros((*gains.shape[:-1], BINS))  # empty bins have a share in how a sum is rounded
+            spread[..., BINS - 1 - bins[::-1]] = gains
+            gains = spread
+        return ratio(gains.sum(axis=-1), hits[..., -1])

@@ -17,6 +17,7 @@ from segcli.engine.inference.kept.figures import PROBS, Figures
 from segcli.engine.inference.scores import Tally, by_class, per_image
 from segcli.engine.inference.torch_arrays import resized
 from segcli.metrics import Scored, ScoredClasses
+from segcli.nn.shared_probs import sharing
 
 if TYPE_CHECKING:
     from segcli.engine.world import World
@@ -151,9 +152,11 @@ class _Scores:
             Probabilities `(1, K, *S)` beside the truth, at the stored size.
         """
         parts, task = self.parts, self.parts.task
+        if parts.device.type == "cpu":
+            outputs = {name: sharing(values.contiguous()) for name, values in outputs.items()}
         losses = parts.loss(outputs, batch)
         presence, logits = task.presence(outputs), outputs[task.output]
-        if task.has_pixels:
+        if task.has_pixels and not geometry.stored == geometry.resized == geometry.padded:
             logits = geometry.restore(logits, resized)
         probs = parts.cleaned(task.probabilities(logits, presence), self.field_of(case))
         truth = task.targets({name: torch.from_numpy(values)[None].to(parts.device) for name, values in stored.items()})

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from segcli.core.types import Array, Mask
 from segcli.engine.inference.kept.histograms import Histograms
-from segcli.metrics import ClassScore, HistogramMetric, Metric, Score, Scored, averaged
+from segcli.engine.inference.kept.rows import Kept, Rows
+from segcli.metrics import ClassScore, Metric, Score, Scored, averaged
 
 __all__ = [
     "LEVEL",
@@ -26,10 +27,8 @@ __all__ = [
 
 RESAMPLES = 1000
 LEVEL = 0.95
-CHUNK = 25
-"""Resamples per step when statistics are summed."""
-Statistics = Array | Histograms
-"""Statistics `(N, K, n)` of N images, or their histograms in little memory."""
+Statistics = Array | Kept
+"""Statistics `(N, K, n)` of N images, or another way to keep them."""
 
 
 class Tally:
@@ -91,32 +90,28 @@ class Tally:
             self.rows[name] = [rows]
 
 
+def _kept(statistics: Statistics) -> Kept:
+    return Rows(statistics) if isinstance(statistics, np.ndarray) else statistics
+
+
 def pooled(statistics: Statistics) -> Array:
     """Add up the statistics of all images, `(K, n)`."""
-    if isinstance(statistics, Histograms):
-        return statistics.pooled
-    total: Array = statistics.sum(axis=0)
-    return total
+    return _kept(statistics).pooled
 
 
-def part_of(statistics: Statistics, group: str, rows: Mask) -> Statistics:
+def part_of(statistics: Statistics, group: str, rows: Mask) -> Kept:
     """Choose the images of a scenario, which are those in `rows`."""
-    return statistics.of_group(group) if isinstance(statistics, Histograms) else statistics[rows]
+    return _kept(statistics).of_group(group, rows)
 
 
 def class_values(metric: Metric, statistics: Statistics) -> Array:
     """Compute the value of each class in each image, `(N, K)`."""
-    if isinstance(statistics, Histograms):
-        assert isinstance(metric, HistogramMetric)
-        return statistics.class_values(metric)
-    return metric.class_values(statistics)
+    return _kept(statistics).class_values(metric)
 
 
 def per_image(metric: Metric, statistics: Statistics) -> Array:
     """Compute the value of each image, over all classes, `(N)`."""
-    if isinstance(statistics, Histograms):
-        return averaged(class_values(metric, statistics), axis=1)
-    return metric.over_classes(statistics)
+    return _kept(statistics).per_image(metric)
 
 
 def headline(metric: Metric, statistics: Statistics) -> float:
@@ -181,22 +176,10 @@ def _intervals(
     # with few images, many resamples are equal
     distinct, place = np.unique(drawn, axis=0, return_inverse=True)
     place = place.ravel()  # NumPy 2.0 gives it a second axis
-    together, columns = _resampled(metric, statistics, distinct)
+    together, columns = _kept(statistics).resampled(metric, distinct)
     if channels == 1:
         return _limits(together[place]), [_limits(together[place])]
     return _limits(together[place]), [_limits(values) for values in columns[place].T]
-
-
-def _resampled(metric: Metric, statistics: Statistics, drawn: Array) -> tuple[Array, Array]:
-    """Compute the pooled values of resamples: of all classes together `(R)`, and of each class `(R, K)`."""
-    if isinstance(statistics, Histograms):
-        assert isinstance(metric, HistogramMetric)
-        return statistics.resampled(metric, drawn)
-    chunks = [_sums(statistics, drawn[start : start + CHUNK]) for start in range(0, len(drawn), CHUNK)]
-    together = np.concatenate([metric.over_classes(sums) for sums in chunks])
-    if statistics.shape[1] == 1:
-        return together, together[:, None]
-    return together, np.concatenate([metric.class_values(sums) for sums in chunks])
 
 
 def _means(per_image: Array, drawn: Array) -> Array:
@@ -204,12 +187,6 @@ def _means(per_image: Array, drawn: Array) -> Array:
     total = drawn @ np.where(defined, per_image, 0.0)
     times = drawn @ defined
     return np.where(times > 0, total / np.maximum(times, 1), np.nan)
-
-
-def _sums(statistics: Array, drawn: Array) -> Array:
-    rows = statistics.reshape(len(statistics), -1).astype(np.float32)  # counts below 2**24 are exact
-    sums: Array = (drawn.astype(np.float32) @ rows).reshape(len(drawn), *statistics.shape[1:])
-    return sums
 
 
 def _limits(values: Array) -> Interval:

@@ -27,11 +27,13 @@ class TorchArrays(Arrays[Tensor]):
 
     def seen(self, images: Tensor, view: View) -> Tensor:
         """Turn and flip images."""
-        return images.rot90(view.turns, (-2, -1)).flip(view.flips)
+        turned = images.rot90(view.turns, (-2, -1))
+        return turned.flip(view.flips) if view.flips else turned  # a flip of no axis copies, too
 
     def straight(self, values: Tensor, view: View) -> Tensor:
         """Undo the turn and the flips of a view in its outputs."""
-        return values.flip(view.flips).rot90(-view.turns, (-2, -1))
+        flipped = values.flip(view.flips) if view.flips else values
+        return flipped.rot90(-view.turns, (-2, -1))
 
     def image_at(self, images: Tensor, size: tuple[int, ...]) -> Tensor:
         """Resize images."""

@@ -12,7 +12,9 @@ from segcli.data.samples import Case
 from segcli.engine.inference.kept.figures import Figures
 from segcli.engine.inference.kept.sketches import GROUPS, groups_of, sketched
 from segcli.engine.inference.scores import Tally, headline, part_of, score
-from segcli.metrics import Scored
+from segcli.metrics import BINS, Scored
+from segcli.metrics.auc import AUC
+from segcli.metrics.average_precision import AveragePrecision
 
 NEAR = 1e-3
 """Largest difference between ends of intervals."""
@@ -106,3 +108,13 @@ def test_scenarios_and_images_of_other_processes_are_scored_like_all():
         rows = np.array([case.group == "b" for case, _ in every])
         whole = np.concatenate([each.statistics(scored).numpy() for _, scored in every])
         assert headline(each, part_of(found, "b", rows)) == headline(each, whole[rows])
+
+
+@pytest.mark.parametrize("kind", [AUC, AveragePrecision])
+def test_values_without_empty_bins_have_the_bits_of_those_of_all_bins(kind):
+    rng, metric = np.random.default_rng(4), kind(kind.Config())
+    counts = np.zeros((3, 2 * BINS), np.int32)
+    for row, pixels in enumerate((0, 40, 3000)):
+        np.add.at(counts[row], rng.integers(9000, 12000, pixels) + BINS * rng.integers(0, 2, pixels), 1)
+    expected = metric.from_histograms(counts[:, :BINS].astype(float), counts[:, BINS:].astype(float))
+    assert metric.values(counts).tobytes() == expected.tobytes()

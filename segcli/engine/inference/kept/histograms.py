@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from segcli.core.types import Array
+from segcli.core.types import Array, Mask
 from segcli.engine.inference.kept.columns import Columns
 from segcli.engine.inference.kept.sketches import JOINT_GROUPS, grouped, groups_of, sketched
-from segcli.metrics import BINS, HistogramMetric, averaged
+from segcli.metrics import BINS, HistogramMetric, Metric, averaged
 
 __all__ = ["Histograms"]
 
@@ -60,12 +60,11 @@ class Histograms:
                 whole.sums[group] = whole.sums[group] + total if group in whole.sums else total
         return whole
 
-    def of_group(self, group: str) -> "Histograms":
-        """Keep the images of a scenario."""
+    def of_group(self, group: str, rows: Mask) -> "Histograms":
+        """Keep the images of a scenario, which are those in `rows`."""
         part = Histograms(self.metrics.values())
-        rows = np.array([index for index, each in enumerate(self.groups) if each == group])
-        part.columns = Columns.joined([self.columns], rows)
-        part.groups, part.sums = [group] * len(rows), {group: self.sums[group]}
+        part.columns = Columns.joined([self.columns], np.flatnonzero(rows))
+        part.groups, part.sums = [group] * len(part.columns), {group: self.sums[group]}
         return part
 
     # ---- values
@@ -76,11 +75,15 @@ class Histograms:
         total: Array = sum(self.sums.values())  # type: ignore[assignment]  # there is an image
         return total
 
-    def class_values(self, metric: HistogramMetric) -> Array:
+    def class_values(self, metric: Metric) -> Array:
         """Return the value of each class in each image, `(N, K)`."""
         return self.columns[metric.name]
 
-    def resampled(self, metric: HistogramMetric, drawn: Array) -> tuple[Array, Array]:
+    def per_image(self, metric: Metric) -> Array:
+        """Average the values of each image over all classes, `(N)`."""
+        return averaged(self.class_values(metric), axis=1)
+
+    def resampled(self, metric: Metric, drawn: Array) -> tuple[Array, Array]:
         """Compute the values over all pixels of resamples.
 
         The sketches shift all resamples by the same small amount, which is known from the images themselves.
@@ -92,6 +95,7 @@ class Histograms:
         Returns:
             Values of all classes together `(R)`, and of each class `(R, K)`.
         """
+        assert isinstance(metric, HistogramMetric)
         pooled = self.pooled.reshape(-1, 2, BINS)
         times = np.concatenate([np.ones((1, drawn.shape[1])), drawn])  # first, every image once
         columns = [self._of_class(metric, index, pooled[index], times) for index in range(len(pooled))]

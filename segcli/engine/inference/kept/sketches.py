@@ -35,11 +35,15 @@ def groups_of(histogram: Array, count: int) -> Array:
         [1, 3, 3, 4]
     """
     together = histogram.sum(axis=0)
-    above = np.cumsum(together[::-1])[::-1]
-    shares = np.stack([*histogram, together / np.maximum(above, 1)])
-    shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-9)
-    below = np.cumsum(shares.sum(axis=0))
-    last: Array = np.searchsorted(below, below[-1] * (np.arange(1, count + 1) / count))
+    bins = np.flatnonzero(together)  # most bins of a small image are empty
+    if not bins.size or bins[0]:
+        bins = np.concatenate([[0], bins])
+    above = np.cumsum(together[bins][::-1])[::-1]
+    shares = np.zeros((3, len(together)))
+    shares[:2], shares[2, bins] = histogram, together[bins] / np.maximum(above, 1)
+    filled = shares[:, bins] / np.maximum(shares.sum(axis=1, keepdims=True), 1e-9)
+    below = np.cumsum(filled.sum(axis=0))
+    last: Array = bins[np.searchsorted(below, below[-1] * (np.arange(1, count + 1) / count))]
     before = np.concatenate([[0], last[:-1]])
     begins_heavy = (last != before) & (last == np.concatenate([last[1:], [-1]]))
     last = np.where(begins_heavy, np.maximum(last - 1, before), last)

@@ -97,7 +97,7 @@ class TrainingStep:
         if part.own:
             with torch.no_grad():
                 presence = self.parts.task.presence(outputs)
-                probs = self.parts.task.probabilities(outputs[self.parts.task.output].detach(), presence)
+                probs = self.parts.task.probabilities(outputs[self.parts.task.output], presence)
                 self.totals.add(losses, self.parts.scored(probs, batch, outputs=outputs), part.own)
         sharing.end()  # after the metrics, which need memory, too
         return True

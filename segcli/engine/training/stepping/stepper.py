@@ -15,6 +15,7 @@ from segcli.engine.training.stepping.sharing import Sharing
 from segcli.engine.world import World
 from segcli.nn.rates import RATE, factors_of, split_groups
 from segcli.nn.shards import gathered, load_whole, own_share, shard, whole
+from segcli.nn.shared_probs import sharing
 from segcli.nn.sync_norm import Link
 from segcli.nn.tensor_files import below
 
@@ -73,7 +74,7 @@ class Stepper:
         with self.parts.precision.autocast():
             outputs: Outputs = self.forward(batch["image"])
         if self.parts.device.type == "cpu":  # once for losses and metrics; a softmax reorders its input by itself
-            outputs = {name: values.float().contiguous() for name, values in outputs.items()}
+            outputs = {name: sharing(values.float().contiguous()) for name, values in outputs.items()}
         return self.sharing.losses(outputs, batch), outputs
 
     def backward(self, loss: Tensor, share: float) -> None:
