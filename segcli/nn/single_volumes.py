@@ -52,15 +52,15 @@ def _is_slow(given: Mapping[str, Any]) -> bool:
         and (rows > 1 or columns > 1)  # of single voxels, the product of matrices is faster
         and not (rows > 3 and columns > 3)
         and torch._C._get_mkldnn_enabled()
-        and torch.backends.mkldnn.is_available()
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and not torch.compiler.is_compiling()
     )
 
 
 def _by_onednn(given: Mapping[str, Any]) -> Tensor:
     axes = [_three(given[name]) for name in ("padding", "stride", "dilation")]
-    done: Tensor = torch.mkldnn_convolution(given["input"], given["weight"], given["bias"], *axes, 1)
-    return done
+    convolve: Callable[..., Tensor] = torch.mkldnn_convolution  # PyTorch's types know neither lists nor groups
+    return convolve(given["input"], given["weight"], given["bias"], *axes, 1)
 
 
 def _three(value: int | Sequence[int]) -> list[int]:
