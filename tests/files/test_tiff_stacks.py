@@ -323,7 +323,7 @@ def test_a_single_page_is_told_to_be_no_volume(tmp_path):
 
 
 def test_opening_a_stack_reads_the_tags_of_each_page_once(tmp_path, monkeypatch):
-    one_by_one(tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "a.tif", VOLUME)
     read, plain = [], tifffile.TiffPage.__init__
     monkeypatch.setattr(
         tifffile.TiffPage,
