@@ -85,8 +85,10 @@ def unet(ndim: int, channels: int, classes: int, depths: list[int]) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.down = nn.ModuleList(double(*pair) for pair in pairwise([channels, *depths]))
-            self.up = nn.ModuleList(up(deep, skip, 2, stride=2) for skip, deep in pairwise(depths))
-            self.joined = nn.ModuleList(double(2 * skip, skip) for skip in depths[:-1])
+            self.up, self.joined = nn.ModuleList(), nn.ModuleList()
+            for skip, deep in pairwise(depths):  # in this order, a seed draws the weights that segcli begins with
+                self.up.append(up(deep, skip, 2, stride=2))
+                self.joined.append(double(2 * skip, skip))
             self.pool, self.head = pool(2), conv(depths[0], classes, 1)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:

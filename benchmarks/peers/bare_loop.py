@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 
 class Volumes(Dataset[tuple[Any, Any]]):
-    """Reads volumes once and keeps them; cuts random crops in training, half of them on a structure."""
+    """Reads volumes once and keeps them; cuts random crops in training, half of them on a class drawn by chance."""
 
     def __init__(self, spec: Spec, split: str) -> None:
         self.patch = spec.patch if split == "train" else None
@@ -33,7 +33,8 @@ class Volumes(Dataset[tuple[Any, Any]]):
         if self.patch is not None:
             centre = self.rng.integers(0, image.shape)
             if self.rng.random() < 0.5:
-                inside = np.argwhere(mask > 0)
+                classes = np.unique(mask[mask > 0])
+                inside = np.argwhere(mask == self.rng.choice(classes))
                 centre = inside[self.rng.integers(len(inside))]
             most = [length - self.patch for length in image.shape]
             corner = np.clip(centre - self.patch // 2, 0, most)

@@ -24,6 +24,7 @@ from segcli.core.errors import DeviceError, DeviceMemoryError
 from segcli.core.platform import GPU_DRIVERS
 from segcli.core.process import is_command_line
 from segcli.core.processor import has_fast_bf16, processor_kind
+from segcli.nn.single_volumes import SingleVolumesFast
 from segcli.nn.thin_volumes import ThinVolumesInFloat32
 
 __all__ = [
@@ -102,7 +103,7 @@ class Precision:
     slow: str | None = None
     """Reason why the requested mixed precision is slower than float32 here."""
     volumes: bool = True
-    """Whether the network may convolve volumes, of which thin ones are computed in float32 on a CPU."""
+    """Whether the network may convolve volumes, of which a CPU computes thin ones and single ones in other ways."""
 
     @property
     def scales(self) -> bool:
@@ -123,7 +124,7 @@ class Precision:
     def autocast(self, *, caches: bool = True) -> AbstractContextManager[Any]:
         """Make the autocast context of the forward pass, in which each weight is converted once, or at each use."""
         if self.dtype is None:
-            return nullcontext()
+            return SingleVolumesFast() if self.volumes and self.device_type == "cpu" else nullcontext()
         autocast = torch.autocast(self.device_type, self.dtype, cache_enabled=caches)
         return _with_thin_volumes(autocast) if self.volumes and self.device_type == "cpu" else autocast
 

@@ -29,6 +29,8 @@ MEANING: dict[str, Callable[[Any], Any]] = {
     "photometric interpretation": lambda page: getattr(page.photometric, "name", page.photometric),
 }
 """Lists what the pages of a stack must agree in, beside size and type, if stated: some writers tag the first only."""
+KEPT = 1024
+"""Pages of a file whose tags are kept while it is open; those of more take tens of megabytes."""
 HINT = "export one volume of one channel and one time point to a file"
 
 
@@ -45,6 +47,7 @@ def slices_of(path: Path, file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     others = names_other_files(file)
     if others:
         file.is_ome = False
+    file.pages.cache = len(found.offsets) <= KEPT  # what follows looks at every page up to four times
     series = _as_described(file)
     if series is None or (series[0].kind in PLAIN and not _is_whole(series, found, file)):
         series = [_of_pages(path, file, found)]

@@ -320,3 +320,16 @@ def test_a_single_page_is_told_to_be_no_volume(tmp_path):
     tifffile.imwrite(tmp_path / "b.tif", np.stack([VOLUME[0], VOLUME[1]]))  # what the hint says
     with open_picture(tmp_path / "b.tif", 3) as picture:
         np.testing.assert_array_equal(picture.read()[..., 0], VOLUME[:2])
+
+
+def test_opening_a_stack_reads_the_tags_of_each_page_once(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "a.tif", VOLUME)
+    read, plain = [], tifffile.TiffPage.__init__
+    monkeypatch.setattr(
+        tifffile.TiffPage,
+        "__init__",
+        lambda page, file, index, **keys: (read.append(index), plain(page, file, index, **keys))[1],
+    )
+    with open_picture(tmp_path / "a.tif", 3) as picture:
+        np.testing.assert_array_equal(picture.read()[..., 0], VOLUME)
+    assert sorted(read) == list(range(len(VOLUME)))
