@@ -9,7 +9,7 @@ other images. `--quick` leaves out the largest size of each part, and takes minu
 
 A command must grow no faster than its work. The slope is that of the logarithms of both increments since the smallest
 size: what a command costs anyhow is left out, and work that costs the same for each image, class, pixel or voxel has a
-slope of 1. Two measurements of a command are taken to differ by a quarter of a second or 5 %, and by 16 MiB or 2 %; the slope
+slope of 1. Two measurements are taken to differ by a quarter of a second or 5 %, and by 16 MiB or 2 %; the slope
 is told with what that makes of it. The verdict is
 
 - `ok` if the slope is at most 1.1,
