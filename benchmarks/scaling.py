@@ -1,16 +1,24 @@
 """Growth of time and memory of each command with the number of images, of classes, of pixels and of voxels.
 
-Run: python benchmarks/scaling.py [images] [classes] [sides] [volumes] [--sizes 100 1000] [--most-s 120] [--json FILE]
+Run: python benchmarks/scaling.py [images] [classes] [sides] [volumes] [--quick] [--sizes 100 1000 4000] [--json FILE]
 
 Data are generated, and the network is tiny, so that what is measured is the work around it. Each command is a process
-of its own, whose processor time and peak memory count: `start` (training of one batch), `check`, `epoch` (training of
-all images, less `start`), `eval` and `predict` of as many other images.
+of its own, whose processor time and peak memory count: `start` (training of one batch, without validation), `check`,
+`epoch` (training of all images, with validation and report, less the time of `start`), `eval` and `predict` of as many
+other images. `--quick` leaves out the largest size of each part, and takes minutes.
 
 A command must grow no faster than its work. The slope is that of the logarithms of both increments since the smallest
 size: what a command costs anyhow is left out, and work that costs the same for each image, class, pixel or voxel has a
-slope of 1. Up to 1.1 is `ok`; an increment below half a second, or 32 MiB, is `flat`. A command that takes more seconds
-of the processor than `--most-s` is ended, and left out at larger sizes; the table says `too long`. The exit code is 1
-if anything grows too fast or takes too long. Linux only, as it limits the processor time of a process.
+slope of 1. Two measurements are taken to differ by a quarter of a second or 5 %, and by 16 MiB or 2 %; the slope
+is told with what that makes of it. The verdict is
+
+- `ok` if the slope is at most 1.1,
+- `flat` if no more than one increment is twice as large as its error: there is nothing to be told of it,
+- `open` if the slope is above 1.1, and errors explain it: repeat this part, or take larger sizes,
+- `TOO FAST` if the slope is above 1.1 whatever the errors are,
+- `TOO LONG` if a command took more seconds of the processor than `--most-s`; it is ended, and left out at larger sizes.
+
+The exit code is 1 after one of the last two. Linux only, as it limits the processor time of a process.
 """
 
 import argparse
@@ -22,7 +30,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,8 +48,8 @@ SIZES = {
 COMMANDS = ("start", "check", "epoch", "eval", "predict")
 MOST = 1.1
 """Largest slope."""
-FLAT = {"s": 0.5, "MiB": 32.0}
-"""Increments that cannot be told from noise."""
+NOISE = {"s": (0.25, 0.05), "MiB": (16.0, 0.02)}
+"""Difference between two measurements of the same command: at least the first, or so large a share of the value."""
 SMALL = {"images": 32, "classes": 128}
 """Side of the pictures, where it does not change."""
 
@@ -91,13 +99,14 @@ def write_volumes(root: Path, side: int) -> None:
             nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), root / folder / f"{split}.nii.gz")
 
 
-def prepare(part: str, size: int, folder: Path) -> tuple[Path, Path]:
-    """Write data and config; returns the config and the images that are predicted."""
+def prepare(part: str, size: int, folder: Path) -> tuple[Path, Path, list[str]]:
+    """Write data and config; returns the config, the images that are predicted, and what leaves validation out."""
     root, classes, cut = folder / "data", 1, None
     if part == "volumes":
         write_volumes(root, size)
         dataset = {"format": "nifti_volumes", "classes": ["box"], "split": {"val": ["val"], "test": ["test"]}}
         cut, images = [32] * 3, root / "imagesTr" / "test.nii.gz"
+        alone = ["dataset.split.val=null", "dataset.split.test=[val,test]"]
     else:
         classes = size if part == "classes" else 1
         count = {"images": size, "classes": 8, "sides": 1}[part]
@@ -105,6 +114,9 @@ def prepare(part: str, size: int, folder: Path) -> tuple[Path, Path]:
         write_pictures(root, {"train": count, "val": min(count, 4), "test": count}, side, classes)
         dataset = {"num_channels": 3, "num_classes": classes, "mean": [0.3] * 3, "std": [0.2] * 3}
         cut, images = [128] * 2 if part == "sides" else None, root / "test" / "image"
+        (folder / "alone").mkdir()
+        (folder / "alone" / "train").symlink_to(root / "train")
+        alone = [f"dataset.paths.root={folder / 'alone'}", "dataset.follow_links=true"]
     config = {
         "name": "scaling",
         "dataset": {"paths": {"root": str(root)}, **dataset},
@@ -121,7 +133,7 @@ def prepare(part: str, size: int, folder: Path) -> tuple[Path, Path]:
         "device": "cpu",
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    return folder / "config.yaml", images
+    return folder / "config.yaml", images, alone
 
 
 def measure(words: list[str], folder: Path, most_s: float) -> Used | None:
@@ -148,9 +160,9 @@ def measured(part: str, size: int, most_s: float, skipped: set[str]) -> Iterator
     """Run all commands at one size; those that took too long at a smaller one are skipped."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        config, images = prepare(part, size, folder)
+        config, images, alone = prepare(part, size, folder)
         runs = {
-            "start": ["train", str(config), "data.limit_batches=1", "output.dir=first"],
+            "start": ["train", str(config), *alone, "data.limit_batches=1", "output.dir=first"],
             "check": ["data", "check", str(config)],
             "epoch": ["train", str(config), "output.dir=run"],
             "eval": ["eval", "run", "--split", "test", "--out", "scores"],
@@ -169,19 +181,53 @@ def measured(part: str, size: int, most_s: float, skipped: set[str]) -> Iterator
             yield name, used
 
 
-def slope(works: list[float], values: list[float | None], flat: float) -> float | None:
-    """Return the slope of the logarithms of both increments since the smallest size; None if there is no growth."""
-    if values[0] is None:
-        return math.inf
+@dataclass(frozen=True)
+class Slope:
+    """Holds a slope with the smallest and the largest that errors of measurement can make of it."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """Show the slope with its range."""
+        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+def slope(works: Sequence[float], values: Sequence[float], unit: str) -> Slope | None:
+    """Compute the slope of the logarithms of both increments since the smallest size; None if there is no growth.
+
+    Example:
+        >>> print(slope([1, 11, 101], [2.0, 4.0, 22.0], "s"))
+        1.00 (0.87 to 1.15)
+        >>> print(slope([1, 11, 101], [2.0, 2.3, 1.9], "s"))
+        None
+    """
+    least, share = NOISE[unit]
+    errors = [max(least, share * value) for value in values]
     points = [
-        (math.log(work - works[0]), math.log(value - values[0]))
-        for work, value in zip(works[1:], values[1:], strict=True)
-        if value is not None and value - values[0] > flat
+        (math.log(work - works[0]), value - values[0], error + errors[0])
+        for work, value, error in zip(works[1:], values[1:], errors[1:], strict=True)
+        if value - values[0] > 2 * (error + errors[0])
     ]
     if len(points) < 2:
         return None
-    xs, ys = np.array(points).T
-    return float(np.polyfit(xs, ys, 1)[0])
+    xs, increments, margins = np.array(points).T
+    weights = (xs - xs.mean()) / ((xs - xs.mean()) ** 2).sum()  # the slope of least squares is a weighted sum
+    bent = np.sign(weights) * margins
+    found = [float(weights @ np.log(increments + turn * bent)) for turn in (0, -1, 1)]
+    return Slope(*found)
+
+
+def verdict_of(works: Sequence[float], values: Sequence[float | None], unit: str) -> tuple[str, str]:
+    """Tell the slope, and what it means: `ok`, `flat`, `open`, `TOO FAST` or `TOO LONG`."""
+    known = [value for value in values if value is not None]
+    steep = slope(works[: len(known)], known, unit) if known else None
+    if len(known) < len(values):
+        return "" if steep is None else str(steep), "TOO LONG"
+    if steep is None:
+        return "", "flat"
+    return str(steep), "TOO FAST" if steep.low > MOST else "open" if steep.value > MOST else "ok"
 
 
 def work_of(part: str, size: int) -> float:
@@ -198,14 +244,10 @@ def table(part: str, sizes: list[int], found: dict[str, list[Used | None]]) -> t
     for unit, name_of in (("s", "cpu_s"), ("MiB", "peak_mib")):
         for command, row in found.items():
             values = [None if used is None else getattr(used, name_of) for used in row]
-            cells = [
-                "too long" if value is None else f"{value:,.1f}" if unit == "s" else f"{value:,.0f}" for value in values
-            ]
-            steep = slope(works, values, FLAT[unit])
-            ok = None not in values and (steep is None or steep <= MOST)
-            well &= ok
-            told = "flat" if steep is None else f"{steep:.2f}"
-            lines.append(f"| {command}, {unit} | " + " | ".join(cells) + f" | {told} | {'ok' if ok else 'NOT ok'} |")
+            cells = ["-" if value is None else f"{value:,.1f}" if unit == "s" else f"{value:,.0f}" for value in values]
+            steep, verdict = verdict_of(works, values, unit)
+            well &= not verdict.startswith("TOO")
+            lines.append(f"| {command}, {unit} | " + " | ".join(cells) + f" | {steep} | {verdict} |")
     return lines, well
 
 
@@ -213,13 +255,16 @@ def main() -> None:
     """Measure the parts that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[*SIZES, []], help="default: all")
-    parser.add_argument("--sizes", type=int, nargs="+", help="other sizes, for one part")
+    parser.add_argument("--sizes", type=int, nargs="+", help="other sizes, for one part; a slope needs three")
+    parser.add_argument("--quick", action="store_true", help="leave out the largest size of each part")
     parser.add_argument("--most-s", type=float, default=120.0, help="seconds of the processor that a command may take")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.sizes and len(options.parts) != 1:
+        parser.error("`--sizes` needs one part, such as `images`")
     well, kept = True, {}
     for part in options.parts or list(SIZES):
-        sizes = options.sizes or SIZES[part]
+        sizes = sorted(options.sizes or (SIZES[part][:-1] if options.quick else SIZES[part]))
         found: dict[str, list[Used | None]] = {command: [] for command in COMMANDS}
         for size in sizes:
             for command, used in measured(

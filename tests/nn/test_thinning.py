@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from segcli.nn import thinning
 from segcli.nn.thinning import REMOVABLE, thinned
 
 
@@ -48,6 +49,22 @@ def test_nothing_is_erased_at_the_border_of_the_image(size):
 def test_a_diagonal_two_pixels_wide_stays_a_line():
     diagonal = np.eye(20, dtype=bool) | np.eye(20, k=1, dtype=bool)
     assert thinned(diagonal).sum() >= 18
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_look_at_neighbours_of_removed_pixels_alone_finds_the_same_lines(monkeypatch, seed):
+    everywhere = thinned(blobs(seed))
+    monkeypatch.setattr(thinning, "SMALL", 1)
+    monkeypatch.setattr(thinning, "FEW", 1)
+    np.testing.assert_array_equal(thinned(blobs(seed)), everywhere)
+
+
+def test_the_whole_mask_is_looked_at_no_more_often_for_a_wide_object(monkeypatch):
+    looks = []
+    filtered = cv2.filter2D
+    monkeypatch.setattr(cv2, "filter2D", lambda *words, **options: looks.append(1) or filtered(*words, **options))
+    thinned(np.ones((800, 800), bool))
+    assert len(looks) == 2  # both halves of the first step, of about 400
 
 
 def test_an_empty_mask_has_no_lines():
