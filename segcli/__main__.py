@@ -2,11 +2,14 @@
 
 import sys
 
+from segcli.core.collector import begin_start
+
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    begin_start()
     try:
         from segcli.cli.main import run  # noqa: PLC0415 - Ctrl-C may come while this is imported
     except KeyboardInterrupt:
