@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segcli.commands.locate import EXPERIMENTS, run_names
+from segcli.commands.locate import EXPERIMENTS, FIRST, run_names
 from segcli.commands.simulations import Simulations, expected
 from segcli.config.load import load_run, run_from_values
 from segcli.config.own_code import CodePermit
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from segcli.vram.forecast import Forecaster
 
 __all__ = [
-    "FIRST",
     "Sweep",
     "difference_of",
     "find_config",
@@ -37,9 +36,6 @@ __all__ = [
     "processes",
     "watcher",
 ]
-
-FIRST = Path("configs") / "exp.yaml"
-"""Experiment that is profiled if there is no run."""
 
 
 @dataclass(frozen=True)
