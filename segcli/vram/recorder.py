@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.modules import module as hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -20,9 +21,19 @@ __all__ = ["TOP", "Block", "Log", "Recorder"]
 TOP = "(network)"
 """Layer name for operators that run in the network but in none of its modules."""
 
+DEVICE = torch.ops.prim.device.default
+"""Operator that tells the device of a tensor; it is asked more often than all others together."""
+
 
 def _names(network: nn.Module) -> dict[int, str]:
     return {id(module): name or TOP for name, module in network.named_modules()}
+
+
+def _device_of(tensor: Tensor) -> torch.device:
+    """Tell the device as a fake tensor does, without a call of the operator."""
+    if not isinstance(tensor, FakeTensor):
+        return tensor.device
+    return torch.device("meta") if tensor.fake_mode.in_kernel_invocation else tensor.fake_device
 
 
 @dataclass(slots=True)
@@ -94,6 +105,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.handles: set[bool] = set()
         self._note_moment()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Hide nothing from PyTorch's compiler, which is imported to hide it; nothing is compiled here."""
+        return False
+
     # ---- blocks
 
     def adopt(self, tensors: Iterable[Tensor], kind: str) -> None:
@@ -154,11 +170,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operator and record the memory of its results."""
+        if func is DEVICE:
+            return _device_of(args[0])
         if func in kernels.IN_PLACE:
             return None
         out = func(*args, **(kwargs or {}))
-        if func is torch.ops.prim.device.default:
-            return out
         on_gpu = self.device_type == "cuda"
         if on_gpu:
             out = kernels.in_cudnn_layout(func, args, out)

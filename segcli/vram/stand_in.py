@@ -40,6 +40,18 @@ READS = {
 MAKERS = {torch.tensor, torch.as_tensor}
 
 
+class _Stand(FakeTensorMode):
+    """Fake tensors that load no compiler: PyTorch hides other modes from it, for which it imports `torch._dynamo`."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operator on tensors without data."""
+        return self.dispatch(func, types, args, kwargs or {})
+
+
 @contextmanager
 def stand_in() -> Iterator[FakeTensorMode]:
     """Make all tensors in this context without data, on the CPU or on `GPU`.
@@ -55,7 +67,7 @@ def stand_in() -> Iterator[FakeTensorMode]:
             # autocast and the loss scaler check for a GPU themselves
             stack.enter_context(patch("torch.cuda.amp.common.amp_definitely_not_available", lambda: False))
             stack.enter_context(patch("torch.cuda.is_bf16_supported", lambda *_, **__: True))
-        yield stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        yield stack.enter_context(_Stand(allow_non_fake_inputs=True))
 
 
 @contextmanager
