@@ -47,6 +47,8 @@ class Block:
     `temporary` or `workspace`."""
     layer: str
     """Module that allocated the block; empty outside of all modules."""
+    like_weight: bool = False
+    """True if the tensor has the shape of a weight, such as its copy in another dtype."""
 
 
 @dataclass(slots=True)
@@ -94,6 +96,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.device_type = device_type
         self.log = Log()
         self.names = _names(network)
+        self.shapes = {shape for each in network.parameters() for shape in (each.shape, each.shape[::-1])}
         self.layers = [""]
         self.marks: list[tuple[int, str]] = []
         """First node number of each layer visit, with the name of the layer."""
@@ -128,6 +131,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         number = self.alive.get(key)
         if number is None and storage.nbytes():
             number = self.alive[key] = self._begin(storage.nbytes(), self.kind)
+            self.log.blocks[number].like_weight = tensor.shape in self.shapes
             self.references[key] = weakref.ref(storage, lambda _: self._storage_died(key))
         return number
 
