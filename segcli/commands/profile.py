@@ -168,12 +168,15 @@ def difference_of(run: Run, forecast: Forecast) -> str | None:
     Raises:
         DeviceError: The device of the run does not exist.
     """
-    from segcli.engine.runtime import choose_device, choose_precision  # noqa: PLC0415 - a list needs no PyTorch
+    # a list of processes needs no PyTorch
+    from segcli.engine.runtime import choose_device, choose_precision, may_take_bf16  # noqa: PLC0415
 
     device = choose_device(run.device)
     precision = choose_precision(run.training.amp, device).name
     if device.type == "cuda" and precision == forecast.precision:
         return None
+    if device.type == "cpu" and run.training.amp == "auto" and may_take_bf16(run.training.reduce):
+        precision += ", or in bf16 if timed steps are faster"
     return f"this forecast is for a GPU in {forecast.precision}; the run itself computes on {device} in {precision}"
 
 

@@ -1,11 +1,16 @@
-"""Python's collector of garbage at the start of a command: what is imported then stays, and is searched in vain."""
+"""Python's collector of garbage, which searches in vain what a command imports at its start."""
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["begin_start", "end_start"]
+__all__ = ["begin_start", "end_start", "resting"]
 
 MOST = 2_000_000
 """New objects after which the collector works again although the start did not end; a start makes a sixth of them."""
+
+RARELY = (100_000, 50, 1000)
+"""Thresholds for work that leaves little garbage."""
 
 _usual: list[tuple[int, int, int]] = []
 """Thresholds that count again after the start, if it is not over."""
@@ -31,3 +36,22 @@ def end_start() -> None:
     if _usual:
         gc.freeze()
         gc.set_threshold(*_usual.pop())
+
+
+@contextmanager
+def resting() -> Iterator[None]:
+    """Let the collector work rarely in this context.
+
+    Example:
+        >>> before = gc.get_threshold()
+        >>> with resting(): gc.get_threshold()
+        (100000, 50, 1000)
+        >>> gc.get_threshold() == before
+        True
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(*RARELY)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)

@@ -110,7 +110,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Hide nothing from PyTorch's compiler, which is imported to hide it; nothing is compiled here."""
+        """Hide nothing from PyTorch's compiler: it costs time at each operator, and nothing is compiled here."""
         return False
 
     # ---- blocks

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
+from segcli.core.collector import resting
 from segcli.core.errors import DeviceError
 from segcli.core.platform import LIBRARY_ENDING
 from segcli.engine.runtime import random_state, restore_random_state
@@ -41,7 +42,7 @@ MAKERS = {torch.tensor, torch.as_tensor}
 
 
 class _Stand(FakeTensorMode):
-    """Fake tensors that load no compiler: PyTorch hides other modes from it, for which it imports `torch._dynamo`."""
+    """Fake tensors that are not hidden from PyTorch's compiler, which costs time at each operator."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -60,6 +61,7 @@ def stand_in() -> Iterator[FakeTensorMode]:
         DeviceError: This build of PyTorch cannot simulate a GPU.
     """
     with ExitStack() as stack:
+        stack.enter_context(resting())
         here = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         stack.callback(restore_random_state, random_state(here), here)
         if not torch.cuda.is_available():
