@@ -2,7 +2,7 @@
 
 import sys
 
-from segcli.core.collector import begin_start
+from segcli.core.collector import begin_start, end_start
 
 __all__ = ["main"]
 
@@ -15,7 +15,9 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         sys.exit(130)
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    end_start()  # a command without stages ends faster, too
+    sys.exit(code)
 
 
 if __name__ == "__main__":

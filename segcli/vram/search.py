@@ -11,6 +11,7 @@ from itertools import combinations
 import numpy as np
 
 from segcli.core.types import Array
+from segcli.vram.allocator import LEAST
 from segcli.vram.recorder import Log
 from segcli.vram.replay import fits
 
@@ -42,6 +43,8 @@ class Search:
         self.simulated, self.work, self.capacity, self.most, self.grows = simulated, work, capacity, most, grows
         self.logs: dict[int, Log | None] = {}
         self.known: dict[int, bool] = {}
+        self.served: dict[tuple[int, bytes], bool] = {}
+        """Results of `serves`."""
 
     def log(self, number: int) -> Log | None:
         """Return the log of a number, simulated once."""
@@ -71,7 +74,7 @@ class Search:
                 if guess == first:
                     break
                 continue
-            first, guess = guess, max(_largest(line.fits, self.most, guess), 1)
+            first, guess = guess, max(_largest(line.fits, self.most), 1)
             log = self.log(guess)
             if guess == first or (log is not None and line.passes(guess, log)):
                 break
@@ -86,9 +89,19 @@ class Search:
 
         def seems_to_fit(number: int) -> bool:
             scaled = np.where(grows, np.rint(sizes * (self.work(number) / here)), sizes)
-            return fits(log.events, scaled.astype(np.int64).tolist(), self.capacity)
+            return self.serves(log.events, scaled.astype(np.int64))
 
-        return max(_largest(seems_to_fit, self.most, guess), 1)
+        return max(_largest(seems_to_fit, self.most), 1)
+
+    def serves(self, events: list[int], sizes: Array) -> bool:
+        """Tell if the allocator can serve all events; what takes more at one time than there is needs no replay."""
+        taken = -(-sizes // LEAST) * LEAST
+        key = id(events), taken.tobytes()
+        if key not in self.served:
+            changes = np.where(np.array(events) >= 0, 1, -1) * taken[[max(event, ~event) for event in events]]
+            is_over = bool(np.cumsum(changes).max(initial=0) > self.capacity)
+            self.served[key] = not is_over and fits(events, taken.tolist(), self.capacity)
+        return self.served[key]
 
     def _fits(self, number: int) -> bool:
         """Tell if a number fits: by its simulation, or by a confirmed line that it does not."""
@@ -99,7 +112,7 @@ class Search:
 
     def _simulation_fits(self, number: int) -> bool:
         log = self.log(number)
-        return log is not None and fits(log.events, [block.size for block in log.blocks], self.capacity)
+        return log is not None and self.serves(log.events, _sizes(log))
 
     def _confirmed(self, number: int) -> "Iterator[Line]":
         """Yield a line to the simulation of a number that is sure from its form, or passes through two others."""
@@ -155,7 +168,7 @@ class Line:
 
     def fits(self, number: int) -> bool:
         """Tell if a number fits by its blocks on the line."""
-        return fits(self.events, self.at(number).tolist(), self.search.capacity)
+        return self.search.serves(self.events, self.at(number))
 
     def passes(self, number: int, log: Log) -> bool:
         """Tell if the line passes through a simulation, to the byte."""

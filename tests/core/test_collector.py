@@ -25,6 +25,7 @@ def test_the_command_line_lets_the_collector_rest_before_it_imports_anything(mon
     with pytest.raises(SystemExit):
         main()
     assert found == [(MOST, *usual[1:])]
+    assert gc.get_threshold() == usual
 
 
 @pytest.mark.parametrize("kind", [QuietProgress, PlainProgress])
