@@ -41,7 +41,7 @@ READS = {
 MAKERS = {torch.tensor, torch.as_tensor}
 
 
-class _Stand(FakeTensorMode):
+class _Stand(FakeTensorMode):  # type: ignore[no-untyped-call]
     """Fake tensors that are not hidden from PyTorch's compiler, which costs time at each operator."""
 
     @classmethod
