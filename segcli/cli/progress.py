@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from segcli.cli.board import GLUE, Board, Place, duration, folded
+from segcli.core.collector import end_start
 from segcli.report.cells import class_heading, plural
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class QuietProgress:
         """Keep quiet."""
 
     def stage(self, text: str, total: int | None = None) -> None:
-        """Keep quiet."""
+        """Keep quiet; the start of the command is over."""
+        end_start()
 
     def advance(self, count: int = 1) -> None:
         """Keep quiet."""
@@ -103,6 +105,7 @@ class PlainProgress(QuietProgress):
 
     def stage(self, text: str, total: int | None = None) -> None:
         """Begin to count."""
+        super().stage(text, total)
         self.place = Place(text, total)
 
     def advance(self, count: int = 1) -> None:

@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 from segcli.cli.app import app
 from segcli.cli.generated import filled
 from segcli.cli.messages_page import messages
+from segcli.core.descriptions import description_of
 from segcli.core.registry import DATASETS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, Registry
 
 __all__ = ["main", "rendered"]
@@ -103,7 +104,7 @@ def _rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
         if annotation is not None and annotation.model_fields and not get_args(field.annotation):
             yield from _rows(annotation, f"{prefix}{name}.")
             continue
-        yield f"| `{prefix}{name}` | {_default(field)} | {_one_line(field.description)} |"
+        yield f"| `{prefix}{name}` | {_default(field)} | {_one_line(description_of(model, name))} |"
 
 
 def _model(annotation: Any) -> type[BaseModel] | None:

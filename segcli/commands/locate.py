@@ -7,8 +7,20 @@ from segcli.core.errors import CheckpointError, nearest
 from segcli.core.names import safe_name
 from segcli.core.paths import EXPERIMENTS, exists, is_file
 
-__all__ = ["BEGUN", "EXPERIMENTS", "EXPORTS", "Located", "begun_in", "checkpoint_names", "locate_run", "run_names"]
+__all__ = [
+    "BEGUN",
+    "EXPERIMENTS",
+    "EXPORTS",
+    "FIRST",
+    "Located",
+    "begun_in",
+    "checkpoint_names",
+    "locate_run",
+    "run_names",
+]
 
+FIRST = Path("configs") / "exp.yaml"
+"""Experiment to begin with, where there is no run."""
 EXPORTS = Path("outputs") / "exports"
 BEGUN = "folds.yaml"
 """File in the folder of a cross-validation that tells how it was begun."""

@@ -8,8 +8,7 @@ from itertools import count, islice
 from pathlib import Path
 
 from segcli.commands.answers import PREDICTIONS
-from segcli.commands.locate import EXPORTS, Located, locate_run
-from segcli.commands.profile import FIRST
+from segcli.commands.locate import EXPORTS, FIRST, Located, locate_run
 from segcli.config.document import read_document
 from segcli.config.load import load_dataset, load_for_check, load_run
 from segcli.config.overrides import parse_overrides

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segcli.commands.locate import EXPERIMENTS, run_names
+from segcli.commands.locate import EXPERIMENTS, FIRST, run_names
 from segcli.commands.simulations import Simulations, expected
 from segcli.config.load import load_run, run_from_values
 from segcli.config.own_code import CodePermit
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from segcli.vram.forecast import Forecaster
 
 __all__ = [
-    "FIRST",
     "Sweep",
     "difference_of",
     "find_config",
@@ -37,9 +36,6 @@ __all__ = [
     "processes",
     "watcher",
 ]
-
-FIRST = Path("configs") / "exp.yaml"
-"""Experiment that is profiled if there is no run."""
 
 
 @dataclass(frozen=True)
@@ -172,12 +168,15 @@ def difference_of(run: Run, forecast: Forecast) -> str | None:
     Raises:
         DeviceError: The device of the run does not exist.
     """
-    from segcli.engine.runtime import choose_device, choose_precision  # noqa: PLC0415 - a list needs no PyTorch
+    # a list of processes needs no PyTorch
+    from segcli.engine.runtime import choose_device, choose_precision, may_take_bf16  # noqa: PLC0415
 
     device = choose_device(run.device)
     precision = choose_precision(run.training.amp, device).name
     if device.type == "cuda" and precision == forecast.precision:
         return None
+    if device.type == "cpu" and run.training.amp == "auto" and may_take_bf16(run.training.reduce):
+        precision += ", or in bf16 if timed steps are faster"
     return f"this forecast is for a GPU in {forecast.precision}; the run itself computes on {device} in {precision}"
 
 

@@ -6,7 +6,7 @@ __all__ = ["Simulations", "expected"]
 
 ALONE = 2
 """Simulations of a forecast: a training and a prediction."""
-FOR_BATCH = 2
+FOR_BATCH = 1
 """Further simulations that the largest batch usually takes."""
 FOR_LIMITS = 2 * FOR_BATCH + 1 + 2
 """Further simulations for the largest batch in two precisions, and for the largest image."""

@@ -14,6 +14,7 @@ from segcli.config.sections import (
     SchedulerSection,
     TrackerSection,
 )
+from segcli.core.descriptions import Described
 from segcli.core.installed import offered
 from segcli.core.registry import DATASETS, LOSSES, TRACKERS, Registry, same_name
 
@@ -39,7 +40,7 @@ def json_schema() -> Schema:
 
     Components bring their own keys, by the name that is chosen.
     """
-    run = Run.model_json_schema(ref_template="#/$defs/{model}")
+    run = Run.model_json_schema(ref_template="#/$defs/{model}", schema_generator=Described)
     defs: Schema = run.pop("$defs")
     for section in SECTIONS:
         defs[section.__name__] = _component(section, section.registry, defs)
@@ -142,7 +143,7 @@ def _chosen(section: Schema, key: str, registry: Registry, defs: Schema, *, besi
 def _own_keys(registry: Registry, name: str, defs: Schema) -> Schema:
     """Describe the keys of a component itself; its sections become definitions of the whole."""
     found = TypeAdapter(registry.load(name).Config).json_schema(
-        ref_template=f"#/$defs/{registry.room}.{name}.{{model}}"
+        ref_template=f"#/$defs/{registry.room}.{name}.{{model}}", schema_generator=Described
     )
     for below, schema in found.get("$defs", {}).items():
         defs[f"{registry.room}.{name}.{below}"] = schema

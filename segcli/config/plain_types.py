@@ -9,6 +9,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from segcli.core.descriptions import description_of
 from segcli.core.files import plain
 
 __all__ = ["Row", "in_words", "rows_of"]
@@ -43,7 +44,7 @@ def rows_of(model: type[BaseModel], prefix: str = "", given: Any = None) -> Iter
         if isinstance(below, type) and issubclass(below, BaseModel) and not get_args(below):
             yield from rows_of(below, f"{prefix}{name}.", value if isinstance(value, BaseModel) else None)
         else:
-            about = " ".join((field.description or "").split())
+            about = " ".join((description_of(model, name) or "").split())
             yield Row(f"{prefix}{name}", in_words(_schema(field)), _default(value), about)
 
 

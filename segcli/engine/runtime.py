@@ -34,6 +34,7 @@ __all__ = [
     "described_device",
     "environment",
     "give_memory_back",
+    "may_take_bf16",
     "out_of_memory",
     "overlooked_gpu",
     "random_state",
@@ -147,6 +148,11 @@ def choose_precision(amp: str | bool, device: torch.device) -> Precision:
     elif device.type == "cpu" and has_fast_bf16() is False:
         slow = "this processor emulates bf16, as it has neither AVX-512 BF16 nor AMX"
     return Precision(torch.bfloat16 if amp == "bf16" else torch.float16, device.type, slow=slow)
+
+
+def may_take_bf16(reduce: str) -> bool:
+    """Tell whether `training.amp: auto` may mean bf16 on this CPU, after steps were timed, for `training.reduce`."""
+    return reduce != "exact" and has_fast_bf16() is not False
 
 
 def _best_precision(device: torch.device, *, asked: bool) -> Precision:

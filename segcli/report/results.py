@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segcli.core.files import plain, yaml_text
-from segcli.core.types import Array
-from segcli.data.checks import Finding
 from segcli.data.moments import rounded
-from segcli.engine.export.description import Difference
-from segcli.report.classes import Row
-from segcli.report.presence import Judgement
 
 if TYPE_CHECKING:
+    from segcli.core.types import Array
+    from segcli.data.checks import Finding
+    from segcli.engine.export.description import Difference
     from segcli.metrics import Score
+    from segcli.report.classes import Row
+    from segcli.report.presence import Judgement
 
 __all__ = [
     "Checked",
@@ -67,7 +67,7 @@ class Checked(Result):
 
     dataset: str
     splits: list[SplitSummary]
-    findings: list[Finding]
+    findings: "list[Finding]"
     measured: tuple[list[float], list[float]] | None = None
     """Mean and standard deviation of the training images; None where nothing is normalised by them."""
     states_numbers: bool = True
@@ -236,10 +236,10 @@ class Evaluated(Result):
     """Other data than the run's own, as the user named them."""
     digest: str | None = None
     """Digest of the content of the scored files."""
-    confusion: Array | None = None
+    confusion: "Array | None" = None
     """Counts `(K, K)` by true class (row) and predicted class (column); None unless classes exclude each other."""
     notes: list[str] = field(default_factory=list)
-    presence: list[Judgement] = field(default_factory=list)
+    presence: "list[Judgement]" = field(default_factory=list)
     """Presence of each structure in each case, true and predicted; empty unless structures may be absent."""
     groups: dict[str, dict[str, float]] = field(default_factory=dict)
     """Number of images and value of each metric by scenario; empty without scenarios."""
@@ -255,9 +255,9 @@ class Evaluated(Result):
     """More files in the folder."""
     unit: str = "pixels"
     """Unit that is counted in `confusion`, such as `pixels`."""
-    answers: list[Row] = field(default_factory=list)
+    answers: "list[Row]" = field(default_factory=list)
     """Predicted class of each image, or of each sample; empty unless the task is `classification`."""
-    mistakes: list[tuple[Row, Array]] = field(default_factory=list)
+    mistakes: "list[tuple[Row, Array]]" = field(default_factory=list)
     """Wrong predictions, the most confident first, each with a slice `(H, W)` as stored."""
     example: Path | None = None
     """Scored image, or the folder of these, on which a prediction can be tried."""
@@ -377,7 +377,7 @@ class Exported(Result):
     size_mib: float
     tolerance: float | None
     """Largest difference that was accepted; None for `--int8`, which is judged by Dice."""
-    differences: list[Difference]
+    differences: "list[Difference]"
     dice: dict[str, float] | None
     """Dice on the validation images, of the checkpoint and of the exported file; only for `--int8`."""
     example: Path | None = None

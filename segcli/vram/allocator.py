@@ -10,9 +10,10 @@ free segments are released before the request fails.
 from bisect import bisect_left, insort
 from dataclasses import dataclass
 
-__all__ = ["CachingAllocator", "OutOfMemory", "rounded"]
+__all__ = ["LEAST", "CachingAllocator", "OutOfMemory", "rounded"]
 
 LEAST = 512
+"""Bytes to whose multiples requests are rounded up."""
 SMALL = 2**20
 """Largest request that is served from small segments."""
 SMALL_SEGMENT = 2 * 2**20

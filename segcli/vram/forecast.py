@@ -8,6 +8,7 @@ from math import prod
 import torch
 
 from segcli.config.schema import Run
+from segcli.vram.growth import FIXED, OPTIMIZER, growing
 from segcli.vram.inputs import Inputs, inputs_of, with_batch_size, with_image_size
 from segcli.vram.recorder import TOP, Log
 from segcli.vram.replay import Replay, fits, replayed
@@ -29,12 +30,10 @@ from segcli.vram.search import Search
 from segcli.vram.sharing import Group
 from segcli.vram.stand_in import GPU
 
-__all__ = ["FIXED", "Forecaster", "gpu_present"]
+__all__ = ["Forecaster", "gpu_present"]
 
 PHASES = ("training", "validation", "prediction")
 STAGES = ("batch", "forward", "loss", "backward", "metrics", "optimizer")
-FIXED = ("parameters", "buffers", "gradients", "optimizer", "ema", "workspace", "buckets", "gathered")
-"""Kinds of memory that do not grow with the image."""
 MOST_STRIDES = 2**12
 """Largest image in the search, in strides along its shorter side."""
 MOST = 2**16
@@ -183,7 +182,14 @@ class Forecaster:
         shares = self.group.share(most)
         first = min(max(self.group.share(self.run.data.batch_size), 2), shares)
         begun = self._with_share(first)
-        search = Search(lambda count: self._with_share(count).log, float, self._capacity(vram), shares)
+        still = (OPTIMIZER, "validation" if self.run.data.val_batch_size else "validation/metrics")
+        search = Search(
+            lambda count: self._with_share(count).log,
+            float,
+            self._capacity(vram),
+            shares,
+            grows=lambda log: growing(log, still),
+        )
         search.logs[first] = begun.log
         guess = 1 if begun.log is None else int(first * begun.growth(vram))
         return min(search.largest(first, guess) * self.group.gpus, most)
@@ -222,8 +228,13 @@ class Forecaster:
             return float(prod(size(number)))
 
         guess = max(int(shortest / stride * self.growth(vram) ** (1 / axes)), 1)
+        still = (OPTIMIZER, "validation") if self.run.data.patch_size else (OPTIMIZER,)
         search = Search(
-            lambda number: self.with_image_size(size(number)).log, pixels, self._capacity(vram), MOST_STRIDES
+            lambda number: self.with_image_size(size(number)).log,
+            pixels,
+            self._capacity(vram),
+            MOST_STRIDES,
+            grows=lambda log: growing(log, still),
         )
         first = shortest // stride
         if self._is_sized(size(first)):

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from segcli.core.registry import TASKS
-from segcli.vram.forecast import FIXED, Forecaster
+from segcli.vram.forecast import Forecaster
+from segcli.vram.growth import FIXED
 from segcli.vram.inputs import with_batch_size
 from segcli.vram.results import Forecast, Lever
 

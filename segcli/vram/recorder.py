@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.modules import module as hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -20,9 +21,19 @@ __all__ = ["TOP", "Block", "Log", "Recorder"]
 TOP = "(network)"
 """Layer name for operators that run in the network but in none of its modules."""
 
+DEVICE = torch.ops.prim.device.default
+"""Operator that tells the device of a tensor; it is asked more often than all others together."""
+
 
 def _names(network: nn.Module) -> dict[int, str]:
     return {id(module): name or TOP for name, module in network.named_modules()}
+
+
+def _device_of(tensor: Tensor) -> torch.device:
+    """Tell the device as a fake tensor does, without a call of the operator."""
+    if not isinstance(tensor, FakeTensor):
+        return tensor.device
+    return torch.device("meta") if tensor.fake_mode.in_kernel_invocation else tensor.fake_device
 
 
 @dataclass(slots=True)
@@ -36,6 +47,8 @@ class Block:
     `temporary` or `workspace`."""
     layer: str
     """Module that allocated the block; empty outside of all modules."""
+    like_weight: bool = False
+    """True if the tensor has the shape of a weight, such as its copy in another dtype."""
 
 
 @dataclass(slots=True)
@@ -83,6 +96,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.device_type = device_type
         self.log = Log()
         self.names = _names(network)
+        self.shapes = {shape for each in network.parameters() for shape in (each.shape, each.shape[::-1])}
         self.layers = [""]
         self.marks: list[tuple[int, str]] = []
         """First node number of each layer visit, with the name of the layer."""
@@ -93,6 +107,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.references: dict[int, Any] = {}
         self.handles: set[bool] = set()
         self._note_moment()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Hide nothing from PyTorch's compiler: it costs time at each operator, and nothing is compiled here."""
+        return False
 
     # ---- blocks
 
@@ -112,6 +131,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         number = self.alive.get(key)
         if number is None and storage.nbytes():
             number = self.alive[key] = self._begin(storage.nbytes(), self.kind)
+            self.log.blocks[number].like_weight = tensor.shape in self.shapes
             self.references[key] = weakref.ref(storage, lambda _: self._storage_died(key))
         return number
 
@@ -154,11 +174,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operator and record the memory of its results."""
+        if func is DEVICE:
+            return _device_of(args[0])
         if func in kernels.IN_PLACE:
             return None
         out = func(*args, **(kwargs or {}))
-        if func is torch.ops.prim.device.default:
-            return out
         on_gpu = self.device_type == "cuda"
         if on_gpu:
             out = kernels.in_cudnn_layout(func, args, out)

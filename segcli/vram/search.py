@@ -1,7 +1,8 @@
 """Search for the largest batch or image that fits, with as few simulations as possible.
 
-The size of a block grows linearly with the number of images or pixels, as a rule. Two simulations give the line of each
-block, and the lines give the answer without a simulation of every size on the way.
+As a rule, a block is of one size, or as large as the number of images or pixels is. So a first simulation shows where
+the answer should be, and a second one there confirms it, block by block. Where blocks are on other lines, two
+simulations give the line of each block, and a third one confirms the answer.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from itertools import combinations
 import numpy as np
 
 from segcli.core.types import Array
+from segcli.vram.allocator import LEAST
 from segcli.vram.recorder import Log
 from segcli.vram.replay import fits
 
@@ -27,14 +29,22 @@ class Search:
         work: Images or pixels of a number, in which the sizes of blocks are linear as a rule.
         capacity: Bytes that the allocator may reserve.
         most: Largest number to search.
+        grows: Guesses which blocks of a simulation grow; it decides on the number of simulations, not on the answer.
     """
 
     def __init__(
-        self, simulated: Callable[[int], Log | None], work: Callable[[int], float], capacity: int, most: int
+        self,
+        simulated: Callable[[int], Log | None],
+        work: Callable[[int], float],
+        capacity: int,
+        most: int,
+        grows: Callable[[Log], Array] | None = None,
     ) -> None:
-        self.simulated, self.work, self.capacity, self.most = simulated, work, capacity, most
+        self.simulated, self.work, self.capacity, self.most, self.grows = simulated, work, capacity, most, grows
         self.logs: dict[int, Log | None] = {}
         self.known: dict[int, bool] = {}
+        self.served: dict[tuple[int, bytes], bool] = {}
+        """Results of `serves`."""
 
     def log(self, number: int) -> Log | None:
         """Return the log of a number, simulated once."""
@@ -46,24 +56,52 @@ class Search:
         """Find the largest number from 0 to `most` that fits, provided that all smaller numbers fit.
 
         The answer was simulated and fits. The next number was simulated and does not fit; or its blocks follow from
-        three simulations that lie on one line to the byte, one of them that of the answer.
+        simulations that determine them to the byte, one of them that of the answer: from two if each block has one size
+        or grows like the number, else from three that lie on one line.
 
         Args:
             first: Number that is simulated anyhow, to begin with.
-            guess: Estimate of the answer, for the second simulation.
+            guess: Estimate of the answer, for the second simulation; it is made better if it is known what grows.
         """
         first, guess = (min(max(number, 1), self.most) for number in (first, guess))
+        guess = self._guessed(first, guess)
         if guess == first:
             guess = first + 1 if first < self.most else first - 1
         for _ in range(REFINED):
             line = self._line(first, guess) if guess else None
             if line is None:
-                break
+                first, guess = guess, self._guessed(guess, guess) if guess else guess
+                if guess == first:
+                    break
+                continue
             first, guess = guess, max(_largest(line.fits, self.most), 1)
             log = self.log(guess)
             if guess == first or (log is not None and line.passes(guess, log)):
                 break
         return _largest(self._fits, self.most, guess)
+
+    def _guessed(self, first: int, guess: int) -> int:
+        """Estimate the answer from a single simulation, in which blocks grow like the number or not at all."""
+        log = self.log(first)
+        if log is None or self.grows is None:
+            return guess
+        sizes, grows, here = _sizes(log), self.grows(log), self.work(first)
+
+        def seems_to_fit(number: int) -> bool:
+            scaled = np.where(grows, np.rint(sizes * (self.work(number) / here)), sizes)
+            return self.serves(log.events, scaled.astype(np.int64))
+
+        return max(_largest(seems_to_fit, self.most), 1)
+
+    def serves(self, events: list[int], sizes: Array) -> bool:
+        """Tell if the allocator can serve all events; what takes more at one time than there is needs no replay."""
+        taken = -(-sizes // LEAST) * LEAST
+        key = id(events), taken.tobytes()
+        if key not in self.served:
+            changes = np.where(np.array(events) >= 0, 1, -1) * taken[[max(event, ~event) for event in events]]
+            is_over = bool(np.cumsum(changes).max(initial=0) > self.capacity)
+            self.served[key] = not is_over and fits(events, taken.tolist(), self.capacity)
+        return self.served[key]
 
     def _fits(self, number: int) -> bool:
         """Tell if a number fits: by its simulation, or by a confirmed line that it does not."""
@@ -74,14 +112,20 @@ class Search:
 
     def _simulation_fits(self, number: int) -> bool:
         log = self.log(number)
-        return log is not None and fits(log.events, [block.size for block in log.blocks], self.capacity)
+        return log is not None and self.serves(log.events, _sizes(log))
 
     def _confirmed(self, number: int) -> "Iterator[Line]":
-        """Yield a line that passes through the simulation of a number and two others, if there is one."""
+        """Yield a line to the simulation of a number that is sure from its form, or passes through two others."""
         log = self.logs.get(number)
         if log is None:
             return
-        for one, two in combinations(self.logs.keys() - {number}, 2):
+        others = self.logs.keys() - {number}
+        for one in others:
+            line = self._line(one, number)
+            if line is not None and line.is_plain:
+                yield line
+                return
+        for one, two in combinations(others, 2):
             line = self._line(one, two)
             if line is not None and line.passes(number, log):
                 yield line
@@ -115,9 +159,16 @@ class Line:
         steps = (self.search.work(number) - here) / (there - here)
         return np.maximum(np.rint(self.sizes + steps * self.growth), 1).astype(np.int64)
 
+    @property
+    def is_plain(self) -> bool:
+        """Tell if each block has one size, or grows like the number: then two simulations determine it twice."""
+        here, there = self.works
+        grown = self.sizes + self.growth
+        return bool(np.all((self.growth == 0) | (np.rint(self.sizes * (there / here)) == grown)))
+
     def fits(self, number: int) -> bool:
         """Tell if a number fits by its blocks on the line."""
-        return fits(self.events, self.at(number).tolist(), self.search.capacity)
+        return self.search.serves(self.events, self.at(number))
 
     def passes(self, number: int, log: Log) -> bool:
         """Tell if the line passes through a simulation, to the byte."""

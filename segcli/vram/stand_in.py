@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
+from segcli.core.collector import resting
 from segcli.core.errors import DeviceError
 from segcli.core.platform import LIBRARY_ENDING
 from segcli.engine.runtime import random_state, restore_random_state
@@ -40,6 +41,18 @@ READS = {
 MAKERS = {torch.tensor, torch.as_tensor}
 
 
+class _Stand(FakeTensorMode):  # type: ignore[no-untyped-call]
+    """Fake tensors that are not hidden from PyTorch's compiler, which costs time at each operator."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operator on tensors without data."""
+        return self.dispatch(func, types, args, kwargs or {})
+
+
 @contextmanager
 def stand_in() -> Iterator[FakeTensorMode]:
     """Make all tensors in this context without data, on the CPU or on `GPU`.
@@ -48,6 +61,7 @@ def stand_in() -> Iterator[FakeTensorMode]:
         DeviceError: This build of PyTorch cannot simulate a GPU.
     """
     with ExitStack() as stack:
+        stack.enter_context(resting())
         here = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         stack.callback(restore_random_state, random_state(here), here)
         if not torch.cuda.is_available():
@@ -55,7 +69,7 @@ def stand_in() -> Iterator[FakeTensorMode]:
             # autocast and the loss scaler check for a GPU themselves
             stack.enter_context(patch("torch.cuda.amp.common.amp_definitely_not_available", lambda: False))
             stack.enter_context(patch("torch.cuda.is_bf16_supported", lambda *_, **__: True))
-        yield stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        yield stack.enter_context(_Stand(allow_non_fake_inputs=True))
 
 
 @contextmanager

@@ -240,7 +240,7 @@ def test_progress_counts_the_simulations_up_to_the_expected_number(tiny, monkeyp
     monkeypatch.setattr(Forecaster, "limits", lambda self, vram: Limits(vram, 1, {"bf16": 1}, None))  # takes long
     heard = Heard()
     profile.forecasts([load_run(tiny())], vram=(OVERHEAD + 30) * 2**20, listener=heard)
-    assert heard.stages == [("forecast", 9)]  # a training, a prediction, two batches, three in fp32, two images
+    assert heard.stages == [("forecast", 7)]  # a training, a prediction, one batch, two in fp32, two images
     assert heard.done == 2
     search = Simulations("search", 3, heard)
     for _ in range(5):

@@ -4,6 +4,7 @@ import pytest
 import torch
 import yaml
 
+from segcli.commands.profile import difference_of
 from segcli.config.load import load_run
 from segcli.core.errors import DeviceError
 from segcli.engine.runtime import choose_precision
@@ -136,6 +137,16 @@ def test_before_a_training_the_precision_is_that_of_its_own_device(tiny):
     run = load_run(tiny(training__amp="auto"))
     assert Forecaster(run).forecast().precision == "bf16"  # that of a GPU
     assert choice._forecaster(run).forecast().precision == choose_precision("auto", torch.device("cpu")).name == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("fast", "reduce", "said"), [(True, "fast", True), (False, "fast", False), (True, "exact", False)]
+)
+def test_on_a_cpu_a_training_may_still_time_which_precision_it_takes(tiny, monkeypatch, fast, reduce, said):
+    monkeypatch.setattr("segcli.engine.runtime.has_fast_bf16", lambda: fast)
+    run = load_run(tiny(training__amp="auto", training__reduce=reduce))
+    note = difference_of(run, Forecaster(run).forecast())
+    assert note.endswith("on cpu in fp32, or in bf16 if timed steps are faster" if said else "on cpu in fp32")
 
 
 def test_debug_keys_print_the_forecast_before_the_first_epoch(run_cli, tiny):

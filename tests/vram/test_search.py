@@ -1,5 +1,6 @@
 """The search for the largest batch or image, with logs of blocks in place of simulations."""
 
+import numpy as np
 import pytest
 
 from segcli.vram.recorder import Block, Log
@@ -24,6 +25,10 @@ def log_of(sizes):
     return Log([Block(size, "temporary", "") for size in sizes], [*numbers, *(~number for number in numbers)])
 
 
+def proportional(number):
+    return [3 * MIB, 700_001 * number, 311_111 * number, 5000]
+
+
 def searched(growth, capacity, first, guess):
     """The answer, and which numbers were simulated."""
     simulated = []
@@ -35,17 +40,18 @@ def searched(growth, capacity, first, guess):
     return Search(simulate, float, capacity, MOST).largest(first, guess), simulated
 
 
+def fitting(growth, number, capacity_mib):
+    log = log_of(growth(number))
+    return fits(log.events, [block.size for block in log.blocks], capacity_mib * MIB)
+
+
 @pytest.mark.parametrize("growth", GROWTHS.values(), ids=GROWTHS)
 @pytest.mark.parametrize("capacity_mib", [4, 40, 61, 100, 5000])
 @pytest.mark.parametrize(("first", "guess"), [(2, 38), (4, 4), (1, 1000), (60, 1)])
 def test_the_answer_fits_and_the_next_number_does_not(growth, capacity_mib, first, guess):
-    def fitting(number):
-        log = log_of(growth(number))
-        return fits(log.events, [block.size for block in log.blocks], capacity_mib * MIB)
-
     best, simulated = searched(growth, capacity_mib * MIB, first, guess)
-    assert best == 0 or (fitting(best) and best in simulated)
-    assert best == MOST or not fitting(best + 1)
+    assert best == 0 or (fitting(growth, best, capacity_mib) and best in simulated)
+    assert best == MOST or not fitting(growth, best + 1, capacity_mib)
     assert len(simulated) == len(set(simulated))
 
 
@@ -54,6 +60,35 @@ def test_three_simulations_are_enough_where_blocks_grow_linearly(capacity_mib):
     best, simulated = searched(GROWTHS["linear"], capacity_mib * MIB, 2, capacity_mib)
     assert 0 < best < MOST
     assert len(simulated) <= 3
+
+
+@pytest.mark.parametrize("capacity_mib", [50, 61, 100, 150])
+@pytest.mark.parametrize("guess", [1, 7, 300])
+def test_two_simulations_are_enough_where_each_block_has_one_size_or_grows_like_the_number(capacity_mib, guess):
+    simulated = []
+
+    def simulate(number):
+        simulated.append(number)
+        return log_of(proportional(number))
+
+    def grows(log):
+        return np.array([False, True, True, False])
+
+    best = Search(simulate, float, capacity_mib * MIB, MOST, grows).largest(2, guess)
+    assert simulated == [2, best]
+    assert [fitting(proportional, number, capacity_mib) for number in (best, best + 1)] == [True, False]
+
+
+@pytest.mark.parametrize("growth", GROWTHS.values(), ids=GROWTHS)
+@pytest.mark.parametrize("capacity_mib", [4, 40, 61, 100])
+@pytest.mark.parametrize("all_grow", [False, True])
+def test_after_a_wrong_guess_of_what_grows_the_answer_fits_and_the_next_number_does_not(growth, capacity_mib, all_grow):
+    def grows(log):
+        return np.full(len(log.blocks), all_grow)
+
+    best = Search(lambda n: log_of(growth(n)), float, capacity_mib * MIB, MOST, grows).largest(2, 38)
+    assert best == 0 or fitting(growth, best, capacity_mib)
+    assert best == MOST or not fitting(growth, best + 1, capacity_mib)
 
 
 def test_a_neighbour_is_simulated_where_blocks_do_not_grow_linearly():
