@@ -74,7 +74,8 @@ def _digest(image: Array, look: Array | None) -> tuple[int, ...]:
 
 def _checksum(values: Array) -> int:
     """Compute the CRC-32 of an array; that of libdeflate is much faster than that of zlib."""
-    checksum: int = imagecodecs.deflate_crc32(np.ascontiguousarray(values).data.cast("B"))
+    block = np.ascontiguousarray(values).data.cast("B")
+    checksum: int = imagecodecs.deflate_crc32(block)  # type: ignore[arg-type]  # any buffer is taken; its types name fewer
     return checksum
 
 
