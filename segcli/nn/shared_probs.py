@@ -39,8 +39,12 @@ def sigmoid(logits: Tensor) -> Tensor:
 @torch.no_grad()
 def softmax_values(logits: Tensor) -> Tensor:
     """Compute the softmax over the channels of `(B, K, *S)`, without a gradient."""
-    known = getattr(logits, KNOWN, {})
-    return known["softmax"] if "softmax" in known else softmax(logits)
+    known: dict[str, Tensor] | None = getattr(logits, KNOWN, None)
+    if known is None:
+        return logits.softmax(dim=1)
+    if "softmax" not in known:
+        known["softmax"] = logits.softmax(dim=1)
+    return known["softmax"]
 
 
 def _probabilities(logits: Tensor, name: str, compute: Callable[[], Tensor]) -> Tensor:

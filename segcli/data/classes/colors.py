@@ -5,9 +5,7 @@ any colour are never written, so the kernel does not allocate them.
 """
 
 import mmap
-import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import cv2
@@ -104,13 +102,7 @@ def _zeros(length: int) -> Array:
 
     NumPy takes large pages, and memory that was used before: then all of the table is written to.
     """
-    if sys.platform == "win32":
-        return np.frombuffer(mmap.mmap(-1, length), np.uint8)
-    pages = mmap.mmap(-1, length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):
-        with suppress(OSError):  # a kernel without large pages
-            pages.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(pages, np.uint8)
+    return np.frombuffer(mmap.mmap(-1, length), np.uint8)
 
 
 def _packed(colors: Array) -> Array:
