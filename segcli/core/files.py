@@ -14,6 +14,7 @@ import yaml
 
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.platform import flush, is_running, replace, why_not_written
+from segcli.core.strict_yaml import StrictDumper
 
 __all__ = [
     "file_above",
@@ -217,7 +218,7 @@ def plain(value: Any) -> Any:
     return plain(item()) if item is not None else str(value)
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(StrictDumper):
     """YAML writer that puts short lists of scalars on one line."""
 
 

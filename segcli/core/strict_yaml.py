@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-__all__ = ["LONGEST", "StrictLoader", "Unreadable", "parse", "parse_words", "said", "said_with_hint"]
+__all__ = ["LONGEST", "StrictDumper", "StrictLoader", "Unreadable", "parse", "parse_words", "said", "said_with_hint"]
 
 LONGEST = 2**20
 """Bytes of a config file."""
@@ -92,6 +92,18 @@ StrictLoader.add_implicit_resolver(
     ),
     list("-+.0123456789"),
 )
+
+
+class StrictDumper(yaml.SafeDumper):
+    """Writes YAML whose text is text for `StrictLoader` and for readers of YAML 1.1: `1e5` and `no` get quotes."""
+
+    yaml_implicit_resolvers = {
+        first: [
+            *yaml.SafeDumper.yaml_implicit_resolvers.get(first, []),
+            *StrictLoader.yaml_implicit_resolvers.get(first, []),
+        ]
+        for first in {**yaml.SafeDumper.yaml_implicit_resolvers, **StrictLoader.yaml_implicit_resolvers}
+    }
 
 
 class _WordsLoader(StrictLoader):

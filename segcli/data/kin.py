@@ -1,5 +1,6 @@
 """Names that differ only by a side, tile, slice or repeat, and probably show the same subject."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,15 +9,28 @@ from segcli.core.names import composed
 
 __all__ = ["Kin", "divided_kin"]
 
+GRID = r"[_ -]\d+[_ -]\d+"
 ENDINGS = (
     r"[_ -]?(?:left|right|Left|Right|LEFT|RIGHT|OD|OS|L|R)",
     r"[_ -]?(?:x|X|r|row)\d+[_ -]?(?:y|Y|c|col)\d+",
-    r"[_ -](?:tile|Tile|patch|crop|part|slice|Slice|frame|visit|z|s|t|p)[_ -]?\d+",
-    r"[_ -]\d{1,4}",
+    r"[_ -](?:tile|Tile|patch|crop|part|slice|Slice|frame|visit|view|ses|session|run|scan|z|s|t|p|v)[_ -]?\d+",
+    GRID,
+    r"[_ -]f?\d{1,6}",
     r"[_ -]?[a-f]",
     r"[_ -][A-F]",
 )
 """Ends of names that number the images of one subject, the clearest first."""
+PATTERNS = (
+    *(f"^(.+?)(?:{ending})?$" for ending in ENDINGS),
+    r"^(?:(?:left|right|Left|Right|LEFT|RIGHT|OD|OS|L|R)[_ -])?(.+)$",
+)
+BEFORE = r"[_ -](?:visit|view|ses|session|run|scan|slice|Slice|frame|v|z|t)[_ -]?\d+"
+"""End that may stand before one of `ENDINGS`, such as the visit before the eye."""
+STEP = 8
+"""Offsets of tiles are multiples of a step that is at least so long."""
+YEAR = re.compile(r"(?:19|20)\d\d")
+FEW_KINDS = 6
+"""Fewer beginnings without any digit are kinds, such as `benign_001` and `malignant_001`, and no subjects."""
 MOST_OF_A_KIND = 0.5
 """A group with a larger share of all names is a prefix that all images have, and no subject."""
 
@@ -45,13 +59,49 @@ def divided_kin(names: Mapping[str, Sequence[str]]) -> Kin | None:
         '^(.+?)(?:[_ -]?(?:left|right|Left|Right|LEFT|RIGHT|OD|OS|L|R))?$'
     """
     every = [name for members in names.values() for name in members]
-    for ending in ENDINGS:
-        pattern = f"^(.+?)(?:{ending})?$"
-        found = dict(_divided(names, re.compile(pattern)))
-        if found and not _is_prefix(every, re.compile(pattern)):
-            one, other = next(iter(found.values()))
-            return Kin(one, other, len(found), pattern)
+    twice = any(re.search(BEFORE, name) for name in every)
+    for pattern in PATTERNS:
+        wide = pattern.replace("(?:", f"(?:{BEFORE})?(?:", 1)
+        wider = [wide] if twice and pattern.startswith("^(.+?)") and _is_coarser(every, wide, pattern) else []
+        for each in (*wider, pattern):
+            if GRID in each and not _is_grid(every):
+                continue
+            found = dict(_divided(names, re.compile(each)))
+            if found and not _is_prefix(every, re.compile(each)):
+                one, other = next(iter(found.values()))
+                return Kin(one, other, len(found), each)
     return None
+
+
+def _is_coarser(names: Sequence[str], wide: str, narrow: str) -> bool:
+    """Tell whether a pattern of two endings joins what that of the last one has joined, and both endings occur."""
+    both = re.compile(wide.replace(")?", ")"))
+    if not any(both.match(composed(name)) for name in names):
+        return False
+    counts = [len({_core(name, re.compile(each)) for name in names}) for each in (wide, narrow)]
+    return counts[0] < counts[1]
+
+
+def _is_grid(names: Sequence[str]) -> bool:
+    """Tell whether the last two numbers of names are offsets of tiles: multiples of a step, or a full grid from 0."""
+    places: dict[str, set[tuple[int, int]]] = {}
+    for name in names:
+        match = re.match(r"^(.+)[_ -](\d+)[_ -](\d+)$", composed(name))
+        if match is None:
+            return False
+        places.setdefault(match[1], set()).add((int(match[2]), int(match[3])))
+    several = [found for found in places.values() if len(found) > 1]
+    if not several:
+        return False
+    if math.gcd(*(offset for found in several for place in found for offset in place)) >= STEP:
+        return True
+    return all(_is_full(found) for found in several)
+
+
+def _is_full(places: set[tuple[int, int]]) -> bool:
+    rows, columns = ({place[axis] for place in places} for axis in (0, 1))
+    sides = [sorted(side) == list(range(len(side))) and len(side) > 1 for side in (rows, columns)]
+    return all(sides) and len(places) == len(rows) * len(columns)
 
 
 def _core(name: str, pattern: re.Pattern[str]) -> str:
@@ -78,4 +128,6 @@ def _is_prefix(names: Sequence[str], pattern: re.Pattern[str]) -> bool:
     for name in names:
         core = _core(name, pattern)
         cores[core] = cores.get(core, 0) + 1
-    return max(cores.values()) > max(MOST_OF_A_KIND * len(names), 2) or (len(cores) < 3)
+    kinds = len(cores) < FEW_KINDS and max(cores.values()) > 2 and not any(re.search(r"\d", core) for core in cores)
+    kinds |= all(YEAR.fullmatch(core) for core in cores)
+    return kinds or max(cores.values()) > max(MOST_OF_A_KIND * len(names), 2) or len(cores) < 3

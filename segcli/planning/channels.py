@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+
 from segcli.core.errors import DataError
 from segcli.data.images import read_image
 from segcli.files import read_header
@@ -19,8 +21,14 @@ PIXELS = 60_000_000
 FEWEST = 3
 HEADERS_S = 3.0
 """Processor seconds for headers."""
-DEPTHS = (4095, 16383)
-"""Largest values of 12 and of 14 bits, in 16-bit files."""
+DEPTHS = (255, 1023, 4095, 16383)
+"""Largest values of 8, 10, 12 and 14 bits, in 16-bit files."""
+NEARLY_ALL = (0.1, 99.9)
+"""Percentiles of the values that count."""
+ROWS = 500
+"""Rows of an image from which they are computed."""
+FAR = 5.0
+"""Values beyond so many times the range of nearly all pixels are faults of the camera."""
 
 
 def state_channels(found: Recognised, images: Sequence[Path]) -> None:
@@ -30,7 +38,7 @@ def state_channels(found: Recognised, images: Sequence[Path]) -> None:
         DataError: No image can be read, or images have different channels that cannot be made alike.
     """
     channels, with_alpha = _of_headers(images)
-    copies, kinds, low, high = _of_pixels(images)
+    copies, kinds, (low, high), usual = _of_pixels(images)
     if channels == {3} and copies:
         found.state("color", "grey", "red, green and blue are equal in every image that was read", "likely")
         found.state("num_channels", 1)
@@ -53,12 +61,11 @@ def state_channels(found: Recognised, images: Sequence[Path]) -> None:
             "intensity_range", [0, depth], f"16-bit files with values up to {high:g}: these become 0 and 1", "likely"
         )
     elif "float32" in kinds and (low < 0 or high > 1):
-        found.state(
-            "intensity_range",
-            [_rounded(low), _rounded(high)],
-            "floating-point values; these become 0 and 1, values outside are cut",
-            "likely",
-        )
+        reason = "floating-point values; these become 0 and 1, values outside are cut"
+        if high - low > FAR * (usual[1] - usual[0]) > 0:
+            reason = f"floating-point values, of which few lie between {low:g} and {high:g}; {reason.split('; ')[1]}"
+            low, high = usual
+        found.state("intensity_range", [_rounded(low), _rounded(high)], reason, "likely")
 
 
 def _rounded(value: float) -> float:
@@ -86,10 +93,11 @@ def _of_headers(images: Sequence[Path]) -> tuple[set[int], bool]:
     return set(found), alpha
 
 
-def _of_pixels(images: Sequence[Path]) -> tuple[bool, set[str], float, float]:
-    """Decode some images: are the channels equal, types of numbers, smallest and largest value."""
+def _of_pixels(images: Sequence[Path]) -> tuple[bool, set[str], tuple[float, float], tuple[float, float]]:
+    """Decode some images: are the channels equal, types of numbers, range of all and of nearly all values."""
     kinds: set[str] = set()
     copies, low, high = True, float("inf"), float("-inf")
+    usual = [low, high]
     seen = 0
     for number, index in enumerate(spread(len(images))):
         if seen >= PIXELS and number >= FEWEST:
@@ -100,4 +108,7 @@ def _of_pixels(images: Sequence[Path]) -> tuple[bool, set[str], float, float]:
             copies &= bool((pixels == pixels[..., :1]).all())
             kinds.add(pixels.dtype.name)
             low, high = min(low, float(pixels.min())), max(high, float(pixels.max()))
-    return copies, kinds, low, high
+            if pixels.dtype.kind == "f":
+                rare = np.percentile(pixels[:: max(len(pixels) // ROWS, 1)], NEARLY_ALL)
+                usual = [min(usual[0], float(rare[0])), max(usual[1], float(rare[1]))]
+    return copies, kinds, (low, high), (usual[0], usual[1])

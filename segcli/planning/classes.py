@@ -2,18 +2,18 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from segcli.core.errors import DataError
 from segcli.data.classes.colors import MAX_COLORS, RGB
-from segcli.planning.facts import Option, Question, Recognised, Sure
+from segcli.planning.doubts import objects, outlined, polarised, refuse_smoothed, smoothed_pair
+from segcli.planning.facts import Classes, Option, Question, Sure
 from segcli.planning.palettes import palette_of
 from segcli.planning.surveys import Survey
 from segcli.planning.tables import Named, named_in_tables
 
-__all__ = ["Classes", "classes_of"]
+__all__ = ["classes_of"]
 
 VOID_WORDS = re.compile(r"void|unlabel|ignore|unknown|not?[_ -]?data|undefined|outside")
 VOID = 255
@@ -21,25 +21,7 @@ MOST_VOID = 0.4
 """Black with a larger share of the pixels is the background of objects, and no margin between classes."""
 EXACT = ({1}, {255}, {65535})
 BLACK: RGB = (0, 0, 0)
-
-
-@dataclass
-class Classes:
-    """Holds the keys of the data-set file that describe the classes."""
-
-    task: str
-    keys: dict[str, Any]
-    reasons: dict[str, str] = field(default_factory=dict)
-    sure: dict[str, Sure] = field(default_factory=dict)
-    questions: list[Question] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def state_in(self, found: Recognised) -> None:
-        """State the keys, and add questions and notes."""
-        for key, value in self.keys.items():
-            found.state(key, value, self.reasons.get(key), self.sure.get(key, "certain"))
-        found.questions += self.questions
-        found.notes += self.notes
+WHITE: RGB = (255, 255, 255)
 
 
 def classes_of(found: Survey, tables: Sequence[Path], given: Mapping[str, Any], *, always_many: bool) -> Classes:
@@ -56,44 +38,62 @@ def classes_of(found: Survey, tables: Sequence[Path], given: Mapping[str, Any], 
     """
     named = named_in_tables(tables)
     if found.colours and found.instances:
+        varying = [levels for levels in zip(*found.colours, strict=True) if len(set(levels)) > 1]
+        where = "in one colour channel" if len(varying) == 1 else "by their colours"
         raise DataError(
-            f"the masks number single objects in one colour channel, up to {found.most_values - 1} in one",
+            f"the masks number single objects {where}, up to {found.most_values - 1} in one",
             hint="save masks of 0 and 255, or of one channel, whose numbers above 0 are then foreground",
         )
-    if found.colours:
-        return _coloured(found, named, given)
-    if not always_many and (binary := _binary(found)) is not None:
+    numbers = {each.number for each in named if each.color is None}
+    in_table = len(found.values) > 2 and found.values.keys() - {0, VOID} <= numbers
+    stated = in_table or given.keys() & {"classes", "numbers", "mask_format"}  # they say that there are several
+    if not (found.colours or always_many or stated) and (binary := _binary(found, given)) is not None:
         return binary
-    return _numbered(found, named, given)
+    if not stated:
+        refuse_smoothed(found)
+        if always_many and found.instances:
+            raise DataError(
+                f"the masks number single objects, up to {found.most_values - 1} in one, and frames have classes",
+                hint="save masks of 0 and 1, or state `mask_format=index` if the numbers are classes",
+            )
+    result = _coloured(found, named, given) if found.colours else _numbered(found, named, given)
+    if not found.is_whole:
+        what = "colours" if found.colours else "numbers"
+        result.notes.append(f"{found.seen} were read: `segcli data check` finds {what} of the others that are no class")
+    return result
 
 
 # ---- one class
 
 
-def _binary(found: Survey) -> Classes | None:
+def _binary(found: Survey, given: Mapping[str, Any]) -> Classes | None:
     """Describe masks of one class; None if they hold several."""
     keys: dict[str, Any] = {"num_classes": 1}
     values, top = set(found.values), max(found.values, default=0)
-    if found.instances:
-        text = f"the masks number single objects, up to {found.most_values - 1} in one; every number is foreground"
-        keys["mask_threshold"] = 0
-        reasons = {"mask_threshold": text}
-        return Classes("binary", keys, reasons, {"mask_threshold": "likely"}, notes=["touching objects become one"])
+    if "mask_threshold" in given:
+        return Classes("binary", keys)
+    if found.instances or found.perhaps:
+        return objects(found)
     tops = values - {0}
     if not tops:
         raise DataError(f"the masks are empty: {found.seen} hold nothing but 0", hint="check that they are masks")
+    if len(values) == 1:
+        raise DataError(
+            f"the masks are full: {found.seen} hold nothing but {top}",
+            hint="if their alpha channel marks the objects, save it as a grey image",
+        )
     if (
         found.most_values <= 2
         and (tops in EXACT or (found.mixed_tops and tops <= {1, 255}))
         and not (found.lossy and top != VOID)
     ):
         reason = f"one mask: {found.seen} hold 0 and {' or '.join(map(str, sorted(tops)))}; {_share(found)} foreground"
-        return Classes("binary", keys, {"num_classes": reason})
+        return polarised(Classes("binary", keys, {"num_classes": reason}), found)
     if len(tops) == 1 and 0 in values:
         keys["mask_threshold"] = top // 2
         reason = f"{found.seen} hold 0 and {top}; numbers above {top // 2} are foreground"
         return Classes("binary", keys, {"mask_threshold": reason})
-    if (found.lossy or len(values) > 8) and top > 64 and _blurred(found, top):
+    if smoothed_pair(found) or ((found.lossy or len(values) > 8) and top > 64 and _blurred(found, top)):
         keys["mask_threshold"] = top // 2
         why = "JPEG" if found.lossy else "smoothing"
         reason = (
@@ -133,6 +133,11 @@ def _numbered(found: Survey, named: Sequence[Named], given: Mapping[str, Any]) -
     kept = [number for number in numbers if number != void]
     if len(kept) < 2:
         raise DataError(f"the masks hold one value, {kept[0]}, and no second class", hint="check that they are masks")
+    if kept[0] < 0:
+        raise DataError(
+            f"the masks hold {kept[0]}, and classes have numbers from 0",
+            hint="save pixels that do not count as 255, and classes from 0",
+        )
     names = {
         each.number: each.name
         for each in named
@@ -151,7 +156,7 @@ def _numbered(found: Survey, named: Sequence[Named], given: Mapping[str, Any]) -
         share = found.values[void] / sum(found.values.values())
         reasons["ignore"] = f"{void} ({share:.1%} of the pixels) marks pixels that nobody labelled, as is usual"
         sure["ignore"] = "likely"
-    return Classes("multiclass", keys, reasons, sure)
+    return outlined(Classes("multiclass", keys, reasons, sure), found, given)
 
 
 def _name_of(number: int, found: Survey) -> str:
@@ -176,11 +181,14 @@ def _coloured(found: Survey, named: Sequence[Named], given: Mapping[str, Any]) -
     if palette is not None:
         names = {color: name for color, name in palette.colours.items() if color in found.colours}
         return _painted(names, f"the colours are those of {palette.name}", found, "likely")
+    ground = BLACK if BLACK in found.colours else WHITE
     names = {
-        color: f"class_{number}" for number, color in enumerate((c for c in sorted(colours) if c != BLACK), start=1)
+        color: f"class_{number}" for number, color in enumerate((c for c in sorted(colours) if c != ground), start=1)
     }
-    if BLACK in found.colours:
+    if ground == BLACK:
         return _with_black(names, found, given)
+    if found.colours[WHITE] >= MOST_VOID * sum(found.colours.values()):
+        names = {WHITE: "background", **names}
     return _painted(names, f"colours of {found.seen}; rename the classes as you like", found, "likely")
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["Measures", "ObjectSizes", "Option", "Plan", "Question", "Recognised", "Spread", "Sure"]
+__all__ = ["Classes", "Measures", "ObjectSizes", "Option", "Plan", "Question", "Recognised", "Spread", "Sure"]
 
 Sure = Literal["certain", "likely", "guess"]
 """`certain`: the files say so, or only one reading fits. `likely`: names or a sample of pixels say so. `guess`: the
@@ -66,6 +66,25 @@ class Recognised:
             self.reasons[key] = reason
         if sure != "certain":
             self.sure[key] = sure
+
+
+@dataclass
+class Classes:
+    """Holds the keys of the data-set file that describe the classes."""
+
+    task: str
+    keys: dict[str, Any]
+    reasons: dict[str, str] = field(default_factory=dict)
+    sure: dict[str, Sure] = field(default_factory=dict)
+    questions: list[Question] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def state_in(self, found: Recognised) -> None:
+        """State the keys, and add questions and notes."""
+        for key, value in self.keys.items():
+            found.state(key, value, self.reasons.get(key), self.sure.get(key, "certain"))
+        found.questions += self.questions
+        found.notes += self.notes
 
 
 @dataclass(frozen=True)

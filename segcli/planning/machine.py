@@ -36,7 +36,7 @@ class Machine:
     def words(self) -> str:
         """Describe the machine in a few words."""
         if self.is_gpu:
-            return f"a GPU of {self.memory_gib:.0f} GiB"
+            return f"a GPU of {self.memory_gib:.{0 if self.memory_gib >= 1 else 1}f} GiB"
         return f"{self.cores} CPU core{'s' * (self.cores > 1)}"
 
 

@@ -162,7 +162,7 @@ def _state_splits(found: Recognised, places: Places, root: Path) -> None:
         text = f"Folders with images and masks each: {chosen}?"
         answer = tuple(f"paths.{side}={escaped(Path(shown(root / folder)))}" for side, folder in places.splits.items())
         option = Option("yes, these are the splits", answer)
-        found.questions.append(Question("paths.train", text, (option,), is_open=not places.is_clear))
+        found.questions.append(Question("paths.train", text, (option,)))
 
 
 def _state_folders(found: Recognised, roles: Roles, places: Places) -> Affix:

@@ -1,6 +1,7 @@
 """Find the folders of splits: images and masks lie in each of them, or in one place for all."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,10 @@ from segcli.planning.looks import is_mask, look_at
 from segcli.planning.sides import side_of_name
 
 __all__ = ["Places", "places_of", "stated_places"]
+
+KIND = re.compile(r"[a-z]{3,}([ _-][a-z]+)*")
+"""Words that are no names of splits are kinds of images, such as `benign` and `malignant`."""
+NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
@@ -70,11 +75,14 @@ def places_of(listing: Listing, given: Mapping[str, Any]) -> Places:
     if distinct and "train" in named.values() and _alike({child: inside[child] for child in named}):
         splits = {side: child for side in SIDES for child, each in named.items() if each == side}
         return Places(splits, {side: inside[child] for side, child in splits.items()})
-    if 2 <= len(inside) <= 3 and "." not in listing.pictures and not named and _are_splits(inside):
+    is_open = "." not in listing.pictures and not named and not _are_kinds(list(inside))
+    if 2 <= len(inside) <= 3 and is_open and _are_splits(inside):
         counts = {child: sum(map(len, folders.values())) for child, folders in inside.items()}
         order = sorted(counts, key=lambda child: -counts[child])  # of equal ones, the first in natural order
         splits = dict(zip(SIDES, order, strict=False))
-        return Places(splits, {side: inside[child] for side, child in splits.items()}, sure=False)
+        places = Places(splits, {side: inside[child] for side, child in splits.items()}, sure=False)
+        if places.is_clear:
+            return places
     return Places({}, {".": listing.pictures})
 
 
@@ -101,6 +109,12 @@ def _alike(inside: Mapping[str, Mapping[str, list[Path]]]) -> bool:
     if common == {"."} and max(map(len, inside.values())) == 1:
         return any(hold_both([folders["."]], is_mask) for folders in inside.values())
     return bool(common) and max(map(len, inside.values())) > 1
+
+
+def _are_kinds(children: Sequence[str]) -> bool:
+    """Tell whether folders are kinds of images, or clips that differ only in their number."""
+    words = all(KIND.fullmatch(child.lower()) for child in children)
+    return words or len({NUMBER.sub("#", child) for child in children}) == 1
 
 
 def _are_splits(inside: Mapping[str, Mapping[str, list[Path]]]) -> bool:

@@ -1,13 +1,12 @@
 """Count the numbers or colours of all masks of a data set, as many as a few seconds allow."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from segcli.core.errors import DataError
@@ -15,14 +14,12 @@ from segcli.core.types import Array
 from segcli.data.classes.colors import RGB
 from segcli.data.images import read_image, read_marks
 from segcli.planning.clock import Clock
-from segcli.planning.looks import colours_of
+from segcli.planning.numbered import Numbering, counted, number_objects
 
 __all__ = ["Survey", "spread", "survey"]
 
 OBJECTS = 6
 """Masks whose connected parts are counted."""
-ONE_PART = 0.9
-"""Smallest share of the numbers of a mask of instances that are one connected part each."""
 MOST = 4096
 """More different values are no classes; they are not counted on."""
 
@@ -45,6 +42,14 @@ class Survey:
     """Most numbers of one mask."""
     instances: bool = False
     """True if the masks number objects, and not classes."""
+    perhaps: bool = False
+    """True if only the order of the numbers speaks for objects."""
+    between: set[int] = field(default_factory=set)
+    """Numbers, or packed colours, that occur only along outlines, between lower and higher ones."""
+    between_share: float = 0.0
+    """Share of the pixels that have one of these."""
+    border: float = 0.0
+    """Share of the border of the pictures that is not 0."""
     broken: list[str] = field(default_factory=list)
     """Messages about masks that cannot be read."""
 
@@ -78,41 +83,57 @@ def survey(masks: Sequence[Path], *, coloured: bool, clock: Clock) -> Survey:
     """Read masks, spread over the whole data set, until all are read or the time is over."""
     result = Survey(len(masks))
     per_file: list[tuple[int, ...]] = []
-    single = []
+    levels: list[tuple[int, ...]] = []
+    numbering = Numbering()
     for index in spread(len(masks)):
         if clock.over and result.read >= OBJECTS:
             break
         path = masks[index]
         try:
             if coloured:
-                colours = _colours(path)
-                result.colours.update(colours)
-                per_file.append(_levels(colours))
+                packed = _packed(path)
+                numbers, counts = packed, _counts(packed)
+                result.colours.update({unpacked(value): count for value, count in counts.items()})
+                levels.append(_levels(tuple(map(unpacked, counts))))
             else:
                 marks = read_marks(path)
                 result.lossy |= marks.loss is not None
                 numbers = marks.spread.view(np.uint8) if marks.spread.dtype == bool else marks.spread
                 counts = _counts(numbers)
                 result.values.update(counts)
-                per_file.append(tuple(sorted(counts)))
-                if result.read < OBJECTS:
-                    single.append(_share_of_single_parts(numbers, counts))
+            per_file.append(tuple(sorted(counts)))
+            if result.read < OBJECTS:
+                numbering.add(numbers, per_file[-1])
         except DataError as error:
             result.broken.append(error.message)
             continue
         result.read += 1
     result.most_values = max(map(len, per_file), default=0)
     result.mixed_tops = result.most_values <= 2 and len(result.values) > 2
-    result.instances = _are_instances(per_file, [1.0] if coloured else single)
+    ordered = number_objects(per_file, numbering, coloured=coloured)
+    if coloured and any(levels) and not ordered.objects:
+        ordered = number_objects(levels, Numbering([1.0]))
+    result.instances, result.perhaps = ordered.objects and not ordered.is_guess, ordered.is_guess
+    result.between = numbering.between()
+    result.border = float(np.mean(numbering.border or [0.0]))
+    few = sum(numbering.pixels[value] for value in result.between)
+    result.between_share = few / max(numbering.pixels.total(), 1)
     return result
 
 
-def _colours(path: Path) -> dict[RGB, int]:
-    pixels = read_image(path)
-    return colours_of(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels, MOST)
+def _packed(path: Path) -> Array:
+    """Read a mask of colours as one number for each colour."""
+    pixels = read_image(path).astype(np.int32)
+    red, green, blue = (pixels[..., min(channel, pixels.shape[2] - 1)] for channel in range(3))
+    return red << 16 | green << 8 | blue
 
 
-def _levels(colours: dict[RGB, int]) -> tuple[int, ...]:
+def unpacked(value: int) -> RGB:
+    """Return the colour of a packed number."""
+    return value >> 16, value >> 8 & 255, value & 255
+
+
+def _levels(colours: Sequence[RGB]) -> tuple[int, ...]:
     """Return the levels of the only channel that differs, if colours are numbers in one channel; else nothing."""
     channels = [tuple(sorted(set(levels))) for levels in zip(*colours, strict=True)]
     varying = [levels for levels in channels if len(levels) > 1]
@@ -120,29 +141,4 @@ def _levels(colours: dict[RGB, int]) -> tuple[int, ...]:
 
 
 def _counts(numbers: Array) -> dict[int, int]:
-    if numbers.dtype in (np.uint8, np.uint16):
-        counts = np.bincount(numbers.ravel())
-        return {int(value): int(counts[value]) for value in np.nonzero(counts)[0][:MOST]}
-    values, found = np.unique(numbers, return_counts=True)
-    return dict(zip(values[:MOST].tolist(), found[:MOST].tolist(), strict=True))
-
-
-def _share_of_single_parts(numbers: Array, counts: dict[int, int]) -> float:
-    """Compute the share of the numbers, without 0, whose pixels are one connected part; NaN of fewer than two."""
-    others = [value for value in counts if value]
-    if len(others) < 2:
-        return float("nan")
-    parts = 0
-    for value in others[:40]:
-        parts += cv2.connectedComponents((numbers == value).astype(np.uint8), connectivity=8)[0] == 2
-    return parts / len(others[:40])
-
-
-def _are_instances(per_file: list[tuple[int, ...]], single: list[float]) -> bool:
-    """Tell whether masks number objects: from 1 without gaps, differently many, each number one connected part."""
-    counts = {len(values) for values in per_file}
-    gapless = [values[-1] - values[0] == len(values) - 1 for values in per_file if len(values) > 1]
-    shares = [share for share in single if not math.isnan(share)]
-    if len(counts) < 2 or max(counts) < 8 or not gapless or not shares:
-        return False
-    return float(np.mean(gapless)) >= ONE_PART and float(np.mean(shares)) >= ONE_PART
+    return dict(islice(counted(numbers).items(), MOST))

@@ -14,7 +14,7 @@ from segcli.data.images import read_image
 from segcli.planning.alike import are_alike
 from segcli.planning.facts import Option, Question
 from segcli.planning.listing import Listing
-from segcli.planning.looks import KINDS, Look, look_at, named_objects
+from segcli.planning.looks import KINDS, Look, look_at, named_mask, named_objects
 from segcli.planning.pairs import paired, stems
 from segcli.planning.roles import Roles, Side, foreground_of
 from segcli.planning.starred import Starred
@@ -75,7 +75,10 @@ def _chosen(
         pattern: _files(twins.names(twins.masks, each), twins.masks.folders, files) for pattern, twins in kinds.items()
     }
     looks = {pattern: look_at(list(mine.values())) for pattern, mine in masks.items()}
-    order = sorted(kinds, key=lambda pattern: (named_objects(pattern), KINDS.index(looks[pattern].kind)))
+    order = sorted(
+        kinds,
+        key=lambda pattern: (named_objects(pattern), KINDS.index(looks[pattern].kind), not _names_masks(pattern)),
+    )
     stated = given.get("label_folder")
     order.sort(key=lambda pattern: pattern != stated)
     twins = kinds[order[0]]
@@ -93,7 +96,7 @@ def _chosen(
         images,
         [file for name, file in masks[order[0]].items() if name in images],
         tuple(notes),
-        _which(order, alike=are_alike([masks[pattern] for pattern in order], _foreground(looks)))
+        _which(order, alike=are_alike([masks[pattern] for pattern in _rivals(order)], _foreground(looks)))
         if order[1:]
         else None,
         sides,
@@ -102,6 +105,16 @@ def _chosen(
         draws=sides is not None and "val" not in sides,
         exclude=() if sides and "val" in sides else twins.unused(files),
     )
+
+
+def _names_masks(pattern: str) -> bool:
+    """Tell whether the last folder of a pattern is named after masks, as `SEG` is and `TRA` is not."""
+    return named_mask(pattern.rpartition("/")[2])
+
+
+def _rivals(order: Sequence[str]) -> list[str]:
+    """Return the folders of masks that are named as well as the first one."""
+    return [pattern for pattern in order if _names_masks(pattern) == _names_masks(order[0])]
 
 
 def _foreground(looks: Mapping[str, Look]) -> Callable[[Path], Array]:

@@ -1,6 +1,5 @@
 """Recognise NIfTI volumes, also in folders of nnU-Net, of the Decathlon and of single cases, and TIFF stacks."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from glob import escape
@@ -22,6 +21,7 @@ from segcli.planning.facts import Recognised
 from segcli.planning.labels import described, state_structures
 from segcli.planning.listing import NIFTI, Listing
 from segcli.planning.lists import split_of_lists
+from segcli.planning.numbered import MANY, Numbering, number_objects, single_parts
 from segcli.planning.sides import INLINE, draw, side_of_name
 from segcli.planning.starred import of_folders
 from segcli.planning.surveys import spread
@@ -71,7 +71,7 @@ def nifti_volumes(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
     endings = sorted({ending_of(path) for key in keys for path in (files[key][0], maps[key])})
     if not set(endings) <= set(NIFTI):
         found.state("extensions", endings, "files of several pages, which are the planes of a volume")
-    numbers, seen = _numbers([maps[key] for key in keys])
+    numbers, seen = _numbers(found, [maps[key] for key in keys])
     state_structures(found, numbers, described(listing.root), seen)
     _state_image(found, [files[key] for key in keys])
     if there.sides is not None:
@@ -133,17 +133,24 @@ def _others(places: Places, split: str) -> list[str]:
     return [head for head in dict.fromkeys(name.split("/")[0] for name in places) if head != split]
 
 
-def _numbers(maps: Sequence[Path]) -> tuple[list[int], str]:
-    """Read the numbers of all label maps, or of as many as the time allows."""
-    clock, found, read = Clock(SURVEY_S), Counter[int](), 0
+def _numbers(recognised: Recognised, maps: Sequence[Path]) -> tuple[list[int], str]:
+    """Read the numbers of all label maps, or of as many as the time allows; tell if they seem to number objects."""
+    clock, per_map, numbering = Clock(SURVEY_S), list[tuple[int, ...]](), Numbering()
     for index in spread(len(maps)):
-        if clock.over and read >= 3:
+        if clock.over and len(per_map) >= 3:
             break
         labels = whole(read_voxels(maps[index], labels=True)[..., 0], f"label map `{maps[index]}`")
-        found.update({int(value): 1 for value in np.unique(labels)})
-        read += 1
+        per_map.append(tuple(map(int, np.unique(labels))))
+        if len(per_map) <= LOOKED and len(per_map[-1]) >= MANY:
+            numbering.single.append(single_parts(labels))
+    read = len(per_map)
+    if number_objects(per_map, numbering).objects:
+        recognised.notes.append(
+            f"the label maps seem to number single objects, up to {max(map(len, per_map)) - 1} in one: "
+            "if so, save them with 1 for every object, for else each number is a structure of its own"
+        )
     every = f"all {len(maps)} label maps" if read == len(maps) else f"{read} of {len(maps)} label maps"
-    return sorted(found), every
+    return sorted({number for numbers in per_map for number in numbers}), every
 
 
 def _state_image(found: Recognised, images: Sequence[Sequence[Path]]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from segcli.core.paths import escaped
+from segcli.core.strict_yaml import StrictDumper
 from segcli.planning.facts import Plan, Recognised, Sure
 
 __all__ = ["dataset_text", "experiment_text"]
@@ -97,5 +98,6 @@ def _wrapped(head: str, text: str, indent: str) -> list[str]:
 
 
 def _flow(value: Any) -> str:
-    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6)
+    options: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": 10**6}
+    text: str = yaml.dump(value, Dumper=StrictDumper, default_flow_style=True, **options)
     return text.removesuffix("\n").removesuffix("\n...")

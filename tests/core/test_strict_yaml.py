@@ -3,7 +3,8 @@ import time
 import pytest
 import yaml
 
-from segcli.core.strict_yaml import MOST, parse, parse_words, said
+from segcli.core.files import yaml_text
+from segcli.core.strict_yaml import MOST, StrictDumper, parse, parse_words, said
 
 BOMB = "\n".join(
     [
@@ -61,3 +62,14 @@ def test_names_are_text_even_where_they_look_like_numbers():
 
 def test_a_list_of_names_may_be_longer_than_a_config():
     assert len(parse_words("[" + "a, " * (MOST + 1) + "]")) == MOST + 1
+
+
+LIKE_NUMBERS = ["1e5", "12E-3", "1_000", "0", "-7", "true", "no", "null", "~", "1.5", ".inf", "2021-05-06", "a: b", "x"]
+
+
+@pytest.mark.parametrize("text", LIKE_NUMBERS)
+def test_text_that_looks_like_a_number_is_written_so_that_it_stays_text(text):
+    value = {"name": text, "names": [text], text: 1e-05}
+    assert parse(yaml.dump(value, Dumper=StrictDumper)) == value
+    assert parse(yaml_text(value)) == value
+    assert yaml.safe_load(yaml.dump({"name": text}, Dumper=StrictDumper)) == {"name": text}

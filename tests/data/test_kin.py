@@ -23,6 +23,12 @@ from segcli.data.split_settings import SequenceSplit, SplitSettings
         ("patient5_2", "patient5_1", "patient7_1"),
         ("culture12b", "culture12a", "culture13a"),
         ("12-b", "12-a", "13-a"),
+        ("p01_v2", "p01_v1", "p02_v1"),
+        ("p01_v2_R", "p01_v1_L", "p02_v1_L"),
+        ("sub-01_ses-1_run-2", "sub-01_ses-2_run-1", "sub-02_ses-1_run-1"),
+        ("slide1_0_512", "slide1_10240_0", "slide2_512_512"),
+        ("vid1_00012", "vid1_00013", "vid2_00012"),
+        ("0006R0_f00930", "0006R0_00960", "0007TP_006690"),
     ],
 )
 def test_names_of_one_subject_in_two_splits_are_found(one, other, alone):
@@ -43,11 +49,25 @@ def test_names_of_one_subject_in_two_splits_are_found(one, other, alone):
         [f"{number}_training" for number in range(21, 41)],
         [f"{17**number:x}" for number in range(20, 40)],
         ["road", "car", "tree", "house", "sky", "person"],
+        [f"{kind}_{number:03d}" for number in range(20) for kind in ("benign", "malignant", "normal")],
+        [f"site{number % 3}_{number:07d}" for number in range(40)],
+        [f"{2007 + number // 10}_{17 * number:06d}" for number in range(60)],
         [f"hippocampus_{number:03d}" for number in (1, 3, 4, 6, 7, 8, 11, 14, 15, 17)],
     ],
 )
 def test_numbers_of_single_images_are_no_subjects(names):
     assert divided_kin({"train": names[::2], "val": names[1::2]}) is None
+
+
+def test_a_side_before_the_number_is_found_and_numbers_of_persons_are_no_grid_of_tiles():
+    eyes = [f"{side}_{number:03d}" for side in "LR" for number in range(8)]
+    kin = divided_kin({"train": eyes[::3], "val": [name for name in eyes if name not in eyes[::3]]})
+    assert kin is not None
+    assert {re.match(kin.pattern, name)[1] for name in ("L_003", "R_003")} == {"003"}
+    studies = [f"study{study}_{person}_{k}" for study in range(3) for person in (3, 5, 8) for k in (1, 2)]
+    kin = divided_kin({"train": studies[::2], "val": studies[1::2]})
+    assert kin is not None
+    assert re.match(kin.pattern, "study1_3_2")[1] == "study1_3"
 
 
 def test_left_and_right_eye_are_told_by_check_and_training_and_the_line_to_paste_mends_it(workplace, run_cli):
