@@ -3,10 +3,10 @@
 
 Run: python benchmarks/class_losses.py [--classes 2 3 12 19 150] [--size 512] [--rounds 5] [--bf16]
 
-Two images, one thread. Freed memory is kept, as in a training. `PyTorch` is its cross-entropy alone, `maximum`
-PyTorch's maximum over the channels and one `bincount`. Where they are installed, cross-entropy and Dice of SMP and of
-MONAI stand beside. With `--bf16` the logits are those of a network in bf16; segcli computes its losses in float32 all the
-same. Minimum of the rounds, in turns in one process.
+Two images, one thread. Freed memory is kept, as in a training. `PyTorch` is its cross-entropy alone, `maximum` its
+maximum over the channels and one `bincount`. Where they are installed, SMP and MONAI stand beside.
+With `--bf16` the logits are those of a network in bf16; segcli computes its losses in float32 all the same. Minimum of
+the rounds, in turns in one process.
 """
 
 import argparse
