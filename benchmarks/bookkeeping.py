@@ -67,7 +67,7 @@ class Kept:
 
     def yaml(self, history: list[dict[str, Any]]) -> str:
         """Convert the history."""
-        return "".join(self.text.texts(history))
+        return self.text.joined(history)
 
     def header(self, header: dict[str, Any]) -> str:
         """Convert the header."""

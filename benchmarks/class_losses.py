@@ -1,13 +1,16 @@
 # python benchmarks/class_losses.py
 """Processor milliseconds of cross-entropy and Dice of many classes, forward and backward, and of the training metrics.
 
-Run: python benchmarks/class_losses.py [--classes 2 3 12 19 150] [--size 512] [--rounds 5]
+Run: python benchmarks/class_losses.py [--classes 2 3 12 19 150] [--size 512] [--rounds 5] [--bf16]
 
-Two images, float32, one thread. Freed memory is kept, as in a training. `PyTorch` is its cross-entropy alone, `maximum`
-PyTorch's maximum over the channels and one `bincount`. Minimum of the rounds, in turns in one process.
+Two images, one thread. Freed memory is kept, as in a training. `PyTorch` is its cross-entropy alone, `maximum` its
+maximum over the channels and one `bincount`. Where they are installed, SMP and MONAI stand beside.
+With `--bf16` the logits are those of a network in bf16; segcli computes its losses in float32 all the same. Minimum of
+the rounds, in turns in one process.
 """
 
 import argparse
+import contextlib
 import ctypes
 import time
 from collections.abc import Callable
@@ -17,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segcli.core.heap import M_MMAP_MAX, M_TRIM_THRESHOLD, NEVER
+from segcli.core.torchvision_ops import declare_missing_operators
 from segcli.losses import WeightedSum
 from segcli.losses.cross_entropy import CrossEntropy
 from segcli.losses.dice import Dice
@@ -42,6 +46,32 @@ def alone(logits: Tensor, truth: Tensor, valid: Tensor) -> None:
     F.cross_entropy(logits.detach().requires_grad_(), truth).backward()
 
 
+def of_peers() -> dict[str, Callable[[Tensor, Tensor, Tensor], None]]:
+    """Make a step of cross-entropy and Dice of each other library that is installed."""
+    steps: dict[str, Callable[[Tensor, Tensor, Tensor], None]] = {}
+    with contextlib.suppress(ImportError):
+        declare_missing_operators()  # SMP imports torchvision
+        from segmentation_models_pytorch.losses import DiceLoss
+
+        soft = DiceLoss("multiclass")
+
+        def smp(logits: Tensor, truth: Tensor, valid: Tensor) -> None:
+            leaf = logits.detach().requires_grad_()
+            (F.cross_entropy(leaf, truth) + soft(leaf, truth)).backward()
+
+        steps["SMP"] = smp
+    with contextlib.suppress(ImportError):
+        from monai.losses import DiceCELoss
+
+        both = DiceCELoss(to_onehot_y=True, softmax=True)
+
+        def monai(logits: Tensor, truth: Tensor, valid: Tensor) -> None:
+            both(logits.detach().requires_grad_(), truth.unsqueeze(1)).backward()
+
+        steps["MONAI"] = monai
+    return steps
+
+
 def metrics(logits: Tensor, truth: Tensor, valid: Tensor) -> None:
     """Compute softmax and counts as the trainer does without a loss that shares its softmax."""
     _ = ScoredClasses(logits.softmax(dim=1), truth, valid).confusion
@@ -59,6 +89,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, nargs="+", default=[2, 3, 12, 19, 150])
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--bf16", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     mallopt = ctypes.CDLL(None).mallopt
@@ -68,6 +99,7 @@ def main() -> None:
         "cross-entropy": loss_of(CrossEntropy),
         "Dice": loss_of(Dice),
         "both": loss_of(CrossEntropy, Dice),
+        **of_peers(),
         "softmax": lambda logits, truth, valid: logits.softmax(dim=1),
         "metrics": metrics,
         "maximum": maximum,
@@ -76,7 +108,9 @@ def main() -> None:
     print("|---|", *("---|" for _ in ways), "---|", sep="")
     for classes in options.classes:
         draw = torch.Generator().manual_seed(0)
-        logits = torch.randn(2, classes, options.size, options.size, generator=draw)
+        logits = torch.randn(2, classes, options.size, options.size, generator=draw).to(
+            torch.bfloat16 if options.bf16 else torch.float32
+        )
         truth = torch.randint(0, classes, (2, options.size, options.size), generator=draw)
         valid = torch.ones(2, 1, options.size, options.size, dtype=torch.bool)
         times: dict[str, list[float]] = {name: [] for name in ways}

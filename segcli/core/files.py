@@ -182,7 +182,7 @@ def refuse_occupied(folder: Path, hint: str, *, overwrite: bool = False) -> None
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` atomically."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_bytes(text.encode())  # a text stream copies a long text in pieces
 
 
 def write_yaml(path: Path, value: Any, *, comment: str | None = None) -> None:

@@ -19,17 +19,21 @@ class HeaderText:
     """Converts the headers of one training to JSON: what earlier headers held, of history and data, only once."""
 
     def __init__(self) -> None:
-        self._history = Once(_json)
+        self._history = Once(_json, between=",")
         self._dataset = Once(_json)
 
     def of(self, header: dict[str, Any]) -> str:
         """Convert a header; NaN and infinity become a form that JSON allows, which `decoded` reverses."""
-        return "{" + ",".join(f"{json.dumps(str(key))}:{self._text(key, value)}" for key, value in header.items()) + "}"
+        parts: list[str] = []
+        for key, value in header.items():
+            parts += ["," if parts else "{", json.dumps(str(key)), ":", *self._texts(key, value)]
+        return "".join([*parts, "}"] if parts else ["{}"])  # the history may be long: copy it once
 
-    def _text(self, key: str, value: Any) -> str:
+    def _texts(self, key: str, value: Any) -> list[str]:
+        """Convert a value to parts of its text."""
         if key == GROWS and isinstance(value, list):
-            return "[" + ",".join(self._history.texts(value)) + "]"
-        return self._dataset.texts([value])[0] if key == STAYS else _json(value)
+            return ["[", self._history.joined(value), "]"]
+        return self._dataset.texts([value]) if key == STAYS else [_json(value)]
 
 
 def _json(value: Any) -> str:

@@ -1,6 +1,8 @@
 """Conversion of the entries of a growing list to text, each once."""
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
+from operator import is_
 from typing import Any
 
 __all__ = ["Once"]
@@ -13,6 +15,7 @@ class Once:
 
     Args:
         convert: Converts one entry.
+        between: Text between two entries where they are joined.
 
     Example:
         >>> upper = Once(lambda word: print("new:", word) or word.upper())
@@ -25,20 +28,33 @@ class Once:
         ['A', 'B']
     """
 
-    def __init__(self, convert: Callable[[Any], str]) -> None:
+    def __init__(self, convert: Callable[[Any], str], *, between: str = "") -> None:
         self.convert = convert
+        self.between = between
         self._entries: list[Any] = []
         self._texts: list[str] = []
+        self._joined: tuple[int, str] = 0, ""
+        """Number of the entries that are joined already, and their text."""
 
     def texts(self, entries: Sequence[Any]) -> list[str]:
         """Convert the entries, in their order."""
-        same = 0
-        for known, entry in zip(self._entries, entries, strict=False):
-            if known is not entry:
-                break
-            same += 1
+        self._learn(entries)
+        return list(self._texts)
+
+    def joined(self, entries: Sequence[Any]) -> str:
+        """Convert the entries to one text; what was joined before is copied as a whole."""
+        self._learn(entries)
+        count, text = self._joined
+        new = self._texts[count:]
+        if new:
+            self._joined = len(self._texts), self.between.join([text, *new] if count else new)
+        return self._joined[1]
+
+    def _learn(self, entries: Sequence[Any]) -> None:
+        same = sum(takewhile(bool, map(is_, self._entries, entries)))
+        if same < self._joined[0]:
+            self._joined = 0, ""
         del self._entries[same:], self._texts[same:]
         for entry in entries[same:]:
             self._texts.append(self.convert(entry))
             self._entries.append(entry)
-        return list(self._texts)

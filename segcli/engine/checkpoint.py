@@ -19,7 +19,7 @@ from segcli.core.files import replacing
 from segcli.core.header_text import HeaderText, decoded
 from segcli.core.names import printable
 from segcli.engine.checkpoint_header import Header, refuse_odd
-from segcli.nn.tensor_files import CHECKSUM, KEY, below, checksum, metadata
+from segcli.nn.tensor_files import CHECKSUM, KEY, below, checksum, checksums, metadata
 
 __all__ = ["FORMAT", "Checkpoint", "Sealed", "read_checkpoint", "read_header", "sealed", "write_checkpoint"]
 
@@ -59,7 +59,8 @@ def sealed(checkpoint: Checkpoint, text: HeaderText | None = None) -> Sealed:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
     _unshare(tensors)
     header = (text or HeaderText()).of({"format": FORMAT, **checkpoint.header})
-    return Sealed({KEY: header, CHECKSUM: checksum(header, tensors), OF_HEADER: checksum(header, {})}, tensors)
+    of_header, of_all = checksums(header, tensors)
+    return Sealed({KEY: header, CHECKSUM: of_all, OF_HEADER: of_header}, tensors)
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint | Sealed) -> None:
@@ -138,7 +139,7 @@ def _metadata(stream: BinaryIO, path: Path) -> tuple[str, str]:
         raise CheckpointError(f"`{path}` holds weights but no segcli header", hint="use a checkpoint of a segcli run")
     if found.keys() - {KEY, CHECKSUM, OF_HEADER}:
         raise _damaged(path, "it holds entries that segcli does not write")
-    if found.get(OF_HEADER, checksum(found[KEY], {})) != checksum(found[KEY], {}):  # older files have none
+    if OF_HEADER in found and found[OF_HEADER] != checksum(found[KEY], {}):  # older files have none
         raise _damaged(path, "the checksum of its header does not match")
     return found[KEY], found[CHECKSUM]
 

@@ -43,6 +43,7 @@ class _Sums(torch.autograd.Function):
         hits = probs.gather(1, truth.unsqueeze(1)).squeeze(1) * weight
         overlap = hits.new_zeros(probs.shape[:2]).scatter_add_(1, truth, hits)
         context.save_for_backward(probs, truth, weight, hits)
+        context.all_count = bool((weight == 1.0).all())
         return overlap, torch.bmm(probs, weight.unsqueeze(2)).squeeze(2)
 
     @staticmethod
@@ -52,6 +53,8 @@ class _Sums(torch.autograd.Function):
         of_overlap, of_predicted = gradients
         at_truth = hits * of_overlap.gather(1, truth)
         mean = torch.bmm(of_predicted.unsqueeze(1), probs).squeeze(1) * weight + at_truth
-        gradient = of_predicted.unsqueeze(2) * weight.unsqueeze(1)
-        gradient.sub_(mean.unsqueeze(1)).mul_(probs)
+        of_pixels, mean = of_predicted.unsqueeze(2), mean.unsqueeze(1)
+        # where all pixels count, a product with 1 would change no bit, and pass over all classes and pixels
+        gradient = of_pixels - mean if context.all_count else (of_pixels * weight.unsqueeze(1)).sub_(mean)
+        gradient.mul_(probs)
         return gradient.scatter_add_(1, truth.unsqueeze(1), at_truth.unsqueeze(1)), None, None, None

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-__all__ = ["CHECKSUM", "KEY", "OWN_PREFIXES", "below", "checksum", "matches", "metadata"]
+__all__ = ["CHECKSUM", "KEY", "OWN_PREFIXES", "below", "checksum", "checksums", "matches", "metadata"]
 
 KEY = "segcli"
 """Key of segcli's header in the metadata."""
@@ -26,14 +26,20 @@ def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
     """Compute the checksum over the header and the tensors, which are on the CPU."""
+    return checksums(text, tensors)[1]
+
+
+def checksums(text: str, tensors: Mapping[str, Tensor]) -> tuple[str, str]:
+    """Compute the checksum over the header alone, and over the header and the tensors."""
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass"))
+    of_text = digest.hexdigest()
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode("utf-8", "surrogatepass"))
         if tensor.numel():
             bytes_of: Any = tensor.reshape(-1).view(torch.uint8).numpy()
             digest.update(bytes_of)
-    return digest.hexdigest()
+    return of_text, digest.hexdigest()
 
 
 def metadata(stream: BinaryIO) -> dict[str, str]:

@@ -18,3 +18,10 @@ def test_the_texts_of_earlier_calls_are_not_changed():
     first = once.texts([1])
     first.append("not mine")
     assert once.texts([1, 2]) == ["1", "2"]
+
+
+def test_the_joined_text_is_that_of_all_entries_whatever_came_before():
+    once, made = Once(str, between=","), list("abcde")
+    for entries in ([], made[:2], made[:2], made, [*made[:1], "x"], made[:1], [], made[3:]):
+        assert once.joined(entries) == ",".join(entries)
+        assert once.texts(entries) == entries

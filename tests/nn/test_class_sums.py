@@ -23,3 +23,19 @@ def test_sums_of_classes_are_those_of_a_one_hot_truth():
 def test_the_gradient_of_sums_of_classes_is_that_of_finite_differences():
     logits, truth, valid = inputs()
     assert torch.autograd.gradcheck(lambda given: class_sums(given, truth, valid)[:2], logits.requires_grad_())
+
+
+def test_where_all_pixels_count_the_gradient_keeps_the_bits_of_a_product_with_their_weights(monkeypatch):
+    logits, truth, valid = inputs()
+    logits, found = logits.float(), []
+    for all_count in (True, False):
+        monkeypatch.setattr(torch.Tensor, "all", lambda given, told=all_count: torch.tensor(told))
+        leaf = logits.clone().requires_grad_()
+        overlap, predicted, _ = class_sums(leaf, truth, torch.ones_like(valid))
+        (overlap * 0.3 - predicted.square()).sum().backward()
+        found.append(leaf.grad)
+    assert torch.equal(*found)
+    monkeypatch.undo()
+    assert torch.autograd.gradcheck(
+        lambda given: class_sums(given, truth, torch.ones_like(valid))[:2], logits.double().requires_grad_()
+    )

@@ -134,6 +134,7 @@ def test_the_table_tells_totals_stages_layers_and_limits(run_cli, tiny):
 
 def test_json_has_the_promised_keys(run_cli, tiny):
     result = run_cli("profile-memory", tiny(), "--vram", "640MiB", "--sweep", "image_size=32,64", "--json")
+    assert result.code == 0, result.err  # without this line, a signal to the tests looks like missing JSON
     found = json.loads(result.out)
     assert found["parameters"]["total"] == 1749
     assert found["peak_bytes"] <= found["reserved_bytes"] <= found["device_bytes"] < 640 * MIB

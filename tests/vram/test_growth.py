@@ -4,7 +4,7 @@ import pytest
 
 from segcli.config.load import load_run
 from segcli.vram.forecast import Forecaster
-from segcli.vram.growth import OPTIMIZER, growing
+from segcli.vram.growth import FIXED, OPTIMIZER, growing
 from segcli.vram.inputs import with_batch_size
 
 
@@ -21,3 +21,7 @@ def test_nearly_all_bytes_that_grow_with_the_batch_are_told_from_one_simulation(
     assert wrong < 0.01 * sum(block.size for block in one.blocks)
     assert found.any()
     assert not found.all()
+    like_weights = [number for number, block in enumerate(one.blocks) if block.like_weight]
+    assert not found[like_weights].any()
+    # in bf16 autocast copies weights
+    assert any(one.blocks[number].kind not in FIXED for number in like_weights) or amp == "off"

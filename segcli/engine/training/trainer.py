@@ -383,5 +383,5 @@ class Trainer:
         settings, epoch = self.run.checkpoint, self.progress.epoch
         keep = settings.save_every is not None and not settings.keep_best_only and epoch % settings.save_every == 0
         if self.world.is_first:
-            write_text(self.folder.history, "".join(self.history_text.texts(self.history)))
+            write_text(self.folder.history, self.history_text.joined(self.history))
         self.save(best=best, keep=keep)

@@ -118,3 +118,4 @@ def test_values_without_empty_bins_have_the_bits_of_those_of_all_bins(kind):
         np.add.at(counts[row], rng.integers(9000, 12000, pixels) + BINS * rng.integers(0, 2, pixels), 1)
     expected = metric.from_histograms(counts[:, :BINS].astype(float), counts[:, BINS:].astype(float))
     assert metric.values(counts).tobytes() == expected.tobytes()
+    assert np.isnan(metric.values(counts[:1]))  # no pixel counts, so all bins are empty
