@@ -16,7 +16,7 @@ from segcli.data.faults.likeness import GRIDS
 from segcli.data.faults.registered import SIDE
 from segcli.data.faults.seen import Seen
 from segcli.data.faults.tiles import KeptEdges
-from segcli.data.faults.volume_alignment import VolumeFit
+from segcli.data.faults.volume_alignment import NUMBERS, VolumeFit
 from segcli.data.samples import Case
 
 __all__ = ["Images"]
@@ -38,7 +38,7 @@ class Images:
         self.splits: list[str] = []
         self.edges = KeptEdges()
         self._fits, self._brightness = array("d"), array("d")
-        self._volume_fits: dict[int, VolumeFit] = {}
+        self._volumes, self._volume_fits = array("I"), array("d")
         self._digests = array("I")
         self._look_rows = array("i")
         self._look_axes = array("b")
@@ -59,7 +59,8 @@ class Images:
         self.splits.append(split)
         self._fits.extend(UNKNOWN if image.fit is None else (*image.fit.shift, *_of_fit(image.fit)))
         if image.volume_fit is not None:
-            self._volume_fits[len(self.cases) - 1] = image.volume_fit
+            self._volumes.append(len(self.cases) - 1)
+            self._volume_fits.extend(image.volume_fit.numbers())
         if image.grey is not None and len(self._greys) < MOST_GREYS:
             self._grey_of[len(self.cases) - 1] = len(self._greys)
             self._greys.add(image.grey)
@@ -84,7 +85,10 @@ class Images:
     @property
     def volume_fits(self) -> list[VolumeFit | None]:
         """List how the mask of each volume lies in it."""
-        return [self._volume_fits.get(i) for i in range(len(self.cases))]
+        found: list[VolumeFit | None] = [None] * len(self.cases)
+        for row, i in enumerate(self._volumes):
+            found[i] = VolumeFit.of_numbers(self._volume_fits[row * NUMBERS : (row + 1) * NUMBERS])
+        return found
 
     @property
     def brightness(self) -> list[Brightness]:
