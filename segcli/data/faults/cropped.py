@@ -37,6 +37,8 @@ MOST_PAIRS = 400_000
 TOO_MANY = 8 * MOST_PAIRS
 BLOCK, OTHERS, KEPT = 8, 256, 64
 """Images whose windows are compared at once with so many others, so that memory stays small; blocks of windows kept."""
+COLUMNS = 64
+"""Columns of a product that is small enough for one thread."""
 SCALES, SHIFTS = (-0.02, 0.0, 0.02), (-0.8, -0.4, 0.0, 0.4, 0.8)
 """Differences from a window that are tried finely: in its length, and in its place."""
 EDGE = 3
@@ -109,7 +111,8 @@ def _coarse(
 
     @lru_cache(KEPT)
     def windows(split: str, first: int) -> Array:
-        return _windows(_stacked(looks[split], known[split][first : first + BLOCK]))
+        rows = _windows(_stacked(looks[split], known[split][first : first + BLOCK]))
+        return rows.reshape(-1, len(_pairs()), rows.shape[1])
 
     for split, other in permutations(known, 2):
         for start in range(0, len(known[other]), OTHERS):
@@ -118,15 +121,23 @@ def _coarse(
             shown = np.concatenate([_units(_formed_waves(waves, form)) for form in forms]).T
             for first in range(0, len(known[split]), BLOCK):
                 wholes = known[split][first : first + BLOCK]
-                fits = windows(split, first) @ shown
-                fits = fits.reshape(len(wholes), len(_pairs()), len(forms), len(parts))
-                best = fits.max(axis=1).max(axis=1)  # faster than over both axes at once
+                best = _best(windows(split, first), shown).reshape(len(wholes), len(forms), len(parts)).max(axis=1)
                 for i, j in np.argwhere(best >= COARSE).tolist():
-                    window, form = divmod(int(fits[i, :, :, j].argmax()), len(forms))
+                    fits = windows(split, first)[i] @ shown[:, j :: len(parts)]
+                    window, form = divmod(int(fits.argmax()), len(forms))
                     count += 1
                     row, column = _pairs()[window]
                     places = (split, wholes[i]), (other, parts[j])
                     yield float(best[i, j]), -count, *places, (row, column), forms[form]
+
+
+def _best(windows: Array, shown: Array) -> Array:
+    """Correlate windows `(N, windows, waves)` with images `(waves, M)`; return the best of each pair, `(N, M)`.
+
+    This is done in parts that BLAS computes in one thread: to wait for its other threads takes longer.
+    """
+    starts = range(0, shown.shape[1], COLUMNS)
+    return np.concatenate([(windows @ shown[:, start : start + COLUMNS]).max(axis=1) for start in starts], axis=1)
 
 
 def _fine(whole: Array, part: Array, window: tuple[int, int]) -> tuple[float, tuple[Window, Window]]:

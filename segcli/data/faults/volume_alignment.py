@@ -86,7 +86,7 @@ def volume_fit_of(image: Array, mask: Array) -> VolumeFit | None:
     fits = _moved_fits(shape, details, mask.shape)
     possible = _possible(mask.shape)
     bright, dark = (_best(np.where(possible, each, -np.inf)) for each in (fits, -fits))
-    return VolumeFit(float(np.vdot(shape, details)), bright, dark, (one, two, three))
+    return VolumeFit(float((shape * details).sum()), bright, dark, (one, two, three))
 
 
 def _moved_fits(shape: Array, details: Array, size: tuple[int, ...]) -> Array:
@@ -97,15 +97,15 @@ def _moved_fits(shape: Array, details: Array, size: tuple[int, ...]) -> Array:
         details: Those of the volume.
         size: Size of both before they were reduced.
     """
-    depth, _, width = shape.shape
+    # small products, which BLAS computes in one thread: several images are compared at once in any case
     by_axis = (  # of each plane with each plane
-        shape.reshape(depth, -1) @ details.reshape(depth, -1).T,
+        np.matmul(shape.transpose(1, 0, 2), details.transpose(1, 2, 0)).sum(axis=0),
         np.matmul(shape, details.transpose(0, 2, 1)).sum(axis=0),
-        shape.reshape(-1, width).T @ details.reshape(-1, width),
+        np.matmul(shape.transpose(0, 2, 1), details).sum(axis=0),
     )
-    along = np.stack([_lines(len(planes)) @ planes.ravel() for planes in by_axis])
+    along = np.stack([np.einsum("ij,j->i", _lines(len(planes)), planes.ravel()) for planes in by_axis])
     exchanged = [
-        float(np.vdot(np.swapaxes(shape, one, other), details)) if size[one] == size[other] else 0.0
+        float((np.swapaxes(shape, one, other) * details).sum()) if size[one] == size[other] else 0.0
         for one, other in EXCHANGES
     ]
     return np.concatenate([along[:, :-1].ravel(), along[:, -1], exchanged])
@@ -207,7 +207,7 @@ def _unit(detail: Array, largest: float) -> Array | None:
         return None
     np.clip(detail, -spread, spread, out=detail)
     detail -= detail.mean()
-    detail /= np.linalg.norm(detail)
+    detail /= np.float32(cv2.norm(detail.reshape(len(detail), -1)))
     return detail
 
 
