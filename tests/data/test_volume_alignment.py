@@ -41,3 +41,9 @@ def test_a_moved_mask_is_found_with_the_way_back(sign, move, kind, axis, amount)
     ((i, way, step),) = misplaced(fits(sign, move))
     assert (i, step) == (5, 1)
     assert (way.kind, way.axis, way.amount) == (kind, axis, amount)
+
+
+def test_a_fit_is_kept_as_numbers_without_loss():
+    for fit in fits(1, lambda mask: mask[::-1]):
+        assert fit is not None
+        assert VolumeFit.of_numbers(fit.numbers()) == fit

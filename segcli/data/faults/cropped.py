@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from heapq import nlargest
 from itertools import permutations
 
@@ -35,8 +35,10 @@ MOST = 100
 MOST_PAIRS = 400_000
 """Pairs of images beyond which only images as they are stored are compared, without those mirrored or turned."""
 TOO_MANY = 8 * MOST_PAIRS
-BLOCK, OTHERS = 8, 256
-"""Images whose windows are compared at once with so many others, so that memory stays small."""
+BLOCK, OTHERS, KEPT = 8, 256, 64
+"""Images whose windows are compared at once with so many others, so that memory stays small; blocks of windows kept."""
+COLUMNS = 64
+"""Columns of a product that is small enough for one thread."""
 SCALES, SHIFTS = (-0.02, 0.0, 0.02), (-0.8, -0.4, 0.0, 0.4, 0.8)
 """Differences from a window that are tried finely: in its length, and in its place."""
 EDGE = 3
@@ -106,6 +108,12 @@ def _coarse(
 ) -> Iterator[Found]:
     """Compare the coarse structure of windows with that of other images; the best window and form of a pair count."""
     count = 0
+
+    @lru_cache(KEPT)
+    def windows(split: str, first: int) -> Array:
+        rows = _windows(_stacked(looks[split], known[split][first : first + BLOCK]))
+        return rows.reshape(-1, len(_pairs()), rows.shape[1])
+
     for split, other in permutations(known, 2):
         for start in range(0, len(known[other]), OTHERS):
             parts = known[other][start : start + OTHERS]
@@ -113,21 +121,28 @@ def _coarse(
             shown = np.concatenate([_units(_formed_waves(waves, form)) for form in forms]).T
             for first in range(0, len(known[split]), BLOCK):
                 wholes = known[split][first : first + BLOCK]
-                fits = _windows(_stacked(looks[split], wholes)) @ shown
-                fits = fits.reshape(len(wholes), len(_pairs()), len(forms), len(parts))
-                best = fits.max(axis=1).max(axis=1)  # faster than over both axes at once
+                best = _best(windows(split, first), shown).reshape(len(wholes), len(forms), len(parts)).max(axis=1)
                 for i, j in np.argwhere(best >= COARSE).tolist():
-                    window, form = divmod(int(fits[i, :, :, j].argmax()), len(forms))
+                    fits = windows(split, first)[i] @ shown[:, j :: len(parts)]
+                    window, form = divmod(int(fits.argmax()), len(forms))
                     count += 1
                     row, column = _pairs()[window]
                     places = (split, wholes[i]), (other, parts[j])
                     yield float(best[i, j]), -count, *places, (row, column), forms[form]
 
 
+def _best(windows: Array, shown: Array) -> Array:
+    """Correlate windows `(N, windows, waves)` with images `(waves, M)`; return the best of each pair, `(N, M)`.
+
+    This is done in parts that BLAS computes in one thread: to wait for its other threads takes longer.
+    """
+    starts = range(0, shown.shape[1], COLUMNS)
+    return np.concatenate([(windows @ shown[:, start : start + COLUMNS]).max(axis=1) for start in starts], axis=1)
+
+
 def _fine(whole: Array, part: Array, window: tuple[int, int]) -> tuple[float, tuple[Window, Window]]:
     """Compare a look with all windows of another one near a given window; return the best of them."""
-    near = [_near(*_states()[number]) for number in window]
-    rows, columns = (_taper()[:, None] * _sampling(each) for each in near)
+    rows, columns = map(_near_sampling, window)
     part = np.outer(_taper(), _taper()) * part
     part -= part.mean()
     lines, shown = (rows @ whole).reshape(len(rows), -1), (part @ columns).reshape(len(columns), -1)
@@ -135,7 +150,7 @@ def _fine(whole: Array, part: Array, window: tuple[int, int]) -> tuple[float, tu
     seen = rows[row] @ whole @ columns[column].T
     seen -= seen.mean()
     likeness = float(np.vdot(seen, part)) / max(float(np.linalg.norm(seen) * np.linalg.norm(part)), LEAST)
-    chosen = near[0][row], near[1][column]
+    chosen = _near(*_states()[window[0]])[row], _near(*_states()[window[1]])[column]
     along, across = ((share, begin / SIDE) for share, begin in chosen)
     return likeness, (along, across)
 
@@ -174,6 +189,12 @@ def _sampling(windows: Sequence[Window]) -> Array:
     places = np.clip(share * (np.arange(SIDE) + 0.5) + begin - 0.5, 0, SIDE - 1)
     matrices: Array = np.maximum(1 - np.abs(places[:, :, None] - np.arange(SIDE)), 0).astype(np.float32)
     return matrices
+
+
+@cache
+def _near_sampling(number: int) -> Array:
+    """Make the matrices of windows near a given one, whose values at the ends count less."""
+    return _taper()[:, None] * _sampling(_near(*_states()[number]))
 
 
 @cache

@@ -13,15 +13,18 @@ from segcli.core.types import Array
 from segcli.data.faults.alignment import Fit
 from segcli.data.faults.brightness import Brightness
 from segcli.data.faults.likeness import GRIDS
+from segcli.data.faults.registered import SIDE
 from segcli.data.faults.seen import Seen
 from segcli.data.faults.tiles import KeptEdges
-from segcli.data.faults.volume_alignment import VolumeFit
+from segcli.data.faults.volume_alignment import NUMBERS, VolumeFit
 from segcli.data.samples import Case
 
 __all__ = ["Images"]
 
 DIGEST = 6
 """Numbers of a digest: up to four of the size, and two checksums."""
+MOST_GREYS = 2048
+"""Grey pictures that are kept; of more images, those that are looked at once more are few."""
 UNKNOWN = (math.nan,) * 7
 """Numbers in place of those of a fit, for an image without one."""
 _of_fit = attrgetter("best", "here", "scale", "share", "contrast")
@@ -35,10 +38,11 @@ class Images:
         self.splits: list[str] = []
         self.edges = KeptEdges()
         self._fits, self._brightness = array("d"), array("d")
-        self._volume_fits: dict[int, VolumeFit] = {}
+        self._volumes, self._volume_fits = array("I"), array("d")
         self._digests = array("I")
         self._look_rows = array("i")
         self._look_axes = array("b")
+        self._greys, self._grey_of = Spilled((SIDE, SIDE), np.float16), dict[int, int]()
         self._looks = {ndim: Spilled(grid, np.int8) for ndim, grid in GRIDS.items()}
 
     def __len__(self) -> int:
@@ -55,7 +59,11 @@ class Images:
         self.splits.append(split)
         self._fits.extend(UNKNOWN if image.fit is None else (*image.fit.shift, *_of_fit(image.fit)))
         if image.volume_fit is not None:
-            self._volume_fits[len(self.cases) - 1] = image.volume_fit
+            self._volumes.append(len(self.cases) - 1)
+            self._volume_fits.extend(image.volume_fit.numbers())
+        if image.grey is not None and len(self._greys) < MOST_GREYS:
+            self._grey_of[len(self.cases) - 1] = len(self._greys)
+            self._greys.add(image.grey)
         about = image.brightness
         bright = (0.0, False) if about.bright is None else (about.bright, True)
         self._brightness.extend((about.at_top, about.low, about.high, *bright, about.extreme))
@@ -77,7 +85,10 @@ class Images:
     @property
     def volume_fits(self) -> list[VolumeFit | None]:
         """List how the mask of each volume lies in it."""
-        return [self._volume_fits.get(i) for i in range(len(self.cases))]
+        found: list[VolumeFit | None] = [None] * len(self.cases)
+        for row, i in enumerate(self._volumes):
+            found[i] = VolumeFit.of_numbers(self._volume_fits[row * NUMBERS : (row + 1) * NUMBERS])
+        return found
 
     @property
     def brightness(self) -> list[Brightness]:
@@ -117,6 +128,11 @@ class Images:
         look: Array = self._looks[self._look_axes[i]].part(row, row + 1)[0]
         return look
 
+    def grey(self, i: int) -> Array | None:
+        """Read the grey picture of an image; None for one that is not kept."""
+        row = self._grey_of.get(i)
+        return None if row is None else self._greys.part(row, row + 1)[0].astype(np.float32)
+
     def looks(self, positions: Sequence[int], ndim: int) -> "Looks":
         """Return the looks of some images; None for those of another number of axes."""
         return Looks(self, array("i", (i if self._look_axes[i] == ndim else -1 for i in positions)))
@@ -128,6 +144,7 @@ class Images:
     def close(self) -> None:
         """Free memory and disk."""
         self.edges.close()
+        self._greys.close()
         for each in self._looks.values():
             each.close()
 

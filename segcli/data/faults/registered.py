@@ -6,7 +6,7 @@ import numpy as np
 from segcli.core.types import Array
 from segcli.data.faults.cropped import Form, Window, formed
 
-__all__ = ["CONFIRMED", "agreement", "grey_of"]
+__all__ = ["CONFIRMED", "SIDE", "agreement", "grey_of", "scaled_grey_of"]
 
 SIDE = 128
 """Size along each axis of the pictures that are brought into line."""
@@ -23,6 +23,8 @@ MOST_CHANNELS = 4
 """Channels that OpenCV resizes at once."""
 BETTER = 0.2
 """By how much details must agree better in line than as the images are: neighbouring slices agree in place."""
+LARGEST = 1000.0
+"""Largest value of a picture that is kept as numbers of 16 bits."""
 FAR = 0.1
 """Change of a length at which pictures have nothing to do with each other."""
 
@@ -34,6 +36,13 @@ def grey_of(image: Array) -> Array:
     small = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA).reshape(SIDE, SIDE, -1)
     grey: Array = small.mean(axis=2, dtype=np.float32)
     return grey
+
+
+def scaled_grey_of(image: Array) -> Array:
+    """Reduce an image `(H, W, C)` to a grey picture, scaled so that numbers of 16 bits hold it."""
+    grey = grey_of(image)
+    scaled: Array = grey * np.float32(LARGEST / (float(np.abs(grey).max()) or 1.0))
+    return scaled.astype(np.float16)
 
 
 def agreement(whole: Array, part: Array, windows: tuple[Window, Window], form: Form) -> float:

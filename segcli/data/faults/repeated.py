@@ -94,8 +94,10 @@ def _parts(
         if files in known:
             continue
         for i in {whole, part} - set(greys):
-            pixels = read(i)
-            greys[i] = None if pixels is None else grey_of(pixels)
+            greys[i] = images.grey(i)
+            if greys[i] is None:
+                pixels = read(i)
+                greys[i] = None if pixels is None else grey_of(pixels)
         ours, theirs = greys[whole], greys[part]
         if ours is None or theirs is None or agreement(ours, theirs, each.windows, each.form) < CONFIRMED:
             continue

@@ -11,6 +11,7 @@ from segcli.data.faults.alignment import Fit, fit_of
 from segcli.data.faults.brightness import Brightness, brightness_of
 from segcli.data.faults.likeness import look_of
 from segcli.data.faults.reduced import MOST_CHANNELS, halved, mean_and_deviation
+from segcli.data.faults.registered import scaled_grey_of
 from segcli.data.faults.tiles import Edges, edges_of
 from segcli.data.faults.volume_alignment import VolumeFit, volume_fit_of
 from segcli.data.moments import Moments
@@ -38,6 +39,8 @@ class Seen:
     """Position of the mask on the image; None for an image without outlines of a mask."""
     volume_fit: VolumeFit | None = None
     """Position of the mask in a volume."""
+    grey: Array | None = None
+    """A small picture of a large image, which takes long to decode once more."""
 
 
 def seen(sample: Sample) -> Seen:
@@ -52,6 +55,7 @@ def seen(sample: Sample) -> Seen:
         brightness_of(image),
         None if plane is None else fit_of(*plane),
         _volume_fit(sample),
+        scaled_grey_of(small) if small is not image else None,
     )
 
 

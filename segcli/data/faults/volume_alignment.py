@@ -6,15 +6,15 @@ images as they are, one that does not, but fits as well as they do when it is mo
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import combinations
+from functools import cache, lru_cache
+from itertools import accumulate, chain, combinations, pairwise
 
 import cv2
 import numpy as np
 
 from segcli.core.types import Array
 
-__all__ = ["VolumeFit", "Way", "misplaced", "volume_fit_of"]
+__all__ = ["NUMBERS", "VolumeFit", "Way", "misplaced", "volume_fit_of"]
 
 LONGEST = 48
 """Longest side of the volumes that are compared."""
@@ -28,6 +28,11 @@ SMALL, WIDE = 3, 9
 """Sides of the cubes whose means differ in details."""
 KINDS = ("shift", "reversed", "exchanged")
 SHIFTS = tuple(step for step in range(-6, 7) if abs(step) > 1)
+EXCHANGES = tuple(combinations(range(3), 2))
+NUMBERS = 1 + 4 * len(KINDS) + 3
+"""Numbers of a description: a correlation, the best place of each kind for bright and dark objects, and three steps."""
+STARTS = tuple(accumulate((0, 3 * len(SHIFTS), 3, len(EXCHANGES))))
+"""Number of the first way of each kind, and that of all ways."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,51 +62,70 @@ class VolumeFit:
     steps: tuple[int, int, int]
     """Voxels of the volume for each compared one, along each axis."""
 
+    def numbers(self) -> tuple[float, ...]:
+        """Return the description as `NUMBERS` numbers."""
+        return (self.here, *chain.from_iterable((*self.bright, *self.dark)), *self.steps)
+
+    @classmethod
+    def of_numbers(cls, numbers: Sequence[float]) -> "VolumeFit":
+        """Make the description from its numbers."""
+        here, *bests, depth, height, width = numbers
+        pairs = [(fit, int(number)) for fit, number in zip(bests[::2], bests[1::2], strict=True)]
+        kinds = len(KINDS)
+        return cls(here, tuple(pairs[:kinds]), tuple(pairs[kinds:]), (int(depth), int(height), int(width)))
+
 
 def volume_fit_of(image: Array, mask: Array) -> VolumeFit | None:
     """Compare a mask `(D, H, W)` with its volume `(D, H, W, C)`; None without details."""
-    steps = tuple(-(-length // LONGEST) for length in mask.shape)
-    reduced = tuple(slice(step // 2, None, step) for step in steps)
-    grey = image[reduced][..., image.shape[-1] // 2].astype(np.float32)
-    details, shape = _details(grey), _details((mask[reduced] > 0).astype(np.float32))
+    one, two, three = (-(-length // LONGEST) for length in mask.shape)
+    reduced = tuple(slice(step // 2, None, step) for step in (one, two, three))
+    shape = _mask_details(mask[reduced])
+    details = None if shape is None else _details(image[reduced][..., image.shape[-1] // 2].astype(np.float32))
     if details is None or shape is None:
         return None
     fits = _moved_fits(shape, details, mask.shape)
-    bright, dark = _best(fits), _best([-fit for fit in fits])
-    assert len(steps) == 3
-    return VolumeFit(float(np.vdot(shape, details)), bright, dark, steps)
+    possible = _possible(mask.shape)
+    bright, dark = (_best(np.where(possible, each, -np.inf)) for each in (fits, -fits))
+    return VolumeFit(float((shape * details).sum()), bright, dark, (one, two, three))
 
 
-def _moved_fits(shape: Array, details: Array, size: tuple[int, ...]) -> list[float]:
-    """Correlate a mask with details in each way; NaN for a way that is not possible.
+def _moved_fits(shape: Array, details: Array, size: tuple[int, ...]) -> Array:
+    """Correlate a mask with details in each way; what it holds for a way that is not possible means nothing.
 
     Args:
         shape: Details of the mask.
         details: Those of the volume.
         size: Size of both before they were reduced.
     """
-    by_axis = []
-    for axis in range(3):
-        ours, theirs = (np.moveaxis(each, axis, 0).reshape(each.shape[axis], -1) for each in (shape, details))
-        by_axis.append(ours @ theirs.T)  # of each plane with each plane
-    fits = []
-    for way in _ways():
-        if not _can(way, size):
-            fits.append(float("nan"))
-        elif way.kind == "exchanged":
-            fits.append(float(np.vdot(np.swapaxes(shape, way.axis, way.amount), details)))
-        else:
-            planes = by_axis[way.axis][:: -1 if way.kind == "reversed" else 1]
-            fits.append(float(np.trace(planes, way.amount)))
-    return fits
-
-
-def _best(fits: Sequence[float]) -> Best:
-    """Find the best way of each kind."""
-    kinds = [
-        [(fit, i) for i, fit in enumerate(fits) if _ways()[i].kind == kind and not np.isnan(fit)] for kind in KINDS
+    # small products, which BLAS computes in one thread: several images are compared at once in any case
+    by_axis = (  # of each plane with each plane
+        np.matmul(shape.transpose(1, 0, 2), details.transpose(1, 2, 0)).sum(axis=0),
+        np.matmul(shape, details.transpose(0, 2, 1)).sum(axis=0),
+        np.matmul(shape.transpose(0, 2, 1), details).sum(axis=0),
+    )
+    along = np.stack([np.einsum("ij,j->i", _lines(len(planes)), planes.ravel()) for planes in by_axis])
+    exchanged = [
+        float((np.swapaxes(shape, one, other) * details).sum()) if size[one] == size[other] else 0.0
+        for one, other in EXCHANGES
     ]
-    return tuple(max(each, default=(-1.0, 0)) for each in kinds)
+    return np.concatenate([along[:, :-1].ravel(), along[:, -1], exchanged])
+
+
+@lru_cache(16)
+def _lines(length: int) -> Array:
+    """Make the matrix that sums up the pairs of planes of each shift, and those of the reversed order."""
+    first, second = np.mgrid[:length, :length]
+    lines = [second - first == shift for shift in SHIFTS]
+    return np.stack([*lines, first + second == length - 1]).reshape(-1, length * length).astype(np.float32)
+
+
+def _best(fits: Array) -> Best:
+    """Find the best way of each kind."""
+    found = []
+    for first, stop in pairwise(STARTS):
+        number = first + int(fits[first:stop].argmax())
+        found.append((float(fits[number]), number) if np.isfinite(fits[number]) else (-1.0, 0))
+    return tuple(found)
 
 
 def misplaced(fits: Sequence[VolumeFit | None]) -> Iterator[tuple[int, Way, int]]:
@@ -136,8 +160,13 @@ def misplaced(fits: Sequence[VolumeFit | None]) -> Iterator[tuple[int, Way, int]
 @cache
 def _ways() -> list[Way]:
     shifts = [Way("shift", axis, step) for axis in range(3) for step in SHIFTS]
-    exchanges = [Way("exchanged", one, other) for one, other in combinations(range(3), 2)]
+    exchanges = [Way("exchanged", one, other) for one, other in EXCHANGES]
     return [*shifts, *(Way("reversed", axis, 0) for axis in range(3)), *exchanges]
+
+
+@lru_cache(64)
+def _possible(size: tuple[int, ...]) -> Array:
+    return np.array([_can(way, size) for way in _ways()])
 
 
 def _can(way: Way, size: tuple[int, ...]) -> bool:
@@ -146,16 +175,40 @@ def _can(way: Way, size: tuple[int, ...]) -> bool:
     return way.kind == "reversed" or 2 * abs(way.amount) < size[way.axis]
 
 
+def _mask_details(mask: Array) -> Array | None:
+    """Compute the details of a mask; its sums are whole numbers, which are faster."""
+    values = np.ascontiguousarray((mask > 0).transpose(1, 2, 0)).view(np.uint8)
+    means = []
+    for side in (SMALL, WIDE):
+        planes = cv2.boxFilter(values, cv2.CV_16U, (side, side), normalize=False, borderType=cv2.BORDER_REPLICATE)
+        planes = planes.reshape(-1, values.shape[2])
+        means.append(cv2.boxFilter(planes, cv2.CV_32F, (side, 1), normalize=False, borderType=cv2.BORDER_REPLICATE))
+    detail = means[0] * np.float32(SMALL**-3) - means[1] * np.float32(WIDE**-3)
+    height, width, depth = values.shape
+    return _unit(detail.reshape(height, width, depth).transpose(2, 0, 1), 1.0)
+
+
 def _details(values: Array) -> Array | None:
-    """Subtract means of the surroundings, cut off what is far from 0, and bring it to a mean of 0 and a length of 1."""
-    detail = _mean(values, SMALL) - _mean(values, WIDE)
-    spread = 2 * float(detail.std())
-    if spread <= 1e-6 * float(np.abs(values).max()):
+    """Subtract means of the surroundings, and bring them to a mean of 0 and a length of 1."""
+    return _unit(_mean(values, SMALL) - _mean(values, WIDE), max(float(values.max()), -float(values.min())))
+
+
+def _unit(detail: Array, largest: float) -> Array | None:
+    """Cut off what is far from 0, and bring details to a mean of 0 and a length of 1; None without details.
+
+    Args:
+        detail: Details.
+        largest: Largest absolute value that they were computed from.
+    """
+    detail = np.ascontiguousarray(detail)
+    _, deviation = cv2.meanStdDev(detail.reshape(len(detail), -1))
+    spread = 2 * float(deviation[0, 0])
+    if spread <= 1e-6 * largest:
         return None
-    detail = np.clip(detail, -spread, spread)
+    np.clip(detail, -spread, spread, out=detail)
     detail -= detail.mean()
-    unit: Array = detail / np.linalg.norm(detail)
-    return unit
+    detail /= np.float32(cv2.norm(detail.reshape(len(detail), -1)))
+    return detail
 
 
 def _mean(values: Array, side: int) -> Array:
