@@ -8,6 +8,7 @@ are the ratio of check and loop in processor time with its spread, and both rati
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -16,6 +17,8 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command does
 
 import cv2
 import numpy as np

@@ -1,5 +1,6 @@
 """Entry point of `segcli` and of `python -m segcli`."""
 
+import os
 import sys
 
 from segcli.core.collector import begin_start, end_start
@@ -10,6 +11,9 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command line and leave with its exit code."""
     begin_start()
+    os.environ.setdefault(
+        "OPENBLAS_NUM_THREADS", "1"
+    )  # its threads wait longer for NumPy's small products than these take
     try:
         from segcli.cli.main import run  # noqa: PLC0415 - Ctrl-C may come while this is imported
     except KeyboardInterrupt:
