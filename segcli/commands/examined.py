@@ -21,6 +21,7 @@ from segcli.datasets import Layout
 from segcli.engine.doubtful_data import scale_of
 from segcli.engine.each_case import in_turn
 from segcli.engine.events import Listener
+from segcli.files._content import files_held
 from segcli.tasks import Task
 
 __all__ = ["Examined", "beyond", "examined", "with_measured_objects"]
@@ -150,7 +151,8 @@ def beyond(first: Sequence[Finding], entries: Examined) -> list[Finding]:
 
 
 def _examine(layout: Layout, task: Task, wanted: _Wanted, case: Case) -> _Case:
-    sample, found = layout.examine(case)
+    with files_held():
+        sample, found = layout.examine(case)
     result = _Case(found)
     if sample is None:
         return result

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from segcli.core.types import Array
+from segcli.files._content import content_of
 from segcli.files._png_rows import unpacked_png
 
 __all__ = ["decoded"]
@@ -37,9 +38,9 @@ def decoded(path: Path, image: Image.Image, stored: str) -> Array | None:
     if image.mode not in CHANNELS or "transparency" in image.info or getattr(image, "n_frames", 1) > 1:
         return None
     if image.format == "PNG" and stored == image.mode:
-        pixels = _png(path.read_bytes(), image.mode)
+        pixels = _png(content_of(path), image.mode)
     elif image.format == "JPEG" and _jpeg_is_that_of_pillow():
-        pixels = _jpeg(path.read_bytes())
+        pixels = _jpeg(content_of(path))
     else:
         return None
     if pixels is not None and image.mode == "RGBA" and pixels.shape[2:] == (4,):

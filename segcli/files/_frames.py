@@ -5,6 +5,7 @@ from pathlib import Path
 from PIL import GifImagePlugin, Image, UnidentifiedImageError
 
 from segcli.core.errors import DataError
+from segcli.files._content import source_of
 
 __all__ = ["chosen", "open_frame"]
 
@@ -53,12 +54,12 @@ def open_frame(path: Path, page: int | None) -> tuple[Image.Image, int]:
         DataError: There are several frames and none is stated, it does not exist, or Pillow does not know the format.
     """
     try:
-        image = Image.open(path)
+        image = Image.open(source_of(path))
     except UnidentifiedImageError:
         if _is_heic(path):
             hint = "convert it to JPEG or PNG, as its viewer shows it"
             raise DataError(f"`{path}` is a HEIC image, which segcli cannot read", hint=hint) from None
-        raise
+        raise UnidentifiedImageError(f"cannot identify image file {str(path)!r}") from None
     try:
         count = _frames(image, path)
         number = chosen(path, count, page, "frames")

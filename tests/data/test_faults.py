@@ -97,6 +97,26 @@ def test_fast_moments_equal_the_exact_ones(dtype):
     np.testing.assert_allclose(fast.squares, exact.squares)
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("kept", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("inside", [1, 255])
+def test_sums_of_the_valid_pixels_of_8_bits_are_whole_numbers(channels, kept, inside):
+    rng = np.random.default_rng(channels)
+    image = rng.choice(np.array([0, 1, 254, 255], np.uint8), (210, 333, channels))
+    counts = rng.random(image.shape[:2]) < kept
+    found = moments_of(Sample(image, {"valid": counts.astype(np.uint8) * np.uint8(inside)}))
+    values = image[counts].astype(object)  # whole numbers of any size
+    number, sums, squares = len(values), values.sum(axis=0), (values**2).sum(axis=0)
+    assert found.count == number
+    if number:
+        assert found.means.tolist() == [total / number / 255 for total in sums]
+        spread = [(number * square - total**2) / number / 255**2 for square, total in zip(squares, sums, strict=True)]
+        assert found.squares.tolist() == spread
+    else:
+        assert not found.means.any()
+        assert not found.squares.any()
+
+
 def fit(shift=(0, 0), *, best=6.0, here=None, scale=1.0, share=0.2, contrast=1.0):
     return Fit(shift, best, best if here is None else here, scale, share, contrast)
 

@@ -116,8 +116,8 @@ class ClassList:
 
     def maps(self, positions: Array) -> dict[str, Array]:
         """Make `mask`, which holds class indices, and `valid`; both are 0 where a pixel does not count."""
-        valid = positions < self.num_counted
-        return {"mask": positions * valid, "valid": valid.astype(np.uint8)}
+        valid = (positions < self.num_counted).view(np.uint8)
+        return {"mask": positions * valid, "valid": valid}
 
     def positions(self, labels: Array) -> Array:
         """Look up the position in this list for each pixel of an index mask; `UNKNOWN` for the number of no class."""

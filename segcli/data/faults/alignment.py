@@ -19,6 +19,8 @@ __all__ = ["Fit", "fit_of", "inverted", "shifted"]
 
 SIDE = 160
 """Longer side of the pictures that are compared."""
+MUCH_LARGER = 2
+"""From this many times the size on, pixels between those that are averaged would be left out."""
 REACH = 0.25
 """Largest shift that is looked for, as a share of the shorter side."""
 FAR = 3
@@ -79,31 +81,42 @@ def fit_of(image: Array, mask: Array) -> Fit | None:
     height, width = mask.shape
     factor = min(SIDE / max(height, width), 1.0)
     size = max(round(height * factor), 8), max(round(width * factor), 8)
-    grey = cv2.extractChannel(image, image.shape[2] // 2)
-    grey = grey if grey.dtype in (np.uint8, np.uint16) else grey.astype(np.float32)
-    grey = cv2.resize(grey, size[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
+    grey = _shrunk(cv2.extractChannel(image, image.shape[2] // 2), size)
     small = cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST)
     outline, edges = _outline(small), _edges(grey)
     length = cv2.countNonZero(outline)
     if not length or edges is None:
         return None
-    inside = (small > 0).astype(np.uint8)
+    inside = (small > 0).view(np.uint8)
     reach = max(int(REACH * min(size)), NEAR + 1)
-    outlines = _Fits.of(outline.astype(np.float32) - np.float32(length / outline.size), edges)
+    outlines = _Fits.of(outline.astype(np.float32), edges)
     window = outlines.window(reach)
     if window.max() < CLEAR or window.max() > _near(window, reach).max():  # in doubt, look at the areas, too
         areas = _Fits.of(_details(inside.astype(np.float32)), _details(grey))
-        windows = [outlines.and_window(areas, sign, reach) for sign in (1, -1)]  # objects may be bright or dark
-        window = max(windows, key=lambda fits: fits.max())
+        window = max(outlines.windows_with(areas, reach), key=lambda fits: fits.max())
     row, column = divmod(int(window.argmax()), window.shape[1])
-    share = cv2.countNonZero(inside) / inside.size
-    contrast = 0.0
-    if 0 < share < 1:
-        there, elsewhere = (cv2.mean(grey, mask=each)[0] for each in (inside, 1 - inside))
-        contrast = (there - elsewhere) / mean_and_deviation(grey)[1]
     tells = length >= LEAST_OUTLINE
     best, here = (float(each.max()) if tells else 0.0 for each in (window, _near(window, reach)))
-    return Fit((row - reach, column - reach), best, here, 1 / factor, share, contrast)
+    return Fit((row - reach, column - reach), best, here, 1 / factor, *_share_and_contrast(grey, inside))
+
+
+def _shrunk(channel: Array, size: tuple[int, int]) -> Array:
+    """Resize a channel `(H, W)`, float32; each pixel is the mean of an area, or of its neighbours in a similar size."""
+    channel = channel if channel.dtype in (np.uint8, np.uint16) else channel.astype(np.float32)
+    is_near = channel.shape[0] < MUCH_LARGER * size[0] and channel.shape[1] < MUCH_LARGER * size[1]
+    how = cv2.INTER_LINEAR if is_near else cv2.INTER_AREA  # several times faster than to weigh areas
+    return cv2.resize(channel, size[::-1], interpolation=how).astype(np.float32)
+
+
+def _share_and_contrast(grey: Array, inside: Array) -> tuple[float, float]:
+    """Compute the share of the foreground, and by how much it is brighter than the background, in deviations."""
+    count = cv2.countNonZero(inside)
+    if not 0 < count < inside.size:
+        return count / inside.size, 0.0
+    mean, spread = mean_and_deviation(grey)
+    there = float(np.vdot(grey, inside.astype(np.float32))) / count
+    elsewhere = (mean * inside.size - there * count) / (inside.size - count)
+    return count / inside.size, (there - elsewhere) / spread
 
 
 def shifted(fits: Sequence[Fit | None]) -> Iterator[tuple[int | None, tuple[int, int]]]:
@@ -156,8 +169,9 @@ class _Fits:
 
     @classmethod
     def of(cls, shape: Array, picture: Array) -> "_Fits":
-        """Correlate a shape with a mean of 0 with a picture."""
+        """Correlate a shape with a picture; their means do not count."""
         product = cv2.mulSpectrums(cv2.dft(picture), cv2.dft(shape), 0, conjB=True)
+        product[0, 0] = 0.0  # the product of both sums
         fits = cv2.dft(product, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE | cv2.DFT_REAL_OUTPUT)
         return cls(fits, max(float(np.vdot(fits, fits) / fits.size) ** 0.5, 1e-9))
 
@@ -170,11 +184,15 @@ class _Fits:
         window: Array = np.concatenate(parts) / np.float32(self.deviation)
         return window
 
-    def and_window(self, other: "_Fits", sign: int, reach: int) -> Array:
-        """Take the window of the sum of both, or of their difference, each in standard deviations."""
+    def windows_with(self, other: "_Fits", reach: int) -> list[Array]:
+        """Take the windows of the sum and of the difference of both, in standard deviations.
+
+        The shapes may be brighter or darker than their surroundings.
+        """
         alike = float(np.vdot(self.fits, other.fits) / self.fits.size) / (self.deviation * other.deviation)
-        both: Array = self.window(reach) + np.float32(sign) * other.window(reach)
-        return both / np.float32(max(2 + 2 * sign * alike, 1e-9) ** 0.5)
+        one, two = self.window(reach), other.window(reach)
+        sums = ((one + two, 2 + 2 * alike), (one - two, 2 - 2 * alike))
+        return [both / np.float32(max(square, 1e-9) ** 0.5) for both, square in sums]
 
     def _rows(self, reach: int) -> tuple[Array, Array]:
         return self.fits[-reach:], self.fits[: reach + 1]
@@ -188,11 +206,9 @@ def _near(window: Array, reach: int) -> Array:
 
 def _details(picture: Array) -> Array:
     """Subtract the mean of the surroundings, and cut off what is far from it, so that no bright spot decides."""
-    detail = cv2.blur(picture, (3, 3)) - cv2.blur(picture, (SURROUNDINGS, SURROUNDINGS))
+    detail = cv2.subtract(cv2.blur(picture, (3, 3)), cv2.blur(picture, (SURROUNDINGS, SURROUNDINGS)))
     mean, spread = mean_and_deviation(detail)
-    detail = np.clip(detail, mean - 2 * spread, mean + 2 * spread)
-    details: Array = detail - np.float32(detail.mean())
-    return details
+    return np.clip(detail, np.float32(mean - 2 * spread), np.float32(mean + 2 * spread), out=detail)
 
 
 def _lies(shift: Array, scale: float) -> tuple[int, int]:
@@ -214,4 +230,4 @@ def _edges(grey: Array) -> Array | None:
     """Compute the strength of the edges, cut off so that no single one decides; None for a picture without edges."""
     strength = cv2.magnitude(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
     mean, spread = mean_and_deviation(strength)
-    return None if spread <= 1e-6 else np.minimum(strength, np.float32(mean + 2 * spread)) - np.float32(mean)
+    return None if spread <= 1e-6 else np.minimum(strength, np.float32(mean + 2 * spread))

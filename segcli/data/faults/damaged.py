@@ -24,6 +24,7 @@ from PIL import Image
 
 from segcli.core.types import Array
 from segcli.data.checks import Finding
+from segcli.files._content import content_of
 
 __all__ = ["damaged"]
 
@@ -71,7 +72,7 @@ def damaged(path: Path | None, image: Array | None = None) -> Iterator[Finding]:
     """
     if path is None or path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         return
-    content = path.read_bytes()
+    content = content_of(path)
     if content.startswith(PNG):
         chunk = _wrong_chunk(content)
         if chunk is not None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from segcli.data.checks import Finding
+from segcli.files._content import content_of
 
 __all__ = ["cut_ends"]
 
@@ -25,23 +26,14 @@ def cut_ends(path: Path | None) -> Iterator[Finding]:
 def _png_is_cut(path: Path) -> bool:
     if path.suffix.lower() != ".png":
         return False
-    with path.open("rb") as file:
-        if file.read(len(SIGNATURE)) != SIGNATURE:
-            return False
-        file.seek(-len(END), 2)
-        if file.read() == END:
-            return False
-        file.seek(0)
-        return END not in file.read()
+    content = content_of(path)
+    return content.startswith(SIGNATURE) and not content.endswith(END) and END not in content
 
 
 def _jpeg_is_cut(path: Path) -> bool:
     if path.suffix.lower() not in JPEG:
         return False
-    with path.open("rb") as file:
-        file.seek(-len(END_OF_JPEG), 2)
-        if file.read() == END_OF_JPEG:
-            return False
-        file.seek(0)
-        content = file.read()
+    content = content_of(path)
+    if content.endswith(END_OF_JPEG):
+        return False
     return content.startswith(END_OF_JPEG[:1]) and content.rfind(END_OF_JPEG) < content.rfind(SCAN)

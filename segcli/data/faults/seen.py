@@ -123,7 +123,7 @@ def _moments_of_8_bits(image: Array, valid: Array | None) -> Moments:
 
     This is several times faster than to leave them out, and exact: both sums are whole numbers.
     """
-    counts = None if valid is None else np.where(valid, np.uint8(255), np.uint8(0))
+    counts = None if valid is None else (valid != 0).view(np.uint8) * np.uint8(255)
     pixels = image.shape[0] * image.shape[1]
     number = pixels if counts is None else cv2.countNonZero(counts)
     means, squares = np.zeros((2, image.shape[2]))

@@ -1,0 +1,44 @@
+"""Bytes of files that several rules look at one after the other: each file is read once."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+__all__ = ["content_of", "files_held", "source_of"]
+
+HELD = (".png", ".jpg", ".jpeg")
+"""Endings of the files whose bytes are held: all of them are decoded from memory in any case."""
+_thread = threading.local()
+
+
+@contextmanager
+def files_held() -> Iterator[None]:
+    """Hold the bytes of PNG and JPEG files that this thread reads meanwhile."""
+    before = getattr(_thread, "files", None)
+    _thread.files = {}
+    try:
+        yield
+    finally:
+        _thread.files = before
+
+
+def content_of(path: Path) -> bytes:
+    """Read all bytes of a file, or take those that are held."""
+    files: dict[str, bytes] | None = getattr(_thread, "files", None)
+    if files is None:
+        return path.read_bytes()
+    name = str(path)  # its hash is known, that of a path is not
+    if name not in files:
+        content = path.read_bytes()
+        if path.suffix.lower() not in HELD:
+            return content
+        files[name] = content
+    return files[name]
+
+
+def source_of(path: Path) -> Path | BytesIO:
+    """Return what Pillow opens: the bytes where they are held, or else the file."""
+    is_held = getattr(_thread, "files", None) is not None and path.suffix.lower() in HELD
+    return BytesIO(content_of(path)) if is_held else path
