@@ -15,7 +15,7 @@ from pydantic import Field
 from segcli.core.errors import DataError
 from segcli.core.files import shown, write_text
 from segcli.core.names import composed, existing
-from segcli.core.types import Array, ConfigModel, FilePath, Positive
+from segcli.core.types import Array, ConfigModel, FilePath, Positive, Range
 from segcli.data.checks import Finding, by_name, raise_on_error
 from segcli.data.classes.class_list import Mistake, class_names
 from segcli.data.draws import stratified
@@ -85,7 +85,7 @@ class TIFFVolumes(Layout):
         """Share of the samples of each class to use, drawn by `split.seed`."""
         cache_volumes: Annotated[int, Field(ge=0)] = 10
         """Number of most recent volumes whose slices each loader process caches."""
-        intensity_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+        intensity_range: Range | None = None
         """Stored values that become 0 and 1; values outside are clipped. Default: values as stored."""
         split: SampleSplit = SampleSplit()
         """Split of the samples into training, validation and test."""
