@@ -11,7 +11,11 @@ __all__ = ["Kin", "divided_kin"]
 ENDINGS = (
     r"[_ -]?(?:left|right|Left|Right|LEFT|RIGHT|OD|OS|L|R)",
     r"[_ -]?(?:x|X|r|row)\d+[_ -]?(?:y|Y|c|col)\d+",
+    r"[_ -](?:tile|Tile|patch|Patch|crop|part)[_ -]?\d+[_ -]\d+",
     r"[_ -](?:tile|Tile|patch|crop|part|slice|Slice|frame|visit|z|s|t|p)[_ -]?\d+",
+    r"[_ -]visit[_ -]?\d+[_ -]?(?:left|right|OD|OS|L|R)",
+    r" ?\(\d+\)",
+    r" - Copy(?: \(\d+\))?",
     r"[_ -]\d{1,4}",
     r"[_ -]?[a-f]",
     r"[_ -][A-F]",

@@ -23,6 +23,10 @@ from segcli.data.split_settings import SequenceSplit, SplitSettings
         ("patient5_2", "patient5_1", "patient7_1"),
         ("culture12b", "culture12a", "culture13a"),
         ("12-b", "12-a", "13-a"),
+        ("cell7 (1)", "cell7 (2)", "cell8 (1)"),
+        ("cell7", "cell7 - Copy", "cell8"),
+        ("wsi7_tile_0_256", "wsi7_tile_256_0", "wsi8_tile_0_0"),
+        ("patient3_visit2_L", "patient3_visit1_R", "patient4_visit1_L"),
     ],
 )
 def test_names_of_one_subject_in_two_splits_are_found(one, other, alone):
@@ -42,6 +46,7 @@ def test_names_of_one_subject_in_two_splits_are_found(one, other, alone):
         [f"{number}" for number in range(40)],
         [f"{number}_training" for number in range(21, 41)],
         [f"{17**number:x}" for number in range(20, 40)],
+        [f"img ({number})" for number in range(1, 30)],
         ["road", "car", "tree", "house", "sky", "person"],
         [f"hippocampus_{number:03d}" for number in (1, 3, 4, 6, 7, 8, 11, 14, 15, 17)],
     ],
