@@ -200,11 +200,11 @@ def _set_aside(document: Document, numbers: list[Problem] | None) -> None:
     values = document.values.get("dataset")
     if numbers is None or not isinstance(values, dict):
         return
-    stated = [values.get(key) for key in ("mean", "std")]
+    mean, std = stated = values.get("mean"), values.get("std")
     channels = values.get("num_channels", DatasetSpec.model_fields["num_channels"].default)
     if not all(each is None or isinstance(each, list) for each in stated) or not isinstance(channels, int):
         return
-    fault = numbers_fault(*stated, channels)
+    fault = numbers_fault(mean, std, channels)
     if fault is not None:
         numbers.append(document.problem(("dataset",), fault))
         for key in ("mean", "std"):
