@@ -28,7 +28,7 @@ from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import environment
 from segcli.engine.stopping import StopSignal
 from segcli.engine.training.clock.rehearsal import fitted_to_clock
-from segcli.engine.training.refused import refuse_places
+from segcli.engine.training.reasons.refused import refuse_places
 from segcli.engine.training.session import open_session
 from segcli.engine.training.snapshot import Snapshot
 from segcli.engine.training.trainer import Trainer

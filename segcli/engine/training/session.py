@@ -30,7 +30,7 @@ from segcli.engine.training.caching import with_chosen_cache
 from segcli.engine.training.measured import with_measured_numbers
 from segcli.engine.training.precision.switches import set_gpu_switches
 from segcli.engine.training.precision.timed import with_decided_precision
-from segcli.engine.training.refused import refuse_changed_sizes, refuse_places, refuse_precision
+from segcli.engine.training.reasons.refused import refuse_changed_sizes, refuse_places, refuse_precision
 from segcli.engine.training.stepping.lockstep import THREADS
 from segcli.engine.training.trainer import Trainer
 from segcli.engine.weights import with_weights_file

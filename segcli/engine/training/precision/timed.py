@@ -25,7 +25,7 @@ from segcli.data.samples import padded_size
 from segcli.engine.assembly import Assembly
 from segcli.engine.events import Listener
 from segcli.engine.runtime import Precision, choose_precision
-from segcli.engine.training.refused import refuse_precision
+from segcli.engine.training.reasons.refused import refuse_precision
 from segcli.engine.world import World
 
 __all__ = ["bf16_gain", "with_decided_precision"]
