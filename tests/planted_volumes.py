@@ -319,3 +319,35 @@ def a_label_map_has_exchanged_axes(made: Set) -> None:
 def a_mask_in_the_file_has_exchanged_axes(made: Set) -> None:
     with _edit(made) as file:
         file["masks"][3] = file["masks"][3].transpose(0, 1, 3, 2)
+
+
+@fault("shifted_mask", "stacks")
+def a_mask_that_is_not_learnt_is_shifted(made: Set) -> None:
+    for z in range(8):
+        path = made.root / "0005" / "mask" / f"z{z}.tif"
+        tifffile.imwrite(path, np.roll(tifffile.imread(path), 4, 0))
+
+
+@fault("repeated_slice", "stacks")
+def a_slice_is_there_twice(made: Set) -> None:
+    folder = made.root / "0004" / "raw"
+    (folder / "z4.tif").write_bytes((folder / "z3.tif").read_bytes())
+
+
+@fault("empty_slice", "stacks")
+def a_slice_in_the_middle_is_black(made: Set) -> None:
+    tifffile.imwrite(made.root / "0004" / "raw" / "z3.tif", np.zeros((16, 16), np.uint16))
+
+
+@fault("exchanged_slices", "stacks")
+def two_slices_are_exchanged(made: Set) -> None:
+    for number in range(14):  # brighter from slice to slice, so that their order shows
+        for z in range(8):
+            path = made.root / f"{number + 1:04d}" / "raw" / f"z{z}.tif"
+            rng = np.random.default_rng((number, z))
+            noise, slope = rng.normal(0, 2, (16, 16)), 20 * np.hypot(*np.indices((16, 16)))
+            tifffile.imwrite(path, (1000 + slope + 60 * z + 9 * number + noise).astype(np.uint16))
+    one, other = (made.root / "0004" / "raw" / f"z{z}.tif" for z in (3, 4))
+    before = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(before)

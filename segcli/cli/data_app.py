@@ -151,9 +151,11 @@ def data_check(
     Example: segcli data check configs/exp.yaml
     """
     from segcli.cli import console
+    from segcli.config.document import Problem
     from segcli.config.load import load_for_check
 
-    dataset, run = load_for_check(config, overrides or [])
+    misfits: list[Problem] = []
+    dataset, run = load_for_check(config, overrides or [], numbers=misfits)
     silent = quiet or as_json
     console.shipped(config, quiet=silent, datasets=True)
 
@@ -170,7 +172,7 @@ def data_check(
 
         refuse_copy(dataset, fix)
     with console.listener(quiet=silent) as listener:
-        checked = check_data(dataset, run, listener=listener)
+        checked = check_data(dataset, run, misfits=misfits, listener=listener)
     values = checked.as_dict()
     if not as_json:
         console.result(values, tables.checked(checked), as_json=False, quiet=quiet)

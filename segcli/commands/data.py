@@ -1,6 +1,8 @@
 """`segcli data check`, `data stats`, `data split` and `data sample`."""
 
+from collections.abc import Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ from segcli.commands.examined import Examined, beyond, examined, with_measured_o
 from segcli.commands.more_stats import object_sizes, percentiles, spacings, values_of_sample
 from segcli.commands.shapes import shapes
 from segcli.commands.shares import share_findings, shares_of, summary
-from segcli.commands.whole_set import intensities, measured_numbers, of_whole_set, with_network
+from segcli.commands.whole_set import intensities, measured_numbers, misfit_of_numbers, of_whole_set, with_network
 from segcli.config.agreement import doubts, without_effect
+from segcli.config.document import Problem
 from segcli.config.schema import DatasetSection, Run
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import refuse_occupied, write_text
@@ -35,10 +38,21 @@ from segcli.tasks import Task
 __all__ = ["check_data", "data_stats", "make_sample", "split_data"]
 
 
-def check_data(dataset: DatasetSection, run: Run | None = None, *, listener: Listener) -> Checked:
-    """Look for faults in file lists, headers and pixels that would spoil a training, and in the batches of a run."""
+def check_data(
+    dataset: DatasetSection, run: Run | None = None, *, misfits: Sequence[Problem] = (), listener: Listener
+) -> Checked:
+    """Look for faults in file lists, headers and pixels that would spoil a training, and in the batches of a run.
+
+    Args:
+        dataset: The data set.
+        run: A run on it; None to check the data set alone.
+        misfits: Problems of its `mean` and `std`, which were left out.
+        listener: Receives the progress.
+    """
     with closing(Images()) as images:
-        return _checked(dataset, run, images, listener)
+        checked = _checked(dataset, run, images, listener)
+    told = [misfit_of_numbers(problem, checked.measured) for problem in misfits]
+    return replace(checked, findings=[*told, *checked.findings])
 
 
 def _checked(dataset: DatasetSection, run: Run | None, images: Images, listener: Listener) -> Checked:

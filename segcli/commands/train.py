@@ -28,6 +28,7 @@ from segcli.engine.runfolder import RunFolder
 from segcli.engine.runtime import environment
 from segcli.engine.stopping import StopSignal
 from segcli.engine.training.clock.rehearsal import fitted_to_clock
+from segcli.engine.training.reasons.refused import refuse_places
 from segcli.engine.training.session import open_session
 from segcli.engine.training.snapshot import Snapshot
 from segcli.engine.training.trainer import Trainer
@@ -69,8 +70,10 @@ def train(
     listener = notes = Noting(listener)
     with ExitStack() as stack:
         stop = stack.enter_context(stop or StopSignal())
-        if world.is_first and not overwrite:
-            folder.refuse_if_used()
+        if world.is_first:
+            refuse_places(run)
+            if not overwrite:
+                folder.refuse_if_used()
         made = _missing_parents(folder.path) if world.is_first else []
         if world.is_first:
             stack.enter_context(folder.locked())
@@ -178,6 +181,7 @@ def dry_run(run: Run, *, force: bool = False, listener: Listener, world: World |
     """
     world = world or World.alone()
     with StopSignal() as stop:
+        refuse_places(run)
         run = fitting_for_all(run, listener, world)
         refuse_what_cannot_fit(run, listener, force=force)
         trainer = open_session(run, RunFolder(run.folder), listener, stop, rehearsal=True, world=world)

@@ -5,6 +5,7 @@ from contextlib import suppress
 from itertools import chain
 
 from segcli.commands.tiny_objects import Objects, tiny_objects
+from segcli.config.document import Problem
 from segcli.config.schema import Run
 from segcli.core.errors import DataError, SegcliError
 from segcli.core.types import Array
@@ -20,7 +21,7 @@ from segcli.data.samples import Case
 from segcli.datasets import Layout
 from segcli.tasks import Task
 
-__all__ = ["Numbers", "intensities", "measured_numbers", "of_whole_set", "with_network"]
+__all__ = ["Numbers", "intensities", "measured_numbers", "misfit_of_numbers", "of_whole_set", "with_network"]
 
 SPREAD = 10.0
 """Largest ratio of the brightest to the darkest case that one normalisation fits."""
@@ -76,6 +77,13 @@ def measured_numbers(layout: Layout, together: Moments | None) -> Numbers | None
         return None
     mean, std = rounded(together.mean, together.std)
     return mean, [value or 1.0 for value in std]
+
+
+def misfit_of_numbers(problem: Problem, measured: Numbers | None) -> Finding:
+    """Report `mean` and `std` that do not fit each other or the channels, with the measured ones to paste."""
+    ours = "remove both: training measures them"
+    hint = ours if measured is None else f"write `mean: {measured[0]}` and `std: {measured[1]}`, or {ours}"
+    return Finding("refused_by_train", "error", None, f"`{problem.origin.text}`: {problem.message}", hint)
 
 
 def with_network(

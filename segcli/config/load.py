@@ -8,7 +8,7 @@ from typing import Any
 from segcli.config.agreement import check_root, check_together
 from segcli.config.components import check_components
 from segcli.config.dataset_file import expand_code, inline_dataset, resolve_code, resolve_paths
-from segcli.config.document import Document, Origin, read_document
+from segcli.config.document import Document, Origin, Problem, read_document
 from segcli.config.fill import fill_dataset, fill_loss, fill_run
 from segcli.config.messages import validated
 from segcli.config.overrides import Override, apply_overrides, parse_overrides
@@ -19,6 +19,7 @@ from segcli.config.shipped import located
 from segcli.config.short_forms import write_out
 from segcli.core.names import safe_name
 from segcli.core.types import ConfigModel
+from segcli.data.settings import DatasetSpec, numbers_fault
 
 __all__ = ["dataset_from_values", "load_dataset", "load_for_check", "load_run", "run_from_values"]
 
@@ -60,13 +61,16 @@ def run_from_values(
     return _run(document, parse_overrides(overrides), source, permit or CodePermit())
 
 
-def load_dataset(path: Path, overrides: Sequence[str] = (), *, whole_run: bool) -> DatasetSection:
+def load_dataset(
+    path: Path, overrides: Sequence[str] = (), *, whole_run: bool, numbers: list[Problem] | None = None
+) -> DatasetSection:
     """Read the data set of an experiment file, or a data-set file by itself.
 
     Args:
         path: Either kind of file, or the name of a shipped one; an experiment has the key `dataset`.
         overrides: `KEY=VALUE`, of the experiment or of the data set (`dataset.mean=[0.5]` or `mean=[0.5]`).
         whole_run: Also check the rest of the experiment.
+        numbers: As of `load_for_check`.
 
     Raises:
         ConfigError: As `load_run`.
@@ -85,7 +89,8 @@ def load_dataset(path: Path, overrides: Sequence[str] = (), *, whole_run: bool) 
     if chosen is not None and isinstance(document.values["dataset"], dict):
         document.values["dataset"]["channels"] = chosen
     document.values = {"dataset": document.values["dataset"]}
-    return _dataset(document, [override for override in wanted if not override.names_dataset], str(path))
+    overrides_of_data = [override for override in wanted if not override.names_dataset]
+    return _dataset(document, overrides_of_data, str(path), numbers)
 
 
 def dataset_from_values(values: dict[str, Any], *, source: str) -> DatasetSection:
@@ -102,8 +107,15 @@ def dataset_from_values(values: dict[str, Any], *, source: str) -> DatasetSectio
     return _dataset(Document({"dataset": deepcopy(values)}, origins), [], source)
 
 
-def load_for_check(path: Path, overrides: Sequence[str] = ()) -> tuple[DatasetSection, Run | None]:
+def load_for_check(
+    path: Path, overrides: Sequence[str] = (), *, numbers: list[Problem] | None = None
+) -> tuple[DatasetSection, Run | None]:
     """Read a data-set file, or an experiment file with its data set; None in the place of the run of the former.
+
+    Args:
+        path: Either kind of file, or the name of a shipped one.
+        overrides: As of `load_dataset`.
+        numbers: Receives the problem of `mean` and `std` that do not fit, which are left out; default: refuse them.
 
     Raises:
         ConfigError: As `load_run`.
@@ -111,18 +123,30 @@ def load_for_check(path: Path, overrides: Sequence[str] = ()) -> tuple[DatasetSe
     path = located(path, datasets=True)
     document = read_document(path)
     if "dataset" not in document.values:
-        return load_dataset(path, overrides, whole_run=False), None
-    run = _run_of(document, path, overrides, None)
+        return load_dataset(path, overrides, whole_run=False, numbers=numbers), None
+    run = _run_of(document, path, overrides, None, numbers)
     return run.dataset, run
 
 
-def _run_of(document: Document, path: Path, overrides: Sequence[str], permit: CodePermit | None) -> Run:
+def _run_of(
+    document: Document,
+    path: Path,
+    overrides: Sequence[str],
+    permit: CodePermit | None,
+    numbers: list[Problem] | None = None,
+) -> Run:
     wanted = parse_overrides(overrides)
     inline_dataset(document, path, wanted)
-    return _run(document, [override for override in wanted if not override.names_dataset], str(path), permit)
+    return _run(document, [override for override in wanted if not override.names_dataset], str(path), permit, numbers)
 
 
-def _run(document: Document, overrides: list[Override], source: str, permit: CodePermit | None) -> Run:
+def _run(
+    document: Document,
+    overrides: list[Override],
+    source: str,
+    permit: CodePermit | None,
+    numbers: list[Problem] | None = None,
+) -> Run:
     """Turn values as typed into a checked run."""
     write_out(document, Run)
     if permit is None:
@@ -140,6 +164,7 @@ def _run(document: Document, overrides: list[Override], source: str, permit: Cod
     resolve_paths(document)
     fill_run(document)
     check_components(document)
+    _set_aside(document, numbers)
     run = validated(document, Run)
     run = None if run is None else run.without(document.left_out)
     if run is not None and not document.problems:
@@ -151,7 +176,9 @@ def _run(document: Document, overrides: list[Override], source: str, permit: Cod
     return run.with_readings(document.readings)
 
 
-def _dataset(document: Document, overrides: list[Override], source: str) -> DatasetSection:
+def _dataset(
+    document: Document, overrides: list[Override], source: str, numbers: list[Problem] | None = None
+) -> DatasetSection:
     """Turn values as typed into a checked data set."""
     write_out(document, _DatasetAlone)
     apply_overrides(document, overrides, _DatasetAlone)
@@ -159,9 +186,26 @@ def _dataset(document: Document, overrides: list[Override], source: str) -> Data
     resolve_paths(document)
     fill_dataset(document)
     check_components(document)
+    _set_aside(document, numbers)
     alone = validated(document, _DatasetAlone)
     if alone is not None:
         check_root(alone.dataset, document)
     document.refuse(source)
     assert alone is not None
     return alone.dataset
+
+
+def _set_aside(document: Document, numbers: list[Problem] | None) -> None:
+    """Leave out `mean` and `std` that do not fit, and note the problem, so that the rest can be checked."""
+    values = document.values.get("dataset")
+    if numbers is None or not isinstance(values, dict):
+        return
+    mean, std = stated = values.get("mean"), values.get("std")
+    channels = values.get("num_channels", DatasetSpec.model_fields["num_channels"].default)
+    if not all(each is None or isinstance(each, list) for each in stated) or not isinstance(channels, int):
+        return
+    fault = numbers_fault(mean, std, channels)
+    if fault is not None:
+        numbers.append(document.problem(("dataset",), fault))
+        for key in ("mean", "std"):
+            values.pop(key, None)

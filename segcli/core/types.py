@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from segcli.core.addresses import is_address
 from segcli.core.names import printable
@@ -27,6 +27,7 @@ __all__ = [
     "Output",
     "Outputs",
     "Positive",
+    "Range",
     "Sha256",
     "Share",
 ]
@@ -67,6 +68,16 @@ FilePath = Annotated[Path, Field(strict=False), BeforeValidator(_path), PlainSer
 It is stored as text that gives the same path again.
 """
 Positive = Annotated[int, Field(ge=1)]
+
+
+def _rising(values: list[float]) -> list[float]:
+    if not values[0] < values[1]:
+        raise ValueError(f"goes from {values[0]:g} to {values[1]:g}, but the first must be smaller")
+    return values
+
+
+Range = Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(_rising)]
+"""A smaller and a larger number."""
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 """SHA-256 of a file, as `sha256sum` prints it."""
 Share = Annotated[float, Field(ge=0.0, le=1.0)]

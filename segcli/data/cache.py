@@ -25,8 +25,9 @@ from segcli.core.platform import START_METHOD
 from segcli.core.types import Array
 from segcli.data.pipeline import Pipeline, Scale, Source
 from segcli.data.samples import Case, Sample
+from segcli.data.settings import DataSettings
 
-__all__ = ["DiskCache", "Forecast", "MemoryCache", "Resizing", "copies_of", "forecast"]
+__all__ = ["DiskCache", "Forecast", "MemoryCache", "Resizing", "cache_folder", "copies_of", "forecast"]
 
 READING = 2
 """Increase this when files are decoded differently, so that no outdated cache is read."""
@@ -88,6 +89,11 @@ class Forecast:
                 hint=f"set `data.cache={other}`, or a smaller `data.image_size`",
             )
         return f"cache: decoded images take {needed:,.0f} MiB of {self.place} ({free:,.0f} MiB free)"
+
+
+def cache_folder(settings: DataSettings) -> Path:
+    """Return the folder of the disk cache."""
+    return settings.cache_dir or Path("outputs") / "cache"
 
 
 def copies_of(place: str, processes: int, num_workers: int) -> int:

@@ -13,8 +13,11 @@ GRID = r"[_ -]\d+[_ -]\d+"
 ENDINGS = (
     r"[_ -]?(?:left|right|Left|Right|LEFT|RIGHT|OD|OS|L|R)",
     r"[_ -]?(?:x|X|r|row)\d+[_ -]?(?:y|Y|c|col)\d+",
+    r"[_ -](?:tile|Tile|patch|Patch|crop|part)[_ -]?\d+[_ -]\d+",
     r"[_ -](?:tile|Tile|patch|crop|part|slice|Slice|frame|visit|view|ses|session|run|scan|z|s|t|p|v)[_ -]?\d+",
     GRID,
+    r" ?\(\d+\)",
+    r" - Copy(?: \(\d+\))?",
     r"[_ -]f?\d{1,6}",
     r"[_ -]?[a-f]",
     r"[_ -][A-F]",

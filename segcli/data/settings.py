@@ -67,6 +67,16 @@ class Fold(ConfigModel):
     """Seed that draws the folds."""
 
 
+def numbers_fault(mean: list[float] | None, std: list[float] | None, channels: int) -> str | None:
+    """Say why `mean` and `std` do not fit each other or the channels; None if they do."""
+    for key, numbers in (("mean", mean), ("std", std)):
+        if numbers is not None and len(numbers) != channels:
+            return f"`{key}` has {len(numbers)} numbers for {channels} channels"
+    if (mean is None) != (std is None):
+        return "`mean` and `std` must be set together: one of them is missing"
+    return None
+
+
 class DatasetSpec(ConfigModel):
     """Holds the keys that every data set has. Each `format` adds its own keys beside them."""
 
@@ -101,11 +111,9 @@ class DatasetSpec(ConfigModel):
 
     @model_validator(mode="after")
     def _one_number_per_channel(self) -> "DatasetSpec":
-        for key, numbers in (("mean", self.mean), ("std", self.std)):
-            if numbers is not None and len(numbers) != self.num_channels:
-                raise ValueError(f"`{key}` has {len(numbers)} numbers for {self.num_channels} channels")
-        if (self.mean is None) != (self.std is None):
-            raise ValueError("`mean` and `std` must be set together: one of them is missing")
+        fault = numbers_fault(self.mean, self.std, self.num_channels)
+        if fault is not None:
+            raise ValueError(fault)
         return self
 
 

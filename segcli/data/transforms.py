@@ -74,6 +74,8 @@ TURNING, COLOURED = ("medium", "heavy"), ("heavy", "street")
 """Presets with quarter turns, and presets with changes of colour."""
 KEEPING = (A.ImageOnlyTransform, A.HorizontalFlip, A.VerticalFlip, A.Transpose, A.RandomRotate90, A.D4)
 """Transforms that move whole pixels of a map, or none."""
+TURNED, TURNS = (A.RandomRotate90, A.D4), 8
+"""Transforms that draw whether they exchange rows and columns, and the draws after which one of them has done so."""
 QUARTER_TURN = {"type": "RandomRotate90", "p": 0.5}
 
 
@@ -100,6 +102,10 @@ class Augmenter:
         for transform in transforms:
             _try_out(transform, channels)
         self.compose = A.Compose(transforms)
+        self.channels = channels
+        stated = transforms[len(transforms) - len(settings.transforms) :]  # presets keep the size
+        self.moving = [transform for transform in stated if not isinstance(transform, A.ImageOnlyTransform)]
+        """Transforms that may change the size."""
         self.keeps_pixels = all(isinstance(transform, KEEPING) for transform in transforms)
         """Whether each pixel of a map is one of the map before."""
 
@@ -116,15 +122,34 @@ class Augmenter:
         changed = self.compose(image=image, mask=_joined([sample.maps[name] for name in names]))
         pixels, planes = changed["image"], split_channels(changed["mask"])
         if pixels.shape[:2] != sample.size:
-            raise ConfigError(
-                f"`data.augmentation` changed the size of an image from {sample.size} to {pixels.shape[:2]}",
-                hint="use transforms that keep the size, or a square `data.patch_size`",
-            )
+            raise _changed_size(sample.size, pixels.shape[:2])
         maps = sample.maps | {  # the stack has one type, wide enough for all
             name: np.ascontiguousarray(plane, dtype=sample.maps[name].dtype)
             for name, plane in zip(names, planes, strict=True)
         }
         return Sample(image=pixels.reshape(*sample.size, -1), maps=maps)
+
+    def refuse_changed_size(self, size: tuple[int, int]) -> None:
+        """Try the transforms that may change the size on an image of this size.
+
+        Raises:
+            ConfigError: A transform changes the size, or does not work on it.
+        """
+        image = np.zeros((*size, self.channels), np.uint8)
+        for transform in self.moving:
+            draws = TURNS if size[0] != size[1] and isinstance(transform, TURNED) else 1
+            for seed in range(draws):
+                words = f"images of {size[0]}x{size[1]} pixels"
+                changed = _tried(transform, image, words, seed).shape[:2]
+                if changed != size:
+                    raise _changed_size(size, changed)
+
+
+def _changed_size(before: tuple[int, ...], after: tuple[int, ...]) -> ConfigError:
+    return ConfigError(
+        f"`data.augmentation` changed the size of an image from {before} to {after}",
+        hint="use transforms that keep the size, or a square `data.patch_size`",
+    )
 
 
 def _joined(maps: Sequence[Array]) -> Array:
@@ -167,23 +192,55 @@ def _build(position: int, options: dict[str, Any]) -> A.BasicTransform:
             transform: A.BasicTransform = kind(**options)
     except (ValueError, TypeError, Warning) as error:
         detail = " ".join(str(error).split())[:200]
-        raise ConfigError(f"`data.augmentation`: transform `{name}` does not accept its options ({detail})") from error
+        raise ConfigError(
+            f"`data.augmentation`: transform `{name}` does not accept its options ({detail})",
+            hint=f"correct the options of `{name}`, which albumentations describes",
+        ) from error
     return transform
 
 
 def _try_out(transform: A.BasicTransform, channels: int) -> None:
     """Run the transform once on a small image, so that errors occur before the training starts."""
-    name = type(transform).__name__
     probe = np.random.default_rng(0).integers(0, 255, (64, 64, channels), dtype=np.uint8)
+    changed = _tried(transform, probe, f"images with {channels} channels")
+    name, count = type(transform).__name__, changed.shape[2] if changed.ndim == 3 else 1
+    if count != channels:
+        raise ConfigError(
+            f"`data.augmentation`: transform `{name}` makes {count} channels of {channels}, and the network has one "
+            "number of channels",
+            hint=f"use transforms that keep {channels} channels",
+        )
+
+
+def _tried(transform: A.BasicTransform, image: Array, words: str, seed: int = 0) -> Array:
+    """Run the transform on an image and a mask, whatever its probability; return the image.
+
+    Args:
+        transform: The transform.
+        image: The image, `(H, W, C)`.
+        words: Words for such images in the message.
+        seed: Seed of the draws.
+
+    Raises:
+        ConfigError: It fails, or returns no pixels.
+    """
+    name = type(transform).__name__
     share, transform.p = transform.p, 1.0
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            A.Compose([transform], seed=0)(image=probe, mask=probe[..., :1])
+            changed = A.Compose([transform], seed=seed)(image=image, mask=image[..., :1])["image"]
     except Exception as error:
         detail = " ".join(str(error).split())[:200]
         raise ConfigError(
-            f"`data.augmentation`: transform `{name}` does not work on images with {channels} channels ({detail})"
+            f"`data.augmentation`: transform `{name}` does not work on {words} ({detail})",
+            hint=f"leave out `{name}`, or change its options",
         ) from error
     finally:
         transform.p = share
+    if not isinstance(changed, np.ndarray):
+        raise ConfigError(
+            f"`data.augmentation`: transform `{name}` makes a tensor of an image",
+            hint=f"leave out `{name}`: images become tensors after the augmentation",
+        )
+    return changed

@@ -370,6 +370,14 @@ class Layout(ABC):
         """
         yield from ()
 
+    def mask_beside(self, case: Case) -> Array | None:
+        """Read a mask `(*S)` of a case that is not what a network learns; None if there is none.
+
+        Raises:
+            DataError: It cannot be read.
+        """
+        return None
+
     def turned_alike(self, case: Case, sample: Sample) -> OtherTurn | None:
         """Turn the mask of a case as if its file stated the orientation of the image; None if it does."""
         return None

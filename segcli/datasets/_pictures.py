@@ -15,7 +15,7 @@ from pydantic import Field
 
 from segcli.core.errors import DataError
 from segcli.core.names import composed, without_affixes
-from segcli.core.types import Array
+from segcli.core.types import Array, Range
 from segcli.data.checks import Finding, raise_on_error, size_mismatch, tried, unusable_split
 from segcli.data.classes.binary_masks import BinaryMasks
 from segcli.data.classes.class_list import Mistake, completed_classes
@@ -53,7 +53,7 @@ class PictureKeys(MaskKeys):
     color: Color = "as_stored"
     """Convert images: grey to RGB, RGB to grey, or take the green channel. `as_stored`: images must have `num_channels`
     channels."""
-    intensity_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    intensity_range: Range | None = None
     """Stored values that become 0 and 1, such as `[0, 4095]` for 12 bits; default: the whole range of the type."""
     page: Annotated[int, Field(ge=0)] | None = None
     """Page or frame to read of every image and mask that has several, counted from 0. Without this key, such files are

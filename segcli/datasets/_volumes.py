@@ -13,7 +13,7 @@ from segcli.core.errors import DataError
 from segcli.core.files import remove_leftovers, shown, told_when_full, unfinished
 from segcli.core.names import printable, safe_name
 from segcli.core.text import read_json
-from segcli.core.types import Array, ConfigModel
+from segcli.core.types import Array, ConfigModel, Range
 from segcli.data.channels import chosen_of, more_channels_hint
 from segcli.data.checks import Finding
 from segcli.data.classes.class_list import class_names
@@ -31,7 +31,7 @@ Spacing = Annotated[list[Annotated[float, Field(gt=0.0)]], Field(min_length=3, m
 class VolumeKeys(ConfigModel):
     """Defines the keys of every format of volumes."""
 
-    intensity_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    intensity_range: Range | None = None
     """Stored values that become 0 and 1; values outside are clipped. Example: `[-160, 240]` for soft tissue in CT."""
     spacing_mm: Spacing | None = None
     """Millimetres between voxels along each axis; default: as stored in the files."""

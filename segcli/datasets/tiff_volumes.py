@@ -15,7 +15,7 @@ from pydantic import Field
 from segcli.core.errors import DataError
 from segcli.core.files import shown, write_text
 from segcli.core.names import composed, existing
-from segcli.core.types import Array, ConfigModel, FilePath, Positive
+from segcli.core.types import Array, ConfigModel, FilePath, Positive, Range
 from segcli.data.checks import Finding, by_name, raise_on_error
 from segcli.data.classes.class_list import Mistake, class_names
 from segcli.data.draws import stratified
@@ -36,6 +36,7 @@ from segcli.datasets._sample_table import (
     table_and_columns,
     table_in,
 )
+from segcli.datasets._slice_faults import constant_crop, slice_faults
 from segcli.datasets._small import COUNTS, volume
 from segcli.files import create, is_picture_folder, stem_of
 
@@ -85,7 +86,7 @@ class TIFFVolumes(Layout):
         """Share of the samples of each class to use, drawn by `split.seed`."""
         cache_volumes: Annotated[int, Field(ge=0)] = 10
         """Number of most recent volumes whose slices each loader process caches."""
-        intensity_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+        intensity_range: Range | None = None
         """Stored values that become 0 and 1; values outside are clipped. Default: values as stored."""
         split: SampleSplit = SampleSplit()
         """Split of the samples into training, validation and test."""
@@ -271,6 +272,9 @@ class TIFFVolumes(Layout):
     def _windows(self, size: tuple[int, ...]) -> tuple[Window, ...]:
         return windows(size, self.margin, self.crop)
 
+    def _window(self, case: Case) -> Window:
+        return self._windows(self.stacks.of(case.image).size)[case.index or 0]
+
     def before_cropping(self, case: Case) -> Cut:
         """Return the size of the sample, and the size of its part in a crop."""
         size = self.stacks.of(case.image).size
@@ -290,14 +294,12 @@ class TIFFVolumes(Layout):
 
     def read_unlabelled(self, case: Case) -> Sample:
         """Read one crop."""
-        assert case.index is not None
         stack = self.stacks.of(case.image)
         if stack.faults or stack.mixed or not stack.planes:
             raise next(iter(stack.faults), stack.mixed) or DataError(f"`{case.image}` holds no slices")
-        window = self._windows(stack.size)[case.index]
-        voxels = self.stacks.voxels(case.image, window)
+        voxels = self.stacks.voxels(case.image, self._window(case))
         if self.config.apply_mask:
-            voxels = np.where(self._mask(case, stack.size, window), voxels, 0).astype(voxels.dtype)
+            voxels = np.where(self._mask(case, stack.size, self._window(case)), voxels, 0).astype(voxels.dtype)
         return self._crop_of(voxels)
 
     def _crop_of(self, voxels: Array) -> Sample:
@@ -323,7 +325,7 @@ class TIFFVolumes(Layout):
         sample, (size, part) = self.read(case), self.before_cropping(case)
         inside = np.ones(part, np.uint8)
         if self.config.apply_mask:
-            inside &= self._mask(case, size, self._windows(size)[case.index or 0])
+            inside &= self._mask(case, size, self._window(case))
         sample.maps = {"valid": padded(inside, self.crop, 0)}
         return sample
 
@@ -387,8 +389,12 @@ class TIFFVolumes(Layout):
             sample = self.read(case)
         except DataError as error:
             return None, [Finding("unreadable_image", "error", case.image, error.message, error.hint or "")]
-        findings = []
-        if sample.image.min() == sample.image.max():
-            message = f"crop `{case.id}` of `{case.image}` has the same value in every voxel"
-            findings.append(Finding("constant_image", "warning", case.image, message, "look at the file"))
-        return sample, findings
+        faults = slice_faults(self.stacks, case.image, self._window(case))
+        return sample, [*constant_crop(case, sample), *faults]
+
+    def mask_beside(self, case: Case) -> Array | None:
+        """Read the mask of a crop, whose place on the image `data check` looks at."""
+        size = self.stacks.of(case.image).size
+        if case.label is None or list(mask_faults(self.stacks, case.image, case.label, size)):
+            return None  # reported with the headers
+        return padded(self.stacks.voxels(case.label, self._window(case), labels=True), self.crop, 0)

@@ -17,7 +17,7 @@ from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, ConfigError
 from segcli.core.registry import TASKS
 from segcli.core.types import Array, Batch, IOSpec
-from segcli.data.cache import DiskCache, Forecast, MemoryCache, Resizing, copies_of, forecast
+from segcli.data.cache import DiskCache, Forecast, MemoryCache, Resizing, cache_folder, copies_of, forecast
 from segcli.data.field_of_view import Field
 from segcli.data.loader import EvaluationLoader, TrainLoader
 from segcli.data.pipeline import Pipeline, Source
@@ -213,7 +213,7 @@ class Assembly:
 
     @property
     def _cache_dir(self) -> Path:
-        return self.run.data.cache_dir or Path("outputs") / "cache"
+        return cache_folder(self.run.data)
 
     def train_loader(self, cases: Sequence[Case], source: Source, *, rank: int = 0, size: int = 1) -> TrainLoader:
         """Make the loader of shuffled training batches, of which each process loads its share."""

@@ -35,7 +35,7 @@ def checked(result: Checked) -> Iterator[Any]:
         yield _class_shares(result)
     if any(entry.present for entry in result.splits):
         yield _presence(result)
-    shown = [finding for finding in result.findings if finding.hint]
+    shown = [finding for finding in result.findings if finding.hint or finding.severity != "info"]
     if shown:
         yield "[italic]Findings[/]"
         yield from rows_of(shown)

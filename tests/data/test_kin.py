@@ -29,6 +29,10 @@ from segcli.data.split_settings import SequenceSplit, SplitSettings
         ("slide1_0_512", "slide1_10240_0", "slide2_512_512"),
         ("vid1_00012", "vid1_00013", "vid2_00012"),
         ("0006R0_f00930", "0006R0_00960", "0007TP_006690"),
+        ("cell7 (1)", "cell7 (2)", "cell8 (1)"),
+        ("cell7", "cell7 - Copy", "cell8"),
+        ("wsi7_tile_0_256", "wsi7_tile_256_0", "wsi8_tile_0_0"),
+        ("patient3_visit2_L", "patient3_visit1_R", "patient4_visit1_L"),
     ],
 )
 def test_names_of_one_subject_in_two_splits_are_found(one, other, alone):
@@ -48,6 +52,7 @@ def test_names_of_one_subject_in_two_splits_are_found(one, other, alone):
         [f"{number}" for number in range(40)],
         [f"{number}_training" for number in range(21, 41)],
         [f"{17**number:x}" for number in range(20, 40)],
+        [f"img ({number})" for number in range(1, 30)],
         ["road", "car", "tree", "house", "sky", "person"],
         [f"{kind}_{number:03d}" for number in range(20) for kind in ("benign", "malignant", "normal")],
         [f"site{number % 3}_{number:07d}" for number in range(40)],

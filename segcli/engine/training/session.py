@@ -8,7 +8,7 @@ import torch
 
 from segcli.config.agreement import doubts, without_effect
 from segcli.config.schema import Run
-from segcli.core.errors import CheckpointError, ConfigError, DataError, SegcliError
+from segcli.core.errors import CheckpointError, ConfigError, DataError, DeviceError, SegcliError
 from segcli.core.files import shown
 from segcli.core.platform import usable_processors
 from segcli.data.checks import Finding, raise_on_error
@@ -30,6 +30,7 @@ from segcli.engine.training.caching import with_chosen_cache
 from segcli.engine.training.measured import with_measured_numbers
 from segcli.engine.training.precision.switches import set_gpu_switches
 from segcli.engine.training.precision.timed import with_decided_precision
+from segcli.engine.training.reasons.refused import refuse_changed_sizes, refuse_places, refuse_precision
 from segcli.engine.training.stepping.lockstep import THREADS
 from segcli.engine.training.trainer import Trainer
 from segcli.engine.weights import with_weights_file
@@ -76,7 +77,7 @@ def open_session(
         listener.notice("no validation images: no validation, no best checkpoint, no pictures, no early stopping")
     listener.stage("preparing")
     check_batches(run, parts.layout, train_cases)
-    check_parts(parts)
+    check_parts(parts, train_cases)
     for finding in many_parameters(run, parts.network, parts.task, parts.layout, train_cases):
         listener.warn(f"{finding.message} ({finding.hint})")
     # all images are read now: whatever is refused without that was refused before
@@ -165,13 +166,17 @@ def _source(
     return parts.source([*train, *val], listener)
 
 
-def check_parts(parts: Assembly) -> None:
-    """Refuse an augmentation that cannot be made, and layers that the network does not have.
+def check_parts(parts: Assembly, cases: Sequence[Case]) -> None:
+    """Refuse an augmentation that cannot be made or changes sizes, and layers that the network does not have.
+
+    Args:
+        parts: Parts of the run.
+        cases: Training images.
 
     Raises:
         ConfigError: A key of the run has no meaning for this network or these images.
     """
-    _ = parts.pipeline
+    refuse_changed_sizes(parts.run, parts.layout, parts.pipeline.augment, cases)
     if parts.run.logging.log_activations:
         observed_layers(parts.run, parts.network)
 
@@ -182,6 +187,8 @@ def refusals(run: Run, layout: Layout) -> Iterator[Finding]:
     Each reason is looked for by itself, on the CPU: that a GPU is missing here says nothing about the machine of the
     training.
     """
+    yield from _raised(lambda: refuse_places(run))
+    yield from _raised(lambda: refuse_precision(run, run.device))
     here, cases, training = run.model_copy(update={"device": "cpu"}), [], []
     with suppress(DataError):  # reported with the split that cannot be read
         training = layout.cases("train")
@@ -195,7 +202,7 @@ def refusals(run: Run, layout: Layout) -> Iterator[Finding]:
     yield from many_parameters(run, parts.network, parts.task, layout, training)
     refused = [*_raised(lambda: parts.network.freeze(freezing_of(run))), *_raised(lambda: _rates(parts))]
     yield from refused
-    yield from _raised(lambda: check_parts(parts))
+    yield from _raised(lambda: check_parts(parts, training))
     yield from _raised(lambda: parts.cache_notice(cases))
     if not refused:
         yield from _fine_tuning(parts)
@@ -218,7 +225,7 @@ def _refusal(error: SegcliError) -> Finding:
 def _raised(check: Callable[[], object]) -> Iterator[Finding]:
     try:
         check()
-    except (CheckpointError, ConfigError) as error:
+    except (CheckpointError, ConfigError, DeviceError) as error:
         yield _refusal(error)
     except DataError:
         pass  # reported with the case that cannot be read

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from factories import write_folders
 
 from segcli.data import cache
 
@@ -13,6 +14,17 @@ MISTAKES = {
     "weights": {"model": {"type": "deeplabv3_plus", "weights": "missing.pth"}},
     "class": {"inference__postprocess": {"classes": {"cat": {"fill_holes": True}}}},
     "cache": {"data__cache": "memory"},
+    "folder of the cache": {"data__cache": "disk", "data__cache_dir": "tiny.yaml"},
+    "folder of the run": {"output__dir": "tiny.yaml/run"},
+    "size of a crop": {
+        "data__augmentation__transforms": [{"type": "RandomCrop", "height": 17, "width": 19, "p": 0.01}]
+    },
+    "crop too large": {
+        "data__augmentation__transforms": [{"type": "RandomCrop", "height": 56, "width": 56, "p": 0.01}]
+    },
+    "channels": {"data__augmentation__transforms": [{"type": "ToGray", "num_output_channels": 1}]},
+    "tensor": {"data__augmentation__transforms": [{"type": "ToTensorV2"}]},
+    "precision": {"training__amp": "fp16"},
 }
 
 
@@ -22,7 +34,7 @@ def test_the_check_refuses_what_the_training_refuses(name, tiny, run_cli, monkey
         monkeypatch.setattr(cache, "HEADROOM", 0.0)
     path = tiny(**MISTAKES[name])
     refused = run_cli("train", path, "--dry-run")
-    assert refused.code in (2, 3, 4), refused.err
+    assert refused.code in (2, 3, 4, 5), refused.err
     checked = run_cli("data", "check", path, "--json")
     assert checked.code == 1
     found = json.loads(checked.out)["findings"]
@@ -42,3 +54,48 @@ def test_several_reasons_are_told_together(tiny, run_cli):
     path = tiny(**MISTAKES["transform"], data__drop_last=True, data__batch_size=50)
     found = json.loads(run_cli("data", "check", path, "--json").out)["findings"]
     assert len([each for each in found if each["code"] == "refused_by_train"]) == 2
+
+
+@pytest.mark.parametrize(("size", "code"), [((48, 64), 1), ((48, 48), 0)])
+def test_rare_quarter_turns_are_refused_for_images_that_are_not_square(tiny, run_cli, workplace, size, code):
+    write_folders(workplace / "data", size=size)
+    path = tiny(data__augmentation__transforms=[{"type": "RandomRotate90", "p": 0.01}])
+    checked = run_cli("data", "check", path, "--json")
+    assert checked.code == code
+    said = "`data.augmentation` changed the size of an image from (48, 64) to (64, 48)"
+    assert (said in checked.out) == bool(code)
+    assert (said in run_cli("train", path, "--dry-run").err) == bool(code)
+
+
+def test_a_crop_that_keeps_the_size_of_the_patches_trains(tiny, run_cli):
+    path = tiny(
+        data__patch_size=[32, 32], data__augmentation__transforms=[{"type": "RandomCrop", "height": 32, "width": 32}]
+    )
+    assert run_cli("data", "check", path).code == run_cli("train", path, "--dry-run").code == 0
+
+
+def test_precision_of_a_device_that_is_chosen_elsewhere_is_no_fault(tiny, run_cli):
+    assert run_cli("data", "check", tiny(training__amp="fp16", device="auto")).code == 0
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        ({"mean": None}, "`mean` and `std` must be set together: one of them is missing"),
+        ({"std": [0.2]}, "`std` has 1 numbers for 3 channels"),
+    ],
+)
+def test_data_without_a_mean_are_checked_and_the_measured_one_is_told(tiny, run_cli, workplace, stated, said):
+    write_folders(workplace / "data")
+    (workplace / "data/train/label/03.png").unlink()
+    path = tiny(**{f"dataset__{key}": value for key, value in stated.items()})
+    assert said in run_cli("train", path, "--dry-run").err
+    found = run_cli("data", "check", path, "--json")
+    first, *others = json.loads(found.out)["findings"]
+    assert found.code == 1
+    assert first["code"] == "refused_by_train"
+    assert said in first["message"]
+    assert "missing_label" in {each["code"] for each in others}
+    measured = json.loads(found.out)["measured"]
+    assert f"`mean: {measured['mean']}` and `std: {measured['std']}`" in first["hint"]
+    assert not any(each["code"] in ("far_numbers", "other_scale") for each in others)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segcli.core.errors import DataError, DeviceError
+from segcli.core.errors import DataError
 from segcli.core.heap import keep_freed_memory
 from segcli.core.kept import read_kept, write_kept
 from segcli.core.platform import LINUX
@@ -25,6 +25,7 @@ from segcli.data.samples import padded_size
 from segcli.engine.assembly import Assembly
 from segcli.engine.events import Listener
 from segcli.engine.runtime import Precision, choose_precision
+from segcli.engine.training.reasons.refused import refuse_precision
 from segcli.engine.world import World
 
 __all__ = ["bf16_gain", "with_decided_precision"]
@@ -71,8 +72,7 @@ def with_decided_precision(
         DeviceError: The device does not train in the requested precision.
     """
     run = parts.run
-    if parts.device.type == "cpu" and parts.precision.scales:
-        raise DeviceError("`training.amp: fp16` does not train on the CPU", hint="set `training.amp=off`")
+    refuse_precision(run, parts.device.type)
     if run.training.amp == "auto" and not resumed:
         choice = world.told(_chosen(parts, keep=keep) if world.is_first else _Choice("", ""))
         if choice.why:

@@ -1,0 +1,1 @@
+"""Reasons against a training."""
