@@ -27,10 +27,12 @@ from segcli.commands.answers.pictures import PictureAnswers
 from segcli.commands.answers.volumes import VolumeAnswers
 from segcli.commands.predict import write_all
 from segcli.config.load import load_run
+from segcli.core.heap import keep_freed_blocks
 from segcli.engine.assembly import Assembly, assemble
 from segcli.engine.events import Silent
 from segcli.engine.inference.checkpoint_predictor import _forward
 from segcli.engine.inference.predictor import Predictor
+from segcli.nn.fused import fuse
 
 MEAN, STD = 0.4, 0.2
 DEPTHS = {2: [16, 32, 64, 128], 3: [8, 16, 32]}
@@ -104,6 +106,8 @@ def tensor_of(image: np.ndarray) -> torch.Tensor:
 def segcli(parts: Assembly) -> Run:
     """Return the code of `segcli predict`."""
     kind = PictureAnswers if parts.layout.ndim == 2 else VolumeAnswers
+    if parts.precision.dtype is None:
+        fuse(parts.network)
 
     def run(files: list[Path], out: Path) -> None:
         predictor = Predictor(
@@ -216,6 +220,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
+    keep_freed_blocks()  # as `segcli predict` does; for all, which are in one process
     ndim = 3 if given.what == "volume" else 2
     tile = given.tile or {"small": 1024, "large": 1024, "volume": 128}[given.what]
     side = given.side or {"small": 256, "large": 4096, "volume": 256}[given.what]

@@ -6,12 +6,14 @@ import torch
 
 from segcli.config.load import run_from_values
 from segcli.config.own_code import CodePermit
+from segcli.core.heap import keep_freed_blocks
 from segcli.core.registry import TASKS
 from segcli.core.types import Array
 from segcli.engine.assembly import Assembly, assemble, load_weights
 from segcli.engine.checkpoint import read_checkpoint, read_header
 from segcli.engine.inference.predictor import Candidate, Forward, Overrides, Predictor
 from segcli.engine.runtime import out_of_memory
+from segcli.nn.fused import fuse
 
 __all__ = ["of_checkpoint", "trained"]
 
@@ -41,6 +43,10 @@ def of_checkpoint(path: Path, overrides: Overrides, permit: CodePermit | None = 
     notice = parts.prepare_prediction()
     load_weights(parts.network, checkpoint, path)
     parts.network.eval()
+    if parts.device.type == "cpu":
+        keep_freed_blocks()
+        if parts.precision.dtype is None:
+            fuse(parts.network)
     return Predictor(
         name=run.name,
         source=path,
