@@ -42,7 +42,7 @@ def _batch_norm(
     **__: Any,
 ) -> None:
     if training:
-        F._verify_batch_size(x.size())
+        F._verify_batch_size(x.size())  # type: ignore[attr-defined]  # its stub leaves it out
 
 
 def _instance_norm(
@@ -56,7 +56,7 @@ def _instance_norm(
     **__: Any,
 ) -> None:
     if use_input_stats:
-        F._verify_spatial_size(x.size())
+        F._verify_spatial_size(x.size())  # type: ignore[attr-defined]  # its stub leaves it out
 
 
 _CHECKS: dict[Callable[..., Any], Callable[..., None]] = {F.batch_norm: _batch_norm, F.instance_norm: _instance_norm}
