@@ -7,15 +7,19 @@ of its own, whose processor time and peak memory count: `start` (training of one
 `epoch` (training of all images, with validation and report, less the time of `start`), `eval` and `predict` of as many
 other images. `--quick` leaves out the largest size of each part, and takes minutes.
 
-A command must grow no faster than its work. The slope is that of the logarithms of both increments since the smallest
-size: what a command costs anyhow is left out, and work that costs the same for each image, class, pixel or voxel has a
-slope of 1. Two measurements are taken to differ by a quarter of a second or 5 %, and by 16 MiB or 2 %; the slope
-is told with what that makes of it. The verdict is
+Each size is measured at least twice. What counts is the shortest time and the lowest peak; the noise of a size is the
+spread of its repeats, at least that of the smallest size, and at least 0.05 s or 4 MiB.
 
-- `ok` if the slope is at most 1.1,
-- `flat` if no more than one increment is twice as large as its error: there is nothing to be told of it,
-- `open` if the slope is above 1.1, and errors explain it: repeat this part, or take larger sizes,
-- `TOO FAST` if the slope is above 1.1 whatever the errors are,
+A command must grow no faster than its work. What it costs anyhow is taken off: only increments since the smallest size
+count, and those that are above twice their noise. The slope is that of their logarithms between the two largest sizes;
+work that costs the same for each image, class, pixel or voxel has a slope of 1. The cost of an item (increment by work)
+is also compared between the two largest sizes, so that a cost that begins late is found. Both are told with what noise
+makes of them. The verdict is
+
+- `flat` if the largest increment does not stand out of the noise: there is nothing to be told of it,
+- `ok` if the slope is at most 1.1, and an item costs at most 1.25 times as much,
+- `open` if one of them is above, and noise explains it: repeat this part, with more `--repeats`,
+- `TOO FAST` if one of them is above although the noise is taken off,
 - `TOO LONG` if a command took more seconds of the processor than `--most-s`; it is ended, and left out at larger sizes.
 
 The exit code is 1 after one of the last two. Linux only, as it limits the processor time of a process.
@@ -48,8 +52,12 @@ SIZES = {
 COMMANDS = ("start", "check", "epoch", "eval", "predict")
 MOST = 1.1
 """Largest slope."""
-NOISE = {"s": (0.25, 0.05), "MiB": (16.0, 0.02)}
-"""Difference between two measurements of the same command: at least the first, or so large a share of the value."""
+MOST_DEARER = 1.25
+"""Largest ratio of the costs of an item at the two largest sizes."""
+LEAST_NOISE = {"s": 0.05, "MiB": 4.0}
+"""Noise of measurements whose repeats happen to be equal."""
+CLEAR = 2.0
+"""Increments count from so many times their noise."""
 SMALL = {"images": 32, "classes": 128}
 """Side of the pictures, where it does not change."""
 
@@ -156,78 +164,106 @@ def measure(words: list[str], folder: Path, most_s: float) -> Used | None:
     return Used(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
-def measured(part: str, size: int, most_s: float, skipped: set[str]) -> Iterator[tuple[str, Used | None]]:
-    """Run all commands at one size; those that took too long at a smaller one are skipped."""
+def measured(
+    part: str, size: int, most_s: float, skipped: set[str], repeats: int
+) -> Iterator[tuple[str, list[Used] | None]]:
+    """Run all commands at one size, each some times in turn; those that took too long at a smaller one are skipped."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         config, images, alone = prepare(part, size, folder)
-        runs = {
-            "start": ["train", str(config), *alone, "data.limit_batches=1", "output.dir=first"],
-            "check": ["data", "check", str(config)],
-            "epoch": ["train", str(config), "output.dir=run"],
-            "eval": ["eval", "run", "--split", "test", "--out", "scores"],
-            "predict": ["predict", str(images), "--run", "run", "--out", "masks"],
-        }
-        start: Used | None = None
-        for name, words in runs.items():
-            if name in skipped or (name in ("eval", "predict") and not (folder / "run" / "checkpoints").exists()):
-                yield name, None
-                continue
-            used = measure(words, folder, most_s)
-            if name == "start":
-                start = used
-            if name == "epoch" and used is not None and start is not None:
-                used = Used(max(used.cpu_s - start.cpu_s, 0.0), used.peak_mib)
-            yield name, used
+        found: dict[str, list[Used] | None] = {name: None if name in skipped else [] for name in COMMANDS}
+        for index in range(repeats):
+            runs = {
+                "start": ["train", str(config), *alone, "data.limit_batches=1", f"output.dir=first{index}"],
+                "check": ["data", "check", str(config)],
+                "epoch": ["train", str(config), f"output.dir=run{index}"],
+                "eval": ["eval", "run0", "--split", "test", "--out", f"scores{index}"],
+                "predict": ["predict", str(images), "--run", "run0", "--out", f"masks{index}"],
+            }
+            start: Used | None = None
+            for name, words in runs.items():
+                row = found[name]
+                if row is None or (name in ("eval", "predict") and not (folder / "run0" / "checkpoints").exists()):
+                    found[name] = None
+                    continue
+                used = measure(words, folder, most_s)
+                if name == "start":
+                    start = used
+                if name == "epoch" and used is not None and start is not None:
+                    used = Used(max(used.cpu_s - start.cpu_s, 0.0), used.peak_mib)
+                found[name] = None if used is None else [*row, used]
+        yield from found.items()
 
 
 @dataclass(frozen=True)
-class Slope:
-    """Holds a slope with the smallest and the largest that errors of measurement can make of it."""
+class Ratio:
+    """Holds a slope, or a ratio of costs, with what is left of it if the noise is taken off."""
 
     value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        """Show the slope with its range."""
-        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
+    least: float
 
 
-def slope(works: Sequence[float], values: Sequence[float], unit: str) -> Slope | None:
-    """Compute the slope of the logarithms of both increments since the smallest size; None if there is no growth.
+def noises_of(rows: Sequence[Sequence[float]], unit: str) -> list[float]:
+    """Measure the noise of each size as the spread of its repeats, at least that of the smallest size."""
+    least = max(LEAST_NOISE[unit], max(rows[0]) - min(rows[0]))
+    return [max(least, max(row) - min(row)) for row in rows]
+
+
+def growth(works: Sequence[float], rows: Sequence[Sequence[float]], unit: str) -> tuple[Ratio | None, Ratio] | None:
+    """Compute the slope between the two largest clear sizes, and how much dearer an item is at the largest size.
+
+    Args:
+        works: Work at each size.
+        rows: Repeats at each size.
+        unit: `s` or `MiB`.
+
+    Returns:
+        The slope, which is None if only one increment is clear, and the ratio of costs; None if there is no growth.
 
     Example:
-        >>> print(slope([1, 11, 101], [2.0, 4.0, 22.0], "s"))
-        1.00 (0.87 to 1.15)
-        >>> print(slope([1, 11, 101], [2.0, 2.3, 1.9], "s"))
-        None
+        >>> slope, dearer = growth([1, 11, 101], [[2.0, 2.1], [4.0, 4.1], [22.0, 22.4]], "s")
+        >>> round(slope.value, 2), round(slope.least, 2), round(dearer.value, 2)
+        (1.0, 0.97, 1.0)
+        >>> growth([1, 11, 101], [[2.0, 2.3], [2.3, 2.2], [1.9, 2.4]], "s")
     """
-    least, share = NOISE[unit]
-    errors = [max(least, share * value) for value in values]
-    points = [
-        (math.log(work - works[0]), value - values[0], error + errors[0])
-        for work, value, error in zip(works[1:], values[1:], errors[1:], strict=True)
-        if value - values[0] > 2 * (error + errors[0])
+    noises = noises_of(rows, unit)
+    sizes = [
+        (work - works[0], min(row) - min(rows[0]), noise)
+        for work, row, noise in zip(works[1:], rows[1:], noises[1:], strict=True)
     ]
-    if len(points) < 2:
+    clear = [size for size in sizes if size[1] > CLEAR * size[2]]
+    if len(sizes) < 2 or sizes[-1] not in clear:
         return None
-    xs, increments, margins = np.array(points).T
-    weights = (xs - xs.mean()) / ((xs - xs.mean()) ** 2).sum()  # the slope of least squares is a weighted sum
-    bent = np.sign(weights) * margins
-    found = [float(weights @ np.log(increments + turn * bent)) for turn in (0, -1, 1)]
-    return Slope(*found)
+    (work, increment, noise), (work_before, increment_before, noise_before) = sizes[-1], sizes[-2]
+    item, item_before = increment / work, max(increment_before, noise_before) / work_before
+    least = (increment - noise) / work / ((max(increment_before, 0.0) + noise_before) / work_before)
+    return _slope(clear), Ratio(item / item_before, least)
 
 
-def verdict_of(works: Sequence[float], values: Sequence[float | None], unit: str) -> tuple[str, str]:
-    """Tell the slope, and what it means: `ok`, `flat`, `open`, `TOO FAST` or `TOO LONG`."""
-    known = [value for value in values if value is not None]
-    steep = slope(works[: len(known)], known, unit) if known else None
-    if len(known) < len(values):
-        return "" if steep is None else str(steep), "TOO LONG"
-    if steep is None:
-        return "", "flat"
-    return str(steep), "TOO FAST" if steep.low > MOST else "open" if steep.value > MOST else "ok"
+def _slope(clear: Sequence[tuple[float, float, float]]) -> Ratio | None:
+    """Compute the slope between the last two of `(work, increment, noise)`."""
+    if len(clear) < 2:
+        return None
+    (work_before, before, noise_before), (work, increment, noise) = clear[-2:]
+    width = math.log(work / work_before)
+    return Ratio(math.log(increment / before) / width, math.log((increment - noise) / (before + noise_before)) / width)
+
+
+def verdict_of(works: Sequence[float], rows: Sequence[Sequence[float] | None], unit: str) -> tuple[str, str]:
+    """Tell slope and ratio of costs, and what they mean: `ok`, `flat`, `open`, `TOO FAST` or `TOO LONG`."""
+    known = [row for row in rows if row is not None]
+    found = growth(works[: len(known)], known, unit) if known else None
+    if found is None:
+        return "", "TOO LONG" if len(known) < len(rows) else "flat"
+    slope, dearer = found
+    texts = [] if slope is None else [f"{slope.value:.2f} (at least {slope.least:.2f})"]
+    shown = ", ".join([*texts, f"x {dearer.value:.2f} (at least {dearer.least:.2f})"])
+    bounds = [(dearer, MOST_DEARER), *([] if slope is None else [(slope, MOST)])]
+    if len(known) < len(rows):
+        return shown, "TOO LONG"
+    if any(ratio.least > most for ratio, most in bounds):
+        return shown, "TOO FAST"
+    return shown, "open" if any(ratio.value > most for ratio, most in bounds) else "ok"
 
 
 def work_of(part: str, size: int) -> float:
@@ -235,17 +271,18 @@ def work_of(part: str, size: int) -> float:
     return float(size ** {"sides": 2, "volumes": 3}.get(part, 1))
 
 
-def table(part: str, sizes: list[int], found: dict[str, list[Used | None]]) -> tuple[list[str], bool]:
+def table(part: str, sizes: list[int], found: dict[str, list[list[Used] | None]]) -> tuple[list[str], bool]:
     """Make the Markdown table of a part; tells also whether all is well."""
     power = {"sides": "²", "volumes": "³"}.get(part, "")
-    lines = ["", f"| {part} | " + " | ".join(f"{size:,}{power}" for size in sizes) + " | slope | |"]
+    lines = ["", f"| {part} | " + " | ".join(f"{size:,}{power}" for size in sizes) + " | slope, cost of an item | |"]
     lines.append("|---" * (len(sizes) + 3) + "|")
     works, well = [work_of(part, size) for size in sizes], True
     for unit, name_of in (("s", "cpu_s"), ("MiB", "peak_mib")):
         for command, row in found.items():
-            values = [None if used is None else getattr(used, name_of) for used in row]
-            cells = ["-" if value is None else f"{value:,.1f}" if unit == "s" else f"{value:,.0f}" for value in values]
-            steep, verdict = verdict_of(works, values, unit)
+            repeats = [None if used is None else [getattr(each, name_of) for each in used] for used in row]
+            digits = 1 if unit == "s" else 0
+            cells = ["-" if values is None else f"{min(values):,.{digits}f}" for values in repeats]
+            steep, verdict = verdict_of(works, repeats, unit)
             well &= not verdict.startswith("TOO")
             lines.append(f"| {command}, {unit} | " + " | ".join(cells) + f" | {steep} | {verdict} |")
     return lines, well
@@ -257,25 +294,30 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[*SIZES, []], help="default: all")
     parser.add_argument("--sizes", type=int, nargs="+", help="other sizes, for one part; a slope needs three")
     parser.add_argument("--quick", action="store_true", help="leave out the largest size of each part")
+    parser.add_argument("--repeats", type=int, default=2, help="runs of each command at each size, at least 2")
     parser.add_argument("--most-s", type=float, default=120.0, help="seconds of the processor that a command may take")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.sizes and len(options.parts) != 1:
         parser.error("`--sizes` needs one part, such as `images`")
+    if options.repeats < 2:
+        parser.error("`--repeats` must be at least 2: the noise is the spread of repeats")
     well, kept = True, {}
     for part in options.parts or list(SIZES):
         sizes = sorted(options.sizes or (SIZES[part][:-1] if options.quick else SIZES[part]))
-        found: dict[str, list[Used | None]] = {command: [] for command in COMMANDS}
+        found: dict[str, list[list[Used] | None]] = {command: [] for command in COMMANDS}
         for size in sizes:
-            for command, used in measured(
-                part, size, options.most_s, {name for name, row in found.items() if None in row}
-            ):
+            skipped = {name for name, row in found.items() if None in row}
+            for command, used in measured(part, size, options.most_s, skipped, options.repeats):
                 found[command].append(used)
                 print(f"{part} {size} {command}: {used}", file=sys.stderr, flush=True)
         lines, fine = table(part, sizes, found)
         print("\n".join(lines), flush=True)
         well &= fine
-        kept[part] = {"sizes": sizes, **{name: [used and used.__dict__ for used in row] for name, row in found.items()}}
+        kept[part] = {
+            "sizes": sizes,
+            **{name: [used and [each.__dict__ for each in used] for used in row] for name, row in found.items()},
+        }
     if options.json:
         options.json.write_text(json.dumps(kept, indent=1))
     sys.exit(0 if well else 1)

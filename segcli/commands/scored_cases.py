@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from segcli.core.behind import WritesBehind
 from segcli.core.files import names_flushed_once, told_when_full, unfinished
 from segcli.core.types import Array
 from segcli.data.samples import Case
@@ -49,7 +50,8 @@ def score_cases(
         SegcliError: A file cannot be read or written, or the device fails.
     """
     judged: dict[Case, list[Judgement]] = {}
-    writer = None if predictions is None else _Writer(parts.layout, predictions, world)
+    behind = WritesBehind()
+    writer = None if predictions is None else _Writer(parts.layout, predictions, world, behind)
     relay = Relay(world, listener)
 
     def save(case: Case, probs: Tensor, scored: Scored) -> None:
@@ -61,7 +63,7 @@ def score_cases(
 
     listener.stage("evaluation", len(cases))
     loader = parts.evaluation_loader(cases, parts.source(cases, listener))
-    with StopSignal(), names_flushed_once():
+    with StopSignal(), names_flushed_once(), behind:
         try:
             result = evaluate(
                 parts,
@@ -123,17 +125,21 @@ class _Writer:
         layout: Layout of the data.
         folder: Folder of the predictions.
         world: The processes.
+        behind: Writes files of single cases.
     """
 
-    def __init__(self, layout: Layout, folder: Path, world: World) -> None:
-        self.layout, self.folder, self.world = layout, folder, world
+    def __init__(self, layout: Layout, folder: Path, world: World, behind: WritesBehind) -> None:
+        self.layout, self.folder, self.world, self.behind = layout, folder, world, behind
         self.aside = unfinished(folder / "masks")
         """Folder for masks that wait for the first process; `remove_leftovers` knows its name."""
         self.waiting: dict[Case, Path] = {}
 
     def save(self, case: Case, answer: Array) -> None:
         """Write the prediction of a case, or keep it on the disk for the first process."""
-        if self.world.is_alone or not self.layout.shares_file(case):
+        if not self.layout.shares_file(case):
+            self.behind.write(answer.nbytes, self.layout.save_answer, self.folder, case, answer)
+            return
+        if self.world.is_alone:
             self.layout.save_answer(self.folder, case, answer)
             return
         path = self.aside / f"{len(self.waiting)}.npy"
@@ -144,6 +150,7 @@ class _Writer:
 
     def finish(self, position: Mapping[Case, int]) -> None:
         """Write what was kept, in the order of the cases, and complete files of many cases; in the first process."""
+        self.behind.settle()
         every = self.world.gathered((self.aside, self.waiting))
         if not self.world.is_first:
             return

@@ -1,6 +1,7 @@
 """Scores: averages over images, values over all pixels, and confidence intervals, from statistics of images."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ __all__ = [
 ]
 
 RESAMPLES = 1000
+CHUNK = 200
+"""Resamples whose images are drawn at once: the draws of all, in large numbers, would take 8 KB for each image."""
 LEVEL = 0.95
 Statistics = Array | Kept
 """Statistics `(N, K, n)` of N images, or another way to keep them."""
@@ -168,7 +171,7 @@ def _intervals(
     count, channels = of_classes.shape
     if count < 2:
         return None, [None] * channels
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1.0 / count), size=RESAMPLES)
+    drawn = _draws(count, seed)
     if metric.headline == "mean":
         together = _means(of_images, drawn)
         classes = [_means(column, drawn) for column in of_classes.T]
@@ -182,11 +185,28 @@ def _intervals(
     return _limits(together[place]), [_limits(values) for values in columns[place].T]
 
 
+@lru_cache(maxsize=1)  # all metrics share them
+def _draws(count: int, seed: int) -> Array:
+    """Draw how often each resample has each image, `(RESAMPLES, count)`, in a small type: 1 KB for each image."""
+    generator, chances = np.random.default_rng(seed), np.full(count, 1.0 / count)
+    drawn = np.empty((RESAMPLES, count), np.uint8)
+    for start in range(0, RESAMPLES, CHUNK):
+        rows = generator.multinomial(count, chances, size=min(CHUNK, RESAMPLES - start))
+        if rows.max() > np.iinfo(drawn.dtype).max:  # an image is drawn once on average
+            drawn = drawn.astype(rows.dtype)
+        drawn[start : start + len(rows)] = rows
+    drawn.flags.writeable = False
+    return drawn
+
+
 def _means(per_image: Array, drawn: Array) -> Array:
     defined = ~np.isnan(per_image)
-    total = drawn @ np.where(defined, per_image, 0.0)
-    times = drawn @ defined
-    return np.where(times > 0, total / np.maximum(times, 1), np.nan)
+    known, means = np.where(defined, per_image, 0.0), np.empty(len(drawn))
+    for start in range(0, len(drawn), CHUNK):
+        times_drawn = drawn[start : start + CHUNK].astype(float)
+        total, times = times_drawn @ known, times_drawn @ defined.astype(float)
+        means[start : start + CHUNK] = np.where(times > 0, total / np.maximum(times, 1), np.nan)
+    return means
 
 
 def _limits(values: Array) -> Interval:

@@ -13,6 +13,7 @@ from segcli.data.pipeline import Pipeline
 from segcli.data.samples import Case, padded_size
 from segcli.datasets import Layout
 from segcli.engine.assembly import make_network
+from segcli.engine.training.norms_only import NormsOnly
 from segcli.models import Network
 
 __all__ = ["check_batches", "one_value", "stride_of"]
@@ -154,7 +155,7 @@ def _ways_out(run: Run, network: Network, small: tuple[int, ...], count: int, *,
 def _trains(network: Network, images: int, size: Sequence[int]) -> bool:
     """Tell whether the network in training mode takes so many images of this size, as far as norms go."""
     try:
-        with torch.no_grad():
+        with torch.no_grad(), NormsOnly():
             network.train()(torch.empty(images, network.io.in_channels, *size, device="meta"))
     except ValueError as error:
         return one_value(error) is None

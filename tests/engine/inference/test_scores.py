@@ -1,10 +1,12 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.stats
 import torch
 
 from segcli.core.registry import METRICS
-from segcli.engine.inference.scores import Tally, headline, score
+from segcli.engine.inference.scores import LEVEL, RESAMPLES, Tally, headline, score
 from segcli.metrics import Scored
 
 
@@ -67,6 +69,21 @@ def test_the_interval_of_a_pooled_metric_draws_whole_images():
 def test_intervals_are_the_same_each_time():
     statistics = np.random.default_rng(0).integers(1, 100, (10, 1, 4))
     assert score(metric("iou"), statistics, seed=3).interval == score(metric("iou"), statistics, seed=3).interval
+
+
+def test_resamples_are_drawn_in_one_stream_and_take_little_memory():
+    count, seed = 2000, 3
+    statistics = np.random.default_rng(0).integers(1, 100, (count, 1, 4))
+    made = metric("dice")
+    values = made.values(statistics)[:, 0]
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+    low, high = np.quantile(drawn @ values / count, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    tracemalloc.start()
+    found = score(made, statistics, seed=seed)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_allclose(found.interval, (low, high), rtol=1e-12)
+    assert peak / count < 6000  # all draws in 64 bits would take 8000 bytes for each image
 
 
 def test_an_epoch_without_images_has_no_average():

@@ -17,6 +17,7 @@ from segcli.engine.runfolder import RunFolder
 from segcli.engine.stopping import StopSignal
 from segcli.engine.training import batches
 from segcli.engine.training.batches import _trains, check_batches
+from segcli.engine.training.norms_only import NormsOnly
 from segcli.engine.training.session import open_session
 
 TOO_FEW = "which is too few for a batch norm"
@@ -222,3 +223,22 @@ def test_a_smaller_last_batch_is_not_cut_where_its_images_fit_together(halving):
     trainer._train_epoch()
     trainer.close()
     assert sizes == [4, 2, 2, 2]
+
+
+def test_norms_of_a_network_without_memory_are_asked_and_not_computed(monkeypatch):
+    """Computed by PyTorch's Python functions, they would import its compiler for a second."""
+    io = IOSpec(ndim=2, in_channels=1, outputs={"mask": 1})
+
+    def computed(*_):
+        raise AssertionError("a norm was computed")
+
+    for name in ("batch_norm", "instance_norm"):
+        monkeypatch.setattr(torch, name, computed)
+    for norm in ("batch", "instance"):
+        with torch.device("meta"):
+            kind = MODELS.load("unet")
+            network = kind(kind.Config(depths=[2, 4], norm=norm), io=io).train()
+        with NormsOnly():
+            assert network(torch.empty(1, 1, 4, 4, device="meta"))["mask"].shape == (1, 1, 4, 4)
+        with NormsOnly(), pytest.raises(ValueError, match="Expected more than 1"):
+            network(torch.empty(1, 1, 2, 2, device="meta"))

@@ -1,5 +1,6 @@
 """A training that is given minutes ends with them, and is otherwise the training of the same number of epochs."""
 
+import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,6 +61,32 @@ def test_the_length_leaves_little_of_the_time_and_never_takes_more() -> None:
                 taken = costs.seconds(length.epochs, length.batches, interval)
                 assert 600.0 * (1.0 - TOLERANCE) <= taken <= 600.0, (costs, batches, length)
                 assert length.batches == batches or length.batches % group == 0
+
+
+def test_many_short_epochs_are_tried_where_a_few_leave_time_over() -> None:
+    costs = Costs(step_s=7.0, epoch_s=0.2, val_s=0.3, once_s=62.0)
+    length = fitted_length(costs, 600.0, batches=20, val_interval=2, group=2)  # 18 epochs of 4 leave 4.6 % over
+    assert length == Length(37, 2)
+
+
+def test_no_other_length_fills_the_time_where_the_chosen_one_leaves_much_over() -> None:
+    def left(length: Length | None) -> float:
+        return 600.0 if length is None else 600.0 - costs.seconds(length.epochs, length.batches, interval)
+
+    draw, some = random.Random(0), 0
+    for _ in range(500):
+        step_s, epoch_s, val_s = (10 ** draw.uniform(low, 2.2) for low in (0.8, -1.0, -1.0))
+        costs = Costs(step_s, epoch_s, val_s, once_s=draw.uniform(0.0, 100.0), pictures_s=3.0, pictures_every=5)
+        batches, interval, group = draw.randint(1, 40), draw.randint(1, 4), draw.randint(1, 4)
+        allowed = [*range(group, batches, group), batches]
+        every = [Length(epochs, count) for epochs in range(1, 101) for count in allowed if epochs * count <= 100]
+        best = min((length for length in every if left(length) >= 0.0), key=left, default=None)
+        found = fitted_length(costs, 600.0, batches=batches, val_interval=interval, group=group)
+        assert (found is None) == (best is None), costs
+        assert found is None or (found.batches in allowed and left(found) > -1e-6)
+        assert left(found) <= max(TOLERANCE * 600.0, left(best) + 1e-6), (costs, found, best)
+        some += left(best) > TOLERANCE * 600.0
+    assert 20 < some < 400  # both kinds of costs are among them
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ class Histograms:
         """
         assert isinstance(metric, HistogramMetric)
         pooled = self.pooled.reshape(-1, 2, BINS)
-        times = np.concatenate([np.ones((1, drawn.shape[1])), drawn])  # first, every image once
+        times = np.concatenate([np.ones((1, drawn.shape[1]), drawn.dtype), drawn])  # first, every image once
         columns = [self._of_class(metric, index, pooled[index], times) for index in range(len(pooled))]
         values = np.stack(columns, axis=1)
         return averaged(values, axis=1), values
@@ -108,7 +108,7 @@ class Histograms:
         sums = np.zeros((len(times), 2 * len(last)))
         for start in range(0, len(sketches), CHUNK):
             counts = grouped(sketches[start : start + CHUNK], last)
-            sums += times[:, start : start + CHUNK] @ counts.reshape(len(counts), -1)
+            sums += times[:, start : start + CHUNK].astype(float) @ counts.reshape(len(counts), -1)
         background, foreground = np.split(sums, 2, axis=1)
         coarse = metric.from_histograms(background, foreground)
         exact = metric.from_histograms(pooled[0].astype(float), pooled[1].astype(float))

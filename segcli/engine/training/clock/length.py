@@ -14,7 +14,7 @@ FEW = 8
 CLOSE = 0.01
 """Share of the time that may be left over; otherwise more and shorter epochs are tried."""
 MOST_LEFT = 0.03
-"""Share of the time that may be left over; otherwise fewer epochs and fewer validations are tried."""
+"""Share of the time that may be left over; otherwise any number of epochs, and fewer validations, are tried."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def fitted_length(
     """Choose epochs and batches that fill the seconds; None if not even one optimizer step fits.
 
     Whole epochs first: as many as fit, and one more, for which each epoch gives up a few batches. Where one epoch is
-    longer than the time, epochs are shorter, and there are a few of them if validations are cheap.
+    longer than the time, epochs are shorter, and there are a few of them if validations are cheap. If those leave too
+    much of the time over, any number of epochs is tried.
 
     Args:
         costs: Seconds of the parts.
@@ -74,23 +75,30 @@ def fitted_length(
         >>> fitted_length(Costs(step_s=0.5, epoch_s=1.0, val_s=3.0), 600.0, batches=100)
         Length(epochs=11, batches=100)
     """
-    fewest = least = max(_whole_epochs(costs, seconds, batches, val_interval), 1)
-    if least < FEW:
-        cheap = int(MOST_CHECKING * seconds / max(costs.epoch_s + costs.val_s / val_interval, 1e-9))
-        least = max(least, min(FEW, cheap))
-    best, best_gap = None, seconds
-    more, fewer = range(least, 2 * least + FEW), range(least - 1, fewest - 1, -1)
-    for tried, enough in ((more, CLOSE), (fewer, MOST_LEFT)):
-        for epochs in tried:
-            if best_gap <= enough * seconds:
-                break
-            count = _batches(costs, seconds, epochs, batches, val_interval, group)
-            gap = seconds - costs.seconds(epochs, count, val_interval)
-            if count >= min(group, batches) and gap < best_gap:
-                best, best_gap = Length(epochs, count), gap
-            if count < min(group, batches) and tried is more:
-                break
-    return best
+    fewest = max(_epochs_that_fit(costs, seconds, batches, val_interval), 1)
+    most = _epochs_that_fit(costs, seconds, min(group, batches), val_interval)
+    least = max(fewest, _short_epochs(costs, seconds, val_interval))
+    usual = range(least, min(2 * least + FEW, most + 1))
+
+    def filled(epochs: int) -> Length:
+        return Length(epochs, _batches(costs, seconds, epochs, batches, val_interval, group))
+
+    def left(length: Length) -> float:
+        return seconds - costs.seconds(length.epochs, length.batches, val_interval)
+
+    close = next((length for length in map(filled, usual) if left(length) <= CLOSE * seconds), None)
+    if close is not None:
+        return close
+    best = min(map(filled, usual), key=left, default=None)
+    if best is not None and left(best) <= MOST_LEFT * seconds:
+        return best
+    return min(map(filled, range(most, fewest - 1, -1)), key=left, default=None)
+
+
+def _short_epochs(costs: Costs, seconds: float, val_interval: int) -> int:
+    """Count the epochs that a training should have although each is cut short: a few, if validations are cheap."""
+    each = max(costs.epoch_s + costs.val_s / val_interval, 1e-9)
+    return min(FEW, int(MOST_CHECKING * seconds / each))
 
 
 def fitted_interval(costs: Costs, seconds: float, *, batches: int, group: int = 1) -> int:
@@ -126,8 +134,8 @@ def length_and_interval(
     return other, rarer
 
 
-def _whole_epochs(costs: Costs, seconds: float, batches: int, val_interval: int) -> int:
-    """Count the whole epochs that fit."""
+def _epochs_that_fit(costs: Costs, seconds: float, batches: int, val_interval: int) -> int:
+    """Count the epochs of so many batches that fit."""
     low, high = 0, 1
     while costs.seconds(high, batches, val_interval) <= seconds:
         low, high = high, 2 * high
