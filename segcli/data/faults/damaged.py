@@ -1,66 +1,32 @@
 """JPEG and PNG files that can be decoded although some of their bytes were changed.
 
-A decoder of JPEG goes on behind damaged bytes, at a wrong place. Where it has decoded all pixels before the data end,
-or finds too few of them, the file is damaged. To see both, a copy whose header states one more row of blocks is decoded
-at an eighth of its size: of a whole file, the data end within the first block of this row, and all others stay grey.
-
-This takes half the time of decoding. So a large image is looked at before: behind damaged bytes, its blocks have edges.
-
-Not seen: damage without such edges, damage after which as many blocks as before are decoded, and damage in files that
-are progressive.
+Looking for damage in a JPEG file takes half the time of decoding it. So a large image is looked at before: behind
+damaged bytes, its blocks have edges. Damage without such edges is not found.
 """
 
-import io
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import imagecodecs
 import numpy as np
-from PIL import Image
 
 from segcli.core.types import Array
 from segcli.data.checks import Finding
 from segcli.files._content import content_of
+from segcli.files.jpeg_blocks import fault_of_jpeg
 
 __all__ = ["damaged"]
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
-SEQUENTIAL = (0xC0, 0xC1)
-"""Markers of frames whose blocks are stored one after the other."""
-SCAN, RESTARTS, REPEATED = 0xDA, 0xDD, 0xFF
-GREY = 128
-"""Value of blocks without data."""
-MOST_ROWS = 65535
 SMALL = 2**17
 """Values of an image that is always decoded again."""
 COLUMNS, STRETCH, CLEAR = 4, 16, 2.1
 """Every which column is compared, how many of them together, and the excess at which their lines have an edge, as a
 multiple of the differences around it. With these, 15 % of photographs of streets are decoded again, and no eyes."""
 AGAIN = "copy the file again from where it is whole, or leave it out"
-FILLER = bytes(range(1, 65))
-"""Data that would be decoded as further blocks."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """Describes the blocks of a JPEG file."""
-
-    at: int
-    """Position of the height in the file."""
-    height: int
-    width: int
-    unit: tuple[int, int]
-    """Rows and columns of the pixels that are stored together, in blocks of 8 pixels."""
-    restarts: bool = False
-
-    @property
-    def rows(self) -> int:
-        """Return the rows of units."""
-        return -(-self.height // (8 * self.unit[0]))
 
 
 def damaged(path: Path | None, image: Array | None = None) -> Iterator[Finding]:
@@ -79,7 +45,7 @@ def damaged(path: Path | None, image: Array | None = None) -> Iterator[Finding]:
             message = f"`{path}` is damaged: the checksum of its part `{chunk}` is wrong, but its pixels can be read"
             yield Finding("damaged_file", "warning", path, message, AGAIN)
     elif content.startswith(JPEG) and (image is None or image.size < SMALL or _has_edges(image)):
-        fault = _fault_of_jpeg(content)
+        fault = fault_of_jpeg(content)
         if fault is not None:
             message = f"`{path}` is damaged: {fault}, so a part of the image is displaced or missing"
             yield Finding("damaged_file", "warning", path, message, AGAIN)
@@ -113,77 +79,3 @@ def _wrong_chunk(content: bytes) -> str | None:
             return str(kind, "latin-1")
         at = end + 4
     return None
-
-
-def _fault_of_jpeg(content: bytes) -> str | None:
-    """Say what is wrong with the pixels of a JPEG file; None for a whole file, and for one that cannot be told."""
-    frame = _frame(content)
-    blocks = None if frame is None else _blocks(content, frame)
-    if frame is None or blocks is None:
-        return None
-    first = frame.rows * frame.unit[0]
-    further = _is_grey(blocks[first:], frame)
-    if not further[1:].all():
-        return "its data go on behind the last pixel"
-    early = "its data end before the last pixel"
-    if not further[0]:
-        return None
-    # of a whole file, the unit behind the last one has the grey of its last block, unless counting starts anew there
-    is_visible = blocks.shape[1] % frame.unit[1] == 0
-    if is_visible and not frame.restarts and blocks[first - 1, -1] != GREY:
-        return early
-    filled = _blocks(content[:-2] + FILLER + content[-2:], frame)
-    return early if filled is not None and not np.array_equal(filled[:first], blocks[:first]) else None
-
-
-def _is_grey(blocks: Array, frame: _Frame) -> Array:
-    """Tell which units of a row of units have the grey of those without data."""
-    grey = np.asarray((blocks == GREY).all(axis=0))
-    width = frame.unit[1]
-    padded: Array = np.pad(grey, (0, -len(grey) % width), constant_values=True)
-    return np.asarray(padded.reshape(-1, width).all(axis=1))
-
-
-def _frame(content: bytes) -> _Frame | None:
-    """Read the sizes in the header; None for a file whose blocks are not stored together in one scan."""
-    at, found, restarts = 2, None, False
-    while at + 4 < len(content) and content[at] == REPEATED:
-        kind, length = content[at + 1], struct.unpack_from(">H", content, at + 2)[0]
-        if kind == REPEATED:
-            at += 1
-            continue
-        if kind == SCAN:
-            if found is None or content[at + 4] != content[found.at + 4]:
-                return None
-            return replace(found, restarts=restarts)
-        restarts = restarts or kind == RESTARTS
-        if kind in SEQUENTIAL:
-            found = _frame_at(content, at + 5)
-            if found is None:
-                return None
-        at += 2 + length
-    return None
-
-
-def _frame_at(content: bytes, at: int) -> _Frame | None:
-    height, width, count = struct.unpack_from(">HHB", content, at)
-    factors = [content[at + 6 + 3 * i] for i in range(count)]
-    if count not in (1, 3) or not height or height > MOST_ROWS - 64:
-        return None
-    unit = (1, 1) if count == 1 else (max(each & 15 for each in factors), max(each >> 4 for each in factors))
-    return _Frame(at, height, width, unit) if min(unit) >= 1 else None
-
-
-def _blocks(content: bytes, frame: _Frame) -> Array | None:
-    """Decode the brightness of each block `(rows, columns)`, with one more row of units; None where this fails."""
-    longer = bytearray(content)
-    rows, columns = (frame.rows + 1) * frame.unit[0], -(-frame.width // 8)
-    struct.pack_into(">H", longer, frame.at, rows * 8)
-    try:
-        with Image.open(io.BytesIO(longer), formats=["JPEG"]) as image:
-            image.draft("L", (max(frame.width // 8, 1), rows))
-            if image.mode != "L" or image.size != (columns, rows):
-                return None
-            return np.asarray(image)
-    except OSError:  # reported with the pixels
-        return None
