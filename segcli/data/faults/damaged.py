@@ -16,7 +16,7 @@ import numpy as np
 from segcli.core.types import Array
 from segcli.data.checks import Finding
 from segcli.files._content import content_of
-from segcli.files.jpeg_blocks import fault_of_jpeg
+from segcli.files._jpeg_blocks import fault_of_jpeg
 
 __all__ = ["damaged"]
 
