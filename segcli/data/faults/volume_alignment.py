@@ -20,7 +20,9 @@ LONGEST = 48
 """Longest side of the volumes that are compared."""
 LEAST, FEWEST = 0.1, 6
 """Median fit and number of volumes from which one of them can be blamed."""
-GAIN, WORSE, AS_USUAL = 0.35, 0.65, 0.7
+ALIKE = (0.7, 1.4)
+"""Range in which half of the fits must lie, as shares of the median fit; where they differ more, none can be blamed."""
+GAIN, WORSE, AS_USUAL = 0.15, 0.65, 0.65
 """Least gain of a moved mask, largest fit as it is, and least fit when moved, as shares of the median fit."""
 BY_CHANCE = 4.8
 """Least distance of a gain from the median gain, as a multiple of that which one in five volumes exceeds by chance."""
@@ -141,6 +143,9 @@ def misplaced(fits: Sequence[VolumeFit | None]) -> Iterator[tuple[int, Way, int]
     here = np.array([sign * fit.here for _, fit in known])
     usual = float(np.median(here))
     if usual < LEAST:
+        return
+    low, high = np.quantile(here, (0.25, 0.75)) / usual
+    if low < ALIKE[0] or high > ALIKE[1]:
         return
     found: dict[int, tuple[float, Way, int]] = {}
     for kind in range(len(KINDS)):
