@@ -19,12 +19,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from segcli.core.errors import ConfigError
 from segcli.core.heap import M_MMAP_MAX, M_TRIM_THRESHOLD, NEVER
-from segcli.core.torchvision_ops import declare_missing_operators
 from segcli.losses import WeightedSum
 from segcli.losses.cross_entropy import CrossEntropy
 from segcli.losses.dice import Dice
 from segcli.nn.scored import ScoredClasses
+from segcli.nn.zoo import library
 
 
 def loss_of(*kinds: type[CrossEntropy] | type[Dice]) -> Callable[[Tensor, Tensor, Tensor], None]:
@@ -49,11 +50,8 @@ def alone(logits: Tensor, truth: Tensor, valid: Tensor) -> None:
 def of_peers() -> dict[str, Callable[[Tensor, Tensor, Tensor], None]]:
     """Make a step of cross-entropy and Dice of each other library that is installed."""
     steps: dict[str, Callable[[Tensor, Tensor, Tensor], None]] = {}
-    with contextlib.suppress(ImportError):
-        declare_missing_operators()  # SMP imports torchvision
-        from segmentation_models_pytorch.losses import DiceLoss
-
-        soft = DiceLoss("multiclass")
+    with contextlib.suppress(ConfigError):
+        soft = library().smp.losses.DiceLoss("multiclass")
 
         def smp(logits: Tensor, truth: Tensor, valid: Tensor) -> None:
             leaf = logits.detach().requires_grad_()

@@ -160,8 +160,11 @@ def test_a_terminal_is_asked(run_cli, workplace, monkeypatch):
     asked = []
     monkeypatch.setattr(console, "ask", lambda question: asked.append(question.text) or question.options[1])
     assert run_cli("init", "data").code == 0
-    assert len(asked) == 1
-    assert yaml.safe_load((workplace / "configs/datasets/data.yaml").read_text())["label_folder"] == "c"
+    assert len(asked) == 2
+    assert asked[0].endswith("which is the truth?")
+    assert asked[1].endswith("which is the object?")  # of the masks of the answer, which are inverted
+    written = yaml.safe_load((workplace / "configs/datasets/data.yaml").read_text())
+    assert (written["label_folder"], written["numbers"]) == ("c", [255, 0])
 
 
 def test_a_wrong_answer_is_asked_again(monkeypatch, capsys):

@@ -326,7 +326,8 @@ def test_memory_stays_flat_while_two_workers_read_many_volumes(tmp_path):
     loader = TrainLoader(made, pipeline, made.all_cases("train"), seed=0, pin_memory=False)
     taken, threshold = [], gc.get_threshold()
     gc.set_threshold(700, 10, 10)  # as in a command; the other tests collect less often
-    gc.freeze()  # as at the end of its start: a collector that visits what other tests made copies it into each worker
+    gc.freeze()  # as at the end of its start: else the collector visits what other tests made, and waits for more
+    gc.collect()
     try:
         for number, _ in enumerate(loader.epoch(0)):
             if number in (9, 49):

@@ -13,8 +13,8 @@ from segcli.data.pipeline import Pipeline
 from segcli.data.samples import Case, padded_size
 from segcli.datasets import Layout
 from segcli.engine.assembly import make_network
-from segcli.engine.training.norms_only import NormsOnly
 from segcli.models import Network
+from segcli.nn.norms_only import NormsOnly
 
 __all__ = ["check_batches", "one_value", "stride_of"]
 

@@ -187,7 +187,10 @@ def refusals(run: Run, layout: Layout) -> Iterator[Finding]:
     Each reason is looked for by itself, on the CPU: that a GPU is missing here says nothing about the machine of the
     training.
     """
-    yield from _raised(lambda: refuse_places(run))
+    try:
+        refuse_places(run)
+    except DataError as error:
+        yield _refusal(error)
     yield from _raised(lambda: refuse_precision(run, run.device))
     here, cases, training = run.model_copy(update={"device": "cpu"}), [], []
     with suppress(DataError):  # reported with the split that cannot be read

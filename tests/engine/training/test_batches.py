@@ -17,8 +17,8 @@ from segcli.engine.runfolder import RunFolder
 from segcli.engine.stopping import StopSignal
 from segcli.engine.training import batches
 from segcli.engine.training.batches import _trains, check_batches
-from segcli.engine.training.norms_only import NormsOnly
 from segcli.engine.training.session import open_session
+from segcli.nn.norms_only import NormsOnly
 
 TOO_FEW = "which is too few for a batch norm"
 REDUCED = "the last batch of an epoch has 1 image of 2x2, and model `unet` reduces it to one value per channel"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segcli.config.schema import Run
-from segcli.core.errors import ConfigError, DeviceError
+from segcli.core.errors import DataError, DeviceError
 from segcli.core.files import file_above, shown
 from segcli.data.cache import cache_folder
 from segcli.data.samples import Case
@@ -19,10 +19,10 @@ SIZES = 4
 
 
 def refuse_places(run: Run) -> None:
-    """Refuse a folder for the run, or for its cache, that cannot be made.
+    """Refuse a folder for the run, or for its cache, that cannot be written.
 
     Raises:
-        ConfigError: A file is in its way, or there are no rights to write.
+        DataError: A file is in its way, or there are no rights to write.
     """
     _refuse_folder(RunFolder(run.folder).path, "output.dir")
     if run.data.cache == "disk":
@@ -35,7 +35,7 @@ def _refuse_folder(folder: Path, key: str) -> None:
     if file is None and os.access(there, os.W_OK):
         return
     why = f"there are no rights to write in `{shown(there)}`" if file is None else f"`{shown(file)}` is a file"
-    raise ConfigError(f"folder `{shown(folder)}` cannot be made: {why}", hint=f"set `{key}` to another folder")
+    raise DataError(f"cannot write `{shown(folder)}`: {why}", hint=f"set `{key}` to another folder")
 
 
 def refuse_precision(run: Run, device: str) -> None:
