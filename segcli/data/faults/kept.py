@@ -23,6 +23,8 @@ __all__ = ["Images"]
 
 DIGEST = 6
 """Numbers of a digest: up to four of the size, and two checksums."""
+FEW_LOOKS = 1024
+"""Looks that are kept in memory while they are compared: 2 MiB."""
 MOST_GREYS = 2048
 """Grey pictures that are kept; of more images, those that are looked at once more are few."""
 UNKNOWN = (math.nan,) * 7
@@ -133,9 +135,10 @@ class Images:
         row = self._grey_of.get(i)
         return None if row is None else self._greys.part(row, row + 1)[0].astype(np.float32)
 
-    def looks(self, positions: Sequence[int], ndim: int) -> "Looks":
-        """Return the looks of some images; None for those of another number of axes."""
-        return Looks(self, array("i", (i if self._look_axes[i] == ndim else -1 for i in positions)))
+    def looks(self, positions: Sequence[int], ndim: int) -> Sequence[Array | None]:
+        """Return the looks of some images; None for those of another number of axes. Few are read at once."""
+        looks = Looks(self, array("i", (i if self._look_axes[i] == ndim else -1 for i in positions)))
+        return looks if len(looks) > FEW_LOOKS else list(looks)
 
     def has_look(self, i: int, ndim: int) -> bool:
         """Tell whether an image of this number of axes has a look."""
