@@ -60,6 +60,7 @@ def slices_of(path: Path, file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     _refuse_gaps(path, main, series, found, file)
     if others:
         _refuse_mixed(path, own_place(path, file))
+    file.pages.cache = False
     return main
 
 

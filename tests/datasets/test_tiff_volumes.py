@@ -326,15 +326,12 @@ def test_memory_stays_flat_while_two_workers_read_many_volumes(tmp_path):
     loader = TrainLoader(made, pipeline, made.all_cases("train"), seed=0, pin_memory=False)
     taken, threshold = [], gc.get_threshold()
     gc.set_threshold(700, 10, 10)  # as in a command; the other tests collect less often
-    gc.freeze()  # as at the end of its start: else the collector visits what other tests made, and waits for more
-    gc.collect()
     try:
         for number, _ in enumerate(loader.epoch(0)):
             if number in (9, 49):
                 taken.append([psutil.Process(worker.pid).memory_full_info().uss for worker in loader.workers])
     finally:
         loader.close()
-        gc.unfreeze()
         gc.set_threshold(*threshold)
     growth = max(after - before for before, after in zip(*taken, strict=True))
     assert growth < 8 * 2**20, taken  # 200 volumes more in each worker would be 12 MiB
