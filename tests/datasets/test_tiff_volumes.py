@@ -1,9 +1,7 @@
-import gc
 import pickle
 from collections import Counter
 
 import numpy as np
-import psutil
 import pytest
 import tifffile
 import yaml
@@ -12,9 +10,7 @@ from factories import nuclei_experiment, nucleus, write_experiment, write_nuclei
 from segcli.config.load import load_dataset
 from segcli.core.errors import DataError
 from segcli.data import slices
-from segcli.data.loader import TrainLoader
-from segcli.data.pipeline import Pipeline
-from segcli.data.settings import DataSettings, Fold
+from segcli.data.settings import Fold
 from segcli.datasets._folds import Folded
 from segcli.files import tiff
 
@@ -316,25 +312,6 @@ def test_data_check_lists_all_these_faults_at_once(root, run_cli):
         "sample_without_class",
         "class_without_samples",
     }
-
-
-def test_memory_stays_flat_while_two_workers_read_many_volumes(tmp_path):
-    size = (8, 64, 64)  # a crop takes 64 KiB, all volumes 31 MiB
-    root = write_nuclei(tmp_path / "data", 500, size=size, stack=True)
-    made = layout(root, crop_size=list(size), cache_volumes=10, split={"val": None})
-    pipeline = Pipeline(DataSettings(batch_size=10, num_workers=2), made.spec, stride=1)
-    loader = TrainLoader(made, pipeline, made.all_cases("train"), seed=0, pin_memory=False)
-    taken, threshold = [], gc.get_threshold()
-    gc.set_threshold(700, 10, 10)  # as in a command; the other tests collect less often
-    try:
-        for number, _ in enumerate(loader.epoch(0)):
-            if number in (9, 49):
-                taken.append([psutil.Process(worker.pid).memory_full_info().uss for worker in loader.workers])
-    finally:
-        loader.close()
-        gc.set_threshold(*threshold)
-    growth = max(after - before for before, after in zip(*taken, strict=True))
-    assert growth < 8 * 2**20, taken  # 200 volumes more in each worker would be 12 MiB
 
 
 @pytest.mark.parametrize(
