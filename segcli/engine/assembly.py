@@ -194,13 +194,13 @@ class Assembly:
         return DiskCache(direct, self._cache_dir, f"{self.run.dataset.model_dump_json()}|{self.pipeline.image_size}")
 
     def cache_notice(self, cases: Sequence[Case]) -> str:
-        """Describe the size of the cache that the run asks for; empty without a cache.
+        """Describe the size of the cache that the run asks for; empty without a cache or cases.
 
         Raises:
             ConfigError: There is less memory, or space on the disk.
         """
         place = self.run.data.cache
-        return "" if place in ("none", "auto") else self.cache_forecast(place, cases).check()
+        return "" if place in ("none", "auto") or not cases else self.cache_forecast(place, cases).check()
 
     def cache_forecast(self, place: str, cases: Sequence[Case], processes: int = 1) -> Forecast:
         """Forecast the size of a cache of `processes` that each have one, in `memory` or on the `disk`."""

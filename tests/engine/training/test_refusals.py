@@ -99,3 +99,13 @@ def test_data_without_a_mean_are_checked_and_the_measured_one_is_told(tiny, run_
     measured = json.loads(found.out)["measured"]
     assert f"`mean: {measured['mean']}` and `std: {measured['std']}`" in first["hint"]
     assert not any(each["code"] in ("far_numbers", "other_scale") for each in others)
+
+
+def test_a_cache_of_no_images_is_no_bug(tiny, run_cli, workplace):
+    path = tiny(data__cache="memory")
+    for mask in (workplace / "data").glob("*/label/*"):
+        mask.unlink()
+    checked = run_cli("data", "check", path, "--json")
+    assert checked.code == 1
+    assert {each["code"] for each in json.loads(checked.out)["findings"] if each["severity"] == "error"}
+    assert "Traceback" not in checked.err
