@@ -294,18 +294,17 @@ def unread_by_stem(folder: Path, extensions: Sequence[str]) -> dict[str, Path]:
     return {composed(path.stem): path for path in folder.iterdir() if path.suffix.lower() in readable}
 
 
-def way_to_mask(unread: Path | None, otherwise: str) -> str:
+def way_to_mask(unread: Path | None, otherwise: str, key: str = "extensions") -> str:
     """Advise on an image without mask.
 
     Args:
         unread: File with the name of the mask whose extension does not count; None if there is none.
         otherwise: What to advise without such a file.
+        key: Key that lists the extensions of masks.
     """
     if unread is None:
         return otherwise
-    return (
-        f"`{unread.name}` is there: add `{unread.suffix[1:].lower()}` to `extensions` in the data-set file to read it"
-    )
+    return f"`{unread.name}` is there: add `{unread.suffix[1:].lower()}` to `{key}` in the data-set file to read it"
 
 
 def _inside(field: Array, valid: Array | None) -> Array:

@@ -319,7 +319,9 @@ class ImageFolders(Pictures):
     def _missing(self, cases: list[Case], folder: Path) -> Iterator[Finding]:
         config, masks = self.config, existing(folder, self.config.label_folder)
         lacking = any(case.label is None for case in cases) and masks.is_dir()
-        unread = unread_by_stem(masks, config.extensions) if lacking else {}
+        key = "label_extensions" if config.label_extensions else "extensions"
+        beside = config.extensions if masks == existing(folder, config.image_folder) else []  # they are the images
+        unread = unread_by_stem(masks, [*(config.label_extensions or config.extensions), *beside]) if lacking else {}
         for case in cases:
             if case.label is None:
                 stem = f"{config.label_prefix}{case.id}{_first(config.label_suffix)}"
@@ -331,7 +333,7 @@ class ImageFolders(Pictures):
                     "error",
                     case.image,
                     f"image `{case.image}` has no mask (looked for `{masks / stem}.*`)",
-                    way_to_mask(unread.get(stem), hint),
+                    way_to_mask(unread.get(stem), hint, key),
                 )
             if config.fov_folder is not None and case.fov is None:
                 name = f"{config.fov_prefix}{case.id}{_first(config.fov_suffix)}.*"

@@ -29,6 +29,13 @@ def test_extensions_tell_masks_from_images_of_the_same_stem(tmp_path):
     np.testing.assert_array_equal(sample.maps["mask"], np.array(Image.open(tmp_path / "cow.png")) > 0)
 
 
+def test_a_mask_of_another_extension_is_named_with_the_key_that_lists_it(tmp_path):
+    forms.one_stem(tmp_path)
+    found = next(iter(made(tmp_path, **HERE, label_extensions=["bmp"], extensions=["jpg"]).inspect("train")))
+    assert (found.code, found.file) == ("missing_label", tmp_path / "cat.jpg")
+    assert found.hint == "`cat.png` is there: add `png` to `label_extensions` in the data-set file to read it"
+
+
 def test_excluded_images_are_left_out_with_their_masks(tmp_path):
     forms.chase(tmp_path)
     keys = {**HERE, "label_suffix": "_1stHO", "split": {"by": "fraction", "val": 0.3}}
