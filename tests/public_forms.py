@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,21 @@ COLOURS = np.array([[70, 130, 180], [128, 64, 128], [0, 0, 142], [0, 0, 0], [70,
 """Sky, road, car, void and building of Cityscapes."""
 IDS = np.array([23, 7, 26, 0, 11], np.uint8)
 """Their numbers in `labelIds`."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """Describes one form: how it is written, and what is to be found."""
+
+    write: Callable[[Path], object]
+    keys: dict[str, Any]
+    """Keys of the data-set file; None means that the key is absent."""
+    counts: dict[str, int]
+    """Samples in each split."""
+    notes: tuple[str, ...] = ()
+    """Parts of the notes."""
+    asks: tuple[str, ...] = ()
+    """Keys that are asked for; with `!`, none of the answers is likelier than another."""
 
 
 def save(path: Path, pixels: np.ndarray, **options: Any) -> None:
