@@ -48,6 +48,14 @@ def pair(root: Path, seed: int, image: str, mask: str, size: tuple[int, int] = (
     return truth
 
 
+def street_pair(root: Path, seed: int, image: str, mask: str) -> np.ndarray:
+    """Write the picture of a street and its mask of classes; returns the mask."""
+    pixels, truth = street(seed, (48, 64))
+    save(root / image, pixels)
+    save(root / mask, truth)
+    return truth
+
+
 def write_pairs(
     root: Path,
     count: int = 6,
