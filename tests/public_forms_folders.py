@@ -11,12 +11,12 @@ from public_forms import organs, pair, save, stack, street_pair, volume, write_p
 
 
 def wider(mask: np.ndarray) -> np.ndarray:
-    """A mask of a second observer."""
+    """Widen a mask to that of a second observer."""
     return cv2.dilate(mask, np.ones((3, 3), np.uint8))
 
 
 def numbered(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A grey image and a mask that numbers its objects."""
+    """Draw a grey image and a mask that numbers its objects."""
     numbers = np.zeros((64, 64), np.uint16)
     for each in range(9 + seed % 10):
         top, left = 12 * (each // 5) + 1, 12 * (each % 5) + 1
@@ -26,7 +26,7 @@ def numbered(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sides(**counts: int) -> Iterator[tuple[str, int]]:
-    """The name of each folder with a number that no other one has."""
+    """Yield the name of each folder with numbers that no other one has."""
     total = 0
     for side, count in counts.items():
         for number in range(total, total + count):
@@ -303,7 +303,7 @@ BEGINS = [*(f"train_{number}" for number in range(5)), "testA_1", "testA_2", "te
 
 
 def listed(root: Path) -> Path:
-    """Images and masks for lists."""
+    """Write images and masks for lists; returns `root`."""
     names = [name for names in LISTED.values() for name in names]
     return write_pairs(root, image="images/{}.jpg", mask="masks/{}.png", names=names)
 
