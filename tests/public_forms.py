@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,21 @@ IDS = np.array([23, 7, 26, 0, 11], np.uint8)
 """Their numbers in `labelIds`."""
 
 
+@dataclass(frozen=True)
+class Form:
+    """Describes one form: how it is written, and what is to be found."""
+
+    write: Callable[[Path], object]
+    keys: dict[str, Any]
+    """Keys of the data-set file; None means that the key is absent."""
+    counts: dict[str, int]
+    """Samples in each split."""
+    notes: tuple[str, ...] = ()
+    """Parts of the notes."""
+    asks: tuple[str, ...] = ()
+    """Keys that are asked for; with `!`, none of the answers is likelier than another."""
+
+
 def save(path: Path, pixels: np.ndarray, **options: Any) -> None:
     """Write an image with Pillow, JPEG in good quality."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,6 +43,14 @@ def save(path: Path, pixels: np.ndarray, **options: Any) -> None:
 def pair(root: Path, seed: int, image: str, mask: str, size: tuple[int, int] = (48, 48)) -> np.ndarray:
     """Write an image and its mask of 0 and 255; returns the mask."""
     pixels, truth = blobs(seed, size)
+    save(root / image, pixels)
+    save(root / mask, truth)
+    return truth
+
+
+def street_pair(root: Path, seed: int, image: str, mask: str) -> np.ndarray:
+    """Write the picture of a street and its mask of classes; returns the mask."""
+    pixels, truth = street(seed, (48, 64))
     save(root / image, pixels)
     save(root / mask, truth)
     return truth

@@ -7,16 +7,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 from factories import blobs, street
-from public_forms import organs, pair, save, stack, volume, write_pairs
+from public_forms import organs, pair, save, stack, street_pair, volume, write_pairs
 
 
 def wider(mask: np.ndarray) -> np.ndarray:
-    """A mask of a second observer."""
+    """Widen a mask to that of a second observer."""
     return cv2.dilate(mask, np.ones((3, 3), np.uint8))
 
 
 def numbered(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A grey image and a mask that numbers its objects."""
+    """Draw a grey image and a mask that numbers its objects."""
     numbers = np.zeros((64, 64), np.uint16)
     for each in range(9 + seed % 10):
         top, left = 12 * (each // 5) + 1, 12 * (each % 5) + 1
@@ -26,7 +26,7 @@ def numbered(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sides(**counts: int) -> Iterator[tuple[str, int]]:
-    """The name of each folder with a number that no other one has."""
+    """Yield the name of each folder with numbers that no other one has."""
     total = 0
     for side, count in counts.items():
         for number in range(total, total + count):
@@ -114,16 +114,12 @@ def masks_of_two(root: Path) -> None:
 
 def camvid(root: Path) -> None:
     for side, number in sides(train=5, val=2):
-        image, truth = street(number, (48, 64))
-        save(root / f"{side}/{number:04d}.png", image)
-        save(root / f"{side}annot/{number:04d}.png", truth)
+        street_pair(root, number, f"{side}/{number:04d}.png", f"{side}annot/{number:04d}.png")
 
 
 def food(root: Path) -> None:
     for side, number in sides(train=5, test=2):
-        image, truth = street(number, (48, 64))
-        save(root / f"Images/img_dir/{side}/{number:08d}.jpg", image)
-        save(root / f"Images/ann_dir/{side}/{number:08d}.png", truth)
+        street_pair(root, number, f"Images/img_dir/{side}/{number:08d}.jpg", f"Images/ann_dir/{side}/{number:08d}.png")
     (root / "category_id.txt").write_text("0\tbackground\n1\tcandy\n")
 
 
@@ -156,16 +152,14 @@ def discs(root: Path) -> None:
 
 def videos(root: Path) -> None:
     for side, number in sides(train=6, val=3):
-        image, truth = street(number, (48, 64))
-        save(root / f"{side}/images/clip{number // 3}/{number:04d}.jpg", image)
-        save(root / f"{side}/labels/clip{number // 3}/{number:04d}.png", truth)
+        name = f"clip{number // 3}/{number:04d}"
+        street_pair(root, number, f"{side}/images/{name}.jpg", f"{side}/labels/{name}.png")
 
 
 def comma(root: Path) -> None:
     for number in range(8):
-        truth = street(number, (48, 64))[1]
-        save(root / f"imgs{'2' * (number % 2)}/{number:04d}.png", street(number, (48, 64))[0])
-        save(root / f"masks{'2' * (number % 2)}/{number:04d}.png", truth)
+        name = f"{'2' * (number % 2)}/{number:04d}.png"
+        street_pair(root, number, f"imgs{name}", f"masks{name}")
 
 
 def lesions(root: Path) -> None:
@@ -187,9 +181,7 @@ def bowl_of_two_stages(root: Path) -> None:
 
 def vistas(root: Path) -> None:
     for side, number in sides(training=5, validation=2):
-        image, truth = street(number, (48, 64))
-        save(root / f"{side}/images/{number}.jpg", image)
-        save(root / f"{side}/v2/labels/{number}.png", truth)
+        truth = street_pair(root, number, f"{side}/images/{number}.jpg", f"{side}/v2/labels/{number}.png")
         save(root / f"{side}/v2/instances/{number}.png", truth.astype(np.uint16) * 256 + 1)
 
 
@@ -311,7 +303,7 @@ BEGINS = [*(f"train_{number}" for number in range(5)), "testA_1", "testA_2", "te
 
 
 def listed(root: Path) -> Path:
-    """Images and masks for lists."""
+    """Write images and masks for lists; returns `root`."""
     names = [name for names in LISTED.values() for name in names]
     return write_pairs(root, image="images/{}.jpg", mask="masks/{}.png", names=names)
 

@@ -231,7 +231,8 @@ def test_one_file_imports_what_would_call_home_and_it_turns_that_off(package):
     card = {name for name in importing if name.endswith("/model_card.py") and switch in texts[name]}  # a program shown
     turned_off = f'os.environ["{switch}"] = "1"'
     # loops of other programs run where segcli is not installed, so each of them has the switch itself, above the import
-    above = {name: texts[name].partition(f"import {package}")[0].splitlines() for name in importing}
+    first = re.compile(rf"\b(?:import|from) {package}\b")
+    above = {name: first.split(texts[name])[0].splitlines() for name in importing}
     peers = {
         name
         for name, lines in above.items()

@@ -18,7 +18,7 @@ from segcli.data.samples import Case, Sample
 
 
 def eye(seed: int) -> np.ndarray:
-    """A bright disc as in every photograph of an eye, with details of its own."""
+    """Draw a bright disc as in every photograph of an eye, with details of its own."""
     rng = np.random.default_rng(seed)
     image = np.zeros((200, 200), np.float32)
     cv2.circle(image, (100, 100), 90, 110, -1)
@@ -27,7 +27,7 @@ def eye(seed: int) -> np.ndarray:
 
 
 def copy(image: np.ndarray) -> np.ndarray:
-    """An eye without borders, mirrored."""
+    """Cut the borders off an eye, and mirror it."""
     height, width = image.shape[:2]
     return np.ascontiguousarray(image[9 * height // 100 : 95 * height // 100, width // 50 : 9 * width // 10][:, ::-1])
 

@@ -8,7 +8,7 @@ from segcli.data.faults.volume_alignment import VolumeFit, misplaced, volume_fit
 
 
 def organ(seed: int, sign: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """A noisy volume with a few objects that differ from slice to slice, and its mask."""
+    """Draw a noisy volume with a few objects that differ from slice to slice, and its mask."""
     mask = np.stack([cells(50 * seed + 2 * z // 5, (40, 40), 4)[1] for z in range(24)]) > 0
     noise = np.random.default_rng(seed).normal(0, 0.3, mask.shape)
     return (sign * mask + noise).astype(np.float32)[..., None], mask.astype(np.uint8)

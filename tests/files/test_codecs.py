@@ -44,7 +44,7 @@ def gamma():
 
 
 def of_one_bit(name):
-    """A file of one bit per pixel: the bytes of a grey one, with a header that says so."""
+    """Make a file of one bit per pixel: the bytes of a grey one, with a header that says so."""
     content = imagecodecs.png_encode(np.packbits(MASK > 0, axis=1), filter=imagecodecs.PNG.FILTER[name])
     head = b"IHDR" + struct.pack(">II", *MASK.shape[::-1]) + bytes([1, 0, 0, 0, 0])
     return content[:12] + head + struct.pack(">I", zlib.crc32(head)) + content[33:]

@@ -1,6 +1,7 @@
 """Stacks as TIFF writers leave them, compared page by page with tifffile and Pillow."""
 
 import base64
+import gc
 import re
 import struct
 import time
@@ -333,3 +334,20 @@ def test_opening_a_stack_reads_the_tags_of_each_page_once(tmp_path, monkeypatch)
     with open_picture(tmp_path / "a.tif", 3) as picture:
         np.testing.assert_array_equal(picture.read()[..., 0], VOLUME)
     assert sorted(read) == list(range(len(VOLUME)))
+
+
+def test_the_pages_of_a_closed_stack_do_not_wait_for_the_collector(tmp_path):
+    def pages():
+        return sum(type(each) is tifffile.TiffPage for each in gc.get_objects())
+
+    tifffile.imwrite(tmp_path / "a.tif", VOLUME)
+    gc.collect()
+    gc.disable()
+    try:
+        before = pages()
+        with open_picture(tmp_path / "a.tif", 3) as picture:
+            picture.read()
+        left = pages() - before
+    finally:
+        gc.enable()
+    assert left <= 1  # of twelve; the first one is held by its series

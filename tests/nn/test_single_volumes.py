@@ -11,7 +11,7 @@ SLOW = {torch._C._ConvBackend.Slow3d, torch._C._ConvBackend.SlowDilated3d}
 
 
 def kernel(layer, volume):
-    """Kernel that PyTorch itself would take."""
+    """Name the kernel that PyTorch itself would take."""
     axes = (layer.stride, layer.padding, layer.dilation)
     return torch._C._select_conv_backend(volume, layer.weight, layer.bias, *axes, False, (0, 0, 0), layer.groups)
 

@@ -9,7 +9,7 @@ from segcli.engine.runtime import Precision
 
 
 def gradient(layer, volume, context):
-    """Gradient of the weights, after memory with NaN was freed."""
+    """Compute the gradient of the weights, after memory with NaN was freed."""
     freed = [torch.full((length,), float("nan")) for length in (64, 1000, 10_000, 100_000, 1_000_000)]
     del freed
     layer.zero_grad()

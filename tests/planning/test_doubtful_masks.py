@@ -17,7 +17,7 @@ Paint = Callable[[np.ndarray, int], np.ndarray]
 
 
 def disks(seed: int, count: int, size: int = 128) -> np.ndarray:
-    """Disks that do not touch, numbered from top to bottom."""
+    """Draw disks that do not touch, numbered from top to bottom."""
     cells = np.random.default_rng(seed).permutation(36)[:count]
     numbers = np.zeros((size, size), np.int32)
     for number, cell in enumerate(sorted(cells), start=1):
@@ -27,7 +27,7 @@ def disks(seed: int, count: int, size: int = 128) -> np.ndarray:
 
 
 def painted(root: Path, paint: Paint, counts: tuple[int, ...] = (14, 9, 12, 16, 11, 13), **given: object) -> Recognised:
-    """What is recognised where masks are painted from numbered disks and the number of their image."""
+    """Recognise a folder whose masks are painted from numbered disks and the number of their image."""
     for index, count in enumerate(counts):
         numbers = disks(index, count)
         noise = np.random.default_rng(index).normal(90, 20, (*numbers.shape, 3)) + 70 * (numbers > 0)[..., None]
@@ -37,45 +37,45 @@ def painted(root: Path, paint: Paint, counts: tuple[int, ...] = (14, 9, 12, 16, 
 
 
 def strange(numbers: np.ndarray, index: int) -> np.ndarray:
-    """Numbers of a tracker, with gaps, that recur in every image."""
+    """Number objects like a tracker, with gaps, and alike in every image."""
     return (numbers * 37).astype(np.uint16)
 
 
 def over_all(numbers: np.ndarray, index: int) -> np.ndarray:
-    """Numbers that go on from image to image."""
+    """Number objects so that the numbers go on from image to image."""
     return np.where(numbers, numbers + 20 * index, 0).astype(np.uint8)
 
 
 def numbered(numbers: np.ndarray, index: int) -> np.ndarray:
-    """Numbers as programs give them, by the first pixel."""
+    """Number objects as programs do, by their first pixel."""
     return cv2.connectedComponents((numbers > 0).astype(np.uint8))[1].astype(np.uint8)
 
 
 def coloured(numbers: np.ndarray, index: int) -> np.ndarray:
-    """A colour for each object."""
+    """Give each object a colour."""
     colours = np.random.default_rng(index).integers(30, 255, (40, 3), np.uint8)
     colours[0] = 0
     return colours[numbers]
 
 
 def with_class(numbers: np.ndarray, index: int) -> np.ndarray:
-    """Thousands for the class."""
+    """Add thousands for the class to the numbers."""
     return np.where(numbers, 1000 * (1 + numbers % 2) + numbers, 0).astype(np.uint16)
 
 
 def classes(numbers: np.ndarray, index: int, levels: tuple[int, ...] = (0, 100, 200)) -> np.ndarray:
-    """Two classes of objects."""
+    """Divide objects into two classes."""
     return np.array(levels, np.uint8)[np.where(numbers, 1 + numbers % 2, 0)]
 
 
 def smoothed(numbers: np.ndarray, index: int, levels: tuple[int, ...]) -> np.ndarray:
-    """Each pixel is the mean of four: few numbers between the levels."""
+    """Average four pixels into one, which leaves few numbers between the levels."""
     large = cv2.resize(classes(numbers, index, levels), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
     return cv2.resize(np.roll(large, 1, (0, 1)), numbers.shape, interpolation=cv2.INTER_AREA)
 
 
 def outline(numbers: np.ndarray, index: int) -> np.ndarray:
-    """White disks with a grey pixel around them."""
+    """Paint white disks with a grey pixel around them."""
     white = (numbers > 0).astype(np.uint8)
     return np.where(white, 255, 128 * cv2.dilate(white, np.ones((3, 3), np.uint8))).astype(np.uint8)
 

@@ -1,34 +1,15 @@
 """Further forms of folders: what is recognised, and that the layout then finds each image with its mask."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import public_forms_folders as forms
 import pytest
+from public_forms import Form
 
 from segcli.config.load import dataset_from_values
 from segcli.core.errors import DataError
 from segcli.planning.recognise import recognise
-
-
-@dataclass(frozen=True)
-class Form:
-    """Describes one form: how it is written, and what is to be found."""
-
-    write: Callable[[Path], object]
-    keys: dict[str, Any]
-    """Keys of the data-set file; None means that the key is absent."""
-    counts: dict[str, int]
-    """Samples in each split."""
-    notes: tuple[str, ...] = ()
-    """Parts of the notes."""
-    asks: tuple[str, ...] = field(default=())
-    """Keys that are asked for; with `!`, none of the answers is likelier than another."""
-
 
 LISTS = {"by": "lists"}
 NAMES = LISTS | forms.LISTED

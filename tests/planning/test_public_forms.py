@@ -1,29 +1,12 @@
 """Folders in the form of public data sets: the right thing is recognised, checked without errors, and trained on."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import public_forms as forms
 import public_forms_folders as more
 import pytest
 import yaml
-
-
-@dataclass(frozen=True)
-class Form:
-    """Describes one form: how it is written, and what is to be found."""
-
-    write: Callable[[Path], None]
-    keys: dict[str, Any]
-    """Keys of the data-set file; None means that the key is absent."""
-    counts: dict[str, int]
-    """Samples in each split."""
-    notes: tuple[str, ...] = ()
-    """Parts of the notes."""
-
+from public_forms import Form
 
 BINARY = {"format": "image_folders", "num_classes": 1, "num_channels": 3}
 VOLUMES = {"format": "nifti_volumes", "classes": ["label_1", "label_2"], "numbers": [1, 2]}
