@@ -14,6 +14,7 @@ import imagecodecs
 import numpy as np
 
 from segcli.core.types import Array
+from segcli.files._png_chunks import chunks_of
 
 __all__ = ["Unpacked", "unpacked_png"]
 
@@ -101,14 +102,12 @@ def _has_few_means(rows: Array) -> bool:
 
 def _image_data(content: bytes) -> bytes | None:
     """Return the compressed pixels; None if the file does not go on to its end."""
-    parts, at = [], 8
-    while at + 12 <= len(content):
-        length, kind = struct.unpack_from(">I4s", content, at)
+    parts = []
+    for kind, start, end in chunks_of(content):
         if kind == b"IDAT":
-            parts.append(content[at + 8 : at + 8 + length])
+            parts.append(content[start:end])
         if kind == b"IEND":
             return b"".join(parts)
-        at += length + 12
     return None
 
 
