@@ -7,12 +7,12 @@ another decoder sums up those of other files, from a copy of the file whose pixe
 import struct
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import cv2
 import imagecodecs
 import numpy as np
 
+from segcli.core.checksums import crc32
 from segcli.core.types import Array
 from segcli.files._png_chunks import chunks_of
 
@@ -69,8 +69,7 @@ class Unpacked:
             parts += [struct.pack("<BHH", is_last, len(part), len(part) ^ MOST_STORED), part]
         copied = bytearray().join([*parts, self.checksum, bytes(4), END])
         end = start + 4 + packed
-        pixels: Any = memoryview(copied)[start + 4 : end]
-        struct.pack_into(">I", copied, end, imagecodecs.deflate_crc32(pixels))
+        struct.pack_into(">I", copied, end, crc32(memoryview(copied)[start + 4 : end]))
         return copied
 
 

@@ -9,9 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import cv2
-import imagecodecs
 import numpy as np
 
+from segcli.core.checksums import crc32
 from segcli.core.types import Array
 from segcli.data.checks import Finding
 from segcli.files._content import content_of
@@ -72,6 +72,6 @@ def _wrong_chunk(content: bytes) -> str | None:
     for kind, start, end in chunks_of(content):
         if end + 4 > len(content):
             return None
-        if imagecodecs.deflate_crc32(content[start - 4 : end]) != int.from_bytes(content[end : end + 4], "big"):
+        if crc32(content[start - 4 : end]) != int.from_bytes(content[end : end + 4], "big"):
             return str(kind, "latin-1")
     return None

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import cv2
-import imagecodecs
 import numpy as np
 
+from segcli.core.checksums import crc32
 from segcli.core.types import Array
 from segcli.data.faults.alignment import Fit, fit_of
 from segcli.data.faults.brightness import Brightness, brightness_of
@@ -77,10 +77,7 @@ def _digest(image: Array, look: Array | None) -> tuple[int, ...]:
 
 
 def _checksum(values: Array) -> int:
-    """Compute the CRC-32 of an array; that of libdeflate is much faster than that of zlib."""
-    block = np.ascontiguousarray(values).data.cast("B")
-    checksum: int = imagecodecs.deflate_crc32(block)  # type: ignore[arg-type]  # any buffer is taken; its types name fewer
-    return checksum
+    return crc32(np.ascontiguousarray(values).data.cast("B"))
 
 
 def _plane(sample: Sample, image: Array) -> tuple[Array, Array] | None:
