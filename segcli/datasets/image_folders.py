@@ -5,13 +5,13 @@ list files, or seeded fractions of one folder. Each case may have a folder: `cas
 """
 
 from collections.abc import Iterator, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
+from segcli.core.cached import cached_method
 from segcli.core.errors import DataError
 from segcli.core.files import shown
 from segcli.core.names import composed, existing, fits, without_affixes
@@ -185,7 +185,7 @@ class ImageFolders(Pictures):
             return True
         return self.config.split.by == "folders" and (self.root / split).is_dir()
 
-    @cache  # noqa: B019 - a layout lives as long as its run
+    @cached_method
     def found(self, split: str) -> tuple[list[Case], list[Finding]]:
         """Find the cases of a split with their masks, and the missing files."""
         config, folder = self.config, self._folder(split)
@@ -229,7 +229,7 @@ class ImageFolders(Pictures):
         masks = self._masks_of_fields(Path(*here.parts[: len(here.parts) - len(inner)]) / self.config.fov_folder)
         return next((masks[key][0] for key in self._keys(image) if key in masks), None)
 
-    @cache  # noqa: B019 - a layout lives as long as its run
+    @cached_method
     def _masks_of_fields(self, folder: Path) -> dict[str, list[Path]]:
         folder = Path(shown(folder))
         return by_stem(folder, self.config.extensions, *self._affixes("fov")) if folder.is_dir() else {}
@@ -282,7 +282,7 @@ class ImageFolders(Pictures):
             )
         return self._of_folder(folder, kind)
 
-    @cache  # noqa: B019 - a layout lives as long as its run
+    @cached_method
     def _of_folder(self, folder: Path, kind: str) -> dict[str, list[Path]]:
         """Find the files of a folder, which splits may share."""
         return by_stem(folder, self._read(kind), *self._affixes(kind))
