@@ -43,8 +43,13 @@ class Seen:
     """A small picture of a large image, which takes long to decode once more."""
 
 
-def seen(sample: Sample) -> Seen:
-    """Describe an image."""
+def seen(sample: Sample, beside: Array | None = None) -> Seen:
+    """Describe an image.
+
+    Args:
+        sample: The image with its mask.
+        beside: Mask `(*S)` of a volume whose network does not learn it.
+    """
     image = sample.image
     small = halved(image) if image.ndim == PICTURE else image
     plane, look = _plane(sample, small), look_of(small)
@@ -54,13 +59,13 @@ def seen(sample: Sample) -> Seen:
         edges_of(image),
         brightness_of(image),
         None if plane is None else fit_of(*plane),
-        _volume_fit(sample),
+        _volume_fit(sample, beside),
         scaled_grey_of(small) if small is not image else None,
     )
 
 
-def _volume_fit(sample: Sample) -> VolumeFit | None:
-    mask = sample.maps.get("mask")
+def _volume_fit(sample: Sample, beside: Array | None) -> VolumeFit | None:
+    mask = sample.maps.get("mask", beside)
     if mask is None or sample.image.ndim == PICTURE:
         return None
     return volume_fit_of(sample.image, mask.max(axis=-1) if mask.ndim == sample.image.ndim else mask)
