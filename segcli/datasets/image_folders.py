@@ -26,7 +26,7 @@ from segcli.data.split_settings import SplitSettings
 from segcli.data.splits import Division, divide
 from segcli.datasets._case_folders import files_of_cases, for_each_case, places, share_stars
 from segcli.datasets._masks_beside import without_masks
-from segcli.datasets._pictures import PictureKeys, Pictures, by_stem, unread_by_stem, way_to_mask
+from segcli.datasets._pictures import PictureKeys, Pictures, by_stem, endings_of, unread_by_stem, way_to_mask
 from segcli.datasets._small import COUNTS, picture
 from segcli.files.png import PNG
 
@@ -142,20 +142,17 @@ class ImageFolders(Pictures):
 
     def leading(self, files: Sequence[Path]) -> list[Path]:
         """Leave out masks that lie beside their images."""
-        config = self.config
-        if config.image_folder != config.label_folder:
+        if self.config.image_folder != self.config.label_folder:
             return list(files)
-        (suffixes, prefix), masks = self._affixes("label"), config.label_extensions
-        return without_masks(
-            files,
-            lambda path: next(iter(self._keys(path)), None),
-            lambda path: (
-                without_affixes(composed(path.stem), prefix, suffixes)
-                if (suffixes != [""] or prefix or masks)
-                and (masks is None or path.suffix.lower().lstrip(".") in [each.lower().lstrip(".") for each in masks])
-                else None
-            ),
-        )
+        return without_masks(files, lambda path: next(iter(self._keys(path)), None), self._key_of_mask)
+
+    def _key_of_mask(self, path: Path) -> str | None:
+        """Return the name of a mask without prefix and suffix; None for what its name does not tell from an image."""
+        (suffixes, prefix), masks = self._affixes("label"), self.config.label_extensions
+        is_told = suffixes != [""] or prefix or masks
+        if not is_told or (masks is not None and path.suffix.lower() not in endings_of(masks)):
+            return None
+        return without_affixes(composed(path.stem), prefix, suffixes)
 
     # ---- finding cases
 
