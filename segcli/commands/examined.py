@@ -16,7 +16,6 @@ from segcli.data.faults.kept import Images
 from segcli.data.faults.objects import counted_mask, objects_of
 from segcli.data.faults.orientation import turned_alone
 from segcli.data.faults.seen import Seen, moments_of, seen
-from segcli.data.faults.volume_alignment import volume_fit_of
 from segcli.data.moments import Moments
 from segcli.data.samples import Case, Sample
 from segcli.datasets import Layout
@@ -158,12 +157,11 @@ def _examine(layout: Layout, task: Task, wanted: _Wanted, case: Case) -> _Case:
     result = _Case(found)
     if sample is None:
         return result
-    result.seen = seen(sample)
+    beside = None
     if "mask" not in sample.maps:
         with suppress(DataError):  # training does not read it
-            mask = layout.mask_beside(case)
-            placed = None if mask is None else volume_fit_of(sample.image, mask)
-            result.seen = replace(result.seen, volume_fit=placed)
+            beside = layout.mask_beside(case)
+    result.seen = seen(sample, beside)
     other = layout.turned_alike(case, sample)
     misturned = [] if other is None else list(turned_alone(case, sample, other))
     if misturned:

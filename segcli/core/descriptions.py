@@ -59,9 +59,7 @@ def _own(model: type[BaseModel]) -> dict[str, str]:
     assert isinstance(node, ast.ClassDef)
     found = {}
     for field, below in zip(node.body, node.body[1:], strict=False):
-        is_text = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and is_text:
-            text = below.value.value  # type: ignore[attr-defined]  # it is a constant
-            if isinstance(text, str):
-                found[field.target.id] = inspect.cleandoc(text)
+        text = below.value.value if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) else None
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, str):
+            found[field.target.id] = inspect.cleandoc(text)
     return found

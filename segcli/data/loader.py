@@ -64,7 +64,7 @@ class Loader:
         self.order = _Order()
         self.pins = pin_memory
         self.splits_batches = num_workers > 1 and cases.crops_ahead > 1
-        """Whether each worker loads the part of a batch that is of its own images."""
+        """True if each worker loads the part of a batch that is of its own images."""
         if num_workers:
             cases.log = multiprocessing.RawArray("q", 2 * num_workers)
         self.loader: DataLoader[Any] = DataLoader(

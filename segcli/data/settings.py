@@ -7,7 +7,17 @@ from pydantic import Field, field_validator, model_validator
 from segcli.core.types import ConfigModel, FilePath, Positive, Share
 from segcli.data.channels import ChosenChannels
 
-__all__ = ["VOLUME_KEYS", "Augmentation", "DataSettings", "DatasetSpec", "Fold", "Paths", "Preprocessing", "Preset"]
+__all__ = [
+    "VOLUME_KEYS",
+    "Augmentation",
+    "DataSettings",
+    "DatasetSpec",
+    "Fold",
+    "Paths",
+    "Preprocessing",
+    "Preset",
+    "numbers_fault",
+]
 
 Size = Annotated[list[Positive], Field(min_length=2, max_length=3)]
 """Height and width, or depth, height and width, in pixels."""

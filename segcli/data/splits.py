@@ -21,8 +21,6 @@ __all__ = ["Division", "divide", "named_by"]
 
 FAR, FAR_POINTS = 0.5, 0.05
 """A split is told if it differs from its share by more than half of the share and by more than five points."""
-
-
 COLUMN = re.compile(r"^[-+.\d]+$|[/.]")
 """Further column of a list: a number, or the path of a file."""
 

@@ -107,7 +107,7 @@ class Augmenter:
         self.moving = [transform for transform in stated if not isinstance(transform, A.ImageOnlyTransform)]
         """Transforms that may change the size."""
         self.keeps_pixels = all(isinstance(transform, KEEPING) for transform in transforms)
-        """Whether each pixel of a map is one of the map before."""
+        """True if each pixel of a map is one of the map before."""
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """Augment the sample; the same seed gives the same pixels."""

@@ -35,7 +35,7 @@ from segcli.files import Header, is_picture_folder, read_header
 from segcli.files._endings import stated_formats
 from segcli.files._orientation import as_shown
 
-__all__ = ["ON_REQUEST", "PictureKeys", "Pictures", "by_stem", "unread_by_stem", "way_to_mask"]
+__all__ = ["ON_REQUEST", "PictureKeys", "Pictures", "by_stem", "endings_of", "unread_by_stem", "way_to_mask"]
 
 BACK = {6: 8, 8: 6}
 """Orientations of EXIF that turn another one back; all others turn themselves back."""
@@ -257,6 +257,11 @@ class Pictures(Layout):
         return image
 
 
+def endings_of(extensions: Sequence[str]) -> set[str]:
+    """Return extensions, with or without a dot, as the ends of file names that they stand for."""
+    return {f".{extension.lower().lstrip('.')}" for extension in extensions}
+
+
 def by_stem(
     folder: Path,
     extensions: Sequence[str],
@@ -274,7 +279,7 @@ def by_stem(
         prefix: Begin of stems; a file counts if it has it.
         with_folders: Folders that are one image, such as one of masks of single objects, count too.
     """
-    endings = {f".{extension.lower().lstrip('.')}" for extension in extensions}
+    endings = endings_of(extensions)
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir(), key=natural_key):
         is_folder = with_folders and is_picture_folder(path, 2)
@@ -288,7 +293,7 @@ def by_stem(
 
 def unread_by_stem(folder: Path, extensions: Sequence[str]) -> dict[str, Path]:
     """Find the images and masks of a folder that do not count for their extension, by their stem in normal form."""
-    read = {f".{extension.lower().lstrip('.')}" for extension in extensions}
+    read = endings_of(extensions)
     stated = (ending for each in stated_formats() if 2 in each.axes for ending in each.endings)
     readable = {*ON_REQUEST, *stated} - read
     return {composed(path.stem): path for path in folder.iterdir() if path.suffix.lower() in readable}

@@ -7,13 +7,14 @@ A file has `images [N, *S]` or `[N, C, *S]`, `masks [N, K, *S]`, `presence_label
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from segcli.core.cached import cached_method
 from segcli.core.errors import DataError
 from segcli.core.files import shown, write_text
 from segcli.core.types import Array
@@ -252,7 +253,7 @@ class HDF5Volumes(Volumes):
         """Find all cases of the file, in their order."""
         return self.all_cases(split)
 
-    @cache  # noqa: B019 - a layout lives as long as its run
+    @cached_method
     def all_cases(self, split: str) -> list[Case]:
         """Find all cases of the file, in their order."""
         header, path = self._header(split), self.files[split].path

@@ -5,13 +5,13 @@ list files, or seeded fractions of one folder. Each case may have a folder: `cas
 """
 
 from collections.abc import Iterator, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
+from segcli.core.cached import cached_method
 from segcli.core.errors import DataError
 from segcli.core.files import shown
 from segcli.core.names import composed, existing, fits, without_affixes
@@ -26,7 +26,7 @@ from segcli.data.split_settings import SplitSettings
 from segcli.data.splits import Division, divide
 from segcli.datasets._case_folders import files_of_cases, for_each_case, places, share_stars
 from segcli.datasets._masks_beside import without_masks
-from segcli.datasets._pictures import PictureKeys, Pictures, by_stem, unread_by_stem, way_to_mask
+from segcli.datasets._pictures import PictureKeys, Pictures, by_stem, endings_of, unread_by_stem, way_to_mask
 from segcli.datasets._small import COUNTS, picture
 from segcli.files.png import PNG
 
@@ -142,20 +142,17 @@ class ImageFolders(Pictures):
 
     def leading(self, files: Sequence[Path]) -> list[Path]:
         """Leave out masks that lie beside their images."""
-        config = self.config
-        if config.image_folder != config.label_folder:
+        if self.config.image_folder != self.config.label_folder:
             return list(files)
-        (suffixes, prefix), masks = self._affixes("label"), config.label_extensions
-        return without_masks(
-            files,
-            lambda path: next(iter(self._keys(path)), None),
-            lambda path: (
-                without_affixes(composed(path.stem), prefix, suffixes)
-                if (suffixes != [""] or prefix or masks)
-                and (masks is None or path.suffix.lower().lstrip(".") in [each.lower().lstrip(".") for each in masks])
-                else None
-            ),
-        )
+        return without_masks(files, lambda path: next(iter(self._keys(path)), None), self._key_of_mask)
+
+    def _key_of_mask(self, path: Path) -> str | None:
+        """Return the name of a mask without prefix and suffix; None for what its name does not tell from an image."""
+        (suffixes, prefix), masks = self._affixes("label"), self.config.label_extensions
+        is_told = suffixes != [""] or prefix or masks
+        if not is_told or (masks is not None and path.suffix.lower() not in endings_of(masks)):
+            return None
+        return without_affixes(composed(path.stem), prefix, suffixes)
 
     # ---- finding cases
 
@@ -185,7 +182,7 @@ class ImageFolders(Pictures):
             return True
         return self.config.split.by == "folders" and (self.root / split).is_dir()
 
-    @cache  # noqa: B019 - a layout lives as long as its run
+    @cached_method
     def found(self, split: str) -> tuple[list[Case], list[Finding]]:
         """Find the cases of a split with their masks, and the missing files."""
         config, folder = self.config, self._folder(split)
@@ -229,7 +226,7 @@ class ImageFolders(Pictures):
         masks = self._masks_of_fields(Path(*here.parts[: len(here.parts) - len(inner)]) / self.config.fov_folder)
         return next((masks[key][0] for key in self._keys(image) if key in masks), None)
 
-    @cache  # noqa: B019 - a layout lives as long as its run
+    @cached_method
     def _masks_of_fields(self, folder: Path) -> dict[str, list[Path]]:
         folder = Path(shown(folder))
         return by_stem(folder, self.config.extensions, *self._affixes("fov")) if folder.is_dir() else {}
@@ -282,7 +279,7 @@ class ImageFolders(Pictures):
             )
         return self._of_folder(folder, kind)
 
-    @cache  # noqa: B019 - a layout lives as long as its run
+    @cached_method
     def _of_folder(self, folder: Path, kind: str) -> dict[str, list[Path]]:
         """Find the files of a folder, which splits may share."""
         return by_stem(folder, self._read(kind), *self._affixes(kind))

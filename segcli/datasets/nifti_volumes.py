@@ -9,13 +9,14 @@ if `extensions` names them.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
 
+from segcli.core.cached import cached_method
 from segcli.core.errors import DataError
 from segcli.core.names import composed, existing, fits, safe_name
 from segcli.core.types import Array
@@ -236,7 +237,7 @@ class NIfTIVolumes(Volumes):
             for suffix, files in found.items()
         }
 
-    @cache  # noqa: B019 - a layout lives as long as its run
+    @cached_method
     def division(self, *, fresh: bool = False) -> Division:
         """Return how the cases were split."""
         return divide(list(self._found[0]), self.config.split, self.root, fresh=fresh)
@@ -277,7 +278,7 @@ class NIfTIVolumes(Volumes):
         """Return the spacing of the data-set file, or else of the header."""
         return self.stated_spacing or self._header(case.image).spacing
 
-    @cache  # noqa: B019 - a layout lives as long as its run
+    @cached_method
     def _header(self, path: Path) -> Header:
         return read_header(path, 3)
 
@@ -340,9 +341,7 @@ class NIfTIVolumes(Volumes):
         labels = labels if labels.dtype == np.uint8 else labels.astype(np.int64)
         if self.config.other_labels == "error":
             values, counts = values_of(labels)
-            strange = ~np.isin(values, [0, *self.numbers])
-            if self.excludes:
-                strange = ~np.isin(values, self.numbers)
+            strange = ~np.isin(values, self.numbers if self.excludes else [0, *self.numbers])
             if strange.any():
                 pairs = list(zip(values[strange], counts[strange], strict=True))
                 shown = ", ".join(f"{value} ({count} voxels)" for value, count in pairs[:5])

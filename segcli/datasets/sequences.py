@@ -7,13 +7,14 @@ Each pixel of a mask has the colour or the number of its class. Splits keep sequ
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
+from segcli.core.cached import cached_method
 from segcli.core.errors import DataError
 from segcli.core.names import composed, existing, fits
 from segcli.data.checks import Finding, by_name, doubles, extra_label
@@ -151,7 +152,7 @@ class Sequences(Pictures):
     def _files(self, folder: Path) -> dict[str, list[Path]]:
         return by_stem(folder, self.config.extensions) if folder.is_dir() else {}
 
-    @cache  # noqa: B019 - a layout lives as long as its run
+    @cached_method
     def division(self, *, fresh: bool = False) -> Division:
         """Return how sequences or frames were split."""
         settings = self.config.split
@@ -176,7 +177,7 @@ class Sequences(Pictures):
         """Tell whether the data set has this split: named, drawn, or in the split file."""
         return self.config.split.gives(split, self.division)
 
-    @cache  # noqa: B019 - a layout lives as long as its run
+    @cached_method
     def found(self, split: str) -> tuple[list[Case], list[Finding]]:
         """Find the frames of a split, and the missing files of its sequences."""
         cases = self._frames(split)

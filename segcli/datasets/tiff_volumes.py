@@ -5,13 +5,14 @@ of its sample. Finding cases reads only headers; reading a crop opens only its s
 """
 
 from collections.abc import Iterator, Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
+from segcli.core.cached import cached_method
 from segcli.core.errors import DataError
 from segcli.core.files import shown, write_text
 from segcli.core.names import composed, existing
@@ -202,7 +203,7 @@ class TIFFVolumes(Layout):
 
     # ---- splits
 
-    @cache  # noqa: B019 - a layout lives as long as its run
+    @cached_method
     def division(self, *, fresh: bool = False) -> Division:
         """Return how samples were split."""
         settings = self.config.split
@@ -373,9 +374,8 @@ class TIFFVolumes(Layout):
             folder = self.places[name]
             yield from sample_faults(self.stacks, self._raw(folder), self._masks(folder), needed=self.config.apply_mask)
         if split == "train":
-            yield from mixed_bits(
-                self.root, {name: self.stacks.of(self._raw(self.places[name])) for name in self.taken}
-            )
+            stacks = {name: self.stacks.of(self._raw(self.places[name])) for name in self.taken}
+            yield from mixed_bits(self.root, stacks)
 
     def compared(self, splits: Sequence[str]) -> Iterator[Finding]:
         """Report slices that are coded in different ways or declare 0 as white, and crops that are mostly padding."""

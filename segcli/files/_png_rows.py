@@ -7,13 +7,14 @@ another decoder sums up those of other files, from a copy of the file whose pixe
 import struct
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import cv2
 import imagecodecs
 import numpy as np
 
+from segcli.core.checksums import crc32
 from segcli.core.types import Array
+from segcli.files._png_chunks import chunks_of
 
 __all__ = ["Unpacked", "unpacked_png"]
 
@@ -68,8 +69,7 @@ class Unpacked:
             parts += [struct.pack("<BHH", is_last, len(part), len(part) ^ MOST_STORED), part]
         copied = bytearray().join([*parts, self.checksum, bytes(4), END])
         end = start + 4 + packed
-        pixels: Any = memoryview(copied)[start + 4 : end]
-        struct.pack_into(">I", copied, end, imagecodecs.deflate_crc32(pixels))
+        struct.pack_into(">I", copied, end, crc32(memoryview(copied)[start + 4 : end]))
         return copied
 
 
@@ -101,14 +101,12 @@ def _has_few_means(rows: Array) -> bool:
 
 def _image_data(content: bytes) -> bytes | None:
     """Return the compressed pixels; None if the file does not go on to its end."""
-    parts, at = [], 8
-    while at + 12 <= len(content):
-        length, kind = struct.unpack_from(">I4s", content, at)
+    parts = []
+    for kind, start, end in chunks_of(content):
         if kind == b"IDAT":
-            parts.append(content[at + 8 : at + 8 + length])
+            parts.append(content[start:end])
         if kind == b"IEND":
             return b"".join(parts)
-        at += length + 12
     return None
 
 

@@ -20,7 +20,7 @@ from segcli.planning.sides import INLINE, draw, side_of_name
 __all__ = ["split_of_lists"]
 
 WORDS = re.compile(r"^(list|files?|ids?|split)[_-]|[_-]?(list|ids?|files?|filenames|names|images?)$")
-"""What the name of a list has beside that of its split."""
+"""Words that stand in the name of a list beside that of its split."""
 WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 """First word of a name."""
 KNOWN = 0.5

@@ -45,7 +45,7 @@ EDGE = 3
 """Values at the ends of a line that count less."""
 LEAST = 1e-6
 Form = tuple[bool, bool, bool]
-"""Whether axes are exchanged, and then rows and columns are reversed."""
+"""Tells whether axes are exchanged, and then whether rows and columns are reversed."""
 FORMS: list[Form] = [
     (turn, down, across) for turn in (False, True) for down in (False, True) for across in (False, True)
 ]

@@ -4,23 +4,23 @@ Looking for damage in a JPEG file takes half the time of decoding it. So a large
 damaged bytes, its blocks have edges. Damage without such edges is not found.
 """
 
-import struct
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import cv2
-import imagecodecs
 import numpy as np
 
+from segcli.core.checksums import crc32
 from segcli.core.types import Array
 from segcli.data.checks import Finding
 from segcli.files._content import content_of
 from segcli.files._jpeg_blocks import fault_of_jpeg
+from segcli.files._png_chunks import SIGNATURE, chunks_of
 
 __all__ = ["damaged"]
 
-PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+JPEG = b"\xff\xd8"
 SMALL = 2**17
 """Values of an image that is always decoded again."""
 COLUMNS, STRETCH, CLEAR = 4, 16, 2.1
@@ -39,7 +39,7 @@ def damaged(path: Path | None, image: Array | None = None) -> Iterator[Finding]:
     if path is None or path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         return
     content = content_of(path)
-    if content.startswith(PNG):
+    if content.startswith(SIGNATURE):
         chunk = _wrong_chunk(content)
         if chunk is not None:
             message = f"`{path}` is damaged: the checksum of its part `{chunk}` is wrong, but its pixels can be read"
@@ -69,13 +69,9 @@ def _has_edges(image: Array) -> bool:
 
 
 def _wrong_chunk(content: bytes) -> str | None:
-    at = len(PNG)
-    while at + 12 <= len(content):
-        length, kind = struct.unpack_from(">I4s", content, at)
-        end = at + 8 + length
+    for kind, start, end in chunks_of(content):
         if end + 4 > len(content):
             return None
-        if imagecodecs.deflate_crc32(content[at + 4 : end]) != int.from_bytes(content[end : end + 4], "big"):
+        if crc32(content[start - 4 : end]) != int.from_bytes(content[end : end + 4], "big"):
             return str(kind, "latin-1")
-        at = end + 4
     return None

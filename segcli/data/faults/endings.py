@@ -5,10 +5,10 @@ from pathlib import Path
 
 from segcli.data.checks import Finding
 from segcli.files._content import content_of
+from segcli.files._png_chunks import SIGNATURE
 
 __all__ = ["cut_ends"]
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 END = b"IEND\xaeB`\x82"
 """Last bytes of a whole file."""
 JPEG = (".jpg", ".jpeg")

@@ -21,7 +21,7 @@ import numpy as np
 
 from segcli.core.spilled import Spilled
 from segcli.core.types import Array
-from segcli.data.faults.reduced import MOST_CHANNELS
+from segcli.data.faults.reduced import is_resizable
 
 __all__ = ["ALIKE", "GRIDS", "Pair", "alike", "look_of"]
 
@@ -181,7 +181,7 @@ def _reduced(image: Array) -> Array:
     *size, channels = image.shape
     grid = GRIDS[len(size)]
     if len(size) == 2:
-        if min(size) > 8 * grid[0] and channels <= MOST_CHANNELS and image.dtype in (np.uint8, np.uint16, np.float32):
+        if min(size) > 8 * grid[0] and is_resizable(image):
             image = cv2.resize(image, (4 * grid[1], 4 * grid[0]), interpolation=cv2.INTER_AREA)
             image = image.reshape(*image.shape[:2], channels)  # OpenCV drops a single channel
         flat = _summed(image)
@@ -198,7 +198,7 @@ def _reduced(image: Array) -> Array:
 
 def _summed(image: Array) -> Array:
     """Sum the channels of an image `(H, W, C)`, float32."""
-    if image.shape[2] > MOST_CHANNELS or image.dtype not in (np.uint8, np.uint16, np.float32):
+    if not is_resizable(image):
         planes = (image[:, :, each] for each in range(image.shape[2]))
         slowly: Array = sum(planes, np.zeros(image.shape[:2], np.float32))
         return slowly

@@ -9,8 +9,6 @@ from segcli.core.types import Array
 
 __all__ = ["counted_mask", "objects_of"]
 
-LARGEST = 255
-
 
 def counted_mask(maps: Mapping[str, Array]) -> Array | None:
     """Return the mask of a sample with nothing at pixels that do not count; None if the sample has no mask."""

@@ -5,7 +5,7 @@ import numpy as np
 
 from segcli.core.types import Array
 
-__all__ = ["MOST_CHANNELS", "halved", "mean_and_deviation"]
+__all__ = ["MOST_CHANNELS", "halved", "is_resizable", "mean_and_deviation"]
 
 LEAST = 160
 """Pixels of the shorter side that are left at least."""
@@ -13,9 +13,14 @@ MOST_CHANNELS = 4
 """Channels that OpenCV works on at once."""
 
 
+def is_resizable(image: Array) -> bool:
+    """Tell whether OpenCV resizes an image `(H, W, C)` with its type and number of channels."""
+    return image.shape[2] <= MOST_CHANNELS and image.dtype in (np.uint8, np.uint16, np.float32)
+
+
 def halved(image: Array) -> Array:
     """Average blocks of 2 x 2 pixels of an image `(H, W, C)` again and again while it stays large enough."""
-    if image.shape[2] > MOST_CHANNELS or image.dtype not in (np.uint8, np.uint16, np.float32):
+    if not is_resizable(image):
         return image
     while min(image.shape[:2]) >= 2 * LEAST:
         height, width, channels = image.shape

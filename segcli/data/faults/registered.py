@@ -5,6 +5,7 @@ import numpy as np
 
 from segcli.core.types import Array
 from segcli.data.faults.cropped import Form, Window, formed
+from segcli.data.faults.reduced import is_resizable
 
 __all__ = ["CONFIRMED", "SIDE", "agreement", "grey_of", "scaled_grey_of"]
 
@@ -19,8 +20,6 @@ SURROUNDINGS = 9
 """Side of the square around a pixel with which it is compared."""
 MARGIN = 6
 """Pixels at the border that are not compared."""
-MOST_CHANNELS = 4
-"""Channels that OpenCV resizes at once."""
 BETTER = 0.2
 """By how much details must agree better in line than as the images are: neighbouring slices agree in place."""
 LARGEST = 1000.0
@@ -31,7 +30,7 @@ FAR = 0.1
 
 def grey_of(image: Array) -> Array:
     """Reduce an image `(H, W, C)` to a grey picture of a fixed size."""
-    if image.shape[2] > MOST_CHANNELS or image.dtype not in (np.uint8, np.uint16, np.float32):
+    if not is_resizable(image):
         image = image.mean(axis=2, dtype=np.float32, keepdims=True)
     small = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA).reshape(SIDE, SIDE, -1)
     grey: Array = small.mean(axis=2, dtype=np.float32)

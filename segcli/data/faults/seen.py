@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import cv2
-import imagecodecs
 import numpy as np
 
+from segcli.core.checksums import crc32
 from segcli.core.types import Array
 from segcli.data.faults.alignment import Fit, fit_of
 from segcli.data.faults.brightness import Brightness, brightness_of
@@ -43,8 +43,13 @@ class Seen:
     """A small picture of a large image, which takes long to decode once more."""
 
 
-def seen(sample: Sample) -> Seen:
-    """Describe an image."""
+def seen(sample: Sample, beside: Array | None = None) -> Seen:
+    """Describe an image.
+
+    Args:
+        sample: The image with its mask.
+        beside: Mask `(*S)` of a volume whose network does not learn it.
+    """
     image = sample.image
     small = halved(image) if image.ndim == PICTURE else image
     plane, look = _plane(sample, small), look_of(small)
@@ -54,13 +59,13 @@ def seen(sample: Sample) -> Seen:
         edges_of(image),
         brightness_of(image),
         None if plane is None else fit_of(*plane),
-        _volume_fit(sample),
+        _volume_fit(sample, beside),
         scaled_grey_of(small) if small is not image else None,
     )
 
 
-def _volume_fit(sample: Sample) -> VolumeFit | None:
-    mask = sample.maps.get("mask")
+def _volume_fit(sample: Sample, beside: Array | None) -> VolumeFit | None:
+    mask = sample.maps.get("mask", beside)
     if mask is None or sample.image.ndim == PICTURE:
         return None
     return volume_fit_of(sample.image, mask.max(axis=-1) if mask.ndim == sample.image.ndim else mask)
@@ -77,10 +82,7 @@ def _digest(image: Array, look: Array | None) -> tuple[int, ...]:
 
 
 def _checksum(values: Array) -> int:
-    """Compute the CRC-32 of an array; that of libdeflate is much faster than that of zlib."""
-    block = np.ascontiguousarray(values).data.cast("B")
-    checksum: int = imagecodecs.deflate_crc32(block)  # type: ignore[arg-type]  # any buffer is taken; its types name fewer
-    return checksum
+    return crc32(np.ascontiguousarray(values).data.cast("B"))
 
 
 def _plane(sample: Sample, image: Array) -> tuple[Array, Array] | None:
