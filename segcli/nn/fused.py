@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from segcli.nn.onednn import has_onednn
+
 __all__ = ["fuse"]
 
 Step = Callable[[Tensor], Tensor]
@@ -26,7 +28,7 @@ def fuse(network: nn.Module) -> int:
     Returns:
         The number of convolutions that were fused.
     """
-    if not _has_onednn():
+    if not _works_here():
         return 0
     count = 0
     for block in network.modules():
@@ -39,9 +41,8 @@ def fuse(network: nn.Module) -> int:
     return count
 
 
-def _has_onednn() -> bool:
-    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return available and torch.backends.cpu.get_cpu_capability().startswith("AVX")
+def _works_here() -> bool:
+    return has_onednn() and torch.backends.cpu.get_cpu_capability().startswith("AVX")
 
 
 def _steps(layers: list[nn.Module]) -> Iterator[Step]:

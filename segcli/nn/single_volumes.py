@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from segcli.nn.onednn import has_onednn
 from segcli.nn.volume_convolutions import Given, VolumeConvolutions
 
 __all__ = ["SingleVolumesFast"]
@@ -38,7 +39,7 @@ def _is_slow(given: Given) -> bool:
         and (rows > 1 or columns > 1)  # of single voxels, the product of matrices is faster
         and not (rows > 3 and columns > 3)
         and torch._C._get_mkldnn_enabled()
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and has_onednn()
         and not torch.compiler.is_compiling()
     )
 
