@@ -52,7 +52,7 @@ def _probabilities(logits: Tensor, name: str, compute: Callable[[], Tensor]) -> 
     if known is None:
         return compute()
     if name in known:
-        return _Known.apply(logits, known[name], name)  # type: ignore[no-untyped-call, no-any-return]
+        return _Known.apply(logits, known[name], name)  # type: ignore[no-untyped-call, no-any-return]  # PyTorch states no types
     probs = compute()
     known[name] = probs.detach()
     return probs
