@@ -11,7 +11,6 @@ the rounds, in turns in one process.
 
 import argparse
 import contextlib
-import ctypes
 import time
 from collections.abc import Callable
 
@@ -20,7 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segcli.core.errors import ConfigError
-from segcli.core.heap import M_MMAP_MAX, M_TRIM_THRESHOLD, NEVER
+from segcli.core.heap import keep_freed_memory
+from segcli.core.process import command_line
 from segcli.losses import Loss, WeightedSum
 from segcli.losses.cross_entropy import CrossEntropy
 from segcli.losses.dice import Dice
@@ -89,8 +89,8 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    mallopt = ctypes.CDLL(None).mallopt
-    mallopt(M_MMAP_MAX, 0), mallopt(M_TRIM_THRESHOLD, NEVER)
+    with command_line():  # only a command keeps freed memory
+        keep_freed_memory()
     cross_entropy, dice = CrossEntropy(CrossEntropy.Config()), Dice(Dice.Config())
     ways: dict[str, Callable[[Tensor, Tensor, Tensor], object]] = {
         "PyTorch": alone,
