@@ -24,7 +24,9 @@ class SingleVolumesFast(VolumeConvolutions):
 
     def convolved(self, given: Given) -> Tensor | None:
         """Convolve a single small volume by oneDNN."""
-        return _by_onednn(given) if not torch.is_grad_enabled() and _is_slow(given) else None
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or not _is_slow(given):
+            return None
+        return _by_onednn(given)
 
 
 def _is_slow(given: Given) -> bool:
@@ -40,7 +42,6 @@ def _is_slow(given: Given) -> bool:
         and not (rows > 3 and columns > 3)
         and torch._C._get_mkldnn_enabled()
         and has_onednn()
-        and not torch.compiler.is_compiling()
     )
 
 
