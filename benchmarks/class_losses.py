@@ -11,7 +11,6 @@ the rounds, in turns in one process.
 
 import argparse
 import contextlib
-import ctypes
 import time
 from collections.abc import Callable
 
@@ -20,20 +19,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segcli.core.errors import ConfigError
-from segcli.core.heap import M_MMAP_MAX, M_TRIM_THRESHOLD, NEVER
-from segcli.losses import WeightedSum
+from segcli.core.heap import keep_freed_memory
+from segcli.core.process import command_line
+from segcli.losses import Loss, WeightedSum
 from segcli.losses.cross_entropy import CrossEntropy
 from segcli.losses.dice import Dice
 from segcli.nn.scored import ScoredClasses
 from segcli.nn.zoo import library
 
 
-def loss_of(*kinds: type[CrossEntropy] | type[Dice]) -> Callable[[Tensor, Tensor, Tensor], None]:
+def loss_of(*losses: Loss) -> Callable[[Tensor, Tensor, Tensor], None]:
     """Make a step of the sum of losses."""
-    losses = [(1.0, kind(kind.Config())) for kind in kinds]  # type: ignore[arg-type]
-    for _, loss in losses:
+    for loss in losses:
         loss.name = type(loss).__name__
-    total = WeightedSum(losses)
+    total = WeightedSum([(1.0, loss) for loss in losses])
 
     def step(logits: Tensor, truth: Tensor, valid: Tensor) -> None:
         leaf = logits.detach().requires_grad_()
@@ -90,13 +89,14 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    mallopt = ctypes.CDLL(None).mallopt
-    mallopt(M_MMAP_MAX, 0), mallopt(M_TRIM_THRESHOLD, NEVER)
+    with command_line():  # only a command keeps freed memory
+        keep_freed_memory()
+    cross_entropy, dice = CrossEntropy(CrossEntropy.Config()), Dice(Dice.Config())
     ways: dict[str, Callable[[Tensor, Tensor, Tensor], object]] = {
         "PyTorch": alone,
-        "cross-entropy": loss_of(CrossEntropy),
-        "Dice": loss_of(Dice),
-        "both": loss_of(CrossEntropy, Dice),
+        "cross-entropy": loss_of(cross_entropy),
+        "Dice": loss_of(dice),
+        "both": loss_of(cross_entropy, dice),
         **of_peers(),
         "softmax": lambda logits, truth, valid: logits.softmax(dim=1),
         "metrics": metrics,

@@ -10,7 +10,6 @@ of each are compared with one, without workers and with two, whose time counts, 
 """
 
 import argparse
-import ctypes
 import gc
 import importlib.util
 import json
@@ -19,7 +18,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,8 @@ from _loader_data import KINDS, Kind
 from _loader_peers import cached, usual
 
 from segcli.config.load import run_from_values
-from segcli.core.heap import M_MMAP_MAX, M_TRIM_THRESHOLD, NEVER
+from segcli.core.heap import keep_freed_memory
+from segcli.core.process import command_line
 from segcli.engine.assembly import assemble
 from segcli.engine.events import Silent
 
@@ -106,9 +105,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    with suppress(OSError, AttributeError):  # as `segcli train` does; for all loaders, which are in one process
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_MAX, 0), mallopt(M_TRIM_THRESHOLD, NEVER)
+    with command_line():  # as `segcli train` does; for all loaders, which are in one process
+        keep_freed_memory()
     warnings.simplefilter("ignore")
     print("| data | cache | compared with | ours, ms an image | theirs | ratio (rounds) |\n|---|---|---|---|---|---|")
     rows = []

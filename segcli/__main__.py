@@ -11,9 +11,8 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command line and leave with its exit code."""
     begin_start()
-    os.environ.setdefault(
-        "OPENBLAS_NUM_THREADS", "1"
-    )  # its threads wait longer for NumPy's small products than these take
+    # more threads would wait longer for each other than NumPy's small products take
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         from segcli.cli.main import run  # noqa: PLC0415 - Ctrl-C may come while this is imported
     except KeyboardInterrupt:

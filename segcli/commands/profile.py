@@ -168,8 +168,7 @@ def difference_of(run: Run, forecast: Forecast) -> str | None:
     Raises:
         DeviceError: The device of the run does not exist.
     """
-    # a list of processes needs no PyTorch
-    from segcli.engine.runtime import choose_device, choose_precision, may_take_bf16  # noqa: PLC0415
+    from segcli.engine.runtime import choose_device, choose_precision, may_take_bf16  # noqa: PLC0415 - loads PyTorch
 
     device = choose_device(run.device)
     precision = choose_precision(run.training.amp, device).name

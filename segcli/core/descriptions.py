@@ -59,7 +59,7 @@ def _own(model: type[BaseModel]) -> dict[str, str]:
     assert isinstance(node, ast.ClassDef)
     found = {}
     for field, below in zip(node.body, node.body[1:], strict=False):
-        text = below.value.value if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) else None
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, str):
-            found[field.target.id] = inspect.cleandoc(text)
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                found[name] = inspect.cleandoc(text)
     return found

@@ -123,12 +123,15 @@ class Geometry:
     def restore(self, values: A, resized: Callable[[A, tuple[int, ...]], A]) -> A:
         """Bring `(B, K, *padded)` back to `(B, K, *stored)`: cut off the padding, then resize.
 
+        Where nothing changes, the values themselves are returned, with the probabilities that are known of them.
+
         Args:
             values: Outputs of the network.
             resized: Function that resizes values; `interpolated` for arrays.
         """
-        window: Any = (..., *(slice(0, size) for size in self.resized))
-        values = values[window]
+        if self.padded != self.resized:
+            window: Any = (..., *(slice(0, size) for size in self.resized))
+            values = values[window]
         return values if self.resized == self.stored else resized(values, self.stored)
 
 

@@ -118,11 +118,11 @@ class Assembly:
             outputs: Raw outputs, for what the network tells about presence.
             spacing: Pixel or voxel spacing along each axis in millimetres; None if unknown.
         """
-        task, raw, threshold = self.task, outputs or {}, self.run.inference.threshold
+        task, raw = self.task, outputs or {}
         return task.scored(
             probs,
             batch,
-            threshold=threshold,
+            threshold=self.run.inference.threshold,
             spacing=spacing,
             presence=task.presence(raw),
             certainty=task.certainty(raw),

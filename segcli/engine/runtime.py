@@ -104,7 +104,7 @@ class Precision:
     slow: str | None = None
     """Reason why the requested mixed precision is slower than float32 here."""
     volumes: bool = True
-    """Whether the network may convolve volumes, of which a CPU computes thin ones and single ones in other ways."""
+    """True if the network may convolve volumes; a CPU computes thin ones and single ones in other ways."""
 
     @property
     def scales(self) -> bool:

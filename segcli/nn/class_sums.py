@@ -30,7 +30,8 @@ def class_sums(logits: Tensor, truth: Tensor, valid: Tensor) -> tuple[Tensor, Te
     """
     weight = valid.flatten(1).to(logits.dtype)
     truth = truth.flatten(1).long()
-    overlap, predicted = _Sums.apply(logits.flatten(2), softmax_values(logits).flatten(2), truth, weight)  # type: ignore[no-untyped-call]
+    probs = softmax_values(logits).flatten(2)
+    overlap, predicted = _Sums.apply(logits.flatten(2), probs, truth, weight)  # type: ignore[no-untyped-call]  # PyTorch states no types
     return overlap, predicted, weight.new_zeros(predicted.shape).scatter_add_(1, truth, weight)
 
 

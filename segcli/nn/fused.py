@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from segcli.nn.onednn import has_onednn
+
 __all__ = ["fuse"]
 
 Step = Callable[[Tensor], Tensor]
-CONVOLUTIONS = {nn.Conv2d: nn.BatchNorm2d, nn.Conv3d: nn.BatchNorm3d}
+CONVOLUTIONS: dict[type, type] = {nn.Conv2d: nn.BatchNorm2d, nn.Conv3d: nn.BatchNorm3d}
 
 
 def fuse(network: nn.Module) -> int:
@@ -26,7 +28,7 @@ def fuse(network: nn.Module) -> int:
     Returns:
         The number of convolutions that were fused.
     """
-    if not _has_onednn():
+    if not _works_here():
         return 0
     count = 0
     for block in network.modules():
@@ -34,14 +36,13 @@ def fuse(network: nn.Module) -> int:
             steps = list(_steps(list(block)))
             fused = sum(isinstance(step, _Fused) for step in steps)
             if fused:
-                block.forward = _Chain(block, steps)  # type: ignore[method-assign]
+                block.forward = _Chain(block, steps)  # type: ignore[method-assign]  # of this block only
             count += fused
     return count
 
 
-def _has_onednn() -> bool:
-    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return available and torch.backends.cpu.get_cpu_capability().startswith("AVX")
+def _works_here() -> bool:
+    return has_onednn() and torch.backends.cpu.get_cpu_capability().startswith("AVX")
 
 
 def _steps(layers: list[nn.Module]) -> Iterator[Step]:
@@ -61,7 +62,7 @@ def _steps(layers: list[nn.Module]) -> Iterator[Step]:
 
 
 def _can_fuse(conv: nn.Module | None, norm: nn.Module) -> bool:
-    if type(norm) is not CONVOLUTIONS.get(type(conv)):  # type: ignore[arg-type]
+    if type(norm) is not CONVOLUTIONS.get(type(conv)):
         return False
     assert isinstance(conv, nn.Conv2d | nn.Conv3d)
     assert isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d)
@@ -115,7 +116,7 @@ class _Chain:
     def __call__(self, image: Tensor) -> Tensor:
         plain = type(image) is Tensor and image.device.type == "cpu" and image.dtype == torch.float32
         if not plain or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or not image.numel():
-            found: Tensor = nn.Sequential.forward(self.block, image)  # type: ignore[no-untyped-call]
+            found: Tensor = nn.Sequential.forward(self.block, image)  # type: ignore[no-untyped-call]  # PyTorch states no types
             return found
         for step in self.steps:
             image = step(image)

@@ -39,9 +39,7 @@ def sigmoid(logits: Tensor) -> Tensor:
 @torch.no_grad()
 def softmax_values(logits: Tensor) -> Tensor:
     """Compute the softmax over the channels of `(B, K, *S)`, without a gradient."""
-    known: dict[str, Tensor] | None = getattr(logits, KNOWN, None)
-    if known is None:
-        return logits.softmax(dim=1)
+    known: dict[str, Tensor] = getattr(logits, KNOWN, {})
     if "softmax" not in known:
         known["softmax"] = logits.softmax(dim=1)
     return known["softmax"]
@@ -52,7 +50,7 @@ def _probabilities(logits: Tensor, name: str, compute: Callable[[], Tensor]) -> 
     if known is None:
         return compute()
     if name in known:
-        return _Known.apply(logits, known[name], name)  # type: ignore[no-untyped-call, no-any-return]
+        return _Known.apply(logits, known[name], name)  # type: ignore[no-untyped-call, no-any-return]  # PyTorch states no types
     probs = compute()
     known[name] = probs.detach()
     return probs

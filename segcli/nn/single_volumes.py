@@ -5,42 +5,31 @@ two axes of a volume. A single window of 32 x 32 x 32 is small for it, and takes
 several. oneDNN itself computes a window alone with the same bits as among others.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
-from segcli.nn.thin_volumes import NAMES
+from segcli.nn.onednn import has_onednn
+from segcli.nn.volume_convolutions import Given, VolumeConvolutions
 
 __all__ = ["SingleVolumesFast"]
 
 SMALL = 20480
 """Largest product of channels, slices and rows of an image that PyTorch keeps from oneDNN."""
-DEFAULTS = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
 
 
-class SingleVolumesFast(TorchFunctionMode):
+class SingleVolumesFast(VolumeConvolutions):
     """Gives oneDNN also the convolutions of single small volumes, where no gradient is asked for."""
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Call a function of PyTorch; a convolution of a single small volume by oneDNN."""
-        kwargs = kwargs or {}
-        if func is torch.conv3d and not torch.is_grad_enabled():
-            given = {**DEFAULTS, **dict(zip(NAMES, args, strict=False)), **kwargs}
-            if _is_slow(given):
-                return _by_onednn(given)
-        return func(*args, **kwargs)
+    def convolved(self, given: Given) -> Tensor | None:
+        """Convolve a single small volume by oneDNN."""
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or not _is_slow(given):
+            return None
+        return _by_onednn(given)
 
 
-def _is_slow(given: Mapping[str, Any]) -> bool:
+def _is_slow(given: Given) -> bool:
     """Tell whether PyTorch would take its slow kernel, and oneDNN is able to compute the convolution."""
     image, weight = given["input"], given["weight"]
     plain = type(image) is Tensor and image.device.type == "cpu" and image.dtype == weight.dtype == torch.float32
@@ -52,12 +41,11 @@ def _is_slow(given: Mapping[str, Any]) -> bool:
         and (rows > 1 or columns > 1)  # of single voxels, the product of matrices is faster
         and not (rows > 3 and columns > 3)
         and torch._C._get_mkldnn_enabled()
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        and not torch.compiler.is_compiling()
+        and has_onednn()
     )
 
 
-def _by_onednn(given: Mapping[str, Any]) -> Tensor:
+def _by_onednn(given: Given) -> Tensor:
     axes = [_three(given[name]) for name in ("padding", "stride", "dilation")]
     convolve: Callable[..., Tensor] = torch.mkldnn_convolution  # PyTorch's types know neither lists nor groups
     return convolve(given["input"], given["weight"], given["bias"], *axes, 1)

@@ -41,7 +41,7 @@ READS = {
 MAKERS = {torch.tensor, torch.as_tensor}
 
 
-class _Stand(FakeTensorMode):  # type: ignore[no-untyped-call]
+class _Stand(FakeTensorMode):  # type: ignore[no-untyped-call]  # PyTorch states no types
     """Fake tensors that are not hidden from PyTorch's compiler, which costs time at each operator."""
 
     @classmethod

@@ -100,3 +100,12 @@ def test_training_keeps_its_bits(by_onednn):
 def test_pictures_are_computed_without_a_look_at_each_call():
     with Precision(None, "cpu", volumes=False).autocast() as mode:
         assert mode is None
+
+
+def test_a_compiled_network_stays_in_one_piece(by_onednn):
+    layer, volume = nn.Conv3d(8, 8, 3), torch.randn(1, 8, 12, 12, 12)
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    with torch.no_grad(), Precision(None, "cpu").autocast():
+        found = compiled(volume)
+    assert torch.equal(found, layer(volume))
+    assert by_onednn == []

@@ -156,7 +156,7 @@ class _Scores:
             outputs = {name: sharing(values.contiguous()) for name, values in outputs.items()}
         losses = parts.loss(outputs, batch)
         presence, logits = task.presence(outputs), outputs[task.output]
-        if task.has_pixels and not geometry.stored == geometry.resized == geometry.padded:
+        if task.has_pixels:
             logits = geometry.restore(logits, resized)
         probs = parts.cleaned(task.probabilities(logits, presence), self.field_of(case))
         truth = task.targets({name: torch.from_numpy(values)[None].to(parts.device) for name, values in stored.items()})

@@ -187,10 +187,7 @@ def refusals(run: Run, layout: Layout) -> Iterator[Finding]:
     Each reason is looked for by itself, on the CPU: that a GPU is missing here says nothing about the machine of the
     training.
     """
-    try:
-        refuse_places(run)
-    except DataError as error:
-        yield _refusal(error)
+    yield from _raised(lambda: refuse_places(run), reported=(DataError,))
     yield from _raised(lambda: refuse_precision(run, run.device))
     here, cases, training = run.model_copy(update={"device": "cpu"}), [], []
     with suppress(DataError):  # reported with the split that cannot be read
@@ -225,10 +222,13 @@ def _refusal(error: SegcliError) -> Finding:
     return Finding("refused_by_train", "error", None, error.message, error.hint or "")
 
 
-def _raised(check: Callable[[], object]) -> Iterator[Finding]:
+def _raised(
+    check: Callable[[], object],
+    reported: tuple[type[SegcliError], ...] = (CheckpointError, ConfigError, DeviceError),
+) -> Iterator[Finding]:
     try:
         check()
-    except (CheckpointError, ConfigError, DeviceError) as error:
+    except reported as error:
         yield _refusal(error)
     except DataError:
         pass  # reported with the case that cannot be read

@@ -1,4 +1,4 @@
-"""What scores need of the statistics of images, however they are kept; and statistics kept as they are, row by row."""
+"""Statistics of images as scores ask for them: a protocol for all ways to keep them, and the plain way, row by row."""
 
 from typing import Protocol
 
