@@ -3,7 +3,6 @@
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from segcli.planning.cases import CaseFolders, case_folders
 from segcli.planning.facts import Recognised
 from segcli.planning.kinds import kinds_of
 from segcli.planning.looks import named_image, named_mask
+from segcli.planning.once import once
 from segcli.planning.pairs import Affix, Pairing, beside, paired
 from segcli.planning.starred import which_mask, which_suffix
 from segcli.planning.surveys import spread
@@ -253,14 +253,8 @@ def _is_labels(files: Sequence[Path]) -> bool:
     return all(_is_map(files[index]) for index in spread(len(files))[:3])
 
 
+@once
 def _is_map(path: Path) -> bool:
-    state = path.stat()
-    return _was_map(path, state.st_mtime_ns, state.st_size)
-
-
-@lru_cache(4096)
-def _was_map(path: Path, changed: int, size: int) -> bool:
-    """Tell whether a file of that state holds labels; folders are looked at in several ways."""
     return _holds_labels(read_voxels(path))
 
 
