@@ -173,7 +173,7 @@ def _state_folders(found: Recognised, roles: Roles, places: Places) -> Affix:
     field = roles.fov
     if field is not None and field.pairing.image.length > image.length:
         image = field.pairing.image
-    found.state("image_folder", roles.image, f"{_sample(roles)}", "certain" if roles.look.sure else "likely")
+    found.state("image_folder", roles.image, _sample(roles), "certain" if roles.look.sure else "likely")
     found.state("label_folder", side.folder)
     _tell_others(found, roles, places.of_training)
     suffixes = {"image": image, "label": side.pairing.for_image(image)}
@@ -185,8 +185,7 @@ def _state_folders(found: Recognised, roles: Roles, places: Places) -> Affix:
     per_split = _by_split(roles, places)
     for word, affix in suffixes.items():
         if affix is not None and per_split is None:
-            for kind, text in affix.parts.items():
-                found.state(f"{word}_{kind}", text)
+            found.state_parts(word, affix.parts)
     for key, values in (per_split or {}).items():
         if any(values):
             found.state(key, values[0] if len(values) == 1 else values)

@@ -83,9 +83,8 @@ def _of_twins(found: Recognised, places: Places) -> Volumes | None:
         return None
     found.state("image_folder", twins.images.pattern, "`*` stands for the same in images and label maps")
     found.state("label_folder", twins.masks.pattern)
-    for word, affix in (("image", twins.pairing.image), ("label", twins.pairing.mask)):
-        for kind, text in affix.parts.items():
-            found.state(f"{word}_{kind}", text)
+    found.state_parts("image", twins.pairing.image.parts)
+    found.state_parts("label", twins.pairing.mask.parts)
     if twins.unused(places):
         found.state("exclude", list(twins.unused(places)), "folders without label maps")
     used = {*twins.images.folders.values(), *twins.masks.folders.values()} - {
@@ -133,12 +132,10 @@ def _in_folders(found: Recognised, cases: CaseFolders) -> tuple[Images, dict[str
     first = cases.images[0]
     found.state("image_folder", first.pattern, "`*` stands for the folder of each case")
     found.state("label_folder", cases.mask.pattern)
-    for kind, text in cases.mask.affix.parts.items():
-        found.state(f"label_{kind}", text)
+    found.state_parts("label", cases.mask.affix.parts)
     channels = [slot for slot in cases.images if slot.inner == first.inner]
     if len(channels) == 1:
-        for kind, text in first.affix.parts.items():
-            found.state(f"image_{kind}", text)
+        found.state_parts("image", first.affix.parts)
     else:
         suffixes = [slot.affix.suffix for slot in channels]
         found.state("channel_suffixes", suffixes, "a file for each channel, in this order", "likely")
@@ -163,9 +160,8 @@ def flat_volumes(found: Recognised, places: Places, given: Mapping[str, Any]) ->
     found.state("image_folder", images, "voxels have many values")
     found.state("label_folder", masks, "voxels have a few whole numbers")
     found.notes += [f"`{name}` is not used: it has no label maps" for name in places if name not in (images, masks)]
-    for word, affix in (("image", pairing.image), ("label", pairing.mask)):
-        for kind, text in affix.parts.items():
-            found.state(f"{word}_{kind}", text)
+    found.state_parts("image", pairing.image.parts)
+    found.state_parts("label", pairing.mask.parts)
     maps = {key: file for file in places[masks] if (key := pairing.mask.key(_stem(file)))}
     taken = set(maps.values())
     files = {key: [file] for file in places[images] if file not in taken and (key := pairing.image.key(_stem(file)))}
