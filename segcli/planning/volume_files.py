@@ -1,6 +1,5 @@
 """Pair NIfTI images with label maps: in two folders, in a folder for each case or split, or all in one."""
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from glob import escape
@@ -14,6 +13,7 @@ from segcli.core.files import shown
 from segcli.core.names import composed
 from segcli.core.types import Array
 from segcli.data.images import natural_key, read_voxels
+from segcli.datasets._channel_files import case_of
 from segcli.files import ending_of
 from segcli.planning.alike import are_alike
 from segcli.planning.cases import CaseFolders, case_folders
@@ -285,13 +285,13 @@ def _channels(files: Sequence[Path], pairing: Pairing, keys: Sequence[str]) -> d
     Returns:
         Files by the name of the case, for each suffix that nearly all cases have.
     """
-    known, prefix = sorted(keys), pairing.image.prefix
+    known, prefix = set(keys), pairing.image.prefix
     found: dict[str, dict[str, Path]] = {}
     for file in files:
         stem = _stem(file)
-        at = bisect_right(known, stem.removeprefix(prefix)) - 1
-        if at >= 0 and stem.startswith(f"{prefix}{known[at]}"):
-            found.setdefault(stem[len(prefix) + len(known[at]) :], {})[known[at]] = file
+        case = case_of(stem.removeprefix(prefix), known) if stem.startswith(prefix) else None
+        if case is not None:
+            found.setdefault(stem[len(prefix) + len(case) :], {})[case] = file
     labels = pairing.mask.suffix if pairing.mask.prefix == prefix else None
     usual = [each for each in found if each != labels and len(found[each]) >= CHANNEL * len(keys)]
     return {suffix: found[suffix] for suffix in sorted(usual, key=lambda each: natural_key(Path(each or "_")))}
