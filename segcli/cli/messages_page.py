@@ -13,6 +13,8 @@ KINDS = {
     "ConfigError": "Configuration and usage (exit code 2)",
     "ValueError": "Values of keys (exit code 2)",
     "DataError": "Data (exit code 3)",
+    "NoMasksError": "Data (exit code 3)",
+    "UnmatchedGroupError": "Data (exit code 3)",
     "CheckpointError": "Checkpoints and exported files (exit code 4)",
     "DeviceError": "Devices and memory (exit code 5)",
     "DeviceMemoryError": "Devices and memory (exit code 5)",
@@ -84,6 +86,6 @@ def _text(node: ast.expr | None, texts: Texts) -> str:
         return f"{_text(node.left, texts) or HOLE}{_text(node.right, texts) or HOLE}"
     if isinstance(node, ast.Name):
         return texts.get(node.id, "")
-    if isinstance(node, ast.IfExp):
-        return _text(node.body, texts) or _text(node.orelse, texts)
-    return ""
+    either = [node.body, node.orelse] if isinstance(node, ast.IfExp) else []
+    either += node.values if isinstance(node, ast.BoolOp) else []
+    return next(filter(None, (_text(each, texts) for each in either)), "")

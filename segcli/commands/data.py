@@ -51,8 +51,8 @@ def check_data(
     """
     with closing(Images()) as images:
         checked = _checked(dataset, run, images, listener)
-    told = [misfit_of_numbers(problem, checked.measured) for problem in misfits]
-    return replace(checked, findings=[*told, *checked.findings])
+    misfitting = [misfit_of_numbers(problem, checked.measured) for problem in misfits]
+    return replace(checked, findings=[*misfitting, *checked.findings])
 
 
 def _checked(dataset: DatasetSection, run: Run | None, images: Images, listener: Listener) -> Checked:

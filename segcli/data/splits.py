@@ -275,7 +275,8 @@ def named_by(line: str, known: Mapping[str, str]) -> list[str]:
         for name in _forms(text):
             if name in known:
                 return [known[name]]
-    fitting = [key for name, key in known.items() if fnmatchcase(name, line)]
+    has_wildcards = any(letter in "*?[" for letter in line)
+    fitting = [key for name, key in known.items() if fnmatchcase(name, line)] if has_wildcards else []
     below = [key for name, key in known.items() if name.endswith(f"/{line}")] if not fitting else []
     return below if len(below) == 1 else fitting
 

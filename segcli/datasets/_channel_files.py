@@ -1,7 +1,6 @@
 """Images whose channels are files of their own: `case_0000.nii.gz` with `case_0001.nii.gz`, or `_flair` with `_t1`."""
 
-from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from segcli.data.classes.class_list import Mistake
 from segcli.data.placement import placement
 from segcli.files import Header, ending_of
 
-__all__ = ["ChannelFiles", "by_case", "channel_against", "counted_channels", "stem"]
+__all__ = ["ChannelFiles", "by_case", "case_of", "channel_against", "counted_channels", "stem"]
 
 Files = dict[str, list[Path]]
 SAME_GRID = "resample the channels of a case to one grid"
@@ -120,17 +119,31 @@ def by_case(files: Mapping[str, Path], cases: Sequence[str]) -> Files:
         The files of each case in their order; empty if one belongs to no case, or not all have the same channels.
     """
     found: dict[str, dict[str, Path]] = {}
-    known = sorted(cases)
+    known = set(cases)
     for name, path in files.items():
-        at = bisect_right(known, name) - 1
-        while at >= 0 and not (name.startswith(known[at]) and name[len(known[at]) :][:1] in tuple("_-. ")):
-            at -= 1
-        if at < 0:
+        case = case_of(name, known, before="_-. ")
+        if case is None:
             return {}
-        found.setdefault(known[at], {})[name[len(known[at]) :]] = path
+        found.setdefault(case, {})[name[len(case) :]] = path
     if not found or len({tuple(sorted(each)) for each in found.values()}) > 1:
         return {}
     return {name: list(each.values()) for name, each in found.items()}
+
+
+def case_of(name: str, cases: Set[str], *, before: str | None = None) -> str | None:
+    """Return the longest name of a case that a name begins with; None if there is none.
+
+    Args:
+        name: Stem of a file.
+        cases: Names of the cases.
+        before: Letters one of which must follow; default: anything may follow, or nothing.
+
+    Example:
+        >>> case_of("case_1_0000", {"case_1", "case_10"}), case_of("case_10_0000", {"case_1", "case_10"})
+        ('case_1', 'case_10')
+    """
+    ends = (end for end in range(len(name), 0, -1) if before is None or name[end : end + 1] in tuple(before))
+    return next((name[:end] for end in ends if name[:end] in cases), None)
 
 
 def counted_channels(values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:

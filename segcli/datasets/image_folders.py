@@ -260,13 +260,9 @@ class ImageFolders(Pictures):
 
     def _files(self, base: Path, kind: str, split: str) -> dict[str, list[Path]]:
         """Find files in the folder of a split by the name of their case; `kind` is image, label or fov."""
-        config = self.config
-        pattern, affixes = getattr(config, f"{kind}_folder"), self._affixes(kind)
+        pattern = getattr(self.config, f"{kind}_folder")
         if for_each_case(pattern) and base.is_dir():
-            whole, read = share_stars(config.image_folder, config.label_folder, config.fov_folder), self._read(kind)
-            return files_of_cases(
-                base, pattern, lambda folder: by_stem(folder, read, *affixes, with_folders=True), whole=whole
-            )
+            return self._of_places(base, kind)
         folder = existing(base, pattern)
         if not folder.is_dir():
             moved = self._given(split) is None and not self.root.exists()
@@ -283,6 +279,17 @@ class ImageFolders(Pictures):
     def _of_folder(self, folder: Path, kind: str) -> dict[str, list[Path]]:
         """Find the files of a folder, which splits may share."""
         return by_stem(folder, self._read(kind), *self._affixes(kind))
+
+    @cache  # noqa: B019 - a layout lives as long as its run
+    def _of_places(self, base: Path, kind: str) -> dict[str, list[Path]]:
+        """Find the files of all folders that a pattern stands for, which splits may share."""
+        config, read, affixes = self.config, self._read(kind), self._affixes(kind)
+        return files_of_cases(
+            base,
+            getattr(config, f"{kind}_folder"),
+            lambda folder: by_stem(folder, read, *affixes, with_folders=True),
+            whole=share_stars(config.image_folder, config.label_folder, config.fov_folder),
+        )
 
     def _read(self, kind: str) -> list[str]:
         """Return the extensions of the files of a kind."""

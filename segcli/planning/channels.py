@@ -94,7 +94,7 @@ def _of_headers(images: Sequence[Path]) -> tuple[set[int], bool]:
 
 
 def _of_pixels(images: Sequence[Path]) -> tuple[bool, set[str], tuple[float, float], tuple[float, float]]:
-    """Decode some images: are the channels equal, types of numbers, range of all and of nearly all values."""
+    """Decode some images; return whether channels are equal, the types, and the ranges of all and of usual values."""
     kinds: set[str] = set()
     copies, low, high = True, float("inf"), float("-inf")
     usual = [low, high]

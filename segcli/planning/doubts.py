@@ -1,4 +1,4 @@
-"""Masks that can be read in two ways: as objects or classes, smoothed or not, white or black on the other."""
+"""Ask about masks that can be read in two ways: as objects or classes, smoothed or not, white or black on the other."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,5 +1,6 @@
 """Facts about a folder of images: what was recognised, and what its pixels say. Plans are made of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -66,6 +67,11 @@ class Recognised:
             self.reasons[key] = reason
         if sure != "certain":
             self.sure[key] = sure
+
+    def state_parts(self, word: str, parts: Mapping[str, str]) -> None:
+        """Set prefix and suffix of the files of a kind, such as `label_suffix`."""
+        for part, text in parts.items():
+            self.state(f"{word}_{part}", text)
 
 
 @dataclass

@@ -12,6 +12,7 @@ from segcli.core.errors import DataError
 from segcli.core.types import Array
 from segcli.data.images import Marks, read_image, read_marks
 from segcli.files import read_header
+from segcli.planning.once import once
 
 __all__ = [
     "KINDS",
@@ -164,6 +165,7 @@ def is_mask(path: Path) -> bool:
     return look_at([path]).is_mask
 
 
+@once
 def marked(path: Path) -> tuple[Marked, bool]:
     """Tell what a file would be as a mask, and whether its channels are equal.
 
@@ -194,7 +196,9 @@ def _of_marks(marks: Marks) -> Marked:
         return Marked("binary", few, top, lossy, detail)
     if top > 64 and _is_soft(rows, top, lossy=lossy) and _flatness(rows > top // 2) >= FLAT:
         return Marked("soft", few, top, lossy, detail)
-    return Marked("index" if not lossy and detail <= 1 - FLAT else "image", few, top, lossy, detail)
+    if lossy or detail > 1 - FLAT:
+        return Marked("image", top=top, lossy=lossy, detail=detail)
+    return Marked("index", few, top, lossy, detail)
 
 
 def _is_soft(numbers: Array, top: int, *, lossy: bool) -> bool:

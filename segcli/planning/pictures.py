@@ -14,13 +14,14 @@ from segcli.planning.channels import state_channels
 from segcli.planning.classes import classes_of
 from segcli.planning.clock import Clock
 from segcli.planning.facts import Option, Question, Recognised
+from segcli.planning.lacking import leave_out
 from segcli.planning.listing import Listing
 from segcli.planning.lists import split_of_lists
 from segcli.planning.looks import look_at, named_objects
 from segcli.planning.pairs import Affix, paired, stems
 from segcli.planning.places import Places, places_of, stated_places
 from segcli.planning.roles import NoMasksError, Roles, roles_of
-from segcli.planning.sides import INLINE, draw
+from segcli.planning.sides import draw
 from segcli.planning.starred import Starred, starred, state_starred_split, which_suffix
 from segcli.planning.surveys import survey
 from segcli.planning.twin_folders import twin_folders
@@ -172,7 +173,7 @@ def _state_folders(found: Recognised, roles: Roles, places: Places) -> Affix:
     field = roles.fov
     if field is not None and field.pairing.image.length > image.length:
         image = field.pairing.image
-    found.state("image_folder", roles.image, f"{_sample(roles)}", "certain" if roles.look.sure else "likely")
+    found.state("image_folder", roles.image, _sample(roles), "certain" if roles.look.sure else "likely")
     found.state("label_folder", side.folder)
     _tell_others(found, roles, places.of_training)
     suffixes = {"image": image, "label": side.pairing.for_image(image)}
@@ -184,8 +185,7 @@ def _state_folders(found: Recognised, roles: Roles, places: Places) -> Affix:
     per_split = _by_split(roles, places)
     for word, affix in suffixes.items():
         if affix is not None and per_split is None:
-            for kind, text in affix.parts.items():
-                found.state(f"{word}_{kind}", text)
+            found.state_parts(word, affix.parts)
     for key, values in (per_split or {}).items():
         if any(values):
             found.state(key, values[0] if len(values) == 1 else values)
@@ -284,19 +284,13 @@ def _about(found: Recognised, count: int, places: Places) -> str:
 
 
 def _leave_out(found: Recognised, lacking: Sequence[str], count: int, places: Places) -> int:
-    """State `exclude` for images without a mask if they are few enough to name; returns the number of the others."""
+    """Leave out images without a mask unless lists or suffixes of splits do; returns the number of the others."""
     split = found.keys.get("split", {})
-    if not lacking or (split.get("by") == "lists" and "train" in split):
+    if split.get("by") == "lists" and "train" in split:
         return count
     if places.splits and any(isinstance(found.keys.get(key), list) for key in ("image_suffix", "label_suffix")):
         return count  # each split has a suffix of its own
-    if places.splits or len(lacking) > INLINE:
-        found.notes.append(f"{len(lacking)} of {count} images have no mask: `data check` names them")
-        return count
-    patterns = [*found.keys.get("exclude", []), *(escape(name) for name in lacking)]
-    found.state("exclude", patterns, "images without a mask, and other files that are not used")
-    found.notes.append(f"{len(lacking)} of {count} images have no mask and are left out with `exclude`")
-    return count - len(lacking)
+    return leave_out(found, lacking, count, "mask", by_name=not places.splits)
 
 
 def _lacking(places: Places, roles: Roles) -> dict[str, str]:

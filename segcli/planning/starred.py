@@ -1,6 +1,5 @@
 """Find images and masks in folders with `*`: a folder for each case, or folders below those of images and masks."""
 
-from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from segcli.core.names import composed, fits
 from segcli.core.types import Array
 from segcli.data.split_settings import SIDES
 from segcli.datasets._case_folders import case_name
+from segcli.datasets._channel_files import case_of
 from segcli.planning.alike import are_alike
 from segcli.planning.cases import CaseFolders, case_folders
 from segcli.planning.facts import Option, Question, Recognised
@@ -169,12 +169,12 @@ def _of_kinds(patterns: tuple[str, str], places: tuple[Folders, ...], given: Map
     pairing = paired(stems(images), stems(masks))
     if pairing is None:
         return None
-    keys = sorted({key for stem in stems(images) if (key := pairing.image.key(stem))})
+    keys = {key for stem in stems(images) if (key := pairing.image.key(stem))}
     kinds: dict[str, list[Path]] = {}
     for file, stem in zip(masks, stems(masks), strict=True):
-        at = bisect_right(keys, stem) - 1
-        if at >= 0 and stem.startswith(keys[at]):
-            kinds.setdefault(stem[len(keys[at]) :], []).append(file)
+        case = case_of(stem, keys)
+        if case is not None:
+            kinds.setdefault(stem[len(case) :], []).append(file)
     found = {suffix: files for suffix, files in kinds.items() if len(files) >= KIND * len(keys)}
     looks = {suffix: look for suffix, files in found.items() if (look := look_at(files)).is_mask}
     if not looks:

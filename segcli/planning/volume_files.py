@@ -1,9 +1,7 @@
 """Pair NIfTI images with label maps: in two folders, in a folder for each case or split, or all in one."""
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -15,12 +13,14 @@ from segcli.core.files import shown
 from segcli.core.names import composed
 from segcli.core.types import Array
 from segcli.data.images import natural_key, read_voxels
+from segcli.datasets._channel_files import case_of
 from segcli.files import ending_of
 from segcli.planning.alike import are_alike
 from segcli.planning.cases import CaseFolders, case_folders
 from segcli.planning.facts import Recognised
 from segcli.planning.kinds import kinds_of
 from segcli.planning.looks import named_image, named_mask
+from segcli.planning.once import once
 from segcli.planning.pairs import Affix, Pairing, beside, paired
 from segcli.planning.starred import which_mask, which_suffix
 from segcli.planning.surveys import spread
@@ -83,9 +83,8 @@ def _of_twins(found: Recognised, places: Places) -> Volumes | None:
         return None
     found.state("image_folder", twins.images.pattern, "`*` stands for the same in images and label maps")
     found.state("label_folder", twins.masks.pattern)
-    for word, affix in (("image", twins.pairing.image), ("label", twins.pairing.mask)):
-        for kind, text in affix.parts.items():
-            found.state(f"{word}_{kind}", text)
+    found.state_parts("image", twins.pairing.image.parts)
+    found.state_parts("label", twins.pairing.mask.parts)
     if twins.unused(places):
         found.state("exclude", list(twins.unused(places)), "folders without label maps")
     used = {*twins.images.folders.values(), *twins.masks.folders.values()} - {
@@ -133,12 +132,10 @@ def _in_folders(found: Recognised, cases: CaseFolders) -> tuple[Images, dict[str
     first = cases.images[0]
     found.state("image_folder", first.pattern, "`*` stands for the folder of each case")
     found.state("label_folder", cases.mask.pattern)
-    for kind, text in cases.mask.affix.parts.items():
-        found.state(f"label_{kind}", text)
+    found.state_parts("label", cases.mask.affix.parts)
     channels = [slot for slot in cases.images if slot.inner == first.inner]
     if len(channels) == 1:
-        for kind, text in first.affix.parts.items():
-            found.state(f"image_{kind}", text)
+        found.state_parts("image", first.affix.parts)
     else:
         suffixes = [slot.affix.suffix for slot in channels]
         found.state("channel_suffixes", suffixes, "a file for each channel, in this order", "likely")
@@ -163,9 +160,8 @@ def flat_volumes(found: Recognised, places: Places, given: Mapping[str, Any]) ->
     found.state("image_folder", images, "voxels have many values")
     found.state("label_folder", masks, "voxels have a few whole numbers")
     found.notes += [f"`{name}` is not used: it has no label maps" for name in places if name not in (images, masks)]
-    for word, affix in (("image", pairing.image), ("label", pairing.mask)):
-        for kind, text in affix.parts.items():
-            found.state(f"{word}_{kind}", text)
+    found.state_parts("image", pairing.image.parts)
+    found.state_parts("label", pairing.mask.parts)
     maps = {key: file for file in places[masks] if (key := pairing.mask.key(_stem(file)))}
     taken = set(maps.values())
     files = {key: [file] for file in places[images] if file not in taken and (key := pairing.image.key(_stem(file)))}
@@ -253,14 +249,8 @@ def _is_labels(files: Sequence[Path]) -> bool:
     return all(_is_map(files[index]) for index in spread(len(files))[:3])
 
 
+@once
 def _is_map(path: Path) -> bool:
-    state = path.stat()
-    return _was_map(path, state.st_mtime_ns, state.st_size)
-
-
-@lru_cache(4096)
-def _was_map(path: Path, changed: int, size: int) -> bool:
-    """Tell whether a file of that state holds labels; folders are looked at in several ways."""
     return _holds_labels(read_voxels(path))
 
 
@@ -295,13 +285,13 @@ def _channels(files: Sequence[Path], pairing: Pairing, keys: Sequence[str]) -> d
     Returns:
         Files by the name of the case, for each suffix that nearly all cases have.
     """
-    known, prefix = sorted(keys), pairing.image.prefix
+    known, prefix = set(keys), pairing.image.prefix
     found: dict[str, dict[str, Path]] = {}
     for file in files:
         stem = _stem(file)
-        at = bisect_right(known, stem.removeprefix(prefix)) - 1
-        if at >= 0 and stem.startswith(f"{prefix}{known[at]}"):
-            found.setdefault(stem[len(prefix) + len(known[at]) :], {})[known[at]] = file
+        case = case_of(stem.removeprefix(prefix), known) if stem.startswith(prefix) else None
+        if case is not None:
+            found.setdefault(stem[len(prefix) + len(case) :], {})[case] = file
     labels = pairing.mask.suffix if pairing.mask.prefix == prefix else None
     usual = [each for each in found if each != labels and len(found[each]) >= CHANNEL * len(keys)]
     return {suffix: found[suffix] for suffix in sorted(usual, key=lambda each: natural_key(Path(each or "_")))}

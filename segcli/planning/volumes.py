@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,11 @@ from segcli.files.tiff import TIFF
 from segcli.planning.clock import Clock
 from segcli.planning.facts import Recognised
 from segcli.planning.labels import described, state_structures
+from segcli.planning.lacking import leave_out
 from segcli.planning.listing import NIFTI, Listing
 from segcli.planning.lists import split_of_lists
 from segcli.planning.numbered import MANY, Numbering, number_objects, single_parts
-from segcli.planning.sides import INLINE, draw, side_of_name
+from segcli.planning.sides import draw, side_of_name
 from segcli.planning.starred import of_folders
 from segcli.planning.surveys import spread
 from segcli.planning.volume_files import flat_volumes, volumes_in_folders
@@ -79,7 +79,7 @@ def nifti_volumes(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
     elif not split_of_lists(found, listing, keys, by=None):
         draw(found, keys, by=None, unit="case", groups=of_folders(keys) if there.repeats else None)
     found.about = f"{len(keys)} {kind} with label maps of {len(found.keys['numbers'])} structures"
-    _leave_out(found, [escape(key) for key in files if key not in maps], len(files))
+    leave_out(found, [key for key in files if key not in maps], len(files), "label map")
     return found
 
 
@@ -93,18 +93,6 @@ def _state_sides(found: Recognised, sides: Mapping[str, Sequence[str]], names: S
     rest = [name for name in names if not fits(name, sides.get("test", ()))]
     draw(found, rest, by=None, unit="case", val_only=True, taken=[name for name in names if name not in rest])
     found.state("split.test", list(sides["test"]), "folder named after its split")
-
-
-def _leave_out(found: Recognised, lacking: Sequence[str], count: int) -> None:
-    """State `exclude` for images without a label map if they are few enough to name."""
-    if not lacking:
-        return
-    if len(lacking) > INLINE:
-        found.notes.append(f"{len(lacking)} of {count} images have no label map: `data check` names them")
-        return
-    patterns = [*found.keys.get("exclude", []), *lacking]
-    found.state("exclude", patterns, "images without a label map, and other files that are not used")
-    found.notes.append(f"{len(lacking)} of {count} images have no label map and are left out with `exclude`")
 
 
 Places = Mapping[str, list[Path]]

@@ -12,7 +12,7 @@ import typer
 from factories import blobs, bodies, street, write_folders, write_hdf5, write_nuclei
 
 from segcli.cli.app import app
-from segcli.cli.messages_page import messages
+from segcli.cli.messages_page import KINDS, messages
 from segcli.cli.reference import main, rendered
 from segcli.core.strict_yaml import parse
 
@@ -89,6 +89,12 @@ def test_a_stale_page_is_noticed():
 def test_the_page_of_messages_has_what_a_command_says(run_cli):
     said = run_cli("data", "check", "missing.yaml").err
     assert any(re.search(re.escape(message.text).replace("…", ".+"), said.replace("\n", " ")) for message in messages())
+
+
+def test_the_page_of_messages_knows_every_kind_of_error():
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "segcli").rglob("*.py"))
+    kinds = re.findall(r"^class (\w+)\((\w+)\):", source, re.MULTILINE)
+    assert [name for name, above in kinds if above in KINDS and name not in KINDS] == []
 
 
 # ---- the pages of the first hour, walked

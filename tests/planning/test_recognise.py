@@ -272,6 +272,18 @@ def test_nifti_pairs_are_told_by_their_voxels_and_named_by_the_decathlon(tmp_pat
     assert keys_of(tmp_path / "d")[0]["classes"] == ["ball", "box"]
 
 
+def test_channels_of_cases_whose_numbers_have_no_zeros_in_front_belong_to_their_case(tmp_path):
+    for image in sorted((write_nifti(tmp_path) / "imagesTr").iterdir()):
+        number = int(image.name[5:7])
+        case = f"case_{number if number < 3 else 10 * (number - 2)}"
+        (tmp_path / "labelsTr" / image.name).rename(tmp_path / "labelsTr" / f"{case}.nii.gz")
+        shutil.copyfile(image, image.with_name(f"{case}_0001.nii.gz"))
+        image.rename(image.with_name(f"{case}_0000.nii.gz"))
+    keys, found = keys_of(tmp_path)
+    assert keys["channel_suffixes"] == ["_0000", "_0001"]
+    assert found.about.startswith("6 NIfTI volumes")
+
+
 def test_the_folders_of_nnunet_are_read_with_all_channels_or_with_the_stated_one(tmp_path):
     write_nifti(tmp_path, 4)
     for path in sorted((tmp_path / "imagesTr").iterdir()):

@@ -1,4 +1,4 @@
-"""What is said about folders in which no data set is recognised."""
+"""`segcli init` refuses folders in which it recognises no data set, and says why."""
 
 import re
 
