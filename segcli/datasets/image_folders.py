@@ -280,7 +280,7 @@ class ImageFolders(Pictures):
         """Find the files of a folder, which splits may share."""
         return by_stem(folder, self._read(kind), *self._affixes(kind))
 
-    @cache  # noqa: B019 - a layout lives as long as its run
+    @cached_method
     def _of_places(self, base: Path, kind: str) -> dict[str, list[Path]]:
         """Find the files of all folders that a pattern stands for, which splits may share."""
         config, read, affixes = self.config, self._read(kind), self._affixes(kind)
