@@ -215,8 +215,8 @@ class ImageFolders(Pictures):
                     "error",
                     existing(folder, config.image_folder),
                     f"split `{split}` is empty: no images in `{existing(folder, config.image_folder)}`",
-                    f"files end in {', '.join(config.extensions)}; `image_folder`, `image_suffix` and `split` are keys "
-                    "of the data-set file",
+                    f"files end in {', '.join(config.extensions)}; `image_folder`, `image_suffix`, "
+                    "`label_extensions`, `exclude` and `split` are keys of the data-set file",
                 )
             )
         return cases, findings
@@ -319,7 +319,8 @@ class ImageFolders(Pictures):
     def _missing(self, cases: list[Case], folder: Path) -> Iterator[Finding]:
         config, masks = self.config, existing(folder, self.config.label_folder)
         lacking = any(case.label is None for case in cases) and masks.is_dir()
-        unread = unread_by_stem(masks, config.extensions) if lacking else {}
+        unread = unread_by_stem(masks, self._read("label"), {case.image for case in cases}) if lacking else {}
+        key = "extensions" if config.label_extensions is None else "label_extensions"
         for case in cases:
             if case.label is None:
                 stem = f"{config.label_prefix}{case.id}{_first(config.label_suffix)}"
@@ -331,7 +332,7 @@ class ImageFolders(Pictures):
                     "error",
                     case.image,
                     f"image `{case.image}` has no mask (looked for `{masks / stem}.*`)",
-                    way_to_mask(unread.get(stem), hint),
+                    way_to_mask(unread.get(stem), hint, key),
                 )
             if config.fov_folder is not None and case.fov is None:
                 name = f"{config.fov_prefix}{case.id}{_first(config.fov_suffix)}.*"
