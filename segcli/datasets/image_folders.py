@@ -5,6 +5,7 @@ list files, or seeded fractions of one folder. Each case may have a folder: `cas
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -220,6 +221,20 @@ class ImageFolders(Pictures):
                 )
             )
         return cases, findings
+
+    def compared(self, splits: Sequence[str]) -> Iterator[Finding]:
+        """Compare the splits as all pictures do, and report patterns of `exclude` that fit no file."""
+        yield from super().compared(splits)
+        names: set[str] = set()
+        for split in splits if self.config.exclude else ():
+            for kind in ("image", "label"):
+                with suppress(DataError):  # reported by `inspect`
+                    names |= set(self._files(self._folder(split), kind, split))
+        for pattern in self.config.exclude:
+            if names and not any(fits(name, [pattern]) for name in names):
+                message = f"`exclude` names `{pattern}`, which fits no image"
+                hint = f"correct it, or remove it; images are named without extension, such as `{min(names)}`"
+                yield Finding("unused_pattern", "warning", self.root, message, hint)
 
     def field_of(self, image: Path) -> Path | None:
         """Find the mask of an image in an `image_folder` with a `fov_folder` beside it, of this data set or a copy."""

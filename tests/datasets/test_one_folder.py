@@ -40,6 +40,15 @@ def test_the_way_out_of_masks_with_another_extension_is_its_key(tmp_path, others
     ]
 
 
+def test_a_pattern_that_leaves_nothing_out_is_told(tmp_path):
+    forms.chase(tmp_path)
+    keys = {**HERE, "label_suffix": "_1stHO", "split": {"by": "fraction", "val": 0.3}}
+    layout = made(tmp_path, **keys, exclude=["*_2ndHO", "Image_01L.jpg", "Image_00?"])
+    told = [each for each in layout.compared(["train", "val"]) if each.code == "unused_pattern"]
+    assert [each.message for each in told] == ["`exclude` names `Image_01L.jpg`, which fits no image"]
+    assert "named without extension, such as `Image_" in told[0].hint
+
+
 @pytest.mark.parametrize(("key", "value"), [("exclude", ["*"]), ("label_extensions", ["png", "jpg"])])
 def test_the_key_that_leaves_no_image_is_named(tmp_path, key, value):
     forms.one_stem(tmp_path)
