@@ -4,7 +4,7 @@ A layout based on it defines the splits (`has`) and the files that belong togeth
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -291,12 +291,16 @@ def by_stem(
     return found
 
 
-def unread_by_stem(folder: Path, extensions: Sequence[str]) -> dict[str, Path]:
-    """Find the images and masks of a folder that do not count for their extension, by their stem in normal form."""
+def unread_by_stem(folder: Path, extensions: Sequence[str], images: Container[Path] = ()) -> dict[str, Path]:
+    """Find the files of a folder that do not count for their extension and are no `images`, by their normal stem."""
     read = endings_of(extensions)
     stated = (ending for each in stated_formats() if 2 in each.axes for ending in each.endings)
     readable = {*ON_REQUEST, *stated} - read
-    return {composed(path.stem): path for path in folder.iterdir() if path.suffix.lower() in readable}
+    return {
+        composed(path.stem): path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in readable and path not in images
+    }
 
 
 def way_to_mask(unread: Path | None, otherwise: str, key: str = "extensions") -> str:
@@ -305,7 +309,7 @@ def way_to_mask(unread: Path | None, otherwise: str, key: str = "extensions") ->
     Args:
         unread: File with the name of the mask whose extension does not count; None if there is none.
         otherwise: What to advise without such a file.
-        key: Key that lists the extensions of masks.
+        key: Key that names the extensions of masks.
     """
     if unread is None:
         return otherwise

@@ -5,6 +5,7 @@ list files, or seeded fractions of one folder. Each case may have a folder: `cas
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -212,11 +213,25 @@ class ImageFolders(Pictures):
                     "error",
                     existing(folder, config.image_folder),
                     f"split `{split}` is empty: no images in `{existing(folder, config.image_folder)}`",
-                    f"files end in {', '.join(config.extensions)}; `image_folder`, `image_suffix` and `split` are keys "
-                    "of the data-set file",
+                    f"files end in {', '.join(config.extensions)}; `image_folder`, `image_suffix`, "
+                    "`label_extensions`, `exclude` and `split` are keys of the data-set file",
                 )
             )
         return cases, findings
+
+    def compared(self, splits: Sequence[str]) -> Iterator[Finding]:
+        """Compare the splits as all pictures do, and report patterns of `exclude` that fit no file."""
+        yield from super().compared(splits)
+        names: set[str] = set()
+        for split in splits if self.config.exclude else ():
+            for kind in ("image", "label"):
+                with suppress(DataError):  # reported by `inspect`
+                    names |= set(self._files(self._folder(split), kind, split))
+        for pattern in self.config.exclude:
+            if names and not any(fits(name, [pattern]) for name in names):
+                message = f"`exclude` names `{pattern}`, which fits no image"
+                hint = f"correct it, or remove it; images are named without extension, such as `{min(names)}`"
+                yield Finding("unused_pattern", "warning", self.root, message, hint)
 
     def field_of(self, image: Path) -> Path | None:
         """Find the mask of an image in an `image_folder` with a `fov_folder` beside it, of this data set or a copy."""
@@ -323,9 +338,8 @@ class ImageFolders(Pictures):
     def _missing(self, cases: list[Case], folder: Path) -> Iterator[Finding]:
         config, masks = self.config, existing(folder, self.config.label_folder)
         lacking = any(case.label is None for case in cases) and masks.is_dir()
-        key = "label_extensions" if config.label_extensions else "extensions"
-        beside = config.extensions if masks == existing(folder, config.image_folder) else []  # they are the images
-        unread = unread_by_stem(masks, [*(config.label_extensions or config.extensions), *beside]) if lacking else {}
+        unread = unread_by_stem(masks, self._read("label"), {case.image for case in cases}) if lacking else {}
+        key = "extensions" if config.label_extensions is None else "label_extensions"
         for case in cases:
             if case.label is None:
                 stem = f"{config.label_prefix}{case.id}{_first(config.label_suffix)}"

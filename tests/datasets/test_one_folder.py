@@ -29,11 +29,32 @@ def test_extensions_tell_masks_from_images_of_the_same_stem(tmp_path):
     np.testing.assert_array_equal(sample.maps["mask"], np.array(Image.open(tmp_path / "cow.png")) > 0)
 
 
-def test_a_mask_of_another_extension_is_named_with_the_key_that_lists_it(tmp_path):
+@pytest.mark.parametrize("others", [["tif"], []])
+def test_the_way_out_of_masks_with_another_extension_is_its_key(tmp_path, others):
     forms.one_stem(tmp_path)
-    found = next(iter(made(tmp_path, **HERE, label_extensions=["bmp"], extensions=["jpg"]).inspect("train")))
-    assert (found.code, found.file) == ("missing_label", tmp_path / "cat.jpg")
-    assert found.hint == "`cat.png` is there: add `png` to `label_extensions` in the data-set file to read it"
+    findings = made(tmp_path, **HERE, label_extensions=others).inspect("train")
+    hints = [finding.hint for finding in findings if finding.code == "missing_label"]
+    assert hints == [
+        f"`{name}.png` is there: add `png` to `label_extensions` in the data-set file to read it"
+        for name in ("cat", "cow", "dog", "fox", "hen", "owl")
+    ]
+
+
+def test_a_pattern_that_leaves_nothing_out_is_told(tmp_path):
+    forms.chase(tmp_path)
+    keys = {**HERE, "label_suffix": "_1stHO", "split": {"by": "fraction", "val": 0.3}}
+    layout = made(tmp_path, **keys, exclude=["*_2ndHO", "Image_01L.jpg", "Image_00?"])
+    told = [each for each in layout.compared(["train", "val"]) if each.code == "unused_pattern"]
+    assert [each.message for each in told] == ["`exclude` names `Image_01L.jpg`, which fits no image"]
+    assert "named without extension, such as `Image_" in told[0].hint
+
+
+@pytest.mark.parametrize(("key", "value"), [("exclude", ["*"]), ("label_extensions", ["png", "jpg"])])
+def test_the_key_that_leaves_no_image_is_named(tmp_path, key, value):
+    forms.one_stem(tmp_path)
+    keys = {"label_extensions": ["png"], "split": {"by": "fraction", "val": 0.2}, key: value}
+    findings = [each for each in made(tmp_path, **HERE, **keys).inspect("train") if each.code == "empty_split"]
+    assert [f"`{key}`" in each.hint for each in findings] == [True]
 
 
 def test_excluded_images_are_left_out_with_their_masks(tmp_path):
