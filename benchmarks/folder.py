@@ -1,11 +1,11 @@
-# python benchmarks/folder.py ../shared/data em_membrane dsb2018_nuclei
+# python benchmarks/folder.py ../shared/data em_membrane dsb2018_nuclei --seeds 42 43 44
 """Compares `segcli train FOLDER --minutes M` with the hand-made recipe of the same data.
 
 DATA holds the folders of the data sets. Of each, a part that both trainings never see is set aside as a test. First
 the clock is read, for which the machine has to be quiet: how many minutes the recipe takes, and how many epochs of the
 plan fit into them, both timed by `segcli` itself. Then both are trained, with these numbers of epochs, so that a
-machine that is busy by then changes nothing but the waiting. Prints the test score of both, their ratio, and the
-processor time of both.
+machine that is busy by then changes nothing but the waiting. Prints the test score of both for each seed, the ratio
+of their means, and the processor time of both.
 """
 
 import argparse
@@ -16,9 +16,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import mean
 
 import yaml
 
@@ -74,6 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(CASES)}; default: all")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[42], help="both are trained with each")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         trials = [Trial(name, Path(work) / name, options.data.resolve() / name) for name in options.names or CASES]
@@ -81,8 +83,8 @@ def main() -> None:
             trial.read_clock()
         lines = []
         for trial in trials:
-            lines.append(trial.compare())
-            print("data set          hand-made  planned  ratio  goal   processor s, hand-made and planned   minutes")
+            lines.append(trial.compare(options.seeds))
+            print("data set: hand-made, planned (of each seed), ratio of the means, goal, processor s of both, minutes")
             print("\n".join(lines), flush=True)
 
 
@@ -103,7 +105,7 @@ class Trial:
         keys = yaml.safe_load(recipe.read_text())
         self._epochs = keys["training"]["epochs"]
         stated = [f"dataset={ROOT / keys['dataset']}", f"dataset.paths.root={self._learnt}"]
-        self._recipe = [str(recipe), *stated, "name=handmade", *self._case.overrides]
+        self._recipe = [str(recipe), *stated, *self._case.overrides]
         self._minutes = 0.0
 
     def read_clock(self) -> None:
@@ -115,15 +117,21 @@ class Trial:
             [*SEGCLI, "init", str(self._learnt), "planned", "--yes", "--minutes", minutes], cwd=self._place, check=True
         )
 
-    def compare(self) -> str:
-        """Train and score both; return a row of the table."""
-        hand_s = timed(self._place, "train", *self._recipe)
-        hand = scored(self._place, "handmade", self._test, self._case.metric)
-        plan_s = timed(self._place, "train", "configs/experiments/planned.yaml")
-        plan = scored(self._place, "planned", self._test, self._case.metric)
-        ratio = f"{plan / hand:5.3f}  {self._case.goal:4.2f}"
-        row = f"{self._name:17} {hand:9.4f} {plan:8.4f}  {ratio}"
-        return f"{row}   {hand_s:10.0f} {plan_s:10.0f} {self._minutes:24.1f}"
+    def compare(self, seeds: Sequence[int]) -> str:
+        """Train and score both with each seed; return a row of the table."""
+        hand, hand_s = self._scores("handmade", self._recipe, seeds)
+        plan, plan_s = self._scores("planned", ["configs/experiments/planned.yaml"], seeds)
+        scores = ", ".join(f"{mean(each):.4f} ({' '.join(f'{score:.4f}' for score in each)})" for each in (hand, plan))
+        ratio = f"{mean(plan) / mean(hand):.3f}, {self._case.goal:.2f}"
+        return f"{self._name}: {scores}, {ratio}, {hand_s:.0f} and {plan_s:.0f}, {self._minutes:.1f}"
+
+    def _scores(self, run: str, words: Sequence[str], seeds: Sequence[int]) -> tuple[list[float], float]:
+        """Train with each seed; return the scores, and the seconds of all processors a training."""
+        scores, used_s = [], 0.0
+        for seed in seeds:
+            used_s += timed(self._place, "train", *words, f"seed={seed}", f"name={run}_{seed}")
+            scores.append(scored(self._place, f"{run}_{seed}", self._test, self._case.metric))
+        return scores, used_s / len(seeds)
 
 
 def epochs_that_fit(place: Path, minutes: int, *words: str) -> int:
