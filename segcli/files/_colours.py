@@ -20,6 +20,7 @@ from PIL import Image
 
 from segcli.core.errors import DataError
 from segcli.core.types import Array
+from segcli.files._deep import deep_of
 from segcli.files._stored import declares_alpha, largest, loss_of
 
 __all__ = ["PillowColours", "TiffColours"]
@@ -62,16 +63,16 @@ class PillowColours:
         tile: Any = getattr(image, "tile", None) or [()]
         self.stored = str(tile[0][-1]) if len(tile[0]) else ""
         """Coding of the samples in the file, such as `L;4` of a PNG with 4 bits."""
-        self.is_deep = image.format == "PNG" and not image.mode.startswith("I;16") and ";16" in self.stored
-        """True for a 16-bit PNG in colours or with alpha, which Pillow would reduce to 8 bits."""
         self.bilevel = image.mode == "1"
         self.has_greys = image.mode == "P" and image.format in PALETTE_ONLY and self._is_grey()
         """True for a palette that only stores greys."""
         is_grey = image.mode in GREY_MODES or self.has_greys or self.stored.startswith("LA")
         self.has_alpha = declares_alpha(image, path)
-        measured = image.mode in {"LA", "RGBA"} and not self.has_alpha and not self.is_deep
+        measured = image.mode in {"LA", "RGBA"} and not self.has_alpha
         self.channels = (1 if is_grey else 3) + int(measured)
         self.loss, self.top = loss_of(image, path), largest(image, path)
+        self.deep = deep_of(path, image, self.stored, self.top)
+        """Decoder of colours of more than 8 bits, which Pillow would reduce to 8."""
 
     @property
     def palette(self) -> Array | None:
@@ -91,6 +92,8 @@ class PillowColours:
     def pixels(self) -> Array:
         """Return the loaded pixels as a viewer shows them, `(H, W)` or `(H, W, C)`."""
         image = self.image
+        if self.deep is not None:
+            return self.without_alpha(self.deep.pixels())
         if image.mode == "1":
             return np.asarray(image).astype(np.uint8) * 255
         if image.mode == "P":
@@ -105,6 +108,8 @@ class PillowColours:
 
     def numbers(self) -> Array:
         """Return the loaded pixels as their writer stored them; bool for one bit."""
+        if self.deep is not None:
+            return self.without_alpha(self.deep.numbers())
         if self.image.mode == "1":
             return np.asarray(self.image.convert("L")) > 0  # Pillow's own array of bool holds bytes of 255
         is_ramp = self.top is not None and self.image.mode == "P"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-__all__ = ["declares_alpha", "largest", "loss_of"]
+__all__ = ["bits_of_jpeg2000", "declares_alpha", "largest", "loss_of"]
 
 ALPHA_MODES = {"LA", "La", "PA", "RGBA", "RGBa"}
 LOSSY = {"JPEG": "JPEG", "MPO": "JPEG", "AVIF": "AVIF"}
@@ -31,13 +31,14 @@ def largest(image: Image.Image, path: Path) -> int | None:
     if (
         image.format == "PPM"
         and isinstance(coding, tuple)
-        and image.mode in ("L", "I")
+        and (image.mode in ("L", "I") or (image.mode == "RGB" and coding[1] > 255))
         and coding[1] not in (255, 65535)
     ):
         return int(coding[1])
-    if image.format == "JPEG2000" and image.mode in ("L", "I;16"):
-        bits = _bits_of_jpeg2000(path)
-        return 2**bits - 1 if bits not in (8, 16) else None
+    if image.format == "JPEG2000":
+        bits = bits_of_jpeg2000(path)
+        is_grey = image.mode in ("L", "I;16")
+        return 2**bits - 1 if bits not in (8, 16) and (is_grey or bits > 8) else None
     if image.format == "BMP" and image.mode == "P" and bytes(image.getpalette() or []) == BMP_RAMP.tobytes():
         return 15
     return 2 ** BITS[str(coding)] - 1 if str(coding) in BITS else None
@@ -75,7 +76,7 @@ def _kinds_of_jpeg2000(path: Path) -> list[int]:
     return [kind for _, kind, _ in struct.iter_unpack(">HHH", body[: len(body) // 6 * 6])]
 
 
-def _bits_of_jpeg2000(path: Path) -> int:
+def bits_of_jpeg2000(path: Path) -> int:
     """Return the bits of a sample of the first channel."""
     data = path.read_bytes()
     at = data.find(b"\xff\x4f\xff\x51")  # start of the codestream and of its sizes

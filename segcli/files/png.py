@@ -1,8 +1,8 @@
 """PNG, JPEG and other images that Pillow can read.
 
-Unlike OpenCV, Pillow refuses a truncated file instead of filling the missing part with grey. Only 16-bit colour
-images are decoded by OpenCV, because Pillow would reduce them to 8 bits, and plain files by faster decoders that refuse
-the same files (`segcli/files/_codecs.py`).
+Unlike OpenCV, Pillow refuses a truncated file instead of filling the missing part with grey. Only colours of more than
+8 bits are decoded elsewhere, because Pillow would reduce them (`segcli/files/_deep.py`), and plain files by faster
+decoders that refuse the same files (`segcli/files/_codecs.py`).
 """
 
 from collections.abc import Callable, Iterator
@@ -89,7 +89,7 @@ class _Decoded(Picture):
             raise
         self.size, self.channels = (image.height, image.width), colours.channels
         is_wide = image.mode == "F" or (image.mode == "I" and image.format != "PPM")
-        self.itemsize = 4 if is_wide else 2 if image.mode[0] == "I" or colours.is_deep else 1
+        self.itemsize = 4 if is_wide else 2 if image.mode[0] == "I" or colours.deep is not None else 1
         self.bilevel, self.white_is_zero = colours.bilevel, colours.white_is_zero
         self.has_alpha, self.loss, self.top = colours.has_alpha, colours.loss, colours.top
         self.palette = colours.palette
@@ -105,8 +105,7 @@ class _Decoded(Picture):
         pixels = decoded(self.path, self.image, self.colours.stored)
         if pixels is None:
             self.image.load()
-            is_deep = self.colours.is_deep
-            pixels = self.colours.without_alpha(_decode_deep_colour(self.path)) if is_deep else by_pillow()
+            pixels = by_pillow()
         return _with_channels(pixels)
 
     def close(self) -> None:
@@ -116,10 +115,3 @@ class _Decoded(Picture):
 def _with_channels(pixels: Array) -> Array:
     """Convert to `(H, W, C)`."""
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
-
-
-def _decode_deep_colour(path: Path) -> Array:
-    pixels: Array | None = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise ValueError("OpenCV cannot decode it")
-    return pixels[..., [2, 1, 0]] if pixels.ndim == 3 else pixels

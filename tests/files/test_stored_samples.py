@@ -176,3 +176,40 @@ def test_two_channels_that_were_written_as_pages_are_told_with_the_way_to_write_
     assert "photometric='minisblack', planarconfig='contig'" in str(caught.value.hint)
     tifffile.imwrite(tmp_path / "a.tif", FOUR[..., :2], photometric="minisblack", planarconfig="contig")
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), FOUR[..., :2])
+
+
+# ---- colours of more than 8 bits
+
+DEEP = np.random.default_rng(2).integers(0, 4096, (9, 8, 4), dtype=np.uint16)
+
+
+def ppm(path, values, largest, magic="P6"):
+    head = f"{magic}\n# of a camera\n8 9\n{largest}\n".encode()
+    body = values.astype(">u2").tobytes()
+    path.write_bytes(head + (" ".join(map(str, values.ravel().tolist())).encode() if magic == "P3" else body))
+
+
+@pytest.mark.parametrize("magic", ["P6", "P3"])
+@pytest.mark.parametrize("largest", [4095, 65535])
+def test_colours_of_ppm_keep_the_bits_that_pillow_would_drop(tmp_path, magic, largest):
+    values = DEEP[..., :3] * np.uint16(largest // 4095)
+    ppm(tmp_path / "a.ppm", values, largest, magic)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.ppm"), np.rint(values * (65535 / largest)))
+    with open_picture(tmp_path / "a.ppm", 2) as picture:
+        np.testing.assert_array_equal(picture.read_labels(), values)
+        assert (picture.itemsize, picture.channels) == (2, 3)
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_channels_of_jpeg_2000_keep_the_bits_that_pillow_would_drop(tmp_path, bits, count):
+    values = np.ascontiguousarray(DEEP[..., :count] << (bits - 12))
+    data = jpeg2k_encode(values, codecformat="jp2", bitspersample=bits, level=0)
+    (tmp_path / "a.jp2").write_bytes(data)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.jp2"), values << (16 - bits))
+    with open_picture(tmp_path / "a.jp2", 2) as picture:
+        np.testing.assert_array_equal(picture.read_labels(), values)
+        assert (picture.itemsize, picture.channels) == (2, count)
+    (tmp_path / "cut.jp2").write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataError, match=r"cannot read image .*cut\.jp2"):
+        read_image(tmp_path / "cut.jp2")
