@@ -11,6 +11,7 @@ from segcli.core.errors import DataError
 from segcli.core.types import Array
 from segcli.data.channels import chosen_count, chosen_of, more_channels_hint
 from segcli.data.checks import Finding
+from segcli.data.clipping import clipped
 from segcli.files import Header, read_header
 
 __all__ = ["Color", "Conversion"]
@@ -82,14 +83,14 @@ class Conversion:
         return f"image `{path}`{_alpha(path)}" if self.chosen and max(self.chosen) >= stored else f"image `{path}`"
 
     def _to_range(self, image: Array, path: Path) -> Array:
+        low, high = (float(image.min()), float(image.max())) if image.dtype.kind == "f" and image.size else (0.0, 1.0)
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise DataError(f"image `{path}` holds NaN or infinite values", hint="replace these values in the file")
         if self.intensity_range is not None:
             low, high = self.intensity_range
             unit: Array = np.clip((image.astype(np.float32) - low) / (high - low), 0.0, 1.0)
             return unit
-        if image.dtype.kind == "f" and image.size:
-            low, high = float(image.min()), float(image.max())
-            if not (np.isfinite(low) and np.isfinite(high)):
-                raise DataError(f"image `{path}` holds NaN or infinite values", hint="replace these values in the file")
+        if image.dtype.kind == "f":
             if low < 0.0 or high > 1.0:
                 raise DataError(
                     f"image `{path}` holds floating-point values from {low:.4g} to {high:.4g}, outside 0 to 1",
@@ -109,8 +110,8 @@ class Conversion:
             message = _differs(path, count, self.channels)
             yield Finding("wrong_channels", "error", path, message, _hint(path, count, self.channels))
 
-    def examine(self, image: Array, path: Path) -> Iterator[Finding]:
-        """Report stored intensities that look wrong."""
+    def examine(self, image: Array, path: Path, converted: Array | None = None) -> Iterator[Finding]:
+        """Report stored intensities that look wrong, and those of which `intensity_range` leaves little."""
         if image.min() == image.max():
             message = f"image `{path}` has the same value in every pixel"
             yield Finding("constant_image", "warning", path, message, "look at the file")
@@ -121,6 +122,8 @@ class Conversion:
             )
             bits = 2 ** int(np.ceil(np.log2(top + 1))) - 1
             yield Finding("narrow_range", "warning", path, message, f"set `intensity_range: [0, {bits}]`")
+        elif converted is not None:
+            yield from clipped(converted, self.intensity_range, f"image `{path}`", path, image)
 
 
 def _differs(path: Path, channels: int, stated: int) -> str:

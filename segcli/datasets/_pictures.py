@@ -253,7 +253,7 @@ class Pictures(Layout):
     def _examine_image(self, path: Path, findings: list[Finding]) -> Array:
         stored = read_image(path, self.page, self.headers)
         image = self.convert(stored, path)
-        findings += self.convert.examine(stored, path)
+        findings += self.convert.examine(stored, path, image)
         return image
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from segcli.core.types import Array
 from segcli.data.checks import Finding
+from segcli.data.clipping import clipped
 from segcli.data.samples import Case, Sample
 from segcli.data.slices import SliceStacks
 from segcli.files import Window
@@ -40,10 +41,11 @@ class _Named:
         return Finding(code, "warning", self.files[at], f"`{self.folder}`: {message}", hint)
 
 
-def constant_crop(case: Case, sample: Sample) -> list[Finding]:
-    """Report a crop with one value."""
-    if sample.image.min() != sample.image.max():
-        return []
+def constant_crop(case: Case, sample: Sample, intensity_range: Sequence[float] | None = None) -> list[Finding]:
+    """Report a crop with one value, or of which `intensity_range` leaves little."""
+    found = list(clipped(sample.image, intensity_range, f"crop `{case.id}` of `{case.image}`", case.image))
+    if found or sample.image.min() != sample.image.max():
+        return found
     message = f"crop `{case.id}` of `{case.image}` has the same value in every voxel"
     return [Finding("constant_image", "warning", case.image, message, "look at the file")]
 

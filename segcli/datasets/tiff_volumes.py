@@ -390,7 +390,7 @@ class TIFFVolumes(Layout):
         except DataError as error:
             return None, [Finding("unreadable_image", "error", case.image, error.message, error.hint or "")]
         faults = slice_faults(self.stacks, case.image, self._window(case))
-        return sample, [*constant_crop(case, sample), *faults]
+        return sample, [*constant_crop(case, sample, self.config.intensity_range), *faults]
 
     def mask_beside(self, case: Case) -> Array | None:
         """Read the mask of a crop, whose place on the image `data check` looks at."""
