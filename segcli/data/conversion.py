@@ -90,12 +90,11 @@ class Conversion:
             low, high = self.intensity_range
             unit: Array = np.clip((image.astype(np.float32) - low) / (high - low), 0.0, 1.0)
             return unit
-        if image.dtype.kind == "f":
-            if low < 0.0 or high > 1.0:
-                raise DataError(
-                    f"image `{path}` holds floating-point values from {low:.4g} to {high:.4g}, outside 0 to 1",
-                    hint="set `intensity_range: [low, high]` in the data-set file",
-                )
+        if low < 0.0 or high > 1.0:
+            raise DataError(
+                f"image `{path}` holds floating-point values from {low:.4g} to {high:.4g}, outside 0 to 1",
+                hint="set `intensity_range: [low, high]` in the data-set file",
+            )
         return image
 
     def inspect(self, header: Header, path: Path) -> Iterator[Finding]:

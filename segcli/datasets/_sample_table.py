@@ -1,5 +1,6 @@
 """Table of samples and their classes: a CSV with one line for each sample."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +16,11 @@ from segcli.data.checks import Finding
 from segcli.data.classes.class_list import Mistake
 
 __all__ = ["SampleTable", "check_root", "classes_in", "classes_of_table", "refuse_other_classes", "table_in"]
+
+NO_VALUE = {"nan", "na", "n/a", "null", "#n/a", "?"}
+"""Words that programs write where there is no value."""
+NUMBER = re.compile(r"\d+\.0+")
+"""A whole number as programs write it that take it for a fraction."""
 
 
 @dataclass
@@ -58,6 +64,7 @@ class SampleTable:
             taken: Classes that are used; None for all.
         """
         yield from self._inspect_lines(names, every=taken is None)
+        yield from self._doubtful_names(taken or names)
         for name in self.folders:
             if name not in self.class_of:
                 message = f"sample `{root / name}` has no class in `{self.path}`"
@@ -67,6 +74,28 @@ class SampleTable:
                 message = f"class `{name}` has no samples in `{self.path}`"
                 hint = "add samples, or remove the class"
                 yield Finding("class_without_samples", "error", self.path, message, hint)
+
+    def _doubtful_names(self, names: list[str]) -> Iterator[Finding]:
+        """Find classes whose names differ only in capital letters or spaces, and names that stand for no value."""
+        alike: dict[str, list[str]] = {}
+        for name in names:
+            alike.setdefault("".join(name.casefold().split()), []).append(name)
+        for key, same in alike.items():
+            if len(same) > 1:
+                shown = " and ".join(f"`{name}`" for name in same)
+                message = f"the classes {shown} of `{self.path}` differ only in capital letters or spaces"
+                hint = f"if they are one class, write it alike: {self._counted(same)}"
+                yield Finding("similar_classes", "warning", self.path, message, hint)
+            if key in NO_VALUE:
+                message = f"{self._counted(same)} in `{self.path}`, which is taken for a class"
+                others = ", ".join(name for name in names if name not in same)
+                hint = f"if it means that the class is not known, set `class_filter: [{others}]`"
+                yield Finding("class_without_value", "warning", self.path, message, hint)
+
+    def _counted(self, names: list[str]) -> str:
+        """Count the samples of classes, such as "2 samples are `Big`"."""
+        counts = [(list(self.class_of.values()).count(name), name) for name in names]
+        return ", ".join(f"{count} sample{'s are' if count != 1 else ' is'} `{name}`" for count, name in counts)
 
     def _inspect_lines(self, names: list[str], *, every: bool) -> Iterator[Finding]:
         known = {_bare(name) for name in self.folders}
@@ -165,7 +194,7 @@ def _rows_of(path: Path, *needed: str) -> list[Row]:
     for key in needed:
         if key not in columns:
             there = f"it has {', '.join(columns)}" if columns else "it is empty"
-            hint = "set `id_column` and `class_column` of the data set"
+            hint = "the first line names the columns: add it, or set `id_column` and `class_column` of the data set"
             raise DataError(
                 f"`{path}` has no column `{key}`; {there}",
                 hint=hint if len(columns) > 1 else "separate the columns by commas, semicolons or tabs",
@@ -174,8 +203,14 @@ def _rows_of(path: Path, *needed: str) -> list[Row]:
 
 
 def _bare(name: str) -> str:
-    """Return a sample's name in normal form and without leading zeros, which spreadsheets drop."""
-    return composed(name).lstrip("0") or name
+    """Return a sample's name in normal form, without the leading zeros that spreadsheets drop and the `.0` they add.
+
+    Example:
+        >>> _bare("0012"), _bare("12.0"), _bare("0")
+        ('12', '12', '0')
+    """
+    whole = composed(name).partition(".")[0] if NUMBER.fullmatch(name) else composed(name)
+    return whole.lstrip("0") or whole
 
 
 def check_root(root: Path, sample: str | None) -> None:

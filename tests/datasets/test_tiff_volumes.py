@@ -160,6 +160,11 @@ def test_columns_have_other_names_and_ids_may_have_lost_their_zeros(root):
     made = layout(root, classes_csv="table.csv", id_column="id", class_column="kind")
     assert made.names == ["a", "b"]
     assert len(made.class_of) == 12
+    table = (root / "table.csv").read_text()
+    (root / "table.csv").write_text(
+        "\n".join(line.replace(",", ".0,") if "k" not in line else line for line in table.split("\n"))
+    )
+    assert layout(root, classes_csv="table.csv", id_column="id", class_column="kind").class_of == made.class_of
 
 
 # ---- faults
@@ -174,6 +179,17 @@ def test_a_sample_without_class_is_named(root):
 def test_a_class_without_samples_is_named(root):
     told = faults(root, classes=["large", "small", "giant"])
     assert "class `giant` has no samples" in told["class_without_samples"]
+
+
+@pytest.mark.parametrize(("other", "code"), [("Large", "similar_classes"), ("NaN", "class_without_value")])
+def test_a_class_that_may_be_a_slip_of_the_table_is_told_with_its_samples(root, other, code):
+    table = (root / "classes.csv").read_text().replace("0003,large", f"0003,{other}")
+    (root / "classes.csv").write_text(table)
+    (finding,) = [each for each in layout(root).inspect("train") if each.code == code]
+    assert f"1 sample is `{other}`" in f"{finding.message} {finding.hint}"
+    if code == "class_without_value":
+        assert finding.hint.endswith("set `class_filter: [large, small]`")
+        assert code not in faults(root, class_filter=["large", "small"])
 
 
 def test_a_class_that_is_none_and_a_sample_of_two_classes_are_named(root):
