@@ -63,6 +63,12 @@ class ClassSpec(ConfigModel):
     @model_validator(mode="before")
     @classmethod
     def _name_alone(cls, given: Any) -> Any:
+        if given is None or isinstance(given, int | float):
+            shown = "null" if given is None else str(given).lower()
+            raise ValueError(f"must be a name, got `{shown}`; write it in quotes, `'{shown}'`, if that is the name")
+        name = given.get("name") if isinstance(given, dict) else given
+        if isinstance(name, str) and not name.strip():
+            raise ValueError("must be a name, got an empty one")
         return {"name": given} if isinstance(given, str) else given
 
 
@@ -118,6 +124,15 @@ class DatasetSpec(ConfigModel):
     """Mean of each channel on the scale 0 to 1; default: measured on the training images by the first training."""
     std: list[Annotated[float, Field(gt=0.0)]] | None = None
     """Standard deviation of each channel on the scale 0 to 1."""
+
+    @field_validator("classes")
+    @classmethod
+    def _each_class_once(cls, given: list[ClassSpec]) -> list[ClassSpec]:
+        names = [each.name for each in given]
+        twice = next((name for position, name in enumerate(names) if name in names[:position]), None)
+        if twice is not None:
+            raise ValueError(f"names `{twice}` twice; give each class a name of its own")
+        return given
 
     @model_validator(mode="after")
     def _one_number_per_channel(self) -> "DatasetSpec":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from segcli.core.errors import DataError
 from segcli.core.names import composed, without_affixes
@@ -58,6 +58,12 @@ class PictureKeys(MaskKeys):
     page: Annotated[int, Field(ge=0)] | None = None
     """Page or frame to read of every image and mask that has several, counted from 0. Without this key, such files are
     refused; a file of one page is read in any case."""
+
+    @field_validator("extensions", "label_extensions", check_fields=False)
+    @classmethod
+    def _without_star(cls, given: list[str] | None) -> list[str] | None:
+        """Take `*.png` for `png`."""
+        return None if given is None else [each.strip().removeprefix("*") for each in given]
 
 
 class Pictures(Layout):

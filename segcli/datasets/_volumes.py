@@ -265,15 +265,20 @@ def metadata(root: Path | None) -> dict[str, Any]:
         return {}
     path = root / "metadata.json"
     about = _facts(path)
-    for key, form in (("structure_names", "a list of names"), ("spacing_mm", "three positive numbers")):
-        if key in about and not (_are_names if key == "structure_names" else _are_lengths)(about[key]):
+    for key, is_right, form in (
+        ("structure_names", _are_names, "a list of different names"),
+        ("num_structures", lambda value: value is None or type(value) is int, "a whole number"),
+        ("spacing_mm", _are_lengths, "three positive numbers"),
+    ):
+        if key in about and not is_right(about[key]):
             shown = json.dumps(about[key], ensure_ascii=False)[:80]
             raise DataError(f"`{path}` says `{key}: {shown}`, but it must be {form}", hint=f"correct `{key}`")
     return about
 
 
 def _are_names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str | int) for name in value)
+    names = [str(name).strip() for name in value if isinstance(name, str | int)] if isinstance(value, list) else []
+    return isinstance(value, list) and len(set(names) - {""}) == len(value)
 
 
 def _are_lengths(value: Any) -> bool:

@@ -114,3 +114,21 @@ def test_a_class_without_a_colour_is_a_mistake_in_the_config(run_cli, workplace)
         result = run_cli(*command, config)
         assert result.code == 2
         assert "class `void` of data set `dataset` has no colour" in result.err
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [
+        ("[1, 2]", "must be a name, got `1`; write it in quotes, `'1'`, if that is the name"),
+        ("[null, cell]", "must be a name, got `null`; write it in quotes"),
+        ("['', cell]", "must be a name, got an empty one"),
+        ("[{name: ' '}, cell]", "must be a name, got an empty one"),
+        ("[cell, cell]", "names `cell` twice"),
+    ],
+)
+@pytest.mark.parametrize("form", ["image_folders", "nifti_volumes", "hdf5_volumes"])
+def test_a_class_without_a_name_of_its_own_is_told_in_every_layout(run_cli, workplace, form, classes, words):
+    (workplace / "set.yaml").write_text(f"format: {form}\npaths: {{root: .}}\nclasses: {classes}\n")
+    result = run_cli("data", "check", "set.yaml")
+    assert result.code == 2
+    assert words in " ".join(result.err.split())

@@ -158,12 +158,17 @@ def test_metadata_may_begin_with_a_byte_order_mark(make, workplace, encoding):
     [
         ('{\n"structure_names": ["ball", "box"]\n"x": 1}', "metadata.json:3` is not valid JSON"),
         ("[]", "metadata.json` holds no keys"),
-        ('{"structure_names": "ball, box"}', 'says `structure_names: "ball, box"`, but it must be a list of names'),
+        ('{"structure_names": "ball, box"}', 'says `structure_names: "ball, box"`, but it must be a list of'),
         (
             '{"structure_names": ["ball", "box"], "spacing_mm": ["1 mm", 1, 1]}',
             'says `spacing_mm: ["1 mm", 1, 1]`, but it must be three positive numbers',
         ),
         ('{"structure_names": ["ball", "box"], "spacing_mm": [1, 1, NaN]}', "must be three positive numbers"),
+        ('{"structure_names": ["ball", "ball"]}', "but it must be a list of different names"),
+        (
+            '{"structure_names": ["ball", "box"], "num_structures": "2"}',
+            '`num_structures: "2"`, but it must be a whole',
+        ),
     ],
 )
 def test_metadata_that_cannot_be_used_are_blamed_and_no_other_key(make, workplace, run_cli, text, message):

@@ -167,6 +167,26 @@ def test_grey_values_between_are_no_mask_unless_a_threshold_is_set(workplace):
     np.testing.assert_array_equal(made.read(made.cases("train")[0]).maps["mask"], mask > 127)
 
 
+@pytest.mark.parametrize(
+    ("threshold", "least", "words"),
+    [
+        (300, 0, "is empty: its largest value, 255, is not above `mask_threshold: 300` (lower `mask_threshold`"),
+        (99, 100, "is all foreground: its smallest value, 100, is above `mask_threshold: 99` (raise `mask_threshold`"),
+    ],
+)
+def test_a_threshold_that_cuts_no_mask_is_blamed_for_it(workplace, threshold, least, words):
+    write_folders(workplace, {"train": 1})
+    cv2.imwrite(str(workplace / "train/label/00.png"), np.maximum(blobs(0)[1], least))
+    made = layout(workplace, mask_threshold=threshold)
+    (finding,) = made.examine(made.cases("train")[0])[1]
+    assert words in f"{finding.message} ({finding.hint}"
+
+
+def test_extensions_may_have_a_star(workplace):
+    write_folders(workplace, {"train": 2})
+    assert len(layout(workplace, extensions=["*.png"], label_extensions=["*.PNG"]).cases("train")) == 2
+
+
 def test_masks_of_zero_and_one_are_as_good_as_zero_and_255(workplace):
     write_folders(workplace, {"train": 1})
     cv2.imwrite(str(workplace / "train/label/00.png"), (blobs(0)[1] > 0).astype(np.uint8))

@@ -67,11 +67,18 @@ class BinaryMasks:
         if mask is not None and self.threshold is None:
             self.palettes.note(path, labels)
         if mask is not None and not mask.any():
-            message, hint = f"mask `{path}` is empty", "check that the image shows no foreground"
-            findings.append(Finding("empty_mask", "warning", path, message, hint + self._alpha(path)))
+            message, hint = f"mask `{path}` is empty", "check that the image shows no foreground" + self._alpha(path)
+            if self.threshold is not None and labels.spread.any():
+                top = labels.spread.max()
+                message += f": its largest value, {top}, is not above `mask_threshold: {self.threshold}`"
+                hint = f"lower `mask_threshold` below the values of the foreground, or {hint}"
+            findings.append(Finding("empty_mask", "warning", path, message, hint))
         elif mask is not None and mask.all():
-            message, hint = f"mask `{path}` is all foreground", "check that the background is 0"
-            findings.append(Finding("full_mask", "warning", path, message, hint + self._alpha(path)))
+            message, hint = f"mask `{path}` is all foreground", "check that the background is 0" + self._alpha(path)
+            if self.threshold is not None:
+                message += f": its smallest value, {labels.spread.min()}, is above `mask_threshold: {self.threshold}`"
+                hint = f"raise `mask_threshold` above the values of the background, or {hint}"
+            findings.append(Finding("full_mask", "warning", path, message, hint))
         return {} if mask is None else {"mask": mask}, findings
 
     def compared(self) -> Iterator[Finding]:
