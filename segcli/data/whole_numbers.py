@@ -45,7 +45,7 @@ def whole(values: Array, place: str) -> Array:
 def _advice(values: Array, strange: Array) -> str:
     if not np.isfinite(strange).all():
         return "write the number of the background where NaN or infinity stands"
-    if values.min() >= 0 and values.max() <= 1:
+    if values.min() >= 0 and 0.5 < values.max() <= 1:
         return (
             "if these are probabilities, write where they exceed 0.5; if the mask was resampled, use nearest neighbours"
         )

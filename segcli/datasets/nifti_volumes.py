@@ -22,7 +22,6 @@ from segcli.core.names import composed, existing, fits, safe_name
 from segcli.core.types import Array
 from segcli.data.checks import Finding, doubles, extra_label, raise_on_error, unusable_split
 from segcli.data.classes.class_list import Mistake
-from segcli.data.classes.counts import values_of
 from segcli.data.faults.orientation import OtherTurn
 from segcli.data.images import natural_key, read_voxels
 from segcli.data.placement import placement
@@ -34,6 +33,7 @@ from segcli.data.structures import channels_last
 from segcli.data.whole_numbers import whole
 from segcli.datasets._case_folders import case_name, files_of_cases, for_each_case, place_name, share_stars
 from segcli.datasets._channel_files import ChannelFiles, counted_channels
+from segcli.datasets._label_numbers import refuse_unknown
 from segcli.datasets._masks_beside import without_masks
 from segcli.datasets._small import COUNTS, volume
 from segcli.datasets._volume_faults import SAME_SIZE, differ, header_faults, turned_as_image, unread
@@ -340,17 +340,7 @@ class NIfTIVolumes(Volumes):
         labels = whole(stored[..., 0], f"label map `{path}`")
         labels = labels if labels.dtype == np.uint8 else labels.astype(np.int64)
         if self.config.other_labels == "error":
-            values, counts = values_of(labels)
-            strange = ~np.isin(values, self.numbers if self.excludes else [0, *self.numbers])
-            if strange.any():
-                pairs = list(zip(values[strange], counts[strange], strict=True))
-                shown = ", ".join(f"{value} ({count} voxels)" for value, count in pairs[:5])
-                more = f" and {len(pairs) - 5} more" if len(pairs) > 5 else ""
-                raise DataError(
-                    f"label map `{path}` holds numbers that belong to no class: {shown}{more}",
-                    hint=f"numbers of the classes: {', '.join(map(str, self.numbers[:12]))}; add the class, or set "
-                    "`other_labels: ignore`",
-                )
+            refuse_unknown(labels, path, self.numbers, excludes=self.excludes)
         return labels
 
     def _maps(self, labels: Array) -> dict[str, Array]:

@@ -29,6 +29,7 @@ def test_integers_stay_as_they_are():
             r"^mask `a` holds 0.5 \(2 times\) and 1 other such values, but a label",
             "probabilities",
         ),
+        ([0, 0.0039], r"holds 0.0039 \(1 times\), but a label is a whole number", "without a scale factor"),
         ([0, 2, 1.4], r"holds 1.4 \(1 times\), but a label is a whole number", "nearest-neighbour"),
         ([0, 2, 1.9985], r"holds 1.9985 \(1 times\), but", "nearest-neighbour"),
         ([0, 1, np.nan], r"holds nan \(1 times\), but", "where NaN or infinity stands"),

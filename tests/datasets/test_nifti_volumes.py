@@ -35,7 +35,8 @@ def make(workplace):
     def call(image=LPS, label=LPS, *, turn=lambda voxels: voxels, **keys):
         root = write_nifti(workplace / "data", 2, affine=image)
         for path in (root / "labelsTr").iterdir():
-            voxels = np.ascontiguousarray(turn(np.asarray(nibabel.load(path).dataobj)))
+            stored = np.asarray(nibabel.load(path).dataobj)
+            voxels = np.ascontiguousarray(turn(stored).astype(stored.dtype))
             nibabel.save(nibabel.Nifti1Image(voxels, label), path)
         file = workplace / "set.yaml"
         keys = {"classes": ["ball", "box"], "split": {"val": ["case_01"]}, **keys}
@@ -210,6 +211,26 @@ def test_labels_that_a_scale_factor_makes_fractions_are_refused_with_the_value(m
     converted = run_cli("data", "convert", "data", "to")
     assert converted.code == 3
     assert re.search(text, converted.err)
+
+
+def advice_on(layout):
+    with pytest.raises(DataError) as caught:
+        layout.read(layout.cases("train")[0])
+    return caught.value.hint
+
+
+def test_the_way_out_of_numbers_of_no_class_never_drops_the_only_foreground(make, workplace):
+    before = make().read(make().cases("train")[0]).maps["mask"]
+    scaled = make(turn=lambda labels: labels * np.uint8(100))
+    assert "set `numbers: [100, 200]`" in advice_on(scaled)
+    again = make(turn=lambda labels: labels * np.uint8(100), numbers=[100, 200])
+    np.testing.assert_array_equal(again.read(again.cases("train")[0]).maps["mask"], before)
+    several = advice_on(make(turn=lambda labels: np.where(labels, labels + 7 + np.indices(labels.shape)[0] % 2, 0)))
+    assert (
+        several == "numbers of the classes: 1, 2, of which it holds none: state the number of each class with `numbers`"
+    )
+    third = advice_on(make(turn=lambda labels: np.where(np.indices(labels.shape)[0] == 0, 3, labels)))
+    assert third.endswith("add the class, or set `other_labels: ignore`")
 
 
 # ---- files that are passed over
