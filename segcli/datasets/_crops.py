@@ -83,7 +83,13 @@ def better_crop(cuts: Sequence[Cut], crop: tuple[int, ...], margin: tuple[int, .
         crop: Present size of the crops.
         margin: Voxels that are cut off at each end of each axis.
     """
-    return _near_median(cuts, crop, margin) if _padding_share(cuts, crop) > MUCH else None
+    known = _readable(cuts)
+    return _near_median(known, crop, margin) if _padding_share(known, crop) > MUCH else None
+
+
+def _readable(cuts: Sequence[Cut]) -> list[Cut]:
+    """Leave out the crops of samples that cannot be read, whose size is 0."""
+    return [cut for cut in cuts if math.prod(cut[0])]
 
 
 def much_padding(cuts: Sequence[Cut], crop: tuple[int, ...], margin: tuple[int, ...]) -> Iterator[Finding]:
@@ -91,6 +97,7 @@ def much_padding(cuts: Sequence[Cut], crop: tuple[int, ...], margin: tuple[int, 
 
     Arguments as of `better_crop`.
     """
+    cuts = _readable(cuts)
     better = better_crop(cuts, crop, margin)
     if better is None:
         return

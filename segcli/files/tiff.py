@@ -32,6 +32,8 @@ UNITS = {"micron": 1e-3, "um": 1e-3, "\\u00B5m": 1e-3, "µm": 1e-3, "mm": 1.0}
 """Millimetres of each unit, by its names in ImageJ."""
 WHOLE = "export it with 8 or 16 bits without a sign (uint8 or uint16)"
 GREY = "export one channel as a grey slice or stack"
+TAKEN = "write it again with `tifffile.imwrite(NAME, slices, photometric='minisblack')`"
+"""Hint for the 3 or 4 slices of a stack, which tifffile writes as colours unless told otherwise."""
 ONE_FILE = "write the slices, in their order, as pages of one file: `tifffile.imwrite(NAME, numpy.stack(slices))`"
 NO_SLICES = "a 2D image needs a 2D model; in ImageJ, `Image > Properties` turns channels into slices"
 SLICE_HINT = "replace the file, or remove the sample"
@@ -100,7 +102,8 @@ class TIFF(FileFormat):
             axes, shape = named_axes(path, series)
             if "S" in axes or "C" in axes:
                 count = dict(zip(axes, shape, strict=True))["S" if "S" in axes else "C"]
-                raise DataError(f"`{path}` has {count} channels, but grey slices are expected", hint=GREY)
+                hint = f"{GREY}; if the channels are slices, {TAKEN}" if axes == "SYX" else GREY
+                raise DataError(f"`{path}` has {count} channels, but grey slices are expected", hint=hint)
             TiffColours(path, series.keyframe, 1)
             kind = series.dtype
             if kind is None or kind.kind not in "ub" or kind.itemsize > 2:
@@ -300,7 +303,8 @@ class _Stack(Picture):
         planes = [letter for letter in axes if letter not in "YXCS"]
         if not planes and self.colour_axis is not None and len(shape) == 3:
             count = shape[self.colour_axis]
-            raise DataError(f"`{path}` holds {count} channels of one plane, but no slices", hint=NO_SLICES)
+            hint = f"{NO_SLICES}; if they are slices, {TAKEN}" if axes == "SYX" else NO_SLICES
+            raise DataError(f"`{path}` holds {count} channels of one plane, but no slices", hint=hint)
         if not planes and self.colour_axis is None:
             raise DataError(f"`{path}` holds one page, but a volume is a stack of several", hint=ONE_FILE)
         if len(planes) != 1 or len(shape) != (3 if self.colour_axis is None else 4):

@@ -1,4 +1,5 @@
 import pickle
+import re
 from collections import Counter
 
 import numpy as np
@@ -12,7 +13,7 @@ from segcli.core.errors import DataError
 from segcli.data import slices
 from segcli.data.settings import Fold
 from segcli.datasets._folds import Folded
-from segcli.files import tiff
+from segcli.files import open_picture, tiff
 
 SIZE = (8, 16, 16)
 
@@ -199,6 +200,34 @@ def test_a_class_that_is_none_and_a_sample_of_two_classes_are_named(root):
     assert "sample `0002` has the class `tiny`" in told["unknown_class"]
     assert "sample `0001` is `small`, but `large` in line 2" in told["two_classes"]
     assert "there is no sample `0099`" in told["missing_sample"]
+
+
+def test_samples_that_cannot_be_read_say_nothing_about_the_size_of_crops(root):
+    for path in root.glob("*/raw/*.tif"):
+        path.write_bytes(b"")
+    assert layout(root).proposed_crop(layout(root).all_cases("train")) is None
+    assert list(layout(root).compared(["train", "val"])) == []
+
+
+def test_slices_that_tifffile_took_for_colours_are_told_with_the_way_to_write_them(root):
+    voxels = nucleus(0, (4, 16, 16))[0]
+    for path in (root / "0001/raw").iterdir():
+        path.unlink()
+    as_colours = {"photometric": "rgb", "planarconfig": "separate"}  # what older versions do unless told otherwise
+    tifffile.imwrite(root / "0001/raw/stack.tif", voxels, **as_colours)
+    assert "has 4 channels, but grey slices are expected" in everywhere(root)["unreadable_image"]
+    (hint,) = {
+        each.hint for split in ("train", "val") for each in layout(root).inspect(split) if "channels" in each.message
+    }
+    advised = re.search(r"tifffile.imwrite\(NAME, slices, (.*)\)", hint)[1]
+    assert advised == "photometric='minisblack'"
+    with pytest.raises(DataError, match="4 channels of one plane") as caught:
+        open_picture(root / "0001/raw/stack.tif", 3)
+    assert advised in caught.value.hint
+    tifffile.imwrite(root / "0001/raw/stack.tif", voxels, photometric="minisblack")
+    assert "unreadable_image" not in everywhere(root)
+    with open_picture(root / "0001/raw/stack.tif", 3) as picture:
+        np.testing.assert_array_equal(picture.read()[..., 0], voxels)
 
 
 def everywhere(root, **keys):
