@@ -267,7 +267,7 @@ def metadata(root: Path | None) -> dict[str, Any]:
     about = _facts(path)
     for key, is_right, form in (
         ("structure_names", _are_names, "a list of different names"),
-        ("num_structures", lambda value: value is None or type(value) is int, "a whole number"),
+        ("num_structures", _is_count, "a whole number"),
         ("spacing_mm", _are_lengths, "three positive numbers"),
     ):
         if key in about and not is_right(about[key]):
@@ -279,6 +279,10 @@ def metadata(root: Path | None) -> dict[str, Any]:
 def _are_names(value: Any) -> bool:
     names = [str(name).strip() for name in value if isinstance(name, str | int)] if isinstance(value, list) else []
     return isinstance(value, list) and len(set(names) - {""}) == len(value)
+
+
+def _is_count(value: Any) -> bool:
+    return value is None or type(value) is int
 
 
 def _are_lengths(value: Any) -> bool:

@@ -31,7 +31,7 @@ class Deep:
 
     def __init__(self, path: Path, image: Image.Image, top: int | None) -> None:
         self.path, self.format, self.top = path, str(image.format), top
-        tile: Any = image.tile[0] if image.tile else ("", (), 0, ())
+        tile: Any = (getattr(image, "tile", None) or [("", (), 0, ())])[0]
         self.start, self.is_text = int(tile[2]), tile[0] == "ppm_plain"
         """Position of the samples of a PPM file, and whether they are text."""
         self.shape = (image.height, image.width, 3)
@@ -50,8 +50,10 @@ class Deep:
         if self.top is None:
             return samples
         if self.format == "PPM":
-            return np.rint(samples * (FULL / self.top)).astype(np.uint16)
-        return samples << np.uint16(FULL.bit_length() - self.top.bit_length())
+            stretched: Array = np.rint(samples * (FULL / self.top)).astype(np.uint16)
+            return stretched
+        shifted: Array = samples << np.uint16(FULL.bit_length() - self.top.bit_length())
+        return shifted
 
     def _ppm(self, content: bytes) -> Array:
         count = int(np.prod(self.shape))
@@ -62,7 +64,8 @@ class Deep:
             samples = np.frombuffer(content[: 2 * count], ">u2").astype(np.uint16)
         if samples.size < count:
             raise DataError(f"`{self.path}` is truncated: it ends before its pixels", hint="copy the file again")
-        return samples.reshape(self.shape)
+        pixels: Array = samples.reshape(self.shape)
+        return pixels
 
 
 def deep_of(path: Path, image: Image.Image, stored: str, top: int | None) -> Deep | None:
@@ -83,7 +86,8 @@ def deep_of(path: Path, image: Image.Image, stored: str, top: int | None) -> Dee
 
 
 def _largest_of_ppm(image: Image.Image) -> int:
-    coding = image.tile[0][-1] if image.tile else None
+    tile: Any = getattr(image, "tile", None) or [()]
+    coding = tile[0][-1] if len(tile[0]) else ""
     return int(coding[1]) if isinstance(coding, tuple) else 0
 
 
