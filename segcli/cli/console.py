@@ -17,6 +17,7 @@ from segcli.cli.progress import PlainProgress, QuietProgress, RichProgress
 from segcli.commands.locate import BEGUN
 from segcli.config.shipped import shipped as find_shipped
 from segcli.core.errors import SegcliError, Stopped
+from segcli.core.files import typed
 from segcli.core.names import visible
 from segcli.core.ranks import place
 from segcli.report.narrow import FittedTable
@@ -176,8 +177,8 @@ def stopped(error: Stopped, resumed_by: Path | None) -> None:
     """
     here = place()
     if here is None or here.folder is None:
-        begun = () if resumed_by is None else (resumed_by / "checkpoints", resumed_by / BEGUN)
-        can_go_on = any(path.exists() for path in begun)
-        text = f"stopped; continue with: segcli resume {resumed_by}" if can_go_on else "stopped"
-        _console(stderr=True).print(text, soft_wrap=True)
+        text = "stopped"
+        if resumed_by is not None and any((resumed_by / name).exists() for name in ("checkpoints", BEGUN)):
+            text = f"stopped; continue with: segcli resume {typed(resumed_by)}"
+        _console(stderr=True).print(text, soft_wrap=True, markup=False)
     error.is_shown = True

@@ -1,6 +1,7 @@
 """`segcli init`."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -86,4 +87,4 @@ def init(
     console.result(result, begun(result), as_json=as_json, quiet=quiet)
     if quiet and not as_json:
         console.aside(assumed(result))
-    console.next_step(f"segcli train {made.experiment.as_posix()} --dry-run", quiet=quiet or as_json)
+    console.next_step(f"segcli train {quote(made.experiment.as_posix())} --dry-run", quiet=quiet or as_json)

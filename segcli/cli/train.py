@@ -258,12 +258,16 @@ def resume(
 def _resume_folds(
     folder: Path, overrides: list[str], model_files: list[Path], team: "Team", *, as_json: bool, quiet: bool
 ) -> None:
+    from shlex import quote
+
     from segcli.core.errors import ConfigError
+    from segcli.core.files import typed
 
     if overrides:
+        single = f"segcli resume {typed(folder / 'fold_1')} {quote(overrides[0])}"
         raise ConfigError(
             f"`{overrides[0]}`: a cross-validation continues with its first settings",
-            hint=f"leave it out, or resume a single fold: `segcli resume {folder}/fold_1 {overrides[0]}`",
+            hint=f"leave it out, or resume a single fold: `{single}`",
         )
     if team.is_parent:
         team.start(resumed_by=folder)

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from segcli.core.errors import ConfigError, DataError
-from segcli.core.files import refuse_occupied, replacing, shown, write_text
+from segcli.core.files import refuse_occupied, replacing, typed, write_text
 from segcli.core.names import composed, existing
 from segcli.core.types import Array
 from segcli.data.checks import raise_on_error
@@ -123,7 +123,7 @@ def convert(source: Path, target: Path, options: ConvertOptions, *, listener: Li
 
 def _dataset_yaml(target: Path, channels: int) -> str:
     return (
-        f"# segcli data check {shown(target / 'dataset.yaml')}\n"
+        f"# segcli data check {typed(target / 'dataset.yaml')}\n"
         f"name: {target.name}\nformat: hdf5_volumes\npaths: {{root: .}}\nnum_channels: {channels}\n"
     )
 

@@ -15,7 +15,7 @@ from segcli.config.load import run_from_values
 from segcli.config.own_code import CodePermit, remember_code
 from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, ConfigError, DataError
-from segcli.core.files import plain, read_keys, write_yaml
+from segcli.core.files import plain, read_keys, typed, write_yaml
 from segcli.core.ranks import job, place
 from segcli.data.settings import Fold
 from segcli.datasets._folds import units
@@ -257,6 +257,7 @@ def _refuse(run: Run, begun: dict[str, Any], *, overwrite: bool) -> None:
     if not overwrite and (run.folder / BEGUN).exists():
         _refuse_another(run.folder, begun)
     elif not overwrite:
+        RunFolder(run.folder).refuse_if_used()
         for index in range(folds):
             RunFolder(fold_run(run, index, folds).folder).refuse_if_used()
     count = len(units(fold_run(run, 0, folds).dataset.build()))
@@ -280,9 +281,10 @@ def _begun(folder: Path) -> tuple[int, dict[str, Any]]:
     values = read_keys(folder / BEGUN)
     folds, config = values.get("folds"), values.get("config")
     if not isinstance(folds, int) or not isinstance(config, dict):
+        single = f"segcli resume {typed(folder / 'fold_1')}"
         raise CheckpointError(
             f"`{folder / BEGUN}` is damaged",
-            hint=f"continue each fold, such as `segcli resume {folder}/fold_1`, or start again with `--overwrite`",
+            hint=f"continue each fold, such as `{single}`, or start again with `--overwrite`",
         )
     return folds, config
 
@@ -295,5 +297,7 @@ def _refuse_another(folder: Path, begun: dict[str, Any]) -> None:
     if other:
         raise ConfigError(
             f"`{folder}` holds a cross-validation that was begun with another `{'`, `'.join(other)}`",
-            hint=f"continue with `segcli resume {folder}`, replace it with `--overwrite`, or give another `name`",
+            hint=(
+                f"continue with `segcli resume {typed(folder)}`, replace it with `--overwrite`, or give another `name`"
+            ),
         )

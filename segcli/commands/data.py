@@ -94,7 +94,8 @@ def _checked(dataset: DatasetSection, run: Run | None, images: Images, listener:
     order = {"error": 0, "warning": 1, "info": 2}
     findings = list(dict.fromkeys(findings))  # a fault of all splits is found in each
     findings.sort(key=lambda finding: order[finding.severity])
-    return Checked(dataset.name, summaries, findings, numbers, states_numbers=dataset.mean is not None)
+    counted = "valid pixels" if task.has_pixels else "images"
+    return Checked(dataset.name, summaries, findings, numbers, states_numbers=dataset.mean is not None, counted=counted)
 
 
 def _task(dataset: DatasetSection) -> Task:

@@ -11,7 +11,7 @@ from segcli.commands.profile import parse_vram
 from segcli.commands.train import train
 from segcli.config.load import load_run
 from segcli.core.errors import ConfigError
-from segcli.core.files import shown
+from segcli.core.files import shown, typed
 from segcli.engine.events import Listener
 from segcli.report.results import Evaluated, Trained
 
@@ -37,7 +37,7 @@ def refuse_options(folder: Path, *, dry_run: bool, folds: int | None) -> None:
     if given is not None:
         raise ConfigError(
             f"`{given}` is for an experiment file, and `{shown(folder)}` is a folder of data",
-            hint=f"`segcli init {shown(folder)}` writes the file",
+            hint=f"`segcli init {typed(folder)}` writes the file",
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from segcli.commands.planning import plan_for
 from segcli.config.overrides import parse_overrides
 from segcli.core.errors import ConfigError
-from segcli.core.files import file_above, shown, write_text
+from segcli.core.files import file_above, shown, typed, write_text
 from segcli.core.names import safe_name
 from segcli.core.paths import EXPERIMENTS
 from segcli.engine.events import Listener, Silent
@@ -126,7 +126,7 @@ def init_data(
 
 def _refuse_occupied(path: Path, folder: Path, *, overwrite: bool) -> None:
     """Refuse to replace a file that is there, and to write where a file or a folder stands in the way."""
-    other = f"`segcli init {shown(folder)} OTHER_NAME`"
+    other = f"`segcli init {typed(folder)} OTHER_NAME`"
     blocked = file_above(path)
     if blocked is not None:
         raise ConfigError(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from segcli.core.errors import CheckpointError, nearest
 from segcli.core.names import safe_name
-from segcli.core.paths import EXPERIMENTS, exists, is_file
+from segcli.core.paths import BEGUN, EXPERIMENTS, exists, is_file
 
 __all__ = [
     "BEGUN",
@@ -22,8 +22,6 @@ __all__ = [
 FIRST = Path("configs") / "exp.yaml"
 """Experiment to begin with, where there is no run."""
 EXPORTS = Path("outputs") / "exports"
-BEGUN = "folds.yaml"
-"""File in the folder of a cross-validation that tells how it was begun."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import yaml
 
 from segcli.config.schema import Run
 from segcli.core.errors import ConfigError, DataError
-from segcli.core.files import plain, read_keys, shown
+from segcli.core.files import plain, read_keys, shown, typed
 from segcli.core.names import printable
 from segcli.data.fingerprint import difference
 from segcli.engine.events import Listener
@@ -127,7 +127,7 @@ def warn_of_edited_config(folder: RunFolder, snapshot: Snapshot, run: Run, liste
         more = f" and {len(changed) - MOST} more" if len(changed) > MOST else ""
         listener.warn(
             f"`{name}` was edited, which has no effect (`{listed}`{more}): the config in the checkpoint counts; change "
-            f"a key with `segcli resume {shown(folder.path)} KEY=VALUE`"
+            f"a key with `segcli resume {typed(folder.path)} KEY=VALUE`"
         )
 
 

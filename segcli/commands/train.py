@@ -72,6 +72,7 @@ def train(
         stop = stack.enter_context(stop or StopSignal())
         if world.is_first:
             refuse_places(run)
+            folder.refuse_if_cross_validated()
             if not overwrite:
                 folder.refuse_if_used()
         made = _missing_parents(folder.path) if world.is_first else []
@@ -279,7 +280,9 @@ def _runs(
 
 
 def _place(snapshot: Snapshot) -> str:
-    return f"epoch {snapshot.progress.epoch + 1}, batch {snapshot.progress.batch + 1}"
+    """Name the epoch, and the last one of its batches that is done; none at its beginning."""
+    progress = snapshot.progress
+    return f"epoch {progress.epoch + 1}" + (f", after batch {progress.batch}" if progress.batch else "")
 
 
 def _refuse_stray(located: Located) -> None:

@@ -12,7 +12,7 @@ from segcli.config.earlier.translate import Translation, takes_mapping, translat
 from segcli.config.earlier.work import Remark
 from segcli.config.load import run_from_values
 from segcli.core.errors import ConfigError, SegcliError
-from segcli.core.files import plain, shown, write_text, yaml_text
+from segcli.core.files import plain, shown, typed, write_text, yaml_text
 from segcli.core.names import printable
 from segcli.core.paths import exists, expanded
 
@@ -92,8 +92,8 @@ def translate_config(
         return result
     above = {key: value for key, value in found.values.items() if key != "dataset"}
     values = {"name": above.pop("name"), "dataset": targets[1].name, **above}
-    result.experiment = _text(source, found, values, shown(out))
-    result.dataset = f"# segcli data check {shown(targets[1])}\n{yaml_text(found.values['dataset'])}"
+    result.experiment = _text(source, found, values, typed(out))
+    result.dataset = f"# segcli data check {typed(targets[1])}\n{yaml_text(found.values['dataset'])}"
     for target, text in zip(targets, (result.experiment, result.dataset), strict=True):
         write_text(target, text)
         result.files.append(target)

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import yaml
@@ -26,6 +27,7 @@ __all__ = [
     "replacing",
     "shown",
     "told_when_full",
+    "typed",
     "unfinished",
     "write_text",
     "write_yaml",
@@ -155,6 +157,17 @@ def shown(path: Path) -> str:
         return str(path.absolute().relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+
+
+def typed(path: Path) -> str:
+    """Write a path as a word of a command line: as `shown` does, in quotation marks where a shell would part it.
+
+    Example:
+        >>> typed(Path("runs/a")), typed(Path("my runs/a"))
+        ('runs/a', "'my runs/a'")
+    """
+    text = shown(path)
+    return quote(f"./{text}" if text.startswith("-") else text)
 
 
 def file_above(path: Path) -> Path | None:

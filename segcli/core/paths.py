@@ -7,10 +7,22 @@ from pathlib import Path, PurePath
 
 from segcli.core.errors import ConfigError
 
-__all__ = ["EXPERIMENTS", "OVERRIDE", "escaped", "exists", "expanded", "expanded_arguments", "has_escapes", "is_file"]
+__all__ = [
+    "BEGUN",
+    "EXPERIMENTS",
+    "OVERRIDE",
+    "escaped",
+    "exists",
+    "expanded",
+    "expanded_arguments",
+    "has_escapes",
+    "is_file",
+]
 
 EXPERIMENTS = Path("outputs") / "experiments"
 """Folder of the runs, below the working folder."""
+BEGUN = "folds.yaml"
+"""File in the folder of a cross-validation that tells how it was begun."""
 VARIABLE = re.compile(r"\$(?:(?P<literal>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)\})", re.ASCII)
 OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 """Beginning of an override, `KEY=`."""

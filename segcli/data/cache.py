@@ -88,7 +88,8 @@ class Forecast:
                 f"`data.cache: {self.place}` would take {needed:,.0f} MiB, {free:,.0f} MiB are free",
                 hint=f"set `data.cache={other}`, or a smaller `data.image_size`",
             )
-        return f"cache: decoded images take {needed:,.0f} MiB of {self.place} ({free:,.0f} MiB free)"
+        size = f"{needed:,.0f} MiB" if needed >= 1.0 else "less than 1 MiB"
+        return f"cache: decoded images take {size} of {self.place} ({free:,.0f} MiB free)"
 
 
 def cache_folder(settings: DataSettings) -> Path:

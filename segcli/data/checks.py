@@ -12,6 +12,7 @@ from segcli.data.draws import UnmatchedGroupError
 from segcli.data.images import natural_key
 
 __all__ = [
+    "MESSAGES_PER_CODE",
     "QUARTER_TURNED",
     "Finding",
     "Severity",
@@ -22,10 +23,13 @@ __all__ = [
     "size_mismatch",
     "tried",
     "unusable_split",
+    "warnings_of",
 ]
 
 SAME_LETTERS = ", which differ only in the Unicode form of their letters"
 Severity = Literal["error", "warning", "info"]
+MESSAGES_PER_CODE = 4
+"""Messages of one kind of fault that are shown; the others are counted."""
 QUARTER_TURNED = 5
 """Orientations of EXIF from this on exchange rows and columns."""
 
@@ -43,6 +47,11 @@ class Finding:
     others: tuple[Path, ...] = ()
     """Further files that the message names, such as the image that `file` is a copy of."""
 
+    @property
+    def is_shown(self) -> bool:
+        """True unless it is a remark that asks for nothing; `--json` has these, too."""
+        return bool(self.hint) or self.severity != "info"
+
     def as_dict(self) -> dict[str, str | list[str] | None]:
         """Return the finding as a dict for `--json`; `files` are `file` and the others."""
         first = [] if self.file is None else [self.file]
@@ -54,6 +63,18 @@ class Finding:
             "message": self.message,
             "hint": self.hint,
         }
+
+
+def warnings_of(findings: Iterable[Finding]) -> Iterator[str]:
+    """Yield each warning once, as a line with its hint; of many with one code and hint the first and their number."""
+    alike: dict[tuple[str, str], dict[str, None]] = {}
+    for finding in findings:
+        if finding.severity == "warning":
+            alike.setdefault((finding.code, finding.hint), {})[finding.message] = None
+    for (code, hint), messages in alike.items():
+        yield from (f"{message} ({hint})" for message in list(messages)[:MESSAGES_PER_CODE])
+        if len(messages) > MESSAGES_PER_CODE:
+            yield f"{len(messages) - MESSAGES_PER_CODE} more like these (`segcli data check --json` lists all `{code}`)"
 
 
 def raise_on_error(findings: Iterable[Finding]) -> list[Finding]:

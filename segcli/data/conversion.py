@@ -70,8 +70,14 @@ class Conversion:
         """Convert an image to predict; one in RGB becomes grey for a network of grey images.
 
         Raises:
-            DataError: As for an image of the data set.
+            DataError: As for an image of the data set. The way out of a grey image for a network of RGB images is
+                another, because keys of the data set no longer change a trained network.
         """
+        stored = image.shape[2]
+        if self.color == "as_stored" and self.chosen is None and (stored, self.channels) == (1, 3):
+            raise DataError(
+                _differs(path, stored, self.channels), hint="save it as RGB, such as with three equal channels"
+            )
         return (replace(self, color="grey") if self.greys(image.shape[2]) else self)(image, path)
 
     def greys(self, stored: int) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from segcli.core.errors import DataError
-from segcli.core.files import shown
+from segcli.core.files import shown, typed
 from segcli.core.names import safe_name, safe_path
 from segcli.core.types import Array, ConfigModel
 from segcli.data.checks import Finding
@@ -76,7 +76,7 @@ class Layout(ABC):
             return None
         return DataError(
             f"no folder `{self.root}` with the sample data",
-            hint=f"make it with `segcli data sample {self.spec.sample} {self.root}`",
+            hint=f"make it with `segcli data sample {self.spec.sample} {typed(self.root)}`",
         )
 
     @staticmethod

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segcli.core.errors import DataError
+from segcli.core.files import typed
 from segcli.core.names import composed, existing, printable
 from segcli.core.paths import expanded
 from segcli.core.text import Row, read_table
@@ -216,7 +217,7 @@ def _bare(name: str) -> str:
 def check_root(root: Path, sample: str | None) -> None:
     """Refuse a data set without its folder, which `segcli data sample` may make."""
     if not root.is_dir():
-        hint = f"make it with `segcli data sample {sample} {root}`" if sample else "set `dataset.paths.root`"
+        hint = f"make it with `segcli data sample {sample} {typed(root)}`" if sample else "set `dataset.paths.root`"
         raise DataError(f"no folder `{root}` with the samples", hint=hint)
 
 

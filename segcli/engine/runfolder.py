@@ -7,7 +7,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from segcli.core.errors import CheckpointError, ConfigError
-from segcli.core.files import remove_leftovers, told_when_full
+from segcli.core.files import remove_leftovers, told_when_full, typed
+from segcli.core.paths import BEGUN
 from segcli.core.platform import discard, lock
 from segcli.engine.checkpoint import Checkpoint, read_checkpoint, read_header
 
@@ -82,6 +83,18 @@ class RunFolder:
         """Tell if the report, a finished run's last file, was written after its last checkpoint."""
         return self.report.exists() and self.report.stat().st_mtime >= self.last.stat().st_mtime
 
+    def refuse_if_cross_validated(self) -> None:
+        """Refuse to put a run beside the folds of a cross-validation, which `resume` would take for the run.
+
+        Raises:
+            ConfigError: The folder holds a cross-validation.
+        """
+        if (self.path / BEGUN).exists():
+            raise ConfigError(
+                f"`{self.path}` holds a cross-validation",
+                hint=f"continue it with `segcli resume {typed(self.path)}`, or give another `name`",
+            )
+
     def refuse_if_used(self) -> None:
         """Refuse to overwrite a run in this folder.
 
@@ -91,7 +104,10 @@ class RunFolder:
         if self.has_run():
             raise ConfigError(
                 f"run folder `{self.path}` already holds a run",
-                hint=f"resume with `segcli resume {self.path}`, start over with `--overwrite`, or give another `name`",
+                hint=(
+                    f"resume with `segcli resume {typed(self.path)}`, start over with `--overwrite`, or give another "
+                    "`name`"
+                ),
             )
 
     def clear(self) -> None:

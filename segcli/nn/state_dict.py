@@ -1,6 +1,7 @@
 """Weights of other programs: state dicts from files, with the usual wrappers removed."""
 
 import hashlib
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from segcli.core.errors import CheckpointError, ConfigError
+from segcli.core.names import printable
 from segcli.nn.tensor_files import OWN_PREFIXES, below, matches, metadata
 
 __all__ = ["read_state_dict", "read_tensors"]
@@ -57,7 +59,7 @@ def read_tensors(path: Path, *, hint: str, within: Sequence[str] = (), sha256: s
     try:
         content, fault = _of_safetensors(path) if path.suffix == ".safetensors" else _of_pytorch(path)
     except Exception as error:  # many kinds of exceptions: a damaged archive, code in a pickle
-        raise CheckpointError(f"`{path}` holds no weights ({str(error).strip()[:80]})", hint=hint) from error
+        raise CheckpointError(f"`{path}` holds no weights ({_reason(error)})", hint=hint) from error
     if fault is not None:
         raise CheckpointError(f"the weights in `{path}` are damaged ({fault})", hint="copy the file again")
     for key in within:
@@ -113,3 +115,12 @@ def _bare(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         if found:
             return found
     return tensors
+
+
+def _reason(error: Exception) -> str:
+    """Tell why a file cannot be read; PyTorch proposes to run its code, which is never done."""
+    text = str(error).strip()
+    code = re.search(r"GLOBAL (\S+) was not an allowed global", text)
+    if code is not None:
+        return f"it needs the code of `{printable(code[1], 60)}`, such as a whole network, and no code in a file is run"
+    return text[:80]

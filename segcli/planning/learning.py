@@ -52,8 +52,14 @@ def sampling(measures: Measures) -> Choice:
     if measures.foreground >= FULL:
         return 0.0, "classes fill the images: crops from anywhere show them as often as they occur"
     if measures.foreground >= RARE:
-        return 0.0, f"{100.0 * measures.foreground:.0f} % of the pixels are foreground: crops from anywhere hold some"
-    return 0.5, f"only {100.0 * measures.foreground:.2g} % of the pixels are foreground: half of the crops show it"
+        return (
+            0.0,
+            f"{100.0 * measures.foreground:.0f} % of the valid pixels are foreground: crops from anywhere hold some",
+        )
+    return (
+        0.5,
+        f"only {100.0 * measures.foreground:.2g} % of the valid pixels are foreground: half of the crops show it",
+    )
 
 
 def metrics(measures: Measures, task: str) -> Choice:

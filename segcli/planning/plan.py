@@ -7,6 +7,7 @@ from segcli.planning.facts import Measures, Plan, Recognised
 from segcli.planning.learning import augmentation, inference, loss, metrics, sampling
 from segcli.planning.machine import Machine
 from segcli.planning.network import Shape, operations, shaped
+from segcli.report.memory import size as in_units
 
 __all__ = ["USUAL_MINUTES", "planned"]
 
@@ -109,13 +110,12 @@ def _stands(keys: dict[str, Any], dotted: str) -> bool:
 def _load(plan: Plan, measures: Measures, machine: Machine, task: str) -> None:
     """Choose loading, preprocessing and augmentation."""
     pixels = prod(measures.sizes.median) * (measures.channels * measures.bits / 8.0 + 2.0)
-    gib = pixels * sum(measures.counts.values()) / 2**30
+    needed = pixels * sum(measures.counts.values())
     workers = min(machine.cores - 1, 8) if machine.is_gpu else 2 if measures.ndim == 2 and machine.cores > 1 else 0
     _put(plan, "data.num_workers", max(workers, 0), f"{machine.cores} cores")
-    if gib < CACHED * machine.ram_gib and measures.counts.get("train", 0) > 0:
-        _put(
-            plan, "data.cache", "memory", f"decoded, all images are {gib:.2g} GiB; {machine.ram_gib:.0f} GiB are there"
-        )
+    if needed < CACHED * machine.ram_gib * 2**30 and measures.counts.get("train", 0) > 0:
+        reason = f"decoded, all images take {in_units(needed)} of the {machine.ram_gib:.0f} GiB of memory"
+        _put(plan, "data.cache", "memory", reason)
     crop = plan.keys["data"].get("patch_size", measures.sizes.median)
     _put(plan, "data.augmentation", *augmentation(measures, task, crop))
     normalize, reason = measures.normalize, measures.normalize_reason

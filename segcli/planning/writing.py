@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import yaml
@@ -31,7 +32,10 @@ def dataset_text(found: Recognised, path: Path, folder: Path) -> str:
     keys["paths"] = {key: _relative(value, folder) for key, value in found.keys["paths"].items()}
     reasons = {key: text + DOUBT[found.sure.get(key, "certain")] for key, text in found.reasons.items()}
     doubtful = {key: DOUBT[sure].strip(" ()") for key, sure in found.sure.items() if key not in reasons}
-    lines = [f"# segcli data check {path.as_posix()}", *_comment(f"{found.about}. `segcli init` wrote this file.")]
+    lines = [
+        f"# segcli data check {quote(path.as_posix())}",
+        *_comment(f"{found.about}. `segcli init` wrote this file."),
+    ]
     lines += [line for note in found.notes for line in _comment(f"{note[:1].upper()}{note[1:]}.")]
     return "\n".join([*lines, *_section(keys, {**doubtful, **reasons})]) + "\n"
 
@@ -47,7 +51,7 @@ def experiment_text(plan: Plan, name: str, path: Path, dataset: Path) -> str:
     """
     beside = Path(*[".."] * len(_below(path, dataset)[0]), *_below(path, dataset)[1])
     keys = {"name": name, "dataset": escaped(beside), **plan.keys}
-    lines = [f"# segcli train {path.as_posix()}", *(line for note in plan.notes for line in _comment(note))]
+    lines = [f"# segcli train {quote(path.as_posix())}", *(line for note in plan.notes for line in _comment(note))]
     return "\n".join([*lines, *_section(keys, plan.reasons)]) + "\n"
 
 

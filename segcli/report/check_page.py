@@ -1,5 +1,6 @@
 """Build the page of `segcli data check`: the findings of each kind, with pictures of the images that they name."""
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
@@ -27,11 +28,11 @@ def check_page(result: Checked, pictured: Pictured) -> str:
         result: Result of the check.
         pictured: Gives the pictures of a finding.
     """
-    counts = {kind: sum(finding.severity == kind for finding in result.findings) for kind in WORDS}
+    told = [finding for finding in result.findings if finding.is_shown]
+    counts = {kind: sum(finding.severity == kind for finding in told) for kind in WORDS}
     verdict = "no" if result.has_errors else "yes"
     top = [("ready to train", verdict, ""), *((WORDS[kind], str(count), "") for kind, count in counts.items())]
     sections: list[Section] = [("", cards(top)), ("Splits", _splits(result))]
-    told = [finding for finding in result.findings if finding.hint]
     for (severity, name), same in groupby(told, key=lambda finding: (finding.severity, finding.code)):
         findings = list(same)
         sections.append((f"{name} ({severity}, {len(findings)})", _kind(findings, pictured)))
@@ -42,16 +43,23 @@ def check_page(result: Checked, pictured: Pictured) -> str:
 
 
 def _splits(result: Checked) -> Markup:
+    classes = list(dict.fromkeys(name for entry in result.splits for name in entry.class_shares))
     rows = [
-        (entry.split, str(entry.num_images), ", ".join(f"{size} ({n})" for size, n in list(entry.sizes.items())[:4]))
+        (
+            entry.split,
+            str(entry.num_images),
+            ", ".join(f"{size} ({n})" for size, n in list(entry.sizes.items())[:4]),
+            *([] if classes else ["-" if math.isnan(entry.foreground_share) else f"{entry.foreground_share:.2%}"]),
+        )
         for entry in result.splits
     ]
-    shares = table("Images", ("split", "images", "sizes"), rows)
-    classes = list(dict.fromkeys(name for entry in result.splits for name in entry.class_shares))
+    shares = table("Images", ("split", "images", "sizes", *([] if classes else ["foreground"])), rows)
     if not classes:
         return shares
     cells = [(name, *(f"{entry.class_shares.get(name, 0.0):.2%}" for entry in result.splits)) for name in classes]
-    return joined([shares, table("Share of the pixels", ("class", *(e.split for e in result.splits)), cells)])
+    return joined(
+        [shares, table(f"Share of the {result.counted} by class", ("class", *(e.split for e in result.splits)), cells)]
+    )
 
 
 def _kind(findings: Sequence[Finding], pictured: Pictured) -> Markup:
@@ -59,10 +67,12 @@ def _kind(findings: Sequence[Finding], pictured: Pictured) -> Markup:
     parts = []
     hints = list(dict.fromkeys(finding.hint for finding in findings))
     if len(hints) == 1:
-        parts.append(note(hints[0]))
+        parts.append(note(_sentence(hints[0])))
     for finding in findings[:SHOWN]:
         hint = finding.hint if len(hints) > 1 else ""
-        parts.append(Markup("<p>{}</p>").format(_sentence(finding.message)) + (note(hint) if hint else Markup("")))
+        parts.append(
+            Markup("<p>{}</p>").format(_sentence(finding.message)) + (note(_sentence(hint)) if hint else Markup(""))
+        )
         shown = [picture(pixels, f"picture of {caption}", caption) for caption, pixels in pictured(finding)]
         if shown:
             parts.append(Markup('<div class="mistakes">{}</div>').format(Markup("").join(shown)))

@@ -35,7 +35,7 @@ def checked(result: Checked) -> Iterator[Any]:
         yield _class_shares(result)
     if any(entry.present for entry in result.splits):
         yield _presence(result)
-    shown = [finding for finding in result.findings if finding.hint or finding.severity != "info"]
+    shown = [finding for finding in result.findings if finding.is_shown]
     if shown:
         yield "[italic]Findings[/]"
         yield from rows_of(shown)
@@ -65,7 +65,7 @@ def _verdict(result: Checked) -> str:
 
 def _class_shares(result: Checked) -> Table:
     """Show the share of each class in each split."""
-    table = Table(title="Share of the valid pixels by class", title_justify="left")
+    table = Table(title=f"Share of the {result.counted} by class", title_justify="left")
     table.add_column("class")
     for entry in result.splits:
         table.add_column(entry.split, justify="right")

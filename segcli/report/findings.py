@@ -8,11 +8,10 @@ from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
 from segcli.core.names import visible
-from segcli.data.checks import Finding, Severity
+from segcli.data.checks import MESSAGES_PER_CODE, Finding, Severity
 
 __all__ = ["Row", "rows_of", "wrapped"]
 
-MESSAGES_PER_CODE = 4
 SPLIT = re.compile(r"`(train|val|test)`")
 WORD = re.compile(r"(?:`[^`]*`|\S)+")
 STYLES: dict[str, str] = {"error": "bold red", "warning": "yellow", "info": "dim"}

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from segcli.core.errors import ConfigError
-from segcli.core.files import shown, write_text
+from segcli.core.files import typed, write_text
 from segcli.core.registry import TASKS
 from segcli.engine.export.description import SCALES, Description
 from segcli.report.cells import with_unit
@@ -155,7 +156,7 @@ def _training(description: Description, facts: dict[str, Any]) -> Iterator[str]:
 def _scores(scores: dict[str, Any], run: str) -> Iterator[str]:
     yield "## Scores\n"
     if not scores:
-        yield f"Not measured on this checkpoint: `segcli eval {run}`, then export again with `--overwrite`.\n"
+        yield f"Not measured on this checkpoint: `segcli eval {quote(run)}`, then export again with `--overwrite`.\n"
     for split, values in scores.items():
         count = values[f"num_{split}_images"]
         unit = "crops" if any(key.startswith("per_") and "num" in values[key] for key in values) else "images"
@@ -181,7 +182,9 @@ def _parity(exported: Exported) -> Iterator[str]:
 def _how_to_run(exported: Exported, description: Description) -> Iterator[str]:
     onnx = exported.format == "onnx"
     yield "## How to run it\n"
-    command = f"photos/ --model {shown(exported.file)}" if description.ndim == 2 else f"volumes/ --run {exported.run}"
+    command = (
+        f"photos/ --model {typed(exported.file)}" if description.ndim == 2 else f"volumes/ --run {quote(exported.run)}"
+    )
     sizes = _sizes(description, "images of any size")
     yield f"With segcli, {sizes}: `segcli predict {command}`. Without it:\n"
     if onnx:

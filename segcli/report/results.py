@@ -72,6 +72,8 @@ class Checked(Result):
     """Mean and standard deviation of the training images; None where nothing is normalised by them."""
     states_numbers: bool = True
     """True if the data set states `mean` and `std`."""
+    counted: str = "valid pixels"
+    """What the shares of the classes are shares of: `valid pixels`, or `images` with one class each."""
 
     @property
     def has_errors(self) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rich.markup import escape
@@ -9,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from segcli.core.files import shown
+from segcli.files import ending_of
 from segcli.report.cells import number, numbered, plural
 from segcli.report.results import CrossValidated, Exported, Predicted, Trained
 
@@ -34,7 +36,7 @@ def trained(result: Trained) -> Iterator[Any]:
     if result.done_before:
         yield (
             f"run {escape(result.run)} is finished after {plural(result.epochs, 'epoch')}; "
-            f"train further with: segcli resume {escape(result.run)} training.epochs=N"
+            f"train further with: segcli resume {escape(quote(result.run))} training.epochs=N"
         )
         if result.report is not None:
             yield f"wrote {escape(shown(result.report))}"
@@ -85,10 +87,10 @@ def predicted(result: Predicted, video: Path | None = None) -> Iterator[Any]:
 def _beside(result: Predicted) -> Iterator[str]:
     """Name the other files of each image or volume."""
     names = {
-        f"NAME_{kind}{Path(file).suffix}"
+        f"NAME_{kind}{ending_of(Path(file))}"
         for entry in result.written
         for kind, file in entry.items()
-        if kind in ("overlay", "probability", "uncertainty", "index", "color")
+        if kind in ("overlay", "probability", "probabilities", "uncertainty", "index", "color")
     }
     if names:
         yield f"beside the masks: {', '.join(sorted(names))}"

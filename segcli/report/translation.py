@@ -1,6 +1,7 @@
 """A translated config for a terminal."""
 
 from collections.abc import Iterator, Sequence
+from shlex import quote
 from typing import Any
 
 from rich.markup import escape
@@ -32,7 +33,7 @@ def verdict(result: dict[str, Any]) -> Iterator[str]:
     yield f"read as {result['pipeline']}: {counts}"
     if result["files"]:
         yield f"written: {', '.join(map(escape, result['files']))}"
-        yield f"next: segcli train {escape(result['files'][0])} --dry-run"
+        yield f"next: segcli train {escape(quote(result['files'][0]))} --dry-run"
 
 
 _COUNTED = (("translated", "translated"), ("left_out", "without a counterpart"), ("to_decide", "to decide"))

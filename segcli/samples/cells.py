@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from segcli.core.files import typed
 from segcli.core.types import Array
 from segcli.samples import Example, SampleMaker
 
@@ -44,7 +45,7 @@ class Cells(SampleMaker):
     def dataset_yaml(self, folder: Path, size: int) -> str:
         """Return the text of the data-set YAML beside the images."""
         return (
-            f"# segcli data check {folder / 'dataset.yaml'}\n"
+            f"# segcli data check {typed(folder / 'dataset.yaml')}\n"
             f"# Generated grey images of cells of {size}x{size} pixels, made by `segcli data sample cells`.\n"
             "name: cells_sample\n"
             "paths: {root: .}\n"

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import tifffile
 
-from segcli.core.files import replacing, write_text
+from segcli.core.files import replacing, typed, write_text
 from segcli.core.types import Array
 from segcli.samples import SampleSet
 
@@ -82,7 +82,7 @@ class Nuclei(SampleSet):
         listed = {split: ", ".join(f'"{name}"' for name in names[split]) for split in ("val", "test")}
         crop = ", ".join(map(str, self.shape(size)))
         return (
-            f"# segcli data check {folder / 'dataset.yaml'}\n"
+            f"# segcli data check {typed(folder / 'dataset.yaml')}\n"
             "# Generated nuclei of three kinds, made by `segcli data sample nuclei`.\n"
             "name: nuclei_sample\n"
             "format: tiff_volumes\n"

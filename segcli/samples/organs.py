@@ -13,7 +13,7 @@ import cv2
 import h5py
 import numpy as np
 
-from segcli.core.files import replacing, write_text
+from segcli.core.files import replacing, typed, write_text
 from segcli.core.types import Array, Mask
 from segcli.files._hdf5_writing import writing
 from segcli.samples import SampleSet
@@ -119,7 +119,7 @@ class Organs(SampleSet):
         """Return the text of the data-set YAML beside the files."""
         shape = "x".join(map(str, self.shape(size)))
         return (
-            f"# segcli data check {folder / 'dataset.yaml'}\n"
+            f"# segcli data check {typed(folder / 'dataset.yaml')}\n"
             f"# Generated abdominal volumes of {shape} voxels, made by `segcli data sample organs`.\n"
             "name: organs_sample\n"
             "format: hdf5_volumes\n"

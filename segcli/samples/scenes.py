@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from segcli.core.files import typed
 from segcli.core.types import Array
 from segcli.samples import Files, SampleSet
 from segcli.samples._street import make_world
@@ -56,7 +57,7 @@ class Scenes(SampleSet):
         height, width = self.shape(size)
         sides = "".join(f"  {split}: [{', '.join(clips)}]\n" for split, clips in CLIPS.items())
         return (
-            f"# segcli data check {folder / 'dataset.yaml'}\n"
+            f"# segcli data check {typed(folder / 'dataset.yaml')}\n"
             f"# Generated street scenes of {width}x{height} pixels, made by `segcli data sample scenes`.\n"
             "name: scenes_sample\n"
             "format: sequences\n"

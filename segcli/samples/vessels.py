@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from segcli.core.files import typed
 from segcli.core.types import Array
 from segcli.samples import Example, SampleMaker
 
@@ -65,7 +66,7 @@ class Vessels(SampleMaker):
     def dataset_yaml(self, folder: Path, size: int) -> str:
         """Return the text of the data-set YAML beside the images."""
         return (
-            f"# segcli data check {folder / 'dataset.yaml'}\n"
+            f"# segcli data check {typed(folder / 'dataset.yaml')}\n"
             f"# Generated fundus photographs of {size}x{size} pixels, made by `segcli data sample vessels`.\n"
             "name: vessels_sample\n"
             "paths: {root: .}\n"

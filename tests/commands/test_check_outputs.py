@@ -56,6 +56,15 @@ def test_the_page_is_one_file_that_shows_both_images_of_a_pair(run_cli, made, wo
     assert set(re.findall(r'(?:src|href)="(.{5})', page)) <= {"data:", '#s0">', '#s1">', '#s2">', '#s3">', '#s4">'}
 
 
+def test_the_page_counts_what_it_shows_and_has_the_shares_of_the_table(run_cli, made, workplace):
+    told = run_cli("data", "check", "set.yaml", "dataset.mean=null", "dataset.std=null", "--html", "page.html").out
+    page = (workplace / "page.html").read_text()
+    shown = sum(map(int, re.findall(r"<h2>\w+ \(info, (\d+)\)", page)))
+    assert f"<span>notes</span><b>{shown}</b>" in page
+    (share,) = re.findall(r"train .* ([\d.]+%)", told)
+    assert f">{share}<" in page
+
+
 def test_a_place_where_no_page_can_be_written_is_refused_before_the_check(run_cli, made):
     for place, why in (
         (".", "`.` is a folder"),

@@ -125,6 +125,10 @@ def test_a_begun_cross_validation_is_not_mixed_with_another(tiny, run_cli, workp
     assert "holds a cross-validation that was begun with another `training`" in other.err
     more = run_cli("train", config, "--folds", 4)
     assert "begun with another `--folds`" in more.err
+    for words in ([], ["--overwrite"]):
+        single = run_cli("train", config, *words)
+        assert (single.code, "holds a cross-validation" in single.err) == (2, True)
+    assert not (workplace / "outputs/experiments/tiny/checkpoints").exists()
     changed = run_cli("resume", "tiny", "training.epochs=2")
     assert changed.code == 2
     assert "a cross-validation continues with its first settings" in changed.err

@@ -128,7 +128,7 @@ def test_a_run_predicts_as_its_inference_section_says(workplace, tiny, run_cli):
     assert run_cli("train", config).code == 0
     told = [run_cli("eval", "--out", "averaged").err, run_cli("predict", "data/test/image", "--out", "found").err]
     averaged = yaml.safe_load((workplace / "averaged/test_metrics.yaml").read_text())["average_metrics"]
-    looks = "in 2 views (`inference.tta`) at 3 sizes (`inference.scales`): 6.25 times the pixels of one look"
+    looks = "in 2 views (`inference.tta`) at 3 sizes (`inference.scales`): 6.25 times the work of `--no-tta`"
     assert all(looks in " ".join(text.split()) for text in told)
     for name in ("00.png", "01.png"):
         written = read_labels(workplace / "averaged/predictions" / name)

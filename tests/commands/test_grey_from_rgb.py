@@ -47,6 +47,17 @@ def test_rgb_files_become_grey_for_a_checkpoint_and_for_an_exported_network(run_
     assert np.abs(found - expected).max() <= 7  # of 65,535
 
 
+@pytest.mark.usefixtures("tiny_run")
+def test_a_grey_file_for_a_network_of_rgb_images_is_refused_with_a_way_that_predict_has(run_cli, workplace):
+    Image.fromarray(np.zeros((20, 20), np.uint8)).save(workplace / "grey.png")
+    result = run_cli("predict", "grey.png")
+    assert result.code == 3
+    told = " ".join(result.err.split())
+    assert "`grey.png` has 1 channel, but the data set states `num_channels: 3`" in told
+    assert "save it as RGB" in told
+    assert "data-set file" not in told
+
+
 def test_a_file_of_four_bands_and_training_on_rgb_files_are_refused_as_before(run_cli, grey_run):
     bands = np.zeros((20, 20, 4), np.uint8)
     options = {"photometric": "minisblack", "planarconfig": "contig", "extrasamples": ["unspecified"] * 3}

@@ -87,6 +87,16 @@ def test_an_exported_network_is_tried_on_an_image_of_the_data_set(
     assert run_cli(*words).code == 0
 
 
+def test_what_init_prints_and_writes_above_its_files_runs_as_it_stands(run_cli, workplace):
+    write_folders(workplace / "my data")
+    words = following(run_cli("init", "my data", "my run"))
+    assert words == ["train", "configs/experiments/my run.yaml", "--dry-run"]
+    for kind, command in (("datasets", ["data", "check"]), ("experiments", ["train"])):
+        file = f"configs/{kind}/my run.yaml"
+        first = (workplace / file).read_text().splitlines()[0]
+        assert shlex.split(first) == ["#", "segcli", *command, file]
+
+
 def test_errors_in_the_data_have_no_next_command(run_cli, tiny, workplace):
     config = tiny()
     (workplace / "data/train/label/01.png").unlink()

@@ -90,6 +90,22 @@ def test_both_levels_are_scored_and_answers_are_the_mean_over_crops(nuclei, run_
     assert (folder / "mistakes.png").exists() == wrong
 
 
+def test_many_warnings_of_one_kind_are_counted_and_each_is_told_once(nuclei, run_cli, workplace):
+    with (workplace / "data/classes.csv").open("a") as table:
+        table.write("".join(f"09{number},large\n" for number in range(10, 16)))
+    told = run_cli("train", nuclei(), "--dry-run").err
+    assert told.count("there is no sample `091") == 4
+    counted = "warning: 2 more like these (`segcli data check --json` lists all `missing_sample`)"
+    assert " ".join(told.split()).count(counted) == 1
+    assert run_cli("data", "check", nuclei(), "--json").out.count("there is no sample `091") == 6
+
+
+def test_shares_of_the_classes_of_a_check_are_shares_of_the_images(nuclei, run_cli):
+    told = run_cli("data", "check", nuclei()).out
+    assert "Share of the images by" in told
+    assert "pixels by class" not in " ".join(told.split())
+
+
 def test_an_evaluation_has_all_that_a_report_shows(nuclei, run_cli, workplace):
     assert run_cli("train", nuclei(dataset__crop_size=[4, 16, 16], dataset__cache_volumes=0)).code == 0
     options = {"split": "train", "overrides": ["dataset.class_filter=[large,small]"], "listener": Silent()}

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import h5py
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -50,6 +51,20 @@ def test_results_of_two_volumes_are_not_written_to_one_file(trained, run_cli, wo
     result = run_cli("predict", "a.tif", "a.npy", "--run", "tiny", "--out", "found", "--probabilities")
     assert result.code == 2
     assert "`a.tif` and `a.npy` would both be written to `found/a_probabilities.npy`" in result.err
+
+
+def test_every_kind_of_file_beside_the_masks_is_named_and_volumes_keep_their_digits(trained, run_cli, workplace):
+    trained()
+    image, _, _ = bodies(5)
+    nibabel.save(nibabel.Nifti1Image(image, np.diag([90.01, 90.0, 90.0, 1.0])), workplace / "a.nii.gz")
+    words = ("--probabilities", "--uncertainty", "--overlay", "--threshold", "0.0", "--out", "found")
+    told = run_cli("predict", "a.nii.gz", *words).out
+    kinds = ("overlay.png", "probabilities.nii.gz", "uncertainty.nii.gz")
+    assert f"beside the masks: {', '.join(f'NAME_{kind}' for kind in kinds)}" in told
+    assert all((workplace / f"found/a_{kind}").exists() for kind in kinds)
+    with (workplace / "found/presence.csv").open(newline="") as stream:
+        volumes = [float(row["volume"]) for row in csv.DictReader(stream)]
+    assert volumes == [pytest.approx(image.size * 90.01 * 90 * 90, rel=1e-7)] * 2
 
 
 def test_results_of_two_cases_of_one_file_whose_names_differ_in_unicode_only_are_refused(trained, run_cli, workplace):

@@ -174,7 +174,11 @@ def spoilt(state):
 @pytest.mark.parametrize(
     ("wrap", "keys", "message"),
     [
-        (lambda _: {"model_state_dict": Code()}, {}, "net.pt` holds no weights"),
+        (
+            lambda _: {"model_state_dict": Code()},
+            {},
+            r"net.pt` holds no weights \(it needs the code of `(\w+\.)?print`",
+        ),
         (lambda _: {"a.weight": torch.zeros(3)}, {}, r"nothing in .*net.pt` fits model `unet`; it has a.weight\n"),
         (lambda _: {}, {}, "it is empty"),
         (lambda state: {1: torch.zeros(3), **state}, {}, "net.pt` holds no state dict of tensors"),

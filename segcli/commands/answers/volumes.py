@@ -232,7 +232,7 @@ class _Table:
     def _add(self, entry: dict[str, Any]) -> None:
         place = entry["file"], entry["case"]
         self.rows[place] = [
-            [*place, name, str(int(found["present"])), f"{found['volume']:.6g}", found["unit"], *_certainty(found)]
+            [*place, name, str(int(found["present"])), f"{found['volume']:.10g}", found["unit"], *_certainty(found)]
             for name, found in entry["structures"].items()
         ]
 

@@ -43,8 +43,8 @@ def looks_at(ndim: int, tta: bool | Literal["horizontal"], scales: Sequence[floa
 
     Example:
         >>> looks_at(2, "horizontal", [0.5, 1.0])
-        'the network sees each image in 2 views (`inference.tta`) at 2 sizes (`inference.scales`): 2.5 times the \
-pixels of one look, which `--no-tta` takes'
+        'the network sees each image in 2 views (`inference.tta`) at 2 sizes (`inference.scales`): 2.5 times the work \
+of `--no-tta`'
     """
     views, sizes = len(views_of(ndim, tta)), len(scales)
     seen = [f"in {views} views (`inference.tta`)"] if views > 1 else []
@@ -53,7 +53,4 @@ pixels of one look, which `--no-tta` takes'
     if not seen:
         return None
     pixels = views * sum(scale**ndim for scale in scales)
-    return (
-        f"the network sees each image {' '.join(seen)}: {pixels:.3g} times the pixels of one look, "
-        "which `--no-tta` takes"
-    )
+    return f"the network sees each image {' '.join(seen)}: {pixels:.3g} times the work of `--no-tta`"

@@ -1,5 +1,7 @@
 """State of a training as a snapshot, and back: of all processes that share it, as many as before or others."""
 
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -18,13 +20,14 @@ __all__ = ["on_host", "restore", "snapshot_of"]
 
 def snapshot_of(trainer: "Trainer") -> Snapshot:
     """Return the state of the run between two optimizer steps, in which all processes are."""
-    stepper = trainer.step.stepper
+    stepper, began = trainer.step.stepper, trainer.epoch_began
+    so_far_s = 0.0 if began is None else time.monotonic() - began
     first, *others = trainer.world.gathered(
         OfRank(random_state(trainer.parts.device), on_host(trainer.step.totals.state(), trainer.world))
     )
     return Snapshot(
         config=trainer.run.resolved(),
-        progress=trainer.progress,
+        progress=replace(trainer.progress, elapsed_s=trainer.progress.elapsed_s + so_far_s),
         stepper=stepper.tensors(),
         random=first.random,
         tally=first.tally,

@@ -76,7 +76,8 @@ class Pace:
         if self._validations[1]:
             return _mean(self._validations)
         done = self._left(0) - self._left(progress.epoch)
-        rest = progress.elapsed_s - progress.epoch * self.batches * self._batch_s
+        begun = max(progress.batch - self._later[1] - len(self._firsts), 0.0)  # batches of the epoch that was resumed
+        rest = progress.elapsed_s - (progress.epoch * self.batches + begun) * self._batch_s
         return max(rest, 0.0) / done if done else 0.0
 
     def _left(self, epoch: int) -> int:

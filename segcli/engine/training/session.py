@@ -11,7 +11,7 @@ from segcli.config.schema import Run
 from segcli.core.errors import CheckpointError, ConfigError, DataError, DeviceError, SegcliError
 from segcli.core.files import shown
 from segcli.core.platform import usable_processors
-from segcli.data.checks import Finding, raise_on_error
+from segcli.data.checks import Finding, raise_on_error, warnings_of
 from segcli.data.fingerprint import fingerprint
 from segcli.data.pipeline import Source
 from segcli.data.samples import Case
@@ -257,9 +257,8 @@ def checked_cases(parts: Assembly, splits: Sequence[str], listener: Listener) ->
         cases[split] = here = layout.cases(split)
         left_out = chunks_left_out(split, here, layout.ndim, layout.page)
         found += raise_on_error([*layout.inspect(split), *layout.foreign_links(here), *left_out])
-    for finding in [*found, *layout.compared(splits), *_divided(layout, splits)]:
-        if finding.severity == "warning":
-            listener.warn(f"{finding.message} ({finding.hint})")
+    for text in warnings_of([*found, *layout.compared(splits), *_divided(layout, splits)]):
+        listener.warn(text)
     return cases
 
 

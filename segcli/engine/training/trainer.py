@@ -92,6 +92,8 @@ class Trainer:
         interval = training.val_interval if val else None
         self.telling = Telling(self.listener, self.memory, train, training.epochs, parts.device, val_interval=interval)
         self.saved_at = time.monotonic()
+        self.epoch_began: float | None = None
+        """Time at which the current epoch began in this process; None between two epochs."""
         # Seed again, so that training does not depend on the random numbers used to build the network.
         rank = self.world.rank
         seed_everything(seed_of(self.run.seed, "training", *([rank] if rank else [])))
@@ -154,7 +156,7 @@ class Trainer:
         try:
             watching.begin(None if self.step.stepper.is_sharded else self.parts.network, self.history)
             while not self.progress.finished:
-                started = time.monotonic()
+                self.epoch_began = started = time.monotonic()
                 self.telling.epoch_begins()
                 self._train_epoch()
                 self.telling.stage_over(self.progress, "train", started)
@@ -301,6 +303,7 @@ class Trainer:
         progress.epoch, progress.batch, progress.skipped = progress.epoch + 1, 0, 0
         self.listener.keep(*(f"epoch {progress.epoch}: {note}" for note in notes))
         progress.elapsed_s += time.monotonic() - started
+        self.epoch_began = None
         improved = self._judge(val)
         if improved and validated:
             self.best_validation = validated.remembered(CASES)

@@ -69,6 +69,17 @@ def test_a_resumed_training_knows_of_validations_before_its_own_first(clock):
     assert measured.remaining_s(progress) == pytest.approx(22 * 1.0 + 3 * 10.0)
 
 
+def test_the_batches_of_an_epoch_that_was_resumed_are_no_validations(clock):
+    measured = Pace(epochs=10, batches=4, val_interval=2)
+    progress = Progress(epoch=4, batch=2, elapsed_s=4 * 4.0 + 2 * 10.0 + 2 * 1.0)
+    measured.epoch_begins()
+    for seconds in (9.0, 1.0):
+        clock[0] += seconds
+        measured.batch_over()
+        progress.batch += 1
+    assert measured.remaining_s(progress) == pytest.approx(20 * 1.0 + 3 * 10.0)
+
+
 def test_a_finished_training_has_no_time_left(clock):
     measured, progress = Pace(epochs=1, batches=4, val_interval=1), Progress()
     epoch(clock, measured, progress, first_s=1.0, val_s=1.0)

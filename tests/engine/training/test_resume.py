@@ -19,6 +19,7 @@ from segcli.core.errors import CheckpointError, DataError
 from segcli.core.platform import WINDOWS
 from segcli.engine.checkpoint import Checkpoint, read_checkpoint, read_header
 from segcli.engine.stopping import StopSignal
+from segcli.engine.training.trainer import Trainer
 
 EVERYTHING = {
     "training__epochs": 3,
@@ -124,6 +125,32 @@ def test_a_run_stopped_by_a_signal_in_an_epoch_ends_with_the_bits_of_one_never_s
     assert progress["batch"] > 0
     assert exit_code(in_child(["resume", "stopped"])) == 0
     assert_same(final(folder), final(workplace / "outputs/experiments/whole"))
+
+
+def test_seconds_before_a_stop_within_an_epoch_count_as_training_time(run_cli, tiny, workplace, monkeypatch):
+    """Each of the batches takes a second of a clock that stands still else."""
+    now, taken = [0.0], []
+    take = Trainer._take
+
+    def slow(trainer, loaded, *, share):
+        now[0] += 1.0
+        taken.append(trainer.progress.batch)
+        if len(taken) == 3:
+            trainer.stop.signum = signal.SIGINT
+        return take(trainer, loaded, share=share)
+
+    config = tiny(training__epochs=2, data__patches_per_image=4, data__patch_size=[32, 32], data__num_workers=0)
+    monkeypatch.setattr(Trainer, "_take", slow)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    stopped = run_cli("train", config, "name=my run")
+    assert stopped.code == 130
+    assert stopped.err.splitlines()[-1] == "stopped; continue with: segcli resume 'outputs/experiments/my run'"
+    folder = workplace / "outputs/experiments/my run"
+    assert read_header(folder / "checkpoints/last.safetensors")["progress"]["elapsed_s"] == 3.0
+    resumed = run_cli("resume", folder)
+    assert resumed.code == 0, resumed.err
+    assert f"epoch {1 + (max(taken) == 2)}, after batch 3\n" in resumed.err
+    assert final(folder).header["progress"]["elapsed_s"] == len(taken)
 
 
 def test_results_do_not_depend_on_the_number_of_workers(run_cli, tiny, workplace):
