@@ -122,7 +122,9 @@ class Pipeline:
         if self.augment is not None:
             sample = self.augment(sample, seed_of(self.seed, "augment", epoch, index))
         patch = self.settings.patch_size
-        ready = self._finished(sample, stored=sample.size, at_least=tuple(patch) if patch else None, scale=scale, place=place)
+        ready = self._finished(
+            sample, stored=sample.size, at_least=tuple(patch) if patch else None, scale=scale, place=place
+        )
         ready.arrays |= cut.facts
         return ready
 
