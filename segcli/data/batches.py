@@ -62,7 +62,8 @@ class InOneArray:
         if self.given == self.count or self.whole.shape[1:] != shape:
             return np.empty(shape, dtype)
         self.given += 1
-        return self.whole[self.given - 1]
+        part: Array = self.whole[self.given - 1]
+        return part
 
 
 def collated(samples: Sequence[tuple[Case, Ready] | SegcliError]) -> Loaded | SegcliError | None:
