@@ -12,7 +12,7 @@ from segcli.data.pipeline import Ready
 from segcli.data.rows import in_rows
 from segcli.data.samples import Case, Geometry
 
-__all__ = ["Key", "Loaded", "collated", "differing"]
+__all__ = ["InOneArray", "Key", "Loaded", "collated", "differing"]
 
 Key = tuple[int, int]
 """Epoch, and position in the list of samples of that epoch."""
@@ -38,6 +38,32 @@ class Loaded:
         """Move the tensors to page-locked memory; PyTorch's loader calls this."""
         self.tensors = {name: tensor.pin_memory() for name, tensor in self.tensors.items()}
         return self
+
+
+class InOneArray:
+    """Makes the arrays of the images of a batch as parts of one array, which is then the batch without a copy.
+
+    Example:
+        >>> place = InOneArray(2)
+        >>> first, second = place((1, 3), np.float32), place((1, 3), np.float32)
+        >>> _stacked([first, second]) is first.base
+        True
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.whole: Array | None = None
+        self.given = 0
+
+    def __call__(self, shape: tuple[int, ...], dtype: type[np.float32]) -> Array:
+        """Return the next part; an array of its own for a shape that differs from that of the first image."""
+        if self.whole is None:
+            self.whole = np.empty((self.count, *shape), dtype)
+        if self.given == self.count or self.whole.shape[1:] != shape:
+            return np.empty(shape, dtype)
+        self.given += 1
+        part: Array = self.whole[self.given - 1]
+        return part
 
 
 def collated(samples: Sequence[tuple[Case, Ready] | SegcliError]) -> Loaded | SegcliError | None:
@@ -73,9 +99,20 @@ def differing(shapes: Iterable[tuple[Case, tuple[int, ...]]]) -> DataError | Non
 
 
 def _stacked(arrays: Sequence[Array]) -> Array:
-    """Copy arrays of one shape into one, in the usual order of axes whatever that of the arrays is."""
+    """Put arrays of one shape into one, in the usual order of axes whatever that of the arrays is.
+
+    They are copied unless they are the parts of one array.
+    """
+    whole = arrays[0].base
+    if whole is not None and whole.shape == (len(arrays), *arrays[0].shape) and all(map(_is_same, arrays, whole)):
+        return whole
     found = np.empty((len(arrays), *arrays[0].shape), arrays[0].dtype)
     for number, values in enumerate(arrays):
         is_one_value = values.ndim and values.size and not any(values.strides)  # such as `valid` of most images
         found[number] = values.flat[0] if is_one_value else in_rows(values)
     return found
+
+
+def _is_same(one: Array, other: Array) -> bool:
+    """Tell whether two arrays of one shape are the same memory."""
+    return one.__array_interface__["data"] == other.__array_interface__["data"] and one.strides == other.strides

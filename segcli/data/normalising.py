@@ -1,5 +1,7 @@
 """Normalisation of pixels: one channel after the other, straight into the layout that a network takes."""
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -7,16 +9,18 @@ from segcli.core.types import Array
 from segcli.data.rows import split_channels
 from segcli.data.samples import TOPS
 
-__all__ = ["Scale", "normalised_planes"]
+__all__ = ["Place", "Scale", "normalised_planes"]
 
 Scale = tuple[Array, Array]
 """Values to subtract from each channel and to divide it by, each `(C,)` float32."""
+Place = Callable[[tuple[int, ...], type[np.float32]], Array]
+"""Makes an array of a shape and a type, whose values are not set."""
 AT_ONCE = 2**16
 """Pixels of a part."""
 EVERY_BYTE = np.arange(256, dtype=np.uint8)
 
 
-def normalised_planes(image: Array, scale: Scale | None) -> Array:
+def normalised_planes(image: Array, scale: Scale | None, place: Place = np.empty) -> Array:
     """Scale stored pixels `(*S, C)` to 0 to 1, then normalise each channel; return `(C, *S)` float32, contiguous.
 
     Pixels of 8 bits are looked up in a table of all 256 values. A part of another plane at a time stays in the cache of
@@ -25,8 +29,9 @@ def normalised_planes(image: Array, scale: Scale | None) -> Array:
     Args:
         image: `(*S, C)` uint8, uint16, int16 or float32.
         scale: Values to subtract from each channel and to divide it by; None only scales to 0 to 1.
+        place: Makes the array of the result; all its values are written.
     """
-    found = np.empty((image.shape[-1], *image.shape[:-1]), np.float32)
+    found = place((image.shape[-1], *image.shape[:-1]), np.float32)
     if not found.size:
         return found
     top = TOPS.get(image.dtype.name)

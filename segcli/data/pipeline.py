@@ -10,7 +10,7 @@ from segcli.core.randomness import generator, seed_of
 from segcli.core.types import Array
 from segcli.data.crops import random_crop
 from segcli.data.moments import Moments
-from segcli.data.normalising import Scale, normalised_planes
+from segcli.data.normalising import Place, Scale, normalised_planes
 from segcli.data.samples import Case, Geometry, Sample, as_unit, pad_end, padded_size, resize
 from segcli.data.settings import DatasetSpec, DataSettings
 
@@ -106,7 +106,7 @@ class Pipeline:
         found = random_crop(sample, tuple(patch), rng, self.settings.foreground_share, by_class=self.by_class)
         return replace(found, facts=sample.facts)
 
-    def augmented(self, cut: Sample, *, epoch: int, index: int, scale: Scale) -> Ready:
+    def augmented(self, cut: Sample, *, epoch: int, index: int, scale: Scale, place: Place = np.empty) -> Ready:
         """Augment, normalise and pad what `cut` gave.
 
         Args:
@@ -115,22 +115,25 @@ class Pipeline:
             index: Position among the samples of the epoch.
             scale: Scale of the whole image, before cropping and augmentation: a crop then looks as in the whole image,
                 and normalisation does not undo a change of intensity.
+            place: Makes the array for the normalised image.
         """
         everywhere = np.broadcast_to(np.uint8(1), cut.size)  # takes no memory, however it is turned
         sample = Sample(image=cut.image, maps={"valid": everywhere, **cut.maps})
         if self.augment is not None:
             sample = self.augment(sample, seed_of(self.seed, "augment", epoch, index))
         patch = self.settings.patch_size
-        ready = self._finished(sample, stored=sample.size, at_least=tuple(patch) if patch else None, scale=scale)
+        ready = self._finished(
+            sample, stored=sample.size, at_least=tuple(patch) if patch else None, scale=scale, place=place
+        )
         ready.arrays |= cut.facts
         return ready
 
-    def for_evaluation(self, sample: Sample, *, scale: Scale | None = None) -> Ready:
-        """Prepare the whole image without any randomness; `scale` as in `for_training`."""
+    def for_evaluation(self, sample: Sample, *, scale: Scale | None = None, place: Place = np.empty) -> Ready:
+        """Prepare the whole image without any randomness; `scale` and `place` as in `augmented`."""
         stored_maps = sample.stored_maps or sample.maps
         stored = next(iter(stored_maps.values())).shape[: len(sample.size)] if sample.stored_maps else sample.size
         maps = {"valid": np.ones(sample.size, np.uint8), **sample.maps}
-        ready = self._finished(Sample(image=sample.image, maps=maps), stored=stored, scale=scale)
+        ready = self._finished(Sample(image=sample.image, maps=maps), stored=stored, scale=scale, place=place)
         ready.arrays |= sample.facts
         ready.stored_maps = {"valid": np.ones(stored, np.uint8), **stored_maps, **sample.facts}
         return ready
@@ -142,10 +145,11 @@ class Pipeline:
         stored: tuple[int, ...],
         at_least: tuple[int, ...] | None = None,
         scale: Scale | None = None,
+        place: Place = np.empty,
     ) -> Ready:
         size = padded_size(sample.size, self.multiple, at_least)
         scale = self._scale_in_use(sample.image, scale)  # of the image without its padding
-        image = normalised_planes(pad_end(sample.image, size, mirror=True), scale)
+        image = normalised_planes(pad_end(sample.image, size, mirror=True), scale, place)
         arrays = {name: pad_end(values, size, mirror=False) for name, values in sample.maps.items()}
         outside = arrays.pop("outside", None)
         if outside is not None:  # counts in the loss, not in the metrics

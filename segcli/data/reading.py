@@ -7,7 +7,8 @@ from torch.utils.data import Dataset, get_worker_info
 
 from segcli.core.errors import SegcliError
 from segcli.core.platform import peak_memory_kib
-from segcli.data.batches import Key
+from segcli.data.batches import InOneArray, Key
+from segcli.data.normalising import Place
 from segcli.data.pipeline import Pipeline, Ready, Scale, Source
 from segcli.data.samples import Case, Sample
 
@@ -117,20 +118,28 @@ class Cases(Dataset[Any]):
         return self.repeat if self.crops.most_bytes else 1
 
     def __getitem__(self, wanted: Wanted) -> tuple[Case, Ready] | SegcliError:
+        return self.__getitems__([wanted])[0]
+
+    def __getitems__(self, batch: Sequence[Wanted]) -> list[tuple[Case, Ready] | SegcliError]:
+        """Read the samples of a batch, whose images lie one after the other in one array."""
+        place = InOneArray(len(batch))
+        return [self._read(wanted, place) for wanted in batch]
+
+    def _read(self, wanted: Wanted, place: Place) -> tuple[Case, Ready] | SegcliError:
         position = wanted.number // self.repeat
         case = self.cases[position]
         self._note(position + 1)
         try:
             if self.training:
-                return case, self._for_training(position, wanted)
+                return case, self._for_training(position, wanted, place)
             sample = self.source.read(case)
-            return case, self.pipeline.for_evaluation(sample, scale=self._scale(position, sample))
+            return case, self.pipeline.for_evaluation(sample, scale=self._scale(position, sample), place=place)
         except SegcliError as error:
             return error
         finally:
             self._note(-(position + 1))
 
-    def _for_training(self, position: int, wanted: Wanted) -> Ready:
+    def _for_training(self, position: int, wanted: Wanted, place: Place) -> Ready:
         epoch, index, later = wanted
         crop = self.crops.take(epoch, index)
         if crop is None:
@@ -141,7 +150,7 @@ class Cases(Dataset[Any]):
                 if not self.crops.hold(other, lambda at: self.pipeline.cut(sample, epoch=epoch, index=at)):
                     break
         scale = self._scale(position, crop)
-        return self.pipeline.augmented(crop, epoch=epoch, index=index, scale=scale)
+        return self.pipeline.augmented(crop, epoch=epoch, index=index, scale=scale, place=place)
 
     def _scale(self, position: int, sample: Sample) -> Scale:
         """Return the scale of the whole image, computed once in each process from `sample`; or that of the data set."""

@@ -271,9 +271,9 @@ class HDF5Volumes(Volumes):
 
     def read(self, case: Case) -> Sample:
         """Read one volume and its masks, without the rest of the file."""
-        with self.files[self._split_of[case.image]].reading() as file:
-            image = self.image(_channels_last(file["images"][case.index]), case.place)
-            masks, top = _masks(file["masks"][case.index], case)
+        voxels, stored = self.files[self._split_of[case.image]].rows(("images", "masks"), case.index)
+        image = self.image(_channels_last(voxels), case.place)
+        masks, top = _masks(stored, case)
         if masks.dtype != bool:  # one bit per pixel has only one coding
             self.codings.note(Path(case.place), top)
         # bytes of 0 and 1 are truth values as they are

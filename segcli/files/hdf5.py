@@ -3,7 +3,7 @@
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,9 +40,11 @@ class HDF5(FileFormat):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._kept: tuple[int, h5py.File] | None = None
+        self._access: Any = None
+        """Way in which h5py opens the file, kept from the first time."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_kept": None}
+        return {"path": self.path, "_kept": None, "_access": None}
 
     @contextmanager
     def reading(self) -> Iterator[h5py.File]:
@@ -59,6 +61,23 @@ class HDF5(FileFormat):
             if self._kept is None or self._kept[0] != os.getpid():
                 self._kept = (os.getpid(), h5py.File(self.path, "r", locking=False))
             yield self._kept[1]
+
+    def rows(self, names: Sequence[str], index: int) -> list[Array]:
+        """Read one row of each of these datasets, without the objects of h5py for files and groups, which take time.
+
+        Raises:
+            DataError: As in `reading`.
+        """
+        if self._access is None or _in_worker():
+            with self.reading() as file:
+                self._access = file.id.get_access_plist()
+                return [_row(file.id, name, index) for name in names]
+        with _reading(self.path):
+            file = h5py.h5f.open(os.fsencode(self.path), h5py.h5f.ACC_RDONLY, fapl=self._access)
+            try:
+                return [_row(file, name, index) for name in names]
+            finally:
+                file.close()
 
     @classmethod
     def members(cls, path: Path) -> list[str]:
@@ -140,6 +159,17 @@ def _reading(path: Path) -> Iterator[None]:
             if "signature not found" in str(error):
                 raise DataError(f"`{path}` is not an HDF5 file", hint=HINT) from None
             raise
+
+
+def _row(file: Any, name: str, index: int) -> Array:
+    """Read a row of a dataset of an open file."""
+    stored = h5py.h5d.open(file, name.encode())
+    space = stored.get_space()
+    count = (1, *space.shape[1:])
+    space.select_hyperslab((index, *(0 for _ in count[1:])), count)
+    row: Array = np.empty(count[1:], stored.dtype)
+    stored.read(h5py.h5s.create_simple(count), space, row)
+    return row
 
 
 def _in_worker() -> bool:

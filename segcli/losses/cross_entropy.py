@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from segcli.core.types import ConfigModel
 from segcli.data.classes.weights import BETA, Scheme
 from segcli.losses import MaskLoss, mean_over_images
+from segcli.nn.pixel_losses import negative_log_probs
 
 __all__ = ["CrossEntropy"]
 
@@ -65,7 +66,11 @@ class CrossEntropy(MaskLoss):
 
     def compute(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
         """Compute the scalar loss; an image without a valid pixel counts 0."""
-        values = F.cross_entropy(
-            logits, truth.long(), weight=self.weight, reduction="none", label_smoothing=self.config.label_smoothing
-        )
+        smoothing = self.config.label_smoothing
+        if self.weight is None and not smoothing:
+            values = negative_log_probs(logits, truth.long())
+        else:
+            values = F.cross_entropy(
+                logits, truth.long(), weight=self.weight, reduction="none", label_smoothing=smoothing
+            )
         return mean_over_images(values.unsqueeze(1), valid)

@@ -138,3 +138,16 @@ def test_parts_of_a_batch_tell_the_mistake_of_a_user_and_sizes_that_differ():
         in first_mistake([CASES[0], CASES[4]]).message
     )
     assert [case.id for case in first_mistake([CASES[0], CASES[1]]).cases] == ["0", "0", "1", "1"]
+
+
+def test_images_are_normalised_into_their_batch_and_not_copied_into_it():
+    spec, data = DatasetSpec(num_channels=1, mean=[0.5], std=[0.25]), DataSettings(batch_size=3, patch_size=[8, 8])
+    reading = Cases(Counted(), Pipeline(data, spec, stride=4, seed=1), CASES, 1, training=True)
+    [batch] = with_later([[(0, 4), (0, 0), (0, 5)]], 1, 0)
+    samples = reading.__getitems__(batch)
+    tensors = collated(samples).tensors
+    assert tensors["image"].data_ptr() == samples[0][1].arrays["image"].__array_interface__["data"][0]
+    turned = collated(samples[::-1]).tensors["image"]  # no longer in the order of the array
+    assert torch.equal(turned, tensors["image"].flip(0))
+    apart = collated([reading[wanted] for wanted in batch]).tensors
+    assert all(torch.equal(values, apart[name]) for name, values in tensors.items())

@@ -46,6 +46,7 @@ def test_a_case_has_the_voxels_masks_and_scenario_that_were_written(make):
     layout = make()
     case = layout.cases("train")[1]
     image, masks, scenario = bodies(1)
+    layout.read(layout.cases("train")[0])  # the file is opened in another way from the second time on
     sample = layout.read(case)
     np.testing.assert_array_equal(sample.image[..., 0], image)
     np.testing.assert_array_equal(sample.maps["mask"], np.moveaxis(masks, 0, -1))
@@ -246,7 +247,9 @@ def test_the_check_counts_in_how_many_cases_a_structure_is_present(make, run_cli
 def test_nothing_open_is_pickled_and_the_main_process_keeps_no_handle(make):
     layout = make()
     case = layout.cases("train")[0]
-    layout.read(case)
+    first, second = layout.read(case), layout.read(case)  # opened by h5py, then in the same way without its objects
+    assert np.array_equal(first.image, second.image)
+    assert np.array_equal(first.maps["mask"], second.maps["mask"])
     again = pickle.loads(pickle.dumps(layout.files["train"]))
     assert isinstance(again, HDF5)
     assert layout.files["train"]._kept is None
