@@ -33,6 +33,7 @@ class Spilled:
         self._count = 0
         self._file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - closed by `close`
         self._at_end = True
+        self._place = Path(tempfile.gettempdir())
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -45,7 +46,7 @@ class Spilled:
             DataError: The disk is full.
         """
         values = np.ascontiguousarray(rows, self.dtype)
-        with told_when_full(Path(tempfile.gettempdir())):
+        with told_when_full(self._place):
             if not self._at_end:
                 self._file.seek(self._count * self._size)
             self._file.write(values.tobytes())
@@ -54,7 +55,7 @@ class Spilled:
 
     def part(self, start: int, stop: int) -> Array:
         """Read the rows from `start` to before `stop`, `(N, *shape)`."""
-        with told_when_full(Path(tempfile.gettempdir())):  # the last rows may be written only now
+        with told_when_full(self._place):  # the last rows may be written only now
             self._file.seek(start * self._size)
             found = self._file.read((min(stop, self._count) - start) * self._size)
         self._at_end = False

@@ -12,6 +12,7 @@ from segcli.core.types import Array
 from segcli.data.channels import chosen_count, chosen_of, more_channels_hint
 from segcli.data.checks import Finding
 from segcli.data.clipping import clipped
+from segcli.data.images import common_channel
 from segcli.files import Header, read_header
 
 __all__ = ["Color", "Conversion"]
@@ -58,8 +59,7 @@ class Conversion:
         if self.color == "green" and stored == 3:
             image = image[:, :, 1:2]
         elif self.color == "grey" and stored == 3:
-            grey = image.astype(np.float32) @ GREY
-            image = (np.rint(grey) if image.dtype.kind == "u" else grey).astype(image.dtype)[:, :, None]
+            image = _grey(image)[:, :, None]
         elif self.color == "rgb" and stored == 1:
             image = np.repeat(image, 3, axis=2)
         if image.shape[2] != self.channels:
@@ -129,6 +129,16 @@ class Conversion:
             yield Finding("narrow_range", "warning", path, message, f"set `intensity_range: [0, {bits}]`")
         elif converted is not None:
             yield from clipped(converted, self.intensity_range, f"image `{path}`", path, image)
+
+
+def _grey(image: Array) -> Array:
+    """Weigh the channels of an RGB image `(H, W, 3)`; equal ones are the grey, which takes much less time to see."""
+    is_whole = image.dtype.kind == "u"
+    common = common_channel(image) if is_whole and common_channel(image[:1]) is not None else None
+    if common is not None:
+        return common
+    grey = image.astype(np.float32) @ GREY
+    return (np.rint(grey) if is_whole else grey).astype(image.dtype)
 
 
 def _differs(path: Path, channels: int, stated: int) -> str:

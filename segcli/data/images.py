@@ -19,6 +19,7 @@ __all__ = [
     "Headers",
     "Marks",
     "as_rgb",
+    "common_channel",
     "natural_key",
     "read_image",
     "read_labels",
@@ -105,7 +106,7 @@ def read_marks(path: Path, page: int | None = None, headers: Headers | None = No
         _note(picture, path, headers)
         pixels, top, loss, palette = picture.read_labels(), picture.top, picture.loss, picture.palette
     if pixels.ndim == 3:
-        grey = _common_channel(pixels)
+        grey = common_channel(pixels)
         if grey is None:
             raise DataError(
                 f"label `{path}` is a colour image, but a mask has one value per pixel",
@@ -115,7 +116,7 @@ def read_marks(path: Path, page: int | None = None, headers: Headers | None = No
     return Marks(np.ascontiguousarray(whole(pixels, f"label `{path}`")), top, loss, palette)
 
 
-def _common_channel(pixels: Array) -> Array | None:
+def common_channel(pixels: Array) -> Array | None:
     """Return the values of all channels of `(H, W, C)`; None if they differ."""
     if pixels.dtype in (np.uint8, np.uint16):
         first, *others = cv2.split(pixels)  # much faster than the slices of NumPy

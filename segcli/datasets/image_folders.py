@@ -323,7 +323,12 @@ class ImageFolders(Pictures):
         settings = self.config.split
         if self._folder(split) != self._folder("train") or (settings.by == "folders" and not settings.share("val")):
             return keys
-        return divide(keys, settings, self.root, leaves_out=self._leaves_out).sides[split]
+        return self._divided(tuple(keys)).sides[split]
+
+    @cached_method
+    def _divided(self, keys: tuple[str, ...]) -> Division:
+        """Divide the images of the training folder, once for all splits."""
+        return divide(list(keys), self.config.split, self.root, leaves_out=self._leaves_out)
 
     def _leaves_out(self, name: str) -> bool:
         return fits(name, self.config.exclude)

@@ -15,9 +15,9 @@ from PIL import Image
 
 from segcli.core.types import Array
 from segcli.files._content import content_of
-from segcli.files._png_rows import unpacked_png
+from segcli.files._png_rows import Unpacked, unpacked_png
 
-__all__ = ["decoded"]
+__all__ = ["decoded", "decoded_png"]
 
 END_OF_JPEG = b"\xff\xd9"
 """Last bytes of a JPEG file; one without them is truncated, and libjpeg would fill up the rest."""
@@ -37,21 +37,43 @@ def decoded(path: Path, image: Image.Image, stored: str) -> Array | None:
     """
     if image.mode not in CHANNELS or "transparency" in image.info or getattr(image, "n_frames", 1) > 1:
         return None
+    size = image.height, image.width
     if image.format == "PNG" and stored == image.mode:
-        pixels = _png(content_of(path), image.mode)
-    elif image.format == "JPEG" and _jpeg_is_that_of_pillow():
-        pixels = _jpeg(content_of(path))
-    else:
-        return None
-    if pixels is not None and image.mode == "RGBA" and pixels.shape[2:] == (4,):
+        return decoded_png(content_of(path), image.mode, size)
+    if image.format == "JPEG" and _jpeg_is_that_of_pillow():
+        return _fitting(_jpeg(content_of(path)), image.mode, size)
+    return None
+
+
+def decoded_png(content: bytes, mode: str, size: tuple[int, int]) -> Array | None:
+    """Decode the pixels of a plain PNG file like `decoded`; None for a file that Pillow must decode.
+
+    Args:
+        content: The bytes of the file.
+        mode: The mode that Pillow gives it, which is that of its samples.
+        size: Height and width.
+    """
+    return _fitting(_png(content, mode), mode, size)
+
+
+def _fitting(pixels: Array | None, mode: str, size: tuple[int, int]) -> Array | None:
+    """Leave out alpha; return None for pixels of another size than the header states."""
+    if pixels is not None and mode == "RGBA" and pixels.shape[2:] == (4,):
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)
-    shape = (image.height, image.width, *CHANNELS[image.mode])
-    kind = np.bool_ if image.mode == "1" else np.uint8
+    shape, kind = (*size, *CHANNELS[mode]), np.bool_ if mode == "1" else np.uint8
     return pixels if pixels is not None and pixels.shape == shape and pixels.dtype == kind else None
 
 
 def _png(content: bytes, mode: str) -> Array | None:
     unpacked = unpacked_png(content)
+    single = None if unpacked is None else unpacked.of_equal_colours()
+    if single is None:
+        return _unfiltered(unpacked, content, mode)
+    grey = _unfiltered(single, content, "L")
+    return None if grey is None else cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
+
+
+def _unfiltered(unpacked: Unpacked | None, content: bytes, mode: str) -> Array | None:
     grey = None if unpacked is None else unpacked.grey()
     if grey is not None or mode == "1":
         return grey

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
-__all__ = ["content_of", "files_held", "source_of"]
+__all__ = ["content_of", "files_held", "held", "source_of"]
 
 HELD = (".png", ".jpg", ".jpeg")
 """Endings of the files whose bytes are held: all of them are decoded from memory in any case."""
@@ -38,7 +38,13 @@ def content_of(path: Path) -> bytes:
     return files[name]
 
 
+def held(path: Path) -> bytes | None:
+    """Return the bytes of a file where they are held; None elsewhere."""
+    is_held = getattr(_thread, "files", None) is not None and path.suffix.lower() in HELD
+    return content_of(path) if is_held else None
+
+
 def source_of(path: Path) -> Path | BytesIO:
     """Return what Pillow opens: the bytes where they are held, or else the file."""
-    is_held = getattr(_thread, "files", None) is not None and path.suffix.lower() in HELD
-    return BytesIO(content_of(path)) if is_held else path
+    content = held(path)
+    return path if content is None else BytesIO(content)

@@ -12,7 +12,7 @@ import cv2
 import imagecodecs
 import numpy as np
 
-from segcli.core.checksums import crc32
+from segcli.core.checksums import adler32, crc32
 from segcli.core.types import Array
 from segcli.files._png_chunks import chunks_of
 
@@ -31,6 +31,8 @@ LARGEST = 2**24
 """Bytes of unpacked pixels up to which the copy is made."""
 MOST_STORED = 65535
 """Bytes of a part of a deflate stream that is not packed."""
+FEW_ROWS = 8
+"""Rows whose channels are compared before those of all rows."""
 END = b"\0\0\0\0IEND\xaeB`\x82"
 
 
@@ -54,6 +56,25 @@ class Unpacked:
         if self.bits == max(GREY):
             return pixels
         return np.unpackbits(pixels, axis=1, count=HEAD.unpack_from(self.content)[3]).view(bool)
+
+    def of_equal_colours(self) -> "Unpacked | None":
+        """Take a single channel of a file in colours whose channels are equal; None if they differ.
+
+        A filter works on each channel by itself, so channels of equal differences are equal. Alpha is left out.
+        """
+        if self.bits in GREY:
+            return None
+        values = self.rows[:, 1:]
+        if _common(values[:: len(values) // FEW_ROWS + 1], self.bits // 8) is None:  # photographs are told at once
+            return None
+        common = _common(values, self.bits // 8)
+        if common is None:
+            return None
+        rows = np.concatenate([self.rows[:, :1], common], axis=1)
+        signature, length, kind, width, height, *_ = HEAD.unpack_from(self.content)
+        head = HEAD.pack(signature, length, kind, width, height, 8, 0, 0, 0, 0)
+        checksums = struct.pack(">I", crc32(head[12:])), struct.pack(">I", adler32(rows.data.cast("B")))
+        return Unpacked(head + checksums[0], rows, checksums[1], max(GREY))
 
     def as_file(self) -> bytearray | None:
         """Make a copy of the file whose pixels are not packed, of header and pixels only; None for a large file."""
@@ -92,6 +113,12 @@ def unpacked_png(content: bytes) -> Unpacked | None:
     if len(stored) != size:
         return None
     return Unpacked(content, np.frombuffer(stored, np.uint8).reshape(height, -1), packed[-4:], bits)
+
+
+def _common(values: Array, channels: int) -> Array | None:
+    """Return the common channel `(H, W)` of rows `(H, W * channels)`; None if red, green and blue differ."""
+    red, green, blue, *_ = cv2.split(np.ascontiguousarray(values).reshape(len(values), -1, channels))
+    return red if np.array_equal(red, green) and np.array_equal(red, blue) else None
 
 
 def _has_few_means(rows: Array) -> bool:

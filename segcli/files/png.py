@@ -20,8 +20,10 @@ from segcli.core.types import Array
 from segcli.files import Add, FileFormat, Picture
 from segcli.files._codecs import decoded
 from segcli.files._colours import PillowColours
+from segcli.files._content import held
 from segcli.files._frames import open_frame
 from segcli.files._orientation import of_image, upright
+from segcli.files._png_plain import PlainPNG, mode_of_plain
 from segcli.files._promises import refuse_more_than_stored
 
 __all__ = ["PNG"]
@@ -36,7 +38,11 @@ class PNG(FileFormat):
 
     @classmethod
     def open(cls, path: Path, ndim: int, index: int | None = None) -> Picture:
-        """Read the header; Pillow decodes the pixels later. A TIFF file of another name is opened as TIFF."""
+        """Read the header; the pixels are decoded later. A TIFF file of another name is opened as TIFF."""
+        content = held(path)
+        mode = None if content is None else mode_of_plain(content)
+        if content is not None and mode is not None:
+            return PlainPNG(path, content, mode, lambda: _Decoded(path, index))
         picture = _Decoded(path, index)
         try:
             if picture.image.format != "TIFF":

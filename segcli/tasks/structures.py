@@ -1,5 +1,7 @@
 """Multi-label segmentation: structures with separate masks that may overlap, each present or absent."""
 
+import math
+
 import numpy as np
 
 from segcli.core.arrays import A, sigmoid, spread
@@ -105,7 +107,12 @@ class Structures(Task):
     def counts(self, sample: Sample) -> Array | None:
         """Count the pixels of each structure, then all pixels, since structures may overlap."""
         mask = sample.maps.get(self.output)
-        return None if mask is None else np.array([*(mask[sample.valid] > 0).sum(axis=0), sample.valid.sum()])
+        if mask is None:
+            return None
+        inside = sample.valid if "valid" in sample.maps else None
+        pixels = (mask[..., number] > 0 for number in range(mask.shape[-1]))
+        counts = [np.count_nonzero(each if inside is None else each & inside) for each in pixels]
+        return np.array([*counts, math.prod(sample.size) if inside is None else np.count_nonzero(inside)])
 
     def present(self, counts: Array) -> Mask | None:
         """Tell which structures have a pixel."""

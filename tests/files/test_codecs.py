@@ -16,6 +16,8 @@ from segcli.files._png_rows import unpacked_png
 
 NOISE = np.random.default_rng(5).integers(0, 256, (61, 83, 3), dtype=np.uint8)
 NOISE[:30, :40] //= 64
+ALL_BUT_ONE = np.repeat(NOISE[..., :1], 3, axis=2)
+ALL_BUT_ONE[57, 3, 2] ^= 1
 MASK = np.zeros((61, 83), np.uint8)
 MASK[10:33, 20:70] = 255
 FILTERS = ("NO", "NONE", "SUB", "UP", "AVG", "PAETH", "FAST", "ALL")
@@ -57,6 +59,14 @@ FILES = {
         for name in FILTERS
     },
     "grey noise": by_pillow(NOISE[..., 0], "PNG"),
+    **{
+        f"equal colours with filter {name.lower()}": imagecodecs.png_encode(
+            np.repeat(NOISE[..., :1], 3, axis=2), filter=imagecodecs.PNG.FILTER[name]
+        )
+        for name in FILTERS
+    },
+    "equal colours and alpha": by_pillow(np.dstack([NOISE[..., 0]] * 3 + [NOISE[..., 1]]), "PNG"),
+    "equal colours but one": by_pillow(ALL_BUT_ONE, "PNG"),
     "colours": by_pillow(NOISE, "PNG"),
     "colours and alpha": by_pillow(np.dstack([NOISE, NOISE[::-1, :, 0]]), "PNG"),
     "gamma": by_pillow(NOISE, "PNG", pnginfo=gamma()),
@@ -81,7 +91,7 @@ def test_pixels_are_those_of_pillow(name, tmp_path):
     "name",
     [
         *("grey noise", "grey with filter sub", "grey with filter up", "one bit with filter avg"),
-        *("colours", "colours and alpha", "JPEG 2"),
+        *("colours", "colours and alpha", "equal colours and alpha", "JPEG 2"),
     ],
 )
 def test_damaged_files_are_refused_as_by_pillow(name, tmp_path):
@@ -118,6 +128,7 @@ def test_most_masks_and_photographs_do_not_go_through_pillow(tmp_path, monkeypat
         assert read_image(path).shape[:2] == MASK.shape
     assert unpacked_png(FILES["grey with filter up"]).grey() is not None
     assert unpacked_png(FILES["grey with filter paeth"]).grey() is None
+    assert unpacked_png(FILES["equal colours and alpha"]).of_equal_colours() is not None
 
 
 def test_a_file_that_is_unpacked_in_parts_keeps_its_pixels():

@@ -50,3 +50,14 @@ def test_a_truth_that_could_not_be_read_counts_nothing(name):
     made = task(name, 1 if name == "binary" else 2)
     assert made.counts(Sample(IMAGE)) is None
     assert not made.no_counts.any()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_structures_count_what_a_choice_of_the_valid_pixels_holds(order):
+    rng = np.random.default_rng(1)
+    mask = np.asarray(rng.integers(0, 2, (4, 5, 6, 2), dtype=np.uint8), order=order)
+    valid = rng.integers(0, 2, (4, 5, 6), dtype=np.uint8)
+    made = task("structures", 2)
+    for maps, chosen in (({"mask": mask}, mask.reshape(-1, 2)), ({"mask": mask, "valid": valid}, mask[valid > 0])):
+        counts = made.counts(Sample(np.zeros((4, 5, 6, 1), np.uint8), maps))
+        assert counts.tolist() == [*chosen.sum(axis=0).tolist(), len(chosen)]

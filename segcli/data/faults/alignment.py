@@ -81,7 +81,8 @@ def fit_of(image: Array, mask: Array) -> Fit | None:
     height, width = mask.shape
     factor = min(SIDE / max(height, width), 1.0)
     size = max(round(height * factor), 8), max(round(width * factor), 8)
-    grey = _shrunk(cv2.extractChannel(image, image.shape[2] // 2), size)
+    channel = image[:, :, 0] if image.shape[2] == 1 else cv2.extractChannel(image, image.shape[2] // 2)
+    grey = _shrunk(channel, size)
     small = cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST)
     outline, edges = _outline(small), _edges(grey)
     length = cv2.countNonZero(outline)

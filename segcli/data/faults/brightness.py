@@ -50,7 +50,7 @@ def brightness_of(image: Array) -> Brightness:
         may_be = high == TOP and tops.min() >= NEAR_TOP  # which is told faster than the pixels are counted
         return Brightness(_at_top_8(image) if may_be else 0.0, low, high, None, extreme=False)
     low, high = float(image.min()), float(image.max())
-    dark, bright = (float(value) for value in np.percentile(image, [0.5, 99.5]))
+    dark, bright = (float(value) for value in np.percentile(image.ravel(order="K"), [0.5, 99.5]))
     far = max(high - bright, dark - low) > EXTREME * (bright - dark) > 0
     at_top = float((image == image.max()).all(axis=-1).mean()) if high > low else 0.0
     return Brightness(at_top, low, high, bright, extreme=bool(far))

@@ -142,10 +142,11 @@ def _best(windows: Array, shown: Array) -> Array:
 
 def _fine(whole: Array, part: Array, window: tuple[int, int]) -> tuple[float, tuple[Window, Window]]:
     """Compare a look with all windows of another one near a given window; return the best of them."""
-    rows, columns = map(_near_sampling, window)
+    (rows, _), (columns, lying) = map(_near_sampling, window)
     part = np.outer(_taper(), _taper()) * part
     part -= part.mean()
-    lines, shown = (rows @ whole).reshape(len(rows), -1), (part @ columns).reshape(len(columns), -1)
+    lines = (rows.reshape(-1, SIDE) @ whole).reshape(len(rows), -1)
+    shown = (part @ lying).reshape(SIDE, len(columns), SIDE).swapaxes(0, 1).reshape(len(columns), -1)
     row, column = divmod(int((lines @ shown.T).argmax()), len(columns))
     seen = rows[row] @ whole @ columns[column].T
     seen -= seen.mean()
@@ -192,9 +193,10 @@ def _sampling(windows: Sequence[Window]) -> Array:
 
 
 @cache
-def _near_sampling(number: int) -> Array:
-    """Make the matrices of windows near a given one, whose values at the ends count less."""
-    return _taper()[:, None] * _sampling(_near(*_states()[number]))
+def _near_sampling(number: int) -> tuple[Array, Array]:
+    """Make the matrices of windows near a given one, whose values at the ends count less; also beside each other."""
+    matrices = _taper()[:, None] * _sampling(_near(*_states()[number]))
+    return matrices, np.concatenate(list(matrices), axis=1)
 
 
 @cache

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from segcli.core.checksums import crc32
+from segcli.core.order import rows_of
 from segcli.core.types import Array
 from segcli.data.faults.alignment import Fit, fit_of
 from segcli.data.faults.brightness import Brightness, brightness_of
@@ -82,7 +83,11 @@ def _digest(image: Array, look: Array | None) -> tuple[int, ...]:
 
 
 def _checksum(values: Array) -> int:
-    return crc32(np.ascontiguousarray(values).data.cast("B"))
+    """Compute the checksum of values in the order of their axes, whatever their order in memory."""
+    checksum = 0
+    for part in rows_of(values):
+        checksum = crc32(part.data.cast("B"), checksum)
+    return checksum
 
 
 def _plane(sample: Sample, image: Array) -> tuple[Array, Array] | None:
@@ -102,7 +107,7 @@ def _plane(sample: Sample, image: Array) -> tuple[Array, Array] | None:
         return image, mask
     across = int(np.argmin(mask.shape))  # slices lie along the shortest axis, so that planes are large
     mask, image = np.moveaxis(mask, across, 0), np.moveaxis(image, across, 0)
-    counts = np.count_nonzero(mask.reshape(len(mask), -1), axis=1)
+    counts = np.count_nonzero(mask, axis=(1, 2))
     best = int((counts * (mask[0].size - counts)).argmax())  # neither all background nor all foreground
     return np.ascontiguousarray(image[best]), np.ascontiguousarray(mask[best])
 
@@ -129,7 +134,8 @@ def _moments_of_8_bits(image: Array, valid: Array | None) -> Moments:
     pixels = image.shape[0] * image.shape[1]
     number = pixels if counts is None else cv2.countNonZero(counts)
     means, squares = np.zeros((2, image.shape[2]))
-    for at, channel in enumerate(cv2.split(image) if number else ()):
+    for at in range(image.shape[2] if number else 0):
+        channel = cv2.extractChannel(image, at)  # one at a time: all of them take as much memory as the image
         mean, deviation = mean_and_deviation(channel if counts is None else channel & counts)
         total, of_squares = round(mean * pixels), round((deviation**2 + mean**2) * pixels)
         means[at] = total / number / TOPS["uint8"]
