@@ -74,7 +74,7 @@ def test_what_a_full_disk_did_not_take_is_read_back(tmp_path):
                 place, data, found = (
                     rng.randrange(9 + 3 * number),
                     rng.randbytes(rng.randrange(90)),
-                    bytearray(rng.randrange(90)),
+                    bytearray(b"x" * rng.randrange(90)),
                 )
                 truth = bytearray(len(found))
                 for file in (disk, whole):
