@@ -1,6 +1,7 @@
 """Weights of other programs: state dicts from files, with the usual wrappers removed."""
 
 import hashlib
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from segcli.core.errors import CheckpointError, ConfigError
+from segcli.core.names import printable
 from segcli.nn.tensor_files import OWN_PREFIXES, below, matches, metadata
 
 __all__ = ["read_state_dict", "read_tensors"]
@@ -57,7 +59,7 @@ def read_tensors(path: Path, *, hint: str, within: Sequence[str] = (), sha256: s
     try:
         content, fault = _of_safetensors(path) if path.suffix == ".safetensors" else _of_pytorch(path)
     except Exception as error:  # many kinds of exceptions: a damaged archive, code in a pickle
-        raise CheckpointError(f"`{path}` holds no weights ({str(error).strip()[:80]})", hint=hint) from error
+        raise CheckpointError(f"`{path}` holds no weights ({_why(error)})", hint=hint) from error
     if fault is not None:
         raise CheckpointError(f"the weights in `{path}` are damaged ({fault})", hint="copy the file again")
     for key in within:
@@ -75,6 +77,17 @@ def read_tensors(path: Path, *, hint: str, within: Sequence[str] = (), sha256: s
         kind = "has no values" if content[without[0]].is_meta else "is a sparse tensor"
         raise CheckpointError(f"`{without[0]}` in `{path}` {kind}", hint="save the tensors with all their values")
     return dict(content)
+
+
+def _why(error: Exception) -> str:
+    """Say why a file cannot be read; PyTorch's own text advises to run the code in the file."""
+    text = str(error).strip()
+    if "Weights only load failed" not in text and not isinstance(error, LookupError):
+        return printable(text[:80])
+    found = re.search(r"GLOBAL (\S+)", text)
+    if found:
+        return f"it needs `{printable(found[1])}`, code that segcli does not run"
+    return "it was not written by `torch.save`, or it is damaged"
 
 
 def _refuse_other(path: Path, sha256: str) -> None:
