@@ -311,21 +311,19 @@ def _write(
     channels = () if like.channels == 1 else (like.channels,)
     count, masks = len(cases), (len(cases), len(numbers), *size)
     with replacing(path) as temporary, writing(temporary) as file:
-        file.create_dataset(
-            "images", (count, *channels, *size), dtype, chunks=(1, *channels, *size), compression="gzip"
-        )
-        file.create_dataset("masks", masks, np.uint8, chunks=(1, 1, *size), compression="gzip")
-        file.create_dataset("presence_labels", masks[:2], np.uint8)
+        file.create("images", (count, *channels, *size), dtype, chunks=(1, *channels, *size), compression="gzip")
+        file.create("masks", masks, np.uint8, chunks=(1, 1, *size), compression="gzip")
+        file.create("presence_labels", masks[:2], np.uint8)
         for key in ("scenarios", "case_ids"):
-            file.create_dataset(key, (count,), h5py.string_dtype())
+            file.create(key, (count,), h5py.string_dtype())
         for index, (case, image, mask) in enumerate(_fitted(cases, size, numbers, options)):
-            file["images"][index] = image if channels else image[0]
-            file["masks"][index] = mask
+            file.put("images", index, image if channels else image[0])
+            file.put("masks", index, mask)
             present = [bool(structure.any()) for structure in mask]
-            file["presence_labels"][index] = present
+            file.put("presence_labels", index, present)
             there = [name for name, found in zip(numbers, present, strict=True) if found]
-            file["scenarios"][index] = _scenario(there, numbers)
-            file["case_ids"][index] = case.name
+            file.put("scenarios", index, _scenario(there, numbers))
+            file.put("case_ids", index, case.name)
             listener.advance()
 
 

@@ -122,11 +122,11 @@ class HDF5(FileFormat):
         part.parent.mkdir(parents=True, exist_ok=True)
         most = CHUNK if np.prod(size, dtype=np.int64) >= LARGE else max(size)
         with writing(part) as file:
-            if "masks" not in file:
+            if not file.has("masks"):
                 chunks = (1, 1, *(min(length, most) for length in size))
-                file.create_dataset("masks", (cases, count, *size), np.uint8, chunks=chunks, compression="gzip")
-                file.create_dataset("presence_labels", (cases, count), np.uint8)
-                file["case_ids"] = names
+                file.create("masks", (cases, count, *size), np.uint8, chunks=chunks, compression="gzip")
+                file.create("presence_labels", (cases, count), np.uint8)
+                file.add("case_ids", names)
             done = 0
             present = np.zeros(count, bool)
 
@@ -134,16 +134,16 @@ class HDF5(FileFormat):
                 nonlocal done
                 masks = answer[..., None] if answer.ndim == 3 else answer
                 rows = slice(done, done + len(masks))
-                file["masks"][index, :, rows] = np.moveaxis(masks, -1, 0)
+                file.put("masks", (index, slice(None), rows), np.moveaxis(masks, -1, 0))
                 present[:] |= masks.reshape(-1, count).any(0)
                 done = rows.stop
 
             try:
                 yield add
-                file["presence_labels"][index] = present
+                file.put("presence_labels", index, present)
             except BaseException:
                 for number in range(count):
-                    file["masks"][index, number] = 0
+                    file.put("masks", (index, number), 0)
                 raise
 
 

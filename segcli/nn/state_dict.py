@@ -59,7 +59,7 @@ def read_tensors(path: Path, *, hint: str, within: Sequence[str] = (), sha256: s
     try:
         content, fault = _of_safetensors(path) if path.suffix == ".safetensors" else _of_pytorch(path)
     except Exception as error:  # many kinds of exceptions: a damaged archive, code in a pickle
-        raise CheckpointError(f"`{path}` holds no weights ({_reason(error)})", hint=hint) from error
+        raise CheckpointError(f"`{path}` holds no weights ({_why(error)})", hint=hint) from error
     if fault is not None:
         raise CheckpointError(f"the weights in `{path}` are damaged ({fault})", hint="copy the file again")
     for key in within:
@@ -77,6 +77,18 @@ def read_tensors(path: Path, *, hint: str, within: Sequence[str] = (), sha256: s
         kind = "has no values" if content[without[0]].is_meta else "is a sparse tensor"
         raise CheckpointError(f"`{without[0]}` in `{path}` {kind}", hint="save the tensors with all their values")
     return dict(content)
+
+
+def _why(error: Exception) -> str:
+    """Say why a file cannot be read; PyTorch's own text advises to run the code in the file."""
+    text = str(error).strip()
+    if "Weights only load failed" not in text and not isinstance(error, LookupError):
+        return printable(text[:80])
+    code = re.search(r"GLOBAL (\S+)", text)
+    if code is not None:
+        name = printable(code[1], 60)
+        return f"it needs the code of `{name}`, such as a whole network, and no code in a file is run"
+    return "it was not written by `torch.save`, or it is damaged"
 
 
 def _refuse_other(path: Path, sha256: str) -> None:
@@ -115,12 +127,3 @@ def _bare(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         if found:
             return found
     return tensors
-
-
-def _reason(error: Exception) -> str:
-    """Tell why a file cannot be read; PyTorch proposes to run its code, which is never done."""
-    text = str(error).strip()
-    code = re.search(r"GLOBAL (\S+) was not an allowed global", text)
-    if code is not None:
-        return f"it needs the code of `{printable(code[1], 60)}`, such as a whole network, and no code in a file is run"
-    return text[:80]

@@ -75,18 +75,19 @@ class Organs(SampleSet):
         for split, count in self.default_counts.items():
             with replacing(folder / f"{split}.h5") as temporary, writing(temporary) as file:
                 one = (1, *shape)
-                file.create_dataset("images", (count, *shape), np.float32, chunks=one, compression="gzip")
+                file.create("images", (count, *shape), np.float32, chunks=one, compression="gzip")
                 masks = (count, len(ORGANS), *shape)
-                file.create_dataset("masks", masks, np.uint8, chunks=(1, *one), compression="gzip")
-                file.create_dataset("presence_labels", masks[:2], np.uint8)
-                file.create_dataset("scenarios", (count,), h5py.string_dtype())
+                file.create("masks", masks, np.uint8, chunks=(1, *one), compression="gzip")
+                file.create("presence_labels", masks[:2], np.uint8)
+                file.create("scenarios", (count,), h5py.string_dtype())
                 for index in range(count):
                     stream = np.random.SeedSequence([seed, *split.encode(), index])
                     scenario = ORDER[index % len(ORDER)]
                     image, mask = self.draw(np.random.default_rng(stream), shape, SCENARIOS[scenario])
-                    file["images"][index], file["masks"][index] = image, mask
-                    file["presence_labels"][index] = mask.reshape(len(mask), -1).any(1)
-                    file["scenarios"][index] = scenario
+                    file.put("images", index, image)
+                    file.put("masks", index, mask)
+                    file.put("presence_labels", index, mask.reshape(len(mask), -1).any(1))
+                    file.put("scenarios", index, scenario)
                     yield
         write_text(folder / "metadata.json", json.dumps(about, indent=2) + "\n")
 

@@ -1,5 +1,7 @@
 import hashlib
 import json
+import os
+from pathlib import PurePosixPath
 
 import pytest
 import torch
@@ -8,6 +10,13 @@ from safetensors.torch import load_file, save_file
 from segcli.core.errors import CheckpointError
 from segcli.engine.checkpoint import Checkpoint, write_checkpoint
 from segcli.nn.state_dict import read_state_dict, read_tensors
+
+
+class Command:
+    """An object whose pickle calls a command of the system."""
+
+    def __reduce__(self):
+        return os.system, ("true",)
 
 
 @pytest.fixture
@@ -59,3 +68,28 @@ def test_metadata_that_is_no_text_is_told(tmp_path, found):
     (tmp_path / "a.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
     with pytest.raises(CheckpointError, match="holds no weights"):
         read_tensors(tmp_path / "a.safetensors", hint="")
+
+
+NEVER_RUN = "such as a whole network, and no code in a file is run"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (
+            {"a": torch.ones(1), "home": PurePosixPath("x")},
+            rf"it needs the code of `pathlib\.PurePosixPath`, {NEVER_RUN}",
+        ),
+        ({"a": Command()}, rf"it needs the code of `\w+\.system`, {NEVER_RUN}"),
+        (b"hello", "it was not written by `torch.save`, or it is damaged"),
+        (bytes(range(256)), "it was not written by `torch.save`, or it is damaged"),
+    ],
+)
+def test_nobody_is_advised_to_run_the_code_in_a_file_of_weights(tmp_path, content, why):
+    path = tmp_path / "net.pt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    with pytest.raises(CheckpointError, match=rf"holds no weights \({why}\)$"):
+        read_tensors(path, hint="")
