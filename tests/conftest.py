@@ -21,6 +21,7 @@ import pytest
 import torch
 import yaml
 from factories import experiment, write_experiment, write_folders
+from files_in_memory import folder_in_memory
 
 from segcli.cli.main import run
 from segcli.commands.data import make_sample
@@ -37,8 +38,25 @@ torch.set_num_threads(1)
 timed.LEAST_WORK = float("inf")
 # No test pulls the plug, and waiting for the disk took a minute of them all.
 os.fsync = lambda descriptor: None
+IN_MEMORY = pytest.StashKey[Path | None]()
+"""Folder for the files of all tests, where it is in memory."""
 STATES = itertools.count()
 """Numbers of the folders of `state`; pytest's own would list all folders to find the next."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose where the files of tests are."""
+    if config.option.basetemp is None and not {"PYTEST_XDIST_WORKER", "PYTEST_DEBUG_TEMPROOT"} & set(os.environ):
+        config.stash[IN_MEMORY] = folder = folder_in_memory()
+        config.option.basetemp = folder
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Give the memory back, unless a test has failed and somebody will look at its files."""
+    folder, session = config.stash.get(IN_MEMORY, None), config.pluginmanager.get_plugin("session")
+    if folder is not None and session is not None and session.testsfailed == 0:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
