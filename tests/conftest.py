@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +21,7 @@ import pytest
 import torch
 import yaml
 from factories import experiment, write_experiment, write_folders
+from files_in_memory import folder_in_memory
 
 from segcli.cli.main import run
 from segcli.commands.data import make_sample
@@ -28,13 +29,34 @@ from segcli.core.platform import lock
 from segcli.engine.checkpoint import read_checkpoint, write_checkpoint
 from segcli.engine.events import Silent
 from segcli.engine.export import parity
+from segcli.engine.training.precision import timed
 
 collect_ignore = ["without_posix.py"]  # an option: to import it takes POSIX away
 torch.set_num_threads(1)
+# What a step takes in either precision is timed where a test is about it (`test_timed.py`); volumes took half a second
+# each time, and their precision was that of a moment.
+timed.LEAST_WORK = float("inf")
 # No test pulls the plug, and waiting for the disk took a minute of them all.
 os.fsync = lambda descriptor: None
+IN_MEMORY = pytest.StashKey[Path | None]()
+"""Folder for the files of all tests, where it is in memory."""
 STATES = itertools.count()
 """Numbers of the folders of `state`; pytest's own would list all folders to find the next."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose where the files of tests are."""
+    if config.option.basetemp is None and not {"PYTEST_XDIST_WORKER", "PYTEST_DEBUG_TEMPROOT"} & set(os.environ):
+        config.stash[IN_MEMORY] = folder = folder_in_memory()
+        config.option.basetemp = folder
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Give the memory back, unless a test has failed and somebody will look at its files."""
+    folder, session = config.stash.get(IN_MEMORY, None), config.pluginmanager.get_plugin("session")
+    if folder is not None and session is not None and session.testsfailed == 0:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,6 +65,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("posix"):
                 item.add_marker(pytest.mark.skip(reason="needs POSIX"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Import all modules without garbage collections, which took a quarter of the time and find nothing."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_finish() -> None:

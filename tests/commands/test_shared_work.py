@@ -342,8 +342,9 @@ def test_an_image_that_one_process_cannot_read_ends_both_with_one_sentence(tiny_
 
 
 def test_ctrl_c_ends_both_and_leaves_only_whole_masks(tiny_run, workplace):
+    image = cv2.imencode(".png", blobs(0, (900, 900))[0])[1].tobytes()
     for number in range(40):
-        cv2.imwrite(str(workplace / f"{number:02d}.png"), blobs(number, (900, 900))[0])
+        (workplace / f"{number:02d}.png").write_bytes(image)
     process = command(workplace, "predict", *(f"{n:02d}.png" for n in range(40)), "--processes", 2, "--tta")
     out = workplace / "outputs/predictions/tiny"
     while not list(out.glob("*.png")) and process.poll() is None:
