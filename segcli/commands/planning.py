@@ -4,10 +4,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from segcli.commands.plan_memory import fitted_memory
 from segcli.commands.train import report_of_timing
 from segcli.config.load import run_from_values
 from segcli.config.schema import Run
-from segcli.core.errors import DeviceError
 from segcli.core.process import command_began
 from segcli.engine.events import Listener, Silent
 from segcli.engine.runfolder import RunFolder
@@ -16,15 +16,11 @@ from segcli.engine.training.clock.length import fitted_interval
 from segcli.engine.training.clock.rehearsal import measured_costs, with_length
 from segcli.engine.training.session import open_session
 from segcli.planning.facts import Measures, Plan, Recognised
-from segcli.planning.machine import GIB, Machine, this_machine
+from segcli.planning.machine import this_machine
 from segcli.planning.plan import planned
-from segcli.vram.forecast import Forecaster
-from segcli.vram.inputs import with_batch_size
+from segcli.planning.room import Room
 
 __all__ = ["plan_for", "run_of"]
-
-FREE = 0.9
-"""Share of the GPU's memory that a plan may fill."""
 
 
 def plan_for(
@@ -48,13 +44,16 @@ def plan_for(
 
     Raises:
         ConfigError: The minutes are not enough for a single step.
-        DeviceError: Not even the smallest batch fits into `vram`.
+        DeviceError: Not even the smallest plan fits into `vram`.
         DataError: An image cannot be read.
     """
     machine = this_machine(vram)
-    plan = planned(found, measures, machine, minutes)
-    if machine.is_gpu:
-        _fit_memory(plan, run_of(found, plan), machine)
+
+    def replanned(room: Room | None) -> tuple[Plan, Run]:
+        made = planned(found, measures, machine, minutes, room)
+        return made, run_of(found, made)
+
+    plan = fitted_memory(replanned, measures, machine) if machine.is_gpu else replanned(None)[0]
     if minutes is not None and vram is None:
         _fit_clock(plan, run_of(found, plan), minutes, listener, began=command_began() if trains else None)
     return plan
@@ -64,23 +63,6 @@ def run_of(found: Recognised, plan: Plan) -> Run:
     """Make the run that the two files of a plan describe."""
     values = {"name": found.name, "dataset": {"name": found.name, **found.keys}, **plan.keys}
     return run_from_values(values, source=f"the plan for {found.root}")
-
-
-def _fit_memory(plan: Plan, run: Run, machine: Machine) -> None:
-    """Lower the batch size until the forecast fits."""
-    vram = int(FREE * machine.memory_gib * GIB)
-    data = plan.keys["data"]
-    forecaster = Forecaster(run)
-    if not forecaster.fits(vram):
-        best = forecaster.max_batch_size(vram, most=data["batch_size"])
-        if not best:
-            raise DeviceError(
-                f"by the forecast, not even one patch of the plan fits {machine.words}",
-                hint="plan for another GPU with `--vram`, or on the CPU",
-            )
-        data["batch_size"], forecaster = best, Forecaster(with_batch_size(run, best))
-    peak = forecaster.device / GIB
-    plan.reasons["data.batch_size"] = f"{machine.words}, and the forecast of a step is {peak:.1f} GiB"
 
 
 def _fit_clock(plan: Plan, run: Run, minutes: float, listener: Listener, *, began: float | None) -> None:

@@ -11,6 +11,7 @@ from segcli.core.platform import is_link
 from segcli.data.images import EXTENSIONS, natural_key
 from segcli.datasets._pictures import ON_REQUEST
 from segcli.files import ending_of
+from segcli.planning.elsewhere import FOLLOW, leads_outside
 
 __all__ = ["Listing", "listed"]
 
@@ -29,6 +30,8 @@ class Listing:
     root: Path
     folders: dict[str, list[Path]] = field(default_factory=dict)
     """Files in natural order; `.` is the folder itself. Hidden files are left out."""
+    outside: tuple[Path, ...] = ()
+    """Links to folders elsewhere, which were not followed."""
 
     def ending(self, *endings: str) -> dict[str, list[Path]]:
         """Find the files with one of these extensions, by folder; folders without such files are left out."""
@@ -68,7 +71,7 @@ class Listing:
             for each, files in self.folders.items()
             if each == name or each.startswith(f"{name}/")
         }
-        return Listing(self.root / name, inside)
+        return Listing(self.root / name, inside, self.outside)
 
     @property
     def children(self) -> list[str]:
@@ -77,8 +80,12 @@ class Listing:
         return sorted(names, key=lambda name: natural_key(Path(name)))
 
 
-def listed(root: Path) -> Listing:
+def listed(root: Path, *, follow: bool = False) -> Listing:
     """List a folder; while it holds nothing but one folder, that folder is listed instead.
+
+    Args:
+        root: The folder.
+        follow: Follow links to folders elsewhere.
 
     Raises:
         DataError: There is no such folder, it holds no files, or it cannot be read.
@@ -92,29 +99,41 @@ def listed(root: Path) -> Listing:
     if not is_folder:
         what = "is a file, not a folder" if exists else "does not exist"
         raise DataError(f"`{shown(root)}` {what}", hint="name the folder that holds the images and masks")
+    folders, outside = _walked(root, follow=follow)
+    if not folders and outside:
+        raise DataError(
+            f"`{shown(root)}` holds nothing but links to other folders, such as `{outside[0].name}`",
+            hint=f"name the folder that a link leads to, or {FOLLOW}",
+        )
+    if not folders:
+        raise DataError(f"`{shown(root)}` holds no files", hint="name the folder that holds the images and masks")
+    ordered = sorted(folders, key=lambda name: natural_key(Path(name.replace("/", "\0"))))
+    found = Listing(root, {name: folders[name] for name in ordered}, () if follow else outside)
+    return found.below(found.children[0]) if "." not in folders and len(found.children) == 1 else found
+
+
+def _walked(root: Path, *, follow: bool) -> tuple[dict[str, list[Path]], tuple[Path, ...]]:
+    """List the files below a folder by folder, and the links to folders elsewhere."""
     folders: dict[str, list[Path]] = {}
-    linked: list[str] = []
-    count = 0
+    outside: list[Path] = []
+    count, targets, here = 0, set[str](), os.path.realpath(root)
 
     def refuse(error: OSError) -> None:
         raise DataError(f"cannot read the folder `{error.filename}` ({error.strerror})", hint="grant rights to read it")
 
-    for place, names, files in os.walk(root, onerror=refuse):
+    for place, names, files in os.walk(root, onerror=refuse, followlinks=follow):
         names[:] = [name for name in names if not name.startswith((".", "__MACOSX"))]
-        linked += [name for name in names if is_link(Path(place, name))]
+        for name in [name for name in names if is_link(Path(place, name))]:
+            target = os.path.realpath(Path(place, name))
+            leads = leads_outside(Path(place, name), root)
+            outside += [Path(place, name)] * leads
+            if not leads or target in targets or Path(here).is_relative_to(target):
+                names.remove(name)  # it is listed where it is, or its folders would never end
+            targets.add(target)
         kept = [Path(place, name) for name in files if not name.startswith(".")]
         count += len(kept)
         if count > MOST:
             raise DataError(f"`{shown(root)}` holds more than {MOST:,} files", hint="name the folder of one data set")
         if kept:
             folders[Path(place).relative_to(root).as_posix()] = sorted(kept, key=natural_key)
-    if not folders and linked:
-        raise DataError(
-            f"`{shown(root)}` holds nothing but links to other folders, such as `{linked[0]}`",
-            hint="name the folder that a link leads to, or copy the files",
-        )
-    if not folders:
-        raise DataError(f"`{shown(root)}` holds no files", hint="name the folder that holds the images and masks")
-    ordered = sorted(folders, key=lambda name: natural_key(Path(name.replace("/", "\0"))))
-    found = Listing(root, {name: folders[name] for name in ordered})
-    return found.below(found.children[0]) if "." not in folders and len(found.children) == 1 else found
+    return folders, tuple(outside)

@@ -16,6 +16,7 @@ from segcli.data.samples import Case
 from segcli.datasets import SPLITS, Layout
 from segcli.files import read_header
 from segcli.planning.clock import Clock
+from segcli.planning.elsewhere import FOLLOW
 from segcli.planning.facts import Measures, Recognised, Spread
 from segcli.planning.objects import ObjectTally
 from segcli.planning.surveys import spread
@@ -49,13 +50,15 @@ def measured(found: Recognised, clock: Clock) -> Measures:
 
     Raises:
         ConfigError: The keys do not fit together.
-        DataError: No training sample can be read.
+        DataError: No training sample can be read, or links lead out of the folder and nobody allowed it.
     """
     dataset = dataset_from_values({"name": found.name, **found.keys}, source=str(found.root))
     layout: Layout = dataset.build()
     task: Task = TASKS.load(dataset.task_name)(dataset.spec)
     cases = {split: _cases(layout, split) for split in SPLITS if layout.has(split)}
     train = cases["train"]
+    for outside in layout.foreign_links(case for members in cases.values() for case in members):
+        raise DataError(outside.message, hint=FOLLOW)
     if not train:
         raise DataError(f"no training samples in `{found.root}`", hint="look at `split` in the data-set file")
     spacings = _spacings(layout, train)

@@ -7,14 +7,17 @@ from math import prod
 
 from segcli.planning.facts import Measures
 from segcli.planning.machine import Machine
+from segcli.planning.room import Room
 
-__all__ = ["Shape", "operations", "shaped"]
+__all__ = ["NARROWER", "Shape", "operations", "shaped"]
 
 STEPS = 3000
 """Optimizer steps that a training should have, at least, before a wider network is worth its time. The shipped recipes
 have 500 to 6000."""
 BASES = {2: (32, 24, 16), 3: (32, 24, 16, 12)}
 """Channels of the first level, the widest first."""
+NARROWER = {ndim: len(each) for ndim, each in BASES.items()}
+"""Number of widths by the axes of the images."""
 WIDEST = {True: 512, False: 256}
 """Most channels of a level on a GPU, and on a CPU."""
 SHARE = 0.7
@@ -74,17 +77,23 @@ def operations(widths: Sequence[int], stem: int, strides: Sequence[Sequence[int]
     return 2.0 * total
 
 
-def shaped(measures: Measures, machine: Machine, seconds: float, *, least_levels: int = 3) -> Shape:
-    """Choose network, patch and batch for images of these sizes, this machine and this time."""
+def shaped(
+    measures: Measures, machine: Machine, seconds: float, *, least_levels: int = 3, room: Room | None = None
+) -> Shape:
+    """Choose network, patch and batch for images of these sizes, this machine, this time, and a memory."""
     size = [int(each) for each in measures.sizes.median]
     stem, stem_reason = _stem(measures, size, machine)
     strides = _strides(measures, size, stem, least_levels)
     steps_of = [stem * prod(each[axis] for each in strides) for axis in range(measures.ndim)]
     patch, patch_reason = _patch(measures, size, stem, steps_of, machine)
+    if room is not None and room.patch is not None:
+        patch, patch_reason = list(room.patch), room.patch_reason or patch_reason
     seen = prod(patch or size)
-    batch = _batch(seen / stem**measures.ndim, machine)
+    batch = _batch(seen / stem**measures.ndim, machine) if room is None else room.batch
     patches = _patches(measures, size, patch, batch)
-    widths, steps, width_reason = _widths(measures, machine, seconds, stem, strides, seen * batch)
+    widths, steps, width_reason = _widths(
+        measures, machine, seconds, stem, strides, seen * batch, room.narrower if room is not None else 0
+    )
     deep = "x".join(str(each) for each in steps_of)
     reasons = {
         "model.depths": f"{width_reason}; {len(widths)} levels, so that the lowest sees {deep} pixels as one"
@@ -203,16 +212,25 @@ def _epoch(measures: Measures, patches: int, batch: int) -> int:
 
 
 def _widths(
-    measures: Measures, machine: Machine, seconds: float, stem: int, strides: list[list[int]], pixels: int
+    measures: Measures,
+    machine: Machine,
+    seconds: float,
+    stem: int,
+    strides: list[list[int]],
+    pixels: int,
+    narrower: int,
 ) -> tuple[list[int], int, str]:
-    """Choose the widest network that still takes enough steps in the time."""
-    for base in BASES[measures.ndim]:
+    """Choose the widest network that still takes enough steps in the time, of those that the memory has room for."""
+    for base in BASES[measures.ndim][narrower:]:
         widths = [min(base * 2**level, WIDEST[machine.is_gpu]) for level in range(len(strides) + 1)]
         each = 3.0 * pixels * operations(widths, stem, strides, measures.channels, measures.ndim)
         steps = int(SHARE * seconds * machine.gflops * 1e9 / each)
         if steps >= STEPS:
             break
-    return widths, max(steps, 1), f"{widths[0]} channels at first, for about {steps:,} steps on {machine.words}"
+    words = f"{widths[0]} channels at first, for about {steps:,} steps on {machine.words}"
+    if widths[0] < BASES[measures.ndim][0] and narrower:
+        words += ", whose memory has no room for a wider network"
+    return widths, max(steps, 1), words
 
 
 def _object_words(measures: Measures) -> str:

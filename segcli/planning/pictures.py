@@ -1,6 +1,7 @@
 """Recognise images and masks in folders, with or without a folder for each split, and masks beside their images."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from segcli.planning.lacking import leave_out
 from segcli.planning.listing import Listing
 from segcli.planning.lists import split_of_lists
 from segcli.planning.looks import look_at, named_objects
+from segcli.planning.other_kinds import tell_other_kinds
 from segcli.planning.pairs import Affix, paired, stems
 from segcli.planning.places import Places, places_of, stated_places
 from segcli.planning.roles import NoMasksError, Roles, roles_of
@@ -58,6 +60,11 @@ def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
     found.state("paths.root", escaped(listing.root.absolute()))
     found.notes += [f"`{folder}` has no masks and is not used" for folder in lacking.values()]
     _state_splits(found, places, whole.root)
+    first, *rest = roles.masks
+    if roles.files is None and first.folder != roles.image:
+        files = joined[roles.image], joined[first.folder]
+        pairing = tell_other_kinds(found, first.pairing, *files, given.get("label_suffix"))
+        roles = replace(roles, masks=[replace(first, pairing=pairing), *rest])
     affixes = _state_folders(found, roles, places)
     images, masks = _files(roles, joined)
     if roles.files is not None and roles.masks[0].folder == roles.image:

@@ -7,6 +7,7 @@ from segcli.planning.facts import Measures, Plan, Recognised
 from segcli.planning.learning import augmentation, inference, loss, metrics, sampling
 from segcli.planning.machine import Machine
 from segcli.planning.network import Shape, operations, shaped
+from segcli.planning.room import Room
 from segcli.report.memory import size as in_units
 
 __all__ = ["USUAL_MINUTES", "planned"]
@@ -19,7 +20,9 @@ CACHED = 0.2
 """Share of the memory that decoded images may fill."""
 
 
-def planned(found: Recognised, measures: Measures, machine: Machine, minutes: float | None = None) -> Plan:
+def planned(
+    found: Recognised, measures: Measures, machine: Machine, minutes: float | None = None, room: Room | None = None
+) -> Plan:
     """Plan an experiment.
 
     Args:
@@ -27,6 +30,7 @@ def planned(found: Recognised, measures: Measures, machine: Machine, minutes: fl
         measures: What its pixels say.
         machine: Where it is trained.
         minutes: Minutes that the training takes; None leaves the number of epochs to an estimate.
+        room: What the memory has room for; None: all.
     """
     plan = Plan({"data": {}, "model": {}, "training": {}, "inference": {}})
     seconds = 60.0 * (USUAL_MINUTES if minutes is None else minutes)
@@ -34,7 +38,7 @@ def planned(found: Recognised, measures: Measures, machine: Machine, minutes: fl
         _classify(plan, measures)
         steps = 60 * _per_epoch(plan, measures)
     else:
-        shape = shaped(measures, machine, seconds, least_levels=3 if measures.ndim == 2 else 2)
+        shape = shaped(measures, machine, seconds, least_levels=3 if measures.ndim == 2 else 2, room=room)
         steps = shape.steps
         _segment(plan, measures, machine, found.task, shape)
     _load(plan, measures, machine, found.task)

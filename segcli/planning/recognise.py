@@ -6,6 +6,7 @@ from typing import Any
 
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import shown
+from segcli.planning.elsewhere import not_followed, way_to_links
 from segcli.planning.facts import Recognised
 from segcli.planning.listing import Listing, listed
 from segcli.planning.pictures import image_folders
@@ -65,6 +66,7 @@ ORDER = (
     "other_labels",
     "ignore",
     "split",
+    "follow_links",
 )
 """Keys of a data-set file in the order in which they are written."""
 
@@ -84,18 +86,29 @@ def recognise(root: Path, name: str, given: Mapping[str, Any]) -> Recognised:
         DataError: There is no data set, there are several, or its files cannot be used.
         ConfigError: `format` names a layout that is not recognised.
     """
-    listing = listed(root)
+    listing = listed(root, follow=given.get("follow_links") is True)
     known = {key: value for key, value in given.items() if key not in WORDS or isinstance(value, str)}
     wanted = known.get("format")
     if wanted is not None and wanted not in LAYOUTS:
         raise ConfigError(f"`format={wanted}` is no layout that is recognised", hint=f"one of {', '.join(LAYOUTS)}")
+    try:
+        found = _found(listing, known, name)
+    except DataError as error:
+        raise way_to_links(listing.outside, error) from None
+    found.notes += not_followed(listing.outside)
+    return _settled(found, given)
+
+
+def _found(listing: Listing, known: Mapping[str, Any], name: str) -> Recognised:
+    """Try the layouts, or the one that is stated."""
+    wanted = known.get("format")
     for layout, recogniser in LAYOUTS.items():
         found = recogniser(listing, known, name) if wanted in (None, layout) else None
         if found is not None:
-            return _settled(found, given)
+            return found
     endings = sorted({file.suffix.lower() or "no extension" for files in listing.folders.values() for file in files})
     raise DataError(
-        f"`{shown(root)}` holds no images that can be read: its files end in {', '.join(endings[:6])}",
+        f"`{shown(listing.root)}` holds no images that can be read: its files end in {', '.join(endings[:6])}",
         hint=way_to_images(listing)
         or "images are PNG, JPEG, TIFF, GIF or BMP, volumes NIfTI or HDF5: `segcli formats` lists all",
     )

@@ -217,6 +217,8 @@ def which_suffix(suffixes: Sequence[str], *, alike: bool) -> Question:
     options = [Option(f"`*{each}`", (f"label_suffix={each}",)) for each in suffixes]
     what = "masks" if alike else "masks that show different things"
     text = f"Each image has {len(suffixes)} {what}: which is the truth?"
+    if not alike:
+        text += " (All at once need one mask that holds a number for each.)"
     return Question("label_suffix", text, tuple(options), is_open=not alike)
 
 

@@ -11,8 +11,10 @@ from factories import blobs, write_folders
 from PIL import Image
 
 from segcli.commands import folder, planning
+from segcli.config.load import load_run
 from segcli.engine.events import Silent
 from segcli.engine.training.clock.length import Costs
+from segcli.vram.forecast import Forecaster
 
 COSTS = Costs(step_s=2.0, epoch_s=1.0, val_s=9.0)
 
@@ -61,10 +63,11 @@ def test_a_plan_for_another_gpu_is_sized_by_its_memory_and_not_timed_here(
     run_cli: Callable[..., Any], workplace: Path
 ) -> None:
     write_folders(workplace / "cells")
-    result = run_cli("init", "cells", "--yes", "--vram", "24GiB", "--minutes", "5")
+    result = run_cli("init", "cells", "--yes", "--vram", "1GiB", "--minutes", "5")
     assert result.code == 0, result.err
     text = (workplace / "configs/experiments/cells.yaml").read_text()
-    assert "a GPU of 24 GiB, and the forecast of a step is" in text
+    assert "a GPU of 1 GiB, and the forecast of a step is" in text
+    assert Forecaster(load_run(Path("configs/experiments/cells.yaml"))).device <= 2**30
     assert yaml.safe_load(text)["training"]["minutes"] == 5.0
 
 
