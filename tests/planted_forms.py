@@ -63,6 +63,12 @@ def an_image_is_missing_but_not_its_mask(made: Set) -> None:
     made.places["train"][3][0].unlink()
 
 
+@fault("full_mask", "nifti")
+def a_label_map_is_all_foreground(made: Set) -> None:
+    path = made.places["train"][3][1]
+    save_nifti(path, np.ones_like(load_nifti(path)))
+
+
 @fault("extra_label", "nifti")
 def a_volume_is_missing_but_not_its_label_map(made: Set) -> None:
     made.places["train"][3][0].unlink()
