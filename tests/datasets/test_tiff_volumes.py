@@ -307,7 +307,7 @@ def test_data_check_lists_all_these_faults_at_once(root, run_cli):
     assert result.code == 1
     codes = {finding["code"] for finding in yaml.safe_load(result.out)["findings"] if finding["severity"] == "error"}
     assert codes >= {
-        "mask_mismatch",
+        "slices_without_partner",
         "unreadable_image",
         "size_mismatch",
         "sample_without_class",
