@@ -211,7 +211,7 @@ def a_class_is_absent_in_a_split(made: Set) -> None:
         made.write("val", index, mask=np.zeros(SIZE, np.uint8))
 
 
-@fault("size_mismatch turned", "folders")
+@fault("size_mismatch", "folders")
 def only_the_image_states_an_orientation(made: Set) -> None:
     from PIL import Image
 
@@ -224,7 +224,7 @@ def only_the_image_states_an_orientation(made: Set) -> None:
     Image.fromarray(image).save(path.with_suffix(".jpg"), exif=exif)
 
 
-@fault("turned_alone turned", PICTURES)
+@fault("turned_alone", PICTURES)
 def only_the_image_is_turned_upside_down_by_its_header(made: Set) -> None:
     from PIL import Image
 

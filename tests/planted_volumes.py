@@ -200,7 +200,7 @@ def a_slice_and_its_mask_are_missing(made: Set) -> None:
         (made.root / "0004" / kind / "z3.tif").unlink()
 
 
-@fault("slices_without_partner mask_mismatch", "stacks")
+@fault("slices_without_partner", "stacks")
 def a_slice_of_the_mask_is_missing(made: Set) -> None:
     (made.root / "0004" / "mask" / "z3.tif").unlink()
 

@@ -22,6 +22,7 @@ from segcli.core.registry import SAMPLES, TASKS
 from segcli.core.types import Array
 from segcli.data.checks import Finding
 from segcli.data.classes.weights import SCHEMES, class_weights
+from segcli.data.faults.follow_ups import without_follow_ups
 from segcli.data.faults.kept import Images
 from segcli.data.faults.objects import counted_mask
 from segcli.data.moments import Moments
@@ -86,13 +87,13 @@ def _checked(dataset: DatasetSection, run: Run | None, images: Images, listener:
         findings += split_findings(layout)
     findings += [] if run is None else _of_run(run, layout)
     numbers = measured_numbers(layout, train.moments)
-    findings += of_whole_set(layout, cases, images)
+    findings += list(of_whole_set(layout, cases, images, findings))
     off_scale = any(finding.code == "other_scale" for finding in findings)
     known = None if off_scale else numbers
     findings += with_network(run, layout, task, cases.get("train", []), train.objects, known)
     findings += share_findings(task, summaries, read)
     order = {"error": 0, "warning": 1, "info": 2}
-    findings = list(dict.fromkeys(findings))  # a fault of all splits is found in each
+    findings = without_follow_ups(list(dict.fromkeys(findings)))  # a fault of all splits is found in each
     findings.sort(key=lambda finding: order[finding.severity])
     counted = "valid pixels" if task.has_pixels else "images"
     return Checked(dataset.name, summaries, findings, numbers, states_numbers=dataset.mean is not None, counted=counted)

@@ -86,7 +86,8 @@ class Examined:
         if case.moments is not None:
             self.moments = case.moments if self.moments is None else self.moments.plus(case.moments)
         bright = None if case.seen is None else case.seen.brightness.bright
-        if bright is not None and bright > 0 and np.isfinite(bright):
+        is_dark = any(finding.code == "narrow_range" for finding in case.findings)  # reported by itself
+        if bright is not None and bright > 0 and np.isfinite(bright) and not is_dark:
             self.bright.append(bright)
 
 

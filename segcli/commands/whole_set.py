@@ -29,13 +29,16 @@ Numbers = tuple[list[float], list[float]]
 """Mean and standard deviation of each channel."""
 
 
-def of_whole_set(layout: Layout, cases: Mapping[str, Sequence[Case]], images: Images) -> Iterator[Finding]:
+def of_whole_set(
+    layout: Layout, cases: Mapping[str, Sequence[Case]], images: Images, told: Sequence[Finding]
+) -> Iterator[Finding]:
     """Compare the cases of all splits with each other.
 
     Args:
         layout: The data set.
         cases: Cases of each split.
         images: Descriptions of their images.
+        told: Findings on single cases.
     """
     yield from repeated(images, lambda i: _pixels(layout, images.cases[i]))
     if not any(layout.together(case) != case.id for case in chain.from_iterable(cases.values())):
@@ -45,7 +48,7 @@ def of_whole_set(layout: Layout, cases: Mapping[str, Sequence[Case]], images: Im
     paths = (path for case in every for path in (case.image, case.label, case.fov) if path is not None)
     yield from names_to_confuse(dict.fromkeys(paths))
     if not _leaves_out(layout):
-        yield from numbers_missing(dict.fromkeys(case.part_of or case.id for case in every), layout.root)
+        yield from numbers_missing(dict.fromkeys(case.part_of or case.id for case in every), layout.root, told)
     if layout.ndim == 3:
         yield from spacings_differ(_spacings(layout, every))
 

@@ -100,7 +100,7 @@ class ChannelFiles:
                 hint = "add the file, or remove the others of the case"
                 findings.append(Finding("missing_channel", "error", known, message, hint))
             if not lacking:
-                images[name] = [path for each in paths for path in each]
+                images[name] = [each[0] for each in paths]  # `doubles` reports the others
         return images, findings
 
     def _lacking(self, path: Path, other: Path, position: int) -> str:

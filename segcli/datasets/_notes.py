@@ -1,10 +1,12 @@
 """Notes on the files of a data set of 2D images: which are turned, inverted, of other bits, or have a single page."""
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from segcli.data.checks import Finding, Severity
 from segcli.data.classes.coding import white_is_zero
+from segcli.data.faults.follow_ups import MOST_TURNED
 from segcli.files import Header
 
 __all__ = ["notes_of"]
@@ -43,7 +45,8 @@ def _turned(headers: dict[str, dict[Path, Header]]) -> Iterator[Finding]:
     if any(turned.values()):
         message = f"{_counted(turned)}, state an orientation other than 1 (EXIF or TIFF): they are turned upright"
         hint = "masks without an orientation must lie on the upright image; predictions are upright"
-        yield _note("turned", "info", turned, message, hint)
+        first, *others = chain.from_iterable(turned.values())
+        yield Finding("turned", "info", first, message, hint, tuple(others[:MOST_TURNED]))
     if any(strange.values()):
         message = f"{_counted(strange)}, state an orientation that is damaged or not 1 to 8: they are read as stored"
         yield _note(

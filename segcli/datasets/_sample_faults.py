@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from segcli.core.errors import DataError
 from segcli.data.checks import Finding
+from segcli.data.samples import Case
 from segcli.data.slice_names import gaps, keys_of, listed, partner_fault
 from segcli.data.slices import SliceStacks, Stack
 
-__all__ = ["mask_faults", "mixed_bits", "sample_faults"]
+__all__ = ["mask_faults", "mixed_bits", "sample_faults", "unreadable"]
 
 SAME_SIZE = "export the mask at the size of its raw volume"
 
@@ -35,6 +37,13 @@ def sample_faults(stacks: SliceStacks, raw: Path, mask: Path, *, needed: bool) -
         yield Finding("missing_label", "error", raw.parent, message, "add the mask, or set `apply_mask: false`")
 
 
+def unreadable(case: Case, error: DataError, image: Stack, *, needs_mask: bool) -> list[Finding]:
+    """Report a crop that cannot be read, unless headers show why: slices of different size, or a missing mask."""
+    if len(set(image.sizes)) > 1 or (needs_mask and case.label is None):
+        return []
+    return [Finding("unreadable_image", "error", case.image, error.message, error.hint or "")]
+
+
 def _own_faults(kind: str, place: Path, stack: Stack) -> Iterator[Finding]:
     for fault in stack.faults:
         yield Finding(f"unreadable_{kind}", "error", place, fault.message, fault.hint or "")
@@ -56,8 +65,10 @@ def mask_faults(stacks: SliceStacks, raw: Path, mask: Path, size: tuple[int, ...
         yield Finding("unreadable_label", "error", mask, fault.message, fault.hint or "")
     if label.faults or len(set(label.sizes)) != 1:
         return
-    yield from _partners(raw, image, mask, label)
-    if label.size != size:
+    without_partner = list(_partners(raw, image, mask, label))
+    yield from without_partner
+    same_plane = label.size[1:] == size[1:]
+    if label.size != size and not (without_partner and same_plane):
         yield Finding("mask_mismatch", "error", mask, _mask_misfit(mask, label.size, raw, size), SAME_SIZE, (raw,))
 
 

@@ -130,6 +130,9 @@ class Volumes(Layout):
         if case.label is not None and not sample.maps["mask"].any():
             message, hint = f"label map `{case.label}` is empty", "check that the volume shows none of the structures"
             findings.append(Finding("empty_mask", "warning", case.label, message, hint))
+        elif case.label is not None and self.spec.num_classes == 1 and sample.maps["mask"].all():
+            message, hint = f"label map `{case.label}` is all foreground", "check that the background is 0"
+            findings.append(Finding("full_mask", "warning", case.label, message, hint))
         return sample, findings
 
     # ---- prediction

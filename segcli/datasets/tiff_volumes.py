@@ -28,7 +28,7 @@ from segcli.data.split_settings import ShareSettings
 from segcli.data.splits import Division, divide
 from segcli.datasets import IN_MEMORY, Layout
 from segcli.datasets._crops import Cut, Window, better_crop, much_padding, padded, windows
-from segcli.datasets._sample_faults import mask_faults, mixed_bits, sample_faults
+from segcli.datasets._sample_faults import mask_faults, mixed_bits, sample_faults, unreadable
 from segcli.datasets._sample_table import (
     SampleTable,
     check_root,
@@ -388,7 +388,7 @@ class TIFFVolumes(Layout):
         try:
             sample = self.read(case)
         except DataError as error:
-            return None, [Finding("unreadable_image", "error", case.image, error.message, error.hint or "")]
+            return None, unreadable(case, error, self.stacks.of(case.image), needs_mask=self.config.apply_mask)
         faults = slice_faults(self.stacks, case.image, self._window(case))
         return sample, [*constant_crop(case, sample, self.config.intensity_range), *faults]
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import planted_files  # noqa: F401 - adds faults
+import planted_forms  # noqa: F401 - adds faults
 import planted_pictures  # noqa: F401 - adds faults
 import planted_volumes  # noqa: F401 - adds faults
 import pytest

@@ -5,6 +5,7 @@ import io
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from segcli.data.faults.damaged import damaged
@@ -43,6 +44,30 @@ def test_whole_files_are_not_damaged(tmp_path, form):
         for pixels in PIXELS.values():
             path.write_bytes(stored(pixels, mode, **FORMS[form]))
             assert list(damaged(path)) == []
+
+
+def test_whole_files_whose_missing_blocks_would_be_grey_by_chance_are_not_damaged(tmp_path):
+    path = tmp_path / "a.jpg"
+    for top in range(40):
+        for quality in (75, 90, 95):
+            path.write_bytes(stored(PIXELS["clouds"][top : top + 16, :64], "L", quality=quality))
+            assert list(damaged(path)) == []
+
+
+def test_progressive_files_and_jpeg_in_tiff_files_are_damaged_if_a_part_is_missing(tmp_path):
+    path, content = tmp_path / "a.jpg", stored(NOISE, progressive=True)
+    path.write_bytes(content[:2000] + content[2040:])
+    assert [finding.code for finding in damaged(path, NOISE)] == ["damaged_file"]
+    path = tmp_path / "a.tif"
+    for options in ({"tile": (48, 48)}, {"rowsperstrip": 32, "photometric": "ycbcr"}):
+        tifffile.imwrite(path, PIXELS["clouds"], compression="jpeg", **options)
+        assert list(damaged(path, NOISE)) == []
+        with tifffile.TiffFile(path) as file:
+            page = file.pages.first
+            end = page.dataoffsets[1] + page.databytecounts[1]
+        content = path.read_bytes()
+        path.write_bytes(content[: end - 202] + bytes(200) + content[end - 2 :])
+        assert [finding.code for finding in damaged(path, NOISE)] == ["damaged_file"]
 
 
 @pytest.mark.parametrize("form", ["plain", "full colour", "half colour", "short codes"])

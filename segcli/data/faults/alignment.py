@@ -64,6 +64,8 @@ class Fit:
     """Share of the pixels that are not of class 0."""
     contrast: float
     """Difference of the means of foreground and background, in standard deviations of the image."""
+    skew: float = 0.0
+    """Skew of the values of the image: above 0 if few are far above the others."""
 
     @property
     def is_clear(self) -> bool:
@@ -98,7 +100,7 @@ def fit_of(image: Array, mask: Array) -> Fit | None:
     row, column = divmod(int(window.argmax()), window.shape[1])
     tells = length >= LEAST_OUTLINE
     best, here = (float(each.max()) if tells else 0.0 for each in (window, _near(window, reach)))
-    return Fit((row - reach, column - reach), best, here, 1 / factor, *_share_and_contrast(grey, inside))
+    return Fit((row - reach, column - reach), best, here, 1 / factor, *_share_contrast_skew(grey, inside))
 
 
 def _shrunk(channel: Array, size: tuple[int, int]) -> Array:
@@ -109,15 +111,16 @@ def _shrunk(channel: Array, size: tuple[int, int]) -> Array:
     return cv2.resize(channel, size[::-1], interpolation=how).astype(np.float32)
 
 
-def _share_and_contrast(grey: Array, inside: Array) -> tuple[float, float]:
-    """Compute the share of the foreground, and by how much it is brighter than the background, in deviations."""
+def _share_contrast_skew(grey: Array, inside: Array) -> tuple[float, float, float]:
+    """Compute the share of the foreground, by how many deviations it is brighter than the rest, and the skew."""
     count = cv2.countNonZero(inside)
     if not 0 < count < inside.size:
-        return count / inside.size, 0.0
+        return count / inside.size, 0.0, 0.0
     mean, spread = mean_and_deviation(grey)
     there = float(np.vdot(grey, inside.astype(np.float32))) / count
     elsewhere = (mean * inside.size - there * count) / (inside.size - count)
-    return count / inside.size, (there - elsewhere) / spread
+    far = (grey - np.float32(mean)) / np.float32(spread)
+    return count / inside.size, (there - elsewhere) / spread, float(np.vdot(far * far, far)) / far.size
 
 
 def shifted(fits: Sequence[Fit | None]) -> Iterator[tuple[int | None, tuple[int, int]]]:

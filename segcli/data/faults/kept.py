@@ -27,9 +27,9 @@ FEW_LOOKS = 1024
 """Looks that are kept in memory while they are compared: 2 MiB."""
 MOST_GREYS = 2048
 """Grey pictures that are kept; of more images, those that are looked at once more are few."""
-UNKNOWN = (math.nan,) * 7
+UNKNOWN = (math.nan,) * 8
 """Numbers in place of those of a fit, for an image without one."""
-_of_fit = attrgetter("best", "here", "scale", "share", "contrast")
+_of_fit = attrgetter("best", "here", "scale", "share", "contrast", "skew")
 
 
 class Images:

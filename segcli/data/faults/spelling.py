@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from segcli.data.checks import Finding
+from segcli.data.faults.follow_ups import explained
 from segcli.data.faults.names import gaps_in_numbers, same_but_for_case
 
 __all__ = ["names_to_confuse", "numbers_missing"]
@@ -26,17 +27,19 @@ def names_to_confuse(paths: Iterable[Path]) -> Iterator[Finding]:
             yield Finding("same_but_for_case", "warning", first, message, hint, tuple(others))
 
 
-def numbers_missing(names: Iterable[str], root: Path) -> Iterator[Finding]:
+def numbers_missing(names: Iterable[str], root: Path, told: Iterable[Finding] = ()) -> Iterator[Finding]:
     """Find gaps in the numbers of the cases of a data set.
 
     Args:
         names: Names of all cases.
         root: Folder of the data set.
+        told: Other findings; cases that they name are left out.
     """
-    found = list(gaps_in_numbers(names))
-    if not found:
+    missing = [name for _, names_missing in gaps_in_numbers(names) for name in names_missing]
+    known = explained(missing, told)
+    missing = [name for name in missing if name not in known]
+    if not missing:
         return
-    missing = [name for _, names_missing in found for name in names_missing]
     shown = ", ".join(f"`{name}`" for name in missing[:SHOWN])
     more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
     message = f"the names of the cases in `{root}` are numbered, but {shown}{more} {_verb(missing)} missing"

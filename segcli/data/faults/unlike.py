@@ -7,6 +7,7 @@ from segcli.data.checks import Finding
 from segcli.data.faults.alignment import Fit, inverted, shifted
 from segcli.data.faults.brightness import Brightness, far_off, saturated
 from segcli.data.faults.kept import Images
+from segcli.data.faults.negatives import negatives
 from segcli.data.faults.volume_alignment import misplaced
 
 __all__ = ["unlike_the_others"]
@@ -15,12 +16,16 @@ AXES = ("first", "second", "third")
 
 
 def unlike_the_others(images: Images) -> Iterator[Finding]:
-    """Find shifted and inverted masks, saturated images, and images with extreme values."""
+    """Find shifted and inverted masks, negatives, saturated images, and images with extreme values."""
     fits, brightness = images.fits, images.brightness
-    for i in sorted(set(inverted(fits))):
+    wrong = set(inverted(fits))
+    for i in sorted(wrong):
         path = images.cases[i].label or images.cases[i].image
         message = f"mask `{path}` marks what is background in the other masks: foreground and background are exchanged"
         yield Finding("inverted_mask", "warning", path, message, "invert the mask, if the image confirms it")
+    for i in negatives(fits, images.volume_fits):
+        if i not in wrong:
+            yield _negative(images, i)
     in_planes = list(_shifted(images, fits))
     yield from in_planes
     yield from _misplaced(images, {finding.file for finding in in_planes})
@@ -73,6 +78,12 @@ def _misplaced(images: Images, known: set[Path | None]) -> Iterator[Finding]:
         hint = "look at the mask over its image, and export it again at the right place"
         others = () if case.label is None else (case.image,)
         yield Finding("shifted_mask", "warning", path, message, hint, others)
+
+
+def _negative(images: Images, i: int) -> Finding:
+    message = f"{images.name(i)} seems to be a negative of the other images: bright and dark are exchanged"
+    hint = "invert its values, if its mask is right; a network takes the foreground for background there"
+    return Finding("negative_image", "warning", images.cases[i].image, message, hint)
 
 
 def _extreme(images: Images, i: int, about: Brightness) -> Finding:

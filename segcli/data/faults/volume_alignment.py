@@ -4,6 +4,7 @@ Details of a mask are compared with details of its image, as they are and moved.
 images as they are, one that does not, but fits as well as they do when it is moved, is reported.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -14,7 +15,7 @@ import numpy as np
 
 from segcli.core.types import Array
 
-__all__ = ["NUMBERS", "VolumeFit", "Way", "misplaced", "volume_fit_of"]
+__all__ = ["NUMBERS", "VolumeFit", "Way", "misplaced", "usual_fit", "volume_fit_of"]
 
 LONGEST = 48
 """Longest side of the volumes that are compared."""
@@ -130,23 +131,31 @@ def _best(fits: Array) -> Best:
     return tuple(found)
 
 
+def usual_fit(fits: Sequence[VolumeFit | None]) -> float | None:
+    """Compute the median of how masks fit their volumes as they are; None if it is too small, or they differ much.
+
+    It is below 0 where objects are dark.
+    """
+    here = np.array([fit.here for fit in fits if fit is not None])
+    usual = float(np.median(here)) if len(here) >= FEWEST else 0.0
+    if abs(usual) < LEAST:
+        return None
+    low, high = np.quantile(here / usual, (0.25, 0.75))
+    return usual if low >= ALIKE[0] and high <= ALIKE[1] else None
+
+
 def misplaced(fits: Sequence[VolumeFit | None]) -> Iterator[tuple[int, Way, int]]:
     """Find masks that fit better when they are moved, among masks that fit as they are.
 
     Yields:
         Position of the mask, the way to the better place, and the voxels of each compared one along its axis.
     """
+    signed = usual_fit(fits)
+    if signed is None:
+        return
+    sign, usual = math.copysign(1, signed), abs(signed)
     known = [(i, fit) for i, fit in enumerate(fits) if fit is not None]
-    if len(known) < FEWEST:
-        return
-    sign = 1 if np.median([fit.here for _, fit in known]) > 0 else -1
     here = np.array([sign * fit.here for _, fit in known])
-    usual = float(np.median(here))
-    if usual < LEAST:
-        return
-    low, high = np.quantile(here, (0.25, 0.75)) / usual
-    if low < ALIKE[0] or high > ALIKE[1]:
-        return
     found: dict[int, tuple[float, Way, int]] = {}
     for kind in range(len(KINDS)):
         best = [(fit.bright if sign > 0 else fit.dark)[kind] for _, fit in known]
