@@ -47,7 +47,7 @@ def fitted_memory(replanned: Replanned, measures: Measures, machine: Machine) ->
     def trains(tried: Run) -> bool:
         return fits(_validated(tried)[-1])
 
-    best = run
+    best: Run | None = run
     if not fits(run):
         batches = range(run.data.batch_size, LEAST_BATCH - 1, -1)
         best = _first_that([with_batch_size(run, count) for count in batches], trains)

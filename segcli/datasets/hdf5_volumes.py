@@ -271,6 +271,7 @@ class HDF5Volumes(Volumes):
 
     def read(self, case: Case) -> Sample:
         """Read one volume and its masks, without the rest of the file."""
+        assert case.index is not None  # `all_cases` numbers them
         voxels, stored = self.files[self._split_of[case.image]].rows(("images", "masks"), case.index)
         image = self.image(_channels_last(voxels), case.place)
         masks, top = _masks(stored, case)

@@ -71,9 +71,10 @@ def fault_of_jpeg(content: bytes) -> str | None:
 def _are_alike(one: bytes, other: bytes) -> bool:
     """Tell whether two files have the same pixels; True where this fails."""
     try:
-        return np.array_equal(*(np.asarray(Image.open(io.BytesIO(each), formats=["JPEG"])) for each in (one, other)))
+        first, second = (np.asarray(Image.open(io.BytesIO(each), formats=["JPEG"])) for each in (one, other))
     except OSError:  # reported with the pixels
         return True
+    return np.array_equal(first, second)
 
 
 def _is_grey(blocks: Array, frame: _Frame) -> Array:
