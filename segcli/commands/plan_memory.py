@@ -47,12 +47,14 @@ def fitted_memory(replanned: Replanned, measures: Measures, machine: Machine) ->
     def trains(tried: Run) -> bool:
         return fits(_validated(tried)[-1])
 
-    best: Run | None = run
+    best = run
     if not fits(run):
         batches = range(run.data.batch_size, LEAST_BATCH - 1, -1)
-        best = _first_that([with_batch_size(run, count) for count in batches], trains)
-        if best is None:
+        fewer = _first_that([with_batch_size(run, count) for count in batches], trains)
+        if fewer is None:
             plan, best = _smaller(replanned, plan, measures, trains, machine)
+        else:
+            best = fewer
         best = next(each for each in _validated(best) if fits(each))
     _write(plan, best)
     peak = needed(best) / GIB
