@@ -1,6 +1,6 @@
 """Plan an experiment from the facts about a data set, the machine and the time; each choice with its reason."""
 
-from math import prod
+from math import inf, prod
 from typing import Any
 
 from segcli.planning.facts import Measures, Plan, Recognised
@@ -18,6 +18,13 @@ CHECKING = 0.1
 """Share of the time for validations."""
 CACHED = 0.2
 """Share of the memory that decoded images may fill."""
+CLASSIFIERS: tuple[tuple[float, dict[str, Any]], ...] = (
+    (60, {"depths": [4, 8, 16], "convolutions": 1, "classifier_size": 32, "dropout": 0.3}),
+    (1000, {"depths": [8, 16, 32], "convolutions": 1, "classifier_size": 64, "dropout": 0.3}),
+    (inf, {"depths": [16, 32, 64], "convolutions": 2, "classifier_size": 256, "dropout": 0.4}),
+)
+"""Networks for one class of each volume, each with the number of training samples from which on a larger one is taken.
+So small volumes in a number of 15 or more have no more parameters than `data check` calls many."""
 
 
 def planned(
@@ -71,15 +78,13 @@ def _per_epoch(plan: Plan, measures: Measures) -> int:
 
 def _classify(plan: Plan, measures: Measures) -> None:
     """Choose a network for one class of each volume."""
-    few = measures.counts.get("train", 0) < 1000
+    samples = measures.counts.get("train", 0)
     _put(plan, "data.batch_size", 8, "batch norm needs some samples in each step")
-    told = f"{measures.counts.get('train', 0)} training samples: a larger network would learn them by heart"
-    keys = {"depths": [8, 16, 32], "convolutions": 1, "classifier_size": 64, "dropout": 0.3}
-    if not few:
-        told = f"{measures.counts['train']} training samples"
-        keys = {"depths": [16, 32, 64], "convolutions": 2, "classifier_size": 256, "dropout": 0.4}
+    keys = next(keys for most, keys in CLASSIFIERS if samples < most)
     plan.keys["model"] = {"type": "vgg3d", **keys}
-    plan.reasons["model.depths"] = told
+    is_largest = keys is CLASSIFIERS[-1][1]
+    learnt = "" if is_largest else ": a larger network would learn them by heart"
+    plan.reasons["model.depths"] = f"{samples:,} training samples{learnt}"
 
 
 def _segment(plan: Plan, measures: Measures, machine: Machine, task: str, shape: Shape) -> None:

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from segcli.config.load import run_from_values
+from segcli.engine.capacity import MOST
+from segcli.models import IOSpec
+from segcli.models.vgg3d import VGG3D
 from segcli.planning.facts import Measures, ObjectSizes, Plan, Recognised, Spread
 from segcli.planning.machine import Machine
 from segcli.planning.plan import planned
@@ -158,6 +161,15 @@ def test_more_time_and_a_gpu_buy_a_wider_network_and_more_context() -> None:
         value(here, "data.patch_size")[0] / value(here, "model.stem_stride")
     )
     assert max(value(there, "model.depths")) > max(value(here, "model.depths"))
+
+
+@pytest.mark.parametrize("samples", [15, 50, 60])
+def test_few_volumes_of_one_class_get_a_network_that_data_check_does_not_call_too_large(samples: int) -> None:
+    measures = replace(KINDS, counts={"train": samples})
+    model = planned(Recognised(Path("data"), "few", "made up", {}, "classification"), measures, CPU).keys["model"]
+    options = {key: each for key, each in model.items() if key != "type"}
+    network = VGG3D(VGG3D.Config(**options), io=IOSpec(3, 1, {"class": 2}, size=(16, 24, 24)))
+    assert sum(each.numel() for each in network.parameters()) <= MOST * samples
 
 
 @pytest.mark.parametrize("name", CASES)
