@@ -270,4 +270,4 @@ def is_link(path: Path) -> bool:
 
 def is_pipe(path: Path) -> bool:
     """Tell whether a path is a named pipe, whose reader would wait for a writer without end; not one of the shell."""
-    return path.is_fifo() and not path.is_relative_to("/dev")
+    return path.is_fifo() and path.parent not in (Path("/dev"), Path("/dev/fd"))

@@ -36,7 +36,7 @@ def smaller_patches(whole: Sequence[int], multiple: Sequence[int], part: int) ->
         >>> list(smaller_patches([512, 512], [16, 16], 2))
         [(448, 448), (384, 384), (320, 320), (256, 256)]
         >>> list(smaller_patches([20, 96, 96], [4, 16, 16], 2))
-        [(20, 80, 80), (20, 64, 64), (20, 48, 48)]
+        [(20, 80, 80), (20, 64, 64), (20, 48, 48), (12, 48, 48)]
     """
     sides = list(zip(whole, multiple, strict=True))
     floors = [max(-(-side // part // by) * by, 2 * by) for side, by in sides]

@@ -24,12 +24,21 @@ def volumes(tmp_path):
     return path
 
 
+@pytest.fixture
+def interruptible():
+    """Let Ctrl-C interrupt this process, which a shell may have begun without."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def add(part, volumes, index):
     with HDF5.appending(part, volumes, index, SIZE, 2) as add:
         for _ in range(0, 8, 4):
             add(np.ones((4, 8, 8, 2), np.uint8))
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("name", ["seek", "write", "readinto"])
 def test_a_signal_waits_until_hdf5_has_returned(tmp_path, volumes, monkeypatch, name):
     calls, whole = 0, _hdf5_writing._Disk
