@@ -31,9 +31,9 @@ def clipped(
     low, high = intensity_range
     share = np.count_nonzero(image >= 1.0) / image.size
     if not image.any():
-        message = f"no value of {name} is above {low:g}, so all of them"
+        message = f"no value of {name} is above {low:g}, so all of them become 0"
     elif share > MOST_WHITE:
-        message = f"{share:.0%} of the values of {name} are {high:g} or more, so they"
+        message = f"{share:.0%} of the values of {name} are {high:g} or more, so they become 1"
     else:
         return
     held = "" if stored is None else f", which go from {stored.min():.5g} to {stored.max():.5g}"
@@ -41,6 +41,6 @@ def clipped(
         "outside_range",
         "warning",
         path,
-        f"{message} become {0 if not image.any() else 1} with `intensity_range: [{low:g}, {high:g}]`",
+        f"{message} with `intensity_range: [{low:g}, {high:g}]`",
         f"state the range of the stored values{held}; or look at the file",
     )

@@ -74,15 +74,20 @@ class Conversion:
                 another, because keys of the data set no longer change a trained network.
         """
         stored = image.shape[2]
-        if self.color == "as_stored" and self.chosen is None and (stored, self.channels) == (1, 3):
+        if self._as_stored and (stored, self.channels) == (1, 3):
             raise DataError(
                 _differs(path, stored, self.channels), hint="save it as RGB, such as with three equal channels"
             )
-        return (replace(self, color="grey") if self.greys(image.shape[2]) else self)(image, path)
+        return (replace(self, color="grey") if self.greys(stored) else self)(image, path)
 
     def greys(self, stored: int) -> bool:
         """Tell whether an image to predict with `stored` channels is RGB, and the network takes grey images."""
-        return self.color == "as_stored" and self.chosen is None and (stored, self.channels) == (3, 1)
+        return self._as_stored and (stored, self.channels) == (3, 1)
+
+    @property
+    def _as_stored(self) -> bool:
+        """Tell whether the channels of a file are those of the data set."""
+        return self.color == "as_stored" and self.chosen is None
 
     def _named(self, path: Path, stored: int) -> str:
         """Name an image, and its alpha channel if the channels of the file do not suffice."""
@@ -115,7 +120,7 @@ class Conversion:
             message = _differs(path, count, self.channels)
             yield Finding("wrong_channels", "error", path, message, _hint(path, count, self.channels))
 
-    def examine(self, image: Array, path: Path, converted: Array | None = None) -> Iterator[Finding]:
+    def examine(self, image: Array, path: Path, converted: Array) -> Iterator[Finding]:
         """Report stored intensities that look wrong, and those of which `intensity_range` leaves little."""
         if image.min() == image.max():
             message = f"image `{path}` has the same value in every pixel"
@@ -127,7 +132,7 @@ class Conversion:
             )
             bits = 2 ** int(np.ceil(np.log2(top + 1))) - 1
             yield Finding("narrow_range", "warning", path, message, f"set `intensity_range: [0, {bits}]`")
-        elif converted is not None:
+        else:
             yield from clipped(converted, self.intensity_range, f"image `{path}`", path, image)
 
 

@@ -7,12 +7,10 @@ import numpy as np
 
 from segcli.core.errors import DataError
 from segcli.core.types import Array
+from segcli.data.classes.class_list import NUMBERS
 from segcli.data.classes.counts import values_of
 
 __all__ = ["refuse_unknown"]
-
-LARGEST = 65535
-"""Largest number that the key `numbers` takes."""
 
 
 def refuse_unknown(labels: Array, path: Path, numbers: Sequence[int], *, excludes: bool) -> None:
@@ -43,9 +41,9 @@ def refuse_unknown(labels: Array, path: Path, numbers: Sequence[int], *, exclude
 def _way_out(values: list[int], numbers: Sequence[int], *, excludes: bool) -> str:
     """Suggest what to do; never to ignore the only foreground of a label map."""
     found = [value for value in values if value or excludes]
-    if len(found) == len(numbers) and not set(found) & set(numbers) - {0} and 0 <= min(found) <= max(found) <= LARGEST:
-        return f"if {', '.join(map(str, found))} stand for the classes in their order, set `numbers: {found}`"
     known = f"numbers of the classes: {', '.join(map(str, numbers[:12]))}"
-    if not set(values) & set(numbers) - {0}:
-        return f"{known}, of which it holds none: state the number of each class with `numbers`"
-    return f"{known}; add the class, or set `other_labels: ignore`"
+    if set(found) & set(numbers) - {0}:
+        return f"{known}; add the class, or set `other_labels: ignore`"
+    if len(found) == len(numbers) and 0 <= min(found) <= max(found) < NUMBERS:
+        return f"if {', '.join(map(str, found))} stand for the classes in their order, set `numbers: {found}`"
+    return f"{known}, of which it holds none: state the number of each class with `numbers`"

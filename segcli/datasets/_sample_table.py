@@ -1,6 +1,7 @@
 """Table of samples and their classes: a CSV with one line for each sample."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -95,8 +96,8 @@ class SampleTable:
 
     def _counted(self, names: list[str]) -> str:
         """Count the samples of classes, such as "2 samples are `Big`"."""
-        counts = [(list(self.class_of.values()).count(name), name) for name in names]
-        return ", ".join(f"{count} sample{'s are' if count != 1 else ' is'} `{name}`" for count, name in counts)
+        counts = Counter(self.class_of.values())
+        return ", ".join(f"{counts[name]} sample{'s are' if counts[name] != 1 else ' is'} `{name}`" for name in names)
 
     def _inspect_lines(self, names: list[str], *, every: bool) -> Iterator[Finding]:
         known = {_bare(name) for name in self.folders}

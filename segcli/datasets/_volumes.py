@@ -280,8 +280,10 @@ def metadata(root: Path | None) -> dict[str, Any]:
 
 
 def _are_names(value: Any) -> bool:
-    names = [str(name).strip() for name in value if isinstance(name, str | int)] if isinstance(value, list) else []
-    return isinstance(value, list) and len(set(names) - {""}) == len(value)
+    if not isinstance(value, list):
+        return False
+    names = {str(name).strip() for name in value if isinstance(name, str | int)}
+    return len(names - {""}) == len(value)
 
 
 def _is_count(value: Any) -> bool:

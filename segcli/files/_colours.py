@@ -21,7 +21,7 @@ from PIL import Image
 from segcli.core.errors import DataError
 from segcli.core.types import Array
 from segcli.files._deep import deep_of
-from segcli.files._stored import declares_alpha, largest, loss_of
+from segcli.files._stored import coding_of, declares_alpha, largest, loss_of
 
 __all__ = ["PillowColours", "TiffColours"]
 
@@ -60,8 +60,7 @@ class PillowColours:
         self.image = image
         if image.mode not in GREY_MODES | COLOUR_MODES:
             raise _refused(path, image.mode)
-        tile: Any = getattr(image, "tile", None) or [()]
-        self.stored = str(tile[0][-1]) if len(tile[0]) else ""
+        self.stored = str(coding_of(image))
         """Coding of the samples in the file, such as `L;4` of a PNG with 4 bits."""
         self.bilevel = image.mode == "1"
         self.has_greys = image.mode == "P" and image.format in PALETTE_ONLY and self._is_grey()

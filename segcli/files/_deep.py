@@ -11,11 +11,12 @@ from PIL import Image
 
 from segcli.core.errors import DataError
 from segcli.core.types import Array
-from segcli.files._stored import bits_of_jpeg2000
+from segcli.files._stored import bits_of_jpeg2000, coding_of
 
 __all__ = ["Deep", "deep_of"]
 
 DEEP_MODES = ("RGB", "RGBA", "LA")
+"""Modes that Pillow gives JPEG 2000 files of any number of bits."""
 FULL = 65535
 COMMENT = re.compile(rb"#[^\n\r]*")
 
@@ -86,8 +87,7 @@ def deep_of(path: Path, image: Image.Image, stored: str, top: int | None) -> Dee
 
 
 def _largest_of_ppm(image: Image.Image) -> int:
-    tile: Any = getattr(image, "tile", None) or [()]
-    coding = tile[0][-1] if len(tile[0]) else ""
+    coding = coding_of(image)
     return int(coding[1]) if isinstance(coding, tuple) else 0
 
 

@@ -15,12 +15,13 @@ import numpy as np
 from PIL import Image
 
 from segcli.core.types import Array
+from segcli.files._jpeg_segments import SCAN, segments_of
 
 __all__ = ["fault_of_jpeg"]
 
 SEQUENTIAL = (0xC0, 0xC1)
 """Markers of frames whose blocks are stored one after the other."""
-SCAN, RESTARTS, REPEATED = 0xDA, 0xDD, 0xFF
+RESTARTS = 0xDD
 GREY = 128
 """Value of blocks without data."""
 MOST_ROWS = 65535
@@ -87,22 +88,17 @@ def _is_grey(blocks: Array, frame: _Frame) -> Array:
 
 def _frame(content: bytes) -> _Frame | None:
     """Read the sizes in the header; None for a file whose blocks are not stored together in one scan."""
-    at, found, restarts = 2, None, False
-    while at + 4 < len(content) and content[at] == REPEATED:
-        kind, length = content[at + 1], struct.unpack_from(">H", content, at + 2)[0]
-        if kind == REPEATED:
-            at += 1
-            continue
+    found, restarts = None, False
+    for kind, start in segments_of(content):
         if kind == SCAN:
-            if found is None or content[at + 4] != content[found.at + 4]:
+            if found is None or content[start] != content[found.at + 4]:
                 return None
             return replace(found, restarts=restarts)
         restarts = restarts or kind == RESTARTS
         if kind in SEQUENTIAL:
-            found = _frame_at(content, at + 5)
+            found = _frame_at(content, start + 1)
             if found is None:
                 return None
-        at += 2 + length
     return None
 
 

@@ -13,20 +13,17 @@ from functools import cache
 import imagecodecs
 from PIL import Image
 
+from segcli.files._jpeg_segments import segments_of
+
 __all__ = ["fault_of_progressive", "is_progressive"]
 
-MARKER, SCAN, PROGRESSIVE = 0xFF, 0xDA, 0xC2
+PROGRESSIVE = 0xC2
+"""Marker of a frame whose numbers are stored in several scans."""
 
 
 def is_progressive(content: bytes) -> bool:
     """Tell whether the frame of a JPEG file is progressive."""
-    at = 2
-    while at + 4 < len(content) and content[at] == MARKER:
-        kind = content[at + 1]
-        if kind in (SCAN, PROGRESSIVE):
-            return kind == PROGRESSIVE
-        at += 1 if kind == MARKER else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-    return False
+    return any(kind == PROGRESSIVE for kind, _ in segments_of(content))
 
 
 def fault_of_progressive(content: bytes) -> str | None:

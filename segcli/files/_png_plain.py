@@ -4,7 +4,6 @@ A file is plain if it holds grey or colours of 8 bits, or grey of one bit, and n
 any other file is, or one with a fault, Pillow tells.
 """
 
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,18 +11,13 @@ from segcli.core.checksums import crc32
 from segcli.core.types import Array
 from segcli.files import Picture
 from segcli.files._codecs import decoded_png
-from segcli.files._png_chunks import SIGNATURE, chunks_of
+from segcli.files._png_chunks import HEAD, SIGNATURE, chunks_of, head_of
 from segcli.files._promises import MOST_PIXELS
 
 __all__ = ["PlainPNG", "mode_of_plain"]
 
-HEAD = struct.Struct(">IIBBBBB")
-AT = len(SIGNATURE) + 8
-"""Place of the header in the file."""
-MODES = {(1, 0, 0, 0, 0): "1", (8, 0, 0, 0, 0): "L", (8, 2, 0, 0, 0): "RGB", (8, 6, 0, 0, 0): "RGBA"}
-"""Modes of Pillow by bits of a value, colours, and the usual coding, not interlaced."""
 FIRST, PIXELS, LAST = b"IHDR", b"IDAT", b"IEND"
-LENGTHS = {FIRST: HEAD.size, LAST: 0, b"pHYs": 9, b"gAMA": 4, b"sRGB": 1, b"cHRM": 32, b"tIME": 7}
+LENGTHS = {FIRST: 13, LAST: 0, b"pHYs": 9, b"gAMA": 4, b"sRGB": 1, b"cHRM": 32, b"tIME": 7}
 """Lengths of the parts that a plain file may have beside its pixels."""
 
 
@@ -40,7 +34,7 @@ class PlainPNG(Picture):
     itemsize = 1
 
     def __init__(self, path: Path, content: bytes, mode: str, by_pillow: Callable[[], Picture]) -> None:
-        width, height, *_ = HEAD.unpack_from(content, AT)
+        width, height, _ = head_of(content)
         self.path, self.size, self.channels = path, (height, width), 1 if mode in ("1", "L") else 3
         self.bilevel, self.has_alpha = mode == "1", mode == "RGBA"
         self._content, self._mode, self._by_pillow = content, mode, by_pillow
@@ -63,12 +57,11 @@ class PlainPNG(Picture):
 
 def mode_of_plain(content: bytes) -> str | None:
     """Return the mode that Pillow gives a plain file; None for a file of another kind, or one with a fault."""
-    if not content.startswith(SIGNATURE) or len(content) < AT + HEAD.size:
+    if not content.startswith(SIGNATURE) or len(content) < HEAD.size:
         return None
-    width, height, *kind = HEAD.unpack_from(content, AT)
-    if not 0 < width * height <= len(content) * MOST_PIXELS["PNG"] or not _is_whole(content):
-        return None
-    return MODES.get(tuple(kind))
+    width, height, mode = head_of(content)
+    is_plain = mode is not None and 0 < width * height <= len(content) * MOST_PIXELS["PNG"] and _is_whole(content)
+    return mode if is_plain else None
 
 
 def _is_whole(content: bytes) -> bool:

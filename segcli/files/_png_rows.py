@@ -14,14 +14,12 @@ import numpy as np
 
 from segcli.core.checksums import adler32, crc32
 from segcli.core.types import Array
-from segcli.files._png_chunks import chunks_of
+from segcli.files._png_chunks import HEAD, chunks_of, head_of
 
 __all__ = ["Unpacked", "unpacked_png"]
 
-HEAD = struct.Struct(">8sI4sIIBBBBB")
-BITS = {(8, 0, 0, 0, 0): 8, (1, 0, 0, 0, 0): 1, (8, 2, 0, 0, 0): 24, (8, 6, 0, 0, 0): 32}
-"""Bits of a pixel of grey, RGB and RGBA, by bits of a value, colours, and deflate with the five usual filters, not
-interlaced."""
+BITS = {"L": 8, "1": 1, "RGB": 24, "RGBA": 32}
+"""Bits of a pixel by mode of Pillow."""
 GREY = (1, 8)
 MEAN, PLAIN_FILTERS = 3, 2
 """Rows as they are (0), differences from the pixel to the left (1) and from the row above (2) are all decoded here."""
@@ -55,7 +53,7 @@ class Unpacked:
         pixels = _unfiltered(self.rows[:, 1:].copy(), filters)
         if self.bits == max(GREY):
             return pixels
-        return np.unpackbits(pixels, axis=1, count=HEAD.unpack_from(self.content)[3]).view(bool)
+        return np.unpackbits(pixels, axis=1, count=head_of(self.content)[0]).view(bool)
 
     def of_equal_colours(self) -> "Unpacked | None":
         """Take a single channel of a file in colours whose channels are equal; None if they differ.
@@ -98,10 +96,10 @@ def unpacked_png(content: bytes) -> Unpacked | None:
     """Unpack the rows of a file; None for a file of another kind, a large one in colours, or one that is damaged."""
     if len(content) < HEAD.size:
         return None
-    _, _, _, width, height, *kind = HEAD.unpack_from(content)
-    bits = BITS.get(tuple(kind))
-    size = height * (1 + (width * (bits or 0) + 7) // 8)
-    if bits is None or (bits not in GREY and size > LARGEST):
+    width, height, mode = head_of(content)
+    bits = 0 if mode is None else BITS[mode]
+    size = height * (1 + (width * bits + 7) // 8)
+    if not bits or (bits not in GREY and size > LARGEST):
         return None
     packed = _image_data(content)
     if packed is None:

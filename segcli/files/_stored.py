@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-__all__ = ["bits_of_jpeg2000", "declares_alpha", "largest", "loss_of"]
+__all__ = ["bits_of_jpeg2000", "coding_of", "declares_alpha", "largest", "loss_of"]
 
 ALPHA_MODES = {"LA", "La", "PA", "RGBA", "RGBa"}
 LOSSY = {"JPEG": "JPEG", "MPO": "JPEG", "AVIF": "AVIF"}
@@ -21,13 +21,18 @@ IS_ALPHA = (1, 2)
 """Types of a channel in the box `cdef`: opacity, and opacity with premultiplied colours."""
 
 
+def coding_of(image: Image.Image) -> Any:
+    """Return the coding of the samples as Pillow names it: `L;4`, a tuple with numbers, or empty."""
+    tile: Any = getattr(image, "tile", None) or [()]
+    return tile[0][-1] if len(tile[0]) else ""
+
+
 def largest(image: Image.Image, path: Path) -> int | None:
     """Return the largest number that samples can have, if it is below the range of their type.
 
     Pillow stretches the samples of such files to the range of their type.
     """
-    tile: Any = getattr(image, "tile", None) or [()]
-    coding = tile[0][-1] if len(tile[0]) else ""
+    coding = coding_of(image)
     if (
         image.format == "PPM"
         and isinstance(coding, tuple)

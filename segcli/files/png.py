@@ -40,8 +40,7 @@ class PNG(FileFormat):
     def open(cls, path: Path, ndim: int, index: int | None = None) -> Picture:
         """Read the header; the pixels are decoded later. A TIFF file of another name is opened as TIFF."""
         content = held(path)
-        mode = None if content is None else mode_of_plain(content)
-        if content is not None and mode is not None:
+        if content is not None and (mode := mode_of_plain(content)) is not None:
             return PlainPNG(path, content, mode, lambda: _Decoded(path, index))
         picture = _Decoded(path, index)
         try:

@@ -11,7 +11,7 @@ __all__ = ["MOST_TURNED", "explained", "without_follow_ups"]
 ABSENT = ("extra_label", "missing_channel", "missing_sample", "sample_without_class")
 """Codes of findings on cases that a data set lacks because one of their files, or their line, is missing."""
 MOST_TURNED = 5
-"""Turned files that one finding lists; of more, the first ones."""
+"""Most turned files whose remark is left out; a finding lists one more, so that it shows that there are others."""
 
 
 def explained(names: Iterable[str], findings: Iterable[Finding]) -> set[str]:
