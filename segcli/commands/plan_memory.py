@@ -1,5 +1,6 @@
 """Make a plan fit the memory of a GPU: first the batch becomes smaller, then the patch, then the network."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -36,10 +37,15 @@ def fitted_memory(replanned: Replanned, measures: Measures, machine: Machine) ->
     """
     plan, run = replanned(None)
     inputs = Forecaster(run).inputs
+    forecasts: list[tuple[Run, int]] = []
 
     def needed(tried: Run) -> int:
-        patch = tried.data.patch_size
-        return Forecaster(tried, inputs if patch is None else replace(inputs, train=tuple(patch))).device
+        found = next((size for each, size in forecasts if each == tried), None)
+        if found is None:
+            patch = tried.data.patch_size
+            found = Forecaster(tried, inputs if patch is None else replace(inputs, train=tuple(patch))).device
+            forecasts.append((tried, found))
+        return found
 
     def fits(tried: Run) -> bool:
         return needed(tried) <= FREE * machine.memory_gib * GIB
@@ -137,8 +143,4 @@ def _first_that(runs: Sequence[Run], fits: Callable[[Run], bool]) -> Run | None:
     """Find the first run that fits, of runs that need ever less; None if the last one does not."""
     if not runs or not fits(runs[-1]):
         return None
-    low, high = 0, len(runs) - 1
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if fits(runs[middle]) else (middle + 1, high)
-    return runs[low]
+    return runs[bisect_left(runs, True, hi=len(runs) - 1, key=fits)]
