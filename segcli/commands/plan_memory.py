@@ -8,7 +8,6 @@ from segcli.config.schema import Run
 from segcli.core.errors import DeviceError
 from segcli.planning.facts import Measures, Plan
 from segcli.planning.machine import GIB, Machine
-from segcli.planning.network import NARROWER
 from segcli.planning.room import LEAST_BATCH, Room, smaller_patches
 from segcli.vram.forecast import Forecaster
 from segcli.vram.inputs import with_batch_size
@@ -107,12 +106,8 @@ def _smaller(
 
 def _rooms(plan: Plan, measures: Measures, machine: Machine, batch: int) -> Iterator[list[Room]]:
     """List ever narrower networks, each with patches from large to small."""
-    model = plan.keys["model"]
-    steps = range(NARROWER[measures.ndim])
-    if model["type"] == "vgg3d":
-        yield [Room(batch=batch)]
-        return
-    if model["type"] != "unet":  # it sees whole volumes
+    steps = range(plan.num_widths)
+    if plan.patch_multiple is None:
         yield from ([Room(narrower=narrower, batch=batch)] for narrower in steps)
         return
     stated = plan.keys["data"].get("patch_size")
@@ -122,21 +117,11 @@ def _rooms(plan: Plan, measures: Measures, machine: Machine, batch: int) -> Iter
     if batch == 1:
         reason = f"the largest patch that fits {machine.words}, one at a time"
     for part in PARTS:
-        patches = [tuple(whole) if stated else None, *smaller_patches(whole, _multiples(plan, measures), part)]
+        patches = [tuple(whole) if stated else None, *smaller_patches(whole, plan.patch_multiple, part)]
         for narrower in steps:
             yield [
                 Room(patch, reason if patch not in (None, tuple(whole)) else "", narrower, batch) for patch in patches
             ]
-
-
-def _multiples(plan: Plan, measures: Measures) -> list[int]:
-    """Return the pixels along each axis that the lowest level of the network sees as one."""
-    model = plan.keys["model"]
-    strides = model.get("strides") or [[2] * measures.ndim] * (len(model["depths"]) - 1)
-    found = [model.get("stem_stride", 1)] * measures.ndim
-    for stride in strides:
-        found = [each * by for each, by in zip(found, stride, strict=True)]
-    return found
 
 
 def _first_that(runs: Sequence[Run], fits: Callable[[Run], bool]) -> Run | None:
