@@ -1,4 +1,4 @@
-"""Make a plan fit the memory of a GPU: first the batch becomes smaller, then the patch, then the network."""
+"""Make a plan fit the memory of a GPU: first validation needs less, then the batch, the patch and the network."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +20,8 @@ TILE = (512, 512)
 """Tile of 2D images where larger ones do not fit."""
 PARTS = (2, 4)
 """Parts of a side to which a patch is shortened, at most: to a half before the network becomes narrower."""
-Replanned = Callable[[Room | None], tuple[Plan, Run]]
+Planned = tuple[Plan, Run]
+Replanned = Callable[[Room | None], Planned]
 
 
 def fitted_memory(replanned: Replanned, measures: Measures, machine: Machine) -> Plan:
@@ -55,12 +56,9 @@ def fitted_memory(replanned: Replanned, measures: Measures, machine: Machine) ->
     best = run
     if not fits(run):
         batches = range(run.data.batch_size, LEAST_BATCH - 1, -1)
-        fewer = _first_that([with_batch_size(run, count) for count in batches], trains)
-        if fewer is None:
-            plan, best = _smaller(replanned, plan, measures, trains, machine)
-        else:
-            best = fewer
-        best = next(each for each in _validated(best) if fits(each))
+        fewer = _first_that([(plan, with_batch_size(run, count)) for count in batches], trains)
+        plan, trained = fewer or _smaller(replanned, plan, measures, trains, machine)
+        best = next(each for each in _validated(trained) if fits(each))
     _write(plan, best)
     peak = needed(best) / GIB
     plan.reasons["data.batch_size"] = f"{machine.words}, and the forecast of a step is {peak:.1f} GiB"
@@ -90,14 +88,13 @@ def _write(plan: Plan, run: Run) -> None:
 
 def _smaller(
     replanned: Replanned, plan: Plan, measures: Measures, fits: Callable[[Run], bool], machine: Machine
-) -> tuple[Plan, Run]:
+) -> Planned:
     """Find the first of ever smaller plans that fits; those of a batch of one come last."""
     for batch in (LEAST_BATCH, 1):
         for rooms in _rooms(plan, measures, machine, batch):
-            made = [replanned(room) for room in rooms]
-            best = _first_that([run for _, run in made], fits)
+            best = _first_that([replanned(room) for room in rooms], fits)
             if best is not None:
-                return next((each, run) for each, run in made if run is best)
+                return best
     raise DeviceError(
         f"by the forecast, not even the smallest patch of the narrowest network fits {machine.words}",
         hint="plan for another GPU with `--vram`, or on the CPU",
@@ -124,8 +121,8 @@ def _rooms(plan: Plan, measures: Measures, machine: Machine, batch: int) -> Iter
             ]
 
 
-def _first_that(runs: Sequence[Run], fits: Callable[[Run], bool]) -> Run | None:
-    """Find the first run that fits, of runs that need ever less; None if the last one does not."""
-    if not runs or not fits(runs[-1]):
+def _first_that(plans: Sequence[Planned], fits: Callable[[Run], bool]) -> Planned | None:
+    """Find the first plan whose run fits, of plans that need ever less; None if the last one does not."""
+    if not plans or not fits(plans[-1][1]):
         return None
-    return runs[bisect_left(runs, True, hi=len(runs) - 1, key=fits)]
+    return plans[bisect_left(plans, True, hi=len(plans) - 1, key=lambda each: fits(each[1]))]
