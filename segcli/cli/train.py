@@ -1,6 +1,7 @@
 """`segcli train` and `segcli resume`."""
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -258,8 +259,6 @@ def resume(
 def _resume_folds(
     folder: Path, overrides: list[str], model_files: list[Path], team: "Team", *, as_json: bool, quiet: bool
 ) -> None:
-    from shlex import quote
-
     from segcli.core.errors import ConfigError
     from segcli.core.files import typed
 

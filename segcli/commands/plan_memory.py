@@ -1,5 +1,6 @@
-"""Make a plan fit the memory of a GPU: first the batch becomes smaller, then the patch, then the network."""
+"""Make a plan fit the memory of a GPU: first validation needs less, then the batch, the patch and the network."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -7,7 +8,6 @@ from segcli.config.schema import Run
 from segcli.core.errors import DeviceError
 from segcli.planning.facts import Measures, Plan
 from segcli.planning.machine import GIB, Machine
-from segcli.planning.network import NARROWER
 from segcli.planning.room import LEAST_BATCH, Room, smaller_patches
 from segcli.vram.forecast import Forecaster
 from segcli.vram.inputs import with_batch_size
@@ -20,7 +20,8 @@ TILE = (512, 512)
 """Tile of 2D images where larger ones do not fit."""
 PARTS = (2, 4)
 """Parts of a side to which a patch is shortened, at most: to a half before the network becomes narrower."""
-Replanned = Callable[[Room | None], tuple[Plan, Run]]
+Planned = tuple[Plan, Run]
+Replanned = Callable[[Room | None], Planned]
 
 
 def fitted_memory(replanned: Replanned, measures: Measures, machine: Machine) -> Plan:
@@ -36,10 +37,15 @@ def fitted_memory(replanned: Replanned, measures: Measures, machine: Machine) ->
     """
     plan, run = replanned(None)
     inputs = Forecaster(run).inputs
+    forecasts: list[tuple[Run, int]] = []
 
     def needed(tried: Run) -> int:
-        patch = tried.data.patch_size
-        return Forecaster(tried, inputs if patch is None else replace(inputs, train=tuple(patch))).device
+        found = next((size for each, size in forecasts if each == tried), None)
+        if found is None:
+            patch = tried.data.patch_size
+            found = Forecaster(tried, inputs if patch is None else replace(inputs, train=tuple(patch))).device
+            forecasts.append((tried, found))
+        return found
 
     def fits(tried: Run) -> bool:
         return needed(tried) <= FREE * machine.memory_gib * GIB
@@ -50,12 +56,9 @@ def fitted_memory(replanned: Replanned, measures: Measures, machine: Machine) ->
     best = run
     if not fits(run):
         batches = range(run.data.batch_size, LEAST_BATCH - 1, -1)
-        fewer = _first_that([with_batch_size(run, count) for count in batches], trains)
-        if fewer is None:
-            plan, best = _smaller(replanned, plan, measures, trains, machine)
-        else:
-            best = fewer
-        best = next(each for each in _validated(best) if fits(each))
+        fewer = _first_that([(plan, with_batch_size(run, count)) for count in batches], trains)
+        plan, trained = fewer or _smaller(replanned, plan, measures, trains, machine)
+        best = next(each for each in _validated(trained) if fits(each))
     _write(plan, best)
     peak = needed(best) / GIB
     plan.reasons["data.batch_size"] = f"{machine.words}, and the forecast of a step is {peak:.1f} GiB"
@@ -85,14 +88,13 @@ def _write(plan: Plan, run: Run) -> None:
 
 def _smaller(
     replanned: Replanned, plan: Plan, measures: Measures, fits: Callable[[Run], bool], machine: Machine
-) -> tuple[Plan, Run]:
+) -> Planned:
     """Find the first of ever smaller plans that fits; those of a batch of one come last."""
     for batch in (LEAST_BATCH, 1):
         for rooms in _rooms(plan, measures, machine, batch):
-            made = [replanned(room) for room in rooms]
-            best = _first_that([run for _, run in made], fits)
+            best = _first_that([replanned(room) for room in rooms], fits)
             if best is not None:
-                return next((each, run) for each, run in made if run is best)
+                return best
     raise DeviceError(
         f"by the forecast, not even the smallest patch of the narrowest network fits {machine.words}",
         hint="plan for another GPU with `--vram`, or on the CPU",
@@ -101,12 +103,8 @@ def _smaller(
 
 def _rooms(plan: Plan, measures: Measures, machine: Machine, batch: int) -> Iterator[list[Room]]:
     """List ever narrower networks, each with patches from large to small."""
-    model = plan.keys["model"]
-    steps = range(NARROWER[measures.ndim])
-    if model["type"] == "vgg3d":
-        yield [Room(batch=batch)]
-        return
-    if model["type"] != "unet":  # it sees whole volumes
+    steps = range(plan.num_widths)
+    if plan.patch_multiple is None:
         yield from ([Room(narrower=narrower, batch=batch)] for narrower in steps)
         return
     stated = plan.keys["data"].get("patch_size")
@@ -116,29 +114,15 @@ def _rooms(plan: Plan, measures: Measures, machine: Machine, batch: int) -> Iter
     if batch == 1:
         reason = f"the largest patch that fits {machine.words}, one at a time"
     for part in PARTS:
-        patches = [tuple(whole) if stated else None, *smaller_patches(whole, _multiples(plan, measures), part)]
+        patches = [tuple(whole) if stated else None, *smaller_patches(whole, plan.patch_multiple, part)]
         for narrower in steps:
             yield [
                 Room(patch, reason if patch not in (None, tuple(whole)) else "", narrower, batch) for patch in patches
             ]
 
 
-def _multiples(plan: Plan, measures: Measures) -> list[int]:
-    """Return the pixels along each axis that the lowest level of the network sees as one."""
-    model = plan.keys["model"]
-    strides = model.get("strides") or [[2] * measures.ndim] * (len(model["depths"]) - 1)
-    found = [model.get("stem_stride", 1)] * measures.ndim
-    for stride in strides:
-        found = [each * by for each, by in zip(found, stride, strict=True)]
-    return found
-
-
-def _first_that(runs: Sequence[Run], fits: Callable[[Run], bool]) -> Run | None:
-    """Find the first run that fits, of runs that need ever less; None if the last one does not."""
-    if not runs or not fits(runs[-1]):
+def _first_that(plans: Sequence[Planned], fits: Callable[[Run], bool]) -> Planned | None:
+    """Find the first plan whose run fits, of plans that need ever less; None if the last one does not."""
+    if not plans or not fits(plans[-1][1]):
         return None
-    low, high = 0, len(runs) - 1
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if fits(runs[middle]) else (middle + 1, high)
-    return runs[low]
+    return plans[bisect_left(plans, True, hi=len(plans) - 1, key=lambda each: fits(each[1]))]

@@ -8,16 +8,10 @@ from segcli.core.errors import DataError
 from segcli.core.files import shown
 from segcli.core.names import printable
 
-__all__ = ["FOLLOW", "leads_outside", "not_followed", "way_to_links"]
+__all__ = ["FOLLOW", "not_followed", "way_to_links"]
 
 FOLLOW = "copy the files into the folder, or state `follow_links=true` if these are the files that you mean"
 LONGEST = 200
-
-
-def leads_outside(link: Path, root: Path) -> bool:
-    """Tell whether a link leads to a folder that is not below the folder of the data."""
-    target = Path(os.path.realpath(link))
-    return target.is_dir() and not target.is_relative_to(os.path.realpath(root))
 
 
 def not_followed(links: Sequence[Path]) -> list[str]:

@@ -198,3 +198,7 @@ class Plan:
     """Reason of each key that needs one, by its dotted name such as `data.batch_size`."""
     notes: list[str] = field(default_factory=list)
     """Sentences for the user, such as how many epochs fit into the minutes and how that was measured."""
+    num_widths: int = 1
+    """Number of widths that the network may have."""
+    patch_multiple: list[int] | None = None
+    """Pixels along each axis of which a side of a patch is a multiple; None if the network sees whole images."""

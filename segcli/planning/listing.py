@@ -11,7 +11,7 @@ from segcli.core.platform import is_link
 from segcli.data.images import EXTENSIONS, natural_key
 from segcli.datasets._pictures import ON_REQUEST
 from segcli.files import ending_of
-from segcli.planning.elsewhere import FOLLOW, leads_outside
+from segcli.planning.elsewhere import FOLLOW
 
 __all__ = ["Listing", "listed"]
 
@@ -116,19 +116,20 @@ def _walked(root: Path, *, follow: bool) -> tuple[dict[str, list[Path]], tuple[P
     """List the files below a folder by folder, and the links to folders elsewhere."""
     folders: dict[str, list[Path]] = {}
     outside: list[Path] = []
-    count, targets, here = 0, set[str](), os.path.realpath(root)
+    count, targets, here = 0, set[Path](), Path(os.path.realpath(root))
 
     def refuse(error: OSError) -> None:
         raise DataError(f"cannot read the folder `{error.filename}` ({error.strerror})", hint="grant rights to read it")
 
     for place, names, files in os.walk(root, onerror=refuse, followlinks=follow):
         names[:] = [name for name in names if not name.startswith((".", "__MACOSX"))]
-        for name in [name for name in names if is_link(Path(place, name))]:
-            target = os.path.realpath(Path(place, name))
-            leads = leads_outside(Path(place, name), root)
-            outside += [Path(place, name)] * leads
-            if not leads or target in targets or Path(here).is_relative_to(target):
-                names.remove(name)  # it is listed where it is, or its folders would never end
+        for link in [path for name in names if is_link(path := Path(place, name))]:
+            target = Path(os.path.realpath(link))
+            is_inside = target.is_relative_to(here)
+            if not is_inside:
+                outside.append(link)
+            if is_inside or target in targets or here.is_relative_to(target):
+                names.remove(link.name)  # it is listed where it is, or its folders would never end
             targets.add(target)
         kept = [Path(place, name) for name in files if not name.startswith(".")]
         count += len(kept)

@@ -9,15 +9,13 @@ from segcli.planning.facts import Measures
 from segcli.planning.machine import Machine
 from segcli.planning.room import Room
 
-__all__ = ["NARROWER", "Shape", "operations", "shaped"]
+__all__ = ["BASES", "Shape", "operations", "shaped"]
 
 STEPS = 3000
 """Optimizer steps that a training should have, at least, before a wider network is worth its time. The shipped recipes
 have 500 to 6000."""
 BASES = {2: (32, 24, 16), 3: (32, 24, 16, 12)}
 """Channels of the first level, the widest first."""
-NARROWER = {ndim: len(each) for ndim, each in BASES.items()}
-"""Number of widths by the axes of the images."""
 WIDEST = {True: 512, False: 256}
 """Most channels of a level on a GPU, and on a CPU."""
 SHARE = 0.7
@@ -42,6 +40,8 @@ class Shape:
     stem: int
     strides: list[list[int]]
     """Stride of each axis below each level."""
+    multiple: list[int]
+    """Pixels along each axis that the lowest level sees as one."""
     patch: list[int] | None
     """None for whole images."""
     batch: int
@@ -84,8 +84,8 @@ def shaped(
     size = [int(each) for each in measures.sizes.median]
     stem, stem_reason = _stem(measures, size, machine)
     strides = _strides(measures, size, stem, least_levels)
-    steps_of = [stem * prod(each[axis] for each in strides) for axis in range(measures.ndim)]
-    patch, patch_reason = _patch(measures, size, stem, steps_of, machine)
+    multiple = [stem * prod(each[axis] for each in strides) for axis in range(measures.ndim)]
+    patch, patch_reason = _patch(measures, size, stem, multiple, machine)
     if room is not None and room.patch is not None:
         patch, patch_reason = list(room.patch), room.patch_reason or patch_reason
     seen = prod(patch or size)
@@ -94,7 +94,7 @@ def shaped(
     widths, steps, width_reason = _widths(
         measures, machine, seconds, stem, strides, seen * batch, room.narrower if room is not None else 0
     )
-    deep = "x".join(str(each) for each in steps_of)
+    deep = "x".join(str(each) for each in multiple)
     reasons = {
         "model.depths": f"{width_reason}; {len(widths)} levels, so that the lowest sees {deep} pixels as one"
         + _object_words(measures),
@@ -106,7 +106,7 @@ def shaped(
         reasons["model.stem_stride"] = stem_reason
     if any(set(each) != {2} for each in strides):
         reasons["model.strides"] = _stride_words(measures)
-    return Shape(widths, stem, strides, patch, batch, patches, steps, reasons)
+    return Shape(widths, stem, strides, multiple, patch, batch, patches, steps, reasons)
 
 
 def _stem(measures: Measures, size: list[int], machine: Machine) -> tuple[int, str]:

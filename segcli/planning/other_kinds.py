@@ -24,15 +24,15 @@ def tell_other_kinds(
 ) -> Pairing:
     """Ask which of several masks of each image is meant, and name channels in files of their own.
 
-    Returns:
-        The pairing with the masks of the stated suffix, if there are such.
-
     Args:
         found: Gets the question and the notes.
         pairing: Says which files are used.
         images: All files in the folder of the images.
         masks: All files in the folder of the masks.
         stated: Suffix of the masks if it is known.
+
+    Returns:
+        The pairing with the masks of the stated suffix, if there are such.
     """
     used = {key for file in masks if (key := pairing.mask.key(composed(stem_of(file)))) is not None}
     for end in _others(images, pairing.image, used):

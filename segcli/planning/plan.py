@@ -6,7 +6,7 @@ from typing import Any
 from segcli.planning.facts import Measures, Plan, Recognised
 from segcli.planning.learning import augmentation, inference, loss, metrics, sampling
 from segcli.planning.machine import Machine
-from segcli.planning.network import Shape, operations, shaped
+from segcli.planning.network import BASES, Shape, operations, shaped
 from segcli.planning.room import Room
 from segcli.report.memory import size as in_units
 
@@ -96,8 +96,11 @@ def _segment(plan: Plan, measures: Measures, machine: Machine, task: str, shape:
         plan.reasons["model.type"] = "it tells for each structure whether it is there, and draws it only then"
         shape.reasons.pop("model.strides", None)
     model["depths"] = shape.widths
+    plan.num_widths = len(BASES[measures.ndim])
     if absent:
         model["features"] = 2 * shape.widths[0]
+    else:
+        plan.patch_multiple = shape.multiple
     if not shape.is_isotropic and not absent:
         model["strides"] = shape.strides
     if shape.stem > 1:

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from segcli.metrics import ClassScore, Score
 
-__all__ = ["class_heading", "images_behind", "interval", "number", "numbered", "plural", "short", "with_unit"]
+__all__ = [
+    "class_heading",
+    "images_behind",
+    "interval",
+    "number",
+    "numbered",
+    "percentage",
+    "plural",
+    "short",
+    "with_unit",
+]
 
 
 def class_heading(metric: str) -> str:
@@ -48,6 +58,11 @@ def with_unit(name: str, units: Mapping[str, str], shown: str | None = None) -> 
         ('hd95 (mm)', 'dice')
     """
     return f"{shown or name} ({units[name]})" if name in units else shown or name
+
+
+def percentage(value: float) -> str:
+    """Write a share as a percentage; `-` where it is not defined."""
+    return "-" if math.isnan(value) else f"{value:.2%}"
 
 
 def plural(count: int, word: str) -> str:

@@ -1,6 +1,5 @@
 """Build the page of `segcli data check`: the findings of each kind, with pictures of the images that they name."""
 
-import math
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
@@ -9,6 +8,7 @@ from markupsafe import Markup
 from segcli.core.names import visible
 from segcli.core.types import Array
 from segcli.data.checks import Finding
+from segcli.report.cells import percentage
 from segcli.report.html import Section, cards, code, folded, joined, note, page, picture, table
 from segcli.report.results import Checked
 
@@ -49,7 +49,7 @@ def _splits(result: Checked) -> Markup:
             entry.split,
             str(entry.num_images),
             ", ".join(f"{size} ({n})" for size, n in list(entry.sizes.items())[:4]),
-            *([] if classes else ["-" if math.isnan(entry.foreground_share) else f"{entry.foreground_share:.2%}"]),
+            *([] if classes else [percentage(entry.foreground_share)]),
         )
         for entry in result.splits
     ]

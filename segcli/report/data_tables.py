@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from segcli.core.files import shown
-from segcli.report.cells import plural
+from segcli.report.cells import percentage, plural
 from segcli.report.findings import rows_of
 from segcli.report.results import Checked, SplitDrawn, Stats
 
@@ -28,8 +28,12 @@ def checked(result: Checked) -> Iterator[Any]:
     for entry in result.splits:
         sizes = ", ".join(f"{size} ({count})" for size, count in list(entry.sizes.items())[:4])
         more = f" and {len(entry.sizes) - 4} more" if len(entry.sizes) > 4 else ""
-        share = "-" if math.isnan(entry.foreground_share) else f"{entry.foreground_share:.2%}"
-        splits.add_row(entry.split, str(entry.num_images), sizes + more, *([share] if one_mask else []))
+        splits.add_row(
+            entry.split,
+            str(entry.num_images),
+            sizes + more,
+            *([percentage(entry.foreground_share)] if one_mask else []),
+        )
     yield splits
     if not one_mask:
         yield _class_shares(result)
@@ -71,7 +75,7 @@ def _class_shares(result: Checked) -> Table:
         table.add_column(entry.split, justify="right")
     for name in next(entry.class_shares for entry in result.splits if entry.class_shares):
         shares = [entry.class_shares.get(name, math.nan) for entry in result.splits]
-        table.add_row(escape(name), *("-" if math.isnan(share) else f"{share:.2%}" for share in shares))
+        table.add_row(escape(name), *map(percentage, shares))
     return table
 
 
