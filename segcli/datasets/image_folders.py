@@ -218,7 +218,7 @@ class ImageFolders(Pictures):
                 for key, paths in labels.items()
                 if key not in images
             ]
-        if not cases:
+        if not cases and not lacking:
             findings.append(
                 Finding(
                     "empty_split",

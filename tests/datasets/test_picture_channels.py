@@ -72,6 +72,12 @@ def test_channels_are_stacked_in_the_stated_order(layout, workplace, monkeypatch
         np.testing.assert_array_equal(picture.read((slice(5, 40), slice(3, 9))), expected[5:40, 3:9])
 
 
+def test_the_only_case_of_a_split_without_a_channel_is_one_finding(layout, workplace):
+    (validated,) = layout().cases("val")
+    validated.others[0].unlink()
+    assert [finding.code for finding in findings_of(layout())] == ["missing_channel"]
+
+
 @pytest.mark.parametrize("end", ["_GFP", "_DAPI"])
 def test_a_missing_channel_is_one_finding_and_stops_training_in_the_same_words(layout, workplace, end):
     other = {"_GFP": "_DAPI", "_DAPI": "_GFP"}[end]
@@ -113,7 +119,9 @@ def test_a_channel_of_another_size_or_bit_depth_is_one_error(layout, workplace, 
         made.read(case)
     assert raised.value.message == finding.message
     checked = run_cli("data", "check", "set.yaml", "--json")
-    assert [each["code"] for each in json.loads(checked.out)["findings"] if each["severity"] == "error"] == [code]
+    told = json.loads(checked.out)["findings"]
+    assert [each["code"] for each in told if each["severity"] == "error"] == [code]
+    assert "mixed_bits" not in {each["code"] for each in told}
 
 
 def test_channels_of_equal_bits_and_other_types_are_not_mixed(layout, workplace):
@@ -153,10 +161,21 @@ def test_channels_lie_beside_masks_and_in_folders_of_cases(workplace, layout, im
         expected = np.stack([tifffile.imread(path) for path in paths], axis=-1)
         np.testing.assert_array_equal(made.read(case).image, expected)
         assert [case.id for case in made.inputs(paths[0])] == [case.id]
+    if "*" in folder:
+        case.others[0].unlink()
+        (finding,) = findings_of(layout(paths={"root": "other"}, image_folder=folder, label_folder=folder, **keys))
+        assert finding.message.endswith("has no file `x_DAPI.tif` (channel 2 of 2)")
     there = sorted(path for path in (workplace / "other").rglob("*") if path.is_file())
     firsts = sorted(case.image.name for case in cases)
     if "*" not in folder:
         assert sorted(path.name for path in made.leading(there)) == firsts
+
+
+def test_channels_beside_masks_without_a_suffix_are_no_masks_without_an_image(layout, workplace):
+    write(workplace / "sides/train", image="{}{}.tif", mask="{}.png")
+    made = layout(paths={"root": "sides"}, image_folder=".", label_folder=".", split={"by": "folders", "val": 0.25})
+    assert findings_of(made) == []
+    assert len(made.cases("train")) == 3
 
 
 def test_a_suffix_for_images_of_one_file_does_not_go_with_channels(layout):
