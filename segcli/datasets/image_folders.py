@@ -329,7 +329,7 @@ class ImageFolders(Pictures):
 
     def _affixes(self, kind: str) -> tuple[list[str], str]:
         """Return suffixes and prefix of the files of a kind; of several channels, the longest suffix first."""
-        if kind == "image" and self.channels.are_several:
+        if kind == "image" and self.channels.suffixes:
             return sorted(self.channels.suffixes, key=len, reverse=True), self.config.image_prefix
         return _all(getattr(self.config, f"{kind}_suffix")), getattr(self.config, f"{kind}_prefix")
 

@@ -72,6 +72,14 @@ def test_channels_are_stacked_in_the_stated_order(layout, workplace, monkeypatch
         np.testing.assert_array_equal(picture.read((slice(5, 40), slice(3, 9))), expected[5:40, 3:9])
 
 
+def test_a_single_suffix_reads_that_channel_alone(layout, workplace):
+    made = layout(channel_suffixes=["_DAPI"])
+    case = made.cases("train")[0]
+    expected = tifffile.imread(workplace / f"data/images/{case.id}_DAPI.tif")[..., None]
+    assert (made.spec.num_channels, case.others) == (1, ())
+    np.testing.assert_array_equal(made.read(case).image, expected)
+
+
 def test_the_only_case_of_a_split_without_a_channel_is_one_finding(layout, workplace):
     (validated,) = layout().cases("val")
     validated.others[0].unlink()
