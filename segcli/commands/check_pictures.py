@@ -66,7 +66,7 @@ def _pictures(layout: Layout, task: Task) -> Callable[[Finding], Sequence[tuple[
         except DataError:
             continue
         for case in members:
-            for place in (case.place, case.image, case.label, case.fov):
+            for place in (case.place, case.image, case.label, case.fov, *case.others):
                 if place is not None:
                     cases.setdefault(str(place), case)
 

@@ -11,8 +11,9 @@ from segcli.data.checks import Finding
 from segcli.data.classes.class_list import Mistake
 from segcli.data.placement import placement
 from segcli.files import Header, ending_of
+from segcli.files._joined import unlike
 
-__all__ = ["ChannelFiles", "by_case", "case_of", "channel_against", "counted_channels", "stem"]
+__all__ = ["ChannelFiles", "by_case", "case_of", "channel_against", "counted_channels", "stem", "without_suffix"]
 
 Files = dict[str, list[Path]]
 SAME_GRID = "resample the channels of a case to one grid"
@@ -64,8 +65,7 @@ class ChannelFiles:
         found = self.key(path) if self.are_several else None
         if found is None:
             return [path]
-        names = [f"{self.prefix}{found[0]}{suffix}{ending_of(path)}" for suffix in self.suffixes]
-        paths = [existing(path.parent, name) for name in names]
+        paths = [self._beside(path, position) for position in range(len(self.suffixes))]
         for position, other in enumerate(paths):
             if not other.exists():
                 raise DataError(self._lacking(path, other, position), hint="add the file")
@@ -75,9 +75,7 @@ class ChannelFiles:
         """Replace each file by that of the first channel, each once; files of other names stay."""
         firsts: dict[Path, None] = {}
         for path in files:
-            found = self.key(path) if self.are_several else None
-            name = "" if found is None else f"{self.prefix}{found[0]}{self.suffixes[0]}{ending_of(path)}"
-            first = existing(path.parent, name) if name else path
+            first = self._beside(path, 0) if self.are_several and self.key(path) is not None else path
             firsts[first if first.exists() else path] = None
         return list(firsts)
 
@@ -95,13 +93,25 @@ class ChannelFiles:
             known = next(each[0] for each in paths if each)
             lacking = [position for position, each in enumerate(paths) if not each]
             for position in lacking:
-                expected = known.parent / f"{self.prefix}{Path(name).name}{self.suffixes[position]}{ending_of(known)}"
-                message = self._lacking(known, expected, position)
+                message = self._lacking(known, self._beside(known, position), position)
                 hint = "add the file, or remove the others of the case"
                 findings.append(Finding("missing_channel", "error", known, message, hint))
             if not lacking:
                 images[name] = [each[0] for each in paths]  # `doubles` reports the others
         return images, findings
+
+    def by_channel(self, files: Files) -> dict[str, Files]:
+        """Sort the files of each case by the suffix of their channel."""
+        found: dict[str, Files] = {suffix: {} for suffix in self.suffixes}
+        for name, paths in files.items():
+            for path in paths:
+                if (key := self.key(path)) is not None:
+                    found[self.suffixes[key[1]]].setdefault(name, []).append(path)
+        return found
+
+    def _beside(self, path: Path, position: int) -> Path:
+        """Name the file of a channel of the image that a file belongs to."""
+        return existing(path.parent, f"{self.prefix}{self.name(path)}{self.suffixes[position]}{ending_of(path)}")
 
     def _lacking(self, path: Path, other: Path, position: int) -> str:
         count = len(self.suffixes)
@@ -157,13 +167,31 @@ def counted_channels(values: dict[str, Any]) -> tuple[dict[str, Any], list[Mista
 
 
 def channel_against(other: Path, header: Header, first: Path, image: Header) -> Iterator[Finding]:
-    """Find differences in size and geometry between a further channel and the first."""
-    if header.size != image.size:
-        sizes = ["x".join(map(str, each.size)) for each in (header, image)]
-        message = f"`{other}` has {sizes[0]} voxels, but the first channel `{first}` has {sizes[1]}"
-        yield Finding("size_mismatch", "error", other, message, SAME_GRID, (first,))
+    """Find differences in size, geometry and, of a picture, bits between a further channel and the first."""
+    fault = unlike(other, header, first, image)
+    if fault is not None:
+        code = "size_mismatch" if header.size != image.size else "depth_mismatch"
+        yield Finding(code, "error", other, fault.message, fault.hint or "", (first,))
     for finding in placement(other, header, first, image, other="the first channel"):
         yield replace(finding, hint=SAME_GRID)
+
+
+def without_suffix(folder: Path, files: Sequence[Path], suffixes: Sequence[str]) -> Iterator[Finding]:
+    """Report the files of a folder that are passed over because their stems have no known end.
+
+    Args:
+        folder: The folder.
+        files: Files in it that could be read.
+        suffixes: Ends of the stems that are read.
+    """
+    rest = [path for path in files if not stem(path).endswith(tuple(suffixes))]
+    if rest:
+        words = "` or `".join(suffixes)
+        message = f"`{folder}` holds {len(rest)} files without the suffix `{words}`, such as `{rest[0].name}`"
+        hint = (
+            "they are not read: if they are further channels of the images, name their suffixes in `channel_suffixes`"
+        )
+        yield Finding("unread_files", "warning", folder, message, hint)
 
 
 def stem(path: Path) -> str:

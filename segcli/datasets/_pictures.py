@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from segcli.core.errors import DataError
-from segcli.core.names import composed, without_affixes
+from segcli.core.names import composed, safe_name, without_affixes
 from segcli.core.types import Array, Range
 from segcli.data.checks import Finding, raise_on_error, size_mismatch, tried, unusable_split
 from segcli.data.classes.binary_masks import BinaryMasks
@@ -26,13 +26,16 @@ from segcli.data.faults.damaged import damaged
 from segcli.data.faults.endings import cut_ends
 from segcli.data.faults.orientation import OtherTurn
 from segcli.data.field_of_view import read_field
-from segcli.data.images import EXTENSIONS, Headers, natural_key, read_image, supported
+from segcli.data.images import EXTENSIONS, Headers, natural_key, supported
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.datasets import Layout
+from segcli.datasets._channel_files import ChannelFiles, counted_channels
 from segcli.datasets._notes import notes_of
-from segcli.files import Header, is_picture_folder, read_header
+from segcli.datasets._picture_channels import files_of_image, header_of_channels, pixels_of_file, read_channels
+from segcli.files import Header, Picture, is_picture_folder, read_header
 from segcli.files._endings import stated_formats
+from segcli.files._joined import open_joined
 from segcli.files._orientation import as_shown
 
 __all__ = ["ON_REQUEST", "PictureKeys", "Pictures", "by_stem", "endings_of", "unread_by_stem", "way_to_mask"]
@@ -74,14 +77,19 @@ class Pictures(Layout):
         self.convert = Conversion(config.color, spec.num_channels, config.intensity_range, spec.channels)
         self.convert.check(spec.name)
         self.page = config.page
+        self.channels = ChannelFiles("", [])
         self.headers: Headers = {}
         self.masks = replace(self.reader(), page=config.page, headers=self.headers)
         self.fields = Codings("field-of-view mask", FIELD_HINT)
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
-        """Read the classes of the CSV, without the ignored ones, and count them."""
-        return completed_classes(values)
+        """Read the classes of the CSV, without the ignored ones, and count them; count files of channels, too."""
+        changes, mistakes = completed_classes(values)
+        if not values.get("channel_suffixes"):
+            return changes, mistakes
+        count, faults = counted_channels(values)
+        return changes | count, [*mistakes, *faults]
 
     def reader(self) -> MaskReader | BinaryMasks:
         """Make the reader of the masks.
@@ -132,7 +140,7 @@ class Pictures(Layout):
 
     def read(self, case: Case) -> Sample:
         """Decode image, mask and field of view, all of one size."""
-        image = self.convert(read_image(case.image, self.page), case.image)
+        image = self.convert(read_channels(files_of_image(case), self.page), case.image)
         maps = {} if case.label is None else self.masks.read(case.label)
         if case.fov is not None:
             field = self._field(case.fov)
@@ -163,7 +171,24 @@ class Pictures(Layout):
 
     def inputs(self, path: Path) -> list[Case]:
         """Take the image in a file to predict, at the page that the data set states."""
-        return [Case(path.stem, path, index=self.page)]
+        return [Case(self._name_of(path), path, index=self.page)]
+
+    def opened(self, path: Path, index: int | None = None) -> Picture:
+        """Open an image to predict; the files of its other channels lie beside it."""
+        return open_joined(self.channels.beside(path), self.ndim, index)
+
+    def leading(self, files: Sequence[Path]) -> list[Path]:
+        """Return the file of the first channel of each image."""
+        return self.channels.leading(files)
+
+    def answer_path(self, folder: Path, path: Path) -> Path:
+        """Name the prediction after the image, without the suffix of a channel."""
+        return folder / safe_name(f"{self._name_of(path)}.png")
+
+    def _name_of(self, path: Path) -> str:
+        """Name the image of a file: of several files, without the suffix, or after its folder if nothing is left."""
+        name = self.channels.name(path) if self.channels.are_several else None
+        return path.stem if name is None else name or path.absolute().parent.name
 
     def converted(self, pixels: Array, path: Path) -> Array:
         """Convert pixels by `color` and `intensity_range`; an RGB image becomes grey if the network takes grey ones."""
@@ -203,6 +228,10 @@ class Pictures(Layout):
             for word, path in zip(headers, (case.image, case.label, case.fov), strict=True):
                 with suppress(DataError):  # reported by `inspect`
                     headers[word] |= {} if path is None else {path: self.header(path)}
+            with suppress(DataError):
+                first = self.header(case.image)
+                others = {path: self.header(path) for path in case.others}
+                headers["image"] |= {path: each for path, each in others.items() if each.itemsize == first.itemsize}
         indexed = self.spec.num_classes == 1 or self.config.mask_format == "index"
         yield from notes_of(headers, self.page, numbered=self.spec.num_classes > 1, indexed=indexed)
 
@@ -211,13 +240,15 @@ class Pictures(Layout):
         return unusable_split("unusable_data", self.root, error)
 
     def _inspect_headers(self, case: Case) -> Iterator[Finding]:
+        findings: list[Finding] = []
+        image = header_of_channels(case, self.header, findings)
         headers = {}
-        for kind, path in (("image", case.image), ("label", case.label), ("fov", case.fov)):
+        for kind, path in (("label", case.label), ("fov", case.fov)):
             try:
                 headers[kind] = None if path is None else self.header(path)
             except DataError as error:
-                yield Finding(f"unreadable_{kind}", "error", path, error.message, error.hint or "")
-        image = headers.get("image")
+                findings.append(Finding(f"unreadable_{kind}", "error", path, error.message, error.hint or ""))
+        yield from findings
         if image is None:
             return
         yield from self.convert.inspect(image, case.image)
@@ -229,7 +260,7 @@ class Pictures(Layout):
     def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:
         """Decode image, mask and field of view separately, and check their contents."""
         findings: list[Finding] = []
-        image = tried(findings, "unreadable_image", case.image, lambda path: self._examine_image(path, findings))
+        image = tried(findings, "unreadable_image", case.image, lambda _: self._examine_image(case, findings))
         maps: dict[str, Array] = {}
         if case.label is not None:
             maps, found = self.masks.examine(case.label)
@@ -237,9 +268,9 @@ class Pictures(Layout):
         field = tried(findings, "unreadable_fov", case.fov, self._examined_field)
         if image is None:
             return None, findings
-        for path in (case.image, case.label, case.fov):
+        for path in (*files_of_image(case), case.label, case.fov):
             if path not in {finding.file for finding in findings}:
-                findings += list(cut_ends(path)) or damaged(path, image if path == case.image else None)
+                findings += list(cut_ends(path)) or damaged(path, pixels_of_file(image, case, path))
         fitting = {name: values for name, values in maps.items() if values.shape == image.shape[:2]}
         if field is not None and field.shape == image.shape[:2]:
             fitting["valid"] = _inside(field, fitting.get("valid"))
@@ -256,10 +287,10 @@ class Pictures(Layout):
         words = f"mask `{case.label}` states orientation {ours} (EXIF or TIFF), its image `{case.image}` {others}"
         return OtherTurn(mask, words, "state the same orientation in both files, or in none")
 
-    def _examine_image(self, path: Path, findings: list[Finding]) -> Array:
-        stored = read_image(path, self.page, self.headers)
-        image = self.convert(stored, path)
-        findings += self.convert.examine(stored, path, image)
+    def _examine_image(self, case: Case, findings: list[Finding]) -> Array:
+        stored = read_channels(files_of_image(case), self.page, self.headers)
+        image = self.convert(stored, case.image)
+        findings += self.convert.examine(stored, case.image, image)
         return image
 
 

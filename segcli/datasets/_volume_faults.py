@@ -11,7 +11,7 @@ from segcli.data.faults.orientation import OtherTurn
 from segcli.data.images import natural_key
 from segcli.data.placement import HINT, placement, unusual
 from segcli.data.samples import Case, Sample
-from segcli.datasets._channel_files import channel_against, stem
+from segcli.datasets._channel_files import channel_against, without_suffix
 from segcli.files import Header, ending_of, other_volume
 
 __all__ = ["SAME_SIZE", "differ", "header_faults", "turned_as_image", "unread"]
@@ -32,14 +32,7 @@ def unread(folder: Path, suffixes: Sequence[str], taken: Sequence[str]) -> Itera
     if other:
         message = f"`{folder}` holds {len(other)} files of a format that is not read, such as `{other[0].name}`"
         yield Finding("unread_files", "warning", folder, message, other_volume(other[0]) or "")
-    rest = [path for path in names if ending_of(path) in taken and not stem(path).endswith(tuple(suffixes))]
-    if rest:
-        words = "` or `".join(suffixes)
-        message = f"`{folder}` holds {len(rest)} files without the suffix `{words}`, such as `{rest[0].name}`"
-        hint = (
-            "they are not read: if they are further channels of the images, name their suffixes in `channel_suffixes`"
-        )
-        yield Finding("unread_files", "warning", folder, message, hint)
+    yield from without_suffix(folder, [path for path in names if ending_of(path) in taken], suffixes)
 
 
 def header_faults(case: Case, header: Callable[[Path], Header]) -> Iterator[Finding]:

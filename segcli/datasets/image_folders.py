@@ -26,7 +26,9 @@ from segcli.data.settings import DatasetSpec
 from segcli.data.split_settings import SplitSettings
 from segcli.data.splits import Division, divide
 from segcli.datasets._case_folders import files_of_cases, for_each_case, places, share_stars
+from segcli.datasets._channel_files import ChannelFiles
 from segcli.datasets._masks_beside import without_masks
+from segcli.datasets._picture_channels import complete_images, same_stems, unused_files, without
 from segcli.datasets._pictures import PictureKeys, Pictures, by_stem, endings_of, unread_by_stem, way_to_mask
 from segcli.datasets._small import COUNTS, picture
 from segcli.files.png import PNG
@@ -63,6 +65,9 @@ class ImageFolders(Pictures):
         """End of the stem of a mask, such as `_manual1`."""
         fov_suffix: str | list[str] = ""
         """End of the stem of a field-of-view mask, such as `_training_mask`."""
+        channel_suffixes: list[str] = []
+        """Ends of the stems of files that hold one channel of an image each, in the order of the channels, such as
+        `[_DAPI, _GFP]` or `[_0000, _0001]`. Without it, an image is one file."""
         label_extensions: list[str] | None = None
         """Extensions of masks, such as `[png]` where `01.jpg` and its mask `01.png` lie in one folder; files with other
         `extensions` are then images. Default: those of `extensions`."""
@@ -109,6 +114,7 @@ class ImageFolders(Pictures):
     def __init__(self, config: Config, spec: DatasetSpec) -> None:
         super().__init__(config, spec)
         self.config: ImageFolders.Config = config
+        self.channels = ChannelFiles(config.image_prefix, config.channel_suffixes)
         for split in ("val", "test"):
             if self._given(split) is not None and config.split.states(split):
                 raise DataError(
@@ -142,15 +148,15 @@ class ImageFolders(Pictures):
         return config.reader(self.spec) if self.spec.num_classes > 1 else BinaryMasks(config.mask_threshold)
 
     def leading(self, files: Sequence[Path]) -> list[Path]:
-        """Leave out masks that lie beside their images."""
-        if self.config.image_folder != self.config.label_folder:
-            return list(files)
-        return without_masks(files, lambda path: next(iter(self._keys(path)), None), self._key_of_mask)
+        """Return the file of the first channel of each image, without masks that lie beside the images."""
+        if self.config.image_folder == self.config.label_folder:
+            files = without_masks(files, lambda path: next(iter(self._keys(path)), None), self._key_of_mask)
+        return self.channels.leading(files)
 
     def _key_of_mask(self, path: Path) -> str | None:
         """Return the name of a mask without prefix and suffix; None for what its name does not tell from an image."""
         (suffixes, prefix), masks = self._affixes("label"), self.config.label_extensions
-        is_told = suffixes != [""] or prefix or masks
+        is_told = suffixes != [""] or prefix or masks or (self.channels.are_several and not self._keys(path))
         if not is_told or (masks is not None and path.suffix.lower() not in endings_of(masks)):
             return None
         return without_affixes(composed(path.stem), prefix, suffixes)
@@ -189,24 +195,30 @@ class ImageFolders(Pictures):
         config, folder = self.config, self._folder(split)
         images = self._images(split)
         labels = self._kept(self._files(folder, "label", split))
+        if self.channels.are_several and config.image_folder == config.label_folder:
+            labels = without({path for paths in images.values() for path in paths}, labels)
         fovs: dict[str, list[Path]] = {}
         if config.fov_folder is not None:
             fovs = self._files(folder, "fov", split)
         members = self._in_split(split, list(images))
-        findings = [*doubles(images, "image"), *doubles(labels, "mask")]
+        complete, lacking = complete_images({key: images[key] for key in members if key in images}, self.channels)
+        findings = [*lacking, *same_stems(images, self.channels), *doubles(labels, "mask")]
         cases = [
-            Case(key, images[key][0], labels.get(key, [None])[0], fovs.get(key, [None])[0])
-            for key in members
-            if key in images
+            Case(key, first, labels.get(key, [None])[0], fovs.get(key, [None])[0], others=tuple(others))
+            for key, (first, *others) in complete.items()
         ]
         findings += self._missing(cases, folder)
+        if self.channels.are_several:
+            others = {path for files in (labels, fovs) for paths in files.values() for path in paths}
+            ends, place = endings_of(config.extensions), existing(folder, config.image_folder)
+            findings += unused_files(place, self.channels, ends, others, config.exclude)
         if config.split.by == "folders":
             findings += [
                 extra_label(paths[0], existing(folder, config.image_folder))
                 for key, paths in labels.items()
                 if key not in images
             ]
-        if not cases:
+        if not cases and not lacking:
             findings.append(
                 Finding(
                     "empty_split",
@@ -266,8 +278,8 @@ class ImageFolders(Pictures):
         if by_name if shared else for_each_case(config.image_folder):
             labels = self._files(folder, "label", split)
             labelled = {path for paths in labels.values() for path in paths}
-            images = {key: [path for path in paths if path not in labelled] for key, paths in images.items()}
-        return self._kept({key: paths for key, paths in images.items() if paths})
+            images = without(labelled, images)
+        return self._kept(images)
 
     def _kept(self, files: dict[str, list[Path]]) -> dict[str, list[Path]]:
         """Leave out the names that `exclude` names."""
@@ -313,10 +325,12 @@ class ImageFolders(Pictures):
 
     def shown(self, case: Case) -> str:
         """Name a case for tables; files of cases with folders may all have one name."""
-        return case.id if for_each_case(self.config.image_folder) else super().shown(case)
+        return case.id if for_each_case(self.config.image_folder) or case.others else super().shown(case)
 
     def _affixes(self, kind: str) -> tuple[list[str], str]:
-        """Return suffixes and prefix of the files of a kind."""
+        """Return suffixes and prefix of the files of a kind; of several channels, the longest suffix first."""
+        if kind == "image" and self.channels.suffixes:
+            return sorted(self.channels.suffixes, key=len, reverse=True), self.config.image_prefix
         return _all(getattr(self.config, f"{kind}_suffix")), getattr(self.config, f"{kind}_prefix")
 
     def _in_split(self, split: str, keys: list[str]) -> list[str]:

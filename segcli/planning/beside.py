@@ -149,6 +149,7 @@ def _of_kinds(folder: str, files: Sequence[Path], kinds: Mapping[str, list[str]]
         sides,
         same=are_alike(named, foreground_of),
         files=(mine[images[0]], truth),
+        kinds={end: _by_case(mine[end], Affix(suffix=end)) for end in images} if len(images) > 1 else {},
         unused=unused,
     )
 

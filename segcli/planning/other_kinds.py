@@ -1,54 +1,76 @@
 """Find files that lie beside those that are used and belong to the same images: other masks, and other channels."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
+from typing import Any
 
 from segcli.core.names import composed
 from segcli.datasets._channel_files import case_of
 from segcli.files import stem_of
 from segcli.planning.alike import are_alike
+from segcli.planning.channel_files import Channels, channels_among, way_to_channels
 from segcli.planning.facts import Recognised
 from segcli.planning.pairs import Affix, Pairing
 from segcli.planning.roles import foreground_of
 from segcli.planning.starred import which_suffix
 
-__all__ = ["tell_other_kinds"]
+__all__ = ["OtherKinds", "tell_other_kinds"]
 
 NEARLY_ALL = 0.8
 """Smallest share of the images that have a file of another kind."""
 
 
+@dataclass(frozen=True)
+class OtherKinds:
+    """Says which files belong to images with masks."""
+
+    pairing: Pairing
+    """The first file of each image, and the masks of the stated suffix, if there are such."""
+    channels: Channels
+    further: frozenset[Path]
+    """Files of images beside the first: further channels, and what is not used."""
+
+
 def tell_other_kinds(
-    found: Recognised, pairing: Pairing, images: Sequence[Path], masks: Sequence[Path], stated: object
-) -> Pairing:
-    """Ask which of several masks of each image is meant, and name channels in files of their own.
+    found: Recognised, pairing: Pairing, images: Sequence[Path], masks: Sequence[Path], given: Mapping[str, Any]
+) -> OtherKinds:
+    """Ask which of several masks of each image is meant, and find channels in files of their own.
 
     Args:
         found: Gets the question and the notes.
         pairing: Says which files are used.
         images: All files in the folder of the images.
         masks: All files in the folder of the masks.
-        stated: Suffix of the masks if it is known.
-
-    Returns:
-        The pairing with the masks of the stated suffix, if there are such.
+        given: Keys that are known.
     """
     used = {key for file in masks if (key := pairing.mask.key(composed(stem_of(file)))) is not None}
-    for end in _others(images, pairing.image, used):
-        found.notes.append(
-            f"`*{end}` is not used: a 2D image has all its channels in one file; if `*{end}` and "
-            f"`*{pairing.image.suffix}` are channels, write them into one TIFF file for each image"
-        )
+    first = pairing.image
+    ends = [first.suffix, *_others(images, first, used)]
+    mine = {end: _of(images, Affix(first.prefix, end), used) for end in ends}
+    channels = Channels({}) if given.get("image_suffix") else channels_among(mine, given.get("channel_suffixes"))
+    if not channels.files:
+        found.notes += way_to_channels(ends)
+    affixes = [Affix(first.prefix, end) for end in ends[1:]]
+    names = {file: composed(stem_of(file)) for file in images}
+    further = frozenset(
+        file
+        for file, name in names.items()
+        if first.key(name) not in used and any(each.key(name) is not None for each in affixes)
+    )
+    if len(ends) > 1 and not channels.files and not first.suffix:
+        found.state("exclude", [f"*{escape(end)}" for end in ends[1:]], "other files of the same images")
     kinds = {pairing.mask.suffix: _of(masks, pairing.mask, used)}
     others = _others(masks, pairing.mask, used)
     kinds |= {end: _of(masks, Affix(pairing.mask.prefix, end), used) for end in others}
-    chosen = next((end for end in others if end == stated), pairing.mask.suffix)
+    chosen = next((end for end in others if end == given.get("label_suffix")), pairing.mask.suffix)
     if others:
         found.questions.append(which_suffix(list(kinds), alike=are_alike(list(kinds.values()), foreground_of)))
         found.sure["label_suffix"] = "guess"
         found.notes += [f"`*{end}` is not used" for end in kinds if end != chosen]
-    return Pairing(pairing.image, Affix(pairing.mask.prefix, chosen), len(kinds[chosen]))
+    return OtherKinds(Pairing(first, Affix(pairing.mask.prefix, chosen), len(kinds[chosen])), channels, further)
 
 
 def _others(files: Sequence[Path], affix: Affix, cases: set[str]) -> list[str]:

@@ -11,6 +11,7 @@ from segcli.core.files import shown
 from segcli.core.paths import escaped
 from segcli.datasets._pictures import ON_REQUEST
 from segcli.planning.beside import roles_within
+from segcli.planning.channel_files import Channels, channels_among
 from segcli.planning.channels import state_channels
 from segcli.planning.classes import classes_of
 from segcli.planning.clock import Clock
@@ -63,16 +64,25 @@ def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
     first, *rest = roles.masks
     if roles.files is None and first.folder != roles.image:
         files = joined[roles.image], joined[first.folder]
-        pairing = tell_other_kinds(found, first.pairing, *files, given.get("label_suffix"))
-        roles = replace(roles, masks=[replace(first, pairing=pairing), *rest])
+        kinds = tell_other_kinds(found, first.pairing, *files, given)
+        roles = replace(roles, masks=[replace(first, pairing=kinds.pairing), *rest])
+        places, channels = places.without_files(kinds.further), kinds.channels
+        joined = places.of_training
+    else:
+        channels = (
+            Channels({}) if given.get("image_suffix") else channels_among(roles.kinds, given.get("channel_suffixes"))
+        )
+        roles = replace(roles, unused={end: n for end, n in roles.unused.items() if end not in channels.files})
     affixes = _state_folders(found, roles, places)
+    channels.state_suffixes(found)
     images, masks = _files(roles, joined)
     if roles.files is not None and roles.masks[0].folder == roles.image:
         _state_kinds(found, roles)
     pairing = roles.masks[0].pairing
     keys = {pairing.mask.key(stem) for stem in stems(masks)}
     with_mask = [file for file, stem in zip(images, stems(images), strict=True) if pairing.image.key(stem) in keys]
-    _state_pixels(found, with_mask, masks, roles, listing.tables, given)
+    _state_pixels(found, channels.every or with_mask, masks, roles, listing.tables, given)
+    channels.state_number(found)
     named = {affixes.key(stem) or stem: pairing.image.key(stem) in keys for stem in stems(images)}
     _state_split(found, listing, places, roles, [name for name, has_mask in named.items() if has_mask])
     count = _leave_out(found, [name for name, has_mask in named.items() if not has_mask], len(images), places)
@@ -282,12 +292,14 @@ def _state_split(found: Recognised, listing: Listing, places: Places, roles: Rol
 
 
 def _about(found: Recognised, count: int, places: Places) -> str:
-    colour = {1: "grey ", 3: "colour "}.get(found.keys["num_channels"], "")
+    several = found.keys.get("channel_suffixes", [])
+    colour = "" if several else {1: "grey ", 3: "colour "}.get(found.keys["num_channels"], "")
     classes = found.keys.get("classes")
     ignored = len(found.keys.get("ignore", [])) if found.keys.get("mask_format") == "rgb" else 0
     what = f"masks of {len(classes) - ignored} classes" if classes else "one mask each"
     splits = f" in the folders {', '.join(places.splits.values())}" if places.splits else ""
-    return f"{count} {colour}image{'s' * (count != 1)} with {what}{splits}"
+    files = f" of {len(several)} channels in files of their own" if several else ""
+    return f"{count} {colour}image{'s' * (count != 1)}{files} with {what}{splits}"
 
 
 def _leave_out(found: Recognised, lacking: Sequence[str], count: int, places: Places) -> int:

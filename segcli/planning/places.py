@@ -1,7 +1,7 @@
 """Find the folders of splits: images and masks lie in each of them, or in one place for all."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +52,14 @@ class Places:
     def lacking(self, needed: set[str]) -> dict[str, str]:
         """Return the splits whose folder lacks a needed folder, such as a test without masks."""
         return {side: folder for side, folder in self.splits.items() if not needed <= self.files[side].keys()}
+
+    def without_files(self, left_out: Container[Path]) -> "Places":
+        """Leave files out."""
+        files = {
+            side: {name: [file for file in each if file not in left_out] for name, each in folders.items()}
+            for side, folders in self.files.items()
+        }
+        return Places(self.splits, files, self.sure)
 
     def without(self, left_out: Mapping[str, str]) -> "Places":
         """Leave splits out; if training alone remains, there are no folders of splits."""

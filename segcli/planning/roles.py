@@ -59,6 +59,8 @@ class Roles:
     """Extensions of the masks if only they tell masks from images."""
     notes: list[str] = field(default_factory=list)
     """Sentences about files that are not used."""
+    kinds: dict[str, dict[str, Path]] = field(default_factory=dict)
+    """Images in the folder of the masks by the end of their names and by case, if they are of several kinds."""
     unused: dict[str, int] = field(default_factory=dict)
     """Files in the folder of the images that are not used, by the end of their names."""
 

@@ -16,9 +16,8 @@ NAMES = LISTS | forms.LISTED
 FORMS = {
     "two stains": Form(
         forms.stains,
-        {"image_suffix": "_DAPI", "label_suffix": "_mask"},
+        {"channel_suffixes": ["_DAPI", "_GFP"], "num_channels": 2, "image_suffix": None, "label_suffix": "_mask"},
         {"train": 5, "val": 1},
-        ("`*_GFP` is not used",),
     ),
     "ultrasound of two kinds": Form(
         forms.ultrasound,

@@ -12,14 +12,13 @@ import numpy as np
 from segcli.commands.answers.frames import Frames
 from segcli.commands.answers.pixels import Found, PixelAnswers
 from segcli.core.errors import ConfigError, DataError
-from segcli.core.names import safe_name
 from segcli.core.types import Array
 from segcli.data.classes.lettering import legend_below
 from segcli.data.classes.painting import overlay
 from segcli.data.samples import Case
 from segcli.engine.events import Listener
 from segcli.engine.inference.predictor import InMemory, Prediction
-from segcli.files import create, open_picture
+from segcli.files import create
 from segcli.files.png import PNG
 from segcli.report.video import video_to
 
@@ -53,14 +52,15 @@ class PictureAnswers(PixelAnswers):
     def target(self, path: Path) -> Path:
         """Name the mask after the image."""
         if path not in self._targets:
-            self._targets[path] = self.folder / safe_name(f"{path.stem}{'.tif' if self._is_large(path) else '.png'}")
+            target = self.parts.layout.answer_path(self.folder, path)
+            self._targets[path] = target.with_suffix(".tif") if self._is_large(path) else target
         return self._targets[path]
 
     def _is_large(self, path: Path) -> bool:
         if not self.parts.can_stream:
             return False
         try:
-            with open_picture(path, self.ndim, self._page) as picture:
+            with self.parts.layout.opened(path, self._page) as picture:
                 return picture.is_large
         except DataError:  # reported when the image is read
             return False
