@@ -2,7 +2,6 @@
 
 from array import array
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -160,9 +159,12 @@ def _examine(layout: Layout, task: Task, wanted: _Wanted, case: Case) -> _Case:
         return result
     beside = None
     if "mask" not in sample.maps:
-        with suppress(DataError):  # training does not read it
+        try:
             beside = layout.mask_beside(case)
-    result.seen = seen(sample, beside)
+        except DataError as error:
+            hint = "training does not read it; replace it, or remove it"
+            found.append(Finding("unreadable_label", "warning", case.label, error.message, hint))
+    result.seen = seen(layout.unmasked(case, sample), beside)
     other = layout.turned_alike(case, sample)
     misturned = [] if other is None else list(turned_alone(case, sample, other))
     if misturned:

@@ -17,7 +17,7 @@ from segcli.data.faults.repeated import repeated
 from segcli.data.faults.spelling import names_to_confuse, numbers_missing
 from segcli.data.faults.unlike import unlike_the_others
 from segcli.data.moments import Moments, rounded
-from segcli.data.samples import Case
+from segcli.data.samples import Case, Sample
 from segcli.datasets import Layout
 from segcli.tasks import Task
 
@@ -43,7 +43,7 @@ def of_whole_set(
     yield from repeated(images, lambda i: _pixels(layout, images.cases[i]))
     if not any(layout.together(case) != case.id for case in chain.from_iterable(cases.values())):
         yield from divided_neighbours(images)
-    yield from unlike_the_others(images)
+    yield from unlike_the_others(images, lambda i: _with_mask(layout, images.cases[i]))
     every = list(chain.from_iterable(cases.values()))
     paths = (path for case in every for path in (case.image, *case.others, case.label, case.fov) if path is not None)
     yield from names_to_confuse(dict.fromkeys(paths))
@@ -56,6 +56,15 @@ def of_whole_set(
 def _pixels(layout: Layout, case: Case) -> Array | None:
     sample, _ = layout.examine(case)
     return None if sample is None else sample.image
+
+
+def _with_mask(layout: Layout, case: Case) -> Sample | None:
+    """Read a case with its mask, which need not be what a network learns."""
+    sample, _ = layout.examine(case)
+    if sample is None or "mask" in sample.maps:
+        return sample
+    mask = layout.mask_beside(case)
+    return None if mask is None else Sample(layout.unmasked(case, sample).image, {"mask": mask})
 
 
 def _leaves_out(layout: Layout) -> bool:

@@ -18,7 +18,7 @@ from segcli.core.errors import DataError
 from segcli.core.types import Array
 from segcli.data.channels import chosen_count
 from segcli.data.checks import Finding
-from segcli.data.classes.coding import Codings, white_is_zero
+from segcli.data.classes.coding import Codings, blurred, is_blurred, white_is_zero
 from segcli.data.images import natural_key
 from segcli.data.slice_names import name_of
 from segcli.files import Window, format_of, is_picture_folder, open_picture, read_header
@@ -112,6 +112,8 @@ class SliceStacks:
         self.masks: dict[Path, None] = {}
         """Folders and files whose slices were read as masks."""
         self.codings = Codings("mask slice")
+        self.blurred: dict[Plane, bool] = {}
+        """Mask slices that were read; True for those with smoothed outlines."""
         self.recent = _Recent(most)
         self.known: dict[Path, Stack] = {}
 
@@ -141,15 +143,21 @@ class SliceStacks:
         if labels:
             self.masks[folder] = None
             for number, plane in zip(numbers, planes, strict=True):
-                self.codings.add(stack.planes[number].file, plane)
+                place = stack.planes[number]
+                self.codings.add(place.file, plane)
+                if place not in self.blurred:
+                    self.blurred[place] = is_blurred(plane)
         shapes = {plane.shape for plane in planes}
         if len(shapes) > 1:
             raise DataError(f"`{folder}` has slices of different size", hint="export all slices at one size")
         return np.stack([plane[window[1:]] for plane in planes])
 
     def findings(self) -> Iterator[Finding]:
-        """Report mask slices that are coded in different ways, and slices that declare 0 as white."""
+        """Report mask slices that are smoothed or coded in different ways, and slices that declare 0 as white."""
         yield from self.codings.findings()
+        yield from blurred(
+            "mask slice", list(dict.fromkeys(place.file for place, is_so in self.blurred.items() if is_so))
+        )
         for word, as_shown in (("slice", True), ("mask slice", False)):
             white: list[Path] = []
             for folder, stack in self.known.items():

@@ -378,6 +378,10 @@ class Layout(ABC):
         """
         return None
 
+    def unmasked(self, case: Case, sample: Sample) -> Sample:
+        """Return a sample with the pixels that its mask hides from the network; the sample itself if it hides none."""
+        return sample
+
     def turned_alike(self, case: Case, sample: Sample) -> OtherTurn | None:
         """Turn the mask of a case as if its file stated the orientation of the image; None if it does."""
         return None

@@ -13,7 +13,7 @@ from segcli.data.samples import Case, Sample
 from segcli.data.slices import SliceStacks
 from segcli.files import Window
 
-__all__ = ["constant_crop", "slice_faults"]
+__all__ = ["constant_crop", "hidden_crop", "slice_faults"]
 
 SIDE = 64
 """Longest side of the slices that are compared in order."""
@@ -48,6 +48,15 @@ def constant_crop(case: Case, sample: Sample, intensity_range: Sequence[float] |
         return found
     message = f"crop `{case.id}` of `{case.image}` has the same value in every voxel"
     return [Finding("constant_image", "warning", case.image, message, "look at the file")]
+
+
+def hidden_crop(case: Case, sample: Sample) -> list[Finding]:
+    """Report a crop of which its mask hides every voxel."""
+    if sample.image.min() != sample.image.max():
+        return []
+    message = f"mask `{case.label}` hides every voxel of crop `{case.id}`: it marks nothing there"
+    hint = "draw the mask, or leave out the sample: its class cannot be learnt from an empty crop"
+    return [Finding("empty_mask", "warning", case.label or case.image, message, hint, (case.image,))]
 
 
 def slice_faults(stacks: SliceStacks, folder: Path, window: Window) -> Iterator[Finding]:

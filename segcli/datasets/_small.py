@@ -1,10 +1,13 @@
 """Images and volumes for the small data set that each layout can write (`Layout.write_small`)."""
 
+from pathlib import Path
+
 import numpy as np
 
 from segcli.core.types import Array
+from segcli.files import create
 
-__all__ = ["COUNTS", "picture", "volume"]
+__all__ = ["COUNTS", "picture", "volume", "write_slices"]
 
 COUNTS = {"train": 6, "val": 2, "test": 2}
 """Cases of each split."""
@@ -33,3 +36,12 @@ def volume(seed: int) -> tuple[Array, Array]:
     masks[1] *= seed % 3 > 0
     image = 0.5 + 0.3 * masks[0] - 0.3 * masks[1] + rng.normal(0, 0.05, masks.shape[1:])
     return image.clip(0, 1).astype(np.float32), masks
+
+
+def write_slices(folder: Path, image: Array, masks: Array) -> None:
+    """Write a volume and its first mask as slices of TIFF, into the folders `raw` and `mask`."""
+    for name, voxels in (("raw", np.rint(image * 4095).astype(np.uint16)), ("mask", masks[0] * 255)):
+        (folder / name).mkdir(parents=True)
+        for z, plane in enumerate(voxels):
+            with create(folder / name / f"z{z:03d}.tif", plane.shape, plane.dtype) as add:
+                add(plane)

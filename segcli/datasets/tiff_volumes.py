@@ -37,9 +37,9 @@ from segcli.datasets._sample_table import (
     table_and_columns,
     table_in,
 )
-from segcli.datasets._slice_faults import constant_crop, slice_faults
-from segcli.datasets._small import COUNTS, volume
-from segcli.files import create, is_picture_folder, stem_of
+from segcli.datasets._slice_faults import constant_crop, hidden_crop, slice_faults
+from segcli.datasets._small import COUNTS, volume, write_slices
+from segcli.files import is_picture_folder, stem_of
 
 __all__ = ["TIFFVolumes"]
 
@@ -130,12 +130,7 @@ class TIFFVolumes(Layout):
         """Write samples of two classes, a file for each slice."""
         names = [f"{number + 1:04d}" for number in range(sum(COUNTS.values()))]
         for seed, name in enumerate(names):
-            image, masks = volume(seed)
-            for folder, voxels in (("raw", np.rint(image * 4095).astype(np.uint16)), ("mask", masks[0] * 255)):
-                (root / name / folder).mkdir(parents=True)
-                for z, plane in enumerate(voxels):
-                    with create(root / name / folder / f"z{z:03d}.tif", plane.shape, plane.dtype) as add:
-                        add(plane)
+            write_slices(root / name, *volume(seed))
         lines = ["sample_id,class", *(f"{name},{('even', 'odd')[seed % 2]}" for seed, name in enumerate(names))]
         write_text(root / "classes.csv", "\n".join(lines) + "\n")
         val, test = COUNTS["val"], COUNTS["test"]
@@ -389,8 +384,13 @@ class TIFFVolumes(Layout):
             sample = self.read(case)
         except DataError as error:
             return None, unreadable(case, error, self.stacks.of(case.image), needs_mask=self.config.apply_mask)
-        faults = slice_faults(self.stacks, case.image, self._window(case))
-        return sample, [*constant_crop(case, sample, self.config.intensity_range), *faults]
+        shown = self.unmasked(case, sample)
+        constant = list(constant_crop(case, shown, self.config.intensity_range)) or hidden_crop(case, sample)
+        return sample, [*constant, *slice_faults(self.stacks, case.image, self._window(case))]
+
+    def unmasked(self, case: Case, sample: Sample) -> Sample:
+        """Read a crop without its mask."""
+        return self._crop_of(self.stacks.voxels(case.image, self._window(case))) if self.config.apply_mask else sample
 
     def mask_beside(self, case: Case) -> Array | None:
         """Read the mask of a crop, whose place on the image `data check` looks at."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import planted_files  # noqa: F401 - adds faults
 import planted_forms  # noqa: F401 - adds faults
+import planted_misfits  # noqa: F401 - adds faults
 import planted_pictures  # noqa: F401 - adds faults
 import planted_volumes  # noqa: F401 - adds faults
 import pytest

@@ -5,10 +5,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from segcli.core.types import Array
 from segcli.data.checks import Finding
 
-__all__ = ["FIELD_HINT", "Codings", "files_named", "named", "white_is_zero"]
+__all__ = ["FIELD_HINT", "Codings", "blurred", "files_named", "is_blurred", "named", "white_is_zero"]
 
 TOPS = (1, 255, 65535)
 MARGIN_HINT = (
@@ -16,6 +18,10 @@ MARGIN_HINT = (
     "with `ignore: [{name: void, number: 255}]`"
 )
 FIELD_HINT = "all are read alike; export them in one coding, so that no other program takes one for empty"
+SMOOTH = 5
+"""Values between background and foreground that tell smoothed outlines from further classes."""
+FLAT = 0.4
+"""Largest share of these values that are equal to their left neighbour."""
 SHOWN = 5
 """Files of a list that are named."""
 
@@ -61,6 +67,34 @@ class Codings:
         message = f"the {self.word}s of this data set are coded in {len(groups)} ways: {coded}"
         first, *others = (path for _, files in reversed(groups) for path in files_named(files))
         yield Finding("mixed_mask_coding", "warning", first, message, self.hint, tuple(others))
+
+
+def is_blurred(marks: Array) -> bool:
+    """Tell whether the outlines of a mask `(H, W)` of 0 and 255 are smoothed.
+
+    Example:
+        >>> is_blurred(np.array([[0, 9, 70, 128, 180, 240, 255, 255]], np.uint8))
+        True
+        >>> is_blurred(np.array([[1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4, 5, 5, 5, 255, 255]], np.uint8))
+        False
+    """
+    if marks.dtype == bool or not marks.size or marks.max() not in TOPS[1:]:
+        return False
+    between = (marks > 0) & (marks < marks.max())
+    flat = between[:, 1:] & (marks[:, 1:] == marks[:, :-1])
+    if np.count_nonzero(flat) > FLAT * np.count_nonzero(between):
+        return False  # numbers of objects
+    return len(np.unique(marks[between])) >= SMOOTH
+
+
+def blurred(word: str, files: Sequence[Path]) -> Iterator[Finding]:
+    """Report masks with smoothed outlines; `word` is the word for such a file."""
+    if files:
+        first, *others = files_named(files)
+        subject = f"{named(files, word)} {'have' if len(files) > 1 else 'has'} smoothed outlines"
+        message = f"{subject}: of the values between 0 and the largest one, all are taken for the object"
+        hint = "export them without smoothing, scaling and JPEG, else objects are too large by their outlines"
+        yield Finding("blurred_mask", "warning", first, message, hint, tuple(others))
 
 
 def files_named(files: Sequence[Path]) -> list[Path]:

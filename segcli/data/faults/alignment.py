@@ -73,12 +73,13 @@ class Fit:
         return self.best >= CLEAR
 
 
-def fit_of(image: Array, mask: Array) -> Fit | None:
+def fit_of(image: Array, mask: Array, *, thoroughly: bool = False) -> Fit | None:
     """Compare the outlines of a mask with the edges of its image; None if there are none.
 
     Args:
         image: The image `(h, w, C)`, which may be a smaller copy.
         mask: The mask `(H, W)`.
+        thoroughly: Look at the areas even where the outlines are clear, so that fits can be compared with each other.
     """
     height, width = mask.shape
     factor = min(SIDE / max(height, width), 1.0)
@@ -94,7 +95,7 @@ def fit_of(image: Array, mask: Array) -> Fit | None:
     reach = max(int(REACH * min(size)), NEAR + 1)
     outlines = _Fits.of(outline.astype(np.float32), edges)
     window = outlines.window(reach)
-    if window.max() < CLEAR or window.max() > _near(window, reach).max():  # in doubt, look at the areas, too
+    if thoroughly or window.max() < CLEAR or window.max() > _near(window, reach).max():  # else the areas add nothing
         areas = _Fits.of(_details(inside.astype(np.float32)), _details(grey))
         window = max(outlines.windows_with(areas, reach), key=lambda fits: fits.max())
     row, column = divmod(int(window.argmax()), window.shape[1])

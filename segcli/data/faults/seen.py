@@ -18,7 +18,7 @@ from segcli.data.faults.volume_alignment import VolumeFit, volume_fit_of
 from segcli.data.moments import Moments
 from segcli.data.samples import TOPS, Sample
 
-__all__ = ["Seen", "fit_in", "moments_of", "seen"]
+__all__ = ["Seen", "fit_in", "moments_of", "plane_of", "seen", "volume_of"]
 
 EXACT = 2**33
 """Values of 8 bits below which floating-point numbers tell the sum of their squares to less than a half."""
@@ -66,10 +66,26 @@ def seen(sample: Sample, beside: Array | None = None) -> Seen:
 
 
 def _volume_fit(sample: Sample, beside: Array | None) -> VolumeFit | None:
+    volume = volume_of(sample, beside)
+    return None if volume is None else volume_fit_of(*volume)
+
+
+def volume_of(sample: Sample, beside: Array | None = None) -> tuple[Array, Array] | None:
+    """Return a volume with its mask `(D, H, W)`; None for a picture, or without a mask.
+
+    Args:
+        sample: The image with its mask.
+        beside: Mask of a volume whose network does not learn it.
+    """
     mask = sample.maps.get("mask", beside)
     if mask is None or sample.image.ndim == PICTURE:
         return None
-    return volume_fit_of(sample.image, mask.max(axis=-1) if mask.ndim == sample.image.ndim else mask)
+    return sample.image, mask.max(axis=-1) if mask.ndim == sample.image.ndim else mask
+
+
+def plane_of(sample: Sample) -> tuple[Array, Array] | None:
+    """Return a picture, which may be a smaller copy, with its mask `(H, W)`; None without a mask."""
+    return _plane(sample, halved(sample.image))
 
 
 def fit_in(sample: Sample) -> Fit | None:

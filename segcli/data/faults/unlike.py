@@ -1,12 +1,13 @@
 """Findings on images and masks that differ from the others of the data set."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from segcli.data.checks import Finding
 from segcli.data.faults.alignment import Fit, inverted, shifted
 from segcli.data.faults.brightness import Brightness, far_off, saturated
 from segcli.data.faults.kept import Images
+from segcli.data.faults.misfits import Again, misfits
 from segcli.data.faults.negatives import negatives
 from segcli.data.faults.volume_alignment import misplaced
 
@@ -15,20 +16,29 @@ __all__ = ["unlike_the_others"]
 AXES = ("first", "second", "third")
 
 
-def unlike_the_others(images: Images) -> Iterator[Finding]:
-    """Find shifted and inverted masks, negatives, saturated images, and images with extreme values."""
+def unlike_the_others(images: Images, again: Again) -> Iterator[Finding]:
+    """Find shifted, turned, exchanged and inverted masks, negatives, saturated images, and images with extreme values.
+
+    Args:
+        images: Descriptions of all images.
+        again: Reads a case once more.
+    """
     fits, brightness = images.fits, images.brightness
     wrong = set(inverted(fits))
     for i in sorted(wrong):
         path = images.cases[i].label or images.cases[i].image
         message = f"mask `{path}` marks what is background in the other masks: foreground and background are exchanged"
         yield Finding("inverted_mask", "warning", path, message, "invert the mask, if the image confirms it")
-    for i in negatives(fits, images.volume_fits):
-        if i not in wrong:
-            yield _negative(images, i)
-    in_planes = list(_shifted(images, fits))
+    negative = [i for i in negatives(fits, images.volume_fits) if i not in wrong]
+    for i in negative:
+        yield _negative(images, i)
+    misfitting: set[int] = set()
+    for positions, finding in misfits(images, again, {*wrong, *negative}):
+        misfitting |= positions
+        yield finding
+    in_planes = list(_shifted(images, fits, misfitting))
     yield from in_planes
-    yield from _misplaced(images, {finding.file for finding in in_planes})
+    yield from _misplaced(images, {finding.file for finding in in_planes}, misfitting)
     for i in saturated(brightness):
         message = f"{brightness[i].at_top:.0%} of the pixels of {images.name(i)} have the largest value"
         hint = "details are lost there: export the image again with less exposure, or leave it out"
@@ -37,8 +47,10 @@ def unlike_the_others(images: Images) -> Iterator[Finding]:
         yield _extreme(images, i, brightness[i])
 
 
-def _shifted(images: Images, fits: Sequence[Fit | None]) -> Iterator[Finding]:
+def _shifted(images: Images, fits: Sequence[Fit | None], told: Collection[int]) -> Iterator[Finding]:
     for i, (rows, columns) in shifted(fits):
+        if i in told:
+            continue
         ways = [
             f"{abs(length)} pixels too far {one if length > 0 else other}"
             for length, one, other in ((rows, "down", "up"), (columns, "right", "left"))
@@ -56,17 +68,18 @@ def _shifted(images: Images, fits: Sequence[Fit | None]) -> Iterator[Finding]:
         yield Finding("shifted_mask", "warning", case.label or case.image, message, hint, others)
 
 
-def _misplaced(images: Images, known: set[Path | None]) -> Iterator[Finding]:
+def _misplaced(images: Images, known: set[Path | None], told: Collection[int]) -> Iterator[Finding]:
     """Find masks of volumes that are shifted along any axis, reversed, or have exchanged axes.
 
     Args:
         images: Descriptions of all images.
         known: Masks whose shift is known.
+        told: Positions of masks whose fault is told.
     """
     for i, way, step in misplaced(images.volume_fits):
         case = images.cases[i]
         path = case.label or case.image
-        if path in known and case.label is not None:
+        if i in told or (path in known and case.label is not None):
             continue
         axis = f"its {AXES[way.axis]} axis"
         how = {

@@ -15,7 +15,17 @@ import numpy as np
 
 from segcli.core.types import Array
 
-__all__ = ["NUMBERS", "VolumeFit", "Way", "misplaced", "usual_fit", "volume_fit_of"]
+__all__ = [
+    "NUMBERS",
+    "VolumeFit",
+    "Way",
+    "image_details",
+    "mask_details",
+    "misplaced",
+    "steps_of",
+    "usual_fit",
+    "volume_fit_of",
+]
 
 LONGEST = 48
 """Longest side of the volumes that are compared."""
@@ -32,8 +42,9 @@ SMALL, WIDE = 3, 9
 KINDS = ("shift", "reversed", "exchanged")
 SHIFTS = tuple(step for step in range(-6, 7) if abs(step) > 1)
 EXCHANGES = tuple(combinations(range(3), 2))
-NUMBERS = 1 + 4 * len(KINDS) + 3
-"""Numbers of a description: a correlation, the best place of each kind for bright and dark objects, and three steps."""
+NUMBERS = 1 + 4 * len(KINDS) + 3 + 1
+"""Numbers of a description: a correlation, the best place of each kind for bright and dark objects, three steps, and
+the mark of the mask."""
 STARTS = tuple(accumulate((0, 3 * len(SHIFTS), 3, len(EXCHANGES))))
 """Number of the first way of each kind, and that of all ways."""
 
@@ -64,32 +75,52 @@ class VolumeFit:
     """Best places for dark objects, as correlations with the inverted mask."""
     steps: tuple[int, int, int]
     """Voxels of the volume for each compared one, along each axis."""
+    mark: float
+    """A number that is the same for equal masks, and hardly ever for others."""
 
     def numbers(self) -> tuple[float, ...]:
         """Return the description as `NUMBERS` numbers."""
-        return (self.here, *chain.from_iterable((*self.bright, *self.dark)), *self.steps)
+        return (self.here, *chain.from_iterable((*self.bright, *self.dark)), *self.steps, self.mark)
 
     @classmethod
     def of_numbers(cls, numbers: Sequence[float]) -> "VolumeFit":
         """Make the description from its numbers."""
-        here, *bests, depth, height, width = numbers
+        here, *bests, depth, height, width, mark = numbers
         pairs = [(fit, int(number)) for fit, number in zip(bests[::2], bests[1::2], strict=True)]
         kinds = len(KINDS)
-        return cls(here, tuple(pairs[:kinds]), tuple(pairs[kinds:]), (int(depth), int(height), int(width)))
+        return cls(here, tuple(pairs[:kinds]), tuple(pairs[kinds:]), (int(depth), int(height), int(width)), mark)
 
 
 def volume_fit_of(image: Array, mask: Array) -> VolumeFit | None:
     """Compare a mask `(D, H, W)` with its volume `(D, H, W, C)`; None without details."""
-    one, two, three = (-(-length // LONGEST) for length in mask.shape)
-    reduced = tuple(slice(step // 2, None, step) for step in (one, two, three))
-    shape = _mask_details(mask[reduced])
-    details = None if shape is None else _details(image[reduced][..., image.shape[-1] // 2].astype(np.float32))
+    shape = mask_details(mask)
+    details = None if shape is None else image_details(image)
     if details is None or shape is None:
         return None
+    one, two, three = steps_of(mask.shape)
     fits = _moved_fits(shape, details, mask.shape)
     possible = _possible(mask.shape)
     bright, dark = (_best(np.where(possible, each, -np.inf)) for each in (fits, -fits))
-    return VolumeFit(float((shape * details).sum()), bright, dark, (one, two, three))
+    return VolumeFit(float((shape * details).sum()), bright, dark, (one, two, three), cv2.norm(shape[0], cv2.NORM_L1))
+
+
+def mask_details(mask: Array) -> Array | None:
+    """Reduce a mask `(D, H, W)` to its details; None without any."""
+    return _mask_details(mask[_reduced(mask.shape)])
+
+
+def image_details(image: Array) -> Array | None:
+    """Reduce a volume `(D, H, W, C)` to the details of its middle channel; None without any."""
+    return _details(image[_reduced(image.shape[:3])][..., image.shape[-1] // 2].astype(np.float32))
+
+
+def _reduced(size: tuple[int, ...]) -> tuple[slice, ...]:
+    return tuple(slice(step // 2, None, step) for step in steps_of(size))
+
+
+def steps_of(size: tuple[int, ...]) -> tuple[int, ...]:
+    """Return how many voxels become one in the volumes that are compared, along each axis."""
+    return tuple(-(-length // LONGEST) for length in size)
 
 
 def _moved_fits(shape: Array, details: Array, size: tuple[int, ...]) -> Array:
