@@ -270,4 +270,5 @@ def is_link(path: Path) -> bool:
 
 def is_pipe(path: Path) -> bool:
     """Tell whether a path is a named pipe, whose reader would wait for a writer without end; not one of the shell."""
-    return path.is_fifo() and path.parent not in (Path("/dev"), Path("/dev/fd"))
+    of_shell = path.parent == Path("/dev/fd") or path == Path("/dev/stdin")
+    return path.is_fifo() and not of_shell

@@ -36,6 +36,17 @@ def test_a_locked_file_is_not_locked_again_and_can_be_read(tmp_path):
     assert not path.exists()
 
 
+@pytest.mark.posix
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="no /dev/fd")
+def test_a_pipe_of_the_shell_may_be_read_and_a_named_one_in_memory_may_not(monkeypatch):
+    ends = os.pipe()
+    assert not platform.is_pipe(Path(f"/dev/fd/{ends[0]}"))
+    monkeypatch.setattr(Path, "is_fifo", lambda _: True)
+    assert [platform.is_pipe(Path(path)) for path in ("/dev/shm/a.yaml", "a.yaml", "/dev/stdin")] == [True, True, False]
+    for end in ends:
+        os.close(end)
+
+
 def test_a_process_that_runs_is_told_from_one_that_ended_and_survives_the_question():
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     assert platform.is_running(process.pid)
