@@ -6,6 +6,7 @@ import gc
 import io
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -42,6 +43,8 @@ IN_MEMORY = pytest.StashKey[Path | None]()
 """Folder for the files of all tests, where it is in memory."""
 STATES = itertools.count()
 """Numbers of the folders of `state`; pytest's own would list all folders to find the next."""
+FOLDERS = itertools.count()
+"""Numbers of the folders of `tmp_path`."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -110,6 +113,15 @@ class Result:
 def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what commands note below the user's home out of there; few tests make the folder."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / f"state{next(STATES)}"))
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the test's own, as pytest's, which lists the folders of all earlier tests to find its number."""
+    name = re.sub(r"\W", "_", request.node.name)[:26]
+    folder = tmp_path_factory.getbasetemp() / f"{name}{next(FOLDERS):05d}"  # each about as long: lines are folded
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 @pytest.fixture
