@@ -86,9 +86,9 @@ def augmentation(measures: Measures, task: str, crop: Sequence[float]) -> Choice
     if measures.ndim == 3:
         return _of_volumes(measures, task)
     if measures.is_scene:
-        return {"transforms": _of_scenes(measures)}, (
-            "a scene has a top and a bottom: only left and right are exchanged, and objects come at many sizes"
-        )
+        sides = "only left and right are exchanged" if 1 in measures.flips else "classes keep their sides"
+        told = f"a scene has a top and a bottom: {sides}, and objects come at many sizes"
+        return {"transforms": _of_scenes(measures)}, told
     is_square = len(set(crop)) == 1
     allowed = "flips and quarter turns" if measures.turns and is_square else _flip_words(measures)
     transforms = [*_moves(measures, is_square=is_square), *_lights(measures)]
@@ -98,7 +98,9 @@ def augmentation(measures: Measures, task: str, crop: Sequence[float]) -> Choice
 def _flip_words(measures: Measures) -> str:
     names = {0: "top and bottom", 1: "left and right"}
     listed = " and ".join(names[axis] for axis in measures.flips)
-    return f"the exchange of {listed}" if listed else "no flips"
+    if not listed:
+        return "no flips, because classes lie on fixed sides of one another"
+    return f"the exchange of {listed}"
 
 
 def _moves(measures: Measures, *, is_square: bool) -> list[dict[str, Any]]:
@@ -135,7 +137,8 @@ def _lights(measures: Measures) -> list[dict[str, Any]]:
 
 def _of_scenes(measures: Measures) -> list[dict[str, Any]]:
     moved = {"scale": [0.6, 2.0], "translate_percent": [-0.06, 0.06], "rotate": [-3, 3], "border_mode": 4}
-    found: list[dict[str, Any]] = [{"type": "HorizontalFlip", "p": 0.5}, {"type": "Affine", **moved, "p": 0.9}]
+    flips = [{"type": "HorizontalFlip", "p": 0.5}] if 1 in measures.flips else []
+    found: list[dict[str, Any]] = [*flips, {"type": "Affine", **moved, "p": 0.9}]
     if measures.channels == 3 and measures.bits <= 8:
         light = {"brightness": [0.75, 1.3], "contrast": [0.8, 1.25], "saturation": [0.7, 1.3], "hue": [-0.02, 0.02]}
         found.append({"type": "ColorJitter", **light, "p": 0.8})
@@ -163,10 +166,8 @@ def inference(measures: Measures, task: str) -> dict[str, Choice]:
     if task == "classification" or measures.ndim == 3:
         return {}
     if measures.is_scene:
-        return {
-            "tta": ("horizontal", "a scene may be mirrored, not turned"),
-            "scales": ([0.75, 1.0, 1.5], "things in a scene come at many sizes"),
-        }
+        mirror = {"tta": ("horizontal", "a scene may be mirrored, not turned")} if 1 in measures.flips else {}
+        return mirror | {"scales": ([0.75, 1.0, 1.5], "things in a scene come at many sizes")}
     if measures.turns:
         return {"tta": (True, "the mean of all flips and quarter turns, which the network has learnt")}
     return {"tta": ("horizontal", "the mirror image is as likely")} if 1 in measures.flips else {}

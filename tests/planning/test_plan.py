@@ -152,6 +152,13 @@ def test_a_scene_is_never_turned_upside_down_and_microscopy_is() -> None:
     assert not types["scene"] & {"VerticalFlip", "RandomRotate90"}
 
 
+def test_a_scene_whose_classes_have_a_fixed_left_is_not_mirrored() -> None:
+    facts = replace(SCENE, flips=())
+    found = planned(Recognised(Path("data"), "faces", "made up", {}, "multiclass"), facts, CPU).keys
+    assert "HorizontalFlip" not in {each["type"] for each in found["data"]["augmentation"]["transforms"]}
+    assert "tta" not in found["inference"]
+
+
 def test_more_time_and_a_gpu_buy_a_wider_network_and_more_context() -> None:
     first = [value(plan("flat", minutes=minutes), "model.depths")[0] for minutes in (2.0, 60.0, 600.0)]
     assert first == sorted(first)
