@@ -9,6 +9,8 @@ __all__ = ["augmentation", "inference", "loss", "metrics", "sampling"]
 
 RARE = 0.1
 """Share of the foreground below which crops are centred on it."""
+RARE_CLASS = 0.01
+"""Share of the rarest of several classes below which crops are centred on a class that is drawn by chance."""
 FULL = 0.9
 """Share of the foreground above which every pixel has a class that counts."""
 UNLIKE = 1.5
@@ -51,6 +53,13 @@ def sampling(measures: Measures) -> Choice:
     """Choose the share of the crops that are centred on the foreground, or on a class drawn by chance."""
     if measures.foreground >= FULL:
         return 0.0, "classes fill the images: crops from anywhere show them as often as they occur"
+    shares = {
+        name: share for name, share in measures.class_shares.items() if share > 0.0 and name != measures.background
+    }
+    rarest = min(shares, key=lambda name: shares[name], default="")
+    if len(shares) > 1 and shares[rarest] < RARE_CLASS:
+        told = f"`{rarest}` is only {100.0 * shares[rarest]:.2g} % of the valid pixels: half of the crops show a class"
+        return 0.5, f"{told} that is drawn by chance"
     if measures.foreground >= RARE:
         return (
             0.0,
