@@ -12,6 +12,7 @@ __all__ = ["Kin", "divided_kin"]
 GRID = r"[_ -]\d+[_ -]\d+"
 ENDINGS = (
     r"[_ -]?(?:left|right|Left|Right|LEFT|RIGHT|OD|OS|L|R)",
+    r" ?\[(?:d=[\d.]+,)?x=\d+,y=\d+,w=\d+,h=\d+(?:,[zt]=\d+)*\]",
     r"[_ -]?(?:x|X|r|row)\d+[_ -]?(?:y|Y|c|col)\d+",
     r"[_ -](?:tile|Tile|patch|Patch|crop|part)[_ -]?\d+[_ -]\d+",
     r"[_ -](?:tile|Tile|patch|crop|part|slice|Slice|frame|visit|view|ses|session|run|scan|z|s|t|p|v)[_ -]?\d+",
@@ -25,12 +26,13 @@ ENDINGS = (
 """Ends of names that number the images of one subject, the clearest first."""
 PATTERNS = (
     *(f"^(.+?)(?:{ending})?$" for ending in ENDINGS),
-    r"^(?:(?:left|right|Left|Right|LEFT|RIGHT|OD|OS|L|R)[_ -])?(.+)$",
+    r"^(?:(?:left|right|Left|Right|LEFT|RIGHT|OD|OS|L|R)[_ /-])?(.+)$",
 )
 BEFORE = r"[_ -](?:visit|view|ses|session|run|scan|slice|Slice|frame|v|z|t)[_ -]?\d+"
 """End that may stand before one of `ENDINGS`, such as the visit before the eye."""
 STEP = 8
 """Offsets of tiles are multiples of a step that is at least so long."""
+COMMON_END = re.compile(r"(?:[_ -][A-Za-z0-9]+)+")
 YEAR = re.compile(r"(?:19|20)\d\d")
 FEW_KINDS = 6
 """Fewer beginnings without any digit are kinds, such as `benign_001` and `malignant_001`, and no subjects."""
@@ -61,6 +63,26 @@ def divided_kin(names: Mapping[str, Sequence[str]]) -> Kin | None:
         >>> divided_kin({"train": ["01L", "02L", "02R", "03L"], "val": ["01R", "03R"]}).pattern
         '^(.+?)(?:[_ -]?(?:left|right|Left|Right|LEFT|RIGHT|OD|OS|L|R))?$'
     """
+    found = _by_ending(names)
+    if found is not None or not (end := _common_end([name for members in names.values() for name in members])):
+        return found
+    found = _by_ending({split: [name.removesuffix(end) for name in members] for split, members in names.items()})
+    if found is None:
+        return None
+    one, other = ((split, name + end) for split, name in (found.one, found.other))
+    return Kin(one, other, found.count, f"{found.pattern.removesuffix('$')}{end}$")
+
+
+def _common_end(names: Sequence[str]) -> str:
+    """Return what all names end with after a separator, such as `_ch00`; empty if names share no such end."""
+    first = names[0] if names else ""
+    ends = (first[place.start() :] for place in re.finditer("[_ -]", first))
+    fits = (end for end in ends if COMMON_END.fullmatch(end) and all(name[: -len(end)] + end == name for name in names))
+    return next((end for end in fits if end not in names), "")
+
+
+def _by_ending(names: Mapping[str, Sequence[str]]) -> Kin | None:
+    """Find names in different splits that differ only by one of the known endings."""
     every = [name for members in names.values() for name in members]
     twice = any(re.search(BEFORE, name) for name in every)
     for pattern in PATTERNS:

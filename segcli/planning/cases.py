@@ -141,8 +141,9 @@ def _at(folders: Mapping[str, Sequence[Path]], is_mask: Callable[[Path], bool], 
         inside.setdefault("/".join(parts[:depth]), {})["/".join(parts[depth:]) or "."] = files
     if "." in inside or len(inside) < 2:
         return None
-    few = len(inside) < MANY and max(sum(map(len, each.values())) for each in inside.values()) > FEW_FILES
-    if few and any(set(each) != {"."} for each in inside.values()):
+    few = len(inside) < MANY
+    large = few and max(sum(map(len, each.values())) for each in inside.values()) > FEW_FILES
+    if large and any(set(each) != {"."} for each in inside.values()):
         return None
     looked_at = list(inside.values())[: None if few else 1]
     if not all(hold_both(each.values(), is_mask) for each in looked_at):
@@ -188,6 +189,9 @@ def _of_fixed_names(inside: Inside, looked: Sequence[str], masks: Mapping[Path, 
             for path in files:
                 if path in masks and (inner, _rest(child, path)) in kinds:
                     kinds[inner, _rest(child, path)].append(masks[path])
+    mixed = sum(any(each) and not all(each) for each in kinds.values())
+    if 2 * mixed > len(kinds):  # a folder of images and one of masks
+        return None
     found = {slot: all(each) for slot, each in kinds.items() if each}
     images = [Slot(inner, Affix(suffix=rest)) for (inner, rest), marks in found.items() if not marks]
     marks = [Slot(inner, Affix(suffix=rest)) for (inner, rest), is_mask in found.items() if is_mask]

@@ -9,6 +9,8 @@ __all__ = ["augmentation", "inference", "loss", "metrics", "sampling"]
 
 RARE = 0.1
 """Share of the foreground below which crops are centred on it."""
+RARE_CLASS = 0.01
+"""Share of the rarest of several classes below which crops are centred on a class that is drawn by chance."""
 FULL = 0.9
 """Share of the foreground above which every pixel has a class that counts."""
 UNLIKE = 1.5
@@ -51,6 +53,13 @@ def sampling(measures: Measures) -> Choice:
     """Choose the share of the crops that are centred on the foreground, or on a class drawn by chance."""
     if measures.foreground >= FULL:
         return 0.0, "classes fill the images: crops from anywhere show them as often as they occur"
+    shares = {
+        name: share for name, share in measures.class_shares.items() if share > 0.0 and name != measures.background
+    }
+    rarest = min(shares, key=lambda name: shares[name], default="")
+    if len(shares) > 1 and shares[rarest] < RARE_CLASS:
+        told = f"`{rarest}` is only {100.0 * shares[rarest]:.2g} % of the valid pixels: half of the crops show a class"
+        return 0.5, f"{told} that is drawn by chance"
     if measures.foreground >= RARE:
         return (
             0.0,
@@ -86,9 +95,9 @@ def augmentation(measures: Measures, task: str, crop: Sequence[float]) -> Choice
     if measures.ndim == 3:
         return _of_volumes(measures, task)
     if measures.is_scene:
-        return {"transforms": _of_scenes(measures)}, (
-            "a scene has a top and a bottom: only left and right are exchanged, and objects come at many sizes"
-        )
+        sides = "only left and right are exchanged" if 1 in measures.flips else "classes keep their sides"
+        told = f"a scene has a top and a bottom: {sides}, and objects come at many sizes"
+        return {"transforms": _of_scenes(measures)}, told
     is_square = len(set(crop)) == 1
     allowed = "flips and quarter turns" if measures.turns and is_square else _flip_words(measures)
     transforms = [*_moves(measures, is_square=is_square), *_lights(measures)]
@@ -98,7 +107,9 @@ def augmentation(measures: Measures, task: str, crop: Sequence[float]) -> Choice
 def _flip_words(measures: Measures) -> str:
     names = {0: "top and bottom", 1: "left and right"}
     listed = " and ".join(names[axis] for axis in measures.flips)
-    return f"the exchange of {listed}" if listed else "no flips"
+    if not listed:
+        return "no flips, because classes lie on fixed sides of one another"
+    return f"the exchange of {listed}"
 
 
 def _moves(measures: Measures, *, is_square: bool) -> list[dict[str, Any]]:
@@ -135,7 +146,8 @@ def _lights(measures: Measures) -> list[dict[str, Any]]:
 
 def _of_scenes(measures: Measures) -> list[dict[str, Any]]:
     moved = {"scale": [0.6, 2.0], "translate_percent": [-0.06, 0.06], "rotate": [-3, 3], "border_mode": 4}
-    found: list[dict[str, Any]] = [{"type": "HorizontalFlip", "p": 0.5}, {"type": "Affine", **moved, "p": 0.9}]
+    flips = [{"type": "HorizontalFlip", "p": 0.5}] if 1 in measures.flips else []
+    found: list[dict[str, Any]] = [*flips, {"type": "Affine", **moved, "p": 0.9}]
     if measures.channels == 3 and measures.bits <= 8:
         light = {"brightness": [0.75, 1.3], "contrast": [0.8, 1.25], "saturation": [0.7, 1.3], "hue": [-0.02, 0.02]}
         found.append({"type": "ColorJitter", **light, "p": 0.8})
@@ -163,10 +175,8 @@ def inference(measures: Measures, task: str) -> dict[str, Choice]:
     if task == "classification" or measures.ndim == 3:
         return {}
     if measures.is_scene:
-        return {
-            "tta": ("horizontal", "a scene may be mirrored, not turned"),
-            "scales": ([0.75, 1.0, 1.5], "things in a scene come at many sizes"),
-        }
+        mirror = {"tta": ("horizontal", "a scene may be mirrored, not turned")} if 1 in measures.flips else {}
+        return mirror | {"scales": ([0.75, 1.0, 1.5], "things in a scene come at many sizes")}
     if measures.turns:
         return {"tta": (True, "the mean of all flips and quarter turns, which the network has learnt")}
     return {"tta": ("horizontal", "the mirror image is as likely")} if 1 in measures.flips else {}

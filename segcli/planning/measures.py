@@ -19,6 +19,7 @@ from segcli.planning.clock import Clock
 from segcli.planning.elsewhere import FOLLOW
 from segcli.planning.facts import Measures, Recognised, Spread
 from segcli.planning.objects import ObjectTally
+from segcli.planning.sense import is_ordered
 from segcli.planning.surveys import spread
 from segcli.planning.tally import Tally, add_sample, is_background, object_masks, object_names
 from segcli.tasks import Task
@@ -124,7 +125,7 @@ def _summary(
     mean, std = rounded(moments.mean, moments.std)
     normalize, reason, ratio = _normalize(layout, tally)
     values = np.concatenate(tally.drawn)
-    flips, turns = _orientation(layout, task, scene=scene)
+    flips, turns = _orientation(layout, task, tally, scene=scene)
     middle = None if spacings is None else spacings.median
     return Measures(
         counts={split: len(members) for split, members in cases.items()},
@@ -205,11 +206,15 @@ def _is_scene(tally: Tally, task: Task, background: str | None, shares: dict[str
     return float(np.abs(top - bottom).sum() / 2) >= SCENE[1]
 
 
-def _orientation(layout: Layout, task: Task, *, scene: bool) -> tuple[tuple[int, ...], bool]:
+def _orientation(layout: Layout, task: Task, tally: Tally, *, scene: bool) -> tuple[tuple[int, ...], bool]:
     """Return the axes that may be flipped, and whether quarter turns may be used."""
     if layout.ndim == 3:
         return ((0, 1, 2), True) if not task.has_pixels else ((), False)
-    return ((1,), False) if scene else ((0, 1), True)
+    kinds = [number for number, name in enumerate(task.classes) if not is_background(number, name)]
+    has_top, has_left = (is_ordered(tally.centres, axis, kinds) for axis in (0, 1))
+    if not (scene or has_top or has_left):
+        return (0, 1), True
+    return (() if has_left else (1,)), False
 
 
 def _normalize(layout: Layout, tally: Tally) -> tuple[Literal[True, "per_image", "min_max"], str, float]:

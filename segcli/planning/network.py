@@ -186,8 +186,9 @@ def _patch(
             sides = [0.8 * each for each in size]
         elif measures.sizes.is_single and max(size) <= 1.2 * side:
             return None, ""
-    most = max(multiple)
-    rounded = [max(int(min(side, have) / most + 0.01) * most, most) for side, have in zip(sides, size, strict=True)]
+    rounded = [
+        max(int(min(side, have) / by + 0.01) * by, by) for side, have, by in zip(sides, size, multiple, strict=True)
+    ]
     whole = "x".join(map(str, size))
     return rounded, f"as much of an image of {whole} as {machine.words} can learn from in a step"
 

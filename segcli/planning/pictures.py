@@ -16,7 +16,7 @@ from segcli.planning.channels import state_channels
 from segcli.planning.classes import classes_of
 from segcli.planning.clock import Clock
 from segcli.planning.facts import Option, Question, Recognised
-from segcli.planning.lacking import leave_out
+from segcli.planning.lacking import leave_out, refuse_other_zeros
 from segcli.planning.listing import Listing
 from segcli.planning.lists import split_of_lists
 from segcli.planning.looks import look_at, named_objects
@@ -81,6 +81,8 @@ def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
     pairing = roles.masks[0].pairing
     keys = {pairing.mask.key(stem) for stem in stems(masks)}
     with_mask = [file for file, stem in zip(images, stems(images), strict=True) if pairing.image.key(stem) in keys]
+    spare = {*joined.get(roles.masks[0].folder, ())} - {*images, *masks}
+    refuse_other_zeros(stems([file for file in images if file not in {*with_mask}]), stems([*spare]), "mask")
     _state_pixels(found, channels.every or with_mask, masks, roles, listing.tables, given)
     channels.state_number(found)
     named = {affixes.key(stem) or stem: pairing.image.key(stem) in keys for stem in stems(images)}

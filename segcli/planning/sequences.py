@@ -16,7 +16,7 @@ from segcli.planning.listing import Listing
 from segcli.planning.lists import split_of_lists
 from segcli.planning.looks import look_at
 from segcli.planning.pairs import stems
-from segcli.planning.sides import drawn_share, side_of_name
+from segcli.planning.sides import are_kinds, drawn_share, side_of_name
 from segcli.planning.surveys import survey
 
 __all__ = ["sequences"]
@@ -30,6 +30,8 @@ SURVEY_S = 8.0
 def sequences(listing: Listing, given: Mapping[str, Any], name: str) -> Recognised | None:
     """Recognise sequences of frames; None if there are no two folders with the same folders in them.
 
+    A few folders that are named after kinds of images are no sequences.
+
     Raises:
         DataError: The masks hold too many colours.
     """
@@ -37,8 +39,10 @@ def sequences(listing: Listing, given: Mapping[str, Any], name: str) -> Recognis
     if pair is None:
         return None
     images, masks = (listing.below(side).pictures for side in pair)
-    found = Recognised(listing.root, name, "", {}, "multiclass")
     common = sorted((clip for clip in images if clip in masks), key=lambda clip: natural_key(Path(clip)))
+    if are_kinds(common) and given.get("format") is None:
+        return None
+    found = Recognised(listing.root, name, "", {}, "multiclass")
     found.state("format", "sequences")
     found.state("paths.root", escaped(listing.root.absolute()))
     found.state("images", pair[0], f"{len(common)} folders of the same names in both: a sequence of frames each")

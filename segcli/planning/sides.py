@@ -1,12 +1,12 @@
 """Propose the split of a data set: folders or lists that are there, or shares of whole groups."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from segcli.planning.facts import Recognised
 from segcli.planning.groups import Groups, groups_of
 
-__all__ = ["INLINE", "draw", "drawn_share", "side_of_name"]
+__all__ = ["INLINE", "are_kinds", "draw", "drawn_share", "side_of_name"]
 
 WORDS = {
     "train": re.compile(r"^(train(ing)?|tr|trn|learn(ing)?)([ _-]?(set|data|dataset|split))?$"),
@@ -17,6 +17,10 @@ NUMBERED = re.compile(r"^[a-z0-9]{1,2}[.)] *")
 """Begin of a name that numbers it, such as `a. `."""
 FEW, MANY = 10, 60
 """Below `FEW` groups one group validates; from `MANY` on a test split is drawn too."""
+KIND = re.compile(r"\D+|\d+[xX]")
+"""Name of a kind of images: words, or a magnification."""
+CLIPS = 4
+"""So many folders, or more, are patients or clips, whatever their names."""
 INLINE = 300
 """Names of a table that are written into the data-set file; longer lists are not."""
 
@@ -30,6 +34,16 @@ def side_of_name(name: str) -> str | None:
     """
     bare = NUMBERED.sub("", name.lower())
     return next((side for side, words in WORDS.items() if words.match(bare)), None)
+
+
+def are_kinds(folders: Collection[str]) -> bool:
+    """Tell whether a few folders are named after kinds of images, and not after splits, patients or clips.
+
+    Example:
+        >>> are_kinds(["healthy", "glaucoma"]), are_kinds(["10x", "40x"]), are_kinds(["clip1", "clip2"])
+        (True, True, False)
+    """
+    return 1 < len(folders) < CLIPS and not any(side_of_name(each) or not KIND.fullmatch(each) for each in folders)
 
 
 def drawn_share(groups: int) -> tuple[float, float]:

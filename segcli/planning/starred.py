@@ -20,7 +20,7 @@ from segcli.planning.listing import Listing
 from segcli.planning.looks import KINDS, Look, is_mask, look_at
 from segcli.planning.pairs import Affix, Pairing, paired, stems
 from segcli.planning.roles import Roles, Side, foreground_of
-from segcli.planning.sides import draw, side_of_name
+from segcli.planning.sides import are_kinds, draw, side_of_name
 
 __all__ = ["Starred", "of_folders", "starred", "state_starred_split", "which_mask", "which_suffix"]
 
@@ -263,7 +263,15 @@ def state_starred_split(found: Recognised, there: Starred) -> None:
             )
         return
     names = [name for name in there.images if name not in there.lacking]
-    draw(found, names, by="fraction", unit="image", groups=of_folders(names) if there.repeats else None)
+    groups = of_folders(names) if there.repeats else None
+    kinds = list(dict.fromkeys(name.rpartition("/")[0] for name in names))
+    if groups is not None and are_kinds(kinds):
+        groups = None
+        found.notes.append(
+            f"{', '.join(f'`{kind}`' for kind in kinds)} are taken for kinds of images, and every split gets some of "
+            "each: if each holds one patient or video, state `split.group=^(.+)/`"
+        )
+    draw(found, names, by="fraction", unit="image", groups=groups)
 
 
 def _rest(there: Starred) -> list[str]:

@@ -9,6 +9,7 @@ from segcli.core.types import Array
 from segcli.data.moments import Moments
 from segcli.data.samples import Case, Sample
 from segcli.datasets import Layout
+from segcli.planning.sense import centres_of
 from segcli.tasks import Task
 
 __all__ = ["Tally", "add_sample", "is_background", "object_masks", "object_names"]
@@ -29,6 +30,8 @@ class Tally:
     valid: list[float] = field(default_factory=list)
     thirds: list[tuple[Array, Array]] = field(default_factory=list)
     """Pixels of each class in the top and in the bottom third."""
+    centres: list[Array] = field(default_factory=list)
+    """Centre of each class along rows and columns."""
     low: float = math.inf
     high: float = -math.inf
     has_field: bool = False
@@ -59,6 +62,7 @@ def add_sample(tally: Tally, task: Task, layout: Layout, case: Case, sample: Sam
         parts = [(mask[rows][sample.valid[rows]]).ravel() for rows in (slice(0, third), slice(-third, None))]
         top, bottom = (np.bincount(part, minlength=length)[:length] for part in parts)
         tally.thirds.append((top, bottom))
+        tally.centres.append(centres_of(mask, sample.valid, length))
 
 
 def object_names(task: Task) -> list[str]:

@@ -12,6 +12,7 @@ ARRAYS = (".npy", ".npz")
 MATLAB = (".mat",)
 MICROSCOPES = (".czi", ".lif", ".nd2", ".oib", ".oif", ".vsi", ".ims", ".lsm", ".qptiff", ".mrxs")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
+CELLPOSE = "_seg.npy"
 WAYS: Mapping[tuple[str, ...], str] = {
     ARRAYS: "write each array as an image of its own: 2D images as PNG or TIFF, volumes as NIfTI",
     MATLAB: "write each mask as PNG with `scipy.io.loadmat` and Pillow",
@@ -36,6 +37,8 @@ def way_to_masks(listing: Listing) -> str | None:
         where = file.relative_to(listing.root).as_posix()
         if ending_of(file) in OUTLINES:
             return f"outlines, such as those in `{where}`, are no masks: paint them into PNG files first"
+        if file.name.endswith(CELLPOSE):
+            return f"`{where}` is of Cellpose: save its masks as PNG, with `--save_png` or in the menu of its window"
         if (way := _way(file)) is not None:
             return f"if `{where}` holds a mask: {way}"
     return None

@@ -19,6 +19,7 @@ from segcli.planning.alike import are_alike
 from segcli.planning.cases import CaseFolders, case_folders
 from segcli.planning.facts import Recognised
 from segcli.planning.kinds import kinds_of
+from segcli.planning.lacking import refuse_other_zeros
 from segcli.planning.looks import named_image, named_mask
 from segcli.planning.once import once
 from segcli.planning.pairs import Affix, Pairing, beside, paired
@@ -165,6 +166,8 @@ def flat_volumes(found: Recognised, places: Places, given: Mapping[str, Any]) ->
     maps = {key: file for file in places[masks] if (key := pairing.mask.key(_stem(file)))}
     taken = set(maps.values())
     files = {key: [file] for file in places[images] if file not in taken and (key := pairing.image.key(_stem(file)))}
+    spare = [_stem(file) for file in places[masks] if pairing.mask.key(_stem(file)) not in files]
+    refuse_other_zeros([_stem(file) for key, (file,) in files.items() if key not in maps], spare, "label map")
     channels = (
         {} if given.get("image_suffix") else _channels(places[images], pairing, [key for key in files if key in maps])
     )

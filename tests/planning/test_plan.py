@@ -76,6 +76,8 @@ THICK = replace(
     normalize="per_image",
 )
 """Volumes of thick slices."""
+UNEQUAL = replace(THICK, class_shares={"liver": 0.3, "nerve": 0.001}, foreground=0.301)
+"""Volumes of a large and a rare class."""
 ABSENT = replace(THICK, class_shares={"left": 0.03, "right": 0.02}, presence={"left": 0.7, "right": 0.6})
 KINDS = replace(
     FLAT,
@@ -94,6 +96,7 @@ CASES = {
     "scene": (SCENE, "multiclass"),
     "thick": (THICK, "structures"),
     "absent": (ABSENT, "structures"),
+    "unequal": (UNEQUAL, "structures"),
     "kinds": (KINDS, "classification"),
 }
 
@@ -124,6 +127,7 @@ def value(found: Plan, dotted: str) -> Any:
         ("scene", {"data.preprocessing.normalize": "per_image", "data.patch_size": [288, 384]}),
         ("thick", {"model.strides": [[1, 2, 2], [1, 2, 2], [2, 2, 2], [2, 2, 2]], "data.foreground_share": 0.5}),
         ("thick", {"data.augmentation.rotation_degrees": None, "data.augmentation.flip_axes": None}),
+        ("unequal", {"data.foreground_share": 0.5}),
         ("absent", {"model.type": "sadaan", "training.loss": {"sadaan": {}}, "data.patch_size": None}),
         (
             "kinds",
@@ -150,6 +154,13 @@ def test_a_scene_is_never_turned_upside_down_and_microscopy_is() -> None:
     assert {"HorizontalFlip", "VerticalFlip", "RandomRotate90"} <= types["flat"]
     assert "HorizontalFlip" in types["scene"]
     assert not types["scene"] & {"VerticalFlip", "RandomRotate90"}
+
+
+def test_a_scene_whose_classes_have_a_fixed_left_is_not_mirrored() -> None:
+    facts = replace(SCENE, flips=())
+    found = planned(Recognised(Path("data"), "faces", "made up", {}, "multiclass"), facts, CPU).keys
+    assert "HorizontalFlip" not in {each["type"] for each in found["data"]["augmentation"]["transforms"]}
+    assert "tta" not in found["inference"]
 
 
 def test_more_time_and_a_gpu_buy_a_wider_network_and_more_context() -> None:
