@@ -22,6 +22,7 @@ from segcli.datasets._folds import units
 from segcli.engine.checkpoint import read_header
 from segcli.engine.events import Listener
 from segcli.engine.runfolder import RunFolder
+from segcli.engine.stopping import StopSignal
 from segcli.engine.training.batches import check_batches
 from segcli.engine.world import World
 from segcli.report.results import CrossValidated, FoldScore, Trained
@@ -201,8 +202,11 @@ def _all_folds(
 ) -> CrossValidated | None:
     runs = [fold_run(run, index, folds) for index in range(folds)]
     shared = Folds(world, folds, listener)
+    stop = StopSignal()
     for index, told in shared.mine():
-        _one_fold(runs[index], model_files, told, placed)
+        stop.raise_if_asked()  # a signal after the last batch of a fold stops the folds that follow
+        stop = StopSignal()
+        _one_fold(runs[index], model_files, told, placed, stop=stop)
     shared.wait()
     world.barrier()
     return _averaged(run, runs) if world.is_first else None
@@ -242,13 +246,14 @@ def _one_fold(
     listener: Listener,
     placed: Callable[[Run], Run],
     world: World | None = None,
+    stop: StopSignal | None = None,
 ) -> Trained:
     """Train a fold, or go on where it was stopped."""
     folder, world = RunFolder(run.folder), world or World.alone()
     if not world.told(folder.has_run()):
-        return train(placed(run), overwrite=False, listener=listener, world=world)
+        return train(placed(run), overwrite=False, listener=listener, stop=stop, world=world)
     located = Located(folder.path)
-    return resume(located, [], model_files=model_files, listener=listener, world=world, placed=placed)
+    return resume(located, [], model_files=model_files, listener=listener, stop=stop, world=world, placed=placed)
 
 
 def _refuse(run: Run, begun: dict[str, Any], *, overwrite: bool) -> None:

@@ -13,6 +13,7 @@ from segcli.config.load import load_run
 from segcli.core.errors import ConfigError
 from segcli.core.files import shown, typed
 from segcli.engine.events import Listener
+from segcli.engine.stopping import StopSignal
 from segcli.report.results import Evaluated, Trained
 
 __all__ = ["Words", "begin", "refuse_options", "split_overrides", "train_and_score"]
@@ -90,8 +91,11 @@ def train_and_score(
 
     Raises:
         SegcliError: Training or scoring fails.
+        Stopped: A stop signal was received.
     """
-    trained = train(load_run(made.experiment, overrides), overwrite=overwrite, listener=listener)
+    stop = StopSignal()
+    trained = train(load_run(made.experiment, overrides), overwrite=overwrite, listener=listener, stop=stop)
+    stop.raise_if_asked()  # a signal after the last batch stops the scoring
     located = Located(trained.folder)
     if not made.facts.counts.keys() & {"val", "test"}:
         return trained, None, located

@@ -2,7 +2,9 @@
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 from torch import Tensor
@@ -63,7 +65,7 @@ def score_cases(
 
     listener.stage("evaluation", len(cases))
     loader = parts.evaluation_loader(cases, parts.source(cases, listener))
-    with StopSignal(), names_flushed_once(), behind:
+    with StopSignal(), names_flushed_once(), behind, writer or nullcontext():
         try:
             result = evaluate(
                 parts,
@@ -121,6 +123,8 @@ def _judged(parts: Assembly, case: Case, scored: Scored) -> Iterator[Judgement]:
 class _Writer:
     """Writes the predictions of this process; files of many cases are written by the first process, case by case.
 
+    Use it as a context: at its end, no file is there that lacks cases.
+
     Args:
         layout: Layout of the data.
         folder: Folder of the predictions.
@@ -133,6 +137,16 @@ class _Writer:
         self.aside = unfinished(folder / "masks")
         """Folder for masks that wait for the first process; `remove_leftovers` knows its name."""
         self.waiting: dict[Case, Path] = {}
+
+    def __enter__(self) -> "_Writer":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.layout.drop_answers()
+        if kind is not None:  # else the first process may still read them
+            shutil.rmtree(self.aside, ignore_errors=True)
 
     def save(self, case: Case, answer: Array) -> None:
         """Write the prediction of a case, or keep it on the disk for the first process."""

@@ -21,6 +21,7 @@ __all__ = [
     "file_above",
     "names_flushed_once",
     "plain",
+    "put_in_place",
     "read_keys",
     "refuse_occupied",
     "remove_leftovers",
@@ -60,13 +61,18 @@ def replacing(path: Path, *, synced: bool = True) -> Iterator[Path]:
         _tidy_once(path.parent)
         try:
             yield temporary
-            if synced:
-                flush(temporary)
-            replace(temporary, path)
-            if synced:
-                _flush_names(path.parent)
+            put_in_place(temporary, path, synced=synced)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def put_in_place(temporary: Path, path: Path, *, synced: bool = True) -> None:
+    """Give a temporary file that is written its final name; arguments as those of `replacing`."""
+    if synced:
+        flush(temporary)
+    replace(temporary, path)
+    if synced:
+        _flush_names(path.parent)
 
 
 def _flush_names(folder: Path) -> None:

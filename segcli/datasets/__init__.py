@@ -316,6 +316,10 @@ class Layout(ABC):
         """Give the collected predictions of a folder their final names; called after the last `save_answer`."""
         return
 
+    def drop_answers(self) -> None:
+        """Remove collected predictions that have no final name, as the work has ended before they were complete."""
+        return
+
     def as_stored(self, answer: Array) -> Array:
         """Recode a prediction of the task, `(*S)` uint8, like the masks of the data set."""
         return answer

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from segcli.core.errors import DataError
-from segcli.core.files import remove_leftovers, shown, told_when_full, unfinished
+from segcli.core.files import put_in_place, remove_leftovers, shown, told_when_full, unfinished
 from segcli.core.names import printable, safe_name
 from segcli.core.text import read_json
 from segcli.core.types import Array, ConfigModel, Range
@@ -234,7 +234,14 @@ class Volumes(Layout):
         """Give files of many cases their final names; they are complete now."""
         for target, part in self._collected.items():
             if part.is_file():
-                part.replace(target)
+                with told_when_full(target):
+                    put_in_place(part, target)
+        self._collected.clear()
+
+    def drop_answers(self) -> None:
+        """Remove files of many cases that lack some."""
+        for part in self._collected.values():
+            part.unlink(missing_ok=True)
         self._collected.clear()
 
     def as_stored(self, answer: Array) -> Array:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import h5py
@@ -21,10 +22,12 @@ def writing(path: Path) -> Iterator["Writer"]:
 
     Raises:
         OSError: The disk is full, or cannot be written to.
+        MemoryError: The memory is exhausted.
     """
     begun = path.exists()
-    with _Disk(path, "r+b" if begun else "w+b") as disk:
-        try:
+    disk = _Disk(path, "r+b" if begun else "w+b")
+    try:
+        with disk:
             file: h5py.File | None = None
             try:
                 with _uninterrupted():
@@ -34,11 +37,13 @@ def writing(path: Path) -> Iterator["Writer"]:
                 if file is not None:
                     with _uninterrupted():
                         file.close()
-        except Exception:
-            if disk.fault is None:
-                raise
+    except Exception:
+        if disk.fault is None:
+            raise
+    finally:
+        if disk.fault is not None:
+            path.unlink(missing_ok=True)  # it is closed; Windows does not remove an open file
     if disk.fault is not None:
-        path.unlink(missing_ok=True)  # it is closed; Windows does not remove an open file
         raise disk.fault
 
 
@@ -86,13 +91,22 @@ def _uninterrupted() -> Iterator[None]:
     """Let signals wait whose handlers may raise; only the main thread runs handlers."""
     waiting: list[int] = []
     before: dict[int, Any] = {}
+    works = True
+    if threading.current_thread() is threading.main_thread():
+        before = {signum: handler for signum in STOPPING if callable(handler := signal.getsignal(signum))}
+
+    def wait(signum: int, frame: FrameType | None) -> None:
+        if works:
+            waiting.append(signum)
+        else:  # another signal broke off before the handler was put back
+            before[signum](signum, frame)
+
     try:
-        if threading.current_thread() is threading.main_thread():
-            for signum in STOPPING:
-                if callable(signal.getsignal(signum)):
-                    before[signum] = signal.signal(signum, lambda number, _: waiting.append(number))
+        for signum in before:
+            signal.signal(signum, wait)
         yield
     finally:
+        works = False
         for signum, handler in before.items():
             signal.signal(signum, handler)
         for signum in waiting:
@@ -136,7 +150,8 @@ class _Disk(io.FileIO):
                 while done < len(view):
                     done += super().write(view[done:]) or 0
         if done < len(view):
-            self._unwritten.append((self._place + done, bytes(view[done:])))
+            with self._kept():
+                self._unwritten.append((self._place + done, bytes(view[done:])))
         self._place += len(view)
         return len(view)
 
@@ -147,7 +162,8 @@ class _Disk(io.FileIO):
             super().seek(start)
             while done < len(view) and (got := super().readinto(view[done:])):
                 done += got
-        view[done:] = bytes(len(view) - done)
+        with self._kept():
+            view[done:] = bytes(len(view) - done)
         for place, data in self._unwritten:
             first, end = max(place, start), min(place + len(data), start + len(view))
             if first < end:
@@ -162,11 +178,20 @@ class _Disk(io.FileIO):
                 super().truncate(size)
         return self._place if size is None else size
 
+    def flush(self) -> None:
+        """Do nothing: no bytes wait in this process."""
+
+    def close(self) -> None:
+        """Close the file, or keep the error: some disks tell only then that they are full."""
+        with self._kept():
+            super().close()
+
     @contextmanager
     def _kept(self) -> Iterator[None]:
         """Keep the first error, without its frames, which would hold memory of HDF5."""
         try:
             yield
-        except (OSError, ValueError, OverflowError) as error:  # the latter two: closed, or no place of any file
-            if self.fault is None:
-                self.fault = error.with_traceback(None) if isinstance(error, OSError) else OSError(str(error))
+        except (OSError, MemoryError) as error:
+            self.fault = self.fault or error.with_traceback(None)
+        except (ValueError, OverflowError) as error:  # the file is closed, or no file has such a place
+            self.fault = self.fault or OSError(str(error))

@@ -4,7 +4,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +142,9 @@ class HDF5(FileFormat):
                 yield add
                 file.put("presence_labels", index, present)
             except BaseException:
-                for number in range(count):
-                    file.put("masks", (index, number), 0)
+                with suppress(OSError):  # told in the end, unless a signal stops the work
+                    for number in range(count):
+                        file.put("masks", (index, number), 0)
                 raise
 
 

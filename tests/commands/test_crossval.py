@@ -1,4 +1,5 @@
 import re
+import signal
 from statistics import mean, stdev
 
 import pytest
@@ -6,6 +7,7 @@ import yaml
 from factories import nuclei_experiment, scenes_experiment, write_experiment, write_nuclei, write_sequences
 
 from segcli.commands.crossval import fold_run
+from segcli.commands.report import TrainingReport
 from segcli.config.load import load_run
 
 
@@ -114,6 +116,25 @@ def test_a_stopped_cross_validation_goes_on_and_keeps_finished_folds(tiny, run_c
         )
         assert told["last_epoch"] == whole["last_epoch"]
         assert told["best_epoch"] == whole["best_epoch"]
+
+
+def test_a_signal_while_a_fold_writes_its_report_stops_the_folds_that_follow(tiny, run_cli, workplace, monkeypatch):
+    config = tiny(training__epochs=1)
+    write = TrainingReport.write
+
+    def stopped(report, *arguments):
+        signal.raise_signal(signal.SIGTERM)
+        write(report, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingReport, "write", stopped)
+        result = run_cli("train", config, "--folds", 3)
+    assert result.code == 143
+    assert result.err.splitlines()[-1] == "stopped; continue with: segcli resume outputs/experiments/tiny"
+    folder = workplace / "outputs/experiments/tiny"
+    assert (folder / "fold_1/report.html").is_file()
+    assert not (folder / "fold_2").exists()
+    assert run_cli("resume", "tiny").code == 0
 
 
 def test_a_begun_cross_validation_is_not_mixed_with_another(tiny, run_cli, workplace):

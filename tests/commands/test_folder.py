@@ -1,5 +1,6 @@
 """`segcli train FOLDER` is init, train and eval; the two files stay, and the minutes stand in them as epochs."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from factories import blobs, write_folders
 from PIL import Image
 
 from segcli.commands import folder, planning
+from segcli.commands.report import TrainingReport
 from segcli.config.load import load_run
 from segcli.engine.events import Silent
 from segcli.engine.training.clock.length import Costs
@@ -57,6 +59,17 @@ def test_what_has_no_split_to_score_is_trained_and_not_scored(tmp_path: Path, mo
     monkeypatch.setattr(folder, "train", lambda run, **_: trained)
     monkeypatch.setattr(folder, "evaluate_run", lambda *_, **__: pytest.fail("nothing can be scored"))
     assert folder.train_and_score(made, [], overwrite=False, listener=Silent())[:2] == (trained, None)
+
+
+def test_a_signal_while_the_report_of_the_training_is_written_stops_the_scoring(
+    run_cli: Callable[..., Any], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folders(workplace / "cells")
+    monkeypatch.setattr(TrainingReport, "write", lambda *_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(folder, "evaluate_run", lambda *_, **__: pytest.fail("goes on"))
+    result = run_cli("train", "cells", "--yes", "training.epochs=1", "data.limit_batches=1")
+    assert result.code == 130, result.err
+    assert result.err.splitlines()[-1] == "stopped; continue with: segcli resume outputs/experiments/cells"
 
 
 def test_a_plan_for_another_gpu_is_sized_by_its_memory_and_not_timed_here(

@@ -194,13 +194,13 @@ def test_a_large_case_that_breaks_off_leaves_nothing_in_the_file_of_its_cases(wo
     assert [entry["case"] for entry in done.presence] == ["0000", "0002"]
 
 
-def test_a_file_of_many_cases_is_whole_when_its_last_is_done(workplace):
+def test_a_file_of_many_cases_is_whole_when_its_last_is_done_and_goes_if_the_work_ends_before(workplace):
     for name in ("one", "two"):
         write_hdf5(workplace / name, {name: 2})
 
     def stopped(images):
         calls.append(len(images))
-        if sum(calls) > 2 * 9:  # a case of 16x16x8 has nine tiles
+        if sum(calls) > 3 * 9:  # a case of 16x16x8 has nine tiles
             raise KeyboardInterrupt
         return bright(images)
 
@@ -210,6 +210,7 @@ def test_a_file_of_many_cases_is_whole_when_its_last_is_done(workplace):
     with pytest.raises(KeyboardInterrupt):
         write_all(answers, Silent())
     assert masks_of("found", "one.h5").shape == (2, 2, 16, 16, 8)
+    assert sorted(path.name for path in Path("found").iterdir()) == ["one.h5", "presence.csv"]
 
 
 def test_a_prediction_of_volumes_goes_on_where_it_was_killed(trained, run_cli, workplace):

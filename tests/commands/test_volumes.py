@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from scipy import ndimage
 from volumes import masks_of, predicted, train_volumes
 
 from segcli.data.images import read_image
+from segcli.datasets.hdf5_volumes import HDF5Volumes
 from segcli.files import open_picture
 
 
@@ -74,6 +76,21 @@ def test_eval_writes_masks_and_presence_of_all_cases_into_one_file(trained, run_
         assert file["masks"].shape == (4, 2, 16, 16, 8)
         flags = file["masks"][:].reshape(4, 2, -1).any(2)
         np.testing.assert_array_equal(file["presence_labels"][:], flags)
+
+
+def test_a_stopped_eval_leaves_no_file_that_lacks_cases(trained, run_cli, monkeypatch):
+    trained()
+    save = HDF5Volumes.save_answer
+
+    def stopped(self, folder, case, answer):
+        if case.index == 2:
+            assert len(list(folder.glob(".val.h5.*.part"))) == 1
+            signal.raise_signal(signal.SIGTERM)
+        return save(self, folder, case, answer)
+
+    monkeypatch.setattr(HDF5Volumes, "save_answer", stopped)
+    assert run_cli("eval", "tiny", "--split", "val").code == 143
+    assert list(Path("outputs/tests/tiny_val/predictions").glob(".*")) == []
 
 
 def test_left_and_right_are_for_images(trained, run_cli):

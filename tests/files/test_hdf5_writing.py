@@ -1,9 +1,12 @@
 """Nothing raises an error inside of HDF5, which would end the process with a segmentation fault."""
 
 import io
+import os
 import random
 import resource
 import signal
+from contextlib import suppress
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -110,7 +113,89 @@ def test_a_file_that_is_closed_late_or_asked_for_no_place_raises_nothing(tmp_pat
         disk.seek(place)
         assert (disk.write(b"ab"), disk.readinto(bytearray(3))) == (2, 3)
         disk.truncate(place)
+        disk.flush()
     assert isinstance(disk.fault, OSError)
+
+
+def test_a_disk_that_tells_only_at_the_end_that_it_is_full_leaves_no_file(tmp_path, volumes, monkeypatch):
+    class Disk(_hdf5_writing._Disk):
+        def close(self):
+            if not self.closed:
+                os.close(self.fileno())  # so that the system refuses to close it
+            super().close()
+
+    part = tmp_path / "part.h5"
+    add(part, volumes, 0)
+    monkeypatch.setattr(_hdf5_writing, "_Disk", Disk)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        add(part, volumes, 1)
+    assert not part.exists()
+
+
+def test_memory_that_is_exhausted_raises_nothing_inside_of_hdf5(tmp_path, monkeypatch):
+    def exhausted(_):
+        raise MemoryError
+
+    for full in (False, True):
+        with _hdf5_writing._Disk(tmp_path / "part", "w+b") as disk:
+            disk.fault = OSError("full") if full else None
+            with monkeypatch.context() as patch:
+                patch.setattr(_hdf5_writing, "bytes", exhausted, raising=False)
+                assert (disk.write(b"ab"), disk.readinto(bytearray(3))) == (2, 3)
+        assert type(disk.fault) is (OSError if full else MemoryError)
+
+
+def test_a_stop_with_a_full_disk_stays_a_stop_and_leaves_no_file(tmp_path, volumes):
+    part = tmp_path / "part.h5"
+    add(part, volumes, 0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (part.stat().st_size, before[1]))
+    rows = np.random.default_rng(1).integers(0, 2, (4, 8, 8, 2), np.uint8)
+    try:
+        with pytest.raises(KeyboardInterrupt), HDF5.appending(part, volumes, 1, SIZE, 2) as write:  # noqa: PT012
+            with suppress(OSError):
+                write(rows)
+                write(rows)
+            raise KeyboardInterrupt
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not part.exists()
+
+
+def test_a_signal_while_handlers_are_changed_leaves_no_other_signal_unheard(monkeypatch):
+    heard, left, rounds = [], 0, 0
+
+    def change(signum, handler):
+        nonlocal left
+        before, left = signal.signal(signum, handler), left - 1
+        if not left:
+            signal.raise_signal(signal.SIGINT)
+        return before
+
+    stand_in = SimpleNamespace(signal=change, getsignal=signal.getsignal, raise_signal=signal.raise_signal)
+    monkeypatch.setattr(_hdf5_writing, "signal", stand_in)
+    before = {signum: signal.getsignal(signum) for signum in _hdf5_writing.STOPPING}
+    try:
+        for place in range(1, 20):
+            left = place
+            for signum in before:
+                signal.signal(signum, lambda number, _: heard.append(number))
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            try:
+                with _hdf5_writing._uninterrupted():
+                    pass
+            except KeyboardInterrupt:
+                rounds += 1
+            heard.clear()
+            for signum in before:
+                with suppress(KeyboardInterrupt):
+                    signal.raise_signal(signum)
+                    assert signum != signal.SIGINT
+            assert heard == [signum for signum in before if signum != signal.SIGINT]
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+    assert rounds == 2 * len(before)
 
 
 def test_a_full_disk_stops_the_next_write_and_leaves_no_file(tmp_path, volumes):

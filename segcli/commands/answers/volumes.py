@@ -1,7 +1,7 @@
 """Results for volumes: masks in the format and geometry of their input, and a table of present structures."""
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,14 @@ class VolumeAnswers(PixelAnswers):
         return {kind: channels[kind] for kind, is_asked in asked.items() if is_asked}
 
     # ---- a volume
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Leave no file that lacks cases, whatever ends the prediction."""
+        try:
+            yield
+        finally:
+            self.parts.layout.drop_answers()
 
     def write_found(self, case: Case, found: Found) -> None:
         """Write the prediction of a case; the mask gets its final name after everything is written."""
