@@ -7,6 +7,10 @@ Without a cache, the peer is a torch `Dataset` with OpenCV and albumentations (p
 left out where MONAI is not installed. All read the same files in one process and without workers, in turns; the
 fastest round of each counts, and the spread is that of the ratios of the rounds. Where images are cropped, four crops
 of each are compared with one, without workers and with two, whose time counts, too.
+
+With a cache, the last column is what the peak memory of a process grows by, from the finished imports to the end of the
+second epoch, for segcli, for MONAI, and the size of the decoded images and masks. Each is measured in a process of its
+own, on four times as many images (Linux only).
 """
 
 import argparse
@@ -14,6 +18,8 @@ import gc
 import importlib.util
 import json
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -34,6 +40,8 @@ from segcli.engine.assembly import assemble
 from segcli.engine.events import Silent
 
 Loading = Callable[[], Iterator[Any]]
+MORE = 4
+"""Times as many images where memory is measured, so that it stands out of what a batch takes."""
 
 
 def ours(kind: Kind, root: Path, **data: Any) -> Loading:
@@ -87,7 +95,7 @@ def measured(name: str, rounds: int) -> Iterator[dict[str, Any]]:
         yield {"data": kind.title, "cache": "none", "peer": "usual loop", **found}
         if importlib.util.find_spec("monai") is not None:
             found = compared(ours(kind, root, cache="memory"), cached(name, kind, root), kind.count, rounds)
-            yield {"data": kind.title, "cache": "memory", "peer": "MONAI CacheDataset", **found}
+            yield {"data": kind.title, "cache": "memory", "peer": "MONAI CacheDataset", **found, **memory(name)}
         if "patch_size" in kind.data:
             for workers in (0, 2):
                 several = ours(kind, root, patches_per_image=4, num_workers=workers)
@@ -96,26 +104,76 @@ def measured(name: str, rounds: int) -> Iterator[dict[str, Any]]:
                 yield {"data": kind.title, "cache": "none", "peer": peer, **found}
 
 
+def memory(name: str) -> dict[str, float]:
+    """Return what the caches of both take, and the size of the decoded images, in MiB."""
+    with tempfile.TemporaryDirectory() as folder:
+        KINDS[name].write(Path(folder), MORE * KINDS[name].count)
+        command = [sys.executable, __file__, "--kinds", name, "--cached-in", folder, "--cache-of"]
+        return {
+            f"{of}_mib": float(subprocess.run([*command, of], capture_output=True, text=True, check=True).stdout)
+            for of in ("ours", "theirs", "decoded")
+        }
+
+
+def taken(name: str, root: Path, of: str) -> float:
+    """Fill a cache, read two epochs from it, and return the MiB that the peak of this process grew by.
+
+    Args:
+        name: Kind of the data.
+        root: Folder of the data.
+        of: `ours`, `theirs`, or `decoded` for the size of the decoded images and masks.
+    """
+    kind = KINDS[name]
+    if of == "decoded":
+        layout = assemble(run_from_values(kind.run(root), source="benchmark")).layout
+        return sum(layout.read(case).nbytes for case in layout.cases("train")) / 2**20
+    with tempfile.TemporaryDirectory() as small:  # imports and what a first batch takes anyhow
+        kind.write(Path(small), 4)
+        made: Callable[[Path], Loading] = (
+            (lambda where: ours(kind, where, cache="memory"))
+            if of == "ours"
+            else (lambda where: cached(name, kind, where))
+        )
+        seconds(made(Path(small)))
+    before = peak_mib()
+    loading = made(root)
+    seconds(loading), seconds(loading)
+    return peak_mib() - before
+
+
+def peak_mib() -> float:
+    """Return the peak memory of this process; `getrusage` would count that of its parent."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
 def main() -> None:
     """Print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--cached-in", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--cache-of", choices=["ours", "theirs", "decoded"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     with command_line():  # as `segcli train` does; for all loaders, which are in one process
         keep_freed_memory()
     warnings.simplefilter("ignore")
-    print("| data | cache | compared with | ours, ms an image | theirs | ratio (rounds) |\n|---|---|---|---|---|---|")
+    if options.cached_in is not None:
+        print(taken(options.kinds[0], options.cached_in, options.cache_of))
+        return
+    print("| data | cache | compared with | ours, ms an image | theirs | ratio (rounds) | MiB: ours, theirs, decoded |")
+    print("|---|---|---|---|---|---|---|")
     rows = []
     for name in options.kinds:
         for row in measured(name, options.rounds):
             rows.append(row)
+            sizes = ", ".join(f"{row[f'{of}_mib']:.0f}" for of in ("ours", "theirs", "decoded") if f"{of}_mib" in row)
             print(
                 f"| {row['data']} | {row['cache']} | {row['peer']} | {row['ours_ms']:.2f} | {row['theirs_ms']:.2f} | "
-                f"{row['ratio']:.2f} ({row['lowest']:.2f} to {row['highest']:.2f}) |",
+                f"{row['ratio']:.2f} ({row['lowest']:.2f} to {row['highest']:.2f}) | {sizes} |",
                 flush=True,
             )
     if options.json:

@@ -17,9 +17,10 @@ from segcli.commands.thresholds import best_threshold
 from segcli.config.own_code import EVALUATING, CodePermit
 from segcli.config.schema import MetricSection, Run
 from segcli.core.errors import ConfigError
-from segcli.core.files import shown, write_yaml
+from segcli.core.files import shown, write_text, write_yaml
 from segcli.core.registry import METRICS, TASKS
 from segcli.core.types import Array
+from segcli.core.yaml_rows import rows_text
 from segcli.data.samples import Case, example_of
 from segcli.engine.assembly import Assembly, assemble, calibrated_outputs, load_weights
 from segcli.engine.checkpoint import read_checkpoint
@@ -203,7 +204,7 @@ def _assembled(run: Run, threshold: float | str | None, tta: bool | None, listen
 def _write_scores(done: Evaluated) -> None:
     """Write the scores, and the confusion matrix if classes exclude each other."""
     write_yaml(done.folder / SCORES, done.summary())
-    write_yaml(done.folder / "per_image_metrics.yaml", done.per_image())
+    write_text(done.folder / "per_image_metrics.yaml", rows_text(done.per_image()))
     if done.presence:
         write_judgements(done.folder / TABLE, done.presence)
     levels = {"": done} if done.whole is None else {"": done.whole, "crops": done}

@@ -19,6 +19,7 @@ from segcli.core.strict_yaml import StrictDumper
 
 __all__ = [
     "file_above",
+    "float_text",
     "names_flushed_once",
     "plain",
     "put_in_place",
@@ -246,13 +247,17 @@ def _flow_short_lists(dumper: yaml.SafeDumper, value: list[Any]) -> yaml.Node:
     return dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=short)
 
 
-def _readable_float(dumper: yaml.SafeDumper, value: float) -> yaml.Node:
+def float_text(value: float) -> str:
+    """Write a number for YAML, so that every reader takes it as one."""
     text = repr(value)
     if text in {"inf", "-inf", "nan"}:
-        text = {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}[text]
-    elif "e" in text and "." not in text:
-        text = text.replace("e", ".0e")  # YAML 1.1 readers read `1e-06` as text
-    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
+        return {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}[text]
+    # YAML 1.1 readers read `1e-06` as text
+    return text.replace("e", ".0e") if "e" in text and "." not in text else text
+
+
+def _readable_float(dumper: yaml.SafeDumper, value: float) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:float", float_text(value))
 
 
 _Dumper.add_representer(list, _flow_short_lists)

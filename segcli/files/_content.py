@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
-__all__ = ["content_of", "files_held", "held", "source_of"]
+__all__ = ["content_of", "files_held", "held", "small_or_held", "source_of"]
 
 HELD = (".png", ".jpg", ".jpeg")
 """Endings of the files whose bytes are held: all of them are decoded from memory in any case."""
+SMALL = 2**16
+"""Bytes of a PNG file that is read as a whole sooner than Pillow tells its header."""
 _thread = threading.local()
 
 
@@ -42,6 +44,19 @@ def held(path: Path) -> bytes | None:
     """Return the bytes of a file where they are held; None elsewhere."""
     is_held = getattr(_thread, "files", None) is not None and path.suffix.lower() in HELD
     return content_of(path) if is_held else None
+
+
+def small_or_held(path: Path) -> bytes | None:
+    """Return the bytes of a file if they are held, or if it is a small PNG file that can be read; else None."""
+    known = held(path)
+    if known is not None or path.suffix.lower() != ".png":
+        return known
+    try:
+        with path.open("rb", buffering=0) as stream:
+            content = stream.read(SMALL + 1)
+    except OSError:  # Pillow tells it
+        return None
+    return content if content is not None and len(content) <= SMALL else None
 
 
 def source_of(path: Path) -> Path | BytesIO:

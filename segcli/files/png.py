@@ -20,7 +20,7 @@ from segcli.core.types import Array
 from segcli.files import Add, FileFormat, Picture
 from segcli.files._codecs import decoded
 from segcli.files._colours import PillowColours
-from segcli.files._content import held
+from segcli.files._content import small_or_held
 from segcli.files._frames import open_frame
 from segcli.files._orientation import of_image, upright
 from segcli.files._png_plain import PlainPNG, mode_of_plain
@@ -39,7 +39,7 @@ class PNG(FileFormat):
     @classmethod
     def open(cls, path: Path, ndim: int, index: int | None = None) -> Picture:
         """Read the header; the pixels are decoded later. A TIFF file of another name is opened as TIFF."""
-        content = held(path)
+        content = small_or_held(path)
         if content is not None and (mode := mode_of_plain(content)) is not None:
             return PlainPNG(path, content, mode, lambda: _Decoded(path, index))
         picture = _Decoded(path, index)

@@ -39,9 +39,12 @@ def groups_of(histogram: Array, count: int) -> Array:
     if not bins.size or bins[0]:
         bins = np.concatenate([[0], bins])
     above = np.cumsum(together[bins][::-1])[::-1]
-    shares = np.zeros((3, len(together)))
-    shares[:2], shares[2, bins] = histogram, together[bins] / np.maximum(above, 1)
-    filled = shares[:, bins] / np.maximum(shares.sum(axis=1, keepdims=True), 1e-9)
+    shares, totals = np.empty((3, len(bins))), np.empty((3, 1))
+    shares[:2], shares[2] = histogram[:, bins], together[bins] / np.maximum(above, 1)
+    spread = np.zeros(len(together))
+    spread[bins] = shares[2]
+    totals[:2, 0], totals[2] = shares[:2].sum(axis=1), spread.sum()  # empty bins have a share in how it is rounded
+    filled = shares / np.maximum(totals, 1e-9)
     below = np.cumsum(filled.sum(axis=0))
     last: Array = bins[np.searchsorted(below, below[-1] * (np.arange(1, count + 1) / count))]
     before = np.concatenate([[0], last[:-1]])
@@ -60,8 +63,10 @@ def sketched(histograms: Array) -> Array:
     sketches = np.empty((len(histograms), 3, GROUPS), np.uint32)
     for histogram, sketch in zip(histograms, sketches, strict=True):
         last = groups_of(histogram, GROUPS)
-        below = np.cumsum(histogram, axis=1, dtype=np.int64)[:, last]
-        sketch[0], sketch[1:] = last, np.diff(below, axis=1, prepend=0)
+        bins = np.concatenate([[-1], np.flatnonzero(histogram.any(axis=0))])  # most are empty
+        below = np.cumsum(np.where(bins < 0, 0, histogram[:, bins]), axis=1, dtype=np.int64)
+        sketch[0] = last
+        sketch[1:] = np.diff(below[:, np.searchsorted(bins, last, side="right") - 1], axis=1, prepend=0)
     return sketches
 
 
