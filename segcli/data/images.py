@@ -34,15 +34,16 @@ EXTENSIONS = tuple(ending.removeprefix(".") for ending in endings(2))
 """File extensions of images."""
 
 
-def natural_key(path: Path) -> tuple[tuple[int, int | str], ...]:
-    """Make a sorting key that puts `img2` before `img10`.
+def natural_key(path: Path) -> list[str | int]:
+    """Make a sorting key that puts `img2` before `img10`: texts, and the numbers between them.
 
     Example:
         >>> natural_key(Path("img2.png")) < natural_key(Path("img10.png"))
         True
     """
-    parts = re.split(r"(\d+)", composed(path.name).lower())
-    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts)
+    key: list[str | int] = [*re.split(r"(\d+)", composed(path.name).lower())]
+    key[1::2] = map(int, key[1::2])
+    return key
 
 
 Headers = dict[Path, Header]
