@@ -125,6 +125,10 @@ def test_masks_that_are_all_shifted_alike_are_blamed_together_and_not_one_by_one
     assert list(shifted([fit((6, -3), scale=2.0, here=1.0)] * 5)) == [(None, (-12, 6))]
 
 
+def test_masks_of_straight_layers_which_fit_anywhere_along_them_are_not_blamed_together():
+    assert list(shifted([fit((0, 25), best=6.0, here=5.5)] * 5)) == []
+
+
 def test_a_mask_is_blamed_only_if_it_fits_much_better_elsewhere():
     good = [fit()] * 5
     assert list(shifted([*good, fit((0, 8), best=6.0, here=5.5)])) == []

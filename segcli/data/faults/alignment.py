@@ -72,6 +72,11 @@ class Fit:
         """Tell whether the best place stands out."""
         return self.best >= CLEAR
 
+    @property
+    def is_better(self) -> bool:
+        """Tell whether the mask fits there much better than where it is; along straight layers it fits anywhere."""
+        return self.best - self.here >= BETTER and self.here <= MUCH_WORSE * self.best
+
 
 def fit_of(image: Array, mask: Array, *, thoroughly: bool = False) -> Fit | None:
     """Compare the outlines of a mask with the edges of its image; None if there are none.
@@ -141,11 +146,12 @@ def shifted(fits: Sequence[Fit | None]) -> Iterator[tuple[int | None, tuple[int,
     if len(agreeing) < MOST * len(clear):
         return
     if np.abs(middle).max() >= FAR:
+        if sum(fit.is_better for fit in agreeing) < MOST * len(agreeing):
+            return
         yield None, _lies(middle, float(np.median([fit.scale for fit in agreeing])))
         return
     for i, fit in clear:
-        fits_elsewhere = fit.best - fit.here >= BETTER and fit.here <= MUCH_WORSE * fit.best
-        if max(map(abs, fit.shift)) >= FAR and fits_elsewhere and fit.best >= least:
+        if max(map(abs, fit.shift)) >= FAR and fit.is_better and fit.best >= least:
             yield i, _lies(np.array(fit.shift), fit.scale)
 
 
