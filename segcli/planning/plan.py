@@ -160,7 +160,7 @@ def _learn(plan: Plan, measures: Measures, task: str, steps: int, minutes: float
     _put(plan, "training.metrics", *metrics(measures, task))
     window = max(50, min(500, steps // 10))
     decay = round(1.0 - 1.0 / window, 4)
-    _put(plan, "training.ema", {"decay": decay}, f"weights are averaged over about {window} of {steps:,} steps")
+    _put(plan, "training.ema", {"decay": decay}, f"weights are averaged over about {window} steps")
     if measures.ndim == 3 and task != "classification":
         _put(plan, "training.gradient_clip_norm", 5.0, "small batches of volumes have steep steps now and then")
     if task != "classification":
