@@ -145,18 +145,23 @@ def test_memory_that_is_exhausted_raises_nothing_inside_of_hdf5(tmp_path, monkey
         assert type(disk.fault) is (OSError if full else MemoryError)
 
 
+def stopped_while_full(part, volumes):
+    rows = np.random.default_rng(1).integers(0, 2, (4, 8, 8, 2), np.uint8)
+    with HDF5.appending(part, volumes, 1, SIZE, 2) as write:
+        with suppress(OSError):
+            write(rows)
+            write(rows)
+        raise KeyboardInterrupt
+
+
 def test_a_stop_with_a_full_disk_stays_a_stop_and_leaves_no_file(tmp_path, volumes):
     part = tmp_path / "part.h5"
     add(part, volumes, 0)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (part.stat().st_size, before[1]))
-    rows = np.random.default_rng(1).integers(0, 2, (4, 8, 8, 2), np.uint8)
     try:
-        with pytest.raises(KeyboardInterrupt), HDF5.appending(part, volumes, 1, SIZE, 2) as write:  # noqa: PT012
-            with suppress(OSError):
-                write(rows)
-                write(rows)
-            raise KeyboardInterrupt
+        with pytest.raises(KeyboardInterrupt):
+            stopped_while_full(part, volumes)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not part.exists()
