@@ -1,7 +1,6 @@
 """Long tables as YAML: the text of `yaml_text`, without the work of PyYAML on each value."""
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from re import compile as pattern
 
 from segcli.core.files import float_text, yaml_text
@@ -15,7 +14,7 @@ SIMPLE = pattern(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,99}")
 
 
 def rows_text(rows: Sequence[Mapping[str, Value]]) -> str:
-    """Convert rows, each a mapping of simple names to texts and numbers, to YAML: the bytes of `yaml_text`.
+    """Convert rows, each a mapping of names to texts and numbers, to YAML: the bytes of `yaml_text`.
 
     Example:
         >>> print(rows_text([{"image": "a.png", "dice": 0.5}, {"image": "no", "dice": float("nan")}]), end="")
@@ -24,10 +23,12 @@ def rows_text(rows: Sequence[Mapping[str, Value]]) -> str:
         - image: 'no'
           dice: .nan
     """
-    if not rows or not all(rows):
+    keys = {key for row in rows for key in row}
+    if not rows or not all(rows) or not all(map(SIMPLE.fullmatch, keys)):
         return yaml_text(rows)
+    names = {key: _quoted(key) for key in keys}
     lines = [
-        f"  {_name(key)}: {float_text(value)}\n" if isinstance(value, float) else _line(key, value)
+        f"  {names[key]}: {float_text(value)}\n" if isinstance(value, float) else _line(key, value)
         for row in rows
         for key, value in row.items()
     ]
@@ -38,16 +39,10 @@ def rows_text(rows: Sequence[Mapping[str, Value]]) -> str:
     return "".join(lines)
 
 
-@lru_cache
-def _name(key: str) -> str:
-    assert SIMPLE.fullmatch(key)
-    return _quoted(key)
-
-
 def _line(key: str, value: Value) -> str:
     """Write an entry that is no fraction."""
     if isinstance(value, str) and SIMPLE.fullmatch(value):
-        return f"  {_name(key)}: {_quoted(value)}\n"
+        return f"  {_quoted(key)}: {_quoted(value)}\n"
     text = yaml_text({"-": {key: value}})
     return text[text.index("\n") + 1 :]
 

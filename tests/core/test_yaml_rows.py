@@ -57,6 +57,7 @@ NUMBERS = [0.0, -0.0, 1.0, 1e-06, 1e22, -2.5e-07, 0.1 + 0.2, float("nan"), float
             for end in ("", "0", "e1", ".5", "n")
         ],
         [{"dice": 0.5, "image": "b"}, {"scenario": None}, {"no": "a", "1": "b"}],
+        [{"image": "a", "own.py:Metric of mine": 0.5}],
         [],
         [{}, {"a": 1.0}],
     ],
