@@ -18,7 +18,7 @@ from segcli.data.moments import Moments
 from segcli.data.rows import rows_of
 from segcli.data.samples import TOPS, Sample
 
-__all__ = ["Seen", "fit_in", "moments_of", "plane_of", "seen", "volume_of"]
+__all__ = ["PICTURE", "Seen", "fit_in", "moments_of", "plane_of", "seen", "volume_of"]
 
 EXACT = 2**33
 """Values of 8 bits below which floating-point numbers tell the sum of their squares to less than a half."""
