@@ -7,7 +7,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 from planted import PICTURES, Set, fault, save_nifti
-from planted_volumes import load_nifti
+from planted_volumes import IMAGE, MASK, change_nifti, load_nifti
 
 
 @fault("negative_image", PICTURES)
@@ -17,8 +17,7 @@ def an_image_is_a_negative(made: Set) -> None:
 
 @fault("negative_image", "nifti")
 def a_volume_is_a_negative(made: Set) -> None:
-    path = made.places["train"][3][0]
-    save_nifti(path, 1 - load_nifti(path))
+    change_nifti(made, IMAGE, lambda voxels: 1 - voxels)
 
 
 @fault("negative_image", "hdf5")
@@ -65,8 +64,7 @@ def an_image_is_missing_but_not_its_mask(made: Set) -> None:
 
 @fault("full_mask", "nifti")
 def a_label_map_is_all_foreground(made: Set) -> None:
-    path = made.places["train"][3][1]
-    save_nifti(path, np.ones_like(load_nifti(path)))
+    change_nifti(made, MASK, np.ones_like)
 
 
 @fault("extra_label", "nifti")

@@ -4,8 +4,9 @@ import cv2
 import h5py
 import numpy as np
 import tifffile
-from planted import PICTURES, Set, fault, save_nifti
-from planted_volumes import load_nifti
+from planted import PICTURES, Set, fault
+from planted_forms import a_sample_is_a_negative
+from planted_volumes import MASK, a_mask_that_is_not_learnt_is_shifted, change_nifti
 
 
 @fault("mask_of_another_image", f"{PICTURES} nifti")
@@ -39,8 +40,7 @@ def a_mask_is_turned_by_180_degrees(made: Set) -> None:
 
 @fault("shifted_mask", "nifti")
 def a_label_map_is_turned_by_90_degrees(made: Set) -> None:
-    path = made.places["train"][3][1]
-    save_nifti(path, np.ascontiguousarray(np.rot90(load_nifti(path), axes=(1, 2))))
+    change_nifti(made, MASK, lambda voxels: np.rot90(voxels, axes=(1, 2)))
 
 
 @fault("shifted_mask", "hdf5")
@@ -52,18 +52,13 @@ def a_mask_of_a_file_is_shifted_along_two_axes(made: Set) -> None:
 @fault("shifted_mask", "stacks")
 def a_mask_that_is_applied_is_shifted(made: Set) -> None:
     made.keys["apply_mask"] = True
-    for z in range(8):
-        path = made.root / "0005" / "mask" / f"z{z}.tif"
-        tifffile.imwrite(path, np.roll(tifffile.imread(path), 4, 0))
+    a_mask_that_is_not_learnt_is_shifted(made)
 
 
 @fault("negative_image", "stacks")
 def a_sample_whose_mask_is_applied_is_a_negative(made: Set) -> None:
     made.keys["apply_mask"] = True
-    paths = [made.root / "0004" / "raw" / f"z{z}.tif" for z in range(8)]
-    voxels = np.stack([tifffile.imread(path) for path in paths])
-    for path, plane in zip(paths, voxels.max() - (voxels - voxels.min()), strict=True):
-        tifffile.imwrite(path, plane)
+    a_sample_is_a_negative(made)
 
 
 @fault("empty_mask", "stacks")

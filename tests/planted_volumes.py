@@ -8,11 +8,26 @@ import numpy as np
 import tifffile
 from planted import Set, fault, save_nifti
 
+IMAGE, MASK = 0, 1
+"""Positions of the files of a case in its places."""
+
 
 def load_nifti(path: Path) -> np.ndarray:
     import nibabel
 
     return np.asarray(nibabel.load(path).dataobj)
+
+
+def change_nifti(made: Set, kind: int, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Change the voxels of the image or the mask of a training case."""
+    path = made.places["train"][3][kind]
+    save_nifti(path, np.ascontiguousarray(change(load_nifti(path))))
+
+
+def _copy_volume(made: Set, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Write a changed copy of a training case into the test split."""
+    for one, other in zip(made.places["train"][3], made.places["test"][1], strict=True):
+        save_nifti(other, np.ascontiguousarray(change(load_nifti(one))))
 
 
 @fault("turned_alone", "nifti")
@@ -41,8 +56,7 @@ def a_label_map_has_no_image(made: Set) -> None:
 
 @fault("size_mismatch", "nifti")
 def a_label_map_has_another_size(made: Set) -> None:
-    path = made.places["train"][3][1]
-    save_nifti(path, load_nifti(path)[1:])
+    change_nifti(made, MASK, lambda voxels: voxels[1:])
 
 
 @fault("geometry_differs", "nifti")
@@ -75,8 +89,7 @@ def a_volume_holds_nan(made: Set) -> None:
 
 @fault("unreadable_case", "nifti")
 def a_label_map_holds_a_strange_number(made: Set) -> None:
-    path = made.places["train"][3][1]
-    save_nifti(path, load_nifti(path) * np.uint8(9))
+    change_nifti(made, MASK, lambda voxels: voxels * np.uint8(9))
 
 
 @fault("extreme_values", "nifti")
@@ -89,38 +102,32 @@ def a_few_voxels_are_far_from_all_others(made: Set) -> None:
 
 @fault("intensities_differ", "nifti")
 def a_volume_has_another_scale(made: Set) -> None:
-    path = made.places["train"][3][0]
-    save_nifti(path, load_nifti(path) * 1000)
+    change_nifti(made, IMAGE, lambda voxels: voxels * 1000)
 
 
 @fault("shifted_mask", "nifti")
 def a_label_map_is_shifted(made: Set) -> None:
-    path = made.places["train"][3][1]
-    save_nifti(path, np.roll(load_nifti(path), 7, 2))
+    change_nifti(made, MASK, lambda voxels: np.roll(voxels, 7, 2))
 
 
 @fault("inverted_mask", "nifti")
 def a_label_map_is_inverted(made: Set) -> None:
-    path = made.places["train"][3][1]
-    save_nifti(path, 1 - load_nifti(path))
+    change_nifti(made, MASK, lambda voxels: 1 - voxels)
 
 
 @fault("empty_mask", "nifti")
 def a_label_map_is_empty(made: Set) -> None:
-    path = made.places["train"][3][1]
-    save_nifti(path, load_nifti(path) * np.uint8(0))
+    change_nifti(made, MASK, lambda voxels: voxels * np.uint8(0))
 
 
 @fault("nearly_same_image_in_two_splits", "nifti")
 def a_mirrored_volume_is_in_another_split(made: Set) -> None:
-    for one, other in zip(made.places["train"][3], made.places["test"][1], strict=True):
-        save_nifti(other, np.ascontiguousarray(load_nifti(one)[:, :, ::-1]))
+    _copy_volume(made, lambda voxels: voxels[:, :, ::-1])
 
 
 @fault("constant_image", "nifti")
 def a_volume_is_constant(made: Set) -> None:
-    path = made.places["train"][3][0]
-    save_nifti(path, np.full_like(load_nifti(path), 0.5))
+    change_nifti(made, IMAGE, lambda voxels: np.full_like(voxels, 0.5))
 
 
 def _edit(made: Set, split: str = "train") -> h5py.File:
@@ -262,12 +269,6 @@ def two_samples_of_a_culture_are_in_two_splits(made: Set) -> None:
     made.keys["split"]["test"] = ["0012", "0013", "c7_b"]
 
 
-def _copy_volume(made: Set, change: Callable[[np.ndarray], np.ndarray]) -> None:
-    """Write a changed copy of a training case into the test split."""
-    for one, other in zip(made.places["train"][3], made.places["test"][1], strict=True):
-        save_nifti(other, np.ascontiguousarray(change(load_nifti(one))))
-
-
 @fault("nearly_same_image_in_two_splits", "nifti")
 def a_volume_whose_slices_are_reversed_is_in_another_split(made: Set) -> None:
     _copy_volume(made, lambda voxels: voxels[::-1])
@@ -299,20 +300,17 @@ def a_sample_with_a_quarter_turn_is_in_another_split(made: Set) -> None:
 
 @fault("shifted_mask", "nifti")
 def a_label_map_is_shifted_by_three_slices(made: Set) -> None:
-    path = made.places["train"][3][1]
-    save_nifti(path, np.roll(load_nifti(path), 3, 0))
+    change_nifti(made, MASK, lambda voxels: np.roll(voxels, 3, 0))
 
 
 @fault("shifted_mask", "nifti")
 def a_label_map_is_reversed_along_an_axis(made: Set) -> None:
-    path = made.places["train"][3][1]
-    save_nifti(path, np.ascontiguousarray(load_nifti(path)[:, :, ::-1]))
+    change_nifti(made, MASK, lambda voxels: voxels[:, :, ::-1])
 
 
 @fault("shifted_mask", "nifti")
 def a_label_map_has_exchanged_axes(made: Set) -> None:
-    path = made.places["train"][3][1]
-    save_nifti(path, np.ascontiguousarray(load_nifti(path).transpose(0, 2, 1)))
+    change_nifti(made, MASK, lambda voxels: voxels.transpose(0, 2, 1))
 
 
 @fault("shifted_mask", "hdf5")

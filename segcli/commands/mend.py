@@ -109,7 +109,7 @@ def _copy_others(root: Path, target: Path, known: set[Path]) -> None:
 
 
 def _files(case: Case) -> list[Path]:
-    return [path for path in (case.image, *case.others, case.label, case.fov) if path is not None]
+    return [path for path in (*case.images, case.label, case.fov) if path is not None]
 
 
 def _strangers(cases: list[Case], known: set[Path]) -> list[Path]:
@@ -128,7 +128,7 @@ def _mend_case(case: Case, layout: Pictures, target: Path, *, binary: bool) -> _
             shutil.copytree(path, goal)
             continue
         try:
-            is_image = path in (case.image, *case.others)
+            is_image = path in case.images
             done = list(_mended(path, goal, layout, is_image=is_image, cut=binary or path == case.fov))
         except DataError as error:
             done = []

@@ -1,7 +1,8 @@
-"""Errors that a user can fix, each with the exit code of the command."""
+"""Errors that a user can fix, each with the exit code of the command; and searches for what their messages name."""
 
+from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = [
     "CheckpointError",
@@ -12,6 +13,7 @@ __all__ = [
     "SegcliError",
     "Stopped",
     "nearest",
+    "repeated",
 ]
 
 
@@ -86,3 +88,13 @@ def nearest(word: str, legal: list[str]) -> str | None:
     """
     found = get_close_matches(word.lower(), [name.lower() for name in legal], n=1, cutoff=0.6)
     return next((name for name in legal if found and name.lower() == found[0]), None)
+
+
+def repeated(values: Sequence[Any]) -> Any:
+    """Return the first value that occurs twice; None if each occurs once.
+
+    Example:
+        >>> repeated(["a", "b", "a"])
+        'a'
+    """
+    return next((value for position, value in enumerate(values) if value in values[:position]), None)

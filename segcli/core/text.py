@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segcli.core.errors import DataError
+from segcli.core.errors import DataError, repeated
 
 __all__ = ["Row", "read_json", "read_table", "read_text"]
 
@@ -150,7 +150,7 @@ def _separator(header: str) -> str:
 def _columns(cells: list[str], path: Path) -> list[str]:
     while not cells[-1]:
         cells = cells[:-1]
-    twice = next((name for position, name in enumerate(cells) if name and name in cells[:position]), None)
+    twice = repeated([name for name in cells if name])
     if twice is not None:
         raise DataError(f"`{path}` has the column `{twice}` twice", hint="rename or remove one of them")
     return cells

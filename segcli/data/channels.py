@@ -5,16 +5,16 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from segcli.core.errors import DataError
+from segcli.core.errors import DataError, repeated
 from segcli.core.types import Array
 
 __all__ = ["ChosenChannels", "chosen_count", "chosen_of", "more_channels_hint"]
 
 
 def _each_once(channels: list[int]) -> list[int]:
-    for position, channel in enumerate(channels):
-        if channel in channels[:position]:
-            raise ValueError(f"`channels` names channel {channel} twice")
+    twice = repeated(channels)
+    if twice is not None:
+        raise ValueError(f"`channels` names channel {twice} twice")
     return channels
 
 

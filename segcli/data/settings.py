@@ -4,6 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from segcli.core.errors import repeated
 from segcli.core.types import ConfigModel, FilePath, Positive, Share
 from segcli.data.channels import ChosenChannels
 
@@ -128,8 +129,7 @@ class DatasetSpec(ConfigModel):
     @field_validator("classes")
     @classmethod
     def _each_class_once(cls, given: list[ClassSpec]) -> list[ClassSpec]:
-        names = [each.name for each in given]
-        twice = next((name for position, name in enumerate(names) if name in names[:position]), None)
+        twice = repeated([each.name for each in given])
         if twice is not None:
             raise ValueError(f"names `{twice}` twice; give each class a name of its own")
         return given

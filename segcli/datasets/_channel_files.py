@@ -11,12 +11,11 @@ from segcli.data.checks import Finding
 from segcli.data.classes.class_list import Mistake
 from segcli.data.placement import placement
 from segcli.files import Header, ending_of
-from segcli.files._joined import unlike
+from segcli.files._joined import SAME_GRID, unlike
 
 __all__ = ["ChannelFiles", "by_case", "case_of", "channel_against", "counted_channels", "stem", "without_suffix"]
 
 Files = dict[str, list[Path]]
-SAME_GRID = "resample the channels of a case to one grid"
 
 
 @dataclass(frozen=True)

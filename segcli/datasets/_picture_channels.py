@@ -18,7 +18,6 @@ from segcli.files._joined import Joined, open_joined
 
 __all__ = [
     "complete_images",
-    "files_of_image",
     "header_of_channels",
     "pixels_of_file",
     "read_channels",
@@ -28,11 +27,6 @@ __all__ = [
 ]
 
 Files = dict[str, list[Path]]
-
-
-def files_of_image(case: Case) -> list[Path]:
-    """Return the files of all channels of an image."""
-    return [case.image, *case.others]
 
 
 def read_channels(paths: Sequence[Path], page: int | None, headers: Headers | None = None) -> Array:
@@ -62,12 +56,12 @@ def header_of_channels(case: Case, header: Callable[[Path], Header], findings: l
         findings: Receives files that cannot be read, and those that differ from the first.
     """
     headers: list[Header] = []
-    for path in files_of_image(case):
+    for path in case.images:
         try:
             headers.append(header(path))
         except DataError as error:
             findings.append(Finding("unreadable_image", "error", path, error.message, error.hint or ""))
-    if len(headers) < len(files_of_image(case)):
+    if len(headers) < len(case.images):
         return None
     first, *others = headers
     for path, other in zip(case.others, others, strict=True):
@@ -77,7 +71,7 @@ def header_of_channels(case: Case, header: Callable[[Path], Header], findings: l
 
 def pixels_of_file(image: Array, case: Case, path: Path | None) -> Array | None:
     """Return the pixels of one file of an image, for a search for damage; None for other files."""
-    files = files_of_image(case)
+    files = case.images
     if len(files) == 1:
         return image if path == case.image else None
     if path not in files or image.shape[2] != len(files):

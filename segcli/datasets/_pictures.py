@@ -32,7 +32,7 @@ from segcli.data.settings import DatasetSpec
 from segcli.datasets import Layout
 from segcli.datasets._channel_files import ChannelFiles, counted_channels
 from segcli.datasets._notes import notes_of
-from segcli.datasets._picture_channels import files_of_image, header_of_channels, pixels_of_file, read_channels
+from segcli.datasets._picture_channels import header_of_channels, pixels_of_file, read_channels
 from segcli.files import Header, Picture, is_picture_folder, read_header
 from segcli.files._endings import stated_formats
 from segcli.files._joined import open_joined
@@ -140,7 +140,7 @@ class Pictures(Layout):
 
     def read(self, case: Case) -> Sample:
         """Decode image, mask and field of view, all of one size."""
-        image = self.convert(read_channels(files_of_image(case), self.page), case.image)
+        image = self.convert(read_channels(case.images, self.page), case.image)
         maps = {} if case.label is None else self.masks.read(case.label)
         if case.fov is not None:
             field = self._field(case.fov)
@@ -268,7 +268,7 @@ class Pictures(Layout):
         field = tried(findings, "unreadable_fov", case.fov, self._examined_field)
         if image is None:
             return None, findings
-        for path in (*files_of_image(case), case.label, case.fov):
+        for path in (*case.images, case.label, case.fov):
             if path not in {finding.file for finding in findings}:
                 findings += list(cut_ends(path)) or damaged(path, pixels_of_file(image, case, path))
         fitting = {name: values for name, values in maps.items() if values.shape == image.shape[:2]}
@@ -288,7 +288,7 @@ class Pictures(Layout):
         return OtherTurn(mask, words, "state the same orientation in both files, or in none")
 
     def _examine_image(self, case: Case, findings: list[Finding]) -> Array:
-        stored = read_channels(files_of_image(case), self.page, self.headers)
+        stored = read_channels(case.images, self.page, self.headers)
         image = self.convert(stored, case.image)
         findings += self.convert.examine(stored, case.image, image)
         return image

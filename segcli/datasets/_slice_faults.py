@@ -8,12 +8,12 @@ import numpy as np
 
 from segcli.core.types import Array
 from segcli.data.checks import Finding
-from segcli.data.clipping import clipped
+from segcli.data.clipping import without_details
 from segcli.data.samples import Case, Sample
 from segcli.data.slices import SliceStacks
 from segcli.files import Window
 
-__all__ = ["constant_crop", "hidden_crop", "slice_faults"]
+__all__ = ["flat_crop", "slice_faults"]
 
 SIDE = 64
 """Longest side of the slices that are compared in order."""
@@ -41,19 +41,18 @@ class _Named:
         return Finding(code, "warning", self.files[at], f"`{self.folder}`: {message}", hint)
 
 
-def constant_crop(case: Case, sample: Sample, intensity_range: Sequence[float] | None = None) -> list[Finding]:
-    """Report a crop with one value, or of which `intensity_range` leaves little."""
-    found = list(clipped(sample.image, intensity_range, f"crop `{case.id}` of `{case.image}`", case.image))
+def flat_crop(case: Case, sample: Sample, shown: Sample, intensity_range: Sequence[float] | None) -> list[Finding]:
+    """Report a crop with one value, of which `intensity_range` leaves little, or of which its mask hides all.
+
+    Args:
+        case: The crop.
+        sample: What a network sees.
+        shown: The crop with the voxels that its mask hides.
+        intensity_range: Stored values that become 0 and 1.
+    """
+    found = list(without_details(shown.image, intensity_range, f"crop `{case.id}` of `{case.image}`", case.image))
     if found or sample.image.min() != sample.image.max():
         return found
-    message = f"crop `{case.id}` of `{case.image}` has the same value in every voxel"
-    return [Finding("constant_image", "warning", case.image, message, "look at the file")]
-
-
-def hidden_crop(case: Case, sample: Sample) -> list[Finding]:
-    """Report a crop of which its mask hides every voxel."""
-    if sample.image.min() != sample.image.max():
-        return []
     message = f"mask `{case.label}` hides every voxel of crop `{case.id}`: it marks nothing there"
     hint = "draw the mask, or leave out the sample: its class cannot be learnt from an empty crop"
     return [Finding("empty_mask", "warning", case.label or case.image, message, hint, (case.image,))]

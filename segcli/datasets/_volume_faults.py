@@ -38,7 +38,7 @@ def unread(folder: Path, suffixes: Sequence[str], taken: Sequence[str]) -> Itera
 def header_faults(case: Case, header: Callable[[Path], Header]) -> Iterator[Finding]:
     """Find unreadable files of a case, and files of another size or place than its image."""
     headers: dict[Path, Header] = {}
-    files = [("image", case.image), *(("image", path) for path in case.others), ("label", case.label)]
+    files = [*(("image", path) for path in case.images), ("label", case.label)]
     for kind, path in files:
         try:
             if path is not None:

@@ -17,7 +17,7 @@ from segcli.core.types import Array, ConfigModel, Range
 from segcli.data.channels import chosen_of, more_channels_hint
 from segcli.data.checks import Finding
 from segcli.data.classes.class_list import class_names
-from segcli.data.clipping import clipped
+from segcli.data.clipping import without_details
 from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.datasets import Layout
@@ -123,10 +123,8 @@ class Volumes(Layout):
         except DataError as error:
             others = () if case.label is None or str(case.label) not in error.message else (case.label,)
             return None, [Finding("unreadable_case", "error", case.image, error.message, error.hint or "", others)]
-        findings = list(clipped(sample.image, self.keys.intensity_range, f"volume `{case.place}`", case.image))
-        if not findings and sample.image.min() == sample.image.max():
-            message = f"volume `{case.place}` has the same value in every voxel"
-            findings.append(Finding("constant_image", "warning", case.image, message, "look at the file"))
+        name = f"volume `{case.place}`"
+        findings = list(without_details(sample.image, self.keys.intensity_range, name, case.image))
         if case.label is not None and not sample.maps["mask"].any():
             message, hint = f"label map `{case.label}` is empty", "check that the volume shows none of the structures"
             findings.append(Finding("empty_mask", "warning", case.label, message, hint))

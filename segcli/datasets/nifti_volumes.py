@@ -284,7 +284,7 @@ class NIfTIVolumes(Volumes):
 
     def read(self, case: Case) -> Sample:
         """Read an image and its masks."""
-        with open_joined([case.image, *case.others], 3) as picture:
+        with open_joined(case.images, 3) as picture:
             image = self.image(picture.read(), str(case.image))
         if case.label is None:
             return Sample(image)

@@ -37,7 +37,7 @@ from segcli.datasets._sample_table import (
     table_and_columns,
     table_in,
 )
-from segcli.datasets._slice_faults import constant_crop, hidden_crop, slice_faults
+from segcli.datasets._slice_faults import flat_crop, slice_faults
 from segcli.datasets._small import COUNTS, volume, write_slices
 from segcli.files import is_picture_folder, stem_of
 
@@ -384,9 +384,8 @@ class TIFFVolumes(Layout):
             sample = self.read(case)
         except DataError as error:
             return None, unreadable(case, error, self.stacks.of(case.image), needs_mask=self.config.apply_mask)
-        shown = self.unmasked(case, sample)
-        constant = list(constant_crop(case, shown, self.config.intensity_range)) or hidden_crop(case, sample)
-        return sample, [*constant, *slice_faults(self.stacks, case.image, self._window(case))]
+        faults = slice_faults(self.stacks, case.image, self._window(case))
+        return sample, [*flat_crop(case, sample, self.unmasked(case, sample), self.config.intensity_range), *faults]
 
     def unmasked(self, case: Case, sample: Sample) -> Sample:
         """Read a crop without its mask."""

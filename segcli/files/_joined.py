@@ -10,9 +10,10 @@ from segcli.core.errors import DataError
 from segcli.core.types import Array
 from segcli.files import Header, Picture, Window, open_picture
 
-__all__ = ["Joined", "open_joined", "unlike"]
+__all__ = ["SAME_GRID", "Joined", "open_joined", "unlike"]
 
-SAME_SIZE = {2: "export all channels of an image at one size", 3: "resample the channels of a case to one grid"}
+SAME_GRID = "resample the channels of a case to one grid"
+SAME_SIZE = {2: "export all channels of an image at one size", 3: SAME_GRID}
 SAME_TYPE = "save all channels of an image with one bit depth: it decides which value becomes 1"
 UNITS = {2: "pixels", 3: "voxels"}
 

@@ -1,4 +1,4 @@
-"""Plain PNG files whose bytes are held: what Pillow would tell about them, which takes long for small files.
+"""Plain PNG files whose bytes are in memory: what Pillow would tell about them, which takes long for small files.
 
 A file is plain if it holds grey or colours of 8 bits, or grey of one bit, and nothing that changes their meaning. What
 any other file is, or one with a fault, Pillow tells.

@@ -10,7 +10,7 @@ from segcli.config.load import load_dataset
 
 
 def checked(root, form, **keys):
-    """What `data check` finds in the first case of a data set."""
+    """Return what `data check` finds in the first case of a data set."""
     file = root / "set.yaml"
     values = {"format": form, "paths": {"root": str(root / "data")}, **keys}
     file.write_text("\n".join(f"{key}: {value}" for key, value in values.items()))

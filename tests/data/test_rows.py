@@ -7,13 +7,26 @@ import numpy as np
 import pytest
 import torch
 
+from segcli.core.checksums import crc32
 from segcli.data.batches import collated
 from segcli.data.normalising import normalised_planes
 from segcli.data.pipeline import Ready
-from segcli.data.rows import in_rows
+from segcli.data.rows import in_rows, rows_of
 from segcli.data.samples import TOPS, Case, Geometry
 
 SIZES = [(7, 5), (7, 5, 4), (6, 5, 4, 3), (6, 5, 4, 1), (1, 5, 1), (4, 1)]
+VALUES = np.random.default_rng(0).integers(0, 1000, (37, 5, 8, 1), dtype=np.int16)
+LAYOUTS = {
+    "rows": VALUES,
+    "columns": np.asfortranarray(VALUES),
+    "as NIfTI gives it": np.ascontiguousarray(VALUES[..., 0].T).T[..., None],
+    "a mask": np.asfortranarray(VALUES[..., 0]),
+    "fewer planes than a part": np.asfortranarray(VALUES[:3]),
+    "another order": np.ascontiguousarray(VALUES.transpose(1, 0, 2, 3)).transpose(1, 0, 2, 3),
+    "every other plane": np.asfortranarray(VALUES)[::2],
+    "two channels": np.asfortranarray(np.repeat(VALUES, 2, axis=3)),
+    "a picture": np.asfortranarray(VALUES[:, :, :2, 0]),
+}
 
 
 def views(size, dtype):
@@ -62,3 +75,17 @@ def test_a_batch_keeps_single_numbers_and_maps_of_one_value():
     tensors = collated([(Case("a", Path("a.png")), ready(number)) for number in numbers]).tensors
     assert tensors["class"].tolist() == numbers
     assert torch.equal(tensors["valid"], torch.tensor(numbers, dtype=torch.uint8)[:, None, None].expand(64, 4, 4))
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_parts_hold_the_values_in_the_order_of_the_axes(name):
+    values, checksum = LAYOUTS[name], 0
+    parts = list(rows_of(values))
+    assert b"".join(part.tobytes() for part in parts) == values.tobytes()
+    for part in parts:
+        checksum = crc32(part.data.cast("B"), checksum)
+    assert checksum == crc32(values.tobytes())
+
+
+def test_columns_are_not_copied_as_a_whole():
+    assert [len(part) for part in rows_of(LAYOUTS["columns"])] == [16, 16, 5]

@@ -18,13 +18,13 @@ KEYS = {"image_folder": "images", "label_folder": "masks", "channel_suffixes": [
 
 
 def channels(seed, size=(48, 48)):
-    """Two grey channels and their mask."""
+    """Make two grey channels and their mask."""
     image, mask = blobs(seed, size)
     return {"_DAPI": image[:, :, 0], "_GFP": 255 - image[:, :, 1]}, mask
 
 
 def write(root, count=4, image="images/{}{}.tif", mask="masks/{}.png"):
-    """`images/p0_DAPI.tif` and `_GFP` with different pixels, and `masks/p0.png`."""
+    """Write `images/p0_DAPI.tif` and `_GFP` with different pixels, and `masks/p0.png`."""
     for index in range(count):
         planes, truth = channels(index)
         for end, pixels in planes.items():

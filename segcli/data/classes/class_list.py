@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from segcli.core.errors import ConfigError, DataError, nearest
+from segcli.core.errors import ConfigError, DataError, nearest, repeated
 from segcli.core.paths import is_file
 from segcli.core.text import read_table
 from segcli.core.types import Array, ConfigModel
@@ -235,7 +235,7 @@ def _listed(values: dict[str, Any]) -> list[dict[str, Any]]:
         message = f"has {len(numbers)} numbers for {len(given)} classes"
         raise _Wrong("numbers", message, "give one number for each of `classes`, in their order")
     entries = [entry if isinstance(entry, dict) else {"name": entry} for entry in given]
-    twice = _repeated([entry["name"] for entry in entries if "name" in entry])
+    twice = repeated([entry["name"] for entry in entries if "name" in entry])
     if twice is not None:
         raise _Wrong("classes", f"names `{twice}` twice", "give each class a name of its own")
     return [{**entry, "number": number} for entry, number in zip(entries, numbers, strict=True)]
@@ -250,11 +250,6 @@ def _ignored(values: dict[str, Any], names: list[Any]) -> list[Any]:
             hint = f"did you mean `{close}`?" if close else f"classes: {', '.join(map(str, names))}"
             raise _Wrong("ignore", f"names `{entry}`, which is not a class", hint if names else None)
     return ignore if isinstance(ignore, list) else []
-
-
-def _repeated(values: list[Any]) -> Any:
-    """Return the first value that occurs twice, or None."""
-    return next((value for position, value in enumerate(values) if value in values[:position]), None)
 
 
 def _located(file: str | Path, values: dict[str, Any]) -> Path:
@@ -289,7 +284,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
             raise DataError(f"`{path}:{row.line}`: colours must be from 0 to 255, ids from 0 to {NUMBERS - 1}")
         entries.append({"name": name, "color": color, "number": number})
     for key in ("name", "number"):
-        twice = _repeated([entry[key] for entry in entries])
+        twice = repeated([entry[key] for entry in entries])
         if twice is not None:
             raise DataError(f"`{path}` has the {'id' if key == 'number' else key} `{twice}` twice")
     if not entries:

@@ -1,4 +1,4 @@
-"""Codings of masks, compared with each other: 0 and 1 in some files, 0 and 255 in others; white-is-zero files."""
+"""Codings of masks, compared with each other: 0 and 1 in some files, 0 and 255 in others; white-is-zero; smoothing."""
 
 import threading
 from collections.abc import Iterator, Sequence

@@ -29,7 +29,6 @@ BETTER = 1.1
 """By what factor this fit exceeds those at other places on its image."""
 CANDIDATES = 3
 """Masks of the same share of foreground that are compared pixel by pixel."""
-LOOK = "look at the mask over its image"
 Again = Callable[[int], Sample | None]
 """Reads a case once more, with a mask that is not learned, too; None where it cannot be read."""
 
@@ -54,32 +53,28 @@ def misfits(images: Images, again: Again, known: Collection[int]) -> Iterator[tu
         if look is not None:
             looked[i] = look
     turned = {i: words for i, look in looked.items() if (words := _turned(look, needed[i]))}
-    for i, words in turned.items():
-        case = images.cases[i]
-        message = f"the mask of {images.name(i)} seems to {words}, compared with the image"
-        others = () if case.label is None else (case.image,)
-        yield (
-            {i},
-            Finding(
-                "shifted_mask",
-                "warning",
-                case.label or case.image,
-                message,
-                f"{LOOK}, and export it again at the right place",
-                others,
-            ),
-        )
+    yield from (({i}, _turned_mask(images, i, words)) for i, words in turned.items())
     rest = {i: look for i, look in looked.items() if i not in turned}
     belongs = _belonging(rest, needed)
     for i, j in sorted(belongs.items()):
         if belongs.get(j) != i:
             message = f"the mask of {images.name(i)} seems to be that of {images.name(j)}, which it fits better"
-            yield {i}, _foreign(images, i, j, message, f"{LOOK}, and give it the name of its own image")
+            hint = "look at the mask over its image, and give it the name of its own image"
+            yield {i}, _foreign(images, i, j, message, hint)
         elif i < j:
             names = f"{images.name(i)} and {images.name(j)}"
             message = f"the masks of {names} seem to be exchanged: each fits the image of the other"
             yield {i, j}, _foreign(images, i, j, message, "look at both masks over their images, and exchange them")
     yield from _copied(images, {i: look for i, look in rest.items() if i not in belongs}, again)
+
+
+def _turned_mask(images: Images, i: int, words: str) -> Finding:
+    """Report a mask that fits its image only when it is turned or shifted."""
+    case = images.cases[i]
+    message = f"the mask of {images.name(i)} seems to {words}, compared with the image"
+    hint = "look at the mask over its image, and export it again at the right place"
+    others = () if case.label is None else (case.image,)
+    return Finding("shifted_mask", "warning", case.label or case.image, message, hint, others)
 
 
 def _poor_pictures(fits: Sequence[Fit | None]) -> dict[int, float]:

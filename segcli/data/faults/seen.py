@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 
 from segcli.core.checksums import crc32
-from segcli.core.order import rows_of
 from segcli.core.types import Array
 from segcli.data.faults.alignment import Fit, fit_of
 from segcli.data.faults.brightness import Brightness, brightness_of
@@ -16,9 +15,10 @@ from segcli.data.faults.registered import scaled_grey_of
 from segcli.data.faults.tiles import Edges, edges_of
 from segcli.data.faults.volume_alignment import VolumeFit, volume_fit_of
 from segcli.data.moments import Moments
+from segcli.data.rows import rows_of
 from segcli.data.samples import TOPS, Sample
 
-__all__ = ["Seen", "fit_in", "moments_of", "plane_of", "seen", "volume_of"]
+__all__ = ["PICTURE", "Seen", "fit_in", "moments_of", "plane_of", "seen", "volume_of"]
 
 EXACT = 2**33
 """Values of 8 bits below which floating-point numbers tell the sum of their squares to less than a half."""

@@ -8,11 +8,11 @@ import numpy as np
 
 from segcli.core.types import Array
 from segcli.data.faults.alignment import fit_of
-from segcli.data.faults.seen import plane_of, volume_of
+from segcli.data.faults.seen import PICTURE, plane_of, volume_of
 from segcli.data.faults.volume_alignment import image_details, mask_details, steps_of
 from segcli.data.samples import Sample
 
-__all__ = ["Looked", "looked_at", "turns_of"]
+__all__ = ["AXES", "Looked", "looked_at", "turns_of"]
 
 AXES = ("first", "second", "third")
 TURNS: dict[str, Callable[[Array], Array]] = {
@@ -80,15 +80,16 @@ class _Volume(Looked):
 
 def looked_at(sample: Sample) -> Looked | None:
     """Hold the image and the mask of a sample; None without details."""
-    if sample.image.ndim == 3:
+    if sample.image.ndim == PICTURE:
         plane = plane_of(sample)
         return None if plane is None else _Picture(*plane)
-    volume = volume_of(sample, None)
-    shape = None if volume is None else mask_details(volume[1])
-    details = None if volume is None or shape is None else image_details(volume[0])
-    if volume is None or details is None or shape is None:
+    volume = volume_of(sample)
+    if volume is None:
         return None
-    return _Volume(details, shape, steps_of(volume[1].shape))
+    image, mask = volume
+    shape = mask_details(mask)
+    details = None if shape is None else image_details(image)
+    return None if details is None or shape is None else _Volume(details, shape, steps_of(mask.shape))
 
 
 def turns_of(mask: Array) -> Iterator[tuple[str, Array]]:

@@ -9,11 +9,10 @@ from segcli.data.faults.brightness import Brightness, far_off, saturated
 from segcli.data.faults.kept import Images
 from segcli.data.faults.misfits import Again, misfits
 from segcli.data.faults.negatives import negatives
+from segcli.data.faults.turned import AXES
 from segcli.data.faults.volume_alignment import misplaced
 
 __all__ = ["unlike_the_others"]
-
-AXES = ("first", "second", "third")
 
 
 def unlike_the_others(images: Images, again: Again) -> Iterator[Finding]:
