@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from glob import escape
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +81,17 @@ def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
         _state_kinds(found, roles)
     pairing = roles.masks[0].pairing
     keys = {pairing.mask.key(stem) for stem in stems(masks)}
-    with_mask = [file for file, stem in zip(images, stems(images), strict=True) if pairing.image.key(stem) in keys]
-    spare = {*joined.get(roles.masks[0].folder, ())} - {*images, *masks}
-    refuse_other_zeros(stems([file for file in images if file not in {*with_mask}]), stems([*spare]), "mask")
+    names = stems(images)
+    has_mask = [pairing.image.key(stem) in keys for stem in names]
+    with_mask = list(compress(images, has_mask))
+    used = {*images, *masks}
+    spare = [file for file in joined.get(roles.masks[0].folder, ()) if file not in used]
+    refuse_other_zeros([stem for stem, has in zip(names, has_mask, strict=True) if not has], stems(spare), "mask")
     _state_pixels(found, channels.every or with_mask, masks, roles, listing.tables, given)
     channels.state_number(found)
-    named = {affixes.key(stem) or stem: pairing.image.key(stem) in keys for stem in stems(images)}
-    _state_split(found, listing, places, roles, [name for name, has_mask in named.items() if has_mask])
-    count = _leave_out(found, [name for name, has_mask in named.items() if not has_mask], len(images), places)
+    named = {affixes.key(stem) or stem: has for stem, has in zip(names, has_mask, strict=True)}
+    _state_split(found, listing, places, roles, [name for name, has in named.items() if has])
+    count = _leave_out(found, [name for name, has in named.items() if not has], len(images), places)
     found.about = _about(found, count, places)
     return found
 
