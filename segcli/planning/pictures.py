@@ -12,7 +12,7 @@ from segcli.core.files import shown
 from segcli.core.paths import escaped
 from segcli.datasets._pictures import ON_REQUEST
 from segcli.planning.beside import roles_within
-from segcli.planning.channel_files import Channels, channels_among
+from segcli.planning.channel_files import channels_among
 from segcli.planning.channels import state_channels
 from segcli.planning.classes import classes_of
 from segcli.planning.clock import Clock
@@ -70,9 +70,7 @@ def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
         places, channels = places.without_files(kinds.further), kinds.channels
         joined = places.of_training
     else:
-        channels = (
-            Channels({}) if given.get("image_suffix") else channels_among(roles.kinds, given.get("channel_suffixes"))
-        )
+        channels = channels_among(roles.kinds, given)
         roles = replace(roles, unused={end: n for end, n in roles.unused.items() if end not in channels.files})
     affixes = _state_folders(found, roles, places)
     channels.state_suffixes(found)
