@@ -191,10 +191,9 @@ class DiskCache:
     def path(self, case: Case) -> Path:
         """Return the cache file of this case; it depends on size and time of the source files."""
         identity = [str(READING), self.settings, str(case.index)]
-        for source in (case.image, case.label, case.fov, *case.others):
-            if source is not None:
-                status = source.stat()
-                identity.append(f"{source.absolute()}|{status.st_mtime_ns}|{status.st_size}")
+        for source in case.files:
+            status = source.stat()
+            identity.append(f"{source.absolute()}|{status.st_mtime_ns}|{status.st_size}")
         return self.folder / f"{hashlib.sha256('|'.join(identity).encode()).hexdigest()[:32]}.npz"
 
 

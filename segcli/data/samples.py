@@ -52,6 +52,11 @@ class Case:
         """Return the path of the image, with its index, for messages."""
         return str(self.image) if self.index is None else f"{self.image}[{self.index}]"
 
+    @property
+    def files(self) -> list[Path]:
+        """Return all files of the case."""
+        return [path for path in (self.image, self.label, self.fov, *self.others) if path is not None]
+
 
 @dataclass
 class Sample:

@@ -26,8 +26,8 @@ def links_outside(roots: Sequence[Path], cases: Iterable[Case]) -> Iterator[Find
     known: dict[Path, list[Path]] = {}
     links: dict[Path, None] = {}
     for case in cases:
-        for path in (case.image, case.label, case.fov, *case.others):
-            for link in () if path is None else _links(path, stops, known):
+        for path in case.files:
+            for link in _links(path, stops, known):
                 target = Path(os.path.realpath(link))
                 if not any(target.is_relative_to(root) for root in inside):
                     links[link] = None

@@ -141,7 +141,6 @@ def _cache_file(run: Run, cases: Sequence[Case], kind: str) -> Path:
 
 def _states(cases: Sequence[Case]) -> list[str]:
     """List size and time of all files of the cases: a fingerprint reads only parts of large files."""
-    known = (path for case in cases for path in (case.image, case.label, case.fov, *case.others))
-    paths = dict.fromkeys(path for path in known if path is not None)
+    paths = dict.fromkeys(path for case in cases for path in case.files)
     files = (file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path]))
     return [f"{state.st_size} {state.st_mtime_ns}" for state in map(Path.stat, files)]
