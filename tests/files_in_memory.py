@@ -22,7 +22,8 @@ def folder_in_memory(place: Path = MEMORY) -> Path | None:
     if not place.is_dir() or not os.access(place, os.W_OK):
         return None
     for left in place.glob(f"{NAME}*"):
-        if not psutil.pid_exists(int(left.name.removeprefix(NAME))):
+        process = left.name.removeprefix(NAME)
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
             shutil.rmtree(left, ignore_errors=True)
     if min(shutil.disk_usage(place).free, psutil.virtual_memory().available) < NEEDED:
         return None

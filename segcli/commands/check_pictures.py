@@ -66,9 +66,8 @@ def _pictures(layout: Layout, task: Task) -> Callable[[Finding], Sequence[tuple[
         except DataError:
             continue
         for case in members:
-            for place in (case.place, case.image, case.label, case.fov, *case.others):
-                if place is not None:
-                    cases.setdefault(str(place), case)
+            for place in (case.place, *case.files):
+                cases.setdefault(str(place), case)
 
     def of(finding: Finding) -> list[tuple[str, Array]]:
         names = [*NAMED.findall(finding.message), *map(str, (finding.file, *finding.others))]

@@ -50,13 +50,13 @@ def mend(dataset: DatasetSection, target: Path, *, listener: Listener) -> Mended
     layout = refuse_copy(dataset, target)
     root = layout.root.absolute()
     cases = _cases(layout)
-    for path in (path for case in cases for path in _files(case)):
+    for path in (path for case in cases for path in case.files):
         if not path.absolute().is_relative_to(root):
             raise DataError(f"`{path}` lies outside of `{root}`", hint="copy it into the folder of the data set")
     listener.stage("mending", len(cases))
     binary = dataset.num_classes == 1 and getattr(layout.config, "mask_threshold", None) is None
     with told_when_full(target):
-        known = {path.absolute() for case in cases for path in _files(case)}
+        known = {path.absolute() for case in cases for path in case.files}
         _copy_others(root, target, known)
         results = each_case(lambda case: _mend_case(case, layout, target, binary=binary), cases, listener)
         done = [line for result in results for line in result.done]
@@ -108,20 +108,16 @@ def _copy_others(root: Path, target: Path, known: set[Path]) -> None:
             shutil.copyfile(path, target / composed(path.name))
 
 
-def _files(case: Case) -> list[Path]:
-    return [path for path in (*case.images, case.label, case.fov) if path is not None]
-
-
 def _strangers(cases: list[Case], known: set[Path]) -> list[Path]:
     """Find files beside images and masks that belong to no case."""
-    folders = dict.fromkeys(path.parent for case in cases for path in _files(case))
+    folders = dict.fromkeys(path.parent for case in cases for path in case.files)
     there = (path for folder in folders for path in sorted(folder.iterdir()))
     return [path for path in there if path.is_file() and not path.name.startswith(".") and path.absolute() not in known]
 
 
 def _mend_case(case: Case, layout: Pictures, target: Path, *, binary: bool) -> _Changes:
     changes = _Changes()
-    for path in _files(case):
+    for path in case.files:
         goal = target / composed(path.absolute().relative_to(layout.root.absolute()).as_posix())
         goal.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():  # masks of single objects

@@ -45,8 +45,7 @@ def of_whole_set(
         yield from divided_neighbours(images)
     yield from unlike_the_others(images, lambda i: _with_mask(layout, images.cases[i]))
     every = list(chain.from_iterable(cases.values()))
-    paths = (path for case in every for path in (*case.images, case.label, case.fov) if path is not None)
-    yield from names_to_confuse(dict.fromkeys(paths))
+    yield from names_to_confuse(dict.fromkeys(path for case in every for path in case.files))
     if not _leaves_out(layout):
         yield from numbers_missing(dict.fromkeys(case.part_of or case.id for case in every), layout.root, told)
     if layout.ndim == 3:

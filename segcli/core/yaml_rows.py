@@ -1,7 +1,7 @@
 """Long tables as YAML: the text of `yaml_text`, without the work of PyYAML on each value."""
 
+import re
 from collections.abc import Mapping, Sequence
-from re import compile as pattern
 
 from segcli.core.files import float_text, yaml_text
 from segcli.core.strict_yaml import StrictDumper
@@ -9,7 +9,7 @@ from segcli.core.strict_yaml import StrictDumper
 __all__ = ["rows_text"]
 
 Value = str | float | None
-SIMPLE = pattern(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,99}")
+SIMPLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,99}")
 """Texts that stand in YAML as they are, or between quotation marks if they look like another type."""
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from segcli.core.errors import DataError
 from segcli.data.images import natural_key
@@ -53,13 +54,16 @@ class Channels:
             found.state("num_channels", sum(read_header(path, 2).channels for path in first), "those of all files")
 
 
-def channels_among(kinds: Kinds, stated: object) -> Channels:
+def channels_among(kinds: Kinds, given: Mapping[str, Any]) -> Channels:
     """Decide which kinds of files are the channels of images.
 
     Args:
         kinds: Files by the end of their names.
-        stated: `channel_suffixes` if they are known.
+        given: Keys that are known: with `image_suffix`, an image is one file.
     """
+    if given.get("image_suffix"):
+        return Channels({})
+    stated = given.get("channel_suffixes")
     if isinstance(stated, list) and len(stated) > 1 and all(end in kinds for end in stated):
         return Channels({end: kinds[end] for end in stated})
     ends = sorted(kinds, key=lambda end: natural_key(Path(end or "_")))

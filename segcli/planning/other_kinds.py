@@ -50,7 +50,7 @@ def tell_other_kinds(
     first = pairing.image
     ends = [first.suffix, *_others(images, first, used)]
     mine = {end: _of(images, Affix(first.prefix, end), used) for end in ends}
-    channels = Channels({}) if given.get("image_suffix") else channels_among(mine, given.get("channel_suffixes"))
+    channels = channels_among(mine, given)
     if not channels.files:
         found.notes += way_to_channels(ends)
     affixes = [Affix(first.prefix, end) for end in ends[1:]]

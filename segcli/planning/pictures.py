@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from glob import escape
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from segcli.core.files import shown
 from segcli.core.paths import escaped
 from segcli.datasets._pictures import ON_REQUEST
 from segcli.planning.beside import roles_within
-from segcli.planning.channel_files import Channels, channels_among
+from segcli.planning.channel_files import channels_among
 from segcli.planning.channels import state_channels
 from segcli.planning.classes import classes_of
 from segcli.planning.clock import Clock
@@ -69,9 +70,7 @@ def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
         places, channels = places.without_files(kinds.further), kinds.channels
         joined = places.of_training
     else:
-        channels = (
-            Channels({}) if given.get("image_suffix") else channels_among(roles.kinds, given.get("channel_suffixes"))
-        )
+        channels = channels_among(roles.kinds, given)
         roles = replace(roles, unused={end: n for end, n in roles.unused.items() if end not in channels.files})
     affixes = _state_folders(found, roles, places)
     channels.state_suffixes(found)
@@ -80,14 +79,17 @@ def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
         _state_kinds(found, roles)
     pairing = roles.masks[0].pairing
     keys = {pairing.mask.key(stem) for stem in stems(masks)}
-    with_mask = [file for file, stem in zip(images, stems(images), strict=True) if pairing.image.key(stem) in keys]
-    spare = {*joined.get(roles.masks[0].folder, ())} - {*images, *masks}
-    refuse_other_zeros(stems([file for file in images if file not in {*with_mask}]), stems([*spare]), "mask")
+    names = stems(images)
+    has_mask = [pairing.image.key(stem) in keys for stem in names]
+    with_mask = list(compress(images, has_mask))
+    used = {*images, *masks}
+    spare = [file for file in joined.get(roles.masks[0].folder, ()) if file not in used]
+    refuse_other_zeros([stem for stem, has in zip(names, has_mask, strict=True) if not has], stems(spare), "mask")
     _state_pixels(found, channels.every or with_mask, masks, roles, listing.tables, given)
     channels.state_number(found)
-    named = {affixes.key(stem) or stem: pairing.image.key(stem) in keys for stem in stems(images)}
-    _state_split(found, listing, places, roles, [name for name, has_mask in named.items() if has_mask])
-    count = _leave_out(found, [name for name, has_mask in named.items() if not has_mask], len(images), places)
+    named = {affixes.key(stem) or stem: has for stem, has in zip(names, has_mask, strict=True)}
+    _state_split(found, listing, places, roles, [name for name, has in named.items() if has])
+    count = _leave_out(found, [name for name, has in named.items() if not has], len(images), places)
     found.about = _about(found, count, places)
     return found
 

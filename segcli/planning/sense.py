@@ -50,9 +50,10 @@ def is_ordered(centres: Sequence[Array], axis: int, classes: Sequence[int]) -> b
     table = np.array([each[axis] for each in centres])[:, list(classes)]
     for number in range(table.shape[1]):
         apart = table[:, number + 1 :] - table[:, [number]]
-        enough = np.isfinite(apart).sum(axis=0) >= FEWEST
-        after = np.where(np.isfinite(apart), apart >= APART, True).all(axis=0)
-        before = np.where(np.isfinite(apart), apart <= -APART, True).all(axis=0)
+        lacking = np.isnan(apart)
+        enough = (~lacking).sum(axis=0) >= FEWEST
+        after = (lacking | (apart >= APART)).all(axis=0)
+        before = (lacking | (apart <= -APART)).all(axis=0)
         if (enough & (after | before)).any():
             return True
     return False

@@ -73,7 +73,7 @@ class Checked(Result):
     states_numbers: bool = True
     """True if the data set states `mean` and `std`."""
     counted: str = "valid pixels"
-    """What the shares of the classes are shares of: `valid pixels`, or `images` with one class each."""
+    """Names what the classes have shares of: `valid pixels`, or `images` with one class each."""
 
     @property
     def has_errors(self) -> bool:

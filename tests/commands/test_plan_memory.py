@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from planned_facts import FLAT
 
 from segcli.commands import plan_memory
 from segcli.commands.planning import plan_for
@@ -17,31 +18,13 @@ from segcli.planning.facts import Measures, ObjectSizes, Plan, Recognised, Sprea
 from segcli.vram.inputs import Inputs
 
 GIB = 2**30
-FLAT = Measures(
-    counts={"train": 60, "val": 10},
-    ndim=2,
+LARGE = replace(
+    FLAT,
     sizes=Spread((900.0, 900.0), (1000.0, 1000.0), (1100.0, 1100.0)),
-    channels=1,
-    bits=8,
-    is_float=False,
-    values=(0.0, 255.0),
-    percentiles=(3.0, 250.0),
-    mean=(0.4,),
-    std=(0.2,),
-    normalize=True,
-    normalize_reason="samples are alike",
-    brightness_ratio=1.1,
-    class_shares={"foreground": 0.2},
-    presence={"foreground": 1.0},
-    foreground=0.2,
-    background=None,
     objects=ObjectSizes(per_sample=20.0, median_diameter=20.0, small_diameter=8.0, width=2.0),
-    is_scene=False,
-    flips=(0, 1),
-    turns=True,
 )
 THICK = replace(
-    FLAT,
+    LARGE,
     ndim=3,
     sizes=Spread((20.0, 256.0, 256.0), (24.0, 256.0, 256.0), (24.0, 256.0, 256.0)),
     class_shares={"liver": 0.03},
@@ -71,7 +54,7 @@ def planned(monkeypatch: pytest.MonkeyPatch, measures: Measures, gib: float) -> 
     return plan_for(found, measures, vram=int(gib * GIB), listener=Silent())
 
 
-@pytest.mark.parametrize(("measures", "least"), [(FLAT, 0.2), (THICK, 0.11)], ids=["2D", "3D"])
+@pytest.mark.parametrize(("measures", "least"), [(LARGE, 0.2), (THICK, 0.11)], ids=["2D", "3D"])
 def test_where_memory_is_short_the_batch_becomes_smaller_then_the_patch_then_the_network(monkeypatch, measures, least):
     plans = [planned(monkeypatch, measures, gib) for gib in (24.0, 2.0, 0.8, 0.45, least)]
     chosen = [(plan.keys["data"], plan.keys["model"]["depths"][0]) for plan in plans]
@@ -82,13 +65,13 @@ def test_where_memory_is_short_the_batch_becomes_smaller_then_the_patch_then_the
     assert (pixels, widths) == (sorted(pixels, reverse=True), sorted(widths, reverse=True))
     assert widths[2] == widths[0] > widths[-1]
     small = plans[2]
-    assert small.keys["data"].get("val_batch_size") == (1 if measures is FLAT else None)  # volumes are seen in patches
+    assert small.keys["data"].get("val_batch_size") == (1 if measures is LARGE else None)  # volumes are seen in patches
     assert small.reasons["data.patch_size"].startswith("the largest patch of which 2 fit a GPU of 0.8 GiB; in ")
     assert "whose memory has no room for a wider network" in plans[-1].reasons["model.depths"]
 
 
 def test_validation_of_large_images_costs_no_patch(monkeypatch):
-    here = replace(FLAT, sizes=Spread((4000.0, 4000.0), (4000.0, 4000.0), (4000.0, 4000.0)))
+    here = replace(LARGE, sizes=Spread((4000.0, 4000.0), (4000.0, 4000.0), (4000.0, 4000.0)))
     data = planned(monkeypatch, here, 2.8).keys["data"]
     assert (data["batch_size"], data["patch_size"]) == (3, [512, 512])
     assert planned(monkeypatch, here, 0.6).keys["inference"]["tile"] == [512, 512]
@@ -96,4 +79,4 @@ def test_validation_of_large_images_costs_no_patch(monkeypatch):
 
 def test_a_memory_that_holds_nothing_is_refused(monkeypatch):
     with pytest.raises(DeviceError, match=r"not even the smallest patch of the narrowest network fits"):
-        planned(monkeypatch, FLAT, 0.01)
+        planned(monkeypatch, LARGE, 0.01)

@@ -5,41 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from planned_facts import FLAT
 
 from segcli.config.load import run_from_values
 from segcli.engine.capacity import MOST
 from segcli.models import IOSpec
 from segcli.models.vgg3d import VGG3D
-from segcli.planning.facts import Measures, ObjectSizes, Plan, Recognised, Spread
+from segcli.planning.facts import ObjectSizes, Plan, Recognised, Spread
 from segcli.planning.machine import Machine
 from segcli.planning.plan import planned
 
 CPU = Machine(is_gpu=False, memory_gib=16.0, cores=4, gflops=150.0, ram_gib=16.0)
 GPU = Machine(is_gpu=True, memory_gib=24.0, cores=16, gflops=15_000.0, ram_gib=64.0)
-FLAT = Measures(
-    counts={"train": 60, "val": 10},
-    ndim=2,
-    sizes=Spread((256.0, 256.0), (256.0, 256.0), (256.0, 256.0)),
-    channels=1,
-    bits=8,
-    is_float=False,
-    values=(0.0, 255.0),
-    percentiles=(3.0, 250.0),
-    mean=(0.4,),
-    std=(0.2,),
-    normalize=True,
-    normalize_reason="samples are alike",
-    brightness_ratio=1.1,
-    class_shares={"foreground": 0.2},
-    presence={"foreground": 1.0},
-    foreground=0.2,
-    background=None,
-    objects=ObjectSizes(per_sample=20.0, median_diameter=20.0, small_diameter=8.0, width=12.0),
-    is_scene=False,
-    flips=(0, 1),
-    turns=True,
-)
-"""Small grey images of round objects."""
 LARGE = replace(
     FLAT,
     sizes=Spread((2048.0, 2048.0), (2048.0, 2048.0), (2048.0, 2048.0)),
