@@ -202,7 +202,7 @@ def _images(path: Path, file: h5py.File) -> Any:
     if images is None:
         raise DataError(f"`{path}` has no dataset `images`; it has {', '.join(file) or 'none'}")
     if len(images.shape) not in (4, 5):
-        sizes = "x".join(map(str, images.shape))
+        sizes = "x".join(map(str, images.shape)) or "a single value"
         raise DataError(f"`images` of `{path}` are {sizes}", hint="they must have 4 axes, or 5 with channels")
     return images
 
