@@ -176,8 +176,9 @@ def case_of(name: str, cases: Set[str], *, before: str | None = None) -> str | N
 def counted_channels(values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
     """Complete the number of channels of a data set, as far as it is not stated; return mistakes in its keys, too."""
     suffixes = values.get("channel_suffixes")
-    count = len(suffixes) if isinstance(suffixes, list) and suffixes else 1
-    twice = [each for each in suffixes if suffixes.count(each) > 1] if count > 1 else []
+    named = suffixes if isinstance(suffixes, list) else []
+    count = len(named) or 1
+    twice = [each for each in named if named.count(each) > 1]
     if twice:
         return {}, [("channel_suffixes", f"names `{twice[0]}` twice", "name each channel once")]
     if count > 1 and values.get("image_suffix"):
