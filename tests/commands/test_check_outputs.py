@@ -1,6 +1,7 @@
 """What `data check` writes beside its table, and `data stats --write`."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -140,6 +141,8 @@ def test_a_fixed_copy_tells_what_it_cannot_mend_and_what_it_leaves_out(run_cli, 
     lost = workplace / "data/train/label/train01.bmp"
     lost.unlink()
     lost.symlink_to("nowhere.bmp")
+    (pipe := workplace / "data/train/label/train02.bmp").unlink()
+    os.mkfifo(pipe)
     keys = {**made.keys, "paths": {"root": "data"}, "extensions": ["jpg", "bmp"]}
     (workplace / "set.yaml").write_text(yaml.safe_dump(keys))
     result = run_cli("data", "check", "set.yaml", "--fix", "mended")
@@ -147,9 +150,10 @@ def test_a_fixed_copy_tells_what_it_cannot_mend_and_what_it_leaves_out(run_cli, 
     assert (workplace / "mended/mended.txt").read_text().splitlines() == [
         "data/train/image/train00.jpg: copied as it is: turned upright needs PNG, which `extensions` does not list",
         "data/train/label/train01.bmp: not copied: no file `data/train/label/train01.bmp`",
+        "data/train/label/train02.bmp: not copied: `data/train/label/train02.bmp` is a named pipe, not a file",
         "data/train/label/other.bmp: not copied: it belongs to no image of the data set",
     ]
-    assert "2 files not copied, such as data/train/label/train01.bmp" in result.err
+    assert "3 files not copied, such as data/train/label/train01.bmp" in result.err
 
 
 def test_a_copy_is_refused_before_anything_is_written(run_cli, made, workplace):
