@@ -128,10 +128,10 @@ def _mend_case(case: Case, layout: Pictures, target: Path, *, binary: bool) -> _
             done = list(_mended(path, goal, layout, is_image=is_image, cut=binary or path == case.fov))
         except DataError as error:
             done = []
-            if path.exists():
+            if path.is_file():
                 changes.left.append(f"{shown(path)}: copied as it is: {error.message}")
                 shutil.copyfile(path, goal)
-            else:  # a link that leads nowhere
+            else:  # a link that leads nowhere, or a named pipe
                 changes.out.append(f"{shown(path)}: not copied: {error.message}")
         if goal.name != path.name and goal.stem != path.stem:
             done.append("name in the normal form of Unicode")

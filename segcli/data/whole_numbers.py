@@ -28,9 +28,10 @@ def whole(values: Array, place: str) -> Array:
     """
     if values.dtype.kind != "f":
         return values
+    largest = min(LARGEST, float(np.finfo(values.dtype).max))  # float16 does not reach far
     with np.errstate(invalid="ignore"):
         near = np.rint(values)
-        strange = ~((np.abs(values - near) <= NEAR) & (np.abs(values) <= LARGEST))
+        strange = ~((np.abs(values - near) <= NEAR) & (np.abs(values) <= largest))
     if not strange.any():
         return near.astype(np.int32)
     found, counts = np.unique(values[strange], return_counts=True)

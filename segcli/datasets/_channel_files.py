@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from segcli.core.errors import DataError
+from segcli.core.errors import DataError, repeated
 from segcli.core.names import composed, existing, without_affixes
 from segcli.data.checks import Finding
 from segcli.data.classes.class_list import Mistake
 from segcli.data.placement import placement
 from segcli.files import Header, ending_of
+from segcli.files._endings import endings
 from segcli.files._joined import SAME_GRID, unlike
 
 __all__ = ["ChannelFiles", "by_case", "case_of", "channel_against", "counted_channels", "stem", "without_suffix"]
@@ -71,11 +73,13 @@ class ChannelFiles:
         return paths
 
     def leading(self, files: Sequence[Path]) -> list[Path]:
-        """Replace each file by that of the first channel, each once; files of other names stay."""
+        """Replace each file by that of the first channel, each once; files that are read with none stay."""
         firsts: dict[Path, None] = {}
         for path in files:
-            first = self._beside(path, 0) if self.are_several and self.key(path) is not None else path
-            firsts[first if first.exists() else path] = None
+            found = self.key(path) if self.are_several else None
+            first = path if found is None else self._beside(path, 0)
+            is_read = found is not None and first.exists() and self._beside(first, found[1]) == path
+            firsts[first if is_read else path] = None
         return list(firsts)
 
     def complete(self, there: dict[str, Files]) -> tuple[Files, list[Finding]]:
@@ -109,12 +113,25 @@ class ChannelFiles:
         return found
 
     def _beside(self, path: Path, position: int) -> Path:
-        """Name the file of a channel of the image that a file belongs to."""
-        return existing(path.parent, f"{self.prefix}{self.name(path)}{self.suffixes[position]}{ending_of(path)}")
+        """Name the file of a channel of the image that a file belongs to: of its ending, or the only one of another."""
+        stem, ending = f"{self.prefix}{self.name(path)}{self.suffixes[position]}", ending_of(path)
+        same = existing(path.parent, stem + ending)
+        if same.exists():
+            return same
+        others = (existing(path.parent, stem + each) for each in _all_endings())
+        found = [other for other in others if other.exists()]
+        return found[0] if len(found) == 1 else same
 
     def _lacking(self, path: Path, other: Path, position: int) -> str:
         count = len(self.suffixes)
         return f"image `{path}` has no file `{other.name}` (channel {position + 1} of {count})"
+
+
+@cache
+def _all_endings() -> tuple[str, ...]:
+    """List the endings of single images and volumes, in small and capital letters."""
+    stated = dict.fromkeys((*endings(2, many=False), *endings(3, many=False)))
+    return tuple(spelt for each in stated for spelt in dict.fromkeys((each, each.upper())))
 
 
 def by_case(files: Mapping[str, Path], cases: Sequence[str]) -> Files:
@@ -158,7 +175,11 @@ def case_of(name: str, cases: Set[str], *, before: str | None = None) -> str | N
 def counted_channels(values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
     """Complete the number of channels of a data set, as far as it is not stated; return mistakes in its keys, too."""
     suffixes = values.get("channel_suffixes")
-    count = len(suffixes) if isinstance(suffixes, list) and suffixes else 1
+    named = suffixes if isinstance(suffixes, list) else []
+    count = len(named) or 1
+    twice = repeated(named)
+    if twice is not None:
+        return {}, [("channel_suffixes", f"names `{twice}` twice", "name each channel once")]
     if count > 1 and values.get("image_suffix"):
         message = "is for images of one file, and `channel_suffixes` names several"
         return {}, [("image_suffix", message, "remove it, and put it before each of `channel_suffixes`")]

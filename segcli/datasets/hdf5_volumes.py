@@ -175,7 +175,7 @@ class HDF5Volumes(Volumes):
     def _misfits(self, split: str, header: _Header) -> Iterator[Finding]:
         """Find shapes that do not fit each other or the metadata."""
         path, shapes = self.files[split].path, header.shapes
-        sizes = {key: "x".join(map(str, shape)) for key, shape in shapes.items()}
+        sizes = {key: "x".join(map(str, shape)) or "a single value" for key, shape in shapes.items()}
 
         def wrong(code: str, message: str, hint: str) -> Finding:
             return Finding(code, "error", path, message, hint)

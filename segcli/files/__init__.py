@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from segcli.core.errors import DataError, SegcliError
 from segcli.core.free_memory import TOO_LARGE, refuse_more_than_free
+from segcli.core.platform import is_pipe
 from segcli.core.registry import FILES
 from segcli.core.types import Array
 from segcli.files._endings import ending_of, endings, other_volume, stated_formats, stem_of
@@ -267,6 +268,8 @@ def reading(path: Path, word: str = "image", *, hint: str = HINT, longest: int =
     Raises:
         DataError: The file cannot be read.
     """
+    if is_pipe(path):
+        raise DataError(f"`{path}` is a named pipe, not a file", hint=hint)
     try:
         yield
     except SegcliError:

@@ -71,11 +71,11 @@ class HDF5(FileFormat):
         if self._access is None or _in_worker():
             with self.reading() as file:
                 self._access = file.id.get_access_plist()
-                return [_row(file.id, name, index) for name in names]
+                return [_row(file.id, self.path, name, index) for name in names]
         with _reading(self.path):
             file = h5py.h5f.open(os.fsencode(self.path), h5py.h5f.ACC_RDONLY, fapl=self._access)
             try:
-                return [_row(file, name, index) for name in names]
+                return [_row(file, self.path, name, index) for name in names]
             finally:
                 file.close()
 
@@ -162,14 +162,18 @@ def _reading(path: Path) -> Iterator[None]:
             raise
 
 
-def _row(file: Any, name: str, index: int) -> Array:
+def _row(file: Any, path: Path, name: str, index: int) -> Array:
     """Read a row of a dataset of an open file."""
     stored = h5py.h5d.open(file, name.encode())
     space = stored.get_space()
     count = (1, *space.shape[1:])
     space.select_hyperslab((index, *(0 for _ in count[1:])), count)
     row: Array = np.empty(count[1:], stored.dtype)
-    stored.read(h5py.h5s.create_simple(count), space, row)
+    try:
+        stored.read(h5py.h5s.create_simple(count), space, row)
+    except OSError as error:
+        message = f"cannot read `{name}` of `{path}[{index}]` ({' '.join(str(error).split())[:120]})"
+        raise DataError(message, hint="copy the file again, or write this case anew") from error
     return row
 
 
@@ -202,7 +206,7 @@ def _images(path: Path, file: h5py.File) -> Any:
     if images is None:
         raise DataError(f"`{path}` has no dataset `images`; it has {', '.join(file) or 'none'}")
     if len(images.shape) not in (4, 5):
-        sizes = "x".join(map(str, images.shape))
+        sizes = "x".join(map(str, images.shape)) or "a single value"
         raise DataError(f"`images` of `{path}` are {sizes}", hint="they must have 4 axes, or 5 with channels")
     return images
 

@@ -1,6 +1,7 @@
 """What `data check` writes beside its table, and `data stats --write`."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -150,6 +151,17 @@ def test_a_fixed_copy_tells_what_it_cannot_mend_and_what_it_leaves_out(run_cli, 
         "data/train/label/other.bmp: not copied: it belongs to no image of the data set",
     ]
     assert "2 files not copied, such as data/train/label/train01.bmp" in result.err
+
+
+@pytest.mark.posix
+def test_a_fixed_copy_leaves_out_a_named_pipe(run_cli, made, workplace):
+    (pipe := workplace / "data/train/label/train02.png").unlink()
+    os.mkfifo(pipe)
+    (workplace / "set.yaml").write_text(yaml.safe_dump({**made.keys, "paths": {"root": "data"}}))
+    result = run_cli("data", "check", "set.yaml", "--fix", "mended")
+    assert result.code == 1
+    told = "data/train/label/train02.png: not copied: `data/train/label/train02.png` is a named pipe, not a file"
+    assert told in (workplace / "mended/mended.txt").read_text().splitlines()
 
 
 def test_a_copy_is_refused_before_anything_is_written(run_cli, made, workplace):

@@ -16,6 +16,13 @@ def test_numbers_within_a_thousandth_are_rounded():
     assert found.dtype.kind == "i"
 
 
+@pytest.mark.filterwarnings("error")
+def test_numbers_of_16_bits_are_rounded_without_a_warning_of_numpy():
+    assert whole(np.array([0, 1, 2.0], np.float16), "mask `a`").tolist() == [0, 1, 2]
+    with pytest.raises(DataError, match="holds inf"):
+        whole(np.array([0, np.inf], np.float16), "mask `a`")
+
+
 def test_integers_stay_as_they_are():
     values = np.array([0, 7], np.uint16)
     assert whole(values, "mask `a`") is values

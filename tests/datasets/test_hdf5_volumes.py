@@ -285,3 +285,16 @@ def test_a_class_is_not_called_absent_where_no_mask_could_be_read(make, workplac
     found = json.loads(run_cli("data", "check", "set.yaml", "--json").out)["findings"]
     assert "unreadable_case" in [each["code"] for each in found]
     assert [each["message"] for each in found if each["code"] == "absent_class"] == []
+
+
+def test_a_damaged_case_is_told_with_its_dataset_and_its_number(make, workplace):
+    make()
+    with h5py.File(path := next(workplace.rglob("train.h5")), "r+") as file:
+        shape = file["images"].shape
+        images = file["images"][()]
+        del file["images"]
+        stored = file.create_dataset("images", data=images, chunks=(1, *shape[1:]), compression="gzip")
+        stored.id.write_direct_chunk((1, *(0 for _ in shape[1:])), b"rubbish", 0)
+    HDF5(path).rows(["images"], 0)
+    with pytest.raises(DataError, match=r"cannot read `images` of `.*train\.h5\[1\]` \("):
+        HDF5(path).rows(["images"], 1)

@@ -9,6 +9,7 @@ from public_forms import bowl, brats, isic
 
 from segcli.commands.answers.inputs import files_of
 from segcli.config.load import dataset_from_values
+from segcli.core.errors import DataError
 
 
 def made(root, **keys):
@@ -122,3 +123,11 @@ def test_the_folder_of_an_image_with_masks_of_objects_stands_for_the_image(tmp_p
     bowl(tmp_path)
     folder = tmp_path / "02f3a9"
     assert files_of([str(folder)], 2) == [folder / "images/02f3a9.png"]
+
+
+def test_a_link_that_leads_nowhere_is_an_input_and_a_pattern_of_folders_alone_is_refused(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (link := tmp_path / "a.png").symlink_to("a.png")
+    assert files_of([str(link)], 2) == files_of([str(tmp_path / "*.png")], 2) == [link]
+    with pytest.raises(DataError, match="fits folders only"):
+        files_of([str(tmp_path / "fold*")], 2)

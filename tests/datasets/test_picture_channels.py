@@ -72,6 +72,27 @@ def test_channels_are_stacked_in_the_stated_order(layout, workplace, monkeypatch
         np.testing.assert_array_equal(picture.read((slice(5, 40), slice(3, 9))), expected[5:40, 3:9])
 
 
+def test_channels_with_different_endings_are_predicted_as_they_are_trained(layout, workplace):
+    made, folder = layout(), workplace / "data/images"
+    case = made.cases("train")[0]
+    first, second = (folder / f"{case.id}{end}.tif" for end in KEYS["channel_suffixes"])
+    expected = np.stack([tifffile.imread(first), tifffile.imread(second)], axis=-1)
+    Image.fromarray(expected[:, :, 1]).save(other := second.with_suffix(".PNG"), "PNG")
+    second.unlink()
+    assert made.leading([first, other]) == [first]
+    for path in (first, other):
+        with made.opened(path) as picture:
+            np.testing.assert_array_equal(picture.read(), expected)
+    Image.fromarray(expected[:, :, 1]).save(second.with_suffix(".bmp"))  # which of the two is not known
+    with pytest.raises(DataError, match="has no file"):
+        made.opened(first)
+
+
+def test_a_channel_that_is_named_twice_is_refused(layout):
+    with pytest.raises(ConfigError, match=r"channel_suffixes.*names `_GFP` twice"):
+        layout(channel_suffixes=["_GFP", "_GFP"])
+
+
 def test_a_single_suffix_reads_that_channel_alone(layout, workplace):
     made = layout(channel_suffixes=["_DAPI"])
     case = made.cases("train")[0]

@@ -1,5 +1,6 @@
 """Files whose bytes are held while several rules look at them."""
 
+import os
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ from segcli.core.errors import DataError
 from segcli.data.faults.damaged import damaged
 from segcli.data.faults.endings import cut_ends
 from segcli.data.images import read_image
+from segcli.files import open_picture
 from segcli.files._content import content_of, files_held
 
 
@@ -49,3 +51,11 @@ def test_a_file_of_no_known_kind_is_named_the_same_from_its_held_bytes(tmp_path)
     assert held.value.message == alone.value.message
     assert str(path) in held.value.message
     assert "BytesIO" not in held.value.message
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+@pytest.mark.parametrize(("name", "axes"), [("a.png", 2), ("a.tif", 2), ("a.nii", 3), ("a.h5", 3)])
+def test_a_named_pipe_is_refused_in_place_of_waiting_for_its_writer(tmp_path, name, axes):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError, match="is a named pipe, not a file"):
+        open_picture(tmp_path / name, axes)

@@ -45,7 +45,11 @@ def files_of(inputs: Sequence[str], ndim: int, extensions: Sequence[str] = ()) -
             matches = sorted(map(Path, glob.glob(text, recursive=True)), key=natural_key)  # noqa: PTH207 - absolute too
             if not matches:
                 raise DataError(f"no file, folder or match for `{text}`")
-            found |= dict.fromkeys(match for match in matches if match.is_file() or is_picture_folder(match, ndim))
+            # links that lead nowhere stay: they are told one by one, as those in a folder
+            images = [match for match in matches if not match.is_dir() or is_picture_folder(match, ndim)]
+            if not images:
+                raise DataError(f"`{text}` fits folders only, such as `{matches[0]}`", hint="name the files in them")
+            found |= dict.fromkeys(images)
     return list(found)
 
 
