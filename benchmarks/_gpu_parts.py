@@ -5,13 +5,18 @@ Run: python benchmarks/_gpu_parts.py PART [OPTIONS]; the variable DEVICE names t
 
 import argparse
 import os
+import shutil
+import subprocess
 import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from platform import python_version
 from typing import Any
 
+import psutil
 import torch
+from peers.machine import processor
 from step_time import batches
 
 from segcli.config.load import run_from_values
@@ -61,14 +66,42 @@ def machine() -> Iterator[Row]:
     """GPUs, versions, and the switches of PyTorch as a training has them."""
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     yield "GPUs", ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names)) or "none"
+    yield "driver", driver()
+    yield "processor, memory", f"{processor()}, {psutil.virtual_memory().total / 2**30:,.0f} GiB"
     cudnn = torch.backends.cudnn.version() if ON_GPU else None
-    yield "PyTorch, CUDA, cuDNN", f"{torch.__version__}, {torch.version.cuda}, {cudnn}"
+    yield "Python, PyTorch, CUDA, cuDNN", f"{python_version()}, {torch.__version__}, {torch.version.cuda}, {cudnn}"
     parts = assemble(make(small()))
     yield "precision that `amp: auto` takes", parts.precision.name
-    set_gpu_switches(parts.device, parts.run.training, parts.precision.name)
-    yield "`torch.backends.cudnn.allow_tf32`", str(torch.backends.cudnn.allow_tf32)
-    yield "`torch.backends.cuda.matmul.allow_tf32`", str(torch.backends.cuda.matmul.allow_tf32)
-    yield "`torch.backends.cudnn.benchmark`", str(torch.backends.cudnn.benchmark)
+    before = switches()
+    told = set_gpu_switches(parts.device, parts.run.training, parts.precision.name)
+    for name, value in switches().items():
+        yield f"`{name}` in a training of segcli", f"{value} (PyTorch's own: {before[name]})"
+    yield "what segcli says of it", told or "nothing"
+    exact = make(small(), deterministic=True)
+    set_gpu_switches(parts.device, exact.training, parts.precision.name)
+    changed = [f"`{name}` {value}" for name, value in switches().items()]
+    yield "the same with `training.deterministic: true`", ", ".join(changed)
+
+
+def switches() -> dict[str, bool]:
+    """Read the switches that decide how a GPU computes."""
+    return {
+        "torch.backends.cudnn.benchmark": torch.backends.cudnn.benchmark,
+        "torch.backends.cudnn.deterministic": torch.backends.cudnn.deterministic,
+        "torch.backends.cudnn.allow_tf32": torch.backends.cudnn.allow_tf32,
+        "torch.backends.cuda.matmul.allow_tf32": torch.backends.cuda.matmul.allow_tf32,
+        "torch.are_deterministic_algorithms_enabled()": torch.are_deterministic_algorithms_enabled(),
+    }
+
+
+def driver() -> str:
+    """Name the version of NVIDIA's driver, as `nvidia-smi` tells it."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return "unknown: no `nvidia-smi`"
+    words = [tool, "--query-gpu=driver_version", "--format=csv,noheader"]
+    asked = subprocess.run(words, capture_output=True, text=True, check=False, timeout=20)
+    return ", ".join(dict.fromkeys(asked.stdout.split())) or f"unknown: exit code {asked.returncode} of `nvidia-smi`"
 
 
 def forecast() -> Iterator[Row]:

@@ -133,6 +133,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         ours = assemble(run)
         set_gpu_switches(ours.device, run.training, ours.precision.name)
+        if ours.device.type == "cuda":
+            loaded = [batch.pin_memory() for batch in loaded]
         if options.cudnn_benchmark:
             torch.backends.cudnn.benchmark = True
         if options.no_tf32:

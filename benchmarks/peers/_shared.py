@@ -40,6 +40,13 @@ class Spec:
     amp: str = "off"
     tricks: bool = False
     """Use bf16, channels-last and kept memory, in a loop without segcli."""
+    device: str = "cpu"
+    """`cpu` or `cuda`; on a GPU, loaders pin their batches."""
+
+    @property
+    def on_gpu(self) -> bool:
+        """Tell whether the training runs on a GPU."""
+        return self.device != "cpu"
 
     @classmethod
     def given(cls) -> "Spec":
@@ -50,19 +57,29 @@ class Spec:
 class Clock:
     """Writes the processor time and the wall time of the process after each epoch.
 
+    On a GPU, an epoch is over when all that it has asked of the GPU is computed.
+
     Args:
-        out: Folder of `clock.jsonl`.
+        spec: Settings; `clock.jsonl` is written to their output folder.
     """
 
-    def __init__(self, out: str) -> None:
-        self.file = Path(out) / "clock.jsonl"
+    def __init__(self, spec: Spec) -> None:
+        self.file = Path(spec.out) / "clock.jsonl"
+        self.on_gpu = spec.on_gpu
 
     def epoch_over(self, dice: float) -> None:
         """Note the end of an epoch with its Dice on the held-out images."""
+        gpu_peak_mib = 0.0
+        if self.on_gpu:
+            import torch
+
+            torch.cuda.synchronize()
+            gpu_peak_mib = torch.cuda.max_memory_allocated() / 2**20
         used = os.times()
         cpu_s = used.user + used.system + used.children_user + used.children_system
         with self.file.open("a") as file:
-            file.write(json.dumps({"cpu_s": cpu_s, "wall_s": time.monotonic(), "dice": dice}) + "\n")
+            mark = {"cpu_s": cpu_s, "wall_s": time.monotonic(), "dice": dice, "gpu_peak_mib": gpu_peak_mib}
+            file.write(json.dumps(mark) + "\n")
 
 
 def unet(ndim: int, channels: int, classes: int, depths: list[int]) -> Any:
@@ -145,7 +162,12 @@ def pictures(spec: Spec, split: str) -> Any:
             done = steps(image=rgb, mask=(cv2.imread(mask, cv2.IMREAD_GRAYSCALE) > 127).astype("float32"))
             return done["image"], done["mask"][None]
 
-    return DataLoader(Pictures(), spec.batch, shuffle=split == "train", num_workers=spec.workers)
+    return DataLoader(Pictures(), spec.batch, shuffle=split == "train", **loading(spec))
+
+
+def loading(spec: Spec) -> dict[str, Any]:
+    """List what all loaders are told of processes and memory: workers stay, and a GPU gets pinned batches."""
+    return {"num_workers": spec.workers, "persistent_workers": spec.workers > 0, "pin_memory": spec.on_gpu}
 
 
 def fit(
@@ -171,22 +193,30 @@ def fit(
     """
     import torch
 
-    clock, out, best = Clock(spec.out), Path(spec.out), -1.0
+    clock, out, best = Clock(spec), Path(spec.out), -1.0
+    network = network.to(spec.device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=spec.rate, weight_decay=0.01)
-    layout = {2: torch.channels_last, 3: torch.contiguous_format}[spec.ndim]
+    layout = {2: torch.channels_last, 3: torch.channels_last_3d if spec.on_gpu else torch.contiguous_format}[spec.ndim]
     if spec.tricks:
         network = network.to(memory_format=layout)
 
     def placed(image: Any) -> Any:
         return image.to(memory_format=layout) if spec.tricks else image
 
+    def moved(batches: Iterable[Any]) -> Iterator[Any]:
+        if not spec.on_gpu:
+            yield from batches
+            return
+        for image, mask in batches:
+            yield image.to(spec.device, non_blocking=True), mask.to(spec.device, non_blocking=True)
+
     def autocast() -> Any:
-        return torch.autocast("cpu", torch.bfloat16, enabled=spec.amp == "bf16")
+        return torch.autocast(spec.device, torch.bfloat16, enabled=spec.amp == "bf16")
 
     for epoch in range(spec.epochs):
         network.train()
         sums = {"train": 0.0, "val": 0.0}
-        for image, mask in train:
+        for image, mask in moved(train):
             optimizer.zero_grad()
             with autocast():
                 logits = network(placed(image))
@@ -197,7 +227,7 @@ def fit(
         network.eval()
         scores: list[float] = []
         with torch.no_grad():
-            for image, mask in val:
+            for image, mask in moved(val):
                 with autocast():
                     logits = infer(network, placed(image)) if infer else network(placed(image))
                 sums["val"] += loss(logits.float(), mask).item()

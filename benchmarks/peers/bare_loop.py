@@ -5,10 +5,9 @@ Run by run.py, in the environment of segcli.
 
 from typing import Any
 
-import nibabel
 import numpy as np
 import torch
-from _shared import Spec, begin, fit, pairs, pictures, unet, windows
+from _shared import Spec, begin, fit, loading, pairs, pictures, unet, windows
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
@@ -17,6 +16,8 @@ class Volumes(Dataset[tuple[Any, Any]]):
     """Reads volumes once and keeps them; cuts random crops in training, half of them on a class drawn by chance."""
 
     def __init__(self, spec: Spec, split: str) -> None:
+        import nibabel
+
         self.patch = spec.patch if split == "train" else None
         self.patches = spec.patches if split == "train" else 1
         self.read = [tuple(np.asarray(nibabel.load(path).dataobj) for path in pair) for pair in pairs(spec, split)]
@@ -79,7 +80,7 @@ def main() -> None:
     """Train."""
     spec = Spec.given()
     begin(spec)
-    if spec.tricks:
+    if spec.tricks and not spec.on_gpu:
         from segcli.core.heap import keep_freed_memory
         from segcli.core.process import command_line
 
@@ -89,11 +90,12 @@ def main() -> None:
         train, val = pictures(spec, "train"), pictures(spec, "val")
         fit(spec, unet(2, 3, 1, spec.depths), train, val, loss=bce_and_dice, dice=dice_of_mask)
         return
-    train = DataLoader(Volumes(spec, "train"), spec.batch, shuffle=True, num_workers=spec.workers)
-    val = DataLoader(Volumes(spec, "val"), 1, num_workers=spec.workers)
+    train = DataLoader(Volumes(spec, "train"), spec.batch, shuffle=True, **loading(spec))
+    val = DataLoader(Volumes(spec, "val"), 1, **loading(spec))
 
     def sliding(network: Any, image: Any) -> Any:
-        total, count = torch.zeros(len(image), 3, *image.shape[2:]), torch.zeros(image.shape[2:])
+        total = torch.zeros(len(image), 3, *image.shape[2:], device=image.device)
+        count = torch.zeros(image.shape[2:], device=image.device)
         assert spec.patch is not None
         for window in windows(image.shape[2:], spec.patch):
             total[(slice(None), slice(None), *window)] += network(image[(slice(None), slice(None), *window)]).float()

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import nibabel
 import numpy as np
 from PIL import Image
 
@@ -45,6 +44,8 @@ def pictures(root: Path, side: int, counts: dict[str, int]) -> None:
 
 def volumes(root: Path, side: int, counts: dict[str, int]) -> None:
     """Write a ball and a tube on a spotted ground, of 16 bits, as compressed NIfTI files."""
+    import nibabel
+
     for folder in ("imagesTr", "labelsTr"):
         (root / folder).mkdir(parents=True)
     for number, (split, count) in enumerate(counts.items()):

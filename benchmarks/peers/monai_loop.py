@@ -5,7 +5,7 @@ Run by run.py, in an environment with MONAI, nibabel and Pillow.
 
 from typing import Any
 
-from _shared import MEAN, STD, Spec, begin, fit, pairs, unet
+from _shared import MEAN, STD, Spec, begin, fit, loading, pairs, unet
 from monai import transforms as t
 from monai.data import CacheDataset, DataLoader, decollate_batch, list_data_collate
 from monai.inferers import sliding_window_inference
@@ -52,8 +52,8 @@ class Batches:
             cached,
             batch_size=size,
             shuffle=split == "train",
-            num_workers=spec.workers,
             collate_fn=list_data_collate,
+            **loading(spec),
         )
 
     def __iter__(self) -> Any:

@@ -2,6 +2,7 @@
 
 Run: python benchmarks/peers/run.py --python smp=/path/to/python monai=/path/to/python [--quick] [--rounds 3]
      [--only pictures-small/1 ...] [--json FILE] [--markdown FILE]
+     [--device cuda [--rows] [--tiny]]
 
 Each training is a process of its own, and trains whole epochs as a user does: reading, augmentation, validation with a
 metric, checkpoints of the last and the best epoch, a log. All trainings of a case have the same network, number of
@@ -13,6 +14,12 @@ least; with two threads also time by the clock, because idle threads wait busily
 process. A ratio of 1.5 means that segcli takes two thirds of the time. In brackets stands the spread: the smallest and
 the largest ratio of single epochs. About 10 minutes in all on two cores, with `--quick` 3.
 
+With `--device cuda`, other cases are trained, of sizes that fit a GPU. An epoch ends when the GPU has computed all that
+was asked of it, and its time is that by the clock; the peak is that of the tensors on the GPU, beside that of the
+process. Each training is one row of a table, and a peer that is not installed is a row that says so. All use PyTorch's
+own settings of cuDNN; segcli uses TF32 in matrix products, too, of which its U-Nets have none. `--tiny` takes the same
+cases so small that they only show that they run, also on a CPU.
+
 Environments: `--python` names one for each peer. In a new one: `pip install torch segmentation-models-pytorch
 albumentations opencv-python-headless` for smp, `pip install torch monai nibabel pillow` for monai; take the same
 version of PyTorch as segcli has. segcli and the bare loop run in the environment of this command, which needs the
@@ -21,158 +28,21 @@ extras `smp` and `medical`. A peer that cannot be imported is left out, and the 
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
-from itertools import pairwise
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import data
+from cases import CASES, KINDS, Case
+from machine import has_bf16, processor
+from on_device import rows as rows_on
+from training import FailedError, Trained, joined, train
 
-HERE = Path(__file__).parent
 PACKAGES = {"smp": "segmentation-models-pytorch", "monai": "monai", "here": "segcli"}
-KINDS = {
-    "segcli": ("here", "segcli_loop.py", {"amp": True}),
-    "segcli fp32": ("here", "segcli_loop.py", {"amp": "off"}),
-    "bare": ("here", "bare_loop.py", {}),
-    "bare, same tricks": ("here", "bare_loop.py", {"tricks": True}),
-    "SMP": ("smp", "smp_loop.py", {}),
-    "MONAI": ("monai", "monai_loop.py", {}),
-}
-"""Environment, program and own settings of each training; `amp: true` is bf16 where the processor computes it."""
-UNETS = ("bare", "bare, same tricks", "MONAI", "segcli fp32", "segcli")
-ENCODERS = ("SMP", "segcli fp32", "segcli")
-
-
-@dataclass
-class Case:
-    """Describes one table: what is trained, on which data, by whom."""
-
-    name: str
-    title: str
-    who: tuple[str, ...]
-    ndim: int
-    side: int
-    counts: dict[str, int]
-    depths: list[int]
-    epochs: int
-    batch: int
-    encoder: str | None = None
-    patch: int | None = None
-    patches: int = 1
-    threads: tuple[int, ...] = (2,)
-    quick: bool = False
-
-
-CASES = [
-    Case(
-        "pictures-small", "PNG 256x256, U-Net [8, 16, 32]", UNETS, 2, 256, {"train": 24, "val": 8}, [8, 16, 32],
-        epochs=6, batch=2, threads=(1, 2), quick=True,
-    ),
-    Case(
-        "encoder-small", "PNG 256x256, SMP's U-Net on three stages of ResNet-18", ENCODERS, 2, 256,
-        {"train": 12, "val": 6}, [64, 32, 16], epochs=5, batch=2, encoder="resnet18", threads=(1, 2), quick=True,
-    ),
-    Case(
-        "volumes-small", "NIfTI 48x48x48, crops of 32, U-Net [8, 16, 32]", UNETS, 3, 48, {"train": 4, "val": 2},
-        [8, 16, 32], epochs=12, batch=2, patch=32, patches=2, threads=(1, 2), quick=True,
-    ),
-    Case(
-        "pictures-full", "PNG 512x512, U-Net [16, 32, 64, 128, 256]", UNETS[1:], 2, 512, {"train": 6, "val": 2},
-        [16, 32, 64, 128, 256], epochs=3, batch=2,
-    ),
-    Case(
-        "encoder-full", "PNG 512x512, SMP's U-Net on ResNet-34", ENCODERS, 2, 512, {"train": 4, "val": 2},
-        [256, 128, 64, 32, 16], epochs=3, batch=2, encoder="resnet34",
-    ),
-    Case(
-        "volumes-full", "NIfTI 72x72x72, crops of 48, U-Net [16, 32, 64, 128]", UNETS[1:], 3, 72,
-        {"train": 2, "val": 1}, [16, 32, 64, 128], epochs=3, batch=2, patch=48, patches=2,
-    ),
-]  # fmt: skip
-
-
-@dataclass
-class Trained:
-    """Holds the measurements of one kind of training, over all rounds."""
-
-    epochs_cpu_s: list[float] = field(default_factory=list)
-    epochs_wall_s: list[float] = field(default_factory=list)
-    whole_cpu_s: list[float] = field(default_factory=list)
-    peak_mib: list[float] = field(default_factory=list)
-    dice: list[float] = field(default_factory=list)
-    best_dice: list[float] = field(default_factory=list)
-    parameters: int = 0
-
-
-def train(case: Case, kind: str, python: str, threads: int, seed: int, folder: Path, workers: int) -> Trained:
-    """Train once, in a process of its own."""
-    _, program, own = KINDS[kind]
-    out = folder / f"{case.name}-{kind}-{threads}-{seed}".replace(" ", "_").replace(",", "")
-    spec = {
-        "data": str(folder / case.name), "out": str(out), "ndim": case.ndim, "depths": case.depths,
-        "encoder": case.encoder, "batch": case.batch, "epochs": case.epochs, "seed": seed, "threads": threads,
-        "workers": workers, "rate": 0.004, "patch": case.patch, "patches": case.patches, **own,
-    }  # fmt: skip
-    if own.get("tricks"):
-        spec["amp"] = "bf16" if has_bf16() else "off"
-    counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    log = folder / "log.txt"
-    with log.open("w") as written:
-        process = subprocess.Popen(
-            [python, str(HERE / program), json.dumps(spec)],
-            env={**os.environ, **counts, "NO_ALBUMENTATIONS_UPDATE": "1"},
-            stdout=written,
-            stderr=subprocess.STDOUT,
-        )
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{case.name}: {kind} failed with exit code {process.returncode}\n{log.read_text()[-3000:]}")
-    marks = [json.loads(line) for line in (out / "clock.jsonl").read_text().splitlines()]
-    assert len(marks) == case.epochs, (kind, marks)
-    between = list(pairwise(marks))
-    return Trained(
-        [after["cpu_s"] - before["cpu_s"] for before, after in between],
-        [after["wall_s"] - before["wall_s"] for before, after in between],
-        [used.ru_utime + used.ru_stime],
-        [used.ru_maxrss / 1024],
-        [marks[-1]["dice"]],
-        [max(mark["dice"] for mark in marks)],
-        parameters_of(out),
-    )
-
-
-def parameters_of(out: Path) -> int:
-    """Read how many weights were trained, from the loop's note or from segcli's checkpoint."""
-    note = out / "parameters"
-    if note.exists():
-        return int(note.read_text())
-    with (out / "run" / "checkpoints" / "last.safetensors").open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    found = {name: entry["shape"] for name, entry in header.items() if name.startswith("model/")}
-    assert found, list(header)[:5]
-    return sum(prod(s) for name, s in found.items() if not name.rsplit(".", 1)[-1].startswith(("running_", "num_")))
-
-
-def has_bf16() -> bool:
-    """Tell whether the processor computes in bf16 (Linux only; elsewhere no)."""
-    info = Path("/proc/cpuinfo")
-    return info.exists() and any(flag in info.read_text() for flag in ("avx512_bf16", "amx_bf16"))
-
-
-def processor() -> str:
-    """Name the processor."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown processor")
-    return f"{name}, {os.cpu_count()} cores, {'with' if has_bf16() else 'without'} bf16"
 
 
 def usable(pythons: dict[str, str]) -> dict[str, str]:
@@ -265,11 +135,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1, help="trainings of each kind, with other seeds")
     parser.add_argument("--only", nargs="*", default=[], metavar="CASE[/THREADS]")
     parser.add_argument("--workers", type=int, default=0, help="loader processes of every training")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--tiny", action="store_true", help="the cases of a GPU in small: shows only that they run")
+    parser.add_argument("--rows", action="store_true", help="print rows of a table without its head")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
     pythons = {"here": sys.executable, "smp": sys.executable, "monai": sys.executable}
     pythons |= dict(each.split("=", 1) for each in options.python)
+    if options.device != "cpu" or options.tiny:
+        print_rows(pythons, options)
+        return
     versions = usable(pythons)
     report = [f"{processor()}; PyTorch and library: " + "; ".join(f"{name} {text}" for name, text in versions.items())]
     report += [f"{name} is left out: `{pythons[name]}` does not have it" for name in pythons if name not in versions]
@@ -287,7 +163,10 @@ def main() -> None:
                     if KINDS[kind][0] not in versions:
                         continue
                     python = pythons[KINDS[kind][0]]
-                    more = train(case, kind, python, threads, seed, folder, options.workers)
+                    try:
+                        more = train(case, kind, python, threads, seed, folder, options.workers)
+                    except FailedError as error:
+                        sys.exit(str(error))
                     joined(found.setdefault(kind, Trained()), more)
             refuse_other_networks(case, found)
             text, own = table(case, threads, found)
@@ -303,18 +182,21 @@ def main() -> None:
         options.markdown.write_text("\n".join(report) + "\n")
 
 
+def print_rows(pythons: dict[str, str], options: argparse.Namespace) -> None:
+    """Print a row for each training on a GPU as soon as it is measured."""
+    if not options.rows:
+        print("| what | result |\n|---|---|")
+    device, workers = options.device, options.workers
+    for what, result in rows_on(pythons, options.only, device=device, workers=workers, small=options.tiny):
+        print(f"| {what} | {result.replace('|', '/')} |", flush=True)
+
+
 def chosen(only: list[str], *, quick: bool) -> list[tuple[Case, int]]:
     """List cases with their numbers of threads."""
     every = [(case, threads) for case in CASES for threads in case.threads]
     if quick:
         every = [(case, threads) for case, threads in every if case.quick and threads == 1]
     return [(case, n) for case, n in every if not only or case.name in only or f"{case.name}/{n}" in only]
-
-
-def joined(found: Trained, more: Trained) -> None:
-    """Add the measurements of another round."""
-    for name, values in more.__dict__.items():
-        setattr(found, name, values if name == "parameters" else [*getattr(found, name), *values])
 
 
 def refuse_other_networks(case: Case, found: dict[str, Trained]) -> None:

@@ -56,7 +56,7 @@ def config(spec: Spec) -> dict[str, Any]:
         "inference": tile,
         "output": {"dir": spec.out + "/run"},
         "seed": spec.seed,
-        "device": "cpu",
+        "device": spec.device,
     }
 
 
@@ -77,7 +77,7 @@ def main() -> None:
     (out / "config.yaml").write_text(yaml.safe_dump(config(spec)))
     from segcli.cli import progress
 
-    clock, shown = Clock(spec.out), progress.PlainProgress.epoch
+    clock, shown = Clock(spec), progress.PlainProgress.epoch
 
     def epoch(self: Any, event: Any) -> None:
         shown(self, event)

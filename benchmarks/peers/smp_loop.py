@@ -11,16 +11,20 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is downloaded: the encoders begin 
 import torch
 from _shared import Spec, begin, fit, pictures
 
-# torchvision from PyPI is built for CUDA; beside PyTorch for CPUs it cannot be imported without these operators
-missing = torch.library.Library("torchvision", "FRAGMENT")
-for name, schema in (
-    ("nms", "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"),
-    ("qnms", "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"),
-):
-    if not hasattr(torch.ops.torchvision, name):
-        missing.define(schema)
+# torchvision from PyPI is built for CUDA; beside PyTorch for CPUs it cannot be imported without these operators.
+# Where it fits PyTorch it brings them, and may not find them declared.
+try:
+    import torchvision  # noqa: F401
+except RuntimeError:
+    missing = torch.library.Library("torchvision", "FRAGMENT")
+    for name, schema in (
+        ("nms", "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"),
+        ("qnms", "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"),
+    ):
+        if not hasattr(torch.ops.torchvision, name):
+            missing.define(schema)
 
-import segmentation_models_pytorch as smp  # noqa: E402 - below what its imports need
+import segmentation_models_pytorch as smp
 
 soft_bce, soft_dice = smp.losses.SoftBCEWithLogitsLoss(), smp.losses.DiceLoss(mode="binary")
 
