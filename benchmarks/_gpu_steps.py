@@ -134,7 +134,7 @@ def kernels(folder: Path) -> Iterator[Row]:
         share = (
             f"{spent / STEPS / 1e3:.3f} ms a step, {spent / total:.1%} of the work, {number / STEPS:.1f} calls a step"
         )
-        yield f"work {place} of the GPU in these steps", f"{share}: `{name[:120]}`"
+        yield f"heaviest work of the GPU in these steps, {place}", f"{share}: `{name[:120]}`"
     yield "trace of these steps, for https://ui.perfetto.dev", f"`{path}`"
 
 

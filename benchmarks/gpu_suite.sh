@@ -5,7 +5,7 @@
 #      DEVICE=cpu benchmarks/gpu_suite.sh    # the same parts in small, without a GPU: shows only that they run
 #      SLOW=3 benchmarks/gpu_suite.sh        # every time limit three times as long, on a busy machine
 #      ONLY=trace benchmarks/gpu_suite.sh    # only the parts whose name contains this text
-#      PLAN=1 benchmarks/gpu_suite.sh        # print the parts with their seconds, and run nothing
+#      PLAN=1 GPUS=2 benchmarks/gpu_suite.sh # print the parts on two GPUs with their seconds, and run nothing
 #
 # Each part has its own process and its own time: what a part leaves of its time, later ones may use. A part that fails
 # is a row that says so; the others go on. SMP and MONAI take part where they are installed beside segcli, or where
@@ -17,7 +17,7 @@ out=${1:-benchmarks/gpu_suite.md}
 export DEVICE=${DEVICE:-cuda} PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} NO_ALBUMENTATIONS_UPDATE=1
 export TRACE=${out%.md}_trace.json.gz
 slow=${SLOW:-1}
-python=${PYTHON:-python}
+python=${PYTHON:-$(command -v python || command -v python3)}
 rows=$(mktemp)
 foot=$(mktemp)
 errors=$(mktemp)
