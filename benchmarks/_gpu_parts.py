@@ -7,16 +7,16 @@ import argparse
 import os
 import shutil
 import subprocess
+import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from platform import python_version
 from typing import Any
 
 import psutil
 import torch
-from peers.machine import processor
 from step_time import batches
 
 from segcli.config.load import run_from_values
@@ -29,6 +29,9 @@ from segcli.engine.training.stepping.step import TrainingStep
 from segcli.engine.world import World
 from segcli.vram.forecast import Forecaster
 from segcli.vram.real import measured
+
+sys.path.append(str(Path(__file__).parent / "peers"))
+from machine import processor
 
 DEVICE = os.environ.get("DEVICE", "cuda")
 ON_GPU = DEVICE != "cpu"
@@ -68,7 +71,7 @@ def machine() -> Iterator[Row]:
     yield "GPUs", ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names)) or "none"
     yield "driver", driver()
     yield "processor, memory", f"{processor()}, {psutil.virtual_memory().total / 2**30:,.0f} GiB"
-    cudnn = torch.backends.cudnn.version() if ON_GPU else None
+    cudnn = torch.backends.cudnn.version() if ON_GPU else None  # type: ignore[no-untyped-call]
     yield "Python, PyTorch, CUDA, cuDNN", f"{python_version()}, {torch.__version__}, {torch.version.cuda}, {cudnn}"
     parts = assemble(make(small()))
     yield "precision that `amp: auto` takes", parts.precision.name
@@ -120,8 +123,8 @@ def forecast() -> Iterator[Row]:
             yield what, f"**failed**: {str(error).splitlines()[0][:160]}"
             continue
         reserved = forecaster.forecast().reserved / found.reserved - 1.0
-        error = forecaster.forecast().peak / found.peak - 1.0
-        yield what, f"{told}, measured {found.peak / 2**20:,.0f} MiB: {error:+.1%} (reserved {reserved:+.1%})"
+        apart = forecaster.forecast().peak / found.peak - 1.0
+        yield what, f"{told}, measured {found.peak / 2**20:,.0f} MiB: {apart:+.1%} (reserved {reserved:+.1%})"
 
 
 def waits() -> Iterator[Row]:
@@ -193,14 +196,14 @@ def main() -> None:
     parser.add_argument("part", choices=["machine", "forecast", "waits", "breaks", "member"])
     parser.add_argument("--strategy", default="ddp")
     chosen = parser.parse_args()
-    rows = {
+    parts: dict[str, Callable[[], Iterator[Row]]] = {
         "machine": machine,
         "forecast": forecast,
         "waits": waits,
         "breaks": breaks,
         "member": lambda: member(chosen.strategy),
-    }[chosen.part]
-    for what, result in rows():
+    }
+    for what, result in parts[chosen.part]():
         print(f"| {what} | {result.replace('|', '/')} |", flush=True)
     if chosen.part == "member":
         os._exit(0)  # as `segcli` leaves: what is left of FSDP may abort the end of the interpreter

@@ -8,6 +8,7 @@ https://ui.perfetto.dev. On a CPU, operators stand in for kernels, to show that 
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -17,7 +18,6 @@ from typing import Any
 
 from _gpu_parts import DEVICE, ON_GPU, Row, small, wait
 from _gpu_trace import WORK, Event, allocations, busy_us, copies, heaviest, read, steps_of, waits, within
-from peers.data import pictures
 from step_time import FromMemory
 from torch.profiler import ProfilerActivity, profile, record_function
 
@@ -28,6 +28,9 @@ from segcli.engine.stopping import StopSignal
 from segcli.engine.training.precision.switches import set_gpu_switches
 from segcli.engine.training.session import open_session
 from segcli.engine.training.trainer import Trainer
+
+sys.path.append(str(Path(__file__).parent / "peers"))
+from data import pictures
 
 SIDE, BATCH, STEPS = (256, 8, 10) if ON_GPU else (32, 2, 3)
 HEAVIEST = 8

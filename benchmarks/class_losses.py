@@ -31,6 +31,7 @@ from segcli.losses import Loss, WeightedSum
 from segcli.losses import cross_entropy as room
 from segcli.losses.cross_entropy import CrossEntropy
 from segcli.losses.dice import Dice
+from segcli.nn.pixel_losses import negative_log_probs
 from segcli.nn.scored import ScoredClasses
 from segcli.nn.zoo import library
 
@@ -52,7 +53,7 @@ def loss_of(*losses: Loss) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
 
 def alone(logits: Tensor, truth: Tensor, valid: Tensor) -> None:
     """Compute PyTorch's cross-entropy."""
-    F.cross_entropy(logits.detach().requires_grad_(), truth).backward()
+    F.cross_entropy(logits.detach().requires_grad_(), truth).backward()  # type: ignore[no-untyped-call]
 
 
 def of_peers() -> dict[str, Callable[[Tensor, Tensor, Tensor], None]]:
@@ -105,7 +106,7 @@ def of_pytorch(logits: Tensor, truth: Tensor) -> Tensor:
 def gradients(options: argparse.Namespace, losses: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]) -> None:
     """Print the table of losses with PyTorch's gradient of the cross-entropy and with segcli's."""
     print("| classes | loss | without | with | ratio | median (range) |\n|---|---|---|---|---|---|")
-    sides = {"without": of_pytorch, "with": room.negative_log_probs}
+    sides = {"without": of_pytorch, "with": negative_log_probs}
     for classes in options.classes:
         inputs = drawn(classes, options.size, bf16=options.bf16)
         for name, loss in losses.items():

@@ -16,6 +16,7 @@ installed, stands a loop that averages windows, one at a time.
 import argparse
 import json
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -28,7 +29,6 @@ import cv2
 import numpy as np
 import tifffile
 import torch
-from peers._shared import windows
 from torch.nn import functional as F
 
 from segcli.commands.answers import PredictOptions
@@ -42,6 +42,9 @@ from segcli.engine.events import Silent
 from segcli.engine.inference.checkpoint_predictor import _forward
 from segcli.engine.inference.predictor import Predictor
 from segcli.nn.fused import fuse
+
+sys.path.append(str(Path(__file__).parent / "peers"))
+from _shared import windows
 
 MEAN, STD = 0.4, 0.2
 DEPTHS = {2: [16, 32, 64, 128], 3: [8, 16, 32]}
@@ -101,7 +104,7 @@ def train(network: torch.nn.Module, ndim: int, steps: int = 60) -> None:
         else:
             loss = F.cross_entropy(logits, truth.long())
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     network.eval()
 
@@ -115,6 +118,13 @@ def tensor_of(image: np.ndarray) -> torch.Tensor:
     """Normalise, as the usual loop does."""
     pixels = image if image.ndim == 3 and image.shape[-1] == 3 else image[..., None]
     return torch.from_numpy(np.moveaxis((pixels / np.float32(255) - MEAN) / STD, -1, 0).astype(np.float32))[None]
+
+
+def pixels_of(file: Path, how: int = cv2.IMREAD_COLOR) -> np.ndarray:
+    """Read a PNG file by OpenCV."""
+    found = cv2.imread(str(file), how)
+    assert found is not None, file
+    return found
 
 
 def segcli(parts: Assembly) -> Run:
@@ -146,7 +156,7 @@ def usual(network: torch.nn.Module, batch: int) -> Run:
     def run(files: list[Path], out: Path) -> None:
         for start in range(0, len(files), batch):
             some = files[start : start + batch]
-            images = [cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB) for file in some]
+            images = [cv2.cvtColor(pixels_of(file), cv2.COLOR_BGR2RGB) for file in some]
             with torch.inference_mode():
                 pixels = torch.cat([tensor_of(image) for image in images]).to(device_of(network))
                 masks = network(pixels)["mask"].sigmoid() > 0.5
@@ -161,7 +171,7 @@ def tiled(slide: Callable[[torch.Tensor], torch.Tensor], network: torch.nn.Modul
 
     def run(files: list[Path], out: Path) -> None:
         for file in files:
-            image = tifffile.imread(file) if ndim == 3 else cv2.imread(str(file))[..., ::-1]
+            image = tifffile.imread(file) if ndim == 3 else pixels_of(file)[..., ::-1]
             with torch.inference_mode():
                 logits = slide(tensor_of(image).to(device_of(network)))
                 mask = (logits > 0 if logits.shape[1] == 1 else logits.argmax(1, keepdim=True)).cpu().numpy()[0, 0]
@@ -220,7 +230,7 @@ def written(files: list[Path], side: int, ndim: int) -> Iterator[Path]:
 def masks(files: list[Path], out: Path) -> np.ndarray:
     """Read the masks through another reader than segcli's."""
     if files[0].suffix == ".png":
-        return np.stack([cv2.imread(str(out / file.name), cv2.IMREAD_UNCHANGED) for file in files]) > 0
+        return np.stack([pixels_of(out / file.name, cv2.IMREAD_UNCHANGED) for file in files]) > 0
     return np.stack([tifffile.imread(out / file.name) for file in files]) > 0
 
 
@@ -343,7 +353,7 @@ def main() -> None:
         parts.network.eval()
     plain = parts_of(ndim, tile, "off", given.device).network
     plain.load_state_dict(weights)
-    plain.to(memory_format=torch.contiguous_format).eval()
+    plain.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     runs = peers_of(given.what, plain, ndim, tile, also=on_gpu or given.row)
     runs |= {name: segcli(parts) for name, parts in last.items()}
     count = given.count if given.what == "small" else 1

@@ -142,11 +142,11 @@ def main() -> None:
         trainer = Trainer(
             ours,
             RunFolder(Path(folder)),
-            FromMemory(loaded),
+            FromMemory(loaded),  # type: ignore[arg-type]
             None,
             dataset={},
             listener=Silent(),
-            stop=StopSignal(),  # type: ignore[arg-type]
+            stop=StopSignal(),
         )
         theirs = assemble(run)
         optimizer = run.training.optimizer.build().build(theirs.network.parameters())
@@ -171,7 +171,7 @@ def main() -> None:
             ):
                 wait()
                 started = clock()
-                epoch()
+                epoch()  # type: ignore[no-untyped-call]
                 wait()
                 times[name].append((clock() - started) / options.steps)
         medians = {name: statistics.median(values[1:]) for name, values in times.items()}

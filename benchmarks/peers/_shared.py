@@ -115,7 +115,8 @@ def unet(ndim: int, channels: int, classes: int, depths: list[int]) -> Any:
                 skips.append(x)
             for level in reversed(range(len(depths) - 1)):
                 x = self.joined[level](torch.cat([skips[level], self.up[level](x)], 1))
-            return self.head(x)
+            found: torch.Tensor = self.head(x)
+            return found
 
     return UNet()
 
@@ -144,6 +145,7 @@ def pictures(spec: Spec, split: str) -> Any:
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
     import albumentations as A
     import cv2
+    import numpy as np
     from albumentations.pytorch import ToTensorV2
     from torch.utils.data import DataLoader, Dataset
 
@@ -158,8 +160,11 @@ def pictures(spec: Spec, split: str) -> Any:
 
         def __getitem__(self, index: int) -> tuple[Any, Any]:
             image, mask = (str(path) for path in found[index])
-            rgb = cv2.cvtColor(cv2.imread(image), cv2.COLOR_BGR2RGB)
-            done = steps(image=rgb, mask=(cv2.imread(mask, cv2.IMREAD_GRAYSCALE) > 127).astype("float32"))
+            bgr, grey = cv2.imread(image), cv2.imread(mask, cv2.IMREAD_GRAYSCALE)
+            assert bgr is not None
+            assert grey is not None
+            binary = np.asarray(grey > 127).astype("float32")
+            done = steps(image=cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), mask=binary)
             return done["image"], done["mask"][None]
 
     return DataLoader(Pictures(), spec.batch, shuffle=split == "train", **loading(spec))

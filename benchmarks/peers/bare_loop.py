@@ -20,7 +20,13 @@ class Volumes(Dataset[tuple[Any, Any]]):
 
         self.patch = spec.patch if split == "train" else None
         self.patches = spec.patches if split == "train" else 1
-        self.read = [tuple(np.asarray(nibabel.load(path).dataobj) for path in pair) for pair in pairs(spec, split)]
+        self.read = [
+            tuple(
+                np.asarray(nibabel.load(path).dataobj)  # type: ignore[attr-defined]
+                for path in pair
+            )
+            for pair in pairs(spec, split)
+        ]
         self.read = [((image - image.mean()) / image.std(), mask) for image, mask in self.read]
         self.rng = np.random.default_rng(spec.seed)
 
@@ -64,7 +70,8 @@ def dice_of_mask(logits: Any, mask: Any) -> list[float]:
     """Return the Dice of each picture."""
     found = logits >= 0
     both = (found & (mask > 0)).sum((1, 2, 3))
-    return (2 * both / (found.sum((1, 2, 3)) + mask.sum((1, 2, 3)))).tolist()
+    scores: list[float] = (2 * both / (found.sum((1, 2, 3)) + mask.sum((1, 2, 3)))).tolist()
+    return scores
 
 
 def dice_of_classes(logits: Any, mask: Any) -> list[float]:

@@ -1,10 +1,11 @@
 """What is trained by whom: the cases of the comparison, and the programs that take part."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 __all__ = ["CASES", "GPU_CASES", "KINDS", "Case", "needs", "tiny"]
 
-KINDS = {
+KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "segcli": ("here", "segcli_loop.py", {"amp": True}),
     "segcli fp32": ("here", "segcli_loop.py", {"amp": "off"}),
     "bare": ("here", "bare_loop.py", {}),
@@ -99,15 +100,16 @@ def needs(case: Case, kind: str) -> list[str]:
 
 def tiny(case: Case) -> Case:
     """Make a case so small that it only shows that it runs."""
-    small = {
-        "title": f"{case.title} (in small)",
-        "counts": {"train": 2, "val": 1},
-        "epochs": 2,
-        "batch": 2,
-        "threads": (1,),
-    }
+    small = replace(
+        case,
+        title=f"{case.title} (in small)",
+        counts={"train": 2, "val": 1},
+        epochs=2,
+        batch=2,
+        threads=(1,),
+    )
     if case.ndim == 3:
-        return replace(case, side=24, patch=16, patches=2, depths=[4, 8], **small)
+        return replace(small, side=24, patch=16, patches=2, depths=[4, 8])
     if case.encoder:
-        return replace(case, side=64, depths=[16, 8, 8], encoder="resnet18", **small)
-    return replace(case, side=32, depths=[4, 8], **small)
+        return replace(small, side=64, depths=[16, 8, 8], encoder="resnet18")
+    return replace(small, side=32, depths=[4, 8])

@@ -23,7 +23,7 @@ def _ball(rng: np.random.Generator, size: tuple[int, ...], least: float, most: f
         ((at - rng.uniform(0.2, 0.8) * length) / (rng.uniform(least, most) * length)) ** 2
         for at, length in zip(where, size, strict=True)
     ]
-    return sum(squares) <= 1.0
+    return np.asarray(sum(squares) <= 1.0)
 
 
 def pictures(root: Path, side: int, counts: dict[str, int]) -> None:
@@ -60,4 +60,5 @@ def volumes(root: Path, side: int, counts: dict[str, int]) -> None:
             name = f"{split}_{index:03d}.nii.gz"
             labels = (ball + 2 * tube).astype(np.uint8)
             for folder, array in (("imagesTr", values.astype(np.int16)), ("labelsTr", labels)):
-                nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), root / folder / name)
+                made = nibabel.Nifti1Image(array, np.eye(4))  # type: ignore[no-untyped-call]
+                nibabel.save(made, root / folder / name)

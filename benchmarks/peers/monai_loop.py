@@ -82,7 +82,8 @@ def main() -> None:
     def dice(logits: Any, mask: Any) -> list[float]:
         scores = measure([sharp(x) for x in decollate_batch(logits)], [label(x) for x in decollate_batch(mask)])
         measure.reset()
-        return scores.mean(1).tolist()
+        means: list[float] = scores.mean(1).tolist()
+        return means
 
     def sliding(network: Any, image: Any) -> Any:
         return sliding_window_inference(image, [spec.patch] * 3, 4, network, overlap=0.25, mode="gaussian")

@@ -14,15 +14,15 @@ from _shared import Spec, begin, fit, pictures
 # torchvision from PyPI is built for CUDA; beside PyTorch for CPUs it cannot be imported without these operators.
 # Where it fits PyTorch it brings them, and may not find them declared.
 try:
-    import torchvision  # noqa: F401
+    import torchvision  # type: ignore[import-untyped]  # noqa: F401
 except RuntimeError:
-    missing = torch.library.Library("torchvision", "FRAGMENT")
+    missing = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for name, schema in (
         ("nms", "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"),
         ("qnms", "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"),
     ):
         if not hasattr(torch.ops.torchvision, name):
-            missing.define(schema)
+            missing.define(schema)  # type: ignore[no-untyped-call]
 
 import segmentation_models_pytorch as smp
 
@@ -37,7 +37,8 @@ def loss(logits: Any, mask: Any) -> Any:
 def dice(logits: Any, mask: Any) -> list[float]:
     """Return the Dice of each picture."""
     counts = smp.metrics.get_stats(logits.sigmoid(), mask.long(), mode="binary", threshold=0.5)
-    return smp.metrics.f1_score(*counts, reduction="none")[:, 0].tolist()
+    scores: list[float] = smp.metrics.f1_score(*counts, reduction="none")[:, 0].tolist()
+    return scores
 
 
 def main() -> None:

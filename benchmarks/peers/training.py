@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from cases import KINDS, Case
 from machine import has_bf16
@@ -47,7 +48,7 @@ def train(
     """
     _, program, own = KINDS[kind]
     out = folder / f"{case.name}-{kind}-{threads}-{seed}".replace(" ", "_").replace(",", "")
-    spec = {
+    spec: dict[str, Any] = {
         "data": str(folder / case.name), "out": str(out), "ndim": case.ndim, "depths": case.depths,
         "encoder": case.encoder, "batch": case.batch, "epochs": case.epochs, "seed": seed, "threads": threads,
         "workers": workers, "rate": 0.004, "patch": case.patch, "patches": case.patches, "device": device, **own,
