@@ -64,7 +64,7 @@ def told(found: Trained, ours: Trained | None, device: str) -> str:
         ratio = own / statistics.median(ours.epochs_wall_s)
         text += f": {ratio:.2f} and {found.whole_wall_s[0] / ours.whole_wall_s[0]:.2f} x segcli's"
     gpu = f"peak {found.gpu_peak_mib[0]:,.0f} MiB of the GPU, " if device != "cpu" else "peak "
-    return f"{text}; {gpu}{found.peak_mib[0]:,.0f} MiB of the machine; Dice {found.dice[0]:.3f}"
+    return f"{text}; {gpu}{found.peak_mib[0]:,.0f} MiB of the process; Dice {found.dice[0]:.3f}"
 
 
 def _title(kind: str) -> str:
