@@ -32,6 +32,7 @@ from segcli.engine.assembly import Assembly, assemble
 from segcli.engine.events import Silent
 from segcli.engine.inference.checkpoint_predictor import _forward
 from segcli.engine.inference.predictor import Predictor
+from segcli.engine.inference.small_images import SmallImages
 from segcli.nn.fused import fuse
 
 MEAN, STD = 0.4, 0.2
@@ -117,8 +118,9 @@ def segcli(parts: Assembly) -> Run:
             pipeline=parts.pipeline,
             task=parts.task,
             inference=parts.run.inference,
-            forward=_forward(parts),
+            forward=SmallImages(_forward(parts)),
             batch_size=parts.at_once,
+            joins_small=parts.layout.ndim == 2,
         )
         done = write_all(kind([str(file) for file in files], lambda: [predictor], PredictOptions(out=out)), Silent())
         assert len(done.written) == len(files)
