@@ -30,6 +30,7 @@ from segcli.config.load import load_run
 from segcli.core.heap import keep_freed_blocks
 from segcli.engine.assembly import Assembly, assemble
 from segcli.engine.events import Silent
+from segcli.engine.inference.arrays import NumPyArrays
 from segcli.engine.inference.checkpoint_predictor import _forward
 from segcli.engine.inference.predictor import Predictor
 from segcli.engine.inference.small_images import SmallImages
@@ -118,7 +119,7 @@ def segcli(parts: Assembly) -> Run:
             pipeline=parts.pipeline,
             task=parts.task,
             inference=parts.run.inference,
-            forward=SmallImages(_forward(parts)),
+            forward=SmallImages(_forward(parts), NumPyArrays()),
             batch_size=parts.at_once,
             joins_small=parts.layout.ndim == 2,
         )

@@ -11,6 +11,7 @@ from segcli.core.registry import TASKS
 from segcli.core.types import Array
 from segcli.engine.assembly import Assembly, assemble, load_weights
 from segcli.engine.checkpoint import read_checkpoint, read_header
+from segcli.engine.inference.arrays import NumPyArrays
 from segcli.engine.inference.predictor import Candidate, Forward, Overrides, Predictor
 from segcli.engine.inference.small_images import SmallImages
 from segcli.engine.runtime import out_of_memory
@@ -56,7 +57,7 @@ def of_checkpoint(path: Path, overrides: Overrides, permit: CodePermit | None = 
         pipeline=parts.pipeline,
         task=parts.task,
         inference=run.inference,
-        forward=SmallImages(forward) if is_cpu else forward,
+        forward=SmallImages(forward, NumPyArrays()) if is_cpu else forward,
         batch_size=parts.at_once,
         joins_small=is_cpu and parts.layout.ndim == 2,
         notice=notice,
