@@ -32,8 +32,8 @@ from segcli.engine.assembly import Assembly, assemble
 from segcli.engine.events import Silent
 from segcli.engine.inference.arrays import NumPyArrays
 from segcli.engine.inference.checkpoint_predictor import _forward
+from segcli.engine.inference.joint.small_images import SmallImages
 from segcli.engine.inference.predictor import Predictor
-from segcli.engine.inference.small_images import SmallImages
 from segcli.nn.fused import fuse
 
 MEAN, STD = 0.4, 0.2

@@ -226,14 +226,14 @@ class Assembly:
     def evaluation_loader(self, cases: Sequence[Case], source: Source) -> EvaluationLoader:
         """Make the loader of whole images in order.
 
-        On the CPU, small images share a batch where this changes no bit of their results; others have one of their own.
+        On the CPU, small images share a batch where this changes no bit of their results, unless they are resized.
         """
         return EvaluationLoader(
             source,
             self.pipeline,
             cases,
             [self.pipeline.network_size(self.layout.size(case)) for case in cases],
-            batch_size=self.inferer().at_once,
+            batch_size=self.at_once if self.pipeline.image_size else self.inferer().at_once,
             num_workers=self.run.data.num_workers,
             pin_memory=self._pins,
         )

@@ -11,8 +11,8 @@ from segcli.commands.answers import PredictOptions, groups
 from segcli.commands.predict import predict
 from segcli.engine.events import Silent
 from segcli.engine.inference.checkpoint_predictor import trained
+from segcli.engine.inference.joint.small_images import SmallImages
 from segcli.engine.inference.predictor import Overrides
-from segcli.engine.inference.small_images import SmallImages
 
 
 class Heard(Silent):

@@ -12,8 +12,8 @@ from segcli.core.types import Array
 from segcli.engine.assembly import Assembly, assemble, load_weights
 from segcli.engine.checkpoint import read_checkpoint, read_header
 from segcli.engine.inference.arrays import NumPyArrays
+from segcli.engine.inference.joint.small_images import SmallImages
 from segcli.engine.inference.predictor import Candidate, Forward, Overrides, Predictor
-from segcli.engine.inference.small_images import SmallImages
 from segcli.engine.runtime import out_of_memory
 from segcli.nn.fused import fuse
 

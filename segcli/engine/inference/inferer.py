@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from segcli.core.types import Output
 from segcli.engine.inference.grid import Window
+from segcli.engine.inference.joint.small_images import SmallImages, most_at_once
 from segcli.engine.inference.sliding import Sliding
-from segcli.engine.inference.small_images import SmallImages, most_at_once
 from segcli.engine.inference.torch_arrays import TorchArrays
 from segcli.engine.inference.views import STRAIGHT, View
 from segcli.engine.runtime import Precision

@@ -1,5 +1,6 @@
 """Prediction: probabilities of whole images, from one or several networks. This module does not load PyTorch."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -17,8 +18,8 @@ from segcli.data.pipeline import Pipeline
 from segcli.data.samples import Geometry, Sample, as_unit, interpolated, pad_end, padded_size
 from segcli.datasets import Layout
 from segcli.engine.inference.arrays import NumPyArrays
+from segcli.engine.inference.joint.small_images import most_at_once
 from segcli.engine.inference.sliding import Sliding
-from segcli.engine.inference.small_images import most_at_once
 from segcli.engine.inference.tile_team import TileTeam
 from segcli.engine.inference.views import looks_at, views_of
 from segcli.tasks import Task
@@ -178,7 +179,8 @@ class Predictor:
     def at_once(self, size: tuple[int, ...]) -> int:
         """Count the images of a stored size that `predict_together` may be given for one call of the network."""
         seen = self.pipeline.network_size(size)
-        if not self.joins_small or self.inference.scales != [1.0] or not self._sliding().fits(seen):
+        grows = math.prod(size) <= math.prod(seen)  # pictures that are large in the file would fill the memory
+        if not self.joins_small or not grows or self.inference.scales != [1.0] or not self._sliding().fits(seen):
             return 1
         return most_at_once(seen)
 

@@ -1,5 +1,6 @@
 """Small images that share a call of the network have the bits that they have alone."""
 
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +15,8 @@ from segcli.engine.inference.arrays import NumPyArrays
 from segcli.engine.inference.checkpoint_predictor import _forward, of_checkpoint
 from segcli.engine.inference.evaluator import evaluate
 from segcli.engine.inference.inferer import Inferer
+from segcli.engine.inference.joint.small_images import SmallImages
 from segcli.engine.inference.predictor import Overrides
-from segcli.engine.inference.small_images import SmallImages
 
 
 @pytest.mark.parametrize("amp", ["off", True])
@@ -68,6 +69,9 @@ def test_large_images_tiles_and_images_at_several_sizes_do_not_share_a_call(tiny
     checkpoint = tiny_run / "checkpoints/best.safetensors"
     predictor = of_checkpoint(checkpoint, Overrides())
     assert [predictor.at_once((side, side)) for side in (64, 96, 128, 192)] == [8, 3, 2, 1]
+    resizing = copy(predictor.pipeline)
+    resizing.image_size = (64, 64)
+    assert [replace(predictor, pipeline=resizing).at_once((side, side)) for side in (48, 96)] == [8, 1]
     several = predictor.inference.model_copy(update={"scales": [0.5, 1.0]})
     assert replace(predictor, inference=several).at_once((64, 64)) == 1
     assert of_checkpoint(checkpoint, Overrides(tile=32)).at_once((64, 64)) == 1
