@@ -39,7 +39,9 @@ from segcli.config.load import load_run
 from segcli.core.heap import keep_freed_blocks
 from segcli.engine.assembly import Assembly, assemble
 from segcli.engine.events import Silent
+from segcli.engine.inference.arrays import NumPyArrays
 from segcli.engine.inference.checkpoint_predictor import _forward
+from segcli.engine.inference.joint.small_images import SmallImages
 from segcli.engine.inference.predictor import Predictor
 from segcli.nn.fused import fuse
 
@@ -141,8 +143,9 @@ def segcli(parts: Assembly) -> Run:
             pipeline=parts.pipeline,
             task=parts.task,
             inference=parts.run.inference,
-            forward=_forward(parts),
+            forward=SmallImages(_forward(parts), NumPyArrays()),
             batch_size=parts.at_once,
+            joins_small=parts.layout.ndim == 2,
         )
         done = write_all(kind([str(file) for file in files], lambda: [predictor], PredictOptions(out=out)), Silent())
         assert len(done.written) == len(files)

@@ -45,7 +45,15 @@ def ensemble(members: Sequence[Predictor]) -> Predictor:
     batch_size = min(member.batch_size for member in members)
     name = "+".join(dict.fromkeys(member.name for member in members))
     tasks = tuple(member.task for member in members)
-    return replace(first, name=name, pipeline=pipeline, forward=forward, batch_size=batch_size, members=tasks)
+    return replace(
+        first,
+        name=name,
+        pipeline=pipeline,
+        forward=forward,
+        batch_size=batch_size,
+        joins_small=all(member.joins_small for member in members),
+        members=tasks,
+    )
 
 
 AGREE: dict[str, Callable[[Predictor], Any]] = {

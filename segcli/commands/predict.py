@@ -1,10 +1,12 @@
 """`segcli predict`: find inputs, plan all results, predict, and record failures; reading and writing run in threads."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from segcli.commands.answers import Answers, Job, PredictOptions, note
+from segcli.commands.answers.groups import Read, read_ahead
 from segcli.core.errors import ConfigError, DataError
 from segcli.core.files import names_flushed_once
 from segcli.engine.events import Listener, Relay, heard_by
@@ -120,60 +122,64 @@ def _predict_each(answers: Answers, jobs: Sequence[Any], relay: Relay) -> None:
                 assert plan is not None
                 predict_together(answers, jobs, plan.together, answers.world, relay, behind.write)
                 mine = plan.shares[answers.world.rank]
-            for position, reading in _read_ahead(reader, mine, lambda index: answers.read(jobs[index])):
-                relay.position, job = position, jobs[position]
-                try:
-                    found = answers.find(job, reading.result())
-                except DataError as error:
-                    note(answers.done, job.image, error, relay)
-                else:
-                    behind.write(job, found)
-                relay.advance()
+            for group in read_ahead(reader, answers, jobs, mine):
+                _predict_group(answers, jobs, group, relay, behind)
         finally:
             behind.settle()
 
 
-Given = TypeVar("Given")
+def _predict_group(answers: Answers, jobs: Sequence[Any], group: list[Read], relay: Relay, behind: "_Behind") -> None:
+    """Predict the jobs of a group, and write their results behind; by one call of the network if they are several."""
+    found = _found_together(answers, jobs, group)
+    for index, read in enumerate(group):
+        relay.position, job = read.position, jobs[read.position]
+        try:
+            if read.error is not None:
+                raise read.error
+            result = found[index] if found else answers.find(job, read.given)
+        except DataError as error:
+            note(answers.done, job.image, error, relay)
+        else:
+            behind.write(job, result, waiting=len(group))
+        relay.advance()
 
 
-def _read_ahead(
-    pool: Executor, jobs: Iterable[Any], read: Callable[[Any], Given]
-) -> Iterator[tuple[Any, "Future[Given]"]]:
-    """Yield each job with its data while the next job is being read."""
-    waiting: list[tuple[Any, Future[Given]]] = []
-    for job in jobs:
-        waiting.append((job, pool.submit(read, job)))
-        if len(waiting) > 1:
-            yield waiting.pop(0)
-    yield from waiting
+def _found_together(answers: Answers, jobs: Sequence[Any], group: list[Read]) -> list[Any]:
+    """Run the network once for several jobs; empty for a single job, or if one of them does not fit the network."""
+    if len(group) == 1:
+        return []
+    try:
+        return answers.find_together([jobs[read.position] for read in group], [read.given for read in group])
+    except DataError:  # told when the jobs are predicted one by one
+        return []
 
 
 class _Behind:
-    """Writes a result while the next one is predicted; at most one result waits."""
+    """Writes results while the next ones are predicted; at most as many wait as share a call of the network."""
 
     def __init__(self, answers: Answers, pool: Executor, listener: Listener) -> None:
         self.answers, self.pool, self.listener = answers, pool, listener
-        self.writing: tuple[Job, Future[None]] | None = None
+        self.writing: deque[tuple[Job, Future[None]]] = deque()
 
-    def write(self, job: Job, found: Any) -> None:
-        """Start to write a result after the previous one is written."""
-        self.settle()
-        if not self.answers.is_streamed(found):
-            self.writing = job, self.pool.submit(self.answers.write, job, found)
+    def write(self, job: Job, found: Any, *, waiting: int = 1) -> None:
+        """Start to write a result as soon as fewer than `waiting` others wait."""
+        streamed = self.answers.is_streamed(found)
+        self.settle(0 if streamed else waiting - 1)
+        if not streamed:
+            self.writing.append((job, self.pool.submit(self.answers.write, job, found)))
             return
         try:
             self.answers.write(job, found)
         except DataError as error:
             note(self.answers.done, job.image, error, self.listener)
 
-    def settle(self) -> None:
-        """Wait until a result is written, and record a failure."""
-        if self.writing is None:
-            return
-        (job, future), self.writing = self.writing, None
-        try:
-            future.result()
-        except DataError as error:
-            if not self.answers.notes_writing:
-                raise
-            note(self.answers.done, job.image, error, self.listener)
+    def settle(self, most: int = 0) -> None:
+        """Wait until at most so many results are not written, and record failures."""
+        while len(self.writing) > most:
+            job, future = self.writing.popleft()
+            try:
+                future.result()
+            except DataError as error:
+                if not self.answers.notes_writing:
+                    raise
+                note(self.answers.done, job.image, error, self.listener)

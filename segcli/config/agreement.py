@@ -308,7 +308,7 @@ IDLE = (
         "`data.batch_size` is 1",
     ),
     _Idle("data.slot_size", lambda run: run.training.reduce == "fast", "`training.reduce` is `fast`"),
-    _Idle("data.val_batch_size", lambda run: run.device == "cpu", "the CPU takes one image at a time"),
+    _Idle("data.val_batch_size", lambda run: run.device == "cpu", "the CPU chooses the number itself"),
     _Idle(
         "data.augmentation.flip_probability",
         lambda run: not run.data.augmentation.flips(_ndim(run)),

@@ -9,7 +9,7 @@ import math
 import multiprocessing
 import multiprocessing.connection
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -241,7 +241,17 @@ class TrainLoader(Loader):
 
 
 class EvaluationLoader(Loader):
-    """Loads whole images in their order; a batch holds images of one network size."""
+    """Loads whole images in their order; a batch holds images of one network size.
+
+    Args:
+        source: Reads the images.
+        pipeline: Prepares them.
+        cases: The images.
+        sizes: Size at which each image reaches the network.
+        batch_size: Most images of a batch, or a function that tells it by their size.
+        num_workers: Loader processes.
+        pin_memory: Put batches where a GPU copies them from.
+    """
 
     def __init__(
         self,
@@ -250,7 +260,7 @@ class EvaluationLoader(Loader):
         cases: Sequence[Case],
         sizes: Sequence[tuple[int, ...]],
         *,
-        batch_size: int,
+        batch_size: int | Callable[[tuple[int, ...]], int],
         num_workers: int,
         pin_memory: bool,
     ) -> None:
@@ -273,10 +283,13 @@ class EvaluationLoader(Loader):
         return [index for number in numbers for _, index in self.runs[number]]
 
 
-def _runs_of_equal_size(sizes: Sequence[tuple[int, ...]], batch_size: int) -> list[list[Key]]:
+def _runs_of_equal_size(
+    sizes: Sequence[tuple[int, ...]], batch_size: int | Callable[[tuple[int, ...]], int]
+) -> list[list[Key]]:
     batches: list[list[Key]] = []
     for index, size in enumerate(sizes):
-        if batches and len(batches[-1]) < batch_size and sizes[batches[-1][0][1]] == size:
+        most = batch_size(size) if callable(batch_size) else batch_size
+        if batches and len(batches[-1]) < most and sizes[batches[-1][0][1]] == size:
             batches[-1].append((0, index))
         else:
             batches.append([(0, index)])

@@ -254,7 +254,7 @@ class DataSettings(ConfigModel):
     batch needs as many slots as there are processes."""
     val_batch_size: Positive | None = None
     """Images, or tiles, per forward pass of validation, `eval` and `predict` on a GPU; default: `batch_size`. The CPU
-    takes one at a time. Results do not depend on it."""
+    takes one at a time, or several small ones where this changes no bit. Results do not depend on it."""
     fit_batch_size: bool = False
     """Set by `batch_size: auto`; training writes the chosen batch size into the run's config."""
     max_batch_size: Positive = 64

@@ -160,6 +160,18 @@ class Answers(ABC):
             DataError: The data do not fit the network.
         """
 
+    def together(self, given: Any) -> tuple[Hashable, int]:
+        """Tell which data can share a call of the network, those with an equal key, and how many of them."""
+        return None, 1
+
+    def find_together(self, jobs: Sequence[Any], given: Sequence[Any]) -> list[Any]:
+        """Run the network on data that share a call, with the results of `find`.
+
+        Raises:
+            DataError: The data of a job do not fit the network.
+        """
+        return [self.find(job, each) for job, each in zip(jobs, given, strict=True)]
+
     def is_streamed(self, found: Any) -> bool:
         """Tell whether `write` runs the network itself; the result is then written without a thread."""
         return False

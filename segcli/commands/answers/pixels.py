@@ -168,7 +168,18 @@ class PixelAnswers(Answers):
         if isinstance(image, Picture):
             pixels = _Converted(image, self.parts.layout)
             return Found(pixels, self.parts.bands(pixels, self.folder, field), image)
-        return Found(InMemory(image.image), [(slice(0, image.size[0]), self.parts.predict(image, field))])
+        return _found(image, self.parts.predict(image, field))
+
+    def together(self, given: "_Given") -> tuple[Hashable, int]:
+        """Let small images of one size share a call."""
+        size = given.image.size
+        return size, 1 if isinstance(given.image, Picture) else self.parts.at_once(size)
+
+    def find_together(self, jobs: Sequence[Case], given: Sequence["_Given"]) -> list[Found]:
+        """Run the network once for all images."""
+        samples = [each.image for each in given if isinstance(each.image, Sample)]
+        predictions = self.parts.predict_together(samples, [each.field for each in given])
+        return [_found(sample, prediction) for sample, prediction in zip(samples, predictions, strict=True)]
 
     def is_streamed(self, found: Found) -> bool:
         """Tell whether the image is large."""
@@ -235,3 +246,7 @@ class PixelAnswers(Answers):
         """Take over results, and where fields of view came from."""
         super().join(states, jobs)
         self.fields.join((state["fields"] for state in states), (job.image for job in jobs))
+
+
+def _found(image: Sample, prediction: Prediction) -> Found:
+    return Found(InMemory(image.image), [(slice(0, image.size[0]), prediction)])

@@ -11,6 +11,8 @@ from segcli.core.registry import TASKS
 from segcli.core.types import Array
 from segcli.engine.assembly import Assembly, assemble, load_weights
 from segcli.engine.checkpoint import read_checkpoint, read_header
+from segcli.engine.inference.arrays import NumPyArrays
+from segcli.engine.inference.joint.small_images import SmallImages
 from segcli.engine.inference.predictor import Candidate, Forward, Overrides, Predictor
 from segcli.engine.runtime import out_of_memory
 from segcli.nn.fused import fuse
@@ -43,7 +45,8 @@ def of_checkpoint(path: Path, overrides: Overrides, permit: CodePermit | None = 
     notice = parts.prepare_prediction()
     load_weights(parts.network, checkpoint, path)
     parts.network.eval()
-    if parts.device.type == "cpu":
+    forward, is_cpu = _forward(parts), parts.device.type == "cpu"
+    if is_cpu:
         keep_freed_blocks()
         if parts.precision.dtype is None:
             fuse(parts.network)
@@ -54,8 +57,9 @@ def of_checkpoint(path: Path, overrides: Overrides, permit: CodePermit | None = 
         pipeline=parts.pipeline,
         task=parts.task,
         inference=run.inference,
-        forward=_forward(parts),
+        forward=SmallImages(forward, NumPyArrays()) if is_cpu else forward,
         batch_size=parts.at_once,
+        joins_small=is_cpu and parts.layout.ndim == 2,
         notice=notice,
     )
 

@@ -1,17 +1,22 @@
 """Validation inference: logits of whole images on the device of the network."""
 
 from collections.abc import Iterable, Sequence
+from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
 from segcli.core.types import Output
 from segcli.engine.inference.grid import Window
+from segcli.engine.inference.joint.small_images import SmallImages, most_at_once
 from segcli.engine.inference.sliding import Sliding
 from segcli.engine.inference.torch_arrays import TorchArrays
 from segcli.engine.inference.views import STRAIGHT, View
 from segcli.engine.runtime import Precision
 
 __all__ = ["Inferer"]
+
+TRIED: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], bool]] = WeakKeyDictionary()
+"""What `SmallImages` tried with each network; this depends on its layers, so that a training tries it once."""
 
 
 class Inferer:
@@ -22,6 +27,7 @@ class Inferer:
         outputs: Outputs that the task declares.
         tile: Largest size that the network sees at once; this and the arguments not listed here are those of `Sliding`.
         precision: Number format of the forward pass.
+        joins_small: Small images share a call of the network, where each gets the bits that it gets alone.
     """
 
     def __init__(
@@ -37,12 +43,15 @@ class Inferer:
         views: Sequence[View] = (STRAIGHT,),
         scales: Sequence[float] = (1.0,),
         passes: int | None = None,
+        joins_small: bool = False,
     ) -> None:
         self.network = network
         self.precision = precision
+        self.joins_small = joins_small
+        arrays = TorchArrays()
         self.sliding = Sliding(
-            self._forward,
-            TorchArrays(),
+            SmallImages(self._forward, arrays, TRIED.setdefault(network, {})) if joins_small else self._forward,
+            arrays,
             outputs,
             tile=tile,
             overlap=overlap,
@@ -52,6 +61,13 @@ class Inferer:
             scales=scales,
             passes=passes,
         )
+
+    def at_once(self, size: tuple[int, ...]) -> int:
+        """Count the images of a size that `logits` should be given together."""
+        sliding = self.sliding
+        if not self.joins_small or list(sliding.scales) != [1.0] or not sliding.fits(size):
+            return sliding.batch_size
+        return most_at_once(size)
 
     def logits(self, image: Tensor) -> dict[str, Tensor]:
         """Compute logits in float32, `(B, C, *S) -> {name: (B, K, *S)}`; the caller enters `torch.inference_mode`."""

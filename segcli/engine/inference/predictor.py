@@ -1,5 +1,6 @@
 """Prediction: probabilities of whole images, from one or several networks. This module does not load PyTorch."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from segcli.data.pipeline import Pipeline
 from segcli.data.samples import Geometry, Sample, as_unit, interpolated, pad_end, padded_size
 from segcli.datasets import Layout
 from segcli.engine.inference.arrays import NumPyArrays
+from segcli.engine.inference.joint.small_images import most_at_once
 from segcli.engine.inference.sliding import Sliding
 from segcli.engine.inference.tile_team import TileTeam
 from segcli.engine.inference.views import looks_at, views_of
@@ -156,6 +158,8 @@ class Predictor:
     """True if the network itself normalises the pixels and takes `(B, *S, C)`."""
     batch_size: int = 1
     """Tiles per call of the network."""
+    joins_small: bool = False
+    """True if `forward` takes several small images at once, and gives each the bits that it gives the image alone."""
     members: tuple[Task, ...] = ()
     """Task of each network in `forward`, which concatenates their outputs as channels; empty for a single network."""
     notice: str | None = None
@@ -168,9 +172,40 @@ class Predictor:
         pixels, size = self._prepared(sample)
         sliding = self._sliding()
         bands = [band[self.task.output] for _, band in sliding.bands(self._reader(pixels, size), size)]
+        logits = bands[0] if len(bands) == 1 else np.concatenate(bands, axis=2)
         geometry = Geometry(stored=sample.size, resized=pixels.size, padded=size)
-        logits = geometry.restore(bands[0] if len(bands) == 1 else np.concatenate(bands, axis=2), interpolated)
-        found = self._prediction(logits, sliding.highest)
+        return self._cleaned(logits, sliding.highest, geometry, field)
+
+    def at_once(self, size: tuple[int, ...]) -> int:
+        """Count the images of a stored size that `predict_together` may be given for one call of the network."""
+        seen = self.pipeline.network_size(size)
+        grows = math.prod(size) <= math.prod(seen)  # pictures that are large in the file would fill the memory
+        if not self.joins_small or not grows or self.inference.scales != [1.0] or not self._sliding().fits(seen):
+            return 1
+        return most_at_once(seen)
+
+    def predict_together(self, samples: Sequence[Sample], fields: Sequence[Field | None]) -> list[Prediction]:
+        """Predict each image as `predict` does, to the bit; they have one size, of which `at_once` allows several."""
+        prepared = [self._prepared(sample) for sample in samples]
+        whole = tuple(slice(0, length) for length in prepared[0][1])
+        sliding = self._sliding()
+        images = np.concatenate([self._reader(pixels, size)(whole) for pixels, size in prepared])
+        found = sliding.each(images)
+        return [
+            self._cleaned(outputs[self.task.output], highest, Geometry(sample.size, pixels.size, size), field)
+            for (outputs, highest), sample, (pixels, size), field in zip(found, samples, prepared, fields, strict=True)
+        ]
+
+    def _cleaned(self, logits: Array, highest: dict[str, Array], geometry: Geometry, field: Field | None) -> Prediction:
+        """Compute probabilities at the size of the file, with nothing outside the field of view.
+
+        Args:
+            logits: Outputs with pixels at the padded size, `(1, K, *S)`.
+            highest: Outputs without pixels after all tiles, `(1, K)`.
+            geometry: Way back to the stored size.
+            field: Field of view; default: the whole image.
+        """
+        found = self._prediction(geometry.restore(logits, interpolated), highest)
         settings, inside = self.inference, None if field is None else field.inside
         probs = self.task.cleaned(found.probs, settings.postprocess, settings.threshold, inside)
         return replace(found, probs=probs, inside=inside)

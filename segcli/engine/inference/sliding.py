@@ -99,6 +99,16 @@ class Sliding(Generic[A]):
             if rows is not None:
                 rows.close()
 
+    def each(self, images: A) -> Iterator[tuple[dict[str, A], dict[str, A]]]:
+        """Yield the outputs of each of several images `(B, C, *S)` that are a single tile, with and without pixels."""
+        outputs = self.look(images)
+        for index in range(len(images)):
+            self.highest = {}
+            (part,) = self._parts(
+                {name: values[index : index + 1] for name, values in outputs.items()}, 1, images.ndim - 2
+            )
+            yield {name: self.arrays.xp.ascontiguousarray(values) for name, values in part.items()}, self.highest
+
     def _whole(self, read: Callable[[Window], A], grid: Grid, groups: list[list[Corner]]) -> dict[str, A]:
         """Compute the outputs with pixels of an image that is a single tile; there is nothing to blend."""
         (outputs,) = self._shared_outputs(read, grid, groups)

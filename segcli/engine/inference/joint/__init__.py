@@ -1,0 +1,1 @@
+"""Images that share a call of the network."""
