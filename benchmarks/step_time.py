@@ -213,10 +213,7 @@ def main() -> None:
         print(f"segcli    {medians['segcli'] * 1e3:8.2f} ms per step")
         print(f"ratio     {ratio:8.3f} (median of {options.rounds} pairs, {min(ratios):.3f} to {max(ratios):.3f})")
         print(f"fastest   {fastest:8.3f}")
-        steps = options.rounds * options.steps
-        print(
-            f"faults    bare loop {sum(faults['bare'][1:]) / steps:.0f}, segcli {sum(faults['segcli'][1:]) / steps:.0f}"
-        )
+        print(f"faults    bare loop {faults['bare']:.0f}, segcli {faults['segcli']:.0f}")
 
 
 if __name__ == "__main__":

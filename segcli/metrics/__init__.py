@@ -240,7 +240,7 @@ class HistogramMetric(Metric):
     @staticmethod
     def occupied(statistics: Array) -> Array:
         """List the bins that hold pixels in any row, in rising order, and the first bin in any case."""
-        occupied: Array = statistics.reshape(-1, BINS).any(axis=0)
+        occupied: Array = np.any(statistics.reshape(-1, BINS), axis=0)
         occupied[0] = True
         return np.flatnonzero(occupied)
 
