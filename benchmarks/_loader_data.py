@@ -109,7 +109,8 @@ class Kind:
         model: dict[str, Any] = {"type": "unet", "depths": [4, 8]}
         training: dict[str, Any] = {"epochs": 1}
         if self.title == "TIFF slices":
-            model, training = {"type": "vgg3d", "depths": [4, 8]}, {"epochs": 1, "loss": {"cross_entropy": 1.0}}
+            model = {"type": "vgg3d", "depths": [4, 8], "classifier_size": 8}  # the default takes 256 MiB
+            training = {"epochs": 1, "loss": {"cross_entropy": 1.0}}
         return {
             "name": "loader",
             "dataset": dataset,

@@ -8,12 +8,14 @@ left out where MONAI is not installed. All read the same files in one process an
 fastest round of each counts, and the spread is that of the ratios of the rounds. Where images are cropped, four crops
 of each are compared with one, without workers and with two, whose time counts, too.
 
-With a cache, the last column is what the peak memory of a process grows by, from the finished imports to the end of the
-second epoch, for segcli, for MONAI, and the size of the decoded images and masks. Each is measured in a process of its
-own, on four times as many images (Linux only).
+With a cache, the last column is how far the peak memory of a process until the end of the second epoch lies above that
+before the cache is filled, for segcli, for MONAI, and the size of the decoded images and masks. Each is measured in a
+process of its own, on four times as many images, after a small epoch whose freed memory is given back to the system,
+or it would hide the first MiB of the growth (GNU on Linux only).
 """
 
 import argparse
+import ctypes
 import gc
 import importlib.util
 import json
@@ -135,16 +137,24 @@ def taken(name: str, root: Path, of: str) -> float:
             else (lambda where: cached(name, kind, where))
         )
         seconds(made(Path(small)))
-    before = peak_mib()
+    before = begin_peak()
     loading = made(root)
     seconds(loading), seconds(loading)
-    return peak_mib() - before
+    return status_mib("VmHWM") - before
 
 
-def peak_mib() -> float:
-    """Return the peak memory of this process; `getrusage` would count that of its parent."""
+def begin_peak() -> float:
+    """Give freed memory back to the system, let the peak begin anew, and return the memory of this process."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    return status_mib("VmRSS")
+
+
+def status_mib(name: str) -> float:
+    """Read `VmRSS`, or the peak `VmHWM`, of this process; `getrusage` would count that of its parent."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
 def main() -> None:

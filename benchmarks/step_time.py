@@ -6,13 +6,17 @@ Run: python benchmarks/step_time.py [--device cuda] [--amp bf16] [--compile] [--
 Both loops train on the same tensors in memory, in turns and in one process, so that a noisy machine hits both alike; on
 a CPU, processor time is compared, and beside the median the ratio of the fastest rounds is printed.
 The bare loop is what a user writes: no metrics, no checks, the loss read every 50 steps. The trainer's loop also
-counts metrics, watches for NaN and keeps its books.
+counts metrics, watches for NaN and keeps its books. Freed memory is kept for both, as `segcli train` does: else the C
+library gives it back after some steps of one loop and of the other, and the ratio is that of page faults, which are
+counted (`faults`, a step, in all rounds but the first).
 """
 
 import argparse
+import resource
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,8 @@ import numpy as np
 import torch
 
 from segcli.config.load import run_from_values
+from segcli.core.heap import keep_freed_memory
+from segcli.core.process import command_line
 from segcli.data.loader import Loaded
 from segcli.data.samples import Case, Geometry
 from segcli.engine.assembly import assemble
@@ -99,6 +105,11 @@ def bare_epoch(
             value.item()
 
 
+def page_faults() -> int:
+    """Count the pages that the system has cleared for this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
 def asked() -> argparse.Namespace:
     """Read the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -116,9 +127,34 @@ def asked() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def in_turns(
+    epochs: dict[str, Callable[[], None]], rounds: int, steps: int, device: str
+) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Run the loops in turns, and once before; return the seconds of a step in each round, and page faults a step."""
+
+    def wait() -> None:
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    times: dict[str, list[float]] = {name: [] for name in epochs}
+    faults = dict.fromkeys(epochs, 0.0)
+    for number in range(rounds + 1):
+        for name, epoch in sorted(epochs.items(), reverse=bool(number % 2)):  # each is first in half of the rounds
+            wait()
+            before, started = page_faults(), clock()
+            epoch()
+            wait()
+            times[name].append((clock() - started) / steps)
+            faults[name] += (page_faults() - before) / (rounds * steps) if number else 0.0
+    return times, faults
+
+
 def main() -> None:
     """Print the ratio of medians."""
     options = asked()
+    with command_line():
+        keep_freed_memory()
     values = {
         "name": "bench",
         "dataset": {"paths": {"root": "."}, "mean": [0.0] * 3, "std": [1.0] * 3},
@@ -153,27 +189,15 @@ def main() -> None:
         network = torch.compile(theirs.network) if options.compile else theirs.network
         kind = torch.bfloat16 if options.amp == "bf16" else None
 
-        def wait() -> None:
-            if ours.device.type == "cuda":
-                torch.cuda.synchronize()
-
         def ours_epoch() -> None:
             trainer.progress.batch = 0
             trainer.step.totals.clear()
             trainer._train_epoch()
 
-        clock = time.process_time if ours.device.type == "cpu" else time.perf_counter
-        times: dict[str, list[float]] = {"segcli": [], "bare": []}
-        for _ in range(options.rounds + 1):
-            for name, epoch in (
-                ("bare", lambda: bare_epoch(network, optimizer, theirs.loss, loaded, ours.device, kind)),
-                ("segcli", ours_epoch),
-            ):
-                wait()
-                started = clock()
-                epoch()  # type: ignore[no-untyped-call]
-                wait()
-                times[name].append((clock() - started) / options.steps)
+        def bare() -> None:
+            bare_epoch(network, optimizer, theirs.loss, loaded, ours.device, kind)
+
+        times, faults = in_turns({"bare": bare, "segcli": ours_epoch}, options.rounds, options.steps, ours.device.type)
         medians = {name: statistics.median(values[1:]) for name, values in times.items()}
         ratios = [a / b for a, b in zip(times["segcli"][1:], times["bare"][1:], strict=True)]
         fastest = min(times["segcli"][1:]) / min(times["bare"][1:])
@@ -191,6 +215,7 @@ def main() -> None:
         print(f"segcli    {medians['segcli'] * 1e3:8.2f} ms per step")
         print(f"ratio     {ratio:8.3f} (median of {options.rounds} pairs, {min(ratios):.3f} to {max(ratios):.3f})")
         print(f"fastest   {fastest:8.3f}")
+        print(f"faults    bare loop {faults['bare']:.0f}, segcli {faults['segcli']:.0f}")
 
 
 if __name__ == "__main__":

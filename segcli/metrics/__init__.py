@@ -235,10 +235,18 @@ class HistogramMetric(Metric):
 
     def values(self, statistics: Array) -> Array:
         """Compute the value of each row of counts; bins that are empty in every row are left out."""
+        return self.values_at(statistics, self.occupied(statistics))
+
+    @staticmethod
+    def occupied(statistics: Array) -> Array:
+        """List the bins that hold pixels in any row, in rising order, and the first bin in any case."""
+        occupied: Array = np.any(statistics.reshape(-1, BINS), axis=0)
+        occupied[0] = True
+        return np.flatnonzero(occupied)
+
+    def values_at(self, statistics: Array, bins: Array) -> Array:
+        """Compute the value of each row of counts, as `values` does, from bins that `occupied` has listed."""
         background, foreground = statistics[..., :BINS], statistics[..., BINS:]
-        occupied = _occupied(background) | _occupied(foreground)
-        occupied[0] = True  # one bin at least
-        bins = np.flatnonzero(occupied)
         return self.from_histograms(background[..., bins].astype(float), foreground[..., bins].astype(float), bins)
 
     @staticmethod
@@ -298,12 +306,6 @@ class OutlineMetric(Metric):
     @abstractmethod
     def from_distances(self, to_truth: Array, to_found: Array) -> tuple[float, float]:
         """Compute numerator and denominator from the distances of each outline to the other one."""
-
-
-def _occupied(counts: Array) -> Array:
-    """Tell which bins hold pixels in any row, `(..., BINS) -> (BINS)`."""
-    occupied: Array = np.any(counts.reshape(-1, counts.shape[-1]), axis=0)
-    return occupied
 
 
 def averaged(values: Array, axis: int | None = None) -> Array:

@@ -37,7 +37,7 @@ def thinned(mask: Array) -> Array:
     column, row, width, height = cv2.boundingRect(whole)
     window = np.s_[row : row + height, column : column + width]
     lines = np.zeros(whole.shape, bool)
-    left: Array = np.pad(whole[window], 1)
+    left: Array = cv2.copyMakeBorder(whole[window], 1, 1, 1, 1, cv2.BORDER_CONSTANT)
     num_removed = left.size
     while num_removed and num_removed * FEW > left.size - SMALL:
         before = left

@@ -40,8 +40,9 @@ class Histograms:
 
     def add(self, histograms: Array, group: Group) -> None:
         """Add an image with its histograms `(1, K, 2 * BINS)`."""
-        values = {name: metric.class_values(histograms) for name, metric in self.metrics.items()}
-        sketch = sketched(histograms[0].reshape(-1, 2, BINS))[None]
+        bins = HistogramMetric.occupied(histograms)  # once for all that follows: most bins of an image are empty
+        values = {name: metric.values_at(histograms, bins) for name, metric in self.metrics.items()}
+        sketch = sketched(histograms[0].reshape(-1, 2, BINS), bins)[None]
         self.columns.append({**values, SKETCH: sketch})
         self.groups.append(group)
         if group not in self.sums:

@@ -34,14 +34,23 @@ def groups_of(histogram: Array, count: int) -> Array:
         >>> groups_of(np.array([[4, 1, 1, 1, 1], [0, 0, 0, 4, 4]]), 4).tolist()
         [1, 3, 3, 4]
     """
-    together = histogram.sum(axis=0)
-    bins = np.flatnonzero(together)  # most bins of a small image are empty
-    if not bins.size or bins[0]:
-        bins = np.concatenate([[0], bins])
-    above = np.cumsum(together[bins][::-1])[::-1]
+    bins = _with_pixels(histogram, np.arange(histogram.shape[1]))
+    return _groups_at(histogram[:, bins], bins, histogram.shape[1], count)
+
+
+def _with_pixels(histogram: Array, bins: Array) -> Array:
+    """List the bins that hold pixels, of the given ones, and the first bin of all in any case."""
+    found: Array = bins[histogram[:, bins].any(axis=0)]
+    return found if found.size and not found[0] else np.concatenate([[0], found])
+
+
+def _groups_at(counts: Array, bins: Array, length: int, count: int) -> Array:
+    """Join bins into groups, as `groups_of` does; `counts` holds only the columns `bins` of the `length` of it."""
+    together = counts.sum(axis=0)
+    above = np.cumsum(together[::-1])[::-1]
     shares, totals = np.empty((3, len(bins))), np.empty((3, 1))
-    shares[:2], shares[2] = histogram[:, bins], together[bins] / np.maximum(above, 1)
-    spread = np.zeros(len(together))
+    shares[:2], shares[2] = counts, together / np.maximum(above, 1)
+    spread = np.zeros(length)
     spread[bins] = shares[2]
     totals[:2, 0], totals[2] = shares[:2].sum(axis=1), spread.sum()  # empty bins have a share in how it is rounded
     filled = shares / np.maximum(totals, 1e-9)
@@ -50,23 +59,29 @@ def groups_of(histogram: Array, count: int) -> Array:
     before = np.concatenate([[0], last[:-1]])
     begins_heavy = (last != before) & (last == np.concatenate([last[1:], [-1]]))
     last = np.where(begins_heavy, np.maximum(last - 1, before), last)
-    last[-1] = histogram.shape[1] - 1
+    last[-1] = length - 1
     return last
 
 
-def sketched(histograms: Array) -> Array:
+def sketched(histograms: Array, bins: Array | None = None) -> Array:
     """Reduce histograms of an image, `(K, 2, n)`, to sketches: last bin, background and foreground of each group.
+
+    Args:
+        histograms: The histograms.
+        bins: Bins outside of which all of them are empty, in rising order; all n bins when left out.
 
     Returns:
         `(K, 3, GROUPS)` uint32.
     """
+    length = histograms.shape[2]
+    among = np.arange(length) if bins is None else bins
     sketches = np.empty((len(histograms), 3, GROUPS), np.uint32)
     for histogram, sketch in zip(histograms, sketches, strict=True):
-        last = groups_of(histogram, GROUPS)
-        bins = np.concatenate([[-1], np.flatnonzero(histogram.any(axis=0))])  # most are empty
-        below = np.cumsum(np.where(bins < 0, 0, histogram[:, bins]), axis=1, dtype=np.int64)
-        sketch[0] = last
-        sketch[1:] = np.diff(below[:, np.searchsorted(bins, last, side="right") - 1], axis=1, prepend=0)
+        own = _with_pixels(histogram, among)
+        counts = histogram[:, own]
+        sketch[0] = last = _groups_at(counts, own, length, GROUPS)
+        below = np.cumsum(counts, axis=1, dtype=np.int64)
+        sketch[1:] = np.diff(below[:, np.searchsorted(own, last, side="right") - 1], axis=1, prepend=0)
     return sketches
 
 
