@@ -9,7 +9,9 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
+import warnings
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +43,7 @@ timed.LEAST_WORK = float("inf")
 os.fsync = lambda descriptor: None
 IN_MEMORY = pytest.StashKey[Path | None]()
 """Folder for the files of all tests, where it is in memory."""
+SAVE_EVERY = "checkpoint__save_every"
 STATES = itertools.count()
 """Numbers of the folders of `state`; pytest's own would list all folders to find the next."""
 FOLDERS = itertools.count()
@@ -91,13 +94,18 @@ def pytest_collection_finish() -> None:
 def keep_what_never_changes() -> None:
     """Build once what each export of a process would build again.
 
-    PyTorch's exporter reads the sources of five hundred operators for each network, a quarter of a small export.
+    PyTorch's exporter reads the sources of five hundred operators for each network, a quarter of a small export, and
+    names all operators.
     """
     with contextlib.suppress(ImportError, AttributeError):  # another PyTorch is only slower
+        from torch._export import utils
         from torch.onnx._internal.exporter import _registration
 
         registry = _registration.ONNXRegistry
         registry.from_torchlib = staticmethod(functools.cache(registry.from_torchlib))
+        named, registered = utils._materialize_cpp_cia_ops, torch._C._dispatch_get_registrations_for_dispatch_key
+        once = functools.cache(lambda operators: named())
+        utils._materialize_cpp_cia_ops = lambda: once(tuple(registered("CompositeImplicitAutograd")))
 
 
 @dataclass(frozen=True)
@@ -182,19 +190,18 @@ def vessels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_once(tmp_path_factory, "vessels", make)
 
 
-def make_tiny_run(folder: Path) -> None:
-    """Train `tiny` for two epochs and keep every checkpoint."""
+def make_tiny_run(folder: Path, **changes: object) -> None:
+    """Train `tiny`; keyword arguments as those of `experiment`, without any for two epochs of which all are kept."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         write_folders(folder / "data")
-        config = write_experiment(folder / "tiny.yaml", experiment(Path("data"), checkpoint__save_every=1))
+        config = write_experiment(folder / "tiny.yaml", experiment(Path("data"), **changes or {SAVE_EVERY: 1}))
         assert run(["train", str(config), "--quiet"]) == 0
 
 
-@pytest.fixture
-def tiny_run(tmp_path_factory: pytest.TempPathFactory, workplace: Path) -> Path:
-    """A copy of the run `tiny` of two epochs, with its data, in the working folder; returns the run folder."""
-    shutil.copytree(made_once(tmp_path_factory, "tiny_run", make_tiny_run), workplace, dirs_exist_ok=True)
+def copied_run(made: Path, workplace: Path) -> Path:
+    """Copy the run `tiny` with its data into the working folder; returns the run folder."""
+    shutil.copytree(made, workplace, dirs_exist_ok=True)
     folder = workplace / "outputs/experiments/tiny"
     for path in (folder / "checkpoints").iterdir():
         checkpoint = read_checkpoint(path)
@@ -202,6 +209,29 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, workplace: Path) -> Path:
         write_checkpoint(path, checkpoint)
     (folder / "config.yaml").write_text(yaml.safe_dump(checkpoint.header["config"]))
     return folder
+
+
+@pytest.fixture
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, workplace: Path) -> Path:
+    """A copy of the run `tiny` of two epochs, with its data, in the working folder; returns the run folder."""
+    return copied_run(made_once(tmp_path_factory, "tiny_run", make_tiny_run), workplace)
+
+
+@pytest.fixture
+def tiny_of(
+    tmp_path_factory: pytest.TempPathFactory, workplace: Path, tiny: Callable[..., Path]
+) -> Callable[[int], Path]:
+    """Copies a run `tiny` of so many epochs, with its data and its experiment, here; returns the run folder."""
+
+    def make(epochs: int) -> Path:
+        made = made_once(
+            tmp_path_factory, f"tiny_of_{epochs}", lambda folder: make_tiny_run(folder, training__epochs=epochs)
+        )
+        folder = copied_run(made, workplace)
+        tiny(training__epochs=epochs)
+        return folder
+
+    return make
 
 
 @dataclass(frozen=True)
@@ -241,19 +271,36 @@ def tiny_exports(tmp_path_factory: pytest.TempPathFactory) -> Exports:
     return Exports(folder / "work", told, cards)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def forked_parity(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let an exported file be tried in a forked process, which need not import PyTorch again."""
+    """Let an exported file be tried in a forked process, which need not import anything again.
+
+    `tiny_exports` and the tests that take `fresh_parity` start a new process, as users do.
+    """
 
     def forked(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        told, telling = os.pipe()
         child = os.fork()
         if child == 0:
             try:
+                warnings.simplefilter("ignore")
+                if command[-3] == "onnx":
+                    sys.modules.pop("torch")  # as in a new process: to import it is a mistake, which is told
                 parity._main(*command[-4:])
-            except BaseException:
+            except BaseException as error:
+                os.write(telling, f"{type(error).__name__}: {error}".encode()[-4096:])
                 os._exit(1)
             os._exit(0)
-        return subprocess.CompletedProcess(command, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), "", "")
+        os.close(telling)
+        with os.fdopen(told) as stream:
+            said = stream.read()
+        return subprocess.CompletedProcess(command, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), "", said)
 
     if hasattr(os, "fork"):
         monkeypatch.setattr(parity, "subprocess", SimpleNamespace(run=forked))
+
+
+@pytest.fixture
+def fresh_parity(forked_parity: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an exported file be tried in a new process."""
+    monkeypatch.setattr(parity, "subprocess", subprocess)

@@ -1,5 +1,7 @@
 """Clean data sets of every layout, and the list of the faults that can be planted in them, one at a time."""
 
+import copy
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,6 +150,23 @@ SETS: dict[str, Callable[[Path], Set]] = {
     "hdf5": hdf5,
     "stacks": stacks,
 }
+CLEAN: dict[str, tuple[Path, Set]] = {}
+"""Layouts that were made before, where they are kept."""
+
+
+def clean(layout: str, root: Path, keep: Path) -> Set:
+    """Make a clean data set of a layout; later ones are copies of the first, which is kept below another folder."""
+    if layout not in CLEAN:
+        CLEAN[layout] = keep / f"clean_{layout}", SETS[layout](keep / f"clean_{layout}")
+    kept, made = CLEAN[layout]
+    shutil.copytree(kept, root)
+    places = {
+        split: [(root / image.relative_to(kept), root / mask.relative_to(kept)) for image, mask in members]
+        for split, members in made.places.items()
+    }
+    return Set(root, {**copy.deepcopy(made.keys), "paths": {"root": str(root)}}, places)
+
+
 FAULTS: dict[str, tuple[str, str, Callable[[Set], None]]] = {}
 """Codes, layouts and function of each fault by its name."""
 

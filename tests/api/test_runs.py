@@ -152,7 +152,7 @@ def test_an_error_of_a_training_reaches_the_caller(config):
     assert not Path("outputs").exists()
 
 
-@pytest.mark.usefixtures("tiny_run", "forked_parity")
+@pytest.mark.usefixtures("tiny_run")
 def test_scores_checks_and_exports_are_those_of_the_commands(run_cli):
     run = segcli.load("outputs/experiments/tiny/config.yaml")
     told = run_cli("eval", "tiny", "--json", "--out", "command", "--threshold", "0.4", "--split", "val")

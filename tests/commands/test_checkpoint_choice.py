@@ -75,9 +75,7 @@ def test_predict_names_its_folder_after_the_checkpoint(run_cli, tiny_run, workpl
     }
 
 
-def test_export_names_its_folder_after_the_checkpoint_and_its_card_has_the_scores_of_it(
-    run_cli, tiny_run, workplace, forked_parity
-):
+def test_export_names_its_folder_after_the_checkpoint_and_its_card_has_the_scores_of_it(run_cli, tiny_run, workplace):
     assert run_cli("eval", "tiny").code == 0
     assert run_cli("eval", "tiny", "--checkpoint", "1").code == 0
     result = run_cli("export", "tiny", "--checkpoint", "1", "--format", "torchscript", "--json")

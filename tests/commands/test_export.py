@@ -27,9 +27,9 @@ FOLDER = "outputs/exports/tiny"
 
 
 @pytest.fixture
-def trained(run_cli, tiny):
+def trained(tiny_of):
     """A trained run called `tiny`."""
-    assert run_cli("train", tiny(training__epochs=2)).code == 0
+    tiny_of(2)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_an_onnx_file_runs_with_onnxruntime_alone_at_any_size_and_says_what_it_i
     assert session.run(None, {"image": np.zeros((4, 3, 62, 30), np.float32)})[0].shape == (4, 1, 62, 30)
 
 
-@pytest.mark.usefixtures("trained")
+@pytest.mark.usefixtures("trained", "fresh_parity")
 @pytest.mark.parametrize("kind", ["torchscript", "pt2"])
 def test_the_other_formats_give_what_the_checkpoint_gives(run_cli, workplace, kind):
     assert run_cli("predict", "data/test/image/00.png", "--probabilities").code == 0
@@ -82,7 +82,7 @@ def test_the_other_formats_give_what_the_checkpoint_gives(run_cli, workplace, ki
     assert network.description.threshold == 0.5
 
 
-@pytest.mark.usefixtures("exported", "forked_parity")
+@pytest.mark.usefixtures("exported")
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
 def test_a_baked_file_takes_stored_pixels_and_gives_probabilities(run_cli, workplace, kind):
     for options in ([], ["--bake"]) if kind == "torchscript" else ():
@@ -96,7 +96,7 @@ def test_a_baked_file_takes_stored_pixels_and_gives_probabilities(run_cli, workp
     np.testing.assert_allclose(baked["probabilities"], 1 / (1 + np.exp(-plain)), atol=1e-6)
 
 
-@pytest.mark.usefixtures("trained", "forked_parity")
+@pytest.mark.usefixtures("trained")
 def test_a_file_that_differs_is_told_and_not_kept(run_cli, workplace, monkeypatch):
     write_file = command.write_file
 
@@ -165,7 +165,7 @@ def test_weights_of_8_bits_that_cost_too_much_are_not_kept(run_cli, workplace, m
     assert list((workplace / FOLDER).glob("*")) == []
 
 
-@pytest.mark.usefixtures("trained", "forked_parity")
+@pytest.mark.usefixtures("trained")
 def test_without_the_data_random_inputs_suffice_and_it_is_told(run_cli, workplace):
     (workplace / "data").rename(workplace / "elsewhere")
     result = run_cli("export", "tiny", "--format", "torchscript")
@@ -187,7 +187,7 @@ def test_statistics_of_each_image_cannot_be_baked_in(run_cli, tiny):
     assert "`--bake` cannot include `data.preprocessing.normalize: per_image`" in result.err
 
 
-@pytest.mark.usefixtures("trained", "forked_parity")
+@pytest.mark.usefixtures("trained")
 def test_nothing_is_overwritten_unasked_and_what_was_filled_in_stays(run_cli, workplace):
     words = ("export", "tiny", "--format", "torchscript")
     assert run_cli(*words).code == 0
@@ -213,7 +213,7 @@ def test_nothing_is_overwritten_unasked_and_what_was_filled_in_stays(run_cli, wo
     assert card.read_text() == "mine"
 
 
-@pytest.mark.usefixtures("exported", "forked_parity")
+@pytest.mark.usefixtures("exported")
 def test_damaged_scores_are_left_out_of_the_card(run_cli, workplace):
     words = ("export", "tiny", "--format", "torchscript", "--overwrite")
     card = workplace / FOLDER / "README.md"
@@ -246,7 +246,6 @@ def test_the_card_has_the_scores_and_its_program_runs_and_finds_the_mask_of_pred
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated:DeprecationWarning")
-@pytest.mark.usefixtures("forked_parity")
 def test_the_averaged_weights_are_exported_where_there_are_any(run_cli, tiny, workplace):
     assert run_cli("train", tiny(name="averaged", training__ema={"decay": 0.9})).code == 0
     assert run_cli("export", "averaged", "--format", "torchscript").code == 0

@@ -228,7 +228,7 @@ def test_no_compiled_copy_of_the_file_runs(away, run_cli):
     assert not (away / "ran").exists()
 
 
-def test_modules_in_the_working_folder_are_not_imported(away, run_cli):
+def test_modules_in_the_working_folder_are_not_imported(away, run_cli, fresh_parity):
     for name in ("numpy", "onnxruntime", "segcli", "json"):
         (away / f"{name}.py").write_text("open('ran', 'w').write('x')\n")
     assert run_cli("export", "tiny", "--model-file", "net.py").code == 0

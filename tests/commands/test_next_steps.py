@@ -65,9 +65,7 @@ def test_the_commands_lead_from_a_data_set_to_the_export(run_cli, named_with_spa
         assert "next:" not in run_cli("data", "check", *train[1:], option).err
 
 
-def test_an_exported_network_is_tried_on_an_image_of_the_data_set(
-    run_cli, workplace, tiny_exports, forked_parity, monkeypatch
-):
+def test_an_exported_network_is_tried_on_an_image_of_the_data_set(run_cli, workplace, tiny_exports, monkeypatch):
     shutil.copytree(tiny_exports.folder, workplace, dirs_exist_ok=True)
     network = ["--model", "outputs/exports/tiny/tiny.onnx"]
     words = following(run_cli("predict", "data/test/image", "--run", "tiny"))

@@ -10,9 +10,11 @@ import pytest
 import tifffile
 import torch
 import yaml
+from conftest import made_once
 from factories import NUCLEI, nuclei_experiment, nucleus, write_experiment, write_nuclei
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
 
+from segcli.cli.main import run
 from segcli.commands.evaluate import evaluate_run
 from segcli.commands.locate import locate_run
 from segcli.engine.checkpoint import read_checkpoint
@@ -202,12 +204,18 @@ def test_a_sample_that_only_one_of_two_runs_finds_is_named(nuclei, run_cli, work
 
 
 @pytest.mark.parametrize("option", ["--overlay", "--uncertainty", "--skip-existing", "--threshold=0.3", "--tile=64"])
-def test_options_of_masks_are_refused_where_there_are_none(option, nuclei, run_cli, workplace):
-    if not (workplace / RUN).exists():
-        assert run_cli("train", nuclei(training__epochs=1)).code == 0
-    result = run_cli("predict", "data", option, "--out", "out")
+def test_options_of_masks_are_refused_where_there_are_none(option, run_cli, workplace, tmp_path_factory, monkeypatch):
+    def train(folder):
+        with monkeypatch.context() as patch:
+            patch.chdir(folder)
+            keys = nuclei_experiment(write_nuclei(folder / "data"), training__epochs=1)
+            assert run(["train", str(write_experiment(folder / "nuclei.yaml", keys)), "--quiet"]) == 0
+
+    monkeypatch.chdir(made_once(tmp_path_factory, "nuclei_run", train))  # a refused command writes nothing there
+    result = run_cli("predict", "data", option, "--out", workplace / "out")
     assert result.code == 2
     assert f"`{option.split('=')[0]}` is for masks" in result.err
+    assert not (workplace / "out").exists()
 
 
 def test_runs_that_tell_other_classes_apart_are_not_averaged(nuclei, run_cli, workplace):

@@ -10,7 +10,7 @@ import planted_misfits  # noqa: F401 - adds faults
 import planted_pictures  # noqa: F401 - adds faults
 import planted_volumes  # noqa: F401 - adds faults
 import pytest
-from planted import FAULTS, SETS, Set, cells
+from planted import FAULTS, SETS, Set, cells, clean
 
 from segcli.commands.data import check_data
 from segcli.config.load import load_dataset
@@ -51,8 +51,8 @@ CASES = [(name, layout) for name, (_, layouts, _) in FAULTS.items() for layout i
 
 
 @pytest.mark.parametrize(("name", "layout"), CASES)
-def test_a_planted_fault_is_the_only_finding(workplace, name, layout):
-    made = SETS[layout](workplace / "data")
+def test_a_planted_fault_is_the_only_finding(workplace, tmp_path_factory, name, layout):
+    made = clean(layout, workplace / "data", tmp_path_factory.getbasetemp())
     codes, _, plant = FAULTS[name]
     plant(made)
     findings = found(made)

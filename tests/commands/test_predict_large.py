@@ -24,9 +24,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def trained(run_cli, tiny):
+def trained(tiny_of):
     """A trained run called `tiny`."""
-    assert run_cli("train", tiny(training__epochs=2)).code == 0
+    tiny_of(2)
 
 
 @pytest.mark.usefixtures("trained")

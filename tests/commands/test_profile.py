@@ -146,6 +146,7 @@ def test_depth_sums_layers_up_and_top_takes_the_largest(forecast, run_cli, tiny)
     assert table[table.index("By layer") :].count("\n│") == 2
 
 
+@pytest.mark.usefixtures("of_images")
 def test_a_network_on_volumes_is_forecast_and_computing_again_lowers_its_peak(forecast, volumes):
     kept = forecast(volumes(), "data.image_size=[16,16,8]")
     again = forecast(volumes(), "data.image_size=[16,16,8]", "model.checkpoint_activations=true")

@@ -329,18 +329,6 @@ def members(process):
     return [child for child in psutil.Process(process.pid).children(recursive=True) if "segcli" in child.cmdline()]
 
 
-def test_an_image_that_one_process_cannot_read_ends_both_with_one_sentence(tiny_run, workplace):
-    (workplace / "data/test/image/01.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    cv2.imwrite(str(workplace / "photo.png"), blobs(1)[0])
-    process = command(workplace, "eval", "tiny", "--processes", 2, "--quiet")
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 3
-    assert out == ""
-    assert err.count("error:") == 1
-    assert re.search(r"error: process \d of 2: .*01\.png", err)
-    assert not (workplace / "outputs/tests/tiny/test_metrics.yaml").exists()
-
-
 def test_ctrl_c_ends_both_and_leaves_only_whole_masks(tiny_run, workplace):
     image = cv2.imencode(".png", blobs(0, (900, 900))[0])[1].tobytes()
     for number in range(40):

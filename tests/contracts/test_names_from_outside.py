@@ -87,7 +87,6 @@ def forged(source, target, **config):
 # ---- checkpoints
 
 
-@pytest.mark.usefixtures("forked_parity")
 def test_a_checkpoint_chooses_no_folder(guarded, place, hostile):
     config = read_checkpoint(Path(LAST)).header["config"]
     elsewhere = {"data": {**config["data"], "cache": "disk", "cache_dir": hostile}, "output": {"dir": hostile}}

@@ -73,6 +73,14 @@ def test_a_damaged_image_of_one_process_ends_all_with_one_sentence(run_together,
     refused(ended, 3, rf"error: process 1 of 2: .*{image.name}")
 
 
+def test_an_image_that_one_process_cannot_read_ends_an_evaluation_with_one_sentence(run_together, tiny_run, workplace):
+    (workplace / "data/test/image/01.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    ended = run_together("eval", "tiny", "--processes", 2, "--quiet")
+    refused(ended, 3, r"error: process \d of 2: .*01\.png")
+    assert ended.out == ""
+    assert not (workplace / "outputs/tests/tiny/test_metrics.yaml").exists()
+
+
 def test_a_killed_process_ends_all_with_one_sentence(run_together, tiny, workplace):
     ended = run_together("train", tiny(), "--processes", 2, before=at_step(2, killed))
     refused(ended, 5, "error: process 1 of 2 was killed by SIGKILL\n.*--max-restarts")

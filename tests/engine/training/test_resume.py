@@ -4,7 +4,6 @@ import contextlib
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -37,16 +36,26 @@ EVERYTHING = {
 """Whatever could make two runs differ: augmentation, crops, dropout, averaging, accumulation, schedule."""
 
 
-def in_child(arguments: list[str]) -> int:
-    """Start `segcli ARGUMENTS` in a forked process of its own group; no import is paid twice."""
+def in_child(arguments: list[str], told: str = os.devnull, *, fresh: bool = False) -> int:
+    """Start `segcli ARGUMENTS` in a forked process of its own group, a fresh one imports all anew; its errors are kept.
+
+    Args:
+        arguments: Words of the command.
+        told: File for what the command tells.
+        fresh: Start Python again, as a shell does, instead of going on with what this process has imported.
+    """
     child = os.fork()
     if child == 0:
         os.setsid()
-        quiet = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(quiet, 1)
-        os.dup2(quiet, 2)
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(os.open(told, os.O_WRONLY | os.O_CREAT), 2)
+        sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
         code = 70
         try:
+            if fresh:
+                os.execv(sys.executable, [sys.executable, "-m", "segcli", *arguments])
             code = run(arguments)
         finally:
             os._exit(code)
@@ -243,22 +252,18 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_newest_whole_one_and_says_s
 )
 def test_a_stop_signal_ends_with_a_checkpoint_and_the_command_that_resumes(tiny, workplace, name, code):
     config = tiny(**{**EVERYTHING, "checkpoint__every_minutes": 10.0, "training__epochs": 200, "data__num_workers": 1})
-    process = subprocess.Popen(
-        [sys.executable, "-m", "segcli", "train", str(config)],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    told = workplace / "told"
+    child = in_child(["train", str(config)], str(told), fresh=name == "SIGINT")
     history = workplace / "outputs/experiments/tiny/metrics_history.yaml"
     deadline = time.monotonic() + 60
     while not history.exists():
-        assert process.poll() is None, process.stderr.read()
+        assert os.waitpid(child, os.WNOHANG)[0] == 0, told.read_text()
         assert time.monotonic() < deadline
         time.sleep(0.05)
     # To the whole group, as a terminal does on Ctrl-C and a scheduler at its time limit.
-    os.killpg(process.pid, getattr(signal, name))
-    err = process.communicate(timeout=60)[1]
-    assert process.returncode == code, err
+    os.killpg(child, getattr(signal, name))
+    ended, err = exit_code(child), told.read_text()
+    assert ended == code, err
     answer, resume = "stopping after this batch", "segcli resume"
     assert (answer in err.partition(resume)[0]) == (name != "SIGHUP")
     assert resume in err
