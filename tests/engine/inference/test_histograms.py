@@ -12,7 +12,7 @@ from segcli.data.samples import Case
 from segcli.engine.inference.kept.figures import Figures
 from segcli.engine.inference.kept.sketches import GROUPS, groups_of, sketched
 from segcli.engine.inference.scores import Tally, headline, part_of, score
-from segcli.metrics import BINS, Scored
+from segcli.metrics import BINS, HistogramMetric, Scored
 from segcli.metrics.auc import AUC
 from segcli.metrics.average_precision import AveragePrecision
 
@@ -78,6 +78,12 @@ def test_an_image_takes_a_few_kibibytes():
     ((_, scored),) = images(1, usual)
     sketches = sketched(metric("auc").statistics(scored)[0].numpy().reshape(2, 2, -1))
     assert sketches.nbytes / len(sketches) <= 6 * 1024
+
+
+def test_a_sketch_from_the_bins_that_hold_pixels_equals_that_from_all():
+    ((_, scored),) = images(1, usual)
+    counts = metric("auc").statistics(scored)[0].numpy().reshape(2, 2, -1)
+    assert np.array_equal(sketched(counts, HistogramMetric.occupied(counts)), sketched(counts))
 
 
 def test_groups_hold_small_shares_of_both_kinds_of_pixels_and_full_bins_are_alone():
