@@ -54,7 +54,8 @@ def mend(dataset: DatasetSection, target: Path, *, listener: Listener) -> Mended
         if not path.absolute().is_relative_to(root):
             raise DataError(f"`{path}` lies outside of `{root}`", hint="copy it into the folder of the data set")
     listener.stage("mending", len(cases))
-    binary = dataset.num_classes == 1 and getattr(layout.config, "mask_threshold", None) is None
+    two_values = dataset.num_classes == 1 or bool(layout.classes.suffixes)
+    binary = two_values and getattr(layout.config, "mask_threshold", None) is None
     with told_when_full(target):
         known = {path.absolute() for case in cases for path in case.files}
         _copy_others(root, target, known)

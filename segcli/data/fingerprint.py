@@ -48,7 +48,7 @@ def fingerprint(cases: Sequence[Case], classes: Mapping[str, str] | None = None)
     found: dict[tuple[str, str], set[str]] = {}
     for case in cases:
         parts = []
-        for path in (case.image, case.label, case.fov, *case.others):
+        for path in (case.image, case.label, case.fov, *case.others, *case.class_files):
             if path is not None and path not in digests:
                 digests[path] = _content(path, 2 * shares[path])
             parts.append("-" if path is None else digests[path])

@@ -46,6 +46,9 @@ class Case:
     """Name of the sample that this case is a crop of; the predictions of its crops are averaged."""
     others: tuple[Path, ...] = ()
     """Further files of the image: its next channels."""
+    class_files: tuple[Path | None, ...] = ()
+    """File of each class, where each class has a mask of its own; None for one that is missing. `label` is the first
+    that is there."""
 
     @property
     def place(self) -> str:
@@ -58,9 +61,15 @@ class Case:
         return [self.image, *self.others]
 
     @property
+    def labels(self) -> list[Path]:
+        """Return the files of the mask, in the order of its classes."""
+        return [path for path in self.class_files or (self.label,) if path is not None]
+
+    @property
     def files(self) -> list[Path]:
         """Return all files of the case."""
-        return [path for path in (self.image, self.label, self.fov, *self.others) if path is not None]
+        label, *others = self.labels or [None]
+        return [path for path in (self.image, label, self.fov, *self.others, *others) if path is not None]
 
 
 @dataclass

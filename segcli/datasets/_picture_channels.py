@@ -92,15 +92,16 @@ def complete_images(images: Files, channels: ChannelFiles) -> tuple[Files, list[
     return channels.complete(channels.by_channel(images))
 
 
-def same_stems(images: Files, channels: ChannelFiles) -> Iterator[Finding]:
+def same_stems(images: Files, channels: ChannelFiles, what: str = "image") -> Iterator[Finding]:
     """Find files of one folder that share a stem.
 
     Args:
         images: Files by the name of the case.
         channels: The suffixes of the channels.
+        what: Word for a file.
     """
     for files in channels.by_channel(images).values() if channels.are_several else [images]:
-        yield from doubles(files, "image")
+        yield from doubles(files, what)
 
 
 def without(taken: Container[Path], files: Files) -> Files:

@@ -18,6 +18,7 @@ from segcli.core.names import composed, safe_name, without_affixes
 from segcli.core.types import Array, Range
 from segcli.data.checks import Finding, raise_on_error, size_mismatch, tried, unusable_split
 from segcli.data.classes.binary_masks import BinaryMasks
+from segcli.data.classes.class_files import JoinedMasks
 from segcli.data.classes.class_list import Mistake, completed_classes
 from segcli.data.classes.coding import FIELD_HINT, Codings
 from segcli.data.classes.masks import MaskKeys, MaskReader
@@ -78,8 +79,10 @@ class Pictures(Layout):
         self.convert.check(spec.name)
         self.page = config.page
         self.channels = ChannelFiles("", [])
+        self.classes = ChannelFiles("", [])
         self.headers: Headers = {}
         self.masks = replace(self.reader(), page=config.page, headers=self.headers)
+        self.joined = JoinedMasks(BinaryMasks(page=config.page, headers=self.headers, any_number=True))
         self.fields = Codings("field-of-view mask", FIELD_HINT)
 
     @classmethod
@@ -141,7 +144,7 @@ class Pictures(Layout):
     def read(self, case: Case) -> Sample:
         """Decode image, mask and field of view, all of one size."""
         image = self.convert(read_channels(case.images, self.page), case.image)
-        maps = {} if case.label is None else self.masks.read(case.label)
+        maps = {} if case.label is None else self._truth(case, case.label, image.shape[:2])
         if case.fov is not None:
             field = self._field(case.fov)
             maps["valid"] = _inside(field, maps.get("valid"))
@@ -151,12 +154,24 @@ class Pictures(Layout):
             if values.shape != image.shape[:2]:
                 path = case.fov if name != "mask" and case.fov is not None else case.label
                 assert path is not None
-                orientations = self.header(path).orientation, self.header(case.image).orientation
-                finding = size_mismatch(path, values.shape, case.image, image.shape[:2], orientations)
-                raise DataError(finding.message, hint=finding.hint)
+                raise self._of_other_size(path, values.shape, case, image.shape[:2])
         if "outside" in maps and "mask" in maps:
             maps["mask"] = maps["mask"] * (maps["outside"] == 0)
         return Sample(image=image, maps=maps)
+
+    def _truth(self, case: Case, label: Path, size: tuple[int, ...]) -> dict[str, Array]:
+        """Read the mask; of one file for each class, after comparing the size of each."""
+        if not case.class_files:
+            return self.masks.read(label)
+        for path in case.labels:
+            if (have := self.header(path).size) != size:
+                raise self._of_other_size(path, have, case, size)
+        return self.joined.read(case.class_files)
+
+    def _of_other_size(self, path: Path, size: tuple[int, ...], case: Case, wanted: tuple[int, ...]) -> DataError:
+        orientations = self.header(path).orientation, self.header(case.image).orientation
+        finding = size_mismatch(path, size, case.image, wanted, orientations)
+        return DataError(finding.message, hint=finding.hint)
 
     def _field(self, path: Path) -> Array:
         """Read a field of view as 0 and 1."""
@@ -222,18 +237,21 @@ class Pictures(Layout):
     def compared(self, splits: Sequence[str]) -> Iterator[Finding]:
         """Tell which files are turned, or have one page where others have several; report different codings."""
         yield from self.masks.compared()
+        yield from self.joined.each.compared()
         yield from self.fields.findings()
         headers: dict[str, dict[Path, Header]] = {"image": {}, "mask": {}, "field-of-view mask": {}}
         for case in (case for split in splits for case in self.all_cases(split)):
-            for word, path in zip(headers, (case.image, case.label, case.fov), strict=True):
-                with suppress(DataError):  # reported by `inspect`
-                    headers[word] |= {} if path is None else {path: self.header(path)}
+            for word, paths in zip(headers, ([case.image], case.labels, [case.fov]), strict=True):
+                for path in paths:
+                    with suppress(DataError):  # reported by `inspect`
+                        headers[word] |= {} if path is None else {path: self.header(path)}
             with suppress(DataError):
                 first = self.header(case.image)
                 others = {path: self.header(path) for path in case.others}
                 headers["image"] |= {path: each for path, each in others.items() if each.itemsize == first.itemsize}
         indexed = self.spec.num_classes == 1 or self.config.mask_format == "index"
-        yield from notes_of(headers, self.page, numbered=self.spec.num_classes > 1, indexed=indexed)
+        numbered = self.spec.num_classes > 1 and not self.classes.suffixes
+        yield from notes_of(headers, self.page, numbered=numbered, indexed=indexed)
 
     def unusable(self, split: str, error: DataError) -> Finding:
         """Report a split whose cases cannot be found."""
@@ -242,19 +260,20 @@ class Pictures(Layout):
     def _inspect_headers(self, case: Case) -> Iterator[Finding]:
         findings: list[Finding] = []
         image = header_of_channels(case, self.header, findings)
-        headers = {}
-        for kind, path in (("label", case.label), ("fov", case.fov)):
+        headers: dict[Path, Header] = {}
+        partners = [*(("label", path) for path in case.labels), *([] if case.fov is None else [("fov", case.fov)])]
+        for kind, path in partners:
             try:
-                headers[kind] = None if path is None else self.header(path)
+                headers[path] = self.header(path)
             except DataError as error:
                 findings.append(Finding(f"unreadable_{kind}", "error", path, error.message, error.hint or ""))
         yield from findings
         if image is None:
             return
         yield from self.convert.inspect(image, case.image)
-        for kind, path in (("label", case.label), ("fov", case.fov)):
-            header = headers.get(kind)
-            if header is not None and path is not None and header.size != image.size:
+        for _, path in partners:
+            header = headers.get(path)
+            if header is not None and header.size != image.size:
                 yield size_mismatch(path, header.size, case.image, image.size, (header.orientation, image.orientation))
 
     def examine(self, case: Case) -> tuple[Sample | None, list[Finding]]:
@@ -263,12 +282,13 @@ class Pictures(Layout):
         image = tried(findings, "unreadable_image", case.image, lambda _: self._examine_image(case, findings))
         maps: dict[str, Array] = {}
         if case.label is not None:
-            maps, found = self.masks.examine(case.label)
+            several = case.class_files
+            maps, found = self.joined.examine(several) if several else self.masks.examine(case.label)
             findings += found
         field = tried(findings, "unreadable_fov", case.fov, self._examined_field)
         if image is None:
             return None, findings
-        for path in (*case.images, case.label, case.fov):
+        for path in (*case.images, *case.labels, case.fov):
             if path not in {finding.file for finding in findings}:
                 findings += list(cut_ends(path)) or damaged(path, pixels_of_file(image, case, path))
         fitting = {name: values for name, values in maps.items() if values.shape == image.shape[:2]}
@@ -281,6 +301,8 @@ class Pictures(Layout):
         if case.label is None or "mask" not in sample.maps:
             return None
         ours, others = self.header(case.label).orientation, self.header(case.image).orientation
+        if any(self.header(path).orientation != ours for path in case.labels):
+            return None
         mask = as_shown(as_shown(sample.maps["mask"], BACK.get(ours, ours)), others)
         if ours == others or mask.shape != sample.maps["mask"].shape:
             return None

@@ -6,6 +6,7 @@ list files, or seeded fractions of one folder. Each case may have a folder: `cas
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,8 +17,9 @@ from segcli.core.cached import cached_method
 from segcli.core.errors import DataError
 from segcli.core.files import shown
 from segcli.core.names import composed, existing, fits, without_affixes
-from segcli.data.checks import Finding, doubles, extra_label, unusable_split
+from segcli.data.checks import Finding, extra_label, unusable_split
 from segcli.data.classes.binary_masks import BinaryMasks
+from segcli.data.classes.class_files import JoinedMasks
 from segcli.data.classes.class_list import Mistake
 from segcli.data.classes.masks import MaskFormat, MaskReader
 from segcli.data.draws import group_of
@@ -27,9 +29,11 @@ from segcli.data.split_settings import SplitSettings
 from segcli.data.splits import Division, divide
 from segcli.datasets._case_folders import files_of_cases, for_each_case, places, share_stars
 from segcli.datasets._channel_files import ChannelFiles
+from segcli.datasets._class_files import ClassFileKeys, lacking_classes, masks_of, named_classes, unnamed_files
 from segcli.datasets._masks_beside import without_masks
+from segcli.datasets._missing_partners import all_of, missing_partners
 from segcli.datasets._picture_channels import complete_images, same_stems, unused_files, without
-from segcli.datasets._pictures import PictureKeys, Pictures, by_stem, endings_of, unread_by_stem, way_to_mask
+from segcli.datasets._pictures import PictureKeys, Pictures, by_stem, endings_of
 from segcli.datasets._small import COUNTS, picture
 from segcli.files.png import PNG
 
@@ -41,7 +45,7 @@ WORDS = {"image": "images", "label": "masks", "fov": "field-of-view masks"}
 class ImageFolders(Pictures):
     """Reads 2D images with a mask each, binary or of many classes, and optionally a field-of-view mask."""
 
-    class Config(PictureKeys):
+    class Config(PictureKeys, ClassFileKeys):
         """Defines the keys of `format: image_folders`."""
 
         image_folder: str = "image"
@@ -115,6 +119,9 @@ class ImageFolders(Pictures):
         super().__init__(config, spec)
         self.config: ImageFolders.Config = config
         self.channels = ChannelFiles(config.image_prefix, config.channel_suffixes)
+        self.classes = ChannelFiles(config.label_prefix, config.class_suffixes)
+        each = replace(self.joined.each, threshold=config.mask_threshold)
+        self.joined = JoinedMasks(each, config.class_overlap)
         for split in ("val", "test"):
             if self._given(split) is not None and config.split.states(split):
                 raise DataError(
@@ -126,7 +133,9 @@ class ImageFolders(Pictures):
     @classmethod
     def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
         """Find keys that follow from other keys; `outside_fov: background` needs a `fov_folder`."""
-        changes, mistakes = super().completed(values)
+        named, faults = named_classes(values, background=len(values.get("class_suffixes") or []) > 1)
+        changes, mistakes = super().completed({**values, **named})
+        changes, mistakes = named | changes, [*faults, *mistakes]
         if values.get("outside_fov") == "background" and values.get("fov_folder") is None:
             mistakes.append(
                 (
@@ -202,16 +211,30 @@ class ImageFolders(Pictures):
             fovs = self._files(folder, "fov", split)
         members = self._in_split(split, list(images))
         complete, lacking = complete_images({key: images[key] for key in members if key in images}, self.channels)
-        findings = [*lacking, *same_stems(images, self.channels), *doubles(labels, "mask")]
+        findings = [*lacking, *same_stems(images, self.channels), *same_stems(labels, self.classes, "mask")]
+        masks, parts = masks_of(labels, self.classes)
         cases = [
-            Case(key, first, labels.get(key, [None])[0], fovs.get(key, [None])[0], others=tuple(others))
+            Case(
+                key,
+                first,
+                masks.get(key),
+                fovs.get(key, [None])[0],
+                others=tuple(others),
+                class_files=parts.get(key, ()),
+            )
             for key, (first, *others) in complete.items()
         ]
-        findings += self._missing(cases, folder)
+        findings += [*self._missing(cases, folder), *lacking_classes(cases, config)]
         if self.channels.are_several:
             others = {path for files in (labels, fovs) for paths in files.values() for path in paths}
             ends, place = endings_of(config.extensions), existing(folder, config.image_folder)
             findings += unused_files(place, self.channels, ends, others, config.exclude)
+        if config.class_suffixes:
+            kinds = (self._files(folder, "image", split), labels, fovs)
+            used = {path for files in kinds for paths in files.values() for path in paths}
+            findings += unnamed_files(
+                folder, config.label_folder, endings_of(self._read("label")), used, config.exclude
+            )
         if config.split.by == "folders":
             findings += [
                 extra_label(paths[0], existing(folder, config.image_folder))
@@ -267,14 +290,14 @@ class ImageFolders(Pictures):
     def field_stems(self, image: Path) -> list[str]:
         """Replace prefix and suffix of the image by those of its field of view."""
         keys = self._keys(image) or [image.stem]
-        return [f"{self.config.fov_prefix}{key}{each}" for key in keys for each in _all(self.config.fov_suffix)]
+        return [f"{self.config.fov_prefix}{key}{each}" for key in keys for each in all_of(self.config.fov_suffix)]
 
     def _images(self, split: str) -> dict[str, list[Path]]:
         """Find the images of a folder by their stem, without masks in the same folder and what `exclude` names."""
         config, folder = self.config, self._folder(split)
         images = self._files(folder, "image", split)
         shared = config.image_folder == config.label_folder
-        by_name = config.label_suffix or config.label_prefix or config.label_extensions
+        by_name = config.label_suffix or config.label_prefix or config.label_extensions or config.class_suffixes
         if by_name if shared else for_each_case(config.image_folder):
             labels = self._files(folder, "label", split)
             labelled = {path for paths in labels.values() for path in paths}
@@ -329,9 +352,10 @@ class ImageFolders(Pictures):
 
     def _affixes(self, kind: str) -> tuple[list[str], str]:
         """Return suffixes and prefix of the files of a kind; of several channels, the longest suffix first."""
-        if kind == "image" and self.channels.suffixes:
-            return sorted(self.channels.suffixes, key=len, reverse=True), self.config.image_prefix
-        return _all(getattr(self.config, f"{kind}_suffix")), getattr(self.config, f"{kind}_prefix")
+        parts = {"image": self.channels, "label": self.classes}.get(kind)
+        if parts is not None and parts.suffixes:
+            return sorted(parts.suffixes, key=len, reverse=True), parts.prefix
+        return all_of(getattr(self.config, f"{kind}_suffix")), getattr(self.config, f"{kind}_prefix")
 
     def _in_split(self, split: str, keys: list[str]) -> list[str]:
         settings = self.config.split
@@ -355,42 +379,17 @@ class ImageFolders(Pictures):
         return divide(list(self._images("train")), settings, self.root, fresh=fresh, leaves_out=self._leaves_out)
 
     def _missing(self, cases: list[Case], folder: Path) -> Iterator[Finding]:
-        config, masks = self.config, existing(folder, self.config.label_folder)
-        lacking = any(case.label is None for case in cases) and masks.is_dir()
-        unread = unread_by_stem(masks, self._read("label"), {case.image for case in cases}) if lacking else {}
+        config, fields = self.config, self.config.fov_folder
         key = "extensions" if config.label_extensions is None else "label_extensions"
-        for case in cases:
-            if case.label is None:
-                stem = f"{config.label_prefix}{case.id}{_first(config.label_suffix)}"
-                hint = (
-                    "add the mask or remove the image; `label_folder` and `label_suffix` are keys of the data-set file"
-                )
-                yield Finding(
-                    "missing_label",
-                    "error",
-                    case.image,
-                    f"image `{case.image}` has no mask (looked for `{masks / stem}.*`)",
-                    way_to_mask(unread.get(stem), hint, key),
-                )
-            if config.fov_folder is not None and case.fov is None:
-                name = f"{config.fov_prefix}{case.id}{_first(config.fov_suffix)}.*"
-                expected = existing(folder, config.fov_folder) / name
-                yield Finding(
-                    "missing_fov",
-                    "error",
-                    case.image,
-                    f"image `{case.image}` has no field-of-view mask (looked for `{expected}`)",
-                    "add the mask, or remove `fov_folder` from the data-set file",
-                )
+        return missing_partners(
+            cases,
+            existing(folder, config.label_folder),
+            (config.label_prefix, config.class_suffixes or config.label_suffix),
+            (self._read("label"), key),
+            None if fields is None else (existing(folder, fields), config.fov_prefix, config.fov_suffix),
+            key="class_suffixes" if config.class_suffixes else "label_suffix",
+        )
 
     def unusable(self, split: str, error: DataError) -> Finding:
         """Report a folder that is missing."""
         return unusable_split("missing_folder", self._folder(split), error)
-
-
-def _first(suffix: str | list[str]) -> str:
-    return _all(suffix)[0]
-
-
-def _all(suffix: str | list[str]) -> list[str]:
-    return [suffix] if isinstance(suffix, str) else suffix

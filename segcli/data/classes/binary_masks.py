@@ -42,6 +42,8 @@ class BinaryMasks:
     """Palettes of the examined masks."""
     headers: Headers | None = field(default=None, compare=False)
     """Receives the headers of the examined masks."""
+    any_number: bool = False
+    """Takes any single number beside 0 for the foreground, as in the file of one class of many."""
 
     def read(self, path: Path) -> dict[str, Array]:
         """Read `mask`, `(H, W)` uint8.
@@ -94,7 +96,9 @@ class BinaryMasks:
             return (labels > self.threshold).view(np.uint8)
         values, counts = values_of(labels)
         tops = TOPS if marks.loss is None else EXACT_TOPS
-        if not any({int(value) for value in values} - {0} <= top for top in tops):
+        found = {int(value) for value in values} - {0}
+        is_one = self.any_number and marks.loss is None and len(found) == 1 and values[0] >= 0
+        if not is_one and not any(found <= top for top in tops):
             raise DataError(_unexpected(path, values, counts, marks.loss), hint=_way_out(values, marks.loss))
         return (labels > 0).view(np.uint8)
 
