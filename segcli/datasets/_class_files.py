@@ -1,6 +1,6 @@
 """Masks of which each class has a file of its own, such as `p1_MA.tif` and `p1_HE.tif`, or `liver.nii.gz`."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from segcli.datasets._case_folders import places
 from segcli.datasets._channel_files import ChannelFiles, stem
 from segcli.files import ending_of
 
-__all__ = ["ClassFileKeys", "lacking_classes", "masks_of", "named_classes", "unnamed_files"]
+__all__ = ["ClassFileKeys", "first_and_all", "lacking_classes", "masks_of", "named_classes", "unnamed_files"]
 
 Files = dict[str, list[Path]]
 SHOWN = 5
@@ -49,11 +49,24 @@ def masks_of(labels: Files, classes: ChannelFiles) -> tuple[dict[str, Path | Non
     Returns:
         The first file of each case, and the file of each class of each case, None for a missing one.
     """
-    if not classes.suffixes:
-        return {name: paths[0] for name, paths in labels.items()}, {}
-    there = classes.by_channel(labels)
-    parts = {name: tuple(next(iter(files.get(name, ())), None) for files in there.values()) for name in labels}
-    return {name: next((path for path in each if path is not None), None) for name, each in parts.items()}, parts
+    return first_and_all(
+        classes.by_channel(labels) if classes.suffixes else {"": labels}, several=bool(classes.suffixes)
+    )
+
+
+def first_and_all(
+    there: Mapping[str, Files], *, several: bool
+) -> tuple[dict[str, Path | None], dict[str, tuple[Path | None, ...]]]:
+    """Do the same for files that are sorted by the suffix of their class.
+
+    Args:
+        there: Files of each suffix by the name of the case.
+        several: Each class has a file of its own.
+    """
+    names = dict.fromkeys(name for files in there.values() for name in files)
+    parts = {name: tuple(next(iter(files.get(name, ())), None) for files in there.values()) for name in names}
+    first = {name: next((path for path in each if path is not None), None) for name, each in parts.items()}
+    return first, parts if several else {}
 
 
 def lacking_classes(cases: Sequence[Case], config: ClassFileKeys) -> Iterator[Finding]:

@@ -38,12 +38,11 @@ def unread(folder: Path, suffixes: Sequence[str], taken: Sequence[str]) -> Itera
 def header_faults(case: Case, header: Callable[[Path], Header]) -> Iterator[Finding]:
     """Find unreadable files of a case, and files of another size or place than its image."""
     headers: dict[Path, Header] = {}
-    files = [*(("image", path) for path in case.images), ("label", case.label)]
+    files = [*(("image", path) for path in case.images), *(("label", path) for path in case.labels)]
     for kind, path in files:
         try:
-            if path is not None:
-                headers[path] = header(path)
-                yield from unusual(path, headers[path])
+            headers[path] = header(path)
+            yield from unusual(path, headers[path])
         except DataError as error:
             yield Finding(f"unreadable_{kind}", "error", path, error.message, error.hint or "")
     image = headers.get(case.image)
@@ -52,12 +51,13 @@ def header_faults(case: Case, header: Callable[[Path], Header]) -> Iterator[Find
     for other in case.others:
         if other in headers:
             yield from channel_against(other, headers[other], case.image, image)
-    if case.label in headers and case.label is not None:
-        label = headers[case.label]
-        if image.size != label.size:
-            message = differ(case.label, label.size, case.image, image.size)
-            yield Finding("size_mismatch", "error", case.label, message, SAME_SIZE, (case.image,))
-        yield from placement(case.label, label, case.image, image)
+    for path in case.labels:
+        if path not in headers:
+            continue
+        if image.size != headers[path].size:
+            message = differ(path, headers[path].size, case.image, image.size)
+            yield Finding("size_mismatch", "error", path, message, SAME_SIZE, (case.image,))
+        yield from placement(path, headers[path], case.image, image)
 
 
 def differ(label: Path, size: tuple[int, ...], image: Path, image_size: tuple[int, ...]) -> str:
@@ -71,7 +71,8 @@ def turned_as_image(case: Case, sample: Sample, header: Callable[[Path], Header]
     if case.label is None or "mask" not in sample.maps:
         return None
     ours, others = header(case.label).grid, header(case.image).grid
-    if ours is None or others is None or (ours.axes, ours.flips) == (others.axes, others.flips):
+    turns = {str((grid.axes, grid.flips)) for grid in (header(path).grid for path in case.labels) if grid is not None}
+    if ours is None or others is None or len(turns) > 1 or (ours.axes, ours.flips) == (others.axes, others.flips):
         return None
     mask = np.ascontiguousarray(others.as_read(ours.as_stored(sample.maps["mask"])))
     if mask.shape != sample.maps["mask"].shape:

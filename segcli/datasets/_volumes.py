@@ -121,7 +121,7 @@ class Volumes(Layout):
         try:
             sample = self.read(case)
         except DataError as error:
-            others = () if case.label is None or str(case.label) not in error.message else (case.label,)
+            others = tuple(path for path in case.labels if str(path) in error.message)
             return None, [Finding("unreadable_case", "error", case.image, error.message, error.hint or "", others)]
         name = f"volume `{case.place}`"
         findings = list(without_details(sample.image, self.keys.intensity_range, name, case.image))

@@ -21,6 +21,7 @@ from segcli.core.errors import DataError
 from segcli.core.names import composed, existing, fits, safe_name
 from segcli.core.types import Array
 from segcli.data.checks import Finding, doubles, extra_label, raise_on_error, unusable_split
+from segcli.data.classes.class_files import joined, marked
 from segcli.data.classes.class_list import Mistake
 from segcli.data.faults.orientation import OtherTurn
 from segcli.data.images import natural_key, read_voxels
@@ -33,11 +34,19 @@ from segcli.data.structures import channels_last
 from segcli.data.whole_numbers import whole
 from segcli.datasets._case_folders import case_name, files_of_cases, for_each_case, place_name, share_stars
 from segcli.datasets._channel_files import ChannelFiles, counted_channels
+from segcli.datasets._class_files import (
+    ClassFileKeys,
+    first_and_all,
+    lacking_classes,
+    named_classes,
+    unnamed_files,
+)
 from segcli.datasets._label_numbers import refuse_unknown
+from segcli.datasets._listed_structures import completed_structures
 from segcli.datasets._masks_beside import without_masks
 from segcli.datasets._small import COUNTS, volume
 from segcli.datasets._volume_faults import SAME_SIZE, differ, header_faults, turned_as_image, unread
-from segcli.datasets._volumes import VolumeKeys, Volumes, decathlon_names
+from segcli.datasets._volumes import VolumeKeys, Volumes
 from segcli.files import (
     Header,
     Picture,
@@ -57,7 +66,7 @@ Files = dict[str, list[Path]]
 class NIfTIVolumes(Volumes):
     """Reads medical volumes of any size: one file with one label map per case."""
 
-    class Config(VolumeKeys):
+    class Config(VolumeKeys, ClassFileKeys):
         """Defines the keys of `format: nifti_volumes`."""
 
         image_folder: str = "imagesTr"
@@ -104,28 +113,14 @@ class NIfTIVolumes(Volumes):
     @classmethod
     def completed(cls, values: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
         """Complete the structures from `numbers` or from the Decathlon's `dataset.json`, where they are not stated."""
-        changes: dict[str, Any] = {}
-        classes, numbers = values.get("classes"), values.get("numbers")
-        if not classes and isinstance(numbers, list) and numbers:
-            classes = changes["classes"] = [{"name": f"label {number}"} for number in numbers]
-        if not classes and "num_classes" not in values:
-            try:
-                found = _decathlon(values.get("paths"), background=values.get("task") == "multiclass")
-            except DataError as error:
-                return {}, [("classes", error.message, error.hint)]
-            if found:
-                numbers = changes["numbers"] = list(found)
-                classes = changes["classes"] = [{"name": name} for name in found.values()]
-        if isinstance(classes, list) and classes:
-            if values.get("num_classes", len(classes)) != len(classes):
-                message = f"is {values['num_classes']}, but there are {len(classes)} structures"
-                return {}, [("num_classes", message, "remove `num_classes`: it follows from the structures")]
-            if isinstance(numbers, list) and len(numbers) != len(classes):
-                message = f"has {len(numbers)} numbers for {len(classes)} classes"
-                return {}, [("numbers", message, "give one number for each of `classes`, in their order")]
-            changes["num_classes"] = len(classes)
+        named, mistakes = named_classes(values, background=values.get("task") == "multiclass")
+        if mistakes:
+            return {}, mistakes
+        changes, mistakes = completed_structures({**values, **named})
+        if mistakes:
+            return {}, mistakes
         count, mistakes = counted_channels(values)
-        return changes | count, mistakes
+        return named | changes | count, mistakes
 
     @classmethod
     def write_small(cls, root: Path) -> dict[str, Any]:
@@ -144,7 +139,7 @@ class NIfTIVolumes(Volumes):
         super().__init__(config, spec)
         self.config: NIfTIVolumes.Config = config
         self.channels = ChannelFiles(config.image_prefix, config.channel_suffixes or [config.image_suffix])
-        self.maps = ChannelFiles(config.label_prefix, [config.label_suffix])
+        self.maps = ChannelFiles(config.label_prefix, config.class_suffixes or [config.label_suffix])
         first = 0 if self.excludes else 1
         self.numbers = config.numbers or list(range(first, first + spec.num_classes))
         if len(set(self.numbers)) != spec.num_classes:
@@ -160,30 +155,40 @@ class NIfTIVolumes(Volumes):
         config = self.config
         images, labels = existing(self.root, config.image_folder), existing(self.root, config.label_folder)
         channels = {each: self._files("image", self.channels, each) for each in self.channels.suffixes}
-        maps = self._files("label", self.maps, config.label_suffix)
+        parts = {each: self._files("label", self.maps, each) for each in self.maps.suffixes}
         taken: set[Path] = set()
-        if images.resolve() == labels.resolve() and (config.label_suffix or config.label_prefix):
-            taken = {path for paths in maps.values() for path in paths}  # only affixes distinguish them
-        channels = self._kept(channels, taken)
+        if images.resolve() == labels.resolve() and (any(self.maps.suffixes) or config.label_prefix):
+            taken = {path for maps in parts.values() for paths in maps.values() for path in paths}  # told by affixes
+        every, channels = channels, self._kept(channels, taken)
         there, lacking = self.channels.complete(channels)
-        maps = {key: paths for key, paths in maps.items() if not fits(key, self.config.exclude)}
+        parts = {
+            each: {key: paths for key, paths in maps.items() if not fits(key, config.exclude)}
+            for each, maps in parts.items()
+        }
         findings = [*lacking, *(finding for files in channels.values() for finding in doubles(files, "image"))]
-        findings += doubles(maps, "label map")
+        findings += [finding for maps in parts.values() for finding in doubles(maps, "label map")]
         known = {key for files in channels.values() for key in files}
-        findings += [extra_label(maps[key][0], images) for key in maps if key not in known and images != labels]
+        maps, of_classes = first_and_all(parts, several=bool(config.class_suffixes))
+        findings += [extra_label(path, images) for key, path in maps.items() if key not in known and images != labels]
         cases = {
-            key: Case(key, first, maps.get(key, [None])[0], others=tuple(others))
+            key: Case(key, first, maps.get(key), others=tuple(others), class_files=of_classes.get(key, ()))
             for key, (first, *others) in there.items()
         }
+        findings += lacking_classes(list(cases.values()), config)
+        if config.class_suffixes:
+            kinds = (*every.values(), *parts.values())
+            used = {path for files in kinds for paths in files.values() for path in paths}
+            findings += unnamed_files(self.root, config.label_folder, config.extensions, used, config.exclude)
         for case in cases.values():
             if case.label is None:
-                expected = labels / f"{config.label_prefix}{case.id}{config.label_suffix}.*"
+                expected = labels / f"{config.label_prefix}{case.id}{self.maps.suffixes[0]}.*"
                 message = f"image `{case.image}` has no label map (looked for `{expected}`)"
                 hint = "add the label map, or remove the image"
                 findings.append(Finding("missing_label", "error", case.image, message, hint))
         if images.resolve() != labels.resolve() and not for_each_case(f"{images}{labels}"):
             read = config.extensions
-            findings += [*unread(images, self.channels.suffixes, read), *unread(labels, [config.label_suffix], read)]
+            findings += unread(images, self.channels.suffixes, read)
+            findings += unread(labels, [""] if config.class_suffixes else [config.label_suffix], read)
         if not cases:
             hint = f"files end in {', '.join(config.extensions)}; `image_folder` is a key"
             findings.append(Finding("empty_split", "error", images, f"no images in `{images}`", hint))
@@ -288,11 +293,15 @@ class NIfTIVolumes(Volumes):
             image = self.image(picture.read(), str(case.image))
         if case.label is None:
             return Sample(image)
-        labels = self._labels(case.label)
-        if labels.shape != image.shape[:3]:
-            raise DataError(differ(case.label, labels.shape, case.image, image.shape[:3]), hint=SAME_SIZE)
-        raise_on_error(placement(case.label, self._header(case.label), case.image, self._header(case.image)))
-        return Sample(image, self._maps(labels))
+        found = {path: self._labels(path, of_class=bool(case.class_files)) for path in case.labels}
+        for path, labels in found.items():
+            if labels.shape != image.shape[:3]:
+                raise DataError(differ(path, labels.shape, case.image, image.shape[:3]), hint=SAME_SIZE)
+            raise_on_error(placement(path, self._header(path), case.image, self._header(case.image)))
+        if case.class_files:
+            parts = [None if path is None else (path, found[path]) for path in case.class_files]
+            return Sample(image, self._maps(joined(parts, self.config.class_overlap)))
+        return Sample(image, self._maps(found[case.label]))
 
     def opened(self, path: Path, index: int | None = None) -> Picture:
         """Open a volume to predict; the files of its other channels lie beside it."""
@@ -332,12 +341,14 @@ class NIfTIVolumes(Volumes):
             return case_name("/".join(stars).strip("/"), found[0])
         return found[0] or None
 
-    def _labels(self, path: Path) -> Array:
-        """Read integers `(*S)`, each the number of a class or 0."""
+    def _labels(self, path: Path, *, of_class: bool = False) -> Array:
+        """Read integers `(*S)`, each the number of a class or 0; of a single class, where it is."""
         stored = read_voxels(path, labels=True)
         if stored.shape[-1] != 1:
             raise DataError(f"label map `{path}` has {stored.shape[-1]} channels", hint="write one number per voxel")
         labels = whole(stored[..., 0], f"label map `{path}`")
+        if of_class:
+            return marked(labels, path)
         labels = labels if labels.dtype == np.uint8 else labels.astype(np.int64)
         if self.config.other_labels == "error":
             refuse_unknown(labels, path, self.numbers, excludes=self.excludes)
@@ -375,15 +386,3 @@ class NIfTIVolumes(Volumes):
         yield from findings
         for case in cases:
             yield from header_faults(case, self._header)
-
-
-def _decathlon(paths: Any, *, background: bool) -> dict[int, str]:
-    """Read names by number from the `dataset.json` of the Medical Segmentation Decathlon.
-
-    Raises:
-        DataError: The file is not JSON.
-    """
-    root = paths.get("root") if isinstance(paths, dict) else None
-    if not isinstance(root, str | Path):
-        return {}
-    return {number: name for number, name in sorted(decathlon_names(Path(root)).items()) if background or number}
