@@ -16,7 +16,15 @@ from segcli.datasets._case_folders import places
 from segcli.datasets._channel_files import ChannelFiles, stem
 from segcli.files import ending_of
 
-__all__ = ["ClassFileKeys", "first_and_all", "lacking_classes", "masks_of", "named_classes", "unnamed_files"]
+__all__ = [
+    "ClassFileKeys",
+    "class_name",
+    "first_and_all",
+    "lacking_classes",
+    "masks_of",
+    "named_classes",
+    "unnamed_files",
+]
 
 Files = dict[str, list[Path]]
 SHOWN = 5
@@ -138,6 +146,16 @@ def named_classes(values: dict[str, Any], *, background: bool) -> tuple[dict[str
         mistakes.append((key, f"gives {stated}, but `class_suffixes` gives {count}", hint))
     if mistakes or classes or count == 1:
         return {}, mistakes
-    names = [str(each).strip("_-. ") or str(each) for each in suffixes]
+    names = [class_name(str(each)) for each in suffixes]
     names = names if repeated(names) is None else [str(each) for each in suffixes]
     return {"classes": [{"name": name} for name in ["background", *names][1 - background :]]}, []
+
+
+def class_name(suffix: str) -> str:
+    """Name a class after the suffix of its files.
+
+    Example:
+        >>> class_name("_MA"), class_name("kidney_left")
+        ('MA', 'kidney_left')
+    """
+    return suffix.strip("_-. ") or suffix

@@ -150,6 +150,7 @@ def _of_kinds(folder: str, files: Sequence[Path], kinds: Mapping[str, list[str]]
         same=are_alike(named, foreground_of),
         files=(mine[images[0]], truth),
         kinds={end: _by_case(mine[end], Affix(suffix=end)) for end in images} if len(images) > 1 else {},
+        mask_kinds=dict(zip(masks, named, strict=True)) if len(masks) > 1 else {},
         unused=unused,
     )
 

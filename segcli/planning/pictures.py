@@ -14,6 +14,7 @@ from segcli.datasets._pictures import ON_REQUEST
 from segcli.planning.beside import roles_within
 from segcli.planning.channel_files import channels_among
 from segcli.planning.channels import state_channels
+from segcli.planning.class_files import ClassMasks, class_masks, class_of_picture
 from segcli.planning.classes import classes_of
 from segcli.planning.clock import Clock
 from segcli.planning.facts import Option, Question, Recognised
@@ -67,25 +68,29 @@ def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
         files = joined[roles.image], joined[first.folder]
         kinds = tell_other_kinds(found, first.pairing, *files, given)
         roles = replace(roles, masks=[replace(first, pairing=kinds.pairing), *rest])
-        places, channels = places.without_files(kinds.further), kinds.channels
+        places, channels, classes = places.without_files(kinds.further), kinds.channels, kinds.classes
         joined = places.of_training
     else:
         channels = channels_among(roles.kinds, given)
-        roles = replace(roles, unused={end: n for end, n in roles.unused.items() if end not in channels.files})
+        classes = class_masks(roles.mask_kinds, class_of_picture, given)
+        taken = {*channels.files, *classes.files}
+        roles = replace(roles, unused={end: n for end, n in roles.unused.items() if end not in taken})
     affixes = _state_folders(found, roles, places)
     channels.state_suffixes(found)
     images, masks = _files(roles, joined)
     if roles.files is not None and roles.masks[0].folder == roles.image:
-        _state_kinds(found, roles)
+        _state_kinds(found, roles, classes)
     pairing = roles.masks[0].pairing
     keys = {pairing.mask.key(stem) for stem in stems(masks)}
+    if classes.files:
+        masks, keys = classes.every, set(classes.first)
     names = stems(images)
     has_mask = [pairing.image.key(stem) in keys for stem in names]
     with_mask = list(compress(images, has_mask))
     used = {*images, *masks}
     spare = [file for file in joined.get(roles.masks[0].folder, ()) if file not in used]
     refuse_other_zeros([stem for stem, has in zip(names, has_mask, strict=True) if not has], stems(spare), "mask")
-    _state_pixels(found, channels.every or with_mask, masks, roles, listing.tables, given)
+    _state_pixels(found, channels.every or with_mask, masks, roles, listing.tables, given, classes)
     channels.state_number(found)
     named = {affixes.key(stem) or stem: has for stem, has in zip(names, has_mask, strict=True)}
     _state_split(found, listing, places, roles, [name for name, has in named.items() if has])
@@ -122,7 +127,7 @@ def _of_stars(listing: Listing, given: Mapping[str, Any], name: str, there: Star
         found.sure[there.question.key] = "guess"
     found.notes += there.notes
     images = [file for name, file in there.images.items() if name not in there.lacking]
-    _state_pixels(found, images, there.masks, there.roles, listing.tables, given)
+    _state_pixels(found, images, there.masks, there.roles, listing.tables, given, there.classes)
     names = [name for name in there.images if name not in there.lacking]
     if there.sides is not None or not split_of_lists(found, listing, names, by="lists"):
         state_starred_split(found, there)
@@ -139,16 +144,20 @@ def _state_pixels(
     roles: Roles,
     tables: Sequence[Path],
     given: Mapping[str, Any],
+    of_files: ClassMasks,
 ) -> None:
     """State the classes of the masks, the channels of the images, and unusual extensions."""
-    coloured = roles.masks[0].look.kind == "colours"
-    marks = survey(masks, coloured=coloured, clock=Clock(SURVEY_S))
-    classes = classes_of(marks, tables, given, always_many=False)
     endings = {path.suffix.lower() for path in (*images, *masks)} & set(ON_REQUEST)
     if endings:
         every = sorted(path.suffix.lower().lstrip(".") for path in (*images, *masks))
         found.state("extensions", list(dict.fromkeys(every)), "extensions of images and masks")
     state_channels(found, images)
+    if of_files.files:
+        of_files.state_in(found, background=True)
+        return
+    coloured = roles.masks[0].look.kind == "colours"
+    marks = survey(masks, coloured=coloured, clock=Clock(SURVEY_S))
+    classes = classes_of(marks, tables, given, always_many=False)
     found.task = classes.task
     classes.state_in(found)
     found.notes += marks.broken[:3]
@@ -301,6 +310,7 @@ def _about(found: Recognised, count: int, places: Places) -> str:
     classes = found.keys.get("classes")
     ignored = len(found.keys.get("ignore", [])) if found.keys.get("mask_format") == "rgb" else 0
     what = f"masks of {len(classes) - ignored} classes" if classes else "one mask each"
+    what += ", a file for each class" if found.keys.get("class_suffixes") else ""
     splits = f" in the folders {', '.join(places.splits.values())}" if places.splits else ""
     files = f" of {len(several)} channels in files of their own" if several else ""
     return f"{count} {colour}image{'s' * (count != 1)}{files} with {what}{splits}"
@@ -328,7 +338,7 @@ def _lacking(places: Places, roles: Roles) -> dict[str, str]:
     return lacking
 
 
-def _state_kinds(found: Recognised, roles: Roles) -> None:
+def _state_kinds(found: Recognised, roles: Roles, classes: ClassMasks) -> None:
     """State what tells masks from images in one folder, and which of several masks is proposed."""
     first, *others = roles.masks
     if roles.label_extensions:
@@ -337,6 +347,7 @@ def _state_kinds(found: Recognised, roles: Roles) -> None:
         found.state("exclude", [f"*{escape(end)}" for end in roles.unused], "other files of the same images")
     found.notes += roles.notes
     found.notes += [f"`*{end}` is not used: {count} files" for end, count in roles.unused.items()]
-    if others:
-        found.questions.append(which_suffix([side.pairing.mask.suffix for side in roles.masks], alike=roles.same))
+    if others and not classes.files:
+        ends = [side.pairing.mask.suffix for side in roles.masks]
+        found.questions.append(which_suffix(ends, alike=roles.same, classes=classes))
         found.sure["label_suffix"] = "guess"

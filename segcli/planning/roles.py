@@ -61,6 +61,8 @@ class Roles:
     """Sentences about files that are not used."""
     kinds: dict[str, dict[str, Path]] = field(default_factory=dict)
     """Images in the folder of the masks by the end of their names and by case, if they are of several kinds."""
+    mask_kinds: dict[str, dict[str, Path]] = field(default_factory=dict)
+    """Masks in the folder of the images by the end of their names and by case, if they are of several kinds."""
     unused: dict[str, int] = field(default_factory=dict)
     """Files in the folder of the images that are not used, by the end of their names."""
 

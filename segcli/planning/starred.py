@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from segcli.core.errors import DataError
 from segcli.core.names import composed, fits
-from segcli.core.types import Array
+from segcli.core.types import Array, Mask
 from segcli.data.split_settings import SIDES
 from segcli.datasets._case_folders import case_name
 from segcli.datasets._channel_files import case_of
 from segcli.planning.alike import are_alike
 from segcli.planning.cases import CaseFolders, case_folders
+from segcli.planning.class_files import ClassMasks, class_masks, class_of_picture
 from segcli.planning.facts import Option, Question, Recognised
 from segcli.planning.groups import Groups
 from segcli.planning.listing import Listing
@@ -22,7 +23,15 @@ from segcli.planning.pairs import Affix, Pairing, paired, stems
 from segcli.planning.roles import Roles, Side, foreground_of
 from segcli.planning.sides import are_kinds, draw, side_of_name
 
-__all__ = ["Starred", "of_folders", "starred", "state_starred_split", "which_mask", "which_suffix"]
+__all__ = [
+    "Starred",
+    "classes_in_folders",
+    "of_folders",
+    "starred",
+    "state_starred_split",
+    "which_mask",
+    "which_suffix",
+]
 
 FEW = 6
 """Folders that are looked at."""
@@ -56,6 +65,8 @@ class Starred:
     """True if the split that folders are named after lacks validation, and all other names are of the training."""
     exclude: tuple[str, ...] = ()
     """Names of images in these folders that are not used, with wildcards."""
+    classes: ClassMasks = field(default_factory=ClassMasks)
+    """Masks of each class, if each has a file."""
 
 
 def starred(listing: Listing, given: Mapping[str, Any]) -> Starred | None:
@@ -67,7 +78,7 @@ def starred(listing: Listing, given: Mapping[str, Any]) -> Starred | None:
     if "." not in listing.pictures:
         found = case_folders(listing.pictures, is_mask)
         if found is not None:
-            return _of_cases(found.with_mask(given.get("label_suffix")))
+            return _of_cases(found.with_mask(given.get("label_suffix")), given)
         there = _of_one_child(listing, given) or _of_nested(listing, given)
         if there is not None:
             return there
@@ -87,21 +98,21 @@ def _of_one_child(listing: Listing, given: Mapping[str, Any]) -> Starred | None:
     if len(found) != 1 or not others or any(_hold_masks(folders) for folders in others.values()):
         return None
     ((child, cases),) = found.items()
-    there = _of_cases(cases.with_mask(given.get("label_suffix")))
+    there = _of_cases(cases.with_mask(given.get("label_suffix")), given)
     notes = (*there.notes, *(f"`{other}` is not used: it has no masks in a folder for each image" for other in others))
     return replace(there, listing=listing.below(child), notes=notes)
 
 
-def _of_cases(found: CaseFolders) -> Starred:
+def _of_cases(found: CaseFolders, given: Mapping[str, Any]) -> Starred:
+    classes = classes_in_folders(found, class_of_picture, given)
     image, mask = found.images[0], found.mask
-    images, masks = found.of_images(), found.of_masks()
+    images, masks = found.of_images(), classes.first or found.of_masks()
     looks = look_at(list(images.values())), look_at(list(masks.values()))
     side = Side(mask.pattern, looks[1], Pairing(image.affix, mask.affix, len(images.keys() & masks.keys())))
     notes = ["a mask for each object: touching objects become one"] if found.are_objects else []
     notes += [f"images of other names are not used, such as `{found.unused}`"] if found.unused else []
-    notes += [
-        f"`{slot.pattern}/*{slot.affix.suffix}.*` is not used" for slot in (*found.images[1:], *found.other_masks)
-    ]
+    unused = (*found.images[1:], *(() if classes.files else found.other_masks))
+    notes += [f"`{slot.pattern}/*{slot.affix.suffix}.*` is not used" for slot in unused]
     heads = {name.split("/")[0] for name in images} if image.depth > 1 else set()
     sides = {split: [f"{head}/*"] for head in heads if (split := side_of_name(head)) is not None}
     return Starred(
@@ -109,11 +120,12 @@ def _of_cases(found: CaseFolders) -> Starred:
         images,
         [path for name, path in masks.items() if name in images],
         tuple(notes),
-        which_mask(found, foreground_of),
+        which_mask(found, foreground_of, classes),
         sides if "train" in sides and len(sides) == len(heads) else None,
         repeats=found.repeats,
         lacking=frozenset(images.keys() - masks.keys()),
         label_extensions=tuple(sorted(each.lstrip(".") for each in mask.endings)),
+        classes=classes,
     )
 
 
@@ -201,24 +213,43 @@ def _of_kinds(patterns: tuple[str, str], places: tuple[Folders, ...], given: Map
     )
 
 
-def which_mask(found: CaseFolders, foreground: Callable[[Path], Array]) -> Question | None:
-    """Ask which of several masks in the folder of a case is the truth; None if there is one."""
+def classes_in_folders(
+    found: CaseFolders, inside: Callable[[Path], Mask | None], given: Mapping[str, Any]
+) -> ClassMasks:
+    """Decide whether several masks in the folder of a case are its classes."""
+    slots = [found.mask, *found.other_masks]
+    if len({(slot.inner, slot.affix.prefix, slot.endings) for slot in slots}) > 1 or found.are_objects:
+        return ClassMasks()
+    kinds = zip(slots, found.of_kinds(), strict=True)
+    return class_masks({slot.affix.suffix: files for slot, files in kinds}, inside, given)
+
+
+def which_mask(
+    found: CaseFolders, foreground: Callable[[Path], Array], classes: ClassMasks | None = None
+) -> Question | None:
+    """Ask which of several masks in the folder of a case is the truth; None if there is one, or one for each class."""
     suffixes = [slot.affix.suffix for slot in (found.mask, *found.other_masks)]
-    return which_suffix(suffixes, alike=are_alike(found.of_kinds(), foreground)) if len(suffixes) > 1 else None
+    if len(suffixes) < 2 or (classes is not None and classes.files):
+        return None
+    return which_suffix(suffixes, alike=are_alike(found.of_kinds(), foreground), classes=classes)
 
 
-def which_suffix(suffixes: Sequence[str], *, alike: bool) -> Question:
+def which_suffix(suffixes: Sequence[str], *, alike: bool, classes: ClassMasks | None = None) -> Question:
     """Ask which of several masks of each image, told by their suffix, is the truth.
 
     Args:
         suffixes: Suffixes of the masks, the proposal first.
         alike: They show the same; else none is likelier than another.
+        classes: Says whether they mark the same pixels.
     """
     options = [Option(f"`*{each}`", (f"label_suffix={each}",)) for each in suffixes]
     what = "masks" if alike else "masks that show different things"
     text = f"Each image has {len(suffixes)} {what}: which is the truth?"
     if not alike:
         text += " (All at once need one mask that holds a number for each.)"
+        if classes is not None and classes.clash:
+            text += f" {classes.clash}."
+            options += classes.option(list(suffixes))
     return Question("label_suffix", text, tuple(options), is_open=not alike)
 
 

@@ -1,7 +1,7 @@
 """Pair NIfTI images with label maps: in two folders, in a folder for each case or split, or all in one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,14 @@ from segcli.datasets._channel_files import case_of
 from segcli.files import ending_of
 from segcli.planning.alike import are_alike
 from segcli.planning.cases import CaseFolders, case_folders
+from segcli.planning.class_files import ClassMasks, class_masks, class_of_volume
 from segcli.planning.facts import Recognised
 from segcli.planning.kinds import kinds_of
 from segcli.planning.lacking import refuse_other_zeros
 from segcli.planning.looks import named_image, named_mask
 from segcli.planning.once import once
 from segcli.planning.pairs import Affix, Pairing, beside, paired
-from segcli.planning.starred import which_mask, which_suffix
+from segcli.planning.starred import classes_in_folders, which_mask, which_suffix
 from segcli.planning.surveys import spread
 from segcli.planning.twins import Twins, members_of, twins_of
 
@@ -50,6 +51,8 @@ class Volumes:
     """Names of the cases of each split, with wildcards; None if no folders are named after splits."""
     repeats: bool = False
     """True if a folder holds several cases that belong together."""
+    classes: ClassMasks = field(default_factory=ClassMasks)
+    """Label maps of each class, if each has a file."""
 
 
 def volumes_in_folders(found: Recognised, places: Places, given: Mapping[str, Any]) -> Volumes | None:
@@ -58,11 +61,12 @@ def volumes_in_folders(found: Recognised, places: Places, given: Mapping[str, An
     if cases is None:
         return _of_twins(found, places)
     cases = cases.with_mask(given.get("label_suffix"))
-    if (question := which_mask(cases, _foreground)) is not None:
+    classes = classes_in_folders(cases, class_of_volume, given)
+    if (question := which_mask(cases, _foreground, classes)) is not None:
         found.questions.append(question)
         found.sure["label_suffix"] = "guess"
-    images, maps = _in_folders(found, cases)
-    return Volumes(images, maps, _sides(cases, images), cases.repeats)
+    images, maps = _in_folders(found, replace(cases, other_masks=()) if classes.files else cases)
+    return Volumes(images, classes.first or maps, _sides(cases, images), cases.repeats, classes)
 
 
 def _sides(cases: CaseFolders, images: Images) -> dict[str, list[str]] | None:
@@ -168,15 +172,30 @@ def flat_volumes(found: Recognised, places: Places, given: Mapping[str, Any]) ->
     files = {key: [file] for file in places[images] if file not in taken and (key := pairing.image.key(_stem(file)))}
     spare = [_stem(file) for file in places[masks] if pairing.mask.key(_stem(file)) not in files]
     refuse_other_zeros([_stem(file) for key, (file,) in files.items() if key not in maps], spare, "label map")
+    classes = _classes_of(places[masks], pairing, list(files), given) if images != masks else ClassMasks()
+    maps = classes.first or maps
     channels = (
         {} if given.get("image_suffix") else _channels(places[images], pairing, [key for key in files if key in maps])
     )
     if len(channels) < 2:
-        return Volumes(files, maps)
+        return Volumes(files, maps, classes=classes)
     found.keys.pop("image_suffix", None)
     found.state("channel_suffixes", list(channels), "a file for each channel of a case, in this order")
     every = {key: None for each in channels.values() for key in each}
-    return Volumes({key: [each[key] for each in channels.values() if key in each] for key in every}, maps)
+    joined = {key: [each[key] for each in channels.values() if key in each] for key in every}
+    return Volumes(joined, maps, classes=classes)
+
+
+def _classes_of(maps: Sequence[Path], pairing: Pairing, cases: Sequence[str], given: Mapping[str, Any]) -> ClassMasks:
+    """Decide whether the label maps of a folder, several of each image, are its classes."""
+    kinds: dict[str, dict[str, Path]] = {}
+    known, prefix = set(cases), pairing.mask.prefix
+    for file in maps:
+        stem = _stem(file)
+        case = case_of(stem.removeprefix(prefix), known, before="_-. ") if stem.startswith(prefix) else None
+        if case is not None:
+            kinds.setdefault(stem[len(prefix) + len(case) :], {})[case] = file
+    return class_masks(kinds, class_of_volume, given)
 
 
 def _of_kinds(found: Recognised, places: Places, given: Mapping[str, Any]) -> Volumes | None:
@@ -204,14 +223,19 @@ def _of_kinds(found: Recognised, places: Places, given: Mapping[str, Any]) -> Vo
         found.state("channel_suffixes", channels, "a file for each channel of a case, in this order", "likely")
     elif channels[0]:
         found.state("image_suffix", channels[0])
+    classes = class_masks({end: mine[end] for end in masks}, class_of_volume, given)
+    cases = dict.fromkeys(case for end in channels for case in mine[end])
+    images = {case: [mine[end][case] for end in channels if case in mine[end]] for case in cases}
+    if classes.files:
+        return Volumes(images, classes.first, classes=classes)
     if len(masks) > 1 and "" in channels:
         found.state("exclude", [f"*{escape(end)}" for end in masks[1:]], "other label maps of the same images")
     if len(masks) > 1:
-        found.questions.append(which_suffix(masks, alike=are_alike([mine[end] for end in masks], _foreground)))
+        alike = are_alike([mine[end] for end in masks], _foreground)
+        found.questions.append(which_suffix(masks, alike=alike, classes=classes))
         found.sure["label_suffix"] = "guess"
         found.notes += [f"`*{end}` is not used" for end in masks[1:]]
-    cases = dict.fromkeys(case for end in channels for case in mine[end])
-    return Volumes({case: [mine[end][case] for end in channels if case in mine[end]] for case in cases}, mine[masks[0]])
+    return Volumes(images, mine[masks[0]])
 
 
 def _stem(file: Path) -> str:

@@ -71,14 +71,19 @@ def nifti_volumes(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
     endings = sorted({ending_of(path) for key in keys for path in (files[key][0], maps[key])})
     if not set(endings) <= set(NIFTI):
         found.state("extensions", endings, "files of several pages, which are the planes of a volume")
-    numbers, seen = _numbers(found, [maps[key] for key in keys])
-    state_structures(found, numbers, described(listing.root), seen)
+    if there.classes.files:
+        there.classes.state_in(found, background=False)
+        what = f"a label map for each of {len(there.classes.files)} structures"
+    else:
+        numbers, seen = _numbers(found, [maps[key] for key in keys])
+        state_structures(found, numbers, described(listing.root), seen)
+        what = f"label maps of {len(found.keys['numbers'])} structures"
     _state_image(found, [files[key] for key in keys])
     if there.sides is not None:
         _state_sides(found, there.sides, keys)
     elif not split_of_lists(found, listing, keys, by=None):
         draw(found, keys, by=None, unit="case", groups=of_folders(keys) if there.repeats else None)
-    found.about = f"{len(keys)} {kind} with label maps of {len(found.keys['numbers'])} structures"
+    found.about = f"{len(keys)} {kind} with {what}"
     leave_out(found, [key for key in files if key not in maps], len(files), "label map")
     return found
 

@@ -1,0 +1,157 @@
+"""Recognise masks of which each class has a file of its own, such as `01_MA.tif` and `01_HE.tif`."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segcli.core.errors import DataError
+from segcli.core.types import Array, Mask
+from segcli.data.classes.counts import values_of
+from segcli.data.images import natural_key, read_marks, read_voxels
+from segcli.datasets._class_files import class_name
+from segcli.planning.clock import Clock
+from segcli.planning.facts import Option, Question, Recognised
+from segcli.planning.surveys import spread
+
+__all__ = ["ClassMasks", "Kinds", "class_masks", "class_of_picture", "class_of_volume"]
+
+SURVEY_S = 5.0
+"""Processor seconds to look for pixels of two classes."""
+ENOUGH = 3
+"""Cases that are looked at whatever the time is."""
+NUMBER = re.compile(r"\d+")
+Kinds = Mapping[str, Mapping[str, Path]]
+"""Masks by the end of their names, then by case."""
+
+
+@dataclass(frozen=True)
+class ClassMasks:
+    """Holds the masks of each class; none if a mask is one file."""
+
+    files: Kinds = field(default_factory=dict)
+    reason: str = ""
+    """Why each file is taken for a class."""
+    clash: str = ""
+    """Two files that mark the same pixels, so that they are no classes without a decision; empty for none."""
+
+    @property
+    def every(self) -> list[Path]:
+        """Return the files of all classes."""
+        return list(chain.from_iterable(each.values() for each in self.files.values()))
+
+    @property
+    def first(self) -> dict[str, Path]:
+        """Return a file of each case."""
+        return {case: path for each in reversed(self.files.values()) for case, path in each.items()}
+
+    def state_in(self, found: Recognised, *, background: bool) -> None:
+        """State the suffixes and the classes in the place of `label_suffix`, and ask what a missing file means.
+
+        Args:
+            found: Gets the keys.
+            background: The background is the first class.
+        """
+        found.keys.pop("label_suffix", None)
+        found.sure.pop("label_suffix", None)
+        found.state("class_suffixes", list(self.files), self.reason or None, "likely" if self.reason else "certain")
+        if len(self.files) > 1 or not background:
+            names = [*["background"] * background, *map(class_name, self.files)]
+            found.state("classes", names, "from the names of the files; rename them as you like, the order counts")
+        found.task = "structures" if not background else "multiclass" if len(self.files) > 1 else "binary"
+        lacking = {case: end for end, each in self.files.items() for case in self.first if case not in each}
+        if lacking:
+            case, end = next(iter(lacking.items()))
+            text = (
+                f"{len(lacking)} of {len(self.first)} images lack the file of a class, such as `{case}` that of "
+                f"`{end}`: do they show nothing of it?"
+            )
+            options = (
+                Option("yes, the class is not there", ("missing_class_files=empty",)),
+                Option("no, files are missing, and `data check` names them", ("missing_class_files=error",)),
+            )
+            found.questions.append(Question("missing_class_files", text, options, is_open=True))
+
+    def option(self, suffixes: list[str]) -> tuple[Option, ...]:
+        """Return the way to take all masks together although two of them mark the same pixels."""
+        given = f"class_suffixes={json.dumps(sorted(suffixes, key=_order))}"
+        words = "all, one class each; the last one where they overlap"
+        return (Option(words, (given, "class_overlap=last")),) if self.clash else ()
+
+
+def class_masks(
+    kinds: Kinds, inside: Callable[[Path], Mask | None], given: Mapping[str, Any], *, name: str = "label_suffix"
+) -> ClassMasks:
+    """Decide whether several masks of each image are its classes: of two values each, and never on the same pixel.
+
+    Args:
+        kinds: Masks by the end of their names.
+        inside: Reads where the mask of a class is; None if it holds more than one number.
+        given: Keys that are known: with `name`, a mask is one file.
+        name: Key of the suffix of a mask of one file.
+    """
+    stated = given.get("class_suffixes")
+    if isinstance(stated, list) and stated and all(end in kinds for end in stated):
+        return ClassMasks({end: kinds[end] for end in stated})
+    ends = sorted(kinds, key=_order)
+    numbered = len({NUMBER.sub("", end) for end in ends}) == 1  # objects, or observers
+    if given.get(name) or len(ends) < 2 or numbered or "" in ends:
+        return ClassMasks()
+    cases = list(dict.fromkeys(case for each in kinds.values() for case in each))
+    clock, looked, both = Clock(SURVEY_S), 0, 0
+    for index in spread(len(cases)):
+        if clock.over and looked >= ENOUGH:
+            break
+        there = {end: kinds[end][cases[index]] for end in ends if cases[index] in kinds[end]}
+        try:
+            masks = {end: inside(path) for end, path in there.items()}
+        except DataError:
+            return ClassMasks()
+        marked = {end: mask for end, mask in masks.items() if mask is not None}
+        if len(marked) < len(masks) or len({mask.shape for mask in marked.values()}) > 1:
+            return ClassMasks()
+        if (clash := _clash(marked, cases[index])) is not None:
+            return ClassMasks(clash=clash)
+        looked += 1
+        both += sum(bool(mask.any()) for mask in marked.values()) > 1
+    seen = f"all {looked} images" if looked == len(cases) else f"{looked} of {len(cases)} images"
+    reason = f"a file for each class, in this order: no two of them mark the same pixel in {seen}"
+    return ClassMasks({end: kinds[end] for end in ends}, reason) if both else ClassMasks()
+
+
+def _clash(masks: Mapping[str, Mask], case: str) -> str | None:
+    """Name two masks that mark the same pixels; None if there are none."""
+    ends = list(masks)
+    for position, end in enumerate(ends):
+        for other in ends[:position]:
+            if count := int(np.count_nonzero(masks[end] & masks[other])):
+                small = min(int(np.count_nonzero(masks[each])) for each in (end, other))
+                share = f"{count / small:.2%} of the smaller"
+                return f"`*{other}` and `*{end}` of `{case}` both mark {count:,} pixels, {share}"
+    return None
+
+
+def class_of_picture(path: Path) -> Mask | None:
+    """Read where the picture of a class is not zero; None if it holds more than one number, or JPEG changed it."""
+    marks = read_marks(path)
+    return None if marks.loss is not None else _of_one_number(marks.spread)
+
+
+def class_of_volume(path: Path) -> Mask | None:
+    """Read where the volume of a class is not zero; None if it holds more than one number."""
+    return _of_one_number(read_voxels(path, labels=True)[..., 0])
+
+
+def _of_one_number(numbers: Array) -> Mask | None:
+    inside: Mask = numbers != 0
+    values, _ = values_of(numbers.astype(np.uint8) if numbers.dtype == bool else numbers.reshape(len(numbers), -1))
+    return inside if np.count_nonzero(values) < 2 and values[0] >= 0 else None
+
+
+def _order(end: str) -> list[str | int]:
+    return natural_key(Path(end or "_"))

@@ -1,0 +1,127 @@
+"""Masks of one file for each class: recognised where their files never overlap, and asked about where they do."""
+
+import nibabel
+import numpy as np
+import pytest
+from factories import blobs, bodies
+from PIL import Image
+
+from segcli.commands.init import look
+from segcli.config.load import dataset_from_values
+from segcli.core.errors import ConfigError
+
+COUNT = 5
+
+
+def pictures(index):
+    """Make an image, and two masks that do not overlap."""
+    image, first = blobs(index)
+    return image, [first, np.where((np.roll(first, 20, axis=1) > 0) & (first == 0), 255, 0).astype(np.uint8)]
+
+
+def save(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".png":
+        Image.fromarray(pixels).save(path)
+    else:
+        nibabel.save(nibabel.Nifti1Image(pixels, np.diag([2.0, 2.0, 2.0, 1.0])), path)
+
+
+def write(root, image, mask, ends, *, count=COUNT, without=()):
+    """Write images and the file of each of two classes; `without` holds files that are left out."""
+    for index in range(count):
+        if image.endswith(".png"):
+            pixels, masks = pictures(index)
+        else:
+            pixels, masks, _ = bodies(4 * index)
+        save(root / image.format(f"case{index}"), pixels)
+        for end, truth in zip(ends, masks, strict=True):
+            if (index, end) not in without:
+                save(root / mask.format(f"case{index}", end), truth)
+    return root
+
+
+def read(found):
+    """Return the layout of the keys, and the cases of both splits."""
+    layout = dataset_from_values({"name": "x", **found.keys}, source="a test").build()
+    return layout, [case for split in ("train", "val") for case in layout.cases(split)]
+
+
+FORMS = {
+    "a folder of masks": ("images/{}.png", "masks/{}{}.png", ("_EX", "_MA")),
+    "masks beside images": ("{}.png", "{}{}.png", ("_EX", "_MA")),
+    "folders of cases": ("{}/photo.png", "{}/{}.png", ("drusen", "vessels")),
+    "folders of masks in those of cases": ("{}/photo.png", "{}/masks/{}.png", ("drusen", "vessels")),
+    "volumes beside an image": ("{}/ct.nii.gz", "{}/{}.nii.gz", ("liver", "spleen")),
+    "TotalSegmentator": ("{}/ct.nii.gz", "{}/segmentations/{}.nii.gz", ("liver", "spleen")),
+    "volumes in one folder": ("{}_ct.nii.gz", "{}{}.nii.gz", ("_liver", "_spleen")),
+    "a folder of label maps": ("images/{}.nii.gz", "labels/{}{}.nii.gz", ("_liver", "_spleen")),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_for_each_class_is_planned_and_read_as_one_label_map(tmp_path, form):
+    image, mask, ends = FORMS[form]
+    root = write(tmp_path / "d", image, mask, ends)
+    found, _ = look(root, "d", (), ask=None, yes=False)
+    names = [end.strip("_") for end in ends]
+    flat = image.endswith(".png")
+    assert found.keys["class_suffixes"] == list(ends)
+    assert found.keys["classes"] == ["background", *names] if flat else names
+    assert found.task == ("multiclass" if flat else "structures")
+    assert (found.questions, found.notes, found.keys.get("label_suffix")) == ([], [], None)
+    assert f"no two of them mark the same pixel in all {COUNT} images" in found.reasons["class_suffixes"]
+    assert "a file for each class" in found.about or "a label map for each of 2 structures" in found.about
+    layout, cases = read(found)
+    assert len(cases) == COUNT
+    for case in cases:
+        number = int(next(part for part in case.id.split("/") if "case" in part)[4:5])
+        masks = pictures(number)[1] if flat else bodies(4 * number)[1]
+        expected = (masks[0] > 0) + 2 * (masks[1] > 0)
+        np.testing.assert_array_equal(layout.as_stored(layout.read(case).maps["mask"]), expected)
+
+
+@pytest.mark.parametrize("form", ["a folder of masks", "TotalSegmentator", "masks beside images"])
+def test_classes_that_overlap_are_asked_about_with_the_files_and_the_share(tmp_path, form):
+    image, mask, ends = FORMS[form]
+    root = write(tmp_path / "d", image, mask, ends)
+    path = root / mask.format("case3", ends[1])
+    other = root / mask.format("case3", ends[0])
+    if path.suffix == ".png":
+        both = np.asarray(Image.open(path)).copy()
+        row, column = np.argwhere(np.asarray(Image.open(other)) > 0)[0]
+        both[row, column] = 255
+    else:
+        both = np.asarray(nibabel.load(path).dataobj).copy()
+        both[tuple(np.argwhere(np.asarray(nibabel.load(other).dataobj) > 0)[0])] = 1
+    save(path, both)
+    with pytest.raises(ConfigError) as raised:
+        look(root, "d", (), ask=None, yes=False)
+    assert f"`*{ends[0]}` and `*{ends[1]}` of `case3` both mark 1 pixels" in raised.value.message
+    answer = [f'class_suffixes=["{ends[0]}", "{ends[1]}"]', "class_overlap=last"]
+    assert " ".join(answer) in raised.value.hint
+    found, _ = look(root, "d", answer, ask=None, yes=False)
+    assert found.keys["class_overlap"] == "last"
+    assert len(read(found)[1]) == COUNT
+    found, _ = look(root, "d", [f"label_suffix={ends[0]}"], ask=None, yes=False)
+    assert "class_suffixes" not in found.keys
+
+
+def test_a_missing_file_of_a_class_is_asked_about_and_the_answer_is_followed(tmp_path):
+    image, mask, ends = FORMS["a folder of masks"]
+    lacking = [(1, "_MA"), (2, "_MA"), (3, "_MA"), (4, "_EX")]
+    root = write(tmp_path / "d", image, mask, ends, without=lacking)
+    with pytest.raises(ConfigError, match=r"4 of 5 images lack the file of a class, such as `case4` that of `_EX`"):
+        look(root, "d", (), ask=None, yes=False)
+    found, _ = look(root, "d", ["missing_class_files=empty"], ask=None, yes=False)
+    assert found.keys["class_suffixes"] == list(ends)
+    layout, cases = read(found)
+    assert len(cases) == COUNT
+    case = next(each for each in cases if each.id == "case2")
+    np.testing.assert_array_equal(layout.read(case).maps["mask"], pictures(2)[1][0] > 0)
+
+
+def test_files_that_number_objects_are_no_classes(tmp_path):
+    root = write(tmp_path / "d", "images/{}.png", "masks/{}{}.png", ("_obj1", "_obj2"))
+    with pytest.raises(ConfigError, match="masks that show different things: which is the truth"):
+        look(root, "d", (), ask=None, yes=False)
