@@ -1,11 +1,11 @@
 """Masks of which each class has a file of its own, such as `p1_MA.tif` and `p1_HE.tif`, or `liver.nii.gz`."""
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from segcli.core.errors import repeated
-from segcli.core.names import composed, fits
+from segcli.core.names import composed, existing, fits, without_affixes
 from segcli.core.types import ConfigModel
 from segcli.data.checks import Finding
 from segcli.data.classes.class_files import ClassOverlap
@@ -18,6 +18,7 @@ from segcli.files import ending_of
 
 __all__ = [
     "ClassFileKeys",
+    "ClassFiles",
     "class_name",
     "first_and_all",
     "lacking_classes",
@@ -38,13 +39,55 @@ class ClassFileKeys(ConfigModel):
 
     class_suffixes: list[str] = []
     """Ends of the stems of files that mark one class each, in the order of the classes without the background, such as
-    `[_MA, _HE]` or `[liver, spleen]`. A file marks its class where it is not zero. Without it, a mask is one file."""
+    `[_MA, _HE]` or `[liver, spleen]`. A folder in `label_folder` may stand before, as in `[haemorrhages/_HE]`. A file
+    marks its class where it is not zero. Without this key, a mask is one file."""
     missing_class_files: Literal["error", "empty"] = "error"
     """Decides what to do with an image that lacks the file of a class. `error`: refuse it. `empty`: the image shows
     nothing of this class; a file of another class must be there."""
     class_overlap: ClassOverlap = "error"
     """Class of pixels that several files mark. `error`: refuse the case. `first` or `last`: take the class that stands
     first or last in `class_suffixes`."""
+
+
+class ClassFiles(ChannelFiles):
+    """Finds the files of the classes of an image; a suffix may begin with a folder, as in `haemorrhages/_HE`."""
+
+    def key(self, path: Path) -> tuple[str, int] | None:
+        """Return the name that all classes share, and the position of this one; None for another name.
+
+        Example:
+            >>> ClassFiles("", ["a/_x", "b/"]).key(Path("masks/b/p7.png"))
+            ('p7', 1)
+        """
+        name, place = composed(stem(path)), [composed(part) for part in path.parent.parts]
+        parts = [(suffix.rpartition("/"), position) for position, suffix in enumerate(self.suffixes)]
+        for (folder, _, end), position in sorted(parts, key=lambda each: -len(each[0][2])):
+            inner = [composed(part) for part in Path(folder).parts]
+            key = without_affixes(name, self.prefix, [end]) if place[len(place) - len(inner) :] == inner else None
+            if key is not None:
+                return key, position
+        return None
+
+    def found(self, folder: Path, files: Callable[[Path, list[str], str], Files]) -> Files:
+        """Find the files of all classes by the name of their case.
+
+        Args:
+            folder: Folder of the masks.
+            files: Finds the files of a folder by their suffixes, the longest first, and their prefix.
+        """
+        found: Files = {}
+        for inner in self.folders:
+            ends = [end for each, _, end in (suffix.rpartition("/") for suffix in self.suffixes) if each == inner]
+            place = existing(folder, inner) if inner else folder
+            there = files(place, sorted(ends, key=len, reverse=True), self.prefix) if place.is_dir() else {}
+            for key, paths in there.items():
+                found.setdefault(key, []).extend(paths)
+        return found
+
+    @property
+    def folders(self) -> list[str]:
+        """Return the folders that suffixes begin with, each once; an empty name for that of all masks."""
+        return list(dict.fromkeys(suffix.rpartition("/")[0] for suffix in self.suffixes))
 
 
 def masks_of(labels: Files, classes: ChannelFiles) -> tuple[dict[str, Path | None], dict[str, tuple[Path | None, ...]]]:
@@ -92,18 +135,27 @@ def lacking_classes(cases: Sequence[Case], config: ClassFileKeys) -> Iterator[Fi
 
 
 def unnamed_files(
-    base: Path, pattern: str, endings: Container[str], used: Container[Path], exclude: Sequence[str]
+    base: Path,
+    pattern: str,
+    classes: ClassFiles,
+    endings: Container[str],
+    used: Container[Path],
+    exclude: Sequence[str],
 ) -> Iterator[Finding]:
     """Report files beside masks that no class names.
 
     Args:
         base: Folder that the pattern starts from.
         pattern: Folder of the masks; a `*` stands for many.
+        classes: The suffixes of the classes.
         endings: Extensions of masks.
         used: Files of images, fields of view and classes.
         exclude: Names that are left out, with wildcards.
     """
-    there = (path for _, folder in places(base, pattern) for path in sorted(folder.iterdir(), key=natural_key))
+    folders = [folder for _, folder in places(base, pattern)]
+    if any(classes.folders):
+        folders = [each for folder in folders for each in (folder, *sorted(folder.iterdir())) if each.is_dir()]
+    there = (path for folder in folders for path in sorted(folder.iterdir(), key=natural_key))
     files = [path for path in there if ending_of(path).lower() in endings and path.name[0] != "." and path not in used]
     files = [path for path in files if not fits(composed(stem(path)), exclude)]
     if files:
@@ -152,10 +204,12 @@ def named_classes(values: dict[str, Any], *, background: bool) -> tuple[dict[str
 
 
 def class_name(suffix: str) -> str:
-    """Name a class after the suffix of its files.
+    """Name a class after the suffix of its files, or after their folder.
 
     Example:
-        >>> class_name("_MA"), class_name("kidney_left")
-        ('MA', 'kidney_left')
+        >>> class_name("_MA"), class_name("kidney_left"), class_name("2. Haemorrhages/_HE")
+        ('MA', 'kidney_left', 'Haemorrhages')
     """
-    return suffix.strip("_-. ") or suffix
+    folder, _, end = suffix.rpartition("/")
+    name = Path(folder).name.lstrip("0123456789") if folder else end
+    return name.strip("_-. ") or Path(folder).name or suffix

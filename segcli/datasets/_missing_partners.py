@@ -37,7 +37,8 @@ def missing_partners(
     unread = unread_by_stem(masks, extensions, {case.image for case in cases}) if lacking else {}
     for case in cases:
         if case.label is None:
-            stem = f"{prefix}{case.id}{all_of(suffix)[0]}"
+            inner, slash, end = all_of(suffix)[0].rpartition("/")
+            stem = f"{inner}{slash}{prefix}{case.id}{end}"
             hint = f"add the mask or remove the image; `label_folder` and `{key}` are keys of the data-set file"
             yield Finding(
                 "missing_label",

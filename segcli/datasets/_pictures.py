@@ -32,6 +32,7 @@ from segcli.data.samples import Case, Sample
 from segcli.data.settings import DatasetSpec
 from segcli.datasets import Layout
 from segcli.datasets._channel_files import ChannelFiles, counted_channels
+from segcli.datasets._class_files import ClassFiles
 from segcli.datasets._notes import notes_of
 from segcli.datasets._picture_channels import header_of_channels, pixels_of_file, read_channels
 from segcli.files import Header, Picture, is_picture_folder, read_header
@@ -79,7 +80,7 @@ class Pictures(Layout):
         self.convert.check(spec.name)
         self.page = config.page
         self.channels = ChannelFiles("", [])
-        self.classes = ChannelFiles("", [])
+        self.classes = ClassFiles("", [])
         self.headers: Headers = {}
         self.masks = replace(self.reader(), page=config.page, headers=self.headers)
         self.joined = JoinedMasks(BinaryMasks(page=config.page, headers=self.headers, any_number=True))

@@ -7,6 +7,7 @@ list files, or seeded fractions of one folder. Each case may have a folder: `cas
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,7 +30,14 @@ from segcli.data.split_settings import SplitSettings
 from segcli.data.splits import Division, divide
 from segcli.datasets._case_folders import files_of_cases, for_each_case, places, share_stars
 from segcli.datasets._channel_files import ChannelFiles
-from segcli.datasets._class_files import ClassFileKeys, lacking_classes, masks_of, named_classes, unnamed_files
+from segcli.datasets._class_files import (
+    ClassFileKeys,
+    ClassFiles,
+    lacking_classes,
+    masks_of,
+    named_classes,
+    unnamed_files,
+)
 from segcli.datasets._masks_beside import without_masks
 from segcli.datasets._missing_partners import all_of, missing_partners
 from segcli.datasets._picture_channels import complete_images, same_stems, unused_files, without
@@ -119,7 +127,7 @@ class ImageFolders(Pictures):
         super().__init__(config, spec)
         self.config: ImageFolders.Config = config
         self.channels = ChannelFiles(config.image_prefix, config.channel_suffixes)
-        self.classes = ChannelFiles(config.label_prefix, config.class_suffixes)
+        self.classes = ClassFiles(config.label_prefix, config.class_suffixes)
         each = replace(self.joined.each, threshold=config.mask_threshold)
         self.joined = JoinedMasks(each, config.class_overlap)
         for split in ("val", "test"):
@@ -137,13 +145,8 @@ class ImageFolders(Pictures):
         changes, mistakes = super().completed({**values, **named})
         changes, mistakes = named | changes, [*faults, *mistakes]
         if values.get("outside_fov") == "background" and values.get("fov_folder") is None:
-            mistakes.append(
-                (
-                    "outside_fov",
-                    "is `background`, and the data set has no `fov_folder`",
-                    "set `fov_folder`, or `outside_fov: ignore`",
-                )
-            )
+            message = "is `background`, and the data set has no `fov_folder`"
+            mistakes.append(("outside_fov", message, "set `fov_folder`, or `outside_fov: ignore`"))
         return changes, mistakes
 
     @property
@@ -230,11 +233,9 @@ class ImageFolders(Pictures):
             ends, place = endings_of(config.extensions), existing(folder, config.image_folder)
             findings += unused_files(place, self.channels, ends, others, config.exclude)
         if config.class_suffixes:
-            kinds = (self._files(folder, "image", split), labels, fovs)
+            kinds, ends = (self._files(folder, "image", split), labels, fovs), endings_of(self._read("label"))
             used = {path for files in kinds for paths in files.values() for path in paths}
-            findings += unnamed_files(
-                folder, config.label_folder, endings_of(self._read("label")), used, config.exclude
-            )
+            findings += unnamed_files(folder, config.label_folder, self.classes, ends, used, config.exclude)
         if config.split.by == "folders":
             findings += [
                 extra_label(paths[0], existing(folder, config.image_folder))
@@ -242,16 +243,13 @@ class ImageFolders(Pictures):
                 if key not in images
             ]
         if not cases and not lacking:
-            findings.append(
-                Finding(
-                    "empty_split",
-                    "error",
-                    existing(folder, config.image_folder),
-                    f"split `{split}` is empty: no images in `{existing(folder, config.image_folder)}`",
-                    f"files end in {', '.join(config.extensions)}; `image_folder`, `image_suffix`, "
-                    "`label_extensions`, `exclude` and `split` are keys of the data-set file",
-                )
+            place = existing(folder, config.image_folder)
+            hint = (
+                f"files end in {', '.join(config.extensions)}; `image_folder`, `image_suffix`, "
+                "`label_extensions`, `exclude` and `split` are keys of the data-set file"
             )
+            message = f"split `{split}` is empty: no images in `{place}`"
+            findings.append(Finding("empty_split", "error", place, message, hint))
         return cases, findings
 
     def compared(self, splits: Sequence[str]) -> Iterator[Finding]:
@@ -328,18 +326,24 @@ class ImageFolders(Pictures):
     @cached_method
     def _of_folder(self, folder: Path, kind: str) -> dict[str, list[Path]]:
         """Find the files of a folder, which splits may share."""
-        return by_stem(folder, self._read(kind), *self._affixes(kind))
+        return self._of_kind(folder, kind)
 
     @cached_method
     def _of_places(self, base: Path, kind: str) -> dict[str, list[Path]]:
         """Find the files of all folders that a pattern stands for, which splits may share."""
-        config, read, affixes = self.config, self._read(kind), self._affixes(kind)
+        config = self.config
         return files_of_cases(
             base,
             getattr(config, f"{kind}_folder"),
-            lambda folder: by_stem(folder, read, *affixes, with_folders=True),
+            lambda folder: self._of_kind(folder, kind, with_folders=True),
             whole=share_stars(config.image_folder, config.label_folder, config.fov_folder),
         )
+
+    def _of_kind(self, folder: Path, kind: str, *, with_folders: bool = False) -> dict[str, list[Path]]:
+        found = partial(by_stem, with_folders=with_folders)
+        if kind == "label" and self.classes.suffixes:
+            return self.classes.found(folder, lambda place, *affixes: found(place, self._read(kind), *affixes))
+        return found(folder, self._read(kind), *self._affixes(kind))
 
     def _read(self, kind: str) -> list[str]:
         """Return the extensions of the files of a kind."""

@@ -36,6 +36,7 @@ from segcli.datasets._case_folders import case_name, files_of_cases, for_each_ca
 from segcli.datasets._channel_files import ChannelFiles, counted_channels
 from segcli.datasets._class_files import (
     ClassFileKeys,
+    ClassFiles,
     first_and_all,
     lacking_classes,
     named_classes,
@@ -139,7 +140,7 @@ class NIfTIVolumes(Volumes):
         super().__init__(config, spec)
         self.config: NIfTIVolumes.Config = config
         self.channels = ChannelFiles(config.image_prefix, config.channel_suffixes or [config.image_suffix])
-        self.maps = ChannelFiles(config.label_prefix, config.class_suffixes or [config.label_suffix])
+        self.maps = ClassFiles(config.label_prefix, config.class_suffixes or [config.label_suffix])
         first = 0 if self.excludes else 1
         self.numbers = config.numbers or list(range(first, first + spec.num_classes))
         if len(set(self.numbers)) != spec.num_classes:
@@ -178,7 +179,8 @@ class NIfTIVolumes(Volumes):
         if config.class_suffixes:
             kinds = (*every.values(), *parts.values())
             used = {path for files in kinds for paths in files.values() for path in paths}
-            findings += unnamed_files(self.root, config.label_folder, config.extensions, used, config.exclude)
+            place = config.label_folder
+            findings += unnamed_files(self.root, place, self.maps, config.extensions, used, config.exclude)
         for case in cases.values():
             if case.label is None:
                 expected = labels / f"{config.label_prefix}{case.id}{self.maps.suffixes[0]}.*"
@@ -196,7 +198,8 @@ class NIfTIVolumes(Volumes):
 
     def _files(self, kind: str, channels: ChannelFiles, suffix: str) -> Files:
         """Find the files of one channel by the name of their case; `kind` is image or label."""
-        pattern = getattr(self.config, f"{kind}_folder")
+        inner = suffix.rpartition("/")[0] if kind == "label" else ""
+        pattern = str(Path(getattr(self.config, f"{kind}_folder"), inner))
         files = partial(self._files_in, kind=kind, channels=channels, suffix=suffix)
         if for_each_case(pattern) and self.root.is_dir():
             return files_of_cases(self.root, pattern, files, whole=self._whole)

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from segcli.data.images import natural_key, read_marks, read_voxels
 from segcli.datasets._class_files import class_name
 from segcli.planning.clock import Clock
 from segcli.planning.facts import Option, Question, Recognised
+from segcli.planning.pairs import stems
+from segcli.planning.roles import Roles
 from segcli.planning.surveys import spread
 
-__all__ = ["ClassMasks", "Kinds", "class_masks", "class_of_picture", "class_of_volume"]
+__all__ = ["ClassMasks", "Kinds", "class_masks", "class_of_picture", "class_of_volume", "classes_in_places"]
 
 SURVEY_S = 5.0
 """Processor seconds to look for pixels of two classes."""
@@ -37,6 +39,8 @@ class ClassMasks:
     files: Kinds = field(default_factory=dict)
     reason: str = ""
     """Why each file is taken for a class."""
+    folder: str | None = None
+    """Folder of the folders of the classes; None if files of one folder are told by their names."""
     clash: str = ""
     """Two files that mark the same pixels, so that they are no classes without a decision; empty for none."""
 
@@ -122,6 +126,28 @@ def class_masks(
     seen = f"all {looked} images" if looked == len(cases) else f"{looked} of {len(cases)} images"
     reason = f"a file for each class, in this order: no two of them mark the same pixel in {seen}"
     return ClassMasks({end: kinds[end] for end in ends}, reason) if both else ClassMasks()
+
+
+def classes_in_places(roles: Roles, joined: Mapping[str, list[Path]], given: Mapping[str, Any]) -> ClassMasks:
+    """Decide whether several folders of masks hold a class of the images each.
+
+    Args:
+        roles: What the folders hold.
+        joined: Files by folder.
+        given: Keys that are known: with `label_folder`, the masks lie in that.
+    """
+    above = {side.folder.rpartition("/")[0] for side in roles.masks}
+    prefixes = {side.pairing.mask.prefix for side in roles.masks}
+    firsts = {side.pairing.image for side in roles.masks}
+    if len(roles.masks) < 2 or len(above) > 1 or len(prefixes) > 1 or len(firsts) > 1:
+        return ClassMasks()
+    kinds = {}
+    for side in roles.masks:
+        files = zip(stems(joined[side.folder]), joined[side.folder], strict=True)
+        mine = {key: path for stem, path in files if (key := side.pairing.mask.key(stem)) is not None}
+        kinds[f"{side.folder.rpartition('/')[2]}/{side.pairing.mask.suffix}"] = mine
+    found = class_masks(kinds, class_of_picture, given, name="label_folder")
+    return replace(found, folder=above.pop() or ".") if found.files else found
 
 
 def _clash(masks: Mapping[str, Mask], case: str) -> str | None:

@@ -14,7 +14,7 @@ from segcli.datasets._pictures import ON_REQUEST
 from segcli.planning.beside import roles_within
 from segcli.planning.channel_files import channels_among
 from segcli.planning.channels import state_channels
-from segcli.planning.class_files import ClassMasks, class_masks, class_of_picture
+from segcli.planning.class_files import ClassMasks, class_masks, class_of_picture, classes_in_places
 from segcli.planning.classes import classes_of
 from segcli.planning.clock import Clock
 from segcli.planning.facts import Option, Question, Recognised
@@ -68,22 +68,21 @@ def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
         files = joined[roles.image], joined[first.folder]
         kinds = tell_other_kinds(found, first.pairing, *files, given)
         roles = replace(roles, masks=[replace(first, pairing=kinds.pairing), *rest])
-        places, channels, classes = places.without_files(kinds.further), kinds.channels, kinds.classes
+        places, channels = places.without_files(kinds.further), kinds.channels
+        classes = kinds.classes if kinds.classes.files else classes_in_places(roles, joined, given)
         joined = places.of_training
     else:
         channels = channels_among(roles.kinds, given)
         classes = class_masks(roles.mask_kinds, class_of_picture, given)
         taken = {*channels.files, *classes.files}
         roles = replace(roles, unused={end: n for end, n in roles.unused.items() if end not in taken})
-    affixes = _state_folders(found, roles, places)
+    affixes = _state_folders(found, roles, places, classes)
     channels.state_suffixes(found)
-    images, masks = _files(roles, joined)
+    images, masks = _files(roles, joined, classes)
     if roles.files is not None and roles.masks[0].folder == roles.image:
         _state_kinds(found, roles, classes)
     pairing = roles.masks[0].pairing
-    keys = {pairing.mask.key(stem) for stem in stems(masks)}
-    if classes.files:
-        masks, keys = classes.every, set(classes.first)
+    keys = set(classes.first) or {pairing.mask.key(stem) for stem in stems(masks)}
     names = stems(images)
     has_mask = [pairing.image.key(stem) in keys for stem in names]
     with_mask = list(compress(images, has_mask))
@@ -166,10 +165,10 @@ def _state_pixels(
 # ---- folders
 
 
-def _files(roles: Roles, joined: Mapping[str, list[Path]]) -> tuple[list[Path], list[Path]]:
+def _files(roles: Roles, joined: Mapping[str, list[Path]], classes: ClassMasks) -> tuple[list[Path], list[Path]]:
     """Return the images, and the masks that belong to them."""
     if roles.files is not None:
-        return roles.files
+        return roles.files[0], classes.every or roles.files[1]
     side = roles.masks[0]
     files, every = joined[roles.image], joined[side.folder]
     if side.folder == roles.image:
@@ -179,7 +178,7 @@ def _files(roles: Roles, joined: Mapping[str, list[Path]]) -> tuple[list[Path], 
         files = [file for file in files if file not in is_mask]
     keys = {side.pairing.image.key(stem) for stem in stems(files)} - {None}
     masks = [file for file, stem in zip(every, stems(every), strict=True) if side.pairing.mask.key(stem) in keys]
-    return files, masks
+    return files, classes.every or masks
 
 
 def _state_splits(found: Recognised, places: Places, root: Path) -> None:
@@ -196,7 +195,7 @@ def _state_splits(found: Recognised, places: Places, root: Path) -> None:
         found.questions.append(Question("paths.train", text, (option,)))
 
 
-def _state_folders(found: Recognised, roles: Roles, places: Places) -> Affix:
+def _state_folders(found: Recognised, roles: Roles, places: Places, classes: ClassMasks | None = None) -> Affix:
     """State folders and affixes of images, masks and fields of view; returns the affix of the images."""
     side = roles.masks[0]
     image = side.pairing.image
@@ -204,8 +203,9 @@ def _state_folders(found: Recognised, roles: Roles, places: Places) -> Affix:
     if field is not None and field.pairing.image.length > image.length:
         image = field.pairing.image
     found.state("image_folder", roles.image, _sample(roles), "certain" if roles.look.sure else "likely")
-    found.state("label_folder", side.folder)
-    _tell_others(found, roles, places.of_training)
+    in_folders = classes is not None and classes.folder is not None
+    found.state("label_folder", classes.folder if classes is not None and in_folders else side.folder)
+    _tell_others(found, replace(roles, masks=[side]) if in_folders else roles, places.of_training)
     suffixes = {"image": image, "label": side.pairing.for_image(image)}
     if field is not None:
         suffixes["fov"] = field.pairing.for_image(image)

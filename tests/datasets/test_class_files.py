@@ -251,3 +251,21 @@ def test_training_and_scores_see_the_joined_map(run_cli, workplace):
     others = [joined(workplace / "data/masks", f"p{index}") for index in range(4) if f"p{index}" not in found]
     shares = {name: np.mean(np.stack(others) == at) for at, name in enumerate(["background", "MA", "EX"])}
     assert json.loads(stats.out)["class_shares"] == pytest.approx(shares)
+
+
+def test_a_folder_for_each_class_is_joined_and_other_folders_are_told(layout, workplace):
+    write(workplace / "other", mask="masks/{1}/{0}{1}.png")
+    (workplace / "other/masks/_EX").rename(workplace / "other/masks/2. Exudates")
+    keys = {"class_suffixes": ["_MA/_MA", "2. Exudates/_EX"], "paths": {"root": "other"}}
+    made = layout(**keys)
+    assert [each.name for each in made.spec.classes] == ["background", "MA", "Exudates"]
+    assert findings_of(made) == []
+    for index in range(4):
+        truths = lesions(index)[1]
+        expected = truths["_MA"] * 1 + truths["_EX"] * 2
+        np.testing.assert_array_equal(made.read(all_of(made)[f"p{index}"]).maps["mask"], expected)
+    (workplace / "other/masks/5. Disc").mkdir()
+    (workplace / "other/masks/2. Exudates/p1_EX.png").rename(workplace / "other/masks/5. Disc/p1_OD.png")
+    lacking, unread = findings_of(layout(**keys))
+    assert "has no mask of class `2. Exudates/_EX` (2 of 2)" in lacking.message
+    assert "holds 1 files that no suffix of `class_suffixes` fits: `p1_OD.png`" in unread.message

@@ -75,6 +75,16 @@ def voxels(path):
                 "class_suffixes": ["_liver", "_spleen"],
             },
         ),
+        (
+            "labels/{1}/{0}.nii.gz",
+            "images/{}.nii.gz",
+            {
+                "image_folder": "images",
+                "image_suffix": "",
+                "label_folder": "labels",
+                "class_suffixes": ["liver/", "spleen/"],
+            },
+        ),
     ],
 )
 def test_the_files_of_the_classes_are_joined_in_the_stated_order(layout, workplace, task, label, image, keys):

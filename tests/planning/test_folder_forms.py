@@ -109,9 +109,8 @@ FORMS = {
     ),
     "TotalSegmentator": Form(
         forms.total,
-        {"label_folder": "*/segmentations", "label_suffix": "liver"},
+        {"label_folder": "*/segmentations", "class_suffixes": ["liver", "spleen"], "classes": ["liver", "spleen"]},
         {"train": 3, "val": 1},
-        asks=("label_suffix!",),
     ),
     "lists with columns": Form(
         partial(forms.write_lists, pattern="annotations/{}.txt", line="{} 1 1 1", joined=True),
