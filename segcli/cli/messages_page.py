@@ -15,6 +15,7 @@ KINDS = {
     "DataError": "Data (exit code 3)",
     "NoMasksError": "Data (exit code 3)",
     "UnmatchedGroupError": "Data (exit code 3)",
+    "OverlapError": "Data (exit code 3)",
     "CheckpointError": "Checkpoints and exported files (exit code 4)",
     "DeviceError": "Devices and memory (exit code 5)",
     "DeviceMemoryError": "Devices and memory (exit code 5)",

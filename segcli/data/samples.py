@@ -68,8 +68,9 @@ class Case:
     @property
     def files(self) -> list[Path]:
         """Return all files of the case."""
-        label, *others = self.labels or [None]
-        return [path for path in (self.image, label, self.fov, *self.others, *others) if path is not None]
+        labels = self.labels
+        fields = [] if self.fov is None else [self.fov]
+        return [self.image, *labels[:1], *fields, *self.others, *labels[1:]]
 
 
 @dataclass

@@ -90,7 +90,7 @@ class ClassFiles(ChannelFiles):
         return list(dict.fromkeys(suffix.rpartition("/")[0] for suffix in self.suffixes))
 
 
-def masks_of(labels: Files, classes: ChannelFiles) -> tuple[dict[str, Path | None], dict[str, tuple[Path | None, ...]]]:
+def masks_of(labels: Files, classes: ChannelFiles) -> tuple[dict[str, Path], dict[str, tuple[Path | None, ...]]]:
     """Choose the first file of the mask of each case, and put the files of its classes into their order.
 
     Args:
@@ -107,7 +107,7 @@ def masks_of(labels: Files, classes: ChannelFiles) -> tuple[dict[str, Path | Non
 
 def first_and_all(
     there: Mapping[str, Files], *, several: bool
-) -> tuple[dict[str, Path | None], dict[str, tuple[Path | None, ...]]]:
+) -> tuple[dict[str, Path], dict[str, tuple[Path | None, ...]]]:
     """Do the same for files that are sorted by the suffix of their class.
 
     Args:
@@ -116,7 +116,7 @@ def first_and_all(
     """
     names = dict.fromkeys(name for files in there.values() for name in files)
     parts = {name: tuple(next(iter(files.get(name, ())), None) for files in there.values()) for name in names}
-    first = {name: next((path for path in each if path is not None), None) for name, each in parts.items()}
+    first = {name: next(path for path in each if path is not None) for name, each in parts.items()}
     return first, parts if several else {}
 
 

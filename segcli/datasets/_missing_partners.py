@@ -48,13 +48,13 @@ def missing_partners(
                 way_to_mask(unread.get(stem), hint, extension_key),
             )
         if fields is not None and case.fov is None:
-            folder, begin, end = fields
+            folder, begin, ends = fields
             yield Finding(
                 "missing_fov",
                 "error",
                 case.image,
                 f"image `{case.image}` has no field-of-view mask (looked for "
-                f"`{folder / f'{begin}{case.id}{all_of(end)[0]}.*'}`)",
+                f"`{folder / f'{begin}{case.id}{all_of(ends)[0]}.*'}`)",
                 "add the mask, or remove `fov_folder` from the data-set file",
             )
 

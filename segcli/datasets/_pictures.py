@@ -242,10 +242,11 @@ class Pictures(Layout):
         yield from self.fields.findings()
         headers: dict[str, dict[Path, Header]] = {"image": {}, "mask": {}, "field-of-view mask": {}}
         for case in (case for split in splits for case in self.all_cases(split)):
-            for word, paths in zip(headers, ([case.image], case.labels, [case.fov]), strict=True):
-                for path in paths:
-                    with suppress(DataError):  # reported by `inspect`
-                        headers[word] |= {} if path is None else {path: self.header(path)}
+            fields = [] if case.fov is None else [case.fov]
+            kinds = zip(headers, ([case.image], case.labels, fields), strict=True)
+            for word, path in ((word, path) for word, paths in kinds for path in paths):
+                with suppress(DataError):  # reported by `inspect`
+                    headers[word][path] = self.header(path)
             with suppress(DataError):
                 first = self.header(case.image)
                 others = {path: self.header(path) for path in case.others}

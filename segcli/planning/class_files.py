@@ -43,6 +43,8 @@ class ClassMasks:
     """Folder of the folders of the classes; None if files of one folder are told by their names."""
     clash: str = ""
     """Two files that mark the same pixels, so that they are no classes without a decision; empty for none."""
+    ends: tuple[str, ...] = ()
+    """Ends of the names of masks that mark the same pixels."""
 
     @property
     def every(self) -> list[Path]:
@@ -52,7 +54,7 @@ class ClassMasks:
     @property
     def first(self) -> dict[str, Path]:
         """Return a file of each case."""
-        return {case: path for each in reversed(self.files.values()) for case, path in each.items()}
+        return {case: path for each in reversed([*self.files.values()]) for case, path in each.items()}
 
     def state_in(self, found: Recognised, *, background: bool) -> None:
         """State the suffixes and the classes in the place of `label_suffix`, and ask what a missing file means.
@@ -81,11 +83,14 @@ class ClassMasks:
             )
             found.questions.append(Question("missing_class_files", text, options, is_open=True))
 
-    def option(self, suffixes: list[str]) -> tuple[Option, ...]:
-        """Return the way to take all masks together although two of them mark the same pixels."""
-        given = f"class_suffixes={json.dumps(sorted(suffixes, key=_order))}"
-        words = "all, one class each; the last one where they overlap"
-        return (Option(words, (given, "class_overlap=last")),) if self.clash else ()
+    @property
+    def options(self) -> tuple[Option, ...]:
+        """Return the way to take all masks together although two of them mark the same pixels; empty without these."""
+        if not self.clash:
+            return ()
+        folder = () if self.folder is None else (f"label_folder={self.folder}",)
+        given = (*folder, f"class_suffixes={json.dumps(list(self.ends), ensure_ascii=False)}", "class_overlap=last")
+        return (Option("all, one class each; the last one where they overlap", given),)
 
 
 def class_masks(
@@ -120,7 +125,7 @@ def class_masks(
         if len(marked) < len(masks) or len({mask.shape for mask in marked.values()}) > 1:
             return ClassMasks()
         if (clash := _clash(marked, cases[index])) is not None:
-            return ClassMasks(clash=clash)
+            return ClassMasks(clash=clash, ends=tuple(ends))
         looked += 1
         both += sum(bool(mask.any()) for mask in marked.values()) > 1
     seen = f"all {looked} images" if looked == len(cases) else f"{looked} of {len(cases)} images"
@@ -147,7 +152,7 @@ def classes_in_places(roles: Roles, joined: Mapping[str, list[Path]], given: Map
         mine = {key: path for stem, path in files if (key := side.pairing.mask.key(stem)) is not None}
         kinds[f"{side.folder.rpartition('/')[2]}/{side.pairing.mask.suffix}"] = mine
     found = class_masks(kinds, class_of_picture, given, name="label_folder")
-    return replace(found, folder=above.pop() or ".") if found.files else found
+    return replace(found, folder=above.pop() or ".")
 
 
 def _clash(masks: Mapping[str, Mask], case: str) -> str | None:

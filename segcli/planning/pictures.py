@@ -82,7 +82,7 @@ def image_folders(listing: Listing, given: Mapping[str, Any], name: str) -> Reco
     if roles.files is not None and roles.masks[0].folder == roles.image:
         _state_kinds(found, roles, classes)
     pairing = roles.masks[0].pairing
-    keys = set(classes.first) or {pairing.mask.key(stem) for stem in stems(masks)}
+    keys: set[str | None] = {*classes.first} or {pairing.mask.key(stem) for stem in stems(masks)}
     names = stems(images)
     has_mask = [pairing.image.key(stem) in keys for stem in names]
     with_mask = list(compress(images, has_mask))
@@ -119,7 +119,7 @@ def _of_stars(listing: Listing, given: Mapping[str, Any], name: str, there: Star
         found.state("label_extensions", list(there.label_extensions), SAME_STEM)
     if there.exclude:
         found.state("exclude", list(there.exclude), "folders that fit the pattern and have no masks")
-    _state_folders(found, there.roles, places)
+    _state_folders(found, there.roles, places, there.classes)
     found.reasons["label_folder"] = "`*` stands for each folder; its name is part of the name of a case"
     if there.question is not None:
         found.questions.append(there.question)
@@ -195,7 +195,7 @@ def _state_splits(found: Recognised, places: Places, root: Path) -> None:
         found.questions.append(Question("paths.train", text, (option,)))
 
 
-def _state_folders(found: Recognised, roles: Roles, places: Places, classes: ClassMasks | None = None) -> Affix:
+def _state_folders(found: Recognised, roles: Roles, places: Places, classes: ClassMasks) -> Affix:
     """State folders and affixes of images, masks and fields of view; returns the affix of the images."""
     side = roles.masks[0]
     image = side.pairing.image
@@ -203,9 +203,9 @@ def _state_folders(found: Recognised, roles: Roles, places: Places, classes: Cla
     if field is not None and field.pairing.image.length > image.length:
         image = field.pairing.image
     found.state("image_folder", roles.image, _sample(roles), "certain" if roles.look.sure else "likely")
-    in_folders = classes is not None and classes.folder is not None
-    found.state("label_folder", classes.folder if classes is not None and in_folders else side.folder)
-    _tell_others(found, replace(roles, masks=[side]) if in_folders else roles, places.of_training)
+    folder = classes.folder if classes.files else None
+    found.state("label_folder", folder or side.folder)
+    _tell_others(found, replace(roles, masks=[side]) if folder else roles, places.of_training, classes)
     suffixes = {"image": image, "label": side.pairing.for_image(image)}
     if field is not None:
         suffixes["fov"] = field.pairing.for_image(image)
@@ -258,7 +258,7 @@ def _numbers_objects(masks: Sequence[Path]) -> bool:
     return look_at(masks).kind == "index" and survey(masks, coloured=False, clock=Clock(OBJECTS_S)).instances
 
 
-def _tell_others(found: Recognised, roles: Roles, joined: Mapping[str, list[Path]]) -> None:
+def _tell_others(found: Recognised, roles: Roles, joined: Mapping[str, list[Path]], classes: ClassMasks) -> None:
     """Ask which of several folders of masks is the truth, and tell of folders that are not used."""
     if len(roles.masks) > 1 and roles.files is None:
         first, *others = roles.masks
@@ -276,6 +276,8 @@ def _tell_others(found: Recognised, roles: Roles, joined: Mapping[str, list[Path
             options = tuple(
                 Option(f"masks of `{side.folder}`", (f"label_folder={side.folder}",)) for side in roles.masks
             )
+            if not alike and classes.clash:
+                text, options = f"{text} {classes.clash}.", (*options, *classes.options)
             found.questions.append(Question("label_folder", text, options, is_open=not alike))
             found.sure["label_folder"] = "guess"
             found.reasons["label_folder"] = (

@@ -249,7 +249,7 @@ def which_suffix(suffixes: Sequence[str], *, alike: bool, classes: ClassMasks | 
         text += " (All at once need one mask that holds a number for each.)"
         if classes is not None and classes.clash:
             text += f" {classes.clash}."
-            options += classes.option(list(suffixes))
+            options += classes.options
     return Question("label_suffix", text, tuple(options), is_open=not alike)
 
 

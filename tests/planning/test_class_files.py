@@ -83,7 +83,9 @@ def test_a_file_for_each_class_is_planned_and_read_as_one_label_map(tmp_path, fo
         np.testing.assert_array_equal(layout.as_stored(layout.read(case).maps["mask"]), expected)
 
 
-@pytest.mark.parametrize("form", ["a folder of masks", "TotalSegmentator", "masks beside images"])
+@pytest.mark.parametrize(
+    "form", ["a folder of masks", "TotalSegmentator", "masks beside images", "a folder for each class"]
+)
 def test_classes_that_overlap_are_asked_about_with_the_files_and_the_share(tmp_path, form):
     image, mask, ends = FORMS[form]
     root = write(tmp_path / "d", image, mask, ends)
@@ -100,12 +102,14 @@ def test_classes_that_overlap_are_asked_about_with_the_files_and_the_share(tmp_p
     with pytest.raises(ConfigError) as raised:
         look(root, "d", (), ask=None, yes=False)
     assert f"`*{ends[0]}` and `*{ends[1]}` of `case3` both mark 1 pixels" in raised.value.message
-    answer = [f'class_suffixes=["{ends[0]}", "{ends[1]}"]', "class_overlap=last"]
+    folder = ["label_folder=masks"] if ends[0].endswith("/") else []
+    answer = [*folder, f'class_suffixes=["{ends[0]}", "{ends[1]}"]', "class_overlap=last"]
     assert " ".join(answer) in raised.value.hint
     found, _ = look(root, "d", answer, ask=None, yes=False)
     assert found.keys["class_overlap"] == "last"
     assert len(read(found)[1]) == COUNT
-    found, _ = look(root, "d", [f"label_suffix={ends[0]}"], ask=None, yes=False)
+    single = f"label_folder=masks/{ends[0].strip('/')}" if folder else f"label_suffix={ends[0]}"
+    found, _ = look(root, "d", [single], ask=None, yes=False)
     assert "class_suffixes" not in found.keys
 
 
