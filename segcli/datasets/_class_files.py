@@ -19,11 +19,11 @@ from segcli.files import ending_of
 __all__ = [
     "ClassFileKeys",
     "ClassFiles",
-    "class_name",
     "first_and_all",
     "lacking_classes",
     "masks_of",
     "named_classes",
+    "names_of",
     "unnamed_files",
 ]
 
@@ -198,18 +198,25 @@ def named_classes(values: dict[str, Any], *, background: bool) -> tuple[dict[str
         mistakes.append((key, f"gives {stated}, but `class_suffixes` gives {count}", hint))
     if mistakes or classes or count == 1:
         return {}, mistakes
-    names = [class_name(str(each)) for each in suffixes]
-    names = names if repeated(names) is None else [str(each) for each in suffixes]
-    return {"classes": [{"name": name} for name in ["background", *names][1 - background :]]}, []
+    names = names_of([str(each) for each in suffixes], background=background)
+    return {"classes": [{"name": name} for name in names]}, []
 
 
-def class_name(suffix: str) -> str:
-    """Name a class after the suffix of its files, or after their folder.
+def names_of(suffixes: Sequence[str], *, background: bool) -> list[str]:
+    """Name classes after the suffixes of their files or after their folders; as they are if names would be equal.
 
     Example:
-        >>> class_name("_MA"), class_name("kidney_left"), class_name("2. Haemorrhages/_HE")
-        ('MA', 'kidney_left', 'Haemorrhages')
+        >>> names_of(["_MA", "2. Haemorrhages/_HE"], background=True)
+        ['background', 'MA', 'Haemorrhages']
+        >>> names_of(["1. Class/", "2. Class/"], background=False)
+        ['1. Class/', '2. Class/']
     """
+    first = ["background"] * background
+    names = [*first, *map(_name, suffixes)]
+    return names if repeated(names) is None else [*first, *suffixes]
+
+
+def _name(suffix: str) -> str:
     folder, _, end = suffix.rpartition("/")
     name = Path(folder).name.lstrip("0123456789") if folder else end
     return name.strip("_-. ") or Path(folder).name or suffix

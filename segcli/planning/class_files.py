@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -14,7 +15,7 @@ from segcli.core.errors import DataError
 from segcli.core.types import Array, Mask
 from segcli.data.classes.counts import values_of
 from segcli.data.images import natural_key, read_marks, read_voxels
-from segcli.datasets._class_files import class_name
+from segcli.datasets._class_files import names_of
 from segcli.planning.clock import Clock
 from segcli.planning.facts import Option, Question, Recognised
 from segcli.planning.pairs import stems
@@ -27,6 +28,8 @@ SURVEY_S = 5.0
 """Processor seconds to look for pixels of two classes."""
 ENOUGH = 3
 """Cases that are looked at whatever the time is."""
+HALF = 0.5
+"""A mask of a larger share of the pixels may be that of the background."""
 NUMBER = re.compile(r"\d+")
 Kinds = Mapping[str, Mapping[str, Path]]
 """Masks by the end of their names, then by case."""
@@ -42,9 +45,9 @@ class ClassMasks:
     folder: str | None = None
     """Folder of the folders of the classes; None if files of one folder are told by their names."""
     clash: str = ""
-    """Two files that mark the same pixels, so that they are no classes without a decision; empty for none."""
+    """Why a person must say whether they are classes, such as two files that mark the same pixels; empty for none."""
     ends: tuple[str, ...] = ()
-    """Ends of the names of masks that mark the same pixels."""
+    """Ends of the names of these masks."""
 
     @property
     def every(self) -> list[Path]:
@@ -67,7 +70,7 @@ class ClassMasks:
         found.sure.pop("label_suffix", None)
         found.state("class_suffixes", list(self.files), self.reason or None, "likely" if self.reason else "certain")
         if len(self.files) > 1 or not background:
-            names = [*["background"] * background, *map(class_name, self.files)]
+            names = names_of(list(self.files), background=background)
             found.state("classes", names, "from the names of the files; rename them as you like, the order counts")
         found.task = "structures" if not background else "multiclass" if len(self.files) > 1 else "binary"
         lacking = {case: end for end, each in self.files.items() for case in self.first if case not in each}
@@ -85,7 +88,7 @@ class ClassMasks:
 
     @property
     def options(self) -> tuple[Option, ...]:
-        """Return the way to take all masks together although two of them mark the same pixels; empty without these."""
+        """Return the way to take all masks together although a person must decide; empty where nothing is to decide."""
         if not self.clash:
             return ()
         folder = () if self.folder is None else (f"label_folder={self.folder}",)
@@ -112,22 +115,23 @@ def class_masks(
     if given.get(name) or len(ends) < 2 or numbered or "" in ends:
         return ClassMasks()
     cases = list(dict.fromkeys(case for each in kinds.values() for case in each))
-    clock, looked, both = Clock(SURVEY_S), 0, 0
+    clock, looked, both, shares = Clock(SURVEY_S), 0, 0, dict.fromkeys(ends, 0.0)
     for index in spread(len(cases)):
         if clock.over and looked >= ENOUGH:
             break
         there = {end: kinds[end][cases[index]] for end in ends if cases[index] in kinds[end]}
-        try:
-            masks = {end: inside(path) for end, path in there.items()}
-        except DataError:
-            return ClassMasks()
-        marked = {end: mask for end, mask in masks.items() if mask is not None}
-        if len(marked) < len(masks) or len({mask.shape for mask in marked.values()}) > 1:
+        marked = _read(there, inside)
+        if marked is None:
             return ClassMasks()
         if (clash := _clash(marked, cases[index])) is not None:
             return ClassMasks(clash=clash, ends=tuple(ends))
         looked += 1
         both += sum(bool(mask.any()) for mask in marked.values()) > 1
+        shares = {end: share + (marked[end].mean() if end in marked else 0.0) for end, share in shares.items()}
+    largest = max(ends, key=lambda end: shares[end])
+    if shares[largest] > HALF * looked:
+        clash = f"`*{largest}` marks {shares[largest] / looked:.0%} of the pixels, as a mask of the background does"
+        return ClassMasks(clash=clash, ends=tuple(ends))
     seen = f"all {looked} images" if looked == len(cases) else f"{looked} of {len(cases)} images"
     reason = f"a file for each class, in this order: no two of them mark the same pixel in {seen}"
     return ClassMasks({end: kinds[end] for end in ends}, reason) if both else ClassMasks()
@@ -153,6 +157,19 @@ def classes_in_places(roles: Roles, joined: Mapping[str, list[Path]], given: Map
         kinds[f"{side.folder.rpartition('/')[2]}/{side.pairing.mask.suffix}"] = mine
     found = class_masks(kinds, class_of_picture, given, name="label_folder")
     return replace(found, folder=above.pop() or ".")
+
+
+def _read(files: Mapping[str, Path], inside: Callable[[Path], Mask | None]) -> dict[str, Mask] | None:
+    """Read the masks of a case; None if one cannot be that of a class, or they have different sizes."""
+    found: dict[str, Mask] = {}
+    for end, path in files.items():
+        mask = None
+        with suppress(DataError):
+            mask = inside(path)
+        if mask is None or any(mask.shape != other.shape for other in found.values()):
+            return None
+        found[end] = mask
+    return found
 
 
 def _clash(masks: Mapping[str, Mask], case: str) -> str | None:
@@ -185,4 +202,4 @@ def _of_one_number(numbers: Array) -> Mask | None:
 
 
 def _order(end: str) -> list[str | int]:
-    return natural_key(Path(end or "_"))
+    return natural_key(Path(end.replace("/", " ") or "_"))

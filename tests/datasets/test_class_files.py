@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+import tifffile
 import yaml
 from factories import blobs, experiment, write_experiment
 from PIL import Image
@@ -269,3 +270,12 @@ def test_a_folder_for_each_class_is_joined_and_other_folders_are_told(layout, wo
     lacking, unread = findings_of(layout(**keys))
     assert "has no mask of class `2. Exudates/_EX` (2 of 2)" in lacking.message
     assert "holds 1 files that no suffix of `class_suffixes` fits: `p1_OD.png`" in unread.message
+
+
+def test_masks_of_a_class_that_declare_white_as_zero_are_told(layout, workplace):
+    mask = np.asarray(Image.open(workplace / "data/masks/p1_EX.png"))
+    tifffile.imwrite(workplace / "data/masks/p1_EX.tif", mask, photometric="miniswhite")
+    (workplace / "data/masks/p1_EX.png").unlink()
+    made = layout()
+    (told,) = (each for each in made.compared(("train", "val")) if each.code == "white_is_zero")
+    assert told.file.name == "p1_EX.tif"

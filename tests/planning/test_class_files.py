@@ -51,7 +51,7 @@ FORMS = {
     "a folder of masks": ("images/{}.png", "masks/{}{}.png", ("_EX", "_MA")),
     "masks beside images": ("{}.png", "{}{}.png", ("_EX", "_MA")),
     "a folder for each class": ("images/{}.png", "masks/{1}/{0}.png", ("drusen/", "vessels/")),
-    "IDRiD": ("a/{}.png", "b/1. {1}/{0}_{1}.png", ("EX", "MA")),
+    "IDRiD": ("a/{}.png", "b/{1[0]}. Class/{0}_{1[1]}.png", ("1M", "2H")),
     "folders of cases": ("{}/photo.png", "{}/{}.png", ("drusen", "vessels")),
     "folders of masks in those of cases": ("{}/photo.png", "{}/masks/{}.png", ("drusen", "vessels")),
     "volumes beside an image": ("{}/ct.nii.gz", "{}/{}.nii.gz", ("liver", "spleen")),
@@ -67,8 +67,10 @@ def test_a_file_for_each_class_is_planned_and_read_as_one_label_map(tmp_path, fo
     root = write(tmp_path / "d", image, mask, ends)
     found, _ = look(root, "d", (), ask=None, yes=False)
     names = [end.strip("_/") for end in ends]
-    flat = image.endswith(".png")
-    assert found.keys["class_suffixes"] == ([f"1. {end}/_{end}" for end in ends] if form == "IDRiD" else list(ends))
+    flat, suffixes = image.endswith(".png"), list(ends)
+    if form == "IDRiD":
+        names, suffixes = ["1. Class/_M", "2. Class/_H"], ["1. Class/_M", "2. Class/_H"]
+    assert found.keys["class_suffixes"] == suffixes
     assert found.keys["classes"] == ["background", *names] if flat else names
     assert found.task == ("multiclass" if flat else "structures")
     assert (found.questions, found.notes, found.keys.get("label_suffix")) == ([], [], None)

@@ -114,6 +114,7 @@ def test_masks_of_different_things_are_asked_about(tmp_path):
     write_pairs(tmp_path, mask="c/{}.png", paint=lambda mask: 255 - cv2.dilate(mask, np.ones((9, 9), np.uint8)))
     _, found = keys_of(tmp_path)
     assert [(each.key, each.is_open) for each in found.questions] == [("label_folder", True)]
+    assert "of the pixels, as a mask of the background does" in found.questions[0].text
 
 
 def test_a_field_of_view_is_no_mask(tmp_path):
