@@ -130,7 +130,9 @@ def class_masks(
         shares = {end: share + (marked[end].mean() if end in marked else 0.0) for end, share in shares.items()}
     largest = max(ends, key=lambda end: shares[end])
     if shares[largest] > HALF * looked:
-        clash = f"`*{largest}` marks {shares[largest] / looked:.0%} of the pixels, as a mask of the background does"
+        clash = (
+            f"`{_shown(largest)}` marks {shares[largest] / looked:.0%} of the pixels, as a mask of the background does"
+        )
         return ClassMasks(clash=clash, ends=tuple(ends))
     seen = f"all {looked} images" if looked == len(cases) else f"{looked} of {len(cases)} images"
     reason = f"a file for each class, in this order: no two of them mark the same pixel in {seen}"
@@ -180,7 +182,7 @@ def _clash(masks: Mapping[str, Mask], case: str) -> str | None:
             if count := int(np.count_nonzero(masks[end] & masks[other])):
                 small = min(int(np.count_nonzero(masks[each])) for each in (end, other))
                 share = f"{count / small:.2%} of the smaller"
-                return f"`*{other}` and `*{end}` of `{case}` both mark {count:,} pixels, {share}"
+                return f"`{_shown(other)}` and `{_shown(end)}` of `{case}` both mark {count:,} pixels, {share}"
     return None
 
 
@@ -203,3 +205,7 @@ def _of_one_number(numbers: Array) -> Mask | None:
 
 def _order(end: str) -> list[str | int]:
     return natural_key(Path(end.replace("/", " ") or "_"))
+
+
+def _shown(end: str) -> str:
+    return end if "/" in end else f"*{end}"

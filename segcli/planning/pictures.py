@@ -277,7 +277,7 @@ def _tell_others(found: Recognised, roles: Roles, joined: Mapping[str, list[Path
                 Option(f"masks of `{side.folder}`", (f"label_folder={side.folder}",)) for side in roles.masks
             )
             if not alike and classes.clash:
-                text, options = f"{text} {classes.clash}.", (*options, *classes.options)
+                text, options = f"{classes.clash}. {text}", (*options, *classes.options)
             found.questions.append(Question("label_folder", text, options, is_open=not alike))
             found.sure["label_folder"] = "guess"
             found.reasons["label_folder"] = (

@@ -103,7 +103,8 @@ def test_classes_that_overlap_are_asked_about_with_the_files_and_the_share(tmp_p
     save(path, both)
     with pytest.raises(ConfigError) as raised:
         look(root, "d", (), ask=None, yes=False)
-    assert f"`*{ends[0]}` and `*{ends[1]}` of `case3` both mark 1 pixels" in raised.value.message
+    star = "" if ends[0].endswith("/") else "*"
+    assert f"`{star}{ends[0]}` and `{star}{ends[1]}` of `case3` both mark 1 pixels" in raised.value.message
     folder = ["label_folder=masks"] if ends[0].endswith("/") else []
     answer = [*folder, f'class_suffixes=["{ends[0]}", "{ends[1]}"]', "class_overlap=last"]
     assert " ".join(answer) in raised.value.hint
