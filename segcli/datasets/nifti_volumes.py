@@ -296,15 +296,11 @@ class NIfTIVolumes(Volumes):
             image = self.image(picture.read(), str(case.image))
         if case.label is None:
             return Sample(image)
-        found = {path: self._labels(path, of_class=bool(case.class_files)) for path in case.labels}
-        for path, labels in found.items():
-            if labels.shape != image.shape[:3]:
-                raise DataError(differ(path, labels.shape, case.image, image.shape[:3]), hint=SAME_SIZE)
-            raise_on_error(placement(path, self._header(path), case.image, self._header(case.image)))
-        if case.class_files:
-            parts = [None if path is None else (path, found[path]) for path in case.class_files]
-            return Sample(image, self._maps(joined(parts, self.config.class_overlap)))
-        return Sample(image, self._maps(found[case.label]))
+        if not case.class_files:
+            return Sample(image, self._maps(self._labels(case.label, case, image.shape[:3])))
+        files, size = case.class_files, image.shape[:3]
+        parts = (None if each is None else (each, self._labels(each, case, size)) for each in files)
+        return Sample(image, self._maps(joined(parts, len(files), self.config.class_overlap)))
 
     def opened(self, path: Path, index: int | None = None) -> Picture:
         """Open a volume to predict; the files of its other channels lie beside it."""
@@ -344,17 +340,25 @@ class NIfTIVolumes(Volumes):
             return case_name("/".join(stars).strip("/"), found[0])
         return found[0] or None
 
-    def _labels(self, path: Path, *, of_class: bool = False) -> Array:
-        """Read integers `(*S)`, each the number of a class or 0; of a single class, where it is."""
+    def _labels(self, path: Path, case: Case, size: tuple[int, ...]) -> Array:
+        """Read integers `(*S)`, each the number of a class or 0; of the file of a single class, where it is.
+
+        Raises:
+            DataError: They cannot be read, do not fit the image, or are of no class.
+        """
         stored = read_voxels(path, labels=True)
         if stored.shape[-1] != 1:
             raise DataError(f"label map `{path}` has {stored.shape[-1]} channels", hint="write one number per voxel")
         labels = whole(stored[..., 0], f"label map `{path}`")
-        if of_class:
-            return marked(labels, path)
-        labels = labels if labels.dtype == np.uint8 else labels.astype(np.int64)
-        if self.config.other_labels == "error":
-            refuse_unknown(labels, path, self.numbers, excludes=self.excludes)
+        if case.class_files:
+            labels = marked(labels, path)
+        else:
+            labels = labels if labels.dtype == np.uint8 else labels.astype(np.int64)
+            if self.config.other_labels == "error":
+                refuse_unknown(labels, path, self.numbers, excludes=self.excludes)
+        if labels.shape != size:
+            raise DataError(differ(path, labels.shape, case.image, size), hint=SAME_SIZE)
+        raise_on_error(placement(path, self._header(path), case.image, self._header(case.image)))
         return labels
 
     def _maps(self, labels: Array) -> dict[str, Array]:

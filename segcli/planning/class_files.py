@@ -120,22 +120,20 @@ def class_masks(
         if clock.over and looked >= ENOUGH:
             break
         there = {end: kinds[end][cases[index]] for end in ends if cases[index] in kinds[end]}
-        marked = _read(there, inside)
-        if marked is None:
-            return ClassMasks()
-        if (clash := _clash(marked, cases[index])) is not None:
-            return ClassMasks(clash=clash, ends=tuple(ends))
+        seen = _look(there, inside, cases[index])
+        if seen is None or isinstance(seen, str):
+            return ClassMasks(clash=seen or "", ends=tuple(ends) if seen else ())
         looked += 1
-        both += sum(bool(mask.any()) for mask in marked.values()) > 1
-        shares = {end: share + (marked[end].mean() if end in marked else 0.0) for end, share in shares.items()}
+        both += sum(share > 0 for share in seen.values()) > 1
+        shares = {end: share + seen.get(end, 0.0) for end, share in shares.items()}
     largest = max(ends, key=lambda end: shares[end])
     if shares[largest] > HALF * looked:
         clash = (
             f"`{_shown(largest)}` marks {shares[largest] / looked:.0%} of the pixels, as a mask of the background does"
         )
         return ClassMasks(clash=clash, ends=tuple(ends))
-    seen = f"all {looked} images" if looked == len(cases) else f"{looked} of {len(cases)} images"
-    reason = f"a file for each class, in this order: no two of them mark the same pixel in {seen}"
+    words = f"all {looked} images" if looked == len(cases) else f"{looked} of {len(cases)} images"
+    reason = f"a file for each class, in this order: no two of them mark the same pixel in {words}"
     return ClassMasks({end: kinds[end] for end in ends}, reason) if both else ClassMasks()
 
 
@@ -161,29 +159,31 @@ def classes_in_places(roles: Roles, joined: Mapping[str, list[Path]], given: Map
     return replace(found, folder=above.pop() or ".")
 
 
-def _read(files: Mapping[str, Path], inside: Callable[[Path], Mask | None]) -> dict[str, Mask] | None:
-    """Read the masks of a case; None if one cannot be that of a class, or they have different sizes."""
-    found: dict[str, Mask] = {}
-    for end, path in files.items():
+def _look(files: Mapping[str, Path], inside: Callable[[Path], Mask | None], case: str) -> dict[str, float] | str | None:
+    """Return the share of the pixels that each mask of a case marks.
+
+    Returns:
+        A sentence if two of them mark the same pixels; None if one cannot be that of a class, or sizes differ.
+    """
+    shares: dict[str, float] = {}
+    numbers: Array = np.zeros(0, np.uint16)
+    for number, (end, path) in enumerate(files.items(), start=1):
         mask = None
         with suppress(DataError):
             mask = inside(path)
-        if mask is None or any(mask.shape != other.shape for other in found.values()):
+        if mask is None or (shares and mask.shape != numbers.shape):
             return None
-        found[end] = mask
-    return found
-
-
-def _clash(masks: Mapping[str, Mask], case: str) -> str | None:
-    """Name two masks that mark the same pixels; None if there are none."""
-    ends = list(masks)
-    for position, end in enumerate(ends):
-        for other in ends[:position]:
-            if count := int(np.count_nonzero(masks[end] & masks[other])):
-                small = min(int(np.count_nonzero(masks[each])) for each in (end, other))
-                share = f"{count / small:.2%} of the smaller"
-                return f"`{_shown(other)}` and `{_shown(end)}` of `{case}` both mark {count:,} pixels, {share}"
-    return None
+        numbers = numbers if shares else np.zeros(mask.shape, np.uint16)
+        twice = numbers[mask]
+        if twice.any():
+            other = int(twice[twice > 0][0])
+            small = min(int(mask.sum()), int((numbers == other).sum()))
+            count, name = int((twice == other).sum()), _shown(list(files)[other - 1])
+            share = f"{count / small:.2%} of the smaller"
+            return f"`{name}` and `{_shown(end)}` of `{case}` both mark {count:,} pixels, {share}"
+        numbers[mask] = number
+        shares[end] = float(mask.mean())
+    return shares
 
 
 def class_of_picture(path: Path) -> Mask | None:

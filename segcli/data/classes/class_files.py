@@ -1,6 +1,6 @@
 """Masks of which each class has a file of its own, joined to one map of numbers: 0 for background, then 1, 2, 3."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -47,8 +47,8 @@ class JoinedMasks:
         Raises:
             DataError: A file is unreadable or holds more than two values, or files overlap.
         """
-        masks = [None if path is None else (path, self.each.read(path)["mask"]) for path in files]
-        return {"mask": joined(masks, self.overlap)}
+        masks = (None if path is None else (path, self.each.read(path)["mask"]) for path in files)
+        return {"mask": joined(masks, len(files), self.overlap)}
 
     def examine(self, files: Sequence[Path | None]) -> tuple[dict[str, Array], list[Finding]]:
         """Read a mask, with findings instead of errors; a class may be empty, but not all of them."""
@@ -66,34 +66,38 @@ class JoinedMasks:
             return {}, findings  # the layout compares the size of each file with that of the image
         findings += empty[:1] if len(empty) == count else []
         try:
-            return {"mask": joined(masks, self.overlap)}, findings
+            return {"mask": joined(masks, len(files), self.overlap)}, findings
         except OverlapError as error:
             path, *others = error.files
             hint = error.hint or ""
             return {}, [*findings, Finding("overlapping_classes", "error", path, error.message, hint, tuple(others))]
 
 
-def joined(masks: Sequence[tuple[Path, Array] | None], overlap: ClassOverlap) -> Array:
+def joined(masks: Iterable[tuple[Path, Array] | None], count: int, overlap: ClassOverlap) -> Array:
     """Join the masks of the classes, each `(*S)`, to the number of the class of each pixel, from 1; 0 for background.
 
+    Only one of the masks need be in memory.
+
     Args:
-        masks: File and pixels of each class, all of one size; None for a class without a file.
+        masks: File and pixels of each class, all of one size; None for a class without a file, but not all of them.
+        count: Number of classes.
         overlap: Class of pixels that several masks mark.
 
     Raises:
         OverlapError: Two of the masks mark a pixel, and `overlap` chooses none.
     """
-    size = next(each[1].shape for each in masks if each is not None)
-    found = np.zeros(size, np.uint8 if len(masks) < 256 else np.uint16)
-    there: dict[int, tuple[Path, Array]] = {}
+    found: Array = np.zeros(0, np.uint8)
+    paths: dict[int, Path] = {}
     for number, each in enumerate(masks, start=1):
         if each is None:
             continue
-        there[number] = each
-        inside: Mask = each[1] > 0
+        paths[number], mask = each
+        inside: Mask = mask > 0
+        found = found if found.shape == inside.shape else np.zeros(inside.shape, np.uint8 if count < 256 else np.uint16)
         twice = inside & (found > 0) if overlap != "last" else np.zeros(0, bool)
         if overlap == "error" and twice.any():
-            raise _overlapping(*there[int(found[twice][0])], *each)
+            other = int(found[twice][0])
+            raise _overlapping(paths[other], found == other, paths[number], inside)
         found[inside & ~twice if overlap == "first" else inside] = number
     return found
 
