@@ -3,6 +3,7 @@
 import csv
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from segcli.config.load import load_dataset
 from segcli.core.errors import ConfigError, DataError
 from segcli.data.classes.class_files import OverlapError
+from segcli.data.classes.class_files import joined as joined_maps
 from segcli.data.fingerprint import fingerprint
 
 ENDS = ["_MA", "_EX"]
@@ -279,3 +281,11 @@ def test_masks_of_a_class_that_declare_white_as_zero_are_told(layout, workplace)
     made = layout()
     (told,) = (each for each in made.compared(("train", "val")) if each.code == "white_is_zero")
     assert told.file.name == "p1_EX.tif"
+
+
+def test_the_files_that_overlap_are_named_and_not_a_third_one():
+    marks = {"a": [1, 1, 1, 0, 0, 0, 0], "b": None, "c": [0, 0, 0, 1, 1, 0, 0], "d": [0, 0, 0, 0, 1, 1, 1]}
+    files = [None if each is None else (Path(f"{name}.png"), np.array([each])) for name, each in marks.items()]
+    with pytest.raises(OverlapError, match=r"`c.png` and `d.png` both mark 1 pixels \(50.00% of the smaller"):
+        joined_maps(files, 4, "error")
+    np.testing.assert_array_equal(joined_maps(files, 4, "last"), [[1, 1, 1, 3, 4, 4, 4]])
