@@ -3,7 +3,7 @@
 import pytest
 import torch
 import yaml
-from factories import experiment, write_experiment
+from factories import experiment, write_experiment, write_folders
 
 from segcli.core.registry import MODELS
 from segcli.core.types import IOSpec
@@ -30,6 +30,10 @@ class Wrong(Thin):
 class Failing(Thin):
     def forward(self, image):
         raise RuntimeError("no such luck")
+
+class Drawing(Thin):
+    def forward(self, image):
+        return super().forward(nn.functional.dropout(image, 0.2))  # in validation, too
 """
 OURS = """
 from torch import nn
@@ -79,6 +83,22 @@ def test_it_trains_resumes_evaluates_and_predicts_like_any_other(kind, code, min
     resolved = yaml.safe_load((folder / "config.yaml").read_text())["model"]
     assert resolved["type"] == f"{workplace / 'mine/net.py'}:{kind}"
     assert len(resolved["sha256"]) == 64
+
+
+def test_a_network_that_draws_at_random_in_validation_resumes_to_the_bit(mine, run_cli, workplace):
+    config = mine("Drawing")
+    write_folders(workplace / "data", {"val": 8})  # as many as share a call of the network in bf16, if it let them
+    assert run_cli("train", config, "training.amp=true", "training.epochs=3", "checkpoint.save_every=1").code == 0
+    folder = workplace / "outputs/experiments/tiny"
+    whole, history = read_checkpoint(folder / "checkpoints/last.safetensors").tensors, values_of(folder)
+    assert run_cli("resume", folder / "checkpoints/epoch_0001.safetensors").code == 0
+    again = read_checkpoint(folder / "checkpoints/last.safetensors").tensors
+    assert all(torch.equal(value, again[name]) for name, value in whole.items())
+    assert values_of(folder) == history
+
+
+def values_of(folder):
+    return [entry["val"] for entry in yaml.safe_load((folder / "metrics_history.yaml").read_text())]
 
 
 def test_another_content_of_the_file_is_refused_until_it_is_asked_for(mine, run_cli, workplace):

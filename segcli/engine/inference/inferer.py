@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from segcli.core.types import Output
 from segcli.engine.inference.grid import Window
-from segcli.engine.inference.joint.small_images import SmallImages, most_at_once
+from segcli.engine.inference.joint.sizes import most_at_once
+from segcli.engine.inference.joint.small_images import SmallImages
 from segcli.engine.inference.sliding import Sliding
 from segcli.engine.inference.torch_arrays import TorchArrays
 from segcli.engine.inference.views import STRAIGHT, View
@@ -64,10 +65,9 @@ class Inferer:
 
     def at_once(self, size: tuple[int, ...]) -> int:
         """Count the images of a size that `logits` should be given together."""
-        sliding = self.sliding
-        if not self.joins_small or list(sliding.scales) != [1.0] or not sliding.fits(size):
-            return sliding.batch_size
-        return most_at_once(size)
+        if self.joins_small and self.sliding.sees_whole(size):
+            return most_at_once(size)
+        return self.sliding.batch_size
 
     def logits(self, image: Tensor) -> dict[str, Tensor]:
         """Compute logits in float32, `(B, C, *S) -> {name: (B, K, *S)}`; the caller enters `torch.inference_mode`."""

@@ -18,7 +18,7 @@ from segcli.data.pipeline import Pipeline
 from segcli.data.samples import Geometry, Sample, as_unit, interpolated, pad_end, padded_size
 from segcli.datasets import Layout
 from segcli.engine.inference.arrays import NumPyArrays
-from segcli.engine.inference.joint.small_images import most_at_once
+from segcli.engine.inference.joint.sizes import most_at_once
 from segcli.engine.inference.sliding import Sliding
 from segcli.engine.inference.tile_team import TileTeam
 from segcli.engine.inference.views import looks_at, views_of
@@ -180,17 +180,14 @@ class Predictor:
         """Count the images of a stored size that `predict_together` may be given for one call of the network."""
         seen = self.pipeline.network_size(size)
         grows = math.prod(size) <= math.prod(seen)  # pictures that are large in the file would fill the memory
-        if not self.joins_small or not grows or self.inference.scales != [1.0] or not self._sliding().fits(seen):
-            return 1
-        return most_at_once(seen)
+        return most_at_once(seen) if self.joins_small and grows and self._sliding().sees_whole(seen) else 1
 
     def predict_together(self, samples: Sequence[Sample], fields: Sequence[Field | None]) -> list[Prediction]:
         """Predict each image as `predict` does, to the bit; they have one size, of which `at_once` allows several."""
         prepared = [self._prepared(sample) for sample in samples]
         whole = tuple(slice(0, length) for length in prepared[0][1])
-        sliding = self._sliding()
         images = np.concatenate([self._reader(pixels, size)(whole) for pixels, size in prepared])
-        found = sliding.each(images)
+        found = self._sliding().each(images)
         return [
             self._cleaned(outputs[self.task.output], highest, Geometry(sample.size, pixels.size, size), field)
             for (outputs, highest), sample, (pixels, size), field in zip(found, samples, prepared, fields, strict=True)

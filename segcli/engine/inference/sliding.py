@@ -73,6 +73,10 @@ class Sliding(Generic[A]):
         """Tell whether the network sees an image of this size at once, without tiles."""
         return self.tile is None or all(have <= most for have, most in zip(size, self.tile, strict=True))
 
+    def sees_whole(self, size: tuple[int, ...]) -> bool:
+        """Tell whether the network sees an image of this size as it is: without tiles, and at no other scale."""
+        return self.fits(size) and list(self.scales) == [1.0]
+
     def bands(self, read: Callable[[Window], A], size: tuple[int, ...]) -> Iterator[tuple[slice, dict[str, A]]]:
         """Yield rows along the first axis with their outputs `(B, K, rows, *rest)`, in order, each row once.
 
@@ -101,19 +105,19 @@ class Sliding(Generic[A]):
 
     def each(self, images: A) -> Iterator[tuple[dict[str, A], dict[str, A]]]:
         """Yield the outputs of each of several images `(B, C, *S)` that are a single tile, with and without pixels."""
-        outputs = self.look(images)
-        for index in range(len(images)):
+        self.highest = {}
+        for part in self._parts(self.look(images), len(images), images.ndim - 2):
+            yield self._contiguous(part), self.highest
             self.highest = {}
-            (part,) = self._parts(
-                {name: values[index : index + 1] for name, values in outputs.items()}, 1, images.ndim - 2
-            )
-            yield {name: self.arrays.xp.ascontiguousarray(values) for name, values in part.items()}, self.highest
 
     def _whole(self, read: Callable[[Window], A], grid: Grid, groups: list[list[Corner]]) -> dict[str, A]:
         """Compute the outputs with pixels of an image that is a single tile; there is nothing to blend."""
         (outputs,) = self._shared_outputs(read, grid, groups)
         (part,) = self._parts(outputs, 1, len(grid.size))
-        return {name: self.arrays.xp.ascontiguousarray(values) for name, values in part.items()}
+        return self._contiguous(part)
+
+    def _contiguous(self, outputs: dict[str, A]) -> dict[str, A]:
+        return {name: self.arrays.xp.ascontiguousarray(values) for name, values in outputs.items()}
 
     def help(self, read: Callable[[Window], A], size: tuple[int, ...]) -> None:
         """Run the network on this process's share of the tiles of an image whose `bands` the first process yields."""

@@ -1,4 +1,4 @@
-"""Small images of one size through the network together, on a CPU. This module does not load PyTorch.
+"""Small images of one size through the network together, on a CPU.
 
 A call of the network costs as much as a small image itself. The kernels of a CPU are chosen by the shape of the batch,
 and may add in another order than for a single image. So images share a call only if the network gives each image of a
@@ -6,31 +6,20 @@ batch of this shape the bits that it gives the image alone, which is tried out o
 beside it.
 """
 
-import math
 from collections.abc import Callable
 from typing import Generic
 
 import numpy as np
+import torch
 
 from segcli.core.arrays import A
 from segcli.engine.inference.arrays import Arrays
+from segcli.engine.inference.joint.sizes import most_at_once
+from segcli.engine.runtime import random_state, restore_random_state
 
-__all__ = ["SmallImages", "most_at_once"]
+__all__ = ["SmallImages"]
 
-PIXELS = 2**15
-"""Most pixels of the images of a call; from about as many on, a call gains nothing by further images."""
-MOST = 8
-"""Most images of a call."""
-
-
-def most_at_once(size: tuple[int, ...]) -> int:
-    """Count the 2D images of a size for one call of the network.
-
-    Example:
-        >>> [most_at_once((side, side)) for side in (32, 64, 96, 128, 192)]
-        [8, 8, 3, 2, 1]
-    """
-    return max(min(PIXELS // math.prod(size), MOST), 1)
+CPU = torch.device("cpu")
 
 
 class SmallImages(Generic[A]):
@@ -66,11 +55,24 @@ class SmallImages(Generic[A]):
         return {name: self.arrays.joined([outputs[name] for outputs in found]) for name in found[0]}
 
     def _are_same(self, images: A) -> bool:
-        """Try the network on different images of noise, the same ones in every process."""
+        """Try the network on noise, once for each shape; what it draws at random later does not depend on that."""
         shape = tuple(images.shape)
         if shape not in self.same:
-            noise = self.arrays.xp.empty_like(images)
-            noise[...] = self.arrays.xp.asarray(np.random.default_rng(0).standard_normal(shape, np.float32))
-            alone, together = self._one_by_one(noise), self.forward(noise)
-            self.same[shape] = all(bool((alone[name] == together[name]).all()) for name in alone)
+            random = random_state(CPU)
+            try:
+                self.same[shape] = self._tried(images)
+            except Exception:  # whatever a network of the user's own does with noise, or with several images
+                self.same[shape] = False
+            finally:
+                restore_random_state(random, CPU)
         return self.same[shape]
+
+    def _tried(self, like: A) -> bool:
+        """Compare the outputs of different images of noise, the same ones in every process, with those of each."""
+        noise = self.arrays.xp.empty_like(like)
+        noise[...] = self.arrays.xp.asarray(np.random.default_rng(0).standard_normal(tuple(like.shape), np.float32))
+        alone, together = self._one_by_one(noise), self.forward(noise)
+        return all(
+            values.shape == together[name].shape and bool((values == together[name]).all())
+            for name, values in alone.items()
+        )

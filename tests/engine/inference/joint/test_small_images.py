@@ -1,10 +1,12 @@
 """Small images that share a call of the network have the bits that they have alone."""
 
+import random
 from copy import copy
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from factories import write_folders
 
 from segcli.config.load import load_run
@@ -17,6 +19,7 @@ from segcli.engine.inference.evaluator import evaluate
 from segcli.engine.inference.inferer import Inferer
 from segcli.engine.inference.joint.small_images import SmallImages
 from segcli.engine.inference.predictor import Overrides
+from segcli.engine.runtime import seed_everything
 
 
 @pytest.mark.parametrize("amp", ["off", True])
@@ -34,21 +37,48 @@ def test_an_image_has_the_same_bits_alone_in_any_order_and_beside_any_other(tiny
         np.testing.assert_array_equal(forward(images)["mask"][:1], alone[:1])
 
 
-@pytest.mark.parametrize(("mixes", "calls"), [(False, [8, 8]), (True, [1] * 16)])
-def test_a_network_that_mixes_images_is_given_one_at_a_time(mixes, calls):
+def one_only(images):
+    if len(images) > 1:
+        raise IndexError("this network takes one image")
+    return images
+
+
+@pytest.mark.parametrize(
+    ("network", "calls"),
+    [
+        pytest.param(lambda images: images - images.mean(axis=(1, 2, 3), keepdims=True), [8, 8], id="each"),
+        pytest.param(lambda images: images - images.mean(axis=0, keepdims=True), [1] * 16, id="mixed"),
+        pytest.param(one_only, [1] * 16, id="one_only"),
+        pytest.param(lambda images: np.ones((1, 1), np.float32), [1] * 16, id="one_for_all"),
+    ],
+)
+def test_a_network_that_does_not_treat_images_each_by_itself_is_given_one_at_a_time(network, calls):
     seen = []
 
     def forward(images):
         seen.append(len(images))
-        return {"mask": images - images.mean(axis=0 if mixes else (1, 2, 3), keepdims=True)}
+        return {"mask": network(images)}
 
     small = SmallImages(forward, NumPyArrays())
     images = np.random.default_rng(1).normal(0, 1, (8, 3, 8, 8)).astype(np.float32)
     first = small(images)
+    assert len(first["mask"]) == 8
     seen.clear()  # calls that try it out
     np.testing.assert_array_equal(small(images)["mask"], first["mask"])
     np.testing.assert_array_equal(small(images)["mask"][2:3], forward(images[2:3])["mask"])
     assert seen[:-1] == calls
+
+
+def test_a_trial_leaves_the_random_numbers_of_a_network_as_they_are():
+    def forward(images):
+        drawn = torch.rand(1).item() + np.random.rand() + random.random()
+        return {"mask": images + np.float32(drawn)}
+
+    images = np.zeros((8, 3, 8, 8), np.float32)
+    seed_everything(1)
+    alone = [forward(images[:1])["mask"] for _ in images]
+    seed_everything(1)
+    np.testing.assert_array_equal(SmallImages(forward, NumPyArrays())(images)["mask"], np.concatenate(alone))
 
 
 @pytest.mark.parametrize("tta", [False, True])
