@@ -181,5 +181,12 @@ class _Behind:
                 future.result()
             except DataError as error:
                 if not self.answers.notes_writing:
+                    self._drop()
                     raise
                 note(self.answers.done, job.image, error, self.listener)
+
+    def _drop(self) -> None:
+        """Give up what waits, after a failure that ends the command: the first failure is the one to tell."""
+        for _, future in self.writing:
+            future.cancel()
+        self.writing.clear()

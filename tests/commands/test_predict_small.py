@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from segcli.commands.answers import PredictOptions, groups
+from segcli.commands.answers.pixels import PixelAnswers
 from segcli.commands.predict import predict
+from segcli.core.errors import DeviceError
 from segcli.engine.events import Silent
 from segcli.engine.inference.checkpoint_predictor import trained
 from segcli.engine.inference.joint.small_images import SmallImages
@@ -96,3 +98,34 @@ def test_a_stop_leaves_whole_masks_only(workplace, calls, run_cli, monkeypatch):
     assert 0 < len(found) <= 16
     for file in found:
         assert np.array(Image.open(file)).shape == (48, 48)
+
+
+@pytest.mark.usefixtures("tiny_run", "calls")
+def test_the_first_mask_of_a_group_that_cannot_be_written_is_the_one_that_is_told(workplace, run_cli):
+    write(workplace / "small", [f"{index:02}.png" for index in range(16)])
+    for index in range(3, 16):
+        (workplace / f"found/{index:02}.png").mkdir(parents=True)
+    failed = run_cli("predict", "small", "--out", "found", "--overwrite")
+    assert failed.code == 3
+    assert "cannot write `found/03.png`" in failed.err
+    assert [file.name for file in sorted((workplace / "found").iterdir()) if file.is_file()] == [
+        "00.png",
+        "01.png",
+        "02.png",
+    ]
+
+
+@pytest.mark.usefixtures("calls")
+def test_a_fault_while_a_group_is_read_comes_after_the_masks_of_the_images_before(tiny_run, workplace, monkeypatch):
+    write(workplace / "small", [f"{index:02}.png" for index in range(16)])
+    read = PixelAnswers.read
+
+    def failing(self, job):
+        if job.image.name == "11.png":
+            raise DeviceError("no such luck")
+        return read(self, job)
+
+    monkeypatch.setattr(PixelAnswers, "read", failing)
+    with pytest.raises(DeviceError, match="no such luck"):
+        predicted(tiny_run, workplace, [str(workplace / "small")], "found")
+    assert len(list((workplace / "found").iterdir())) == 11

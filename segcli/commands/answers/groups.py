@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from segcli.commands.answers import Answers
-from segcli.core.errors import DataError
 
 __all__ = ["Read", "read_ahead"]
 
@@ -20,7 +19,7 @@ class Read:
 
     position: int
     given: Any = None
-    error: DataError | None = None
+    error: Exception | None = None
     key: Hashable = None
     most: int = 1
     """Jobs of this key that share a call of the network."""
@@ -46,7 +45,7 @@ def read_ahead(pool: Executor, answers: Answers, jobs: Sequence[Any], positions:
 def _read(answers: Answers, jobs: Sequence[Any], position: int, *, alone: bool) -> Read:
     try:
         given = answers.read(jobs[position])
-    except DataError as error:
+    except Exception as error:  # raised in the turn of the job, when those before it are predicted
         return Read(position, error=error)
     key, most = (None, 1) if alone else answers.together(given)
     return Read(position, given, key=key, most=most)
