@@ -14,7 +14,7 @@ from segcli.core.types import Array, Mask
 from segcli.data.checks import size_mismatch
 from segcli.data.field_of_view import Field, estimated, field_of_mask
 from segcli.datasets import IN_MEMORY
-from segcli.engine.inference import predictor as engine
+from segcli.engine.inference import prediction as engine
 from segcli.engine.inference.predictor import InMemory, Predictor
 
 __all__ = ["ArrayPredictor", "Prediction"]

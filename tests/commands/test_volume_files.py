@@ -24,8 +24,9 @@ from segcli.commands.answers.volumes import VolumeAnswers
 from segcli.commands.predict import write_all
 from segcli.data.images import read_image
 from segcli.engine.events import Silent
-from segcli.engine.inference import arrays, rows
+from segcli.engine.inference import arrays
 from segcli.engine.inference.predictor import Predictor
+from segcli.engine.inference.tiles import rows
 
 ROOT = Path(__file__).parents[2]
 

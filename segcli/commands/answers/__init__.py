@@ -11,7 +11,7 @@ from segcli.core.errors import SegcliError
 from segcli.core.names import safe_name
 from segcli.engine.events import Listener
 from segcli.engine.inference.predictor import Overrides, Predictor
-from segcli.engine.inference.tile_team import TileTeam
+from segcli.engine.inference.tiles.tile_team import TileTeam
 from segcli.report.results import Predicted
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from segcli.data.classes.lettering import legend_below
 from segcli.data.classes.painting import overlay
 from segcli.data.samples import Case
 from segcli.engine.events import Listener
-from segcli.engine.inference.predictor import InMemory, Prediction
+from segcli.engine.inference.prediction import Prediction
+from segcli.engine.inference.predictor import InMemory
 from segcli.files import create
 from segcli.files.png import PNG
 from segcli.report.video import video_to

@@ -21,8 +21,9 @@ from segcli.data.sources import chunks_left_out
 from segcli.datasets import Layout
 from segcli.engine.events import Listener
 from segcli.engine.inference.fields import Fields
-from segcli.engine.inference.predictor import InMemory, Pixels, Prediction
-from segcli.engine.inference.tile_team import TileTeam
+from segcli.engine.inference.prediction import Prediction
+from segcli.engine.inference.predictor import InMemory, Pixels
+from segcli.engine.inference.tiles.tile_team import TileTeam
 from segcli.files import Picture, Window, open_picture
 
 __all__ = ["Found", "PixelAnswers"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from segcli.commands.answers import Answers, Job, note
 from segcli.core.errors import DataError
 from segcli.engine.events import Relay
-from segcli.engine.inference.tile_team import TileTeam
+from segcli.engine.inference.tiles.tile_team import TileTeam
 
 if TYPE_CHECKING:
     from segcli.engine.world import World

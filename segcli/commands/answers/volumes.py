@@ -17,7 +17,8 @@ from segcli.data.classes.lettering import legend_below
 from segcli.data.planes import Planes
 from segcli.data.samples import Case
 from segcli.engine.events import Listener
-from segcli.engine.inference.predictor import Overrides, Prediction, Predictor
+from segcli.engine.inference.prediction import Prediction
+from segcli.engine.inference.predictor import Overrides, Predictor
 from segcli.files.png import PNG
 
 __all__ = ["VolumeAnswers"]

@@ -13,7 +13,7 @@ from segcli.core.arrays import A
 from segcli.core.scratch import Scratch
 from segcli.core.types import Array
 from segcli.data.samples import interpolated
-from segcli.engine.inference.grid import Corner, Grid, weights_of
+from segcli.engine.inference.tiles.grid import Corner, Grid, weights_of
 from segcli.engine.inference.views import STRAIGHT, View
 
 __all__ = ["Arrays", "NumPyArrays", "Place", "Room", "Weights"]

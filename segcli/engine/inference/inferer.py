@@ -6,10 +6,10 @@ from weakref import WeakKeyDictionary
 from torch import Tensor, nn
 
 from segcli.core.types import Output
-from segcli.engine.inference.grid import Window
 from segcli.engine.inference.joint.sizes import most_at_once
 from segcli.engine.inference.joint.small_images import SmallImages
 from segcli.engine.inference.sliding import Sliding
+from segcli.engine.inference.tiles.grid import Window
 from segcli.engine.inference.torch_arrays import TorchArrays
 from segcli.engine.inference.views import STRAIGHT, View
 from segcli.engine.runtime import Precision

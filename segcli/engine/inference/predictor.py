@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain, product
 from pathlib import Path
 from typing import Protocol
@@ -12,15 +12,16 @@ import numpy as np
 
 from segcli.config.schema import Inference
 from segcli.core.scratch import Scratch
-from segcli.core.types import Array, Mask
+from segcli.core.types import Array
 from segcli.data.field_of_view import Field
 from segcli.data.pipeline import Pipeline
 from segcli.data.samples import Geometry, Sample, as_unit, interpolated, pad_end, padded_size
 from segcli.datasets import Layout
 from segcli.engine.inference.arrays import NumPyArrays
 from segcli.engine.inference.joint.sizes import most_at_once
+from segcli.engine.inference.prediction import Prediction
 from segcli.engine.inference.sliding import Sliding
-from segcli.engine.inference.tile_team import TileTeam
+from segcli.engine.inference.tiles.tile_team import TileTeam
 from segcli.engine.inference.views import looks_at, views_of
 from segcli.tasks import Task
 
@@ -30,7 +31,6 @@ __all__ = [
     "InMemory",
     "Overrides",
     "Pixels",
-    "Prediction",
     "Predictor",
 ]
 
@@ -78,54 +78,6 @@ class InMemory:
         """Give a view of a part."""
         part: Array = self.image[window]
         return part
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Holds the prediction for an image, or for some of its rows."""
-
-    probs: Array
-    """Probabilities `(K, *S)`; for several networks, their mean."""
-    every: Array
-    """Probabilities `(N, K, *S)` of each of N networks, before postprocessing."""
-    exclude: bool
-    """True if classes exclude each other."""
-    present: Mask | None = None
-    """Mask `(K)`, true for each structure that the network judges present; None if the mask of pixels decides."""
-    certainty: dict[str, Array] = field(default_factory=dict)
-    """Probability of each presence and confidence in it, `(K)` each, as `Task.certainty`; a mean over networks."""
-    inside: Mask | None = None
-    """Field of view `(*S)`; None if the whole image is inside."""
-
-    @property
-    def confidence(self) -> Array:
-        """Probability `(*S)` of the predicted class; 0 outside the field of view."""
-        return self._within(self.probs.max(axis=0))
-
-    @property
-    def uncertainty(self) -> Array:
-        """Uncertainty `(*S)` from 0 to 1; 0 outside the field of view.
-
-        One network: entropy divided by its largest possible value. Several networks: twice the standard deviation of
-        their probabilities, for the class where they differ most.
-        """
-        if len(self.every) > 1:
-            spread: Array = 2.0 * self.every.std(axis=0).max(axis=0)
-        else:
-            spread = _entropy(self.every[0], exclude=self.exclude)
-        return self._within(np.clip(spread, 0.0, 1.0))
-
-    def there(self, has_voxels: Mask) -> list[bool]:
-        """Tell which structures are there: the network judges them present, and they have a voxel.
-
-        Args:
-            has_voxels: True for each structure with a voxel, `(K)`.
-        """
-        there: list[bool] = (has_voxels if self.present is None else self.present & has_voxels).tolist()
-        return there
-
-    def _within(self, values: Array) -> Array:
-        return values if self.inside is None else values * self.inside
 
 
 @dataclass(frozen=True)
@@ -378,14 +330,3 @@ def _joint(outputs: Array) -> Array:
     """
     joint: Array = np.tanh(outputs.astype(np.float64) / 2).sum(axis=0, keepdims=True)
     return joint
-
-
-def _entropy(probs: Array, *, exclude: bool) -> Array:
-    """Entropy of exclusive classes, or of the least certain of several masks; 1 where nothing is known."""
-    inside = np.clip(probs, 1e-7, 1.0 - 1e-7)
-    if exclude:
-        entropy: Array = -(inside * np.log(inside)).sum(axis=0) / np.float32(np.log(len(probs)))
-        return entropy
-    single = -(inside * np.log(inside) + (1.0 - inside) * np.log(1.0 - inside)) / np.float32(np.log(2.0))
-    most: Array = single.max(axis=0)
-    return most

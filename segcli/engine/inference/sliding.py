@@ -12,9 +12,9 @@ from segcli.core.arrays import A
 from segcli.core.types import Output
 from segcli.data.samples import padded_size
 from segcli.engine.inference.arrays import Arrays
-from segcli.engine.inference.grid import Corner, Grid, Window, scaled
-from segcli.engine.inference.rows import Rows
-from segcli.engine.inference.tile_team import TileTeam
+from segcli.engine.inference.tiles.grid import Corner, Grid, Window, scaled
+from segcli.engine.inference.tiles.rows import Rows
+from segcli.engine.inference.tiles.tile_team import TileTeam
 from segcli.engine.inference.views import STRAIGHT, View
 
 __all__ = ["Sliding"]

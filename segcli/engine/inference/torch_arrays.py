@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segcli.engine.inference.arrays import Arrays, Place, Room, Weights
-from segcli.engine.inference.grid import Corner, Grid, profile
+from segcli.engine.inference.tiles.grid import Corner, Grid, profile
 from segcli.engine.inference.views import View
 from segcli.nn.dims import INTERPOLATION
 

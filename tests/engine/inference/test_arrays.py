@@ -12,9 +12,9 @@ from segcli.data.pipeline import Pipeline
 from segcli.data.samples import Sample
 from segcli.data.settings import DataSettings
 from segcli.engine.inference.arrays import NumPyArrays
-from segcli.engine.inference.grid import profile
 from segcli.engine.inference.predictor import InMemory, Predictor
 from segcli.engine.inference.sliding import Sliding
+from segcli.engine.inference.tiles.grid import profile
 from segcli.engine.inference.torch_arrays import TorchArrays
 from segcli.engine.inference.views import views_of
 from segcli.tasks.binary import Binary

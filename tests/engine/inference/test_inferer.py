@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from segcli.core.types import Output
-from segcli.engine.inference.grid import Grid
 from segcli.engine.inference.inferer import Inferer
+from segcli.engine.inference.tiles.grid import Grid
 from segcli.engine.inference.torch_arrays import TorchArrays
 from segcli.engine.inference.views import views_of
 from segcli.engine.runtime import Precision

@@ -7,11 +7,12 @@ from torch import nn
 
 from segcli.core.types import Output
 from segcli.data.samples import Geometry, interpolated
-from segcli.engine.inference import arrays, rows
+from segcli.engine.inference import arrays
 from segcli.engine.inference.arrays import NumPyArrays
-from segcli.engine.inference.grid import starts_of, weights_of
 from segcli.engine.inference.inferer import Inferer
 from segcli.engine.inference.sliding import Sliding
+from segcli.engine.inference.tiles import rows
+from segcli.engine.inference.tiles.grid import starts_of, weights_of
 from segcli.engine.inference.torch_arrays import TorchArrays
 from segcli.engine.inference.views import views_of
 from segcli.engine.runtime import Precision

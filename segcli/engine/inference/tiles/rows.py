@@ -6,7 +6,7 @@ from typing import Generic
 
 from segcli.core.arrays import A
 from segcli.engine.inference.arrays import Arrays, Room, Weights
-from segcli.engine.inference.grid import Corner, Grid, Window
+from segcli.engine.inference.tiles.grid import Corner, Grid, Window
 
 __all__ = ["Rows"]
 
