@@ -22,7 +22,8 @@ from segcli.core.registry import METRICS, TASKS
 from segcli.core.types import Array
 from segcli.core.yaml_rows import rows_text
 from segcli.data.samples import Case, example_of
-from segcli.engine.assembly import Assembly, assemble, calibrated_outputs, load_weights
+from segcli.engine.assembly import Assembly, assemble, load_weights
+from segcli.engine.assembly.components import calibrated_outputs
 from segcli.engine.checkpoint import read_checkpoint
 from segcli.engine.events import Listener, heard_by
 from segcli.engine.inference.evaluator import Evaluation

@@ -24,7 +24,8 @@ from segcli.core.types import Array
 from segcli.data.checks import raise_on_error
 from segcli.data.samples import Sample, example_of, pad_end, padded_size
 from segcli.datasets import SPLITS
-from segcli.engine.assembly import Assembly, assemble, load_weights, make_metrics
+from segcli.engine.assembly import Assembly, assemble, load_weights
+from segcli.engine.assembly.components import make_metrics
 from segcli.engine.checkpoint import Checkpoint, read_checkpoint
 from segcli.engine.events import Listener
 from segcli.engine.export.description import SCALES, Description, Difference

@@ -7,7 +7,7 @@ from segcli.config.schema import Run
 from segcli.data.checks import Finding
 from segcli.data.samples import Case
 from segcli.datasets import Layout
-from segcli.engine.assembly import freezing_of
+from segcli.engine.assembly.components import freezing_of
 from segcli.models import Network
 from segcli.tasks import Task
 

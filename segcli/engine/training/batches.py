@@ -12,7 +12,7 @@ from segcli.data.loader import batch_sizes
 from segcli.data.pipeline import Pipeline
 from segcli.data.samples import Case, padded_size
 from segcli.datasets import Layout
-from segcli.engine.assembly import make_network
+from segcli.engine.assembly.components import make_network
 from segcli.models import Network
 from segcli.nn.norms_only import NormsOnly
 

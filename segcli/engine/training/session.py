@@ -17,7 +17,8 @@ from segcli.data.pipeline import Source
 from segcli.data.samples import Case
 from segcli.data.sources import chunks_left_out
 from segcli.datasets import Layout
-from segcli.engine.assembly import Assembly, assemble, freezing_of
+from segcli.engine.assembly import Assembly, assemble
+from segcli.engine.assembly.components import freezing_of
 from segcli.engine.capacity import many_parameters
 from segcli.engine.doubtful_data import divided_subjects, scale_mistake, split_findings
 from segcli.engine.events import Listener

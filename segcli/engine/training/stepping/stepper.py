@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from segcli.core.errors import CheckpointError, ConfigError
 from segcli.core.types import Batch, Outputs
-from segcli.engine.assembly import Assembly, freezing_of
+from segcli.engine.assembly import Assembly
+from segcli.engine.assembly.components import freezing_of
 from segcli.engine.training.stepping.optimizer_state import optimizer_tensors, restore_optimizer
 from segcli.engine.training.stepping.sharing import Sharing
 from segcli.engine.world import World

@@ -14,15 +14,16 @@ from torch import Tensor, nn
 
 from segcli.config.monitored import loss_values, monitored
 from segcli.config.schema import Run
-from segcli.core.errors import CheckpointError, ConfigError
+from segcli.core.errors import CheckpointError
 from segcli.core.registry import TASKS
-from segcli.core.types import Array, Batch, IOSpec
+from segcli.core.types import Array, Batch
 from segcli.data.cache import DiskCache, Forecast, MemoryCache, Resizing, cache_folder, copies_of, forecast
 from segcli.data.field_of_view import Field
 from segcli.data.loader import EvaluationLoader, TrainLoader
 from segcli.data.pipeline import Pipeline, Source
 from segcli.data.samples import Case
 from segcli.datasets import Layout
+from segcli.engine.assembly.components import calibrated_outputs, make_losses, make_metrics, make_network
 from segcli.engine.augmentation import make_augmentation
 from segcli.engine.checkpoint import Checkpoint
 from segcli.engine.events import Listener
@@ -35,10 +36,9 @@ from segcli.losses import Loss, WeightedSum
 from segcli.metrics import Metric, Scored
 from segcli.models import Network
 from segcli.nn.fitting import Fit
-from segcli.nn.freezing import Freezing
 from segcli.tasks import Task
 
-__all__ = ["Assembly", "Site", "assemble", "freezing_of", "load_weights", "make_losses", "make_metrics", "make_network"]
+__all__ = ["Assembly", "Site", "assemble", "load_weights"]
 
 
 @dataclass(frozen=True)
@@ -306,75 +306,6 @@ def assemble(run: Run, *, pretrained: bool = False, site: Site | None = None) ->
         fit=fit,
         passes=site.passes,
     )
-
-
-def make_network(run: Run, layout: Layout, task: Task) -> Network:
-    """Make the network of a run, with random weights.
-
-    Raises:
-        ConfigError: The network does not fit the data set or the sizes of the run.
-    """
-    can_output = run.model.kind.can_output
-    outputs = [*task.outputs, *(each for each in task.extras if each.name in can_output)]
-    size = run.data.image_size or run.dataset.image_size or layout.case_size
-    io = IOSpec(
-        ndim=layout.ndim,
-        in_channels=run.dataset.num_channels,
-        outputs={each.name: each.channels for each in outputs},
-        pixels=task.output if task.has_pixels else "mask",
-        size=None if size is None else tuple(size),
-    )
-    network: Network = run.model.build(io=io)
-    if network.needs_size and run.data.patch_size is not None:
-        raise ConfigError(
-            f"model `{run.model.type}` needs whole images of one size, and `data.patch_size` crops them",
-            hint="leave `data.patch_size` out",
-        )
-    multiple = run.data.preprocessing.pad_to_multiple
-    if multiple is not None and multiple % network.stride:
-        raise ConfigError(
-            f"`data.preprocessing.pad_to_multiple` is {multiple}, model `{run.model.type}` halves its input down to "
-            f"1/{network.stride} and needs a multiple of {network.stride}",
-            hint=f"set it to {-(-multiple // network.stride) * network.stride}, or leave it out",
-        )
-    return network
-
-
-def freezing_of(run: Run) -> Freezing:
-    """Return what the run freezes."""
-    return Freezing(run.training.freeze, run.training.unfreeze_every)
-
-
-def calibrated_outputs(run: Run) -> list[str]:
-    """List the outputs that the losses of a run train to be calibrated probabilities."""
-    losses = [(part, kind) for part, kind in run.losses.values() if part.weight > 0.0]
-    return [output for part, kind in losses for output in kind.calibrates(kind.Config.model_validate(part.options))]
-
-
-def make_losses(run: Run) -> list[tuple[float, Any]]:
-    """Make the losses of a run with their weights, each named as in YAML."""
-    output = TASKS.load(run.task_name).output
-    made = []
-    for name, (part, kind) in run.losses.items():
-        loss = kind(kind.Config.model_validate(part.options))
-        loss.name, loss.output = name, output
-        made.append((part.weight, loss))
-    return made
-
-
-def make_metrics(run: Run) -> list[Metric]:
-    """Make the metrics of a run, each named as in YAML."""
-    task = TASKS.load(run.task_name)
-    made = []
-    for name, section in run.metrics.items():
-        metric: Metric = section.build()
-        metric.name = name
-        metric.headline = task.headline or metric.headline
-        metric.present_only = task.present_only
-        metric.exclusive = task.target == "classes"
-        metric.pool = task.pool or metric.pool
-        made.append(metric)
-    return made
 
 
 def _memory_format(run: Run, ndim: int) -> Any:
