@@ -13,6 +13,7 @@ from segcli.core.process import is_command_line
 from segcli.core.types import Array
 from segcli.data.whole_numbers import whole
 from segcli.files import Header, Picture, endings, header_of, open_picture
+from segcli.files._losses import refuse_changed
 
 __all__ = [
     "EXTENSIONS",
@@ -153,7 +154,8 @@ def read_voxels(path: Path, *, labels: bool = False) -> Array:
     with open_picture(path, 3) as picture:
         if not labels:
             return picture.read()
-        numbers = picture.read_labels()
+        numbers, loss = picture.read_labels(), picture.loss
+    refuse_changed(path, numbers, loss)
     return numbers.astype(np.uint8) if numbers.dtype == bool else numbers
 
 

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 import tifffile
-from PIL import Image
+from PIL import Image, ImageChops
 
 from segcli.core.errors import DataError
 from segcli.core.types import Array
 from segcli.files._deep import deep_of
+from segcli.files._losses import loss_of_page
 from segcli.files._stored import coding_of, declares_alpha, largest, loss_of
 
 __all__ = ["PillowColours", "TiffColours"]
@@ -29,8 +30,6 @@ PALETTE_ONLY = {"GIF", "BMP", "DIB", "PCX"}
 """Formats of Pillow that store grey images with a palette."""
 GREY_MODES = {"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
 COLOUR_MODES = {"RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "CMYK", "YCbCr"}
-LOSSY = {6: "JPEG", 7: "JPEG", 33007: "JPEG", 34892: "JPEG"}
-"""TIFF compressions that change values."""
 DECODED_AS_RGB = {6, 7, 33003, 33004, 33005, 33007, 34712, 34892}
 """TIFF compressions, of the families of JPEG and JPEG 2000, whose decoders turn YCbCr into RGB."""
 PREMULTIPLIED = 1
@@ -57,7 +56,7 @@ class PillowColours:
     """
 
     def __init__(self, path: Path, image: Image.Image) -> None:
-        self.image = image
+        self.path, self.image = path, image
         if image.mode not in GREY_MODES | COLOUR_MODES:
             raise _refused(path, image.mode)
         self.stored = str(coding_of(image))
@@ -96,10 +95,13 @@ class PillowColours:
         if image.mode == "1":
             return np.asarray(image).astype(np.uint8) * 255
         if image.mode == "P":
+            self._refuse_unlisted()
             return np.asarray(image.convert("L" if self.has_greys else "RGB"))
         if image.mode in {"PA", "RGBa"}:
             image = image.convert("RGBA")
         elif image.mode in {"CMYK", "YCbCr"}:
+            if image.format == "JPEG" and "adobe" not in image.info:
+                image = ImageChops.invert(image)  # Pillow takes all inks for inverted, as Adobe writes them
             image = image.convert("RGB")
         elif image.mode == "La":
             image = image.convert("LA")
@@ -117,6 +119,20 @@ class PillowColours:
         if self.image.mode == "PA":
             return np.asarray(self.image)[:, :, 0]
         return self.pixels() if self.top is None else self._unstretched(self.top)
+
+    def _refuse_unlisted(self) -> None:
+        """Refuse indices beyond the end of the palette, which Pillow makes black.
+
+        Raises:
+            DataError: There are some.
+        """
+        highest, listed = self.image.getextrema()[1], len(self.image.getpalette() or []) // 3
+        if highest >= listed:
+            raise DataError(
+                f"`{self.path}` uses number {highest} of its palette, counted from 0, which has {listed} "
+                f"colour{'s' * (listed != 1)}",
+                hint="save it again with its whole palette, as RGB or, if its numbers count, as grey",
+            )
 
     def without_alpha(self, pixels: Array) -> Array:
         """Leave out the alpha channel of `(H, W, C)`."""
@@ -164,7 +180,7 @@ class TiffColours:
         self.has_alpha = len(self.kept) < stored
         self.premultiplied = next((at + self.colours for at, kind in enumerate(extra) if kind == PREMULTIPLIED), None)
         """Sample of alpha by which the colours were multiplied."""
-        self.loss = LOSSY.get(int(page.compression))
+        self.loss = loss_of_page(page)
         self.top = 2**self.bits - 1 if self.bits not in (1, 8, 16) and self.bits < 16 else None
         self.is_palette = self.photometric == P.PALETTE and len(self.kept) == 1 and not page.is_imagej
         self._check()

@@ -7,11 +7,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from segcli.files._losses import loss_of_jpeg2000, loss_of_webp
+
 __all__ = ["bits_of_jpeg2000", "coding_of", "declares_alpha", "largest", "loss_of"]
 
 ALPHA_MODES = {"LA", "La", "PA", "RGBA", "RGBa"}
 LOSSY = {"JPEG": "JPEG", "MPO": "JPEG", "AVIF": "AVIF"}
 """Formats of Pillow whose files change values, and their names."""
+JUDGES = {"WEBP": loss_of_webp, "JPEG2000": loss_of_jpeg2000}
+"""Formats whose code tells whether it changes values."""
 BITS = {"L;2": 2, "L;4": 4}
 BMP_RAMP = np.arange(16, dtype=np.uint8).repeat(3) * np.uint8(17)
 """Palette of a grey BMP file of 4 bits."""
@@ -51,10 +55,8 @@ def largest(image: Image.Image, path: Path) -> int | None:
 
 def loss_of(image: Image.Image, path: Path) -> str | None:
     """Name the compression that changes values; None if values are exact."""
-    if image.format != "WEBP":
-        return LOSSY.get(str(image.format))
-    kinds = {kind for kind, _ in _chunks(path)}
-    return "WebP" if b"VP8 " in kinds or b"ANMF" in kinds else None
+    judge = JUDGES.get(str(image.format))
+    return LOSSY.get(str(image.format)) if judge is None else judge(path.read_bytes())
 
 
 def declares_alpha(image: Image.Image, path: Path) -> bool:
@@ -62,17 +64,6 @@ def declares_alpha(image: Image.Image, path: Path) -> bool:
     if image.mode not in ALPHA_MODES:
         return False
     return image.format != "JPEG2000" or any(kind in IS_ALPHA for kind in _kinds_of_jpeg2000(path))
-
-
-def _chunks(path: Path) -> list[tuple[bytes, int]]:
-    """List the chunks of a WebP file, with the positions of their content."""
-    found, data = [], path.read_bytes()
-    at = 12
-    while at + 8 <= len(data):
-        kind, length = struct.unpack("<4sI", data[at : at + 8])
-        found.append((kind, at + 8))
-        at += 8 + length + length % 2
-    return found
 
 
 def _kinds_of_jpeg2000(path: Path) -> list[int]:

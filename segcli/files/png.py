@@ -14,16 +14,18 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from segcli.core.errors import DataError
 from segcli.core.files import replacing
 from segcli.core.registry import FILES
 from segcli.core.types import Array
 from segcli.files import Add, FileFormat, Picture
 from segcli.files._codecs import decoded
 from segcli.files._colours import PillowColours
-from segcli.files._content import small_or_held
+from segcli.files._content import content_of, small_or_held
 from segcli.files._frames import open_frame
 from segcli.files._orientation import of_image, upright
 from segcli.files._png_plain import PlainPNG, mode_of_plain
+from segcli.files._png_whole import lacks_rows
 from segcli.files._promises import refuse_more_than_stored
 
 __all__ = ["PNG"]
@@ -110,6 +112,8 @@ class _Decoded(Picture):
         pixels = decoded(self.path, self.image, self.colours.stored)
         if pixels is None:
             self.image.load()
+            if self.image.format == "PNG" and lacks_rows(content_of(self.path)):
+                raise DataError(f"`{self.path}` is truncated: it ends before its last row", hint="copy the file again")
             pixels = by_pillow()
         return _with_channels(pixels)
 

@@ -16,6 +16,7 @@ from segcli.core.registry import FILES
 from segcli.core.types import Array
 from segcli.files import HINT, Add, FileFormat, Picture, Window, reading
 from segcli.files._colours import TiffColours
+from segcli.files._losses import loss_of_page, refuse_changed
 from segcli.files._mapped import Mapped, map_file
 from segcli.files._orientation import as_shown, of_page, shown_size, upright
 from segcli.files._tiff_choice import one_picture
@@ -140,6 +141,8 @@ class TIFF(FileFormat):
                 return known
             with open_tiff(path) as tiff:
                 stored, described = _stored_plane(path, tiff, page)
+                if labels:
+                    refuse_changed(path, stored, loss_of_page(described))
                 pixels = stored if labels else _as_shown(path, stored, described)
                 PLAIN.remember((path, page, labels), described, pixels)
                 return pixels
@@ -313,6 +316,7 @@ class _Stack(Picture):
         self.stored_channels = 1 if self.colour_axis is None else shape[self.colour_axis]
         self.colours = TiffColours(path, series.keyframe, self.stored_channels)
         self.channels, self.white_is_zero = self.colours.channels, self.colours.white_is_zero
+        self.loss = self.colours.loss
         self.size = tuple(length for axis, length in enumerate(shape) if axis != self.colour_axis)
         self.itemsize = series.dtype.itemsize if series.dtype else 1
         self.at_once = unpacked_at_once(path, series)

@@ -245,3 +245,15 @@ def test_a_missing_folder_is_blamed_and_not_the_number_of_classes(run_cli, workp
     told = run_cli("data", "check", config)
     assert f"dataset.paths: no folder `{workplace}/nothere` with the samples" in " ".join(told.err.split())
     assert "num_classes" not in told.err
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "jpeg2000"])
+def test_a_mask_whose_compression_changed_its_numbers_is_refused_by_name(root, kind):
+    for path in (root / "0001/mask").iterdir():
+        values = tifffile.imread(path)
+        tifffile.imwrite(path, 200 * (values > 0).astype(np.uint8), compression=kind, compressionargs={"level": 20})
+    masked = layout(root, apply_mask=True)
+    case = next(case for case in masked.all_cases("train") + masked.all_cases("val") if case.id == "0001")
+    with pytest.raises(DataError, match=f"0001/mask/.* is stored as JPEG{' 2000' * (kind != 'jpeg')}, which changes"):
+        masked.read(case)
+    assert [found.message.count("is stored as JPEG") for found in masked.examine(case)[1]] == [1]

@@ -125,6 +125,10 @@ def write_webp(path, **keys):
     Image.fromarray(RGB).save(path, **keys)
 
 
+def write_tiff(path, kind, **keys):
+    tifffile.imwrite(path, GREY, compression=kind, compressionargs=keys)
+
+
 @pytest.mark.parametrize(
     ("name", "write", "loss"),
     [
@@ -134,6 +138,16 @@ def write_webp(path, **keys):
         ("a.webp", lambda path: write_webp(path, quality=90), "WebP"),
         ("b.webp", lambda path: write_webp(path, lossless=True), None),
         ("a.png", lambda path: Image.fromarray(GREY).save(path), None),
+        ("c.tif", lambda path: write_tiff(path, "jpeg2000", level=25), "JPEG 2000"),
+        ("d.tif", lambda path: write_tiff(path, "jpeg2000", level=0), None),
+        ("e.tif", lambda path: write_tiff(path, "jpegxl", level=30), "JPEG XL"),
+        ("f.tif", lambda path: write_tiff(path, "jpegxl", lossless=True), None),
+        ("g.tif", lambda path: write_tiff(path, "lerc", level=1.5), "LERC"),
+        ("h.tif", lambda path: write_tiff(path, "lerc", level=1.5, compression="zstd"), "LERC"),
+        ("i.tif", lambda path: write_tiff(path, "lerc", compression="deflate"), None),
+        ("j.tif", lambda path: write_tiff(path, "jpegxr", level=0.5), "JPEG XR"),
+        ("a.jp2", lambda path: Image.fromarray(GREY).save(path, irreversible=True), "JPEG 2000"),
+        ("b.jp2", lambda path: Image.fromarray(GREY).save(path), None),
     ],
 )
 def test_a_compression_that_changes_numbers_is_known(tmp_path, name, write, loss):
@@ -142,6 +156,7 @@ def test_a_compression_that_changes_numbers_is_known(tmp_path, name, write, loss
         assert picture.loss == loss
     if "webp" not in name:
         assert read_marks(tmp_path / name).loss == loss
+        assert loss is not None or np.array_equal(read_labels(tmp_path / name), GREY)
 
 
 @pytest.mark.parametrize("number", range(1, 9))

@@ -1,0 +1,81 @@
+"""Rows and colours that are missing in a file, which a library would fill in with black."""
+
+import struct
+import zlib
+
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image
+
+from segcli.core.errors import DataError
+from segcli.data.images import read_image, read_labels
+
+GREY = np.random.default_rng(5).integers(0, 4, (23, 31), dtype=np.uint8)
+FEW = bytes([9, 9, 9, 200, 0, 0])
+"""A palette of two colours."""
+
+
+def write_png(path, rows, bits=8, colours=0, interlaced=0, palette=b""):
+    """Write a file of the size of `GREY` whose rows are these bytes."""
+    head = struct.pack(">IIBBBBB", *GREY.shape[::-1], bits, colours, 0, 0, interlaced)
+    parts = [(b"IHDR", head), (b"PLTE", palette), (b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))]
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, data in [*parts, (b"IEND", b"")]:
+        if data or kind == b"IEND":
+            content += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(("bits", "colours"), [(1, 0), (8, 0), (16, 0), (8, 2), (16, 2), (1, 3), (8, 3)])
+def test_a_png_whose_pixels_end_early_is_refused_and_not_filled_with_black(tmp_path, bits, colours):
+    row = bytes((31 * bits * (3 if colours == 2 else 1) + 7) // 8)
+    path, palette = tmp_path / "a.png", FEW * (colours == 3)
+    write_png(path, [row] * 23, bits, colours, palette=palette)
+    assert not read_labels(path).any()
+    write_png(path, [row] * 20, bits, colours, palette=palette)
+    for read in (read_image, read_labels):
+        with pytest.raises(DataError, match=r"a.png` is truncated: it ends before its last row"):
+            read(path)
+
+
+def test_an_interlaced_png_is_whole_with_all_its_passes(tmp_path):
+    passes = [(GREY[a::c, b::d]) for a, b, c, d in [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4)]]
+    passes += [GREY[2::4, 0::2], GREY[0::2, 1::2], GREY[1::2]]
+    rows = [row.tobytes() for each in passes for row in each]
+    write_png(tmp_path / "a.png", rows, interlaced=1)
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.png"), GREY)
+    write_png(tmp_path / "a.png", rows[:-1], interlaced=1)
+    with pytest.raises(DataError, match="ends before its last row"):
+        read_labels(tmp_path / "a.png")
+
+
+def test_a_number_without_a_colour_in_the_palette_is_refused_where_colours_count(tmp_path):
+    path = tmp_path / "a.png"
+    write_png(path, [row.tobytes() for row in GREY], colours=3, palette=FEW)
+    with pytest.raises(DataError, match="uses number 3 of its palette, counted from 0, which has 2 colours"):
+        read_image(path)
+    np.testing.assert_array_equal(read_labels(path), GREY)
+    write_png(path, [row.tobytes() for row in GREY % 2], colours=3, palette=FEW)
+    np.testing.assert_array_equal(read_image(path), np.frombuffer(FEW, np.uint8).reshape(2, 3)[GREY % 2])
+
+
+def test_inks_of_a_jpeg_are_inverted_only_where_the_file_says_that_adobe_wrote_it(tmp_path):
+    colours = np.dstack([np.full_like(GREY, value) for value in (200, 120, 40)])
+    ink = np.dstack([255 - colours, np.zeros_like(GREY)])
+    content = imagecodecs.jpeg8_encode(ink, level=98, colorspace="cmyk", outcolorspace="cmyk")
+    plain = b"".join([content[:2], *_without_adobe(content[2:])])
+    (tmp_path / "plain.jpg").write_bytes(plain)
+    Image.fromarray(ink, "CMYK").save(tmp_path / "adobe.jpg", quality=98)
+    for name in ("plain.jpg", "adobe.jpg"):
+        np.testing.assert_allclose(read_image(tmp_path / name), colours, atol=4)
+
+
+def _without_adobe(content):
+    """List the segments of a JPEG file, without that of Adobe."""
+    while content[1] != 0xDA:
+        length = 2 + struct.unpack(">H", content[2:4])[0]
+        if content[1] != 0xEE:
+            yield content[:length]
+        content = content[length:]
+    yield content
