@@ -18,7 +18,7 @@ from segcli.data.draws import assign
 from segcli.data.images import natural_key, read_image, read_labels, read_voxels
 from segcli.data.placement import placement
 from segcli.data.samples import resize
-from segcli.data.slice_names import partner_fault
+from segcli.data.slice_names import in_order, partner_fault
 from segcli.data.slices import stacked
 from segcli.data.split_settings import ShareSettings
 from segcli.data.whole_numbers import whole
@@ -232,7 +232,7 @@ def _is_volume(path: Path) -> bool:
 
 
 def _slices(folder: Path) -> list[Path]:
-    files = [path for path in sorted(folder.iterdir(), key=natural_key) if ending_of(path) in endings(2)]
+    files = in_order([path for path in folder.iterdir() if ending_of(path) in endings(2)])
     if not files:
         raise DataError(f"no slices in `{folder}`", hint=f"pictures end in {', '.join(endings(2))}")
     return files

@@ -1,22 +1,75 @@
-"""Partners of slices in two folders, by the numbers in their names; gaps in the numbers."""
+"""Order of slices by the numbers in their names, partners in two folders, and gaps in the numbers."""
 
 import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 
 from segcli.core.errors import DataError
+from segcli.data.images import natural_key
 from segcli.files import stem_of
 
-__all__ = ["Key", "gaps", "keys_of", "listed", "name_of", "partner_fault"]
+__all__ = ["Key", "copied_from", "gaps", "in_order", "keys_of", "listed", "name_of", "partner_fault"]
 
 Key = tuple[int, ...] | str
 """Numbers of a slice, or its whole name where names hold no usable numbers."""
 
 
 HINT = "name a slice and its mask alike, such as `z001.tif`, or restore the missing files"
+
+
+POSITIONS = (r"(\d+(?:\.\d+)?)", r"(-?\d+(?:\.\d+)?)")
+"""Positions in names: with decimals, and with a sign."""
+EVEN = Decimal("1.5")
+"""Largest distance between neighbours, as a multiple of the smallest one, at which numbers are positions."""
+COPY = re.compile(r"^Copy of | - Copy( \(\d+\))?$| copy$")
+"""What Windows and macOS add to the name of a copy."""
+
+
+def in_order(files: Sequence[Path]) -> list[Path]:
+    """Sort slices by the numbers in their names; decimals and signs count where they make positions of one distance.
+
+    Example:
+        >>> [path.name for path in in_order([Path("z0.5.tif"), Path("z0.25.tif"), Path("z0.75.tif")])]
+        ['z0.25.tif', 'z0.5.tif', 'z0.75.tif']
+        >>> [path.name for path in in_order([Path("s1.tif"), Path("s-1.tif"), Path("s0.tif")])]
+        ['s-1.tif', 's0.tif', 's1.tif']
+        >>> [path.name for path in in_order([Path("s1.10.tif"), Path("s1.9.tif"), Path("s1.8.tif")])]
+        ['s1.8.tif', 's1.9.tif', 's1.10.tif']
+    """
+    natural = sorted(sorted(files), key=natural_key)  # `z3` and `z03` in one order everywhere
+    for number in POSITIONS:
+        places = _positions(natural, number)
+        if places is not None:
+            return [path for _, path in sorted(zip(places, natural, strict=True))]
+    return natural
+
+
+def _positions(files: Sequence[Path], number: str) -> list[Decimal] | None:
+    """Read the only number that differs between names of one pattern; None if it does not tell even positions."""
+    parts = [re.split(number, name_of(file)) for file in files]
+    if len(files) < 3 or len({tuple(part[::2]) for part in parts}) != 1:
+        return None
+    columns = [set(column) for column in zip(*(part[1::2] for part in parts), strict=True)]
+    varying = [at for at, column in enumerate(columns) if len(column) > 1]
+    if len(varying) != 1:
+        return None
+    places = [Decimal(part[1 + 2 * varying[0]]) for part in parts]
+    steps = [after - before for before, after in pairwise(sorted(places))]
+    return places if min(steps) > 0 and max(steps) <= EVEN * min(steps) else None
+
+
+def copied_from(file: Path) -> str:
+    """Return the name of a slice without what a file manager adds to the name of a copy.
+
+    Example:
+        >>> copied_from(Path("z5 - Copy (2).tif"))
+        'z5'
+    """
+    return COPY.sub("", name_of(file)) or name_of(file)
 
 
 @dataclass(frozen=True)

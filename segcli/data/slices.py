@@ -19,12 +19,11 @@ from segcli.core.types import Array
 from segcli.data.channels import chosen_count
 from segcli.data.checks import Finding
 from segcli.data.classes.coding import Codings, blurred, is_blurred, white_is_zero
-from segcli.data.images import natural_key
-from segcli.data.slice_names import name_of
+from segcli.data.slice_names import copied_from, in_order, name_of
 from segcli.files import Window, format_of, is_picture_folder, open_picture, read_header
 from segcli.files.tiff import TIFF
 
-__all__ = ["Plane", "SliceStacks", "Stack", "stacked"]
+__all__ = ["Plane", "SliceStacks", "Stack", "scale_between", "stacked"]
 
 ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 """Zeros before a number."""
@@ -46,7 +45,7 @@ class Stack:
     sizes: tuple[tuple[int, int], ...]
     faults: tuple[DataError, ...] = ()
     bits: tuple[int, ...] = ()
-    """Bits of the values of each slice, 8 or 16; empty for a volume that is no TIFF."""
+    """Bits of the values of each slice, 8 to 16; empty for a volume that is no TIFF."""
 
     @property
     def counts(self) -> dict[Path, int]:
@@ -55,13 +54,13 @@ class Stack:
 
     @cached_property
     def mixed(self) -> DataError | None:
-        """Make the error for slices of 8 and of 16 bits; None if all are alike."""
+        """Make the error for slices of different bits, such as 8 and 16; None if all are alike."""
         if len(set(self.bits)) < 2:
             return None
         odd = next(number for number, bits in enumerate(self.bits) if bits != self.bits[0])
         return DataError(
             f"slice `{self.planes[odd].file}` has {self.bits[odd]} bits, but `{self.planes[0].file}` has "
-            f"{self.bits[0]}: their scales differ by 257",
+            f"{self.bits[0]}: their scales differ by {scale_between(self.bits[0], self.bits[odd])}",
             hint="export all slices with the same number of bits",
         )
 
@@ -69,6 +68,16 @@ class Stack:
     def size(self) -> tuple[int, int, int]:
         """Return the number of slices, rows and columns."""
         return len(self.planes), *(self.sizes[0] if self.sizes else (0, 0))
+
+
+def scale_between(bits: int, other: int) -> int:
+    """Return the ratio of the largest numbers of these bits.
+
+    Example:
+        >>> scale_between(8, 16), scale_between(16, 12)
+        (257, 16)
+    """
+    return round((2 ** max(bits, other) - 1) / (2 ** min(bits, other) - 1))
 
 
 def stacked(files: list[Path], read: Callable[[Path], Array], *, one_type: bool) -> Array:
@@ -203,7 +212,7 @@ def _looked_at(folder: Path) -> Stack:
     files = [folder]
     if folder.is_dir():
         inside = (path for path in folder.iterdir() if path.suffix.lower() in TIFF.listed and path.name[0] != ".")
-        files = sorted(sorted(inside), key=natural_key)  # `z3` and `z03` in one order everywhere
+        files = in_order(list(inside))
     planes: list[Plane] = []
     sizes: list[tuple[int, int]] = []
     bits: list[int] = []
@@ -217,7 +226,7 @@ def _looked_at(folder: Path) -> Stack:
             continue
         planes += [Plane(file, page) for page in range(found.count)]
         sizes += [found.size] * found.count
-        bits += [8 * found.dtype.itemsize] * found.count
+        bits += [found.bits] * found.count
         for part in found.part or ():
             parts.setdefault(part, file)
     return Stack(tuple(planes), tuple(sizes), (*faults, *_mixed_parts(parts)), tuple(bits))
@@ -227,7 +236,7 @@ def _same_names(files: list[Path]) -> Iterator[DataError]:
     """Find slices that have the same name without its extension, or names that differ only in the zeros of a number."""
     seen: dict[str, Path] = {}
     for file in files:
-        other = seen.setdefault(ZEROS.sub("", name_of(file)), file)
+        other = seen.setdefault(ZEROS.sub("", copied_from(file)), file)
         if other != file:
             what = "name" if name_of(other) == name_of(file) else "number"
             message = f"two slices in `{file.parent}` have the same {what}: `{other.name}` and `{file.name}`"

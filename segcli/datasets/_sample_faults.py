@@ -7,7 +7,7 @@ from segcli.core.errors import DataError
 from segcli.data.checks import Finding
 from segcli.data.samples import Case
 from segcli.data.slice_names import gaps, keys_of, listed, partner_fault
-from segcli.data.slices import SliceStacks, Stack
+from segcli.data.slices import SliceStacks, Stack, scale_between
 
 __all__ = ["mask_faults", "mixed_bits", "sample_faults", "unreadable"]
 
@@ -104,7 +104,7 @@ def _gaps(raw: Path, image: Stack, label: Stack | None) -> Iterator[Finding]:
 
 
 def mixed_bits(root: Path, samples: dict[str, Stack]) -> Iterator[Finding]:
-    """Find samples of 8 bits in a set of samples of 16 bits."""
+    """Find samples whose bits differ, such as 8 and 16."""
     by_bits: dict[int, list[str]] = {}
     for name, stack in samples.items():
         for bits in set(stack.bits) if stack.mixed is None else ():  # a mixed sample is an error of its own
@@ -113,7 +113,8 @@ def mixed_bits(root: Path, samples: dict[str, Stack]) -> Iterator[Finding]:
         shown = " and ".join(
             f"{len(names)} with {bits} bits (such as `{names[0]}`)" for bits, names in sorted(by_bits.items())
         )
-        message = f"samples differ in their bits: {shown}; their scales differ by 257"
+        scale = scale_between(min(by_bits), max(by_bits))
+        message = f"samples differ in their bits: {shown}; their scales differ by {scale}"
         yield Finding("mixed_bits", "warning", root, message, "export all samples with the same number of bits")
 
 

@@ -1,4 +1,4 @@
-"""Compressions that change values, such as the numbers of a mask: told from the code itself where it may be exact, too."""
+"""Compressions that change values, such as the numbers of a mask; where one may be exact, its code tells."""
 
 import struct
 from collections.abc import Callable, Iterator

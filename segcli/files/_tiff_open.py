@@ -1,6 +1,7 @@
 """Opens TIFF files without trust in their directories, and without the files that their metadata name."""
 
 import logging
+import re
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,6 +27,8 @@ ORDERS = {b"II": "<", b"MM": ">", b"EP": "<"}
 """Orders of bytes, by the first two of a file."""
 NEEDED = {256: "columns", 257: "rows", 277: "samples per pixel"}
 """Codes of the entries that cannot be 0."""
+IMAGES = re.compile(r"^images=(\d{1,9})\s*$", re.MULTILINE)
+"""Number of images in the description of ImageJ."""
 HINT = "replace the file, or remove it from the data set"
 
 logging.getLogger("tifffile").addFilter(lambda record: False)  # what matters is an error with a message of its own
@@ -63,7 +66,7 @@ def open_tiff(path: Path) -> tifffile.TiffFile:
     """Open a file; its metadata cannot make tifffile read other files.
 
     Raises:
-        DataError: The directories run in a circle, or the file holds no page or too many.
+        DataError: The directories run in a circle, the file holds no page or too many, or it ends within its images.
     """
     found = directories(path)
     file = tifffile.TiffFile(path, _multifile=False)
@@ -71,10 +74,27 @@ def open_tiff(path: Path) -> tifffile.TiffFile:
     try:
         if len(found.offsets) == 1 and names_other_files(file):
             file.is_ome = False  # one page is one image, whatever the other files hold
+        if len(found.offsets) == 1 and file.is_imagej:
+            _refuse_lost_images(path, file)
     except BaseException:
         file.close()
         raise
     return file
+
+
+def _refuse_lost_images(path: Path, file: tifffile.TiffFile) -> None:
+    """Refuse a stack of ImageJ with one page whose file was cut; tifffile would take it for a single image.
+
+    One image beside the description of a stack is an image that was taken out of it.
+    """
+    page: Any = file.pages[0]
+    stated = IMAGES.search(page.description)
+    if stated is None or not page.is_contiguous or not page.nbytes:
+        return
+    there, count = (path.stat().st_size - page.dataoffsets[0]) // page.nbytes, int(stated[1])
+    if 2 <= there < count:
+        message = f"`{path}` states {count} images, but ends after {there}, so further slices are missing"
+        raise DataError(message, hint="copy or export the file again")
 
 
 def is_tiff(path: Path) -> bool:

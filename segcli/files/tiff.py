@@ -105,13 +105,14 @@ class TIFF(FileFormat):
                 count = dict(zip(axes, shape, strict=True))["S" if "S" in axes else "C"]
                 hint = f"{GREY}; if the channels are slices, {TAKEN}" if axes == "SYX" else GREY
                 raise DataError(f"`{path}` has {count} channels, but grey slices are expected", hint=hint)
-            TiffColours(path, series.keyframe, 1)
+            bits = TiffColours(path, series.keyframe, 1).bits
             kind = series.dtype
             if kind is None or kind.kind not in "ub" or kind.itemsize > 2:
                 raise DataError(f"`{path}` holds {kind} values, but a slice holds whole numbers from 0", hint=WHOLE)
             part = own_place(path, tiff)
             rows, columns = shown_size(shape[-2:], of_page(series.keyframe))
-        return Slices(shape[0] if len(shape) == 3 else 1, (rows, columns), kind, None if part is None else part.places)
+        count, places = shape[0] if len(shape) == 3 else 1, None if part is None else part.places
+        return Slices(count, (rows, columns), max(bits, 8), places)  # fewer than 8 are spread to 8
 
     @staticmethod
     def declares_white_as_zero(path: Path) -> bool:
@@ -166,7 +167,7 @@ class Slices:
     count: int
     size: tuple[int, int]
     """Rows and columns."""
-    dtype: np.dtype[Any]
+    bits: int
     part: frozenset[tuple[int, int, int]] | None = None
     """Image, channel and time point, if the file is a part of an OME recording."""
 

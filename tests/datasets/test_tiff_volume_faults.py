@@ -1,4 +1,5 @@
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -257,3 +258,36 @@ def test_a_mask_whose_compression_changed_its_numbers_is_refused_by_name(root, k
     with pytest.raises(DataError, match=f"0001/mask/.* is stored as JPEG{' 2000' * (kind != 'jpeg')}, which changes"):
         masked.read(case)
     assert [found.message.count("is stored as JPEG") for found in masked.examine(case)[1]] == [1]
+
+
+@pytest.mark.parametrize("name", ["z3 - Copy.tif", "z3 - Copy (2).tif", "Copy of z03.tif", "z3 copy.tif"])
+def test_a_copy_of_a_slice_is_no_further_slice(root, name):
+    shutil.copy(root / "0004/raw/z3.tif", root / "0004/raw" / name)
+    assert "two slices in" in everywhere(root)["unreadable_image"]
+
+
+def test_a_slice_of_12_bits_among_those_of_16_is_refused(root):
+    path = root / "0004/raw/z3.tif"
+    tifffile.imwrite(path, np.ones((16, 16), np.uint16), bitspersample=12)
+    said = f"slice `{path}` has 12 bits, but `{root / '0004/raw/z0.tif'}` has 16: their scales differ by 16"
+    assert everywhere(root)["slices_of_mixed_bits"] == said
+
+
+def test_a_stack_of_imagej_that_was_cut_is_not_taken_for_one_image(tmp_path):
+    voxels = nucleus(0)[0]
+    for count in (8, 5):  # ImageJ writes a large stack with one page, as a file of one image with all values behind it
+        about = f"ImageJ=1.53t\nimages={count}\nslices={count}\n"
+        tifffile.imwrite(tmp_path / "a.tif", voxels[0], description=about, metadata=None)
+        with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+            start = tiff.pages[0].dataoffsets[0]
+        content = (tmp_path / "a.tif").read_bytes()[:start] + voxels[:5].tobytes()
+        (tmp_path / "a.tif").write_bytes(content)
+        if count > 5:
+            with pytest.raises(DataError, match=r"states 8 images, but ends after 5, so further slices are missing"):
+                open_picture(tmp_path / "a.tif", 3)
+            (tmp_path / "a.tif").write_bytes(content[: start + voxels[0].nbytes])
+            with open_picture(tmp_path / "a.tif", 2) as one:  # an image that was taken out of a stack
+                np.testing.assert_array_equal(one.read()[..., 0], voxels[0])
+        else:
+            with open_picture(tmp_path / "a.tif", 3) as whole:
+                np.testing.assert_array_equal(whole.read()[..., 0], voxels[:5])

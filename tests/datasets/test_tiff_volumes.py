@@ -163,3 +163,24 @@ def test_a_stack_that_was_written_page_by_page_trains_like_one_that_was_written_
     assert {case.id for case in made.cases("train")} == set(expected)
     for case in made.cases("train"):
         np.testing.assert_array_equal(made.read(case).image, expected[case.id])
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"z{0.25 * z:g}um" for z in range(8)],
+        [f"{0.33 * z:.2f}".rstrip("0").rstrip(".") for z in range(8)],
+        [f"s{z}" for z in range(-3, 5)],
+        [f"s_{z + 0.5}" for z in range(-3, 5)],
+        [f"s1.{z}" for z in range(5, 13)],
+        [f"t1_z-{z}" for z in range(8)],
+    ],
+)
+def test_slices_lie_in_the_order_of_the_positions_in_their_names(tmp_path, names):
+    planes = np.arange(8 * 16 * 16, dtype=np.uint16).reshape(8, 16, 16)
+    folder = tmp_path / "v"
+    folder.mkdir()
+    for name, plane in zip(names, planes, strict=True):
+        tifffile.imwrite(folder / f"{name}.tif", plane)
+    found = slices.SliceStacks(1).voxels(folder, (slice(0, 8), slice(0, 16), slice(0, 16)))
+    np.testing.assert_array_equal(found, planes)
