@@ -185,6 +185,10 @@ class HDF5Volumes(Volumes):
             message = f"`{path}`: `images` are {sizes['images']}, `masks` {sizes['masks']}, `presence_labels` "
             yield wrong("wrong_axes", message + sizes["presence_labels"], "they must have 4 (or 5), 5 and 2 axes")
             return
+        if 0 in images[1:]:
+            hint = "write the volumes again, or leave the file out"
+            yield wrong("no_pixels", f"`{path}` holds no pixels: `images` are {sizes['images']}", hint)
+            return
         if not len(header.names):
             yield wrong("empty_split", f"split `{split}` is empty: `{path}` has no cases", "add cases")
         if images[0] != masks[0] or images[0] != flags[0]:
@@ -361,6 +365,6 @@ def _channels(path: Path) -> int:
             if images is None or len(images.shape) != 5:
                 return 1
             is_last = masks is not None and images.shape[1:4] == masks.shape[2:] != images.shape[2:]
-            return int(images.shape[-1 if is_last else 1])
+            return max(int(images.shape[-1 if is_last else 1]), 1)
     except DataError:
         return 1

@@ -21,6 +21,8 @@ from segcli.files._promises import DEFLATE
 
 __all__ = ["dataset_in", "never_written", "numbers_in", "strings_in", "unwritten"]
 
+PACKED = {"scale_factor": 1, "add_offset": 0}
+"""Attributes with which netCDF packs values, and their values for those that are stored as they are."""
 MOST_LINKS = 32
 """Links and groups on the way to one dataset."""
 KINDS = {"S": "text", "O": "text or objects", "V": "compound or opaque values", "c": "complex numbers"}
@@ -83,7 +85,25 @@ def numbers_in(file: h5py.File, path: Path, key: str) -> Any:
     if found is not None and found.dtype.kind not in "buif":
         held = KINDS.get(found.dtype.kind, str(found.dtype))
         raise DataError(f"`{key}` of `{path}` holds {held}, but it must hold numbers", hint=f"write `{key}` as numbers")
+    if found is not None:
+        _refuse_packed(found, path, key)
     return found
+
+
+def _refuse_packed(dataset: h5py.Dataset, path: Path, key: str) -> None:
+    """Refuse numbers that netCDF packed with a scale of their own, which may differ from file to file."""
+    for name, plain in PACKED.items():
+        if name not in dataset.attrs:
+            continue
+        # a text is not read: HDF5 never ends on a damaged one
+        is_number = dataset.attrs.get_id(name).dtype.kind in "buif"
+        stated = np.ravel(dataset.attrs[name]) if is_number else np.array([])
+        if not stated.size or not (stated == plain).all():
+            shown = ", ".join(f"{value:g}" for value in stated[:3]) or "no number"
+            raise DataError(
+                f"`{key}` of `{path}` states `{name}: {shown}`, so what is stored are not the values themselves",
+                hint=f"write the values themselves into `{key}`, without this attribute",
+            )
 
 
 def strings_in(file: h5py.File, path: Path, key: str, count: int) -> list[str] | None:

@@ -157,6 +157,11 @@ def _reading(path: Path) -> Iterator[None]:
         except OSError as error:
             if "truncated" in str(error):
                 raise DataError(f"`{path}` is truncated: it ends before its data", hint="copy the file again") from None
+            if "already open for write" in str(error):
+                raise DataError(
+                    f"`{path}` is marked as being written: its writer is still at work, or was stopped",
+                    hint="wait for its writer, or write it again; `h5clear -s` of HDF5 removes the mark",
+                ) from None
             if "signature not found" in str(error):
                 raise DataError(f"`{path}` is not an HDF5 file", hint=HINT) from None
             raise

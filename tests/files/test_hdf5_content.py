@@ -147,7 +147,18 @@ ODD = {
         lambda file, folder: file.create_dataset("images", data=np.zeros(SHAPE, [("r", "u1"), ("g", "u1")])),
         "holds compound or opaque values",
     ),
+    "packed": (
+        lambda file, folder: packed(file, "scale_factor", 0.1),
+        "`scale_factor: 0.1`, so what is stored are not",
+    ),
+    "packed with a text": (lambda file, folder: packed(file, "add_offset", "3"), "`add_offset: no number`"),
+    "no pixels": (lambda file, folder: file.create_dataset("images", (6, 0, 16, 8), "u1"), "holds no pixels: "),
 }
+
+
+def packed(file, name, value):
+    file["images"] = np.zeros(SHAPE, np.int16)
+    file["images"].attrs[name] = value
 
 
 @pytest.mark.parametrize("kind", ODD)
@@ -253,6 +264,22 @@ def test_chunks_that_hold_several_cases_count_for_each(tmp_path):
 def test_a_case_larger_than_the_memory_is_refused_before_it_is_read(data, run_cli, monkeypatch):
     monkeypatch.setattr("segcli.core.free_memory.psutil.virtual_memory", lambda: SimpleNamespace(total=2**10))
     assert "a case of `data/train.h5` takes" in checked(run_cli)[0]["message"]
+
+
+def test_attributes_of_values_that_are_stored_as_they_are_change_nothing(data, run_cli):
+    with h5py.File(data / "train.h5", "a") as file:
+        file["images"].attrs.update({"scale_factor": 1.0, "add_offset": np.zeros(1), "units": "HU"})
+    assert checked(run_cli) == []
+
+
+def test_a_file_whose_writer_was_stopped_is_told_as_such(tmp_path):
+    write = (
+        "import h5py, os, sys; f = h5py.File(sys.argv[1], 'w', libver='latest'); f['images'] = [0]; "
+        "f.swmr_mode = True; f.flush(); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", write, tmp_path / "a.h5"], check=True)
+    with pytest.raises(DataError, match="is marked as being written: its writer is still at work, or was stopped"):
+        HDF5.members(tmp_path / "a.h5")
 
 
 # ---- flags

@@ -200,7 +200,9 @@ class MaskReader:
             has = f"{rgb.shape[2]} channel{'s' * (rgb.shape[2] != 1)} of {8 * rgb.dtype.itemsize} bits"
             raise DataError(
                 f"mask `{path}` has {has}; a colour mask has 3 channels of 8 bits",
-                hint="set `mask_format: index` in the data-set file if its pixels hold the numbers of classes",
+                hint="set `mask_format: index` in the data-set file if its pixels hold the numbers of classes"
+                if rgb.shape[2] == 1
+                else "save it as RGB with 8 bits",
             )
         return rgb
 

@@ -157,6 +157,11 @@ def test_a_mask_of_the_other_format_is_told_with_the_key_to_set(layout, workplac
     text = told(layout().read, first(layout()))
     assert f"mask `{MASK}` has 1 channel of 8 bits; a colour mask has 3 channels of 8 bits" in text
     assert "set `mask_format: index`" in text
+    assert cv2.imwrite(str(workplace / MASK), np.zeros((24, 32, 3), np.uint16))
+    text = told(layout().read, first(layout()))
+    assert "3 channels of 16 bits" in text
+    assert "save it as RGB with 8 bits" in text
+    assert "mask_format" not in text
 
 
 def test_a_palette_mask_may_be_read_by_its_colors(layout, workplace):
