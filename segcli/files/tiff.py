@@ -24,13 +24,12 @@ from segcli.files._tiff_open import directories, is_tiff, open_tiff
 from segcli.files._tiff_pages import TiffPages, TiffPlanes
 from segcli.files._tiff_plain import PlainPages
 from segcli.files._tiff_slices import named_axes, own_place, slices_of
+from segcli.files._tiff_spacing import spacing_of
 from segcli.files._tiff_sparse import share_left_out, unpacked_at_once
 from segcli.files._tiles import tiled_tiff
 
 __all__ = ["TIFF"]
 
-UNITS = {"micron": 1e-3, "um": 1e-3, "\\u00B5m": 1e-3, "µm": 1e-3, "mm": 1.0}
-"""Millimetres of each unit, by its names in ImageJ."""
 WHOLE = "export it with 8 or 16 bits without a sign (uint8 or uint16)"
 GREY = "export one channel as a grey slice or stack"
 TAKEN = "write it again with `tifffile.imwrite(NAME, slices, photometric='minisblack')`"
@@ -321,7 +320,7 @@ class _Stack(Picture):
         self.size = tuple(length for axis, length in enumerate(shape) if axis != self.colour_axis)
         self.itemsize = series.dtype.itemsize if series.dtype else 1
         self.at_once = unpacked_at_once(path, series)
-        self.spacing = _spacing(file)
+        self.spacing = spacing_of(file)
 
     @cached_property
     def parts(self) -> Callable[[Window], Array] | None:
@@ -375,15 +374,3 @@ def _tags(spacing: tuple[float, ...] | None) -> dict[str, Any]:
         return {"metadata": metadata}
     resolution = (1.0 / spacing[2], 1.0 / spacing[1])
     return {"metadata": {**metadata, "spacing": spacing[0], "unit": "mm"}, "resolution": resolution}
-
-
-def _spacing(tiff: tifffile.TiffFile) -> tuple[float, ...] | None:
-    """Read the spacing, in millimetres, as ImageJ and segcli write it."""
-    shaped = tiff.shaped_metadata or ({},)
-    stated = tiff.imagej_metadata or shaped[0]
-    scale = UNITS.get(str(stated.get("unit", "")))
-    tags = tiff.pages[0].tags  # type: ignore[union-attr]  # the first page is always read whole
-    if scale is None or "spacing" not in stated or "XResolution" not in tags or "YResolution" not in tags:
-        return None
-    across = [tags[name].value[1] / tags[name].value[0] for name in ("YResolution", "XResolution")]
-    return tuple(float(value) * scale for value in (stated["spacing"], *across))

@@ -351,3 +351,23 @@ def test_the_pages_of_a_closed_stack_do_not_wait_for_the_collector(tmp_path):
     finally:
         gc.enable()
     assert left <= 1  # of twelve; the first one is held by its series
+
+
+@pytest.mark.parametrize(
+    ("about", "across", "expected"),
+    [
+        ({"spacing": 2.0, "unit": "inch"}, (4, 5), (50.8, 5.08, 6.35)),
+        ({"spacing": 3.0, "unit": "nm"}, (4, 5), (3e-6, 2e-7, 2.5e-7)),
+        ({"spacing": 0, "unit": "um"}, (4, 5), None),
+        ({"spacing": -2.0, "unit": "um"}, (4, 5), None),
+        ({"spacing": float("nan"), "unit": "um"}, (4, 5), None),
+        ({"spacing": "x", "unit": "um"}, (4, 5), None),
+        ({"spacing": 2.0, "unit": "um"}, (0, 5), None),
+    ],
+)
+def test_a_spacing_that_is_no_length_is_none_and_the_voxels_are_read(tmp_path, about, across, expected):
+    voxels = np.arange(3 * 8 * 9, dtype=np.uint8).reshape(3, 8, 9)
+    tifffile.imwrite(tmp_path / "a.tif", voxels, imagej=True, metadata={"axes": "ZYX", **about}, resolution=across)
+    with open_picture(tmp_path / "a.tif", 3) as picture:
+        assert picture.spacing == (expected if expected is None else pytest.approx(expected))
+        np.testing.assert_array_equal(picture.read()[..., 0], voxels)
