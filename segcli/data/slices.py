@@ -77,7 +77,7 @@ def scale_between(bits: int, other: int) -> int:
         >>> scale_between(8, 16), scale_between(16, 12)
         (257, 16)
     """
-    return round((2 ** max(bits, other) - 1) / (2 ** min(bits, other) - 1))
+    return round(((1 << max(bits, other)) - 1) / ((1 << min(bits, other)) - 1))
 
 
 def stacked(files: list[Path], read: Callable[[Path], Array], *, one_type: bool) -> Array:

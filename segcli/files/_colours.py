@@ -126,7 +126,7 @@ class PillowColours:
         Raises:
             DataError: There are some.
         """
-        highest, listed = self.image.getextrema()[1], len(self.image.getpalette() or []) // 3
+        highest, listed = int(np.asarray(self.image).max(initial=0)), len(self.image.getpalette() or []) // 3
         if highest >= listed:
             raise DataError(
                 f"`{self.path}` uses number {highest} of its palette, counted from 0, which has {listed} "
