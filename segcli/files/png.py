@@ -112,13 +112,19 @@ class _Decoded(Picture):
         pixels = decoded(self.path, self.image, self.colours.stored)
         if pixels is None:
             self.image.load()
-            if self.image.format == "PNG" and lacks_rows(content_of(self.path)):
+            if self.image.format == "PNG" and _ends_in_zeros(self.image) and lacks_rows(content_of(self.path)):
                 raise DataError(f"`{self.path}` is truncated: it ends before its last row", hint="copy the file again")
             pixels = by_pillow()
         return _with_channels(pixels)
 
     def close(self) -> None:
         self.image.close()
+
+
+def _ends_in_zeros(image: Image.Image) -> bool:
+    """Tell whether one of the last two rows holds only 0; one of them is the last row of an interlaced file."""
+    rows = np.asarray(image.crop((0, max(image.height - 2, 0), image.width, image.height)))
+    return not rows.reshape(len(rows), -1).any(axis=1).all()
 
 
 def _with_channels(pixels: Array) -> Array:
