@@ -25,6 +25,7 @@ import torch
 import yaml
 from factories import experiment, write_experiment, write_folders
 from files_in_memory import folder_in_memory
+from forecasts import play_equal_runs_once
 
 from segcli.cli.main import run
 from segcli.commands.data import make_sample
@@ -269,6 +270,12 @@ def tiny_exports(tmp_path_factory: pytest.TempPathFactory) -> Exports:
         {kind: (folder / f"{kind}.{ending}").read_text() for kind in ("plain", "baked")} for ending in ("json", "md")
     )
     return Exports(folder / "work", told, cards)
+
+
+@pytest.fixture
+def played_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let forecasts take the simulations of equal runs, also those of earlier tests."""
+    play_equal_runs_once(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

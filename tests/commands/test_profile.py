@@ -18,6 +18,7 @@ from segcli.vram.replay import fits
 from segcli.vram.results import CONTEXT, LIBRARIES, Limits
 from segcli.vram.scenario import play_training
 
+pytestmark = pytest.mark.usefixtures("played_once")
 OVERHEAD = (CONTEXT + LIBRARIES) // 2**20
 STRIDE = 2
 """Of the network of `tiny`."""

@@ -13,6 +13,7 @@ from segcli.vram.forecast import Forecaster
 from segcli.vram.inputs import with_batch_size
 from segcli.vram.results import CONTEXT, LIBRARIES
 
+pytestmark = pytest.mark.usefixtures("played_once")
 MIB = 2**20
 
 

@@ -13,6 +13,8 @@ from segcli.vram.inputs import inputs_of
 from segcli.vram.real import traced
 from segcli.vram.results import Measured
 
+pytestmark = pytest.mark.usefixtures("played_once")
+
 
 def make(**changes):
     return run_from_values(experiment(".", **{"data__image_size": [32, 32], **changes}), source="test")

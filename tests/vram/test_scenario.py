@@ -14,6 +14,7 @@ from segcli.engine.assembly import assemble
 from segcli.engine.runtime import random_state
 from segcli.engine.training.stepping.step import TrainingStep
 from segcli.vram.backward import Saved, backward
+from segcli.vram.forecast import Forecaster
 from segcli.vram.inputs import inputs_of
 from segcli.vram.recorder import Log
 from segcli.vram.replay import replayed
@@ -259,6 +260,11 @@ def test_every_kind_of_step_can_be_played(changes):
     assert one == other
     assert one.peak > one.kinds["activations"] > 0
     assert {"training/backward", "training/optimizer", "validation/forward"} <= set(one.stages)
+
+
+def test_two_forecasts_are_the_same_to_the_byte():
+    run = make(training__amp="bf16")
+    assert Forecaster(run).forecast() == Forecaster(run).forecast()
 
 
 def test_playing_leaves_no_trace(own):
