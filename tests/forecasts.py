@@ -2,7 +2,7 @@
 
 from segcli.vram import forecast, scenario
 
-PATHS = {"dataset": {"paths", "classes_file", "split"}}
+PLACES = {"dataset": {"paths"}}
 """Keys of a run that have no say in a simulation; each test has a folder of its own."""
 PLAYED: dict[object, scenario.Played] = {}
 
@@ -18,7 +18,7 @@ def play_equal_runs_once(monkeypatch):
 
 def _once(play):
     def played(run, inputs, **options):
-        key = play.__name__, run.model_dump_json(exclude=PATHS), repr(run.dataset.spec), repr(inputs), repr(options)
+        key = play.__name__, run.model_dump_json(exclude=PLACES), repr(inputs), repr(options)
         if key not in PLAYED:
             PLAYED[key] = play(run, inputs, **options)
         return PLAYED[key]
