@@ -22,6 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+import typer.main
 import yaml
 from factories import experiment, write_experiment, write_folders
 from files_in_memory import folder_in_memory
@@ -93,11 +94,12 @@ def pytest_collection_finish() -> None:
 
 
 def keep_what_never_changes() -> None:
-    """Build once what each export of a process would build again.
+    """Build once what each command and each export of a process would build again.
 
-    PyTorch's exporter reads the sources of five hundred operators for each network, a quarter of a small export, and
-    names all operators.
+    Typer makes all commands, in a hundredth of a second. PyTorch's exporter reads the sources of five hundred operators
+    for each network, a quarter of a small export, and names all operators.
     """
+    typer.main.get_command = functools.cache(typer.main.get_command)
     with contextlib.suppress(ImportError, AttributeError):  # another PyTorch is only slower
         from torch._export import utils
         from torch.onnx._internal.exporter import _registration

@@ -20,10 +20,14 @@ class _Quick:
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         command: Any = self
-        if ctx.resilient_parsing:
-            for entry in command.get_params(ctx):
+        entries = command.get_params(ctx) if ctx.resilient_parsing else ()
+        try:
+            for entry in entries:
                 entry.process_value = _as_typed
-        return list(super().parse_args(ctx, args))  # type: ignore[misc]  # of the class that it is mixed into
+            return list(super().parse_args(ctx, args))  # type: ignore[misc]  # of the class that it is mixed into
+        finally:
+            for entry in entries:
+                del entry.process_value  # a later command converts its words
 
 
 def _as_typed(ctx: Any, value: Any) -> Any:

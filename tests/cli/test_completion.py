@@ -62,6 +62,13 @@ def candidates(place, run_cli, monkeypatch):
     return ask
 
 
+def test_a_command_after_a_completion_in_the_same_process_converts_its_words(candidates, run_cli, monkeypatch):
+    assert candidates("segcli train nowhere.yaml --dry") == ["--dry-run"]
+    monkeypatch.delenv("_SEGCLI_COMPLETE")
+    result = run_cli("train", "nowhere.yaml")
+    assert (result.code, "nowhere.yaml" in result.err) == (2, True)
+
+
 def test_the_scripts_in_the_folder_are_those_that_the_code_writes():
     assert main(["--check"]) == 0
     for shell, name in FILES.items():
