@@ -233,7 +233,12 @@ def test_a_finished_run_says_so_and_can_be_trained_on(run_cli, trained):
         (["export", "tiny", "--int8", "--format", "pt2"], 2, "`--int8` needs `--format onnx`, got `--format pt2`"),
         (["data", "split", "tiny.yaml"], 2, "draws no split: folders, names or a file written by hand define it"),
         (["data", "sample", "vesels"], 2, "did you mean `vessels`?"),
-        (["frobnicate"], 2, "No such command"),
+        (["frobnicate"], 2, "No such command 'frobnicate'."),
+        (["exprt"], 2, "No such command 'exprt'. Did you mean 'export'?"),
+        (["test", "tiny"], 2, "No such command 'test': take `segcli eval`"),
+        (["plan"], 2, "No such command 'plan': take `segcli init FOLDER`"),
+        (["check", "tiny.yaml"], 2, "No such command 'check': take `segcli data check`"),
+        (["completion", "bash"], 2, "take `segcli --completion SHELL`"),
         (["train"], 2, "Missing argument"),
     ],
 )
