@@ -20,16 +20,17 @@ def near_path(path: Path) -> Path | None:
     found = Path(path.anchor)
     try:
         for part in path.parts[len(found.parts) :]:
-            if not (found / part).exists():
-                names = [entry.name for entry in islice(found.iterdir(), MOST) if entry.name[0] != "."]
-                close = nearest(part, names)
-                if close is None:
-                    return None
-                part = close
-            found /= part
+            close = part if (found / part).exists() else _sibling(found, part)
+            if close is None:
+                return None
+            found /= close
     except OSError:
         return None
     return found
+
+
+def _sibling(folder: Path, name: str) -> str | None:
+    return nearest(name, [entry.name for entry in islice(folder.iterdir(), MOST) if entry.name[0] != "."])
 
 
 def meant(path: Path) -> str | None:
