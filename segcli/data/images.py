@@ -164,8 +164,8 @@ def read_voxels(path: Path, *, labels: bool = False) -> Array:
 def as_rgb(image: Array) -> Array:
     """Turn an image `(H, W, C)` into 8-bit RGB for people to look at.
 
-    If it is not 8-bit, its 0.5 to 99.5 percentile is stretched to the range; 8-bit images that are almost black, as many
-    of fluorescence are, are brightened.
+    If it is not 8-bit, its 0.5 to 99.5 percentile is stretched to the range.
+    8-bit images that are almost black, such as those of fluorescence, are brightened.
     """
     pixels = image[:, :, :3] if image.shape[2] >= 3 else np.repeat(image[:, :, :1], 3, axis=2)
     if pixels.dtype == np.uint8:
