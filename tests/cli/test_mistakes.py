@@ -211,6 +211,7 @@ def test_a_finished_run_says_so_and_can_be_trained_on(run_cli, trained):
     [
         (["train", "none.yaml"], 2, "no config file `none.yaml`"),
         (["train", "tinny.yaml"], 2, "did you mean `tiny.yaml`?"),
+        (["train", "tiny.yaml", "name=x", "dataset.image_folder=imgs"], 3, "; `data/train` has `image`, `label`"),
         (["train", "no folder"], 2, "in `.` there is `tiny.yaml`"),
         (["resume", "none"], 4, "no run `none`"),
         (["resume", "none"], 4, "runs are folders under `outputs/experiments`: `tiny`"),
