@@ -183,7 +183,7 @@ def files_of_folder(folder: Path) -> str:
     return f"name a data-set file; for the data in this folder, write one with the line `paths: {{root: {folder}}}`"
 
 
-def _neighbours(path: Path) -> str:
+def _neighbours(path: Path) -> str | None:
     if close := meant(path):
         return close
     folder = next((parent for parent in path.parents if parent.is_dir()), Path())
